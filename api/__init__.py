@@ -1,0 +1,39 @@
+"""PyTorch and spaCy models as ONNX artifacts that run without Python.
+
+    from onnx_ml_bridge import OnnxMlBridge
+
+    bridge = OnnxMlBridge.open(embedding="dist/all-minilm-l6-v2")
+    vector = bridge.generate_embedding("Kofi signed the lease on Tuesday.")
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from .artifacts.errors import (
+    ArtifactError,
+    BuildError,
+    DependencyError,
+    InferenceError,
+    InputError,
+    OnnxMlBridgeError,
+    TaskNotLoadedError,
+)
+from .runtime.bridge import OnnxMlBridge
+from .runtime.embedding import EmbeddingResult
+from .runtime.replay import VerifyReport, verify
+
+__all__ = [
+    "ArtifactError",
+    "BuildError",
+    "DependencyError",
+    "EmbeddingResult",
+    "InferenceError",
+    "InputError",
+    "OnnxMlBridge",
+    "OnnxMlBridgeError",
+    "TaskNotLoadedError",
+    "VerifyReport",
+    "verify",
+]
+__version__ = version("onnx-ml-bridge")

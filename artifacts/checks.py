@@ -1,0 +1,163 @@
+"""The checks every reader makes before anything is loaded, in the order FORMAT.md gives; the first failure decides."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ArtifactError
+from .layout import MANIFEST, MANIFEST_HASH, MAX_DEPTH, MAX_FILES, MAX_MANIFEST_BYTES
+from .manifest import Graph, Manifest, Variant, parse_manifest
+from .onnx_file import TensorInfo, read_onnx
+
+_REBUILD = "The artifact was changed or copied incompletely: fetch or build it again."
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder whose file set and sizes match its manifest. `identity` is the SHA-256 of manifest.json."""
+
+    root: Path
+    manifest: Manifest
+    identity: str
+
+    def path(self, name: str) -> Path:
+        """Absolute path of a listed file."""
+        return self.root / name
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name, or `ArtifactError` with the code `variant`."""
+        if name not in self.manifest.variants:
+            raise ArtifactError("variant", f"{self.manifest.name} has no variant {name!r}",
+                                expected=" or ".join(sorted(self.manifest.variants)))  # fmt: skip
+        return self.manifest.variants[name]
+
+
+def read_artifact(root: str | Path) -> Artifact:
+    """Check kinds, manifest, file set and sizes; no file but the manifest is read.
+
+    :raises ArtifactError: with the code of the first check that fails, `path_kind` to `size`.
+    """
+    root = Path(root)
+    present = _walk(root)
+    raw = _manifest_bytes(root, present)
+    identity = hashlib.sha256(raw).hexdigest()
+    if (root / MANIFEST_HASH).read_bytes() != hash_line(identity):
+        raise ArtifactError("manifest_hash", f"{MANIFEST_HASH} is not the hash of {MANIFEST}", hint=_REBUILD)
+    manifest = parse_manifest(raw)
+    _check_file_set(manifest, present)
+    for name, entry in manifest.files.items():
+        if present[name] != entry.size:
+            raise ArtifactError("size", name, expected=f"{entry.size} bytes", got=present[name], hint=_REBUILD)
+    return Artifact(root, manifest, identity)
+
+
+def check_hashes(artifact: Artifact, names: Iterable[str]) -> None:
+    """Compare the SHA-256 of each named file with the manifest's, or raise `file_hash`."""
+    for name in sorted(names):
+        if (got := sha256_file(artifact.path(name))) != artifact.manifest.files[name].sha256:
+            expected = artifact.manifest.files[name].sha256
+            raise ArtifactError("file_hash", name, expected=f"SHA-256 {expected}", got=got, hint=_REBUILD)
+
+
+def check_graph(artifact: Artifact, graph: Graph) -> list[str]:
+    """Compare a graph with its declaration, or raise `graph`; returns the listed files its weights are in."""
+    found = read_onnx(artifact.path(graph.file))
+    folder = graph.file.rpartition("/")[0]
+    data = [f"{folder}/{location}" if folder else location for location in found.external]
+    problems = [f"data in the unlisted file {name!r}" for name in data if name not in artifact.manifest.files]
+    declared_inputs = {TensorInfo(tensor.name, tensor.dtype, len(tensor.dims)) for tensor in graph.inputs}
+    declared_outputs = {TensorInfo(tensor.name, tensor.dtype, len(tensor.dims)) for tensor in graph.outputs}
+    for what, declared, real in (
+        ("ir_version", graph.ir_version, found.ir_version),
+        ("domains", graph.domains, found.domains),
+        ("inputs", declared_inputs, set(found.inputs)),
+        ("outputs", declared_outputs, set(found.outputs)),
+    ):
+        if declared != real:
+            problems.append(f"{what} is {real}, declared is {declared}")
+    if problems:
+        raise ArtifactError("graph", f"{graph.file} is not what the manifest says: {'; '.join(problems)}")
+    return data
+
+
+def check_variant(artifact: Artifact, name: str) -> None:
+    """Make all checks of `open` that need no tokenizer: hashes and graphs of one variant, and tokenizer.json's hash."""
+    variant = artifact.variant(name)
+    graphs = list(variant.graphs.values())
+    check_hashes(artifact, [artifact.manifest.tokenizer.file, *(graph.file for graph in graphs)])
+    for graph in graphs:
+        check_hashes(artifact, check_graph(artifact, graph))
+
+
+def check_all(artifact: Artifact) -> None:
+    """Hash every file and check every graph, as `verify` does before it replays the golden cases."""
+    check_hashes(artifact, artifact.manifest.files)
+    for variant in artifact.manifest.variants.values():
+        for graph in variant.graphs.values():
+            check_graph(artifact, graph)
+
+
+def hash_line(identity: str) -> bytes:
+    """The bytes of manifest.sha256 for a manifest of that SHA-256."""
+    return f"{identity}  {MANIFEST}\n".encode()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest_bytes(root: Path, present: dict[str, int]) -> bytes:
+    for name in (MANIFEST, MANIFEST_HASH):
+        if name not in present:
+            raise ArtifactError("path_kind", f"{root} has no {name}", hint="Is this the folder of an artifact?")
+        if present[name] > MAX_MANIFEST_BYTES:
+            raise ArtifactError("path_kind", f"{name} is too large", expected=f"at most {MAX_MANIFEST_BYTES} bytes",
+                                got=present[name])  # fmt: skip
+    return (root / MANIFEST).read_bytes()
+
+
+def _walk(root: Path) -> dict[str, int]:
+    """Relative path and size in bytes of every file, or raise `path_kind` or, for an empty folder, `file_set`."""
+    try:
+        kind = root.lstat().st_mode
+    except OSError as error:
+        raise ArtifactError("path_kind", f"{root} cannot be opened: {error.strerror}") from error
+    if not stat.S_ISDIR(kind):
+        raise ArtifactError("path_kind", f"{root} is no directory", hint="Pass the folder that holds manifest.json.")
+    present: dict[str, int] = {}
+    for name, size in _files(root, "", 1):
+        present[name] = size
+        if len(present) > MAX_FILES:
+            raise ArtifactError("path_kind", f"{root} holds too many files", expected=f"at most {MAX_FILES}")
+    return present
+
+
+def _files(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, int]]:
+    if depth > MAX_DEPTH:
+        raise ArtifactError("path_kind", f"{folder} is nested too deeply", expected=f"at most {MAX_DEPTH} levels")
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda item: item.name):
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", depth + 1)
+            elif stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+                yield prefix + entry.name, status.st_size
+            else:
+                raise ArtifactError("path_kind", f"{prefix}{entry.name} is a link or a special file",
+                                    expected="regular files with one link",
+                                    hint="Copy the folder without links (cp -rL).")  # fmt: skip
+
+
+def _check_file_set(manifest: Manifest, present: dict[str, int]) -> None:
+    listed = set(manifest.files) | {MANIFEST, MANIFEST_HASH}
+    missing, extra = sorted(listed - set(present)), sorted(set(present) - listed)
+    if missing or extra:
+        raise ArtifactError("file_set", f"files missing: {missing or 'none'}; files not listed: {extra or 'none'}",
+                            hint=_REBUILD)  # fmt: skip

@@ -1,0 +1,57 @@
+"""Golden cases: inputs with the original model's outputs, sealed with the artifact and replayed by `verify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import strict_json
+from .errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class ExpectedEmbedding:
+    """The original's answer: a float32 vector `[dim]`, how many tokens it was made from, whether the text was cut."""
+
+    vector: tuple[float, ...]
+    tokens: int
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class EmbeddingCase:
+    """One sentence embedding case; `group` is `plain` or `hard`, which decides the threshold it is held to."""
+
+    input: str
+    prompt_name: str | None
+    group: str
+    expected: ExpectedEmbedding
+
+    def to_record(self) -> dict[str, Any]:
+        """The record of golden.jsonl."""
+        return {"input": self.input, "settings": {"prompt_name": self.prompt_name}, "group": self.group,
+                "expected": asdict(self.expected)}  # fmt: skip
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> EmbeddingCase:
+        """Read a record back."""
+        expected = record["expected"]
+        answer = ExpectedEmbedding(tuple(expected["vector"]), expected["tokens"], expected["truncated"])
+        return cls(record["input"], record["settings"]["prompt_name"], record["group"], answer)
+
+
+def write_golden(cases: Iterable[EmbeddingCase], path: Path) -> None:
+    """Write the cases as canonical JSON lines."""
+    path.write_bytes(b"".join(strict_json.canonical_line(case.to_record()) for case in cases))
+
+
+def read_golden(path: Path) -> list[EmbeddingCase]:
+    """Read golden.jsonl, or raise `ArtifactError` with the code `golden`."""
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        return [EmbeddingCase.from_record(json.loads(line)) for line in lines]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError("golden", f"{path.name} cannot be read: {error!r}") from error

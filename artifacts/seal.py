@@ -1,0 +1,106 @@
+"""Sealing: a staging folder becomes an artifact, all of it or nothing.
+
+The staging folder lies beside its target, so that the last step is a rename on one file system. Leftovers of a build
+that was killed are cleaned up by the next one (`Staging.recover`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .checks import check_all, hash_line, read_artifact, sha256_file
+from .errors import BuildError
+from .layout import MANIFEST, MANIFEST_HASH
+from .manifest import FileEntry, Manifest
+
+
+@contextmanager
+def staging_for(target: Path) -> Iterator[Path]:
+    """Give a fresh folder beside `target` to build in; it is gone afterwards, sealed or not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    recover(target)
+    staging = target.parent / f".{target.name}.staging-{os.getpid()}"
+    staging.mkdir()
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)  # after a sealing it has been renamed and is not there
+
+
+def list_files(folder: Path) -> dict[str, FileEntry]:
+    """Size and SHA-256 of every file below `folder`, by relative path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): FileEntry(path.stat().st_size, sha256_file(path)) for path in paths}
+
+
+def seal(staging: Path, manifest: Manifest, target: Path) -> str:
+    """Write the manifest of what is in `staging`, sync, verify and move it to `target`; returns its identity.
+
+    An artifact that was at `target` is renamed aside first and removed last, so that at every moment one of the two is
+    whole on disk.
+
+    :raises ArtifactError: when what was written does not verify; `target` is then as it was.
+    """
+    (staging / MANIFEST).write_bytes(manifest.to_bytes())
+    identity = sha256_file(staging / MANIFEST)
+    (staging / MANIFEST_HASH).write_bytes(hash_line(identity))
+    _sync_tree(staging)
+    check_all(read_artifact(staging))
+    _swap(staging, target)
+    return identity
+
+
+def recover(target: Path) -> None:
+    """Put back what an interrupted swap left aside, and remove staging folders whose process is gone."""
+    aside = _aside(target)
+    if aside.exists() and not target.exists():
+        os.rename(aside, target)
+    shutil.rmtree(aside, ignore_errors=True)
+    for leftover in target.parent.glob(f".{target.name}.staging-*"):
+        if not _alive(leftover.name.rpartition("-")[2]):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _swap(staging: Path, target: Path) -> None:
+    if target.exists() and not (target / MANIFEST).is_file():
+        raise BuildError("io", f"{target} is there and is no artifact", hint="Choose another folder or remove it.")
+    aside = _aside(target)
+    if target.exists():
+        os.rename(target, aside)
+    os.rename(staging, target)
+    _sync(target.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(target: Path) -> Path:
+    return target.parent / f".{target.name}.replaced"
+
+
+def _sync_tree(folder: Path) -> None:
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(directory, name))
+        _sync(Path(directory))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(pid: str) -> bool:
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return True

@@ -1,0 +1,80 @@
+"""JSON as FORMAT.md wants it: strict to read, canonical to write."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from .errors import ArtifactError
+from .layout import MAX_JSON_DEPTH, MAX_JSON_NUMBER
+
+Number = TypeVar("Number", int, float)
+
+
+def parse(raw: bytes, name: str) -> Any:
+    """Parse one JSON text, or raise `ArtifactError` with the code `json`.
+
+    Refused beside what JSON itself refuses: duplicate keys, NaN and infinities, lone surrogates, numbers beyond 2^53
+    and nesting deeper than 32.
+    """
+    try:
+        text = raw.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_no_constant,
+            parse_int=lambda digits: _in_range(_to_int(digits)),
+            parse_float=lambda digits: _in_range(float(digits)),
+        )
+        _check_nesting(value, MAX_JSON_DEPTH)
+    except RecursionError as error:
+        raise ArtifactError("json", f"{name} is nested too deeply", expected=f"at most {MAX_JSON_DEPTH}") from error
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise ArtifactError("json", f"{name} is not valid: {error}", hint="Build or fetch the artifact again.") from error
+    return value
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical bytes of a JSON value: sorted keys, two blanks of indentation, a newline at the end."""
+    return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def canonical_line(value: Any) -> bytes:
+    """Canonical bytes of one record of JSON lines, newline included."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def _to_int(digits: str) -> int:
+    # Longer literals are out of range anyway, and int() is quadratic in their length.
+    return int(digits) if len(digits) <= 20 else MAX_JSON_NUMBER + 1
+
+
+def _in_range(number: Number) -> Number:
+    if abs(number) > MAX_JSON_NUMBER:
+        raise ValueError("a number is larger than 2^53")
+    return number
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"duplicate key {key!r}")
+        result[key] = value
+    return result
+
+
+def _check_nesting(value: Any, levels: int) -> None:
+    """Refuse lone surrogates (they cannot be encoded) and values nested deeper than `levels`."""
+    if isinstance(value, str):
+        value.encode("utf-8")
+    elif isinstance(value, (dict, list)):
+        if levels == 0:
+            raise ValueError(f"nested deeper than {MAX_JSON_DEPTH} levels")
+        for item in [*value.keys(), *value.values()] if isinstance(value, dict) else value:
+            _check_nesting(item, levels - 1)

@@ -1,0 +1,164 @@
+"""The conductor: every model of models.toml through export, quantize, parity and seal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ..artifacts import strict_json
+from ..artifacts.checks import read_artifact, sha256_file
+from ..artifacts.errors import ArtifactError, BuildError, OnnxMlBridgeError
+from ..artifacts.layout import FORMAT_VERSION, TASK_REVISIONS, data_file
+from ..artifacts.manifest import Manifest
+from ..artifacts.seal import seal, staging_for
+from ..export.source import LocalModel, resolve_source
+from ..parity.texts import parity_texts
+from ..quantize.calibration import describe_calibration, read_calibration_texts
+from ..runtime import machine
+from . import embedding_stages
+from .config import ModelConfig
+
+REPORTS = ".reports"
+STAGES = {embedding_stages.TASK: embedding_stages}
+_BUILDERS = ("numpy", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "onnxscript", "sentence-transformers", "tokenizers",
+             "torch", "transformers")  # fmt: skip
+# Called with the name of the stage that begins.
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one model: `status` is `built`, `up to date` or `failed`."""
+
+    name: str
+    status: str
+    source: str
+    seconds: float
+    path: str | None = None
+    report: str | None = None
+    identity: str | None = None
+    bytes: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+
+
+def build_all(
+    models: Iterable[ModelConfig], out: Path, progress: Callable[[ModelConfig], Progress], *, force: bool = False
+) -> list[Built]:
+    """Build every model, going on after one fails; nothing but its report is left of a failed one."""
+    return [_build_or_report(model, out, progress(model), force=force) for model in models]
+
+
+def build(model: ModelConfig, out: Path, progress: Progress, *, force: bool = False) -> Built:
+    """Build one model into `out/NAME`, unless what is there was built from the same inputs.
+
+    :raises OnnxMlBridgeError: when any stage fails; an artifact that was there before is still there.
+    """
+    started = time.perf_counter()
+    target, reports = out / model.name, out / REPORTS / model.name
+    progress("fetch")
+    local = resolve_source(model.source, allow_pickle=model.options.allow_pickle)
+    key = _build_key(model, local)
+    if not force and (manifest := _up_to_date(target, reports, key)) is not None:
+        return _summary(model, "up to date", started, target, reports, manifest)
+    stages = STAGES[model.task]
+    with staging_for(target) as staging:
+        progress("export")
+        exported = stages.export(model, local, staging)
+        progress("quantize")
+        exported = stages.quantize(exported)
+        progress("parity")
+        proof = stages.prove(exported, local)
+        manifest = stages.compose(exported, local, proof, machine.describe(machine.usable_cpus()), builder_versions())
+        reports.mkdir(parents=True, exist_ok=True)
+        stages.report(manifest, proof, reports / "report.html")
+        _require_gate(proof.parity.failures, reports)
+        progress("seal")
+        identity = seal(staging, manifest, target)
+    record = {"identity": identity, "key": key, "seconds": round(time.perf_counter() - started, 1),
+              "texts_per_second": {name: round(value, 1) for name, value in proof.speeds.items()}}  # fmt: skip
+    (reports / "build.json").write_bytes(strict_json.canonical(record))
+    return _summary(model, "built", started, target, reports, manifest)
+
+
+def builder_versions() -> dict[str, str]:
+    """Versions of everything that decides the bytes of an artifact."""
+    found = {"python": platform.python_version()}
+    for name in _BUILDERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # onnxruntime may be there as onnxruntime-gpu
+            continue
+    return found
+
+
+def _build_or_report(model: ModelConfig, out: Path, progress: Progress, *, force: bool) -> Built:
+    started = time.perf_counter()
+    try:
+        return build(model, out, progress, force=force)
+    except (OnnxMlBridgeError, OSError) as error:
+        code = error.code if isinstance(error, OnnxMlBridgeError) else "io"
+        page = out / REPORTS / model.name / "report.html"
+        return Built(model.name, "failed", model.source, round(time.perf_counter() - started, 1),
+                     report=str(page) if code == "gate" else None,
+                     error={"code": code, "message": str(error)})  # fmt: skip
+
+
+def _require_gate(failures: dict[str, list[str]], reports: Path) -> None:
+    missed = [f"{variant}: {problem}" for variant, problems in failures.items() for problem in problems]
+    if missed:
+        raise BuildError("gate", f"parity was not reached: {'; '.join(missed)}",
+                         hint=f"See {reports / 'report.html'}.")  # fmt: skip
+
+
+def _build_key(model: ModelConfig, local: LocalModel) -> str:
+    """Hash of everything the artifact follows from but the machine: settings, source files, texts, versions."""
+    settings = model.model_dump(mode="json", exclude={"calibration"})
+    settings["gate"] = {name: model.gate_of(name) for name in model.variants}
+    files = sorted(path for path in local.folder.rglob("*") if path.is_file() and path.suffix in _SOURCE_SUFFIXES)
+    parts = {
+        "settings": settings,
+        "source": asdict(local.source),
+        "files": {path.relative_to(local.folder).as_posix(): sha256_file(path) for path in files},
+        "calibration": describe_calibration(read_calibration_texts(model.calibration), 1).sha256,
+        "parity": hashlib.sha256(repr(parity_texts()).encode()).hexdigest(),
+        "format": [FORMAT_VERSION, TASK_REVISIONS[model.task]],
+        "versions": builder_versions(),
+    }
+    return hashlib.sha256(strict_json.canonical(parts)).hexdigest()
+
+
+_SOURCE_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".md", ".bin")
+
+
+def _up_to_date(target: Path, reports: Path, key: str) -> Manifest | None:
+    """The manifest of the artifact at `target` if it is whole and was built from the same inputs."""
+    try:
+        record = json.loads((reports / "build.json").read_text(encoding="utf-8"))
+        artifact = read_artifact(target)
+    except (OSError, ValueError, ArtifactError):
+        return None
+    return artifact.manifest if (record.get("key"), record.get("identity")) == (key, artifact.identity) else None
+
+
+def _summary(
+    model: ModelConfig, status: str, started: float, target: Path, reports: Path, manifest: Manifest
+) -> Built:
+    return Built(
+        model.name, status, model.source, round(time.perf_counter() - started, 1), str(target),
+        str(reports / "report.html"), read_artifact(target).identity,
+        {name: variant_bytes(manifest, name) for name in sorted(manifest.variants)}, manifest.parity.variants,
+    )  # fmt: skip
+
+
+def variant_bytes(manifest: Manifest, variant: str) -> int:
+    """Bytes of a variant's graphs and their weights."""
+    files = [graph.file for graph in manifest.variants[variant].graphs.values()]
+    names = [*files, *(data_file(file) for file in files)]
+    return sum(manifest.files[name].size for name in names if name in manifest.files)

@@ -1,0 +1,150 @@
+"""`build` and `export`: artifacts from models.toml, or from one source named on the command line."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..artifacts.errors import BuildError
+from ..export.requirements import require_extra
+from .console import EXIT_FAILED, err, megabytes, out, print_json, reported_errors
+
+if TYPE_CHECKING:  # these need the extra [export]; the command line itself must not
+    from .build import Built
+    from .config import ModelConfig
+
+_STAGES = ("fetch", "export", "quantize", "parity", "seal")
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder that gets one artifact per model.", metavar="DIR")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Build even what is up to date.")]
+
+
+def build_command(
+    models: Annotated[Path, typer.Argument(help="The file that lists the models.", metavar="MODELS.toml")],
+    out_folder: OutOption = Path("dist"),
+    only: Annotated[Optional[list[str]], typer.Option("--only", help="Build this model alone; may be repeated.",
+                                                      metavar="NAME")] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Build every model of a file: export, quantize, prove against the original, seal.
+
+    What is up to date is skipped; after one model fails the others are still built. Reports for people go to
+    DIR/.reports/NAME/report.html.
+    """
+    with reported_errors(as_json=as_json):
+        require_extra("export")
+        from .config import read_models
+
+        chosen = read_models(models)
+        if unknown := sorted(set(only or []) - {model.name for model in chosen}):
+            raise BuildError("config", f"{models} has no model {', '.join(unknown)}")
+        _build([model for model in chosen if not only or model.name in only], out_folder, force=force, as_json=as_json)
+
+
+def export_command(
+    source: Annotated[str, typer.Argument(help="hub:ID@REVISION, path:DIR or package:MODULE/SUB/DIR.")],
+    task: Annotated[str, typer.Option(help="What the model does: sentence-embedding.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="The artifact's folder.", metavar="DIR")],
+    version: Annotated[str, typer.Option(help="Version of the artifact.")] = "1",
+    variant: Annotated[Optional[list[str]], typer.Option(help="fp32 or int8; may be repeated. Both by default.")] = None,
+    calibration: Annotated[Optional[Path], typer.Option(help="Calibration texts, one a line.", metavar="FILE")] = None,
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Take pickled weights (weights_only).")] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build one model named here; the same stages, gates and seal as `build`."""
+    with reported_errors(as_json=as_json):
+        require_extra("export")
+        from .config import DEFAULT_VARIANTS, ModelConfig, validate
+
+        name = out_folder.absolute().name
+        data = {"name": name, "version": version, "source": source, "task": task, "calibration": calibration,
+                "variants": variant or list(DEFAULT_VARIANTS), "options": {"allow_pickle": allow_pickle}}  # fmt: skip
+        model = validate(ModelConfig, data, "the command line")
+        _build([model], out_folder.absolute().parent, force=force, as_json=as_json)
+
+
+def _build(models: list[ModelConfig], folder: Path, *, force: bool, as_json: bool) -> None:
+    _quiet_libraries()
+    from .build import build_all
+
+    with _progress_bars(len(models)) as progress:
+        results = build_all(models, folder, progress, force=force)
+    if as_json:
+        print_json({"ok": all(result.error is None for result in results), "models": [asdict(r) for r in results]})
+    else:
+        _print_results(results)
+    if any(result.error for result in results):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@contextmanager
+def _progress_bars(models: int) -> Iterator[Callable[[ModelConfig], Callable[[str], None]]]:
+    """One bar over the stages of all models; without a terminal one line per stage."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24),
+               TextColumn("{task.fields[stage]}"), TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=err, transient=True) as bars:
+        task = bars.add_task("", total=models * len(_STAGES), stage="")
+        begun: list[str] = []
+
+        def begin(model: ModelConfig) -> Callable[[str], None]:
+            begun.append(model.name)
+            return lambda stage: enter(model.name, stage)
+
+        def enter(name: str, stage: str) -> None:
+            done = (len(begun) - 1) * len(_STAGES) + _STAGES.index(stage)
+            bars.update(task, description=name, completed=done, stage=stage)
+            if not err.is_terminal:
+                err.print(f"{name}: {stage}")
+
+        yield begin
+
+
+def _print_results(results: list[Built]) -> None:
+    table = Table(title=None, header_style="bold", pad_edge=False)
+    for column in ("model", "status", "from", "variant", "size", "max abs", "cosine min", "cosine mean", "seconds"):
+        table.add_column(column, justify="left" if column in ("model", "status", "from", "variant") else "right")
+    for result in results:
+        _add_rows(table, result)
+    out.print(table)
+    for result in results:
+        if result.error:
+            err.print(f"[bold red]{result.name}[/]: error\\[{result.error['code']}]: ", end="")
+            err.print(result.error["message"], markup=False)
+        else:
+            out.print(f"{result.name}: {result.path}  (report: {result.report})", soft_wrap=True)
+
+
+def _add_rows(table: Table, result: Built) -> None:
+    colour = {"built": "green", "up to date": "cyan", "failed": "red"}[result.status]
+    first = [result.name, f"[{colour}]{result.status}[/]", result.source]
+    if not result.bytes:
+        table.add_row(*first, "", "", "", "", "", f"{result.seconds:.1f}")
+    for row, (variant, size) in enumerate(result.bytes.items()):
+        figures = result.metrics[variant]
+        cosines = [f"{figures[key]:.5f}" if key in figures else "" for key in ("cosine_min", "cosine_mean")]
+        table.add_row(*(first if row == 0 else ["", "", ""]), variant, megabytes(size), f"{figures['max_abs']:.1e}",
+                      *cosines, f"{result.seconds:.1f}" if row == 0 else "")  # fmt: skip
+
+
+def _quiet_libraries() -> None:
+    """Keep the libraries' own progress bars and notices out of ours."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from huggingface_hub.utils import disable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)

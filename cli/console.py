@@ -1,0 +1,55 @@
+"""How the command speaks: to people on a terminal, to machines in JSON, and by its exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import typer
+from rich.console import Console
+
+from ..artifacts.errors import ArtifactError, DependencyError, OnnxMlBridgeError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_DEPENDENCY, EXIT_ERROR = range(6)
+EXIT_CODES = """Exit status: 0 done; 1 done, but some lines or models failed; 2 wrong usage; 3 an artifact was refused;
+4 something must be installed first; 5 any other error."""
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on one line of stdout."""
+    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+@contextmanager
+def reported_errors(*, as_json: bool = False) -> Iterator[None]:
+    """Turn the package's errors into a message and an exit status."""
+    try:
+        yield
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left; nothing more to say
+        raise typer.Exit(EXIT_OK) from None
+    except (OnnxMlBridgeError, OSError) as error:
+        code = error.code if isinstance(error, OnnxMlBridgeError) else "io"
+        if as_json:
+            print_json({"ok": False, "error": {"code": code, "message": str(error)}})
+        err.print(f"[bold red]error\\[{code}][/]: ", end="")
+        err.print(str(error), markup=False)
+        raise typer.Exit(_exit_code(error)) from error
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, ArtifactError):
+        return EXIT_REFUSED
+    return EXIT_DEPENDENCY if isinstance(error, DependencyError) else EXIT_ERROR
+
+
+def megabytes(size: int) -> str:
+    """A size for people: 22.9 MB."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

@@ -1,0 +1,29 @@
+"""Entry of the command; every group of subcommands has a file of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from .build_command import build_command, export_command
+from .console import EXIT_CODES
+from .embed import embed_command
+from .inspect import show_command, verify_command
+
+app = typer.Typer(
+    name="onnx-ml-bridge",
+    help=f"Turn PyTorch models into ONNX artifacts, prove them, and run them without PyTorch.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("build")(build_command)
+app.command("export")(export_command)
+app.command("show")(show_command)
+app.command("verify")(verify_command)
+app.command("embed")(embed_command)
+
+
+def run() -> None:
+    """What the installed command calls."""
+    app()

@@ -1,0 +1,77 @@
+"""Pooling of token embeddings, written for export: the modes of sentence-transformers' `Pooling`, of any padding side.
+
+`tokens` is float32 `[batch, tokens, hidden]`, `mask` int64 `[batch, tokens]` with 1 for tokens that count; each function
+gives float32 `[batch, hidden]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# sentence-transformers divides by at least this much
+_MIN_WEIGHT = 1e-9
+
+
+def _positions(mask: Tensor) -> Tensor:
+    return torch.arange(1, mask.shape[1] + 1, device=mask.device).unsqueeze(0)
+
+
+def _select(tokens: Tensor, index: Tensor) -> Tensor:
+    """Row `index` `[batch]` of every sequence."""
+    chosen = index.view(-1, 1, 1).expand(-1, 1, tokens.shape[2])
+    return torch.gather(tokens, 1, chosen).squeeze(1)
+
+
+def pool_cls(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
+    """The first token that counts."""
+    return _select(tokens, mask.to(torch.int32).argmax(dim=1))
+
+
+def pool_max(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
+    """Largest value of each channel."""
+    return tokens.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(dim=1)
+
+
+def pool_mean(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
+    """Mean over the tokens that count."""
+    weights = mask.unsqueeze(-1).to(tokens.dtype)
+    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=_MIN_WEIGHT)
+
+
+def pool_mean_sqrt_len_tokens(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
+    """Sum over the tokens that count, divided by the square root of their number."""
+    weights = mask.unsqueeze(-1).to(tokens.dtype)
+    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=_MIN_WEIGHT).sqrt()
+
+
+def pool_weightedmean(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
+    """Mean weighted by position, counted from 1 at the first token that is no padding."""
+    padding = full_mask.to(torch.int32).argmax(dim=1, keepdim=True)
+    weights = (mask * (_positions(mask) - padding)).unsqueeze(-1).to(tokens.dtype)
+    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=_MIN_WEIGHT)
+
+
+def pool_lasttoken(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
+    """The last token that counts."""
+    last = (mask * _positions(mask)).to(torch.int32).argmax(dim=1)
+    return _select(tokens * mask.unsqueeze(-1).to(tokens.dtype), last)
+
+
+POOLING: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "cls": pool_cls,
+    "max": pool_max,
+    "mean": pool_mean,
+    "mean_sqrt_len_tokens": pool_mean_sqrt_len_tokens,
+    "weightedmean": pool_weightedmean,
+    "lasttoken": pool_lasttoken,
+}
+
+
+def without_prompt(mask: Tensor, prompt_length: Tensor) -> Tensor:
+    """`mask` with the first `prompt_length` (int64 `[1]`) tokens of every text set to 0."""
+    padding = mask.to(torch.int32).argmax(dim=1, keepdim=True)
+    kept = _positions(mask) > padding + prompt_length
+    return mask * kept.to(mask.dtype)

@@ -1,0 +1,21 @@
+"""A missing extra is reported once, with the command that installs it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from ..artifacts.errors import DependencyError
+
+_EXTRAS = {
+    "export": ("torch", "transformers", "sentence_transformers", "onnx", "onnxscript", "onnx_ir", "pydantic",
+               "huggingface_hub", "matplotlib", "jinja2"),
+}  # fmt: skip
+
+
+def require_extra(extra: str) -> None:
+    """Raise `DependencyError` naming every module of the extra that is not installed."""
+    missing = [module for module in _EXTRAS[extra] if importlib.util.find_spec(module) is None]
+    if missing:
+        raise DependencyError(
+            f"not installed: {', '.join(missing)}", hint=f"Run: pip install 'onnx-ml-bridge[{extra},cpu]'"
+        )

@@ -1,0 +1,121 @@
+"""Where a model comes from: `hub:ID@REVISION`, `path:DIR` or `package:MODULE/SUB/DIR`, as a checked local folder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..artifacts.checks import sha256_file
+from ..artifacts.errors import BuildError
+from ..artifacts.manifest import Source
+
+_FORMS = "hub:ID@REVISION, path:DIR or package:MODULE/SUB/DIR"
+_HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model's folder on this machine, and its entry in the manifest."""
+
+    folder: Path
+    source: Source
+
+
+def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
+    """Find the model, fetching it from the hub if asked to, and refuse what is not safe to load.
+
+    :raises BuildError: with the code `source` or `unsafe_checkpoint`.
+    """
+    kind, _, rest = text.partition(":")
+    resolvers = {"hub": _from_hub, "path": _from_path, "package": _from_package}
+    if kind not in resolvers or not rest:
+        raise BuildError("source", f"source {text!r}", expected=_FORMS)
+    folder, identifier, revision = resolvers[kind](rest, allow_pickle)
+    if not (folder / "config.json").is_file():
+        raise BuildError("source", f"{text} has no config.json", hint="Name the folder that holds the model's files.")
+    weights = _check_weights(folder, allow_pickle)
+    _refuse_code(folder)
+    digest = hashlib.sha256("".join(sha256_file(path) for path in weights).encode()).hexdigest()
+    return LocalModel(folder, Source(kind, identifier, revision, digest, _license(folder)))
+
+
+def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    identifier, _, revision = rest.partition("@")
+    patterns = [*_HUB_PATTERNS, *_PICKLED] if allow_pickle else _HUB_PATTERNS
+    try:
+        folder = snapshot_download(identifier, revision=revision or None, allow_patterns=patterns)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise BuildError("source", f"the hub does not give {rest}: {error}") from error
+    return Path(folder), identifier, Path(folder).name  # a snapshot's folder is named by its commit
+
+
+def _from_path(rest: str, allow_pickle: bool) -> tuple[Path, str, None]:
+    folder = Path(rest).expanduser()
+    if not folder.is_dir():
+        raise BuildError("source", f"{rest} is no directory")
+    return folder, folder.resolve().name, None  # the name alone: an artifact holds no path of the builder's machine
+
+
+def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]:
+    module, _, sub = rest.partition("/")
+    found = importlib.util.find_spec(module)
+    if found is None or not found.submodule_search_locations:
+        raise BuildError("source", f"no package {module!r} is installed", hint="Install the one that carries the model.")
+    folder = Path(next(iter(found.submodule_search_locations)), sub)
+    if not folder.is_dir():
+        raise BuildError("source", f"the package {module} has no folder {sub!r}")
+    distributions = importlib.metadata.packages_distributions().get(module, [])
+    return folder, rest, importlib.metadata.version(distributions[0]) if distributions else None
+
+
+def _check_weights(folder: Path, allow_pickle: bool) -> list[Path]:
+    """The weight files in the order of their paths: safetensors, or pickled ones where they were asked for."""
+    if weights := sorted(folder.rglob("*.safetensors")):
+        return weights
+    pickled = sorted(path for pattern in _PICKLED for path in folder.rglob(pattern))
+    if pickled and allow_pickle:
+        return pickled
+    if pickled:
+        raise BuildError(
+            "unsafe_checkpoint",
+            f"the weights are there only in pickled form: {', '.join(path.name for path in pickled)}",
+            expected="*.safetensors",
+            hint="Convert them, or allow pickled weights (loaded with weights_only) if you trust their origin.",
+        )
+    raise BuildError("source", f"{folder.name} holds no weights", expected="*.safetensors")
+
+
+def _refuse_code(folder: Path) -> None:
+    """Refuse every configuration file that names code to import."""
+    for path in sorted(folder.rglob("*.json")):
+        if path.name in ("tokenizer.json", "vocab.json") or path.name.endswith(".index.json"):
+            continue
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise BuildError("source", f"{path.relative_to(folder)} is no JSON: {error}") from error
+        if isinstance(config, dict) and config.get("auto_map"):
+            raise BuildError(
+                "unsafe_checkpoint",
+                f"{path.relative_to(folder)} asks for code of its own (auto_map: {config['auto_map']})",
+                hint="Models that bring code are not run. Use a model of a class that transformers has itself.",
+            )
+
+
+def _license(folder: Path) -> str | None:
+    """The licence that the model card's front matter names."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    front = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
+    named = re.search(r"^license:\s*(\S+)\s*$", front.group(1), re.MULTILINE) if front else None
+    return named.group(1) if named else None

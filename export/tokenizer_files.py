@@ -1,0 +1,60 @@
+"""The tokenizer as files and as the manifest's entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ..artifacts import strict_json
+from ..artifacts.errors import BuildError
+from ..artifacts.layout import TOKENIZER
+from ..artifacts.manifest import TokenizerSpec
+
+# Where a tokenizer has no limit, transformers writes a number of this size.
+_NO_LIMIT = 1_000_000
+# RoBERTa and its kin number positions from padding_idx + 1.
+_OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "xlm-roberta", "xmod", "longformer")
+
+
+def describe_tokenizer(tokenizer: Any, config: Any) -> TokenizerSpec:
+    """The manifest's entry of a fast tokenizer of transformers; `config` is the model's.
+
+    :raises BuildError: with the code `unsupported_model` when no limit of length is known.
+    """
+    limit = tokenizer.model_max_length
+    if limit is None or limit > _NO_LIMIT:
+        limit = _positions(config)
+    if not limit:
+        raise BuildError("unsupported_model", "neither the tokenizer nor the model names a largest number of tokens",
+                         hint="Set max_seq_length in sentence_bert_config.json.")  # fmt: skip
+    return TokenizerSpec(
+        file=TOKENIZER,
+        vocab_size=tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=True),
+        max_tokens=int(limit),
+        truncation_side=tokenizer.truncation_side,
+        padding_side=tokenizer.padding_side,
+        pad_token=str(tokenizer.pad_token),
+        pad_token_id=int(tokenizer.pad_token_id),
+    )
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write tokenizer.json, without settings of one call, and the files other clients look for beside it."""
+    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    plain.no_padding()
+    plain.no_truncation()
+    (folder / TOKENIZER).write_text(plain.to_str(), encoding="utf-8")
+    specials = {key: str(value) for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
+    (folder / "special_tokens_map.json").write_bytes(strict_json.canonical(specials))
+    config = {"clean_up_tokenization_spaces": bool(getattr(tokenizer, "clean_up_tokenization_spaces", False)),
+              "model_max_length": int(tokenizer.model_max_length), "padding_side": tokenizer.padding_side,
+              "tokenizer_class": "PreTrainedTokenizerFast", "truncation_side": tokenizer.truncation_side,
+              "model_input_names": list(tokenizer.model_input_names), **specials}  # fmt: skip
+    (folder / "tokenizer_config.json").write_bytes(strict_json.canonical(config))
+
+
+def _positions(config: Any) -> int:
+    positions = int(getattr(config, "max_position_embeddings", 0) or 0)
+    return positions - 2 if config.model_type in _OFFSET_POSITIONS and positions else positions

@@ -1,0 +1,56 @@
+"""The texts that parity is judged on: 1 to 600 words, many scripts, emoji, nothing at all.
+
+They are composed from sentences.txt, whose sentences were written for this purpose; none is in the calibration set.
+"""
+
+from __future__ import annotations
+
+import random
+import unicodedata
+from importlib import resources
+
+PLAIN, HARD = "plain", "hard"
+_PLAIN_WORDS = 6
+_PLAIN_LATIN_SHARE = 0.9
+_LONG_TEXTS = 60
+_SNIPPETS = 40
+_BLANK = ("", " ", "\n\t  ", "\u00a0")
+
+
+def parity_texts() -> list[str]:
+    """All parity texts, the same ones in the same order at every call; more than 500."""
+    groups = _sentences()
+    latin = groups["english"] + groups["latin"]
+    source = random.Random(20260101)
+    snippets = [" ".join(source.choice(latin).split()[: source.randint(1, 5)]) for _ in range(_SNIPPETS)]
+    long = [_compose(source, latin, 45 + round(555 * index / (_LONG_TEXTS - 1))) for index in range(_LONG_TEXTS)]
+    mixed = [_compose(source, latin + groups["scripts"], 40) for _ in range(10)]
+    return [*latin, *groups["scripts"], *groups["odd"], *snippets, *long, *mixed, *_BLANK]
+
+
+def text_group(text: str) -> str:
+    """`plain` for at least 6 words in Latin script, `hard` for shorter texts and other scripts."""
+    letters = [character for character in text if character.isalpha()]
+    latin = sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
+    is_plain = len(text.split()) >= _PLAIN_WORDS and letters and latin >= _PLAIN_LATIN_SHARE * len(letters)
+    return PLAIN if is_plain else HARD
+
+
+def _compose(source: random.Random, sentences: list[str], words: int) -> str:
+    """A text of exactly `words` words from random sentences."""
+    found: list[str] = []
+    while len(found) < words:
+        found += source.choice(sentences).split()
+    return " ".join(found[:words])
+
+
+def _sentences() -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    current: list[str] = []
+    text = resources.files(__package__).joinpath("sentences.txt").read_text(encoding="utf-8")
+    for line in text.split("\n"):
+        if line.startswith("# "):
+            current = groups.setdefault(line[2:], [])
+        elif line:
+            current.append(line)
+    return groups

@@ -1,0 +1,104 @@
+"""Runs the fp32 graph on calibration inputs and keeps what rounding and smoothing need to know of every activation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ..artifacts.errors import BuildError
+from ..artifacts.manifest import Calibration
+from ..runtime import machine
+from ..runtime.session import create_session
+from .rows import Floats
+
+Feeds = Mapping[str, NDArray[Any]]
+
+# Rows kept of every input to measure the error of each product on.
+_SAMPLE_ROWS_PER_INPUT = 8
+
+
+@dataclass
+class ActivationStats:
+    """What was seen of one activation with `in` channels, over all rows of all calibration inputs.
+
+    `absmax` `[in]` is the largest magnitude of each channel, `gram` `[in, in]` is `x.T @ x`, `sample` `[n, in]` are some
+    of the rows.
+    """
+
+    absmax: Floats
+    gram: Floats
+    rows: list[Floats] = field(default_factory=list)
+
+    @property
+    def sample(self) -> Floats:
+        """The kept rows, `[n, in]`."""
+        return np.concatenate(self.rows)
+
+    def add(self, x: Floats) -> None:
+        """Take in an activation `[..., in]`."""
+        flat = x.reshape(-1, x.shape[-1])
+        np.maximum(self.absmax, np.abs(flat).max(0), out=self.absmax)
+        self.gram += flat.T @ flat
+        step = max(1, len(flat) // _SAMPLE_ROWS_PER_INPUT)
+        self.rows.append(flat[::step][:_SAMPLE_ROWS_PER_INPUT])
+
+    def divide(self, scales: Floats) -> None:
+        """Turn the statistics of `x` into those of `x / scales`."""
+        self.absmax /= scales
+        self.gram /= np.outer(scales, scales)
+        self.rows = [rows / scales for rows in self.rows]
+
+
+def observe(folder: Path, file: str, names: Sequence[str], inputs: Sequence[Feeds]) -> dict[str, ActivationStats]:
+    """Run the graph `folder/file` on every input and gather statistics of the named values.
+
+    Inputs should hold no padding: padded rows would count as much as real ones.
+    """
+    probe = folder / file.replace(".onnx", ".observed.onnx")
+    model = ir.load(folder / file)
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    outputs = {value.name for value in model.graph.outputs}
+    model.graph.outputs.extend(values[name] for name in names if name not in outputs)
+    try:
+        ir.save(model, probe)  # the weights stay where they are: both files refer to one data file
+        session = create_session(probe, machine.usable_cpus())
+        return _gather(session, names, inputs)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _gather(session: Any, names: Sequence[str], inputs: Sequence[Feeds]) -> dict[str, ActivationStats]:
+    stats: dict[str, ActivationStats] = {}
+    for feeds in inputs:
+        for name, x in zip(names, session.run(list(names), dict(feeds)), strict=True):
+            if name not in stats:
+                channels = x.shape[-1]
+                stats[name] = ActivationStats(np.zeros(channels, np.float32), np.zeros((channels, channels)))
+            stats[name].add(x)
+    return stats
+
+
+def read_calibration_texts(path: Path | None) -> list[str]:
+    """One text a line from `path`, or the set that comes with the package."""
+    source = path or resources.files(__package__).joinpath("calibration.txt")
+    try:
+        texts = [line for line in source.read_text(encoding="utf-8").split("\n") if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuildError("config", f"calibration texts {path}: {error}") from error
+    if not texts:
+        raise BuildError("config", f"calibration file {path} holds no text")
+    return texts
+
+
+def describe_calibration(texts: Sequence[str], tokens: int) -> Calibration:
+    """The manifest's entry of a set of texts; the hash is over the texts, each with a newline."""
+    digest = hashlib.sha256("".join(f"{text}\n" for text in texts).encode()).hexdigest()
+    return Calibration(len(texts), tokens, digest)

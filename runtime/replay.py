@@ -1,0 +1,145 @@
+"""`verify`: all checks of an artifact, then its golden cases on this CPU.
+
+Loading a graph is no security boundary: an engine can crash on a hostile one. The replay therefore happens in a child
+process, `python -m onnx_ml_bridge.runtime.replay DIR`, with limits on memory and time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..artifacts.checks import Artifact, check_all, read_artifact
+from ..artifacts.errors import ArtifactError, OnnxMlBridgeError
+from ..artifacts.golden import EmbeddingCase, read_golden
+from .embedding import EmbeddingModel, SentenceEmbedder
+from .opening import OpenArtifact
+from .session import import_onnxruntime
+from .tokenizer import TextTokenizer
+
+_TIMEOUT_SECONDS = 300
+_MIN_MEMORY = 8 << 30
+
+
+@dataclass(frozen=True)
+class VariantReplay:
+    """How close a variant came to the golden cases."""
+
+    cases: int
+    max_abs: float
+    cosine_min: float
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` found; `identity` is the SHA-256 of manifest.json, `bytes` counts the listed files."""
+
+    name: str
+    version: str
+    identity: str
+    files: int
+    bytes: int
+    variants: dict[str, VariantReplay]
+
+
+def verify(root: str | Path) -> VerifyReport:
+    """Hash every file, check every graph and replay the golden cases with every variant.
+
+    :raises ArtifactError: with the code of the first check that fails.
+    :raises DependencyError: when ONNX Runtime is not installed.
+    """
+    artifact = read_artifact(root)
+    check_all(artifact)
+    spec = artifact.manifest.tokenizer
+    TextTokenizer(artifact.path(spec.file), spec)
+    import_onnxruntime()
+    sizes = [entry.size for entry in artifact.manifest.files.values()]
+    variants = _replay_in_child(artifact, max(_MIN_MEMORY, 4 * sum(sizes)))
+    manifest = artifact.manifest
+    return VerifyReport(manifest.name, manifest.version, artifact.identity, len(sizes), sum(sizes), variants)
+
+
+def replay(artifact: Artifact) -> dict[str, VariantReplay]:
+    """Replay the golden cases in this process, variant by variant, or raise `golden` at the first miss."""
+    spec = artifact.manifest.tokenizer
+    tokenizer = TextTokenizer(artifact.path(spec.file), spec)
+    cases = read_golden(artifact.path(artifact.manifest.golden.file))
+    if len(cases) != artifact.manifest.golden.cases:
+        raise ArtifactError("golden", "number of golden cases", expected=artifact.manifest.golden.cases, got=len(cases))
+    replays = {"sentence-embedding": _replay_embedding}
+    run = replays[artifact.manifest.task]
+    return {name: run(OpenArtifact(artifact, name, tokenizer), cases) for name in sorted(artifact.manifest.variants)}
+
+
+def _replay_embedding(opened: OpenArtifact, cases: list[EmbeddingCase]) -> VariantReplay:
+    embedder = SentenceEmbedder(EmbeddingModel.of(opened))
+    gate = opened.artifact.manifest.variants[opened.variant].gate
+    figures = [_compare(embedder, case) for case in cases]
+    for number, (case, (max_abs, cosine)) in enumerate(zip(cases, figures, strict=True), start=1):
+        floor = gate.get("cosine_min" if case.group == "plain" else "cosine_min_hard", -1.0)
+        if max_abs > gate.get("max_abs", np.inf) or cosine < floor:
+            raise ArtifactError(
+                "golden",
+                f"case {number} with variant {opened.variant}",
+                expected=f"max abs <= {gate.get('max_abs', 'any')}, cosine >= {floor}",
+                got=f"max abs {max_abs:.2e}, cosine {cosine:.6f}",
+                hint="This CPU or this ONNX Runtime computes differently from the builder's; do not use the variant.",
+            )
+    return VariantReplay(len(cases), max(f[0] for f in figures), min(f[1] for f in figures))
+
+
+def _compare(embedder: SentenceEmbedder, case: EmbeddingCase) -> tuple[float, float]:
+    """Largest absolute difference and cosine to the expected vector; a different tokenization is a miss at once."""
+    result = embedder.embed([case.input], case.prompt_name)
+    expected = np.array(case.expected.vector, np.float64)
+    got = result.vectors[0].astype(np.float64)
+    found = (int(result.token_counts[0]), bool(result.truncated[0]), got.shape)
+    if found != (case.expected.tokens, case.expected.truncated, expected.shape):
+        raise ArtifactError("golden", "tokens, truncated, shape",
+                            expected=(case.expected.tokens, case.expected.truncated, expected.shape), got=found)  # fmt: skip
+    norm = float(np.linalg.norm(got) * np.linalg.norm(expected))
+    return float(np.abs(got - expected).max()), float(got @ expected / norm) if norm else 1.0
+
+
+def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay]:
+    command = [sys.executable, "-m", __name__, str(artifact.root.absolute()), str(memory)]
+    try:
+        child = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ArtifactError("graph", f"the replay did not end within {_TIMEOUT_SECONDS} s") from error
+    try:
+        answer = json.loads(child.stdout)
+    except ValueError as error:
+        detail = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise ArtifactError("graph", f"the replay died with exit status {child.returncode}: {detail}") from error
+    if "code" in answer:
+        raise ArtifactError(answer["code"], answer["message"])
+    return {name: VariantReplay(**figures) for name, figures in answer.items()}
+
+
+def _child(root: str, memory: str) -> None:
+    """Entry of the child process: one JSON object on stdout, the figures or an error."""
+    _limit_memory(int(memory))
+    try:
+        answer: dict[str, object] = {name: asdict(figures) for name, figures in replay(read_artifact(root)).items()}
+    except OnnxMlBridgeError as error:
+        answer = {"code": error.code if isinstance(error, ArtifactError) else "graph", "message": str(error)}
+    print(json.dumps(answer))
+
+
+def _limit_memory(limit: int) -> None:
+    if os.name == "posix":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    _child(*sys.argv[1:])

@@ -1,0 +1,94 @@
+"""Texts to padded token ids with the model's own tokenizer.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from ..artifacts.errors import ArtifactError, InferenceError, InputError
+from ..artifacts.manifest import TokenizerSpec
+
+DEFAULT_TEXT_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The token ids of one text, special tokens included, and whether the text was cut to the limit."""
+
+    ids: tuple[int, ...]
+    truncated: bool
+
+
+class TextTokenizer:
+    """Tokenizes as the manifest says. May be used from several threads: nothing is changed after the start."""
+
+    def __init__(self, path: Path, spec: TokenizerSpec) -> None:
+        """Load tokenizer.json and hold it against the manifest, or raise `tokenizer`."""
+        self.spec = spec
+        self._tokenizer = _load(path)
+        vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        pad_id = self._tokenizer.token_to_id(spec.pad_token)
+        if (vocab_size, pad_id) != (spec.vocab_size, spec.pad_token_id):
+            raise ArtifactError(
+                "tokenizer",
+                f"{spec.file} is not the model's",
+                expected=f"{spec.vocab_size} tokens, {spec.pad_token} = {spec.pad_token_id}",
+                got=f"{vocab_size} tokens, {spec.pad_token} = {pad_id}",
+            )
+        self._tokenizer.no_padding()
+        try:
+            self._tokenizer.enable_truncation(spec.max_tokens, direction=spec.truncation_side)
+        except BaseException as error:
+            raise _typed_panic(error, ArtifactError("tokenizer", f"{spec.file} cannot cut texts: {error}")) from error
+
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokenize every text; the result has the order of `texts`."""
+        try:
+            encodings = self._tokenizer.encode_batch_fast(list(texts))
+        except BaseException as error:
+            raise _typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
+        return [Tokens(tuple(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
+
+    def pad(self, batch: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids and attention mask, each int64 `[batch, longest]`."""
+        longest = max(len(tokens.ids) for tokens in batch)
+        ids = np.full((len(batch), longest), self.spec.pad_token_id, np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(batch):
+            size = len(tokens.ids)
+            place = slice(0, size) if self.spec.padding_side == "right" else slice(longest - size, longest)
+            ids[row, place] = tokens.ids
+            mask[row, place] = 1
+        return ids, mask
+
+
+def check_text(text: object, index: int, limit: int) -> str:
+    """Refuse what no tokenizer takes: other types, lone surrogates, texts over `limit` bytes of UTF-8."""
+    if not isinstance(text, str):
+        raise InputError("input_type", "not a string", index=index, expected="str", got=type(text).__name__)
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InputError("input_text", f"lone surrogate at character {error.start}", index=index) from error
+    if size > limit:
+        raise InputError("input_too_large", "too large", index=index, expected=f"at most {limit} bytes", got=size)
+    return text
+
+
+def _load(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except BaseException as error:
+        raise _typed_panic(error, ArtifactError("tokenizer", f"{path.name} cannot be loaded: {error}")) from error
+
+
+def _typed_panic(error: BaseException, typed: Exception) -> BaseException:
+    """`typed` for ordinary errors and for Rust panics, which pyo3 hides from `except Exception`; else the error itself."""
+    if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+        return typed
+    return error

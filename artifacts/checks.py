@@ -142,8 +142,11 @@ def _walk(root: Path) -> dict[str, int]:
 def _files(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, int]]:
     if depth > MAX_DEPTH:
         raise ArtifactError("path_kind", f"{folder} is nested too deeply", expected=f"at most {MAX_DEPTH} levels")
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda item: item.name):
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda item: item.name)
+        if not entries and prefix:
+            yield prefix, 0  # no manifest can list an empty directory, so the file set shows it
+        for entry in entries:
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 yield from _files(folder / entry.name, f"{prefix}{entry.name}/", depth + 1)

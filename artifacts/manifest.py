@@ -14,7 +14,7 @@ import jsonschema_rs
 
 from . import strict_json
 from .errors import ArtifactError
-from .layout import FORMAT_VERSION, MANIFEST, TASK_REVISIONS
+from .layout import FORMAT_VERSION, MANIFEST, TASK_REVISIONS, data_file
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,11 @@ class Manifest:
         """Every path that a field other than `files` names."""
         graphs = [graph.file for variant in self.variants.values() for graph in variant.graphs.values()]
         return [*graphs, self.tokenizer.file, self.golden.file, self.parity.file]
+
+    def variant_bytes(self, variant: str) -> int:
+        """Bytes of a variant's graphs and of the weights beside them."""
+        files = [graph.file for graph in self.variants[variant].graphs.values()]
+        return sum(self.files[name].size for name in [*files, *map(data_file, files)] if name in self.files)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON, as it is sealed."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..artifacts import strict_json
 from ..artifacts.checks import read_artifact, sha256_file
 from ..artifacts.errors import ArtifactError, BuildError, OnnxMlBridgeError
-from ..artifacts.layout import FORMAT_VERSION, TASK_REVISIONS, data_file
+from ..artifacts.layout import FORMAT_VERSION, TASK_REVISIONS
 from ..artifacts.manifest import Manifest
 from ..artifacts.seal import seal, staging_for
 from ..export.source import LocalModel, resolve_source
@@ -153,12 +153,6 @@ def _summary(
     return Built(
         model.name, status, model.source, round(time.perf_counter() - started, 1), str(target),
         str(reports / "report.html"), read_artifact(target).identity,
-        {name: variant_bytes(manifest, name) for name in sorted(manifest.variants)}, manifest.parity.variants,
+        {name: manifest.variant_bytes(name) for name in sorted(manifest.variants)}, manifest.parity.variants,
     )  # fmt: skip
 
-
-def variant_bytes(manifest: Manifest, variant: str) -> int:
-    """Bytes of a variant's graphs and their weights."""
-    files = [graph.file for graph in manifest.variants[variant].graphs.values()]
-    names = [*files, *(data_file(file) for file in files)]
-    return sum(manifest.files[name].size for name in names if name in manifest.files)

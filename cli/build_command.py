@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ..artifacts.errors import BuildError
 from ..export.requirements import require_extra
-from .console import EXIT_FAILED, err, megabytes, out, print_json, reported_errors
+from .console import EXIT_FAILED, err, megabytes, out, print_json, reported_errors, table
 
 if TYPE_CHECKING:  # these need the extra [export]; the command line itself must not
     from .build import Built
@@ -112,12 +112,10 @@ def _progress_bars(models: int) -> Iterator[Callable[[ModelConfig], Callable[[st
 
 
 def _print_results(results: list[Built]) -> None:
-    table = Table(title=None, header_style="bold", pad_edge=False)
-    for column in ("model", "status", "from", "variant", "size", "max abs", "cosine min", "cosine mean", "seconds"):
-        table.add_column(column, justify="left" if column in ("model", "status", "from", "variant") else "right")
+    rows = table("model", "status", "from", "variant", right=("size", "max abs", "cosine min", "cosine mean", "seconds"))
     for result in results:
-        _add_rows(table, result)
-    out.print(table)
+        _add_rows(rows, result)
+    out.print(rows)
     for result in results:
         if result.error:
             err.print(f"[bold red]{result.name}[/]: error\\[{result.error['code']}]: ", end="")
@@ -126,15 +124,15 @@ def _print_results(results: list[Built]) -> None:
             out.print(f"{result.name}: {result.path}  (report: {result.report})", soft_wrap=True)
 
 
-def _add_rows(table: Table, result: Built) -> None:
+def _add_rows(rows: Table, result: Built) -> None:
     colour = {"built": "green", "up to date": "cyan", "failed": "red"}[result.status]
     first = [result.name, f"[{colour}]{result.status}[/]", result.source]
     if not result.bytes:
-        table.add_row(*first, "", "", "", "", "", f"{result.seconds:.1f}")
+        rows.add_row(*first, "", "", "", "", "", f"{result.seconds:.1f}")
     for row, (variant, size) in enumerate(result.bytes.items()):
         figures = result.metrics[variant]
         cosines = [f"{figures[key]:.5f}" if key in figures else "" for key in ("cosine_min", "cosine_mean")]
-        table.add_row(*(first if row == 0 else ["", "", ""]), variant, megabytes(size), f"{figures['max_abs']:.1e}",
+        rows.add_row(*(first if row == 0 else ["", "", ""]), variant, megabytes(size), f"{figures['max_abs']:.1e}",
                       *cosines, f"{result.seconds:.1f}" if row == 0 else "")  # fmt: skip
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from ..artifacts.errors import ArtifactError, DependencyError, OnnxMlBridgeError
 
@@ -17,7 +19,10 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_DEPENDENCY, EXIT_ERROR = ra
 EXIT_CODES = """Exit status: 0 done; 1 done, but some lines or models failed; 2 wrong usage; 3 an artifact was refused;
 4 something must be installed first; 5 any other error."""
 
-out = Console(highlight=False)
+# Tables keep their columns where output is no terminal; on one they take its width.
+_WIDTH = None if sys.stdout.isatty() else 160
+
+out = Console(highlight=False, width=_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
@@ -48,6 +53,14 @@ def _exit_code(error: Exception) -> int:
     if isinstance(error, ArtifactError):
         return EXIT_REFUSED
     return EXIT_DEPENDENCY if isinstance(error, DependencyError) else EXIT_ERROR
+
+
+def table(*left: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table: columns of words, then columns of figures."""
+    result = Table(*left, header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
+    for column in right:
+        result.add_column(column, justify="right", no_wrap=True)
+    return result
 
 
 def megabytes(size: int) -> str:

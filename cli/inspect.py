@@ -10,10 +10,8 @@ import typer
 from rich.table import Table
 
 from ..artifacts.checks import Artifact, read_artifact
-from ..artifacts.layout import data_file
-from ..artifacts.manifest import Variant
 from ..runtime.replay import VerifyReport, verify
-from .console import megabytes, out, print_json, reported_errors
+from .console import megabytes, out, print_json, reported_errors, table
 
 ArtifactArgument = Annotated[Path, typer.Argument(help="The artifact's folder.", metavar="DIR")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
@@ -68,30 +66,20 @@ def _print_artifact(artifact: Artifact) -> None:
 
 
 def _variants_table(artifact: Artifact) -> Table:
-    table = Table("variant", "graph", header_style="bold", pad_edge=False)
-    for column in ("size", "max abs", "cosine min", "cosine mean"):
-        table.add_column(column, justify="right")
+    rows = table("variant", "graph", right=("size", "max abs", "cosine min", "cosine mean"))
     for name, variant in sorted(artifact.manifest.variants.items()):
         figures = artifact.manifest.parity.variants.get(name, {})
         cells = [f"{figures[key]:{form}}" if key in figures else "" for key, form in
                  (("max_abs", ".1e"), ("cosine_min", ".5f"), ("cosine_mean", ".5f"))]  # fmt: skip
         files = [graph.file for graph in variant.graphs.values()]
-        table.add_row(name, ", ".join(files), megabytes(_bytes(artifact, variant)), *cells)
-    return table
-
-
-def _bytes(artifact: Artifact, variant: Variant) -> int:
-    files = [graph.file for graph in variant.graphs.values()]
-    named = [*files, *(data_file(file) for file in files)]
-    return sum(artifact.manifest.files[name].size for name in named if name in artifact.manifest.files)
+        rows.add_row(name, ", ".join(files), megabytes(artifact.manifest.variant_bytes(name)), *cells)
+    return rows
 
 
 def _print_report(report: VerifyReport) -> None:
     out.print(f"[bold green]verified[/] {report.name} {report.version}  {report.identity}")
     out.print(f"{report.files} files, {megabytes(report.bytes)}, every hash as listed")
-    table = Table("variant", header_style="bold", pad_edge=False)
-    for column in ("golden cases", "max abs", "cosine min"):
-        table.add_column(column, justify="right")
+    rows = table("variant", right=("golden cases", "max abs", "cosine min"))
     for name, figures in report.variants.items():
-        table.add_row(name, str(figures.cases), f"{figures.max_abs:.1e}", f"{figures.cosine_min:.6f}")
-    out.print(table)
+        rows.add_row(name, str(figures.cases), f"{figures.max_abs:.1e}", f"{figures.cosine_min:.6f}")
+    out.print(rows)

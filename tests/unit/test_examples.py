@@ -1,0 +1,87 @@
+"""The committed examples: what they hold must be judged as they say, by this reader and by the Rust one."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from onnx_ml_bridge import ArtifactError, OnnxMlBridge, verify
+from onnx_ml_bridge.artifacts import errors
+from onnx_ml_bridge.artifacts.manifest import parse_manifest
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+VALID = sorted(path.name for path in (GOLDEN / "valid").iterdir())
+INVALID = json.loads((GOLDEN / "invalid.json").read_text())
+MANIFESTS = json.loads((GOLDEN / "manifests.json").read_text())
+# Only `verify` reads these; `open` has no reason to.
+VERIFY_ONLY = {"golden-other-vector", "golden-too-few", "weights-flipped"}
+
+
+def code_of(call) -> str | None:
+    try:
+        call()
+    except ArtifactError as error:
+        return error.code
+    return None
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_valid_artifacts_verify(name):
+    report = verify(GOLDEN / "valid" / name)
+    assert set(report.variants) == {"fp32", "int8"}
+    assert report.variants["fp32"].max_abs <= 1e-5
+
+
+@pytest.mark.parametrize("name", sorted(INVALID))
+def test_invalid_artifacts_are_refused_by_verify(name):
+    assert code_of(lambda: verify(GOLDEN / "invalid" / name)) == INVALID[name]
+
+
+@pytest.mark.parametrize("name", sorted(set(INVALID) - VERIFY_ONLY))
+def test_invalid_artifacts_are_refused_by_open(name):
+    assert code_of(lambda: OnnxMlBridge.open(embedding=GOLDEN / "invalid" / name, variant="fp32")) == INVALID[name]
+
+
+def test_open_hashes_only_what_its_variant_uses():
+    spoiled = GOLDEN / "invalid" / "weights-flipped"  # the weights of int8
+    OnnxMlBridge.open(embedding=spoiled, variant="fp32").warm_up()
+    assert code_of(lambda: OnnxMlBridge.open(embedding=spoiled, variant="int8")) == "file_hash"
+
+
+@pytest.mark.parametrize("name", sorted(MANIFESTS))
+def test_manifest_bytes_are_judged(name):
+    raw = (GOLDEN / "manifests" / name).read_bytes()
+    assert code_of(lambda: parse_manifest(raw)) == MANIFESTS[name]
+
+
+def test_all_problems_of_a_manifest_are_named_at_once():
+    data = json.loads((GOLDEN / "manifests" / "valid.json").read_bytes())
+    del data["tokenizer"]
+    data["embedding"]["dim"] = "16"
+    data["surprise"] = 1
+    with pytest.raises(ArtifactError) as refused:
+        parse_manifest(json.dumps(data).encode())
+    assert all(word in str(refused.value) for word in ("tokenizer", "dim", "surprise"))
+
+
+def test_a_manifest_is_written_as_it_was_read():
+    raw = (GOLDEN / "manifests" / "valid.json").read_bytes()
+    assert parse_manifest(raw).to_bytes() == raw
+
+
+def test_every_code_stands_in_the_format_text_once():
+    text = (Path(errors.__file__).parent / "FORMAT.md").read_text()
+    rows = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+    listed = [row for row in rows if "." not in row and "/" not in row]
+    assert sorted(listed) == sorted(errors.ARTIFACT_CODES + errors.OTHER_CODES)
+
+
+def test_a_missing_variant_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match="fp32 or int8") as refused:
+        OnnxMlBridge.open(embedding=GOLDEN / "valid" / VALID[0], variant="int4")
+    assert refused.value.code == "variant"
+
+
+def test_a_copy_is_as_good_as_the_original(tmp_path):
+    copied = shutil.copytree(GOLDEN / "valid" / VALID[0], tmp_path / "somewhere else")
+    assert verify(copied).identity == verify(GOLDEN / "valid" / VALID[0]).identity

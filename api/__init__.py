@@ -1,9 +1,9 @@
 """PyTorch and spaCy models as ONNX artifacts that run without Python.
 
-    from onnx_ml_bridge import OnnxMlBridge
+from onnx_ml_bridge import OnnxMlBridge
 
-    bridge = OnnxMlBridge.open(embedding="dist/all-minilm-l6-v2")
-    vector = bridge.generate_embedding("Kofi signed the lease on Tuesday.")
+bridge = OnnxMlBridge.open(embedding="dist/all-minilm-l6-v2")
+vector = bridge.generate_embedding("Kofi signed the lease on Tuesday.")
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def recover(target: Path) -> None:
     """Put back what an interrupted swap left aside, and remove staging folders whose process is gone."""
     aside = _aside(target)
     if aside.exists() and not target.exists():
-        os.rename(aside, target)
+        aside.rename(target)
     shutil.rmtree(aside, ignore_errors=True)
     for leftover in target.parent.glob(f".{target.name}.staging-*"):
         if not _alive(leftover.name.rpartition("-")[2]):
@@ -71,8 +71,8 @@ def _swap(staging: Path, target: Path) -> None:
         raise BuildError("io", f"{target} is there and is no artifact", hint="Choose another folder or remove it.")
     aside = _aside(target)
     if target.exists():
-        os.rename(target, aside)
-    os.rename(staging, target)
+        target.rename(aside)
+    staging.rename(target)
     _sync(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
 

@@ -30,7 +30,9 @@ def parse(raw: bytes, name: str) -> Any:
     except RecursionError as error:
         raise ArtifactError("json", f"{name} is nested too deeply", expected=f"at most {MAX_JSON_DEPTH}") from error
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise ArtifactError("json", f"{name} is not valid: {error}", hint="Build or fetch the artifact again.") from error
+        raise ArtifactError(
+            "json", f"{name} is not valid: {error}", hint="Build or fetch the artifact again."
+        ) from error
     return value
 
 

@@ -147,12 +147,9 @@ def _up_to_date(target: Path, reports: Path, key: str) -> Manifest | None:
     return artifact.manifest if (record.get("key"), record.get("identity")) == (key, artifact.identity) else None
 
 
-def _summary(
-    model: ModelConfig, status: str, started: float, target: Path, reports: Path, manifest: Manifest
-) -> Built:
+def _summary(model: ModelConfig, status: str, started: float, target: Path, reports: Path, manifest: Manifest) -> Built:
     return Built(
         model.name, status, model.source, round(time.perf_counter() - started, 1), str(target),
         str(reports / "report.html"), read_artifact(target).identity,
         {name: manifest.variant_bytes(name) for name in sorted(manifest.variants)}, manifest.parity.variants,
     )  # fmt: skip
-

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -32,7 +32,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Build even what is u
 def build_command(
     models: Annotated[Path, typer.Argument(help="The file that lists the models.", metavar="MODELS.toml")],
     out_folder: OutOption = Path("dist"),
-    only: Annotated[Optional[list[str]], typer.Option("--only", help="Build this model alone; may be repeated.",
+    only: Annotated[list[str] | None, typer.Option("--only", help="Build this model alone; may be repeated.",
                                                       metavar="NAME")] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -57,8 +57,8 @@ def export_command(
     task: Annotated[str, typer.Option(help="What the model does: sentence-embedding.")],
     out_folder: Annotated[Path, typer.Option("--out", help="The artifact's folder.", metavar="DIR")],
     version: Annotated[str, typer.Option(help="Version of the artifact.")] = "1",
-    variant: Annotated[Optional[list[str]], typer.Option(help="fp32 or int8; may be repeated. Both by default.")] = None,
-    calibration: Annotated[Optional[Path], typer.Option(help="Calibration texts, one a line.", metavar="FILE")] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="fp32 or int8; may be repeated. Both by default.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Calibration texts, one a line.", metavar="FILE")] = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Take pickled weights (weights_only).")] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -112,7 +112,9 @@ def _progress_bars(models: int) -> Iterator[Callable[[ModelConfig], Callable[[st
 
 
 def _print_results(results: list[Built]) -> None:
-    rows = table("model", "status", "from", "variant", right=("size", "max abs", "cosine min", "cosine mean", "seconds"))
+    rows = table(
+        "model", "status", "from", "variant", right=("size", "max abs", "cosine min", "cosine mean", "seconds")
+    )
     for result in results:
         _add_rows(rows, result)
     out.print(rows)

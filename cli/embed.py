@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Optional
+from typing import Annotated, Any, BinaryIO
 
 import orjson
 import typer
@@ -27,8 +27,8 @@ _LINES_PER_RUN = 256
 def embed_command(
     model: Annotated[Path, typer.Option(help="The artifact's folder.", metavar="DIR")],
     variant: Annotated[str, typer.Option(help="fp32, int8, or auto: by instruction set.")] = AUTO,
-    prompt_name: Annotated[Optional[str], typer.Option(help="Prompt to put before every text.", metavar="NAME")] = None,
-    threads: Annotated[Optional[int], typer.Option(help="Threads of one run.", min=1)] = None,
+    prompt_name: Annotated[str | None, typer.Option(help="Prompt to put before every text.", metavar="NAME")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of one run.", min=1)] = None,
     text_limit: Annotated[int, typer.Option(help="Largest text in bytes of UTF-8.", min=1)] = DEFAULT_TEXT_LIMIT,
 ) -> None:
     """Embed JSON lines from stdin: {"text": ...} or a JSON string, one a line.

@@ -75,9 +75,7 @@ def prove(exported: Exported, model: LocalModel) -> Proof:
     """Compare every wanted variant with the original, loaded anew as its users load it."""
     original = load_original(model.folder, allow_pickle=exported.config.options.allow_pickle)
     tokenizer = _tokenizer(exported)
-    embedders = {
-        name: SentenceEmbedder(_model(exported, name, tokenizer)) for name in sorted(exported.config.variants)
-    }
+    embedders = {name: SentenceEmbedder(_model(exported, name, tokenizer)) for name in sorted(exported.config.variants)}
     parity = judge(original, embedders, {name: exported.config.gate_of(name) for name in embedders})
     return Proof(parity, measure_speed(original, embedders))
 

@@ -1,7 +1,7 @@
 """Pooling of token embeddings, written for export: the modes of sentence-transformers' `Pooling`, of any padding side.
 
-`tokens` is float32 `[batch, tokens, hidden]`, `mask` int64 `[batch, tokens]` with 1 for tokens that count; each function
-gives float32 `[batch, hidden]`.
+`tokens` is float32 `[batch, tokens, hidden]`, `mask` int64 `[batch, tokens]` with 1 for tokens that count; each
+function gives float32 `[batch, hidden]`.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]
     module, _, sub = rest.partition("/")
     found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:
-        raise BuildError("source", f"no package {module!r} is installed", hint="Install the one that carries the model.")
+        raise BuildError(
+            "source", f"no package {module!r} is installed", hint="Install the one that carries the model."
+        )
     folder = Path(next(iter(found.submodule_search_locations)), sub)
     if not folder.is_dir():
         raise BuildError("source", f"the package {module} has no folder {sub!r}")

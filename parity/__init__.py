@@ -1,1 +1,1 @@
-"""The original models as oracles: the same inputs through them and through every variant, figures, gates and a report."""
+"""The original models as oracles: the same inputs through them and every variant, figures, gates and a report."""

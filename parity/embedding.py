@@ -29,7 +29,7 @@ _SPEED_TEXTS = 128
 
 @dataclass(frozen=True)
 class EmbeddingParity:
-    """What the stage found: inputs, their groups, the original's answers, a comparison and the gate's misses by variant."""
+    """What the stage found: inputs, their groups, the original's answers; a comparison and gate misses by variant."""
 
     inputs: list[EmbeddingInput]
     groups: list[str]
@@ -85,7 +85,7 @@ def worst_texts(parity: EmbeddingParity, variant: str) -> list[dict[str, Any]]:
 
 
 def golden_cases(parity: EmbeddingParity) -> list[EmbeddingCase]:
-    """An even selection of the inputs with the original's answers; the blank ones and the last are always among them."""
+    """An even selection of the inputs with the original's answers; the blank ones and the last are among them."""
     places = {*range(0, len(parity.inputs), _GOLDEN_EVERY), len(parity.inputs) - 1}
     places |= {place for place, entry in enumerate(parity.inputs) if not entry.text.strip() and not entry.prompt_name}
     return [_case(parity, place) for place in sorted(places)]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -27,7 +29,6 @@ _EXTRA = _COLOURS[7:]
 ORIGINAL = "original"
 
 _FLOOR = -16.0  # decades; 1 - cosine of float64 cannot say more, and 0 has no logarithm
-_BINS_PER_DECADE = 10
 _NAMED_LAYERS = 3
 _WIDTH, _HEIGHT = 480, 330  # CSS pixels at full size: half the page, and readable on a phone
 _STYLE = {
@@ -77,21 +78,15 @@ def variant_colours(names: Sequence[str]) -> dict[str, str]:
     return {name: turns.get(name, name) for name in names}
 
 
-def plot_errors(rows: Sequence[ErrorRow], key: str, label: str) -> str:
-    """Histograms of 1 - cosine on a log axis, one under the other, each with its median and its gate."""
+def plot_errors(panels: Sequence[Sequence[ErrorRow]], key: str, label: str) -> str:
+    """Histograms of 1 - cosine, each with its median and its gate; every panel has a log axis of its own."""
     with mpl.rc_context(_STYLE):
-        figure = _figure(max(_HEIGHT, 60 * len(rows) + 70))
-        axes = _axes(figure)
-        logs = [np.log10(np.maximum(row.errors, 10**_FLOOR)) for row in rows]
-        for place, (row, values) in enumerate(zip(rows, logs, strict=True)):
-            _draw_distribution(axes, len(rows) - 1 - place, row, values)
-        bounds = [np.log10(row.bound) for row in rows if row.bound]
-        low, high = min(value.min() for value in logs), max([*(value.max() for value in logs), *bounds])
-        margin = max(0.5, 0.1 * (high - low))  # room for the texts at the medians and gates
-        axes.set(xlim=(low - margin, high + margin), ylim=(-0.12, len(rows) + 0.05))
-        axes.set_yticks([len(rows) - 1 - place + 0.32 for place in range(len(rows))], [row.label for row in rows])
-        _decade_ticks(axes, float(np.floor(low)), float(np.ceil(high + margin)))
-        axes.set_xlabel("1 − cosine, log scale: further left is closer to the original")
+        counts = [len(rows) for rows in panels]
+        figure = _figure(max(_HEIGHT, 64 * sum(counts) + 50 * len(panels)))
+        grid = figure.add_gridspec(len(panels), 1, height_ratios=counts)
+        for place, rows in enumerate(panels):
+            _draw_distributions(_axes(figure, grid[place, 0]), rows)
+        figure.supxlabel("1 − cosine, log scale: left is closer to the original", fontsize=11.5, color=_hex("muted"))
         return _svg(figure, key, label)
 
 
@@ -123,49 +118,61 @@ def plot_layers(layers: Mapping[str, float], colour: str, key: str, label: str) 
         axes = _axes(figure)
         places, values = np.arange(1, len(layers) + 1), np.array(list(layers.values()))
         span = max(float(np.ptp(values)), 2.0)
-        low = values.min() - 0.30 * span
+        low = values.min() - 0.3 * span
         axes.vlines(places, low, values, color=_hex(colour), alpha=0.25, linewidth=2)
         axes.scatter(places, values, s=26 if len(layers) < 80 else 10, color=_hex(colour), linewidth=0, zorder=3)
         median = float(np.median(values))
         axes.axhline(median, color=_hex("muted"), linewidth=1, linestyle=(0, (4, 3)))
         axes.set(xlim=(0.2, len(layers) + 0.8), ylim=(low, values.max() + 0.16 * span))
-        axes.text(len(layers) + 0.7, values.max() + 0.08 * span, f"median {median:.1f} dB", ha="right", fontsize=11,
-                  color=_hex("muted"))  # fmt: skip
-        _name_lowest(axes, places, values, list(layers))
+        lowest = np.argsort(values, kind="stable")[:_NAMED_LAYERS]
+        axes.scatter(places[lowest], values[lowest], s=80, facecolor="none", edgecolor=_hex("ink"), linewidth=1.2)
         axes.grid(axis="y", color=_hex("grid"))
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set(xlabel="quantized product, in graph order", ylabel="signal to noise, dB")
+        axes.set_xlabel(f"quantized product, in graph order\n{_lowest_named(values, list(layers), lowest)}")
+        axes.set_title(f"signal to noise, dB (dashed: median {median:.1f})", loc="left", color=_hex("muted"))
         return _svg(figure, key, label)
 
 
 def plot_tokens(points: TokenPoints, key: str, label: str) -> str:
-    """Cosine against number of tokens, groups apart by shape, with the gate's smallest cosines."""
+    """Cosine against number of tokens, both so scaled that the crowd near 1 comes apart, groups by shape."""
     with mpl.rc_context(_STYLE):
         figure = _figure(_HEIGHT)
         axes = _axes(figure)
-        groups, colour = np.array(points.groups), _hex(points.colour)
-        looks = {PLAIN: {"marker": "o", "s": 17, "color": colour, "alpha": 0.55, "linewidth": 0},
-                 HARD: {"marker": "D", "s": 19, "facecolor": "none", "edgecolor": colour, "linewidth": 1}}  # fmt: skip
-        for group, look in looks.items():
-            chosen = groups == group
-            if chosen.any():
-                axes.scatter(points.tokens[chosen], points.cosines[chosen], label=f"{group} texts", **look)
-        _draw_bounds(axes, points)
+        errors = np.log10(np.maximum(1 - points.cosines, 10**_FLOOR))
+        low, high = errors.min(), max([errors.max(), *(np.log10(1 - bound) for bound in points.bounds.values())])
+        margin = _log_margin(low, high)
         axes.set_xscale("log", base=2)
+        axes.set_ylim(high + margin, low - margin)  # downwards: the better cosine is on top
+        _log_ticks(axes.yaxis, low - margin, high + margin, _cosine_text)
+        _draw_points(axes, points, errors)
+        _draw_bounds(axes, points)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.set(xlabel="tokens, log scale", ylabel="cosine with the original")
-        axes.ticklabel_format(axis="y", style="plain", useOffset=False)
+        axes.set_xlabel("tokens, log scale")
+        axes.set_title("cosine, log scale", loc="left", color=_hex("muted"))
         axes.grid(color=_hex("grid"))
-        legend = axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, handletextpad=0.2)
-        for text in legend.get_texts():
-            text.set_color(_hex("ink"))
+        axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.985), ncols=2, handletextpad=0, columnspacing=1,
+                    borderpad=0.2, markerscale=1.4, labelcolor=_hex("ink"))  # fmt: skip
         return _svg(figure, key, label)
 
 
-def _draw_distribution(axes: Axes, base: int, row: ErrorRow, values: NDArray[np.float64]) -> None:
-    """A histogram of decades standing on `base`, its median below the line's end, its gate dashed."""
-    first, last = np.floor(values.min() * _BINS_PER_DECADE), np.floor(values.max() * _BINS_PER_DECADE) + 1
-    edges = np.arange(first, last + 1) / _BINS_PER_DECADE
+def _draw_distributions(axes: Axes, rows: Sequence[ErrorRow]) -> None:
+    logs = [np.log10(np.maximum(row.errors, 10**_FLOOR)) for row in rows]
+    bases = range(len(rows) - 1, -1, -1)
+    bounds = [np.log10(row.bound) for row in rows if row.bound]
+    low, high = min(value.min() for value in logs), max([*(value.max() for value in logs), *bounds])
+    bins = 24 / max(high - low, 0.4)
+    for base, row, values in zip(bases, rows, logs, strict=True):
+        _draw_distribution(axes, base, row, values, bins)
+    margin = _log_margin(low, high)
+    axes.set(xlim=(low - margin, high + margin), ylim=(-0.1, len(rows) + 0.02))
+    axes.set_yticks([base + 0.32 for base in bases], [row.label for row in rows])
+    _log_ticks(axes.xaxis, low - margin, high + margin, _error_text)
+    axes.grid(axis="x", color=_hex("grid"))
+
+
+def _draw_distribution(axes: Axes, base: int, row: ErrorRow, values: NDArray[np.float64], bins: float) -> None:
+    """A histogram of decimal logarithms standing on `base`, `bins` to a decade, its gate dashed."""
+    edges = np.arange(np.floor(values.min() * bins), np.floor(values.max() * bins) + 2) / bins
     heights = np.histogram(values, np.append(edges[:-1], edges[-1] + 1e-9))[0]
     heights = 0.68 * heights / heights.max()
     axes.stairs(heights + base, edges, baseline=base, fill=True, color=_hex(row.colour), alpha=0.35, linewidth=0)
@@ -181,30 +188,53 @@ def _draw_distribution(axes: Axes, base: int, row: ErrorRow, values: NDArray[np.
         axes.text(limit, base + 0.54, "gate", ha="center", fontsize=11, color=_hex("muted"))
 
 
-def _decade_ticks(axes: Axes, first: float, last: float) -> None:
-    """At most eight powers of ten; the lowest possible one stands for everything below, zero included."""
-    decades = np.arange(first, last + 1)
-    decades = decades[:: max(1, -(-len(decades) // 8))]
-    axes.set_xticks(decades, [("≤ " if place <= _FLOOR else "") + power(int(place)) for place in decades])
-    axes.set_xlim(*axes.get_xbound())
-    axes.grid(axis="x", color=_hex("grid"))
+def _log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str]) -> None:
+    """Ticks on an axis of decimal logarithms: 1, 2 and 5 in a short range, else at most seven powers of ten."""
+    decades = np.arange(np.floor(low), np.ceil(high) + 1)
+    if high - low < 2.2:
+        places = (decades[:, None] + np.log10([1, 2, 5])).ravel()
+    else:
+        places = decades[:: max(1, -(-len(decades) // 7))]
+    places = places[(places >= low) & (places <= high)]
+    axis.set_ticks(places, labels=[text(place) for place in places])
 
 
-def _name_lowest(axes: Axes, places: NDArray[np.int64], values: NDArray[np.float64], names: list[str]) -> None:
-    """Write the names of the lowest products in a corner and ring their points."""
-    lowest = np.argsort(values, kind="stable")[:_NAMED_LAYERS]
-    axes.scatter(places[lowest], values[lowest], s=80, facecolor="none", edgecolor=_hex("ink"), linewidth=1.2, zorder=4)
-    listed = "  ".join(f"{_short(names[place], 22)} {values[place]:.1f}" for place in lowest)
-    axes.text(0.0, -0.25, f"lowest: {listed}", transform=axes.transAxes, fontsize=10.5, color=_hex("muted"))
+def _log_margin(low: float, high: float) -> float:
+    """Room around the data for texts, and enough of it that two ticks fall into the narrowest range."""
+    return max(0.08 * (high - low), (0.8 - (high - low)) / 2)
+
+
+def _error_text(place: float) -> str:
+    """10 to the power of `place`; the lowest possible place stands for everything below, zero included."""
+    return "0" if place <= _FLOOR else scientific(10**place, 1)
+
+
+def _cosine_text(place: float) -> str:
+    return "1" if place <= _FLOOR else f"{1 - 10**place:.{max(0, -int(np.floor(place + 1e-9)))}f}"
+
+
+def _lowest_named(values: NDArray[np.float64], names: Sequence[str], lowest: NDArray[np.intp]) -> str:
+    return "lowest: " + ", ".join(f"{_short(names[place], 20)} {values[place]:.1f}" for place in lowest)
+
+
+def _draw_points(axes: Axes, points: TokenPoints, heights: NDArray[np.float64]) -> None:
+    groups, colour = np.array(points.groups), _hex(points.colour)
+    looks: dict[str, dict[str, Any]] = {
+        PLAIN: {"marker": "o", "s": 17, "color": colour, "alpha": 0.55, "linewidth": 0},
+        HARD: {"marker": "D", "s": 19, "facecolor": "none", "edgecolor": colour, "linewidth": 1},
+    }
+    for group, look in looks.items():
+        chosen = groups == group
+        if chosen.any():
+            axes.scatter(points.tokens[chosen], heights[chosen], label=f"{group} texts", **look)
 
 
 def _draw_bounds(axes: Axes, points: TokenPoints) -> None:
-    span = max(float(1 - min([points.cosines.min(), *points.bounds.values()])), 1e-9)
-    axes.set_ylim(1 - 1.08 * span, 1 + 0.04 * span)
     for group, bound in points.bounds.items():
-        axes.axhline(bound, color=_hex("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.text(0.99, bound + 0.015 * span, f"gate, {group} texts: {bound:g}", ha="right", fontsize=11,
-                  color=_hex("muted"), transform=axes.get_yaxis_transform())  # fmt: skip
+        place = float(np.log10(1 - bound))
+        axes.axhline(place, color=_hex("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(f"gate, {group} texts", (0.995, place), xycoords=axes.get_yaxis_transform(), xytext=(0, 4),
+                      textcoords="offset points", ha="right", fontsize=11, color=_hex("muted"))  # fmt: skip
 
 
 def scientific(value: float, digits: int = 2) -> str:

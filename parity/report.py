@@ -31,7 +31,7 @@ _METRICS: dict[str, dict[str, str]] = {
     "Search": {"neighbours": "ten nearest texts kept", "nearest": "nearest text kept"},
 }  # fmt: skip
 _SHARES = ("neighbours", "nearest")
-_MARKS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥", "\u00a0": "⍽", "\u200b": "[ZWSP]", "\ufeff": "[BOM]"}
+_MARKS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥", "\u00a0": "[NBSP]", "\u200b": "[ZWSP]", "\ufeff": "[BOM]"}
 _CUT_AT = 200  # where worst_texts cuts a text
 
 
@@ -152,7 +152,8 @@ def _tiles(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, flo
     smaller = [name for name in parity.comparisons if name != _EXACT]
     for name in smaller[:1]:
         cosines = parity.comparisons[name].cosines
-        tiles.append(Tile(figure(float(cosines.min())), f"{name}, lowest cosine", f"mean {figure(cosines.mean())}"))
+        lowest, mean = (figure(round(float(value), 7)) for value in (cosines.min(), cosines.mean()))
+        tiles.append(Tile(lowest, f"{name}, lowest cosine", f"mean {mean}"))
     return [*tiles, *_ratio_tiles((smaller or [_EXACT])[0], graph_sizes(manifest), speeds)]
 
 
@@ -172,9 +173,9 @@ def size_text(size: float) -> str:
     """A size in decimal units: 22.9 MB."""
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
-            return f"{size:.3g} {unit}"
+            return f"{size:.{0 if unit == 'bytes' else 1}f} {unit}"
         size /= 1000
-    return f"{size:.3g} GB"
+    return f"{size:.1f} GB"
 
 
 def _plots(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Plot]:
@@ -186,33 +187,36 @@ def _plots(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, flo
 
 
 def _error_plot(parity: EmbeddingParity, manifest: Manifest, colours: Mapping[str, str]) -> Plot:
-    groups, rows = np.array(parity.groups), []
+    groups = np.array(parity.groups)
+    exact: list[plots.ErrorRow] = []
+    others: list[plots.ErrorRow] = []
     for name, comparison in parity.comparisons.items():
         bounds = _cosine_bounds(manifest, name)
         parts = {"all": groups == groups} if name == _EXACT else {kind: groups == kind for kind in (PLAIN, HARD)}
         for kind, chosen in parts.items():
-            bound = 1 - bounds[kind] if bounds.get(kind, 1) < 1 else None
+            bound = 1 - bounds[kind] if kind in bounds else None
             label = f"{name}\n{kind}, {int(chosen.sum())}"
             if chosen.any():
-                rows.append(plots.ErrorRow(label, colours[name], 1 - comparison.cosines[chosen], bound))
-    note = "Every row has its own height; the line is the median."
-    return _plot("How far from the original", note, plots.plot_errors(rows, "errors", "Histograms of 1 minus cosine"))
+                row = plots.ErrorRow(label, colours[name], 1 - comparison.cosines[chosen], bound)
+                (exact if name == _EXACT else others).append(row)
+    svg = plots.plot_errors([rows for rows in (exact, others) if rows], "errors", "Histograms of 1 minus cosine")
+    return _plot("How far from the original", "The line is the median. Every panel has an axis of its own.", svg)
 
 
 def _size_speed_plot(manifest: Manifest, speeds: Mapping[str, float], colours: Mapping[str, str]) -> Plot:
     sizes = {name: size for name, size in graph_sizes(manifest).items() if name in colours}
     whole, base = sizes.get(_EXACT), speeds.get(plots.ORIGINAL)
+    shares = {name: f" · {size / whole:.0%}" for name, size in sizes.items() if whole and name != _EXACT}
     panels = {"size of graphs and weights": [
-        plots.Bar(name, colours[name], size, size_text(size) + (f", {size / whole:.0%}" if whole else ""))
-        for name, size in sizes.items()
+        plots.Bar(name, colours[name], size, size_text(size) + shares.get(name, "")) for name, size in sizes.items()
     ]}  # fmt: skip
     bars = [
         plots.Bar(name, colours.get(name, plots.ORIGINAL), speed,
-                  f"{speed:.3g}" + (f", {speed / base:.2g}×" if base else ""))
+                  f"{speed:.3g}" + (f" · {speed / base:.1f}×" if base and name in colours else ""))
         for name in (plots.ORIGINAL, *colours) if (speed := speeds.get(name))
     ]  # fmt: skip
     panels |= {"speed, texts per second": bars} if bars else {}
-    note = "The original is sentence-transformers on PyTorch, on the same machine; a guide, not a benchmark."
+    note = "The original is sentence-transformers. A guide, not a benchmark."
     return _plot("Size and speed", note, plots.plot_bars(panels, "cost", "Bars of size and speed by variant"))
 
 
@@ -231,13 +235,15 @@ def _token_plot(parity: EmbeddingParity, manifest: Manifest, name: str, colour: 
     points = plots.TokenPoints(np.array(parity.original.tokens), parity.comparisons[name].cosines,
                                tuple(parity.groups), _cosine_bounds(manifest, name), colour)  # fmt: skip
     svg = plots.plot_tokens(points, f"tokens-{name}", f"Cosine of {name} by number of tokens")
-    return _plot(f"{name}: cosine by length", "Every point is a text; texts at the right end were cut.", svg)
+    cut = sum(parity.original.truncated)
+    note = f"Every point is a text; {cut or 'none'} of them {'was' if cut < 2 else 'were'} cut to the model's limit."
+    return _plot(f"{name}: cosine by length", note, svg)
 
 
 def _cosine_bounds(manifest: Manifest, variant: str) -> dict[str, float]:
     gate = manifest.variants[variant].gate
     names = {PLAIN: "cosine_min", HARD: "cosine_min_hard"}
-    return {group: gate[name] for group, name in names.items() if name in gate}
+    return {group: gate[name] for group, name in names.items() if gate.get(name, 1) < 1}  # 1 has no place in a log plot
 
 
 def _plot(title: str, note: str, svg: str) -> Plot:

@@ -29,8 +29,8 @@ _SAMPLE_ROWS_PER_INPUT = 8
 class ActivationStats:
     """What was seen of one activation with `in` channels, over all rows of all calibration inputs.
 
-    `absmax` `[in]` is the largest magnitude of each channel, `gram` `[in, in]` is `x.T @ x`, `sample` `[n, in]` are some
-    of the rows.
+    `absmax` `[in]` is the largest magnitude of each channel, `gram` `[in, in]` is `x.T @ x`, `sample` `[n, in]` are
+    some of the rows.
     """
 
     absmax: Floats

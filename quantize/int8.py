@@ -57,9 +57,7 @@ def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds]) -> Quantize
     return QuantizedGraph(model, layers, tables)
 
 
-def describe_quantization(
-    quantized: QuantizedGraph, calibration: Calibration, error: dict[str, float]
-) -> Quantization:
+def describe_quantization(quantized: QuantizedGraph, calibration: Calibration, error: dict[str, float]) -> Quantization:
     """The manifest's entry; `error` is that of the saved graph's output."""
     layers = {name: round(value, 2) for name, value in quantized.layers.items()}
     rounded = {name: round(value, 6) for name, value in error.items()}
@@ -91,9 +89,7 @@ def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationSt
     return ratios
 
 
-def _quantize_rows_in_graph(
-    chain: Insertion, x: ir.Value, scheme: ActivationScheme
-) -> tuple[ir.Value, ir.Value]:
+def _quantize_rows_in_graph(chain: Insertion, x: ir.Value, scheme: ActivationScheme) -> tuple[ir.Value, ir.Value]:
     """Nodes that compute what `rows.quantize_rows` does: bytes like `x`, and the scale of every row."""
     last = chain.constant("axis", np.array([-1], np.int64))
     peak = chain.node("ReduceMax", [x, last], {"keepdims": 1})
@@ -119,8 +115,8 @@ def _replace_product(
     """Put the product of bytes in the place of a MatMul.
 
     MatMulIntegerToFloat takes one scale for its whole left side, here 1: the row scales follow as a factor of their
-    own. (MatMulInteger, Cast and two Mul, all standard, measured 8% slower for the whole of MiniLM; and ONNX Runtime fuses
-    them wrongly when the row and channel scales are multiplied with each other first.)
+    own. (MatMulInteger, Cast and two Mul, all standard, measured 8% slower for the whole of MiniLM; and ONNX Runtime
+    fuses them wrongly when the row and channel scales are multiplied with each other first.)
     """
     chain = editor.after(linear.node)
     one = editor.constant("one", np.float32(1))

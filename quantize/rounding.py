@@ -2,8 +2,8 @@
 
 GPTQ (Frantar et al., 2022, arXiv:2210.17323, algorithm 1): input channels are rounded one after the other, and the
 error of each is spread over those not yet rounded, weighted by the inverse of the inputs' Gram matrix. The product on
-typical inputs then moves less than with rounding to nearest; on MiniLM it takes two thirds off the weights' share of the
-error.
+typical inputs then moves less than with rounding to nearest; on MiniLM it takes two thirds off the weights' share of
+the error.
 """
 
 from __future__ import annotations

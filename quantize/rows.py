@@ -26,8 +26,8 @@ GELU_ZERO_POINT = 24
 class ActivationScheme:
     """How the rows of one activation become bytes: `q = clip(rint(x / scale) + zero_point, 0, 255)`.
 
-    `scale` of a row is its peak (largest value, or largest magnitude where `two_sided`) divided by `levels`, and at least
-    `min_scale`.
+    `scale` of a row is its peak (largest value, or largest magnitude where `two_sided`) divided by `levels`, and at
+    least `min_scale`.
     """
 
     zero_point: int

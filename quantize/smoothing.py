@@ -1,7 +1,7 @@
 """SmoothQuant: outlier channels move from activations into weights, where they cost less.
 
-Xiao et al., 2022 (arXiv:2211.10438): with `s = max|x| ** alpha / max|w| ** (1 - alpha)` per channel, `x / s` is quantized
-instead of `x` and the weight's rows are multiplied by `s`. The division is folded into what computes `x`:
+Xiao et al., 2022 (arXiv:2211.10438): with `s = max|x| ** alpha / max|w| ** (1 - alpha)` per channel, `x / s` is
+quantized instead of `x` and the weight's rows are multiplied by `s`. The division is folded into what computes `x`:
 
 - a LayerNormalization's scale and bias; who else reads its result (a residual connection) gets it multiplied back;
 - the value projection of an attention, whose output channels pass the weighted sum over tokens one to one.

@@ -53,7 +53,9 @@ def describe(threads: int) -> Machine:
 def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
     """CPUs that cgroup version 2 grants, in whole CPUs and fractions; None without a limit."""
     try:
-        groups = [line.split("::", 1)[1].strip("/\n") for line in own.read_text().splitlines() if line.startswith("0::")]
+        groups = [
+            line.split("::", 1)[1].strip("/\n") for line in own.read_text().splitlines() if line.startswith("0::")
+        ]
     except OSError:
         return None
     quotas = []

@@ -100,9 +100,9 @@ def _compare(embedder: SentenceEmbedder, case: EmbeddingCase) -> tuple[float, fl
     expected = np.array(case.expected.vector, np.float64)
     got = result.vectors[0].astype(np.float64)
     found = (int(result.token_counts[0]), bool(result.truncated[0]), got.shape)
-    if found != (case.expected.tokens, case.expected.truncated, expected.shape):
-        raise ArtifactError("golden", "tokens, truncated, shape",
-                            expected=(case.expected.tokens, case.expected.truncated, expected.shape), got=found)  # fmt: skip
+    wanted = (case.expected.tokens, case.expected.truncated, expected.shape)
+    if found != wanted:
+        raise ArtifactError("golden", "tokens, truncated and shape", expected=wanted, got=found)
     norm = float(np.linalg.norm(got) * np.linalg.norm(expected))
     return float(np.abs(got - expected).max()), float(got @ expected / norm) if norm else 1.0
 

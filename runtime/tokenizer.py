@@ -88,7 +88,7 @@ def _load(path: Path) -> Tokenizer:
 
 
 def _typed_panic(error: BaseException, typed: Exception) -> BaseException:
-    """`typed` for ordinary errors and for Rust panics, which pyo3 hides from `except Exception`; else the error itself."""
+    """`typed` for ordinary errors and for panics, which pyo3 hides from `except Exception`; else the error itself."""
     if isinstance(error, Exception) or type(error).__name__ == "PanicException":
         return typed
     return error

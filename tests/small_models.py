@@ -1,0 +1,240 @@
+"""The recorded recipe of the small random sentence-transformers models that parity is proven on.
+
+    make_model(folder, "bert", pooling="mean")
+
+Every model is a real one but for its size and its weights: the architecture's own class and tokenizer class, a vocabulary
+trained on the package's parity and calibration texts, saved by sentence-transformers. The weights are random, seeded, and
+uneven on purpose (LayerNormalization scales far from 1, a few outlier channels), so that a wrong axis, a lost bias or a
+padded token that leaks shows far above the tolerance.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules.dense import Dense
+from sentence_transformers.base.modules.normalize import Normalize
+from sentence_transformers.base.modules.transformer import Transformer
+from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    DistilBertConfig,
+    DistilBertModel,
+    DistilBertTokenizer,
+    MPNetConfig,
+    MPNetModel,
+    MPNetTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    RobertaConfig,
+    RobertaModel,
+    RobertaTokenizer,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+    XLMRobertaTokenizer,
+)
+
+HIDDEN = 32
+DENSE_OUT = 24
+# 130 positions of which RoBERTa and its kin lose two to their padding offset
+POSITIONS = 130
+MAX_TOKENS = 128
+# More than 2**16 / HIDDEN entries: the word table is then large enough for int8 to quantize it.
+VOCAB_SIZE = 2300
+_LAYERS, _HEADS, _INNER = 2, 4, 64
+_SEED = 20260102
+
+_BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_MPNET_SPECIALS = ("<s>", "<pad>", "</s>", "[UNK]", "<mask>")
+_ROBERTA_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to make the two halves of a model: `config` gives the encoder's settings for a vocabulary size."""
+
+    config: Callable[[int], Any]
+    model: type[PreTrainedModel]
+    tokenizer: Callable[..., PreTrainedTokenizerBase]
+
+
+def make_model(
+    folder: Path,
+    architecture: str,
+    *,
+    pooling: str | tuple[str, ...] = "mean",
+    dense: str | None = None,
+    normalize: bool = True,
+    prompts: Mapping[str, str] | None = None,
+    default_prompt: str | None = None,
+    include_prompt: bool = True,
+    max_seq_length: int = MAX_TOKENS,
+    truncation_side: str = "right",
+    padding_side: str = "right",
+) -> Path:
+    """Save a small model to `folder` and give its path.
+
+    :param architecture: a key of `ARCHITECTURES`.
+    :param dense: `tanh` for a projection to `DENSE_OUT` channels, `residual` for one without activation that adds its
+        input.
+    :param max_seq_length: the tokenizer's limit, special tokens included.
+    """
+    made = ARCHITECTURES[architecture]
+    tokenizer = made.tokenizer(
+        model_max_length=max_seq_length, truncation_side=truncation_side, padding_side=padding_side
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(_SEED)
+        encoder = made.model(made.config(len(tokenizer))).eval()
+        _roughen(encoder)
+        modules = [_as_module(encoder, tokenizer, folder / "plain"), Pooling(HIDDEN, pooling, include_prompt)]
+        modules += _heads(modules[1].get_embedding_dimension(), dense, normalize)
+    pipeline = SentenceTransformer(
+        modules=modules, device="cpu", prompts=dict(prompts or {}), default_prompt_name=default_prompt
+    )
+    pipeline.save(str(folder / "model"), create_model_card=False)
+    return folder / "model"
+
+
+def _as_module(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> nn.Module:
+    """A `Transformer` module of the two; it can be made only from a folder, which is gone afterwards."""
+    encoder.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    module = Transformer(str(folder))
+    shutil.rmtree(folder)
+    return module
+
+
+def _heads(dim: int, dense: str | None, normalize: bool) -> list[nn.Module]:
+    heads: list[nn.Module] = []
+    if dense == "tanh":
+        heads.append(Dense(dim, DENSE_OUT, activation_function=nn.Tanh()))
+    elif dense == "residual":
+        heads.append(Dense(dim, dim, activation_function=nn.Identity(), use_residual=True))
+    elif dense is not None:
+        raise ValueError(f"no recipe for dense={dense!r}")
+    return [*heads, Normalize()] if normalize else heads
+
+
+def _roughen(encoder: nn.Module) -> None:
+    """Uneven LayerNormalization scales with two outlier channels, and biases that are not zero.
+
+    A fresh model has scales of 1 and biases of 0, with which a lost scale or bias would go unnoticed, and no outlier
+    channels, without which smoothing would have nothing to do.
+    """
+    for module in encoder.modules():
+        if isinstance(module, nn.LayerNorm):
+            nn.init.normal_(module.weight, mean=1.0, std=0.2)
+            module.weight.data[:2] *= 4
+        if isinstance(module, (nn.LayerNorm, nn.Linear)) and module.bias is not None:
+            nn.init.normal_(module.bias, std=0.2)
+
+
+def _sizes(vocab_size: int, **more: Any) -> dict[str, Any]:
+    return {"vocab_size": vocab_size, "hidden_size": HIDDEN, "num_hidden_layers": _LAYERS,
+            "num_attention_heads": _HEADS, "intermediate_size": _INNER, "max_position_embeddings": POSITIONS,
+            "initializer_range": 0.2, **more}  # fmt: skip
+
+
+def _distilbert_config(vocab_size: int) -> DistilBertConfig:
+    return DistilBertConfig(vocab_size=vocab_size, max_position_embeddings=POSITIONS, n_layers=_LAYERS,
+                            n_heads=_HEADS, dim=HIDDEN, hidden_dim=_INNER, initializer_range=0.2)  # fmt: skip
+
+
+@cache
+def corpus() -> tuple[str, ...]:
+    """The lines that vocabularies are trained on: all texts the installed package carries."""
+    files = (("onnx_ml_bridge.parity", "sentences.txt"), ("onnx_ml_bridge.quantize", "calibration.txt"))
+    texts = [resources.files(package).joinpath(name).read_text(encoding="utf-8") for package, name in files]
+    return tuple(line for text in texts for line in text.split("\n") if line.strip())
+
+
+@cache
+def _wordpiece(specials: tuple[str, ...]) -> dict[str, int]:
+    """A lower-cased WordPiece vocabulary."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    _train(tokenizer, trainers.WordPieceTrainer(vocab_size=VOCAB_SIZE, special_tokens=list(specials),
+                                                show_progress=False))  # fmt: skip
+    # The trainer gives pieces of the same rank ids in no fixed order; sorted, the recipe gives the same model each time
+    pieces = sorted(set(tokenizer.get_vocab()) - set(specials))
+    return {piece: number for number, piece in enumerate([*specials, *pieces])}
+
+
+@cache
+def _bytelevel_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """A byte-level BPE vocabulary with its merges."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    _train(tokenizer, trainers.BpeTrainer(vocab_size=VOCAB_SIZE, special_tokens=list(_ROBERTA_SPECIALS),
+                                          initial_alphabet=alphabet, show_progress=False))  # fmt: skip
+    return tokenizer.get_vocab(), _merges(tokenizer)
+
+
+@cache
+def _unigram() -> tuple[tuple[str, float], ...]:
+    """A Unigram vocabulary over words marked by Metaspace, as XLM-R has it."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    _train(tokenizer, trainers.UnigramTrainer(vocab_size=VOCAB_SIZE, special_tokens=list(_ROBERTA_SPECIALS),
+                                              unk_token="<unk>", show_progress=False))  # fmt: skip
+    return tuple((piece, score) for piece, score in _state(tokenizer)["vocab"])
+
+
+def _train(tokenizer: Tokenizer, trainer: Any) -> None:
+    tokenizer.train_from_iterator(corpus(), trainer)
+
+
+def _state(tokenizer: Tokenizer) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
+    return state
+
+
+def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    pairs: Sequence[Sequence[str]] = _state(tokenizer)["merges"]
+    return [(left, right) for left, right in pairs]
+
+
+def _roberta_tokenizer(**settings: Any) -> RobertaTokenizer:
+    vocab, merges = _bytelevel_bpe()
+    return RobertaTokenizer(vocab=dict(vocab), merges=list(merges), **settings)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "bert": Architecture(
+        lambda size: BertConfig(**_sizes(size)), BertModel,
+        lambda **settings: BertTokenizer(vocab=dict(_wordpiece(_BERT_SPECIALS)), **settings),
+    ),
+    "roberta": Architecture(
+        lambda size: RobertaConfig(**_sizes(size, type_vocab_size=1)), RobertaModel, _roberta_tokenizer
+    ),
+    "mpnet": Architecture(
+        lambda size: MPNetConfig(**_sizes(size)), MPNetModel,
+        lambda **settings: MPNetTokenizer(vocab=dict(_wordpiece(_MPNET_SPECIALS)), **settings),
+    ),
+    "distilbert": Architecture(
+        _distilbert_config, DistilBertModel,
+        lambda **settings: DistilBertTokenizer(vocab=dict(_wordpiece(_BERT_SPECIALS)), **settings),
+    ),
+    "xlm-roberta": Architecture(
+        lambda size: XLMRobertaConfig(**_sizes(size, type_vocab_size=1)), XLMRobertaModel,
+        lambda **settings: XLMRobertaTokenizer(vocab=list(_unigram()), **settings),
+    ),
+}  # fmt: skip

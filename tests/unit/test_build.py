@@ -1,0 +1,167 @@
+"""The conductor on a small model: reproducible, resumable, all or nothing."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from onnx_ml_bridge import BuildError, verify
+from onnx_ml_bridge.artifacts.checks import read_artifact
+from onnx_ml_bridge.artifacts.seal import recover, staging_for
+from onnx_ml_bridge.cli.build import build, build_all
+from onnx_ml_bridge.cli.config import ModelConfig, read_models
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def load_recipe():
+    spec = importlib.util.spec_from_file_location("make_golden", GOLDEN / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+RECIPE = load_recipe()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    RECIPE.make_source(folder)
+    return folder / "model"
+
+
+def config(source: Path, **changes) -> ModelConfig:
+    settings = {"name": "tiny", "version": "1", "task": "sentence-embedding", "source": f"path:{source}",
+                "gate": {"int8": RECIPE.LOOSE}}  # fmt: skip
+    return ModelConfig(**(settings | changes))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def built(source, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    assert build(config(source), out, lambda stage: None).status == "built"
+    return out
+
+
+def test_two_builds_are_identical(source, built, tmp_path):
+    build(config(source), tmp_path, lambda stage: None)
+    assert contents(tmp_path / "tiny") == contents(built / "tiny")
+    assert verify(tmp_path / "tiny").identity == verify(built / "tiny").identity
+
+
+def test_nothing_but_the_artifact_and_its_report_is_left(built):
+    assert sorted(path.name for path in built.iterdir()) == [".reports", "tiny"]
+    assert (built / ".reports" / "tiny" / "report.html").stat().st_size > 10_000
+
+
+def test_what_is_up_to_date_is_skipped(source, built):
+    stages: list[str] = []
+    assert build(config(source), built, stages.append).status == "up to date"
+    assert stages == ["fetch"]
+
+
+def test_other_settings_or_a_damaged_artifact_are_built_again(source, built, tmp_path):
+    out = Path(shutil.copytree(built, tmp_path / "dist"))
+    assert build(config(source, version="2"), out, lambda stage: None).status == "built"
+    assert read_artifact(out / "tiny").manifest.version == "2"
+    (out / "tiny" / "config.json").unlink()
+    assert build(config(source, version="2"), out, lambda stage: None).status == "built"
+
+
+def test_a_missed_gate_fails_the_build_and_leaves_what_was_there(source, built, tmp_path):
+    out = Path(shutil.copytree(built, tmp_path / "dist"))
+    before = contents(out / "tiny")
+    with pytest.raises(BuildError, match="cosine_min is .* wanted >= 1") as refused:
+        build(config(source, gate={"int8": {"cosine_min": 1.0}}), out, lambda stage: None)
+    assert refused.value.code == "gate"
+    assert contents(out / "tiny") == before
+    assert sorted(path.name for path in out.iterdir()) == [".reports", "tiny"]
+
+
+def test_the_others_are_built_after_one_fails(source, tmp_path):
+    models = [config(source, name="broken", source="path:/nowhere"), config(source, name="whole", variants=["fp32"],
+                                                                              gate={})]  # fmt: skip
+    broken, whole = build_all(models, tmp_path, lambda model: lambda stage: None)
+    assert (broken.status, broken.error["code"], whole.status) == ("failed", "source", "built")
+    assert not (tmp_path / "broken").exists()
+    assert set(verify(tmp_path / "whole").variants) == {"fp32"}
+
+
+def test_int8_alone_carries_no_fp32_graph(source, tmp_path):
+    build(config(source, variants=["int8"]), tmp_path, lambda stage: None)
+    names = contents(tmp_path / "tiny")
+    assert "onnx/model_int8.onnx" in names and not any(name.startswith("onnx/model.onnx") for name in names)
+    assert set(verify(tmp_path / "tiny").variants) == {"int8"}
+
+
+def test_a_folder_that_is_no_artifact_is_not_replaced(source, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "precious.txt").write_text("mine")
+    with pytest.raises(BuildError, match="no artifact"):
+        build(config(source, variants=["fp32"], gate={}), tmp_path, lambda stage: None)
+    assert contents(tmp_path / "tiny") == {"precious.txt": b"mine"}
+
+
+def test_an_interrupted_swap_is_repaired(tmp_path):
+    target = tmp_path / "tiny"
+    shutil.copytree(GOLDEN / "valid" / "tiny-embedding", tmp_path / ".tiny.replaced")
+    (tmp_path / ".tiny.staging-999999999").mkdir()
+    recover(target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny"]
+    assert verify(target)
+
+
+def test_a_failed_stage_leaves_no_staging_folder(tmp_path):
+    with pytest.raises(RuntimeError), staging_for(tmp_path / "tiny") as staging:
+        (staging / "half").write_text("written")
+        raise RuntimeError("stopped")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parity_evidence_names_no_date_and_no_path(built):
+    for name, raw in contents(built / "tiny").items():
+        assert str(built.parent).encode() not in raw, name
+    evidence = json.loads((built / "tiny" / "parity.json").read_text())
+    assert sorted(evidence) == ["machine", "texts", "variants", "versions"]
+
+
+BAD_FILES = {
+    "": "model",
+    "[[model]]": "source",
+    "[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='x'\nsurprise=1": "surprise",
+    "[[model]]\nname='A B'\nversion='1'\ntask='sentence-embedding'\nsource='x'": "name",
+    "[[model]]\nname='a'\nversion='1'\ntask='other'\nsource='x'": "task",
+    "[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='x'\nvariants=['fp32','fp32']": "once",
+    "[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='x'\nvariants=['fp32']\n"
+    "[model.gate.int8]\ncosine_min=1.0": "not built",
+    "[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='x'\n" * 2: "more than one",
+    "not toml": "models.toml",
+}
+
+
+@pytest.mark.parametrize("text", BAD_FILES)
+def test_a_wrong_models_file_says_what_is_wrong(tmp_path, text):
+    path = tmp_path / "models.toml"
+    path.write_text(text)
+    with pytest.raises(BuildError, match=BAD_FILES[text]) as refused:
+        read_models(path)
+    assert refused.value.code == "config"
+
+
+def test_paths_in_a_models_file_start_at_its_folder(tmp_path):
+    path = tmp_path / "models.toml"
+    path.write_text("[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='path:m'\ncalibration='c.txt'")
+    (model,) = read_models(path)
+    assert (model.source, model.calibration) == (f"path:{tmp_path / 'm'}", tmp_path / "c.txt")
+
+
+def test_a_gate_on_an_unknown_figure_is_a_mistake_of_the_file(source, tmp_path):
+    with pytest.raises(BuildError, match="beauty") as refused:
+        build(config(source, variants=["fp32"], gate={"fp32": {"beauty": 1.0}}), tmp_path, lambda stage: None)
+    assert refused.value.code == "config"

@@ -1,0 +1,128 @@
+"""The command as scripts see it: JSON lines, JSON answers, exit statuses."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_ml_bridge import OnnxMlBridge
+from onnx_ml_bridge.cli.embed import arriving_lines
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TINY = GOLDEN / "valid" / "tiny-embedding"
+
+
+def command(*arguments: object, text: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    raw = text.encode() if isinstance(text, str) else text
+    line = [sys.executable, "-m", "onnx_ml_bridge", *map(str, arguments)]
+    return subprocess.run(line, input=raw, capture_output=True, check=False)
+
+
+def answers(done: subprocess.CompletedProcess[bytes]) -> list[dict]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_embed_gives_one_line_per_line_in_order(variant):
+    texts = ["the cat", "a dog\n runs", "", "dog " * 100]
+    lines = "\n".join([json.dumps({"text": texts[0]}), json.dumps(texts[1]), json.dumps(""), json.dumps(texts[3])])
+    done = command("embed", "--model", TINY, "--variant", variant, text=lines + "\n")
+    assert done.returncode == 0, done.stderr
+    found = answers(done)
+    assert [answer["truncated"] for answer in found] == [False, False, False, True]
+    expected = OnnxMlBridge.open(embedding=TINY, variant=variant).generate_embeddings_batch(texts)
+    np.testing.assert_array_equal(np.array([answer["embedding"] for answer in found], np.float32), expected)
+
+
+def test_bad_lines_are_answered_in_place_and_the_others_go_on():
+    lines = [b'"good"', b"", b"no json", b'{"text": 5}', b'{"text": "a", "more": 1}', b'{"text": "a", "text": "b"}',
+             b"[1]", b'"\\ud800"', b"\xff", b'"' + b"x" * 60 + b'"', b'{"text": "good"}']  # fmt: skip
+    done = command("embed", "--model", TINY, "--text-limit", 50, text=b"\n".join(lines))
+    assert done.returncode == 1
+    codes = [answer.get("error", {}).get("code") for answer in answers(done)]
+    assert codes == [None, "bad_line", "bad_line", "input_type", "bad_line", "bad_line", "input_type", "bad_line",
+                     "bad_line", "input_too_large", None]  # fmt: skip
+    assert [answer["error"]["line"] for answer in answers(done) if "error" in answer] == list(range(2, 11))
+
+
+def test_an_answer_comes_before_the_next_line_is_sent():
+    line = [sys.executable, "-m", "onnx_ml_bridge", "embed", "--model", str(TINY)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for text in ("first", "second"):
+            process.stdin.write(json.dumps(text).encode() + b"\n")
+            process.stdin.flush()
+            assert "embedding" in json.loads(process.stdout.readline())
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def test_lines_are_taken_as_they_arrive():
+    class Slow(io.RawIOBase):
+        def __iter__(self):
+            yield b"a\n"
+            yield b"b\n"
+            time.sleep(0.3)
+            yield b"c"
+
+    runs = [[line.raw for line in run] for run in arriving_lines(Slow(), 10)]
+    assert [raw for run in runs for raw in run] == [b"a", b"b", b"c"]
+    assert runs[-1] == [b"c"]
+
+
+def test_verify_answers_in_json():
+    done = command("verify", TINY, "--json")
+    assert done.returncode == 0, done.stderr
+    (report,) = answers(done)
+    assert report["ok"] and report["name"] == "tiny-embedding" and report["files"] == 16
+    assert report["variants"]["int8"]["cases"] == report["variants"]["fp32"]["cases"] > 20
+
+
+@pytest.mark.parametrize("name", ["file-flipped", "manifest-flipped", "file-extra", "golden-other-vector"])
+def test_verify_refuses_with_a_code_and_status_3(name):
+    done = command("verify", GOLDEN / "invalid" / name, "--json")
+    code = json.loads((GOLDEN / "invalid.json").read_text())[name]
+    assert (done.returncode, answers(done)[0]["error"]["code"]) == (3, code)
+    assert f"error[{code}]".encode() in done.stderr
+
+
+def test_show_is_for_people_and_for_machines():
+    done = command("show", TINY)
+    assert done.returncode == 0 and b"tiny-embedding 1.0.0" in done.stdout and b"int8" in done.stdout
+    (shown,) = answers(command("show", TINY, "--json"))
+    assert shown["manifest"]["embedding"]["dim"] == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ((), 2),
+        (("nothing",), 2),
+        (("embed",), 2),
+        (("verify", "/nowhere"), 3),
+        (("embed", "--model", TINY, "--variant", "int4"), 3),
+        (("embed", "--model", TINY, "--prompt-name", "nothing"), 5),
+        (("build", "/nowhere/models.toml"), 5),
+        (("export", "bad:source", "--task", "sentence-embedding", "--out", "/tmp/never-made/x"), 1),
+        (("export", "path:x", "--task", "mind-reading", "--out", "/tmp/never-made/x"), 5),
+        (("--help",), 0),
+    ],
+)
+def test_exit_statuses(arguments, status):
+    assert command(*arguments).returncode == status
+
+
+def test_a_missing_extra_gives_the_command():
+    code = (
+        "import importlib.util as u, sys; real = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name in ('torch', 'onnx') else real(name, *rest)\n"
+        "sys.argv = ['onnx-ml-bridge', 'build', 'models.toml']\n"
+        "from onnx_ml_bridge.cli.main import run; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "pip install 'onnx-ml-bridge[export,cpu]'" in done.stderr.replace("\n", " ")

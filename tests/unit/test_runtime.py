@@ -1,0 +1,183 @@
+"""The runtime on a small artifact: results, limits, errors, threads."""
+
+import logging
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx_ml_bridge import ArtifactError, DependencyError, InferenceError, InputError, OnnxMlBridge, TaskNotLoadedError
+from onnx_ml_bridge.runtime import machine, session
+from onnx_ml_bridge.runtime.batching import plan_batches
+from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
+
+TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
+TEXTS = ["the cat sleeps", "", "a big red house!", " ", "dog " * 100, "\U0001f600", "a\0b", "ΑΒΓ", "x" * 2000]
+
+
+@pytest.fixture(params=["fp32", "int8"])
+def bridge(request) -> OnnxMlBridge:
+    return OnnxMlBridge.open(embedding=TINY, variant=request.param)
+
+
+def test_results_have_the_promised_shapes(bridge):
+    result = bridge.embed(TEXTS)
+    assert result.vectors.shape == (9, 16) and result.vectors.dtype == np.float32
+    assert result.token_counts.tolist()[:2] == [5, 2]
+    assert result.truncated.tolist() == [False] * 4 + [True] + [False] * 4
+    assert result.prompt_name is None
+    assert bridge.generate_embedding("the cat").shape == (16,)
+    assert bridge.get_embedding_model_name() == "tiny-embedding"
+
+
+def test_an_empty_list_gives_no_rows(bridge):
+    assert bridge.generate_embeddings_batch([]).shape == (0, 16)
+
+
+def test_order_is_kept_and_batches_do_not_matter(bridge):
+    together = bridge.generate_embeddings_batch(TEXTS)
+    alone = np.stack([bridge.generate_embedding(text) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-6, rtol=0)
+
+
+def test_a_long_list_is_worked_off_in_windows(bridge):
+    texts = [f"the cat {number}" for number in range(5000)]
+    many = bridge.generate_embeddings_batch(texts)
+    np.testing.assert_allclose(many[[0, 4095, 4096, 4999]], bridge.generate_embeddings_batch(
+        [texts[0], texts[4095], texts[4096], texts[4999]]), atol=1e-6, rtol=0)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("texts", "code", "index"),
+    [
+        (["a", 5], "input_type", 1),
+        (["a", "b", None], "input_type", 2),
+        ([b"bytes"], "input_type", 0),
+        (["ok", "lone \ud800 surrogate"], "input_text", 1),
+        (["ok", "x" * 1_000_001], "input_too_large", 1),
+        ("one text", "input_type", 0),
+    ],
+)
+def test_bad_texts_are_refused_with_their_index(bridge, texts, code, index):
+    with pytest.raises(InputError) as refused:
+        bridge.embed(texts)
+    assert (refused.value.code, refused.value.index) == (code, index)
+
+
+def test_ten_megabytes_of_text_are_refused_or_cut():
+    text = "the cat sleeps. " * 650_000
+    with pytest.raises(InputError) as refused:
+        SentenceEmbedder.open(TINY).embed([text])
+    assert refused.value.code == "input_too_large"
+    assert SentenceEmbedder.open(TINY, text_limit=20_000_000).embed([text]).truncated.tolist() == [True]
+
+
+def test_prompts_are_put_before_the_text(bridge):
+    with_prompt = bridge.embed(["cat"], prompt_name="query")
+    assert with_prompt.prompt_name == "query"
+    np.testing.assert_array_equal(with_prompt.vectors, bridge.embed(["the big cat"]).vectors)
+    with pytest.raises(InputError, match="document, query") as refused:
+        bridge.embed(["cat"], prompt_name="nothing")
+    assert refused.value.code == "prompt_not_found"
+
+
+def test_a_shortcut_that_cuts_a_text_says_so(bridge, caplog):
+    with caplog.at_level(logging.WARNING):
+        bridge.generate_embedding("dog " * 100)
+    assert "cut to 48 tokens" in caplog.text
+
+
+def test_health(bridge, monkeypatch):
+    assert bridge.health_check()
+    monkeypatch.setattr(session.GraphSession, "run", lambda *_: [np.full((1, 16), np.nan, np.float32)])
+    assert not bridge.health_check()
+    with pytest.raises(InferenceError, match="not finite"):
+        bridge.generate_embedding("x")
+
+
+def test_a_task_that_was_not_opened_is_named():
+    empty = OnnxMlBridge.open()
+    with pytest.raises(TaskNotLoadedError, match="embedding=DIR"):
+        empty.generate_embedding("x")
+    assert not empty.health_check()
+
+
+def test_the_variant_can_be_chosen_per_task():
+    assert OnnxMlBridge.open(embedding=TINY, variant={"embedding": "int8"}).get_embedding_variant() == "int8"
+
+
+def test_auto_follows_the_instruction_set(monkeypatch):
+    for flags, wanted in ((frozenset({"avx512_vnni"}), "int8"), (frozenset({"avx2"}), "fp32")):
+        monkeypatch.setattr(machine, "cpu_flags", lambda flags=flags: flags)
+        assert OnnxMlBridge.open(embedding=TINY).get_embedding_variant() == wanted
+
+
+def test_another_task_is_refused():
+    from onnx_ml_bridge.runtime.opening import open_artifact
+
+    with pytest.raises(ArtifactError, match="another task"):
+        open_artifact(TINY, "ner")
+
+
+def test_many_threads_get_what_one_gets_and_load_once(monkeypatch):
+    loads = []
+    create = session.create_session
+    monkeypatch.setattr(session, "create_session", lambda *args: loads.append(args) or create(*args))
+    bridge = OnnxMlBridge.open(embedding=TINY, variant="fp32")
+    barrier = threading.Barrier(16)
+
+    def work(number: int) -> np.ndarray:
+        barrier.wait()
+        return np.stack([bridge.generate_embedding(TEXTS[(number + turn) % 4]) for turn in range(40)])
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(work, range(16)))
+    assert len(loads) == 1
+    serial = OnnxMlBridge.open(embedding=TINY, variant="fp32")
+    expected = {text: serial.generate_embedding(text) for text in TEXTS[:4]}
+    for number, rows in enumerate(found):
+        for turn, row in enumerate(rows):
+            np.testing.assert_array_equal(row, expected[TEXTS[(number + turn) % 4]])
+
+
+def test_a_missing_onnxruntime_gives_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DependencyError, match=r"pip install 'onnx-ml-bridge\[cpu\]'"):
+        OnnxMlBridge.open(embedding=TINY).warm_up()
+
+
+def test_the_runtime_imports_nothing_heavy():
+    code = f"""
+import sys
+from onnx_ml_bridge import OnnxMlBridge, verify
+OnnxMlBridge.open(embedding={str(TINY)!r}).generate_embedding("the cat")
+import onnx_ml_bridge.cli.main
+heavy = {{"torch", "transformers", "onnx", "sentence_transformers", "spacy", "onnxscript", "onnx_ir", "scipy"}}
+print(sorted(heavy & {{name.partition(".")[0] for name in sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@given(st.lists(st.integers(1, 600), max_size=80), st.integers(1, 2000))
+def test_batches_hold_every_index_once_within_the_budget(lengths, budget):
+    batches = list(plan_batches(lengths, budget))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
+
+
+def test_threads_follow_affinity_and_quota(tmp_path):
+    own, root = tmp_path / "cgroup", tmp_path / "fs"
+    (root / "a" / "b").mkdir(parents=True)
+    own.write_text("0::/a/b\n")
+    assert machine._cgroup_quota(root, own) is None
+    (root / "a" / "cpu.max").write_text("150000 100000\n")
+    (root / "a" / "b" / "cpu.max").write_text("max 100000\n")
+    assert machine._cgroup_quota(root, own) == 1.5
+    assert 1 <= machine.usable_cpus() <= len(__import__("os").sched_getaffinity(0))

@@ -19,6 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from .texts import HARD, PLAIN
@@ -30,8 +32,9 @@ ORIGINAL = "original"
 
 _FLOOR = -16.0  # decades; 1 - cosine of float64 cannot say more, and 0 has no logarithm
 _NAMED_LAYERS = 3
+_MAX_DECIMALS = 6  # of a cosine beside a plot
 _WIDTH, _HEIGHT = 480, 330  # CSS pixels at full size: half the page, and readable on a phone
-_STYLE = {
+_STYLE: dict[Any, Any] = {  # matplotlib's settings, by its names
     "svg.fonttype": "none", "text.parse_math": False, "figure.dpi": 72, "savefig.dpi": 72,
     "font.size": 12, "axes.titlesize": 12, "axes.labelsize": 11.5, "xtick.labelsize": 11.5, "ytick.labelsize": 12,
     "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.axisbelow": True,
@@ -44,7 +47,8 @@ _STYLE = {
 class ErrorRow:
     """One distribution of 1 - cosine: `errors` float64 `[n]`, and the largest error the gate allows, if it has one."""
 
-    label: str
+    name: str
+    part: str
     colour: str
     errors: NDArray[np.float64]
     bound: float | None
@@ -94,7 +98,7 @@ def plot_bars(panels: Mapping[str, Sequence[Bar]], key: str, label: str) -> str:
     """Panels of horizontal bars from zero, one panel under the other, each bar with its figure."""
     with mpl.rc_context(_STYLE):
         counts = [len(bars) for bars in panels.values()]
-        figure = _figure(max(_HEIGHT, 38 * sum(counts) + 50 * len(counts)))
+        figure = _figure(46 * sum(counts) + 50 * len(counts))
         grid = figure.add_gridspec(len(panels), 1, height_ratios=[count + 0.6 for count in counts])
         for place, (title, bars) in enumerate(panels.items()):
             axes = _axes(figure, grid[place, 0])
@@ -127,7 +131,7 @@ def plot_layers(layers: Mapping[str, float], colour: str, key: str, label: str) 
         lowest = np.argsort(values, kind="stable")[:_NAMED_LAYERS]
         axes.scatter(places[lowest], values[lowest], s=80, facecolor="none", edgecolor=_hex("ink"), linewidth=1.2)
         axes.grid(axis="y", color=_hex("grid"))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.set_xlabel(f"quantized product, in graph order\n{_lowest_named(values, list(layers), lowest)}")
         axes.set_title(f"signal to noise, dB (dashed: median {median:.1f})", loc="left", color=_hex("muted"))
         return _svg(figure, key, label)
@@ -165,7 +169,7 @@ def _draw_distributions(axes: Axes, rows: Sequence[ErrorRow]) -> None:
         _draw_distribution(axes, base, row, values, bins)
     margin = _log_margin(low, high)
     axes.set(xlim=(low - margin, high + margin), ylim=(-0.1, len(rows) + 0.02))
-    axes.set_yticks([base + 0.32 for base in bases], [row.label for row in rows])
+    axes.set_yticks([base + 0.32 for base in bases], [f"{_short(row.name)}\n{row.part}" for row in rows])
     _log_ticks(axes.xaxis, low - margin, high + margin, _error_text)
     axes.grid(axis="x", color=_hex("grid"))
 
@@ -190,7 +194,7 @@ def _draw_distribution(axes: Axes, base: int, row: ErrorRow, values: NDArray[np.
 
 def _log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str]) -> None:
     """Ticks on an axis of decimal logarithms: 1, 2 and 5 in a short range, else at most seven powers of ten."""
-    decades = np.arange(np.floor(low), np.ceil(high) + 1)
+    decades = np.arange(max(np.floor(low), _FLOOR), np.ceil(high) + 1)
     if high - low < 2.2:
         places = (decades[:, None] + np.log10([1, 2, 5])).ravel()
     else:
@@ -210,11 +214,14 @@ def _error_text(place: float) -> str:
 
 
 def _cosine_text(place: float) -> str:
-    return "1" if place <= _FLOOR else f"{1 - 10**place:.{max(0, -int(np.floor(place + 1e-9)))}f}"
+    if place < -_MAX_DECIMALS:
+        return "1" if place <= _FLOOR else f"1 − {scientific(10**place, 1)}"
+    return f"{1 - 10**place:.{max(0, -int(np.floor(place + 1e-9)))}f}"
 
 
 def _lowest_named(values: NDArray[np.float64], names: Sequence[str], lowest: NDArray[np.intp]) -> str:
-    return "lowest: " + ", ".join(f"{_short(names[place], 20)} {values[place]:.1f}" for place in lowest)
+    named = [f"{_short(names[place], 48)} {values[place]:.1f}" for place in lowest]
+    return "lowest: " + (", " if sum(map(len, named)) < 60 else "\n").join(named)
 
 
 def _draw_points(axes: Axes, points: TokenPoints, heights: NDArray[np.float64]) -> None:
@@ -233,8 +240,10 @@ def _draw_bounds(axes: Axes, points: TokenPoints) -> None:
     for group, bound in points.bounds.items():
         place = float(np.log10(1 - bound))
         axes.axhline(place, color=_hex("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.annotate(f"gate, {group} texts", (0.995, place), xycoords=axes.get_yaxis_transform(), xytext=(0, 4),
-                      textcoords="offset points", ha="right", fontsize=11, color=_hex("muted"))  # fmt: skip
+        below = bound < max(points.bounds.values())  # apart from the label of the other one
+        axes.annotate(f"gate, {group} texts", (0.995, place), xycoords=axes.get_yaxis_transform(),
+                      xytext=(0, -4 if below else 4), textcoords="offset points", va="top" if below else "bottom",
+                      ha="right", fontsize=11, color=_hex("muted"))  # fmt: skip
 
 
 def scientific(value: float, digits: int = 2) -> str:
@@ -260,8 +269,8 @@ def _figure(height: int) -> Figure:
     return Figure((_WIDTH / 72, height / 72), layout="constrained")
 
 
-def _axes(figure: Figure, place: object = 111) -> Axes:
-    axes = figure.add_subplot(place)
+def _axes(figure: Figure, place: SubplotSpec | None = None) -> Axes:
+    axes: Axes = figure.add_subplot() if place is None else figure.add_subplot(place)
     axes.tick_params(axis="x", colors=_hex("muted"))
     axes.tick_params(axis="y", colors=_hex("ink"))
     axes.spines[:].set_color(_hex("muted"))

@@ -97,12 +97,16 @@ def graph_sizes(manifest: Manifest) -> dict[str, int]:
 
 
 def figure(value: float) -> str:
-    """A metric as a person reads it: cosines with all their digits, small numbers with a power of ten."""
-    if value == 0 or not math.isfinite(value):
+    """A metric as a person reads it: cosines with six decimals, small numbers with a power of ten."""
+    if not math.isfinite(value) or value == int(value):
         return f"{value:g}"
     if 0 < abs(1 - value) < 5e-7:
         return f"1 {'−' if value < 1 else '+'} {plots.scientific(abs(1 - value), 1)}"
-    return plots.scientific(value) if 0 < value < 1e-3 else f"{value:.6f}".rstrip("0").rstrip(".")
+    return plots.scientific(value) if 0 < value < 1e-3 else f"{value:.6f}"
+
+
+def _threshold(value: float) -> str:
+    return plots.scientific(value) if 0 < value < 1e-3 else f"{value:g}"
 
 
 def visible(text: str) -> str:
@@ -137,7 +141,7 @@ def _cell(parity: EmbeddingParity, manifest: Manifest, variant: str, name: str) 
     value = f"{metrics[name]:.1%}" if name in _SHARES else figure(metrics[name])
     if name not in gate:
         return Cell(value, "", None)
-    threshold = f"{gate[name]:.1%}" if name in _SHARES else figure(gate[name])
+    threshold = f"{gate[name]:.1%}" if name in _SHARES else _threshold(gate[name])
     above = bool(check_gate({name: math.inf}, {name: gate[name]}))  # infinity misses a gate that bounds from above
     return Cell(value, f"{'≤' if above else '≥'} {threshold}", not check_gate(metrics, {name: gate[name]}))
 
@@ -164,7 +168,7 @@ def _ratio_tiles(name: str, sizes: Mapping[str, int], speeds: Mapping[str, float
         detail = f"{size_text(sizes[name])} instead of {size_text(sizes[_EXACT])}"
         tiles.append(Tile(f"{sizes[_EXACT] / sizes[name]:.1f}×", f"{name} smaller than {_EXACT}", detail))
     if speeds.get(name) and speeds.get(plots.ORIGINAL):
-        detail = f"{speeds[name]:.3g} texts/s instead of {speeds[plots.ORIGINAL]:.3g}"
+        detail = f"{speed_text(speeds[name])} texts/s instead of {speed_text(speeds[plots.ORIGINAL])}"
         tiles.append(Tile(f"{speeds[name] / speeds[plots.ORIGINAL]:.1f}×", f"{name} speed over the original", detail))
     return tiles
 
@@ -176,6 +180,11 @@ def size_text(size: float) -> str:
             return f"{size:.{0 if unit == 'bytes' else 1}f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def speed_text(speed: float) -> str:
+    """Texts per second with three digits or more: 77.5, 351, 1,234."""
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"
 
 
 def _plots(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Plot]:
@@ -195,9 +204,9 @@ def _error_plot(parity: EmbeddingParity, manifest: Manifest, colours: Mapping[st
         parts = {"all": groups == groups} if name == _EXACT else {kind: groups == kind for kind in (PLAIN, HARD)}
         for kind, chosen in parts.items():
             bound = 1 - bounds[kind] if kind in bounds else None
-            label = f"{name}\n{kind}, {int(chosen.sum())}"
+            part = f"{kind}, {int(chosen.sum())}"
             if chosen.any():
-                row = plots.ErrorRow(label, colours[name], 1 - comparison.cosines[chosen], bound)
+                row = plots.ErrorRow(name, part, colours[name], 1 - comparison.cosines[chosen], bound)
                 (exact if name == _EXACT else others).append(row)
     svg = plots.plot_errors([rows for rows in (exact, others) if rows], "errors", "Histograms of 1 minus cosine")
     return _plot("How far from the original", "The line is the median. Every panel has an axis of its own.", svg)
@@ -212,7 +221,7 @@ def _size_speed_plot(manifest: Manifest, speeds: Mapping[str, float], colours: M
     ]}  # fmt: skip
     bars = [
         plots.Bar(name, colours.get(name, plots.ORIGINAL), speed,
-                  f"{speed:.3g}" + (f" · {speed / base:.1f}×" if base and name in colours else ""))
+                  speed_text(speed) + (f" · {speed / base:.1f}×" if base and name in colours else ""))
         for name in (plots.ORIGINAL, *colours) if (speed := speeds.get(name))
     ]  # fmt: skip
     panels |= {"speed, texts per second": bars} if bars else {}

@@ -2,10 +2,10 @@
 
     make_model(folder, "bert", pooling="mean")
 
-Every model is a real one but for its size and its weights: the architecture's own class and tokenizer class, a vocabulary
-trained on the package's parity and calibration texts, saved by sentence-transformers. The weights are random, seeded, and
-uneven on purpose (LayerNormalization scales far from 1, a few outlier channels), so that a wrong axis, a lost bias or a
-padded token that leaks shows far above the tolerance.
+Every model is a real one but for its size and its weights: the architecture's own class and tokenizer class, a
+vocabulary trained on the package's parity and calibration texts, saved by sentence-transformers. The weights are
+random, seeded, and uneven on purpose (LayerNormalization scales far from 1, a few outlier channels), so that a wrong
+axis, a lost bias or a padded token that leaks shows far above the tolerance.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ MAX_TOKENS = 128
 VOCAB_SIZE = 2300
 _LAYERS, _HEADS, _INNER = 2, 4, 64
 _SEED = 20260102
+# Unigram's score (log probability) of single characters, below that of every longer piece
+_RARE = -12.0
 
 _BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _MPNET_SPECIALS = ("<s>", "<pad>", "</s>", "[UNK]", "<mask>")
@@ -133,14 +135,16 @@ def _roughen(encoder: nn.Module) -> None:
     """Uneven LayerNormalization scales with two outlier channels, and biases that are not zero.
 
     A fresh model has scales of 1 and biases of 0, with which a lost scale or bias would go unnoticed, and no outlier
-    channels, without which smoothing would have nothing to do.
+    channels, without which smoothing would have nothing to do. Words weigh more than positions and token types, so that
+    different texts get different vectors.
     """
     for module in encoder.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight, mean=1.0, std=0.2)
             module.weight.data[:2] *= 4
-        if isinstance(module, (nn.LayerNorm, nn.Linear)) and module.bias is not None:
-            nn.init.normal_(module.bias, std=0.2)
+        if isinstance(module, (nn.LayerNorm, nn.Linear)):
+            nn.init.normal_(module.bias, std=0.05)
+    encoder.get_input_embeddings().weight.data *= 5
 
 
 def _sizes(vocab_size: int, **more: Any) -> dict[str, Any]:
@@ -164,15 +168,17 @@ def corpus() -> tuple[str, ...]:
 
 @cache
 def _wordpiece(specials: tuple[str, ...]) -> dict[str, int]:
-    """A lower-cased WordPiece vocabulary."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """A lower-cased WordPiece vocabulary: BPE's pieces, each at the start of a word and, with ##, within one.
+
+    The library's own WordPiece trainer breaks ties by the order of a hash table, so that its vocabulary, and with it
+    the model, would differ from run to run; its BPE trainer gives the same one each time.
+    """
+    tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    _train(tokenizer, trainers.WordPieceTrainer(vocab_size=VOCAB_SIZE, special_tokens=list(specials),
-                                                show_progress=False))  # fmt: skip
-    # The trainer gives pieces of the same rank ids in no fixed order; sorted, the recipe gives the same model each time
-    pieces = sorted(set(tokenizer.get_vocab()) - set(specials))
-    return {piece: number for number, piece in enumerate([*specials, *pieces])}
+    _train(tokenizer, trainers.BpeTrainer(vocab_size=VOCAB_SIZE // 2, show_progress=False))
+    pieces = sorted(tokenizer.get_vocab())
+    return {piece: index for index, piece in enumerate([*specials, *pieces, *(f"##{piece}" for piece in pieces)])}
 
 
 @cache
@@ -195,7 +201,11 @@ def _unigram() -> tuple[tuple[str, float], ...]:
     )
     _train(tokenizer, trainers.UnigramTrainer(vocab_size=VOCAB_SIZE, special_tokens=list(_ROBERTA_SPECIALS),
                                               unk_token="<unk>", show_progress=False))  # fmt: skip
-    return tuple((piece, score) for piece, score in _state(tokenizer)["vocab"])
+    # Scores are sums over threads, which differ in their last digits from run to run; the trainer ranks the characters
+    # it adds for coverage in the order of a hash table
+    scores = {piece: _RARE if len(piece) == 1 else round(score, 6) for piece, score in _state(tokenizer)["vocab"]}
+    pieces = sorted(scores.keys() - set(_ROBERTA_SPECIALS), key=lambda piece: (-scores[piece], piece))
+    return (*((special, 0.0) for special in _ROBERTA_SPECIALS), *((piece, scores[piece]) for piece in pieces))
 
 
 def _train(tokenizer: Tokenizer, trainer: Any) -> None:

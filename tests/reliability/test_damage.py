@@ -57,7 +57,7 @@ def test_a_missing_a_longer_and_a_shorter_file_are_refused(copied, name):
 
 def test_swapped_files_of_one_size_are_refused(copied):
     first, second = copied / "onnx/model.onnx_data", copied / "onnx/model_int8.onnx_data"
-    second.write_bytes(first.read_bytes()[: second.stat().st_size])
+    second.write_bytes(first.read_bytes()[-second.stat().st_size :])
     assert refusal(copied) == "file_hash"
 
 

@@ -85,8 +85,7 @@ def test_a_missed_gate_fails_the_build_and_leaves_what_was_there(source, built, 
 
 
 def test_the_others_are_built_after_one_fails(source, tmp_path):
-    models = [config(source, name="broken", source="path:/nowhere"), config(source, name="whole", variants=["fp32"],
-                                                                              gate={})]  # fmt: skip
+    models = [config(Path("/nowhere"), name="broken"), config(source, name="whole", variants=["fp32"], gate={})]
     broken, whole = build_all(models, tmp_path, lambda model: lambda stage: None)
     assert (broken.status, broken.error["code"], whole.status) == ("failed", "source", "built")
     assert not (tmp_path / "broken").exists()

@@ -22,7 +22,7 @@ def weight_types(tmp_path: Path, options: dict[str, str]) -> set[str]:
     for key, value in options.items():
         created.add_session_config_entry(key, value)
     ort.InferenceSession(str(TINY / "onnx/model_int8.onnx"), created, providers=["CPUExecutionProvider"])
-    graph = onnx.load(target).graph
+    graph = onnx.load(target, load_external_data=False).graph
     weights = {tensor.name: onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in graph.initializer}
     products = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
     assert len(products) == 12, "six per layer"

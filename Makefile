@@ -1,0 +1,79 @@
+# Two commands for a fresh machine (python3 >= 3.11, make, cargo and a C compiler are there):
+#   make demo   sets up, builds the models of models.toml and runs them from Python and from Rust
+#   make test   sets up and passes all tests of both languages
+# Everything they need lands in .venv, dist and bridge/target.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+CARGO := cargo --quiet
+STAMP := .venv/.dependencies
+EXTRAS := cpu,export,dev
+RUST_RELEASE := bridge/target/release/onnx-ml-bridge
+RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
+# The library that the onnxruntime wheel ships serves Rust too.
+LIBRARY = $(abspath $(firstword $(wildcard .venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.* \
+	.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.1.*.dylib)))
+# No model hub is needed for anything here, and none is asked.
+export HF_HUB_OFFLINE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup install models demo test lint test-python test-rust bench clean
+
+help:
+	@grep -E '^#   ' Makefile | cut -c5-
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt setuptools wheel
+	$(BIN)/pip install -q -c constraints.txt ".[$(EXTRAS)]"
+	rm -rf build *.egg-info
+	touch $@
+
+setup: $(STAMP)
+
+# The package as its users get it: a wheel, not a link to this folder.
+install: setup
+	rm -rf build *.egg-info
+	$(BIN)/pip install -q --no-deps --no-build-isolation --force-reinstall .
+	rm -rf build *.egg-info
+
+models: install
+	$(BIN)/onnx-ml-bridge build models.toml --out dist
+
+$(RUST_RELEASE): FORCE
+	cd bridge && $(CARGO) build --release
+$(RUST_DEBUG): FORCE
+	cd bridge && $(CARGO) build
+FORCE:
+
+demo: models $(RUST_RELEASE)
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python scripts/demo.py dist $(RUST_RELEASE)
+
+test: lint test-python test-rust
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd tests && ../$(BIN)/mypy --config-file ../pyproject.toml -p onnx_ml_bridge
+
+test-python: install models $(RUST_DEBUG)
+	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
+		$(BIN)/python -m pytest --durations=10
+
+test-rust: setup
+	cd bridge && cargo fmt --check
+	cd bridge && $(CARGO) clippy --all-targets -- -D warnings
+	cd bridge && ORT_DYLIB_PATH=$(LIBRARY) ONNX_ML_BRIDGE_ARTIFACT=$(abspath tests/golden/valid/tiny-embedding) \
+		cargo test --quiet
+	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+bench: models $(RUST_RELEASE)
+	$(BIN)/pip install -q -c constraints.txt ".[bench]"
+	rm -rf build *.egg-info
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.embedding --artifact dist/all-minilm-l6-v2 \
+		--rust $(RUST_RELEASE) --out benchmarks/results
+
+clean:
+	rm -rf .venv dist build *.egg-info bridge/target

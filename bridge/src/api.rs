@@ -1,0 +1,79 @@
+//! The trait that applications call, and its types.
+
+use async_trait::async_trait;
+
+use crate::BridgeError;
+
+/// A named entity in a text.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Entity {
+    /// The entity as the text spells it.
+    pub text: String,
+    /// Its label (`PERSON`, `ORG`, ...).
+    pub label: String,
+    /// Where it starts, counted in Unicode characters (not bytes) from the start of the text.
+    pub start: usize,
+    /// Where it ends, in Unicode characters, exclusive.
+    pub end: usize,
+    /// Where it starts in bytes of UTF-8: what slicing a Rust string needs.
+    pub start_byte: usize,
+    /// Where it ends in bytes of UTF-8, exclusive.
+    pub end_byte: usize,
+}
+
+/// The calls of an application to its models.
+///
+/// The calls are shortcuts: where an answer has more to say than a vector or a string can, the blocking methods of
+/// [`OnnxMlBridge`](crate::OnnxMlBridge) return it. A task that was not opened answers with `task_not_loaded`; this is
+/// what the default methods do.
+///
+/// The trait is object-safe: `Arc<dyn MlBridge>` works.
+#[async_trait]
+pub trait MlBridge: Send + Sync {
+    /// The vector of a text: `dim` finite float32 values. A text that had to be cut logs a warning.
+    ///
+    /// # Errors
+    /// `task_not_loaded`, `input_too_large`, `dependency`, `graph` (at the first call) or `inference`.
+    async fn generate_embedding(&self, text: &str) -> Result<Vec<f32>, BridgeError> {
+        let _ = text;
+        Err(BridgeError::TaskNotLoaded { call: "generate_embedding", task: "sentence-embedding" })
+    }
+
+    /// The vectors of several texts, in their order.
+    ///
+    /// # Errors
+    /// Those of [`generate_embedding`](Self::generate_embedding), of the first text that has one, with its index.
+    async fn generate_embeddings(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, BridgeError> {
+        let _ = texts;
+        Err(BridgeError::TaskNotLoaded { call: "generate_embeddings", task: "sentence-embedding" })
+    }
+
+    /// The named entities of a text, in the order of the text.
+    ///
+    /// # Errors
+    /// `task_not_loaded`: no model of this kind is opened.
+    async fn extract_entities(&self, text: &str) -> Result<Vec<Entity>, BridgeError> {
+        let _ = text;
+        Err(BridgeError::TaskNotLoaded { call: "extract_entities", task: "named-entity recognition" })
+    }
+
+    /// A summary of messages, joined with one blank.
+    ///
+    /// # Errors
+    /// `task_not_loaded`: no model of this kind is opened.
+    async fn summarize(&self, messages: &[String]) -> Result<String, BridgeError> {
+        let _ = messages;
+        Err(BridgeError::TaskNotLoaded { call: "summarize", task: "summarization" })
+    }
+
+    /// The name of the embedding model, as its manifest has it.
+    ///
+    /// # Errors
+    /// `task_not_loaded` where no embedding model is opened.
+    async fn get_embedding_model_name(&self) -> Result<String, BridgeError> {
+        Err(BridgeError::TaskNotLoaded { call: "get_embedding_model_name", task: "sentence-embedding" })
+    }
+
+    /// Whether every opened model answers as it should, tried on a short text. Never fails: an error means `false`.
+    async fn health_check(&self) -> bool;
+}

@@ -1,0 +1,147 @@
+//! Reading artifacts: one directory, one immutable version of one model.
+//!
+//! The checks are those of the format's text (`FORMAT.md`), in its order; the first failure decides the error.
+
+pub(crate) mod graph;
+pub mod json;
+pub mod manifest;
+pub(crate) mod onnx;
+pub(crate) mod rules;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod tree;
+pub(crate) mod wire;
+
+use std::path::Path;
+
+pub use self::manifest::Manifest;
+pub use self::rules::parse_manifest;
+
+use self::manifest::Graph;
+use self::tree::{IDENTITY, MANIFEST, Tree, sha256};
+use crate::BridgeError;
+use crate::runtime::cpu::Cpu;
+use crate::tokenizer::TextEncoder;
+
+/// An artifact that passed its checks.
+pub struct Artifact {
+    tree: Tree,
+    manifest: Manifest,
+    identity: String,
+    tokenizer: TextEncoder,
+}
+
+impl Artifact {
+    /// Checks what one variant needs, and returns the artifact with the variant's name.
+    ///
+    /// `variant` is a name of the manifest, or `auto`: `int8` where the CPU multiplies 8-bit numbers without
+    /// saturation, else `fp32`, else the first by name. Hashed and parsed are the graphs of the variant, their data
+    /// files and the tokenizer; every other file is checked for its presence and size.
+    ///
+    /// # Errors
+    /// The first check that fails, from `path_kind` to `variant`; `io` where the file system refuses a read.
+    pub fn open(path: &Path, variant: &str) -> Result<(Self, String), BridgeError> {
+        let (tree, manifest, identity) = read_layout(path)?;
+        let chosen = choose_variant(&manifest, variant, Cpu::detect());
+        // An unknown variant is the last check of all: what lies before it still decides.
+        let known = chosen.as_ref().ok().and_then(|name| manifest.variants.get(name));
+        let graphs: Vec<&Graph> = known.into_iter().flat_map(|variant| variant.graphs.values()).collect();
+        let mut used = vec![manifest.tokenizer.file.clone()];
+        used.extend(graphs.iter().map(|graph| graph.file.clone()));
+        check_hashes(&tree, &manifest, &used)?;
+        check_graphs(&tree, &manifest, &graphs, true)?;
+        let tokenizer = load_tokenizer(&tree, &manifest)?;
+        let chosen = chosen?;
+        Ok((Self { tree, manifest, identity, tokenizer }, chosen))
+    }
+
+    /// Checks every file and every graph. The golden cases are replayed by [`replay`](crate::golden::replay).
+    ///
+    /// # Errors
+    /// The first check that fails, from `path_kind` to `tokenizer`; `io` where the file system refuses a read.
+    pub fn verify(path: &Path) -> Result<Self, BridgeError> {
+        let (tree, manifest, identity) = read_layout(path)?;
+        let all: Vec<String> = manifest.files.keys().cloned().collect();
+        check_hashes(&tree, &manifest, &all)?;
+        let graphs: Vec<&Graph> = manifest.variants.values().flat_map(|variant| variant.graphs.values()).collect();
+        check_graphs(&tree, &manifest, &graphs, false)?;
+        let tokenizer = load_tokenizer(&tree, &manifest)?;
+        Ok(Self { tree, manifest, identity, tokenizer })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// SHA-256 of `manifest.json`, hexadecimal: the identity of this version.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The artifact's directory, absolute and without links.
+    pub fn root(&self) -> &Path {
+        self.tree.root()
+    }
+
+    pub(crate) fn read(&self, relative: &str) -> Result<Vec<u8>, BridgeError> {
+        self.tree.read(relative)
+    }
+
+    pub(crate) fn into_parts(self) -> (Manifest, TextEncoder) {
+        (self.manifest, self.tokenizer)
+    }
+}
+
+/// The checks `path_kind` to `size`.
+fn read_layout(path: &Path) -> Result<(Tree, Manifest, String), BridgeError> {
+    let tree = Tree::walk(path)?;
+    let bytes = tree.read(MANIFEST)?;
+    let identity = sha256(&bytes);
+    check_identity(&tree.read(IDENTITY)?, &identity)?;
+    let manifest = parse_manifest(&bytes)?;
+    tree.check_set(&manifest.files)?;
+    tree.check_sizes(&manifest.files)?;
+    Ok((tree, manifest, identity))
+}
+
+fn check_identity(line: &[u8], identity: &str) -> Result<(), BridgeError> {
+    let expected = format!("{identity}  {MANIFEST}\n");
+    if line == expected.as_bytes() {
+        return Ok(());
+    }
+    let found = String::from_utf8_lossy(line).chars().take(100).collect();
+    Err(BridgeError::ManifestHash { expected, found })
+}
+
+fn check_hashes(tree: &Tree, manifest: &Manifest, paths: &[String]) -> Result<(), BridgeError> {
+    let entries = paths.iter().filter_map(|path| Some((path, manifest.files.get(path)?)));
+    entries.into_iter().try_for_each(|(path, entry)| tree.check_hash(path, entry))
+}
+
+/// The check `graph`; first the check `file_hash` of the graphs' data files where `hash_data` asks for it.
+fn check_graphs(tree: &Tree, manifest: &Manifest, graphs: &[&Graph], hash_data: bool) -> Result<(), BridgeError> {
+    for graph in graphs {
+        let bytes = tree.read(&graph.file)?;
+        if hash_data {
+            check_hashes(tree, manifest, &graph::data_files_of(&bytes, graph, &manifest.files))?;
+        }
+        graph::check_graph(&bytes, graph, &manifest.files)?;
+    }
+    Ok(())
+}
+
+fn load_tokenizer(tree: &Tree, manifest: &Manifest) -> Result<TextEncoder, BridgeError> {
+    TextEncoder::load(&tree.read(&manifest.tokenizer.file)?, &manifest.tokenizer)
+}
+
+/// The variant that `asked` means on a CPU.
+pub(crate) fn choose_variant(manifest: &Manifest, asked: &str, cpu: Cpu) -> Result<String, BridgeError> {
+    let has = |name: &str| manifest.variants.contains_key(name);
+    let preferred = ["int8", "fp32"].into_iter().find(|name| has(name) && (*name != "int8" || !cpu.saturates()));
+    let chosen = match asked {
+        "auto" => preferred.or_else(|| manifest.variants.keys().next().map(String::as_str)),
+        name => has(name).then_some(name),
+    };
+    chosen.map(str::to_owned).ok_or_else(|| manifest.unknown_variant(asked))
+}

@@ -1,0 +1,347 @@
+//! What a reader needs to know of an ONNX file before ONNX Runtime opens it: its interface, and where its data lies.
+//!
+//! Field numbers are those of `onnx.proto3`. Every tensor is visited, wherever it hides: initializers, attributes,
+//! subgraphs, sparse tensors, functions and training graphs. Unknown fields are skipped, and so are fields whose wire type
+//! is not that of `onnx.proto3`, as every protobuf parser does.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::wire::{Field, Fields};
+
+/// Deepest nesting of graphs, the main graph included.
+const MAX_NESTING: usize = 17;
+/// `TensorProto.DataLocation.EXTERNAL`.
+const EXTERNAL: u64 = 1;
+
+/// An input or output of the main graph.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Value {
+    pub(crate) name: String,
+    /// `TensorProto.DataType`; `None` where it is no tensor.
+    pub(crate) dtype: Option<u64>,
+    /// `None` where the shape is not known at all.
+    pub(crate) rank: Option<usize>,
+}
+
+/// The facts about one ONNX file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Model {
+    pub(crate) ir_version: u64,
+    /// Imported operator sets; `""` is `ai.onnx`.
+    pub(crate) imports: BTreeMap<String, u64>,
+    /// Domains that a node uses.
+    pub(crate) domains_used: BTreeSet<String>,
+    pub(crate) inputs: Vec<Value>,
+    pub(crate) outputs: Vec<Value>,
+    /// Locations of tensor data outside the protobuf, as the file writes them.
+    pub(crate) external: BTreeSet<String>,
+}
+
+impl Model {
+    /// Reads an ONNX file.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut model = Self::default();
+        let mut graph = None;
+        for field in Fields::of(bytes) {
+            match field? {
+                (1, Field::Number(version)) => model.ir_version = version,
+                (7, Field::Bytes(_)) if graph.is_some() => return Err("has two graphs".to_owned()),
+                (7, Field::Bytes(message)) => graph = Some(message),
+                (8, Field::Bytes(message)) => model.import(message)?,
+                (20, Field::Bytes(message)) => model.training(message)?,
+                (25, Field::Bytes(message)) => model.function(message)?,
+                _ => {}
+            }
+        }
+        let graph = graph.ok_or("has no graph")?;
+        model.interface(graph)?;
+        model.graph(graph, 0)?;
+        Ok(model)
+    }
+
+    fn import(&mut self, message: &[u8]) -> Result<(), String> {
+        let (mut domain, mut version) = ("", 0);
+        for field in Fields::of(message) {
+            match field? {
+                (1, Field::Bytes(value)) => domain = text(value)?,
+                (2, Field::Number(value)) => version = value,
+                _ => {}
+            }
+        }
+        match self.imports.insert(domain.to_owned(), version) {
+            Some(other) if other != version => Err(format!("imports domain {domain:?} in two versions")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The main graph's inputs and outputs; an input that has an initializer is a default, not an input to feed.
+    fn interface(&mut self, graph: &[u8]) -> Result<(), String> {
+        let mut defaults = BTreeSet::new();
+        for field in Fields::of(graph) {
+            match field? {
+                (5, Field::Bytes(value)) => {
+                    defaults.insert(tensor_name(value)?.to_owned());
+                }
+                (11, Field::Bytes(value)) => self.inputs.push(value_info(value)?),
+                (12, Field::Bytes(value)) => self.outputs.push(value_info(value)?),
+                _ => {}
+            }
+        }
+        self.inputs.retain(|input| !defaults.contains(&input.name));
+        Ok(())
+    }
+
+    fn graph(&mut self, message: &[u8], depth: usize) -> Result<(), String> {
+        let depth = deeper(depth)?;
+        for field in Fields::of(message) {
+            match field? {
+                (1, Field::Bytes(value)) => self.node(value, depth)?,
+                (5, Field::Bytes(value)) => self.tensor(value)?,
+                (15, Field::Bytes(value)) => self.sparse(value)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, message: &[u8], depth: usize) -> Result<(), String> {
+        let mut domain = Cow::Borrowed("");
+        for field in Fields::of(message) {
+            match field? {
+                (5, Field::Bytes(value)) => self.attribute(value, depth)?,
+                (7, Field::Bytes(value)) => domain = String::from_utf8_lossy(value),
+                _ => {}
+            }
+        }
+        let domain = if domain == "ai.onnx" { Cow::Borrowed("") } else { domain };
+        if !self.domains_used.contains(domain.as_ref()) {
+            self.domains_used.insert(domain.into_owned());
+        }
+        Ok(())
+    }
+
+    fn attribute(&mut self, message: &[u8], depth: usize) -> Result<(), String> {
+        for field in Fields::of(message) {
+            match field? {
+                (5 | 10, Field::Bytes(value)) => self.tensor(value)?,
+                (6 | 11, Field::Bytes(value)) => self.graph(value, depth)?,
+                (22 | 23, Field::Bytes(value)) => self.sparse(value)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn sparse(&mut self, message: &[u8]) -> Result<(), String> {
+        for field in Fields::of(message) {
+            if let (1 | 2, Field::Bytes(value)) = field? {
+                self.tensor(value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn function(&mut self, message: &[u8]) -> Result<(), String> {
+        for field in Fields::of(message) {
+            match field? {
+                (7, Field::Bytes(value)) => self.node(value, 1)?,
+                (11, Field::Bytes(value)) => self.attribute(value, 1)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn training(&mut self, message: &[u8]) -> Result<(), String> {
+        for field in Fields::of(message) {
+            if let (1 | 2, Field::Bytes(value)) = field? {
+                self.graph(value, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every location counts, whether or not the tensor says that it is external: parsers differ on contradictory ones.
+    fn tensor(&mut self, message: &[u8]) -> Result<(), String> {
+        let (mut external, mut locations) = (false, 0);
+        for field in Fields::of(message) {
+            match field? {
+                (13, Field::Bytes(value)) => locations += usize::from(self.external_entry(value)?),
+                (14, Field::Number(value)) => external |= value == EXTERNAL,
+                _ => {}
+            }
+        }
+        if external && locations != 1 {
+            return Err(format!("a tensor's external data has {locations} locations, expected 1"));
+        }
+        Ok(())
+    }
+
+    /// One key and value of `external_data`; true where it is the location.
+    fn external_entry(&mut self, message: &[u8]) -> Result<bool, String> {
+        let (mut key, mut content) = ("", "");
+        for field in Fields::of(message) {
+            match field? {
+                (1, Field::Bytes(value)) => key = text(value)?,
+                (2, Field::Bytes(value)) => content = text(value)?,
+                _ => {}
+            }
+        }
+        if key == "location" && !self.external.contains(content) {
+            self.external.insert(content.to_owned());
+        }
+        Ok(key == "location")
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|error| format!("a string is no UTF-8: {error}"))
+}
+
+fn deeper(depth: usize) -> Result<usize, String> {
+    if depth == MAX_NESTING { Err(format!("graphs are nested deeper than {MAX_NESTING}")) } else { Ok(depth + 1) }
+}
+
+fn tensor_name(message: &[u8]) -> Result<&str, String> {
+    let mut name = "";
+    for field in Fields::of(message) {
+        if let (8, Field::Bytes(value)) = field? {
+            name = text(value)?;
+        }
+    }
+    Ok(name)
+}
+
+fn value_info(message: &[u8]) -> Result<Value, String> {
+    let mut value = Value::default();
+    for field in Fields::of(message) {
+        match field? {
+            (1, Field::Bytes(name)) => value.name = text(name)?.to_owned(),
+            (2, Field::Bytes(kind)) => tensor_type(kind, &mut value)?,
+            _ => {}
+        }
+    }
+    Ok(value)
+}
+
+fn tensor_type(message: &[u8], value: &mut Value) -> Result<(), String> {
+    for field in Fields::of(message) {
+        if let (1, Field::Bytes(tensor)) = field? {
+            for field in Fields::of(tensor) {
+                match field? {
+                    (1, Field::Number(dtype)) => value.dtype = Some(dtype),
+                    (2, Field::Bytes(shape)) => value.rank = Some(rank(shape)?),
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rank(shape: &[u8]) -> Result<usize, String> {
+    let mut rank = 0;
+    for field in Fields::of(shape) {
+        rank += usize::from(matches!(field?, (1, Field::Bytes(_))));
+    }
+    Ok(rank)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{number, part, text};
+    use super::*;
+
+    fn external_tensor(location: &str) -> Vec<u8> {
+        let entry = part(13, &[text(1, "location"), text(2, location)].concat());
+        [text(8, "w"), entry, number(14, EXTERNAL)].concat()
+    }
+
+    fn model(graph: &[u8]) -> Vec<u8> {
+        let import = part(8, &[text(1, "com.microsoft"), number(2, 1)].concat());
+        [number(1, 10), part(8, &number(2, 20)), import, part(7, graph)].concat()
+    }
+
+    fn locations(graph: &[u8]) -> Vec<String> {
+        let parsed = Model::parse(&model(graph)).expect("well-formed");
+        parsed.external.into_iter().collect()
+    }
+
+    #[test]
+    fn reads_the_interface() {
+        let shape = part(2, &[part(1, &text(2, "batch")), part(1, &number(1, 4))].concat());
+        let kind = part(2, &part(1, &[number(1, 7), shape].concat()));
+        let graph = [
+            part(5, &text(8, "w")),
+            part(11, &[text(1, "x"), kind.clone()].concat()),
+            part(11, &text(1, "w")),
+            part(12, &[text(1, "y"), kind].concat()),
+            part(1, &text(7, "ai.onnx")),
+        ];
+        let parsed = Model::parse(&model(&graph.concat())).expect("well-formed");
+        let value = |name: &str| Value { name: name.to_owned(), dtype: Some(7), rank: Some(2) };
+        assert_eq!((parsed.inputs, parsed.outputs), (vec![value("x")], vec![value("y")]));
+        assert_eq!((parsed.ir_version, parsed.imports[""], parsed.imports["com.microsoft"]), (10, 20, 1));
+        assert_eq!(parsed.domains_used, BTreeSet::from([String::new()]));
+    }
+
+    #[test]
+    fn finds_external_data_wherever_it_hides() {
+        let tensor = external_tensor("../secret");
+        let inner = part(5, &tensor);
+        let places = [
+            inner.clone(),
+            part(15, &part(1, &tensor)),
+            part(15, &part(2, &tensor)),
+            part(1, &part(5, &part(5, &tensor))),
+            part(1, &part(5, &part(10, &tensor))),
+            part(1, &part(5, &part(6, &inner))),
+            part(1, &part(5, &part(11, &part(1, &part(5, &part(6, &inner)))))),
+            part(1, &part(5, &part(22, &part(1, &tensor)))),
+            part(1, &part(5, &part(23, &part(2, &tensor)))),
+        ];
+        for graph in places {
+            assert_eq!(locations(&graph), ["../secret"]);
+        }
+        let node = part(5, &part(5, &tensor));
+        for outer in [part(25, &part(7, &node)), part(25, &part(11, &part(5, &tensor))), part(20, &part(1, &inner))] {
+            let parsed = Model::parse(&[model(&[]), outer].concat()).expect("well-formed");
+            assert!(parsed.external.contains("../secret"));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_model() {
+        let nowhere = part(5, &number(14, EXTERNAL));
+        let mut deep = Vec::new();
+        for _ in 0..=MAX_NESTING {
+            deep = part(1, &part(5, &part(6, &deep)));
+        }
+        let good = model(&part(5, &external_tensor("a")));
+        let two = [text(1, "location"), text(2, "a")].concat();
+        let two = model(&part(5, &[part(13, &two), part(13, &two), number(14, EXTERNAL)].concat()));
+        assert!(Model::parse(&two).is_err());
+        for bytes in [vec![], b"not a model".to_vec(), model(&nowhere), model(&deep), good[..good.len() - 1].to_vec()] {
+            assert!(Model::parse(&bytes).is_err());
+        }
+        assert!(Model::parse(&[good, part(7, &[])].concat()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Model::parse(&bytes);
+        }
+
+        #[test]
+        fn never_panics_on_flipped_bits(at in 0_usize..200, bit in 0..8) {
+            let mut bytes = model(&part(1, &part(5, &part(6, &part(5, &external_tensor("x"))))));
+            let at = at % bytes.len();
+            bytes[at] ^= 1_u8 << bit;
+            let _ = Model::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Protobuf messages by hand, for tests.
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+/// A number field.
+pub(crate) fn number(field: u64, value: u64) -> Vec<u8> {
+    [varint(field << 3), varint(value)].concat()
+}
+
+/// A nested message.
+pub(crate) fn part(field: u64, content: &[u8]) -> Vec<u8> {
+    [&varint(field << 3 | 2), &varint(content.len() as u64), content].concat()
+}
+
+/// A string field.
+pub(crate) fn text(field: u64, content: &str) -> Vec<u8> {
+    part(field, content.as_bytes())
+}

@@ -1,0 +1,231 @@
+//! The files of an artifact: the checks `path_kind`, `file_set`, `size` and `file_hash`, and bounded reads.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::manifest::FileEntry;
+use crate::BridgeError;
+
+/// Most files of an artifact, `manifest.json` and `manifest.sha256` included.
+pub const MAX_FILES: usize = 1000;
+/// Deepest directory; the artifact's own counts as the first.
+pub const MAX_DIRECTORIES: usize = 16;
+/// Largest `manifest.json` in bytes; the same bound keeps `manifest.sha256` from filling the memory.
+pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+
+/// The two files that a manifest does not list.
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const IDENTITY: &str = "manifest.sha256";
+
+/// What a directory held when it was walked: regular files with one link, by relative path with `/`.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    root: PathBuf,
+    files: BTreeMap<String, Found>,
+    directories: usize,
+    empty_directories: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    size: u64,
+    identity: (u64, u64),
+}
+
+impl Tree {
+    /// Walks `root`. Nothing is opened yet.
+    pub(crate) fn walk(root: &Path) -> Result<Self, BridgeError> {
+        // Without a slash at the end, which would follow a link.
+        let named: PathBuf = root.components().collect();
+        let refuse = |error| path_kind(root, format!("{error}; expected an artifact's directory"));
+        if !fs::symlink_metadata(&named).map_err(refuse)?.is_dir() {
+            return Err(path_kind(root, "expected an artifact's directory, not a file or a link".to_owned()));
+        }
+        let root = fs::canonicalize(&named).map_err(refuse)?;
+        let mut tree =
+            Self { root: root.clone(), files: BTreeMap::new(), directories: 0, empty_directories: Vec::new() };
+        tree.visit(&root, "", 1)?;
+        for name in [MANIFEST, IDENTITY] {
+            tree.require(name)?;
+        }
+        Ok(tree)
+    }
+
+    fn visit(&mut self, directory: &Path, prefix: &str, depth: usize) -> Result<(), BridgeError> {
+        self.enter(directory, depth)?;
+        let refused = |error| BridgeError::io(directory, &error);
+        let mut empty = true;
+        for entry in fs::read_dir(directory).map_err(refused)? {
+            empty = false;
+            let path = entry.map_err(refused)?.path();
+            let relative = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
+            let metadata = fs::symlink_metadata(&path).map_err(|error| BridgeError::io(&path, &error))?;
+            if metadata.is_dir() {
+                self.visit(&path, &format!("{relative}/"), depth + 1)?;
+            } else {
+                self.add(&path, relative, &metadata)?;
+            }
+        }
+        if empty && !prefix.is_empty() {
+            self.empty_directories.push(prefix.to_owned());
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, directory: &Path, depth: usize) -> Result<(), BridgeError> {
+        if depth > MAX_DIRECTORIES {
+            return Err(path_kind(directory, format!("deeper than {MAX_DIRECTORIES} directories")));
+        }
+        // No set of files needs more, and a walk has to end.
+        self.directories += 1;
+        if self.directories > MAX_FILES * MAX_DIRECTORIES {
+            return Err(path_kind(directory, "too many directories".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, path: &Path, relative: String, metadata: &Metadata) -> Result<(), BridgeError> {
+        check_regular(path, metadata)?;
+        self.files.insert(relative, Found { size: metadata.len(), identity: identity(metadata) });
+        if self.files.len() > MAX_FILES {
+            return Err(path_kind(&self.root, format!("more than {MAX_FILES} files")));
+        }
+        Ok(())
+    }
+
+    fn require(&self, name: &str) -> Result<(), BridgeError> {
+        let path = self.root.join(name);
+        match self.files.get(name) {
+            None => Err(path_kind(&path, "missing; expected an artifact's directory".to_owned())),
+            Some(found) if found.size > MAX_MANIFEST_BYTES => {
+                Err(path_kind(&path, format!("{} bytes, at most {MAX_MANIFEST_BYTES} allowed", found.size)))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The directory, absolute.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The absolute path of a file that the walk found.
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// Check `file_set`: exactly the listed files.
+    pub(crate) fn check_set(&self, listed: &BTreeMap<String, FileEntry>) -> Result<(), BridgeError> {
+        let missing: Vec<String> = listed.keys().filter(|path| !self.files.contains_key(*path)).cloned().collect();
+        let unlisted = |path: &&String| !listed.contains_key(*path) && *path != MANIFEST && *path != IDENTITY;
+        let mut extra: Vec<String> = self.files.keys().filter(unlisted).cloned().collect();
+        extra.extend(self.empty_directories.iter().cloned());
+        if missing.is_empty() && extra.is_empty() { Ok(()) } else { Err(BridgeError::FileSet { missing, extra }) }
+    }
+
+    /// Check `size`: every listed file has the listed size.
+    pub(crate) fn check_sizes(&self, listed: &BTreeMap<String, FileEntry>) -> Result<(), BridgeError> {
+        let wrong = |(path, entry): (&String, &FileEntry)| {
+            let found = self.files.get(path).map_or(0, |found| found.size);
+            (found != entry.size).then(|| format!("{path} has {found} bytes, expected {}", entry.size))
+        };
+        let problems: Vec<String> = listed.iter().filter_map(wrong).collect();
+        if problems.is_empty() { Ok(()) } else { Err(BridgeError::Size { problems }) }
+    }
+
+    /// Check `file_hash` of one file.
+    pub(crate) fn check_hash(&self, relative: &str, entry: &FileEntry) -> Result<(), BridgeError> {
+        let mut file = self.open(relative)?;
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let count = file.read(&mut buffer).map_err(|error| BridgeError::io(&self.path(relative), &error))?;
+            if count == 0 {
+                break;
+            }
+            digest.update(&buffer[..count]);
+        }
+        let found = hex(&digest.finalize());
+        let expected = entry.sha256.clone();
+        if found == expected {
+            Ok(())
+        } else {
+            Err(BridgeError::FileHash { file: relative.to_owned(), expected, found })
+        }
+    }
+
+    /// Reads a file whole, at most the size that the walk saw.
+    pub(crate) fn read(&self, relative: &str) -> Result<Vec<u8>, BridgeError> {
+        let limit = self.files.get(relative).map_or(0, |found| found.size);
+        let mut bytes = Vec::new();
+        let file = self.open(relative)?;
+        file.take(limit).read_to_end(&mut bytes).map_err(|error| BridgeError::io(&self.path(relative), &error))?;
+        Ok(bytes)
+    }
+
+    /// Opens a file that the walk found, and makes sure that it is still the same one.
+    fn open(&self, relative: &str) -> Result<File, BridgeError> {
+        let path = self.path(relative);
+        let refused = |error| BridgeError::io(&path, &error);
+        let file = File::open(&path).map_err(refused)?;
+        let metadata = file.metadata().map_err(refused)?;
+        check_regular(&path, &metadata)?;
+        if self.files.get(relative).is_none_or(|found| found.identity != identity(&metadata)) {
+            return Err(path_kind(&path, "was replaced while the artifact was read".to_owned()));
+        }
+        Ok(file)
+    }
+}
+
+/// Lowercase hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 of bytes in memory, as lowercase hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn path_kind(path: &Path, problem: String) -> BridgeError {
+    BridgeError::PathKind { path: path.to_path_buf(), problem }
+}
+
+fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), BridgeError> {
+    if !metadata.is_file() {
+        return Err(path_kind(
+            path,
+            "expected a regular file or a directory; links and devices are refused".to_owned(),
+        ));
+    }
+    if links(metadata) != 1 {
+        return Err(path_kind(path, format!("has {} hard links, expected 1; copy the file", links(metadata))));
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn links(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(metadata)
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+// Elsewhere the standard library does not tell links and file numbers.
+#[cfg(not(unix))]
+fn links(_: &Metadata) -> u64 {
+    1
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> (u64, u64) {
+    (0, 0)
+}

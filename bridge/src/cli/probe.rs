@@ -1,0 +1,159 @@
+//! The replay of golden cases in a child process: loading an untrusted graph may crash, hang or eat the memory.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use onnx_ml_bridge::BridgeError;
+use onnx_ml_bridge::artifact::Artifact;
+use onnx_ml_bridge::golden::{VariantReport, replay};
+use serde::Deserialize;
+
+use super::{Failure, print_line};
+
+const TIME_LIMIT: Duration = Duration::from_secs(300);
+/// Least address space of the child; threads and the mapped library take some before any graph does.
+const LEAST_MEMORY: u64 = 8 << 30;
+/// Address space per byte of the artifact: file, initializers, prepacked copies and one to spare.
+const MEMORY_PER_BYTE: u64 = 4;
+/// Most bytes of an answer that the parent keeps.
+const ANSWER_LIMIT: u64 = 16 << 20;
+
+/// Replay an artifact's golden cases in this process.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    dir: PathBuf,
+    #[arg(long)]
+    library: Option<PathBuf>,
+    #[arg(long)]
+    memory: u64,
+}
+
+/// What the child prints: one JSON object.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Refused { error: Reason },
+    Replayed { variants: BTreeMap<String, VariantReport> },
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    code: String,
+    message: String,
+}
+
+/// The child: limits itself before it opens anything.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    limit(arguments.memory).map_err(|error| BridgeError::Config { problem: format!("no limit on memory: {error}") })?;
+    let artifact = Artifact::verify(&arguments.dir)?;
+    let variants = replay(artifact, arguments.library.clone())?;
+    print_line(&serde_json::json!({"variants": variants}).to_string())
+}
+
+// Other systems have no such limit, or refuse to set it.
+#[cfg(target_os = "linux")]
+fn limit(bytes: u64) -> std::io::Result<()> {
+    use rlimit::Resource;
+    Resource::CORE.set(0, 0)?;
+    let (_, hard) = Resource::AS.get()?;
+    let bytes = bytes.min(hard);
+    Resource::AS.set(bytes, bytes)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit(_: u64) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// The parent: runs the child, and turns its end into an answer. `bytes` is the size of the artifact.
+pub(crate) fn replay_in_child(
+    dir: &Path,
+    library: Option<&Path>,
+    bytes: u64,
+) -> Result<BTreeMap<String, VariantReport>, Failure> {
+    let memory = LEAST_MEMORY.max(bytes.saturating_mul(MEMORY_PER_BYTE));
+    let mut child = spawn(dir, library, memory).map_err(not_started)?;
+    let reader = child.stdout.take().map(read_in_background);
+    let status = wait(&mut child).map_err(not_started)?;
+    let output = reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
+    judge(status, &output)
+}
+
+/// What a child's end means; a status of `None` is that of a child that was stopped.
+fn judge(status: Option<ExitStatus>, output: &[u8]) -> Result<BTreeMap<String, VariantReport>, Failure> {
+    let died = |problem: String| BridgeError::Graph { file: "the replay of golden cases".to_owned(), problem };
+    let Some(status) = status else {
+        return Err(died(format!("did not end within {} seconds and was stopped", TIME_LIMIT.as_secs())).into());
+    };
+    match serde_json::from_slice(output) {
+        Ok(Answer::Replayed { variants }) if status.success() => Ok(variants),
+        Ok(Answer::Refused { error }) => Err(Failure { code: error.code, message: error.message }),
+        _ => Err(died(format!("ended without an answer ({status}): a graph crashed ONNX Runtime")).into()),
+    }
+}
+
+fn not_started(error: std::io::Error) -> Failure {
+    BridgeError::Io { path: PathBuf::from("the replay's process"), problem: error.to_string() }.into()
+}
+
+fn spawn(dir: &Path, library: Option<&Path>, memory: u64) -> std::io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("replay").arg("--memory").arg(memory.to_string());
+    if let Some(library) = library {
+        command.arg("--library").arg(library);
+    }
+    // The parent reports what the child prints; what a crashing library writes to stderr says nothing to a user.
+    command.arg("--").arg(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+}
+
+fn read_in_background(output: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is judged as it is.
+        let _ = output.take(ANSWER_LIMIT).read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// The child's status, or `None` where it was stopped at the limit.
+fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
+    let started = Instant::now();
+    while started.elapsed() < TIME_LIMIT {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn code(status: Option<i32>, output: &str) -> Result<usize, String> {
+        let verdict = judge(status.map(ExitStatus::from_raw), output.as_bytes());
+        verdict.map(|variants| variants.len()).map_err(|failure| failure.code)
+    }
+
+    #[test]
+    fn a_child_that_dies_is_a_refused_graph() {
+        let report = r#"{"variants":{"fp32":{"cases":1,"max_abs":0.0,"cosine_min":1.0}}}"#;
+        let refused = r#"{"ok":false,"error":{"code":"golden","message":"x"}}"#;
+        assert_eq!(code(Some(0), report), Ok(1));
+        assert_eq!(code(Some(3 << 8), refused), Err("golden".to_owned()));
+        let (abort, segmentation_fault, killed) = (Some(6), Some(11), Some(9));
+        for status in [abort, segmentation_fault, killed, Some(0), None] {
+            assert_eq!(code(status, ""), Err("graph".to_owned()));
+        }
+        assert_eq!(code(abort, report), Err("graph".to_owned()));
+    }
+}

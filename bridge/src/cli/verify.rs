@@ -1,0 +1,70 @@
+//! `verify`: every check on an artifact, then its golden cases on this machine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use onnx_ml_bridge::artifact::Artifact;
+use onnx_ml_bridge::golden::VariantReport;
+use serde::Serialize;
+
+use super::{Failure, print_line, probe};
+
+/// Check an artifact: every file, every graph, and the golden cases replayed on this machine.
+///
+/// The replay happens in a child process with limits on memory and time, because a hostile graph may crash ONNX Runtime.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  onnx-ml-bridge verify dist/all-minilm-l6-v2-1\n  \
+    ORT_DYLIB_PATH=/opt/onnxruntime/lib/libonnxruntime.so onnx-ml-bridge verify --json DIR")]
+pub(crate) struct Arguments {
+    /// The artifact's directory
+    dir: PathBuf,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// ONNX Runtime's shared library (default: the one that ORT_DYLIB_PATH names)
+    #[arg(long, value_name = "PATH")]
+    library: Option<PathBuf>,
+}
+
+/// What a verified artifact is.
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    name: String,
+    version: String,
+    identity: String,
+    files: usize,
+    bytes: u64,
+    variants: BTreeMap<String, VariantReport>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let artifact = Artifact::verify(&arguments.dir)?;
+    let bytes = artifact.manifest().files.values().map(|file| file.size).sum();
+    let variants = probe::replay_in_child(artifact.root(), arguments.library.as_deref(), bytes)?;
+    let manifest = artifact.manifest();
+    let report = Report {
+        ok: true,
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        identity: artifact.identity().to_owned(),
+        files: manifest.files.len(),
+        bytes,
+        variants,
+    };
+    if arguments.json { print_line(&serde_json::json!(report).to_string()) } else { print_line(&table(&report)) }
+}
+
+fn table(report: &Report) -> String {
+    let mut lines = vec![
+        format!("{} {}", report.name, report.version),
+        format!("sha256:{}", report.identity),
+        format!("{} files, {} bytes: as listed", report.files, report.bytes),
+        String::new(),
+        format!("{:<12} {:>6} {:>12} {:>12}", "variant", "cases", "max_abs", "cosine_min"),
+    ];
+    lines.extend(report.variants.iter().map(|(name, variant)| {
+        format!("{name:<12} {:>6} {:>12.3e} {:>12.8}", variant.cases, variant.max_abs, variant.cosine_min)
+    }));
+    lines.join("\n")
+}

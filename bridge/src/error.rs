@@ -1,0 +1,284 @@
+//! The one error type of this crate.
+
+use std::path::{Path, PathBuf};
+
+/// Everything that can go wrong, one variant per cause.
+///
+/// [`code`](BridgeError::code) gives the stable code that the artifact format lists (`FORMAT.md`), the same one that the
+/// Python reader gives for the same artifact. Messages say what was wrong, what was expected and what to do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// Code `path_kind`: an entry of the artifact is neither a regular file with one link nor a directory, there are
+    /// too many or too deep, or `manifest.json` or `manifest.sha256` is missing or too large.
+    #[error("{}: {problem}", path.display())]
+    PathKind {
+        /// The entry.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Code `manifest_hash`: `manifest.sha256` is not the expected line for the bytes of `manifest.json`.
+    #[error(
+        "manifest.sha256 holds {found:?}, expected {expected:?}: the manifest was changed or copied in part; \
+         fetch the artifact again"
+    )]
+    ManifestHash {
+        /// The line that the bytes of `manifest.json` ask for.
+        expected: String,
+        /// The text found, shortened.
+        found: String,
+    },
+    /// Code `json`: a text breaks a rule of the format's section on JSON.
+    #[error("{file}: {problem}")]
+    Json {
+        /// The file, relative to the artifact.
+        file: String,
+        /// The rule broken, with line and column.
+        problem: String,
+    },
+    /// Code `format_version`: the artifact is newer than this reader, or names no whole number.
+    #[error("{field} is {found}, this reader knows 1 to {newest}: {advice}")]
+    FormatVersion {
+        /// `format_version` or `task_revision`.
+        field: &'static str,
+        /// The value found.
+        found: String,
+        /// The newest value that this reader implements.
+        newest: u64,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Code `schema`: the manifest breaks its schema or a rule between its fields. All violations are listed.
+    #[error("manifest.json breaks {} rule(s) of the format: {}", problems.len(), problems.join("; "))]
+    Schema {
+        /// One message per violation.
+        problems: Vec<String>,
+    },
+    /// Code `file_set`: the files found are not the files listed.
+    #[error(
+        "the files are not the listed ones: missing {missing:?}, not listed {extra:?}; fetch the artifact again, \
+         nothing may be added to or removed from its directory"
+    )]
+    FileSet {
+        /// Listed, but not there.
+        missing: Vec<String>,
+        /// There, but not listed. An empty directory ends in `/`.
+        extra: Vec<String>,
+    },
+    /// Code `size`: files whose size is not the listed one.
+    #[error("wrong size: {}; fetch the artifact again", problems.join("; "))]
+    Size {
+        /// One message per file.
+        problems: Vec<String>,
+    },
+    /// Code `file_hash`: a file whose SHA-256 is not the listed one.
+    #[error("{file} has the SHA-256 {found}, expected {expected}; fetch the artifact again")]
+    FileHash {
+        /// The file, relative to the artifact.
+        file: String,
+        /// The listed digest.
+        expected: String,
+        /// The digest of the bytes found.
+        found: String,
+    },
+    /// Code `graph`: a graph cannot be parsed or loaded, is not what the manifest declares, keeps data in an unlisted
+    /// file, or ended the process that probed it.
+    #[error("{file}: {problem}")]
+    Graph {
+        /// The graph, relative to the artifact.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Code `tokenizer`: `tokenizer.json` cannot be loaded or is not what the manifest declares.
+    #[error("{file}: {problem}")]
+    Tokenizer {
+        /// The file, relative to the artifact.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Code `variant`: the variant asked for is not in the artifact.
+    #[error("variant {asked:?} is not in the artifact, it has {known:?}; ask for one of them or for \"auto\"")]
+    Variant {
+        /// The variant asked for.
+        asked: String,
+        /// The variants of the artifact.
+        known: Vec<String>,
+    },
+    /// Code `golden`: the answer to a golden case left the gate, or the cases cannot be read.
+    #[error("{file}: {problem}")]
+    Golden {
+        /// The file of the cases, relative to the artifact.
+        file: String,
+        /// The case and the measure.
+        problem: String,
+    },
+    /// Code `input_type`: a JSON line is neither a string nor an object with a string under `text`.
+    #[error("expected a JSON string or an object with a string under \"text\", got {found}")]
+    InputType {
+        /// The kind of value found.
+        found: String,
+    },
+    /// Code `input_too_large`: a text is larger than the limit.
+    #[error("{}{bytes} bytes of UTF-8, the limit is {limit}; split the text, or raise the text limit", at(index))]
+    InputTooLarge {
+        /// The text's index in the batch, from 0; `None` where there is no batch.
+        index: Option<usize>,
+        /// Its size in bytes of UTF-8 (a lower bound where it was not read to its end).
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Code `bad_line`: a line of JSON lines is no JSON, or has unknown or duplicate keys.
+    #[error("{problem}; expected one JSON string or one object {{\"text\": \"...\"}} per line")]
+    BadLine {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Code `prompt_not_found`: the prompt asked for is not in the manifest.
+    #[error("prompt {asked:?} is not in the artifact, it has {known:?}; ask for one of them or for none")]
+    PromptNotFound {
+        /// The prompt asked for.
+        asked: String,
+        /// The prompts of the artifact.
+        known: Vec<String>,
+    },
+    /// Code `task_not_loaded`: the call needs a model that was not opened.
+    #[error("{call} needs a model for {task}, and none was opened")]
+    TaskNotLoaded {
+        /// The call.
+        call: &'static str,
+        /// The task.
+        task: &'static str,
+    },
+    /// Code `dependency`: ONNX Runtime is missing, cannot be loaded or is too old.
+    #[error(
+        "{problem}. Install ONNX Runtime and point ORT_DYLIB_PATH (or the library option) at its shared library: \
+         `pip install onnxruntime` ships it as onnxruntime/capi/libonnxruntime.so.1.*, the project's release archives \
+         as lib/libonnxruntime.so"
+    )]
+    Dependency {
+        /// What is missing.
+        problem: String,
+    },
+    /// Code `inference`: the engine failed while it ran a graph, or gave a value that is not finite.
+    #[error("{}{problem}", at(index))]
+    Inference {
+        /// The text's index in the batch, from 0, where one text is to blame.
+        index: Option<usize>,
+        /// What happened.
+        problem: String,
+    },
+    /// Code `config`: an option is wrong.
+    #[error("{problem}")]
+    Config {
+        /// The option, the value and what it may be.
+        problem: String,
+    },
+    /// Code `io`: the file system refused a read or a write.
+    #[error("{}: {problem}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        problem: String,
+    },
+}
+
+impl BridgeError {
+    /// Every code that this crate can raise.
+    pub const CODES: [&'static str; 21] = [
+        "path_kind",
+        "manifest_hash",
+        "json",
+        "format_version",
+        "schema",
+        "file_set",
+        "size",
+        "file_hash",
+        "graph",
+        "tokenizer",
+        "variant",
+        "golden",
+        "input_type",
+        "input_too_large",
+        "bad_line",
+        "prompt_not_found",
+        "task_not_loaded",
+        "dependency",
+        "inference",
+        "config",
+        "io",
+    ];
+
+    /// How many of [`CODES`](Self::CODES), from the first, are a verdict about an artifact.
+    const ARTIFACT_CODES: usize = 12;
+
+    /// The stable code of this error, as `FORMAT.md` lists it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PathKind { .. } => "path_kind",
+            Self::ManifestHash { .. } => "manifest_hash",
+            Self::Json { .. } => "json",
+            Self::FormatVersion { .. } => "format_version",
+            Self::Schema { .. } => "schema",
+            Self::FileSet { .. } => "file_set",
+            Self::Size { .. } => "size",
+            Self::FileHash { .. } => "file_hash",
+            Self::Graph { .. } => "graph",
+            Self::Tokenizer { .. } => "tokenizer",
+            Self::Variant { .. } => "variant",
+            Self::Golden { .. } => "golden",
+            Self::InputType { .. } => "input_type",
+            Self::InputTooLarge { .. } => "input_too_large",
+            Self::BadLine { .. } => "bad_line",
+            Self::PromptNotFound { .. } => "prompt_not_found",
+            Self::TaskNotLoaded { .. } => "task_not_loaded",
+            Self::Dependency { .. } => "dependency",
+            Self::Inference { .. } => "inference",
+            Self::Config { .. } => "config",
+            Self::Io { .. } => "io",
+        }
+    }
+
+    /// Whether this error is a verdict about an artifact (the first table of codes in `FORMAT.md`).
+    pub fn is_refusal(&self) -> bool {
+        Self::refuses_artifact(self.code())
+    }
+
+    /// Whether a code is a verdict about an artifact.
+    pub fn refuses_artifact(code: &str) -> bool {
+        Self::CODES[..Self::ARTIFACT_CODES].contains(&code)
+    }
+
+    /// The index in the batch of the text that is to blame, where one is.
+    pub fn index(&self) -> Option<usize> {
+        match self {
+            Self::InputTooLarge { index, .. } | Self::Inference { index, .. } => *index,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn io(path: &Path, error: &std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), problem: error.to_string() }
+    }
+
+    pub(crate) fn inference(index: Option<usize>, problem: impl std::fmt::Display) -> Self {
+        Self::Inference { index, problem: problem.to_string() }
+    }
+
+    /// The same error about the text at another index of a batch, or about no text of a batch.
+    #[must_use]
+    pub fn with_index(mut self, at: Option<usize>) -> Self {
+        if let Self::InputTooLarge { index, .. } | Self::Inference { index, .. } = &mut self {
+            *index = at;
+        }
+        self
+    }
+}
+
+fn at(index: &Option<usize>) -> String {
+    index.map_or_else(String::new, |index| format!("text {index}: "))
+}

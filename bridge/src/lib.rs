@@ -1,0 +1,65 @@
+//! Sentence embeddings from sealed ONNX artifacts, without Python.
+//!
+//! An *artifact* is a directory with a model's graphs, its tokenizer and a manifest that lists every file with its hash.
+//! This crate opens one, checks it before ONNX Runtime sees a byte of it, and answers the calls of [`MlBridge`].
+//!
+//! ONNX Runtime is loaded at run time: set `ORT_DYLIB_PATH` to its shared library, or name it with
+//! [`OnnxMlBridgeBuilder::library`]. Nothing is downloaded.
+//!
+//! # Example
+//!
+//! It runs where the variable `ONNX_ML_BRIDGE_ARTIFACT` names an artifact:
+//!
+//! ```
+//! use onnx_ml_bridge::{BridgeError, EmbedOptions, OnnxMlBridge};
+//!
+//! fn main() -> Result<(), BridgeError> {
+//!     let Some(artifact) = std::env::var_os("ONNX_ML_BRIDGE_ARTIFACT") else {
+//!         eprintln!("set ONNX_ML_BRIDGE_ARTIFACT to an artifact's directory to run this example");
+//!         return Ok(());
+//!     };
+//!     let bridge = OnnxMlBridge::builder().embedding(artifact).variant("auto").build()?;
+//!
+//!     // A vector per text, in order; each has `dim` finite float32 values.
+//!     let answer = bridge.embed(&["Hello world", "Bonjour le monde"], &EmbedOptions::default())?;
+//!     assert_eq!(answer.vectors.len(), 2);
+//!     assert_eq!(answer.vectors[0].len(), bridge.embedding_manifest().embedding.dim);
+//!     assert_eq!(answer.truncated, [false, false]);
+//!
+//!     // The shortcut for one text. In asynchronous code: `MlBridge::generate_embedding(&bridge, text).await`.
+//!     let vector = bridge.generate_embedding_blocking("Hello world")?;
+//!     println!("{} dimensions from the variant {}", vector.len(), bridge.variant());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Errors
+//!
+//! Every call answers with [`BridgeError`], whose [`code`](BridgeError::code) is the one that the format's text lists.
+//!
+//! # Observability
+//!
+//! Warnings go through `tracing`, metrics through the `metrics` facade, labelled with `model` and `version`: counters
+//! `onnx_ml_bridge_requests_total`, `onnx_ml_bridge_items_total`, `onnx_ml_bridge_tokens_total` and
+//! `onnx_ml_bridge_errors_total` (with `code`), histograms `onnx_ml_bridge_request_seconds` and
+//! `onnx_ml_bridge_load_seconds`.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![deny(missing_docs)]
+
+mod api;
+pub mod artifact;
+mod bridge;
+mod error;
+pub mod golden;
+pub mod runtime;
+mod tokenizer;
+
+pub use api::{Entity, MlBridge};
+pub use bridge::{OnnxMlBridge, OnnxMlBridgeBuilder};
+pub use error::BridgeError;
+/// The bindings to ONNX Runtime, for [`OnnxMlBridgeBuilder::environment`] and
+/// [`OnnxMlBridgeBuilder::execution_providers`].
+pub use ort;
+pub use runtime::{EmbedOptions, Embedding, Embeddings};

@@ -1,0 +1,99 @@
+//! `tokenizer.json`: loading, the check `tokenizer`, and encoding of texts.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokenizers::{PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
+
+use crate::BridgeError;
+use crate::artifact::manifest::{Side, TokenizerSpec};
+
+/// The token ids of one text, special tokens included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Encoded {
+    pub(crate) ids: Vec<i64>,
+    /// Whether the text was cut to `max_tokens`.
+    pub(crate) truncated: bool,
+}
+
+/// A loaded tokenizer that cuts as the manifest says and never pads.
+pub(crate) struct TextEncoder {
+    tokenizer: Tokenizer,
+    max_tokens: usize,
+    side: Side,
+}
+
+impl TextEncoder {
+    /// Loads a tokenizer and checks it against the manifest.
+    ///
+    /// # Errors
+    /// `tokenizer`, with all differences at once.
+    pub(crate) fn load(bytes: &[u8], spec: &TokenizerSpec) -> Result<Self, BridgeError> {
+        let refuse = |problem| BridgeError::Tokenizer { file: spec.file.clone(), problem };
+        let mut tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(refuse)?;
+        let problems = differences(&tokenizer, spec);
+        if !problems.is_empty() {
+            return Err(refuse(problems.join("; ")));
+        }
+        tokenizer.with_padding(None);
+        let limit = limit(&tokenizer, spec);
+        guarded(|| tokenizer.with_truncation(Some(limit)).map(|_| ())).map_err(refuse)?;
+        Ok(Self { tokenizer, max_tokens: spec.max_tokens, side: spec.truncation_side })
+    }
+
+    /// Encodes a text with its special tokens. The error says what the tokenizer said, or that it panicked.
+    pub(crate) fn encode(&self, text: &str) -> Result<Encoded, String> {
+        let encoding = guarded(|| self.tokenizer.encode_fast(text, true))?;
+        let ids = encoding.get_ids();
+        let spare = ids.len().saturating_sub(self.max_tokens);
+        let kept = if self.side == Side::Left { &ids[spare..] } else { &ids[..ids.len() - spare] };
+        let truncated = spare > 0 || !encoding.get_overflowing().is_empty();
+        Ok(Encoded { ids: kept.iter().map(|id| i64::from(*id)).collect(), truncated })
+    }
+}
+
+/// Runs a call of the tokenizers crate, which panics on some inputs where it should answer with an error.
+fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(answer) => answer.map_err(|error| format!("the tokenizer failed: {error}")),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(format!("the tokenizer panicked: {text}"))
+        }
+    }
+}
+
+/// Truncation in the tokenizer: it stops at the limit, and tells that there was more only where special tokens push some
+/// of what it has beyond the limit. Where there are none, one token more is asked for, to see whether there is one.
+fn limit(tokenizer: &Tokenizer, spec: &TokenizerSpec) -> TruncationParams {
+    let direction = match spec.truncation_side {
+        Side::Left => TruncationDirection::Left,
+        Side::Right => TruncationDirection::Right,
+    };
+    let more = usize::from(special_tokens(tokenizer) == 0);
+    let max_length = spec.max_tokens.saturating_add(more);
+    TruncationParams { direction, max_length, stride: 0, ..TruncationParams::default() }
+}
+
+fn special_tokens(tokenizer: &Tokenizer) -> usize {
+    tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false))
+}
+
+fn differences(tokenizer: &Tokenizer, spec: &TokenizerSpec) -> Vec<String> {
+    let mut problems = Vec::new();
+    let entries = tokenizer.get_vocab_size(true) as u64;
+    if entries != spec.vocab_size {
+        problems.push(format!("has {entries} entries, declared {}", spec.vocab_size));
+    }
+    let id = tokenizer.token_to_id(&spec.pad_token).map(u64::from);
+    if id != Some(spec.pad_token_id) {
+        let found = id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        problems.push(format!("padding token {:?} has id {found}, declared {}", spec.pad_token, spec.pad_token_id));
+    }
+    // The tokenizers crate subtracts without looking, and would wrap around.
+    let special = special_tokens(tokenizer);
+    if special > spec.max_tokens {
+        problems.push(format!("adds {special} special tokens, and max_tokens is {}", spec.max_tokens));
+    }
+    problems
+}

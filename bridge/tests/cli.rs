@@ -1,0 +1,156 @@
+//! The command: exit status, output and line protocol.
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onnx-ml-bridge"));
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut command = command(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
+    // A command that refuses its model reads no line and closes the pipe.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    child.wait_with_output().expect("an end")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn verify_reports_a_valid_artifact() {
+    let dir = common::tiny();
+    let output = run(&["verify", "--json", text(dir.path())], "");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = &lines(&output)[0];
+    assert_eq!((&report["ok"], &report["name"], &report["files"]), (&json!(true), &json!("tiny"), &json!(5)));
+    assert_eq!(report["variants"]["fp32"], json!({"cases": 3, "max_abs": 0.0, "cosine_min": 1.0}));
+    let manifest = std::fs::read(dir.path().join("manifest.json")).expect("a manifest");
+    assert_eq!(report["identity"], json!(common::sha256(&manifest)));
+    let table = run(&["verify", text(dir.path())], "");
+    assert!(String::from_utf8_lossy(&table.stdout).contains("cosine_min"));
+}
+
+#[test]
+fn verify_refuses_with_status_three() {
+    let dir = common::tiny();
+    std::fs::write(dir.path().join("extra"), b"").expect("a file");
+    let output = run(&["verify", "--json", text(dir.path())], "");
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(lines(&output)[0]["error"]["code"], json!("file_set"));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error[file_set]: "));
+}
+
+#[test]
+fn a_graph_that_fails_on_a_golden_case_is_refused() {
+    let dir = common::tiny();
+    let cases = std::fs::read_to_string(dir.path().join("golden.jsonl")).expect("cases");
+    common::write(dir.path(), "golden.jsonl", cases.replace("a b", "a nan").as_bytes());
+    common::seal(dir.path(), common::manifest());
+    let output = run(&["verify", "--json", text(dir.path())], "");
+    assert_eq!((output.status.code(), &lines(&output)[0]["error"]["code"]), (Some(3), &json!("graph")));
+}
+
+fn golden_refused(change: impl Fn(&str) -> String) {
+    let dir = common::tiny();
+    let path = dir.path().join("golden.jsonl");
+    let cases = std::fs::read_to_string(&path).expect("cases");
+    std::fs::write(&path, change(&cases)).expect("a file");
+    common::seal(dir.path(), common::manifest());
+    let output = run(&["verify", "--json", text(dir.path())], "");
+    assert_eq!((output.status.code(), &lines(&output)[0]["error"]["code"]), (Some(3), &json!("golden")));
+}
+
+#[test]
+fn verify_replays_the_golden_cases() {
+    golden_refused(|cases| cases.replace("0.5", "0.5001"));
+    golden_refused(|cases| cases.replace("true", "false"));
+    golden_refused(|cases| cases.replace("\"tokens\":6", "\"tokens\":7"));
+    golden_refused(|cases| cases.replace("query", "nobody"));
+    golden_refused(|cases| cases.replace("plain", "simple"));
+    golden_refused(|cases| cases.lines().take(2).map(|line| format!("{line}\n")).collect());
+    golden_refused(|cases| format!("{cases}\n"));
+}
+
+#[test]
+fn a_graph_that_cannot_be_loaded_is_told_by_the_child() {
+    let dir = common::tiny();
+    let graph = common::model(common::part(9, &common::table()[..16]));
+    common::write(dir.path(), "onnx/model.onnx", &graph);
+    common::seal(dir.path(), common::manifest());
+    let output = run(&["verify", "--json", text(dir.path())], "");
+    assert_eq!((output.status.code(), &lines(&output)[0]["error"]["code"]), (Some(3), &json!("graph")));
+}
+
+#[test]
+fn embed_answers_line_by_line() {
+    let dir = common::tiny();
+    let long = format!("\"{}\"", "a".repeat(30));
+    let input = format!("\"a\"\n{{\"text\":\"a a a a a a a\"}}\n\n7\n\"nan\"\n{long}\n{{\"txt\":\"a\"}}\n\"b\"");
+    let output = run(&["embed", "--model", text(dir.path()), "--text-limit", "20"], &input);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let answers = lines(&output);
+    assert_eq!(answers[0], json!({"embedding": [0.0, 1.0, 0.0, 0.0], "truncated": false}));
+    assert_eq!(answers[1]["truncated"], json!(true));
+    assert_eq!(answers[7]["embedding"], json!([0.0, 0.0, 1.0, 0.0]));
+    let codes = [(3, "bad_line"), (4, "input_type"), (5, "inference"), (6, "input_too_large"), (7, "bad_line")];
+    for (line, code) in codes {
+        let error = &answers[line - 1]["error"];
+        assert_eq!((&error["line"], &error["code"]), (&json!(line), &json!(code)));
+    }
+}
+
+#[test]
+fn embed_is_quiet_about_good_and_no_lines() {
+    let dir = common::tiny();
+    let output = run(&["embed", "--model", text(dir.path()), "--prompt-name", "query"], "\"a\"\n");
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    assert_eq!(lines(&output)[0]["embedding"], json!([0.0, 0.5, 0.5, 0.0]));
+    let output = run(&["embed", "--model", text(dir.path())], "");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let dir = common::tiny();
+    let mut command = command(&["embed", "--model", text(dir.path())]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
+    drop(child.stdout.take());
+    let mut input = child.stdin.take().expect("a pipe");
+    // The child may be gone before everything is written.
+    let _ = input.write_all("\"a\"\n".repeat(20_000).as_bytes());
+    drop(input);
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn every_failure_has_its_status() {
+    let dir = common::tiny();
+    let model = text(dir.path());
+    let status = |arguments: &[&str]| run(arguments, "").status.code();
+    assert_eq!(status(&["embed"]), Some(2));
+    assert_eq!(status(&["embed", "--model", "no/such"]), Some(3));
+    assert_eq!(status(&["embed", "--model", model, "--variant", "int4"]), Some(3));
+    assert_eq!(status(&["embed", "--model", model, "--prompt-name", "nobody"]), Some(5));
+    assert_eq!(status(&["embed", "--model", model, "--library", "no/such.so"]), Some(4));
+    let output = command(&["verify", "--json", model]).env_remove("ORT_DYLIB_PATH").output().expect("an end");
+    assert_eq!((output.status.code(), &lines(&output)[0]["error"]["code"]), (Some(4), &json!("dependency")));
+}

@@ -1,0 +1,43 @@
+//! The codes of this crate are those of the format's text.
+
+use std::collections::BTreeSet;
+
+use onnx_ml_bridge::BridgeError;
+
+/// The first column of the tables whose header starts with `code`.
+fn documented() -> BTreeSet<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../artifacts/FORMAT.md");
+    let text = std::fs::read_to_string(path).expect("the format lies beside the crate");
+    let mut codes = BTreeSet::new();
+    let mut inside = false;
+    for line in text.lines() {
+        inside = line.starts_with("| code |") || (inside && line.starts_with('|'));
+        let cell = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'));
+        if let (true, Some((code, _))) = (inside, cell) {
+            codes.insert(code.to_owned());
+        }
+    }
+    codes
+}
+
+#[test]
+fn every_code_is_documented() {
+    let documented = documented();
+    assert!(documented.len() >= BridgeError::CODES.len(), "{documented:?}");
+    for code in BridgeError::CODES {
+        assert!(documented.contains(code), "{code} is not in FORMAT.md");
+    }
+}
+
+#[test]
+fn what_is_left_out_belongs_to_the_builder() {
+    let known: BTreeSet<String> = BridgeError::CODES.iter().map(|code| (*code).to_owned()).collect();
+    let missing: Vec<String> = documented().difference(&known).cloned().collect();
+    assert_eq!(missing, ["gate", "input_text", "source", "unsafe_checkpoint", "unsupported_model"]);
+}
+
+#[test]
+fn verdicts_about_artifacts_come_first() {
+    assert!(BridgeError::refuses_artifact("path_kind") && BridgeError::refuses_artifact("golden"));
+    assert!(!BridgeError::refuses_artifact("input_type") && !BridgeError::refuses_artifact("dependency"));
+}

@@ -1,0 +1,119 @@
+//! The corpus that the Python and the Rust reader share: the same verdict and the same code for every file.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use onnx_ml_bridge::artifact::{Artifact, parse_manifest};
+use onnx_ml_bridge::golden::replay;
+use onnx_ml_bridge::{BridgeError, EmbedOptions, OnnxMlBridge};
+use proptest::prelude::*;
+
+type Verdict = Option<String>;
+
+fn expectations(name: &str) -> BTreeMap<String, Verdict> {
+    let text = fs::read_to_string(common::golden().join(name)).expect("tests/golden is made by its make.py");
+    serde_json::from_str(&text).expect("a map of names to codes")
+}
+
+fn entries(folder: &str) -> BTreeMap<String, PathBuf> {
+    let entries = fs::read_dir(common::golden().join(folder)).expect("tests/golden is made by its make.py");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path)).collect()
+}
+
+fn verdict<T>(result: Result<T, BridgeError>) -> Verdict {
+    result.err().map(|error| error.code().to_owned())
+}
+
+fn verify(path: &Path) -> Verdict {
+    verdict(Artifact::verify(path).and_then(|artifact| replay(artifact, None)))
+}
+
+#[test]
+fn every_manifest_gets_the_expected_verdict() {
+    let found: BTreeMap<String, Verdict> = entries("manifests")
+        .into_iter()
+        .map(|(name, path)| (name, verdict(parse_manifest(&fs::read(path).expect("a manifest")))))
+        .collect();
+    assert_eq!(found, expectations("manifests.json"));
+}
+
+#[test]
+fn every_invalid_artifact_is_refused_with_its_code() {
+    let found: BTreeMap<String, Verdict> =
+        entries("invalid").into_iter().map(|(name, path)| (name, verify(&path))).collect();
+    assert_eq!(found, expectations("invalid.json"));
+}
+
+#[test]
+fn every_valid_artifact_verifies_and_runs() {
+    let valid = entries("valid");
+    assert!(!valid.is_empty());
+    for (name, path) in valid {
+        assert_eq!(verify(&path), None, "{name}");
+        let manifest = Artifact::verify(&path).expect("a valid artifact").manifest().clone();
+        for variant in manifest.variants.keys() {
+            let bridge = OnnxMlBridge::builder().embedding(&path).variant(variant).build().expect("a valid artifact");
+            assert!(bridge.health_check_blocking(), "{name} {variant}");
+        }
+    }
+}
+
+/// Texts of many lengths, alone and together: int8 scales are per row, so that not even padding may show.
+#[test]
+fn a_vector_depends_neither_on_its_batch_nor_on_its_padding() {
+    let texts: Vec<String> = (1..60).map(|words| "the old mill by the river ".repeat(words % 9 + 1)).collect();
+    for path in entries("valid").into_values() {
+        let variants = Artifact::verify(&path).expect("a valid artifact").manifest().variants.clone();
+        for (name, _) in variants {
+            let bridge = OnnxMlBridge::builder().embedding(&path).variant(&name).build().expect("a valid artifact");
+            let together = bridge.embed(&texts, &EmbedOptions::default()).expect("vectors");
+            for (text, expected) in texts.iter().zip(&together.vectors) {
+                let alone = bridge.generate_embedding_blocking(text).expect("a vector");
+                let close = alone.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5);
+                assert!(close, "{name}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_small_file_is_seen() {
+    for path in entries("valid").into_values() {
+        let copy = common::copy(&path);
+        for name in common::files(copy.path()).iter().filter(|name| !name.ends_with("_data")) {
+            let file = copy.path().join(name);
+            let good = fs::read(&file).expect("a file");
+            for at in (0..good.len()).step_by(good.len().div_ceil(50).max(1)) {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << (at % 8);
+                fs::write(&file, &bad).expect("a file");
+                assert!(Artifact::verify(copy.path()).is_err(), "{name} byte {at}");
+            }
+            fs::write(&file, &good).expect("a file");
+        }
+    }
+}
+
+fn valid_manifest() -> Vec<u8> {
+    fs::read(common::golden().join("manifests/valid.json")).expect("tests/golden is made by its make.py")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Damaged manifests are read or refused, with one of the three codes that bytes alone can earn.
+    #[test]
+    fn damaged_manifests_never_panic(cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut bytes = valid_manifest();
+        for (at, byte) in cuts {
+            let at = at.index(bytes.len());
+            if byte % 3 == 0 { bytes.remove(at); } else { bytes[at] = byte; }
+        }
+        let code = verdict(parse_manifest(&bytes));
+        prop_assert!(matches!(code.as_deref(), None | Some("json" | "format_version" | "schema")), "{code:?}");
+    }
+}

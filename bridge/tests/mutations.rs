@@ -1,0 +1,176 @@
+//! A valid artifact, damaged in every way that the format names: each one is refused with its code.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use onnx_ml_bridge::artifact::Artifact;
+use serde_json::{Value, json};
+
+fn verify(root: &Path) -> Result<(), &'static str> {
+    Artifact::verify(root).map(|_| ()).map_err(|error| error.code())
+}
+
+fn open(root: &Path) -> Result<(), &'static str> {
+    Artifact::open(root, "auto").map(|_| ()).map_err(|error| error.code())
+}
+
+/// Damages a fresh artifact; both readings have to refuse it with the code.
+fn refused(code: &'static str, damage: impl Fn(&Path)) {
+    let dir = common::tiny();
+    damage(dir.path());
+    assert_eq!((verify(dir.path()), open(dir.path())), (Err(code), Err(code)));
+}
+
+fn resealed(code: &'static str, change: impl Fn(&Path, &mut Value)) {
+    refused(code, |root| {
+        let mut manifest = common::manifest();
+        change(root, &mut manifest);
+        common::seal(root, manifest);
+    });
+}
+
+#[test]
+fn the_undamaged_one_is_accepted() {
+    let dir = common::tiny();
+    assert_eq!((verify(dir.path()), open(dir.path())), (Ok(()), Ok(())));
+}
+
+#[test]
+fn entries_of_another_kind() {
+    refused("path_kind", |root| fs::remove_file(root.join("manifest.json")).unwrap());
+    refused("path_kind", |root| fs::remove_file(root.join("manifest.sha256")).unwrap());
+    refused("path_kind", |root| fs::write(root.join("manifest.json"), vec![b' '; (1 << 20) + 1]).unwrap());
+    refused("path_kind", |root| fs::create_dir_all(root.join("d/".repeat(16))).unwrap());
+    refused("file_set", |root| fs::create_dir_all(root.join("d/".repeat(15))).unwrap());
+    refused("path_kind", |root| (0..1000).for_each(|at| fs::write(root.join(format!("f{at}")), b"").unwrap()));
+    assert_eq!(verify(Path::new("no/such/directory")), Err("path_kind"));
+    assert_eq!(verify(&common::tiny().path().join("manifest.json")), Err("path_kind"));
+}
+
+#[test]
+#[cfg(unix)]
+fn links_and_devices() {
+    use std::os::unix::fs::symlink;
+    refused("path_kind", |root| symlink("config.json", root.join("link")).unwrap());
+    let (dir, other) = (common::tiny(), tempfile::tempdir().unwrap());
+    symlink(dir.path(), other.path().join("link")).unwrap();
+    assert_eq!(verify(&other.path().join("link")), Err("path_kind"));
+    refused("path_kind", |root| symlink("/", root.join("onnx/out")).unwrap());
+    refused("path_kind", |root| {
+        fs::rename(root.join("tokenizer.json"), root.join("elsewhere")).unwrap();
+        symlink("elsewhere", root.join("tokenizer.json")).unwrap();
+    });
+    refused("path_kind", |root| fs::hard_link(root.join("parity.json"), root.join("twin")).unwrap());
+    refused("path_kind", |root| {
+        assert!(std::process::Command::new("mkfifo").arg(root.join("fifo")).status().unwrap().success());
+    });
+}
+
+#[test]
+fn files_missing_or_too_many() {
+    refused("file_set", |root| fs::write(root.join("extra"), b"").unwrap());
+    refused("file_set", |root| fs::create_dir(root.join("empty")).unwrap());
+    refused("file_set", |root| fs::remove_file(root.join("parity.json")).unwrap());
+    refused("file_set", |root| fs::rename(root.join("parity.json"), root.join("Parity.json")).unwrap());
+}
+
+#[test]
+fn truncation_and_growth_of_every_file() {
+    for name in common::files(common::tiny().path()) {
+        let code = if name.starts_with("manifest.") { "manifest_hash" } else { "size" };
+        refused(code, |root| {
+            let bytes = fs::read(root.join(&name)).unwrap();
+            fs::write(root.join(&name), &bytes[..bytes.len() - 1]).unwrap();
+        });
+        refused(code, |root| {
+            let bytes = fs::read(root.join(&name)).unwrap();
+            fs::write(root.join(&name), [&bytes[..], b"\n"].concat()).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_every_byte() {
+    let dir = common::tiny();
+    for name in common::files(dir.path()) {
+        let path = dir.path().join(&name);
+        let good = fs::read(&path).unwrap();
+        let code = if name.starts_with("manifest.") { "manifest_hash" } else { "file_hash" };
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            fs::write(&path, &bad).unwrap();
+            assert_eq!(verify(dir.path()), Err(code), "{name} byte {at}");
+        }
+        fs::write(&path, &good).unwrap();
+    }
+    assert_eq!(verify(dir.path()), Ok(()));
+}
+
+#[test]
+fn open_hashes_only_what_it_uses() {
+    let dir = common::tiny();
+    fs::write(dir.path().join("parity.json"), b"[]\n").unwrap();
+    assert_eq!((verify(dir.path()), open(dir.path())), (Err("file_hash"), Ok(())));
+}
+
+#[test]
+fn manifests_that_lie() {
+    resealed("format_version", |_, manifest| manifest["format_version"] = json!(2));
+    resealed("format_version", |_, manifest| manifest["task_revision"] = json!(2));
+    resealed("schema", |_, manifest| manifest["extra"] = json!(1));
+    resealed("schema", |_, manifest| manifest["embedding"]["default_prompt"] = json!("nobody"));
+    resealed("schema", |_, manifest| manifest["golden"]["file"] = json!("nowhere.jsonl"));
+    resealed("schema", |_, manifest| manifest["embedding"]["dim"] = json!(4.0));
+    resealed("schema", |root, _| common::write(root, "parity.JSON", b""));
+    refused("json", |root| common::write_manifest(root, b"{\"a\":1,\"a\":1}"));
+    refused("json", |root| common::write_manifest(root, b"[]"));
+}
+
+#[test]
+fn graphs_that_are_not_what_is_declared() {
+    let graph = |change: fn(&mut Value)| {
+        resealed("graph", move |_, manifest| change(&mut manifest["variants"]["fp32"]["graphs"]["encoder"]));
+    };
+    graph(|encoder| encoder["ir_version"] = json!(9));
+    graph(|encoder| encoder["domains"][""] = json!(18));
+    graph(|encoder| encoder["domains"]["com.microsoft"] = json!(1));
+    graph(|encoder| encoder["inputs"][0]["name"] = json!("ids"));
+    graph(|encoder| encoder["inputs"][0]["dtype"] = json!("int32"));
+    graph(|encoder| encoder["outputs"][1]["dims"] = json!(["batch"]));
+    resealed("graph", |root, _| common::write(root, "onnx/model.onnx", b"not a graph"));
+    resealed("graph", |root, _| common::write(root, "onnx/model.onnx", b""));
+}
+
+#[test]
+fn data_outside_of_the_graph_has_to_be_listed() {
+    for location in ["../tokenizer.json", "/etc/hosts", "absent", "../../x", ""] {
+        resealed("graph", |root, _| common::write(root, "onnx/model.onnx", &common::model(common::external(location))));
+    }
+    let dir = common::tiny();
+    common::write(dir.path(), "onnx/model.onnx", &common::model(common::external("model.onnx_data")));
+    common::write(dir.path(), "onnx/model.onnx_data", &common::table());
+    common::seal(dir.path(), common::manifest());
+    assert_eq!((verify(dir.path()), open(dir.path())), (Ok(()), Ok(())));
+    fs::write(dir.path().join("onnx/model.onnx_data"), vec![0; common::table().len()]).unwrap();
+    assert_eq!((verify(dir.path()), open(dir.path())), (Err("file_hash"), Err("file_hash")));
+}
+
+#[test]
+fn tokenizers_that_are_not_what_is_declared() {
+    resealed("tokenizer", |_, manifest| manifest["tokenizer"]["vocab_size"] = json!(6));
+    resealed("tokenizer", |_, manifest| manifest["tokenizer"]["pad_token"] = json!("[NONE]"));
+    resealed("tokenizer", |_, manifest| manifest["tokenizer"]["pad_token_id"] = json!(1));
+    resealed("tokenizer", |root, _| common::write(root, "tokenizer.json", b"{}"));
+}
+
+#[test]
+fn an_unknown_variant_is_the_last_check() {
+    let dir = common::tiny();
+    let code = |root: &Path| Artifact::open(root, "int4").map(|_| ()).map_err(|error| error.code());
+    assert_eq!(code(dir.path()), Err("variant"));
+    fs::write(dir.path().join("extra"), b"").unwrap();
+    assert_eq!(code(dir.path()), Err("file_set"));
+}

@@ -8,8 +8,6 @@ vector = bridge.generate_embedding("Kofi signed the lease on Tuesday.")
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from .artifacts.errors import (
     ArtifactError,
     BuildError,
@@ -36,4 +34,12 @@ __all__ = [
     "VerifyReport",
     "verify",
 ]
-__version__ = version("onnx-ml-bridge")
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, read when it is asked for: importlib.metadata takes a tenth of the package's import time."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("onnx-ml-bridge")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from .errors import ArtifactError
 from .layout import MANIFEST, MANIFEST_HASH, MAX_DEPTH, MAX_FILES, MAX_MANIFEST_BYTES
 from .manifest import Graph, Manifest, Variant, parse_manifest
-from .onnx_file import TensorInfo, read_onnx
+from .onnx_file import OnnxFile, TensorInfo, read_onnx
 
 _REBUILD = "The artifact was changed or copied incompletely: fetch or build it again."
 
@@ -64,11 +64,10 @@ def check_hashes(artifact: Artifact, names: Iterable[str]) -> None:
             raise ArtifactError("file_hash", name, expected=f"SHA-256 {expected}", got=got, hint=_REBUILD)
 
 
-def check_graph(artifact: Artifact, graph: Graph) -> list[str]:
-    """Compare a graph with its declaration, or raise `graph`; returns the listed files its weights are in."""
+def check_graph(artifact: Artifact, graph: Graph) -> None:
+    """Compare a graph with its declaration, or raise `graph`."""
     found = read_onnx(artifact.path(graph.file))
-    folder = graph.file.rpartition("/")[0]
-    data = [f"{folder}/{location}" if folder else location for location in found.external]
+    data = _data_files(graph, found)
     problems = [f"data in the unlisted file {name!r}" for name in data if name not in artifact.manifest.files]
     declared_inputs = {TensorInfo(tensor.name, tensor.dtype, len(tensor.dims)) for tensor in graph.inputs}
     declared_outputs = {TensorInfo(tensor.name, tensor.dtype, len(tensor.dims)) for tensor in graph.outputs}
@@ -82,16 +81,16 @@ def check_graph(artifact: Artifact, graph: Graph) -> list[str]:
             problems.append(f"{what} is {real}, declared is {declared}")
     if problems:
         raise ArtifactError("graph", f"{graph.file} is not what the manifest says: {'; '.join(problems)}")
-    return data
 
 
 def check_variant(artifact: Artifact, name: str) -> None:
-    """Make all checks of `open` that need no tokenizer: hashes and graphs of one variant, and tokenizer.json's hash."""
-    variant = artifact.variant(name)
-    graphs = list(variant.graphs.values())
-    check_hashes(artifact, [artifact.manifest.tokenizer.file, *(graph.file for graph in graphs)])
+    """Make the checks of `open` that speak of one variant: hashes of its graphs and their data, then the graphs."""
+    graphs = list(artifact.variant(name).graphs.values())
+    check_hashes(artifact, [graph.file for graph in graphs])
+    data = {file for graph in graphs for file in _data_files(graph, read_onnx(artifact.path(graph.file)))}
+    check_hashes(artifact, data & set(artifact.manifest.files))
     for graph in graphs:
-        check_hashes(artifact, check_graph(artifact, graph))
+        check_graph(artifact, graph)
 
 
 def check_all(artifact: Artifact) -> None:
@@ -111,6 +110,12 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _data_files(graph: Graph, found: OnnxFile) -> list[str]:
+    """Paths in the artifact of the files that a graph keeps tensor data in."""
+    folder = graph.file.rpartition("/")[0]
+    return [f"{folder}/{location}" if folder else location for location in found.external]
 
 
 def _manifest_bytes(root: Path, present: dict[str, int]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,15 +31,19 @@ class EmbeddingCase:
 
     def to_record(self) -> dict[str, Any]:
         """The record of golden.jsonl."""
+        expected = {**asdict(self.expected), "vector": list(self.expected.vector)}
         return {"input": self.input, "settings": {"prompt_name": self.prompt_name}, "group": self.group,
-                "expected": asdict(self.expected)}  # fmt: skip
+                "expected": expected}  # fmt: skip
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> EmbeddingCase:
-        """Read a record back."""
-        expected = record["expected"]
-        answer = ExpectedEmbedding(tuple(expected["vector"]), expected["tokens"], expected["truncated"])
-        return cls(record["input"], record["settings"]["prompt_name"], record["group"], answer)
+        """Read a record back; `ValueError` or `KeyError` for one of another form."""
+        expected, settings = record["expected"], record["settings"]
+        answer = ExpectedEmbedding(tuple(map(float, expected["vector"])), expected["tokens"], expected["truncated"])
+        case = cls(record["input"], settings["prompt_name"], record["group"], answer)
+        if case.to_record() != record or case.group not in ("plain", "hard") or not isinstance(case.input, str):
+            raise ValueError("unknown keys, or a group or input of another kind")
+        return case
 
 
 def write_golden(cases: Iterable[EmbeddingCase], path: Path) -> None:
@@ -51,7 +54,7 @@ def write_golden(cases: Iterable[EmbeddingCase], path: Path) -> None:
 def read_golden(path: Path) -> list[EmbeddingCase]:
     """Read golden.jsonl, or raise `ArtifactError` with the code `golden`."""
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        return [EmbeddingCase.from_record(json.loads(line)) for line in lines]
-    except (ValueError, KeyError, TypeError) as error:
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+        return [EmbeddingCase.from_record(strict_json.parse(line, path.name)) for line in lines]
+    except (ArtifactError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError("golden", f"{path.name} cannot be read: {error!r}") from error

@@ -60,6 +60,9 @@ def _read_model(model: memoryview) -> OnnxFile:
         elif number == 8 and isinstance(value, memoryview):
             domain, version = _opset(value)
             domains[domain] = version
+        elif number == 20 and isinstance(value, memoryview):
+            for graph in (*_nested(value, 1), *_nested(value, 2)):
+                _walk_graph(graph, external, 0)
         elif number == 25 and isinstance(value, memoryview):
             _walk_function(value, external)
     if graphs != 1:

@@ -23,7 +23,7 @@ def parse(raw: bytes, name: str) -> Any:
             text,
             object_pairs_hook=_unique_keys,
             parse_constant=_no_constant,
-            parse_int=lambda digits: _in_range(_to_int(digits)),
+            parse_int=lambda digits: _in_range(_to_number(digits)),
             parse_float=lambda digits: _in_range(float(digits)),
         )
         _check_nesting(value, MAX_JSON_DEPTH)
@@ -47,7 +47,9 @@ def canonical_line(value: Any) -> bytes:
     return (text + "\n").encode()
 
 
-def _to_int(digits: str) -> int:
+def _to_number(digits: str) -> int | float:
+    if digits == "-0":  # a float to most readers, so no integer here either
+        return -0.0
     # Longer literals are out of range anyway, and int() is quadratic in their length.
     return int(digits) if len(digits) <= 20 else MAX_JSON_NUMBER + 1
 

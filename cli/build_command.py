@@ -141,10 +141,10 @@ def _add_rows(rows: Table, result: Built) -> None:
 def _quiet_libraries() -> None:
     """Keep the libraries' own progress bars and notices out of ours."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers.utils import logging as transformers_logging
 
     disable_progress_bars()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)

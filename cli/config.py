@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ..artifacts.errors import BuildError
 from ..parity.compare import DEFAULT_GATES
 
-DEFAULT_VARIANTS = ("fp32", "int8")
+DEFAULT_VARIANTS = ["fp32", "int8"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -33,7 +33,7 @@ class ModelConfig(_Strict):
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")
     source: str
     task: Literal["sentence-embedding"]
-    variants: list[Literal["fp32", "int8"]] = list(DEFAULT_VARIANTS)
+    variants: list[str] = DEFAULT_VARIANTS
     calibration: Path | None = None
     options: Options = Options()
     gate: dict[str, dict[str, float]] = {}
@@ -47,6 +47,8 @@ class ModelConfig(_Strict):
     def _check_variants(self) -> ModelConfig:
         if not self.variants or len(set(self.variants)) != len(self.variants):
             raise ValueError("variants must name each variant once, and at least one")
+        if unknown := sorted(set(self.variants) - set(DEFAULT_GATES)):
+            raise ValueError(f"variant {unknown[0]!r} is not one of {', '.join(DEFAULT_GATES)}")
         if unknown := sorted(set(self.gate) - set(self.variants)):
             raise ValueError(f"gate.{unknown[0]} is for a variant that is not built")
         return self

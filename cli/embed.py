@@ -108,9 +108,9 @@ def parse_line(raw: bytes, index: int, text_limit: int) -> str:
     except ArtifactError as error:
         raise InputError("bad_line", str(error), index=index) from error
     if isinstance(value, dict):
-        if set(value) != {"text"}:
-            raise InputError("bad_line", "keys", index=index, expected="text alone", got=", ".join(sorted(value)))
-        value = value["text"]
+        if unknown := sorted(set(value) - {"text"}):
+            raise InputError("bad_line", "keys", index=index, expected="text alone", got=", ".join(unknown))
+        value = value.get("text", value)
     return check_text(value, index, text_limit)
 
 

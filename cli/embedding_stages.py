@@ -10,7 +10,8 @@ from ..artifacts.card import embedding_card
 from ..artifacts.layout import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY, TASK_REVISIONS, graph_file
 from ..artifacts.manifest import GoldenSpec, Machine, Manifest, ParitySpec, Variant
 from ..artifacts.seal import list_files
-from ..export.embedding import TASK, EmbeddingExport, export_pipeline, load_pipeline
+from ..export.embedding import TASK as TASK
+from ..export.embedding import EmbeddingExport, export_pipeline, load_pipeline
 from ..export.graph_files import describe_graph, save_graph
 from ..export.source import LocalModel
 from ..parity.embedding import EmbeddingParity, judge, measure_speed, write_evidence

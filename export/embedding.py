@@ -65,13 +65,14 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
     :raises BuildError: with the code `unsupported_model` for a part that cannot be reproduced.
     """
     transformer, pooling, heads = _parts(pipeline)
-    tokenizer = describe_tokenizer(transformer.tokenizer, transformer.model.config)
+    original: Any = transformer.tokenizer
+    tokenizer = describe_tokenizer(original, transformer.model.config)
     module = SentenceEncoder(transformer.model, pooling, heads)
-    with_types = "token_type_ids" in transformer.tokenizer.model_input_names
+    with_types = "token_type_ids" in original.model_input_names
     graph = _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
     file = graph_file("model", "fp32")
     _copy_configuration(folder, staging)
-    save_tokenizer(transformer.tokenizer, staging)
+    save_tokenizer(original, staging)
     save_graph(graph, staging, file)
     return EmbeddingExport(graph, file, tokenizer, _describe(pipeline, transformer, pooling, heads))
 
@@ -121,21 +122,7 @@ def _trace(module: SentenceEncoder, vocab_size: int, with_types: bool, pad_id: i
     if not module.include_prompt:
         inputs["prompt_length"] = torch.tensor([2])
         dynamic["prompt_length"] = {}
-        module = _WithPromptLength(module, with_types)  # type: ignore[assignment]
     return export_module(module, inputs, ["token_embeddings", "sentence_embedding"], dynamic)
-
-
-class _WithPromptLength(nn.Module):
-    """Gives `SentenceEncoder` its inputs by name where token types may be missing before `prompt_length`."""
-
-    def __init__(self, module: SentenceEncoder, with_types: bool) -> None:
-        super().__init__()
-        self.module = module
-        self.with_types = with_types
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
-        types, prompt_length = rest if self.with_types else (None, rest[0])
-        return self.module(input_ids, attention_mask, types, prompt_length)
 
 
 def _refuse_unknown_modules(folder: Path) -> None:
@@ -182,9 +169,10 @@ def _transformer_problems(transformer: Transformer) -> list[str]:
         problems.append(f"a transformer for {transformer.transformer_task}")
     if set(transformer.modality_config) != {"text"}:
         problems.append(f"the modalities {', '.join(map(str, transformer.modality_config))} where text alone is known")
-    if getattr(transformer.tokenizer, "backend_tokenizer", None) is None:
+    tokenizer: Any = transformer.tokenizer
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
         problems.append("a tokenizer that is not a fast one (no tokenizer.json)")
-    elif transformer.tokenizer.pad_token is None:
+    elif tokenizer.pad_token is None:
         problems.append("a tokenizer without a padding token")
     if getattr(transformer.model.config, "is_decoder", False):
         problems.append("a decoder, whose attention is causal")

@@ -28,19 +28,19 @@ def export_module(
 ) -> ir.Model:
     """Trace `module` with `torch.onnx.export` and clean the result.
 
-    :param inputs: example inputs by name, in the order of `forward`; sizes of dynamic dimensions must be 2 or more,
-        since 0 and 1 are taken for constants.
+    :param inputs: example inputs by their names in `forward` and in its order, optional ones may be missing; sizes of
+        dynamic dimensions must be 2 or more, since 0 and 1 are taken for constants.
     :param dynamic: for each input the names of its dynamic dimensions.
     """
     names = {name for dims in dynamic.values() for name in dims.values()}
     dims = {name: torch.export.Dim(name) for name in sorted(names)}
-    shapes = tuple({axis: dims[name] for axis, name in dynamic[key].items()} for key in inputs)
+    shapes = {key: {axis: dims[name] for axis, name in dynamic[key].items()} for key in inputs}
     # Said of this tracer's own workings (optional operators, renamed dimensions), nothing a user could act on
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module.eval(), tuple(inputs.values()), input_names=list(inputs), output_names=list(outputs),
+            module.eval(), kwargs=dict(inputs), input_names=list(inputs), output_names=list(outputs),
             dynamic_shapes=shapes, opset_version=OPSET, dynamo=True, verbose=False,
         )  # fmt: skip
     assert program is not None  # only without dynamo

@@ -21,14 +21,17 @@ _OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "xlm-roberta", "xmod", "lo
 def describe_tokenizer(tokenizer: Any, config: Any) -> TokenizerSpec:
     """The manifest's entry of a fast tokenizer of transformers; `config` is the model's.
 
-    :raises BuildError: with the code `unsupported_model` when no limit of length is known.
+    :raises BuildError: with the code `unsupported_model` when no limit of length is known, or one beyond the positions.
     """
-    limit = tokenizer.model_max_length
+    limit, positions = tokenizer.model_max_length, _positions(config)
     if limit is None or limit > _NO_LIMIT:
-        limit = _positions(config)
+        limit = positions
     if not limit:
         raise BuildError("unsupported_model", "neither the tokenizer nor the model names a largest number of tokens",
                          hint="Set max_seq_length in sentence_bert_config.json.")  # fmt: skip
+    if config.model_type in _OFFSET_POSITIONS and limit > positions > 0:  # the original fails on texts this long
+        raise BuildError("unsupported_model", f"texts are cut to {limit} tokens, there are positions for {positions}",
+                         hint=f"Set max_seq_length to {positions} in sentence_bert_config.json.")  # fmt: skip
     return TokenizerSpec(
         file=TOKENIZER,
         vocab_size=tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=True),

@@ -283,7 +283,8 @@ def _svg(figure: Figure, key: str, label: str) -> str:
     """The figure as an SVG element for a page; `key` keeps its ids apart from those of other figures there."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": key}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = buffer.getvalue()
     box = re.search(r'viewBox="([^"]+)"', svg)
     body = re.sub(r"<style.*?</style>", "", svg[svg.index(">", svg.index("<svg")) + 1 :], flags=re.DOTALL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -21,10 +21,10 @@ class GraphEditor:
         self._count += 1
         return Insertion(self, anchor, f"{anchor.name}_q{self._count}")
 
-    def redirect(self, old: ir.Value, new: ir.Value, uses: Sequence[ir.Usage]) -> None:
+    def redirect(self, old: ir.Value, new: ir.Value, uses: Iterable[tuple[ir.Node, int]]) -> None:
         """Let the given readers of `old`, and the graph's outputs, read `new` instead."""
-        for use in uses:
-            use.node.replace_input_with(use.idx, new)
+        for node, place in uses:
+            node.replace_input_with(place, new)
         for index, output in enumerate(self.graph.outputs):
             if output is old:
                 new.name, old.name = old.name, f"{old.name}_replaced"

@@ -49,7 +49,8 @@ def smoothing_scales(absmax: Floats, weights: Sequence[Floats]) -> Floats:
     """Scale of each input channel `[in]`, for the weights `[in, out]` that read them."""
     peak = np.maximum(np.max([np.abs(weight).max(1) for weight in weights], axis=0), _MIN_PEAK)
     scales = np.maximum(absmax, _MIN_PEAK) ** ALPHA / peak ** (1 - ALPHA)
-    return np.maximum(scales, _MIN_SCALE).astype(np.float32)
+    result: Floats = np.maximum(scales, _MIN_SCALE).astype(np.float32)
+    return result
 
 
 def _fold_into_norm(editor: GraphEditor, norm: ir.Node, group: LinearGroup, scales: Floats) -> None:
@@ -68,7 +69,7 @@ def _fold_into_norm(editor: GraphEditor, norm: ir.Node, group: LinearGroup, scal
         linear.node.replace_input_with(0, result)
     if others or x.is_graph_output():
         restored = smoothed.node("Mul", [result, smoothed.constant("channels", scales)])
-        editor.redirect(x, restored, [use for use in others])
+        editor.redirect(x, restored, others)
     group.activation = result
 
 

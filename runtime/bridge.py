@@ -59,7 +59,8 @@ class OnnxMlBridge:
 
     def generate_embedding(self, text: str) -> NDArray[np.float32]:
         """Vector of one text, float32 `[dim]`; logs a warning if the text was cut."""
-        return self.generate_embeddings_batch([text])[0]
+        vector: NDArray[np.float32] = self.generate_embeddings_batch([text])[0]
+        return vector
 
     def generate_embeddings_batch(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of several texts, float32 `[n, dim]`; logs a warning if any was cut."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..artifacts.checks import Artifact, check_variant, read_artifact
+from ..artifacts.checks import Artifact, check_hashes, check_variant, read_artifact
 from ..artifacts.errors import ArtifactError
 from . import machine
 from .tokenizer import TextTokenizer
@@ -31,15 +31,18 @@ def open_artifact(root: str | Path, task: str, variant: str = AUTO) -> OpenArtif
     if artifact.manifest.task != task:
         raise ArtifactError("variant", f"{root} is for another task", expected=task, got=artifact.manifest.task)
     chosen = choose_variant(artifact, variant)
-    check_variant(artifact, chosen)
     spec = artifact.manifest.tokenizer
-    return OpenArtifact(artifact, chosen, TextTokenizer(artifact.path(spec.file), spec))
+    check_hashes(artifact, [spec.file])
+    if chosen in artifact.manifest.variants:
+        check_variant(artifact, chosen)
+    tokenizer = TextTokenizer(artifact.path(spec.file), spec)
+    artifact.variant(chosen)  # last, as FORMAT.md orders the checks
+    return OpenArtifact(artifact, chosen, tokenizer)
 
 
 def choose_variant(artifact: Artifact, variant: str) -> str:
-    """The variant itself if it is there; for `auto` int8 where the CPU multiplies bytes exactly, else fp32."""
+    """The variant asked for; for `auto` int8 where the CPU multiplies bytes exactly, else fp32."""
     if variant != AUTO:
-        artifact.variant(variant)
         return variant
     preferred = "int8" if machine.has_exact_int8() else "fp32"
     candidates = [name for name in (preferred, "fp32") if name in artifact.manifest.variants]

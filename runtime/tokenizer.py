@@ -40,11 +40,15 @@ class TextTokenizer:
                 expected=f"{spec.vocab_size} tokens, {spec.pad_token} = {spec.pad_token_id}",
                 got=f"{vocab_size} tokens, {spec.pad_token} = {pad_id}",
             )
+        specials = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        if spec.max_tokens <= specials:
+            raise ArtifactError("tokenizer", "max_tokens leaves no room for text", expected=f"more than {specials}",
+                                got=spec.max_tokens)  # fmt: skip
         self._tokenizer.no_padding()
-        try:
-            self._tokenizer.enable_truncation(spec.max_tokens, direction=spec.truncation_side)
-        except BaseException as error:
-            raise _typed_panic(error, ArtifactError("tokenizer", f"{spec.file} cannot cut texts: {error}")) from error
+        # The library stops reading at the limit, and without special tokens it then forgets to say that it cut.
+        self._cuts_itself = specials == 0
+        limit = spec.max_tokens + 1 if self._cuts_itself else spec.max_tokens
+        self._tokenizer.enable_truncation(limit, direction=spec.truncation_side)
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenize every text; the result has the order of `texts`."""
@@ -52,7 +56,13 @@ class TextTokenizer:
             encodings = self._tokenizer.encode_batch_fast(list(texts))
         except BaseException as error:
             raise _typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
-        return [Tokens(tuple(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
+        return [self._cut(encoding.ids, bool(encoding.overflowing)) for encoding in encodings]
+
+    def _cut(self, ids: list[int], truncated: bool) -> Tokens:
+        limit = self.spec.max_tokens
+        if not self._cuts_itself or len(ids) <= limit:
+            return Tokens(tuple(ids), truncated)
+        return Tokens(tuple(ids[:limit] if self.spec.truncation_side == "right" else ids[-limit:]), True)
 
     def pad(self, batch: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Ids and attention mask, each int64 `[batch, longest]`."""

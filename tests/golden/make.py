@@ -243,6 +243,7 @@ def manifest_cases(manifest: dict[str, Any]) -> dict[str, tuple[str | None, byte
         "key-missing.json": ("schema", with_change(lambda m: m.pop("tokenizer"))),
         "integer-as-float.json": ("schema", with_change(lambda m: m["embedding"].update(dim=16.0))),
         "dimension-as-float.json": ("schema", with_change(lambda m: graph_of(m)["outputs"][1].update(dims=["b", 1.0]))),
+        "minus-zero.json": ("schema", text('"tokens": 3', '"tokens": -0')),
         "integer-as-string.json": ("schema", with_change(lambda m: m["embedding"].update(dim="16"))),
         "dim-zero.json": ("schema", with_change(lambda m: m["embedding"].update(dim=0))),
         "no-variants.json": ("schema", with_change(lambda m: m.update(variants={}))),

@@ -26,7 +26,18 @@ Feeds = dict[str, NDArray[np.int64]]
 
 _EVERY = 7
 _CALIBRATION_TEXTS = 64
-_ODD = ("", " \n\t ", "🎉", "👩‍👩‍👧 🏳️‍🌈 and some words", "Ünïcödé", "日本語のテスト", "שלום עולם", "नमस्ते दुनिया", "Привет, мир", "안녕하세요")
+_ODD = (
+    "",
+    " \n\t ",
+    "🎉",
+    "👩‍👩‍👧 🏳️‍🌈 and some words",
+    "Ünïcödé",
+    "日本語のテスト",
+    "שלום עולם",
+    "नमस्ते दुनिया",
+    "Привет, мир",
+    "안녕하세요",
+)
 
 
 @dataclass(frozen=True)

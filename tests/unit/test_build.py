@@ -77,7 +77,7 @@ def test_other_settings_or_a_damaged_artifact_are_built_again(source, built, tmp
 def test_a_missed_gate_fails_the_build_and_leaves_what_was_there(source, built, tmp_path):
     out = Path(shutil.copytree(built, tmp_path / "dist"))
     before = contents(out / "tiny")
-    with pytest.raises(BuildError, match="cosine_min is .* wanted >= 1") as refused:
+    with pytest.raises(BuildError, match=r"cosine_min is .* wanted >= 1") as refused:
         build(config(source, gate={"int8": {"cosine_min": 1.0}}), out, lambda stage: None)
     assert refused.value.code == "gate"
     assert contents(out / "tiny") == before

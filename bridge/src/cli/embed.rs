@@ -1,15 +1,14 @@
 //! `embed`: texts in, vectors out, both as JSON lines.
 
 use std::io::{self, BufReader, BufWriter, Write};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use onnx_ml_bridge::runtime::DEFAULT_TEXT_LIMIT;
 use onnx_ml_bridge::{BridgeError, EmbedOptions, Embedding, OnnxMlBridge};
 use serde::Serialize;
 
 use super::lines::next_text;
+use super::model::ModelArguments;
 use super::{Failure, Outcome, output_failed};
 
 /// Lines answered together at most, and lines read ahead.
@@ -24,24 +23,11 @@ const CHUNK: usize = 256;
 #[command(after_help = "Examples:\n  echo '\"Hello world\"' | onnx-ml-bridge embed --model DIR\n  \
     onnx-ml-bridge embed --model DIR --variant int8 --prompt-name query < texts.jsonl > vectors.jsonl")]
 pub(crate) struct Arguments {
-    /// The artifact's directory
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// A variant of the artifact, or auto: int8 where the CPU runs it exactly at full speed, else fp32
-    #[arg(long, default_value = "auto")]
-    variant: String,
+    #[command(flatten)]
+    model: ModelArguments,
     /// The prompt put before every text (default: the artifact's default prompt)
     #[arg(long, value_name = "NAME")]
     prompt_name: Option<String>,
-    /// Threads (default: those that affinity and the cgroup leave to the process)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
-    /// Largest text in bytes of UTF-8
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_TEXT_LIMIT)]
-    text_limit: usize,
-    /// ONNX Runtime's shared library (default: the one that ORT_DYLIB_PATH names)
-    #[arg(long, value_name = "PATH")]
-    library: Option<PathBuf>,
 }
 
 /// A line's text, or why it has none.
@@ -62,30 +48,16 @@ struct LineError {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let bridge = open(arguments)?;
+    let bridge = arguments.model.open()?;
     let options = EmbedOptions { prompt_name: arguments.prompt_name.clone() };
     // Wrong options and a missing library are told once, before any line.
     bridge.embed_each(&[""; 0], &options)?;
     bridge.warm_up()?;
     let (sender, receiver) = sync_channel(CHUNK);
-    let limit = arguments.text_limit;
+    let limit = arguments.model.text_limit;
     // Not joined: it may wait for a line that never comes when the output is closed.
     thread::spawn(move || read_lines(&sender, limit));
     answer_all(&bridge, &options, &receiver)
-}
-
-fn open(arguments: &Arguments) -> Result<OnnxMlBridge, BridgeError> {
-    let mut builder = OnnxMlBridge::builder()
-        .embedding(&arguments.model)
-        .variant(&arguments.variant)
-        .text_limit(arguments.text_limit);
-    if let Some(threads) = arguments.threads {
-        builder = builder.threads(threads.into());
-    }
-    if let Some(library) = &arguments.library {
-        builder = builder.library(library);
-    }
-    builder.build()
 }
 
 /// Sends every line until the end of the input, or until nobody listens. An input that cannot be read ends with its error.

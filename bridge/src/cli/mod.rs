@@ -1,7 +1,9 @@
 //! The command line: arguments, exit status, and one file per command.
 
+mod bench;
 mod embed;
 mod lines;
+mod model;
 mod probe;
 mod verify;
 
@@ -28,6 +30,7 @@ struct Arguments {
 enum Command {
     Verify(verify::Arguments),
     Embed(embed::Arguments),
+    Bench(bench::Arguments),
     #[command(hide = true)]
     Replay(probe::Arguments),
 }
@@ -73,6 +76,7 @@ pub(crate) fn main() -> ExitCode {
     let (json, result) = match Arguments::parse().command {
         Command::Verify(arguments) => (arguments.json, verify::run(&arguments).map(|()| Outcome::Done)),
         Command::Embed(arguments) => (false, embed::run(&arguments)),
+        Command::Bench(arguments) => (false, bench::run(&arguments).map(|()| Outcome::Done)),
         Command::Replay(arguments) => (true, probe::run(&arguments).map(|()| Outcome::Done)),
     };
     match result {

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of the artifacts against the originals and the peers; see README.md."""

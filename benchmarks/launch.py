@@ -1,0 +1,35 @@
+"""Run one command and measure it: `python -I -S launch.py FILE COMMAND...`, with FILE as the command's standard input.
+
+Prints one JSON object: `first_s`, seconds from the start of the process to its first line of output; `peak_bytes`, its
+peak resident memory; `status`, its exit status.
+
+This is a program of its own, without any import but the standard library's, because Linux keeps the peak of a process
+across exec: a child counts the memory of whoever forked it, and that must be less than anything measured here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+
+
+def measure(stdin: str, command: list[str]) -> dict[str, float]:
+    """Start the command, wait for its first line and for its end."""
+    with open(stdin, "rb") as texts:  # noqa: PTH123 - pathlib would be another import
+        started = time.perf_counter()
+        child = subprocess.Popen(command, stdin=texts, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    first = time.perf_counter() - started
+    while child.stdout.read(1 << 20):
+        pass
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return {"first_s": first, "peak_bytes": usage.ru_maxrss * _UNIT, "status": child.returncode}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], sys.argv[2:])))

@@ -1,0 +1,86 @@
+"""The acceptance ratios, each with the two figures it is made of. A missed target is reported, never an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .contenders import (
+    OPENVINO_BF16,
+    OPENVINO_F32,
+    ORIGINAL,
+    PYTHON_FP32,
+    PYTHON_INT8,
+    RUST_FP32,
+    RUST_INT8,
+)
+from .results import BULK, COLD, PEAK_BULK, Conditions, Row, Target
+
+MET, MISSED, UNKNOWN, NO_TARGET = "met", "missed", "not measured", "no target"
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    """`left` over `right` of one figure; `strict` asks for more than the target instead of at least it."""
+
+    name: str
+    figure: str
+    left: str
+    right: str
+    at_least: float | None
+    strict: bool = False
+
+
+def acceptance(rows: tuple[Row, ...], conditions: Conditions) -> tuple[Target, ...]:
+    """Every ratio that has a meaning on this machine."""
+    by_name = {row.name: row for row in rows}
+    return tuple(_judge(ratio, by_name) for ratio in (*_speed(conditions), *_cold_start(), *_memory()))
+
+
+def _speed(conditions: Conditions) -> Iterator[_Ratio]:
+    """Texts/s of the bulk, ours over theirs."""
+    avx512 = "avx512f" in conditions.instruction_set
+    yield _Ratio("fp32 / original, bulk", BULK, PYTHON_FP32, ORIGINAL, 2.5 if avx512 else 1.35)
+    if conditions.exact_int8:
+        yield _Ratio("int8 / original, bulk", BULK, PYTHON_INT8, ORIGINAL, 4.5)
+        yield _Ratio("int8 / OpenVINO f32, bulk", BULK, PYTHON_INT8, OPENVINO_F32, 1.0, strict=True)
+    else:
+        yield _Ratio("int8 / our fp32, bulk", BULK, PYTHON_INT8, PYTHON_FP32, None)
+    yield _Ratio("int8 / OpenVINO bf16, bulk", BULK, PYTHON_INT8, OPENVINO_BF16, None)
+
+
+def _cold_start() -> Iterator[_Ratio]:
+    """Seconds to the first vector, theirs over ours."""
+    for name, ours, at_least in (
+        ("fp32 in Python", PYTHON_FP32, 12),
+        ("int8 in Python", PYTHON_INT8, 12),
+        ("fp32 in Rust", RUST_FP32, 20),
+        ("int8 in Rust", RUST_INT8, 30),
+    ):
+        yield _Ratio(f"original / {name}, cold start", COLD, ORIGINAL, ours, at_least)
+
+
+def _memory() -> Iterator[_Ratio]:
+    """Peak bytes with the bulk run, theirs over ours."""
+    for name, ours, at_least in (
+        ("fp32 in Python", PYTHON_FP32, 4),
+        ("int8 in Python", PYTHON_INT8, 5),
+        ("fp32 in Rust", RUST_FP32, 5),
+        ("int8 in Rust", RUST_INT8, 8),
+    ):
+        yield _Ratio(f"original / {name}, peak memory", PEAK_BULK, ORIGINAL, ours, at_least)
+
+
+def _judge(ratio: _Ratio, rows: dict[str, Row]) -> Target:
+    left, right = (rows[name].median(ratio.figure) if name in rows else None for name in (ratio.left, ratio.right))
+    value = left / right if left and right else None
+    return Target(ratio.name, left, right, ratio.figure, value, ratio.at_least, _verdict(ratio, value))
+
+
+def _verdict(ratio: _Ratio, value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    if ratio.at_least is None:
+        return NO_TARGET
+    met = value > ratio.at_least if ratio.strict else value >= ratio.at_least
+    return MET if met else MISSED

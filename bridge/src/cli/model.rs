@@ -1,0 +1,41 @@
+//! The arguments that every command which runs a model has.
+
+use std::path::PathBuf;
+
+use onnx_ml_bridge::runtime::DEFAULT_TEXT_LIMIT;
+use onnx_ml_bridge::{BridgeError, OnnxMlBridge};
+
+/// Which model, and how it runs.
+#[derive(clap::Args)]
+pub(crate) struct ModelArguments {
+    /// The artifact's directory
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// A variant of the artifact, or auto: int8 where the CPU runs it exactly at full speed, else fp32
+    #[arg(long, default_value = "auto")]
+    variant: String,
+    /// Threads (default: those that affinity and the cgroup leave to the process)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Largest text in bytes of UTF-8
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_TEXT_LIMIT)]
+    pub(crate) text_limit: usize,
+    /// ONNX Runtime's shared library (default: the one that ORT_DYLIB_PATH names)
+    #[arg(long, value_name = "PATH")]
+    library: Option<PathBuf>,
+}
+
+impl ModelArguments {
+    /// Checks the artifact; its graph is loaded by the first call.
+    pub(crate) fn open(&self) -> Result<OnnxMlBridge, BridgeError> {
+        let mut builder =
+            OnnxMlBridge::builder().embedding(&self.model).variant(&self.variant).text_limit(self.text_limit);
+        if let Some(threads) = self.threads {
+            builder = builder.threads(threads.into());
+        }
+        if let Some(library) = &self.library {
+            builder = builder.library(library);
+        }
+        builder.build()
+    }
+}

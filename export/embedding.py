@@ -9,10 +9,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import onnx_ir as ir
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules.dense import Dense
 from sentence_transformers.base.modules.normalize import Normalize
@@ -46,7 +48,7 @@ class EmbeddingExport:
 def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransformer:
     """Load a pipeline in float32 on the CPU, after refusing modules that cannot be reproduced.
 
-    :raises BuildError: with the code `unsupported_model` or `source`.
+    :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
     _refuse_unknown_modules(folder)
     arguments = {"attn_implementation": "eager", "dtype": torch.float32}
@@ -55,7 +57,10 @@ def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
     try:
         return SentenceTransformer(str(folder), device="cpu", trust_remote_code=False, local_files_only=True,
                                    model_kwargs=arguments)  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except UnpicklingError as error:  # torch's weights_only has met something that is no tensor
+        raise BuildError("unsafe_checkpoint", f"the pickled weights of {folder.name} hold more than weights",
+                         expected="tensors alone", hint="Do not use this checkpoint.") from error  # fmt: skip
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BuildError("source", f"sentence-transformers cannot load {folder.name}: {error}") from error
 
 

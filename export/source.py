@@ -67,7 +67,10 @@ def _from_path(rest: str, allow_pickle: bool) -> tuple[Path, str, None]:
 
 def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]:
     module, _, sub = rest.partition("/")
-    found = importlib.util.find_spec(module)
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # a parent that is not there, or no name at all
+        found = None
     if found is None or not found.submodule_search_locations:
         raise BuildError(
             "source", f"no package {module!r} is installed", hint="Install the one that carries the model."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +98,14 @@ def _case(parity: EmbeddingParity, place: int) -> EmbeddingCase:
     return EmbeddingCase(entry.text, entry.prompt_name, parity.groups[place], expected)
 
 
-def measure_speed(
-    pipeline: SentenceTransformer, embedders: Mapping[str, SentenceEmbedder], rounds: int = 3
-) -> dict[str, float]:
-    """Texts per second of the original and of every variant, in turns, best of `rounds`; for the report alone."""
+def texts_per_second(embed: Callable[[list[str]], object], rounds: int = 3) -> float:
+    """Best speed of `rounds` over some of the parity texts; a guide for the report, not a benchmark."""
     texts = parity_texts()[:_SPEED_TEXTS]
-    runs: dict[str, Callable[[], object]] = {name: partial(each.embed, texts) for name, each in embedders.items()}
-    runs["original"] = partial(pipeline.encode, texts, batch_size=32, show_progress_bar=False)
-    best: dict[str, float] = dict.fromkeys(runs, 0.0)
+    best = 0.0
     for _ in range(rounds):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            best[name] = max(best[name], len(texts) / (time.perf_counter() - started))
+        started = time.perf_counter()
+        embed(texts)
+        best = max(best, len(texts) / (time.perf_counter() - started))
     return best
 
 

@@ -29,7 +29,7 @@ def minilm_config():
 
 @pytest.fixture(scope="session")
 def minilm_artifact(minilm_config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real artifact: the one below the folder that ONNX_ML_BRIDGE_DIST names, else built here in a minute or two."""
+    """The real artifact: from the folder that ONNX_ML_BRIDGE_DIST names, else built here in a minute or two."""
     dist = os.environ.get(DIST_VARIABLE)
     if dist and (Path(dist) / MINILM / "manifest.json").is_file():
         return Path(dist).absolute() / MINILM

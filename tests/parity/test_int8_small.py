@@ -36,7 +36,7 @@ def bytes_of(export: SmallExport, variant: str) -> int:
 def test_vectors_stay_close(small_int8, architecture):
     """Seen over these texts: least cosine 0.9940 (distilbert) to 0.9997, mean 0.99988 to 0.99998.
 
-    The floors leave about twice the error; a product with a wrong scale or a lost bias gives less than 0.95.
+    The floors leave more than twice that error.
     """
     export, _ = small_int8(architecture)
     exact = export.embedder("fp32").embed(varied_texts()).vectors
@@ -90,19 +90,20 @@ def smoothed(export: SmallExport) -> tuple[ir.Model, list[LinearGroup], list[Lin
     for group in groups:
         for linear in group.linears:
             linear.node.replace_input_with(1, editor.constant(f"{linear.name}_smoothed", linear.weight))
+    ir.external_data.load_to_model(model)  # it is saved elsewhere, away from its data file
     return model, find_groups(untouched.graph), groups
 
 
 @every_architecture
 def test_smoothing_alone_changes_no_output(small, architecture, tmp_path):
-    """Seen: at most 4e-6 on token embeddings of magnitude up to 15."""
+    """Seen: at most 3.0e-6 of the largest token embedding, and 3.9e-7 on sentence embeddings."""
     export = small(architecture)
     model, _, _ = smoothed(export)
     ir.save(model, tmp_path / "smoothed.onnx")
     sessions = [create_session(path, 2) for path in (export.staging / "onnx/model.onnx", tmp_path / "smoothed.onnx")]
     for feeds in export.calibration()[::4]:
         exact, found = (session.run(OUTPUTS, feeds) for session in sessions)
-        assert np.abs(exact[0] - found[0]).max() <= 1e-5
+        assert np.abs(exact[0] - found[0]).max() <= 1e-5 * np.abs(exact[0]).max()
         assert np.abs(exact[1] - found[1]).max() <= 1e-5
 
 

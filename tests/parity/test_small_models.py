@@ -1,4 +1,4 @@
-"""Every architecture, pooling mode and option of a pipeline: the exported graph gives what sentence-transformers gives."""
+"""Every architecture, pooling mode and option of a pipeline: the export gives what sentence-transformers gives."""
 
 from __future__ import annotations
 

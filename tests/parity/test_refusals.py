@@ -1,0 +1,242 @@
+"""What cannot be reproduced, or is not safe to load, is refused by name before anything of it runs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from onnx_ml_bridge.artifacts.errors import BuildError
+from onnx_ml_bridge.export.embedding import export_pipeline, load_pipeline
+from onnx_ml_bridge.export.source import resolve_source
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+from small_models import make_model
+
+MODULES = "sentence_transformers.models."
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("pristine"), "bert")
+
+
+@pytest.fixture
+def folder(pristine, tmp_path) -> Path:
+    """A model's folder that a test may spoil."""
+    return Path(shutil.copytree(pristine, tmp_path / "spoiled"))
+
+
+def refused(code: str, *words: str):
+    """Expect a `BuildError` of that code whose message holds all the words."""
+    return pytest.raises(BuildError, match="".join(f"(?=(?s:.*){word})" for word in words), check=has_code(code))
+
+
+def has_code(code: str):
+    return lambda error: error.code == code
+
+
+def change_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def add_module(folder: Path, kind: str) -> None:
+    listing = json.loads((folder / "modules.json").read_text())
+    listing.append({"idx": len(listing), "name": str(len(listing)), "path": "9_More", "type": kind})
+    (folder / "modules.json").write_text(json.dumps(listing))
+
+
+def pickle_weights(folder: Path) -> None:
+    """Put pickled weights in the place of safetensors."""
+    for path in folder.rglob("*.safetensors"):
+        torch.save(load_file(path), path.with_name("pytorch_model.bin"))
+        path.unlink()
+
+
+def test_the_pristine_model_is_accepted(folder):
+    assert resolve_source(f"path:{folder}").folder == folder
+    assert load_pipeline(folder)[0].tokenizer.pad_token == "[PAD]"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        f"{MODULES}LayerNorm",
+        f"{MODULES}WeightedLayerPooling",
+        f"{MODULES}LSTM",
+        "sentence_transformers.sentence_transformer.modules.cnn.CNN",
+        "custom_code.Normalize",
+        "os.system",
+    ],
+)
+def test_modules_that_are_not_reproduced(folder, kind):
+    add_module(folder, kind)
+    with refused("unsupported_model", kind):
+        load_pipeline(folder)
+
+
+def test_all_unknown_modules_are_named_at_once(folder):
+    for kind in ("LSTM", "CNN"):
+        add_module(folder, f"{MODULES}{kind}")
+    with refused("unsupported_model", "LSTM", "CNN"):
+        load_pipeline(folder)
+
+
+def test_no_modules_json(folder):
+    (folder / "modules.json").unlink()
+    with refused("unsupported_model", folder.name, "modules.json"):
+        load_pipeline(folder)
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": 1}', '[{"idx": 0}]', "[1]"])
+def test_modules_json_that_is_none(folder, text):
+    (folder / "modules.json").write_text(text)
+    with refused("source", "modules.json"):
+        load_pipeline(folder)
+
+
+@pytest.mark.parametrize(
+    "file", ["config.json", "1_Pooling/config.json", "tokenizer_config.json", "deep/er/config.json"]
+)
+def test_code_of_its_own(folder, file):
+    path = folder / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    path.write_text(path.read_text() or "{}")
+    change_json(path, auto_map={"AutoModel": "modeling_evil.EvilModel"})
+    with refused("unsafe_checkpoint", file, "modeling_evil.EvilModel"):
+        resolve_source(f"path:{folder}")
+
+
+def test_a_configuration_that_is_no_json(folder):
+    (folder / "1_Pooling/config.json").write_text("{")
+    with refused("source", "1_Pooling/config.json"):
+        resolve_source(f"path:{folder}")
+
+
+def test_pickled_weights(folder):
+    pickle_weights(folder)
+    with refused("unsafe_checkpoint", "pytorch_model.bin", "safetensors"):
+        resolve_source(f"path:{folder}")
+    # Whoever skips that check is stopped by the next one
+    with refused("source", folder.name):
+        load_pipeline(folder)
+
+
+def test_pickled_weights_that_are_allowed(pristine, folder):
+    pickle_weights(folder)
+    assert resolve_source(f"path:{folder}", allow_pickle=True).source.weights_sha256
+    loaded = load_pipeline(folder, allow_pickle=True)[0].model.state_dict()
+    expected = load_pipeline(pristine)[0].model.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+class Canary:
+    """Creates a file when it is unpickled by something that runs what a pickle says."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(("allow_pickle", "code"), [(False, "source"), (True, "unsafe_checkpoint")])
+def test_a_pickle_that_would_run_code_never_does(folder, tmp_path, allow_pickle, code):
+    pickle_weights(folder)
+    alive, canary = tmp_path / "alive", tmp_path / "ran"
+    pickle.loads(pickle.dumps(Canary(alive)))
+    assert alive.exists()  # the canary sings where it is let
+    torch.save({"embeddings.word_embeddings.weight": Canary(canary)}, folder / "pytorch_model.bin")
+    with refused(code, folder.name):
+        load_pipeline(folder, allow_pickle=allow_pickle)
+    assert not canary.exists()
+
+
+def test_no_weights(folder):
+    (folder / "model.safetensors").unlink()
+    with refused("source", folder.name, "safetensors"):
+        resolve_source(f"path:{folder}")
+
+
+def export(pipeline: SentenceTransformer, folder: Path) -> None:
+    staging = folder.parent / "staging"
+    staging.mkdir()
+    export_pipeline(pipeline, folder, staging)
+
+
+def test_no_padding_token(folder):
+    pipeline = load_pipeline(folder)
+    pipeline[0].tokenizer.pad_token = None
+    with refused("unsupported_model", "padding token"):
+        export(pipeline, folder)
+
+
+class SlowTokenizer:
+    """A tokenizer that works in Python and so has no tokenizer.json."""
+
+    model_input_names = ("input_ids", "attention_mask")
+
+
+def test_a_slow_tokenizer(folder):
+    pipeline = load_pipeline(folder)
+    pipeline[0].processor = SlowTokenizer()
+    with refused("unsupported_model", "tokenizer.json"):
+        export(pipeline, folder)
+
+
+def test_a_limit_beyond_the_positions(tmp_path):
+    """RoBERTa loses two of its 130 positions; the original fails on texts that need them."""
+    made = make_model(tmp_path, "roberta", max_seq_length=130)
+    with refused("unsupported_model", "130", "128", "max_seq_length"):
+        export(load_pipeline(made), made)
+
+
+def test_a_decoder(folder):
+    pipeline = load_pipeline(folder)
+    pipeline[0].model.config.is_decoder = True
+    with refused("unsupported_model", "decoder"):
+        export(pipeline, folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "hub:ID@REVISION"),
+        ("path:", "path:DIR"),
+        ("folder/without/kind", "folder/without/kind"),
+        ("ftp:somewhere", "ftp:somewhere"),
+        ("path:no/such/folder", "no/such/folder"),
+        ("package:no_such_package_here/model", "no_such_package_here"),
+        ("package:json/no_such_folder", "no_such_folder"),
+        ("package:math", "math"),
+        ("package:no_such.package/model", "no_such.package"),
+        ("package:/model", "package"),
+        ("hub:not a valid id", "not a valid id"),
+        ("hub:nobody/nothing@main", "nobody/nothing"),
+    ],
+)
+def test_sources_that_lead_nowhere(text, word):
+    with refused("source", word):
+        resolve_source(text)
+
+
+def test_a_file_where_a_folder_was_expected(folder):
+    with refused("source", "config.json"):
+        resolve_source(f"path:{folder / 'config.json'}")
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with refused("source", "config.json"):
+        resolve_source(f"path:{tmp_path}")
+
+
+def test_a_weight_file_that_is_damaged(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with refused("source", folder.name):
+        load_pipeline(folder)

@@ -1,0 +1,81 @@
+"""The Rust command on the real model: the vectors of Python, on every parity text, with both variants.
+
+ONNX_ML_BRIDGE_RUST names the binary and ORT_DYLIB_PATH the library it loads; the Makefile sets both.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_ml_bridge.parity.texts import parity_texts
+from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
+
+TOLERANCE = 1e-6
+TEXTS = parity_texts()
+
+
+@pytest.fixture(scope="module")
+def rust() -> Path:
+    return Path(os.environ["ONNX_ML_BRIDGE_RUST"])
+
+
+def command(rust: Path, artifact: Path, variant: str) -> list[str]:
+    return [str(rust), "embed", "--model", str(artifact), "--variant", variant]
+
+
+def answers_one_by_one(line: list[str], texts: list[str]) -> Iterator[dict]:
+    """Send a text only after the answer to the one before has come, so that each is a batch of its own."""
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for text in texts:
+            process.stdin.write(json.dumps(text).encode() + b"\n")
+            process.stdin.flush()
+            yield json.loads(process.stdout.readline())
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_rust_gives_the_vectors_of_python(rust, minilm_artifact, variant):
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
+    done = subprocess.run(
+        command(rust, minilm_artifact, variant), input=lines.encode(), capture_output=True, check=True
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    expected = SentenceEmbedder.open(minilm_artifact, variant).embed(TEXTS)
+    found = np.array([answer["embedding"] for answer in answers], np.float32)
+    assert found.shape == expected.vectors.shape and len(TEXTS) >= 500
+    assert np.abs(found - expected.vectors).max() <= TOLERANCE
+    assert [answer["truncated"] for answer in answers] == expected.truncated.tolist()
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_rust_gives_a_text_the_same_vector_alone(rust, minilm_artifact, variant):
+    sample = TEXTS[::12]
+    found = [answer["embedding"] for answer in answers_one_by_one(command(rust, minilm_artifact, variant), sample)]
+    expected = SentenceEmbedder.open(minilm_artifact, variant).embed(TEXTS).vectors[::12]
+    assert np.abs(np.array(found, np.float32) - expected).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["verify", "embed"])
+def test_both_commands_print_the_same_keys(rust, minilm_artifact, name):
+    python = ["onnx-ml-bridge"]
+    arguments = ["verify", str(minilm_artifact), "--json"]
+    if name == "embed":
+        arguments = ["embed", "--model", str(minilm_artifact)]
+    lines = b'"good"\n{"text": 1}\n\n{"other": 1}\n'
+    runs = [subprocess.run([*start, *arguments], input=lines, capture_output=True, check=False)
+            for start in ([str(rust)], python)]  # fmt: skip
+    first, second = ([json.loads(line) for line in run.stdout.splitlines()] for run in runs)
+    assert [shape(answer) for answer in first] == [shape(answer) for answer in second]
+    assert runs[0].returncode == runs[1].returncode == (0 if name == "verify" else 1)
+
+
+def shape(value: object) -> object:
+    """Keys, and every value that must not differ between the languages: all but measured figures and messages."""
+    if isinstance(value, dict):
+        return {key: "..." if key == "message" else shape(item) for key, item in value.items()}
+    return "figure" if isinstance(value, float) else len(value) if isinstance(value, list) else value

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -130,8 +131,20 @@ def _build_key(model: ModelConfig, local: LocalModel) -> str:
         "parity": hashlib.sha256(repr(parity_texts()).encode()).hexdigest(),
         "format": [FORMAT_VERSION, TASK_REVISIONS[model.task]],
         "versions": builder_versions(),
+        "code": _own_code(),
     }
     return hashlib.sha256(strict_json.canonical(parts)).hexdigest()
+
+
+def _own_code() -> str:
+    """Hash of the code an artifact is made by, so that a change of it builds again before any version is raised."""
+    digest = hashlib.sha256()
+    for package in ("artifacts", "export", "parity", "quantize", "runtime"):
+        folder = resources.files(__package__.replace(".cli", f".{package}"))
+        for file in sorted(folder.iterdir(), key=lambda item: item.name):
+            if file.is_file():
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 _SOURCE_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".md", ".bin")

@@ -46,13 +46,14 @@ def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
 
 
 def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     identifier, _, revision = rest.partition("@")
     patterns = [*_HUB_PATTERNS, *_PICKLED] if allow_pickle else _HUB_PATTERNS
     try:
-        folder = snapshot_download(identifier, revision=revision or None, allow_patterns=patterns)
+        folder = snapshot_download(identifier, revision=revision or None, allow_patterns=patterns,
+                                   local_files_only=constants.HF_HUB_OFFLINE)  # fmt: skip
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise BuildError("source", f"the hub does not give {rest}: {error}") from error
     return Path(folder), identifier, Path(folder).name  # a snapshot's folder is named by its commit

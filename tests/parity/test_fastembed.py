@@ -36,6 +36,7 @@ def open_folder(folder, name: str, variant: str, way: str) -> TextEmbedding:
 
 @pytest.mark.parametrize("way", sorted(WAYS))
 def test_fp32_is_the_same(minilm_artifact, way):
+    """Seen: 2.2e-7."""
     model = open_folder(minilm_artifact, f"bridge/fp32 {way}", "fp32", way)
     found = np.stack(list(model.embed(varied_texts(), batch_size=8)))
     expected = SentenceEmbedder.open(minilm_artifact, "fp32").embed(varied_texts()).vectors
@@ -44,8 +45,10 @@ def test_fp32_is_the_same(minilm_artifact, way):
 
 
 def test_int8_is_the_same_but_for_rounding(minilm_artifact):
-    """fastembed fuses SkipLayerNormalization, which adds up in another order, so some values round the other way."""
+    """Seen: 2.1e-7. No more is promised: fastembed sets its own session options, with which sums may be added up in
+    another order and values on the edge between two levels round the other way.
+    """
     model = open_folder(minilm_artifact, "bridge/int8", "int8", "pooled by the graph")
     found = np.stack(list(model.embed(varied_texts(), batch_size=8)))
     expected = SentenceEmbedder.open(minilm_artifact, "int8").embed(varied_texts()).vectors
-    assert cosines(found, expected).min() >= 0.999
+    assert cosines(found, expected).min() >= 0.9999

@@ -125,14 +125,14 @@ def test_rounding_in_blocks_is_rounding_at_once(monkeypatch):
 
 
 def test_rounding_beats_nearest_on_correlated_inputs():
-    """Seen: 3.4 times less squared error."""
+    """Seen: 29 times less squared error."""
     generator = np.random.default_rng(2)
     x = generator.normal(size=(2000, 8)) @ generator.normal(size=(8, 64)) + 0.1 * generator.normal(size=(2000, 64))
     weight = floats(generator.normal(size=(64, 32)))
     rounded, scales = round_weights(weight, x.T @ x)
     nearest = np.rint(weight / scales)
     errors = [np.square(x @ (weight - integers * scales)).mean() for integers in (rounded, nearest)]
-    assert errors[0] < 0.5 * errors[1]
+    assert errors[0] < 0.1 * errors[1]
 
 
 # One linear layer, as the exporter leaves it, through the quantizer and ONNX Runtime

@@ -88,7 +88,6 @@ class TokenizerSpec:
     vocab_size: int
     max_tokens: int
     truncation_side: str
-    padding_side: str
     pad_token: str
     pad_token_id: int
 

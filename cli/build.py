@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import platform
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +30,8 @@ REPORTS = ".reports"
 STAGES = {embedding_stages.TASK: embedding_stages}
 _BUILDERS = ("numpy", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "onnxscript", "sentence-transformers", "tokenizers",
              "torch", "transformers")  # fmt: skip
+logger = logging.getLogger(__name__)
+
 # Called with the name of the stage that begins.
 Progress = Callable[[str], None]
 
@@ -103,8 +106,10 @@ def _build_or_report(model: ModelConfig, out: Path, progress: Progress, *, force
     started = time.perf_counter()
     try:
         return build(model, out, progress, force=force)
-    except (OnnxMlBridgeError, OSError) as error:
-        code = error.code if isinstance(error, OnnxMlBridgeError) else "io"
+    except Exception as error:  # torch and transformers raise anything; the other models are built all the same
+        if not isinstance(error, (OnnxMlBridgeError, OSError)):
+            logger.exception("building %s failed in a library", model.name)
+        code = getattr(error, "code", "io" if isinstance(error, OSError) else "source")
         page = out / REPORTS / model.name / "report.html"
         return Built(model.name, "failed", model.source, round(time.perf_counter() - started, 1),
                      report=str(page) if code == "gate" else None,

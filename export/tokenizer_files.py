@@ -37,7 +37,6 @@ def describe_tokenizer(tokenizer: Any, config: Any) -> TokenizerSpec:
         vocab_size=tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=True),
         max_tokens=int(limit),
         truncation_side=tokenizer.truncation_side,
-        padding_side=tokenizer.padding_side,
         pad_token=str(tokenizer.pad_token),
         pad_token_id=int(tokenizer.pad_token_id),
     )

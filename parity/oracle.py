@@ -38,12 +38,16 @@ def load_original(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
 
 
 def original_embeddings(pipeline: SentenceTransformer, inputs: Sequence[EmbeddingInput]) -> OriginalEmbeddings:
-    """Embed every input with the original."""
+    """Embed every input with the original.
+
+    An original that pads on the left may shift a text's positions by its neighbours' lengths; alone it has one answer.
+    """
+    batch = 1 if getattr(pipeline.tokenizer, "padding_side", "right") == "left" else 32
     vectors: list[NDArray[np.float32] | None] = [None] * len(inputs)
     for name in {entry.prompt_name for entry in inputs}:
         places = [place for place, entry in enumerate(inputs) if entry.prompt_name == name]
         texts = [inputs[place].text for place in places]
-        rows = pipeline.encode(texts, prompt_name=name, batch_size=32, show_progress_bar=False)
+        rows = pipeline.encode(texts, prompt_name=name, batch_size=batch, show_progress_bar=False)
         for place, row in zip(places, np.asarray(rows, np.float32), strict=True):
             vectors[place] = row
     counts = [_token_count(pipeline, entry) for entry in inputs]

@@ -76,8 +76,8 @@ def output_error(folder: Path, exact: str, approximate: str, output: str, inputs
 def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationStats) -> dict[str, float]:
     """Quantize one activation and every product with it; gives each product's signal to noise ratio in dB."""
     producer = group.activation.producer()
-    anchor = producer if producer is not None else group.linears[0].node
-    q, scale = _quantize_rows_in_graph(editor.after(anchor), group.activation, group.scheme)
+    assert producer is not None  # find_groups sees to it
+    q, scale = _quantize_rows_in_graph(editor.after(producer), group.activation, group.scheme)
     zero_point = editor.constant(f"zero_point_{group.scheme.zero_point}", np.uint8(group.scheme.zero_point))
     sample = stats.sample
     seen = dequantize_rows(*quantize_rows(sample, group.scheme), group.scheme)

@@ -42,8 +42,8 @@ def find_groups(graph: ir.Graph) -> list[LinearGroup]:
     for node in graph:
         weight = _matmul_weight(node)
         activation = node.inputs[0] if weight is not None else None
-        if weight is None or activation is None or activation.name is None:
-            continue
+        if weight is None or activation is None or activation.name is None or activation.producer() is None:
+            continue  # quantization stands after the node that computes an activation; an input of the graph has none
         group = groups.setdefault(activation.name, LinearGroup(activation, _scheme(activation), []))
         group.linears.append(Linear(node, weight))
     return list(groups.values())

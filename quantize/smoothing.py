@@ -71,6 +71,8 @@ def _fold_into_norm(editor: GraphEditor, norm: ir.Node, group: LinearGroup, scal
         restored = smoothed.node("Mul", [result, smoothed.constant("channels", scales)])
         editor.redirect(x, restored, others)
     group.activation = result
+    if not x.uses() and not x.is_graph_output():
+        editor.graph.remove(norm, safe=True)
 
 
 def _fold_into_linear(editor: GraphEditor, linear: Linear, scales: Floats) -> None:

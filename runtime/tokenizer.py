@@ -65,15 +65,13 @@ class TextTokenizer:
         return Tokens(tuple(ids[:limit] if self.spec.truncation_side == "right" else ids[-limit:]), True)
 
     def pad(self, batch: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Ids and attention mask, each int64 `[batch, longest]`."""
+        """Ids and attention mask, each int64 `[batch, longest]`, padded on the right as FORMAT.md wants it."""
         longest = max(len(tokens.ids) for tokens in batch)
         ids = np.full((len(batch), longest), self.spec.pad_token_id, np.int64)
         mask = np.zeros_like(ids)
         for row, tokens in enumerate(batch):
-            size = len(tokens.ids)
-            place = slice(0, size) if self.spec.padding_side == "right" else slice(longest - size, longest)
-            ids[row, place] = tokens.ids
-            mask[row, place] = 1
+            ids[row, : len(tokens.ids)] = tokens.ids
+            mask[row, : len(tokens.ids)] = 1
         return ids, mask
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,17 @@ for helpers in (TESTS, TESTS / "parity"):
 
 MINILM = "all-minilm-l6-v2"
 DIST_VARIABLE = "ONNX_ML_BRIDGE_DIST"
+
+
+@pytest.fixture(scope="session")
+def package_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the package is made from: setuptools leaves a build folder where it works."""
+    target = tmp_path_factory.mktemp("source")
+    for folder in ("api", "artifacts", "cli", "export", "parity", "quantize", "runtime"):
+        shutil.copytree(TESTS.parent / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("LICENSE", "README.md", "pyproject.toml"):
+        shutil.copy(TESTS.parent / file, target / file)
+    return target
 
 
 @pytest.fixture(scope="session")

@@ -133,10 +133,9 @@ fn wrong_options_are_refused() {
 }
 
 #[test]
-fn left_padding_and_default_prompts_are_followed() {
+fn left_truncation_and_default_prompts_are_followed() {
     let dir = common::tiny();
     let mut manifest = common::manifest();
-    manifest["tokenizer"]["padding_side"] = json!("left");
     manifest["tokenizer"]["truncation_side"] = json!("left");
     manifest["embedding"]["default_prompt"] = json!("query");
     common::seal(dir.path(), manifest);

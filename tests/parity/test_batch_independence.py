@@ -79,10 +79,10 @@ def test_what_stands_in_masked_places_does_not_matter(small_int8, variant):
     assert np.abs(found - alone(export, variant, texts)).max() <= TOLERANCE
 
 
-def left_padding_differences(export: SmallExport, variant: str, extra: int) -> np.ndarray:
+def left_padding_differences(export: SmallExport, extra: int) -> np.ndarray:
     texts = [text for text in varied_texts() if len(text) < 200]
-    found = padded_run(export, variant, texts, extra, "left", export.tokenizer.spec.pad_token_id)
-    return np.abs(found - alone(export, variant, texts)).max(axis=1)
+    found = padded_run(export, "fp32", texts, extra, "left", export.tokenizer.spec.pad_token_id)
+    return np.abs(found - alone(export, "fp32", texts)).max(axis=1)
 
 
 # Architectures whose positions are counted from the first token that is no padding
@@ -92,18 +92,4 @@ counting_architectures = pytest.mark.parametrize("architecture", ["roberta", "mp
 @pytest.mark.parametrize("extra", [1, 7, 16, 31])
 @counting_architectures
 def test_padding_on_the_left_changes_nothing_in_fp32(small, architecture, extra):
-    assert left_padding_differences(small(architecture), "fp32", extra).max() <= TOLERANCE
-
-
-@pytest.mark.parametrize("extra", [1, 7, 16, 31])
-@counting_architectures
-def test_padding_on_the_left_hardly_changes_int8(small_int8, architecture, extra):
-    """A limit, not a promise: columns before the text shift the blocks that kernels add up in, the last bit of a sum
-    changes, and now and then a value on the edge between two levels rounds the other way.
-
-    Seen: 0 to 2 of 77 texts beyond 1e-6, by at most 8.2e-5; none where a whole number of 16 columns was added. Padding
-    on the right shifts nothing, see above.
-    """
-    differences = left_padding_differences(small_int8(architecture)[0], "int8", extra)
-    assert differences.max() <= 1e-3
-    assert (differences > TOLERANCE).mean() <= 0.1
+    assert left_padding_differences(small(architecture), extra).max() <= TOLERANCE

@@ -130,14 +130,13 @@ def test_texts_cut_on_the_left(small, architecture):
     check_parity(export)
 
 
-# Architectures whose positions do not depend on the side: with BERT and DistilBERT the original itself gives a text
-# another vector when it is padded on the left, so there is no one answer to be equal to.
-@pytest.mark.parametrize("architecture", ["roberta", "mpnet"])
+# With BERT the original gives a text another vector for every width it is padded to on the left; equal to what it says
+# of the text alone is what the artifact must be.
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "mpnet"])
 @pytest.mark.parametrize("prompt_name", [None, "query"])
 def test_padding_on_the_left(small, architecture, prompt_name):
     export = small(architecture, padding_side="left", prompts=PROMPTS, include_prompt=False, pooling=ALL_MODES,
                    normalize=False)  # fmt: skip
-    assert export.export.tokenizer.padding_side == "left"
     check_parity(export, prompt_name)
 
 

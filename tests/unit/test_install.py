@@ -12,13 +12,12 @@ LIMIT = 250_000_000
 
 
 @pytest.fixture(scope="module")
-def runtime_only(tmp_path_factory) -> Path:
+def runtime_only(package_source, tmp_path_factory) -> Path:
     """A fresh environment with the base install and the extra [cpu]."""
     folder = tmp_path_factory.mktemp("runtime")
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder / "clone")], check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     install = [sys.executable, "-m", "pip", "--python", str(folder / "venv"), "install", "-q", "--no-cache-dir"]
-    subprocess.run([*install, "-c", str(ROOT / "constraints.txt"), f"{folder / 'clone'}[cpu]"], check=True)
+    subprocess.run([*install, "-c", str(ROOT / "constraints.txt"), f"{package_source}[cpu]"], check=True)
     return folder / "venv"
 
 

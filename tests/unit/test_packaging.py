@@ -12,12 +12,10 @@ FOLDERS = ("artifacts", "cli", "export", "parity", "quantize", "runtime")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> list[str]:
+def wheel(package_source, tmp_path_factory) -> list[str]:
     target = tmp_path_factory.mktemp("wheel")
-    # From a copy: setuptools leaves a build folder where it works
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(target / "clone")], check=True)
     line = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(target)]
-    subprocess.run([*line, str(target / "clone")], check=True, capture_output=True)
+    subprocess.run([*line, str(package_source)], check=True, capture_output=True)
     (path,) = target.glob("*.whl")
     return zipfile.ZipFile(path).namelist()
 

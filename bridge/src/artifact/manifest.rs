@@ -186,7 +186,6 @@ pub struct TokenizerSpec {
     /// Where a text that is too long is cut.
     pub truncation_side: Side,
     /// Where a text that is shorter than its neighbours is padded.
-    pub padding_side: Side,
     /// The padding token.
     pub pad_token: String,
     /// Its id.

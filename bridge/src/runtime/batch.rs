@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::BridgeError;
-use crate::artifact::manifest::Side;
 use crate::tokenizer::Encoded;
 
 /// Padded tokens of one run at most; a text longer than that runs alone. Small runs stay in the cache.
@@ -57,18 +56,16 @@ pub(crate) struct Padded {
     pub(crate) mask: Vec<i64>,
 }
 
-/// Pads texts to the longest of them.
-pub(crate) fn pad(texts: &[&Encoded], pad_id: i64, side: Side) -> Padded {
+/// Pads texts on the right to the longest of them.
+pub(crate) fn pad(texts: &[&Encoded], pad_id: i64) -> Padded {
     let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0).max(1);
     let mut padded = Padded { rows: texts.len(), width, ids: Vec::new(), mask: Vec::new() };
     for text in texts {
         let gap = width - text.ids.len();
-        let (before, after) = if side == Side::Left { (gap, 0) } else { (0, gap) };
-        for (target, fill, gap_value) in [(&mut padded.ids, None, pad_id), (&mut padded.mask, Some(1), 0)] {
-            target.extend(std::iter::repeat_n(gap_value, before));
-            target.extend(text.ids.iter().map(|id| fill.unwrap_or(*id)));
-            target.extend(std::iter::repeat_n(gap_value, after));
-        }
+        padded.ids.extend(&text.ids);
+        padded.ids.extend(std::iter::repeat_n(pad_id, gap));
+        padded.mask.extend(std::iter::repeat_n(1, text.ids.len()));
+        padded.mask.extend(std::iter::repeat_n(0, gap));
     }
     padded
 }
@@ -84,14 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn pads_on_the_side_asked_for() {
+    fn pads_on_the_right() {
         let (long, short) = (encoded(&[5, 6, 7]), encoded(&[8]));
-        let right = pad(&[&long, &short], 9, Side::Right);
-        assert_eq!((right.rows, right.width), (2, 3));
-        assert_eq!((right.ids, right.mask), (vec![5, 6, 7, 8, 9, 9], vec![1, 1, 1, 1, 0, 0]));
-        let left = pad(&[&long, &short], 9, Side::Left);
-        assert_eq!((left.ids, left.mask), (vec![5, 6, 7, 9, 9, 8], vec![1, 1, 1, 0, 0, 1]));
-        let empty = pad(&[&encoded(&[])], 9, Side::Right);
+        let found = pad(&[&long, &short], 9);
+        assert_eq!((found.rows, found.width), (2, 3));
+        assert_eq!((found.ids, found.mask), (vec![5, 6, 7, 8, 9, 9], vec![1, 1, 1, 1, 0, 0]));
+        let empty = pad(&[&encoded(&[])], 9);
         assert_eq!((empty.width, empty.ids, empty.mask), (1, vec![9], vec![0]));
     }
 

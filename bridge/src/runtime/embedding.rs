@@ -199,7 +199,7 @@ impl EmbeddingModel {
         let mut lease = self.pool.lease()?;
         let spec = &self.manifest.tokenizer;
         let mut attempt = |rows: &[&Encoded]| -> Result<Vec<Vector>, BridgeError> {
-            let padded = pad(rows, i64::try_from(spec.pad_token_id).unwrap_or(0), spec.padding_side);
+            let padded = pad(rows, i64::try_from(spec.pad_token_id).unwrap_or(0));
             let vectors = self.encoder.run(lease.session()?, padded, prompt)?;
             Ok(vectors.into_iter().map(check_finite).collect())
         };

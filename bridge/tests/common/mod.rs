@@ -121,7 +121,7 @@ pub fn manifest() -> Value {
         "source": {"kind": "path", "id": "tiny", "revision": null, "weights_sha256": "0".repeat(64), "license": null},
         "variants": {"fp32": {"gate": gate, "graphs": {"encoder": graph}, "quantization": null}},
         "tokenizer": {"file": "tokenizer.json", "vocab_size": WORDS.len(), "max_tokens": 6, "truncation_side": "right",
-            "padding_side": "right", "pad_token": "[PAD]", "pad_token_id": 0},
+            "pad_token": "[PAD]", "pad_token_id": 0},
         "embedding": {"dim": DIM, "pooling": ["mean"], "include_prompt": true, "normalized": false,
             "prompts": {"query": {"text": "b ", "tokens": 1}}, "default_prompt": null, "similarity": "cosine"},
         "golden": {"file": "golden.jsonl", "cases": 3},

@@ -6,6 +6,7 @@ ONNX_ML_BRIDGE_RUST names the binary and ORT_DYLIB_PATH the library it loads; th
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_rust_gives_a_text_the_same_vector_alone(rust, minilm_artifact, variant)
 
 @pytest.mark.parametrize("name", ["verify", "embed"])
 def test_both_commands_print_the_same_keys(rust, minilm_artifact, name):
-    python = ["onnx-ml-bridge"]
+    python = [sys.executable, "-m", "onnx_ml_bridge"]
     arguments = ["verify", str(minilm_artifact), "--json"]
     if name == "embed":
         arguments = ["embed", "--model", str(minilm_artifact)]

@@ -1,4 +1,4 @@
-"""PyTorch and spaCy models as ONNX artifacts that run without Python.
+"""PyTorch models as ONNX artifacts that run without Python.
 
 from onnx_ml_bridge import OnnxMlBridge
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from .artifacts.errors import (
     ArtifactError,
     BuildError,
+    ConfigError,
     DependencyError,
     InferenceError,
     InputError,
@@ -24,6 +25,7 @@ from .runtime.replay import VerifyReport, verify
 __all__ = [
     "ArtifactError",
     "BuildError",
+    "ConfigError",
     "DependencyError",
     "EmbeddingResult",
     "InferenceError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from .errors import ArtifactError
 from .layout import MANIFEST, MANIFEST_HASH, MAX_DEPTH, MAX_FILES, MAX_MANIFEST_BYTES
-from .manifest import Graph, Manifest, Variant, parse_manifest
+from .manifest import Graph, Manifest, Tensor, Variant, parse_manifest
 from .onnx_file import OnnxFile, TensorInfo, read_onnx
+from .roles import role_problems
 
 _REBUILD = "The artifact was changed or copied incompletely: fetch or build it again."
 
@@ -64,41 +66,42 @@ def check_hashes(artifact: Artifact, names: Iterable[str]) -> None:
             raise ArtifactError("file_hash", name, expected=f"SHA-256 {expected}", got=got, hint=_REBUILD)
 
 
-def check_graph(artifact: Artifact, graph: Graph) -> None:
-    """Compare a graph with its declaration, or raise `graph`."""
-    found = read_onnx(artifact.path(graph.file))
-    data = _data_files(graph, found)
-    problems = [f"data in the unlisted file {name!r}" for name in data if name not in artifact.manifest.files]
-    declared_inputs = {TensorInfo(tensor.name, tensor.dtype, len(tensor.dims)) for tensor in graph.inputs}
-    declared_outputs = {TensorInfo(tensor.name, tensor.dtype, len(tensor.dims)) for tensor in graph.outputs}
+def check_graph(artifact: Artifact, role: str, graph: Graph, found: OnnxFile) -> None:
+    """Compare a graph with its declaration and with what its role asks for, or raise `graph`."""
+    problems = [f"data in the unlisted file {name!r}" for name in _data_files(graph, found)
+                if name not in artifact.manifest.files]  # fmt: skip
     for what, declared, real in (
         ("ir_version", graph.ir_version, found.ir_version),
         ("domains", graph.domains, found.domains),
-        ("inputs", declared_inputs, set(found.inputs)),
-        ("outputs", declared_outputs, set(found.outputs)),
+        ("inputs", _signature(graph.inputs), sorted(found.inputs)),
+        ("outputs", _signature(graph.outputs), sorted(found.outputs)),
     ):
         if declared != real:
             problems.append(f"{what} is {real}, declared is {declared}")
+    if undeclared := sorted(found.used_domains - set(found.domains)):
+        problems.append(f"nodes of the domains {undeclared}, which it does not import")
+    problems += role_problems(role, graph)
     if problems:
-        raise ArtifactError("graph", f"{graph.file} is not what the manifest says: {'; '.join(problems)}")
+        raise ArtifactError("graph", f"{graph.file} is not what it should be: {'; '.join(problems)}")
 
 
 def check_variant(artifact: Artifact, name: str) -> None:
     """Make the checks of `open` that speak of one variant: hashes of its graphs and their data, then the graphs."""
-    graphs = list(artifact.variant(name).graphs.values())
-    check_hashes(artifact, [graph.file for graph in graphs])
-    data = {file for graph in graphs for file in _data_files(graph, read_onnx(artifact.path(graph.file)))}
+    graphs = artifact.variant(name).graphs
+    check_hashes(artifact, [graph.file for graph in graphs.values()])
+    found = {role: read_onnx(artifact.path(graph.file)) for role, graph in graphs.items()}
+    data = {file for role, graph in graphs.items() for file in _data_files(graph, found[role])}
     check_hashes(artifact, data & set(artifact.manifest.files))
-    for graph in graphs:
-        check_graph(artifact, graph)
+    for role, graph in graphs.items():
+        check_graph(artifact, role, graph, found[role])
 
 
 def check_all(artifact: Artifact) -> None:
     """Hash every file and check every graph, as `verify` does before it replays the golden cases."""
     check_hashes(artifact, artifact.manifest.files)
     for variant in artifact.manifest.variants.values():
-        for graph in variant.graphs.values():
-            check_graph(artifact, graph)
+        for role, graph in variant.graphs.items():
+            check_graph(artifact, role, graph, read_onnx(artifact.path(graph.file)))
 
 
 def hash_line(identity: str) -> bytes:
@@ -110,6 +113,10 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _signature(tensors: Iterable[Tensor]) -> list[TensorInfo]:
+    return sorted(TensorInfo(tensor.name, tensor.dtype, len(tensor.dims)) for tensor in tensors)
 
 
 def _data_files(graph: Graph, found: OnnxFile) -> list[str]:
@@ -131,16 +138,13 @@ def _manifest_bytes(root: Path, present: dict[str, int]) -> bytes:
 def _walk(root: Path) -> dict[str, int]:
     """Relative path and size in bytes of every file, or raise `path_kind` or, for an empty folder, `file_set`."""
     try:
-        kind = root.lstat().st_mode
-    except OSError as error:
-        raise ArtifactError("path_kind", f"{root} cannot be opened: {error.strerror}") from error
-    if not stat.S_ISDIR(kind):
-        raise ArtifactError("path_kind", f"{root} is no directory", hint="Pass the folder that holds manifest.json.")
-    present: dict[str, int] = {}
-    for name, size in _files(root, "", 1):
-        present[name] = size
-        if len(present) > MAX_FILES:
-            raise ArtifactError("path_kind", f"{root} holds too many files", expected=f"at most {MAX_FILES}")
+        if not stat.S_ISDIR(root.lstat().st_mode):
+            raise ArtifactError("path_kind", f"{root} is no directory", hint="Pass the folder that has manifest.json.")
+        present = dict(itertools.islice(_files(root, "", 1), MAX_FILES + 1))
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise ArtifactError("path_kind", f"{str(root)!r} cannot be read: {error}") from error
+    if len(present) > MAX_FILES:
+        raise ArtifactError("path_kind", f"{root} holds too many files", expected=f"at most {MAX_FILES}")
     return present
 
 

@@ -4,6 +4,7 @@
     ├── ArtifactError       an artifact was refused (`path_kind` ... `golden`)
     ├── InputError          a text or a line of input was refused; knows its index in the batch
     ├── BuildError          an artifact could not be built (`config`, `source`, `gate`, ...)
+    ├── ConfigError         an option of a call is wrong
     ├── DependencyError     a library that the call needs is not installed
     ├── TaskNotLoadedError  the call needs a model that was not opened
     └── InferenceError      the engine failed while it ran a graph
@@ -65,20 +66,30 @@ class OnnxMlBridgeError(Exception):
 
 
 class ArtifactError(OnnxMlBridgeError):
-    """An artifact was refused; no session was created for it."""
+    """An artifact was refused: by a check before anything was loaded, or by ONNX Runtime while it loaded a graph."""
 
 
 class InputError(OnnxMlBridgeError):
-    """A text was refused. `index` is its place in the batch, counted from 0."""
+    """A text was refused. `index` is its place in the batch, counted from 0; None where it is about no text of one."""
 
-    def __init__(self, code: str, what: str, *, index: int = 0, expected: object = None, got: object = None) -> None:
+    def __init__(
+        self, code: str, what: str, *, index: int | None = None, expected: object = None, got: object = None
+    ) -> None:
         """Prefix the message with the place in the batch."""
         self.index = index
-        super().__init__(code, f"text {index}: {what}", expected=expected, got=got)
+        super().__init__(code, what if index is None else f"text {index}: {what}", expected=expected, got=got)
 
 
 class BuildError(OnnxMlBridgeError):
     """An artifact could not be built; nothing was written to its place."""
+
+
+class ConfigError(OnnxMlBridgeError):
+    """An option of a call is wrong."""
+
+    def __init__(self, option: str, *, expected: object, got: object) -> None:
+        """Raise with the code `config`."""
+        super().__init__("config", f"option {option}", expected=expected, got=got)
 
 
 class DependencyError(OnnxMlBridgeError):

@@ -41,8 +41,10 @@ class EmbeddingCase:
         expected, settings = record["expected"], record["settings"]
         answer = ExpectedEmbedding(tuple(map(float, expected["vector"])), expected["tokens"], expected["truncated"])
         case = cls(record["input"], settings["prompt_name"], record["group"], answer)
-        if case.to_record() != record or case.group not in ("plain", "hard") or not isinstance(case.input, str):
-            raise ValueError("unknown keys, or a group or input of another kind")
+        kinds = (type(case.input), type(answer.tokens), type(answer.truncated), type(case.prompt_name))
+        is_typed = kinds in ((str, int, bool, str), (str, int, bool, type(None)))
+        if not is_typed or case.to_record() != record or case.group not in ("plain", "hard"):
+            raise ValueError("unknown keys, or values of another kind")
         return case
 
 

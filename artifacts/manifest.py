@@ -19,7 +19,10 @@ from .layout import FORMAT_VERSION, MANIFEST, TASK_REVISIONS, data_file
 
 @dataclass(frozen=True)
 class Source:
-    """Where the model came from. `weights_sha256` is over the weight files in the order of their names."""
+    """Where the model came from.
+
+    `weights_sha256` is the SHA-256 of the weight files' own SHA-256, in hexadecimal and in the order of their paths.
+    """
 
     kind: str
     id: str
@@ -150,7 +153,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contract of one artifact; FORMAT.md explains every field. Constructing one checks the cross-field rules."""
+    """The contract of one artifact, as FORMAT.md and the schema have it; constructing one looks for contradictions."""
 
     format_version: int
     task: str

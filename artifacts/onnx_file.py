@@ -7,7 +7,7 @@ follows that reference, so the protobuf is walked here. Field numbers are those 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ArtifactError
@@ -17,7 +17,7 @@ MAX_GRAPH_DEPTH = 16
 _EXTERNAL = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class TensorInfo:
     """A graph's input or output: name, element type (as `DTYPES` names it) and number of dimensions."""
 
@@ -28,13 +28,18 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """What an ONNX file says of itself. `external` holds the locations of data outside of it, as written there."""
+    """What an ONNX file says of itself.
+
+    `external` holds the locations of data outside of it, as written there; `used_domains` the operator domains of all
+    its nodes, those of its own functions left out.
+    """
 
     ir_version: int
     domains: dict[str, int]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     external: tuple[str, ...]
+    used_domains: frozenset[str]
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -45,29 +50,38 @@ def read_onnx(path: Path) -> OnnxFile:
         raise ArtifactError("graph", f"{path.name} is no ONNX file: {error}") from error
 
 
+@dataclass
+class _Found:
+    """What a walk gathers: locations of outside data, and operator domains in use."""
+
+    external: set[str] = field(default_factory=set)
+    domains: set[str] = field(default_factory=set)
+
+
 def _read_model(model: memoryview) -> OnnxFile:
-    ir_version, domains, external = 0, {}, set[str]()
-    inputs: list[TensorInfo] = []
-    outputs: list[TensorInfo] = []
-    graphs = 0
-    for number, value in _fields(model):
-        if number == 1 and isinstance(value, int):
-            ir_version = value
-        elif number == 7 and isinstance(value, memoryview):
-            graphs += 1
-            _walk_graph(value, external, 0)
-            inputs, outputs = _signature(value)
-        elif number == 8 and isinstance(value, memoryview):
-            domain, version = _opset(value)
-            domains[domain] = version
-        elif number == 20 and isinstance(value, memoryview):
-            for graph in (*_nested(value, 1), *_nested(value, 2)):
-                _walk_graph(graph, external, 0)
-        elif number == 25 and isinstance(value, memoryview):
-            _walk_function(value, external)
-    if graphs != 1:
-        raise ValueError(f"it holds {graphs} graphs, not 1")
-    return OnnxFile(ir_version, domains, tuple(inputs), tuple(outputs), tuple(sorted(external)))
+    parts: dict[int, list[memoryview]] = {7: [], 8: [], 20: [], 25: []}
+    for number, value in _messages(model):
+        parts.setdefault(number, []).append(value)
+    (graphs, opsets, trainings, functions), found = (parts[number] for number in (7, 8, 20, 25)), _Found()
+    if len(graphs) != 1:
+        raise ValueError(f"it holds {len(graphs)} graphs, not 1")
+    trained = [graph for training in trainings for part in (1, 2) for graph in _nested(training, part)]
+    for graph in (*graphs, *trained):
+        _walk_graph(graph, found, 0)
+    for function in functions:
+        _walk_function(function, found)
+    imports = [_opset(opset) for opset in opsets]
+    if len(dict(imports)) != len(imports):
+        raise ValueError("it imports an operator domain twice")
+    ir_version = next((value for number, value in _fields(model) if number == 1 and isinstance(value, int)), 0)
+    used = frozenset(found.domains - {_domain(_text(function, 10)) for function in functions})
+    inputs, outputs = _signature(graphs[0])
+    return OnnxFile(ir_version, dict(imports), tuple(inputs), tuple(outputs), tuple(sorted(found.external)), used)
+
+
+def _domain(name: str) -> str:
+    """`ai.onnx` and the empty name are one domain."""
+    return "" if name == "ai.onnx" else name
 
 
 def _signature(graph: memoryview) -> tuple[list[TensorInfo], list[TensorInfo]]:
@@ -96,53 +110,54 @@ def _tensor_info(value_info: memoryview) -> TensorInfo:
 
 def _opset(entry: memoryview) -> tuple[str, int]:
     version = next((value for number, value in _fields(entry) if number == 2 and isinstance(value, int)), 0)
-    return _text(entry, 1), version
+    return _domain(_text(entry, 1)), version
 
 
-def _walk_graph(graph: memoryview, external: set[str], depth: int) -> None:
+def _walk_graph(graph: memoryview, found: _Found, depth: int) -> None:
     """Collect the external data locations of a GraphProto and everything in it."""
     if depth > MAX_GRAPH_DEPTH:
         raise ValueError(f"subgraphs are nested deeper than {MAX_GRAPH_DEPTH}")
     for number, value in _messages(graph):
         if number == 1:
-            _walk_node(value, external, depth)
+            _walk_node(value, found, depth)
         elif number == 5:
-            _walk_tensor(value, external)
+            _walk_tensor(value, found)
         elif number == 15:
-            _walk_sparse(value, external)
+            _walk_sparse(value, found)
 
 
-def _walk_function(function: memoryview, external: set[str]) -> None:
+def _walk_function(function: memoryview, found: _Found) -> None:
     for number, value in _messages(function):
         if number == 7:
-            _walk_node(value, external, 0)
+            _walk_node(value, found, 0)
         elif number == 11:
-            _walk_attribute(value, external, 0)
+            _walk_attribute(value, found, 0)
 
 
-def _walk_node(node: memoryview, external: set[str], depth: int) -> None:
+def _walk_node(node: memoryview, found: _Found, depth: int) -> None:
     for number, value in _messages(node):
         if number == 5:
-            _walk_attribute(value, external, depth)
+            _walk_attribute(value, found, depth)
+    found.domains.add(_domain(_text(node, 7)))
 
 
-def _walk_attribute(attribute: memoryview, external: set[str], depth: int) -> None:
+def _walk_attribute(attribute: memoryview, found: _Found, depth: int) -> None:
     for number, value in _messages(attribute):
         if number in (5, 10):
-            _walk_tensor(value, external)
+            _walk_tensor(value, found)
         elif number in (6, 11):
-            _walk_graph(value, external, depth + 1)
+            _walk_graph(value, found, depth + 1)
         elif number in (22, 23):
-            _walk_sparse(value, external)
+            _walk_sparse(value, found)
 
 
-def _walk_sparse(sparse: memoryview, external: set[str]) -> None:
+def _walk_sparse(sparse: memoryview, found: _Found) -> None:
     for number, value in _messages(sparse):
         if number in (1, 2):
-            _walk_tensor(value, external)
+            _walk_tensor(value, found)
 
 
-def _walk_tensor(tensor: memoryview, external: set[str]) -> None:
+def _walk_tensor(tensor: memoryview, found: _Found) -> None:
     locations, is_external = [], False
     for number, value in _fields(tensor):
         if number == 14 and value == _EXTERNAL:
@@ -151,7 +166,7 @@ def _walk_tensor(tensor: memoryview, external: set[str]) -> None:
             locations.append(_text(value, 2))
     if is_external and len(locations) != 1:
         raise ValueError(f"a tensor's external data has {len(locations)} locations, not 1")
-    external.update(locations)
+    found.external.update(locations)
 
 
 def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -6,12 +6,13 @@ that was killed are cleaned up by the next one (`Staging.recover`).
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from .checks import check_all, hash_line, read_artifact, sha256_file
 from .errors import BuildError
@@ -23,13 +24,14 @@ from .manifest import FileEntry, Manifest
 def staging_for(target: Path) -> Iterator[Path]:
     """Give a fresh folder beside `target` to build in; it is gone afterwards, sealed or not."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    recover(target)
-    staging = target.parent / f".{target.name}.staging-{os.getpid()}"
-    staging.mkdir()
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)  # after a sealing it has been renamed and is not there
+    with _only_builder(target):
+        recover(target)
+        staging = target.parent / f".{target.name}.staging"
+        staging.mkdir()
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)  # after a sealing it has been renamed and is not there
 
 
 def list_files(folder: Path) -> dict[str, FileEntry]:
@@ -56,14 +58,12 @@ def seal(staging: Path, manifest: Manifest, target: Path) -> str:
 
 
 def recover(target: Path) -> None:
-    """Put back what an interrupted swap left aside, and remove staging folders whose process is gone."""
+    """Put back what an interrupted swap left aside, and remove what an interrupted build left half done."""
     aside = _aside(target)
     if aside.exists() and not target.exists():
         aside.rename(target)
     shutil.rmtree(aside, ignore_errors=True)
-    for leftover in target.parent.glob(f".{target.name}.staging-*"):
-        if not _alive(leftover.name.rpartition("-")[2]):
-            shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(target.parent / f".{target.name}.staging", ignore_errors=True)
 
 
 def _swap(staging: Path, target: Path) -> None:
@@ -72,7 +72,12 @@ def _swap(staging: Path, target: Path) -> None:
     aside = _aside(target)
     if target.exists():
         target.rename(aside)
-    staging.rename(target)
+    try:
+        staging.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
     _sync(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
@@ -96,11 +101,15 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _alive(pid: str) -> bool:
-    if not pid.isdecimal() or int(pid) == os.getpid():
-        return False
+@contextmanager
+def _only_builder(target: Path) -> Iterator[None]:
+    """Hold the lock of a target; it ends with the process that holds it, however that ends.
+
+    :raises BuildError: with the code `io` when another build of the same target is under way.
+    """
+    lock = FileLock(target.parent / f".{target.name}.lock")  # stays: removing it would let two builders in at once
     try:
-        os.kill(int(pid), 0)
-    except OSError as error:
-        return error.errno == errno.EPERM
-    return True
+        with lock.acquire(blocking=False):
+            yield
+    except Timeout as error:
+        raise BuildError("io", f"{target} is being built by another process", hint="Wait for it.") from error

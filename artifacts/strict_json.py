@@ -12,7 +12,16 @@ Number = TypeVar("Number", int, float)
 
 
 def parse(raw: bytes, name: str) -> Any:
-    """Parse one JSON text, or raise `ArtifactError` with the code `json`.
+    """Parse one JSON text of an artifact, or raise `ArtifactError` with the code `json`; see `parse_any`."""
+    try:
+        return parse_any(raw)
+    except ValueError as error:
+        hint = "Build or fetch the artifact again."
+        raise ArtifactError("json", f"{name} is not valid: {error}", hint=hint) from error
+
+
+def parse_any(raw: bytes) -> Any:
+    """Parse one JSON text, or raise `ValueError`.
 
     Refused beside what JSON itself refuses: duplicate keys, NaN and infinities, lone surrogates, numbers beyond 2^53
     and nesting deeper than 32.
@@ -28,11 +37,7 @@ def parse(raw: bytes, name: str) -> Any:
         )
         _check_nesting(value, MAX_JSON_DEPTH)
     except RecursionError as error:
-        raise ArtifactError("json", f"{name} is nested too deeply", expected=f"at most {MAX_JSON_DEPTH}") from error
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise ArtifactError(
-            "json", f"{name} is not valid: {error}", hint="Build or fetch the artifact again."
-        ) from error
+        raise ValueError(f"nested deeper than {MAX_JSON_DEPTH} levels") from error
     return value
 
 

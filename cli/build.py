@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..artifacts import strict_json
-from ..artifacts.checks import read_artifact, sha256_file
+from ..artifacts.checks import check_hashes, read_artifact, sha256_file
 from ..artifacts.errors import ArtifactError, BuildError, OnnxMlBridgeError
 from ..artifacts.layout import FORMAT_VERSION, TASK_REVISIONS
 from ..artifacts.manifest import Manifest
@@ -28,8 +28,8 @@ from .config import ModelConfig
 
 REPORTS = ".reports"
 STAGES = {embedding_stages.TASK: embedding_stages}
-_BUILDERS = ("numpy", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "onnxscript", "sentence-transformers", "tokenizers",
-             "torch", "transformers")  # fmt: skip
+_BUILDERS = ("numpy", "onnx", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "onnxscript", "safetensors",
+             "sentence-transformers", "tokenizers", "torch", "transformers")  # fmt: skip
 logger = logging.getLogger(__name__)
 
 # Called with the name of the stage that begins.
@@ -109,7 +109,7 @@ def _build_or_report(model: ModelConfig, out: Path, progress: Progress, *, force
     except Exception as error:  # torch and transformers raise anything; the other models are built all the same
         if not isinstance(error, (OnnxMlBridgeError, OSError)):
             logger.exception("building %s failed in a library", model.name)
-        code = getattr(error, "code", "io" if isinstance(error, OSError) else "source")
+        code = error.code if isinstance(error, OnnxMlBridgeError) else "io" if isinstance(error, OSError) else "source"
         page = out / REPORTS / model.name / "report.html"
         return Built(model.name, "failed", model.source, round(time.perf_counter() - started, 1),
                      report=str(page) if code == "gate" else None,
@@ -144,7 +144,7 @@ def _build_key(model: ModelConfig, local: LocalModel) -> str:
 def _own_code() -> str:
     """Hash of the code an artifact is made by, so that a change of it builds again before any version is raised."""
     digest = hashlib.sha256()
-    for package in ("artifacts", "export", "parity", "quantize", "runtime"):
+    for package in ("artifacts", "cli", "export", "parity", "quantize", "runtime"):
         folder = resources.files(__package__.replace(".cli", f".{package}"))
         for file in sorted(folder.iterdir(), key=lambda item: item.name):
             if file.is_file():
@@ -160,9 +160,11 @@ def _up_to_date(target: Path, reports: Path, key: str) -> Manifest | None:
     try:
         record = json.loads((reports / "build.json").read_text(encoding="utf-8"))
         artifact = read_artifact(target)
-    except (OSError, ValueError, ArtifactError):
+        check_hashes(artifact, artifact.manifest.files)
+        is_same = (record["key"], record["identity"]) == (key, artifact.identity)
+    except (OSError, ValueError, KeyError, TypeError, ArtifactError):
         return None
-    return artifact.manifest if (record.get("key"), record.get("identity")) == (key, artifact.identity) else None
+    return artifact.manifest if is_same else None
 
 
 def _summary(model: ModelConfig, status: str, started: float, target: Path, reports: Path, manifest: Manifest) -> Built:

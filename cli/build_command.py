@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from ..artifacts.errors import BuildError
 from ..export.requirements import require_extra
-from .console import EXIT_FAILED, err, megabytes, out, print_json, reported_errors, table
+from .console import EXIT_FAILED, err, megabytes, out, plain, print_json, reported_errors, table
 
 if TYPE_CHECKING:  # these need the extra [export]; the command line itself must not
     from .build import Built
@@ -32,7 +34,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Build even what is u
 def build_command(
     models: Annotated[Path, typer.Argument(help="The file that lists the models.", metavar="MODELS.toml")],
     out_folder: OutOption = Path("dist"),
-    only: Annotated[list[str] | None, typer.Option("--only", help="Build this model alone; may be repeated.",
+    only: Annotated[list[str] | None, typer.Option("--only", help="Build only this model; may be repeated.",
                                                       metavar="NAME")] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -56,7 +58,7 @@ def export_command(
     source: Annotated[str, typer.Argument(help="hub:ID@REVISION, path:DIR or package:MODULE/SUB/DIR.")],
     task: Annotated[str, typer.Option(help="What the model does: sentence-embedding.")],
     out_folder: Annotated[Path, typer.Option("--out", help="The artifact's folder.", metavar="DIR")],
-    version: Annotated[str, typer.Option(help="Version of the artifact.")] = "1",
+    version: Annotated[str, typer.Option("--artifact-version", help="Version of the artifact.")] = "1",
     variant: Annotated[list[str] | None, typer.Option(help="fp32 or int8; may be repeated. Both by default.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Calibration texts, one a line.", metavar="FILE")] = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Take pickled weights (weights_only).")] = False,
@@ -120,15 +122,15 @@ def _print_results(results: list[Built]) -> None:
     out.print(rows)
     for result in results:
         if result.error:
-            err.print(f"[bold red]{result.name}[/]: error\\[{result.error['code']}]: ", end="")
-            err.print(result.error["message"], markup=False)
+            problem = f": error[{result.error['code']}]: "
+            err.print(Text.assemble((result.name, "bold red"), problem, plain(result.error["message"])), soft_wrap=True)
         else:
             out.print(f"{result.name}: {result.path}  (report: {result.report})", soft_wrap=True)
 
 
 def _add_rows(rows: Table, result: Built) -> None:
     colour = {"built": "green", "up to date": "cyan", "failed": "red"}[result.status]
-    first = [result.name, f"[{colour}]{result.status}[/]", result.source]
+    first = [result.name, f"[{colour}]{result.status}[/]", escape(result.source)]
     if not result.bytes:
         rows.add_row(*first, "", "", "", "", "", f"{result.seconds:.1f}")
     for row, (variant, size) in enumerate(result.bytes.items()):

@@ -12,18 +12,26 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..artifacts.errors import ArtifactError, DependencyError, OnnxMlBridgeError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_DEPENDENCY, EXIT_ERROR = range(6)
-EXIT_CODES = """Exit status: 0 done; 1 done, but some lines or models failed; 2 wrong usage; 3 an artifact was refused;
-4 something must be installed first; 5 any other error."""
+EXIT_CODES = (
+    "Exit status: 0 done; 1 done, but some lines or models failed; 2 wrong usage; 3 an artifact was refused; "
+    "4 something must be installed first; 5 any other error."
+)
 
 # Tables keep their columns where output is no terminal; on one they take its width.
 _WIDTH = None if sys.stdout.isatty() else 160
 
 out = Console(highlight=False, width=_WIDTH)
 err = Console(stderr=True, highlight=False)
+
+
+def plain(text: str) -> Text:
+    """Text of unknown origin: no markup, and nothing that would steer a terminal."""
+    return Text("".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text))
 
 
 def print_json(value: Any) -> None:
@@ -42,10 +50,11 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
         raise typer.Exit(EXIT_OK) from None
     except (OnnxMlBridgeError, OSError) as error:
         code = error.code if isinstance(error, OnnxMlBridgeError) else "io"
+        # A name that is no UTF-8 stands in a message as a lone surrogate
+        message = str(error).encode("utf-8", "backslashreplace").decode()
         if as_json:
-            print_json({"ok": False, "error": {"code": code, "message": str(error)}})
-        err.print(f"[bold red]error\\[{code}][/]: ", end="")
-        err.print(str(error), markup=False)
+            print_json({"ok": False, "error": {"code": code, "message": message}})
+        err.print(Text.assemble((f"error[{code}]", "bold red"), ": ", plain(message)), soft_wrap=True)
         raise typer.Exit(_exit_code(error)) from error
 
 

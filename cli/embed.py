@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import sys
 import threading
@@ -14,7 +15,7 @@ import orjson
 import typer
 
 from ..artifacts import strict_json
-from ..artifacts.errors import ArtifactError, InputError, OnnxMlBridgeError
+from ..artifacts.errors import InferenceError, InputError, OnnxMlBridgeError
 from ..runtime.embedding import SentenceEmbedder
 from ..runtime.opening import AUTO
 from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT, check_text
@@ -40,9 +41,11 @@ def embed_command(
     """
     with reported_errors():
         embedder = SentenceEmbedder.open(model, variant, threads=threads, text_limit=text_limit)
-        embedder.embed([], prompt_name)  # an unknown prompt is said before anything is read
+        # An unknown prompt, a missing library and a graph that does not load are said once, before anything is read
+        embedder.embed([], prompt_name)
+        embedder.load()
         failed = False
-        for lines in arriving_lines(sys.stdin.buffer, _LINES_PER_RUN):
+        for lines in arriving_lines(_stdin(), _LINES_PER_RUN, longest=_longest_line(text_limit)):
             answers = answer_lines(embedder, lines, prompt_name, text_limit)
             failed |= any("error" in answer for answer in answers)
             options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
@@ -54,31 +57,59 @@ def embed_command(
 
 @dataclass(frozen=True)
 class Line:
-    """A line of input without its newline; numbers start at 1."""
+    """A line of input without its newline; numbers start at 1. `raw` is None for a line too long to hold any text."""
 
     number: int
-    raw: bytes
+    raw: bytes | None
 
 
-def arriving_lines(stream: BinaryIO, most: int) -> Iterator[list[Line]]:
-    """Yield lines as they arrive: at least one, and all that are there, up to `most`."""
-    waiting: queue.Queue[Line | None] = queue.Queue(maxsize=4 * most)
+def arriving_lines(stream: BinaryIO, most: int, *, longest: int) -> Iterator[list[Line]]:
+    """Yield lines as they arrive: at least one, and all that are there, up to `most`.
 
-    def read() -> None:
-        for number, raw in enumerate(stream, start=1):
-            waiting.put(Line(number, raw.removesuffix(b"\n")))
+    Lines over `longest` bytes are read past without being kept.
+
+    :raises OSError: when the stream cannot be read.
+    """
+    waiting: queue.Queue[Line | OSError | None] = queue.Queue(maxsize=most)
+    threading.Thread(target=_read_into, args=(waiting, stream, longest), daemon=True).start()
+    lines: list[Line] = []
+    while True:
+        item = waiting.get()
+        if isinstance(item, Line):
+            lines.append(item)
+        if lines and (not isinstance(item, Line) or len(lines) == most or waiting.empty()):
+            yield lines
+            lines = []
+        if item is None:
+            return
+        if isinstance(item, OSError):
+            raise item
+
+
+def _read_into(waiting: queue.Queue[Line | OSError | None], stream: BinaryIO, longest: int) -> None:
+    """Put every line into the queue, then None, or the error that ended the reading."""
+    try:
+        number = 0
+        while raw := stream.readline(longest + 1):
+            number += 1
+            is_whole = raw.endswith(b"\n") or len(raw) <= longest
+            while not is_whole and (rest := stream.readline(longest)) and not rest.endswith(b"\n"):
+                pass
+            waiting.put(Line(number, raw.removesuffix(b"\n") if is_whole else None))
+    except OSError as error:
+        waiting.put(error)
+    else:
         waiting.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
-    while (first := waiting.get()) is not None:
-        lines = [first]
-        while len(lines) < most and not waiting.empty():
-            following = waiting.get()
-            if following is None:
-                yield lines
-                return
-            lines.append(following)
-        yield lines
+
+def _stdin() -> BinaryIO:
+    """Standard input, or nothing at all where the process was started without one."""
+    return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
+
+
+def _longest_line(text_limit: int) -> int:
+    """Bytes a line may have: a byte of text takes at most six in JSON, and a key and blanks stand around it."""
+    return 6 * text_limit + 1024
 
 
 def answer_lines(
@@ -89,30 +120,43 @@ def answer_lines(
     answers: dict[int, dict[str, Any]] = {}
     for place, line in enumerate(lines):
         try:
-            texts[place] = parse_line(line.raw, place, text_limit)
-        except OnnxMlBridgeError as error:
+            texts[place] = parse_line(line.raw, text_limit)
+        except InputError as error:
             answers[place] = _error(error, line.number)
-    try:
-        result = embedder.embed(list(texts.values()), prompt_name)
-        for place, vector, cut in zip(texts, result.vectors, result.truncated, strict=True):
-            answers[place] = {"embedding": vector, "truncated": bool(cut)}
-    except OnnxMlBridgeError as error:
-        answers |= {place: _error(error, lines[place].number) for place in texts}
+    answers |= _embed(embedder, texts, lines, prompt_name)
     return [answers[place] for place in range(len(lines))]
 
 
-def parse_line(raw: bytes, index: int, text_limit: int) -> str:
+def parse_line(raw: bytes | None, text_limit: int) -> str:
     """The text of a line: a JSON string, or an object with the one key `text`."""
+    if raw is None:
+        raise InputError("input_too_large", "too large for any text", expected=f"at most {text_limit} bytes of text")
     try:
-        value = strict_json.parse(raw, "the line")
-    except ArtifactError as error:
-        raise InputError("bad_line", str(error), index=index) from error
+        value = strict_json.parse_any(raw)
+    except ValueError as error:
+        raise InputError("bad_line", str(error)) from error
     if isinstance(value, dict):
         if unknown := sorted(set(value) - {"text"}):
-            raise InputError("bad_line", "keys", index=index, expected="text alone", got=", ".join(unknown))
+            raise InputError("bad_line", "keys", expected="text alone", got=", ".join(unknown))
         value = value.get("text", value)
-    return check_text(value, index, text_limit)
+    return check_text(value, None, text_limit)
+
+
+def _embed(
+    embedder: SentenceEmbedder, texts: dict[int, str], lines: list[Line], prompt_name: str | None
+) -> dict[int, dict[str, Any]]:
+    """Answers by place; where the run fails, every text for itself, so that one does not cost the others theirs."""
+    try:
+        result = embedder.embed(list(texts.values()), prompt_name)
+    except InferenceError as error:
+        if len(texts) == 1:
+            return {place: _error(error, lines[place].number) for place in texts}
+        return {place: answer for place, text in texts.items()
+                for answer in _embed(embedder, {place: text}, lines, prompt_name).values()}  # fmt: skip
+    found = zip(texts, result.vectors, result.truncated, strict=True)
+    return {place: {"embedding": vector, "truncated": bool(cut)} for place, vector, cut in found}
 
 
 def _error(error: OnnxMlBridgeError, line: int) -> dict[str, Any]:
-    return {"error": {"code": error.code, "line": line, "message": str(error)}}
+    message = str(error).encode("utf-8", "backslashreplace").decode()
+    return {"error": {"code": error.code, "line": line, "message": message}}

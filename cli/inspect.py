@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..artifacts.checks import Artifact, read_artifact
 from ..runtime.replay import VerifyReport, verify
-from .console import megabytes, out, print_json, reported_errors, table
+from .console import megabytes, out, plain, print_json, reported_errors, table
 
 ArtifactArgument = Annotated[Path, typer.Argument(help="The artifact's folder.", metavar="DIR")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
@@ -60,7 +60,7 @@ def _print_artifact(artifact: Artifact) -> None:
     }
     grid = Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        grid.add_row(f"[bold]{name}[/]", value)
+        grid.add_row(f"[bold]{name}[/]", plain(value))
     out.print(grid)
     out.print(_variants_table(artifact))
 
@@ -77,7 +77,7 @@ def _variants_table(artifact: Artifact) -> Table:
 
 
 def _print_report(report: VerifyReport) -> None:
-    out.print(f"[bold green]verified[/] {report.name} {report.version}  {report.identity}")
+    out.print(f"[bold green]verified[/] {report.name} {report.version}  {report.identity}", soft_wrap=True)
     out.print(f"{report.files} files, {megabytes(report.bytes)}, every hash as listed")
     rows = table("variant", right=("golden cases", "max abs", "cosine min"))
     for name, figures in report.variants.items():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from .build_command import build_command, export_command
-from .console import EXIT_CODES
+from .console import EXIT_CODES, out
 from .embed import embed_command
 from .inspect import show_command, verify_command
 
@@ -15,13 +17,23 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 app.command("build")(build_command)
 app.command("export")(export_command)
 app.command("show")(show_command)
 app.command("verify")(verify_command)
 app.command("embed")(embed_command)
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    """Carry the options that belong to no subcommand."""
+    if version:
+        from .. import __version__
+
+        out.print(f"onnx-ml-bridge {__version__}")
+        raise typer.Exit
 
 
 def run() -> None:

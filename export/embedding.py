@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from pickle import UnpicklingError
 from typing import Any
 
@@ -136,9 +136,13 @@ def _refuse_unknown_modules(folder: Path) -> None:
         raise BuildError("unsupported_model", f"{folder.name} has no modules.json, so it names no pooling",
                          hint="Save it once with sentence-transformers: Transformer, Pooling.")  # fmt: skip
     try:
-        types = [str(module["type"]) for module in json.loads(listing.read_text(encoding="utf-8"))]
+        modules = json.loads(listing.read_text(encoding="utf-8"))
+        types = [str(module["type"]) for module in modules]
+        outside = [str(module["path"]) for module in modules if not _is_inside(str(module["path"]))]
     except (ValueError, KeyError, TypeError) as error:
         raise BuildError("source", f"modules.json cannot be read: {error!r}") from error
+    if outside:
+        raise BuildError("source", f"modules.json names folders outside of the model: {', '.join(outside)}")
     unknown = [
         name
         for name in types
@@ -147,6 +151,12 @@ def _refuse_unknown_modules(folder: Path) -> None:
     if unknown:
         raise BuildError("unsupported_model", f"modules that are not reproduced: {', '.join(unknown)}",
                          expected=f"only {', '.join(_MODULE_NAMES)}")  # fmt: skip
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a module's path is a plain one below the model's folder; the first module's is often empty."""
+    parts = PurePosixPath(path.replace("\\", "/"))
+    return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
 
 
 def _parts(pipeline: SentenceTransformer) -> tuple[Transformer, Pooling, list[nn.Module]]:
@@ -211,8 +221,9 @@ def _copy_configuration(folder: Path, staging: Path) -> None:
     """Copy the hub's configuration files and dense layers, so that other clients can open the folder too."""
     names = ["config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"]
     dense = [path.relative_to(folder).as_posix() for path in folder.glob("*_Dense/*.safetensors")]
-    listed = [f"{module['path']}/config.json" for module in json.loads((folder / "modules.json").read_text())]
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    listed = [f"{module['path']}/config.json" for module in modules if module["path"]]
     for name in [*names, *listed, *sorted(dense)]:
-        if not name.startswith("/") and (folder / name).is_file():
+        if (folder / name).is_file():
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_bytes((folder / name).read_bytes())

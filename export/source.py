@@ -39,8 +39,8 @@ def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
     folder, identifier, revision = resolvers[kind](rest, allow_pickle)
     if not (folder / "config.json").is_file():
         raise BuildError("source", f"{text} has no config.json", hint="Name the folder that holds the model's files.")
-    weights = _check_weights(folder, allow_pickle)
     _refuse_code(folder)
+    weights = _check_weights(folder, allow_pickle)
     digest = hashlib.sha256("".join(sha256_file(path) for path in weights).encode()).hexdigest()
     return LocalModel(folder, Source(kind, identifier, revision, digest, _license(folder)))
 
@@ -85,19 +85,31 @@ def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]
 
 def _check_weights(folder: Path, allow_pickle: bool) -> list[Path]:
     """The weight files in the order of their paths: safetensors, or pickled ones where they were asked for."""
-    if weights := sorted(folder.rglob("*.safetensors")):
-        return weights
-    pickled = sorted(path for pattern in _PICKLED for path in folder.rglob(pattern))
-    if pickled and allow_pickle:
-        return pickled
-    if pickled:
+    folders = _module_folders(folder)
+    weights = [path for each in folders for path in each.glob("*.safetensors")]
+    safe = {path.parent for path in weights}
+    # Where safetensors lie beside them, pickled weights are another copy that nothing reads
+    needed = [path for each in folders if each not in safe for pattern in _PICKLED for path in each.glob(pattern)]
+    if needed and not allow_pickle:
         raise BuildError(
             "unsafe_checkpoint",
-            f"the weights are there only in pickled form: {', '.join(path.name for path in pickled)}",
+            f"weights are there only in pickled form: {', '.join(str(path.relative_to(folder)) for path in needed)}",
             expected="*.safetensors",
             hint="Convert them, or allow pickled weights (loaded with weights_only) if you trust their origin.",
         )
-    raise BuildError("source", f"{folder.name} holds no weights", expected="*.safetensors")
+    if not weights and not needed:
+        raise BuildError("source", f"{folder.name} holds no weights", expected="*.safetensors")
+    return sorted([*weights, *needed])
+
+
+def _module_folders(folder: Path) -> list[Path]:
+    """The folders a model is loaded from: its own, and those of the modules that a modules.json names."""
+    listing = folder / "modules.json"
+    try:
+        modules = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
+        return sorted({folder, *(folder / str(module["path"]) for module in modules)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise BuildError("source", f"modules.json cannot be read: {error!r}") from error
 
 
 def _refuse_code(folder: Path) -> None:

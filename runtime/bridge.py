@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import OnnxMlBridgeError, TaskNotLoadedError
+from ..artifacts.errors import ConfigError, OnnxMlBridgeError, TaskNotLoadedError
 from .embedding import EmbeddingResult, SentenceEmbedder
 from .opening import AUTO
 
@@ -38,9 +38,11 @@ class OnnxMlBridge:
         :param threads: threads of one run; by default the CPUs that affinity and cgroup leave to the process.
         :raises ArtifactError: when an artifact is refused.
         """
+        if not isinstance(variant, str) and (unknown := sorted(set(variant) - {"embedding"})):
+            raise ConfigError("variant", expected="the tasks: embedding", got=", ".join(unknown))
+        chosen = variant if isinstance(variant, str) else variant.get("embedding", AUTO)
         if embedding is None:
             return cls(None)
-        chosen = variant if isinstance(variant, str) else variant.get("embedding", AUTO)
         embedder = SentenceEmbedder.open(embedding, chosen, threads=threads)
         model = embedder.model
         logger.info("%s %s: variant %s", model.name, model.version, model.variant)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import ArtifactError, InferenceError, InputError
+from ..artifacts.errors import ConfigError, InferenceError, InputError
 from ..artifacts.manifest import EmbeddingSpec, Graph, Prompt
 from . import machine
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
@@ -54,7 +54,6 @@ class EmbeddingModel:
         """The parts of a checked artifact."""
         manifest = opened.artifact.manifest
         graph = manifest.variants[opened.variant].graphs["encoder"]
-        _check_interface(graph)
         return cls(opened.artifact.root, manifest.name, manifest.version, opened.variant, graph, manifest.embedding,
                    opened.tokenizer)  # fmt: skip
 
@@ -76,6 +75,9 @@ class SentenceEmbedder:
         :param token_budget: padded tokens of one run.
         :param text_limit: bytes of UTF-8 above which a text is refused.
         """
+        for name, value in (("threads", threads), ("token_budget", token_budget), ("text_limit", text_limit)):
+            if value is not None and value < 1:
+                raise ConfigError(name, expected="at least 1", got=value)
         self.model = model
         self._token_budget = token_budget
         self._text_limit = text_limit
@@ -124,9 +126,14 @@ class SentenceEmbedder:
             ids, mask = self.model.tokenizer.pad([window[index] for index in batch])
             feeds = encoder_feeds(self.model.graph, ids, mask, prompt.tokens)
             (rows,) = self._session.run([_OUTPUT], feeds)
-            if not np.isfinite(rows).all():
-                raise InferenceError(f"{self.model.name} ({self.model.variant}) gave a value that is not finite")
+            self._check_rows(rows, len(batch))
             yield batch, rows
+
+    def _check_rows(self, rows: NDArray[np.float32], texts: int) -> None:
+        if rows.shape != (texts, self.model.spec.dim):
+            raise InferenceError(f"{self.model.name} ({self.model.variant}) gave vectors of shape {rows.shape}")
+        if not np.isfinite(rows).all():
+            raise InferenceError(f"{self.model.name} ({self.model.variant}) gave a value that is not finite")
 
     def _prompt(self, name: str | None) -> tuple[str | None, Prompt]:
         spec = self.model.spec
@@ -137,19 +144,6 @@ class SentenceEmbedder:
             known = ", ".join(sorted(spec.prompts)) or "none"
             raise InputError("prompt_not_found", f"no prompt is called {name!r}", expected=f"one of: {known}")
         return name, spec.prompts[name]
-
-
-def _check_interface(graph: Graph) -> None:
-    """Refuse a graph that is no encoder as FORMAT.md describes it."""
-    inputs = {tensor.name: (tensor.dtype, len(tensor.dims)) for tensor in graph.inputs}
-    known = {"input_ids": ("int64", 2), "attention_mask": ("int64", 2), "token_type_ids": ("int64", 2),
-             "prompt_length": ("int64", 1)}  # fmt: skip
-    problems = [f"input {name} {found}" for name, found in inputs.items() if known.get(name) != found]
-    problems += [f"no input {name}" for name in ("input_ids", "attention_mask") if name not in inputs]
-    if not any((t.name, t.dtype, len(t.dims)) == (_OUTPUT, "float32", 2) for t in graph.outputs):
-        problems.append(f"no output {_OUTPUT} of float32 with 2 dimensions")
-    if problems:
-        raise ArtifactError("graph", f"{graph.file} is no sentence encoder: {'; '.join(problems)}")
 
 
 def encoder_feeds(

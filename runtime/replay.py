@@ -7,7 +7,6 @@ process, `python -m onnx_ml_bridge.runtime.replay DIR`, with limits on memory an
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from ..artifacts.checks import Artifact, check_all, read_artifact
-from ..artifacts.errors import ArtifactError, OnnxMlBridgeError
+from ..artifacts.errors import ArtifactError, InputError, OnnxMlBridgeError
 from ..artifacts.golden import EmbeddingCase, read_golden
+from . import machine
 from .embedding import EmbeddingModel, SentenceEmbedder
 from .opening import OpenArtifact
 from .session import import_onnxruntime
@@ -25,6 +25,8 @@ from .tokenizer import TextTokenizer
 
 _TIMEOUT_SECONDS = 300
 _MIN_MEMORY = 8 << 30
+# Every thread takes address space, which is what is limited.
+_MAX_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def replay(artifact: Artifact) -> dict[str, VariantReplay]:
 
 
 def _replay_embedding(opened: OpenArtifact, cases: list[EmbeddingCase]) -> VariantReplay:
-    embedder = SentenceEmbedder(EmbeddingModel.of(opened))
+    embedder = SentenceEmbedder(EmbeddingModel.of(opened), threads=min(_MAX_THREADS, machine.usable_cpus()))
     gate = opened.artifact.manifest.variants[opened.variant].gate
     figures = [_compare(embedder, case) for case in cases]
     for number, (case, (max_abs, cosine)) in enumerate(zip(cases, figures, strict=True), start=1):
@@ -109,7 +111,8 @@ def _compare(embedder: SentenceEmbedder, case: EmbeddingCase) -> tuple[float, fl
 
 
 def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay]:
-    command = [sys.executable, "-m", __name__, str(artifact.root.absolute()), str(memory)]
+    # -P: without it the current directory, which may be the artifact, would be searched for modules first
+    command = [sys.executable, "-P", "-m", __name__, str(artifact.root.absolute()), str(memory)]
     try:
         child = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
@@ -119,26 +122,31 @@ def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay
     except ValueError as error:
         detail = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise ArtifactError("graph", f"the replay died with exit status {child.returncode}: {detail}") from error
-    if "code" in answer:
-        raise ArtifactError(answer["code"], answer["message"])
-    return {name: VariantReplay(**figures) for name, figures in answer.items()}
+    if "error" in answer:
+        raise ArtifactError(answer["error"]["code"], answer["error"]["message"])
+    return {name: VariantReplay(**figures) for name, figures in answer["variants"].items()}
 
 
 def _child(root: str, memory: str) -> None:
     """Entry of the child process: one JSON object on stdout, the figures or an error."""
     _limit_memory(int(memory))
     try:
-        answer: dict[str, object] = {name: asdict(figures) for name, figures in replay(read_artifact(root)).items()}
+        variants = {name: asdict(figures) for name, figures in replay(read_artifact(root)).items()}
+        print(json.dumps({"variants": variants}))
     except OnnxMlBridgeError as error:
-        answer = {"code": error.code if isinstance(error, ArtifactError) else "graph", "message": str(error)}
-    print(json.dumps(answer))
+        # A case whose input is refused is a wrong case; a graph that loads but fails to run is a wrong graph
+        code = "golden" if isinstance(error, InputError) else "graph"
+        code = error.code if isinstance(error, ArtifactError) else code
+        print(json.dumps({"error": {"code": code, "message": str(error)}}))
 
 
 def _limit_memory(limit: int) -> None:
-    if os.name == "posix":
+    if sys.platform == "linux":  # elsewhere the limit is not there or cannot be lowered
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

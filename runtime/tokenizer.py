@@ -75,7 +75,7 @@ class TextTokenizer:
         return ids, mask
 
 
-def check_text(text: object, index: int, limit: int) -> str:
+def check_text(text: object, index: int | None, limit: int) -> str:
     """Refuse what no tokenizer takes: other types, lone surrogates, texts over `limit` bytes of UTF-8."""
     if not isinstance(text, str):
         raise InputError("input_type", "not a string", index=index, expected="str", got=type(text).__name__)

@@ -165,8 +165,8 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
-    /// The variant: a name of the manifest (`int8`, `fp32`), or `auto`, the default: `int8` where the CPU multiplies
-    /// 8-bit numbers without saturation, else `fp32`.
+    /// The variant: a name of the manifest (`int8`, `fp32`), or `auto`, the default: `int8` where the CPU has VNNI or
+    /// AMX, whose 8-bit products are exact and fast, else `fp32`, else the first by name.
     pub fn variant(mut self, variant: impl Into<String>) -> Self {
         self.variant = Some(variant.into());
         self

@@ -107,7 +107,7 @@ pub enum BridgeError {
         /// The variants of the artifact.
         known: Vec<String>,
     },
-    /// Code `golden`: the answer to a golden case left the gate, or the cases cannot be read.
+    /// Code `golden`: the answer to a golden case left the gate, its input was refused, or the cases cannot be read.
     #[error("{file}: {problem}")]
     Golden {
         /// The file of the cases, relative to the artifact.

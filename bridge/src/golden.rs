@@ -12,7 +12,7 @@ use crate::artifact::{Artifact, Manifest, json};
 use crate::runtime::cpu::available_threads;
 use crate::runtime::embedding::EmbeddingModel;
 use crate::runtime::session::EngineOptions;
-use crate::runtime::{EmbedOptions, Embeddings};
+use crate::runtime::{DEFAULT_TEXT_LIMIT, EmbedOptions, Embeddings};
 
 /// Threads of a replay at most: every thread takes address space, which the command `verify` limits.
 const MAX_THREADS: usize = 8;
@@ -66,7 +66,7 @@ pub struct VariantReport {
 /// Loading a graph is no security boundary: the command `verify` does this in a child process with limits.
 ///
 /// # Errors
-/// `golden` where an answer leaves its variant's gate, or the cases cannot be read; `dependency` without a usable ONNX
+/// `golden` where an answer leaves its variant's gate, a case's input is refused, or the cases cannot be read; `dependency` without a usable ONNX
 /// Runtime (`library`, else `ORT_DYLIB_PATH`); `graph` where it refuses a graph or a run fails.
 pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
     let cases = read_cases(&artifact)?;
@@ -78,7 +78,7 @@ pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<S
     let mut reports = BTreeMap::new();
     for (name, variant) in &manifest.variants {
         let (manifest, tokenizer) = (Arc::clone(&manifest), Arc::clone(&tokenizer));
-        let model = EmbeddingModel::new(&root, manifest, tokenizer, name, engine.clone(), usize::MAX)?;
+        let model = EmbeddingModel::new(&root, manifest, tokenizer, name, engine.clone(), DEFAULT_TEXT_LIMIT)?;
         reports.insert(name.clone(), replay_variant(&model, variant, &cases)?);
     }
     Ok(reports)
@@ -115,7 +115,10 @@ fn replay_variant(model: &EmbeddingModel, variant: &Variant, cases: &[Case]) -> 
         let texts: Vec<&str> = members.iter().map(|&at| cases[at].input.as_str()).collect();
         let options = EmbedOptions { prompt_name: settings.prompt_name.clone() };
         let answer = model.embed(&texts, &options).map_err(|error| match error {
-            BridgeError::PromptNotFound { .. } => refuse(&model.manifest, error.to_string()),
+            // A case whose input is refused is a wrong case.
+            BridgeError::PromptNotFound { .. } | BridgeError::InputTooLarge { .. } => {
+                refuse(&model.manifest, error.to_string())
+            }
             // Here nobody but the artifact chose the input: a graph that fails on it is to blame.
             BridgeError::Inference { problem, .. } => {
                 BridgeError::Graph { file: model.graph_file().to_owned(), problem }

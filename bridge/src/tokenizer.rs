@@ -90,10 +90,12 @@ fn differences(tokenizer: &Tokenizer, spec: &TokenizerSpec) -> Vec<String> {
         let found = id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         problems.push(format!("padding token {:?} has id {found}, declared {}", spec.pad_token, spec.pad_token_id));
     }
-    // The tokenizers crate subtracts without looking, and would wrap around.
+    // Below that the tokenizers crate, which subtracts without looking, would wrap around.
     let special = special_tokens(tokenizer);
-    if special > spec.max_tokens {
-        problems.push(format!("adds {special} special tokens, and max_tokens is {}", spec.max_tokens));
+    if spec.max_tokens <= special {
+        let max_tokens = spec.max_tokens;
+        problems
+            .push(format!("adds {special} special tokens, which leave no room for text: max_tokens is {max_tokens}"));
     }
     problems
 }

@@ -83,6 +83,8 @@ fn verify_replays_the_golden_cases() {
     golden_refused(|cases| cases.replace("true", "false"));
     golden_refused(|cases| cases.replace("\"tokens\":6", "\"tokens\":7"));
     golden_refused(|cases| cases.replace("query", "nobody"));
+    // Inputs larger than the default limit on texts are refused, however few their tokens.
+    golden_refused(|cases| cases.replace("a b", &format!("a b{}", " ".repeat(1_000_000 - "a b".len() + 1))));
     golden_refused(|cases| cases.replace("plain", "simple"));
     golden_refused(|cases| cases.lines().take(2).map(|line| format!("{line}\n")).collect());
     golden_refused(|cases| format!("{cases}\n"));
@@ -148,6 +150,8 @@ fn every_failure_has_its_status() {
     let status = |arguments: &[&str]| run(arguments, "").status.code();
     assert_eq!(status(&["embed"]), Some(2));
     assert_eq!(status(&["embed", "--model", "no/such"]), Some(3));
+    assert_eq!(status(&["embed", "--model", ""]), Some(3));
+    assert_eq!(status(&["verify", ""]), Some(3));
     assert_eq!(status(&["embed", "--model", model, "--variant", "int4"]), Some(3));
     assert_eq!(status(&["embed", "--model", model, "--prompt-name", "nobody"]), Some(5));
     assert_eq!(status(&["embed", "--model", model, "--library", "no/such.so"]), Some(4));

@@ -45,7 +45,9 @@ fn entries_of_another_kind() {
     refused("path_kind", |root| fs::create_dir_all(root.join("d/".repeat(16))).unwrap());
     refused("file_set", |root| fs::create_dir_all(root.join("d/".repeat(15))).unwrap());
     refused("path_kind", |root| (0..1000).for_each(|at| fs::write(root.join(format!("f{at}")), b"").unwrap()));
-    assert_eq!(verify(Path::new("no/such/directory")), Err("path_kind"));
+    for path in ["no/such/directory", "", "a\0b", "\0", "/\0/"] {
+        assert_eq!((verify(Path::new(path)), open(Path::new(path))), (Err("path_kind"), Err("path_kind")), "{path:?}");
+    }
     assert_eq!(verify(&common::tiny().path().join("manifest.json")), Err("path_kind"));
 }
 
@@ -164,6 +166,26 @@ fn tokenizers_that_are_not_what_is_declared() {
     resealed("tokenizer", |_, manifest| manifest["tokenizer"]["pad_token"] = json!("[NONE]"));
     resealed("tokenizer", |_, manifest| manifest["tokenizer"]["pad_token_id"] = json!(1));
     resealed("tokenizer", |root, _| common::write(root, "tokenizer.json", b"{}"));
+}
+
+/// Seals an artifact whose tokenizer adds two special tokens.
+fn with_special_tokens(root: &Path, manifest: &mut Value, max_tokens: u64) {
+    let mut tokenizer: Value = serde_json::from_slice(&fs::read(root.join("tokenizer.json")).unwrap()).unwrap();
+    tokenizer["post_processor"] = json!({"type": "BertProcessing", "cls": ["a", 2], "sep": ["b", 3]});
+    common::write(root, "tokenizer.json", tokenizer.to_string().as_bytes());
+    manifest["tokenizer"]["max_tokens"] = json!(max_tokens);
+}
+
+#[test]
+fn special_tokens_leave_room_for_text() {
+    for max_tokens in [1, 2] {
+        resealed("tokenizer", |root, manifest| with_special_tokens(root, manifest, max_tokens));
+    }
+    let dir = common::tiny();
+    let mut manifest = common::manifest();
+    with_special_tokens(dir.path(), &mut manifest, 3);
+    common::seal(dir.path(), manifest);
+    assert_eq!((verify(dir.path()), open(dir.path())), (Ok(()), Ok(())));
 }
 
 #[test]

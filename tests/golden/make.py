@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from onnx_ml_bridge.artifacts.strict_json import canonical
 from onnx_ml_bridge.cli.build import build
@@ -134,16 +135,47 @@ def flip(position: int) -> Callable[[bytes], bytes]:
     return apply
 
 
+def edit_graph(
+    change: Callable[[onnx.ModelProto], object], declare: Callable[[dict[str, Any]], object] = lambda manifest: None
+) -> Callable[[Path], None]:
+    """Change the fp32 graph, list it as it then is, and declare the change in the manifest."""
+
+    def apply(folder: Path) -> None:
+        path = folder / "onnx/model.onnx"
+        model = onnx.load(path, load_external_data=False)
+        change(model)
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        edit_manifest(declare)(folder)
+        relist(folder)
+
+    return apply
+
+
+def extra_output(model: onnx.ModelProto) -> None:
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "tokens"])
+    )
+
+
+def declare_extra_output(manifest: dict[str, Any]) -> None:
+    graph_of(manifest)["outputs"].append({"name": "input_ids", "dtype": "int64", "dims": ["batch", "tokens"]})
+
+
+def edit_case(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
+    """Change the first golden case."""
+
+    def apply(raw: bytes) -> bytes:
+        first, *others = raw.decode().splitlines()
+        case = json.loads(first)
+        change(case)
+        return "\n".join([json.dumps(case), *others, ""]).encode()
+
+    return apply
+
+
 def graph_of(manifest: dict[str, Any]) -> dict[str, Any]:
     graph: dict[str, Any] = manifest["variants"]["fp32"]["graphs"]["encoder"]
     return graph
-
-
-def wrong_vector(raw: bytes) -> bytes:
-    lines = raw.decode().splitlines()
-    case = json.loads(lines[0])
-    case["expected"]["vector"] = [-value for value in case["expected"]["vector"]]
-    return "\n".join([json.dumps(case), *lines[1:], ""]).encode()
 
 
 def other_vocabulary(raw: bytes) -> bytes:
@@ -178,7 +210,33 @@ INVALID: dict[str, tuple[str, Callable[[Path], None]]] = {
     "tokenizer-garbage": ("tokenizer", relisted(edit_file("tokenizer.json", lambda raw: b"{}"))),
     "tokenizer-other-vocabulary": ("tokenizer", relisted(edit_file("tokenizer.json", other_vocabulary))),
     "tokenizer-other-padding": ("tokenizer", edit_manifest(lambda m: m["tokenizer"].update(pad_token_id=1))),
-    "golden-other-vector": ("golden", relisted(edit_file("golden.jsonl", wrong_vector))),
+    "graph-extra-output": ("graph", edit_graph(extra_output, declare_extra_output)),
+    "graph-no-token-embeddings": (
+        "graph",
+        edit_graph(lambda m: m.graph.output.pop(0), lambda m: graph_of(m)["outputs"].pop(0)),
+    ),
+    "graph-undeclared-domain": ("graph", edit_graph(lambda m: setattr(m.graph.node[0], "domain", "com.example"))),
+    "graph-domain-twice": ("graph", edit_graph(lambda m: m.opset_import.extend(list(m.opset_import)))),
+    "golden-other-vector": (
+        "golden",
+        relisted(edit_file("golden.jsonl", edit_case(lambda c: c["expected"].update(vector=[-1.0] * 16)))),
+    ),
+    "golden-other-tokens": (
+        "golden",
+        relisted(edit_file("golden.jsonl", edit_case(lambda c: c["expected"].update(tokens=1)))),
+    ),
+    "golden-tokens-as-float": (
+        "golden",
+        relisted(
+            edit_file("golden.jsonl", edit_case(lambda c: c["expected"].update(tokens=float(c["expected"]["tokens"]))))
+        ),
+    ),
+    "golden-unknown-prompt": (
+        "golden",
+        relisted(edit_file("golden.jsonl", edit_case(lambda c: c["settings"].update(prompt_name="nobody")))),
+    ),
+    "golden-unknown-group": ("golden", relisted(edit_file("golden.jsonl", edit_case(lambda c: c.update(group="x"))))),
+    "golden-unknown-key": ("golden", relisted(edit_file("golden.jsonl", edit_case(lambda c: c.update(extra=1))))),
     "golden-too-few": ("golden", edit_manifest(lambda m: m["golden"].update(cases=m["golden"]["cases"] + 1))),
 }
 

@@ -66,8 +66,10 @@ def test_int8_is_close_on_hard_texts(judged):
 def test_the_default_gates_ask_for_no_less():
     int8 = DEFAULT_GATES["int8"]
     assert DEFAULT_GATES["fp32"]["max_abs"] <= 1e-5
-    assert (int8["cosine_min"], int8["cosine_mean"]) >= (0.997, 0.999)
-    assert (int8["cosine_min_hard"], int8["cosine_mean_hard"]) >= (0.99, 0.997)
+    assert int8["cosine_min"] >= 0.997
+    assert int8["cosine_mean"] >= 0.999
+    assert int8["cosine_min_hard"] >= 0.99
+    assert int8["cosine_mean_hard"] >= 0.997
 
 
 def test_int8_is_about_a_quarter_in_size(minilm_artifact):

@@ -240,3 +240,23 @@ def test_a_weight_file_that_is_damaged(folder):
     path.write_bytes(path.read_bytes()[:1000])
     with refused("source", folder.name):
         load_pipeline(folder)
+
+
+@pytest.mark.parametrize("path", ["../elsewhere", "/etc", "2_Dense/../../elsewhere", "C:/x", "..\\elsewhere"])
+def test_modules_outside_of_the_model(folder, path):
+    listing = json.loads((folder / "modules.json").read_text())
+    listing[1]["path"] = path
+    (folder / "modules.json").write_text(json.dumps(listing))
+    with refused("source", "outside"):
+        load_pipeline(folder)
+
+
+def test_a_pickled_dense_layer_beside_safe_weights(tmp_path):
+    folder = make_model(tmp_path / "model", "bert", dense="tanh")
+    (dense,) = folder.glob("*_Dense/*.safetensors")
+    torch.save(load_file(dense), dense.with_name("pytorch_model.bin"))
+    assert resolve_source(f"path:{folder}"), "a second copy that nothing reads is no reason to refuse"
+    dense.unlink()
+    with refused("unsafe_checkpoint", "_Dense/pytorch_model.bin"):
+        resolve_source(f"path:{folder}")
+    assert resolve_source(f"path:{folder}", allow_pickle=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from onnx_ml_bridge import BuildError, verify
 from onnx_ml_bridge.artifacts.checks import read_artifact
-from onnx_ml_bridge.artifacts.seal import recover, staging_for
+from onnx_ml_bridge.artifacts.seal import recover, seal, staging_for
 from onnx_ml_bridge.cli.build import build, build_all
 from onnx_ml_bridge.cli.config import ModelConfig, read_models
 
@@ -38,6 +38,11 @@ def config(source: Path, **changes) -> ModelConfig:
     return ModelConfig(**(settings | changes))
 
 
+def names(folder: Path) -> list[str]:
+    """What lies in a folder but the lock of its builders."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -56,7 +61,7 @@ def test_two_builds_are_identical(source, built, tmp_path):
 
 
 def test_nothing_but_the_artifact_and_its_report_is_left(built):
-    assert sorted(path.name for path in built.iterdir()) == [".reports", "tiny"]
+    assert names(built) == [".reports", "tiny"]
     assert (built / ".reports" / "tiny" / "report.html").stat().st_size > 10_000
 
 
@@ -70,7 +75,10 @@ def test_other_settings_or_a_damaged_artifact_are_built_again(source, built, tmp
     out = Path(shutil.copytree(built, tmp_path / "dist"))
     assert build(config(source, version="2"), out, lambda stage: None).status == "built"
     assert read_artifact(out / "tiny").manifest.version == "2"
-    (out / "tiny" / "config.json").unlink()
+    path = out / "tiny" / "onnx" / "model_int8.onnx_data"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert build(config(source, version="2"), out, lambda stage: None).status == "built"
+    (out / ".reports" / "tiny" / "build.json").write_text("[]")
     assert build(config(source, version="2"), out, lambda stage: None).status == "built"
 
 
@@ -81,7 +89,7 @@ def test_a_missed_gate_fails_the_build_and_leaves_what_was_there(source, built, 
         build(config(source, gate={"int8": {"cosine_min": 1.0}}), out, lambda stage: None)
     assert refused.value.code == "gate"
     assert contents(out / "tiny") == before
-    assert sorted(path.name for path in out.iterdir()) == [".reports", "tiny"]
+    assert names(out) == [".reports", "tiny"]
 
 
 def test_the_others_are_built_after_one_fails(source, tmp_path):
@@ -94,8 +102,8 @@ def test_the_others_are_built_after_one_fails(source, tmp_path):
 
 def test_int8_alone_carries_no_fp32_graph(source, tmp_path):
     build(config(source, variants=["int8"]), tmp_path, lambda stage: None)
-    names = contents(tmp_path / "tiny")
-    assert "onnx/model_int8.onnx" in names and not any(name.startswith("onnx/model.onnx") for name in names)
+    files = contents(tmp_path / "tiny")
+    assert "onnx/model_int8.onnx" in files and not any(name.startswith("onnx/model.onnx") for name in files)
     assert set(verify(tmp_path / "tiny").variants) == {"int8"}
 
 
@@ -110,9 +118,9 @@ def test_a_folder_that_is_no_artifact_is_not_replaced(source, tmp_path):
 def test_an_interrupted_swap_is_repaired(tmp_path):
     target = tmp_path / "tiny"
     shutil.copytree(GOLDEN / "valid" / "tiny-embedding", tmp_path / ".tiny.replaced")
-    (tmp_path / ".tiny.staging-999999999").mkdir()
+    (tmp_path / ".tiny.staging").mkdir()
     recover(target)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny"]
+    assert names(tmp_path) == ["tiny"]
     assert verify(target)
 
 
@@ -120,7 +128,38 @@ def test_a_failed_stage_leaves_no_staging_folder(tmp_path):
     with pytest.raises(RuntimeError), staging_for(tmp_path / "tiny") as staging:
         (staging / "half").write_text("written")
         raise RuntimeError("stopped")
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == []
+
+
+def test_two_builders_of_one_target_do_not_meet(tmp_path):
+    with staging_for(tmp_path / "tiny") as first:
+        (first / "kept").touch()
+        with pytest.raises(BuildError, match="another process"), staging_for(tmp_path / "tiny"):
+            pass
+        assert (first / "kept").exists()
+    with staging_for(tmp_path / "tiny") as again:
+        assert again.exists()
+
+
+def test_a_swap_that_fails_puts_the_old_artifact_back(tmp_path, monkeypatch):
+    target = shutil.copytree(GOLDEN / "valid" / "tiny-embedding", tmp_path / "tiny")
+    manifest = read_artifact(target).manifest
+    before = contents(target)
+    rename = Path.rename
+
+    def failing(self, to):
+        if self.name.endswith(".staging"):
+            raise OSError("no space")
+        return rename(self, to)
+
+    with staging_for(target) as staging:
+        for name in manifest.files:
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            (staging / name).write_bytes((target / name).read_bytes())
+        monkeypatch.setattr(Path, "rename", failing)
+        with pytest.raises(OSError, match="no space"):
+            seal(staging, manifest, target)
+    assert contents(target) == before
 
 
 def test_parity_evidence_names_no_date_and_no_path(built):

@@ -1,7 +1,10 @@
 """The command as scripts see it: JSON lines, JSON answers, exit statuses."""
 
+import hashlib
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_ml_bridge import OnnxMlBridge
-from onnx_ml_bridge.cli.embed import arriving_lines
+from onnx_ml_bridge.artifacts.strict_json import canonical
+from onnx_ml_bridge.cli.embed import Line, answer_lines, arriving_lines
+from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = GOLDEN / "valid" / "tiny-embedding"
@@ -62,16 +67,78 @@ def test_an_answer_comes_before_the_next_line_is_sent():
 
 
 def test_lines_are_taken_as_they_arrive():
-    class Slow(io.RawIOBase):
-        def __iter__(self):
-            yield b"a\n"
-            yield b"b\n"
-            time.sleep(0.3)
-            yield b"c"
+    class Slow(io.BytesIO):
+        def readline(self, size=-1):
+            if self.tell() == 4:
+                time.sleep(0.3)
+            return super().readline(size)
 
-    runs = [[line.raw for line in run] for run in arriving_lines(Slow(), 10)]
+    runs = [[line.raw for line in run] for run in arriving_lines(Slow(b"a\nb\nc"), 10, longest=99)]
     assert [raw for run in runs for raw in run] == [b"a", b"b", b"c"]
     assert runs[-1] == [b"c"]
+
+
+@pytest.mark.parametrize("most", [1, 2, 10])
+def test_lines_too_long_for_any_text_are_not_kept(most):
+    stream = io.BytesIO(b"short\n" + b"x" * 10 + b"\n" + b"y" * 11 + b"\n" + b"z" * 5000 + b"\n\nlast")
+    lines = [line for run in arriving_lines(stream, most, longest=10) for line in run]
+    assert [line.raw for line in lines] == [b"short", b"x" * 10, None, None, b"", b"last"]
+    assert [line.number for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_unreadable_input_is_an_error_and_none_is_empty():
+    line = [sys.executable, "-m", "onnx_ml_bridge", "embed", "--model", str(TINY)]
+    with open(os.devnull, "wb") as unreadable:  # noqa: PTH123
+        done = subprocess.run(line, stdin=unreadable, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, b"error[io]" in done.stderr) == (5, True)
+    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_one_text_that_fails_costs_the_others_nothing(monkeypatch):
+    embedder = SentenceEmbedder.open(TINY)
+    run = embedder._session.run
+
+    def poisoned(outputs, feeds):
+        (rows,) = run(outputs, feeds)
+        return [np.where((feeds["input_ids"] == 1).any(1)[:, None], np.float32(np.nan), rows)]  # where [UNK] stands
+
+    monkeypatch.setattr(embedder._session, "run", poisoned)
+    lines = [Line(1, b'"dog"'), Line(2, '"Ω"'.encode()), Line(3, b'"tree"')]
+    found = answer_lines(embedder, lines, None, 1000)
+    assert [answer.get("error", {}).get("code") for answer in found] == [None, "inference", None]
+
+
+def test_a_missing_onnxruntime_is_said_once():
+    code = (
+        f"import sys; sys.modules['onnxruntime'] = None; sys.argv = ['x', 'embed', '--model', {str(TINY)!r}]\n"
+        "from onnx_ml_bridge.cli.main import run; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=b'"a"\n"b"\n', capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (4, b"")
+    assert done.stderr.count(b"pip install 'onnx-ml-bridge[cpu]'") == 1
+
+
+def test_verify_runs_no_code_that_lies_in_the_current_directory(tmp_path):
+    (tmp_path / "numpy.py").write_text("import pathlib; pathlib.Path('ran').touch()")
+    code = "import os, onnx_ml_bridge; os.chdir(os.environ['HERE']); onnx_ml_bridge.verify(os.environ['TINY'])"
+    environment = os.environ | {"HERE": str(tmp_path), "TINY": str(TINY)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_hostile_words_of_an_artifact_are_shown_as_they_are(tmp_path):
+    folder = shutil.copytree(TINY, tmp_path / "artifact")
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["source"]["license"] = "[/x]\x1b[31m"
+    (folder / "manifest.json").write_bytes(canonical(manifest))
+    digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    (folder / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
+    done = command("show", folder)
+    assert done.returncode == 0 and b"[/x]\\x1b[31m" in done.stdout
+    os.symlink("nothing", os.fsencode(folder) + b"/\xff")  # noqa: PTH211
+    (answer,) = answers(command("verify", folder, "--json"))
+    assert answer["error"]["code"] == "path_kind"
 
 
 def test_verify_answers_in_json():
@@ -107,12 +174,13 @@ def test_show_is_for_people_and_for_machines():
         (("embed", "--model", TINY, "--variant", "int4"), 3),
         (("embed", "--model", TINY, "--prompt-name", "nothing"), 5),
         (("build", "/nowhere/models.toml"), 5),
-        (("export", "bad:source", "--task", "sentence-embedding", "--out", "/tmp/never-made/x"), 1),
-        (("export", "path:x", "--task", "mind-reading", "--out", "/tmp/never-made/x"), 5),
+        (("export", "bad:source", "--task", "sentence-embedding", "--out", "never-made/x"), 1),
+        (("export", "path:x", "--task", "mind-reading", "--out", "never-made/x"), 5),
         (("--help",), 0),
     ],
 )
-def test_exit_statuses(arguments, status):
+def test_exit_statuses(arguments, status, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert command(*arguments).returncode == status
 
 

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_ml_bridge import ArtifactError, DependencyError, InferenceError, InputError, OnnxMlBridge, TaskNotLoadedError
+from onnx_ml_bridge import (
+    ArtifactError,
+    ConfigError,
+    DependencyError,
+    InferenceError,
+    InputError,
+    OnnxMlBridge,
+    TaskNotLoadedError,
+)
 from onnx_ml_bridge.runtime import machine, session
 from onnx_ml_bridge.runtime.batching import plan_batches
 from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
@@ -60,7 +68,7 @@ def test_a_long_list_is_worked_off_in_windows(bridge):
         ([b"bytes"], "input_type", 0),
         (["ok", "lone \ud800 surrogate"], "input_text", 1),
         (["ok", "x" * 1_000_001], "input_too_large", 1),
-        ("one text", "input_type", 0),
+        ("one text", "input_type", None),
     ],
 )
 def test_bad_texts_are_refused_with_their_index(bridge, texts, code, index):
@@ -109,6 +117,21 @@ def test_a_task_that_was_not_opened_is_named():
 
 def test_the_variant_can_be_chosen_per_task():
     assert OnnxMlBridge.open(embedding=TINY, variant={"embedding": "int8"}).get_embedding_variant() == "int8"
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(ConfigError, match="embeding"):
+        OnnxMlBridge.open(embedding=TINY, variant={"embeding": "int8"})
+    for threads in (0, -1):
+        with pytest.raises(ConfigError, match="threads"):
+            OnnxMlBridge.open(embedding=TINY, threads=threads)
+
+
+def test_a_path_that_is_none_is_refused():
+    for path in ("", "a\0b"):
+        with pytest.raises(ArtifactError) as refused:
+            OnnxMlBridge.open(embedding=path)
+        assert refused.value.code == "path_kind"
 
 
 def test_auto_follows_the_instruction_set(monkeypatch):

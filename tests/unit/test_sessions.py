@@ -68,6 +68,7 @@ def test_sessions_follow_the_rule(monkeypatch, needed):
     assert np.isfinite(created.run(["sentence_embedding"], feeds)[0]).all()
 
 
+@pytest.mark.skipif(not machine.has_exact_int8(), reason="without VNNI the plain kernel may saturate: hence the rule")
 def test_the_exact_kernel_gives_the_same_vectors(monkeypatch):
     ids = np.array([[2, 5, 6, 7, 8, 9, 3]])
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
@@ -76,5 +77,4 @@ def test_the_exact_kernel_gives_the_same_vectors(monkeypatch):
         monkeypatch.setattr(machine, "needs_exact_kernel", lambda needed=needed: needed)
         created = session.create_session(TINY / "onnx/model_int8.onnx", 1)
         found.append(created.run(["sentence_embedding"], feeds)[0])
-    if machine.has_exact_int8():  # elsewhere the plain kernel may saturate, which is why the rule exists
-        np.testing.assert_allclose(found[0], found[1], atol=1e-6, rtol=0)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6, rtol=0)

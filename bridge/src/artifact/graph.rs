@@ -62,6 +62,9 @@ fn interface_problems(kind: &str, found: &[Value], declared: &[Tensor]) -> Vec<S
     if left != right {
         return vec![format!("{kind}s {left:?}, declared {right:?}")];
     }
+    if let Some(twice) = left.windows(2).find(|pair| pair[0] == pair[1]) {
+        return vec![format!("{kind} {:?} is there twice", twice[0])];
+    }
     let pairs = declared.iter().filter_map(|tensor| Some((tensor, found.iter().find(|v| v.name == tensor.name)?)));
     pairs.filter_map(|(tensor, value)| tensor_problem(kind, tensor, value)).collect()
 }
@@ -135,7 +138,7 @@ mod tests {
         let tensor =
             |name: &str, dtype: &str, rank: usize| json!({"name": name, "dtype": dtype, "dims": vec!["d"; rank]});
         let graph = json!({
-            "file": "onnx/m.onnx", "ir_version": 10, "domains": {"": 20}, "min_onnxruntime": "1.17",
+            "file": "onnx/m.onnx", "ir_version": 10, "domains": {"": 20}, "min_onnxruntime": "1.18",
             "inputs": [tensor("input_ids", "int64", 2), tensor("attention_mask", "int64", 2)],
             "outputs": [tensor("token_embeddings", "float32", 3), tensor("sentence_embedding", "float32", 2)],
         });
@@ -147,15 +150,21 @@ mod tests {
         part(field, &[text(1, name), part(2, &part(1, &[number(1, dtype), shape].concat()))].concat())
     }
 
+    fn inputs(mask_rank: usize) -> Vec<u8> {
+        [value(11, "input_ids", 7, 2), value(11, "attention_mask", 7, mask_rank)].concat()
+    }
+
+    fn with_graph(graph: &[u8]) -> Vec<u8> {
+        [number(1, 10), part(8, &number(2, 20)), part(7, graph)].concat()
+    }
+
     fn model(extra: &[u8], mask_rank: usize) -> Vec<u8> {
-        let graph = [
-            value(11, "input_ids", 7, 2),
-            value(11, "attention_mask", 7, mask_rank),
-            value(12, "sentence_embedding", 1, 2),
-            value(12, "token_embeddings", 1, 3),
-            extra.to_vec(),
-        ];
-        [number(1, 10), part(8, &number(2, 20)), part(7, &graph.concat())].concat()
+        let outputs = [value(12, "sentence_embedding", 1, 2), value(12, "token_embeddings", 1, 3)].concat();
+        with_graph(&[inputs(mask_rank), outputs, extra.to_vec()].concat())
+    }
+
+    fn code(bytes: &[u8], declared: &Graph) -> Result<(), &'static str> {
+        check_graph(bytes, declared, &files(&[])).map(|_| ()).map_err(|error| error.code())
     }
 
     fn files(names: &[&str]) -> BTreeMap<String, FileEntry> {
@@ -167,10 +176,40 @@ mod tests {
     fn a_graph_has_to_be_what_is_declared() {
         let none = files(&[]);
         assert_eq!(check_graph(&model(&[], 2), &declared(), &none), Ok(vec![]));
-        let wrong = [model(&[], 3), model(&value(11, "x", 7, 2), 2), model(&part(1, &text(7, "com.evil")), 2), vec![0]];
+        let wrong = [
+            vec![0],
+            model(&[], 3),
+            model(&value(11, "x", 7, 2), 2),
+            model(&value(11, "input_ids", 7, 2), 2),
+            model(&value(12, "x", 1, 2), 2),
+            model(&value(12, "sentence_embedding", 1, 2), 2),
+            model(&part(1, &text(7, "com.evil")), 2),
+            [model(&[], 2), part(8, &number(2, 20))].concat(),
+        ];
         for bytes in wrong {
-            assert_eq!(check_graph(&bytes, &declared(), &none).map_err(|error| error.code()), Err("graph"));
+            assert_eq!(code(&bytes, &declared()), Err("graph"));
         }
+    }
+
+    /// However well graph and declaration agree.
+    #[test]
+    fn an_encoder_has_its_inputs_and_outputs_and_no_others() {
+        let outputs = |found: &[u8], change: fn(&mut Vec<Tensor>)| {
+            let mut declared = declared();
+            change(&mut declared.outputs);
+            code(found, &declared)
+        };
+        let of =
+            |name: &str, rank| [inputs(2), value(12, "sentence_embedding", 1, 2), value(12, name, 1, rank)].concat();
+        let only = [inputs(2), value(12, "sentence_embedding", 1, 2)].concat();
+        assert_eq!(outputs(&with_graph(&of("token_embeddings", 3)), |outputs| outputs.reverse()), Ok(()));
+        assert_eq!(outputs(&with_graph(&only), |outputs| drop(outputs.remove(0))), Err("graph"));
+        assert_eq!(outputs(&with_graph(&of("x", 3)), |outputs| outputs[0].name = "x".to_owned()), Err("graph"));
+        let again = value(12, "sentence_embedding", 1, 2);
+        assert_eq!(outputs(&model(&again, 2), |outputs| outputs.push(outputs[1].clone())), Err("graph"));
+        let mut twice = declared();
+        twice.inputs.push(twice.inputs[0].clone());
+        assert_eq!(code(&model(&value(11, "input_ids", 7, 2), 2), &twice), Err("graph"));
     }
 
     #[test]

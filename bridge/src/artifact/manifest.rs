@@ -185,10 +185,9 @@ pub struct TokenizerSpec {
     pub max_tokens: usize,
     /// Where a text that is too long is cut.
     pub truncation_side: Side,
-    /// Where a text that is shorter than its neighbours is padded.
-    /// The padding token.
+    /// The padding token; shorter texts of a batch are padded on the right.
     pub pad_token: String,
-    /// Its id.
+    /// The padding token's id.
     pub pad_token_id: u64,
 }
 

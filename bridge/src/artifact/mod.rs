@@ -34,8 +34,8 @@ pub struct Artifact {
 impl Artifact {
     /// Checks what one variant needs, and returns the artifact with the variant's name.
     ///
-    /// `variant` is a name of the manifest, or `auto`: `int8` where the CPU multiplies 8-bit numbers without
-    /// saturation, else `fp32`, else the first by name. Hashed and parsed are the graphs of the variant, their data
+    /// `variant` is a name of the manifest, or `auto`: `int8` where the CPU has VNNI or AMX, whose 8-bit products are
+    /// exact and fast, else `fp32`, else the first by name. Hashed and parsed are the graphs of the variant, their data
     /// files and the tokenizer; every other file is checked for its presence and size.
     ///
     /// # Errors
@@ -136,12 +136,38 @@ fn load_tokenizer(tree: &Tree, manifest: &Manifest) -> Result<TextEncoder, Bridg
 }
 
 /// The variant that `asked` means on a CPU.
-pub(crate) fn choose_variant(manifest: &Manifest, asked: &str, cpu: Cpu) -> Result<String, BridgeError> {
-    let has = |name: &str| manifest.variants.contains_key(name);
-    let preferred = ["int8", "fp32"].into_iter().find(|name| has(name) && (*name != "int8" || !cpu.saturates()));
-    let chosen = match asked {
-        "auto" => preferred.or_else(|| manifest.variants.keys().next().map(String::as_str)),
-        name => has(name).then_some(name),
-    };
-    chosen.map(str::to_owned).ok_or_else(|| manifest.unknown_variant(asked))
+fn choose_variant(manifest: &Manifest, asked: &str, cpu: Cpu) -> Result<String, BridgeError> {
+    let names: Vec<&str> = manifest.variants.keys().map(String::as_str).collect();
+    let chosen = choose(&names, asked, cpu).ok_or_else(|| manifest.unknown_variant(asked))?;
+    Ok(chosen.to_owned())
+}
+
+fn choose<'a>(names: &[&'a str], asked: &str, cpu: Cpu) -> Option<&'a str> {
+    let find = |name: &str| names.iter().find(|known| **known == name).copied();
+    match asked {
+        "auto" => {
+            let int8 = find("int8").filter(|_| cpu.has_exact_int8());
+            int8.or_else(|| find("fp32")).or_else(|| names.first().copied())
+        }
+        name => find(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_means_int8_only_where_its_products_are_exact_and_fast() {
+        for (x86, vnni) in [(true, true), (true, false), (false, true), (false, false)] {
+            let cpu = Cpu::new(x86, vnni);
+            let both = if vnni { "int8" } else { "fp32" };
+            assert_eq!(choose(&["fp32", "int8"], "auto", cpu), Some(both), "{cpu:?}");
+            assert_eq!(choose(&["fp16", "int8"], "auto", cpu), Some(if vnni { "int8" } else { "fp16" }), "{cpu:?}");
+            assert_eq!(choose(&["bf16", "fp32"], "auto", cpu), Some("fp32"), "{cpu:?}");
+            assert_eq!(choose(&["int8"], "auto", cpu), Some("int8"), "{cpu:?}");
+            assert_eq!(choose(&["fp32", "int8"], "int8", cpu), Some("int8"), "{cpu:?}");
+            assert_eq!(choose(&["fp32", "int8"], "int4", cpu), None, "{cpu:?}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Model {
     pub(crate) ir_version: u64,
     /// Imported operator sets; `""` is `ai.onnx`.
     pub(crate) imports: BTreeMap<String, u64>,
-    /// Domains that a node uses.
+    /// Domains that a node uses, but for those of the file's own functions.
     pub(crate) domains_used: BTreeSet<String>,
     pub(crate) inputs: Vec<Value>,
     pub(crate) outputs: Vec<Value>,
@@ -43,6 +43,7 @@ impl Model {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut model = Self::default();
         let mut graph = None;
+        let mut own = BTreeSet::new();
         for field in Fields::of(bytes) {
             match field? {
                 (1, Field::Number(version)) => model.ir_version = version,
@@ -50,13 +51,16 @@ impl Model {
                 (7, Field::Bytes(message)) => graph = Some(message),
                 (8, Field::Bytes(message)) => model.import(message)?,
                 (20, Field::Bytes(message)) => model.training(message)?,
-                (25, Field::Bytes(message)) => model.function(message)?,
+                (25, Field::Bytes(message)) => {
+                    own.insert(model.function(message)?);
+                }
                 _ => {}
             }
         }
         let graph = graph.ok_or("has no graph")?;
         model.interface(graph)?;
         model.graph(graph, 0)?;
+        model.domains_used.retain(|domain| !own.contains(domain));
         Ok(model)
     }
 
@@ -69,9 +73,10 @@ impl Model {
                 _ => {}
             }
         }
+        let domain = canonical(domain);
         match self.imports.insert(domain.to_owned(), version) {
-            Some(other) if other != version => Err(format!("imports domain {domain:?} in two versions")),
-            _ => Ok(()),
+            Some(_) => Err(format!("imports the domain {domain:?} twice")),
+            None => Ok(()),
         }
     }
 
@@ -114,9 +119,9 @@ impl Model {
                 _ => {}
             }
         }
-        let domain = if domain == "ai.onnx" { Cow::Borrowed("") } else { domain };
-        if !self.domains_used.contains(domain.as_ref()) {
-            self.domains_used.insert(domain.into_owned());
+        let domain = canonical(&domain);
+        if !self.domains_used.contains(domain) {
+            self.domains_used.insert(domain.to_owned());
         }
         Ok(())
     }
@@ -142,15 +147,18 @@ impl Model {
         Ok(())
     }
 
-    fn function(&mut self, message: &[u8]) -> Result<(), String> {
+    /// Returns the function's own domain.
+    fn function(&mut self, message: &[u8]) -> Result<String, String> {
+        let mut domain = "";
         for field in Fields::of(message) {
             match field? {
                 (7, Field::Bytes(value)) => self.node(value, 1)?,
+                (10, Field::Bytes(value)) => domain = text(value)?,
                 (11, Field::Bytes(value)) => self.attribute(value, 1)?,
                 _ => {}
             }
         }
-        Ok(())
+        Ok(canonical(domain).to_owned())
     }
 
     fn training(&mut self, message: &[u8]) -> Result<(), String> {
@@ -197,6 +205,11 @@ impl Model {
 
 fn text(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|error| format!("a string is no UTF-8: {error}"))
+}
+
+/// `ai.onnx` and the empty name are one domain.
+fn canonical(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
 }
 
 fn deeper(depth: usize) -> Result<usize, String> {
@@ -314,6 +327,15 @@ mod tests {
     }
 
     #[test]
+    fn domains_of_its_own_functions_are_no_foreign_ones() {
+        let call = model(&part(1, &text(7, "own")));
+        let function = part(25, &[text(10, "own"), part(7, &text(7, "com.other"))].concat());
+        let used = |bytes: &[u8]| Model::parse(bytes).expect("well-formed").domains_used;
+        assert_eq!(used(&call), BTreeSet::from(["own".to_owned()]));
+        assert_eq!(used(&[call, function].concat()), BTreeSet::from(["com.other".to_owned()]));
+    }
+
+    #[test]
     fn refuses_what_is_no_model() {
         let nowhere = part(5, &number(14, EXTERNAL));
         let mut deep = Vec::new();
@@ -327,7 +349,9 @@ mod tests {
         for bytes in [vec![], b"not a model".to_vec(), model(&nowhere), model(&deep), good[..good.len() - 1].to_vec()] {
             assert!(Model::parse(&bytes).is_err());
         }
-        assert!(Model::parse(&[good, part(7, &[])].concat()).is_err());
+        for second in [part(7, &[]), part(8, &number(2, 20)), part(8, &[text(1, "ai.onnx"), number(2, 20)].concat())] {
+            assert!(Model::parse(&[good.clone(), second].concat()).is_err());
+        }
     }
 
     proptest! {

@@ -11,22 +11,23 @@ use super::lines::next_text;
 use super::model::ModelArguments;
 use super::{Failure, print_line};
 
-/// Time a model on a file of JSON lines, in batches, several rounds over.
+/// Time a model on a file of texts: loading, the first vector, and rounds over the whole file.
 ///
-/// Prints {"load_s", "first_s", "seconds", "peak_bytes"}: to open and load, to the first vector from there, of every
-/// round over all texts, and the peak of resident memory (null where the system does not tell).
+/// Prints one JSON object: "load_s", the seconds to check and load the model; "first_s", from there to the first vector;
+/// "seconds", a list with the seconds of every round; "peak_bytes", the peak of resident memory, or null where the
+/// system does not tell it. A text that fails ends it.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  onnx-ml-bridge bench --model DIR --variant int8 --texts texts.jsonl --batch 32")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// JSON lines as for embed
+    /// The texts: JSON lines, each a string or an object {"text": "..."}
     #[arg(long, value_name = "FILE")]
     texts: PathBuf,
-    /// Texts given to the model at once
+    /// Texts of one call
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Times to go through all texts; the first round warms up
+    /// Rounds over all texts; the first one warms up
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 }

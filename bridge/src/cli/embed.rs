@@ -20,7 +20,7 @@ const CHUNK: usize = 256;
 /// {"error": {"code", "line", "message"}} for a line that failed; the others go on. Answers are printed as soon as they
 /// are ready: as many lines as are there already are run together.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  echo '\"Hello world\"' | onnx-ml-bridge embed --model DIR\n  \
+#[command(after_help = "Examples:\n  echo '\"Hello world\"' | onnx-ml-bridge embed --model dist/all-minilm-l6-v2\n  \
     onnx-ml-bridge embed --model DIR --variant int8 --prompt-name query < texts.jsonl > vectors.jsonl")]
 pub(crate) struct Arguments {
     #[command(flatten)]

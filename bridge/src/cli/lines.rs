@@ -104,6 +104,20 @@ mod tests {
     }
 
     #[test]
+    fn a_line_may_be_as_long_as_the_longest_text_in_its_longest_form() -> io::Result<()> {
+        let limit = 5;
+        let longest = BYTES_PER_TEXT_BYTE * limit + LINE_OVERHEAD;
+        for (length, expected) in [(longest, Ok("a".to_owned())), (longest + 1, Err("input_too_large"))] {
+            for end in ["", "\n"] {
+                let mut input = io::Cursor::new(format!("{:length$}{end}", "\"a\""));
+                let found = next_text(&mut input, limit)?;
+                assert_eq!(found.map(|text| text.map_err(|error| error.code())), Some(expected.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn lines_are_read_one_by_one() -> io::Result<()> {
         let long = format!("\"{}\"", "x".repeat(LINE_OVERHEAD + 100));
         let mut input = io::BufReader::with_capacity(7, io::Cursor::new(format!("\"a\"\n\n{long}\n\"b\"")));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use onnx_ml_bridge::runtime::DEFAULT_TEXT_LIMIT;
 use onnx_ml_bridge::{BridgeError, OnnxMlBridge};
 
@@ -9,7 +10,7 @@ use onnx_ml_bridge::{BridgeError, OnnxMlBridge};
 #[derive(clap::Args)]
 pub(crate) struct ModelArguments {
     /// The artifact's directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = directory())]
     model: PathBuf,
     /// A variant of the artifact, or auto: int8 where the CPU runs it exactly at full speed, else fp32
     #[arg(long, default_value = "auto")]
@@ -23,6 +24,11 @@ pub(crate) struct ModelArguments {
     /// ONNX Runtime's shared library (default: the one that ORT_DYLIB_PATH names)
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
+}
+
+/// Reads the path of a directory. An empty one, which clap would refuse as wrong usage, is for the check `path_kind`.
+pub(crate) fn directory() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 impl ModelArguments {

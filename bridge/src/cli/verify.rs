@@ -7,16 +7,18 @@ use onnx_ml_bridge::artifact::Artifact;
 use onnx_ml_bridge::golden::VariantReport;
 use serde::Serialize;
 
+use super::model::directory;
 use super::{Failure, print_line, probe};
 
 /// Check an artifact: every file, every graph, and the golden cases replayed on this machine.
 ///
 /// The replay happens in a child process with limits on memory and time, because a hostile graph may crash ONNX Runtime.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  onnx-ml-bridge verify dist/all-minilm-l6-v2-1\n  \
+#[command(after_help = "Examples:\n  onnx-ml-bridge verify dist/all-minilm-l6-v2\n  \
     ORT_DYLIB_PATH=/opt/onnxruntime/lib/libonnxruntime.so onnx-ml-bridge verify --json DIR")]
 pub(crate) struct Arguments {
     /// The artifact's directory
+    #[arg(value_parser = directory())]
     dir: PathBuf,
     /// Print one JSON object instead of a table
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! What the runtime asks of the processor: the saturation rule and the number of threads.
 
-/// Whether 8-bit products saturate here.
+/// What the processor does with 8-bit products.
 ///
 /// x86 kernels without VNNI add pairs of products of 8-bit numbers in 16 bits, which can overflow. The rule of the
 /// format: exact kernels are asked for exactly where the CPU is x86-64 and has none of AVX512-VNNI, AVX-VNNI, AMX-INT8.
@@ -19,6 +19,11 @@ impl Cpu {
     /// Whether the kernels' faster path saturates, so that `session.x64quantprecision` has to be set.
     pub fn saturates(self) -> bool {
         self.x86 && !self.vnni
+    }
+
+    /// Whether 8-bit products are exact and fast here (VNNI or AMX), so that `auto` means `int8`.
+    pub fn has_exact_int8(self) -> bool {
+        self.vnni
     }
 
     #[cfg(test)]
@@ -56,10 +61,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_x86_without_vnni_saturates() {
-        assert!(Cpu::new(true, false).saturates());
-        assert!(!Cpu::new(true, true).saturates());
-        assert!(!Cpu::new(false, false).saturates());
+    fn only_x86_without_vnni_saturates_and_only_vnni_is_exact() {
+        for (x86, vnni) in [(true, true), (true, false), (false, true), (false, false)] {
+            let cpu = Cpu::new(x86, vnni);
+            assert_eq!((cpu.saturates(), cpu.has_exact_int8()), (x86 && !vnni, vnni), "{cpu:?}");
+        }
     }
 
     #[test]
@@ -67,6 +73,8 @@ mod tests {
     fn detection_agrees_with_the_kernel() {
         let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let has = ["avx512_vnni", "avx_vnni", "amx_int8"].iter().any(|flag| listed.contains(flag));
-        assert_eq!(Cpu::detect().saturates(), cfg!(target_arch = "x86_64") && !has);
+        let x86 = cfg!(target_arch = "x86_64");
+        assert_eq!(Cpu::detect().saturates(), x86 && !has);
+        assert_eq!(Cpu::detect().has_exact_int8(), x86 && has);
     }
 }

@@ -117,12 +117,13 @@ impl Pool {
             file: self.graph.name.clone(),
             problem: format!("ONNX Runtime cannot load it: {error}"),
         };
-        let mut builder = Session::builder(&environment).and_then(|b| self.configure(b)).map_err(refuse)?;
+        let configured = Session::builder(&environment).and_then(|builder| self.configure(builder, Cpu::detect()));
+        let mut builder = configured.map_err(refuse)?;
         // By path: external data lies beside the graph.
         builder.commit_from_file(&self.graph.path).map_err(refuse)
     }
 
-    fn configure(&self, builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+    fn configure(&self, builder: SessionBuilder, cpu: Cpu) -> ort::Result<SessionBuilder> {
         let threads = self.options.threads.unwrap_or_else(available_threads) / self.limit();
         let mut builder = builder
             .with_optimization_level(GraphOptimizationLevel::All)?
@@ -132,7 +133,7 @@ impl Pool {
             .with_memory_pattern(false)?
             // The fused kernel is slower than the two that it replaces.
             .with_disabled_optimizers("SkipLayerNormFusion")?;
-        if Cpu::detect().saturates() {
+        if cpu.saturates() {
             builder = builder.with_precise_qmm()?;
         }
         if !self.options.providers.is_empty() {
@@ -169,5 +170,65 @@ impl Drop for Lease<'_> {
         }
         drop(state);
         self.pool.returned.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+
+    use super::*;
+    use crate::artifact::wire::{Field, Fields};
+
+    /// `TensorProto.DataType`.
+    const UINT8: u64 = 2;
+    const INT8: u64 = 3;
+
+    fn parts(message: &[u8], number: u64) -> Vec<&[u8]> {
+        let bytes = |field| match field {
+            Ok((found, Field::Bytes(value))) if found == number => Some(value),
+            _ => None,
+        };
+        Fields::of(message).filter_map(bytes).collect()
+    }
+
+    fn number(message: &[u8], number: u64) -> Option<u64> {
+        Fields::of(message).flatten().find_map(|field| match field {
+            (found, Field::Number(value)) if found == number => Some(value),
+            _ => None,
+        })
+    }
+
+    /// Element types of the weights of all 8-bit products.
+    fn weight_types(model: &[u8]) -> BTreeSet<u64> {
+        let graph = parts(model, 7)[0];
+        let weights: BTreeMap<&[u8], u64> =
+            parts(graph, 5).into_iter().filter_map(|tensor| Some((parts(tensor, 8)[0], number(tensor, 2)?))).collect();
+        let is_product = |node: &&[u8]| parts(node, 4)[0].starts_with(b"MatMulInteger");
+        parts(graph, 1).into_iter().filter(is_product).map(|node| weights[parts(node, 1)[1]]).collect()
+    }
+
+    /// What ONNX Runtime makes of the shared int8 graph on a CPU.
+    fn optimized(cpu: Cpu) -> Vec<u8> {
+        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding");
+        let path = shared.join("onnx/model_int8.onnx");
+        let graph = GraphFile { name: "int8".to_owned(), path: path.clone(), min_onnxruntime: "1.18".to_owned() };
+        let pool = Pool::new(graph, EngineOptions::default(), |_| {});
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let written = folder.path().join("optimized.onnx");
+        let environment = environment(None).expect("ORT_DYLIB_PATH names ONNX Runtime");
+        let builder = Session::builder(&environment).and_then(|builder| pool.configure(builder, cpu));
+        let builder = builder.and_then(|builder| Ok(builder.with_optimized_model_path(&written)?));
+        builder.expect("options").commit_from_file(&path).expect("a session");
+        std::fs::read(&written).expect("a graph")
+    }
+
+    /// With `session.x64quantprecision`, ONNX Runtime makes the weights unsigned: those kernels do not saturate.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn exact_kernels_are_asked_for_exactly_where_products_saturate() {
+        assert_eq!(weight_types(&optimized(Cpu::new(true, false))), BTreeSet::from([UINT8]));
+        assert_eq!(weight_types(&optimized(Cpu::new(true, true))), BTreeSet::from([INT8]));
     }
 }

@@ -110,7 +110,7 @@ fn tensor(name: &str, dtype: &str, dims: &[&str]) -> Value {
 
 /// A manifest without files, whose one variant `fp32` is the tiny model.
 pub fn manifest() -> Value {
-    let graph = json!({"file": "onnx/model.onnx", "ir_version": 8, "domains": {"": 17}, "min_onnxruntime": "1.17",
+    let graph = json!({"file": "onnx/model.onnx", "ir_version": 8, "domains": {"": 17}, "min_onnxruntime": "1.18",
         "inputs": [tensor("input_ids", "int64", &["batch", "tokens"]), tensor("attention_mask", "int64", &["batch", "tokens"])],
         "outputs": [tensor("token_embeddings", "float32", &["batch", "tokens", "hidden"]),
             tensor("sentence_embedding", "float32", &["batch", "hidden"])]});

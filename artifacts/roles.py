@@ -1,0 +1,44 @@
+"""What a graph of each role takes and gives; FORMAT.md says what the values mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .manifest import Graph, Tensor
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Element type and number of dimensions of every input and output by name."""
+
+    required: dict[str, tuple[str, int]]
+    optional: dict[str, tuple[str, int]]
+    outputs: dict[str, tuple[str, int]]
+
+
+ROLES = {
+    "encoder": Interface(
+        required={"input_ids": ("int64", 2), "attention_mask": ("int64", 2)},
+        optional={"token_type_ids": ("int64", 2), "prompt_length": ("int64", 1)},
+        outputs={"token_embeddings": ("float32", 3), "sentence_embedding": ("float32", 2)},
+    )
+}
+
+
+def role_problems(role: str, graph: Graph) -> list[str]:
+    """Why a graph, as declared, cannot play its role; empty when it can."""
+    wanted = ROLES[role]
+    inputs, outputs = _kinds(graph.inputs), _kinds(graph.outputs)
+    known = wanted.required | wanted.optional
+    problems = [f"no input {name}" for name in wanted.required if name not in inputs]
+    problems += [f"an input {name} {kind}, not one of {known}" for name, kind in inputs.items()
+                 if known.get(name) != kind]  # fmt: skip
+    if (len(inputs), len(outputs)) != (len(graph.inputs), len(graph.outputs)):
+        problems.append("an input or output of one name twice")
+    if outputs != wanted.outputs:
+        problems.append(f"the outputs {outputs}, not {wanted.outputs}")
+    return problems
+
+
+def _kinds(tensors: tuple[Tensor, ...]) -> dict[str, tuple[str, int]]:
+    return {tensor.name: (tensor.dtype, len(tensor.dims)) for tensor in tensors}

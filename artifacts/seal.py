@@ -1,7 +1,7 @@
 """Sealing: a staging folder becomes an artifact, all of it or nothing.
 
 The staging folder lies beside its target, so that the last step is a rename on one file system. Leftovers of a build
-that was killed are cleaned up by the next one (`Staging.recover`).
+that was killed are cleaned up by the next one (`recover`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def staging_for(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _only_builder(target):
         recover(target)
-        staging = target.parent / f".{target.name}.staging"
+        staging = _staging(target)
         staging.mkdir()
         try:
             yield staging
@@ -63,7 +63,7 @@ def recover(target: Path) -> None:
     if aside.exists() and not target.exists():
         aside.rename(target)
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.rmtree(target.parent / f".{target.name}.staging", ignore_errors=True)
+    shutil.rmtree(_staging(target), ignore_errors=True)
 
 
 def _swap(staging: Path, target: Path) -> None:
@@ -80,6 +80,10 @@ def _swap(staging: Path, target: Path) -> None:
         raise
     _sync(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _staging(target: Path) -> Path:
+    return target.parent / f".{target.name}.staging"
 
 
 def _aside(target: Path) -> Path:

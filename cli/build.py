@@ -21,7 +21,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.seal import seal, staging_for
 from ..export.source import LocalModel, resolve_source
 from ..parity.texts import parity_texts
-from ..quantize.calibration import describe_calibration, read_calibration_texts
+from ..quantize.calibration import hash_texts, read_calibration_texts
 from ..runtime import machine
 from . import embedding_stages
 from .config import ModelConfig
@@ -132,8 +132,8 @@ def _build_key(model: ModelConfig, local: LocalModel) -> str:
         "settings": settings,
         "source": asdict(local.source),
         "files": {path.relative_to(local.folder).as_posix(): sha256_file(path) for path in files},
-        "calibration": describe_calibration(read_calibration_texts(model.calibration), 1).sha256,
-        "parity": hashlib.sha256(repr(parity_texts()).encode()).hexdigest(),
+        "calibration": hash_texts(read_calibration_texts(model.calibration)),
+        "parity": hash_texts(parity_texts()),
         "format": [FORMAT_VERSION, TASK_REVISIONS[model.task]],
         "versions": builder_versions(),
         "code": _own_code(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def judge(
 def write_evidence(parity: EmbeddingParity, machine: Machine, versions: Mapping[str, str], staging: Path) -> int:
     """Write parity.json and golden.jsonl into the staging folder; gives the number of golden cases."""
     evidence = {
-        "machine": {"cpu": machine.cpu, "instruction_set": list(machine.instruction_set), "threads": machine.threads},
+        "machine": asdict(machine),
         "texts": {group: parity.groups.count(group) for group in sorted(set(parity.groups))},
         "variants": {
             name: {"metrics": found.metrics, "worst": worst_texts(parity, name)}

@@ -99,6 +99,10 @@ def read_calibration_texts(path: Path | None) -> list[str]:
 
 
 def describe_calibration(texts: Sequence[str], tokens: int) -> Calibration:
-    """The manifest's entry of a set of texts; the hash is over the texts, each with a newline."""
-    digest = hashlib.sha256("".join(f"{text}\n" for text in texts).encode()).hexdigest()
-    return Calibration(len(texts), tokens, digest)
+    """The manifest's entry of a set of texts."""
+    return Calibration(len(texts), tokens, hash_texts(texts))
+
+
+def hash_texts(texts: Sequence[str]) -> str:
+    """SHA-256 over the texts, each with a newline, in hexadecimal."""
+    return hashlib.sha256("".join(f"{text}\n" for text in texts).encode()).hexdigest()

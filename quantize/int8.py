@@ -116,7 +116,7 @@ def _replace_product(
 
     MatMulIntegerToFloat takes one scale for its whole left side, here 1: the row scales follow as a factor of their
     own. (MatMulInteger, Cast and two Mul, all standard, measured 8% slower for the whole of MiniLM; and ONNX Runtime
-    fuses them wrongly when the row and channel scales are multiplied with each other first.)
+    has been seen to fuse them wrongly where the row and channel scales are multiplied with each other first.)
     """
     chain = editor.after(linear.node)
     one = editor.constant("one", np.float32(1))

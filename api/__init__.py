@@ -20,6 +20,7 @@ from .artifacts.errors import (
 )
 from .runtime.bridge import OnnxMlBridge
 from .runtime.embedding import EmbeddingResult
+from .runtime.entities import Entities, Entity
 from .runtime.replay import VerifyReport, verify
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "ConfigError",
     "DependencyError",
     "EmbeddingResult",
+    "Entities",
+    "Entity",
     "InferenceError",
     "InputError",
     "OnnxMlBridge",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .manifest import EmbeddingSpec, Source, TokenizerSpec, Variant
+from .manifest import Source, Variant
+from .specs import EmbeddingSpec, TokenizerSpec
 
 _TEMPLATE = """---
 {front}---

@@ -34,6 +34,8 @@ OTHER_CODES = (
     "input_too_large",
     "bad_line",
     "prompt_not_found",
+    "sentence_starts",
+    "model_not_found",
     "task_not_loaded",
     "dependency",
     "inference",

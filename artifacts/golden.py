@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from . import strict_json
 from .errors import ArtifactError
@@ -48,15 +48,88 @@ class EmbeddingCase:
         return case
 
 
-def write_golden(cases: Iterable[EmbeddingCase], path: Path) -> None:
+@dataclass(frozen=True)
+class ExpectedEntity:
+    """An entity of the original: places in characters; `score` is None where the engine has none."""
+
+    start: int
+    end: int
+    label: str
+    score: float | None
+
+
+@dataclass(frozen=True)
+class EntityCase:
+    """One named entity case: a text, the settings of the call, and the original's answer."""
+
+    input: str
+    aggregation_strategy: str | None
+    stride: int | None
+    sentence_starts: tuple[int, ...] | None
+    entities: tuple[ExpectedEntity, ...]
+    tokens: int
+    truncated: bool
+
+    def to_record(self) -> dict[str, Any]:
+        """The record of golden.jsonl."""
+        starts = None if self.sentence_starts is None else list(self.sentence_starts)
+        settings = {"aggregation_strategy": self.aggregation_strategy, "sentence_starts": starts, "stride": self.stride}
+        expected = {"entities": [asdict(entity) for entity in self.entities], "tokens": self.tokens,
+                    "truncated": self.truncated}  # fmt: skip
+        return {"input": self.input, "settings": settings, "expected": expected}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> EntityCase:
+        """Read a record back; `ValueError`, `KeyError` or `TypeError` for one of another form."""
+        expected, settings = record["expected"], record["settings"]
+        starts = settings["sentence_starts"]
+        case = cls(
+            record["input"], settings["aggregation_strategy"], settings["stride"],
+            None if starts is None else tuple(starts),
+            tuple(ExpectedEntity(**entity) for entity in expected["entities"]),
+            expected["tokens"], expected["truncated"],
+        )  # fmt: skip
+        if not case._is_typed() or case.to_record() != record:
+            raise ValueError("unknown keys, or values of another kind")
+        return case
+
+    def _is_typed(self) -> bool:
+        whole = [self.tokens, *(self.sentence_starts or ()), *([] if self.stride is None else [self.stride])]
+        whole += [place for entity in self.entities for place in (entity.start, entity.end)]
+        strings = [self.input, *([] if self.aggregation_strategy is None else [self.aggregation_strategy])]
+        strings += [entity.label for entity in self.entities]
+        scores = [entity.score for entity in self.entities if entity.score is not None]
+        return (
+            all(type(value) is int and value >= 0 for value in whole)
+            and all(type(value) is str for value in strings)
+            and all(type(value) in (int, float) for value in scores)
+            and type(self.truncated) is bool
+        )
+
+
+class Case(Protocol):
+    """What cases of every task can do."""
+
+    def to_record(self) -> dict[str, Any]:
+        """The record of golden.jsonl."""
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Any:
+        """Read a record back."""
+
+
+AnyCase = TypeVar("AnyCase", bound=Case)
+
+
+def write_golden(cases: Iterable[Case], path: Path) -> None:
     """Write the cases as canonical JSON lines."""
     path.write_bytes(b"".join(strict_json.canonical_line(case.to_record()) for case in cases))
 
 
-def read_golden(path: Path) -> list[EmbeddingCase]:
-    """Read golden.jsonl, or raise `ArtifactError` with the code `golden`."""
+def read_golden(path: Path, kind: type[AnyCase]) -> list[AnyCase]:
+    """Read the cases of one kind from golden.jsonl, or raise `ArtifactError` with the code `golden`."""
     try:
         lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-        return [EmbeddingCase.from_record(strict_json.parse(line, path.name)) for line in lines]
+        return [kind.from_record(strict_json.parse(line, path.name)) for line in lines]
     except (ArtifactError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError("golden", f"{path.name} cannot be read: {error!r}") from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 FORMAT_VERSION = 1
-TASK_REVISIONS = {"sentence-embedding": 1}
+SENTENCE_EMBEDDING, NER = "sentence-embedding", "ner"
+TASK_REVISIONS = {SENTENCE_EMBEDDING: 1, NER: 1}
+TRANSFORMERS, SPACY = "transformers", "spacy"
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -11,6 +13,8 @@ GOLDEN = "golden.jsonl"
 PARITY = "parity.json"
 MODEL_CARD = "README.md"
 TOKENIZER = "tokenizer.json"
+SPACY_RULES = "spacy_tokenizer.json"
+SPACY_TABLES = "tables.safetensors"
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 1000

@@ -8,13 +8,18 @@ import types
 import typing
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import jsonschema_rs
 
 from . import strict_json
 from .errors import ArtifactError
 from .layout import FORMAT_VERSION, MANIFEST, TASK_REVISIONS, data_file
+from .specs import EmbeddingSpec, SpacySpec, TokenClassificationSpec, TokenizerSpec
+
+# Sections of one task or engine: absent where they do not belong, never null.
+SECTIONS = ("embedding", "spacy", "token_classification", "tokenizer")
+_Section = TypeVar("_Section")
 
 
 @dataclass(frozen=True)
@@ -84,39 +89,6 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class TokenizerSpec:
-    """How texts become token ids; `max_tokens` includes special tokens."""
-
-    file: str
-    vocab_size: int
-    max_tokens: int
-    truncation_side: str
-    pad_token: str
-    pad_token_id: int
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A text put before every input, and its length in tokens without a closing special token."""
-
-    text: str
-    tokens: int
-
-
-@dataclass(frozen=True)
-class EmbeddingSpec:
-    """What a sentence embedding artifact computes. Several pooling modes are concatenated."""
-
-    dim: int
-    pooling: tuple[str, ...]
-    include_prompt: bool
-    normalized: bool
-    prompts: dict[str, Prompt]
-    default_prompt: str | None
-    similarity: str
-
-
-@dataclass(frozen=True)
 class GoldenSpec:
     """The file of golden cases and how many it holds."""
 
@@ -164,11 +136,13 @@ class Manifest:
     source: Source
     builder: dict[str, str]
     variants: dict[str, Variant]
-    tokenizer: TokenizerSpec
-    embedding: EmbeddingSpec
     golden: GoldenSpec
     parity: ParitySpec
     files: dict[str, FileEntry]
+    tokenizer: TokenizerSpec | None = None
+    embedding: EmbeddingSpec | None = None
+    token_classification: TokenClassificationSpec | None = None
+    spacy: SpacySpec | None = None
 
     def __post_init__(self) -> None:
         """Check what a JSON schema cannot say, all of it at once."""
@@ -176,15 +150,21 @@ class Manifest:
         folded = [path.casefold() for path in self.files]
         problems += [f"{path} differs from another path in case alone" for path in self.files
                      if folded.count(path.casefold()) > 1]  # fmt: skip
-        if self.embedding.default_prompt is not None and self.embedding.default_prompt not in self.embedding.prompts:
-            problems.append(f"default_prompt {self.embedding.default_prompt!r} is not in prompts")
+        default = self.embedding.default_prompt if self.embedding else None
+        if self.embedding and default is not None and default not in self.embedding.prompts:
+            problems.append(f"default_prompt {default!r} is not in prompts")
         if problems:
             raise ArtifactError("schema", f"{MANIFEST} contradicts itself: {'; '.join(problems)}")
 
     def named_files(self) -> list[str]:
         """Every path that a field other than `files` names."""
         graphs = [graph.file for variant in self.variants.values() for graph in variant.graphs.values()]
-        return [*graphs, self.tokenizer.file, self.golden.file, self.parity.file]
+        return [*graphs, *self.text_files(), self.golden.file, self.parity.file]
+
+    def text_files(self) -> list[str]:
+        """The files that turn texts into the graphs' inputs: every variant needs them."""
+        files = [self.tokenizer.file] if self.tokenizer else []
+        return files + ([self.spacy.rules, self.spacy.tables] if self.spacy else [])
 
     def variant_bytes(self, variant: str) -> int:
         """Bytes of a variant's graphs and of the weights beside them."""
@@ -193,9 +173,18 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON, as it is sealed."""
-        raw = strict_json.canonical(dataclasses.asdict(self))
+        fields = dataclasses.asdict(self)
+        absent = {key for key in SECTIONS if fields[key] is None}
+        raw = strict_json.canonical({key: value for key, value in fields.items() if key not in absent})
         parse_manifest(raw)  # what is written can be read: a mistake of the builder shows here, not at the user's
         return raw
+
+
+def section(value: _Section | None, name: str) -> _Section:
+    """A section that the schema requires of the manifest's task and engine."""
+    if value is None:  # parse_manifest has seen to it; a manifest put together by hand may lack it
+        raise ArtifactError("schema", f"{MANIFEST} has no section {name}")
+    return value
 
 
 def parse_manifest(raw: bytes) -> Manifest:

@@ -21,8 +21,24 @@ ROLES = {
         required={"input_ids": ("int64", 2), "attention_mask": ("int64", 2)},
         optional={"token_type_ids": ("int64", 2), "prompt_length": ("int64", 1)},
         outputs={"token_embeddings": ("float32", 3), "sentence_embedding": ("float32", 2)},
-    )
-}
+    ),
+    "token_classifier": Interface(
+        required={"input_ids": ("int64", 2), "attention_mask": ("int64", 2)},
+        optional={"token_type_ids": ("int64", 2)},
+        outputs={"logits": ("float32", 3)},
+    ),
+    "spacy_ner": Interface(
+        required={"rows": ("int32", 2), "token_types": ("int32", 1), "is_space": ("bool", 1), "is_last": ("bool", 1)},
+        optional={"vectors": ("int32", 1)},
+        outputs={"label": ("int32", 1), "begins": ("bool", 1), "current": ("float32", 2), "first": ("float32", 2),
+                 "previous": ("float32", 2)},
+    ),
+    "spacy_parser": Interface(
+        required={"rows": ("int32", 2), "token_types": ("int32", 1)},
+        optional={"vectors": ("int32", 1)},
+        outputs={"features": ("float32", 3)},
+    ),
+}  # fmt: skip
 
 
 def role_problems(role: str, graph: Graph) -> list[str]:

@@ -12,24 +12,29 @@ from dataclasses import asdict, dataclass, field
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from ..artifacts import strict_json
 from ..artifacts.checks import check_hashes, read_artifact, sha256_file
 from ..artifacts.errors import ArtifactError, BuildError, OnnxMlBridgeError
-from ..artifacts.layout import FORMAT_VERSION, TASK_REVISIONS
+from ..artifacts.layout import FORMAT_VERSION, NER, SENTENCE_EMBEDDING, SPACY, TASK_REVISIONS, TRANSFORMERS
 from ..artifacts.manifest import Manifest
 from ..artifacts.seal import seal, staging_for
+from ..export.requirements import require_extra
 from ..export.source import LocalModel, resolve_source
 from ..parity.texts import parity_texts
 from ..quantize.calibration import hash_texts, read_calibration_texts
 from ..runtime import machine
-from . import embedding_stages
 from .config import ModelConfig
 
 REPORTS = ".reports"
-STAGES = {embedding_stages.TASK: embedding_stages}
-_BUILDERS = ("numpy", "onnx", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "onnxscript", "safetensors",
-             "sentence-transformers", "tokenizers", "torch", "transformers")  # fmt: skip
+_COMMON_BUILDERS = ("numpy", "onnx", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "safetensors")
+_TORCH_BUILDERS = ("onnxscript", "tokenizers", "torch", "transformers")
+_BUILDERS = {
+    (SENTENCE_EMBEDDING, TRANSFORMERS): ("sentence-transformers", *_TORCH_BUILDERS),
+    (NER, TRANSFORMERS): _TORCH_BUILDERS,
+    (NER, SPACY): ("spacy", "thinc"),
+}
 logger = logging.getLogger(__name__)
 
 # Called with the name of the stage that begins.
@@ -68,10 +73,11 @@ def build(model: ModelConfig, out: Path, progress: Progress, *, force: bool = Fa
     target, reports = out / model.name, out / REPORTS / model.name
     progress("fetch")
     local = resolve_source(model.source, allow_pickle=model.options.allow_pickle)
+    model = model.for_engine(local.engine)
     key = _build_key(model, local)
     if not force and (manifest := _up_to_date(target, reports, key)) is not None:
         return _summary(model, "up to date", started, target, reports, manifest)
-    stages = STAGES[model.task]
+    stages = _stages(model.task, local.engine)
     with staging_for(target) as staging:
         progress("export")
         exported = stages.export(model, local, staging)
@@ -79,7 +85,8 @@ def build(model: ModelConfig, out: Path, progress: Progress, *, force: bool = Fa
         exported = stages.quantize(exported)
         progress("parity")
         proof = stages.prove(exported, local)
-        manifest = stages.compose(exported, local, proof, machine.describe(machine.usable_cpus()), builder_versions())
+        measured_on = machine.describe(machine.usable_cpus())
+        manifest = stages.compose(exported, local, proof, measured_on, builder_versions(model.task, local.engine))
         reports.mkdir(parents=True, exist_ok=True)
         stages.report(manifest, proof, reports / "report.html")
         _require_gate(proof.parity.failures, reports)
@@ -91,15 +98,27 @@ def build(model: ModelConfig, out: Path, progress: Progress, *, force: bool = Fa
     return _summary(model, "built", started, target, reports, manifest)
 
 
-def builder_versions() -> dict[str, str]:
+def builder_versions(task: str, engine: str) -> dict[str, str]:
     """Versions of everything that decides the bytes of an artifact."""
     found = {"python": platform.python_version()}
-    for name in _BUILDERS:
+    for name in (*_COMMON_BUILDERS, *_BUILDERS[task, engine]):
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # onnxruntime may be there as onnxruntime-gpu
             continue
     return found
+
+
+def _stages(task: str, engine: str) -> Any:
+    """The module of a family's stages, imported when it is needed: what one family needs, another does without."""
+    if (task, engine) == (SENTENCE_EMBEDDING, TRANSFORMERS):
+        from . import embedding_stages as stages
+    elif (task, engine) == (NER, SPACY):
+        require_extra("spacy")
+        from . import spacy_stages as stages  # type: ignore[no-redef]
+    else:
+        from . import tagger_stages as stages  # type: ignore[no-redef]
+    return stages
 
 
 def _build_or_report(model: ModelConfig, out: Path, progress: Progress, *, force: bool) -> Built:
@@ -126,7 +145,6 @@ def _require_gate(failures: dict[str, list[str]], reports: Path) -> None:
 def _build_key(model: ModelConfig, local: LocalModel) -> str:
     """Hash of everything the artifact follows from but the machine: settings, source files, texts, versions."""
     settings = model.model_dump(mode="json", exclude={"calibration"})
-    settings["gate"] = {name: model.gate_of(name) for name in model.variants}
     files = sorted(path for path in local.folder.rglob("*") if path.is_file() and path.suffix in _SOURCE_SUFFIXES)
     parts = {
         "settings": settings,
@@ -135,7 +153,7 @@ def _build_key(model: ModelConfig, local: LocalModel) -> str:
         "calibration": hash_texts(read_calibration_texts(model.calibration)),
         "parity": hash_texts(parity_texts()),
         "format": [FORMAT_VERSION, TASK_REVISIONS[model.task]],
-        "versions": builder_versions(),
+        "versions": builder_versions(model.task, local.engine),
         "code": _own_code(),
     }
     return hashlib.sha256(strict_json.canonical(parts)).hexdigest()
@@ -144,7 +162,7 @@ def _build_key(model: ModelConfig, local: LocalModel) -> str:
 def _own_code() -> str:
     """Hash of the code an artifact is made by, so that a change of it builds again before any version is raised."""
     digest = hashlib.sha256()
-    for package in ("artifacts", "cli", "export", "parity", "quantize", "runtime"):
+    for package in ("artifacts", "cli", "export", "export.spacy", "parity", "quantize", "runtime", "runtime.spacy"):
         folder = resources.files(__package__.replace(".cli", f".{package}"))
         for file in sorted(folder.iterdir(), key=lambda item: item.name):
             if file.is_file():
@@ -152,7 +170,7 @@ def _own_code() -> str:
     return digest.hexdigest()
 
 
-_SOURCE_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".md", ".bin")
+_SOURCE_SUFFIXES = (".json", ".cfg", ".safetensors", ".txt", ".model", ".md", ".bin")
 
 
 def _up_to_date(target: Path, reports: Path, key: str) -> Manifest | None:

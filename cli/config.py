@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..artifacts.errors import BuildError
+from ..artifacts.layout import NER, SPACY, TRANSFORMERS
 from ..parity.compare import DEFAULT_GATES
 
-DEFAULT_VARIANTS = ["fp32", "int8"]
-
 Model = TypeVar("Model", bound=BaseModel)
+
+# The options that a family has beside those that all have.
+_OPTIONS = {
+    (NER, SPACY): {"sentences"},
+    (NER, TRANSFORMERS): {"allow_pickle", "aggregation_strategy", "ignore_labels", "language", "stride"},
+}
 
 
 class _Strict(BaseModel):
@@ -21,9 +27,16 @@ class _Strict(BaseModel):
 
 
 class Options(_Strict):
-    """Settings that a family of models may have."""
+    """Settings that a family of models may have; None is the family's default."""
 
     allow_pickle: bool = False
+    # Named entities from spaCy: which sentence starts count
+    sentences: Literal["none", "given", "parser"] | None = None
+    # Named entities from transformers: what a call does that says nothing else
+    aggregation_strategy: Literal["none", "simple", "first", "average", "max"] | None = None
+    stride: int | None = Field(default=None, ge=0)
+    ignore_labels: list[str] | None = None
+    language: str | None = None
 
 
 class ModelConfig(_Strict):
@@ -32,8 +45,8 @@ class ModelConfig(_Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")
     source: str
-    task: Literal["sentence-embedding"]
-    variants: list[str] = DEFAULT_VARIANTS
+    task: Literal["sentence-embedding", "ner"]
+    variants: list[str] = []  # none named: all that the engine has
     calibration: Path | None = None
     options: Options = Options()
     gate: dict[str, dict[str, float]] = {}
@@ -45,17 +58,40 @@ class ModelConfig(_Strict):
 
     @model_validator(mode="after")
     def _check_variants(self) -> ModelConfig:
-        if not self.variants or len(set(self.variants)) != len(self.variants):
+        is_empty = "variants" in self.model_fields_set and not self.variants
+        if is_empty or len(set(self.variants)) != len(self.variants):
             raise ValueError("variants must name each variant once, and at least one")
-        if unknown := sorted(set(self.variants) - set(DEFAULT_GATES)):
-            raise ValueError(f"variant {unknown[0]!r} is not one of {', '.join(DEFAULT_GATES)}")
-        if unknown := sorted(set(self.gate) - set(self.variants)):
+        known = {name for (task, _), gates in DEFAULT_GATES.items() if task == self.task for name in gates}
+        if unknown := sorted(set(self.variants) - known):
+            raise ValueError(f"variant {unknown[0]!r} is not one of {', '.join(sorted(known))}")
+        if unknown := sorted(set(self.gate) - set(self.variants or known)):
             raise ValueError(f"gate.{unknown[0]} is for a variant that is not built")
         return self
 
+    def for_engine(self, engine: str) -> ModelConfig:
+        """The same with everything filled in that follows from the engine of the model's source: variants and gates.
+
+        :raises BuildError: with the code `config` for what the engine does not have.
+        """
+        defaults = DEFAULT_GATES.get((self.task, engine))
+        if defaults is None:
+            engines = sorted(name for task, name in DEFAULT_GATES if task == self.task)
+            raise self._wrong(f"a {engine} model for the task {self.task}", engines, engine)
+        if unknown := sorted({*self.variants, *self.gate} - set(defaults)):
+            raise self._wrong(f"variants of a {engine} model", defaults, ", ".join(unknown))
+        allowed = _OPTIONS.get((self.task, engine), {"allow_pickle"})
+        if unknown := sorted(set(self.options.model_dump(exclude_defaults=True)) - allowed):
+            raise self._wrong(f"options of a {engine} model for {self.task}", sorted(allowed), ", ".join(unknown))
+        variants = self.variants or list(defaults)
+        gates = {variant: defaults[variant] | self.gate.get(variant, {}) for variant in variants}
+        return self.model_copy(update={"variants": variants, "gate": gates})
+
     def gate_of(self, variant: str) -> dict[str, float]:
-        """The thresholds of a variant: the defaults, overridden one by one."""
-        return DEFAULT_GATES[variant] | self.gate.get(variant, {})
+        """The thresholds of a variant, once `for_engine` has filled them in."""
+        return self.gate[variant]
+
+    def _wrong(self, what: str, expected: Iterable[str], got: str) -> BuildError:
+        return BuildError("config", f"{self.name}: {what}", expected=" or ".join(expected), got=got)
 
 
 class _File(_Strict):

@@ -8,10 +8,18 @@ from functools import partial
 from pathlib import Path
 
 from ..artifacts.card import embedding_card
-from ..artifacts.layout import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY, TASK_REVISIONS, graph_file
+from ..artifacts.layout import (
+    FORMAT_VERSION,
+    GOLDEN,
+    MODEL_CARD,
+    PARITY,
+    SENTENCE_EMBEDDING,
+    TASK_REVISIONS,
+    TRANSFORMERS,
+    graph_file,
+)  # fmt: skip
 from ..artifacts.manifest import GoldenSpec, Machine, Manifest, ParitySpec, Variant
 from ..artifacts.seal import list_files
-from ..export.embedding import TASK as TASK
 from ..export.embedding import EmbeddingExport, export_pipeline, load_pipeline
 from ..export.graph_files import describe_graph, save_graph
 from ..export.source import LocalModel
@@ -98,7 +106,8 @@ def compose(
     card = embedding_card(config.name, config.version, model.source, tokenizer, embedding, variants, metrics)
     (staging / MODEL_CARD).write_text(card, encoding="utf-8")
     return Manifest(
-        format_version=FORMAT_VERSION, task=TASK, task_revision=TASK_REVISIONS[TASK], engine="transformers",
+        format_version=FORMAT_VERSION, task=SENTENCE_EMBEDDING, task_revision=TASK_REVISIONS[SENTENCE_EMBEDDING],
+        engine=TRANSFORMERS,
         name=config.name, version=config.version, source=model.source, builder=dict(versions), variants=variants,
         tokenizer=tokenizer, embedding=embedding, golden=GoldenSpec(GOLDEN, cases),
         parity=ParitySpec(PARITY, len(proof.parity.inputs), machine, metrics), files=list_files(staging),

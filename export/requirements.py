@@ -9,6 +9,7 @@ from ..artifacts.errors import DependencyError
 _EXTRAS = {
     "export": ("torch", "transformers", "sentence_transformers", "onnx", "onnxscript", "onnx_ir", "pydantic",
                "huggingface_hub", "matplotlib", "jinja2"),
+    "spacy": ("spacy", "thinc"),
 }  # fmt: skip
 
 

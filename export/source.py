@@ -1,4 +1,4 @@
-"""Where a model comes from: `hub:ID@REVISION`, `path:DIR` or `package:MODULE/SUB/DIR`, as a checked local folder."""
+"""Where a model comes from: `hub:ID@REVISION`, `path:DIR` or `package:MODULE[/SUB/DIR]`, as a checked local folder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import importlib.metadata
 import importlib.util
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..artifacts.checks import sha256_file
 from ..artifacts.errors import BuildError
+from ..artifacts.layout import SPACY, TRANSFORMERS
 from ..artifacts.manifest import Source
 
-_FORMS = "hub:ID@REVISION, path:DIR or package:MODULE/SUB/DIR"
+_FORMS = "hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR]"
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
+_SPACY_CONFIG = "config.cfg"
+_SPACY_PATTERNS = [_SPACY_CONFIG, "tokenizer", "vocab/*", *(f"{name}/*" for name in (
+    "attribute_ruler", "lemmatizer", "morphologizer", "ner", "parser", "senter", "tagger", "tok2vec",
+    "trainable_lemmatizer"))]  # fmt: skip
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -25,6 +31,11 @@ class LocalModel:
 
     folder: Path
     source: Source
+
+    @property
+    def engine(self) -> str:
+        """The library that loads the model: a spaCy pipeline has a config.cfg."""
+        return SPACY if (self.folder / _SPACY_CONFIG).is_file() else TRANSFORMERS
 
 
 def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
@@ -37,12 +48,34 @@ def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
     if kind not in resolvers or not rest:
         raise BuildError("source", f"source {text!r}", expected=_FORMS)
     folder, identifier, revision = resolvers[kind](rest, allow_pickle)
+    if (pipeline := _spacy_folder(folder)) is not None:
+        files = sorted(path for path in pipeline.rglob("*") if path.is_file())
+        return LocalModel(pipeline, Source(kind, identifier, revision, _digest(files), _spacy_license(pipeline)))
     if not (folder / "config.json").is_file():
-        raise BuildError("source", f"{text} has no config.json", hint="Name the folder that holds the model's files.")
+        raise BuildError("source", f"{text} has neither config.json nor config.cfg",
+                         hint="Name the folder that holds the model's files.")  # fmt: skip
     _refuse_code(folder)
     weights = _check_weights(folder, allow_pickle)
-    digest = hashlib.sha256("".join(sha256_file(path) for path in weights).encode()).hexdigest()
-    return LocalModel(folder, Source(kind, identifier, revision, digest, _license(folder)))
+    return LocalModel(folder, Source(kind, identifier, revision, _digest(weights), _license(folder)))
+
+
+def _digest(files: Iterable[Path]) -> str:
+    return hashlib.sha256("".join(sha256_file(path) for path in files).encode()).hexdigest()
+
+
+def _spacy_folder(folder: Path) -> Path | None:
+    """The folder of a spaCy pipeline: the named one, or the one that a pipeline's package holds its data in."""
+    found = [folder, *sorted(path.parent for path in folder.glob(f"*/{_SPACY_CONFIG}"))]
+    pipelines = [path for path in found if (path / _SPACY_CONFIG).is_file()]
+    return pipelines[0] if len(pipelines) == 1 else None
+
+
+def _spacy_license(folder: Path) -> str | None:
+    try:
+        named = json.loads((folder / "meta.json").read_text(encoding="utf-8")).get("license")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BuildError("source", f"meta.json of {folder.name} cannot be read: {error!r}") from error
+    return str(named) if named else None
 
 
 def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
@@ -50,7 +83,7 @@ def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     identifier, _, revision = rest.partition("@")
-    patterns = [*_HUB_PATTERNS, *_PICKLED] if allow_pickle else _HUB_PATTERNS
+    patterns = [*_HUB_PATTERNS, *_SPACY_PATTERNS, *(_PICKLED if allow_pickle else ())]
     try:
         folder = snapshot_download(identifier, revision=revision or None, allow_patterns=patterns,
                                    local_files_only=constants.HF_HUB_OFFLINE)  # fmt: skip

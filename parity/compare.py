@@ -9,15 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.errors import BuildError
+from ..artifacts.gates import gate_misses
+from ..artifacts.layout import NER, SENTENCE_EMBEDDING, SPACY, TRANSFORMERS
 from .texts import PLAIN
 
-# The gate a variant is held to where the configuration names no other.
-DEFAULT_GATES: dict[str, dict[str, float]] = {
-    "fp32": {"max_abs": 1e-5, "token_mismatches": 0},
-    "int8": {"cosine_min": 0.997, "cosine_mean": 0.999, "cosine_min_hard": 0.99, "cosine_mean_hard": 0.997,
-             "token_mismatches": 0},
+# The gates that variants are held to where the configuration names no others, by task and engine.
+DEFAULT_GATES: dict[tuple[str, str], dict[str, dict[str, float]]] = {
+    (SENTENCE_EMBEDDING, TRANSFORMERS): {
+        "fp32": {"max_abs": 1e-5, "token_mismatches": 0},
+        "int8": {"cosine_min": 0.997, "cosine_mean": 0.999, "cosine_min_hard": 0.99, "cosine_mean_hard": 0.997,
+                 "token_mismatches": 0},
+    },
+    (NER, TRANSFORMERS): {
+        "fp32": {"differing": 0, "score_max_abs": 1e-5, "token_mismatches": 0},
+        "int8": {"entity_f1": 0.97, "token_mismatches": 0},
+    },
+    (NER, SPACY): {"fp32": {"differing": 0, "token_mismatches": 0}},
 }  # fmt: skip
-_UPPER_BOUNDS = ("max_abs", "token_mismatches")
 _NEIGHBOURS = 10
 
 
@@ -60,12 +68,7 @@ def check_gate(metrics: Mapping[str, float], gate: Mapping[str, float]) -> list[
     """
     if unknown := sorted(set(gate) - set(metrics)):
         raise BuildError("config", f"the gate names {', '.join(unknown)}", expected=", ".join(sorted(metrics)))
-    failures = []
-    for name, threshold in gate.items():
-        upper = name in _UPPER_BOUNDS
-        if not (metrics[name] <= threshold if upper else metrics[name] >= threshold):
-            failures.append(f"{name} is {metrics[name]:.6g}, wanted {'<=' if upper else '>='} {threshold:.6g}")
-    return failures
+    return gate_misses(metrics, gate)
 
 
 def _cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,44 +9,48 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import ConfigError, OnnxMlBridgeError, TaskNotLoadedError
+from ..artifacts.errors import ConfigError, InputError, OnnxMlBridgeError, TaskNotLoadedError
 from .embedding import EmbeddingResult, SentenceEmbedder
+from .entities import Entities, Entity, NerOptions, Recognizer
+from .ner import open_recognizer
 from .opening import AUTO
 
 logger = logging.getLogger(__name__)
+
+_TASKS = ("embedding", "ner")
 
 
 class OnnxMlBridge:
     """Models behind one object, usable from several threads at once; the Rust crate offers the same calls."""
 
-    def __init__(self, embedder: SentenceEmbedder | None) -> None:
+    def __init__(self, embedder: SentenceEmbedder | None, recognizers: Mapping[str, Recognizer] | None = None) -> None:
         """Take opened models; `open` is what applications call."""
         self._embedder = embedder
+        self._recognizers = dict(recognizers or {})
 
     @classmethod
     def open(
         cls,
         *,
         embedding: str | Path | None = None,
+        ner: str | Path | Mapping[str, str | Path] | None = None,
         variant: str | Mapping[str, str] = AUTO,
         threads: int | None = None,
     ) -> OnnxMlBridge:
         """Check the artifacts and make them ready; graphs are loaded by the first call, or by `warm_up`.
 
         :param embedding: folder of a sentence embedding artifact.
+        :param ner: folder of a named entity artifact, or several by the name that calls choose them by.
         :param variant: `fp32`, `int8`, ... or `auto`; or one per task, as in `{"embedding": "int8"}`.
         :param threads: threads of one run; by default the CPUs that affinity and cgroup leave to the process.
         :raises ArtifactError: when an artifact is refused.
         """
-        if not isinstance(variant, str) and (unknown := sorted(set(variant) - {"embedding"})):
-            raise ConfigError("variant", expected="the tasks: embedding", got=", ".join(unknown))
-        chosen = variant if isinstance(variant, str) else variant.get("embedding", AUTO)
-        if embedding is None:
-            return cls(None)
-        embedder = SentenceEmbedder.open(embedding, chosen, threads=threads)
-        model = embedder.model
-        logger.info("%s %s: variant %s", model.name, model.version, model.variant)
-        return cls(embedder)
+        chosen = _variants(variant)
+        embedder = None
+        if embedding is not None:
+            embedder = SentenceEmbedder.open(embedding, chosen["embedding"], threads=threads)
+            logger.info("%s %s: variant %s", embedder.model.name, embedder.model.version, embedder.model.variant)
+        return cls(embedder, _open_recognizers(ner, chosen["ner"], threads))
 
     @property
     def embedder(self) -> SentenceEmbedder:
@@ -54,6 +58,21 @@ class OnnxMlBridge:
         if self._embedder is None:
             raise TaskNotLoadedError("sentence embedding", "embedding")
         return self._embedder
+
+    def recognizer(self, model: str | None = None) -> Recognizer:
+        """The named entity model of that name; without a name the only one that is open.
+
+        :raises TaskNotLoadedError: when none is open.
+        :raises InputError: with the code `model_not_found` for another name, or for none where several are open.
+        """
+        if not self._recognizers:
+            raise TaskNotLoadedError("named entities", "ner")
+        if model is None and len(self._recognizers) == 1:
+            return next(iter(self._recognizers.values()))
+        if model is None or model not in self._recognizers:
+            raise InputError("model_not_found", "no model was named" if model is None else f"no model {model!r}",
+                             expected=f"one of: {', '.join(sorted(self._recognizers))}")  # fmt: skip
+        return self._recognizers[model]
 
     def embed(self, texts: Sequence[str], prompt_name: str | None = None) -> EmbeddingResult:
         """Vectors, token counts and what was truncated; see `SentenceEmbedder.embed`."""
@@ -80,17 +99,81 @@ class OnnxMlBridge:
         """The variant in use: what `auto` chose, or what was asked for."""
         return self.embedder.model.variant
 
+    def ner(
+        self,
+        texts: Sequence[str],
+        model: str | None = None,
+        *,
+        aggregation_strategy: str | None = None,
+        stride: int | None = None,
+        sentence_starts: Sequence[Sequence[int]] | None = None,
+    ) -> list[Entities]:
+        """Entities, token counts and what was truncated, for every text in order.
+
+        :param model: the name of the model where several are open.
+        :param aggregation_strategy: how tokens become entities, instead of the manifest's (transformers models).
+        :param stride: tokens that neighbouring windows of a long text share, instead of the manifest's (transformers).
+        :param sentence_starts: for each text the places in characters where its sentences start; for spaCy models whose
+            sentences are `given`.
+        :raises InputError: for a text that is refused; nothing is given back then.
+        """
+        options = NerOptions(aggregation_strategy, stride, sentence_starts)
+        return self.recognizer(model).recognize(texts, options)
+
+    def extract_entities(self, text: str, model: str | None = None) -> list[Entity]:
+        """Entities of one text, in its order; logs a warning if the text was cut."""
+        return self.extract_entities_batch([text], model)[0]
+
+    def extract_entities_batch(self, texts: Sequence[str], model: str | None = None) -> list[list[Entity]]:
+        """Entities of every text; logs a warning if any was cut."""
+        results = self.ner(texts, model)
+        if cut := sum(result.truncated for result in results):
+            logger.warning("%d of %d texts were cut to the model's limit; a stride reads them whole", cut, len(texts))
+        return [list(result.entities) for result in results]
+
+    def get_ner_model_names(self) -> list[str]:
+        """The names that calls choose named entity models by."""
+        return list(self._recognizers)
+
     def warm_up(self) -> None:
         """Load every opened model now."""
         if self._embedder is not None:
             self._embedder.load()
+        for recognizer in self._recognizers.values():
+            recognizer.load()
 
     def health_check(self) -> bool:
-        """Whether every opened model answers with finite values."""
+        """Whether every opened model answers."""
         try:
             if self._embedder is not None:
                 self._embedder.embed(["health check"])
+            for recognizer in self._recognizers.values():
+                recognizer.self_test()
         except OnnxMlBridgeError:
             logger.exception("health check failed")
             return False
-        return self._embedder is not None
+        return self._embedder is not None or bool(self._recognizers)
+
+
+def _variants(variant: str | Mapping[str, str]) -> dict[str, str]:
+    """The variant of every task."""
+    if isinstance(variant, str):
+        return dict.fromkeys(_TASKS, variant)
+    if unknown := sorted(set(variant) - set(_TASKS)):
+        raise ConfigError("variant", expected=f"the tasks: {', '.join(_TASKS)}", got=", ".join(unknown))
+    return {task: variant.get(task, AUTO) for task in _TASKS}
+
+
+def _open_recognizers(
+    ner: str | Path | Mapping[str, str | Path] | None, variant: str, threads: int | None
+) -> dict[str, Recognizer]:
+    if ner is None:
+        return {}
+    if isinstance(ner, Mapping):
+        opened = {name: open_recognizer(path, variant, threads=threads) for name, path in ner.items()}
+    else:
+        recognizer = open_recognizer(ner, variant, threads=threads)
+        opened = {recognizer.name: recognizer}
+    for name, recognizer in opened.items():
+        logger.info("%s: %s %s, variant %s", name, recognizer.name, recognizer.version, recognizer.variant)
+    return opened

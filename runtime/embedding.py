@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.errors import ConfigError, InferenceError, InputError
-from ..artifacts.manifest import EmbeddingSpec, Graph, Prompt
+from ..artifacts.layout import SENTENCE_EMBEDDING
+from ..artifacts.manifest import Graph, section
+from ..artifacts.specs import EmbeddingSpec, Prompt
 from . import machine
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from .opening import AUTO, OpenArtifact, open_artifact
+from .opening import AUTO, OpenArtifact, load_tokenizer, open_artifact
 from .session import GraphSession
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
 
-TASK = "sentence-embedding"
 # Texts are tokenized in windows of this many, so that memory stays bounded however long the list is.
 _WINDOW = 4096
 _OUTPUT = "sentence_embedding"
@@ -50,12 +51,12 @@ class EmbeddingModel:
     tokenizer: TextTokenizer
 
     @classmethod
-    def of(cls, opened: OpenArtifact) -> EmbeddingModel:
+    def of(cls, opened: OpenArtifact[TextTokenizer]) -> EmbeddingModel:
         """The parts of a checked artifact."""
         manifest = opened.artifact.manifest
         graph = manifest.variants[opened.variant].graphs["encoder"]
-        return cls(opened.artifact.root, manifest.name, manifest.version, opened.variant, graph, manifest.embedding,
-                   opened.tokenizer)  # fmt: skip
+        spec = section(manifest.embedding, "embedding")
+        return cls(opened.artifact.root, manifest.name, manifest.version, opened.variant, graph, spec, opened.texts)
 
 
 class SentenceEmbedder:
@@ -94,7 +95,7 @@ class SentenceEmbedder:
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> SentenceEmbedder:
         """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
-        model = EmbeddingModel.of(open_artifact(root, TASK, variant))
+        model = EmbeddingModel.of(open_artifact(root, SENTENCE_EMBEDDING, variant, load_tokenizer))
         return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
 
     def load(self) -> None:

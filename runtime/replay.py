@@ -9,22 +9,30 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..artifacts.checks import Artifact, check_all, read_artifact
 from ..artifacts.errors import ArtifactError, InputError, OnnxMlBridgeError
-from ..artifacts.golden import EmbeddingCase, read_golden
+from ..artifacts.gates import gate_misses
+from ..artifacts.golden import EmbeddingCase, EntityCase, read_golden
+from ..artifacts.layout import NER
 from . import machine
+from .agreement import agreement
 from .embedding import EmbeddingModel, SentenceEmbedder
-from .opening import OpenArtifact
+from .entities import Entities, NerOptions, Recognizer
+from .ner import NerTexts, load_ner_texts, recognizer_of
+from .opening import OpenArtifact, load_tokenizer
 from .session import import_onnxruntime
 from .tokenizer import TextTokenizer
 
 _TIMEOUT_SECONDS = 300
 _MIN_MEMORY = 8 << 30
+_OTHER_RESULTS = "This CPU or this ONNX Runtime computes differently from the builder's; do not use the variant."
 # Every thread takes address space, which is what is limited.
 _MAX_THREADS = 8
 
@@ -39,6 +47,19 @@ class VariantReplay:
 
 
 @dataclass(frozen=True)
+class EntityReplay:
+    """How well a variant agrees with the golden cases; `score_max_abs` is None where there are no scores."""
+
+    cases: int
+    differing: int
+    entity_f1: float
+    score_max_abs: float | None
+
+
+AnyReplay = VariantReplay | EntityReplay
+
+
+@dataclass(frozen=True)
 class VerifyReport:
     """What `verify` found; `identity` is the SHA-256 of manifest.json, `bytes` counts the listed files."""
 
@@ -47,7 +68,7 @@ class VerifyReport:
     identity: str
     files: int
     bytes: int
-    variants: dict[str, VariantReplay]
+    variants: dict[str, AnyReplay]
 
 
 def verify(root: str | Path) -> VerifyReport:
@@ -58,8 +79,7 @@ def verify(root: str | Path) -> VerifyReport:
     """
     artifact = read_artifact(root)
     check_all(artifact)
-    spec = artifact.manifest.tokenizer
-    TextTokenizer(artifact.path(spec.file), spec)
+    _family(artifact).load_texts(artifact)
     import_onnxruntime()
     sizes = [entry.size for entry in artifact.manifest.files.values()]
     variants = _replay_in_child(artifact, max(_MIN_MEMORY, 4 * sum(sizes)))
@@ -67,19 +87,52 @@ def verify(root: str | Path) -> VerifyReport:
     return VerifyReport(manifest.name, manifest.version, artifact.identity, len(sizes), sum(sizes), variants)
 
 
-def replay(artifact: Artifact) -> dict[str, VariantReplay]:
+def replay(artifact: Artifact) -> dict[str, AnyReplay]:
     """Replay the golden cases in this process, variant by variant, or raise `golden` at the first miss."""
-    spec = artifact.manifest.tokenizer
-    tokenizer = TextTokenizer(artifact.path(spec.file), spec)
-    cases = read_golden(artifact.path(artifact.manifest.golden.file))
+    family = _family(artifact)
+    texts = family.load_texts(artifact)
+    cases: list[Any] = read_golden(artifact.path(artifact.manifest.golden.file), family.cases)
     if len(cases) != artifact.manifest.golden.cases:
         raise ArtifactError("golden", "number of golden cases", expected=artifact.manifest.golden.cases, got=len(cases))
-    replays = {"sentence-embedding": _replay_embedding}
-    run = replays[artifact.manifest.task]
-    return {name: run(OpenArtifact(artifact, name, tokenizer), cases) for name in sorted(artifact.manifest.variants)}
+    variants = sorted(artifact.manifest.variants)
+    return {name: family.replay(OpenArtifact(artifact, name, texts), cases) for name in variants}
 
 
-def _replay_embedding(opened: OpenArtifact, cases: list[EmbeddingCase]) -> VariantReplay:
+@dataclass(frozen=True)
+class _Family:
+    """What replaying asks of the models of one task."""
+
+    load_texts: Callable[[Artifact], Any]
+    cases: type[EmbeddingCase] | type[EntityCase]
+    replay: Callable[[OpenArtifact[Any], Any], AnyReplay]
+
+
+def _family(artifact: Artifact) -> _Family:
+    if artifact.manifest.task == NER:
+        return _Family(load_ner_texts, EntityCase, _replay_entities)
+    return _Family(load_tokenizer, EmbeddingCase, _replay_embedding)
+
+
+def _replay_entities(opened: OpenArtifact[NerTexts], cases: list[EntityCase]) -> EntityReplay:
+    recognizer = recognizer_of(opened, threads=min(_MAX_THREADS, machine.usable_cpus()))
+    found = [_recognize(recognizer, case) for case in cases]
+    for number, (case, got) in enumerate(zip(cases, found, strict=True), start=1):
+        if (case.tokens, case.truncated) != (got.tokens, got.truncated):
+            raise ArtifactError("golden", f"tokens and truncated of case {number}",
+                                expected=(case.tokens, case.truncated), got=(got.tokens, got.truncated))  # fmt: skip
+    counted = agreement([case.entities for case in cases], found)
+    gate = opened.artifact.manifest.variants[opened.variant].gate
+    if misses := gate_misses(counted.metrics(), gate):
+        raise ArtifactError("golden", f"variant {opened.variant}: {'; '.join(misses)}", hint=_OTHER_RESULTS)
+    return EntityReplay(len(cases), len(counted.differing), counted.entity_f1, counted.score_max_abs)
+
+
+def _recognize(recognizer: Recognizer, case: EntityCase) -> Entities:
+    starts = None if case.sentence_starts is None else [case.sentence_starts]
+    return recognizer.recognize([case.input], NerOptions(case.aggregation_strategy, case.stride, starts))[0]
+
+
+def _replay_embedding(opened: OpenArtifact[TextTokenizer], cases: list[EmbeddingCase]) -> VariantReplay:
     embedder = SentenceEmbedder(EmbeddingModel.of(opened), threads=min(_MAX_THREADS, machine.usable_cpus()))
     gate = opened.artifact.manifest.variants[opened.variant].gate
     figures = [_compare(embedder, case) for case in cases]
@@ -91,7 +144,7 @@ def _replay_embedding(opened: OpenArtifact, cases: list[EmbeddingCase]) -> Varia
                 f"case {number} with variant {opened.variant}",
                 expected=f"max abs <= {gate.get('max_abs', 'any')}, cosine >= {floor}",
                 got=f"max abs {max_abs:.2e}, cosine {cosine:.6f}",
-                hint="This CPU or this ONNX Runtime computes differently from the builder's; do not use the variant.",
+                hint=_OTHER_RESULTS,
             )
     return VariantReplay(len(cases), max(f[0] for f in figures), min(f[1] for f in figures))
 
@@ -110,7 +163,7 @@ def _compare(embedder: SentenceEmbedder, case: EmbeddingCase) -> tuple[float, fl
     return float(np.abs(got - expected).max()), float(got @ expected / norm) if norm else float(both_zero)
 
 
-def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay]:
+def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, AnyReplay]:
     # -P: without it the current directory, which may be the artifact, would be searched for modules first
     command = [sys.executable, "-P", "-m", __name__, str(artifact.root.absolute()), str(memory)]
     try:
@@ -124,7 +177,8 @@ def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay
         raise ArtifactError("graph", f"the replay died with exit status {child.returncode}: {detail}") from error
     if "error" in answer:
         raise ArtifactError(answer["error"]["code"], answer["error"]["message"])
-    return {name: VariantReplay(**figures) for name, figures in answer["variants"].items()}
+    kind = EntityReplay if artifact.manifest.task == NER else VariantReplay
+    return {name: kind(**figures) for name, figures in answer["variants"].items()}
 
 
 def _child(root: str, memory: str) -> None:

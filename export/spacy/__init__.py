@@ -1,0 +1,1 @@
+"""spaCy's entity recognizer to ONNX graphs, portable tokenizer rules and tables."""

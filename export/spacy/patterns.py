@@ -1,0 +1,234 @@
+"""Python's regular expressions rewritten so that every engine and every version of Unicode reads them alike.
+
+The rules of a spaCy tokenizer are patterns of Python's `re`. What its shorthand classes and ignored case mean depends
+on the interpreter's Unicode version and differs from other engines. Here a pattern is parsed with `re`'s own parser and
+written again with explicit classes; FORMAT.md lists what remains. Anything else is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from re import _constants as sre  # type: ignore[attr-defined]  # no public way leads to a parsed pattern
+from re import _parser as sre_parser  # type: ignore[attr-defined]
+from typing import Any
+
+from ...artifacts.errors import BuildError
+
+# One parsed element: operator and argument.
+Item = tuple[Any, Any]
+_SURROGATES = (0xD800, 0xE000)
+_SPECIAL = frozenset("\\.^$|?*+()[]{}-&~#")
+_CASE = re.IGNORECASE
+_KNOWN_FLAGS = re.IGNORECASE | re.UNICODE
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One alternative of a pattern.
+
+    `reach` is the largest number of characters it can look at, lookaround included; None where there is no limit.
+    `first` has the code points that every match begins with as `(start, end, ...)`, None where that is not known.
+    """
+
+    items: tuple[Item, ...]
+    flags: int
+    reach: int | None
+    first: tuple[int, ...] | None
+
+    @property
+    def text(self) -> str:
+        """The alternative as a portable pattern."""
+        return _sequence(self.items, self.flags)
+
+    @property
+    def is_anchored_at_start(self) -> bool:
+        """Whether every match begins where the string does."""
+        return bool(self.items) and self.items[0] == (sre.AT, sre.AT_BEGINNING)
+
+    @property
+    def is_anchored_at_end(self) -> bool:
+        """Whether every match ends where the string does."""
+        return bool(self.items) and self.items[-1] == (sre.AT, sre.AT_END)
+
+
+def parse_alternatives(pattern: re.Pattern[str]) -> list[Alternative]:
+    """The top alternatives of a compiled pattern, in their order.
+
+    :raises BuildError: with the code `unsupported_model` for what no portable pattern can say.
+    """
+    if pattern.flags & ~_KNOWN_FLAGS:
+        raise _unsupported(f"the flags {re.RegexFlag(pattern.flags & ~_KNOWN_FLAGS)!r}")
+    parsed = sre_parser.parse(pattern.pattern, pattern.flags)
+    flags = pattern.flags & _CASE
+    return [Alternative(items, flags, _reach(items), _first(items, flags)) for items in _split(tuple(parsed))]
+
+
+def join(alternatives: Iterable[Alternative]) -> str:
+    """Alternatives as one portable pattern, in their order."""
+    return "|".join(alternative.text for alternative in alternatives)
+
+
+def ranges_of(points: Iterable[int]) -> tuple[int, ...]:
+    """Ascending code points as `(start, end, start, end, ...)` with exclusive ends."""
+    flat: list[int] = []
+    for point in points:
+        if flat and flat[-1] == point:
+            flat[-1] = point + 1
+        else:
+            flat += [point, point + 1]
+    return tuple(flat)
+
+
+def _split(items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
+    """Alternatives of a sequence that is a branch, or a branch behind what `re` found common to all of them."""
+    if not items or items[-1][0] is not sre.BRANCH or any(op is not sre.AT for op, _ in items[:-1]):
+        return [items]
+    return [part for branch in items[-1][1][1] for part in _split(items[:-1] + tuple(branch))]
+
+
+def _reach(items: Sequence[Item]) -> int | None:
+    reaches = [_item_reach(op, argument) for op, argument in items]
+    return None if None in reaches else sum(reach for reach in reaches if reach is not None)
+
+
+def _item_reach(op: Any, argument: Any) -> int | None:
+    if op is sre.AT:
+        return 0
+    if op is sre.BRANCH:
+        reaches = [_reach(tuple(branch)) for branch in argument[1]]
+        return None if None in reaches else max(reach for reach in reaches if reach is not None)
+    if op in (sre.ASSERT, sre.ASSERT_NOT):
+        return _reach(tuple(argument[1]))
+    if op is sre.SUBPATTERN:
+        return _reach(tuple(argument[3]))
+    if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+        _, most, inner = argument
+        reach = _reach(tuple(inner))
+        return None if reach is None or most is sre.MAXREPEAT else most * reach
+    return 1
+
+
+def _first(items: Sequence[Item], flags: int) -> tuple[int, ...] | None:
+    """Code points of the first character, where the first element that takes one is a plain one."""
+    for op, argument in items:
+        if op is sre.AT:
+            continue
+        if op in (sre.MAX_REPEAT, sre.MIN_REPEAT) and argument[0] > 0:
+            return _first(tuple(argument[2]), flags)
+        return _class(op, argument, flags) if op in (sre.LITERAL, sre.IN) else None
+    return None
+
+
+def _sequence(items: Iterable[Item], flags: int) -> str:
+    return "".join(_item(op, argument, flags) for op, argument in items)
+
+
+def _item(op: Any, argument: Any, flags: int) -> str:
+    if op in (sre.LITERAL, sre.NOT_LITERAL, sre.IN):
+        return _set_text(_class(op, argument, flags))
+    if op is sre.AT and argument in (sre.AT_BEGINNING, sre.AT_END):
+        return "^" if argument is sre.AT_BEGINNING else "$"
+    if op is sre.BRANCH:
+        return f"(?:{'|'.join(_sequence(branch, flags) for branch in argument[1])})"
+    if op is sre.SUBPATTERN:
+        _, added, removed, inner = argument
+        return f"(?:{_sequence(inner, (flags | added) & ~removed & _CASE)})"
+    if op in (sre.ASSERT, sre.ASSERT_NOT):
+        direction, inner = argument
+        return f"(?{'<' if direction < 0 else ''}{'=' if op is sre.ASSERT else '!'}{_sequence(inner, flags)})"
+    if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+        return _repeat(*argument, flags) + ("?" if op is sre.MIN_REPEAT else "")
+    raise _unsupported(f"the element {op}")
+
+
+def _repeat(least: int, most: Any, inner: Iterable[Item], flags: int) -> str:
+    body = _sequence(inner, flags)
+    items = tuple(inner)
+    if len(items) != 1 or items[0][0] not in (sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.SUBPATTERN, sre.BRANCH):
+        body = f"(?:{body})"
+    endless = most is sre.MAXREPEAT
+    short = {(0, True): "*", (1, True): "+"}.get((least, endless)) or ("?" if (least, most) == (0, 1) else None)
+    return body + (short or f"{{{least},{'' if endless else most}}}")
+
+
+def _class(op: Any, argument: Any, flags: int) -> tuple[int, ...]:
+    """The code points that one element matches."""
+    items = tuple(argument) if op is sre.IN else ((sre.LITERAL, argument),)
+    if op is sre.NOT_LITERAL:
+        items = ((sre.NEGATE, None), *items)
+    return _members(items, flags)
+
+
+@functools.cache
+def _members(items: tuple[Item, ...], flags: int) -> tuple[int, ...]:
+    plain = all(op in (sre.LITERAL, sre.RANGE) for op, _ in items)
+    if plain and not flags:
+        points = {point for op, value in items
+                  for point in ([value] if op is sre.LITERAL else range(value[0], value[1] + 1))}  # fmt: skip
+        return ranges_of(sorted(point for point in points if not _SURROGATES[0] <= point < _SURROGATES[1]))
+    # What `re` itself takes for a member, asked of every character there is
+    matches = re.compile(f"[{''.join(_source(op, value) for op, value in items)}]", flags).findall(_every_character())
+    return ranges_of(map(ord, matches))
+
+
+def _source(op: Any, value: Any) -> str:
+    """A member of a class as Python's `re` writes it."""
+    if op is sre.LITERAL:
+        return f"\\U{value:08x}"
+    if op is sre.RANGE:
+        return f"\\U{value[0]:08x}-\\U{value[1]:08x}"
+    if op is sre.NEGATE:
+        return "^"
+    if op is sre.CATEGORY and value in _CATEGORIES:
+        return _CATEGORIES[value]
+    raise _unsupported(f"the class member {op} {value}")
+
+
+_CATEGORIES = {
+    sre.CATEGORY_DIGIT: r"\d", sre.CATEGORY_NOT_DIGIT: r"\D", sre.CATEGORY_SPACE: r"\s",
+    sre.CATEGORY_NOT_SPACE: r"\S", sre.CATEGORY_WORD: r"\w", sre.CATEGORY_NOT_WORD: r"\W",
+}  # fmt: skip
+
+
+@functools.cache
+def _every_character() -> str:
+    return "".join(map(chr, [*range(_SURROGATES[0]), *range(_SURROGATES[1], sys.maxunicode + 1)]))
+
+
+def _set_text(ranges: tuple[int, ...]) -> str:
+    """Ranges as a literal or a class; a class of nearly everything is written by what it leaves out."""
+    if len(ranges) == 2 and ranges[1] == ranges[0] + 1:
+        return _character(ranges[0])
+    outside = _complement(ranges)
+    negated = bool(outside) and sum(outside[1::2]) - sum(outside[::2]) < sum(ranges[1::2]) - sum(ranges[::2])
+    pairs = outside if negated else ranges
+    parts = []
+    for start, end in zip(pairs[::2], pairs[1::2], strict=True):
+        dash = "-" if end > start + 2 else ""
+        parts.append(_character(start) + (dash + _character(end - 1) if end > start + 1 else ""))
+    return f"[{'^' if negated else ''}{''.join(parts)}]"
+
+
+def _complement(ranges: tuple[int, ...]) -> tuple[int, ...]:
+    """Every other code point but the surrogates, which no text holds."""
+    bounds = [0, *ranges, sys.maxunicode + 1]
+    pairs = [(a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if a < b]
+    return tuple(bound for pair in pairs if pair != _SURROGATES for bound in pair)
+
+
+def _character(point: int) -> str:
+    letter = chr(point)
+    if letter in _SPECIAL:
+        return f"\\{letter}"
+    if letter.isprintable():
+        return letter
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+
+def _unsupported(what: str) -> BuildError:
+    return BuildError("unsupported_model", f"a tokenizer rule uses {what}, which no portable pattern can say",
+                      hint="Write the rule without it.")  # fmt: skip

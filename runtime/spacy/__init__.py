@@ -1,0 +1,1 @@
+"""spaCy's entity recognizer without spaCy: rules, tables and graphs to entities."""

@@ -1,0 +1,161 @@
+"""spacy_tokenizer.json, read strictly."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...artifacts import strict_json
+from ...artifacts.errors import ArtifactError
+from .characters import Characters, CharacterSet
+
+_VERSION = 1
+_KEYS = frozenset({"characters", "infix", "prefix", "sequences", "specials", "suffix", "symbols", "token_match",
+                   "unicode", "url_match", "version"})  # fmt: skip
+_SETS = ("space", "alpha", "upper", "digit", "cased", "case_ignorable")
+_LAST_POINT = 0x110000
+
+# A token of a special case: its text, and its norm where it has one of its own.
+SpecialToken = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Affix:
+    """Some alternatives of a prefix or suffix rule, and how many characters at that end decide about them."""
+
+    pattern: re.Pattern[str]
+    window: int | None
+
+
+@dataclass(frozen=True)
+class Match:
+    """A pattern that is asked whether it matches, compiled when a text first begins like it."""
+
+    source: str
+    first: CharacterSet | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Everything spacy_tokenizer.json says."""
+
+    prefix: tuple[Affix, ...]
+    suffix: tuple[Affix, ...]
+    infix: re.Pattern[str] | None
+    token_match: tuple[Match, ...]
+    url_match: tuple[Match, ...]
+    specials: Mapping[str, tuple[SpecialToken, ...]]
+    sequences: tuple[tuple[str, ...], ...]
+    symbols: Mapping[str, int]
+    characters: Characters
+
+
+def read_rules(path: Path) -> Rules:
+    """Read the file, or raise `ArtifactError` with the code `tokenizer` for anything FORMAT.md does not allow."""
+    try:
+        data = strict_json.parse(path.read_bytes(), path.name)
+        if not isinstance(data, dict) or set(data) != _KEYS or data["version"] != _VERSION:
+            raise ValueError(f"keys or version are not those of version {_VERSION}")
+        return _rules(data)
+    except (ArtifactError, ValueError, TypeError, KeyError, re.error) as error:
+        raise ArtifactError("tokenizer", f"{path.name} cannot be read: {error!r}",
+                            hint="Build the artifact again.") from error  # fmt: skip
+
+
+def compile_pattern(source: str) -> re.Pattern[str]:
+    r"""A portable pattern for Python: `$` is the end alone there, which is `\Z` here."""
+    return re.compile(_ESCAPE_OR_END.sub(lambda found: found[1] or r"\Z", _string(source)))
+
+
+# In a portable pattern a `$` that is meant as a character is always escaped, in classes too
+_ESCAPE_OR_END = re.compile(r"(\\.)|\$", re.DOTALL)
+
+
+def _rules(data: dict[str, Any]) -> Rules:
+    specials = {chunk: tuple(_special(token) for token in _list(tokens)) for chunk, tokens in data["specials"].items()}
+    if wrong := [
+        chunk for chunk, tokens in specials.items() if "".join(text for text, _ in tokens) != chunk or not chunk
+    ]:
+        raise ValueError(f"special cases whose tokens do not make the chunk: {wrong[:3]}")
+    return Rules(
+        prefix=tuple(_affix(entry) for entry in _list(data["prefix"])),
+        suffix=tuple(_affix(entry) for entry in _list(data["suffix"])),
+        infix=None if data["infix"] is None else compile_pattern(data["infix"]),
+        token_match=tuple(_match(entry) for entry in _list(data["token_match"])),
+        url_match=tuple(_match(entry) for entry in _list(data["url_match"])),
+        specials=specials,
+        sequences=tuple(_sequence(entry) for entry in _list(data["sequences"])),
+        symbols={name: _whole(number) for name, number in data["symbols"].items()},
+        characters=_characters(data["characters"]),
+    )
+
+
+def _characters(data: dict[str, Any]) -> Characters:
+    if set(data) != {*_SETS, "lower"}:
+        raise ValueError("characters has other keys")
+    lower = {key: _string(value) for key, value in data["lower"].items()}
+    if any(len(key) != 1 for key in lower):
+        raise ValueError("lower has a key that is no character")
+    return Characters(**{name: _set(data[name]) for name in _SETS}, lower=lower)
+
+
+def _affix(entry: dict[str, Any]) -> Affix:
+    pattern, window = _fields(entry, "pattern", "window")
+    if window is not None and _whole(window) < 1:
+        raise ValueError("a window without a character")
+    return Affix(compile_pattern(pattern), window)
+
+
+def _match(entry: dict[str, Any]) -> Match:
+    first, pattern = _fields(entry, "first", "pattern")
+    return Match(_string(pattern), None if first is None else _set(first))
+
+
+def _fields(entry: dict[str, Any], *names: str) -> list[Any]:
+    if set(entry) != set(names):
+        raise ValueError(f"an entry has the keys {sorted(entry)}, not {sorted(names)}")
+    return [entry[name] for name in names]
+
+
+def _special(token: list[Any]) -> SpecialToken:
+    text, norm = _list(token)
+    if not _string(text):
+        raise ValueError("a special case has an empty token")
+    return text, None if norm is None else _string(norm)
+
+
+def _sequence(entry: list[Any]) -> tuple[str, ...]:
+    texts = tuple(_string(text) for text in _list(entry))
+    if not texts or not all(texts):
+        raise ValueError("an empty sequence, or one with an empty token")
+    return texts
+
+
+def _set(bounds: list[Any]) -> CharacterSet:
+    points = tuple(_whole(bound) for bound in _list(bounds))
+    is_ascending = all(a < b for a, b in itertools.pairwise(points))
+    if len(points) % 2 or not is_ascending or (points and not 0 <= points[0] <= points[-1] <= _LAST_POINT):
+        raise ValueError("a set of characters is not ascending pairs of code points")
+    return CharacterSet(points)
+
+
+def _list(value: Any) -> Iterable[Any]:
+    if type(value) is not list:
+        raise TypeError(f"a {type(value).__name__} where a list belongs")
+    return value
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError(f"a {type(value).__name__} where a string belongs")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"a {type(value).__name__} where a whole number belongs")
+    return value

@@ -1,0 +1,222 @@
+"""spaCy's rule-driven tokenizer (FORMAT.md, "spaCy: text to tokens")."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .lexicon import Lexicon
+from .rules import Affix, Match, Rules, SpecialToken, compile_pattern
+from .sequences import SequenceMatcher
+
+# Longer chunks are rare and would fill the memory with strings that never come again.
+_LONGEST_CACHED = 200
+_MOST_CHUNKS = 50_000
+# Texts are split into chunks in parts of about this many characters.
+_PART = 1 << 16
+_MOST_FIRSTS = 1000
+
+
+@dataclass(frozen=True)
+class Document:
+    """The tokens of a text.
+
+    `lexemes` int64 `[tokens]` are numbers in `lexicon`, `starts` int64 `[tokens]` the places in characters where they
+    start, `spaces` bool `[tokens]` whether a trailing space follows.
+    """
+
+    lexicon: Lexicon
+    lexemes: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    spaces: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Number of tokens."""
+        return len(self.lexemes)
+
+    def end(self, token: int) -> int:
+        """Where a token ends, in characters."""
+        return int(self.starts[token]) + len(self.lexicon.texts[self.lexemes[token]])
+
+    def is_space(self) -> NDArray[np.bool_]:
+        """Which tokens are whitespace, bool `[tokens]`."""
+        return self.lexicon.is_space(self.lexemes)
+
+
+class RuleTokenizer:
+    """Tokenizes with the rules of one artifact into one lexicon."""
+
+    def __init__(self, rules: Rules, lexicon: Lexicon) -> None:
+        """Compile what splits a text into chunks."""
+        self._rules, self._lexicon = rules, lexicon
+        self._specials = {chunk: lexicon.numbers(tokens) for chunk, tokens in rules.specials.items()}
+        self._longest_special = max(map(len, rules.specials), default=0)
+        space = rules.characters.space.pattern()
+        self._leading = re.compile(f"[{space}]*")
+        self._chunks = re.compile(f"([^{space}]+)( ?)([{space}]*)")
+        self._boundary = re.compile(f"[{space}](?=[^{space}])")
+        self._sequences = SequenceMatcher(rules, lexicon)
+        self._token_match = _Matcher(rules.token_match)
+        self._url_match = _Matcher(rules.url_match)
+        self._cache: dict[str, tuple[int, ...]] = {}
+
+    def __call__(self, text: str) -> Document:
+        """Tokenize a text."""
+        lexemes: list[int] = []
+        spaced: list[int] = []
+        leading = self._leading.match(text)
+        place = leading.end() if leading else 0
+        if place:
+            lexemes += self._chunk(text[:place])
+        for part in self._parts(text, place):
+            for word, blank, rest in self._chunks.findall(part):
+                lexemes += self._chunk(word)
+                if blank:
+                    spaced.append(len(lexemes) - 1)
+                if rest:
+                    lexemes += self._chunk(rest)
+        spaces = np.zeros(len(lexemes), np.bool_)
+        spaces[spaced] = True
+        return self._document(*self._sequences.apply(np.array(lexemes, np.int64), spaces))
+
+    def _document(self, lexemes: NDArray[np.int64], spaces: NDArray[np.bool_]) -> Document:
+        ends = np.cumsum(self._lexicon.lengths(lexemes) + spaces)
+        starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(lexemes) else ends
+        return Document(self._lexicon, lexemes, starts, spaces)
+
+    def _parts(self, text: str, place: int) -> Iterator[str]:
+        """The text from `place` on, cut where a run of other characters begins."""
+        while place < len(text):
+            found = self._boundary.search(text, place + _PART)
+            end = found.end() if found else len(text)
+            yield text[place:end]
+            place = end
+
+    def _chunk(self, chunk: str) -> tuple[int, ...]:
+        """The lexemes of a run of spaces or of others."""
+        found = self._specials.get(chunk) or self._cache.get(chunk)
+        if found is None:
+            found = self._lexicon.numbers(self._split(chunk))
+            if len(chunk) <= _LONGEST_CACHED:
+                if len(self._cache) >= _MOST_CHUNKS:
+                    self._cache.clear()
+                self._cache[chunk] = found
+        return found
+
+    def _split(self, chunk: str) -> list[SpecialToken]:
+        prefixes, middle, suffixes = self._cut_affixes(chunk)
+        tokens: list[SpecialToken] = [(text, None) for text in prefixes]
+        if middle:
+            tokens += self._rules.specials[middle] if self._is_special(middle) else self._middle(middle)
+        return tokens + [(text, None) for text in reversed(suffixes)]
+
+    def _middle(self, text: str) -> list[SpecialToken]:
+        if self._token_match(text) or self._url_match(text):
+            return [(text, None)]
+        return [(part, None) for part in self._cut_infixes(text)]
+
+    def _cut_affixes(self, text: str) -> tuple[list[str], str, list[str]]:
+        prefixes: list[str] = []
+        suffixes: list[str] = []
+        start, end, size = 0, len(text), -1
+        while start < end and end - start != size:
+            rest = _Rest(text, start, end)
+            if self._is_special_part(rest) or self._has_match(rest):
+                break
+            size = end - start
+            ahead = _prefix_length(self._rules.prefix, rest)
+            if ahead and self._is_special_part(_Rest(text, start + ahead, end)):
+                prefixes.append(text[start : start + ahead])
+                start += ahead
+                break
+            behind = _suffix_length(self._rules.suffix, _Rest(text, start + ahead, end))
+            if behind and self._is_special_part(_Rest(text, start, end - behind)):
+                suffixes.append(text[end - behind : end])
+                end -= behind
+                break
+            if ahead:
+                prefixes.append(text[start : start + ahead])
+            if behind and (not ahead or ahead + behind <= size):
+                suffixes.append(text[end - behind : end])
+                end -= behind
+            start += ahead
+        return prefixes, text[start:end], suffixes
+
+    def _cut_infixes(self, text: str) -> list[str]:
+        parts, start = [], 0
+        for found in self._rules.infix.finditer(text) if self._rules.infix else ():
+            if found.start() == 0:
+                continue
+            parts += [text[start : found.start()], found.group()]
+            start = found.end()
+        return [part for part in (*parts, text[start:]) if part]
+
+    def _has_match(self, rest: _Rest) -> bool:
+        return bool(self._rules.token_match) and self._token_match(rest.whole())
+
+    def _is_special(self, text: str) -> bool:
+        return len(text) <= self._longest_special and text in self._specials
+
+    def _is_special_part(self, rest: _Rest) -> bool:
+        return 0 < rest.end - rest.start <= self._longest_special and rest.whole() in self._specials
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """A part of a chunk that is not copied unless asked for: a chunk may have hundreds of thousands of characters."""
+
+    text: str
+    start: int
+    end: int
+
+    def whole(self) -> str:
+        return self.text[self.start : self.end]
+
+    def head(self, window: int | None) -> str:
+        return self.text[self.start : self.end if window is None else min(self.end, self.start + window)]
+
+    def tail(self, window: int | None) -> str:
+        return self.text[self.start if window is None else max(self.start, self.end - window) : self.end]
+
+
+class _Matcher:
+    """Whether any of some patterns matches; compiled for each first character when a text first begins with it."""
+
+    def __init__(self, matches: Sequence[Match]) -> None:
+        self._matches = matches
+        self._compiled: dict[str, re.Pattern[str] | None] = {}
+
+    def __call__(self, text: str) -> bool:
+        if not self._matches:
+            return False
+        first = text[0]
+        if first not in self._compiled:
+            self._compiled[first] = self._compile(first)
+        pattern = self._compiled[first]
+        return pattern is not None and pattern.match(text) is not None
+
+    def _compile(self, first: str) -> re.Pattern[str] | None:
+        sources = [match.source for match in self._matches if match.first is None or first in match.first]
+        if len(self._compiled) >= _MOST_FIRSTS:
+            self._compiled.clear()
+        return compile_pattern("|".join(sources)) if sources else None
+
+
+def _prefix_length(affixes: tuple[Affix, ...], rest: _Rest) -> int:
+    for affix in affixes:
+        if found := affix.pattern.match(rest.head(affix.window)):
+            return found.end()
+    return 0
+
+
+def _suffix_length(affixes: tuple[Affix, ...], rest: _Rest) -> int:
+    """The longest match that ends at the end: every alternative does, so it is the leftmost."""
+    longest = 0
+    for affix in affixes:
+        if found := affix.pattern.search(rest.tail(affix.window)):
+            longest = max(longest, found.end() - found.start())
+    return longest

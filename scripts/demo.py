@@ -12,16 +12,23 @@ import time
 from pathlib import Path
 
 import numpy as np
-from onnx_ml_bridge import OnnxMlBridge
+from onnx_ml_bridge import Entity, OnnxMlBridge
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+EMBEDDING, NER = "all-minilm-l6-v2", {"en": "en-core-web-sm", "fr": "fr-core-news-sm"}
 MESSAGES = [
     "The invoice for the harbour crane is two weeks overdue.",
     "Nobody has paid us for the crane at the port yet.",
     "Lunch on Friday? There is a new noodle place next to the station.",
     "Le match de dimanche est reporté à cause de la neige.",
+]
+NAMES = [
+    ("en", "Wangari Maathai founded the Green Belt Movement in Nairobi in 1977."),
+    ("en", "Ticket #4711: Acme Corp. wants its $2.5 million back by next Tuesday, says Dr. Okafor 🙂."),
+    ("fr", "Camille Claudel a quitté Villeneuve-sur-Fère pour Paris, où travaillait Auguste Rodin."),
 ]
 console = Console(highlight=False, width=110)
 
@@ -53,15 +60,52 @@ def show_embeddings(artifact: Path, binary: Path) -> None:
         console.print(f"  {score:5.2f}  {text}")
 
 
+def entities_with_rust(binary: Path, artifact: Path, text: str) -> list[dict[str, object]]:
+    """Entities of a text from the Rust command."""
+    line = json.dumps({"text": text}) + "\n"
+    done = subprocess.run([binary, "ner", "--model", artifact], input=line, capture_output=True, text=True, check=True)
+    found: list[dict[str, object]] = json.loads(done.stdout)["entities"]
+    return found
+
+
+def show_entities(dist: Path, binary: Path) -> None:
+    """Find entities with one model per language in both languages of the bridge and print them in their text."""
+    console.rule(f"[bold]named entities[/]: {', '.join(NER.values())}")
+    started = time.perf_counter()
+    bridge = OnnxMlBridge.open(ner={language: dist / name for language, name in NER.items()})
+    found = [bridge.extract_entities(text, language) for language, text in NAMES]
+    console.print(f"{time.perf_counter() - started:.2f} seconds from start to answer, from Python")
+    for (language, text), entities in zip(NAMES, found, strict=True):
+        rust = entities_with_rust(binary, dist / NER[language], text)
+        same = [(each["start_byte"], each["end_byte"], each["label"]) for each in rust] == [
+            (entity.start_byte, entity.end_byte, entity.label) for entity in entities
+        ]
+        console.print(marked(text, entities), "[green]Rust says the same[/]" if same else "[red]Rust differs[/]")
+        if not same:
+            raise SystemExit("the two languages disagree")
+
+
+def marked(text: str, entities: list[Entity]) -> Text:
+    """The text with its entities set off and labelled."""
+    line, done = Text(), 0
+    for entity in entities:
+        line.append(text[done : entity.start])
+        line.append(entity.text, style="bold")
+        line.append(f" {entity.label}", style="cyan")
+        done = entity.end
+    return line.append(text[done:])
+
+
 def main() -> None:
     """Verify in both languages, then show."""
     dist, binary = Path(sys.argv[1]), Path(sys.argv[2])
-    artifact = dist / "all-minilm-l6-v2"
     python = Path(sys.executable).parent / "onnx-ml-bridge"
-    for name, command in (("Python", python), ("Rust", binary)):
-        console.rule(f"[bold]verify[/] from {name}")
-        subprocess.run([command, "verify", artifact], check=True)
-    show_embeddings(artifact, binary)
+    for artifact in (EMBEDDING, *NER.values()):
+        for name, command in (("Python", python), ("Rust", binary)):
+            console.rule(f"[bold]verify[/] {artifact} from {name}")
+            subprocess.run([command, "verify", dist / artifact], check=True)
+    show_embeddings(dist / EMBEDDING, binary)
+    show_entities(dist, binary)
 
 
 if __name__ == "__main__":

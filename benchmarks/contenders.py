@@ -172,10 +172,12 @@ def plan(artifact: Artifact, original: Path, dynamic: Path, threads: int) -> lis
 
 
 def variant_bytes(artifact: Artifact, variant: str) -> int:
-    """Bytes of the manifest, the tokenizer, the variant's graphs and their weights."""
+    """Bytes of the manifest, the tokenizer or its rules and tables, the variant's graphs and their weights."""
     from onnx_ml_bridge.artifacts.onnx_file import read_onnx
 
-    names = {"manifest.json", "manifest.sha256", artifact.manifest.tokenizer.file}
+    tokenizer, spacy = artifact.manifest.tokenizer, artifact.manifest.spacy
+    names = {"manifest.json", "manifest.sha256"}
+    names.update([tokenizer.file] if tokenizer else [], [spacy.rules, spacy.tables] if spacy else [])
     for graph in artifact.variant(variant).graphs.values():
         data = read_onnx(artifact.path(graph.file)).external
         names.update([graph.file, *(str(PurePosixPath(graph.file).with_name(name)) for name in data)])

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import hashlib
 import json
-import platform
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from onnx_ml_bridge.artifacts.checks import Artifact, read_artifact
@@ -26,6 +21,7 @@ from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from rich.console import Console
 
 from . import dynamic, plot, report
+from .conditions import hash_of, today, versions
 from .contenders import plan
 from .measure import Bench
 from .processes import Inputs, RustBinaries
@@ -100,7 +96,8 @@ def _prepare(subject: Subject, options: argparse.Namespace, scratch: Path, conso
     inputs.first_text.write_text(lines[0], encoding="utf-8")
     quantized = dynamic.build(subject.artifact, scratch / "dynamic")
     contenders = plan(subject.artifact, subject.original.folder, quantized, machine.usable_cpus())
-    return Bench(contenders, inputs, len(lines), options.rounds, _binaries(options), console)
+    return Bench(contenders=contenders, inputs=inputs, texts=len(lines), rounds=options.rounds,
+                 rust=_binaries(options), console=console)  # fmt: skip
 
 
 def _binaries(options: argparse.Namespace) -> RustBinaries | None:
@@ -114,17 +111,17 @@ def _conditions(subject: Subject, bench: Bench, rust: Path | None) -> Conditions
     found = machine.describe(machine.usable_cpus())
     lengths = _token_counts(subject)
     return Conditions(
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        date=today(),
         cpu=found.cpu,
         instruction_set=found.instruction_set,
         exact_int8=machine.has_exact_int8(),
         threads=found.threads,
-        versions=_versions(rust),
+        versions=versions(_LIBRARIES, rust),
         artifact=f"{manifest.name} {manifest.version}",
         artifact_sha256=subject.artifact.identity,
         source=f"{source.kind}:{source.id}",
         texts=len(subject.texts),
-        texts_sha256=hashlib.sha256("\n".join(subject.texts).encode()).hexdigest(),
+        texts_sha256=hash_of(subject.texts),
         tokens_mean=sum(lengths) / len(lengths),
         tokens_min=min(lengths),
         tokens_max=max(lengths),
@@ -138,19 +135,6 @@ def _token_counts(subject: Subject) -> list[int]:
     spec = subject.artifact.manifest.tokenizer
     tokenizer = TextTokenizer(subject.artifact.path(spec.file), spec)
     return [len(tokens.ids) for tokens in tokenizer.encode(subject.texts)]
-
-
-def _versions(rust: Path | None) -> dict[str, str]:
-    found = {"Python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    if rust is not None and rust.is_file():
-        done = subprocess.run([rust.resolve(), "--version"], capture_output=True, text=True, check=False)
-        found["onnx-ml-bridge (Rust)"] = done.stdout.split()[-1] if done.stdout.split() else "unknown"
-    return found
 
 
 def _save(results: Results, folder: Path) -> None:

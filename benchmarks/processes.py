@@ -25,6 +25,7 @@ _LAUNCH = Path(__file__).with_name("launch.py")
 _IDLE_SHARE = 0.02
 _IDLE_SAMPLE_SECONDS = 0.1
 _IDLE_TIMEOUT_SECONDS = 10.0
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
 class Failed(Exception):
@@ -84,41 +85,23 @@ class Quiet:
     machine_load: float
 
 
-class Worker:
-    """A contender in a long-lived Python process of its own, driven by JSON lines."""
+class JsonProcess:
+    """A long-lived process that answers one JSON object a line."""
 
-    def __init__(self, contender: Contender, inputs: Inputs) -> None:
-        """Start it and wait until it has loaded.
-
-        :raises Unavailable: when it says so itself.
-        :raises Failed: when it ends.
-        """
-        self._name = contender.name
-        self._vectors = inputs.scratch / f"{contender.job.kind}-{contender.job.precision}.npy"
-        self._log = inputs.scratch / f"{contender.job.kind}-{contender.job.precision}.log"
-        with self._log.open("wb") as log:
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+        """Start it; what it writes to standard error goes to `log`."""
+        self._log = log
+        with log.open("wb") as errors:
             self._child = subprocess.Popen(
-                worker_command("serve", contender.job, inputs),
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=errors,
                 text=True,
+                encoding="utf-8",
                 cwd=_ROOT,
-                env=child_environment(),
+                env=environment,
             )
-        if "unavailable" in (answer := self._answer()):
-            self.close()
-            raise Unavailable(answer["unavailable"])
-
-    def seconds(self, batch: int) -> float:
-        """See `Runner`."""
-        return float(self._ask({"do": "time", "batch": batch})["seconds"])
-
-    def vectors(self) -> NDArray[np.float32]:
-        """See `Runner`."""
-        self._ask({"do": "vectors", "file": str(self._vectors)})
-        loaded: NDArray[np.float32] = np.load(self._vectors)
-        return loaded
 
     def processes(self) -> list[psutil.Process]:
         """See `Runner`."""
@@ -131,21 +114,68 @@ class Worker:
             self._child.stdin.close()
         self._child.wait()
 
-    def _ask(self, command: dict[str, object]) -> dict[str, Any]:
-        assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
-            self._child.stdin.write(json.dumps(command) + "\n")
-            self._child.stdin.flush()
-        return self._answer()
+    def ask(self, command: dict[str, object]) -> dict[str, Any]:
+        """Send a command and wait for its answer.
 
-    def _answer(self) -> dict[str, Any]:
+        :raises Failed: when the process has ended.
+        """
+        self.send(json.dumps(command) + "\n")
+        return self.answer()
+
+    def send(self, lines: str) -> None:
+        """Write lines; a process that has ended is noticed when there is no answer."""
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.write(lines)
+            self._child.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for one line, and read it.
+
+        :raises Failed: when the process has ended.
+        """
+        found: dict[str, Any] = json.loads(self.line())
+        return found
+
+    def line(self) -> str:
+        """Wait for one line.
+
+        :raises Failed: when the process has ended.
+        """
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
             status = self._child.wait()
             raise Failed(f"the worker ended with exit status {status}", self._log.read_text(errors="replace")[-2000:])
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return line
+
+
+class Worker(JsonProcess):
+    """A contender in a long-lived Python process of its own, driven by JSON lines."""
+
+    def __init__(self, contender: Contender, inputs: Inputs) -> None:
+        """Start it and wait until it has loaded.
+
+        :raises Unavailable: when it says so itself.
+        :raises Failed: when it ends.
+        """
+        name = f"{contender.job.kind}-{contender.job.precision}"
+        self._vectors = inputs.scratch / f"{name}.npy"
+        command = worker_command("serve", contender.job, inputs)
+        super().__init__(command, child_environment(), inputs.scratch / f"{name}.log")
+        if "unavailable" in (answer := self.answer()):
+            self.close()
+            raise Unavailable(answer["unavailable"])
+
+    def seconds(self, batch: int) -> float:
+        """See `Runner`."""
+        return float(self.ask({"do": "time", "batch": batch})["seconds"])
+
+    def vectors(self) -> NDArray[np.float32]:
+        """See `Runner`."""
+        self.ask({"do": "vectors", "file": str(self._vectors)})
+        loaded: NDArray[np.float32] = np.load(self._vectors)
+        return loaded
 
 
 class RustRunner:
@@ -179,13 +209,14 @@ class RustRunner:
         """See `Runner`."""
 
 
-def launch(command: list[str], stdin: Path) -> Launched:
+def launch(command: list[str], stdin: Path, environment: dict[str, str] | None = None) -> Launched:
     """Run a command to its end in a fresh process and measure it; see launch.py.
 
     :raises Failed: when its exit status is not 0.
     """
     launcher = [sys.executable, "-I", "-S", str(_LAUNCH), str(stdin), *command]
-    done = subprocess.run(launcher, capture_output=True, text=True, cwd=_ROOT, env=child_environment(), check=False)
+    environment = environment or child_environment()
+    done = subprocess.run(launcher, capture_output=True, text=True, cwd=_ROOT, env=environment, check=False)
     if done.returncode != 0:
         raise Failed(f"the command could not be started (exit status {done.returncode})", done.stderr[-2000:])
     figures = json.loads(done.stdout)
@@ -205,9 +236,13 @@ def embed_command(binaries: RustBinaries, job: Job) -> list[str]:
     return [str(binaries.embed), "embed", "--model", job.folder, "--variant", job.precision]
 
 
-def child_environment() -> dict[str, str]:
-    """The environment of every measured process: offline, and Rust with the ONNX Runtime that Python has."""
-    found = os.environ | {"HF_HUB_OFFLINE": "1"}
+def child_environment(threads: int | None = None) -> dict[str, str]:
+    """The environment of every measured process: offline, and Rust with the ONNX Runtime that Python has.
+
+    :param threads: what OpenMP and BLAS libraries may use; by default they decide.
+    """
+    pinned = dict.fromkeys(_THREAD_VARIABLES, str(threads)) if threads else {}
+    found = os.environ | {"HF_HUB_OFFLINE": "1"} | pinned
     if "ORT_DYLIB_PATH" not in found and (library := _onnxruntime_library()):
         found["ORT_DYLIB_PATH"] = str(library)
     return found

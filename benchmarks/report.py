@@ -8,7 +8,21 @@ from rich.console import Console
 from rich.table import Table
 
 from .contenders import OURS
-from .results import BATCHES, BULK, COLD, PEAK_BULK, PEAK_FIRST, Conditions, Figure, Results, Row, Target
+from .results import (
+    BATCHES,
+    BULK,
+    COLD,
+    PEAK_BULK,
+    PEAK_FIRST,
+    PEAK_LONG,
+    WORDS,
+    WORDS_CPU,
+    Conditions,
+    Figure,
+    Results,
+    Row,
+    Target,
+)
 from .targets import MET, MISSED
 
 _WIDTH = 118
@@ -26,12 +40,10 @@ def print_results(results: Results, console: Console) -> None:
     console.print(_describe(results.conditions), highlight=False)
     console.print(_speed_table(results.rows))
     console.print(_footprint_table(results.rows))
-    console.print(_target_table(results.targets))
+    console.print(target_table(results.targets))
     for row in results.rows:
-        for reason in dict.fromkeys(row.missing.values()):
-            what = ", ".join(figure for figure, why in row.missing.items() if why == reason)
-            console.print(f"not measured: {row.name} ({what}): {reason}", style="yellow", markup=False, highlight=False)
-    _warn(results.conditions, console)
+        print_missing(row.name, row.missing, console)
+    warn(results.conditions.other_load, results.conditions.busy_workers, console)
 
 
 def megabytes(value: float) -> str:
@@ -45,7 +57,7 @@ def seconds(value: float) -> str:
 
 
 def rate(value: float) -> str:
-    """Texts per second."""
+    """Texts or words per second."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
@@ -55,10 +67,9 @@ def counted(number: int, what: str) -> str:
 
 
 FORMATS: dict[str, Callable[[float], str]] = {
-    **dict.fromkeys([*BATCHES, BULK], rate),
+    **dict.fromkeys([*BATCHES, BULK, WORDS, WORDS_CPU], rate),
     COLD: seconds,
-    PEAK_FIRST: megabytes,
-    PEAK_BULK: megabytes,
+    **dict.fromkeys([PEAK_FIRST, PEAK_BULK, PEAK_LONG], megabytes),
 }
 
 
@@ -75,7 +86,7 @@ def _describe(conditions: Conditions) -> str:
 
 
 def _speed_table(rows: tuple[Row, ...]) -> Table:
-    table = _table("Texts per second")
+    table = new_table("Texts per second")
     for batch in BATCHES.values():
         table.add_column(f"batch {batch}", justify="right")
     table.add_column("bulk, one call", justify="right")
@@ -83,21 +94,22 @@ def _speed_table(rows: tuple[Row, ...]) -> Table:
     table.add_column("cosine mean", justify="right")
     for row in rows:
         cosines = [_cosine(row.cosine_min), _cosine(row.cosine_mean)]
-        table.add_row(_name(row), *(_cell(row, figure) for figure in (*BATCHES, BULK)), *cosines)
+        table.add_row(_name(row), *(cell(row.figures, figure) for figure in (*BATCHES, BULK)), *cosines)
     return table
 
 
 def _footprint_table(rows: tuple[Row, ...]) -> Table:
-    table = _table("Start, memory and size, each in a fresh process")
+    table = new_table("Start, memory and size, each in a fresh process")
     for column in ("cold start", "peak to the first vector", "peak with the bulk", "model on disk"):
         table.add_column(column, justify="right")
     for row in rows:
-        cells = (_cell(row, figure) for figure in (COLD, PEAK_FIRST, PEAK_BULK))
+        cells = (cell(row.figures, figure) for figure in (COLD, PEAK_FIRST, PEAK_BULK))
         table.add_row(_name(row), *cells, megabytes(row.disk_bytes))
     return table
 
 
-def _target_table(targets: tuple[Target, ...]) -> Table:
+def target_table(targets: tuple[Target, ...]) -> Table:
+    """Every ratio with its two sides and the verdict."""
     table = Table(title="Acceptance ratios", title_justify="left", header_style="bold")
     for column in ("", "left", "right", "ratio", "target", ""):
         table.add_column(column, justify="left" if not column else "right")
@@ -113,26 +125,36 @@ def _target_table(targets: tuple[Target, ...]) -> Table:
     return table
 
 
-def _warn(conditions: Conditions, console: Console) -> None:
-    if conditions.other_load > 0.1:
-        share = f"{conditions.other_load:.0%}"
+def print_missing(name: str, missing: dict[str, str], console: Console) -> None:
+    """Say what was not measured of a contender, each reason once."""
+    for reason in dict.fromkeys(missing.values()):
+        what = ", ".join(figure for figure, why in missing.items() if why == reason)
+        console.print(f"not measured: {name} ({what}): {reason}", style="yellow", markup=False, highlight=False)
+
+
+def warn(other_load: float, busy_workers: int, console: Console) -> None:
+    """Say what disturbed the measurements."""
+    if other_load > 0.1:
+        share = f"{other_load:.0%}"
         console.print(f"[yellow]Other programs used {share} of the CPUs on average: measure on a quiet machine.[/]")
-    if conditions.busy_workers:
-        console.print(f"[yellow]{conditions.busy_workers} measurements began while another worker was busy.[/]")
+    if busy_workers:
+        console.print(f"[yellow]{busy_workers} measurements began while another worker was busy.[/]")
 
 
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold", show_lines=True)
-    table.add_column("", no_wrap=True)
-    return table
+def new_table(title: str) -> Table:
+    """A table whose first column is for names."""
+    found = Table(title=title, title_justify="left", header_style="bold", show_lines=True)
+    found.add_column("", no_wrap=True)
+    return found
 
 
 def _name(row: Row) -> str:
     return f"[bold]{row.name}[/]" if row.name in OURS else row.name
 
 
-def _cell(row: Row, name: str) -> str:
-    figure = row.figures.get(name)
+def cell(figures: dict[str, Figure], name: str) -> str:
+    """The median and the range of a figure."""
+    figure = figures.get(name)
     return "–" if figure is None else _with_range(figure, FORMATS[name])
 
 

@@ -10,6 +10,9 @@ BULK = "bulk"
 COLD = "cold_start"
 PEAK_FIRST = "peak_first"
 PEAK_BULK = "peak_bulk"
+PEAK_LONG = "peak_long"
+WORDS = "words_per_second"
+WORDS_CPU = "words_per_cpu_second"
 
 
 @dataclass(frozen=True)

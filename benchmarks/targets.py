@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from .contenders import (
     OPENVINO_BF16,
@@ -19,8 +20,15 @@ from .results import BULK, COLD, PEAK_BULK, Conditions, Row, Target
 MET, MISSED, UNKNOWN, NO_TARGET = "met", "missed", "not measured", "no target"
 
 
+class HasMedians(Protocol):
+    """A contender's row."""
+
+    def median(self, figure: str) -> float | None:
+        """The median of a figure, None where it was not measured."""
+
+
 @dataclass(frozen=True)
-class _Ratio:
+class Ratio:
     """`left` over `right` of one figure; `strict` asks for more than the target instead of at least it."""
 
     name: str
@@ -34,22 +42,22 @@ class _Ratio:
 def acceptance(rows: tuple[Row, ...], conditions: Conditions) -> tuple[Target, ...]:
     """Every ratio that has a meaning on this machine."""
     by_name = {row.name: row for row in rows}
-    return tuple(_judge(ratio, by_name) for ratio in (*_speed(conditions), *_cold_start(), *_memory()))
+    return tuple(judge(ratio, by_name) for ratio in (*_speed(conditions), *_cold_start(), *_memory()))
 
 
-def _speed(conditions: Conditions) -> Iterator[_Ratio]:
+def _speed(conditions: Conditions) -> Iterator[Ratio]:
     """Texts/s of the bulk, ours over theirs."""
     avx512 = "avx512f" in conditions.instruction_set
-    yield _Ratio("fp32 / original, bulk", BULK, PYTHON_FP32, ORIGINAL, 2.5 if avx512 else 1.35)
+    yield Ratio("fp32 / original, bulk", BULK, PYTHON_FP32, ORIGINAL, 2.5 if avx512 else 1.35)
     if conditions.exact_int8:
-        yield _Ratio("int8 / original, bulk", BULK, PYTHON_INT8, ORIGINAL, 4.5)
-        yield _Ratio("int8 / OpenVINO f32, bulk", BULK, PYTHON_INT8, OPENVINO_F32, 1.0, strict=True)
+        yield Ratio("int8 / original, bulk", BULK, PYTHON_INT8, ORIGINAL, 4.5)
+        yield Ratio("int8 / OpenVINO f32, bulk", BULK, PYTHON_INT8, OPENVINO_F32, 1.0, strict=True)
     else:
-        yield _Ratio("int8 / our fp32, bulk", BULK, PYTHON_INT8, PYTHON_FP32, None)
-    yield _Ratio("int8 / OpenVINO bf16, bulk", BULK, PYTHON_INT8, OPENVINO_BF16, None)
+        yield Ratio("int8 / our fp32, bulk", BULK, PYTHON_INT8, PYTHON_FP32, None)
+    yield Ratio("int8 / OpenVINO bf16, bulk", BULK, PYTHON_INT8, OPENVINO_BF16, None)
 
 
-def _cold_start() -> Iterator[_Ratio]:
+def _cold_start() -> Iterator[Ratio]:
     """Seconds to the first vector, theirs over ours."""
     for name, ours, at_least in (
         ("fp32 in Python", PYTHON_FP32, 12),
@@ -57,10 +65,10 @@ def _cold_start() -> Iterator[_Ratio]:
         ("fp32 in Rust", RUST_FP32, 20),
         ("int8 in Rust", RUST_INT8, 30),
     ):
-        yield _Ratio(f"original / {name}, cold start", COLD, ORIGINAL, ours, at_least)
+        yield Ratio(f"original / {name}, cold start", COLD, ORIGINAL, ours, at_least)
 
 
-def _memory() -> Iterator[_Ratio]:
+def _memory() -> Iterator[Ratio]:
     """Peak bytes with the bulk run, theirs over ours."""
     for name, ours, at_least in (
         ("fp32 in Python", PYTHON_FP32, 4),
@@ -68,16 +76,17 @@ def _memory() -> Iterator[_Ratio]:
         ("fp32 in Rust", RUST_FP32, 5),
         ("int8 in Rust", RUST_INT8, 8),
     ):
-        yield _Ratio(f"original / {name}, peak memory", PEAK_BULK, ORIGINAL, ours, at_least)
+        yield Ratio(f"original / {name}, peak memory", PEAK_BULK, ORIGINAL, ours, at_least)
 
 
-def _judge(ratio: _Ratio, rows: dict[str, Row]) -> Target:
+def judge(ratio: Ratio, rows: Mapping[str, HasMedians]) -> Target:
+    """The ratio's value, and whether it meets its target."""
     left, right = (rows[name].median(ratio.figure) if name in rows else None for name in (ratio.left, ratio.right))
     value = left / right if left and right else None
     return Target(ratio.name, left, right, ratio.figure, value, ratio.at_least, _verdict(ratio, value))
 
 
-def _verdict(ratio: _Ratio, value: float | None) -> str:
+def _verdict(ratio: Ratio, value: float | None) -> str:
     if value is None:
         return UNKNOWN
     if ratio.at_least is None:

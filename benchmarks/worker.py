@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 def main(mode: str, job: str, texts: str) -> None:
     """Run one mode."""
-    channel = _claim_stdout()
+    channel = claim_stdout()
     lines = Path(texts).read_text(encoding="utf-8").splitlines()
     inputs = [json.loads(line) for line in (lines[:1] if mode == "first" else lines)]
     try:
         embed = load(Job(**json.loads(job)))
     except Unavailable as error:
-        _say(channel, {"unavailable": str(error)})
+        say(channel, {"unavailable": str(error)})
         return
     if mode == "serve":
         _serve(embed, inputs, channel)
     else:
-        _say(channel, {"vectors": len(embed(inputs))})
+        say(channel, {"vectors": len(embed(inputs))})
 
 
 def _serve(embed: Embed, texts: list[str], channel: TextIO) -> None:
-    _say(channel, {"ready": True})
+    say(channel, {"ready": True})
     for line in sys.stdin:
         command = json.loads(line)
         if command["do"] == "time":
-            _say(channel, {"seconds": _seconds(embed, texts, command["batch"])})
+            say(channel, {"seconds": _seconds(embed, texts, command["batch"])})
         else:
             import numpy as np
 
             np.save(command["file"], embed(texts))
-            _say(channel, {})
+            say(channel, {})
 
 
 def _seconds(embed: Embed, texts: list[str], batch: int) -> float:
@@ -58,14 +58,15 @@ def _seconds(embed: Embed, texts: list[str], batch: int) -> float:
     return time.perf_counter() - started
 
 
-def _claim_stdout() -> TextIO:
+def claim_stdout() -> TextIO:
     """Standard output for the answers alone: whatever libraries print goes to standard error from now on."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel
 
 
-def _say(channel: TextIO, answer: dict[str, object]) -> None:
+def say(channel: TextIO, answer: dict[str, object]) -> None:
+    """One answer as a line of JSON."""
     channel.write(json.dumps(answer) + "\n")
     channel.flush()
 

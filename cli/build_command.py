@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..artifacts.errors import BuildError
+from ..artifacts.summary import headline_row
 from ..export.requirements import require_extra
 from .console import EXIT_FAILED, err, megabytes, out, plain, print_json, reported_errors, table
 
@@ -55,12 +56,17 @@ def build_command(
 
 
 def export_command(
-    source: Annotated[str, typer.Argument(help="hub:ID@REVISION, path:DIR or package:MODULE/SUB/DIR.")],
-    task: Annotated[str, typer.Option(help="What the model does: sentence-embedding.")],
+    source: Annotated[str, typer.Argument(help="hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR].")],
+    task: Annotated[str, typer.Option(help="What the model does: sentence-embedding or ner.")],
     out_folder: Annotated[Path, typer.Option("--out", help="The artifact's folder.", metavar="DIR")],
     version: Annotated[str, typer.Option("--artifact-version", help="Version of the artifact.")] = "1",
-    variant: Annotated[list[str] | None, typer.Option(help="fp32 or int8; may be repeated. Both by default.")] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="fp32 or int8; may be repeated. All by default.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Calibration texts, one a line.", metavar="FILE")] = None,
+    sentences: Annotated[
+        str | None, typer.Option(help="spaCy: which sentence starts count: none, given or parser.")
+    ] = None,
+    aggregation_strategy: Annotated[str | None, typer.Option(help="ner: none, simple, first, average or max.")] = None,
+    stride: Annotated[int | None, typer.Option(help="ner: tokens that windows of a long text share.")] = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Take pickled weights (weights_only).")] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -68,11 +74,13 @@ def export_command(
     """Build one model named here; the same stages, gates and seal as `build`."""
     with reported_errors(as_json=as_json):
         require_extra("export")
-        from .config import DEFAULT_VARIANTS, ModelConfig, validate
+        from .config import ModelConfig, validate
 
         name = out_folder.absolute().name
+        options = {"allow_pickle": allow_pickle, "sentences": sentences, "aggregation_strategy": aggregation_strategy,
+                   "stride": stride}  # fmt: skip
         data = {"name": name, "version": version, "source": source, "task": task, "calibration": calibration,
-                "variants": variant or list(DEFAULT_VARIANTS), "options": {"allow_pickle": allow_pickle}}  # fmt: skip
+                "options": options} | ({"variants": variant} if variant else {})  # fmt: skip
         model = validate(ModelConfig, data, "the command line")
         _build([model], out_folder.absolute().parent, force=force, as_json=as_json)
 
@@ -114,9 +122,7 @@ def _progress_bars(models: int) -> Iterator[Callable[[ModelConfig], Callable[[st
 
 
 def _print_results(results: list[Built]) -> None:
-    rows = table(
-        "model", "status", "from", "variant", right=("size", "max abs", "cosine min", "cosine mean", "seconds")
-    )
+    rows = table("model", "status", "from", "variant", "against the original", right=("size", "seconds"))
     for result in results:
         _add_rows(rows, result)
     out.print(rows)
@@ -131,13 +137,12 @@ def _print_results(results: list[Built]) -> None:
 def _add_rows(rows: Table, result: Built) -> None:
     colour = {"built": "green", "up to date": "cyan", "failed": "red"}[result.status]
     first = [result.name, f"[{colour}]{result.status}[/]", escape(result.source)]
+    seconds = f"{result.seconds:.1f}"
     if not result.bytes:
-        rows.add_row(*first, "", "", "", "", "", f"{result.seconds:.1f}")
+        rows.add_row(*first, "", "", "", seconds)
     for row, (variant, size) in enumerate(result.bytes.items()):
-        figures = result.metrics[variant]
-        cosines = [f"{figures[key]:.5f}" if key in figures else "" for key in ("cosine_min", "cosine_mean")]
-        rows.add_row(*(first if row == 0 else ["", "", ""]), variant, megabytes(size), f"{figures['max_abs']:.1e}",
-                      *cosines, f"{result.seconds:.1f}" if row == 0 else "")  # fmt: skip
+        rows.add_row(*(first if row == 0 else ["", "", ""]), variant, headline_row(result.metrics[variant]),
+                     megabytes(size), seconds if row == 0 else "")  # fmt: skip
 
 
 def _quiet_libraries() -> None:

@@ -31,6 +31,7 @@ from ..quantize.int8 import describe_quantization, output_error, quantize_graph
 from ..runtime.embedding import EmbeddingModel, SentenceEmbedder, encoder_feeds
 from ..runtime.tokenizer import TextTokenizer
 from .config import ModelConfig
+from .variants import drop_unwanted
 
 _OUTPUT = "sentence_embedding"
 
@@ -101,7 +102,7 @@ def compose(
     cases = write_evidence(proof.parity, machine, versions, staging)
     metrics = {name: found.metrics for name, found in proof.parity.comparisons.items()}
     variants = {name: exported.variants[name] for name in config.variants}
-    _drop_unwanted(exported)
+    drop_unwanted(staging, exported.variants, variants)
     tokenizer, embedding = exported.export.tokenizer, exported.export.embedding
     card = embedding_card(config.name, config.version, model.source, tokenizer, embedding, variants, metrics)
     (staging / MODEL_CARD).write_text(card, encoding="utf-8")
@@ -129,12 +130,3 @@ def _model(exported: Exported, variant: str, tokenizer: TextTokenizer) -> Embedd
 def _tokenizer(exported: Exported) -> TextTokenizer:
     spec = exported.export.tokenizer
     return TextTokenizer(exported.staging / spec.file, spec)
-
-
-def _drop_unwanted(exported: Exported) -> None:
-    """Remove graphs that served only to make others: fp32 where int8 alone is wanted."""
-    for name, variant in exported.variants.items():
-        if name not in exported.config.variants:
-            for graph in variant.graphs.values():
-                for path in (exported.staging / "onnx").glob(f"{Path(graph.file).name}*"):
-                    path.unlink()

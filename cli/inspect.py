@@ -10,6 +10,9 @@ import typer
 from rich.table import Table
 
 from ..artifacts.checks import Artifact, read_artifact
+from ..artifacts.layout import NER
+from ..artifacts.manifest import Manifest, section
+from ..artifacts.summary import headline, headlines, ner_facts
 from ..runtime.replay import VerifyReport, verify
 from .console import megabytes, out, plain, print_json, reported_errors, table
 
@@ -18,7 +21,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 
 
 def show_command(folder: ArtifactArgument, as_json: JsonOption = False) -> None:
-    """Show what an artifact is: source, variants with their size and exactness, limits, prompts.
+    """Show what an artifact is: source, variants with their size and exactness, limits, prompts or labels.
 
     Files are counted and measured, not hashed; `verify` does that.
     """
@@ -49,15 +52,14 @@ def _print_artifact(artifact: Artifact) -> None:
     facts = {
         "model": f"{manifest.name} {manifest.version}",
         "task": f"{manifest.task} (format {manifest.format_version}, revision {manifest.task_revision})",
+        "engine": manifest.engine,
         "source": f"{source.kind}:{source.id}" + (f" at {source.revision}" if source.revision else ""),
         "licence": source.license or "not named by its source",
         "identity": artifact.identity,
-        "tokens": f"up to {manifest.tokenizer.max_tokens}, cut on the {manifest.tokenizer.truncation_side}",
-        "vectors": f"{manifest.embedding.dim} float32, {manifest.embedding.similarity}",
-        "pooling": ", ".join(manifest.embedding.pooling),
-        "prompts": ", ".join(name for name, prompt in manifest.embedding.prompts.items() if prompt.text) or "none",
-        "measured on": f"{manifest.parity.machine.cpu}, {manifest.parity.machine.threads} threads",
-    }
+        **(_ner_facts(manifest) if manifest.task == NER else _embedding_facts(manifest)),
+        "measured on": f"{manifest.parity.texts} texts; {manifest.parity.machine.cpu}, "
+                       f"{manifest.parity.machine.threads} threads",
+    }  # fmt: skip
     grid = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         grid.add_row(f"[bold]{name}[/]", plain(value))
@@ -65,13 +67,28 @@ def _print_artifact(artifact: Artifact) -> None:
     out.print(_variants_table(artifact))
 
 
+def _embedding_facts(manifest: Manifest) -> dict[str, str]:
+    tokenizer, embedding = section(manifest.tokenizer, "tokenizer"), section(manifest.embedding, "embedding")
+    return {
+        "tokens": f"up to {tokenizer.max_tokens}, cut on the {tokenizer.truncation_side}",
+        "vectors": f"{embedding.dim} float32, {embedding.similarity}",
+        "pooling": ", ".join(embedding.pooling),
+        "prompts": ", ".join(name for name, prompt in embedding.prompts.items() if prompt.text) or "none",
+    }
+
+
+def _ner_facts(manifest: Manifest) -> dict[str, str]:
+    return ner_facts(tokenizer=manifest.tokenizer, token_classification=manifest.token_classification,
+                     spacy=manifest.spacy)  # fmt: skip
+
+
 def _variants_table(artifact: Artifact) -> Table:
-    rows = table("variant", "graph", right=("size", "max abs", "cosine min", "cosine mean"))
+    figures = artifact.manifest.parity.variants
+    titles = headlines(figures.values())
+    rows = table("variant", "graphs", right=("size", *titles.values()))
     for name, variant in sorted(artifact.manifest.variants.items()):
-        figures = artifact.manifest.parity.variants.get(name, {})
-        cells = [f"{figures[key]:{form}}" if key in figures else "" for key, form in
-                 (("max_abs", ".1e"), ("cosine_min", ".5f"), ("cosine_mean", ".5f"))]  # fmt: skip
         files = [graph.file for graph in variant.graphs.values()]
+        cells = [headline(figures.get(name, {}), key) for key in titles]
         rows.add_row(name, ", ".join(files), megabytes(artifact.manifest.variant_bytes(name)), *cells)
     return rows
 
@@ -79,7 +96,9 @@ def _variants_table(artifact: Artifact) -> Table:
 def _print_report(report: VerifyReport) -> None:
     out.print(f"[bold green]verified[/] {report.name} {report.version}  {report.identity}", soft_wrap=True)
     out.print(f"{report.files} files, {megabytes(report.bytes)}, every hash as listed")
-    rows = table("variant", right=("golden cases", "max abs", "cosine min"))
-    for name, figures in report.variants.items():
-        rows.add_row(name, str(figures.cases), f"{figures.max_abs:.1e}", f"{figures.cosine_min:.6f}")
+    figures = {name: asdict(replay) for name, replay in report.variants.items()}
+    titles = headlines(figures.values())
+    rows = table("variant", right=("golden cases", *titles.values()))
+    for name, found in figures.items():
+        rows.add_row(name, str(found["cases"]), *(headline(found, key) for key in titles))
     out.print(rows)

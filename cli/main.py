@@ -10,6 +10,7 @@ from .build_command import build_command, export_command
 from .console import EXIT_CODES, out
 from .embed import embed_command
 from .inspect import show_command, verify_command
+from .ner import ner_command
 
 app = typer.Typer(
     name="onnx-ml-bridge",
@@ -24,6 +25,7 @@ app.command("export")(export_command)
 app.command("show")(show_command)
 app.command("verify")(verify_command)
 app.command("embed")(embed_command)
+app.command("ner")(ner_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..artifacts.card import ner_card
@@ -15,6 +15,7 @@ from ..export.source import LocalModel
 from ..parity.ner import NerParity, write_evidence
 from ..parity.ner_report import write_ner_report
 from .config import ModelConfig
+from .variants import drop_unwanted
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,6 @@ class Exported:
     tokenizer: TokenizerSpec | None = None
     token_classification: TokenClassificationSpec | None = None
     spacy: SpacySpec | None = None
-    calibration_texts: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,3 @@ def compose(
 def report(manifest: Manifest, proof: Proof, path: Path) -> None:
     """Write the report for people."""
     write_ner_report(proof.parity, manifest, proof.speeds, path)
-
-
-def drop_unwanted(staging: Path, made: Mapping[str, Variant], wanted: Mapping[str, Variant]) -> None:
-    """Remove graphs that served only to make others: fp32 where int8 alone is wanted."""
-    for name, variant in made.items():
-        if name not in wanted:
-            for graph in variant.graphs.values():
-                for path in (staging / "onnx").glob(f"{Path(graph.file).name}*"):
-                    path.unlink()

@@ -23,6 +23,8 @@ Item = tuple[Any, Any]
 _SURROGATES = (0xD800, 0xE000)
 _SPECIAL = frozenset("\\.^$|?*+()[]{}-&~#")
 _CASE = re.IGNORECASE
+# Elements that can be repeated without brackets of their own
+_UNITS = frozenset({sre.ANY, sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.SUBPATTERN, sre.BRANCH})
 _KNOWN_FLAGS = re.IGNORECASE | re.UNICODE
 
 
@@ -128,7 +130,7 @@ def _sequence(items: Iterable[Item], flags: int) -> str:
 
 
 def _item(op: Any, argument: Any, flags: int) -> str:
-    if op in (sre.LITERAL, sre.NOT_LITERAL, sre.IN):
+    if op in (sre.ANY, sre.LITERAL, sre.NOT_LITERAL, sre.IN):
         return _set_text(_class(op, argument, flags))
     if op is sre.AT and argument in (sre.AT_BEGINNING, sre.AT_END):
         return "^" if argument is sre.AT_BEGINNING else "$"
@@ -141,14 +143,15 @@ def _item(op: Any, argument: Any, flags: int) -> str:
         direction, inner = argument
         return f"(?{'<' if direction < 0 else ''}{'=' if op is sre.ASSERT else '!'}{_sequence(inner, flags)})"
     if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-        return _repeat(*argument, flags) + ("?" if op is sre.MIN_REPEAT else "")
-    raise _unsupported(f"the element {op}")
+        least, most, inner = argument
+        return _repeat(least, most, inner, flags) + ("?" if op is sre.MIN_REPEAT else "")
+    raise _unsupported(f"the element {argument if op is sre.AT else op}")
 
 
 def _repeat(least: int, most: Any, inner: Iterable[Item], flags: int) -> str:
     body = _sequence(inner, flags)
     items = tuple(inner)
-    if len(items) != 1 or items[0][0] not in (sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.SUBPATTERN, sre.BRANCH):
+    if len(items) != 1 or items[0][0] not in _UNITS:
         body = f"(?:{body})"
     endless = most is sre.MAXREPEAT
     short = {(0, True): "*", (1, True): "+"}.get((least, endless)) or ("?" if (least, most) == (0, 1) else None)
@@ -157,6 +160,8 @@ def _repeat(least: int, most: Any, inner: Iterable[Item], flags: int) -> str:
 
 def _class(op: Any, argument: Any, flags: int) -> tuple[int, ...]:
     """The code points that one element matches."""
+    if op is sre.ANY:  # without the flag DOTALL, which is refused
+        op, argument = sre.NOT_LITERAL, ord("\n")
     items = tuple(argument) if op is sre.IN else ((sre.LITERAL, argument),)
     if op is sre.NOT_LITERAL:
         items = ((sre.NEGATE, None), *items)
@@ -203,6 +208,8 @@ def _set_text(ranges: tuple[int, ...]) -> str:
     """Ranges as a literal or a class; a class of nearly everything is written by what it leaves out."""
     if len(ranges) == 2 and ranges[1] == ranges[0] + 1:
         return _character(ranges[0])
+    if not ranges:
+        raise _unsupported("a class without any member")
     outside = _complement(ranges)
     negated = bool(outside) and sum(outside[1::2]) - sum(outside[::2]) < sum(ranges[1::2]) - sum(ranges[::2])
     pairs = outside if negated else ranges

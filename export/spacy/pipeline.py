@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 import spacy
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from spacy.language import Language
 from spacy.pipeline import DependencyParser, EntityRecognizer
 
@@ -92,7 +92,8 @@ def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> Sp
 def _write(nlp: Language, graphs: dict[str, tuple[ir.Model, str]], tables: Tables, staging: Path) -> None:
     # One line: for tools, as tokenizer.json is
     (staging / SPACY_RULES).write_bytes(strict_json.canonical_line(describe_rules(nlp)))
-    save_file({name: np.ascontiguousarray(tables[name]) for name in sorted(tables)}, staging / SPACY_TABLES)
+    # The library's own way to write a file would leave it readable to its owner alone
+    (staging / SPACY_TABLES).write_bytes(save({name: np.ascontiguousarray(tables[name]) for name in sorted(tables)}))
     for graph, file in graphs.values():
         save_graph(graph, staging, file)
 

@@ -145,6 +145,7 @@ def _norm_tables(nlp: Language) -> list[dict[str, str]] | None:
     return tables if getter is lex_attrs.lower else None
 
 
+@functools.cache
 def _characters() -> dict[str, Any]:
     """What this interpreter's Unicode says of characters, so that no other version decides."""
     return {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _SIGMA, _FINAL_SIGMA = "Σ", "ς"
 _LONG = 100
-_MOST_ALIKE = 4
+# More than four alike in a row
+_ALIKE = re.compile(r"(.)\1{4,}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Characters:
     case_ignorable: CharacterSet
     lower: Mapping[str, str]
 
+    def __post_init__(self) -> None:
+        """Prepare what `str.translate` reads."""
+        object.__setattr__(self, "_lower", {ord(letter): lower for letter, lower in self.lower.items()})
+        object.__setattr__(self, "_marks", _Marks(self))
+
     def is_space(self, text: str) -> bool:
         """Whether all characters are spaces."""
         return all(letter in self.space for letter in text)
@@ -46,7 +53,7 @@ class Characters:
     def to_lower(self, text: str) -> str:
         """The text in lower case, with a final sigma where one belongs."""
         if _SIGMA not in text:
-            return "".join(self.lower.get(letter, letter) for letter in text)
+            return text.translate(self._lower)  # type: ignore[attr-defined]
         return "".join(
             _FINAL_SIGMA if letter == _SIGMA and self._is_final(text, place) else self.lower.get(letter, letter)
             for place, letter in enumerate(text)
@@ -65,17 +72,24 @@ class Characters:
         """The text's shape: X, x and d for letters and digits, at most four alike in a row."""
         if len(text) >= _LONG:
             return "LONG"
-        kept: list[str] = []
-        last, alike = "", 0
-        for letter in text:
-            mark = self._mark(letter)
-            alike = alike + 1 if mark == last else 0
-            last = mark
-            if alike < _MOST_ALIKE:
-                kept.append(mark)
-        return "".join(kept)
+        marks = text.translate(self._marks)  # type: ignore[attr-defined]
+        return _ALIKE.sub(r"\1\1\1\1", marks)
 
-    def _mark(self, letter: str) -> str:
+    def mark(self, letter: str) -> str:
+        """What a character is in a shape."""
         if letter in self.alpha:
             return "X" if letter in self.upper else "x"
         return "d" if letter in self.digit else letter
+
+
+class _Marks(dict[int, str]):
+    """The marks of characters, computed when they are first met."""
+
+    def __init__(self, characters: Characters) -> None:
+        super().__init__()
+        self._characters = characters
+
+    def __missing__(self, point: int) -> str:
+        mark = self._characters.mark(chr(point))
+        self[point] = mark  # there are only so many code points
+        return mark

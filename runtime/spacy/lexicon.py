@@ -58,12 +58,10 @@ class Lexicon:
 
     def lengths(self, lexemes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Length in characters of each lexeme."""
-        self._complete()
         return self._lengths[lexemes]
 
     def is_space(self, lexemes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each lexeme is whitespace."""
-        self._complete()
         return self._spaces[lexemes]
 
     def rows(self, lexemes: NDArray[np.int64], spaces: NDArray[np.bool_], network: SpacyNetwork) -> NDArray[np.int32]:
@@ -90,25 +88,25 @@ class Lexicon:
             if number is None:
                 number = len(self.texts)
                 text, norm = token
+                self._reserve(number + 1)
+                self._lengths[number] = len(text)
+                self._spaces[number] = self._rules.characters.is_space(text)
                 self._norms.append(norm)
                 self.texts.append(text)
                 self.characters += len(text)
-                self._numbers[token] = number
+                self._numbers[token] = number  # last: whoever finds it may use it
             return number
 
     def _complete(self) -> None:
-        """Compute what is not yet computed, for all new lexemes together."""
+        """Compute the rows that are not yet computed, for all new lexemes together."""
         if self._known == len(self.texts):
             return
         with self._lock:
             new = range(self._known, len(self.texts))
-            self._reserve(len(self.texts))
             for place, column in enumerate(self._columns):
                 self._rows[new.start : new.stop, 4 * place : 4 * place + 4] = self._column_rows(column, new)
-            texts = self.texts[new.start : new.stop]
-            self._lengths[new.start : new.stop] = [len(text) for text in texts]
-            self._spaces[new.start : new.stop] = [self._rules.characters.is_space(text) for text in texts]
             if self._tables.vector_keys is not None:
+                texts = self.texts[new.start : new.stop]
                 ids = np.array([self.string_id(text) for text in texts], np.uint64)
                 self._vectors[new.start : new.stop] = self._tables.vector_rows_of(ids)
             self._known = new.stop
@@ -117,10 +115,10 @@ class Lexicon:
         """Make room; readers in other threads keep the arrays that they have."""
         if size > len(self._lengths):
             capacity = max(size, 2 * len(self._lengths))
-            self._rows = _grown(self._rows, capacity, self._known)
-            self._vectors = _grown(self._vectors, capacity, self._known)
-            self._lengths = _grown(self._lengths, capacity, self._known)
-            self._spaces = _grown(self._spaces, capacity, self._known)
+            self._rows = _grown(self._rows, capacity)
+            self._vectors = _grown(self._vectors, capacity)
+            self._lengths = _grown(self._lengths, capacity)
+            self._spaces = _grown(self._spaces, capacity)
 
     def _column_rows(self, column: HashColumn, lexemes: range) -> NDArray[np.int32]:
         numbers = np.array([self._attribute(column.attribute, number) for number in lexemes], np.uint64)
@@ -152,9 +150,9 @@ class Lexicon:
         return number
 
 
-def _grown(array: NDArray[AnyScalar], capacity: int, used: int) -> NDArray[AnyScalar]:
+def _grown(array: NDArray[AnyScalar], capacity: int) -> NDArray[AnyScalar]:
     grown = np.empty((capacity, *array.shape[1:]), array.dtype)
-    grown[:used] = array[:used]
+    grown[: len(array)] = array
     return grown
 
 

@@ -232,8 +232,15 @@ def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]
 
 def _starting_tokens(document: Document, places: Sequence[int], index: int) -> list[int]:
     """The tokens that begin at the given places in characters, or `InputError`."""
+    if not isinstance(places, Iterable):
+        raise InputError("sentence_starts", "no list of places", index=index, got=repr(places))
     token_at = {start: token for token, start in enumerate(document.starts.tolist())}
-    if wrong := [place for place in places if place not in token_at]:
+    wanted = list(places)
+    if wrong := [place for place in wanted if not _is_whole(place) or place not in token_at]:
         raise InputError("sentence_starts", f"no token starts at character {wrong[0]!r}", index=index,
                          expected="places where a token starts")  # fmt: skip
-    return [token_at[place] for place in places]
+    return [token_at[place] for place in wanted]
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -58,8 +58,10 @@ def read_rules(path: Path) -> Rules:
     """Read the file, or raise `ArtifactError` with the code `tokenizer` for anything FORMAT.md does not allow."""
     try:
         data = strict_json.parse(path.read_bytes(), path.name)
-        if not isinstance(data, dict) or set(data) != _KEYS or data["version"] != _VERSION:
+        if not isinstance(data, dict) or set(data) != _KEYS or _whole(data["version"]) != _VERSION:
             raise ValueError(f"keys or version are not those of version {_VERSION}")
+        if not _string(data["unicode"]):
+            raise ValueError("unicode names no version")
         return _rules(data)
     except (ArtifactError, ValueError, TypeError, KeyError, re.error) as error:
         raise ArtifactError("tokenizer", f"{path.name} cannot be read: {error!r}",
@@ -89,7 +91,7 @@ def _rules(data: dict[str, Any]) -> Rules:
         url_match=tuple(_match(entry) for entry in _list(data["url_match"])),
         specials=specials,
         sequences=tuple(_sequence(entry) for entry in _list(data["sequences"])),
-        symbols={name: _whole(number) for name, number in data["symbols"].items()},
+        symbols={name: _natural(number) for name, number in data["symbols"].items()},
         characters=_characters(data["characters"]),
     )
 
@@ -153,6 +155,12 @@ def _string(value: Any) -> str:
     if type(value) is not str:
         raise TypeError(f"a {type(value).__name__} where a string belongs")
     return value
+
+
+def _natural(value: Any) -> int:
+    if _whole(value) < 0:
+        raise ValueError(f"{value} where no negative number belongs")
+    return int(value)
 
 
 def _whole(value: Any) -> int:

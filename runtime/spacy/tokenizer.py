@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .lexicon import Lexicon
-from .rules import Affix, Match, Rules, SpecialToken, compile_pattern
+from .rules import Match, Rules, SpecialToken, compile_pattern
 from .sequences import SequenceMatcher
 
 # Longer chunks are rare and would fill the memory with strings that never come again.
@@ -19,6 +19,7 @@ _MOST_CHUNKS = 50_000
 # Texts are split into chunks in parts of about this many characters.
 _PART = 1 << 16
 _MOST_FIRSTS = 1000
+_SHORT = 64
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class RuleTokenizer:
         self._sequences = SequenceMatcher(rules, lexicon)
         self._token_match = _Matcher(rules.token_match)
         self._url_match = _Matcher(rules.url_match)
-        self._cache: dict[str, tuple[int, ...]] = {}
+        self._affixes = _Affixes(rules)
+        self._cache = dict(self._specials)
 
     def __call__(self, text: str) -> Document:
         """Tokenize a text."""
@@ -98,12 +100,12 @@ class RuleTokenizer:
 
     def _chunk(self, chunk: str) -> tuple[int, ...]:
         """The lexemes of a run of spaces or of others."""
-        found = self._specials.get(chunk) or self._cache.get(chunk)
+        found = self._cache.get(chunk)
         if found is None:
             found = self._lexicon.numbers(self._split(chunk))
             if len(chunk) <= _LONGEST_CACHED:
                 if len(self._cache) >= _MOST_CHUNKS:
-                    self._cache.clear()
+                    self._cache = dict(self._specials)
                 self._cache[chunk] = found
         return found
 
@@ -111,7 +113,7 @@ class RuleTokenizer:
         prefixes, middle, suffixes = self._cut_affixes(chunk)
         tokens: list[SpecialToken] = [(text, None) for text in prefixes]
         if middle:
-            tokens += self._rules.specials[middle] if self._is_special(middle) else self._middle(middle)
+            tokens += self._rules.specials.get(middle) or self._middle(middle)
         return tokens + [(text, None) for text in reversed(suffixes)]
 
     def _middle(self, text: str) -> list[SpecialToken]:
@@ -124,17 +126,16 @@ class RuleTokenizer:
         suffixes: list[str] = []
         start, end, size = 0, len(text), -1
         while start < end and end - start != size:
-            rest = _Rest(text, start, end)
-            if self._is_special_part(rest) or self._has_match(rest):
+            if self._is_special(text, start, end) or self._has_match(text, start, end):
                 break
             size = end - start
-            ahead = _prefix_length(self._rules.prefix, rest)
-            if ahead and self._is_special_part(_Rest(text, start + ahead, end)):
+            ahead = self._affixes.prefix_length(text, start, end)
+            if ahead and self._is_special(text, start + ahead, end):
                 prefixes.append(text[start : start + ahead])
                 start += ahead
                 break
-            behind = _suffix_length(self._rules.suffix, _Rest(text, start + ahead, end))
-            if behind and self._is_special_part(_Rest(text, start, end - behind)):
+            behind = self._affixes.suffix_length(text, start + ahead, end)
+            if behind and self._is_special(text, start, end - behind):
                 suffixes.append(text[end - behind : end])
                 end -= behind
                 break
@@ -155,32 +156,47 @@ class RuleTokenizer:
             start = found.end()
         return [part for part in (*parts, text[start:]) if part]
 
-    def _has_match(self, rest: _Rest) -> bool:
-        return bool(self._rules.token_match) and self._token_match(rest.whole())
+    def _has_match(self, text: str, start: int, end: int) -> bool:
+        return bool(self._rules.token_match) and self._token_match(text[start:end])
 
-    def _is_special(self, text: str) -> bool:
-        return len(text) <= self._longest_special and text in self._specials
-
-    def _is_special_part(self, rest: _Rest) -> bool:
-        return 0 < rest.end - rest.start <= self._longest_special and rest.whole() in self._specials
+    def _is_special(self, text: str, start: int, end: int) -> bool:
+        # Measured first: a chunk may have hundreds of thousands of characters, and is looked at after every cut
+        return 0 < end - start <= self._longest_special and text[start:end] in self._specials
 
 
-@dataclass(frozen=True)
-class _Rest:
-    """A part of a chunk that is not copied unless asked for: a chunk may have hundreds of thousands of characters."""
+class _Affixes:
+    """Lengths of prefixes and suffixes of a part of a text."""
 
-    text: str
-    start: int
-    end: int
+    def __init__(self, rules: Rules) -> None:
+        self._prefix = rules.prefix
+        # On a short text all alternatives are tried at once: there windows spare nothing
+        self._whole_prefix = _joined(affix.pattern for affix in rules.prefix)
+        bounded = [affix for affix in rules.suffix if affix.window is not None]
+        self._window = max((affix.window or 0 for affix in bounded), default=0)
+        self._bounded = _joined(affix.pattern for affix in bounded)
+        self._endless = _joined(affix.pattern for affix in rules.suffix if affix.window is None)
 
-    def whole(self) -> str:
-        return self.text[self.start : self.end]
+    def prefix_length(self, text: str, start: int, end: int) -> int:
+        if end - start <= _SHORT:
+            found = self._whole_prefix.match(text[start:end])
+            return found.end() if found else 0
+        for affix in self._prefix:
+            if found := affix.pattern.match(text[start : end if affix.window is None else start + affix.window]):
+                return found.end()
+        return 0
 
-    def head(self, window: int | None) -> str:
-        return self.text[self.start : self.end if window is None else min(self.end, self.start + window)]
+    def suffix_length(self, text: str, start: int, end: int) -> int:
+        """The longest match that ends at the end: every alternative does, so it is the leftmost."""
+        found = self._bounded.search(text[max(start, end - self._window) : end])
+        longest = found.end() - found.start() if found else 0
+        if found := self._endless.search(text[start:end]):
+            longest = max(longest, found.end() - found.start())
+        return longest
 
-    def tail(self, window: int | None) -> str:
-        return self.text[self.start if window is None else max(self.start, self.end - window) : self.end]
+
+def _joined(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
+    """One pattern with the alternatives of several, in their order; without any, one that never matches."""
+    return re.compile("|".join(pattern.pattern for pattern in patterns) or r"(?!)")
 
 
 class _Matcher:
@@ -193,30 +209,14 @@ class _Matcher:
     def __call__(self, text: str) -> bool:
         if not self._matches:
             return False
-        first = text[0]
-        if first not in self._compiled:
-            self._compiled[first] = self._compile(first)
-        pattern = self._compiled[first]
+        compiled, first = self._compiled, text[0]
+        pattern = compiled[first] if first in compiled else self._compile(first)
         return pattern is not None and pattern.match(text) is not None
 
     def _compile(self, first: str) -> re.Pattern[str] | None:
         sources = [match.source for match in self._matches if match.first is None or first in match.first]
         if len(self._compiled) >= _MOST_FIRSTS:
-            self._compiled.clear()
-        return compile_pattern("|".join(sources)) if sources else None
-
-
-def _prefix_length(affixes: tuple[Affix, ...], rest: _Rest) -> int:
-    for affix in affixes:
-        if found := affix.pattern.match(rest.head(affix.window)):
-            return found.end()
-    return 0
-
-
-def _suffix_length(affixes: tuple[Affix, ...], rest: _Rest) -> int:
-    """The longest match that ends at the end: every alternative does, so it is the leftmost."""
-    longest = 0
-    for affix in affixes:
-        if found := affix.pattern.search(rest.tail(affix.window)):
-            longest = max(longest, found.end() - found.start())
-    return longest
+            self._compiled = {}  # another thread may still read the old one
+        pattern = compile_pattern("|".join(sources)) if sources else None
+        self._compiled[first] = pattern
+        return pattern

@@ -1,0 +1,125 @@
+"""Documents on which agreement with spaCy is counted: found on this machine, the same ones at every call.
+
+English comes from man pages (/usr/share/man), documentation (changelogs, news, read-me files, copyright notices of
+/usr/share/doc, licences of /usr/share/common-licenses), the descriptions of installed Debian packages, and the
+descriptions and docstrings of installed Python packages. French and Spanish come from translated man pages
+(/usr/share/man/fr and es), gettext catalogues of programs and Python packages (/usr/share/locale and others), names of
+places and languages (catalogues of iso-codes) and spaCy's example sentences. A share of every corpus is generated: see
+onnx_ml_bridge.parity.nasty. Another machine has other texts; README.md names the Debian packages that add some.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from onnx_ml_bridge.parity.nasty import nasty_texts
+
+from .found import STREAMS
+
+NASTY = "generated"
+_SEED = 20260501
+_NASTY_SHARE = {"en": 0.08, "fr": 0.2, "es": 0.2}
+_LENGTHS = {"en": (150, 1500), "fr": (100, 1500), "es": (100, 1500)}
+_LEAST_LETTERS = 0.6
+_LEAST_FUNCTION_WORDS = {"en": 0.12, "fr": 0.12, "es": 0.12}
+_FUNCTION_WORDS = {
+    "en": "the a an of to and in is that for it with as be on by this are or not from at if you was has have which",
+    "fr": "le la les l un une des de du d et en est que qu qui pour dans il elle on ce cette pas ne sur par avec ou au"
+    " aux sont être s se à été plus vous",
+    "es": "el la los las un una de del y en es que para por con no se su al lo como más o este esta son ser si está"
+    " sus fue ha puede",
+}
+_HINTS = {
+    "en": "Install Python packages, or man pages and documentation (Debian: manpages-dev, and no dpkg path-exclude).",
+    "fr": "Install translated texts (Debian: manpages-fr, manpages-fr-dev, iso-codes, gettext).",
+    "es": "Install translated texts (Debian: manpages-es, manpages-es-dev, iso-codes, gettext).",
+}
+_WORD = re.compile(r"[^\W\d_]+")
+# A capital that does not begin a sentence, or a number: without any there is hardly an entity.
+_NAME = re.compile(r"(?<=[\w,;(] )[A-Z]\w|\d\d")
+
+
+class TooFewTexts(Exception):
+    """The machine has fewer texts of the language than were asked for."""
+
+    def __init__(self, language: str, expected: int, got: int) -> None:
+        """Say what to install."""
+        super().__init__(f"texts in {language!r}: expected {expected:,}, got {got:,}. {_HINTS[language]}")
+        self.language, self.expected, self.got = language, expected, got
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents of one language in a drawn order, and how many of them come from where."""
+
+    language: str
+    texts: tuple[str, ...]
+    origins: dict[str, int]
+
+
+def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus:
+    """`count` documents; for fewer ones other documents are drawn, not the beginning of more.
+
+    :param language: `en`, `fr` or `es`.
+    :param specials: chunks for the generated documents, such as the special cases of the tokenizer under test.
+    :raises TooFewTexts: when the machine has not enough.
+    :raises ValueError: for another language.
+    """
+    if language not in STREAMS:
+        raise ValueError(f"documents exist in {', '.join(STREAMS)}, not in {language!r}")
+    nasty = round(count * _NASTY_SHARE[language])
+    found = _interleaved(language, count - nasty)
+    if len(found) < count - nasty:
+        raise TooFewTexts(language, count - nasty, len(found))
+    found += [(NASTY, text) for text in nasty_texts(language, nasty, _SEED, specials)]
+    random.Random(_SEED).shuffle(found)
+    origins = Counter(origin for origin, _ in found)
+    return Corpus(language, tuple(text for _, text in found), dict(sorted(origins.items())))
+
+
+def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
+    """Texts from all streams in turn until they are enough, none twice; a dry stream leaves its turn to the others."""
+    active = deque((stream.__name__, _usable(stream(language, random.Random(f"{_SEED} {stream.__name__}")), language))
+                   for stream in STREAMS[language])  # fmt: skip
+    found: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    while active and len(found) < count:
+        name, texts = active.popleft()
+        text = next(texts, None)
+        if text is None:
+            continue
+        active.append((name, texts))
+        key = "".join(_WORD.findall(text)).lower()[:200]  # numbers and blanks make no other text
+        if key not in seen:
+            seen.add(key)
+            found.append((name, text))
+    return found
+
+
+def _usable(texts: Iterator[str], language: str) -> Iterator[str]:
+    shortest, longest = _LENGTHS[language]
+    for text in texts:
+        if shortest <= len(text) <= longest and _is_prose(text) and _is_in(language, text):
+            yield text
+
+
+def _is_prose(text: str) -> bool:
+    """Mostly letters, and with something that may be a name or a number."""
+    visible = [character for character in text if not character.isspace()]
+    letters = sum(character.isalpha() for character in visible)
+    return letters >= _LEAST_LETTERS * len(visible) and _NAME.search(text) is not None
+
+
+def _is_in(language: str, text: str) -> bool:
+    """Enough words that only hold sentences together, and more of this language than of any other."""
+    words = _WORD.findall(text.lower())
+    shares = {name: sum(word in function for word in words) for name, function in _FUNCTION_SETS.items()}
+    enough = shares[language] >= _LEAST_FUNCTION_WORDS[language] * len(words)
+    return enough and shares[language] == max(shares.values())
+
+
+_FUNCTION_SETS = {language: frozenset(words.split()) for language, words in _FUNCTION_WORDS.items()}

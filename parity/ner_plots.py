@@ -1,0 +1,55 @@
+"""The plot of the named entities' report, as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+
+from .drawing import HEIGHT, STYLE, hex_of, new_axes, new_figure, to_svg
+
+_MOST_NAMED = 14  # bars that each have a number under them
+_LABELLED = 24  # bars that each have a count above them
+
+
+def plot_counts(panels: Mapping[str, Sequence[int]], key: str, label: str) -> str:
+    """How often each count occurs, one panel for each title; behind 2 the bars stand for 3 to 4, 5 to 8 and so on."""
+    with mpl.rc_context(STYLE):
+        figure = new_figure(HEIGHT)
+        grid = figure.add_gridspec(len(panels), 1)
+        for place, (title, counts) in enumerate(panels.items()):
+            _draw_counts(new_axes(figure, grid[place, 0]), counts)
+            figure.axes[-1].set_title(title, loc="left", color=hex_of("muted"))
+        return to_svg(figure, key, label)
+
+
+def count_bins(most: int) -> list[int]:
+    """The largest count of every bar: 0, 1, 2, 4, 8, ... up to the first one that is not below `most`."""
+    tops = [0, 1]
+    while tops[-1] < most:
+        tops.append(2 * tops[-1])
+    return tops
+
+
+def _draw_counts(axes: Axes, counts: Sequence[int]) -> None:
+    tops = count_bins(max(counts, default=0))
+    heights = np.bincount(np.searchsorted(tops, counts), minlength=len(tops)) if counts else np.zeros(len(tops), int)
+    places = range(len(tops))
+    axes.bar(places, heights, 0.82, color=hex_of("original"), alpha=0.7)
+    if len(tops) <= _LABELLED:
+        for place, height in zip(places, heights, strict=True):
+            axes.text(place, height, f" {height:,}" if height else "", ha="center", va="bottom", fontsize=10.5,
+                      color=hex_of("ink"))  # fmt: skip
+    every = -(-len(tops) // _MOST_NAMED)
+    axes.set_xticks(places[::every], [_short_count(top) for top in tops[::every]])
+    axes.set(ylim=(0, 1.2 * max(heights.max(), 1)), xlim=(-0.6, len(tops) - 0.4), yticks=[])
+
+
+def _short_count(count: int) -> str:
+    """512, 1k, 2M: powers of two, as people say them."""
+    for size, unit in ((1 << 20, "M"), (1 << 10, "k")):
+        if count >= size:
+            return f"{count // size}{unit}"
+    return str(count)

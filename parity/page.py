@@ -1,0 +1,280 @@
+"""What the reports of all tasks have in common: figures beside their gates, sizes, speeds, and the page itself."""
+
+from __future__ import annotations
+
+import math
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from ..artifacts.gates import UPPER_BOUNDS, gate_misses
+from ..artifacts.manifest import Manifest
+from . import drawing
+
+EXACT = "fp32"  # the variant that sizes are compared with, and that is judged by exactness alone
+_MARKS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥", "\u00a0": "[NBSP]", "\u200b": "[ZWSP]", "\ufeff": "[BOM]"}
+_LINE_ENDS = {"\n": "↵ ", "\r": "␍", "\t": "⇥"}
+_HIDDEN = ("Cc", "Cs", "Co", "Cn")
+_TURNING = frozenset(
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)  # they would turn what stands around them
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of one variant beside its gate; `passed` is None where the gate does not speak of it."""
+
+    value: str
+    gate: str
+    passed: bool | None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of the table: what a figure is, its name in the manifest, one cell per variant."""
+
+    label: str
+    name: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A large figure, what it is, and what it is made of."""
+
+    value: str
+    label: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with its title and a sentence on how to read it."""
+
+    title: str
+    note: str
+    svg: Markup
+
+    @classmethod
+    def of(cls, title: str, note: str, svg: str) -> Plot:
+        """Take a drawing of this package, which is markup, not text."""
+        return cls(title, note, Markup(svg))
+
+
+class HasMetrics(Protocol):
+    """A comparison of one variant, of any task."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The figures that gates speak of."""
+
+
+class Judged(Protocol):
+    """What the parity stage of any task found."""
+
+    @property
+    def comparisons(self) -> Mapping[str, HasMetrics]:
+        """Comparisons by variant."""
+
+    @property
+    def failures(self) -> Mapping[str, list[str]]:
+        """What falls short of the gate, in words, by variant."""
+
+
+def write_page(template: str, parity: Judged, manifest: Manifest, path: Path, **parts: Any) -> None:
+    """Fill a template that extends report.html.j2 and write the page to `path`, whole or not at all.
+
+    The page needs no network and no other file; every text that does not come from a template is escaped.
+
+    :param parts: what the template wants beside these: `tiles`, `metrics`, `plots` and its own.
+    """
+    names = list(parity.comparisons)
+    quantized = {name: manifest.variants[name].quantization for name in names}
+    page = _environment().get_template(template).render(
+        manifest=manifest, parity=parity, names=names, colours=drawing.variant_colours(names), quantized=quantized,
+        exact=EXACT, **parts,
+    )  # fmt: skip
+    _write_whole(page, path)
+
+
+def metric_groups(
+    groups: Mapping[str, Mapping[str, str]], parity: Judged, manifest: Manifest, shares: Sequence[str] = ()
+) -> dict[str, list[Metric]]:
+    """The table of all figures that were measured, by group.
+
+    :param groups: by title of the group, what each figure of it is by its name; others come last.
+    :param shares: the figures that are written as per cent.
+    """
+    found = dict.fromkeys(name for comparison in parity.comparisons.values() for name in comparison.metrics)
+    known = {name for group in groups.values() for name in group}
+    tables = {
+        title: [Metric(label, name, [_cell(parity, manifest, variant, name, shares) for variant in parity.comparisons])
+                for name, label in labels.items() if name in found]
+        for title, labels in {**groups, "Other": {name: name for name in found if name not in known}}.items()
+    }  # fmt: skip
+    return {title: rows for title, rows in tables.items() if rows}
+
+
+def _cell(parity: Judged, manifest: Manifest, variant: str, name: str, shares: Sequence[str]) -> Cell:
+    metrics, gate = parity.comparisons[variant].metrics, manifest.variants[variant].gate
+    if name not in metrics:
+        return Cell("–", "", None)
+    value = f"{metrics[name]:.1%}" if name in shares else figure(metrics[name])
+    if name not in gate:
+        return Cell(value, "", None)
+    threshold = f"{gate[name]:.1%}" if name in shares else _threshold(gate[name])
+    bound = f"{'≤' if name in UPPER_BOUNDS else '≥'} {threshold}"
+    return Cell(value, bound, not gate_misses(metrics, {name: gate[name]}))
+
+
+def ratio_tiles(name: str, manifest: Manifest, speeds: Mapping[str, float], unit: str) -> list[Tile]:
+    """How much smaller than fp32 and how much faster than the original a variant is, as far as both are known."""
+    tiles = []
+    sizes = {variant: manifest.variant_bytes(variant) for variant in manifest.variants}
+    if name != EXACT and sizes.get(name) and EXACT in sizes:
+        detail = f"{size_text(sizes[name])} instead of {size_text(sizes[EXACT])}"
+        tiles.append(Tile(f"{sizes[EXACT] / sizes[name]:.1f}×", f"{name} smaller than {EXACT}", detail))
+    if speeds.get(name) and speeds.get(drawing.ORIGINAL):
+        detail = f"{speed_text(speeds[name])} {unit}/s instead of {speed_text(speeds[drawing.ORIGINAL])}"
+        tiles.append(Tile(f"{speeds[name] / speeds[drawing.ORIGINAL]:.1f}×", f"{name} speed over the original", detail))
+    return tiles
+
+
+def size_speed_plot(
+    manifest: Manifest, names: Sequence[str], speeds: Mapping[str, float], unit: str, note: str
+) -> Plot:
+    """Bars of size and speed by variant; `unit` is what speeds count by the second."""
+    colours = drawing.variant_colours(names)
+    sizes = {name: manifest.variant_bytes(name) for name in manifest.variants if name in colours}
+    whole, base = sizes.get(EXACT), speeds.get(drawing.ORIGINAL)
+    shares = {name: f" · {size / whole:.0%}" for name, size in sizes.items() if whole and name != EXACT}
+    panels = {"size of graphs and weights": [
+        drawing.Bar(name, colours[name], size, size_text(size) + shares.get(name, "")) for name, size in sizes.items()
+    ]}  # fmt: skip
+    bars = [
+        drawing.Bar(name, colours.get(name, drawing.ORIGINAL), speed,
+                    speed_text(speed) + (f" · {speed / base:.1f}×" if base and name in colours else ""))
+        for name in (drawing.ORIGINAL, *colours) if (speed := speeds.get(name))
+    ]  # fmt: skip
+    panels |= {f"speed, {unit} per second": bars} if bars else {}
+    return Plot.of("Size and speed", note, drawing.plot_bars(panels, "cost", "Bars of size and speed by variant"))
+
+
+def layer_plots(manifest: Manifest, names: Sequence[str]) -> list[Plot]:
+    """What each quantized product costs, for every variant that has such."""
+    drawn = []
+    for name, colour in drawing.variant_colours(names).items():
+        quantization = manifest.variants[name].quantization
+        if quantization is None or not quantization.layers:
+            continue
+        layers = quantization.layers
+        if list(layers) == sorted(layers):  # read from canonical JSON, which sorts names as text: go by their numbers
+            layers = {key: layers[key] for key in sorted(layers, key=_by_numbers)}
+        svg = drawing.plot_layers(layers, colour, f"layers-{name}", f"Signal to noise of every product of {name}")
+        note = "40 dB is noise of 1 % of the signal; higher is better."
+        drawn.append(Plot.of(f"{name}: what each product costs", note, svg))
+    return drawn
+
+
+def figure(value: float) -> str:
+    """A metric as a person reads it: cosines with six decimals, small numbers with a power of ten."""
+    if not math.isfinite(value) or value == int(value):
+        return f"{value:g}"
+    if 0 < abs(1 - value) < 5e-7:
+        return f"1 {'−' if value < 1 else '+'} {drawing.scientific(abs(1 - value), 1)}"
+    return drawing.scientific(value) if 0 < value < 1e-3 else f"{value:.6f}"
+
+
+def _threshold(value: float) -> str:
+    return drawing.scientific(value) if 0 < value < 1e-3 else f"{value:g}"
+
+
+def share(value: float) -> str:
+    """A share as per cent, where 100 % is said of all alone."""
+    return "100%" if value == 1 else f"{min(value, 0.9999):.2%}"
+
+
+def visible(text: str) -> str:
+    """The text with marks for what nobody sees: control characters always, blanks where there is nothing else."""
+    if not text:
+        return "(empty)"
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        return "".join(_MARKS.get(character, f"[U+{ord(character):04X}]") for character in text)
+    return controls_shown(text)
+
+
+def flowing(text: str) -> str:
+    """A piece of a text in running lines: marks for line ends, for tabs, and for what would steer the page."""
+    if text and not text.strip(" "):
+        return text
+    if text and not any(character.isprintable() and not character.isspace() for character in text):
+        return visible(text)
+    return "".join(_LINE_ENDS.get(character) or character for character in controls_shown(text))
+
+
+def controls_shown(text: str) -> str:
+    """The text with marks for control characters and for those that turn the direction of writing."""
+    return "".join(f"[U+{ord(character):04X}]" if _is_control(character) else character for character in text)
+
+
+def _is_control(character: str) -> bool:
+    is_hidden = unicodedata.category(character) in _HIDDEN and character not in "\n\r\t"
+    return is_hidden or character in _TURNING
+
+
+def size_text(size: float) -> str:
+    """A size in decimal units: 22.9 MB."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.{0 if unit == 'bytes' else 1}f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def speed_text(speed: float) -> str:
+    """Texts or words per second with three digits or more: 77.5, 351, 1,234."""
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """A key that puts MatMul_9 before MatMul_10."""
+    parts = "".join(letter if letter.isdecimal() else f" {letter} " for letter in name).split()
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"figure": figure, "flowing": flowing, "median": _median, "share": share, "visible": visible}
+    return environment
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(list(values)))
+
+
+def _template(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _write_whole(page: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -9,12 +9,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from pickle import UnpicklingError
 from typing import Any
 
 import onnx_ir as ir
 import torch
-from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules.dense import Dense
 from sentence_transformers.base.modules.normalize import Normalize
@@ -24,12 +22,12 @@ from torch import Tensor, nn
 
 from ..artifacts.errors import BuildError
 from ..artifacts.layout import graph_file
-from ..artifacts.manifest import EmbeddingSpec, Prompt, TokenizerSpec
+from ..artifacts.specs import EmbeddingSpec, Prompt, TokenizerSpec
+from .checkpoints import model_arguments, typed_errors
 from .graph_files import export_module, save_graph
 from .pooling import POOLING, without_prompt
 from .tokenizer_files import describe_tokenizer, save_tokenizer
 
-TASK = "sentence-embedding"
 # What a pipeline may be made of; the first must be a Transformer, the second a Pooling.
 _HEADS = (Dense, Normalize)
 _MODULE_NAMES = ("Transformer", "Pooling", *(head.__name__ for head in _HEADS))
@@ -51,17 +49,10 @@ def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
     _refuse_unknown_modules(folder)
-    arguments = {"attn_implementation": "eager", "dtype": torch.float32}
-    if not allow_pickle:
-        arguments["use_safetensors"] = True
-    try:
+    arguments = model_arguments(allow_pickle=allow_pickle)
+    with typed_errors(folder, "sentence-transformers"):
         return SentenceTransformer(str(folder), device="cpu", trust_remote_code=False, local_files_only=True,
                                    model_kwargs=arguments)  # fmt: skip
-    except UnpicklingError as error:  # torch's weights_only has met something that is no tensor
-        raise BuildError("unsafe_checkpoint", f"the pickled weights of {folder.name} hold more than weights",
-                         expected="tensors alone", hint="Do not use this checkpoint.") from error  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise BuildError("source", f"sentence-transformers cannot load {folder.name}: {error}") from error
 
 
 def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) -> EmbeddingExport:

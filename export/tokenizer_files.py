@@ -10,17 +10,22 @@ from tokenizers import Tokenizer
 from ..artifacts import strict_json
 from ..artifacts.errors import BuildError
 from ..artifacts.layout import TOKENIZER
-from ..artifacts.manifest import TokenizerSpec
+from ..artifacts.specs import TokenizerSpec
 
 # Where a tokenizer has no limit, transformers writes a number of this size.
 _NO_LIMIT = 1_000_000
-# RoBERTa and its kin number positions from padding_idx + 1.
+# RoBERTa and its kin number positions from padding_idx + 1, and from the first token that is no padding.
 _OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "xlm-roberta", "xmod", "longformer")
+# These number them from the left edge, padding or not.
+_EDGE_POSITIONS = ("bert", "distilbert", "electra")
 
 
-def describe_tokenizer(tokenizer: Any, config: Any) -> TokenizerSpec:
+def describe_tokenizer(
+    tokenizer: Any, config: Any, setting: str = "max_seq_length in sentence_bert_config.json"
+) -> TokenizerSpec:
     """The manifest's entry of a fast tokenizer of transformers; `config` is the model's.
 
+    :param setting: where the family keeps the largest number of tokens, for messages.
     :raises BuildError: with the code `unsupported_model` when no limit of length is known, or one beyond the positions.
     """
     limit, positions = tokenizer.model_max_length, _positions(config)
@@ -28,10 +33,10 @@ def describe_tokenizer(tokenizer: Any, config: Any) -> TokenizerSpec:
         limit = positions
     if not limit:
         raise BuildError("unsupported_model", "neither the tokenizer nor the model names a largest number of tokens",
-                         hint="Set max_seq_length in sentence_bert_config.json.")  # fmt: skip
-    if config.model_type in _OFFSET_POSITIONS and limit > positions > 0:  # the original fails on texts this long
+                         hint=f"Set {setting}.")  # fmt: skip
+    if limit > positions > 0 and has_absolute_positions(config):  # the original fails on texts this long
         raise BuildError("unsupported_model", f"texts are cut to {limit} tokens, there are positions for {positions}",
-                         hint=f"Set max_seq_length to {positions} in sentence_bert_config.json.")  # fmt: skip
+                         hint=f"Set {setting} to {positions}.")  # fmt: skip
     return TokenizerSpec(
         file=TOKENIZER,
         vocab_size=tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=True),
@@ -40,6 +45,17 @@ def describe_tokenizer(tokenizer: Any, config: Any) -> TokenizerSpec:
         pad_token=str(tokenizer.pad_token),
         pad_token_id=int(tokenizer.pad_token_id),
     )
+
+
+def has_absolute_positions(config: Any) -> bool:
+    """Whether a model has a table of positions, which ends somewhere. DeBERTa has one only if it is told to."""
+    return config.model_type in _OFFSET_POSITIONS or counts_from_edge(config)
+
+
+def counts_from_edge(config: Any) -> bool:
+    """Whether a token's position depends on what is padded on its left."""
+    biased = config.model_type == "deberta-v2" and bool(getattr(config, "position_biased_input", True))
+    return biased or config.model_type in _EDGE_POSITIONS
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -62,17 +63,23 @@ def observe(folder: Path, file: str, names: Sequence[str], inputs: Sequence[Feed
 
     Inputs should hold no padding: padded rows would count as much as real ones.
     """
-    probe = folder / file.replace(".onnx", ".observed.onnx")
+    with probe(folder, file, names) as session:
+        return _gather(session, names, inputs)
+
+
+@contextmanager
+def probe(folder: Path, file: str, names: Sequence[str]) -> Iterator[Any]:
+    """A session of the graph `folder/file` that gives the named values beside its outputs."""
+    path = folder / file.replace(".onnx", ".observed.onnx")
     model = ir.load(folder / file)
     values = {value.name: value for node in model.graph for value in node.outputs}
     outputs = {value.name for value in model.graph.outputs}
     model.graph.outputs.extend(values[name] for name in names if name not in outputs)
     try:
-        ir.save(model, probe)  # the weights stay where they are: both files refer to one data file
-        session = create_session(probe, machine.usable_cpus())
-        return _gather(session, names, inputs)
+        ir.save(model, path)  # the weights stay where they are: both files refer to one data file
+        yield create_session(path, machine.usable_cpus())
     finally:
-        probe.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _gather(session: Any, names: Sequence[str], inputs: Sequence[Feeds]) -> dict[str, ActivationStats]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ..runtime import machine
 from ..runtime.session import create_session
 from . import smoothing
 from .calibration import ActivationStats, Feeds, observe
+from .constants import fold_constant_products
 from .edit import GraphEditor, Insertion
 from .linears import Linear, LinearGroup, constant, find_groups, find_tables
 from .rounding import round_weights
@@ -39,13 +40,18 @@ class QuantizedGraph:
     tables: tuple[str, ...]
 
 
-def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds]) -> QuantizedGraph:
-    """Quantize the fp32 graph `folder/file`, calibrated on `inputs` (one text each, without padding)."""
+def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds], exact: Collection[str] = ()) -> QuantizedGraph:
+    """Quantize the fp32 graph `folder/file`, calibrated on `inputs` (one text each, without padding).
+
+    :param exact: outputs whose own product stays in float32: a classifier's head is small, and what it loses no later
+        layer can make up for.
+    """
     model = ir.load(folder / file)
-    groups = find_groups(model.graph)
+    editor = GraphEditor(model.graph)
+    fold_constant_products(editor, folder, file, inputs[0])
+    groups = find_groups(model.graph, exact)
     names = [str(group.activation.name) for group in groups]
     stats = observe(folder, file, names, inputs)
-    editor = GraphEditor(model.graph)
     keyed = dict(zip(names, groups, strict=True))
     smoothing.smooth(editor, groups, stats)
     layers: dict[str, float] = {}
@@ -65,9 +71,10 @@ def describe_quantization(quantized: QuantizedGraph, calibration: Calibration, e
 
 
 def output_error(folder: Path, exact: str, approximate: str, output: str, inputs: Sequence[Feeds]) -> dict[str, float]:
-    """How far one graph's `output` (float32 `[1, dim]` per input) is from another's: cosines and largest difference."""
+    """How far one graph's `output` is from another's: cosines of the whole output of each input, largest difference."""
     sessions = [create_session(folder / file, machine.usable_cpus()) for file in (exact, approximate)]
-    pairs = [[session.run([output], dict(feeds))[0][0].astype(np.float64) for session in sessions] for feeds in inputs]
+    pairs = [[session.run([output], dict(feeds))[0].astype(np.float64).ravel() for session in sessions]
+             for feeds in inputs]  # fmt: skip
     cosines = [float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-30)) for a, b in pairs]
     return {"cosine_mean": float(np.mean(cosines)), "cosine_min": min(cosines),
             "max_abs": max(float(np.abs(a - b).max()) for a, b in pairs)}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +37,18 @@ class LinearGroup:
     linears: list[Linear]
 
 
-def find_groups(graph: ir.Graph) -> list[LinearGroup]:
-    """Every MatMul of the graph with a constant two-dimensional float32 weight, by the activation it reads."""
+def find_groups(graph: ir.Graph, exact: Collection[str] = ()) -> list[LinearGroup]:
+    """Every MatMul of the graph with a constant two-dimensional float32 weight, by the activation it reads.
+
+    :param exact: outputs of the graph whose own product, with or without a bias, is left out.
+    """
     groups: dict[str, LinearGroup] = {}
     for node in graph:
         weight = _matmul_weight(node)
         activation = node.inputs[0] if weight is not None else None
-        if weight is None or activation is None or activation.name is None or activation.producer() is None:
+        if weight is None or activation is None or activation.name is None or _gives(node, exact):
+            continue
+        if activation.producer() is None:
             continue  # quantization stands after the node that computes an activation; an input of the graph has none
         group = groups.setdefault(activation.name, LinearGroup(activation, _scheme(activation), []))
         group.linears.append(Linear(node, weight))
@@ -63,6 +69,12 @@ def find_tables(graph: ir.Graph) -> list[ir.Node]:
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     """The tensor of an initializer, else None."""
     return value.const_value if value is not None and value.is_initializer() else None
+
+
+def _gives(node: ir.Node, outputs: Collection[str]) -> bool:
+    """Whether a product is one of the named outputs, or becomes one by adding a bias."""
+    biased = [use.node for use in node.outputs[0].uses() if use.node.op_type == "Add"]
+    return any(value.name in outputs for each in (node, *biased) for value in each.outputs)
 
 
 def _matmul_weight(node: ir.Node) -> NDArray[np.float32] | None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..artifacts.checks import Artifact, check_all, read_artifact
-from ..artifacts.errors import ArtifactError, InputError, OnnxMlBridgeError
+from ..artifacts.errors import ArtifactError, ConfigError, InputError, OnnxMlBridgeError
 from ..artifacts.gates import gate_misses
 from ..artifacts.golden import EmbeddingCase, EntityCase, read_golden
 from ..artifacts.layout import NER
@@ -188,8 +188,8 @@ def _child(root: str, memory: str) -> None:
         variants = {name: asdict(figures) for name, figures in replay(read_artifact(root)).items()}
         print(json.dumps({"variants": variants}))
     except OnnxMlBridgeError as error:
-        # A case whose input is refused is a wrong case; a graph that loads but fails to run is a wrong graph
-        code = "golden" if isinstance(error, InputError) else "graph"
+        # A case whose input or settings are refused is a wrong case; a graph that loads but fails to run a wrong graph
+        code = "golden" if isinstance(error, (ConfigError, InputError)) else "graph"
         code = error.code if isinstance(error, ArtifactError) else code
         print(json.dumps({"error": {"code": code, "message": str(error)}}))
 

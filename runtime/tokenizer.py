@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
-from ..artifacts.manifest import TokenizerSpec
+from ..artifacts.specs import TokenizerSpec
 
 DEFAULT_TEXT_LIMIT = 1_000_000
 
@@ -24,8 +26,19 @@ class Tokens:
     truncated: bool
 
 
+class HasIds(Protocol):
+    """What can be padded: token ids, special tokens included."""
+
+    @property
+    def ids(self) -> Sequence[int] | NDArray[np.int64]:
+        """The ids, in order."""
+
+
 class TextTokenizer:
-    """Tokenizes as the manifest says. May be used from several threads: nothing is changed after the start."""
+    """Tokenizes as the manifest says; `room` is how many tokens of text fit beside the special ones.
+
+    May be used from several threads: nothing is changed after the start.
+    """
 
     def __init__(self, path: Path, spec: TokenizerSpec) -> None:
         """Load tokenizer.json and hold it against the manifest, or raise `tokenizer`."""
@@ -41,7 +54,8 @@ class TextTokenizer:
                 got=f"{vocab_size} tokens, {spec.pad_token} = {pad_id}",
             )
         specials = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        if spec.max_tokens <= specials:
+        self.room = spec.max_tokens - specials
+        if self.room < 1:
             raise ArtifactError("tokenizer", "max_tokens leaves no room for text", expected=f"more than {specials}",
                                 got=spec.max_tokens)  # fmt: skip
         self._tokenizer.no_padding()
@@ -52,19 +66,45 @@ class TextTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenize every text; the result has the order of `texts`."""
-        try:
-            encodings = self._tokenizer.encode_batch_fast(list(texts))
-        except BaseException as error:
-            raise _typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
-        return [self._cut(encoding.ids, bool(encoding.overflowing)) for encoding in encodings]
+        encodings = _run(self._tokenizer.encode_batch_fast, texts)
+        cuts = [self._cut(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
+        return [Tokens(tuple(encoding.ids[part]), cut) for encoding, (part, cut) in zip(encodings, cuts, strict=True)]
 
-    def _cut(self, ids: list[int], truncated: bool) -> Tokens:
+    def encode_with_places(self, texts: Sequence[str]) -> list[tuple[Any, slice, bool]]:
+        """As `encode`, but with places in the text: the library's own encoding of each text.
+
+        The slice says which of its tokens are within the limit, the flag whether the text was cut.
+        """
+        encodings = _run(self._tokenizer.encode_batch, texts)
+        return [(encoding, *self._cut(len(encoding.ids), bool(encoding.overflowing))) for encoding in encodings]
+
+    def encode_windows(self, texts: Sequence[str], strided: Tokenizer) -> Iterator[list[Any]]:
+        """The library's encodings of the windows of one text after the other; `strided` is what `with_stride` gave."""
+        encodings = _run(strided.encode_batch, texts)[::-1]
+        while encodings:  # the library copies windows when they are asked for: those of one text at a time
+            encoding = encodings.pop()
+            yield [encoding, *encoding.overflowing]
+
+    def with_stride(self, stride: int) -> Tokenizer:
+        """A copy whose windows share `stride` tokens, which must be below `room`; it has a vocabulary of its own."""
+        strided = copy.deepcopy(self._tokenizer)
+        strided.enable_truncation(self.spec.max_tokens, stride=stride, direction=self.spec.truncation_side)
+        return strided
+
+    def piece_lengths(self) -> NDArray[np.int32]:
+        """Characters of the piece of every id, int32 `[ids]`."""
+        ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
+        pieces = (self._tokenizer.id_to_token(place) for place in range(max(ids, default=-1) + 1))
+        return np.array([len(piece or "") for piece in pieces], np.int32)
+
+    def _cut(self, count: int, truncated: bool) -> tuple[slice, bool]:
+        """Which of `count` tokens are within the limit, and whether any text is lost."""
         limit = self.spec.max_tokens
-        if not self._cuts_itself or len(ids) <= limit:
-            return Tokens(tuple(ids), truncated)
-        return Tokens(tuple(ids[:limit] if self.spec.truncation_side == "right" else ids[-limit:]), True)
+        if not self._cuts_itself or count <= limit:
+            return slice(None), truncated
+        return slice(0, limit) if self.spec.truncation_side == "right" else slice(count - limit, count), True
 
-    def pad(self, batch: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def pad(self, batch: Sequence[HasIds]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Ids and attention mask, each int64 `[batch, longest]`, padded on the right as FORMAT.md wants it."""
         longest = max(len(tokens.ids) for tokens in batch)
         ids = np.full((len(batch), longest), self.spec.pad_token_id, np.int64)
@@ -86,6 +126,13 @@ def check_text(text: object, index: int | None, limit: int) -> str:
     if size > limit:
         raise InputError("input_too_large", "too large", index=index, expected=f"at most {limit} bytes", got=size)
     return text
+
+
+def _run(encode: Callable[[list[str]], list[Any]], texts: Sequence[str]) -> list[Any]:
+    try:
+        return encode(list(texts))
+    except BaseException as error:
+        raise _typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
 
 
 def _load(path: Path) -> Tokenizer:

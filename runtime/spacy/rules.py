@@ -78,7 +78,7 @@ _ESCAPE_OR_END = re.compile(r"(\\.)|\$", re.DOTALL)
 
 
 def _rules(data: dict[str, Any]) -> Rules:
-    specials = {chunk: tuple(_special(token) for token in _list(tokens)) for chunk, tokens in data["specials"].items()}
+    specials = {chunk: tuple(_special(token) for token in _list(tokens)) for chunk, tokens in _items(data["specials"])}
     if wrong := [
         chunk for chunk, tokens in specials.items() if "".join(text for text, _ in tokens) != chunk or not chunk
     ]:
@@ -91,7 +91,7 @@ def _rules(data: dict[str, Any]) -> Rules:
         url_match=tuple(_match(entry) for entry in _list(data["url_match"])),
         specials=specials,
         sequences=tuple(_sequence(entry) for entry in _list(data["sequences"])),
-        symbols={name: _natural(number) for name, number in data["symbols"].items()},
+        symbols={name: _natural(number) for name, number in _items(data["symbols"])},
         characters=_characters(data["characters"]),
     )
 
@@ -99,7 +99,7 @@ def _rules(data: dict[str, Any]) -> Rules:
 def _characters(data: dict[str, Any]) -> Characters:
     if set(data) != {*_SETS, "lower"}:
         raise ValueError("characters has other keys")
-    lower = {key: _string(value) for key, value in data["lower"].items()}
+    lower = {key: _string(value) for key, value in _items(data["lower"])}
     if any(len(key) != 1 for key in lower):
         raise ValueError("lower has a key that is no character")
     return Characters(**{name: _set(data[name]) for name in _SETS}, lower=lower)
@@ -149,6 +149,12 @@ def _list(value: Any) -> Iterable[Any]:
     if type(value) is not list:
         raise TypeError(f"a {type(value).__name__} where a list belongs")
     return value
+
+
+def _items(value: Any) -> Iterable[tuple[str, Any]]:
+    if type(value) is not dict:
+        raise TypeError(f"a {type(value).__name__} where an object belongs")
+    return value.items()
 
 
 def _string(value: Any) -> str:

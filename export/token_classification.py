@@ -1,0 +1,229 @@
+"""Token classifiers of transformers to one ONNX graph, from token ids to the logits of every label.
+
+`load_model` finds a model by folder, `export_model` works on a loaded one, so that tests enter with small models.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+from ..artifacts.errors import BuildError
+from ..artifacts.layout import graph_file
+from ..artifacts.specs import TokenClassificationSpec, TokenizerSpec
+from .checkpoints import model_arguments, typed_errors
+from .deberta import bucket_lookup
+from .graph_files import export_module, save_graph
+from .tokenizer_files import counts_from_edge, describe_tokenizer, save_tokenizer
+
+STRATEGIES = ("none", "simple", "first", "average", "max")
+# The architectures that are proven to give what the original gives, by `model_type`; all have one linear head.
+_ARCHITECTURES = {
+    "bert": "BertForTokenClassification",
+    "camembert": "CamembertForTokenClassification",
+    "deberta-v2": "DebertaV2ForTokenClassification",
+    "distilbert": "DistilBertForTokenClassification",
+    "electra": "ElectraForTokenClassification",
+    "roberta": "RobertaForTokenClassification",
+    "xlm-roberta": "XLMRobertaForTokenClassification",
+}
+_LIMIT_SETTING = "model_max_length in tokenizer_config.json"
+
+
+@dataclass(frozen=True)
+class NerDefaults:
+    """What a call does that names no settings of its own; `stride` is in tokens, None cuts longer texts.
+
+    `ignore_labels` are the labels that are never given, `language` says for people which one the model speaks.
+    """
+
+    aggregation_strategy: str = "simple"
+    stride: int | None = None
+    ignore_labels: tuple[str, ...] = ("O",)
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A model in float32 on the CPU, ready to export, and its fast tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+@dataclass(frozen=True)
+class TokenClassificationExport:
+    """An exported model: the fp32 graph as saved, and its parts of the manifest."""
+
+    graph: ir.Model
+    graph_file: str
+    tokenizer: TokenizerSpec
+    token_classification: TokenClassificationSpec
+
+
+def load_model(folder: Path, *, allow_pickle: bool = False) -> LoadedClassifier:
+    """Load a model and its tokenizer, after refusing architectures that cannot be reproduced.
+
+    :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
+    """
+    _refuse_unknown_architecture(folder)
+    safe = {"trust_remote_code": False, "local_files_only": True}
+    arguments = model_arguments(allow_pickle=allow_pickle)
+    with typed_errors(folder, "transformers"):
+        model, loading = AutoModelForTokenClassification.from_pretrained(
+            str(folder), output_loading_info=True, **safe, **arguments
+        )
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
+    if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
+        raise BuildError("unsupported_model", f"{folder.name} holds no weights for {', '.join(missing)}",
+                         hint="Name a checkpoint that was trained for token classification.")  # fmt: skip
+    return LoadedClassifier(model.eval(), tokenizer)
+
+
+def export_model(
+    loaded: LoadedClassifier, folder: Path, staging: Path, defaults: NerDefaults | None = None
+) -> TokenClassificationExport:
+    """Export a loaded model into `staging`: graph, tokenizer, and `config.json` of `folder`.
+
+    A text longer than the tokenizer's `model_max_length` is cut, or read in windows of that size. Where there is no
+    such limit, the number of positions takes its place: the original then fails on longer texts, or, where positions
+    are relative (DeBERTa), reads them whole; the artifact cuts them and says so.
+
+    :raises BuildError: with the code `unsupported_model` for what cannot be reproduced, all of it at once, or `config`
+        for defaults that are wrong.
+    """
+    if problems := _problems(loaded):
+        raise BuildError("unsupported_model", f"the model has {'; '.join(problems)}")
+    config = loaded.model.config
+    tokenizer = describe_tokenizer(loaded.tokenizer, config, _LIMIT_SETTING)
+    spec = _describe(loaded, tokenizer, defaults or NerDefaults())
+    file = graph_file("model", "fp32")
+    with bucket_lookup(loaded.model, tokenizer.max_tokens):
+        graph = _trace(loaded, tokenizer.pad_token_id)
+    (staging / "config.json").write_bytes((folder / "config.json").read_bytes())
+    save_tokenizer(loaded.tokenizer, staging)
+    save_graph(graph, staging, file)
+    return TokenClassificationExport(graph, file, tokenizer, spec)
+
+
+class TokenScorer(nn.Module):
+    """A token classifier with its logits as only output."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Score int64 `[batch, tokens]`; gives float32 `[batch, tokens, labels]`."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        return logits
+
+
+def _trace(loaded: LoadedClassifier, pad_id: int) -> ir.Model:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, loaded.model.config.vocab_size, (3, 7), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    ids[1, 5:] = pad_id
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if _takes_types(loaded):
+        inputs["token_type_ids"] = torch.zeros_like(ids)
+    return export_module(
+        TokenScorer(loaded.model), inputs, ["logits"], {name: {0: "batch", 1: "tokens"} for name in inputs}
+    )
+
+
+def _takes_types(loaded: LoadedClassifier) -> bool:
+    """Whether the original feeds token types: its tokenizer gives them and its model has a use for them."""
+    sizes = int(getattr(loaded.model.config, "type_vocab_size", 0) or 0)
+    parameters = inspect.signature(loaded.model.forward).parameters
+    return "token_type_ids" in loaded.tokenizer.model_input_names and "token_type_ids" in parameters and sizes > 0
+
+
+def _refuse_unknown_architecture(folder: Path) -> None:
+    """Judge config.json before anything is loaded: a class that is not known never sees the weights."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model_type, named = config.get("model_type"), list(config.get("architectures") or [])
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise BuildError("source", f"config.json of {folder.name} cannot be read: {error!r}") from error
+    problems, known = [], _ARCHITECTURES.get(model_type)
+    if known is None:
+        problems.append(f"the architecture {model_type!r}")
+    elif named and known not in named:
+        problems.append(f"a head of its own ({', '.join(map(str, named))}), where {known} is known")
+    if config.get("quantization_config"):
+        problems.append("weights that are quantized already")
+    if problems:
+        raise BuildError("unsupported_model", f"{folder.name} has {'; '.join(problems)}",
+                         expected=f"one of {', '.join(sorted(_ARCHITECTURES.values()))} in full precision")  # fmt: skip
+
+
+def _problems(loaded: LoadedClassifier) -> list[str]:
+    """What of a loaded model cannot be reproduced, in words."""
+    kind, config = type(loaded.model), loaded.model.config
+    problems = []
+    if kind.__name__ != _ARCHITECTURES.get(config.model_type) or not kind.__module__.startswith("transformers."):
+        problems.append(f"the class {kind.__module__}.{kind.__name__}, "
+                        f"not one of {', '.join(sorted(_ARCHITECTURES.values()))}")  # fmt: skip
+    if getattr(config, "is_decoder", False):
+        problems.append("a decoder, whose attention is causal (is_decoder in config.json)")
+    if sorted(config.id2label) != list(range(config.num_labels)):
+        problems.append(f"labels for the classes {sorted(config.id2label)}, not for 0 to {config.num_labels - 1}")
+    return problems + _tokenizer_problems(loaded)
+
+
+def _tokenizer_problems(loaded: LoadedClassifier) -> list[str]:
+    tokenizer, problems = loaded.tokenizer, []
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        return ["a tokenizer that is not a fast one: without tokenizer.json there are no places in the text"]
+    if tokenizer.pad_token is None:
+        problems.append("a tokenizer without a padding token")
+    if tokenizer.padding_side == "left" and counts_from_edge(loaded.model.config):
+        problems.append("padding on the left of positions that count from there, so that the last window of a long "
+                        "text is scored by the length of the others (set padding_side to right)")  # fmt: skip
+    if getattr(tokenizer, "split_special_tokens", False):
+        problems.append("a tokenizer that takes special tokens apart (split_special_tokens), which tokenizer.json "
+                        "cannot say")  # fmt: skip
+    if _takes_types(loaded) and any(tokenizer("a", return_token_type_ids=True)["token_type_ids"]):
+        problems.append("token types other than 0")
+    return problems
+
+
+def _describe(loaded: LoadedClassifier, tokenizer: TokenizerSpec, defaults: NerDefaults) -> TokenClassificationSpec:
+    backend, unknown = loaded.tokenizer.backend_tokenizer, loaded.tokenizer.unk_token_id
+    room = tokenizer.max_tokens - backend.num_special_tokens_to_add(is_pair=False)
+    if room < 1:
+        raise BuildError("unsupported_model", f"a limit of {tokenizer.max_tokens} tokens leaves no room for text",
+                         hint=f"Set {_LIMIT_SETTING}.")  # fmt: skip
+    _check_defaults(defaults, room)
+    labels = loaded.model.config.id2label
+    return TokenClassificationSpec(
+        labels=tuple(str(labels[place]) for place in range(len(labels))),
+        ignore_labels=tuple(defaults.ignore_labels),
+        aggregation_strategy=defaults.aggregation_strategy,
+        stride=defaults.stride,
+        subwords="length" if getattr(backend.model, "continuing_subword_prefix", None) else "space",
+        unk_token_id=None if unknown is None else int(unknown),
+        language=defaults.language,
+    )
+
+
+def _check_defaults(defaults: NerDefaults, room: int) -> None:
+    strategy, stride = defaults.aggregation_strategy, defaults.stride
+    if strategy not in STRATEGIES:
+        raise BuildError("config", "aggregation_strategy", expected=" or ".join(STRATEGIES), got=repr(strategy))
+    if stride is not None and strategy == "none":
+        raise BuildError("config", "a stride with the aggregation strategy none, which has nothing to merge",
+                         hint="Choose another strategy, or no stride.")  # fmt: skip
+    if stride is not None and not 0 <= stride < room:
+        raise BuildError("config", "stride", expected=f"0 to {room - 1} tokens", got=stride)

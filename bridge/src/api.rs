@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 
 use crate::BridgeError;
+use crate::artifact::manifest::{NER, SENTENCE_EMBEDDING};
+use crate::runtime::places::utf16_len;
 
 /// A named entity in a text.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Entity {
     /// The entity as the text spells it.
     pub text: String,
@@ -19,6 +21,21 @@ pub struct Entity {
     pub start_byte: usize,
     /// Where it ends in bytes of UTF-8, exclusive.
     pub end_byte: usize,
+    /// How sure the model is, from 0 to 1; `None` where it has no probability (spaCy). Left out of JSON then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+}
+
+impl Entity {
+    /// Where it starts and ends in UTF-16 units, as JavaScript counts; the end is exclusive.
+    ///
+    /// `text` is the text that the entity was found in: how many units come before it depends on the characters there,
+    /// which the entity does not keep. `None` where that text does not have the entity at its place.
+    pub fn utf16_range(&self, text: &str) -> Option<(usize, usize)> {
+        let found = text.get(self.start_byte..self.end_byte)?;
+        let start = utf16_len(&text[..self.start_byte]);
+        (found == self.text).then(|| (start, start + utf16_len(found)))
+    }
 }
 
 /// The calls of an application to its models.
@@ -36,7 +53,7 @@ pub trait MlBridge: Send + Sync {
     /// `task_not_loaded`, `input_too_large`, `dependency`, `graph` (at the first call) or `inference`.
     async fn generate_embedding(&self, text: &str) -> Result<Vec<f32>, BridgeError> {
         let _ = text;
-        Err(BridgeError::TaskNotLoaded { call: "generate_embedding", task: "sentence-embedding" })
+        Err(BridgeError::TaskNotLoaded { call: "generate_embedding", task: SENTENCE_EMBEDDING })
     }
 
     /// The vectors of several texts, in their order.
@@ -45,16 +62,28 @@ pub trait MlBridge: Send + Sync {
     /// Those of [`generate_embedding`](Self::generate_embedding), of the first text that has one, with its index.
     async fn generate_embeddings(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, BridgeError> {
         let _ = texts;
-        Err(BridgeError::TaskNotLoaded { call: "generate_embeddings", task: "sentence-embedding" })
+        Err(BridgeError::TaskNotLoaded { call: "generate_embeddings", task: SENTENCE_EMBEDDING })
     }
 
     /// The named entities of a text, in the order of the text.
     ///
+    /// With the manifest's own settings. A text that had to be cut logs a warning.
+    ///
     /// # Errors
-    /// `task_not_loaded`: no model of this kind is opened.
+    /// `task_not_loaded`, `model_not_found` (several models are open, and this call names none), `sentence_starts` (the
+    /// model wants them), `input_too_large`, `dependency`, `graph` (at the first call) or `inference`.
     async fn extract_entities(&self, text: &str) -> Result<Vec<Entity>, BridgeError> {
         let _ = text;
-        Err(BridgeError::TaskNotLoaded { call: "extract_entities", task: "named-entity recognition" })
+        Err(BridgeError::TaskNotLoaded { call: "extract_entities", task: NER })
+    }
+
+    /// The named entities of several texts, in their order.
+    ///
+    /// # Errors
+    /// Those of [`extract_entities`](Self::extract_entities), of the first text that has one, with its index.
+    async fn extract_entities_batch(&self, texts: &[String]) -> Result<Vec<Vec<Entity>>, BridgeError> {
+        let _ = texts;
+        Err(BridgeError::TaskNotLoaded { call: "extract_entities_batch", task: NER })
     }
 
     /// A summary of messages, joined with one blank.
@@ -71,7 +100,7 @@ pub trait MlBridge: Send + Sync {
     /// # Errors
     /// `task_not_loaded` where no embedding model is opened.
     async fn get_embedding_model_name(&self) -> Result<String, BridgeError> {
-        Err(BridgeError::TaskNotLoaded { call: "get_embedding_model_name", task: "sentence-embedding" })
+        Err(BridgeError::TaskNotLoaded { call: "get_embedding_model_name", task: SENTENCE_EMBEDDING })
     }
 
     /// Whether every opened model answers as it should, tried on a short text. Never fails: an error means `false`.

@@ -1,5 +1,6 @@
 //! [`OnnxMlBridge`]: opened models behind the calls of [`MlBridge`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,11 +8,20 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 
 use crate::BridgeError;
-use crate::api::MlBridge;
-use crate::artifact::{Artifact, Manifest};
+use crate::api::{Entity, MlBridge};
+use crate::artifact::Manifest;
+use crate::artifact::manifest::{NER, SENTENCE_EMBEDDING};
+use crate::builder::OnnxMlBridgeBuilder;
 use crate::runtime::embedding::EmbeddingModel;
-use crate::runtime::session::EngineOptions;
-use crate::runtime::{DEFAULT_TEXT_LIMIT, EmbedOptions, Embedding, Embeddings};
+use crate::runtime::ner::NerModel;
+use crate::runtime::{EmbedOptions, Embedding, Embeddings, Entities, NerOptions};
+
+/// What was opened.
+pub(crate) struct Models {
+    pub(crate) embedding: Option<EmbeddingModel>,
+    /// By the names that calls know them by.
+    pub(crate) ner: BTreeMap<String, NerModel>,
+}
 
 /// Opened models. Cloning shares them; all calls take `&self` and may come from many threads at once.
 ///
@@ -19,13 +29,17 @@ use crate::runtime::{DEFAULT_TEXT_LIMIT, EmbedOptions, Embedding, Embeddings};
 /// dropping their future does not stop a run that has begun.
 #[derive(Clone)]
 pub struct OnnxMlBridge {
-    embedding: Arc<EmbeddingModel>,
+    models: Arc<Models>,
 }
 
 impl OnnxMlBridge {
     /// Starts to open models.
     pub fn builder() -> OnnxMlBridgeBuilder {
         OnnxMlBridgeBuilder::default()
+    }
+
+    pub(crate) fn new(models: Models) -> Self {
+        Self { models: Arc::new(models) }
     }
 
     /// Opens an embedding artifact with the default options.
@@ -36,25 +50,33 @@ impl OnnxMlBridge {
         Self::builder().embedding(path).build()
     }
 
+    /// Opens an artifact that finds named entities with the default options.
+    ///
+    /// # Errors
+    /// Those of [`OnnxMlBridgeBuilder::build`].
+    pub fn open_ner(path: impl Into<PathBuf>) -> Result<Self, BridgeError> {
+        Self::builder().ner(path).build()
+    }
+
     /// Embeds texts: one vector per text, in their order; no texts give no vectors.
     ///
     /// # Errors
-    /// `prompt_not_found`, `input_too_large`, `dependency`, `graph` (at the first call) or `inference`. Where one text is
-    /// to blame, [`BridgeError::index`] tells which.
+    /// `task_not_loaded`, `prompt_not_found`, `input_too_large`, `dependency`, `graph` (at the first call) or
+    /// `inference`. Where one text is to blame, [`BridgeError::index`] tells which.
     pub fn embed(&self, texts: &[impl AsRef<str>], options: &EmbedOptions) -> Result<Embeddings, BridgeError> {
-        self.embedding.embed(&borrow(texts), options)
+        self.embedding("embed")?.embed(&borrow(texts), options)
     }
 
     /// Embeds texts, each with its own outcome: one bad text does not lose the others.
     ///
     /// # Errors
-    /// `prompt_not_found`, `dependency` or `graph`, which no text could escape.
+    /// `task_not_loaded`, `prompt_not_found`, `dependency` or `graph`, which no text could escape.
     pub fn embed_each(
         &self,
         texts: &[impl AsRef<str>],
         options: &EmbedOptions,
     ) -> Result<Vec<Result<Embedding, BridgeError>>, BridgeError> {
-        self.embedding.embed_each(&borrow(texts), options)
+        self.embedding("embed_each")?.embed_each(&borrow(texts), options)
     }
 
     /// The vector of one text, with the manifest's default prompt. A text that had to be cut logs a warning.
@@ -71,42 +93,127 @@ impl OnnxMlBridge {
     /// # Errors
     /// Those of [`embed`](Self::embed).
     pub fn generate_embeddings_batch(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>, BridgeError> {
-        let answer = self.embed(texts, &EmbedOptions::default())?;
-        let cut: Vec<usize> = (0..answer.truncated.len()).filter(|&index| answer.truncated[index]).collect();
-        if !cut.is_empty() {
-            let max_tokens = self.embedding.manifest.tokenizer.max_tokens;
-            tracing::warn!(model = %self.embedding.manifest.name, max_tokens, texts = ?cut, "texts were cut");
-        }
+        let model = self.embedding("generate_embeddings_batch")?;
+        let answer = model.embed(&borrow(texts), &EmbedOptions::default())?;
+        warn_of_cuts(&model.manifest, Some(model.max_tokens), answer.truncated.iter().copied());
         Ok(answer.vectors)
     }
 
-    /// Creates the first session now, so that the first call does not wait for it.
+    /// Finds the named entities of texts, in their order; no texts give no answers.
     ///
     /// # Errors
-    /// `dependency` without a usable ONNX Runtime, `graph` where it refuses the graph.
+    /// `task_not_loaded`, `model_not_found`, `config` (an option that the model cannot follow), `sentence_starts`,
+    /// `input_too_large`, `dependency`, `graph` (at the first call) or `inference`. Where one text is to blame,
+    /// [`BridgeError::index`] tells which.
+    pub fn ner(&self, texts: &[impl AsRef<str>], options: &NerOptions) -> Result<Vec<Entities>, BridgeError> {
+        self.recognizer("ner", options.model.as_deref())?.recognize(&borrow(texts), options)
+    }
+
+    /// Finds the named entities of texts, each with its own outcome: one bad text does not lose the others.
+    ///
+    /// # Errors
+    /// `task_not_loaded`, `model_not_found`, `config`, `sentence_starts` (where every text is concerned), `dependency` or
+    /// `graph`, which no text could escape.
+    pub fn ner_each(
+        &self,
+        texts: &[impl AsRef<str>],
+        options: &NerOptions,
+    ) -> Result<Vec<Result<Entities, BridgeError>>, BridgeError> {
+        self.recognizer("ner_each", options.model.as_deref())?.recognize_each(&borrow(texts), options)
+    }
+
+    /// The named entities of one text, with the manifest's settings. A text that had to be cut logs a warning.
+    ///
+    /// # Errors
+    /// Those of [`ner`](Self::ner).
+    pub fn extract_entities_blocking(&self, text: &str) -> Result<Vec<Entity>, BridgeError> {
+        let answers = self.extract_entities_batch(&[text])?;
+        answers.into_iter().next().ok_or_else(|| BridgeError::inference(Some(0), "gave no answer"))
+    }
+
+    /// The named entities of several texts, with the manifest's settings. Texts that had to be cut log a warning.
+    ///
+    /// # Errors
+    /// Those of [`ner`](Self::ner).
+    pub fn extract_entities_batch(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<Entity>>, BridgeError> {
+        let model = self.recognizer("extract_entities_batch", None)?;
+        let answers = model.recognize(&borrow(texts), &NerOptions::default())?;
+        warn_of_cuts(&model.manifest, model.max_tokens(), answers.iter().map(|answer| answer.truncated));
+        Ok(answers.into_iter().map(|answer| answer.entities).collect())
+    }
+
+    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    ///
+    /// # Errors
+    /// `dependency` without a usable ONNX Runtime, `graph` where it refuses a graph.
     pub fn warm_up(&self) -> Result<(), BridgeError> {
-        self.embedding.warm_up()
+        self.models.embedding.iter().try_for_each(EmbeddingModel::warm_up)?;
+        self.models.ner.values().try_for_each(NerModel::warm_up)
     }
 
     /// Drops the sessions that no call uses at the moment; the next call creates them anew.
     pub fn unload(&self) {
-        self.embedding.unload();
+        self.models.embedding.iter().for_each(EmbeddingModel::unload);
+        self.models.ner.values().for_each(NerModel::unload);
     }
 
     /// The variant of the embedding model that was chosen.
-    pub fn variant(&self) -> &str {
-        &self.embedding.variant
+    ///
+    /// # Errors
+    /// `task_not_loaded` where no embedding model is opened.
+    pub fn embedding_variant(&self) -> Result<&str, BridgeError> {
+        Ok(&self.embedding("embedding_variant")?.variant)
     }
 
     /// The manifest of the embedding model.
-    pub fn embedding_manifest(&self) -> &Manifest {
-        &self.embedding.manifest
+    ///
+    /// # Errors
+    /// `task_not_loaded` where no embedding model is opened.
+    pub fn embedding_manifest(&self) -> Result<&Manifest, BridgeError> {
+        Ok(&self.embedding("embedding_manifest")?.manifest)
     }
 
-    /// Embeds a short text and checks the vector's length; that it is finite is checked for every vector.
+    /// The names of the models for named entities, as calls know them.
+    pub fn ner_models(&self) -> impl Iterator<Item = &str> {
+        self.models.ner.keys().map(String::as_str)
+    }
+
+    /// The variant that was chosen of a model for named entities; `None` for the only one that is open.
+    ///
+    /// # Errors
+    /// `task_not_loaded` or `model_not_found`.
+    pub fn ner_variant(&self, model: Option<&str>) -> Result<&str, BridgeError> {
+        Ok(&self.recognizer("ner_variant", model)?.variant)
+    }
+
+    /// The manifest of a model for named entities; `None` for the only one that is open.
+    ///
+    /// # Errors
+    /// `task_not_loaded` or `model_not_found`.
+    pub fn ner_manifest(&self, model: Option<&str>) -> Result<&Manifest, BridgeError> {
+        Ok(&self.recognizer("ner_manifest", model)?.manifest)
+    }
+
+    /// Tries every opened model on a short text. That vectors and scores are finite is checked in every call.
     pub fn health_check_blocking(&self) -> bool {
-        let dim = self.embedding.manifest.embedding.dim;
-        self.embed(&["health"], &EmbedOptions::default()).is_ok_and(|answer| answer.vectors[0].len() == dim)
+        self.models.embedding.iter().all(EmbeddingModel::is_healthy)
+            && self.models.ner.values().all(NerModel::is_healthy)
+    }
+
+    fn embedding(&self, call: &'static str) -> Result<&EmbeddingModel, BridgeError> {
+        self.models.embedding.as_ref().ok_or(BridgeError::TaskNotLoaded { call, task: SENTENCE_EMBEDDING })
+    }
+
+    /// The model of that name; without a name the only one that is open.
+    fn recognizer(&self, call: &'static str, name: Option<&str>) -> Result<&NerModel, BridgeError> {
+        let ner = &self.models.ner;
+        if ner.is_empty() {
+            return Err(BridgeError::TaskNotLoaded { call, task: NER });
+        }
+        let only = || ner.values().next().filter(|_| ner.len() == 1);
+        let known = || ner.keys().cloned().collect();
+        let found = name.map_or_else(only, |name| ner.get(name));
+        found.ok_or_else(|| BridgeError::ModelNotFound { asked: name.map(str::to_owned), known: known() })
     }
 
     /// Runs a blocking call on tokio's threads for such calls.
@@ -135,8 +242,18 @@ impl MlBridge for OnnxMlBridge {
         self.on_blocking_thread(move |bridge| bridge.generate_embeddings_batch(&texts)).await
     }
 
+    async fn extract_entities(&self, text: &str) -> Result<Vec<Entity>, BridgeError> {
+        let text = text.to_owned();
+        self.on_blocking_thread(move |bridge| bridge.extract_entities_blocking(&text)).await
+    }
+
+    async fn extract_entities_batch(&self, texts: &[String]) -> Result<Vec<Vec<Entity>>, BridgeError> {
+        let texts = texts.to_vec();
+        self.on_blocking_thread(move |bridge| OnnxMlBridge::extract_entities_batch(bridge, &texts)).await
+    }
+
     async fn get_embedding_model_name(&self) -> Result<String, BridgeError> {
-        Ok(self.embedding.manifest.name.clone())
+        Ok(self.embedding("get_embedding_model_name")?.manifest.name.clone())
     }
 
     async fn health_check(&self) -> bool {
@@ -148,106 +265,10 @@ fn borrow(texts: &[impl AsRef<str>]) -> Vec<&str> {
     texts.iter().map(AsRef::as_ref).collect()
 }
 
-/// What to open, and how.
-#[derive(Clone, Default)]
-#[must_use = "call build()"]
-pub struct OnnxMlBridgeBuilder {
-    embedding: Option<PathBuf>,
-    variant: Option<String>,
-    text_limit: Option<usize>,
-    engine: EngineOptions,
-}
-
-impl OnnxMlBridgeBuilder {
-    /// The directory of the embedding artifact.
-    pub fn embedding(mut self, path: impl Into<PathBuf>) -> Self {
-        self.embedding = Some(path.into());
-        self
+/// The shortcuts have no other way to tell that a text was cut.
+fn warn_of_cuts(manifest: &Manifest, max_tokens: Option<usize>, truncated: impl Iterator<Item = bool>) {
+    let cut: Vec<usize> = truncated.enumerate().filter(|(_, truncated)| *truncated).map(|(index, _)| index).collect();
+    if !cut.is_empty() {
+        tracing::warn!(model = %manifest.name, max_tokens, texts = ?cut, "texts were cut");
     }
-
-    /// The variant: a name of the manifest (`int8`, `fp32`), or `auto`, the default: `int8` where the CPU has VNNI or
-    /// AMX, whose 8-bit products are exact and fast, else `fp32`, else the first by name.
-    pub fn variant(mut self, variant: impl Into<String>) -> Self {
-        self.variant = Some(variant.into());
-        self
-    }
-
-    /// Threads of all sessions together. Default: those that affinity and the cgroup's quota leave to the process.
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.engine.threads = Some(threads);
-        self
-    }
-
-    /// Sessions at most, each created when it is needed; they share the threads. Default: 1. Several serve parallel
-    /// calls better, and each keeps its own copy of the weights.
-    pub fn sessions(mut self, sessions: usize) -> Self {
-        self.engine.sessions = Some(sessions);
-        self
-    }
-
-    /// ONNX Runtime's shared library. Default: the one that `ORT_DYLIB_PATH` names. A process loads one library: the
-    /// first call that needs it decides.
-    pub fn library(mut self, path: impl Into<PathBuf>) -> Self {
-        self.engine.library = Some(path.into());
-        self
-    }
-
-    /// The environment of an application that uses `ort` itself: a process can have only one.
-    pub fn environment(mut self, environment: ort::environment::Environment) -> Self {
-        self.engine.environment = Some(environment);
-        self
-    }
-
-    /// Execution providers to try before the CPU, in this order; each needs its cargo feature.
-    pub fn execution_providers(mut self, providers: impl Into<Vec<ort::ep::ExecutionProviderDispatch>>) -> Self {
-        self.engine.providers = providers.into();
-        self
-    }
-
-    /// Largest text in bytes of UTF-8. Default: [`DEFAULT_TEXT_LIMIT`].
-    pub fn text_limit(mut self, bytes: usize) -> Self {
-        self.text_limit = Some(bytes);
-        self
-    }
-
-    /// Checks the artifact as the format's `open` says. ONNX Runtime is not touched: the session is created by the first
-    /// call, or by [`OnnxMlBridge::warm_up`].
-    ///
-    /// # Errors
-    /// `config` for a wrong option, a verdict about the artifact (`path_kind` to `variant`), or `io`.
-    pub fn build(self) -> Result<OnnxMlBridge, BridgeError> {
-        self.check_options()?;
-        let path = self.embedding.as_deref().ok_or_else(|| config("nothing to open: give embedding(path)"))?;
-        let (artifact, variant) = Artifact::open(path, self.variant.as_deref().unwrap_or("auto"))?;
-        let limit = self.text_limit.unwrap_or(DEFAULT_TEXT_LIMIT);
-        let embedding = open_variant(artifact, &variant, self.engine, limit)?;
-        Ok(OnnxMlBridge { embedding: Arc::new(embedding) })
-    }
-
-    fn check_options(&self) -> Result<(), BridgeError> {
-        for (name, value) in
-            [("threads", self.engine.threads), ("sessions", self.engine.sessions), ("text_limit", self.text_limit)]
-        {
-            if value == Some(0) {
-                return Err(config(&format!("{name} is 0, expected at least 1")));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn config(problem: &str) -> BridgeError {
-    BridgeError::Config { problem: problem.to_owned() }
-}
-
-/// The model of one variant of an artifact; ends the artifact.
-fn open_variant(
-    artifact: Artifact,
-    variant: &str,
-    engine: EngineOptions,
-    text_limit: usize,
-) -> Result<EmbeddingModel, BridgeError> {
-    let root = artifact.root().to_path_buf();
-    let (manifest, tokenizer) = artifact.into_parts();
-    EmbeddingModel::new(&root, Arc::new(manifest), Arc::new(tokenizer), variant, engine, text_limit)
 }

@@ -91,7 +91,8 @@ pub enum BridgeError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Code `tokenizer`: `tokenizer.json` cannot be loaded or is not what the manifest declares.
+    /// Code `tokenizer`: `tokenizer.json` cannot be loaded or is not what the manifest declares, or spaCy's rules or
+    /// tables are not what the format says.
     #[error("{file}: {problem}")]
     Tokenizer {
         /// The file, relative to the artifact.
@@ -106,6 +107,16 @@ pub enum BridgeError {
         asked: String,
         /// The variants of the artifact.
         known: Vec<String>,
+    },
+    /// Code `variant`: the artifact is for another task than the one it was opened for.
+    #[error("{} is for the task {found:?}, expected {expected:?}; open it for its own task", path.display())]
+    Task {
+        /// The artifact.
+        path: PathBuf,
+        /// The task it was opened for.
+        expected: &'static str,
+        /// The task that it has.
+        found: String,
     },
     /// Code `golden`: the answer to a golden case left the gate, its input was refused, or the cases cannot be read.
     #[error("{file}: {problem}")]
@@ -143,6 +154,23 @@ pub enum BridgeError {
         /// The prompt asked for.
         asked: String,
         /// The prompts of the artifact.
+        known: Vec<String>,
+    },
+    /// Code `sentence_starts`: sentence starts are missing for a model that wants them, given to one that does not, or
+    /// one of them is no start of a token.
+    #[error("{}{problem}", at(index))]
+    SentenceStarts {
+        /// The text's index in the batch, from 0; `None` where there is no batch.
+        index: Option<usize>,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// Code `model_not_found`: the model named is not open, or several are and none was named.
+    #[error("{}", not_found(asked, known))]
+    ModelNotFound {
+        /// The name asked for, if one was.
+        asked: Option<String>,
+        /// The names of the open models.
         known: Vec<String>,
     },
     /// Code `task_not_loaded`: the call needs a model that was not opened.
@@ -189,7 +217,7 @@ pub enum BridgeError {
 
 impl BridgeError {
     /// Every code that this crate can raise.
-    pub const CODES: [&'static str; 21] = [
+    pub const CODES: [&'static str; 23] = [
         "path_kind",
         "manifest_hash",
         "json",
@@ -206,6 +234,8 @@ impl BridgeError {
         "input_too_large",
         "bad_line",
         "prompt_not_found",
+        "sentence_starts",
+        "model_not_found",
         "task_not_loaded",
         "dependency",
         "inference",
@@ -229,12 +259,14 @@ impl BridgeError {
             Self::FileHash { .. } => "file_hash",
             Self::Graph { .. } => "graph",
             Self::Tokenizer { .. } => "tokenizer",
-            Self::Variant { .. } => "variant",
+            Self::Variant { .. } | Self::Task { .. } => "variant",
             Self::Golden { .. } => "golden",
             Self::InputType { .. } => "input_type",
             Self::InputTooLarge { .. } => "input_too_large",
             Self::BadLine { .. } => "bad_line",
             Self::PromptNotFound { .. } => "prompt_not_found",
+            Self::SentenceStarts { .. } => "sentence_starts",
+            Self::ModelNotFound { .. } => "model_not_found",
             Self::TaskNotLoaded { .. } => "task_not_loaded",
             Self::Dependency { .. } => "dependency",
             Self::Inference { .. } => "inference",
@@ -256,7 +288,9 @@ impl BridgeError {
     /// The index in the batch of the text that is to blame, where one is.
     pub fn index(&self) -> Option<usize> {
         match self {
-            Self::InputTooLarge { index, .. } | Self::Inference { index, .. } => *index,
+            Self::InputTooLarge { index, .. } | Self::SentenceStarts { index, .. } | Self::Inference { index, .. } => {
+                *index
+            }
             _ => None,
         }
     }
@@ -272,10 +306,19 @@ impl BridgeError {
     /// The same error about the text at another index of a batch, or about no text of a batch.
     #[must_use]
     pub fn with_index(mut self, at: Option<usize>) -> Self {
-        if let Self::InputTooLarge { index, .. } | Self::Inference { index, .. } = &mut self {
+        if let Self::InputTooLarge { index, .. } | Self::SentenceStarts { index, .. } | Self::Inference { index, .. } =
+            &mut self
+        {
             *index = at;
         }
         self
+    }
+}
+
+fn not_found(asked: &Option<String>, known: &[String]) -> String {
+    match asked {
+        Some(name) => format!("no model {name:?} is open for ner, open are {known:?}; name one of them"),
+        None => format!("several models are open for ner, {known:?}, and none was named; name one of them"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sentence embeddings from sealed ONNX artifacts, without Python.
+//! Sentence embeddings and named entities from sealed ONNX artifacts, without Python.
 //!
 //! An *artifact* is a directory with a model's graphs, its tokenizer and a manifest that lists every file with its hash.
 //! This crate opens one, checks it before ONNX Runtime sees a byte of it, and answers the calls of [`MlBridge`].
@@ -23,14 +23,37 @@
 //!     // A vector per text, in order; each has `dim` finite float32 values.
 //!     let answer = bridge.embed(&["Hello world", "Bonjour le monde"], &EmbedOptions::default())?;
 //!     assert_eq!(answer.vectors.len(), 2);
-//!     assert_eq!(answer.vectors[0].len(), bridge.embedding_manifest().embedding.dim);
+//!     assert_eq!(answer.vectors[0].len(), answer.dim);
 //!     assert_eq!(answer.truncated, [false, false]);
 //!
 //!     // The shortcut for one text. In asynchronous code: `MlBridge::generate_embedding(&bridge, text).await`.
 //!     let vector = bridge.generate_embedding_blocking("Hello world")?;
-//!     println!("{} dimensions from the variant {}", vector.len(), bridge.variant());
+//!     println!("{} dimensions from the variant {}", vector.len(), bridge.embedding_variant()?);
 //!     Ok(())
 //! }
+//! ```
+//!
+//! # Named entities
+//!
+//! From spaCy pipelines and from token classifiers of transformers, with the same calls. Positions are given in characters
+//! and in bytes; [`Entity::utf16_range`] tells those of JavaScript. Several models may be open, each under its name:
+//!
+//! ```no_run
+//! use onnx_ml_bridge::{AggregationStrategy, NerOptions, OnnxMlBridge};
+//!
+//! # fn main() -> Result<(), onnx_ml_bridge::BridgeError> {
+//! let bridge = OnnxMlBridge::builder().ner("dist/en-core-web-sm").ner_named("fr", "dist/camembert-ner").build()?;
+//! let options = NerOptions {
+//!     model: Some("fr".to_owned()),
+//!     aggregation_strategy: Some(AggregationStrategy::Max),
+//!     stride: Some(64),
+//!     ..NerOptions::default()
+//! };
+//! for entity in &bridge.ner(&["Ada Lovelace vivait à Londres."], &options)?[0].entities {
+//!     println!("{} {} {}..{}", entity.label, entity.text, entity.start, entity.end);
+//! }
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # Errors
@@ -51,15 +74,19 @@
 mod api;
 pub mod artifact;
 mod bridge;
+mod builder;
 mod error;
 pub mod golden;
 pub mod runtime;
+mod spacy;
 mod tokenizer;
 
 pub use api::{Entity, MlBridge};
-pub use bridge::{OnnxMlBridge, OnnxMlBridgeBuilder};
+pub use artifact::manifest::AggregationStrategy;
+pub use bridge::OnnxMlBridge;
+pub use builder::OnnxMlBridgeBuilder;
 pub use error::BridgeError;
 /// The bindings to ONNX Runtime, for [`OnnxMlBridgeBuilder::environment`] and
 /// [`OnnxMlBridgeBuilder::execution_providers`].
 pub use ort;
-pub use runtime::{EmbedOptions, Embedding, Embeddings};
+pub use runtime::{EmbedOptions, Embedding, Embeddings, Entities, NerOptions};

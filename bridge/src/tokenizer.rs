@@ -49,10 +49,18 @@ impl TextEncoder {
         let truncated = spare > 0 || !encoding.get_overflowing().is_empty();
         Ok(Encoded { ids: kept.iter().map(|id| i64::from(*id)).collect(), truncated })
     }
+
+    /// The tokenizer without truncation, the tokens that special ones leave to a text, and the side that is cut.
+    pub(crate) fn into_parts(mut self) -> (Tokenizer, usize, Side) {
+        // It is the caller's to cut; taking truncation away cannot fail.
+        let _ = self.tokenizer.with_truncation(None);
+        let room = self.max_tokens - special_tokens(&self.tokenizer);
+        (self.tokenizer, room, self.side)
+    }
 }
 
 /// Runs a call of the tokenizers crate, which panics on some inputs where it should answer with an error.
-fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+pub(crate) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(answer) => answer.map_err(|error| format!("the tokenizer failed: {error}")),
         Err(panic) => {

@@ -27,7 +27,7 @@ fn vectors_keep_the_order_of_the_texts() {
     assert_eq!(answer.vectors, expected);
     assert_eq!(answer.token_counts, [1, 4, 1, 6]);
     assert_eq!(answer.truncated, [false, false, false, true]);
-    assert_eq!((answer.dim, bridge.variant()), (common::DIM, "fp32"));
+    assert_eq!((answer.dim, bridge.embedding_variant()), (common::DIM, Ok("fp32")));
     assert_eq!(vectors(&bridge, &[]), Vec::<Vec<f32>>::new());
 }
 

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use onnx_ml_bridge::artifact::manifest::{Manifest, NER, Sentences};
 use onnx_ml_bridge::artifact::{Artifact, parse_manifest};
 use onnx_ml_bridge::golden::replay;
-use onnx_ml_bridge::{BridgeError, EmbedOptions, OnnxMlBridge};
+use onnx_ml_bridge::{BridgeError, EmbedOptions, NerOptions, OnnxMlBridge};
 use proptest::prelude::*;
 
 type Verdict = Option<String>;
@@ -48,16 +49,31 @@ fn every_invalid_artifact_is_refused_with_its_code() {
     assert_eq!(found, expectations("invalid.json"));
 }
 
+fn manifest(path: &Path) -> Manifest {
+    Artifact::verify(path).expect("a valid artifact").manifest().clone()
+}
+
+/// One variant of an artifact, opened for its own task.
+fn open(path: &Path, variant: &str) -> OnnxMlBridge {
+    let builder = OnnxMlBridge::builder().variant(variant);
+    let builder = if manifest(path).task == NER { builder.ner(path) } else { builder.embedding(path) };
+    builder.build().expect("a valid artifact")
+}
+
+/// Every variant of every valid artifact of one kind.
+fn variants(is_ner: bool) -> Vec<(PathBuf, String)> {
+    let of_kind = entries("valid").into_values().filter(|path| (manifest(path).task == NER) == is_ner);
+    of_kind.flat_map(|path| manifest(&path).variants.into_keys().map(move |name| (path.clone(), name))).collect()
+}
+
 #[test]
 fn every_valid_artifact_verifies_and_runs() {
     let valid = entries("valid");
     assert!(!valid.is_empty());
     for (name, path) in valid {
         assert_eq!(verify(&path), None, "{name}");
-        let manifest = Artifact::verify(&path).expect("a valid artifact").manifest().clone();
-        for variant in manifest.variants.keys() {
-            let bridge = OnnxMlBridge::builder().embedding(&path).variant(variant).build().expect("a valid artifact");
-            assert!(bridge.health_check_blocking(), "{name} {variant}");
+        for variant in manifest(&path).variants.keys() {
+            assert!(open(&path, variant).health_check_blocking(), "{name} {variant}");
         }
     }
 }
@@ -66,15 +82,44 @@ fn every_valid_artifact_verifies_and_runs() {
 #[test]
 fn a_vector_depends_neither_on_its_batch_nor_on_its_padding() {
     let texts: Vec<String> = (1..60).map(|words| "the old mill by the river ".repeat(words % 9 + 1)).collect();
-    for path in entries("valid").into_values() {
-        let variants = Artifact::verify(&path).expect("a valid artifact").manifest().variants.clone();
-        for (name, _) in variants {
-            let bridge = OnnxMlBridge::builder().embedding(&path).variant(&name).build().expect("a valid artifact");
-            let together = bridge.embed(&texts, &EmbedOptions::default()).expect("vectors");
-            for (text, expected) in texts.iter().zip(&together.vectors) {
-                let alone = bridge.generate_embedding_blocking(text).expect("a vector");
-                let close = alone.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5);
-                assert!(close, "{name}: {text}");
+    for (path, variant) in variants(false) {
+        let bridge = open(&path, &variant);
+        let together = bridge.embed(&texts, &EmbedOptions::default()).expect("vectors");
+        for (text, expected) in texts.iter().zip(&together.vectors) {
+            let alone = bridge.generate_embedding_blocking(text).expect("a vector");
+            let close = alone.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5);
+            assert!(close, "{variant}: {text}");
+        }
+    }
+}
+
+/// The inputs of an artifact's golden cases.
+fn golden_inputs(path: &Path) -> Vec<String> {
+    let lines = fs::read_to_string(path.join(&manifest(path).golden.file)).expect("cases");
+    let input = |line: &str| {
+        let case: serde_json::Value = serde_json::from_str(line).expect("a case");
+        case["input"].as_str().expect("a text").to_owned()
+    };
+    lines.lines().map(input).collect()
+}
+
+#[test]
+fn entities_depend_neither_on_their_batch_nor_on_their_padding() {
+    for (path, variant) in variants(true) {
+        let (bridge, texts) = (open(&path, &variant), golden_inputs(&path));
+        let starts = |count: usize| {
+            let given = manifest(&path).spacy.is_some_and(|spec| spec.sentences == Sentences::Given);
+            NerOptions { sentence_starts: given.then(|| vec![vec![]; count]), ..NerOptions::default() }
+        };
+        let together = bridge.ner(&texts, &starts(texts.len())).expect("entities");
+        for (text, expected) in texts.iter().zip(&together) {
+            let alone = &bridge.ner(&[text], &starts(1)).expect("entities")[0];
+            assert_eq!((alone.tokens, alone.truncated), (expected.tokens, expected.truncated), "{variant}: {text}");
+            assert_eq!(alone.entities.len(), expected.entities.len(), "{variant}: {text}");
+            for (a, b) in alone.entities.iter().zip(&expected.entities) {
+                assert_eq!((&a.label, a.start, a.end), (&b.label, b.start, b.end), "{variant}: {text}");
+                assert!((a.score.unwrap_or(0.0) - b.score.unwrap_or(0.0)).abs() < 1e-5, "{variant}: {text}");
+                assert_eq!((&text[a.start_byte..a.end_byte], a.utf16_range(text).is_some()), (a.text.as_str(), true));
             }
         }
     }

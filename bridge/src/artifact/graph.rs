@@ -6,9 +6,10 @@ use super::manifest::{FileEntry, Graph, Tensor};
 use super::onnx::{Model, Value};
 use crate::BridgeError;
 
-/// Checks one graph's bytes, and returns the data files beside it, relative to the artifact.
+/// Checks the bytes of the graph of one role, and returns the data files beside it, relative to the artifact.
 pub(crate) fn check_graph(
     bytes: &[u8],
+    role: &str,
     declared: &Graph,
     files: &BTreeMap<String, FileEntry>,
 ) -> Result<Vec<String>, BridgeError> {
@@ -18,7 +19,7 @@ pub(crate) fn check_graph(
     let mut problems = version_problems(&model, declared);
     problems.extend(interface_problems("input", &model.inputs, &declared.inputs));
     problems.extend(interface_problems("output", &model.outputs, &declared.outputs));
-    problems.extend(role_problems(declared));
+    problems.extend(role_problems(role, declared));
     if problems.is_empty() { Ok(data) } else { Err(refuse(problems.join("; "))) }
 }
 
@@ -97,33 +98,77 @@ fn element_type(dtype: &str) -> Option<u64> {
     }
 }
 
-/// The interface of the role `encoder`: what the runtime feeds and fetches, by name.
-fn role_problems(declared: &Graph) -> Vec<String> {
-    const INPUTS: [(&str, usize, bool); 4] = [
-        ("input_ids", 2, true),
-        ("attention_mask", 2, true),
-        ("token_type_ids", 2, false),
-        ("prompt_length", 1, false),
-    ];
-    const OUTPUTS: [(&str, usize, bool); 2] = [("token_embeddings", 3, true), ("sentence_embedding", 2, true)];
-    let mut problems = named_problems("input", "int64", &declared.inputs, &INPUTS);
-    problems.extend(named_problems("output", "float32", &declared.outputs, &OUTPUTS));
+/// The name, element type and rank of an input or output.
+type Port = (&'static str, &'static str, usize);
+
+/// What graphs of one role take and give: what the runtime feeds and fetches, by name.
+struct Interface {
+    required: &'static [Port],
+    optional: &'static [Port],
+    outputs: &'static [Port],
+}
+
+const IDS: Port = ("input_ids", "int64", 2);
+const MASK: Port = ("attention_mask", "int64", 2);
+const TYPES: Port = ("token_type_ids", "int64", 2);
+const ROWS: Port = ("rows", "int32", 2);
+const TOKENS: Port = ("token_types", "int32", 1);
+const VECTORS: Port = ("vectors", "int32", 1);
+
+const ENCODER: Interface = Interface {
+    required: &[IDS, MASK],
+    optional: &[TYPES, ("prompt_length", "int64", 1)],
+    outputs: &[("token_embeddings", "float32", 3), ("sentence_embedding", "float32", 2)],
+};
+const TOKEN_CLASSIFIER: Interface =
+    Interface { required: &[IDS, MASK], optional: &[TYPES], outputs: &[("logits", "float32", 3)] };
+const SPACY_NER: Interface = Interface {
+    required: &[ROWS, TOKENS, ("is_space", "bool", 1), ("is_last", "bool", 1)],
+    optional: &[VECTORS],
+    outputs: &[
+        ("label", "int32", 1),
+        ("begins", "bool", 1),
+        ("current", "float32", 2),
+        ("first", "float32", 2),
+        ("previous", "float32", 2),
+    ],
+};
+const SPACY_PARSER: Interface =
+    Interface { required: &[ROWS, TOKENS], optional: &[VECTORS], outputs: &[("features", "float32", 3)] };
+
+fn interface(role: &str) -> Option<&'static Interface> {
+    match role {
+        "encoder" => Some(&ENCODER),
+        "token_classifier" => Some(&TOKEN_CLASSIFIER),
+        "spacy_ner" => Some(&SPACY_NER),
+        "spacy_parser" => Some(&SPACY_PARSER),
+        _ => None,
+    }
+}
+
+fn role_problems(role: &str, declared: &Graph) -> Vec<String> {
+    let Some(interface) = interface(role) else {
+        return vec![format!("has the role {role:?}, which this reader does not know")];
+    };
+    let mut problems = named_problems("input", &declared.inputs, interface.required, interface.optional);
+    problems.extend(named_problems("output", &declared.outputs, interface.outputs, &[]));
     problems
 }
 
-fn named_problems(kind: &str, dtype: &str, declared: &[Tensor], known: &[(&str, usize, bool)]) -> Vec<String> {
+fn named_problems(kind: &str, declared: &[Tensor], required: &[Port], optional: &[Port]) -> Vec<String> {
     let mut problems = Vec::new();
-    for (name, rank, required) in known {
-        match declared.iter().find(|tensor| tensor.name == *name) {
-            None if *required => problems.push(format!("{kind} {name:?} is missing")),
-            Some(tensor) if tensor.dtype != dtype || tensor.dims.len() != *rank => {
+    let is_declared = |name: &str| declared.iter().any(|tensor| tensor.name == name);
+    let missing = required.iter().filter(|(name, ..)| !is_declared(name));
+    problems.extend(missing.map(|(name, ..)| format!("{kind} {name:?} is missing")));
+    for tensor in declared {
+        match required.iter().chain(optional).find(|(name, ..)| *name == tensor.name) {
+            None => problems.push(format!("{kind} {:?} is not one of its role", tensor.name)),
+            Some((name, dtype, rank)) if tensor.dtype != *dtype || tensor.dims.len() != *rank => {
                 problems.push(format!("{kind} {name:?} is not {dtype} of rank {rank}"));
             }
-            _ => {}
+            Some(_) => {}
         }
     }
-    let strange = declared.iter().filter(|tensor| known.iter().all(|(name, ..)| *name != tensor.name));
-    problems.extend(strange.map(|tensor| format!("{kind} {:?} is not one that an encoder has", tensor.name)));
     problems
 }
 
@@ -164,7 +209,7 @@ mod tests {
     }
 
     fn code(bytes: &[u8], declared: &Graph) -> Result<(), &'static str> {
-        check_graph(bytes, declared, &files(&[])).map(|_| ()).map_err(|error| error.code())
+        check_graph(bytes, "encoder", declared, &files(&[])).map(|_| ()).map_err(|error| error.code())
     }
 
     fn files(names: &[&str]) -> BTreeMap<String, FileEntry> {
@@ -175,7 +220,7 @@ mod tests {
     #[test]
     fn a_graph_has_to_be_what_is_declared() {
         let none = files(&[]);
-        assert_eq!(check_graph(&model(&[], 2), &declared(), &none), Ok(vec![]));
+        assert_eq!(check_graph(&model(&[], 2), "encoder", &declared(), &none), Ok(vec![]));
         let wrong = [
             vec![0],
             model(&[], 3),
@@ -212,6 +257,36 @@ mod tests {
         assert_eq!(code(&model(&value(11, "input_ids", 7, 2), 2), &twice), Err("graph"));
     }
 
+    /// A graph of one role with everything that it may have, declared as it is.
+    fn of_role(interface: &Interface) -> (Vec<u8>, Graph) {
+        let tensor = |port: &Port| json!({"name": port.0, "dtype": port.1, "dims": vec!["d"; port.2]});
+        let inputs: Vec<&Port> = interface.required.iter().chain(interface.optional).collect();
+        let graph = json!({
+            "file": "onnx/m.onnx", "ir_version": 10, "domains": {"": 20}, "min_onnxruntime": "1.18",
+            "inputs": inputs.iter().map(|port| tensor(port)).collect::<Vec<_>>(),
+            "outputs": interface.outputs.iter().map(tensor).collect::<Vec<_>>(),
+        });
+        let values = |field, ports: &[&Port]| -> Vec<u8> {
+            ports.iter().flat_map(|port| value(field, port.0, element_type(port.1).expect("known"), port.2)).collect()
+        };
+        let outputs: Vec<&Port> = interface.outputs.iter().collect();
+        let bytes = with_graph(&[values(11, &inputs), values(12, &outputs)].concat());
+        (bytes, serde_json::from_value(graph).expect("a graph"))
+    }
+
+    #[test]
+    fn every_role_has_its_own_interface() {
+        let roles = ["encoder", "token_classifier", "spacy_ner", "spacy_parser"];
+        for role in roles {
+            let (bytes, declared) = of_role(interface(role).expect("a role"));
+            for other in roles {
+                let verdict = check_graph(&bytes, other, &declared, &files(&[])).map_err(|error| error.code());
+                assert_eq!(verdict.is_ok(), role == other, "{role} as {other}: {verdict:?}");
+            }
+            assert!(check_graph(&bytes, "decoder", &declared, &files(&[])).is_err());
+        }
+    }
+
     #[test]
     fn data_lies_only_in_listed_files() {
         let tensor = |location: &str| {
@@ -219,9 +294,10 @@ mod tests {
             model(&part(5, &[entry, number(14, 1)].concat()), 2)
         };
         let listed = files(&["onnx/m.onnx_data", "other"]);
-        assert_eq!(check_graph(&tensor("m.onnx_data"), &declared(), &listed), Ok(vec!["onnx/m.onnx_data".to_owned()]));
+        let found = check_graph(&tensor("m.onnx_data"), "encoder", &declared(), &listed);
+        assert_eq!(found, Ok(vec!["onnx/m.onnx_data".to_owned()]));
         for location in ["../other", "other", "./m.onnx_data", "/etc/hosts", "", "../onnx/m.onnx_data", "a\\..\\b"] {
-            let verdict = check_graph(&tensor(location), &declared(), &listed);
+            let verdict = check_graph(&tensor(location), "encoder", &declared(), &listed);
             assert_eq!(verdict.map_err(|error| error.code()), Err("graph"), "{location}");
         }
     }

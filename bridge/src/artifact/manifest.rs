@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use super::specs::*;
 use crate::BridgeError;
 
 /// The newest `format_version` that this reader implements. To raise it: see the section Versions of `FORMAT.md`.
 pub const FORMAT_VERSION: u64 = 1;
-/// The newest `task_revision` of `sentence-embedding` that this reader implements.
-pub const SENTENCE_EMBEDDING_REVISION: u64 = 1;
+/// The task of embedding models.
+pub const SENTENCE_EMBEDDING: &str = "sentence-embedding";
+/// The task of models that find named entities.
+pub const NER: &str = "ner";
+/// The newest `task_revision` of every task that this reader implements.
+pub const TASK_REVISIONS: [(&str, u64); 2] = [(SENTENCE_EMBEDDING, 1), (NER, 1)];
 
 /// `manifest.json`, checked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -18,11 +23,11 @@ pub const SENTENCE_EMBEDDING_REVISION: u64 = 1;
 pub struct Manifest {
     /// Version of the layout and of the fields common to all tasks.
     pub format_version: u64,
-    /// What the model does: `sentence-embedding`.
+    /// What the model does: `sentence-embedding` or `ner`.
     pub task: String,
     /// Version of the fields of the task.
     pub task_revision: u64,
-    /// Which kind of original the graphs come from: `transformers`.
+    /// Which kind of original the graphs come from: `transformers` or `spacy`.
     pub engine: String,
     /// The model's name.
     pub name: String,
@@ -34,10 +39,18 @@ pub struct Manifest {
     pub builder: BTreeMap<String, String>,
     /// The variants by name (`fp32`, `int8`, ...).
     pub variants: BTreeMap<String, Variant>,
-    /// The tokenizer and its limits.
-    pub tokenizer: TokenizerSpec,
+    /// The tokenizer and its limits; every artifact of the engine `transformers` has it.
+    #[serde(default)]
+    pub tokenizer: Option<TokenizerSpec>,
     /// What a sentence embedding model has besides; every `sentence-embedding` artifact has it.
-    pub embedding: EmbeddingSpec,
+    #[serde(default)]
+    pub embedding: Option<EmbeddingSpec>,
+    /// What a token classifier has besides; every `ner` artifact of the engine `transformers` has it.
+    #[serde(default)]
+    pub token_classification: Option<TokenClassificationSpec>,
+    /// What a spaCy pipeline has besides; every `ner` artifact of the engine `spacy` has it.
+    #[serde(default)]
+    pub spacy: Option<SpacySpec>,
     /// The golden cases.
     pub golden: Golden,
     /// The measured parity.
@@ -51,6 +64,28 @@ impl Manifest {
     pub(crate) fn unknown_variant(&self, asked: &str) -> BridgeError {
         BridgeError::Variant { asked: asked.to_owned(), known: self.variants.keys().cloned().collect() }
     }
+
+    /// The files that turn texts into the graphs' inputs, with the fields that name them: every variant needs them.
+    pub(crate) fn text_files(&self) -> Vec<(&'static str, &String)> {
+        let tokenizer = self.tokenizer.iter().map(|spec| ("tokenizer.file", &spec.file));
+        let spacy = self.spacy.iter().flat_map(|spec| [("spacy.rules", &spec.rules), ("spacy.tables", &spec.tables)]);
+        tokenizer.chain(spacy).collect()
+    }
+
+    /// A graph of a variant by its role; `variant` where the manifest has no such variant.
+    pub(crate) fn graph(&self, variant: &str, role: &str) -> Result<&Graph, BridgeError> {
+        let variant_of_name = self.variants.get(variant).ok_or_else(|| self.unknown_variant(variant))?;
+        variant_of_name.graphs.get(role).ok_or_else(|| missing(&format!("variants.{variant}.graphs.{role}")))
+    }
+}
+
+/// A section that the schema requires of the manifest's task and engine, and whose name is for messages.
+pub(crate) fn section<'a, T>(section: &'a Option<T>, name: &str) -> Result<&'a T, BridgeError> {
+    section.as_ref().ok_or_else(|| missing(name))
+}
+
+pub(crate) fn missing(name: &str) -> BridgeError {
+    BridgeError::Schema { problems: vec![format!("{name} is missing")] }
 }
 
 /// Where the weights come from.
@@ -79,7 +114,7 @@ pub struct Source {
 pub struct Variant {
     /// Thresholds by metric, which the variant held when it was built and which `verify` asks of golden cases.
     pub gate: BTreeMap<String, f64>,
-    /// Graphs by role (`encoder`).
+    /// Graphs by role (`encoder`, `token_classifier`, `spacy_ner`, `spacy_parser`).
     pub graphs: BTreeMap<String, Graph>,
     /// How it was quantized; `None` for float32.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -159,68 +194,6 @@ pub struct Calibration {
     /// How many texts.
     pub texts: u64,
     /// How many tokens.
-    pub tokens: u64,
-}
-
-/// A side of a token sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// The start.
-    Left,
-    /// The end.
-    Right,
-}
-
-/// The tokenizer and its limits.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct TokenizerSpec {
-    /// Its file, relative to the artifact.
-    pub file: String,
-    /// Entries of the vocabulary, added tokens included.
-    pub vocab_size: u64,
-    /// The longest sequence, special tokens included; longer texts are cut.
-    pub max_tokens: usize,
-    /// Where a text that is too long is cut.
-    pub truncation_side: Side,
-    /// The padding token; shorter texts of a batch are padded on the right.
-    pub pad_token: String,
-    /// The padding token's id.
-    pub pad_token_id: u64,
-}
-
-/// What a sentence embedding model has besides its graphs.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct EmbeddingSpec {
-    /// Length of a vector.
-    pub dim: usize,
-    /// How token vectors become one vector; several modes are concatenated. The graph does it.
-    pub pooling: Vec<String>,
-    /// Whether the prompt's tokens take part in the pooling.
-    pub include_prompt: bool,
-    /// Whether every vector has length 1.
-    pub normalized: bool,
-    /// Prompts by name.
-    pub prompts: BTreeMap<String, Prompt>,
-    /// The prompt used where none is asked for.
-    #[serde(deserialize_with = "Option::deserialize")]
-    pub default_prompt: Option<String>,
-    /// The similarity that the model was trained for: `cosine`, `dot`, `euclidean` or `manhattan`.
-    pub similarity: String,
-}
-
-/// A text put before the user's text.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Prompt {
-    /// The prompt.
-    pub text: String,
-    /// How many tokens pooling leaves out where `include_prompt` is false.
     pub tokens: u64,
 }
 

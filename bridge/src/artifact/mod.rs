@@ -7,6 +7,7 @@ pub mod json;
 pub mod manifest;
 pub(crate) mod onnx;
 pub(crate) mod rules;
+mod specs;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod tree;
@@ -17,18 +18,40 @@ use std::path::Path;
 pub use self::manifest::Manifest;
 pub use self::rules::parse_manifest;
 
-use self::manifest::Graph;
+use self::manifest::{Graph, section};
 use self::tree::{IDENTITY, MANIFEST, Tree, sha256};
 use crate::BridgeError;
 use crate::runtime::cpu::Cpu;
+use crate::spacy::SpacyText;
 use crate::tokenizer::TextEncoder;
+
+/// What turns texts into the graphs' inputs, loaded and checked.
+pub(crate) enum TextFiles {
+    /// `tokenizer.json`.
+    Tokenizer(Box<TextEncoder>),
+    /// spaCy's rules and tables.
+    Spacy(Box<SpacyText>),
+}
+
+impl TextFiles {
+    /// The tokenizer that an artifact of the engine `transformers` has.
+    ///
+    /// # Errors
+    /// `schema` for one of another engine.
+    pub(crate) fn into_tokenizer(self) -> Result<TextEncoder, BridgeError> {
+        match self {
+            Self::Tokenizer(encoder) => Ok(*encoder),
+            Self::Spacy(_) => Err(manifest::missing("tokenizer")),
+        }
+    }
+}
 
 /// An artifact that passed its checks.
 pub struct Artifact {
     tree: Tree,
     manifest: Manifest,
     identity: String,
-    tokenizer: TextEncoder,
+    text_files: TextFiles,
 }
 
 impl Artifact {
@@ -36,7 +59,7 @@ impl Artifact {
     ///
     /// `variant` is a name of the manifest, or `auto`: `int8` where the CPU has VNNI or AMX, whose 8-bit products are
     /// exact and fast, else `fp32`, else the first by name. Hashed and parsed are the graphs of the variant, their data
-    /// files and the tokenizer; every other file is checked for its presence and size.
+    /// files, and the tokenizer or spaCy's rules and tables; every other file is checked for its presence and size.
     ///
     /// # Errors
     /// The first check that fails, from `path_kind` to `variant`; `io` where the file system refuses a read.
@@ -45,14 +68,14 @@ impl Artifact {
         let chosen = choose_variant(&manifest, variant, Cpu::detect());
         // An unknown variant is the last check of all: what lies before it still decides.
         let known = chosen.as_ref().ok().and_then(|name| manifest.variants.get(name));
-        let graphs: Vec<&Graph> = known.into_iter().flat_map(|variant| variant.graphs.values()).collect();
-        let mut used = vec![manifest.tokenizer.file.clone()];
-        used.extend(graphs.iter().map(|graph| graph.file.clone()));
+        let graphs: Vec<(&String, &Graph)> = known.into_iter().flat_map(|variant| &variant.graphs).collect();
+        let mut used: Vec<String> = manifest.text_files().into_iter().map(|(_, path)| path.clone()).collect();
+        used.extend(graphs.iter().map(|(_, graph)| graph.file.clone()));
         check_hashes(&tree, &manifest, &used)?;
         check_graphs(&tree, &manifest, &graphs, true)?;
-        let tokenizer = load_tokenizer(&tree, &manifest)?;
+        let text_files = load_text_files(&tree, &manifest)?;
         let chosen = chosen?;
-        Ok((Self { tree, manifest, identity, tokenizer }, chosen))
+        Ok((Self { tree, manifest, identity, text_files }, chosen))
     }
 
     /// Checks every file and every graph. The golden cases are replayed by [`replay`](crate::golden::replay).
@@ -63,10 +86,10 @@ impl Artifact {
         let (tree, manifest, identity) = read_layout(path)?;
         let all: Vec<String> = manifest.files.keys().cloned().collect();
         check_hashes(&tree, &manifest, &all)?;
-        let graphs: Vec<&Graph> = manifest.variants.values().flat_map(|variant| variant.graphs.values()).collect();
+        let graphs: Vec<_> = manifest.variants.values().flat_map(|variant| &variant.graphs).collect();
         check_graphs(&tree, &manifest, &graphs, false)?;
-        let tokenizer = load_tokenizer(&tree, &manifest)?;
-        Ok(Self { tree, manifest, identity, tokenizer })
+        let text_files = load_text_files(&tree, &manifest)?;
+        Ok(Self { tree, manifest, identity, text_files })
     }
 
     /// The manifest.
@@ -88,8 +111,8 @@ impl Artifact {
         self.tree.read(relative)
     }
 
-    pub(crate) fn into_parts(self) -> (Manifest, TextEncoder) {
-        (self.manifest, self.tokenizer)
+    pub(crate) fn into_parts(self) -> (Manifest, TextFiles) {
+        (self.manifest, self.text_files)
     }
 }
 
@@ -120,19 +143,31 @@ fn check_hashes(tree: &Tree, manifest: &Manifest, paths: &[String]) -> Result<()
 }
 
 /// The check `graph`; first the check `file_hash` of the graphs' data files where `hash_data` asks for it.
-fn check_graphs(tree: &Tree, manifest: &Manifest, graphs: &[&Graph], hash_data: bool) -> Result<(), BridgeError> {
-    for graph in graphs {
+fn check_graphs(
+    tree: &Tree,
+    manifest: &Manifest,
+    graphs: &[(&String, &Graph)],
+    hash_data: bool,
+) -> Result<(), BridgeError> {
+    for (role, graph) in graphs {
         let bytes = tree.read(&graph.file)?;
         if hash_data {
             check_hashes(tree, manifest, &graph::data_files_of(&bytes, graph, &manifest.files))?;
         }
-        graph::check_graph(&bytes, graph, &manifest.files)?;
+        graph::check_graph(&bytes, role, graph, &manifest.files)?;
     }
     Ok(())
 }
 
-fn load_tokenizer(tree: &Tree, manifest: &Manifest) -> Result<TextEncoder, BridgeError> {
-    TextEncoder::load(&tree.read(&manifest.tokenizer.file)?, &manifest.tokenizer)
+/// The check `tokenizer`. The schema lets a manifest have either section, as its engine asks for.
+fn load_text_files(tree: &Tree, manifest: &Manifest) -> Result<TextFiles, BridgeError> {
+    if let Some(spec) = &manifest.spacy {
+        let text = SpacyText::load(&tree.read(&spec.rules)?, &tree.read(&spec.tables)?, spec)?;
+        return Ok(TextFiles::Spacy(Box::new(text)));
+    }
+    let spec = section(&manifest.tokenizer, "tokenizer")?;
+    let encoder = TextEncoder::load(&tree.read(&spec.file)?, spec)?;
+    Ok(TextFiles::Tokenizer(Box::new(encoder)))
 }
 
 /// The variant that `asked` means on a CPU.

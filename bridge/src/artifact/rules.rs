@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::json;
-use super::manifest::{FORMAT_VERSION, Manifest, SENTENCE_EMBEDDING_REVISION};
+use super::manifest::{FORMAT_VERSION, Manifest, TASK_REVISIONS};
 use crate::BridgeError;
 
 /// The schema, a copy of `artifacts/manifest.schema.json`.
@@ -55,12 +55,12 @@ fn check_versions(value: &Value) -> Result<(), BridgeError> {
         }
         _ => return Err(refuse("format_version", FORMAT_VERSION, "expected a whole number, build the artifact again")),
     }
-    let known_task = value.get("task").and_then(Value::as_str) == Some("sentence-embedding");
-    let revision = value.get("task_revision").and_then(Value::as_u64);
-    if known_task && revision.is_some_and(|revision| revision > SENTENCE_EMBEDDING_REVISION) {
-        return Err(refuse("task_revision", SENTENCE_EMBEDDING_REVISION, upgrade));
+    let task = value.get("task").and_then(Value::as_str);
+    let newest = TASK_REVISIONS.iter().find(|(known, _)| Some(*known) == task).map(|(_, newest)| *newest);
+    match (newest, value.get("task_revision").and_then(Value::as_u64)) {
+        (Some(newest), Some(revision)) if revision > newest => Err(refuse("task_revision", newest, upgrade)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn schema_problems(value: &Value) -> Result<Vec<String>, BridgeError> {
@@ -100,8 +100,9 @@ fn shorten(text: String) -> String {
 /// The rules that a JSON schema cannot say and that need no file.
 fn cross_field_problems(manifest: &Manifest) -> Vec<String> {
     let mut problems = unlisted_paths(manifest);
-    if let Some(prompt) = &manifest.embedding.default_prompt
-        && !manifest.embedding.prompts.contains_key(prompt)
+    if let Some(embedding) = &manifest.embedding
+        && let Some(prompt) = &embedding.default_prompt
+        && !embedding.prompts.contains_key(prompt)
     {
         problems.push(format!("embedding.default_prompt {prompt:?} is no key of embedding.prompts"));
     }
@@ -113,13 +114,9 @@ fn unlisted_paths(manifest: &Manifest) -> Vec<String> {
     let graphs = manifest.variants.iter().flat_map(|(name, variant)| {
         variant.graphs.iter().map(move |(role, graph)| (format!("variants.{name}.graphs.{role}.file"), &graph.file))
     });
-    let others = [
-        ("tokenizer.file", &manifest.tokenizer.file),
-        ("golden.file", &manifest.golden.file),
-        ("parity.file", &manifest.parity.file),
-    ];
+    let others = [("golden.file", &manifest.golden.file), ("parity.file", &manifest.parity.file)];
     graphs
-        .chain(others.map(|(field, path)| (field.to_owned(), path)))
+        .chain(manifest.text_files().into_iter().chain(others).map(|(field, path)| (field.to_owned(), path)))
         .filter(|(_, path)| !manifest.files.contains_key(*path))
         .map(|(field, path)| format!("{field} {path:?} is not in files"))
         .collect()
@@ -155,8 +152,10 @@ mod tests {
         assert_eq!(code("{\"format_version\":2}"), Err("format_version"));
         assert_eq!(code("{\"format_version\":0}"), Err("schema"));
         assert_eq!(code("{\"format_version\":1}"), Err("schema"));
-        let newer = "{\"format_version\":1,\"task\":\"sentence-embedding\",\"task_revision\":2}";
-        assert_eq!(code(newer), Err("format_version"));
+        for (task, expected) in [("sentence-embedding", "format_version"), ("ner", "format_version"), ("x", "schema")] {
+            let newer = format!("{{\"format_version\":1,\"task\":\"{task}\",\"task_revision\":2}}");
+            assert_eq!(code(&newer), Err(expected), "{task}");
+        }
     }
 
     #[test]

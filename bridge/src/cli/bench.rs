@@ -5,23 +5,26 @@ use std::io::BufReader;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use onnx_ml_bridge::{BridgeError, EmbedOptions, OnnxMlBridge};
+use onnx_ml_bridge::artifact::manifest::NER;
+use onnx_ml_bridge::artifact::parse_manifest;
+use onnx_ml_bridge::{BridgeError, EmbedOptions, NerOptions, OnnxMlBridge};
 
-use super::lines::next_text;
+use super::lines::{Input, Rules, next_line};
 use super::model::ModelArguments;
 use super::{Failure, print_line};
 
-/// Time a model on a file of texts: loading, the first vector, and rounds over the whole file.
+/// Time a model on a file of texts: loading, the first answer, and rounds over the whole file.
 ///
-/// Prints one JSON object: "load_s", the seconds to check and load the model; "first_s", from there to the first vector;
-/// "seconds", a list with the seconds of every round; "peak_bytes", the peak of resident memory, or null where the
-/// system does not tell it. A text that fails ends it.
+/// Prints one JSON object: "load_s", the seconds to check and load the model; "first_s", from there to the answer to the
+/// first text; "seconds", a list with the seconds of every round; "words", what blanks divide the texts into;
+/// "words_per_s", of the fastest round; "peak_bytes", the peak of resident memory, or null where the system does not tell
+/// it. A text that fails ends it.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  onnx-ml-bridge bench --model DIR --variant int8 --texts texts.jsonl --batch 32")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// The texts: JSON lines, each a string or an object {"text": "..."}
+    /// The texts: JSON lines as of the commands embed and ner
     #[arg(long, value_name = "FILE")]
     texts: PathBuf,
     /// Texts of one call
@@ -32,40 +35,77 @@ pub(crate) struct Arguments {
     rounds: u32,
 }
 
+/// An opened model and what is asked of it.
+enum Model {
+    Embedding(OnnxMlBridge),
+    Ner(OnnxMlBridge),
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let texts = read_texts(arguments)?;
+    let is_ner = is_ner(arguments);
+    let inputs = read_inputs(arguments, is_ner)?;
     let started = Instant::now();
-    let bridge = arguments.model.open()?;
-    bridge.warm_up()?;
+    let model = if is_ner {
+        Model::Ner(arguments.model.open_ner()?)
+    } else {
+        Model::Embedding(arguments.model.open_embedding()?)
+    };
+    model.bridge().warm_up()?;
     let load_s = started.elapsed().as_secs_f64();
-    let first = Instant::now();
-    bridge.embed(texts.get(..1).unwrap_or_default(), &EmbedOptions::default())?;
-    let first_s = first.elapsed().as_secs_f64();
+    let first_s = model.round(inputs.get(..1).unwrap_or_default(), 1)?;
     let batch = usize::try_from(arguments.batch).unwrap_or(usize::MAX);
-    let seconds = (0..arguments.rounds).map(|_| round(&bridge, &texts, batch)).collect::<Result<Vec<f64>, _>>()?;
+    let seconds = (0..arguments.rounds).map(|_| model.round(&inputs, batch)).collect::<Result<Vec<f64>, _>>()?;
+    let words: usize = inputs.iter().map(|input| input.text.split_whitespace().count()).sum();
+    let fastest = seconds.iter().copied().fold(f64::INFINITY, f64::min);
     let figures = serde_json::json!({
-        "load_s": load_s, "first_s": first_s, "seconds": seconds, "peak_bytes": peak_bytes(),
+        "load_s": load_s, "first_s": first_s, "seconds": seconds, "words": words,
+        "words_per_s": words as f64 / fastest, "peak_bytes": peak_bytes(),
     });
     print_line(&figures.to_string())
 }
 
-/// Seconds for all texts in batches of that size.
-fn round(bridge: &OnnxMlBridge, texts: &[String], batch: usize) -> Result<f64, BridgeError> {
-    let started = Instant::now();
-    for chunk in texts.chunks(batch) {
-        bridge.embed(chunk, &EmbedOptions::default())?;
-    }
-    Ok(started.elapsed().as_secs_f64())
+/// Whether the artifact finds named entities. One that cannot be read is refused when it is opened, with its code.
+fn is_ner(arguments: &Arguments) -> bool {
+    let bytes = std::fs::read(arguments.model.model.join("manifest.json")).unwrap_or_default();
+    parse_manifest(&bytes).is_ok_and(|manifest| manifest.task == NER)
 }
 
-fn read_texts(arguments: &Arguments) -> Result<Vec<String>, Failure> {
-    let failed = |error: std::io::Error| BridgeError::Io { path: arguments.texts.clone(), problem: error.to_string() };
-    let mut input = BufReader::new(File::open(&arguments.texts).map_err(failed)?);
-    let mut texts = Vec::new();
-    while let Some(text) = next_text(&mut input, arguments.model.text_limit).map_err(failed)? {
-        texts.push(text?);
+impl Model {
+    fn bridge(&self) -> &OnnxMlBridge {
+        match self {
+            Self::Embedding(bridge) | Self::Ner(bridge) => bridge,
+        }
     }
-    Ok(texts)
+
+    /// Seconds for all texts in batches of that size.
+    fn round(&self, inputs: &[Input], batch: usize) -> Result<f64, BridgeError> {
+        let started = Instant::now();
+        inputs.chunks(batch).try_for_each(|chunk| self.call(chunk))?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+
+    fn call(&self, inputs: &[Input]) -> Result<(), BridgeError> {
+        let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
+        match self {
+            Self::Embedding(bridge) => bridge.embed(&texts, &EmbedOptions::default()).map(|_| ()),
+            Self::Ner(bridge) => {
+                // `None` where any line has none: the model tells what it misses.
+                let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
+                bridge.ner(&texts, &NerOptions { sentence_starts, ..NerOptions::default() }).map(|_| ())
+            }
+        }
+    }
+}
+
+fn read_inputs(arguments: &Arguments, with_sentences: bool) -> Result<Vec<Input>, Failure> {
+    let failed = |error: std::io::Error| BridgeError::Io { path: arguments.texts.clone(), problem: error.to_string() };
+    let rules = Rules { limit: arguments.model.text_limit, with_sentences };
+    let mut file = BufReader::new(File::open(&arguments.texts).map_err(failed)?);
+    let mut inputs = Vec::new();
+    while let Some(line) = next_line(&mut file, rules).map_err(failed)? {
+        inputs.push(line?);
+    }
+    Ok(inputs)
 }
 
 /// The process's peak of resident memory in bytes, from Linux's `/proc`.

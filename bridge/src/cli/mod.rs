@@ -4,7 +4,10 @@ mod bench;
 mod embed;
 mod lines;
 mod model;
+mod ner;
+mod paint;
 mod probe;
+mod stream;
 mod verify;
 
 use std::io::{self, Write};
@@ -18,7 +21,7 @@ const EXIT_STATUS: &str = "Exit status: 0 fine, 1 some lines failed, 2 usage, 3 
                            missing, 5 any other error.\n\nEnvironment: ORT_DYLIB_PATH names ONNX Runtime's shared \
                            library where --library does not; RUST_LOG sets the log level (default: warn).";
 
-/// Checks sealed ONNX models and embeds texts with them, without Python.
+/// Checks sealed ONNX models, and embeds texts and finds named entities with them, without Python.
 #[derive(Parser)]
 #[command(name = "onnx-ml-bridge", version, about, after_help = EXIT_STATUS)]
 struct Arguments {
@@ -30,6 +33,7 @@ struct Arguments {
 enum Command {
     Verify(verify::Arguments),
     Embed(embed::Arguments),
+    Ner(ner::Arguments),
     Bench(bench::Arguments),
     #[command(hide = true)]
     Replay(probe::Arguments),
@@ -76,6 +80,7 @@ pub(crate) fn main() -> ExitCode {
     let (json, result) = match Arguments::parse().command {
         Command::Verify(arguments) => (arguments.json, verify::run(&arguments).map(|()| Outcome::Done)),
         Command::Embed(arguments) => (false, embed::run(&arguments)),
+        Command::Ner(arguments) => (false, ner::run(&arguments)),
         Command::Bench(arguments) => (false, bench::run(&arguments).map(|()| Outcome::Done)),
         Command::Replay(arguments) => (true, probe::run(&arguments).map(|()| Outcome::Done)),
     };

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use onnx_ml_bridge::runtime::DEFAULT_TEXT_LIMIT;
-use onnx_ml_bridge::{BridgeError, OnnxMlBridge};
+use onnx_ml_bridge::{BridgeError, OnnxMlBridge, OnnxMlBridgeBuilder};
 
 /// Which model, and how it runs.
 #[derive(clap::Args)]
 pub(crate) struct ModelArguments {
     /// The artifact's directory
     #[arg(long, value_name = "DIR", value_parser = directory())]
-    model: PathBuf,
+    pub(crate) model: PathBuf,
     /// A variant of the artifact, or auto: int8 where the CPU runs it exactly at full speed, else fp32
     #[arg(long, default_value = "auto")]
     variant: String,
@@ -32,16 +32,24 @@ pub(crate) fn directory() -> impl TypedValueParser<Value = PathBuf> {
 }
 
 impl ModelArguments {
-    /// Checks the artifact; its graph is loaded by the first call.
-    pub(crate) fn open(&self) -> Result<OnnxMlBridge, BridgeError> {
-        let mut builder =
-            OnnxMlBridge::builder().embedding(&self.model).variant(&self.variant).text_limit(self.text_limit);
+    /// Checks an embedding artifact; its graph is loaded by the first call.
+    pub(crate) fn open_embedding(&self) -> Result<OnnxMlBridge, BridgeError> {
+        self.configure(OnnxMlBridge::builder().embedding(&self.model)).build()
+    }
+
+    /// Checks an artifact that finds named entities; its graphs are loaded by the first call.
+    pub(crate) fn open_ner(&self) -> Result<OnnxMlBridge, BridgeError> {
+        self.configure(OnnxMlBridge::builder().ner(&self.model)).build()
+    }
+
+    fn configure(&self, builder: OnnxMlBridgeBuilder) -> OnnxMlBridgeBuilder {
+        let mut builder = builder.variant(&self.variant).text_limit(self.text_limit);
         if let Some(threads) = self.threads {
             builder = builder.threads(threads.into());
         }
         if let Some(library) = &self.library {
             builder = builder.library(library);
         }
-        builder.build()
+        builder
     }
 }

@@ -63,10 +63,31 @@ fn table(report: &Report) -> String {
         format!("sha256:{}", report.identity),
         format!("{} files, {} bytes: as listed", report.files, report.bytes),
         String::new(),
-        format!("{:<12} {:>6} {:>12} {:>12}", "variant", "cases", "max_abs", "cosine_min"),
     ];
-    lines.extend(report.variants.iter().map(|(name, variant)| {
-        format!("{name:<12} {:>6} {:>12.3e} {:>12.8}", variant.cases, variant.max_abs, variant.cosine_min)
-    }));
+    lines.extend(header(report));
+    lines.extend(report.variants.iter().map(|(name, variant)| format!("{name:<12} {}", figures(variant))));
     lines.join("\n")
+}
+
+/// All variants have the same task.
+fn header(report: &Report) -> Option<String> {
+    let columns = match report.variants.values().next()? {
+        VariantReport::Entities(_) => {
+            format!("{:>6} {:>12} {:>12} {:>13}", "cases", "differing", "entity_f1", "score_max_abs")
+        }
+        VariantReport::Embedding(_) => format!("{:>6} {:>12} {:>12}", "cases", "max_abs", "cosine_min"),
+    };
+    Some(format!("{:<12} {columns}", "variant"))
+}
+
+fn figures(report: &VariantReport) -> String {
+    match report {
+        VariantReport::Embedding(found) => {
+            format!("{:>6} {:>12.3e} {:>12.8}", found.cases, found.max_abs, found.cosine_min)
+        }
+        VariantReport::Entities(found) => {
+            let score = found.score_max_abs.map_or_else(|| "-".to_owned(), |score| format!("{score:.3e}"));
+            format!("{:>6} {:>12} {:>12.8} {score:>13}", found.cases, found.differing, found.entity_f1)
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! From encoded texts to the tensors of one run.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::BridgeError;
-use crate::tokenizer::Encoded;
 
 /// Padded tokens of one run at most; a text longer than that runs alone. Small runs stay in the cache.
 pub(crate) const TOKEN_BUDGET: usize = 512;
@@ -46,6 +46,42 @@ pub(crate) fn in_parallel<J: Sync>(
     })
 }
 
+/// The outcome of one item of a run.
+pub(crate) type Outcome<T> = Result<T, BridgeError>;
+
+/// Runs items, given as `(index, tokens)`, on some threads; one slot for each of `count` indices, `None` where it was not
+/// among the items. `work` answers the items of one run, in their order; an error of its own ends everything.
+pub(crate) fn run_all<T: Send>(
+    count: usize,
+    items: Vec<(usize, usize)>,
+    threads: usize,
+    work: impl Fn(&[usize]) -> Result<Vec<Outcome<T>>, BridgeError> + Sync,
+) -> Result<Vec<Option<Outcome<T>>>, BridgeError> {
+    let slots = Mutex::new((0..count).map(|_| None).collect::<Vec<_>>());
+    in_parallel(threads, &plan(items, TOKEN_BUDGET), |run| {
+        let outcomes = work(run)?;
+        let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+        for (&index, outcome) in run.iter().zip(outcomes) {
+            slots[index] = Some(outcome);
+        }
+        Ok(())
+    })?;
+    Ok(slots.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Attempts a run; where it fails as a whole, every row for itself, so that one bad row does not lose the others.
+pub(crate) fn run_apart<R, T>(
+    rows: &[R],
+    mut attempt: impl FnMut(&[R]) -> Result<Vec<Outcome<T>>, BridgeError>,
+) -> Vec<Outcome<T>> {
+    let nothing = || Err(BridgeError::inference(None, "was not run"));
+    match attempt(rows) {
+        Ok(outcomes) => outcomes,
+        Err(error) if rows.len() == 1 => vec![Err(error)],
+        Err(_) => rows.chunks(1).map(|row| attempt(row)?.pop().unwrap_or_else(nothing)).collect(),
+    }
+}
+
 /// Token ids and attention mask of one run, both `[rows, width]`, row by row.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Padded {
@@ -57,14 +93,14 @@ pub(crate) struct Padded {
 }
 
 /// Pads texts on the right to the longest of them.
-pub(crate) fn pad(texts: &[&Encoded], pad_id: i64) -> Padded {
-    let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0).max(1);
+pub(crate) fn pad(texts: &[&[i64]], pad_id: i64) -> Padded {
+    let width = texts.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
     let mut padded = Padded { rows: texts.len(), width, ids: Vec::new(), mask: Vec::new() };
-    for text in texts {
-        let gap = width - text.ids.len();
-        padded.ids.extend(&text.ids);
+    for ids in texts {
+        let gap = width - ids.len();
+        padded.ids.extend(*ids);
         padded.ids.extend(std::iter::repeat_n(pad_id, gap));
-        padded.mask.extend(std::iter::repeat_n(1, text.ids.len()));
+        padded.mask.extend(std::iter::repeat_n(1, ids.len()));
         padded.mask.extend(std::iter::repeat_n(0, gap));
     }
     padded
@@ -76,17 +112,12 @@ mod tests {
 
     use super::*;
 
-    fn encoded(ids: &[i64]) -> Encoded {
-        Encoded { ids: ids.to_vec(), truncated: false }
-    }
-
     #[test]
     fn pads_on_the_right() {
-        let (long, short) = (encoded(&[5, 6, 7]), encoded(&[8]));
-        let found = pad(&[&long, &short], 9);
+        let found = pad(&[&[5, 6, 7], &[8]], 9);
         assert_eq!((found.rows, found.width), (2, 3));
         assert_eq!((found.ids, found.mask), (vec![5, 6, 7, 8, 9, 9], vec![1, 1, 1, 1, 0, 0]));
-        let empty = pad(&[&encoded(&[])], 9);
+        let empty = pad(&[&[]], 9);
         assert_eq!((empty.width, empty.ids, empty.mask), (1, vec![9], vec![0]));
     }
 
@@ -104,6 +135,27 @@ mod tests {
             let fail = |job: &usize| if *job == 7 { Err(BridgeError::inference(Some(7), "x")) } else { Ok(()) };
             assert_eq!(in_parallel(threads, &jobs, fail).map_err(|error| error.index()), Err(Some(7)));
         }
+    }
+
+    #[test]
+    fn every_item_gets_its_own_outcome() {
+        let work = |run: &[usize]| Ok(run.iter().map(|at| Ok(at * 2)).collect());
+        let found = run_all(4, vec![(3, 900), (0, 1), (2, 600)], 2, work).expect("outcomes");
+        assert_eq!(found, [Some(Ok(0)), None, Some(Ok(4)), Some(Ok(6))]);
+        let broken = |_: &[usize]| Err::<Vec<Outcome<()>>, _>(BridgeError::inference(None, "x"));
+        assert!(run_all(1, vec![(0, 1)], 1, broken).is_err());
+    }
+
+    #[test]
+    fn one_bad_row_does_not_lose_the_others() {
+        let attempt = |rows: &[i32]| match rows.contains(&7) {
+            true => Err(BridgeError::inference(None, "seven")),
+            false => Ok(rows.iter().map(|row| Ok(row + 1)).collect()),
+        };
+        assert_eq!(run_apart(&[1, 2], attempt), [Ok(2), Ok(3)]);
+        let codes: Vec<_> = run_apart(&[1, 7, 2], attempt).into_iter().map(|row| row.map_err(|e| e.code())).collect();
+        assert_eq!(codes, [Ok(2), Err("inference"), Ok(3)]);
+        assert!(run_apart(&[7], attempt)[0].is_err());
     }
 
     proptest! {

@@ -1,16 +1,16 @@
 //! Sentence embedding: texts in, one vector per text out.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::batch::{TOKEN_BUDGET, in_parallel, pad, plan};
+use super::batch::{Outcome, pad, run_all, run_apart};
 use super::observe::Meter;
-use super::run::{Encoder, check_finite};
-use super::session::{EngineOptions, GraphFile, Pool};
+use super::run::{Transformer, check_finite};
+use super::session::{EngineOptions, Pool};
 use crate::BridgeError;
 use crate::artifact::Manifest;
-use crate::artifact::manifest::Prompt;
+use crate::artifact::manifest::{EmbeddingSpec, Prompt, section};
 use crate::tokenizer::{Encoded, TextEncoder};
 
 /// Largest text in bytes of UTF-8 where no other limit is set.
@@ -58,18 +58,23 @@ pub struct Embeddings {
 
 /// The role of an embedding model's graph.
 const ROLE: &str = "encoder";
+/// Its output with one vector per text.
+const OUTPUT: &str = "sentence_embedding";
 
 /// The outcome of every text, in order.
-type Outcomes = Vec<Result<Embedding, BridgeError>>;
+type Outcomes = Vec<Outcome<Embedding>>;
 /// The vector of one text, or why it has none.
-type Vector = Result<Vec<f32>, BridgeError>;
+type Vector = Outcome<Vec<f32>>;
 
 /// One variant of an embedding model.
 pub(crate) struct EmbeddingModel {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) variant: String,
+    pub(crate) spec: EmbeddingSpec,
+    pub(crate) max_tokens: usize,
+    pad_id: i64,
     tokenizer: Arc<TextEncoder>,
-    encoder: Encoder,
+    encoder: Transformer,
     pool: Pool,
     text_limit: usize,
     meter: Meter,
@@ -88,18 +93,15 @@ impl EmbeddingModel {
         engine: EngineOptions,
         text_limit: usize,
     ) -> Result<Self, BridgeError> {
-        let graph = manifest.variants.get(variant).and_then(|variant| variant.graphs.get(ROLE));
-        let graph = graph.ok_or_else(|| manifest.unknown_variant(variant))?;
-        let file = GraphFile {
-            name: graph.file.clone(),
-            path: root.join(&graph.file),
-            min_onnxruntime: graph.min_onnxruntime.clone(),
-        };
-        let encoder = Encoder::new(graph, manifest.embedding.dim);
+        let graph = manifest.graph(variant, ROLE)?;
+        let spec = section(&manifest.embedding, "embedding")?.clone();
+        let texts = section(&manifest.tokenizer, "tokenizer")?;
+        let (max_tokens, pad_id) = (texts.max_tokens, texts.pad_id());
+        let encoder = Transformer::new(graph, OUTPUT);
         let meter = Meter::of(&manifest);
-        let load_meter = meter.clone();
-        let pool = Pool::new(file, engine, move |elapsed| load_meter.load(elapsed));
-        Ok(Self { manifest, variant: variant.to_owned(), tokenizer, encoder, pool, text_limit, meter })
+        let pool = Pool::of_graph(root, graph, engine, &meter);
+        let variant = variant.to_owned();
+        Ok(Self { manifest, variant, spec, max_tokens, pad_id, tokenizer, encoder, pool, text_limit, meter })
     }
 
     /// Creates the first session, so that the first call does not wait for it.
@@ -112,9 +114,9 @@ impl EmbeddingModel {
         self.pool.clear();
     }
 
-    /// The graph's file, relative to the artifact.
-    pub(crate) fn graph_file(&self) -> &str {
-        self.pool.graph_file()
+    /// Embeds a short text.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.embed(&["health"], &EmbedOptions::default()).is_ok_and(|answer| answer.vectors[0].len() == self.spec.dim)
     }
 
     /// All vectors, or the error of the first text that has one.
@@ -123,7 +125,7 @@ impl EmbeddingModel {
             vectors: Vec::with_capacity(texts.len()),
             token_counts: Vec::with_capacity(texts.len()),
             truncated: Vec::with_capacity(texts.len()),
-            dim: self.manifest.embedding.dim,
+            dim: self.spec.dim,
         };
         for outcome in self.embed_each(texts, options)? {
             let embedding = outcome?;
@@ -148,7 +150,7 @@ impl EmbeddingModel {
         let prompt = self.prompt(options)?;
         let encoded: Vec<_> = texts.iter().enumerate().map(|(index, text)| self.encode(index, text, prompt)).collect();
         let vectors = self.run_all(&encoded, prompt.map_or(0, |prompt| prompt.tokens))?;
-        let outcome = |(text, vector): (Result<Encoded, BridgeError>, Option<Vector>)| {
+        let outcome = |(text, vector): (Outcome<Encoded>, Option<Vector>)| {
             let text = text?;
             let vector = vector.unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;
             Ok(Embedding { vector, token_count: text.ids.len(), truncated: text.truncated })
@@ -157,7 +159,7 @@ impl EmbeddingModel {
     }
 
     fn prompt(&self, options: &EmbedOptions) -> Result<Option<&Prompt>, BridgeError> {
-        let spec = &self.manifest.embedding;
+        let spec = &self.spec;
         let Some(name) = options.prompt_name.as_ref().or(spec.default_prompt.as_ref()) else {
             return Ok(None);
         };
@@ -166,7 +168,7 @@ impl EmbeddingModel {
         prompt.map(Some).ok_or_else(|| BridgeError::PromptNotFound { asked: name.clone(), known: known() })
     }
 
-    fn encode(&self, index: usize, text: &str, prompt: Option<&Prompt>) -> Result<Encoded, BridgeError> {
+    fn encode(&self, index: usize, text: &str, prompt: Option<&Prompt>) -> Outcome<Encoded> {
         if text.len() > self.text_limit {
             return Err(BridgeError::InputTooLarge { index: Some(index), bytes: text.len(), limit: self.text_limit });
         }
@@ -178,35 +180,29 @@ impl EmbeddingModel {
     }
 
     /// Runs all texts that could be encoded, on as many threads as there are sessions; one slot per text.
-    fn run_all(&self, texts: &[Result<Encoded, BridgeError>], prompt: u64) -> Result<Vec<Option<Vector>>, BridgeError> {
-        let length = |(index, text): (usize, &Result<Encoded, _>)| Some((index, text.as_ref().ok()?.ids.len()));
-        let runs = plan(texts.iter().enumerate().filter_map(length).collect(), TOKEN_BUDGET);
-        let slots = Mutex::new(vec![None; texts.len()]);
-        in_parallel(self.pool.limit(), &runs, |run| {
-            let rows: Vec<&Encoded> = run.iter().filter_map(|&index| texts[index].as_ref().ok()).collect();
-            let vectors = self.run_apart(&rows, prompt)?;
-            let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
-            for (&index, vector) in run.iter().zip(vectors) {
-                slots[index] = Some(vector.map_err(|error| error.with_index(Some(index))));
-            }
-            Ok(())
-        })?;
-        Ok(slots.into_inner().unwrap_or_else(PoisonError::into_inner))
+    fn run_all(&self, texts: &[Outcome<Encoded>], prompt: u64) -> Result<Vec<Option<Vector>>, BridgeError> {
+        let length = |(index, text): (usize, &Outcome<Encoded>)| Some((index, text.as_ref().ok()?.ids.len()));
+        let items = texts.iter().enumerate().filter_map(length).collect();
+        run_all(texts.len(), items, self.pool.limit(), |run| {
+            let rows: Vec<&[i64]> =
+                run.iter().filter_map(|&at| Some(texts[at].as_ref().ok()?.ids.as_slice())).collect();
+            let vectors = self.run(&rows, prompt)?.into_iter().zip(run);
+            Ok(vectors.map(|(vector, &index)| vector.map_err(|error| error.with_index(Some(index)))).collect())
+        })
     }
 
-    /// One run; where it fails, every text for itself, so that one bad text does not lose the others.
-    fn run_apart(&self, rows: &[&Encoded], prompt: u64) -> Result<Vec<Vector>, BridgeError> {
+    /// One run. Its errors are those of a missing or refused session, which no text could escape.
+    fn run(&self, rows: &[&[i64]], prompt: u64) -> Result<Vec<Vector>, BridgeError> {
         let mut lease = self.pool.lease()?;
-        let spec = &self.manifest.tokenizer;
-        let mut attempt = |rows: &[&Encoded]| -> Result<Vec<Vector>, BridgeError> {
-            let padded = pad(rows, i64::try_from(spec.pad_token_id).unwrap_or(0));
-            let vectors = self.encoder.run(lease.session()?, padded, prompt)?;
-            Ok(vectors.into_iter().map(check_finite).collect())
-        };
-        match attempt(rows) {
-            Err(error) if rows.len() == 1 => Ok(vec![Err(error)]),
-            Err(_) => Ok(rows.iter().map(|row| attempt(&[row]).and_then(|mut one| one.remove(0))).collect()),
-            vectors => vectors,
-        }
+        Ok(run_apart(rows, |rows| {
+            let (batch, shape) = (pad(rows, self.pad_id), [rows.len(), self.spec.dim]);
+            self.encoder.run(lease.session()?, batch, prompt, &shape, |values| {
+                values.chunks_exact(self.spec.dim).map(finite_vector).collect()
+            })
+        }))
     }
+}
+
+fn finite_vector(values: &[f32]) -> Vector {
+    check_finite(values).map(|()| values.to_vec())
 }

@@ -1,12 +1,17 @@
-//! Running a model: ONNX Runtime sessions, batches and vectors.
+//! Running a model: ONNX Runtime sessions, batches, vectors and entities.
 
 pub(crate) mod batch;
 pub mod cpu;
 pub(crate) mod embedding;
+pub(crate) mod entities;
 pub(crate) mod environment;
+pub(crate) mod ner;
 pub(crate) mod observe;
+pub(crate) mod places;
 pub(crate) mod run;
 pub(crate) mod session;
+pub(crate) mod token_classification;
 
 pub use self::embedding::{DEFAULT_TEXT_LIMIT, EmbedOptions, Embedding, Embeddings};
+pub use self::entities::{Entities, NerOptions};
 pub use self::environment::LIBRARY_VARIABLE;

@@ -1,4 +1,4 @@
-//! One run of an embedding graph: inputs by name in, one vector per row out.
+//! One run of a transformer's graph: tensors by name in, one output out.
 
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::Tensor;
@@ -7,43 +7,45 @@ use super::batch::Padded;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 
-/// The one output that is fetched; asking for no other saves its copy.
-const OUTPUT: &str = "sentence_embedding";
-
-/// What a graph of the role `encoder` is fed.
-pub(crate) struct Encoder {
+/// A graph that is fed token ids.
+pub(crate) struct Transformer {
     inputs: Vec<String>,
-    dim: usize,
+    /// The one output that is fetched; asking for no other saves its copy.
+    output: &'static str,
 }
 
-impl Encoder {
-    pub(crate) fn new(graph: &Graph, dim: usize) -> Self {
-        Self { inputs: graph.inputs.iter().map(|input| input.name.clone()).collect(), dim }
+impl Transformer {
+    pub(crate) fn new(graph: &Graph, output: &'static str) -> Self {
+        Self { inputs: graph.inputs.iter().map(|input| input.name.clone()).collect(), output }
     }
 
-    /// Runs a batch. `prompt_tokens` is fed to graphs that leave the prompt out of their pooling.
+    /// Runs a batch and reads the output's values, row by row, which have to be of this shape.
+    ///
+    /// `prompt_tokens` is fed to graphs that leave the prompt out of their pooling.
     ///
     /// # Errors
     /// `inference`, without an index: any row may be to blame.
-    pub(crate) fn run(
+    pub(crate) fn run<T>(
         &self,
         session: &mut Session,
         batch: Padded,
         prompt_tokens: u64,
-    ) -> Result<Vec<Vec<f32>>, BridgeError> {
-        let rows = batch.rows;
+        shape: &[usize],
+        read: impl FnOnce(&[f32]) -> T,
+    ) -> Result<T, BridgeError> {
+        let name = self.output;
         let failed = |error: ort::Error| BridgeError::inference(None, format!("ONNX Runtime failed: {error}"));
         let inputs = self.feed(batch, prompt_tokens).map_err(failed)?;
-        let options = RunOptions::new().map_err(failed)?.with_outputs(OutputSelector::no_default().with(OUTPUT));
+        let options = RunOptions::new().map_err(failed)?.with_outputs(OutputSelector::no_default().with(name));
         let outputs = session.run_with_options(inputs, &options).map_err(failed)?;
-        let output = outputs.get(OUTPUT).ok_or_else(|| BridgeError::inference(None, "the graph gave no vectors"))?;
-        let (shape, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
-        let expected = [rows as i64, self.dim as i64];
-        if **shape != expected {
-            let problem = format!("{OUTPUT} has shape {shape:?}, expected {expected:?}");
+        let output =
+            outputs.get(name).ok_or_else(|| BridgeError::inference(None, format!("the graph gave no {name}")))?;
+        let (found, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
+        if !found.iter().copied().eq(shape.iter().map(|size| *size as i64)) {
+            let problem = format!("{name} has shape {found:?}, expected {shape:?}");
             return Err(BridgeError::inference(None, problem));
         }
-        Ok(values.chunks_exact(self.dim).map(<[f32]>::to_vec).collect())
+        Ok(read(values))
     }
 
     fn feed(&self, batch: Padded, prompt_tokens: u64) -> ort::Result<Vec<(&str, SessionInputValue<'static>)>> {
@@ -67,11 +69,11 @@ fn named(
     move |name| Ok((name, tensor(name)?.into()))
 }
 
-/// Refuses a vector with a value that is not finite.
-pub(crate) fn check_finite(vector: Vec<f32>) -> Result<Vec<f32>, BridgeError> {
-    match vector.iter().position(|value| !value.is_finite()) {
-        Some(at) => Err(BridgeError::inference(None, format!("the graph gave {} at position {at}", vector[at]))),
-        None => Ok(vector),
+/// Refuses values of which one is not finite.
+pub(crate) fn check_finite(values: &[f32]) -> Result<(), BridgeError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(BridgeError::inference(None, format!("the graph gave {} at position {at}", values[at]))),
+        None => Ok(()),
     }
 }
 
@@ -80,10 +82,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_finite_vectors_pass() {
-        assert!(check_finite(vec![0.0, -1.5]).is_ok());
+    fn only_finite_values_pass() {
+        assert!(check_finite(&[0.0, -1.5]).is_ok());
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(check_finite(vec![0.0, bad]).map_err(|error| error.code()), Err("inference"));
+            assert_eq!(check_finite(&[0.0, bad]).map_err(|error| error.code()), Err("inference"));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A session runs one request at a time (`ort` asks for it with `&mut`), so that several threads need several sessions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,9 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::cpu::{Cpu, available_threads};
 use super::environment::{check_version, environment};
+use super::observe::Meter;
 use crate::BridgeError;
+use crate::artifact::manifest::Graph;
 
 /// How sessions are made.
 #[derive(Clone, Default)]
@@ -62,9 +64,15 @@ impl Pool {
         Self { graph, options, on_load, state: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// The graph's file, relative to the artifact.
-    pub(crate) fn graph_file(&self) -> &str {
-        &self.graph.name
+    /// The sessions of a graph of the artifact at `root`, whose loads the meter records. Nothing is loaded yet.
+    pub(crate) fn of_graph(root: &Path, graph: &Graph, options: EngineOptions, meter: &Meter) -> Self {
+        let file = GraphFile {
+            name: graph.file.clone(),
+            path: root.join(&graph.file),
+            min_onnxruntime: graph.min_onnxruntime.clone(),
+        };
+        let meter = meter.clone();
+        Self::new(file, options, move |elapsed| meter.load(elapsed))
     }
 
     /// Sessions at most.

@@ -1,6 +1,9 @@
 //! A small artifact made by hand, with a graph that really runs: the mean of one-hot word vectors.
 #![allow(dead_code)]
 
+pub mod command;
+pub mod ner;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,132 @@
+//! Scores: the softmax of a token's logits, and sums and means of float32 in the order that NumPy adds them up.
+//!
+//! The original computes with NumPy; where two labels or two entities have almost equal scores, the order of a sum decides
+//! between them.
+
+/// Most values that are added up without halving them first.
+const BLOCK: usize = 128;
+/// Sums that run side by side within a block.
+const LANES: usize = 8;
+
+/// Replaces logits by their softmax.
+pub(crate) fn softmax(logits: &mut [f32]) {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for logit in &mut *logits {
+        *logit = (*logit - highest).exp();
+    }
+    let total = sum(logits);
+    for logit in logits {
+        *logit /= total;
+    }
+}
+
+/// The place and value of the first of the highest scores.
+pub(crate) fn best(scores: &[f32]) -> (usize, f32) {
+    let higher = |best: (usize, f32), (at, &score): (usize, &f32)| if score > best.1 { (at, score) } else { best };
+    scores.iter().enumerate().fold((0, f32::NEG_INFINITY), higher)
+}
+
+/// The mean of some scores.
+pub(crate) fn mean(scores: &[f32]) -> f32 {
+    sum(scores) / scores.len() as f32
+}
+
+/// The pairwise sum.
+fn sum(values: &[f32]) -> f32 {
+    match values.len() {
+        0..LANES => values.iter().sum(),
+        LANES..=BLOCK => block(values),
+        count => {
+            let half = count / 2 / LANES * LANES;
+            sum(&values[..half]) + sum(&values[half..])
+        }
+    }
+}
+
+fn block(values: &[f32]) -> f32 {
+    let rows = values.chunks_exact(LANES);
+    let rest = rows.remainder();
+    let mut lanes = [0.0_f32; LANES];
+    for row in rows {
+        for (lane, value) in lanes.iter_mut().zip(row) {
+            *lane += value;
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    rest.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |total, value| total + value)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(logits: &[f32]) -> Vec<f32> {
+        let mut scores = logits.to_vec();
+        softmax(&mut scores);
+        scores
+    }
+
+    #[test]
+    fn known_softmaxes() {
+        assert_eq!(of(&[0.0, 0.0]), [0.5, 0.5]);
+        assert_eq!(of(&[7.0]), [1.0]);
+        // e^0 : e^ln(3) is 1 : 3; a shift of all logits changes nothing, however large they are.
+        for shift in [0.0, -50.0, 1000.0] {
+            let scores = of(&[shift, shift + 3.0_f32.ln()]);
+            assert!((scores[0] - 0.25).abs() < 1e-5 && (scores[1] - 0.75).abs() < 1e-5, "{scores:?}");
+        }
+        assert_eq!(of(&[f32::MAX, f32::MIN, f32::MAX]), [0.5, 0.0, 0.5]);
+    }
+
+    #[test]
+    fn the_first_of_equal_scores_is_best() {
+        assert_eq!(best(&[0.2, 0.4, 0.4]), (1, 0.4));
+        assert_eq!(best(&[0.5, 0.5]), (0, 0.5));
+        assert_eq!(best(&[0.0]), (0, 0.0));
+    }
+
+    #[test]
+    fn sums_are_numpys() {
+        assert_eq!(mean(&[1.0, 0.5]), 0.75);
+        // numpy.float32 sums of 1 / (i + 1), as hexadecimal bits; one by one they would end in other bits.
+        let values: Vec<f32> = (0..1000).map(|i| 1.0 / (i + 1) as f32).collect();
+        let expected = [
+            (1, 0x3f800000),
+            (3, 0x3feaaaab),
+            (7, 0x4025f160),
+            (8, 0x402df160),
+            (9, 0x40350dd2),
+            (15, 0x40545ddd),
+            (16, 0x40585dde),
+            (100, 0x40a5ff01),
+            (127, 0x40ad9c59),
+            (128, 0x40addc58),
+            (129, 0x40ae1bda),
+            (200, 0x40bc18d6),
+            (256, 0x40c3faa3),
+            (257, 0x40c41a83),
+            (1000, 0x40ef88fc),
+        ];
+        for (count, bits) in expected {
+            assert_eq!(sum(&values[..count]).to_bits(), bits, "{count}");
+        }
+        assert_ne!(values.iter().sum::<f32>().to_bits(), expected[expected.len() - 1].1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_softmax_adds_up_to_one(logits in proptest::collection::vec(-80.0_f32..80.0, 1..300)) {
+            let scores = of(&logits);
+            prop_assert!((sum(&scores) - 1.0).abs() < 1e-5);
+            prop_assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)));
+        }
+
+        #[test]
+        fn a_sum_is_close_to_the_exact_one(values in proptest::collection::vec(0.0_f32..1.0, 0..2000)) {
+            let exact: f64 = values.iter().map(|value| f64::from(*value)).sum();
+            prop_assert!((f64::from(sum(&values)) - exact).abs() <= 1e-6 * exact.max(1.0));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Tests of patterns.
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn pattern(pattern: &str) -> Pattern {
+    Pattern::new(pattern, &mut Classes::new()).expect(pattern)
+}
+
+/// Start and end in bytes.
+type Place = (usize, usize);
+
+fn all(source: &str, text: &str) -> Vec<Place> {
+    pattern(source).matches(text).map(|found| (found.start, found.end)).collect()
+}
+
+#[test]
+fn matches_are_those_of_the_first_alternative_that_lets_the_rest_match() {
+    let cases: [(&str, &str, &[Place]); 22] = [
+        ("a|ab", "abab", &[(0, 1), (2, 3)]),
+        ("(?:a|ab)$", "abab", &[(2, 4)]),
+        ("a+?", "aaa", &[(0, 1), (1, 2), (2, 3)]),
+        ("a{2,3}", "aaaaa", &[(0, 3), (3, 5)]),
+        ("a{2,3}?", "aaaaa", &[(0, 2), (2, 4)]),
+        ("a{2}", "aaaaa", &[(0, 2), (2, 4)]),
+        ("a{2,}", "baaaaa", &[(1, 6)]),
+        ("(?:a|b)*c", "abac", &[(0, 4)]),
+        ("[^a-c]", "abcdé", &[(3, 4), (4, 6)]),
+        ("[a\\-z]+", "a-zb", &[(0, 3)]),
+        ("[-a]+", "a-zb", &[(0, 2)]),
+        ("[a^]", "^", &[(0, 1)]),
+        ("\\u00e9|\\U0001f600|\\x41", "Aé😀", &[(0, 1), (1, 3), (3, 7)]),
+        ("(?<=[0-9])a(?=b)", "1ab ab 1ac", &[(1, 2)]),
+        ("(?<!é)a(?!b)", "éa ab ac", &[(7, 8)]),
+        ("(?<=a(?:b|c))d", "abd acd add", &[(2, 3), (6, 7)]),
+        ("^a|b$", "aab", &[(0, 1), (2, 3)]),
+        ("", "ab", &[(0, 0), (1, 1), (2, 2)]),
+        ("x*", "axb", &[(0, 0), (1, 2), (2, 2), (3, 3)]),
+        ("(?=b)", "abb", &[(1, 1), (2, 2)]),
+        ("(?:a*)*b", "aab", &[(0, 3)]),
+        ("(?:a|b|)+c", "abc", &[(0, 3)]),
+    ];
+    for (source, text, expected) in cases {
+        assert_eq!(all(source, text), expected, "{source:?} in {text:?}");
+    }
+}
+
+#[test]
+fn alternatives_apart_match_what_they_match_together() {
+    let starts = Pattern::at_start("^ab|^a(?!c)|^[0-9]{2}", &mut Classes::new()).expect("a pattern");
+    let first = |text| starts.iter().find_map(|pattern| pattern.match_at_start(text));
+    assert_eq!(
+        [first("abc"), first("ad"), first("ac"), first("123"), first("1"), first("")],
+        [Some(2), Some(1), None, Some(2), None, None]
+    );
+    let ends = Pattern::at_end("é$|(?<=[0-9])km$|\\.\\.+", &mut Classes::new()).expect("a pattern");
+    let longest = |text: &str| {
+        let found = ends.iter().filter(|pattern| pattern.last().ends(text)).filter_map(|pattern| pattern.find(text));
+        found.map(|found| found.len()).max()
+    };
+    assert_eq!(
+        [longest("aé"), longest("1km"), longest("km"), longest("a...."), longest("..a")],
+        [Some(2), Some(2), None, Some(4), None]
+    );
+}
+
+#[test]
+fn leads_tell_what_matches_begin_and_end_with() {
+    let cases = [
+        ("abc", 3, true),
+        ("a[bc]", 2, true),
+        ("a|b", 1, true),
+        ("a|bc", 1, false),
+        ("ab|cd", 2, false),
+        ("ab*", 1, false),
+        ("a{3}", 3, true),
+        ("a{2,3}b", 2, false),
+        ("a?b", 0, false),
+        ("(?=a)b", 1, false),
+        ("^a", 1, false),
+        ("(?:a|b)c", 2, true),
+        ("aaaaaaaaaaaaaaaaaaaa", 16, false),
+        ("aaaaaaaaaaaaaaaa(?:b|c)", 16, false),
+    ]; // fmt: skip
+    for (source, sets, is_all) in cases {
+        let pattern = pattern(source);
+        assert_eq!((pattern.first().sets.len(), pattern.first().is_all), (sets, is_all), "{source:?}");
+    }
+    let last = pattern("x*ab");
+    assert!(last.last().ends("cab") && !last.last().ends("abc") && !last.last().is_all);
+    assert_eq!(last.last().sets.len(), 2);
+}
+
+#[test]
+fn what_other_engines_read_in_another_way_is_refused() {
+    let nested = format!("{}a{}", "(".repeat(60), ")".repeat(60));
+    let patterns = [
+        "a.",
+        "\\w",
+        "\\d",
+        "\\b",
+        "\\1",
+        "(?i)a",
+        "(?P<x>a)",
+        "(?>a)",
+        "a++",
+        "a**",
+        "a*+",
+        "(",
+        ")",
+        "a)",
+        "(a",
+        "[",
+        "[a",
+        "[]",
+        "[^]",
+        "[[a]]",
+        "[a&&b]",
+        "[a~~b]",
+        "[a--b]",
+        "[!--]",
+        "[z-a]",
+        "a{",
+        "a{,2}",
+        "a{2,1}",
+        "a{x}",
+        "{2}",
+        "*a",
+        "^*",
+        "(?=a)+",
+        "(?<=a+)b",
+        "(?<=a|bc)d",
+        "\\",
+        "\\u12",
+        "\\ud800",
+        "\\Uffffffff",
+        "\\p{L}",
+        "[\\w]",
+        "a{70000}{70000}",
+        "(?:a{400}){400}",
+        &nested,
+    ]; // fmt: skip
+    for source in patterns {
+        assert!(Pattern::new(source, &mut Classes::new()).is_err(), "{source:?}");
+    }
+    let error = Pattern::new("a.", &mut Classes::new()).map(|_| ()).unwrap_err();
+    assert!(error.contains("\"a.\"") && error.contains("'.' at byte 1"), "{error}");
+}
+
+/// Each would take other engines exponential or quadratic time.
+#[test]
+fn no_text_takes_long() {
+    let long = "a".repeat(20_000);
+    let started = Instant::now();
+    for source in
+        ["^(?:a|a)*b$", "(?:a*)*b", "(?:a+)+b", "(?:a|aa)+$b", "(?=(?:a+)+b)a", "[a-z]+@", "(?:a{0,50}){0,50}b"]
+    {
+        let text = if source.starts_with("(?=") { &long[..300] } else { &long };
+        assert_eq!(all(source, text), [], "{source:?}");
+    }
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
+/// A pattern over a few characters: of fixed width and without looks, or of any kind.
+fn patterns(fixed: bool) -> BoxedStrategy<String> {
+    let atom =
+        proptest::sample::select(vec!["a", "b", "é", "[ab]", "[^aé]", "[a-c]", "\\.", "ab"]).prop_map(str::to_owned);
+    let grow = move |inner: BoxedStrategy<String>| {
+        let pair = (inner.clone(), inner.clone());
+        let concat = pair.clone().prop_map(|(one, next)| format!("{one}{next}"));
+        if fixed {
+            return prop_oneof![concat, inner.prop_map(|node| format!("(?:{node}){{2}}"))].boxed();
+        }
+        let repeat = proptest::sample::select(vec!["", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{2,}"]);
+        // Engines differ in what repeating the empty string means: an "a" keeps what is repeated from being empty.
+        let repeated = (inner.clone(), repeat).prop_map(|(node, times)| format!("(?:a(?:{node})|b){times}"));
+        let look = proptest::sample::select(vec!["(?=", "(?!"]);
+        let ahead = (look, inner.clone()).prop_map(|(look, node)| format!("{look}{node})"));
+        let look = proptest::sample::select(vec!["(?<=", "(?<!"]);
+        let behind = (look, patterns(true)).prop_map(|(look, node)| format!("{look}{node})"));
+        let ends = inner.clone().prop_map(|node| format!("(?:^{node}|{node}$)"));
+        prop_oneof![concat, pair.prop_map(|(one, or)| format!("(?:{one}|{or})")), repeated, ahead, behind, ends].boxed()
+    };
+    atom.boxed().prop_recursive(4, 24, 2, move |inner| grow(inner.boxed())).boxed()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn matches_are_those_of_another_engine(source in patterns(false), text in "[abcé.]{0,14}") {
+        let other = fancy_regex::Regex::new(&source).expect(&source);
+        let expected = other.find(text.as_str()).expect("a short text").map(|found| found.range());
+        let found = pattern(&source).find(&text);
+        prop_assert_eq!(&found, &expected, "{:?} in {:?}", source, text);
+        if let Some(found) = expected {
+            let matched = &text[found.clone()];
+            prop_assert!(pattern(&source).first().begins(matched), "{:?} in {:?}", source, text);
+            prop_assert!(pattern(&source).last().ends(matched), "{:?} in {:?}", source, text);
+        }
+        // Where an attempt fails, it fails in every beginning of the text that has all it looked at.
+        if let Err(reach) = pattern(&source).attempt_at_start(&text) {
+            for end in (reach..text.len()).filter(|&end| text.is_char_boundary(end)) {
+                prop_assert!(pattern(&source).match_at_start(&text[..end]).is_none(), "{:?} in {:?}", source, &text[..end]);
+            }
+        }
+    }
+}

@@ -59,7 +59,7 @@ _SEED = 20260102
 # Unigram's score (log probability) of single characters, below that of every longer piece
 _RARE = -12.0
 
-_BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _MPNET_SPECIALS = ("<s>", "<pad>", "</s>", "[UNK]", "<mask>")
 _ROBERTA_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
@@ -101,7 +101,7 @@ def make_model(
     with torch.random.fork_rng():
         torch.manual_seed(_SEED)
         encoder = made.model(made.config(len(tokenizer))).eval()
-        _roughen(encoder)
+        roughen(encoder)
         modules = [_as_module(encoder, tokenizer, folder / "plain"), Pooling(HIDDEN, pooling, include_prompt)]
         modules += _heads(modules[1].get_embedding_dimension(), dense, normalize)
     pipeline = SentenceTransformer(
@@ -131,8 +131,8 @@ def _heads(dim: int, dense: str | None, normalize: bool) -> list[nn.Module]:
     return [*heads, Normalize()] if normalize else heads
 
 
-def _roughen(encoder: nn.Module) -> None:
-    """Uneven LayerNormalization scales with two outlier channels, and biases that are not zero.
+def roughen(encoder: nn.Module, outlier: float = 4) -> None:
+    """Uneven LayerNormalization scales with two channels `outlier` times the others, and biases that are not zero.
 
     A fresh model has scales of 1 and biases of 0, with which a lost scale or bias would go unnoticed, and no outlier
     channels, without which smoothing would have nothing to do. Words weigh more than positions and token types, so that
@@ -141,7 +141,7 @@ def _roughen(encoder: nn.Module) -> None:
     for module in encoder.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight, mean=1.0, std=0.2)
-            module.weight.data[:2] *= 4
+            module.weight.data[:2] *= outlier
         if isinstance(module, (nn.LayerNorm, nn.Linear)):
             nn.init.normal_(module.bias, std=0.05)
     encoder.get_input_embeddings().weight.data *= 5
@@ -167,14 +167,14 @@ def corpus() -> tuple[str, ...]:
 
 
 @cache
-def _wordpiece(specials: tuple[str, ...]) -> dict[str, int]:
-    """A lower-cased WordPiece vocabulary: BPE's pieces, each at the start of a word and, with ##, within one.
+def wordpiece(specials: tuple[str, ...], lowercase: bool = True) -> dict[str, int]:
+    """A WordPiece vocabulary: BPE's pieces, each at the start of a word and, with ##, within one.
 
     The library's own WordPiece trainer breaks ties by the order of a hash table, so that its vocabulary, and with it
     the model, would differ from run to run; its BPE trainer gives the same one each time.
     """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     _train(tokenizer, trainers.BpeTrainer(vocab_size=VOCAB_SIZE // 2, show_progress=False))
     pieces = sorted(tokenizer.get_vocab())
@@ -182,7 +182,7 @@ def _wordpiece(specials: tuple[str, ...]) -> dict[str, int]:
 
 
 @cache
-def _bytelevel_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
+def bytelevel_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """A byte-level BPE vocabulary with its merges."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -193,7 +193,7 @@ def _bytelevel_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 @cache
-def _unigram() -> tuple[tuple[str, float], ...]:
+def unigram() -> tuple[tuple[str, float], ...]:
     """A Unigram vocabulary over words marked by Metaspace, as XLM-R has it."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -222,29 +222,29 @@ def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
     return [(left, right) for left, right in pairs]
 
 
-def _roberta_tokenizer(**settings: Any) -> RobertaTokenizer:
-    vocab, merges = _bytelevel_bpe()
+def roberta_tokenizer(**settings: Any) -> RobertaTokenizer:
+    vocab, merges = bytelevel_bpe()
     return RobertaTokenizer(vocab=dict(vocab), merges=list(merges), **settings)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": Architecture(
         lambda size: BertConfig(**_sizes(size)), BertModel,
-        lambda **settings: BertTokenizer(vocab=dict(_wordpiece(_BERT_SPECIALS)), **settings),
+        lambda **settings: BertTokenizer(vocab=dict(wordpiece(BERT_SPECIALS)), **settings),
     ),
     "roberta": Architecture(
-        lambda size: RobertaConfig(**_sizes(size, type_vocab_size=1)), RobertaModel, _roberta_tokenizer
+        lambda size: RobertaConfig(**_sizes(size, type_vocab_size=1)), RobertaModel, roberta_tokenizer
     ),
     "mpnet": Architecture(
         lambda size: MPNetConfig(**_sizes(size)), MPNetModel,
-        lambda **settings: MPNetTokenizer(vocab=dict(_wordpiece(_MPNET_SPECIALS)), **settings),
+        lambda **settings: MPNetTokenizer(vocab=dict(wordpiece(_MPNET_SPECIALS)), **settings),
     ),
     "distilbert": Architecture(
         _distilbert_config, DistilBertModel,
-        lambda **settings: DistilBertTokenizer(vocab=dict(_wordpiece(_BERT_SPECIALS)), **settings),
+        lambda **settings: DistilBertTokenizer(vocab=dict(wordpiece(BERT_SPECIALS)), **settings),
     ),
     "xlm-roberta": Architecture(
         lambda size: XLMRobertaConfig(**_sizes(size, type_vocab_size=1)), XLMRobertaModel,
-        lambda **settings: XLMRobertaTokenizer(vocab=list(_unigram()), **settings),
+        lambda **settings: XLMRobertaTokenizer(vocab=list(unigram()), **settings),
     ),
 }  # fmt: skip

@@ -1,0 +1,128 @@
+"""The models that the examples are made from: tiny, random, and with everything in them that the format knows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import spacy
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules.normalize import Normalize
+from sentence_transformers.base.modules.transformer import Transformer
+from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+from small_pipelines import make_pipeline
+from spacy.tokenizer import Tokenizer
+from spacy.util import compile_infix_regex, compile_prefix_regex, compile_suffix_regex
+from tokenizers import Tokenizer as TextTokenizer
+from tokenizers import models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForTokenClassification, BertModel, BertTokenizerFast
+
+
+WORDS = [
+    *[
+        "the",
+        "a",
+        "on",
+        "in",
+        "red",
+        "green",
+        "blue",
+        "cat",
+        "dog",
+        "house",
+        "tree",
+        "runs",
+        "sleeps",
+        "sings",
+        "big",
+        "small",
+        "and",
+        "not",
+    ],
+    "##s",
+    "##ing",
+    *".,!?",
+]
+LETTERS = [prefix + letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789" for prefix in ("", "##")]
+LOOSE = {"cosine_min": 0.9, "cosine_mean": 0.9, "cosine_min_hard": 0.8, "cosine_mean_hard": 0.8}
+
+
+LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC")
+LOOSE_ENTITIES = {"entity_f1": 0.5}
+# Standard deviation of a logit, so that one label of each token stands clear of the others
+_PEAK = 4.0
+# A few rules of every kind, in place of English ones: these are what the tables of a real artifact hold most of
+_PREFIXES = [r"\(", "\u201c", '"', r"\$", r"\.\.+", "(?=[a-z])un-"]
+_SUFFIXES = [r"\)", ",", r"\.", "!", r"\?", "\u201d", '"', "'[sS]", "(?<=[0-9])k?m", ":"]
+_INFIXES = ["-", "(?<=[a-z])/(?=[a-z])", r"\.\.+", "'"]
+_TOKEN_MATCH = r"^[0-9]+(?:,[0-9]{3})+$|^(?i:fn)-[0-9]+$"
+_URL_MATCH = r"(?:https?://)?[a-z0-9-]+\.(?:org|com)(?:/[a-z0-9/.?=#-]*)?$"
+_SPECIALS = {
+    "don't": [{"ORTH": "do"}, {"ORTH": "n't", "NORM": "not"}], "U.S.": [{"ORTH": "U.S."}], ":)": [{"ORTH": ":)"}],
+    "a.m.": [{"ORTH": "a.m.", "NORM": "am"}], "(c)": [{"ORTH": "(c)", "NORM": "copyright"}], "\n": [{"ORTH": "\n"}],
+    "o'clock": [{"ORTH": "o'clock"}], "10a.m.": [{"ORTH": "10"}, {"ORTH": "a.m.", "NORM": "am"}],
+}  # fmt: skip
+
+
+def make_embedder(folder: Path) -> None:
+    """A BERT of 2 layers and 16 channels with a WordPiece vocabulary of about 100 entries, mean pooling, prompts."""
+    fast = _tokenizer()
+    torch.manual_seed(7)
+    plain = folder / "plain"
+    BertModel(_config(len(fast))).save_pretrained(plain)
+    fast.save_pretrained(plain)
+    parts = [Transformer(str(plain)), Pooling(16, "mean"), Normalize()]
+    prompts = {"query": "the big ", "document": ""}
+    SentenceTransformer(modules=parts, device="cpu", prompts=prompts).save(str(folder / "model"))
+
+
+def make_tagger(folder: Path) -> None:
+    """A token classifier on the same encoder, with labels of every form."""
+    fast = _tokenizer()
+    torch.manual_seed(8)
+    labels = dict(enumerate(LABELS))
+    config = _config(len(fast), id2label=labels, label2id={label: place for place, label in labels.items()})
+    model = BertForTokenClassification(config).eval()
+    states = _states(model, fast)
+    weight = torch.randn(len(LABELS), 16) / states.std(0) * _PEAK / 4
+    model.classifier.weight.data, model.classifier.bias.data = weight, -weight @ states.mean(0)
+    model.classifier.bias.data[0] += _PEAK / 2
+    model.save_pretrained(folder / "model")
+    fast.save_pretrained(folder / "model")
+
+
+def make_pipeline_folder(folder: Path) -> None:
+    """A spaCy pipeline with a parser, a shared tok2vec, static vectors, and a tokenizer of few rules."""
+    nlp = spacy.blank("en")
+    nlp.tokenizer = Tokenizer(
+        nlp.vocab, rules=_SPECIALS, prefix_search=compile_prefix_regex(_PREFIXES).search,
+        suffix_search=compile_suffix_regex(_SUFFIXES).search, infix_finditer=compile_infix_regex(_INFIXES).finditer,
+        token_match=re.compile(_TOKEN_MATCH).match, url_match=re.compile(_URL_MATCH).match,
+    )  # fmt: skip
+    attributes = ("NORM", "PREFIX", "SUFFIX", "SHAPE", "SPACY", "IS_SPACE")
+    made = make_pipeline(base=nlp, labels=("PERSON", "PLACE"), attributes=attributes, width=8, depth=2, hidden=8,
+                         vectors=True, parser=True, listeners=("parser",))  # fmt: skip
+    made.to_disk(folder / "model")
+
+
+@torch.no_grad()
+def _states(model: BertForTokenClassification, tokenizer: BertTokenizerFast) -> torch.Tensor:
+    """What the encoder says of the tokens of some lines, float32 `[tokens, 16]`."""
+    lines = [" ".join(WORDS[place : place + 6]) for place in range(0, 18, 2)]
+    return torch.cat([model.bert(**tokenizer(line, return_tensors="pt"))[0][0] for line in lines])
+
+
+def _tokenizer() -> BertTokenizerFast:
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS + LETTERS)]
+    tokenizer = TextTokenizer(models.WordPiece({token: i for i, token in enumerate(vocab)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=48)
+
+
+def _config(vocab_size: int, **more: Any) -> BertConfig:
+    return BertConfig(vocab_size=vocab_size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                      intermediate_size=32, max_position_embeddings=48, initializer_range=0.2, **more)  # fmt: skip

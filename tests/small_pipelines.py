@@ -1,0 +1,216 @@
+"""The recorded recipe of the small random spaCy pipelines that entities are proven on.
+
+    make_pipeline("en", depth=2, parser=True)
+
+The components are spaCy's own; nothing is trained. Their weights are random, seeded and uneven, and none is left zero
+as those of a fresh component are: many entities of every label and of several tokens, many sentences, parser labels
+with and without decoration.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import spacy
+from numpy.random import RandomState
+from onnx_ml_bridge.quantize.calibration import read_calibration_texts
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.vectors import Vectors
+from thinc.api import Model, set_dropout_rate
+
+
+
+LABELS = ("PERSON", "PLACE", "DATE", "B-SIDE")
+PARSER_LABELS = {"L": ("det", "nsubj", "det||obj"), "R": ("obj", "nsubj", "conj||nsubj", "obj||det")}
+ATTRIBUTES = ("NORM", "PREFIX", "SUFFIX", "SHAPE")
+ALL_ATTRIBUTES = ("NORM", "PREFIX", "SUFFIX", "SHAPE", "LOWER", "ORTH", "SPACY", "IS_SPACE")
+VECTOR_WORDS = ("Paris", "London", "the", "a", "of", "in", "and", "la", "de", "le", "el", "en", ",", ".", "Smith", "was")
+_VECTOR_WIDTH = 6
+_ROWS = (61, 53, 47, 59)
+_SEED = 20260303
+# The numbers that spaCy gives the kinds of moves
+_BEGIN, _IN, _LAST, _UNIT, _OUT = range(1, 6)
+_SHIFT, _REDUCE, _LEFT, _RIGHT, _BREAK = range(5)
+# Standard deviation of a move's scores, and how much larger some kinds' are: half of a text is to be entities, and a
+# sentence several tokens long
+_SPREAD = 3.0
+_BIAS = {"ner": {"O": 4.5, "I": 1.0}, "parser": {"S": 2.0, "D": 0.5, "L": 1.0, "R": 1.0}}
+_ROUNDS = 3
+# Texts that the balance is found on
+_EVERY = 8
+
+
+def make_pipeline(
+    language: str = "en",
+    *,
+    labels: Sequence[str] = LABELS,
+    attributes: Sequence[str] = ATTRIBUTES,
+    width: int = 12,
+    depth: int = 2,
+    window: int = 1,
+    pieces: int = 3,
+    hidden: int = 10,
+    state_pieces: int = 2,
+    vectors: bool = False,
+    parser: bool = False,
+    listeners: Sequence[str] = (),
+    last_first: bool = False,
+    seed: int = _SEED,
+    base: Language | None = None,
+) -> Language:
+    """A pipeline of `ner`, behind `tok2vec` and `parser` where they are asked for.
+
+    :param pieces: maxout pieces of the encoder; `state_pieces` those of the states.
+    :param listeners: the components (`ner`, `parser`) that listen to a shared tok2vec instead of having their own.
+    :param last_first: L- moves come before I- moves, so that L wins a tie.
+    :param base: a blank pipeline to build on, for a tokenizer of its own.
+    """
+    nlp = spacy.blank(language) if base is None else base
+    if vectors:
+        _add_vectors(nlp)
+    shape = {"width": width, "depth": depth, "window_size": window, "maxout_pieces": pieces}
+    own = _tok2vec(attributes, shape, vectors)
+    if listeners:
+        nlp.add_pipe("tok2vec", config={"model": own})
+    names = ["parser", "ner"] if parser else ["ner"]
+    for name in names:
+        shared = {"@architectures": "spacy.Tok2VecListener.v1", "width": width, "upstream": "*"}
+        nlp.add_pipe(name, config={"model": {
+            "@architectures": "spacy.TransitionBasedParser.v2", "state_type": name, "extra_state_tokens": False,
+            "hidden_width": hidden, "maxout_pieces": state_pieces, "use_upper": True,
+            "tok2vec": shared if name in listeners else own,
+        }})  # fmt: skip
+    _initialize(nlp, labels, last_first)
+    for name, component in nlp.pipeline:
+        _fill(component.model, RandomState(zlib.crc32(f"{seed} {name}".encode())))
+    docs = [nlp.make_doc(text) for text in read_calibration_texts(None)[::_EVERY]]
+    for name, component in nlp.pipeline:
+        if name != "tok2vec":
+            _balance(component, docs)
+        docs = list(component.pipe(docs))
+    return nlp
+
+
+def clear_texts(nlp: Language, texts: Iterable[str], margin: float) -> list[str]:
+    """The texts for which the best valid move of every state is better by `margin` than the second.
+
+    What is closer is decided by the order in which an engine adds up.
+    """
+    found = list(texts)
+    docs = [nlp.make_doc(text) for text in found]
+    smallest = np.full(len(docs), np.inf)
+    for _, component in nlp.pipeline:
+        if hasattr(component, "moves"):
+            smallest = np.minimum(smallest, _margins(component, docs))
+        docs = list(component.pipe(docs))
+    return [text for text, least in zip(found, smallest, strict=True) if least >= margin]
+
+
+def _margins(component: Any, docs: list[Doc]) -> Any:
+    """The smallest margin of each document, float64 `[docs]`; infinite where there was never a choice."""
+    names = component_moves(component)
+    smallest = np.full(len(docs), np.inf)
+    for places, states, scores in _steps(component, docs):
+        for place, state, row in zip(places, states, scores, strict=True):
+            valid = sorted(row[number] for number, name in enumerate(names) if _is_valid(component.moves, state, name))
+            if len(valid) > 1:
+                smallest[place] = min(smallest[place], float(valid[-1]) - float(valid[-2]))
+    return smallest
+
+
+def _steps(component: Any, docs: list[Doc]) -> Iterator[tuple[list[int], list[Any], Any]]:
+    """Step by step of a greedy run: the documents still at work, their states, and the scores of all moves."""
+    set_dropout_rate(component.model, 0.0)
+    step = component.model.predict(docs)
+    open_states = [(place, state) for place, state in enumerate(component.moves.init_batch(docs))]
+    while open_states := [(place, state) for place, state in open_states if not state.is_final()]:
+        states = [state for _, state in open_states]
+        scores = np.ascontiguousarray(step.predict(states))
+        yield [place for place, _ in open_states], states, scores
+        component.transition_states(states, scores)
+
+
+def _is_valid(moves: Any, state: Any, name: str) -> bool:
+    return name != "U-" and bool(moves.is_valid(state, name))
+
+
+def _tok2vec(attributes: Sequence[str], shape: dict[str, int], vectors: bool) -> dict[str, Any]:
+    rows = [_ROWS[place % len(_ROWS)] for place in range(len(attributes))]
+    embed = {"@architectures": "spacy.MultiHashEmbed.v2", "width": shape["width"], "attrs": list(attributes),
+             "rows": rows, "include_static_vectors": vectors}  # fmt: skip
+    encode = {"@architectures": "spacy.MaxoutWindowEncoder.v2", **shape}
+    return {"@architectures": "spacy.Tok2Vec.v2", "embed": embed, "encode": encode}
+
+
+def _add_vectors(nlp: Language) -> None:
+    """A table in which one row has two words, and the keys are not in the order of the rows."""
+    words = list(VECTOR_WORDS)
+    data = RandomState(7).normal(size=(len(words) - 1, _VECTOR_WIDTH)).astype(np.float32)
+    nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=data, keys=words[:-1], name="small")
+    nlp.vocab.vectors.add(words[-1], row=3)
+
+
+def _initialize(nlp: Language, labels: Sequence[str], last_first: bool) -> None:
+    doc = nlp.make_doc("Some words, to find the sizes.")
+    examples = [Example.from_dict(doc, {})]
+    for name, component in nlp.pipeline:
+        if name == "tok2vec":
+            component.initialize(lambda: examples, nlp=nlp)
+        else:
+            actions = _ner_actions(labels, last_first) if name == "ner" else _parser_actions()
+            component.initialize(lambda: examples, labels=actions)
+
+
+def _ner_actions(labels: Sequence[str], last_first: bool) -> dict[int, dict[str, int]]:
+    """Labels and their frequencies by kind of move. Moves of a negative frequency come after all others."""
+    known = {label: len(labels) - place for place, label in enumerate(labels)}
+    within = {label: -frequency for label, frequency in known.items()} if last_first else known
+    return {_BEGIN: known, _IN: within, _LAST: known, _UNIT: {**known, "": 1}, _OUT: {"": 1}}
+
+
+def _parser_actions() -> dict[int, dict[str, int]]:
+    left, right = ({label: 1 for label in PARSER_LABELS[side]} for side in "LR")
+    return {_SHIFT: {"": 1}, _REDUCE: {"": 1}, _LEFT: left, _RIGHT: right, _BREAK: {"ROOT": 1}}
+
+
+def _fill(model: Model[Any, Any], source: RandomState) -> None:
+    """Draw every weight: scales and biases uneven, so that one that is lost or put elsewhere shows."""
+    for layer in model.walk():
+        for name in layer.param_names:
+            if layer.has_param(name):
+                shape = layer.get_param(name).shape
+                layer.set_param(name, _draw(layer.name, name, shape, source).astype(np.float32))
+
+
+def _draw(layer: str, name: str, shape: tuple[int, ...], source: RandomState) -> Any:
+    drawn = source.normal(size=shape)
+    if name == "G":
+        return 1.0 + 0.3 * drawn
+    if name == "W":
+        return drawn * (2.0 if layer == "linear" else 1.0) / np.sqrt(shape[-1])
+    return drawn * (0.3 if name in ("b", "pad") else 1.0)
+
+
+def _balance(component: Any, docs: list[Doc]) -> None:
+    """Make every move's scores of typical states equally large on average, but for what `_BIAS` adds.
+
+    Without it one or two moves would win everywhere.
+    """
+    upper = component.model.layers[2]
+    bias = np.array([_BIAS[component.name].get(name[0], 0.0) for name in component_moves(component)])
+    for _ in range(_ROUNDS):
+        scores = np.concatenate([scores for _, _, scores in _steps(component, docs)]).astype(np.float64)
+        factor = _SPREAD / scores.std(0)
+        weight, old = upper.get_param("W") * factor[:, None], upper.get_param("b")
+        upper.set_param("W", weight.round(4).astype(np.float32))
+        upper.set_param("b", ((old - scores.mean(0)) * factor + bias).round(4).astype(np.float32))
+
+
+def component_moves(component: Any) -> list[str]:
+    """Names of a component's moves, in their order."""
+    return [component.moves.get_class_name(number) for number in range(component.moves.n_moves)]

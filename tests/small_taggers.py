@@ -1,0 +1,195 @@
+"""The recorded recipe of the small random token classifiers that entities are proven on.
+
+    make_tagger(folder, "bert")
+
+As in small_models.py: the architectures' own classes, vocabularies trained on the package's texts, seeded and uneven
+weights. The heads are peaked: one label of every token stands clear of the others, neighbours often differ, and every
+label is some token's best, which is what decoding has to be tested on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from small_models import (
+    BERT_SPECIALS,
+    HIDDEN,
+    MAX_TOKENS,
+    POSITIONS,
+    corpus,
+    roberta_tokenizer,
+    roughen,
+    unigram,
+    wordpiece,
+)
+from transformers import (
+    BertConfig,
+    BertForTokenClassification,
+    BertTokenizer,
+    CamembertConfig,
+    CamembertForTokenClassification,
+    DebertaV2Config,
+    DebertaV2ForTokenClassification,
+    DebertaV2Tokenizer,
+    DistilBertConfig,
+    DistilBertForTokenClassification,
+    DistilBertTokenizer,
+    ElectraConfig,
+    ElectraForTokenClassification,
+    ElectraTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    RobertaConfig,
+    RobertaForTokenClassification,
+    XLMRobertaConfig,
+    XLMRobertaForTokenClassification,
+    XLMRobertaTokenizer,
+)
+
+# Labels of every form: with and without prefix, a second hyphen after a prefix, a hyphen that is no prefix, and a type
+# that has both a B- and a bare label
+LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-GEO-LOC", "I-GEO-LOC", "MISC", "B-MISC", "E-MAIL")
+_SEED = 20260203
+_LAYERS, _HEADS, _INNER, _EMBEDDING = 2, 4, 64, 24
+# Standard deviation of a logit: two labels are then a few units apart, and no score rounds to 1
+_PEAK = 3.0
+# Larger ones would leave little to tell tokens by, and the head would have to raise rounding errors with it
+_OUTLIER = 1.5
+# Channels of the hidden states that the head reads from, turned so that the largest come last
+_DIRECTIONS = 12
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """How to make the two halves of a model: `config` gives the settings for a vocabulary size."""
+
+    config: Callable[..., Any]
+    model: type[PreTrainedModel]
+    tokenizer: Callable[..., PreTrainedTokenizerBase]
+
+
+def make_tagger(
+    folder: Path,
+    name: str,
+    *,
+    model_max_length: int | None = MAX_TOKENS,
+    tokenizer: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
+) -> Path:
+    """Save a small token classifier to `folder` and give its path.
+
+    :param name: a key of `TAGGERS`.
+    :param model_max_length: the tokenizer's limit, special tokens included; None for none.
+    :param tokenizer: more settings of the tokenizer, and `config` of the model's configuration.
+    """
+    made = TAGGERS[name]
+    limit = {} if model_max_length is None else {"model_max_length": model_max_length}
+    text = made.tokenizer(**limit, **(tokenizer or {}))
+    with torch.random.fork_rng():
+        torch.manual_seed(_SEED)
+        model = made.model(made.config(len(text), **(config or {}))).eval()
+        roughen(model, _OUTLIER)
+        _peak(model, text)
+    model.save_pretrained(folder)
+    text.save_pretrained(folder)
+    return folder
+
+
+@torch.no_grad()
+def _peak(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give the head rows for which the logits of typical tokens are independent of each other and equally large.
+
+    Random rows would do neither: a few channels are large in all tokens, and one or two labels would win everywhere.
+    """
+    states = _hidden_states(model, tokenizer)
+    mean, count = states.mean(0), model.classifier.out_features
+    values, vectors = torch.linalg.eigh(torch.cov((states - mean).T))
+    directions = torch.linalg.qr(torch.randn(_DIRECTIONS, count)).Q  # of the directions that vary most
+    rows = (vectors[:, -_DIRECTIONS:] / values[-_DIRECTIONS:].sqrt()) @ directions * _PEAK
+    model.classifier.weight.data = rows.T.contiguous()
+    model.classifier.bias.data = -mean @ rows
+
+
+def _hidden_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    """What the head is given for every token of some lines, float32 `[tokens, hidden]`."""
+    seen: list[torch.Tensor] = []
+    hook = model.classifier.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0][0]))
+    names = ("input_ids", "attention_mask")
+    for line in corpus()[::12]:
+        encoded = tokenizer(line, return_tensors="pt", truncation=True, max_length=MAX_TOKENS)
+        model(**{name: encoded[name] for name in names})
+    hook.remove()
+    return torch.cat(seen)
+
+
+def _sizes(size: int, **more: Any) -> dict[str, Any]:
+    return {"vocab_size": size, "hidden_size": HIDDEN, "num_hidden_layers": _LAYERS, "num_attention_heads": _HEADS,
+            "intermediate_size": _INNER, "max_position_embeddings": POSITIONS, "initializer_range": 0.2,
+            **_labels(), **more}  # fmt: skip
+
+
+def _labels() -> dict[str, Any]:
+    return {"id2label": dict(enumerate(LABELS)), "label2id": {label: place for place, label in enumerate(LABELS)}}
+
+
+def _distilbert(size: int, **more: Any) -> DistilBertConfig:
+    return DistilBertConfig(vocab_size=size, max_position_embeddings=POSITIONS, n_layers=_LAYERS, n_heads=_HEADS,
+                            dim=HIDDEN, hidden_dim=_INNER, initializer_range=0.2, **_labels(), **more)  # fmt: skip
+
+
+def _deberta(size: int, **more: Any) -> DebertaV2Config:
+    """As DeBERTa-v3 is configured: relative positions in buckets, none added to the words, shared projections."""
+    settings = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm",
+                "share_att_key": True, "position_biased_input": False, "position_buckets": 32,
+                "type_vocab_size": 0, **more}  # fmt: skip
+    return DebertaV2Config(**_sizes(size, **settings))
+
+
+def _wordpiece_of(kind: type[BertTokenizer], lowercase: bool) -> Callable[..., PreTrainedTokenizerBase]:
+    vocab = wordpiece(BERT_SPECIALS, lowercase)
+    return lambda **settings: kind(vocab=dict(vocab), do_lower_case=lowercase, **settings)
+
+
+def _deberta_tokenizer(**settings: Any) -> DebertaV2Tokenizer:
+    pieces = [(piece, score) for piece, score in unigram() if not piece.startswith("<")]
+    return DebertaV2Tokenizer(vocab=[(special, 0.0) for special in BERT_SPECIALS] + pieces, **settings)
+
+
+def _unigram_tokenizer(**settings: Any) -> XLMRobertaTokenizer:
+    return XLMRobertaTokenizer(vocab=list(unigram()), **settings)
+
+
+TAGGERS: dict[str, Tagger] = {
+    "bert": Tagger(  # WordPiece that keeps cases
+        lambda size, **more: BertConfig(**_sizes(size, **more)), BertForTokenClassification,
+        _wordpiece_of(BertTokenizer, lowercase=False),
+    ),
+    "distilbert": Tagger(
+        _distilbert, DistilBertForTokenClassification, _wordpiece_of(DistilBertTokenizer, lowercase=True)
+    ),
+    "electra": Tagger(  # embeddings of another size than the layers, so that a projection stands between
+        lambda size, **more: ElectraConfig(**_sizes(size, embedding_size=_EMBEDDING, **more)),
+        ElectraForTokenClassification, _wordpiece_of(ElectraTokenizer, lowercase=True),
+    ),
+    "roberta": Tagger(  # BPE of bytes
+        lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)), RobertaForTokenClassification,
+        roberta_tokenizer,
+    ),
+    "roberta-prefix": Tagger(  # the same with a space put before the text
+        lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)), RobertaForTokenClassification,
+        lambda **settings: roberta_tokenizer(add_prefix_space=True, **settings),
+    ),
+    "xlm-roberta": Tagger(  # Unigram over words split at white space
+        lambda size, **more: XLMRobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
+        XLMRobertaForTokenClassification, _unigram_tokenizer,
+    ),
+    "camembert": Tagger(
+        lambda size, **more: CamembertConfig(**_sizes(size, type_vocab_size=1, **more)),
+        CamembertForTokenClassification, _unigram_tokenizer,
+    ),
+    "deberta-v2": Tagger(_deberta, DebertaV2ForTokenClassification, _deberta_tokenizer),  # Unigram that keeps spaces
+}  # fmt: skip

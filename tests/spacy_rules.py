@@ -1,0 +1,53 @@
+"""The rules of blank pipelines, described and read as an artifact's are, and strings to try them on."""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import spacy
+import spacy.lang
+from onnx_ml_bridge.artifacts import strict_json
+from onnx_ml_bridge.export.spacy.rules import describe_rules
+from onnx_ml_bridge.parity.nasty import nasty_texts
+from onnx_ml_bridge.runtime.spacy.rules import Rules, read_rules
+from spacy.language import Language
+
+# Those with a tokenizer in code or a library of its own, and those whose prefix rules match in the middle of a word
+_NOT_PORTABLE = frozenset({"id", "ja", "ko", "ms", "th", "vi", "zh"})
+LANGUAGES = tuple(
+    each.name for each in pkgutil.iter_modules(spacy.lang.__path__) if each.ispkg and each.name not in _NOT_PORTABLE
+)
+
+
+@cache
+def blank(language: str) -> Language:
+    """A blank pipeline, shared by all tests: it must not be changed."""
+    return spacy.blank(language)
+
+
+@cache
+def described(language: str) -> dict[str, Any]:
+    """The content of its spacy_tokenizer.json, shared as well."""
+    return describe_rules(blank(language))
+
+
+@cache
+def rules_of(language: str) -> Rules:
+    """Its rules as the runtime reads them."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rules.json"
+        path.write_bytes(strict_json.canonical_line(described(language)))
+        return read_rules(path)
+
+
+@cache
+def odd_chunks(language: str, texts: int = 100) -> tuple[str, ...]:
+    """Words of nasty texts and special cases, with signs around some: what a tokenizer is asked to take apart."""
+    words = {word for text in nasty_texts("en", texts, 11) for word in text.split() if len(word) < 300}
+    specials = sorted(blank(language).tokenizer.rules)
+    some = specials[:: max(1, len(specials) // 30)]
+    return (*sorted(words), *some, *(f"“{chunk}”," for chunk in some), *(f"({chunk.upper()}…" for chunk in some))

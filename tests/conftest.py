@@ -1,10 +1,11 @@
-"""What tests of several folders share: the real MiniLM artifact, and the way to `small_models`."""
+"""What tests of several folders share: the artifacts of real models, and the way to helper modules."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,29 @@ def minilm_artifact(minilm_config, tmp_path_factory: pytest.TempPathFactory) -> 
     built = build(minilm_config, out, lambda stage: None)
     assert built.path is not None
     return Path(built.path)
+
+
+@pytest.fixture(scope="session")
+def spacy_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`spacy_artifact(name)`: the artifact of a real spaCy pipeline, one of `spacy_artifacts.PIPELINES`.
+
+    Those of models.toml come from the folder that ONNX_ML_BRIDGE_DIST names, where it has them; others are made here,
+    each once a session, in a few seconds.
+    """
+    from onnx_ml_bridge.cli.config import read_models
+    from onnx_ml_bridge.parity.texts import parity_texts
+    from spacy_artifacts import config_of, seal_pipeline
+
+    built = {model.name for model in read_models(TESTS.parent / "models.toml")}
+    dist = os.environ.get(DIST_VARIABLE)
+    made: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in made:
+            ready = Path(dist).absolute() / name if dist and name in built else None
+            if ready is None or not (ready / "manifest.json").is_file():
+                ready = seal_pipeline(config_of(name), tmp_path_factory.mktemp("spacy") / name, parity_texts()[::20])
+            made[name] = ready
+        return made[name]
+
+    return get

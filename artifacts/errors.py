@@ -7,6 +7,7 @@
     ├── ConfigError         an option of a call is wrong
     ├── DependencyError     a library that the call needs is not installed
     ├── TaskNotLoadedError  the call needs a model that was not opened
+    ├── StoppedError        a call was cancelled, or its time was over (`cancelled`, `timeout`)
     └── InferenceError      the engine failed while it ran a graph
 
 `code` is stable, listed in FORMAT.md and the same in the Rust crate; the message is for people.
@@ -32,6 +33,7 @@ OTHER_CODES = (
     "input_type",
     "input_text",
     "input_too_large",
+    "empty_input",
     "bad_line",
     "prompt_not_found",
     "sentence_starts",
@@ -39,6 +41,8 @@ OTHER_CODES = (
     "task_not_loaded",
     "dependency",
     "inference",
+    "cancelled",
+    "timeout",
     "config",
     "source",
     "unsupported_model",
@@ -108,6 +112,10 @@ class TaskNotLoadedError(OnnxMlBridgeError):
     def __init__(self, task: str, argument: str) -> None:
         """Name the argument of `open` that would load the task."""
         super().__init__("task_not_loaded", f"no model was opened for {task}", hint=f"Pass {argument}=DIR to open().")
+
+
+class StoppedError(OnnxMlBridgeError):
+    """A call ended before it had an answer: it was cancelled, or its time was over. The model serves on."""
 
 
 class InferenceError(OnnxMlBridgeError):

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from . import strict_json
 from .errors import ArtifactError
+from .specs import GenerationDefaults
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,64 @@ class EntityCase:
             and all(type(value) in (int, float) for value in scores)
             and type(self.truncated) is bool
         )
+
+
+@dataclass(frozen=True)
+class ExpectedSummary:
+    """A summary: its text, its token ids with the decoder's start token and without padding."""
+
+    text: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SummaryCase:
+    """One summarization case: messages, the settings of the call, the original's summary, whether the input was cut.
+
+    `sealed` has the summaries of the variants that are held to their own: those that need not equal the original's.
+    """
+
+    input: tuple[str, ...]
+    settings: GenerationDefaults
+    expected: ExpectedSummary
+    truncated: bool
+    sealed: dict[str, ExpectedSummary]
+
+    def to_record(self) -> dict[str, Any]:
+        """The record of golden.jsonl."""
+        expected = {**_summary_record(self.expected), "truncated": self.truncated}
+        sealed = {name: _summary_record(summary) for name, summary in self.sealed.items()}
+        return {"input": list(self.input), "settings": asdict(self.settings), "expected": expected, "sealed": sealed}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> SummaryCase:
+        """Read a record back; `ValueError`, `KeyError` or `TypeError` for one of another form."""
+        expected = dict(record["expected"])
+        truncated = expected.pop("truncated")
+        case = cls(tuple(record["input"]), GenerationDefaults(**record["settings"]), _summary(expected), truncated,
+                   {name: _summary(summary) for name, summary in record["sealed"].items()})  # fmt: skip
+        if not case._is_typed() or case.to_record() != record:
+            raise ValueError("unknown keys, or values of another kind")
+        return case
+
+    def _is_typed(self) -> bool:
+        summaries = [self.expected, *self.sealed.values()]
+        whole = [self.settings.num_beams, self.settings.min_length, self.settings.max_length]
+        whole += [token for summary in summaries for token in summary.token_ids]
+        return (
+            all(type(value) is int and value >= 0 for value in whole)
+            and all(type(value) is str for value in (*self.input, *(summary.text for summary in summaries)))
+            and type(self.settings.length_penalty) in (int, float)
+            and type(self.truncated) is bool
+        )
+
+
+def _summary_record(summary: ExpectedSummary) -> dict[str, Any]:
+    return {"text": summary.text, "token_ids": list(summary.token_ids)}
+
+
+def _summary(record: dict[str, Any]) -> ExpectedSummary:
+    return ExpectedSummary(**{**record, "token_ids": tuple(record["token_ids"])})
 
 
 class Case(Protocol):

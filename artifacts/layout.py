@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 FORMAT_VERSION = 1
-SENTENCE_EMBEDDING, NER = "sentence-embedding", "ner"
-TASK_REVISIONS = {SENTENCE_EMBEDDING: 1, NER: 1}
+SENTENCE_EMBEDDING, NER, SUMMARIZATION = "sentence-embedding", "ner", "summarization"
+TASK_REVISIONS = {SENTENCE_EMBEDDING: 1, NER: 1, SUMMARIZATION: 1}
 TRANSFORMERS, SPACY = "transformers", "spacy"
 
 MANIFEST = "manifest.json"

@@ -15,10 +15,10 @@ import jsonschema_rs
 from . import strict_json
 from .errors import ArtifactError
 from .layout import FORMAT_VERSION, MANIFEST, TASK_REVISIONS, data_file
-from .specs import EmbeddingSpec, SpacySpec, TokenClassificationSpec, TokenizerSpec
+from .specs import EmbeddingSpec, SpacySpec, SummarizationSpec, TokenClassificationSpec, TokenizerSpec
 
 # Sections of one task or engine: absent where they do not belong, never null.
-SECTIONS = ("embedding", "spacy", "token_classification", "tokenizer")
+SECTIONS = ("embedding", "spacy", "summarization", "token_classification", "tokenizer")
 _Section = TypeVar("_Section")
 
 
@@ -143,6 +143,7 @@ class Manifest:
     embedding: EmbeddingSpec | None = None
     token_classification: TokenClassificationSpec | None = None
     spacy: SpacySpec | None = None
+    summarization: SummarizationSpec | None = None
 
     def __post_init__(self) -> None:
         """Check what a JSON schema cannot say, all of it at once."""
@@ -153,8 +154,18 @@ class Manifest:
         default = self.embedding.default_prompt if self.embedding else None
         if self.embedding and default is not None and default not in self.embedding.prompts:
             problems.append(f"default_prompt {default!r} is not in prompts")
+        problems += self._length_problems()
         if problems:
             raise ArtifactError("schema", f"{MANIFEST} contradicts itself: {'; '.join(problems)}")
+
+    def _length_problems(self) -> list[str]:
+        if self.summarization is None:
+            return []
+        lengths, limit = self.summarization.defaults, self.summarization.max_target_tokens
+        problems = [f"max_length {lengths.max_length} is beyond max_target_tokens {limit}"] * (
+            lengths.max_length > limit
+        )
+        return problems + ["min_length is beyond max_length"] * (lengths.min_length > lengths.max_length)
 
     def named_files(self) -> list[str]:
         """Every path that a field other than `files` names."""

@@ -27,6 +27,12 @@ ROLES = {
         optional={"token_type_ids": ("int64", 2)},
         outputs={"logits": ("float32", 3)},
     ),
+    "generate": Interface(
+        required={"input_ids": ("int64", 2), "attention_mask": ("int64", 2), "num_beams": ("int64", 1),
+                  "min_length": ("int64", 1), "max_length": ("int64", 1), "length_penalty": ("float32", 1)},
+        optional={},
+        outputs={"sequences": ("int64", 2), "sequences_scores": ("float32", 1)},
+    ),
     "spacy_ner": Interface(
         required={"rows": ("int32", 2), "token_types": ("int32", 1), "is_space": ("bool", 1), "is_last": ("bool", 1)},
         optional={"vectors": ("int32", 1)},

@@ -99,3 +99,38 @@ class SpacySpec:
     tables: str
     ner: SpacyNer
     parser: SpacyParser | None
+
+
+@dataclass(frozen=True)
+class GenerationDefaults:
+    """What a call searches with that says nothing else; lengths count the decoder's start token."""
+
+    num_beams: int
+    min_length: int
+    max_length: int
+    length_penalty: float
+
+
+@dataclass(frozen=True)
+class FixedGeneration:
+    """What of the search is part of the graph. `early_stopping` is true, false or `"never"`, as transformers has it."""
+
+    no_repeat_ngram_size: int
+    early_stopping: bool | str
+    forced_bos_token_id: int | None
+    forced_eos_token_id: int | None
+
+
+@dataclass(frozen=True)
+class SummarizationSpec:
+    """What a summarization artifact generates; `join` stands between the messages of one input.
+
+    `max_target_tokens` is the number of the decoder's positions, the largest `max_length` of a call.
+    """
+
+    join: str
+    decoder_start_token_id: int
+    eos_token_id: int
+    max_target_tokens: int
+    defaults: GenerationDefaults
+    fixed: FixedGeneration

@@ -16,16 +16,21 @@ from .artifacts.errors import (
     InferenceError,
     InputError,
     OnnxMlBridgeError,
+    StoppedError,
     TaskNotLoadedError,
 )
 from .runtime.bridge import OnnxMlBridge
 from .runtime.embedding import EmbeddingResult
 from .runtime.entities import Entities, Entity
+from .runtime.generation import SummarizeOptions
 from .runtime.replay import VerifyReport, verify
+from .runtime.stopping import CancelToken
+from .runtime.summarization import Summary
 
 __all__ = [
     "ArtifactError",
     "BuildError",
+    "CancelToken",
     "ConfigError",
     "DependencyError",
     "EmbeddingResult",
@@ -35,6 +40,9 @@ __all__ = [
     "InputError",
     "OnnxMlBridge",
     "OnnxMlBridgeError",
+    "StoppedError",
+    "SummarizeOptions",
+    "Summary",
     "TaskNotLoadedError",
     "VerifyReport",
     "verify",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..artifacts.errors import ArtifactError, DependencyError, InferenceError
 from . import machine
+from .stopping import Watch
 
 # ONNX Runtime's SkipLayerNormalization kernel is slower on CPUs than the Add and LayerNormalization it replaces.
 _SLOWER_FUSIONS = ["SkipLayerNormFusion"]
@@ -48,17 +50,25 @@ class GraphSession:
             if self._session is None:
                 self._session = create_session(self._path, self._threads)
 
-    def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(
+        self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]], watch: Watch | None = None
+    ) -> list[NDArray[Any]]:
         """Run the graph; the arrays come in the order of `outputs`.
 
+        :param watch: stops the graph between two of its nodes; the session can be used on afterwards.
         :raises InferenceError: when ONNX Runtime fails.
+        :raises StoppedError: when the watch ended the run.
         """
         if self._session is None:
             self.load()
-        try:
-            return [np.asarray(value) for value in self._session.run(list(outputs), dict(feeds))]
-        except Exception as error:  # ONNX Runtime's exceptions have no common base but this
-            raise InferenceError(f"ONNX Runtime failed on {self._path.name}: {error}") from error
+        options = import_onnxruntime().RunOptions()
+        with nullcontext() if watch is None else watch.running(options):
+            try:
+                return [np.asarray(value) for value in self._session.run(list(outputs), dict(feeds), options)]
+            except Exception as error:  # ONNX Runtime's exceptions have no common base but this
+                if watch is not None:
+                    watch.check()
+                raise InferenceError(f"ONNX Runtime failed on {self._path.name}: {error}") from error
 
 
 def create_session(path: Path, threads: int, extra_options: Mapping[str, str] | None = None) -> Any:

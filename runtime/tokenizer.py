@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class HasIds(Protocol):
 class TextTokenizer:
     """Tokenizes as the manifest says; `room` is how many tokens of text fit beside the special ones.
 
-    May be used from several threads: nothing is changed after the start.
+    May be used from several threads.
     """
 
     def __init__(self, path: Path, spec: TokenizerSpec) -> None:
@@ -63,12 +64,27 @@ class TextTokenizer:
         self._cuts_itself = specials == 0
         limit = spec.max_tokens + 1 if self._cuts_itself else spec.max_tokens
         self._tokenizer.enable_truncation(limit, direction=spec.truncation_side)
+        self._lock = threading.Lock()
+        self._whole: Tokenizer | None = None
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenize every text; the result has the order of `texts`."""
         encodings = _run(self._tokenizer.encode_batch_fast, texts)
         cuts = [self._cut(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
         return [Tokens(tuple(encoding.ids[part]), cut) for encoding, (part, cut) in zip(encodings, cuts, strict=True)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that token ids stand for, special tokens left out."""
+        (text,) = _run(lambda _: [self._tokenizer.decode(list(ids), skip_special_tokens=True)], ())
+        return str(text)
+
+    def count(self, text: str) -> int:
+        """Tokens of the whole text, special tokens included, however long it is."""
+        with self._lock:
+            if self._whole is None:  # a copy holds a vocabulary of its own: most models never need it
+                self._whole = copy.deepcopy(self._tokenizer)
+                self._whole.no_truncation()
+        return len(_run(self._whole.encode_batch_fast, [text])[0].ids)
 
     def encode_with_places(self, texts: Sequence[str]) -> list[tuple[Any, slice, bool]]:
         """As `encode`, but with places in the text: the library's own encoding of each text.

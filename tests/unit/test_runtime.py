@@ -141,10 +141,10 @@ def test_auto_follows_the_instruction_set(monkeypatch):
 
 
 def test_another_task_is_refused():
-    from onnx_ml_bridge.runtime.opening import open_artifact
+    from onnx_ml_bridge.runtime.opening import load_tokenizer, open_artifact
 
     with pytest.raises(ArtifactError, match="another task"):
-        open_artifact(TINY, "ner")
+        open_artifact(TINY, "ner", "auto", load_tokenizer)
 
 
 def test_many_threads_get_what_one_gets_and_load_once(monkeypatch):

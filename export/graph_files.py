@@ -22,30 +22,39 @@ _EXTERNAL_FROM_BYTES = 1024
 
 def export_module(
     module: torch.nn.Module,
-    inputs: Mapping[str, torch.Tensor],
+    inputs: Mapping[str, torch.Tensor | list[torch.Tensor]],
     outputs: Sequence[str],
     dynamic: Mapping[str, Mapping[int, str]],
 ) -> ir.Model:
     """Trace `module` with `torch.onnx.export` and clean the result.
 
     :param inputs: example inputs by their names in `forward` and in its order, optional ones may be missing; sizes of
-        dynamic dimensions must be 2 or more, since 0 and 1 are taken for constants.
-    :param dynamic: for each input the names of its dynamic dimensions.
+        dynamic dimensions must be 2 or more, since 0 and 1 are taken for constants. The tensors of a list become
+        inputs `NAME_0`, `NAME_1`, ...
+    :param dynamic: for each input the names of its dynamic dimensions; those of a list are the same for all of it.
     """
     names = {name for dims in dynamic.values() for name in dims.values()}
     dims = {name: torch.export.Dim(name) for name in sorted(names)}
-    shapes = {key: {axis: dims[name] for axis, name in dynamic[key].items()} for key in inputs}
+    axes = {key: {axis: dims[name] for axis, name in dynamic[key].items()} for key in inputs}
+    shapes = {key: [axes[key]] * len(given) if isinstance(given, list) else axes[key] for key, given in inputs.items()}
     # Said of this tracer's own workings (optional operators, renamed dimensions), nothing a user could act on
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module.eval(), kwargs=dict(inputs), input_names=list(inputs), output_names=list(outputs),
+            module.eval(), kwargs=dict(inputs), input_names=_flat_names(inputs), output_names=list(outputs),
             dynamic_shapes=shapes, opset_version=OPSET, dynamo=True, verbose=False,
         )  # fmt: skip
     assert program is not None  # only without dynamo
     clean(program.model)
     return program.model
+
+
+def _flat_names(inputs: Mapping[str, torch.Tensor | list[torch.Tensor]]) -> list[str]:
+    names = []
+    for key, given in inputs.items():
+        names += [f"{key}_{place}" for place in range(len(given))] if isinstance(given, list) else [key]
+    return names
 
 
 def clean(model: ir.Model) -> None:

@@ -17,7 +17,7 @@ _NO_LIMIT = 1_000_000
 # RoBERTa and its kin number positions from padding_idx + 1, and from the first token that is no padding.
 _OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "xlm-roberta", "xmod", "longformer")
 # These number them from the left edge, padding or not.
-_EDGE_POSITIONS = ("bert", "distilbert", "electra")
+_EDGE_POSITIONS = ("bart", "bert", "distilbert", "electra")
 
 
 def describe_tokenizer(

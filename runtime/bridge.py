@@ -12,21 +12,29 @@ from numpy.typing import NDArray
 from ..artifacts.errors import ConfigError, InputError, OnnxMlBridgeError, TaskNotLoadedError
 from .embedding import EmbeddingResult, SentenceEmbedder
 from .entities import Entities, Entity, NerOptions, Recognizer
+from .generation import SummarizeOptions
 from .ner import open_recognizer
 from .opening import AUTO
+from .summarization import Summarizer, Summary
 
 logger = logging.getLogger(__name__)
 
-_TASKS = ("embedding", "ner")
+_TASKS = ("embedding", "ner", "summarization")
 
 
 class OnnxMlBridge:
     """Models behind one object, usable from several threads at once; the Rust crate offers the same calls."""
 
-    def __init__(self, embedder: SentenceEmbedder | None, recognizers: Mapping[str, Recognizer] | None = None) -> None:
+    def __init__(
+        self,
+        embedder: SentenceEmbedder | None,
+        recognizers: Mapping[str, Recognizer] | None = None,
+        summarizer: Summarizer | None = None,
+    ) -> None:
         """Take opened models; `open` is what applications call."""
         self._embedder = embedder
         self._recognizers = dict(recognizers or {})
+        self._summarizer = summarizer
 
     @classmethod
     def open(
@@ -34,6 +42,7 @@ class OnnxMlBridge:
         *,
         embedding: str | Path | None = None,
         ner: str | Path | Mapping[str, str | Path] | None = None,
+        summarization: str | Path | None = None,
         variant: str | Mapping[str, str] = AUTO,
         threads: int | None = None,
     ) -> OnnxMlBridge:
@@ -41,6 +50,7 @@ class OnnxMlBridge:
 
         :param embedding: folder of a sentence embedding artifact.
         :param ner: folder of a named entity artifact, or several by the name that calls choose them by.
+        :param summarization: folder of a summarization artifact.
         :param variant: `fp32`, `int8`, ... or `auto`; or one per task, as in `{"embedding": "int8"}`.
         :param threads: threads of one run; by default the CPUs that affinity and cgroup leave to the process.
         :raises ArtifactError: when an artifact is refused.
@@ -50,7 +60,11 @@ class OnnxMlBridge:
         if embedding is not None:
             embedder = SentenceEmbedder.open(embedding, chosen["embedding"], threads=threads)
             logger.info("%s %s: variant %s", embedder.model.name, embedder.model.version, embedder.model.variant)
-        return cls(embedder, _open_recognizers(ner, chosen["ner"], threads))
+        summarizer = None
+        if summarization is not None:
+            summarizer = Summarizer.open(summarization, chosen["summarization"], threads=threads)
+            logger.info("%s %s: variant %s", summarizer.model.name, summarizer.model.version, summarizer.model.variant)
+        return cls(embedder, _open_recognizers(ner, chosen["ner"], threads), summarizer)
 
     @property
     def embedder(self) -> SentenceEmbedder:
@@ -73,6 +87,13 @@ class OnnxMlBridge:
             raise InputError("model_not_found", "no model was named" if model is None else f"no model {model!r}",
                              expected=f"one of: {', '.join(sorted(self._recognizers))}")  # fmt: skip
         return self._recognizers[model]
+
+    @property
+    def summarizer(self) -> Summarizer:
+        """The summarization model, or `TaskNotLoadedError`."""
+        if self._summarizer is None:
+            raise TaskNotLoadedError("summarization", "summarization")
+        return self._summarizer
 
     def embed(self, texts: Sequence[str], prompt_name: str | None = None) -> EmbeddingResult:
         """Vectors, token counts and what was truncated; see `SentenceEmbedder.embed`."""
@@ -135,12 +156,37 @@ class OnnxMlBridge:
         """The names that calls choose named entity models by."""
         return list(self._recognizers)
 
+    def summarize(self, messages: Sequence[str]) -> str:
+        """The summary of messages that belong together; logs a warning if they were cut."""
+        return self.summarize_batch([messages])[0]
+
+    def summarize_batch(self, inputs: Sequence[Sequence[str]]) -> list[str]:
+        """The summary of every list of messages; logs a warning if any was cut."""
+        found = self.summarize_detailed(inputs)
+        if cut := sum(summary.truncated for summary in found):
+            limit = self.summarizer.model.tokenizer.spec.max_tokens
+            logger.warning("%d of %d inputs were cut to %d tokens; map_reduce reads them whole", cut, len(found), limit)
+        return [summary.text for summary in found]
+
+    def summarize_detailed(
+        self, inputs: Sequence[Sequence[str]], options: SummarizeOptions | None = None
+    ) -> list[Summary]:
+        """Summaries with their tokens, scores and what was truncated; see `Summarizer.summarize_detailed`."""
+        return self.summarizer.summarize_detailed(inputs, options)
+
+    def get_summarization_model_name(self) -> str:
+        """Name of the summarization model."""
+        return self.summarizer.model.name
+
+    def get_summarization_variant(self) -> str:
+        """The variant in use: what `auto` chose, or what was asked for."""
+        return self.summarizer.model.variant
+
     def warm_up(self) -> None:
         """Load every opened model now."""
-        if self._embedder is not None:
-            self._embedder.load()
-        for recognizer in self._recognizers.values():
-            recognizer.load()
+        for model in (self._embedder, *self._recognizers.values(), self._summarizer):
+            if model is not None:
+                model.load()
 
     def health_check(self) -> bool:
         """Whether every opened model answers."""
@@ -149,10 +195,12 @@ class OnnxMlBridge:
                 self._embedder.embed(["health check"])
             for recognizer in self._recognizers.values():
                 recognizer.self_test()
+            if self._summarizer is not None:
+                self._summarizer.self_test()
         except OnnxMlBridgeError:
             logger.exception("health check failed")
             return False
-        return self._embedder is not None or bool(self._recognizers)
+        return any((self._embedder, self._recognizers, self._summarizer))
 
 
 def _variants(variant: str | Mapping[str, str]) -> dict[str, str]:

@@ -31,6 +31,11 @@ class SummarizeOptions:
     progress: Callable[[int, int], None] | None = None
 
 
+def options_of(settings: GenerationDefaults) -> SummarizeOptions:
+    """Options of a call that leaves none of these settings to the model."""
+    return SummarizeOptions(settings.num_beams, settings.min_length, settings.max_length, settings.length_penalty)
+
+
 def resolve_settings(options: SummarizeOptions, spec: SummarizationSpec, beam_limit: int) -> GenerationDefaults:
     """The settings that a call searches with.
 

@@ -7,6 +7,7 @@ process, `python -m onnx_ml_bridge.runtime.replay DIR`, with limits on memory an
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,8 +20,8 @@ import numpy as np
 from ..artifacts.checks import Artifact, check_all, read_artifact
 from ..artifacts.errors import ArtifactError, ConfigError, InputError, OnnxMlBridgeError
 from ..artifacts.gates import gate_misses
-from ..artifacts.golden import EmbeddingCase, EntityCase, read_golden
-from ..artifacts.layout import NER
+from ..artifacts.golden import EmbeddingCase, EntityCase, SummaryCase, read_golden
+from ..artifacts.layout import NER, SUMMARIZATION
 from . import machine
 from .agreement import agreement
 from .embedding import EmbeddingModel, SentenceEmbedder
@@ -28,6 +29,7 @@ from .entities import Entities, NerOptions, Recognizer
 from .ner import NerTexts, load_ner_texts, recognizer_of
 from .opening import OpenArtifact, load_tokenizer
 from .session import import_onnxruntime
+from .summarization import SummarizationModel, Summarizer, summarize_with_settings
 from .tokenizer import TextTokenizer
 
 _TIMEOUT_SECONDS = 300
@@ -56,7 +58,16 @@ class EntityReplay:
     score_max_abs: float | None
 
 
-AnyReplay = VariantReplay | EntityReplay
+@dataclass(frozen=True)
+class SummaryReplay:
+    """How many summaries are not the original's; the share that is the sealed ones, None where none were sealed."""
+
+    cases: int
+    differing: int
+    sealed_same: float | None
+
+
+AnyReplay = VariantReplay | EntityReplay | SummaryReplay
 
 
 @dataclass(frozen=True)
@@ -103,14 +114,17 @@ class _Family:
     """What replaying asks of the models of one task."""
 
     load_texts: Callable[[Artifact], Any]
-    cases: type[EmbeddingCase] | type[EntityCase]
+    cases: type[EmbeddingCase] | type[EntityCase] | type[SummaryCase]
     replay: Callable[[OpenArtifact[Any], Any], AnyReplay]
+    result: type[VariantReplay] | type[EntityReplay] | type[SummaryReplay]
 
 
 def _family(artifact: Artifact) -> _Family:
     if artifact.manifest.task == NER:
-        return _Family(load_ner_texts, EntityCase, _replay_entities)
-    return _Family(load_tokenizer, EmbeddingCase, _replay_embedding)
+        return _Family(load_ner_texts, EntityCase, _replay_entities, EntityReplay)
+    if artifact.manifest.task == SUMMARIZATION:
+        return _Family(load_tokenizer, SummaryCase, _replay_summaries, SummaryReplay)
+    return _Family(load_tokenizer, EmbeddingCase, _replay_embedding, VariantReplay)
 
 
 def _replay_entities(opened: OpenArtifact[NerTexts], cases: list[EntityCase]) -> EntityReplay:
@@ -130,6 +144,24 @@ def _replay_entities(opened: OpenArtifact[NerTexts], cases: list[EntityCase]) ->
 def _recognize(recognizer: Recognizer, case: EntityCase) -> Entities:
     starts = None if case.sentence_starts is None else [case.sentence_starts]
     return recognizer.recognize([case.input], NerOptions(case.aggregation_strategy, case.stride, starts))[0]
+
+
+def _replay_summaries(opened: OpenArtifact[TextTokenizer], cases: list[SummaryCase]) -> SummaryReplay:
+    summarizer = Summarizer(SummarizationModel.of(opened), threads=min(_MAX_THREADS, machine.usable_cpus()))
+    found = summarize_with_settings(summarizer, [case.input for case in cases], [case.settings for case in cases])
+    for number, (case, got) in enumerate(zip(cases, found, strict=True), start=1):
+        if case.truncated != got.truncated:
+            raise ArtifactError("golden", f"truncated of case {number}", expected=case.truncated, got=got.truncated)
+    differing = sum((case.expected.text, case.expected.token_ids) != (got.text, got.token_ids)
+                    for case, got in zip(cases, found, strict=True))  # fmt: skip
+    sealed = [case.sealed[opened.variant].token_ids == got.token_ids for case, got in zip(cases, found, strict=True)
+              if opened.variant in case.sealed]  # fmt: skip
+    same = sum(sealed) / len(sealed) if sealed else None
+    # A gate on summaries that nobody sealed is not held: no number holds it
+    metrics = {"differing": float(differing), "sealed_same": math.nan if same is None else same}
+    if misses := gate_misses(metrics, opened.artifact.manifest.variants[opened.variant].gate):
+        raise ArtifactError("golden", f"variant {opened.variant}: {'; '.join(misses)}", hint=_OTHER_RESULTS)
+    return SummaryReplay(len(cases), differing, same)
 
 
 def _replay_embedding(opened: OpenArtifact[TextTokenizer], cases: list[EmbeddingCase]) -> VariantReplay:
@@ -177,7 +209,7 @@ def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, AnyReplay]:
         raise ArtifactError("graph", f"the replay died with exit status {child.returncode}: {detail}") from error
     if "error" in answer:
         raise ArtifactError(answer["error"]["code"], answer["error"]["message"])
-    kind = EntityReplay if artifact.manifest.task == NER else VariantReplay
+    kind = _family(artifact).result
     return {name: kind(**figures) for name, figures in answer["variants"].items()}
 
 

@@ -15,7 +15,7 @@ from ..artifacts.manifest import Graph, section
 from ..artifacts.specs import GenerationDefaults, SummarizationSpec
 from . import machine
 from .batching import plan_batches
-from .generation import SummarizeOptions, resolve_settings
+from .generation import SummarizeOptions, options_of, resolve_settings
 from .opening import AUTO, OpenArtifact, load_tokenizer, open_artifact
 from .parts import is_blank, parts
 from .session import GraphSession
@@ -237,6 +237,18 @@ class _Call:
         self.watch.check()
         (tokens,) = self.model.tokenizer.encode([text])
         return not tokens.truncated
+
+
+def summarize_with_settings(
+    summarizer: Summarizer, inputs: Sequence[Sequence[str]], settings: Sequence[GenerationDefaults]
+) -> list[Summary]:
+    """Summaries of inputs that each have settings of their own; those of the same settings run together."""
+    found: dict[int, Summary] = {}
+    for chosen in dict.fromkeys(settings):
+        places = [place for place, each in enumerate(settings) if each == chosen]
+        summaries = summarizer.summarize_detailed([inputs[place] for place in places], options_of(chosen))
+        found |= zip(places, summaries, strict=True)
+    return [found[place] for place in range(len(inputs))]
 
 
 def token_ids(row: NDArray[np.int64], eos_token_id: int, pad_token_id: int) -> tuple[int, ...]:

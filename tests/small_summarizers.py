@@ -110,7 +110,12 @@ def make_model(
     return SummarizationModel(folder, "small", "1", "fp32", _described(), spec, texts)
 
 
-def make_artifact(target: Path, graph: onnx.ModelProto | None = None, cases: list[SummaryCase] | None = None) -> Path:
+def make_artifact(
+    target: Path,
+    graph: onnx.ModelProto | None = None,
+    cases: list[SummaryCase] | None = None,
+    gate: dict[str, float] | None = None,
+) -> Path:
     """A sealed artifact whose golden cases are the copying graph's own summaries."""
     with staging_for(target) as staging:
         model = make_model(staging, graph)
@@ -120,8 +125,8 @@ def make_artifact(target: Path, graph: onnx.ModelProto | None = None, cases: lis
         (staging / MODEL_CARD).write_text("A copy.\n")
         manifest = Manifest(
             format_version=FORMAT_VERSION, task=SUMMARIZATION, task_revision=1, engine=TRANSFORMERS, name="small",
-            version="1", source=Source("path", "small", None, "0" * 64, None), builder={"python": "3"},
-            variants={"fp32": Variant({"generate": _described()}, {"differing": 0.0, "token_mismatches": 0.0}, None)},
+            version="1", source=Source("path", "small", None, "0" * 64, None), builder={"onnx-ml-bridge": "0.1.0"},
+            variants={"fp32": Variant({"generate": _described()}, gate or {"differing": 0.0}, None)},
             golden=GoldenSpec(GOLDEN, len(chosen)),
             parity=ParitySpec(PARITY, 1, Machine("none", (), 1), {"fp32": {"differing": 0.0}}),
             files=list_files(staging), tokenizer=model.tokenizer.spec, summarization=SPEC,

@@ -1,6 +1,7 @@
 //! The one error type of this crate.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Everything that can go wrong, one variant per cause.
 ///
@@ -142,6 +143,12 @@ pub enum BridgeError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Code `empty_input`: the messages to summarize are none, or hold nothing but blanks.
+    #[error("{}nothing to summarize; give a message that is not blank", at(index))]
+    EmptyInput {
+        /// The input's index in the batch, from 0; `None` where there is no batch.
+        index: Option<usize>,
+    },
     /// Code `bad_line`: a line of JSON lines is no JSON, or has unknown or duplicate keys.
     #[error("{problem}; expected one JSON string or one object {{\"text\": \"...\"}} per line")]
     BadLine {
@@ -199,6 +206,15 @@ pub enum BridgeError {
         /// What happened.
         problem: String,
     },
+    /// Code `cancelled`: the call was cancelled while it ran.
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// Code `timeout`: the call ran longer than it was given.
+    #[error("the call took longer than the {} s it was given", limit.as_secs_f64())]
+    Timeout {
+        /// The time that it was given.
+        limit: Duration,
+    },
     /// Code `config`: an option is wrong.
     #[error("{problem}")]
     Config {
@@ -217,7 +233,7 @@ pub enum BridgeError {
 
 impl BridgeError {
     /// Every code that this crate can raise.
-    pub const CODES: [&'static str; 23] = [
+    pub const CODES: [&'static str; 26] = [
         "path_kind",
         "manifest_hash",
         "json",
@@ -232,6 +248,7 @@ impl BridgeError {
         "golden",
         "input_type",
         "input_too_large",
+        "empty_input",
         "bad_line",
         "prompt_not_found",
         "sentence_starts",
@@ -239,6 +256,8 @@ impl BridgeError {
         "task_not_loaded",
         "dependency",
         "inference",
+        "cancelled",
+        "timeout",
         "config",
         "io",
     ];
@@ -263,6 +282,7 @@ impl BridgeError {
             Self::Golden { .. } => "golden",
             Self::InputType { .. } => "input_type",
             Self::InputTooLarge { .. } => "input_too_large",
+            Self::EmptyInput { .. } => "empty_input",
             Self::BadLine { .. } => "bad_line",
             Self::PromptNotFound { .. } => "prompt_not_found",
             Self::SentenceStarts { .. } => "sentence_starts",
@@ -270,6 +290,8 @@ impl BridgeError {
             Self::TaskNotLoaded { .. } => "task_not_loaded",
             Self::Dependency { .. } => "dependency",
             Self::Inference { .. } => "inference",
+            Self::Cancelled => "cancelled",
+            Self::Timeout { .. } => "timeout",
             Self::Config { .. } => "config",
             Self::Io { .. } => "io",
         }
@@ -288,9 +310,10 @@ impl BridgeError {
     /// The index in the batch of the text that is to blame, where one is.
     pub fn index(&self) -> Option<usize> {
         match self {
-            Self::InputTooLarge { index, .. } | Self::SentenceStarts { index, .. } | Self::Inference { index, .. } => {
-                *index
-            }
+            Self::InputTooLarge { index, .. }
+            | Self::EmptyInput { index }
+            | Self::SentenceStarts { index, .. }
+            | Self::Inference { index, .. } => *index,
             _ => None,
         }
     }
@@ -306,8 +329,10 @@ impl BridgeError {
     /// The same error about the text at another index of a batch, or about no text of a batch.
     #[must_use]
     pub fn with_index(mut self, at: Option<usize>) -> Self {
-        if let Self::InputTooLarge { index, .. } | Self::SentenceStarts { index, .. } | Self::Inference { index, .. } =
-            &mut self
+        if let Self::InputTooLarge { index, .. }
+        | Self::EmptyInput { index }
+        | Self::SentenceStarts { index, .. }
+        | Self::Inference { index, .. } = &mut self
         {
             *index = at;
         }

@@ -136,10 +136,24 @@ const SPACY_NER: Interface = Interface {
 const SPACY_PARSER: Interface =
     Interface { required: &[ROWS, TOKENS], optional: &[VECTORS], outputs: &[("features", "float32", 3)] };
 
+const GENERATE: Interface = Interface {
+    required: &[
+        IDS,
+        MASK,
+        ("num_beams", "int64", 1),
+        ("min_length", "int64", 1),
+        ("max_length", "int64", 1),
+        ("length_penalty", "float32", 1),
+    ],
+    optional: &[],
+    outputs: &[("sequences", "int64", 2), ("sequences_scores", "float32", 1)],
+};
+
 fn interface(role: &str) -> Option<&'static Interface> {
     match role {
         "encoder" => Some(&ENCODER),
         "token_classifier" => Some(&TOKEN_CLASSIFIER),
+        "generate" => Some(&GENERATE),
         "spacy_ner" => Some(&SPACY_NER),
         "spacy_parser" => Some(&SPACY_PARSER),
         _ => None,
@@ -276,7 +290,7 @@ mod tests {
 
     #[test]
     fn every_role_has_its_own_interface() {
-        let roles = ["encoder", "token_classifier", "spacy_ner", "spacy_parser"];
+        let roles = ["encoder", "token_classifier", "generate", "spacy_ner", "spacy_parser"];
         for role in roles {
             let (bytes, declared) = of_role(interface(role).expect("a role"));
             for other in roles {

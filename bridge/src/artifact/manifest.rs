@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use super::generation::*;
 pub use super::specs::*;
 use crate::BridgeError;
 
@@ -13,8 +14,10 @@ pub const FORMAT_VERSION: u64 = 1;
 pub const SENTENCE_EMBEDDING: &str = "sentence-embedding";
 /// The task of models that find named entities.
 pub const NER: &str = "ner";
+/// The task of models that summarize.
+pub const SUMMARIZATION: &str = "summarization";
 /// The newest `task_revision` of every task that this reader implements.
-pub const TASK_REVISIONS: [(&str, u64); 2] = [(SENTENCE_EMBEDDING, 1), (NER, 1)];
+pub const TASK_REVISIONS: [(&str, u64); 3] = [(SENTENCE_EMBEDDING, 1), (NER, 1), (SUMMARIZATION, 1)];
 
 /// `manifest.json`, checked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -23,7 +26,7 @@ pub const TASK_REVISIONS: [(&str, u64); 2] = [(SENTENCE_EMBEDDING, 1), (NER, 1)]
 pub struct Manifest {
     /// Version of the layout and of the fields common to all tasks.
     pub format_version: u64,
-    /// What the model does: `sentence-embedding` or `ner`.
+    /// What the model does: `sentence-embedding`, `ner` or `summarization`.
     pub task: String,
     /// Version of the fields of the task.
     pub task_revision: u64,
@@ -51,6 +54,9 @@ pub struct Manifest {
     /// What a spaCy pipeline has besides; every `ner` artifact of the engine `spacy` has it.
     #[serde(default)]
     pub spacy: Option<SpacySpec>,
+    /// What a summarizer has besides; every `summarization` artifact has it.
+    #[serde(default)]
+    pub summarization: Option<SummarizationSpec>,
     /// The golden cases.
     pub golden: Golden,
     /// The measured parity.
@@ -114,7 +120,7 @@ pub struct Source {
 pub struct Variant {
     /// Thresholds by metric, which the variant held when it was built and which `verify` asks of golden cases.
     pub gate: BTreeMap<String, f64>,
-    /// Graphs by role (`encoder`, `token_classifier`, `spacy_ner`, `spacy_parser`).
+    /// Graphs by role (`encoder`, `token_classifier`, `spacy_ner`, `spacy_parser`, `generate`).
     pub graphs: BTreeMap<String, Graph>,
     /// How it was quantized; `None` for float32.
     #[serde(deserialize_with = "Option::deserialize")]

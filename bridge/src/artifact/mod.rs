@@ -2,6 +2,7 @@
 //!
 //! The checks are those of the format's text (`FORMAT.md`), in its order; the first failure decides the error.
 
+mod generation;
 pub(crate) mod graph;
 pub mod json;
 pub mod manifest;

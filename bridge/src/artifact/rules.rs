@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::json;
-use super::manifest::{FORMAT_VERSION, Manifest, TASK_REVISIONS};
+use super::manifest::{FORMAT_VERSION, Manifest, SummarizationSpec, TASK_REVISIONS};
 use crate::BridgeError;
 
 /// The schema, a copy of `artifacts/manifest.schema.json`.
@@ -106,6 +106,7 @@ fn cross_field_problems(manifest: &Manifest) -> Vec<String> {
     {
         problems.push(format!("embedding.default_prompt {prompt:?} is no key of embedding.prompts"));
     }
+    problems.extend(manifest.summarization.iter().flat_map(SummarizationSpec::problems));
     problems.extend(case_twins(manifest.files.keys()));
     problems
 }
@@ -152,7 +153,12 @@ mod tests {
         assert_eq!(code("{\"format_version\":2}"), Err("format_version"));
         assert_eq!(code("{\"format_version\":0}"), Err("schema"));
         assert_eq!(code("{\"format_version\":1}"), Err("schema"));
-        for (task, expected) in [("sentence-embedding", "format_version"), ("ner", "format_version"), ("x", "schema")] {
+        for (task, expected) in [
+            ("sentence-embedding", "format_version"),
+            ("ner", "format_version"),
+            ("summarization", "format_version"),
+            ("x", "schema"),
+        ] {
             let newer = format!("{{\"format_version\":1,\"task\":\"{task}\",\"task_revision\":2}}");
             assert_eq!(code(&newer), Err(expected), "{task}");
         }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::BridgeError;
-use crate::artifact::manifest::{NER, SENTENCE_EMBEDDING};
+use crate::artifact::manifest::{NER, SENTENCE_EMBEDDING, SUMMARIZATION};
 use crate::runtime::places::utf16_len;
 
 /// A named entity in a text.
@@ -86,13 +86,25 @@ pub trait MlBridge: Send + Sync {
         Err(BridgeError::TaskNotLoaded { call: "extract_entities_batch", task: NER })
     }
 
-    /// A summary of messages, joined with one blank.
+    /// A summary of messages that belong together, joined as the manifest says: with one blank.
+    ///
+    /// With the manifest's own settings. Messages that had to be cut log a warning.
     ///
     /// # Errors
-    /// `task_not_loaded`: no model of this kind is opened.
+    /// `task_not_loaded`, `empty_input` (no messages, or blank ones alone), `input_too_large`, `config` (the manifest's own
+    /// settings exceed the beam limit), `dependency`, `graph` (at the first call) or `inference`.
     async fn summarize(&self, messages: &[String]) -> Result<String, BridgeError> {
         let _ = messages;
-        Err(BridgeError::TaskNotLoaded { call: "summarize", task: "summarization" })
+        Err(BridgeError::TaskNotLoaded { call: "summarize", task: SUMMARIZATION })
+    }
+
+    /// The summaries of several lists of messages, in their order.
+    ///
+    /// # Errors
+    /// Those of [`summarize`](Self::summarize), of the first list that has one, with its index.
+    async fn summarize_batch(&self, inputs: &[Vec<String>]) -> Result<Vec<String>, BridgeError> {
+        let _ = inputs;
+        Err(BridgeError::TaskNotLoaded { call: "summarize_batch", task: SUMMARIZATION })
     }
 
     /// The name of the embedding model, as its manifest has it.
@@ -101,6 +113,14 @@ pub trait MlBridge: Send + Sync {
     /// `task_not_loaded` where no embedding model is opened.
     async fn get_embedding_model_name(&self) -> Result<String, BridgeError> {
         Err(BridgeError::TaskNotLoaded { call: "get_embedding_model_name", task: SENTENCE_EMBEDDING })
+    }
+
+    /// The name of the model that summarizes, as its manifest has it.
+    ///
+    /// # Errors
+    /// `task_not_loaded` where no model that summarizes is opened.
+    async fn get_summarization_model_name(&self) -> Result<String, BridgeError> {
+        Err(BridgeError::TaskNotLoaded { call: "get_summarization_model_name", task: SUMMARIZATION })
     }
 
     /// Whether every opened model answers as it should, tried on a short text. Never fails: an error means `false`.

@@ -1,5 +1,7 @@
 //! [`OnnxMlBridge`]: opened models behind the calls of [`MlBridge`].
 
+mod summaries;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use crate::artifact::manifest::{NER, SENTENCE_EMBEDDING};
 use crate::builder::OnnxMlBridgeBuilder;
 use crate::runtime::embedding::EmbeddingModel;
 use crate::runtime::ner::NerModel;
+use crate::runtime::summarization::Summarizer;
 use crate::runtime::{EmbedOptions, Embedding, Embeddings, Entities, NerOptions};
 
 /// What was opened.
@@ -21,12 +24,13 @@ pub(crate) struct Models {
     pub(crate) embedding: Option<EmbeddingModel>,
     /// By the names that calls know them by.
     pub(crate) ner: BTreeMap<String, NerModel>,
+    pub(crate) summarization: Option<Summarizer>,
 }
 
 /// Opened models. Cloning shares them; all calls take `&self` and may come from many threads at once.
 ///
-/// The blocking calls are for threads that may wait. The calls of [`MlBridge`] do the same on tokio's blocking threads;
-/// dropping their future does not stop a run that has begun.
+/// The blocking calls are for threads that may wait. The calls of [`MlBridge`] do the same on tokio's blocking threads.
+/// Dropping the future of a summary cancels the call; that of another call does not stop a run that has begun.
 #[derive(Clone)]
 pub struct OnnxMlBridge {
     models: Arc<Models>,
@@ -148,13 +152,15 @@ impl OnnxMlBridge {
     /// `dependency` without a usable ONNX Runtime, `graph` where it refuses a graph.
     pub fn warm_up(&self) -> Result<(), BridgeError> {
         self.models.embedding.iter().try_for_each(EmbeddingModel::warm_up)?;
-        self.models.ner.values().try_for_each(NerModel::warm_up)
+        self.models.ner.values().try_for_each(NerModel::warm_up)?;
+        self.models.summarization.iter().try_for_each(Summarizer::warm_up)
     }
 
     /// Drops the sessions that no call uses at the moment; the next call creates them anew.
     pub fn unload(&self) {
         self.models.embedding.iter().for_each(EmbeddingModel::unload);
         self.models.ner.values().for_each(NerModel::unload);
+        self.models.summarization.iter().for_each(Summarizer::unload);
     }
 
     /// The variant of the embedding model that was chosen.
@@ -198,6 +204,7 @@ impl OnnxMlBridge {
     pub fn health_check_blocking(&self) -> bool {
         self.models.embedding.iter().all(EmbeddingModel::is_healthy)
             && self.models.ner.values().all(NerModel::is_healthy)
+            && self.models.summarization.iter().all(Summarizer::is_healthy)
     }
 
     fn embedding(&self, call: &'static str) -> Result<&EmbeddingModel, BridgeError> {
@@ -250,6 +257,18 @@ impl MlBridge for OnnxMlBridge {
     async fn extract_entities_batch(&self, texts: &[String]) -> Result<Vec<Vec<Entity>>, BridgeError> {
         let texts = texts.to_vec();
         self.on_blocking_thread(move |bridge| OnnxMlBridge::extract_entities_batch(bridge, &texts)).await
+    }
+
+    async fn summarize(&self, messages: &[String]) -> Result<String, BridgeError> {
+        summaries::only(self.summarize_async("summarize", vec![messages.to_vec()]).await?)
+    }
+
+    async fn summarize_batch(&self, inputs: &[Vec<String>]) -> Result<Vec<String>, BridgeError> {
+        self.summarize_async("summarize_batch", inputs.to_vec()).await
+    }
+
+    async fn get_summarization_model_name(&self) -> Result<String, BridgeError> {
+        Ok(self.summarizer("get_summarization_model_name")?.manifest.name.clone())
     }
 
     async fn get_embedding_model_name(&self) -> Result<String, BridgeError> {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::BridgeError;
-use crate::artifact::manifest::{NER, SENTENCE_EMBEDDING};
+use crate::artifact::manifest::{NER, SENTENCE_EMBEDDING, SUMMARIZATION};
 use crate::artifact::{Artifact, Manifest, TextFiles};
 use crate::bridge::{Models, OnnxMlBridge};
-use crate::runtime::DEFAULT_TEXT_LIMIT;
 use crate::runtime::embedding::EmbeddingModel;
 use crate::runtime::ner::{NerModel, NerTexts};
 use crate::runtime::session::EngineOptions;
+use crate::runtime::summarization::{Limits, Summarizer, SummaryTexts};
+use crate::runtime::{DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT};
 
 /// What to open, and how.
 #[derive(Clone, Default)]
@@ -20,10 +21,13 @@ pub struct OnnxMlBridgeBuilder {
     embedding: Option<PathBuf>,
     /// With the names that calls know them by, where they are not the manifests'.
     ner: Vec<(Option<String>, PathBuf)>,
+    summarization: Option<PathBuf>,
     variant: Option<String>,
     embedding_variant: Option<String>,
     ner_variant: Option<String>,
+    summarization_variant: Option<String>,
     text_limit: Option<usize>,
+    beam_limit: Option<usize>,
     engine: EngineOptions,
 }
 
@@ -47,6 +51,12 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
+    /// The directory of an artifact that summarizes.
+    pub fn summarization(mut self, path: impl Into<PathBuf>) -> Self {
+        self.summarization = Some(path.into());
+        self
+    }
+
     /// The variant of every model: a name of its manifest (`int8`, `fp32`), or `auto`, the default: `int8` where the CPU
     /// has VNNI or AMX, whose 8-bit products are exact and fast, and the artifact has it, else `fp32`, else the first by
     /// name.
@@ -64,6 +74,12 @@ impl OnnxMlBridgeBuilder {
     /// The variant of the models that find named entities, where it is another one.
     pub fn ner_variant(mut self, variant: impl Into<String>) -> Self {
         self.ner_variant = Some(variant.into());
+        self
+    }
+
+    /// The variant of the model that summarizes, where it is another one.
+    pub fn summarization_variant(mut self, variant: impl Into<String>) -> Self {
+        self.summarization_variant = Some(variant.into());
         self
     }
 
@@ -100,9 +116,16 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
-    /// Largest text in bytes of UTF-8. Default: [`DEFAULT_TEXT_LIMIT`].
+    /// Largest text in bytes of UTF-8; of messages to summarize, all of them joined. Default: [`DEFAULT_TEXT_LIMIT`].
     pub fn text_limit(mut self, bytes: usize) -> Self {
         self.text_limit = Some(bytes);
+        self
+    }
+
+    /// Places in the beams of one run of a summarizer, texts x beams x `max_length`, which bound its memory. More texts are
+    /// more runs; a call that needs more for a single text is refused with `config`. Default: [`DEFAULT_BEAM_LIMIT`].
+    pub fn beam_limit(mut self, places: usize) -> Self {
+        self.beam_limit = Some(places);
         self
     }
 
@@ -125,19 +148,24 @@ impl OnnxMlBridgeBuilder {
                 )));
             }
         }
-        Ok(OnnxMlBridge::new(Models { embedding, ner }))
+        let summarization = self.summarization.as_deref().map(|path| self.open_summarization(path)).transpose()?;
+        Ok(OnnxMlBridge::new(Models { embedding, ner, summarization }))
     }
 
     fn check_options(&self) -> Result<(), BridgeError> {
-        for (name, value) in
-            [("threads", self.engine.threads), ("sessions", self.engine.sessions), ("text_limit", self.text_limit)]
-        {
+        for (name, value) in [
+            ("threads", self.engine.threads),
+            ("sessions", self.engine.sessions),
+            ("text_limit", self.text_limit),
+            ("beam_limit", self.beam_limit),
+        ] {
             if value == Some(0) {
                 return Err(config(format!("{name} is 0, expected at least 1")));
             }
         }
-        if self.embedding.is_none() && self.ner.is_empty() {
-            return Err(config("nothing to open: give embedding(path) or ner(path)".to_owned()));
+        if self.embedding.is_none() && self.ner.is_empty() && self.summarization.is_none() {
+            let problem = "nothing to open: give embedding(path), ner(path) or summarization(path)";
+            return Err(config(problem.to_owned()));
         }
         Ok(())
     }
@@ -154,6 +182,16 @@ impl OnnxMlBridgeBuilder {
         let texts = NerTexts::new(opened.texts, &opened.manifest)?;
         let limit = self.text_limit.unwrap_or(DEFAULT_TEXT_LIMIT);
         NerModel::new(&opened.root, opened.manifest, texts, &opened.variant, self.engine.clone(), limit)
+    }
+
+    fn open_summarization(&self, path: &Path) -> Result<Summarizer, BridgeError> {
+        let opened = self.open(path, SUMMARIZATION, self.summarization_variant.as_deref())?;
+        let texts = Arc::new(SummaryTexts::new(opened.texts.into_tokenizer()?));
+        let limits = Limits {
+            text: self.text_limit.unwrap_or(DEFAULT_TEXT_LIMIT),
+            beams: self.beam_limit.unwrap_or(DEFAULT_BEAM_LIMIT),
+        };
+        Summarizer::new(&opened.root, opened.manifest, texts, &opened.variant, self.engine.clone(), limits)
     }
 
     fn open(&self, path: &Path, task: &'static str, variant: Option<&str>) -> Result<Opened, BridgeError> {

@@ -1,4 +1,4 @@
-//! Sentence embeddings and named entities from sealed ONNX artifacts, without Python.
+//! Sentence embeddings, named entities and summaries from sealed ONNX artifacts, without Python.
 //!
 //! An *artifact* is a directory with a model's graphs, its tokenizer and a manifest that lists every file with its hash.
 //! This crate opens one, checks it before ONNX Runtime sees a byte of it, and answers the calls of [`MlBridge`].
@@ -56,6 +56,27 @@
 //! # }
 //! ```
 //!
+//! # Summaries
+//!
+//! The search is part of the graph; a call may choose beams, lengths and the length penalty, have longer inputs read in
+//! parts, and can be stopped, by a time limit or from another thread:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use onnx_ml_bridge::{OnnxMlBridge, SummarizeOptions};
+//!
+//! # fn main() -> Result<(), onnx_ml_bridge::BridgeError> {
+//! let bridge = OnnxMlBridge::open_summarization("dist/distilbart-cnn-12-6")?;
+//! let messages = vec!["The meeting is moved to Friday.".to_owned(), "Bring the figures.".to_owned()];
+//! let options = SummarizeOptions { map_reduce: true, timeout: Some(Duration::from_secs(30)), ..Default::default() };
+//! for summary in bridge.summarize_detailed(&[messages], &options)? {
+//!     println!("{} ({} tokens)", summary.text, summary.tokens);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Errors
 //!
 //! Every call answers with [`BridgeError`], whose [`code`](BridgeError::code) is the one that the format's text lists.
@@ -89,4 +110,4 @@ pub use error::BridgeError;
 /// The bindings to ONNX Runtime, for [`OnnxMlBridgeBuilder::environment`] and
 /// [`OnnxMlBridgeBuilder::execution_providers`].
 pub use ort;
-pub use runtime::{EmbedOptions, Embedding, Embeddings, Entities, NerOptions};
+pub use runtime::{CancelToken, EmbedOptions, Embedding, Embeddings, Entities, NerOptions, SummarizeOptions, Summary};

@@ -50,6 +50,27 @@ impl TextEncoder {
         Ok(Encoded { ids: kept.iter().map(|id| i64::from(*id)).collect(), truncated })
     }
 
+    /// The text that token ids stand for, special tokens left out. The error says what the tokenizer said, or that an id is
+    /// none of its own.
+    pub(crate) fn decode(&self, ids: &[i64]) -> Result<String, String> {
+        let id = |id: &i64| u32::try_from(*id).map_err(|_| format!("{id} is no token"));
+        let ids = ids.iter().map(id).collect::<Result<Vec<u32>, String>>()?;
+        guarded(|| self.tokenizer.decode(&ids, true))
+    }
+
+    /// A tokenizer that cuts nothing, with a vocabulary of its own.
+    pub(crate) fn without_limit(&self) -> Tokenizer {
+        let mut tokenizer = self.tokenizer.clone();
+        // Taking truncation away cannot fail.
+        let _ = tokenizer.with_truncation(None);
+        tokenizer
+    }
+
+    /// The longest sequence, special tokens included.
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
     /// The tokenizer without truncation, the tokens that special ones leave to a text, and the side that is cut.
     pub(crate) fn into_parts(mut self) -> (Tokenizer, usize, Side) {
         // It is the caller's to cut; taking truncation away cannot fail.

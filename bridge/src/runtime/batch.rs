@@ -8,16 +8,30 @@ use crate::BridgeError;
 /// Padded tokens of one run at most; a text longer than that runs alone. Small runs stay in the cache.
 pub(crate) const TOKEN_BUDGET: usize = 512;
 
-/// Splits texts, given as `(index, tokens)`, into runs of indices: similar lengths together, at most `budget` padded
-/// tokens each.
+/// What a run has at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Padded tokens; a text longer than that runs alone.
+    pub(crate) tokens: usize,
+    /// Texts; one is always allowed.
+    pub(crate) texts: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { tokens: TOKEN_BUDGET, texts: usize::MAX }
+    }
+}
+
+/// Splits texts, given as `(index, tokens)`, into runs of indices within the bounds: similar lengths together.
 ///
 /// Every index is in exactly one run; the longest texts come first.
-pub(crate) fn plan(mut texts: Vec<(usize, usize)>, budget: usize) -> Vec<Vec<usize>> {
+pub(crate) fn plan(mut texts: Vec<(usize, usize)>, bounds: Bounds) -> Vec<Vec<usize>> {
     texts.sort_by_key(|&(_, tokens)| std::cmp::Reverse(tokens));
     let mut runs = Vec::new();
     let mut rest = texts.as_slice();
     while let Some(&(_, longest)) = rest.first() {
-        let rows = (budget / longest.max(1)).clamp(1, rest.len());
+        let rows = (bounds.tokens / longest.max(1)).min(bounds.texts).clamp(1, rest.len());
         let (run, others) = rest.split_at(rows);
         runs.push(run.iter().map(|&(index, _)| index).collect());
         rest = others;
@@ -55,10 +69,11 @@ pub(crate) fn run_all<T: Send>(
     count: usize,
     items: Vec<(usize, usize)>,
     threads: usize,
+    bounds: Bounds,
     work: impl Fn(&[usize]) -> Result<Vec<Outcome<T>>, BridgeError> + Sync,
 ) -> Result<Vec<Option<Outcome<T>>>, BridgeError> {
     let slots = Mutex::new((0..count).map(|_| None).collect::<Vec<_>>());
-    in_parallel(threads, &plan(items, TOKEN_BUDGET), |run| {
+    in_parallel(threads, &plan(items, bounds), |run| {
         let outcomes = work(run)?;
         let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
         for (&index, outcome) in run.iter().zip(outcomes) {
@@ -140,10 +155,10 @@ mod tests {
     #[test]
     fn every_item_gets_its_own_outcome() {
         let work = |run: &[usize]| Ok(run.iter().map(|at| Ok(at * 2)).collect());
-        let found = run_all(4, vec![(3, 900), (0, 1), (2, 600)], 2, work).expect("outcomes");
+        let found = run_all(4, vec![(3, 900), (0, 1), (2, 600)], 2, Bounds::default(), work).expect("outcomes");
         assert_eq!(found, [Some(Ok(0)), None, Some(Ok(4)), Some(Ok(6))]);
         let broken = |_: &[usize]| Err::<Vec<Outcome<()>>, _>(BridgeError::inference(None, "x"));
-        assert!(run_all(1, vec![(0, 1)], 1, broken).is_err());
+        assert!(run_all(1, vec![(0, 1)], 1, Bounds::default(), broken).is_err());
     }
 
     #[test]
@@ -160,14 +175,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_runs_once_within_the_budget(lengths in proptest::collection::vec(0_usize..700, 0..60)) {
-            let runs = plan(lengths.iter().copied().enumerate().collect(), TOKEN_BUDGET);
+        fn every_text_runs_once_within_the_bounds(
+            lengths in proptest::collection::vec(0_usize..700, 0..60), texts in 0_usize..9,
+        ) {
+            let runs = plan(lengths.iter().copied().enumerate().collect(), Bounds { texts, ..Bounds::default() });
             let mut seen: Vec<usize> = runs.concat();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
             for run in runs {
                 let width = run.iter().map(|&index| lengths[index]).max().unwrap_or(0);
-                prop_assert!(run.len() == 1 || run.len() * width.max(1) <= TOKEN_BUDGET);
+                prop_assert!(run.len() == 1 || run.len() * width.max(1) <= TOKEN_BUDGET && run.len() <= texts);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::batch::{Outcome, pad, run_all, run_apart};
+use super::batch::{Bounds, Outcome, pad, run_all, run_apart};
 use super::observe::Meter;
 use super::run::{Transformer, check_finite};
 use super::session::{EngineOptions, Pool};
@@ -183,7 +183,7 @@ impl EmbeddingModel {
     fn run_all(&self, texts: &[Outcome<Encoded>], prompt: u64) -> Result<Vec<Option<Vector>>, BridgeError> {
         let length = |(index, text): (usize, &Outcome<Encoded>)| Some((index, text.as_ref().ok()?.ids.len()));
         let items = texts.iter().enumerate().filter_map(length).collect();
-        run_all(texts.len(), items, self.pool.limit(), |run| {
+        run_all(texts.len(), items, self.pool.limit(), Bounds::default(), |run| {
             let rows: Vec<&[i64]> =
                 run.iter().filter_map(|&at| Some(texts[at].as_ref().ok()?.ids.as_slice())).collect();
             let vectors = self.run(&rows, prompt)?.into_iter().zip(run);

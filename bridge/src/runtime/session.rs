@@ -17,6 +17,9 @@ use super::observe::Meter;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 
+/// How long a caller waits for a session before it looks whether it still wants one.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 /// How sessions are made.
 #[derive(Clone, Default)]
 pub(crate) struct EngineOptions {
@@ -85,8 +88,15 @@ impl Pool {
     /// # Errors
     /// `dependency` without a usable library, `graph` where ONNX Runtime refuses the graph.
     pub(crate) fn lease(&self) -> Result<Lease<'_>, BridgeError> {
+        self.lease_while(|| Ok(()))
+    }
+
+    /// The same for a caller that may have to give up: while it waits, `go_on` is asked again and again, and its error
+    /// ends the wait.
+    pub(crate) fn lease_while(&self, go_on: impl Fn() -> Result<(), BridgeError>) -> Result<Lease<'_>, BridgeError> {
         let mut state = self.lock();
         loop {
+            go_on()?;
             if let Some(session) = state.idle.pop() {
                 return Ok(Lease { pool: self, session: Some(session) });
             }
@@ -95,7 +105,9 @@ impl Pool {
                 drop(state);
                 return self.create();
             }
-            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            // A caller that gave up may have been the one who was told of a returned session: nobody waits for ever.
+            let waited = self.returned.wait_timeout(state, PATIENCE);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

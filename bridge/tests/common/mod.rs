@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod ner;
+pub mod summary;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ pub(crate) use self::windows::WindowEncoder;
 use self::decode::decode;
 use self::merge::merge;
 use self::windows::{Window, Windows};
-use super::batch::{Outcome, pad, run_all, run_apart};
+use super::batch::{Bounds, Outcome, pad, run_all, run_apart};
 use super::entities::{Entities, Found, NerOptions};
 use super::ner::NOT_WANTED;
 use super::observe::Meter;
@@ -133,7 +133,7 @@ impl TokenClassifier {
     fn run_all(&self, windows: &[&Window], strategy: AggregationStrategy) -> Result<Vec<Decoded<'_>>, BridgeError> {
         let filled = windows.iter().enumerate().filter(|(_, window)| window.has_text());
         let items = filled.map(|(at, window)| (at, window.ids.len())).collect();
-        let slots = run_all(windows.len(), items, self.pool.limit(), |run| {
+        let slots = run_all(windows.len(), items, self.pool.limit(), Bounds::default(), |run| {
             let rows: Vec<&Window> = run.iter().map(|&at| windows[at]).collect();
             let mut lease = self.pool.lease()?;
             Ok(run_apart(&rows, |rows| self.run(lease.session()?, rows, strategy)))

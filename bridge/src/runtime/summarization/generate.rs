@@ -1,0 +1,141 @@
+//! One run of a summarizer's graph: texts in, their best sequences out.
+
+use ort::session::{RunOptions, Session, SessionInputValue, SessionOutputs};
+use ort::value::{PrimitiveTensorElementType, Tensor};
+
+use super::options::Settings;
+use crate::BridgeError;
+use crate::artifact::manifest::SummarizationSpec;
+use crate::runtime::batch::{Outcome, Padded};
+
+/// What the search gave for one text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Generated {
+    /// The start token first.
+    pub(super) token_ids: Vec<i64>,
+    pub(super) score: f32,
+}
+
+/// The token ids that a graph's sequences are read with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Marks {
+    start: i64,
+    end: i64,
+    padding: i64,
+}
+
+impl Marks {
+    pub(super) fn new(spec: &SummarizationSpec, padding: i64) -> Self {
+        let id = |id| i64::try_from(id).unwrap_or(i64::MAX);
+        Self { start: id(spec.decoder_start_token_id), end: id(spec.eos_token_id), padding }
+    }
+
+    /// Runs a batch; one outcome per text.
+    ///
+    /// # Errors
+    /// `inference`, without an index, where the run failed as a whole: any text may be to blame.
+    pub(super) fn run(
+        self,
+        session: &mut Session,
+        batch: Padded,
+        settings: &Settings,
+        options: &RunOptions,
+    ) -> Result<Vec<Outcome<Generated>>, BridgeError> {
+        let rows = batch.rows;
+        let inputs = feed(batch, settings).map_err(failed)?;
+        let outputs = session.run_with_options(inputs, options).map_err(failed)?;
+        let (shape, sequences) = tensor::<i64>(&outputs, "sequences")?;
+        let (scores_shape, scores) = tensor::<f32>(&outputs, "sequences_scores")?;
+        let length = sequences.len() / rows.max(1);
+        if shape != [rows as i64, length as i64] || length == 0 || scores_shape != [rows as i64] {
+            let problem = format!("the graph gave sequences of shape {shape:?} and scores of shape {scores_shape:?}");
+            return Err(BridgeError::inference(None, problem));
+        }
+        let texts = sequences.chunks_exact(length).zip(scores);
+        Ok(texts.map(|(row, score)| self.read(row, *score)).collect())
+    }
+
+    fn read(self, row: &[i64], score: f32) -> Outcome<Generated> {
+        let refuse = |problem: String| Err(BridgeError::inference(None, format!("the graph gave {problem}")));
+        if !score.is_finite() {
+            return refuse(format!("the score {score}"));
+        }
+        if row.first() != Some(&self.start) {
+            return refuse(format!("a sequence that starts with {:?}, expected {}", row.first(), self.start));
+        }
+        Ok(Generated { token_ids: self.token_ids(row).to_vec(), score })
+    }
+
+    /// Up to the first end token behind the start token, which may be the same; without one, all but the padding.
+    fn token_ids(self, row: &[i64]) -> &[i64] {
+        if let Some(end) = row.iter().skip(1).position(|id| *id == self.end) {
+            return &row[..end + 2];
+        }
+        let last = row.iter().skip(1).rposition(|id| *id != self.padding);
+        &row[..last.map_or(1, |last| last + 2)]
+    }
+}
+
+fn failed(error: ort::Error) -> BridgeError {
+    BridgeError::inference(None, format!("ONNX Runtime failed: {error}"))
+}
+
+fn feed(batch: Padded, settings: &Settings) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
+    let shape = [batch.rows, batch.width];
+    let whole = |value: usize| Tensor::from_array(([1], vec![i64::try_from(value).unwrap_or(i64::MAX)]));
+    Ok(vec![
+        ("input_ids", Tensor::from_array((shape, batch.ids))?.into()),
+        ("attention_mask", Tensor::from_array((shape, batch.mask))?.into()),
+        ("num_beams", whole(settings.num_beams)?.into()),
+        ("min_length", whole(settings.min_length)?.into()),
+        ("max_length", whole(settings.max_length)?.into()),
+        ("length_penalty", Tensor::from_array(([1], vec![settings.length_penalty]))?.into()),
+    ])
+}
+
+/// An output's shape and its values.
+fn tensor<'a, T: PrimitiveTensorElementType>(
+    outputs: &'a SessionOutputs<'_>,
+    name: &str,
+) -> Result<(&'a [i64], &'a [T]), BridgeError> {
+    let output = outputs.get(name).ok_or_else(|| BridgeError::inference(None, format!("the graph gave no {name}")))?;
+    let (shape, values) = output.try_extract_tensor::<T>().map_err(failed)?;
+    Ok((shape, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARKS: Marks = Marks { start: 2, end: 2, padding: 1 };
+
+    #[test]
+    fn a_summary_ends_with_its_end_token() {
+        assert_eq!(MARKS.token_ids(&[2, 0, 7, 2, 1, 1]), [2, 0, 7, 2]);
+        assert_eq!(MARKS.token_ids(&[2, 2, 7, 2]), [2, 2]);
+        assert_eq!(MARKS.token_ids(&[2, 1, 7, 2]), [2, 1, 7, 2]);
+        let other = Marks { start: 0, ..MARKS };
+        assert_eq!(other.token_ids(&[0, 7, 2, 2]), [0, 7, 2]);
+    }
+
+    #[test]
+    fn without_one_its_padding_is_taken_away() {
+        assert_eq!(MARKS.token_ids(&[2, 7, 1, 8, 1, 1]), [2, 7, 1, 8]);
+        assert_eq!(MARKS.token_ids(&[2, 7]), [2, 7]);
+        assert_eq!(MARKS.token_ids(&[2, 1, 1]), [2]);
+        assert_eq!(MARKS.token_ids(&[2]), [2]);
+        let same = Marks { start: 1, end: 1, padding: 1 };
+        assert_eq!(same.token_ids(&[1, 7, 1, 1]), [1, 7, 1]);
+    }
+
+    #[test]
+    fn what_is_no_sequence_is_refused() {
+        let code =
+            |row: &[i64], score| MARKS.read(row, score).map(|found| found.token_ids).map_err(|error| error.code());
+        assert_eq!(code(&[2, 7, 2], -1.5), Ok(vec![2, 7, 2]));
+        assert_eq!(code(&[0, 7, 2], -1.5), Err("inference"));
+        for score in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(code(&[2, 7, 2], score), Err("inference"));
+        }
+    }
+}

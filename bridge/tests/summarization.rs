@@ -1,0 +1,267 @@
+//! Summaries on the tiny summarizer, whose answers are known by hand.
+
+mod common;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use onnx_ml_bridge::{
+    BridgeError, CancelToken, MlBridge, OnnxMlBridge, OnnxMlBridgeBuilder, SummarizeOptions, Summary,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What a stopped call may take to return.
+const PROMPT: Duration = Duration::from_millis(200);
+
+fn bridge(configure: impl Fn(OnnxMlBridgeBuilder) -> OnnxMlBridgeBuilder) -> (TempDir, OnnxMlBridge) {
+    let dir = common::summary::tiny();
+    let builder = configure(OnnxMlBridge::builder().summarization(dir.path()));
+    (dir, builder.build().expect("a valid artifact"))
+}
+
+fn inputs(texts: &[&str]) -> Vec<Vec<String>> {
+    texts.iter().map(|text| vec![(*text).to_owned()]).collect()
+}
+
+fn of_length(max_length: usize) -> SummarizeOptions {
+    SummarizeOptions { max_length: Some(max_length), ..SummarizeOptions::default() }
+}
+
+fn code<T>(result: Result<T, BridgeError>) -> Option<&'static str> {
+    result.err().map(|error| error.code())
+}
+
+fn brief(summary: &Summary) -> (&str, &[i64], usize, bool) {
+    (&summary.text, &summary.token_ids, summary.tokens, summary.truncated)
+}
+
+#[test]
+fn a_summary_has_its_tokens_its_text_and_its_score() {
+    let (_dir, bridge) = bridge(|builder| builder);
+    let texts = inputs(&["a b c", "d", "a b c d a b c d", "a b c d"]);
+    let found = bridge.summarize_detailed(&texts, &SummarizeOptions::default()).expect("summaries");
+    assert_eq!(brief(&found[0]), ("a b c", [2, 4, 5, 6, 3].as_slice(), 4, false));
+    assert_eq!(brief(&found[1]), ("d", [2, 7, 3].as_slice(), 2, false));
+    assert_eq!(brief(&found[2]), ("a b c d a", [2, 4, 5, 6, 7, 4].as_slice(), 5, true));
+    assert_eq!(brief(&found[3]), ("a b c d", [2, 4, 5, 6, 7, 3].as_slice(), 5, false));
+    assert!(found.iter().all(|summary| summary.score == 3.0));
+    assert_eq!(bridge.summarization_variant(), Ok("fp32"));
+    assert_eq!(bridge.summarize_detailed(&[], &SummarizeOptions::default()), Ok(vec![]));
+}
+
+#[test]
+fn messages_are_joined() {
+    let (_dir, bridge) = bridge(|builder| builder);
+    assert_eq!(bridge.summarize_blocking(&["a", "b", "", "c"]), Ok("a b c".to_owned()));
+    let dir = common::summary::tiny();
+    let mut manifest = common::summary::manifest();
+    manifest["summarization"]["join"] = json!(" d ");
+    common::seal(dir.path(), manifest);
+    let bridge = OnnxMlBridge::open_summarization(dir.path()).expect("a valid artifact");
+    assert_eq!(bridge.summarize_batch(&[vec!["a".to_owned(), "b".to_owned()]]), Ok(vec!["a d b".to_owned()]));
+}
+
+#[test]
+fn a_call_chooses_its_settings() {
+    let (_dir, bridge) = bridge(|builder| builder);
+    let ask = |options: &SummarizeOptions| bridge.summarize_detailed(&inputs(&["a b c d"]), options);
+    let options = SummarizeOptions {
+        num_beams: Some(5),
+        min_length: Some(2),
+        max_length: Some(3),
+        length_penalty: Some(-0.5),
+        ..SummarizeOptions::default()
+    };
+    let found = ask(&options).expect("summaries");
+    assert_eq!((brief(&found[0]), found[0].score), (("a b", [2, 4, 5].as_slice(), 2, false), -0.5));
+    assert_eq!(code(ask(&of_length(common::summary::MAX_TARGET_TOKENS))), None);
+    for wrong in [
+        of_length(1),
+        of_length(common::summary::MAX_TARGET_TOKENS + 1),
+        SummarizeOptions { num_beams: Some(0), ..SummarizeOptions::default() },
+        SummarizeOptions { min_length: Some(7), ..SummarizeOptions::default() },
+        SummarizeOptions { length_penalty: Some(f32::NAN), ..SummarizeOptions::default() },
+        SummarizeOptions { timeout: Some(Duration::ZERO), ..SummarizeOptions::default() },
+        SummarizeOptions { num_beams: Some(8192), ..SummarizeOptions::default() },
+    ] {
+        assert_eq!(code(ask(&wrong)), Some("config"), "{wrong:?}");
+        assert_eq!(code(bridge.summarize_each(&[], &wrong)), Some("config"), "{wrong:?}");
+    }
+}
+
+#[test]
+fn one_bad_input_is_named_and_loses_no_other() {
+    let (_dir, bridge) = bridge(|builder| builder.text_limit(20));
+    let mut texts = inputs(&["a", "nan", "b", &"a".repeat(21), " \u{3000}\n"]);
+    texts.push(vec![]);
+    texts.push(vec![" ".to_owned(), String::new()]);
+    // Joined with one blank they are a byte too long.
+    texts.push(vec!["a".repeat(10), "a".repeat(10)]);
+    let outcomes = bridge.summarize_each(&texts, &SummarizeOptions::default()).expect("outcomes");
+    let codes: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().err().map(BridgeError::code)).collect();
+    let (large, empty) = (Some("input_too_large"), Some("empty_input"));
+    assert_eq!(codes, [None, Some("inference"), None, large, empty, empty, empty, large]);
+    for (at, outcome) in outcomes.iter().enumerate() {
+        assert!(outcome.as_ref().err().is_none_or(|error| error.index() == Some(at)), "{outcome:?}");
+    }
+    let error = bridge.summarize_batch(&texts).expect_err("a bad input");
+    assert_eq!((error.code(), error.index()), ("inference", Some(1)));
+    assert_eq!(code(bridge.summarize_blocking(&[""; 0])), Some("empty_input"));
+}
+
+#[test]
+fn a_summary_depends_on_no_neighbour() {
+    // 16 places are 2 texts of 2 beams and 4 tokens.
+    let (_dir, bridge) = bridge(|builder| builder.sessions(2).threads(2).beam_limit(16));
+    let texts: Vec<Vec<String>> = (0..60).map(|at| vec!["a b c d ".repeat(at % 3 + 1) + ["a", "b"][at % 2]]).collect();
+    let together = bridge.summarize_detailed(&texts, &of_length(4)).expect("summaries");
+    for (text, summary) in texts.iter().zip(&together) {
+        let alone = bridge.summarize_detailed(std::slice::from_ref(text), &of_length(4)).expect("a summary");
+        assert_eq!(&alone[0], summary, "{text:?}");
+    }
+    assert_eq!(code(bridge.summarize_detailed(&texts, &of_length(9))), Some("config"));
+}
+
+fn in_parts(bridge: &OnnxMlBridge, text: &str, max_length: usize) -> Summary {
+    let options = SummarizeOptions { map_reduce: true, ..of_length(max_length) };
+    bridge.summarize_detailed(&inputs(&[text]), &options).expect("a summary").remove(0)
+}
+
+#[test]
+fn longer_inputs_are_read_in_parts() {
+    let (_dir, bridge) = bridge(|builder| builder);
+    let text = "a b. c d a. b c b. d a b.";
+    let cut = &bridge.summarize_detailed(&inputs(&[text]), &of_length(3)).expect("summaries")[0];
+    assert_eq!(brief(cut), ("a b.", [2, 4, 9].as_slice(), 2, true));
+    // The parts "a b. c d a." and "b c b. d a b." become "a b. c d a." and "b c b. d a", which become no shorter.
+    let whole = in_parts(&bridge, text, 6);
+    assert_eq!(brief(&whole), ("a b. c d a.", [2, 4, 9, 6, 7, 8].as_slice(), 5, true));
+    // Here they become "a b." and "b c", which fit together.
+    let short = in_parts(&bridge, text, 3);
+    assert_eq!(brief(&short), ("a b.", [2, 4, 9].as_slice(), 2, false));
+    // A text that fits is read once.
+    assert_eq!(brief(&in_parts(&bridge, "a b c d", 6)), ("a b c d", [2, 4, 5, 6, 7, 3].as_slice(), 5, false));
+}
+
+#[test]
+fn a_sentence_that_does_not_fit_is_cut() {
+    let (_dir, bridge) = bridge(|builder| builder);
+    let summary = in_parts(&bridge, "a b c d a b c d a.\nb c", 4);
+    assert_eq!((summary.text.as_str(), summary.truncated), ("a b c", true));
+}
+
+/// Slow texts end when they are stopped, and never otherwise.
+fn stopped(bridge: &OnnxMlBridge, options: &SummarizeOptions) -> (Option<&'static str>, Duration) {
+    let started = Instant::now();
+    (code(bridge.summarize_detailed(&inputs(&["a slow b"]), options)), started.elapsed())
+}
+
+#[test]
+fn a_call_ends_when_its_time_is_over() {
+    let (_dir, bridge) = bridge(|builder| builder);
+    bridge.warm_up().expect("a session");
+    let limit = Duration::from_millis(100);
+    let options = SummarizeOptions { timeout: Some(limit), ..SummarizeOptions::default() };
+    let (code, took) = stopped(&bridge, &options);
+    assert_eq!(code, Some("timeout"));
+    assert!(took >= limit && took < limit + PROMPT, "{took:?}");
+    assert_eq!(bridge.summarize_blocking(&["a b"]), Ok("a b".to_owned()));
+    assert_eq!(bridge.summarize_detailed(&inputs(&["a b"]), &options).map(|found| found.len()), Ok(1));
+}
+
+#[test]
+fn a_token_cancels_calls_that_run_and_calls_that_wait() {
+    let (_dir, bridge) = bridge(|builder| builder);
+    bridge.warm_up().expect("a session");
+    let cancel = CancelToken::new();
+    let options = SummarizeOptions { cancel: Some(cancel.clone()), ..SummarizeOptions::default() };
+    thread::scope(|scope| {
+        // There is one session: one of them runs, the other waits for it.
+        let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| stopped(&bridge, &options))).collect();
+        thread::sleep(Duration::from_millis(100));
+        let cancelled = Instant::now();
+        cancel.cancel();
+        for call in calls {
+            assert_eq!(call.join().expect("no panic").0, Some("cancelled"));
+        }
+        assert!(cancelled.elapsed() < PROMPT, "{:?}", cancelled.elapsed());
+    });
+    assert_eq!(stopped(&bridge, &options).0, Some("cancelled"));
+    assert_eq!(bridge.summarize_blocking(&["a b"]), Ok("a b".to_owned()));
+}
+
+/// The longest text runs first: what comes before the slow one is kept.
+#[test]
+fn a_stopped_call_keeps_the_summaries_that_it_had() {
+    let (_dir, bridge) = bridge(|builder| builder.beam_limit(12));
+    let options = SummarizeOptions { timeout: Some(Duration::from_millis(300)), ..SummarizeOptions::default() };
+    let outcomes = bridge.summarize_each(&inputs(&["a", "b slow", "a b c d"]), &options).expect("outcomes");
+    let codes: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().err().map(BridgeError::code)).collect();
+    assert_eq!(codes, [Some("timeout"), Some("timeout"), None]);
+}
+
+#[tokio::test]
+async fn dropping_the_future_cancels() {
+    let (_dir, bridge) = bridge(|builder| builder);
+    bridge.warm_up().expect("a session");
+    let object: Arc<dyn MlBridge> = Arc::new(bridge);
+    let slow = Arc::clone(&object);
+    let task = tokio::spawn(async move { slow.summarize(&["slow".to_owned()]).await });
+    tokio::task::yield_now().await;
+    thread::sleep(Duration::from_millis(100));
+    task.abort();
+    assert!(task.await.is_err());
+    // There is one session, and it is free again.
+    let started = Instant::now();
+    assert_eq!(object.summarize(&["a".to_owned(), "b".to_owned()]).await, Ok("a b".to_owned()));
+    assert!(started.elapsed() < PROMPT, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn the_trait_summarizes() {
+    let (_dir, bridge) = bridge(|builder| builder);
+    let object: Arc<dyn MlBridge> = Arc::new(bridge);
+    assert!(object.health_check().await);
+    assert_eq!(object.get_summarization_model_name().await, Ok("tiny-summary".to_owned()));
+    assert_eq!(object.summarize_batch(&inputs(&["c", "a b"])).await, Ok(vec!["c".to_owned(), "a b".to_owned()]));
+    assert_eq!(code(object.summarize(&[" ".to_owned()]).await), Some("empty_input"));
+    assert_eq!(code(object.generate_embedding("a").await), Some("task_not_loaded"));
+    let embedding = common::tiny();
+    let other: Arc<dyn MlBridge> = Arc::new(OnnxMlBridge::open_embedding(embedding.path()).expect("valid"));
+    assert_eq!(code(other.summarize(&["a".to_owned()]).await), Some("task_not_loaded"));
+    assert_eq!(code(other.summarize_batch(&[]).await), Some("task_not_loaded"));
+    assert_eq!(code(other.get_summarization_model_name().await), Some("task_not_loaded"));
+}
+
+#[test]
+fn models_of_all_tasks_live_together() {
+    let (embedding, ner, summary) = (common::tiny(), common::ner::tiny(), common::summary::tiny());
+    let all = || OnnxMlBridge::builder().embedding(embedding.path()).ner(ner.path()).summarization(summary.path());
+    let bridge = all().build().expect("three models");
+    bridge.warm_up().expect("sessions");
+    bridge.unload();
+    assert!(bridge.health_check_blocking());
+    assert_eq!(bridge.summarization_manifest().map(|manifest| manifest.name.as_str()), Ok("tiny-summary"));
+    assert_eq!(code(all().summarization_variant("int8").build()), Some("variant"));
+    assert_eq!(code(all().beam_limit(0).build()), Some("config"));
+    assert_eq!(code(OnnxMlBridge::open_summarization(ner.path())), Some("variant"));
+    assert_eq!(code(OnnxMlBridge::open_embedding(summary.path())), Some("variant"));
+}
+
+#[test]
+fn lengths_that_contradict_each_other_are_refused() {
+    let opened = |change: fn(&mut Value)| {
+        let dir = common::summary::tiny();
+        let mut manifest = common::summary::manifest();
+        change(&mut manifest["summarization"]);
+        common::seal(dir.path(), manifest);
+        code(OnnxMlBridge::open_summarization(dir.path()))
+    };
+    assert_eq!(opened(|_| ()), None);
+    assert_eq!(opened(|spec| spec["defaults"]["min_length"] = json!(7)), Some("schema"));
+    assert_eq!(opened(|spec| spec["defaults"]["max_length"] = json!(17)), Some("schema"));
+    assert_eq!(opened(|spec| spec["fixed"]["early_stopping"] = json!("always")), Some("schema"));
+    assert_eq!(opened(|spec| drop(spec.as_object_mut().map(|spec| spec.remove("join")))), Some("schema"));
+}

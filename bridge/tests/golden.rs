@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use onnx_ml_bridge::artifact::manifest::{Manifest, NER, Sentences};
+use onnx_ml_bridge::artifact::manifest::{Manifest, NER, SENTENCE_EMBEDDING, SUMMARIZATION, Sentences};
 use onnx_ml_bridge::artifact::{Artifact, parse_manifest};
 use onnx_ml_bridge::golden::replay;
-use onnx_ml_bridge::{BridgeError, EmbedOptions, NerOptions, OnnxMlBridge};
+use onnx_ml_bridge::{BridgeError, EmbedOptions, NerOptions, OnnxMlBridge, SummarizeOptions};
 use proptest::prelude::*;
+use serde::de::DeserializeOwned;
 
 type Verdict = Option<String>;
 
@@ -56,14 +57,18 @@ fn manifest(path: &Path) -> Manifest {
 /// One variant of an artifact, opened for its own task.
 fn open(path: &Path, variant: &str) -> OnnxMlBridge {
     let builder = OnnxMlBridge::builder().variant(variant);
-    let builder = if manifest(path).task == NER { builder.ner(path) } else { builder.embedding(path) };
+    let builder = match manifest(path).task.as_str() {
+        NER => builder.ner(path),
+        SUMMARIZATION => builder.summarization(path),
+        _ => builder.embedding(path),
+    };
     builder.build().expect("a valid artifact")
 }
 
-/// Every variant of every valid artifact of one kind.
-fn variants(is_ner: bool) -> Vec<(PathBuf, String)> {
-    let of_kind = entries("valid").into_values().filter(|path| (manifest(path).task == NER) == is_ner);
-    of_kind.flat_map(|path| manifest(&path).variants.into_keys().map(move |name| (path.clone(), name))).collect()
+/// Every variant of every valid artifact for one task.
+fn variants(task: &str) -> Vec<(PathBuf, String)> {
+    let of_task = entries("valid").into_values().filter(|path| manifest(path).task == task);
+    of_task.flat_map(|path| manifest(&path).variants.into_keys().map(move |name| (path.clone(), name))).collect()
 }
 
 #[test]
@@ -82,7 +87,7 @@ fn every_valid_artifact_verifies_and_runs() {
 #[test]
 fn a_vector_depends_neither_on_its_batch_nor_on_its_padding() {
     let texts: Vec<String> = (1..60).map(|words| "the old mill by the river ".repeat(words % 9 + 1)).collect();
-    for (path, variant) in variants(false) {
+    for (path, variant) in variants(SENTENCE_EMBEDDING) {
         let bridge = open(&path, &variant);
         let together = bridge.embed(&texts, &EmbedOptions::default()).expect("vectors");
         for (text, expected) in texts.iter().zip(&together.vectors) {
@@ -94,19 +99,19 @@ fn a_vector_depends_neither_on_its_batch_nor_on_its_padding() {
 }
 
 /// The inputs of an artifact's golden cases.
-fn golden_inputs(path: &Path) -> Vec<String> {
+fn golden_inputs<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     let lines = fs::read_to_string(path.join(&manifest(path).golden.file)).expect("cases");
     let input = |line: &str| {
         let case: serde_json::Value = serde_json::from_str(line).expect("a case");
-        case["input"].as_str().expect("a text").to_owned()
+        serde_json::from_value(case["input"].clone()).expect("an input")
     };
     lines.lines().map(input).collect()
 }
 
 #[test]
 fn entities_depend_neither_on_their_batch_nor_on_their_padding() {
-    for (path, variant) in variants(true) {
-        let (bridge, texts) = (open(&path, &variant), golden_inputs(&path));
+    for (path, variant) in variants(NER) {
+        let (bridge, texts) = (open(&path, &variant), golden_inputs::<String>(&path));
         let starts = |count: usize| {
             let given = manifest(&path).spacy.is_some_and(|spec| spec.sentences == Sentences::Given);
             NerOptions { sentence_starts: given.then(|| vec![vec![]; count]), ..NerOptions::default() }
@@ -120,6 +125,26 @@ fn entities_depend_neither_on_their_batch_nor_on_their_padding() {
                 assert_eq!((&a.label, a.start, a.end), (&b.label, b.start, b.end), "{variant}: {text}");
                 assert!((a.score.unwrap_or(0.0) - b.score.unwrap_or(0.0)).abs() < 1e-5, "{variant}: {text}");
                 assert_eq!((&text[a.start_byte..a.end_byte], a.utf16_range(text).is_some()), (a.text.as_str(), true));
+            }
+        }
+    }
+}
+
+/// Where two summaries are as good as each other, which one is found may depend on rounding.
+#[test]
+fn summaries_depend_neither_on_their_batch_nor_on_their_padding() {
+    for (path, variant) in variants(SUMMARIZATION) {
+        let (bridge, inputs) = (open(&path, &variant), golden_inputs::<Vec<String>>(&path));
+        let options = |num_beams| SummarizeOptions { num_beams: Some(num_beams), ..SummarizeOptions::default() };
+        for num_beams in [1, 3] {
+            let together = bridge.summarize_detailed(&inputs, &options(num_beams)).expect("summaries");
+            for (input, expected) in inputs.iter().zip(&together) {
+                let alone = bridge.summarize_detailed(std::slice::from_ref(input), &options(num_beams));
+                let alone = alone.expect("a summary").remove(0);
+                assert_eq!((alone.tokens, alone.truncated), (alone.token_ids.len() - 1, expected.truncated));
+                let tie = (alone.score - expected.score).abs() < 1e-5;
+                assert!(tie, "{variant}, {num_beams} beams: {input:?}");
+                assert_eq!((alone.token_ids, alone.text), (expected.token_ids.clone(), expected.text.clone()));
             }
         }
     }

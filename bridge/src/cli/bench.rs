@@ -5,11 +5,11 @@ use std::io::BufReader;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use onnx_ml_bridge::artifact::manifest::NER;
+use onnx_ml_bridge::artifact::manifest::{NER, SUMMARIZATION};
 use onnx_ml_bridge::artifact::parse_manifest;
-use onnx_ml_bridge::{BridgeError, EmbedOptions, NerOptions, OnnxMlBridge};
+use onnx_ml_bridge::{BridgeError, EmbedOptions, NerOptions, OnnxMlBridge, SummarizeOptions};
 
-use super::lines::{Input, Rules, next_line};
+use super::lines::{Besides, Input, Rules, next_line};
 use super::model::ModelArguments;
 use super::{Failure, print_line};
 
@@ -24,7 +24,7 @@ use super::{Failure, print_line};
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// The texts: JSON lines as of the commands embed and ner
+    /// The texts: JSON lines as of the commands embed, ner and summarize
     #[arg(long, value_name = "FILE")]
     texts: PathBuf,
     /// Texts of one call
@@ -39,23 +39,25 @@ pub(crate) struct Arguments {
 enum Model {
     Embedding(OnnxMlBridge),
     Ner(OnnxMlBridge),
+    Summarization(OnnxMlBridge),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let is_ner = is_ner(arguments);
-    let inputs = read_inputs(arguments, is_ner)?;
+    let task = task(arguments);
+    let inputs = read_inputs(arguments, &task)?;
     let started = Instant::now();
-    let model = if is_ner {
-        Model::Ner(arguments.model.open_ner()?)
-    } else {
-        Model::Embedding(arguments.model.open_embedding()?)
+    let model = match task.as_str() {
+        NER => Model::Ner(arguments.model.open_ner()?),
+        SUMMARIZATION => Model::Summarization(arguments.model.open_summarization()?),
+        _ => Model::Embedding(arguments.model.open_embedding()?),
     };
     model.bridge().warm_up()?;
     let load_s = started.elapsed().as_secs_f64();
     let first_s = model.round(inputs.get(..1).unwrap_or_default(), 1)?;
     let batch = usize::try_from(arguments.batch).unwrap_or(usize::MAX);
     let seconds = (0..arguments.rounds).map(|_| model.round(&inputs, batch)).collect::<Result<Vec<f64>, _>>()?;
-    let words: usize = inputs.iter().map(|input| input.text.split_whitespace().count()).sum();
+    let messages = inputs.iter().flat_map(|input| &input.messages);
+    let words: usize = messages.map(|message| message.split_whitespace().count()).sum();
     let fastest = seconds.iter().copied().fold(f64::INFINITY, f64::min);
     let figures = serde_json::json!({
         "load_s": load_s, "first_s": first_s, "seconds": seconds, "words": words,
@@ -64,16 +66,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     print_line(&figures.to_string())
 }
 
-/// Whether the artifact finds named entities. One that cannot be read is refused when it is opened, with its code.
-fn is_ner(arguments: &Arguments) -> bool {
+/// The artifact's task. One that cannot be read is refused when it is opened, with its code.
+fn task(arguments: &Arguments) -> String {
     let bytes = std::fs::read(arguments.model.model.join("manifest.json")).unwrap_or_default();
-    parse_manifest(&bytes).is_ok_and(|manifest| manifest.task == NER)
+    parse_manifest(&bytes).map(|manifest| manifest.task).unwrap_or_default()
 }
 
 impl Model {
     fn bridge(&self) -> &OnnxMlBridge {
         match self {
-            Self::Embedding(bridge) | Self::Ner(bridge) => bridge,
+            Self::Embedding(bridge) | Self::Ner(bridge) | Self::Summarization(bridge) => bridge,
         }
     }
 
@@ -85,7 +87,7 @@ impl Model {
     }
 
     fn call(&self, inputs: &[Input]) -> Result<(), BridgeError> {
-        let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
+        let texts: Vec<&str> = inputs.iter().map(Input::text).collect();
         match self {
             Self::Embedding(bridge) => bridge.embed(&texts, &EmbedOptions::default()).map(|_| ()),
             Self::Ner(bridge) => {
@@ -93,13 +95,22 @@ impl Model {
                 let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
                 bridge.ner(&texts, &NerOptions { sentence_starts, ..NerOptions::default() }).map(|_| ())
             }
+            Self::Summarization(bridge) => {
+                let inputs: Vec<Vec<String>> = inputs.iter().map(|input| input.messages.clone()).collect();
+                bridge.summarize_detailed(&inputs, &SummarizeOptions::default()).map(|_| ())
+            }
         }
     }
 }
 
-fn read_inputs(arguments: &Arguments, with_sentences: bool) -> Result<Vec<Input>, Failure> {
+fn read_inputs(arguments: &Arguments, task: &str) -> Result<Vec<Input>, Failure> {
     let failed = |error: std::io::Error| BridgeError::Io { path: arguments.texts.clone(), problem: error.to_string() };
-    let rules = Rules { limit: arguments.model.text_limit, with_sentences };
+    let besides = match task {
+        NER => Besides::SentenceStarts,
+        SUMMARIZATION => Besides::Messages,
+        _ => Besides::Nothing,
+    };
+    let rules = Rules { limit: arguments.model.text_limit, besides };
     let mut file = BufReader::new(File::open(&arguments.texts).map_err(failed)?);
     let mut inputs = Vec::new();
     while let Some(line) = next_line(&mut file, rules).map_err(failed)? {

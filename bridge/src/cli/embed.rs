@@ -3,7 +3,7 @@
 use onnx_ml_bridge::{BridgeError, EmbedOptions, Embedding, OnnxMlBridge};
 use serde::Serialize;
 
-use super::lines::{Input, Rules};
+use super::lines::{Besides, Input, Rules};
 use super::model::ModelArguments;
 use super::stream::{Answers, answer_all, to_json};
 use super::{Failure, Outcome};
@@ -41,14 +41,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     // Wrong options and a missing library are told once, before any line.
     bridge.embed_each(&[""; 0], &options)?;
     bridge.warm_up()?;
-    answer_all(&Embed { bridge, options }, Rules { limit: arguments.model.text_limit, with_sentences: false })
+    answer_all(&Embed { bridge, options }, Rules { limit: arguments.model.text_limit, besides: Besides::Nothing })
 }
 
 impl Answers for Embed {
     type Answer = Embedding;
 
     fn answer(&self, inputs: &[&Input]) -> Result<Vec<Result<Embedding, BridgeError>>, Failure> {
-        let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
+        let texts: Vec<&str> = inputs.iter().map(|input| input.text()).collect();
         Ok(self.bridge.embed_each(&texts, &self.options)?)
     }
 

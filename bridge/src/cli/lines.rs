@@ -16,9 +16,38 @@ pub(crate) type Line = Result<Input, BridgeError>;
 /// What a line holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Input {
-    pub(crate) text: String,
+    /// The text alone, or messages that belong together.
+    pub(crate) messages: Vec<String>,
     /// Where the text's sentences start, in characters, where the line says it.
     pub(crate) sentence_starts: Option<Vec<usize>>,
+}
+
+impl Input {
+    /// The text of a line that has no more than one.
+    pub(crate) fn text(&self) -> &str {
+        self.messages.first().map_or("", String::as_str)
+    }
+}
+
+/// What an object may have besides `text`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Besides {
+    /// Nothing.
+    Nothing,
+    /// `sentence_starts`.
+    SentenceStarts,
+    /// `messages`, in place of `text`.
+    Messages,
+}
+
+impl Besides {
+    fn key(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::SentenceStarts => Some("sentence_starts"),
+            Self::Messages => Some("messages"),
+        }
+    }
 }
 
 /// Which lines are read.
@@ -26,8 +55,8 @@ pub(crate) struct Input {
 pub(crate) struct Rules {
     /// Largest text in bytes of UTF-8.
     pub(crate) limit: usize,
-    /// Whether an object may have `sentence_starts`.
-    pub(crate) with_sentences: bool,
+    /// What an object may have besides `text`.
+    pub(crate) besides: Besides,
 }
 
 /// Reads the next line; `None` at the end of the input.
@@ -60,15 +89,18 @@ pub(crate) fn next_line(input: &mut impl BufRead, rules: Rules) -> io::Result<Op
     }
 }
 
-/// The input of one line: a JSON string, or an object with a string under `text`, perhaps sentence starts, and nothing
-/// else.
+/// The input of one line: a JSON string, or an object with a string under `text`, perhaps what may be besides, and nothing
+/// else. How large messages are together is for the call to judge, which knows what joins them.
 pub(crate) fn parse(line: &[u8], rules: Rules) -> Line {
     let value = json::parse(line).map_err(|problem| BridgeError::BadLine { problem })?;
     let (text, starts) = match value {
         Value::Object(mut object) => {
-            let is_known = |key: &str| key == "text" || (rules.with_sentences && key == "sentence_starts");
+            let is_known = |key: &str| key == "text" || rules.besides.key() == Some(key);
             if let Some(key) = object.keys().find(|key| !is_known(key)) {
                 return Err(BridgeError::BadLine { problem: format!("unknown key {key:?}") });
+            }
+            if let Some(messages) = object.remove("messages") {
+                return several(messages, object.contains_key("text"));
             }
             let starts = object.remove("sentence_starts");
             (object.remove("text").unwrap_or(Value::Object(object)), starts)
@@ -78,9 +110,19 @@ pub(crate) fn parse(line: &[u8], rules: Rules) -> Line {
     };
     match text {
         Value::String(text) if text.len() > rules.limit => Err(too_large(text.len(), rules.limit)),
-        Value::String(text) => Ok(Input { text, sentence_starts: starts.map(places).transpose()? }),
+        Value::String(text) => Ok(Input { messages: vec![text], sentence_starts: starts.map(places).transpose()? }),
         other => Err(wrong_type(&other)),
     }
+}
+
+/// Messages that belong together: a list of strings.
+fn several(messages: Value, has_text: bool) -> Line {
+    if has_text {
+        return Err(BridgeError::BadLine { problem: "\"text\" and \"messages\" in one object".to_owned() });
+    }
+    let no_list = |_| BridgeError::InputType { found: "\"messages\" that are no list of strings".to_owned() };
+    let messages = serde_json::from_value(messages).map_err(no_list)?;
+    Ok(Input { messages, sentence_starts: None })
 }
 
 /// Places in characters: whole numbers from 0.
@@ -112,18 +154,18 @@ mod tests {
     use super::*;
 
     fn rules(limit: usize) -> Rules {
-        Rules { limit, with_sentences: false }
+        Rules { limit, besides: Besides::Nothing }
     }
 
     fn text(line: Line) -> Result<String, &'static str> {
-        line.map(|input| input.text).map_err(|error| error.code())
+        line.map(|input| input.text().to_owned()).map_err(|error| error.code())
     }
 
     #[test]
     fn a_line_is_a_string_or_an_object_with_one() {
         assert_eq!(text(parse(b"\"a\"", rules(10))), Ok("a".to_owned()));
         assert_eq!(text(parse(b"{\"text\": \"\"}\r", rules(10))), Ok(String::new()));
-        let cases: [(&[u8], &str); 13] = [
+        let cases: [(&[u8], &str); 14] = [
             (b"", "bad_line"),
             (b"  ", "bad_line"),
             (b"{", "bad_line"),
@@ -133,6 +175,7 @@ mod tests {
             (b"{\"text\":\"a\",\"x\":1}", "bad_line"),
             (b"{\"x\":1}", "bad_line"),
             (b"{\"text\":\"a\",\"sentence_starts\":[0]}", "bad_line"),
+            (b"{\"messages\":[\"a\"]}", "bad_line"),
             (b"{}", "input_type"),
             (b"{\"text\":1}", "input_type"),
             (b"[\"a\"]", "input_type"),
@@ -146,7 +189,7 @@ mod tests {
     #[test]
     fn sentence_starts_are_whole_numbers() {
         let starts = |line: &str| {
-            let line = parse(line.as_bytes(), Rules { limit: 10, with_sentences: true });
+            let line = parse(line.as_bytes(), Rules { limit: 10, besides: Besides::SentenceStarts });
             line.map(|input| input.sentence_starts).map_err(|error| error.code())
         };
         assert_eq!(starts("\"a\""), Ok(None));
@@ -158,6 +201,25 @@ mod tests {
             assert_eq!(starts(&line), Err("sentence_starts"), "{wrong}");
         }
         assert_eq!(starts("{\"sentence_starts\":[0]}"), Err("input_type"));
+    }
+
+    #[test]
+    fn messages_are_a_list_of_strings_in_place_of_a_text() {
+        let messages = |line: &str| {
+            let line = parse(line.as_bytes(), Rules { limit: 10, besides: Besides::Messages });
+            line.map(|input| input.messages).map_err(|error| error.code())
+        };
+        let list = |found: &[&str]| Ok(found.iter().map(|message| (*message).to_owned()).collect::<Vec<_>>());
+        assert_eq!(messages("\"a\""), list(&["a"]));
+        assert_eq!(messages("{\"text\":\"a\"}"), list(&["a"]));
+        assert_eq!(messages("{\"messages\":[\"a\",\"\"]}"), list(&["a", ""]));
+        assert_eq!(messages("{\"messages\":[]}"), list(&[]));
+        for wrong in ["null", "\"a\"", "[1]", "[null]", "{}", "[[\"a\"]]"] {
+            assert_eq!(messages(&format!("{{\"messages\":{wrong}}}")), Err("input_type"), "{wrong}");
+        }
+        assert_eq!(messages("{\"messages\":[\"a\"],\"text\":\"a\"}"), Err("bad_line"));
+        assert_eq!(messages("{\"messages\":[\"a\"],\"x\":\"a\"}"), Err("bad_line"));
+        assert_eq!(messages("[\"a\"]"), Err("input_type"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod ner;
 mod paint;
 mod probe;
 mod stream;
+mod summarize;
 mod verify;
 
 use std::io::{self, Write};
@@ -21,7 +22,7 @@ const EXIT_STATUS: &str = "Exit status: 0 fine, 1 some lines failed, 2 usage, 3 
                            missing, 5 any other error.\n\nEnvironment: ORT_DYLIB_PATH names ONNX Runtime's shared \
                            library where --library does not; RUST_LOG sets the log level (default: warn).";
 
-/// Checks sealed ONNX models, and embeds texts and finds named entities with them, without Python.
+/// Checks sealed ONNX models, and embeds texts, finds named entities and summarizes with them, without Python.
 #[derive(Parser)]
 #[command(name = "onnx-ml-bridge", version, about, after_help = EXIT_STATUS)]
 struct Arguments {
@@ -34,6 +35,7 @@ enum Command {
     Verify(verify::Arguments),
     Embed(embed::Arguments),
     Ner(ner::Arguments),
+    Summarize(summarize::Arguments),
     Bench(bench::Arguments),
     #[command(hide = true)]
     Replay(probe::Arguments),
@@ -81,6 +83,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Verify(arguments) => (arguments.json, verify::run(&arguments).map(|()| Outcome::Done)),
         Command::Embed(arguments) => (false, embed::run(&arguments)),
         Command::Ner(arguments) => (false, ner::run(&arguments)),
+        Command::Summarize(arguments) => (false, summarize::run(&arguments)),
         Command::Bench(arguments) => (false, bench::run(&arguments).map(|()| Outcome::Done)),
         Command::Replay(arguments) => (true, probe::run(&arguments).map(|()| Outcome::Done)),
     };

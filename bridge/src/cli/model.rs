@@ -42,6 +42,11 @@ impl ModelArguments {
         self.configure(OnnxMlBridge::builder().ner(&self.model)).build()
     }
 
+    /// Checks an artifact that summarizes; its graph is loaded by the first call.
+    pub(crate) fn open_summarization(&self) -> Result<OnnxMlBridge, BridgeError> {
+        self.configure(OnnxMlBridge::builder().summarization(&self.model)).build()
+    }
+
     fn configure(&self, builder: OnnxMlBridgeBuilder) -> OnnxMlBridgeBuilder {
         let mut builder = builder.variant(&self.variant).text_limit(self.text_limit);
         if let Some(threads) = self.threads {

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use onnx_ml_bridge::{AggregationStrategy, BridgeError, Entities, Entity, NerOptions, OnnxMlBridge};
 use serde::Serialize;
 
-use super::lines::{Input, Rules};
+use super::lines::{Besides, Input, Rules};
 use super::model::ModelArguments;
 use super::paint::Painter;
 use super::stream::{Answers, LineError, answer_all, to_json};
@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     bridge.warm_up()?;
     let painter = (arguments.format == Format::Table).then(|| Painter::new(io::stdout().is_terminal()));
-    let rules = Rules { limit: arguments.model.text_limit, with_sentences: true };
+    let rules = Rules { limit: arguments.model.text_limit, besides: Besides::SentenceStarts };
     answer_all(&Ner { bridge, options, painter }, rules)
 }
 
@@ -100,7 +100,7 @@ impl Answers for Ner {
 
     fn line(&self, input: &Input, answer: Entities) -> Result<String, Failure> {
         match &self.painter {
-            Some(painter) => Ok(painter.paint(&input.text, &answer.entities, answer.truncated)),
+            Some(painter) => Ok(painter.paint(input.text(), &answer.entities, answer.truncated)),
             None => to_json(&Answer { entities: answer.entities, truncated: answer.truncated }),
         }
     }
@@ -120,7 +120,7 @@ impl Ner {
         if inputs.is_empty() {
             return Ok(Vec::new());
         }
-        let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
+        let texts: Vec<&str> = inputs.iter().map(|input| input.text()).collect();
         let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
         let options = NerOptions { sentence_starts, ..self.options.clone() };
         match self.bridge.ner_each(&texts, &options) {

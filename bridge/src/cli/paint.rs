@@ -43,6 +43,11 @@ impl Painter {
         line
     }
 
+    /// A text by itself, in one line.
+    pub(crate) fn text(text: &str) -> String {
+        visible(text)
+    }
+
     /// A line that failed.
     pub(crate) fn failure(&self, error: &LineError) -> String {
         let place = self.in_colour(RED, &format!("line {}: error[{}]", error.line, error.code));

@@ -10,13 +10,18 @@ use serde::Serialize;
 use super::lines::{Input, Line, Rules, next_line};
 use super::{Failure, Outcome, output_failed};
 
-/// Lines answered together at most, and lines read ahead.
+/// Lines answered together at most where a command does not say otherwise, and lines read ahead.
 const CHUNK: usize = 256;
 
 /// What a command does with its lines.
 pub(crate) trait Answers {
     /// The answer to one line.
     type Answer;
+
+    /// Lines answered together at most: what the first of them waits for.
+    fn chunk(&self) -> usize {
+        CHUNK
+    }
 
     /// Answers some inputs, each with its own outcome. An error of its own ends the command.
     fn answer(&self, inputs: &[&Input]) -> Result<Vec<Result<Self::Answer, BridgeError>>, Failure>;
@@ -55,7 +60,7 @@ pub(crate) fn answer_all(command: &impl Answers, rules: Rules) -> Result<Outcome
     thread::spawn(move || read_lines(&sender, rules));
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut done, mut failed) = (0_u64, false);
-    while let Some(chunk) = next_chunk(&receiver)? {
+    while let Some(chunk) = next_chunk(&receiver, command.chunk())? {
         for (line, outcome) in answer_chunk(command, chunk)? {
             done += 1;
             failed |= outcome.is_err();
@@ -87,11 +92,12 @@ fn read_lines(sender: &SyncSender<io::Result<Line>>, rules: Rules) {
 }
 
 /// Waits for one line, and takes those that are there already besides.
-fn next_chunk(lines: &Receiver<io::Result<Line>>) -> Result<Option<Vec<Line>>, Failure> {
+fn next_chunk(lines: &Receiver<io::Result<Line>>, most: usize) -> Result<Option<Vec<Line>>, Failure> {
     let Ok(first) = lines.recv() else {
         return Ok(None);
     };
-    let chunk: io::Result<Vec<Line>> = std::iter::once(first).chain(lines.try_iter().take(CHUNK - 1)).collect();
+    let chunk: io::Result<Vec<Line>> =
+        std::iter::once(first).chain(lines.try_iter().take(most.saturating_sub(1))).collect();
     let failed = |error: io::Error| BridgeError::Io { path: "standard input".into(), problem: error.to_string() };
     Ok(Some(chunk.map_err(failed)?))
 }

@@ -75,6 +75,7 @@ fn header(report: &Report) -> Option<String> {
         VariantReport::Entities(_) => {
             format!("{:>6} {:>12} {:>12} {:>13}", "cases", "differing", "entity_f1", "score_max_abs")
         }
+        VariantReport::Summaries(_) => format!("{:>6} {:>12} {:>12}", "cases", "differing", "sealed_same"),
         VariantReport::Embedding(_) => format!("{:>6} {:>12} {:>12}", "cases", "max_abs", "cosine_min"),
     };
     Some(format!("{:<12} {columns}", "variant"))
@@ -88,6 +89,10 @@ fn figures(report: &VariantReport) -> String {
         VariantReport::Entities(found) => {
             let score = found.score_max_abs.map_or_else(|| "-".to_owned(), |score| format!("{score:.3e}"));
             format!("{:>6} {:>12} {:>12.8} {score:>13}", found.cases, found.differing, found.entity_f1)
+        }
+        VariantReport::Summaries(found) => {
+            let same = found.sealed_same.map_or_else(|| "-".to_owned(), |same| format!("{same:.8}"));
+            format!("{:>6} {:>12} {same:>12}", found.cases, found.differing)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod embedding;
 mod ner;
+mod summarization;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,15 +13,17 @@ use serde::{Deserialize, Serialize};
 
 pub use self::embedding::EmbeddingReport;
 pub use self::ner::EntityReport;
+pub use self::summarization::SummaryReport;
 
 use crate::BridgeError;
-use crate::artifact::manifest::{NER, Variant};
+use crate::artifact::manifest::{NER, SUMMARIZATION, Variant};
 use crate::artifact::{Artifact, Manifest, TextFiles, json};
-use crate::runtime::DEFAULT_TEXT_LIMIT;
 use crate::runtime::cpu::available_threads;
 use crate::runtime::embedding::EmbeddingModel;
 use crate::runtime::ner::{NerModel, NerTexts};
 use crate::runtime::session::EngineOptions;
+use crate::runtime::summarization::{Limits, Summarizer, SummaryTexts};
+use crate::runtime::{DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT};
 
 /// Threads of a replay at most: every thread takes address space, which the command `verify` limits.
 const MAX_THREADS: usize = 8;
@@ -33,6 +36,8 @@ pub enum VariantReport {
     Embedding(EmbeddingReport),
     /// Of a model that finds named entities.
     Entities(EntityReport),
+    /// Of a summarizer.
+    Summaries(SummaryReport),
 }
 
 /// Replays the golden cases with every variant of an artifact, in this process.
@@ -44,14 +49,18 @@ pub enum VariantReport {
 /// `dependency` without a usable ONNX Runtime (`library`, else `ORT_DYLIB_PATH`); `graph` where it refuses a graph or a run
 /// fails.
 pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
-    let is_ner = artifact.manifest().task == NER;
+    let task = artifact.manifest().task.clone();
     let lines = artifact.read(&artifact.manifest().golden.file)?;
     let root = artifact.root().to_path_buf();
     let (manifest, texts) = artifact.into_parts();
     let threads = Some(available_threads().min(MAX_THREADS));
     let engine = EngineOptions { library, threads, ..EngineOptions::default() };
     let variants = Replay { root: &root, manifest: &Arc::new(manifest), lines: &lines, engine };
-    if is_ner { variants.ner(texts) } else { variants.embedding(texts) }
+    match task.as_str() {
+        NER => variants.ner(texts),
+        SUMMARIZATION => variants.summarization(texts),
+        _ => variants.embedding(texts),
+    }
 }
 
 /// What every variant's replay needs.
@@ -84,6 +93,17 @@ impl Replay<'_> {
             let (manifest, texts) = (Arc::clone(self.manifest), texts.clone());
             let model = NerModel::new(self.root, manifest, texts, name, self.engine.clone(), DEFAULT_TEXT_LIMIT)?;
             ner::replay(&model, variant, &cases).map(VariantReport::Entities)
+        })
+    }
+
+    fn summarization(&self, texts: TextFiles) -> Result<Reports, BridgeError> {
+        let cases = read_cases(self.manifest, self.lines)?;
+        let texts = Arc::new(SummaryTexts::new(texts.into_tokenizer()?));
+        let limits = Limits { text: DEFAULT_TEXT_LIMIT, beams: DEFAULT_BEAM_LIMIT };
+        self.each(|name, variant| {
+            let (manifest, texts) = (Arc::clone(self.manifest), Arc::clone(&texts));
+            let model = Summarizer::new(self.root, manifest, texts, name, self.engine.clone(), limits)?;
+            summarization::replay(&model, variant, &cases).map(VariantReport::Summaries)
         })
     }
 
@@ -122,6 +142,7 @@ fn blame(manifest: &Manifest, variant: &str, error: BridgeError) -> BridgeError 
         // A case whose input or settings are refused is a wrong case.
         BridgeError::PromptNotFound { .. }
         | BridgeError::InputTooLarge { .. }
+        | BridgeError::EmptyInput { .. }
         | BridgeError::SentenceStarts { .. }
         | BridgeError::Config { .. } => refuse(manifest, error.to_string()),
         // A graph that fails on one is to blame.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .manifest import Source, Variant
-from .specs import EmbeddingSpec, SpacySpec, TokenClassificationSpec, TokenizerSpec
-from .summary import headline, headlines, ner_facts
+from .specs import EmbeddingSpec, SpacySpec, SummarizationSpec, TokenClassificationSpec, TokenizerSpec
+from .summary import headline, headlines, ner_facts, summary_facts
 
 _TEMPLATE = """---
 {front}---
@@ -50,6 +50,9 @@ _GIVEN_SENTENCES_USAGE = """bridge = OnnxMlBridge.open(ner="path/to/this/folder"
 (found,) = bridge.ner(["Any text. Another sentence."], sentence_starts=[[0, 10]])
 for entity in found.entities:
     print(entity.text, entity.label, entity.start, entity.end)"""
+
+_SUMMARIZATION_USAGE = """bridge = OnnxMlBridge.open(summarization="path/to/this/folder")
+print(bridge.summarize(["A first message.", "Another one."]))"""
 
 
 def embedding_card(
@@ -95,6 +98,22 @@ def ner_card(
              "pipeline_tag": "token-classification"}  # fmt: skip
     usage = _GIVEN_SENTENCES_USAGE if spacy and spacy.sentences == "given" else _NER_USAGE
     return _card(name, version, source, front, "Named entities", facts, variants, metrics, usage)
+
+
+def summarization_card(
+    name: str,
+    version: str,
+    source: Source,
+    tokenizer: TokenizerSpec,
+    summarization: SummarizationSpec,
+    variants: Mapping[str, Variant],
+    metrics: Mapping[str, Mapping[str, float]],
+) -> str:
+    """Markdown of a summarization artifact's README.md."""
+    facts = [f"{title.capitalize()}: {text}." for title, text in summary_facts(tokenizer, summarization).items()]
+    facts.append("Beam search is part of the graph: every runtime gets the same tokens from one call.")
+    front = {"license": source.license, "library_name": "onnx", "pipeline_tag": "summarization"}
+    return _card(name, version, source, front, "Summaries", facts, variants, metrics, _SUMMARIZATION_USAGE)
 
 
 def _card(

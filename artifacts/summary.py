@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .specs import SpacySpec, TokenClassificationSpec, TokenizerSpec
+from .specs import SpacySpec, SummarizationSpec, TokenClassificationSpec, TokenizerSpec
 
 # Figures of parity by their name in the manifest: title and format. Every task has figures of its own.
 _HEADLINES = {
@@ -14,6 +14,10 @@ _HEADLINES = {
     "differing": ("differing", ".0f"),
     "entity_f1": ("entity F1", ".5f"),
     "score_max_abs": ("score max abs", ".1e"),
+    "ties": ("ties", ".0f"),
+    "rouge_l": ("ROUGE-L", ".4f"),
+    "sealed_same": ("sealed same", ".4f"),
+    "rouge_l_reference": ("ROUGE-L, references", ".4f"),
 }
 
 
@@ -67,6 +71,20 @@ def ner_facts(
             if stride is None else f"read whole, in windows of {tokenizer.max_tokens} tokens that share {stride}"
         )  # fmt: skip
     return facts
+
+
+def summary_facts(tokenizer: TokenizerSpec, spec: SummarizationSpec) -> dict[str, str]:
+    """How a summarization artifact searches and what it reads, by title."""
+    defaults, fixed = spec.defaults, spec.fixed
+    stops = {True: "true: as soon as all beams have ended", False: "false", "never": "never"}[fixed.early_stopping]
+    repeats = fixed.no_repeat_ngram_size
+    return {
+        "search": f"{defaults.num_beams} beams, {defaults.min_length} to {defaults.max_length} tokens, length penalty "
+                  f"{defaults.length_penalty:g}; each call may choose, up to {spec.max_target_tokens} tokens",
+        "fixed": f"early stopping {stops}; {f'no {repeats} tokens in a row twice' if repeats else 'repeats allowed'}",
+        "long inputs": f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}, unless a call asks "
+                       "for parts that are summarized in turn",
+    }  # fmt: skip
 
 
 def entity_labels(spec: TokenClassificationSpec) -> list[str]:

@@ -17,11 +17,20 @@ from typing import Any
 from ..artifacts import strict_json
 from ..artifacts.checks import check_hashes, read_artifact, sha256_file
 from ..artifacts.errors import ArtifactError, BuildError, OnnxMlBridgeError
-from ..artifacts.layout import FORMAT_VERSION, NER, SENTENCE_EMBEDDING, SPACY, TASK_REVISIONS, TRANSFORMERS
+from ..artifacts.layout import (
+    FORMAT_VERSION,
+    NER,
+    SENTENCE_EMBEDDING,
+    SPACY,
+    SUMMARIZATION,
+    TASK_REVISIONS,
+    TRANSFORMERS,
+)
 from ..artifacts.manifest import Manifest
 from ..artifacts.seal import seal, staging_for
 from ..export.requirements import require_extra
 from ..export.source import LocalModel, resolve_source
+from ..parity.references import read_references, references_hash
 from ..parity.texts import parity_texts
 from ..quantize.calibration import hash_texts, read_calibration_texts
 from ..runtime import machine
@@ -30,10 +39,13 @@ from .config import ModelConfig
 REPORTS = ".reports"
 _COMMON_BUILDERS = ("numpy", "onnx", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "safetensors")
 _TORCH_BUILDERS = ("onnxscript", "tokenizers", "torch", "transformers")
+_OWN_PACKAGES = ("artifacts", "cli", "export", "export.bart", "export.spacy", "parity", "quantize", "runtime",
+                 "runtime.spacy")  # fmt: skip
 _BUILDERS = {
     (SENTENCE_EMBEDDING, TRANSFORMERS): ("sentence-transformers", *_TORCH_BUILDERS),
     (NER, TRANSFORMERS): _TORCH_BUILDERS,
     (NER, SPACY): ("spacy", "thinc"),
+    (SUMMARIZATION, TRANSFORMERS): _TORCH_BUILDERS,
 }
 logger = logging.getLogger(__name__)
 
@@ -116,6 +128,8 @@ def _stages(task: str, engine: str) -> Any:
     elif (task, engine) == (NER, SPACY):
         require_extra("spacy")
         from . import spacy_stages as stages  # type: ignore[no-redef]
+    elif (task, engine) == (SUMMARIZATION, TRANSFORMERS):
+        from . import summarization_stages as stages  # type: ignore[no-redef]
     else:
         from . import tagger_stages as stages  # type: ignore[no-redef]
     return stages
@@ -144,7 +158,9 @@ def _require_gate(failures: dict[str, list[str]], reports: Path) -> None:
 
 def _build_key(model: ModelConfig, local: LocalModel) -> str:
     """Hash of everything the artifact follows from but the machine: settings, source files, texts, versions."""
-    settings = model.model_dump(mode="json", exclude={"calibration"})
+    # Files are told by what they hold, not by where they lie
+    settings = model.model_dump(mode="json", exclude={"calibration": True, "options": {"references"}})
+    references = model.options.references
     files = sorted(path for path in local.folder.rglob("*") if path.is_file() and path.suffix in _SOURCE_SUFFIXES)
     parts = {
         "settings": settings,
@@ -152,6 +168,7 @@ def _build_key(model: ModelConfig, local: LocalModel) -> str:
         "files": {path.relative_to(local.folder).as_posix(): sha256_file(path) for path in files},
         "calibration": hash_texts(read_calibration_texts(model.calibration)),
         "parity": hash_texts(parity_texts()),
+        "references": None if references is None else references_hash(read_references(references)),
         "format": [FORMAT_VERSION, TASK_REVISIONS[model.task]],
         "versions": builder_versions(model.task, local.engine),
         "code": _own_code(),
@@ -162,7 +179,7 @@ def _build_key(model: ModelConfig, local: LocalModel) -> str:
 def _own_code() -> str:
     """Hash of the code an artifact is made by, so that a change of it builds again before any version is raised."""
     digest = hashlib.sha256()
-    for package in ("artifacts", "cli", "export", "export.spacy", "parity", "quantize", "runtime", "runtime.spacy"):
+    for package in _OWN_PACKAGES:
         folder = resources.files(__package__.replace(".cli", f".{package}"))
         for file in sorted(folder.iterdir(), key=lambda item: item.name):
             if file.is_file():

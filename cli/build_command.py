@@ -57,7 +57,7 @@ def build_command(
 
 def export_command(
     source: Annotated[str, typer.Argument(help="hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR].")],
-    task: Annotated[str, typer.Option(help="What the model does: sentence-embedding or ner.")],
+    task: Annotated[str, typer.Option(help="What the model does: sentence-embedding, ner or summarization.")],
     out_folder: Annotated[Path, typer.Option("--out", help="The artifact's folder.", metavar="DIR")],
     version: Annotated[str, typer.Option("--artifact-version", help="Version of the artifact.")] = "1",
     variant: Annotated[list[str] | None, typer.Option(help="fp32 or int8; may be repeated. All by default.")] = None,
@@ -67,6 +67,9 @@ def export_command(
     ] = None,
     aggregation_strategy: Annotated[str | None, typer.Option(help="ner: none, simple, first, average or max.")] = None,
     stride: Annotated[int | None, typer.Option(help="ner: tokens that windows of a long text share.")] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="summarization: JSON lines of texts with their summaries.", metavar="FILE")
+    ] = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Take pickled weights (weights_only).")] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -78,7 +81,7 @@ def export_command(
 
         name = out_folder.absolute().name
         options = {"allow_pickle": allow_pickle, "sentences": sentences, "aggregation_strategy": aggregation_strategy,
-                   "stride": stride}  # fmt: skip
+                   "stride": stride, "references": references}  # fmt: skip
         data = {"name": name, "version": version, "source": source, "task": task, "calibration": calibration,
                 "options": options} | ({"variants": variant} if variant else {})  # fmt: skip
         model = validate(ModelConfig, data, "the command line")

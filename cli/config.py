@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..artifacts.errors import BuildError
-from ..artifacts.layout import NER, SPACY, TRANSFORMERS
+from ..artifacts.layout import NER, SPACY, SUMMARIZATION, TRANSFORMERS
 from ..parity.compare import DEFAULT_GATES
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -19,6 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _OPTIONS = {
     (NER, SPACY): {"sentences"},
     (NER, TRANSFORMERS): {"allow_pickle", "aggregation_strategy", "ignore_labels", "language", "stride"},
+    (SUMMARIZATION, TRANSFORMERS): {"allow_pickle", "references"},
 }
 
 
@@ -37,6 +38,13 @@ class Options(_Strict):
     stride: int | None = Field(default=None, ge=0)
     ignore_labels: list[str] | None = None
     language: str | None = None
+    # Summaries: JSON lines of texts with the summaries they should have, which variants are measured against
+    references: Path | None = None
+
+    @field_validator("references", mode="before")
+    @classmethod
+    def _to_path(cls, value: object) -> object:
+        return Path(value) if isinstance(value, str) else value
 
 
 class ModelConfig(_Strict):
@@ -45,7 +53,7 @@ class ModelConfig(_Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")
     source: str
-    task: Literal["sentence-embedding", "ner"]
+    task: Literal["sentence-embedding", "ner", "summarization"]
     variants: list[str] = []  # none named: all that the engine has
     calibration: Path | None = None
     options: Options = Options()
@@ -99,7 +107,7 @@ class _File(_Strict):
 
 
 def read_models(path: Path) -> list[ModelConfig]:
-    """Read models.toml; relative calibration paths and `path:` sources start at its folder.
+    """Read models.toml; relative paths in it (calibration, references, `path:` sources) start at its folder.
 
     :raises BuildError: with the code `config`, naming everything that is wrong at once.
     """
@@ -127,6 +135,9 @@ def _from_folder(model: ModelConfig, folder: Path) -> ModelConfig:
     changes: dict[str, object] = {}
     if model.calibration is not None:
         changes["calibration"] = folder / model.calibration
+    if model.options.references is not None:
+        references = folder / model.options.references
+        changes["options"] = model.options.model_copy(update={"references": references})
     if model.source.startswith("path:"):
         changes["source"] = f"path:{folder / Path(model.source.removeprefix('path:')).expanduser()}"
     return model.model_copy(update=changes)

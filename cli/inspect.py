@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from ..artifacts.checks import Artifact, read_artifact
-from ..artifacts.layout import NER
+from ..artifacts.layout import NER, SUMMARIZATION
 from ..artifacts.manifest import Manifest, section
-from ..artifacts.summary import headline, headlines, ner_facts
+from ..artifacts.summary import headline, headlines, ner_facts, summary_facts
 from ..runtime.replay import VerifyReport, verify
 from .console import megabytes, out, plain, print_json, reported_errors, table
 
@@ -21,7 +21,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 
 
 def show_command(folder: ArtifactArgument, as_json: JsonOption = False) -> None:
-    """Show what an artifact is: source, variants with their size and exactness, limits, prompts or labels.
+    """Show what an artifact is: source, variants with their size and exactness, limits, prompts, labels or search.
 
     Files are counted and measured, not hashed; `verify` does that.
     """
@@ -56,7 +56,7 @@ def _print_artifact(artifact: Artifact) -> None:
         "source": f"{source.kind}:{source.id}" + (f" at {source.revision}" if source.revision else ""),
         "licence": source.license or "not named by its source",
         "identity": artifact.identity,
-        **(_ner_facts(manifest) if manifest.task == NER else _embedding_facts(manifest)),
+        **_facts(manifest),
         "measured on": f"{manifest.parity.texts} texts; {manifest.parity.machine.cpu}, "
                        f"{manifest.parity.machine.threads} threads",
     }  # fmt: skip
@@ -67,6 +67,16 @@ def _print_artifact(artifact: Artifact) -> None:
     out.print(_variants_table(artifact))
 
 
+def _facts(manifest: Manifest) -> dict[str, str]:
+    if manifest.task == NER:
+        return ner_facts(tokenizer=manifest.tokenizer, token_classification=manifest.token_classification,
+                         spacy=manifest.spacy)  # fmt: skip
+    if manifest.task == SUMMARIZATION:
+        spec = section(manifest.summarization, "summarization")
+        return summary_facts(section(manifest.tokenizer, "tokenizer"), spec)
+    return _embedding_facts(manifest)
+
+
 def _embedding_facts(manifest: Manifest) -> dict[str, str]:
     tokenizer, embedding = section(manifest.tokenizer, "tokenizer"), section(manifest.embedding, "embedding")
     return {
@@ -75,11 +85,6 @@ def _embedding_facts(manifest: Manifest) -> dict[str, str]:
         "pooling": ", ".join(embedding.pooling),
         "prompts": ", ".join(name for name, prompt in embedding.prompts.items() if prompt.text) or "none",
     }
-
-
-def _ner_facts(manifest: Manifest) -> dict[str, str]:
-    return ner_facts(tokenizer=manifest.tokenizer, token_classification=manifest.token_classification,
-                     spacy=manifest.spacy)  # fmt: skip
 
 
 def _variants_table(artifact: Artifact) -> Table:

@@ -14,7 +14,7 @@ import orjson
 import typer
 
 from ..artifacts import strict_json
-from ..artifacts.errors import InferenceError, InputError, OnnxMlBridgeError
+from ..artifacts.errors import InferenceError, InputError, OnnxMlBridgeError, StoppedError
 from ..runtime.tokenizer import check_text
 from .console import EXIT_FAILED
 
@@ -32,18 +32,25 @@ class Line:
 
 @dataclass(frozen=True)
 class Rules:
-    """Which lines are read: the largest text in bytes of UTF-8, and whether an object may have `sentence_starts`."""
+    """Which lines are read: the largest text in bytes of UTF-8, and what an object may have besides `text`.
+
+    `besides` is `sentence_starts`, or `messages` in the text's place.
+    """
 
     text_limit: int
-    with_sentences: bool = False
+    besides: str | None = None
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a line holds: a text, and the places in characters where its sentences start if the line says them."""
+    """What a line holds: a text, and the places in characters where its sentences start if the line says them.
+
+    `messages` are those that stand in the text's place, None for the text alone.
+    """
 
     text: str
     sentence_starts: tuple[int, ...] | None = None
+    messages: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,13 +82,15 @@ def print_answers(
     rules: Rules,
     to_line: Callable[[Input, Result], bytes],
     to_failure: Callable[[LineError], bytes],
+    most: int = _LINES_PER_RUN,
 ) -> None:
     """Answer standard input line by line; ends with the status `EXIT_FAILED` where any line failed.
 
+    :param most: lines that are answered together, if they are there: the first waits for the last.
     :raises OSError: when standard input cannot be read.
     """
     failed = False
-    for lines in arriving_lines(_stdin(), _LINES_PER_RUN, longest=_longest_line(rules.text_limit)):
+    for lines in arriving_lines(_stdin(), most, longest=_longest_line(rules.text_limit)):
         written = []
         for answered in answer_lines(answer, lines, rules):
             failed |= isinstance(answered, LineError)
@@ -150,12 +159,12 @@ def each_answered(
         return []
     try:
         return list(run(inputs))
-    except (InferenceError, InputError) as error:
+    except (InferenceError, InputError, StoppedError) as error:
         return [error] if len(inputs) == 1 else [each_answered(run, [entry])[0] for entry in inputs]
 
 
 def parse_line(raw: bytes | None, rules: Rules) -> Input:
-    """The input of a line: a JSON string, or an object with `text` and, where the rules take them, `sentence_starts`.
+    """The input of a line: a JSON string, or an object with `text` and what the rules take besides.
 
     :raises InputError: for anything else, and for a text over the limit.
     """
@@ -168,12 +177,23 @@ def parse_line(raw: bytes | None, rules: Rules) -> Input:
         raise InputError("bad_line", str(error)) from error
     if not isinstance(value, dict):
         return Input(check_text(value, None, rules.text_limit))
-    known = ("text", "sentence_starts") if rules.with_sentences else ("text",)
+    known = ("text", *([rules.besides] if rules.besides else []))
     if unknown := sorted(set(value) - set(known)):
-        raise InputError("bad_line", "keys", expected=" and ".join(known) if rules.with_sentences else "text alone",
-                         got=", ".join(unknown))  # fmt: skip
+        expected = " and ".join(known) if len(known) > 1 else "text alone"
+        raise InputError("bad_line", "keys", expected=expected, got=", ".join(unknown))
+    if "messages" in value:
+        return _messages(value, rules.text_limit)
     text = check_text(value.get("text", value), None, rules.text_limit)
     return Input(text, _places(value["sentence_starts"]) if "sentence_starts" in value else None)
+
+
+def _messages(value: dict[str, Any], limit: int) -> Input:
+    if "text" in value:
+        raise InputError("bad_line", "keys", expected="text or messages", got="both")
+    messages = value["messages"]
+    if not isinstance(messages, list):
+        raise InputError("input_type", "messages of the line", expected="a list of strings", got=str(messages)[:80])
+    return Input("", messages=tuple(check_text(message, None, limit) for message in messages))
 
 
 def _places(value: object) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from .console import EXIT_CODES, out
 from .embed import embed_command
 from .inspect import show_command, verify_command
 from .ner import ner_command
+from .summarize import summarize_command
 
 app = typer.Typer(
     name="onnx-ml-bridge",
@@ -26,6 +27,7 @@ app.command("show")(show_command)
 app.command("verify")(verify_command)
 app.command("embed")(embed_command)
 app.command("ner")(ner_command)
+app.command("summarize")(summarize_command)
 
 
 @app.callback(invoke_without_command=True)

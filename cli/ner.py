@@ -70,7 +70,7 @@ def ner_command(
             recognizer.check(options)
         recognizer.load()
         to_line, to_failure = _writers(output_format)
-        print_answers(EntityAnswers(recognizer, options), Rules(text_limit, with_sentences=True), to_line, to_failure)
+        print_answers(EntityAnswers(recognizer, options), Rules(text_limit, "sentence_starts"), to_line, to_failure)
 
 
 class EntityAnswers:

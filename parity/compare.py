@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..artifacts.errors import BuildError
 from ..artifacts.gates import gate_misses
-from ..artifacts.layout import NER, SENTENCE_EMBEDDING, SPACY, TRANSFORMERS
+from ..artifacts.layout import NER, SENTENCE_EMBEDDING, SPACY, SUMMARIZATION, TRANSFORMERS
 from .texts import PLAIN
 
 # The gates that variants are held to where the configuration names no others, by task and engine.
@@ -25,6 +25,10 @@ DEFAULT_GATES: dict[tuple[str, str], dict[str, dict[str, float]]] = {
         "int8": {"entity_f1": 0.97, "token_mismatches": 0},
     },
     (NER, SPACY): {"fp32": {"differing": 0, "token_mismatches": 0}},
+    (SUMMARIZATION, TRANSFORMERS): {
+        "fp32": {"differing": 0, "token_mismatches": 0},
+        "int8": {"rouge_l": 0.7, "sealed_same": 0.9, "token_mismatches": 0},
+    },
 }  # fmt: skip
 _NEIGHBOURS = 10
 

@@ -18,7 +18,7 @@ from onnx_ml_bridge.cli.lines import (
     parse_line,
 )
 
-PLAIN, WITH_SENTENCES = Rules(10), Rules(10, with_sentences=True)
+PLAIN, WITH_SENTENCES, WITH_MESSAGES = Rules(10), Rules(10, "sentence_starts"), Rules(10, "messages")
 
 
 def code(raw, rules):
@@ -64,6 +64,28 @@ def test_a_line_is_a_string_or_an_object_with_a_text(rules):
 )  # fmt: skip
 def test_anything_else_has_its_code(raw, expected):
     assert code(raw, PLAIN) == code(raw, WITH_SENTENCES) == expected
+
+
+def test_messages_stand_in_the_place_of_the_text_where_they_are_taken():
+    assert parse_line(b'{"messages":["a","","b"]}', WITH_MESSAGES) == Input("", messages=("a", "", "b"))
+    assert parse_line(b'{"messages":[]}', WITH_MESSAGES) == Input("", messages=())
+    assert parse_line(b'"a"', WITH_MESSAGES) == parse_line(b'{"text":"a"}', WITH_MESSAGES) == Input("a")
+    for rules in (PLAIN, WITH_SENTENCES):
+        assert code(b'{"messages":["a"]}', rules) == "bad_line"
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b'{"messages":["a"],"text":"a"}', "bad_line"), (b'{"messages":["a"],"x":1}', "bad_line"),
+        (b'{"messages":["a"],"sentence_starts":[0]}', "bad_line"), (b'{"messages":"a"}', "input_type"),
+        (b'{"messages":null}', "input_type"), (b'{"messages":["a",1]}', "input_type"),
+        (b'{"messages":[["a"]]}', "input_type"), (b'{"messages":{"a":1}}', "input_type"),
+        (b'{"messages":["a","01234567890"]}', "input_too_large"), (b"{}", "input_type"),
+    ],
+)  # fmt: skip
+def test_messages_of_another_form_have_their_code(raw, expected):
+    assert code(raw, WITH_MESSAGES) == expected
 
 
 def test_sentence_starts_are_whole_numbers_where_they_are_taken():

@@ -1,0 +1,115 @@
+"""`summarize`: messages in JSON lines in, summaries out, as JSON lines or as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ..artifacts.errors import OnnxMlBridgeError
+from ..runtime.generation import SummarizeOptions
+from ..runtime.opening import AUTO
+from ..runtime.summarization import Summarizer, Summary
+from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT
+from .console import err, out, reported_errors
+from .lines import Input, LineError, Rules, each_answered, failure_line, json_line, print_answers
+from .paint import paint_failure, rendered, visible
+
+# A summary takes long, and the first line of a run waits for the last one.
+_LINES_PER_RUN = 8
+
+
+class Format(StrEnum):
+    """What answers look like."""
+
+    JSONL = "jsonl"
+    TEXT = "text"
+
+
+def summarize_command(
+    model: Annotated[Path, typer.Option(help="The artifact's folder.", metavar="DIR")],
+    variant: Annotated[str, typer.Option(help="fp32, int8, or auto: by instruction set.")] = AUTO,
+    num_beams: Annotated[int | None, typer.Option(help="Beams of the search; 1 is greedy search.", metavar="N")] = None,
+    min_length: Annotated[int | None, typer.Option(
+        help="Tokens before which no summary ends, the start token included.", metavar="N")] = None,
+    max_length: Annotated[int | None, typer.Option(
+        help="Tokens of a summary at most, the start token included.", metavar="N")] = None,
+    length_penalty: Annotated[float | None, typer.Option(
+        help="Exponent of the length that a score is divided by: above 0 for longer summaries.", metavar="F")] = None,
+    map_reduce: Annotated[bool, typer.Option(
+        "--map-reduce", help="Read longer texts in parts and summarize their summaries, instead of cutting them.",
+    )] = False,
+    timeout: Annotated[float | None, typer.Option(
+        help="Seconds that one line may take; lines are answered one by one then.", metavar="SECONDS")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of one run.", min=1)] = None,
+    text_limit: Annotated[int, typer.Option(help="Largest text in bytes of UTF-8.", min=1)] = DEFAULT_TEXT_LIMIT,
+    output_format: Annotated[Format, typer.Option(
+        "--format", help="JSON lines for programs, or plain summaries for people, one a line.")] = Format.JSONL,
+) -> None:  # fmt: skip
+    """Summarize JSON lines from stdin: {"messages": [...]} of messages that belong together, {"text": ...} or a string.
+
+    Each line gives one line: {"summary":"...","tokens":9,"truncated":false}, or {"error":{"code","line","message"}} for
+    a line that cannot be summarized; the others go on and the exit status is 1 at the end. `tokens` counts what was
+    generated, `truncated` says that a part of the input was not read. Settings that are not given are the artifact's.
+
+    Example: echo '{"messages": ["The meeting is on Friday.", "Bring the figures."]}' |
+    onnx-ml-bridge summarize --model dist/bart-package-descriptions --format text
+    """
+    with reported_errors():
+        summarizer = Summarizer.open(model, variant, threads=threads, text_limit=text_limit)
+        options = SummarizeOptions(num_beams, min_length, max_length, length_penalty, map_reduce, timeout)
+        # Wrong settings, a missing library and a graph that does not load are said once, before anything is read
+        summarizer.check(options)
+        summarizer.load()
+        to_line, to_failure = _writers(output_format)
+        with _progress() as progress:
+            answers = SummaryAnswers(summarizer, replace(options, progress=progress))
+            most = _LINES_PER_RUN if timeout is None else 1
+            print_answers(answers, Rules(text_limit, "messages"), to_line, to_failure, most)
+
+
+class SummaryAnswers:
+    """Summaries of the inputs of lines."""
+
+    def __init__(self, summarizer: Summarizer, options: SummarizeOptions) -> None:
+        """Take the model and the options of all lines."""
+        self._summarizer = summarizer
+        self._options = options
+
+    def __call__(self, inputs: Sequence[Input]) -> list[Summary | OnnxMlBridgeError]:
+        """The answer to every input, or its error."""
+        return each_answered(self._summarize, inputs)
+
+    def _summarize(self, inputs: Sequence[Input]) -> list[Summary]:
+        messages = [(entry.text,) if entry.messages is None else entry.messages for entry in inputs]
+        return self._summarizer.summarize_detailed(messages, self._options)
+
+
+def to_record(found: Summary) -> dict[str, Any]:
+    """The answer to a line, as it is printed."""
+    return {"summary": found.text, "tokens": found.tokens, "truncated": found.truncated}
+
+
+def _writers(output_format: Format) -> tuple[Callable[[Input, Summary], bytes], Callable[[LineError], bytes]]:
+    if output_format is Format.JSONL:
+        return lambda _, found: json_line(to_record(found)), failure_line
+    return (lambda _, found: visible(found.text).encode(out.encoding, "replace") + b"\n",
+            lambda error: rendered(paint_failure(error), out))  # fmt: skip
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar of the texts or parts of texts that are done, where standard error is a terminal and there are several."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("summarizing"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bars:
+        task = bars.add_task("", total=None, visible=False)
+        yield lambda done, texts: bars.update(task, completed=done, total=texts, visible=0 < done < texts)

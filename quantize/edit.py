@@ -21,6 +21,11 @@ class GraphEditor:
         self._count += 1
         return Insertion(self, anchor, f"{anchor.name}_q{self._count}")
 
+    def before(self, place: ir.Node) -> Insertion:
+        """Start a chain of nodes that will stand right before `place`."""
+        self._count += 1
+        return Insertion(self, place, f"{place.name}_q{self._count}", is_before=True)
+
     def redirect(self, old: ir.Value, new: ir.Value, uses: Iterable[tuple[ir.Node, int]]) -> None:
         """Let the given readers of `old`, and the graph's outputs, read `new` instead."""
         for node, place in uses:
@@ -53,11 +58,12 @@ class GraphEditor:
 
 
 class Insertion:
-    """A chain of new nodes after an anchor."""
+    """A chain of new nodes after an anchor, or before it."""
 
-    def __init__(self, editor: GraphEditor, anchor: ir.Node, prefix: str) -> None:
+    def __init__(self, editor: GraphEditor, anchor: ir.Node, prefix: str, *, is_before: bool = False) -> None:
         self._editor = editor
         self._anchor = anchor
+        self._is_before = is_before
         self._prefix = prefix
         self._count = 0
 
@@ -77,6 +83,9 @@ class Insertion:
         name = f"{self._prefix}_{op_type}_{self._count}"
         node = ir.node(op_type, inputs, dict(attributes or {}), domain=domain, name=name, num_outputs=1)
         node.outputs[0].name = name
-        self._editor.graph.insert_after(self._anchor, node)
-        self._anchor = node
+        if self._is_before:
+            self._editor.graph.insert_before(self._anchor, node)
+        else:
+            self._editor.graph.insert_after(self._anchor, node)
+            self._anchor = node
         return node.outputs[0]

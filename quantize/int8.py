@@ -20,6 +20,7 @@ from .linears import Linear, LinearGroup, constant, find_groups, find_tables
 from .rounding import round_weights
 from .rows import (
     GELU_ZERO_POINT,
+    INT8_LEVELS,
     ActivationScheme,
     dequantize_rows,
     noise_ratio_db,
@@ -57,7 +58,7 @@ def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds], exact: Coll
     layers: dict[str, float] = {}
     for name, group in keyed.items():
         layers |= _quantize_group(editor, group, stats[name])
-    tables = tuple(_quantize_table(editor, node) for node in find_tables(model.graph))
+    tables = tuple(quantize_table_lookup(editor, node) for node in find_tables(model.graph))
     editor.drop_unused_constants()
     model.opset_imports[_MICROSOFT] = 1
     return QuantizedGraph(model, layers, tables)
@@ -84,7 +85,7 @@ def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationSt
     """Quantize one activation and every product with it; gives each product's signal to noise ratio in dB."""
     producer = group.activation.producer()
     assert producer is not None  # find_groups sees to it
-    q, scale = _quantize_rows_in_graph(editor.after(producer), group.activation, group.scheme)
+    q, scale = quantize_rows_in_graph(editor.after(producer), group.activation, group.scheme)
     zero_point = editor.constant(f"zero_point_{group.scheme.zero_point}", np.uint8(group.scheme.zero_point))
     sample = stats.sample
     seen = dequantize_rows(*quantize_rows(sample, group.scheme), group.scheme)
@@ -96,7 +97,7 @@ def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationSt
     return ratios
 
 
-def _quantize_rows_in_graph(chain: Insertion, x: ir.Value, scheme: ActivationScheme) -> tuple[ir.Value, ir.Value]:
+def quantize_rows_in_graph(chain: Insertion, x: ir.Value, scheme: ActivationScheme) -> tuple[ir.Value, ir.Value]:
     """Nodes that compute what `rows.quantize_rows` does: bytes like `x`, and the scale of every row."""
     last = chain.constant("axis", np.array([-1], np.int64))
     peak = chain.node("ReduceMax", [x, last], {"keepdims": 1})
@@ -132,13 +133,13 @@ def _replace_product(
     editor.replace(linear.node, chain.node("Mul", [product, scale]))
 
 
-def _quantize_table(editor: GraphEditor, gather: ir.Node) -> str:
-    """Let a Gather read int8 entries and their scales; gives the table's name."""
+def quantize_table_lookup(editor: GraphEditor, gather: ir.Node, levels: int = INT8_LEVELS) -> str:
+    """Let a Gather read int8 entries, of `levels` on each side of 0, and their scales; gives the table's name."""
     table = gather.inputs[0]
     tensor = constant(table)
     if table is None or tensor is None:
         raise ValueError(f"{gather.name} reads no constant table")
-    entries, scales = quantize_table(tensor.numpy())
+    entries, scales = quantize_table(tensor.numpy(), levels)
     chain = editor.after(gather)
     index = gather.inputs[1]
     rows = chain.node("Gather", [editor.constant(f"{table.name}_int8", entries), index])

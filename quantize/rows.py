@@ -20,6 +20,8 @@ _GELU_FLOOR = 0.1701
 # Levels kept for the negative tail of GELU: the tail then sets a smallest scale of 0.0071, and 231 of 255 levels are
 # left for the positive side. 16 and 32 measured the same, 8 and 128 worse.
 GELU_ZERO_POINT = 24
+# Largest magnitude of a signed byte that has its negative.
+INT8_LEVELS = 127
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,15 @@ def dequantize_rows(q: NDArray[np.uint8], scale: Floats, scheme: ActivationSchem
     return (q.astype(np.float32) - scheme.zero_point) * scale
 
 
-def channel_scales(weight: Floats) -> Floats:
-    """One scale per column of `[in, out]`: its largest magnitude is 127; 1 for a column of zeros."""
+def channel_scales(weight: Floats, levels: int = INT8_LEVELS) -> Floats:
+    """One scale per column of `[in, out]`: its largest magnitude is `levels`; 1 for a column of zeros."""
     peak = np.abs(weight).max(0)
-    return np.where(peak > 0, peak / 127, 1.0).astype(np.float32)
+    return np.where(peak > 0, peak / levels, 1.0).astype(np.float32)
 
 
-def quantize_table(table: Floats) -> tuple[NDArray[np.int8], Floats]:
+def quantize_table(table: Floats, levels: int = INT8_LEVELS) -> tuple[NDArray[np.int8], Floats]:
     """Round an embedding table `[entries, dim]` to int8 with one scale per entry `[entries, 1]`."""
-    scales = channel_scales(table.T)[:, None]
+    scales = channel_scales(table.T, levels)[:, None]
     return np.rint(table / scales).astype(np.int8), scales
 
 

@@ -39,7 +39,8 @@ class SourceEncoder(nn.Module):
             `[batch, heads, size, tokens]` and values `[batch, heads, tokens, size]`, float32.
         """
         mask = ((attention_mask - 1).to(embeddings.dtype) * -MASKED)[:, None, None, :]
-        x = self.norm(embeddings * self.scale + self.positions[: embeddings.shape[1]])
+        places = torch.arange(embeddings.shape[1])[None]
+        x = self.norm(embeddings * self.scale + self.positions(places))
         for layer, joined in zip(self.layers, self.projections, strict=True):
             q, k, v = (_heads(part, layer.self_attn) for part in joined(x).chunk(3, -1))
             weights = torch.softmax(q @ k.transpose(2, 3) * layer.self_attn.head_dim**-0.5 + mask, -1)
@@ -90,7 +91,7 @@ class DecoderStep(nn.Module):
         beams, batch, hidden = embeddings.shape
         mask = torch.cat((past_mask, new_mask.expand(batch, -1, -1)), -1)
         scores_mask = mask[:, None]
-        x = self.norm(embeddings * self.scale + self.positions[places])
+        x = self.norm(embeddings * self.scale + self.positions(places))
         found: list[Tensor] = []
         for index, (layer, joined) in enumerate(zip(self.layers, self.projections, strict=True)):
             attention = layer.self_attn
@@ -109,10 +110,10 @@ class DecoderStep(nn.Module):
         return x.reshape(beams * batch, hidden), mask, *found
 
 
-def _positions(part: Any) -> nn.Parameter:
+def _positions(part: Any) -> nn.Embedding:
     """The table of positions without the rows that BART keeps before the first one."""
     table = part.embed_positions
-    return nn.Parameter(table.weight.detach()[table.offset :].clone(), requires_grad=False)
+    return nn.Embedding.from_pretrained(table.weight.detach()[table.offset :].clone())
 
 
 def _joined(attention: Any, which: str) -> nn.Linear:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def load_recipe():
+    sys.path.insert(0, str(GOLDEN))  # where the recipe's own modules lie
     spec = importlib.util.spec_from_file_location("make_golden", GOLDEN / "make.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,46 @@
+"""The search of the graph against `generate`, sequence by sequence.
+
+A third of the sequences end before their largest length, and a third are not what greedy search finds: else the test
+would say little. ONNX_ML_BRIDGE_SEQUENCES sets how many are compared at least.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+
+import pytest
+from bart_searches import Tally, calls, compare, fixed_settings, session_of
+from onnx_ml_bridge.export.bart.networks import trace_parts
+from small_barts import random_bart
+
+SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "300"))
+VOCABULARY = 90
+MODELS = {
+    "gelu": {"seed": 1, "eos_bias": 2.5},
+    "relu, scaled embeddings": {"seed": 2, "eos_bias": 4.0, "activation_function": "relu", "scale_embedding": True},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sequences_are_those_of_generate(name, tmp_path):
+    model = random_bart(vocab_size=VOCABULARY, **MODELS[name])
+    parts = trace_parts(model)
+    tally, source = Tally(), random.Random(name)
+    sessions = [
+        (fixed, session_of(parts, tmp_path / str(place), **fixed)) for place, fixed in enumerate(fixed_settings())
+    ]
+    for fixed, session in itertools.cycle(sessions):
+        for call in calls(source, 2, VOCABULARY):
+            compare(model, session, call, fixed, tally)
+        if tally.sequences >= SEQUENCES / len(MODELS) and fixed is sessions[-1][0]:
+            break
+    print(f"{name}: {tally.sequences} sequences, {len(tally.differing)} differ, {len(tally.ties)} ties {tally.ties}, "
+          f"{tally.ended_early} ended early, {tally.unlike_greedy} unlike greedy search, "
+          f"scores within {tally.score_max_abs:.1e}")  # fmt: skip
+    assert tally.differing == []
+    assert len(tally.ties) <= tally.sequences / 100
+    assert tally.ended_early >= tally.sequences / 3
+    assert tally.unlike_greedy >= tally.sequences / 3
+    assert tally.score_max_abs < 1e-4

@@ -110,4 +110,6 @@ pub use error::BridgeError;
 /// The bindings to ONNX Runtime, for [`OnnxMlBridgeBuilder::environment`] and
 /// [`OnnxMlBridgeBuilder::execution_providers`].
 pub use ort;
-pub use runtime::{CancelToken, EmbedOptions, Embedding, Embeddings, Entities, NerOptions, SummarizeOptions, Summary};
+pub use runtime::{
+    CancelToken, EmbedOptions, Embedding, Embeddings, Entities, NerOptions, Progress, SummarizeOptions, Summary,
+};

@@ -87,7 +87,7 @@ fn settings_are_options() {
 fn every_line_has_its_own_time() {
     let dir = common::summary::tiny();
     let input = "\"a\"\n\"slow\"\n\"b\"\n\"slow\"\n";
-    let output = run(&["summarize", "--model", text(dir.path()), "--timeout", "0.2"], input);
+    let output = run(&["summarize", "--model", text(dir.path()), "--timeout", "2"], input);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let answers = lines(&output);
     assert_eq!((&answers[0]["summary"], &answers[2]["summary"]), (&json!("a"), &json!("b")));

@@ -2,12 +2,12 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use onnx_ml_bridge::{
-    BridgeError, CancelToken, MlBridge, OnnxMlBridge, OnnxMlBridgeBuilder, SummarizeOptions, Summary,
+    BridgeError, CancelToken, MlBridge, OnnxMlBridge, OnnxMlBridgeBuilder, Progress, SummarizeOptions, Summary,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -152,10 +152,30 @@ fn a_sentence_that_does_not_fit_is_cut() {
     assert_eq!((summary.text.as_str(), summary.truncated), ("a b c", true));
 }
 
+#[test]
+fn progress_counts_inputs_and_parts() {
+    let (_dir, bridge) = bridge(|builder| builder.beam_limit(12));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = Arc::clone(&told);
+    let progress = Progress::new(move |done, texts| teller.lock().expect("not poisoned").push((done, texts)));
+    let options = SummarizeOptions { map_reduce: true, progress: Some(progress), ..of_length(3) };
+    bridge.summarize_detailed(&inputs(&["a b. c d a. b c b. d a b.", "a"]), &options).expect("summaries");
+    assert_eq!(*told.lock().expect("not poisoned"), [(2, 2), (2, 2)]);
+    told.lock().expect("not poisoned").clear();
+    let options = SummarizeOptions { max_length: Some(6), ..options };
+    bridge.summarize_each(&inputs(&["a b", "a", " ", "a b c"]), &options).expect("outcomes");
+    assert_eq!(*told.lock().expect("not poisoned"), [(2, 4), (3, 4), (4, 4)]);
+}
+
 /// Slow texts end when they are stopped, and never otherwise.
 fn stopped(bridge: &OnnxMlBridge, options: &SummarizeOptions) -> (Option<&'static str>, Duration) {
     let started = Instant::now();
     (code(bridge.summarize_detailed(&inputs(&["a slow b"]), options)), started.elapsed())
+}
+
+/// The shortest of some measures: other processes may have held one of them up.
+fn at_best(measure: impl Fn() -> Duration) -> Duration {
+    (0..5).map(|_| measure()).min().expect("there are some")
 }
 
 #[test]
@@ -164,9 +184,14 @@ fn a_call_ends_when_its_time_is_over() {
     bridge.warm_up().expect("a session");
     let limit = Duration::from_millis(100);
     let options = SummarizeOptions { timeout: Some(limit), ..SummarizeOptions::default() };
-    let (code, took) = stopped(&bridge, &options);
-    assert_eq!(code, Some("timeout"));
-    assert!(took >= limit && took < limit + PROMPT, "{took:?}");
+    let took = at_best(|| {
+        let (code, took) = stopped(&bridge, &options);
+        assert_eq!(code, Some("timeout"));
+        assert!(took >= limit, "{took:?}");
+        took
+    });
+    assert!(took < limit + PROMPT, "{took:?}");
+    let options = SummarizeOptions { timeout: Some(Duration::from_secs(60)), ..SummarizeOptions::default() };
     assert_eq!(bridge.summarize_blocking(&["a b"]), Ok("a b".to_owned()));
     assert_eq!(bridge.summarize_detailed(&inputs(&["a b"]), &options).map(|found| found.len()), Ok(1));
 }
@@ -175,20 +200,24 @@ fn a_call_ends_when_its_time_is_over() {
 fn a_token_cancels_calls_that_run_and_calls_that_wait() {
     let (_dir, bridge) = bridge(|builder| builder);
     bridge.warm_up().expect("a session");
-    let cancel = CancelToken::new();
-    let options = SummarizeOptions { cancel: Some(cancel.clone()), ..SummarizeOptions::default() };
-    thread::scope(|scope| {
-        // There is one session: one of them runs, the other waits for it.
-        let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| stopped(&bridge, &options))).collect();
-        thread::sleep(Duration::from_millis(100));
-        let cancelled = Instant::now();
-        cancel.cancel();
-        for call in calls {
-            assert_eq!(call.join().expect("no panic").0, Some("cancelled"));
-        }
-        assert!(cancelled.elapsed() < PROMPT, "{:?}", cancelled.elapsed());
+    let took = at_best(|| {
+        let cancel = CancelToken::new();
+        let options = SummarizeOptions { cancel: Some(cancel.clone()), ..SummarizeOptions::default() };
+        let took = thread::scope(|scope| {
+            // There is one session: one of them runs, the other waits for it.
+            let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| stopped(&bridge, &options))).collect();
+            thread::sleep(Duration::from_millis(100));
+            let cancelled = Instant::now();
+            cancel.cancel();
+            for call in calls {
+                assert_eq!(call.join().expect("no panic").0, Some("cancelled"));
+            }
+            cancelled.elapsed()
+        });
+        assert_eq!(stopped(&bridge, &options).0, Some("cancelled"));
+        took
     });
-    assert_eq!(stopped(&bridge, &options).0, Some("cancelled"));
+    assert!(took < PROMPT, "{took:?}");
     assert_eq!(bridge.summarize_blocking(&["a b"]), Ok("a b".to_owned()));
 }
 
@@ -196,7 +225,8 @@ fn a_token_cancels_calls_that_run_and_calls_that_wait() {
 #[test]
 fn a_stopped_call_keeps_the_summaries_that_it_had() {
     let (_dir, bridge) = bridge(|builder| builder.beam_limit(12));
-    let options = SummarizeOptions { timeout: Some(Duration::from_millis(300)), ..SummarizeOptions::default() };
+    bridge.warm_up().expect("a session");
+    let options = SummarizeOptions { timeout: Some(Duration::from_secs(2)), ..SummarizeOptions::default() };
     let outcomes = bridge.summarize_each(&inputs(&["a", "b slow", "a b c d"]), &options).expect("outcomes");
     let codes: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().err().map(BridgeError::code)).collect();
     assert_eq!(codes, [Some("timeout"), Some("timeout"), None]);
@@ -207,16 +237,20 @@ async fn dropping_the_future_cancels() {
     let (_dir, bridge) = bridge(|builder| builder);
     bridge.warm_up().expect("a session");
     let object: Arc<dyn MlBridge> = Arc::new(bridge);
-    let slow = Arc::clone(&object);
-    let task = tokio::spawn(async move { slow.summarize(&["slow".to_owned()]).await });
-    tokio::task::yield_now().await;
-    thread::sleep(Duration::from_millis(100));
-    task.abort();
-    assert!(task.await.is_err());
-    // There is one session, and it is free again.
-    let started = Instant::now();
-    assert_eq!(object.summarize(&["a".to_owned(), "b".to_owned()]).await, Ok("a b".to_owned()));
-    assert!(started.elapsed() < PROMPT, "{:?}", started.elapsed());
+    let mut took = Duration::MAX;
+    for _ in 0..5 {
+        let slow = Arc::clone(&object);
+        let task = tokio::spawn(async move { slow.summarize(&["slow".to_owned()]).await });
+        tokio::task::yield_now().await;
+        thread::sleep(Duration::from_millis(100));
+        task.abort();
+        assert!(task.await.is_err());
+        // There is one session, and it is free again.
+        let started = Instant::now();
+        assert_eq!(object.summarize(&["a".to_owned(), "b".to_owned()]).await, Ok("a b".to_owned()));
+        took = took.min(started.elapsed());
+    }
+    assert!(took < PROMPT, "{took:?}");
 }
 
 #[tokio::test]

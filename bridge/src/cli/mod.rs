@@ -7,6 +7,7 @@ mod model;
 mod ner;
 mod paint;
 mod probe;
+mod progress;
 mod stream;
 mod summarize;
 mod verify;

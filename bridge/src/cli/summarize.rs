@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::lines::{Besides, Input, Rules};
 use super::model::ModelArguments;
 use super::paint::Painter;
+use super::progress::Bar;
 use super::stream::{Answers, LineError, answer_all, to_json};
 use super::{Failure, Outcome};
 
@@ -69,6 +70,7 @@ fn seconds(value: &str) -> Result<Duration, String> {
 struct Summarize {
     bridge: OnnxMlBridge,
     options: SummarizeOptions,
+    bar: Option<Bar>,
     /// Where people read the answers.
     painter: Option<Painter>,
 }
@@ -82,6 +84,7 @@ struct Answer {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let bridge = arguments.model.open_summarization()?;
+    let bar = Bar::new(io::stderr().is_terminal());
     let options = SummarizeOptions {
         num_beams: arguments.num_beams,
         min_length: arguments.min_length,
@@ -90,13 +93,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         map_reduce: arguments.map_reduce,
         timeout: arguments.timeout,
         cancel: None,
+        progress: bar.as_ref().map(Bar::progress),
     };
     // Wrong options and a missing library are told once, before any line.
     bridge.summarize_each(&[], &options)?;
     bridge.warm_up()?;
     let painter = (arguments.format == Format::Text).then(|| Painter::new(io::stdout().is_terminal()));
     let rules = Rules { limit: arguments.model.text_limit, besides: Besides::Messages };
-    answer_all(&Summarize { bridge, options, painter }, rules)
+    answer_all(&Summarize { bridge, options, bar, painter }, rules)
 }
 
 impl Answers for Summarize {
@@ -108,7 +112,9 @@ impl Answers for Summarize {
 
     fn answer(&self, inputs: &[&Input]) -> Result<Vec<Result<Summary, BridgeError>>, Failure> {
         let inputs: Vec<Vec<String>> = inputs.iter().map(|input| input.messages.clone()).collect();
-        Ok(self.bridge.summarize_each(&inputs, &self.options)?)
+        let answers = self.bridge.summarize_each(&inputs, &self.options);
+        self.bar.iter().for_each(Bar::clear);
+        Ok(answers?)
     }
 
     fn line(&self, _: &Input, summary: Summary) -> Result<String, Failure> {

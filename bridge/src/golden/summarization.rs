@@ -25,7 +25,7 @@ pub(super) struct Case {
 #[serde(deny_unknown_fields)]
 struct Expected {
     text: String,
-    token_ids: Vec<u32>,
+    token_ids: Vec<u64>,
     truncated: bool,
 }
 
@@ -34,7 +34,7 @@ struct Expected {
 struct Sealed {
     #[serde(rename = "text")]
     _text: String,
-    token_ids: Vec<u32>,
+    token_ids: Vec<u64>,
 }
 
 /// How close a variant of a summarizer came to the original on the golden cases.
@@ -115,7 +115,7 @@ impl Tally {
         if found.truncated != expected.truncated {
             return Err(format!("truncated is {}, expected {}", found.truncated, expected.truncated));
         }
-        let has = |ids: &[u32]| found.token_ids.iter().copied().eq(ids.iter().map(|id| i64::from(*id)));
+        let has = |ids: &[u64]| found.token_ids.iter().map(|id| u64::try_from(*id)).eq(ids.iter().map(|id| Ok(*id)));
         self.cases += 1;
         self.differing += usize::from(!has(&expected.token_ids) || found.text != expected.text);
         if let Some(sealed) = case.sealed.get(variant) {

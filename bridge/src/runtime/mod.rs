@@ -18,4 +18,4 @@ pub use self::embedding::{DEFAULT_TEXT_LIMIT, EmbedOptions, Embedding, Embedding
 pub use self::entities::{Entities, NerOptions};
 pub use self::environment::LIBRARY_VARIABLE;
 pub use self::stop::CancelToken;
-pub use self::summarization::{DEFAULT_BEAM_LIMIT, SummarizeOptions, Summary};
+pub use self::summarization::{DEFAULT_BEAM_LIMIT, Progress, SummarizeOptions, Summary};

@@ -5,12 +5,13 @@ mod options;
 mod parts;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use tokenizers::Tokenizer;
 
-pub use self::options::{SummarizeOptions, Summary};
+pub use self::options::{Progress, SummarizeOptions, Summary};
 
 use self::generate::{Generated, Marks};
 use self::options::Settings;
@@ -150,7 +151,7 @@ impl Summarizer {
         let settings = Settings::resolve(options, &self.spec, self.limits.beams)?;
         let texts: Vec<Outcome<String>> = inputs.iter().map(|messages| self.join(messages)).collect();
         let outcomes = stoppable(options.cancel.as_ref(), options.timeout, |stop| {
-            let call = Call { model: self, settings, stop };
+            let call = Call { model: self, settings, stop, progress: options.progress.as_ref() };
             if options.map_reduce { call.reduced(texts) } else { call.summaries(texts) }
         })?;
         let placed = outcomes.into_iter().enumerate();
@@ -176,6 +177,7 @@ struct Call<'a> {
     model: &'a Summarizer,
     settings: Settings,
     stop: &'a Stop,
+    progress: Option<&'a Progress>,
 }
 
 impl Call<'_> {
@@ -207,10 +209,14 @@ impl Call<'_> {
         let length = |(index, text): (usize, &Outcome<Encoded>)| Some((index, text.as_ref().ok()?.ids.len()));
         let items = texts.iter().enumerate().filter_map(length).collect();
         let bounds = Bounds { tokens: SOURCE_BUDGET, texts: self.model.limits.beams / self.settings.places() };
+        let done = AtomicUsize::new(texts.iter().filter(|text| text.is_err()).count());
         run_all(texts.len(), items, self.model.pool.limit(), bounds, |run| {
             let rows: Vec<&[i64]> =
                 run.iter().filter_map(|&at| Some(texts[at].as_ref().ok()?.ids.as_slice())).collect();
-            self.run(&rows)
+            let outcomes = self.run(&rows)?;
+            let before = done.fetch_add(rows.len(), Ordering::Relaxed);
+            self.progress.iter().for_each(|progress| progress.tell(before + rows.len(), texts.len()));
+            Ok(outcomes)
         })
     }
 

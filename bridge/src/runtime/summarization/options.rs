@@ -1,5 +1,7 @@
 //! The settings of a summary's search: what a call says, what it leaves to the model, what is refused.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::BridgeError;
@@ -24,6 +26,30 @@ pub struct SummarizeOptions {
     pub timeout: Option<Duration>,
     /// What cancels the call from another thread.
     pub cancel: Option<CancelToken>,
+    /// What is told how far the call has come.
+    pub progress: Option<Progress>,
+}
+
+/// Is told how far a call has come. Clones tell the same.
+#[derive(Clone)]
+pub struct Progress(Arc<dyn Fn(usize, usize) + Send + Sync>);
+
+impl Progress {
+    /// `tell` is given how many texts of a round are done and how many it has: inputs, or parts of one. It is called after
+    /// every run, from the threads that run the graph.
+    pub fn new(tell: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    pub(super) fn tell(&self, done: usize, texts: usize) {
+        (self.0)(done, texts);
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
 }
 
 /// The summary of one input.

@@ -45,7 +45,7 @@ def tagger_manifests(manifest: dict[str, Any]) -> Cases:
         "no-unknown-token": lambda m: m["token_classification"].update(unk_token_id=None),
         "labels-twice": lambda m: m["token_classification"].update(labels=[*section["labels"], section["labels"][-1]]),
     }
-    return _cases("ner", manifest, refused, allowed)
+    return made_cases("ner", manifest, refused, allowed)
 
 
 def spacy_manifests(manifest: dict[str, Any]) -> Cases:
@@ -95,7 +95,7 @@ def spacy_manifests(manifest: dict[str, Any]) -> Cases:
         "none": lambda m: (m["spacy"].update(sentences="none", parser=None), roles(m).pop("spacy_parser")),
         "context-zero": lambda m: m["spacy"]["ner"].update(context=0),
     }
-    return _cases("spacy", manifest, refused, allowed)
+    return made_cases("spacy", manifest, refused, allowed)
 
 
 def roles(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def column(manifest: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _cases(prefix: str, manifest: dict[str, Any], refused: dict[str, Change], allowed: dict[str, Change]) -> Cases:
+def made_cases(prefix: str, manifest: dict[str, Any], refused: dict[str, Change], allowed: dict[str, Change]) -> Cases:
     codes: list[tuple[str | None, dict[str, Change]]] = [("schema", refused), (None, allowed)]
     cases: Cases = {f"{prefix}-{name}.json": (code, changed_manifest(manifest, change))
                     for code, changes in codes for name, change in changes.items()}  # fmt: skip

@@ -18,8 +18,8 @@ from small_barts import random_bart
 SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "300"))
 VOCABULARY = 90
 MODELS = {
-    "gelu": {"seed": 1, "eos_bias": 2.5},
-    "relu, scaled embeddings": {"seed": 2, "eos_bias": 4.0, "activation_function": "relu", "scale_embedding": True},
+    "gelu": {"seed": 1, "eos_bias": 4.5},
+    "relu, scaled embeddings": {"seed": 2, "eos_bias": 6.0, "activation_function": "relu", "scale_embedding": True},
 }
 
 
@@ -38,9 +38,9 @@ def test_sequences_are_those_of_generate(name, tmp_path):
             break
     print(f"{name}: {tally.sequences} sequences, {len(tally.differing)} differ, {len(tally.ties)} ties {tally.ties}, "
           f"{tally.ended_early} ended early, {tally.unlike_greedy} unlike greedy search, "
-          f"scores within {tally.score_max_abs:.1e}")  # fmt: skip
+          f"scores within {tally.score_max_relative:.1e}")  # fmt: skip
     assert tally.differing == []
     assert len(tally.ties) <= tally.sequences / 100
     assert tally.ended_early >= tally.sequences / 3
     assert tally.unlike_greedy >= tally.sequences / 3
-    assert tally.score_max_abs < 1e-4
+    assert tally.score_max_relative < 1e-5

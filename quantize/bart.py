@@ -158,9 +158,3 @@ def _quantize_score(score: ir.Model, table: NDArray[np.float32], hidden: NDArray
     editor.drop_unused_constants()
     model.graph.opset_imports[_MICROSOFT] = 1
     return model, noise_ratio_db(hidden @ table.T, hidden @ (entries * scales).T)
-
-
-def sequence_error(exact: Sequence[Sequence[int]], approximate: Sequence[Sequence[int]]) -> dict[str, float]:
-    """The share of sequences that two variants have in common."""
-    same = sum(tuple(a) == tuple(b) for a, b in zip(exact, approximate, strict=True))
-    return {"sequence_same": same / len(exact)}

@@ -23,13 +23,13 @@ from spacy.training import Example
 from spacy.vectors import Vectors
 from thinc.api import Model, set_dropout_rate
 
-
-
 LABELS = ("PERSON", "PLACE", "DATE", "B-SIDE")
 PARSER_LABELS = {"L": ("det", "nsubj", "det||obj"), "R": ("obj", "nsubj", "conj||nsubj", "obj||det")}
 ATTRIBUTES = ("NORM", "PREFIX", "SUFFIX", "SHAPE")
 ALL_ATTRIBUTES = ("NORM", "PREFIX", "SUFFIX", "SHAPE", "LOWER", "ORTH", "SPACY", "IS_SPACE")
-VECTOR_WORDS = ("Paris", "London", "the", "a", "of", "in", "and", "la", "de", "le", "el", "en", ",", ".", "Smith", "was")
+VECTOR_WORDS = (
+    "Paris", "London", "the", "a", "of", "in", "and", "la", "de", "le", "el", "en", ",", ".", "Smith", "was",
+)  # fmt: skip
 _VECTOR_WIDTH = 6
 _ROWS = (61, 53, 47, 59)
 _SEED = 20260303

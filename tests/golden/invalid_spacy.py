@@ -97,7 +97,9 @@ INVALID: dict[str, tuple[str, Spoil]] = {
     ),
     "spacy-graphs-swapped": (
         "graph",
-        edit_manifest(lambda m: roles(m).update(spacy_ner=roles(m)["spacy_parser"], spacy_parser=roles(m)["spacy_ner"])),
+        edit_manifest(
+            lambda m: roles(m).update(spacy_ner=roles(m)["spacy_parser"], spacy_parser=roles(m)["spacy_ner"])
+        ),
     ),
     "spacy-graph-other-output": ("graph", edit_graph(drop_begins, no_begins)),
     "spacy-graph-outputs-swapped": ("graph", edit_graph(give_label_as_begins, declare_label_as_begins)),

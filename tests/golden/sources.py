@@ -20,7 +20,6 @@ from tokenizers import Tokenizer as TextTokenizer
 from tokenizers import models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForTokenClassification, BertModel, BertTokenizerFast
 
-
 WORDS = [
     *[
         "the",

@@ -131,7 +131,9 @@ def edit_tensors(name: str, change: Callable[[dict[str, Any]], object]) -> Spoil
 def graph_of(manifest: dict[str, Any]) -> dict[str, Any]:
     """The fp32 graph of an artifact's main role."""
     graphs = manifest["variants"]["fp32"]["graphs"]
-    graph: dict[str, Any] = graphs[next(role for role in ("encoder", "token_classifier", "spacy_ner") if role in graphs)]
+    graph: dict[str, Any] = graphs[
+        next(role for role in ("encoder", "token_classifier", "spacy_ner") if role in graphs)
+    ]
     return graph
 
 

@@ -140,7 +140,9 @@ def test_rust_gives_the_entities_of_python(rust, real, name):
     with_name = real(name)
     lines: list[dict[str, Any]] = [{"text": text} for text in with_name.texts]
     if with_name.starts is not None:
-        lines = [{**line, "sentence_starts": list(starts)} for line, starts in zip(lines, with_name.starts, strict=True)]
+        lines = [
+            {**line, "sentence_starts": list(starts)} for line, starts in zip(lines, with_name.starts, strict=True)
+        ]
     answers = rust_answers(rust, with_name.folder, lines)
     assert [answer["entities"] for answer in answers] == [as_records(found) for found in with_name.found()]
     assert not any(answer["truncated"] for answer in answers)

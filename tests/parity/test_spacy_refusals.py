@@ -154,7 +154,9 @@ def test_an_entity_recognizer_of_another_class(nlp, staging, monkeypatch):
         export_pipeline(nlp, staging)
 
 
-@pytest.mark.parametrize("factory", ["entity_ruler", "span_ruler", "merge_entities", "doc_cleaner", "changes_something"])
+@pytest.mark.parametrize(
+    "factory", ["entity_ruler", "span_ruler", "merge_entities", "doc_cleaner", "changes_something"]
+)
 @pytest.mark.parametrize("is_before", [True, False])
 def test_components_that_may_set_entities_or_change_tokens(nlp, staging, factory, is_before):
     nlp.add_pipe(factory, name="other", **{"before" if is_before else "after": "ner"})
@@ -388,4 +390,3 @@ def refuses_to_build(wanted: ModelConfig, out: Path, code: str, *words: str) -> 
         build(wanted, out, lambda stage: None)
     assert not (out / "x").exists() and not list(out.rglob("*.onnx"))
     assert not [path for path in out.glob(".x.*") if path.suffix != ".lock"]
-

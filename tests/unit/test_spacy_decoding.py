@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ def decode(
 ) -> list[tuple[int, int, int]]:
     """Feed rows of (label, begins, current, first, previous), cut before the places in `parts`."""
     bounds = [0, *parts, len(rows)]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         chosen = rows[start:end]
         label, begins = (np.array([row[place] for row in chosen]) for place in range(2))
         features = [np.array([np.atleast_1d(row[place]) for row in chosen], np.float32) for place in range(2, 5)]

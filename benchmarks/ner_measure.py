@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from .children import Failed
 from .contenders import Unavailable
 from .ner_contenders import NerContender
 from .ner_processes import (
@@ -19,7 +20,7 @@ from .ner_processes import (
     rust_command,
 )
 from .ner_results import NerRow
-from .processes import Failed, Launched, launch
+from .processes import Launched, launch
 from .results import COLD, PEAK_FIRST, PEAK_LONG, WORDS, WORDS_CPU
 from .rounds import EVERYTHING, WARM_UP, Rounds
 

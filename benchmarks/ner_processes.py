@@ -13,9 +13,10 @@ from typing import Protocol
 
 import psutil
 
+from .children import Failed, child_environment
 from .contenders import Unavailable
 from .ner_contenders import NerContender, NerJob
-from .processes import Failed, JsonProcess, child_environment
+from .processes import JsonProcess
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import json
-import os
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from .children import Failed, child_environment
 from .contenders import Contender, Job, Unavailable
 
 _ROOT = Path(__file__).parent.parent
@@ -25,15 +24,6 @@ _LAUNCH = Path(__file__).with_name("launch.py")
 _IDLE_SHARE = 0.02
 _IDLE_SAMPLE_SECONDS = 0.1
 _IDLE_TIMEOUT_SECONDS = 10.0
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-
-
-class Failed(Exception):
-    """A process ended or answered otherwise than agreed; `detail` is for the console and may name paths."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason)
-        self.detail = detail
 
 
 class Runner(Protocol):
@@ -236,18 +226,6 @@ def embed_command(binaries: RustBinaries, job: Job) -> list[str]:
     return [str(binaries.embed), "embed", "--model", job.folder, "--variant", job.precision]
 
 
-def child_environment(threads: int | None = None) -> dict[str, str]:
-    """The environment of every measured process: offline, and Rust with the ONNX Runtime that Python has.
-
-    :param threads: what OpenMP and BLAS libraries may use; by default they decide.
-    """
-    pinned = dict.fromkeys(_THREAD_VARIABLES, str(threads)) if threads else {}
-    found = os.environ | {"HF_HUB_OFFLINE": "1"} | pinned
-    if "ORT_DYLIB_PATH" not in found and (library := _onnxruntime_library()):
-        found["ORT_DYLIB_PATH"] = str(library)
-    return found
-
-
 def wait_until_idle(processes: list[psutil.Process]) -> Quiet:
     """Wait until these processes use no CPU, because thread pools spin for a while after a run."""
     deadline = time.monotonic() + _IDLE_TIMEOUT_SECONDS
@@ -277,11 +255,3 @@ def _run(command: list[str], what: str, stdin: Path | None = None) -> str:
     if done.returncode != 0:
         raise Failed(f"{what} ended with exit status {done.returncode}", done.stderr[-2000:])
     return done.stdout
-
-
-def _onnxruntime_library() -> Path | None:
-    """The shared library that the onnxruntime package ships."""
-    spec = importlib.util.find_spec("onnxruntime")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    found = [path for folder in folders for path in sorted(Path(folder, "capi").glob("libonnxruntime.*"))]
-    return found[0] if found else None

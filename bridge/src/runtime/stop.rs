@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ort::logging::LogLevel;
 use ort::session::RunOptions;
 
 use crate::BridgeError;
@@ -109,7 +110,10 @@ impl Stop {
     /// ONNX Runtime gives no options.
     pub(crate) fn run<T>(&self, run: impl FnOnce(&RunOptions) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
         let failed = |error: ort::Error| BridgeError::inference(None, format!("ONNX Runtime failed: {error}"));
-        let options = Arc::new(RunOptions::new().map_err(failed)?);
+        let mut options = RunOptions::new().map_err(failed)?;
+        // Every error is told by the run's outcome; ONNX Runtime would write one to standard error for every stop, too.
+        options.set_log_level(LogLevel::Fatal).map_err(failed)?;
+        let options = Arc::new(options);
         let mut state = self.lock();
         state.reason.clone().map_or(Ok(()), Err)?;
         state.runs.push(Arc::clone(&options));

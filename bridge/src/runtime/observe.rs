@@ -1,8 +1,8 @@
 //! Metrics through the `metrics` facade: nothing is recorded until the application installs a recorder.
 //!
 //! All are labelled with `model` and `version`. Counters: `onnx_ml_bridge_requests_total`, `_items_total` (texts),
-//! `_tokens_total` (without padding) and `_errors_total` (labelled with `code` as well). Histograms in seconds:
-//! `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
+//! `_tokens_total` (without padding; of summaries those generated) and `_errors_total` (labelled with `code` as well).
+//! Histograms in seconds: `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
 
 use std::time::Duration;
 

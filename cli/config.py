@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _OPTIONS = {
     (NER, SPACY): {"sentences"},
     (NER, TRANSFORMERS): {"allow_pickle", "aggregation_strategy", "ignore_labels", "language", "stride"},
-    (SUMMARIZATION, TRANSFORMERS): {"allow_pickle", "references"},
+    (SUMMARIZATION, TRANSFORMERS): {"allow_pickle", "parity_inputs", "references"},
 }
 
 
@@ -40,6 +40,8 @@ class Options(_Strict):
     language: str | None = None
     # Summaries: JSON lines of texts with the summaries they should have, which variants are measured against
     references: Path | None = None
+    # Summaries: the most inputs that parity is judged on; all that there are take an hour with a large model
+    parity_inputs: int | None = Field(default=None, ge=1)
 
     @field_validator("references", mode="before")
     @classmethod

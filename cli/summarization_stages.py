@@ -39,7 +39,9 @@ from .config import ModelConfig
 from .variants import drop_unwanted
 
 _ROLE = "generate"
-_GREEDY = SummarizeOptions(num_beams=1)
+# Every text is summarized, and its summary read again token by token: so many give each product thousands of rows.
+_CALIBRATION_TEXTS = 96
+_CALIBRATION_LENGTH = 64
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def quantize(exported: Exported) -> Exported:
     """Add the int8 variant, if it is wanted, calibrated on texts and on the greedy summaries fp32 makes of them."""
     if "int8" not in exported.config.variants:
         return exported
-    texts = read_calibration_texts(exported.config.calibration)
+    texts = _calibration_texts(exported.config)
     tokenizer = _tokenizer(exported)
     encoded = tokenizer.encode(texts)
     pairs = [tokenizer.pad([tokens]) for tokens in encoded]
@@ -96,7 +98,7 @@ def prove(exported: Exported, model: LocalModel) -> Proof:
     """Compare every wanted variant with the original, loaded anew as its users load it."""
     config, spec, tokenizer = exported.config, exported.export.summarization, exported.export.tokenizer
     original = load_original(model.folder, spec.join, tokenizer.max_tokens, allow_pickle=config.options.allow_pickle)
-    inputs = summary_inputs(spec.defaults, tokenizer.max_tokens, spec.max_target_tokens)
+    inputs = summary_inputs(spec.defaults, tokenizer.max_tokens, spec.max_target_tokens, config.options.parity_inputs)
     # Before any session is made: two libraries' thread pools in one process slow each other down
     expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
     speeds = {"original": summaries_per_second(partial(_run_original, original), inputs)}
@@ -134,6 +136,12 @@ def report(manifest: Manifest, proof: Proof, path: Path) -> None:
     write_summary_report(proof.parity, manifest, proof.speeds, path)
 
 
+def _calibration_texts(config: ModelConfig) -> list[str]:
+    """The configuration's texts, all of them; of the package's own set an even selection."""
+    texts = read_calibration_texts(config.calibration)
+    return texts if config.calibration else texts[:: max(1, len(texts) // _CALIBRATION_TEXTS)]
+
+
 def _run_original(original: OriginalSummarizer, inputs: Sequence[SummaryInput]) -> None:
     original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
 
@@ -144,7 +152,9 @@ def _run(summarizer: Summarizer, inputs: Sequence[SummaryInput]) -> None:
 
 def _greedy(exported: Exported, variant: str, texts: Sequence[str]) -> list[tuple[int, ...]]:
     """Token ids of the summary of each text, searched with one beam."""
-    found = _summarizer(exported, variant).summarize_detailed([[text] for text in texts], _GREEDY)
+    longest = min(_CALIBRATION_LENGTH, exported.export.summarization.defaults.max_length)
+    greedy = SummarizeOptions(num_beams=1, min_length=0, max_length=longest)
+    found = _summarizer(exported, variant).summarize_detailed([[text] for text in texts], greedy)
     return [summary.token_ids for summary in found]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,17 +24,21 @@ class SummaryInput:
     settings: GenerationDefaults
 
 
-def summary_inputs(defaults: GenerationDefaults, max_tokens: int, max_target_tokens: int) -> list[SummaryInput]:
+def summary_inputs(
+    defaults: GenerationDefaults, max_tokens: int, max_target_tokens: int, most: int | None = None
+) -> list[SummaryInput]:
     """All inputs, the same ones in the same order for the same model.
 
     Every one comes with the model's own settings, every fourth with others too.
 
     :param max_tokens: the model's limit on a text, which some of the inputs exceed.
+    :param most: take an even selection of so many at most.
     """
     messages = _message_lists(max_tokens)
     others = _other_settings(defaults, max_target_tokens)
     varied = [SummaryInput(each, others[place % len(others)]) for place, each in enumerate(messages[::_OTHER_EVERY])]
-    return [*(SummaryInput(each, defaults) for each in messages), *varied]
+    inputs = [*(SummaryInput(each, defaults) for each in messages), *varied]
+    return inputs if most is None else inputs[:: math.ceil(len(inputs) / most)]
 
 
 def _other_settings(defaults: GenerationDefaults, limit: int) -> list[GenerationDefaults]:

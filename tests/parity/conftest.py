@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ import pytest
 from small_exports import SmallExport, add_int8, export_small
 from tagger_exports import MAX_TOKENS, SmallTagger, export_tagger, golden_cases, seal_tagger, tagger_texts
 from tagger_exports import add_int8 as add_tagger_int8
+
+
+@pytest.fixture(scope="session")
+def rust() -> Path:
+    """The Rust command; ORT_DYLIB_PATH names the library it loads. The Makefile sets both."""
+    return Path(os.environ["ONNX_ML_BRIDGE_RUST"])
 
 
 @pytest.fixture(scope="session")

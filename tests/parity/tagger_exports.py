@@ -41,6 +41,9 @@ from small_taggers import make_tagger
 
 # A limit that most texts exceed
 MAX_TOKENS = 24
+STRIDES = (0, 9)  # of 22 tokens that a window has room for
+# One architecture of every tokenizer kind; the others have a tokenizer like one of these
+KINDS = ("bert", "deberta-v2", "distilbert", "roberta", "roberta-prefix", "xlm-roberta")
 SPECIALS = "[CLS] [SEP] [PAD] [MASK] [UNK] <s> </s> <pad> <mask> <unk> ##ing"
 _ODD = (
     *("", " ", "\n\t  ", "\u00a0", "\u200b", "\u200d\ufeff", "\u0301"),

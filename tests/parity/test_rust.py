@@ -1,10 +1,6 @@
-"""The Rust command on the real model: the vectors of Python, on every parity text, with both variants.
-
-ONNX_ML_BRIDGE_RUST names the binary and ORT_DYLIB_PATH the library it loads; the Makefile sets both.
-"""
+"""The Rust command on the real model: the vectors of Python, on every parity text, with both variants."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +13,6 @@ from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
 
 TOLERANCE = 1e-6
 TEXTS = parity_texts()
-
-
-@pytest.fixture(scope="module")
-def rust() -> Path:
-    return Path(os.environ["ONNX_ML_BRIDGE_RUST"])
 
 
 def command(rust: Path, artifact: Path, variant: str) -> list[str]:

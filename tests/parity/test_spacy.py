@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.runtime.entities import Entities, NerOptions
 from onnx_ml_bridge.runtime.spacy.recognizer import SpacyRecognizer
 from onnx_ml_bridge.runtime.spacy.runs import RUN_TOKENS
+from rust_command import rust_ner
 from spacy.language import Language
 from spacy_artifacts import PIPELINES
 from spacy_exports import check_offsets, check_tokens, differing
@@ -122,19 +120,6 @@ def long_text(words: int) -> str:
 # -- Rust
 
 
-@pytest.fixture(scope="module")
-def rust() -> Path:
-    return Path(os.environ["ONNX_ML_BRIDGE_RUST"])
-
-
-def rust_answers(rust: Path, artifact: Path, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [str(rust), "ner", "--model", str(artifact)],
-        input="".join(json.dumps(line) + "\n" for line in lines).encode(), capture_output=True, check=True,
-    )  # fmt: skip
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.mark.parametrize("name", [*COMPONENTS, *WHOLE, GIVEN])
 def test_rust_gives_the_entities_of_python(rust, real, name):
     with_name = real(name)
@@ -143,7 +128,7 @@ def test_rust_gives_the_entities_of_python(rust, real, name):
         lines = [
             {**line, "sentence_starts": list(starts)} for line, starts in zip(lines, with_name.starts, strict=True)
         ]
-    answers = rust_answers(rust, with_name.folder, lines)
+    answers = rust_ner(rust, with_name.folder, lines)
     assert [answer["entities"] for answer in answers] == [as_records(found) for found in with_name.found()]
     assert not any(answer["truncated"] for answer in answers)
 
@@ -151,7 +136,7 @@ def test_rust_gives_the_entities_of_python(rust, real, name):
 def test_rust_gives_the_entities_of_a_long_document(rust, real):
     found = real("en-core-web-sm")
     text = long_text(20_000)
-    (answer,) = rust_answers(rust, found.folder, [{"text": text}])
+    (answer,) = rust_ner(rust, found.folder, [{"text": text}])
     assert answer["entities"] == as_records(found.recognizer.recognize([text], NONE)[0])
 
 

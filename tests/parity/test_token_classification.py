@@ -20,12 +20,9 @@ from onnx_ml_bridge.runtime.session import GraphSession, create_session
 from onnx_ml_bridge.runtime.token_classification import TokenClassifier
 from small_models import POSITIONS
 from small_taggers import LABELS, TAGGERS
-from tagger_exports import MAX_TOKENS, SmallTagger, golden_cases, seal_tagger, tagger_texts
+from tagger_exports import KINDS, MAX_TOKENS, STRIDES, SmallTagger, golden_cases, seal_tagger, tagger_texts
 
 TOLERANCE = 1e-5
-STRIDES = (0, 9)  # of 22 tokens that a window has room for
-# One architecture of every tokenizer kind; the others have a tokenizer like one of these
-KINDS = ("bert", "deberta-v2", "distilbert", "roberta", "roberta-prefix", "xlm-roberta")
 
 every_tagger = pytest.mark.parametrize("name", sorted(TAGGERS))
 every_kind = pytest.mark.parametrize("name", KINDS)

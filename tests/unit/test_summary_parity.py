@@ -173,6 +173,15 @@ def test_inputs_are_the_same_at_every_call_and_of_every_length():
     assert {each.num_beams for each in others} >= {1, 2, 3} and len(others) == 6
 
 
+@pytest.mark.parametrize(("most", "count"), [(None, 60), (60, 60), (100, 60), (30, 30), (16, 15), (1, 1)])
+def test_a_selection_of_the_inputs_goes_over_all_kinds(most, count):
+    inputs = summary_inputs(DEFAULTS, 128, 96)
+    chosen = summary_inputs(DEFAULTS, 128, 96, most)
+    assert len(chosen) == count and set(chosen) <= set(inputs)
+    if count > 10:
+        assert len({len(each.messages) for each in chosen}) > 3 and len({each.settings for each in chosen}) > 2
+
+
 @pytest.mark.parametrize("defaults", [DEFAULTS, GenerationDefaults(4, 56, 142, 2.0), GenerationDefaults(1, 0, 2, 1.0),
                                       GenerationDefaults(6, 20, 20, 0.0)])  # fmt: skip
 @pytest.mark.parametrize("limit", [None, 1024])

@@ -31,7 +31,7 @@ from ..parity.summary_inputs import SummaryInput, summary_inputs
 from ..parity.summary_report import write_summary_report
 from ..quantize.bart import quantize_parts
 from ..quantize.calibration import describe_calibration, read_calibration_texts
-from ..quantize.int8 import describe_quantization
+from ..quantize.int8 import QuantizedGraph, describe_quantization
 from ..runtime.generation import SummarizeOptions
 from ..runtime.summarization import SummarizationModel, Summarizer, summarize_with_settings
 from ..runtime.tokenizer import TextTokenizer
@@ -90,7 +90,8 @@ def quantize(exported: Exported) -> Exported:
     made = replace(exported, variants={**exported.variants, "int8": described})
     found = _greedy(made, "int8", texts)
     same = sum(a == b for a, b in zip(sequences, found, strict=True)) / len(sequences)
-    quantization = describe_quantization(quantized, calibration, {"sequence_same": same})
+    whole = QuantizedGraph(graph, quantized.layers, quantized.tables)
+    quantization = describe_quantization(whole, calibration, {"sequence_same": same})
     return replace(made, variants={**made.variants, "int8": replace(described, quantization=quantization)})
 
 

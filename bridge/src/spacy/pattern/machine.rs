@@ -5,6 +5,20 @@ use super::program::{Instruction, Look, Program};
 /// Steps without a memory; most matches need a few dozens. Few in tests, so that these see both ways.
 const FREE_STEPS: usize = if cfg!(test) { 20 } else { 2_000 };
 
+#[cfg(test)]
+thread_local! {
+    /// Steps of all machines of this thread: how tests see that time grows no faster than texts, on any machine.
+    static ALL_STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Steps that machines of this thread take while `run` runs.
+#[cfg(test)]
+pub(crate) fn steps_of(run: impl FnOnce()) -> u64 {
+    let before = ALL_STEPS.get();
+    run();
+    ALL_STEPS.get() - before
+}
+
 /// A place in the program and one in the text, in bytes.
 type State = (u32, usize);
 
@@ -53,6 +67,8 @@ impl<'a> Machine<'a> {
     fn follow(&mut self, (mut at, mut place): State) -> Option<usize> {
         loop {
             self.steps += 1;
+            #[cfg(test)]
+            ALL_STEPS.set(ALL_STEPS.get() + 1);
             match self.program.instructions[at as usize] {
                 Instruction::Set(set) => {
                     let next = self.text[place..].chars().next();

@@ -15,6 +15,8 @@ use std::ops::Range;
 
 pub(crate) use self::lead::Lead;
 use self::machine::Machine;
+#[cfg(test)]
+pub(crate) use self::machine::steps_of;
 use self::program::Program;
 pub(crate) use self::syntax::Classes;
 use self::syntax::{Node, parse};

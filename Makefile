@@ -23,7 +23,7 @@ AGREEMENT = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement --ru
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup install models demo test lint test-python test-rust bench agreement clean
+.PHONY: help setup install models demo test lint test-python test-rust bench agreement agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -85,6 +85,18 @@ bench: models $(RUST_RELEASE)
 		--artifact dist/en-core-web-sm --parser-artifact dist/en-core-web-sm-sentences \
 		--tagger dist/.tagger/model --tagger-artifact dist/.tagger/artifact/random-bert-base-ner \
 		--rust $(RUST_RELEASE) --out benchmarks/results
+
+	$(BIN)/python -m benchmarks.summarizer --out dist/.summarizer
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.summaries --folder dist/.summarizer \
+		--rust $(RUST_RELEASE) --out benchmarks/results
+
+# Summaries: every setting against generate; and texts that people summarized, from Debian's list of package
+# descriptions (apt-get -o Acquire::Languages=en update), alone, in batches and in Rust.
+agreement-summaries: models $(RUST_RELEASE)
+	$(BIN)/pip install -q -c constraints.txt lz4
+	ONNX_ML_BRIDGE_SEQUENCES=1000 $(BIN)/python -m pytest -s tests/parity/test_bart_search.py
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.summary_agreement \
+		--artifact dist/bart-package-descriptions --rust $(RUST_RELEASE) --documents 300
 
 # The entities of thousands of documents, spaCy's against ours from Python and from Rust: `ner` alone, with static
 # vectors (md), of an older pipeline (es), and with the parser's graph against the full pipeline.

@@ -89,10 +89,10 @@ def write_summary_report(parity: SummaryParity, manifest: Manifest, speeds: Mapp
 
 
 def rows(parity: SummaryParity) -> list[Row]:
-    """Inputs to look at: first those where a variant differs, then others, in all a page's worth."""
+    """Inputs to look at: those where a variant differs, then others, in all a page's worth."""
     apart = {place for found in parity.comparisons.values() for place in (*found.differing, *found.ties)}
     same = [place for place in range(len(parity.inputs)) if place not in apart]
-    return [_row(parity, place) for place in sorted([*sorted(apart), *same][:_SHOWN])]
+    return [_row(parity, place) for place in [*sorted(apart), *same][:_SHOWN]]
 
 
 def compared_words(text: str, other: str) -> list[Words]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,38 +23,53 @@ Feeds = Mapping[str, NDArray[Any]]
 
 # Rows kept of every input to measure the error of each product on.
 _SAMPLE_ROWS_PER_INPUT = 8
+_ROWS_PER_PRODUCT = 1024
 
 
-@dataclass
 class ActivationStats:
     """What was seen of one activation with `in` channels, over all rows of all calibration inputs.
 
-    `absmax` `[in]` is the largest magnitude of each channel, `gram` `[in, in]` is `x.T @ x`, `sample` `[n, in]` are
-    some of the rows.
+    `absmax` `[in]` is the largest magnitude of each channel, `gram` `[in, in]` is `x.T @ x` in float64, `sample`
+    `[n, in]` are some of the rows.
     """
 
-    absmax: Floats
-    gram: Floats
-    rows: list[Floats] = field(default_factory=list)
+    def __init__(self, channels: int) -> None:
+        self.absmax: Floats = np.zeros(channels, np.float32)
+        self._gram: Floats = np.zeros((channels, channels))
+        self._sample: list[Floats] = []
+        # Rows whose share of the Gram matrix is still to be added: a product of many rows costs little more than one of
+        # few, and the matrix of a wide layer is large to pass over for every text.
+        self._waiting: list[Floats] = []
+
+    @property
+    def gram(self) -> Floats:
+        """`x.T @ x` of all rows so far."""
+        if self._waiting:
+            rows = np.concatenate(self._waiting)
+            self._gram += rows.T @ rows
+            self._waiting = []
+        return self._gram
 
     @property
     def sample(self) -> Floats:
         """The kept rows, `[n, in]`."""
-        return np.concatenate(self.rows)
+        return np.concatenate(self._sample)
 
     def add(self, x: Floats) -> None:
         """Take in an activation `[..., in]`."""
         flat = x.reshape(-1, x.shape[-1])
         np.maximum(self.absmax, np.abs(flat).max(0), out=self.absmax)
-        self.gram += flat.T @ flat
+        self._waiting.append(flat)
+        if sum(map(len, self._waiting)) >= _ROWS_PER_PRODUCT:
+            _ = self.gram
         step = max(1, len(flat) // _SAMPLE_ROWS_PER_INPUT)
-        self.rows.append(flat[::step][:_SAMPLE_ROWS_PER_INPUT])
+        self._sample.append(flat[::step][:_SAMPLE_ROWS_PER_INPUT].copy())
 
     def divide(self, scales: Floats) -> None:
         """Turn the statistics of `x` into those of `x / scales`."""
         self.absmax /= scales
-        self.gram /= np.outer(scales, scales)
-        self.rows = [rows / scales for rows in self.rows]
+        self._gram = self.gram / np.outer(scales, scales)
+        self._sample = [rows / scales for rows in self._sample]
 
 
 def observe(folder: Path, file: str, names: Sequence[str], inputs: Sequence[Feeds]) -> dict[str, ActivationStats]:
@@ -87,8 +101,7 @@ def _gather(session: Any, names: Sequence[str], inputs: Sequence[Feeds]) -> dict
     for feeds in inputs:
         for name, x in zip(names, session.run(list(names), dict(feeds)), strict=True):
             if name not in stats:
-                channels = x.shape[-1]
-                stats[name] = ActivationStats(np.zeros(channels, np.float32), np.zeros((channels, channels)))
+                stats[name] = ActivationStats(x.shape[-1])
             stats[name].add(x)
     return stats
 

@@ -34,13 +34,33 @@ _ENCODER, _STEP = "encoder", "step"
 class Networks(Protocol):
     """The parts of a summarizer, a dataclass: graphs with the inputs and outputs that the export gives them."""
 
-    embed: ir.Model
-    encoder: ir.Model
-    step: ir.Model
-    score: ir.Model
-    layers: int
-    heads: int
-    head_size: int
+    @property
+    def embed(self) -> ir.Model:
+        """Token ids to embeddings."""
+
+    @property
+    def encoder(self) -> ir.Model:
+        """The source, embedded, to what every step reads of it."""
+
+    @property
+    def step(self) -> ir.Model:
+        """One step of the decoder."""
+
+    @property
+    def score(self) -> ir.Model:
+        """Hidden states to logits."""
+
+    @property
+    def layers(self) -> int:
+        """Layers of the decoder."""
+
+    @property
+    def heads(self) -> int:
+        """Heads of its attentions."""
+
+    @property
+    def head_size(self) -> int:
+        """Channels of a head."""
 
 
 Parts = TypeVar("Parts", bound=Networks)

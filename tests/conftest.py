@@ -17,7 +17,7 @@ TESTS = Path(__file__).parent
 for helpers in (TESTS, TESTS / "parity"):
     sys.path.insert(0, str(helpers))
 
-MINILM = "all-minilm-l6-v2"
+MINILM, SUMMARIZER = "all-minilm-l6-v2", "bart-package-descriptions"
 DIST_VARIABLE = "ONNX_ML_BRIDGE_DIST"
 
 
@@ -35,23 +35,38 @@ def package_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def minilm_config():
     """The entry of models.toml that the real artifact is built from."""
-    from onnx_ml_bridge.cli.config import read_models
-
-    return next(model for model in read_models(TESTS.parent / "models.toml") if model.name == MINILM)
+    return config_of_models_toml(MINILM)
 
 
 @pytest.fixture(scope="session")
-def minilm_artifact(minilm_config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real artifact: from the folder that ONNX_ML_BRIDGE_DIST names, else built here in a minute or two."""
+def minilm_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of a real sentence embedding model."""
+    return built_artifact(MINILM, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def summarizer_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of the small trained summarizer."""
+    return built_artifact(SUMMARIZER, tmp_path_factory)
+
+
+def built_artifact(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of models.toml: from the folder that ONNX_ML_BRIDGE_DIST names, else built in a minute or two."""
     dist = os.environ.get(DIST_VARIABLE)
-    if dist and (Path(dist) / MINILM / "manifest.json").is_file():
-        return Path(dist).absolute() / MINILM
+    if dist and (Path(dist) / name / "manifest.json").is_file():
+        return Path(dist).absolute() / name
     from onnx_ml_bridge.cli.build import build
 
-    out = tmp_path_factory.mktemp("dist")
-    built = build(minilm_config, out, lambda stage: None)
+    built = build(config_of_models_toml(name), tmp_path_factory.mktemp("dist"), lambda stage: None)
     assert built.path is not None
     return Path(built.path)
+
+
+def config_of_models_toml(name: str):
+    """One entry of models.toml."""
+    from onnx_ml_bridge.cli.config import read_models
+
+    return next(model for model in read_models(TESTS.parent / "models.toml") if model.name == name)
 
 
 @pytest.fixture(scope="session")

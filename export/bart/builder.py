@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -23,7 +24,7 @@ class GraphBuilder:
         self._constants: dict[str, ir.Value] = {}
         self._outer = outer
         # Of this graph and of all bodies in it: names are unique in the whole model
-        self._functions: dict[str, OnnxFunction] = {} if outer is None else outer._functions
+        self._functions: dict[str, OnnxFunction[..., Any]] = {} if outer is None else outer._functions
         self._count: list[int] = [0] if outer is None else outer._count
 
     def constant(self, name: str, array: np.ndarray) -> ir.Value:
@@ -40,7 +41,7 @@ class GraphBuilder:
 
     def node(
         self, op_type: str, inputs: Sequence[ir.Value | None], outputs: int = 1, *, domain: str = "",
-        attributes: Mapping[str, object] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> list[ir.Value]:  # fmt: skip
         """Append a node; gives its outputs."""
         self._count[0] += 1
@@ -51,11 +52,11 @@ class GraphBuilder:
         self._nodes.append(node)
         return list(node.outputs)
 
-    def op(self, op_type: str, *inputs: ir.Value | None, **attributes: object) -> ir.Value:
+    def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
         """Append a node with one output; gives it."""
         return self.node(op_type, inputs, attributes=attributes)[0]
 
-    def call(self, function: OnnxFunction, *inputs: ir.Value) -> list[ir.Value]:
+    def call(self, function: OnnxFunction[..., Any], *inputs: ir.Value) -> list[ir.Value]:
         """Append a call of a function; gives its outputs. `model` puts the function's nodes in its place."""
         self._functions[function.name] = function
         outputs = len(function.to_function_proto().output)
@@ -90,11 +91,12 @@ class GraphBuilder:
     def model(self, graph: ir.Graph, domains: Mapping[str, int]) -> ir.Model:
         """A model around the outermost graph, every call replaced by its function's nodes."""
         graph.opset_imports.update(domains)
-        functions = [ir.from_proto(function.to_function_proto()) for function in self._functions.values()]
-        for domain in {function.domain for function in functions}:
+        functions = [ir.serde.deserialize_function(each.to_function_proto()) for each in self._functions.values()]
+        own_domains = {str(function.domain) for function in functions}
+        for domain in own_domains:
             graph.opset_imports[domain] = 1
         model = ir.Model(graph, ir_version=10, functions=functions)
         InlinePass()(model)
-        for domain in {function.domain for function in functions}:
+        for domain in own_domains:
             del graph.opset_imports[domain]
         return model

@@ -42,7 +42,9 @@ class _State:
     @classmethod
     def of(cls, values: list[ir.Value]) -> _State:
         """The reverse of `values`."""
-        return cls(*values[: len(_KINDS)], caches=tuple(values[len(_KINDS) :]))
+        cur, tokens, sequences, scores, done_sequences, done_scores, is_done, is_open, past_mask, *caches = values
+        return cls(cur, tokens, sequences, scores, done_sequences, done_scores, is_done, is_open, past_mask,
+                   tuple(caches))  # fmt: skip
 
 
 # Element type and dimensions of every field of the state but the caches.

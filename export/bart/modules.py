@@ -28,9 +28,9 @@ class SourceEncoder(nn.Module):
         self.scale = float(encoder.embed_tokens.embed_scale)
         self.positions = _positions(encoder)
         self.norm = encoder.layernorm_embedding
-        self.layers = nn.ModuleList(encoder.layers)
+        self.layers: Any = nn.ModuleList(encoder.layers)
         self.projections = nn.ModuleList(_joined(layer.self_attn, "qkv") for layer in encoder.layers)
-        self.cross = nn.ModuleList(layer.encoder_attn for layer in decoder.layers)
+        self.cross: Any = nn.ModuleList(layer.encoder_attn for layer in decoder.layers)
 
     def forward(self, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """Encode float32 `[batch, tokens, hidden]` with int64 `[batch, tokens]`.
@@ -63,7 +63,7 @@ class DecoderStep(nn.Module):
         self.scale = float(decoder.embed_tokens.embed_scale)
         self.positions = _positions(decoder)
         self.norm = decoder.layernorm_embedding
-        self.layers = nn.ModuleList(decoder.layers)
+        self.layers: Any = nn.ModuleList(decoder.layers)
         self.projections = nn.ModuleList(_joined(layer.self_attn, "qkv") for layer in decoder.layers)
 
     def forward(
@@ -113,7 +113,9 @@ class DecoderStep(nn.Module):
 def _positions(part: Any) -> nn.Embedding:
     """The table of positions without the rows that BART keeps before the first one."""
     table = part.embed_positions
-    return nn.Embedding.from_pretrained(table.weight.detach()[table.offset :].clone())
+    weight = table.weight.detach()[table.offset :].clone()
+    places, hidden = weight.shape
+    return nn.Embedding(places, hidden, _weight=weight)
 
 
 def _joined(attention: Any, which: str) -> nn.Linear:

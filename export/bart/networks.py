@@ -55,7 +55,7 @@ def part_model(graph: ir.Graph, domains: dict[str, int] | None = None) -> ir.Mod
     return ir.Model(graph, ir_version=10)
 
 
-def value(name: str, dtype: ir.DataType, *dims: int | str) -> ir.Value:
+def value(name: str, dtype: ir.DataType, *dims: int | str | None) -> ir.Value:
     """An input or output of a part."""
     return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(dims))
 

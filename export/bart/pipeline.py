@@ -54,12 +54,11 @@ def load_model(folder: Path, *, allow_pickle: bool = False) -> LoadedSummarizer:
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
     _refuse_other_families(folder)
-    safe = {"trust_remote_code": False, "local_files_only": True}
+    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    family: Any = BartForConditionalGeneration  # whose annotation forgets the loading information
     arguments = model_arguments(allow_pickle=allow_pickle)
     with typed_errors(folder, "transformers"):
-        model, loading = BartForConditionalGeneration.from_pretrained(
-            str(folder), output_loading_info=True, **safe, **arguments
-        )
+        model, loading = family.from_pretrained(str(folder), output_loading_info=True, **safe, **arguments)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
     if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
         raise BuildError("unsupported_model", f"{folder.name} holds no weights for {', '.join(missing)}",

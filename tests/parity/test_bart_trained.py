@@ -1,0 +1,98 @@
+"""The small trained summarizer: the original's tokens, alone and in batches, in both languages and precisions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx_ml_bridge.artifacts.checks import read_artifact
+from onnx_ml_bridge.parity.bart_oracle import load_original, original_summaries
+from onnx_ml_bridge.parity.rouge import mean_rouge
+from onnx_ml_bridge.parity.summary_inputs import summary_inputs
+from onnx_ml_bridge.runtime.summarization import Summarizer, summarize_with_settings
+
+CHECKPOINT = Path(__file__).parents[1] / "models" / "bart-package-descriptions"
+TIE = 1e-5
+VARIANTS = ("fp32", "int8")
+
+
+@pytest.fixture(scope="module")
+def summarizers(summarizer_artifact) -> dict[str, Summarizer]:
+    return {name: Summarizer.open(summarizer_artifact, name) for name in VARIANTS}
+
+
+@pytest.fixture(scope="module")
+def inputs(summarizers):
+    model = summarizers["fp32"].model
+    return summary_inputs(model.spec.defaults, model.tokenizer.spec.max_tokens, model.spec.max_target_tokens)[::2]
+
+
+@pytest.fixture(scope="module")
+def found(summarizers, inputs):
+    """The summaries of all inputs in as few runs as there are, by variant."""
+    return {name: summarize_with_settings(each, [entry.messages for entry in inputs],
+                                          [entry.settings for entry in inputs])
+            for name, each in summarizers.items()}  # fmt: skip
+
+
+def test_fp32_gives_the_tokens_of_the_original(summarizers, inputs, found):
+    model = summarizers["fp32"].model
+    original = load_original(CHECKPOINT, model.spec.join, model.tokenizer.spec.max_tokens)
+    expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
+    pairs = list(zip(expected, found["fp32"], strict=True))
+    differing = [(wanted, got) for wanted, got in pairs if wanted.expected.token_ids != got.token_ids]
+    ties = [(wanted.score, got.score) for wanted, got in differing if abs(wanted.score - got.score) < TIE]
+    assert len(differing) == len(ties) <= 1, ties
+    assert all(wanted.expected.text == got.text for wanted, got in pairs if wanted.expected.token_ids == got.token_ids)
+    assert [wanted.truncated for wanted, _ in pairs] == [got.truncated for _, got in pairs]
+    assert any(wanted.truncated for wanted, _ in pairs) and not all(wanted.truncated for wanted, _ in pairs)
+
+
+def test_int8_keeps_most_of_what_fp32_says(found):
+    texts = {name: [summary.text for summary in summaries] for name, summaries in found.items()}
+    assert mean_rouge(texts["int8"], texts["fp32"]).rouge_l >= 0.7  # the gate: these inputs are no package descriptions
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_summary_does_not_depend_on_its_batch(summarizers, inputs, found, variant):
+    alone = [summarize_with_settings(summarizers[variant], [entry.messages], [entry.settings])[0] for entry in inputs]
+    differing = [(a, b) for a, b in zip(alone, found[variant], strict=True) if a.token_ids != b.token_ids]
+    ties = [(a.score, b.score) for a, b in differing if abs(a.score - b.score) < TIE]
+    assert len(differing) == len(ties) <= 1, ties
+    assert max(abs(a.score - b.score) for a, b in zip(alone, found[variant], strict=True)) < 1e-4
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_rust_gives_the_summaries_of_python(rust, summarizer_artifact, summarizers, inputs, variant):
+    own = [entry for entry in inputs if entry.settings == inputs[0].settings]
+    lines = "".join(json.dumps({"messages": entry.messages}) + "\n" for entry in own)
+    command = [str(rust), "summarize", "--model", str(summarizer_artifact), "--variant", variant]
+    done = subprocess.run(command, input=lines.encode(), capture_output=True, check=True)
+    expected = summarizers[variant].summarize_detailed([entry.messages for entry in own])
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"summary": each.text, "tokens": each.tokens, "truncated": each.truncated} for each in expected
+    ]
+
+
+def test_int8_is_small_and_its_table_cannot_saturate(summarizer_artifact):
+    artifact = read_artifact(summarizer_artifact)
+    sizes = {name: artifact.manifest.variant_bytes(name) for name in VARIANTS}
+    assert sizes["int8"] <= 0.27 * sizes["fp32"]
+    graph = ir.load(artifact.path(artifact.manifest.variants["int8"].graphs["generate"].file)).graph
+    table = graph.initializers["shared_table_int8"].const_value.numpy()
+    assert table.dtype == np.int8 and np.abs(table).max() == 63
+
+
+def test_products_of_the_loop_read_weights_of_its_body(summarizer_artifact):
+    artifact = read_artifact(summarizer_artifact)
+    graph = ir.load(artifact.path(artifact.manifest.variants["int8"].graphs["generate"].file)).graph
+    loop = next(node for node in graph if node.op_type == "Loop")
+    body = loop.attributes["body"].as_graph()
+    products = [node for node in body if node.op_type == "MatMulIntegerToFloat"]
+    assert len(products) >= 2 * 6  # two layers of six products each
+    assert all(node.inputs[1].name in body.initializers for node in products)
+    assert [node.op_type for node in body if node.op_type == "MatMul" and node.inputs[1].is_initializer()] == []

@@ -14,7 +14,7 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # pytest's importlib mode makes no folder importable; helper modules of the tests are imported by their plain names.
 TESTS = Path(__file__).parent
-for helpers in (TESTS, TESTS / "parity"):
+for helpers in (TESTS, TESTS / "parity", TESTS / "golden"):
     sys.path.insert(0, str(helpers))
 
 MINILM, SUMMARIZER = "all-minilm-l6-v2", "bart-package-descriptions"

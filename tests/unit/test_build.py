@@ -1,9 +1,7 @@
 """The conductor on a small model: reproducible, resumable, all or nothing."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,31 +10,21 @@ from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.seal import recover, seal, staging_for
 from onnx_ml_bridge.cli.build import build, build_all
 from onnx_ml_bridge.cli.config import ModelConfig, read_models
+from sources import LOOSE, make_embedder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def load_recipe():
-    sys.path.insert(0, str(GOLDEN))  # where the recipe's own modules lie
-    spec = importlib.util.spec_from_file_location("make_golden", GOLDEN / "make.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RECIPE = load_recipe()
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("source")
-    RECIPE.make_source(folder)
+    make_embedder(folder)
     return folder / "model"
 
 
 def config(source: Path, **changes) -> ModelConfig:
     settings = {"name": "tiny", "version": "1", "task": "sentence-embedding", "source": f"path:{source}",
-                "gate": {"int8": RECIPE.LOOSE}}  # fmt: skip
+                "gate": {"int8": LOOSE}}  # fmt: skip
     return ModelConfig(**(settings | changes))
 
 

@@ -13,6 +13,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 VALID = sorted(path.name for path in (GOLDEN / "valid").iterdir())
 INVALID = json.loads((GOLDEN / "invalid.json").read_text())
 MANIFESTS = json.loads((GOLDEN / "manifests.json").read_text())
+# The argument of `open` that takes an artifact of each task
+ARGUMENTS = {"sentence-embedding": "embedding", "ner": "ner", "summarization": "summarization"}
 # Only `verify` reads these; `open` has no reason to.
 VERIFY_ONLY = {name for name in INVALID if name.startswith("golden-")} | {"weights-flipped"}
 
@@ -34,15 +36,14 @@ def task_of(folder: Path) -> str:
 
 
 def open_for_its_task(folder: Path) -> OnnxMlBridge:
-    argument = "ner" if task_of(folder) == "ner" else "embedding"
-    return OnnxMlBridge.open(**{argument: folder}, variant="fp32")
+    return OnnxMlBridge.open(**{ARGUMENTS[task_of(folder)]: folder}, variant="fp32")
 
 
-@pytest.mark.parametrize("task", ["sentence-embedding", "ner"])
+@pytest.mark.parametrize("task", ARGUMENTS)
 def test_an_artifact_is_not_opened_for_another_task(task):
     for name in VALID:
         folder = GOLDEN / "valid" / name
-        argument = {"sentence-embedding": "embedding", "ner": "ner"}[task]
+        argument = ARGUMENTS[task]
         expected = None if task_of(folder) == task else "variant"
         assert code_of(lambda: OnnxMlBridge.open(**{argument: folder})) == expected  # noqa: B023
 
@@ -56,6 +57,8 @@ def test_valid_artifacts_verify(name):
     if task_of(GOLDEN / "valid" / name) == "ner":
         assert (fp32.differing, fp32.entity_f1) == (0, 1.0)
         assert fp32.score_max_abs is None if name == "tiny-spacy" else fp32.score_max_abs <= 1e-5
+    elif task_of(GOLDEN / "valid" / name) == "summarization":
+        assert fp32.differing == 0
     else:
         assert fp32.max_abs <= 1e-5
 
@@ -104,7 +107,7 @@ def test_a_manifest_is_written_as_it_was_read(name):
 
 
 def test_every_kind_of_example_is_there():
-    assert VALID == ["tiny-embedding", "tiny-ner", "tiny-spacy"]
+    assert VALID == ["tiny-embedding", "tiny-ner", "tiny-spacy", "tiny-summary"]
     for folder, expected in (("invalid", INVALID), ("manifests", MANIFESTS)):
         assert {path.name for path in (GOLDEN / folder).iterdir()} == set(expected)
     assert set(INVALID.values()) == set(errors.ARTIFACT_CODES) - {"format_version", "json", "variant"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from transformers import AutoTokenizer
 
 from ..artifacts.errors import BuildError
 
@@ -36,3 +38,44 @@ def typed_errors(folder: Path, library: str) -> Iterator[None]:
                          expected="tensors alone", hint="Do not use this checkpoint.") from error  # fmt: skip
     except _LOAD_ERRORS as error:
         raise BuildError("source", f"{library} cannot load {folder.name}: {error}") from error
+
+
+def load_checkpoint(family: Any, folder: Path, purpose: str, *, allow_pickle: bool) -> tuple[Any, Any]:
+    """A model of one of transformers' classes, with all its weights, and its tokenizer.
+
+    :param family: the class, or the `Auto` class that finds it.
+    :param purpose: what the checkpoint should have been trained for, for messages.
+    :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
+    """
+    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    arguments = model_arguments(allow_pickle=allow_pickle)
+    with typed_errors(folder, "transformers"):
+        model, loading = family.from_pretrained(str(folder), output_loading_info=True, **safe, **arguments)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
+    if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
+        raise BuildError("unsupported_model", f"{folder.name} holds no weights for {', '.join(missing)}",
+                         hint=f"Name a checkpoint that was trained for {purpose}.")  # fmt: skip
+    return model.eval(), tokenizer
+
+
+def refuse_unknown_architecture(folder: Path, known: Mapping[str, str]) -> None:
+    """Judge config.json before anything is loaded: a class that is not known never sees the weights.
+
+    :param known: the class of each `model_type` that can be reproduced.
+    :raises BuildError: with the code `unsupported_model`, naming everything at once, or `source`.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model_type, named = config.get("model_type"), list(config.get("architectures") or [])
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise BuildError("source", f"config.json of {folder.name} cannot be read: {error!r}") from error
+    problems, wanted = [], known.get(model_type)
+    if wanted is None:
+        problems.append(f"the architecture {model_type!r}")
+    elif named and wanted not in named:
+        problems.append(f"a head of its own ({', '.join(map(str, named))}), where {wanted} is known")
+    if config.get("quantization_config"):
+        problems.append("weights that are quantized already")
+    if problems:
+        raise BuildError("unsupported_model", f"{folder.name} has {'; '.join(problems)}",
+                         expected=f"one of {', '.join(sorted(known.values()))} in full precision")  # fmt: skip

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoModelForTokenClassification
 
 from ..artifacts.errors import BuildError
 from ..artifacts.layout import graph_file
 from ..artifacts.specs import TokenClassificationSpec, TokenizerSpec
-from .checkpoints import model_arguments, typed_errors
+from .checkpoints import load_checkpoint, refuse_unknown_architecture
 from .deberta import bucket_lookup
 from .graph_files import export_module, save_graph
 from .tokenizer_files import counts_from_edge, describe_tokenizer, save_tokenizer
@@ -74,18 +73,9 @@ def load_model(folder: Path, *, allow_pickle: bool = False) -> LoadedClassifier:
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
-    _refuse_unknown_architecture(folder)
-    safe = {"trust_remote_code": False, "local_files_only": True}
-    arguments = model_arguments(allow_pickle=allow_pickle)
-    with typed_errors(folder, "transformers"):
-        model, loading = AutoModelForTokenClassification.from_pretrained(
-            str(folder), output_loading_info=True, **safe, **arguments
-        )
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
-    if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
-        raise BuildError("unsupported_model", f"{folder.name} holds no weights for {', '.join(missing)}",
-                         hint="Name a checkpoint that was trained for token classification.")  # fmt: skip
-    return LoadedClassifier(model.eval(), tokenizer)
+    refuse_unknown_architecture(folder, _ARCHITECTURES)
+    family = AutoModelForTokenClassification
+    return LoadedClassifier(*load_checkpoint(family, folder, "token classification", allow_pickle=allow_pickle))
 
 
 def export_model(
@@ -147,25 +137,6 @@ def _takes_types(loaded: LoadedClassifier) -> bool:
     sizes = int(getattr(loaded.model.config, "type_vocab_size", 0) or 0)
     parameters = inspect.signature(loaded.model.forward).parameters
     return "token_type_ids" in loaded.tokenizer.model_input_names and "token_type_ids" in parameters and sizes > 0
-
-
-def _refuse_unknown_architecture(folder: Path) -> None:
-    """Judge config.json before anything is loaded: a class that is not known never sees the weights."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model_type, named = config.get("model_type"), list(config.get("architectures") or [])
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise BuildError("source", f"config.json of {folder.name} cannot be read: {error!r}") from error
-    problems, known = [], _ARCHITECTURES.get(model_type)
-    if known is None:
-        problems.append(f"the architecture {model_type!r}")
-    elif named and known not in named:
-        problems.append(f"a head of its own ({', '.join(map(str, named))}), where {known} is known")
-    if config.get("quantization_config"):
-        problems.append("weights that are quantized already")
-    if problems:
-        raise BuildError("unsupported_model", f"{folder.name} has {'; '.join(problems)}",
-                         expected=f"one of {', '.join(sorted(_ARCHITECTURES.values()))} in full precision")  # fmt: skip
 
 
 def _problems(loaded: LoadedClassifier) -> list[str]:

@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-from transformers import AutoTokenizer, BartForConditionalGeneration
+from transformers import BartForConditionalGeneration
 
 from ...artifacts.errors import BuildError
 from ...artifacts.layout import graph_file
 from ...artifacts.specs import SummarizationSpec, TokenizerSpec
-from ..checkpoints import model_arguments, typed_errors
+from ..checkpoints import load_checkpoint, refuse_unknown_architecture
 from ..graph_files import save_graph
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
 from .compose import compose_graph
@@ -53,17 +52,9 @@ def load_model(folder: Path, *, allow_pickle: bool = False) -> LoadedSummarizer:
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
-    _refuse_other_families(folder)
-    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-    family: Any = BartForConditionalGeneration  # whose annotation forgets the loading information
-    arguments = model_arguments(allow_pickle=allow_pickle)
-    with typed_errors(folder, "transformers"):
-        model, loading = family.from_pretrained(str(folder), output_loading_info=True, **safe, **arguments)
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
-    if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
-        raise BuildError("unsupported_model", f"{folder.name} holds no weights for {', '.join(missing)}",
-                         hint="Name a checkpoint that was trained for generation.")  # fmt: skip
-    return LoadedSummarizer(model.eval(), tokenizer)
+    refuse_unknown_architecture(folder, {_MODEL_TYPE: _ARCHITECTURE})
+    family = BartForConditionalGeneration
+    return LoadedSummarizer(*load_checkpoint(family, folder, "generation", allow_pickle=allow_pickle))
 
 
 def export_model(loaded: LoadedSummarizer, folder: Path, staging: Path) -> SummarizationExport:
@@ -91,25 +82,6 @@ def _save_configuration(loaded: LoadedSummarizer, folder: Path, staging: Path) -
         shutil.copyfile(folder / _GENERATION_CONFIG, staging / _GENERATION_CONFIG)
     else:  # an older checkpoint keeps its settings in config.json; transformers has found them there
         loaded.model.generation_config.to_json_file(staging / _GENERATION_CONFIG)
-
-
-def _refuse_other_families(folder: Path) -> None:
-    """Judge config.json before anything is loaded: a class that is not known never sees the weights."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model_type, named = config.get("model_type"), list(config.get("architectures") or [])
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise BuildError("source", f"config.json of {folder.name} cannot be read: {error!r}") from error
-    problems = []
-    if model_type != _MODEL_TYPE:
-        problems.append(f"the architecture {model_type!r}")
-    elif named and _ARCHITECTURE not in named:
-        problems.append(f"a head of its own ({', '.join(map(str, named))})")
-    if config.get("quantization_config"):
-        problems.append("weights that are quantized already")
-    if problems:
-        raise BuildError("unsupported_model", f"{folder.name} has {'; '.join(problems)}",
-                         expected=f"{_ARCHITECTURE} in full precision (BART or distilled BART)")  # fmt: skip
 
 
 def _problems(loaded: LoadedSummarizer) -> list[str]:

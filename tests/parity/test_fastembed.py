@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
-from onnx_ml_bridge.artifacts.layout import data_file, graph_file
+from onnx_ml_bridge.artifacts.layout import SENTENCE_EMBEDDING, TRANSFORMERS, data_file, graph_file
 from onnx_ml_bridge.parity.compare import DEFAULT_GATES, check_gate, compare
 from onnx_ml_bridge.parity.texts import text_group
 from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
@@ -58,6 +58,6 @@ def test_int8_holds_the_gate_of_the_artifact(minilm_artifact):
     found = np.stack(list(model.embed(texts, batch_size=8)))
     original = SentenceEmbedder.open(minilm_artifact, "fp32").embed(texts).vectors
     metrics = compare(original, found, [text_group(text) for text in texts], 0).metrics
-    assert check_gate(metrics, DEFAULT_GATES["int8"]) == []
+    assert check_gate(metrics, DEFAULT_GATES[SENTENCE_EMBEDDING, TRANSFORMERS]["int8"]) == []
     ours = SentenceEmbedder.open(minilm_artifact, "int8").embed(texts).vectors
     assert abs(cosines(found, original).mean() - cosines(ours, original).mean()) <= 1e-4

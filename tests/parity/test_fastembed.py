@@ -7,12 +7,14 @@ versions this package builds with.
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
 from onnx_ml_bridge.artifacts.layout import SENTENCE_EMBEDDING, TRANSFORMERS, data_file, graph_file
 from onnx_ml_bridge.parity.compare import DEFAULT_GATES, check_gate, compare
 from onnx_ml_bridge.parity.texts import text_group
+from onnx_ml_bridge.runtime import machine
 from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
 from small_exports import cosines, varied_texts
 
@@ -46,6 +48,20 @@ def test_fp32_is_the_same(minilm_artifact, way):
     assert np.abs(found - expected).max() <= 1e-5
 
 
+@pytest.fixture
+def saturation_rule(monkeypatch):
+    """fastembed sets no session options, so FORMAT.md's saturation rule is kept for it, as every runtime must."""
+
+    class Options(ort.SessionOptions):
+        def __init__(self) -> None:
+            super().__init__()
+            if machine.needs_exact_kernel():
+                self.add_session_config_entry("session.x64quantprecision", "1")
+
+    monkeypatch.setattr(ort, "SessionOptions", Options)
+
+
+@pytest.mark.usefixtures("saturation_rule")
 def test_int8_holds_the_gate_of_the_artifact(minilm_artifact):
     """fastembed lets ONNX Runtime fuse what our sessions keep apart, so sums differ in their last bits and values on
     the edge between two levels round the other way. That is another draw of the same noise: the vectors differ from

@@ -65,11 +65,14 @@ def calls(source: random.Random, count: int, vocab_size: int) -> Iterator[Call]:
         ids = np.full((len(lengths), max(lengths)), PAD, np.int64)
         for row, length in enumerate(lengths):
             ids[row, :length] = [0, *(source.randrange(3, vocab_size) for _ in range(length - 2)), 2]
-        longest = source.choice((2, 8, 16, 24, 40, 40))
-        yield Call(ids, (ids != PAD).astype(np.int64), GenerationDefaults(
-            num_beams=source.randint(1, 6), min_length=source.choice((0, 0, 0, 5, 5, longest)) if longest > 5 else 0,
-            max_length=longest, length_penalty=source.choice((-1.0, 0.0, 0.5, 1.0, 2.0)),
-        ))  # fmt: skip
+        longest = source.choice((2, 8, 16, 24, 40, 40, 40, 56))
+        settings = GenerationDefaults(
+            num_beams=source.choice((1, 2, 3, 4, 4, 5, 6)),
+            min_length=source.choice((0, 0, 0, 0, 5, longest)) if longest > 5 else 0,
+            max_length=longest,
+            length_penalty=source.choice((-1.0, 0.0, 0.5, 1.0, 2.0)),
+        )
+        yield Call(ids, (ids != PAD).astype(np.int64), settings)
 
 
 def session_of(parts: GenerateParts, folder: Path, **fixed: Any) -> Any:

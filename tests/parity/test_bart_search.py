@@ -15,11 +15,11 @@ from bart_searches import Tally, calls, compare, fixed_settings, session_of
 from onnx_ml_bridge.export.bart.networks import trace_parts
 from small_barts import random_bart
 
-SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "300"))
+SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "200"))
 VOCABULARY = 90
 MODELS = {
     "gelu": {"seed": 1, "eos_bias": 4.5},
-    "relu, scaled embeddings": {"seed": 2, "eos_bias": 6.0, "activation_function": "relu", "scale_embedding": True},
+    "relu, scaled embeddings": {"seed": 2, "eos_bias": 6.5, "activation_function": "relu", "scale_embedding": True},
 }
 
 

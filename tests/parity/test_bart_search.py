@@ -11,6 +11,7 @@ import os
 import random
 
 import pytest
+import torch
 from bart_searches import Tally, calls, compare, fixed_settings, session_of
 from onnx_ml_bridge.export.bart.networks import trace_parts
 from small_barts import random_bart
@@ -21,6 +22,15 @@ MODELS = {
     "gelu": {"seed": 1, "eos_bias": 4.5},
     "relu, scaled embeddings": {"seed": 2, "eos_bias": 6.5, "activation_function": "relu", "scale_embedding": True},
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Several threads only wait for each other on models this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", MODELS)

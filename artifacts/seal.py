@@ -22,10 +22,14 @@ from .manifest import FileEntry, Manifest
 
 @contextmanager
 def staging_for(target: Path) -> Iterator[Path]:
-    """Give a fresh folder beside `target` to build in; it is gone afterwards, sealed or not."""
+    """Give a fresh folder beside `target` to build in; it is gone afterwards, sealed or not.
+
+    :raises BuildError: when another process builds there, or what is there is no artifact: nothing could replace it.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with _only_builder(target):
         recover(target)
+        _require_replaceable(target)
         staging = _staging(target)
         staging.mkdir()
         try:
@@ -37,7 +41,12 @@ def staging_for(target: Path) -> Iterator[Path]:
 def list_files(folder: Path) -> dict[str, FileEntry]:
     """Size and SHA-256 of every file below `folder`, by relative path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): FileEntry(path.stat().st_size, sha256_file(path)) for path in paths}
+    return {path.relative_to(folder).as_posix(): describe_file(path) for path in paths}
+
+
+def describe_file(path: Path) -> FileEntry:
+    """Size and SHA-256 of a file."""
+    return FileEntry(path.stat().st_size, sha256_file(path))
 
 
 def seal(staging: Path, manifest: Manifest, target: Path) -> str:
@@ -66,9 +75,13 @@ def recover(target: Path) -> None:
     shutil.rmtree(_staging(target), ignore_errors=True)
 
 
-def _swap(staging: Path, target: Path) -> None:
+def _require_replaceable(target: Path) -> None:
     if target.exists() and not (target / MANIFEST).is_file():
         raise BuildError("io", f"{target} is there and is no artifact", hint="Choose another folder or remove it.")
+
+
+def _swap(staging: Path, target: Path) -> None:
+    _require_replaceable(target)  # again: a build takes a while
     aside = _aside(target)
     if target.exists():
         target.rename(aside)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..artifacts.errors import BuildError
 from ..artifacts.layout import NER, SPACY, SUMMARIZATION, TRANSFORMERS
-from ..parity.compare import DEFAULT_GATES
+from ..parity.compare import DEFAULT_GATES, FIGURES, REFERENCE_FIGURES
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -76,6 +76,15 @@ class ModelConfig(_Strict):
             raise ValueError(f"variant {unknown[0]!r} is not one of {', '.join(sorted(known))}")
         if unknown := sorted(set(self.gate) - set(self.variants or known)):
             raise ValueError(f"gate.{unknown[0]} is for a variant that is not built")
+        return self
+
+    @model_validator(mode="after")
+    def _check_gates(self) -> ModelConfig:
+        named = {figure for gate in self.gate.values() for figure in gate}
+        if unknown := sorted(named - FIGURES[self.task]):
+            raise ValueError(f"the gate names {unknown[0]!r}, no figure of {', '.join(sorted(FIGURES[self.task]))}")
+        if self.options.references is None and (unmeasured := sorted(named & REFERENCE_FIGURES)):
+            raise ValueError(f"the gate's {unmeasured[0]} needs options.references")
         return self
 
     def for_engine(self, engine: str) -> ModelConfig:

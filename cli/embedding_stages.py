@@ -7,19 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ..artifacts.card import embedding_card
 from ..artifacts.layout import (
-    FORMAT_VERSION,
-    GOLDEN,
-    MODEL_CARD,
-    PARITY,
-    SENTENCE_EMBEDDING,
-    TASK_REVISIONS,
-    TRANSFORMERS,
     graph_file,
 )  # fmt: skip
-from ..artifacts.manifest import GoldenSpec, Machine, Manifest, ParitySpec, Variant
-from ..artifacts.seal import list_files
+from ..artifacts.manifest import Machine, Manifest, Variant
 from ..export.embedding import EmbeddingExport, export_pipeline, load_pipeline
 from ..export.graph_files import describe_graph, save_graph
 from ..export.source import LocalModel
@@ -31,7 +22,7 @@ from ..quantize.int8 import describe_quantization, output_error, quantize_graph
 from ..runtime.embedding import EmbeddingModel, SentenceEmbedder, encoder_feeds
 from ..runtime.tokenizer import TextTokenizer
 from .config import ModelConfig
-from .variants import drop_unwanted
+from .manifests import Evidence, compose_manifest
 
 _OUTPUT = "sentence_embedding"
 
@@ -98,21 +89,18 @@ def compose(
     exported: Exported, model: LocalModel, proof: Proof, machine: Machine, versions: Mapping[str, str]
 ) -> Manifest:
     """Write evidence, golden cases and model card, drop what no variant needs, and give the manifest."""
-    config, staging = exported.config, exported.staging
-    cases = write_evidence(proof.parity, machine, versions, staging)
+    cases = write_evidence(proof.parity, machine, versions, exported.staging)
     metrics = {name: found.metrics for name, found in proof.parity.comparisons.items()}
-    variants = {name: exported.variants[name] for name in config.variants}
-    drop_unwanted(staging, exported.variants, variants)
-    tokenizer, embedding = exported.export.tokenizer, exported.export.embedding
-    card = embedding_card(config.name, config.version, model.source, tokenizer, embedding, variants, metrics)
-    (staging / MODEL_CARD).write_text(card, encoding="utf-8")
-    return Manifest(
-        format_version=FORMAT_VERSION, task=SENTENCE_EMBEDDING, task_revision=TASK_REVISIONS[SENTENCE_EMBEDDING],
-        engine=TRANSFORMERS,
-        name=config.name, version=config.version, source=model.source, builder=dict(versions), variants=variants,
-        tokenizer=tokenizer, embedding=embedding, golden=GoldenSpec(GOLDEN, cases),
-        parity=ParitySpec(PARITY, len(proof.parity.inputs), machine, metrics), files=list_files(staging),
-    )  # fmt: skip
+    evidence = Evidence(cases, len(proof.parity.inputs), metrics)
+    return compose_manifest(
+        exported,
+        model,
+        evidence,
+        machine,
+        versions,
+        tokenizer=exported.export.tokenizer,
+        embedding=exported.export.embedding,
+    )
 
 
 def report(manifest: Manifest, proof: Proof, path: Path) -> None:

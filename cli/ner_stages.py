@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..artifacts.card import ner_card
-from ..artifacts.layout import FORMAT_VERSION, GOLDEN, MODEL_CARD, NER, PARITY, TASK_REVISIONS
-from ..artifacts.manifest import GoldenSpec, Machine, Manifest, ParitySpec, Variant
-from ..artifacts.seal import list_files
+from ..artifacts.manifest import Machine, Manifest, Variant
 from ..artifacts.specs import SpacySpec, TokenClassificationSpec, TokenizerSpec
 from ..export.source import LocalModel
 from ..parity.ner import NerParity, write_evidence
 from ..parity.ner_report import write_ner_report
 from .config import ModelConfig
-from .variants import drop_unwanted
+from .manifests import Evidence, compose_manifest
 
 
 @dataclass(frozen=True)
@@ -42,21 +39,19 @@ def compose(
     exported: Exported, model: LocalModel, proof: Proof, machine: Machine, versions: Mapping[str, str]
 ) -> Manifest:
     """Write evidence, golden cases and model card, drop what no variant needs, and give the manifest."""
-    config, staging = exported.config, exported.staging
-    cases = write_evidence(proof.parity, machine, versions, staging)
+    cases = write_evidence(proof.parity, machine, versions, exported.staging)
     metrics = {name: found.metrics for name, found in proof.parity.comparisons.items()}
-    variants = {name: exported.variants[name] for name in proof.parity.comparisons}
-    drop_unwanted(staging, exported.variants, variants)
-    card = ner_card(config.name, config.version, model.source, variants, metrics, tokenizer=exported.tokenizer,
-                    token_classification=exported.token_classification, spacy=exported.spacy)  # fmt: skip
-    (staging / MODEL_CARD).write_text(card, encoding="utf-8")
-    return Manifest(
-        format_version=FORMAT_VERSION, task=NER, task_revision=TASK_REVISIONS[NER], engine=model.engine,
-        name=config.name, version=config.version, source=model.source, builder=dict(versions), variants=variants,
-        golden=GoldenSpec(GOLDEN, cases), parity=ParitySpec(PARITY, len(proof.parity.inputs), machine, metrics),
-        files=list_files(staging), tokenizer=exported.tokenizer, token_classification=exported.token_classification,
+    evidence = Evidence(cases, len(proof.parity.inputs), metrics)
+    return compose_manifest(
+        exported,
+        model,
+        evidence,
+        machine,
+        versions,
+        tokenizer=exported.tokenizer,
+        token_classification=exported.token_classification,
         spacy=exported.spacy,
-    )  # fmt: skip
+    )
 
 
 def report(manifest: Manifest, proof: Proof, path: Path) -> None:

@@ -7,19 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ..artifacts.card import summarization_card
 from ..artifacts.layout import (
-    FORMAT_VERSION,
-    GOLDEN,
-    MODEL_CARD,
-    PARITY,
-    SUMMARIZATION,
-    TASK_REVISIONS,
-    TRANSFORMERS,
     graph_file,
 )
-from ..artifacts.manifest import GoldenSpec, Machine, Manifest, ParitySpec, Variant
-from ..artifacts.seal import list_files
+from ..artifacts.manifest import Machine, Manifest, Variant
 from ..export.bart.compose import compose_graph
 from ..export.bart.pipeline import SummarizationExport, export_model, load_model
 from ..export.graph_files import describe_graph, save_graph
@@ -36,7 +27,7 @@ from ..runtime.generation import SummarizeOptions
 from ..runtime.summarization import SummarizationModel, Summarizer, summarize_with_settings
 from ..runtime.tokenizer import TextTokenizer
 from .config import ModelConfig
-from .variants import drop_unwanted
+from .manifests import Evidence, compose_manifest
 
 _ROLE = "generate"
 # Every text is summarized, and its summary read again token by token: so many give each product thousands of rows.
@@ -115,21 +106,18 @@ def compose(
     exported: Exported, model: LocalModel, proof: Proof, machine: Machine, versions: Mapping[str, str]
 ) -> Manifest:
     """Write evidence, golden cases and model card, drop what no variant needs, and give the manifest."""
-    config, staging = exported.config, exported.staging
-    cases = write_evidence(proof.parity, machine, versions, staging)
+    cases = write_evidence(proof.parity, machine, versions, exported.staging)
     metrics = {name: found.metrics for name, found in proof.parity.comparisons.items()}
-    variants = {name: exported.variants[name] for name in config.variants}
-    drop_unwanted(staging, exported.variants, variants)
-    tokenizer, summarization = exported.export.tokenizer, exported.export.summarization
-    card = summarization_card(config.name, config.version, model.source, tokenizer, summarization, variants, metrics)
-    (staging / MODEL_CARD).write_text(card, encoding="utf-8")
-    return Manifest(
-        format_version=FORMAT_VERSION, task=SUMMARIZATION, task_revision=TASK_REVISIONS[SUMMARIZATION],
-        engine=TRANSFORMERS, name=config.name, version=config.version, source=model.source, builder=dict(versions),
-        variants=variants, golden=GoldenSpec(GOLDEN, cases),
-        parity=ParitySpec(PARITY, len(proof.parity.inputs), machine, metrics), files=list_files(staging),
-        tokenizer=tokenizer, summarization=summarization,
-    )  # fmt: skip
+    evidence = Evidence(cases, len(proof.parity.inputs), metrics)
+    return compose_manifest(
+        exported,
+        model,
+        evidence,
+        machine,
+        versions,
+        tokenizer=exported.export.tokenizer,
+        summarization=exported.export.summarization,
+    )
 
 
 def report(manifest: Manifest, proof: Proof, path: Path) -> None:

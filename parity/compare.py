@@ -30,6 +30,20 @@ DEFAULT_GATES: dict[tuple[str, str], dict[str, dict[str, float]]] = {
         "int8": {"rouge_l": 0.7, "sealed_same": 0.9, "token_mismatches": 0},
     },
 }  # fmt: skip
+# Every figure that some variant of a task is measured by; FORMAT.md explains them.
+FIGURES: dict[str, frozenset[str]] = {
+    SENTENCE_EMBEDDING: frozenset({
+        "max_abs", "token_mismatches", "neighbours", "nearest",
+        *(f"cosine_{name}{group}" for name in ("min", "p01", "p05", "mean") for group in ("", "_hard")),
+    }),
+    NER: frozenset({"differing", "entity_f1", "score_max_abs", "token_mismatches"}),
+    SUMMARIZATION: frozenset({
+        "differing", "ties", "rouge_1", "rouge_2", "rouge_l", "rouge_l_reference", "rouge_l_drop", "sealed_same",
+        "token_mismatches",
+    }),
+}  # fmt: skip
+# Those that are measured on pairs of texts and summaries.
+REFERENCE_FIGURES = frozenset({"rouge_l_reference", "rouge_l_drop"})
 _NEIGHBOURS = 10
 
 

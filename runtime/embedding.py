@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import ConfigError, InferenceError, InputError
+from ..artifacts.errors import InferenceError, InputError
 from ..artifacts.layout import SENTENCE_EMBEDDING
 from ..artifacts.manifest import Graph, section
 from ..artifacts.specs import EmbeddingSpec, Prompt
-from . import machine
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
+from .graph_model import GraphModel, check_limits, graph_model
 from .opening import AUTO, OpenArtifact, load_tokenizer, open_artifact
-from .session import GraphSession
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
 
 # Texts are tokenized in windows of this many, so that memory stays bounded however long the list is.
@@ -38,25 +37,12 @@ class EmbeddingResult:
     prompt_name: str | None
 
 
-@dataclass(frozen=True)
-class EmbeddingModel:
-    """What an embedder needs of one variant: the artifact's folder, the graph in it, the pipeline and the tokenizer."""
+EmbeddingModel = GraphModel[EmbeddingSpec]
 
-    root: Path
-    name: str
-    version: str
-    variant: str
-    graph: Graph
-    spec: EmbeddingSpec
-    tokenizer: TextTokenizer
 
-    @classmethod
-    def of(cls, opened: OpenArtifact[TextTokenizer]) -> EmbeddingModel:
-        """The parts of a checked artifact."""
-        manifest = opened.artifact.manifest
-        graph = manifest.variants[opened.variant].graphs["encoder"]
-        spec = section(manifest.embedding, "embedding")
-        return cls(opened.artifact.root, manifest.name, manifest.version, opened.variant, graph, spec, opened.texts)
+def embedding_model(opened: OpenArtifact[TextTokenizer]) -> EmbeddingModel:
+    """The parts of a checked artifact."""
+    return graph_model(opened, "encoder", section(opened.artifact.manifest.embedding, "embedding"))
 
 
 class SentenceEmbedder:
@@ -76,13 +62,11 @@ class SentenceEmbedder:
         :param token_budget: padded tokens of one run.
         :param text_limit: bytes of UTF-8 above which a text is refused.
         """
-        for name, value in (("threads", threads), ("token_budget", token_budget), ("text_limit", text_limit)):
-            if value is not None and value < 1:
-                raise ConfigError(name, expected="at least 1", got=value)
+        check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
         self._token_budget = token_budget
         self._text_limit = text_limit
-        self._session = GraphSession(model.root / model.graph.file, threads or machine.usable_cpus())
+        self._session = model.session(threads)
 
     @classmethod
     def open(
@@ -95,7 +79,7 @@ class SentenceEmbedder:
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> SentenceEmbedder:
         """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
-        model = EmbeddingModel.of(open_artifact(root, SENTENCE_EMBEDDING, variant, load_tokenizer))
+        model = embedding_model(open_artifact(root, SENTENCE_EMBEDDING, variant, load_tokenizer))
         return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
 
     def load(self) -> None:

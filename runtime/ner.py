@@ -9,7 +9,7 @@ from ..artifacts.layout import NER, SPACY
 from .entities import Recognizer
 from .opening import AUTO, OpenArtifact, load_tokenizer, open_artifact
 from .spacy.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts, load_spacy_texts
-from .token_classification import TokenClassifier, TokenClassifierModel
+from .token_classification import TokenClassifier, token_classifier_model
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
 
 NerTexts = SpacyTexts | TextTokenizer
@@ -38,5 +38,5 @@ def recognizer_of(
     if isinstance(texts, SpacyTexts):
         model = SpacyModel.of(OpenArtifact(artifact, variant, texts))
         return SpacyRecognizer(model, threads=threads, text_limit=text_limit)
-    classifier = TokenClassifierModel.of(OpenArtifact(artifact, variant, texts))
+    classifier = token_classifier_model(OpenArtifact(artifact, variant, texts))
     return TokenClassifier(classifier, threads=threads, text_limit=text_limit)

@@ -24,12 +24,12 @@ from ..artifacts.golden import EmbeddingCase, EntityCase, SummaryCase, read_gold
 from ..artifacts.layout import NER, SUMMARIZATION
 from . import machine
 from .agreement import agreement
-from .embedding import EmbeddingModel, SentenceEmbedder
+from .embedding import SentenceEmbedder, embedding_model
 from .entities import Entities, NerOptions, Recognizer
 from .ner import NerTexts, load_ner_texts, recognizer_of
 from .opening import OpenArtifact, load_tokenizer
 from .session import import_onnxruntime
-from .summarization import SummarizationModel, Summarizer, summarize_with_settings
+from .summarization import Summarizer, summarization_model, summarize_with_settings
 from .tokenizer import TextTokenizer
 
 _TIMEOUT_SECONDS = 300
@@ -147,7 +147,7 @@ def _recognize(recognizer: Recognizer, case: EntityCase) -> Entities:
 
 
 def _replay_summaries(opened: OpenArtifact[TextTokenizer], cases: list[SummaryCase]) -> SummaryReplay:
-    summarizer = Summarizer(SummarizationModel.of(opened), threads=min(_MAX_THREADS, machine.usable_cpus()))
+    summarizer = Summarizer(summarization_model(opened), threads=min(_MAX_THREADS, machine.usable_cpus()))
     found = summarize_with_settings(summarizer, [case.input for case in cases], [case.settings for case in cases])
     for number, (case, got) in enumerate(zip(cases, found, strict=True), start=1):
         if case.truncated != got.truncated:
@@ -165,7 +165,7 @@ def _replay_summaries(opened: OpenArtifact[TextTokenizer], cases: list[SummaryCa
 
 
 def _replay_embedding(opened: OpenArtifact[TextTokenizer], cases: list[EmbeddingCase]) -> VariantReplay:
-    embedder = SentenceEmbedder(EmbeddingModel.of(opened), threads=min(_MAX_THREADS, machine.usable_cpus()))
+    embedder = SentenceEmbedder(embedding_model(opened), threads=min(_MAX_THREADS, machine.usable_cpus()))
     gate = opened.artifact.manifest.variants[opened.variant].gate
     figures = [_compare(embedder, case) for case in cases]
     for number, (case, (max_abs, cosine)) in enumerate(zip(cases, figures, strict=True), start=1):

@@ -9,23 +9,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import ConfigError, InferenceError, InputError
+from ..artifacts.errors import InferenceError, InputError
 from ..artifacts.layout import SUMMARIZATION
-from ..artifacts.manifest import Graph, section
+from ..artifacts.manifest import section
 from ..artifacts.specs import GenerationDefaults, SummarizationSpec
-from . import machine
 from .batching import plan_batches
 from .generation import SummarizeOptions, options_of, resolve_settings
+from .graph_model import GraphModel, check_limits, graph_model
 from .opening import AUTO, OpenArtifact, load_tokenizer, open_artifact
 from .parts import is_blank, parts
-from .session import GraphSession
 from .stopping import Watch
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
 
 # Places in the beams of one run, texts x beams x length: what the memory of a run grows with.
 DEFAULT_BEAM_LIMIT = 8192
 DEFAULT_SOURCE_BUDGET = 2048
-_ROLE, _OUTPUTS = "generate", ("sequences", "sequences_scores")
+_OUTPUTS = ("sequences", "sequences_scores")
 # Token ids have 32 bits in the tokenizers library.
 _MOST_IDS = 1 << 32
 _SELF_TEST = SummarizeOptions(num_beams=1, min_length=0, max_length=2)
@@ -50,25 +49,12 @@ _Found = tuple[int, Summary]
 _Run = Callable[[list[Tokens], GenerationDefaults, Watch], Iterator[_Found]]
 
 
-@dataclass(frozen=True)
-class SummarizationModel:
-    """What a summarizer needs of one variant: the artifact's folder, the graph in it, its settings, the tokenizer."""
+SummarizationModel = GraphModel[SummarizationSpec]
 
-    root: Path
-    name: str
-    version: str
-    variant: str
-    graph: Graph
-    spec: SummarizationSpec
-    tokenizer: TextTokenizer
 
-    @classmethod
-    def of(cls, opened: OpenArtifact[TextTokenizer]) -> SummarizationModel:
-        """The parts of a checked artifact."""
-        manifest = opened.artifact.manifest
-        graph = manifest.variants[opened.variant].graphs[_ROLE]
-        spec = section(manifest.summarization, "summarization")
-        return cls(opened.artifact.root, manifest.name, manifest.version, opened.variant, graph, spec, opened.texts)
+def summarization_model(opened: OpenArtifact[TextTokenizer]) -> SummarizationModel:
+    """The parts of a checked artifact."""
+    return graph_model(opened, "generate", section(opened.artifact.manifest.summarization, "summarization"))
 
 
 class Summarizer:
@@ -90,15 +76,12 @@ class Summarizer:
         :param beam_limit: texts x beams x `max_length` of one run; a call above it for a single text is refused.
         :param text_limit: bytes of UTF-8 above which an input, its messages joined, is refused.
         """
-        options = {"threads": threads, "token_budget": token_budget, "beam_limit": beam_limit, "text_limit": text_limit}
-        for name, value in options.items():
-            if value is not None and value < 1:
-                raise ConfigError(name, expected="at least 1", got=value)
+        check_limits(threads=threads, token_budget=token_budget, beam_limit=beam_limit, text_limit=text_limit)
         self.model = model
         self._token_budget = token_budget
         self._beam_limit = beam_limit
         self._text_limit = text_limit
-        self._session = GraphSession(model.root / model.graph.file, threads or machine.usable_cpus())
+        self._session = model.session(threads)
 
     @classmethod
     def open(
@@ -112,7 +95,7 @@ class Summarizer:
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> Summarizer:
         """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
-        model = SummarizationModel.of(open_artifact(root, SUMMARIZATION, variant, load_tokenizer))
+        model = summarization_model(open_artifact(root, SUMMARIZATION, variant, load_tokenizer))
         return cls(model, threads=threads, token_budget=token_budget, beam_limit=beam_limit, text_limit=text_limit)
 
     def load(self) -> None:

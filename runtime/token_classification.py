@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,15 +11,14 @@ from numpy.typing import NDArray
 
 from ..artifacts.errors import ConfigError, InferenceError, InputError
 from ..artifacts.layout import NER
-from ..artifacts.manifest import Graph, section
+from ..artifacts.manifest import section
 from ..artifacts.specs import TokenClassificationSpec
-from . import machine
 from .aggregation import STRATEGIES, Labels, ScoredTokens, aggregate, merge_windows, softmax
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .embedding import encoder_feeds
 from .entities import Entities, Found, NerOptions, resolve
+from .graph_model import GraphModel, check_limits, graph_model
 from .opening import AUTO, OpenArtifact, load_tokenizer, open_artifact
-from .session import GraphSession
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, check_text
 from .windows import TextWindows, Window, WindowTokenizer
 
@@ -28,28 +26,16 @@ from .windows import TextWindows, Window, WindowTokenizer
 # memory stays bounded however many there are.
 _PORTION_TEXTS = 1024
 _PORTION_CHARACTERS = 1 << 20
-_ROLE, _OUTPUT = "token_classifier", "logits"
+_OUTPUT = "logits"
 
 
-@dataclass(frozen=True)
-class TokenClassifierModel:
-    """What a classifier needs of one variant: the artifact's folder, the graph in it, the labels and the tokenizer."""
+TokenClassifierModel = GraphModel[TokenClassificationSpec]
 
-    root: Path
-    name: str
-    version: str
-    variant: str
-    graph: Graph
-    spec: TokenClassificationSpec
-    tokenizer: TextTokenizer
 
-    @classmethod
-    def of(cls, opened: OpenArtifact[TextTokenizer]) -> TokenClassifierModel:
-        """The parts of a checked artifact."""
-        manifest = opened.artifact.manifest
-        graph = manifest.variants[opened.variant].graphs[_ROLE]
-        spec = section(manifest.token_classification, "token_classification")
-        return cls(opened.artifact.root, manifest.name, manifest.version, opened.variant, graph, spec, opened.texts)
+def token_classifier_model(opened: OpenArtifact[TextTokenizer]) -> TokenClassifierModel:
+    """The parts of a checked artifact."""
+    spec = section(opened.artifact.manifest.token_classification, "token_classification")
+    return graph_model(opened, "token_classifier", spec)
 
 
 class TokenClassifier:
@@ -69,16 +55,14 @@ class TokenClassifier:
         :param token_budget: padded tokens of one run.
         :param text_limit: bytes of UTF-8 above which a text is refused.
         """
-        for name, value in (("threads", threads), ("token_budget", token_budget), ("text_limit", text_limit)):
-            if value is not None and value < 1:
-                raise ConfigError(name, expected="at least 1", got=value)
+        check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
         self.name, self.version, self.variant = model.name, model.version, model.variant
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._labels = Labels(model.spec)
         self._windows = WindowTokenizer(model.tokenizer, model.spec)
-        self._session = GraphSession(model.root / model.graph.file, threads or machine.usable_cpus())
+        self._session = model.session(threads)
 
     @classmethod
     def open(
@@ -91,7 +75,7 @@ class TokenClassifier:
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> TokenClassifier:
         """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
-        model = TokenClassifierModel.of(open_artifact(root, NER, variant, load_tokenizer))
+        model = token_classifier_model(open_artifact(root, NER, variant, load_tokenizer))
         return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
 
     def load(self) -> None:

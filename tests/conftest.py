@@ -23,8 +23,21 @@ TESTS = Path(__file__).parent
 for helpers in (TESTS, TESTS / "parity", TESTS / "golden"):
     sys.path.insert(0, str(helpers))
 
+# Files that test what takes long to make run in one process, so that it is made once.
+_TOGETHER = {
+    "taggers": ("test_token_classification.py", "test_tagger_rust.py"),
+    "embedders": ("test_small_models.py", "test_batch_independence.py", "test_int8_small.py"),
+}
 MINILM, SUMMARIZER = "all-minilm-l6-v2", "bart-package-descriptions"
 DIST_VARIABLE = "ONNX_ML_BRIDGE_DIST"
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups when its own hook is called
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests belong in one process: those of a file, and those of files that share what they test."""
+    groups = {file: group for group, files in _TOGETHER.items() for file in files}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path.name, item.path.stem)))
 
 
 @pytest.fixture(scope="session")

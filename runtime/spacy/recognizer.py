@@ -16,6 +16,7 @@ from ...artifacts.manifest import Graph, section
 from ...artifacts.specs import SpacySpec
 from .. import machine
 from ..entities import Entities, Found, NerOptions, resolve
+from ..graph_model import check_limits
 from ..opening import AUTO, OpenArtifact, open_artifact
 from ..session import GraphSession
 from ..tokenizer import DEFAULT_TEXT_LIMIT, check_text
@@ -76,9 +77,7 @@ class SpacyRecognizer:
         :param threads: threads of one run; by default the CPUs that affinity and cgroup leave to the process.
         :param text_limit: bytes of UTF-8 above which a text is refused.
         """
-        for name, value in (("threads", threads), ("text_limit", text_limit)):
-            if value is not None and value < 1:
-                raise ConfigError(name, expected="at least 1", got=value)
+        check_limits(threads=threads, text_limit=text_limit)
         self.name, self.version, self.variant = model.name, model.version, model.variant
         self.model = model
         self._text_limit = text_limit

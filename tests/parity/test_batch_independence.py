@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx_ml_bridge.runtime.embedding import encoder_feeds
+from onnx_ml_bridge.runtime.machine import usable_cpus
 from onnx_ml_bridge.runtime.session import create_session
 from small_exports import SmallExport, varied_texts
 from small_models import ARCHITECTURES
@@ -23,7 +24,7 @@ def alone(export: SmallExport, variant: str, texts: list[str]) -> np.ndarray:
 
 def padded_run(export: SmallExport, variant: str, texts: list[str], extra: int, side: str, filler: int) -> np.ndarray:
     """Feed the graph itself with `extra` more columns of padding than any text needs, holding the id `filler`."""
-    session = create_session(export.staging / export.graphs[variant].file, 2)
+    session = create_session(export.staging / export.graphs[variant].file, usable_cpus())
     ids, mask = export.tokenizer.pad(export.tokenizer.encode(texts))
     width = ((0, 0), (0, extra) if side == "right" else (extra, 0))
     ids = np.pad(ids, width, constant_values=export.tokenizer.spec.pad_token_id)

@@ -11,6 +11,7 @@ from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
 from onnx_ml_bridge.parity.bart_oracle import load_original, original_summaries
+from onnx_ml_bridge.parity.compare import FIGURES
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
 from small_barts import make_bart
 
@@ -58,6 +59,7 @@ def test_the_artifact_verifies_and_both_variants_are_there(built):
     assert (fp32.cases, fp32.differing, fp32.sealed_same) == (INPUTS, 0, None) and int8.sealed_same == 1
     assert built.metrics["fp32"]["differing"] == 0 and built.metrics["int8"]["sealed_same"] == 1
     assert "rouge_l_drop" in built.metrics["int8"] and "rouge_l_drop" not in built.metrics["fp32"]
+    assert {*built.metrics["fp32"], *built.metrics["int8"]} == FIGURES["summarization"]
 
 
 def test_summaries_are_those_of_the_original(built, source):

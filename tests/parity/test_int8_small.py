@@ -12,6 +12,7 @@ from onnx_ml_bridge.quantize.calibration import observe
 from onnx_ml_bridge.quantize.edit import GraphEditor
 from onnx_ml_bridge.quantize.linears import LinearGroup, constant, find_groups, find_tables
 from onnx_ml_bridge.quantize.smoothing import smooth
+from onnx_ml_bridge.runtime.machine import usable_cpus
 from onnx_ml_bridge.runtime.session import create_session
 from small_exports import SmallExport, cosines, varied_texts
 from small_models import ARCHITECTURES
@@ -100,7 +101,9 @@ def test_smoothing_alone_changes_no_output(small, architecture, tmp_path):
     export = small(architecture)
     model, _, _ = smoothed(export)
     ir.save(model, tmp_path / "smoothed.onnx")
-    sessions = [create_session(path, 2) for path in (export.staging / "onnx/model.onnx", tmp_path / "smoothed.onnx")]
+    sessions = [
+        create_session(path, usable_cpus()) for path in (export.staging / "onnx/model.onnx", tmp_path / "smoothed.onnx")
+    ]
     for feeds in export.calibration()[::4]:
         exact, found = (session.run(OUTPUTS, feeds) for session in sessions)
         assert np.abs(exact[0] - found[0]).max() <= 1e-5 * np.abs(exact[0]).max()

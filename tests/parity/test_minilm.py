@@ -14,6 +14,7 @@ from onnx_ml_bridge.parity.oracle import load_original
 from onnx_ml_bridge.parity.texts import HARD, PLAIN, parity_texts, text_group
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
 from onnx_ml_bridge.runtime.embedding import SentenceEmbedder, encoder_feeds
+from onnx_ml_bridge.runtime.machine import usable_cpus
 from onnx_ml_bridge.runtime.session import create_session
 
 VARIANTS = ["fp32", "int8"]
@@ -126,7 +127,7 @@ def test_neighbours_change_nothing(embedders, sample, variant):
 def test_padding_changes_nothing(embedders, sample, variant):
     """Seen: 9e-8. The graph itself is fed, each text padded to the length of the longest and beyond."""
     model = embedders[variant].model
-    session = create_session(model.root / model.graph.file, 2)
+    session = create_session(model.root / model.graph.file, usable_cpus())
     expected = one_by_one(embedders[variant], sample)
     ids, mask = model.tokenizer.pad(model.tokenizer.encode(sample))
     for start in range(0, len(sample), 8):

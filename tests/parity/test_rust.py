@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
+from onnx_ml_bridge.runtime.embedding import EmbeddingResult, SentenceEmbedder
 
 TOLERANCE = 1e-6
 TEXTS = parity_texts()
@@ -30,14 +31,20 @@ def answers_one_by_one(line: list[str], texts: list[str]) -> Iterator[dict]:
         process.stdin.close()
 
 
+@pytest.fixture(scope="module")
+def minilm_vectors(minilm_artifact) -> Callable[[str], EmbeddingResult]:
+    """What Python gives for all texts with a variant."""
+    return cache(lambda variant: SentenceEmbedder.open(minilm_artifact, variant).embed(TEXTS))
+
+
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
-def test_rust_gives_the_vectors_of_python(rust, minilm_artifact, variant):
+def test_rust_gives_the_vectors_of_python(rust, minilm_artifact, minilm_vectors, variant):
     lines = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
     done = subprocess.run(
         command(rust, minilm_artifact, variant), input=lines.encode(), capture_output=True, check=True
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    expected = SentenceEmbedder.open(minilm_artifact, variant).embed(TEXTS)
+    expected = minilm_vectors(variant)
     found = np.array([answer["embedding"] for answer in answers], np.float32)
     assert found.shape == expected.vectors.shape and len(TEXTS) >= 500
     assert np.abs(found - expected.vectors).max() <= TOLERANCE
@@ -45,10 +52,10 @@ def test_rust_gives_the_vectors_of_python(rust, minilm_artifact, variant):
 
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
-def test_rust_gives_a_text_the_same_vector_alone(rust, minilm_artifact, variant):
+def test_rust_gives_a_text_the_same_vector_alone(rust, minilm_artifact, minilm_vectors, variant):
     sample = TEXTS[::12]
     found = [answer["embedding"] for answer in answers_one_by_one(command(rust, minilm_artifact, variant), sample)]
-    expected = SentenceEmbedder.open(minilm_artifact, variant).embed(TEXTS).vectors[::12]
+    expected = minilm_vectors(variant).vectors[::12]
     assert np.abs(np.array(found, np.float32) - expected).max() <= TOLERANCE
 
 

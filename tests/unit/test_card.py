@@ -4,9 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
-from onnx_ml_bridge.artifacts.card import embedding_card, ner_card
+from onnx_ml_bridge.artifacts.card import model_card
 from onnx_ml_bridge.artifacts.checks import read_artifact
-from onnx_ml_bridge.artifacts.manifest import Graph, Manifest, Source, Variant
+from onnx_ml_bridge.artifacts.manifest import (
+    FileEntry,
+    GoldenSpec,
+    Graph,
+    Machine,
+    Manifest,
+    ParitySpec,
+    Source,
+    Variant,
+)
 from onnx_ml_bridge.artifacts.specs import TokenClassificationSpec, TokenizerSpec
 
 TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
@@ -20,13 +29,15 @@ METRICS = {"fp32": {"differing": 0.0, "entity_f1": 1.0, "score_max_abs": 2e-6},
 
 
 def tagger_card(**changes) -> str:
-    sections = {"tokenizer": TOKENIZER, "token_classification": TAGGER, **changes}
-    return ner_card("tagger", "1.0", SOURCE, VARIANTS, METRICS, **sections)
-
-
-def card_of(manifest: Manifest) -> str:
-    return ner_card(manifest.name, manifest.version, manifest.source, manifest.variants, manifest.parity.variants,
-                    spacy=manifest.spacy)  # fmt: skip
+    named = (*(graph.file for variant in VARIANTS.values() for graph in variant.graphs.values()), TOKENIZER.file)
+    manifest = Manifest(
+        format_version="1.0", task="ner", task_revision=1, engine="transformers", name="tagger", version="1.0",
+        source=SOURCE, builder={}, variants=VARIANTS, golden=GoldenSpec("golden.jsonl", 1),
+        parity=ParitySpec("parity.json", 1, Machine("any", (), 1), METRICS),
+        files=dict.fromkeys([*named, "golden.jsonl", "parity.json"], FileEntry(1, "0" * 64)),
+        **{"tokenizer": TOKENIZER, "token_classification": TAGGER, **changes},
+    )  # fmt: skip
+    return model_card(manifest)
 
 
 def test_a_tagger_is_described_by_its_manifest():
@@ -50,8 +61,7 @@ def test_the_table_has_the_figures_of_the_task():
         "| int8 | `onnx/int8.onnx` | 7 | 0.98765 |  |",
     ]
     manifest = read_artifact(TINY).manifest
-    card = embedding_card(manifest.name, manifest.version, manifest.source, manifest.tokenizer, manifest.embedding,
-                          manifest.variants, manifest.parity.variants)  # fmt: skip
+    card = model_card(manifest)
     assert "| variant | graphs | max abs | cosine min | cosine mean |" in card and "generate_embedding" in card
 
 
@@ -62,7 +72,7 @@ def test_the_table_has_the_figures_of_the_task():
 )  # fmt: skip
 def test_a_pipeline_says_what_it_reproduces_and_its_example_runs(name, said, spacy_artifact, capsys):
     folder = spacy_artifact(name)
-    card = card_of(read_artifact(folder).manifest)
+    card = model_card(read_artifact(folder).manifest)
     assert said in card and "no scores" in card and "PERSON" in card
     (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     text = example.replace("path/to/this/folder", str(folder)).replace("Another sentence", "Kofi Annan met Ada")

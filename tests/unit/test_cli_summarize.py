@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from onnx_ml_bridge.artifacts.card import summarization_card
+from onnx_ml_bridge.artifacts.card import model_card
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.errors import StoppedError
 from onnx_ml_bridge.cli import summarize
@@ -126,8 +126,7 @@ def test_verify_has_the_figures_of_summaries(artifact):
 
 def test_the_card_says_what_is_so_and_its_example_runs(artifact, capsys):
     manifest = read_artifact(artifact).manifest
-    card = summarization_card(manifest.name, manifest.version, manifest.source, manifest.tokenizer,
-                              manifest.summarization, manifest.variants, manifest.parity.variants)  # fmt: skip
+    card = model_card(manifest)
     assert "pipeline_tag: summarization" in card and "- Search: 4 beams, 0 to 32 tokens" in card
     assert "| fp32 | `onnx/model.onnx` | 0 |" in card
     (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)

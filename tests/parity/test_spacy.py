@@ -6,6 +6,7 @@ import random
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ class Real:
     starts: list[tuple[int, ...]] | None
     expected: list[OriginalEntities]
 
+    @cached_property
     def found(self) -> list[Entities]:
+        """What Python says of them."""
         return self.recognizer.recognize(self.texts, NerOptions(sentence_starts=self.starts))
 
 
@@ -67,7 +70,7 @@ def real(spacy_artifact: Callable[[str], Path]) -> Callable[[str], Real]:
 @pytest.mark.parametrize("name", [*COMPONENTS, *WHOLE, GIVEN])
 def test_no_document_differs(real, name):
     with_name = real(name)
-    found = with_name.found()
+    found = with_name.found
     assert differing(with_name.expected, found) == []
     entities = check_offsets(with_name.texts, found)
     assert len(with_name.texts) >= 200 and entities > len(with_name.texts) / 2
@@ -129,7 +132,7 @@ def test_rust_gives_the_entities_of_python(rust, real, name):
             {**line, "sentence_starts": list(starts)} for line, starts in zip(lines, with_name.starts, strict=True)
         ]
     answers = rust_ner(rust, with_name.folder, lines)
-    assert [answer["entities"] for answer in answers] == [as_records(found) for found in with_name.found()]
+    assert [answer["entities"] for answer in answers] == [as_records(found) for found in with_name.found]
     assert not any(answer["truncated"] for answer in answers)
 
 

@@ -29,7 +29,7 @@ from .children import child_environment
 from .conditions import today, versions
 from .processes import JsonProcess
 from .report import wide_console
-from .summarizer import ARTIFACT, LENGTH, MODEL
+from .summarizer import ARTIFACT, LENGTH, MODEL, step_weights
 from .summary_worker import CTRANSLATE2, ORIGINAL, OURS
 
 _BATCHES = (1, 6)
@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "summaries.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     console.print(_table(results))
-    console.print(results["machine"], results["bandwidth_gb_s"], "GB/s read;", results["bytes"], highlight=False)
+    console.print(f"{results['machine']}, memcpy {results['bandwidth_gb_s']} GB/s; bytes: {results['bytes']}")
+    for name, reason in results["missing"].items():
+        console.print(f"{name} was not measured: {reason}", markup=False)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -199,7 +201,7 @@ def _texts(model: Path) -> list[str]:
 
 
 def _bandwidth() -> float:
-    """Bytes per second that this machine reads, by the fastest of several sums over a large array with one thread."""
+    """Bytes per second that one thread copies from one large array to another, the fastest of several times."""
     array = np.ones(_COPY_BYTES // 4, np.float32)
     target = np.empty_like(array)
     best = float("inf")
@@ -210,13 +212,19 @@ def _bandwidth() -> float:
     return _COPY_BYTES / best
 
 
+def _step_bytes(contender: str) -> int:
+    return step_weights() * (1 if contender.endswith("int8") else 4)
+
+
 def _table(results: dict[str, Any]) -> Table:
     table = Table("contender", title=f"{_TOKENS} tokens in, {LENGTH} out, 4 beams, {results['threads']} threads")
-    for title in ("load s", "1 text s", "ms/step", "6 texts s", "peak MB, 1", "peak MB, 6"):
+    titles = ("load s", "1 text s", "ms/step", "weights ms", "6 texts s", "peak MB, 1", "peak MB, 6")
+    for title in titles:  # "weights": the time to read those of a step once
         table.add_column(title, justify="right")
     for name, found in results["medians"].items():
         table.add_row(name, f"{found['load_s']:.2f}", f"{found['seconds_1']:.2f}",
-                      f"{found['seconds_1'] / (LENGTH - 1) * 1000:.1f}", f"{found['seconds_6']:.2f}",
+                      f"{found['seconds_1'] / (LENGTH - 1) * 1000:.1f}",
+                      f"{_step_bytes(name) / results['bandwidth_gb_s'] / 1e6:.1f}", f"{found['seconds_6']:.2f}",
                       f"{found['peak_bytes_1'] / 1e6:.0f}", f"{found['peak_bytes_6'] / 1e6:.0f}")  # fmt: skip
     return table
 

@@ -71,6 +71,15 @@ def make_model(folder: Path) -> Path:
     return folder
 
 
+def step_weights() -> int:
+    """Weights that one step of the decoder multiplies with: its layers, without what they make of the source, and the
+    table that scores tokens.
+    """
+    hidden, inner = _SHAPE["d_model"], _SHAPE["decoder_ffn_dim"]
+    layer = 6 * hidden * hidden + 2 * hidden * inner
+    return _SHAPE["decoder_layers"] * layer + _SHAPE["vocab_size"] * hidden
+
+
 def build_artifact(folder: Path) -> Path:
     """Build the artifact of the model in `folder`, as the command `build` does.
 

@@ -67,7 +67,7 @@ lint: install
 
 test-python: install models $(RUST_DEBUG)
 	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
-		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --durations=10
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10
 
 test-rust: setup
 	cd bridge && cargo fmt --check

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # Everything the tests load lies on this machine; set before the first import of huggingface_hub, which reads it once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -25,19 +27,27 @@ for helpers in (TESTS, TESTS / "parity", TESTS / "golden"):
 
 # Files that test what takes long to make run in one process, so that it is made once.
 _TOGETHER = {
-    "taggers": ("test_token_classification.py", "test_tagger_rust.py"),
-    "embedders": ("test_small_models.py", "test_batch_independence.py", "test_int8_small.py"),
+    "test_token_classification.py": "taggers",
+    "test_tagger_rust.py": "taggers",
+    "test_small_models.py": "embedders",
+    "test_batch_independence.py": "embedders",
+    "test_int8_small.py": "embedders",
 }
 MINILM, SUMMARIZER = "all-minilm-l6-v2", "bart-package-descriptions"
 DIST_VARIABLE = "ONNX_ML_BRIDGE_DIST"
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups when its own hook is called
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests belong in one process: those of a file, and those of files that share what they test."""
-    groups = {file: group for group, files in _TOGETHER.items() for file in files}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path.name, item.path.stem)))
+class ByFile(LoadScopeScheduling):
+    """Gives each process whole files, or several that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0].rpartition("/")[2]
+        return _TOGETHER.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """pytest-xdist asks for what shares the tests out."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from ..quantize.int8 import describe_quantization, output_error, quantize_graph
 from ..runtime.embedding import EmbeddingModel, SentenceEmbedder, encoder_feeds
 from ..runtime.tokenizer import TextTokenizer
 from .config import ModelConfig
-from .manifests import Evidence, compose_manifest
+from .manifests import compose_manifest
 
 _OUTPUT = "sentence_embedding"
 
@@ -90,12 +90,11 @@ def compose(
 ) -> Manifest:
     """Write evidence, golden cases and model card, drop what no variant needs, and give the manifest."""
     cases = write_evidence(proof.parity, machine, versions, exported.staging)
-    metrics = {name: found.metrics for name, found in proof.parity.comparisons.items()}
-    evidence = Evidence(cases, len(proof.parity.inputs), metrics)
     return compose_manifest(
         exported,
         model,
-        evidence,
+        proof.parity,
+        cases,
         machine,
         versions,
         tokenizer=exported.export.tokenizer,

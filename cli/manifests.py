@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,35 +31,49 @@ class Exported(Protocol):
         """The graphs that were made, by variant; some only for others to be made of them."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a proof left in the staging folder: golden cases, of so many inputs, and the figures of each variant."""
+class Compared(Protocol):
+    """One variant against the original."""
 
-    cases: int
-    inputs: int
-    metrics: dict[str, dict[str, float]]
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Its figures."""
+
+
+class Parity(Protocol):
+    """What a family's proof found."""
+
+    @property
+    def inputs(self) -> Sequence[Any]:
+        """What was judged."""
+
+    @property
+    def comparisons(self) -> Mapping[str, Compared]:
+        """The wanted variants, each against the original."""
 
 
 def compose_manifest(
     exported: Exported,
     model: LocalModel,
-    evidence: Evidence,
+    parity: Parity,
+    cases: int,
     measured_on: Machine,
     versions: Mapping[str, str],
     **sections: Any,
 ) -> Manifest:
     """Drop what no wanted variant needs, write the model card, and give the manifest of what is there.
 
+    :param cases: golden cases that the proof left in the staging folder.
     :param sections: the manifest's sections of the task and the engine.
     """
     config, staging = exported.config, exported.staging
+    metrics = {name: found.metrics for name, found in parity.comparisons.items()}
     variants = {name: exported.variants[name] for name in config.variants}
     _drop_unwanted(staging, exported.variants, variants)
     manifest = Manifest(
         format_version=FORMAT_VERSION, task=config.task, task_revision=TASK_REVISIONS[config.task],
         engine=model.engine, name=config.name, version=config.version, source=model.source, builder=dict(versions),
-        variants=variants, golden=GoldenSpec(GOLDEN, evidence.cases),
-        parity=ParitySpec(PARITY, evidence.inputs, measured_on, evidence.metrics), files=list_files(staging),
+        variants=variants, golden=GoldenSpec(GOLDEN, cases),
+        parity=ParitySpec(PARITY, len(parity.inputs), measured_on, metrics), files=list_files(staging),
         **sections,
     )  # fmt: skip
     card = staging / MODEL_CARD

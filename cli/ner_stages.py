@@ -12,7 +12,7 @@ from ..export.source import LocalModel
 from ..parity.ner import NerParity, write_evidence
 from ..parity.ner_report import write_ner_report
 from .config import ModelConfig
-from .manifests import Evidence, compose_manifest
+from .manifests import compose_manifest
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,11 @@ def compose(
 ) -> Manifest:
     """Write evidence, golden cases and model card, drop what no variant needs, and give the manifest."""
     cases = write_evidence(proof.parity, machine, versions, exported.staging)
-    metrics = {name: found.metrics for name, found in proof.parity.comparisons.items()}
-    evidence = Evidence(cases, len(proof.parity.inputs), metrics)
     return compose_manifest(
         exported,
         model,
-        evidence,
+        proof.parity,
+        cases,
         machine,
         versions,
         tokenizer=exported.tokenizer,

@@ -27,7 +27,7 @@ from ..runtime.generation import SummarizeOptions
 from ..runtime.summarization import SummarizationModel, Summarizer, summarize_with_settings
 from ..runtime.tokenizer import TextTokenizer
 from .config import ModelConfig
-from .manifests import Evidence, compose_manifest
+from .manifests import compose_manifest
 
 _ROLE = "generate"
 # Every text is summarized, and its summary read again token by token: so many give each product thousands of rows.
@@ -107,12 +107,11 @@ def compose(
 ) -> Manifest:
     """Write evidence, golden cases and model card, drop what no variant needs, and give the manifest."""
     cases = write_evidence(proof.parity, machine, versions, exported.staging)
-    metrics = {name: found.metrics for name, found in proof.parity.comparisons.items()}
-    evidence = Evidence(cases, len(proof.parity.inputs), metrics)
     return compose_manifest(
         exported,
         model,
-        evidence,
+        proof.parity,
+        cases,
         machine,
         versions,
         tokenizer=exported.export.tokenizer,

@@ -10,7 +10,7 @@ from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.seal import recover, seal, staging_for
 from onnx_ml_bridge.cli.build import build, build_all
 from onnx_ml_bridge.cli.config import ModelConfig, read_models
-from onnx_ml_bridge.parity.compare import FIGURES
+from onnx_ml_bridge.parity.compare import FIGURES, check_gate
 from sources import LOOSE, make_embedder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -139,6 +139,12 @@ def test_a_folder_that_came_while_building_is_not_replaced(built, tmp_path):
 def test_every_figure_that_is_measured_may_be_in_a_gate(built):
     measured = read_artifact(built / "tiny").manifest.parity.variants
     assert {name for figures in measured.values() for name in figures} == FIGURES["sentence-embedding"]
+
+
+def test_a_gate_on_a_figure_that_was_not_measured_is_a_mistake_of_the_file():
+    with pytest.raises(BuildError, match="sealed_same") as refused:
+        check_gate({"differing": 0.0}, {"differing": 0, "sealed_same": 0.9})
+    assert refused.value.code == "config"
 
 
 def test_an_interrupted_swap_is_repaired(tmp_path):

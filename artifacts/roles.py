@@ -16,6 +16,11 @@ class Interface:
     outputs: dict[str, tuple[str, int]]
 
 
+_SPACY_TYPES = Interface(
+    required={"rows": ("int32", 2)},
+    optional={"vectors": ("int32", 1)},
+    outputs={"embedded": ("float32", 2), "contributions": ("float32", 3)},
+)
 ROLES = {
     "encoder": Interface(
         required={"input_ids": ("int64", 2), "attention_mask": ("int64", 2)},
@@ -34,16 +39,19 @@ ROLES = {
         outputs={"sequences": ("int64", 2), "sequences_scores": ("float32", 1)},
     ),
     "spacy_ner": Interface(
-        required={"rows": ("int32", 2), "token_types": ("int32", 1), "is_space": ("bool", 1), "is_last": ("bool", 1)},
-        optional={"vectors": ("int32", 1)},
+        required={"embedded": ("float32", 2), "preactivation": ("float32", 2), "is_space": ("bool", 1),
+                  "is_last": ("bool", 1)},
+        optional={},
         outputs={"label": ("int32", 1), "begins": ("bool", 1), "current": ("float32", 2), "first": ("float32", 2),
                  "previous": ("float32", 2)},
     ),
+    "spacy_ner_types": _SPACY_TYPES,
     "spacy_parser": Interface(
-        required={"rows": ("int32", 2), "token_types": ("int32", 1)},
-        optional={"vectors": ("int32", 1)},
+        required={"embedded": ("float32", 2), "preactivation": ("float32", 2)},
+        optional={},
         outputs={"features": ("float32", 3)},
     ),
+    "spacy_parser_types": _SPACY_TYPES,
 }  # fmt: skip
 
 

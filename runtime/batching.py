@@ -1,9 +1,15 @@
-"""Which texts run together: neighbours in length, up to a budget of padded tokens."""
+"""Which texts run together, neighbours in length, up to a budget of padded tokens; and runs side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
+from typing import TypeVar
 
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
 # Activations of a run of this size stay in the second level cache; larger runs were slower on every CPU measured.
 DEFAULT_TOKEN_BUDGET = 512
 
@@ -24,3 +30,23 @@ def plan_batches(lengths: Sequence[int], token_budget: int, most: int | None = N
         batch.append(index)
     if batch:
         yield batch
+
+
+def in_order(work: Callable[[Job], Outcome], jobs: Iterable[Job], threads: int) -> Iterator[Outcome]:
+    """What `work` makes of each job, in the order of the jobs, which the caller's thread makes one by one meanwhile.
+
+    :param threads: jobs that are worked on at the same time, at most.
+    """
+    rest = iter(jobs)
+    first = list(islice(rest, 2))
+    if threads == 1 or len(first) < 2:  # a thread of its own would only cost
+        yield from map(work, chain(first, rest))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Outcome]] = deque()
+        for job in chain(first, rest):
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

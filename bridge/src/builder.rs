@@ -90,8 +90,9 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
-    /// Sessions of a graph at most, each created when it is needed; they share the threads. Default: 1. Several serve
-    /// parallel calls better, and each keeps its own copy of the weights.
+    /// Sessions of a graph at most, each created when it is needed; they share the threads. Default: 1, and one for each
+    /// thread for the small graphs of spaCy's models. Several serve parallel calls better, and each keeps its own copy of
+    /// the weights.
     pub fn sessions(mut self, sessions: usize) -> Self {
         self.engine.sessions = Some(sessions);
         self

@@ -73,6 +73,11 @@ class Network:
     upper: Affine
 
     @property
+    def width(self) -> int:
+        """Size of a type's vector, and of a token's in every layer of the encoder."""
+        return int(self.mixer.weight.shape[0])
+
+    @property
     def context(self) -> int:
         """Tokens on each side that a token's output depends on: the gap between documents."""
         return sum(layer.window for layer in self.encoder)

@@ -24,6 +24,7 @@ from ...artifacts.errors import BuildError
 from ...artifacts.layout import SPACY_RULES, SPACY_TABLES, graph_file
 from ...artifacts.specs import SpacyNer, SpacyParser, SpacySpec
 from ..graph_files import save_graph
+from .encoder import build_types_graph
 from .graphs import build_ner_graph, build_parser_graph
 from .moves import NerMoves, ner_moves, parser_moves
 from .network import Network, read_network
@@ -72,12 +73,16 @@ def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> Sp
     """
     _refuse(_pipeline_problems(nlp, sentences) + tokenizer_problems(nlp))
     moves, network = ner_moves(nlp.get_pipe("ner")), read_network(nlp, "ner")
-    graphs = {"spacy_ner": (build_ner_graph(network, moves), graph_file("model", "fp32"))}
+    graphs = {
+        "spacy_ner": (build_ner_graph(network, moves), graph_file("model", "fp32")),
+        "spacy_ner_types": (build_types_graph(network), graph_file("types", "fp32")),
+    }
     tables = _ner_tables(network, moves)
     parser = None
     if sentences == "parser":
         parser_network, names = read_network(nlp, "parser"), parser_moves(nlp.get_pipe("parser"))
         graphs["spacy_parser"] = (build_parser_graph(parser_network), graph_file("parser", "fp32"))
+        graphs["spacy_parser_types"] = (build_types_graph(parser_network), graph_file("parser_types", "fp32"))
         tables |= _parser_tables(parser_network)
         parser = SpacyParser(**_network_fields(parser_network), moves=names)
     if network.vectors is not None or (parser is not None and parser.vectors):

@@ -121,17 +121,20 @@ class Lexicon:
             self._spaces = _grown(self._spaces, capacity)
 
     def _column_rows(self, column: HashColumn, lexemes: range) -> NDArray[np.int32]:
-        numbers = np.array([self._attribute(column.attribute, number) for number in lexemes], np.uint64)
+        numbers = np.array(self._attribute(column.attribute, lexemes), np.uint64)
         return (row_words(numbers, column.seed) % np.uint64(column.rows)).astype(np.int32)
 
-    def _attribute(self, name: str, number: int) -> int:
-        """An attribute of a lexeme as a number (FORMAT.md, "Attributes")."""
-        text, norm = self.texts[number], self._norms[number]
+    def _attribute(self, name: str, lexemes: range) -> list[int]:
+        """An attribute of lexemes as numbers (FORMAT.md, "Attributes")."""
+        rules, texts = self._rules, self.texts[lexemes.start : lexemes.stop]
         if name == "IS_SPACE":
-            return int(self._rules.characters.is_space(text))
+            return [int(rules.characters.is_space(text)) for text in texts]
         if name == "NORM":
-            return self._norm(text) if norm is None else self.string_id(norm)
-        return self.string_id(_PARTS[name](self._rules, text))
+            norms = self._norms[lexemes.start : lexemes.stop]
+            return [self._norm(text) if norm is None else self.string_id(norm)
+                    for text, norm in zip(texts, norms, strict=True)]  # fmt: skip
+        part = _PARTS[name]
+        return [self.string_id(part(rules, text)) for text in texts]
 
     def _norm(self, text: str) -> int:
         found = self._tables.norm_of(self.string_id(text))

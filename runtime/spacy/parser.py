@@ -28,8 +28,8 @@ class SentenceParser:
         self._scorer = _Scorer(network, layer)
 
     def load(self) -> None:
-        """Load the graph now instead of at the first call."""
-        self._runner.session.load()
+        """Load the graphs now instead of at the first call."""
+        self._runner.load()
 
     def sentence_starts(self, documents: Sequence[Document]) -> list[list[int]]:
         """For each document the tokens that start a sentence."""

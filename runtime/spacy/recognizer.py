@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from ...artifacts.checks import Artifact
 from ...artifacts.errors import ConfigError, InputError
 from ...artifacts.layout import NER
 from ...artifacts.manifest import Graph, section
-from ...artifacts.specs import SpacySpec
+from ...artifacts.specs import SpacyNetwork, SpacySpec
 from .. import machine
+from ..batching import in_order
 from ..entities import Entities, Found, NerOptions, resolve
 from ..graph_model import check_limits
 from ..opening import AUTO, OpenArtifact, open_artifact
@@ -74,18 +76,19 @@ class SpacyRecognizer:
     def __init__(self, model: SpacyModel, *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT) -> None:
         """Wrap a model; nothing is loaded yet.
 
-        :param threads: threads of one run; by default the CPUs that affinity and cgroup leave to the process.
+        :param threads: threads of one call; by default the CPUs that affinity and cgroup leave to the process.
         :param text_limit: bytes of UTF-8 above which a text is refused.
         """
         check_limits(threads=threads, text_limit=text_limit)
         self.name, self.version, self.variant = model.name, model.version, model.variant
         self.model = model
         self._text_limit = text_limit
-        spec, cpus = model.spec, threads or machine.usable_cpus()
-        self._ner = NetworkRunner(self._session("spacy_ner", cpus), spec.ner, OUTPUTS)
+        self._threads = threads or machine.usable_cpus()
+        spec = model.spec
+        self._ner = self._runner("spacy_ner", spec.ner, OUTPUTS)
         self._parser = None
         if spec.parser is not None and model.texts.tables.parser is not None:
-            runner = NetworkRunner(self._session("spacy_parser", cpus), spec.parser, ["features"])
+            runner = self._runner("spacy_parser", spec.parser, ["features"])
             self._parser = SentenceParser(runner, spec.parser, model.texts.tables.parser)
         self._tokenizer = self._new_tokenizer()
 
@@ -104,7 +107,7 @@ class SpacyRecognizer:
 
     def load(self) -> None:
         """Load the graphs now instead of at the first call."""
-        self._ner.session.load()
+        self._ner.load()
         if self._parser is not None:
             self._parser.load()
 
@@ -139,24 +142,25 @@ class SpacyRecognizer:
             raise InputError("sentence_starts", "not one list for each text", expected=len(texts),
                              got=len(options.sentence_starts))  # fmt: skip
         checked = [check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
-        results: list[Entities] = []
-        for group in _groups(self._tokenized(checked)):
-            starts = self._sentence_starts(group, options, len(results))
-            spans = self._spans(
-                group, [_last_tokens(document, found) for document, found in zip(group, starts, strict=True)]
-            )
-            results += [
-                self._entities(checked[len(results) + place], document, found)
-                for place, (document, found) in enumerate(zip(group, spans, strict=True))
-            ]
-        return results
+        groups = _groups(self._tokenized(checked))
+        found = in_order(lambda group: self._recognize_group(group, options), groups, self._threads)
+        return list(chain.from_iterable(found))
+
+    def _recognize_group(self, group: _Group, options: NerOptions) -> list[Entities]:
+        starts = self._sentence_starts(group.documents, options, group.first)
+        is_last = [_last_tokens(document, found) for document, found in zip(group.documents, starts, strict=True)]
+        spans = self._spans(group.documents, is_last)
+        return [self._entities(*each) for each in zip(group.texts, group.documents, spans, strict=True)]
 
     def tokenize(self, text: str) -> Document:
         """The tokens of a text, for comparison with the original."""
         return self._current_tokenizer()(check_text(text, None, self._text_limit))
 
-    def _session(self, role: str, threads: int) -> GraphSession:
-        return GraphSession(self.model.root / self.model.graphs[role].file, threads)
+    def _runner(self, role: str, network: SpacyNetwork, outputs: Sequence[str]) -> NetworkRunner:
+        # One thread each: the products are too small to be shared out, groups of texts run side by side instead
+        types, tokens = (GraphSession(self.model.root / self.model.graphs[name].file, threads=1)
+                         for name in (f"{role}_types", role))  # fmt: skip
+        return NetworkRunner(types, tokens, network, outputs)
 
     def _new_tokenizer(self) -> tuple[Lexicon, RuleTokenizer]:
         texts, spec = self.model.texts, self.model.spec
@@ -169,9 +173,9 @@ class SpacyRecognizer:
             self._tokenizer = self._new_tokenizer()  # documents at work keep the lexicon that they have
         return self._tokenizer[1]
 
-    def _tokenized(self, texts: Iterable[str]) -> Iterator[Document]:
+    def _tokenized(self, texts: Iterable[str]) -> Iterator[tuple[str, Document]]:
         for text in texts:
-            yield self._current_tokenizer()(text)
+            yield text, self._current_tokenizer()(text)
 
     def _sentence_starts(self, group: Sequence[Document], options: NerOptions, first: int) -> Sequence[Sequence[int]]:
         """For each document the tokens that start a sentence; `first` is the index of the first document's text."""
@@ -206,17 +210,27 @@ class SpacyRecognizer:
         return Entities(resolve(text, found), len(document), False)
 
 
-def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
+@dataclass(frozen=True)
+class _Group:
+    """Texts that are run together; `first` is the place of the first of them among all."""
+
+    first: int
+    texts: list[str]
+    documents: list[Document]
+
+
+def _groups(tokenized: Iterable[tuple[str, Document]]) -> Iterator[_Group]:
     """Neighbours of one lexicon, of at most `RUN_TOKENS` tokens together; a longer document alone."""
-    group: list[Document] = []
-    tokens = 0
-    for document in documents:
-        if group and (tokens + len(document) > RUN_TOKENS or document.lexicon is not group[0].lexicon):
+    group, tokens = _Group(0, [], []), 0
+    for place, (text, document) in enumerate(tokenized):
+        other = bool(group.documents) and document.lexicon is not group.documents[0].lexicon
+        if group.documents and (other or tokens + len(document) > RUN_TOKENS):
             yield group
-            group, tokens = [], 0
-        group.append(document)
+            group, tokens = _Group(place, [], []), 0
+        group.texts.append(text)
+        group.documents.append(document)
         tokens += len(document)
-    if group:
+    if group.documents:
         yield group
 
 

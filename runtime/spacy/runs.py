@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ...artifacts.specs import SpacyNetwork
 from ..session import GraphSession
 from .tokenizer import Document
+from .types import GAP, TypeCache
 
 # Tokens of one run: its activations then stay in the second level cache, and the gaps hardly count.
 RUN_TOKENS = 2048
-_GAP = -1
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,21 @@ def parts_of(document: Document) -> Iterator[Part]:
 
 
 class NetworkRunner:
-    """Runs the graph of one network of a spaCy pipeline over parts of documents."""
+    """Runs the graphs of one network of a spaCy pipeline over parts of documents."""
 
-    def __init__(self, session: GraphSession, network: SpacyNetwork, outputs: Sequence[str]) -> None:
-        """Wrap a session; `outputs` are those that `run` gives, in this order."""
-        self.session = session
-        self._network = network
+    def __init__(
+        self, types: GraphSession, tokens: GraphSession, network: SpacyNetwork, outputs: Sequence[str]
+    ) -> None:
+        """Wrap the sessions of both graphs; `outputs` are those that `run` gives, in this order."""
+        self._types, self._tokens = TypeCache(types, network), tokens
+        self._context = network.context
         self._outputs = list(outputs)
         self._sees_spaces = any(column.attribute == "SPACY" for column in network.columns)
+
+    def load(self) -> None:
+        """Load the graphs now instead of at the first run."""
+        self._types.session.load()
+        self._tokens.load()
 
     def run(
         self, parts: Sequence[Part], is_last: Sequence[NDArray[np.bool_]] | None = None
@@ -50,43 +57,25 @@ class NetworkRunner:
 
         :param is_last: for the graph of `ner`: for each part's document which tokens end it or a sentence.
         """
-        context = self._network.context
+        context = self._context
         spans = [(max(0, part.start - context), min(len(part.document), part.end + context)) for part in parts]
         offsets = np.cumsum([context, *(high - low + context for low, high in spans)])
-        feeds = self._feeds(parts, spans, offsets)
+        size = offsets[-1] + offsets[-1] % 2  # tokens go in pairs
+        keys = np.full(size, GAP, np.int64)
+        for part, (low, high), offset in zip(parts, spans, offsets, strict=False):
+            keys[offset : offset + high - low] = self._keys(part.document, low, high)
+        feeds = self._types.inputs(parts[0].document.lexicon, keys)
         if is_last is not None:
-            feeds["is_space"] = np.ones(offsets[-1], np.bool_)
-            feeds["is_last"] = np.ones(offsets[-1], np.bool_)
+            feeds["is_space"] = np.ones(size, np.bool_)
+            feeds["is_last"] = np.ones(size, np.bool_)
             for part, (low, high), offset, last in zip(parts, spans, offsets, is_last, strict=False):
                 feeds["is_space"][offset : offset + high - low] = part.document.is_space()[low:high]
                 feeds["is_last"][offset : offset + high - low] = last[low:high]
-        found = self.session.run(self._outputs, feeds)
+        found = self._tokens.run(self._outputs, feeds)
         places = [offset + part.start - low for part, (low, _), offset in zip(parts, spans, offsets, strict=False)]
         return [[array[place : place + part.end - part.start] for array in found]
                 for part, place in zip(parts, places, strict=True)]  # fmt: skip
 
-    def _feeds(
-        self, parts: Sequence[Part], spans: Sequence[tuple[int, int]], offsets: NDArray[np.int64]
-    ) -> dict[str, NDArray[Any]]:
-        lexicon = parts[0].document.lexicon
-        lexemes = np.concatenate(
-            [part.document.lexemes[low:high] for part, (low, high) in zip(parts, spans, strict=True)]
-        )
-        keys = 2 * lexemes
-        if self._sees_spaces:
-            keys += np.concatenate(
-                [part.document.spaces[low:high] for part, (low, high) in zip(parts, spans, strict=True)]
-            )
-        types, places = np.unique(keys, return_inverse=True)
-        token_types = np.full(offsets[-1], _GAP, np.int32)
-        done = 0
-        for (low, high), offset in zip(spans, offsets, strict=False):
-            token_types[offset : offset + high - low] = places[done : done + high - low]
-            done += high - low
-        feeds: dict[str, NDArray[Any]] = {
-            "rows": lexicon.rows(types // 2, types % 2 == 1, self._network),
-            "token_types": token_types,
-        }
-        if self._network.vectors:
-            feeds["vectors"] = lexicon.vectors(types // 2)
-        return feeds
+    def _keys(self, document: Document, low: int, high: int) -> NDArray[np.int64]:
+        keys = 2 * document.lexemes[low:high]
+        return keys + document.spaces[low:high] if self._sees_spaces else keys

@@ -28,7 +28,8 @@ class SequenceMatcher:
             for text in sequence:
                 node = node.setdefault(text, {})
             node[_END] = True
-        self._opens: list[bool] = []
+        # By lexeme: whether a sequence begins with it
+        self._opens: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._lock = threading.Lock()
 
     def apply(
@@ -52,10 +53,11 @@ class SequenceMatcher:
     def _found(self, lexemes: NDArray[np.int64]) -> list[Run]:
         """Every run of tokens that is a sequence."""
         with self._lock:
-            self._opens += [text in self._trie for text in self._lexicon.texts[len(self._opens) :]]
-        opens = self._opens
+            if len(self._opens) < len(self._lexicon):
+                new = [text in self._trie for text in self._lexicon.texts[len(self._opens) :]]
+                self._opens = np.concatenate([self._opens, np.array(new, np.bool_)])
         numbers: list[int] = lexemes.tolist()
-        return [run for place, number in enumerate(numbers) if opens[number] for run in self._from(numbers, place)]
+        return [run for place in np.flatnonzero(self._opens[lexemes]).tolist() for run in self._from(numbers, place)]
 
     def _from(self, numbers: list[int], start: int) -> list[Run]:
         texts, node, runs = self._lexicon.texts, self._trie, []

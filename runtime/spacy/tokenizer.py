@@ -75,12 +75,14 @@ class RuleTokenizer:
         if place:
             lexemes += self._chunk(text[:place])
         for part in self._parts(text, place):
+            known = self._cache
             for word, blank, rest in self._chunks.findall(part):
-                lexemes += self._chunk(word)
+                # Looked up here: for almost every word a call would cost more than what it does
+                lexemes += known.get(word) or self._chunk(word)
                 if blank:
                     spaced.append(len(lexemes) - 1)
                 if rest:
-                    lexemes += self._chunk(rest)
+                    lexemes += known.get(rest) or self._chunk(rest)
         spaces = np.zeros(len(lexemes), np.bool_)
         spaces[spaced] = True
         return self._document(*self._sequences.apply(np.array(lexemes, np.int64), spaces))
@@ -148,8 +150,11 @@ class RuleTokenizer:
         return prefixes, text[start:end], suffixes
 
     def _cut_infixes(self, text: str) -> list[str]:
+        infixes = list(self._rules.infix.finditer(text)) if self._rules.infix else []
+        if not infixes:
+            return [text]
         parts, start = [], 0
-        for found in self._rules.infix.finditer(text) if self._rules.infix else ():
+        for found in infixes:
             if found.start() == 0:
                 continue
             parts += [text[start : found.start()], found.group()]

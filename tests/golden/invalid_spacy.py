@@ -89,6 +89,7 @@ INVALID: dict[str, tuple[str, Spoil]] = {
     "spacy-tables-vectors-unsorted": tables(lambda t: t.update({"vector.keys": swap_first(t["vector.keys"])})),
     "spacy-tables-vector-negative": tables(lambda t: t["vector.rows"].__setitem__(0, -1)),
     "spacy-tables-lengths-differ": tables(lambda t: t.update({"norm.values": t["norm.values"][1:]})),
+    "spacy-types-missing": ("schema", edit_manifest(lambda m: roles(m).pop("spacy_ner_types"))),
     "spacy-parser-missing": ("schema", edit_manifest(lambda m: roles(m).pop("spacy_parser"))),
     "spacy-parser-not-wanted": ("schema", edit_manifest(lambda m: m["spacy"].update(sentences="none", parser=None))),
     "spacy-role-of-transformers": (
@@ -99,6 +100,12 @@ INVALID: dict[str, tuple[str, Spoil]] = {
         "graph",
         edit_manifest(
             lambda m: roles(m).update(spacy_ner=roles(m)["spacy_parser"], spacy_parser=roles(m)["spacy_ner"])
+        ),
+    ),
+    "spacy-graphs-of-one-network-swapped": (
+        "graph",
+        edit_manifest(
+            lambda m: roles(m).update(spacy_ner=roles(m)["spacy_ner_types"], spacy_ner_types=roles(m)["spacy_ner"])
         ),
     ),
     "spacy-graph-other-output": ("graph", edit_graph(drop_begins, no_begins)),

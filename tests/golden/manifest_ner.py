@@ -68,9 +68,15 @@ def spacy_manifests(manifest: dict[str, Any]) -> Cases:
         "sentences-null": lambda m: m["spacy"].update(sentences=None),
         "parser-missing": lambda m: m["spacy"].pop("parser"),
         "parser-null": lambda m: m["spacy"].update(parser=None),
+        "types-graph-missing": lambda m: roles(m).pop("spacy_ner_types"),
         "parser-graph-missing": lambda m: roles(m).pop("spacy_parser"),
+        "parser-types-graph-missing": lambda m: roles(m).pop("spacy_parser_types"),
         "parser-not-wanted": lambda m: m["spacy"].update(sentences="given"),
         "parser-graph-not-wanted": lambda m: m["spacy"].update(sentences="none", parser=None),
+        "parser-types-graph-not-wanted": lambda m: (
+            without_parser(m, "none"),
+            roles(m).update(spacy_parser_types=roles(m)["spacy_ner_types"]),
+        ),
         "ner-null": lambda m: m["spacy"].update(ner=None),
         "attribute-unknown": lambda m: column(m).update(attribute="LEMMA"),
         "columns-empty": lambda m: m["spacy"]["ner"].update(columns=[]),
@@ -91,8 +97,8 @@ def spacy_manifests(manifest: dict[str, Any]) -> Cases:
     }
     allowed: dict[str, Change] = {
         "valid": lambda m: None,
-        "given": lambda m: (m["spacy"].update(sentences="given", parser=None), roles(m).pop("spacy_parser")),
-        "none": lambda m: (m["spacy"].update(sentences="none", parser=None), roles(m).pop("spacy_parser")),
+        "given": lambda m: without_parser(m, "given"),
+        "none": lambda m: without_parser(m, "none"),
         "context-zero": lambda m: m["spacy"]["ner"].update(context=0),
     }
     return made_cases("spacy", manifest, refused, allowed)
@@ -101,6 +107,12 @@ def spacy_manifests(manifest: dict[str, Any]) -> Cases:
 def roles(manifest: dict[str, Any]) -> dict[str, Any]:
     graphs: dict[str, Any] = manifest["variants"]["fp32"]["graphs"]
     return graphs
+
+
+def without_parser(manifest: dict[str, Any], sentences: str) -> None:
+    manifest["spacy"].update(sentences=sentences, parser=None)
+    for role in ("spacy_parser", "spacy_parser_types"):
+        roles(manifest).pop(role)
 
 
 def column(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def test_given_sentences(exported, options):
 def test_the_component_alone_out_of_a_pipeline_with_a_parser(exported):
     nlp = make_pipeline(parser=True, listeners=("ner", "parser"))
     recognizer = exported(nlp)
-    assert list(recognizer.model.graphs) == ["spacy_ner"] and recognizer.model.spec.parser is None
+    assert list(recognizer.model.graphs) == ["spacy_ner", "spacy_ner_types"] and recognizer.model.spec.parser is None
     with nlp.select_pipes(disable=["parser"]):
         check(nlp, recognizer, sample())
 

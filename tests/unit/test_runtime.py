@@ -4,6 +4,8 @@ import logging
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from onnx_ml_bridge import (
     TaskNotLoadedError,
 )
 from onnx_ml_bridge.runtime import machine, session
-from onnx_ml_bridge.runtime.batching import plan_batches
+from onnx_ml_bridge.runtime.batching import in_order, plan_batches
 from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
 
 TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
@@ -193,6 +195,46 @@ def test_batches_hold_every_index_once_within_the_budget(lengths, budget):
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_jobs_are_answered_in_their_order_and_made_one_by_one(threads):
+    made: list[int] = []
+    most = 0
+
+    def jobs() -> Iterator[int]:
+        for number in range(40):
+            made.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        time.sleep(0.001 * (number % 3))
+        return number * number
+
+    for place, answer in enumerate(in_order(work, jobs(), threads)):
+        assert answer == place * place
+        most = max(most, len(made) - place)
+    assert most <= threads + 2, "jobs are not all made before the first is answered"
+
+
+def test_one_job_or_one_thread_needs_no_other_thread():
+    here = threading.get_ident()
+    assert list(in_order(lambda _: threading.get_ident(), [1], 4)) == [here]
+    assert set(in_order(lambda _: threading.get_ident(), range(9), 1)) == {here}
+    assert here not in set(in_order(lambda _: threading.get_ident(), range(9), 4))
+    assert list(in_order(str, [], 4)) == []
+
+
+def test_the_error_of_a_job_is_the_callers():
+    def work(number: int) -> int:
+        if number == 5:
+            raise InferenceError("five")
+        return number
+
+    answers = in_order(work, range(50), 3)
+    assert [next(answers) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(InferenceError, match="five"):
+        next(answers)
 
 
 def test_threads_follow_affinity_and_quota(tmp_path):

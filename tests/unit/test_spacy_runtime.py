@@ -12,7 +12,7 @@ from onnx_ml_bridge import ConfigError, InputError
 from onnx_ml_bridge.parity.spacy_oracle import original_entities
 from onnx_ml_bridge.runtime.entities import NerOptions
 from onnx_ml_bridge.runtime.session import GraphSession
-from onnx_ml_bridge.runtime.spacy import lexicon, recognizer, runs, tokenizer
+from onnx_ml_bridge.runtime.spacy import lexicon, recognizer, runs, tokenizer, types
 from onnx_ml_bridge.runtime.spacy.recognizer import SpacyRecognizer
 from small_pipelines import component_moves, make_pipeline
 from spacy.language import Language
@@ -89,21 +89,23 @@ def test_one_entity_over_thousands_of_tokens(tmp_path, monkeypatch):
     more = {"O": -100, "U": -100, "I": 100}
     upper.set_param("b", np.array([more.get(name[0], 0) for name in component_moves(component)], np.float32))
     model = export_recognizer(nlp, tmp_path / "staging")
-    rows: list[int] = []
+    sizes: list[int] = []
     run = GraphSession.run
-    monkeypatch.setattr(
-        GraphSession,
-        "run",
-        lambda self, outputs, feeds: rows.append(len(feeds["token_types"])) or run(self, outputs, feeds),
-    )
+
+    def counting(session, outputs, feeds):
+        if "preactivation" in feeds:  # the graph of the tokens, not that of the types
+            sizes.append(len(feeds["preactivation"]))
+        return run(session, outputs, feeds)
+
+    monkeypatch.setattr(GraphSession, "run", counting)
     context = model.model.spec.ner.context
     for words in (3000, 6000, 12_000):
         text = "word " * words
-        rows.clear()
+        sizes.clear()
         (found,) = model.recognize([text], NONE)
         assert [(entity.start, entity.end) for entity in found.entities] == [(0, len(text) - 1)]
-        assert len(rows) == -(-words // runs.RUN_TOKENS)
-        assert sum(rows) <= words + 4 * context * len(rows)
+        assert len(sizes) == -(-words // runs.RUN_TOKENS)
+        assert sum(sizes) <= words + (4 * context + 1) * len(sizes)
         assert differing(original_entities(nlp, [text]), [found]) == []
 
 
@@ -133,7 +135,7 @@ def test_texts_are_read_in_parts_of_any_size(made, monkeypatch):
 
 FULL = [(recognizer, "_MOST_LEXEMES", 200), (recognizer, "_MOST_CHARACTERS", 900), (lexicon, "_MOST_STRINGS", 5),
         (lexicon, "_FIRST_CAPACITY", 1), (tokenizer, "_MOST_CHUNKS", 3), (tokenizer, "_MOST_FIRSTS", 1),
-        (tokenizer, "_LONGEST_CACHED", 0)]  # fmt: skip
+        (tokenizer, "_LONGEST_CACHED", 0), (types, "MOST_TYPES", 3)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("module", "name", "limit"), FULL, ids=[name for _, name, _ in FULL])

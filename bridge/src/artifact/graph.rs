@@ -111,9 +111,8 @@ struct Interface {
 const IDS: Port = ("input_ids", "int64", 2);
 const MASK: Port = ("attention_mask", "int64", 2);
 const TYPES: Port = ("token_type_ids", "int64", 2);
-const ROWS: Port = ("rows", "int32", 2);
-const TOKENS: Port = ("token_types", "int32", 1);
-const VECTORS: Port = ("vectors", "int32", 1);
+const EMBEDDED: Port = ("embedded", "float32", 2);
+const PREACTIVATION: Port = ("preactivation", "float32", 2);
 
 const ENCODER: Interface = Interface {
     required: &[IDS, MASK],
@@ -123,8 +122,8 @@ const ENCODER: Interface = Interface {
 const TOKEN_CLASSIFIER: Interface =
     Interface { required: &[IDS, MASK], optional: &[TYPES], outputs: &[("logits", "float32", 3)] };
 const SPACY_NER: Interface = Interface {
-    required: &[ROWS, TOKENS, ("is_space", "bool", 1), ("is_last", "bool", 1)],
-    optional: &[VECTORS],
+    required: &[EMBEDDED, PREACTIVATION, ("is_space", "bool", 1), ("is_last", "bool", 1)],
+    optional: &[],
     outputs: &[
         ("label", "int32", 1),
         ("begins", "bool", 1),
@@ -134,7 +133,13 @@ const SPACY_NER: Interface = Interface {
     ],
 };
 const SPACY_PARSER: Interface =
-    Interface { required: &[ROWS, TOKENS], optional: &[VECTORS], outputs: &[("features", "float32", 3)] };
+    Interface { required: &[EMBEDDED, PREACTIVATION], optional: &[], outputs: &[("features", "float32", 3)] };
+/// Of both networks.
+const SPACY_TYPES: Interface = Interface {
+    required: &[("rows", "int32", 2)],
+    optional: &[("vectors", "int32", 1)],
+    outputs: &[EMBEDDED, ("contributions", "float32", 3)],
+};
 
 const GENERATE: Interface = Interface {
     required: &[
@@ -156,6 +161,7 @@ fn interface(role: &str) -> Option<&'static Interface> {
         "generate" => Some(&GENERATE),
         "spacy_ner" => Some(&SPACY_NER),
         "spacy_parser" => Some(&SPACY_PARSER),
+        "spacy_ner_types" | "spacy_parser_types" => Some(&SPACY_TYPES),
         _ => None,
     }
 }
@@ -290,7 +296,7 @@ mod tests {
 
     #[test]
     fn every_role_has_its_own_interface() {
-        let roles = ["encoder", "token_classifier", "generate", "spacy_ner", "spacy_parser"];
+        let roles = ["encoder", "token_classifier", "generate", "spacy_ner", "spacy_ner_types", "spacy_parser"];
         for role in roles {
             let (bytes, declared) = of_role(interface(role).expect("a role"));
             for other in roles {

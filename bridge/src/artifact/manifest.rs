@@ -120,7 +120,8 @@ pub struct Source {
 pub struct Variant {
     /// Thresholds by metric, which the variant held when it was built and which `verify` asks of golden cases.
     pub gate: BTreeMap<String, f64>,
-    /// Graphs by role (`encoder`, `token_classifier`, `spacy_ner`, `spacy_parser`, `generate`).
+    /// Graphs by role (`encoder`, `generate`, `spacy_ner`, `spacy_ner_types`, `spacy_parser`, `spacy_parser_types`,
+    /// `token_classifier`).
     pub graphs: BTreeMap<String, Graph>,
     /// How it was quantized; `None` for float32.
     #[serde(deserialize_with = "Option::deserialize")]

@@ -12,11 +12,13 @@ use super::token_classification::{TokenClassifier, WindowEncoder};
 use crate::BridgeError;
 use crate::artifact::manifest::{Sentences, SpacySpec, section};
 use crate::artifact::{Manifest, TextFiles};
-use crate::spacy::{Document, SpacyRecognizer, SpacyText};
+use crate::spacy::{Document, Network, SpacyRecognizer, SpacyText};
 
 /// The roles of a spaCy pipeline's graphs.
 const SPACY_NER: &str = "spacy_ner";
+const SPACY_NER_TYPES: &str = "spacy_ner_types";
 const SPACY_PARSER: &str = "spacy_parser";
+const SPACY_PARSER_TYPES: &str = "spacy_parser_types";
 
 /// For models that take no sentence starts.
 pub(super) const NOT_WANTED: &str = "sentence starts were given, but this model takes none: leave them out";
@@ -78,6 +80,7 @@ impl NerModel {
             }
             NerTexts::Spacy(text) => {
                 let spec = section(&manifest.spacy, "spacy")?;
+                let options = options.with_session_per_thread();
                 let pool =
                     |role: &str| Ok(Pool::of_graph(root, manifest.graph(variant, role)?, options.clone(), &meter));
                 Self::spacy(spec, text, pool)?
@@ -91,8 +94,9 @@ impl NerModel {
         text: Arc<SpacyText>,
         pool: impl Fn(&str) -> Result<Pool, BridgeError>,
     ) -> Result<Engine, BridgeError> {
-        let parser = spec.parser.as_ref().map(|_| pool(SPACY_PARSER)).transpose()?;
-        let recognizer = SpacyRecognizer::new(spec.clone(), text, pool(SPACY_NER)?, parser);
+        let network = |types, tokens| Ok::<_, BridgeError>(Network::new(pool(types)?, pool(tokens)?));
+        let parser = spec.parser.as_ref().map(|_| network(SPACY_PARSER_TYPES, SPACY_PARSER)).transpose()?;
+        let recognizer = SpacyRecognizer::new(spec.clone(), text, network(SPACY_NER_TYPES, SPACY_NER)?, parser);
         Ok(Engine::Spacy { recognizer: Box::new(recognizer), sentences: spec.sentences })
     }
 

@@ -32,6 +32,14 @@ pub(crate) struct EngineOptions {
     pub(crate) sessions: Option<usize>,
 }
 
+impl EngineOptions {
+    /// For graphs whose products are too small to be shared out: a session for each thread, where nothing else was chosen.
+    pub(crate) fn with_session_per_thread(self) -> Self {
+        let threads = self.threads.unwrap_or_else(available_threads);
+        Self { sessions: self.sessions.or(Some(threads)), ..self }
+    }
+}
+
 /// The graph that a pool's sessions run.
 #[derive(Debug, Clone)]
 pub(crate) struct GraphFile {
@@ -242,6 +250,14 @@ mod tests {
         let builder = builder.and_then(|builder| Ok(builder.with_optimized_model_path(&written)?));
         builder.expect("options").commit_from_file(&path).expect("a session");
         std::fs::read(&written).expect("a graph")
+    }
+
+    #[test]
+    fn small_graphs_have_a_session_for_each_thread_unless_told_otherwise() {
+        let options = |threads, sessions| EngineOptions { threads, sessions, ..EngineOptions::default() };
+        let chosen = |threads, sessions| options(threads, sessions).with_session_per_thread().sessions;
+        assert_eq!([chosen(Some(3), None), chosen(Some(3), Some(2))], [Some(3), Some(2)]);
+        assert_eq!(chosen(None, None), Some(available_threads()));
     }
 
     /// With `session.x64quantprecision`, ONNX Runtime makes the weights unsigned: those kernels do not saturate.

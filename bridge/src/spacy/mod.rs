@@ -5,8 +5,10 @@ mod characters;
 mod chunk;
 mod decode;
 mod hashing;
+mod kept;
 mod network;
 mod parser;
+mod parts;
 mod pattern;
 mod recognizer;
 mod rules;
@@ -18,15 +20,15 @@ mod testing;
 mod tokenizer;
 mod types;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use self::network::Network;
 use self::parser::Moves;
 use self::recognizer::Workspace;
 use self::rules::Rules;
 use self::tables::Tables;
 use crate::BridgeError;
 use crate::artifact::manifest::SpacySpec;
-use crate::runtime::session::Pool;
 
 /// The rules and tables of a pipeline, read and checked.
 pub(crate) struct SpacyText {
@@ -63,15 +65,15 @@ pub(crate) struct Document<'a> {
 pub(crate) struct SpacyRecognizer {
     spec: SpacySpec,
     text: Arc<SpacyText>,
-    ner: Pool,
-    parser: Option<Pool>,
+    ner: Network,
+    parser: Option<Network>,
     /// What idle threads left behind for the next one.
     workspaces: Mutex<Vec<Workspace>>,
 }
 
 impl SpacyRecognizer {
     /// `parser` is there exactly where `spacy.parser` is.
-    pub(crate) fn new(spec: SpacySpec, text: Arc<SpacyText>, ner: Pool, parser: Option<Pool>) -> Self {
+    pub(crate) fn new(spec: SpacySpec, text: Arc<SpacyText>, ner: Network, parser: Option<Network>) -> Self {
         Self { spec, text, ner, parser, workspaces: Mutex::default() }
     }
 
@@ -84,9 +86,10 @@ impl SpacyRecognizer {
         self.parser.as_ref().map_or(Ok(()), |parser| parser.lease().map(|_| ()))
     }
 
-    /// Drops the sessions that nobody uses.
+    /// Drops the sessions that nobody uses, and what threads left behind.
     pub(crate) fn unload(&self) {
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.ner.clear();
-        self.parser.iter().for_each(Pool::clear);
+        self.parser.iter().for_each(Network::clear);
     }
 }

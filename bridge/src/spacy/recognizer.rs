@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::decode::{Decoder, Outputs, Span};
-use super::network::{Feed, Inputs, Part, Tokens, output, plan};
+use super::network::{Feed, NetworkLease, output};
+use super::parts::{Lineup, Part, Tokens, plan};
 use super::sentences::{SentenceFinder, given_starts};
 use super::tokenizer::{ChunkCache, LARGEST_TEXT, tokenize};
 use super::types::{Source, TypeCache};
@@ -13,7 +14,6 @@ use crate::BridgeError;
 use crate::artifact::manifest::{HashColumn, Sentences};
 use crate::runtime::batch::in_parallel;
 use crate::runtime::entities::{Entities, Found};
-use crate::runtime::session::Lease;
 
 /// Tokens of one run: more bring no speed, and a token's outputs take kilobytes.
 const RUN_TOKENS: usize = 2_000;
@@ -96,9 +96,9 @@ impl SpacyRecognizer {
     /// Asks the parser for sentence starts, where the pipeline has one.
     fn find_sentences(&self, documents: &mut [Tokens<'_>], cache: &mut TypeCache) -> Result<(), BridgeError> {
         let parts = (&self.parser, &self.spec.parser, &self.text.tables.parser, &self.text.moves);
-        let (Some(pool), Some(network), Some(tables), Some(moves)) = parts else { return Ok(()) };
+        let (Some(graphs), Some(network), Some(tables), Some(moves)) = parts else { return Ok(()) };
         let source = self.source(&network.columns, network.vectors);
-        SentenceFinder { pool, network, tables, moves, source, run_tokens: RUN_TOKENS }.find(documents, cache)
+        SentenceFinder { graphs, network, tables, moves, source, run_tokens: RUN_TOKENS }.find(documents, cache)
     }
 
     /// The entities of every document, as tokens. Without a token the graph is not run.
@@ -117,15 +117,15 @@ impl SpacyRecognizer {
         &self,
         run: &[Part],
         documents: &[Tokens<'_>],
-        lease: &mut Lease<'_>,
+        lease: &mut NetworkLease<'_>,
         cache: &mut TypeCache,
         decoders: &mut [Decoder<'_>],
     ) -> Result<(), BridgeError> {
         let network = &self.spec.ner;
         let source = self.source(&network.columns, network.vectors);
-        let mut inputs = Inputs::new(run, documents, network.context, source, cache);
-        let (length, places) = (inputs.len(), std::mem::take(&mut inputs.places));
-        let outputs = inputs.run(lease.session()?, Feed { vectors: network.vectors, marks: true })?;
+        let mut lineup = Lineup::new(run, documents, network.context, source, cache);
+        let (length, places) = (lineup.len(), std::mem::take(&mut lineup.places));
+        let outputs = lease.run(lineup, Feed { vectors: network.vectors, marks: true }, cache)?;
         let width = self.text.tables.ner.bias.len();
         let all = Outputs {
             label: output(&outputs, "label", &[length])?,

@@ -1,14 +1,14 @@
 //! Sentence starts: those that a caller gives, and those that the parser finds.
 
-use super::network::{Feed, Inputs, Part, Tokens, output, plan};
+use super::network::{Feed, Network, NetworkLease, output};
 use super::parser::{Features, Moves, Parser};
+use super::parts::{Lineup, Part, Tokens, plan};
 use super::tables::{ParserTables, STATE_TOKENS};
 use super::tokenizer::Token;
 use super::types::{Source, TypeCache};
 use crate::BridgeError;
 use crate::artifact::manifest::SpacyParser;
 use crate::runtime::places::CharIndex;
-use crate::runtime::session::{Lease, Pool};
 
 /// Tokens of a long document whose features are computed at once.
 ///
@@ -47,9 +47,9 @@ fn no_start(text: &str, tokens: &[Token], place: usize, byte: Option<usize>) -> 
     }
 }
 
-/// The parser's graph and what goes with it.
+/// The parser's graphs and what goes with them.
 pub(super) struct SentenceFinder<'a> {
-    pub(super) pool: &'a Pool,
+    pub(super) graphs: &'a Network,
     pub(super) network: &'a SpacyParser,
     pub(super) tables: &'a ParserTables,
     pub(super) moves: &'a Moves,
@@ -86,10 +86,10 @@ impl SentenceFinder<'_> {
         cache: &mut TypeCache,
     ) -> Result<(), BridgeError> {
         let width = STATE_TOKENS * self.tables.bias.len();
-        let mut inputs = Inputs::new(run, documents, self.network.context, self.source, cache);
-        let (length, places) = (inputs.len(), std::mem::take(&mut inputs.places));
-        let mut lease = self.pool.lease()?;
-        let outputs = inputs.run(lease.session()?, self.feed())?;
+        let mut lineup = Lineup::new(run, documents, self.network.context, self.source, cache);
+        let (length, places) = (lineup.len(), std::mem::take(&mut lineup.places));
+        let mut lease = self.graphs.lease()?;
+        let outputs = lease.run(lineup, self.feed(), cache)?;
         let features = output::<f32>(&outputs, "features", &self.shape(length))?;
         for (part, place) in run.iter().zip(places) {
             let document = &mut documents[part.document];
@@ -107,7 +107,7 @@ impl SentenceFinder<'_> {
         cache: &mut TypeCache,
     ) -> Result<Vec<bool>, BridgeError> {
         let width = STATE_TOKENS * self.tables.bias.len();
-        let mut lease = self.pool.lease()?;
+        let mut lease = self.graphs.lease()?;
         let load = |own| self.block(Part { document: index, own }, documents, &mut lease, cache);
         let document = &documents[index];
         let mut features = Features::in_blocks(document.len(), BLOCK_TOKENS, width, load);
@@ -119,13 +119,13 @@ impl SentenceFinder<'_> {
         &self,
         part: Part,
         documents: &[Tokens<'_>],
-        lease: &mut Lease<'_>,
+        lease: &mut NetworkLease<'_>,
         cache: &mut TypeCache,
     ) -> Result<Vec<f32>, BridgeError> {
         let width = STATE_TOKENS * self.tables.bias.len();
-        let inputs = Inputs::new(std::slice::from_ref(&part), documents, self.network.context, self.source, cache);
-        let (length, start) = (inputs.len(), inputs.places.first().map_or(0, |place| place.start));
-        let outputs = inputs.run(lease.session()?, self.feed())?;
+        let lineup = Lineup::new(std::slice::from_ref(&part), documents, self.network.context, self.source, cache);
+        let (length, start) = (lineup.len(), lineup.places.first().map_or(0, |place| place.start));
+        let outputs = lease.run(lineup, self.feed(), cache)?;
         let features = output::<f32>(&outputs, "features", &self.shape(length))?;
         Ok(features[start * width..(start + part.own.len()) * width].to_vec())
     }

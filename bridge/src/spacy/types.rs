@@ -3,15 +3,21 @@
 use std::collections::HashMap;
 
 use super::hashing::hash_number;
+use super::kept::{Kept, TokenInputs, TypeOutputs};
 use super::rules::Rules;
 use super::tables::Tables;
 use super::tokenizer::Token;
+use crate::BridgeError;
 use crate::artifact::manifest::{Attribute, HashColumn};
 
 /// Types whose memory is worth it; when there are more, all are forgotten before the next run.
 const KEPT_TYPES: usize = 50_000;
 /// Rows of a table that a number chooses.
 const ROWS: usize = 4;
+/// The number of the gap's type.
+const GAP: u32 = 0;
+/// What stands for a row or a vector that is not there.
+const NOTHING: i32 = -1;
 /// Characters of a token's end that are its SUFFIX.
 const SUFFIX: usize = 3;
 
@@ -24,20 +30,21 @@ pub(super) struct Source<'a> {
     pub(super) vectors: bool,
 }
 
-/// The types of one run, as the graph wants them.
+/// Types that the cache has no outputs of, as the graph wants them.
 #[derive(Debug, Default)]
-pub(super) struct RunTypes {
+pub(super) struct NewTypes {
+    /// Their numbers.
+    pub(super) types: Vec<u32>,
     /// `[types, 4 * columns]`.
     pub(super) rows: Vec<i32>,
     /// `[types]`, where the network has vectors.
     pub(super) vectors: Vec<i32>,
-    count: i32,
 }
 
-impl RunTypes {
+impl NewTypes {
     /// How many types there are.
     pub(super) fn count(&self) -> usize {
-        self.count as usize
+        self.types.len()
     }
 }
 
@@ -49,46 +56,79 @@ struct Type {
     is_space: bool,
     /// The next type of the same text.
     next: Option<u32>,
-    /// The run it was last part of, and its place there.
+    /// The run it was last part of.
     run: u64,
-    place: i32,
 }
 
-/// The types of tokens seen before.
+/// The types of tokens seen before, and what the graph gave for those seen last.
 #[derive(Debug, Default)]
 pub(super) struct TypeCache {
     /// The first type of a text.
     first: HashMap<Box<str>, u32>,
+    /// By number; the first one is the gap.
     types: Vec<Type>,
     /// `[types, 4 * columns]`.
     rows: Vec<i32>,
     /// `[types]`, where the network has vectors.
     vectors: Vec<i32>,
     run: u64,
+    kept: Kept,
 }
 
 impl TypeCache {
-    /// Begins a run, whose types have places from 0 on.
-    pub(super) fn begin(&mut self) -> RunTypes {
+    /// Begins a run. The numbers of types are good for one run.
+    pub(super) fn begin(&mut self, source: Source<'_>) {
         if self.types.len() >= KEPT_TYPES {
             *self = Self { run: self.run, ..Self::default() };
         }
         self.run += 1;
-        RunTypes::default()
+        if self.types.is_empty() {
+            self.types.push(Type { norm: 0, has_space: false, is_space: true, next: None, run: 0 });
+            self.rows.extend(std::iter::repeat_n(NOTHING, ROWS * source.columns.len()));
+            self.vectors.extend(source.vectors.then_some(NOTHING));
+        }
     }
 
-    /// The place of a token's type in the run, and whether it consists of spaces.
-    pub(super) fn place(&mut self, source: Source<'_>, text: &str, token: Token, run: &mut RunTypes) -> (i32, bool) {
-        let id = self.id(source, token.text(text), token) as usize;
-        let width = ROWS * source.columns.len();
-        let kind = &mut self.types[id];
-        if kind.run != self.run {
-            (kind.run, kind.place) = (self.run, run.count);
-            run.count += 1;
-            run.rows.extend_from_slice(&self.rows[id * width..(id + 1) * width]);
-            run.vectors.extend(source.vectors.then(|| self.vectors[id]));
+    /// The number of a token's type, and whether it consists of spaces. Where the run meets a type that has no outputs yet,
+    /// it becomes one of the new ones.
+    pub(super) fn number(&mut self, source: Source<'_>, text: &str, token: Token, new: &mut NewTypes) -> (u32, bool) {
+        let id = self.id(source, token.text(text), token);
+        self.meet(id, new);
+        (id, self.types[id as usize].is_space)
+    }
+
+    /// The same for the gap between documents.
+    pub(super) fn gap(&mut self, new: &mut NewTypes) -> u32 {
+        self.meet(GAP, new);
+        GAP
+    }
+
+    /// Keeps the outputs for new types of the current run.
+    ///
+    /// # Errors
+    /// `inference`, where their shapes do not fit.
+    pub(super) fn keep(&mut self, types: &[u32], outputs: TypeOutputs<'_>) -> Result<(), BridgeError> {
+        let (run, all) = (self.run, &self.types);
+        self.kept.add(types, outputs, |id| run - all[id as usize].run)
+    }
+
+    /// What the graph of the tokens is told of tokens in a row, given their types, all of which have outputs.
+    pub(super) fn token_inputs(&self, types: &[u32]) -> TokenInputs {
+        self.kept.token_inputs(types)
+    }
+
+    fn meet(&mut self, id: u32, new: &mut NewTypes) {
+        let (at, kind) = (id as usize, &mut self.types[id as usize]);
+        if kind.run == self.run {
+            return;
         }
-        (kind.place, kind.is_space)
+        kind.run = self.run;
+        if !self.kept.has(id) {
+            let width = self.rows.len() / self.types.len();
+            new.types.push(id);
+            new.rows.extend_from_slice(&self.rows[at * width..(at + 1) * width]);
+            new.vectors.extend(self.vectors.get(at));
+        }
     }
 
     fn id(&mut self, source: Source<'_>, word: &str, token: Token) -> u32 {
@@ -103,8 +143,7 @@ impl TypeCache {
         }
         let id = self.types.len() as u32;
         let is_space = source.add(word, token, &mut self.rows, &mut self.vectors);
-        let (norm, has_space) = (token.norm(), token.has_space());
-        self.types.push(Type { norm, has_space, is_space, next: first, run: 0, place: 0 });
+        self.types.push(Type { norm: token.norm(), has_space: token.has_space(), is_space, next: first, run: 0 });
         match self.first.get_mut(word) {
             Some(first) => *first = id,
             None => drop(self.first.insert(word.into(), id)),
@@ -121,7 +160,7 @@ impl Source<'_> {
             let hashes = hash_number(numbers.of(column.attribute), column.seed);
             rows.extend(hashes.map(|hash| (hash % column.rows) as i32));
         }
-        vectors.extend(self.vectors.then(|| self.tables.vectors.get(numbers.orth).unwrap_or(-1)));
+        vectors.extend(self.vectors.then(|| self.tables.vectors.get(numbers.orth).unwrap_or(NOTHING)));
         self.rules.characters.is_space(word)
     }
 }
@@ -210,31 +249,69 @@ mod tests {
         let text = "a b a\n not";
         let tokens = tokenize(&rules, text, &mut ChunkCache::default());
         let mut cache = TypeCache::default();
-        let mut first = cache.begin();
-        let places: Vec<_> = tokens.iter().map(|token| cache.place(source, text, *token, &mut first)).collect();
+        let mut run = |tokens: &[Token]| {
+            cache.begin(source);
+            let mut new = NewTypes::default();
+            let of = |token: &Token| cache.number(source, text, *token, &mut new);
+            (tokens.iter().map(of).collect::<Vec<_>>(), new)
+        };
+        let (places, first) = run(&tokens);
         // The first and the last "a" differ in their trailing space.
-        assert_eq!(places, [(0, false), (1, false), (2, false), (3, true), (4, false)]);
-        assert_eq!((first.count(), first.rows.len(), first.vectors.len()), (5, 5 * 8, 5));
-        let mut second = cache.begin();
-        let places: Vec<_> = tokens[1..3].iter().map(|token| cache.place(source, text, *token, &mut second)).collect();
-        assert_eq!(places, [(0, false), (1, false)]);
-        assert_eq!(second.rows, first.rows[8..24]);
+        assert_eq!(places, [(1, false), (2, false), (3, false), (4, true), (5, false)]);
+        assert_eq!((&first.types, first.rows.len(), first.vectors.len()), (&vec![1, 2, 3, 4, 5], 5 * 8, 5));
+        let (places, second) = run(&tokens[1..3]);
+        assert_eq!(places, [(2, false), (3, false)]);
+        assert_eq!((second.types, &second.rows[..]), (vec![2, 3], &first.rows[8..24]));
         let expected = hash_number(hash_string("b"), 8).map(|hash| (hash % 100) as i32);
         assert_eq!(first.rows[8..12], expected);
+    }
+
+    #[test]
+    fn a_gap_is_a_type_without_rows() {
+        let (rules, tables, spec) = (rules(), tables(), spec());
+        let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: true };
+        let (mut cache, mut new) = (TypeCache::default(), NewTypes::default());
+        cache.begin(source);
+        assert_eq!([cache.gap(&mut new), cache.gap(&mut new)], [0, 0]);
+        assert_eq!((new.types, new.rows, new.vectors), (vec![0], vec![-1; 8], vec![-1]));
+    }
+
+    #[test]
+    fn types_with_outputs_are_not_new() {
+        let (rules, tables, spec) = (rules(), tables(), spec());
+        let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: false };
+        let tokens = tokenize(&rules, "a b", &mut ChunkCache::default());
+        let mut cache = TypeCache::default();
+        let mut new_types = |tokens: &[Token]| {
+            let mut new = NewTypes::default();
+            cache.begin(source);
+            let types: Vec<u32> = tokens.iter().map(|&token| cache.number(source, "a b", token, &mut new).0).collect();
+            let (values, count) = (vec![0.5; new.count() * 3], new.count() as i64);
+            let outputs = TypeOutputs {
+                embedded: (&[count, 1], &values[..new.count()]),
+                contributions: (&[count, 3, 1], &values),
+            };
+            cache.keep(&new.types, outputs).expect("shapes that fit");
+            assert_eq!(cache.token_inputs(&types).embedded, (tokens.len(), vec![0.5; tokens.len()]));
+            new.types
+        };
+        assert_eq!(new_types(&tokens[..1]), [1]);
+        assert_eq!(new_types(&tokens), [2]);
+        assert!(new_types(&tokens).is_empty());
     }
 
     #[test]
     fn a_full_cache_is_emptied_before_a_run() {
         let (rules, tables, spec) = (rules(), tables(), spec());
         let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: false };
-        let text: String = (0..KEPT_TYPES + 1).map(|number| format!("w{number} ")).collect();
-        let mut cache = TypeCache::default();
-        let mut run = cache.begin();
+        let text: String = (0..KEPT_TYPES).map(|number| format!("w{number} ")).collect();
+        let (mut cache, mut new) = (TypeCache::default(), NewTypes::default());
+        cache.begin(source);
         for token in tokenize(&rules, &text, &mut ChunkCache::default()) {
-            cache.place(source, &text, token, &mut run);
+            cache.number(source, &text, token, &mut new);
         }
-        assert_eq!((cache.types.len(), run.count(), run.vectors.len()), (KEPT_TYPES + 1, KEPT_TYPES + 1, 0));
-        cache.begin();
-        assert_eq!((cache.types.len(), cache.run), (0, 2));
+        assert_eq!((cache.types.len(), new.count(), new.vectors.len()), (KEPT_TYPES + 1, KEPT_TYPES, 0));
+        cache.begin(source);
+        assert_eq!((cache.types.len(), cache.run), (1, 2));
     }
 }

@@ -47,7 +47,7 @@ def ner_command(
         metavar="N", min=0)] = None,
     output_format: Annotated[Format, typer.Option(
         "--format", help="JSON lines for programs, or texts with their entities marked for people.")] = Format.JSONL,
-    threads: Annotated[int | None, typer.Option(help="Threads of one run.", min=1)] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of one call.", min=1)] = None,
     text_limit: Annotated[int, typer.Option(help="Largest text in bytes of UTF-8.", min=1)] = DEFAULT_TEXT_LIMIT,
 ) -> None:  # fmt: skip
     """Find named entities in JSON lines from stdin: {"text": ...} or a JSON string, one a line.

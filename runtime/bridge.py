@@ -52,7 +52,7 @@ class OnnxMlBridge:
         :param ner: folder of a named entity artifact, or several by the name that calls choose them by.
         :param summarization: folder of a summarization artifact.
         :param variant: `fp32`, `int8`, ... or `auto`; or one per task, as in `{"embedding": "int8"}`.
-        :param threads: threads of one run; by default the CPUs that affinity and cgroup leave to the process.
+        :param threads: threads of one call; by default the CPUs that affinity and cgroup leave to the process.
         :raises ArtifactError: when an artifact is refused.
         """
         chosen = _variants(variant)

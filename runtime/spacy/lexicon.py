@@ -115,10 +115,10 @@ class Lexicon:
         """Make room; readers in other threads keep the arrays that they have."""
         if size > len(self._lengths):
             capacity = max(size, 2 * len(self._lengths))
-            self._rows = _grown(self._rows, capacity)
-            self._vectors = _grown(self._vectors, capacity)
-            self._lengths = _grown(self._lengths, capacity)
-            self._spaces = _grown(self._spaces, capacity)
+            self._rows = grown(self._rows, capacity)
+            self._vectors = grown(self._vectors, capacity)
+            self._lengths = grown(self._lengths, capacity)
+            self._spaces = grown(self._spaces, capacity)
 
     def _column_rows(self, column: HashColumn, lexemes: range) -> NDArray[np.int32]:
         numbers = np.array(self._attribute(column.attribute, lexemes), np.uint64)
@@ -153,10 +153,11 @@ class Lexicon:
         return number
 
 
-def _grown(array: NDArray[AnyScalar], capacity: int) -> NDArray[AnyScalar]:
-    grown = np.empty((capacity, *array.shape[1:]), array.dtype)
-    grown[: len(array)] = array
-    return grown
+def grown(array: NDArray[AnyScalar], capacity: int) -> NDArray[AnyScalar]:
+    """A copy with room for more rows, which hold anything."""
+    larger = np.empty((capacity, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
 
 
 _PARTS: dict[str, Callable[[Rules, str], str]] = {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...artifacts.specs import SpacyNetwork
 from ..session import GraphSession
-from .lexicon import Lexicon
+from .lexicon import Lexicon, grown
 
 # Types whose outputs are kept, 4 KB each where vectors have 96 elements. When there are more, half as many stay, those
 # used last: a word comes again soon, or never.
@@ -71,7 +71,9 @@ class _Known:
     def begin(self, keys: NDArray[np.int64], largest: int) -> NDArray[np.int64]:
         """Begin a run with tokens of these keys, none above `largest`; gives the keys that are not known, ascending."""
         if len(self._place_of) < largest + 2:
-            self._place_of = _grown(self._place_of, 2 * largest + 2, -1)
+            known = len(self._place_of)
+            self._place_of = grown(self._place_of, 2 * largest + 2)
+            self._place_of[known:] = -1
         self._run += 1
         places = self._place_of[keys + 1]
         is_new = places < 0
@@ -122,12 +124,7 @@ class _Known:
         if size <= len(self._keys):
             return
         capacity = max(size, min(2 * size, MOST_TYPES))
-        self._keys, self._used = _grown(self._keys, capacity), _grown(self._used, capacity)
-        self._embedded = _grown(self._embedded, capacity)
-        self._contributions = [_grown(kept, capacity) for kept in self._contributions]
+        self._keys, self._used = grown(self._keys, capacity), grown(self._used, capacity)
+        self._embedded = grown(self._embedded, capacity)
+        self._contributions = [grown(kept, capacity) for kept in self._contributions]
 
-
-def _grown(array: NDArray[Any], size: int, fill: int = 0) -> NDArray[Any]:
-    grown = np.full((size, *array.shape[1:]), fill, array.dtype)
-    grown[: len(array)] = array
-    return grown

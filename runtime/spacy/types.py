@@ -127,4 +127,3 @@ class _Known:
         self._keys, self._used = grown(self._keys, capacity), grown(self._used, capacity)
         self._embedded = grown(self._embedded, capacity)
         self._contributions = [grown(kept, capacity) for kept in self._contributions]
-

@@ -40,7 +40,8 @@ def in_order(work: Callable[[Job], Outcome], jobs: Iterable[Job], threads: int) 
     rest = iter(jobs)
     first = list(islice(rest, 2))
     if threads == 1 or len(first) < 2:  # a thread of its own would only cost
-        yield from map(work, chain(first, rest))
+        for job in chain(first, rest):
+            yield work(job)
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Outcome]] = deque()

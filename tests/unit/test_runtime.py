@@ -237,6 +237,15 @@ def test_the_error_of_a_job_is_the_callers():
         next(answers)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_job_that_runs_out_of_something_does_not_end_the_others_unnoticed(threads):
+    def work(number: int) -> int:
+        return next(iter(()))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(in_order(work, range(3), threads))
+
+
 def test_threads_follow_affinity_and_quota(tmp_path):
     own, root = tmp_path / "cgroup", tmp_path / "fs"
     (root / "a" / "b").mkdir(parents=True)

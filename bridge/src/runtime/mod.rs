@@ -7,6 +7,7 @@ pub(crate) mod entities;
 pub(crate) mod environment;
 pub(crate) mod ner;
 pub(crate) mod observe;
+pub(crate) mod outputs;
 pub(crate) mod places;
 pub(crate) mod run;
 pub(crate) mod session;

@@ -4,6 +4,7 @@ use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::Tensor;
 
 use super::batch::Padded;
+use super::outputs::{failed, output};
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 
@@ -34,18 +35,10 @@ impl Transformer {
         read: impl FnOnce(&[f32]) -> T,
     ) -> Result<T, BridgeError> {
         let name = self.output;
-        let failed = |error: ort::Error| BridgeError::inference(None, format!("ONNX Runtime failed: {error}"));
         let inputs = self.feed(batch, prompt_tokens).map_err(failed)?;
         let options = RunOptions::new().map_err(failed)?.with_outputs(OutputSelector::no_default().with(name));
         let outputs = session.run_with_options(inputs, &options).map_err(failed)?;
-        let output =
-            outputs.get(name).ok_or_else(|| BridgeError::inference(None, format!("the graph gave no {name}")))?;
-        let (found, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
-        if !found.iter().copied().eq(shape.iter().map(|size| *size as i64)) {
-            let problem = format!("{name} has shape {found:?}, expected {shape:?}");
-            return Err(BridgeError::inference(None, problem));
-        }
-        Ok(read(values))
+        Ok(read(output(&outputs, name, shape)?))
     }
 
     fn feed(&self, batch: Padded, prompt_tokens: u64) -> ort::Result<Vec<(&str, SessionInputValue<'static>)>> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ort::logging::LogLevel;
 use ort::session::RunOptions;
 
+use super::outputs::failed;
 use crate::BridgeError;
 
 /// Cancels the calls that it was given to, those that run and those still to come. Clones share one fate; it cannot be
@@ -109,7 +110,6 @@ impl Stop {
     /// The reason, if the call is to end already, or ends while the graph runs; else the run's own, or `inference` where
     /// ONNX Runtime gives no options.
     pub(crate) fn run<T>(&self, run: impl FnOnce(&RunOptions) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
-        let failed = |error: ort::Error| BridgeError::inference(None, format!("ONNX Runtime failed: {error}"));
         let mut options = RunOptions::new().map_err(failed)?;
         // Every error is told by the run's outcome; ONNX Runtime would write one to standard error for every stop, too.
         options.set_log_level(LogLevel::Fatal).map_err(failed)?;

@@ -7,6 +7,7 @@ use super::kept::TypeOutputs;
 use super::parts::Lineup;
 use super::types::{NewTypes, TypeCache};
 use crate::BridgeError;
+use crate::runtime::outputs::{failed, shaped_output};
 use crate::runtime::session::{Lease, Pool};
 
 /// The sessions of a network's graphs.
@@ -88,7 +89,7 @@ fn embed(session: &mut Session, new: NewTypes, feed: Feed, cache: &mut TypeCache
         inputs.push(("vectors", Tensor::from_array(([count], new.vectors)).map_err(failed)?.into()));
     }
     let outputs = session.run(inputs).map_err(failed)?;
-    let (embedded, contributions) = (any_output(&outputs, "embedded")?, any_output(&outputs, "contributions")?);
+    let (embedded, contributions) = (shaped_output(&outputs, "embedded")?, shaped_output(&outputs, "contributions")?);
     cache.keep(&new.types, TypeOutputs { embedded, contributions })
 }
 
@@ -105,35 +106,4 @@ where
 
 fn marks(name: &'static str, values: Vec<bool>) -> Result<Input, BridgeError> {
     Ok((name, Tensor::from_array(([values.len()], values)).map_err(failed)?.into()))
-}
-
-/// An output, whose shape has to be the given one.
-///
-/// # Errors
-/// `inference`.
-pub(super) fn output<'a, T: PrimitiveTensorElementType>(
-    outputs: &'a SessionOutputs<'_>,
-    name: &str,
-    shape: &[usize],
-) -> Result<&'a [T], BridgeError> {
-    let (found, values) = any_output(outputs, name)?;
-    let fits = found.iter().copied().eq(shape.iter().map(|size| *size as i64));
-    if !fits {
-        return Err(BridgeError::inference(None, format!("{name} has shape {found:?}, expected {shape:?}")));
-    }
-    Ok(values)
-}
-
-/// An output and its shape.
-fn any_output<'a, T: PrimitiveTensorElementType>(
-    outputs: &'a SessionOutputs<'_>,
-    name: &str,
-) -> Result<(&'a [i64], &'a [T]), BridgeError> {
-    let output = outputs.get(name).ok_or_else(|| BridgeError::inference(None, format!("the graph gave no {name}")))?;
-    let (shape, values) = output.try_extract_tensor::<T>().map_err(failed)?;
-    Ok((shape, values))
-}
-
-fn failed(error: ort::Error) -> BridgeError {
-    BridgeError::inference(None, format!("ONNX Runtime failed: {error}"))
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::decode::{Decoder, Outputs, Span};
-use super::network::{Feed, NetworkLease, output};
+use super::network::{Feed, NetworkLease};
 use super::parts::{Lineup, Part, Tokens, plan};
 use super::sentences::{SentenceFinder, given_starts};
 use super::tokenizer::{ChunkCache, LARGEST_TEXT, tokenize};
@@ -14,6 +14,7 @@ use crate::BridgeError;
 use crate::artifact::manifest::{HashColumn, Sentences};
 use crate::runtime::batch::in_parallel;
 use crate::runtime::entities::{Entities, Found};
+use crate::runtime::outputs::output;
 
 /// Tokens of one run: more bring no speed, and a token's outputs take kilobytes.
 const RUN_TOKENS: usize = 2_000;

@@ -1,6 +1,6 @@
 //! Sentence starts: those that a caller gives, and those that the parser finds.
 
-use super::network::{Feed, Network, NetworkLease, output};
+use super::network::{Feed, Network, NetworkLease};
 use super::parser::{Features, Moves, Parser};
 use super::parts::{Lineup, Part, Tokens, plan};
 use super::tables::{ParserTables, STATE_TOKENS};
@@ -8,6 +8,7 @@ use super::tokenizer::Token;
 use super::types::{Source, TypeCache};
 use crate::BridgeError;
 use crate::artifact::manifest::SpacyParser;
+use crate::runtime::outputs::output;
 use crate::runtime::places::CharIndex;
 
 /// Tokens of a long document whose features are computed at once.

@@ -1,12 +1,13 @@
 //! One run of a summarizer's graph: texts in, their best sequences out.
 
-use ort::session::{RunOptions, Session, SessionInputValue, SessionOutputs};
-use ort::value::{PrimitiveTensorElementType, Tensor};
+use ort::session::{RunOptions, Session, SessionInputValue};
+use ort::value::Tensor;
 
 use super::options::Settings;
 use crate::BridgeError;
 use crate::artifact::manifest::SummarizationSpec;
 use crate::runtime::batch::{Outcome, Padded};
+use crate::runtime::outputs::{failed, shaped_output};
 
 /// What the search gave for one text.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,8 +45,8 @@ impl Marks {
         let rows = batch.rows;
         let inputs = feed(batch, settings).map_err(failed)?;
         let outputs = session.run_with_options(inputs, options).map_err(failed)?;
-        let (shape, sequences) = tensor::<i64>(&outputs, "sequences")?;
-        let (scores_shape, scores) = tensor::<f32>(&outputs, "sequences_scores")?;
+        let (shape, sequences) = shaped_output::<i64>(&outputs, "sequences")?;
+        let (scores_shape, scores) = shaped_output::<f32>(&outputs, "sequences_scores")?;
         let length = sequences.len() / rows.max(1);
         if shape != [rows as i64, length as i64] || length == 0 || scores_shape != [rows as i64] {
             let problem = format!("the graph gave sequences of shape {shape:?} and scores of shape {scores_shape:?}");
@@ -76,10 +77,6 @@ impl Marks {
     }
 }
 
-fn failed(error: ort::Error) -> BridgeError {
-    BridgeError::inference(None, format!("ONNX Runtime failed: {error}"))
-}
-
 fn feed(batch: Padded, settings: &Settings) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
     let shape = [batch.rows, batch.width];
     let whole = |value: usize| Tensor::from_array(([1], vec![i64::try_from(value).unwrap_or(i64::MAX)]));
@@ -91,16 +88,6 @@ fn feed(batch: Padded, settings: &Settings) -> ort::Result<Vec<(&'static str, Se
         ("max_length", whole(settings.max_length)?.into()),
         ("length_penalty", Tensor::from_array(([1], vec![settings.length_penalty]))?.into()),
     ])
-}
-
-/// An output's shape and its values.
-fn tensor<'a, T: PrimitiveTensorElementType>(
-    outputs: &'a SessionOutputs<'_>,
-    name: &str,
-) -> Result<(&'a [i64], &'a [T]), BridgeError> {
-    let output = outputs.get(name).ok_or_else(|| BridgeError::inference(None, format!("the graph gave no {name}")))?;
-    let (shape, values) = output.try_extract_tensor::<T>().map_err(failed)?;
-    Ok((shape, values))
 }
 
 #[cfg(test)]

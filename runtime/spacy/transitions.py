@@ -1,0 +1,101 @@
+"""The transitions of spaCy's dependency parser: a greedy arc-eager system (FORMAT.md, "The parser")."""
+
+from __future__ import annotations
+
+_SHIFT, _REDUCE, _LEFT, _RIGHT, _BREAK = range(5)
+# By the first letter of a move's name; the numbers index what `State.valid` gives
+KINDS = {"S": _SHIFT, "D": _REDUCE, "L": _LEFT, "R": _RIGHT, "B": _BREAK}
+# Where a place of the state has no token
+NONE = -1
+
+
+class State:
+    """Stack, buffer and arcs. The buffer is `back`, whose last one is nearest, and then the tokens from `next` on."""
+
+    def __init__(self, tokens: int) -> None:
+        """Start with all tokens in the buffer."""
+        self.tokens = tokens
+        self.stack: list[int] = []
+        self.back: list[int] = []
+        self.next = 0
+        self.heads = [NONE] * tokens
+        self.labels = [""] * tokens
+        self._left: dict[int, list[int]] = {}
+        self._right: dict[int, list[int]] = {}
+        self._unshiftable = [False] * tokens
+        self._starts = {0}
+
+    def is_final(self) -> bool:
+        """Whether stack and buffer are empty."""
+        return not self.stack and self._buffered() == 0
+
+    def valid(self) -> tuple[bool, bool, bool, bool, bool]:
+        """Which kinds of transitions are valid, by `KINDS`."""
+        (first, second), buffered = self._front(), self._buffered()
+        starts = first in self._starts
+        has_stack = bool(self.stack)
+        attaches = has_stack and buffered > 0 and not starts
+        shifts = not has_stack or (buffered >= 2 and not starts and not self._unshiftable[first])
+        breaks = buffered >= 2 and second == first + 1 and second not in self._starts
+        return shifts, has_stack, attaches, attaches, breaks
+
+    def context(self) -> tuple[int, ...]:
+        """The eight tokens that decide, `NONE` for those that are not there."""
+        first, second = self._front()
+        top = [*self.stack[-1:-4:-1], NONE, NONE, NONE]
+        last = self._last_child
+        return (first, second, *top[:3], last(self._left, first), last(self._left, top[0]), last(self._right, top[0]))
+
+    def make(self, kind: int, label: str) -> None:
+        """Make a valid transition."""
+        first, second = self._front()
+        if kind == _SHIFT:
+            self._push()
+        elif kind == _REDUCE:
+            self._reduce()
+        elif kind == _LEFT:
+            self._attach(first, self.stack[-1], label)
+            self._unshiftable[first] = False
+            self.stack.pop()
+        elif kind == _RIGHT:
+            self._attach(self.stack[-1], first, label)
+            self._push()
+        else:
+            self._starts.add(second)
+
+    def _buffered(self) -> int:
+        return self.tokens - self.next + len(self.back)
+
+    def _front(self) -> tuple[int, int]:
+        """The first two tokens of the buffer."""
+        coming = self.next if self.next < self.tokens else NONE
+        if not self.back:
+            return coming, self.next + 1 if self.next + 1 < self.tokens else NONE
+        return self.back[-1], self.back[-2] if len(self.back) > 1 else coming
+
+    def _push(self) -> None:
+        if self.back:
+            self.stack.append(self.back.pop())
+        else:
+            self.stack.append(self.next)
+            self.next += 1
+
+    def _reduce(self) -> None:
+        top = self.stack.pop()
+        if self.heads[top] == NONE and self.stack:
+            self._unshiftable[top] = True
+            self.back.append(top)
+
+    def _attach(self, head: int, child: int, label: str) -> None:
+        old = self.heads[child]
+        if old != NONE:
+            siblings = (self._left if old > child else self._right).get(old)
+            if siblings and siblings[-1] == child:
+                siblings.pop()
+        (self._left if head > child else self._right).setdefault(head, []).append(child)
+        self.heads[child], self.labels[child] = head, label
+
+    @staticmethod
+    def _last_child(children: dict[int, list[int]], head: int) -> int:
+        found = children.get(head)
+        return found[-1] if found else NONE

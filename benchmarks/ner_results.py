@@ -94,7 +94,7 @@ def _spacy(threads: tuple[int, ...]) -> Iterator[Ratio]:
 
 
 def _parser() -> Iterator[Ratio]:
-    """Ours with the parser's graph against the full pipeline."""
+    """Ours with the parser's graphs against the full pipeline."""
     for language in _WORDS_PER_CPU_SECOND:
         one = ours(language, 1, PARSER)
         yield Ratio(f"{language} with parser / full spaCy, words per CPU second", WORDS_CPU, one, SPACY_FULL, None)

@@ -98,7 +98,7 @@ def _normalized(graph: GraphTape, linear: ir.Value, layer: Maxout) -> ir.Value:
 def _of_pairs(graph: GraphTape, x: Sequence[ir.Value], layer: WindowLayer) -> list[ir.Value]:
     """The linear part of a layer that sees one neighbour on each side, for the even and for the odd tokens.
 
-    Two tokens next to each other share three of the four vectors that they see, so that four products do for them where
+    Two tokens next to each other share two of the three vectors that each sees, so that four products do for them where
     six would be made: the minimal filtering F(2, 3) of Winograd, Arithmetic Complexity of Computations (1980). With the
     vectors b, e, o, a (before, even, odd, after) and the weights l, m, r (left, middle, right):
     P = (e + o)(l + m + r)/2 and Q = (o - e)(l - m + r)/2 give bl + em + or = (b - o)l + P + Q for the even token and

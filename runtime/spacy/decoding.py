@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...artifacts.errors import InferenceError
 from ...artifacts.specs import SpacyNer
 from .tables import Tables
 
@@ -41,8 +43,13 @@ class EntityDecoder:
         self._before: NDArray[np.float32] = np.zeros(0, np.float32)
 
     def feed(self, outputs: Sequence[NDArray[Any]], is_last: NDArray[np.bool_]) -> None:
-        """Take the next part: its `OUTPUTS`, and which of its tokens end the document or a sentence."""
+        """Take the next part: its `OUTPUTS`, and which of its tokens end the document or a sentence.
+
+        :raises InferenceError: for a label that does not exist, or a score that is not finite.
+        """
         label, begins, current, first, previous = outputs
+        if (largest := label.max(initial=-1)) >= (labels := len(self._tables.ner_weight)):
+            raise InferenceError(f"the graph gave the label {largest}, expected at most {labels - 1}")
         # What the state has beside the entity's first token: the same whatever entity is open
         states = current + self._tables.ner_bias
         states[1:] += previous[:-1]
@@ -70,6 +77,8 @@ class EntityDecoder:
             if not is_end:
                 pieces = (states[place] + opened.first).reshape(-1, self._hidden)
                 within, last = weight @ pieces.max(axis=0) + bias
+                if not (math.isfinite(within) and math.isfinite(last)):
+                    raise InferenceError(f"an entity got the scores {within} and {last}")
                 is_end = not (within > last or (within == last and self._tie_goes_on))
             place += 1
             if is_end:

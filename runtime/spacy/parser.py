@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...artifacts.errors import InferenceError
 from ...artifacts.specs import SpacyParser
 from .runs import NetworkRunner, Part, parts_of
 from .tables import StateLayer
@@ -68,7 +69,7 @@ class _Features(Protocol):
         """Float32 `[states, 8, pieces * hidden]` for the tokens of states, int64 `[states, 8]`, of these documents."""
 
     def forget_before(self, token: int) -> None:
-        """Drop what no state can reach any more."""
+        """Drop what a state hardly reaches any more; should one, it is computed again."""
 
 
 class _AllFeatures:
@@ -139,5 +140,7 @@ class _Scorer:
         total = rows.sum(axis=1) + self._layer.bias
         hidden = total.reshape(len(states), -1, self._hidden).max(axis=1)
         scores = hidden @ self._layer.weight.T + self._layer.output_bias
+        if not np.isfinite(scores).all():
+            raise InferenceError("a move of the parser got a score that is not finite")
         best: list[int] = np.argmax(np.where(valid, scores, -np.inf), axis=1).tolist()
         return [move if valid[place, move] else None for place, move in enumerate(best)]

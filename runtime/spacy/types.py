@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...artifacts.errors import InferenceError
 from ...artifacts.specs import SpacyNetwork
 from ..session import GraphSession
 from .lexicon import Lexicon, grown
@@ -36,11 +36,23 @@ class TypeCache:
         with self._lock:
             if lexicon is not self._lexicon:
                 self._lexicon, self._known = lexicon, _Known()
-            known = self._known
-            new = known.begin(keys, 2 * len(lexicon))
-            if len(new):
-                known.add(new, self.session.run(["embedded", "contributions"], self._feeds(lexicon, new)))
-            return known.inputs(keys)
+            try:
+                new = self._known.begin(keys, 2 * len(lexicon))
+                if len(new):
+                    self._known.add(new, *self._outputs(lexicon, new))
+            except BaseException:
+                self._known = _Known()  # what was interrupted half-way would give one type the outputs of another
+                raise
+            return self._known.inputs(keys)
+
+    def _outputs(self, lexicon: Lexicon, keys: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """`embedded` and `contributions` of types, or `InferenceError` where their shapes cannot be those."""
+        embedded, contributions = self.session.run(["embedded", "contributions"], self._feeds(lexicon, keys))
+        sizes = _sizes(len(keys), embedded.shape, contributions.shape)
+        if sizes is None or self._known.sizes not in (None, sizes):
+            shapes = f"{embedded.shape}, {contributions.shape}"
+            raise InferenceError(f"the outputs for {len(keys)} types have the shapes {shapes}")
+        return embedded, contributions
 
     def _feeds(self, lexicon: Lexicon, keys: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The graph's inputs for types; whatever stands for the gap is -1."""
@@ -58,6 +70,8 @@ class _Known:
     """The outputs for types, by key."""
 
     def __init__(self) -> None:
+        # Of one type's outputs: the width, the places of the window, the sums of a place
+        self.sizes: tuple[int, int, int] | None = None
         self._run = 0
         self._count = 0
         # By key + 1: where a type is in the arrays below, -1 where it is not
@@ -80,12 +94,12 @@ class _Known:
         self._used[places[~is_new]] = self._run
         return np.unique(keys[is_new])
 
-    def add(self, keys: NDArray[np.int64], outputs: Sequence[NDArray[Any]]) -> None:
-        """Keep the outputs for types that are not known: `embedded`, `contributions`."""
-        embedded, contributions = outputs
+    def add(self, keys: NDArray[np.int64], embedded: NDArray[Any], contributions: NDArray[Any]) -> None:
+        """Keep the outputs for types that are not known."""
         if self._count + len(keys) > MOST_TYPES:
             self._drop_oldest()
-        self._reserve(self._count + len(keys), embedded.shape[1], contributions.shape[1:])
+        self.sizes = embedded.shape[1], contributions.shape[1], contributions.shape[2]
+        self._reserve(self._count + len(keys), *self.sizes)
         added = slice(self._count, self._count + len(keys))
         self._place_of[keys + 1] = np.arange(added.start, added.stop)
         self._keys[added], self._used[added], self._embedded[added] = keys, self._run, embedded
@@ -117,13 +131,21 @@ class _Known:
         self._place_of[:] = -1
         self._place_of[self._keys[: len(kept)] + 1] = np.arange(len(kept))
 
-    def _reserve(self, size: int, width: int, contributions: tuple[int, int]) -> None:
+    def _reserve(self, size: int, width: int, places: int, sums: int) -> None:
         if not self._contributions:
             self._embedded = np.empty((0, width), np.float32)
-            self._contributions = [np.empty((0, contributions[1]), np.float32)] * contributions[0]
+            self._contributions = [np.empty((0, sums), np.float32)] * places
         if size <= len(self._keys):
             return
         capacity = max(size, min(2 * size, MOST_TYPES))
         self._keys, self._used = grown(self._keys, capacity), grown(self._used, capacity)
         self._embedded = grown(self._embedded, capacity)
         self._contributions = [grown(kept, capacity) for kept in self._contributions]
+
+
+def _sizes(types: int, embedded: tuple[int, ...], contributions: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """The sizes that outputs of these shapes have; None where they cannot be those for so many types."""
+    if (len(embedded), len(contributions)) != (2, 3) or {embedded[0], contributions[0]} != {types}:
+        return None
+    sizes = embedded[1], contributions[1], contributions[2]
+    return sizes if 0 not in sizes and sizes[1] % 2 == 1 else None

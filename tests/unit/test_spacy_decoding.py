@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_ml_bridge.artifacts.specs import SpacyNer
+from onnx_ml_bridge.artifacts.errors import InferenceError
+from onnx_ml_bridge.artifacts.specs import SpacyNer, SpacyParser
 from onnx_ml_bridge.runtime.spacy.decoding import EntityDecoder
-from onnx_ml_bridge.runtime.spacy.tables import Tables
+from onnx_ml_bridge.runtime.spacy.parser import SentenceParser
+from onnx_ml_bridge.runtime.spacy.tables import StateLayer, Tables
 from onnx_ml_bridge.runtime.spacy.tree import Tree
 from spacy.pipeline._parser_internals import nonproj
 from spacy.tokens import Doc
@@ -58,6 +60,22 @@ ROWS = [
     (-1, False, 9.0, 9.0, 0.0),
 ]  # fmt: skip
 SPANS = [(1, 4, 0), (4, 7, 1), (7, 8, 1), (8, 9, 0)]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("feature", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_an_error(feature):
+    decoder = EntityDecoder(network(), tables([1, -1], [0, 0], [0.5]))
+    with pytest.raises(InferenceError, match="scores"):
+        decode(decoder, [(0, True, 0.0, 0.0, 0.0), (-1, False, feature, 0.0, 0.0), ROWS[-1]], [2])
+
+
+def test_a_label_that_does_not_exist_is_an_error():
+    decoder = EntityDecoder(network(), tables([1, -1], [0, 0], [0.5]))
+    with pytest.raises(InferenceError, match="the label 2, expected at most 1"):
+        decode(decoder, [(2, False, 0.0, 0.0, 0.0)], [0])
+
+
 BY_HAND = tables(within=(1.0, -1.0), last=(0.0, 0.0), bias=(0.5,))
 
 
@@ -170,3 +188,31 @@ def test_sentences_are_spacys(forest):
     nonproj.deprojectivize(doc)
     expected = [token.i for token in doc if token.is_sent_start]
     assert starts(heads, labels, spaces) == expected
+
+
+class OfOneToken:
+    """A parser's graph that gives a document of one token these features, and the document."""
+
+    lexemes = np.zeros(1, np.int64)
+
+    def __init__(self, feature: float) -> None:
+        self._features = np.full((1, 8, 2), feature, np.float32)
+
+    def run(self, parts: Any) -> Any:
+        return [[self._features] for _ in parts]
+
+    def __len__(self) -> int:
+        return 1
+
+    def is_space(self) -> Any:
+        return np.zeros(1, np.bool_)
+
+
+def test_a_score_of_the_parser_that_is_not_finite_is_an_error():
+    layer = StateLayer(bias=np.zeros(2, np.float32), padding=np.zeros((8, 2), np.float32),
+                       weight=np.ones((2, 1), np.float32), output_bias=np.zeros(2, np.float32))  # fmt: skip
+    moves = SpacyParser(columns=(), vectors=False, context=1, hidden=1, pieces=2, moves=("S", "D"))
+    good, bad = OfOneToken(1.0), OfOneToken(np.nan)
+    assert SentenceParser(good, moves, layer).sentence_starts([good]) == [[0]]  # type: ignore[arg-type, list-item]
+    with pytest.raises(InferenceError, match="parser"):
+        SentenceParser(bad, moves, layer).sentence_starts([bad])  # type: ignore[arg-type, list-item]

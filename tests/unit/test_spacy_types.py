@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx_ml_bridge.artifacts.errors import InferenceError
 from onnx_ml_bridge.artifacts.specs import HashColumn, SpacyNetwork
 from onnx_ml_bridge.runtime.spacy import types
 from onnx_ml_bridge.runtime.spacy.types import GAP, TypeCache
@@ -111,17 +112,34 @@ def test_another_lexicon_has_other_numbers():
     assert session.asked == [[4, 5], [4, 5]]
 
 
-def test_a_run_that_failed_leaves_nothing_behind():
+@pytest.mark.parametrize("place", ["run", "_drop_oldest", "_reserve"])
+def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, place):
+    monkeypatch.setattr(types, "MOST_TYPES", 2)
     made, session = cache()
     lexicon: Any = Lexicon()
-    run, broken = session.run, RuntimeError("no")
-
-    def fail(outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
-        raise broken
-
-    session.run = fail  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError):
-        made.inputs(lexicon, np.array([4, GAP]))
-    session.run = run  # type: ignore[method-assign]
     check(made.inputs(lexicon, np.array([4, GAP])), [4, GAP], 1)
-    assert session.asked == [[GAP, 4]]
+
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(session if place == "run" else types._Known, place, interrupt)
+        made.inputs(lexicon, np.array([4, 7]))
+    for keys in ([9, 7], [4, GAP, 9]):
+        check(made.inputs(lexicon, np.array(keys)), keys, 1)
+
+
+@pytest.mark.parametrize(
+    ("embedded", "contributions"),
+    [((1, 2), (2, 3, 3)), ((2, 2), (1, 3, 3)), ((2, 1), (2, 3, 3)), ((2, 2), (2, 2, 3)), ((2, 2), (2, 5, 3)),
+     ((2, 2), (2, 3, 2)), ((2, 2), (2, 3, 0)), ((2, 0), (2, 3, 3)), ((2,), (2, 3, 3)), ((2, 2), (2, 3))],
+)  # fmt: skip
+def test_outputs_of_other_shapes(monkeypatch, embedded, contributions):
+    made, session = cache()
+    lexicon: Any = Lexicon()
+    check(made.inputs(lexicon, np.array([4])), [4], 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "run", lambda outputs, feeds: [np.zeros(embedded), np.zeros(contributions)])
+        with pytest.raises(InferenceError, match="2 types"):
+            made.inputs(lexicon, np.array([6, 7]))
+    check(made.inputs(lexicon, np.array([7, 4])), [7, 4], 1)

@@ -45,7 +45,7 @@ impl SpacyRecognizer {
         in_parallel(self.ner.limit(), &jobs(documents), |job| {
             let mut workspace = lock(&self.workspaces).pop().unwrap_or_default();
             let outcomes = self.recognize_apart(&documents[job.clone()], &mut workspace)?;
-            lock(&self.workspaces).push(workspace);
+            self.leave(workspace);
             for (index, outcome) in job.clone().zip(outcomes) {
                 *lock(&slots[index]) = Some(outcome.map_err(|error| error.with_index(Some(index))));
             }
@@ -53,6 +53,14 @@ impl SpacyRecognizer {
         })?;
         let taken = slots.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
         Ok(taken.map(|outcome| outcome.unwrap_or_else(not_run)).collect())
+    }
+
+    /// Keeps a workspace for the next job. There are no more than sessions, however many callers wait for one.
+    fn leave(&self, workspace: Workspace) {
+        let mut idle = lock(&self.workspaces);
+        if idle.len() < self.ner.limit() {
+            idle.push(workspace);
+        }
     }
 
     /// One job; where it fails, every text for itself, so that one bad text does not lose the others.

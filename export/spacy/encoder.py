@@ -68,9 +68,7 @@ def _embedded(graph: GraphTape, network: Network) -> ir.Value:
         places = graph.input("vectors", ir.DataType.INT32, ["types"])
         parts.append(graph.op("Gather", graph.constant(_with_zero_row(network.vectors)), places))
     joined = parts[0] if len(parts) == 1 else graph.op("Concat", *parts, axis=1)
-    out, pieces, inputs = network.mixer.weight.shape
-    weight = network.mixer.weight.transpose(1, 0, 2).reshape(pieces * out, inputs)
-    mixed = _normalized(graph, graph.affine(joined, Affine(weight, piece_major(network.mixer.bias))), network.mixer)
+    mixed = _normalized(graph, graph.affine(joined, _linear(network.mixer)), network.mixer)
     is_gap = graph.op("Unsqueeze", graph.op("Less", columns[0], graph.constant(0, np.int32)), column)
     return graph.op("Where", is_gap, graph.constant(0, np.float32), mixed)
 
@@ -126,13 +124,17 @@ def _of_windows(graph: GraphTape, x: ir.Value, layer: WindowLayer) -> ir.Value:
         end = shift - 2 * window if shift < 2 * window else np.iinfo(np.int64).max
         begin, stop = graph.constant([shift], np.int64), graph.constant([end], np.int64)
         parts.append(graph.op("Slice", padded, begin, stop, axis))
-    weight = np.concatenate(_weight_by_place(layer))
     joined = parts[0] if len(parts) == 1 else graph.op("Concat", *parts, axis=1)
-    return graph.affine(joined, Affine(weight.T, piece_major(layer.maxout.bias)))
+    return graph.affine(joined, _linear(layer.maxout))
+
+
+def _linear(layer: Maxout) -> Affine:
+    """What a layer does before the maximum, `[n, in]` to `[n, pieces * out]`."""
+    out, pieces, inputs = layer.weight.shape
+    return Affine(layer.weight.transpose(1, 0, 2).reshape(pieces * out, inputs), piece_major(layer.bias))
 
 
 def _weight_by_place(layer: WindowLayer) -> list[Any]:
     """The weights `[in, pieces * out]` of each place of the window, the leftmost first."""
-    out, pieces, inputs = layer.maxout.weight.shape
-    weight = layer.maxout.weight.transpose(1, 0, 2).reshape(pieces * out, inputs).T
+    weight = _linear(layer.maxout).weight.T
     return [np.ascontiguousarray(part) for part in np.split(weight, 2 * layer.window + 1)]

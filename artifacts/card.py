@@ -76,10 +76,14 @@ def model_card(manifest: Manifest) -> str:
     licence = f"Licence of the model: {source.license or 'not named by its source; ask there'}."
     return _TEMPLATE.format(
         front="".join(f"{key}: {value}\n" for key, value in front.items() if value),
-        name=manifest.name, version=manifest.version, title=parts.title,
-        source=f"{source.kind}:{source.id}{revision}", facts="\n".join(f"- {fact}" for fact in [*parts.facts, licence]),
-        variants=_variant_table(manifest.variants, manifest.parity.variants), usage=parts.usage,
-    )  # fmt: skip
+        name=manifest.name,
+        version=manifest.version,
+        title=parts.title,
+        source=f"{source.kind}:{source.id}{revision}",
+        facts="\n".join(f"- {fact}" for fact in [*parts.facts, licence]),
+        variants=_variant_table(manifest.variants, manifest.parity.variants),
+        usage=parts.usage,
+    )
 
 
 def _embedding(manifest: Manifest) -> _Parts:
@@ -99,8 +103,10 @@ def _entities(manifest: Manifest) -> _Parts:
     sections = ner_facts(tokenizer=manifest.tokenizer, token_classification=classifier, spacy=spacy)
     # Labels are the model's own words: whatever they hold, a fact stays one line
     facts = [f"{title.capitalize()}: {' '.join(text.split())}." for title, text in sections.items()]
-    facts.append("Places of entities count Unicode characters and bytes of UTF-8; "
-                 f"entities have {'no scores' if spacy else 'the probability of their label as score'}.")  # fmt: skip
+    facts.append(
+        "Places of entities count Unicode characters and bytes of UTF-8; "
+        f"entities have {'no scores' if spacy else 'the probability of their label as score'}."
+    )
     language = spacy.language if spacy else classifier.language if classifier else None
     usage = _GIVEN_SENTENCES_USAGE if spacy and spacy.sentences == "given" else _NER_USAGE
     return _Parts("token-classification", "Named entities", facts, usage, language)

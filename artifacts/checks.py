@@ -34,8 +34,11 @@ class Artifact:
     def variant(self, name: str) -> Variant:
         """The variant of that name, or `ArtifactError` with the code `variant`."""
         if name not in self.manifest.variants:
-            raise ArtifactError("variant", f"{self.manifest.name} has no variant {name!r}",
-                                expected=" or ".join(sorted(self.manifest.variants)))  # fmt: skip
+            raise ArtifactError(
+                "variant",
+                f"{self.manifest.name} has no variant {name!r}",
+                expected=" or ".join(sorted(self.manifest.variants)),
+            )
         return self.manifest.variants[name]
 
 
@@ -68,8 +71,11 @@ def check_hashes(artifact: Artifact, names: Iterable[str]) -> None:
 
 def check_graph(artifact: Artifact, role: str, graph: Graph, found: OnnxFile) -> None:
     """Compare a graph with its declaration and with what its role asks for, or raise `graph`."""
-    problems = [f"data in the unlisted file {name!r}" for name in _data_files(graph, found)
-                if name not in artifact.manifest.files]  # fmt: skip
+    problems = [
+        f"data in the unlisted file {name!r}"
+        for name in _data_files(graph, found)
+        if name not in artifact.manifest.files
+    ]
     for what, declared, real in (
         ("ir_version", graph.ir_version, found.ir_version),
         ("domains", graph.domains, found.domains),
@@ -130,8 +136,9 @@ def _manifest_bytes(root: Path, present: dict[str, int]) -> bytes:
         if name not in present:
             raise ArtifactError("path_kind", f"{root} has no {name}", hint="Is this the folder of an artifact?")
         if present[name] > MAX_MANIFEST_BYTES:
-            raise ArtifactError("path_kind", f"{name} is too large", expected=f"at most {MAX_MANIFEST_BYTES} bytes",
-                                got=present[name])  # fmt: skip
+            raise ArtifactError(
+                "path_kind", f"{name} is too large", expected=f"at most {MAX_MANIFEST_BYTES} bytes", got=present[name]
+            )
     return (root / MANIFEST).read_bytes()
 
 
@@ -162,14 +169,18 @@ def _files(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, int]]:
             elif stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
                 yield prefix + entry.name, status.st_size
             else:
-                raise ArtifactError("path_kind", f"{prefix}{entry.name} is a link or a special file",
-                                    expected="regular files with one link",
-                                    hint="Copy the folder without links (cp -rL).")  # fmt: skip
+                raise ArtifactError(
+                    "path_kind",
+                    f"{prefix}{entry.name} is a link or a special file",
+                    expected="regular files with one link",
+                    hint="Copy the folder without links (cp -rL).",
+                )
 
 
 def _check_file_set(manifest: Manifest, present: dict[str, int]) -> None:
     listed = set(manifest.files) | {MANIFEST, MANIFEST_HASH}
     missing, extra = sorted(listed - set(present)), sorted(set(present) - listed)
     if missing or extra:
-        raise ArtifactError("file_set", f"files missing: {missing or 'none'}; files not listed: {extra or 'none'}",
-                            hint=_REBUILD)  # fmt: skip
+        raise ArtifactError(
+            "file_set", f"files missing: {missing or 'none'}; files not listed: {extra or 'none'}", hint=_REBUILD
+        )

@@ -33,8 +33,12 @@ class EmbeddingCase:
     def to_record(self) -> dict[str, Any]:
         """The record of golden.jsonl."""
         expected = {**asdict(self.expected), "vector": list(self.expected.vector)}
-        return {"input": self.input, "settings": {"prompt_name": self.prompt_name}, "group": self.group,
-                "expected": expected}  # fmt: skip
+        return {
+            "input": self.input,
+            "settings": {"prompt_name": self.prompt_name},
+            "group": self.group,
+            "expected": expected,
+        }
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> EmbeddingCase:
@@ -75,8 +79,11 @@ class EntityCase:
         """The record of golden.jsonl."""
         starts = None if self.sentence_starts is None else list(self.sentence_starts)
         settings = {"aggregation_strategy": self.aggregation_strategy, "sentence_starts": starts, "stride": self.stride}
-        expected = {"entities": [asdict(entity) for entity in self.entities], "tokens": self.tokens,
-                    "truncated": self.truncated}  # fmt: skip
+        expected = {
+            "entities": [asdict(entity) for entity in self.entities],
+            "tokens": self.tokens,
+            "truncated": self.truncated,
+        }
         return {"input": self.input, "settings": settings, "expected": expected}
 
     @classmethod
@@ -85,11 +92,14 @@ class EntityCase:
         expected, settings = record["expected"], record["settings"]
         starts = settings["sentence_starts"]
         case = cls(
-            record["input"], settings["aggregation_strategy"], settings["stride"],
+            record["input"],
+            settings["aggregation_strategy"],
+            settings["stride"],
             None if starts is None else tuple(starts),
             tuple(ExpectedEntity(**entity) for entity in expected["entities"]),
-            expected["tokens"], expected["truncated"],
-        )  # fmt: skip
+            expected["tokens"],
+            expected["truncated"],
+        )
         if not case._is_typed() or case.to_record() != record:
             raise ValueError("unknown keys, or values of another kind")
         return case
@@ -140,8 +150,13 @@ class SummaryCase:
         """Read a record back; `ValueError`, `KeyError` or `TypeError` for one of another form."""
         expected = dict(record["expected"])
         truncated = expected.pop("truncated")
-        case = cls(tuple(record["input"]), GenerationDefaults(**record["settings"]), _summary(expected), truncated,
-                   {name: _summary(summary) for name, summary in record["sealed"].items()})  # fmt: skip
+        case = cls(
+            tuple(record["input"]),
+            GenerationDefaults(**record["settings"]),
+            _summary(expected),
+            truncated,
+            {name: _summary(summary) for name, summary in record["sealed"].items()},
+        )
         if not case._is_typed() or case.to_record() != record:
             raise ValueError("unknown keys, or values of another kind")
         return case

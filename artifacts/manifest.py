@@ -149,8 +149,11 @@ class Manifest:
         """Check what a JSON schema cannot say, all of it at once."""
         problems = [f"{path} is named but not in files" for path in self.named_files() if path not in self.files]
         folded = [path.casefold() for path in self.files]
-        problems += [f"{path} differs from another path in case alone" for path in self.files
-                     if folded.count(path.casefold()) > 1]  # fmt: skip
+        problems += [
+            f"{path} differs from another path in case alone"
+            for path in self.files
+            if folded.count(path.casefold()) > 1
+        ]
         default = self.embedding.default_prompt if self.embedding else None
         if self.embedding and default is not None and default not in self.embedding.prompts:
             problems.append(f"default_prompt {default!r} is not in prompts")
@@ -207,8 +210,10 @@ def parse_manifest(raw: bytes) -> Manifest:
     if not isinstance(data, dict):
         raise ArtifactError("json", f"{MANIFEST} holds no object", got=type(data).__name__)
     _check_versions(data)
-    errors = [f"{'/'.join(map(str, error.instance_path)) or 'manifest'}: {error.message[:300]}"
-              for error in schema_validator().iter_errors(data)]  # fmt: skip
+    errors = [
+        f"{'/'.join(map(str, error.instance_path)) or 'manifest'}: {error.message[:300]}"
+        for error in schema_validator().iter_errors(data)
+    ]
     if errors:
         raise ArtifactError("schema", f"{MANIFEST} breaks its schema: {'; '.join(errors[:20])}")
     return typing.cast(Manifest, _typed(Manifest, data, "manifest"))
@@ -224,15 +229,23 @@ def schema_validator() -> jsonschema_rs.Draft202012Validator:
 def _check_versions(data: dict[str, Any]) -> None:
     found = data.get("format_version")
     if type(found) is not int or found > FORMAT_VERSION:
-        raise ArtifactError("format_version", "the artifact's format is not known here",
-                            expected=f"format_version up to {FORMAT_VERSION}", got=repr(found),
-                            hint="Upgrade onnx-ml-bridge, or build the artifact again with this version.")  # fmt: skip
+        raise ArtifactError(
+            "format_version",
+            "the artifact's format is not known here",
+            expected=f"format_version up to {FORMAT_VERSION}",
+            got=repr(found),
+            hint="Upgrade onnx-ml-bridge, or build the artifact again with this version.",
+        )
     task, revision = data.get("task"), data.get("task_revision")
     known = TASK_REVISIONS.get(task) if isinstance(task, str) else None
     if known is not None and type(revision) is int and revision > known:
-        raise ArtifactError("format_version", f"the artifact's revision of the task {task} is not known here",
-                            expected=f"task_revision up to {known}", got=revision,
-                            hint="Upgrade onnx-ml-bridge, or build the artifact again with this version.")  # fmt: skip
+        raise ArtifactError(
+            "format_version",
+            f"the artifact's revision of the task {task} is not known here",
+            expected=f"task_revision up to {known}",
+            got=revision,
+            hint="Upgrade onnx-ml-bridge, or build the artifact again with this version.",
+        )
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:

@@ -33,17 +33,32 @@ ROLES = {
         outputs={"logits": ("float32", 3)},
     ),
     "generate": Interface(
-        required={"input_ids": ("int64", 2), "attention_mask": ("int64", 2), "num_beams": ("int64", 1),
-                  "min_length": ("int64", 1), "max_length": ("int64", 1), "length_penalty": ("float32", 1)},
+        required={
+            "input_ids": ("int64", 2),
+            "attention_mask": ("int64", 2),
+            "num_beams": ("int64", 1),
+            "min_length": ("int64", 1),
+            "max_length": ("int64", 1),
+            "length_penalty": ("float32", 1),
+        },
         optional={},
         outputs={"sequences": ("int64", 2), "sequences_scores": ("float32", 1)},
     ),
     "spacy_ner": Interface(
-        required={"embedded": ("float32", 2), "preactivation": ("float32", 2), "is_space": ("bool", 1),
-                  "is_last": ("bool", 1)},
+        required={
+            "embedded": ("float32", 2),
+            "preactivation": ("float32", 2),
+            "is_space": ("bool", 1),
+            "is_last": ("bool", 1),
+        },
         optional={},
-        outputs={"label": ("int32", 1), "begins": ("bool", 1), "current": ("float32", 2), "first": ("float32", 2),
-                 "previous": ("float32", 2)},
+        outputs={
+            "label": ("int32", 1),
+            "begins": ("bool", 1),
+            "current": ("float32", 2),
+            "first": ("float32", 2),
+            "previous": ("float32", 2),
+        },
     ),
     "spacy_ner_types": _SPACY_TYPES,
     "spacy_parser": Interface(
@@ -52,7 +67,7 @@ ROLES = {
         outputs={"features": ("float32", 3)},
     ),
     "spacy_parser_types": _SPACY_TYPES,
-}  # fmt: skip
+}
 
 
 def role_problems(role: str, graph: Graph) -> list[str]:
@@ -61,8 +76,9 @@ def role_problems(role: str, graph: Graph) -> list[str]:
     inputs, outputs = _kinds(graph.inputs), _kinds(graph.outputs)
     known = wanted.required | wanted.optional
     problems = [f"no input {name}" for name in wanted.required if name not in inputs]
-    problems += [f"an input {name} {kind}, not one of {known}" for name, kind in inputs.items()
-                 if known.get(name) != kind]  # fmt: skip
+    problems += [
+        f"an input {name} {kind}, not one of {known}" for name, kind in inputs.items() if known.get(name) != kind
+    ]
     if (len(inputs), len(outputs)) != (len(graph.inputs), len(graph.outputs)):
         problems.append("an input or output of one name twice")
     if outputs != wanted.outputs:

@@ -68,8 +68,9 @@ def ner_facts(
         stride = token_classification.stride
         facts["long texts"] = (
             f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}, unless a stride is given"
-            if stride is None else f"read whole, in windows of {tokenizer.max_tokens} tokens that share {stride}"
-        )  # fmt: skip
+            if stride is None
+            else f"read whole, in windows of {tokenizer.max_tokens} tokens that share {stride}"
+        )
     return facts
 
 
@@ -80,11 +81,11 @@ def summary_facts(tokenizer: TokenizerSpec, spec: SummarizationSpec) -> dict[str
     repeats = fixed.no_repeat_ngram_size
     return {
         "search": f"{defaults.num_beams} beams, {defaults.min_length} to {defaults.max_length} tokens, length penalty "
-                  f"{defaults.length_penalty:g}; each call may choose, up to {spec.max_target_tokens} tokens",
+        f"{defaults.length_penalty:g}; each call may choose, up to {spec.max_target_tokens} tokens",
         "fixed": f"early stopping {stops}; {f'no {repeats} tokens in a row twice' if repeats else 'repeats allowed'}",
         "long inputs": f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}, unless a call asks "
-                       "for parts that are summarized in turn",
-    }  # fmt: skip
+        "for parts that are summarized in turn",
+    }
 
 
 def entity_labels(spec: TokenClassificationSpec) -> list[str]:

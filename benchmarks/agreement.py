@@ -125,8 +125,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="the spaCy model: an installed package or a folder")
     parser.add_argument("--artifact", type=Path, required=True, help="folder of the artifact made from it")
     parser.add_argument("--documents", type=int, default=10_000, help="documents (default: 10,000)")
-    parser.add_argument("--sentences", choices=("none", "parser"), help="what to compare with: `none` for ner alone, "
-                        "`parser` for the full pipeline (default: what the artifact reproduces)")  # fmt: skip
+    parser.add_argument(
+        "--sentences",
+        choices=("none", "parser"),
+        help="what to compare with: `none` for ner alone, "
+        "`parser` for the full pipeline (default: what the artifact reproduces)",
+    )
     parser.add_argument("--rust", type=Path, help="the crate's command onnx-ml-bridge, a release build")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures and all differing documents")
     options = parser.parse_args(arguments)
@@ -218,9 +222,12 @@ def _spans(entities: Iterable[Entity]) -> tuple[Span, ...]:
 
 
 def _compare(
-    ours: str, our_spans: Iterable[tuple[Span, ...]], theirs: str, their_spans: Iterable[tuple[Span, ...]],
+    ours: str,
+    our_spans: Iterable[tuple[Span, ...]],
+    theirs: str,
+    their_spans: Iterable[tuple[Span, ...]],
     texts: Sequence[str],
-) -> list[Difference]:  # fmt: skip
+) -> list[Difference]:
     """Every document on which the lists are not equal, order and repetition included."""
     triples = enumerate(zip(our_spans, their_spans, texts, strict=True))
     return [
@@ -260,10 +267,14 @@ def _print(found: Agreement, console: Console) -> None:
     rust = "not run" if found.differing_rust is None else f"{found.differing_rust:,}"
     console.print(f"{found.artifact} against {found.model} ({what})")
     console.print(f"{found.documents:,} documents: {origins}")
-    console.print(f"{found.tokens:,} tokens, median {found.median_tokens:g}; {found.entities:,} entities, "
-                  f"{found.share_with_entity:.1%} of the documents have one")  # fmt: skip
-    console.print(f"differing documents: Python against spaCy {found.differing_python:,}, Rust against Python {rust}; "
-                  f"with wrong offsets {found.bad_offsets:,}")  # fmt: skip
+    console.print(
+        f"{found.tokens:,} tokens, median {found.median_tokens:g}; {found.entities:,} entities, "
+        f"{found.share_with_entity:.1%} of the documents have one"
+    )
+    console.print(
+        f"differing documents: Python against spaCy {found.differing_python:,}, Rust against Python {rust}; "
+        f"with wrong offsets {found.bad_offsets:,}"
+    )
     for difference in found.differences[:_SHOWN]:
         console.print_json(json.dumps(dataclasses.asdict(difference)), ensure_ascii=False)
     if len(found.differences) > _SHOWN:

@@ -60,8 +60,14 @@ def draw_panel(axes: Axes, panel: Panel, rows: Sequence[Plotted]) -> None:
     for place, row, value in zip(places, rows, values, strict=True):
         end = _draw_range(axes, place, row, panel)
         text = "not measured" if value is None else panel.show(value)
-        axes.text(max(end, value or 0) + 0.015 * longest, place, text, va="center", fontsize=9.5,
-                  color=SOFT if value is None else INK)  # fmt: skip
+        axes.text(
+            max(end, value or 0) + 0.015 * longest,
+            place,
+            text,
+            va="center",
+            fontsize=9.5,
+            color=SOFT if value is None else INK,
+        )
     axes.set_title(panel.title, loc="left", fontsize=12, fontweight="bold", pad=22)
     axes.text(0, 1.03, panel.hint, transform=axes.transAxes, fontsize=9, color=SOFT)
     axes.set_xlim(0, 1.28 * longest)

@@ -83,8 +83,10 @@ def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus
 
 def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
     """Texts from all streams in turn until they are enough, none twice; a dry stream leaves its turn to the others."""
-    active = deque((stream.__name__, _usable(stream(language, random.Random(f"{_SEED} {stream.__name__}")), language))
-                   for stream in STREAMS[language])  # fmt: skip
+    active = deque(
+        (stream.__name__, _usable(stream(language, random.Random(f"{_SEED} {stream.__name__}")), language))
+        for stream in STREAMS[language]
+    )
     found: list[tuple[str, str]] = []
     seen: set[str] = set()
     while active and len(found) < count:

@@ -29,8 +29,17 @@ from .results import Conditions, Results
 from .targets import acceptance
 from .texts import TEXTS, benchmark_texts
 
-_LIBRARIES = ("sentence-transformers", "transformers", "torch", "fastembed", "openvino", "onnxruntime", "tokenizers",
-              "numpy", "onnx-ml-bridge")  # fmt: skip
+_LIBRARIES = (
+    "sentence-transformers",
+    "transformers",
+    "torch",
+    "fastembed",
+    "openvino",
+    "onnxruntime",
+    "tokenizers",
+    "numpy",
+    "onnx-ml-bridge",
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description=__doc__.splitlines()[0])
     parser.add_argument("--artifact", type=Path, required=True, help="folder of a sentence embedding artifact")
-    parser.add_argument("--source", help="the original: hub:ID@REVISION, path:DIR or package:MODULE/SUB/DIR "
-                                         "(default: what the artifact's manifest names)")  # fmt: skip
+    parser.add_argument(
+        "--source",
+        help="the original: hub:ID@REVISION, path:DIR or package:MODULE/SUB/DIR "
+        "(default: what the artifact's manifest names)",
+    )
     parser.add_argument("--rust", type=Path, help="the crate's command onnx-ml-bridge, a release build")
     parser.add_argument("--rust-bench", type=Path, help="the binary that has `bench` (default: the one of --rust)")
     parser.add_argument("--rounds", type=int, default=5, help="times that everything is measured (default: 5)")
@@ -80,9 +92,13 @@ def _subject(options: argparse.Namespace) -> Subject:
         named = f"{source.kind}:{source.id}" + (f"@{source.revision}" if source.kind == "hub" else "")
         original = resolve_source(options.source or named, allow_pickle=True)
         if original.source.weights_sha256 != source.weights_sha256:
-            raise BuildError("source", "the original has other weights than the artifact was made from",
-                             expected=source.weights_sha256, got=original.source.weights_sha256,
-                             hint="Name the right model with --source.")  # fmt: skip
+            raise BuildError(
+                "source",
+                "the original has other weights than the artifact was made from",
+                expected=source.weights_sha256,
+                got=original.source.weights_sha256,
+                hint="Name the right model with --source.",
+            )
     except OnnxMlBridgeError as error:
         raise SystemExit(f"error: {error}") from error
     return Subject(artifact, original, benchmark_texts(options.texts))
@@ -96,8 +112,14 @@ def _prepare(subject: Subject, options: argparse.Namespace, scratch: Path, conso
     inputs.first_text.write_text(lines[0], encoding="utf-8")
     quantized = dynamic.build(subject.artifact, scratch / "dynamic")
     contenders = plan(subject.artifact, subject.original.folder, quantized, machine.usable_cpus())
-    return Bench(contenders=contenders, inputs=inputs, texts=len(lines), rounds=options.rounds,
-                 rust=_binaries(options), console=console)  # fmt: skip
+    return Bench(
+        contenders=contenders,
+        inputs=inputs,
+        texts=len(lines),
+        rounds=options.rounds,
+        rust=_binaries(options),
+        console=console,
+    )
 
 
 def _binaries(options: argparse.Namespace) -> RustBinaries | None:

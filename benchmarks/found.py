@@ -71,8 +71,13 @@ def python_descriptions(language: str, source: random.Random) -> Iterator[str]:
 def docstrings(language: str, source: random.Random) -> Iterator[str]:
     """Paragraphs of docstrings of the standard library and of installed packages, in English."""
     library = Path(sysconfig.get_path("stdlib"))
-    groups = [list(library.glob("*.py")), *([Path(str(package.locate_file(file))) for file in package.files or ()
-                                             if file.suffix == ".py"] for package in _packages(source))]  # fmt: skip
+    groups = [
+        list(library.glob("*.py")),
+        *(
+            [Path(str(package.locate_file(file))) for file in package.files or () if file.suffix == ".py"]
+            for package in _packages(source)
+        ),
+    ]
     modules = [path for group in groups for path in _shuffled(group, source)[:_MODULES_PER_PACKAGE]]
     for module in _shuffled(modules, source):
         parts = [part for text in _docstrings(_read(module)) for part in text.split("\n\n")]

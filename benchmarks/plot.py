@@ -52,8 +52,9 @@ def _rounded_down(value: float) -> float:
 def _head(canvas: Canvas, results: Results) -> None:
     found = results.conditions
     height = canvas.get_size_inches()[1]
-    canvas.subplots_adjust(left=0.185, right=0.985, top=1 - 1.75 / height, bottom=0.5 / height, wspace=0.06,
-                           hspace=0.32)  # fmt: skip
+    canvas.subplots_adjust(
+        left=0.185, right=0.985, top=1 - 1.75 / height, bottom=0.5 / height, wspace=0.06, hspace=0.32
+    )
     title = f"Sentence embeddings on the CPU: {found.artifact}"
     canvas.text(0.02, 1 - 0.45 / height, title, fontsize=16, fontweight="bold")
     canvas.text(0.02, 1 - 0.78 / height, _subtitle(found), fontsize=9.5, color=SOFT)

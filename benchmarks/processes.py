@@ -179,8 +179,20 @@ class RustRunner:
 
     def seconds(self, batch: int) -> float:
         """See `Runner`. Of the two rounds that `bench` makes, the first is its warm-up."""
-        command = [str(self._binaries.bench), "bench", "--model", self._job.folder, "--variant", self._job.precision,
-                   "--texts", str(self._inputs.all_texts), "--batch", str(batch), "--rounds", "2"]  # fmt: skip
+        command = [
+            str(self._binaries.bench),
+            "bench",
+            "--model",
+            self._job.folder,
+            "--variant",
+            self._job.precision,
+            "--texts",
+            str(self._inputs.all_texts),
+            "--batch",
+            str(batch),
+            "--rounds",
+            "2",
+        ]
         try:
             return float(json.loads(_run(command, "bench"))["seconds"][-1])
         except (ValueError, KeyError, TypeError) as error:

@@ -103,19 +103,27 @@ class Bench:
 
     def results(self) -> dict[str, Any]:
         """Medians, conditions and ratios."""
-        medians = {name: {key: statistics.median(values) for key, values in figures.items()}
-                   for name, figures in self._figures.items()}  # fmt: skip
+        medians = {
+            name: {key: statistics.median(values) for key, values in figures.items()}
+            for name, figures in self._figures.items()
+        }
         for name, figures in self._figures.items():  # a peak only grows: the first is that of its batch alone
             medians[name] |= {key: values[0] for key, values in figures.items() if key.startswith("peak")}
         manifest = read_artifact(self._artifact).manifest
         described = machine.describe(self._threads)
         return {
-            "date": today(), "machine": f"{described.cpu} ({', '.join(described.instruction_set)})",
-            "threads": self._threads, "versions": versions(_LIBRARIES, self._rust), "tokens_in": _TOKENS,
-            "tokens_out": LENGTH, "bandwidth_gb_s": round(_bandwidth() / 1e9, 2),
+            "date": today(),
+            "machine": f"{described.cpu} ({', '.join(described.instruction_set)})",
+            "threads": self._threads,
+            "versions": versions(_LIBRARIES, self._rust),
+            "tokens_in": _TOKENS,
+            "tokens_out": LENGTH,
+            "bandwidth_gb_s": round(_bandwidth() / 1e9, 2),
             "bytes": {name: manifest.variant_bytes(name) for name in manifest.variants},
-            "medians": medians, "rounds": self._figures, "missing": self._missing,
-        }  # fmt: skip
+            "medians": medians,
+            "rounds": self._figures,
+            "missing": self._missing,
+        }
 
     def close(self) -> None:
         """End every process."""
@@ -143,8 +151,14 @@ class Bench:
         assert self._rust is not None  # round asks for it only then
         path = self._scratch / "texts.jsonl"
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-        settings = {"--model": self._artifact, "--variant": name.partition(":")[2], "--threads": self._threads,
-                    "--texts": path, "--batch": len(texts), "--rounds": 2}  # fmt: skip
+        settings = {
+            "--model": self._artifact,
+            "--variant": name.partition(":")[2],
+            "--threads": self._threads,
+            "--texts": path,
+            "--batch": len(texts),
+            "--rounds": 2,
+        }
         command = [str(self._rust.resolve()), "bench", *(str(each) for pair in settings.items() for each in pair)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=child_environment(self._threads))
         found = json.loads(done.stdout)
@@ -222,10 +236,16 @@ def _table(results: dict[str, Any]) -> Table:
     for title in titles:  # "weights": the time to read those of a step once
         table.add_column(title, justify="right")
     for name, found in results["medians"].items():
-        table.add_row(name, f"{found['load_s']:.2f}", f"{found['seconds_1']:.2f}",
-                      f"{found['seconds_1'] / (LENGTH - 1) * 1000:.1f}",
-                      f"{_step_bytes(name) / results['bandwidth_gb_s'] / 1e6:.1f}", f"{found['seconds_6']:.2f}",
-                      f"{found['peak_bytes_1'] / 1e6:.0f}", f"{found['peak_bytes_6'] / 1e6:.0f}")  # fmt: skip
+        table.add_row(
+            name,
+            f"{found['load_s']:.2f}",
+            f"{found['seconds_1']:.2f}",
+            f"{found['seconds_1'] / (LENGTH - 1) * 1000:.1f}",
+            f"{_step_bytes(name) / results['bandwidth_gb_s'] / 1e6:.1f}",
+            f"{found['seconds_6']:.2f}",
+            f"{found['peak_bytes_1'] / 1e6:.0f}",
+            f"{found['peak_bytes_6'] / 1e6:.0f}",
+        )
     return table
 
 

@@ -25,15 +25,37 @@ _SEED = 20260701
 _NAME = "random-distilbart-12-6"
 _TOKENIZER = Path(__file__).parent.parent / "tests/models/bart-package-descriptions"
 _POSITIONS = 1024
-_SHAPE = {"vocab_size": 50264, "d_model": 1024, "encoder_layers": 12, "decoder_layers": 6,
-          "encoder_attention_heads": 16, "decoder_attention_heads": 16, "encoder_ffn_dim": 4096,
-          "decoder_ffn_dim": 4096, "max_position_embeddings": _POSITIONS,
-          # Which transformers reads no more, but the real model's file has them and CTranslate2's converter needs them
-          "normalize_before": False, "normalize_embedding": True, "add_final_layer_norm": False}  # fmt: skip
-_TOKENS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2,
-           "forced_bos_token_id": 0, "forced_eos_token_id": 2}  # fmt: skip
-_SEARCH = {"num_beams": 4, "length_penalty": 2.0, "min_length": LENGTH, "max_length": LENGTH, "early_stopping": True,
-           "no_repeat_ngram_size": 3}  # fmt: skip
+_SHAPE = {
+    "vocab_size": 50264,
+    "d_model": 1024,
+    "encoder_layers": 12,
+    "decoder_layers": 6,
+    "encoder_attention_heads": 16,
+    "decoder_attention_heads": 16,
+    "encoder_ffn_dim": 4096,
+    "decoder_ffn_dim": 4096,
+    "max_position_embeddings": _POSITIONS,
+    # Which transformers reads no more, but the real model's file has them and CTranslate2's converter needs them
+    "normalize_before": False,
+    "normalize_embedding": True,
+    "add_final_layer_norm": False,
+}
+_TOKENS = {
+    "bos_token_id": 0,
+    "pad_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 2,
+    "forced_bos_token_id": 0,
+    "forced_eos_token_id": 2,
+}
+_SEARCH = {
+    "num_beams": 4,
+    "length_penalty": 2.0,
+    "min_length": LENGTH,
+    "max_length": LENGTH,
+    "early_stopping": True,
+    "no_repeat_ngram_size": 3,
+}
 _MODELS_TOML = f"""[[model]]
 name = "{_NAME}"
 version = "1.0.0"

@@ -51,8 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"fp32 against generate: {differing} of {len(texts)} differ, {len(ties)} ties {ties}")
     alone = {name: alone_differing(each, texts[:_BATCH_DOCUMENTS], found[name]) for name, each in summarizers.items()}
     print(f"each text alone against its batch, {min(len(texts), _BATCH_DOCUMENTS)} texts: {alone}")
-    rust = {name: rust_differing(options.rust, options.artifact, name, texts, found[name]) for name in found
-            } if options.rust else {}  # fmt: skip
+    rust = (
+        {name: rust_differing(options.rust, options.artifact, name, texts, found[name]) for name in found}
+        if options.rust
+        else {}
+    )
     print(f"Rust against Python: {rust or 'not asked for'}")
     sys.exit(1 if differing or any(rust.values()) else 0)
 
@@ -104,8 +107,11 @@ def _summaries(summarizer: Summarizer, texts: Sequence[str]) -> list[Summary]:
 def _print(references: Sequence[str], expected: Sequence[OriginalSummary], found: dict[str, list[Summary]]) -> None:
     table = Table("", "ROUGE-1", "ROUGE-2", "ROUGE-L", title=f"F1 in points, {len(references)} texts")
     fp32 = [each.text for each in found["fp32"]]
-    rows = {"generate": [each.expected.text for each in expected], "fp32": fp32,
-            "int8": [each.text for each in found["int8"]]}  # fmt: skip
+    rows = {
+        "generate": [each.expected.text for each in expected],
+        "fp32": fp32,
+        "int8": [each.text for each in found["int8"]],
+    }
     for name, summaries in rows.items():
         table.add_row(name, *(f"{100 * value:.2f}" for value in asdict(mean_rouge(summaries, references)).values()))
     against = asdict(mean_rouge(rows["int8"], fp32)).values()

@@ -79,10 +79,13 @@ def _load_ctranslate2(folder: Path, variant: str, threads: int) -> Summarize:
     def summarize(texts: list[str]) -> list[list[int]]:
         tokens = [tokenizer.encode(text).tokens for text in texts]
         found = translator.translate_batch(
-            tokens, beam_size=search["num_beams"], length_penalty=search["length_penalty"],
-            min_decoding_length=search["min_length"] - 1, max_decoding_length=search["max_length"] - 1,
+            tokens,
+            beam_size=search["num_beams"],
+            length_penalty=search["length_penalty"],
+            min_decoding_length=search["min_length"] - 1,
+            max_decoding_length=search["max_length"] - 1,
             no_repeat_ngram_size=search["no_repeat_ngram_size"],
-        )  # fmt: skip
+        )
         return [[0, *(tokenizer.token_to_id(token) or 0 for token in each.hypotheses[0])] for each in found]
 
     return summarize

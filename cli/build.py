@@ -39,8 +39,17 @@ from .config import ModelConfig
 REPORTS = ".reports"
 _COMMON_BUILDERS = ("numpy", "onnx", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "safetensors")
 _TORCH_BUILDERS = ("onnxscript", "tokenizers", "torch", "transformers")
-_OWN_PACKAGES = ("artifacts", "cli", "export", "export.bart", "export.spacy", "parity", "quantize", "runtime",
-                 "runtime.spacy")  # fmt: skip
+_OWN_PACKAGES = (
+    "artifacts",
+    "cli",
+    "export",
+    "export.bart",
+    "export.spacy",
+    "parity",
+    "quantize",
+    "runtime",
+    "runtime.spacy",
+)
 _BUILDERS = {
     (SENTENCE_EMBEDDING, TRANSFORMERS): ("sentence-transformers", *_TORCH_BUILDERS),
     (NER, TRANSFORMERS): _TORCH_BUILDERS,
@@ -104,8 +113,12 @@ def build(model: ModelConfig, out: Path, progress: Progress, *, force: bool = Fa
         _require_gate(proof.parity.failures, reports)
         progress("seal")
         identity = seal(staging, manifest, target)
-    record = {"identity": identity, "key": key, "seconds": round(time.perf_counter() - started, 1),
-              "texts_per_second": {name: round(value, 1) for name, value in proof.speeds.items()}}  # fmt: skip
+    record = {
+        "identity": identity,
+        "key": key,
+        "seconds": round(time.perf_counter() - started, 1),
+        "texts_per_second": {name: round(value, 1) for name, value in proof.speeds.items()},
+    }
     (reports / "build.json").write_bytes(strict_json.canonical(record))
     return _summary(model, "built", started, target, reports, manifest)
 
@@ -144,16 +157,20 @@ def _build_or_report(model: ModelConfig, out: Path, progress: Progress, *, force
             logger.exception("building %s failed in a library", model.name)
         code = error.code if isinstance(error, OnnxMlBridgeError) else "io" if isinstance(error, OSError) else "source"
         page = out / REPORTS / model.name / "report.html"
-        return Built(model.name, "failed", model.source, round(time.perf_counter() - started, 1),
-                     report=str(page) if code == "gate" else None,
-                     error={"code": code, "message": str(error)})  # fmt: skip
+        return Built(
+            model.name,
+            "failed",
+            model.source,
+            round(time.perf_counter() - started, 1),
+            report=str(page) if code == "gate" else None,
+            error={"code": code, "message": str(error)},
+        )
 
 
 def _require_gate(failures: dict[str, list[str]], reports: Path) -> None:
     missed = [f"{variant}: {problem}" for variant, problems in failures.items() for problem in problems]
     if missed:
-        raise BuildError("gate", f"parity was not reached: {'; '.join(missed)}",
-                         hint=f"See {reports / 'report.html'}.")  # fmt: skip
+        raise BuildError("gate", f"parity was not reached: {'; '.join(missed)}", hint=f"See {reports / 'report.html'}.")
 
 
 def _build_key(model: ModelConfig, local: LocalModel) -> str:
@@ -204,7 +221,13 @@ def _up_to_date(target: Path, reports: Path, key: str) -> Manifest | None:
 
 def _summary(model: ModelConfig, status: str, started: float, target: Path, reports: Path, manifest: Manifest) -> Built:
     return Built(
-        model.name, status, model.source, round(time.perf_counter() - started, 1), str(target),
-        str(reports / "report.html"), read_artifact(target).identity,
-        {name: manifest.variant_bytes(name) for name in sorted(manifest.variants)}, manifest.parity.variants,
-    )  # fmt: skip
+        model.name,
+        status,
+        model.source,
+        round(time.perf_counter() - started, 1),
+        str(target),
+        str(reports / "report.html"),
+        read_artifact(target).identity,
+        {name: manifest.variant_bytes(name) for name in sorted(manifest.variants)},
+        manifest.parity.variants,
+    )

@@ -35,11 +35,12 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Build even what is u
 def build_command(
     models: Annotated[Path, typer.Argument(help="The file that lists the models.", metavar="MODELS.toml")],
     out_folder: OutOption = Path("dist"),
-    only: Annotated[list[str] | None, typer.Option("--only", help="Build only this model; may be repeated.",
-                                                      metavar="NAME")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Build only this model; may be repeated.", metavar="NAME")
+    ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Build every model of a file: export, quantize, prove against the original, seal.
 
     What is up to date is skipped; after one model fails the others are still built. Reports for people go to
@@ -80,10 +81,21 @@ def export_command(
         from .config import ModelConfig, validate
 
         name = out_folder.absolute().name
-        options = {"allow_pickle": allow_pickle, "sentences": sentences, "aggregation_strategy": aggregation_strategy,
-                   "stride": stride, "references": references}  # fmt: skip
-        data = {"name": name, "version": version, "source": source, "task": task, "calibration": calibration,
-                "options": options} | ({"variants": variant} if variant else {})  # fmt: skip
+        options = {
+            "allow_pickle": allow_pickle,
+            "sentences": sentences,
+            "aggregation_strategy": aggregation_strategy,
+            "stride": stride,
+            "references": references,
+        }
+        data = {
+            "name": name,
+            "version": version,
+            "source": source,
+            "task": task,
+            "calibration": calibration,
+            "options": options,
+        } | ({"variants": variant} if variant else {})
         model = validate(ModelConfig, data, "the command line")
         _build([model], out_folder.absolute().parent, force=force, as_json=as_json)
 
@@ -105,8 +117,13 @@ def _build(models: list[ModelConfig], folder: Path, *, force: bool, as_json: boo
 @contextmanager
 def _progress_bars(models: int) -> Iterator[Callable[[ModelConfig], Callable[[str], None]]]:
     """One bar over the stages of all models; without a terminal one line per stage."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24),
-               TextColumn("{task.fields[stage]}"), TimeElapsedColumn())  # fmt: skip
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[stage]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as bars:
         task = bars.add_task("", total=models * len(_STAGES), stage="")
         begun: list[str] = []
@@ -144,8 +161,13 @@ def _add_rows(rows: Table, result: Built) -> None:
     if not result.bytes:
         rows.add_row(*first, "", "", "", seconds)
     for row, (variant, size) in enumerate(result.bytes.items()):
-        rows.add_row(*(first if row == 0 else ["", "", ""]), variant, headline_row(result.metrics[variant]),
-                     megabytes(size), seconds if row == 0 else "")  # fmt: skip
+        rows.add_row(
+            *(first if row == 0 else ["", "", ""]),
+            variant,
+            headline_row(result.metrics[variant]),
+            megabytes(size),
+            seconds if row == 0 else "",
+        )
 
 
 def _quiet_libraries() -> None:

@@ -31,8 +31,9 @@ def embed_command(
     Example: echo '{"text": "Kofi signed the lease."}' | onnx-ml-bridge embed --model dist/all-minilm-l6-v2
     """
     with reported_errors():
-        answers = EmbeddingAnswers(SentenceEmbedder.open(model, variant, threads=threads, text_limit=text_limit),
-                                   prompt_name)  # fmt: skip
+        answers = EmbeddingAnswers(
+            SentenceEmbedder.open(model, variant, threads=threads, text_limit=text_limit), prompt_name
+        )
         # An unknown prompt, a missing library and a graph that does not load are said once, before anything is read
         answers.embedder.embed([], prompt_name)
         answers.embedder.load()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..artifacts.layout import (
     graph_file,
-)  # fmt: skip
+)
 from ..artifacts.manifest import Machine, Manifest, Variant
 from ..export.embedding import EmbeddingExport, export_pipeline, load_pipeline
 from ..export.graph_files import describe_graph, save_graph
@@ -110,8 +110,9 @@ def report(manifest: Manifest, proof: Proof, path: Path) -> None:
 def _model(exported: Exported, variant: str, tokenizer: TextTokenizer) -> EmbeddingModel:
     graph = exported.variants[variant].graphs["encoder"]
     config = exported.config
-    return EmbeddingModel(exported.staging, config.name, config.version, variant, graph, exported.export.embedding,
-                          tokenizer)  # fmt: skip
+    return EmbeddingModel(
+        exported.staging, config.name, config.version, variant, graph, exported.export.embedding, tokenizer
+    )
 
 
 def _tokenizer(exported: Exported) -> TextTokenizer:

@@ -58,8 +58,8 @@ def _print_artifact(artifact: Artifact) -> None:
         "identity": artifact.identity,
         **_facts(manifest),
         "measured on": f"{manifest.parity.texts} texts; {manifest.parity.machine.cpu}, "
-                       f"{manifest.parity.machine.threads} threads",
-    }  # fmt: skip
+        f"{manifest.parity.machine.threads} threads",
+    }
     grid = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         grid.add_row(f"[bold]{name}[/]", plain(value))
@@ -69,8 +69,9 @@ def _print_artifact(artifact: Artifact) -> None:
 
 def _facts(manifest: Manifest) -> dict[str, str]:
     if manifest.task == NER:
-        return ner_facts(tokenizer=manifest.tokenizer, token_classification=manifest.token_classification,
-                         spacy=manifest.spacy)  # fmt: skip
+        return ner_facts(
+            tokenizer=manifest.tokenizer, token_classification=manifest.token_classification, spacy=manifest.spacy
+        )
     if manifest.task == SUMMARIZATION:
         spec = section(manifest.summarization, "summarization")
         return summary_facts(section(manifest.tokenizer, "tokenizer"), spec)

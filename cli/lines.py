@@ -169,8 +169,9 @@ def parse_line(raw: bytes | None, rules: Rules) -> Input:
     :raises InputError: for anything else, and for a text over the limit.
     """
     if raw is None:
-        raise InputError("input_too_large", "too large for any text",
-                         expected=f"at most {rules.text_limit} bytes of text")  # fmt: skip
+        raise InputError(
+            "input_too_large", "too large for any text", expected=f"at most {rules.text_limit} bytes of text"
+        )
     try:
         value = strict_json.parse_any(raw)
     except ValueError as error:
@@ -199,8 +200,9 @@ def _messages(value: dict[str, Any], limit: int) -> Input:
 def _places(value: object) -> tuple[int, ...]:
     if isinstance(value, list) and all(type(place) is int and place >= 0 for place in value):
         return tuple(value)
-    raise InputError("sentence_starts", "sentence_starts of the line", expected="a list of whole numbers from 0",
-                     got=str(value)[:80])  # fmt: skip
+    raise InputError(
+        "sentence_starts", "sentence_starts of the line", expected="a list of whole numbers from 0", got=str(value)[:80]
+    )
 
 
 def _read_into(waiting: queue.Queue[Line | OSError | None], stream: BinaryIO, longest: int) -> None:

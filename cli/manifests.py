@@ -70,12 +70,20 @@ def compose_manifest(
     variants = {name: exported.variants[name] for name in config.variants}
     _drop_unwanted(staging, exported.variants, variants)
     manifest = Manifest(
-        format_version=FORMAT_VERSION, task=config.task, task_revision=TASK_REVISIONS[config.task],
-        engine=model.engine, name=config.name, version=config.version, source=model.source, builder=dict(versions),
-        variants=variants, golden=GoldenSpec(GOLDEN, cases),
-        parity=ParitySpec(PARITY, len(parity.inputs), measured_on, metrics), files=list_files(staging),
+        format_version=FORMAT_VERSION,
+        task=config.task,
+        task_revision=TASK_REVISIONS[config.task],
+        engine=model.engine,
+        name=config.name,
+        version=config.version,
+        source=model.source,
+        builder=dict(versions),
+        variants=variants,
+        golden=GoldenSpec(GOLDEN, cases),
+        parity=ParitySpec(PARITY, len(parity.inputs), measured_on, metrics),
+        files=list_files(staging),
         **sections,
-    )  # fmt: skip
+    )
     card = staging / MODEL_CARD
     card.write_text(model_card(manifest), encoding="utf-8")
     return replace(manifest, files={**manifest.files, MODEL_CARD: describe_file(card)})

@@ -39,17 +39,29 @@ def _known_strategy(value: str | None) -> str | None:
 def ner_command(
     model: Annotated[Path, typer.Option(help="The artifact's folder.", metavar="DIR")],
     variant: Annotated[str, typer.Option(help="fp32, int8, or auto: by instruction set.")] = AUTO,
-    aggregation_strategy: Annotated[str | None, typer.Option(
-        help=f"How tokens become entities: {', '.join(STRATEGIES)}. Transformers models; the artifact's by default.",
-        metavar="S", callback=_known_strategy)] = None,
-    stride: Annotated[int | None, typer.Option(
-        help="Read long texts whole, in windows that share N tokens. Transformers models; the artifact's by default.",
-        metavar="N", min=0)] = None,
-    output_format: Annotated[Format, typer.Option(
-        "--format", help="JSON lines for programs, or texts with their entities marked for people.")] = Format.JSONL,
+    aggregation_strategy: Annotated[
+        str | None,
+        typer.Option(
+            help=f"How tokens become entities: {', '.join(STRATEGIES)} (transformers). Default: the artifact's.",
+            metavar="S",
+            callback=_known_strategy,
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Read long texts whole, in windows that share N tokens (transformers). Default: the artifact's.",
+            metavar="N",
+            min=0,
+        ),
+    ] = None,
+    output_format: Annotated[
+        Format,
+        typer.Option("--format", help="JSON lines for programs, or texts with their entities marked for people."),
+    ] = Format.JSONL,
     threads: Annotated[int | None, typer.Option(help="Threads of one call.", min=1)] = None,
     text_limit: Annotated[int, typer.Option(help="Largest text in bytes of UTF-8.", min=1)] = DEFAULT_TEXT_LIMIT,
-) -> None:  # fmt: skip
+) -> None:
     """Find named entities in JSON lines from stdin: {"text": ...} or a JSON string, one a line.
 
     For spaCy models whose sentences are given, lines are {"text": ..., "sentence_starts": [0, ...]}, in characters.
@@ -112,5 +124,7 @@ def _entity_record(entity: Entity) -> dict[str, Any]:
 def _writers(output_format: Format) -> tuple[Callable[[Input, Entities], bytes], Callable[[LineError], bytes]]:
     if output_format is Format.JSONL:
         return lambda _, found: json_line(to_record(found)), failure_line
-    return (lambda entry, found: rendered(paint_entities(entry.text, found, out), out),
-            lambda error: rendered(paint_failure(error), out))  # fmt: skip
+    return (
+        lambda entry, found: rendered(paint_entities(entry.text, found, out), out),
+        lambda error: rendered(paint_failure(error), out),
+    )

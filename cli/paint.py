@@ -39,8 +39,9 @@ def paint_failure(error: LineError) -> Text:
 def rendered(line: Text, console: Console) -> bytes:
     """What the console would write: escape sequences only where it shows colours; lines are not broken."""
     with console.capture() as capture:
-        console.print(line if has_colours(console) else line.plain, soft_wrap=True, markup=False, emoji=False,
-                      highlight=False)  # fmt: skip
+        console.print(
+            line if has_colours(console) else line.plain, soft_wrap=True, markup=False, emoji=False, highlight=False
+        )
     return capture.get().encode(console.encoding, "replace")
 
 
@@ -69,8 +70,13 @@ def _shown(letter: str) -> str:
 def _steers(letter: str) -> bool:
     """Control characters, line and paragraph separators, and the marks of the direction of writing."""
     code = ord(letter)
-    return (code < 0x20 or 0x7F <= code < 0xA0 or code in (0x61C, 0x200E, 0x200F)
-            or 0x2028 <= code <= 0x202E or 0x2066 <= code <= 0x2069)  # fmt: skip
+    return (
+        code < 0x20
+        or 0x7F <= code < 0xA0
+        or code in (0x61C, 0x200E, 0x200F)
+        or 0x2028 <= code <= 0x202E
+        or 0x2066 <= code <= 0x2069
+    )
 
 
 def _append_entity(line: Text, covered: str, label: str, *, is_coloured: bool) -> None:

@@ -148,8 +148,17 @@ def _greedy(exported: Exported, variant: str, texts: Sequence[str]) -> list[tupl
 
 def _summarizer(exported: Exported, variant: str) -> Summarizer:
     graph, config = exported.variants[variant].graphs[_ROLE], exported.config
-    return Summarizer(SummarizationModel(exported.staging, config.name, config.version, variant, graph,
-                                         exported.export.summarization, _tokenizer(exported)))  # fmt: skip
+    return Summarizer(
+        SummarizationModel(
+            exported.staging,
+            config.name,
+            config.version,
+            variant,
+            graph,
+            exported.export.summarization,
+            _tokenizer(exported),
+        )
+    )
 
 
 def _tokenizer(exported: Exported) -> TextTokenizer:

@@ -36,22 +36,35 @@ def summarize_command(
     model: Annotated[Path, typer.Option(help="The artifact's folder.", metavar="DIR")],
     variant: Annotated[str, typer.Option(help="fp32, int8, or auto: by instruction set.")] = AUTO,
     num_beams: Annotated[int | None, typer.Option(help="Beams of the search; 1 is greedy search.", metavar="N")] = None,
-    min_length: Annotated[int | None, typer.Option(
-        help="Tokens before which no summary ends, the start token included.", metavar="N")] = None,
-    max_length: Annotated[int | None, typer.Option(
-        help="Tokens of a summary at most, the start token included.", metavar="N")] = None,
-    length_penalty: Annotated[float | None, typer.Option(
-        help="Exponent of the length that a score is divided by: above 0 for longer summaries.", metavar="F")] = None,
-    map_reduce: Annotated[bool, typer.Option(
-        "--map-reduce", help="Read longer texts in parts and summarize their summaries, instead of cutting them.",
-    )] = False,
-    timeout: Annotated[float | None, typer.Option(
-        help="Seconds that one line may take; lines are answered one by one then.", metavar="SECONDS")] = None,
+    min_length: Annotated[
+        int | None, typer.Option(help="Tokens before which no summary ends, the start token included.", metavar="N")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens of a summary at most, the start token included.", metavar="N")
+    ] = None,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(
+            help="Exponent of the length that a score is divided by: above 0 for longer summaries.", metavar="F"
+        ),
+    ] = None,
+    map_reduce: Annotated[
+        bool,
+        typer.Option(
+            "--map-reduce",
+            help="Read longer texts in parts and summarize their summaries, instead of cutting them.",
+        ),
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds that one line may take; lines are answered one by one then.", metavar="SECONDS"),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of one run.", min=1)] = None,
     text_limit: Annotated[int, typer.Option(help="Largest text in bytes of UTF-8.", min=1)] = DEFAULT_TEXT_LIMIT,
-    output_format: Annotated[Format, typer.Option(
-        "--format", help="JSON lines for programs, or plain summaries for people, one a line.")] = Format.JSONL,
-) -> None:  # fmt: skip
+    output_format: Annotated[
+        Format, typer.Option("--format", help="JSON lines for programs, or plain summaries for people, one a line.")
+    ] = Format.JSONL,
+) -> None:
     """Summarize JSON lines from stdin: {"messages": [...]} of messages that belong together, {"text": ...} or a string.
 
     Each line gives one line: {"summary":"...","tokens":9,"truncated":false}, or {"error":{"code","line","message"}} for
@@ -99,8 +112,10 @@ def to_record(found: Summary) -> dict[str, Any]:
 def _writers(output_format: Format) -> tuple[Callable[[Input, Summary], bytes], Callable[[LineError], bytes]]:
     if output_format is Format.JSONL:
         return lambda _, found: json_line(to_record(found)), failure_line
-    return (lambda _, found: visible(found.text).encode(out.encoding, "replace") + b"\n",
-            lambda error: rendered(paint_failure(error), out))  # fmt: skip
+    return (
+        lambda _, found: visible(found.text).encode(out.encoding, "replace") + b"\n",
+        lambda error: rendered(paint_failure(error), out),
+    )
 
 
 @contextmanager

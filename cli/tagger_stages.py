@@ -71,20 +71,28 @@ def prove(exported: Exported, model: LocalModel) -> Proof:
     """Compare every wanted variant with the original, loaded anew as its users load it."""
     spec = section(exported.token_classification, "token_classification")
     texts = ner_texts(spec.language)
-    original = load_original(model.folder, section(exported.tokenizer, "tokenizer").max_tokens,
-                             ignore_labels=spec.ignore_labels,
-                             allow_pickle=exported.config.options.allow_pickle)  # fmt: skip
-    speeds = {"original": words_per_second(
-        partial(original_entities, original, aggregation_strategy=spec.aggregation_strategy, stride=spec.stride), texts
-    )}  # fmt: skip
+    original = load_original(
+        model.folder,
+        section(exported.tokenizer, "tokenizer").max_tokens,
+        ignore_labels=spec.ignore_labels,
+        allow_pickle=exported.config.options.allow_pickle,
+    )
+    speeds = {
+        "original": words_per_second(
+            partial(original_entities, original, aggregation_strategy=spec.aggregation_strategy, stride=spec.stride),
+            texts,
+        )
+    }
     inputs, expected = [], []
     for strategy, stride, chosen in _settings(spec, texts):
         expected += original_entities(original, chosen, strategy, stride)
         inputs += [NerInput(text, strategy, stride) for text in chosen]
     classifiers = {name: TokenClassifier(_model(exported, name)) for name in sorted(exported.config.variants)}
     parity = judge(inputs, expected, classifiers, {name: exported.config.gate_of(name) for name in classifiers})
-    speeds |= {name: words_per_second(partial(classifier.recognize, options=NerOptions()), texts)
-               for name, classifier in classifiers.items()}  # fmt: skip
+    speeds |= {
+        name: words_per_second(partial(classifier.recognize, options=NerOptions()), texts)
+        for name, classifier in classifiers.items()
+    }
     return Proof(parity, speeds)
 
 

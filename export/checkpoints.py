@@ -18,8 +18,17 @@ from ..artifacts.errors import BuildError
 
 # What transformers raises over files that are missing, damaged or no model's; the last few where a value is of a kind
 # that it did not expect.
-_LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, StrictDataclassError,
-                AttributeError, TypeError)  # fmt: skip
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    ImportError,
+    SafetensorError,
+    StrictDataclassError,
+    AttributeError,
+    TypeError,
+)
 
 
 def model_arguments(*, allow_pickle: bool) -> dict[str, Any]:
@@ -34,8 +43,12 @@ def typed_errors(folder: Path, library: str) -> Iterator[None]:
     try:
         yield
     except UnpicklingError as error:  # torch's weights_only has met something that is no tensor
-        raise BuildError("unsafe_checkpoint", f"the pickled weights of {folder.name} hold more than weights",
-                         expected="tensors alone", hint="Do not use this checkpoint.") from error  # fmt: skip
+        raise BuildError(
+            "unsafe_checkpoint",
+            f"the pickled weights of {folder.name} hold more than weights",
+            expected="tensors alone",
+            hint="Do not use this checkpoint.",
+        ) from error
     except _LOAD_ERRORS as error:
         raise BuildError("source", f"{library} cannot load {folder.name}: {error}") from error
 
@@ -53,8 +66,11 @@ def load_checkpoint(family: Any, folder: Path, purpose: str, *, allow_pickle: bo
         model, loading = family.from_pretrained(str(folder), output_loading_info=True, **safe, **arguments)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
     if missing := sorted(loading["missing_keys"]):  # transformers would fill them with random numbers
-        raise BuildError("unsupported_model", f"{folder.name} holds no weights for {', '.join(missing)}",
-                         hint=f"Name a checkpoint that was trained for {purpose}.")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            f"{folder.name} holds no weights for {', '.join(missing)}",
+            hint=f"Name a checkpoint that was trained for {purpose}.",
+        )
     return model.eval(), tokenizer
 
 
@@ -77,5 +93,8 @@ def refuse_unknown_architecture(folder: Path, known: Mapping[str, str]) -> None:
     if config.get("quantization_config"):
         problems.append("weights that are quantized already")
     if problems:
-        raise BuildError("unsupported_model", f"{folder.name} has {'; '.join(problems)}",
-                         expected=f"one of {', '.join(sorted(known.values()))} in full precision")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            f"{folder.name} has {'; '.join(problems)}",
+            expected=f"one of {', '.join(sorted(known.values()))} in full precision",
+        )

@@ -51,8 +51,9 @@ def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
     _refuse_unknown_modules(folder)
     arguments = model_arguments(allow_pickle=allow_pickle)
     with typed_errors(folder, "sentence-transformers"):
-        return SentenceTransformer(str(folder), device="cpu", trust_remote_code=False, local_files_only=True,
-                                   model_kwargs=arguments)  # fmt: skip
+        return SentenceTransformer(
+            str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=arguments
+        )
 
 
 def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) -> EmbeddingExport:
@@ -124,8 +125,11 @@ def _trace(module: SentenceEncoder, vocab_size: int, with_types: bool, pad_id: i
 def _refuse_unknown_modules(folder: Path) -> None:
     listing = folder / "modules.json"
     if not listing.is_file():
-        raise BuildError("unsupported_model", f"{folder.name} has no modules.json, so it names no pooling",
-                         hint="Save it once with sentence-transformers: Transformer, Pooling.")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            f"{folder.name} has no modules.json, so it names no pooling",
+            hint="Save it once with sentence-transformers: Transformer, Pooling.",
+        )
     try:
         modules = json.loads(listing.read_text(encoding="utf-8"))
         types = [str(module["type"]) for module in modules]
@@ -140,8 +144,11 @@ def _refuse_unknown_modules(folder: Path) -> None:
         if not name.startswith("sentence_transformers.") or name.rpartition(".")[2] not in _MODULE_NAMES
     ]
     if unknown:
-        raise BuildError("unsupported_model", f"modules that are not reproduced: {', '.join(unknown)}",
-                         expected=f"only {', '.join(_MODULE_NAMES)}")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            f"modules that are not reproduced: {', '.join(unknown)}",
+            expected=f"only {', '.join(_MODULE_NAMES)}",
+        )
 
 
 def _is_inside(path: str) -> bool:
@@ -154,8 +161,10 @@ def _parts(pipeline: SentenceTransformer) -> tuple[Transformer, Pooling, list[nn
     modules: list[Any] = list(pipeline)
     problems = []
     if len(modules) < 2 or type(modules[0]) is not Transformer or type(modules[1]) is not Pooling:
-        problems.append(f"a pipeline of {', '.join(type(module).__name__ for module in modules)}, "
-                        "not one that starts with Transformer and Pooling")  # fmt: skip
+        problems.append(
+            f"a pipeline of {', '.join(type(module).__name__ for module in modules)}, "
+            "not one that starts with Transformer and Pooling"
+        )
     else:
         problems += _transformer_problems(modules[0])
     problems += [f"a {type(module).__name__} module" for module in modules[2:] if type(module) not in _HEADS]

@@ -42,9 +42,15 @@ def export_module(
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module.eval(), kwargs=dict(inputs), input_names=_flat_names(inputs), output_names=list(outputs),
-            dynamic_shapes=shapes, opset_version=OPSET, dynamo=True, verbose=False,
-        )  # fmt: skip
+            module.eval(),
+            kwargs=dict(inputs),
+            input_names=_flat_names(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None  # only without dynamo
     clean(program.model)
     return program.model

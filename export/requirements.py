@@ -7,10 +7,20 @@ import importlib.util
 from ..artifacts.errors import DependencyError
 
 _EXTRAS = {
-    "export": ("torch", "transformers", "sentence_transformers", "onnx", "onnxscript", "onnx_ir", "pydantic",
-               "huggingface_hub", "matplotlib", "jinja2"),
+    "export": (
+        "torch",
+        "transformers",
+        "sentence_transformers",
+        "onnx",
+        "onnxscript",
+        "onnx_ir",
+        "pydantic",
+        "huggingface_hub",
+        "matplotlib",
+        "jinja2",
+    ),
     "spacy": ("spacy", "thinc"),
-}  # fmt: skip
+}
 
 
 def require_extra(extra: str) -> None:

@@ -19,9 +19,25 @@ from ..artifacts.manifest import Source
 _FORMS = "hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR]"
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
 _SPACY_CONFIG = "config.cfg"
-_SPACY_PATTERNS = [_SPACY_CONFIG, "tokenizer", "vocab/*", *(f"{name}/*" for name in (
-    "attribute_ruler", "lemmatizer", "morphologizer", "ner", "parser", "senter", "tagger", "tok2vec",
-    "trainable_lemmatizer"))]  # fmt: skip
+_SPACY_PATTERNS = [
+    _SPACY_CONFIG,
+    "tokenizer",
+    "vocab/*",
+    *(
+        f"{name}/*"
+        for name in (
+            "attribute_ruler",
+            "lemmatizer",
+            "morphologizer",
+            "ner",
+            "parser",
+            "senter",
+            "tagger",
+            "tok2vec",
+            "trainable_lemmatizer",
+        )
+    ),
+]
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -52,8 +68,11 @@ def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
         files = sorted(path for path in pipeline.rglob("*") if path.is_file())
         return LocalModel(pipeline, Source(kind, identifier, revision, _digest(files), _spacy_license(pipeline)))
     if not (folder / "config.json").is_file():
-        raise BuildError("source", f"{text} has neither config.json nor config.cfg",
-                         hint="Name the folder that holds the model's files.")  # fmt: skip
+        raise BuildError(
+            "source",
+            f"{text} has neither config.json nor config.cfg",
+            hint="Name the folder that holds the model's files.",
+        )
     _refuse_code(folder)
     weights = _check_weights(folder, allow_pickle)
     return LocalModel(folder, Source(kind, identifier, revision, _digest(weights), _license(folder)))
@@ -85,8 +104,9 @@ def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
     identifier, _, revision = rest.partition("@")
     patterns = [*_HUB_PATTERNS, *_SPACY_PATTERNS, *(_PICKLED if allow_pickle else ())]
     try:
-        folder = snapshot_download(identifier, revision=revision or None, allow_patterns=patterns,
-                                   local_files_only=constants.HF_HUB_OFFLINE)  # fmt: skip
+        folder = snapshot_download(
+            identifier, revision=revision or None, allow_patterns=patterns, local_files_only=constants.HF_HUB_OFFLINE
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise BuildError("source", f"the hub does not give {rest}: {error}") from error
     return Path(folder), identifier, Path(folder).name  # a snapshot's folder is named by its commit

@@ -144,8 +144,9 @@ def _problems(loaded: LoadedClassifier) -> list[str]:
     kind, config = type(loaded.model), loaded.model.config
     problems = []
     if kind.__name__ != _ARCHITECTURES.get(config.model_type) or not kind.__module__.startswith("transformers."):
-        problems.append(f"the class {kind.__module__}.{kind.__name__}, "
-                        f"not one of {', '.join(sorted(_ARCHITECTURES.values()))}")  # fmt: skip
+        problems.append(
+            f"the class {kind.__module__}.{kind.__name__}, not one of {', '.join(sorted(_ARCHITECTURES.values()))}"
+        )
     if getattr(config, "is_decoder", False):
         problems.append("a decoder, whose attention is causal (is_decoder in config.json)")
     if sorted(config.id2label) != list(range(config.num_labels)):
@@ -160,11 +161,14 @@ def _tokenizer_problems(loaded: LoadedClassifier) -> list[str]:
     if tokenizer.pad_token is None:
         problems.append("a tokenizer without a padding token")
     if tokenizer.padding_side == "left" and counts_from_edge(loaded.model.config):
-        problems.append("padding on the left of positions that count from there, so that the last window of a long "
-                        "text is scored by the length of the others (set padding_side to right)")  # fmt: skip
+        problems.append(
+            "padding on the left of positions that count from there, so that the last window of a long "
+            "text is scored by the length of the others (set padding_side to right)"
+        )
     if getattr(tokenizer, "split_special_tokens", False):
-        problems.append("a tokenizer that takes special tokens apart (split_special_tokens), which tokenizer.json "
-                        "cannot say")  # fmt: skip
+        problems.append(
+            "a tokenizer that takes special tokens apart (split_special_tokens), which tokenizer.json cannot say"
+        )
     if _takes_types(loaded) and any(tokenizer("a", return_token_type_ids=True)["token_type_ids"]):
         problems.append("token types other than 0")
     return problems
@@ -174,8 +178,11 @@ def _describe(loaded: LoadedClassifier, tokenizer: TokenizerSpec, defaults: NerD
     backend, unknown = loaded.tokenizer.backend_tokenizer, loaded.tokenizer.unk_token_id
     room = tokenizer.max_tokens - backend.num_special_tokens_to_add(is_pair=False)
     if room < 1:
-        raise BuildError("unsupported_model", f"a limit of {tokenizer.max_tokens} tokens leaves no room for text",
-                         hint=f"Set {_LIMIT_SETTING}.")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            f"a limit of {tokenizer.max_tokens} tokens leaves no room for text",
+            hint=f"Set {_LIMIT_SETTING}.",
+        )
     _check_defaults(defaults, room)
     labels = loaded.model.config.id2label
     return TokenClassificationSpec(
@@ -194,7 +201,10 @@ def _check_defaults(defaults: NerDefaults, room: int) -> None:
     if strategy not in STRATEGIES:
         raise BuildError("config", "aggregation_strategy", expected=" or ".join(STRATEGIES), got=repr(strategy))
     if stride is not None and strategy == "none":
-        raise BuildError("config", "a stride with the aggregation strategy none, which has nothing to merge",
-                         hint="Choose another strategy, or no stride.")  # fmt: skip
+        raise BuildError(
+            "config",
+            "a stride with the aggregation strategy none, which has nothing to merge",
+            hint="Choose another strategy, or no stride.",
+        )
     if stride is not None and not 0 <= stride < room:
         raise BuildError("config", "stride", expected=f"0 to {room - 1} tokens", got=stride)

@@ -32,11 +32,17 @@ def describe_tokenizer(
     if limit is None or limit > _NO_LIMIT:
         limit = positions
     if not limit:
-        raise BuildError("unsupported_model", "neither the tokenizer nor the model names a largest number of tokens",
-                         hint=f"Set {setting}.")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            "neither the tokenizer nor the model names a largest number of tokens",
+            hint=f"Set {setting}.",
+        )
     if limit > positions > 0 and has_absolute_positions(config):  # the original fails on texts this long
-        raise BuildError("unsupported_model", f"texts are cut to {limit} tokens, there are positions for {positions}",
-                         hint=f"Set {setting} to {positions}.")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            f"texts are cut to {limit} tokens, there are positions for {positions}",
+            hint=f"Set {setting} to {positions}.",
+        )
     return TokenizerSpec(
         file=TOKENIZER,
         vocab_size=tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=True),
@@ -66,10 +72,15 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     (folder / TOKENIZER).write_text(plain.to_str(), encoding="utf-8")
     specials = {key: str(value) for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
     (folder / "special_tokens_map.json").write_bytes(strict_json.canonical(specials))
-    config = {"clean_up_tokenization_spaces": bool(getattr(tokenizer, "clean_up_tokenization_spaces", False)),
-              "model_max_length": int(tokenizer.model_max_length), "padding_side": tokenizer.padding_side,
-              "tokenizer_class": "PreTrainedTokenizerFast", "truncation_side": tokenizer.truncation_side,
-              "model_input_names": list(tokenizer.model_input_names), **specials}  # fmt: skip
+    config = {
+        "clean_up_tokenization_spaces": bool(getattr(tokenizer, "clean_up_tokenization_spaces", False)),
+        "model_max_length": int(tokenizer.model_max_length),
+        "padding_side": tokenizer.padding_side,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "truncation_side": tokenizer.truncation_side,
+        "model_input_names": list(tokenizer.model_input_names),
+        **specials,
+    }
     (folder / "tokenizer_config.json").write_bytes(strict_json.canonical(config))
 
 

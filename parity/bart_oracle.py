@@ -52,8 +52,10 @@ def original_summaries(
     """What `generate` says of every list of messages, each on its own and with its own settings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of settings that greedy search has no use for, once a call
-        return [_summary(original, original.join.join(messages), chosen)
-                for messages, chosen in zip(inputs, settings, strict=True)]  # fmt: skip
+        return [
+            _summary(original, original.join.join(messages), chosen)
+            for messages, chosen in zip(inputs, settings, strict=True)
+        ]
 
 
 def _summary(original: OriginalSummarizer, text: str, settings: GenerationDefaults) -> OriginalSummary:
@@ -62,10 +64,16 @@ def _summary(original: OriginalSummarizer, text: str, settings: GenerationDefaul
     encoded = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
     with torch.no_grad():
         found = original.model.generate(
-            input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"], num_beams=settings.num_beams,
-            min_length=settings.min_length, max_length=settings.max_length, length_penalty=settings.length_penalty,
-            return_dict_in_generate=True, output_scores=True, output_logits=True,
-        )  # fmt: skip
+            input_ids=encoded["input_ids"],
+            attention_mask=encoded["attention_mask"],
+            num_beams=settings.num_beams,
+            min_length=settings.min_length,
+            max_length=settings.max_length,
+            length_penalty=settings.length_penalty,
+            return_dict_in_generate=True,
+            output_scores=True,
+            output_logits=True,
+        )
     config = original.model.generation_config
     eos = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
     ids = token_ids(found.sequences[0].numpy(), eos, config.pad_token_id)

@@ -17,8 +17,13 @@ from .texts import PLAIN
 DEFAULT_GATES: dict[tuple[str, str], dict[str, dict[str, float]]] = {
     (SENTENCE_EMBEDDING, TRANSFORMERS): {
         "fp32": {"max_abs": 1e-5, "token_mismatches": 0},
-        "int8": {"cosine_min": 0.997, "cosine_mean": 0.999, "cosine_min_hard": 0.99, "cosine_mean_hard": 0.997,
-                 "token_mismatches": 0},
+        "int8": {
+            "cosine_min": 0.997,
+            "cosine_mean": 0.999,
+            "cosine_min_hard": 0.99,
+            "cosine_mean_hard": 0.997,
+            "token_mismatches": 0,
+        },
     },
     (NER, TRANSFORMERS): {
         "fp32": {"differing": 0, "score_max_abs": 1e-5, "token_mismatches": 0},
@@ -29,19 +34,33 @@ DEFAULT_GATES: dict[tuple[str, str], dict[str, dict[str, float]]] = {
         "fp32": {"differing": 0, "token_mismatches": 0},
         "int8": {"rouge_l": 0.7, "sealed_same": 0.9, "token_mismatches": 0},
     },
-}  # fmt: skip
+}
 # Every figure that some variant of a task is measured by; FORMAT.md explains them.
 FIGURES: dict[str, frozenset[str]] = {
-    SENTENCE_EMBEDDING: frozenset({
-        "max_abs", "token_mismatches", "neighbours", "nearest",
-        *(f"cosine_{name}{group}" for name in ("min", "p01", "p05", "mean") for group in ("", "_hard")),
-    }),
+    SENTENCE_EMBEDDING: frozenset(
+        {
+            "max_abs",
+            "token_mismatches",
+            "neighbours",
+            "nearest",
+            *(f"cosine_{name}{group}" for name in ("min", "p01", "p05", "mean") for group in ("", "_hard")),
+        }
+    ),
     NER: frozenset({"differing", "entity_f1", "score_max_abs", "token_mismatches"}),
-    SUMMARIZATION: frozenset({
-        "differing", "ties", "rouge_1", "rouge_2", "rouge_l", "rouge_l_reference", "rouge_l_drop", "sealed_same",
-        "token_mismatches",
-    }),
-}  # fmt: skip
+    SUMMARIZATION: frozenset(
+        {
+            "differing",
+            "ties",
+            "rouge_1",
+            "rouge_2",
+            "rouge_l",
+            "rouge_l_reference",
+            "rouge_l_drop",
+            "sealed_same",
+            "token_mismatches",
+        }
+    ),
+}
 # Those that are measured on pairs of texts and summaries.
 REFERENCE_FIGURES = frozenset({"rouge_l_reference", "rouge_l_drop"})
 _NEIGHBOURS = 10
@@ -72,8 +91,12 @@ def compare(
     metrics = {"max_abs": float(differences.max()), "token_mismatches": float(token_mismatches)}
     for suffix, chosen in (("", cosines[plain]), ("_hard", cosines[~plain])):
         if len(chosen):
-            figures = {"min": chosen.min(), "p01": np.quantile(chosen, 0.01), "p05": np.quantile(chosen, 0.05),
-                       "mean": chosen.mean()}  # fmt: skip
+            figures = {
+                "min": chosen.min(),
+                "p01": np.quantile(chosen, 0.01),
+                "p05": np.quantile(chosen, 0.05),
+                "mean": chosen.mean(),
+            }
             metrics |= {f"cosine_{name}{suffix}": float(value) for name, value in figures.items()}
     metrics |= _rank_agreement(a, b)
     return Comparison(cosines, differences, {name: _rounded(value) for name, value in metrics.items()})

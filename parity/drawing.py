@@ -30,12 +30,29 @@ ORIGINAL = "original"
 _NAMED_LAYERS = 3
 WIDTH, HEIGHT = 480, 330  # CSS pixels at full size: half the page, and readable on a phone
 STYLE: dict[Any, Any] = {  # matplotlib's settings, by its names
-    "svg.fonttype": "none", "text.parse_math": False, "figure.dpi": 72, "savefig.dpi": 72,
-    "font.size": 12, "axes.titlesize": 12, "axes.labelsize": 11.5, "xtick.labelsize": 11.5, "ytick.labelsize": 12,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.axisbelow": True,
-    "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0, "axes.linewidth": 1,
-    "legend.frameon": False, "legend.fontsize": 11.5, "figure.facecolor": "none", "axes.facecolor": "none",
-}  # fmt: skip
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "figure.dpi": 72,
+    "savefig.dpi": 72,
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.labelsize": 11.5,
+    "xtick.labelsize": 11.5,
+    "ytick.labelsize": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "axes.linewidth": 1,
+    "legend.frameon": False,
+    "legend.fontsize": 11.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
 
 
 @dataclass(frozen=True)

@@ -77,11 +77,15 @@ def worst_texts(parity: EmbeddingParity, variant: str) -> list[dict[str, Any]]:
     """The texts a variant is furthest off on, worst first."""
     cosines = parity.comparisons[variant].cosines
     return [
-        {"text": parity.inputs[place].text[:200], "prompt_name": parity.inputs[place].prompt_name,
-         "group": parity.groups[place], "tokens": parity.original.tokens[place],
-         "cosine": round(float(cosines[place]), 6)}
+        {
+            "text": parity.inputs[place].text[:200],
+            "prompt_name": parity.inputs[place].prompt_name,
+            "group": parity.groups[place],
+            "tokens": parity.original.tokens[place],
+            "cosine": round(float(cosines[place]), 6),
+        }
         for place in np.argsort(cosines, kind="stable")[:_WORST]
-    ]  # fmt: skip
+    ]
 
 
 def golden_cases(parity: EmbeddingParity) -> list[EmbeddingCase]:

@@ -68,10 +68,27 @@ class _Maker:
         # The language's own abbreviations are the ones people write: they come up as often as all the others.
         self._specials = (words.specials, specials or words.specials)
         self._changes: tuple[Callable[[str], str], ...] = (
-            self._blank, self._blank, self._invisible, self._recase, self._enclose, self._enclose, self._affix,
-            self._special, self._special, self._glued, self._odd, self._odd, self._mark, self._letter, self._chain,
-            self._cut, self._join, self._long, self._normal_form, self._character,
-        )  # fmt: skip
+            self._blank,
+            self._blank,
+            self._invisible,
+            self._recase,
+            self._enclose,
+            self._enclose,
+            self._affix,
+            self._special,
+            self._special,
+            self._glued,
+            self._odd,
+            self._odd,
+            self._mark,
+            self._letter,
+            self._chain,
+            self._cut,
+            self._join,
+            self._long,
+            self._normal_form,
+            self._character,
+        )
 
     def text(self) -> str:
         """One text of any kind, sometimes a single piece."""

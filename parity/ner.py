@@ -94,12 +94,15 @@ def write_evidence(parity: NerParity, machine: Machine, versions: Mapping[str, s
         "texts": {"all": len(parity.inputs), "with entities": sum(bool(each.entities) for each in parity.original)},
         "entities": sum(len(each.entities) for each in parity.original),
         "variants": {
-            name: {"metrics": found.metrics, "labels": label_figures(found.agreement),
-                   "differing": differing_texts(parity, name)}
+            name: {
+                "metrics": found.metrics,
+                "labels": label_figures(found.agreement),
+                "differing": differing_texts(parity, name),
+            }
             for name, found in parity.comparisons.items()
         },
         "versions": dict(versions),
-    }  # fmt: skip
+    }
     (staging / PARITY).write_bytes(strict_json.canonical(evidence))
     cases = golden_cases(parity)
     write_golden(cases, staging / GOLDEN)
@@ -118,11 +121,13 @@ def differing_texts(parity: NerParity, variant: str) -> list[dict[str, Any]]:
     for place in comparison.agreement.differing[:_SHOWN]:
         wanted = {_triple(entity) for entity in parity.original[place].entities}
         got = {_triple(entity) for entity in comparison.found[place].entities}
-        shown.append({
-            "text": parity.inputs[place].text[:500],
-            "original alone": [list(triple) for triple in sorted(wanted - got)],
-            "variant alone": [list(triple) for triple in sorted(got - wanted)],
-        })  # fmt: skip
+        shown.append(
+            {
+                "text": parity.inputs[place].text[:500],
+                "original alone": [list(triple) for triple in sorted(wanted - got)],
+                "variant alone": [list(triple) for triple in sorted(got - wanted)],
+            }
+        )
     return shown
 
 
@@ -161,9 +166,17 @@ def _triple(entity: Any) -> tuple[int, int, str]:
 def _case(parity: NerParity, place: int) -> EntityCase:
     entry, original = parity.inputs[place], parity.original[place]
     entities = tuple(
-        ExpectedEntity(entity.start, entity.end, entity.label,
-                       None if entity.score is None else float(f"{entity.score:.7g}"))
+        ExpectedEntity(
+            entity.start, entity.end, entity.label, None if entity.score is None else float(f"{entity.score:.7g}")
+        )
         for entity in original.entities
-    )  # fmt: skip
-    return EntityCase(entry.text, entry.aggregation_strategy, entry.stride, entry.sentence_starts, entities,
-                      original.tokens, original.truncated)  # fmt: skip
+    )
+    return EntityCase(
+        entry.text,
+        entry.aggregation_strategy,
+        entry.stride,
+        entry.sentence_starts,
+        entities,
+        original.tokens,
+        original.truncated,
+    )

@@ -40,8 +40,15 @@ def _draw_counts(axes: Axes, counts: Sequence[int]) -> None:
     axes.bar(places, heights, 0.82, color=hex_of("original"), alpha=0.7)
     if len(tops) <= _LABELLED:
         for place, height in zip(places, heights, strict=True):
-            axes.text(place, height, f" {height:,}" if height else "", ha="center", va="bottom", fontsize=10.5,
-                      color=hex_of("ink"))  # fmt: skip
+            axes.text(
+                place,
+                height,
+                f" {height:,}" if height else "",
+                ha="center",
+                va="bottom",
+                fontsize=10.5,
+                color=hex_of("ink"),
+            )
     every = -(-len(tops) // _MOST_NAMED)
     axes.set_xticks(places[::every], [_short_count(top) for top in tops[::every]])
     axes.set(ylim=(0, 1.2 * max(heights.max(), 1)), xlim=(-0.6, len(tops) - 0.4), yticks=[])

@@ -28,10 +28,13 @@ from .page import (
 from .texts import PLAIN, text_group
 
 _METRICS = {
-    "Entities": {"differing": "documents with other entities", "entity_f1": "F1 of the entities",
-                 "score_max_abs": "largest difference of a score"},
+    "Entities": {
+        "differing": "documents with other entities",
+        "entity_f1": "F1 of the entities",
+        "score_max_abs": "largest difference of a score",
+    },
     "Tokens": {"token_mismatches": "documents cut or counted otherwise"},
-}  # fmt: skip
+}
 _DIFFERING = 12
 _SAMPLES = 8
 _LONGEST_SAMPLE = 500
@@ -74,15 +77,25 @@ def write_ner_report(parity: NerParity, manifest: Manifest, speeds: Mapping[str,
     :param speeds: words per second by variant, and of `original`; a name may be missing.
     """
     rows = label_rows(parity)
-    facts = ner_facts(tokenizer=manifest.tokenizer, token_classification=manifest.token_classification,
-                      spacy=manifest.spacy)  # fmt: skip
+    facts = ner_facts(
+        tokenizer=manifest.tokenizer, token_classification=manifest.token_classification, spacy=manifest.spacy
+    )
     write_page(
-        "ner_report.html.j2", parity, manifest, path, tiles=_tiles(parity, manifest, speeds), facts=facts,
-        metrics=metric_groups(_METRICS, parity, manifest), plots=_plots(parity, manifest, speeds),
-        labels=rows, total=_total(rows), hues=label_hues(parity),
-        differing={name: differing_documents(parity, name) for name in parity.comparisons}, samples=samples(parity),
+        "ner_report.html.j2",
+        parity,
+        manifest,
+        path,
+        tiles=_tiles(parity, manifest, speeds),
+        facts=facts,
+        metrics=metric_groups(_METRICS, parity, manifest),
+        plots=_plots(parity, manifest, speeds),
+        labels=rows,
+        total=_total(rows),
+        hues=label_hues(parity),
+        differing={name: differing_documents(parity, name) for name in parity.comparisons},
+        samples=samples(parity),
         original=_original(manifest),
-    )  # fmt: skip
+    )
 
 
 def label_rows(parity: NerParity) -> list[LabelRow]:
@@ -91,10 +104,13 @@ def label_rows(parity: NerParity) -> list[LabelRow]:
     none = LabelAgreement(0, 0, 0)
     names = {name for labels in found for name in labels}
     rows = [
-        LabelRow(name, max((labels.get(name, none).expected for labels in found), default=0),
-                 [labels.get(name, none) for labels in found])
+        LabelRow(
+            name,
+            max((labels.get(name, none).expected for labels in found), default=0),
+            [labels.get(name, none) for labels in found],
+        )
         for name in names
-    ]  # fmt: skip
+    ]
     return sorted(rows, key=lambda row: (-row.expected, row.label))
 
 
@@ -109,11 +125,13 @@ def differing_documents(parity: NerParity, variant: str) -> list[DifferingDocume
     comparison = parity.comparisons[variant]
     return [
         DifferingDocument(
-            place + 1, parity.original[place].tokens, _settings(parity.inputs[place]),
+            place + 1,
+            parity.original[place].tokens,
+            _settings(parity.inputs[place]),
             both_sides(parity.inputs[place].text, parity.original[place].entities, comparison.found[place].entities),
         )
         for place in comparison.agreement.differing[:_DIFFERING]
-    ]  # fmt: skip
+    ]
 
 
 def samples(parity: NerParity) -> list[Sample]:
@@ -124,10 +142,14 @@ def samples(parity: NerParity) -> list[Sample]:
     short = [place for place in places if _is_calm(parity.inputs[place].text)]
     chosen = _covering(short, parity, _SAMPLES) or places[:_SAMPLES]
     return [
-        Sample(place + 1, _settings(parity.inputs[place]),
-               pieces(text, found[place].entities, excerpts(text, [found[place].entities[0].start])))
-        for place in sorted(chosen) for text in (parity.inputs[place].text,)
-    ]  # fmt: skip
+        Sample(
+            place + 1,
+            _settings(parity.inputs[place]),
+            pieces(text, found[place].entities, excerpts(text, [found[place].entities[0].start])),
+        )
+        for place in sorted(chosen)
+        for text in (parity.inputs[place].text,)
+    ]
 
 
 def _is_calm(text: str) -> bool:
@@ -156,8 +178,14 @@ def _covering(places: list[int], parity: NerParity, most: int) -> list[int]:
 
 def _total(rows: list[LabelRow]) -> LabelRow:
     variants = list(zip(*(row.variants for row in rows), strict=True))
-    counts = [LabelAgreement(sum(each.expected for each in column), sum(each.found for each in column),
-                             sum(each.common for each in column)) for column in variants]  # fmt: skip
+    counts = [
+        LabelAgreement(
+            sum(each.expected for each in column),
+            sum(each.found for each in column),
+            sum(each.common for each in column),
+        )
+        for column in variants
+    ]
     return LabelRow("all labels", sum(row.expected for row in rows), counts)
 
 
@@ -192,20 +220,32 @@ def _tiles(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float]) -
     if smallest == EXACT:
         files = sum(manifest.files[path].size for path in manifest.text_files())
         size = manifest.variant_bytes(smallest)
-        tiles.append(Tile(size_text(size), f"{smallest}, graphs and weights", f"{size_text(files)} of rules and tables"
-                          if manifest.engine == SPACY else f"{size_text(files)} of tokenizer"))  # fmt: skip
+        tiles.append(
+            Tile(
+                size_text(size),
+                f"{smallest}, graphs and weights",
+                f"{size_text(files)} of rules and tables"
+                if manifest.engine == SPACY
+                else f"{size_text(files)} of tokenizer",
+            )
+        )
     return [*tiles, *ratio_tiles(smallest, manifest, speeds, "words")]
 
 
 def _plots(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Plot]:
     names = list(parity.comparisons)
-    counts = {"entities per document": [len(each.entities) for each in parity.original],
-              "tokens per document": [each.tokens for each in parity.original]}  # fmt: skip
+    counts = {
+        "entities per document": [len(each.entities) for each in parity.original],
+        "tokens per document": [each.tokens for each in parity.original],
+    }
     svg = plot_counts(counts, "counts", "Histograms of entities and of tokens per document")
     note = "Documents by count; the bar over 8 stands for 5 to 8, the one over 16 for 9 to 16."
     cost = f"The original is {_original(manifest)}. A guide, not a benchmark."
-    return [Plot.of("What was judged", note, svg), size_speed_plot(manifest, names, speeds, "words", cost),
-            *layer_plots(manifest, names)]  # fmt: skip
+    return [
+        Plot.of("What was judged", note, svg),
+        size_speed_plot(manifest, names, speeds, "words", cost),
+        *layer_plots(manifest, names),
+    ]
 
 
 def _original(manifest: Manifest) -> str:

@@ -53,8 +53,9 @@ def original_embeddings(pipeline: SentenceTransformer, inputs: Sequence[Embeddin
     counts = [_token_count(pipeline, entry) for entry in inputs]
     limit = pipeline.max_seq_length or max(counts)
     tokens = tuple(min(count, limit) for count in counts)
-    return OriginalEmbeddings(np.stack([row for row in vectors if row is not None]), tokens,
-                              tuple(count > limit for count in counts))  # fmt: skip
+    return OriginalEmbeddings(
+        np.stack([row for row in vectors if row is not None]), tokens, tuple(count > limit for count in counts)
+    )
 
 
 def _token_count(pipeline: SentenceTransformer, entry: EmbeddingInput) -> int:

@@ -98,10 +98,19 @@ def write_page(template: str, parity: Judged, manifest: Manifest, path: Path, **
     """
     names = list(parity.comparisons)
     quantized = {name: manifest.variants[name].quantization for name in names}
-    page = _environment().get_template(template).render(
-        manifest=manifest, parity=parity, names=names, colours=drawing.variant_colours(names), quantized=quantized,
-        exact=EXACT, **parts,
-    )  # fmt: skip
+    page = (
+        _environment()
+        .get_template(template)
+        .render(
+            manifest=manifest,
+            parity=parity,
+            names=names,
+            colours=drawing.variant_colours(names),
+            quantized=quantized,
+            exact=EXACT,
+            **parts,
+        )
+    )
     _write_whole(page, path)
 
 
@@ -116,10 +125,13 @@ def metric_groups(
     found = dict.fromkeys(name for comparison in parity.comparisons.values() for name in comparison.metrics)
     known = {name for group in groups.values() for name in group}
     tables = {
-        title: [Metric(label, name, [_cell(parity, manifest, variant, name, shares) for variant in parity.comparisons])
-                for name, label in labels.items() if name in found]
+        title: [
+            Metric(label, name, [_cell(parity, manifest, variant, name, shares) for variant in parity.comparisons])
+            for name, label in labels.items()
+            if name in found
+        ]
         for title, labels in {**groups, "Other": {name: name for name in found if name not in known}}.items()
-    }  # fmt: skip
+    }
     return {title: rows for title, rows in tables.items() if rows}
 
 
@@ -156,14 +168,22 @@ def size_speed_plot(
     sizes = {name: manifest.variant_bytes(name) for name in manifest.variants if name in colours}
     whole, base = sizes.get(EXACT), speeds.get(drawing.ORIGINAL)
     shares = {name: f" · {size / whole:.0%}" for name, size in sizes.items() if whole and name != EXACT}
-    panels = {"size of graphs and weights": [
-        drawing.Bar(name, colours[name], size, size_text(size) + shares.get(name, "")) for name, size in sizes.items()
-    ]}  # fmt: skip
+    panels = {
+        "size of graphs and weights": [
+            drawing.Bar(name, colours[name], size, size_text(size) + shares.get(name, ""))
+            for name, size in sizes.items()
+        ]
+    }
     bars = [
-        drawing.Bar(name, colours.get(name, drawing.ORIGINAL), speed,
-                    speed_text(speed) + (f" · {speed / base:.1f}×" if base and name in colours else ""))
-        for name in (drawing.ORIGINAL, *colours) if (speed := speeds.get(name))
-    ]  # fmt: skip
+        drawing.Bar(
+            name,
+            colours.get(name, drawing.ORIGINAL),
+            speed,
+            speed_text(speed) + (f" · {speed / base:.1f}×" if base and name in colours else ""),
+        )
+        for name in (drawing.ORIGINAL, *colours)
+        if (speed := speeds.get(name))
+    ]
     panels |= {f"speed, {unit} per second": bars} if bars else {}
     return Plot.of("Size and speed", note, drawing.plot_bars(panels, "cost", "Bars of size and speed by variant"))
 
@@ -252,9 +272,12 @@ def _by_numbers(name: str) -> list[tuple[int, str]]:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     environment.filters |= {"figure": figure, "flowing": flowing, "median": _median, "share": share, "visible": visible}
     return environment
 

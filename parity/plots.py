@@ -70,8 +70,16 @@ def plot_tokens(points: TokenPoints, key: str, label: str) -> str:
         axes.set_xlabel("tokens, log scale")
         axes.set_title("cosine, log scale", loc="left", color=hex_of("muted"))
         axes.grid(color=hex_of("grid"))
-        axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.985), ncols=2, handletextpad=0, columnspacing=1,
-                    borderpad=0.2, markerscale=1.4, labelcolor=hex_of("ink"))  # fmt: skip
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.02, 0.985),
+            ncols=2,
+            handletextpad=0,
+            columnspacing=1,
+            borderpad=0.2,
+            markerscale=1.4,
+            labelcolor=hex_of("ink"),
+        )
         return to_svg(figure, key, label)
 
 
@@ -152,6 +160,14 @@ def _draw_bounds(axes: Axes, points: TokenPoints) -> None:
         place = float(np.log10(1 - bound))
         axes.axhline(place, color=hex_of("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
         below = bound < max(points.bounds.values())  # apart from the label of the other one
-        axes.annotate(f"gate, {group} texts", (0.995, place), xycoords=axes.get_yaxis_transform(),
-                      xytext=(0, -4 if below else 4), textcoords="offset points", va="top" if below else "bottom",
-                      ha="right", fontsize=11, color=hex_of("muted"))  # fmt: skip
+        axes.annotate(
+            f"gate, {group} texts",
+            (0.995, place),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(0, -4 if below else 4),
+            textcoords="offset points",
+            va="top" if below else "bottom",
+            ha="right",
+            fontsize=11,
+            color=hex_of("muted"),
+        )

@@ -16,12 +16,20 @@ from .texts import HARD, PLAIN
 
 _METRICS: dict[str, dict[str, str]] = {
     "Exactness": {"max_abs": "largest difference of an element", "token_mismatches": "texts cut or counted otherwise"},
-    "Cosine, plain texts": {"cosine_min": "lowest", "cosine_p01": "1st percentile", "cosine_p05": "5th percentile",
-                            "cosine_mean": "mean"},
-    "Cosine, hard texts": {"cosine_min_hard": "lowest", "cosine_p01_hard": "1st percentile",
-                           "cosine_p05_hard": "5th percentile", "cosine_mean_hard": "mean"},
+    "Cosine, plain texts": {
+        "cosine_min": "lowest",
+        "cosine_p01": "1st percentile",
+        "cosine_p05": "5th percentile",
+        "cosine_mean": "mean",
+    },
+    "Cosine, hard texts": {
+        "cosine_min_hard": "lowest",
+        "cosine_p01_hard": "1st percentile",
+        "cosine_p05_hard": "5th percentile",
+        "cosine_mean_hard": "mean",
+    },
     "Search": {"neighbours": "ten nearest texts kept", "nearest": "nearest text kept"},
-}  # fmt: skip
+}
 _SHARES = ("neighbours", "nearest")
 _CUT_AT = 200  # where worst_texts cuts a text
 _COST_NOTE = "The original is sentence-transformers. A guide, not a benchmark."
@@ -34,10 +42,16 @@ def write_report(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[st
     :param speeds: texts per second by variant, and of `original`; a name may be missing.
     """
     write_page(
-        "embedding_report.html.j2", parity, manifest, path, tiles=_tiles(parity, manifest, speeds),
-        metrics=metric_groups(_METRICS, parity, manifest, _SHARES), plots=_plots(parity, manifest, speeds),
-        worst={name: worst_texts(parity, name) for name in parity.comparisons}, cut_at=_CUT_AT,
-    )  # fmt: skip
+        "embedding_report.html.j2",
+        parity,
+        manifest,
+        path,
+        tiles=_tiles(parity, manifest, speeds),
+        metrics=metric_groups(_METRICS, parity, manifest, _SHARES),
+        plots=_plots(parity, manifest, speeds),
+        worst={name: worst_texts(parity, name) for name in parity.comparisons},
+        cut_at=_CUT_AT,
+    )
 
 
 def _tiles(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Tile]:
@@ -82,8 +96,13 @@ def _error_plot(parity: EmbeddingParity, manifest: Manifest, colours: Mapping[st
 
 
 def _token_plot(parity: EmbeddingParity, manifest: Manifest, name: str, colour: str) -> Plot:
-    points = plots.TokenPoints(np.array(parity.original.tokens), parity.comparisons[name].cosines,
-                               tuple(parity.groups), _cosine_bounds(manifest, name), colour)  # fmt: skip
+    points = plots.TokenPoints(
+        np.array(parity.original.tokens),
+        parity.comparisons[name].cosines,
+        tuple(parity.groups),
+        _cosine_bounds(manifest, name),
+        colour,
+    )
     svg = plots.plot_tokens(points, f"tokens-{name}", f"Cosine of {name} by number of tokens")
     cut = sum(parity.original.truncated)
     note = f"Every point is a text; {cut or 'none'} of them {'was' if cut < 2 else 'were'} cut to the model's limit."

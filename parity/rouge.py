@@ -32,15 +32,20 @@ def rouge(summary: str, reference: str) -> Rouge:
     if found == wanted:
         return Rouge(1.0, 1.0, 1.0)
     pairs = [list(pairwise(each)) for each in (found, wanted)]
-    return Rouge(_overlap_f1(found, wanted), _overlap_f1(*pairs),
-                 _f1(common_length(found, wanted), len(found), len(wanted)))  # fmt: skip
+    return Rouge(
+        _overlap_f1(found, wanted), _overlap_f1(*pairs), _f1(common_length(found, wanted), len(found), len(wanted))
+    )
 
 
 def mean_rouge(summaries: Iterable[str], references: Iterable[str]) -> Rouge:
     """The mean over pairs of texts, of which there must be at least one."""
     scores = [rouge(*pair) for pair in zip(summaries, references, strict=True)]
-    return Rouge(*(sum(values) / len(scores) for values in zip(
-        *((score.rouge_1, score.rouge_2, score.rouge_l) for score in scores), strict=True)))  # fmt: skip
+    return Rouge(
+        *(
+            sum(values) / len(scores)
+            for values in zip(*((score.rouge_1, score.rouge_2, score.rouge_l) for score in scores), strict=True)
+        )
+    )
 
 
 def common_length(a: Sequence[str], b: Sequence[str]) -> int:

@@ -73,12 +73,15 @@ def write_evidence(parity: SummaryParity, machine: Machine, versions: Mapping[st
         "machine": asdict(machine),
         "texts": {"all": len(parity.inputs), "truncated": sum(each.truncated for each in parity.original)},
         "variants": {
-            name: {"metrics": found.metrics, "differing": differing_inputs(parity, name, found.differing),
-                   "ties": differing_inputs(parity, name, found.ties)}
+            name: {
+                "metrics": found.metrics,
+                "differing": differing_inputs(parity, name, found.differing),
+                "ties": differing_inputs(parity, name, found.ties),
+            }
             for name, found in parity.comparisons.items()
         },
         "versions": dict(versions),
-    }  # fmt: skip
+    }
     if parity.references:
         evidence["references"] = {"summaries": len(parity.references), "sha256": references_hash(parity.references)}
     (staging / PARITY).write_bytes(strict_json.canonical(evidence))
@@ -92,11 +95,14 @@ def differing_inputs(parity: SummaryParity, variant: str, places: Sequence[int])
     shown = []
     for place in places[:_SHOWN]:
         original, found, entry = parity.original[place], parity.comparisons[variant].found[place], parity.inputs[place]
-        shown.append({
-            "source": " ".join(entry.messages)[:_EXCERPT], "settings": asdict(entry.settings),
-            "original": {"text": original.expected.text, "score": _rounded(original.score)},
-            "variant": {"text": found.text, "score": _rounded(found.score)},
-        })  # fmt: skip
+        shown.append(
+            {
+                "source": " ".join(entry.messages)[:_EXCERPT],
+                "settings": asdict(entry.settings),
+                "original": {"text": original.expected.text, "score": _rounded(original.score)},
+                "variant": {"text": found.text, "score": _rounded(found.score)},
+            }
+        )
     return shown
 
 
@@ -109,12 +115,14 @@ def golden_cases(parity: SummaryParity) -> list[SummaryCase]:
     sealed = {name: found.found for name, found in parity.comparisons.items() if name != EXACT}
     return [
         SummaryCase(
-            parity.inputs[place].messages, parity.inputs[place].settings, parity.original[place].expected,
+            parity.inputs[place].messages,
+            parity.inputs[place].settings,
+            parity.original[place].expected,
             parity.original[place].truncated,
             {name: ExpectedSummary(found[place].text, found[place].token_ids) for name, found in sealed.items()},
         )
         for place in places
-    ]  # fmt: skip
+    ]
 
 
 def golden_places(inputs: int, ties: Sequence[Sequence[int]]) -> list[int]:
@@ -151,10 +159,11 @@ def _compare(
     differing = tuple(place for place in unlike if place not in ties)
     scores = mean_rouge((each.text for each in found), (each.expected.text for each in original))
     metrics = {
-        "differing": float(len(differing)), "ties": float(len(ties)),
+        "differing": float(len(differing)),
+        "ties": float(len(ties)),
         **{name: _rounded(value) for name, value in asdict(scores).items()},
         "token_mismatches": float(sum(a.truncated != b.truncated for _, (a, b) in pairs)),
-    }  # fmt: skip
+    }
     if variant != EXACT:
         metrics["sealed_same"] = _rounded(_same_alone(summarizer, inputs, found))
     return VariantSummaries(found, differing, ties, metrics)
@@ -174,8 +183,9 @@ def _is_tie(original: OriginalSummary, found: Summary) -> bool:
 def _same_alone(summarizer: Summarizer, inputs: Sequence[SummaryInput], found: Sequence[Summary]) -> float:
     """The share of golden inputs that, summarized again and one by one, have the same token ids."""
     places = golden_places(len(inputs), [])
-    again = [summarize_with_settings(summarizer, [inputs[place].messages], [inputs[place].settings])[0]
-             for place in places]  # fmt: skip
+    again = [
+        summarize_with_settings(summarizer, [inputs[place].messages], [inputs[place].settings])[0] for place in places
+    ]
     return sum(found[place].token_ids == each.token_ids for place, each in zip(places, again, strict=True)) / len(
         places
     )

@@ -60,8 +60,11 @@ def _message_lists(max_tokens: int) -> list[tuple[str, ...]]:
     texts = [text for text in parity_texts() if text.strip() and len(text.split()) <= _MOST_WORDS]
     plain = [text for text in texts if text_group(text) == PLAIN]
     hard = [text for text in texts if text_group(text) == HARD]
-    counts = [*[1] * _SHORT, *(source.randint(2, 6) for _ in range(_SEVERAL)),
-              *(source.randint(8, 20) for _ in range(_LONG))]  # fmt: skip
+    counts = [
+        *[1] * _SHORT,
+        *(source.randint(2, 6) for _ in range(_SEVERAL)),
+        *(source.randint(8, 20) for _ in range(_LONG)),
+    ]
     lists = [tuple(source.sample(plain, count)) for count in counts]
     lists += [_over_limit(source, plain, max_tokens) for _ in range(_OVER_LIMIT)]
     lists += [tuple(source.sample(hard, source.randint(1, 4))) for _ in range(_HARD)]

@@ -29,14 +29,22 @@ from .rouge import rouge
 from .summarization import SummaryParity
 
 _METRICS = {
-    "Summaries": {"differing": "inputs with another summary", "ties": "of the others, decided by float noise",
-                  "sealed_same": "the same again, one by one"},
-    "ROUGE against the original": {"rouge_1": "words (F1)", "rouge_2": "pairs of words (F1)",
-                                   "rouge_l": "longest common subsequence (F1)"},
-    "ROUGE against references": {"rouge_l_reference": "longest common subsequence (F1)",
-                                 "rouge_l_drop": "points below fp32"},
+    "Summaries": {
+        "differing": "inputs with another summary",
+        "ties": "of the others, decided by float noise",
+        "sealed_same": "the same again, one by one",
+    },
+    "ROUGE against the original": {
+        "rouge_1": "words (F1)",
+        "rouge_2": "pairs of words (F1)",
+        "rouge_l": "longest common subsequence (F1)",
+    },
+    "ROUGE against references": {
+        "rouge_l_reference": "longest common subsequence (F1)",
+        "rouge_l_drop": "points below fp32",
+    },
     "Tokens": {"token_mismatches": "inputs cut otherwise"},
-}  # fmt: skip
+}
 _SHARES = ("sealed_same",)
 _SHOWN = 24
 _EXCERPT = 400
@@ -82,10 +90,16 @@ def write_summary_report(parity: SummaryParity, manifest: Manifest, speeds: Mapp
     """
     facts = summary_facts(section(manifest.tokenizer, "tokenizer"), section(manifest.summarization, "summarization"))
     write_page(
-        "summary_report.html.j2", parity, manifest, path, tiles=_tiles(parity, manifest, speeds), facts=facts,
-        metrics=metric_groups(_METRICS, parity, manifest, _SHARES), plots=_plots(parity, manifest, speeds),
+        "summary_report.html.j2",
+        parity,
+        manifest,
+        path,
+        tiles=_tiles(parity, manifest, speeds),
+        facts=facts,
+        metrics=metric_groups(_METRICS, parity, manifest, _SHARES),
+        plots=_plots(parity, manifest, speeds),
         rows=rows(parity),
-    )  # fmt: skip
+    )
 
 
 def rows(parity: SummaryParity) -> list[Row]:
@@ -99,20 +113,34 @@ def compared_words(text: str, other: str) -> list[Words]:
     """The words of a text, those marked that are not in the other in this order; joined they are its words."""
     own, others = text.split(), other.split()
     matcher = SequenceMatcher(None, others, own, autojunk=False)
-    return [Words(" ".join(own[start:end]), kind != "equal")
-            for kind, _, _, start, end in matcher.get_opcodes() if end > start]  # fmt: skip
+    return [
+        Words(" ".join(own[start:end]), kind != "equal")
+        for kind, _, _, start, end in matcher.get_opcodes()
+        if end > start
+    ]
 
 
 def _row(parity: SummaryParity, place: int) -> Row:
     entry, original = parity.inputs[place], parity.original[place]
     source = " ".join(entry.messages)
     sides = [
-        Side(name, compared_words(found.found[place].text, original.expected.text),
-             _verdict(original, found.found[place], is_tie=place in found.ties))
+        Side(
+            name,
+            compared_words(found.found[place].text, original.expected.text),
+            _verdict(original, found.found[place], is_tie=place in found.ties),
+        )
         for name, found in parity.comparisons.items()
-    ]  # fmt: skip
-    return Row(place + 1, len(entry.messages), source[:_EXCERPT], len(source) > _EXCERPT, settings_text(entry.settings),
-               original.truncated, original.expected.text, sides)  # fmt: skip
+    ]
+    return Row(
+        place + 1,
+        len(entry.messages),
+        source[:_EXCERPT],
+        len(source) > _EXCERPT,
+        settings_text(entry.settings),
+        original.truncated,
+        original.expected.text,
+        sides,
+    )
 
 
 def _verdict(original: OriginalSummary, found: Summary, *, is_tie: bool) -> str:
@@ -146,8 +174,11 @@ def _tiles(parity: SummaryParity, manifest: Manifest, speeds: Mapping[str, float
 
 def _reference_tiles(parity: SummaryParity) -> list[Tile]:
     detail = f"over {len(parity.references):,} reference summaries"
-    return [Tile(f"{100 * found.metrics['rouge_l_reference']:.2f}", f"{name}, ROUGE-L to references", detail)
-            for name, found in parity.comparisons.items() if "rouge_l_reference" in found.metrics]  # fmt: skip
+    return [
+        Tile(f"{100 * found.metrics['rouge_l_reference']:.2f}", f"{name}, ROUGE-L to references", detail)
+        for name, found in parity.comparisons.items()
+        if "rouge_l_reference" in found.metrics
+    ]
 
 
 def _plots(parity: SummaryParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Plot]:
@@ -158,5 +189,8 @@ def _plots(parity: SummaryParity, manifest: Manifest, speeds: Mapping[str, float
     }
     svg = plot_counts(counts, "counts", "Histograms of words per input and of tokens per summary")
     note = "Inputs by count; the bar over 8 stands for 5 to 8, the one over 16 for 9 to 16."
-    return [Plot.of("What was judged", note, svg), size_speed_plot(manifest, names, speeds, "summaries", _COST_NOTE),
-            *layer_plots(manifest, names)]  # fmt: skip
+    return [
+        Plot.of("What was judged", note, svg),
+        size_speed_plot(manifest, names, speeds, "summaries", _COST_NOTE),
+        *layer_plots(manifest, names),
+    ]

@@ -26,9 +26,15 @@ def load_original(
         fail on longer texts, or read them in one piece, and could not read them in windows.
     """
     arguments = {} if allow_pickle else {"use_safetensors": True}
-    loaded: Any = pipeline("token-classification", model=str(folder), device="cpu", dtype=torch.float32,
-                      trust_remote_code=False, ignore_labels=list(ignore_labels),
-                      model_kwargs=arguments)  # fmt: skip
+    loaded: Any = pipeline(
+        "token-classification",
+        model=str(folder),
+        device="cpu",
+        dtype=torch.float32,
+        trust_remote_code=False,
+        ignore_labels=list(ignore_labels),
+        model_kwargs=arguments,
+    )
     if loaded.tokenizer.model_max_length > _NO_LIMIT:
         loaded.tokenizer.model_max_length = max_tokens
     return loaded
@@ -47,10 +53,14 @@ def original_entities(
 def _entities(pipeline: Any, text: str, settings: dict[str, Any], stride: int | None) -> OriginalEntities:
     found = pipeline(text, **settings)
     entities = tuple(
-        ExpectedEntity(int(entity["start"]), int(entity["end"]), str(entity.get("entity_group", entity.get("entity"))),
-                       float(entity["score"]))
+        ExpectedEntity(
+            int(entity["start"]),
+            int(entity["end"]),
+            str(entity.get("entity_group", entity.get("entity"))),
+            float(entity["score"]),
+        )
         for entity in found
-    )  # fmt: skip
+    )
     tokens = pipeline.tokenizer
     whole = len(tokens(text, truncation=False, verbose=False)["input_ids"])
     limit = tokens.model_max_length

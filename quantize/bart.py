@@ -95,8 +95,11 @@ def quantize_parts(parts: Parts, sources: Sequence[Feeds], sequences: Sequence[S
         step = _quantized(folder, _STEP, steps)
         hidden = _hidden(folder, steps)
     score, ratio = _quantize_score(parts.score, table, hidden)
-    layers = {f"{name}.{layer}": value for name, found in ((_ENCODER, encoder), (_STEP, step))
-              for layer, value in found.layers.items()}  # fmt: skip
+    layers = {
+        f"{name}.{layer}": value
+        for name, found in ((_ENCODER, encoder), (_STEP, step))
+        for layer, value in found.layers.items()
+    }
     made = replace(parts, embed=_quantize_embed(parts.embed), encoder=encoder.model, step=step.model, score=score)  # type: ignore[type-var]
     return QuantizedParts(made, {**layers, "score": ratio}, (*encoder.tables, *step.tables, "shared_table"))
 
@@ -134,11 +137,16 @@ def _step_feeds(
     for text, sequence in zip(texts, sequences, strict=True):
         read = np.array(sequence[:-1], np.int64)  # the last token is generated but never read
         count = len(read)
-        feeds.append({
-            "embeddings": table[read][:, None], "places": np.arange(count)[:, None],
-            "past_mask": np.full((1, count, 1), _MASKED), "new_mask": np.triu(np.full((count, count), _MASKED), 1),
-            **dict(zip(names, session.run(None, dict(text)), strict=True)), **past,
-        })  # fmt: skip
+        feeds.append(
+            {
+                "embeddings": table[read][:, None],
+                "places": np.arange(count)[:, None],
+                "past_mask": np.full((1, count, 1), _MASKED),
+                "new_mask": np.triu(np.full((count, count), _MASKED), 1),
+                **dict(zip(names, session.run(None, dict(text)), strict=True)),
+                **past,
+            }
+        )
     return feeds
 
 

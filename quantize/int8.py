@@ -74,11 +74,15 @@ def describe_quantization(quantized: QuantizedGraph, calibration: Calibration, e
 def output_error(folder: Path, exact: str, approximate: str, output: str, inputs: Sequence[Feeds]) -> dict[str, float]:
     """How far one graph's `output` is from another's: cosines of the whole output of each input, largest difference."""
     sessions = [create_session(folder / file, machine.usable_cpus()) for file in (exact, approximate)]
-    pairs = [[session.run([output], dict(feeds))[0].astype(np.float64).ravel() for session in sessions]
-             for feeds in inputs]  # fmt: skip
+    pairs = [
+        [session.run([output], dict(feeds))[0].astype(np.float64).ravel() for session in sessions] for feeds in inputs
+    ]
     cosines = [float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-30)) for a, b in pairs]
-    return {"cosine_mean": float(np.mean(cosines)), "cosine_min": min(cosines),
-            "max_abs": max(float(np.abs(a - b).max()) for a, b in pairs)}  # fmt: skip
+    return {
+        "cosine_mean": float(np.mean(cosines)),
+        "cosine_min": min(cosines),
+        "max_abs": max(float(np.abs(a - b).max()) for a, b in pairs),
+    }
 
 
 def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationStats) -> dict[str, float]:

@@ -62,8 +62,14 @@ class Labels:
     def kept(self, items: Items, grouped: bool) -> list[Found | None]:
         """Each item as an entity, in their order; None in the place of one whose label is ignored."""
         names = self.groups if grouped else self.names
-        rows = zip(items.starts.tolist(), items.ends.tolist(), items.classes.tolist(), items.scores.tolist(),
-                   self._ignored[grouped][items.classes].tolist(), strict=True)  # fmt: skip
+        rows = zip(
+            items.starts.tolist(),
+            items.ends.tolist(),
+            items.classes.tolist(),
+            items.scores.tolist(),
+            self._ignored[grouped][items.classes].tolist(),
+            strict=True,
+        )
         return [
             None if ignored else Found(start, end, names[label], score) for start, end, label, score, ignored in rows
         ]
@@ -109,8 +115,9 @@ def group(items: Items, labels: Labels) -> Items:
     first = np.flatnonzero(items.opens | labels.begins[items.classes] | changes)
     last = np.append(first[1:], len(tags)) - 1
     means = np.add.reduceat(items.scores.astype(np.float64), first) / (last - first + 1)
-    return Items(items.starts[first], items.ends[last], items.opens[first], items.classes[first],
-                 means.astype(np.float32))  # fmt: skip
+    return Items(
+        items.starts[first], items.ends[last], items.opens[first], items.classes[first], means.astype(np.float32)
+    )
 
 
 def merge_windows(found: Iterable[Found]) -> list[Found]:

@@ -45,9 +45,10 @@ class Agreement:
         """F1 over all labels."""
         counts = self.labels.values()
         return LabelAgreement(
-            sum(each.expected for each in counts), sum(each.found for each in counts),
+            sum(each.expected for each in counts),
+            sum(each.found for each in counts),
             sum(each.common for each in counts),
-        ).f1  # fmt: skip
+        ).f1
 
     def metrics(self) -> dict[str, float]:
         """The figures that gates speak of."""
@@ -69,8 +70,7 @@ def _labels(wanted: Sequence[list[Triple]], got: Sequence[list[Triple]]) -> dict
         expected.update(triple[2] for triple in a)
         found.update(triple[2] for triple in b)
         common.update(triple[2] for triple in (Counter(a) & Counter(b)).elements())
-    return {label: LabelAgreement(expected[label], found[label], common[label])
-            for label in sorted(expected | found)}  # fmt: skip
+    return {label: LabelAgreement(expected[label], found[label], common[label]) for label in sorted(expected | found)}
 
 
 def _score_difference(expected: Sequence[Sequence[ExpectedEntity]], found: Sequence[Entities]) -> float | None:

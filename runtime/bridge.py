@@ -84,8 +84,11 @@ class OnnxMlBridge:
         if model is None and len(self._recognizers) == 1:
             return next(iter(self._recognizers.values()))
         if model is None or model not in self._recognizers:
-            raise InputError("model_not_found", "no model was named" if model is None else f"no model {model!r}",
-                             expected=f"one of: {', '.join(sorted(self._recognizers))}")  # fmt: skip
+            raise InputError(
+                "model_not_found",
+                "no model was named" if model is None else f"no model {model!r}",
+                expected=f"one of: {', '.join(sorted(self._recognizers))}",
+            )
         return self._recognizers[model]
 
     @property

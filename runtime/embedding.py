@@ -135,6 +135,10 @@ def encoder_feeds(
     graph: Graph, ids: NDArray[np.int64], mask: NDArray[np.int64], prompt_tokens: int = 0
 ) -> dict[str, NDArray[np.int64]]:
     """The inputs that an encoder's graph declares, from ids and mask, each int64 `[batch, tokens]`."""
-    candidates = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids),
-                  "prompt_length": np.array([prompt_tokens], np.int64)}  # fmt: skip
+    candidates = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "token_type_ids": np.zeros_like(ids),
+        "prompt_length": np.array([prompt_tokens], np.int64),
+    }
     return {tensor.name: candidates[tensor.name] for tensor in graph.inputs}

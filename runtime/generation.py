@@ -47,8 +47,11 @@ def resolve_settings(options: SummarizeOptions, spec: SummarizationSpec, beam_li
     min_length = _whole("min_length", options.min_length, defaults.min_length, 0, max_length)
     num_beams = _whole("num_beams", options.num_beams, defaults.num_beams, 1, None)
     if num_beams * max_length > beam_limit:
-        raise ConfigError("num_beams", expected=f"num_beams x max_length of at most beam_limit = {beam_limit}",
-                          got=f"{num_beams} x {max_length}")  # fmt: skip
+        raise ConfigError(
+            "num_beams",
+            expected=f"num_beams x max_length of at most beam_limit = {beam_limit}",
+            got=f"{num_beams} x {max_length}",
+        )
     check_timeout(options.timeout)
     return GenerationDefaults(num_beams, min_length, max_length, _penalty(options, defaults))
 

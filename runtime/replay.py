@@ -132,8 +132,12 @@ def _replay_entities(opened: OpenArtifact[NerTexts], cases: list[EntityCase]) ->
     found = [_recognize(recognizer, case) for case in cases]
     for number, (case, got) in enumerate(zip(cases, found, strict=True), start=1):
         if (case.tokens, case.truncated) != (got.tokens, got.truncated):
-            raise ArtifactError("golden", f"tokens and truncated of case {number}",
-                                expected=(case.tokens, case.truncated), got=(got.tokens, got.truncated))  # fmt: skip
+            raise ArtifactError(
+                "golden",
+                f"tokens and truncated of case {number}",
+                expected=(case.tokens, case.truncated),
+                got=(got.tokens, got.truncated),
+            )
     counted = agreement([case.entities for case in cases], found)
     gate = opened.artifact.manifest.variants[opened.variant].gate
     if misses := gate_misses(counted.metrics(), gate):
@@ -152,10 +156,15 @@ def _replay_summaries(opened: OpenArtifact[TextTokenizer], cases: list[SummaryCa
     for number, (case, got) in enumerate(zip(cases, found, strict=True), start=1):
         if case.truncated != got.truncated:
             raise ArtifactError("golden", f"truncated of case {number}", expected=case.truncated, got=got.truncated)
-    differing = sum((case.expected.text, case.expected.token_ids) != (got.text, got.token_ids)
-                    for case, got in zip(cases, found, strict=True))  # fmt: skip
-    sealed = [case.sealed[opened.variant].token_ids == got.token_ids for case, got in zip(cases, found, strict=True)
-              if opened.variant in case.sealed]  # fmt: skip
+    differing = sum(
+        (case.expected.text, case.expected.token_ids) != (got.text, got.token_ids)
+        for case, got in zip(cases, found, strict=True)
+    )
+    sealed = [
+        case.sealed[opened.variant].token_ids == got.token_ids
+        for case, got in zip(cases, found, strict=True)
+        if opened.variant in case.sealed
+    ]
     same = sum(sealed) / len(sealed) if sealed else None
     # A gate on summaries that nobody sealed is not held: no number holds it
     metrics = {"differing": float(differing), "sealed_same": math.nan if same is None else same}

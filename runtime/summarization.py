@@ -130,8 +130,9 @@ class Summarizer:
         chosen = options or SummarizeOptions()
         settings = resolve_settings(chosen, self.model.spec, self._beam_limit)
         if isinstance(inputs, (str, bytes)):
-            raise InputError("input_type", "a single text where lists of messages were expected",
-                             got=type(inputs).__name__)  # fmt: skip
+            raise InputError(
+                "input_type", "a single text where lists of messages were expected", got=type(inputs).__name__
+            )
         texts = [self._join(messages, index) for index, messages in enumerate(inputs)]
         with Watch(chosen.timeout, chosen.cancel) as watch:
             watch.check()
@@ -140,13 +141,17 @@ class Summarizer:
 
     def _join(self, messages: Sequence[str], index: int) -> str:
         if isinstance(messages, (str, bytes)) or not isinstance(messages, Sequence):
-            raise InputError("input_type", "not a list of messages", index=index, expected="a list of strings",
-                             got=type(messages).__name__)  # fmt: skip
+            raise InputError(
+                "input_type",
+                "not a list of messages",
+                index=index,
+                expected="a list of strings",
+                got=type(messages).__name__,
+            )
         checked = [check_text(message, index, self._text_limit) for message in messages]
         text = check_text(self.model.spec.join.join(checked), index, self._text_limit)
         if is_blank("".join(checked)):
-            raise InputError("empty_input", "nothing to summarize", index=index,
-                             expected="a message that is not blank")  # fmt: skip
+            raise InputError("empty_input", "nothing to summarize", index=index, expected="a message that is not blank")
         return text
 
     def _run(self, encoded: list[Tokens], settings: GenerationDefaults, watch: Watch) -> Iterator[_Found]:
@@ -249,5 +254,7 @@ def token_ids(row: NDArray[np.int64], eos_token_id: int, pad_token_id: int) -> t
 
 def _settings_feeds(settings: GenerationDefaults) -> dict[str, NDArray[np.generic]]:
     whole = {name: getattr(settings, name) for name in ("num_beams", "min_length", "max_length")}
-    return {**{name: np.array([value], np.int64) for name, value in whole.items()},
-            "length_penalty": np.array([settings.length_penalty], np.float32)}  # fmt: skip
+    return {
+        **{name: np.array([value], np.int64) for name, value in whole.items()},
+        "length_penalty": np.array([settings.length_penalty], np.float32),
+    }

@@ -95,8 +95,9 @@ class TokenClassifier:
         if type(stride) is not int or not 0 <= stride < room:
             raise ConfigError("stride", expected=f"0 to {room - 1} tokens", got=repr(stride))
         if strategy == "none":
-            raise ConfigError("stride", expected="none with the aggregation strategy none, which has nothing to merge",
-                              got=stride)  # fmt: skip
+            raise ConfigError(
+                "stride", expected="none with the aggregation strategy none, which has nothing to merge", got=stride
+            )
 
     def self_test(self) -> None:
         """Run a short text, or raise what is wrong."""

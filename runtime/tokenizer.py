@@ -57,8 +57,9 @@ class TextTokenizer:
         specials = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         self.room = spec.max_tokens - specials
         if self.room < 1:
-            raise ArtifactError("tokenizer", "max_tokens leaves no room for text", expected=f"more than {specials}",
-                                got=spec.max_tokens)  # fmt: skip
+            raise ArtifactError(
+                "tokenizer", "max_tokens leaves no room for text", expected=f"more than {specials}", got=spec.max_tokens
+            )
         self._tokenizer.no_padding()
         # The library stops reading at the limit, and without special tokens it then forgets to say that it cut.
         self._cuts_itself = specials == 0

@@ -128,8 +128,10 @@ def show_summaries(artifact: Path, binary: Path) -> None:
         started = time.perf_counter()
         same = summaries_with_rust(binary, artifact, variant) == summaries
         rust_seconds = time.perf_counter() - started
-        console.print(f"{variant}: {seconds:.2f} seconds from start to answer in Python, {rust_seconds:.2f} in Rust;",
-                      "[green]Rust says the same[/]" if same else "[red]Rust differs[/]")  # fmt: skip
+        console.print(
+            f"{variant}: {seconds:.2f} seconds from start to answer in Python, {rust_seconds:.2f} in Rust;",
+            "[green]Rust says the same[/]" if same else "[red]Rust differs[/]",
+        )
         for summary in summaries:
             console.print(Text(f"  {summary}", style="bold"))
         if not same:

@@ -34,9 +34,14 @@ class Call:
     def feeds(self) -> dict[str, NDArray[Any]]:
         """The graph's inputs."""
         given = self.settings
-        return {"input_ids": self.ids, "attention_mask": self.mask, "num_beams": np.array([given.num_beams]),
-                "min_length": np.array([given.min_length]), "max_length": np.array([given.max_length]),
-                "length_penalty": np.array([given.length_penalty], np.float32)}  # fmt: skip
+        return {
+            "input_ids": self.ids,
+            "attention_mask": self.mask,
+            "num_beams": np.array([given.num_beams]),
+            "min_length": np.array([given.min_length]),
+            "max_length": np.array([given.max_length]),
+            "length_penalty": np.array([given.length_penalty], np.float32),
+        }
 
 
 @dataclass
@@ -89,9 +94,11 @@ def original(model: Any, call: Call, fixed: dict[str, Any]) -> tuple[list[list[i
     model.generation_config = settings  # it fills in what a configuration of the call leaves out
     with torch.no_grad():
         found = model.generate(
-            input_ids=torch.from_numpy(call.ids), attention_mask=torch.from_numpy(call.mask),
-            return_dict_in_generate=True, output_scores=True,
-        )  # fmt: skip
+            input_ids=torch.from_numpy(call.ids),
+            attention_mask=torch.from_numpy(call.mask),
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
     scores = None if call.settings.num_beams == 1 else [float(score) for score in found.sequences_scores]
     return [trimmed(row.tolist()) for row in found.sequences], scores
 

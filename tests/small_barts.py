@@ -20,8 +20,15 @@ BOS, PAD, EOS = 0, 1, 2
 POSITIONS = 64
 # Standard deviation of a logit: the best tokens are then a few units apart
 _PEAK = 2.5
-_SIZES = {"d_model": 48, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
-          "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}  # fmt: skip
+_SIZES = {
+    "d_model": 48,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
 
 
 def random_bart(
@@ -29,9 +36,18 @@ def random_bart(
 ) -> BartForConditionalGeneration:
     """A model with weights of its own for every seed; `config` goes to `BartConfig`."""
     torch.manual_seed(seed)
-    settings = {**_SIZES, "vocab_size": vocab_size, "max_position_embeddings": POSITIONS, "init_std": 0.2,
-                "bos_token_id": BOS, "pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": EOS,
-                "forced_eos_token_id": None, **config}  # fmt: skip
+    settings = {
+        **_SIZES,
+        "vocab_size": vocab_size,
+        "max_position_embeddings": POSITIONS,
+        "init_std": 0.2,
+        "bos_token_id": BOS,
+        "pad_token_id": PAD,
+        "eos_token_id": EOS,
+        "decoder_start_token_id": EOS,
+        "forced_eos_token_id": None,
+        **config,
+    }
     model = BartForConditionalGeneration(BartConfig(**settings)).eval()
     roughen(model.model, 1.5)
     with torch.no_grad():
@@ -45,8 +61,17 @@ def random_bart(
 
 def generation_config(**settings: Any) -> GenerationConfig:
     """Settings of a summarizer, with the small models' tokens."""
-    given = {"num_beams": 4, "max_length": 24, "min_length": 4, "length_penalty": 1.0, "no_repeat_ngram_size": 3,
-             "early_stopping": True, "forced_bos_token_id": BOS, "forced_eos_token_id": EOS, **settings}  # fmt: skip
+    given = {
+        "num_beams": 4,
+        "max_length": 24,
+        "min_length": 4,
+        "length_penalty": 1.0,
+        "no_repeat_ngram_size": 3,
+        "early_stopping": True,
+        "forced_bos_token_id": BOS,
+        "forced_eos_token_id": EOS,
+        **settings,
+    }
     return GenerationConfig(bos_token_id=BOS, pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=EOS, **given)
 
 
@@ -57,8 +82,15 @@ def make_bart(folder: Path, *, settings: dict[str, Any] | None = None, **model: 
     made.generation_config = generation_config(**(settings or {}))
     made.save_pretrained(folder)
     plain = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer.backend_tokenizer, model_max_length=POSITIONS, bos_token="<s>", eos_token="</s>",
-        sep_token="</s>", cls_token="<s>", unk_token="<unk>", pad_token="<pad>", mask_token="<mask>",
-    )  # fmt: skip
+        tokenizer_object=tokenizer.backend_tokenizer,
+        model_max_length=POSITIONS,
+        bos_token="<s>",
+        eos_token="</s>",
+        sep_token="</s>",
+        cls_token="<s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
+        mask_token="<mask>",
+    )
     plain.save_pretrained(folder)
     return folder

@@ -148,14 +148,28 @@ def roughen(encoder: nn.Module, outlier: float = 4) -> None:
 
 
 def _sizes(vocab_size: int, **more: Any) -> dict[str, Any]:
-    return {"vocab_size": vocab_size, "hidden_size": HIDDEN, "num_hidden_layers": _LAYERS,
-            "num_attention_heads": _HEADS, "intermediate_size": _INNER, "max_position_embeddings": POSITIONS,
-            "initializer_range": 0.2, **more}  # fmt: skip
+    return {
+        "vocab_size": vocab_size,
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": _LAYERS,
+        "num_attention_heads": _HEADS,
+        "intermediate_size": _INNER,
+        "max_position_embeddings": POSITIONS,
+        "initializer_range": 0.2,
+        **more,
+    }
 
 
 def _distilbert_config(vocab_size: int) -> DistilBertConfig:
-    return DistilBertConfig(vocab_size=vocab_size, max_position_embeddings=POSITIONS, n_layers=_LAYERS,
-                            n_heads=_HEADS, dim=HIDDEN, hidden_dim=_INNER, initializer_range=0.2)  # fmt: skip
+    return DistilBertConfig(
+        vocab_size=vocab_size,
+        max_position_embeddings=POSITIONS,
+        n_layers=_LAYERS,
+        n_heads=_HEADS,
+        dim=HIDDEN,
+        hidden_dim=_INNER,
+        initializer_range=0.2,
+    )
 
 
 @cache
@@ -187,8 +201,15 @@ def bytelevel_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    _train(tokenizer, trainers.BpeTrainer(vocab_size=VOCAB_SIZE, special_tokens=list(_ROBERTA_SPECIALS),
-                                          initial_alphabet=alphabet, show_progress=False))  # fmt: skip
+    _train(
+        tokenizer,
+        trainers.BpeTrainer(
+            vocab_size=VOCAB_SIZE,
+            special_tokens=list(_ROBERTA_SPECIALS),
+            initial_alphabet=alphabet,
+            show_progress=False,
+        ),
+    )
     return tokenizer.get_vocab(), _merges(tokenizer)
 
 
@@ -199,8 +220,12 @@ def unigram() -> tuple[tuple[str, float], ...]:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
     )
-    _train(tokenizer, trainers.UnigramTrainer(vocab_size=VOCAB_SIZE, special_tokens=list(_ROBERTA_SPECIALS),
-                                              unk_token="<unk>", show_progress=False))  # fmt: skip
+    _train(
+        tokenizer,
+        trainers.UnigramTrainer(
+            vocab_size=VOCAB_SIZE, special_tokens=list(_ROBERTA_SPECIALS), unk_token="<unk>", show_progress=False
+        ),
+    )
     # Scores are sums over threads, which differ in their last digits from run to run; the trainer ranks the characters
     # it adds for coverage in the order of a hash table
     scores = {piece: _RARE if len(piece) == 1 else round(score, 6) for piece, score in _state(tokenizer)["vocab"]}
@@ -229,22 +254,26 @@ def roberta_tokenizer(**settings: Any) -> RobertaTokenizer:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": Architecture(
-        lambda size: BertConfig(**_sizes(size)), BertModel,
+        lambda size: BertConfig(**_sizes(size)),
+        BertModel,
         lambda **settings: BertTokenizer(vocab=dict(wordpiece(BERT_SPECIALS)), **settings),
     ),
     "roberta": Architecture(
         lambda size: RobertaConfig(**_sizes(size, type_vocab_size=1)), RobertaModel, roberta_tokenizer
     ),
     "mpnet": Architecture(
-        lambda size: MPNetConfig(**_sizes(size)), MPNetModel,
+        lambda size: MPNetConfig(**_sizes(size)),
+        MPNetModel,
         lambda **settings: MPNetTokenizer(vocab=dict(wordpiece(_MPNET_SPECIALS)), **settings),
     ),
     "distilbert": Architecture(
-        _distilbert_config, DistilBertModel,
+        _distilbert_config,
+        DistilBertModel,
         lambda **settings: DistilBertTokenizer(vocab=dict(wordpiece(BERT_SPECIALS)), **settings),
     ),
     "xlm-roberta": Architecture(
-        lambda size: XLMRobertaConfig(**_sizes(size, type_vocab_size=1)), XLMRobertaModel,
+        lambda size: XLMRobertaConfig(**_sizes(size, type_vocab_size=1)),
+        XLMRobertaModel,
         lambda **settings: XLMRobertaTokenizer(vocab=list(unigram()), **settings),
     ),
-}  # fmt: skip
+}

@@ -28,8 +28,23 @@ PARSER_LABELS = {"L": ("det", "nsubj", "det||obj"), "R": ("obj", "nsubj", "conj|
 ATTRIBUTES = ("NORM", "PREFIX", "SUFFIX", "SHAPE")
 ALL_ATTRIBUTES = ("NORM", "PREFIX", "SUFFIX", "SHAPE", "LOWER", "ORTH", "SPACY", "IS_SPACE")
 VECTOR_WORDS = (
-    "Paris", "London", "the", "a", "of", "in", "and", "la", "de", "le", "el", "en", ",", ".", "Smith", "was",
-)  # fmt: skip
+    "Paris",
+    "London",
+    "the",
+    "a",
+    "of",
+    "in",
+    "and",
+    "la",
+    "de",
+    "le",
+    "el",
+    "en",
+    ",",
+    ".",
+    "Smith",
+    "was",
+)
 _VECTOR_WIDTH = 6
 _ROWS = (61, 53, 47, 59)
 _SEED = 20260303
@@ -80,11 +95,20 @@ def make_pipeline(
     names = ["parser", "ner"] if parser else ["ner"]
     for name in names:
         shared = {"@architectures": "spacy.Tok2VecListener.v1", "width": width, "upstream": "*"}
-        nlp.add_pipe(name, config={"model": {
-            "@architectures": "spacy.TransitionBasedParser.v2", "state_type": name, "extra_state_tokens": False,
-            "hidden_width": hidden, "maxout_pieces": state_pieces, "use_upper": True,
-            "tok2vec": shared if name in listeners else own,
-        }})  # fmt: skip
+        nlp.add_pipe(
+            name,
+            config={
+                "model": {
+                    "@architectures": "spacy.TransitionBasedParser.v2",
+                    "state_type": name,
+                    "extra_state_tokens": False,
+                    "hidden_width": hidden,
+                    "maxout_pieces": state_pieces,
+                    "use_upper": True,
+                    "tok2vec": shared if name in listeners else own,
+                }
+            },
+        )
     _initialize(nlp, labels, last_first)
     for name, component in nlp.pipeline:
         _fill(component.model, RandomState(zlib.crc32(f"{seed} {name}".encode())))
@@ -141,8 +165,13 @@ def _is_valid(moves: Any, state: Any, name: str) -> bool:
 
 def _tok2vec(attributes: Sequence[str], shape: dict[str, int], vectors: bool) -> dict[str, Any]:
     rows = [_ROWS[place % len(_ROWS)] for place in range(len(attributes))]
-    embed = {"@architectures": "spacy.MultiHashEmbed.v2", "width": shape["width"], "attrs": list(attributes),
-             "rows": rows, "include_static_vectors": vectors}  # fmt: skip
+    embed = {
+        "@architectures": "spacy.MultiHashEmbed.v2",
+        "width": shape["width"],
+        "attrs": list(attributes),
+        "rows": rows,
+        "include_static_vectors": vectors,
+    }
     encode = {"@architectures": "spacy.MaxoutWindowEncoder.v2", **shape}
     return {"@architectures": "spacy.Tok2Vec.v2", "embed": embed, "encode": encode}
 

@@ -35,9 +35,14 @@ DEFAULTS = GenerationDefaults(num_beams=4, min_length=0, max_length=32, length_p
 SPEC = SummarizationSpec(" ", START, EOS, MAX_TARGET, DEFAULTS, FixedGeneration(3, True, 0, 2))
 _IR, _OPSET = 10, 20
 _INT, _FLOAT = TensorProto.INT64, TensorProto.FLOAT
-INPUTS = {"input_ids": (_INT, ["batch", "tokens"]), "attention_mask": (_INT, ["batch", "tokens"]),
-          "num_beams": (_INT, [1]), "min_length": (_INT, [1]), "max_length": (_INT, [1]),
-          "length_penalty": (_FLOAT, [1])}  # fmt: skip
+INPUTS = {
+    "input_ids": (_INT, ["batch", "tokens"]),
+    "attention_mask": (_INT, ["batch", "tokens"]),
+    "num_beams": (_INT, [1]),
+    "min_length": (_INT, [1]),
+    "max_length": (_INT, [1]),
+    "length_penalty": (_FLOAT, [1]),
+}
 OUTPUTS = {"sequences": (_INT, ["batch", "length"]), "sequences_scores": (_FLOAT, ["batch"])}
 _NAMES = {_INT: "int64", _FLOAT: "float32"}
 CASES = [["A ferry crossed the strait.", "It was late."], ["Short."], ["Öl und Kaffee 🙂"]]
@@ -66,16 +71,19 @@ def endless_graph() -> onnx.ModelProto:
     counted = helper.make_tensor_value_info
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["sum", "turn_one"], ["next_sum"])],
-        "turn", [counted("turn", _INT, []), counted("go", TensorProto.BOOL, []), counted("sum", _INT, [1])],
+        "turn",
+        [counted("turn", _INT, []), counted("go", TensorProto.BOOL, []), counted("sum", _INT, [1])],
         [counted("go_on", TensorProto.BOOL, []), counted("next_sum", _INT, [1])],
         [helper.make_tensor("turn_one", _INT, [1], [1])],
-    )  # fmt: skip
+    )
     graph = copying_graph()
     loop = helper.make_node("Loop", ["turns", "", "zero"], ["turned"], body=body)
     graph.graph.node.insert(0, loop)
     slicing = next(node for node in graph.graph.node if node.op_type == "Slice")
-    waiting = [helper.make_node("Mul", ["turned", "zero"], ["nothing"]),
-               helper.make_node("Add", ["nothing", "max_length"], ["limit"])]  # fmt: skip
+    waiting = [
+        helper.make_node("Mul", ["turned", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "max_length"], ["limit"]),
+    ]
     for node in reversed(waiting):
         graph.graph.node.insert(1, node)
     slicing.input[2] = "limit"
@@ -124,13 +132,21 @@ def make_artifact(
         (staging / PARITY).write_text("{}\n")
         (staging / MODEL_CARD).write_text("A copy.\n")
         manifest = Manifest(
-            format_version=FORMAT_VERSION, task=SUMMARIZATION, task_revision=1, engine=TRANSFORMERS, name="small",
-            version="1", source=Source("path", "small", None, "0" * 64, None), builder={"onnx-ml-bridge": "0.1.0"},
+            format_version=FORMAT_VERSION,
+            task=SUMMARIZATION,
+            task_revision=1,
+            engine=TRANSFORMERS,
+            name="small",
+            version="1",
+            source=Source("path", "small", None, "0" * 64, None),
+            builder={"onnx-ml-bridge": "0.1.0"},
             variants={"fp32": Variant({"generate": _described()}, gate or {"differing": 0.0}, None)},
             golden=GoldenSpec(GOLDEN, len(chosen)),
             parity=ParitySpec(PARITY, 1, Machine("none", (), 1), {"fp32": {"differing": 0.0}}),
-            files=list_files(staging), tokenizer=model.tokenizer.spec, summarization=SPEC,
-        )  # fmt: skip
+            files=list_files(staging),
+            tokenizer=model.tokenizer.spec,
+            summarization=SPEC,
+        )
         seal(staging, manifest, target)
     return target
 
@@ -138,19 +154,25 @@ def make_artifact(
 def golden_cases(model: SummarizationModel) -> list[SummaryCase]:
     """The summaries of `CASES`."""
     found = Summarizer(model).summarize_detailed(CASES)
-    return [SummaryCase(tuple(case), DEFAULTS, ExpectedSummary(each.text, each.token_ids), each.truncated, {})
-            for case, each in zip(CASES, found, strict=True)]  # fmt: skip
+    return [
+        SummaryCase(tuple(case), DEFAULTS, ExpectedSummary(each.text, each.token_ids), each.truncated, {})
+        for case, each in zip(CASES, found, strict=True)
+    ]
 
 
 def _described() -> Graph:
-    inputs, outputs = (tuple(Tensor(name, _NAMES[kind], tuple(dims)) for name, (kind, dims) in wanted.items())
-                       for wanted in (INPUTS, OUTPUTS))  # fmt: skip
+    inputs, outputs = (
+        tuple(Tensor(name, _NAMES[kind], tuple(dims)) for name, (kind, dims) in wanted.items())
+        for wanted in (INPUTS, OUTPUTS)
+    )
     return Graph("onnx/model.onnx", _IR, {"": _OPSET}, "1.18", inputs, outputs)
 
 
 def _model(nodes: list[onnx.NodeProto], constants: dict[str, list]) -> onnx.ModelProto:
-    inputs, outputs = ([helper.make_tensor_value_info(name, kind, dims) for name, (kind, dims) in wanted.items()]
-                       for wanted in (INPUTS, OUTPUTS))  # fmt: skip
+    inputs, outputs = (
+        [helper.make_tensor_value_info(name, kind, dims) for name, (kind, dims) in wanted.items()]
+        for wanted in (INPUTS, OUTPUTS)
+    )
     tensors = [onnx.numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "main", inputs, outputs, tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)

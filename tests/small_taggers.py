@@ -127,9 +127,17 @@ def _hidden_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 
 
 def _sizes(size: int, **more: Any) -> dict[str, Any]:
-    return {"vocab_size": size, "hidden_size": HIDDEN, "num_hidden_layers": _LAYERS, "num_attention_heads": _HEADS,
-            "intermediate_size": _INNER, "max_position_embeddings": POSITIONS, "initializer_range": 0.2,
-            **_labels(), **more}  # fmt: skip
+    return {
+        "vocab_size": size,
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": _LAYERS,
+        "num_attention_heads": _HEADS,
+        "intermediate_size": _INNER,
+        "max_position_embeddings": POSITIONS,
+        "initializer_range": 0.2,
+        **_labels(),
+        **more,
+    }
 
 
 def _labels() -> dict[str, Any]:
@@ -137,15 +145,31 @@ def _labels() -> dict[str, Any]:
 
 
 def _distilbert(size: int, **more: Any) -> DistilBertConfig:
-    return DistilBertConfig(vocab_size=size, max_position_embeddings=POSITIONS, n_layers=_LAYERS, n_heads=_HEADS,
-                            dim=HIDDEN, hidden_dim=_INNER, initializer_range=0.2, **_labels(), **more)  # fmt: skip
+    return DistilBertConfig(
+        vocab_size=size,
+        max_position_embeddings=POSITIONS,
+        n_layers=_LAYERS,
+        n_heads=_HEADS,
+        dim=HIDDEN,
+        hidden_dim=_INNER,
+        initializer_range=0.2,
+        **_labels(),
+        **more,
+    )
 
 
 def _deberta(size: int, **more: Any) -> DebertaV2Config:
     """As DeBERTa-v3 is configured: relative positions in buckets, none added to the words, shared projections."""
-    settings = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm",
-                "share_att_key": True, "position_biased_input": False, "position_buckets": 32,
-                "type_vocab_size": 0, **more}  # fmt: skip
+    settings = {
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+        "position_buckets": 32,
+        "type_vocab_size": 0,
+        **more,
+    }
     return DebertaV2Config(**_sizes(size, **settings))
 
 
@@ -165,7 +189,8 @@ def _unigram_tokenizer(**settings: Any) -> XLMRobertaTokenizer:
 
 TAGGERS: dict[str, Tagger] = {
     "bert": Tagger(  # WordPiece that keeps cases
-        lambda size, **more: BertConfig(**_sizes(size, **more)), BertForTokenClassification,
+        lambda size, **more: BertConfig(**_sizes(size, **more)),
+        BertForTokenClassification,
         _wordpiece_of(BertTokenizer, lowercase=False),
     ),
     "distilbert": Tagger(
@@ -173,23 +198,28 @@ TAGGERS: dict[str, Tagger] = {
     ),
     "electra": Tagger(  # embeddings of another size than the layers, so that a projection stands between
         lambda size, **more: ElectraConfig(**_sizes(size, embedding_size=_EMBEDDING, **more)),
-        ElectraForTokenClassification, _wordpiece_of(ElectraTokenizer, lowercase=True),
+        ElectraForTokenClassification,
+        _wordpiece_of(ElectraTokenizer, lowercase=True),
     ),
     "roberta": Tagger(  # BPE of bytes
-        lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)), RobertaForTokenClassification,
+        lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
+        RobertaForTokenClassification,
         roberta_tokenizer,
     ),
     "roberta-prefix": Tagger(  # the same with a space put before the text
-        lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)), RobertaForTokenClassification,
+        lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
+        RobertaForTokenClassification,
         lambda **settings: roberta_tokenizer(add_prefix_space=True, **settings),
     ),
     "xlm-roberta": Tagger(  # Unigram over words split at white space
         lambda size, **more: XLMRobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
-        XLMRobertaForTokenClassification, _unigram_tokenizer,
+        XLMRobertaForTokenClassification,
+        _unigram_tokenizer,
     ),
     "camembert": Tagger(
         lambda size, **more: CamembertConfig(**_sizes(size, type_vocab_size=1, **more)),
-        CamembertForTokenClassification, _unigram_tokenizer,
+        CamembertForTokenClassification,
+        _unigram_tokenizer,
     ),
     "deberta-v2": Tagger(_deberta, DebertaV2ForTokenClassification, _deberta_tokenizer),  # Unigram that keeps spaces
-}  # fmt: skip
+}

@@ -46,8 +46,9 @@ PIPELINES = {
 def config_of(name: str) -> ModelConfig:
     """The configuration of one of `PIPELINES`."""
     made = PIPELINES[name]
-    return ModelConfig(name=name, version="1.0.0", task="ner", source=made.source,
-                       options=Options(sentences=made.sentences)).for_engine(SPACY)  # fmt: skip
+    return ModelConfig(
+        name=name, version="1.0.0", task="ner", source=made.source, options=Options(sentences=made.sentences)
+    ).for_engine(SPACY)
 
 
 def seal_pipeline(config: ModelConfig, target: Path, texts: Sequence[str]) -> Path:
@@ -59,8 +60,12 @@ def seal_pipeline(config: ModelConfig, target: Path, texts: Sequence[str]) -> Pa
         original = load_original(local.folder, sentences)
         starts = some_sentence_starts(original, texts) if sentences == "given" else None
         inputs = [NerInput(text, sentence_starts=starts[place] if starts else None) for place, text in enumerate(texts)]
-        parity = judge(inputs, original_entities(original, texts, starts), {"fp32": _recognizer(exported)},
-                       {"fp32": config.gate_of("fp32")})  # fmt: skip
+        parity = judge(
+            inputs,
+            original_entities(original, texts, starts),
+            {"fp32": _recognizer(exported)},
+            {"fp32": config.gate_of("fp32")},
+        )
         assert not parity.failures["fp32"], parity.failures
         measured_on = machine.describe(machine.usable_cpus())
         versions = builder_versions(NER, SPACY)

@@ -40,9 +40,14 @@ class GraphBuilder:
         return self.constant(f"integers_{'_'.join(map(str, numbers))}", np.array(numbers, np.int64))
 
     def node(
-        self, op_type: str, inputs: Sequence[ir.Value | None], outputs: int = 1, *, domain: str = "",
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        outputs: int = 1,
+        *,
+        domain: str = "",
         attributes: Mapping[str, Any] | None = None,
-    ) -> list[ir.Value]:  # fmt: skip
+    ) -> list[ir.Value]:
         """Append a node; gives its outputs."""
         self._count[0] += 1
         name = f"{op_type}_{self._count[0]}"
@@ -75,12 +80,16 @@ class GraphBuilder:
             assert value.const_value is not None  # it would be no initializer
             known[value] = constants.constant(f"{prefix}{name}", value.const_value.numpy())
         for node in part.graph:
-            attributes = {name: ir.Attr(name, attribute.type, attribute.value)
-                          for name, attribute in node.attributes.items()}  # fmt: skip
+            attributes = {
+                name: ir.Attr(name, attribute.type, attribute.value) for name, attribute in node.attributes.items()
+            }
             copied = self.node(
-                node.op_type, [None if value is None else known[value] for value in node.inputs], len(node.outputs),
-                domain=node.domain, attributes=attributes,
-            )  # fmt: skip
+                node.op_type,
+                [None if value is None else known[value] for value in node.inputs],
+                len(node.outputs),
+                domain=node.domain,
+                attributes=attributes,
+            )
             known.update(zip(node.outputs, copied, strict=True))
         return [known[value] for value in part.graph.outputs]
 

@@ -43,8 +43,9 @@ class _State:
     def of(cls, values: list[ir.Value]) -> _State:
         """The reverse of `values`."""
         cur, tokens, sequences, scores, done_sequences, done_scores, is_done, is_open, past_mask, *caches = values
-        return cls(cur, tokens, sequences, scores, done_sequences, done_scores, is_done, is_open, past_mask,
-                   tuple(caches))  # fmt: skip
+        return cls(
+            cur, tokens, sequences, scores, done_sequences, done_scores, is_done, is_open, past_mask, tuple(caches)
+        )
 
 
 # Element type and dimensions of every field of the state but the caches.
@@ -95,14 +96,16 @@ class _Composer:
         penalty = value("length_penalty", _FLOAT, 1)
         (embedded,) = main.splice(self._parts.embed, [ids], "", main)
         cross_mask, *cross = main.splice(self._parts.encoder, [embedded, mask], "encoder.", main)
-        source = _Source(beams, shortest, longest, penalty, self._is_early(beams), self._new_mask(beams), cross_mask,
-                         tuple(cross))  # fmt: skip
+        source = _Source(
+            beams, shortest, longest, penalty, self._is_early(beams), self._new_mask(beams), cross_mask, tuple(cross)
+        )
         first = self._start(ids, source)
         steps = main.op("Squeeze", main.op("Sub", longest, main.integers(1)))
         always = main.constant("always", np.array(True))
         body = ir.Attr("body", ir.AttributeType.GRAPH, self._body(source, first))
-        last = _State.of(main.node("Loop", [steps, always, *first.values()], len(first.values()),
-                                   attributes={"body": body}))  # fmt: skip
+        last = _State.of(
+            main.node("Loop", [steps, always, *first.values()], len(first.values()), attributes={"body": body})
+        )
         outputs = main.call(search.best_finished, last.done_sequences, last.done_scores, last.cur)
         named = (value("sequences", _INT64, "batch", "length"), value("sequences_scores", _FLOAT, "batch"))
         for output, wanted in zip(outputs, named, strict=True):
@@ -128,12 +131,26 @@ class _Composer:
     def _start(self, ids: ir.Value, source: _Source) -> _State:
         main, parts = self._main, self._parts
         tokens, sequences, scores, done_scores, is_done, is_open, past_mask = main.call(
-            search.start, ids, source.num_beams, source.max_length, main.integers(self._spec.decoder_start_token_id),
+            search.start,
+            ids,
+            source.num_beams,
+            source.max_length,
+            main.integers(self._spec.decoder_start_token_id),
             main.integers(self._pad),
-        )  # fmt: skip
+        )
         (cache,) = main.call(search.no_cache, ids, main.integers(parts.heads, parts.head_size))
-        return _State(main.integers(1), tokens, sequences, scores, sequences, done_scores, is_done, is_open, past_mask,
-                      (cache,) * (2 * parts.layers))  # fmt: skip
+        return _State(
+            main.integers(1),
+            tokens,
+            sequences,
+            scores,
+            sequences,
+            done_scores,
+            is_done,
+            is_open,
+            past_mask,
+            (cache,) * (2 * parts.layers),
+        )
 
     def _body(self, source: _Source, first: _State) -> ir.Graph:
         """One step: read a token per beam, score the next ones, choose."""
@@ -163,10 +180,20 @@ class _Composer:
         (places,) = body.call(search.places_of, state.cur, source.num_beams)
         hidden, mask, *caches = body.splice(
             parts.step,
-            [embedded, places, state.past_mask, source.new_mask, source.cross_mask,
-             *state.caches[::2], *state.caches[1::2], *source.cross[::2], *source.cross[1::2]],
-            "step.", body,
-        )  # fmt: skip
+            [
+                embedded,
+                places,
+                state.past_mask,
+                source.new_mask,
+                source.cross_mask,
+                *state.caches[::2],
+                *state.caches[1::2],
+                *source.cross[::2],
+                *source.cross[1::2],
+            ],
+            "step.",
+            body,
+        )
         (logits,) = body.splice(parts.score, [hidden], "", main)
         return body.op("LogSoftmax", logits, axis=-1), mask, caches
 
@@ -197,15 +224,27 @@ class _Composer:
         (is_end,) = body.call(search.ends, tokens, cur, longest, self._main.integers(self._spec.eos_token_id))
         scores, running, parents, tokens = body.call(search.go_on, sums, is_end, sequences, parents, tokens, beams)
         (scored,) = body.call(search.penalized, sums, cur, source.length_penalty)
-        done_scores, done, is_done = body.call(search.finish, scored, is_end, sequences, state.done_scores,
-                                               state.done_sequences, state.is_done, state.is_open, source.is_early,
-                                               beams)  # fmt: skip
+        done_scores, done, is_done = body.call(
+            search.finish,
+            scored,
+            is_end,
+            sequences,
+            state.done_scores,
+            state.done_sequences,
+            state.is_done,
+            state.is_open,
+            source.is_early,
+            beams,
+        )
         (best,) = body.call(search.penalized, scores, self._hoped_length(body, source, cur), source.length_penalty)
         (is_open,) = body.call(search.improvable, best, done_scores, is_done, state.is_open)
         (goes_on,) = body.call(search.unfinished, is_open, is_done, is_end, source.is_early)
         after = body.op("Add", cur, self._main.integers(1))
-        return _State(after, tokens, running, scores, done, done_scores, is_done, is_open, state.past_mask,
-                      state.caches), parents, goes_on  # fmt: skip
+        return (
+            _State(after, tokens, running, scores, done, done_scores, is_done, is_open, state.past_mask, state.caches),
+            parents,
+            goes_on,
+        )
 
     def _hoped_length(self, body: GraphBuilder, source: _Source, cur: ir.Value) -> ir.Value:
         """The length that the best score of an unfinished beam is judged by."""
@@ -224,7 +263,9 @@ class _Composer:
         for cache in given[1:]:
             compacted += compacting.call(search.compact_cache, cache, order)
         kept = [keeping.op("Identity", each) for each in given]
-        branches = {"then_branch": compacting.graph([], compacted, "compact"),
-                    "else_branch": keeping.graph([], kept, "keep")}  # fmt: skip
+        branches = {
+            "then_branch": compacting.graph([], compacted, "compact"),
+            "else_branch": keeping.graph([], kept, "keep"),
+        }
         attributes = {name: ir.Attr(name, ir.AttributeType.GRAPH, graph) for name, graph in branches.items()}
         return body.node("If", [is_time], len(given), attributes=attributes)

@@ -44,9 +44,14 @@ def trace_parts(model: Any) -> GenerateParts:
     table = model.model.shared.weight.detach().numpy()
     bias = model.final_logits_bias.detach().numpy()[0]
     return GenerateParts(
-        embed=_embed(table), encoder=_trace_encoder(model), step=_trace_step(model, layers, heads, size),
-        score=_score(table, bias), layers=layers, heads=heads, head_size=size,
-    )  # fmt: skip
+        embed=_embed(table),
+        encoder=_trace_encoder(model),
+        step=_trace_step(model, layers, heads, size),
+        score=_score(table, bias),
+        layers=layers,
+        heads=heads,
+        head_size=size,
+    )
 
 
 def part_model(graph: ir.Graph, domains: dict[str, int] | None = None) -> ir.Model:
@@ -110,11 +115,16 @@ def _trace_step(model: Any, layers: int, heads: int, size: int) -> ir.Model:
     }
     past = {0: "slots", 1: "batch"}
     dynamic = {
-        "embeddings": {0: "beams", 1: "batch"}, "places": {0: "beams"},
-        "past_mask": {0: "batch", 1: "beams", 2: "slots"}, "new_mask": {0: "beams", 1: "beams"},
-        "cross_mask": {0: "batch", 3: "tokens"}, "past_keys": past, "past_values": past,
-        "cross_keys": {0: "batch", 3: "tokens"}, "cross_values": {0: "batch", 2: "tokens"},
-    }  # fmt: skip
+        "embeddings": {0: "beams", 1: "batch"},
+        "places": {0: "beams"},
+        "past_mask": {0: "batch", 1: "beams", 2: "slots"},
+        "new_mask": {0: "beams", 1: "beams"},
+        "cross_mask": {0: "batch", 3: "tokens"},
+        "past_keys": past,
+        "past_values": past,
+        "cross_keys": {0: "batch", 3: "tokens"},
+        "cross_values": {0: "batch", 2: "tokens"},
+    }
     outputs = ["hidden", "mask"] + [f"{kind}_{layer}" for layer in range(layers) for kind in ("keys", "values")]
     return export_module(DecoderStep(model), inputs, outputs, dynamic)
 

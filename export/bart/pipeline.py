@@ -98,14 +98,19 @@ def _problems(loaded: LoadedSummarizer) -> list[str]:
     if backend is None:
         return [*problems, "a tokenizer that is not a fast one"]
     if type(backend.model).__name__ != "BPE":
-        problems.append(f"a tokenizer of the kind {type(backend.model).__name__}, not BPE, whose texts transformers "
-                        "tidies up when it decodes")  # fmt: skip
+        problems.append(
+            f"a tokenizer of the kind {type(backend.model).__name__}, not BPE, whose texts transformers "
+            "tidies up when it decodes"
+        )
     if tokenizer.pad_token is None:
         problems.append("a tokenizer without a padding token")
     elif tokenizer.pad_token_id != model.generation_config.pad_token_id:
-        problems.append(f"padding {model.generation_config.pad_token_id} in generation_config, "
-                        f"{tokenizer.pad_token_id} in the tokenizer")  # fmt: skip
+        problems.append(
+            f"padding {model.generation_config.pad_token_id} in generation_config, "
+            f"{tokenizer.pad_token_id} in the tokenizer"
+        )
     if getattr(tokenizer, "split_special_tokens", False):
-        problems.append("a tokenizer that takes special tokens apart (split_special_tokens), which tokenizer.json "
-                        "cannot say")  # fmt: skip
+        problems.append(
+            "a tokenizer that takes special tokens apart (split_special_tokens), which tokenizer.json cannot say"
+        )
     return problems

@@ -32,8 +32,9 @@ def start(input_ids, num_beams, max_length, start_token, pad_token):
         op.Expand(op.Constant(value_int=1), op.Concat(batch, op.Constant(value_ints=[1]), axis=0)), to=BOOL
     )
     tokens = op.Expand(start_token, op.Concat(num_beams, batch, axis=0))  # [N, B]
-    past_mask = op.Expand(op.Constant(value_float=0.0),
-                          op.Concat(per_beam, op.Constant(value_ints=[0]), axis=0))  # [B, N, 0]  # fmt: skip
+    past_mask = op.Expand(
+        op.Constant(value_float=0.0), op.Concat(per_beam, op.Constant(value_ints=[0]), axis=0)
+    )  # [B, N, 0]
     return tokens, sequences, scores, done_scores, is_done, is_open, past_mask
 
 

@@ -9,22 +9,61 @@ from ...artifacts.specs import FixedGeneration, GenerationDefaults, Summarizatio
 
 # Stands between messages; the consumer's own joins them so.
 _JOIN = " "
-_IMPLEMENTED = frozenset({
-    "bos_token_id", "decoder_start_token_id", "early_stopping", "eos_token_id", "forced_bos_token_id",
-    "forced_eos_token_id", "length_penalty", "max_length", "min_length", "no_repeat_ngram_size", "num_beams",
-    "pad_token_id",
-})  # fmt: skip
+_IMPLEMENTED = frozenset(
+    {
+        "bos_token_id",
+        "decoder_start_token_id",
+        "early_stopping",
+        "eos_token_id",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "length_penalty",
+        "max_length",
+        "min_length",
+        "no_repeat_ngram_size",
+        "num_beams",
+        "pad_token_id",
+    }
+)
 # Of no effect on what is generated: bookkeeping, output formats, caches, and what only sampling reads.
-_WITHOUT_EFFECT = frozenset({
-    "_from_model_config", "cache_config", "cache_implementation", "disable_compile", "epsilon_cutoff", "eta_cutoff",
-    "min_p", "output_attentions", "output_hidden_states", "output_logits", "output_scores", "return_dict_in_generate",
-    "temperature", "top_h", "top_k", "top_p", "transformers_version", "typical_p", "use_cache",
-})  # fmt: skip
+_WITHOUT_EFFECT = frozenset(
+    {
+        "_from_model_config",
+        "cache_config",
+        "cache_implementation",
+        "disable_compile",
+        "epsilon_cutoff",
+        "eta_cutoff",
+        "min_p",
+        "output_attentions",
+        "output_hidden_states",
+        "output_logits",
+        "output_scores",
+        "return_dict_in_generate",
+        "temperature",
+        "top_h",
+        "top_k",
+        "top_p",
+        "transformers_version",
+        "typical_p",
+        "use_cache",
+    }
+)
 _NEUTRAL = {
-    "diversity_penalty": 0.0, "do_sample": False, "encoder_no_repeat_ngram_size": 0, "encoder_repetition_penalty": 1.0,
-    "guidance_scale": 1.0, "is_assistant": False, "low_memory": False, "num_beam_groups": 1, "num_return_sequences": 1,
-    "remove_invalid_values": False, "renormalize_logits": False, "repetition_penalty": 1.0, "token_healing": False,
-}  # fmt: skip
+    "diversity_penalty": 0.0,
+    "do_sample": False,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "guidance_scale": 1.0,
+    "is_assistant": False,
+    "low_memory": False,
+    "num_beam_groups": 1,
+    "num_return_sequences": 1,
+    "remove_invalid_values": False,
+    "renormalize_logits": False,
+    "repetition_penalty": 1.0,
+    "token_healing": False,
+}
 
 
 def describe_generation(settings: Any, max_target_tokens: int, vocab_size: int) -> SummarizationSpec:
@@ -34,8 +73,11 @@ def describe_generation(settings: Any, max_target_tokens: int, vocab_size: int) 
     :raises BuildError: with the code `unsupported_model`, naming every setting that cannot be reproduced.
     """
     if problems := _problems(settings, max_target_tokens, vocab_size):
-        raise BuildError("unsupported_model", f"generation_config has {'; '.join(problems)}",
-                         hint="Set what is named in generation_config.json, if the model does without.")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            f"generation_config has {'; '.join(problems)}",
+            hint="Set what is named in generation_config.json, if the model does without.",
+        )
     return SummarizationSpec(
         join=_JOIN,
         decoder_start_token_id=settings.decoder_start_token_id,

@@ -30,10 +30,12 @@ def build_types_graph(network: Network) -> ir.Model:
     bias = np.zeros((places, width), np.float32)
     bias[first.window] = piece_major(first.maxout.bias)
     flat = graph.affine(embedded, Affine(weight.T, bias.reshape(-1)))
-    return graph.model({
-        "embedded": (embedded, _FLOAT, ["types", network.width]),
-        "contributions": (graph.reshape(flat, -1, places, width), _FLOAT, ["types", places, width]),
-    })  # fmt: skip
+    return graph.model(
+        {
+            "embedded": (embedded, _FLOAT, ["types", network.width]),
+            "contributions": (graph.reshape(flat, -1, places, width), _FLOAT, ["types", places, width]),
+        }
+    )
 
 
 def token_vectors(graph: GraphTape, network: Network) -> ir.Value:
@@ -51,8 +53,10 @@ def token_vectors(graph: GraphTape, network: Network) -> ir.Value:
     x = graph.split(graph.reshape(encoded, -1, streams * network.width), streams)
     for layer in others:
         linear = _of_pairs(graph, x, layer) if streams == 2 else [_of_windows(graph, x[0], layer)]
-        x = [graph.op("Add", before, _normalized(graph, values, layer.maxout))
-             for before, values in zip(x, linear, strict=True)]  # fmt: skip
+        x = [
+            graph.op("Add", before, _normalized(graph, values, layer.maxout))
+            for before, values in zip(x, linear, strict=True)
+        ]
     merged = x[0] if streams == 1 else graph.reshape(graph.op("Concat", *x, axis=1), -1, network.width)
     return graph.affine(merged, network.project)
 
@@ -89,8 +93,14 @@ def _with_zero_row(table: Any) -> Any:
 def _normalized(graph: GraphTape, linear: ir.Value, layer: Maxout) -> ir.Value:
     """Maxout and layer normalization of `[n, pieces * out]`."""
     largest = graph.largest_piece(linear, layer.weight.shape[1])
-    return graph.op("LayerNormalization", largest, graph.constant(layer.norm_weight), graph.constant(layer.norm_bias),
-                    axis=-1, epsilon=_EPSILON)  # fmt: skip
+    return graph.op(
+        "LayerNormalization",
+        largest,
+        graph.constant(layer.norm_weight),
+        graph.constant(layer.norm_bias),
+        axis=-1,
+        epsilon=_EPSILON,
+    )
 
 
 def _of_pairs(graph: GraphTape, x: Sequence[ir.Value], layer: WindowLayer) -> list[ir.Value]:

@@ -23,8 +23,9 @@ def build_ner_graph(network: Network, moves: NerMoves) -> ir.Model:
     tokens = token_vectors(graph, network)
     is_space = graph.input("is_space", ir.DataType.BOOL, ["tokens"])
     is_last = graph.input("is_last", ir.DataType.BOOL, ["tokens"])
-    current, first, previous = (graph.op("MatMul", tokens, graph.constant(_feature_weight(network, place)))
-                                for place in range(3))  # fmt: skip
+    current, first, previous = (
+        graph.op("MatMul", tokens, graph.constant(_feature_weight(network, place))) for place in range(3)
+    )
     # No entity is open: the second and third place of the state are empty
     fixed = piece_major(network.lower_padding[1]) + piece_major(network.lower_padding[2])
     state = graph.op("Add", current, graph.constant(fixed + piece_major(network.lower_bias)))
@@ -34,13 +35,15 @@ def build_ner_graph(network: Network, moves: NerMoves) -> ir.Model:
     width = network.pieces * network.hidden
     label = graph.op("Gather", graph.constant(moves.closed_labels, np.int32), best)
     begins = graph.op("Gather", graph.constant(moves.closed_begins), best)
-    return graph.model({
-        "label": (label, ir.DataType.INT32, ["tokens"]),
-        "begins": (begins, ir.DataType.BOOL, ["tokens"]),
-        "current": (current, ir.DataType.FLOAT, ["tokens", width]),
-        "first": (first, ir.DataType.FLOAT, ["tokens", width]),
-        "previous": (previous, ir.DataType.FLOAT, ["tokens", width]),
-    })  # fmt: skip
+    return graph.model(
+        {
+            "label": (label, ir.DataType.INT32, ["tokens"]),
+            "begins": (begins, ir.DataType.BOOL, ["tokens"]),
+            "current": (current, ir.DataType.FLOAT, ["tokens", width]),
+            "first": (first, ir.DataType.FLOAT, ["tokens", width]),
+            "previous": (previous, ir.DataType.FLOAT, ["tokens", width]),
+        }
+    )
 
 
 def build_parser_graph(network: Network) -> ir.Model:

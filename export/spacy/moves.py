@@ -45,8 +45,11 @@ def ner_moves(component: Any) -> NerMoves:
     place = {name: number for number, name in enumerate(names)}
     lacking = [f"{kind}-{label}" for label in labels for kind in "IUL" if f"{kind}-{label}" not in place]
     if lacking or "O" not in place or not labels:
-        raise BuildError("unsupported_model", "the entity recognizer's transitions are not BILUO",
-                         got=f"no {', '.join(lacking) or 'O or no label'}")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            "the entity recognizer's transitions are not BILUO",
+            got=f"no {', '.join(lacking) or 'O or no label'}",
+        )
     # U- with the empty label is for tokens that other components have ruled out; here there are none
     closed = [number for number, name in enumerate(names) if name == "O" or (name[:2] in ("B-", "U-") and name[2:])]
     within = np.array([place[f"I-{label}"] for label in labels])

@@ -19,10 +19,19 @@ from ...artifacts.specs import HashColumn
 
 Floats = NDArray[np.float32]
 _ATTRIBUTES = frozenset({"ORTH", "NORM", "LOWER", "PREFIX", "SUFFIX", "SHAPE", "IS_SPACE", "SPACY"})
-_EMBED_LAYERS = frozenset({
-    "dropout", "extract_features", "hashembed", "ints-getitem", "layernorm", "list2ragged", "maxout", "ragged2list",
-    "static_vectors",
-})  # fmt: skip
+_EMBED_LAYERS = frozenset(
+    {
+        "dropout",
+        "extract_features",
+        "hashembed",
+        "ints-getitem",
+        "layernorm",
+        "list2ragged",
+        "maxout",
+        "ragged2list",
+        "static_vectors",
+    }
+)
 _ENCODE_LAYERS = frozenset({"dropout", "expand_window", "layernorm", "maxout"})
 
 
@@ -180,8 +189,10 @@ def _read(nlp: Language, model: Model[Any, Any], tok2vec: Model[Any, Any]) -> Ne
     lower, upper = model.layers[1:]
     names = [_attribute(nlp, column) for column in _named(embed, "extract_features")[0].attrs["columns"]]
     hashes = _named(embed, "hashembed")
-    columns = tuple(HashColumn(names[layer.attrs["column"]], int(layer.get_param("E").shape[0]),
-                               int(layer.attrs["seed"])) for layer in hashes)  # fmt: skip
+    columns = tuple(
+        HashColumn(names[layer.attrs["column"]], int(layer.get_param("E").shape[0]), int(layer.attrs["seed"]))
+        for layer in hashes
+    )
     return Network(
         columns=columns,
         tables=tuple(_floats(layer, "E") for layer in hashes),

@@ -172,8 +172,9 @@ def _class(op: Any, argument: Any, flags: int) -> tuple[int, ...]:
 def _members(items: tuple[Item, ...], flags: int) -> tuple[int, ...]:
     plain = all(op in (sre.LITERAL, sre.RANGE) for op, _ in items)
     if plain and not flags:
-        points = {point for op, value in items
-                  for point in ([value] if op is sre.LITERAL else range(value[0], value[1] + 1))}  # fmt: skip
+        points = {
+            point for op, value in items for point in ([value] if op is sre.LITERAL else range(value[0], value[1] + 1))
+        }
         return ranges_of(sorted(point for point in points if not _SURROGATES[0] <= point < _SURROGATES[1]))
     # What `re` itself takes for a member, asked of every character there is
     matches = re.compile(f"[{''.join(_source(op, value) for op, value in items)}]", flags).findall(_every_character())
@@ -194,9 +195,13 @@ def _source(op: Any, value: Any) -> str:
 
 
 _CATEGORIES = {
-    sre.CATEGORY_DIGIT: r"\d", sre.CATEGORY_NOT_DIGIT: r"\D", sre.CATEGORY_SPACE: r"\s",
-    sre.CATEGORY_NOT_SPACE: r"\S", sre.CATEGORY_WORD: r"\w", sre.CATEGORY_NOT_WORD: r"\W",
-}  # fmt: skip
+    sre.CATEGORY_DIGIT: r"\d",
+    sre.CATEGORY_NOT_DIGIT: r"\D",
+    sre.CATEGORY_SPACE: r"\s",
+    sre.CATEGORY_NOT_SPACE: r"\S",
+    sre.CATEGORY_WORD: r"\w",
+    sre.CATEGORY_NOT_WORD: r"\W",
+}
 
 
 @functools.cache
@@ -237,5 +242,8 @@ def _character(point: int) -> str:
 
 
 def _unsupported(what: str) -> BuildError:
-    return BuildError("unsupported_model", f"a tokenizer rule uses {what}, which no portable pattern can say",
-                      hint="Write the rule without it.")  # fmt: skip
+    return BuildError(
+        "unsupported_model",
+        f"a tokenizer rule uses {what}, which no portable pattern can say",
+        hint="Write the rule without it.",
+    )

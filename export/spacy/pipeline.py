@@ -32,10 +32,23 @@ from .rules import describe_rules, norm_tables, tokenizer_problems
 
 SENTENCES = ("none", "given", "parser")
 # Components that leave entities, tokens and norms alone; what others do to them is not known here.
-_HARMLESS = frozenset({
-    "attribute_ruler", "entity_linker", "lemmatizer", "morphologizer", "parser", "senter", "sentencizer", "spancat",
-    "tagger", "textcat", "textcat_multilabel", "tok2vec", "trainable_lemmatizer",
-})  # fmt: skip
+_HARMLESS = frozenset(
+    {
+        "attribute_ruler",
+        "entity_linker",
+        "lemmatizer",
+        "morphologizer",
+        "parser",
+        "senter",
+        "sentencizer",
+        "spancat",
+        "tagger",
+        "textcat",
+        "textcat_multilabel",
+        "tok2vec",
+        "trainable_lemmatizer",
+    }
+)
 _SENTENCE_MAKERS = frozenset({"parser", "senter", "sentencizer"})
 # What an attribute ruler must not set before `ner` where the whole pipeline is reproduced
 _FELT = frozenset({"ENT_IOB", "ENT_TYPE", "NORM", "ORTH", "SENT_START", "SPACY"})
@@ -61,8 +74,11 @@ def load_pipeline(folder: Path) -> Language:
             warnings.simplefilter("ignore")  # a model trained with an older spaCy: parity is what decides
             return spacy.load(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise BuildError("source", f"spaCy cannot load {folder.name}: {error}",
-                         hint="Components with code of their own are not loaded.") from error  # fmt: skip
+        raise BuildError(
+            "source",
+            f"spaCy cannot load {folder.name}: {error}",
+            hint="Components with code of their own are not loaded.",
+        ) from error
 
 
 def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> SpacyExport:
@@ -118,8 +134,11 @@ def _pipeline_problems(nlp: Language, sentences: str) -> list[str]:
     elif ner.cfg["beam_width"] != 1:
         problems.append("an entity recognizer that searches with a beam (beam_ner); train it with the factory `ner`")
     factories = {name: nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
-    problems += [f"a component {name} ({factory}) that may set entities or change tokens; remove it first"
-                 for name, factory in factories.items() if name != "ner" and factory not in _HARMLESS]  # fmt: skip
+    problems += [
+        f"a component {name} ({factory}) that may set entities or change tokens; remove it first"
+        for name, factory in factories.items()
+        if name != "ner" and factory not in _HARMLESS
+    ]
     return problems + (_sentence_problems(nlp, factories) if sentences == "parser" else [])
 
 
@@ -128,8 +147,10 @@ def _sentence_problems(nlp: Language, factories: dict[str, str]) -> list[str]:
     before = nlp.pipe_names[: nlp.pipe_names.index("ner")]
     makers = [name for name in before if factories[name] in _SENTENCE_MAKERS]
     if makers != ["parser"] or type(nlp.get_pipe("parser")) is not DependencyParser:
-        return [f"sentences made by {', '.join(makers) or 'nothing'} before ner, not by the parser alone; "
-                "use sentences = given or none"]  # fmt: skip
+        return [
+            f"sentences made by {', '.join(makers) or 'nothing'} before ner, not by the parser alone; "
+            "use sentences = given or none"
+        ]
     parser = nlp.get_pipe("parser")
     problems = []
     if parser.cfg["beam_width"] != 1:
@@ -147,25 +168,34 @@ def _ruled_attributes(ruler: Any) -> set[str]:
 
 
 def _network_fields(network: Network) -> dict[str, Any]:
-    return {"columns": network.columns, "vectors": network.vectors is not None, "context": network.context,
-            "hidden": network.hidden, "pieces": network.pieces}  # fmt: skip
+    return {
+        "columns": network.columns,
+        "vectors": network.vectors is not None,
+        "context": network.context,
+        "hidden": network.hidden,
+        "pieces": network.pieces,
+    }
 
 
 def _ner_tables(network: Network, moves: NerMoves) -> Tables:
     weight, bias = network.upper.weight, network.upper.bias
     return {
         "ner.bias": network.lower_bias.T.reshape(-1),
-        "ner.in.weight": weight[moves.within], "ner.in.bias": bias[moves.within],
-        "ner.last.weight": weight[moves.last], "ner.last.bias": bias[moves.last],
-    }  # fmt: skip
+        "ner.in.weight": weight[moves.within],
+        "ner.in.bias": bias[moves.within],
+        "ner.last.weight": weight[moves.last],
+        "ner.last.bias": bias[moves.last],
+    }
 
 
 def _parser_tables(network: Network) -> Tables:
     padding = network.lower_padding.transpose(0, 2, 1)
     return {
-        "parser.bias": network.lower_bias.T.reshape(-1), "parser.pad": padding.reshape(len(padding), -1),
-        "parser.weight": network.upper.weight, "parser.output_bias": network.upper.bias,
-    }  # fmt: skip
+        "parser.bias": network.lower_bias.T.reshape(-1),
+        "parser.pad": padding.reshape(len(padding), -1),
+        "parser.weight": network.upper.weight,
+        "parser.output_bias": network.upper.bias,
+    }
 
 
 def _vector_tables(nlp: Language) -> Tables:

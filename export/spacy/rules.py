@@ -23,10 +23,19 @@ from .patterns import Alternative, join, parse_alternatives, ranges_of
 
 _VERSION = 1
 # The methods of a compiled pattern that spaCy's tokenizer calls
-_METHODS = {"prefix_search": "search", "suffix_search": "search", "infix_finditer": "finditer", "token_match": "match",
-            "url_match": "match"}  # fmt: skip
-_GETTERS = {PREFIX: lex_attrs.prefix, SUFFIX: lex_attrs.suffix, SHAPE: lex_attrs.word_shape,
-            IS_SPACE: lex_attrs.is_space}  # fmt: skip
+_METHODS = {
+    "prefix_search": "search",
+    "suffix_search": "search",
+    "infix_finditer": "finditer",
+    "token_match": "match",
+    "url_match": "match",
+}
+_GETTERS = {
+    PREFIX: lex_attrs.prefix,
+    SUFFIX: lex_attrs.suffix,
+    SHAPE: lex_attrs.word_shape,
+    IS_SPACE: lex_attrs.is_space,
+}
 _LAST_CHARACTER = 0x10FFFF
 
 
@@ -37,8 +46,11 @@ def tokenizer_problems(nlp: Language) -> list[str]:
         return [f"the tokenizer {name}, which is not driven by rules (Chinese, Japanese, Korean, Thai, Vietnamese)"]
     problems = [f"a {name} that is no method of a compiled pattern" for name in _METHODS if not _is_plain(nlp, name)]
     getters = nlp.vocab.lex_attr_getters
-    problems += [f"a lexical attribute {nlp.vocab.strings[attribute]} computed in a way of its own"
-                 for attribute, wanted in _GETTERS.items() if getters[attribute] is not wanted]  # fmt: skip
+    problems += [
+        f"a lexical attribute {nlp.vocab.strings[attribute]} computed in a way of its own"
+        for attribute, wanted in _GETTERS.items()
+        if getters[attribute] is not wanted
+    ]
     if _norm_tables(nlp) is None:
         problems.append("a NORM computed in a way of its own (Hindi, Nepali, Haitian Creole)")
     return problems
@@ -91,8 +103,11 @@ def _affixes(pattern: re.Pattern[str] | None, kind: str) -> list[dict[str, Any]]
     alternatives = [] if pattern is None else parse_alternatives(pattern)
     is_prefix = kind == "prefix"
     if not all(each.is_anchored_at_start if is_prefix else each.is_anchored_at_end for each in alternatives):
-        raise BuildError("unsupported_model", f"a {kind} rule matches in the middle of a string",
-                         expected=f"every alternative {'begins with ^' if is_prefix else 'ends with $'}")  # fmt: skip
+        raise BuildError(
+            "unsupported_model",
+            f"a {kind} rule matches in the middle of a string",
+            expected=f"every alternative {'begins with ^' if is_prefix else 'ends with $'}",
+        )
     return [_affix_group(list(group)) for _, group in groupby(alternatives, lambda each: each.reach is None)]
 
 
@@ -124,14 +139,23 @@ def _string(nlp: Language, value: int | str) -> str:
 def _sequences(tokenizer: Tokenizer) -> list[list[str]]:
     """The special cases that are looked for among tokens: those that the affix rules or blanks would take apart."""
     plain = Tokenizer(
-        tokenizer.vocab, rules={}, prefix_search=tokenizer.prefix_search, suffix_search=tokenizer.suffix_search,
-        infix_finditer=tokenizer.infix_finditer, token_match=tokenizer.token_match, url_match=tokenizer.url_match,
-    )  # fmt: skip
+        tokenizer.vocab,
+        rules={},
+        prefix_search=tokenizer.prefix_search,
+        suffix_search=tokenizer.suffix_search,
+        infix_finditer=tokenizer.infix_finditer,
+        token_match=tokenizer.token_match,
+        url_match=tokenizer.url_match,
+    )
     taken_apart = [
-        chunk for chunk in sorted(tokenizer.rules)
-        if not tokenizer.faster_heuristics or tokenizer.find_prefix(chunk) or tokenizer.find_infix(chunk)
-        or tokenizer.find_suffix(chunk) or " " in chunk
-    ]  # fmt: skip
+        chunk
+        for chunk in sorted(tokenizer.rules)
+        if not tokenizer.faster_heuristics
+        or tokenizer.find_prefix(chunk)
+        or tokenizer.find_infix(chunk)
+        or tokenizer.find_suffix(chunk)
+        or " " in chunk
+    ]
     return [[token.text for token in plain(chunk)] for chunk in taken_apart]
 
 
@@ -149,10 +173,14 @@ def _norm_tables(nlp: Language) -> list[dict[str, str]] | None:
 def _characters() -> dict[str, Any]:
     """What this interpreter's Unicode says of characters, so that no other version decides."""
     return {
-        "space": _having(str.isspace), "alpha": _having(str.isalpha), "upper": _having(str.isupper),
-        "digit": _having(str.isdigit), "cased": _having(_is_cased), "case_ignorable": _having(_is_case_ignorable),
+        "space": _having(str.isspace),
+        "alpha": _having(str.isalpha),
+        "upper": _having(str.isupper),
+        "digit": _having(str.isdigit),
+        "cased": _having(_is_cased),
+        "case_ignorable": _having(_is_case_ignorable),
         "lower": {chr(point): chr(point).lower() for point in _points() if chr(point).lower() != chr(point)},
-    }  # fmt: skip
+    }
 
 
 def _points() -> Iterable[int]:

@@ -68,8 +68,14 @@ class GraphTape:
         for name, (value, dtype, dims) in outputs.items():
             value.name, value.type, value.shape = name, ir.TensorType(dtype), ir.Shape(dims)
             values.append(value)
-        graph = ir.Graph(self._inputs, values, nodes=self._tape.nodes, initializers=self._tape.initializers,
-                         opset_imports={"": OPSET}, name="main")  # fmt: skip
+        graph = ir.Graph(
+            self._inputs,
+            values,
+            nodes=self._tape.nodes,
+            initializers=self._tape.initializers,
+            opset_imports={"": OPSET},
+            name="main",
+        )
         model = ir.Model(graph, ir_version=_IR_VERSION)
         clean(model)
         return model

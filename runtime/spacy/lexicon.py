@@ -131,8 +131,10 @@ class Lexicon:
             return [int(rules.characters.is_space(text)) for text in texts]
         if name == "NORM":
             norms = self._norms[lexemes.start : lexemes.stop]
-            return [self._norm(text) if norm is None else self.string_id(norm)
-                    for text, norm in zip(texts, norms, strict=True)]  # fmt: skip
+            return [
+                self._norm(text) if norm is None else self.string_id(norm)
+                for text, norm in zip(texts, norms, strict=True)
+            ]
         part = _PARTS[name]
         return [self.string_id(part(rules, text)) for text in texts]
 

@@ -34,8 +34,10 @@ class SentenceParser:
         """For each document the tokens that start a sentence."""
         states = [State(len(document)) for document in documents]
         self._parse(states, self._features(documents))
-        return [Tree(state.heads, state.labels, document.is_space()).sentence_starts()
-                for state, document in zip(states, documents, strict=True)]  # fmt: skip
+        return [
+            Tree(state.heads, state.labels, document.is_space()).sentence_starts()
+            for state, document in zip(states, documents, strict=True)
+        ]
 
     def _features(self, documents: Sequence[Document]) -> _Features:
         parts = [part for document in documents for part in parts_of(document)]

@@ -139,8 +139,9 @@ class SpacyRecognizer:
         if isinstance(texts, (str, bytes)):
             raise InputError("input_type", "a single text where a list was expected", got=type(texts).__name__)
         if options.sentence_starts is not None and len(options.sentence_starts) != len(texts):
-            raise InputError("sentence_starts", "not one list for each text", expected=len(texts),
-                             got=len(options.sentence_starts))  # fmt: skip
+            raise InputError(
+                "sentence_starts", "not one list for each text", expected=len(texts), got=len(options.sentence_starts)
+            )
         checked = [check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
         groups = _groups(self._tokenized(checked))
         found = in_order(lambda group: self._recognize_group(group, options), groups, self._threads)
@@ -158,8 +159,9 @@ class SpacyRecognizer:
 
     def _runner(self, role: str, network: SpacyNetwork, outputs: Sequence[str]) -> NetworkRunner:
         # One thread each: the products are too small to be shared out, groups of texts run side by side instead
-        types, tokens = (GraphSession(self.model.root / self.model.graphs[name].file, threads=1)
-                         for name in (f"{role}_types", role))  # fmt: skip
+        types, tokens = (
+            GraphSession(self.model.root / self.model.graphs[name].file, threads=1) for name in (f"{role}_types", role)
+        )
         return NetworkRunner(types, tokens, network, outputs)
 
     def _new_tokenizer(self) -> tuple[Lexicon, RuleTokenizer]:
@@ -183,8 +185,10 @@ class SpacyRecognizer:
             return self._parser.sentence_starts(group)
         if options.sentence_starts is None:
             return [()] * len(group)
-        return [_starting_tokens(document, options.sentence_starts[first + place], first + place)
-                for place, document in enumerate(group)]  # fmt: skip
+        return [
+            _starting_tokens(document, options.sentence_starts[first + place], first + place)
+            for place, document in enumerate(group)
+        ]
 
     def _spans(
         self, group: Sequence[Document], is_last: Sequence[NDArray[np.bool_]]
@@ -250,8 +254,12 @@ def _starting_tokens(document: Document, places: Sequence[int], index: int) -> l
     token_at = {start: token for token, start in enumerate(document.starts.tolist())}
     wanted = list(places)
     if wrong := [place for place in wanted if not _is_whole(place) or place not in token_at]:
-        raise InputError("sentence_starts", f"no token starts at character {wrong[0]!r}", index=index,
-                         expected="places where a token starts")  # fmt: skip
+        raise InputError(
+            "sentence_starts",
+            f"no token starts at character {wrong[0]!r}",
+            index=index,
+            expected="places where a token starts",
+        )
     return [token_at[place] for place in wanted]
 
 

@@ -14,8 +14,21 @@ from ...artifacts.errors import ArtifactError
 from .characters import Characters, CharacterSet
 
 _VERSION = 1
-_KEYS = frozenset({"characters", "infix", "prefix", "sequences", "specials", "suffix", "symbols", "token_match",
-                   "unicode", "url_match", "version"})  # fmt: skip
+_KEYS = frozenset(
+    {
+        "characters",
+        "infix",
+        "prefix",
+        "sequences",
+        "specials",
+        "suffix",
+        "symbols",
+        "token_match",
+        "unicode",
+        "url_match",
+        "version",
+    }
+)
 _SETS = ("space", "alpha", "upper", "digit", "cased", "case_ignorable")
 _LAST_POINT = 0x110000
 
@@ -64,8 +77,9 @@ def read_rules(path: Path) -> Rules:
             raise ValueError("unicode names no version")
         return _rules(data)
     except (ArtifactError, ValueError, TypeError, KeyError, re.error) as error:
-        raise ArtifactError("tokenizer", f"{path.name} cannot be read: {error!r}",
-                            hint="Build the artifact again.") from error  # fmt: skip
+        raise ArtifactError(
+            "tokenizer", f"{path.name} cannot be read: {error!r}", hint="Build the artifact again."
+        ) from error
 
 
 def compile_pattern(source: str) -> re.Pattern[str]:

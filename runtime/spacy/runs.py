@@ -73,8 +73,10 @@ class NetworkRunner:
                 feeds["is_last"][offset : offset + high - low] = last[low:high]
         found = self._tokens.run(self._outputs, feeds)
         places = [offset + part.start - low for part, (low, _), offset in zip(parts, spans, offsets, strict=False)]
-        return [[array[place : place + part.end - part.start] for array in found]
-                for part, place in zip(parts, places, strict=True)]  # fmt: skip
+        return [
+            [array[place : place + part.end - part.start] for array in found]
+            for part, place in zip(parts, places, strict=True)
+        ]
 
     def _keys(self, document: Document, low: int, high: int) -> NDArray[np.int64]:
         keys = 2 * document.lexemes[low:high]

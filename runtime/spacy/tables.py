@@ -70,8 +70,9 @@ def read_tables(path: Path, spec: SpacySpec) -> Tables:
         raise ArtifactError("tokenizer", f"{path.name} is not the model's: {'; '.join(problems)}")
     parser = None
     if spec.parser is not None:
-        parser = StateLayer(tensors["parser.bias"], tensors["parser.pad"], tensors["parser.weight"],
-                            tensors["parser.output_bias"])  # fmt: skip
+        parser = StateLayer(
+            tensors["parser.bias"], tensors["parser.pad"], tensors["parser.weight"], tensors["parser.output_bias"]
+        )
     norms = dict(zip(tensors["norm.keys"].tolist(), tensors["norm.values"].tolist(), strict=True))
     return Tables(
         norms=norms,
@@ -88,17 +89,22 @@ def _wanted(spec: SpacySpec) -> _Shapes:
     labels = len(spec.labels)
     width = spec.ner.pieces * spec.ner.hidden
     shapes: _Shapes = {
-        "norm.keys": ("uint64", (None,)), "norm.values": ("uint64", (None,)),
+        "norm.keys": ("uint64", (None,)),
+        "norm.values": ("uint64", (None,)),
         "ner.bias": ("float32", (width,)),
-        "ner.in.weight": ("float32", (labels, spec.ner.hidden)), "ner.in.bias": ("float32", (labels,)),
-        "ner.last.weight": ("float32", (labels, spec.ner.hidden)), "ner.last.bias": ("float32", (labels,)),
-    }  # fmt: skip
+        "ner.in.weight": ("float32", (labels, spec.ner.hidden)),
+        "ner.in.bias": ("float32", (labels,)),
+        "ner.last.weight": ("float32", (labels, spec.ner.hidden)),
+        "ner.last.bias": ("float32", (labels,)),
+    }
     if spec.parser is not None:
         width, moves = spec.parser.pieces * spec.parser.hidden, len(spec.parser.moves)
         shapes |= {
-            "parser.bias": ("float32", (width,)), "parser.pad": ("float32", (8, width)),
-            "parser.weight": ("float32", (moves, spec.parser.hidden)), "parser.output_bias": ("float32", (moves,)),
-        }  # fmt: skip
+            "parser.bias": ("float32", (width,)),
+            "parser.pad": ("float32", (8, width)),
+            "parser.weight": ("float32", (moves, spec.parser.hidden)),
+            "parser.output_bias": ("float32", (moves,)),
+        }
     networks: list[SpacyNetwork] = [spec.ner, *([spec.parser] if spec.parser else [])]
     if any(network.vectors for network in networks):
         shapes |= {"vector.keys": ("uint64", (None,)), "vector.rows": ("int32", (None,))}

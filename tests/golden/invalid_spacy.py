@@ -20,8 +20,9 @@ def rules(change: Change) -> tuple[str, Spoil]:
 def shorten(data: dict[str, Any]) -> None:
     """Leave out most characters and symbols: the rules are still valid, and the committed copies small."""
     data["symbols"] = {}
-    data["characters"] = {name: {"A": "a"} if name == "lower" else bounds[:2]
-                          for name, bounds in data["characters"].items()}  # fmt: skip
+    data["characters"] = {
+        name: {"A": "a"} if name == "lower" else bounds[:2] for name, bounds in data["characters"].items()
+    }
 
 
 def tables(change: Change) -> tuple[str, Spoil]:

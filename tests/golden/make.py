@@ -50,10 +50,18 @@ VALID: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     SPACY: (make_pipeline_folder, {"task": "ner", "options": {"sentences": "parser"}}),
     SUMMARY: (make_summarizer, {"task": "summarization", "gate": {"int8": LOOSE_SUMMARIES}}),
 }
-INVALID = {EMBEDDING: invalid_embedding.INVALID, TAGGER: invalid_tagger.INVALID, SPACY: invalid_spacy.INVALID,
-           SUMMARY: invalid_summary.INVALID}  # fmt: skip
-MANIFESTS = {EMBEDDING: embedding_manifests, TAGGER: tagger_manifests, SPACY: spacy_manifests,
-             SUMMARY: summary_manifests}  # fmt: skip
+INVALID = {
+    EMBEDDING: invalid_embedding.INVALID,
+    TAGGER: invalid_tagger.INVALID,
+    SPACY: invalid_spacy.INVALID,
+    SUMMARY: invalid_summary.INVALID,
+}
+MANIFESTS = {
+    EMBEDDING: embedding_manifests,
+    TAGGER: tagger_manifests,
+    SPACY: spacy_manifests,
+    SUMMARY: summary_manifests,
+}
 
 
 def main(chosen: Sequence[str]) -> None:

@@ -78,19 +78,39 @@ def embedding_manifests(manifest: dict[str, Any]) -> dict[str, tuple[str | None,
         "default-prompt-unknown.json": ("schema", with_change(lambda m: m["embedding"].update(default_prompt="x"))),
         "graph-not-listed.json": ("schema", with_change(lambda m: graph_of(m).update(file="onnx/other.onnx"))),
         "golden-not-listed.json": ("schema", with_change(lambda m: m["golden"].update(file="other.jsonl"))),
-        **{f"path-{name}.json": ("schema", with_change(lambda m, path=path: add_file(m, path)))
-           for name, path in HOSTILE_PATHS.items()},
+        **{
+            f"path-{name}.json": ("schema", with_change(lambda m, path=path: add_file(m, path)))
+            for name, path in HOSTILE_PATHS.items()
+        },
         "path-harmless.json": (None, with_change(lambda m: add_file(m, "a/console.log"))),
-    }  # fmt: skip
+    }
 
 
 HOSTILE_PATHS = {
-    "absolute": "/etc/passwd", "parent": "../x", "parent-inside": "onnx/../../x", "drive": "C:/x", "backslash": "a\\b",
-    "empty": "", "dot": ".", "hidden": ".git", "slash-at-end": "a/", "double-slash": "a//b", "reserved": "nul",
-    "reserved-with-suffix": "onnx/COM1.txt", "dot-at-end": "a.", "newline": "a\n", "space": "a b", "zero": "a\0b",
-    "colon": "a:b", "manifest": "manifest.json", "case-alone": "Config.json", "too-long": "a" * 256, "accent": "\u00e9",
-    "dash-first": "-rf", "tilde": "~root",
-}  # fmt: skip
+    "absolute": "/etc/passwd",
+    "parent": "../x",
+    "parent-inside": "onnx/../../x",
+    "drive": "C:/x",
+    "backslash": "a\\b",
+    "empty": "",
+    "dot": ".",
+    "hidden": ".git",
+    "slash-at-end": "a/",
+    "double-slash": "a//b",
+    "reserved": "nul",
+    "reserved-with-suffix": "onnx/COM1.txt",
+    "dot-at-end": "a.",
+    "newline": "a\n",
+    "space": "a b",
+    "zero": "a\0b",
+    "colon": "a:b",
+    "manifest": "manifest.json",
+    "case-alone": "Config.json",
+    "too-long": "a" * 256,
+    "accent": "\u00e9",
+    "dash-first": "-rf",
+    "tilde": "~root",
+}
 
 
 def add_file(manifest: dict[str, Any], path: str) -> None:

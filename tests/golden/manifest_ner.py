@@ -122,7 +122,10 @@ def column(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def made_cases(prefix: str, manifest: dict[str, Any], refused: dict[str, Change], allowed: dict[str, Change]) -> Cases:
     codes: list[tuple[str | None, dict[str, Change]]] = [("schema", refused), (None, allowed)]
-    cases: Cases = {f"{prefix}-{name}.json": (code, changed_manifest(manifest, change))
-                    for code, changes in codes for name, change in changes.items()}  # fmt: skip
+    cases: Cases = {
+        f"{prefix}-{name}.json": (code, changed_manifest(manifest, change))
+        for code, changes in codes
+        for name, change in changes.items()
+    }
     assert canonical(manifest) == cases[f"{prefix}-valid.json"][1]
     return cases

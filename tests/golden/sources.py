@@ -62,10 +62,15 @@ _INFIXES = ["-", "(?<=[a-z])/(?=[a-z])", r"\.\.+", "'"]
 _TOKEN_MATCH = r"^[0-9]+(?:,[0-9]{3})+$|^(?i:fn)-[0-9]+$"
 _URL_MATCH = r"(?:https?://)?[a-z0-9-]+\.(?:org|com)(?:/[a-z0-9/.?=#-]*)?$"
 _SPECIALS = {
-    "don't": [{"ORTH": "do"}, {"ORTH": "n't", "NORM": "not"}], "U.S.": [{"ORTH": "U.S."}], ":)": [{"ORTH": ":)"}],
-    "a.m.": [{"ORTH": "a.m.", "NORM": "am"}], "(c)": [{"ORTH": "(c)", "NORM": "copyright"}], "\n": [{"ORTH": "\n"}],
-    "o'clock": [{"ORTH": "o'clock"}], "10a.m.": [{"ORTH": "10"}, {"ORTH": "a.m.", "NORM": "am"}],
-}  # fmt: skip
+    "don't": [{"ORTH": "do"}, {"ORTH": "n't", "NORM": "not"}],
+    "U.S.": [{"ORTH": "U.S."}],
+    ":)": [{"ORTH": ":)"}],
+    "a.m.": [{"ORTH": "a.m.", "NORM": "am"}],
+    "(c)": [{"ORTH": "(c)", "NORM": "copyright"}],
+    "\n": [{"ORTH": "\n"}],
+    "o'clock": [{"ORTH": "o'clock"}],
+    "10a.m.": [{"ORTH": "10"}, {"ORTH": "a.m.", "NORM": "am"}],
+}
 
 
 def make_embedder(folder: Path) -> None:
@@ -99,20 +104,38 @@ def make_pipeline_folder(folder: Path) -> None:
     """A spaCy pipeline with a parser, a shared tok2vec, static vectors, and a tokenizer of few rules."""
     nlp = spacy.blank("en")
     nlp.tokenizer = Tokenizer(
-        nlp.vocab, rules=_SPECIALS, prefix_search=compile_prefix_regex(_PREFIXES).search,
-        suffix_search=compile_suffix_regex(_SUFFIXES).search, infix_finditer=compile_infix_regex(_INFIXES).finditer,
-        token_match=re.compile(_TOKEN_MATCH).match, url_match=re.compile(_URL_MATCH).match,
-    )  # fmt: skip
+        nlp.vocab,
+        rules=_SPECIALS,
+        prefix_search=compile_prefix_regex(_PREFIXES).search,
+        suffix_search=compile_suffix_regex(_SUFFIXES).search,
+        infix_finditer=compile_infix_regex(_INFIXES).finditer,
+        token_match=re.compile(_TOKEN_MATCH).match,
+        url_match=re.compile(_URL_MATCH).match,
+    )
     attributes = ("NORM", "PREFIX", "SUFFIX", "SHAPE", "SPACY", "IS_SPACE")
-    made = make_pipeline(base=nlp, labels=("PERSON", "PLACE"), attributes=attributes, width=8, depth=2, hidden=8,
-                         vectors=True, parser=True, listeners=("parser",))  # fmt: skip
+    made = make_pipeline(
+        base=nlp,
+        labels=("PERSON", "PLACE"),
+        attributes=attributes,
+        width=8,
+        depth=2,
+        hidden=8,
+        vectors=True,
+        parser=True,
+        listeners=("parser",),
+    )
     made.to_disk(folder / "model")
 
 
 def make_summarizer(folder: Path) -> None:
     """A BART of 2 layers and 16 channels with a byte-level BPE vocabulary."""
-    sizes = {"d_model": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32,
-             "decoder_ffn_dim": 32}  # fmt: skip
+    sizes = {
+        "d_model": 16,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+    }
     make_bart(folder / "model", seed=9, eos_bias=4.0, **sizes)
 
 
@@ -133,5 +156,13 @@ def _tokenizer() -> BertTokenizerFast:
 
 
 def _config(vocab_size: int, **more: Any) -> BertConfig:
-    return BertConfig(vocab_size=vocab_size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                      intermediate_size=32, max_position_embeddings=48, initializer_range=0.2, **more)  # fmt: skip
+    return BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=48,
+        initializer_range=0.2,
+        **more,
+    )

@@ -82,8 +82,11 @@ def sealed_tagger(tagger_int8: Callable[..., Any], tmp_path_factory: pytest.Temp
     def get(name: str) -> Path:
         if name not in made:
             small, quantized = tagger_int8(name)
-            cases = [case for strategy, stride in (("none", None), ("simple", None), ("average", 9), ("max", 0))
-                     for case in golden_cases(small, tagger_texts()[::5], strategy, stride)]  # fmt: skip
+            cases = [
+                case
+                for strategy, stride in (("none", None), ("simple", None), ("average", 9), ("max", 0))
+                for case in golden_cases(small, tagger_texts()[::5], strategy, stride)
+            ]
             made[name] = seal_tagger(small, tmp_path_factory.mktemp("sealed") / name, cases, quantized)
         return made[name]
 

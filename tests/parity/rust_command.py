@@ -13,6 +13,8 @@ def rust_ner(binary: Path, artifact: Path, lines: Sequence[dict[str, Any]], *opt
     """The answers of `ner`, one for every line; none may be refused."""
     done = subprocess.run(
         [str(binary), "ner", "--model", str(artifact), *options],
-        input="".join(json.dumps(line) + "\n" for line in lines).encode(), capture_output=True, check=True,
-    )  # fmt: skip
+        input="".join(json.dumps(line) + "\n" for line in lines).encode(),
+        capture_output=True,
+        check=True,
+    )
     return [json.loads(line) for line in done.stdout.splitlines()]

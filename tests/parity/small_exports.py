@@ -45,8 +45,9 @@ class SmallExport:
 
     def embedder(self, variant: str = "fp32", **options: Any) -> SentenceEmbedder:
         """The runtime on one variant, made of the same parts as in a build."""
-        model = EmbeddingModel(self.staging, "small", "1", variant, self.graphs[variant], self.export.embedding,
-                               self.tokenizer)  # fmt: skip
+        model = EmbeddingModel(
+            self.staging, "small", "1", variant, self.graphs[variant], self.export.embedding, self.tokenizer
+        )
         return SentenceEmbedder(model, **options)
 
     def original(self, texts: Sequence[str], prompt_name: str | None = None) -> OriginalEmbeddings:

@@ -41,10 +41,15 @@ def recognizer_of(exported: SpacyExport, staging: Path) -> SpacyRecognizer:
 
 # Every attribute in a table so large that equal rows mean equal numbers.
 _PROBE = SpacyNetwork(
-    columns=tuple(HashColumn(name, 2**31 - 1, seed) for seed, name in enumerate(
-        ("ORTH", "NORM", "LOWER", "PREFIX", "SUFFIX", "SHAPE", "IS_SPACE", "SPACY"))),
-    vectors=False, context=0, hidden=1, pieces=1,
-)  # fmt: skip
+    columns=tuple(
+        HashColumn(name, 2**31 - 1, seed)
+        for seed, name in enumerate(("ORTH", "NORM", "LOWER", "PREFIX", "SUFFIX", "SHAPE", "IS_SPACE", "SPACY"))
+    ),
+    vectors=False,
+    context=0,
+    hidden=1,
+    pieces=1,
+)
 
 
 @cache

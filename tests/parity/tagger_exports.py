@@ -18,7 +18,7 @@ from onnx_ml_bridge.artifacts.layout import (
     TASK_REVISIONS,
     TRANSFORMERS,
     graph_file,
-)  # fmt: skip
+)
 from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Variant
 from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
 from onnx_ml_bridge.export.graph_files import describe_graph, save_graph
@@ -27,7 +27,7 @@ from onnx_ml_bridge.export.token_classification import (
     TokenClassificationExport,
     export_model,
     load_model,
-)  # fmt: skip
+)
 from onnx_ml_bridge.parity.entities import OriginalEntities
 from onnx_ml_bridge.parity.nasty import nasty_texts
 from onnx_ml_bridge.parity.texts import parity_texts
@@ -47,16 +47,24 @@ KINDS = ("bert", "deberta-v2", "distilbert", "roberta", "roberta-prefix", "xlm-r
 SPECIALS = "[CLS] [SEP] [PAD] [MASK] [UNK] <s> </s> <pad> <mask> <unk> ##ing"
 _ODD = (
     *("", " ", "\n\t  ", "\u00a0", "\u200b", "\u200d\ufeff", "\u0301"),
-    "Anna\r\nvon\r\rBerlin\n\nnach Paris", "a\u00a0b\u2003c\u3000d\u202fe", "x\u200by\u200dz \ufeffBerlin\u00ad-Mitte",
+    "Anna\r\nvon\r\rBerlin\n\nnach Paris",
+    "a\u00a0b\u2003c\u3000d\u202fe",
+    "x\u200by\u200dz \ufeffBerlin\u00ad-Mitte",
     "👩‍👩‍👧 🏳️‍🌈 and 🇫🇷🇩🇪 with 👍🏽 in São Paulo 🎉🎉",
     "e\u0301te\u0301 nai\u0308ve Zu\u0308rich \u0327\u0301\u0301\u0301",
-    "שלום עולם, ירושלים \u202bעם\u202c סימנים", "السلام عليكم في القاهرة",
-    "Привет, мир и Москва", "北京市和東京都、서울",
-    f"before{SPECIALS}after {SPECIALS} [CLS]Anna[SEP]", "  Anna lebt in Ulm  ",
+    "שלום עולם, ירושלים \u202bעם\u202c סימנים",
+    "السلام عليكم في القاهرة",
+    "Привет, мир и Москва",
+    "北京市和東京都、서울",
+    f"before{SPECIALS}after {SPECIALS} [CLS]Anna[SEP]",
+    "  Anna lebt in Ulm  ",
     "Anna, Berta,Carl;Dora  Emil   Fritz    .Gustav",
-    "x" * 300, "Donaudampfschiffahrtsgesellschaft" * 12, "ab" * 60 + " Paris " + "é" * 150, "İstanbul ŞIŞLI ﬁn ﬂuß ẞ",
+    "x" * 300,
+    "Donaudampfschiffahrtsgesellschaft" * 12,
+    "ab" * 60 + " Paris " + "é" * 150,
+    "İstanbul ŞIŞLI ﬁn ﬂuß ẞ",
     "don't she'll U.S. e-mail@example.org http://a.b/c?d=1#e 1,000.50$ C++ #hash",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,9 @@ class SmallTagger:
 
     def classifier(self, variant: str = "fp32", **options: Any) -> TokenClassifier:
         """The runtime on one variant, made of the same parts as in a build."""
-        model = TokenClassifierModel(self.staging, "small", "1", variant, self.graphs[variant],
-                                     self.export.token_classification, self.tokenizer)  # fmt: skip
+        model = TokenClassifierModel(
+            self.staging, "small", "1", variant, self.graphs[variant], self.export.token_classification, self.tokenizer
+        )
         return TokenClassifier(model, **options)
 
     @cached_property
@@ -148,16 +157,26 @@ def seal_tagger(
         write_golden(cases, staging / GOLDEN)
         (staging / PARITY).write_bytes(b"{}\n")
         quantization = {"int8": _quantization(small, int8)} if int8 else {}
-        variants = {name: Variant({"token_classifier": graph}, gates[name], quantization.get(name))
-                    for name, graph in small.graphs.items()}  # fmt: skip
+        variants = {
+            name: Variant({"token_classifier": graph}, gates[name], quantization.get(name))
+            for name, graph in small.graphs.items()
+        }
         manifest = Manifest(
-            format_version=FORMAT_VERSION, task=NER, task_revision=TASK_REVISIONS[NER], engine=TRANSFORMERS,
-            name=target.name, version="1", source=Source("path", "small", None, "0" * 64, None),
-            builder={"onnx-ml-bridge": "0", "recipe": "small_taggers"}, variants=variants,
+            format_version=FORMAT_VERSION,
+            task=NER,
+            task_revision=TASK_REVISIONS[NER],
+            engine=TRANSFORMERS,
+            name=target.name,
+            version="1",
+            source=Source("path", "small", None, "0" * 64, None),
+            builder={"onnx-ml-bridge": "0", "recipe": "small_taggers"},
+            variants=variants,
             parity=ParitySpec(PARITY, len(cases), Machine("any", (), 1), {name: {} for name in variants}),
-            golden=GoldenSpec(GOLDEN, len(cases)), files=list_files(staging), tokenizer=small.export.tokenizer,
+            golden=GoldenSpec(GOLDEN, len(cases)),
+            files=list_files(staging),
+            tokenizer=small.export.tokenizer,
             token_classification=small.export.token_classification,
-        )  # fmt: skip
+        )
         seal(staging, manifest, target)
     return target
 
@@ -165,8 +184,10 @@ def seal_tagger(
 def golden_cases(small: SmallTagger, texts: Sequence[str], strategy: str, stride: int | None) -> list[EntityCase]:
     """What the original says of the texts, as cases to seal."""
     answers = small.original(texts, strategy, stride)
-    return [EntityCase(text, strategy, stride, None, answer.entities, answer.tokens, answer.truncated)
-            for text, answer in zip(texts, answers, strict=True)]  # fmt: skip
+    return [
+        EntityCase(text, strategy, stride, None, answer.entities, answer.tokens, answer.truncated)
+        for text, answer in zip(texts, answers, strict=True)
+    ]
 
 
 def _quantization(small: SmallTagger, quantized: QuantizedGraph) -> Any:

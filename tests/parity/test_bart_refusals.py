@@ -62,8 +62,11 @@ def test_other_families_are_refused_by_name_before_anything_is_loaded(folder, ch
 def test_a_checkpoint_without_all_weights_is_refused(folder):
     weights = load_file(folder / "model.safetensors")
     lost = next(name for name in weights if name.endswith("fc1.weight"))
-    save_file({name: each for name, each in weights.items() if name != lost}, folder / "model.safetensors",
-              metadata={"format": "pt"})  # fmt: skip
+    save_file(
+        {name: each for name, each in weights.items() if name != lost},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     with refused("unsupported_model", "fc1"):
         load_model(folder)
 

@@ -46,9 +46,11 @@ def test_sequences_are_those_of_generate(name, tmp_path):
             compare(model, session, call, fixed, tally)
         if tally.sequences >= SEQUENCES / len(MODELS) and fixed is sessions[-1][0]:
             break
-    print(f"{name}: {tally.sequences} sequences, {len(tally.differing)} differ, {len(tally.ties)} ties {tally.ties}, "
-          f"{tally.ended_early} ended early, {tally.unlike_greedy} unlike greedy search, "
-          f"scores within {tally.score_max_relative:.1e}")  # fmt: skip
+    print(
+        f"{name}: {tally.sequences} sequences, {len(tally.differing)} differ, {len(tally.ties)} ties {tally.ties}, "
+        f"{tally.ended_early} ended early, {tally.unlike_greedy} unlike greedy search, "
+        f"scores within {tally.score_max_relative:.1e}"
+    )
     assert tally.differing == []
     assert len(tally.ties) <= tally.sequences / 100
     assert tally.ended_early >= tally.sequences / 3

@@ -34,9 +34,10 @@ def inputs(summarizers):
 @pytest.fixture(scope="module")
 def found(summarizers, inputs):
     """The summaries of all inputs in as few runs as there are, by variant."""
-    return {name: summarize_with_settings(each, [entry.messages for entry in inputs],
-                                          [entry.settings for entry in inputs])
-            for name, each in summarizers.items()}  # fmt: skip
+    return {
+        name: summarize_with_settings(each, [entry.messages for entry in inputs], [entry.settings for entry in inputs])
+        for name, each in summarizers.items()
+    }
 
 
 def test_fp32_gives_the_tokens_of_the_original(summarizers, inputs, found):

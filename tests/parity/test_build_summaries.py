@@ -39,9 +39,14 @@ def calibration(tmp_path_factory) -> Path:
 
 def config(source: Path, references: Path | None = None, **changes) -> ModelConfig:
     # With random weights int8 says other things than fp32; that it says the same again is held all the same
-    settings = {"name": "small-bart", "version": "1", "task": "summarization", "source": f"path:{source}",
-                "gate": {"int8": {"rouge_l": 0.0}},
-                "options": {"references": references, "parity_inputs": INPUTS}}  # fmt: skip
+    settings = {
+        "name": "small-bart",
+        "version": "1",
+        "task": "summarization",
+        "source": f"path:{source}",
+        "gate": {"int8": {"rouge_l": 0.0}},
+        "options": {"references": references, "parity_inputs": INPUTS},
+    }
     return ModelConfig(**(settings | changes))
 
 
@@ -117,8 +122,9 @@ def test_int8_alone_keeps_no_other_graph(source, calibration, tmp_path):
     found = build(config(source, variants=["int8"], calibration=calibration), tmp_path, lambda stage: None)
     files = read_artifact(found.path).manifest.files
     assert [name for name in files if name.startswith("onnx/")] == [
-        "onnx/model_int8.onnx", "onnx/model_int8.onnx_data",
-    ]  # fmt: skip
+        "onnx/model_int8.onnx",
+        "onnx/model_int8.onnx_data",
+    ]
     assert OnnxMlBridge.open(summarization=found.path).summarize(["A ferry crossed the strait."])
 
 

@@ -33,8 +33,14 @@ WAYS = {
 def open_folder(folder, name: str, variant: str, way: str) -> TextEmbedding:
     file = graph_file("model", variant)
     # Never fetched: the folder is named below; fastembed wants some source all the same
-    TextEmbedding.add_custom_model(name, sources=ModelSource(hf="nobody/nothing"), dim=DIM, model_file=file,
-                                   additional_files=[data_file(file)], **WAYS[way])  # fmt: skip
+    TextEmbedding.add_custom_model(
+        name,
+        sources=ModelSource(hf="nobody/nothing"),
+        dim=DIM,
+        model_file=file,
+        additional_files=[data_file(file)],
+        **WAYS[way],
+    )
     return TextEmbedding(name, specific_model_path=str(folder), local_files_only=True, threads=machine.usable_cpus())
 
 

@@ -66,8 +66,10 @@ def test_both_commands_print_the_same_keys(rust, minilm_artifact, name):
     if name == "embed":
         arguments = ["embed", "--model", str(minilm_artifact)]
     lines = b'"good"\n{"text": 1}\n\n{"other": 1}\n'
-    runs = [subprocess.run([*start, *arguments], input=lines, capture_output=True, check=False)
-            for start in ([str(rust)], python)]  # fmt: skip
+    runs = [
+        subprocess.run([*start, *arguments], input=lines, capture_output=True, check=False)
+        for start in ([str(rust)], python)
+    ]
     first, second = ([json.loads(line) for line in run.stdout.splitlines()] for run in runs)
     assert [shape(answer) for answer in first] == [shape(answer) for answer in second]
     assert runs[0].returncode == runs[1].returncode == (0 if name == "verify" else 1)

@@ -131,8 +131,9 @@ def test_texts_cut_on_the_left(small, architecture):
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "mpnet"])
 @pytest.mark.parametrize("prompt_name", [None, "query"])
 def test_padding_on_the_left(small, architecture, prompt_name):
-    export = small(architecture, padding_side="left", prompts=PROMPTS, include_prompt=False, pooling=ALL_MODES,
-                   normalize=False)  # fmt: skip
+    export = small(
+        architecture, padding_side="left", prompts=PROMPTS, include_prompt=False, pooling=ALL_MODES, normalize=False
+    )
     check_parity(export, prompt_name)
 
 

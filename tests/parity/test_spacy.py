@@ -60,8 +60,9 @@ def real(spacy_artifact: Callable[[str], Path]) -> Callable[[str], Real]:
             texts = [*nasty_texts(nlp.lang, 400, SEED), *parity_texts()[7::10]]
             texts = texts if name in COMPONENTS else texts[::2]
             starts = some_sentence_starts(nlp, texts) if sentences == "given" else None
-            made[name] = Real(folder, nlp, SpacyRecognizer.open(folder), texts, starts,
-                              original_entities(nlp, texts, starts))  # fmt: skip
+            made[name] = Real(
+                folder, nlp, SpacyRecognizer.open(folder), texts, starts, original_entities(nlp, texts, starts)
+            )
         return made[name]
 
     return get

@@ -51,12 +51,28 @@ def embedder(kind: str, **settings: Any) -> dict[str, Any]:
 
 def with_network(embed: dict[str, Any] | None = None, encode: dict[str, Any] | None = None, **state: Any) -> Language:
     """A blank pipeline whose `ner` has a network of other parts than `make_pipeline` knows."""
-    usual = {"@architectures": "spacy.MaxoutWindowEncoder.v2", "width": 12, "depth": 1, "window_size": 1,
-             "maxout_pieces": 2}  # fmt: skip
-    tok2vec = {"@architectures": "spacy.Tok2Vec.v2", "encode": encode or usual,
-               "embed": embed or embedder("MultiHashEmbed.v2", attrs=["NORM"], rows=[50])}  # fmt: skip
-    network = {"@architectures": "spacy.TransitionBasedParser.v2", "state_type": "ner", "extra_state_tokens": False,
-               "hidden_width": 8, "maxout_pieces": 2, "use_upper": True, "tok2vec": tok2vec, **state}  # fmt: skip
+    usual = {
+        "@architectures": "spacy.MaxoutWindowEncoder.v2",
+        "width": 12,
+        "depth": 1,
+        "window_size": 1,
+        "maxout_pieces": 2,
+    }
+    tok2vec = {
+        "@architectures": "spacy.Tok2Vec.v2",
+        "encode": encode or usual,
+        "embed": embed or embedder("MultiHashEmbed.v2", attrs=["NORM"], rows=[50]),
+    }
+    network = {
+        "@architectures": "spacy.TransitionBasedParser.v2",
+        "state_type": "ner",
+        "extra_state_tokens": False,
+        "hidden_width": 8,
+        "maxout_pieces": 2,
+        "use_upper": True,
+        "tok2vec": tok2vec,
+        **state,
+    }
     nlp = spacy.blank("en")
     nlp.add_pipe("ner", config={"model": network}).add_label("PLACE")
     nlp.initialize()
@@ -73,13 +89,19 @@ def test_what_is_refused_here_differs_from_what_is_accepted_in_one_thing(tmp_pat
         (lambda: with_network(use_upper=False), ["component ner", "use_upper"]),
         (lambda: with_network(extra_state_tokens=True), ["6 tokens", "extra_state_tokens"]),
         (lambda: with_network(maxout_pieces=1), ["one maxout piece"]),
-        (lambda: with_network(embedder("MultiHashEmbed.v2", attrs=["NORM", "LENGTH", "ENT_TYPE"], rows=[9, 9, 9])),
-         ["attribute LENGTH", "attribute ENT_TYPE"]),
+        (
+            lambda: with_network(embedder("MultiHashEmbed.v2", attrs=["NORM", "LENGTH", "ENT_TYPE"], rows=[9, 9, 9])),
+            ["attribute LENGTH", "attribute ENT_TYPE"],
+        ),
         (lambda: with_network(embedder("CharacterEmbed.v2", nM=8, nC=4, rows=50)), ["embedding layer", "charembed"]),
-        (lambda: with_network(encode={"@architectures": "spacy.MishWindowEncoder.v2", "width": 12, "depth": 1,
-                                      "window_size": 1}), ["encoder layer", "mish"]),
+        (
+            lambda: with_network(
+                encode={"@architectures": "spacy.MishWindowEncoder.v2", "width": 12, "depth": 1, "window_size": 1}
+            ),
+            ["encoder layer", "mish"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_networks(make, words, staging):
     with refused("unsupported_model", *words):
         export_pipeline(make(), staging)

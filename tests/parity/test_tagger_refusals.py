@@ -95,8 +95,11 @@ def test_a_damaged_tokenizer(folder):
 
 def test_a_checkpoint_without_a_head(folder):
     weights = load_file(folder / "model.safetensors")
-    save_file({name: tensor for name, tensor in weights.items() if not name.startswith("classifier")},
-              folder / "model.safetensors", metadata={"format": "pt"})  # fmt: skip
+    save_file(
+        {name: tensor for name, tensor in weights.items() if not name.startswith("classifier")},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     with refused("unsupported_model", "classifier.bias", "classifier.weight", "trained for token classification"):
         load_model(folder)
 
@@ -104,8 +107,9 @@ def test_a_checkpoint_without_a_head(folder):
 def test_weights_nobody_reads_are_no_reason_to_refuse(folder):
     """Checkpoints often keep the pooler that they were trained from; the original passes it over too."""
     weights = load_file(folder / "model.safetensors")
-    save_file({**weights, "bert.pooler.dense.bias": torch.zeros(3)}, folder / "model.safetensors",
-              metadata={"format": "pt"})  # fmt: skip
+    save_file(
+        {**weights, "bert.pooler.dense.bias": torch.zeros(3)}, folder / "model.safetensors", metadata={"format": "pt"}
+    )
     assert load_model(folder)
 
 

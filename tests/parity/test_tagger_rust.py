@@ -23,8 +23,9 @@ def rust_entities(rust, artifact, variant: str, strategy: str, stride: int | Non
     options = ["--variant", variant, "--aggregation-strategy", strategy]
     options += [] if stride is None else ["--stride", str(stride)]
     answers = rust_ner(rust, artifact, [{"text": text} for text in tagger_texts()], *options)
-    return [Entities(tuple(Entity(**entity) for entity in answer["entities"]), 0, answer["truncated"])
-            for answer in answers]  # fmt: skip
+    return [
+        Entities(tuple(Entity(**entity) for entity in answer["entities"]), 0, answer["truncated"]) for answer in answers
+    ]
 
 
 @every_kind

@@ -100,8 +100,9 @@ def test_the_models_are_worth_decoding(tagger, name):
     assert {entity.label for entity in found} == set(LABELS) - {"O"}
     assert np.median([entity.score for entity in found]) > 0.45
     assert len({entity.label for each in groups for entity in each.entities} - {"MAIL", "GEO-LOC", "ORG", "PER"}) == 1
-    joined, words = (sum(len(each.entities) for each in answers)
-                     for answers in (groups, small.original(tagger_texts(), "first")))  # fmt: skip
+    joined, words = (
+        sum(len(each.entities) for each in answers) for answers in (groups, small.original(tagger_texts(), "first"))
+    )
     assert words < 0.8 * joined < 0.8 * len(found)
 
 
@@ -238,8 +239,12 @@ def test_the_largest_stride_is_taken(tagger):
 
 def test_bad_texts_are_refused_with_their_index(tagger):
     classifier = tagger("bert").classifier(text_limit=100)
-    for texts, code, index in ((["a", 5], "input_type", 1), (["a", "\ud800"], "input_text", 1),
-                               (["a", "b", "x" * 101], "input_too_large", 2), ("a", "input_type", None)):  # fmt: skip
+    for texts, code, index in (
+        (["a", 5], "input_type", 1),
+        (["a", "\ud800"], "input_text", 1),
+        (["a", "b", "x" * 101], "input_too_large", 2),
+        ("a", "input_type", None),
+    ):
         with pytest.raises(InputError) as refused:
             classifier.recognize(texts)
         assert (refused.value.code, refused.value.index) == (code, index)

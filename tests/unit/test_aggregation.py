@@ -54,13 +54,19 @@ def test_softmax_by_hand():
 
 def test_none_gives_every_token_with_its_whole_label():
     assert found(tokens(sure(0, 1, 2, 0, 4)), "none") == [
-        (1, 2, "B-PER", 0.51), (2, 3, "I-PER", 0.52), (4, 5, "I-ORG", 0.54)]  # fmt: skip
+        (1, 2, "B-PER", 0.51),
+        (2, 3, "I-PER", 0.52),
+        (4, 5, "I-ORG", 0.54),
+    ]
 
 
 def test_simple_groups_neighbours_of_one_tag():
     # B-PER I-PER: one, the mean of 0.50 and 0.51; another B- begins anew; I-ORG after I-PER is another tag
     assert found(tokens(sure(1, 2, 1, 2, 2, 4, 4)), "simple") == [
-        (0, 2, "PER", 0.505), (2, 5, "PER", 0.53), (5, 7, "ORG", 0.555)]  # fmt: skip
+        (0, 2, "PER", 0.505),
+        (2, 5, "PER", 0.53),
+        (5, 7, "ORG", 0.555),
+    ]
 
 
 def test_an_ignored_label_parts_what_it_stands_between():

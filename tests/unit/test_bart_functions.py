@@ -77,9 +77,16 @@ def test_an_ending_candidate_beyond_the_first_beams_is_not_finished():
     sequences = np.arange(4, dtype=np.int64).reshape(1, 4, 1)
     low = np.full((1, 2), -1e9, np.float32)
     scores, kept, is_done = search.finish(
-        sums, is_end, sequences, low, np.full((1, 2, 1), 9, np.int64),
-        np.zeros((1, 2), bool), np.ones((1, 1), bool), np.array([True]), ints(2),
-    )  # fmt: skip
+        sums,
+        is_end,
+        sequences,
+        low,
+        np.full((1, 2, 1), 9, np.int64),
+        np.zeros((1, 2), bool),
+        np.ones((1, 1), bool),
+        np.array([True]),
+        ints(2),
+    )
     assert is_done.tolist() == [[True, False]]
     assert (scores[0, 0], kept[0, 0, 0]) == (-2.0, 1)
 

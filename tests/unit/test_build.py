@@ -24,8 +24,13 @@ def source(tmp_path_factory) -> Path:
 
 
 def config(source: Path, **changes) -> ModelConfig:
-    settings = {"name": "tiny", "version": "1", "task": "sentence-embedding", "source": f"path:{source}",
-                "gate": {"int8": LOOSE}}  # fmt: skip
+    settings = {
+        "name": "tiny",
+        "version": "1",
+        "task": "sentence-embedding",
+        "source": f"path:{source}",
+        "gate": {"int8": LOOSE},
+    }
     return ModelConfig(**(settings | changes))
 
 

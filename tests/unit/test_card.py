@@ -22,21 +22,33 @@ TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
 SOURCE = Source("hub", "someone/model", "abc", "0" * 64, "mit")
 TOKENIZER = TokenizerSpec("tokenizer.json", 9, 128, "left", "[PAD]", 0)
 TAGGER = TokenClassificationSpec(("O", "B-PER", "I-PER", "B-E\nMAIL"), ("O",), "simple", None, "length", 1, "en")
-VARIANTS = {name: Variant({"token_classifier": Graph(f"onnx/{name}.onnx", 9, {}, "1.23", (), ())}, {}, None)
-            for name in ("int8", "fp32")}  # fmt: skip
-METRICS = {"fp32": {"differing": 0.0, "entity_f1": 1.0, "score_max_abs": 2e-6},
-           "int8": {"differing": 7.0, "entity_f1": 0.98765}}  # fmt: skip
+VARIANTS = {
+    name: Variant({"token_classifier": Graph(f"onnx/{name}.onnx", 9, {}, "1.23", (), ())}, {}, None)
+    for name in ("int8", "fp32")
+}
+METRICS = {
+    "fp32": {"differing": 0.0, "entity_f1": 1.0, "score_max_abs": 2e-6},
+    "int8": {"differing": 7.0, "entity_f1": 0.98765},
+}
 
 
 def tagger_card(**changes) -> str:
     named = (*(graph.file for variant in VARIANTS.values() for graph in variant.graphs.values()), TOKENIZER.file)
     manifest = Manifest(
-        format_version="1.0", task="ner", task_revision=1, engine="transformers", name="tagger", version="1.0",
-        source=SOURCE, builder={}, variants=VARIANTS, golden=GoldenSpec("golden.jsonl", 1),
+        format_version="1.0",
+        task="ner",
+        task_revision=1,
+        engine="transformers",
+        name="tagger",
+        version="1.0",
+        source=SOURCE,
+        builder={},
+        variants=VARIANTS,
+        golden=GoldenSpec("golden.jsonl", 1),
         parity=ParitySpec("parity.json", 1, Machine("any", (), 1), METRICS),
         files=dict.fromkeys([*named, "golden.jsonl", "parity.json"], FileEntry(1, "0" * 64)),
         **{"tokenizer": TOKENIZER, "token_classification": TAGGER, **changes},
-    )  # fmt: skip
+    )
     return model_card(manifest)
 
 
@@ -67,9 +79,12 @@ def test_the_table_has_the_figures_of_the_task():
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("en-core-web-sm", "the component ner alone"), ("en-core-web-sm-given", "sentences that each call gives"),
-     ("en-core-web-sm-sentences", "sentences are those of its parser")],
-)  # fmt: skip
+    [
+        ("en-core-web-sm", "the component ner alone"),
+        ("en-core-web-sm-given", "sentences that each call gives"),
+        ("en-core-web-sm-sentences", "sentences are those of its parser"),
+    ],
+)
 def test_a_pipeline_says_what_it_reproduces_and_its_example_runs(name, said, spacy_artifact, capsys):
     folder = spacy_artifact(name)
     card = model_card(read_artifact(folder).manifest)

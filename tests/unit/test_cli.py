@@ -43,13 +43,37 @@ def test_embed_gives_one_line_per_line_in_order(variant):
 
 
 def test_bad_lines_are_answered_in_place_and_the_others_go_on():
-    lines = [b'"good"', b"", b"no json", b'{"text": 5}', b'{"text": "a", "more": 1}', b'{"text": "a", "text": "b"}',
-             b"[1]", b"{}", b'"\\ud800"', b"\xff", b'"' + b"x" * 60 + b'"', b'{"text": "good"}']  # fmt: skip
+    lines = [
+        b'"good"',
+        b"",
+        b"no json",
+        b'{"text": 5}',
+        b'{"text": "a", "more": 1}',
+        b'{"text": "a", "text": "b"}',
+        b"[1]",
+        b"{}",
+        b'"\\ud800"',
+        b"\xff",
+        b'"' + b"x" * 60 + b'"',
+        b'{"text": "good"}',
+    ]
     done = command("embed", "--model", TINY, "--text-limit", 50, text=b"\n".join(lines))
     assert done.returncode == 1
     codes = [answer.get("error", {}).get("code") for answer in answers(done)]
-    assert codes == [None, "bad_line", "bad_line", "input_type", "bad_line", "bad_line", "input_type", "input_type",
-                     "bad_line", "bad_line", "input_too_large", None]  # fmt: skip
+    assert codes == [
+        None,
+        "bad_line",
+        "bad_line",
+        "input_type",
+        "bad_line",
+        "bad_line",
+        "input_type",
+        "input_type",
+        "bad_line",
+        "bad_line",
+        "input_too_large",
+        None,
+    ]
     assert [answer["error"]["line"] for answer in answers(done) if "error" in answer] == list(range(2, 12))
 
 

@@ -120,13 +120,19 @@ def test_options_wrong_for_a_tagger_are_said_once(tagger):
 
 
 def test_sentence_starts_come_with_each_line(given, pipeline):
-    lines = [{"text": TEXT, "sentence_starts": [0, 38]}, {"text": TEXT}, {"text": "Ada", "sentence_starts": [1]},
-             {"text": TEXT, "sentence_starts": [0]}]  # fmt: skip
+    lines = [
+        {"text": TEXT, "sentence_starts": [0, 38]},
+        {"text": TEXT},
+        {"text": "Ada", "sentence_starts": [1]},
+        {"text": TEXT, "sentence_starts": [0]},
+    ]
     text = "\n".join(map(json.dumps, lines))
     found, refused = answers(ner(given, text=text)), answers(ner(pipeline, text=text))
     codes = [[answer.get("error", {}).get("code") for answer in each] for each in (found, refused)]
-    assert codes == [[None, "sentence_starts", "sentence_starts", None],
-                     ["sentence_starts", None, "sentence_starts", "sentence_starts"]]  # fmt: skip
+    assert codes == [
+        [None, "sentence_starts", "sentence_starts", None],
+        ["sentence_starts", None, "sentence_starts", "sentence_starts"],
+    ]
     assert found[2]["error"]["message"].startswith("no token starts at character 1")
     (expected,) = OnnxMlBridge.open(ner=given).ner([TEXT], sentence_starts=[[0, 38]])
     assert [entity["start"] for entity in found[0]["entities"]] == [entity.start for entity in expected.entities]
@@ -209,8 +215,10 @@ def test_nothing_of_a_text_reaches_the_terminal_raw(terminal):
 
 def test_show_and_verify_speak_of_entities(pipeline, given, tagger):
     command = [sys.executable, "-m", "onnx_ml_bridge"]
-    shown = {name: subprocess.run([*command, "show", folder], capture_output=True, check=True).stdout.decode()
-             for name, folder in (("none", pipeline), ("given", given), ("tagger", tagger))}  # fmt: skip
+    shown = {
+        name: subprocess.run([*command, "show", folder], capture_output=True, check=True).stdout.decode()
+        for name, folder in (("none", pipeline), ("given", given), ("tagger", tagger))
+    }
     assert "each text is one sentence" in shown["none"] and "sentence_starts" in shown["given"]
     assert "PERSON" in shown["none"] and "entity F1" in shown["none"] and "score max abs" not in shown["none"]
     assert "aggregation strategy" in shown["tagger"] and "cut to 128 tokens" in shown["tagger"]
@@ -220,11 +228,13 @@ def test_show_and_verify_speak_of_entities(pipeline, given, tagger):
 
 def test_the_build_table_has_the_figures_of_every_task(capsys):
     made = {"status": "built", "source": "path:x", "seconds": 1.0, "path": "p", "report": "r"}
-    build_command._print_results([
-        Built("vectors", bytes={"fp32": 10}, metrics={"fp32": {"max_abs": 3e-7, "cosine_min": 1.0}}, **made),
-        Built("entities", bytes={"fp32": 10}, metrics={"fp32": {"differing": 2.0, "entity_f1": 0.999}}, **made),
-        Built("nothing", "failed", "path:y", 2.0, error={"code": "source", "message": "gone"}),
-    ])  # fmt: skip
+    build_command._print_results(
+        [
+            Built("vectors", bytes={"fp32": 10}, metrics={"fp32": {"max_abs": 3e-7, "cosine_min": 1.0}}, **made),
+            Built("entities", bytes={"fp32": 10}, metrics={"fp32": {"differing": 2.0, "entity_f1": 0.999}}, **made),
+            Built("nothing", "failed", "path:y", 2.0, error={"code": "source", "message": "gone"}),
+        ]
+    )
     shown = capsys.readouterr().out
     assert "against the original" in shown and "max abs 3.0e-07, cosine min 1.00000" in shown
     assert "differing 2, entity F1 0.99900" in shown and "failed" in shown

@@ -45,23 +45,53 @@ def test_every_line_has_its_summary_in_the_order_of_the_keys(artifact):
 
 def test_settings_reach_the_graph(artifact):
     line = json.dumps("One two. " * 9)
-    cut = command("summarize", "--model", artifact, "--max-length", 12, "--num-beams", 2, "--min-length", 3,
-                  "--length-penalty", -0.5, text=line)  # fmt: skip
+    cut = command(
+        "summarize",
+        "--model",
+        artifact,
+        "--max-length",
+        12,
+        "--num-beams",
+        2,
+        "--min-length",
+        3,
+        "--length-penalty",
+        -0.5,
+        text=line,
+    )
     assert json.loads(cut.stdout) == {"summary": "One two. O", "tokens": 11, "truncated": True}
     whole = command("summarize", "--model", artifact, "--max-length", 12, "--map-reduce", text=line)
     assert json.loads(whole.stdout) == {"summary": "One two. O", "tokens": 11, "truncated": False}
 
 
 def test_bad_lines_are_answered_in_place_and_the_others_go_on(artifact):
-    lines = ['"good"', "", "no json", '{"text": 5}', '{"messages": ["a"], "text": "a"}', '{"messages": "a"}',
-             '{"messages": []}', '" "', '"\\ud800"', json.dumps("x" * 60), '{"messages": ["good"]}']  # fmt: skip
+    lines = [
+        '"good"',
+        "",
+        "no json",
+        '{"text": 5}',
+        '{"messages": ["a"], "text": "a"}',
+        '{"messages": "a"}',
+        '{"messages": []}',
+        '" "',
+        '"\\ud800"',
+        json.dumps("x" * 60),
+        '{"messages": ["good"]}',
+    ]
     done = command("summarize", "--model", artifact, "--text-limit", 50, text="\n".join(lines))
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 1 and answers[0]["summary"] == answers[-1]["summary"] == "good"
     assert [answer["error"]["code"] for answer in answers[1:-1]] == [
-        "bad_line", "bad_line", "input_type", "bad_line", "input_type", "empty_input", "empty_input", "bad_line",
+        "bad_line",
+        "bad_line",
+        "input_type",
+        "bad_line",
+        "input_type",
+        "empty_input",
+        "empty_input",
+        "bad_line",
         "input_too_large",
-    ]  # fmt: skip
+    ]
     assert [answer["error"]["line"] for answer in answers[1:-1]] == list(range(2, 11))
 
 
@@ -70,17 +100,27 @@ def test_plain_text_is_one_line_a_summary_and_steers_no_terminal(artifact):
     done = command("summarize", "--model", artifact, "--format", "text", text=text)
     assert done.returncode == 1
     assert done.stdout.decode().splitlines() == [
-        "two\\nlines\\u{1b}[31m", "plain Öl",
+        "two\\nlines\\u{1b}[31m",
+        "plain Öl",
         "line 3: error[empty_input]: nothing to summarize, expected a message that is not blank",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(
     ("option", "value", "status"),
-    [("--num-beams", 0, 5), ("--max-length", 1, 5), ("--max-length", 65, 5), ("--min-length", 33, 5),
-     ("--length-penalty", "nan", 5), ("--timeout", 0, 5), ("--num-beams", 1000, 5), ("--num-beams", "x", 2),
-     ("--format", "table", 2), ("--variant", "int8", 3)],
-)  # fmt: skip
+    [
+        ("--num-beams", 0, 5),
+        ("--max-length", 1, 5),
+        ("--max-length", 65, 5),
+        ("--min-length", 33, 5),
+        ("--length-penalty", "nan", 5),
+        ("--timeout", 0, 5),
+        ("--num-beams", 1000, 5),
+        ("--num-beams", "x", 2),
+        ("--format", "table", 2),
+        ("--variant", "int8", 3),
+    ],
+)
 def test_wrong_options_are_said_once_before_anything_is_read(artifact, option, value, status):
     done = command("summarize", "--model", artifact, option, value, text='"a"\n"b"')
     assert (done.returncode, done.stdout) == (status, b"")

@@ -59,8 +59,9 @@ def expected(*triples: Any) -> list[ExpectedEntity]:
 
 
 def found(*triples: Any) -> Entities:
-    made = [Entity("", label, start, end, start, end, score[0] if score else None)
-            for start, end, label, *score in triples]  # fmt: skip
+    made = [
+        Entity("", label, start, end, start, end, score[0] if score else None) for start, end, label, *score in triples
+    ]
     return Entities(tuple(made), 9, False)
 
 
@@ -100,12 +101,23 @@ def test_scores_are_compared_where_both_have_the_entity():
 
 
 CASES = st.builds(
-    EntityCase, input=TEXTS, aggregation_strategy=st.none() | st.sampled_from(["simple", "max"]),
-    stride=st.none() | st.integers(0, 99), sentence_starts=st.none() | st.lists(st.integers(0, 9)).map(tuple),
-    entities=st.lists(st.builds(ExpectedEntity, st.integers(0, 99), st.integers(0, 99), st.text("ABC-", min_size=1),
-                                st.none() | st.floats(0, 1))).map(tuple),
-    tokens=st.integers(0, 10**6), truncated=st.booleans(),
-)  # fmt: skip
+    EntityCase,
+    input=TEXTS,
+    aggregation_strategy=st.none() | st.sampled_from(["simple", "max"]),
+    stride=st.none() | st.integers(0, 99),
+    sentence_starts=st.none() | st.lists(st.integers(0, 9)).map(tuple),
+    entities=st.lists(
+        st.builds(
+            ExpectedEntity,
+            st.integers(0, 99),
+            st.integers(0, 99),
+            st.text("ABC-", min_size=1),
+            st.none() | st.floats(0, 1),
+        )
+    ).map(tuple),
+    tokens=st.integers(0, 10**6),
+    truncated=st.booleans(),
+)
 
 
 @given(CASES)
@@ -131,23 +143,38 @@ def changed(*path: Any, to: Any = None, drop: bool = False, key: str = "") -> di
 @pytest.mark.parametrize(
     "record",
     [
-        changed("input", to=5), changed("input", drop=True), changed("input", key="extra", to=1),
-        changed("settings", "stride", to=1.0), changed("settings", "stride", to=True),
+        changed("input", to=5),
+        changed("input", drop=True),
+        changed("input", key="extra", to=1),
+        changed("settings", "stride", to=1.0),
+        changed("settings", "stride", to=True),
         changed("settings", "stride", to=-1),
-        changed("settings", "stride", drop=True), changed("settings", "stride", key="prompt_name", to=None),
-        changed("settings", "aggregation_strategy", to=1), changed("settings", "sentence_starts", to=[0.0]),
-        changed("settings", "sentence_starts", to="0"), changed("settings", "sentence_starts", to=[-1]),
-        changed("expected", "tokens", to=1.0), changed("expected", "tokens", to="1"),
+        changed("settings", "stride", drop=True),
+        changed("settings", "stride", key="prompt_name", to=None),
+        changed("settings", "aggregation_strategy", to=1),
+        changed("settings", "sentence_starts", to=[0.0]),
+        changed("settings", "sentence_starts", to="0"),
+        changed("settings", "sentence_starts", to=[-1]),
+        changed("expected", "tokens", to=1.0),
+        changed("expected", "tokens", to="1"),
         changed("expected", "tokens", to=-1),
-        changed("expected", "truncated", to=0), changed("expected", "truncated", drop=True),
-        changed("expected", "entities", to=None), changed("expected", "entities", to=[{}]),
-        changed("expected", "entities", 0, "start", to=0.0), changed("expected", "entities", 0, "start", to=-1),
-        changed("expected", "entities", 0, "end", to="3"), changed("expected", "entities", 0, "label", to=None),
-        changed("expected", "entities", 0, "score", to="0.5"), changed("expected", "entities", 0, "score", to=True),
+        changed("expected", "truncated", to=0),
+        changed("expected", "truncated", drop=True),
+        changed("expected", "entities", to=None),
+        changed("expected", "entities", to=[{}]),
+        changed("expected", "entities", 0, "start", to=0.0),
+        changed("expected", "entities", 0, "start", to=-1),
+        changed("expected", "entities", 0, "end", to="3"),
+        changed("expected", "entities", 0, "label", to=None),
+        changed("expected", "entities", 0, "score", to="0.5"),
+        changed("expected", "entities", 0, "score", to=True),
         changed("expected", "entities", 0, "score", drop=True),
-        changed("expected", "entities", 0, "score", key="text", to="Ann"), [], "Ann", None,
+        changed("expected", "entities", 0, "score", key="text", to="Ann"),
+        [],
+        "Ann",
+        None,
     ],
-)  # fmt: skip
+)
 def test_cases_of_another_form_are_refused(record, tmp_path):
     (tmp_path / "golden.jsonl").write_text(json.dumps(record) + "\n")
     with pytest.raises(ArtifactError) as refused:

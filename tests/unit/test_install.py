@@ -29,8 +29,9 @@ def test_it_runs_and_verifies_artifacts(runtime_only):
     command = runtime_only / "bin" / "onnx-ml-bridge"
     done = subprocess.run([command, "verify", TINY], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    done = subprocess.run([command, "embed", "--model", TINY], input='"the cat"\n', capture_output=True, text=True,
-                          check=True)  # fmt: skip
+    done = subprocess.run(
+        [command, "embed", "--model", TINY], input='"the cat"\n', capture_output=True, text=True, check=True
+    )
     assert '"embedding"' in done.stdout
 
 

@@ -56,12 +56,21 @@ def test_a_line_is_a_string_or_an_object_with_a_text(rules):
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b"", "bad_line"), (b"{", "bad_line"), (b'"\xff"', "bad_line"), (b'"\\ud800"', "bad_line"),
-        (b'{"text":"a","text":"a"}', "bad_line"), (b'{"text":"a","x":1}', "bad_line"), (b'{"x":1}', "bad_line"),
-        (b"{}", "input_type"), (b'{"text":1}', "input_type"), (b'["a"]', "input_type"), (b"null", "input_type"),
-        (b'"01234567890"', "input_too_large"), (None, "input_too_large"),
+        (b"", "bad_line"),
+        (b"{", "bad_line"),
+        (b'"\xff"', "bad_line"),
+        (b'"\\ud800"', "bad_line"),
+        (b'{"text":"a","text":"a"}', "bad_line"),
+        (b'{"text":"a","x":1}', "bad_line"),
+        (b'{"x":1}', "bad_line"),
+        (b"{}", "input_type"),
+        (b'{"text":1}', "input_type"),
+        (b'["a"]', "input_type"),
+        (b"null", "input_type"),
+        (b'"01234567890"', "input_too_large"),
+        (None, "input_too_large"),
     ],
-)  # fmt: skip
+)
 def test_anything_else_has_its_code(raw, expected):
     assert code(raw, PLAIN) == code(raw, WITH_SENTENCES) == expected
 
@@ -77,13 +86,18 @@ def test_messages_stand_in_the_place_of_the_text_where_they_are_taken():
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b'{"messages":["a"],"text":"a"}', "bad_line"), (b'{"messages":["a"],"x":1}', "bad_line"),
-        (b'{"messages":["a"],"sentence_starts":[0]}', "bad_line"), (b'{"messages":"a"}', "input_type"),
-        (b'{"messages":null}', "input_type"), (b'{"messages":["a",1]}', "input_type"),
-        (b'{"messages":[["a"]]}', "input_type"), (b'{"messages":{"a":1}}', "input_type"),
-        (b'{"messages":["a","01234567890"]}', "input_too_large"), (b"{}", "input_type"),
+        (b'{"messages":["a"],"text":"a"}', "bad_line"),
+        (b'{"messages":["a"],"x":1}', "bad_line"),
+        (b'{"messages":["a"],"sentence_starts":[0]}', "bad_line"),
+        (b'{"messages":"a"}', "input_type"),
+        (b'{"messages":null}', "input_type"),
+        (b'{"messages":["a",1]}', "input_type"),
+        (b'{"messages":[["a"]]}', "input_type"),
+        (b'{"messages":{"a":1}}', "input_type"),
+        (b'{"messages":["a","01234567890"]}', "input_too_large"),
+        (b"{}", "input_type"),
     ],
-)  # fmt: skip
+)
 def test_messages_of_another_form_have_their_code(raw, expected):
     assert code(raw, WITH_MESSAGES) == expected
 

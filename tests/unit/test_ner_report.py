@@ -85,13 +85,25 @@ def manifest(engine="spacy", variants=("fp32",), sentences="none", labels=("PERS
     files = dict.fromkeys(
         ("onnx/model.onnx", "rules.json", "tables", "tokenizer.json", "g", "p"), FileEntry(5_000, "0")
     )
-    made = {name: Variant({"r": graph}, {"differing": 0} if name == "fp32" else {"entity_f1": 0.5}, None)
-            for name in variants}  # fmt: skip
+    made = {
+        name: Variant({"r": graph}, {"differing": 0} if name == "fp32" else {"entity_f1": 0.5}, None)
+        for name in variants
+    }
     return Manifest(
-        format_version=1, task="ner", task_revision=1, engine=engine, name="small", version="1", variants=made,
-        source=Source("path", "x<b>", None, "0", None), builder={"onnx-ml-bridge": "0"}, golden=GoldenSpec("g", 1),
-        parity=ParitySpec("p", 1, Machine("CPU", (), 1), {}), files=files, **sections,
-    )  # fmt: skip
+        format_version=1,
+        task="ner",
+        task_revision=1,
+        engine=engine,
+        name="small",
+        version="1",
+        variants=made,
+        source=Source("path", "x<b>", None, "0", None),
+        builder={"onnx-ml-bridge": "0"},
+        golden=GoldenSpec("g", 1),
+        parity=ParitySpec("p", 1, Machine("CPU", (), 1), {}),
+        files=files,
+        **sections,
+    )
 
 
 def entities(text, *places) -> Entities:
@@ -101,10 +113,13 @@ def entities(text, *places) -> Entities:
 def parity(texts, original, **variants):
     inputs = [NerInput(text) for text in texts]
     expected = [
-        OriginalEntities(tuple(ExpectedEntity(e.start, e.end, e.label, e.score) for e in found.entities),
-                         found.tokens, found.truncated)
+        OriginalEntities(
+            tuple(ExpectedEntity(e.start, e.end, e.label, e.score) for e in found.entities),
+            found.tokens,
+            found.truncated,
+        )
         for found in original
-    ]  # fmt: skip
+    ]
     recognizers = {name: Fixed(dict(zip(texts, answers, strict=True))) for name, answers in variants.items()}
     return judge(inputs, expected, recognizers, {name: {"differing": 0} for name in variants})
 

@@ -188,8 +188,11 @@ def test_a_quantized_layer_by_hand(tmp_path):
     weight = floats([[127, 1], [2, -127], [-3, 5]])
     x = floats([[100, -254, 4], [12.7, 0, -1.2], [0, 0, 0]])
     quantized_linear(tmp_path, weight, "Identity", x)
-    expected = [[2 * (50 * 127 - 127 * 2 - 2 * 3), 2 * (50 + 127 * 127 + 2 * 5)],
-                [0.1 * (127 * 127 + 12 * 3), 0.1 * (127 - 12 * 5)], [0, 0]]  # fmt: skip
+    expected = [
+        [2 * (50 * 127 - 127 * 2 - 2 * 3), 2 * (50 + 127 * 127 + 2 * 5)],
+        [0.1 * (127 * 127 + 12 * 3), 0.1 * (127 - 12 * 5)],
+        [0, 0],
+    ]
     assert np.allclose(run(tmp_path / "int8.onnx", x), expected, rtol=1e-6)
 
 

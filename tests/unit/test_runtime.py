@@ -58,8 +58,12 @@ def test_order_is_kept_and_batches_do_not_matter(bridge):
 def test_a_long_list_is_worked_off_in_windows(bridge):
     texts = [f"the cat {number}" for number in range(5000)]
     many = bridge.generate_embeddings_batch(texts)
-    np.testing.assert_allclose(many[[0, 4095, 4096, 4999]], bridge.generate_embeddings_batch(
-        [texts[0], texts[4095], texts[4096], texts[4999]]), atol=1e-6, rtol=0)  # fmt: skip
+    np.testing.assert_allclose(
+        many[[0, 4095, 4096, 4999]],
+        bridge.generate_embeddings_batch([texts[0], texts[4095], texts[4096], texts[4999]]),
+        atol=1e-6,
+        rtol=0,
+    )
 
 
 @pytest.mark.parametrize(

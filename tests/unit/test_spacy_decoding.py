@@ -24,8 +24,15 @@ from spacy.vocab import Vocab
 def tables(within: Sequence[float], last: Sequence[float], bias: Sequence[float]) -> Tables:
     """One hidden number; for each label the weight of I- and that of L-, no output biases."""
     weight = np.array([within, last], np.float32).T[:, :, None]
-    return Tables(norms={}, vector_keys=None, vector_rows=None, ner_bias=np.array(bias, np.float32),
-                  ner_weight=weight, ner_output_bias=np.zeros((len(within), 2), np.float32), parser=None)  # fmt: skip
+    return Tables(
+        norms={},
+        vector_keys=None,
+        vector_rows=None,
+        ner_bias=np.array(bias, np.float32),
+        ner_weight=weight,
+        ner_output_bias=np.zeros((len(within), 2), np.float32),
+        parser=None,
+    )
 
 
 def network(pieces: int = 1, tie: str = "in") -> SpacyNer:
@@ -49,16 +56,22 @@ def decode(
 # Label 0 goes on while h > 0, label 1 while h < 0, where h = current + first of the entity + previous + bias (0.5)
 ROWS = [
     (-1, False, 9.0, 9.0, 0.0),
-    (0, True, 9.0, 1.0, 0.0),    # opens an entity of label 0; its first feature is 1
-    (1, False, -1.0, 9.0, -1.0), # h = -1 + 1 + 0 + 0.5 = 0.5: goes on; that it would be an entity itself is passed over
-    (0, True, -1.0, 9.0, 7.0),   # h = -1 + 1 - 1 + 0.5 = -0.5: the last one
-    (1, True, 0.0, -2.0, 0.0),   # opens an entity of label 1
+    (0, True, 9.0, 1.0, 0.0),  # opens an entity of label 0; its first feature is 1
+    (
+        1,
+        False,
+        -1.0,
+        9.0,
+        -1.0,
+    ),  # h = -1 + 1 + 0 + 0.5 = 0.5: goes on; that it would be an entity itself is passed over
+    (0, True, -1.0, 9.0, 7.0),  # h = -1 + 1 - 1 + 0.5 = -0.5: the last one
+    (1, True, 0.0, -2.0, 0.0),  # opens an entity of label 1
     (-1, False, 1.0, 9.0, 0.0),  # h = 1 - 2 + 0 + 0.5 = -0.5: goes on
     (-1, False, 9.0, 9.0, 0.0),  # ends a sentence: the last one, whatever h says
-    (1, False, 9.0, 9.0, 0.0),   # an entity of one token
+    (1, False, 9.0, 9.0, 0.0),  # an entity of one token
     (0, False, 9.0, 9.0, 0.0),
     (-1, False, 9.0, 9.0, 0.0),
-]  # fmt: skip
+]
 SPANS = [(1, 4, 0), (4, 7, 1), (7, 8, 1), (8, 9, 0)]
 
 
@@ -183,8 +196,12 @@ def forests(draw: Any) -> tuple[list[int], list[str], list[int]]:
 def test_sentences_are_spacys(forest):
     heads, labels, spaces = forest
     final = [label if head >= 0 else "ROOT" for head, label in zip(heads, labels, strict=True)]
-    doc = Doc(Vocab(), words=[" " if token in spaces else "w" for token in range(len(heads))],
-              heads=[token if head < 0 else head for token, head in enumerate(heads)], deps=final)  # fmt: skip
+    doc = Doc(
+        Vocab(),
+        words=[" " if token in spaces else "w" for token in range(len(heads))],
+        heads=[token if head < 0 else head for token, head in enumerate(heads)],
+        deps=final,
+    )
     nonproj.deprojectivize(doc)
     expected = [token.i for token in doc if token.is_sent_start]
     assert starts(heads, labels, spaces) == expected
@@ -209,8 +226,12 @@ class OfOneToken:
 
 
 def test_a_score_of_the_parser_that_is_not_finite_is_an_error():
-    layer = StateLayer(bias=np.zeros(2, np.float32), padding=np.zeros((8, 2), np.float32),
-                       weight=np.ones((2, 1), np.float32), output_bias=np.zeros(2, np.float32))  # fmt: skip
+    layer = StateLayer(
+        bias=np.zeros(2, np.float32),
+        padding=np.zeros((8, 2), np.float32),
+        weight=np.ones((2, 1), np.float32),
+        output_bias=np.zeros(2, np.float32),
+    )
     moves = SpacyParser(columns=(), vectors=False, context=1, hidden=1, pieces=2, moves=("S", "D"))
     good, bad = OfOneToken(1.0), OfOneToken(np.nan)
     assert SentenceParser(good, moves, layer).sentence_starts([good]) == [[0]]  # type: ignore[arg-type, list-item]

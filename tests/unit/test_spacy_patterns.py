@@ -35,11 +35,38 @@ def spans(pattern: re.Pattern[str], text: str) -> list[Any]:
 @pytest.mark.parametrize(
     "source",
     [
-        r"[a-z]", "k", "[^k]", "[i-j]", "s", r"\u0130", r"\u0131", r"\w", r"\W", r"\d", r"\D", r"\s", r"\S", r"[\w.]",
-        r"[^\w\s]", r"[\d\W]", "[^a]", ".", "ß", "σ", "[µ]", "[à-ÿ]", r"[\-\]\^\\]", "(?i:k)", "(?i:[A-Z])",
-        r"[\u0301\u20dd]", r"[\U00010400-\U00010427]", r"[\x00-\x1f]", r"[\s\S]", r"[^\n]",
+        r"[a-z]",
+        "k",
+        "[^k]",
+        "[i-j]",
+        "s",
+        r"\u0130",
+        r"\u0131",
+        r"\w",
+        r"\W",
+        r"\d",
+        r"\D",
+        r"\s",
+        r"\S",
+        r"[\w.]",
+        r"[^\w\s]",
+        r"[\d\W]",
+        "[^a]",
+        ".",
+        "ß",
+        "σ",
+        "[µ]",
+        "[à-ÿ]",
+        r"[\-\]\^\\]",
+        "(?i:k)",
+        "(?i:[A-Z])",
+        r"[\u0301\u20dd]",
+        r"[\U00010400-\U00010427]",
+        r"[\x00-\x1f]",
+        r"[\s\S]",
+        r"[^\n]",
     ],
-)  # fmt: skip
+)
 def test_classes_cover_the_same_code_points(source, flags):
     original = re.compile(f"(?:{source})+", flags)
     assert [found.span() for found in portable(original).finditer(EVERY)] == [
@@ -58,11 +85,45 @@ def test_what_makes_engines_differ_is_spelled_out():
     assert "\u212a" in written  # the Kelvin sign is a k to whom case is nothing
 
 
-PIECES = st.sampled_from([
-    "a", "B", "k", "s", "İ", "ı", "ß", "σ", "\u0301", "😀", r"\.", r"\-", r"\$", "'", "_", r"\w", r"\W", r"\d", r"\s",
-    r"\S", ".", "[a-c]", "[^a]", "[\\w']", "[^\\s.]", "[0-9٣]", "[K-S]", "[$^]", "\\u212a", "(?=a)", "(?!k)", "(?<=s)",
-    "(?<![ab])", "(?<=ab)", "^",
-])  # fmt: skip
+PIECES = st.sampled_from(
+    [
+        "a",
+        "B",
+        "k",
+        "s",
+        "İ",
+        "ı",
+        "ß",
+        "σ",
+        "\u0301",
+        "😀",
+        r"\.",
+        r"\-",
+        r"\$",
+        "'",
+        "_",
+        r"\w",
+        r"\W",
+        r"\d",
+        r"\s",
+        r"\S",
+        ".",
+        "[a-c]",
+        "[^a]",
+        "[\\w']",
+        "[^\\s.]",
+        "[0-9٣]",
+        "[K-S]",
+        "[$^]",
+        "\\u212a",
+        "(?=a)",
+        "(?!k)",
+        "(?<=s)",
+        "(?<![ab])",
+        "(?<=ab)",
+        "^",
+    ]
+)
 GROUPS = st.sampled_from(["(?:%s)", "(%s)", "(?i:%s)", "(?P<name>%s)", "(?=%s)", "(?!%s)"])
 REPEATS = st.sampled_from(["", "", "?", "*", "+", "{2}", "{1,3}", "{0,2}?", "*?", "+?", "??"])
 
@@ -121,10 +182,12 @@ def test_every_language_has_the_same_affixes_infixes_and_matches(language):
     tokenizer, rules = blank(language).tokenizer, rules_of(language)
     for chunk in odd_chunks(language):
         expected = (
-            tokenizer.find_prefix(chunk), tokenizer.find_suffix(chunk), infixes(tokenizer, chunk),
+            tokenizer.find_prefix(chunk),
+            tokenizer.find_suffix(chunk),
+            infixes(tokenizer, chunk),
             bool(tokenizer.token_match and tokenizer.token_match(chunk)),
             bool(tokenizer.url_match and tokenizer.url_match(chunk)),
-        )  # fmt: skip
+        )
         assert found_in(rules, chunk) == expected, chunk
 
 

@@ -20,13 +20,46 @@ from spacy_exports import check_offsets, check_tokens, differing, export_recogni
 
 NONE = NerOptions()
 ODD = [
-    "", " ", "  ", "\t", "\n", "\r\n", "\x1c", "\x1c\x1d\x1e\x1f", "\u00a0", "\u200b", "\u200b\u200b ",
-    "\ufeff", "\u2028", "\x00", "\u0301", "\u0301\u0301 \u0301", "e\u0301", "👩‍👩‍👧‍👦", "🏳️‍🌈🇫🇷1️⃣", "👍🏽👍🏽 👍🏽",
-    "İstanbul İ", "STRASSE ẞ ß", "ΟΔΥΣΣΕΥΣ Σ", "ﬁ ﬂ ŉ",
-    "Ann\u00a0met\u2003Bo\x1c", "\u200bAnn\u200b", "Ann\u0301, Bo\u0301.", " Ann", "Ann ", "  Ann  Bo  ",
-    "a\u202fb", "don't.", "(don't)",
-    "שלום Ann עולם", "10km", "U.S.A.", ":) :-) :))", "\ud7ff\ue000", "\U0010ffff",
-]  # fmt: skip
+    "",
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\x1c",
+    "\x1c\x1d\x1e\x1f",
+    "\u00a0",
+    "\u200b",
+    "\u200b\u200b ",
+    "\ufeff",
+    "\u2028",
+    "\x00",
+    "\u0301",
+    "\u0301\u0301 \u0301",
+    "e\u0301",
+    "👩‍👩‍👧‍👦",
+    "🏳️‍🌈🇫🇷1️⃣",
+    "👍🏽👍🏽 👍🏽",
+    "İstanbul İ",
+    "STRASSE ẞ ß",
+    "ΟΔΥΣΣΕΥΣ Σ",
+    "ﬁ ﬂ ŉ",
+    "Ann\u00a0met\u2003Bo\x1c",
+    "\u200bAnn\u200b",
+    "Ann\u0301, Bo\u0301.",
+    " Ann",
+    "Ann ",
+    "  Ann  Bo  ",
+    "a\u202fb",
+    "don't.",
+    "(don't)",
+    "שלום Ann עולם",
+    "10km",
+    "U.S.A.",
+    ":) :-) :))",
+    "\ud7ff\ue000",
+    "\U0010ffff",
+]
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +166,16 @@ def test_texts_are_read_in_parts_of_any_size(made, monkeypatch):
         assert again(made["none"]).recognize(texts, NONE) == expected
 
 
-FULL = [(recognizer, "_MOST_LEXEMES", 200), (recognizer, "_MOST_CHARACTERS", 900), (lexicon, "_MOST_STRINGS", 5),
-        (lexicon, "_FIRST_CAPACITY", 1), (tokenizer, "_MOST_CHUNKS", 3), (tokenizer, "_MOST_FIRSTS", 1),
-        (tokenizer, "_LONGEST_CACHED", 0), (types, "MOST_TYPES", 3)]  # fmt: skip
+FULL = [
+    (recognizer, "_MOST_LEXEMES", 200),
+    (recognizer, "_MOST_CHARACTERS", 900),
+    (lexicon, "_MOST_STRINGS", 5),
+    (lexicon, "_FIRST_CAPACITY", 1),
+    (tokenizer, "_MOST_CHUNKS", 3),
+    (tokenizer, "_MOST_FIRSTS", 1),
+    (tokenizer, "_LONGEST_CACHED", 0),
+    (types, "MOST_TYPES", 3),
+]
 
 
 @pytest.mark.parametrize(("module", "name", "limit"), FULL, ids=[name for _, name, _ in FULL])

@@ -183,7 +183,7 @@ BROKEN = {
     "lower of no character": put("characters", "lower", "", to="a"),
     "lower as a list": put("characters", "lower", to=[]),
     "lower to a number": put("characters", "lower", "A", to=97),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
@@ -201,8 +201,16 @@ def test_rules_that_are_no_json_object_are_refused(raw, tmp_path):
 
 
 def test_few_rules_are_allowed(tmp_path):
-    rules = RULES | {"prefix": [], "suffix": [], "infix": None, "token_match": [], "url_match": [], "specials": {},
-                     "sequences": [], "symbols": {}}  # fmt: skip
+    rules = RULES | {
+        "prefix": [],
+        "suffix": [],
+        "infix": None,
+        "token_match": [],
+        "url_match": [],
+        "specials": {},
+        "sequences": [],
+        "symbols": {},
+    }
     assert code_of_rules(strict_json.canonical_line(rules), tmp_path) is None
     assert code_of_rules(strict_json.canonical_line(RULES), tmp_path) is None
 
@@ -222,12 +230,19 @@ def reverse(name: str) -> Callable[[dict[str, Any]], None]:
 
 WRONG_TABLES: dict[str, Callable[[dict[str, Any]], object]] = {
     **{f"no {name}": (lambda tensors, name=name: tensors.pop(name)) for name in TENSORS},
-    **{f"{name} as float64": (lambda tensors, name=name: tensors.update({name: tensors[name].astype(np.float64)}))
-       for name in TENSORS},
-    **{f"{name} has a row": (lambda tensors, name=name: tensors.update({name: tensors[name][None]}))
-       for name in TENSORS},
-    **{f"{name} too short": (lambda tensors, name=name: tensors.update({name: tensors[name][:-1]}))
-       for name in TENSORS if not name.startswith(("norm", "vector"))},
+    **{
+        f"{name} as float64": (lambda tensors, name=name: tensors.update({name: tensors[name].astype(np.float64)}))
+        for name in TENSORS
+    },
+    **{
+        f"{name} has a row": (lambda tensors, name=name: tensors.update({name: tensors[name][None]}))
+        for name in TENSORS
+    },
+    **{
+        f"{name} too short": (lambda tensors, name=name: tensors.update({name: tensors[name][:-1]}))
+        for name in TENSORS
+        if not name.startswith(("norm", "vector"))
+    },
     "one more": lambda tensors: tensors.update(extra=np.zeros(1, np.float32)),
     "norms descending": reverse("norm.keys"),
     "vectors descending": reverse("vector.keys"),
@@ -237,7 +252,7 @@ WRONG_TABLES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a negative row": lambda tensors: tensors["vector.rows"].__setitem__(0, -1),
     "infinity": lambda tensors: tensors["ner.bias"].__setitem__(0, np.inf),
     "no number": lambda tensors: tensors["parser.pad"].__setitem__((1, 1), np.nan),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("change", WRONG_TABLES.values(), ids=WRONG_TABLES)

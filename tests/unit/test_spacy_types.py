@@ -131,9 +131,19 @@ def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, place):
 
 @pytest.mark.parametrize(
     ("embedded", "contributions"),
-    [((1, 2), (2, 3, 3)), ((2, 2), (1, 3, 3)), ((2, 1), (2, 3, 3)), ((2, 2), (2, 2, 3)), ((2, 2), (2, 5, 3)),
-     ((2, 2), (2, 3, 2)), ((2, 2), (2, 3, 0)), ((2, 0), (2, 3, 3)), ((2,), (2, 3, 3)), ((2, 2), (2, 3))],
-)  # fmt: skip
+    [
+        ((1, 2), (2, 3, 3)),
+        ((2, 2), (1, 3, 3)),
+        ((2, 1), (2, 3, 3)),
+        ((2, 2), (2, 2, 3)),
+        ((2, 2), (2, 5, 3)),
+        ((2, 2), (2, 3, 2)),
+        ((2, 2), (2, 3, 0)),
+        ((2, 0), (2, 3, 3)),
+        ((2,), (2, 3, 3)),
+        ((2, 2), (2, 3)),
+    ],
+)
 def test_outputs_of_other_shapes(monkeypatch, embedded, contributions):
     made, session = cache()
     lexicon: Any = Lexicon()

@@ -62,9 +62,16 @@ def test_a_long_input_is_cut_and_says_so(summarizer):
 
 @pytest.mark.parametrize(
     ("row", "expected"),
-    [([2, 0, 5, 2, 1, 1], (2, 0, 5, 2)), ([2, 2, 7, 7], (2, 2)), ([2, 0, 5, 1, 1], (2, 0, 5)), ([2], (2,)),
-     ([2, 1, 1], (2,)), ([2, 0, 1, 5], (2, 0, 1, 5)), ([2, 1, 2, 1], (2, 1, 2))],
-)  # fmt: skip
+    [
+        ([2, 0, 5, 2, 1, 1], (2, 0, 5, 2)),
+        ([2, 2, 7, 7], (2, 2)),
+        ([2, 0, 5, 1, 1], (2, 0, 5)),
+        ([2], (2,)),
+        ([2, 1, 1], (2,)),
+        ([2, 0, 1, 5], (2, 0, 1, 5)),
+        ([2, 1, 2, 1], (2, 1, 2)),
+    ],
+)
 def test_token_ids_end_with_the_end_token_or_before_the_padding(row, expected):
     assert token_ids(np.array(row, np.int64), 2, 1) == expected
 

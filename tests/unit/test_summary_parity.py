@@ -60,8 +60,13 @@ def test_the_same_summaries_pass(summarizer, original):
     parity = judged(summarizer, original)
     assert parity.failures == {"fp32": [], "int8": []}
     assert parity.comparisons["fp32"].metrics == {
-        "differing": 0, "ties": 0, "rouge_1": 1, "rouge_2": 1, "rouge_l": 1, "token_mismatches": 0,
-    }  # fmt: skip
+        "differing": 0,
+        "ties": 0,
+        "rouge_1": 1,
+        "rouge_2": 1,
+        "rouge_l": 1,
+        "token_mismatches": 0,
+    }
     assert parity.comparisons["int8"].metrics["sealed_same"] == 1
 
 
@@ -114,9 +119,12 @@ def test_golden_cases_leave_ties_out_and_seal_variants_that_may_differ(summarize
 
 def test_many_inputs_give_about_24_cases(summarizer, original):
     parity = judged(summarizer, original)
-    many = replace(parity, inputs=INPUTS * 9, original=original * 9, comparisons={
-        name: replace(found, found=found.found * 9) for name, found in parity.comparisons.items()
-    })  # fmt: skip
+    many = replace(
+        parity,
+        inputs=INPUTS * 9,
+        original=original * 9,
+        comparisons={name: replace(found, found=found.found * 9) for name, found in parity.comparisons.items()},
+    )
     assert 24 <= len(golden_cases(many)) <= 32
 
 
@@ -131,8 +139,9 @@ def test_references_are_read_and_measured(summarizer, original, tmp_path):
     assert parity.comparisons["int8"].metrics["rouge_l_drop"] == 0
     write_evidence(parity, MACHINE, {}, tmp_path)
     assert json.loads((tmp_path / "parity.json").read_text())["references"] == {
-        "sha256": references_hash(references), "summaries": 2,
-    }  # fmt: skip
+        "sha256": references_hash(references),
+        "summaries": 2,
+    }
     alone = judged(summarizer, original, {"int8": {"rouge_l_drop": 0.5}}, references)
     assert list(alone.comparisons) == ["int8"] and alone.failures == {"int8": []}
 
@@ -148,10 +157,21 @@ def test_points_lost_against_references_are_those_of_the_variant(summarizer, ori
 
 @pytest.mark.parametrize(
     "line",
-    ["", "no json", "[]", '{"text":"a"}', '{"summary":"a"}', '{"text":1,"summary":"a"}', '{"text":"a","summary":null}',
-     '{"text":"a","messages":["a"],"summary":"a"}', '{"messages":"a","summary":"a"}', '{"messages":[],"summary":"a"}',
-     '{"text":" ","summary":"a"}', '{"text":"a","summary":"a","x":1}'],
-)  # fmt: skip
+    [
+        "",
+        "no json",
+        "[]",
+        '{"text":"a"}',
+        '{"summary":"a"}',
+        '{"text":1,"summary":"a"}',
+        '{"text":"a","summary":null}',
+        '{"text":"a","messages":["a"],"summary":"a"}',
+        '{"messages":"a","summary":"a"}',
+        '{"messages":[],"summary":"a"}',
+        '{"text":" ","summary":"a"}',
+        '{"text":"a","summary":"a","x":1}',
+    ],
+)
 def test_references_of_another_form_are_refused_with_their_line(line, tmp_path):
     (tmp_path / "file").write_text('{"text":"a","summary":"a"}\n' + line + "\n")
     with pytest.raises(BuildError, match="line 2") as refused:
@@ -182,8 +202,15 @@ def test_a_selection_of_the_inputs_goes_over_all_kinds(most, count):
         assert len({len(each.messages) for each in chosen}) > 3 and len({each.settings for each in chosen}) > 2
 
 
-@pytest.mark.parametrize("defaults", [DEFAULTS, GenerationDefaults(4, 56, 142, 2.0), GenerationDefaults(1, 0, 2, 1.0),
-                                      GenerationDefaults(6, 20, 20, 0.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        DEFAULTS,
+        GenerationDefaults(4, 56, 142, 2.0),
+        GenerationDefaults(1, 0, 2, 1.0),
+        GenerationDefaults(6, 20, 20, 0.0),
+    ],
+)
 @pytest.mark.parametrize("limit", [None, 1024])
 def test_all_settings_are_ones_that_a_call_may_have(defaults, limit):
     limit = limit or defaults.max_length
@@ -241,11 +268,21 @@ def manifest(metrics) -> Manifest:
     files = {name: FileEntry(1000, "0" * 64) for name in names}
     variants = {name: Variant({"generate": graph}, GATES[name], None) for name in metrics}
     return Manifest(
-        format_version=1, task="summarization", task_revision=1, engine="transformers", name="small", version="1",
-        source=Source("path", "small", None, "0" * 64, None), builder={"onnx-ml-bridge": "1"}, variants=variants,
-        golden=GoldenSpec("golden.jsonl", 1), parity=ParitySpec("parity.json", 7, MACHINE, metrics), files=files,
-        tokenizer=TokenizerSpec("tokenizer.json", 260, MAX_TOKENS, "right", "<pad>", 1), summarization=SPEC,
-    )  # fmt: skip
+        format_version=1,
+        task="summarization",
+        task_revision=1,
+        engine="transformers",
+        name="small",
+        version="1",
+        source=Source("path", "small", None, "0" * 64, None),
+        builder={"onnx-ml-bridge": "1"},
+        variants=variants,
+        golden=GoldenSpec("golden.jsonl", 1),
+        parity=ParitySpec("parity.json", 7, MACHINE, metrics),
+        files=files,
+        tokenizer=TokenizerSpec("tokenizer.json", 260, MAX_TOKENS, "right", "<pad>", 1),
+        summarization=SPEC,
+    )
 
 
 def test_the_report_shows_summaries_side_by_side_and_no_text_breaks_it(summarizer, original, tmp_path):
@@ -265,9 +302,14 @@ def test_the_report_shows_summaries_side_by_side_and_no_text_breaks_it(summarize
 
 def test_the_report_has_a_page_of_rows_with_the_differing_first(summarizer, original):
     parity = judged(summarizer, original)
-    many = replace(parity, inputs=INPUTS * 9, original=original * 9, comparisons={
-        name: replace(found, found=found.found * 9, differing=(60,)) for name, found in parity.comparisons.items()
-    })  # fmt: skip
+    many = replace(
+        parity,
+        inputs=INPUTS * 9,
+        original=original * 9,
+        comparisons={
+            name: replace(found, found=found.found * 9, differing=(60,)) for name, found in parity.comparisons.items()
+        },
+    )
     numbers = [row.number for row in rows(many)]
     assert numbers == [61, *range(1, 24)]
 
@@ -283,16 +325,21 @@ def test_the_configuration_knows_summaries(tmp_path):
     assert chosen.gate == {
         "fp32": {"differing": 0, "token_mismatches": 0},
         "int8": {**DEFAULT_GATES["summarization", "transformers"]["int8"], "rouge_l_drop": 0.5},
-    }  # fmt: skip
+    }
     with pytest.raises(BuildError, match="spacy model for the task"):
         model.for_engine("spacy")
 
 
 @pytest.mark.parametrize(
     ("task", "options"),
-    [("sentence-embedding", {"references": "r"}), ("ner", {"references": "r"}), ("summarization", {"stride": 1}),
-     ("summarization", {"sentences": "none"}), ("summarization", {"language": "en"})],
-)  # fmt: skip
+    [
+        ("sentence-embedding", {"references": "r"}),
+        ("ner", {"references": "r"}),
+        ("summarization", {"stride": 1}),
+        ("summarization", {"sentences": "none"}),
+        ("summarization", {"language": "en"}),
+    ],
+)
 def test_options_of_another_family_are_refused(task, options):
     model = ModelConfig(name="s", version="1", task=task, source="path:m", options=options)
     with pytest.raises(BuildError, match="allow_pickle") as refused:

@@ -20,12 +20,12 @@ from .artifacts.errors import (
     TaskNotLoadedError,
 )
 from .runtime.bridge import OnnxMlBridge
-from .runtime.embedding import EmbeddingResult
+from .runtime.cancellation import CancelToken
 from .runtime.entities import Entities, Entity
-from .runtime.generation import SummarizeOptions
-from .runtime.replay import VerifyReport, verify
-from .runtime.stopping import CancelToken
-from .runtime.summarization import Summary
+from .runtime.sentence_embedding import EmbeddingResult
+from .runtime.summarization.summarize_options import SummarizeOptions
+from .runtime.summarization.summarizer import Summary
+from .runtime.verify import VerifyReport, verify
 
 __all__ = [
     "ArtifactError",

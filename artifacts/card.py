@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .layout import NER, SENTENCE_EMBEDDING, SUMMARIZATION
+from .constants import NER, SENTENCE_EMBEDDING, SUMMARIZATION
+from .facts import headline, headlines, ner_facts, summary_facts
 from .manifest import Manifest, Variant, section
-from .summary import headline, headlines, ner_facts, summary_facts
 
 _TEMPLATE = """---
 {front}---

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .constants import MANIFEST, MANIFEST_HASH, MAX_DEPTH, MAX_FILES, MAX_MANIFEST_BYTES
 from .errors import ArtifactError
-from .layout import MANIFEST, MANIFEST_HASH, MAX_DEPTH, MAX_FILES, MAX_MANIFEST_BYTES
 from .manifest import Graph, Manifest, Tensor, Variant, parse_manifest
 from .onnx_file import OnnxFile, TensorInfo, read_onnx
 from .roles import role_problems

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from . import strict_json
 from .errors import ArtifactError
-from .specs import GenerationDefaults
+from .manifest_sections import GenerationDefaults
 
 
 @dataclass(frozen=True)

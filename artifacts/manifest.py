@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import jsonschema_rs
 
 from . import strict_json
+from .constants import FORMAT_VERSION, MANIFEST, TASK_REVISIONS, data_file
 from .errors import ArtifactError
-from .layout import FORMAT_VERSION, MANIFEST, TASK_REVISIONS, data_file
-from .specs import EmbeddingSpec, SpacySpec, SummarizationSpec, TokenClassificationSpec, TokenizerSpec
+from .manifest_sections import EmbeddingSpec, SpacySpec, SummarizationSpec, TokenClassificationSpec, TokenizerSpec
 
 # Sections of one task or engine: absent where they do not belong, never null.
 SECTIONS = ("embedding", "spacy", "summarization", "token_classification", "tokenizer")

@@ -15,8 +15,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .checks import check_all, hash_line, read_artifact, sha256_file
+from .constants import MANIFEST, MANIFEST_HASH
 from .errors import BuildError
-from .layout import MANIFEST, MANIFEST_HASH
 from .manifest import FileEntry, Manifest
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, TypeVar
 
+from .constants import MAX_JSON_DEPTH, MAX_JSON_NUMBER
 from .errors import ArtifactError
-from .layout import MAX_JSON_DEPTH, MAX_JSON_NUMBER
 
 Number = TypeVar("Number", int, float)
 

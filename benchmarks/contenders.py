@@ -129,7 +129,7 @@ def _compile_openvino(core: Any, graph: Path, job: Job) -> Any:
 
 
 def _has_bf16() -> bool:
-    from onnx_ml_bridge.runtime.machine import instruction_set
+    from onnx_ml_bridge.runtime.cpu import instruction_set
 
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(instruction_set())
 

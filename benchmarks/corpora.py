@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from onnx_ml_bridge.parity.nasty import nasty_texts
+from onnx_ml_bridge.parity.adversarial import nasty_texts
 
 from .found import STREAMS
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from onnx_ml_bridge.artifacts.checks import Artifact, read_artifact
 from onnx_ml_bridge.artifacts.errors import BuildError, OnnxMlBridgeError
 from onnx_ml_bridge.export.source import LocalModel, resolve_source
-from onnx_ml_bridge.runtime import machine
+from onnx_ml_bridge.runtime import cpu
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from rich.console import Console
 
@@ -111,7 +111,7 @@ def _prepare(subject: Subject, options: argparse.Namespace, scratch: Path, conso
     inputs.all_texts.write_text("".join(lines), encoding="utf-8")
     inputs.first_text.write_text(lines[0], encoding="utf-8")
     quantized = dynamic.build(subject.artifact, scratch / "dynamic")
-    contenders = plan(subject.artifact, subject.original.folder, quantized, machine.usable_cpus())
+    contenders = plan(subject.artifact, subject.original.folder, quantized, cpu.usable_cpus())
     return Bench(
         contenders=contenders,
         inputs=inputs,
@@ -130,13 +130,13 @@ def _binaries(options: argparse.Namespace) -> RustBinaries | None:
 
 def _conditions(subject: Subject, bench: Bench, rust: Path | None) -> Conditions:
     manifest, source = subject.artifact.manifest, subject.original.source
-    found = machine.describe(machine.usable_cpus())
+    found = cpu.describe(cpu.usable_cpus())
     lengths = _token_counts(subject)
     return Conditions(
         date=today(),
         cpu=found.cpu,
         instruction_set=found.instruction_set,
-        exact_int8=machine.has_exact_int8(),
+        exact_int8=cpu.has_exact_int8(),
         threads=found.threads,
         versions=versions(_LIBRARIES, rust),
         artifact=f"{manifest.name} {manifest.version}",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from onnx_ml_bridge.artifacts.checks import Artifact, read_artifact
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
-from onnx_ml_bridge.runtime import machine
+from onnx_ml_bridge.runtime import cpu
 from rich.console import Console
 
 from . import ner_plot, ner_report, tagger
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, save, print. Missed targets are no failure: the exit status is 0."""
     options = _parse(arguments)
     console = wide_console()
-    threads = tuple(range(1, min(2, machine.usable_cpus()) + 1))
+    threads = tuple(range(1, min(2, cpu.usable_cpus()) + 1))
     with tempfile.TemporaryDirectory() as scratch:
         try:
             groups = _groups(options, threads, Path(scratch), console)
@@ -201,12 +201,12 @@ def _write(path: Path, texts: list[str]) -> None:
 
 
 def _conditions(groups: dict[str, Group], bench: NerBench, options: argparse.Namespace) -> NerConditions:
-    found = machine.describe(machine.usable_cpus())
+    found = cpu.describe(cpu.usable_cpus())
     return NerConditions(
         date=today(),
         cpu=found.cpu,
         instruction_set=found.instruction_set,
-        exact_int8=machine.has_exact_int8(),
+        exact_int8=cpu.has_exact_int8(),
         cpus=found.threads,
         versions=versions(_LIBRARIES, options.rust),
         subjects={name: group.subject() for name, group in groups.items()},

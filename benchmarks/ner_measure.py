@@ -10,15 +10,7 @@ from pathlib import Path
 from .children import Failed
 from .contenders import Unavailable
 from .ner_contenders import NerContender
-from .ner_processes import (
-    NerCommand,
-    NerInputs,
-    NerRunner,
-    NerWorker,
-    environment,
-    python_command,
-    rust_command,
-)
+from .ner_processes import NerCommand, NerInputs, NerRunner, NerWorker, environment, python_command, rust_command
 from .ner_results import NerRow
 from .processes import Launched, launch
 from .results import COLD, PEAK_FIRST, PEAK_LONG, WORDS, WORDS_CPU

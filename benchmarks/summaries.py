@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from onnx_ml_bridge.artifacts.checks import read_artifact
-from onnx_ml_bridge.runtime import machine
+from onnx_ml_bridge.runtime import cpu
 from rich.table import Table
 
 from .children import child_environment
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     console = wide_console()
     artifact = next(path for path in (options.folder / ARTIFACT).iterdir() if not path.name.startswith("."))
-    threads = min(2, machine.usable_cpus())
+    threads = min(2, cpu.usable_cpus())
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(options.folder / MODEL, artifact, options.rust, threads, Path(scratch))
         try:
@@ -110,7 +110,7 @@ class Bench:
         for name, figures in self._figures.items():  # a peak only grows: the first is that of its batch alone
             medians[name] |= {key: values[0] for key, values in figures.items() if key.startswith("peak")}
         manifest = read_artifact(self._artifact).manifest
-        described = machine.describe(self._threads)
+        described = cpu.describe(self._threads)
         return {
             "date": today(),
             "machine": f"{described.cpu} ({', '.join(described.instruction_set)})",

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from onnx_ml_bridge.parity.bart_oracle import OriginalSummary, load_original, original_summaries
-from onnx_ml_bridge.parity.rouge import mean_rouge
-from onnx_ml_bridge.runtime.summarization import Summarizer, Summary
+from onnx_ml_bridge.parity.summarization.original import OriginalSummary, load_original, original_summaries
+from onnx_ml_bridge.parity.summarization.rouge import mean_rouge
+from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, Summary
 from rich.console import Console
 from rich.table import Table
 

@@ -92,7 +92,7 @@ def _load_ctranslate2(folder: Path, variant: str, threads: int) -> Summarize:
 
 
 def _load_ours(folder: Path, variant: str, threads: int) -> Summarize:
-    from onnx_ml_bridge.runtime.summarization import Summarizer
+    from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer
 
     summarizer = Summarizer.open(folder, variant, threads=threads)
     summarizer.load()

@@ -6,15 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from .contenders import (
-    OPENVINO_BF16,
-    OPENVINO_F32,
-    ORIGINAL,
-    PYTHON_FP32,
-    PYTHON_INT8,
-    RUST_FP32,
-    RUST_INT8,
-)
+from .contenders import OPENVINO_BF16, OPENVINO_F32, ORIGINAL, PYTHON_FP32, PYTHON_INT8, RUST_FP32, RUST_INT8
 from .results import BULK, COLD, PEAK_BULK, Conditions, Row, Target
 
 MET, MISSED, UNKNOWN, NO_TARGET = "met", "missed", "not measured", "no target"

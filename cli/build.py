@@ -16,8 +16,7 @@ from typing import Any
 
 from ..artifacts import strict_json
 from ..artifacts.checks import check_hashes, read_artifact, sha256_file
-from ..artifacts.errors import ArtifactError, BuildError, OnnxMlBridgeError
-from ..artifacts.layout import (
+from ..artifacts.constants import (
     FORMAT_VERSION,
     NER,
     SENTENCE_EMBEDDING,
@@ -26,14 +25,15 @@ from ..artifacts.layout import (
     TASK_REVISIONS,
     TRANSFORMERS,
 )
+from ..artifacts.errors import ArtifactError, BuildError, OnnxMlBridgeError
 from ..artifacts.manifest import Manifest
 from ..artifacts.seal import seal, staging_for
 from ..export.requirements import require_extra
 from ..export.source import LocalModel, resolve_source
-from ..parity.references import read_references, references_hash
+from ..parity.summarization.references import read_references, references_hash
 from ..parity.texts import parity_texts
 from ..quantize.calibration import hash_texts, read_calibration_texts
-from ..runtime import machine
+from ..runtime import cpu
 from .config import ModelConfig
 
 REPORTS = ".reports"
@@ -106,7 +106,7 @@ def build(model: ModelConfig, out: Path, progress: Progress, *, force: bool = Fa
         exported = stages.quantize(exported)
         progress("parity")
         proof = stages.prove(exported, local)
-        measured_on = machine.describe(machine.usable_cpus())
+        measured_on = cpu.describe(cpu.usable_cpus())
         manifest = stages.compose(exported, local, proof, measured_on, builder_versions(model.task, local.engine))
         reports.mkdir(parents=True, exist_ok=True)
         stages.report(manifest, proof, reports / "report.html")

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..artifacts.errors import BuildError
-from ..artifacts.summary import headline_row
+from ..artifacts.facts import headline_row
 from ..export.requirements import require_extra
 from .console import EXIT_FAILED, err, megabytes, out, plain, print_json, reported_errors, table
 

@@ -9,9 +9,9 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ..artifacts.constants import NER, SPACY, SUMMARIZATION, TRANSFORMERS
 from ..artifacts.errors import BuildError
-from ..artifacts.layout import NER, SPACY, SUMMARIZATION, TRANSFORMERS
-from ..parity.compare import DEFAULT_GATES, FIGURES, REFERENCE_FIGURES
+from ..parity.sentence_embedding.comparison import DEFAULT_GATES, FIGURES, REFERENCE_FIGURES
 
 Model = TypeVar("Model", bound=BaseModel)
 

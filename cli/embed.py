@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from ..artifacts.errors import OnnxMlBridgeError
-from ..runtime.embedding import SentenceEmbedder
-from ..runtime.opening import AUTO
+from ..runtime.loading import AUTO
+from ..runtime.sentence_embedding import SentenceEmbedder
 from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT
 from .console import reported_errors
-from .lines import Input, Rules, each_answered, failure_line, json_line, print_answers
+from .jsonl import Input, Rules, each_answered, failure_line, json_line, print_answers
 
 
 def embed_command(

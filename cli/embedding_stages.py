@@ -7,19 +7,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ..artifacts.layout import (
-    graph_file,
-)
+from ..artifacts.constants import graph_file
 from ..artifacts.manifest import Machine, Manifest, Variant
-from ..export.embedding import EmbeddingExport, export_pipeline, load_pipeline
 from ..export.graph_files import describe_graph, save_graph
+from ..export.sentence_embedding.pipeline import EmbeddingExport, export_pipeline, load_pipeline
 from ..export.source import LocalModel
-from ..parity.embedding import EmbeddingParity, judge, texts_per_second, write_evidence
-from ..parity.oracle import load_original
-from ..parity.report import write_report
+from ..parity.sentence_embedding.evaluation import EmbeddingParity, judge, texts_per_second, write_evidence
+from ..parity.sentence_embedding.original import load_original
+from ..parity.sentence_embedding.report import write_report
 from ..quantize.calibration import describe_calibration, read_calibration_texts
 from ..quantize.int8 import describe_quantization, output_error, quantize_graph
-from ..runtime.embedding import EmbeddingModel, SentenceEmbedder, encoder_feeds
+from ..runtime.sentence_embedding import EmbeddingModel, SentenceEmbedder, encoder_feeds
 from ..runtime.tokenizer import TextTokenizer
 from .config import ModelConfig
 from .manifests import compose_manifest

@@ -10,10 +10,10 @@ import typer
 from rich.table import Table
 
 from ..artifacts.checks import Artifact, read_artifact
-from ..artifacts.layout import NER, SUMMARIZATION
+from ..artifacts.constants import NER, SUMMARIZATION
+from ..artifacts.facts import headline, headlines, ner_facts, summary_facts
 from ..artifacts.manifest import Manifest, section
-from ..artifacts.summary import headline, headlines, ner_facts, summary_facts
-from ..runtime.replay import VerifyReport, verify
+from ..runtime.verify import VerifyReport, verify
 from .console import megabytes, out, plain, print_json, reported_errors, table
 
 ArtifactArgument = Annotated[Path, typer.Argument(help="The artifact's folder.", metavar="DIR")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..artifacts.card import model_card
-from ..artifacts.layout import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY, TASK_REVISIONS
+from ..artifacts.constants import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY, TASK_REVISIONS
 from ..artifacts.manifest import GoldenSpec, Machine, Manifest, ParitySpec, Variant
 from ..artifacts.seal import describe_file, list_files
 from ..export.source import LocalModel

@@ -13,14 +13,14 @@ import numpy as np
 import typer
 
 from ..artifacts.errors import InputError, OnnxMlBridgeError
-from ..runtime.aggregation import STRATEGIES
 from ..runtime.entities import Entities, Entity, NerOptions, Recognizer
+from ..runtime.loading import AUTO
 from ..runtime.ner import open_recognizer
-from ..runtime.opening import AUTO
+from ..runtime.token_classification.aggregation import STRATEGIES
 from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT
 from .console import out, reported_errors
-from .lines import Input, LineError, Rules, each_answered, failure_line, json_line, print_answers
-from .paint import paint_entities, paint_failure, rendered
+from .entity_markup import paint_entities, paint_failure, rendered
+from .jsonl import Input, LineError, Rules, each_answered, failure_line, json_line, print_answers
 
 
 class Format(StrEnum):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..artifacts.manifest import Machine, Manifest, Variant
-from ..artifacts.specs import SpacySpec, TokenClassificationSpec, TokenizerSpec
+from ..artifacts.manifest_sections import SpacySpec, TokenClassificationSpec, TokenizerSpec
 from ..export.source import LocalModel
-from ..parity.ner import NerParity, write_evidence
-from ..parity.ner_report import write_ner_report
+from ..parity.ner.evaluation import NerParity, write_evidence
+from ..parity.ner.report import write_ner_report
 from .config import ModelConfig
 from .manifests import compose_manifest
 

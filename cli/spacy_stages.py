@@ -8,13 +8,13 @@ from pathlib import Path
 from ..artifacts.manifest import Variant, section
 from ..export.graph_files import describe_graph
 from ..export.source import LocalModel
-from ..export.spacy.pipeline import export_pipeline, load_pipeline
-from ..parity.ner import NerInput, judge, ner_texts, words_per_second
-from ..parity.spacy_oracle import load_original, original_entities, some_sentence_starts
+from ..export.spacy_ner.pipeline import export_pipeline, load_pipeline
+from ..parity.ner.evaluation import NerInput, judge, ner_texts, words_per_second
+from ..parity.spacy_ner import load_original, original_entities, some_sentence_starts
 from ..runtime.entities import NerOptions
-from ..runtime.spacy.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
-from ..runtime.spacy.rules import read_rules
-from ..runtime.spacy.tables import read_tables
+from ..runtime.spacy_ner.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
+from ..runtime.spacy_ner.rules import read_rules
+from ..runtime.spacy_ner.tables import read_tables
 from .config import ModelConfig
 from .ner_stages import Exported, Proof
 from .ner_stages import compose as compose

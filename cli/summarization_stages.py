@@ -7,24 +7,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ..artifacts.layout import (
-    graph_file,
-)
+from ..artifacts.constants import graph_file
 from ..artifacts.manifest import Machine, Manifest, Variant
-from ..export.bart.compose import compose_graph
-from ..export.bart.pipeline import SummarizationExport, export_model, load_model
 from ..export.graph_files import describe_graph, save_graph
 from ..export.source import LocalModel
-from ..parity.bart_oracle import OriginalSummarizer, load_original, original_summaries
-from ..parity.references import read_references
-from ..parity.summarization import SummaryParity, judge, summaries_per_second, write_evidence
-from ..parity.summary_inputs import SummaryInput, summary_inputs
-from ..parity.summary_report import write_summary_report
-from ..quantize.bart import quantize_parts
+from ..export.summarization.compose import compose_graph
+from ..export.summarization.pipeline import SummarizationExport, export_model, load_model
+from ..parity.summarization.evaluation import SummaryParity, judge, summaries_per_second, write_evidence
+from ..parity.summarization.inputs import SummaryInput, summary_inputs
+from ..parity.summarization.original import OriginalSummarizer, load_original, original_summaries
+from ..parity.summarization.references import read_references
+from ..parity.summarization.report import write_summary_report
 from ..quantize.calibration import describe_calibration, read_calibration_texts
 from ..quantize.int8 import QuantizedGraph, describe_quantization
-from ..runtime.generation import SummarizeOptions
-from ..runtime.summarization import SummarizationModel, Summarizer, summarize_with_settings
+from ..quantize.summarization import quantize_parts
+from ..runtime.summarization.summarize_options import SummarizeOptions
+from ..runtime.summarization.summarizer import SummarizationModel, Summarizer, summarize_with_settings
 from ..runtime.tokenizer import TextTokenizer
 from .config import ModelConfig
 from .manifests import compose_manifest

@@ -13,13 +13,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..artifacts.errors import OnnxMlBridgeError
-from ..runtime.generation import SummarizeOptions
-from ..runtime.opening import AUTO
-from ..runtime.summarization import Summarizer, Summary
+from ..runtime.loading import AUTO
+from ..runtime.summarization.summarize_options import SummarizeOptions
+from ..runtime.summarization.summarizer import Summarizer, Summary
 from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT
 from .console import err, out, reported_errors
-from .lines import Input, LineError, Rules, each_answered, failure_line, json_line, print_answers
-from .paint import paint_failure, rendered, visible
+from .entity_markup import paint_failure, rendered, visible
+from .jsonl import Input, LineError, Rules, each_answered, failure_line, json_line, print_answers
 
 # A summary takes long, and the first line of a run waits for the last one.
 _LINES_PER_RUN = 8

@@ -6,19 +6,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..artifacts.layout import graph_file
+from ..artifacts.constants import graph_file
 from ..artifacts.manifest import Variant, section
-from ..artifacts.specs import TokenClassificationSpec
+from ..artifacts.manifest_sections import TokenClassificationSpec
 from ..export.graph_files import describe_graph, save_graph
 from ..export.source import LocalModel
 from ..export.token_classification import STRATEGIES, NerDefaults, export_model, load_model
-from ..parity.ner import NerInput, judge, ner_texts, words_per_second
+from ..parity.ner.evaluation import NerInput, judge, ner_texts, words_per_second
 from ..parity.token_classification import load_original, original_entities
 from ..quantize.calibration import describe_calibration, read_calibration_texts
 from ..quantize.int8 import describe_quantization, output_error, quantize_graph
-from ..runtime.embedding import encoder_feeds
 from ..runtime.entities import NerOptions
-from ..runtime.token_classification import TokenClassifier, TokenClassifierModel
+from ..runtime.sentence_embedding import encoder_feeds
+from ..runtime.token_classification.classifier import TokenClassifier, TokenClassifierModel
 from ..runtime.tokenizer import TextTokenizer
 from .config import ModelConfig
 from .ner_stages import Exported, Proof

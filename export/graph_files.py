@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
-from ..artifacts.layout import data_file
+from ..artifacts.constants import data_file
 from ..artifacts.manifest import Graph, Tensor
 
 OPSET = 20

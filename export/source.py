@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..artifacts.checks import sha256_file
+from ..artifacts.constants import SPACY, TRANSFORMERS
 from ..artifacts.errors import BuildError
-from ..artifacts.layout import SPACY, TRANSFORMERS
 from ..artifacts.manifest import Source
 
 _FORMS = "hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR]"

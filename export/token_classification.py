@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForTokenClassification
 
+from ..artifacts.constants import graph_file
 from ..artifacts.errors import BuildError
-from ..artifacts.layout import graph_file
-from ..artifacts.specs import TokenClassificationSpec, TokenizerSpec
+from ..artifacts.manifest_sections import TokenClassificationSpec, TokenizerSpec
 from .checkpoints import load_checkpoint, refuse_unknown_architecture
 from .deberta import bucket_lookup
 from .graph_files import export_module, save_graph

@@ -8,9 +8,9 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ..artifacts import strict_json
+from ..artifacts.constants import TOKENIZER
 from ..artifacts.errors import BuildError
-from ..artifacts.layout import TOKENIZER
-from ..artifacts.specs import TokenizerSpec
+from ..artifacts.manifest_sections import TokenizerSpec
 
 # Where a tokenizer has no limit, transformers writes a number of this size.
 _NO_LIMIT = 1_000_000

@@ -11,7 +11,7 @@ import torch
 from transformers import pipeline
 
 from ..artifacts.golden import ExpectedEntity
-from .entities import OriginalEntities
+from .ner.original import OriginalEntities
 
 # What transformers writes where a tokenizer has no limit is far larger.
 _NO_LIMIT = 1_000_000

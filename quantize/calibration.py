@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ..artifacts.errors import BuildError
 from ..artifacts.manifest import Calibration
-from ..runtime import machine
+from ..runtime import cpu
 from ..runtime.session import create_session
-from .rows import Floats
+from .int8_scheme import Floats
 
 Feeds = Mapping[str, NDArray[Any]]
 
@@ -91,7 +91,7 @@ def probe(folder: Path, file: str, names: Sequence[str]) -> Iterator[Any]:
     model.graph.outputs.extend(values[name] for name in names if name not in outputs)
     try:
         ir.save(model, path)  # the weights stay where they are: both files refer to one data file
-        yield create_session(path, machine.usable_cpus())
+        yield create_session(path, cpu.usable_cpus())
     finally:
         path.unlink(missing_ok=True)
 

@@ -10,15 +10,14 @@ import numpy as np
 import onnx_ir as ir
 
 from ..artifacts.manifest import Calibration, Quantization
-from ..runtime import machine
+from ..runtime import cpu
 from ..runtime.session import create_session
-from . import smoothing
+from . import smoothquant
 from .calibration import ActivationStats, Feeds, observe
 from .constants import fold_constant_products
 from .edit import GraphEditor, Insertion
-from .linears import Linear, LinearGroup, constant, find_groups, find_tables
-from .rounding import round_weights
-from .rows import (
+from .gptq import round_weights
+from .int8_scheme import (
     GELU_ZERO_POINT,
     INT8_LEVELS,
     ActivationScheme,
@@ -27,6 +26,7 @@ from .rows import (
     quantize_rows,
     quantize_table,
 )
+from .matmul_groups import Linear, LinearGroup, constant, find_groups, find_tables
 
 SCHEME = "row-uint8-channel-int8"
 _MICROSOFT = "com.microsoft"
@@ -54,7 +54,7 @@ def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds], exact: Coll
     names = [str(group.activation.name) for group in groups]
     stats = observe(folder, file, names, inputs)
     keyed = dict(zip(names, groups, strict=True))
-    smoothing.smooth(editor, groups, stats)
+    smoothquant.smooth(editor, groups, stats)
     layers: dict[str, float] = {}
     for name, group in keyed.items():
         layers |= _quantize_group(editor, group, stats[name])
@@ -68,12 +68,12 @@ def describe_quantization(quantized: QuantizedGraph, calibration: Calibration, e
     """The manifest's entry; `error` is that of the saved graph's output."""
     layers = {name: round(value, 2) for name, value in quantized.layers.items()}
     rounded = {name: round(value, 6) for name, value in error.items()}
-    return Quantization(SCHEME, smoothing.ALPHA, GELU_ZERO_POINT, calibration, quantized.tables, layers, rounded)
+    return Quantization(SCHEME, smoothquant.ALPHA, GELU_ZERO_POINT, calibration, quantized.tables, layers, rounded)
 
 
 def output_error(folder: Path, exact: str, approximate: str, output: str, inputs: Sequence[Feeds]) -> dict[str, float]:
     """How far one graph's `output` is from another's: cosines of the whole output of each input, largest difference."""
-    sessions = [create_session(folder / file, machine.usable_cpus()) for file in (exact, approximate)]
+    sessions = [create_session(folder / file, cpu.usable_cpus()) for file in (exact, approximate)]
     pairs = [
         [session.run([output], dict(feeds))[0].astype(np.float64).ravel() for session in sessions] for feeds in inputs
     ]

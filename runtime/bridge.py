@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.errors import ConfigError, InputError, OnnxMlBridgeError, TaskNotLoadedError
-from .embedding import EmbeddingResult, SentenceEmbedder
 from .entities import Entities, Entity, NerOptions, Recognizer
-from .generation import SummarizeOptions
+from .loading import AUTO
 from .ner import open_recognizer
-from .opening import AUTO
-from .summarization import Summarizer, Summary
+from .sentence_embedding import EmbeddingResult, SentenceEmbedder
+from .summarization.summarize_options import SummarizeOptions
+from .summarization.summarizer import Summarizer, Summary
 
 logger = logging.getLogger(__name__)
 

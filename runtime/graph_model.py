@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from ..artifacts.errors import ConfigError
 from ..artifacts.manifest import Graph
-from . import machine
-from .opening import OpenArtifact
+from . import cpu
+from .loading import OpenArtifact
 from .session import GraphSession
 from .tokenizer import TextTokenizer
 
@@ -31,7 +31,7 @@ class GraphModel(Generic[Spec]):
 
     def session(self, threads: int | None) -> GraphSession:
         """The graph's session, not loaded; without `threads` with the CPUs that are left to the process."""
-        return GraphSession(self.root / self.graph.file, threads or machine.usable_cpus())
+        return GraphSession(self.root / self.graph.file, threads or cpu.usable_cpus())
 
 
 def graph_model(opened: OpenArtifact[TextTokenizer], role: str, spec: Spec) -> GraphModel[Spec]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..artifacts.checks import Artifact
-from ..artifacts.layout import NER, SPACY
+from ..artifacts.constants import NER, SPACY
 from .entities import Recognizer
-from .opening import AUTO, OpenArtifact, load_tokenizer, open_artifact
-from .spacy.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts, load_spacy_texts
-from .token_classification import TokenClassifier, token_classifier_model
+from .loading import AUTO, OpenArtifact, load_tokenizer, open_artifact
+from .spacy_ner.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts, load_spacy_texts
+from .token_classification.classifier import TokenClassifier, token_classifier_model
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
 
 NerTexts = SpacyTexts | TextTokenizer

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.errors import ArtifactError, DependencyError, InferenceError
-from . import machine
-from .stopping import Watch
+from . import cpu
+from .cancellation import Watch
 
 # ONNX Runtime's SkipLayerNormalization kernel is slower on CPUs than the Add and LayerNormalization it replaces.
 _SLOWER_FUSIONS = ["SkipLayerNormFusion"]
@@ -78,7 +78,7 @@ def create_session(path: Path, threads: int, extra_options: Mapping[str, str] | 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    if machine.needs_exact_kernel():
+    if cpu.needs_exact_kernel():
         options.add_session_config_entry("session.x64quantprecision", "1")
     for key, value in (extra_options or {}).items():
         options.add_session_config_entry(key, value)

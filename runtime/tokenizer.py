@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
-from ..artifacts.specs import TokenizerSpec
+from ..artifacts.manifest_sections import TokenizerSpec
 
 DEFAULT_TEXT_LIMIT = 1_000_000
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnx_ml_bridge.artifacts.specs import GenerationDefaults
-from onnx_ml_bridge.export.bart.compose import compose_graph
-from onnx_ml_bridge.export.bart.networks import GenerateParts
-from onnx_ml_bridge.export.bart.settings import describe_generation
+from onnx_ml_bridge.artifacts.manifest_sections import GenerationDefaults
 from onnx_ml_bridge.export.graph_files import save_graph
+from onnx_ml_bridge.export.summarization.compose import compose_graph
+from onnx_ml_bridge.export.summarization.networks import GenerateParts
+from onnx_ml_bridge.export.summarization.settings import describe_generation
 from onnx_ml_bridge.runtime.session import create_session
 from small_barts import PAD, POSITIONS, generation_config
 

@@ -11,21 +11,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY, SUMMARIZATION, TRANSFORMERS
 from onnx_ml_bridge.artifacts.golden import ExpectedSummary, SummaryCase, write_golden
-from onnx_ml_bridge.artifacts.layout import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY, SUMMARIZATION, TRANSFORMERS
-from onnx_ml_bridge.artifacts.manifest import (
-    GoldenSpec,
-    Graph,
-    Machine,
-    Manifest,
-    ParitySpec,
-    Source,
-    Tensor,
-    Variant,
+from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Tensor, Variant
+from onnx_ml_bridge.artifacts.manifest_sections import (
+    FixedGeneration,
+    GenerationDefaults,
+    SummarizationSpec,
+    TokenizerSpec,
 )
 from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
-from onnx_ml_bridge.artifacts.specs import FixedGeneration, GenerationDefaults, SummarizationSpec, TokenizerSpec
-from onnx_ml_bridge.runtime.summarization import SummarizationModel, Summarizer
+from onnx_ml_bridge.runtime.summarization.summarizer import SummarizationModel, Summarizer
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 

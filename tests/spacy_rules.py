@@ -11,9 +11,9 @@ from typing import Any
 import spacy
 import spacy.lang
 from onnx_ml_bridge.artifacts import strict_json
-from onnx_ml_bridge.export.spacy.rules import describe_rules
-from onnx_ml_bridge.parity.nasty import nasty_texts
-from onnx_ml_bridge.runtime.spacy.rules import Rules, read_rules
+from onnx_ml_bridge.export.spacy_ner.rules import describe_rules
+from onnx_ml_bridge.parity.adversarial import nasty_texts
+from onnx_ml_bridge.runtime.spacy_ner.rules import Rules, read_rules
 from spacy.language import Language
 
 # Those with a tokenizer in code or a library of its own, and those whose prefix rules match in the middle of a word

@@ -10,15 +10,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx_ml_bridge.artifacts.layout import graph_file
+from onnx_ml_bridge.artifacts.constants import graph_file
 from onnx_ml_bridge.artifacts.manifest import Graph
-from onnx_ml_bridge.export.embedding import EmbeddingExport, export_pipeline, load_pipeline
 from onnx_ml_bridge.export.graph_files import describe_graph, save_graph
-from onnx_ml_bridge.parity.oracle import EmbeddingInput, OriginalEmbeddings, load_original, original_embeddings
+from onnx_ml_bridge.export.sentence_embedding.pipeline import EmbeddingExport, export_pipeline, load_pipeline
+from onnx_ml_bridge.parity.sentence_embedding.original import (
+    EmbeddingInput,
+    OriginalEmbeddings,
+    load_original,
+    original_embeddings,
+)
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
 from onnx_ml_bridge.quantize.int8 import QuantizedGraph, quantize_graph
-from onnx_ml_bridge.runtime.embedding import EmbeddingModel, SentenceEmbedder, encoder_feeds
+from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingModel, SentenceEmbedder, encoder_feeds
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from small_models import make_model
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 from onnx_ml_bridge.artifacts.manifest import Graph
-from onnx_ml_bridge.artifacts.specs import HashColumn, SpacyNetwork
+from onnx_ml_bridge.artifacts.manifest_sections import HashColumn, SpacyNetwork
 from onnx_ml_bridge.export.graph_files import describe_graph
-from onnx_ml_bridge.export.spacy.pipeline import SpacyExport, export_pipeline
-from onnx_ml_bridge.parity.entities import OriginalEntities
-from onnx_ml_bridge.parity.nasty import nasty_texts
+from onnx_ml_bridge.export.spacy_ner.pipeline import SpacyExport, export_pipeline
+from onnx_ml_bridge.parity.adversarial import nasty_texts
+from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.agreement import agreement
 from onnx_ml_bridge.runtime.entities import Entities
-from onnx_ml_bridge.runtime.spacy.hashing import row_words
-from onnx_ml_bridge.runtime.spacy.lexicon import Lexicon
-from onnx_ml_bridge.runtime.spacy.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
-from onnx_ml_bridge.runtime.spacy.rules import read_rules
-from onnx_ml_bridge.runtime.spacy.tables import read_tables
-from onnx_ml_bridge.runtime.spacy.tokenizer import RuleTokenizer
+from onnx_ml_bridge.runtime.entity_agreement import agreement
+from onnx_ml_bridge.runtime.spacy_ner.hashing import row_words
+from onnx_ml_bridge.runtime.spacy_ner.lexicon import Lexicon
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
+from onnx_ml_bridge.runtime.spacy_ner.rules import read_rules
+from onnx_ml_bridge.runtime.spacy_ner.tables import read_tables
+from onnx_ml_bridge.runtime.spacy_ner.tokenizer import RuleTokenizer
 from spacy.language import Language
 
 

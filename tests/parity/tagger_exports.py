@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from onnx_ml_bridge.artifacts.golden import EntityCase, write_golden
-from onnx_ml_bridge.artifacts.layout import (
+from onnx_ml_bridge.artifacts.constants import (
     FORMAT_VERSION,
     GOLDEN,
     NER,
@@ -19,23 +18,19 @@ from onnx_ml_bridge.artifacts.layout import (
     TRANSFORMERS,
     graph_file,
 )
+from onnx_ml_bridge.artifacts.golden import EntityCase, write_golden
 from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Variant
 from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
 from onnx_ml_bridge.export.graph_files import describe_graph, save_graph
-from onnx_ml_bridge.export.token_classification import (
-    NerDefaults,
-    TokenClassificationExport,
-    export_model,
-    load_model,
-)
-from onnx_ml_bridge.parity.entities import OriginalEntities
-from onnx_ml_bridge.parity.nasty import nasty_texts
+from onnx_ml_bridge.export.token_classification import NerDefaults, TokenClassificationExport, export_model, load_model
+from onnx_ml_bridge.parity.adversarial import nasty_texts
+from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.parity.token_classification import load_original, original_entities
 from onnx_ml_bridge.quantize.calibration import describe_calibration, read_calibration_texts
 from onnx_ml_bridge.quantize.int8 import QuantizedGraph, describe_quantization, output_error, quantize_graph
-from onnx_ml_bridge.runtime.embedding import encoder_feeds
-from onnx_ml_bridge.runtime.token_classification import TokenClassifier, TokenClassifierModel
+from onnx_ml_bridge.runtime.sentence_embedding import encoder_feeds
+from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifier, TokenClassifierModel
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from small_taggers import make_tagger
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from onnx_ml_bridge.artifacts.specs import FixedGeneration, GenerationDefaults
-from onnx_ml_bridge.export.bart.pipeline import LoadedSummarizer, export_model, load_model
-from onnx_ml_bridge.export.bart.settings import describe_generation
+from onnx_ml_bridge.artifacts.manifest_sections import FixedGeneration, GenerationDefaults
+from onnx_ml_bridge.export.summarization.pipeline import LoadedSummarizer, export_model, load_model
+from onnx_ml_bridge.export.summarization.settings import describe_generation
 from refusing import refused
 from safetensors.torch import load_file, save_file
 from small_barts import POSITIONS, generation_config, make_bart

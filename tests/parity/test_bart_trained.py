@@ -10,10 +10,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx_ml_bridge.artifacts.checks import read_artifact
-from onnx_ml_bridge.parity.bart_oracle import load_original, original_summaries
-from onnx_ml_bridge.parity.rouge import mean_rouge
-from onnx_ml_bridge.parity.summary_inputs import summary_inputs
-from onnx_ml_bridge.runtime.summarization import Summarizer, summarize_with_settings
+from onnx_ml_bridge.parity.summarization.inputs import summary_inputs
+from onnx_ml_bridge.parity.summarization.original import load_original, original_summaries
+from onnx_ml_bridge.parity.summarization.rouge import mean_rouge
+from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, summarize_with_settings
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "bart-package-descriptions"
 TIE = 1e-5

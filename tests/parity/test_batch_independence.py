@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_ml_bridge.runtime.embedding import encoder_feeds
-from onnx_ml_bridge.runtime.machine import usable_cpus
+from onnx_ml_bridge.runtime.cpu import usable_cpus
+from onnx_ml_bridge.runtime.sentence_embedding import encoder_feeds
 from onnx_ml_bridge.runtime.session import create_session
 from small_exports import SmallExport, varied_texts
 from small_models import ARCHITECTURES

@@ -10,8 +10,8 @@ from onnx_ml_bridge import BuildError, OnnxMlBridge, SummarizeOptions, verify
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
-from onnx_ml_bridge.parity.bart_oracle import load_original, original_summaries
-from onnx_ml_bridge.parity.compare import FIGURES
+from onnx_ml_bridge.parity.sentence_embedding.comparison import FIGURES
+from onnx_ml_bridge.parity.summarization.original import load_original, original_summaries
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
 from small_barts import make_bart
 

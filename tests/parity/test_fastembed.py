@@ -11,11 +11,11 @@ import onnxruntime as ort
 import pytest
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
-from onnx_ml_bridge.artifacts.layout import SENTENCE_EMBEDDING, TRANSFORMERS, data_file, graph_file
-from onnx_ml_bridge.parity.compare import DEFAULT_GATES, check_gate, compare
+from onnx_ml_bridge.artifacts.constants import SENTENCE_EMBEDDING, TRANSFORMERS, data_file, graph_file
+from onnx_ml_bridge.parity.sentence_embedding.comparison import DEFAULT_GATES, check_gate, compare
 from onnx_ml_bridge.parity.texts import text_group
-from onnx_ml_bridge.runtime import machine
-from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
+from onnx_ml_bridge.runtime import cpu
+from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 from small_exports import cosines, varied_texts
 
 DIM = 384
@@ -41,7 +41,7 @@ def open_folder(folder, name: str, variant: str, way: str) -> TextEmbedding:
         additional_files=[data_file(file)],
         **WAYS[way],
     )
-    return TextEmbedding(name, specific_model_path=str(folder), local_files_only=True, threads=machine.usable_cpus())
+    return TextEmbedding(name, specific_model_path=str(folder), local_files_only=True, threads=cpu.usable_cpus())
 
 
 @pytest.mark.parametrize("way", sorted(WAYS))
@@ -61,7 +61,7 @@ def saturation_rule(monkeypatch):
     class Options(ort.SessionOptions):
         def __init__(self) -> None:
             super().__init__()
-            if machine.needs_exact_kernel():
+            if cpu.needs_exact_kernel():
                 self.add_session_config_entry("session.x64quantprecision", "1")
 
     monkeypatch.setattr(ort, "SessionOptions", Options)

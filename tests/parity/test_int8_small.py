@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx_ml_bridge.artifacts.layout import data_file
+from onnx_ml_bridge.artifacts.constants import data_file
 from onnx_ml_bridge.quantize.calibration import observe
 from onnx_ml_bridge.quantize.edit import GraphEditor
-from onnx_ml_bridge.quantize.linears import LinearGroup, constant, find_groups, find_tables
-from onnx_ml_bridge.quantize.smoothing import smooth
-from onnx_ml_bridge.runtime.machine import usable_cpus
+from onnx_ml_bridge.quantize.matmul_groups import LinearGroup, constant, find_groups, find_tables
+from onnx_ml_bridge.quantize.smoothquant import smooth
+from onnx_ml_bridge.runtime.cpu import usable_cpus
 from onnx_ml_bridge.runtime.session import create_session
 from small_exports import SmallExport, cosines, varied_texts
 from small_models import ARCHITECTURES

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from onnx_ml_bridge.artifacts.layout import SENTENCE_EMBEDDING, TRANSFORMERS, data_file, graph_file
+from onnx_ml_bridge.artifacts.constants import SENTENCE_EMBEDDING, TRANSFORMERS, data_file, graph_file
 from onnx_ml_bridge.export.source import resolve_source
-from onnx_ml_bridge.parity.compare import DEFAULT_GATES, Comparison
-from onnx_ml_bridge.parity.embedding import judge
-from onnx_ml_bridge.parity.oracle import load_original
+from onnx_ml_bridge.parity.sentence_embedding.comparison import DEFAULT_GATES, Comparison
+from onnx_ml_bridge.parity.sentence_embedding.evaluation import judge
+from onnx_ml_bridge.parity.sentence_embedding.original import load_original
 from onnx_ml_bridge.parity.texts import HARD, PLAIN, parity_texts, text_group
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
-from onnx_ml_bridge.runtime.embedding import SentenceEmbedder, encoder_feeds
-from onnx_ml_bridge.runtime.machine import usable_cpus
+from onnx_ml_bridge.runtime.cpu import usable_cpus
+from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder, encoder_feeds
 from onnx_ml_bridge.runtime.session import create_session
 
 VARIANTS = ["fp32", "int8"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from onnx_ml_bridge.export.embedding import export_pipeline, load_pipeline
+from onnx_ml_bridge.export.sentence_embedding.pipeline import export_pipeline, load_pipeline
 from onnx_ml_bridge.export.source import resolve_source
 from refusing import refused
 from safetensors.torch import load_file

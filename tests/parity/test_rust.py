@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.embedding import EmbeddingResult, SentenceEmbedder
+from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingResult, SentenceEmbedder
 
 TOLERANCE = 1e-6
 TEXTS = parity_texts()

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from onnx_ml_bridge.export.source import resolve_source
-from onnx_ml_bridge.parity.entities import OriginalEntities
-from onnx_ml_bridge.parity.nasty import nasty_texts
-from onnx_ml_bridge.parity.spacy_oracle import load_original, original_entities, some_sentence_starts
+from onnx_ml_bridge.parity.adversarial import nasty_texts
+from onnx_ml_bridge.parity.ner.original import OriginalEntities
+from onnx_ml_bridge.parity.spacy_ner import load_original, original_entities, some_sentence_starts
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.runtime.entities import Entities, NerOptions
-from onnx_ml_bridge.runtime.spacy.recognizer import SpacyRecognizer
-from onnx_ml_bridge.runtime.spacy.runs import RUN_TOKENS
+from onnx_ml_bridge.runtime.spacy_ner.network_runner import RUN_TOKENS
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyRecognizer
 from rust_command import rust_ner
 from spacy.language import Language
 from spacy_artifacts import PIPELINES

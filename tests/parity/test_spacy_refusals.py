@@ -15,7 +15,7 @@ import spacy
 from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
 from onnx_ml_bridge.export.source import resolve_source
-from onnx_ml_bridge.export.spacy.pipeline import export_pipeline, load_pipeline
+from onnx_ml_bridge.export.spacy_ner.pipeline import export_pipeline, load_pipeline
 from refusing import refused
 from small_pipelines import ATTRIBUTES, make_pipeline
 from spacy.attrs import LOWER, NORM, SHAPE

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from onnx_ml_bridge.parity.spacy_oracle import original_entities, some_sentence_starts
+from onnx_ml_bridge.parity.spacy_ner import original_entities, some_sentence_starts
 from onnx_ml_bridge.runtime.entities import Entities, NerOptions
-from onnx_ml_bridge.runtime.spacy.recognizer import SpacyRecognizer
-from onnx_ml_bridge.runtime.spacy.tree import Tree
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyRecognizer
+from onnx_ml_bridge.runtime.spacy_ner.tree import Tree
 from small_pipelines import ALL_ATTRIBUTES, LABELS, clear_texts, component_moves, make_pipeline
 from spacy.language import Language
 from spacy_exports import check_offsets, check_tokens, differing, export_recognizer, ner_sample

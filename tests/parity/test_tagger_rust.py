@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from onnx_ml_bridge.runtime.aggregation import STRATEGIES
-from onnx_ml_bridge.runtime.agreement import agreement
 from onnx_ml_bridge.runtime.entities import Entities, Entity, NerOptions
-from onnx_ml_bridge.runtime.token_classification import TokenClassifier
+from onnx_ml_bridge.runtime.entity_agreement import agreement
+from onnx_ml_bridge.runtime.token_classification.aggregation import STRATEGIES
+from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifier
 from rust_command import rust_ner
 from tagger_exports import KINDS, STRIDES, tagger_texts
 

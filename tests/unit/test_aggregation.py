@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_ml_bridge.artifacts.specs import TokenClassificationSpec
-from onnx_ml_bridge.runtime.aggregation import (
+from onnx_ml_bridge.artifacts.manifest_sections import TokenClassificationSpec
+from onnx_ml_bridge.runtime.entities import Found
+from onnx_ml_bridge.runtime.token_classification.aggregation import (
     STRATEGIES,
     Labels,
     ScoredTokens,
@@ -13,8 +14,7 @@ from onnx_ml_bridge.runtime.aggregation import (
     merge_windows,
     softmax,
 )
-from onnx_ml_bridge.runtime.entities import Found
-from onnx_ml_bridge.runtime.windows import _joined_places
+from onnx_ml_bridge.runtime.token_classification.windows import _joined_places
 
 NAMES = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG")
 

@@ -10,7 +10,7 @@ from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.seal import recover, seal, staging_for
 from onnx_ml_bridge.cli.build import build, build_all
 from onnx_ml_bridge.cli.config import ModelConfig, read_models
-from onnx_ml_bridge.parity.compare import FIGURES, check_gate
+from onnx_ml_bridge.parity.sentence_embedding.comparison import FIGURES, check_gate
 from sources import LOOSE, make_embedder
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -16,7 +16,7 @@ from onnx_ml_bridge.artifacts.manifest import (
     Source,
     Variant,
 )
-from onnx_ml_bridge.artifacts.specs import TokenClassificationSpec, TokenizerSpec
+from onnx_ml_bridge.artifacts.manifest_sections import TokenClassificationSpec, TokenizerSpec
 
 TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
 SOURCE = Source("hub", "someone/model", "abc", "0" * 64, "mit")

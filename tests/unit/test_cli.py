@@ -13,8 +13,8 @@ import pytest
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.strict_json import canonical
 from onnx_ml_bridge.cli.embed import EmbeddingAnswers
-from onnx_ml_bridge.cli.lines import Line, LineError, Rules, answer_lines
-from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
+from onnx_ml_bridge.cli.jsonl import Line, LineError, Rules, answer_lines
+from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = GOLDEN / "valid" / "tiny-embedding"

@@ -14,9 +14,9 @@ from onnx_ml_bridge.artifacts.errors import InputError
 from onnx_ml_bridge.cli import build_command, tagger_stages
 from onnx_ml_bridge.cli.build import Built, build
 from onnx_ml_bridge.cli.config import ModelConfig
-from onnx_ml_bridge.cli.lines import Input, LineError
+from onnx_ml_bridge.cli.entity_markup import label_colour, paint_entities, paint_failure, rendered, visible
+from onnx_ml_bridge.cli.jsonl import Input, LineError
 from onnx_ml_bridge.cli.ner import EntityAnswers
-from onnx_ml_bridge.cli.paint import label_colour, paint_entities, paint_failure, rendered, visible
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.runtime.entities import Entities, Found, NerOptions, resolve
 from onnx_ml_bridge.runtime.ner import open_recognizer

@@ -12,10 +12,10 @@ from onnx_ml_bridge.artifacts.card import model_card
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.errors import StoppedError
 from onnx_ml_bridge.cli import summarize
-from onnx_ml_bridge.cli.lines import Input
+from onnx_ml_bridge.cli.jsonl import Input
 from onnx_ml_bridge.cli.summarize import SummaryAnswers
-from onnx_ml_bridge.runtime.generation import SummarizeOptions
-from onnx_ml_bridge.runtime.summarization import Summarizer
+from onnx_ml_bridge.runtime.summarization.summarize_options import SummarizeOptions
+from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer
 from rich.console import Console
 from small_summarizers import MAX_TOKENS, endless_graph, make_artifact, make_model
 

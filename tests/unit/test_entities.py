@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, TaskNotLoadedError
 from onnx_ml_bridge.artifacts.errors import ArtifactError
 from onnx_ml_bridge.artifacts.golden import EntityCase, ExpectedEntity, read_golden, write_golden
-from onnx_ml_bridge.runtime.agreement import LabelAgreement, agreement
 from onnx_ml_bridge.runtime.entities import Entities, Entity, Found, NerOptions, resolve
+from onnx_ml_bridge.runtime.entity_agreement import LabelAgreement, agreement
 from onnx_ml_bridge.runtime.ner import open_recognizer
 
 VALID = Path(__file__).parents[1] / "golden" / "valid"

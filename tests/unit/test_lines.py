@@ -6,7 +6,7 @@ import time
 
 import pytest
 from onnx_ml_bridge.artifacts.errors import ConfigError, InferenceError, InputError
-from onnx_ml_bridge.cli.lines import (
+from onnx_ml_bridge.cli.jsonl import (
     Input,
     Line,
     LineError,

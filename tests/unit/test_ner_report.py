@@ -18,12 +18,12 @@ from onnx_ml_bridge.artifacts.manifest import (
     Source,
     Variant,
 )
-from onnx_ml_bridge.artifacts.specs import SpacyNer, SpacySpec, TokenClassificationSpec, TokenizerSpec
-from onnx_ml_bridge.parity.entities import OriginalEntities
-from onnx_ml_bridge.parity.marked import both_sides, excerpts, pieces
-from onnx_ml_bridge.parity.ner import NerInput, judge
-from onnx_ml_bridge.parity.ner_plots import count_bins, plot_counts
-from onnx_ml_bridge.parity.ner_report import samples, write_ner_report
+from onnx_ml_bridge.artifacts.manifest_sections import SpacyNer, SpacySpec, TokenClassificationSpec, TokenizerSpec
+from onnx_ml_bridge.parity.count_plots import count_bins, plot_counts
+from onnx_ml_bridge.parity.ner.diff import both_sides, excerpts, pieces
+from onnx_ml_bridge.parity.ner.evaluation import NerInput, judge
+from onnx_ml_bridge.parity.ner.original import OriginalEntities
+from onnx_ml_bridge.parity.ner.report import samples, write_ner_report
 from onnx_ml_bridge.parity.page import flowing, share, visible
 from onnx_ml_bridge.runtime.entities import Entities, Found, resolve
 

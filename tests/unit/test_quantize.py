@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx_ml_bridge.export.graph_files import save_graph
-from onnx_ml_bridge.quantize import rounding
+from onnx_ml_bridge.quantize import gptq
+from onnx_ml_bridge.quantize.gptq import round_weights
 from onnx_ml_bridge.quantize.int8 import quantize_graph
-from onnx_ml_bridge.quantize.rounding import round_weights
-from onnx_ml_bridge.quantize.rows import (
+from onnx_ml_bridge.quantize.int8_scheme import (
     AFTER_GELU,
     AFTER_RELU,
     SYMMETRIC,
@@ -24,7 +24,7 @@ from onnx_ml_bridge.quantize.rows import (
     quantize_rows,
     quantize_table,
 )
-from onnx_ml_bridge.quantize.smoothing import ALPHA, smoothing_scales
+from onnx_ml_bridge.quantize.smoothquant import ALPHA, smoothing_scales
 from onnx_ml_bridge.runtime.session import create_session
 
 
@@ -116,9 +116,9 @@ def test_rounding_passes_errors_on_by_hand():
 def test_rounding_in_blocks_is_rounding_at_once(monkeypatch):
     generator = np.random.default_rng(1)
     x, weight = generator.normal(size=(900, 300)), floats(generator.normal(size=(300, 20)))
-    monkeypatch.setattr(rounding, "_BLOCK", 64)
+    monkeypatch.setattr(gptq, "_BLOCK", 64)
     in_blocks, _ = round_weights(weight, x.T @ x)
-    monkeypatch.setattr(rounding, "_BLOCK", 1000)
+    monkeypatch.setattr(gptq, "_BLOCK", 1000)
     at_once, _ = round_weights(weight, x.T @ x)
     assert (in_blocks == at_once).mean() > 0.999  # sums in another order may tip a value on the edge
 

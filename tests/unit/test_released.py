@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from onnx_ml_bridge.artifacts.checks import read_artifact
-from onnx_ml_bridge.runtime.replay import verify
+from onnx_ml_bridge.runtime.verify import verify
 
 RELEASED = Path(__file__).parent.parent / "golden" / "released"
 ARTIFACTS = sorted(path.parent for path in RELEASED.glob("*/*/manifest.json"))

@@ -1,7 +1,7 @@
 """ROUGE on values worked out by hand."""
 
 import pytest
-from onnx_ml_bridge.parity.rouge import Rouge, common_length, mean_rouge, rouge, words
+from onnx_ml_bridge.parity.summarization.rouge import Rouge, common_length, mean_rouge, rouge, words
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from onnx_ml_bridge import (
     OnnxMlBridge,
     TaskNotLoadedError,
 )
-from onnx_ml_bridge.runtime import machine, session
+from onnx_ml_bridge.runtime import cpu, session
 from onnx_ml_bridge.runtime.batching import in_order, plan_batches
-from onnx_ml_bridge.runtime.embedding import SentenceEmbedder
+from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 
 TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
 TEXTS = ["the cat sleeps", "", "a big red house!", " ", "dog " * 100, "\U0001f600", "a\0b", "ΑΒΓ", "x" * 2000]
@@ -142,12 +142,12 @@ def test_a_path_that_is_none_is_refused():
 
 def test_auto_follows_the_instruction_set(monkeypatch):
     for flags, wanted in ((frozenset({"avx512_vnni"}), "int8"), (frozenset({"avx2"}), "fp32")):
-        monkeypatch.setattr(machine, "cpu_flags", lambda flags=flags: flags)
+        monkeypatch.setattr(cpu, "cpu_flags", lambda flags=flags: flags)
         assert OnnxMlBridge.open(embedding=TINY).get_embedding_variant() == wanted
 
 
 def test_another_task_is_refused():
-    from onnx_ml_bridge.runtime.opening import load_tokenizer, open_artifact
+    from onnx_ml_bridge.runtime.loading import load_tokenizer, open_artifact
 
     with pytest.raises(ArtifactError, match="another task"):
         open_artifact(TINY, "ner", "auto", load_tokenizer)
@@ -254,8 +254,8 @@ def test_threads_follow_affinity_and_quota(tmp_path):
     own, root = tmp_path / "cgroup", tmp_path / "fs"
     (root / "a" / "b").mkdir(parents=True)
     own.write_text("0::/a/b\n")
-    assert machine._cgroup_quota(root, own) is None
+    assert cpu._cgroup_quota(root, own) is None
     (root / "a" / "cpu.max").write_text("150000 100000\n")
     (root / "a" / "b" / "cpu.max").write_text("max 100000\n")
-    assert machine._cgroup_quota(root, own) == 1.5
-    assert 1 <= machine.usable_cpus() <= len(__import__("os").sched_getaffinity(0))
+    assert cpu._cgroup_quota(root, own) == 1.5
+    assert 1 <= cpu.usable_cpus() <= len(__import__("os").sched_getaffinity(0))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx_ml_bridge.runtime import machine, session
+from onnx_ml_bridge.runtime import cpu, session
 
 TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
 OPTION = "session.x64quantprecision"
@@ -46,7 +46,7 @@ def test_the_option_is_what_rewrites_the_weights(tmp_path):
     ],
 )
 def test_the_rule(architecture, flags, needed):
-    assert machine.needs_exact_kernel(architecture, frozenset(flags)) is needed
+    assert cpu.needs_exact_kernel(architecture, frozenset(flags)) is needed
 
 
 @pytest.mark.parametrize("needed", [True, False])
@@ -59,7 +59,7 @@ def test_sessions_follow_the_rule(monkeypatch, needed):
             entries[key] = value
             super().add_session_config_entry(key, value)
 
-    monkeypatch.setattr(machine, "needs_exact_kernel", lambda: needed)
+    monkeypatch.setattr(cpu, "needs_exact_kernel", lambda: needed)
     monkeypatch.setattr(ort, "SessionOptions", Recording)
     created = session.create_session(TINY / "onnx/model_int8.onnx", 1)
     assert (entries.get(OPTION) == "1") is needed
@@ -68,13 +68,13 @@ def test_sessions_follow_the_rule(monkeypatch, needed):
     assert np.isfinite(created.run(["sentence_embedding"], feeds)[0]).all()
 
 
-@pytest.mark.skipif(not machine.has_exact_int8(), reason="without VNNI the plain kernel may saturate: hence the rule")
+@pytest.mark.skipif(not cpu.has_exact_int8(), reason="without VNNI the plain kernel may saturate: hence the rule")
 def test_the_exact_kernel_gives_the_same_vectors(monkeypatch):
     ids = np.array([[2, 5, 6, 7, 8, 9, 3]])
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     found = []
     for needed in (True, False):
-        monkeypatch.setattr(machine, "needs_exact_kernel", lambda needed=needed: needed)
+        monkeypatch.setattr(cpu, "needs_exact_kernel", lambda needed=needed: needed)
         created = session.create_session(TINY / "onnx/model_int8.onnx", 1)
         found.append(created.run(["sentence_embedding"], feeds)[0])
     np.testing.assert_allclose(found[0], found[1], atol=1e-6, rtol=0)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_ml_bridge.artifacts.errors import InferenceError
-from onnx_ml_bridge.artifacts.specs import SpacyNer, SpacyParser
-from onnx_ml_bridge.runtime.spacy.decoding import EntityDecoder
-from onnx_ml_bridge.runtime.spacy.parser import SentenceParser
-from onnx_ml_bridge.runtime.spacy.tables import StateLayer, Tables
-from onnx_ml_bridge.runtime.spacy.tree import Tree
+from onnx_ml_bridge.artifacts.manifest_sections import SpacyNer, SpacyParser
+from onnx_ml_bridge.runtime.spacy_ner.decoding import EntityDecoder
+from onnx_ml_bridge.runtime.spacy_ner.parser import SentenceParser
+from onnx_ml_bridge.runtime.spacy_ner.tables import StateLayer, Tables
+from onnx_ml_bridge.runtime.spacy_ner.tree import Tree
 from spacy.pipeline._parser_internals import nonproj
 from spacy.tokens import Doc
 from spacy.vocab import Vocab

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from onnx_ml_bridge.export.spacy import encoder
-from onnx_ml_bridge.export.spacy.network import Maxout, WindowLayer
-from onnx_ml_bridge.export.spacy.tape import GraphTape
+from onnx_ml_bridge.export.spacy_ner import encoder
+from onnx_ml_bridge.export.spacy_ner.network import Maxout, WindowLayer
+from onnx_ml_bridge.export.spacy_ner.tape import GraphTape
 
 WIDTH, OUT, PIECES = 5, 4, 3
 

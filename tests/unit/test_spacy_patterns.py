@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx_ml_bridge.export.spacy.patterns import join, parse_alternatives, ranges_of
-from onnx_ml_bridge.runtime.spacy.rules import Rules, compile_pattern
+from onnx_ml_bridge.export.spacy_ner.patterns import join, parse_alternatives, ranges_of
+from onnx_ml_bridge.runtime.spacy_ner.rules import Rules, compile_pattern
 from refusing import refused
 from spacy.tokenizer import Tokenizer
 from spacy_rules import LANGUAGES, blank, odd_chunks, rules_of

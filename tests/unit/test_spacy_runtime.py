@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_ml_bridge import ConfigError, InputError
-from onnx_ml_bridge.parity.spacy_oracle import original_entities
+from onnx_ml_bridge.parity.spacy_ner import original_entities
 from onnx_ml_bridge.runtime.entities import NerOptions
 from onnx_ml_bridge.runtime.session import GraphSession
-from onnx_ml_bridge.runtime.spacy import lexicon, recognizer, runs, tokenizer, types
-from onnx_ml_bridge.runtime.spacy.recognizer import SpacyRecognizer
+from onnx_ml_bridge.runtime.spacy_ner import lexicon, network_runner, recognizer, tokenizer, word_types
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyRecognizer
 from small_pipelines import component_moves, make_pipeline
 from spacy.language import Language
 from spacy_exports import check_offsets, check_tokens, differing, export_recognizer, ner_sample
@@ -137,7 +137,7 @@ def test_one_entity_over_thousands_of_tokens(tmp_path, monkeypatch):
         sizes.clear()
         (found,) = model.recognize([text], NONE)
         assert [(entity.start, entity.end) for entity in found.entities] == [(0, len(text) - 1)]
-        assert len(sizes) == -(-words // runs.RUN_TOKENS)
+        assert len(sizes) == -(-words // network_runner.RUN_TOKENS)
         assert sum(sizes) <= words + (4 * context + 1) * len(sizes)
         assert differing(original_entities(nlp, [text]), [found]) == []
 
@@ -146,7 +146,7 @@ def test_parts_and_groups_of_any_size(made, monkeypatch):
     texts = ner_sample("en", 60, 9, 20)
     expected = {kind: made[kind].recognize(texts, options(kind, texts)) for kind in made}
     for size in (1, 3, 50):
-        monkeypatch.setattr(runs, "RUN_TOKENS", size)
+        monkeypatch.setattr(network_runner, "RUN_TOKENS", size)
         monkeypatch.setattr(recognizer, "RUN_TOKENS", size)
         few = texts[:: 1 if size > 3 else 4]
         for kind in made:
@@ -174,7 +174,7 @@ FULL = [
     (tokenizer, "_MOST_CHUNKS", 3),
     (tokenizer, "_MOST_FIRSTS", 1),
     (tokenizer, "_LONGEST_CACHED", 0),
-    (types, "MOST_TYPES", 3),
+    (word_types, "MOST_TYPES", 3),
 ]
 
 

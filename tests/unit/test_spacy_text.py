@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from onnx_ml_bridge.artifacts import strict_json
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.errors import ArtifactError
-from onnx_ml_bridge.runtime.spacy.characters import CharacterSet
-from onnx_ml_bridge.runtime.spacy.hashing import murmur64a, row_words
-from onnx_ml_bridge.runtime.spacy.lexicon import Lexicon
-from onnx_ml_bridge.runtime.spacy.rules import read_rules
-from onnx_ml_bridge.runtime.spacy.tables import read_tables
+from onnx_ml_bridge.runtime.spacy_ner.characters import CharacterSet
+from onnx_ml_bridge.runtime.spacy_ner.hashing import murmur64a, row_words
+from onnx_ml_bridge.runtime.spacy_ner.lexicon import Lexicon
+from onnx_ml_bridge.runtime.spacy_ner.rules import read_rules
+from onnx_ml_bridge.runtime.spacy_ner.tables import read_tables
 from safetensors.numpy import load_file, save_file
 from spacy.lang.lex_attrs import word_shape
 from spacy.strings import get_string_id, hash_string

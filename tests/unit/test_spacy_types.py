@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_ml_bridge.artifacts.errors import InferenceError
-from onnx_ml_bridge.artifacts.specs import HashColumn, SpacyNetwork
-from onnx_ml_bridge.runtime.spacy import types
-from onnx_ml_bridge.runtime.spacy.types import GAP, TypeCache
+from onnx_ml_bridge.artifacts.manifest_sections import HashColumn, SpacyNetwork
+from onnx_ml_bridge.runtime.spacy_ner import word_types
+from onnx_ml_bridge.runtime.spacy_ner.word_types import GAP, TypeCache
 
 COLUMNS = (HashColumn("ORTH", 7, 1), HashColumn("SPACY", 5, 2))
 WIDTH, SUMS = 2, 3
@@ -83,7 +83,7 @@ def test_a_token_gets_what_its_neighbours_add(window, vectors):
 
 
 def test_those_not_used_for_longest_make_room(monkeypatch):
-    monkeypatch.setattr(types, "MOST_TYPES", 4)
+    monkeypatch.setattr(word_types, "MOST_TYPES", 4)
     made, session = cache()
     lexicon: Any = Lexicon()
 
@@ -114,7 +114,7 @@ def test_another_lexicon_has_other_numbers():
 
 @pytest.mark.parametrize("place", ["run", "_drop_oldest", "_reserve"])
 def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, place):
-    monkeypatch.setattr(types, "MOST_TYPES", 2)
+    monkeypatch.setattr(word_types, "MOST_TYPES", 2)
     made, session = cache()
     lexicon: Any = Lexicon()
     check(made.inputs(lexicon, np.array([4, GAP])), [4, GAP], 1)
@@ -123,7 +123,7 @@ def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, place):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(session if place == "run" else types._Known, place, interrupt)
+        patch.setattr(session if place == "run" else word_types._Known, place, interrupt)
         made.inputs(lexicon, np.array([4, 7]))
     for keys in ([9, 7], [4, GAP, 9]):
         check(made.inputs(lexicon, np.array(keys)), keys, 1)

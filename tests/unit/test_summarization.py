@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from onnx_ml_bridge import ConfigError, InferenceError, InputError, StoppedError
-from onnx_ml_bridge.artifacts.specs import GenerationDefaults
-from onnx_ml_bridge.runtime.generation import SummarizeOptions
-from onnx_ml_bridge.runtime.parts import is_blank, parts, sentences
-from onnx_ml_bridge.runtime.stopping import CancelToken
-from onnx_ml_bridge.runtime.summarization import Summarizer, token_ids
+from onnx_ml_bridge.artifacts.manifest_sections import GenerationDefaults
+from onnx_ml_bridge.runtime.cancellation import CancelToken
+from onnx_ml_bridge.runtime.summarization.chunks import is_blank, parts, sentences
+from onnx_ml_bridge.runtime.summarization.summarize_options import SummarizeOptions
+from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, token_ids
 from small_summarizers import MAX_TOKENS, SPEC, copying_graph, endless_graph, make_model
 from tokenizers import pre_tokenizers
 

@@ -19,15 +19,15 @@ from onnx_ml_bridge.artifacts.manifest import (
     Source,
     Variant,
 )
-from onnx_ml_bridge.artifacts.specs import GenerationDefaults, TokenizerSpec
+from onnx_ml_bridge.artifacts.manifest_sections import GenerationDefaults, TokenizerSpec
 from onnx_ml_bridge.cli.config import ModelConfig, read_models
-from onnx_ml_bridge.parity.bart_oracle import OriginalSummary, greedy_score
-from onnx_ml_bridge.parity.compare import DEFAULT_GATES
-from onnx_ml_bridge.parity.references import Reference, read_references, references_hash
-from onnx_ml_bridge.parity.summarization import golden_cases, judge, write_evidence
-from onnx_ml_bridge.parity.summary_inputs import SummaryInput, summary_inputs
-from onnx_ml_bridge.parity.summary_report import Words, compared_words, rows, write_summary_report
-from onnx_ml_bridge.runtime.summarization import Summarizer, summarize_with_settings
+from onnx_ml_bridge.parity.sentence_embedding.comparison import DEFAULT_GATES
+from onnx_ml_bridge.parity.summarization.evaluation import golden_cases, judge, write_evidence
+from onnx_ml_bridge.parity.summarization.inputs import SummaryInput, summary_inputs
+from onnx_ml_bridge.parity.summarization.original import OriginalSummary, greedy_score
+from onnx_ml_bridge.parity.summarization.references import Reference, read_references, references_hash
+from onnx_ml_bridge.parity.summarization.report import Words, compared_words, rows, write_summary_report
+from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, summarize_with_settings
 from small_summarizers import DEFAULTS, MAX_TOKENS, SPEC, make_model
 
 EVIL = "<script>alert('x')</script><img src=//evil.example> & \"q\" \x00\x1b[31m \u202eabc\u202c </bdi></main>"

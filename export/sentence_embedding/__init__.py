@@ -1,0 +1,1 @@
+"""Export of sentence-transformers pipelines."""

@@ -1,0 +1,229 @@
+"""sentence-transformers pipelines to one ONNX graph: encoder, pooling, dense layers and normalization.
+
+`load_pipeline` finds a model by folder, `export_pipeline` works on a loaded one, so that tests enter with small models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules.dense import Dense
+from sentence_transformers.base.modules.normalize import Normalize
+from sentence_transformers.base.modules.transformer import Transformer
+from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+from torch import Tensor, nn
+
+from ...artifacts.constants import graph_file
+from ...artifacts.errors import BuildError
+from ...artifacts.manifest_sections import EmbeddingSpec, Prompt, TokenizerSpec
+from ..checkpoints import model_arguments, typed_errors
+from ..graph_files import export_module, save_graph
+from ..tokenizer_files import describe_tokenizer, save_tokenizer
+from .pooling import POOLING, without_prompt
+
+# What a pipeline may be made of; the first must be a Transformer, the second a Pooling.
+_HEADS = (Dense, Normalize)
+_MODULE_NAMES = ("Transformer", "Pooling", *(head.__name__ for head in _HEADS))
+
+
+@dataclass(frozen=True)
+class EmbeddingExport:
+    """An exported pipeline: the fp32 graph as saved, and its parts of the manifest."""
+
+    graph: ir.Model
+    graph_file: str
+    tokenizer: TokenizerSpec
+    embedding: EmbeddingSpec
+
+
+def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransformer:
+    """Load a pipeline in float32 on the CPU, after refusing modules that cannot be reproduced.
+
+    :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
+    """
+    _refuse_unknown_modules(folder)
+    arguments = model_arguments(allow_pickle=allow_pickle)
+    with typed_errors(folder, "sentence-transformers"):
+        return SentenceTransformer(
+            str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=arguments
+        )
+
+
+def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) -> EmbeddingExport:
+    """Export a loaded pipeline into `staging`: graph, tokenizer, and the configuration files found in `folder`.
+
+    :raises BuildError: with the code `unsupported_model` for a part that cannot be reproduced.
+    """
+    transformer, pooling, heads = _parts(pipeline)
+    original: Any = transformer.tokenizer
+    tokenizer = describe_tokenizer(original, transformer.model.config)
+    module = SentenceEncoder(transformer.model, pooling, heads)
+    with_types = "token_type_ids" in original.model_input_names
+    graph = _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
+    file = graph_file("model", "fp32")
+    _copy_configuration(folder, staging)
+    save_tokenizer(original, staging)
+    save_graph(graph, staging, file)
+    return EmbeddingExport(graph, file, tokenizer, _describe(pipeline, transformer, pooling, heads))
+
+
+class SentenceEncoder(nn.Module):
+    """The whole pipeline as one module, from token ids to `token_embeddings` and `sentence_embedding`."""
+
+    def __init__(self, encoder: nn.Module, pooling: Pooling, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleList(heads)
+        self.modes = pooling_modes(pooling)
+        self.include_prompt = pooling.include_prompt
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        prompt_length: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Encode int64 `[batch, tokens]`; gives float32 `[batch, tokens, hidden]` and `[batch, dim]`."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
+        mask = attention_mask if prompt_length is None else without_prompt(attention_mask, prompt_length)
+        sentence = torch.cat([POOLING[mode](tokens, mask, attention_mask) for mode in self.modes], dim=-1)
+        for head in self.heads:
+            sentence = head({"sentence_embedding": sentence})["sentence_embedding"]
+        return tokens, sentence
+
+
+def pooling_modes(pooling: Pooling) -> tuple[str, ...]:
+    """The modes whose results a `Pooling` concatenates."""
+    return (pooling.pooling_mode,) if isinstance(pooling.pooling_mode, str) else tuple(pooling.pooling_mode)
+
+
+def _trace(module: SentenceEncoder, vocab_size: int, with_types: bool, pad_id: int) -> ir.Model:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, vocab_size, (3, 7), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    ids[1, 5:] = pad_id
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if with_types:
+        inputs["token_type_ids"] = torch.zeros_like(ids)
+    dynamic: dict[str, dict[int, str]] = {name: {0: "batch", 1: "tokens"} for name in inputs}
+    if not module.include_prompt:
+        inputs["prompt_length"] = torch.tensor([2])
+        dynamic["prompt_length"] = {}
+    return export_module(module, inputs, ["token_embeddings", "sentence_embedding"], dynamic)
+
+
+def _refuse_unknown_modules(folder: Path) -> None:
+    listing = folder / "modules.json"
+    if not listing.is_file():
+        raise BuildError(
+            "unsupported_model",
+            f"{folder.name} has no modules.json, so it names no pooling",
+            hint="Save it once with sentence-transformers: Transformer, Pooling.",
+        )
+    try:
+        modules = json.loads(listing.read_text(encoding="utf-8"))
+        types = [str(module["type"]) for module in modules]
+        outside = [str(module["path"]) for module in modules if not _is_inside(str(module["path"]))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BuildError("source", f"modules.json cannot be read: {error!r}") from error
+    if outside:
+        raise BuildError("source", f"modules.json names folders outside of the model: {', '.join(outside)}")
+    unknown = [
+        name
+        for name in types
+        if not name.startswith("sentence_transformers.") or name.rpartition(".")[2] not in _MODULE_NAMES
+    ]
+    if unknown:
+        raise BuildError(
+            "unsupported_model",
+            f"modules that are not reproduced: {', '.join(unknown)}",
+            expected=f"only {', '.join(_MODULE_NAMES)}",
+        )
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a module's path is a plain one below the model's folder; the first module's is often empty."""
+    parts = PurePosixPath(path.replace("\\", "/"))
+    return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
+
+
+def _parts(pipeline: SentenceTransformer) -> tuple[Transformer, Pooling, list[nn.Module]]:
+    modules: list[Any] = list(pipeline)
+    problems = []
+    if len(modules) < 2 or type(modules[0]) is not Transformer or type(modules[1]) is not Pooling:
+        problems.append(
+            f"a pipeline of {', '.join(type(module).__name__ for module in modules)}, "
+            "not one that starts with Transformer and Pooling"
+        )
+    else:
+        problems += _transformer_problems(modules[0])
+    problems += [f"a {type(module).__name__} module" for module in modules[2:] if type(module) not in _HEADS]
+    problems += [
+        f"a {type(head).__name__} that reads {head.module_input_name}"
+        for head in modules[2:]
+        if getattr(head, "module_input_name", "sentence_embedding") != "sentence_embedding"
+    ]
+    if problems:
+        raise BuildError("unsupported_model", f"the pipeline has {'; '.join(problems)}")
+    return modules[0], modules[1], modules[2:]
+
+
+def _transformer_problems(transformer: Transformer) -> list[str]:
+    problems = []
+    if transformer.transformer_task != "feature-extraction":
+        problems.append(f"a transformer for {transformer.transformer_task}")
+    if set(transformer.modality_config) != {"text"}:
+        problems.append(f"the modalities {', '.join(map(str, transformer.modality_config))} where text alone is known")
+    tokenizer: Any = transformer.tokenizer
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        problems.append("a tokenizer that is not a fast one (no tokenizer.json)")
+    elif tokenizer.pad_token is None:
+        problems.append("a tokenizer without a padding token")
+    if getattr(transformer.model.config, "is_decoder", False):
+        problems.append("a decoder, whose attention is causal")
+    return problems
+
+
+def _describe(
+    pipeline: SentenceTransformer, transformer: Transformer, pooling: Pooling, heads: Sequence[nn.Module]
+) -> EmbeddingSpec:
+    prompts = {
+        name: Prompt(text, transformer._get_prompt_length(text) or 0 if text else 0)
+        for name, text in sorted(pipeline.prompts.items())
+        if text is not None
+    }
+    default = pipeline.default_prompt_name
+    dim = pipeline.get_embedding_dimension()
+    assert dim is not None  # a Pooling has one
+    similarity = getattr(pipeline.similarity_fn_name, "value", pipeline.similarity_fn_name) or "cosine"
+    return EmbeddingSpec(
+        dim=dim,
+        pooling=pooling_modes(pooling),
+        include_prompt=pooling.include_prompt,
+        normalized=bool(heads) and isinstance(heads[-1], Normalize),
+        prompts=prompts,
+        default_prompt=default if default in prompts else None,
+        similarity=str(similarity),
+    )
+
+
+def _copy_configuration(folder: Path, staging: Path) -> None:
+    """Copy the hub's configuration files and dense layers, so that other clients can open the folder too."""
+    names = ["config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"]
+    dense = [path.relative_to(folder).as_posix() for path in folder.glob("*_Dense/*.safetensors")]
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    listed = [f"{module['path']}/config.json" for module in modules if module["path"]]
+    for name in [*names, *listed, *sorted(dense)]:
+        if (folder / name).is_file():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            (staging / name).write_bytes((folder / name).read_bytes())

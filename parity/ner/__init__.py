@@ -1,0 +1,1 @@
+"""Parity of named entities, whatever the engine."""

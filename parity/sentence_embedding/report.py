@@ -1,0 +1,115 @@
+"""The parity report of sentence embeddings: one HTML file, for a person who decides about a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ...artifacts.manifest import Manifest
+from ..drawing import variant_colours
+from ..page import EXACT, Plot, Tile, figure, layer_plots, metric_groups, ratio_tiles, size_speed_plot, write_page
+from ..texts import HARD, PLAIN
+from . import plots
+from .evaluation import EmbeddingParity, worst_texts
+
+_METRICS: dict[str, dict[str, str]] = {
+    "Exactness": {"max_abs": "largest difference of an element", "token_mismatches": "texts cut or counted otherwise"},
+    "Cosine, plain texts": {
+        "cosine_min": "lowest",
+        "cosine_p01": "1st percentile",
+        "cosine_p05": "5th percentile",
+        "cosine_mean": "mean",
+    },
+    "Cosine, hard texts": {
+        "cosine_min_hard": "lowest",
+        "cosine_p01_hard": "1st percentile",
+        "cosine_p05_hard": "5th percentile",
+        "cosine_mean_hard": "mean",
+    },
+    "Search": {"neighbours": "ten nearest texts kept", "nearest": "nearest text kept"},
+}
+_SHARES = ("neighbours", "nearest")
+_CUT_AT = 200  # where worst_texts cuts a text
+_COST_NOTE = "The original is sentence-transformers. A guide, not a benchmark."
+
+
+def write_report(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, float], path: Path) -> None:
+    """Write the report to `path`, whole or not at all; it needs no network and no other file.
+
+    :param manifest: of the same build: it has every variant that `parity` compared.
+    :param speeds: texts per second by variant, and of `original`; a name may be missing.
+    """
+    write_page(
+        "embedding_report.html.j2",
+        parity,
+        manifest,
+        path,
+        tiles=_tiles(parity, manifest, speeds),
+        metrics=metric_groups(_METRICS, parity, manifest, _SHARES),
+        plots=_plots(parity, manifest, speeds),
+        worst={name: worst_texts(parity, name) for name in parity.comparisons},
+        cut_at=_CUT_AT,
+    )
+
+
+def _tiles(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Tile]:
+    plain = parity.groups.count(PLAIN)
+    tiles = [Tile(str(len(parity.groups)), "texts judged", f"{plain} plain, {len(parity.groups) - plain} hard")]
+    for name, comparison in parity.comparisons.items():
+        if name == EXACT:
+            largest = figure(comparison.metrics["max_abs"])
+            tiles.append(Tile(largest, f"{name}, largest difference", "of any element of any vector"))
+    smaller = [name for name in parity.comparisons if name != EXACT]
+    for name in smaller[:1]:
+        cosines = parity.comparisons[name].cosines
+        lowest, mean = (figure(round(float(value), 7)) for value in (cosines.min(), cosines.mean()))
+        tiles.append(Tile(lowest, f"{name}, lowest cosine", f"mean {mean}"))
+    return [*tiles, *ratio_tiles((smaller or [EXACT])[0], manifest, speeds, "texts")]
+
+
+def _plots(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Plot]:
+    names = list(parity.comparisons)
+    colours = variant_colours(names)
+    drawn = [_error_plot(parity, manifest, colours), size_speed_plot(manifest, names, speeds, "texts", _COST_NOTE)]
+    inexact = [name for name in names if name != EXACT]
+    drawn += layer_plots(manifest, names)
+    return drawn + [_token_plot(parity, manifest, name, colours[name]) for name in inexact]
+
+
+def _error_plot(parity: EmbeddingParity, manifest: Manifest, colours: Mapping[str, str]) -> Plot:
+    groups = np.array(parity.groups)
+    exact: list[plots.ErrorRow] = []
+    others: list[plots.ErrorRow] = []
+    for name, comparison in parity.comparisons.items():
+        bounds = _cosine_bounds(manifest, name)
+        parts = {"all": groups == groups} if name == EXACT else {kind: groups == kind for kind in (PLAIN, HARD)}
+        for kind, chosen in parts.items():
+            bound = 1 - bounds[kind] if kind in bounds else None
+            part = f"{kind}, {int(chosen.sum())}"
+            if chosen.any():
+                row = plots.ErrorRow(name, part, colours[name], 1 - comparison.cosines[chosen], bound)
+                (exact if name == EXACT else others).append(row)
+    svg = plots.plot_errors([rows for rows in (exact, others) if rows], "errors", "Histograms of 1 minus cosine")
+    return Plot.of("How far from the original", "The line is the median. Every panel has an axis of its own.", svg)
+
+
+def _token_plot(parity: EmbeddingParity, manifest: Manifest, name: str, colour: str) -> Plot:
+    points = plots.TokenPoints(
+        np.array(parity.original.tokens),
+        parity.comparisons[name].cosines,
+        tuple(parity.groups),
+        _cosine_bounds(manifest, name),
+        colour,
+    )
+    svg = plots.plot_tokens(points, f"tokens-{name}", f"Cosine of {name} by number of tokens")
+    cut = sum(parity.original.truncated)
+    note = f"Every point is a text; {cut or 'none'} of them {'was' if cut < 2 else 'were'} cut to the model's limit."
+    return Plot.of(f"{name}: cosine by length", note, svg)
+
+
+def _cosine_bounds(manifest: Manifest, variant: str) -> dict[str, float]:
+    gate = manifest.variants[variant].gate
+    names = {PLAIN: "cosine_min", HARD: "cosine_min_hard"}
+    return {group: gate[name] for group, name in names.items() if gate.get(name, 1) < 1}  # 1 has no place in a log plot

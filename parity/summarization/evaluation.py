@@ -1,0 +1,212 @@
+"""The parity stage for summaries: compare, gate, write the evidence and the golden cases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...artifacts import strict_json
+from ...artifacts.constants import GOLDEN, PARITY
+from ...artifacts.golden import ExpectedSummary, SummaryCase, write_golden
+from ...artifacts.manifest import Machine
+from ...runtime.summarization.summarizer import Summarizer, Summary, summarize_with_settings
+from ..sentence_embedding.comparison import check_gate
+from .inputs import SummaryInput
+from .original import OriginalSummary
+from .references import Reference, references_hash
+from .rouge import mean_rouge
+
+EXACT = "fp32"
+# Scores closer than this are decided by float noise: torch and ONNX Runtime add up in another order.
+TIE = 1e-5
+_SHOWN = 10
+_EXCERPT = 500
+_GOLDEN_CASES = 24
+_SPEED_INPUTS = 8
+
+
+@dataclass(frozen=True)
+class VariantSummaries:
+    """One variant against the original: its summaries, where they differ, where they tie, the figures of its gate."""
+
+    found: list[Summary]
+    differing: tuple[int, ...]
+    ties: tuple[int, ...]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class SummaryParity:
+    """What the stage found: inputs, the original's answers; a comparison and gate misses by variant."""
+
+    inputs: list[SummaryInput]
+    original: list[OriginalSummary]
+    comparisons: dict[str, VariantSummaries]
+    failures: dict[str, list[str]]
+    references: list[Reference]
+
+
+def judge(
+    inputs: Sequence[SummaryInput],
+    original: Sequence[OriginalSummary],
+    summarizers: Mapping[str, Summarizer],
+    gates: Mapping[str, Mapping[str, float]],
+    references: Sequence[Reference] = (),
+) -> SummaryParity:
+    """Compare the summaries of every variant that has a gate with the original's.
+
+    :param summarizers: by variant; with references that of fp32 must be there, gate or not.
+    """
+    comparisons = {name: _compare(summarizers[name], name, inputs, original) for name in gates}
+    for name, figures in _reference_metrics(summarizers, list(gates), references).items():
+        comparisons[name].metrics.update(figures)
+    failures = {name: check_gate(found.metrics, gates[name]) for name, found in comparisons.items()}
+    return SummaryParity(list(inputs), list(original), comparisons, failures, list(references))
+
+
+def write_evidence(parity: SummaryParity, machine: Machine, versions: Mapping[str, str], staging: Path) -> int:
+    """Write parity.json and golden.jsonl into the staging folder; gives the number of golden cases."""
+    evidence: dict[str, Any] = {
+        "machine": asdict(machine),
+        "texts": {"all": len(parity.inputs), "truncated": sum(each.truncated for each in parity.original)},
+        "variants": {
+            name: {
+                "metrics": found.metrics,
+                "differing": differing_inputs(parity, name, found.differing),
+                "ties": differing_inputs(parity, name, found.ties),
+            }
+            for name, found in parity.comparisons.items()
+        },
+        "versions": dict(versions),
+    }
+    if parity.references:
+        evidence["references"] = {"summaries": len(parity.references), "sha256": references_hash(parity.references)}
+    (staging / PARITY).write_bytes(strict_json.canonical(evidence))
+    cases = golden_cases(parity)
+    write_golden(cases, staging / GOLDEN)
+    return len(cases)
+
+
+def differing_inputs(parity: SummaryParity, variant: str, places: Sequence[int]) -> list[dict[str, Any]]:
+    """The first of some inputs with both summaries and their scores."""
+    shown = []
+    for place in places[:_SHOWN]:
+        original, found, entry = parity.original[place], parity.comparisons[variant].found[place], parity.inputs[place]
+        shown.append(
+            {
+                "source": " ".join(entry.messages)[:_EXCERPT],
+                "settings": asdict(entry.settings),
+                "original": {"text": original.expected.text, "score": _rounded(original.score)},
+                "variant": {"text": found.text, "score": _rounded(found.score)},
+            }
+        )
+    return shown
+
+
+def golden_cases(parity: SummaryParity) -> list[SummaryCase]:
+    """An even selection of the inputs with the original's summaries, and those of variants that need not equal them.
+
+    Inputs whose summary float noise decides are none: another machine may decide them the other way.
+    """
+    places = golden_places(len(parity.inputs), [found.ties for found in parity.comparisons.values()])
+    sealed = {name: found.found for name, found in parity.comparisons.items() if name != EXACT}
+    return [
+        SummaryCase(
+            parity.inputs[place].messages,
+            parity.inputs[place].settings,
+            parity.original[place].expected,
+            parity.original[place].truncated,
+            {name: ExpectedSummary(found[place].text, found[place].token_ids) for name, found in sealed.items()},
+        )
+        for place in places
+    ]
+
+
+def golden_places(inputs: int, ties: Sequence[Sequence[int]]) -> list[int]:
+    """Which of the inputs become golden cases."""
+    tied = {place for each in ties for place in each}
+    clear = [place for place in range(inputs) if place not in tied]
+    every = max(1, len(clear) // _GOLDEN_CASES)
+    return clear[::every]
+
+
+def summaries_per_second(
+    summarize: Callable[[list[SummaryInput]], object], inputs: Sequence[SummaryInput], rounds: int = 1
+) -> float:
+    """Best speed of `rounds` over some inputs of several messages; a guide for the report, not a benchmark."""
+    own = inputs[0].settings
+    chosen = [entry for entry in inputs if entry.settings == own and len(entry.messages) > 1][:_SPEED_INPUTS]
+    best = 0.0
+    for _ in range(rounds):
+        started = time.perf_counter()
+        summarize(chosen)
+        best = max(best, len(chosen) / (time.perf_counter() - started))
+    return best
+
+
+def _compare(
+    summarizer: Summarizer, variant: str, inputs: Sequence[SummaryInput], original: Sequence[OriginalSummary]
+) -> VariantSummaries:
+    found = summarize_with_settings(
+        summarizer, [entry.messages for entry in inputs], [entry.settings for entry in inputs]
+    )
+    pairs = list(enumerate(zip(original, found, strict=True)))
+    unlike = [place for place, (a, b) in pairs if not _is_same(a, b)]
+    ties = tuple(place for place in unlike if _is_tie(original[place], found[place]))
+    differing = tuple(place for place in unlike if place not in ties)
+    scores = mean_rouge((each.text for each in found), (each.expected.text for each in original))
+    metrics = {
+        "differing": float(len(differing)),
+        "ties": float(len(ties)),
+        **{name: _rounded(value) for name, value in asdict(scores).items()},
+        "token_mismatches": float(sum(a.truncated != b.truncated for _, (a, b) in pairs)),
+    }
+    if variant != EXACT:
+        metrics["sealed_same"] = _rounded(_same_alone(summarizer, inputs, found))
+    return VariantSummaries(found, differing, ties, metrics)
+
+
+def _is_same(original: OriginalSummary, found: Summary) -> bool:
+    wanted = (original.expected.token_ids, original.expected.text, original.truncated)
+    return wanted == (found.token_ids, found.text, found.truncated)
+
+
+def _is_tie(original: OriginalSummary, found: Summary) -> bool:
+    is_cut_alike = original.truncated == found.truncated
+    others = original.expected.token_ids != found.token_ids
+    return is_cut_alike and others and abs(original.score - found.score) < TIE
+
+
+def _same_alone(summarizer: Summarizer, inputs: Sequence[SummaryInput], found: Sequence[Summary]) -> float:
+    """The share of golden inputs that, summarized again and one by one, have the same token ids."""
+    places = golden_places(len(inputs), [])
+    again = [
+        summarize_with_settings(summarizer, [inputs[place].messages], [inputs[place].settings])[0] for place in places
+    ]
+    return sum(found[place].token_ids == each.token_ids for place, each in zip(places, again, strict=True)) / len(
+        places
+    )
+
+
+def _reference_metrics(
+    summarizers: Mapping[str, Summarizer], variants: Sequence[str], references: Sequence[Reference]
+) -> dict[str, dict[str, float]]:
+    """ROUGE-L against the references, 0 to 1, and for other variants than fp32 the points they lose to it."""
+    if not references:
+        return {}
+    messages, wanted = [each.messages for each in references], [each.summary for each in references]
+    names = dict.fromkeys([EXACT, *variants])
+    scores = {name: mean_rouge(summarizers[name].summarize_batch(messages), wanted).rouge_l for name in names}
+    figures = {name: {"rouge_l_reference": _rounded(scores[name])} for name in variants}
+    for name in variants:
+        if name != EXACT:
+            figures[name]["rouge_l_drop"] = _rounded(100 * (scores[EXACT] - scores[name]))
+    return figures
+
+
+def _rounded(value: float) -> float:
+    """Seven significant digits: enough to judge, and the same from run to run."""
+    return float(f"{value:.7g}")

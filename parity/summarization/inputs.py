@@ -1,0 +1,82 @@
+"""The inputs that summaries are judged on, composed from the parity texts: one short message to far over the limit."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...artifacts.manifest_sections import GenerationDefaults
+from ..texts import HARD, PLAIN, parity_texts, text_group
+
+_SEED = 20260601
+_SHORT, _SEVERAL, _LONG, _OVER_LIMIT, _HARD = 12, 16, 9, 6, 5
+_MOST_WORDS = 60  # of a message; longer parity texts are inputs of other tasks
+_OTHER_EVERY = 4
+
+
+@dataclass(frozen=True)
+class SummaryInput:
+    """The messages of one input, and the settings of its call."""
+
+    messages: tuple[str, ...]
+    settings: GenerationDefaults
+
+
+def summary_inputs(
+    defaults: GenerationDefaults, max_tokens: int, max_target_tokens: int, most: int | None = None
+) -> list[SummaryInput]:
+    """All inputs, the same ones in the same order for the same model.
+
+    Every one comes with the model's own settings, every fourth with others too.
+
+    :param max_tokens: the model's limit on a text, which some of the inputs exceed.
+    :param most: take an even selection of so many at most.
+    """
+    messages = _message_lists(max_tokens)
+    others = _other_settings(defaults, max_target_tokens)
+    varied = [SummaryInput(each, others[place % len(others)]) for place, each in enumerate(messages[::_OTHER_EVERY])]
+    inputs = [*(SummaryInput(each, defaults) for each in messages), *varied]
+    return inputs if most is None else inputs[:: math.ceil(len(inputs) / most)]
+
+
+def _other_settings(defaults: GenerationDefaults, limit: int) -> list[GenerationDefaults]:
+    longest = defaults.max_length
+    shorter, longer = max(2, longest // 2), min(limit, longest + longest // 2)
+    others = [
+        replace(defaults, num_beams=1),
+        replace(defaults, num_beams=2, min_length=0, max_length=shorter),
+        replace(defaults, min_length=min(longest // 3, longest), length_penalty=0.5),
+        replace(defaults, num_beams=3, max_length=longer, length_penalty=2.5),
+        replace(defaults, num_beams=1, min_length=shorter, max_length=longer),
+        replace(defaults, num_beams=2, min_length=0, length_penalty=-1.0),
+    ]
+    return list(dict.fromkeys(others))
+
+
+def _message_lists(max_tokens: int) -> list[tuple[str, ...]]:
+    source = random.Random(_SEED)
+    texts = [text for text in parity_texts() if text.strip() and len(text.split()) <= _MOST_WORDS]
+    plain = [text for text in texts if text_group(text) == PLAIN]
+    hard = [text for text in texts if text_group(text) == HARD]
+    counts = [
+        *[1] * _SHORT,
+        *(source.randint(2, 6) for _ in range(_SEVERAL)),
+        *(source.randint(8, 20) for _ in range(_LONG)),
+    ]
+    lists = [tuple(source.sample(plain, count)) for count in counts]
+    lists += [_over_limit(source, plain, max_tokens) for _ in range(_OVER_LIMIT)]
+    lists += [tuple(source.sample(hard, source.randint(1, 4))) for _ in range(_HARD)]
+    source.shuffle(lists)
+    return lists
+
+
+def _over_limit(source: random.Random, texts: Sequence[str], max_tokens: int) -> tuple[str, ...]:
+    """Messages with more words, and so with more tokens, than the model reads."""
+    messages: list[str] = []
+    words = 0
+    while words <= max_tokens:
+        messages.append(source.choice(texts))
+        words += len(messages[-1].split())
+    return tuple(messages)

@@ -1,0 +1,96 @@
+"""The original BART of transformers, searched by its own `generate`, as an oracle."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, BartForConditionalGeneration
+
+from ...artifacts.golden import ExpectedSummary
+from ...artifacts.manifest_sections import GenerationDefaults
+from ...runtime.summarization.summarizer import token_ids
+
+
+@dataclass(frozen=True)
+class OriginalSummarizer:
+    """Model and tokenizer; `join` stands between messages, longer texts are cut to `max_tokens`."""
+
+    model: Any
+    tokenizer: Any
+    join: str
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class OriginalSummary:
+    """The original's summary of one input, the score of its sequence, and whether the input was cut."""
+
+    expected: ExpectedSummary
+    score: float
+    truncated: bool
+
+
+def load_original(folder: Path, join: str, max_tokens: int, *, allow_pickle: bool = False) -> OriginalSummarizer:
+    """Load the original as its users do, on the CPU and in float32, which is what the artifact computes in."""
+    arguments: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "trust_remote_code": False}
+    if not allow_pickle:
+        arguments["use_safetensors"] = True
+    model: Any = BartForConditionalGeneration.from_pretrained(str(folder), **arguments)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    return OriginalSummarizer(model.eval(), tokenizer, join, max_tokens)
+
+
+def original_summaries(
+    original: OriginalSummarizer, inputs: Sequence[Sequence[str]], settings: Sequence[GenerationDefaults]
+) -> list[OriginalSummary]:
+    """What `generate` says of every list of messages, each on its own and with its own settings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of settings that greedy search has no use for, once a call
+        return [
+            _summary(original, original.join.join(messages), chosen)
+            for messages, chosen in zip(inputs, settings, strict=True)
+        ]
+
+
+def _summary(original: OriginalSummarizer, text: str, settings: GenerationDefaults) -> OriginalSummary:
+    tokenizer, limit = original.tokenizer, original.max_tokens
+    whole = len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
+    encoded = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
+    with torch.no_grad():
+        found = original.model.generate(
+            input_ids=encoded["input_ids"],
+            attention_mask=encoded["attention_mask"],
+            num_beams=settings.num_beams,
+            min_length=settings.min_length,
+            max_length=settings.max_length,
+            length_penalty=settings.length_penalty,
+            return_dict_in_generate=True,
+            output_scores=True,
+            output_logits=True,
+        )
+    config = original.model.generation_config
+    eos = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
+    ids = token_ids(found.sequences[0].numpy(), eos, config.pad_token_id)
+    score = greedy_score(ids, found.logits, settings, config) if settings.num_beams == 1 else found.sequences_scores[0]
+    decoded = tokenizer.decode(list(ids), skip_special_tokens=True)
+    return OriginalSummary(ExpectedSummary(decoded, ids), float(score), whole > limit)
+
+
+def greedy_score(ids: Sequence[int], logits: Sequence[Any], settings: GenerationDefaults, config: Any) -> float:
+    """The score that a search with one beam would give: `generate` gives none to greedy search.
+
+    :param logits: of every generated token, float32 `[1, vocabulary]`, before any processing.
+    """
+    total = np.float32(0)
+    for place, (token, row) in enumerate(zip(ids[1:], logits, strict=False), start=1):
+        is_forced = (place == 1 and config.forced_bos_token_id is not None) or (
+            place == settings.max_length - 1 and config.forced_eos_token_id is not None
+        )
+        total += np.float32(0) if is_forced else np.float32(torch.log_softmax(row[0].float(), -1)[token])
+    return float(total / np.float32((len(ids) - 1) ** settings.length_penalty))

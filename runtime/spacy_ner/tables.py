@@ -1,0 +1,140 @@
+"""tables.safetensors, held against the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from ...artifacts.errors import ArtifactError
+from ...artifacts.manifest_sections import SpacyNetwork, SpacySpec
+
+_Shapes = dict[str, tuple[str, tuple[int | None, ...]]]
+
+
+@dataclass(frozen=True)
+class StateLayer:
+    """Weights that score the transitions of a state, float32.
+
+    `bias` is `[pieces * hidden]`, `padding` `[8, pieces * hidden]`, `weight` `[moves, hidden]`, `output_bias`
+    `[moves]`.
+    """
+
+    bias: NDArray[np.float32]
+    padding: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    output_bias: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What tables.safetensors holds.
+
+    `ner_bias` is float32 `[pieces * hidden]`, `ner_weight` `[labels, 2, hidden]` and `ner_output_bias` `[labels, 2]`:
+    first those of I-, then those of L-.
+    """
+
+    norms: dict[int, int]
+    vector_keys: NDArray[np.uint64] | None
+    vector_rows: NDArray[np.int32] | None
+    ner_bias: NDArray[np.float32]
+    ner_weight: NDArray[np.float32]
+    ner_output_bias: NDArray[np.float32]
+    parser: StateLayer | None
+
+    def norm_of(self, string_id: int) -> int | None:
+        """The norm that the tables have for a string, as a number."""
+        return self.norms.get(string_id)
+
+    def vector_rows_of(self, ids: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """The row of static vectors of each string, -1 without one."""
+        assert self.vector_keys is not None and self.vector_rows is not None
+        if not len(self.vector_keys):
+            return np.full(len(ids), -1, np.int32)
+        places = np.minimum(np.searchsorted(self.vector_keys, ids), len(self.vector_keys) - 1)
+        return np.where(self.vector_keys[places] == ids, self.vector_rows[places], np.int32(-1))
+
+
+def read_tables(path: Path, spec: SpacySpec) -> Tables:
+    """Read the file, or raise `ArtifactError` with the code `tokenizer` for tensors other than FORMAT.md's."""
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError("tokenizer", f"{path.name} cannot be read: {error}") from error
+    if problems := _problems(tensors, _wanted(spec)):
+        raise ArtifactError("tokenizer", f"{path.name} is not the model's: {'; '.join(problems)}")
+    parser = None
+    if spec.parser is not None:
+        parser = StateLayer(
+            tensors["parser.bias"], tensors["parser.pad"], tensors["parser.weight"], tensors["parser.output_bias"]
+        )
+    norms = dict(zip(tensors["norm.keys"].tolist(), tensors["norm.values"].tolist(), strict=True))
+    return Tables(
+        norms=norms,
+        vector_keys=tensors.get("vector.keys"),
+        vector_rows=tensors.get("vector.rows"),
+        ner_bias=tensors["ner.bias"],
+        ner_weight=np.stack([tensors["ner.in.weight"], tensors["ner.last.weight"]], axis=1),
+        ner_output_bias=np.stack([tensors["ner.in.bias"], tensors["ner.last.bias"]], axis=1),
+        parser=parser,
+    )
+
+
+def _wanted(spec: SpacySpec) -> _Shapes:
+    labels = len(spec.labels)
+    width = spec.ner.pieces * spec.ner.hidden
+    shapes: _Shapes = {
+        "norm.keys": ("uint64", (None,)),
+        "norm.values": ("uint64", (None,)),
+        "ner.bias": ("float32", (width,)),
+        "ner.in.weight": ("float32", (labels, spec.ner.hidden)),
+        "ner.in.bias": ("float32", (labels,)),
+        "ner.last.weight": ("float32", (labels, spec.ner.hidden)),
+        "ner.last.bias": ("float32", (labels,)),
+    }
+    if spec.parser is not None:
+        width, moves = spec.parser.pieces * spec.parser.hidden, len(spec.parser.moves)
+        shapes |= {
+            "parser.bias": ("float32", (width,)),
+            "parser.pad": ("float32", (8, width)),
+            "parser.weight": ("float32", (moves, spec.parser.hidden)),
+            "parser.output_bias": ("float32", (moves,)),
+        }
+    networks: list[SpacyNetwork] = [spec.ner, *([spec.parser] if spec.parser else [])]
+    if any(network.vectors for network in networks):
+        shapes |= {"vector.keys": ("uint64", (None,)), "vector.rows": ("int32", (None,))}
+    return shapes
+
+
+def _problems(tensors: dict[str, NDArray[Any]], wanted: _Shapes) -> list[str]:
+    problems = [f"no tensor {name}" for name in sorted(set(wanted) - set(tensors))]
+    problems += [f"an unknown tensor {name}" for name in sorted(set(tensors) - set(wanted))]
+    if problems:
+        return problems
+    for name, (dtype, shape) in wanted.items():
+        tensor = tensors[name]
+        fits = len(tensor.shape) == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
+        if tensor.dtype != dtype or not fits:
+            problems.append(f"{name} is {tensor.dtype} {list(tensor.shape)}, not {dtype} {list(shape)}")
+        elif dtype == "float32" and not np.isfinite(tensor).all():
+            problems.append(f"{name} has a value that is not finite")
+    return problems or _key_problems(tensors)
+
+
+def _key_problems(tensors: dict[str, NDArray[Any]]) -> list[str]:
+    problems = []
+    for keys, values in (("norm.keys", "norm.values"), ("vector.keys", "vector.rows")):
+        if keys not in tensors:
+            continue
+        if len(tensors[keys]) != len(tensors[values]):
+            problems.append(f"{keys} and {values} differ in length")
+        if (tensors[keys][1:] <= tensors[keys][:-1]).any():
+            problems.append(f"{keys} are not ascending")
+    if "vector.rows" in tensors and (tensors["vector.rows"] < 0).any():
+        problems.append("vector.rows has a negative row")
+    return problems

@@ -1,0 +1,1 @@
+"""Summaries from one graph that holds encoder, decoder and beam search."""

@@ -1,0 +1,1 @@
+"""Named entities from token classifiers of transformers."""

@@ -106,7 +106,7 @@ class EntityCase:
 
     def _is_typed(self) -> bool:
         whole = [self.tokens, *(self.sentence_starts or ()), *([] if self.stride is None else [self.stride])]
-        whole += [place for entity in self.entities for place in (entity.start, entity.end)]
+        whole += [index for entity in self.entities for index in (entity.start, entity.end)]
         strings = [self.input, *([] if self.aggregation_strategy is None else [self.aggregation_strategy])]
         strings += [entity.label for entity in self.entities]
         scores = [entity.score for entity in self.entities if entity.score is not None]

@@ -72,17 +72,17 @@ ROLES = {
 
 def role_problems(role: str, graph: Graph) -> list[str]:
     """Why a graph, as declared, cannot play its role; empty when it can."""
-    wanted = ROLES[role]
+    expected = ROLES[role]
     inputs, outputs = _kinds(graph.inputs), _kinds(graph.outputs)
-    known = wanted.required | wanted.optional
-    problems = [f"no input {name}" for name in wanted.required if name not in inputs]
+    known = expected.required | expected.optional
+    problems = [f"no input {name}" for name in expected.required if name not in inputs]
     problems += [
         f"an input {name} {kind}, not one of {known}" for name, kind in inputs.items() if known.get(name) != kind
     ]
     if (len(inputs), len(outputs)) != (len(graph.inputs), len(graph.outputs)):
         problems.append("an input or output of one name twice")
-    if outputs != wanted.outputs:
-        problems.append(f"the outputs {outputs}, not {wanted.outputs}")
+    if outputs != expected.outputs:
+        problems.append(f"the outputs {outputs}, not {expected.outputs}")
     return problems
 
 

@@ -253,7 +253,7 @@ def _covers(entity: Entity, text: str) -> bool:
     slices: list[Callable[[], str]] = [
         lambda: text[entity.start : entity.end],
         lambda: text.encode()[entity.start_byte : entity.end_byte].decode(),
-        lambda: units[slice(*(2 * place for place in entity.utf16_range(text)))].decode("utf-16-le"),
+        lambda: units[slice(*(2 * index for index in entity.utf16_range(text)))].decode("utf-16-le"),
     ]
     try:
         return all(found() == entity.text for found in slices)

@@ -52,17 +52,17 @@ class Panel:
 
 def draw_panel(axes: Axes, panel: Panel, rows: Sequence[Plotted]) -> None:
     """One bar a row, from top to bottom; what was not measured says so."""
-    places = range(len(rows))
+    indices = range(len(rows))
     values = [_value(row, panel) for row in rows]
-    axes.barh(places, [value or 0 for value in values], height=0.66, color=[_color(row) for row in rows], zorder=2)
+    axes.barh(indices, [value or 0 for value in values], height=0.66, color=[_color(row) for row in rows], zorder=2)
     highs = [row.figures[panel.figure].high for row in rows if panel.figure in row.figures]
     longest = max([*highs, *(value for value in values if value)], default=1)
-    for place, row, value in zip(places, rows, values, strict=True):
-        end = _draw_range(axes, place, row, panel)
+    for index, row, value in zip(indices, rows, values, strict=True):
+        end = _draw_range(axes, index, row, panel)
         text = "not measured" if value is None else panel.show(value)
         axes.text(
             max(end, value or 0) + 0.015 * longest,
-            place,
+            index,
             text,
             va="center",
             fontsize=9.5,
@@ -80,12 +80,12 @@ def _value(row: Plotted, panel: Panel) -> float | None:
     return row.figures[panel.figure].median if panel.figure in row.figures else None
 
 
-def _draw_range(axes: Axes, place: int, row: Plotted, panel: Panel) -> float:
+def _draw_range(axes: Axes, index: int, row: Plotted, panel: Panel) -> float:
     """A thin line from the lowest to the highest round; returns where it ends."""
     figure = row.figures.get(panel.figure or "")
     if figure is None:
         return 0.0
-    axes.plot([figure.low, figure.high], [place, place], color=INK, linewidth=1.2, solid_capstyle="butt", zorder=3)
+    axes.plot([figure.low, figure.high], [index, index], color=INK, linewidth=1.2, solid_capstyle="butt", zorder=3)
     return figure.high
 
 
@@ -101,11 +101,11 @@ def label_contenders(axes: Axes, rows: Sequence[Plotted], notes: Sequence[str]) 
     across = axes.get_yaxis_transform()
     axes.set_yticks([])
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    for place, (row, note) in enumerate(zip(rows, notes, strict=True)):
+    for index, (row, note) in enumerate(zip(rows, notes, strict=True)):
         weight = "bold" if row.name.startswith(_OURS) else "normal"
         lift = 0.15 if note else 0.0
-        axes.text(-0.02, place - lift, row.name, transform=across, ha="right", va="center", fontsize=10, weight=weight)
-        axes.text(-0.02, place + 0.23, note, transform=across, ha="right", va="center", fontsize=8, color=SOFT)
+        axes.text(-0.02, index - lift, row.name, transform=across, ha="right", va="center", fontsize=10, weight=weight)
+        axes.text(-0.02, index + 0.23, note, transform=across, ha="right", va="center", fontsize=8, color=SOFT)
 
 
 def _color(row: Plotted) -> str:

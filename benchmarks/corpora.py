@@ -16,16 +16,16 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from onnx_ml_bridge.parity.adversarial import nasty_texts
+from onnx_ml_bridge.parity.adversarial import adversarial_texts
 
 from .found import STREAMS
 
-NASTY = "generated"
+ADVERSARIAL = "generated"
 _SEED = 20260501
-_NASTY_SHARE = {"en": 0.08, "fr": 0.2, "es": 0.2}
+_ADVERSARIAL_SHARE = {"en": 0.08, "fr": 0.2, "es": 0.2}
 _LENGTHS = {"en": (150, 1500), "fr": (100, 1500), "es": (100, 1500)}
-_LEAST_LETTERS = 0.6
-_LEAST_FUNCTION_WORDS = {"en": 0.12, "fr": 0.12, "es": 0.12}
+_MIN_LETTERS = 0.6
+_MIN_FUNCTION_WORDS = {"en": 0.12, "fr": 0.12, "es": 0.12}
 _FUNCTION_WORDS = {
     "en": "the a an of to and in is that for it with as be on by this are or not from at if you was has have which",
     "fr": "le la les l un une des de du d et en est que qu qui pour dans il elle on ce cette pas ne sur par avec ou au"
@@ -71,11 +71,11 @@ def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus
     """
     if language not in STREAMS:
         raise ValueError(f"documents exist in {', '.join(STREAMS)}, not in {language!r}")
-    nasty = round(count * _NASTY_SHARE[language])
-    found = _interleaved(language, count - nasty)
-    if len(found) < count - nasty:
-        raise TooFewTexts(language, count - nasty, len(found))
-    found += [(NASTY, text) for text in nasty_texts(language, nasty, _SEED, specials)]
+    adversarial = round(count * _ADVERSARIAL_SHARE[language])
+    found = _interleaved(language, count - adversarial)
+    if len(found) < count - adversarial:
+        raise TooFewTexts(language, count - adversarial, len(found))
+    found += [(ADVERSARIAL, text) for text in adversarial_texts(language, adversarial, _SEED, specials)]
     random.Random(_SEED).shuffle(found)
     origins = Counter(origin for origin, _ in found)
     return Corpus(language, tuple(text for _, text in found), dict(sorted(origins.items())))
@@ -113,14 +113,14 @@ def _is_prose(text: str) -> bool:
     """Mostly letters, and with something that may be a name or a number."""
     visible = [character for character in text if not character.isspace()]
     letters = sum(character.isalpha() for character in visible)
-    return letters >= _LEAST_LETTERS * len(visible) and _NAME.search(text) is not None
+    return letters >= _MIN_LETTERS * len(visible) and _NAME.search(text) is not None
 
 
 def _is_in(language: str, text: str) -> bool:
     """Enough words that only hold sentences together, and more of this language than of any other."""
     words = _WORD.findall(text.lower())
     shares = {name: sum(word in function for word in words) for name, function in _FUNCTION_SETS.items()}
-    enough = shares[language] >= _LEAST_FUNCTION_WORDS[language] * len(words)
+    enough = shares[language] >= _MIN_FUNCTION_WORDS[language] * len(words)
     return enough and shares[language] == max(shares.values())
 
 

@@ -90,11 +90,11 @@ def catalogues(language: str, source: random.Random) -> Iterator[str]:
         if path.name.startswith("iso_"):
             continue
         messages = [text for text in mo_messages(path) if len(text) >= 20]
-        place = 0
-        while place < len(messages):
+        index = 0
+        while index < len(messages):
             step = source.randint(1, 6)
-            yield source.choice((" ", "\n", "\n\n")).join(messages[place : place + step])
-            place += step
+            yield source.choice((" ", "\n", "\n\n")).join(messages[index : index + step])
+            index += step
 
 
 def place_names(language: str, source: random.Random) -> Iterator[str]:

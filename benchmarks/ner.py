@@ -19,11 +19,11 @@ from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
 from onnx_ml_bridge.runtime import cpu
 from rich.console import Console
 
-from . import ner_plot, ner_report, tagger
+from . import ner_plot, ner_report, token_classifier
 from .conditions import hash_of, today, versions
 from .contenders import Unavailable, folder_bytes, variant_bytes
 from .corpora import TooFewTexts, documents
-from .ner_contenders import SPACY, TAGGER, NerContender, plan_spacy, plan_tagger
+from .ner_contenders import SPACY, TOKEN_CLASSIFIER, NerContender, plan_spacy, plan_token_classifier
 from .ner_measure import NerBench
 from .ner_processes import NerInputs
 from .ner_results import PARSER, NerConditions, NerResults, NerSubject, acceptance
@@ -32,11 +32,11 @@ from .report import wide_console
 
 _LIBRARIES = ("spacy", "thinc", "transformers", "torch", "onnxruntime", "tokenizers", "numpy", "onnx-ml-bridge")
 _DOCUMENTS = 6000
-_TAGGER_TEXTS = 96
-_LEAST_DOCUMENTS = 10
+_TOKEN_CLASSIFIER_TEXTS = 96
+_MIN_DOCUMENTS = 10
 _LONG_WORDS = 100_000
 # Words of a text for taggers: within the 512 tokens that the pipeline would cut to.
-_TAGGER_WORDS = range(20, 151)
+_TOKEN_CLASSIFIER_WORDS = range(20, 151)
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if min(options.rounds, options.long_words) < 1:
         parser.error("--rounds and --long-words: at least 1")
-    if options.documents < _LEAST_DOCUMENTS * (options.rounds + 1):
-        parser.error(f"--documents: at least {_LEAST_DOCUMENTS} for the warm-up and for each round")
-    if (options.tagger is None) != (options.tagger_artifact is None):
+    if options.documents < _MIN_DOCUMENTS * (options.rounds + 1):
+        parser.error(f"--documents: at least {_MIN_DOCUMENTS} for the warm-up and for each round")
+    if (options.token_classifier is None) != (options.token_classifier_artifact is None):
         parser.error("--tagger and --tagger-artifact belong together")
     return options
 
@@ -114,8 +114,8 @@ def _groups(options: argparse.Namespace, threads: tuple[int, ...], scratch: Path
     pipeline = load_pipeline(options.model)
     texts = list(documents(pipeline.lang, options.documents).texts)
     groups = {SPACY: _spacy_group(options, artifact, Path(pipeline.path), texts, threads)}
-    if not options.without_tagger:
-        groups[TAGGER] = _tagger_group(options, texts, max(threads), scratch, console)
+    if not options.without_token_classifier:
+        groups[TOKEN_CLASSIFIER] = _token_classifier_group(options, texts, max(threads), scratch, console)
     return groups
 
 
@@ -136,20 +136,22 @@ def _spacy_group(
     return Group(contenders, texts, options.long_words, options.model, _identities(artifacts.values()))
 
 
-def _tagger_group(
+def _token_classifier_group(
     options: argparse.Namespace, texts: list[str], threads: int, scratch: Path, console: Console
 ) -> Group:
     """The given model and artifact, or those of the recipe."""
-    model, folder = options.tagger, options.tagger_artifact
+    model, folder = options.token_classifier, options.token_classifier_artifact
     if model is None:
         console.print("[dim]making a token classifier of BERT-base shape and its artifact: ten minutes or more[/]")
-        model = tagger.make_model(scratch / tagger.MODEL)
-        folder = tagger.build_artifact(scratch)
+        model = token_classifier.make_model(scratch / token_classifier.MODEL)
+        folder = token_classifier.build_artifact(scratch)
     artifact = read_artifact(folder.resolve())
     sizes = {name: variant_bytes(artifact, name) for name in sorted(artifact.manifest.variants)}
     strategy = artifact.manifest.token_classification.aggregation_strategy
-    contenders = plan_tagger(str(model.resolve()), folder_bytes(model), str(artifact.root), sizes, threads, strategy)
-    chosen = [text for text in texts if len(text.split()) in _TAGGER_WORDS][:_TAGGER_TEXTS]
+    contenders = plan_token_classifier(
+        str(model.resolve()), folder_bytes(model), str(artifact.root), sizes, threads, strategy
+    )
+    chosen = [text for text in texts if len(text.split()) in _TOKEN_CLASSIFIER_WORDS][:_TOKEN_CLASSIFIER_TEXTS]
     return Group(contenders, chosen, None, artifact.manifest.name, _identities([artifact]))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .contenders import Unavailable
 
-SPACY, TAGGER = "spacy", "tagger"
+SPACY, TOKEN_CLASSIFIER = "spacy", "tagger"
 
 SPACY_NER = "spaCy, ner alone"
 SPACY_FULL = "spaCy, full pipeline"
@@ -91,18 +91,18 @@ def plan_spacy(
     return found
 
 
-def plan_tagger(
+def plan_token_classifier(
     model: str, model_bytes: int, folder: str, bytes_of: dict[str, int], threads: int, strategy: str
 ) -> list[NerContender]:
     """The pipeline of transformers one by one and in batches, and every variant of the artifact."""
     found = []
     for batch in (1, _PIPELINE_BATCH):
         job = NerJob("transformers", model, threads, batch=batch, strategy=strategy)
-        found.append(NerContender(pipeline_name(batch), TAGGER, job, model_bytes))
+        found.append(NerContender(pipeline_name(batch), TOKEN_CLASSIFIER, job, model_bytes))
     for variant, size in bytes_of.items():
         for language in ("Python", "Rust"):
             job = NerJob(language.lower(), folder, threads, variant=variant)
-            found.append(NerContender(ours(language, threads, variant), TAGGER, job, size))
+            found.append(NerContender(ours(language, threads, variant), TOKEN_CLASSIFIER, job, size))
     return found
 
 

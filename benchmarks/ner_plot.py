@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.figure import SubFigure
 
 from .bars import SOFT, STYLE, Panel, draw_panel, label_contenders
-from .ner_contenders import SPACY, TAGGER
+from .ner_contenders import SPACY, TOKEN_CLASSIFIER
 from .ner_results import GROUPS, NerConditions, NerResults, NerRow
 from .report import counted, megabytes, rate, seconds
 from .results import COLD, PEAK_FIRST, PEAK_LONG, WORDS, WORDS_CPU
@@ -21,7 +21,10 @@ _SPEED = (
 )
 _PANELS = {
     SPACY: (*_SPEED, Panel("Peak memory, long document", "MB, shorter is better", PEAK_LONG, megabytes)),
-    TAGGER: (*_SPEED, Panel("Peak memory to the first answer", "MB, shorter is better", PEAK_FIRST, megabytes)),
+    TOKEN_CLASSIFIER: (
+        *_SPEED,
+        Panel("Peak memory to the first answer", "MB, shorter is better", PEAK_FIRST, megabytes),
+    ),
 }
 _ROW_INCHES = 0.42
 _HEAD_INCHES = 1.6
@@ -44,8 +47,8 @@ def draw(results: NerResults, folder: Path) -> None:
 
 def _draw_group(part: SubFigure, name: str, rows: list[NerRow], height: float, conditions: NerConditions) -> None:
     axes = part.subplots(1, len(_PANELS[name]), sharey=True)
-    for place, panel in zip(axes, _PANELS[name], strict=True):
-        draw_panel(place, panel, rows)
+    for index, panel in zip(axes, _PANELS[name], strict=True):
+        draw_panel(index, panel, rows)
     label_contenders(axes[0], rows, [""] * len(rows))
     part.subplots_adjust(left=0.205, right=0.99, top=1 - 1.3 / height, bottom=0.1 / height, wspace=0.06)
     subject = conditions.subjects[name]

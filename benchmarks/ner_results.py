@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .ner_contenders import PIPELINE, SPACY, SPACY_FULL, SPACY_NER, TAGGER, ours
+from .ner_contenders import PIPELINE, SPACY, SPACY_FULL, SPACY_NER, TOKEN_CLASSIFIER, ours
 from .results import COLD, PEAK_FIRST, PEAK_LONG, WORDS, WORDS_CPU, Figure, Target
-from .targets import Ratio, judge
+from .targets import Ratio, evaluate
 
 _WORDS_PER_CPU_SECOND = {"Python": 5, "Rust": 8}
 _PEAK = 8
@@ -77,15 +77,15 @@ class NerResults:
 def acceptance(rows: tuple[NerRow, ...], threads: tuple[int, ...]) -> tuple[Target, ...]:
     """Every ratio whose two sides are part of the run."""
     by_name = {row.name: row for row in rows}
-    ratios = [*_spacy(threads), *_parser(), *_tagger(max(threads))]
-    return tuple(judge(ratio, by_name) for ratio in ratios if {ratio.left, ratio.right} <= set(by_name))
+    ratios = [*_spacy(threads), *_parser(), *_token_classifier(max(threads))]
+    return tuple(evaluate(ratio, by_name) for ratio in ratios if {ratio.left, ratio.right} <= set(by_name))
 
 
 def _spacy(threads: tuple[int, ...]) -> Iterator[Ratio]:
     """Ours against `ner` alone. spaCy runs in one thread: with one of ours words per second say the same."""
-    for language, at_least in _WORDS_PER_CPU_SECOND.items():
+    for language, minimum in _WORDS_PER_CPU_SECOND.items():
         one = ours(language, 1)
-        yield Ratio(f"{language} / spaCy, words per CPU second", WORDS_CPU, one, SPACY_NER, at_least)
+        yield Ratio(f"{language} / spaCy, words per CPU second", WORDS_CPU, one, SPACY_NER, minimum)
         for count in threads[1:]:
             name = f"{language} with {count} threads / spaCy, words per second"
             yield Ratio(name, WORDS, ours(language, count), SPACY_NER, None)
@@ -101,7 +101,7 @@ def _parser() -> Iterator[Ratio]:
         yield Ratio(f"full spaCy / {language} with parser, peak", PEAK_LONG, SPACY_FULL, one, None)
 
 
-def _tagger(threads: int) -> Iterator[Ratio]:
+def _token_classifier(threads: int) -> Iterator[Ratio]:
     """Ours against the pipeline of transformers."""
     for variant in ("fp32", "int8"):
         for language in ("Python", "Rust"):
@@ -111,4 +111,4 @@ def _tagger(threads: int) -> Iterator[Ratio]:
             yield Ratio(f"transformers / {what}, peak to the first answer", PEAK_FIRST, PIPELINE, name, None)
 
 
-GROUPS = {SPACY: "spaCy's entities", TAGGER: "Token classification"}
+GROUPS = {SPACY: "spaCy's entities", TOKEN_CLASSIFIER: "Token classification"}

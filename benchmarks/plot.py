@@ -28,8 +28,8 @@ def draw(results: Results, folder: Path) -> None:
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(15, 2.6 + 0.84 * max(4, len(rows))), dpi=140, facecolor="white")
         axes = canvas.subplots(2, 3, sharey=True)
-        for panel, place in zip(_PANELS, axes.flat, strict=True):
-            draw_panel(place, panel, rows)
+        for panel, index in zip(_PANELS, axes.flat, strict=True):
+            draw_panel(index, panel, rows)
         label_contenders(axes[0, 0], rows, [_closeness(row) for row in rows])
         label_contenders(axes[1, 0], rows, [""] * len(rows))
         _head(canvas, results)

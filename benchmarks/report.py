@@ -119,7 +119,7 @@ def target_table(targets: tuple[Target, ...]) -> Table:
             target.name,
             *("–" if value is None else show(value) for value in (target.left, target.right)),
             "–" if target.value is None else f"{target.value:.2f}",
-            "–" if target.at_least is None else f"{target.at_least:g}",
+            "–" if target.minimum is None else f"{target.at_least:g}",
             f"[{_VERDICT_STYLES.get(target.verdict, 'dim')}]{target.verdict}[/]",
         )
     return table

@@ -86,7 +86,7 @@ class Target:
     right: float | None
     figure: str
     value: float | None
-    at_least: float | None
+    minimum: float | None
     verdict: str
 
 

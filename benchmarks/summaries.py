@@ -193,7 +193,7 @@ def _with_whole_vocabulary(model: Path, folder: Path) -> Path:
             (folder / file.name).symlink_to(file.resolve())
     tokenizer = AutoTokenizer.from_pretrained(model)
     missing = range(len(tokenizer), AutoConfig.from_pretrained(model).vocab_size)
-    tokenizer.add_tokens([f"<unused {place}>" for place in missing])
+    tokenizer.add_tokens([f"<unused {index}>" for index in missing])
     tokenizer.save_pretrained(folder)
     return folder
 

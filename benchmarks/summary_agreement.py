@@ -76,11 +76,11 @@ def held_out_pairs() -> list[tuple[str, str]]:
 def differences(expected: Sequence[OriginalSummary], found: Sequence[Summary]) -> tuple[int, list[tuple[float, float]]]:
     """How many token ids differ, and the two scores of each difference that float noise decides."""
     ties, count = [], 0
-    for wanted, got in zip(expected, found, strict=True):
-        if wanted.expected.token_ids != got.token_ids:
-            is_tie = abs(wanted.score - got.score) < _TIE
+    for required, got in zip(expected, found, strict=True):
+        if required.expected.token_ids != got.token_ids:
+            is_tie = abs(required.score - got.score) < _TIE
             count += not is_tie
-            ties += [(wanted.score, got.score)] * is_tie
+            ties += [(required.score, got.score)] * is_tie
     return count, ties
 
 
@@ -96,8 +96,8 @@ def rust_differing(rust: Path, artifact: Path, variant: str, texts: Sequence[str
     command = [str(rust), "summarize", "--model", str(artifact), "--variant", variant]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, env=child_environment())
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    wanted = [{"summary": each.text, "tokens": each.tokens, "truncated": each.truncated} for each in found]
-    return sum(a != b for a, b in zip(answers, wanted, strict=True))
+    expected = [{"summary": each.text, "tokens": each.tokens, "truncated": each.truncated} for each in found]
+    return sum(a != b for a, b in zip(answers, expected, strict=True))
 
 
 def _summaries(summarizer: Summarizer, texts: Sequence[str]) -> list[Summary]:

@@ -27,14 +27,14 @@ class Ratio:
     figure: str
     left: str
     right: str
-    at_least: float | None
+    minimum: float | None
     strict: bool = False
 
 
 def acceptance(rows: tuple[Row, ...], conditions: Conditions) -> tuple[Target, ...]:
     """Every ratio that has a meaning on this machine."""
     by_name = {row.name: row for row in rows}
-    return tuple(judge(ratio, by_name) for ratio in (*_speed(conditions), *_cold_start(), *_memory()))
+    return tuple(evaluate(ratio, by_name) for ratio in (*_speed(conditions), *_cold_start(), *_memory()))
 
 
 def _speed(conditions: Conditions) -> Iterator[Ratio]:
@@ -51,37 +51,37 @@ def _speed(conditions: Conditions) -> Iterator[Ratio]:
 
 def _cold_start() -> Iterator[Ratio]:
     """Seconds to the first vector, theirs over ours."""
-    for name, ours, at_least in (
+    for name, ours, minimum in (
         ("fp32 in Python", PYTHON_FP32, 12),
         ("int8 in Python", PYTHON_INT8, 12),
         ("fp32 in Rust", RUST_FP32, 20),
         ("int8 in Rust", RUST_INT8, 30),
     ):
-        yield Ratio(f"original / {name}, cold start", COLD, ORIGINAL, ours, at_least)
+        yield Ratio(f"original / {name}, cold start", COLD, ORIGINAL, ours, minimum)
 
 
 def _memory() -> Iterator[Ratio]:
     """Peak bytes with the bulk run, theirs over ours."""
-    for name, ours, at_least in (
+    for name, ours, minimum in (
         ("fp32 in Python", PYTHON_FP32, 4),
         ("int8 in Python", PYTHON_INT8, 5),
         ("fp32 in Rust", RUST_FP32, 5),
         ("int8 in Rust", RUST_INT8, 8),
     ):
-        yield Ratio(f"original / {name}, peak memory", PEAK_BULK, ORIGINAL, ours, at_least)
+        yield Ratio(f"original / {name}, peak memory", PEAK_BULK, ORIGINAL, ours, minimum)
 
 
-def judge(ratio: Ratio, rows: Mapping[str, HasMedians]) -> Target:
+def evaluate(ratio: Ratio, rows: Mapping[str, HasMedians]) -> Target:
     """The ratio's value, and whether it meets its target."""
     left, right = (rows[name].median(ratio.figure) if name in rows else None for name in (ratio.left, ratio.right))
     value = left / right if left and right else None
-    return Target(ratio.name, left, right, ratio.figure, value, ratio.at_least, _verdict(ratio, value))
+    return Target(ratio.name, left, right, ratio.figure, value, ratio.minimum, _verdict(ratio, value))
 
 
 def _verdict(ratio: Ratio, value: float | None) -> str:
     if value is None:
         return UNKNOWN
-    if ratio.at_least is None:
+    if ratio.minimum is None:
         return NO_TARGET
-    met = value > ratio.at_least if ratio.strict else value >= ratio.at_least
+    met = value > ratio.minimum if ratio.strict else value >= ratio.minimum
     return MET if met else MISSED

@@ -144,7 +144,7 @@ def _stages(task: str, engine: str) -> Any:
     elif (task, engine) == (SUMMARIZATION, TRANSFORMERS):
         from . import summarization_stages as stages  # type: ignore[no-redef]
     else:
-        from . import tagger_stages as stages  # type: ignore[no-redef]
+        from . import token_classifier_stages as stages  # type: ignore[no-redef]
     return stages
 
 

@@ -12,7 +12,7 @@ from ..artifacts.manifest import Machine, Manifest, Variant
 from ..export.graph_files import describe_graph, save_graph
 from ..export.sentence_embedding.pipeline import EmbeddingExport, export_pipeline, load_pipeline
 from ..export.source import LocalModel
-from ..parity.sentence_embedding.evaluation import EmbeddingParity, judge, texts_per_second, write_evidence
+from ..parity.sentence_embedding.evaluation import EmbeddingParity, evaluate, texts_per_second, write_evidence
 from ..parity.sentence_embedding.original import load_original
 from ..parity.sentence_embedding.report import write_report
 from ..quantize.calibration import describe_calibration, read_calibration_texts
@@ -78,7 +78,7 @@ def prove(exported: Exported, model: LocalModel) -> Proof:
     embedders = {name: SentenceEmbedder(_model(exported, name, tokenizer)) for name in sorted(exported.config.variants)}
     # Before any session is made: two libraries' thread pools in one process slow each other down
     speeds = {"original": texts_per_second(partial(original.encode, batch_size=32, show_progress_bar=False))}
-    parity = judge(original, embedders, {name: exported.config.gate_of(name) for name in embedders})
+    parity = evaluate(original, embedders, {name: exported.config.gate_of(name) for name in embedders})
     speeds |= {name: texts_per_second(embedder.embed) for name, embedder in embedders.items()}
     return Proof(parity, speeds)
 

@@ -52,10 +52,10 @@ def has_colours(console: Console) -> bool:
 
 def label_colour(label: str) -> str:
     """The colour of a label: always the same one. Frequent ones differ: PERSON, ORG, GPE, DATE; PER, ORG, LOC, MISC."""
-    place = 0
+    index = 0
     for byte in label.encode():
-        place = (10 * place + byte) % 59
-    return _COLOURS[place % len(_COLOURS)]
+        index = (10 * index + byte) % 59
+    return _COLOURS[index % len(_COLOURS)]
 
 
 def visible(text: str) -> str:

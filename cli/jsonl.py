@@ -138,17 +138,17 @@ def answer_lines(answer: Answer[Result], lines: Sequence[Line], rules: Rules) ->
     """Every line's input with its result, or why it has none, in order; a bad line costs no other line its answer."""
     inputs: dict[int, Input] = {}
     answered: dict[int, Answered[Result]] = {}
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         try:
-            inputs[place] = parse_line(line.raw, rules)
+            inputs[index] = parse_line(line.raw, rules)
         except InputError as error:
-            answered[place] = LineError.of(error, line.number)
-    for (place, entry), result in zip(inputs.items(), answer(list(inputs.values())), strict=True):
+            answered[index] = LineError.of(error, line.number)
+    for (index, entry), result in zip(inputs.items(), answer(list(inputs.values())), strict=True):
         if isinstance(result, OnnxMlBridgeError):
-            answered[place] = LineError.of(result, lines[place].number)
+            answered[index] = LineError.of(result, lines[index].number)
         else:
-            answered[place] = entry, result
-    return [answered[place] for place in range(len(lines))]
+            answered[index] = entry, result
+    return [answered[index] for index in range(len(lines))]
 
 
 def each_answered(
@@ -198,7 +198,7 @@ def _messages(value: dict[str, Any], limit: int) -> Input:
 
 
 def _places(value: object) -> tuple[int, ...]:
-    if isinstance(value, list) and all(type(place) is int and place >= 0 for place in value):
+    if isinstance(value, list) and all(type(index) is int and index >= 0 for index in value):
         return tuple(value)
     raise InputError(
         "sentence_starts", "sentence_starts of the line", expected="a list of whole numbers from 0", got=str(value)[:80]

@@ -89,10 +89,10 @@ def compose_manifest(
     return replace(manifest, files={**manifest.files, MODEL_CARD: describe_file(card)})
 
 
-def _drop_unwanted(staging: Path, made: Mapping[str, Variant], wanted: Mapping[str, Variant]) -> None:
+def _drop_unwanted(staging: Path, made: Mapping[str, Variant], expected: Mapping[str, Variant]) -> None:
     """Remove graphs that served only to make others: fp32 where int8 alone is wanted."""
     for name, variant in made.items():
-        if name not in wanted:
+        if name not in expected:
             for graph in variant.graphs.values():
                 for path in (staging / "onnx").glob(f"{Path(graph.file).name}*"):
                     path.unlink()

@@ -100,9 +100,9 @@ class EntityAnswers:
         """
         answers: dict[int, Entities | OnnxMlBridgeError] = {}
         for has_starts in (False, True):
-            places = [place for place, entry in enumerate(inputs) if (entry.sentence_starts is not None) == has_starts]
-            answers |= zip(places, each_answered(self._recognize, [inputs[place] for place in places]), strict=True)
-        return [answers[place] for place in range(len(inputs))]
+            indices = [index for index, entry in enumerate(inputs) if (entry.sentence_starts is not None) == has_starts]
+            answers |= zip(indices, each_answered(self._recognize, [inputs[index] for index in indices]), strict=True)
+        return [answers[index] for index in range(len(inputs))]
 
     def _recognize(self, inputs: Sequence[Input]) -> list[Entities]:
         starts = [entry.sentence_starts for entry in inputs if entry.sentence_starts is not None]

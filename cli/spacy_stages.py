@@ -9,7 +9,7 @@ from ..artifacts.manifest import Variant, section
 from ..export.graph_files import describe_graph
 from ..export.source import LocalModel
 from ..export.spacy_ner.pipeline import export_pipeline, load_pipeline
-from ..parity.ner.evaluation import NerInput, judge, ner_texts, words_per_second
+from ..parity.ner.evaluation import NerInput, evaluate, ner_texts, words_per_second
 from ..parity.spacy_ner import load_original, original_entities, some_sentence_starts
 from ..runtime.entities import NerOptions
 from ..runtime.spacy_ner.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
@@ -43,8 +43,8 @@ def prove(exported: Exported, model: LocalModel) -> Proof:
     recognizer = SpacyRecognizer(_model(exported))
     speeds = {"original": words_per_second(partial(original_entities, original), texts)}
     expected = original_entities(original, texts, starts)
-    inputs = [NerInput(text, sentence_starts=starts[place] if starts else None) for place, text in enumerate(texts)]
-    parity = judge(inputs, expected, {"fp32": recognizer}, {"fp32": exported.variants["fp32"].gate})
+    inputs = [NerInput(text, sentence_starts=starts[index] if starts else None) for index, text in enumerate(texts)]
+    parity = evaluate(inputs, expected, {"fp32": recognizer}, {"fp32": exported.variants["fp32"].gate})
     # The same starts for as many texts as are timed: a model that wants them given has no other way to run
     speeds["fp32"] = words_per_second(
         lambda chosen: recognizer.recognize(chosen, NerOptions(sentence_starts=starts and starts[: len(chosen)])), texts

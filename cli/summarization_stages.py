@@ -13,7 +13,7 @@ from ..export.graph_files import describe_graph, save_graph
 from ..export.source import LocalModel
 from ..export.summarization.compose import compose_graph
 from ..export.summarization.pipeline import SummarizationExport, export_model, load_model
-from ..parity.summarization.evaluation import SummaryParity, judge, summaries_per_second, write_evidence
+from ..parity.summarization.evaluation import SummaryParity, evaluate, summaries_per_second, write_evidence
 from ..parity.summarization.inputs import SummaryInput, summary_inputs
 from ..parity.summarization.original import OriginalSummarizer, load_original, original_summaries
 from ..parity.summarization.references import read_references
@@ -93,10 +93,10 @@ def prove(exported: Exported, model: LocalModel) -> Proof:
     expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
     speeds = {"original": summaries_per_second(partial(_run_original, original), inputs)}
     references = [] if config.options.references is None else read_references(config.options.references)
-    wanted = sorted(config.variants)
-    summarizers = {name: _summarizer(exported, name) for name in {*wanted, *(["fp32"] if references else [])}}
-    parity = judge(inputs, expected, summarizers, {name: config.gate_of(name) for name in wanted}, references)
-    speeds |= {name: summaries_per_second(partial(_run, summarizers[name]), inputs) for name in wanted}
+    required = sorted(config.variants)
+    summarizers = {name: _summarizer(exported, name) for name in {*required, *(["fp32"] if references else [])}}
+    parity = evaluate(inputs, expected, summarizers, {name: config.gate_of(name) for name in required}, references)
+    speeds |= {name: summaries_per_second(partial(_run, summarizers[name]), inputs) for name in required}
     return Proof(parity, speeds)
 
 

@@ -12,7 +12,7 @@ from ..artifacts.manifest_sections import TokenClassificationSpec
 from ..export.graph_files import describe_graph, save_graph
 from ..export.source import LocalModel
 from ..export.token_classification import STRATEGIES, NerDefaults, export_model, load_model
-from ..parity.ner.evaluation import NerInput, judge, ner_texts, words_per_second
+from ..parity.ner.evaluation import NerInput, evaluate, ner_texts, words_per_second
 from ..parity.token_classification import load_original, original_entities
 from ..quantize.calibration import describe_calibration, read_calibration_texts
 from ..quantize.int8 import describe_quantization, output_error, quantize_graph
@@ -88,7 +88,7 @@ def prove(exported: Exported, model: LocalModel) -> Proof:
         expected += original_entities(original, chosen, strategy, stride)
         inputs += [NerInput(text, strategy, stride) for text in chosen]
     classifiers = {name: TokenClassifier(_model(exported, name)) for name in sorted(exported.config.variants)}
-    parity = judge(inputs, expected, classifiers, {name: exported.config.gate_of(name) for name in classifiers})
+    parity = evaluate(inputs, expected, classifiers, {name: exported.config.gate_of(name) for name in classifiers})
     speeds |= {
         name: words_per_second(partial(classifier.recognize, options=NerOptions()), texts)
         for name, classifier in classifiers.items()

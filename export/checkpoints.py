@@ -85,11 +85,11 @@ def refuse_unknown_architecture(folder: Path, known: Mapping[str, str]) -> None:
         model_type, named = config.get("model_type"), list(config.get("architectures") or [])
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise BuildError("source", f"config.json of {folder.name} cannot be read: {error!r}") from error
-    problems, wanted = [], known.get(model_type)
-    if wanted is None:
+    problems, required = [], known.get(model_type)
+    if required is None:
         problems.append(f"the architecture {model_type!r}")
-    elif named and wanted not in named:
-        problems.append(f"a head of its own ({', '.join(map(str, named))}), where {wanted} is known")
+    elif named and required not in named:
+        problems.append(f"a head of its own ({', '.join(map(str, named))}), where {required} is known")
     if config.get("quantization_config"):
         problems.append("weights that are quantized already")
     if problems:

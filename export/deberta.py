@@ -27,8 +27,8 @@ def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
         hidden_states: Tensor, query_states: Tensor | None = None, relative_pos: Tensor | None = None
     ) -> Tensor:
         """Buckets int64 `[1, tokens, tokens]` of query position less key position."""
-        places = torch.arange(hidden_states.size(-2))
-        return table[places[:, None] - places[None, :] + (max_tokens - 1)].unsqueeze(0)
+        indices = torch.arange(hidden_states.size(-2))
+        return table[indices[:, None] - indices[None, :] + (max_tokens - 1)].unsqueeze(0)
 
     encoder.get_rel_pos = look_up
     try:

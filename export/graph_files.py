@@ -59,7 +59,7 @@ def export_module(
 def _flat_names(inputs: Mapping[str, torch.Tensor | list[torch.Tensor]]) -> list[str]:
     names = []
     for key, given in inputs.items():
-        names += [f"{key}_{place}" for place in range(len(given))] if isinstance(given, list) else [key]
+        names += [f"{key}_{index}" for index in range(len(given))] if isinstance(given, list) else [key]
     return names
 
 

@@ -186,7 +186,7 @@ def _describe(loaded: LoadedClassifier, tokenizer: TokenizerSpec, defaults: NerD
     _check_defaults(defaults, room)
     labels = loaded.model.config.id2label
     return TokenClassificationSpec(
-        labels=tuple(str(labels[place]) for place in range(len(labels))),
+        labels=tuple(str(labels[index]) for index in range(len(labels))),
         ignore_labels=tuple(defaults.ignore_labels),
         aggregation_strategy=defaults.aggregation_strategy,
         stride=defaults.stride,

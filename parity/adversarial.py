@@ -34,7 +34,7 @@ _LONG_TOKENS = (99, 100, 101, 5000)
 _ODD = (BLANKS, INVISIBLE, EMOJI, EMOTICONS, MARKS, LETTERS, SCRIPTS, ADDRESSES, NUMBERS, OPENERS, CLOSERS, CHAINS)
 
 
-def nasty_texts(language: str, count: int, seed: int, specials: Sequence[str] = ()) -> list[str]:
+def adversarial_texts(language: str, count: int, seed: int, specials: Sequence[str] = ()) -> list[str]:
     """`count` texts, the same ones for the same arguments; fewer are the beginning of more.
 
     The first hundred or so are fixed for each language: nothing at all, blanks alone and around a name, tokens of 99
@@ -52,11 +52,11 @@ def nasty_texts(language: str, count: int, seed: int, specials: Sequence[str] = 
 def _fixed(words: Words) -> list[str]:
     """Edges that must not be left to chance."""
     name = words.people[0]
-    blank = ["", " ", *BLANKS, *INVISIBLE, "".join(BLANKS), "".join(INVISIBLE)]
+    whitespace = ["", " ", *BLANKS, *INVISIBLE, "".join(BLANKS), "".join(INVISIBLE)]
     long = [f"{name} {'a' * length} {name}" for length in _LONG_TOKENS]
     odd_long = ["é" * 100, "x-" * 2500, "." * 5000, "(" * 300, f"({name}" * 100, "1" * 101, "İ" * 100, "'" * 500]
-    around = [f"{blank}{name}{blank}" for blank in BLANKS]
-    return [*blank, *long, *odd_long, *around]
+    around = [f"{whitespace}{name}{whitespace}" for whitespace in BLANKS]
+    return [*whitespace, *long, *odd_long, *around]
 
 
 class _Maker:
@@ -68,8 +68,8 @@ class _Maker:
         # The language's own abbreviations are the ones people write: they come up as often as all the others.
         self._specials = (words.specials, specials or words.specials)
         self._changes: tuple[Callable[[str], str], ...] = (
-            self._blank,
-            self._blank,
+            self._whitespace,
+            self._whitespace,
             self._invisible,
             self._recase,
             self._enclose,
@@ -108,20 +108,20 @@ class _Maker:
 
     def _sentence(self) -> str:
         found = self._source.choice(self._words.sentences)
-        for place, names in (
+        for index, names in (
             ("{person}", self._words.people),
-            ("{place}", self._words.places),
+            ("{place}", self._words.indices),
             ("{organization}", self._words.organizations),
             ("{date}", self._words.dates),
             ("{amount}", self._words.amounts),
         ):
-            while place in found:
-                found = found.replace(place, self._source.choice(names), 1)
+            while index in found:
+                found = found.replace(index, self._source.choice(names), 1)
         return found
 
     def _soup(self) -> str:
         """Pieces of every kind, with anything or nothing between them."""
-        names = self._words.people + self._words.places + self._words.organizations
+        names = self._words.people + self._words.indices + self._words.organizations
         pieces = []
         for _ in range(self._source.randint(1, 25)):
             pieces.append(self._source.choice(self._source.choice((*_ODD, *self._specials, names, names))))
@@ -141,26 +141,26 @@ class _Maker:
     def _random_character(self) -> str:
         return chr(self._source.randint(*self._source.choice(STRETCHES)))
 
-    def _place(self, text: str) -> int:
+    def _location(self, text: str) -> int:
         return self._source.randint(0, len(text))
 
     def _insert(self, text: str, what: str) -> str:
-        place = self._place(text)
-        return text[:place] + what + text[place:]
+        index = self._location(text)
+        return text[:index] + what + text[index:]
 
     def _word(self, text: str, change: Callable[[str], str]) -> str:
         """The text with one of its words changed; words are what blanks (U+0020) separate."""
         words = text.split(" ")
-        place = self._source.randrange(len(words))
-        words[place] = change(words[place])
+        index = self._source.randrange(len(words))
+        words[index] = change(words[index])
         return " ".join(words)
 
-    def _blank(self, text: str) -> str:
+    def _whitespace(self, text: str) -> str:
         """Other blanks instead of one, or of all."""
-        blank = self._source.choice(BLANKS)
+        whitespace = self._source.choice(BLANKS)
         if self._source.random() < 0.1:
-            return text.replace(" ", blank)
-        return self._word(text, lambda word: self._source.choice((blank + word, word + blank)))
+            return text.replace(" ", whitespace)
+        return self._word(text, lambda word: self._source.choice((whitespace + word, word + whitespace)))
 
     def _invisible(self, text: str) -> str:
         return self._insert(text, self._source.choice(INVISIBLE))
@@ -216,8 +216,8 @@ class _Maker:
 
     def _cut(self, text: str) -> str:
         """Begins or ends anywhere, maybe between a letter and its mark."""
-        place = self._place(text)
-        return text[place:] if self._source.random() < 0.5 else text[:place]
+        index = self._location(text)
+        return text[index:] if self._source.random() < 0.5 else text[:index]
 
     def _join(self, text: str) -> str:
         """A blank lost."""

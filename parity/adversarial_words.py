@@ -538,7 +538,7 @@ class Words:
     """
 
     people: tuple[str, ...]
-    places: tuple[str, ...]
+    indices: tuple[str, ...]
     organizations: tuple[str, ...]
     dates: tuple[str, ...]
     amounts: tuple[str, ...]
@@ -571,7 +571,7 @@ _ENGLISH = Words(
         "Li Na",
         "José María Aznar",
     ),
-    places=(
+    indices=(
         "London",
         "New York City",
         "Côte d'Ivoire",
@@ -758,7 +758,7 @@ _FRENCH = Words(
         "Simone de Beauvoir",
         "Mlle Chanel",
     ),
-    places=(
+    indices=(
         "Paris",
         "l'Île-de-France",
         "Aix-en-Provence",
@@ -952,7 +952,7 @@ _SPANISH = Words(
         "O'Higgins",
         "Ud.",
     ),
-    places=(
+    indices=(
         "Madrid",
         "la Ciudad de México",
         "EE. UU.",

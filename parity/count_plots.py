@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from .drawing import HEIGHT, STYLE, hex_of, new_axes, new_figure, to_svg
 
-_MOST_NAMED = 14  # bars that each have a number under them
+_MAX_NAMED = 14  # bars that each have a number under them
 _LABELLED = 24  # bars that each have a count above them
 
 
@@ -19,8 +19,8 @@ def plot_counts(panels: Mapping[str, Sequence[int]], key: str, label: str) -> st
     with mpl.rc_context(STYLE):
         figure = new_figure(HEIGHT)
         grid = figure.add_gridspec(len(panels), 1)
-        for place, (title, counts) in enumerate(panels.items()):
-            _draw_counts(new_axes(figure, grid[place, 0]), counts)
+        for index, (title, counts) in enumerate(panels.items()):
+            _draw_counts(new_axes(figure, grid[index, 0]), counts)
             figure.axes[-1].set_title(title, loc="left", color=hex_of("muted"))
         return to_svg(figure, key, label)
 
@@ -36,12 +36,12 @@ def count_bins(most: int) -> list[int]:
 def _draw_counts(axes: Axes, counts: Sequence[int]) -> None:
     tops = count_bins(max(counts, default=0))
     heights = np.bincount(np.searchsorted(tops, counts), minlength=len(tops)) if counts else np.zeros(len(tops), int)
-    places = range(len(tops))
-    axes.bar(places, heights, 0.82, color=hex_of("original"), alpha=0.7)
+    indices = range(len(tops))
+    axes.bar(indices, heights, 0.82, color=hex_of("original"), alpha=0.7)
     if len(tops) <= _LABELLED:
-        for place, height in zip(places, heights, strict=True):
+        for index, height in zip(indices, heights, strict=True):
             axes.text(
-                place,
+                index,
                 height,
                 f" {height:,}" if height else "",
                 ha="center",
@@ -49,8 +49,8 @@ def _draw_counts(axes: Axes, counts: Sequence[int]) -> None:
                 fontsize=10.5,
                 color=hex_of("ink"),
             )
-    every = -(-len(tops) // _MOST_NAMED)
-    axes.set_xticks(places[::every], [_short_count(top) for top in tops[::every]])
+    every = -(-len(tops) // _MAX_NAMED)
+    axes.set_xticks(indices[::every], [_short_count(top) for top in tops[::every]])
     axes.set(ylim=(0, 1.2 * max(heights.max(), 1)), xlim=(-0.6, len(tops) - 0.4), yticks=[])
 
 

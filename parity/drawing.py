@@ -68,7 +68,7 @@ class Bar:
 def variant_colours(names: Sequence[str]) -> dict[str, str]:
     """A CSS variable for each variant: fp32 and int8 always have their own, others take turns."""
     others = [name for name in names if name not in _COLOURS]
-    turns = {name: _EXTRA[place % len(_EXTRA)] for place, name in enumerate(others)}
+    turns = {name: _EXTRA[index % len(_EXTRA)] for index, name in enumerate(others)}
     return {name: turns.get(name, name) for name in names}
 
 
@@ -78,8 +78,8 @@ def plot_bars(panels: Mapping[str, Sequence[Bar]], key: str, label: str) -> str:
         counts = [len(bars) for bars in panels.values()]
         figure = new_figure(46 * sum(counts) + 50 * len(counts))
         grid = figure.add_gridspec(len(panels), 1, height_ratios=[count + 0.6 for count in counts])
-        for place, (title, bars) in enumerate(panels.items()):
-            axes = new_axes(figure, grid[place, 0])
+        for index, (title, bars) in enumerate(panels.items()):
+            axes = new_axes(figure, grid[index, 0])
             heights = range(len(bars) - 1, -1, -1)
             axes.barh(heights, [bar.value for bar in bars], 0.62, color=[hex_of(bar.colour) for bar in bars])
             top = max((bar.value for bar in bars), default=0) or 1
@@ -98,16 +98,16 @@ def plot_layers(layers: Mapping[str, float], colour: str, key: str, label: str) 
     with mpl.rc_context(STYLE):
         figure = new_figure(HEIGHT)
         axes = new_axes(figure)
-        places, values = np.arange(1, len(layers) + 1), np.array(list(layers.values()))
+        indices, values = np.arange(1, len(layers) + 1), np.array(list(layers.values()))
         span = max(float(np.ptp(values)), 2.0)
         low = values.min() - 0.3 * span
-        axes.vlines(places, low, values, color=hex_of(colour), alpha=0.25, linewidth=2)
-        axes.scatter(places, values, s=26 if len(layers) < 80 else 10, color=hex_of(colour), linewidth=0, zorder=3)
+        axes.vlines(indices, low, values, color=hex_of(colour), alpha=0.25, linewidth=2)
+        axes.scatter(indices, values, s=26 if len(layers) < 80 else 10, color=hex_of(colour), linewidth=0, zorder=3)
         median = float(np.median(values))
         axes.axhline(median, color=hex_of("muted"), linewidth=1, linestyle=(0, (4, 3)))
         axes.set(xlim=(0.2, len(layers) + 0.8), ylim=(low, values.max() + 0.16 * span))
         lowest = np.argsort(values, kind="stable")[:_NAMED_LAYERS]
-        axes.scatter(places[lowest], values[lowest], s=80, facecolor="none", edgecolor=hex_of("ink"), linewidth=1.2)
+        axes.scatter(indices[lowest], values[lowest], s=80, facecolor="none", edgecolor=hex_of("ink"), linewidth=1.2)
         axes.grid(axis="y", color=hex_of("grid"))
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.set_xlabel(f"quantized product, in graph order\n{_lowest_named(values, list(layers), lowest)}")
@@ -116,7 +116,7 @@ def plot_layers(layers: Mapping[str, float], colour: str, key: str, label: str) 
 
 
 def _lowest_named(values: NDArray[np.float64], names: Sequence[str], lowest: NDArray[np.intp]) -> str:
-    named = [f"{short(names[place], 48)} {values[place]:.1f}" for place in lowest]
+    named = [f"{short(names[index], 48)} {values[index]:.1f}" for index in lowest]
     return "lowest: " + (", " if sum(map(len, named)) < 60 else "\n").join(named)
 
 
@@ -146,9 +146,9 @@ def new_figure(height: int) -> Figure:
     return Figure((WIDTH / 72, height / 72), layout="constrained")
 
 
-def new_axes(figure: Figure, place: SubplotSpec | None = None) -> Axes:
+def new_axes(figure: Figure, index: SubplotSpec | None = None) -> Axes:
     """Axes in the page's colours."""
-    axes: Axes = figure.add_subplot() if place is None else figure.add_subplot(place)
+    axes: Axes = figure.add_subplot() if index is None else figure.add_subplot(index)
     axes.tick_params(axis="x", colors=hex_of("muted"))
     axes.tick_params(axis="y", colors=hex_of("ink"))
     axes.spines[:].set_color(hex_of("muted"))

@@ -77,7 +77,7 @@ class HasMetrics(Protocol):
         """The figures that gates speak of."""
 
 
-class Judged(Protocol):
+class Evaluated(Protocol):
     """What the parity stage of any task found."""
 
     @property
@@ -89,7 +89,7 @@ class Judged(Protocol):
         """What falls short of the gate, in words, by variant."""
 
 
-def write_page(template: str, parity: Judged, manifest: Manifest, path: Path, **parts: Any) -> None:
+def write_page(template: str, parity: Evaluated, manifest: Manifest, path: Path, **parts: Any) -> None:
     """Fill a template that extends report.html.j2 and write the page to `path`, whole or not at all.
 
     The page needs no network and no other file; every text that does not come from a template is escaped.
@@ -115,7 +115,7 @@ def write_page(template: str, parity: Judged, manifest: Manifest, path: Path, **
 
 
 def metric_groups(
-    groups: Mapping[str, Mapping[str, str]], parity: Judged, manifest: Manifest, shares: Sequence[str] = ()
+    groups: Mapping[str, Mapping[str, str]], parity: Evaluated, manifest: Manifest, shares: Sequence[str] = ()
 ) -> dict[str, list[Metric]]:
     """The table of all figures that were measured, by group.
 
@@ -135,7 +135,7 @@ def metric_groups(
     return {title: rows for title, rows in tables.items() if rows}
 
 
-def _cell(parity: Judged, manifest: Manifest, variant: str, name: str, shares: Sequence[str]) -> Cell:
+def _cell(parity: Evaluated, manifest: Manifest, variant: str, name: str, shares: Sequence[str]) -> Cell:
     metrics, gate = parity.comparisons[variant].metrics, manifest.variants[variant].gate
     if name not in metrics:
         return Cell("–", "", None)

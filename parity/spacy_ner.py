@@ -57,9 +57,9 @@ def _upstream(nlp: Language) -> Iterator[str]:
 
 
 def _mark_sentences(doc: Doc, starts: Sequence[int]) -> None:
-    wanted = set(starts)
+    expected = set(starts)
     for token in doc:
-        if token.idx in wanted:
+        if token.idx in expected:
             token.is_sent_start = True
 
 

@@ -14,7 +14,7 @@ _PLAIN_WORDS = 6
 _PLAIN_LATIN_SHARE = 0.9
 _LONG_TEXTS = 60
 _SNIPPETS = 40
-_BLANK = ("", " ", "\n\t  ", "\u00a0")
+_WHITESPACE = ("", " ", "\n\t  ", "\u00a0")
 
 
 def parity_texts() -> list[str]:
@@ -25,7 +25,7 @@ def parity_texts() -> list[str]:
     snippets = [" ".join(source.choice(latin).split()[: source.randint(1, 5)]) for _ in range(_SNIPPETS)]
     long = [_compose(source, latin, 45 + round(555 * index / (_LONG_TEXTS - 1))) for index in range(_LONG_TEXTS)]
     mixed = [_compose(source, latin + groups["scripts"], 40) for _ in range(10)]
-    return [*latin, *groups["scripts"], *groups["odd"], *snippets, *long, *mixed, *_BLANK]
+    return [*latin, *groups["scripts"], *groups["odd"], *snippets, *long, *mixed, *_WHITESPACE]
 
 
 def text_group(text: str) -> str:

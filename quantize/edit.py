@@ -21,15 +21,15 @@ class GraphEditor:
         self._count += 1
         return Insertion(self, anchor, f"{anchor.name}_q{self._count}")
 
-    def before(self, place: ir.Node) -> Insertion:
-        """Start a chain of nodes that will stand right before `place`."""
+    def before(self, anchor: ir.Node) -> Insertion:
+        """Start a chain of nodes that will stand right before `anchor`."""
         self._count += 1
-        return Insertion(self, place, f"{place.name}_q{self._count}", is_before=True)
+        return Insertion(self, anchor, f"{anchor.name}_q{self._count}", is_before=True)
 
     def redirect(self, old: ir.Value, new: ir.Value, uses: Iterable[tuple[ir.Node, int]]) -> None:
         """Let the given readers of `old`, and the graph's outputs, read `new` instead."""
-        for node, place in uses:
-            node.replace_input_with(place, new)
+        for node, position in uses:
+            node.replace_input_with(position, new)
         for index, output in enumerate(self.graph.outputs):
             if output is old:
                 new.name, old.name = old.name, f"{old.name}_replaced"

@@ -30,27 +30,27 @@ def round_weights(weight: Floats, gram: Floats) -> tuple[NDArray[np.int8], Float
     scales = channel_scales(weight)
     order = np.argsort(-np.diag(gram), kind="stable")  # the channels that matter most are rounded first
     feedback = _feedback(gram[np.ix_(order, order)])
-    wanted = weight[order].astype(np.float64)
-    rounded, errors = np.empty_like(wanted), np.empty_like(wanted)
+    expected = weight[order].astype(np.float64)
+    rounded, errors = np.empty_like(expected), np.empty_like(expected)
     for start in range(0, len(order), _BLOCK):
         block = slice(start, min(start + _BLOCK, len(order)))
-        wanted_now = wanted[block] + feedback[:start, block].T @ errors[:start]
-        rounded[block] = _round_block(wanted_now, wanted[block], feedback[block, block], scales, errors[block])
+        wanted_now = expected[block] + feedback[:start, block].T @ errors[:start]
+        rounded[block] = _round_block(wanted_now, expected[block], feedback[block, block], scales, errors[block])
     result = np.empty(weight.shape, np.int8)
     result[order] = rounded.astype(np.int8)
     return result, scales
 
 
-def _round_block(wanted_now: Floats, wanted: Floats, feedback: Floats, scales: Floats, errors: Floats) -> Floats:
+def _round_block(wanted_now: Floats, expected: Floats, feedback: Floats, scales: Floats, errors: Floats) -> Floats:
     """Round the rows of a block in turn, which `errors` of the blocks before have moved to `wanted_now`.
 
     Fills in `errors`, how far each row of `wanted` lies from what it was rounded to.
     """
-    rounded = np.empty_like(wanted)
-    for row in range(len(wanted)):
+    rounded = np.empty_like(expected)
+    for row in range(len(expected)):
         target = wanted_now[row] + feedback[:row, row] @ errors[:row]
         rounded[row] = np.clip(np.rint(target / scales), -127, 127)
-        errors[row] = wanted[row] - rounded[row] * scales
+        errors[row] = expected[row] - rounded[row] * scales
     return rounded
 
 

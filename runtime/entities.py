@@ -94,12 +94,12 @@ def resolve(text: str, found: Iterable[Found]) -> tuple[Entity, ...]:
     entities = list(found)
     if text.isascii():
         return tuple(Entity(text[f.start : f.end], f.label, f.start, f.end, f.start, f.end, f.score) for f in entities)
-    places = sorted({place for entity in entities for place in (entity.start, entity.end)})
+    indices = sorted({index for entity in entities for index in (entity.start, entity.end)})
     bytes_at, before, last = {}, 0, 0
-    for place in places:
-        before += len(text[last:place].encode())
-        last = place
-        bytes_at[place] = before
+    for index in indices:
+        before += len(text[last:index].encode())
+        last = index
+        bytes_at[index] = before
     return tuple(
         Entity(text[f.start : f.end], f.label, f.start, f.end, bytes_at[f.start], bytes_at[f.end], f.score)
         for f in entities

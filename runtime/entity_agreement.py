@@ -58,15 +58,15 @@ class Agreement:
 
 def agreement(expected: Sequence[Sequence[ExpectedEntity]], found: Sequence[Entities]) -> Agreement:
     """Compare document by document."""
-    wanted = [[(entity.start, entity.end, entity.label) for entity in entities] for entities in expected]
+    required = [[(entity.start, entity.end, entity.label) for entity in entities] for entities in expected]
     got = [[(entity.start, entity.end, entity.label) for entity in each.entities] for each in found]
-    differing = tuple(place for place, (a, b) in enumerate(zip(wanted, got, strict=True)) if a != b)
-    return Agreement(len(wanted), differing, _labels(wanted, got), _score_difference(expected, found))
+    differing = tuple(index for index, (a, b) in enumerate(zip(required, got, strict=True)) if a != b)
+    return Agreement(len(required), differing, _labels(required, got), _score_difference(expected, found))
 
 
-def _labels(wanted: Sequence[list[Triple]], got: Sequence[list[Triple]]) -> dict[str, LabelAgreement]:
+def _labels(required: Sequence[list[Triple]], got: Sequence[list[Triple]]) -> dict[str, LabelAgreement]:
     expected, found, common = Counter[str](), Counter[str](), Counter[str]()
-    for a, b in zip(wanted, got, strict=True):
+    for a, b in zip(required, got, strict=True):
         expected.update(triple[2] for triple in a)
         found.update(triple[2] for triple in b)
         common.update(triple[2] for triple in (Counter(a) & Counter(b)).elements())
@@ -75,9 +75,9 @@ def _labels(wanted: Sequence[list[Triple]], got: Sequence[list[Triple]]) -> dict
 
 def _score_difference(expected: Sequence[Sequence[ExpectedEntity]], found: Sequence[Entities]) -> float | None:
     differences = []
-    for wanted, got in zip(expected, found, strict=True):
+    for required, got in zip(expected, found, strict=True):
         scores: defaultdict[Triple, deque[float | None]] = defaultdict(deque)
-        for each in wanted:  # two tokens of one character are two entities at one place: they are paired in order
+        for each in required:  # two tokens of one character are two entities at one place: they are paired in order
             scores[each.start, each.end, each.label].append(each.score)
         for entity in got.entities:
             same = scores[entity.start, entity.end, entity.label]

@@ -87,7 +87,7 @@ class TextTokenizer:
                 self._whole.no_truncation()
         return len(_run(self._whole.encode_batch_fast, [text])[0].ids)
 
-    def encode_with_places(self, texts: Sequence[str]) -> list[tuple[Any, slice, bool]]:
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[Any, slice, bool]]:
         """As `encode`, but with places in the text: the library's own encoding of each text.
 
         The slice says which of its tokens are within the limit, the flag whether the text was cut.
@@ -111,7 +111,7 @@ class TextTokenizer:
     def piece_lengths(self) -> NDArray[np.int32]:
         """Characters of the piece of every id, int32 `[ids]`."""
         ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
-        pieces = (self._tokenizer.id_to_token(place) for place in range(max(ids, default=-1) + 1))
+        pieces = (self._tokenizer.id_to_token(index) for index in range(max(ids, default=-1) + 1))
         return np.array([len(piece or "") for piece in pieces], np.int32)
 
     def _cut(self, count: int, truncated: bool) -> tuple[slice, bool]:

@@ -196,9 +196,9 @@ def _compare(embedder: SentenceEmbedder, case: EmbeddingCase) -> tuple[float, fl
     expected = np.array(case.expected.vector, np.float64)
     got = result.vectors[0].astype(np.float64)
     found = (int(result.token_counts[0]), bool(result.truncated[0]), got.shape)
-    wanted = (case.expected.tokens, case.expected.truncated, expected.shape)
-    if found != wanted:
-        raise ArtifactError("golden", "tokens, truncated and shape", expected=wanted, got=found)
+    required = (case.expected.tokens, case.expected.truncated, expected.shape)
+    if found != required:
+        raise ArtifactError("golden", "tokens, truncated and shape", expected=required, got=found)
     norm = float(np.linalg.norm(got) * np.linalg.norm(expected))
     both_zero = not got.any() and not expected.any()
     return float(np.abs(got - expected).max()), float(got @ expected / norm) if norm else float(both_zero)

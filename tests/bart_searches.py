@@ -117,19 +117,19 @@ def compare(model: Any, session: Any, call: Call, fixed: dict[str, Any], tally: 
     expected, expected_scores = original(model, call, fixed)
     rows, scores = session.run(["sequences", "sequences_scores"], call.feeds())
     greedy = session.run(["sequences"], replace_beams(call, 1).feeds())[0]
-    for place, wanted in enumerate(expected):
-        got = trimmed(rows[place].tolist())
+    for index, required in enumerate(expected):
+        got = trimmed(rows[index].tolist())
         tally.sequences += 1
-        tally.ended_early += len(wanted) < call.settings.max_length
-        tally.unlike_greedy += wanted != trimmed(greedy[place].tolist())
-        distance = abs(expected_scores[place] - float(scores[place])) if expected_scores else 0.0
-        if got == wanted:
-            size = max(1.0, abs(expected_scores[place])) if expected_scores else 1.0
+        tally.ended_early += len(required) < call.settings.max_length
+        tally.unlike_greedy += required != trimmed(greedy[index].tolist())
+        distance = abs(expected_scores[index] - float(scores[index])) if expected_scores else 0.0
+        if got == required:
+            size = max(1.0, abs(expected_scores[index])) if expected_scores else 1.0
             tally.score_max_relative = max(tally.score_max_relative, distance / size)
         elif expected_scores and distance < TIE:
-            tally.ties.append((expected_scores[place], float(scores[place])))
+            tally.ties.append((expected_scores[index], float(scores[index])))
         else:
-            tally.differing.append((call, fixed, wanted, got))
+            tally.differing.append((call, fixed, required, got))
 
 
 def replace_beams(call: Call, num_beams: int) -> Call:

@@ -139,11 +139,11 @@ def _margins(component: Any, docs: list[Doc]) -> Any:
     """The smallest margin of each document, float64 `[docs]`; infinite where there was never a choice."""
     names = component_moves(component)
     smallest = np.full(len(docs), np.inf)
-    for places, states, scores in _steps(component, docs):
-        for place, state, row in zip(places, states, scores, strict=True):
+    for indices, states, scores in _steps(component, docs):
+        for index, state, row in zip(indices, states, scores, strict=True):
             valid = sorted(row[number] for number, name in enumerate(names) if _is_valid(component.moves, state, name))
             if len(valid) > 1:
-                smallest[place] = min(smallest[place], float(valid[-1]) - float(valid[-2]))
+                smallest[index] = min(smallest[index], float(valid[-1]) - float(valid[-2]))
     return smallest
 
 
@@ -151,11 +151,11 @@ def _steps(component: Any, docs: list[Doc]) -> Iterator[tuple[list[int], list[An
     """Step by step of a greedy run: the documents still at work, their states, and the scores of all moves."""
     set_dropout_rate(component.model, 0.0)
     step = component.model.predict(docs)
-    open_states = [(place, state) for place, state in enumerate(component.moves.init_batch(docs))]
-    while open_states := [(place, state) for place, state in open_states if not state.is_final()]:
+    open_states = [(index, state) for index, state in enumerate(component.moves.init_batch(docs))]
+    while open_states := [(index, state) for index, state in open_states if not state.is_final()]:
         states = [state for _, state in open_states]
         scores = np.ascontiguousarray(step.predict(states))
-        yield [place for place, _ in open_states], states, scores
+        yield [index for index, _ in open_states], states, scores
         component.transition_states(states, scores)
 
 
@@ -164,7 +164,7 @@ def _is_valid(moves: Any, state: Any, name: str) -> bool:
 
 
 def _tok2vec(attributes: Sequence[str], shape: dict[str, int], vectors: bool) -> dict[str, Any]:
-    rows = [_ROWS[place % len(_ROWS)] for place in range(len(attributes))]
+    rows = [_ROWS[index % len(_ROWS)] for index in range(len(attributes))]
     embed = {
         "@architectures": "spacy.MultiHashEmbed.v2",
         "width": shape["width"],
@@ -197,7 +197,7 @@ def _initialize(nlp: Language, labels: Sequence[str], last_first: bool) -> None:
 
 def _ner_actions(labels: Sequence[str], last_first: bool) -> dict[int, dict[str, int]]:
     """Labels and their frequencies by kind of move. Moves of a negative frequency come after all others."""
-    known = {label: len(labels) - place for place, label in enumerate(labels)}
+    known = {label: len(labels) - index for index, label in enumerate(labels)}
     within = {label: -frequency for label, frequency in known.items()} if last_first else known
     return {_BEGIN: known, _IN: within, _LAST: known, _UNIT: {**known, "": 1}, _OUT: {"": 1}}
 

@@ -92,7 +92,7 @@ def save_tokenizer(folder: Path) -> TokenizerSpec:
     """Write a byte-level tokenizer.json without merges, with BART's special tokens."""
     specials = ["<s>", "<pad>", "</s>", "<unk>"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({word: place for place, word in enumerate(specials + letters)}, []))
+    tokenizer = Tokenizer(models.BPE({word: index for index, word in enumerate(specials + letters)}, []))
     tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in specials])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -158,16 +158,16 @@ def golden_cases(model: SummarizationModel) -> list[SummaryCase]:
 
 def _described() -> Graph:
     inputs, outputs = (
-        tuple(Tensor(name, _NAMES[kind], tuple(dims)) for name, (kind, dims) in wanted.items())
-        for wanted in (INPUTS, OUTPUTS)
+        tuple(Tensor(name, _NAMES[kind], tuple(dims)) for name, (kind, dims) in expected.items())
+        for expected in (INPUTS, OUTPUTS)
     )
     return Graph("onnx/model.onnx", _IR, {"": _OPSET}, "1.18", inputs, outputs)
 
 
 def _model(nodes: list[onnx.NodeProto], constants: dict[str, list]) -> onnx.ModelProto:
     inputs, outputs = (
-        [helper.make_tensor_value_info(name, kind, dims) for name, (kind, dims) in wanted.items()]
-        for wanted in (INPUTS, OUTPUTS)
+        [helper.make_tensor_value_info(name, kind, dims) for name, (kind, dims) in expected.items()]
+        for expected in (INPUTS, OUTPUTS)
     )
     tensors = [onnx.numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "main", inputs, outputs, tensors)

@@ -13,7 +13,7 @@ from onnx_ml_bridge.cli.build import builder_versions
 from onnx_ml_bridge.cli.config import ModelConfig, Options
 from onnx_ml_bridge.cli.ner_stages import Proof
 from onnx_ml_bridge.export.source import resolve_source
-from onnx_ml_bridge.parity.ner.evaluation import NerInput, judge
+from onnx_ml_bridge.parity.ner.evaluation import NerInput, evaluate
 from onnx_ml_bridge.parity.spacy_ner import load_original, original_entities, some_sentence_starts
 from onnx_ml_bridge.runtime import cpu
 from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
@@ -59,8 +59,8 @@ def seal_pipeline(config: ModelConfig, target: Path, texts: Sequence[str]) -> Pa
         sentences = config.options.sentences or "none"
         original = load_original(local.folder, sentences)
         starts = some_sentence_starts(original, texts) if sentences == "given" else None
-        inputs = [NerInput(text, sentence_starts=starts[place] if starts else None) for place, text in enumerate(texts)]
-        parity = judge(
+        inputs = [NerInput(text, sentence_starts=starts[index] if starts else None) for index, text in enumerate(texts)]
+        parity = evaluate(
             inputs,
             original_entities(original, texts, starts),
             {"fp32": _recognizer(exported)},

@@ -12,7 +12,7 @@ import spacy
 import spacy.lang
 from onnx_ml_bridge.artifacts import strict_json
 from onnx_ml_bridge.export.spacy_ner.rules import describe_rules
-from onnx_ml_bridge.parity.adversarial import nasty_texts
+from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.runtime.spacy_ner.rules import Rules, read_rules
 from spacy.language import Language
 
@@ -24,7 +24,7 @@ LANGUAGES = tuple(
 
 
 @cache
-def blank(language: str) -> Language:
+def whitespace(language: str) -> Language:
     """A blank pipeline, shared by all tests: it must not be changed."""
     return spacy.blank(language)
 
@@ -32,7 +32,7 @@ def blank(language: str) -> Language:
 @cache
 def described(language: str) -> dict[str, Any]:
     """The content of its spacy_tokenizer.json, shared as well."""
-    return describe_rules(blank(language))
+    return describe_rules(whitespace(language))
 
 
 @cache
@@ -47,7 +47,7 @@ def rules_of(language: str) -> Rules:
 @cache
 def odd_chunks(language: str, texts: int = 100) -> tuple[str, ...]:
     """Words of nasty texts and special cases, with signs around some: what a tokenizer is asked to take apart."""
-    words = {word for text in nasty_texts("en", texts, 11) for word in text.split() if len(word) < 300}
-    specials = sorted(blank(language).tokenizer.rules)
+    words = {word for text in adversarial_texts("en", texts, 11) for word in text.split() if len(word) < 300}
+    specials = sorted(whitespace(language).tokenizer.rules)
     some = specials[:: max(1, len(specials) // 30)]
     return (*sorted(words), *some, *(f"“{chunk}”," for chunk in some), *(f"({chunk.upper()}…" for chunk in some))

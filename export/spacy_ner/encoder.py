@@ -25,15 +25,15 @@ def build_types_graph(network: Network) -> ir.Model:
     graph = GraphTape()
     first = network.encoder[0]
     embedded = _embedded(graph, network)
-    places, width = 2 * first.window + 1, first.maxout.weight.shape[0] * first.maxout.weight.shape[1]
+    indices, width = 2 * first.window + 1, first.maxout.weight.shape[0] * first.maxout.weight.shape[1]
     weight = np.concatenate(_weight_by_place(first), axis=1)
-    bias = np.zeros((places, width), np.float32)
+    bias = np.zeros((indices, width), np.float32)
     bias[first.window] = piece_major(first.maxout.bias)
     flat = graph.affine(embedded, Affine(weight.T, bias.reshape(-1)))
     return graph.model(
         {
             "embedded": (embedded, _FLOAT, ["types", network.width]),
-            "contributions": (graph.reshape(flat, -1, places, width), _FLOAT, ["types", places, width]),
+            "contributions": (graph.reshape(flat, -1, indices, width), _FLOAT, ["types", indices, width]),
         }
     )
 
@@ -69,19 +69,19 @@ def _embedded(graph: GraphTape, network: Network) -> ir.Value:
     columns = [graph.op("Squeeze", part, column) for part in graph.split(rows, count)]
     parts = [_summed_rows(graph, table, columns[4 * i : 4 * i + 4]) for i, table in enumerate(network.tables)]
     if network.vectors is not None:
-        places = graph.input("vectors", ir.DataType.INT32, ["types"])
-        parts.append(graph.op("Gather", graph.constant(_with_zero_row(network.vectors)), places))
+        indices = graph.input("vectors", ir.DataType.INT32, ["types"])
+        parts.append(graph.op("Gather", graph.constant(_with_zero_row(network.vectors)), indices))
     joined = parts[0] if len(parts) == 1 else graph.op("Concat", *parts, axis=1)
     mixed = _normalized(graph, graph.affine(joined, _linear(network.mixer)), network.mixer)
     is_gap = graph.op("Unsqueeze", graph.op("Less", columns[0], graph.constant(0, np.int32)), column)
     return graph.op("Where", is_gap, graph.constant(0, np.float32), mixed)
 
 
-def _summed_rows(graph: GraphTape, table: Any, places: Sequence[ir.Value]) -> ir.Value:
+def _summed_rows(graph: GraphTape, table: Any, indices: Sequence[ir.Value]) -> ir.Value:
     constant = graph.constant(table)
-    total = graph.op("Gather", constant, places[0])
-    for place in places[1:]:
-        total = graph.op("Add", total, graph.op("Gather", constant, place))
+    total = graph.op("Gather", constant, indices[0])
+    for index in indices[1:]:
+        total = graph.op("Add", total, graph.op("Gather", constant, index))
     return total
 
 

@@ -24,7 +24,7 @@ def build_ner_graph(network: Network, moves: NerMoves) -> ir.Model:
     is_space = graph.input("is_space", ir.DataType.BOOL, ["tokens"])
     is_last = graph.input("is_last", ir.DataType.BOOL, ["tokens"])
     current, first, previous = (
-        graph.op("MatMul", tokens, graph.constant(_feature_weight(network, place))) for place in range(3)
+        graph.op("MatMul", tokens, graph.constant(_feature_weight(network, index))) for index in range(3)
     )
     # No entity is open: the second and third place of the state are empty
     fixed = piece_major(network.lower_padding[1]) + piece_major(network.lower_padding[2])
@@ -50,10 +50,10 @@ def build_parser_graph(network: Network) -> ir.Model:
     """The graph of the role `spacy_parser`."""
     graph = GraphTape()
     tokens = token_vectors(graph, network)
-    places, width = network.lower.shape[0], network.pieces * network.hidden
-    weight = np.concatenate([_feature_weight(network, place) for place in range(places)], axis=1)
-    features = graph.reshape(graph.op("MatMul", tokens, graph.constant(weight)), -1, places, width)
-    return graph.model({"features": (features, ir.DataType.FLOAT, ["tokens", places, width])})
+    indices, width = network.lower.shape[0], network.pieces * network.hidden
+    weight = np.concatenate([_feature_weight(network, index) for index in range(indices)], axis=1)
+    features = graph.reshape(graph.op("MatMul", tokens, graph.constant(weight)), -1, indices, width)
+    return graph.model({"features": (features, ir.DataType.FLOAT, ["tokens", indices, width])})
 
 
 def _best_closed_move(graph: GraphTape, scores: ir.Value, moves: NerMoves, space: ir.Value, last: ir.Value) -> ir.Value:
@@ -67,7 +67,7 @@ def _best_closed_move(graph: GraphTape, scores: ir.Value, moves: NerMoves, space
     return graph.op("ArgMax", allowed, axis=1, keepdims=0)
 
 
-def _feature_weight(network: Network, place: int) -> Any:
+def _feature_weight(network: Network, index: int) -> Any:
     """Weight `[in, pieces * hidden]` of one place of the state."""
-    weight = network.lower[place].transpose(1, 0, 2)
+    weight = network.lower[index].transpose(1, 0, 2)
     return weight.reshape(-1, weight.shape[2]).T

@@ -42,9 +42,9 @@ def ner_moves(component: Any) -> NerMoves:
     """
     names = move_names(component)
     labels = tuple(name[2:] for name in names if name.startswith("B-"))
-    place = {name: number for number, name in enumerate(names)}
-    lacking = [f"{kind}-{label}" for label in labels for kind in "IUL" if f"{kind}-{label}" not in place]
-    if lacking or "O" not in place or not labels:
+    index = {name: number for number, name in enumerate(names)}
+    lacking = [f"{kind}-{label}" for label in labels for kind in "IUL" if f"{kind}-{label}" not in index]
+    if lacking or "O" not in index or not labels:
         raise BuildError(
             "unsupported_model",
             "the entity recognizer's transitions are not BILUO",
@@ -52,8 +52,8 @@ def ner_moves(component: Any) -> NerMoves:
         )
     # U- with the empty label is for tokens that other components have ruled out; here there are none
     closed = [number for number, name in enumerate(names) if name == "O" or (name[:2] in ("B-", "U-") and name[2:])]
-    within = np.array([place[f"I-{label}"] for label in labels])
-    last = np.array([place[f"L-{label}"] for label in labels])
+    within = np.array([index[f"I-{label}"] for label in labels])
+    last = np.array([index[f"L-{label}"] for label in labels])
     if len({bool(tie) for tie in within < last}) != 1:
         raise BuildError("unsupported_model", "some I- transitions come before their L-, some after")
     known = {label: number for number, label in enumerate(labels)}

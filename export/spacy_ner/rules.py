@@ -48,8 +48,8 @@ def tokenizer_problems(nlp: Language) -> list[str]:
     getters = nlp.vocab.lex_attr_getters
     problems += [
         f"a lexical attribute {nlp.vocab.strings[attribute]} computed in a way of its own"
-        for attribute, wanted in _GETTERS.items()
-        if getters[attribute] is not wanted
+        for attribute, expected in _GETTERS.items()
+        if getters[attribute] is not expected
     ]
     if _norm_tables(nlp) is None:
         problems.append("a NORM computed in a way of its own (Hindi, Nepali, Haitian Creole)")

@@ -52,8 +52,8 @@ class GraphBuilder:
         self._count[0] += 1
         name = f"{op_type}_{self._count[0]}"
         node = ir.node(op_type, inputs, dict(attributes or {}), domain=domain, num_outputs=outputs, name=name)
-        for place, output in enumerate(node.outputs):
-            output.name = f"{name}_{place}"
+        for index, output in enumerate(node.outputs):
+            output.name = f"{name}_{index}"
         self._nodes.append(node)
         return list(node.outputs)
 

@@ -12,7 +12,7 @@ from ...runtime.entity_agreement import Triple
 # A text of more characters is cut to what stands around the places of interest.
 _WHOLE = 600
 _AROUND = 90
-_MOST_EXCERPTS = 5
+_MAX_EXCERPTS = 5
 
 Window = tuple[int, int]
 AnyEntity = Entity | ExpectedEntity
@@ -46,26 +46,26 @@ class Sides:
 
 def both_sides(text: str, original: Sequence[AnyEntity], variant: Sequence[AnyEntity]) -> Sides:
     """The text twice, with the entities of each side; in long texts only what stands around those of one side alone."""
-    wanted, got = {_triple(entity) for entity in original}, {_triple(entity) for entity in variant}
-    alone = wanted ^ got
-    windows = excerpts(text, [place for start, end, _ in sorted(alone) for place in (start, end)])
+    expected, got = {_triple(entity) for entity in original}, {_triple(entity) for entity in variant}
+    alone = expected ^ got
+    windows = excerpts(text, [index for start, end, _ in sorted(alone) for index in (start, end)])
     hidden = sum(not any(_overlap((start, end), window) for window in windows) for start, end, _ in alone)
     shown, others = (pieces(text, entities, windows, alone) for entities in (original, variant))
-    return Sides(shown, others, len(wanted - got), len(got - wanted), hidden)
+    return Sides(shown, others, len(expected - got), len(got - expected), hidden)
 
 
-def excerpts(text: str, places: Sequence[int]) -> list[Window]:
+def excerpts(text: str, indices: Sequence[int]) -> list[Window]:
     """The parts of a text to show: all of it if it is short, else what stands around the places, or its beginning."""
     if len(text) <= _WHOLE:
         return [(0, len(text))]
     windows: list[Window] = []
-    for place in sorted(places) or [0]:
-        start, end = max(0, place - _AROUND), min(len(text), place + _AROUND)
+    for index in sorted(indices) or [0]:
+        start, end = max(0, index - _AROUND), min(len(text), index + _AROUND)
         if windows and start <= windows[-1][1]:
             windows[-1] = (windows[-1][0], max(end, windows[-1][1]))
         else:
             windows.append((start, end))
-    return [_shortened(window) for window in windows[:_MOST_EXCERPTS]]
+    return [_shortened(window) for window in windows[:_MAX_EXCERPTS]]
 
 
 def pieces(

@@ -14,13 +14,13 @@ from ...artifacts.golden import EntityCase, ExpectedEntity, write_golden
 from ...artifacts.manifest import Machine
 from ...runtime.entities import Entities, NerOptions, Recognizer
 from ...runtime.entity_agreement import Agreement, agreement
-from ..adversarial import nasty_texts
+from ..adversarial import adversarial_texts
 from ..sentence_embedding.comparison import check_gate
 from ..texts import parity_texts
 from .original import OriginalEntities
 
-_NASTY_TEXTS = 300
-_NASTY_SEED = 20260103
+_ADVERSARIAL_TEXTS = 300
+_ADVERSARIAL_SEED = 20260103
 _SHOWN = 10
 _GOLDEN_CASES = 40
 _LONGEST_GOLDEN = 2000
@@ -58,10 +58,10 @@ class NerParity:
 
 def ner_texts(language: str | None) -> list[str]:
     """The texts that entities are judged on: those of all tasks, and nasty ones in the model's language."""
-    return parity_texts() + nasty_texts(language or "en", _NASTY_TEXTS, _NASTY_SEED)
+    return parity_texts() + adversarial_texts(language or "en", _ADVERSARIAL_TEXTS, _ADVERSARIAL_SEED)
 
 
-def judge(
+def evaluate(
     inputs: Sequence[NerInput],
     original: Sequence[OriginalEntities],
     recognizers: Mapping[str, Recognizer],
@@ -75,16 +75,16 @@ def judge(
 
 def recognize(recognizer: Recognizer, inputs: Sequence[NerInput]) -> list[Entities]:
     """A variant's answers in the order of the inputs; inputs of the same settings go together."""
-    places: dict[tuple[str | None, int | None, bool], list[int]] = {}
-    for place, entry in enumerate(inputs):
+    indices: dict[tuple[str | None, int | None, bool], list[int]] = {}
+    for index, entry in enumerate(inputs):
         key = (entry.aggregation_strategy, entry.stride, entry.sentence_starts is not None)
-        places.setdefault(key, []).append(place)
+        indices.setdefault(key, []).append(index)
     found: dict[int, Entities] = {}
-    for (strategy, stride, has_starts), chosen in places.items():
-        starts = [inputs[place].sentence_starts or () for place in chosen] if has_starts else None
+    for (strategy, stride, has_starts), chosen in indices.items():
+        starts = [inputs[index].sentence_starts or () for index in chosen] if has_starts else None
         options = NerOptions(strategy, stride, starts)
-        found |= zip(chosen, recognizer.recognize([inputs[place].text for place in chosen], options), strict=True)
-    return [found[place] for place in range(len(inputs))]
+        found |= zip(chosen, recognizer.recognize([inputs[index].text for index in chosen], options), strict=True)
+    return [found[index] for index in range(len(inputs))]
 
 
 def write_evidence(parity: NerParity, machine: Machine, versions: Mapping[str, str], staging: Path) -> int:
@@ -118,14 +118,14 @@ def differing_texts(parity: NerParity, variant: str) -> list[dict[str, Any]]:
     """The first documents whose entities differ, with the entities that only one side has."""
     comparison = parity.comparisons[variant]
     shown = []
-    for place in comparison.agreement.differing[:_SHOWN]:
-        wanted = {_triple(entity) for entity in parity.original[place].entities}
-        got = {_triple(entity) for entity in comparison.found[place].entities}
+    for index in comparison.agreement.differing[:_SHOWN]:
+        expected = {_triple(entity) for entity in parity.original[index].entities}
+        got = {_triple(entity) for entity in comparison.found[index].entities}
         shown.append(
             {
-                "text": parity.inputs[place].text[:500],
-                "original alone": [list(triple) for triple in sorted(wanted - got)],
-                "variant alone": [list(triple) for triple in sorted(got - wanted)],
+                "text": parity.inputs[index].text[:500],
+                "original alone": [list(triple) for triple in sorted(expected - got)],
+                "variant alone": [list(triple) for triple in sorted(got - expected)],
             }
         )
     return shown
@@ -133,9 +133,9 @@ def differing_texts(parity: NerParity, variant: str) -> list[dict[str, Any]]:
 
 def golden_cases(parity: NerParity) -> list[EntityCase]:
     """An even selection of the inputs that are not too long, with the original's answers."""
-    short = [place for place, entry in enumerate(parity.inputs) if len(entry.text) <= _LONGEST_GOLDEN]
+    short = [index for index, entry in enumerate(parity.inputs) if len(entry.text) <= _LONGEST_GOLDEN]
     every = max(1, len(short) // _GOLDEN_CASES)
-    return [_case(parity, place) for place in short[::every]]
+    return [_case(parity, index) for index in short[::every]]
 
 
 def words_per_second(recognize: Callable[[list[str]], object], texts: Sequence[str], rounds: int = 3) -> float:
@@ -163,8 +163,8 @@ def _triple(entity: Any) -> tuple[int, int, str]:
     return entity.start, entity.end, entity.label
 
 
-def _case(parity: NerParity, place: int) -> EntityCase:
-    entry, original = parity.inputs[place], parity.original[place]
+def _case(parity: NerParity, index: int) -> EntityCase:
+    entry, original = parity.inputs[index], parity.original[index]
     entities = tuple(
         ExpectedEntity(
             entity.start, entity.end, entity.label, None if entity.score is None else float(f"{entity.score:.7g}")

@@ -117,7 +117,7 @@ def label_rows(parity: NerParity) -> list[LabelRow]:
 def label_hues(parity: NerParity) -> dict[str, int]:
     """A hue in degrees for every label, the same one on the whole page."""
     rows = label_rows(parity)
-    return {row.label: round(_FIRST_HUE + place * _GOLDEN_ANGLE) % 360 for place, row in enumerate(rows)}
+    return {row.label: round(_FIRST_HUE + index * _GOLDEN_ANGLE) % 360 for index, row in enumerate(rows)}
 
 
 def differing_documents(parity: NerParity, variant: str) -> list[DifferingDocument]:
@@ -125,30 +125,30 @@ def differing_documents(parity: NerParity, variant: str) -> list[DifferingDocume
     comparison = parity.comparisons[variant]
     return [
         DifferingDocument(
-            place + 1,
-            parity.original[place].tokens,
-            _settings(parity.inputs[place]),
-            both_sides(parity.inputs[place].text, parity.original[place].entities, comparison.found[place].entities),
+            index + 1,
+            parity.original[index].tokens,
+            _settings(parity.inputs[index]),
+            both_sides(parity.inputs[index].text, parity.original[index].entities, comparison.found[index].entities),
         )
-        for place in comparison.agreement.differing[:_DIFFERING]
+        for index in comparison.agreement.differing[:_DIFFERING]
     ]
 
 
 def samples(parity: NerParity) -> list[Sample]:
     """Some documents as the first variant reads them: as many labels as possible, plain texts of some length first."""
     found = next(iter(parity.comparisons.values())).found
-    first_of = {entry.text: place for place, entry in reversed(list(enumerate(parity.inputs)))}
-    places = [place for place in first_of.values() if found[place].entities]
-    short = [place for place in places if _is_calm(parity.inputs[place].text)]
-    chosen = _covering(short, parity, _SAMPLES) or places[:_SAMPLES]
+    first_of = {entry.text: index for index, entry in reversed(list(enumerate(parity.inputs)))}
+    indices = [index for index in first_of.values() if found[index].entities]
+    short = [index for index in indices if _is_calm(parity.inputs[index].text)]
+    chosen = _covering(short, parity, _SAMPLES) or indices[:_SAMPLES]
     return [
         Sample(
-            place + 1,
-            _settings(parity.inputs[place]),
-            pieces(text, found[place].entities, excerpts(text, [found[place].entities[0].start])),
+            index + 1,
+            _settings(parity.inputs[index]),
+            pieces(text, found[index].entities, excerpts(text, [found[index].entities[0].start])),
         )
-        for place in sorted(chosen)
-        for text in (parity.inputs[place].text,)
+        for index in sorted(chosen)
+        for text in (parity.inputs[index].text,)
     ]
 
 
@@ -157,17 +157,17 @@ def _is_calm(text: str) -> bool:
     return len(text) <= _LONGEST_SAMPLE and text.isprintable() and text_group(text) == PLAIN
 
 
-def _covering(places: list[int], parity: NerParity, most: int) -> list[int]:
+def _covering(indices: list[int], parity: NerParity, most: int) -> list[int]:
     """Places chosen one by one: the one with most labels not seen before, less what else a person has to look at."""
     found = next(iter(parity.comparisons.values())).found
     seen: set[str] = set()
     chosen: list[int] = []
 
-    def worth(place: int) -> int:
-        entities = found[place].entities
+    def worth(index: int) -> int:
+        entities = found[index].entities
         return 2 * len({entity.label for entity in entities} - seen) - len(entities)
 
-    left = sorted(places)
+    left = sorted(indices)
     while left and len(chosen) < most:
         best = max(left, key=worth)
         seen |= {entity.label for entity in found[best].entities}

@@ -38,7 +38,7 @@ class EmbeddingParity:
     failures: dict[str, list[str]]
 
 
-def judge(
+def evaluate(
     pipeline: SentenceTransformer,
     embedders: Mapping[str, SentenceEmbedder],
     gates: Mapping[str, Mapping[str, float]],
@@ -78,28 +78,28 @@ def worst_texts(parity: EmbeddingParity, variant: str) -> list[dict[str, Any]]:
     cosines = parity.comparisons[variant].cosines
     return [
         {
-            "text": parity.inputs[place].text[:200],
-            "prompt_name": parity.inputs[place].prompt_name,
-            "group": parity.groups[place],
-            "tokens": parity.original.tokens[place],
-            "cosine": round(float(cosines[place]), 6),
+            "text": parity.inputs[index].text[:200],
+            "prompt_name": parity.inputs[index].prompt_name,
+            "group": parity.groups[index],
+            "tokens": parity.original.tokens[index],
+            "cosine": round(float(cosines[index]), 6),
         }
-        for place in np.argsort(cosines, kind="stable")[:_WORST]
+        for index in np.argsort(cosines, kind="stable")[:_WORST]
     ]
 
 
 def golden_cases(parity: EmbeddingParity) -> list[EmbeddingCase]:
     """An even selection of the inputs with the original's answers; the blank ones and the last are among them."""
-    places = {*range(0, len(parity.inputs), _GOLDEN_EVERY), len(parity.inputs) - 1}
-    places |= {place for place, entry in enumerate(parity.inputs) if not entry.text.strip() and not entry.prompt_name}
-    return [_case(parity, place) for place in sorted(places)]
+    indices = {*range(0, len(parity.inputs), _GOLDEN_EVERY), len(parity.inputs) - 1}
+    indices |= {index for index, entry in enumerate(parity.inputs) if not entry.text.strip() and not entry.prompt_name}
+    return [_case(parity, index) for index in sorted(indices)]
 
 
-def _case(parity: EmbeddingParity, place: int) -> EmbeddingCase:
-    entry, original = parity.inputs[place], parity.original
-    vector = tuple(float(str(value)) for value in original.vectors[place])  # the shortest digits that give the float32
-    expected = ExpectedEmbedding(vector, original.tokens[place], original.truncated[place])
-    return EmbeddingCase(entry.text, entry.prompt_name, parity.groups[place], expected)
+def _case(parity: EmbeddingParity, index: int) -> EmbeddingCase:
+    entry, original = parity.inputs[index], parity.original
+    vector = tuple(float(str(value)) for value in original.vectors[index])  # the shortest digits that give the float32
+    expected = ExpectedEmbedding(vector, original.tokens[index], original.truncated[index])
+    return EmbeddingCase(entry.text, entry.prompt_name, parity.groups[index], expected)
 
 
 def texts_per_second(embed: Callable[[list[str]], object], rounds: int = 3) -> float:
@@ -119,10 +119,10 @@ def _compare(
     vectors: NDArray[np.float32] = np.empty_like(original.vectors)
     mismatches = 0
     for name in {entry.prompt_name for entry in inputs}:
-        places = [place for place, entry in enumerate(inputs) if entry.prompt_name == name]
-        result = embedder.embed([inputs[place].text for place in places], name)
-        vectors[places] = result.vectors
+        indices = [index for index, entry in enumerate(inputs) if entry.prompt_name == name]
+        result = embedder.embed([inputs[index].text for index in indices], name)
+        vectors[indices] = result.vectors
         found = zip(result.token_counts.tolist(), result.truncated.tolist(), strict=True)
-        wanted = ((original.tokens[place], original.truncated[place]) for place in places)
-        mismatches += sum(a != b for a, b in zip(found, wanted, strict=True))
+        expected = ((original.tokens[index], original.truncated[index]) for index in indices)
+        mismatches += sum(a != b for a, b in zip(found, expected, strict=True))
     return compare(original.vectors, vectors, groups, mismatches)

@@ -45,11 +45,11 @@ def original_embeddings(pipeline: SentenceTransformer, inputs: Sequence[Embeddin
     batch = 1 if getattr(pipeline.tokenizer, "padding_side", "right") == "left" else 32
     vectors: list[NDArray[np.float32] | None] = [None] * len(inputs)
     for name in {entry.prompt_name for entry in inputs}:
-        places = [place for place, entry in enumerate(inputs) if entry.prompt_name == name]
-        texts = [inputs[place].text for place in places]
+        indices = [index for index, entry in enumerate(inputs) if entry.prompt_name == name]
+        texts = [inputs[index].text for index in indices]
         rows = pipeline.encode(texts, prompt_name=name, batch_size=batch, show_progress_bar=False)
-        for place, row in zip(places, np.asarray(rows, np.float32), strict=True):
-            vectors[place] = row
+        for index, row in zip(indices, np.asarray(rows, np.float32), strict=True):
+            vectors[index] = row
     counts = [_token_count(pipeline, entry) for entry in inputs]
     limit = pipeline.max_seq_length or max(counts)
     tokens = tuple(min(count, limit) for count in counts)

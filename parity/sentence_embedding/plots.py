@@ -47,8 +47,8 @@ def plot_errors(panels: Sequence[Sequence[ErrorRow]], key: str, label: str) -> s
         counts = [len(rows) for rows in panels]
         figure = new_figure(max(HEIGHT, 64 * sum(counts) + 50 * len(panels)))
         grid = figure.add_gridspec(len(panels), 1, height_ratios=counts)
-        for place, rows in enumerate(panels):
-            _draw_distributions(new_axes(figure, grid[place, 0]), rows)
+        for index, rows in enumerate(panels):
+            _draw_distributions(new_axes(figure, grid[index, 0]), rows)
         figure.supxlabel("1 − cosine, log scale: left is closer to the original", fontsize=11.5, color=hex_of("muted"))
         return to_svg(figure, key, label)
 
@@ -120,11 +120,11 @@ def _log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str]
     """Ticks on an axis of decimal logarithms: 1, 2 and 5 in a short range, else at most seven powers of ten."""
     decades = np.arange(max(np.floor(low), _FLOOR), np.ceil(high) + 1)
     if high - low < 2.2:
-        places = (decades[:, None] + np.log10([1, 2, 5])).ravel()
+        indices = (decades[:, None] + np.log10([1, 2, 5])).ravel()
     else:
-        places = decades[:: max(1, -(-len(decades) // 7))]
-    places = places[(places >= low) & (places <= high)]
-    axis.set_ticks(places, labels=[text(place) for place in places])
+        indices = decades[:: max(1, -(-len(decades) // 7))]
+    indices = indices[(indices >= low) & (indices <= high)]
+    axis.set_ticks(indices, labels=[text(index) for index in indices])
 
 
 def _log_margin(low: float, high: float) -> float:
@@ -132,15 +132,15 @@ def _log_margin(low: float, high: float) -> float:
     return max(0.08 * (high - low), (0.8 - (high - low)) / 2)
 
 
-def _error_text(place: float) -> str:
+def _error_text(index: float) -> str:
     """10 to the power of `place`; the lowest possible place stands for everything below, zero included."""
-    return "0" if place <= _FLOOR else scientific(10**place, 1)
+    return "0" if index <= _FLOOR else scientific(10**index, 1)
 
 
-def _cosine_text(place: float) -> str:
-    if place < -_MAX_DECIMALS:
-        return "1" if place <= _FLOOR else f"1 − {scientific(10**place, 1)}"
-    return f"{1 - 10**place:.{max(0, -int(np.floor(place + 1e-9)))}f}"
+def _cosine_text(index: float) -> str:
+    if index < -_MAX_DECIMALS:
+        return "1" if index <= _FLOOR else f"1 − {scientific(10**index, 1)}"
+    return f"{1 - 10**index:.{max(0, -int(np.floor(index + 1e-9)))}f}"
 
 
 def _draw_points(axes: Axes, points: TokenPoints, heights: NDArray[np.float64]) -> None:
@@ -157,12 +157,12 @@ def _draw_points(axes: Axes, points: TokenPoints, heights: NDArray[np.float64]) 
 
 def _draw_bounds(axes: Axes, points: TokenPoints) -> None:
     for group, bound in points.bounds.items():
-        place = float(np.log10(1 - bound))
-        axes.axhline(place, color=hex_of("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
+        index = float(np.log10(1 - bound))
+        axes.axhline(index, color=hex_of("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
         below = bound < max(points.bounds.values())  # apart from the label of the other one
         axes.annotate(
             f"gate, {group} texts",
-            (0.995, place),
+            (0.995, index),
             xycoords=axes.get_yaxis_transform(),
             xytext=(0, -4 if below else 4),
             textcoords="offset points",

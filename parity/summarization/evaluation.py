@@ -49,7 +49,7 @@ class SummaryParity:
     references: list[Reference]
 
 
-def judge(
+def evaluate(
     inputs: Sequence[SummaryInput],
     original: Sequence[OriginalSummary],
     summarizers: Mapping[str, Summarizer],
@@ -90,11 +90,11 @@ def write_evidence(parity: SummaryParity, machine: Machine, versions: Mapping[st
     return len(cases)
 
 
-def differing_inputs(parity: SummaryParity, variant: str, places: Sequence[int]) -> list[dict[str, Any]]:
+def differing_inputs(parity: SummaryParity, variant: str, indices: Sequence[int]) -> list[dict[str, Any]]:
     """The first of some inputs with both summaries and their scores."""
     shown = []
-    for place in places[:_SHOWN]:
-        original, found, entry = parity.original[place], parity.comparisons[variant].found[place], parity.inputs[place]
+    for index in indices[:_SHOWN]:
+        original, found, entry = parity.original[index], parity.comparisons[variant].found[index], parity.inputs[index]
         shown.append(
             {
                 "source": " ".join(entry.messages)[:_EXCERPT],
@@ -111,24 +111,24 @@ def golden_cases(parity: SummaryParity) -> list[SummaryCase]:
 
     Inputs whose summary float noise decides are none: another machine may decide them the other way.
     """
-    places = golden_places(len(parity.inputs), [found.ties for found in parity.comparisons.values()])
+    indices = golden_indices(len(parity.inputs), [found.ties for found in parity.comparisons.values()])
     sealed = {name: found.found for name, found in parity.comparisons.items() if name != EXACT}
     return [
         SummaryCase(
-            parity.inputs[place].messages,
-            parity.inputs[place].settings,
-            parity.original[place].expected,
-            parity.original[place].truncated,
-            {name: ExpectedSummary(found[place].text, found[place].token_ids) for name, found in sealed.items()},
+            parity.inputs[index].messages,
+            parity.inputs[index].settings,
+            parity.original[index].expected,
+            parity.original[index].truncated,
+            {name: ExpectedSummary(found[index].text, found[index].token_ids) for name, found in sealed.items()},
         )
-        for place in places
+        for index in indices
     ]
 
 
-def golden_places(inputs: int, ties: Sequence[Sequence[int]]) -> list[int]:
+def golden_indices(inputs: int, ties: Sequence[Sequence[int]]) -> list[int]:
     """Which of the inputs become golden cases."""
-    tied = {place for each in ties for place in each}
-    clear = [place for place in range(inputs) if place not in tied]
+    tied = {index for each in ties for index in each}
+    clear = [index for index in range(inputs) if index not in tied]
     every = max(1, len(clear) // _GOLDEN_CASES)
     return clear[::every]
 
@@ -154,9 +154,9 @@ def _compare(
         summarizer, [entry.messages for entry in inputs], [entry.settings for entry in inputs]
     )
     pairs = list(enumerate(zip(original, found, strict=True)))
-    unlike = [place for place, (a, b) in pairs if not _is_same(a, b)]
-    ties = tuple(place for place in unlike if _is_tie(original[place], found[place]))
-    differing = tuple(place for place in unlike if place not in ties)
+    unlike = [index for index, (a, b) in pairs if not _is_same(a, b)]
+    ties = tuple(index for index in unlike if _is_tie(original[index], found[index]))
+    differing = tuple(index for index in unlike if index not in ties)
     scores = mean_rouge((each.text for each in found), (each.expected.text for each in original))
     metrics = {
         "differing": float(len(differing)),
@@ -170,8 +170,8 @@ def _compare(
 
 
 def _is_same(original: OriginalSummary, found: Summary) -> bool:
-    wanted = (original.expected.token_ids, original.expected.text, original.truncated)
-    return wanted == (found.token_ids, found.text, found.truncated)
+    required = (original.expected.token_ids, original.expected.text, original.truncated)
+    return required == (found.token_ids, found.text, found.truncated)
 
 
 def _is_tie(original: OriginalSummary, found: Summary) -> bool:
@@ -182,12 +182,12 @@ def _is_tie(original: OriginalSummary, found: Summary) -> bool:
 
 def _same_alone(summarizer: Summarizer, inputs: Sequence[SummaryInput], found: Sequence[Summary]) -> float:
     """The share of golden inputs that, summarized again and one by one, have the same token ids."""
-    places = golden_places(len(inputs), [])
+    indices = golden_indices(len(inputs), [])
     again = [
-        summarize_with_settings(summarizer, [inputs[place].messages], [inputs[place].settings])[0] for place in places
+        summarize_with_settings(summarizer, [inputs[index].messages], [inputs[index].settings])[0] for index in indices
     ]
-    return sum(found[place].token_ids == each.token_ids for place, each in zip(places, again, strict=True)) / len(
-        places
+    return sum(found[index].token_ids == each.token_ids for index, each in zip(indices, again, strict=True)) / len(
+        indices
     )
 
 
@@ -197,9 +197,9 @@ def _reference_metrics(
     """ROUGE-L against the references, 0 to 1, and for other variants than fp32 the points they lose to it."""
     if not references:
         return {}
-    messages, wanted = [each.messages for each in references], [each.summary for each in references]
+    messages, expected = [each.messages for each in references], [each.summary for each in references]
     names = dict.fromkeys([EXACT, *variants])
-    scores = {name: mean_rouge(summarizers[name].summarize_batch(messages), wanted).rouge_l for name in names}
+    scores = {name: mean_rouge(summarizers[name].summarize_batch(messages), expected).rouge_l for name in names}
     figures = {name: {"rouge_l_reference": _rounded(scores[name])} for name in variants}
     for name in variants:
         if name != EXACT:

@@ -12,7 +12,7 @@ from ..texts import HARD, PLAIN, parity_texts, text_group
 
 _SEED = 20260601
 _SHORT, _SEVERAL, _LONG, _OVER_LIMIT, _HARD = 12, 16, 9, 6, 5
-_MOST_WORDS = 60  # of a message; longer parity texts are inputs of other tasks
+_MAX_WORDS = 60  # of a message; longer parity texts are inputs of other tasks
 _OTHER_EVERY = 4
 
 
@@ -36,7 +36,7 @@ def summary_inputs(
     """
     messages = _message_lists(max_tokens)
     others = _other_settings(defaults, max_target_tokens)
-    varied = [SummaryInput(each, others[place % len(others)]) for place, each in enumerate(messages[::_OTHER_EVERY])]
+    varied = [SummaryInput(each, others[index % len(others)]) for index, each in enumerate(messages[::_OTHER_EVERY])]
     inputs = [*(SummaryInput(each, defaults) for each in messages), *varied]
     return inputs if most is None else inputs[:: math.ceil(len(inputs) / most)]
 
@@ -57,7 +57,7 @@ def _other_settings(defaults: GenerationDefaults, limit: int) -> list[Generation
 
 def _message_lists(max_tokens: int) -> list[tuple[str, ...]]:
     source = random.Random(_SEED)
-    texts = [text for text in parity_texts() if text.strip() and len(text.split()) <= _MOST_WORDS]
+    texts = [text for text in parity_texts() if text.strip() and len(text.split()) <= _MAX_WORDS]
     plain = [text for text in texts if text_group(text) == PLAIN]
     hard = [text for text in texts if text_group(text) == HARD]
     counts = [

@@ -88,9 +88,9 @@ def greedy_score(ids: Sequence[int], logits: Sequence[Any], settings: Generation
     :param logits: of every generated token, float32 `[1, vocabulary]`, before any processing.
     """
     total = np.float32(0)
-    for place, (token, row) in enumerate(zip(ids[1:], logits, strict=False), start=1):
-        is_forced = (place == 1 and config.forced_bos_token_id is not None) or (
-            place == settings.max_length - 1 and config.forced_eos_token_id is not None
+    for index, (token, row) in enumerate(zip(ids[1:], logits, strict=False), start=1):
+        is_forced = (index == 1 and config.forced_bos_token_id is not None) or (
+            index == settings.max_length - 1 and config.forced_eos_token_id is not None
         )
         total += np.float32(0) if is_forced else np.float32(torch.log_softmax(row[0].float(), -1)[token])
     return float(total / np.float32((len(ids) - 1) ** settings.length_penalty))

@@ -104,9 +104,9 @@ def write_summary_report(parity: SummaryParity, manifest: Manifest, speeds: Mapp
 
 def rows(parity: SummaryParity) -> list[Row]:
     """Inputs to look at: those where a variant differs, then others, in all a page's worth."""
-    apart = {place for found in parity.comparisons.values() for place in (*found.differing, *found.ties)}
-    same = [place for place in range(len(parity.inputs)) if place not in apart]
-    return [_row(parity, place) for place in [*sorted(apart), *same][:_SHOWN]]
+    apart = {index for found in parity.comparisons.values() for index in (*found.differing, *found.ties)}
+    same = [index for index in range(len(parity.inputs)) if index not in apart]
+    return [_row(parity, index) for index in [*sorted(apart), *same][:_SHOWN]]
 
 
 def compared_words(text: str, other: str) -> list[Words]:
@@ -120,19 +120,19 @@ def compared_words(text: str, other: str) -> list[Words]:
     ]
 
 
-def _row(parity: SummaryParity, place: int) -> Row:
-    entry, original = parity.inputs[place], parity.original[place]
+def _row(parity: SummaryParity, index: int) -> Row:
+    entry, original = parity.inputs[index], parity.original[index]
     source = " ".join(entry.messages)
     sides = [
         Side(
             name,
-            compared_words(found.found[place].text, original.expected.text),
-            _verdict(original, found.found[place], is_tie=place in found.ties),
+            compared_words(found.found[index].text, original.expected.text),
+            _verdict(original, found.found[index], is_tie=index in found.ties),
         )
         for name, found in parity.comparisons.items()
     ]
     return Row(
-        place + 1,
+        index + 1,
         len(entry.messages),
         source[:_EXCERPT],
         len(source) > _EXCERPT,

@@ -28,12 +28,14 @@ def words(text: str) -> list[str]:
 
 def rouge(summary: str, reference: str) -> Rouge:
     """Compare two texts; where neither has a word, or a pair of words, they are alike if they are the same."""
-    found, wanted = words(summary), words(reference)
-    if found == wanted:
+    found, expected = words(summary), words(reference)
+    if found == expected:
         return Rouge(1.0, 1.0, 1.0)
-    pairs = [list(pairwise(each)) for each in (found, wanted)]
+    pairs = [list(pairwise(each)) for each in (found, expected)]
     return Rouge(
-        _overlap_f1(found, wanted), _overlap_f1(*pairs), _f1(common_length(found, wanted), len(found), len(wanted))
+        _overlap_f1(found, expected),
+        _overlap_f1(*pairs),
+        _f1(common_length(found, expected), len(found), len(expected)),
     )
 
 
@@ -53,15 +55,15 @@ def common_length(a: Sequence[str], b: Sequence[str]) -> int:
     row = [0] * (len(b) + 1)
     for word in a:
         before = row[:]
-        for place, other in enumerate(b):
-            row[place + 1] = before[place] + 1 if word == other else max(before[place + 1], row[place])
+        for index, other in enumerate(b):
+            row[index + 1] = before[index] + 1 if word == other else max(before[index + 1], row[index])
     return row[-1]
 
 
-def _overlap_f1(found: Sequence[object], wanted: Sequence[object]) -> float:
-    common = (Counter(found) & Counter(wanted)).total()
-    return _f1(common, len(found), len(wanted))
+def _overlap_f1(found: Sequence[object], expected: Sequence[object]) -> float:
+    common = (Counter(found) & Counter(expected)).total()
+    return _f1(common, len(found), len(expected))
 
 
-def _f1(common: int, found: int, wanted: int) -> float:
-    return 2 * common / (found + wanted) if found + wanted else 0.0
+def _f1(common: int, found: int, expected: int) -> float:
+    return 2 * common / (found + expected) if found + expected else 0.0

@@ -55,12 +55,12 @@ class Characters:
         if _SIGMA not in text:
             return text.translate(self._lower)  # type: ignore[attr-defined]
         return "".join(
-            _FINAL_SIGMA if letter == _SIGMA and self._is_final(text, place) else self.lower.get(letter, letter)
-            for place, letter in enumerate(text)
+            _FINAL_SIGMA if letter == _SIGMA and self._is_final(text, index) else self.lower.get(letter, letter)
+            for index, letter in enumerate(text)
         )
 
-    def _is_final(self, text: str, place: int) -> bool:
-        return self._meets_cased(reversed(text[:place])) and not self._meets_cased(text[place + 1 :])
+    def _is_final(self, text: str, index: int) -> bool:
+        return self._meets_cased(reversed(text[:index])) and not self._meets_cased(text[index + 1 :])
 
     def _meets_cased(self, letters: Iterable[str]) -> bool:
         for letter in letters:

@@ -55,34 +55,34 @@ class EntityDecoder:
         states[1:] += previous[:-1]
         if len(self._before):
             states[0] += self._before
-        place = self._go_on(0, states, is_last) if self._open else 0
+        index = self._go_on(0, states, is_last) if self._open else 0
         for token in np.flatnonzero(label >= 0).tolist():
-            if token < place:
+            if token < index:
                 continue
             if begins[token]:
                 self._open = _Open(self._done + token, int(label[token]), first[token])
-                place = self._go_on(token + 1, states, is_last)
+                index = self._go_on(token + 1, states, is_last)
             else:
                 self.spans.append((self._done + token, self._done + token + 1, int(label[token])))
         self._done += len(label)
         self._before = previous[-1].copy()
 
-    def _go_on(self, place: int, states: NDArray[np.float32], is_last: NDArray[np.bool_]) -> int:
+    def _go_on(self, index: int, states: NDArray[np.float32], is_last: NDArray[np.bool_]) -> int:
         """Follow the open entity from `place` on; gives the first place behind it, or behind the part."""
         opened = self._open
         assert opened is not None
         weight, bias = self._tables.ner_weight[opened.label], self._tables.ner_output_bias[opened.label]
-        while place < len(states):
-            is_end = bool(is_last[place])
+        while index < len(states):
+            is_end = bool(is_last[index])
             if not is_end:
-                pieces = (states[place] + opened.first).reshape(-1, self._hidden)
+                pieces = (states[index] + opened.first).reshape(-1, self._hidden)
                 within, last = weight @ pieces.max(axis=0) + bias
                 if not (math.isfinite(within) and math.isfinite(last)):
                     raise InferenceError(f"an entity got the scores {within} and {last}")
                 is_end = not (within > last or (within == last and self._tie_goes_on))
-            place += 1
+            index += 1
             if is_end:
-                self.spans.append((opened.start, self._done + place, opened.label))
+                self.spans.append((opened.start, self._done + index, opened.label))
                 self._open = None
-                return place
-        return place
+                return index
+        return index

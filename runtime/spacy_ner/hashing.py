@@ -13,8 +13,8 @@ def murmur64a(data: bytes, seed: int = 1) -> int:
     """MurmurHash64A (Austin Appleby, for 64-bit machines) of bytes, as an unsigned 64-bit number."""
     whole = len(data) & ~7
     h = (seed ^ (len(data) * _M)) & _MASK
-    for place in range(0, whole, 8):
-        k = int.from_bytes(data[place : place + 8], "little") * _M & _MASK
+    for index in range(0, whole, 8):
+        k = int.from_bytes(data[index : index + 8], "little") * _M & _MASK
         k = (k ^ (k >> 47)) * _M & _MASK
         h = (h ^ k) * _M & _MASK
     if whole != len(data):

@@ -20,7 +20,7 @@ from .tables import Tables
 AnyScalar = TypeVar("AnyScalar", bound=np.generic)
 _FIRST_CAPACITY = 4096
 # Prefixes, suffixes and shapes repeat, so their numbers are remembered; forgotten all at once when they are too many.
-_MOST_STRINGS = 100_000
+_MAX_STRINGS = 100_000
 
 
 class Lexicon:
@@ -73,8 +73,8 @@ class Lexicon:
                 words = row_words(np.array([0, 1], np.uint64), column.seed) % np.uint64(column.rows)
                 parts.append(words.astype(np.int32)[spaces.astype(np.intp)])
             else:
-                place = 4 * self._columns.index(column)
-                parts.append(self._rows[lexemes, place : place + 4])
+                position = 4 * self._columns.index(column)
+                parts.append(self._rows[lexemes, position : position + 4])
         return np.concatenate(parts, axis=1)
 
     def vectors(self, lexemes: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -103,8 +103,8 @@ class Lexicon:
             return
         with self._lock:
             new = range(self._known, len(self.texts))
-            for place, column in enumerate(self._columns):
-                self._rows[new.start : new.stop, 4 * place : 4 * place + 4] = self._column_rows(column, new)
+            for index, column in enumerate(self._columns):
+                self._rows[new.start : new.stop, 4 * index : 4 * index + 4] = self._column_rows(column, new)
             if self._tables.vector_keys is not None:
                 texts = self.texts[new.start : new.stop]
                 ids = np.array([self.string_id(text) for text in texts], np.uint64)
@@ -149,7 +149,7 @@ class Lexicon:
             number = self._rules.symbols.get(text, -1) if text else 0
             if number < 0:
                 number = murmur64a(text.encode())
-            if len(self._strings) >= _MOST_STRINGS:
+            if len(self._strings) >= _MAX_STRINGS:
                 self._strings.clear()
             self._strings[text] = number
         return number

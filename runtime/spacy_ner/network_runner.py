@@ -72,10 +72,10 @@ class NetworkRunner:
                 feeds["is_space"][offset : offset + high - low] = part.document.is_space()[low:high]
                 feeds["is_last"][offset : offset + high - low] = last[low:high]
         found = self._tokens.run(self._outputs, feeds)
-        places = [offset + part.start - low for part, (low, _), offset in zip(parts, spans, offsets, strict=False)]
+        indices = [offset + part.start - low for part, (low, _), offset in zip(parts, spans, offsets, strict=False)]
         return [
-            [array[place : place + part.end - part.start] for array in found]
-            for part, place in zip(parts, places, strict=True)
+            [array[index : index + part.end - part.start] for array in found]
+            for part, index in zip(parts, indices, strict=True)
         ]
 
     def _keys(self, document: Document, low: int, high: int) -> NDArray[np.int64]:

@@ -48,20 +48,20 @@ class SentenceParser:
 
     def _parse(self, states: Sequence[State], features: _Features) -> None:
         """Make the moves of all documents together, one of each at a time: scoring many states costs little more."""
-        places = [place for place, state in enumerate(states) if not state.is_final()]
-        while places:
-            moves = self._scorer.best([states[place] for place in places], places, features)
+        indices = [index for index, state in enumerate(states) if not state.is_final()]
+        while indices:
+            moves = self._scorer.best([states[index] for index in indices], indices, features)
             going_on = []
-            for place, move in zip(places, moves, strict=True):
-                state = states[place]
+            for index, move in zip(indices, moves, strict=True):
+                state = states[index]
                 if move is None:
                     continue
                 state.make(self._scorer.kinds[move], self._scorer.labels[move])
                 if not state.is_final():
-                    going_on.append(place)
+                    going_on.append(index)
                 if not state.stack and not state.back:
                     features.forget_before(state.next)
-            places = going_on
+            indices = going_on
 
 
 class _Features(Protocol):
@@ -85,10 +85,10 @@ class _AllFeatures:
             arrays += [padding[None], next(rest)] if size else [padding[None]]
         self._rows = np.concatenate(arrays)
         self._starts = np.cumsum([1, *(size + 1 for size in sizes[:-1])])[:, None]
-        self._places = np.arange(len(padding))
+        self._positions = np.arange(len(padding))
 
     def rows(self, documents: Sequence[int], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self._rows[tokens + self._starts[documents], self._places]
+        found: NDArray[np.float32] = self._rows[tokens + self._starts[documents], self._positions]
         return found
 
     def forget_before(self, token: int) -> None:
@@ -109,20 +109,20 @@ class _FeaturesByPart:
         self._known: dict[int, NDArray[np.float32]] = {}
 
     def rows(self, documents: Sequence[int], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.stack([[self._row(token, place) for place, token in enumerate(state)] for state in tokens.tolist()])
+        return np.stack([[self._row(token, index) for index, token in enumerate(state)] for state in tokens.tolist()])
 
     def forget_before(self, token: int) -> None:
         for number in [number for number in self._known if (number + 1) * self._size <= token]:
             del self._known[number]
 
-    def _row(self, token: int, place: int) -> NDArray[np.float32]:
+    def _row(self, token: int, index: int) -> NDArray[np.float32]:
         if token == NONE:
-            padding: NDArray[np.float32] = self._padding[place]
+            padding: NDArray[np.float32] = self._padding[index]
             return padding
         number, within = divmod(token, self._size)
         if number not in self._known:
             self._known[number] = self._run(self._parts[number])
-        row: NDArray[np.float32] = self._known[number][within, place]
+        row: NDArray[np.float32] = self._known[number][within, index]
         return row
 
 
@@ -145,4 +145,4 @@ class _Scorer:
         if not np.isfinite(scores).all():
             raise InferenceError("a move of the parser got a score that is not finite")
         best: list[int] = np.argmax(np.where(valid, scores, -np.inf), axis=1).tolist()
-        return [move if valid[place, move] else None for place, move in enumerate(best)]
+        return [move if valid[index, move] else None for index, move in enumerate(best)]

@@ -31,8 +31,8 @@ from .tables import Tables, read_tables
 from .tokenizer import Document, RuleTokenizer
 
 # A lexicon that has grown beyond this is replaced by an empty one between two texts.
-_MOST_LEXEMES = 500_000
-_MOST_CHARACTERS = 50_000_000
+_MAX_LEXEMES = 500_000
+_MAX_CHARACTERS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,11 @@ class SpacyRecognizer:
         for name, value in (("aggregation_strategy", options.aggregation_strategy), ("stride", options.stride)):
             if value is not None:
                 raise ConfigError(name, expected="none: the model is spaCy's", got=value)
-        wanted = self.model.spec.sentences == "given"
-        if wanted != (options.sentence_starts is not None):
+        required = self.model.spec.sentences == "given"
+        if required != (options.sentence_starts is not None):
             got = f"spacy.sentences = {self.model.spec.sentences}"
             what = (
-                "the model wants the places where sentences start" if wanted else "the model takes no sentence starts"
+                "the model wants the places where sentences start" if required else "the model takes no sentence starts"
             )
             raise InputError("sentence_starts", what, got=got)
 
@@ -171,7 +171,7 @@ class SpacyRecognizer:
 
     def _current_tokenizer(self) -> RuleTokenizer:
         lexicon = self._tokenizer[0]
-        if len(lexicon) > _MOST_LEXEMES or lexicon.characters > _MOST_CHARACTERS:
+        if len(lexicon) > _MAX_LEXEMES or lexicon.characters > _MAX_CHARACTERS:
             self._tokenizer = self._new_tokenizer()  # documents at work keep the lexicon that they have
         return self._tokenizer[1]
 
@@ -186,8 +186,8 @@ class SpacyRecognizer:
         if options.sentence_starts is None:
             return [()] * len(group)
         return [
-            _starting_tokens(document, options.sentence_starts[first + place], first + place)
-            for place, document in enumerate(group)
+            _starting_tokens(document, options.sentence_starts[first + index], first + index)
+            for index, document in enumerate(group)
         ]
 
     def _spans(
@@ -199,11 +199,11 @@ class SpacyRecognizer:
                 (outputs,) = self._ner.run([part], is_last)
                 decoders[0].feed(outputs, is_last[0][part.start : part.end])
         else:
-            full = [place for place, document in enumerate(group) if len(document)]
-            parts = [Part(group[place], 0, len(group[place])) for place in full]
+            full = [index for index, document in enumerate(group) if len(document)]
+            parts = [Part(group[index], 0, len(group[index])) for index in full]
             if parts:
-                for place, outputs in zip(full, self._ner.run(parts, [is_last[place] for place in full]), strict=True):
-                    decoders[place].feed(outputs, is_last[place])
+                for index, outputs in zip(full, self._ner.run(parts, [is_last[index] for index in full]), strict=True):
+                    decoders[index].feed(outputs, is_last[index])
         return [decoder.spans for decoder in decoders]
 
     def _entities(self, text: str, document: Document, spans: list[tuple[int, int, int]]) -> Entities:
@@ -226,11 +226,11 @@ class _Group:
 def _groups(tokenized: Iterable[tuple[str, Document]]) -> Iterator[_Group]:
     """Neighbours of one lexicon, of at most `RUN_TOKENS` tokens together; a longer document alone."""
     group, tokens = _Group(0, [], []), 0
-    for place, (text, document) in enumerate(tokenized):
+    for index, (text, document) in enumerate(tokenized):
         other = bool(group.documents) and document.lexicon is not group.documents[0].lexicon
         if group.documents and (other or tokens + len(document) > RUN_TOKENS):
             yield group
-            group, tokens = _Group(place, [], []), 0
+            group, tokens = _Group(index, [], []), 0
         group.texts.append(text)
         group.documents.append(document)
         tokens += len(document)
@@ -247,20 +247,20 @@ def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]
     return is_last
 
 
-def _starting_tokens(document: Document, places: Sequence[int], index: int) -> list[int]:
+def _starting_tokens(document: Document, indices: Sequence[int], index: int) -> list[int]:
     """The tokens that begin at the given places in characters, or `InputError`."""
-    if not isinstance(places, Iterable):
-        raise InputError("sentence_starts", "no list of places", index=index, got=repr(places))
+    if not isinstance(indices, Iterable):
+        raise InputError("sentence_starts", "no list of places", index=index, got=repr(indices))
     token_at = {start: token for token, start in enumerate(document.starts.tolist())}
-    wanted = list(places)
-    if wrong := [place for place in wanted if not _is_whole(place) or place not in token_at]:
+    required = list(indices)
+    if wrong := [position for position in required if not _is_whole(position) or position not in token_at]:
         raise InputError(
             "sentence_starts",
             f"no token starts at character {wrong[0]!r}",
             index=index,
             expected="places where a token starts",
         )
-    return [token_at[place] for place in wanted]
+    return [token_at[position] for position in required]
 
 
 def _is_whole(value: object) -> bool:

@@ -57,17 +57,17 @@ class SequenceMatcher:
                 new = [text in self._trie for text in self._lexicon.texts[len(self._opens) :]]
                 self._opens = np.concatenate([self._opens, np.array(new, np.bool_)])
         numbers: list[int] = lexemes.tolist()
-        return [run for place in np.flatnonzero(self._opens[lexemes]).tolist() for run in self._from(numbers, place)]
+        return [run for index in np.flatnonzero(self._opens[lexemes]).tolist() for run in self._from(numbers, index)]
 
     def _from(self, numbers: list[int], start: int) -> list[Run]:
         texts, node, runs = self._lexicon.texts, self._trie, []
-        for place in range(start, len(numbers)):
-            following = node.get(texts[numbers[place]])
+        for index in range(start, len(numbers)):
+            following = node.get(texts[numbers[index]])
             if following is None:
                 break
             node = following
             if _END in node:
-                runs.append((start, place + 1))
+                runs.append((start, index + 1))
         return runs
 
     def _kept(self, runs: list[Run]) -> list[Run]:

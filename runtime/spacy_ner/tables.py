@@ -56,8 +56,8 @@ class Tables:
         assert self.vector_keys is not None and self.vector_rows is not None
         if not len(self.vector_keys):
             return np.full(len(ids), -1, np.int32)
-        places = np.minimum(np.searchsorted(self.vector_keys, ids), len(self.vector_keys) - 1)
-        return np.where(self.vector_keys[places] == ids, self.vector_rows[places], np.int32(-1))
+        indices = np.minimum(np.searchsorted(self.vector_keys, ids), len(self.vector_keys) - 1)
+        return np.where(self.vector_keys[indices] == ids, self.vector_rows[indices], np.int32(-1))
 
 
 def read_tables(path: Path, spec: SpacySpec) -> Tables:
@@ -111,12 +111,12 @@ def _wanted(spec: SpacySpec) -> _Shapes:
     return shapes
 
 
-def _problems(tensors: dict[str, NDArray[Any]], wanted: _Shapes) -> list[str]:
-    problems = [f"no tensor {name}" for name in sorted(set(wanted) - set(tensors))]
-    problems += [f"an unknown tensor {name}" for name in sorted(set(tensors) - set(wanted))]
+def _problems(tensors: dict[str, NDArray[Any]], expected: _Shapes) -> list[str]:
+    problems = [f"no tensor {name}" for name in sorted(set(expected) - set(tensors))]
+    problems += [f"an unknown tensor {name}" for name in sorted(set(tensors) - set(expected))]
     if problems:
         return problems
-    for name, (dtype, shape) in wanted.items():
+    for name, (dtype, shape) in expected.items():
         tensor = tensors[name]
         fits = len(tensor.shape) == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
         if tensor.dtype != dtype or not fits:

@@ -15,10 +15,10 @@ from .sequences import SequenceMatcher
 
 # Longer chunks are rare and would fill the memory with strings that never come again.
 _LONGEST_CACHED = 200
-_MOST_CHUNKS = 50_000
+_MAX_CHUNKS = 50_000
 # Texts are split into chunks in parts of about this many characters.
 _PART = 1 << 16
-_MOST_FIRSTS = 1000
+_MAX_FIRSTS = 1000
 _SHORT = 64
 
 
@@ -71,15 +71,15 @@ class RuleTokenizer:
         lexemes: list[int] = []
         spaced: list[int] = []
         leading = self._leading.match(text)
-        place = leading.end() if leading else 0
-        if place:
-            lexemes += self._chunk(text[:place])
-        for part in self._parts(text, place):
+        index = leading.end() if leading else 0
+        if index:
+            lexemes += self._chunk(text[:index])
+        for part in self._parts(text, index):
             known = self._cache
-            for word, blank, rest in self._chunks.findall(part):
+            for word, whitespace, rest in self._chunks.findall(part):
                 # Looked up here: for almost every word a call would cost more than what it does
                 lexemes += known.get(word) or self._chunk(word)
-                if blank:
+                if whitespace:
                     spaced.append(len(lexemes) - 1)
                 if rest:
                     lexemes += known.get(rest) or self._chunk(rest)
@@ -92,13 +92,13 @@ class RuleTokenizer:
         starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(lexemes) else ends
         return Document(self._lexicon, lexemes, starts, spaces)
 
-    def _parts(self, text: str, place: int) -> Iterator[str]:
+    def _parts(self, text: str, index: int) -> Iterator[str]:
         """The text from `place` on, cut where a run of other characters begins."""
-        while place < len(text):
-            found = self._boundary.search(text, place + _PART)
+        while index < len(text):
+            found = self._boundary.search(text, index + _PART)
             end = found.end() if found else len(text)
-            yield text[place:end]
-            place = end
+            yield text[index:end]
+            index = end
 
     def _chunk(self, chunk: str) -> tuple[int, ...]:
         """The lexemes of a run of spaces or of others."""
@@ -106,7 +106,7 @@ class RuleTokenizer:
         if found is None:
             found = self._lexicon.numbers(self._split(chunk))
             if len(chunk) <= _LONGEST_CACHED:
-                if len(self._cache) >= _MOST_CHUNKS:
+                if len(self._cache) >= _MAX_CHUNKS:
                     self._cache = dict(self._specials)
                 self._cache[chunk] = found
         return found
@@ -220,7 +220,7 @@ class _Matcher:
 
     def _compile(self, first: str) -> re.Pattern[str] | None:
         sources = [match.source for match in self._matches if match.first is None or first in match.first]
-        if len(self._compiled) >= _MOST_FIRSTS:
+        if len(self._compiled) >= _MAX_FIRSTS:
             self._compiled = {}  # another thread may still read the old one
         pattern = compile_pattern("|".join(sources)) if sources else None
         self._compiled[first] = pattern

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST_PASSES = 12
+_MAX_PASSES = 12
 _DECORATION = "||"
 _ROOT = "ROOT"
 
@@ -39,7 +39,7 @@ class Tree:
     def _find_edges(self) -> None:
         tokens = range(len(self._heads))
         self._left, self._right = list(tokens), list(tokens)
-        for _ in range(_MOST_PASSES):
+        for _ in range(_MAX_PASSES):
             for token in (*tokens, *reversed(tokens)):
                 head = self._heads[token]
                 self._left[head] = min(self._left[head], self._left[token])
@@ -58,9 +58,9 @@ class Tree:
         return True
 
     def _attach_anew(self, token: int) -> None:
-        label, _, wanted = self._labels[token].partition(_DECORATION)
+        label, _, expected = self._labels[token].partition(_DECORATION)
         self._labels[token] = label
-        found = next((child for child in self._descendants(token) if self._labels[child] == wanted), None)
+        found = next((child for child in self._descendants(token) if self._labels[child] == expected), None)
         if found is not None:
             self._heads[token] = found
 

@@ -15,7 +15,7 @@ from .lexicon import Lexicon, grown
 
 # Types whose outputs are kept, 4 KB each where vectors have 96 elements. When there are more, half as many stay, those
 # used last: a word comes again soon, or never.
-MOST_TYPES = 8192
+MAX_TYPES = 8192
 # The key of the type that lies between documents; those of others are `2 * lexeme`, plus 1 with a trailing space.
 GAP = -1
 
@@ -75,7 +75,7 @@ class _Known:
         self._run = 0
         self._count = 0
         # By key + 1: where a type is in the arrays below, -1 where it is not
-        self._place_of: NDArray[np.int64] = np.empty(0, np.int64)
+        self._index_of: NDArray[np.int64] = np.empty(0, np.int64)
         self._keys: NDArray[np.int64] = np.empty(0, np.int64)
         self._used: NDArray[np.int64] = np.empty(0, np.int64)
         self._embedded: NDArray[np.float32] = np.empty((0, 0), np.float32)
@@ -84,60 +84,60 @@ class _Known:
 
     def begin(self, keys: NDArray[np.int64], largest: int) -> NDArray[np.int64]:
         """Begin a run with tokens of these keys, none above `largest`; gives the keys that are not known, ascending."""
-        if len(self._place_of) < largest + 2:
-            known = len(self._place_of)
-            self._place_of = grown(self._place_of, 2 * largest + 2)
-            self._place_of[known:] = -1
+        if len(self._index_of) < largest + 2:
+            known = len(self._index_of)
+            self._index_of = grown(self._index_of, 2 * largest + 2)
+            self._index_of[known:] = -1
         self._run += 1
-        places = self._place_of[keys + 1]
-        is_new = places < 0
-        self._used[places[~is_new]] = self._run
+        indices = self._index_of[keys + 1]
+        is_new = indices < 0
+        self._used[indices[~is_new]] = self._run
         return np.unique(keys[is_new])
 
     def add(self, keys: NDArray[np.int64], embedded: NDArray[Any], contributions: NDArray[Any]) -> None:
         """Keep the outputs for types that are not known."""
-        if self._count + len(keys) > MOST_TYPES:
+        if self._count + len(keys) > MAX_TYPES:
             self._drop_oldest()
         self.sizes = embedded.shape[1], contributions.shape[1], contributions.shape[2]
         self._reserve(self._count + len(keys), *self.sizes)
         added = slice(self._count, self._count + len(keys))
-        self._place_of[keys + 1] = np.arange(added.start, added.stop)
+        self._index_of[keys + 1] = np.arange(added.start, added.stop)
         self._keys[added], self._used[added], self._embedded[added] = keys, self._run, embedded
-        for place, kept in enumerate(self._contributions):
-            kept[added] = contributions[:, place]
+        for index, kept in enumerate(self._contributions):
+            kept[added] = contributions[:, index]
         self._count = added.stop
 
     def inputs(self, keys: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The inputs that the graph of the tokens has of their types; all of them have to be known."""
-        places = self._place_of[keys + 1]
+        indices = self._index_of[keys + 1]
         window, tokens = len(self._contributions) // 2, len(keys)
         sums = np.empty((tokens, self._contributions[0].shape[1]), np.float32)
         sums[:window] = 0
-        np.take(self._contributions[0], places[: max(0, tokens - window)], axis=0, out=sums[window:], mode="clip")
+        np.take(self._contributions[0], indices[: max(0, tokens - window)], axis=0, out=sums[window:], mode="clip")
         for shift, kept in enumerate(self._contributions[1:], 1 - window):
             seen = slice(max(0, shift), max(0, tokens + shift))
-            sums[max(0, -shift) : max(0, tokens - shift)] += np.take(kept, places[seen], axis=0)
-        return {"embedded": np.take(self._embedded, places, axis=0), "preactivation": sums}
+            sums[max(0, -shift) : max(0, tokens - shift)] += np.take(kept, indices[seen], axis=0)
+        return {"embedded": np.take(self._embedded, indices, axis=0), "preactivation": sums}
 
     def _drop_oldest(self) -> None:
         """Forget all types but those of the current run, or half of what is kept, of those used last."""
         used = self._used[: self._count]
-        staying = max(MOST_TYPES // 2, int(np.count_nonzero(used == self._run)))
+        staying = max(MAX_TYPES // 2, int(np.count_nonzero(used == self._run)))
         kept = np.sort(np.argsort(-used, kind="stable")[:staying])
         self._count = len(kept)
         arrays: list[NDArray[Any]] = [self._keys, self._used, self._embedded, *self._contributions]
         for array in arrays:
             array[: len(kept)] = array[kept]
-        self._place_of[:] = -1
-        self._place_of[self._keys[: len(kept)] + 1] = np.arange(len(kept))
+        self._index_of[:] = -1
+        self._index_of[self._keys[: len(kept)] + 1] = np.arange(len(kept))
 
-    def _reserve(self, size: int, width: int, places: int, sums: int) -> None:
+    def _reserve(self, size: int, width: int, indices: int, sums: int) -> None:
         if not self._contributions:
             self._embedded = np.empty((0, width), np.float32)
-            self._contributions = [np.empty((0, sums), np.float32)] * places
+            self._contributions = [np.empty((0, sums), np.float32)] * indices
         if size <= len(self._keys):
             return
-        capacity = max(size, min(2 * size, MOST_TYPES))
+        capacity = max(size, min(2 * size, MAX_TYPES))
         self._keys, self._used = grown(self._keys, capacity), grown(self._used, capacity)
         self._embedded = grown(self._embedded, capacity)
         self._contributions = [grown(kept, capacity) for kept in self._contributions]

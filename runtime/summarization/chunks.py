@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 # The characters with the property White_Space of Unicode; `str.isspace` knows four more (U+001C to U+001F).
 WHITE_SPACE = "\t\n\v\f\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_BLANK = re.compile(f"[{WHITE_SPACE}]*")
+_WHITESPACE = re.compile(f"[{WHITE_SPACE}]*")
 _SENTENCE_END = re.compile(f"[.!?\u2026\u3002\uff01\uff1f]+(?=[{WHITE_SPACE}])|\n")
 
 
-def is_blank(text: str) -> bool:
+def is_whitespace(text: str) -> bool:
     """Whether a text holds nothing but `White_Space` of Unicode."""
-    return _BLANK.fullmatch(text) is not None
+    return _WHITESPACE.fullmatch(text) is not None
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -34,9 +34,9 @@ def parts(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
     part = ""
     for sentence in sentences(text):
         if part and not fits(part + sentence):
-            if not is_blank(part):
+            if not is_whitespace(part):
                 yield part
             part = ""
         part += sentence
-    if not is_blank(part):
+    if not is_whitespace(part):
         yield part

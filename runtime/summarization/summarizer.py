@@ -18,7 +18,7 @@ from ..cancellation import Watch
 from ..graph_model import GraphModel, check_limits, graph_model
 from ..loading import AUTO, OpenArtifact, load_tokenizer, open_artifact
 from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
-from .chunks import is_blank, parts
+from .chunks import is_whitespace, parts
 from .summarize_options import SummarizeOptions, options_of, resolve_settings
 
 # Places in the beams of one run, texts x beams x length: what the memory of a run grows with.
@@ -26,7 +26,7 @@ DEFAULT_BEAM_LIMIT = 8192
 DEFAULT_SOURCE_BUDGET = 2048
 _OUTPUTS = ("sequences", "sequences_scores")
 # Token ids have 32 bits in the tokenizers library.
-_MOST_IDS = 1 << 32
+_MAX_IDS = 1 << 32
 _SELF_TEST = SummarizeOptions(num_beams=1, min_length=0, max_length=2)
 
 
@@ -150,7 +150,7 @@ class Summarizer:
             )
         checked = [check_text(message, index, self._text_limit) for message in messages]
         text = check_text(self.model.spec.join.join(checked), index, self._text_limit)
-        if is_blank("".join(checked)):
+        if is_whitespace("".join(checked)):
             raise InputError("empty_input", "nothing to summarize", index=index, expected="a message that is not blank")
         return text
 
@@ -158,12 +158,12 @@ class Summarizer:
         """Yield the places of a batch with their summaries, as the batches come to their end."""
         most = self._beam_limit // (settings.num_beams * settings.max_length)
         for batch in plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget, most):
-            ids, mask = self.model.tokenizer.pad([encoded[place] for place in batch])
+            ids, mask = self.model.tokenizer.pad([encoded[index] for index in batch])
             feeds = {"input_ids": ids, "attention_mask": mask, **_settings_feeds(settings)}
             sequences, scores = self._session.run(_OUTPUTS, feeds, watch)
             self._check_outputs(sequences, scores, len(batch))
-            for place, row, score in zip(batch, sequences, scores.tolist(), strict=True):
-                yield place, self._summary(row, score, truncated=encoded[place].truncated)
+            for index, row, score in zip(batch, sequences, scores.tolist(), strict=True):
+                yield index, self._summary(row, score, truncated=encoded[index].truncated)
 
     def _summary(self, row: NDArray[np.int64], score: float, *, truncated: bool) -> Summary:
         ids = token_ids(row, self.model.spec.eos_token_id, self.model.tokenizer.spec.pad_token_id)
@@ -175,7 +175,7 @@ class Summarizer:
             raise InferenceError(f"{who} gave sequences of shape {sequences.shape}, scores of shape {scores.shape}")
         if not np.isfinite(scores).all():
             raise InferenceError(f"{who} gave a score that is not finite")
-        if (sequences[:, 0] != start).any() or (sequences < 0).any() or (sequences >= _MOST_IDS).any():
+        if (sequences[:, 0] != start).any() or (sequences < 0).any() or (sequences >= _MAX_IDS).any():
             raise InferenceError(f"{who} gave sequences that do not begin with {start}, or hold what is no token")
 
 
@@ -192,11 +192,11 @@ class _Call:
     def summaries(self, texts: Sequence[str]) -> list[Summary]:
         """The summaries of texts that are read once, and cut if they are too long."""
         found: dict[int, Summary] = {}
-        for place, summary in self.run(self.model.tokenizer.encode(texts), self.settings, self.watch):
-            found[place] = summary
+        for index, summary in self.run(self.model.tokenizer.encode(texts), self.settings, self.watch):
+            found[index] = summary
             if self.progress is not None:
                 self.progress(len(found), len(texts))
-        return [found[place] for place in range(len(texts))]
+        return [found[index] for index in range(len(texts))]
 
     def reduced(self, texts: Sequence[str]) -> list[Summary]:
         """The summaries of texts that are read whole: longer ones in parts, whose summaries are summarized in turn."""
@@ -233,10 +233,10 @@ def summarize_with_settings(
     """Summaries of inputs that each have settings of their own; those of the same settings run together."""
     found: dict[int, Summary] = {}
     for chosen in dict.fromkeys(settings):
-        places = [place for place, each in enumerate(settings) if each == chosen]
-        summaries = summarizer.summarize_detailed([inputs[place] for place in places], options_of(chosen))
-        found |= zip(places, summaries, strict=True)
-    return [found[place] for place in range(len(inputs))]
+        indices = [index for index, each in enumerate(settings) if each == chosen]
+        summaries = summarizer.summarize_detailed([inputs[index] for index in indices], options_of(chosen))
+        found |= zip(indices, summaries, strict=True)
+    return [found[index] for index in range(len(inputs))]
 
 
 def token_ids(row: NDArray[np.int64], eos_token_id: int, pad_token_id: int) -> tuple[int, ...]:

@@ -114,7 +114,7 @@ class TokenClassifier:
             raise InputError("input_type", "a single text where a list was expected", got=type(texts).__name__)
         checked = [check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
         strategy, stride = self._settings(options)
-        return [entities for portion in _portions(checked) for entities in self._read(portion, strategy, stride)]
+        return [entities for chunk in _portions(checked) for entities in self._read(chunk, strategy, stride)]
 
     def _settings(self, options: NerOptions) -> tuple[str, int | None]:
         spec = self.model.spec
@@ -130,11 +130,13 @@ class TokenClassifier:
     def _find(self, windows: list[Window], strategy: str) -> list[list[Found]]:
         """The entities of every window; batches go over all windows, so that those of one length meet."""
         found: list[list[Found]] = [[] for _ in windows]
-        filled = [place for place, window in enumerate(windows) if len(window.scored)]
-        for batch in plan_batches([len(windows[place].ids) for place in filled], self._token_budget):
-            places = [filled[index] for index in batch]
-            for place, entities in zip(places, self._run([windows[place] for place in places], strategy), strict=True):
-                found[place] = entities
+        filled = [position for position, window in enumerate(windows) if len(window.scored)]
+        for batch in plan_batches([len(windows[position].ids) for position in filled], self._token_budget):
+            indices = [filled[index] for index in batch]
+            for position, entities in zip(
+                indices, self._run([windows[position] for position in indices], strategy), strict=True
+            ):
+                found[position] = entities
         return found
 
     def _run(self, batch: list[Window], strategy: str) -> Iterator[list[Found]]:
@@ -176,13 +178,13 @@ def _of_text(text: TextWindows, found: Iterator[list[Found]]) -> list[Found]:
 
 
 def _portions(texts: list[str]) -> Iterator[list[str]]:
-    portion: list[str] = []
+    chunk: list[str] = []
     characters = 0
     for text in texts:
-        if portion and (len(portion) == _PORTION_TEXTS or characters + len(text) > _PORTION_CHARACTERS):
-            yield portion
-            portion, characters = [], 0
-        portion.append(text)
+        if chunk and (len(chunk) == _PORTION_TEXTS or characters + len(text) > _PORTION_CHARACTERS):
+            yield chunk
+            chunk, characters = [], 0
+        chunk.append(text)
         characters += len(text)
-    if portion:
-        yield portion
+    if chunk:
+        yield chunk

@@ -17,7 +17,7 @@ from ..tokenizer import TextTokenizer
 
 # A tokenizer is set to one stride, and every copy holds a vocabulary: the least recently used one is given up.
 _MAX_STRIDES = 4
-_BLANK = 0x20
+_WHITESPACE = 0x20
 
 # Of tokens with these ids, starts and ends: which go on with the word before them.
 Subwords = Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], NDArray[np.bool_]]
@@ -68,7 +68,7 @@ class WindowTokenizer:
         :param stride: tokens that a window shares with the one before, below the tokenizer's `room`.
         """
         if stride is None:
-            encoded = self.tokenizer.encode_with_places(texts)
+            encoded = self.tokenizer.encode_with_offsets(texts)
             return [
                 TextWindows((_window(encoding, part, self._subword_rule(text)),), truncated)
                 for text, (encoding, part, truncated) in zip(texts, encoded, strict=True)
@@ -93,23 +93,23 @@ class WindowTokenizer:
         lengths, unknown = self._piece_lengths, self._unknown
         if lengths is not None:
             return lambda ids, starts, ends: (lengths[ids] != ends - starts) & (ids != unknown)
-        joined = _joined_places(text)
+        joined = _joined_offsets(text)
         return lambda ids, starts, _: joined[starts] & (ids != unknown)
 
 
-def _joined_places(text: str) -> NDArray[np.bool_]:
+def _joined_offsets(text: str) -> NDArray[np.bool_]:
     """For every place in a text and the one after it whether it follows another character and touches no blank."""
-    blank = np.frombuffer(text.encode("utf-32-le"), np.uint32) == _BLANK
-    joined = np.ones(len(blank) + 1, np.bool_)
+    whitespace = np.frombuffer(text.encode("utf-32-le"), np.uint32) == _WHITESPACE
+    joined = np.ones(len(whitespace) + 1, np.bool_)
     joined[0] = False
-    joined[:-1] &= ~blank
-    joined[1:] &= ~blank
+    joined[:-1] &= ~whitespace
+    joined[1:] &= ~whitespace
     return joined
 
 
 def _window(encoding: Any, part: slice, subwords: Subwords) -> Window:
     ids = np.array(encoding.ids[part], np.int64)
     scored = np.flatnonzero(np.array(encoding.special_tokens_mask[part], np.int8) == 0)
-    places = np.array(encoding.offsets[part], np.int32).reshape(-1, 2)[scored]
-    starts, ends = np.ascontiguousarray(places.T)
+    indices = np.array(encoding.offsets[part], np.int32).reshape(-1, 2)[scored]
+    starts, ends = np.ascontiguousarray(indices.T)
     return Window(ids, scored, starts, ends, subwords(ids[scored], starts, ends))

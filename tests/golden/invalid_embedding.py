@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import onnx
-from spoiling import Spoil, edit_case, edit_file, edit_graph, edit_manifest, flip, graph_of, relisted
+from corrupting import Corrupt, edit_case, edit_file, edit_graph, edit_manifest, flip, graph_of, relisted
 
 
 def extra_output(model: onnx.ModelProto) -> None:
@@ -25,7 +25,7 @@ def other_vocabulary(raw: bytes) -> bytes:
     return json.dumps(tokenizer).encode()
 
 
-INVALID: dict[str, tuple[str, Spoil]] = {
+INVALID: dict[str, tuple[str, Corrupt]] = {
     "manifest-missing": ("path_kind", lambda folder: (folder / "manifest.json").unlink()),
     "manifest-hash-missing": ("path_kind", lambda folder: (folder / "manifest.sha256").unlink()),
     "manifest-flipped": ("manifest_hash", edit_file("manifest.json", flip(100))),

@@ -6,14 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from invalid_tagger import with_entities
-from spoiling import Spoil, edit_case, edit_file, edit_graph, edit_json, edit_manifest, edit_tensors, graph_of, relisted
+from corrupting import (
+    Corrupt,
+    edit_case,
+    edit_file,
+    edit_graph,
+    edit_json,
+    edit_manifest,
+    edit_tensors,
+    graph_of,
+    relisted,
+)
+from invalid_token_classifier import with_entities
 
 RULES, TABLES = "spacy_tokenizer.json", "tables.safetensors"
 Change = Callable[[dict[str, Any]], object]
 
 
-def rules(change: Change) -> tuple[str, Spoil]:
+def rules(change: Change) -> tuple[str, Corrupt]:
     return "tokenizer", edit_json(RULES, lambda data: (shorten(data), change(data)))
 
 
@@ -25,11 +35,11 @@ def shorten(data: dict[str, Any]) -> None:
     }
 
 
-def tables(change: Change) -> tuple[str, Spoil]:
+def tables(change: Change) -> tuple[str, Corrupt]:
     return "tokenizer", edit_tensors(TABLES, change)
 
 
-def golden(change: Change) -> tuple[str, Spoil]:
+def golden(change: Change) -> tuple[str, Corrupt]:
     return "golden", edit_case(change, with_entities)
 
 
@@ -69,7 +79,7 @@ def drop_begins(model: Any) -> None:
     model.graph.output.remove(next(value for value in model.graph.output if value.name == "begins"))
 
 
-INVALID: dict[str, tuple[str, Spoil]] = {
+INVALID: dict[str, tuple[str, Corrupt]] = {
     "spacy-rules-garbage": ("tokenizer", relisted(edit_file(RULES, lambda raw: b"[]"))),
     "spacy-rules-key-twice": ("tokenizer", relisted(edit_file(RULES, lambda raw: b'{"a":1,"a":1}'))),
     "spacy-rules-key-unknown": rules(lambda r: r.update(extra=1)),

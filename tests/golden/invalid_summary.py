@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spoiling import Spoil, edit_case, edit_graph, edit_manifest
+from corrupting import Corrupt, edit_case, edit_graph, edit_manifest
 
 
 def rename_sequences(model: Any) -> None:
@@ -17,7 +17,7 @@ def declare_tokens(manifest: dict[str, Any]) -> None:
     manifest["variants"]["fp32"]["graphs"]["generate"]["outputs"][0].update(name="tokens")
 
 
-INVALID: dict[str, tuple[str, Spoil]] = {
+INVALID: dict[str, tuple[str, Corrupt]] = {
     "summary-graph-other-output": ("graph", edit_graph(rename_sequences, declare_tokens)),
     "summary-tokenizer-other-padding": ("tokenizer", edit_manifest(lambda m: m["tokenizer"].update(pad_token_id=0))),
     "golden-summary-other-token": ("golden", edit_case(lambda c: c["expected"]["token_ids"].__setitem__(2, 5))),

@@ -25,9 +25,9 @@ sys.path.insert(0, str(HERE.parent))  # for the recipes of small models
 import invalid_embedding  # noqa: E402
 import invalid_spacy  # noqa: E402
 import invalid_summary  # noqa: E402
-import invalid_tagger  # noqa: E402
+import invalid_token_classifier  # noqa: E402
 from manifest_embedding import embedding_manifests  # noqa: E402
-from manifest_ner import spacy_manifests, tagger_manifests  # noqa: E402
+from manifest_ner import spacy_manifests, token_classifier_manifests  # noqa: E402
 from manifest_summary import summary_manifests  # noqa: E402
 from onnx_ml_bridge.artifacts.strict_json import canonical  # noqa: E402
 from onnx_ml_bridge.cli.build import build  # noqa: E402
@@ -39,26 +39,26 @@ from sources import (  # noqa: E402
     make_embedder,
     make_pipeline_folder,
     make_summarizer,
-    make_tagger,
+    make_token_classifier,
 )
 
-EMBEDDING, TAGGER, SPACY, SUMMARY = "tiny-embedding", "tiny-ner", "tiny-spacy", "tiny-summary"
+EMBEDDING, TOKEN_CLASSIFIER, SPACY, SUMMARY = "tiny-embedding", "tiny-ner", "tiny-spacy", "tiny-summary"
 # The artifact, its source, and what its configuration says beside the name.
 VALID: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     EMBEDDING: (make_embedder, {"task": "sentence-embedding", "gate": {"int8": LOOSE}}),
-    TAGGER: (make_tagger, {"task": "ner", "gate": {"int8": LOOSE_ENTITIES}}),
+    TOKEN_CLASSIFIER: (make_token_classifier, {"task": "ner", "gate": {"int8": LOOSE_ENTITIES}}),
     SPACY: (make_pipeline_folder, {"task": "ner", "options": {"sentences": "parser"}}),
     SUMMARY: (make_summarizer, {"task": "summarization", "gate": {"int8": LOOSE_SUMMARIES}}),
 }
 INVALID = {
     EMBEDDING: invalid_embedding.INVALID,
-    TAGGER: invalid_tagger.INVALID,
+    TOKEN_CLASSIFIER: invalid_token_classifier.INVALID,
     SPACY: invalid_spacy.INVALID,
     SUMMARY: invalid_summary.INVALID,
 }
 MANIFESTS = {
     EMBEDDING: embedding_manifests,
-    TAGGER: tagger_manifests,
+    TOKEN_CLASSIFIER: token_classifier_manifests,
     SPACY: spacy_manifests,
     SUMMARY: summary_manifests,
 }
@@ -67,18 +67,18 @@ MANIFESTS = {
 def main(chosen: Sequence[str]) -> None:
     for folder in ("valid", "invalid", "manifests"):
         (HERE / folder).mkdir(exist_ok=True)
-    refused, judged = _read("invalid.json"), _read("manifests.json")
+    refused, evaluated = _read("invalid.json"), _read("manifests.json")
     for name in chosen or VALID:
         make_source, settings = VALID[name]
         make_valid(name, make_source, settings)
         refused |= make_invalid(name, INVALID[name])
-        judged |= make_manifests(name)
+        evaluated |= make_manifests(name)
     # What no recipe makes any more goes
     known = {case for cases in INVALID.values() for case in cases}
     (HERE / "invalid.json").write_bytes(canonical({case: code for case, code in refused.items() if case in known}))
     for folder in set((HERE / "invalid").iterdir()) - {HERE / "invalid" / case for case in known}:
         shutil.rmtree(folder)
-    (HERE / "manifests.json").write_bytes(canonical(judged))
+    (HERE / "manifests.json").write_bytes(canonical(evaluated))
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -97,10 +97,10 @@ def make_valid(name: str, make_source: Callable[[Path], None], settings: dict[st
 
 def make_invalid(source: str, cases: dict[str, tuple[str, Callable[[Path], object]]]) -> dict[str, str]:
     """Spoil a copy for every case; gives the codes by name."""
-    for name, (_, spoil) in cases.items():
+    for name, (_, corrupt) in cases.items():
         shutil.rmtree(HERE / "invalid" / name, ignore_errors=True)
         shutil.copytree(HERE / "valid" / source, HERE / "invalid" / name)
-        spoil(HERE / "invalid" / name)
+        corrupt(HERE / "invalid" / name)
     return {name: code for name, (code, _) in cases.items()}
 
 

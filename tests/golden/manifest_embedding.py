@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from corrupting import changed_manifest, graph_of
 from onnx_ml_bridge.artifacts.strict_json import canonical
-from spoiling import changed_manifest, graph_of
 
 
 def nested(levels: int) -> bytes:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from corrupting import changed_manifest
 from onnx_ml_bridge.artifacts.strict_json import canonical
-from spoiling import changed_manifest
 
 Change = Callable[[dict[str, Any]], object]
 Cases = dict[str, tuple[str | None, bytes]]
 
 
-def tagger_manifests(manifest: dict[str, Any]) -> Cases:
+def token_classifier_manifests(manifest: dict[str, Any]) -> Cases:
     """Token classification: a section of its own beside the tokenizer, and no other."""
     section = manifest["token_classification"]
     refused: dict[str, Change] = {

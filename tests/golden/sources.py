@@ -85,12 +85,12 @@ def make_embedder(folder: Path) -> None:
     SentenceTransformer(modules=parts, device="cpu", prompts=prompts).save(str(folder / "model"))
 
 
-def make_tagger(folder: Path) -> None:
+def make_token_classifier(folder: Path) -> None:
     """A token classifier on the same encoder, with labels of every form."""
     fast = _tokenizer()
     torch.manual_seed(8)
     labels = dict(enumerate(LABELS))
-    config = _config(len(fast), id2label=labels, label2id={label: place for place, label in labels.items()})
+    config = _config(len(fast), id2label=labels, label2id={label: index for index, label in labels.items()})
     model = BertForTokenClassification(config).eval()
     states = _states(model, fast)
     weight = torch.randn(len(LABELS), 16) / states.std(0) * _PEAK / 4
@@ -142,7 +142,7 @@ def make_summarizer(folder: Path) -> None:
 @torch.no_grad()
 def _states(model: BertForTokenClassification, tokenizer: BertTokenizerFast) -> torch.Tensor:
     """What the encoder says of the tokens of some lines, float32 `[tokens, 16]`."""
-    lines = [" ".join(WORDS[place : place + 6]) for place in range(0, 18, 2)]
+    lines = [" ".join(WORDS[index : index + 6]) for index in range(0, 18, 2)]
     return torch.cat([model.bert(**tokenizer(line, return_tensors="pt"))[0][0] for line in lines])
 
 

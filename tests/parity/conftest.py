@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 from small_exports import SmallExport, add_int8, export_small
-from tagger_exports import MAX_TOKENS, SmallTagger, export_tagger, golden_cases, seal_tagger, tagger_texts
-from tagger_exports import add_int8 as add_tagger_int8
+from token_classifier_exports import (
+    MAX_TOKENS,
+    SmallTokenClassifier,
+    export_token_classifier,
+    golden_cases,
+    seal_token_classifier,
+    token_classifier_texts,
+)
+from token_classifier_exports import add_int8 as add_token_classifier_int8
 
 
 @pytest.fixture(scope="session")
@@ -48,46 +55,50 @@ def small_int8(small: Callable[..., SmallExport]) -> Callable[..., SmallExport]:
 
 
 @pytest.fixture(scope="session")
-def tagger(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SmallTagger]:
+def token_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SmallTokenClassifier]:
     """`tagger(name, **options)`: the export of that small token classifier, cut to `MAX_TOKENS` if not told else."""
-    made: dict[str, SmallTagger] = {}
+    made: dict[str, SmallTokenClassifier] = {}
 
-    def get(name: str, **options: Any) -> SmallTagger:
+    def get(name: str, **options: Any) -> SmallTokenClassifier:
         key = f"{name} {sorted(options.items())}"
         if key not in made:
-            made[key] = export_tagger(tmp_path_factory.mktemp(name), name, **{"model_max_length": MAX_TOKENS} | options)
+            made[key] = export_token_classifier(
+                tmp_path_factory.mktemp(name), name, **{"model_max_length": MAX_TOKENS} | options
+            )
         return made[key]
 
     return get
 
 
 @pytest.fixture(scope="session")
-def tagger_int8(tagger: Callable[..., SmallTagger]) -> Callable[..., Any]:
+def token_classifier_int8(token_classifier: Callable[..., SmallTokenClassifier]) -> Callable[..., Any]:
     """`tagger_int8(name)`: the same with an int8 variant; `layers` and `tables` are in the second value."""
     made: dict[str, Any] = {}
 
-    def get(name: str) -> tuple[SmallTagger, Any]:
+    def get(name: str) -> tuple[SmallTokenClassifier, Any]:
         if name not in made:
-            made[name] = (tagger(name), add_tagger_int8(tagger(name)))
+            made[name] = (token_classifier(name), add_token_classifier_int8(token_classifier(name)))
         return made[name]
 
     return get
 
 
 @pytest.fixture(scope="session")
-def sealed_tagger(tagger_int8: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def sealed_token_classifier(
+    token_classifier_int8: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
     """`sealed_tagger(name)`: an artifact of it with both variants and golden cases of several settings."""
     made: dict[str, Path] = {}
 
     def get(name: str) -> Path:
         if name not in made:
-            small, quantized = tagger_int8(name)
+            small, quantized = token_classifier_int8(name)
             cases = [
                 case
                 for strategy, stride in (("none", None), ("simple", None), ("average", 9), ("max", 0))
-                for case in golden_cases(small, tagger_texts()[::5], strategy, stride)
+                for case in golden_cases(small, token_classifier_texts()[::5], strategy, stride)
             ]
-            made[name] = seal_tagger(small, tmp_path_factory.mktemp("sealed") / name, cases, quantized)
+            made[name] = seal_token_classifier(small, tmp_path_factory.mktemp("sealed") / name, cases, quantized)
         return made[name]
 
     return get

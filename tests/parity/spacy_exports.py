@@ -11,7 +11,7 @@ from onnx_ml_bridge.artifacts.manifest import Graph
 from onnx_ml_bridge.artifacts.manifest_sections import HashColumn, SpacyNetwork
 from onnx_ml_bridge.export.graph_files import describe_graph
 from onnx_ml_bridge.export.spacy_ner.pipeline import SpacyExport, export_pipeline
-from onnx_ml_bridge.parity.adversarial import nasty_texts
+from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.runtime.entities import Entities
@@ -53,15 +53,15 @@ _PROBE = SpacyNetwork(
 
 
 @cache
-def ner_sample(language: str, nasty: int, seed: int, every: int) -> list[str]:
+def ner_sample(language: str, adversarial: int, seed: int, every: int) -> list[str]:
     """Nasty texts of a language, and every so many parity texts."""
-    return [*nasty_texts(language, nasty, seed), *parity_texts()[::every]]
+    return [*adversarial_texts(language, adversarial, seed), *parity_texts()[::every]]
 
 
 def differing(expected: Sequence[OriginalEntities], found: Sequence[Entities]) -> list[int]:
     """Places of the documents whose entities or number of tokens differ."""
     counted = agreement([each.entities for each in expected], found).differing
-    other = {place for place, (a, b) in enumerate(zip(expected, found, strict=True)) if a.tokens != b.tokens}
+    other = {index for index, (a, b) in enumerate(zip(expected, found, strict=True)) if a.tokens != b.tokens}
     return sorted({*counted, *other})
 
 
@@ -76,10 +76,10 @@ def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
         assert found.spaces.tolist() == [bool(token.whitespace_) for token in doc]
         assert found.is_space().tolist() == [token.is_space for token in doc]
         rows = found.lexicon.rows(found.lexemes, found.spaces, _PROBE)
-        for place, column in enumerate(_PROBE.columns):
+        for index, column in enumerate(_PROBE.columns):
             numbers = doc.to_array([column.attribute]).reshape(-1).astype(np.uint64)
             words = row_words(numbers, column.seed) % np.uint64(column.rows)
-            assert (rows[:, 4 * place : 4 * place + 4] == words).all(), (column.attribute, text)
+            assert (rows[:, 4 * index : 4 * index + 4] == words).all(), (column.attribute, text)
         if model.texts.tables.vector_keys is not None:
             expected = nlp.vocab.vectors.find(keys=[token.orth for token in doc]) if len(doc) else []
             assert found.lexicon.vectors(found.lexemes).tolist() == list(expected)
@@ -98,6 +98,6 @@ def check_offsets(texts: Sequence[str], results: Sequence[Entities]) -> int:
             start, end = entity.utf16_range(text)
             assert entity.text.encode("utf-16-le") == wide[2 * start : 2 * end]
             count += 1
-        places = [place for entity in result.entities for place in (entity.start, entity.end)]
-        assert places == sorted(places)
+        indices = [index for entity in result.entities for index in (entity.start, entity.end)]
+        assert indices == sorted(indices)
     return count

@@ -25,7 +25,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(pristine, tmp_path) -> Path:
     """A model's folder that a test may spoil."""
-    return Path(shutil.copytree(pristine, tmp_path / "spoiled"))
+    return Path(shutil.copytree(pristine, tmp_path / "corrupted"))
 
 
 def change_json(path: Path, **changes: object) -> None:

@@ -39,7 +39,7 @@ def test_sequences_are_those_of_generate(name, tmp_path):
     parts = trace_parts(model)
     tally, source = Tally(), random.Random(name)
     sessions = [
-        (fixed, session_of(parts, tmp_path / str(place), **fixed)) for place, fixed in enumerate(fixed_settings())
+        (fixed, session_of(parts, tmp_path / str(index), **fixed)) for index, fixed in enumerate(fixed_settings())
     ]
     for fixed, session in itertools.cycle(sessions):
         for call in calls(source, 2, VOCABULARY):

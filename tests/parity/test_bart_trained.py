@@ -45,12 +45,14 @@ def test_fp32_gives_the_tokens_of_the_original(summarizers, inputs, found):
     original = load_original(CHECKPOINT, model.spec.join, model.tokenizer.spec.max_tokens)
     expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
     pairs = list(zip(expected, found["fp32"], strict=True))
-    differing = [(wanted, got) for wanted, got in pairs if wanted.expected.token_ids != got.token_ids]
-    ties = [(wanted.score, got.score) for wanted, got in differing if abs(wanted.score - got.score) < TIE]
+    differing = [(required, got) for required, got in pairs if required.expected.token_ids != got.token_ids]
+    ties = [(required.score, got.score) for required, got in differing if abs(required.score - got.score) < TIE]
     assert len(differing) == len(ties) <= 1, ties
-    assert all(wanted.expected.text == got.text for wanted, got in pairs if wanted.expected.token_ids == got.token_ids)
-    assert [wanted.truncated for wanted, _ in pairs] == [got.truncated for _, got in pairs]
-    assert any(wanted.truncated for wanted, _ in pairs) and not all(wanted.truncated for wanted, _ in pairs)
+    assert all(
+        required.expected.text == got.text for required, got in pairs if required.expected.token_ids == got.token_ids
+    )
+    assert [required.truncated for required, _ in pairs] == [got.truncated for _, got in pairs]
+    assert any(required.truncated for required, _ in pairs) and not all(required.truncated for required, _ in pairs)
 
 
 def test_int8_keeps_most_of_what_fp32_says(found):

@@ -54,7 +54,7 @@ def test_order_and_neighbours_do_not_matter(small_int8, architecture, variant):
     embedder = export.embedder(variant, token_budget=4096)
     expected = embedder.embed(texts).vectors
     shuffled = np.random.default_rng(0).permutation(len(texts))[: len(texts) // 2]
-    found = embedder.embed([texts[place] for place in shuffled]).vectors
+    found = embedder.embed([texts[index] for index in shuffled]).vectors
     assert np.abs(found - expected[shuffled]).max() <= TOLERANCE
 
 

@@ -9,7 +9,7 @@ import pytest
 from onnx_ml_bridge.artifacts.constants import SENTENCE_EMBEDDING, TRANSFORMERS, data_file, graph_file
 from onnx_ml_bridge.export.source import resolve_source
 from onnx_ml_bridge.parity.sentence_embedding.comparison import DEFAULT_GATES, Comparison
-from onnx_ml_bridge.parity.sentence_embedding.evaluation import judge
+from onnx_ml_bridge.parity.sentence_embedding.evaluation import evaluate
 from onnx_ml_bridge.parity.sentence_embedding.original import load_original
 from onnx_ml_bridge.parity.texts import HARD, PLAIN, parity_texts, text_group
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
@@ -23,7 +23,7 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluated:
     comparisons: dict[str, Comparison]
     texts: int
 
@@ -34,33 +34,33 @@ def embedders(minilm_artifact) -> dict[str, SentenceEmbedder]:
 
 
 @pytest.fixture(scope="module")
-def judged(minilm_config, embedders) -> Judged:
+def evaluated(minilm_config, embedders) -> Evaluated:
     original = load_original(resolve_source(minilm_config.source).folder)
-    parity = judge(original, embedders, GATES)
-    return Judged(parity.comparisons, len(parity.inputs))
+    parity = evaluate(original, embedders, GATES)
+    return Evaluated(parity.comparisons, len(parity.inputs))
 
 
 @every_variant
-def test_tokens_and_truncation_are_the_originals(judged, variant):
-    assert judged.texts == len(parity_texts())
-    assert judged.comparisons[variant].metrics["token_mismatches"] == 0
+def test_tokens_and_truncation_are_the_originals(evaluated, variant):
+    assert evaluated.texts == len(parity_texts())
+    assert evaluated.comparisons[variant].metrics["token_mismatches"] == 0
 
 
-def test_fp32_is_the_original(judged):
+def test_fp32_is_the_original(evaluated):
     """Seen: 2.6e-7."""
-    assert judged.comparisons["fp32"].metrics["max_abs"] <= 1e-5
+    assert evaluated.comparisons["fp32"].metrics["max_abs"] <= 1e-5
 
 
-def test_int8_is_close_on_plain_texts(judged):
+def test_int8_is_close_on_plain_texts(evaluated):
     """Seen: 0.99848 and 0.99941."""
-    metrics = judged.comparisons["int8"].metrics
+    metrics = evaluated.comparisons["int8"].metrics
     assert metrics["cosine_min"] >= 0.997
     assert metrics["cosine_mean"] >= 0.999
 
 
-def test_int8_is_close_on_hard_texts(judged):
+def test_int8_is_close_on_hard_texts(evaluated):
     """Seen: 0.99698 and 0.99887."""
-    metrics = judged.comparisons["int8"].metrics
+    metrics = evaluated.comparisons["int8"].metrics
     assert metrics["cosine_min_hard"] >= 0.99
     assert metrics["cosine_mean_hard"] >= 0.997
 

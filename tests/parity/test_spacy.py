@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from onnx_ml_bridge.export.source import resolve_source
-from onnx_ml_bridge.parity.adversarial import nasty_texts
+from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.spacy_ner import load_original, original_entities, some_sentence_starts
 from onnx_ml_bridge.parity.texts import parity_texts
@@ -57,7 +57,7 @@ def real(spacy_artifact: Callable[[str], Path]) -> Callable[[str], Real]:
             sentences = PIPELINES[name].sentences
             nlp = load_original(resolve_source(PIPELINES[name].source).folder, sentences)
             folder = spacy_artifact(name)
-            texts = [*nasty_texts(nlp.lang, 400, SEED), *parity_texts()[7::10]]
+            texts = [*adversarial_texts(nlp.lang, 400, SEED), *parity_texts()[7::10]]
             texts = texts if name in COMPONENTS else texts[::2]
             starts = some_sentence_starts(nlp, texts) if sentences == "given" else None
             made[name] = Real(
@@ -92,14 +92,14 @@ def test_order_and_size_of_batches_do_not_matter(real, name):
     whole = real(name)
     texts = whole.texts[:100] if name in COMPONENTS else whole.texts[100:140]
     expected = whole.recognizer.recognize(texts, NONE)
-    places = list(range(len(texts)))
-    random.Random(SEED).shuffle(places)
+    indices = list(range(len(texts)))
+    random.Random(SEED).shuffle(indices)
     for size in (1, 7, 40):
         found: dict[int, Entities] = {}
-        for start in range(0, len(places), size):
-            batch = places[start : start + size]
-            found |= zip(batch, whole.recognizer.recognize([texts[place] for place in batch], NONE), strict=True)
-        assert [found[place] for place in range(len(texts))] == expected, f"batches of {size}"
+        for start in range(0, len(indices), size):
+            batch = indices[start : start + size]
+            found |= zip(batch, whole.recognizer.recognize([texts[index] for index in batch], NONE), strict=True)
+        assert [found[index] for index in range(len(texts))] == expected, f"batches of {size}"
 
 
 @pytest.mark.parametrize(("name", "words"), [("en-core-web-sm", 20_000), ("en-core-web-sm-sentences", 4_500)])

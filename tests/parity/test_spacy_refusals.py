@@ -345,7 +345,7 @@ def test_a_saved_pipeline_is_accepted(copied, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "corrupt",
     [
         lambda folder: (folder / "config.cfg").write_text("[nlp\n"),
         lambda folder: (folder / "config.cfg").write_text(
@@ -360,8 +360,8 @@ def test_a_saved_pipeline_is_accepted(copied, tmp_path):
         lambda folder: (folder / "vocab" / "strings.json").write_text("{"),
     ],
 )
-def test_pipelines_that_spacy_cannot_load(copied, spoil):
-    spoil(copied)
+def test_pipelines_that_spacy_cannot_load(copied, corrupt):
+    corrupt(copied)
     with refused("source", "spaCy cannot load copied"):
         load_pipeline(copied)
 
@@ -399,19 +399,19 @@ def test_sentences_are_spacys_alone(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"")
-    wanted = config(tmp_path / "model", options={"sentences": "parser"})
-    refuses_to_build(wanted, tmp_path / "out", "config", "sentences", "aggregation_strategy")
+    expected = config(tmp_path / "model", options={"sentences": "parser"})
+    refuses_to_build(expected, tmp_path / "out", "config", "sentences", "aggregation_strategy")
 
 
 def test_a_refused_build_leaves_nothing(copied, tmp_path):
     changed = json.loads((copied / "meta.json").read_text())
     assert changed["pipeline"] == ["ner"]
-    wanted = config(copied, options={"sentences": "parser"})
-    refuses_to_build(wanted, tmp_path / "out", "unsupported_model", "nothing before ner")
+    expected = config(copied, options={"sentences": "parser"})
+    refuses_to_build(expected, tmp_path / "out", "unsupported_model", "nothing before ner")
 
 
-def refuses_to_build(wanted: ModelConfig, out: Path, code: str, *words: str) -> None:
+def refuses_to_build(expected: ModelConfig, out: Path, code: str, *words: str) -> None:
     with refused(code, *words):
-        build(wanted, out, lambda stage: None)
+        build(expected, out, lambda stage: None)
     assert not (out / "x").exists() and not list(out.rglob("*.onnx"))
     assert not [path for path in out.glob(".x.*") if path.suffix != ".lock"]

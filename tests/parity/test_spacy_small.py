@@ -55,7 +55,7 @@ def check(nlp: Language, recognizer: SpacyRecognizer, texts: list[str], starts: 
     clear = set(clear_texts(nlp, texts, MARGIN)) if starts is None else set(texts)
     expected = original_entities(nlp, texts, starts)
     found = recognizer.recognize(texts, NerOptions(sentence_starts=starts))
-    assert not [texts[place] for place in differing(expected, found) if texts[place] in clear]
+    assert not [texts[index] for index in differing(expected, found) if texts[index] in clear]
     # A text whose decisions are not clear may differ on some CPU, but there must be next to none
     assert len(clear) >= 0.97 * len(set(texts))
     assert check_offsets(texts, found) == sum(len(each.entities) for each in expected)

@@ -13,19 +13,19 @@ from onnx_ml_bridge.export.token_classification import LoadedClassifier, NerDefa
 from onnx_ml_bridge.export.tokenizer_files import describe_tokenizer
 from safetensors.torch import load_file, save_file
 from small_models import POSITIONS
-from small_taggers import make_tagger
+from small_token_classifiers import make_token_classifier
 from transformers import BertForTokenClassification
 
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tagger(tmp_path_factory.mktemp("pristine"), "bert")
+    return make_token_classifier(tmp_path_factory.mktemp("pristine"), "bert")
 
 
 @pytest.fixture
 def folder(pristine, tmp_path) -> Path:
     """A model's folder that a test may spoil."""
-    return Path(shutil.copytree(pristine, tmp_path / "spoiled"))
+    return Path(shutil.copytree(pristine, tmp_path / "corrupted"))
 
 
 def refused(code: str, *words: str):
@@ -67,7 +67,7 @@ def test_the_pristine_model_is_accepted(folder):
 )
 def test_architectures_that_are_not_reproduced(folder, changes, words):
     change_json(folder / "config.json", **changes)
-    with refused("unsupported_model", "spoiled", *words, "expected one of"):
+    with refused("unsupported_model", "corrupted", *words, "expected one of"):
         load_model(folder)
 
 
@@ -116,7 +116,7 @@ def test_weights_nobody_reads_are_no_reason_to_refuse(folder):
 def test_pickled_weights(pristine, folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with refused("source", "spoiled"):
+    with refused("source", "corrupted"):
         load_model(folder)
     allowed, expected = (load_model(path, allow_pickle=True).model.state_dict() for path in (folder, pristine))
     assert all(torch.equal(allowed[name], expected[name]) for name in expected)
@@ -135,7 +135,7 @@ class Canary:
 def test_a_pickle_that_would_run_code_never_does(folder, tmp_path):
     (folder / "model.safetensors").unlink()
     torch.save({"classifier.weight": Canary(tmp_path / "ran")}, folder / "pytorch_model.bin")
-    with refused("unsafe_checkpoint", "spoiled"):
+    with refused("unsafe_checkpoint", "corrupted"):
         load_model(folder, allow_pickle=True)
     assert not (tmp_path / "ran").exists()
 
@@ -143,7 +143,7 @@ def test_a_pickle_that_would_run_code_never_does(folder, tmp_path):
 def test_a_weight_file_that_is_damaged(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with refused("source", "spoiled"):
+    with refused("source", "corrupted"):
         load_model(folder)
 
 
@@ -184,13 +184,13 @@ def test_labels_with_gaps(folder):
 
 @pytest.mark.parametrize("name", ["bert", "distilbert", "electra"])
 def test_padding_on_the_left_of_absolute_positions(tmp_path, name):
-    made = make_tagger(tmp_path / "made", name, tokenizer={"padding_side": "left"})
+    made = make_token_classifier(tmp_path / "made", name, tokenizer={"padding_side": "left"})
     with refused("unsupported_model", "padding on the left", "padding_side"):
         export(load_model(made), made)
 
 
 def test_special_tokens_that_are_taken_apart(tmp_path):
-    made = make_tagger(tmp_path / "made", "bert", tokenizer={"split_special_tokens": True})
+    made = make_token_classifier(tmp_path / "made", "bert", tokenizer={"split_special_tokens": True})
     with refused("unsupported_model", "split_special_tokens"):
         export(load_model(made), made)
 
@@ -210,13 +210,13 @@ def test_token_types_other_than_zero(folder):
 )
 def test_a_limit_beyond_the_positions(tmp_path, name, limit, positions):
     """The original fails on texts that need them."""
-    made = make_tagger(tmp_path / "made", name, model_max_length=limit)
+    made = make_token_classifier(tmp_path / "made", name, model_max_length=limit)
     with refused("unsupported_model", str(limit), str(positions), "model_max_length"):
         export(load_model(made), made)
 
 
 def test_relative_positions_end_nowhere(tmp_path):
-    made = make_tagger(tmp_path / "made", "deberta-v2", model_max_length=4 * POSITIONS)
+    made = make_token_classifier(tmp_path / "made", "deberta-v2", model_max_length=4 * POSITIONS)
     loaded = load_model(made)
     assert describe_tokenizer(loaded.tokenizer, loaded.model.config).max_tokens == 4 * POSITIONS
     loaded.tokenizer.model_max_length = int(1e30)

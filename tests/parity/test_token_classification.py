@@ -19,12 +19,20 @@ from onnx_ml_bridge.runtime.token_classification.aggregation import STRATEGIES
 from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifier
 from onnx_ml_bridge.runtime.verify import verify
 from small_models import POSITIONS
-from small_taggers import LABELS, TAGGERS
-from tagger_exports import KINDS, MAX_TOKENS, STRIDES, SmallTagger, golden_cases, seal_tagger, tagger_texts
+from small_token_classifiers import LABELS, TOKEN_CLASSIFIERS
+from token_classifier_exports import (
+    KINDS,
+    MAX_TOKENS,
+    STRIDES,
+    SmallTokenClassifier,
+    golden_cases,
+    seal_token_classifier,
+    token_classifier_texts,
+)
 
 TOLERANCE = 1e-5
 
-every_tagger = pytest.mark.parametrize("name", sorted(TAGGERS))
+every_token_classifier = pytest.mark.parametrize("name", sorted(TOKEN_CLASSIFIERS))
 every_kind = pytest.mark.parametrize("name", KINDS)
 
 
@@ -37,12 +45,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def check(small: SmallTagger, texts: Sequence[str], strategy: str, stride: int | None = None) -> list[Entities]:
+def check(
+    small: SmallTokenClassifier, texts: Sequence[str], strategy: str, stride: int | None = None
+) -> list[Entities]:
     """Assert that the runtime says what the pipeline says, and give what it says."""
     expected = small.original(texts, strategy, stride)
     found = small.classifier(threads=1).recognize(texts, NerOptions(strategy, stride))
     compared = agreement([each.entities for each in expected], found)
-    assert compared.differing == (), [texts[place] for place in compared.differing]
+    assert compared.differing == (), [texts[index] for index in compared.differing]
     assert counts(expected) == counts(found)
     assert compared.score_max_abs is not None and compared.score_max_abs <= TOLERANCE
     for text, each in zip(texts, found, strict=True):
@@ -57,7 +67,7 @@ def counts(answers: Sequence[OriginalEntities | Entities]) -> list[tuple[int, bo
 
 
 def test_the_texts_are_varied():
-    texts = tagger_texts()
+    texts = token_classifier_texts()
     whole = "".join(texts)
     names = {unicodedata.name(character, "").split(" ")[0] for character in whole}
     assert {"LATIN", "CYRILLIC", "CJK", "HEBREW", "ARABIC", "HANGUL", "COMBINING", "ZERO", "NO-BREAK"} <= names
@@ -68,112 +78,113 @@ def test_the_texts_are_varied():
 
 @every_kind
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_texts_cut_to_the_limit(tagger, name, strategy):
+def test_texts_cut_to_the_limit(token_classifier, name, strategy):
     """Seen over all: at most 3.3e-6."""
-    found = check(tagger(name), tagger_texts(), strategy)
+    found = check(token_classifier(name), token_classifier_texts(), strategy)
     assert 10 < sum(each.truncated for each in found) < len(found)
 
 
 @every_kind
 @pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("strategy", STRATEGIES[1:])
-def test_texts_read_in_windows(tagger, name, strategy, stride):
+def test_texts_read_in_windows(token_classifier, name, strategy, stride):
     """Seen over all: at most 3.4e-6."""
-    found = check(tagger(name), tagger_texts(), strategy, stride)
+    found = check(token_classifier(name), token_classifier_texts(), strategy, stride)
     assert max(each.tokens for each in found) > 20 * MAX_TOKENS
     assert not any(each.truncated for each in found)
 
 
 @pytest.mark.parametrize("name", ["camembert", "electra"])
 @pytest.mark.parametrize(("strategy", "stride"), [("none", None), ("average", 9)])
-def test_the_other_architectures(tagger, name, strategy, stride):
-    check(tagger(name), tagger_texts(), strategy, stride)
+def test_the_other_architectures(token_classifier, name, strategy, stride):
+    check(token_classifier(name), token_classifier_texts(), strategy, stride)
 
 
 @every_kind
-def test_the_models_are_worth_decoding(tagger, name):
+def test_the_models_are_worth_decoding(token_classifier, name):
     """Every label is some token's best, neighbours differ, some group, and scores are clear."""
-    small = tagger(name)
-    tokens = small.original(tagger_texts(), "none")
-    groups = small.original(tagger_texts(), "simple")
+    small = token_classifier(name)
+    tokens = small.original(token_classifier_texts(), "none")
+    groups = small.original(token_classifier_texts(), "simple")
     found = [entity for each in tokens for entity in each.entities]
     assert {entity.label for entity in found} == set(LABELS) - {"O"}
     assert np.median([entity.score for entity in found]) > 0.45
     assert len({entity.label for each in groups for entity in each.entities} - {"MAIL", "GEO-LOC", "ORG", "PER"}) == 1
     joined, words = (
-        sum(len(each.entities) for each in answers) for answers in (groups, small.original(tagger_texts(), "first"))
+        sum(len(each.entities) for each in answers)
+        for answers in (groups, small.original(token_classifier_texts(), "first"))
     )
     assert words < 0.8 * joined < 0.8 * len(found)
 
 
 @pytest.mark.parametrize(("name", "subwords"), [("bert", "length"), ("roberta", "space"), ("deberta-v2", "space")])
-def test_strategies_and_strides_differ(tagger, name, subwords):
+def test_strategies_and_strides_differ(token_classifier, name, subwords):
     """What would pass with any strategy or stride would prove nothing."""
-    small = tagger(name)
+    small = token_classifier(name)
     assert small.export.token_classification.subwords == subwords
     settings = [(strategy, None) for strategy in STRATEGIES] + [("simple", stride) for stride in STRIDES]
-    answers = [small.original(tagger_texts(), *setting) for setting in settings]
-    for place, one in enumerate(answers):
-        for other in answers[place + 1 :]:
+    answers = [small.original(token_classifier_texts(), *setting) for setting in settings]
+    for index, one in enumerate(answers):
+        for other in answers[index + 1 :]:
             assert sum(a.entities != b.entities for a, b in zip(one, other, strict=True)) >= 5
 
 
-def test_an_empty_first_entity_of_windows_comes_twice(tagger):
+def test_an_empty_first_entity_of_windows_comes_twice(token_classifier):
     """What the original does where a byte-level tokenizer makes a token of a blank; so does what is read here."""
-    small = tagger("roberta")
+    small = token_classifier("roberta")
     words = ("Anna", "in", "x", "7", "é")
     texts = [f"{' ' * blanks}{word} {'and so on ' * 12}" for blanks in range(2, 6) for word in words]
     found = check(small, texts, "simple", 5)
     assert any(each.entities[0] == each.entities[1] and not each.entities[0].text for each in found)
 
 
-def test_texts_cut_on_the_left(tagger):
+def test_texts_cut_on_the_left(token_classifier):
     """RoBERTa may be padded there too: it counts positions from the first token that is no padding."""
-    small = tagger("roberta", tokenizer={"truncation_side": "left", "padding_side": "left"})
+    small = token_classifier("roberta", tokenizer={"truncation_side": "left", "padding_side": "left"})
     assert small.export.tokenizer.truncation_side == small.pipeline.tokenizer.truncation_side == "left"
     for strategy, stride in (("simple", None), ("average", None), ("average", 9), ("simple", 0)):
-        check(small, tagger_texts(), strategy, stride)
+        check(small, token_classifier_texts(), strategy, stride)
     text = "Anna " * 100
     last = small.classifier().recognize([text], NerOptions("none"))[0].entities[-1]
     assert last.start >= len(text) - 5
 
 
-def test_no_limit_of_its_own(tagger):
+def test_no_limit_of_its_own(token_classifier):
     """The positions are the limit where the tokenizer has none."""
-    small = tagger("bert", model_max_length=None, tokenizer={"truncation_side": "left"})
+    small = token_classifier("bert", model_max_length=None, tokenizer={"truncation_side": "left"})
     assert small.export.tokenizer.max_tokens == POSITIONS
-    found = check(small, tagger_texts(), "simple")
+    found = check(small, token_classifier_texts(), "simple")
     assert any(each.truncated for each in found)
-    check(small, tagger_texts(), "average", 40)
+    check(small, token_classifier_texts(), "average", 40)
 
 
-def with_spec(small: SmallTagger, **changes) -> SmallTagger:
+def with_spec(small: SmallTokenClassifier, **changes) -> SmallTokenClassifier:
     """The same export with other defaults in its part of the manifest."""
     spec = replace(small.export.token_classification, **changes)
     return replace(small, export=replace(small.export, token_classification=spec))
 
 
-def test_ignored_labels(tagger):
+def test_ignored_labels(token_classifier):
     """With `none` the labels themselves count, else what follows their prefix."""
     ignored = ("PER", "B-ORG", "MAIL")
-    small = with_spec(tagger("distilbert"), ignore_labels=ignored)
+    small = with_spec(token_classifier("distilbert"), ignore_labels=ignored)
     for strategy in ("none", "simple", "first"):
-        found = check(small, tagger_texts(), strategy)
+        found = check(small, token_classifier_texts(), strategy)
         labels = {entity.label for each in found for entity in each.entities}
         whole = {"B-PER", "I-ORG", "E-MAIL", "O"}
         assert labels & {*whole, *ignored, "ORG"} == (whole if strategy == "none" else {"O", "ORG"})
 
 
-@every_tagger
-def test_any_batch_gives_the_same_entities(tagger, name):
-    small, texts = tagger(name), tagger_texts()[::2]
+@every_token_classifier
+def test_any_batch_gives_the_same_entities(token_classifier, name):
+    small, texts = token_classifier(name), token_classifier_texts()[::2]
     for options in (NerOptions("none"), NerOptions("average", 5)):
         alone = [small.classifier(threads=1).recognize([text], options)[0] for text in texts]
         for budget in (1, 100, 4096):
             assert same(small.classifier(threads=1, token_budget=budget).recognize(texts, options), alone)
         order = np.random.default_rng(0).permutation(len(texts))
-        shuffled = small.classifier(threads=1).recognize([texts[place] for place in order], options)
-        assert same(shuffled, [alone[place] for place in order])
+        shuffled = small.classifier(threads=1).recognize([texts[index] for index in order], options)
+        assert same(shuffled, [alone[index] for index in order])
 
 
 def same(found: Sequence[Entities], expected: Sequence[Entities]) -> bool:
@@ -185,11 +196,11 @@ LENGTHS = (2, 3, 8, 33, 129, 257, 511, 513, 700)
 
 
 @pytest.mark.parametrize("conv", [0, 3])
-def test_deberta_at_every_length(tagger, conv):
+def test_deberta_at_every_length(token_classifier, conv):
     """Buckets of 256 over 512 positions as the real models have them, and texts beyond them."""
     config = {"position_buckets": 256, "max_position_embeddings": 512, "conv_kernel_size": conv, "conv_act": "gelu"}
     config |= {"share_att_key": conv == 0, "type_vocab_size": conv}
-    small = tagger("deberta-v2", model_max_length=700, config=config)
+    small = token_classifier("deberta-v2", model_max_length=700, config=config)
     session = create_session(small.staging / small.graphs["fp32"].file, 1)
     names = [tensor.name for tensor in small.graphs["fp32"].inputs]
     assert ("token_type_ids" in names) == (conv > 0)
@@ -206,9 +217,9 @@ def test_deberta_at_every_length(tagger, conv):
         assert np.ptp(expected.logits.numpy(), axis=1).max() > 1
 
 
-def test_deberta_computes_no_logarithm(tagger):
+def test_deberta_computes_no_logarithm(token_classifier):
     """The last bit of an engine's logarithm would decide a bucket."""
-    graph = ir.load(tagger("deberta-v2").staging / "onnx/model.onnx").graph
+    graph = ir.load(token_classifier("deberta-v2").staging / "onnx/model.onnx").graph
     assert not {"Log", "Ceil"} & {node.op_type for node in graph}
 
 
@@ -225,20 +236,20 @@ def test_deberta_computes_no_logarithm(tagger):
         (NerOptions(sentence_starts=[[0]]), InputError, "sentence starts"),
     ],
 )
-def test_wrong_settings_are_refused(tagger, options, error, word):
-    classifier = tagger("bert").classifier()
+def test_wrong_settings_are_refused(token_classifier, options, error, word):
+    classifier = token_classifier("bert").classifier()
     for call in (lambda: classifier.check(options), lambda: classifier.recognize(["x"], options)):
         with pytest.raises(error, match=word) as refused:
             call()
         assert refused.value.code == ("sentence_starts" if error is InputError else "config")
 
 
-def test_the_largest_stride_is_taken(tagger):
-    check(tagger("bert"), tagger_texts()[::9], "simple", MAX_TOKENS - 3)
+def test_the_largest_stride_is_taken(token_classifier):
+    check(token_classifier("bert"), token_classifier_texts()[::9], "simple", MAX_TOKENS - 3)
 
 
-def test_bad_texts_are_refused_with_their_index(tagger):
-    classifier = tagger("bert").classifier(text_limit=100)
+def test_bad_texts_are_refused_with_their_index(token_classifier):
+    classifier = token_classifier("bert").classifier(text_limit=100)
     for texts, code, index in (
         (["a", 5], "input_type", 1),
         (["a", "\ud800"], "input_text", 1),
@@ -250,8 +261,8 @@ def test_bad_texts_are_refused_with_their_index(tagger):
         assert (refused.value.code, refused.value.index) == (code, index)
 
 
-def test_values_that_are_not_finite_are_an_error(tagger, monkeypatch):
-    classifier = tagger("bert").classifier()
+def test_values_that_are_not_finite_are_an_error(token_classifier, monkeypatch):
+    classifier = token_classifier("bert").classifier()
     run = GraphSession.run
     monkeypatch.setattr(GraphSession, "run", lambda *arguments: [run(*arguments)[0] * np.float32(np.nan)])
     with pytest.raises(InferenceError, match="not finite"):
@@ -261,42 +272,42 @@ def test_values_that_are_not_finite_are_an_error(tagger, monkeypatch):
         classifier.recognize(["a"])
 
 
-def test_defaults_are_those_of_the_manifest(tagger):
-    small = with_spec(tagger("bert"), aggregation_strategy="average", stride=9)
-    texts = tagger_texts()[::5]
+def test_defaults_are_those_of_the_manifest(token_classifier):
+    small = with_spec(token_classifier("bert"), aggregation_strategy="average", stride=9)
+    texts = token_classifier_texts()[::5]
     expected = small.original(texts, "average", 9)
     assert agreement([each.entities for each in expected], small.classifier().recognize(texts)).differing == ()
     with pytest.raises(ConfigError, match="none"):
         small.classifier().check(NerOptions("none"))
 
 
-def test_a_list_of_nothing(tagger):
-    assert tagger("bert").classifier().recognize([]) == []
+def test_a_list_of_nothing(token_classifier):
+    assert token_classifier("bert").classifier().recognize([]) == []
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "deberta-v2"])
-def test_a_sealed_export_opens_and_replays(tagger, sealed_tagger, name):
-    root = sealed_tagger(name)
+def test_a_sealed_export_opens_and_replays(token_classifier, sealed_token_classifier, name):
+    root = sealed_token_classifier(name)
     assert verify(root).variants.keys() == {"fp32", "int8"}
     opened = TokenClassifier.open(root, "fp32", threads=1)
     assert (opened.name, opened.version, opened.variant) == (name, "1", "fp32")
-    expected = tagger(name).original(tagger_texts(), "simple")
-    assert agreement([each.entities for each in expected], opened.recognize(tagger_texts())).differing == ()
+    expected = token_classifier(name).original(token_classifier_texts(), "simple")
+    assert agreement([each.entities for each in expected], opened.recognize(token_classifier_texts())).differing == ()
 
 
-def test_a_wrong_golden_case_is_found(tagger, tmp_path):
-    small = tagger("bert")
+def test_a_wrong_golden_case_is_found(token_classifier, tmp_path):
+    small = token_classifier("bert")
     cases = golden_cases(small, ["Anna lives in Berlin and Paris", "Berlin"], "first", None)
     swapped = [replace(cases[0], entities=cases[1].entities), cases[1]]
     with pytest.raises(ArtifactError) as refused:
-        verify(seal_tagger(small, tmp_path / "wrong", swapped))
+        verify(seal_token_classifier(small, tmp_path / "wrong", swapped))
     assert refused.value.code == "golden"
 
 
-@every_tagger
-def test_int8_keeps_most_entities(tagger_int8, name):
+@every_token_classifier
+def test_int8_keeps_most_entities(token_classifier_int8, name):
     """Seen: F1 0.967 to 0.983; these models' scores are closer to each other than a trained one's."""
-    small, quantized = tagger_int8(name)
+    small, quantized = token_classifier_int8(name)
     layers = 12 + (name == "electra")  # electra projects its embeddings
     assert len(quantized.layers) == layers and min(quantized.layers.values()) >= 38
     graph = ir.load(small.staging / small.graphs["int8"].file).graph
@@ -304,5 +315,7 @@ def test_int8_keeps_most_entities(tagger_int8, name):
     assert sum(value.is_initializer() for node in products for value in node.inputs) == 1  # the head
     for strategy in ("simple", "average"):
         options = NerOptions(strategy, 5)
-        exact, rounded = (small.classifier(variant).recognize(tagger_texts(), options) for variant in ("fp32", "int8"))
+        exact, rounded = (
+            small.classifier(variant).recognize(token_classifier_texts(), options) for variant in ("fp32", "int8")
+        )
         assert 0.95 <= agreement([each.entities for each in exact], rounded).entity_f1 < 1

@@ -33,13 +33,13 @@ def test_one_flipped_bit_anywhere_is_refused(copied, name):
     path = copied / name
     raw = path.read_bytes()
     source = random.Random(name)
-    places = range(len(raw)) if len(raw) <= SMALL_FILE else sorted(source.sample(range(len(raw)), SAMPLE))
-    wanted = "manifest_hash" if name.startswith("manifest.") else "file_hash"
+    indices = range(len(raw)) if len(raw) <= SMALL_FILE else sorted(source.sample(range(len(raw)), SAMPLE))
+    expected = "manifest_hash" if name.startswith("manifest.") else "file_hash"
     with path.open("r+b", buffering=0) as file:
-        for place in places:
-            os.pwrite(file.fileno(), bytes([raw[place] ^ (1 << source.randrange(8))]), place)
-            assert refusal(copied) == wanted, f"byte {place}"
-            os.pwrite(file.fileno(), raw[place : place + 1], place)
+        for index in indices:
+            os.pwrite(file.fileno(), bytes([raw[index] ^ (1 << source.randrange(8))]), index)
+            assert refusal(copied) == expected, f"byte {index}"
+            os.pwrite(file.fileno(), raw[index : index + 1], index)
     assert refusal(copied) is None
 
 
@@ -97,7 +97,7 @@ def make_empty_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "code"),
+    ("corrupt", "code"),
     [
         (make_symlink, "path_kind"),
         (make_hardlink, "path_kind"),
@@ -109,8 +109,8 @@ def make_empty_folder(folder: Path) -> None:
         (make_empty_folder, "file_set"),
     ],
 )
-def test_links_special_files_and_excess_are_refused(copied, spoil, code):
-    spoil(copied)
+def test_links_special_files_and_excess_are_refused(copied, corrupt, code):
+    corrupt(copied)
     assert refusal(copied) == code
 
 

@@ -14,7 +14,7 @@ from onnx_ml_bridge.runtime.token_classification.aggregation import (
     merge_windows,
     softmax,
 )
-from onnx_ml_bridge.runtime.token_classification.windows import _joined_places
+from onnx_ml_bridge.runtime.token_classification.windows import _joined_offsets
 
 NAMES = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG")
 
@@ -26,9 +26,9 @@ def labels(names: tuple[str, ...] = NAMES, ignored: tuple[str, ...] = ("O",)) ->
 def tokens(rows: list[dict[int, float]], subwords: str = "", opens: str = "") -> ScoredTokens:
     """Tokens of one character; a row has the scores of some classes, `x` marks a sub-word or a window's start."""
     scores = np.zeros((len(rows), len(NAMES)), np.float32)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         for label, score in row.items():
-            scores[place, label] = score
+            scores[index, label] = score
     starts = np.arange(len(rows), dtype=np.int32)
     marks = [np.array([mark == "x" for mark in text.ljust(len(rows))]) for text in (opens or "x", subwords)]
     return ScoredTokens(scores, starts, starts + 1, marks[0], marks[1])
@@ -42,7 +42,7 @@ def found(scored: ScoredTokens, strategy: str, meaning: Labels | None = None) ->
 
 def sure(*classes: int) -> list[dict[int, float]]:
     """Tokens that are certain of these classes, with a different score each."""
-    return [{label: 0.5 + place / 100} for place, label in enumerate(classes)]
+    return [{label: 0.5 + index / 100} for index, label in enumerate(classes)]
 
 
 def test_softmax_by_hand():
@@ -186,7 +186,7 @@ def test_an_empty_first_entity_comes_twice_and_no_other_does():
 def test_where_a_token_goes_on_with_a_word():
     # A place joins when the characters before and at it are no blanks; so does the end, and a tab is no blank
     text = "ab c\td"
-    assert [place for place, joined in enumerate(_joined_places(text)) if joined] == [1, 4, 5, 6]
-    assert _joined_places("").tolist() == [False]
-    assert _joined_places("a ").tolist() == [False, False, False]
-    assert _joined_places("\U0001f600x").tolist() == [False, True, True]
+    assert [index for index, joined in enumerate(_joined_offsets(text)) if joined] == [1, 4, 5, 6]
+    assert _joined_offsets("").tolist() == [False]
+    assert _joined_offsets("a ").tolist() == [False, False, False]
+    assert _joined_offsets("\U0001f600x").tolist() == [False, True, True]

@@ -21,7 +21,9 @@ from onnx_ml_bridge.artifacts.manifest_sections import TokenClassificationSpec, 
 TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
 SOURCE = Source("hub", "someone/model", "abc", "0" * 64, "mit")
 TOKENIZER = TokenizerSpec("tokenizer.json", 9, 128, "left", "[PAD]", 0)
-TAGGER = TokenClassificationSpec(("O", "B-PER", "I-PER", "B-E\nMAIL"), ("O",), "simple", None, "length", 1, "en")
+TOKEN_CLASSIFIER = TokenClassificationSpec(
+    ("O", "B-PER", "I-PER", "B-E\nMAIL"), ("O",), "simple", None, "length", 1, "en"
+)
 VARIANTS = {
     name: Variant({"token_classifier": Graph(f"onnx/{name}.onnx", 9, {}, "1.23", (), ())}, {}, None)
     for name in ("int8", "fp32")
@@ -32,7 +34,7 @@ METRICS = {
 }
 
 
-def tagger_card(**changes) -> str:
+def token_classifier_card(**changes) -> str:
     named = (*(graph.file for variant in VARIANTS.values() for graph in variant.graphs.values()), TOKENIZER.file)
     manifest = Manifest(
         format_version="1.0",
@@ -47,25 +49,25 @@ def tagger_card(**changes) -> str:
         golden=GoldenSpec("golden.jsonl", 1),
         parity=ParitySpec("parity.json", 1, Machine("any", (), 1), METRICS),
         files=dict.fromkeys([*named, "golden.jsonl", "parity.json"], FileEntry(1, "0" * 64)),
-        **{"tokenizer": TOKENIZER, "token_classification": TAGGER, **changes},
+        **{"tokenizer": TOKENIZER, "token_classification": TOKEN_CLASSIFIER, **changes},
     )
     return model_card(manifest)
 
 
-def test_a_tagger_is_described_by_its_manifest():
-    card = tagger_card()
+def test_a_token_classifier_is_described_by_its_manifest():
+    card = token_classifier_card()
     assert card.startswith(
         "---\nlicense: mit\nlanguage: en\nlibrary_name: onnx\npipeline_tag: token-classification\n---"
     )
     assert "- Labels: PER, E MAIL.\n" in card  # as entities have them, and in one line
     assert "- Aggregation strategy: simple.\n- Long texts: cut to 128 tokens on the left" in card
-    strided = TokenClassificationSpec(TAGGER.labels, ("O",), "none", 16, "length", 1, None)
-    assert "windows of 128 tokens that share 16" in tagger_card(token_classification=strided)
-    assert "B-PER, I-PER" in tagger_card(token_classification=strided)
+    strided = TokenClassificationSpec(TOKEN_CLASSIFIER.labels, ("O",), "none", 16, "length", 1, None)
+    assert "windows of 128 tokens that share 16" in token_classifier_card(token_classification=strided)
+    assert "B-PER, I-PER" in token_classifier_card(token_classification=strided)
 
 
 def test_the_table_has_the_figures_of_the_task():
-    rows = [line for line in tagger_card().splitlines() if line.startswith("|")]
+    rows = [line for line in token_classifier_card().splitlines() if line.startswith("|")]
     assert rows == [
         "| variant | graphs | differing | entity F1 | score max abs |",
         "|---|---|---|---|---|",

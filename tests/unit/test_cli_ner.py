@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.errors import InputError
-from onnx_ml_bridge.cli import build_command, tagger_stages
+from onnx_ml_bridge.cli import build_command, token_classifier_stages
 from onnx_ml_bridge.cli.build import Built, build
 from onnx_ml_bridge.cli.config import ModelConfig
 from onnx_ml_bridge.cli.entity_markup import label_colour, paint_entities, paint_failure, rendered, visible
@@ -21,7 +21,7 @@ from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.runtime.entities import Entities, Found, NerOptions, resolve
 from onnx_ml_bridge.runtime.ner import open_recognizer
 from rich.console import Console
-from small_taggers import make_tagger
+from small_token_classifiers import make_token_classifier
 
 TEXT = "Kofi Annan met Ada in Köln on Monday.\nThe United Nations paid $3 million."
 KEYS = ["text", "label", "start", "end", "start_byte", "end_byte"]
@@ -40,12 +40,14 @@ def given(spacy_artifact) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tagger(tmp_path_factory) -> Path:
+def token_classifier(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tagger")
-    source = make_tagger(folder / "model", "bert")
+    source = make_token_classifier(folder / "model", "bert")
     config = ModelConfig(name="tiny-ner", version="1", task="ner", source=f"path:{source}", variants=["fp32"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tagger_stages, "ner_texts", lambda language: parity_texts()[::40])  # all of them take minutes
+        patch.setattr(
+            token_classifier_stages, "ner_texts", lambda language: parity_texts()[::40]
+        )  # all of them take minutes
         return Path(build(config, folder / "dist", lambda stage: None).path)
 
 
@@ -73,9 +75,9 @@ def test_every_line_has_its_entities_in_the_order_of_the_keys(pipeline):
         assert TEXT.encode()[entity["start_byte"] : entity["end_byte"]].decode() == entity["text"]
 
 
-def test_scores_are_float32_in_their_shortest_form(tagger):
-    done = ner(tagger, text=json.dumps("A ferry crossed the strait."))
-    found = OnnxMlBridge.open(ner=tagger).extract_entities("A ferry crossed the strait.")
+def test_scores_are_float32_in_their_shortest_form(token_classifier):
+    done = ner(token_classifier, text=json.dumps("A ferry crossed the strait."))
+    found = OnnxMlBridge.open(ner=token_classifier).extract_entities("A ferry crossed the strait.")
     (answer,) = answers(done)
     assert found and [list(entity) for entity in answer["entities"]] == [[*KEYS, "score"]] * len(found)
     raw = done.stdout.decode()
@@ -83,15 +85,15 @@ def test_scores_are_float32_in_their_shortest_form(tagger):
         assert f'"score":{np.float32(entity.score)!s}}}' in raw
 
 
-def test_options_are_those_of_the_call(tagger):
+def test_options_are_those_of_the_call(token_classifier):
     text = "A ferry crossed the strait before the storm. " * 20
     by_default, cut, whole = (
-        answers(ner(tagger, *options, text=json.dumps(text)))[0]
+        answers(ner(token_classifier, *options, text=json.dumps(text)))[0]
         for options in ((), ("--aggregation-strategy", "max"), ("--aggregation-strategy", "max", "--stride", "8"))
     )
     assert (by_default["truncated"], cut["truncated"], whole["truncated"]) == (True, True, False)
     assert by_default["entities"] != cut["entities"] and len(whole["entities"]) > len(cut["entities"])
-    bridge = OnnxMlBridge.open(ner=tagger)
+    bridge = OnnxMlBridge.open(ner=token_classifier)
     (expected,) = bridge.ner([text], aggregation_strategy="max", stride=8)
     assert [entity["end"] for entity in whole["entities"]] == [entity.end for entity in expected.entities]
 
@@ -113,9 +115,9 @@ def test_wrong_options_are_said_once_before_anything_is_read(pipeline, arguments
     assert done.stderr.count(message) == 1, done.stderr
 
 
-def test_options_wrong_for_a_tagger_are_said_once(tagger):
+def test_options_wrong_for_a_token_classifier_are_said_once(token_classifier):
     for arguments in (("--stride", 9999), ("--aggregation-strategy", "none", "--stride", 4)):
-        done = ner(tagger, *arguments, text='"a"\n"b"\n')
+        done = ner(token_classifier, *arguments, text='"a"\n"b"\n')
         assert (done.returncode, done.stdout, done.stderr.count(b"error[config]")) == (5, b"", 1)
 
 
@@ -146,8 +148,8 @@ def test_bad_lines_are_answered_in_place(pipeline):
     assert done.returncode == 1
 
 
-def test_one_text_that_fails_costs_the_others_nothing(tagger, monkeypatch):
-    recognizer = open_recognizer(tagger)
+def test_one_text_that_fails_costs_the_others_nothing(token_classifier, monkeypatch):
+    recognizer = open_recognizer(token_classifier)
     run = recognizer._session.run
 
     def poisoned(outputs, feeds):
@@ -213,16 +215,16 @@ def test_nothing_of_a_text_reaches_the_terminal_raw(terminal):
     assert "\\r\\n\\t" in shown and "[bold]x[/]:smile:" in shown
 
 
-def test_show_and_verify_speak_of_entities(pipeline, given, tagger):
+def test_show_and_verify_speak_of_entities(pipeline, given, token_classifier):
     command = [sys.executable, "-m", "onnx_ml_bridge"]
     shown = {
         name: subprocess.run([*command, "show", folder], capture_output=True, check=True).stdout.decode()
-        for name, folder in (("none", pipeline), ("given", given), ("tagger", tagger))
+        for name, folder in (("none", pipeline), ("given", given), ("tagger", token_classifier))
     }
     assert "each text is one sentence" in shown["none"] and "sentence_starts" in shown["given"]
     assert "PERSON" in shown["none"] and "entity F1" in shown["none"] and "score max abs" not in shown["none"]
     assert "aggregation strategy" in shown["tagger"] and "cut to 128 tokens" in shown["tagger"]
-    verified = subprocess.run([*command, "verify", tagger], capture_output=True, check=True).stdout.decode()
+    verified = subprocess.run([*command, "verify", token_classifier], capture_output=True, check=True).stdout.decode()
     assert all(title in verified for title in ("golden cases", "differing", "entity F1", "score max abs"))
 
 

@@ -18,7 +18,7 @@ from onnx_ml_bridge.runtime.entity_agreement import LabelAgreement, agreement
 from onnx_ml_bridge.runtime.ner import open_recognizer
 
 VALID = Path(__file__).parents[1] / "golden" / "valid"
-SPACY, TAGGER, EMBEDDING = (VALID / f"tiny-{name}" for name in ("spacy", "ner", "embedding"))
+SPACY, TOKEN_CLASSIFIER, EMBEDDING = (VALID / f"tiny-{name}" for name in ("spacy", "ner", "embedding"))
 # Every character takes 1 to 4 bytes in UTF-8 and 1 or 2 units in UTF-16, which is what places are mistaken by
 ODD = "aé\u0301€😀👩\u200d\n\x00"
 TEXTS = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from(ODD)), max_size=60)
@@ -130,13 +130,13 @@ CASE = EntityCase("Ann", None, None, (0,), (ExpectedEntity(0, 3, "PERSON", 0.5),
 
 def changed(*path: Any, to: Any = None, drop: bool = False, key: str = "") -> dict[str, Any]:
     record = json.loads(json.dumps(CASE))
-    place = record
+    index = record
     for step in path[:-1]:
-        place = place[step]
+        index = index[step]
     if drop:
-        del place[path[-1]]
+        del index[path[-1]]
     else:
-        place[key or path[-1]] = to
+        index[key or path[-1]] = to
     return record
 
 
@@ -193,7 +193,7 @@ def test_a_case_as_it_is_is_accepted(tmp_path):
 
 @pytest.fixture(scope="module")
 def bridge() -> OnnxMlBridge:
-    return OnnxMlBridge.open(ner={"spacy": SPACY, "tagger": TAGGER})
+    return OnnxMlBridge.open(ner={"spacy": SPACY, "tagger": TOKEN_CLASSIFIER})
 
 
 def test_one_model_needs_no_name():
@@ -209,7 +209,7 @@ def test_one_model_needs_no_name():
 def test_several_models_are_chosen_by_name(bridge):
     texts = ["the cat, Ann (Bo) on Paris!", "", "a big red house sings"]
     assert bridge.get_ner_model_names() == ["spacy", "tagger"]
-    for name, folder in (("spacy", SPACY), ("tagger", TAGGER)):
+    for name, folder in (("spacy", SPACY), ("tagger", TOKEN_CLASSIFIER)):
         alone = open_recognizer(folder).recognize(texts, NerOptions())
         assert bridge.ner(texts, name) == alone
         assert bridge.extract_entities_batch(texts, name) == [list(each.entities) for each in alone]
@@ -277,10 +277,10 @@ def test_what_was_cut_is_said(bridge, caplog):
 
 def test_variants_are_named_for_each_task():
     with pytest.raises(ConfigError, match="embedding, ner"):
-        OnnxMlBridge.open(ner=TAGGER, variant={"entities": "int8"})
+        OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, variant={"entities": "int8"})
     with pytest.raises(ArtifactError, match="fp32 or int8"):
-        OnnxMlBridge.open(ner=TAGGER, variant="int4")
-    bridge = OnnxMlBridge.open(ner=TAGGER, embedding=EMBEDDING, variant={"ner": "int8", "embedding": "fp32"})
+        OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, variant="int4")
+    bridge = OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, embedding=EMBEDDING, variant={"ner": "int8", "embedding": "fp32"})
     assert (bridge.recognizer().variant, bridge.embedder.model.variant) == ("int8", "fp32")
 
 

@@ -79,9 +79,9 @@ def test_open_does_not_read_what_only_verify_does(name):
 
 
 def test_open_hashes_only_what_its_variant_uses():
-    spoiled = GOLDEN / "invalid" / "weights-flipped"  # the weights of int8
-    OnnxMlBridge.open(embedding=spoiled, variant="fp32").warm_up()
-    assert code_of(lambda: OnnxMlBridge.open(embedding=spoiled, variant="int8")) == "file_hash"
+    corrupted = GOLDEN / "invalid" / "weights-flipped"  # the weights of int8
+    OnnxMlBridge.open(embedding=corrupted, variant="fp32").warm_up()
+    assert code_of(lambda: OnnxMlBridge.open(embedding=corrupted, variant="int8")) == "file_hash"
 
 
 @pytest.mark.parametrize("name", sorted(MANIFESTS))

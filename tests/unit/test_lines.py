@@ -118,9 +118,9 @@ def test_one_input_that_fails_costs_the_others_nothing():
 
     def run(inputs):
         calls.append([entry.text for entry in inputs])
-        for place, entry in enumerate(inputs):
+        for position, entry in enumerate(inputs):
             if entry.text == "bad":
-                raise InputError("sentence_starts", "no token there", index=place)
+                raise InputError("sentence_starts", "no token there", index=position)
             if entry.text == "worse":
                 raise InferenceError("not finite")
         return [entry.text.upper() for entry in inputs]

@@ -21,7 +21,7 @@ from onnx_ml_bridge.artifacts.manifest import (
 from onnx_ml_bridge.artifacts.manifest_sections import SpacyNer, SpacySpec, TokenClassificationSpec, TokenizerSpec
 from onnx_ml_bridge.parity.count_plots import count_bins, plot_counts
 from onnx_ml_bridge.parity.ner.diff import both_sides, excerpts, pieces
-from onnx_ml_bridge.parity.ner.evaluation import NerInput, judge
+from onnx_ml_bridge.parity.ner.evaluation import NerInput, evaluate
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.ner.report import samples, write_ner_report
 from onnx_ml_bridge.parity.page import flowing, share, visible
@@ -80,8 +80,10 @@ def manifest(engine="spacy", variants=("fp32",), sentences="none", labels=("PERS
     graph = Graph("onnx/model.onnx", 9, {"": 18}, "1.23", (), ())
     spacy = SpacySpec("en", labels, sentences, "rules.json", "tables", SpacyNer((), False, 4, 64, 2, "in"), None)
     tokenizer = TokenizerSpec("tokenizer.json", 9, 128, "right", "[PAD]", 0)
-    tagger = TokenClassificationSpec(("O", "B-PER"), ("O",), "simple", None, "length", 1, None)
-    sections = {"spacy": spacy} if engine == "spacy" else {"tokenizer": tokenizer, "token_classification": tagger}
+    token_classifier = TokenClassificationSpec(("O", "B-PER"), ("O",), "simple", None, "length", 1, None)
+    sections = (
+        {"spacy": spacy} if engine == "spacy" else {"tokenizer": tokenizer, "token_classification": token_classifier}
+    )
     files = dict.fromkeys(
         ("onnx/model.onnx", "rules.json", "tables", "tokenizer.json", "g", "p"), FileEntry(5_000, "0")
     )
@@ -106,8 +108,10 @@ def manifest(engine="spacy", variants=("fp32",), sentences="none", labels=("PERS
     )
 
 
-def entities(text, *places) -> Entities:
-    return Entities(resolve(text, [Found(start, end, label) for start, end, label in places]), len(text.split()), False)
+def entities(text, *indices) -> Entities:
+    return Entities(
+        resolve(text, [Found(start, end, label) for start, end, label in indices]), len(text.split()), False
+    )
 
 
 def parity(texts, original, **variants):
@@ -121,12 +125,12 @@ def parity(texts, original, **variants):
         for found in original
     ]
     recognizers = {name: Fixed(dict(zip(texts, answers, strict=True))) for name, answers in variants.items()}
-    return judge(inputs, expected, recognizers, {name: {"differing": 0} for name in variants})
+    return evaluate(inputs, expected, recognizers, {name: {"differing": 0} for name in variants})
 
 
-def page_of(judged, made, tmp_path, speeds=None):
+def page_of(evaluated, made, tmp_path, speeds=None):
     path = tmp_path / "report.html"
-    write_ner_report(judged, made, {} if speeds is None else speeds, path)
+    write_ner_report(evaluated, made, {} if speeds is None else speeds, path)
     text = path.read_text(encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     return Page(text), text
@@ -137,8 +141,8 @@ PEOPLE = ((0, 10, "PERSON"), (15, 27, "PERSON"), (31, 36, "GPE"))
 
 def test_differing_documents_show_both_sides(tmp_path):
     original, variant = entities(PLAIN, *PEOPLE), entities(PLAIN, *PEOPLE[:2], (28, 36, "GPE"))
-    judged = parity([PLAIN, RTL], [original, entities(RTL)], int8=[variant, entities(RTL)])
-    page, text = page_of(judged, manifest(variants=("int8",)), tmp_path, {"original": 10.0, "int8": 25.0})
+    evaluated = parity([PLAIN, RTL], [original, entities(RTL)], int8=[variant, entities(RTL)])
+    page, text = page_of(evaluated, manifest(variants=("int8",)), tmp_path, {"original": 10.0, "int8": 25.0})
     alone = [mark for mark in page.all_of("mark") if mark.get("class") == "alone" and "title" in mark]
     assert [mark["title"] for mark in alone] == ["found by the original alone", "found by int8 alone"]
     assert "Paris" in page.texts and "in Paris" in page.texts and "1 of 2" in " ".join(text.split())
@@ -158,7 +162,7 @@ def test_where_nothing_differs_samples_show_what_it_finds(tmp_path):
 
 def test_samples_cover_labels_with_few_entities():
     texts = [f"Someone number {number} walked along the quiet river bank." for number in range(30)]
-    found = [entities(text, *((place, place + 1, "A") for place in range(9))) for text in texts]
+    found = [entities(text, *((index, index + 1, "A") for index in range(9))) for text in texts]
     found[20] = entities(texts[20], (0, 7, "B"))
     found[25] = entities(texts[25], (0, 7, "C"), (8, 14, "D"))
     chosen = [sample.number - 1 for sample in samples(parity(texts, found, fp32=found))]
@@ -207,9 +211,9 @@ def test_it_says_what_a_pipeline_reproduces(sentences, said, tmp_path):
 
 def test_labels_are_counted_and_settings_are_named(tmp_path):
     original, variant = entities(PLAIN, *PEOPLE), entities(PLAIN, *PEOPLE[1:], (40, 46, "<new>"))
-    judged = parity([PLAIN], [original], int8=[variant])
-    judged.inputs[0] = replace(judged.inputs[0], aggregation_strategy="max", stride=8)
-    page, text = page_of(judged, manifest("transformers", ("int8",)), tmp_path)
+    evaluated = parity([PLAIN], [original], int8=[variant])
+    evaluated.inputs[0] = replace(evaluated.inputs[0], aggregation_strategy="max", stride=8)
+    page, text = page_of(evaluated, manifest("transformers", ("int8",)), tmp_path)
     rows = re.search(r'<table class="labels">(.*?)</table>', text, re.DOTALL)[1]
     figures = [re.findall(r'<td class="num[^"]*">([\d,.%]+)', row) for row in rows.split("<tr>")[3:]]
     assert figures == [
@@ -238,11 +242,11 @@ def test_pieces_are_the_text_whatever_overlaps():
     source = Random(5)
     for _ in range(300):
         text = "".join(source.choice("ab \n") for _ in range(source.choice((0, 5, 40, 3000))))
-        places = [
+        indices = [
             sorted((source.randint(0, len(text)), source.randint(0, len(text)))) for _ in range(source.randint(0, 6))
         ]
-        found = entities(text, *((start, end, "X") for start, end in places)).entities
-        windows = excerpts(text, [place for both in places for place in both])
+        found = entities(text, *((start, end, "X") for start, end in indices)).entities
+        windows = excerpts(text, [index for both in indices for index in both])
         shown = pieces(text, found, windows)
         assert "".join(piece.text for piece in shown) == "".join(text[start:end] for start, end in windows)
         assert all(first < second for (_, first), (second, _) in pairwise(windows))
@@ -252,13 +256,13 @@ def test_pieces_are_the_text_whatever_overlaps():
 
 
 def test_long_texts_are_cut_to_what_stands_around_the_differences():
-    place = LONG.index("Ada Lovelace")
-    sides = both_sides(LONG, [], entities(LONG, (place, place + 12, "PERSON")).entities)
+    position = LONG.index("Ada Lovelace")
+    sides = both_sides(LONG, [], entities(LONG, (position, position + 12, "PERSON")).entities)
     shown = "".join(piece.text for piece in sides.variant)
     assert "Then Ada Lovelace left" in shown and "Kofi" not in shown and len(shown) < 250
     assert [piece.is_gap for piece in sides.variant][:: len(sides.variant) - 1] == [True, True]
     assert (sides.original_alone, sides.variant_alone, sides.hidden) == (0, 1, 0)
-    many = entities(LONG, *((place, place + 4, "X") for place in range(0, 20_000, 1000))).entities
+    many = entities(LONG, *((position, position + 4, "X") for position in range(0, 20_000, 1000))).entities
     assert both_sides(LONG, many, []).hidden == 15  # five excerpts are shown
 
 

@@ -141,9 +141,9 @@ def test_a_path_that_is_none_is_refused():
 
 
 def test_auto_follows_the_instruction_set(monkeypatch):
-    for flags, wanted in ((frozenset({"avx512_vnni"}), "int8"), (frozenset({"avx2"}), "fp32")):
+    for flags, expected in ((frozenset({"avx512_vnni"}), "int8"), (frozenset({"avx2"}), "fp32")):
         monkeypatch.setattr(cpu, "cpu_flags", lambda flags=flags: flags)
-        assert OnnxMlBridge.open(embedding=TINY).get_embedding_variant() == wanted
+        assert OnnxMlBridge.open(embedding=TINY).get_embedding_variant() == expected
 
 
 def test_another_task_is_refused():
@@ -215,9 +215,9 @@ def test_jobs_are_answered_in_their_order_and_made_one_by_one(threads):
         time.sleep(0.001 * (number % 3))
         return number * number
 
-    for place, answer in enumerate(in_order(work, jobs(), threads)):
-        assert answer == place * place
-        most = max(most, len(made) - place)
+    for index, answer in enumerate(in_order(work, jobs(), threads)):
+        assert answer == index * index
+        most = max(most, len(made) - index)
     assert most <= threads + 2, "jobs are not all made before the first is answered"
 
 

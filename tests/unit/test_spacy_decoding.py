@@ -46,9 +46,9 @@ def decode(
     bounds = [0, *parts, len(rows)]
     for start, end in itertools.pairwise(bounds):
         chosen = rows[start:end]
-        label, begins = (np.array([row[place] for row in chosen]) for place in range(2))
-        features = [np.array([np.atleast_1d(row[place]) for row in chosen], np.float32) for place in range(2, 5)]
-        is_last = np.array([place in ends for place in range(start, end)], np.bool_)
+        label, begins = (np.array([row[index] for row in chosen]) for index in range(2))
+        features = [np.array([np.atleast_1d(row[index]) for row in chosen], np.float32) for index in range(2, 5)]
+        is_last = np.array([index in ends for index in range(start, end)], np.bool_)
         decoder.feed([label.astype(np.int32), begins.astype(np.bool_), *features], is_last)
     return decoder.spans
 
@@ -125,9 +125,9 @@ class Counted(list):
 
     asked = 0
 
-    def __getitem__(self, place):
+    def __getitem__(self, index):
         self.asked += 1
-        return super().__getitem__(place)
+        return super().__getitem__(index)
 
 
 @pytest.mark.parametrize("tokens", [1000, 2000, 8000])
@@ -137,7 +137,7 @@ def test_one_entity_over_everything_takes_one_step_for_each_token(tokens, parts)
     size = tokens // parts
     for part in range(parts):
         zeros = np.zeros((size, 1), np.float32)
-        is_last = Counted([part == parts - 1 and place == size - 1 for place in range(size)])
+        is_last = Counted([part == parts - 1 and index == size - 1 for index in range(size)])
         decoder.feed([np.zeros(size, np.int32), np.ones(size, np.bool_), zeros, zeros, zeros], is_last)
         asked += is_last.asked
     assert decoder.spans == [(0, tokens, 0)]
@@ -184,9 +184,9 @@ def forests(draw: Any) -> tuple[list[int], list[str], list[int]]:
     size = draw(st.integers(1, 14))
     order = draw(st.permutations(range(size)))
     heads = [-1] * size
-    for place, token in enumerate(order):
-        if place and draw(st.integers(0, 4)):
-            heads[token] = order[draw(st.integers(0, place - 1))]
+    for index, token in enumerate(order):
+        if index and draw(st.integers(0, 4)):
+            heads[token] = order[draw(st.integers(0, index - 1))]
     labels = [draw(st.sampled_from(["a", "b", "c", "a||b", "b||c", "c||ROOT", "b||none"])) for _ in range(size)]
     return heads, labels, draw(st.lists(st.integers(0, size - 1), max_size=3))
 

@@ -126,10 +126,10 @@ def code_of(call: Callable[[], object]) -> str | None:
 
 def put(*path: Any, to: Any) -> Callable[[dict[str, Any]], None]:
     def change(rules: dict[str, Any]) -> None:
-        place: Any = rules
+        index: Any = rules
         for step in path[:-1]:
-            place = place[step]
-        place[path[-1]] = to
+            index = index[step]
+        index[path[-1]] = to
 
     return change
 

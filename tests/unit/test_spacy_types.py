@@ -34,7 +34,7 @@ class Types:
     """The graph of the types: outputs that tell the key, and a list of the keys it was asked for."""
 
     def __init__(self, window: int, vectors: bool = False) -> None:
-        self.places, self.vectors, self.asked = 2 * window + 1, vectors, []
+        self.indices, self.vectors, self.asked = 2 * window + 1, vectors, []
 
     def run(self, outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
         assert outputs == ["embedded", "contributions"]
@@ -46,15 +46,15 @@ class Types:
             expected = np.where(keys == GAP, GAP, 1000 + keys // 2)
             assert feeds["vectors"].dtype == np.int32 and (feeds["vectors"] == expected).all()
         self.asked.append(keys.tolist())
-        return [embedded(keys), np.stack([contribution(keys, place) for place in range(self.places)], axis=1)]
+        return [embedded(keys), np.stack([contribution(keys, index) for index in range(self.indices)], axis=1)]
 
 
 def embedded(keys: Any) -> Any:
     return np.stack([keys, keys * keys], axis=1).astype(np.float32)
 
 
-def contribution(keys: Any, place: int) -> Any:
-    return np.stack([keys + 100 * place, keys * place, np.full_like(keys, place + 1)], axis=1).astype(np.float32)
+def contribution(keys: Any, index: int) -> Any:
+    return np.stack([keys + 100 * index, keys * index, np.full_like(keys, index + 1)], axis=1).astype(np.float32)
 
 
 def cache(window: int = 1, vectors: bool = False) -> tuple[TypeCache, Types]:
@@ -67,9 +67,9 @@ def check(found: dict[str, Any], keys: list[int], window: int) -> None:
     array = np.array(keys)
     assert (found["embedded"] == embedded(array)).all() and found["embedded"].shape == (len(keys), WIDTH)
     expected = np.zeros((len(keys), SUMS), np.float32)
-    for token, place in product(range(len(keys)), range(2 * window + 1)):
-        if 0 <= (beside := token + place - window) < len(keys):
-            expected[token] += contribution(array[[beside]], place)[0]
+    for token, index in product(range(len(keys)), range(2 * window + 1)):
+        if 0 <= (beside := token + index - window) < len(keys):
+            expected[token] += contribution(array[[beside]], index)[0]
     assert found["preactivation"].dtype == np.float32 and (found["preactivation"] == expected).all()
 
 
@@ -87,9 +87,9 @@ def test_those_not_used_for_longest_make_room(monkeypatch):
     made, session = cache()
     lexicon: Any = Lexicon()
 
-    def asked(*wanted: int) -> list[int]:
+    def asked(*expected: int) -> list[int]:
         session.asked.clear()
-        check(made.inputs(lexicon, np.array(wanted)), list(wanted), 1)
+        check(made.inputs(lexicon, np.array(expected)), list(expected), 1)
         return [key for keys in session.asked for key in keys]
 
     assert asked(GAP, 10) == [GAP, 10]
@@ -112,8 +112,8 @@ def test_another_lexicon_has_other_numbers():
     assert session.asked == [[4, 5], [4, 5]]
 
 
-@pytest.mark.parametrize("place", ["run", "_drop_oldest", "_reserve"])
-def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, place):
+@pytest.mark.parametrize("index", ["run", "_drop_oldest", "_reserve"])
+def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, index):
     monkeypatch.setattr(word_types, "MOST_TYPES", 2)
     made, session = cache()
     lexicon: Any = Lexicon()
@@ -123,7 +123,7 @@ def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, place):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(session if place == "run" else word_types._Known, place, interrupt)
+        patch.setattr(session if index == "run" else word_types._Known, index, interrupt)
         made.inputs(lexicon, np.array([4, 7]))
     for keys in ([9, 7], [4, GAP, 9]):
         check(made.inputs(lexicon, np.array(keys)), keys, 1)

@@ -9,7 +9,7 @@ import pytest
 from onnx_ml_bridge import ConfigError, InferenceError, InputError, StoppedError
 from onnx_ml_bridge.artifacts.manifest_sections import GenerationDefaults
 from onnx_ml_bridge.runtime.cancellation import CancelToken
-from onnx_ml_bridge.runtime.summarization.chunks import is_blank, parts, sentences
+from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, parts, sentences
 from onnx_ml_bridge.runtime.summarization.summarize_options import SummarizeOptions
 from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, token_ids
 from small_summarizers import MAX_TOKENS, SPEC, copying_graph, endless_graph, make_model
@@ -99,7 +99,7 @@ def test_bad_inputs_are_refused_with_their_index(summarizer, inputs, code, index
 
 
 def test_blank_is_what_unicode_calls_white_space():
-    white = {chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and is_blank(chr(code))}
+    white = {chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and is_whitespace(chr(code))}
     assert white == {c for c in map(chr, range(0x3001)) if c.isspace()} - set("\x1c\x1d\x1e\x1f")
 
 

@@ -78,7 +78,7 @@ def test_verify_replays_summaries(artifact):
 
 def test_verify_counts_what_is_sealed(cases, tmp_path):
     other = ExpectedSummary("other", (2, 0, 5, 2))
-    sealed = [replace(case, sealed={"fp32": case.expected if place else other}) for place, case in enumerate(cases)]
+    sealed = [replace(case, sealed={"fp32": case.expected if index else other}) for index, case in enumerate(cases)]
     report = verify(make_artifact(tmp_path / "sealed", cases=sealed))
     assert report.variants == {"fp32": SummaryReplay(3, 0, pytest.approx(2 / 3))}
     strict = make_artifact(tmp_path / "strict", cases=sealed, gate={"differing": 0.0, "sealed_same": 0.9})

@@ -22,7 +22,7 @@ from onnx_ml_bridge.artifacts.manifest import (
 from onnx_ml_bridge.artifacts.manifest_sections import GenerationDefaults, TokenizerSpec
 from onnx_ml_bridge.cli.config import ModelConfig, read_models
 from onnx_ml_bridge.parity.sentence_embedding.comparison import DEFAULT_GATES
-from onnx_ml_bridge.parity.summarization.evaluation import golden_cases, judge, write_evidence
+from onnx_ml_bridge.parity.summarization.evaluation import evaluate, golden_cases, write_evidence
 from onnx_ml_bridge.parity.summarization.inputs import SummaryInput, summary_inputs
 from onnx_ml_bridge.parity.summarization.original import OriginalSummary, greedy_score
 from onnx_ml_bridge.parity.summarization.references import Reference, read_references, references_hash
@@ -48,8 +48,8 @@ def original(summarizer):
     return [OriginalSummary(ExpectedSummary(each.text, each.token_ids), each.score, each.truncated) for each in found]
 
 
-def judged(summarizer, original, gates=GATES, references=()):
-    return judge(INPUTS, original, dict.fromkeys(["fp32", *gates], summarizer), gates, references)
+def evaluated(summarizer, original, gates=GATES, references=()):
+    return evaluate(INPUTS, original, dict.fromkeys(["fp32", *gates], summarizer), gates, references)
 
 
 def with_other_ids(original: OriginalSummary, score: float) -> OriginalSummary:
@@ -57,7 +57,7 @@ def with_other_ids(original: OriginalSummary, score: float) -> OriginalSummary:
 
 
 def test_the_same_summaries_pass(summarizer, original):
-    parity = judged(summarizer, original)
+    parity = evaluated(summarizer, original)
     assert parity.failures == {"fp32": [], "int8": []}
     assert parity.comparisons["fp32"].metrics == {
         "differing": 0,
@@ -76,16 +76,16 @@ def test_other_summaries_differ_and_close_scores_tie(summarizer, original):
     changed[1] = with_other_ids(original[1], original[1].score + 5e-6)
     changed[2] = replace(original[2], truncated=False)
     changed[4] = replace(original[4], expected=replace(original[4].expected, text="One"))
-    found = judged(summarizer, changed).comparisons["fp32"]
+    found = evaluated(summarizer, changed).comparisons["fp32"]
     assert (found.differing, found.ties) == ((0, 2, 4), (1,))
     assert (found.metrics["differing"], found.metrics["ties"], found.metrics["token_mismatches"]) == (3, 1, 1)
     assert found.metrics["rouge_1"] == pytest.approx(5 / 7)  # two of seven have no word in common
-    assert judged(summarizer, changed).failures["fp32"] == ["differing is 3, wanted <= 0"]
+    assert evaluated(summarizer, changed).failures["fp32"] == ["differing is 3, wanted <= 0"]
 
 
 def test_an_input_cut_otherwise_is_no_tie(summarizer, original):
     changed = [replace(with_other_ids(original[0], original[0].score), truncated=True), *original[1:]]
-    assert judged(summarizer, changed).comparisons["fp32"].differing == (0,)
+    assert evaluated(summarizer, changed).comparisons["fp32"].differing == (0,)
 
 
 def test_a_variant_that_depends_on_its_batch_is_seen(summarizer, original, monkeypatch, tmp_path):
@@ -97,16 +97,16 @@ def test_a_variant_that_depends_on_its_batch_is_seen(summarizer, original, monke
         return (sequences[:, :2] if len(sequences) > 1 else sequences), scores
 
     monkeypatch.setattr(other._session, "run", depending)
-    parity = judge(INPUTS, original, {"int8": other}, {"int8": GATES["int8"]})
+    parity = evaluate(INPUTS, original, {"int8": other}, {"int8": GATES["int8"]})
     assert parity.comparisons["int8"].metrics["sealed_same"] == 0
     assert "sealed_same is 0, wanted >= 0.9" in parity.failures["int8"]
 
 
 def test_golden_cases_leave_ties_out_and_seal_variants_that_may_differ(summarizer, original, tmp_path):
     changed = [original[0], with_other_ids(original[1], original[1].score), *original[2:]]
-    parity = judged(summarizer, changed)
+    parity = evaluated(summarizer, changed)
     cases = golden_cases(parity)
-    assert [case.input for case in cases] == [(text,) for place, text in enumerate(TEXTS) if place != 1]
+    assert [case.input for case in cases] == [(text,) for index, text in enumerate(TEXTS) if index != 1]
     assert all(set(case.sealed) == {"int8"} for case in cases)
     assert cases[0].expected == cases[0].sealed["int8"] == original[0].expected
     assert write_evidence(parity, MACHINE, {"python": "3"}, tmp_path) == 6
@@ -118,7 +118,7 @@ def test_golden_cases_leave_ties_out_and_seal_variants_that_may_differ(summarize
 
 
 def test_many_inputs_give_about_24_cases(summarizer, original):
-    parity = judged(summarizer, original)
+    parity = evaluated(summarizer, original)
     many = replace(
         parity,
         inputs=INPUTS * 9,
@@ -133,7 +133,7 @@ def test_references_are_read_and_measured(summarizer, original, tmp_path):
     file.write_text('{"text":"the cat sleeps","summary":"the cat"}\n{"messages":["a","b"],"summary":"a b"}\n')
     references = read_references(file)
     assert [each.messages for each in references] == [("the cat sleeps",), ("a", "b")]
-    parity = judged(summarizer, original, references=references)
+    parity = evaluated(summarizer, original, references=references)
     assert parity.comparisons["fp32"].metrics["rouge_l_reference"] == pytest.approx((0.8 + 1) / 2)
     assert "rouge_l_drop" not in parity.comparisons["fp32"].metrics
     assert parity.comparisons["int8"].metrics["rouge_l_drop"] == 0
@@ -142,14 +142,16 @@ def test_references_are_read_and_measured(summarizer, original, tmp_path):
         "sha256": references_hash(references),
         "summaries": 2,
     }
-    alone = judged(summarizer, original, {"int8": {"rouge_l_drop": 0.5}}, references)
+    alone = evaluated(summarizer, original, {"int8": {"rouge_l_drop": 0.5}}, references)
     assert list(alone.comparisons) == ["int8"] and alone.failures == {"int8": []}
 
 
 def test_points_lost_against_references_are_those_of_the_variant(summarizer, original, tmp_path):
     worse = Summarizer(make_model(tmp_path, spec=replace(SPEC, defaults=replace(DEFAULTS, max_length=9))))
     references = [Reference(("the cat sleeps",), "the cat sleeps")]
-    parity = judge(INPUTS, original, {"fp32": summarizer, "int8": worse}, {"int8": {"rouge_l_drop": 0.5}}, references)
+    parity = evaluate(
+        INPUTS, original, {"fp32": summarizer, "int8": worse}, {"int8": {"rouge_l_drop": 0.5}}, references
+    )
     # "the cat" has 2 of 2 and 2 of 3 words: F1 0.8, 20 points below 1
     assert parity.comparisons["int8"].metrics["rouge_l_drop"] == pytest.approx(20)
     assert parity.failures["int8"] == ["rouge_l_drop is 20, wanted <= 0.5"]
@@ -288,7 +290,7 @@ def manifest(metrics) -> Manifest:
 def test_the_report_shows_summaries_side_by_side_and_no_text_breaks_it(summarizer, original, tmp_path):
     changed = [with_other_ids(original[0], 5.0), with_other_ids(original[1], original[1].score), *original[2:]]
     changed[4] = replace(original[4], expected=replace(original[4].expected, text=EVIL))
-    parity = judged(summarizer, changed, references=[Reference(("a",), "a")])
+    parity = evaluated(summarizer, changed, references=[Reference(("a",), "a")])
     metrics = {name: found.metrics for name, found in parity.comparisons.items()}
     write_summary_report(parity, manifest(metrics), {"original": 1.0, "fp32": 3.0, "int8": 6.0}, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
@@ -301,7 +303,7 @@ def test_the_report_shows_summaries_side_by_side_and_no_text_breaks_it(summarize
 
 
 def test_the_report_has_a_page_of_rows_with_the_differing_first(summarizer, original):
-    parity = judged(summarizer, original)
+    parity = evaluated(summarizer, original)
     many = replace(
         parity,
         inputs=INPUTS * 9,

@@ -64,7 +64,7 @@ _DIRECTIONS = 12
 
 
 @dataclass(frozen=True)
-class Tagger:
+class TokenClassifier:
     """How to make the two halves of a model: `config` gives the settings for a vocabulary size."""
 
     config: Callable[..., Any]
@@ -72,7 +72,7 @@ class Tagger:
     tokenizer: Callable[..., PreTrainedTokenizerBase]
 
 
-def make_tagger(
+def make_token_classifier(
     folder: Path,
     name: str,
     *,
@@ -86,7 +86,7 @@ def make_tagger(
     :param model_max_length: the tokenizer's limit, special tokens included; None for none.
     :param tokenizer: more settings of the tokenizer, and `config` of the model's configuration.
     """
-    made = TAGGERS[name]
+    made = TOKEN_CLASSIFIERS[name]
     limit = {} if model_max_length is None else {"model_max_length": model_max_length}
     text = made.tokenizer(**limit, **(tokenizer or {}))
     with torch.random.fork_rng():
@@ -141,7 +141,7 @@ def _sizes(size: int, **more: Any) -> dict[str, Any]:
 
 
 def _labels() -> dict[str, Any]:
-    return {"id2label": dict(enumerate(LABELS)), "label2id": {label: place for place, label in enumerate(LABELS)}}
+    return {"id2label": dict(enumerate(LABELS)), "label2id": {label: index for index, label in enumerate(LABELS)}}
 
 
 def _distilbert(size: int, **more: Any) -> DistilBertConfig:
@@ -187,39 +187,41 @@ def _unigram_tokenizer(**settings: Any) -> XLMRobertaTokenizer:
     return XLMRobertaTokenizer(vocab=list(unigram()), **settings)
 
 
-TAGGERS: dict[str, Tagger] = {
-    "bert": Tagger(  # WordPiece that keeps cases
+TOKEN_CLASSIFIERS: dict[str, TokenClassifier] = {
+    "bert": TokenClassifier(  # WordPiece that keeps cases
         lambda size, **more: BertConfig(**_sizes(size, **more)),
         BertForTokenClassification,
         _wordpiece_of(BertTokenizer, lowercase=False),
     ),
-    "distilbert": Tagger(
+    "distilbert": TokenClassifier(
         _distilbert, DistilBertForTokenClassification, _wordpiece_of(DistilBertTokenizer, lowercase=True)
     ),
-    "electra": Tagger(  # embeddings of another size than the layers, so that a projection stands between
+    "electra": TokenClassifier(  # embeddings of another size than the layers, so that a projection stands between
         lambda size, **more: ElectraConfig(**_sizes(size, embedding_size=_EMBEDDING, **more)),
         ElectraForTokenClassification,
         _wordpiece_of(ElectraTokenizer, lowercase=True),
     ),
-    "roberta": Tagger(  # BPE of bytes
+    "roberta": TokenClassifier(  # BPE of bytes
         lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
         RobertaForTokenClassification,
         roberta_tokenizer,
     ),
-    "roberta-prefix": Tagger(  # the same with a space put before the text
+    "roberta-prefix": TokenClassifier(  # the same with a space put before the text
         lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
         RobertaForTokenClassification,
         lambda **settings: roberta_tokenizer(add_prefix_space=True, **settings),
     ),
-    "xlm-roberta": Tagger(  # Unigram over words split at white space
+    "xlm-roberta": TokenClassifier(  # Unigram over words split at white space
         lambda size, **more: XLMRobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
         XLMRobertaForTokenClassification,
         _unigram_tokenizer,
     ),
-    "camembert": Tagger(
+    "camembert": TokenClassifier(
         lambda size, **more: CamembertConfig(**_sizes(size, type_vocab_size=1, **more)),
         CamembertForTokenClassification,
         _unigram_tokenizer,
     ),
-    "deberta-v2": Tagger(_deberta, DebertaV2ForTokenClassification, _deberta_tokenizer),  # Unigram that keeps spaces
+    "deberta-v2": TokenClassifier(
+        _deberta, DebertaV2ForTokenClassification, _deberta_tokenizer
+    ),  # Unigram that keeps spaces
 }

@@ -23,7 +23,7 @@ from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manife
 from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
 from onnx_ml_bridge.export.graph_files import describe_graph, save_graph
 from onnx_ml_bridge.export.token_classification import NerDefaults, TokenClassificationExport, export_model, load_model
-from onnx_ml_bridge.parity.adversarial import nasty_texts
+from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.parity.token_classification import load_original, original_entities
@@ -32,7 +32,7 @@ from onnx_ml_bridge.quantize.int8 import QuantizedGraph, describe_quantization, 
 from onnx_ml_bridge.runtime.sentence_embedding import encoder_feeds
 from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifier, TokenClassifierModel
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
-from small_taggers import make_tagger
+from small_token_classifiers import make_token_classifier
 
 # A limit that most texts exceed
 MAX_TOKENS = 24
@@ -63,7 +63,7 @@ _ODD = (
 
 
 @dataclass(frozen=True)
-class SmallTagger:
+class SmallTokenClassifier:
     """A small token classifier, its export in `staging`, and its variants by name."""
 
     source: Path
@@ -120,17 +120,19 @@ def remember(pipeline: Any) -> Any:
     return pipeline
 
 
-def export_tagger(folder: Path, name: str, *, defaults: NerDefaults | None = None, **options: Any) -> SmallTagger:
+def export_token_classifier(
+    folder: Path, name: str, *, defaults: NerDefaults | None = None, **options: Any
+) -> SmallTokenClassifier:
     """Make the model of these options (see `make_tagger`) and export it."""
-    source, staging = make_tagger(folder / "model", name, **options), folder / "staging"
+    source, staging = make_token_classifier(folder / "model", name, **options), folder / "staging"
     staging.mkdir()
     exported = export_model(load_model(source), source, staging, defaults)
     graphs = {"fp32": describe_graph(exported.graph, exported.graph_file)}
     tokenizer = TextTokenizer(staging / exported.tokenizer.file, exported.tokenizer)
-    return SmallTagger(source, staging, exported, graphs, tokenizer)
+    return SmallTokenClassifier(source, staging, exported, graphs, tokenizer)
 
 
-def add_int8(small: SmallTagger) -> QuantizedGraph:
+def add_int8(small: SmallTokenClassifier) -> QuantizedGraph:
     """Quantize the export and save the result beside it as its variant `int8`."""
     quantized = quantize_graph(small.staging, small.export.graph_file, small.calibration(), exact=("logits",))
     file = graph_file("model", "int8")
@@ -139,8 +141,8 @@ def add_int8(small: SmallTagger) -> QuantizedGraph:
     return quantized
 
 
-def seal_tagger(
-    small: SmallTagger, target: Path, cases: Sequence[EntityCase], int8: QuantizedGraph | None = None
+def seal_token_classifier(
+    small: SmallTokenClassifier, target: Path, cases: Sequence[EntityCase], int8: QuantizedGraph | None = None
 ) -> Path:
     """Seal a copy of the export as an artifact with these golden cases; with `int8`, what `add_int8` gave."""
     gates = {"fp32": {"differing": 0.0, "score_max_abs": 1e-5, "token_mismatches": 0.0}, "int8": {"entity_f1": 0.9}}
@@ -176,7 +178,9 @@ def seal_tagger(
     return target
 
 
-def golden_cases(small: SmallTagger, texts: Sequence[str], strategy: str, stride: int | None) -> list[EntityCase]:
+def golden_cases(
+    small: SmallTokenClassifier, texts: Sequence[str], strategy: str, stride: int | None
+) -> list[EntityCase]:
     """What the original says of the texts, as cases to seal."""
     answers = small.original(texts, strategy, stride)
     return [
@@ -185,7 +189,7 @@ def golden_cases(small: SmallTagger, texts: Sequence[str], strategy: str, stride
     ]
 
 
-def _quantization(small: SmallTagger, quantized: QuantizedGraph) -> Any:
+def _quantization(small: SmallTokenClassifier, quantized: QuantizedGraph) -> Any:
     texts, inputs = read_calibration_texts(None)[::5], small.calibration()
     calibration = describe_calibration(texts, sum(feeds["input_ids"].size for feeds in inputs))
     files = (small.export.graph_file, graph_file("model", "int8"))
@@ -193,6 +197,6 @@ def _quantization(small: SmallTagger, quantized: QuantizedGraph) -> Any:
 
 
 @cache
-def tagger_texts() -> list[str]:
+def token_classifier_texts() -> list[str]:
     """About 60 texts of all kinds, most of several windows, and odd ones for certain."""
-    return [*parity_texts()[::25], *nasty_texts("en", 220, 20260204)[140::6], *_ODD]
+    return [*parity_texts()[::25], *adversarial_texts("en", 220, 20260204)[140::6], *_ODD]

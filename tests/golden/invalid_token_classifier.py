@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spoiling import Spoil, edit_case, edit_graph, edit_manifest, graph_of
+from corrupting import Corrupt, edit_case, edit_graph, edit_manifest, graph_of
 
 
 def with_entities(case: dict[str, Any]) -> bool:
@@ -21,7 +21,7 @@ def rename_logits(model: Any) -> None:
     model.graph.output[0].name = "scores"
 
 
-INVALID: dict[str, tuple[str, Spoil]] = {
+INVALID: dict[str, tuple[str, Corrupt]] = {
     "ner-graph-other-output": ("graph", edit_graph(rename_logits, rename_output)),
     "ner-role-of-embeddings": (
         "schema",

@@ -15,7 +15,7 @@ from onnx_ml_bridge.artifacts.strict_json import canonical, canonical_line
 from safetensors.numpy import load, save
 
 # Changes an artifact's folder.
-Spoil = Callable[[Path], object]
+Corrupt = Callable[[Path], object]
 
 
 def seal_by_hand(folder: Path, manifest: dict[str, Any]) -> None:
@@ -38,14 +38,14 @@ def relist(folder: Path) -> None:
     seal_by_hand(folder, manifest)
 
 
-def edit_file(name: str, change: Callable[[bytes], bytes]) -> Spoil:
+def edit_file(name: str, change: Callable[[bytes], bytes]) -> Corrupt:
     def apply(folder: Path) -> None:
         (folder / name).write_bytes(change((folder / name).read_bytes()))
 
     return apply
 
 
-def relisted(change: Spoil) -> Spoil:
+def relisted(change: Corrupt) -> Corrupt:
     def apply(folder: Path) -> None:
         change(folder)
         relist(folder)
@@ -53,7 +53,7 @@ def relisted(change: Spoil) -> Spoil:
     return apply
 
 
-def edit_manifest(change: Callable[[dict[str, Any]], object]) -> Spoil:
+def edit_manifest(change: Callable[[dict[str, Any]], object]) -> Corrupt:
     def apply(folder: Path) -> None:
         manifest = json.loads((folder / "manifest.json").read_bytes())
         change(manifest)
@@ -64,8 +64,8 @@ def edit_manifest(change: Callable[[dict[str, Any]], object]) -> Spoil:
 
 def flip(position: int) -> Callable[[bytes], bytes]:
     def apply(raw: bytes) -> bytes:
-        place = position % len(raw)
-        return raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+        index = position % len(raw)
+        return raw[:index] + bytes([raw[index] ^ 1]) + raw[index + 1 :]
 
     return apply
 
@@ -74,7 +74,7 @@ def edit_graph(
     change: Callable[[onnx.ModelProto], object],
     declare: Callable[[dict[str, Any]], object] = lambda manifest: None,
     file: str = "onnx/model.onnx",
-) -> Spoil:
+) -> Corrupt:
     """Change an fp32 graph, list it as it then is, and declare the change in the manifest."""
 
     def apply(folder: Path) -> None:
@@ -90,7 +90,7 @@ def edit_graph(
 
 def edit_case(
     change: Callable[[dict[str, Any]], object], is_meant: Callable[[dict[str, Any]], object] = lambda case: True
-) -> Spoil:
+) -> Corrupt:
     """Leave the first golden case of those that are meant, changed."""
 
     def apply(raw: bytes) -> bytes:
@@ -98,15 +98,15 @@ def edit_case(
         change(case)
         return json.dumps(case).encode() + b"\n"
 
-    def spoil(folder: Path) -> None:
+    def corrupt(folder: Path) -> None:
         edit_file("golden.jsonl", apply)(folder)
         edit_manifest(lambda manifest: manifest["golden"].update(cases=1))(folder)
         relist(folder)
 
-    return spoil
+    return corrupt
 
 
-def edit_json(name: str, change: Callable[[dict[str, Any]], object]) -> Spoil:
+def edit_json(name: str, change: Callable[[dict[str, Any]], object]) -> Corrupt:
     """Change a file of one JSON object, and list it as it then is."""
 
     def apply(raw: bytes) -> bytes:
@@ -117,7 +117,7 @@ def edit_json(name: str, change: Callable[[dict[str, Any]], object]) -> Spoil:
     return relisted(edit_file(name, apply))
 
 
-def edit_tensors(name: str, change: Callable[[dict[str, Any]], object]) -> Spoil:
+def edit_tensors(name: str, change: Callable[[dict[str, Any]], object]) -> Corrupt:
     """Change the tensors of a safetensors file, and list it as it then is."""
 
     def apply(raw: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,9 +55,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 def package_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the package is made from: setuptools leaves a build folder where it works."""
     target = tmp_path_factory.mktemp("source")
-    for folder in ("api", "artifacts", "cli", "export", "parity", "quantize", "runtime"):
+    project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    for folder in project["tool"]["setuptools"]["package-dir"].values():
         shutil.copytree(TESTS.parent / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("LICENSE", "README.md", "pyproject.toml"):
+    for file in ("LICENSE", "README.md", "pyproject.toml", "setup.py"):
         shutil.copy(TESTS.parent / file, target / file)
     return target
 

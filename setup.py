@@ -1,0 +1,18 @@
+"""The packages of the wheel: every folder with an `__init__.py` below the folders that pyproject.toml maps."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from setuptools import setup
+
+MAPPED = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
+
+setup(
+    packages=[
+        ".".join([package, *init.parent.relative_to(folder).parts])
+        for package, folder in MAPPED.items()
+        for init in sorted(Path(folder).rglob("__init__.py"))
+    ]
+)

@@ -19,7 +19,8 @@ from ..artifacts.gates import UPPER_BOUNDS, gate_misses
 from ..artifacts.manifest import Manifest
 from . import drawing
 
-EXACT = "fp32"  # the variant that sizes are compared with, and that is judged by exactness alone
+EXACT = "fp32"
+REPORT_TEMPLATE = "report.html.j2"  # the variant that sizes are compared with, and that is judged by exactness alone
 _MARKS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥", "\u00a0": "[NBSP]", "\u200b": "[ZWSP]", "\ufeff": "[BOM]"}
 _LINE_ENDS = {"\n": "↵ ", "\r": "␍", "\t": "⇥"}
 _HIDDEN = ("Cc", "Cs", "Co", "Cn")
@@ -89,18 +90,19 @@ class Evaluated(Protocol):
         """What falls short of the gate, in words, by variant."""
 
 
-def write_page(template: str, parity: Evaluated, manifest: Manifest, path: Path, **parts: Any) -> None:
-    """Fill a template that extends report.html.j2 and write the page to `path`, whole or not at all.
+def write_page(package: str, parity: Evaluated, manifest: Manifest, path: Path, **parts: Any) -> None:
+    """Fill the template report.html.j2 of a family's package and write the page to `path`, whole or not at all.
 
     The page needs no network and no other file; every text that does not come from a template is escaped.
 
-    :param parts: what the template wants beside these: `tiles`, `metrics`, `plots` and its own.
+    :param package: the package that holds the template, which extends page.html.j2.
+    :param parts: the template's variables beside these: `tiles`, `metrics`, `plots` and its own.
     """
     names = list(parity.comparisons)
     quantized = {name: manifest.variants[name].quantization for name in names}
     page = (
         _environment()
-        .get_template(template)
+        .from_string(_template(REPORT_TEMPLATE, package))
         .render(
             manifest=manifest,
             parity=parity,
@@ -286,8 +288,8 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(list(values)))
 
 
-def _template(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+def _template(name: str, package: str = __package__) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def _write_whole(page: str, path: Path) -> None:

@@ -81,7 +81,7 @@ def write_ner_report(parity: NerParity, manifest: Manifest, speeds: Mapping[str,
         tokenizer=manifest.tokenizer, token_classification=manifest.token_classification, spacy=manifest.spacy
     )
     write_page(
-        "ner_report.html.j2",
+        __package__,
         parity,
         manifest,
         path,

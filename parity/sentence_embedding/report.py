@@ -42,7 +42,7 @@ def write_report(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[st
     :param speeds: texts per second by variant, and of `original`; a name may be missing.
     """
     write_page(
-        "embedding_report.html.j2",
+        __package__,
         parity,
         manifest,
         path,

@@ -90,7 +90,7 @@ def write_summary_report(parity: SummaryParity, manifest: Manifest, speeds: Mapp
     """
     facts = summary_facts(section(manifest.tokenizer, "tokenizer"), section(manifest.summarization, "summarization"))
     write_page(
-        "summary_report.html.j2",
+        __package__,
         parity,
         manifest,
         path,

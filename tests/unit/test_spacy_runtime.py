@@ -167,14 +167,14 @@ def test_texts_are_read_in_parts_of_any_size(made, monkeypatch):
 
 
 FULL = [
-    (recognizer, "_MOST_LEXEMES", 200),
-    (recognizer, "_MOST_CHARACTERS", 900),
-    (lexicon, "_MOST_STRINGS", 5),
+    (recognizer, "_MAX_LEXEMES", 200),
+    (recognizer, "_MAX_CHARACTERS", 900),
+    (lexicon, "_MAX_STRINGS", 5),
     (lexicon, "_FIRST_CAPACITY", 1),
-    (tokenizer, "_MOST_CHUNKS", 3),
-    (tokenizer, "_MOST_FIRSTS", 1),
+    (tokenizer, "_MAX_CHUNKS", 3),
+    (tokenizer, "_MAX_FIRSTS", 1),
     (tokenizer, "_LONGEST_CACHED", 0),
-    (word_types, "MOST_TYPES", 3),
+    (word_types, "MAX_TYPES", 3),
 ]
 
 

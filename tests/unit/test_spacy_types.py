@@ -83,7 +83,7 @@ def test_a_token_gets_what_its_neighbours_add(window, vectors):
 
 
 def test_those_not_used_for_longest_make_room(monkeypatch):
-    monkeypatch.setattr(word_types, "MOST_TYPES", 4)
+    monkeypatch.setattr(word_types, "MAX_TYPES", 4)
     made, session = cache()
     lexicon: Any = Lexicon()
 
@@ -114,7 +114,7 @@ def test_another_lexicon_has_other_numbers():
 
 @pytest.mark.parametrize("index", ["run", "_drop_oldest", "_reserve"])
 def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, index):
-    monkeypatch.setattr(word_types, "MOST_TYPES", 2)
+    monkeypatch.setattr(word_types, "MAX_TYPES", 2)
     made, session = cache()
     lexicon: Any = Lexicon()
     check(made.inputs(lexicon, np.array([4, GAP])), [4, GAP], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,11 @@ from ..artifacts.errors import ConfigError, InputError, OnnxMlBridgeError, TaskN
 from .entities import Entities, Entity, NerOptions, Recognizer
 from .loading import AUTO
 from .ner import open_recognizer
-from .sentence_embedding import EmbeddingResult, SentenceEmbedder
-from .summarization.summarize_options import SummarizeOptions
-from .summarization.summarizer import Summarizer, Summary
+
+if TYPE_CHECKING:  # a family's modules are imported when a model of it is opened
+    from .sentence_embedding import EmbeddingResult, SentenceEmbedder
+    from .summarization.summarize_options import SummarizeOptions
+    from .summarization.summarizer import Summarizer, Summary
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +61,14 @@ class OnnxMlBridge:
         chosen = _variants(variant)
         embedder = None
         if embedding is not None:
+            from .sentence_embedding import SentenceEmbedder
+
             embedder = SentenceEmbedder.open(embedding, chosen["embedding"], threads=threads)
             logger.info("%s %s: variant %s", embedder.model.name, embedder.model.version, embedder.model.variant)
         summarizer = None
         if summarization is not None:
+            from .summarization.summarizer import Summarizer
+
             summarizer = Summarizer.open(summarization, chosen["summarization"], threads=threads)
             logger.info("%s %s: variant %s", summarizer.model.name, summarizer.model.version, summarizer.model.variant)
         return cls(embedder, _open_recognizers(ner, chosen["ner"], threads), summarizer)

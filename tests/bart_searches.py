@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnx_ml_bridge.artifacts.manifest_sections import GenerationDefaults
+from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
 from onnx_ml_bridge.export.graph_files import save_graph
 from onnx_ml_bridge.export.summarization.compose import compose_graph
 from onnx_ml_bridge.export.summarization.networks import GenerateParts

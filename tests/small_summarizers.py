@@ -12,14 +12,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY, SUMMARIZATION, TRANSFORMERS
-from onnx_ml_bridge.artifacts.golden import ExpectedSummary, SummaryCase, write_golden
-from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Tensor, Variant
-from onnx_ml_bridge.artifacts.manifest_sections import (
+from onnx_ml_bridge.artifacts.families.summarization import (
+    ExpectedSummary,
     FixedGeneration,
     GenerationDefaults,
     SummarizationSpec,
-    TokenizerSpec,
+    SummaryCase,
 )
+from onnx_ml_bridge.artifacts.golden import write_golden
+from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Tensor, Variant
+from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
 from onnx_ml_bridge.runtime.summarization.summarizer import SummarizationModel, Summarizer
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer

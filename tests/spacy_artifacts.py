@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx_ml_bridge.artifacts.constants import NER, SPACY
+from onnx_ml_bridge.artifacts.constants import SPACY
+from onnx_ml_bridge.artifacts.ner import NER
 from onnx_ml_bridge.artifacts.seal import seal, staging_for
 from onnx_ml_bridge.cli import spacy_stages
 from onnx_ml_bridge.cli.build import builder_versions

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from ...artifacts.constants import graph_file
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import EmbeddingSpec, Prompt, TokenizerSpec
+from ...artifacts.families.sentence_embedding import EmbeddingSpec, Prompt
+from ...artifacts.manifest_sections import TokenizerSpec
 from ..checkpoints import model_arguments, typed_errors
 from ..graph_files import export_module, save_graph
 from ..tokenizer_files import describe_tokenizer, save_tokenizer

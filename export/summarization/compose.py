@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from ...artifacts.manifest_sections import SummarizationSpec
+from ...artifacts.families.summarization import SummarizationSpec
 from ..graph_files import OPSET, clean
 from . import search
 from .builder import GraphBuilder

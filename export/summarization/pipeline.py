@@ -15,7 +15,8 @@ from transformers import BartForConditionalGeneration
 
 from ...artifacts.constants import graph_file
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import SummarizationSpec, TokenizerSpec
+from ...artifacts.families.summarization import SummarizationSpec
+from ...artifacts.manifest_sections import TokenizerSpec
 from ..checkpoints import load_checkpoint, refuse_unknown_architecture
 from ..graph_files import save_graph
 from ..tokenizer_files import describe_tokenizer, save_tokenizer

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from onnx_ml_bridge.artifacts.families.spacy_ner import HashColumn, SpacyNetwork
 from onnx_ml_bridge.artifacts.manifest import Graph
-from onnx_ml_bridge.artifacts.manifest_sections import HashColumn, SpacyNetwork
 from onnx_ml_bridge.export.graph_files import describe_graph
 from onnx_ml_bridge.export.spacy_ner.pipeline import SpacyExport, export_pipeline
 from onnx_ml_bridge.parity.adversarial import adversarial_texts

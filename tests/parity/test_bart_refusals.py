@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from onnx_ml_bridge.artifacts.manifest_sections import FixedGeneration, GenerationDefaults
+from onnx_ml_bridge.artifacts.families.summarization import FixedGeneration, GenerationDefaults
 from onnx_ml_bridge.export.summarization.pipeline import LoadedSummarizer, export_model, load_model
 from onnx_ml_bridge.export.summarization.settings import describe_generation
 from refusing import refused

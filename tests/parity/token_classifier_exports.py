@@ -9,17 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from onnx_ml_bridge.artifacts.constants import (
-    FORMAT_VERSION,
-    GOLDEN,
-    NER,
-    PARITY,
-    TASK_REVISIONS,
-    TRANSFORMERS,
-    graph_file,
-)
-from onnx_ml_bridge.artifacts.golden import EntityCase, write_golden
+from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, PARITY, TASK_REVISIONS, TRANSFORMERS, graph_file
+from onnx_ml_bridge.artifacts.golden import write_golden
 from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Variant
+from onnx_ml_bridge.artifacts.ner import NER, EntityCase
 from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
 from onnx_ml_bridge.export.graph_files import describe_graph, save_graph
 from onnx_ml_bridge.export.token_classification import NerDefaults, TokenClassificationExport, export_model, load_model

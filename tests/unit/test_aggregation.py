@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_ml_bridge.artifacts.manifest_sections import TokenClassificationSpec
+from onnx_ml_bridge.artifacts.families.token_classification import TokenClassificationSpec
 from onnx_ml_bridge.runtime.entities import Found
 from onnx_ml_bridge.runtime.token_classification.aggregation import (
     STRATEGIES,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from onnx_ml_bridge.artifacts.card import model_card
 from onnx_ml_bridge.artifacts.checks import read_artifact
+from onnx_ml_bridge.artifacts.families.token_classification import TokenClassificationSpec
 from onnx_ml_bridge.artifacts.manifest import (
     FileEntry,
     GoldenSpec,
@@ -16,7 +17,7 @@ from onnx_ml_bridge.artifacts.manifest import (
     Source,
     Variant,
 )
-from onnx_ml_bridge.artifacts.manifest_sections import TokenClassificationSpec, TokenizerSpec
+from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 
 TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
 SOURCE = Source("hub", "someone/model", "abc", "0" * 64, "mit")

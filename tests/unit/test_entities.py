@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, TaskNotLoadedError
 from onnx_ml_bridge.artifacts.errors import ArtifactError
-from onnx_ml_bridge.artifacts.golden import EntityCase, ExpectedEntity, read_golden, write_golden
+from onnx_ml_bridge.artifacts.golden import read_golden, write_golden
+from onnx_ml_bridge.artifacts.ner import EntityCase, ExpectedEntity
 from onnx_ml_bridge.runtime.entities import Entities, Entity, Found, NerOptions, resolve
 from onnx_ml_bridge.runtime.entity_agreement import LabelAgreement, agreement
 from onnx_ml_bridge.runtime.ner import open_recognizer

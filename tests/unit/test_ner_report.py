@@ -7,7 +7,8 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from onnx_ml_bridge.artifacts.golden import ExpectedEntity
+from onnx_ml_bridge.artifacts.families.spacy_ner import SpacyNer, SpacySpec
+from onnx_ml_bridge.artifacts.families.token_classification import TokenClassificationSpec
 from onnx_ml_bridge.artifacts.manifest import (
     FileEntry,
     GoldenSpec,
@@ -18,7 +19,8 @@ from onnx_ml_bridge.artifacts.manifest import (
     Source,
     Variant,
 )
-from onnx_ml_bridge.artifacts.manifest_sections import SpacyNer, SpacySpec, TokenClassificationSpec, TokenizerSpec
+from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
+from onnx_ml_bridge.artifacts.ner import ExpectedEntity
 from onnx_ml_bridge.parity.count_plots import count_bins, plot_counts
 from onnx_ml_bridge.parity.ner.diff import both_sides, excerpts, pieces
 from onnx_ml_bridge.parity.ner.evaluation import NerInput, evaluate

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_ml_bridge.artifacts.errors import InferenceError
-from onnx_ml_bridge.artifacts.manifest_sections import SpacyNer, SpacyParser
+from onnx_ml_bridge.artifacts.families.spacy_ner import SpacyNer, SpacyParser
 from onnx_ml_bridge.runtime.spacy_ner.decoding import EntityDecoder
 from onnx_ml_bridge.runtime.spacy_ner.parser import SentenceParser
 from onnx_ml_bridge.runtime.spacy_ner.tables import StateLayer, Tables

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_ml_bridge.artifacts.errors import InferenceError
-from onnx_ml_bridge.artifacts.manifest_sections import HashColumn, SpacyNetwork
+from onnx_ml_bridge.artifacts.families.spacy_ner import HashColumn, SpacyNetwork
 from onnx_ml_bridge.runtime.spacy_ner import word_types
 from onnx_ml_bridge.runtime.spacy_ner.word_types import GAP, TypeCache
 

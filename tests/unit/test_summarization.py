@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from onnx_ml_bridge import ConfigError, InferenceError, InputError, StoppedError
-from onnx_ml_bridge.artifacts.manifest_sections import GenerationDefaults
+from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
 from onnx_ml_bridge.runtime.cancellation import CancelToken
 from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, parts, sentences
 from onnx_ml_bridge.runtime.summarization.summarize_options import SummarizeOptions

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from onnx_ml_bridge import ArtifactError, OnnxMlBridge, SummarizeOptions, TaskNotLoadedError, verify
-from onnx_ml_bridge.artifacts.golden import ExpectedSummary
+from onnx_ml_bridge.artifacts.families.summarization import ExpectedSummary
 from onnx_ml_bridge.runtime.verify import SummaryReplay
 from small_summarizers import CASES, copying_graph, golden_cases, make_artifact, make_model
 

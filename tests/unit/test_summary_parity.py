@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from onnx_ml_bridge import BuildError
-from onnx_ml_bridge.artifacts.golden import ExpectedSummary, SummaryCase, read_golden
+from onnx_ml_bridge.artifacts.families.summarization import ExpectedSummary, GenerationDefaults, SummaryCase
+from onnx_ml_bridge.artifacts.golden import read_golden
 from onnx_ml_bridge.artifacts.manifest import (
     FileEntry,
     GoldenSpec,
@@ -19,7 +20,7 @@ from onnx_ml_bridge.artifacts.manifest import (
     Source,
     Variant,
 )
-from onnx_ml_bridge.artifacts.manifest_sections import GenerationDefaults, TokenizerSpec
+from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 from onnx_ml_bridge.cli.config import ModelConfig, read_models
 from onnx_ml_bridge.parity.sentence_embedding.comparison import DEFAULT_GATES
 from onnx_ml_bridge.parity.summarization.evaluation import evaluate, golden_cases, write_evidence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,14 +12,26 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..artifacts.errors import OnnxMlBridgeError
+from ..artifacts.errors import InputError, OnnxMlBridgeError
 from ..runtime.loading import AUTO
 from ..runtime.summarization.summarize_options import SummarizeOptions
 from ..runtime.summarization.summarizer import Summarizer, Summary
 from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT
+from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
 from .console import err, out, reported_errors
 from .entity_markup import paint_failure, rendered, visible
-from .jsonl import Input, LineError, Rules, each_answered, failure_line, json_line, print_answers
+from .jsonl import (
+    LineError,
+    LineFormat,
+    check_keys,
+    each_answered,
+    failure_line,
+    json_line,
+    parse_text,
+    parse_texts,
+    print_answers,
+)
+from .options import ALLOW_PICKLE, option
 
 # A summary takes long, and the first line of a run waits for the last one.
 _LINES_PER_RUN = 8
@@ -32,9 +44,23 @@ class Format(StrEnum):
     TEXT = "text"
 
 
-def summarize_command(
-    model: Annotated[Path, typer.Option(help="The artifact's folder.", metavar="DIR")],
-    variant: Annotated[str, typer.Option(help="fp32, int8, or auto: by instruction set.")] = AUTO,
+@dataclass(frozen=True)
+class Options:
+    """The options of models.toml; those that are None are left to the defaults."""
+
+    allow_pickle: bool = option(False, ALLOW_PICKLE)
+    references: Path | None = option(None, "summarization: JSON lines of texts with their reference summaries.")
+    parity_inputs: int | None = option(None, "summarization: the number of inputs that parity is measured on.")
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say."""
+        if self.parity_inputs is not None and self.parity_inputs < 1:
+            raise ValueError(f"parity_inputs is {self.parity_inputs}, expected at least 1")
+
+
+def command(
+    model: ModelOption,
+    variant: VariantOption = AUTO,
     num_beams: Annotated[int | None, typer.Option(help="Beams of the search; 1 is greedy search.", metavar="N")] = None,
     min_length: Annotated[
         int | None, typer.Option(help="Tokens before which no summary ends, the start token included.", metavar="N")
@@ -59,8 +85,8 @@ def summarize_command(
         float | None,
         typer.Option(help="Seconds that one line may take; lines are answered one by one then.", metavar="SECONDS"),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of one run.", min=1)] = None,
-    text_limit: Annotated[int, typer.Option(help="Largest text in bytes of UTF-8.", min=1)] = DEFAULT_TEXT_LIMIT,
+    threads: ThreadsOption = None,
+    text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
     output_format: Annotated[
         Format, typer.Option("--format", help="JSON lines for programs, or plain summaries for people, one a line.")
     ] = Format.JSONL,
@@ -83,25 +109,36 @@ def summarize_command(
         to_line, to_failure = _writers(output_format)
         with _progress() as progress:
             answers = SummaryAnswers(summarizer, replace(options, progress=progress))
-            most = _LINES_PER_RUN if timeout is None else 1
-            print_answers(answers, Rules(text_limit, "messages"), to_line, to_failure, most)
+            max_lines = _LINES_PER_RUN if timeout is None else 1
+            print_answers(answers, LineFormat(text_limit, parse_messages), to_line, to_failure, max_lines)
+
+
+def parse_messages(value: Any, limit: int) -> tuple[str, ...]:
+    """The messages of a line that is a string, or an object with either `text` or `messages`."""
+    if not isinstance(value, dict) or "messages" not in value:
+        if isinstance(value, dict):
+            check_keys(value, "text", "messages")
+        return (parse_text(value, limit),)
+    check_keys(value, "text", "messages")
+    if "text" in value:
+        raise InputError("bad_line", "keys", expected="text or messages", got="both")
+    return parse_texts(value["messages"], "messages", limit)
 
 
 class SummaryAnswers:
-    """Summaries of the inputs of lines."""
+    """Summaries of the messages of lines."""
 
     def __init__(self, summarizer: Summarizer, options: SummarizeOptions) -> None:
-        """Take the model and the options of all lines."""
+        """Use one model and the options of all lines."""
         self._summarizer = summarizer
         self._options = options
 
-    def __call__(self, inputs: Sequence[Input]) -> list[Summary | OnnxMlBridgeError]:
-        """The answer to every input, or its error."""
+    def __call__(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary | OnnxMlBridgeError]:
+        """The answer to every line's messages, or its error."""
         return each_answered(self._summarize, inputs)
 
-    def _summarize(self, inputs: Sequence[Input]) -> list[Summary]:
-        messages = [(entry.text,) if entry.messages is None else entry.messages for entry in inputs]
-        return self._summarizer.summarize_detailed(messages, self._options)
+    def _summarize(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary]:
+        return self._summarizer.summarize_detailed(inputs, self._options)
 
 
 def to_record(found: Summary) -> dict[str, Any]:
@@ -109,7 +146,7 @@ def to_record(found: Summary) -> dict[str, Any]:
     return {"summary": found.text, "tokens": found.tokens, "truncated": found.truncated}
 
 
-def _writers(output_format: Format) -> tuple[Callable[[Input, Summary], bytes], Callable[[LineError], bytes]]:
+def _writers(output_format: Format) -> tuple[Callable[[tuple[str, ...], Summary], bytes], Callable[[LineError], bytes]]:
     if output_format is Format.JSONL:
         return lambda _, found: json_line(to_record(found)), failure_line
     return (

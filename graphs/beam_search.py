@@ -1,0 +1,1 @@
+from ..export.summarization.compose import compose_graph  # noqa: F401

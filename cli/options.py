@@ -58,9 +58,9 @@ def known_options(families: Iterable[Family]) -> dict[str, dataclasses.Field[Any
 def read_options(family: Family, given: Mapping[str, Any]) -> Any:
     """The options of a family, checked; paths may be given as strings.
 
-    :raises ValueError: naming everything that is wrong, one line for each.
+    :raises ValueError: naming everything that is wrong.
     """
-    from pydantic import ConfigDict, TypeAdapter  # an extra: only building reads options
+    from pydantic import ConfigDict, ValidationError, create_model  # an extra: only building reads options
 
     kind = options_type(family)
     hints = typing.get_type_hints(kind)
@@ -68,8 +68,13 @@ def read_options(family: Family, given: Mapping[str, Any]) -> Any:
         name: Path(value) if isinstance(value, str) and Path in typing.get_args(hints.get(name)) else value
         for name, value in given.items()
     }
-    kind.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-    return TypeAdapter(kind).validate_python(values)
+    fields: dict[str, Any] = {field.name: (hints[field.name], field.default) for field in dataclasses.fields(kind)}
+    model = create_model(kind.__name__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    try:
+        return kind(**dict(model(**values)))
+    except ValidationError as error:
+        problems = [f"options.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ValueError("; ".join(problems)) from error
 
 
 def path_options(options: Any) -> dict[str, Path]:

@@ -189,7 +189,7 @@ def _build_key(settings: BuildSettings, local: LocalModel) -> str:
     parts = {
         "model": [settings.name, settings.version, *settings.variants],
         "gates": settings.gates,
-        "options": options | {name: sha256_file(path) for name, path in paths.items()},
+        "options": options | {name: _file_hash(name, path) for name, path in paths.items()},
         "source": asdict(local.source),
         "files": {path.relative_to(local.folder).as_posix(): sha256_file(path) for path in files},
         "calibration": hash_texts(read_calibration_texts(settings.calibration)),
@@ -199,6 +199,13 @@ def _build_key(settings: BuildSettings, local: LocalModel) -> str:
         "code": _own_code(),
     }
     return hashlib.sha256(strict_json.canonical(parts)).hexdigest()
+
+
+def _file_hash(option: str, path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise BuildError("config", f"options.{option} {path}: {error}") from error
 
 
 def _own_code() -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY, SUMMARIZATION, TRANSFORMERS
+from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY
 from onnx_ml_bridge.artifacts.families.summarization import (
+    SUMMARIZATION,
     ExpectedSummary,
     FixedGeneration,
     GenerationDefaults,
@@ -131,9 +132,9 @@ def make_artifact(
         (staging / MODEL_CARD).write_text("A copy.\n")
         manifest = Manifest(
             format_version=FORMAT_VERSION,
-            task=SUMMARIZATION,
-            task_revision=1,
-            engine=TRANSFORMERS,
+            task=SUMMARIZATION.task,
+            task_revision=SUMMARIZATION.revision,
+            engine=SUMMARIZATION.engine,
             name="small",
             version="1",
             source=Source("path", "small", None, "0" * 64, None),
@@ -142,8 +143,7 @@ def make_artifact(
             golden=GoldenSpec(GOLDEN, len(chosen)),
             parity=ParitySpec(PARITY, 1, Machine("none", (), 1), {"fp32": {"differing": 0.0}}),
             files=list_files(staging),
-            tokenizer=model.tokenizer.spec,
-            summarization=SPEC,
+            sections={"tokenizer": model.tokenizer.spec, "summarization": SPEC},
         )
         seal(staging, manifest, target)
     return target

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx_ml_bridge.artifacts.constants import SPACY
-from onnx_ml_bridge.artifacts.ner import NER
+from onnx_ml_bridge.artifacts.families.spacy_ner import SPACY_NER, SpacySpec
 from onnx_ml_bridge.artifacts.seal import seal, staging_for
-from onnx_ml_bridge.cli import spacy_stages
+from onnx_ml_bridge.artifacts.staging import Staged
 from onnx_ml_bridge.cli.build import builder_versions
-from onnx_ml_bridge.cli.config import ModelConfig, Options
-from onnx_ml_bridge.cli.ner_stages import Proof
+from onnx_ml_bridge.cli.config import ModelConfig
+from onnx_ml_bridge.cli.manifests import compose_manifest
 from onnx_ml_bridge.export.source import resolve_source
+from onnx_ml_bridge.export.spacy_ner import export
 from onnx_ml_bridge.parity.ner.evaluation import NerInput, evaluate
+from onnx_ml_bridge.parity.proof import write_evidence
 from onnx_ml_bridge.parity.spacy_ner import load_original, original_entities, some_sentence_starts
 from onnx_ml_bridge.runtime import cpu
-from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer
 from onnx_ml_bridge.runtime.spacy_ner.rules import read_rules
 from onnx_ml_bridge.runtime.spacy_ner.tables import read_tables
 
@@ -48,37 +49,35 @@ def config_of(name: str) -> ModelConfig:
     """The configuration of one of `PIPELINES`."""
     made = PIPELINES[name]
     return ModelConfig(
-        name=name, version="1.0.0", task="ner", source=made.source, options=Options(sentences=made.sentences)
-    ).for_engine(SPACY)
+        name=name, version="1.0.0", task=SPACY_NER.task, source=made.source, options={"sentences": made.sentences}
+    )
 
 
 def seal_pipeline(config: ModelConfig, target: Path, texts: Sequence[str]) -> Path:
     """Take a pipeline through all stages of a build, judged on `texts` alone; gives the folder of the artifact."""
     local = resolve_source(config.source)
+    settings = config.settings(local.engine)
+    sentences = settings.options.sentences
     with staging_for(target) as staging:
-        exported = spacy_stages.export(config, local, staging)
-        sentences = config.options.sentences or "none"
+        staged = export(local.folder, settings, staging)
         original = load_original(local.folder, sentences)
         starts = some_sentence_starts(original, texts) if sentences == "given" else None
         inputs = [NerInput(text, sentence_starts=starts[index] if starts else None) for index, text in enumerate(texts)]
         parity = evaluate(
             inputs,
             original_entities(original, texts, starts),
-            {"fp32": _recognizer(exported)},
-            {"fp32": config.gate_of("fp32")},
+            {"fp32": _recognizer(staged)},
+            settings.gates,
         )
         assert not parity.failures["fp32"], parity.failures
-        measured_on = cpu.describe(cpu.usable_cpus())
-        versions = builder_versions(NER, SPACY)
-        manifest = spacy_stages.compose(exported, local, Proof(parity, {}), measured_on, versions)
-        seal(staging, manifest, target)
+        machine, versions = cpu.describe(cpu.usable_cpus()), builder_versions(SPACY_NER)
+        cases = write_evidence(SPACY_NER, parity, machine, versions, staging)
+        seal(staging, compose_manifest(staged, local, parity, cases, machine, versions), target)
     return target
 
 
-def _recognizer(exported: spacy_stages.Exported) -> SpacyRecognizer:
-    spec, staging = exported.spacy, exported.staging
-    assert spec is not None
-    texts = SpacyTexts(read_rules(staging / spec.rules), read_tables(staging / spec.tables, spec))
-    return SpacyRecognizer(
-        SpacyModel(staging, "sealed", "1", "fp32", exported.variants["fp32"].graphs, spec, texts), threads=1
-    )
+def _recognizer(staged: Staged) -> SpacyRecognizer:
+    folder, spec = staged.folder, staged.section(SpacySpec)
+    preprocessor = SpacyPreprocessor(read_rules(folder / spec.rules), read_tables(folder / spec.tables, spec))
+    graphs = staged.variants["fp32"].graphs
+    return SpacyRecognizer(SpacyModel(folder, "sealed", "1", "fp32", graphs, spec, preprocessor), threads=1)

@@ -18,7 +18,7 @@ from onnx_ml_bridge.runtime.entities import Entities
 from onnx_ml_bridge.runtime.entity_agreement import agreement
 from onnx_ml_bridge.runtime.spacy_ner.hashing import row_words
 from onnx_ml_bridge.runtime.spacy_ner.lexicon import Lexicon
-from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyRecognizer, SpacyTexts
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer
 from onnx_ml_bridge.runtime.spacy_ner.rules import read_rules
 from onnx_ml_bridge.runtime.spacy_ner.tables import read_tables
 from onnx_ml_bridge.runtime.spacy_ner.tokenizer import RuleTokenizer
@@ -35,8 +35,8 @@ def recognizer_of(exported: SpacyExport, staging: Path) -> SpacyRecognizer:
     """The runtime on what an export wrote into `staging`."""
     graphs: dict[str, Graph] = {role: describe_graph(graph, file) for role, (graph, file) in exported.graphs.items()}
     spec = exported.spec
-    texts = SpacyTexts(read_rules(staging / spec.rules), read_tables(staging / spec.tables, spec))
-    return SpacyRecognizer(SpacyModel(staging, "small", "1", "fp32", graphs, spec, texts), threads=1)
+    preprocessor = SpacyPreprocessor(read_rules(staging / spec.rules), read_tables(staging / spec.tables, spec))
+    return SpacyRecognizer(SpacyModel(staging, "small", "1", "fp32", graphs, spec, preprocessor), threads=1)
 
 
 # Every attribute in a table so large that equal rows mean equal numbers.
@@ -67,7 +67,9 @@ def differing(expected: Sequence[OriginalEntities], found: Sequence[Entities]) -
 
 def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
     """Assert that every text has spaCy's tokens: texts, places, blanks, every attribute, vectors; count the tokens."""
-    tokenizer = RuleTokenizer(model.texts.rules, Lexicon(model.texts.rules, model.texts.tables, [_PROBE]))
+    tokenizer = RuleTokenizer(
+        model.preprocessor.rules, Lexicon(model.preprocessor.rules, model.preprocessor.tables, [_PROBE])
+    )
     count = 0
     for text in texts:
         found, doc = tokenizer(text), nlp.make_doc(text)
@@ -80,7 +82,7 @@ def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
             numbers = doc.to_array([column.attribute]).reshape(-1).astype(np.uint64)
             words = row_words(numbers, column.seed) % np.uint64(column.rows)
             assert (rows[:, 4 * index : 4 * index + 4] == words).all(), (column.attribute, text)
-        if model.texts.tables.vector_keys is not None:
+        if model.preprocessor.tables.vector_keys is not None:
             expected = nlp.vocab.vectors.find(keys=[token.orth for token in doc]) if len(doc) else []
             assert found.lexicon.vectors(found.lexemes).tolist() == list(expected)
         count += len(found)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from onnx_ml_bridge import BuildError, OnnxMlBridge, SummarizeOptions, verify
 from onnx_ml_bridge.artifacts.checks import read_artifact
+from onnx_ml_bridge.artifacts.families.summarization import SUMMARIZATION, SummarizationSpec
+from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
-from onnx_ml_bridge.parity.sentence_embedding.comparison import FIGURES
 from onnx_ml_bridge.parity.summarization.original import load_original, original_summaries
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
 from small_barts import make_bart
@@ -45,7 +46,7 @@ def config(source: Path, references: Path | None = None, **changes) -> ModelConf
         "task": "summarization",
         "source": f"path:{source}",
         "gate": {"int8": {"rouge_l": 0.0}},
-        "options": {"references": references, "parity_inputs": INPUTS},
+        "options": {"parity_inputs": INPUTS} | ({} if references is None else {"references": str(references)}),
     }
     return ModelConfig(**(settings | changes))
 
@@ -61,19 +62,20 @@ def test_the_artifact_verifies_and_both_variants_are_there(built):
     report = verify(built.path)
     assert set(report.variants) == {"fp32", "int8"}
     fp32, int8 = report.variants["fp32"], report.variants["int8"]
-    assert (fp32.cases, fp32.differing, fp32.sealed_same) == (INPUTS, 0, None) and int8.sealed_same == 1
+    assert (fp32.cases, fp32.figures) == (INPUTS, {"differing": 0, "sealed_same": None})
+    assert int8.figures["sealed_same"] == 1
     assert built.metrics["fp32"]["differing"] == 0 and built.metrics["int8"]["sealed_same"] == 1
     assert "rouge_l_drop" in built.metrics["int8"] and "rouge_l_drop" not in built.metrics["fp32"]
-    assert {*built.metrics["fp32"], *built.metrics["int8"]} == FIGURES["summarization"]
+    assert {*built.metrics["fp32"], *built.metrics["int8"]} == {metric.name for metric in SUMMARIZATION.metrics}
 
 
 def test_summaries_are_those_of_the_original(built, source):
     bridge = OnnxMlBridge.open(summarization=built.path, variant="fp32")
     manifest = read_artifact(built.path).manifest
-    defaults = manifest.summarization.defaults
+    spec = manifest.section(SummarizationSpec)
     inputs = [["Kofi signed the lease.", "Ada did not."], ["🙂"], ["word " * 200]]
-    original = load_original(source, manifest.summarization.join, manifest.tokenizer.max_tokens)
-    expected = original_summaries(original, inputs, [defaults] * 3)
+    original = load_original(source, spec.join, manifest.section(TokenizerSpec).max_tokens)
+    expected = original_summaries(original, inputs, [spec.defaults] * 3)
     found = bridge.summarize_detailed(inputs)
     assert [(each.text, each.token_ids, each.truncated) for each in found] == [
         (each.expected.text, each.expected.token_ids, each.truncated) for each in expected
@@ -81,10 +83,11 @@ def test_summaries_are_those_of_the_original(built, source):
     assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-5)
 
 
-def test_greedy_search_has_the_score_that_the_judge_compares_it_with(built, source):
+def test_greedy_search_has_the_score_that_parity_compares_it_with(built, source):
     manifest = read_artifact(built.path).manifest
-    defaults = replace(manifest.summarization.defaults, num_beams=1)
-    original = load_original(source, manifest.summarization.join, manifest.tokenizer.max_tokens)
+    spec = manifest.section(SummarizationSpec)
+    defaults = replace(spec.defaults, num_beams=1)
+    original = load_original(source, spec.join, manifest.section(TokenizerSpec).max_tokens)
     inputs = [["Kofi signed the lease."], ["A ferry crossed the strait.", "It was late."]]
     expected = original_summaries(original, inputs, [defaults] * 2)
     found = OnnxMlBridge.open(summarization=built.path, variant="fp32").summarize_detailed(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from onnx_ml_bridge.artifacts.ner import STRATEGIES
 from onnx_ml_bridge.runtime.entities import Entities, Entity, NerOptions
 from onnx_ml_bridge.runtime.entity_agreement import agreement
-from onnx_ml_bridge.runtime.token_classification.aggregation import STRATEGIES
 from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifier
 from rust_command import rust_ner
 from token_classifier_exports import KINDS, STRIDES, token_classifier_texts

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, PARITY, TASK_REVISIONS, TRANSFORMERS, graph_file
+from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, PARITY, graph_file
+from onnx_ml_bridge.artifacts.families.token_classification import TOKEN_CLASSIFICATION
 from onnx_ml_bridge.artifacts.golden import write_golden
 from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Variant
-from onnx_ml_bridge.artifacts.ner import NER, EntityCase
+from onnx_ml_bridge.artifacts.ner import EntityCase
 from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
 from onnx_ml_bridge.export.graph_files import describe_graph, save_graph
 from onnx_ml_bridge.export.token_classification import NerDefaults, TokenClassificationExport, export_model, load_model
@@ -153,9 +154,9 @@ def seal_token_classifier(
         }
         manifest = Manifest(
             format_version=FORMAT_VERSION,
-            task=NER,
-            task_revision=TASK_REVISIONS[NER],
-            engine=TRANSFORMERS,
+            task=TOKEN_CLASSIFICATION.task,
+            task_revision=TOKEN_CLASSIFICATION.revision,
+            engine=TOKEN_CLASSIFICATION.engine,
             name=target.name,
             version="1",
             source=Source("path", "small", None, "0" * 64, None),
@@ -164,8 +165,10 @@ def seal_token_classifier(
             parity=ParitySpec(PARITY, len(cases), Machine("any", (), 1), {name: {} for name in variants}),
             golden=GoldenSpec(GOLDEN, len(cases)),
             files=list_files(staging),
-            tokenizer=small.export.tokenizer,
-            token_classification=small.export.token_classification,
+            sections={
+                "tokenizer": small.export.tokenizer,
+                "token_classification": small.export.token_classification,
+            },
         )
         seal(staging, manifest, target)
     return target

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx_ml_bridge.artifacts.families.token_classification import TokenClassificationSpec
+from onnx_ml_bridge.artifacts.ner import STRATEGIES
 from onnx_ml_bridge.runtime.entities import Found
 from onnx_ml_bridge.runtime.token_classification.aggregation import (
-    STRATEGIES,
     Labels,
     ScoredTokens,
     aggregate,

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from onnx_ml_bridge import BuildError, verify
 from onnx_ml_bridge.artifacts.checks import read_artifact
+from onnx_ml_bridge.artifacts.families import SENTENCE_EMBEDDING, SUMMARIZATION
 from onnx_ml_bridge.artifacts.seal import recover, seal, staging_for
 from onnx_ml_bridge.cli.build import build, build_all
 from onnx_ml_bridge.cli.config import ModelConfig, read_models
-from onnx_ml_bridge.parity.sentence_embedding.comparison import FIGURES, check_gate
+from onnx_ml_bridge.parity.proof import check_gate
 from sources import LOOSE, make_embedder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -100,7 +101,7 @@ def begins_again(model: ModelConfig, out: Path) -> bool:
 def test_a_missed_gate_fails_the_build_and_leaves_what_was_there(source, built, tmp_path):
     out = Path(shutil.copytree(built, tmp_path / "dist"))
     before = contents(out / "tiny")
-    with pytest.raises(BuildError, match=r"cosine_min is .* wanted >= 1") as refused:
+    with pytest.raises(BuildError, match=r"cosine_min is .* expected >= 1") as refused:
         build(config(source, gate={"int8": {"cosine_min": 1.0}}), out, lambda stage: None)
     assert refused.value.code == "gate"
     assert contents(out / "tiny") == before
@@ -143,12 +144,14 @@ def test_a_folder_that_came_while_building_is_not_replaced(built, tmp_path):
 
 def test_every_figure_that_is_measured_may_be_in_a_gate(built):
     measured = read_artifact(built / "tiny").manifest.parity.variants
-    assert {name for figures in measured.values() for name in figures} == FIGURES["sentence-embedding"]
+    assert {name for figures in measured.values() for name in figures} == {
+        metric.name for metric in SENTENCE_EMBEDDING.metrics
+    }
 
 
 def test_a_gate_on_a_figure_that_was_not_measured_is_a_mistake_of_the_file():
     with pytest.raises(BuildError, match="sealed_same") as refused:
-        check_gate({"differing": 0.0}, {"differing": 0, "sealed_same": 0.9})
+        check_gate(SUMMARIZATION.metrics, {"differing": 0.0}, {"differing": 0, "sealed_same": 0.9})
     assert refused.value.code == "config"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from onnx_ml_bridge.artifacts.card import model_card
 from onnx_ml_bridge.artifacts.checks import read_artifact
-from onnx_ml_bridge.artifacts.families.token_classification import TokenClassificationSpec
+from onnx_ml_bridge.artifacts.families.token_classification import TOKEN_CLASSIFICATION, TokenClassificationSpec
 from onnx_ml_bridge.artifacts.manifest import (
     FileEntry,
     GoldenSpec,
@@ -39,9 +39,9 @@ def token_classifier_card(**changes) -> str:
     named = (*(graph.file for variant in VARIANTS.values() for graph in variant.graphs.values()), TOKENIZER.file)
     manifest = Manifest(
         format_version="1.0",
-        task="ner",
+        task=TOKEN_CLASSIFICATION.task,
         task_revision=1,
-        engine="transformers",
+        engine=TOKEN_CLASSIFICATION.engine,
         name="tagger",
         version="1.0",
         source=SOURCE,
@@ -50,9 +50,14 @@ def token_classifier_card(**changes) -> str:
         golden=GoldenSpec("golden.jsonl", 1),
         parity=ParitySpec("parity.json", 1, Machine("any", (), 1), METRICS),
         files=dict.fromkeys([*named, "golden.jsonl", "parity.json"], FileEntry(1, "0" * 64)),
-        **{"tokenizer": TOKENIZER, "token_classification": TOKEN_CLASSIFIER, **changes},
+        sections={"tokenizer": TOKENIZER, "token_classification": TOKEN_CLASSIFIER, **changes},
     )
-    return model_card(manifest)
+    return model_card(manifest, TOKEN_CLASSIFICATION)
+
+
+def card_of(folder: Path) -> str:
+    artifact = read_artifact(folder)
+    return model_card(artifact.manifest, artifact.family)
 
 
 def test_a_token_classifier_is_described_by_its_manifest():
@@ -75,8 +80,7 @@ def test_the_table_has_the_figures_of_the_task():
         "| fp32 | `onnx/fp32.onnx` | 0 | 1.00000 | 2.0e-06 |",
         "| int8 | `onnx/int8.onnx` | 7 | 0.98765 |  |",
     ]
-    manifest = read_artifact(TINY).manifest
-    card = model_card(manifest)
+    card = card_of(TINY)
     assert "| variant | graphs | max abs | cosine min | cosine mean |" in card and "generate_embedding" in card
 
 
@@ -90,8 +94,8 @@ def test_the_table_has_the_figures_of_the_task():
 )
 def test_a_pipeline_says_what_it_reproduces_and_its_example_runs(name, said, spacy_artifact, capsys):
     folder = spacy_artifact(name)
-    card = model_card(read_artifact(folder).manifest)
-    assert said in card and "no scores" in card and "PERSON" in card
+    card = card_of(folder)
+    assert said in card and "- Scores: none." in card and "PERSON" in card
     (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     text = example.replace("path/to/this/folder", str(folder)).replace("Another sentence", "Kofi Annan met Ada")
     exec(text if name.endswith("given") else text.replace("Any text", "Kofi Annan met Ada"), {})

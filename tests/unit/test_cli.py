@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.strict_json import canonical
-from onnx_ml_bridge.cli.embed import EmbeddingAnswers
-from onnx_ml_bridge.cli.jsonl import Line, LineError, Rules, answer_lines
+from onnx_ml_bridge.cli.jsonl import Line, LineError, LineFormat, answer_lines, parse_text
+from onnx_ml_bridge.cli.sentence_embedding import EmbeddingAnswers
 from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -108,7 +108,7 @@ def test_one_text_that_fails_costs_the_others_nothing(monkeypatch):
 
     monkeypatch.setattr(embedder._session, "run", poisoned)
     lines = [Line(1, b'"dog"'), Line(2, '"Ω"'.encode()), Line(3, b'"tree"')]
-    found = answer_lines(EmbeddingAnswers(embedder), lines, Rules(1000))
+    found = answer_lines(EmbeddingAnswers(embedder), lines, LineFormat(1000, parse_text))
     assert [each.code if isinstance(each, LineError) else None for each in found] == [None, "inference", None]
 
 

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.errors import InputError
-from onnx_ml_bridge.cli import build_command, token_classifier_stages
+from onnx_ml_bridge.artifacts.facts import headline_row
+from onnx_ml_bridge.artifacts.families import SENTENCE_EMBEDDING, TOKEN_CLASSIFICATION
+from onnx_ml_bridge.artifacts.family import Family
+from onnx_ml_bridge.cli import build_command
 from onnx_ml_bridge.cli.build import Built, build
 from onnx_ml_bridge.cli.config import ModelConfig
 from onnx_ml_bridge.cli.entity_markup import label_colour, paint_entities, paint_failure, rendered, visible
-from onnx_ml_bridge.cli.jsonl import Input, LineError
-from onnx_ml_bridge.cli.ner import EntityAnswers
+from onnx_ml_bridge.cli.jsonl import LineError
+from onnx_ml_bridge.cli.ner import EntityAnswers, NerEntry
+from onnx_ml_bridge.parity import token_classification
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.runtime.entities import Entities, Found, NerOptions, resolve
 from onnx_ml_bridge.runtime.ner import open_recognizer
@@ -46,7 +50,7 @@ def token_classifier(tmp_path_factory) -> Path:
     config = ModelConfig(name="tiny-ner", version="1", task="ner", source=f"path:{source}", variants=["fp32"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            token_classifier_stages, "ner_texts", lambda language: parity_texts()[::40]
+            token_classification, "ner_texts", lambda language: parity_texts()[::40]
         )  # all of them take minutes
         return Path(build(config, folder / "dist", lambda stage: None).path)
 
@@ -159,7 +163,7 @@ def test_one_text_that_fails_costs_the_others_nothing(token_classifier, monkeypa
 
     monkeypatch.setattr(recognizer._session, "run", poisoned)
     texts = ["A ferry crossed the strait.", "a", "The storm passed before noon."]
-    found = EntityAnswers(recognizer, NerOptions())([Input(text) for text in texts])
+    found = EntityAnswers(recognizer, NerOptions())([NerEntry(text) for text in texts])
     assert [getattr(each, "code", None) for each in found] == [None, "inference", None]
     assert [len(each.entities) > 0 for each in found[::2]] == [True, True]
 
@@ -228,12 +232,16 @@ def test_show_and_verify_speak_of_entities(pipeline, given, token_classifier):
     assert all(title in verified for title in ("golden cases", "differing", "entity F1", "score max abs"))
 
 
-def test_the_build_table_has_the_figures_of_every_task(capsys):
+def built(name: str, family: Family, figures: dict[str, float]) -> Built:
     made = {"status": "built", "source": "path:x", "seconds": 1.0, "path": "p", "report": "r"}
+    return Built(name, bytes={"fp32": 10}, headlines={"fp32": headline_row(family, figures)}, **made)
+
+
+def test_the_build_table_has_the_figures_of_every_task(capsys):
     build_command._print_results(
         [
-            Built("vectors", bytes={"fp32": 10}, metrics={"fp32": {"max_abs": 3e-7, "cosine_min": 1.0}}, **made),
-            Built("entities", bytes={"fp32": 10}, metrics={"fp32": {"differing": 2.0, "entity_f1": 0.999}}, **made),
+            built("vectors", SENTENCE_EMBEDDING, {"max_abs": 3e-7, "cosine_min": 1.0}),
+            built("entities", TOKEN_CLASSIFICATION, {"differing": 2.0, "entity_f1": 0.999}),
             Built("nothing", "failed", "path:y", 2.0, error={"code": "source", "message": "gone"}),
         ]
     )

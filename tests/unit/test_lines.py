@@ -7,23 +7,25 @@ import time
 import pytest
 from onnx_ml_bridge.artifacts.errors import ConfigError, InferenceError, InputError
 from onnx_ml_bridge.cli.jsonl import (
-    Input,
     Line,
     LineError,
-    Rules,
+    LineFormat,
     answer_lines,
     arriving_lines,
     each_answered,
     failure_line,
     parse_line,
+    parse_text,
 )
+from onnx_ml_bridge.cli.ner import NerEntry, parse_entry
+from onnx_ml_bridge.cli.summarization import parse_messages
 
-PLAIN, WITH_SENTENCES, WITH_MESSAGES = Rules(10), Rules(10, "sentence_starts"), Rules(10, "messages")
+TEXT, ENTITIES, MESSAGES = (LineFormat(10, parse) for parse in (parse_text, parse_entry, parse_messages))
 
 
-def code(raw, rules):
+def code(raw, line_format):
     with pytest.raises(InputError) as refused:
-        parse_line(raw, rules)
+        parse_line(raw, line_format)
     return refused.value.code
 
 
@@ -34,23 +36,25 @@ def test_lines_are_taken_as_they_arrive():
                 time.sleep(0.3)
             return super().readline(size)
 
-    runs = [[line.raw for line in run] for run in arriving_lines(Slow(b"a\nb\nc"), 10, longest=99)]
+    runs = [[line.raw for line in run] for run in arriving_lines(Slow(b"a\nb\nc"), 10, max_bytes=99)]
     assert [raw for run in runs for raw in run] == [b"a", b"b", b"c"]
     assert runs[-1] == [b"c"]
 
 
-@pytest.mark.parametrize("most", [1, 2, 10])
-def test_lines_too_long_for_any_text_are_not_kept(most):
+@pytest.mark.parametrize("max_lines", [1, 2, 10])
+def test_lines_too_long_for_any_text_are_not_kept(max_lines):
     stream = io.BytesIO(b"short\n" + b"x" * 10 + b"\n" + b"y" * 11 + b"\n" + b"z" * 5000 + b"\n\nlast")
-    lines = [line for run in arriving_lines(stream, most, longest=10) for line in run]
+    lines = [line for run in arriving_lines(stream, max_lines, max_bytes=10) for line in run]
     assert [line.raw for line in lines] == [b"short", b"x" * 10, None, None, b"", b"last"]
     assert [line.number for line in lines] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("rules", [PLAIN, WITH_SENTENCES])
-def test_a_line_is_a_string_or_an_object_with_a_text(rules):
-    assert parse_line(b'"a"', rules) == parse_line(b' {"text": "a"}\r', rules) == Input("a")
-    assert parse_line('"é\\u0000"'.encode(), rules) == Input("é\0")
+@pytest.mark.parametrize(
+    ("line_format", "entry"), [(TEXT, str), (ENTITIES, NerEntry), (MESSAGES, lambda text: (text,))]
+)
+def test_a_line_is_a_string_or_an_object_with_a_text(line_format, entry):
+    assert parse_line(b'"a"', line_format) == parse_line(b' {"text": "a"}\r', line_format) == entry("a")
+    assert parse_line('"é\\u0000"'.encode(), line_format) == entry("é\0")
 
 
 @pytest.mark.parametrize(
@@ -72,15 +76,14 @@ def test_a_line_is_a_string_or_an_object_with_a_text(rules):
     ],
 )
 def test_anything_else_has_its_code(raw, expected):
-    assert code(raw, PLAIN) == code(raw, WITH_SENTENCES) == expected
+    assert code(raw, TEXT) == code(raw, ENTITIES) == code(raw, MESSAGES) == expected
 
 
-def test_messages_stand_in_the_place_of_the_text_where_they_are_taken():
-    assert parse_line(b'{"messages":["a","","b"]}', WITH_MESSAGES) == Input("", messages=("a", "", "b"))
-    assert parse_line(b'{"messages":[]}', WITH_MESSAGES) == Input("", messages=())
-    assert parse_line(b'"a"', WITH_MESSAGES) == parse_line(b'{"text":"a"}', WITH_MESSAGES) == Input("a")
-    for rules in (PLAIN, WITH_SENTENCES):
-        assert code(b'{"messages":["a"]}', rules) == "bad_line"
+def test_messages_are_accepted_instead_of_a_text_by_one_format():
+    assert parse_line(b'{"messages":["a","","b"]}', MESSAGES) == ("a", "", "b")
+    assert parse_line(b'{"messages":[]}', MESSAGES) == ()
+    for line_format in (TEXT, ENTITIES):
+        assert code(b'{"messages":["a"]}', line_format) == "bad_line"
 
 
 @pytest.mark.parametrize(
@@ -99,35 +102,35 @@ def test_messages_stand_in_the_place_of_the_text_where_they_are_taken():
     ],
 )
 def test_messages_of_another_form_have_their_code(raw, expected):
-    assert code(raw, WITH_MESSAGES) == expected
+    assert code(raw, MESSAGES) == expected
 
 
-def test_sentence_starts_are_whole_numbers_where_they_are_taken():
+def test_sentence_starts_are_whole_numbers_where_they_are_accepted():
     line = b'{"sentence_starts":[0,7],"text":"a"}'
-    assert parse_line(line, WITH_SENTENCES) == Input("a", (0, 7))
-    assert parse_line(b'{"text":"a","sentence_starts":[]}', WITH_SENTENCES) == Input("a", ())
-    assert code(line, PLAIN) == "bad_line"
+    assert parse_line(line, ENTITIES) == NerEntry("a", (0, 7))
+    assert parse_line(b'{"text":"a","sentence_starts":[]}', ENTITIES) == NerEntry("a", ())
+    assert code(line, TEXT) == "bad_line"
     for wrong in (None, 0, [1.0], [-1], ["0"], [True], {}, [[0]]):
         raw = json.dumps({"text": "a", "sentence_starts": wrong}).encode()
-        assert code(raw, WITH_SENTENCES) == "sentence_starts", wrong
-    assert code(b'{"sentence_starts":[0]}', WITH_SENTENCES) == "input_type"
+        assert code(raw, ENTITIES) == "sentence_starts", wrong
+    assert code(b'{"sentence_starts":[0]}', ENTITIES) == "input_type"
 
 
 def test_one_input_that_fails_costs_the_others_nothing():
     calls = []
 
     def run(inputs):
-        calls.append([entry.text for entry in inputs])
+        calls.append(list(inputs))
         for position, entry in enumerate(inputs):
-            if entry.text == "bad":
+            if entry == "bad":
                 raise InputError("sentence_starts", "no token there", index=position)
-            if entry.text == "worse":
+            if entry == "worse":
                 raise InferenceError("not finite")
-        return [entry.text.upper() for entry in inputs]
+        return [entry.upper() for entry in inputs]
 
     lines = [Line(7, b'"a"'), Line(8, b'"bad"'), Line(9, b"no json"), Line(10, b'"worse"'), Line(11, b'"b"')]
-    found = answer_lines(lambda inputs: each_answered(run, inputs), lines, PLAIN)
-    assert (found[0], found[4]) == ((Input("a"), "A"), (Input("b"), "B"))
+    found = answer_lines(lambda inputs: each_answered(run, inputs), lines, TEXT)
+    assert (found[0], found[4]) == (("a", "A"), ("b", "B"))
     assert [(each.code, each.line) for each in found[1:4]] == [
         ("sentence_starts", 8),
         ("bad_line", 9),
@@ -143,7 +146,7 @@ def test_nothing_is_run_without_inputs_and_other_errors_end_the_command():
 
     assert each_answered(run, []) == []
     with pytest.raises(ConfigError):
-        each_answered(run, [Input("a")])
+        each_answered(run, ["a"])
 
 
 def test_a_failure_is_one_line_of_json_whatever_its_message_holds():

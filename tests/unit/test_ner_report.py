@@ -7,8 +7,10 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from onnx_ml_bridge.artifacts.families.spacy_ner import SpacyNer, SpacySpec
-from onnx_ml_bridge.artifacts.families.token_classification import TokenClassificationSpec
+from onnx_ml_bridge.artifacts.families import FAMILIES
+from onnx_ml_bridge.artifacts.families.spacy_ner import SPACY_NER, SpacyNer, SpacySpec
+from onnx_ml_bridge.artifacts.families.token_classification import TOKEN_CLASSIFICATION, TokenClassificationSpec
+from onnx_ml_bridge.artifacts.family import require_family
 from onnx_ml_bridge.artifacts.manifest import (
     FileEntry,
     GoldenSpec,
@@ -25,8 +27,9 @@ from onnx_ml_bridge.parity.count_plots import count_bins, plot_counts
 from onnx_ml_bridge.parity.ner.diff import both_sides, excerpts, pieces
 from onnx_ml_bridge.parity.ner.evaluation import NerInput, evaluate
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
-from onnx_ml_bridge.parity.ner.report import samples, write_ner_report
+from onnx_ml_bridge.parity.ner.report import samples
 from onnx_ml_bridge.parity.page import flowing, share, visible
+from onnx_ml_bridge.parity.proof import Proof, parity_of
 from onnx_ml_bridge.runtime.entities import Entities, Found, resolve
 
 EVIL = "<script>alert('x')</script><img src=//evil.example> & \"q\" \x00\x1b[31m\x1c \u202eabc\u202c </bdi></main>"
@@ -78,14 +81,13 @@ class Fixed:
         return [self._answers[text] for text in texts]
 
 
-def manifest(engine="spacy", variants=("fp32",), sentences="none", labels=("PERSON", "GPE")) -> Manifest:
+def manifest(family=SPACY_NER, variants=("fp32",), sentences="none", labels=("PERSON", "GPE")) -> Manifest:
     graph = Graph("onnx/model.onnx", 9, {"": 18}, "1.23", (), ())
     spacy = SpacySpec("en", labels, sentences, "rules.json", "tables", SpacyNer((), False, 4, 64, 2, "in"), None)
     tokenizer = TokenizerSpec("tokenizer.json", 9, 128, "right", "[PAD]", 0)
     token_classifier = TokenClassificationSpec(("O", "B-PER"), ("O",), "simple", None, "length", 1, None)
-    sections = (
-        {"spacy": spacy} if engine == "spacy" else {"tokenizer": tokenizer, "token_classification": token_classifier}
-    )
+    known = {"spacy": spacy, "tokenizer": tokenizer, "token_classification": token_classifier}
+    sections = {key: known[key] for key in family.sections}
     files = dict.fromkeys(
         ("onnx/model.onnx", "rules.json", "tables", "tokenizer.json", "g", "p"), FileEntry(5_000, "0")
     )
@@ -95,9 +97,9 @@ def manifest(engine="spacy", variants=("fp32",), sentences="none", labels=("PERS
     }
     return Manifest(
         format_version=1,
-        task="ner",
+        task=family.task,
         task_revision=1,
-        engine=engine,
+        engine=family.engine,
         name="small",
         version="1",
         variants=made,
@@ -106,7 +108,7 @@ def manifest(engine="spacy", variants=("fp32",), sentences="none", labels=("PERS
         golden=GoldenSpec("g", 1),
         parity=ParitySpec("p", 1, Machine("CPU", (), 1), {}),
         files=files,
-        **sections,
+        sections=sections,
     )
 
 
@@ -132,7 +134,7 @@ def parity(texts, original, **variants):
 
 def page_of(evaluated, made, tmp_path, speeds=None):
     path = tmp_path / "report.html"
-    write_ner_report(evaluated, made, {} if speeds is None else speeds, path)
+    parity_of(require_family(made.task, made.engine, FAMILIES)).write_report(Proof(evaluated, speeds or {}), made, path)
     text = path.read_text(encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     return Page(text), text
@@ -150,7 +152,7 @@ def test_differing_documents_show_both_sides(tmp_path):
     assert "Paris" in page.texts and "in Paris" in page.texts and "1 of 2" in " ".join(text.split())
     assert {"−", "+"} <= set(page.texts)  # told apart without any colour
     assert "2.5×" in page.texts and "25 words/s instead of 10" in page.texts
-    assert "✗ missed" in text and "differing is 1, wanted &lt;= 0" in text
+    assert "✗ missed" in text and "differing is 1, expected &lt;= 0" in text
 
 
 def test_where_nothing_differs_samples_show_what_it_finds(tmp_path):
@@ -215,7 +217,7 @@ def test_labels_are_counted_and_settings_are_named(tmp_path):
     original, variant = entities(PLAIN, *PEOPLE), entities(PLAIN, *PEOPLE[1:], (40, 46, "<new>"))
     evaluated = parity([PLAIN], [original], int8=[variant])
     evaluated.inputs[0] = replace(evaluated.inputs[0], aggregation_strategy="max", stride=8)
-    page, text = page_of(evaluated, manifest("transformers", ("int8",)), tmp_path)
+    page, text = page_of(evaluated, manifest(TOKEN_CLASSIFICATION, ("int8",)), tmp_path)
     rows = re.search(r'<table class="labels">(.*?)</table>', text, re.DOTALL)[1]
     figures = [re.findall(r'<td class="num[^"]*">([\d,.%]+)', row) for row in rows.split("<tr>")[3:]]
     assert figures == [

@@ -24,6 +24,7 @@ from onnx_ml_bridge import (
 )
 from onnx_ml_bridge.runtime import cpu, session
 from onnx_ml_bridge.runtime.batching import in_order, plan_batches
+from onnx_ml_bridge.runtime.loading import open_artifact
 from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 
 TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
@@ -147,10 +148,8 @@ def test_auto_follows_the_instruction_set(monkeypatch):
 
 
 def test_another_task_is_refused():
-    from onnx_ml_bridge.runtime.loading import load_tokenizer, open_artifact
-
     with pytest.raises(ArtifactError, match="another task"):
-        open_artifact(TINY, "ner", "auto", load_tokenizer)
+        open_artifact(TINY, task="ner")
 
 
 def test_many_threads_get_what_one_gets_and_load_once(monkeypatch):

@@ -294,4 +294,4 @@ def test_ten_megabytes_of_text(made):
     (found,) = large.recognize([text], NONE)
     (half,) = large.recognize([sentence * 750], NONE)
     assert found.tokens == 2 * half.tokens and len(found.entities) >= 2 * len(half.entities) - 2
-    assert len(large._tokenizer[0]) < 200 + len(large.model.texts.rules.specials)
+    assert len(large._tokenizer[0]) < 200 + len(large.model.preprocessor.rules.specials)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from onnx_ml_bridge.artifacts import strict_json
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.errors import ArtifactError
+from onnx_ml_bridge.artifacts.families.spacy_ner import SpacySpec
 from onnx_ml_bridge.runtime.spacy_ner.characters import CharacterSet
 from onnx_ml_bridge.runtime.spacy_ner.hashing import murmur64a, row_words
 from onnx_ml_bridge.runtime.spacy_ner.lexicon import Lexicon
@@ -218,8 +219,7 @@ def test_few_rules_are_allowed(tmp_path):
 # -- The file of tables
 
 
-SPEC = read_artifact(TINY).manifest.spacy
-assert SPEC is not None
+SPEC = read_artifact(TINY).manifest.section(SpacySpec)
 LEXICON = Lexicon(rules_of("en"), read_tables(TINY / SPEC.tables, SPEC), [SPEC.ner])
 TENSORS = load_file(TINY / SPEC.tables)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from onnx_ml_bridge import ArtifactError, OnnxMlBridge, SummarizeOptions, TaskNotLoadedError, verify
 from onnx_ml_bridge.artifacts.families.summarization import ExpectedSummary
-from onnx_ml_bridge.runtime.verify import SummaryReplay
+from onnx_ml_bridge.runtime.verify import VariantReplay
 from small_summarizers import CASES, copying_graph, golden_cases, make_artifact, make_model
 
 
@@ -73,16 +73,16 @@ def test_another_task_is_refused(artifact):
 
 
 def test_verify_replays_summaries(artifact):
-    assert verify(artifact).variants == {"fp32": SummaryReplay(len(CASES), 0, None)}
+    assert verify(artifact).variants == {"fp32": VariantReplay(len(CASES), {"differing": 0, "sealed_same": None})}
 
 
 def test_verify_counts_what_is_sealed(cases, tmp_path):
     other = ExpectedSummary("other", (2, 0, 5, 2))
     sealed = [replace(case, sealed={"fp32": case.expected if index else other}) for index, case in enumerate(cases)]
     report = verify(make_artifact(tmp_path / "sealed", cases=sealed))
-    assert report.variants == {"fp32": SummaryReplay(3, 0, pytest.approx(2 / 3))}
+    assert report.variants == {"fp32": VariantReplay(3, {"differing": 0, "sealed_same": pytest.approx(2 / 3)})}
     strict = make_artifact(tmp_path / "strict", cases=sealed, gate={"differing": 0.0, "sealed_same": 0.9})
-    with pytest.raises(ArtifactError, match=r"sealed_same is 0.66\d+, wanted >= 0.9"):
+    with pytest.raises(ArtifactError, match=r"sealed_same is 0.66\d+, expected >= 0.9"):
         verify(strict)
 
 

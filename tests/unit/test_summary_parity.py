@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 from onnx_ml_bridge import BuildError
-from onnx_ml_bridge.artifacts.families.summarization import ExpectedSummary, GenerationDefaults, SummaryCase
+from onnx_ml_bridge.artifacts.families.summarization import (
+    SUMMARIZATION,
+    ExpectedSummary,
+    GenerationDefaults,
+    SummaryCase,
+)
 from onnx_ml_bridge.artifacts.golden import read_golden
 from onnx_ml_bridge.artifacts.manifest import (
     FileEntry,
@@ -21,13 +26,13 @@ from onnx_ml_bridge.artifacts.manifest import (
     Variant,
 )
 from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
-from onnx_ml_bridge.cli.config import ModelConfig, read_models
-from onnx_ml_bridge.parity.sentence_embedding.comparison import DEFAULT_GATES
-from onnx_ml_bridge.parity.summarization.evaluation import evaluate, golden_cases, write_evidence
+from onnx_ml_bridge.cli.config import ModelConfig, read_models, validate
+from onnx_ml_bridge.parity.proof import Proof, write_evidence
+from onnx_ml_bridge.parity.summarization.evaluation import evaluate, golden_cases
 from onnx_ml_bridge.parity.summarization.inputs import SummaryInput, summary_inputs
 from onnx_ml_bridge.parity.summarization.original import OriginalSummary, greedy_score
 from onnx_ml_bridge.parity.summarization.references import Reference, read_references, references_hash
-from onnx_ml_bridge.parity.summarization.report import Words, compared_words, rows, write_summary_report
+from onnx_ml_bridge.parity.summarization.report import Words, compared_words, rows, write_report
 from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, summarize_with_settings
 from small_summarizers import DEFAULTS, MAX_TOKENS, SPEC, make_model
 
@@ -81,7 +86,7 @@ def test_other_summaries_differ_and_close_scores_tie(summarizer, original):
     assert (found.differing, found.ties) == ((0, 2, 4), (1,))
     assert (found.metrics["differing"], found.metrics["ties"], found.metrics["token_mismatches"]) == (3, 1, 1)
     assert found.metrics["rouge_1"] == pytest.approx(5 / 7)  # two of seven have no word in common
-    assert evaluated(summarizer, changed).failures["fp32"] == ["differing is 3, wanted <= 0"]
+    assert evaluated(summarizer, changed).failures["fp32"] == ["differing is 3, expected <= 0"]
 
 
 def test_an_input_cut_otherwise_is_no_tie(summarizer, original):
@@ -100,7 +105,7 @@ def test_a_variant_that_depends_on_its_batch_is_seen(summarizer, original, monke
     monkeypatch.setattr(other._session, "run", depending)
     parity = evaluate(INPUTS, original, {"int8": other}, {"int8": GATES["int8"]})
     assert parity.comparisons["int8"].metrics["sealed_same"] == 0
-    assert "sealed_same is 0, wanted >= 0.9" in parity.failures["int8"]
+    assert "sealed_same is 0, expected >= 0.9" in parity.failures["int8"]
 
 
 def test_golden_cases_leave_ties_out_and_seal_variants_that_may_differ(summarizer, original, tmp_path):
@@ -110,7 +115,7 @@ def test_golden_cases_leave_ties_out_and_seal_variants_that_may_differ(summarize
     assert [case.input for case in cases] == [(text,) for index, text in enumerate(TEXTS) if index != 1]
     assert all(set(case.sealed) == {"int8"} for case in cases)
     assert cases[0].expected == cases[0].sealed["int8"] == original[0].expected
-    assert write_evidence(parity, MACHINE, {"python": "3"}, tmp_path) == 6
+    assert write_evidence(SUMMARIZATION, parity, MACHINE, {"python": "3"}, tmp_path) == 6
     assert read_golden(tmp_path / "golden.jsonl", SummaryCase) == cases
     evidence = json.loads((tmp_path / "parity.json").read_text())
     assert evidence["texts"] == {"all": 7, "truncated": 1} and "references" not in evidence
@@ -138,7 +143,7 @@ def test_references_are_read_and_measured(summarizer, original, tmp_path):
     assert parity.comparisons["fp32"].metrics["rouge_l_reference"] == pytest.approx((0.8 + 1) / 2)
     assert "rouge_l_drop" not in parity.comparisons["fp32"].metrics
     assert parity.comparisons["int8"].metrics["rouge_l_drop"] == 0
-    write_evidence(parity, MACHINE, {}, tmp_path)
+    write_evidence(SUMMARIZATION, parity, MACHINE, {}, tmp_path)
     assert json.loads((tmp_path / "parity.json").read_text())["references"] == {
         "sha256": references_hash(references),
         "summaries": 2,
@@ -155,7 +160,7 @@ def test_points_lost_against_references_are_those_of_the_variant(summarizer, ori
     )
     # "the cat" has 2 of 2 and 2 of 3 words: F1 0.8, 20 points below 1
     assert parity.comparisons["int8"].metrics["rouge_l_drop"] == pytest.approx(20)
-    assert parity.failures["int8"] == ["rouge_l_drop is 20, wanted <= 0.5"]
+    assert parity.failures["int8"] == ["rouge_l_drop is 20, expected <= 0.5"]
 
 
 @pytest.mark.parametrize(
@@ -196,10 +201,10 @@ def test_inputs_are_the_same_at_every_call_and_of_every_length():
     assert {each.num_beams for each in others} >= {1, 2, 3} and len(others) == 6
 
 
-@pytest.mark.parametrize(("most", "count"), [(None, 60), (60, 60), (100, 60), (30, 30), (16, 15), (1, 1)])
-def test_a_selection_of_the_inputs_goes_over_all_kinds(most, count):
+@pytest.mark.parametrize(("limit", "count"), [(None, 60), (60, 60), (100, 60), (30, 30), (16, 15), (1, 1)])
+def test_a_selection_of_the_inputs_goes_over_all_kinds(limit, count):
     inputs = summary_inputs(DEFAULTS, 128, 96)
-    chosen = summary_inputs(DEFAULTS, 128, 96, most)
+    chosen = summary_inputs(DEFAULTS, 128, 96, limit)
     assert len(chosen) == count and set(chosen) <= set(inputs)
     if count > 10:
         assert len({len(each.messages) for each in chosen}) > 3 and len({each.settings for each in chosen}) > 2
@@ -283,8 +288,10 @@ def manifest(metrics) -> Manifest:
         golden=GoldenSpec("golden.jsonl", 1),
         parity=ParitySpec("parity.json", 7, MACHINE, metrics),
         files=files,
-        tokenizer=TokenizerSpec("tokenizer.json", 260, MAX_TOKENS, "right", "<pad>", 1),
-        summarization=SPEC,
+        sections={
+            "tokenizer": TokenizerSpec("tokenizer.json", 260, MAX_TOKENS, "right", "<pad>", 1),
+            "summarization": SPEC,
+        },
     )
 
 
@@ -293,7 +300,8 @@ def test_the_report_shows_summaries_side_by_side_and_no_text_breaks_it(summarize
     changed[4] = replace(original[4], expected=replace(original[4].expected, text=EVIL))
     parity = evaluated(summarizer, changed, references=[Reference(("a",), "a")])
     metrics = {name: found.metrics for name, found in parity.comparisons.items()}
-    write_summary_report(parity, manifest(metrics), {"original": 1.0, "fp32": 3.0, "int8": 6.0}, tmp_path / "r.html")
+    speeds = {"original": 1.0, "fp32": 3.0, "int8": 6.0}
+    write_report(Proof(parity, speeds), manifest(metrics), tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     page = Page(text)
     assert "script" not in page.tags and "img" not in page.tags and "mark" in page.tags
@@ -323,14 +331,15 @@ def test_the_configuration_knows_summaries(tmp_path):
         'options = {references = "r.jsonl"}\ngate.int8 = {rouge_l_drop = 0.5}\n'
     )
     (model,) = read_models(tmp_path / "models.toml")
-    assert model.options.references == tmp_path / "r.jsonl"
-    chosen = model.for_engine("transformers")
-    assert chosen.gate == {
+    assert model.options["references"] == tmp_path / "r.jsonl"
+    chosen = model.settings("transformers")
+    assert chosen.options.references == tmp_path / "r.jsonl"
+    assert chosen.gates == {
         "fp32": {"differing": 0, "token_mismatches": 0},
-        "int8": {**DEFAULT_GATES["summarization", "transformers"]["int8"], "rouge_l_drop": 0.5},
+        "int8": {**SUMMARIZATION.gates["int8"], "rouge_l_drop": 0.5},
     }
     with pytest.raises(BuildError, match="spacy model for the task"):
-        model.for_engine("spacy")
+        model.settings("spacy")
 
 
 @pytest.mark.parametrize(
@@ -344,7 +353,7 @@ def test_the_configuration_knows_summaries(tmp_path):
     ],
 )
 def test_options_of_another_family_are_refused(task, options):
-    model = ModelConfig(name="s", version="1", task=task, source="path:m", options=options)
+    model = {"name": "s", "version": "1", "task": task, "source": "path:m", "options": options}
     with pytest.raises(BuildError, match="allow_pickle") as refused:
-        model.for_engine("transformers")
+        validate(ModelConfig, model, "the file").settings("transformers")
     assert refused.value.code == "config"

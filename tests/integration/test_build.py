@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from examples import GOLDEN
 from onnx_ml_bridge import BuildError, verify
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.families import SENTENCE_EMBEDDING, SUMMARIZATION
@@ -13,8 +14,6 @@ from onnx_ml_bridge.cli.build import build, build_all
 from onnx_ml_bridge.cli.config import ModelConfig, read_models
 from onnx_ml_bridge.parity.proof import check_gate
 from sources import LOOSE, make_embedder
-
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="module")

@@ -6,17 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import GOLDEN
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.strict_json import canonical
 from onnx_ml_bridge.cli.jsonl import Line, LineError, LineFormat, answer_lines, parse_text
 from onnx_ml_bridge.cli.sentence_embedding import EmbeddingAnswers
 from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = GOLDEN / "valid" / "tiny-embedding"
 
 

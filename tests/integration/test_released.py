@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from examples import GOLDEN
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.runtime.verify import verify
 
-RELEASED = Path(__file__).parent.parent / "golden" / "released"
+RELEASED = GOLDEN / "released"
 ARTIFACTS = sorted(path.parent for path in RELEASED.glob("*/*/manifest.json"))
 
 

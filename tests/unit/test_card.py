@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from examples import VALID
 from onnx_ml_bridge.artifacts.card import model_card
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.families.token_classification import TOKEN_CLASSIFICATION, TokenClassificationSpec
@@ -19,7 +20,7 @@ from onnx_ml_bridge.artifacts.manifest import (
 )
 from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 
-TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
+TINY = VALID / "tiny-embedding"
 SOURCE = Source("hub", "someone/model", "abc", "0" * 64, "mit")
 TOKENIZER = TokenizerSpec("tokenizer.json", 9, 128, "left", "[PAD]", 0)
 TOKEN_CLASSIFIER = TokenClassificationSpec(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import VALID
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, TaskNotLoadedError
@@ -18,7 +18,6 @@ from onnx_ml_bridge.runtime.entities import Entities, Entity, Found, NerOptions,
 from onnx_ml_bridge.runtime.entity_agreement import LabelAgreement, agreement
 from onnx_ml_bridge.runtime.ner import open_recognizer
 
-VALID = Path(__file__).parents[1] / "golden" / "valid"
 SPACY, TOKEN_CLASSIFIER, EMBEDDING = (VALID / f"tiny-{name}" for name in ("spacy", "ner", "embedding"))
 # Every character takes 1 to 4 bytes in UTF-8 and 1 or 2 units in UTF-16, which is what places are mistaken by
 ODD = "aé\u0301€😀👩\u200d\n\x00"

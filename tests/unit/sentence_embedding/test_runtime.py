@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import VALID
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_ml_bridge import (
@@ -27,7 +27,7 @@ from onnx_ml_bridge.runtime.batching import in_order, plan_batches
 from onnx_ml_bridge.runtime.loading import open_artifact
 from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 
-TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
+TINY = VALID / "tiny-embedding"
 TEXTS = ["the cat sleeps", "", "a big red house!", " ", "dog " * 100, "\U0001f600", "a\0b", "ΑΒΓ", "x" * 2000]
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from examples import VALID
 from onnx_ml_bridge.runtime import cpu, session
 
-TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
+TINY = VALID / "tiny-embedding"
 OPTION = "session.x64quantprecision"
 
 

@@ -5,14 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from examples import GOLDEN
 from onnx_ml_bridge import BuildError, verify
 from onnx_ml_bridge.artifacts.checks import read_artifact
-from onnx_ml_bridge.artifacts.families import SENTENCE_EMBEDDING, SUMMARIZATION
-from onnx_ml_bridge.artifacts.seal import recover, seal, staging_for
+from onnx_ml_bridge.artifacts.families import SENTENCE_EMBEDDING
 from onnx_ml_bridge.cli.build import build, build_all
-from onnx_ml_bridge.cli.config import ModelConfig, read_models
-from onnx_ml_bridge.parity.proof import check_gate
+from onnx_ml_bridge.cli.config import ModelConfig
 from sources import LOOSE, make_embedder
 
 
@@ -131,16 +128,6 @@ def test_a_folder_that_is_no_artifact_is_not_replaced(source, tmp_path):
     assert contents(tmp_path / "tiny") == {"precious.txt": b"mine"} and stages == ["fetch"]
 
 
-def test_a_folder_that_came_while_building_is_not_replaced(built, tmp_path):
-    target = tmp_path / "tiny"
-    with pytest.raises(BuildError, match="no artifact"), staging_for(target) as staging:
-        shutil.copytree(built / "tiny", staging, dirs_exist_ok=True)
-        target.mkdir()
-        (target / "precious.txt").write_text("mine")
-        seal(staging, read_artifact(built / "tiny").manifest, target)
-    assert contents(target) == {"precious.txt": b"mine"}
-
-
 def test_every_figure_that_is_measured_may_be_in_a_gate(built):
     measured = read_artifact(built / "tiny").manifest.parity.variants
     assert {name for figures in measured.values() for name in figures} == {
@@ -148,95 +135,8 @@ def test_every_figure_that_is_measured_may_be_in_a_gate(built):
     }
 
 
-def test_a_gate_on_a_figure_that_was_not_measured_is_a_mistake_of_the_file():
-    with pytest.raises(BuildError, match="sealed_same") as refused:
-        check_gate(SUMMARIZATION.metrics, {"differing": 0.0}, {"differing": 0, "sealed_same": 0.9})
-    assert refused.value.code == "config"
-
-
-def test_an_interrupted_swap_is_repaired(tmp_path):
-    target = tmp_path / "tiny"
-    shutil.copytree(GOLDEN / "valid" / "tiny-embedding", tmp_path / ".tiny.replaced")
-    (tmp_path / ".tiny.staging").mkdir()
-    recover(target)
-    assert names(tmp_path) == ["tiny"]
-    assert verify(target)
-
-
-def test_a_failed_stage_leaves_no_staging_folder(tmp_path):
-    with pytest.raises(RuntimeError), staging_for(tmp_path / "tiny") as staging:
-        (staging / "half").write_text("written")
-        raise RuntimeError("stopped")
-    assert names(tmp_path) == []
-
-
-def test_two_builders_of_one_target_do_not_meet(tmp_path):
-    with staging_for(tmp_path / "tiny") as first:
-        (first / "kept").touch()
-        with pytest.raises(BuildError, match="another process"), staging_for(tmp_path / "tiny"):
-            pass
-        assert (first / "kept").exists()
-    with staging_for(tmp_path / "tiny") as again:
-        assert again.exists()
-
-
-def test_a_swap_that_fails_puts_the_old_artifact_back(tmp_path, monkeypatch):
-    target = shutil.copytree(GOLDEN / "valid" / "tiny-embedding", tmp_path / "tiny")
-    manifest = read_artifact(target).manifest
-    before = contents(target)
-    rename = Path.rename
-
-    def failing(self, to):
-        if self.name.endswith(".staging"):
-            raise OSError("no space")
-        return rename(self, to)
-
-    with staging_for(target) as staging:
-        for name in manifest.files:
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
-            (staging / name).write_bytes((target / name).read_bytes())
-        monkeypatch.setattr(Path, "rename", failing)
-        with pytest.raises(OSError, match="no space"):
-            seal(staging, manifest, target)
-    assert contents(target) == before
-
-
 def test_parity_evidence_names_no_date_and_no_path(built):
     for name, raw in contents(built / "tiny").items():
         assert str(built.parent).encode() not in raw, name
     evidence = json.loads((built / "tiny" / "parity.json").read_text())
     assert sorted(evidence) == ["machine", "texts", "variants", "versions"]
-
-
-BAD_FILES = {
-    "": "model",
-    "[[model]]": "source",
-    "[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='x'\nsurprise=1": "surprise",
-    "[[model]]\nname='A B'\nversion='1'\ntask='sentence-embedding'\nsource='x'": "name",
-    "[[model]]\nname='a'\nversion='1'\ntask='other'\nsource='x'": "task",
-    "[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='x'\nvariants=['fp32','fp32']": "once",
-    "[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='x'\nvariants=['fp32']\n"
-    "[model.gate.int8]\ncosine_min=1.0": "not built",
-    "[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='x'\n" * 2: "more than one",
-    "[[model]]\nname='a'\nversion='1'\ntask='ner'\nsource='x'\n[model.gate.fp32]\nbeauty=1.0": "beauty.*entity_f1",
-    "[[model]]\nname='a'\nversion='1'\ntask='summarization'\nsource='x'\n[model.gate.int8]\nrouge_l_drop=0.5": (
-        "needs options.references"
-    ),
-    "not toml": "models.toml",
-}
-
-
-@pytest.mark.parametrize("text", BAD_FILES)
-def test_a_wrong_models_file_says_what_is_wrong(tmp_path, text):
-    path = tmp_path / "models.toml"
-    path.write_text(text)
-    with pytest.raises(BuildError, match=BAD_FILES[text]) as refused:
-        read_models(path)
-    assert refused.value.code == "config"
-
-
-def test_paths_in_a_models_file_start_at_its_folder(tmp_path):
-    path = tmp_path / "models.toml"
-    path.write_text("[[model]]\nname='a'\nversion='1'\ntask='sentence-embedding'\nsource='path:m'\ncalibration='c.txt'")
-    (model,) = read_models(path)
-    assert (model.source, model.calibration) == (f"path:{tmp_path / 'm'}", tmp_path / "c.txt")

@@ -12,9 +12,6 @@ import pytest
 from examples import GOLDEN
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.strict_json import canonical
-from onnx_ml_bridge.cli.jsonl import Line, LineError, LineFormat, answer_lines, parse_text
-from onnx_ml_bridge.cli.sentence_embedding import EmbeddingAnswers
-from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 
 TINY = GOLDEN / "valid" / "tiny-embedding"
 
@@ -95,20 +92,6 @@ def test_an_unreadable_input_is_an_error_and_none_is_empty():
     assert (done.returncode, b"error[io]" in done.stderr) == (5, True)
     done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, b"")
-
-
-def test_one_text_that_fails_costs_the_others_nothing(monkeypatch):
-    embedder = SentenceEmbedder.open(TINY)
-    run = embedder._session.run
-
-    def poisoned(outputs, feeds):
-        (rows,) = run(outputs, feeds)
-        return [np.where((feeds["input_ids"] == 1).any(1)[:, None], np.float32(np.nan), rows)]  # where [UNK] stands
-
-    monkeypatch.setattr(embedder._session, "run", poisoned)
-    lines = [Line(1, b'"dog"'), Line(2, '"Ω"'.encode()), Line(3, b'"tree"')]
-    found = answer_lines(EmbeddingAnswers(embedder), lines, LineFormat(1000, parse_text))
-    assert [each.code if isinstance(each, LineError) else None for each in found] == [None, "inference", None]
 
 
 def test_a_missing_onnxruntime_is_said_once():

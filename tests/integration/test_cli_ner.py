@@ -1,8 +1,6 @@
 """`ner` as scripts and people see it, and what `show`, `verify` and `build` say of models that find entities."""
 
-import io
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,26 +9,14 @@ import numpy as np
 import pytest
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.errors import InputError
-from onnx_ml_bridge.artifacts.facts import headline_row
-from onnx_ml_bridge.artifacts.families import SENTENCE_EMBEDDING, TOKEN_CLASSIFICATION
-from onnx_ml_bridge.artifacts.family import Family
-from onnx_ml_bridge.cli import build_command
-from onnx_ml_bridge.cli.build import Built, build
+from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
-from onnx_ml_bridge.cli.entity_markup import label_colour, paint_entities, paint_failure, rendered, visible
-from onnx_ml_bridge.cli.jsonl import LineError
-from onnx_ml_bridge.cli.ner import EntityAnswers, NerEntry
 from onnx_ml_bridge.parity import token_classification
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.entities import Entities, Found, NerOptions, resolve
-from onnx_ml_bridge.runtime.ner import open_recognizer
-from rich.console import Console
 from small_token_classifiers import make_token_classifier
 
 TEXT = "Kofi Annan met Ada in Köln on Monday.\nThe United Nations paid $3 million."
 KEYS = ["text", "label", "start", "end", "start_byte", "end_byte"]
-# What steers a terminal, or turns the order of what it shows
-EVIL = "\x1b[31m\x1b[2J\x07\r\n\t\x9b\u202e\u2066\u2028\x00\x7f"
 
 
 @pytest.fixture(scope="module")
@@ -152,71 +138,11 @@ def test_bad_lines_are_answered_in_place(pipeline):
     assert done.returncode == 1
 
 
-def test_one_text_that_fails_costs_the_others_nothing(token_classifier, monkeypatch):
-    recognizer = open_recognizer(token_classifier)
-    run = recognizer._session.run
-
-    def poisoned(outputs, feeds):
-        (logits,) = run(outputs, feeds)
-        is_short = feeds["attention_mask"].sum(1) < 5
-        return [np.where(is_short[:, None, None], np.float32(np.nan), logits)]
-
-    monkeypatch.setattr(recognizer._session, "run", poisoned)
-    texts = ["A ferry crossed the strait.", "a", "The storm passed before noon."]
-    found = EntityAnswers(recognizer, NerOptions())([NerEntry(text) for text in texts])
-    assert [getattr(each, "code", None) for each in found] == [None, "inference", None]
-    assert [len(each.entities) > 0 for each in found[::2]] == [True, True]
-
-
-def found_in(text: str, *marked: tuple[str, str], truncated: bool = False) -> Entities:
-    found = [Found(text.index(covered), text.index(covered) + len(covered), label) for covered, label in marked]
-    return Entities(resolve(text, found), 9, truncated)
-
-
-def painted(text: str, found: Entities, **terminal) -> str:
-    console = Console(file=io.StringIO(), width=40, **terminal)
-    return rendered(paint_entities(text, found, console), console).decode()
-
-
 def test_people_see_entities_in_brackets_where_there_are_no_colours(pipeline):
     done = ner(pipeline, "--format", "table", text=json.dumps(TEXT) + "\nno json")
     first, second = done.stdout.decode().splitlines()
     assert first.startswith("[Kofi Annan PERSON] met ") and "Monday DATE].\\n" in first and "\x1b" not in first
     assert second.startswith("line 2: error[bad_line]: ") and done.returncode == 1
-
-
-def test_people_see_colours_on_a_terminal_unless_they_refuse(pipeline):
-    assert label_colour("PERSON") == label_colour("PERSON")
-    for labels in (("PERSON", "ORG", "GPE", "DATE"), ("PER", "ORG", "LOC", "MISC")):
-        assert len({label_colour(label) for label in labels}) == 4
-    text = "Kofi and Ada"
-    found = found_in(text, ("Kofi", "PERSON"), ("Ada", "ORG"), truncated=True)
-    coloured = painted(text, found, force_terminal=True, color_system="standard", no_color=False)
-    assert "\x1b[1;" in coloured and "Kofi\x1b[0m" in coloured and " [PERSON]" in coloured and "--stride" in coloured
-    expected = "[Kofi PERSON] and [Ada ORG] (the text was cut: give --stride to read it whole)\n"
-    assert painted(text, found, force_terminal=True, color_system="standard", no_color=True) == expected
-    assert painted(text, found) == expected
-
-
-def test_a_text_is_one_line_however_long_it_is():
-    text = "word " * 100 + "Ada"
-    assert painted(text, found_in(text, ("Ada", "PERSON"))).splitlines() == ["word " * 100 + "[Ada PERSON]"]
-
-
-def test_entities_that_share_characters_are_each_named():
-    found = found_in("abc", ("ab", "A"), ("b", "B"), ("bc", "C"))
-    assert painted("abc", found) == "[ab A][B][c C]\n"
-
-
-@pytest.mark.parametrize("terminal", [{}, {"force_terminal": True, "color_system": "standard", "no_color": False}])
-def test_nothing_of_a_text_reaches_the_terminal_raw(terminal):
-    shown = painted(EVIL + "[bold]x[/]:smile:", found_in(EVIL, ("\x07", "L\x1b]0;x")), **terminal)
-    console = Console(file=io.StringIO(), **terminal)
-    shown += rendered(paint_failure(LineError("bad_line", 3, EVIL)), console).decode()
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)  # the colours of the command itself
-    assert not [letter for letter in shown if letter != "\n" and visible(letter) != letter], shown
-    assert shown.count("\n") == 2 and shown.count("\\u{1b}[2J") == 2 and shown.count("\\u{1b}[31m") == 2
-    assert "\\r\\n\\t" in shown and "[bold]x[/]:smile:" in shown
 
 
 def test_show_and_verify_speak_of_entities(pipeline, given, token_classifier):
@@ -230,24 +156,6 @@ def test_show_and_verify_speak_of_entities(pipeline, given, token_classifier):
     assert "aggregation strategy" in shown["tagger"] and "cut to 128 tokens" in shown["tagger"]
     verified = subprocess.run([*command, "verify", token_classifier], capture_output=True, check=True).stdout.decode()
     assert all(title in verified for title in ("golden cases", "differing", "entity F1", "score max abs"))
-
-
-def built(name: str, family: Family, figures: dict[str, float]) -> Built:
-    made = {"status": "built", "source": "path:x", "seconds": 1.0, "path": "p", "report": "r"}
-    return Built(name, bytes={"fp32": 10}, headlines={"fp32": headline_row(family, figures)}, **made)
-
-
-def test_the_build_table_has_the_figures_of_every_task(capsys):
-    build_command._print_results(
-        [
-            built("vectors", SENTENCE_EMBEDDING, {"max_abs": 3e-7, "cosine_min": 1.0}),
-            built("entities", TOKEN_CLASSIFICATION, {"differing": 2.0, "entity_f1": 0.999}),
-            Built("nothing", "failed", "path:y", 2.0, error={"code": "source", "message": "gone"}),
-        ]
-    )
-    shown = capsys.readouterr().out
-    assert "against the original" in shown and "max abs 3.0e-07, cosine min 1.00000" in shown
-    assert "differing 2, entity F1 0.99900" in shown and "failed" in shown
 
 
 def test_a_place_that_is_no_start_of_a_token_is_an_error_of_the_call_too(given):

@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from lines import BAD_LINES, code_of_line
 from onnx_ml_bridge.artifacts.errors import ConfigError, InferenceError, InputError
 from onnx_ml_bridge.cli.jsonl import (
     Line,
@@ -17,16 +18,8 @@ from onnx_ml_bridge.cli.jsonl import (
     parse_line,
     parse_text,
 )
-from onnx_ml_bridge.cli.ner import NerEntry, parse_entry
-from onnx_ml_bridge.cli.summarization import parse_messages
 
-TEXT, ENTITIES, MESSAGES = (LineFormat(10, parse) for parse in (parse_text, parse_entry, parse_messages))
-
-
-def code(raw, line_format):
-    with pytest.raises(InputError) as refused:
-        parse_line(raw, line_format)
-    return refused.value.code
+TEXT = LineFormat(10, parse_text)
 
 
 def test_lines_are_taken_as_they_arrive():
@@ -49,71 +42,17 @@ def test_lines_too_long_for_any_text_are_not_kept(max_lines):
     assert [line.number for line in lines] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize(
-    ("line_format", "entry"), [(TEXT, str), (ENTITIES, NerEntry), (MESSAGES, lambda text: (text,))]
-)
-def test_a_line_is_a_string_or_an_object_with_a_text(line_format, entry):
-    assert parse_line(b'"a"', line_format) == parse_line(b' {"text": "a"}\r', line_format) == entry("a")
-    assert parse_line('"é\\u0000"'.encode(), line_format) == entry("é\0")
+def test_a_line_is_a_string_or_an_object_with_a_text():
+    assert parse_line(b'"a"', TEXT) == parse_line(b' {"text": "a"}\r', TEXT) == "a"
+    assert parse_line('"é\\u0000"'.encode(), TEXT) == "é\0"
 
 
 @pytest.mark.parametrize(
     ("raw", "expected"),
-    [
-        (b"", "bad_line"),
-        (b"{", "bad_line"),
-        (b'"\xff"', "bad_line"),
-        (b'"\\ud800"', "bad_line"),
-        (b'{"text":"a","text":"a"}', "bad_line"),
-        (b'{"text":"a","x":1}', "bad_line"),
-        (b'{"x":1}', "bad_line"),
-        (b"{}", "input_type"),
-        (b'{"text":1}', "input_type"),
-        (b'["a"]', "input_type"),
-        (b"null", "input_type"),
-        (b'"01234567890"', "input_too_large"),
-        (None, "input_too_large"),
-    ],
+    [*BAD_LINES, (b'{"messages":["a"]}', "bad_line"), (b'{"sentence_starts":[0,7],"text":"a"}', "bad_line")],
 )
 def test_anything_else_has_its_code(raw, expected):
-    assert code(raw, TEXT) == code(raw, ENTITIES) == code(raw, MESSAGES) == expected
-
-
-def test_messages_are_accepted_instead_of_a_text_by_one_format():
-    assert parse_line(b'{"messages":["a","","b"]}', MESSAGES) == ("a", "", "b")
-    assert parse_line(b'{"messages":[]}', MESSAGES) == ()
-    for line_format in (TEXT, ENTITIES):
-        assert code(b'{"messages":["a"]}', line_format) == "bad_line"
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (b'{"messages":["a"],"text":"a"}', "bad_line"),
-        (b'{"messages":["a"],"x":1}', "bad_line"),
-        (b'{"messages":["a"],"sentence_starts":[0]}', "bad_line"),
-        (b'{"messages":"a"}', "input_type"),
-        (b'{"messages":null}', "input_type"),
-        (b'{"messages":["a",1]}', "input_type"),
-        (b'{"messages":[["a"]]}', "input_type"),
-        (b'{"messages":{"a":1}}', "input_type"),
-        (b'{"messages":["a","01234567890"]}', "input_too_large"),
-        (b"{}", "input_type"),
-    ],
-)
-def test_messages_of_another_form_have_their_code(raw, expected):
-    assert code(raw, MESSAGES) == expected
-
-
-def test_sentence_starts_are_whole_numbers_where_they_are_accepted():
-    line = b'{"sentence_starts":[0,7],"text":"a"}'
-    assert parse_line(line, ENTITIES) == NerEntry("a", (0, 7))
-    assert parse_line(b'{"text":"a","sentence_starts":[]}', ENTITIES) == NerEntry("a", ())
-    assert code(line, TEXT) == "bad_line"
-    for wrong in (None, 0, [1.0], [-1], ["0"], [True], {}, [[0]]):
-        raw = json.dumps({"text": "a", "sentence_starts": wrong}).encode()
-        assert code(raw, ENTITIES) == "sentence_starts", wrong
-    assert code(b'{"sentence_starts":[0]}', ENTITIES) == "input_type"
+    assert code_of_line(raw, TEXT) == expected
 
 
 def test_one_input_that_fails_costs_the_others_nothing():

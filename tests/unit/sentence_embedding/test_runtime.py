@@ -1,18 +1,13 @@
 """The runtime on a small artifact: results, limits, errors, threads."""
 
 import logging
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from examples import VALID
-from hypothesis import given
-from hypothesis import strategies as st
 from onnx_ml_bridge import (
     ArtifactError,
     ConfigError,
@@ -23,7 +18,6 @@ from onnx_ml_bridge import (
     TaskNotLoadedError,
 )
 from onnx_ml_bridge.runtime import cpu, session
-from onnx_ml_bridge.runtime.batching import in_order, plan_batches
 from onnx_ml_bridge.runtime.loading import open_artifact
 from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 
@@ -84,12 +78,12 @@ def test_bad_texts_are_refused_with_their_index(bridge, texts, code, index):
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
-def test_ten_megabytes_of_text_are_refused_or_cut():
-    text = "the cat sleeps. " * 650_000
+def test_a_text_over_the_limit_is_refused_and_a_larger_limit_lets_it_be_cut():
+    text = "the cat sleeps. " * 65_000
     with pytest.raises(InputError) as refused:
         SentenceEmbedder.open(TINY).embed([text])
     assert refused.value.code == "input_too_large"
-    assert SentenceEmbedder.open(TINY, text_limit=20_000_000).embed([text]).truncated.tolist() == [True]
+    assert SentenceEmbedder.open(TINY, text_limit=2_000_000).embed([text]).truncated.tolist() == [True]
 
 
 def test_prompts_are_put_before_the_text(bridge):
@@ -177,84 +171,3 @@ def test_a_missing_onnxruntime_gives_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DependencyError, match=r"pip install 'onnx-ml-bridge\[cpu\]'"):
         OnnxMlBridge.open(embedding=TINY).warm_up()
-
-
-def test_the_runtime_imports_nothing_heavy():
-    code = f"""
-import sys
-from onnx_ml_bridge import OnnxMlBridge, verify
-OnnxMlBridge.open(embedding={str(TINY)!r}).generate_embedding("the cat")
-import onnx_ml_bridge.cli.main
-heavy = {{"torch", "transformers", "onnx", "sentence_transformers", "spacy", "onnxscript", "onnx_ir", "scipy"}}
-print(sorted(heavy & {{name.partition(".")[0] for name in sys.modules}}))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-@given(st.lists(st.integers(1, 600), max_size=80), st.integers(1, 2000))
-def test_batches_hold_every_index_once_within_the_budget(lengths, budget):
-    batches = list(plan_batches(lengths, budget))
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_jobs_are_answered_in_their_order_and_made_one_by_one(threads):
-    made: list[int] = []
-    most = 0
-
-    def jobs() -> Iterator[int]:
-        for number in range(40):
-            made.append(number)
-            yield number
-
-    def work(number: int) -> int:
-        time.sleep(0.001 * (number % 3))
-        return number * number
-
-    for index, answer in enumerate(in_order(work, jobs(), threads)):
-        assert answer == index * index
-        most = max(most, len(made) - index)
-    assert most <= threads + 2, "jobs are not all made before the first is answered"
-
-
-def test_one_job_or_one_thread_needs_no_other_thread():
-    here = threading.get_ident()
-    assert list(in_order(lambda _: threading.get_ident(), [1], 4)) == [here]
-    assert set(in_order(lambda _: threading.get_ident(), range(9), 1)) == {here}
-    assert here not in set(in_order(lambda _: threading.get_ident(), range(9), 4))
-    assert list(in_order(str, [], 4)) == []
-
-
-def test_the_error_of_a_job_is_the_callers():
-    def work(number: int) -> int:
-        if number == 5:
-            raise InferenceError("five")
-        return number
-
-    answers = in_order(work, range(50), 3)
-    assert [next(answers) for _ in range(5)] == [0, 1, 2, 3, 4]
-    with pytest.raises(InferenceError, match="five"):
-        next(answers)
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-def test_a_job_that_runs_out_of_something_does_not_end_the_others_unnoticed(threads):
-    def work(number: int) -> int:
-        return next(iter(()))
-
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        list(in_order(work, range(3), threads))
-
-
-def test_threads_follow_affinity_and_quota(tmp_path):
-    own, root = tmp_path / "cgroup", tmp_path / "fs"
-    (root / "a" / "b").mkdir(parents=True)
-    own.write_text("0::/a/b\n")
-    assert cpu._cgroup_quota(root, own) is None
-    (root / "a" / "cpu.max").write_text("150000 100000\n")
-    (root / "a" / "b" / "cpu.max").write_text("max 100000\n")
-    assert cpu._cgroup_quota(root, own) == 1.5
-    assert 1 <= cpu.usable_cpus() <= len(__import__("os").sched_getaffinity(0))

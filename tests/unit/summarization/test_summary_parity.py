@@ -342,6 +342,7 @@ def test_the_configuration_knows_summaries(tmp_path):
         model.settings("spacy")
 
 
+@pytest.mark.families("sentence_embedding", "token_classification")
 @pytest.mark.parametrize(
     ("task", "options"),
     [

@@ -1,1 +1,5 @@
-from ..export.summarization.compose import compose_graph  # noqa: F401
+"""The composition of the graph of a summarizer."""
+
+import importlib
+
+compose_graph = importlib.import_module("onnx_ml_bridge.export.summarization.compose").compose_graph

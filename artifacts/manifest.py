@@ -178,7 +178,8 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON values, its sections beside the common keys."""
         fields = dataclasses.asdict(self)
-        return fields | fields.pop("sections")
+        sections: dict[str, Any] = fields.pop("sections")
+        return fields | sections
 
     def to_bytes(self, families: Iterable[Family] = FAMILIES) -> bytes:
         """Canonical JSON, as it is sealed."""

@@ -88,7 +88,7 @@ def export_command(families: tuple[Family, ...]) -> Callable[..., None]:
             from .config import ModelConfig, validate
 
             given = {name: value for name, value in options.items() if value != fields[name].default}
-            data = {
+            data: dict[str, Any] = {
                 "name": out_folder.absolute().name,
                 "version": version,
                 "source": source,

@@ -144,15 +144,19 @@ def _tasks(families: Iterable[Family]) -> list[str]:
 
 
 def _from_folder(model: ModelConfig, folder: Path, families: Iterable[Family]) -> ModelConfig:
-    changes: dict[str, object] = {}
+    changes: dict[str, object] = {"options": model.options | _paths_below(model, folder, families)}
     if model.calibration is not None:
         changes["calibration"] = folder / model.calibration
     if model.source.startswith("path:"):
         changes["source"] = f"path:{folder / Path(model.source.removeprefix('path:')).expanduser()}"
-    changes["options"] = dict(model.options)
-    for family in families:
-        own = {name: value for name, value in model.options.items() if name in known_options([family])}
-        if family.task == model.task:
-            paths = path_options(read_options(family, own))
-            changes["options"] |= {name: folder / path for name, path in paths.items() if name in own}
     return model.model_copy(update=changes)
+
+
+def _paths_below(model: ModelConfig, folder: Path, families: Iterable[Family]) -> dict[str, Path]:
+    """The options of a model that are paths, which start at `folder` where they are relative."""
+    paths: dict[str, Path] = {}
+    for family in families:
+        if family.task == model.task:
+            own = {name: value for name, value in model.options.items() if name in known_options([family])}
+            paths |= path_options(read_options(family, own))
+    return {name: folder / path for name, path in paths.items() if name in model.options}

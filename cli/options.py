@@ -33,7 +33,7 @@ def with_options(command: Callable[..., None], fields: Mapping[str, dataclasses.
 def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
     flag = f"--{field.name.replace('_', '-')}"
     kind = _argument_type(str(field.type))
-    annotation = Annotated[kind, typer.Option(flag, help=field.metadata["help"])]
+    annotation: Any = Annotated[kind, typer.Option(flag, help=field.metadata["help"])]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
 
 

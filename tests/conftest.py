@@ -23,7 +23,7 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
     os.sched_setaffinity(0, own or processors)
 # pytest's importlib mode makes no folder importable; helper modules of the tests are imported by their plain names.
 TESTS = Path(__file__).parent
-for helpers in (TESTS / "support", TESTS / "golden"):
+for helpers in (TESTS, TESTS / "support", TESTS / "golden"):
     sys.path.insert(0, str(helpers))
 
 # Files that test what takes long to make run in one process, so that it is made once.

@@ -40,6 +40,7 @@ def again(found: SpacyRecognizer) -> SpacyRecognizer:
 def test_parts_and_groups_of_any_size(made, monkeypatch):
     texts = sample()[len(ODD) :]
     expected = {kind: made[kind].recognize(texts, options(kind, texts)) for kind in made}
+    assert all(sum(len(each.entities) for each in found) > 100 for found in expected.values())
     for size in (1, 3, 50):
         monkeypatch.setattr(network_runner, "RUN_TOKENS", size)
         monkeypatch.setattr(recognizer, "RUN_TOKENS", size)

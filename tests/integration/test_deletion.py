@@ -15,7 +15,7 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES])
 def test_the_rest_passes_without(family):
-    arguments = ["-q", "-p", "without_family", "-p", "no:cacheprovider"]
+    arguments = ["-p", "without_family", "-p", "no:cacheprovider"]
     files = [
         str(TESTS / "unit"),
         f"--ignore={TESTS / 'unit' / family}",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..artifacts.constants import graph_file
 from ..artifacts.manifest import Machine, Manifest, Variant
-from ..export.graph_files import describe_graph, save_graph
 from ..export.sentence_embedding.pipeline import EmbeddingExport, export_pipeline, load_pipeline
 from ..export.source import LocalModel
+from ..graphs.files import describe_graph, save_graph
 from ..parity.sentence_embedding.evaluation import EmbeddingParity, evaluate, texts_per_second, write_evidence
 from ..parity.sentence_embedding.original import load_original
 from ..parity.sentence_embedding.report import write_report

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from ..artifacts.manifest import Variant, section
-from ..export.graph_files import describe_graph
 from ..export.source import LocalModel
 from ..export.spacy_ner.pipeline import export_pipeline, load_pipeline
+from ..graphs.files import describe_graph
 from ..parity.ner.evaluation import NerInput, evaluate, ner_texts, words_per_second
 from ..parity.spacy_ner import load_original, original_entities, some_sentence_starts
 from ..runtime.entities import NerOptions

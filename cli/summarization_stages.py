@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..artifacts.constants import graph_file
 from ..artifacts.manifest import Machine, Manifest, Variant
-from ..export.graph_files import describe_graph, save_graph
 from ..export.source import LocalModel
-from ..export.summarization.compose import compose_graph
 from ..export.summarization.pipeline import SummarizationExport, export_model, load_model
+from ..graphs.beam_search.composition import compose_graph
+from ..graphs.files import describe_graph, save_graph
 from ..parity.summarization.evaluation import SummaryParity, evaluate, summaries_per_second, write_evidence
 from ..parity.summarization.inputs import SummaryInput, summary_inputs
 from ..parity.summarization.original import OriginalSummarizer, load_original, original_summaries

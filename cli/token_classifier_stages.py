@@ -9,9 +9,9 @@ from pathlib import Path
 from ..artifacts.constants import graph_file
 from ..artifacts.manifest import Variant, section
 from ..artifacts.manifest_sections import TokenClassificationSpec
-from ..export.graph_files import describe_graph, save_graph
 from ..export.source import LocalModel
 from ..export.token_classification import STRATEGIES, NerDefaults, export_model, load_model
+from ..graphs.files import describe_graph, save_graph
 from ..parity.ner.evaluation import NerInput, evaluate, ner_texts, words_per_second
 from ..parity.token_classification import load_original, original_entities
 from ..quantize.calibration import describe_calibration, read_calibration_texts

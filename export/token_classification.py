@@ -18,10 +18,11 @@ from transformers import AutoModelForTokenClassification
 from ..artifacts.constants import graph_file
 from ..artifacts.errors import BuildError
 from ..artifacts.manifest_sections import TokenClassificationSpec, TokenizerSpec
+from ..graphs.files import save_graph
 from .checkpoints import load_checkpoint, refuse_unknown_architecture
 from .deberta import bucket_lookup
-from .graph_files import export_module, save_graph
 from .tokenizer_files import counts_from_edge, describe_tokenizer, save_tokenizer
+from .tracing import export_module
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
 # The architectures that are proven to give what the original gives, by `model_type`; all have one linear head.

@@ -1,7 +1,7 @@
-"""The int8 variant of a summarizer: its networks one by one, and the table that embeds tokens and scores them.
+"""The int8 variant of a summarizer, quantized part by part (`SummarizerParts`).
 
-The decoder is calibrated without a search: its step reads all tokens of a known sequence at once, as so many beams of
-which each sees the ones before it.
+The decoder is calibrated without a search: one run of its step reads all tokens of a known sequence, as if they were
+beams, and the mask lets each token see those before it.
 """
 
 from __future__ import annotations
@@ -11,109 +11,81 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from ..graphs.beam_search.parts import MASKED, TABLE, SummarizerParts
+from ..graphs.files import save_graph
+from ..graphs.graph_builder import MICROSOFT
+from ..graphs.graph_editor import GraphEditor
 from ..runtime import cpu
 from ..runtime.session import create_session
 from .calibration import Feeds
-from .edit import GraphEditor
 from .int8 import QuantizedGraph, quantize_graph, quantize_rows_in_graph, quantize_table_lookup
 from .int8_scheme import SYMMETRIC, noise_ratio_db, quantize_table
 from .matmul_groups import constant
 
-_MICROSOFT = "com.microsoft"
-# Six bits and a sign: the table belongs to the outer graph, where no session option keeps products from saturating.
+# One bit less than int8 has. The table belongs to the outer graph, where no session option keeps the kernels of CPUs
+# without VNNI from saturating; FORMAT.md, "int8 graphs".
 TABLE_LEVELS = 63
-_MASKED = np.float32(-1e30)
 # Rows that the error of the scores is measured on: each is multiplied with the whole table, twice.
 _SCORED_ROWS = 1024
 _ENCODER, _STEP = "encoder", "step"
 
 
-class Networks(Protocol):
-    """The parts of a summarizer, a dataclass: graphs with the inputs and outputs that the export gives them."""
-
-    @property
-    def embed(self) -> ir.Model:
-        """Token ids to embeddings."""
-
-    @property
-    def encoder(self) -> ir.Model:
-        """The source, embedded, to what every step reads of it."""
-
-    @property
-    def step(self) -> ir.Model:
-        """One step of the decoder."""
-
-    @property
-    def score(self) -> ir.Model:
-        """Hidden states to logits."""
-
-    @property
-    def layers(self) -> int:
-        """Layers of the decoder."""
-
-    @property
-    def heads(self) -> int:
-        """Heads of its attentions."""
-
-    @property
-    def head_size(self) -> int:
-        """Channels of a head."""
-
-
-Parts = TypeVar("Parts", bound=Networks)
-
-
 @dataclass(frozen=True)
-class QuantizedParts(Generic[Parts]):
-    """The same parts in int8, the error of each product in dB, and the tables."""
+class QuantizedParts:
+    """The parts in int8, the error of each product in dB, and the names of the int8 tables."""
 
-    parts: Parts
+    parts: SummarizerParts
     layers: dict[str, float]
     tables: tuple[str, ...]
 
 
-def quantize_parts(parts: Parts, sources: Sequence[Feeds], sequences: Sequence[Sequence[int]]) -> QuantizedParts[Parts]:
-    """Quantize every network, calibrated on texts and on the summaries of these texts.
+def quantize_parts(
+    parts: SummarizerParts, sources: Sequence[Feeds], sequences: Sequence[Sequence[int]]
+) -> QuantizedParts:
+    """Quantize every part, calibrated on texts and on summaries of these texts.
 
     :param sources: `input_ids` and `attention_mask` of one text each, int64 `[1, tokens]`, without padding.
-    :param sequences: the token ids that were generated for each, with the decoder's start token.
+    :param sequences: the token ids of each text's summary, starting with the decoder's start token.
     """
     table = _table(parts.embed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name, model in ((_ENCODER, parts.encoder), (_STEP, parts.step)):
-            ir.save(model, folder / f"{name}.onnx", external_data=f"{name}.onnx_data", size_threshold_bytes=1024)
-        texts = [_encoder_feeds(table, each) for each in sources]
-        encoder = _quantized(folder, _ENCODER, texts)
+            save_graph(model, folder, _file(name))
+        texts = [_encoder_feeds(table, source) for source in sources]
+        encoder = _quantize_network(folder, _ENCODER, texts)
         steps = _step_feeds(parts, folder, table, texts, sequences)
-        step = _quantized(folder, _STEP, steps)
-        hidden = _hidden(folder, steps)
+        step = _quantize_network(folder, _STEP, steps)
+        hidden = _hidden_states(folder, steps)
     score, ratio = _quantize_score(parts.score, table, hidden)
     layers = {
         f"{name}.{layer}": value
-        for name, found in ((_ENCODER, encoder), (_STEP, step))
-        for layer, value in found.layers.items()
+        for name, quantized in ((_ENCODER, encoder), (_STEP, step))
+        for layer, value in quantized.layers.items()
     }
-    made = replace(parts, embed=_quantize_embed(parts.embed), encoder=encoder.model, step=step.model, score=score)  # type: ignore[type-var]
-    return QuantizedParts(made, {**layers, "score": ratio}, (*encoder.tables, *step.tables, "shared_table"))
+    int8 = replace(parts, embed=_quantize_embed(parts.embed), encoder=encoder.model, step=step.model, score=score)
+    return QuantizedParts(int8, {**layers, "score": ratio}, (*encoder.tables, *step.tables, TABLE))
 
 
-def _quantized(folder: Path, name: str, feeds: Sequence[Feeds]) -> QuantizedGraph:
-    found = quantize_graph(folder, f"{name}.onnx", feeds)
-    ir.external_data.load_to_model(found.model)  # the files it was read from are about to go
-    return found
+def _file(name: str) -> str:
+    return f"{name}.onnx"
+
+
+def _quantize_network(folder: Path, name: str, feeds: Sequence[Feeds]) -> QuantizedGraph:
+    quantized = quantize_graph(folder, _file(name), feeds)
+    ir.external_data.load_to_model(quantized.model)  # the folder is temporary
+    return quantized
 
 
 def _table(embed: ir.Model) -> NDArray[np.float32]:
-    """The table of embeddings, float32 `[tokens, hidden]`."""
+    """The embedding table, float32 `[vocabulary, hidden]`."""
     tensor = constant(next(iter(embed.graph)).inputs[0])
-    assert tensor is not None  # the export puts it there
+    assert tensor is not None  # embed_model makes the table its first input
     return tensor.numpy()
 
 
@@ -122,37 +94,39 @@ def _encoder_feeds(table: NDArray[np.float32], source: Feeds) -> Feeds:
 
 
 def _step_feeds(
-    parts: Networks,
+    parts: SummarizerParts,
     folder: Path,
     table: NDArray[np.float32],
     texts: Sequence[Feeds],
     sequences: Sequence[Sequence[int]],
 ) -> list[Feeds]:
-    """One run of the step over each whole sequence; the cache has one slot, which nobody sees."""
-    session = create_session(folder / f"{_ENCODER}.onnx", cpu.usable_cpus())
+    """The inputs of one run of the step for each whole sequence; the cache has one slot, which is masked."""
+    session = create_session(folder / _file(_ENCODER), cpu.usable_cpus())
     names = [output.name for output in session.get_outputs()]
     empty = np.zeros((1, 1, parts.heads, parts.head_size), np.float32)
     past = {f"past_{kind}_{layer}": empty for kind in ("keys", "values") for layer in range(parts.layers)}
     feeds: list[Feeds] = []
     for text, sequence in zip(texts, sequences, strict=True):
-        read = np.array(sequence[:-1], np.int64)  # the last token is generated but never read
-        count = len(read)
-        feeds.append(
-            {
-                "embeddings": table[read][:, None],
-                "places": np.arange(count)[:, None],
-                "past_mask": np.full((1, count, 1), _MASKED),
-                "new_mask": np.triu(np.full((count, count), _MASKED), 1),
-                **dict(zip(names, session.run(None, dict(text)), strict=True)),
-                **past,
-            }
-        )
+        encoded = dict(zip(names, session.run(None, dict(text)), strict=True))
+        # The step reads all tokens but the last, which the decoder has generated and never reads
+        feeds.append({**_sequence_feeds(table, sequence[:-1]), **encoded, **past})
     return feeds
 
 
-def _hidden(folder: Path, steps: Sequence[Feeds]) -> NDArray[np.float32]:
-    """What the step gives for tokens evenly chosen from all sequences, float32 `[n, hidden]`."""
-    session = create_session(folder / f"{_STEP}.onnx", cpu.usable_cpus())
+def _sequence_feeds(table: NDArray[np.float32], tokens: Sequence[int]) -> Feeds:
+    """The inputs of the step that follow from the tokens of a sequence."""
+    count = len(tokens)
+    return {
+        "embeddings": table[np.array(tokens, np.int64)][:, None],
+        "positions": np.arange(count)[:, None],
+        "past_mask": np.full((1, count, 1), MASKED, np.float32),
+        "new_mask": np.triu(np.full((count, count), MASKED, np.float32), 1),
+    }
+
+
+def _hidden_states(folder: Path, steps: Sequence[Feeds]) -> NDArray[np.float32]:
+    """Hidden states of tokens that are evenly spaced over all sequences, float32 `[n, hidden]`."""
+    session = create_session(folder / _file(_STEP), cpu.usable_cpus())
     hidden = np.concatenate([session.run(["hidden"], dict(feeds))[0] for feeds in steps])
     return hidden[:: math.ceil(len(hidden) / _SCORED_ROWS)]
 
@@ -166,27 +140,27 @@ def _quantize_embed(embed: ir.Model) -> ir.Model:
 
 
 def _quantize_score(score: ir.Model, table: NDArray[np.float32], hidden: NDArray[np.float32]) -> tuple[ir.Model, float]:
-    """Score with the embeddings' own entries; gives the graph and its signal to noise ratio in dB."""
+    """The part `score` with the int8 entries of `embed`, and its signal to noise ratio in dB."""
     model = score.clone()
     editor = GraphEditor(model.graph)
     product = next(iter(model.graph))
-    x, weight = product.inputs[0], product.inputs[1]
-    assert x is not None and weight is not None  # as the export writes it
+    x, weight, *bias = product.inputs
+    assert x is not None and weight is not None  # as score_model makes it
     entries, scales = quantize_table(table, TABLE_LEVELS)
     chain = editor.before(product)
     q, scale = quantize_rows_in_graph(chain, x, SYMMETRIC)
-    zero_point = editor.constant("zero_point_128", np.uint8(128))
+    zero_point = editor.constant(np.uint8(SYMMETRIC.zero_point), name=f"zero_point_{SYMMETRIC.zero_point}")
     weights = [
-        editor.constant(f"{weight.name}_int8", entries),
-        editor.constant(f"{weight.name}_scores", scales[:, 0]),
-        editor.constant(f"{weight.name}_zeros", np.zeros(len(table), np.int8)),
+        editor.constant(entries, name=f"{weight.name}_int8"),
+        editor.constant(scales[:, 0], name=f"{weight.name}_scores"),
+        editor.constant(np.zeros(len(table), np.int8), name=f"{weight.name}_zeros"),
     ]
-    one = editor.constant("one", np.float32(1))
-    found = chain.node("QGemm", [q, one, zero_point, *weights], {"transB": 1}, domain=_MICROSOFT)
-    found = chain.node("Mul", [found, scale])
-    if len(product.inputs) > 2:
-        found = chain.node("Add", [found, product.inputs[2]])
-    editor.replace(product, found)
+    one = editor.constant(np.float32(1), name="one")
+    logits = chain.op("QGemm", q, one, zero_point, *weights, domain=MICROSOFT, transB=1)
+    logits = chain.op("Mul", logits, scale)
+    if bias:
+        logits = chain.op("Add", logits, *bias)
+    editor.replace(product, logits)
     editor.drop_unused_constants()
-    model.graph.opset_imports[_MICROSOFT] = 1
+    model.graph.opset_imports[MICROSOFT] = 1
     return model, noise_ratio_db(hidden @ table.T, hidden @ (entries * scales).T)

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from ...artifacts.constants import graph_file
 from ...artifacts.errors import BuildError
 from ...artifacts.manifest_sections import EmbeddingSpec, Prompt, TokenizerSpec
+from ...graphs.files import save_graph
 from ..checkpoints import model_arguments, typed_errors
-from ..graph_files import export_module, save_graph
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
+from ..tracing import export_module
 from .pooling import POOLING, without_prompt
 
 # What a pipeline may be made of; the first must be a Transformer, the second a Pooling.

@@ -1,1 +1,1 @@
-"""BART and its distilled kin to one graph: encoder, decoder step and beam search together."""
+"""Export of BART and its distilled versions: one graph with encoder, decoder step and beam search."""

@@ -1,0 +1,1 @@
+"""ONNX graphs: building, editing, saving and describing them. Shared by the stages export and quantize."""

@@ -1,1 +1,1 @@
-"""Export of sentence-transformers pipelines."""
+"""Export of sentence-transformers pipelines: encoder, pooling, dense layers and normalization as one graph."""

@@ -1,1 +1,1 @@
-"""spaCy's entity recognizer to ONNX graphs, portable tokenizer rules and tables."""
+"""Export of spaCy's entity recognizer: ONNX graphs, portable tokenizer rules and tables."""

@@ -56,8 +56,8 @@ class StepComposer:
         after = replace(after, past_mask=mask, caches=tuple(caches))
         # A value that a step leaves unchanged, or that is an output twice, needs a name of its own for each output
         outputs = [body.op("Identity", value) for value in (goes_on, *after.values())]
-        for output, given in zip(outputs, [condition, *state.values()], strict=True):
-            output.type, output.shape = given.type, given.shape
+        for output, same in zip(outputs, [condition, *state.values()], strict=True):
+            output.type, output.shape = same.type, same.shape
         return body.graph(outputs, "step")
 
     def _state_inputs(self) -> State:
@@ -105,12 +105,18 @@ class StepComposer:
     def _choose(self, state: State, log_probs: ir.Value) -> tuple[State, ir.Value, ir.Value]:
         """The state after the step but for mask and caches, the parents of its beams, and whether to go on."""
         body, beams = self._body, self._inputs.num_beams
-        found = self._candidates(state, log_probs)
+        candidates = self._candidates(state, log_probs)
         scores, sequences, parents, tokens = body.call(
-            search.next_beams, found.sums, found.is_end, found.sequences, found.parents, found.tokens, beams
+            search.next_beams,
+            candidates.sums,
+            candidates.is_end,
+            candidates.sequences,
+            candidates.parents,
+            candidates.tokens,
+            beams,
         )
-        after = replace(self._finish(state, found), tokens=tokens, sequences=sequences, scores=scores)
-        after, goes_on = self._stop(after, found.is_end)
+        after = replace(self._finish(state, candidates), tokens=tokens, sequences=sequences, scores=scores)
+        after, goes_on = self._stop(after, candidates.is_end)
         return replace(after, cur=body.op("Add", state.cur, body.integers(1))), parents, goes_on
 
     def _candidates(self, state: State, log_probs: ir.Value) -> _Candidates:
@@ -121,15 +127,15 @@ class StepComposer:
         (is_end,) = body.call(search.ends, tokens, cur, max_length, eos)
         return _Candidates(sums, tokens, parents, sequences, is_end)
 
-    def _finish(self, state: State, found: _Candidates) -> State:
+    def _finish(self, state: State, candidates: _Candidates) -> State:
         """The state with the candidates that end among its finished sequences."""
         body, inputs = self._body, self._inputs
-        (scored,) = body.call(search.penalized, found.sums, state.cur, inputs.length_penalty)
+        (scored,) = body.call(search.penalized, candidates.sums, state.cur, inputs.length_penalty)
         done_scores, done_sequences, is_done = body.call(
             search.finish,
             scored,
-            found.is_end,
-            found.sequences,
+            candidates.is_end,
+            candidates.sequences,
             state.done_scores,
             state.done_sequences,
             state.is_done,

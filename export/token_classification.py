@@ -15,16 +15,19 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForTokenClassification
 
-from ..artifacts.constants import graph_file
+from ..artifacts.constants import EXACT, graph_file
 from ..artifacts.errors import BuildError
-from ..artifacts.manifest_sections import TokenClassificationSpec, TokenizerSpec
-from ..graphs.files import save_graph
+from ..artifacts.families.token_classification import TokenClassificationSpec
+from ..artifacts.manifest import Variant
+from ..artifacts.manifest_sections import TokenizerSpec
+from ..artifacts.ner import STRATEGIES
+from ..artifacts.staging import BuildSettings, Staged
+from ..graphs.files import describe_graph, save_graph
 from .checkpoints import load_checkpoint, refuse_unknown_architecture
 from .deberta import bucket_lookup
 from .tokenizer_files import counts_from_edge, describe_tokenizer, save_tokenizer
 from .tracing import export_module
 
-STRATEGIES = ("none", "simple", "first", "average", "max")
 # The supported architectures by `model_type`: parity with the original is proven for them. All have one linear head.
 _ARCHITECTURES = {
     "bert": "BertForTokenClassification",
@@ -70,6 +73,28 @@ class TokenClassificationExport:
     graph_file: str
     tokenizer: TokenizerSpec
     token_classification: TokenClassificationSpec
+
+
+def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
+    """Write the fp32 graph, the tokenizer and config.json of the model in `folder`."""
+    options = settings.options
+    loaded = load_model(folder, allow_pickle=options.allow_pickle)
+    exported = export_model(loaded, folder, staging, _defaults(options))
+    sections = {"token_classification": exported.token_classification, "tokenizer": exported.tokenizer}
+    graphs = {"token_classifier": describe_graph(exported.graph, exported.graph_file)}
+    return Staged(staging, settings, sections, {EXACT: Variant(graphs, settings.gate(EXACT), None)})
+
+
+def _defaults(options: Any) -> NerDefaults:
+    """The defaults of calls, from the options that were given."""
+    ignored = options.ignore_labels
+    given = {
+        "aggregation_strategy": options.aggregation_strategy,
+        "stride": options.stride,
+        "ignore_labels": None if ignored is None else tuple(ignored),
+        "language": options.language,
+    }
+    return NerDefaults(**{name: value for name, value in given.items() if value is not None})
 
 
 def load_model(folder: Path, *, allow_pickle: bool = False) -> LoadedClassifier:

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from ...artifacts.constants import graph_file
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import EmbeddingSpec, Prompt, TokenizerSpec
+from ...artifacts.families.sentence_embedding import EmbeddingSpec, Prompt
+from ...artifacts.manifest_sections import TokenizerSpec
 from ...graphs.files import save_graph
 from ..checkpoints import model_arguments, typed_errors
 from ..tokenizer_files import describe_tokenizer, save_tokenizer

@@ -15,7 +15,7 @@ from spacy.language import Language
 from thinc.api import Model
 
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import HashColumn
+from ...artifacts.families.spacy_ner import HashColumn
 
 Floats = NDArray[np.float32]
 _ATTRIBUTES = frozenset({"ORTH", "NORM", "LOWER", "PREFIX", "SUFFIX", "SHAPE", "IS_SPACE", "SPACY"})

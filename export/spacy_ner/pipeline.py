@@ -22,7 +22,7 @@ from spacy.pipeline import DependencyParser, EntityRecognizer
 from ...artifacts import strict_json
 from ...artifacts.constants import SPACY_RULES, SPACY_TABLES, graph_file
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import SpacyNer, SpacyParser, SpacySpec
+from ...artifacts.families.spacy_ner import SpacyNer, SpacyParser, SpacySpec
 from ...graphs.files import save_graph
 from .encoder import build_types_graph
 from .graphs import build_ner_graph, build_parser_graph

@@ -15,7 +15,8 @@ from transformers import BartForConditionalGeneration
 
 from ...artifacts.constants import graph_file
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import SummarizationSpec, TokenizerSpec
+from ...artifacts.families.summarization import SummarizationSpec
+from ...artifacts.manifest_sections import TokenizerSpec
 from ...graphs.beam_search.composition import compose_graph
 from ...graphs.beam_search.parts import SummarizerParts
 from ...graphs.files import save_graph

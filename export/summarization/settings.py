@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import FixedGeneration, GenerationDefaults, SummarizationSpec
+from ...artifacts.families.summarization import FixedGeneration, GenerationDefaults, SummarizationSpec
 
 # The separator of the messages of one input
 _SEPARATOR = " "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from ...artifacts.manifest_sections import SummarizationSpec
+from ...artifacts.families.summarization import SummarizationSpec
 from ..graph_builder import GraphBuilder
 from . import functions as search
 from .parts import SummarizerParts

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, BartForConditionalGeneration
 
-from ...artifacts.golden import ExpectedSummary
-from ...artifacts.manifest_sections import GenerationDefaults
+from ...artifacts.families.summarization import ExpectedSummary, GenerationDefaults
 from ...runtime.summarization.summarizer import token_ids
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import VALID
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, TaskNotLoadedError
 from onnx_ml_bridge.artifacts.errors import ArtifactError
-from onnx_ml_bridge.artifacts.golden import EntityCase, ExpectedEntity, read_golden, write_golden
+from onnx_ml_bridge.artifacts.golden import read_golden, write_golden
+from onnx_ml_bridge.artifacts.ner import EntityCase, ExpectedEntity
 from onnx_ml_bridge.runtime.entities import Entities, Entity, Found, NerOptions, resolve
 from onnx_ml_bridge.runtime.entity_agreement import LabelAgreement, agreement
 from onnx_ml_bridge.runtime.ner import open_recognizer
 
-VALID = Path(__file__).parents[1] / "golden" / "valid"
 SPACY, TOKEN_CLASSIFIER, EMBEDDING = (VALID / f"tiny-{name}" for name in ("spacy", "ner", "embedding"))
 # Every character takes 1 to 4 bytes in UTF-8 and 1 or 2 units in UTF-16, which is what places are mistaken by
 ODD = "aé\u0301€😀👩\u200d\n\x00"
@@ -196,6 +196,7 @@ def bridge() -> OnnxMlBridge:
     return OnnxMlBridge.open(ner={"spacy": SPACY, "tagger": TOKEN_CLASSIFIER})
 
 
+@pytest.mark.families("spacy_ner")
 def test_one_model_needs_no_name():
     bridge = OnnxMlBridge.open(ner=SPACY)
     assert bridge.get_ner_model_names() == ["tiny-spacy"]
@@ -206,6 +207,7 @@ def test_one_model_needs_no_name():
     assert refused.value.code == "model_not_found"
 
 
+@pytest.mark.families("token_classification", "spacy_ner")
 def test_several_models_are_chosen_by_name(bridge):
     texts = ["the cat, Ann (Bo) on Paris!", "", "a big red house sings"]
     assert bridge.get_ner_model_names() == ["spacy", "tagger"]
@@ -221,6 +223,7 @@ def test_several_models_are_chosen_by_name(bridge):
         assert refused.value.code == "model_not_found"
 
 
+@pytest.mark.families("token_classification", "spacy_ner", "sentence_embedding")
 def test_tasks_that_are_not_loaded(bridge):
     with pytest.raises(TaskNotLoadedError, match="ner=") as refused:
         OnnxMlBridge.open(embedding=EMBEDDING).extract_entities("x")
@@ -229,6 +232,7 @@ def test_tasks_that_are_not_loaded(bridge):
         bridge.generate_embedding("x")
 
 
+@pytest.mark.families("token_classification", "spacy_ner")
 def test_options_of_the_other_engine_are_refused(bridge):
     for options in ({"aggregation_strategy": "max"}, {"stride": 0}):
         with pytest.raises(ConfigError, match=f"(?s){next(iter(options))}.*spaCy"):
@@ -242,6 +246,7 @@ def test_options_of_the_other_engine_are_refused(bridge):
     assert bridge.ner(["the cat sleeps"], "tagger", aggregation_strategy="none")[0].entities
 
 
+@pytest.mark.families("token_classification", "spacy_ner")
 @pytest.mark.parametrize("name", ["spacy", "tagger"])
 @pytest.mark.parametrize(
     ("texts", "code", "index"),
@@ -261,11 +266,13 @@ def test_bad_texts_are_refused_with_their_index(bridge, name, texts, code, index
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
+@pytest.mark.families("token_classification", "spacy_ner")
 @pytest.mark.parametrize("name", ["spacy", "tagger"])
 def test_no_texts_give_no_answers(bridge, name):
     assert bridge.ner([], name) == [] and bridge.extract_entities_batch([], name) == []
 
 
+@pytest.mark.families("token_classification", "spacy_ner")
 def test_what_was_cut_is_said(bridge, caplog):
     with caplog.at_level(logging.WARNING):
         bridge.extract_entities_batch(["the cat " * 100, "a dog"], "tagger")
@@ -275,6 +282,7 @@ def test_what_was_cut_is_said(bridge, caplog):
         assert not caplog.text
 
 
+@pytest.mark.families("token_classification", "sentence_embedding")
 def test_variants_are_named_for_each_task():
     with pytest.raises(ConfigError, match="embedding, ner"):
         OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, variant={"entities": "int8"})
@@ -284,6 +292,7 @@ def test_variants_are_named_for_each_task():
     assert (bridge.recognizer().variant, bridge.embedder.model.variant) == ("int8", "fp32")
 
 
+@pytest.mark.families("token_classification", "spacy_ner")
 def test_health_is_that_of_every_model(bridge, monkeypatch):
     bridge.warm_up()
     assert bridge.health_check() and not OnnxMlBridge(None).health_check()
@@ -295,6 +304,7 @@ def test_health_is_that_of_every_model(bridge, monkeypatch):
     assert not bridge.health_check()
 
 
+@pytest.mark.families("spacy_ner", "sentence_embedding", "summarization")
 def test_a_model_that_wants_sentences_given_checks_itself(spacy_artifact):
     bridge = OnnxMlBridge.open(ner=spacy_artifact("en-core-web-sm-given"))
     assert bridge.health_check()

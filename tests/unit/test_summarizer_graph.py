@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from onnx_ml_bridge.artifacts.manifest_sections import FixedGeneration, GenerationDefaults, SummarizationSpec
+from onnx_ml_bridge.artifacts.families.summarization import FixedGeneration, GenerationDefaults, SummarizationSpec
 from onnx_ml_bridge.graphs.beam_search.composition import SEALED_NAMES, compose_graph
 from onnx_ml_bridge.graphs.beam_search.parts import SummarizerParts, embed_model, score_model
 from onnx_ml_bridge.graphs.graph_builder import GraphBuilder

@@ -1,1 +1,1 @@
-"""fp32 graphs to int8 graphs, and the measured error. Families differ only in their calibration inputs."""
+"""Quantizes fp32 graphs to int8 graphs, and measures the error."""

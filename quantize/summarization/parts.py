@@ -1,4 +1,4 @@
-"""The int8 variant of a summarizer, quantized part by part (`SummarizerParts`).
+"""Quantizes the parts of a summarizer (`SummarizerParts`), each on its own.
 
 The decoder is calibrated without a search: one run of its step reads all tokens of a known sequence, as if they were
 beams, and the mask lets each token see those before it.
@@ -16,27 +16,16 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..artifacts.constants import EXACT, graph_file
-from ..artifacts.families.summarization import SummarizationSpec
-from ..artifacts.manifest import Variant
-from ..artifacts.manifest_sections import TokenizerSpec
-from ..artifacts.staging import Staged
-from ..graphs.beam_search.composition import compose_graph
-from ..graphs.beam_search.parts import MASKED, TABLE, SummarizerParts
-from ..graphs.files import describe_graph, save_graph
-from ..graphs.graph_builder import MICROSOFT
-from ..graphs.graph_editor import GraphEditor
-from ..runtime import cpu
-from ..runtime.graph_model import staged_model
-from ..runtime.session import create_session
-from ..runtime.summarization.summarize_options import SummarizeOptions
-from ..runtime.summarization.summarizer import Summarizer
-from ..runtime.tokenizer import TextTokenizer
-from .calibration import Feeds, describe_calibration, read_calibration_texts
-from .encoder import INT8
-from .int8 import QuantizedGraph, describe_quantization, quantize_graph, quantize_rows_in_graph, quantize_table_lookup
-from .int8_scheme import SYMMETRIC, noise_ratio_db, quantize_table
-from .matmul_groups import constant
+from ...graphs.beam_search.parts import MASKED, TABLE, SummarizerParts
+from ...graphs.files import save_graph
+from ...graphs.graph_builder import MICROSOFT
+from ...graphs.graph_editor import GraphEditor
+from ...runtime import cpu
+from ...runtime.session import create_session
+from ..calibration import Feeds
+from ..int8 import QuantizedGraph, quantize_graph, quantize_rows_in_graph, quantize_table_lookup
+from ..int8_scheme import SYMMETRIC, Floats, noise_ratio_db, quantize_table
+from ..matmul_groups import constant
 
 # One bit less than int8 has. The table belongs to the outer graph, where no session option keeps the kernels of CPUs
 # without VNNI from saturating; FORMAT.md, "int8 graphs".
@@ -44,47 +33,6 @@ TABLE_LEVELS = 63
 # Rows that the error of the scores is measured on: each is multiplied with the whole table, twice.
 _SCORED_ROWS = 1024
 _ENCODER, _STEP = "encoder", "step"
-_ROLE = "generate"
-# Every text is summarized, and its summary read again token by token: so many give each product thousands of rows
-_CALIBRATION_TEXTS = 96
-_CALIBRATION_LENGTH = 64
-
-
-def quantize(staged: Staged) -> Staged:
-    """Add the int8 variant, calibrated on texts and on the greedy summaries that fp32 makes of them."""
-    spec, tokenizer = staged.section(SummarizationSpec), staged.section(TokenizerSpec)
-    texts = _calibration_texts(staged.settings.calibration)
-    encoder = TextTokenizer(staged.folder / tokenizer.file, tokenizer)
-    encoded = encoder.encode(texts)
-    pairs = [encoder.pad([tokens]) for tokens in encoded]
-    sequences = _greedy(staged, EXACT, texts)
-    quantized = quantize_parts(
-        staged.networks, [{"input_ids": ids, "attention_mask": mask} for ids, mask in pairs], sequences
-    )
-    file = graph_file("model", INT8)
-    graph = compose_graph(quantized.parts, spec, tokenizer.pad_token_id)
-    save_graph(graph, staged.folder, file)
-    int8 = Variant({_ROLE: describe_graph(graph, file)}, staged.settings.gate(INT8), None)
-    summaries = _greedy(staged.with_variant(INT8, int8), INT8, texts)
-    same = sum(a == b for a, b in zip(sequences, summaries, strict=True)) / len(sequences)
-    whole = QuantizedGraph(graph, quantized.layers, quantized.tables)
-    calibration = describe_calibration(texts, sum(len(tokens.ids) for tokens in encoded))
-    quantization = describe_quantization(whole, calibration, {"sequence_same": same})
-    return staged.with_variant(INT8, replace(int8, quantization=quantization))
-
-
-def _calibration_texts(path: Path | None) -> list[str]:
-    """The configuration's texts, all of them; of the package's own set an even selection."""
-    texts = read_calibration_texts(path)
-    return texts if path else texts[:: max(1, len(texts) // _CALIBRATION_TEXTS)]
-
-
-def _greedy(staged: Staged, variant: str, texts: Sequence[str]) -> list[tuple[int, ...]]:
-    """Token ids of the summary of each text, searched with one beam."""
-    model = staged_model(staged, variant, _ROLE, SummarizationSpec)
-    longest = min(_CALIBRATION_LENGTH, model.spec.defaults.max_length)
-    greedy = SummarizeOptions(num_beams=1, min_length=0, max_length=longest)
-    return [summary.token_ids for summary in Summarizer(model).summarize_detailed([[text] for text in texts], greedy)]
 
 
 @dataclass(frozen=True)
@@ -195,24 +143,30 @@ def _quantize_score(score: ir.Model, table: NDArray[np.float32], hidden: NDArray
     """The part `score` with the int8 entries of `embed`, and its signal to noise ratio in dB."""
     model = score.clone()
     editor = GraphEditor(model.graph)
-    product = next(iter(model.graph))
+    entries, scales = quantize_table(table, TABLE_LEVELS)
+    _replace_scores(editor, next(iter(model.graph)), entries, scales)
+    editor.drop_unused_constants()
+    model.graph.opset_imports[MICROSOFT] = 1
+    return model, noise_ratio_db(hidden @ table.T, hidden @ (entries * scales).T)
+
+
+def _replace_scores(editor: GraphEditor, product: ir.Node, entries: NDArray[np.int8], scales: Floats) -> None:
+    """Replace the product with the transposed table by the product of bytes.
+
+    :param product: the Gemm of `score_model`.
+    :param entries: int8 `[vocabulary, hidden]`; `scales` are `[vocabulary, 1]`.
+    """
     x, weight, *bias = product.inputs
     assert x is not None and weight is not None  # as score_model makes it
-    entries, scales = quantize_table(table, TABLE_LEVELS)
     chain = editor.before(product)
     q, scale = quantize_rows_in_graph(chain, x, SYMMETRIC)
     zero_point = editor.constant(np.uint8(SYMMETRIC.zero_point), name=f"zero_point_{SYMMETRIC.zero_point}")
     weights = [
         editor.constant(entries, name=f"{weight.name}_int8"),
         editor.constant(scales[:, 0], name=f"{weight.name}_scores"),
-        editor.constant(np.zeros(len(table), np.int8), name=f"{weight.name}_zeros"),
+        editor.constant(np.zeros(len(entries), np.int8), name=f"{weight.name}_zeros"),
     ]
     one = editor.constant(np.float32(1), name="one")
     logits = chain.op("QGemm", q, one, zero_point, *weights, domain=MICROSOFT, transB=1)
     logits = chain.op("Mul", logits, scale)
-    if bias:
-        logits = chain.op("Add", logits, *bias)
-    editor.replace(product, logits)
-    editor.drop_unused_constants()
-    model.graph.opset_imports[MICROSOFT] = 1
-    return model, noise_ratio_db(hidden @ table.T, hidden @ (entries * scales).T)
+    editor.replace(product, chain.op("Add", logits, *bias) if bias else logits)

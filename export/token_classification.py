@@ -76,7 +76,7 @@ class TokenClassificationExport:
 
 
 def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
-    """Write the fp32 graph, the tokenizer and config.json of the model in `folder`."""
+    """Export the model in `folder`: fp32 graph, tokenizer and config.json."""
     options = settings.options
     loaded = load_model(folder, allow_pickle=options.allow_pickle)
     exported = export_model(loaded, folder, staging, _defaults(options))
@@ -86,15 +86,15 @@ def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
 
 
 def _defaults(options: Any) -> NerDefaults:
-    """The defaults of calls, from the options that were given."""
+    """The options of the configuration; for those that are not set, the values of `NerDefaults`."""
     ignored = options.ignore_labels
-    given = {
+    values = {
         "aggregation_strategy": options.aggregation_strategy,
         "stride": options.stride,
         "ignore_labels": None if ignored is None else tuple(ignored),
         "language": options.language,
     }
-    return NerDefaults(**{name: value for name, value in given.items() if value is not None})
+    return NerDefaults(**{name: value for name, value in values.items() if value is not None})
 
 
 def load_model(folder: Path, *, allow_pickle: bool = False) -> LoadedClassifier:
@@ -124,7 +124,7 @@ def export_model(
     config = loaded.model.config
     tokenizer = describe_tokenizer(loaded.tokenizer, config, _LIMIT_SETTING)
     spec = _describe(loaded, tokenizer, defaults or NerDefaults())
-    file = graph_file("model", "fp32")
+    file = graph_file("model", EXACT)
     with bucket_lookup(loaded.model, tokenizer.max_tokens):
         graph = _trace(loaded, tokenizer.pad_token_id)
     (staging / "config.json").write_bytes((folder / "config.json").read_bytes())

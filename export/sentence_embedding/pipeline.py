@@ -21,7 +21,7 @@ from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules.pooling import Pooling
 from torch import Tensor, nn
 
-from ...artifacts.constants import graph_file
+from ...artifacts.constants import EXACT, graph_file
 from ...artifacts.errors import BuildError
 from ...artifacts.families.sentence_embedding import EmbeddingSpec, Prompt
 from ...artifacts.manifest_sections import TokenizerSpec
@@ -70,7 +70,7 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
     module = SentenceEncoder(transformer.model, pooling, heads)
     with_types = "token_type_ids" in fast_tokenizer.model_input_names
     graph = _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
-    file = graph_file("model", "fp32")
+    file = graph_file("model", EXACT)
     _copy_configuration(folder, staging)
     save_tokenizer(fast_tokenizer, staging)
     save_graph(graph, staging, file)

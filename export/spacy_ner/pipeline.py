@@ -20,7 +20,7 @@ from spacy.language import Language
 from spacy.pipeline import DependencyParser, EntityRecognizer
 
 from ...artifacts import strict_json
-from ...artifacts.constants import SPACY_RULES, SPACY_TABLES, graph_file
+from ...artifacts.constants import EXACT, SPACY_RULES, SPACY_TABLES, graph_file
 from ...artifacts.errors import BuildError
 from ...artifacts.families.spacy_ner import SpacyNer, SpacyParser, SpacySpec
 from ...graphs.files import save_graph
@@ -93,8 +93,8 @@ def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> Sp
         raise BuildError("unsupported_model", f"the pipeline has {'; '.join(problems)}")
     moves, network = ner_moves(nlp.get_pipe("ner")), read_network(nlp, "ner")
     graphs = {
-        "spacy_ner": (build_ner_graph(network, moves), graph_file("model", "fp32")),
-        "spacy_ner_types": (build_types_graph(network), graph_file("types", "fp32")),
+        "spacy_ner": (build_ner_graph(network, moves), graph_file("model", EXACT)),
+        "spacy_ner_types": (build_types_graph(network), graph_file("types", EXACT)),
     }
     tables = _ner_tables(network, moves)
     parser = _add_parser(nlp, graphs, tables) if sentences == "parser" else None
@@ -110,8 +110,8 @@ def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> Sp
 def _add_parser(nlp: Language, graphs: Graphs, tables: Tables) -> SpacyParser:
     """Add the parser's graphs and tables; returns its section of the manifest."""
     network, moves = read_network(nlp, "parser"), parser_moves(nlp.get_pipe("parser"))
-    graphs["spacy_parser"] = (build_parser_graph(network), graph_file("parser", "fp32"))
-    graphs["spacy_parser_types"] = (build_types_graph(network), graph_file("parser_types", "fp32"))
+    graphs["spacy_parser"] = (build_parser_graph(network), graph_file("parser", EXACT))
+    graphs["spacy_parser_types"] = (build_types_graph(network), graph_file("parser_types", EXACT))
     tables |= _parser_tables(network)
     return SpacyParser(**_network_fields(network), moves=moves)
 

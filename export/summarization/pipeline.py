@@ -13,7 +13,7 @@ from typing import Any
 import onnx_ir as ir
 from transformers import BartForConditionalGeneration
 
-from ...artifacts.constants import graph_file
+from ...artifacts.constants import EXACT, graph_file
 from ...artifacts.errors import BuildError
 from ...artifacts.families.summarization import SummarizationSpec
 from ...artifacts.manifest_sections import TokenizerSpec
@@ -73,7 +73,7 @@ def export_model(loaded: LoadedSummarizer, folder: Path, staging: Path) -> Summa
     graph = compose_graph(parts, spec, tokenizer.pad_token_id)
     _save_configuration(loaded, folder, staging)
     save_tokenizer(loaded.tokenizer, staging)
-    file = graph_file("model", "fp32")
+    file = graph_file("model", EXACT)
     save_graph(graph, staging, file)
     return SummarizationExport(parts, graph, file, tokenizer, spec)
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...graphs.beam_search.parts import MASKED
+from ...graphs.summarization.parts import MASKED
 
 
 class SourceEncoder(nn.Module):

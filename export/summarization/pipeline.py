@@ -17,8 +17,8 @@ from ...artifacts.constants import EXACT, graph_file
 from ...artifacts.errors import BuildError
 from ...artifacts.families.summarization import SummarizationSpec
 from ...artifacts.manifest_sections import TokenizerSpec
-from ...graphs.beam_search.composition import compose_graph
-from ...graphs.beam_search.parts import SummarizerParts
+from ...graphs.summarization.composition import compose_graph
+from ...graphs.summarization.parts import SummarizerParts
 from ...graphs.files import save_graph
 from ..checkpoints import load_checkpoint, refuse_unknown_architecture
 from ..tokenizer_files import describe_tokenizer, save_tokenizer

@@ -1,4 +1,4 @@
-"""Traces the networks of a BART model into the parts of `graphs.beam_search`."""
+"""Traces the networks of a BART model into the parts of `graphs.summarization`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from ...graphs.beam_search.parts import SummarizerParts, embed_model, score_model
+from ...graphs.summarization.parts import SummarizerParts, embed_model, score_model
 from ..tracing import export_module
 from .modules import DecoderStep, SourceEncoder
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ...graphs.beam_search.parts import MASKED, TABLE, SummarizerParts
+from ...graphs.summarization.parts import MASKED, TABLE, SummarizerParts
 from ...graphs.files import save_graph
 from ...graphs.graph_builder import MICROSOFT
 from ...graphs.graph_editor import GraphEditor

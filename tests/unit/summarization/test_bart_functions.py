@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_ml_bridge.graphs.beam_search import functions as search
+from onnx_ml_bridge.graphs.summarization import functions as search
 
 INF = float("inf")
 

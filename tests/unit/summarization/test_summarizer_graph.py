@@ -14,8 +14,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 from onnx_ml_bridge.artifacts.families.summarization import FixedGeneration, GenerationDefaults, SummarizationSpec
-from onnx_ml_bridge.graphs.beam_search.composition import SEALED_NAMES, compose_graph
-from onnx_ml_bridge.graphs.beam_search.parts import SummarizerParts, embed_model, score_model
+from onnx_ml_bridge.graphs.summarization.composition import SEALED_NAMES, compose_graph
+from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts, embed_model, score_model
 from onnx_ml_bridge.graphs.graph_builder import GraphBuilder
 
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64

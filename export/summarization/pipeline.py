@@ -17,9 +17,9 @@ from ...artifacts.constants import EXACT, graph_file
 from ...artifacts.errors import BuildError
 from ...artifacts.families.summarization import SummarizationSpec
 from ...artifacts.manifest_sections import TokenizerSpec
+from ...graphs.files import save_graph
 from ...graphs.summarization.composition import compose_graph
 from ...graphs.summarization.parts import SummarizerParts
-from ...graphs.files import save_graph
 from ..checkpoints import load_checkpoint, refuse_unknown_architecture
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
 from .settings import describe_generation

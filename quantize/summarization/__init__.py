@@ -11,8 +11,8 @@ from ...artifacts.families.summarization import SummarizationSpec
 from ...artifacts.manifest import Variant
 from ...artifacts.manifest_sections import TokenizerSpec
 from ...artifacts.staging import Staged
-from ...graphs.summarization.composition import compose_graph
 from ...graphs.files import describe_graph, save_graph
+from ...graphs.summarization.composition import compose_graph
 from ...runtime.graph_model import staged_model
 from ...runtime.summarization.summarize_options import SummarizeOptions
 from ...runtime.summarization.summarizer import Summarizer

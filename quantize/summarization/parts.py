@@ -16,10 +16,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ...graphs.summarization.parts import MASKED, TABLE, SummarizerParts
 from ...graphs.files import save_graph
 from ...graphs.graph_builder import MICROSOFT
 from ...graphs.graph_editor import GraphEditor
+from ...graphs.summarization.parts import MASKED, TABLE, SummarizerParts
 from ...runtime import cpu
 from ...runtime.session import create_session
 from ..calibration import Feeds

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
 from onnx_ml_bridge.export.summarization.settings import describe_generation
+from onnx_ml_bridge.graphs.files import save_graph
 from onnx_ml_bridge.graphs.summarization.composition import compose_graph
 from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts
-from onnx_ml_bridge.graphs.files import save_graph
 from onnx_ml_bridge.runtime.session import create_session
 from small_barts import PAD, POSITIONS, generation_config
 

@@ -14,9 +14,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 from onnx_ml_bridge.artifacts.families.summarization import FixedGeneration, GenerationDefaults, SummarizationSpec
+from onnx_ml_bridge.graphs.graph_builder import GraphBuilder
 from onnx_ml_bridge.graphs.summarization.composition import SEALED_NAMES, compose_graph
 from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts, embed_model, score_model
-from onnx_ml_bridge.graphs.graph_builder import GraphBuilder
 
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 START, PAD, END, A, B, C = range(6)

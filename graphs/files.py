@@ -35,8 +35,9 @@ def clean(model: ir.Model) -> None:
     graph.metadata_props.clear()
     for number, node in enumerate(graph.all_nodes()):
         node.name = f"{node.op_type}_{number}"
-        for each in (node, *node.outputs):
-            _clear_notes(each)
+        _clear_notes(node)
+        for output in node.outputs:
+            _clear_notes(output)
     for value in (*graph.inputs, *graph.initializers.values()):
         _clear_notes(value)
 

@@ -100,7 +100,7 @@ class GraphBuilder(NodeBuilder):
         self._inputs.append(value)
         return value
 
-    def constant(self, array: ArrayLike, dtype: DTypeLike = None, *, name: str | None = None) -> ir.Value:
+    def constant(self, array: ArrayLike, dtype: DTypeLike | None = None, *, name: str | None = None) -> ir.Value:
         """A constant, stored once for each name; without a name, once for each type, shape and content."""
         data = np.asarray(array, dtype, order="C")
         if name is None:

@@ -71,7 +71,7 @@ def _fold_into_norm(editor: GraphEditor, norm: ir.Node, group: LinearGroup, scal
     inputs = [norm.inputs[0], chain.constant(weight.numpy() / scales, name="scale")]
     if bias is not None:
         inputs.append(chain.constant(bias.numpy() / scales, name="bias"))
-    smoothed = chain.op("LayerNormalization", *inputs, **norm.attributes)
+    (smoothed,) = chain.node("LayerNormalization", inputs, attributes=norm.attributes)
     for linear in group.linears:
         linear.node.replace_input_with(0, smoothed)
     if others or x.is_graph_output():
@@ -108,7 +108,7 @@ def _value_projection(activation: ir.Value, linears: Mapping[ir.Value, Linear]) 
     add = biased.producer() if biased is not None else None
     if biased is None or add is None or add.op_type != "Add" or len(biased.uses()) != 1:
         return None
-    projections = [linears[value] for value in add.inputs if value in linears]
+    projections = [linears[value] for value in add.inputs if value is not None and value in linears]
     has_constant_bias = any(constant(value) is not None for value in add.inputs)
     if len(projections) != 1 or not has_constant_bias or len(projections[0].node.outputs[0].uses()) != 1:
         return None

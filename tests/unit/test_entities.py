@@ -201,18 +201,11 @@ def bridge() -> OnnxMlBridge:
     return OnnxMlBridge.open(ner={"again": first} | {family.name: folder for family, folder in EXAMPLES.items()})
 
 
-<<<<<<< HEAD
-@pytest.mark.families("spacy_ner")
-def test_one_model_needs_no_name():
-    bridge = OnnxMlBridge.open(ner=SPACY)
-    assert bridge.get_ner_model_names() == ["tiny-spacy"]
-=======
 @every_example
 def test_one_model_needs_no_name(family, folder):
     bridge = OnnxMlBridge.open(ner=folder)
     (name,) = bridge.get_ner_model_names()
     assert name == folder.name
->>>>>>> tests
     text = "Ann met Bo in Paris."
     assert bridge.extract_entities(text) == bridge.extract_entities(text, name)
     with pytest.raises(InputError, match=name) as refused:
@@ -220,13 +213,8 @@ def test_one_model_needs_no_name(family, folder):
     assert refused.value.code == "model_not_found"
 
 
-<<<<<<< HEAD
-@pytest.mark.families("token_classification", "spacy_ner")
-def test_several_models_are_chosen_by_name(bridge):
-=======
 @every_example
 def test_several_models_are_chosen_by_name(bridge, family, folder):
->>>>>>> tests
     texts = ["the cat, Ann (Bo) on Paris!", "", "a big red house sings"]
     alone = open_recognizer(folder).recognize(texts, NerOptions())
     assert alone[0].entities and bridge.ner(texts, family.name) == alone
@@ -245,7 +233,6 @@ def test_a_name_is_needed_where_there_are_several_models(bridge):
         assert refused.value.code == "model_not_found"
 
 
-@pytest.mark.families("token_classification", "spacy_ner", "sentence_embedding")
 def test_tasks_that_are_not_loaded(bridge):
     with pytest.raises(TaskNotLoadedError, match="ner=") as refused:
         OnnxMlBridge.open().extract_entities("x")
@@ -254,24 +241,6 @@ def test_tasks_that_are_not_loaded(bridge):
         bridge.generate_embedding("x")
 
 
-<<<<<<< HEAD
-@pytest.mark.families("token_classification", "spacy_ner")
-def test_options_of_the_other_engine_are_refused(bridge):
-    for options in ({"aggregation_strategy": "max"}, {"stride": 0}):
-        with pytest.raises(ConfigError, match=f"(?s){next(iter(options))}.*spaCy"):
-            bridge.ner(["x"], "spacy", **options)
-    with pytest.raises(InputError) as refused:
-        bridge.ner(["x"], "tagger", sentence_starts=[[0]])
-    assert refused.value.code == "sentence_starts"
-    with pytest.raises(InputError) as refused:
-        bridge.ner(["x"], "spacy", sentence_starts=[[0]])
-    assert refused.value.code == "sentence_starts"
-    assert bridge.ner(["the cat sleeps"], "tagger", aggregation_strategy="none")[0].entities
-
-
-@pytest.mark.families("token_classification", "spacy_ner")
-@pytest.mark.parametrize("name", ["spacy", "tagger"])
-=======
 @every_example
 def test_variants_are_named_for_each_task(family, folder):
     with pytest.raises(ConfigError, match="embedding, ner"):
@@ -283,7 +252,6 @@ def test_variants_are_named_for_each_task(family, folder):
 
 
 @every_name
->>>>>>> tests
 @pytest.mark.parametrize(
     ("texts", "code", "index"),
     [
@@ -302,40 +270,11 @@ def test_bad_texts_are_refused_with_their_index(bridge, name, texts, code, index
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
-<<<<<<< HEAD
-@pytest.mark.families("token_classification", "spacy_ner")
-@pytest.mark.parametrize("name", ["spacy", "tagger"])
-=======
 @every_name
->>>>>>> tests
 def test_no_texts_give_no_answers(bridge, name):
     assert bridge.ner([], name) == [] and bridge.extract_entities_batch([], name) == []
 
 
-<<<<<<< HEAD
-@pytest.mark.families("token_classification", "spacy_ner")
-def test_what_was_cut_is_said(bridge, caplog):
-    with caplog.at_level(logging.WARNING):
-        bridge.extract_entities_batch(["the cat " * 100, "a dog"], "tagger")
-        assert "1 of 2 texts were cut" in caplog.text
-        caplog.clear()
-        bridge.extract_entities("the cat " * 100, "spacy")
-        assert not caplog.text
-
-
-@pytest.mark.families("token_classification", "sentence_embedding")
-def test_variants_are_named_for_each_task():
-    with pytest.raises(ConfigError, match="embedding, ner"):
-        OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, variant={"entities": "int8"})
-    with pytest.raises(ArtifactError, match="fp32 or int8"):
-        OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, variant="int4")
-    bridge = OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, embedding=EMBEDDING, variant={"ner": "int8", "embedding": "fp32"})
-    assert (bridge.recognizer().variant, bridge.embedder.model.variant) == ("int8", "fp32")
-
-
-@pytest.mark.families("token_classification", "spacy_ner")
-=======
->>>>>>> tests
 def test_health_is_that_of_every_model(bridge, monkeypatch):
     bridge.warm_up()
     assert bridge.health_check() and not OnnxMlBridge(None).health_check()
@@ -345,16 +284,3 @@ def test_health_is_that_of_every_model(bridge, monkeypatch):
 
     monkeypatch.setattr(bridge.recognizer("again"), "self_test", fails)
     assert not bridge.health_check()
-<<<<<<< HEAD
-
-
-@pytest.mark.families("spacy_ner", "sentence_embedding", "summarization")
-def test_a_model_that_wants_sentences_given_checks_itself(spacy_artifact):
-    bridge = OnnxMlBridge.open(ner=spacy_artifact("en-core-web-sm-given"))
-    assert bridge.health_check()
-    with pytest.raises(InputError) as refused:
-        bridge.extract_entities("Ann met Bo.")
-    assert refused.value.code == "sentence_starts"
-    assert bridge.ner(["Ann met Bo in Paris."], sentence_starts=[[0]])[0].entities
-=======
->>>>>>> tests

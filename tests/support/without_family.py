@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 FAMILIES_MODULE = "onnx_ml_bridge.artifacts.families"
-STAGES = ("artifacts.families", "export", "quantize", "parity", "runtime", "cli")
+STAGES = ("artifacts.families", "export", "graphs", "quantize", "parity", "runtime", "cli")
 
 
 class FamilyRemover:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.manifest_sections import HashColumn, SpacyNetwork
+from ...artifacts.families.spacy_ner import HashColumn, SpacyNetwork
 from .hashing import murmur64a, row_words
 from .rules import Rules, SpecialToken
 from .tables import Tables

@@ -1,0 +1,34 @@
+"""One module of contenders per task, found by its name and imported when it is needed.
+
+A task's module has:
+
+    TITLE, EXTRAS                what the task is called in titles; the package's extras that its peers need
+    LOADERS                      functions from a `Job` to a `Run`, by the name of the loader
+    to_json(answer)              one answer as the JSON object that the crate's command prints for it
+    count_outputs(line)          what such an object holds: entities, characters; 0 where counting means nothing
+    add_options(parser)          the task's own options of the command line
+    prepare(request)             a list of `Workload`s
+
+Workers import it too, at the start of a process whose start is timed: only the standard library is imported at its top.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+TASKS = (
+    "sentence_embedding",
+    "ner",
+    "summarization",
+)
+
+# Texts of one call in, one answer for each of them out.
+Run = Callable[[list[str]], Sequence[Any]]
+
+
+def task_module(name: str) -> ModuleType:
+    """The module of a task."""
+    return importlib.import_module(f"{__name__}.{name}")

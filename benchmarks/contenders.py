@@ -100,7 +100,7 @@ def bridge_contenders(
     reference: str,
     keep_open: bool = False,
 ) -> list[Contender]:
-    """This project's contenders for one artifact and variant: every release in Python, then every release in Rust."""
+    """Contenders of this project for one artifact and variant: every release in Python, then every one in Rust."""
     processes: list[tuple[str, str, PythonProcess | RustProcess]] = [
         *(("Python", release, PythonProcess(path)) for release, path in releases.pythons.items()),
         *(("Rust", release, RustProcess(path, command, keep_open)) for release, path in releases.binaries.items()),

@@ -1,4 +1,4 @@
-"""The acceptance ratios: a figure of one contender over that of another. A missed target is reported, never an error."""
+"""Ratios of two contenders and their targets. A missed target is reported and is no error."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MET, MISSED, UNKNOWN, NO_TARGET = "met", "missed", "not measured", "no target"
+# Of the median of paired ratios of speed, an earlier release against this one
+PAIRED_MINIMUM = 0.97
 
 
 @dataclass(frozen=True)

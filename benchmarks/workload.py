@@ -33,7 +33,7 @@ LOAD = Metric("load", "load", "seconds", FOOTPRINT, False)
 COLD_START = Metric("cold_start", "cold start", "seconds", FOOTPRINT, False, plotted=True)
 PEAK_FIRST = Metric("peak_first", "peak memory, first answer", "bytes", FOOTPRINT, False)
 PEAK_LARGE = Metric("peak_large", "peak memory, large input", "bytes", FOOTPRINT, False, plotted=True)
-DISK = Metric("disk", "model on disk", "bytes", FOOTPRINT)
+DISK = Metric("disk", "model on disk", "bytes", FOOTPRINT, False, plotted=True)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,10 @@ class Setting:
         return units / seconds if self.metric.unit == "rate" else seconds / units
 
 
-# The answers of a contender and of its reference as JSON objects, in the order of the texts; the result is by metric.
-Quality = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], dict[str, float]]
+# The answers of a contender as JSON objects in the order of the texts, and those of its reference, None where it has
+# none; the result is by metric.
+Answers = Sequence[Mapping[str, Any]]
+Quality = Callable[[Answers, Answers | None], dict[str, float]]
 # A contender's medians by metric; the result is more figures by metric.
 Derive = Callable[[Contender, Mapping[str, float]], dict[str, float]]
 
@@ -87,13 +89,20 @@ class Workload:
     derive: Derive | None = None
     note: tuple[str, str] = ("", "")
 
+    def __post_init__(self) -> None:
+        """Names identify contenders."""
+        names = [contender.name for contender in self.contenders]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"several contenders are named {', '.join(repeated)}")
+
 
 @dataclass(frozen=True)
 class Request:
     """What the command line asks a task for.
 
-    `artifacts` are folders; `originals` maps an artifact's name to the source of its original; `texts` is a number of
-    texts, None for the task's own; `options` are those of the task; `scratch` is an empty folder.
+    `artifacts` are folders; `originals` maps an artifact's name to the source of its original; `peers` says whether
+    originals and other libraries are measured too; `texts` is a number of texts, None for the task's own; `options` are
+    those of the task; `scratch` is an empty folder.
     """
 
     artifacts: tuple[Path, ...]
@@ -101,5 +110,6 @@ class Request:
     rounds: int
     originals: Mapping[str, str] = field(default_factory=dict)
     releases: Releases = field(default_factory=Releases)
+    peers: bool = True
     texts: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)

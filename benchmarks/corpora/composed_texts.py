@@ -1,4 +1,4 @@
-"""The texts that are embedded: composed from the parity sentences, the same ones at every call."""
+"""Texts composed from the parity sentences, the same ones at every call."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import random
 
 from onnx_ml_bridge.parity.texts import PLAIN, parity_texts, text_group
 
-TEXTS = 256
-_LONGEST_SENTENCE = 40
-# Sentences per text: most texts are short and a few are long, about 60 tokens on average with a BERT vocabulary.
+_MAX_WORDS = 40
+# Sentences per text: many texts are short and a few are long, about 60 tokens on average with a BERT vocabulary.
 _SENTENCES = (1, 1, 1, 2, 2, 2, 3, 3, 4, 8)
 
 
-def benchmark_texts(count: int = TEXTS) -> list[str]:
+def composed_texts(count: int) -> list[str]:
     """`count` texts of 1 to 8 sentences, in no order of length."""
     sentences = [text for text in parity_texts() if _is_sentence(text)]
     source = random.Random(20260401)
@@ -20,4 +19,4 @@ def benchmark_texts(count: int = TEXTS) -> list[str]:
 
 
 def _is_sentence(text: str) -> bool:
-    return text_group(text) == PLAIN and len(text.split()) <= _LONGEST_SENTENCE
+    return text_group(text) == PLAIN and len(text.split()) <= _MAX_WORDS

@@ -1,11 +1,12 @@
-"""Documents on which agreement with spaCy is counted: found on this machine, the same ones at every call.
+"""Documents of this machine in English, French or Spanish, the same ones at every call.
 
 English comes from man pages (/usr/share/man), documentation (changelogs, news, read-me files, copyright notices of
 /usr/share/doc, licences of /usr/share/common-licenses), the descriptions of installed Debian packages, and the
 descriptions and docstrings of installed Python packages. French and Spanish come from translated man pages
 (/usr/share/man/fr and es), gettext catalogues of programs and Python packages (/usr/share/locale and others), names of
-places and languages (catalogues of iso-codes) and spaCy's example sentences. A share of every corpus is generated: see
-onnx_ml_bridge.parity.nasty. Another machine has other texts; README.md names the Debian packages that add some.
+countries, regions and languages (catalogues of iso-codes) and spaCy's example sentences. A share of every corpus is
+generated: see onnx_ml_bridge.parity.adversarial. Another machine has other texts; README.md names the Debian packages
+that add some.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 from onnx_ml_bridge.parity.adversarial import adversarial_texts
 
-from .found import STREAMS
+from .system_texts import STREAMS
 
 ADVERSARIAL = "generated"
 _SEED = 20260501
@@ -44,7 +45,7 @@ _NAME = re.compile(r"(?<=[\w,;(] )[A-Z]\w|\d\d")
 
 
 class TooFewTexts(Exception):
-    """The machine has fewer texts of the language than were asked for."""
+    """The machine has fewer texts of the language than a run needs."""
 
     def __init__(self, language: str, expected: int, got: int) -> None:
         """Say what to install."""
@@ -95,7 +96,7 @@ def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
         if text is None:
             continue
         active.append((name, texts))
-        key = "".join(_WORD.findall(text)).lower()[:200]  # numbers and blanks make no other text
+        key = "".join(_WORD.findall(text)).lower()[:200]  # texts that differ in numbers and whitespace alone count once
         if key not in seen:
             seen.add(key)
             found.append((name, text))

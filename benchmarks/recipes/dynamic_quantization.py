@@ -1,4 +1,4 @@
-"""The graph that onnxruntime's `quantize_dynamic` makes of our fp32 graph, in the folder that fastembed expects."""
+"""The fp32 graph of an artifact after onnxruntime's `quantize_dynamic`, in the folder that fastembed expects."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 from onnx_ml_bridge.artifacts.checks import Artifact
+from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 
 _COPIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "config.json")
 
@@ -20,14 +21,14 @@ def build(artifact: Artifact, folder: Path) -> Path:
     (folder / "onnx").mkdir(parents=True)
     source = folder / "source.onnx"
     onnx.save(_one_output(artifact), source)
-    logging.disable(logging.WARNING)  # it recommends a pre-processing that a graph from the exporter has behind it
+    logging.disable(logging.WARNING)  # it recommends a pre-processing that the exporter has already done
     quantize_dynamic(source, folder / "onnx/model.onnx", weight_type=QuantType.QInt8)
     logging.disable(logging.NOTSET)
     source.unlink()
     for name in _COPIED:
         if artifact.path(name).is_file():
             shutil.copyfile(artifact.path(name), folder / name)
-    _set_limit(folder / "tokenizer_config.json", artifact.manifest.tokenizer.max_tokens)
+    _set_limit(folder / "tokenizer_config.json", artifact.manifest.section(TokenizerSpec).max_tokens)
     return folder
 
 

@@ -2,14 +2,16 @@
 
 A task's module has:
 
-    TITLE, EXTRAS                what the task is called in titles; the package's extras that its peers need
+    TITLE, EXTRAS, LIBRARIES     what titles call the task; the package's extras that its peers need; the libraries
+                                 whose versions are recorded
     LOADERS                      functions from a `Job` to a `Run`, by the name of the loader
-    to_json(answer)              one answer as the JSON object that the crate's command prints for it
-    count_outputs(line)          what such an object holds: entities, characters; 0 where counting means nothing
-    add_options(parser)          the task's own options of the command line
+    to_json(answer)              one answer as a JSON object, with the keys that the crate's command prints
+    count_outputs(line)          how much such an object holds, such as entities; 0 where counting means nothing
+    add_options(parser)          adds the task's own options of the command line
     prepare(request)             a list of `Workload`s
 
-Workers import it too, at the start of a process whose start is timed: only the standard library is imported at its top.
+Workers import it too, at the start of a process whose start is timed, and under earlier releases: at its top only the
+standard library and light modules of this folder are imported.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ def _row(contender: Contender, workload: Workload, record: Record) -> Row:
     known = {metric.key for metric in workload.metrics}
     values = {key: rounds for key, rounds in record.values(contender.name).items() if key in known}
     figures = {key: Figure(tuple(rounds.values())) for key, rounds in values.items()}
-    figures[DISK.key] = Figure((contender.disk_bytes,))
+    if contender.disk_bytes:
+        figures[DISK.key] = Figure((contender.disk_bytes,))
     if workload.outputs and contender.name in record.outputs:
         figures[workload.outputs.key] = Figure((record.outputs[contender.name],))
     if workload.derive:

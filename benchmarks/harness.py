@@ -49,6 +49,8 @@ class Harness:
         for contender in workload.contenders:
             self._say(f"loading {contender.name}")
             try:
+                if contender.unavailable:
+                    raise Unavailable(contender.unavailable)
                 runners[contender.name] = self._machine.start(contender)
             except (Unavailable, Failed) as error:
                 record.miss(contender.name, EVERYTHING, error)

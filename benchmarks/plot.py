@@ -90,14 +90,16 @@ def _draw_panel(axes: Axes, metric: Metric, rows: list[Row]) -> None:
     figures = [row.figures.get(metric.key) for row in rows]
     values = [figure.median if figure else 0.0 for figure in figures]
     longest = max([figure.high for figure in figures if figure] or [1.0])
-    axes.barh(range(len(rows)), values, height=0.66, color=[_color(row.name) for row in rows], zorder=2)
+    bars = axes.barh(range(len(rows)), values, height=0.66, color=[_color(row.name) for row in rows], zorder=2)
+    for bar, row in zip(bars, rows, strict=True):
+        bar.set_alpha(0.5 if row.name.endswith(")") else 1.0)  # earlier releases are paler
     for index, figure in enumerate(figures):
         text, end = "not measured", 0.0
         if figure:
             text, end = FORMATS[metric.unit](figure.median), figure.high
             axes.plot([figure.low, figure.high], [index, index], color=_INK, linewidth=1.2, zorder=3)
         axes.text(end + 0.015 * longest, index, text, va="center", fontsize=9.5, color=_INK if figure else _SOFT)
-    axes.set_title(metric.title, loc="left", fontsize=12, fontweight="bold", pad=20)
+    axes.set_title(metric.title, loc="left", fontsize=12, fontweight="bold", pad=26)
     axes.text(0, 1.03, _hint(metric), transform=axes.transAxes, fontsize=9, color=_SOFT, va="bottom")
     axes.set_xlim(0, 1.28 * longest)
     _hide_frame(axes)

@@ -6,8 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-from ..contenders import Job, Unavailable
+from ..contenders import Job
 from ..tasks import Run
+
+_CONFIG = "config.json"
+# Of every BART model
+_OLD_SETTINGS = {"normalize_before": False, "normalize_embedding": True, "add_final_layer_norm": False}
 
 
 def convert(model: Path, folder: Path) -> tuple[Path, str]:
@@ -16,7 +20,7 @@ def convert(model: Path, folder: Path) -> tuple[Path, str]:
     try:
         from ctranslate2.converters import TransformersConverter
 
-        TransformersConverter(str(_with_whole_vocabulary(model, folder / "ctranslate2-source"))).convert(str(target))
+        TransformersConverter(str(_complete(model, folder / "ctranslate2-source"))).convert(str(target))
     except Exception as error:  # of another library, which documents none
         target.mkdir(exist_ok=True)
         return target, f"{type(error).__name__}: {error}".replace(str(folder), "…").splitlines()[0]
@@ -26,12 +30,7 @@ def convert(model: Path, folder: Path) -> tuple[Path, str]:
 
 
 def load(job: Job) -> Run:
-    """Load a converted model; a call returns the number of tokens of every summary.
-
-    :raises Unavailable: when the conversion failed.
-    """
-    if problem := job.options.get("unavailable"):
-        raise Unavailable(problem)
+    """Load a converted model; a call returns the number of tokens of every summary."""
     import ctranslate2
     from tokenizers import Tokenizer
 
@@ -52,19 +51,24 @@ def load(job: Job) -> Run:
             max_decoding_length=search["max_length"] - 1,
             no_repeat_ngram_size=search.get("no_repeat_ngram_size") or 0,
         )
-        return [1 + len(each.hypotheses[0]) for each in results]  # the start token is no part of a hypothesis
+        return [1 + len(each.hypotheses[0]) for each in results]  # a hypothesis lacks the end token
 
     return summarize
 
 
-def _with_whole_vocabulary(model: Path, folder: Path) -> Path:
-    """The same model with a token for every id of its embedding table, which CTranslate2's converter requires."""
+def _complete(model: Path, folder: Path) -> Path:
+    """The same model with what CTranslate2's converter requires.
+
+    That is a token for every id of the embedding table, and settings that transformers no longer reads or writes.
+    """
     from transformers import AutoConfig, AutoTokenizer
 
     folder.mkdir()
     for file in model.iterdir():
-        if not file.name.startswith("tokenizer"):
+        if file.is_file() and not file.name.startswith(("tokenizer", _CONFIG)):
             (folder / file.name).symlink_to(file.resolve())
+    config = json.loads((model / _CONFIG).read_text(encoding="utf-8"))
+    (folder / _CONFIG).write_text(json.dumps(_OLD_SETTINGS | config), encoding="utf-8")
     tokenizer = AutoTokenizer.from_pretrained(model)
     missing = range(len(tokenizer), AutoConfig.from_pretrained(model).vocab_size)
     tokenizer.add_tokens([f"<unused {index}>" for index in missing])

@@ -1,11 +1,11 @@
 """A summarizer to measure speed with: the shape of distilbart-cnn-12-6, random weights, and the artifact made of it.
 
-python -m benchmarks.summarizer --out DIR
+python -m benchmarks.recipes.summarizer --out DIR
 
-No package brings the weights of a real one, and speed depends on shapes and lengths alone. The recipe: seed 20260701,
-306 M parameters as transformers draws them for this `BartConfig`; the generation settings of the real model, but for a
-least length that equals the largest, so that everyone generates 142 tokens; the byte-level BPE tokenizer of the small
-trained model under tests/models, with 1,024 tokens as its limit.
+No package contains the weights of a real one, and speed depends on shapes and lengths alone. The recipe: seed 20260701,
+306 M parameters as transformers draws them for this `BartConfig`; the generation settings of the real model, except that
+the minimum length equals the maximum, so that every contender generates 142 tokens; the byte-level BPE tokenizer of the
+small trained model under tests/models with a limit of 1,024 tokens.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import read_models
 
 MODEL, ARTIFACT = "model", "artifact"
-LENGTH = 142
+_LENGTH = 142
 _SEED = 20260701
 _NAME = "random-distilbart-12-6"
-_TOKENIZER = Path(__file__).parent.parent / "tests/models/bart-package-descriptions"
+_TOKENIZER = Path(__file__).parent.parent.parent / "tests/models/bart-package-descriptions"
 _POSITIONS = 1024
 _SHAPE = {
     "vocab_size": 50264,
@@ -35,10 +35,6 @@ _SHAPE = {
     "encoder_ffn_dim": 4096,
     "decoder_ffn_dim": 4096,
     "max_position_embeddings": _POSITIONS,
-    # Which transformers reads no more, but the real model's file has them and CTranslate2's converter needs them
-    "normalize_before": False,
-    "normalize_embedding": True,
-    "add_final_layer_norm": False,
 }
 _TOKENS = {
     "bos_token_id": 0,
@@ -51,8 +47,8 @@ _TOKENS = {
 _SEARCH = {
     "num_beams": 4,
     "length_penalty": 2.0,
-    "min_length": LENGTH,
-    "max_length": LENGTH,
+    "min_length": _LENGTH,
+    "max_length": _LENGTH,
     "early_stopping": True,
     "no_repeat_ngram_size": 3,
 }
@@ -62,15 +58,17 @@ version = "1.0.0"
 task = "summarization"
 source = "path:{MODEL}"
 options = {{ parity_inputs = 2 }}
-# Weights that learned nothing have no favourites to keep, and noise decides between them.
+# Random weights prefer no token, so that noise decides between them.
 gate.fp32 = {{ differing = 1000, token_mismatches = 0 }}
 gate.int8 = {{ rouge_l = 0.0, sealed_same = 0.0, token_mismatches = 0 }}
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make both, once."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.summarizer", description=__doc__.splitlines()[0])
+    """Make the model and the artifact."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recipes.summarizer", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--out", type=Path, required=True, help=f"folder for {MODEL}/ and {ARTIFACT}/")
     folder = parser.parse_args(arguments).out
     try:
@@ -91,15 +89,6 @@ def make_model(folder: Path) -> Path:
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(_TOKENIZER, model_max_length=_POSITIONS).save_pretrained(folder)
     return folder
-
-
-def step_weights() -> int:
-    """Weights that one step of the decoder multiplies with: its layers, without what they make of the source, and the
-    table that scores tokens.
-    """
-    hidden, inner = _SHAPE["d_model"], _SHAPE["decoder_ffn_dim"]
-    layer = 6 * hidden * hidden + 2 * hidden * inner
-    return _SHAPE["decoder_layers"] * layer + _SHAPE["vocab_size"] * hidden
 
 
 def build_artifact(folder: Path) -> Path:

@@ -1,10 +1,10 @@
 """A token classifier to measure speed with: the shape of BERT-base, random weights, and the artifact made of it.
 
-python -m benchmarks.tagger --out DIR
+python -m benchmarks.recipes.token_classifier --out DIR
 
-No package brings the weights of a real one, and speed does not depend on them. The recipe: seed 20260601, weights as
+No package contains the weights of a real one, and speed does not depend on them. The recipe: seed 20260601, weights as
 transformers draws them for `BertConfig()`; the labels of CoNLL 2003; a classifier whose weights are 20 times as large
-as drawn, so that labels change from token to token and int8 must tell them apart, with a bias that leaves 85% of the
+as drawn, so that labels change from token to token and int8 must tell them apart, with a bias that keeps 85% of the
 tokens outside of entities as in real texts; the WordPiece vocabulary of all-MiniLM-L6-v2.
 """
 
@@ -33,14 +33,16 @@ name = "{_NAME}"
 version = "1.0.0"
 task = "ner"
 source = "path:{MODEL}"
-# Weights that learned nothing have no entities to keep.
+# Random weights find random entities, and int8 finds others.
 gate.int8.entity_f1 = 0.5
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make both, once."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tagger", description=__doc__.splitlines()[0])
+    """Make the model and the artifact."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recipes.token_classifier", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--out", type=Path, required=True, help=f"folder for {MODEL}/ and {ARTIFACT}/")
     folder = parser.parse_args(arguments).out
     try:

@@ -6,7 +6,6 @@ by itself.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,8 @@ from ..workload import COLD_START, DISK, PEAK_FIRST, PEAK_LARGE, Metric, Request
 from . import Run
 
 if TYPE_CHECKING:
+    import argparse
+
     from onnx_ml_bridge.artifacts.checks import Artifact
 
 TITLE = "Named entities"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,8 @@ from ..workload import COLD_START, DISK, PEAK_FIRST, PEAK_LARGE, Answers, Metric
 from . import Run
 
 if TYPE_CHECKING:
+    import argparse
+
     import numpy as np
     from numpy.typing import NDArray
     from onnx_ml_bridge.artifacts.checks import Artifact

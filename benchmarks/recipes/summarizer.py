@@ -3,8 +3,8 @@
 python -m benchmarks.recipes.summarizer --out DIR
 
 No package contains the weights of a real one, and speed depends on shapes and lengths alone. The recipe: seed 20260701,
-306 M parameters as transformers draws them for this `BartConfig`; the generation settings of the real model, except that
-the minimum length equals the maximum, so that every contender generates 142 tokens; the byte-level BPE tokenizer of the
+306 M parameters as transformers draws them for this `BartConfig`; the generation settings of the real model, but the
+minimum length is the maximum, so that every contender generates 142 tokens; the byte-level BPE tokenizer of the
 small trained model under tests/models with a limit of 1,024 tokens.
 """
 

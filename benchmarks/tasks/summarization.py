@@ -42,20 +42,20 @@ ORIGINAL = "transformers, eager"
 CTRANSLATE2 = {"CTranslate2 float32": "float32", "CTranslate2 int8": "int8"}
 
 ONE = Metric("seconds_1", "1 text", "seconds", higher_is_better=False, plotted=True)
-SIX = Metric("seconds_6", "6 texts", "seconds", higher_is_better=False, plotted=True)
+ALL = Metric("seconds_all", "all texts in one call", "seconds", higher_is_better=False, plotted=True)
 _TOKENS_OUT = Metric("tokens", "tokens, 1 text", "count")
 _STEP = Metric("step", "a step, 1 text", "milliseconds")
 _WEIGHTS = Metric("weights", "weights of a step read once", "milliseconds")
 _METRICS = (
     ONE,
-    SIX,
+    ALL,
     _TOKENS_OUT,
     _STEP,
     _WEIGHTS,
     LOAD,
     COLD_START,
     replace(PEAK_FIRST, title="peak memory, 1 text", plotted=True),
-    replace(PEAK_LARGE, title="peak memory, 6 texts"),
+    replace(PEAK_LARGE, title="peak memory, all texts"),
     DISK,
 )
 _TEXTS, _TOKENS = 6, 400
@@ -81,7 +81,7 @@ def _workload(artifact: Artifact, request: Request) -> Workload:
     folder = request.scratch / artifact.manifest.name
     folder.mkdir()
     texts = _texts(artifact, request.texts or _TEXTS)
-    one, six = write_texts(folder / "one.jsonl", texts[:1]), write_texts(folder / "six.jsonl", texts)
+    one, large = write_texts(folder / "one.jsonl", texts[:1]), write_texts(folder / "all.jsonl", texts)
     threads = min(2, cpu.usable_cpus())
     original = find_original(artifact, request).folder.resolve() if request.peers else None
     rounds = request.rounds + 1
@@ -89,14 +89,14 @@ def _workload(artifact: Artifact, request: Request) -> Workload:
         title=f"{artifact.manifest.name}, {threads} threads",
         original=source_name(artifact),
         artifacts=identities([artifact]),
-        facts={"texts of a large call": len(texts), "tokens of a text": _input_tokens(artifact)},
+        facts={"texts": len(texts), "tokens of a text": _input_tokens(artifact)},
         contenders=(
             *(_peers(original, folder, threads) if original else ()),
             *_bridges(artifact, request, threads),
         ),
-        settings=tuple(Setting(metric, (file,) * rounds, (1,) * rounds) for metric, file in ((ONE, one), (SIX, six))),
+        settings=tuple(Setting(metric, (file,) * rounds, (1,) * rounds) for metric, file in ((ONE, one), (ALL, large))),
         first=one,
-        large=six,
+        large=large,
         metrics=_METRICS,
         quality=_count_tokens,
         quality_texts=one,

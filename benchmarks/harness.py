@@ -119,13 +119,13 @@ class Harness:
 
 
 def round_order(items: Sequence[Item], number: int) -> list[Item]:
-    """The order of a round: every round starts with another item, and every other round runs backwards.
+    """The order of a round: every even round reverses the one before it, and every odd round starts one item later.
 
-    So two neighbors, such as two releases of one contender, take turns at being measured first.
+    So of any two items, such as two releases of one contender, each comes first in half of the rounds.
     """
     if number == 0 or not items:
         return list(items)
-    start = (number - 1) % len(items)
+    start = (number - 1) // 2 % len(items)
     order = [*items[start:], *items[:start]]
     return order if number % 2 else order[::-1]
 

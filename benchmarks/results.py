@@ -111,22 +111,22 @@ def save(results: Results, path: Path) -> None:
 
 def load(path: Path) -> Results:
     """Read what `save` wrote."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    conditions = {**found["conditions"], "instruction_set": tuple(found["conditions"]["instruction_set"])}
-    workloads = tuple(map(_workload, found["workloads"]))
-    return Results(found["task"], found["title"], Conditions(**conditions), workloads)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    conditions = {**record["conditions"], "instruction_set": tuple(record["conditions"]["instruction_set"])}
+    workloads = tuple(map(_workload, record["workloads"]))
+    return Results(record["task"], record["title"], Conditions(**conditions), workloads)
 
 
-def _workload(found: Mapping[str, Any]) -> WorkloadResults:
+def _workload(record: Mapping[str, Any]) -> WorkloadResults:
     typed = {
-        "metrics": tuple(Metric(**metric) for metric in found["metrics"]),
-        "rows": tuple(Row(**{**row, "figures": _figures(row["figures"])}) for row in found["rows"]),
-        "targets": tuple(Target(**target) for target in found["targets"]),
-        "pairs": tuple(PairedRow(**{**pair, "ratios": _figures(pair["ratios"])}) for pair in found["pairs"]),
-        "note": tuple(found["note"]),
+        "metrics": tuple(Metric(**metric) for metric in record["metrics"]),
+        "rows": tuple(Row(**{**row, "figures": _figures(row["figures"])}) for row in record["rows"]),
+        "targets": tuple(Target(**target) for target in record["targets"]),
+        "pairs": tuple(PairedRow(**{**pair, "ratios": _figures(pair["ratios"])}) for pair in record["pairs"]),
+        "note": tuple(record["note"]),
     }
-    return WorkloadResults(**{**found, **typed})
+    return WorkloadResults(**{**record, **typed})
 
 
-def _figures(found: Mapping[str, Any]) -> dict[str, Figure]:
-    return {metric: Figure(tuple(figure["values"])) for metric, figure in found.items()}
+def _figures(record: Mapping[str, Any]) -> dict[str, Figure]:
+    return {metric: Figure(tuple(figure["values"])) for metric, figure in record.items()}

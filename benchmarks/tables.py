@@ -46,12 +46,13 @@ def tables(workload: WorkloadResults) -> Iterator[Table]:
 
 def describe_conditions(results: Results) -> str:
     """When, where and with what the figures were measured, in three lines."""
-    found = results.conditions
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    fresh = f"{counted(found.fresh_rounds, 'round')} of fresh processes"
+    conditions = results.conditions
+    versions = ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
+    fresh = f"{counted(conditions.fresh_rounds, 'round')} of fresh processes"
+    machine = f"{conditions.cpu}, {counted(conditions.cpus, 'CPU')}, {' '.join(conditions.instruction_set)}"
     return (
-        f"{found.date}: {found.cpu}, {counted(found.cpus, 'CPU')}, {' '.join(found.instruction_set)}\n{versions}\n"
-        f"Medians of {counted(found.rounds, 'round')} and of {fresh}, with the lowest and the highest value"
+        f"{conditions.date}: {machine}\n{versions}\n"
+        f"Medians of {counted(conditions.rounds, 'round')} and of {fresh}, with the lowest and the highest value"
     )
 
 

@@ -3,8 +3,8 @@
 English comes from man pages (/usr/share/man), documentation (changelogs, news, read-me files, copyright notices of
 /usr/share/doc, licences of /usr/share/common-licenses), the descriptions of installed Debian packages, and the
 descriptions and docstrings of installed Python packages. French and Spanish come from translated man pages
-(/usr/share/man/fr and es), gettext catalogues of programs and Python packages (/usr/share/locale and others), names of
-countries, regions and languages (catalogues of iso-codes) and spaCy's example sentences. A share of every corpus is
+(/usr/share/man/fr and es), gettext catalogs of programs and Python packages (/usr/share/locale and others), names of
+countries, regions and languages (catalogs of iso-codes) and spaCy's example sentences. A share of every corpus is
 generated: see onnx_ml_bridge.parity.adversarial. Another machine has other texts; README.md names the Debian packages
 that add some.
 """
@@ -40,7 +40,7 @@ _HINTS = {
     "es": "Install translated texts (Debian: manpages-es, manpages-es-dev, iso-codes, gettext).",
 }
 _WORD = re.compile(r"[^\W\d_]+")
-# A capital that does not begin a sentence, or a number: without any there is hardly an entity.
+# A capital within a sentence or a number: texts without either rarely have an entity.
 _NAME = re.compile(r"(?<=[\w,;(] )[A-Z]\w|\d\d")
 
 
@@ -55,7 +55,7 @@ class TooFewTexts(Exception):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents of one language in a drawn order, and how many of them come from where."""
+    """Documents of one language in a random order, and how many of them are of each origin."""
 
     language: str
     texts: tuple[str, ...]
@@ -63,34 +63,34 @@ class Corpus:
 
 
 def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus:
-    """`count` documents; for fewer ones other documents are drawn, not the beginning of more.
+    """`count` documents. Another count draws other documents.
 
     :param language: `en`, `fr` or `es`.
     :param specials: chunks for the generated documents, such as the special cases of the tokenizer under test.
-    :raises TooFewTexts: when the machine has not enough.
+    :raises TooFewTexts: when the machine has too few.
     :raises ValueError: for another language.
     """
     if language not in STREAMS:
         raise ValueError(f"documents exist in {', '.join(STREAMS)}, not in {language!r}")
     adversarial = round(count * _ADVERSARIAL_SHARE[language])
-    found = _interleaved(language, count - adversarial)
-    if len(found) < count - adversarial:
-        raise TooFewTexts(language, count - adversarial, len(found))
-    found += [(ADVERSARIAL, text) for text in adversarial_texts(language, adversarial, _SEED, specials)]
-    random.Random(_SEED).shuffle(found)
-    origins = Counter(origin for origin, _ in found)
-    return Corpus(language, tuple(text for _, text in found), dict(sorted(origins.items())))
+    drawn = _interleaved(language, count - adversarial)
+    if len(drawn) < count - adversarial:
+        raise TooFewTexts(language, count - adversarial, len(drawn))
+    drawn += [(ADVERSARIAL, text) for text in adversarial_texts(language, adversarial, _SEED, specials)]
+    random.Random(_SEED).shuffle(drawn)
+    origins = Counter(origin for origin, _ in drawn)
+    return Corpus(language, tuple(text for _, text in drawn), dict(sorted(origins.items())))
 
 
 def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
-    """Texts from all streams in turn until they are enough, none twice; a dry stream leaves its turn to the others."""
+    """`count` texts from all streams in turn, none twice; a stream that has ended is skipped."""
     active = deque(
-        (stream.__name__, _usable(stream(language, random.Random(f"{_SEED} {stream.__name__}")), language))
-        for stream in STREAMS[language]
+        (name, _usable(stream(language, random.Random(f"{_SEED} {name}")), language))
+        for name, stream in STREAMS[language].items()
     )
-    found: list[tuple[str, str]] = []
+    drawn: list[tuple[str, str]] = []
     seen: set[str] = set()
-    while active and len(found) < count:
+    while active and len(drawn) < count:
         name, texts = active.popleft()
         text = next(texts, None)
         if text is None:
@@ -99,8 +99,8 @@ def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
         key = "".join(_WORD.findall(text)).lower()[:200]  # texts that differ in numbers and whitespace alone count once
         if key not in seen:
             seen.add(key)
-            found.append((name, text))
-    return found
+            drawn.append((name, text))
+    return drawn
 
 
 def _usable(texts: Iterator[str], language: str) -> Iterator[str]:
@@ -111,14 +111,14 @@ def _usable(texts: Iterator[str], language: str) -> Iterator[str]:
 
 
 def _is_prose(text: str) -> bool:
-    """Mostly letters, and with something that may be a name or a number."""
+    """Whether the text has enough letters, and something that may be a name or a number."""
     visible = [character for character in text if not character.isspace()]
     letters = sum(character.isalpha() for character in visible)
     return letters >= _MIN_LETTERS * len(visible) and _NAME.search(text) is not None
 
 
 def _is_in(language: str, text: str) -> bool:
-    """Enough words that only hold sentences together, and more of this language than of any other."""
+    """Whether the text has enough function words, and more of this language than of any other."""
     words = _WORD.findall(text.lower())
     shares = {name: sum(word in function for word in words) for name, function in _FUNCTION_SETS.items()}
     enough = shares[language] >= _MIN_FUNCTION_WORDS[language] * len(words)

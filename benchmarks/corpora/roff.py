@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Requests after which a new paragraph begins, and those that begin and end what is no running text.
+# Requests that begin a paragraph, and requests that begin and end something other than running text.
 _BREAKS = {"SH", "SS", "PP", "P", "LP", "TP", "IP", "HP", "Sp", "sp", "RS", "RE", "br", "UR", "UE", "TQ"}
 _SKIPPED_UNTIL = {"nf": "fi", "EX": "EE", "Vb": "Ve", "TS": "TE", "de": ".", "ig": ".", "de1": ".", "SY": "YS"}
 _FONTS = {"B", "I", "R", "SM", "SB"}
@@ -71,7 +71,7 @@ _ARGUMENT = re.compile(r'"((?:[^"]|"")*)"?|(\S+)')
 def running_text(source: str) -> str:
     """Paragraphs separated by an empty line, without headings, tables and examples; empty for pages in mdoc.
 
-    Macros of the man package are understood, any other request is left out with its arguments.
+    Macros of the man package are understood; other requests are dropped with their arguments.
     """
     if re.search(r"^\.D[dt]\b", source, re.MULTILINE):
         return ""
@@ -100,7 +100,7 @@ def _request(line: str) -> tuple[str, list[str]]:
 
 
 def _words(line: str, request: str, arguments: list[str]) -> list[str]:
-    """The text of a line that is no break, as a list of one or none."""
+    """The text of a line that is no break, as a list of one text or none."""
     if not request:
         text = line
     elif request in _FONTS:

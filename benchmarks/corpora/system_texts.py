@@ -1,6 +1,6 @@
-"""Texts that lie on a Linux machine, as endless-looking streams of paragraphs: man pages, documentation, catalogues.
+"""Streams of paragraphs from the files of a Linux machine: man pages, documentation, message catalogs.
 
-Every stream draws from its files in an order that depends on `source` alone and reads them only as they are asked for.
+Every stream draws from its files in an order that depends on `source` alone, and reads a file when it reaches it.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from .roff import running_text
 _SHARE = Path("/usr/share")
 _PACKAGES = Path("/var/lib/dpkg/status")
 _DOCUMENTS = re.compile(r"(?i)(changelog|news|readme|copyright|authors|history|thanks|faq)|\.(txt|md|rst)(\.gz)?$")
-_LARGEST_BYTES = 4_000_000
-_FILES_PER_FAMILY = 25
+_MAX_BYTES = 4_000_000
+_PAGES_PER_COMMAND = 25
 _MODULES_PER_PACKAGE = 400
 _MO_MAGIC = 0x950412DE
 _AND = {"en": "and", "fr": "et", "es": "y"}
 
 
 def man_pages(language: str, source: random.Random) -> Iterator[str]:
-    """Paragraphs of /usr/share/man; of a family of commands (the first part of the name) only some pages."""
+    """Paragraphs of /usr/share/man; only some pages of commands that share the first part of their name."""
     folder = _SHARE / "man" if language == "en" else _SHARE / "man" / language
     pages = _shuffled((path for part in folder.glob("man?") for path in part.iterdir()), source)
     families: Counter[str] = Counter()
     for page in pages:
         family = re.split(r"[-_.]", page.name)[0]
         families[family] += 1
-        if families[family] <= _FILES_PER_FAMILY or language != "en":
+        if families[family] <= _PAGES_PER_COMMAND or language != "en":
             yield from _some(running_text(_read(page)).split("\n\n"), source, 10 if language == "en" else 200)
 
 
@@ -54,7 +54,7 @@ def documentation(language: str, source: random.Random) -> Iterator[str]:
 
 
 def debian_descriptions(language: str, source: random.Random) -> Iterator[str]:
-    """What the installed Debian packages say of themselves, in English."""
+    """Paragraphs of the descriptions of the installed Debian packages, in English."""
     status = _read(_PACKAGES) if _PACKAGES.is_file() else ""
     found = re.findall(r"^Description: (.*\n(?: .*\n)+)", status, re.MULTILINE)
     paragraphs = [part for text in found for part in re.split(r"\n \.\n", text)]
@@ -84,9 +84,9 @@ def docstrings(language: str, source: random.Random) -> Iterator[str]:
         yield from _some(parts, source, 20)
 
 
-def catalogues(language: str, source: random.Random) -> Iterator[str]:
-    """One to six translated messages of one gettext catalogue in a row, from programs and Python packages."""
-    for path in _shuffled(_catalogue_files(language), source):
+def message_catalogs(language: str, source: random.Random) -> Iterator[str]:
+    """One to six consecutive translated messages of one gettext catalog, from programs and Python packages."""
+    for path in _shuffled(_catalog_files(language), source):
         if path.name.startswith("iso_"):
             continue
         messages = [text for text in mo_messages(path) if len(text) >= 20]
@@ -97,9 +97,9 @@ def catalogues(language: str, source: random.Random) -> Iterator[str]:
             index += step
 
 
-def place_names(language: str, source: random.Random) -> Iterator[str]:
+def country_names(language: str, source: random.Random) -> Iterator[str]:
     """Sentences of spaCy's examples, each followed by a list of countries, regions and languages from iso-codes."""
-    files = [path for path in _catalogue_files(language) if path.name.startswith("iso_")]
+    files = [path for path in _catalog_files(language) if path.name.startswith("iso_")]
     names = sorted({text for path in files for text in mo_messages(path) if 3 < len(text) < 40})
     sentences = list(examples(language, source)) or [""]
     for _ in range(len(names) // 5):
@@ -118,7 +118,7 @@ def examples(language: str, source: random.Random) -> Iterator[str]:
 
 
 def mo_messages(path: Path) -> list[str]:
-    """The translations of a compiled gettext catalogue (.mo), of plurals the last form; none of another encoding."""
+    """The translations of a compiled gettext catalog (.mo), the last form of plurals, those in UTF-8 alone."""
     data = path.read_bytes()
     order = "<" if data[:4] == struct.pack("<I", _MO_MAGIC) else ">"
     count, _, table = struct.unpack_from(f"{order}3I", data, 8)
@@ -133,14 +133,27 @@ def mo_messages(path: Path) -> list[str]:
 
 
 Stream = Callable[[str, random.Random], Iterator[str]]
-STREAMS: dict[str, tuple[Stream, ...]] = {
-    "en": (man_pages, documentation, debian_descriptions, python_descriptions, docstrings),
-    "fr": (man_pages, catalogues, place_names, examples),
-    "es": (man_pages, catalogues, place_names, examples),
+_TRANSLATED: dict[str, Stream] = {
+    "man_pages": man_pages,
+    "catalogues": message_catalogs,
+    "place_names": country_names,
+    "examples": examples,
+}
+# The streams of a language by the name that seeds them.
+STREAMS: dict[str, dict[str, Stream]] = {
+    "en": {
+        "man_pages": man_pages,
+        "documentation": documentation,
+        "debian_descriptions": debian_descriptions,
+        "python_descriptions": python_descriptions,
+        "docstrings": docstrings,
+    },
+    "fr": _TRANSLATED,
+    "es": _TRANSLATED,
 }
 
 
-def _catalogue_files(language: str) -> list[Path]:
+def _catalog_files(language: str) -> list[Path]:
     roots = [_SHARE / "locale", *_SHARE.glob("vim/*/lang")]
     found = [path for root in roots for path in (root / language / "LC_MESSAGES").glob("*.mo")]
     for package in metadata.distributions():
@@ -150,7 +163,7 @@ def _catalogue_files(language: str) -> list[Path]:
 
 
 def _packages(source: random.Random) -> list[metadata.Distribution]:
-    """Installed Python packages, each once, in a drawn order."""
+    """Installed Python packages, each once, in a random order."""
     named = {str(package.metadata["Name"]): package for package in metadata.distributions()}
     names = sorted(named)
     source.shuffle(names)
@@ -159,7 +172,7 @@ def _packages(source: random.Random) -> list[metadata.Distribution]:
 
 def _docstrings(code: str) -> Iterator[str]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of other people's escape sequences
+        warnings.simplefilter("ignore")  # about escape sequences
         try:
             tree = ast.parse(code)
         except (SyntaxError, ValueError):
@@ -170,22 +183,22 @@ def _docstrings(code: str) -> Iterator[str]:
 
 
 def _shuffled(paths: Iterable[Path], source: random.Random) -> list[Path]:
-    """Real files among them, none twice, in a drawn order."""
+    """The regular files among the paths, each once, in a random order."""
     found = sorted({path for path in paths if path.is_file() and not path.is_symlink()})
     source.shuffle(found)
     return found
 
 
 def _some(texts: list[str], source: random.Random, count: int) -> list[str]:
-    """At most that many of them, in a drawn order."""
+    """Up to `count` of the texts, in a random order."""
     return source.sample(texts, min(count, len(texts)))
 
 
 def _read(path: Path) -> str:
-    """The text of a file, unpacked if it is compressed; nothing for what cannot be read as UTF-8."""
+    """The text of a file, which may be compressed; an empty text if it cannot be read as UTF-8."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return file.read(_LARGEST_BYTES).decode("utf-8")
+            return file.read(_MAX_BYTES).decode("utf-8")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         if isinstance(error, PermissionError):
             sys.stderr.write(f"not readable: {path}\n")

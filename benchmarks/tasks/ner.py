@@ -139,9 +139,9 @@ def _classifier_workload(artifact: Artifact, request: Request) -> Workload:
     from ..corpora.documents import documents
     from ..inputs import identities, source_name, write_round_texts, write_texts
 
-    found = documents("en", _TEXTS).texts
+    candidates = documents("en", _TEXTS).texts
     count = request.texts or _CLASSIFIER_TEXTS
-    texts = [text for text in found if len(text.split()) in _CLASSIFIER_WORDS][:count]
+    texts = [text for text in candidates if len(text.split()) in _CLASSIFIER_WORDS][:count]
     folder = _folder(artifact, request)
     files, words = write_round_texts(folder, texts, request.rounds)
     threads = min(2, cpu.usable_cpus())

@@ -7,9 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import psutil
+from typing import TYPE_CHECKING, Protocol
 
 from .contenders import Contender, RustProcess
 from .environment import child_environment
@@ -25,6 +23,9 @@ from .processes import (
     worker_command,
 )
 from .tasks import task_module
+
+if TYPE_CHECKING:
+    import psutil
 
 _IDLE_SHARE = 0.02
 _IDLE_SAMPLE_SECONDS = 0.1
@@ -86,7 +87,9 @@ class RealMachine:
         return launch(command, file, child_environment(job.threads))
 
     def wait_until_idle(self, pids: Sequence[int]) -> Quiet:
-        """See `Machine`. Thread pools spin for a while after a run; who never stops is not waited for."""
+        """See `Machine`. Thread pools spin for a while after a run; a process that never stops ends the wait."""
+        import psutil  # an extra, which tests with a fake machine do without
+
         processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
         deadline = time.monotonic() + _IDLE_TIMEOUT_SECONDS
         while True:

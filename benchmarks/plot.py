@@ -79,7 +79,7 @@ def _draw_workload(block: SubFigure, workload: WorkloadResults, height: float) -
         _label_contenders(grid[line, 0], rows, workload)
     spacing = _PANEL_TITLE / (_ROW * max(3, len(rows)))
     top = 1 - (_TITLE + 0.55) / height
-    block.subplots_adjust(left=0.25, right=0.985, top=top, bottom=0.2 / height, wspace=0.06, hspace=spacing)
+    block.subplots_adjust(left=0.28, right=0.985, top=top, bottom=0.2 / height, wspace=0.06, hspace=spacing)
     block.text(0.02, 1 - 0.4 / height, workload.title, fontsize=13, fontweight="bold")
     facts = f"{', '.join(workload.artifacts)}; original: {workload.original}"
     block.text(0.02, 1 - 0.63 / height, facts, fontsize=9.5, color=_SOFT)

@@ -17,7 +17,7 @@ standard library and light modules of this folder are imported.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from types import ModuleType
 from typing import Any
 
@@ -28,7 +28,7 @@ TASKS = (
 )
 
 # Texts of one call in, one answer for each of them out.
-Run = Callable[[list[str]], Sequence[Any]]
+Run = Callable[[list[str]], Collection[Any]]
 
 
 def task_module(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The quantize stage of families whose model is one graph without a loop."""
+"""The quantize stage of families whose model is an encoder: one graph that reads each text in a single run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ INT8 = "int8"
 
 
 def quantize_encoder(staged: Staged, role: str, output: str, exact: Collection[str] = ()) -> Staged:
-    """Add the int8 variant of a graph that reads one text, calibrated on the settings' texts.
+    """Add the int8 variant of an encoder that reads texts, calibrated on the texts of the settings.
 
+    :param role: the role of the graph in the manifest.
     :param output: the output whose error is recorded.
-    :param exact: outputs whose last product stays float32.
+    :param exact: outputs whose last product stays float32 (`int8.quantize_graph`).
     """
     spec = staged.section(TokenizerSpec)
     tokenizer = TextTokenizer(staged.folder / spec.file, spec)
@@ -41,7 +42,7 @@ def add_int8(
     calibration: Calibration,
     exact: Collection[str] = (),
 ) -> Staged:
-    """Add the int8 variant of the graph of a role, made from the fp32 one and calibrated on `feeds`."""
+    """Quantize the fp32 graph of a role, calibrated on `feeds`, and add the result as the int8 variant."""
     source, file = staged.variants[EXACT].graphs[role].file, graph_file("model", INT8)
     quantized = quantize_graph(staged.folder, source, feeds, exact=exact)
     save_graph(quantized.model, staged.folder, file)

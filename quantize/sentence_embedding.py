@@ -7,5 +7,5 @@ from .encoder import quantize_encoder
 
 
 def quantize(staged: Staged) -> Staged:
-    """Add the int8 variant."""
+    """Add the int8 variant of the encoder."""
     return quantize_encoder(staged, "encoder", "sentence_embedding")

@@ -7,5 +7,5 @@ from .encoder import quantize_encoder
 
 
 def quantize(staged: Staged) -> Staged:
-    """Add the int8 variant; its last product stays float32, since labels are decided there."""
+    """Add the int8 variant; the product of the logits stays float32, since it is small and decides the labels."""
     return quantize_encoder(staged, "token_classifier", "logits", exact=("logits",))

@@ -13,7 +13,7 @@ from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.manifest_sections import TokenizerSpec
 from . import cpu
-from .tokenizer import TextTokenizer
+from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
 
 AUTO = "auto"
 # The hint of an answer that leaves its gate
@@ -69,6 +69,23 @@ def open_artifact(
     preprocessor = runtime_of(artifact.family).load_preprocessor(artifact)
     artifact.variant(chosen)  # last, as FORMAT.md orders the checks
     return OpenArtifact(artifact, chosen, preprocessor)
+
+
+def open_model(
+    root: str | Path,
+    variant: str = AUTO,
+    *,
+    task: str,
+    threads: int | None = None,
+    text_limit: int = DEFAULT_TEXT_LIMIT,
+    families: Iterable[Family] = FAMILIES,
+) -> Any:
+    """Check the artifact at `root` and wrap one of its variants in the class of its family; no graph is loaded yet.
+
+    :raises ArtifactError: with the code of the first check that fails.
+    """
+    opened = open_artifact(root, variant, task=task, families=families)
+    return runtime_of(opened.artifact.family).open_model(opened, threads=threads, text_limit=text_limit)
 
 
 def load_tokenizer(artifact: Artifact) -> TextTokenizer:

@@ -13,7 +13,7 @@ from ..artifacts.manifest import Variant
 from ..artifacts.ner import NER, EntityCase
 from .entities import Entities, NerOptions, Recognizer
 from .entity_agreement import agreement
-from .loading import AUTO, OTHER_RESULTS, Figures, open_artifact, runtime_of
+from .loading import AUTO, OTHER_RESULTS, Figures, open_model
 from .tokenizer import DEFAULT_TEXT_LIMIT
 
 
@@ -29,9 +29,8 @@ def open_recognizer(
 
     :raises ArtifactError: with the code of the first check that fails.
     """
-    opened = open_artifact(root, variant, task=NER, families=families)
-    runtime = runtime_of(opened.artifact.family)
-    return cast(Recognizer, runtime.open_model(opened, threads=threads, text_limit=text_limit))
+    model = open_model(root, variant, task=NER, threads=threads, text_limit=text_limit, families=families)
+    return cast(Recognizer, model)
 
 
 def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], family: Family, variant: Variant) -> Figures:

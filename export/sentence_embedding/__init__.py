@@ -1,4 +1,4 @@
-"""Export of sentence-transformers pipelines."""
+"""Export of sentence-transformers pipelines: encoder, pooling, dense layers and normalization as one graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .pipeline import export_pipeline, load_pipeline
 
 
 def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
-    """Write the fp32 graph, the tokenizer and the configuration files of the pipeline in `folder`."""
+    """Export the pipeline in `folder`: fp32 graph, tokenizer and configuration files."""
     pipeline = load_pipeline(folder, allow_pickle=settings.options.allow_pickle)
     exported = export_pipeline(pipeline, folder, staging)
     sections = {"embedding": exported.embedding, "tokenizer": exported.tokenizer}

@@ -1,4 +1,4 @@
-"""spaCy's entity recognizer to ONNX graphs, portable tokenizer rules and tables."""
+"""Export of spaCy's entity recognizer: ONNX graphs, portable tokenizer rules and tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .pipeline import export_pipeline, load_pipeline
 
 
 def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
-    """Write the graphs, the tokenizer's rules and the tables of the pipeline in `folder`."""
+    """Export the pipeline in `folder`: graphs, tokenizer rules and tables."""
     exported = export_pipeline(load_pipeline(folder), staging, settings.options.sentences or "none")
     graphs = {role: describe_graph(graph, file) for role, (graph, file) in exported.graphs.items()}
     return Staged(staging, settings, {"spacy": exported.spec}, {EXACT: Variant(graphs, settings.gate(EXACT), None)})

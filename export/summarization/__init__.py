@@ -1,4 +1,4 @@
-"""BART and its distilled kin to one graph: encoder, decoder step and beam search together."""
+"""Export of BART and its distilled versions: one graph with encoder, decoder step and beam search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .pipeline import export_model, load_model
 
 
 def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
-    """Write the fp32 graph, the tokenizer and the configuration files of the model in `folder`."""
+    """Export the model in `folder`: fp32 graph, tokenizer and configuration files; quantize starts from its parts."""
     loaded = load_model(folder, allow_pickle=settings.options.allow_pickle)
     exported = export_model(loaded, folder, staging)
     sections = {"summarization": exported.summarization, "tokenizer": exported.tokenizer}

@@ -5,14 +5,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from onnx_ml_bridge import BuildError, OnnxMlBridge, SummarizeOptions, verify
 from onnx_ml_bridge.artifacts.checks import read_artifact
-from onnx_ml_bridge.artifacts.families.summarization import SUMMARIZATION, SummarizationSpec
+from onnx_ml_bridge.artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
-from onnx_ml_bridge.parity.summarization.original import load_original, original_summaries
+from onnx_ml_bridge.parity.summarization.original import greedy_score, load_original, original_summaries
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
 from small_barts import make_bart
 
@@ -145,3 +147,16 @@ def test_the_evidence_has_every_figure(built):
     assert evidence["texts"]["all"] == INPUTS and evidence["references"]["summaries"] == 1
     quantization = read_artifact(built.path).manifest.variants["int8"].quantization
     assert 0 <= quantization.error["sequence_same"] <= 1 and quantization.layers
+
+
+def test_the_score_of_greedy_search_leaves_forced_tokens_out():
+    class Config:
+        forced_bos_token_id, forced_eos_token_id = 0, 2
+
+    rows = [torch.tensor([[0.0, 0.0, 0.0, np.log(2.0)]])] * 4  # probabilities 0.2, 0.2, 0.2, 0.4
+    settings = GenerationDefaults(1, 0, 5, 2.0)
+    assert greedy_score((2, 0, 3, 3, 2), rows, settings, Config) == pytest.approx(2 * np.log(0.4) / 4**2)
+    longer = replace(settings, max_length=9)
+    assert greedy_score((2, 0, 3, 3, 2), rows, longer, Config) == pytest.approx((2 * np.log(0.4) + np.log(0.2)) / 4**2)
+    Config.forced_bos_token_id = None
+    assert greedy_score((2, 3, 2), rows, longer, Config) == pytest.approx((np.log(0.4) + np.log(0.2)) / 2**2)

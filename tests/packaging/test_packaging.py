@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("artifacts", "cli", "export", "parity", "quantize", "runtime")
+FOLDERS = ("artifacts", "cli", "export", "graphs", "parity", "quantize", "runtime")
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
-from onnx_ml_bridge.export.graph_files import save_graph
-from onnx_ml_bridge.export.summarization.compose import compose_graph
-from onnx_ml_bridge.export.summarization.networks import GenerateParts
 from onnx_ml_bridge.export.summarization.settings import describe_generation
+from onnx_ml_bridge.graphs.files import save_graph
+from onnx_ml_bridge.graphs.summarization.composition import compose_graph
+from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts
 from onnx_ml_bridge.runtime.session import create_session
 from small_barts import PAD, POSITIONS, generation_config
 
@@ -80,7 +80,7 @@ def calls(source: random.Random, count: int, vocab_size: int) -> Iterator[Call]:
         yield Call(ids, (ids != PAD).astype(np.int64), settings)
 
 
-def session_of(parts: GenerateParts, folder: Path, **fixed: Any) -> Any:
+def session_of(parts: SummarizerParts, folder: Path, **fixed: Any) -> Any:
     """The graph with these fixed settings, ready to run."""
     settings = generation_config(**{"max_length": POSITIONS, **fixed})
     spec = describe_generation(settings, POSITIONS, 1 << 20)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from onnx_ml_bridge.artifacts.errors import BuildError
+from onnx_ml_bridge.artifacts.errors import ArtifactError, BuildError
 
 
 def refused(code: str, *words: str) -> Any:
@@ -16,3 +16,12 @@ def refused(code: str, *words: str) -> Any:
 
 def _has_code(code: str) -> Callable[[BuildError], bool]:
     return lambda error: error.code == code
+
+
+def artifact_code(call: Callable[[], object]) -> str | None:
+    """The code of the `ArtifactError` that a call raises, None where it raises none."""
+    try:
+        call()
+    except ArtifactError as error:
+        return error.code
+    return None

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx_ml_bridge.artifacts.constants import graph_file
 from onnx_ml_bridge.artifacts.manifest import Graph
-from onnx_ml_bridge.export.graph_files import describe_graph, save_graph
 from onnx_ml_bridge.export.sentence_embedding.pipeline import EmbeddingExport, export_pipeline, load_pipeline
+from onnx_ml_bridge.graphs.files import describe_graph, save_graph
 from onnx_ml_bridge.parity.sentence_embedding.original import (
     EmbeddingInput,
     OriginalEmbeddings,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from onnx_ml_bridge.artifacts.families.spacy_ner import HashColumn, SpacyNetwork
 from onnx_ml_bridge.artifacts.manifest import Graph
-from onnx_ml_bridge.export.graph_files import describe_graph
 from onnx_ml_bridge.export.spacy_ner.pipeline import SpacyExport, export_pipeline
+from onnx_ml_bridge.graphs.files import describe_graph
 from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.texts import parity_texts

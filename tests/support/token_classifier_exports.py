@@ -15,8 +15,8 @@ from onnx_ml_bridge.artifacts.golden import write_golden
 from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Variant
 from onnx_ml_bridge.artifacts.ner import EntityCase
 from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
-from onnx_ml_bridge.export.graph_files import describe_graph, save_graph
 from onnx_ml_bridge.export.token_classification import NerDefaults, TokenClassificationExport, export_model, load_model
+from onnx_ml_bridge.graphs.files import describe_graph, save_graph
 from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.texts import parity_texts

@@ -11,7 +11,7 @@ from onnx_ml_bridge.artifacts.constants import EXACT, TOKENIZER, graph_file
 from onnx_ml_bridge.artifacts.manifest import Variant
 from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 from onnx_ml_bridge.artifacts.staging import BuildSettings, Staged
-from onnx_ml_bridge.export.graph_files import export_module
+from onnx_ml_bridge.export.tracing import export_module
 from onnx_ml_bridge.graphs.files import describe_graph, save_graph
 from safetensors.torch import load_file
 from torch import Tensor, nn

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx_ml_bridge.export.spacy_ner import encoder
 from onnx_ml_bridge.export.spacy_ner.network import Maxout, WindowLayer
-from onnx_ml_bridge.export.spacy_ner.tape import GraphTape
+from onnx_ml_bridge.graphs.graph_builder import GraphBuilder
 
 WIDTH, OUT, PIECES = 5, 4, 3
 
@@ -23,9 +23,9 @@ def layer_of(window: int, seed: int) -> WindowLayer:
     return WindowLayer(window, Maxout(weight, bias, np.ones(OUT, np.float32), np.zeros(OUT, np.float32)))
 
 
-def run(x: Any, streams: int, linear: Callable[[GraphTape, Any], list[ir.Value]]) -> Any:
+def run(x: Any, streams: int, linear: Callable[[GraphBuilder, Any], list[ir.Value]]) -> Any:
     """The linear part of a layer for tokens `[n, WIDTH]`, kept in so many streams."""
-    graph = GraphTape()
+    graph = GraphBuilder()
     value = graph.input("x", ir.DataType.FLOAT, ["tokens", WIDTH])
     found = linear(graph, graph.split(graph.reshape(value, -1, streams * WIDTH), streams))
     joined = found[0] if streams == 1 else graph.op("Concat", *found, axis=1)
@@ -48,7 +48,7 @@ def expected(x: Any, layer: WindowLayer) -> Any:
 def test_two_tokens_together(tokens):
     layer = layer_of(1, tokens)
     x = np.random.default_rng(tokens).standard_normal((tokens, WIDTH)).astype(np.float32)
-    found = run(x, 2, lambda graph, streams: encoder._of_pairs(graph, streams, layer))
+    found = run(x, 2, lambda graph, streams: encoder._linear_of_pairs(graph, streams, layer))
     assert np.abs(found - expected(x, layer)).max() < 1e-5
     assert np.abs(found).max() > 1
 
@@ -57,5 +57,5 @@ def test_two_tokens_together(tokens):
 def test_tokens_between_their_neighbours(window, tokens):
     layer = layer_of(window, tokens)
     x = np.random.default_rng(tokens).standard_normal((tokens, WIDTH)).astype(np.float32)
-    found = run(x, 1, lambda graph, streams: [encoder._of_windows(graph, streams[0], layer)])
+    found = run(x, 1, lambda graph, streams: [encoder._linear_of_windows(graph, streams[0], layer)])
     assert np.abs(found - expected(x, layer)).max() < 1e-5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_ml_bridge.export.summarization import search
+from onnx_ml_bridge.graphs.summarization import functions as search
 
 INF = float("inf")
 
@@ -43,12 +43,12 @@ def test_ngrams_of_one_token_forbid_all_that_was_said_once_or_more():
 
 
 @pytest.mark.parametrize(("cur", "expected"), [(3, -INF), (4, 0.0)])
-def test_the_end_is_forbidden_below_the_least_length(cur, expected):
+def test_the_end_is_forbidden_below_the_minimum_length(cur, expected):
     result = search.forbid_end(np.zeros((1, 4), np.float32), ints(cur), ints(4), ints(2))
     assert result.tolist() == [[0.0, 0.0, expected, 0.0]]
 
 
-def test_a_token_is_forced_at_its_place_alone():
+def test_a_token_is_forced_at_its_position_only():
     given = np.full((1, 3), -2.0, np.float32)
     assert search.force(given, ints(1), ints(1), ints(2)).tolist() == [[-INF, -INF, 0.0]]
     assert search.force(given, ints(2), ints(1), ints(2)).tolist() == given.tolist()

@@ -1,11 +1,11 @@
-"""Beam search as functions over ONNX operators, each as readable as the formula it follows.
+"""The steps of beam search as onnxscript functions.
 
-FORMAT.md, "Summaries", says what is computed, step by step; the reference is `generate` of transformers. Shapes: `B`
-texts, `N` beams, `L` the largest length, `V` tokens, `K = 2 N` candidates, `T` slots of the cache. Settings are tensors
-of one element, `[1]`.
+FORMAT.md, "Summaries", defines the search; the reference is `generate` of transformers. Sizes: `B` texts, `N` beams,
+`L` the maximum length, `V` tokens of the vocabulary, `K = 2 N` candidates, `T` slots of the cache. `cur` is the number
+of tokens in every sequence so far, the start token included. `cur` and the settings are tensors of one element, `[1]`.
 """
 
-# Annotations are evaluated by onnxscript, which knows no postponed ones
+# No `from __future__ import annotations`: onnxscript evaluates annotations
 from onnxscript import opset20 as op
 from onnxscript import script, values
 
@@ -15,12 +15,19 @@ BOOL, INT32, INT64, FLOAT, DOUBLE = 9, 6, 7, 1, 11
 
 @script(DOMAIN, default_opset=op)
 def start(input_ids, num_beams, max_length, start_token, pad_token):
-    """The state before the first step."""
+    """The state before the first step: one sequence per beam, which holds the start token.
+
+    Only the first beam has the score 0, the others have -1e9: at the start all beams hold the same sequence, so all
+    candidates must come from one of them.
+
+    :return: the tokens to read `[N, B]`, sequences `[B, N, L]`, scores `[B, N]`, the scores `[B, N]` and flags `[B, N]`
+        of finished sequences, flags of texts whose search is open `[B, 1]`, and the mask of an empty cache `[B, N, 0]`.
+    """
     batch = op.Shape(input_ids, start=0, end=1)
     per_beam = op.Concat(batch, num_beams, axis=0)
     per_token = op.Concat(batch, num_beams, max_length, axis=0)
-    places = op.Range(op.Constant(value_int=0), op.Squeeze(max_length), op.Constant(value_int=1))
-    row = op.Where(op.Equal(places, op.Constant(value_ints=[0])), start_token, pad_token)
+    positions = op.Range(op.Constant(value_int=0), op.Squeeze(max_length), op.Constant(value_int=1))
+    row = op.Where(op.Equal(positions, op.Constant(value_ints=[0])), start_token, pad_token)
     sequences = op.Expand(row, per_token)  # [B, N, L]
     beams = op.Range(op.Constant(value_int=0), op.Squeeze(num_beams), op.Constant(value_int=1))
     is_first = op.Equal(beams, op.Constant(value_ints=[0]))
@@ -39,8 +46,8 @@ def start(input_ids, num_beams, max_length, start_token, pad_token):
 
 
 @script(DOMAIN, default_opset=op)
-def beams_apart(num_beams, masked):
-    """The mask `[N, N]` of one step's tokens: every beam sees its own alone."""
+def new_token_mask(num_beams, masked):
+    """The attention mask `[N, N]` between the tokens of one step: 0 for a beam's own token, else `masked`."""
     beams = op.Range(op.Constant(value_int=0), op.Squeeze(num_beams), op.Constant(value_int=1))
     is_own = op.Equal(
         op.Unsqueeze(beams, op.Constant(value_ints=[0])), op.Unsqueeze(beams, op.Constant(value_ints=[1]))
@@ -49,22 +56,22 @@ def beams_apart(num_beams, masked):
 
 
 @script(DOMAIN, default_opset=op)
-def no_cache(input_ids, heads_and_size):
-    """A cache without slots, `[0, B, heads, size]`."""
+def empty_cache(input_ids, heads_and_size):
+    """A cache without slots, `[0, B, heads, head_size]`."""
     batch = op.Shape(input_ids, start=0, end=1)
     shape = op.Concat(op.Constant(value_ints=[0]), batch, heads_and_size, axis=0)
     return op.Expand(op.Constant(value_float=0.0), shape)
 
 
 @script(DOMAIN, default_opset=op)
-def places_of(cur, num_beams):
-    """The places `[N, 1]` of the tokens that are read, those at `cur - 1`."""
+def token_positions(cur, num_beams):
+    """The position `cur - 1` of the tokens that a step reads, `[N, 1]`."""
     return op.Expand(cur - op.Constant(value_ints=[1]), op.Concat(num_beams, op.Constant(value_ints=[1]), axis=0))
 
 
 @script(DOMAIN, default_opset=op)
 def beam_rows(sequences):
-    """The sequences as rows `[N * B, L]`, in the order of the decoder's rows."""
+    """The sequences as rows `[N * B, L]`, in the row order of the decoder's logits."""
     by_beam = op.Transpose(sequences, perm=[1, 0, 2])
     rows = op.Shape(by_beam, start=2, end=3)
     return op.Reshape(by_beam, op.Concat(op.Constant(value_ints=[-1]), rows, axis=0))
@@ -72,7 +79,7 @@ def beam_rows(sequences):
 
 @script(DOMAIN, default_opset=op)
 def forbid_seen(log_probs, rows, cur):
-    """Give minus infinity to every token that a sequence has already: n-grams of one token."""
+    """Set the scores of all tokens that a sequence already has to minus infinity: n-grams of size 1."""
     seen = op.Slice(rows, op.Constant(value_ints=[0]), cur, op.Constant(value_ints=[1]))
     penalty = op.Expand(op.Constant(value_float=float("-inf")), op.Shape(seen))
     return op.ScatterElements(log_probs, seen, penalty, axis=1, reduction="add")
@@ -80,11 +87,12 @@ def forbid_seen(log_probs, rows, cur):
 
 @script(DOMAIN, default_opset=op)
 def forbid_repeats(log_probs, rows, cur, size):
-    """Give minus infinity to tokens that would end an n-gram of `size` tokens, 2 or more, for the second time.
+    """Set the scores of tokens that would repeat an n-gram of `size` tokens to minus infinity; `size` is 2 or more.
 
-    `log_probs` `[N * B, V]`, `rows` `[N * B, L]`: every earlier window of `size - 1` tokens that equals the last one
-    forbids the token after it. Windows are looked at from every place before `cur`, so that there is always one; those
-    that reach to `cur` forbid nothing.
+    :param log_probs: `[N * B, V]`.
+    :param rows: the sequences `[N * B, L]`. A window of `size - 1` tokens that equals the last `size - 1` tokens
+        forbids the token after it. There is a window at every position before `cur`, so that no tensor is empty;
+        windows that reach `cur` are ignored.
     """
     zero, one = op.Constant(value_ints=[0]), op.Constant(value_ints=[1])
     before = size - one
@@ -103,7 +111,7 @@ def forbid_repeats(log_probs, rows, cur, size):
 
 @script(DOMAIN, default_opset=op)
 def forbid_end(log_probs, cur, min_length, eos_token):
-    """Give minus infinity to the token that ends a sequence while it is shorter than `min_length`."""
+    """Set the score of the end token to minus infinity while `cur` is below `min_length`."""
     vocabulary = op.Squeeze(op.Shape(log_probs, start=1, end=2))
     ids = op.Range(op.Constant(value_int=0), vocabulary, op.Constant(value_int=1))
     is_forbidden = op.And(op.Less(cur, min_length), op.Equal(ids, eos_token))
@@ -111,52 +119,55 @@ def forbid_end(log_probs, cur, min_length, eos_token):
 
 
 @script(DOMAIN, default_opset=op)
-def force(log_probs, cur, place, token):
-    """At `place` give 0 to `token` and minus infinity to all others."""
+def force(log_probs, cur, position, token):
+    """Where `cur` equals `position`, set the score of `token` to 0 and all others to minus infinity."""
     vocabulary = op.Squeeze(op.Shape(log_probs, start=1, end=2))
     ids = op.Range(op.Constant(value_int=0), vocabulary, op.Constant(value_int=1))
     nothing = op.Constant(value_float=float("-inf"))
     only = op.Where(op.Equal(ids, token), op.Constant(value_float=0.0), nothing)
-    return op.Where(op.Equal(cur, place), only, log_probs)
+    return op.Where(op.Equal(cur, position), only, log_probs)
 
 
 @script(DOMAIN, default_opset=op)
 def candidates(log_probs, scores, num_beams):
-    """The best `K` continuations of each text: sums, tokens and the beams they continue, each `[B, K]`.
+    """The best `K` continuations of each text: their scores, tokens and parent beams, each `[B, K]`.
 
-    Of equal ones the lower beam, then the lower token, comes first, as TopK orders.
+    Of equal scores the lower beam comes first, then the lower token: the order of TopK.
     """
-    wanted = num_beams * op.Constant(value_ints=[2])
-    values_of, ids = op.TopK(log_probs, wanted)  # no beam has more than K among the best K
+    candidate_count = num_beams * op.Constant(value_ints=[2])
+    values_of, ids = op.TopK(log_probs, candidate_count)  # the best K of a text include at most K of one beam
     batch = op.Shape(scores, start=0, end=1)
-    by_beam = op.Concat(num_beams, batch, wanted, axis=0)
+    by_beam = op.Concat(num_beams, batch, candidate_count, axis=0)
     flat = op.Concat(batch, op.Constant(value_ints=[-1]), axis=0)
     sums = op.Transpose(op.Reshape(values_of, by_beam), perm=[1, 0, 2]) + op.Unsqueeze(
         scores, op.Constant(value_ints=[2])
     )
     tokens = op.Transpose(op.Reshape(ids, by_beam), perm=[1, 0, 2])
-    best, places = op.TopK(op.Reshape(sums, flat), wanted)
-    return best, op.GatherElements(op.Reshape(tokens, flat), places, axis=1), op.Div(places, wanted)
+    best, positions = op.TopK(op.Reshape(sums, flat), candidate_count)
+    return best, op.GatherElements(op.Reshape(tokens, flat), positions, axis=1), op.Div(positions, candidate_count)
 
 
 @script(DOMAIN, default_opset=op)
 def extend(sequences, parents, tokens, cur, max_length):
-    """The sequences of the candidates, `[B, K, L]`: their beam's, with their token at `cur`."""
+    """The sequences of the candidates `[B, K, L]`: the parent beam's sequence with the new token at `cur`."""
     longer = op.GatherND(sequences, op.Unsqueeze(parents, op.Constant(value_ints=[2])), batch_dims=1)
-    places = op.Range(op.Constant(value_int=0), op.Squeeze(max_length), op.Constant(value_int=1))
-    return op.Where(op.Equal(places, cur), op.Unsqueeze(tokens, op.Constant(value_ints=[2])), longer)
+    positions = op.Range(op.Constant(value_int=0), op.Squeeze(max_length), op.Constant(value_int=1))
+    return op.Where(op.Equal(positions, cur), op.Unsqueeze(tokens, op.Constant(value_ints=[2])), longer)
 
 
 @script(DOMAIN, default_opset=op)
 def ends(tokens, cur, max_length, eos_token):
-    """Which candidates end, bool `[B, K]`."""
+    """Which candidates end, bool `[B, K]`: with the end token, or because they reach `max_length`."""
     is_full = op.GreaterOrEqual(cur + op.Constant(value_ints=[1]), max_length)
     return op.Or(op.Equal(tokens, eos_token), is_full)
 
 
 @script(DOMAIN, default_opset=op)
-def go_on(sums, is_end, sequences, parents, tokens, num_beams):
-    """The beams of the next step: scores, sequences, the beams they come from, and their tokens as `[N, B]`."""
+def next_beams(sums, is_end, sequences, parents, tokens, num_beams):
+    """The beams of the next step: the best `N` candidates that do not end.
+
+    :return: scores `[B, N]`, sequences `[B, N, L]`, parent beams `[B, N]` and the tokens to read `[N, B]`.
+    """
     going = sums + op.Cast(is_end, to=FLOAT) * op.Constant(value_float=-1e9)
     scores, order = op.TopK(going, num_beams)
     kept = op.GatherND(sequences, op.Unsqueeze(order, op.Constant(value_ints=[2])), batch_dims=1)
@@ -166,23 +177,26 @@ def go_on(sums, is_end, sequences, parents, tokens, num_beams):
 
 @script(DOMAIN, default_opset=op)
 def penalized(sums, length, length_penalty):
-    """`sums / length ** length_penalty`; the power in float64, as the reference has it."""
+    """`sums / length ** length_penalty`; the reference computes the power in float64."""
     power = op.Pow(op.Cast(length, to=DOUBLE), op.Cast(length_penalty, to=DOUBLE))
     return sums / op.Cast(power, to=FLOAT)
 
 
 @script(DOMAIN, default_opset=op)
-def longest_if_rewarded(cur, max_length, length_penalty):
-    """The length that gives an unfinished beam its best score: the largest where longer sequences are rewarded."""
+def best_score_length(cur, max_length, length_penalty):
+    """The length that maximizes the score of an unfinished beam: `max_length - 1` if the penalty rewards length."""
     is_rewarded = op.Greater(length_penalty, op.Constant(value_floats=[0.0]))
     return op.Where(is_rewarded, max_length - op.Constant(value_ints=[1]), cur)
 
 
 @script(DOMAIN, default_opset=op)
 def finish(scored, is_end, sequences, done_scores, done_sequences, is_done, is_open, is_early, num_beams):
-    """Keep the best `N` of the finished sequences and of the first `N` candidates that end.
+    """The best `N` of the finished sequences and of those among the first `N` candidates that end.
 
-    :param scored: the candidates' sums with the length penalty, `[B, K]`.
+    None is added for a text whose search is closed, or which has `N` finished sequences where `is_early` is true.
+
+    :param scored: the candidates' scores after the length penalty, `[B, K]`.
+    :return: scores `[B, N]`, sequences `[B, N, L]` and flags `[B, N]` of the finished sequences.
     """
     low = op.Constant(value_float=-1e9)
     one = op.Constant(value_ints=[1])
@@ -200,9 +214,9 @@ def finish(scored, is_end, sequences, done_scores, done_sequences, is_done, is_o
 
 @script(DOMAIN, default_opset=op)
 def improvable(best, done_scores, is_done, is_open):
-    """Which texts' searches go on, bool `[B, 1]`.
+    """The texts whose search goes on, bool `[B, 1]`: an unfinished beam can still beat the worst finished sequence.
 
-    :param best: for every beam the best score that it may still reach, `[B, N]`; the first beam's counts.
+    :param best: the best score that each unfinished beam can still reach, `[B, N]`; the first beam has the largest.
     """
     one = op.Constant(value_ints=[1])
     first = op.Slice(best, op.Constant(value_ints=[0]), one, one)
@@ -213,7 +227,7 @@ def improvable(best, done_scores, is_done, is_open):
 
 @script(DOMAIN, default_opset=op)
 def unfinished(is_open, is_done, is_end, is_early):
-    """Whether another step is needed, bool `[]`."""
+    """Whether the loop runs another step, bool `[]`."""
     any_open = op.ReduceMax(op.Cast(is_open, to=INT32), keepdims=0)
     all_done = op.ReduceMin(op.Cast(is_done, to=INT32), keepdims=0)
     all_end = op.ReduceMin(op.Cast(is_end, to=INT32), keepdims=0)
@@ -223,18 +237,18 @@ def unfinished(is_open, is_done, is_end, is_early):
 
 @script(DOMAIN, default_opset=op)
 def inherit(mask, parents):
-    """The ancestors of the next beams, `[B, N, T]`: those of the beams that they continue."""
+    """The masks of the next beams' sequences, `[B, N, T]`: those of their parent beams."""
     return op.GatherND(mask, op.Unsqueeze(parents, op.Constant(value_ints=[2])), batch_dims=1)
 
 
 @script(DOMAIN, default_opset=op)
 def live_slots(past_mask):
-    """The order `[B, T']` that puts slots which some beam still sees first; `T'` is the most that any text has."""
+    """The order `[B, T']` of cache slots, those that some beam sees first; `T'` is the largest number of such slots."""
     one = op.Constant(value_ints=[1])
     seen = op.ReduceMax(past_mask, one, keepdims=0)  # [B, T]
     live = op.Cast(op.Greater(seen, op.Constant(value_float=-1.0)), to=INT64)
-    most = op.ReduceMax(op.ReduceSum(live, one, keepdims=0), keepdims=1)
-    _, order = op.TopK(seen, most)
+    slot_count = op.ReduceMax(op.ReduceSum(live, one, keepdims=0), keepdims=1)
+    _, order = op.TopK(seen, slot_count)
     return order
 
 
@@ -247,7 +261,7 @@ def compact_mask(past_mask, order):
 
 @script(DOMAIN, default_opset=op)
 def compact_cache(cache, order):
-    """The slots in `order` of a cache `[T, B, heads, size]`."""
+    """The slots in `order` `[B, T']` of a cache `[T, B, heads, head_size]`."""
     batch = op.Shape(order, start=0, end=1)
     texts = op.Range(op.Constant(value_int=0), op.Squeeze(batch), op.Constant(value_int=1))
     rows = op.Transpose(order, perm=[1, 0]) * batch + texts  # [T', B]
@@ -258,7 +272,7 @@ def compact_cache(cache, order):
 
 @script(DOMAIN, default_opset=op)
 def best_finished(sequences, scores, cur):
-    """The best finished sequence of every text, `[B, cur]`, and its score `[B]`."""
+    """The best finished sequence of every text `[B, cur]`, and its score `[B]`."""
     zero = op.Constant(value_int=0)
     rows = op.Gather(sequences, zero, axis=1)
     one = op.Constant(value_ints=[1])

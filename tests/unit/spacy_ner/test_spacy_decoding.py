@@ -1,4 +1,4 @@
-"""From the graph's outputs to entities, and from heads to sentences: by hand, and as spaCy does it."""
+"""From the graph's outputs to entities, and from heads to sentences, by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx_ml_bridge.artifacts.errors import InferenceError
 from onnx_ml_bridge.artifacts.families.spacy_ner import SpacyNer, SpacyParser
@@ -16,9 +16,6 @@ from onnx_ml_bridge.runtime.spacy_ner.decoding import EntityDecoder
 from onnx_ml_bridge.runtime.spacy_ner.parser import SentenceParser
 from onnx_ml_bridge.runtime.spacy_ner.tables import StateLayer, Tables
 from onnx_ml_bridge.runtime.spacy_ner.tree import Tree
-from spacy.pipeline._parser_internals import nonproj
-from spacy.tokens import Doc
-from spacy.vocab import Vocab
 
 
 def tables(within: Sequence[float], last: Sequence[float], bias: Sequence[float]) -> Tables:
@@ -176,35 +173,6 @@ def test_decorated_labels_by_hand():
     lone = Tree([1, -1, 1, 1], ["a", "x", "b", "c||nothing"], np.zeros(4, np.bool_))
     lone.sentence_starts()
     assert (lone._heads[3], lone._labels[3]) == (1, "c")
-
-
-@st.composite
-def forests(draw: Any) -> tuple[list[int], list[str], list[int]]:
-    """Heads without cycles, labels of which some are decorated, and which tokens are whitespace."""
-    size = draw(st.integers(1, 14))
-    order = draw(st.permutations(range(size)))
-    heads = [-1] * size
-    for index, token in enumerate(order):
-        if index and draw(st.integers(0, 4)):
-            heads[token] = order[draw(st.integers(0, index - 1))]
-    labels = [draw(st.sampled_from(["a", "b", "c", "a||b", "b||c", "c||ROOT", "b||none"])) for _ in range(size)]
-    return heads, labels, draw(st.lists(st.integers(0, size - 1), max_size=3))
-
-
-@settings(max_examples=400, deadline=None)
-@given(forests())
-def test_sentences_are_spacys(forest):
-    heads, labels, spaces = forest
-    final = [label if head >= 0 else "ROOT" for head, label in zip(heads, labels, strict=True)]
-    doc = Doc(
-        Vocab(),
-        words=[" " if token in spaces else "w" for token in range(len(heads))],
-        heads=[token if head < 0 else head for token, head in enumerate(heads)],
-        deps=final,
-    )
-    nonproj.deprojectivize(doc)
-    expected = [token.i for token in doc if token.is_sent_start]
-    assert starts(heads, labels, spaces) == expected
 
 
 class OfOneToken:

@@ -1,1 +1,0 @@
-from ..export.summarization.compose import compose_graph  # noqa: F401

@@ -1,4 +1,4 @@
-"""The operations of an overlay: each makes new bytes of a file's bytes. README.md has the form."""
+"""The operations of an overlay: each computes the new bytes of a file. README.md describes them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 
 from onnx_ml_bridge.artifacts.strict_json import canonical, canonical_line
 
-# An operation's name and its argument, as a JSON object of one member.
+# A JSON object with one member: the name of the operation and its argument.
 Operation = dict[str, Any]
 
 
 def apply(operation: Operation, raw: bytes) -> bytes:
     """The bytes of a file after one operation.
 
-    :raises ValueError, LookupError: where the operation does not fit the bytes.
+    :raises ValueError: where an argument does not fit the bytes.
+    :raises LookupError: for an unknown operation, and where a JSON pointer leads nowhere.
     """
     ((name, argument),) = operation.items()
     return _OPERATIONS[name](raw, argument)
 
 
 def _flip(raw: bytes, offset: int) -> bytes:
+    """Flip the lowest bit of one byte."""
     return raw[:offset] + bytes([raw[offset] ^ 1]) + raw[offset + 1 :]
 
 
@@ -33,6 +35,7 @@ def _truncate(raw: bytes, size: int) -> bytes:
 
 
 def _replace(raw: bytes, argument: list[str]) -> bytes:
+    """Replace every occurrence of a text."""
     old, new = (text.encode() for text in argument)
     if old not in raw:
         raise ValueError(f"{argument[0]!r} does not occur")
@@ -40,6 +43,7 @@ def _replace(raw: bytes, argument: list[str]) -> bytes:
 
 
 def _splice(raw: bytes, splices: list[tuple[int, str, str]]) -> bytes:
+    """Replace bytes at offsets of the original; a character up to U+00FF is one byte."""
     result, end = b"", 0
     for offset, old, new in splices:
         if offset < end or raw[offset : offset + len(old)] != old.encode("latin-1"):
@@ -86,7 +90,7 @@ def _add(value: Any, path: str, added: Any) -> None:
 
 
 def _parent(value: Any, path: str) -> tuple[Any, Any]:
-    """The object or array that a JSON Pointer leads into, and its last step: a key or an index."""
+    """The object or array that holds the target of a JSON pointer, and the target's key or index in it."""
     root, *steps = [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")]
     if root or not steps:
         raise ValueError(f"{path!r} points to no member")
@@ -108,13 +112,14 @@ def _key(value: Any, step: str) -> str | int:
 
 
 def _patch_lines(raw: bytes, operations: list[dict[str, Any]]) -> bytes:
+    """Patch JSON lines as an array of values."""
     lines = [json.loads(line) for line in raw.splitlines()]
     return b"".join(map(canonical_line, _patch(lines, operations)))
 
 
 _OPERATIONS: dict[str, Callable[[bytes, Any], bytes]] = {
     "text": lambda raw, text: text.encode(),
-    "repeat": lambda raw, runs: "".join(text * count for text, count in runs).encode(),
+    "repeat": lambda raw, counts: "".join(text * count for text, count in counts).encode(),
     "append": lambda raw, text: raw + text.encode(),
     "truncate": _truncate,
     "flip": _flip,

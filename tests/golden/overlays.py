@@ -1,27 +1,29 @@
-"""Cases that readers of artifacts must accept or refuse: overlays on valid artifacts. README.md has the form."""
+"""The cases of this folder: manifests and artifacts that readers accept or refuse. README.md describes their form."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from onnx_ml_bridge.artifacts.families import FAMILIES
+from onnx_ml_bridge.artifacts.family import Family
 from onnx_ml_bridge.artifacts.strict_json import canonical
 from overlay_operations import Operation, apply
 
 GOLDEN = Path(__file__).parent
-# Task and engine.
-Family = tuple[str, str]
+# A task and an engine.
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class ManifestCase:
-    """The bytes of a manifest and the code that readers must refuse them with, or None where they are valid."""
+    """A manifest and the code that readers refuse it with; None where it is valid."""
 
     name: str
     base: str
@@ -29,12 +31,13 @@ class ManifestCase:
     manifest: Operation
 
     def manifest_bytes(self) -> bytes:
+        """The manifest that readers parse."""
         return apply(self.manifest, base_manifest(self.base))
 
 
 @dataclass(frozen=True)
 class ArtifactCase:
-    """An invalid artifact and the code that readers must refuse it with."""
+    """An invalid artifact and the code that readers refuse it with."""
 
     name: str
     base: str
@@ -44,14 +47,14 @@ class ArtifactCase:
     reseal: bool = False
 
     def manifest_bytes(self) -> bytes:
-        """The manifest as the case changes it; the base's where the case removes it."""
+        """The manifest before it is resealed; the base's where the case removes it."""
         raw = base_manifest(self.base)
         return apply(self.change["manifest.json"], raw) if "manifest.json" in self.change else raw
 
     def write(self, folder: Path) -> Path:
-        """Write the artifact as a new folder, and return it.
+        """Write the artifact to a new folder and return the folder.
 
-        The base is copied: a reader refuses hard links.
+        The files of the base are copied because readers refuse hard links.
         """
         shutil.copytree(GOLDEN / "valid" / self.base, folder)
         for name in self.remove:
@@ -64,37 +67,22 @@ class ArtifactCase:
         return folder
 
 
-def valid_artifacts(families: Collection[Family] | None = None) -> dict[str, Path]:
-    """The bases by name; with `families`, those of these families."""
-    folders = {path.name: path for path in sorted((GOLDEN / "valid").iterdir())}
-    return {name: path for name, path in folders.items() if families is None or family_of(name) in families}
+def manifest_cases(families: Iterable[Family] | None = FAMILIES) -> dict[str, ManifestCase]:
+    """The cases of manifests/ by name: those that need no other than these families, or all of them."""
+    cases = [ManifestCase(**case) for case in read_cases("manifests")]
+    return {case.name: case for case in cases if _is_readable(case, families)}
 
 
-def manifest_cases(families: Collection[Family] | None = None) -> dict[str, ManifestCase]:
-    """The cases of manifests/ by name; with `families`, those that need no other family."""
-    cases = [ManifestCase(**case) for case in _read_cases("manifests")]
-    return {case.name: case for case in cases if families is None or needed_families(case) <= set(families)}
+def artifact_cases(families: Iterable[Family] | None = FAMILIES) -> dict[str, ArtifactCase]:
+    """The cases of invalid/ by name: those that need no other than these families, or all of them."""
+    cases = [ArtifactCase(**case) for case in read_cases("invalid")]
+    return {case.name: case for case in cases if _is_readable(case, families)}
 
 
-def artifact_cases(families: Collection[Family] | None = None) -> dict[str, ArtifactCase]:
-    """The cases of invalid/ by name; with `families`, those that need no other family."""
-    cases = [ArtifactCase(**case) for case in _read_cases("invalid")]
-    return {case.name: case for case in cases if families is None or needed_families(case) <= set(families)}
-
-
-def needed_families(case: ManifestCase | ArtifactCase) -> set[Family]:
-    """The families that a reader must know to give the case its code: the base's and the one its manifest names."""
-    named = None if case.code == "unknown_task" else _named_family(case.manifest_bytes())
-    return {family for family in (family_of(case.base), named) if family}
-
-
-@cache
-def family_of(base: str) -> Family:
-    """The family of a valid artifact."""
-    family = _named_family(base_manifest(base))
-    if family is None:
-        raise ValueError(f"the manifest of {base} names no task and engine")
-    return family
+def read_cases(folder: str) -> list[dict[str, Any]]:
+    """The records of manifests/ or invalid/, each with its base."""
+    files = [json.loads(path.read_bytes()) for path in sorted((GOLDEN / folder).iterdir())]
+    return [{"base": file["base"], **case} for file in files for case in file["cases"]]
 
 
 @cache
@@ -103,28 +91,31 @@ def base_manifest(base: str) -> bytes:
     return (GOLDEN / "valid" / base / "manifest.json").read_bytes()
 
 
-def _read_cases(folder: str) -> list[dict[str, Any]]:
-    cases = []
-    for path in sorted((GOLDEN / folder).iterdir()):
-        overlays = json.loads(path.read_bytes())
-        cases += [{"base": overlays["base"], **case} for case in overlays["cases"]]
-    names = [case["name"] for case in cases]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two cases of {folder} have one name: {sorted(repeated)}")
-    return cases
+def _is_readable(case: ManifestCase | ArtifactCase, families: Iterable[Family] | None) -> bool:
+    """Whether readers with these families refuse the case with its own code.
+
+    Without the family of the base, or of the pair that the changed manifest names, the code is `unknown_task`.
+    """
+    if families is None:
+        return True
+    needed = {_named_pair(base_manifest(case.base))}
+    if case.code != "unknown_task":
+        needed.add(_named_pair(case.manifest_bytes()))
+    return needed <= {None, *((family.task, family.engine) for family in families)}
 
 
-def _named_family(manifest: bytes) -> Family | None:
-    """The task and the engine of a manifest that may be wrong."""
+def _named_pair(manifest: bytes) -> Pair | None:
+    """The task and the engine of a manifest; None where it is invalid or one of them is no string."""
     try:
         data = json.loads(manifest)
     except (ValueError, RecursionError):
         return None
-    pair = (data.get("task"), data.get("engine")) if isinstance(data, dict) else ()
-    return pair if len(pair) == 2 and all(isinstance(word, str) for word in pair) else None
+    pair = (data.get("task"), data.get("engine")) if isinstance(data, dict) else (None, None)
+    return pair if all(isinstance(name, str) for name in pair) else None
 
 
 def _reseal(folder: Path, names: Collection[str]) -> None:
+    """Update the entries of the named files in the manifest, and the manifest's own hash."""
     manifest = json.loads((folder / "manifest.json").read_bytes())
     for name in manifest["files"].keys() & set(names):
         raw = (folder / name).read_bytes()

@@ -8,12 +8,13 @@ import subprocess
 import sys
 
 import numpy as np
+import overlays
 import pytest
-from examples import GOLDEN
+from examples import VALID
 from onnx_ml_bridge import OnnxMlBridge
 from onnx_ml_bridge.artifacts.strict_json import canonical
 
-TINY = GOLDEN / "valid" / "tiny-embedding"
+TINY = VALID / "tiny-embedding"
 
 
 def command(*arguments: object, text: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -135,11 +136,11 @@ def test_verify_answers_in_json():
 
 
 @pytest.mark.parametrize("name", ["file-flipped", "manifest-flipped", "file-extra", "golden-other-vector"])
-def test_verify_refuses_with_a_code_and_status_3(name):
-    done = command("verify", GOLDEN / "invalid" / name, "--json")
-    code = json.loads((GOLDEN / "invalid.json").read_text())[name]
-    assert (done.returncode, answers(done)[0]["error"]["code"]) == (3, code)
-    assert f"error[{code}]".encode() in done.stderr
+def test_verify_refuses_with_a_code_and_status_3(name, tmp_path):
+    case = overlays.artifact_cases()[name]
+    done = command("verify", case.write(tmp_path / name), "--json")
+    assert (done.returncode, answers(done)[0]["error"]["code"]) == (3, case.code)
+    assert f"error[{case.code}]".encode() in done.stderr
 
 
 def test_show_is_for_people_and_for_machines():

@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod ner;
+pub mod overlays;
 pub mod summary;
 
 use std::fs;

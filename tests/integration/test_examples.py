@@ -87,6 +87,11 @@ def test_every_family_has_an_example():
     assert VALID == ["tiny-embedding", "tiny-ner", "tiny-spacy", "tiny-summary"]
 
 
+def test_no_case_is_left_out_where_all_families_are_known():
+    assert overlays.artifact_cases() == overlays.artifact_cases(None)
+    assert overlays.manifest_cases() == overlays.manifest_cases(None)
+
+
 def test_every_code_stands_in_the_format_text_once():
     text = (Path(errors.__file__).parent / "FORMAT.md").read_text()
     tables = [table for table in text.split("\n\n") if table.startswith("| code |")]

@@ -67,7 +67,7 @@ def read_artifact(root: str | Path, families: Iterable[Family] = FAMILIES) -> Ar
     for name, entry in manifest.files.items():
         if present[name] != entry.size:
             raise ArtifactError(
-                "size", name, expected=f"{entry.size} bytes", got=f"{present[name]} bytes", hint=_REBUILD
+                "size", name, expected=f"{entry.size} bytes", actual=f"{present[name]} bytes", hint=_REBUILD
             )
     return Artifact(root, manifest, identity, require_family(manifest.task, manifest.engine, families))
 
@@ -80,7 +80,7 @@ def check_hashes(artifact: Artifact, names: Iterable[str]) -> None:
     for name in sorted(names):
         actual, expected = sha256_file(artifact.path(name)), artifact.manifest.files[name].sha256
         if actual != expected:
-            raise ArtifactError("file_hash", name, expected=f"SHA-256 {expected}", got=actual, hint=_REBUILD)
+            raise ArtifactError("file_hash", name, expected=f"SHA-256 {expected}", actual=actual, hint=_REBUILD)
 
 
 def check_graph(artifact: Artifact, role: str, graph: Graph, onnx_file: OnnxFile) -> None:
@@ -160,7 +160,10 @@ def _manifest_bytes(root: Path, present: dict[str, int]) -> bytes:
             raise ArtifactError("path_kind", f"{root} has no {name}", hint="Pass the folder of an artifact.")
         if present[name] > MAX_MANIFEST_BYTES:
             raise ArtifactError(
-                "path_kind", f"{name} is too large", expected=f"at most {MAX_MANIFEST_BYTES} bytes", got=present[name]
+                "path_kind",
+                f"{name} is too large",
+                expected=f"at most {MAX_MANIFEST_BYTES} bytes",
+                actual=present[name],
             )
     return (root / MANIFEST).read_bytes()
 

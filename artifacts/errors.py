@@ -58,7 +58,7 @@ class OnnxMlBridgeError(Exception):
     """Base class of the exceptions; the message states the problem, the expected and actual values, and a remedy."""
 
     def __init__(
-        self, code: str, what: str, *, expected: object = None, got: object = None, hint: str | None = None
+        self, code: str, what: str, *, expected: object = None, actual: object = None, hint: str | None = None
     ) -> None:
         """Compose the message from its parts; `code` must be in `ARTIFACT_CODES` or `OTHER_CODES`."""
         if code not in ARTIFACT_CODES + OTHER_CODES:
@@ -67,8 +67,8 @@ class OnnxMlBridgeError(Exception):
         parts = [what]
         if expected is not None:
             parts.append(f"expected {expected}")
-        if got is not None:
-            parts.append(f"got {got}")
+        if actual is not None:
+            parts.append(f"got {actual}")
         message = ", ".join(parts)
         super().__init__(f"{message}. {hint}" if hint else message)
 
@@ -81,11 +81,11 @@ class InputError(OnnxMlBridgeError):
     """An input is invalid; `index` is its index in the batch, or None if the error is not about one text of a batch."""
 
     def __init__(
-        self, code: str, what: str, *, index: int | None = None, expected: object = None, got: object = None
+        self, code: str, what: str, *, index: int | None = None, expected: object = None, actual: object = None
     ) -> None:
         """Prefix the message with the index in the batch."""
         self.index = index
-        super().__init__(code, what if index is None else f"text {index}: {what}", expected=expected, got=got)
+        super().__init__(code, what if index is None else f"text {index}: {what}", expected=expected, actual=actual)
 
 
 class BuildError(OnnxMlBridgeError):
@@ -95,9 +95,9 @@ class BuildError(OnnxMlBridgeError):
 class ConfigError(OnnxMlBridgeError):
     """An option of a call is invalid."""
 
-    def __init__(self, option: str, *, expected: object, got: object) -> None:
+    def __init__(self, option: str, *, expected: object, actual: object) -> None:
         """Set the code `config`."""
-        super().__init__("config", f"option {option}", expected=expected, got=got)
+        super().__init__("config", f"option {option}", expected=expected, actual=actual)
 
 
 class DependencyError(OnnxMlBridgeError):

@@ -211,7 +211,7 @@ def parse_manifest(raw: bytes, families: Iterable[Family] = FAMILIES) -> Manifes
     families = tuple(families)
     data = strict_json.parse(raw, MANIFEST)
     if not isinstance(data, dict):
-        raise ArtifactError("json", f"{MANIFEST}", expected="a JSON object", got=type(data).__name__)
+        raise ArtifactError("json", f"{MANIFEST}", expected="a JSON object", actual=type(data).__name__)
     _check_format_version(data)
     family = _family(data, families)
     errors = [
@@ -240,7 +240,7 @@ def _family(data: dict[str, Any], families: tuple[Family, ...]) -> Family | None
             "format_version",
             f"the artifact's revision of the task {task} is not supported",
             expected=f"task_revision up to {family.revision}",
-            got=revision,
+            actual=revision,
             hint=UPGRADE,
         )
     return family
@@ -253,7 +253,7 @@ def _check_format_version(data: dict[str, Any]) -> None:
             "format_version",
             "the artifact's format version is not supported",
             expected=f"format_version up to {FORMAT_VERSION}",
-            got=repr(version),
+            actual=repr(version),
             hint=UPGRADE,
         )
 
@@ -281,5 +281,5 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
 def _either(kinds: list[Any], value: Any, where: str) -> Any:
     if type(value) not in kinds:  # JSON Schema accepts 1.0 as an integer, typed readers such as the Rust one do not
         names = " or ".join(kind.__name__ for kind in kinds)
-        raise ArtifactError("schema", f"{where} in {MANIFEST}", expected=names, got=repr(value))
+        raise ArtifactError("schema", f"{where} in {MANIFEST}", expected=names, actual=repr(value))
     return value

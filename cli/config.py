@@ -105,7 +105,7 @@ class ModelConfig(_Strict):
         return BuildSettings(family, self.name, self.version, variants, gates, self.calibration, options)
 
     def _error(self, what: str, expected: Iterable[str], actual: str) -> BuildError:
-        return BuildError("config", f"{self.name}: {what}", expected=" or ".join(expected), got=actual)
+        return BuildError("config", f"{self.name}: {what}", expected=" or ".join(expected), actual=actual)
 
 
 class _File(_Strict):

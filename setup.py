@@ -1,4 +1,4 @@
-"""The packages of the wheel: every folder with an `__init__.py` below the folders that pyproject.toml maps."""
+"""List the packages of the wheel: the folders that pyproject.toml maps, and their subfolders with an `__init__.py`."""
 
 from __future__ import annotations
 

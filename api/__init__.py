@@ -1,4 +1,4 @@
-"""PyTorch models as ONNX artifacts that run without Python.
+"""Export PyTorch and spaCy models as ONNX artifacts, and run them with ONNX Runtime.
 
 from onnx_ml_bridge import OnnxMlBridge
 
@@ -52,8 +52,8 @@ __all__ = [
     "VerifyReport",
     "verify",
 ]
-# Names of one family, and the modules that are imported when they are used
-_OF_FAMILIES = {
+# Public names of a single family, and their modules, which are imported on first use
+_FAMILY_NAMES = {
     "EmbeddingResult": "runtime.sentence_embedding",
     "SummarizeOptions": "runtime.summarization.summarize_options",
     "Summary": "runtime.summarization.summarizer",
@@ -61,11 +61,11 @@ _OF_FAMILIES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Names of one family, and `__version__`: importlib.metadata takes a tenth of the package's import time."""
+    """Import the names of a single family, and importlib.metadata for `__version__`, on first use."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("onnx-ml-bridge")
-    if name in _OF_FAMILIES:
-        return getattr(importlib.import_module(f".{_OF_FAMILIES[name]}", __name__), name)
+    if name in _FAMILY_NAMES:
+        return getattr(importlib.import_module(f".{_FAMILY_NAMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

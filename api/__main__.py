@@ -1,4 +1,4 @@
-"""`python -m onnx_ml_bridge` is the command `onnx-ml-bridge`."""
+"""Run the command `onnx-ml-bridge` with `python -m onnx_ml_bridge`."""
 
 from .cli.main import run
 

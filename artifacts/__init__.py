@@ -1,1 +1,1 @@
-"""The artifact: its format, manifest, checks, golden cases and errors. `FORMAT.md` is the contract."""
+"""The artifact format: manifest, checks, golden cases, sealing and errors. `FORMAT.md` specifies it."""

@@ -1,4 +1,4 @@
-"""The model card: what an artifact is, for a person who finds the folder."""
+"""The model card of an artifact: its README.md."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _TEMPLATE = """---
 
 # {name} {version}
 
-{title} as ONNX graphs, made by onnx-ml-bridge from `{source}`. It runs with ONNX Runtime and a tokenizers library
-alone: no Python is needed, and no network.
+{title} as ONNX graphs, exported by onnx-ml-bridge from `{source}`. Running them requires only ONNX Runtime and the
+runtime of onnx-ml-bridge, in Python or Rust; no PyTorch and no network.
 
 {facts}
 
@@ -20,8 +20,8 @@ alone: no Python is needed, and no network.
 
 {variants}
 
-Figures are against the original model, on the texts named in `parity.json`, where all of them stand with the machine
-they were measured on.
+Each metric compares a variant with the original model. `parity.json` has all metrics, the number of texts and the
+machine they were measured on.
 
 ## Use
 
@@ -31,13 +31,13 @@ from onnx_ml_bridge import OnnxMlBridge
 {usage}
 ```
 
-`onnx-ml-bridge verify path/to/this/folder` checks every file and replays `golden.jsonl`, answers of the original model,
-on the machine at hand. `manifest.json` is the contract of this folder.
+`onnx-ml-bridge verify path/to/this/folder` checks every file, runs the inputs of `golden.jsonl` on this machine and
+compares the outputs with those of the original model. `manifest.json` describes this folder.
 """
 
 
 def model_card(manifest: Manifest, family: Family) -> str:
-    """Markdown of an artifact's README.md, from its manifest."""
+    """Return the README.md of an artifact as Markdown with YAML front matter."""
     source = manifest.source
     front = {
         "license": source.license,
@@ -45,7 +45,7 @@ def model_card(manifest: Manifest, family: Family) -> str:
         "library_name": "onnx",
         "pipeline_tag": family.pipeline_tag,
     }
-    facts = family.facts(manifest) | {"license of the model": source.license or "not named by its source; ask there"}
+    facts = family.facts(manifest) | {"license of the model": source.license or "not stated by its source"}
     revision = f" at {source.revision}" if source.revision else ""
     return _TEMPLATE.format(
         front="".join(f"{key}: {value}\n" for key, value in front.items() if value),
@@ -60,7 +60,7 @@ def model_card(manifest: Manifest, family: Family) -> str:
 
 
 def _fact(title: str, text: str) -> str:
-    # Labels are the model's own words: whatever they hold, a fact stays one line
+    # Labels come from the model and may contain line breaks
     return f"{title[:1].upper()}{title[1:]}: {' '.join(text.split())}."
 
 

@@ -1,4 +1,4 @@
-"""The checks every reader makes before anything is loaded, in the order FORMAT.md gives; the first failure decides."""
+"""The checks of an artifact in the order of FORMAT.md; they run before any graph is loaded."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .manifest import Graph, Manifest, Tensor, Variant, parse_manifest
 from .onnx_file import OnnxFile, TensorInfo, read_onnx
 from .roles import role_problems
 
-_REBUILD = "The artifact was changed or copied incompletely: fetch or build it again."
+_REBUILD = "The artifact was modified or copied incompletely: download or build it again."
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A folder whose file set and sizes match its manifest. `identity` is the SHA-256 of manifest.json."""
+    """An artifact folder whose file set and file sizes match its manifest; `identity` is the manifest's SHA-256."""
 
     root: Path
     manifest: Manifest
@@ -31,11 +31,14 @@ class Artifact:
     family: Family
 
     def path(self, name: str) -> Path:
-        """Absolute path of a listed file."""
+        """Return the path of a file that the manifest lists."""
         return self.root / name
 
     def variant(self, name: str) -> Variant:
-        """The variant of that name, or `ArtifactError` with the code `variant`."""
+        """Return a variant by name.
+
+        :raises ArtifactError: with the code `variant` if the artifact has no such variant.
+        """
         if name not in self.manifest.variants:
             raise ArtifactError(
                 "variant",
@@ -46,9 +49,11 @@ class Artifact:
 
 
 def read_artifact(root: str | Path, families: Iterable[Family] = FAMILIES) -> Artifact:
-    """Check kinds, manifest, file set and sizes; no file but the manifest is read.
+    """Read an artifact's manifest and check file types, manifest, file set and file sizes.
 
-    :param families: the families that are known here.
+    The contents of all other files stay unread: see `check_variant` and `check_all`.
+
+    :param families: the families that this reader supports.
     :raises ArtifactError: with the code of the first check that fails, `path_kind` to `size`.
     """
     root, families = Path(root), tuple(families)
@@ -61,53 +66,67 @@ def read_artifact(root: str | Path, families: Iterable[Family] = FAMILIES) -> Ar
     _check_file_set(manifest, present)
     for name, entry in manifest.files.items():
         if present[name] != entry.size:
-            raise ArtifactError("size", name, expected=f"{entry.size} bytes", got=present[name], hint=_REBUILD)
+            raise ArtifactError(
+                "size", name, expected=f"{entry.size} bytes", actual=f"{present[name]} bytes", hint=_REBUILD
+            )
     return Artifact(root, manifest, identity, require_family(manifest.task, manifest.engine, families))
 
 
 def check_hashes(artifact: Artifact, names: Iterable[str]) -> None:
-    """Compare the SHA-256 of each named file with the manifest's, or raise `file_hash`."""
+    """Check the SHA-256 of the named files.
+
+    :raises ArtifactError: with the code `file_hash` for the first file whose hash is not the one in the manifest.
+    """
     for name in sorted(names):
-        if (got := sha256_file(artifact.path(name))) != artifact.manifest.files[name].sha256:
-            expected = artifact.manifest.files[name].sha256
-            raise ArtifactError("file_hash", name, expected=f"SHA-256 {expected}", got=got, hint=_REBUILD)
+        actual, expected = sha256_file(artifact.path(name)), artifact.manifest.files[name].sha256
+        if actual != expected:
+            raise ArtifactError("file_hash", name, expected=f"SHA-256 {expected}", actual=actual, hint=_REBUILD)
 
 
-def check_graph(artifact: Artifact, role: str, graph: Graph, found: OnnxFile) -> None:
-    """Compare a graph with its declaration and with what its role asks for, or raise `graph`."""
+def check_graph(artifact: Artifact, role: str, graph: Graph, onnx_file: OnnxFile) -> None:
+    """Compare an ONNX file with its entry in the manifest and with the interface of its role.
+
+    :raises ArtifactError: with the code `graph`, naming all differences.
+    """
     problems = [
-        f"data in the unlisted file {name!r}"
-        for name in _data_files(graph, found)
+        f"tensor data in {name!r}, which the manifest does not list"
+        for name in _data_files(graph, onnx_file)
         if name not in artifact.manifest.files
     ]
-    for what, declared, real in (
-        ("ir_version", graph.ir_version, found.ir_version),
-        ("domains", graph.domains, found.domains),
-        ("inputs", _signature(graph.inputs), sorted(found.inputs)),
-        ("outputs", _signature(graph.outputs), sorted(found.outputs)),
+    for name, expected, actual in (
+        ("ir_version", graph.ir_version, onnx_file.ir_version),
+        ("domains", graph.domains, onnx_file.domains),
+        ("inputs", _signature(graph.inputs), sorted(onnx_file.inputs)),
+        ("outputs", _signature(graph.outputs), sorted(onnx_file.outputs)),
     ):
-        if declared != real:
-            problems.append(f"{what} is {real}, declared is {declared}")
-    if undeclared := sorted(found.used_domains - set(found.domains)):
-        problems.append(f"nodes of the domains {undeclared}, which it does not import")
+        if expected != actual:
+            problems.append(f"{name} in the file: {actual}, in the manifest: {expected}")
+    if undeclared := sorted(onnx_file.used_domains - set(onnx_file.domains)):
+        problems.append(f"nodes use the operator domains {undeclared}, which the model does not import")
     problems += role_problems(artifact.family.roles[role], graph)
     if problems:
-        raise ArtifactError("graph", f"{graph.file} is not what it should be: {'; '.join(problems)}")
+        raise ArtifactError("graph", f"{graph.file} does not match the manifest or its role: {'; '.join(problems)}")
 
 
 def check_variant(artifact: Artifact, name: str) -> None:
-    """Make the checks of `open` that speak of one variant: hashes of its graphs and their data, then the graphs."""
+    """Check one variant as `open` does: the hashes of its graphs and their data files, then the graphs.
+
+    :raises ArtifactError: with the code `variant`, `file_hash` or `graph`.
+    """
     graphs = artifact.variant(name).graphs
     check_hashes(artifact, [graph.file for graph in graphs.values()])
-    found = {role: read_onnx(artifact.path(graph.file)) for role, graph in graphs.items()}
-    data = {file for role, graph in graphs.items() for file in _data_files(graph, found[role])}
+    onnx_files = {role: read_onnx(artifact.path(graph.file)) for role, graph in graphs.items()}
+    data = {file for role, graph in graphs.items() for file in _data_files(graph, onnx_files[role])}
     check_hashes(artifact, data & set(artifact.manifest.files))
     for role, graph in graphs.items():
-        check_graph(artifact, role, graph, found[role])
+        check_graph(artifact, role, graph, onnx_files[role])
 
 
 def check_all(artifact: Artifact) -> None:
-    """Hash every file and check every graph, as `verify` does before it replays the golden cases."""
+    """Check the hash of every file, then every graph of every variant; `verify` calls this first.
+
+    :raises ArtifactError: with the code `file_hash` or `graph`.
+    """
     check_hashes(artifact, artifact.manifest.files)
     for variant in artifact.manifest.variants.values():
         for role, graph in variant.graphs.items():
@@ -115,12 +134,12 @@ def check_all(artifact: Artifact) -> None:
 
 
 def hash_line(identity: str) -> bytes:
-    """The bytes of manifest.sha256 for a manifest of that SHA-256."""
+    """Return the content of manifest.sha256 for a manifest with this SHA-256 in hexadecimal."""
     return f"{identity}  {MANIFEST}\n".encode()
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -129,43 +148,53 @@ def _signature(tensors: Iterable[Tensor]) -> list[TensorInfo]:
     return sorted(TensorInfo(tensor.name, tensor.dtype, len(tensor.dims)) for tensor in tensors)
 
 
-def _data_files(graph: Graph, found: OnnxFile) -> list[str]:
-    """Paths in the artifact of the files that a graph keeps tensor data in."""
+def _data_files(graph: Graph, onnx_file: OnnxFile) -> list[str]:
+    """Paths, relative to the artifact, of the files with a graph's external tensor data."""
     folder = graph.file.rpartition("/")[0]
-    return [f"{folder}/{location}" if folder else location for location in found.external]
+    return [f"{folder}/{location}" if folder else location for location in onnx_file.external]
 
 
 def _manifest_bytes(root: Path, present: dict[str, int]) -> bytes:
     for name in (MANIFEST, MANIFEST_HASH):
         if name not in present:
-            raise ArtifactError("path_kind", f"{root} has no {name}", hint="Is this the folder of an artifact?")
+            raise ArtifactError("path_kind", f"{root} has no {name}", hint="Pass the folder of an artifact.")
         if present[name] > MAX_MANIFEST_BYTES:
             raise ArtifactError(
-                "path_kind", f"{name} is too large", expected=f"at most {MAX_MANIFEST_BYTES} bytes", got=present[name]
+                "path_kind",
+                f"{name} is too large",
+                expected=f"at most {MAX_MANIFEST_BYTES} bytes",
+                actual=present[name],
             )
     return (root / MANIFEST).read_bytes()
 
 
 def _walk(root: Path) -> dict[str, int]:
-    """Relative path and size in bytes of every file, or raise `path_kind` or, for an empty folder, `file_set`."""
+    """Return the size in bytes of every file by relative path.
+
+    An empty directory is an entry of size 0, so that the check of the file set reports it.
+
+    :raises ArtifactError: with the code `path_kind`.
+    """
     try:
         if not stat.S_ISDIR(root.lstat().st_mode):
-            raise ArtifactError("path_kind", f"{root} is no directory", hint="Pass the folder that has manifest.json.")
+            raise ArtifactError(
+                "path_kind", f"{root} is not a directory", hint="Pass the folder that contains manifest.json."
+            )
         present = dict(itertools.islice(_files(root, "", 1), MAX_FILES + 1))
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+    except (OSError, ValueError) as error:  # ValueError: the path contains a NUL character
         raise ArtifactError("path_kind", f"{str(root)!r} cannot be read: {error}") from error
     if len(present) > MAX_FILES:
-        raise ArtifactError("path_kind", f"{root} holds too many files", expected=f"at most {MAX_FILES}")
+        raise ArtifactError("path_kind", f"{root} contains too many files", expected=f"at most {MAX_FILES}")
     return present
 
 
 def _files(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, int]]:
     if depth > MAX_DEPTH:
         raise ArtifactError("path_kind", f"{folder} is nested too deeply", expected=f"at most {MAX_DEPTH} levels")
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda item: item.name)
+    with os.scandir(folder) as unsorted:
+        entries = sorted(unsorted, key=lambda item: item.name)
         if not entries and prefix:
-            yield prefix, 0  # no manifest can list an empty directory, so the file set shows it
+            yield prefix, 0  # a manifest lists only files, so _check_file_set refuses it
         for entry in entries:
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
@@ -175,7 +204,7 @@ def _files(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, int]]:
             else:
                 raise ArtifactError(
                     "path_kind",
-                    f"{prefix}{entry.name} is a link or a special file",
+                    f"{prefix}{entry.name} is a link or not a regular file",
                     expected="regular files with one link",
                     hint="Copy the folder without links (cp -rL).",
                 )
@@ -186,5 +215,7 @@ def _check_file_set(manifest: Manifest, present: dict[str, int]) -> None:
     missing, extra = sorted(listed - set(present)), sorted(set(present) - listed)
     if missing or extra:
         raise ArtifactError(
-            "file_set", f"files missing: {missing or 'none'}; files not listed: {extra or 'none'}", hint=_REBUILD
+            "file_set",
+            f"missing files: {missing or 'none'}; files that the manifest does not list: {extra or 'none'}",
+            hint=_REBUILD,
         )

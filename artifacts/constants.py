@@ -1,12 +1,12 @@
-"""Names and versions of the format, in one place; FORMAT.md says how to change them."""
+"""File names, limits and the version of the artifact format; see the section Versions of FORMAT.md."""
 
 from __future__ import annotations
 
 FORMAT_VERSION = 1
 TRANSFORMERS, SPACY = "transformers", "spacy"
-# The exact variant: int8 is made from it and held against it
+# The variant that reproduces the original; other variants are derived from it and compared with it
 EXACT = "fp32"
-# The distributions that decide the bytes of graphs and tokenizers of transformers
+# Python distributions whose versions determine the bytes of the files exported from transformers models
 TOKENIZER_BUILDERS = ("onnxscript", "tokenizers", "torch", "transformers")
 
 MANIFEST = "manifest.json"
@@ -26,10 +26,10 @@ MAX_JSON_NUMBER = 2**53
 
 
 def graph_file(stem: str, variant: str) -> str:
-    """Path of a variant's graph: `onnx/model.onnx` for fp32, `onnx/model_int8.onnx` for int8."""
+    """Return the path of a variant's graph: `onnx/model.onnx` for fp32, `onnx/model_int8.onnx` for int8."""
     return f"onnx/{stem}.onnx" if variant == "fp32" else f"onnx/{stem}_{variant}.onnx"
 
 
 def data_file(graph: str) -> str:
-    """Path of the weights that `graph` keeps outside its protobuf."""
+    """Return the path of the external tensor data of the graph at path `graph`."""
     return f"{graph}_data"

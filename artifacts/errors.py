@@ -1,16 +1,17 @@
-"""Every error the package raises on purpose.
+"""The exceptions of the package.
 
     OnnxMlBridgeError
-    ├── ArtifactError       an artifact was refused (`path_kind` ... `golden`)
-    ├── InputError          a text or a line of input was refused; knows its index in the batch
+    ├── ArtifactError       an artifact is invalid or not supported (`path_kind` ... `golden`)
+    ├── InputError          a text or a line of input is invalid; `index` is its index in the batch
     ├── BuildError          an artifact could not be built (`config`, `source`, `gate`, ...)
-    ├── ConfigError         an option of a call is wrong
-    ├── DependencyError     a library that the call needs is not installed
-    ├── TaskNotLoadedError  the call needs a model that was not opened
-    ├── StoppedError        a call was cancelled, or its time was over (`cancelled`, `timeout`)
-    └── InferenceError      the engine failed while it ran a graph
+    ├── ConfigError         an option of a call is invalid
+    ├── DependencyError     a required library is not installed
+    ├── TaskNotLoadedError  the call requires a model that is not open
+    ├── StoppedError        a call was cancelled or exceeded its timeout (`cancelled`, `timeout`)
+    └── InferenceError      ONNX Runtime failed or a graph returned an invalid value
 
-`code` is stable, listed in FORMAT.md and the same in the Rust crate; the message is for people.
+Every exception has a `code`, which is stable, listed in FORMAT.md and the same in the Rust crate. The wording of the
+messages may change.
 """
 
 from __future__ import annotations
@@ -54,74 +55,74 @@ OTHER_CODES = (
 
 
 class OnnxMlBridgeError(Exception):
-    """Base of all errors; says what is wrong, what was expected, what was found and what to do."""
+    """Base class of the exceptions; the message states the problem, the expected and actual values, and a remedy."""
 
     def __init__(
-        self, code: str, what: str, *, expected: object = None, got: object = None, hint: str | None = None
+        self, code: str, what: str, *, expected: object = None, actual: object = None, hint: str | None = None
     ) -> None:
-        """Compose the message from its parts; `code` must be one of the listed ones."""
+        """Compose the message from its parts; `code` must be in `ARTIFACT_CODES` or `OTHER_CODES`."""
         if code not in ARTIFACT_CODES + OTHER_CODES:
             raise ValueError(f"unknown error code {code!r}")
         self.code = code
         parts = [what]
         if expected is not None:
             parts.append(f"expected {expected}")
-        if got is not None:
-            parts.append(f"got {got}")
+        if actual is not None:
+            parts.append(f"got {actual}")
         message = ", ".join(parts)
         super().__init__(f"{message}. {hint}" if hint else message)
 
 
 class ArtifactError(OnnxMlBridgeError):
-    """An artifact was refused: by a check before anything was loaded, or by ONNX Runtime while it loaded a graph."""
+    """An artifact is invalid or not supported; raised by the checks or while a graph is loaded."""
 
 
 class InputError(OnnxMlBridgeError):
-    """A text was refused. `index` is its place in the batch, counted from 0; None where it is about no text of one."""
+    """An input is invalid; `index` is its index in the batch, or None if the error is not about one text of a batch."""
 
     def __init__(
-        self, code: str, what: str, *, index: int | None = None, expected: object = None, got: object = None
+        self, code: str, what: str, *, index: int | None = None, expected: object = None, actual: object = None
     ) -> None:
-        """Prefix the message with the place in the batch."""
+        """Prefix the message with the index in the batch."""
         self.index = index
-        super().__init__(code, what if index is None else f"text {index}: {what}", expected=expected, got=got)
+        super().__init__(code, what if index is None else f"text {index}: {what}", expected=expected, actual=actual)
 
 
 class BuildError(OnnxMlBridgeError):
-    """An artifact could not be built; nothing was written to its place."""
+    """An artifact could not be built; the target folder is unchanged."""
 
 
 class ConfigError(OnnxMlBridgeError):
-    """An option of a call is wrong."""
+    """An option of a call is invalid."""
 
-    def __init__(self, option: str, *, expected: object, got: object) -> None:
-        """Raise with the code `config`."""
-        super().__init__("config", f"option {option}", expected=expected, got=got)
+    def __init__(self, option: str, *, expected: object, actual: object) -> None:
+        """Set the code `config`."""
+        super().__init__("config", f"option {option}", expected=expected, actual=actual)
 
 
 class DependencyError(OnnxMlBridgeError):
-    """A library is missing; the message holds the command that installs it."""
+    """A required library is not installed; the message contains the command that installs it."""
 
     def __init__(self, what: str, *, hint: str) -> None:
-        """Raise with the code `dependency`."""
+        """Set the code `dependency`."""
         super().__init__("dependency", what, hint=hint)
 
 
 class TaskNotLoadedError(OnnxMlBridgeError):
-    """The call needs a model that was not given to `open`."""
+    """The call requires a model that is not open."""
 
     def __init__(self, task: str, argument: str) -> None:
-        """Name the argument of `open` that would load the task."""
-        super().__init__("task_not_loaded", f"no model was opened for {task}", hint=f"Pass {argument}=DIR to open().")
+        """Set the code `task_not_loaded`; `argument` is the argument of `open` that loads a model of the task."""
+        super().__init__("task_not_loaded", f"no model is open for {task}", hint=f"Pass {argument}=DIR to open().")
 
 
 class StoppedError(OnnxMlBridgeError):
-    """A call ended before it had an answer: it was cancelled, or its time was over. The model serves on."""
+    """A call was cancelled or exceeded its timeout; the model can still be used."""
 
 
 class InferenceError(OnnxMlBridgeError):
-    """The engine failed, or gave a value that is not finite."""
+    """ONNX Runtime failed to run a graph, or a graph returned an invalid value."""
 
     def __init__(self, what: str) -> None:
-        """Raise with the code `inference`."""
+        """Set the code `inference`."""
         super().__init__("inference", what)

@@ -1,4 +1,4 @@
-"""The figures that people read about an artifact first: in the model card, in the report and on the command line."""
+"""The headline metrics of an artifact, as the model card and the command line display them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Figures = Mapping[str, float | None]
 
 
 def headlines(family: Family, variants: Iterable[Figures]) -> dict[str, str]:
-    """Names and titles of the headline metrics that any of the variants has, in their order."""
+    """Return the titles of the headline metrics that at least one variant has, by name, in the order of declaration."""
     measured = {name for figures in variants for name, value in figures.items() if value is not None}
     return {metric.name: metric.title for metric in family.metrics if metric.title and metric.name in measured}
 
 
 def headline(family: Family, figures: Figures, name: str) -> str:
-    """A headline figure as it is written; empty where there is none."""
+    """Format a headline metric; the empty string if it was not measured."""
     value, metric = figures.get(name), family.metric(name)
     return "" if value is None or metric is None else format(value, metric.format)
 
 
 def headline_row(family: Family, figures: Figures) -> str:
-    """All headline figures of one variant in one line: `differing 0, entity F1 1.00000`."""
+    """Format all headline metrics of one variant in one line: `differing 0, entity F1 1.00000`."""
     return ", ".join(
         f"{title} {headline(family, figures, name)}" for name, title in headlines(family, [figures]).items()
     )

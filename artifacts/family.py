@@ -1,7 +1,7 @@
-"""`Family`: what the project knows of one kind of model, declared once.
+"""`Family`: the declaration of one family of models.
 
-A family is a task and an engine. Its declaration is data; the code of each stage lies in a module of the family's name
-(`export.NAME`, `parity.NAME`, `runtime.NAME`, ...), which a stage imports when it runs.
+A family is a pair of task and engine. Its declaration is data. Each stage has a module with the family's name
+(`export.NAME`, `parity.NAME`, `runtime.NAME`, ...), which is imported when the stage runs.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ UPGRADE = "Upgrade onnx-ml-bridge, or build the artifact again with this version
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of parity.
+    """A metric that compares a variant with the original.
 
-    :param label: its row in the report's table, under the heading `group`.
-    :param title: its column in short tables (command line, model card), written with `format`; None keeps it out.
-    :param is_upper_bound: whether a gate's threshold must not be exceeded, instead of reached.
-    :param is_share: whether the report writes it as a percentage.
-    :param needs_option: the option of models.toml without which it is not measured.
+    :param group: the heading in the table of the report.
+    :param label: the row in that table.
+    :param title: the column in the tables of the command line and the model card; None if it has no column there.
+    :param format: the format specification for these columns.
+    :param is_upper_bound: whether a threshold is a maximum (true) or a minimum (false).
+    :param is_share: whether the report displays the value as a percentage.
+    :param needs_option: the option of models.toml that is required to measure the metric, or None.
     """
 
     name: str
@@ -46,9 +48,9 @@ class Metric:
 
 @dataclass(frozen=True)
 class Interface:
-    """A graph's inputs and outputs by name, each with its element type and its number of dimensions.
+    """The inputs and outputs of the graphs of one role: element type and number of dimensions by name.
 
-    A role that is not `is_required` depends on the model; the family's schema says when it is there.
+    A role with `is_required` false exists for some models only; the family's schema states for which.
     """
 
     inputs: Mapping[str, tuple[str, int]]
@@ -61,20 +63,22 @@ class Interface:
 class Family:
     """The declaration of a family.
 
-    :param name: the name of its module in every stage.
-    :param title: what its models compute, for people; `pipeline_tag` is the model hub's name for the same.
-    :param sections: its sections of the manifest, by key.
-    :param schema: JSON schema that a manifest of this family satisfies beside the common one.
-    :param roles: the graphs of a variant by role.
-    :param case: the type of its golden cases.
-    :param gates: the default thresholds of every variant that it can be built with, by metric.
-    :param facts: what people read about an artifact first, by title.
-    :param usage: the lines of Python in the model card that call the model.
-    :param language: the ISO code of the model's language, None where it has none.
-    :param builders: the distributions that decide an artifact's bytes, beside the common ones.
-    :param command: the subcommand that runs its models on JSON lines.
-    :param extra: the extra of the package that building needs beside `export`.
-    :param package: where its modules are: `PACKAGE.STAGE.NAME`.
+    :param name: the name of the family's module in every stage.
+    :param revision: the newest `task_revision` that this version reads, and the one it writes.
+    :param title: the output of the models, as the model card displays it.
+    :param pipeline_tag: the name of the task on the Hugging Face hub.
+    :param sections: the dataclasses of the manifest sections, by key.
+    :param schema: the JSON schema of a manifest of this family, in addition to the common schema.
+    :param roles: the interfaces of a variant's graphs, by role.
+    :param case: the class of the golden cases.
+    :param gates: the default thresholds by variant and metric; the keys are the variants that can be built.
+    :param facts: returns the properties that `show`, the model card and the report display, by title.
+    :param usage: returns the lines of Python in the model card that run the model.
+    :param command: the subcommand that runs the models on JSON lines.
+    :param builders: Python distributions that determine the bytes of an artifact, in addition to the common ones.
+    :param language: returns the ISO code of the model's language, or None.
+    :param extra: the extra of the package that a build requires in addition to `export`, or None.
+    :param package: the package with the family's modules, which are named `PACKAGE.STAGE.NAME`.
     """
 
     name: str
@@ -99,24 +103,29 @@ class Family:
 
     @property
     def declaration(self) -> str:
-        """Where the declaration is, as `MODULE:NAME`."""
+        """The import path of the declaration: `MODULE:NAME`."""
         return f"{self.package}.artifacts.families.{self.name}:{self.name.upper()}"
 
     def module(self, stage: str) -> ModuleType:
-        """The family's module of a stage, imported now."""
+        """Import and return the family's module of a stage, such as `runtime`."""
         return importlib.import_module(f"{self.package}.{stage}.{self.name}")
 
     def metric(self, name: str) -> Metric | None:
-        """The metric of that name."""
+        """Return the metric with this name, or None."""
         return next((metric for metric in self.metrics if metric.name == name), None)
 
     def gate_misses(self, figures: Mapping[str, float], gate: Mapping[str, float]) -> list[str]:
-        """What falls short of a gate; see the function of the same name."""
+        """Call `gate_misses` with the metrics of this family."""
         return gate_misses(self.metrics, figures, gate)
 
 
 def gate_misses(metrics: Iterable[Metric], figures: Mapping[str, float], gate: Mapping[str, float]) -> list[str]:
-    """What falls short of a gate, in words; empty where everything holds. Figures not measured are passed over."""
+    """Compare measured values with the thresholds of a gate.
+
+    :param figures: the measured values by metric; a metric that was not measured is skipped.
+    :param gate: the thresholds by metric.
+    :returns: one message per missed threshold; a value that is not a number misses every threshold.
+    """
     misses = []
     for metric in metrics:
         if metric.name not in gate or metric.name not in figures:
@@ -129,19 +138,22 @@ def gate_misses(metrics: Iterable[Metric], figures: Mapping[str, float], gate: M
 
 
 def find_family(task: object, engine: object, families: Iterable[Family]) -> Family | None:
-    """The family of a task and an engine, None where there is none."""
+    """Return the family of a task and an engine, or None."""
     return next((family for family in families if (family.task, family.engine) == (task, engine)), None)
 
 
 def require_family(task: str, engine: str, families: Iterable[Family]) -> Family:
-    """The family of a task and an engine, or `ArtifactError` with the code `unknown_task`."""
+    """Return the family of a task and an engine.
+
+    :raises ArtifactError: with the code `unknown_task` if `families` has no such family.
+    """
     families = tuple(families)
     family = find_family(task, engine, families)
     if family is None:
         known = ", ".join(f"{each.task} ({each.engine})" for each in families)
         raise ArtifactError(
             "unknown_task",
-            f"the artifact's task {task!r} with the engine {engine!r} is not known here",
+            f"the artifact's task {task!r} with the engine {engine!r} is not supported",
             expected=f"one of {known}",
             hint=UPGRADE,
         )

@@ -1,4 +1,4 @@
-"""Golden cases: inputs with the original model's outputs, sealed with the artifact and replayed by `verify`."""
+"""Golden cases: inputs with the outputs of the original model. They are part of an artifact; `verify` replays them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,33 @@ from .errors import ArtifactError
 
 
 class Case(Protocol):
-    """What golden cases of every family can do."""
+    """The interface of the golden cases of a family."""
 
     def to_record(self) -> dict[str, Any]:
-        """The record of golden.jsonl."""
+        """Return the record of golden.jsonl."""
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Any:
-        """Read a record back; `ValueError`, `KeyError` or `TypeError` for one of another form."""
+        """Parse a record of golden.jsonl.
+
+        :raises ValueError, KeyError, TypeError: for a record with other keys or types.
+        """
 
 
 AnyCase = TypeVar("AnyCase", bound=Case)
 
 
 def write_golden(cases: Iterable[Case], path: Path) -> None:
-    """Write the cases as canonical JSON lines."""
+    """Write the cases to `path` as canonical JSON lines."""
     path.write_bytes(b"".join(strict_json.canonical_line(case.to_record()) for case in cases))
 
 
 def read_golden(path: Path, kind: type[AnyCase]) -> list[AnyCase]:
-    """Read the cases of one kind from golden.jsonl, or raise `ArtifactError` with the code `golden`."""
+    """Read the cases of a golden.jsonl.
+
+    :param kind: the class of the cases.
+    :raises ArtifactError: with the code `golden` if the file or a record is invalid.
+    """
     try:
         lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
         return [kind.from_record(strict_json.parse(line, path.name)) for line in lines]

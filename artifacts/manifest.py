@@ -1,4 +1,4 @@
-"""The manifest as typed values, read from and written to canonical JSON."""
+"""The manifest as dataclasses, parsed from JSON and written as canonical JSON."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 @dataclass(frozen=True)
 class Source:
-    """Where the model came from.
+    """The source of the original model.
 
-    `weights_sha256` is the SHA-256 of the weight files' own SHA-256, in hexadecimal and in the order of their paths.
+    `weights_sha256` is the SHA-256 of the concatenated hexadecimal SHA-256 of the weight files, ordered by path.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output of a graph; a dimension is a number, or a name where it varies."""
+    """An input or output of a graph; a dimension is a number, or a name if it is dynamic."""
 
     name: str
     dtype: str
@@ -46,7 +46,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """One ONNX file and what it needs to run."""
+    """One ONNX file: its path, its interface and the versions it requires."""
 
     file: str
     ir_version: int
@@ -58,7 +58,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The texts that activation ranges were measured on."""
+    """The calibration texts: their number, their tokens in total, and their hash."""
 
     texts: int
     tokens: int
@@ -67,7 +67,11 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Quantization:
-    """How a variant was quantized and what it cost. `layers` is in dB of signal to quantization noise."""
+    """How a variant was quantized, and the measured error.
+
+    `tables` names the quantized embedding tables. `layers` is the signal-to-quantization-noise ratio of every
+    quantized product in dB. `error` has the error of the whole graph on the calibration texts, by metric.
+    """
 
     scheme: str
     smoothing_alpha: float
@@ -80,7 +84,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Variant:
-    """One precision of the model: its graphs by role, and the thresholds it was held to."""
+    """One precision of the model: its graphs by role, its gate (thresholds by metric), and how it was quantized."""
 
     graphs: dict[str, Graph]
     gate: dict[str, float]
@@ -89,7 +93,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class GoldenSpec:
-    """The file of golden cases and how many it holds."""
+    """The file of golden cases and their number."""
 
     file: str
     cases: int
@@ -97,7 +101,7 @@ class GoldenSpec:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where figures were measured."""
+    """The machine on which metrics were measured."""
 
     cpu: str
     instruction_set: tuple[str, ...]
@@ -106,7 +110,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class ParitySpec:
-    """The headline figures of every variant; the whole evidence is in `file`."""
+    """The metrics of every variant; `file` has the details, `texts` is the number of inputs."""
 
     file: str
     texts: int
@@ -116,7 +120,7 @@ class ParitySpec:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """Size in bytes and SHA-256 of a file."""
+    """The size of a file in bytes and its SHA-256 in hexadecimal."""
 
     size: int
     sha256: str
@@ -124,9 +128,10 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contract of one artifact, as FORMAT.md and the schema define it; constructing one checks it.
+    """The manifest of one artifact, as FORMAT.md and the schema define it.
 
-    `sections` are those of the artifact's family, by key.
+    The constructor checks the rules that a JSON schema cannot express. `sections` has the sections of the artifact's
+    family by key.
     """
 
     format_version: int
@@ -144,60 +149,69 @@ class Manifest:
     sections: Mapping[str, Section]
 
     def __post_init__(self) -> None:
-        """Check what a JSON schema cannot express, all of it at once."""
-        problems = [f"{path} is named but not in files" for path in self.named_files() if path not in self.files]
+        """Check the rules that a JSON schema cannot express.
+
+        :raises ArtifactError: with the code `schema`, naming all problems.
+        """
+        problems = [f"{path} is referenced but not in files" for path in self.named_files() if path not in self.files]
         folded = Counter(path.casefold() for path in self.files)
         problems += [
-            f"{path} differs from another path in case alone" for path in self.files if folded[path.casefold()] > 1
+            f"{path} differs from another path only in case" for path in self.files if folded[path.casefold()] > 1
         ]
         problems += [problem for section in self.sections.values() for problem in section.problems()]
         if problems:
             raise ArtifactError("schema", f"{MANIFEST} contradicts itself: {'; '.join(problems)}")
 
     def section(self, kind: type[AnySection]) -> AnySection:
-        """The section of that type, or `ArtifactError` with the code `schema` where the family has none."""
+        """Return the section of this class.
+
+        :raises ArtifactError: with the code `schema` if the manifest has none.
+        """
         for section in self.sections.values():
             if isinstance(section, kind):
                 return section
-        raise ArtifactError("schema", f"{MANIFEST} has no {kind.__name__}")
+        raise ArtifactError("schema", f"{MANIFEST} has no section of the type {kind.__name__}")
 
     def named_files(self) -> list[str]:
-        """Every path that a field other than `files` names."""
+        """Return every path that a field other than `files` refers to."""
         graphs = [graph.file for variant in self.variants.values() for graph in variant.graphs.values()]
         return [*graphs, *self.preprocessor_files(), self.golden.file, self.parity.file]
 
     def preprocessor_files(self) -> list[str]:
-        """The files that turn texts into the graphs' inputs: every variant needs them."""
+        """Return the paths of the preprocessor (tokenizer, or rules and tables), which all variants share."""
         return [file for section in self.sections.values() for file in section.files()]
 
     def variant_bytes(self, variant: str) -> int:
-        """Bytes of a variant's graphs and of the weights beside them."""
+        """Return the size in bytes of a variant's graphs and their external data."""
         files = [graph.file for graph in self.variants[variant].graphs.values()]
         return sum(self.files[name].size for name in [*files, *map(data_file, files)] if name in self.files)
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest as JSON values, its sections beside the common keys."""
+        """Return the manifest as JSON values; the sections are top-level keys."""
         fields = dataclasses.asdict(self)
         sections: dict[str, Any] = fields.pop("sections")
         return fields | sections
 
     def to_bytes(self, families: Iterable[Family] = FAMILIES) -> bytes:
-        """Canonical JSON, as it is sealed."""
+        """Return the manifest as canonical JSON.
+
+        :raises ArtifactError: if the result is not a valid manifest.
+        """
         raw = strict_json.canonical(self.to_json())
-        parse_manifest(raw, families)  # a mistake of the builder shows here, not at the user's
+        parse_manifest(raw, families)  # an invalid manifest fails the build, not the user
         return raw
 
 
 def parse_manifest(raw: bytes, families: Iterable[Family] = FAMILIES) -> Manifest:
-    """Check the bytes of a manifest and return it typed.
+    """Parse and check the bytes of a manifest.
 
-    :param families: the families that are known here.
+    :param families: the families that this reader supports.
     :raises ArtifactError: with the code `json`, `format_version`, `unknown_task` or `schema`, in this order.
     """
     families = tuple(families)
     data = strict_json.parse(raw, MANIFEST)
     if not isinstance(data, dict):
-        raise ArtifactError("json", f"{MANIFEST} is not an object", got=type(data).__name__)
+        raise ArtifactError("json", f"{MANIFEST}", expected="a JSON object", actual=type(data).__name__)
     _check_format_version(data)
     family = _family(data, families)
     errors = [
@@ -205,7 +219,7 @@ def parse_manifest(raw: bytes, families: Iterable[Family] = FAMILIES) -> Manifes
         for error in schema_validator(families).iter_errors(data)
     ]
     if errors or family is None:
-        raise ArtifactError("schema", f"{MANIFEST} breaks its schema: {'; '.join(errors[:20])}")
+        raise ArtifactError("schema", f"{MANIFEST} does not satisfy its schema: {'; '.join(errors[:20])}")
     sections = {key: _typed(kind, data[key], key) for key, kind in family.sections.items() if key in data}
     common = {
         name: _typed(kind, data[name], name)
@@ -216,7 +230,7 @@ def parse_manifest(raw: bytes, families: Iterable[Family] = FAMILIES) -> Manifes
 
 
 def _family(data: dict[str, Any], families: tuple[Family, ...]) -> Family | None:
-    """The manifest's family, None where its task or engine is no string, which is for the schema to say."""
+    """Return the manifest's family; None if its task or engine is not a string, which the schema check reports."""
     task, engine, revision = data.get("task"), data.get("engine"), data.get("task_revision")
     if not isinstance(task, str) or not isinstance(engine, str):
         return None
@@ -224,9 +238,9 @@ def _family(data: dict[str, Any], families: tuple[Family, ...]) -> Family | None
     if type(revision) is int and revision > family.revision:
         raise ArtifactError(
             "format_version",
-            f"the artifact's revision of the task {task} is not known here",
+            f"the artifact's revision of the task {task} is not supported",
             expected=f"task_revision up to {family.revision}",
-            got=revision,
+            actual=revision,
             hint=UPGRADE,
         )
     return family
@@ -237,15 +251,15 @@ def _check_format_version(data: dict[str, Any]) -> None:
     if type(version) is not int or version > FORMAT_VERSION:
         raise ArtifactError(
             "format_version",
-            "the artifact's format is not known here",
+            "the artifact's format version is not supported",
             expected=f"format_version up to {FORMAT_VERSION}",
-            got=repr(version),
+            actual=repr(version),
             hint=UPGRADE,
         )
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:
-    """Turn parsed JSON into `kind`: a dataclass, dict, tuple, optional or plain type. The schema has passed before."""
+    """Convert parsed JSON that satisfies the schema to `kind`: a dataclass, dict, tuple, optional or plain type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
@@ -265,7 +279,7 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
 
 
 def _either(kinds: list[Any], value: Any, where: str) -> Any:
-    if type(value) not in kinds:  # JSON Schema takes 1.0 for an integer; a typed reader in another language does not
+    if type(value) not in kinds:  # JSON Schema accepts 1.0 as an integer, typed readers such as the Rust one do not
         names = " or ".join(kind.__name__ for kind in kinds)
-        raise ArtifactError("schema", f"{where} in {MANIFEST}", expected=names, got=repr(value))
+        raise ArtifactError("schema", f"{where} in {MANIFEST}", expected=names, actual=repr(value))
     return value

@@ -1,4 +1,4 @@
-"""The sections of a manifest that belong to families; those of one family alone are in its declaration."""
+"""The base class of manifest sections, and the section that several families share."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 
 class Section:
-    """Base of the sections: frozen dataclasses whose fields are the keys of the manifest."""
+    """Base class of the sections: frozen dataclasses whose fields are the keys of the section."""
 
     def files(self) -> tuple[str, ...]:
-        """The files that the section names, which every variant needs."""
+        """Return the paths of the files that the section refers to; all variants require them."""
         return ()
 
     def problems(self) -> list[str]:
-        """Contradictions within the section that a JSON schema cannot express, in words."""
+        """Return a message for every violated rule of the section that a JSON schema cannot express."""
         return []
 
 
 @dataclass(frozen=True)
 class TokenizerSpec(Section):
-    """How texts become token ids; `max_tokens` includes special tokens."""
+    """The section `tokenizer` of the manifest; `max_tokens` includes special tokens."""
 
     file: str
     vocab_size: int
@@ -29,5 +29,5 @@ class TokenizerSpec(Section):
     pad_token_id: int
 
     def files(self) -> tuple[str, ...]:
-        """The tokenizer's file."""
+        """Return the path of the tokenizer."""
         return (self.file,)

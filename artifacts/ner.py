@@ -1,4 +1,4 @@
-"""What both families of named entities share: the task, its golden cases and its metrics."""
+"""The task `ner`, which two families share: its golden cases, metrics and aggregation strategies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 from .family import Metric
 
 NER = "ner"
-# How the tokens of a token classifier become entities; FORMAT.md defines each
+# Aggregation strategies of token classifiers; FORMAT.md defines them
 STRATEGIES = ("none", "simple", "first", "average", "max")
 METRICS = (
-    Metric("differing", "Entities", "documents with other entities", "differing", ".0f", is_upper_bound=True),
+    Metric("differing", "Entities", "documents with different entities", "differing", ".0f", is_upper_bound=True),
     Metric("entity_f1", "Entities", "F1 of the entities", "entity F1"),
     Metric("score_max_abs", "Entities", "largest difference of a score", "score max abs", ".1e", is_upper_bound=True),
-    Metric("token_mismatches", "Tokens", "documents with another number of tokens or another cut", is_upper_bound=True),
+    Metric(
+        "token_mismatches", "Tokens", "documents with a different number of tokens or truncation", is_upper_bound=True
+    ),
 )
 USAGE = """bridge = OnnxMlBridge.open(ner="path/to/this/folder")
 for entity in bridge.extract_entities("Any text."):
@@ -23,7 +25,7 @@ for entity in bridge.extract_entities("Any text."):
 
 @dataclass(frozen=True)
 class ExpectedEntity:
-    """An entity of the original: places in characters; `score` is None where the engine has none."""
+    """An entity of the original; `start` and `end` are character offsets, `score` is None if the engine has none."""
 
     start: int
     end: int
@@ -33,7 +35,10 @@ class ExpectedEntity:
 
 @dataclass(frozen=True)
 class EntityCase:
-    """One named entity case: a text, the settings of the call, and the original's answer."""
+    """A golden case: a text, settings (None where one does not apply), and the entities of the original.
+
+    `tokens` is the number of tokens read. `truncated` is true if the end of the text was not read.
+    """
 
     input: str
     aggregation_strategy: str | None
@@ -44,7 +49,7 @@ class EntityCase:
     truncated: bool
 
     def to_record(self) -> dict[str, Any]:
-        """The record of golden.jsonl."""
+        """Return the record of golden.jsonl."""
         starts = None if self.sentence_starts is None else list(self.sentence_starts)
         settings = {"aggregation_strategy": self.aggregation_strategy, "sentence_starts": starts, "stride": self.stride}
         expected = {
@@ -56,7 +61,10 @@ class EntityCase:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> EntityCase:
-        """Read a record back; `ValueError`, `KeyError` or `TypeError` for one of another form."""
+        """Parse a record of golden.jsonl.
+
+        :raises ValueError, KeyError, TypeError: for a record with other keys or types.
+        """
         expected, settings = record["expected"], record["settings"]
         starts = settings["sentence_starts"]
         case = cls(
@@ -69,7 +77,7 @@ class EntityCase:
             expected["truncated"],
         )
         if not case._is_typed() or case.to_record() != record:
-            raise ValueError("unknown keys, or values of another kind")
+            raise ValueError("unknown keys or values of the wrong type")
         return case
 
     def _is_typed(self) -> bool:

@@ -1,7 +1,7 @@
-"""Reads what must be known about an ONNX file before any engine opens it.
+"""Read the interface, operator domains and external data references of an ONNX file without loading it.
 
-The base install has no `onnx`, and a file that keeps tensor data outside itself must be found out before something
-follows that reference, so the protobuf is walked here. Field numbers are those of onnx.proto (ONNX 1.23).
+This module parses the protobuf itself for two reasons: the base installation has no `onnx` package, and external data
+references must be checked before a library follows them. Field numbers are those of onnx.proto (ONNX 1.23).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EXTERNAL = 1
 
 @dataclass(frozen=True, order=True)
 class TensorInfo:
-    """A graph's input or output: name, element type (as `DTYPES` names it) and number of dimensions."""
+    """An input or output of a graph: name, element type (a value of `DTYPES`) and number of dimensions."""
 
     name: str
     dtype: str
@@ -28,10 +28,11 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """What an ONNX file says of itself.
+    """The properties of an ONNX file that the checks need.
 
-    `external` holds the locations of data outside of it, as written there; `used_domains` the operator domains of all
-    its nodes, those of its own functions left out.
+    `domains` has the opset version of every imported operator domain. `external` has the locations of external tensor
+    data as the file spells them. `used_domains` has the operator domains of all nodes, without the domains of the
+    file's own functions.
     """
 
     ir_version: int
@@ -43,16 +44,19 @@ class OnnxFile:
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Walk the protobuf at `path`, or raise `ArtifactError` with the code `graph`."""
+    """Parse an ONNX file.
+
+    :raises ArtifactError: with the code `graph` if the file is not a valid ONNX model.
+    """
     try:
         return _read_model(memoryview(path.read_bytes()))
     except (ValueError, IndexError, RecursionError) as error:
-        raise ArtifactError("graph", f"{path.name} is no ONNX file: {error}") from error
+        raise ArtifactError("graph", f"{path.name} is not a valid ONNX file: {error}") from error
 
 
 @dataclass
-class _Found:
-    """What a walk gathers: locations of outside data, and operator domains in use."""
+class _References:
+    """The external data locations and the operator domains that a traversal collects."""
 
     external: set[str] = field(default_factory=set)
     domains: set[str] = field(default_factory=set)
@@ -62,30 +66,30 @@ def _read_model(model: memoryview) -> OnnxFile:
     parts: dict[int, list[memoryview]] = {7: [], 8: [], 20: [], 25: []}
     for number, value in _messages(model):
         parts.setdefault(number, []).append(value)
-    (graphs, opsets, trainings, functions), found = (parts[number] for number in (7, 8, 20, 25)), _Found()
+    (graphs, opsets, trainings, functions), references = (parts[number] for number in (7, 8, 20, 25)), _References()
     if len(graphs) != 1:
-        raise ValueError(f"it holds {len(graphs)} graphs, not 1")
+        raise ValueError(f"expected 1 graph, got {len(graphs)}")
     trained = [graph for training in trainings for part in (1, 2) for graph in _nested(training, part)]
     for graph in (*graphs, *trained):
-        _walk_graph(graph, found, 0)
+        _walk_graph(graph, references, 0)
     for function in functions:
-        _walk_function(function, found)
+        _walk_function(function, references)
     imports = [_opset(opset) for opset in opsets]
     if len(dict(imports)) != len(imports):
         raise ValueError("it imports an operator domain twice")
     ir_version = next((value for number, value in _fields(model) if number == 1 and isinstance(value, int)), 0)
-    used = frozenset(found.domains - {_domain(_text(function, 10)) for function in functions})
+    used = frozenset(references.domains - {_domain(_text(function, 10)) for function in functions})
     inputs, outputs = _signature(graphs[0])
-    return OnnxFile(ir_version, dict(imports), tuple(inputs), tuple(outputs), tuple(sorted(found.external)), used)
+    return OnnxFile(ir_version, dict(imports), tuple(inputs), tuple(outputs), tuple(sorted(references.external)), used)
 
 
 def _domain(name: str) -> str:
-    """`ai.onnx` and the empty name are one domain."""
+    """Return the canonical name of a domain: `ai.onnx` is an alias of the empty name."""
     return "" if name == "ai.onnx" else name
 
 
 def _signature(graph: memoryview) -> tuple[list[TensorInfo], list[TensorInfo]]:
-    """Inputs (without those that are initializers) and outputs of a GraphProto."""
+    """Return the inputs of a GraphProto, without those that are initializers, and its outputs."""
     inputs, outputs, initializers = [], [], set()
     for number, value in _messages(graph):
         if number == 11:
@@ -113,51 +117,51 @@ def _opset(entry: memoryview) -> tuple[str, int]:
     return _domain(_text(entry, 1)), version
 
 
-def _walk_graph(graph: memoryview, found: _Found, depth: int) -> None:
-    """Collect the external data locations of a GraphProto and everything in it."""
+def _walk_graph(graph: memoryview, references: _References, depth: int) -> None:
+    """Collect the references of a GraphProto and of its subgraphs."""
     if depth > MAX_GRAPH_DEPTH:
         raise ValueError(f"subgraphs are nested deeper than {MAX_GRAPH_DEPTH}")
     for number, value in _messages(graph):
         if number == 1:
-            _walk_node(value, found, depth)
+            _walk_node(value, references, depth)
         elif number == 5:
-            _walk_tensor(value, found)
+            _walk_tensor(value, references)
         elif number == 15:
-            _walk_sparse(value, found)
+            _walk_sparse(value, references)
 
 
-def _walk_function(function: memoryview, found: _Found) -> None:
+def _walk_function(function: memoryview, references: _References) -> None:
     for number, value in _messages(function):
         if number == 7:
-            _walk_node(value, found, 0)
+            _walk_node(value, references, 0)
         elif number == 11:
-            _walk_attribute(value, found, 0)
+            _walk_attribute(value, references, 0)
 
 
-def _walk_node(node: memoryview, found: _Found, depth: int) -> None:
+def _walk_node(node: memoryview, references: _References, depth: int) -> None:
     for number, value in _messages(node):
         if number == 5:
-            _walk_attribute(value, found, depth)
-    found.domains.add(_domain(_text(node, 7)))
+            _walk_attribute(value, references, depth)
+    references.domains.add(_domain(_text(node, 7)))
 
 
-def _walk_attribute(attribute: memoryview, found: _Found, depth: int) -> None:
+def _walk_attribute(attribute: memoryview, references: _References, depth: int) -> None:
     for number, value in _messages(attribute):
         if number in (5, 10):
-            _walk_tensor(value, found)
+            _walk_tensor(value, references)
         elif number in (6, 11):
-            _walk_graph(value, found, depth + 1)
+            _walk_graph(value, references, depth + 1)
         elif number in (22, 23):
-            _walk_sparse(value, found)
+            _walk_sparse(value, references)
 
 
-def _walk_sparse(sparse: memoryview, found: _Found) -> None:
+def _walk_sparse(sparse: memoryview, references: _References) -> None:
     for number, value in _messages(sparse):
         if number in (1, 2):
-            _walk_tensor(value, found)
+            _walk_tensor(value, references)
 
 
-def _walk_tensor(tensor: memoryview, found: _Found) -> None:
+def _walk_tensor(tensor: memoryview, references: _References) -> None:
     locations, is_external = [], False
     for number, value in _fields(tensor):
         if number == 14 and value == _EXTERNAL:
@@ -165,8 +169,8 @@ def _walk_tensor(tensor: memoryview, found: _Found) -> None:
         elif number == 13 and isinstance(value, memoryview) and _text(value, 1) == "location":
             locations.append(_text(value, 2))
     if is_external and len(locations) != 1:
-        raise ValueError(f"a tensor's external data has {len(locations)} locations, not 1")
-    found.external.update(locations)
+        raise ValueError(f"a tensor with external data has {len(locations)} locations, expected 1")
+    references.external.update(locations)
 
 
 def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -174,7 +178,7 @@ def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _nested(message: memoryview, *path: int) -> Iterator[memoryview]:
-    """All submessages reached by the field numbers of `path`."""
+    """Yield all submessages at a path of field numbers."""
     if not path:
         yield message
         return
@@ -184,12 +188,12 @@ def _nested(message: memoryview, *path: int) -> Iterator[memoryview]:
 
 
 def _text(message: memoryview, field: int) -> str:
-    found = [bytes(value).decode("utf-8") for number, value in _messages(message) if number == field]
-    return found[-1] if found else ""
+    values = [bytes(value).decode("utf-8") for number, value in _messages(message) if number == field]
+    return values[-1] if values else ""
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field numbers and values of a message: an int for a varint, a view for a length-delimited field."""
+    """Yield field numbers and values of a message: an int for a varint, a view for a length-delimited field."""
     position, end = 0, len(message)
     while position < end:
         tag, position = _varint(message, position)
@@ -205,9 +209,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
         else:
-            raise ValueError(f"wire type {wire}")
+            raise ValueError(f"unsupported wire type {wire}")
         if position + length > end:
-            raise ValueError("a field reaches beyond the end")
+            raise ValueError("a field exceeds the end of its message")
         if wire == 2:
             yield number, message[position : position + length]
         position += length

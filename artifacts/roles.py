@@ -1,4 +1,4 @@
-"""Whether a graph, as its manifest declares it, can have its role."""
+"""Check the interface of a graph against its role."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from .manifest import Graph, Tensor
 
 
 def role_problems(interface: Interface, graph: Graph) -> list[str]:
-    """Why a graph cannot have a role with that interface; empty where it can."""
+    """Compare the inputs and outputs of a graph with the interface of its role.
+
+    :returns: one message per difference.
+    """
     inputs, outputs = _kinds(graph.inputs), _kinds(graph.outputs)
     known = {**interface.inputs, **interface.optional_inputs}
-    problems = [f"no input {name}" for name in interface.inputs if name not in inputs]
+    problems = [f"the input {name} is missing" for name in interface.inputs if name not in inputs]
     problems += [
-        f"an input {name} {kind}, not one of {known}" for name, kind in inputs.items() if known.get(name) != kind
+        f"unexpected input {name} {kind}, expected one of {known}"
+        for name, kind in inputs.items()
+        if known.get(name) != kind
     ]
     if (len(inputs), len(outputs)) != (len(graph.inputs), len(graph.outputs)):
-        problems.append("two inputs or two outputs of one name")
+        problems.append("two inputs or two outputs have the same name")
     if outputs != interface.outputs:
-        problems.append(f"the outputs {outputs}, not {dict(interface.outputs)}")
+        problems.append(f"unexpected outputs {outputs}, expected {dict(interface.outputs)}")
     return problems
 
 

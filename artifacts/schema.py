@@ -1,4 +1,4 @@
-"""The JSON schema of the manifest: what all families share, and what each adds.
+"""The JSON schema of the manifest, composed of a common part and one part per family.
 
 manifest.schema.json is the composed schema of all families; the Rust crate and other readers use that file.
 """
@@ -22,12 +22,12 @@ _TITLE = "onnx-ml-bridge artifact manifest, format version 1"
 
 
 def read_schema(family: str) -> dict[str, Any]:
-    """The part of a family of this package, from families/NAME.schema.json."""
+    """Read the schema part of a family of this package: families/NAME.schema.json."""
     return _read(f"families/{family}.schema.json")
 
 
 def compose_schema(families: Sequence[Family]) -> dict[str, Any]:
-    """The schema that manifests of the given families satisfy, and no others."""
+    """Return the schema that accepts the manifests of the given families and no others."""
     schema = _read("manifest.common.schema.json")
     schema["title"] = _TITLE
     schema["unevaluatedProperties"] = False
@@ -40,7 +40,7 @@ def compose_schema(families: Sequence[Family]) -> dict[str, Any]:
 
 @functools.cache
 def schema_validator(families: tuple[Family, ...]) -> jsonschema_rs.Draft202012Validator:
-    """The validator of the composed schema; the Rust crate uses the same engine."""
+    """Return a validator for the composed schema; the Rust crate uses the same validator library."""
     return jsonschema_rs.Draft202012Validator(compose_schema(families))
 
 

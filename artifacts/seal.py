@@ -1,7 +1,7 @@
-"""Sealing: a staging folder becomes an artifact, all of it or nothing.
+"""Turn a staging folder into an artifact atomically.
 
-The staging folder lies beside its target, so that the last step is a rename on one file system. Leftovers of a build
-that was killed are cleaned up by the next one (`recover`).
+The staging folder is a sibling of the target, so the last step is a rename within one file system. `recover` cleans up
+after a build that was killed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from .manifest import FileEntry, Manifest
 
 @contextmanager
 def staging_for(target: Path) -> Iterator[Path]:
-    """Give a fresh folder beside `target` to build in; it is gone afterwards, sealed or not.
+    """Create an empty staging folder beside `target`, and remove it at the end of the context.
 
-    :raises BuildError: when another process builds there, or what is there is no artifact: nothing could replace it.
+    :raises BuildError: with the code `io` if another process builds `target`, or `target` exists and is not an
+        artifact.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with _only_builder(target):
@@ -37,27 +38,28 @@ def staging_for(target: Path) -> Iterator[Path]:
         try:
             yield staging
         finally:
-            shutil.rmtree(staging, ignore_errors=True)  # after a sealing it has been renamed and is not there
+            shutil.rmtree(staging, ignore_errors=True)  # does not exist after `seal`, which renames it
 
 
 def list_files(folder: Path) -> dict[str, FileEntry]:
-    """Size and SHA-256 of every file below `folder`, by relative path."""
+    """Return size and SHA-256 of every file below `folder`, by relative path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): describe_file(path) for path in paths}
 
 
 def describe_file(path: Path) -> FileEntry:
-    """Size and SHA-256 of a file."""
+    """Return size and SHA-256 of a file."""
     return FileEntry(path.stat().st_size, sha256_file(path))
 
 
 def seal(staging: Path, manifest: Manifest, target: Path, families: Iterable[Family] = FAMILIES) -> str:
-    """Write the manifest of what is in `staging`, sync, verify and move it to `target`; returns its identity.
+    """Write the manifest into `staging`, check the result, and move it to `target`.
 
-    An artifact that was at `target` is renamed aside first and removed last, so that at every moment one of the two is
-    whole on disk.
+    An existing artifact is renamed before the move and removed after it, so that a complete artifact is on disk at any
+    time.
 
-    :raises ArtifactError: when what was written does not verify; `target` is then as it was.
+    :returns: the identity, which is the SHA-256 of the manifest.
+    :raises ArtifactError: if the new artifact fails the checks; `target` is unchanged then.
     """
     families = tuple(families)
     (staging / MANIFEST).write_bytes(manifest.to_bytes(families))
@@ -70,39 +72,41 @@ def seal(staging: Path, manifest: Manifest, target: Path, families: Iterable[Fam
 
 
 def recover(target: Path) -> None:
-    """Put back what an interrupted swap left aside, and remove what an interrupted build left half done."""
-    aside = _aside(target)
-    if aside.exists() and not target.exists():
-        aside.rename(target)
-    shutil.rmtree(aside, ignore_errors=True)
+    """Restore the artifact after an interrupted replacement, and remove leftovers of an interrupted build."""
+    replaced = _replaced(target)
+    if replaced.exists() and not target.exists():
+        replaced.rename(target)
+    shutil.rmtree(replaced, ignore_errors=True)
     shutil.rmtree(_staging(target), ignore_errors=True)
 
 
 def _require_replaceable(target: Path) -> None:
     if target.exists() and not (target / MANIFEST).is_file():
-        raise BuildError("io", f"{target} is there and is no artifact", hint="Choose another folder or remove it.")
+        raise BuildError(
+            "io", f"{target} exists and is not an artifact", hint="Choose another folder, or remove this one."
+        )
 
 
 def _swap(staging: Path, target: Path) -> None:
-    _require_replaceable(target)  # again: a build takes a while
-    aside = _aside(target)
+    _require_replaceable(target)  # it may have changed during the build
+    replaced = _replaced(target)
     if target.exists():
-        target.rename(aside)
+        target.rename(replaced)
     try:
         staging.rename(target)
     except OSError:
-        if aside.exists():
-            aside.rename(target)
+        if replaced.exists():
+            replaced.rename(target)
         raise
     _sync(target.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _staging(target: Path) -> Path:
     return target.parent / f".{target.name}.staging"
 
 
-def _aside(target: Path) -> Path:
+def _replaced(target: Path) -> Path:
     return target.parent / f".{target.name}.replaced"
 
 
@@ -123,13 +127,17 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _only_builder(target: Path) -> Iterator[None]:
-    """Hold the lock of a target; it ends with the process that holds it, however that ends.
+    """Hold the lock of a target; the operating system releases it when the process ends.
 
-    :raises BuildError: with the code `io` when another build of the same target is under way.
+    :raises BuildError: with the code `io` if another process builds the same target.
     """
-    lock = FileLock(target.parent / f".{target.name}.lock")  # stays: removing it would let two builders in at once
+    lock = FileLock(
+        target.parent / f".{target.name}.lock"
+    )  # never removed: then two processes could hold locks on two files of this name
     try:
         with lock.acquire(blocking=False):
             yield
     except Timeout as error:
-        raise BuildError("io", f"{target} is being built by another process", hint="Wait for it.") from error
+        raise BuildError(
+            "io", f"{target} is being built by another process", hint="Wait until it has finished."
+        ) from error

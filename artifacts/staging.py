@@ -1,4 +1,4 @@
-"""What the stages of a build hand over: the settings of one model, and its staging folder."""
+"""The data that the stages of a build pass on: the settings of one model, and its staging folder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from .manifest_sections import Section
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """What to build, resolved: nothing is left to a default.
+    """The resolved settings of one build.
 
-    :param variants: the variants to build; `gates` are their thresholds by metric.
-    :param calibration: a file of calibration texts, None for the package's own.
-    :param options: the options of the family in models.toml, an `Options` of its module in `cli`.
+    :param variants: the variants to build.
+    :param gates: the thresholds by variant and metric.
+    :param calibration: a file with one calibration text per line; None for the texts of the package.
+    :param options: the options of models.toml, an instance of `cli.NAME.Options`.
     """
 
     family: Family
@@ -31,15 +32,15 @@ class BuildSettings:
     options: Any
 
     def gate(self, variant: str) -> dict[str, float]:
-        """The thresholds of a variant; empty for one that is built only for another to be made from it."""
+        """Return the thresholds of a variant by metric; empty for a variant that is only an intermediate result."""
         return dict(self.gates.get(variant, {}))
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A model in its staging folder: the graphs of every variant that exists so far, and its sections of the manifest.
+    """A model in its staging folder: the variants built so far, and the sections of the manifest.
 
-    `networks` are graphs in memory that the quantize stage starts from, for families that do not quantize a file.
+    `networks` has graphs in memory, for families whose quantize stage does not start from a file.
     """
 
     folder: Path
@@ -49,12 +50,15 @@ class Staged:
     networks: Any = None
 
     def section(self, kind: type[AnySection]) -> AnySection:
-        """The section of that type."""
+        """Return the section of this class.
+
+        :raises ArtifactError: with the code `schema` if there is none.
+        """
         for section in self.sections.values():
             if isinstance(section, kind):
                 return section
-        raise ArtifactError("schema", f"{self.settings.name} has no section of the kind {kind.__name__}")
+        raise ArtifactError("schema", f"{self.settings.name} has no section of the type {kind.__name__}")
 
     def with_variant(self, name: str, variant: Variant) -> Staged:
-        """The same with one more variant, or with another in its stead."""
+        """Return a copy with this variant added or replaced."""
         return replace(self, variants={**self.variants, name: variant})

@@ -1,4 +1,4 @@
-"""JSON as FORMAT.md wants it: strict to read, canonical to write."""
+"""JSON as FORMAT.md defines it: a strict parser and a canonical writer."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ Number = TypeVar("Number", int, float)
 
 
 def parse(raw: bytes, name: str) -> Any:
-    """Parse one JSON text of an artifact, or raise `ArtifactError` with the code `json`; see `parse_any`."""
+    """Parse one JSON text of an artifact as `parse_any` does.
+
+    :param name: the name of the file for the error message.
+    :raises ArtifactError: with the code `json`.
+    """
     try:
         return parse_any(raw)
     except ValueError as error:
-        hint = "Build or fetch the artifact again."
-        raise ArtifactError("json", f"{name} is not valid: {error}", hint=hint) from error
+        hint = "Download or build the artifact again."
+        raise ArtifactError("json", f"{name} is not valid JSON: {error}", hint=hint) from error
 
 
 def parse_any(raw: bytes) -> Any:
-    """Parse one JSON text, or raise `ValueError`.
+    """Parse one JSON text.
 
-    Refused beside what JSON itself refuses: duplicate keys, NaN and infinities, lone surrogates, numbers beyond 2^53
-    and nesting deeper than 32.
+    :raises ValueError: for invalid JSON, and for duplicate keys, NaN, infinities, lone surrogates, numbers whose
+        magnitude exceeds 2^53, and nesting deeper than 32 levels.
     """
     try:
         text = raw.decode("utf-8")
@@ -42,31 +46,31 @@ def parse_any(raw: bytes) -> Any:
 
 
 def canonical(value: Any) -> bytes:
-    """Canonical bytes of a JSON value: sorted keys, two blanks of indentation, a newline at the end."""
+    """Return a JSON value as canonical JSON: sorted keys, an indentation of two spaces, a newline at the end."""
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def canonical_line(value: Any) -> bytes:
-    """Canonical bytes of one record of JSON lines, newline included."""
+    """Return a JSON value as one canonical line, newline included."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 
 
 def _to_number(digits: str) -> int | float:
-    if digits == "-0":  # a float to most readers, so no integer here either
+    if digits == "-0":  # most parsers read it as a float
         return -0.0
-    # Longer literals are out of range anyway, and int() is quadratic in their length.
+    # Longer literals exceed the limit, and the run time of int() is quadratic in their length
     return int(digits) if len(digits) <= 20 else MAX_JSON_NUMBER + 1
 
 
 def _in_range(number: Number) -> Number:
     if abs(number) > MAX_JSON_NUMBER:
-        raise ValueError("a number is larger than 2^53")
+        raise ValueError("the magnitude of a number exceeds 2^53")
     return number
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_nesting(value: Any, levels: int) -> None:
-    """Refuse lone surrogates (they cannot be encoded) and values nested deeper than `levels`."""
+    """Raise `ValueError` for lone surrogates, which cannot be encoded, and for values nested deeper than `levels`."""
     if isinstance(value, str):
         value.encode("utf-8")
     elif isinstance(value, (dict, list)):

@@ -39,7 +39,7 @@ def find_original(artifact: Artifact, request: Request) -> LocalModel:
             "source",
             f"the original of {name} has other weights than the artifact was made from",
             expected=source.weights_sha256,
-            got=original.source.weights_sha256,
+            actual=original.source.weights_sha256,
             hint=hint,
         )
     return original

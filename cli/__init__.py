@@ -1,1 +1,1 @@
-"""The command `onnx-ml-bridge`: one file per group of commands, `build.py` conducts the stages."""
+"""The command `onnx-ml-bridge`: one module per group of subcommands; `build.py` runs the stages of a build."""

@@ -1,4 +1,4 @@
-"""The arguments that every command which runs a model has."""
+"""The options that all subcommands that run a model share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-ModelOption = Annotated[Path, typer.Option("--model", help="The artifact's folder.", metavar="DIR")]
-VariantOption = Annotated[str, typer.Option("--variant", help="fp32, int8, or auto: by instruction set.")]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads of one run.", min=1)]
-TextLimitOption = Annotated[int, typer.Option("--text-limit", help="Largest text in bytes of UTF-8.", min=1)]
+ModelOption = Annotated[Path, typer.Option("--model", help="Folder of the artifact.", metavar="DIR")]
+VariantOption = Annotated[
+    str, typer.Option("--variant", help="fp32, int8, or auto, which chooses by the instruction set of the CPU.")
+]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Number of threads of ONNX Runtime.", min=1)]
+TextLimitOption = Annotated[int, typer.Option("--text-limit", help="Maximum size of a text in bytes of UTF-8.", min=1)]

@@ -1,4 +1,4 @@
-"""The conductor: every model of models.toml through export, quantize, parity and seal."""
+"""Build the models of models.toml: run the stages export, quantize, parity and seal."""
 
 from __future__ import annotations
 
@@ -35,19 +35,23 @@ from .manifests import compose_manifest
 from .options import path_options
 
 REPORTS = ".reports"
-# The distributions that decide the bytes of artifacts of every family
+# Python distributions whose versions determine the bytes of artifacts of every family
 _COMMON_BUILDERS = ("numpy", "onnx", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "safetensors")
-# The parts of the package that an artifact's bytes follow from
+# The subpackages whose code determines the bytes of an artifact
 _OWN_PACKAGES = ("artifacts", "cli", "export", "graphs", "parity", "quantize", "runtime")
 logger = logging.getLogger(__name__)
 
-# Called with the name of the stage that begins.
+# Called with the name of each stage when it begins
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Built:
-    """What became of one model: `status` is `built`, `up to date` or `failed`."""
+    """The result of building one model.
+
+    `status` is `built`, `up to date` or `failed`. `seconds` is the duration of the build. `bytes`, `metrics` and
+    `headlines` (the headline metrics as text) are by variant. `error` has the keys `code` and `message`.
+    """
 
     name: str
     status: str
@@ -70,7 +74,13 @@ def build_all(
     force: bool = False,
     families: Iterable[Family] = FAMILIES,
 ) -> list[Built]:
-    """Build every model, going on after one fails; only its report is left of a failed one."""
+    """Build every model; a failure does not prevent the other builds.
+
+    A model that fails leaves no artifact. If it missed its gate, its report exists.
+
+    :param progress: called for each model when its build begins; returns the callback for its stages.
+    :param force: build a model even if its artifact is up to date.
+    """
     families = tuple(families)
     return [_build_or_report(model, out, progress(model), force=force, families=families) for model in models]
 
@@ -83,10 +93,12 @@ def build(
     force: bool = False,
     families: Iterable[Family] = FAMILIES,
 ) -> Built:
-    """Build one model into `out/NAME`, unless what is there was built from the same inputs.
+    """Build one model into `out/NAME`, unless the artifact there is up to date.
 
-    :param families: the families that are known here.
-    :raises OnnxMlBridgeError: when any stage fails; an artifact that was there before is still there.
+    :param progress: called with the name of each stage when it begins.
+    :param force: build the model even if its artifact is up to date.
+    :param families: the families that can be built.
+    :raises OnnxMlBridgeError: if a stage fails; an existing artifact is unchanged then.
     """
     started, families = time.perf_counter(), tuple(families)
     target, reports = out / model.name, out / REPORTS / model.name
@@ -111,18 +123,18 @@ def build(
 
 
 def builder_versions(family: Family) -> dict[str, str]:
-    """Versions of everything that decides the bytes of an artifact."""
+    """Return the versions of Python and of the distributions that determine the bytes of an artifact."""
     versions = {"python": platform.python_version()}
     for name in (*_COMMON_BUILDERS, *family.builders):
         try:
             versions[name] = version(name)
-        except PackageNotFoundError:  # onnxruntime may be there as onnxruntime-gpu
+        except PackageNotFoundError:  # onnxruntime may be installed as onnxruntime-gpu
             continue
     return versions
 
 
 def _stage(settings: BuildSettings, local: LocalModel, staging: Path, progress: Progress) -> Staged:
-    """Export and quantize: every variant's graphs in the staging folder."""
+    """Export and quantize a model into the staging folder."""
     family = settings.family
     if family.extra is not None:
         require_extra(family.extra)
@@ -135,7 +147,7 @@ def _stage(settings: BuildSettings, local: LocalModel, staging: Path, progress: 
 
 
 def _compose(staged: Staged, local: LocalModel, proof: Proof[Any]) -> Manifest:
-    """Write evidence and golden cases, and compose the manifest."""
+    """Write parity.json, golden.jsonl and the model card, and return the manifest."""
     family, machine = staged.settings.family, cpu.describe(cpu.usable_cpus())
     versions = builder_versions(family)
     cases = write_evidence(family, proof.parity, machine, versions, staged.folder)
@@ -158,9 +170,9 @@ def _build_or_report(
     started = time.perf_counter()
     try:
         return build(model, out, progress, force=force, families=families)
-    except Exception as error:  # torch and transformers raise anything; the other models are built all the same
+    except Exception as error:  # torch and transformers raise exceptions of any class
         if not isinstance(error, (OnnxMlBridgeError, OSError)):
-            logger.exception("building %s failed in a library", model.name)
+            logger.exception("build of %s failed with an unexpected exception", model.name)
         code = error.code if isinstance(error, OnnxMlBridgeError) else "io" if isinstance(error, OSError) else "source"
         page = out / REPORTS / model.name / "report.html"
         return Built(
@@ -176,14 +188,14 @@ def _build_or_report(
 def _require_gate(failures: dict[str, list[str]], reports: Path) -> None:
     missed = [f"{variant}: {problem}" for variant, problems in failures.items() for problem in problems]
     if missed:
-        raise BuildError("gate", f"parity was not reached: {'; '.join(missed)}", hint=f"See {reports / 'report.html'}.")
+        raise BuildError("gate", f"the gate was missed: {'; '.join(missed)}", hint=f"See {reports / 'report.html'}.")
 
 
 def _build_key(settings: BuildSettings, local: LocalModel) -> str:
-    """Hash of everything the artifact follows from but the machine: settings, source files, texts, versions."""
+    """Return a hash of all inputs of a build except the machine: settings, source files, texts, versions and code."""
     family = settings.family
     files = sorted(path for path in local.folder.rglob("*") if path.is_file() and path.suffix in _SOURCE_SUFFIXES)
-    # Files are identified by what they hold, not by their paths
+    # An option that is a file contributes its content, not its path
     paths = path_options(settings.options)
     options = {name: value for name, value in vars(settings.options).items() if name not in paths}
     parts = {
@@ -209,7 +221,7 @@ def _file_hash(option: str, path: Path) -> str:
 
 
 def _own_code() -> str:
-    """Hash of the code an artifact is made by, so that a change of it builds again before any version is raised."""
+    """Return a hash of the code of this package, so that a change of the code triggers a new build."""
     digest = hashlib.sha256()
     for package in _OWN_PACKAGES:
         folder = Path(str(resources.files(__package__.replace(".cli", f".{package}"))))
@@ -222,7 +234,7 @@ _SOURCE_SUFFIXES = (".json", ".cfg", ".safetensors", ".txt", ".model", ".md", ".
 
 
 def _up_to_date(target: Path, reports: Path, key: str, families: Iterable[Family]) -> Artifact | None:
-    """The artifact at `target` if it is whole and was built from the same inputs."""
+    """Return the artifact at `target` if its files are intact and it was built with this key, else None."""
     try:
         record = json.loads((reports / "build.json").read_text(encoding="utf-8"))
         artifact = read_artifact(target, families)

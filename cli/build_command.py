@@ -1,4 +1,4 @@
-"""`build` and `export`: artifacts from models.toml, or from one source named on the command line."""
+"""The subcommands `build` (all models of models.toml) and `export` (one model given on the command line)."""
 
 from __future__ import annotations
 
@@ -22,33 +22,35 @@ from ..export.requirements import require_extra
 from .console import EXIT_FAILED, err, megabytes, out, plain, print_json, reported_errors, table
 from .options import known_options, with_options
 
-if TYPE_CHECKING:  # these need the extra [export]; the command line itself must not
+if TYPE_CHECKING:  # these modules require the extra [export]
     from .build import Built
     from .config import ModelConfig
 
 _STAGES = ("fetch", "export", "quantize", "parity", "seal")
 
-OutOption = Annotated[Path, typer.Option("--out", help="Folder that gets one artifact per model.", metavar="DIR")]
+OutOption = Annotated[
+    Path, typer.Option("--out", help="Folder in which one artifact per model is created.", metavar="DIR")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Build even what is up to date.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Build models even if they are up to date.")]
 
 
 def build_command(families: tuple[Family, ...]) -> Callable[..., None]:
-    """The command `build`."""
+    """Return the function of the subcommand `build`."""
 
     def command(
         models: Annotated[Path, typer.Argument(help="The file that lists the models.", metavar="MODELS.toml")],
         out_folder: OutOption = Path("dist"),
         only: Annotated[
-            list[str] | None, typer.Option("--only", help="Build only this model; may be repeated.", metavar="NAME")
+            list[str] | None, typer.Option("--only", help="Build only this model. Can be repeated.", metavar="NAME")
         ] = None,
         force: ForceOption = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Build every model of a file: export, quantize, compare with the original, seal.
+        """Build the models of a file: export, quantize, compare with the original, seal.
 
-        What is up to date is skipped; after one model fails the others are still built. Reports for people go to
-        DIR/.reports/NAME/report.html.
+        Models that are up to date are skipped. If one model fails, the others are still built. Each model has a report
+        at DIR/.reports/NAME/report.html.
         """
         with reported_errors(as_json=as_json):
             require_extra("export")
@@ -56,7 +58,7 @@ def build_command(families: tuple[Family, ...]) -> Callable[..., None]:
 
             known = read_models(models, families)
             if unknown := sorted(set(only or []) - {model.name for model in known}):
-                raise BuildError("config", f"{models} has no model {', '.join(unknown)}")
+                raise BuildError("config", f"--only: {models} has no model {', '.join(unknown)}")
             chosen = [model for model in known if not only or model.name in only]
             _build(chosen, out_folder, families, force=force, as_json=as_json)
 
@@ -64,25 +66,25 @@ def build_command(families: tuple[Family, ...]) -> Callable[..., None]:
 
 
 def export_command(families: tuple[Family, ...]) -> Callable[..., None]:
-    """The command `export`; the options of every family are options of the command."""
+    """Return the function of the subcommand `export`, which has the options of every family."""
     fields = known_options(families)
 
     def command(
         source: Annotated[str, typer.Argument(help="hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR].")],
-        task: Annotated[str, typer.Option(help="What the model does, one of the tasks above.")],
-        out_folder: Annotated[Path, typer.Option("--out", help="The artifact's folder.", metavar="DIR")],
+        task: Annotated[str, typer.Option(help="The task of the model.")],
+        out_folder: Annotated[Path, typer.Option("--out", help="Folder of the new artifact.", metavar="DIR")],
         version: Annotated[str, typer.Option("--artifact-version", help="Version of the artifact.")] = "1",
         variant: Annotated[
-            list[str] | None, typer.Option(help="fp32 or int8; may be repeated. All by default.")
+            list[str] | None, typer.Option(help="fp32 or int8. Can be repeated. Default: all variants.")
         ] = None,
         calibration: Annotated[
-            Path | None, typer.Option(help="Calibration texts, one per line.", metavar="FILE")
+            Path | None, typer.Option(help="File with one calibration text per line.", metavar="FILE")
         ] = None,
         force: ForceOption = False,
         as_json: JsonOption = False,
         **options: Any,
     ) -> None:
-        """Build one model named here; the same stages, gates and seal as `build`."""
+        """Build one model, with the same stages and gates as `build`."""
         with reported_errors(as_json=as_json):
             require_extra("export")
             from .config import ModelConfig, validate
@@ -132,7 +134,7 @@ def _to_json(result: Built) -> dict[str, Any]:
 
 @contextmanager
 def _progress_bars(models: int) -> Iterator[Callable[[ModelConfig], Callable[[str], None]]]:
-    """One bar over the stages of all models; without a terminal one line per stage."""
+    """Show one progress bar over the stages of all models; print one line per stage if stderr is not a terminal."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -158,7 +160,7 @@ def _progress_bars(models: int) -> Iterator[Callable[[ModelConfig], Callable[[st
 
 
 def _print_results(results: list[Built]) -> None:
-    rows = table("model", "status", "from", "variant", "against the original", right=("size", "seconds"))
+    rows = table("model", "status", "source", "variant", "compared with the original", right=("size", "seconds"))
     for result in results:
         _add_rows(rows, result)
     out.print(rows)
@@ -171,8 +173,8 @@ def _print_results(results: list[Built]) -> None:
 
 
 def _add_rows(rows: Table, result: Built) -> None:
-    colour = {"built": "green", "up to date": "cyan", "failed": "red"}[result.status]
-    first = [result.name, f"[{colour}]{result.status}[/]", escape(result.source)]
+    color = {"built": "green", "up to date": "cyan", "failed": "red"}[result.status]
+    first = [result.name, f"[{color}]{result.status}[/]", escape(result.source)]
     seconds = f"{result.seconds:.1f}"
     if not result.bytes:
         rows.add_row(*first, "", "", "", seconds)
@@ -187,7 +189,7 @@ def _add_rows(rows: Table, result: Built) -> None:
 
 
 def _quiet_libraries() -> None:
-    """Keep the libraries' own progress bars and notices out of ours."""
+    """Disable the progress bars and log messages of the libraries."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers.utils import logging as transformers_logging

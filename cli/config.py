@@ -1,4 +1,4 @@
-"""models.toml: what to build, from what, and how exact it must be."""
+"""models.toml: the models to build, their sources, options and gates."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ class _Strict(BaseModel):
 
 
 class ModelConfig(_Strict):
-    """One `[[model]]` table: what to build and the thresholds each variant must reach.
+    """One `[[model]]` table of models.toml.
 
-    Which families are known is the validation context's `families`, by default all.
+    `gate` has thresholds by variant and metric; they override the defaults of the family. The validation context can
+    have the key `families`; it defaults to all families.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")
     source: str
     task: str
-    variants: list[str] = []  # empty: all that the family has
+    variants: list[str] = []  # empty: all variants of the family
     calibration: Path | None = None
     options: dict[str, Any] = {}
     gate: dict[str, dict[str, float]] = {}
@@ -56,12 +57,12 @@ class ModelConfig(_Strict):
     def _check_variants(self, candidates: list[Family]) -> None:
         is_empty = "variants" in self.model_fields_set and not self.variants
         if is_empty or len(set(self.variants)) != len(self.variants):
-            raise ValueError("variants must name each variant once, and at least one")
+            raise ValueError("variants must contain at least one variant and no duplicates")
         known = {name for family in candidates for name in family.gates}
         if unknown := sorted(set(self.variants) - known):
             raise ValueError(f"variant {unknown[0]!r} is not one of {', '.join(sorted(known))}")
         if unknown := sorted(set(self.gate) - set(self.variants or known)):
-            raise ValueError(f"gate.{unknown[0]} is for a variant that is not built")
+            raise ValueError(f"gate.{unknown[0]}: this variant is not built")
 
     def _check_options(self, candidates: list[Family]) -> None:
         known = known_options(candidates)
@@ -75,34 +76,36 @@ class ModelConfig(_Strict):
         named = {figure for gate in self.gate.values() for figure in gate}
         metrics = {metric.name: metric for family in candidates for metric in family.metrics}
         if unknown := sorted(named - set(metrics)):
-            raise ValueError(f"the gate names {unknown[0]!r}, no figure of {', '.join(sorted(metrics))}")
+            raise ValueError(f"gate metric {unknown[0]!r} is not one of {', '.join(sorted(metrics))}")
         for name in sorted(named):
             needed = metrics[name].needs_option
             if needed is not None and self.options.get(needed) is None:
-                raise ValueError(f"the gate's {name} needs options.{needed}")
+                raise ValueError(f"gate metric {name} requires options.{needed}")
 
     def settings(self, engine: str, families: Iterable[Family] = FAMILIES) -> BuildSettings:
-        """Everything resolved for the engine of the model's source: family, variants, gates and options.
+        """Resolve family, variants, gates and options.
 
-        :raises BuildError: with the code `config` for what the family does not have.
+        :param engine: the engine that the model's source requires.
+        :param families: the families that can be built.
+        :raises BuildError: with the code `config` for variants or options that the family does not have.
         """
         families = tuple(families)
         family = find_family(self.task, engine, families)
         if family is None:
             engines = sorted(each.engine for each in families if each.task == self.task)
-            raise self._wrong(f"a {engine} model for the task {self.task}", engines, engine)
+            raise self._error(f"a {engine} model for the task {self.task}", engines, engine)
         if unknown := sorted({*self.variants, *self.gate} - set(family.gates)):
-            raise self._wrong(f"variants of a {engine} model", family.gates, ", ".join(unknown))
+            raise self._error(f"variants of a {engine} model", family.gates, ", ".join(unknown))
         own = known_options([family])
         if unknown := sorted(set(self.options) - set(own)):
-            raise self._wrong(f"options of a {engine} model for {self.task}", sorted(own), ", ".join(unknown))
+            raise self._error(f"options of a {engine} model for {self.task}", sorted(own), ", ".join(unknown))
         variants = tuple(self.variants or family.gates)
         gates = {variant: {**family.gates[variant], **self.gate.get(variant, {})} for variant in variants}
         options = read_options(family, self.options)
         return BuildSettings(family, self.name, self.version, variants, gates, self.calibration, options)
 
-    def _wrong(self, what: str, expected: Iterable[str], got: str) -> BuildError:
-        return BuildError("config", f"{self.name}: {what}", expected=" or ".join(expected), got=got)
+    def _error(self, what: str, expected: Iterable[str], actual: str) -> BuildError:
+        return BuildError("config", f"{self.name}: {what}", expected=" or ".join(expected), actual=actual)
 
 
 class _File(_Strict):
@@ -110,9 +113,9 @@ class _File(_Strict):
 
 
 def read_models(path: Path, families: Iterable[Family] = FAMILIES) -> list[ModelConfig]:
-    """Read models.toml; relative paths in it (calibration, options, `path:` sources) start at its folder.
+    """Read models.toml; relative paths in it (calibration, options, `path:` sources) are relative to its folder.
 
-    :raises BuildError: with the code `config`, naming everything that is wrong at once.
+    :raises BuildError: with the code `config`, naming all problems.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -122,12 +125,16 @@ def read_models(path: Path, families: Iterable[Family] = FAMILIES) -> list[Model
     models = validate(_File, data, str(path), families).model
     names = [model.name for model in models]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise BuildError("config", f"{path}: more than one model is called {', '.join(repeated)}")
+        raise BuildError("config", f"{path}: several models have the name {', '.join(repeated)}")
     return [_from_folder(model, path.parent, families) for model in models]
 
 
 def validate(kind: type[Model], data: object, where: str, families: Iterable[Family] = FAMILIES) -> Model:
-    """Validate `data`, or raise `BuildError` with every problem found."""
+    """Validate `data` against a pydantic model.
+
+    :param where: the origin of the data for the error message.
+    :raises BuildError: with the code `config`, naming all problems.
+    """
     try:
         return kind.model_validate(data, context={"families": tuple(families)})
     except ValidationError as error:
@@ -153,7 +160,7 @@ def _from_folder(model: ModelConfig, folder: Path, families: Iterable[Family]) -
 
 
 def _paths_below(model: ModelConfig, folder: Path, families: Iterable[Family]) -> dict[str, Path]:
-    """The options of a model that are paths, which start at `folder` where they are relative."""
+    """Return the options of a model that are paths; relative paths are relative to `folder`."""
     paths: dict[str, Path] = {}
     for family in families:
         if family.task == model.task:

@@ -1,4 +1,4 @@
-"""How the command speaks: to people on a terminal, to machines in JSON, and by its exit status."""
+"""Output of the command: tables, JSON, error messages and exit status."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..artifacts.errors import ArtifactError, DependencyError, OnnxMlBridgeError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_DEPENDENCY, EXIT_ERROR = range(6)
 EXIT_CODES = (
-    "Exit status: 0 done; 1 done, but some lines or models failed; 2 wrong usage; 3 an artifact was refused; "
-    "4 something must be installed first; 5 any other error."
+    "Exit status: 0 success; 1 some lines or models failed; 2 invalid usage; 3 invalid artifact; "
+    "4 missing dependency; 5 any other error."
 )
 
-# Tables keep their columns where output is no terminal; on one they take its width.
+# Tables have the width of the terminal, or this many columns if the output is not a terminal
 _WIDTH = None if sys.stdout.isatty() else 160
 
 out = Console(highlight=False, width=_WIDTH)
@@ -30,27 +30,27 @@ err = Console(stderr=True, highlight=False)
 
 
 def plain(text: str) -> Text:
-    """Text of unknown origin: no markup, and nothing that would steer a terminal."""
-    return Text("".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text))
+    """Return untrusted text without markup; characters that are not printable are escaped."""
+    return Text("".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text))
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on one line of stdout."""
+    """Print a value to stdout as one line of JSON."""
     sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
     sys.stdout.buffer.flush()
 
 
 @contextmanager
 def reported_errors(*, as_json: bool = False) -> Iterator[None]:
-    """Turn the package's errors into a message and an exit status."""
+    """Report exceptions of the package and `OSError` as an error message and an exit status."""
     try:
         yield
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has left; nothing more to say
+        sys.stderr.close()  # the reader of the pipe has closed it
         raise typer.Exit(EXIT_OK) from None
     except (OnnxMlBridgeError, OSError) as error:
         code = error.code if isinstance(error, OnnxMlBridgeError) else "io"
-        # A name that is no UTF-8 stands in a message as a lone surrogate
+        # A file name that is not valid UTF-8 contains lone surrogates
         message = str(error).encode("utf-8", "backslashreplace").decode()
         if as_json:
             print_json({"ok": False, "error": {"code": code, "message": message}})
@@ -65,7 +65,7 @@ def _exit_code(error: Exception) -> int:
 
 
 def table(*left: str, right: tuple[str, ...] = ()) -> Table:
-    """An empty table: columns of words, then columns of figures."""
+    """Return an empty table: left-aligned columns, then right-aligned ones."""
     result = Table(*left, header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
     for column in right:
         result.add_column(column, justify="right", no_wrap=True)
@@ -73,5 +73,5 @@ def table(*left: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def megabytes(size: int) -> str:
-    """A size for people: 22.9 MB."""
+    """Format a size in bytes as kB or MB, such as `22.9 MB`."""
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

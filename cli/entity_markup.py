@@ -1,4 +1,4 @@
-"""Texts with their entities marked, for people."""
+"""Display texts with highlighted entities on a terminal."""
 
 from __future__ import annotations
 
@@ -8,68 +8,71 @@ from rich.text import Text
 from ..runtime.entities import Entities
 from .jsonl import LineError
 
-# Readable on dark and on light grounds; the Rust command gives a label the same one.
-_COLOURS = ("red", "green", "yellow", "blue", "magenta", "cyan")
+# Readable on dark and light backgrounds; the Rust command assigns the same color to a label
+_COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan")
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _CUT = " (the text was cut: give --stride to read it whole)"
 
 
-def paint_entities(text: str, found: Entities, console: Console) -> Text:
-    """The text in one line, every entity in the colour of its label, which follows in brackets.
+def highlighted_entities(text: str, entities: Entities, console: Console) -> Text:
+    """Return the text in one line with every entity in the color of its label, followed by the label in brackets.
 
-    Where the console shows no colours, brackets stand around entity and label: `[Kofi Annan PERSON] signed.`
+    Without colors, the brackets enclose entity and label: `[Kofi Annan PERSON] signed.`
     """
-    is_coloured = has_colours(console)
+    is_colored = has_colors(console)
     line, done = Text(), 0
-    for entity in found.entities:
-        # Entities of single tokens can share characters: the later one has only what is left
+    for entity in entities.entities:
+        # Entities can overlap if they are single tokens: the later one is displayed without the shared characters
         start = max(entity.start, done)
         line.append(visible(text[done:start]))
         done = max(entity.end, start)
-        _append_entity(line, visible(text[start:done]), visible(entity.label), is_coloured=is_coloured)
+        _append_entity(line, visible(text[start:done]), visible(entity.label), is_colored=is_colored)
     line.append(visible(text[done:]))
-    return line.append(_CUT, style="dim") if found.truncated else line
+    return line.append(_CUT, style="dim") if entities.truncated else line
 
 
-def paint_failure(error: LineError) -> Text:
-    """A line that failed."""
+def failure_text(error: LineError) -> Text:
+    """Return the error message of an input line."""
     return Text.assemble((f"line {error.line}: error[{error.code}]", "bold red"), f": {visible(error.message)}")
 
 
 def rendered(line: Text, console: Console) -> bytes:
-    """What the console would write: escape sequences only where it shows colours; lines are not broken."""
+    """Return the bytes that the console writes for a line, without line wrapping; escape sequences only with colors."""
     with console.capture() as capture:
         console.print(
-            line if has_colours(console) else line.plain, soft_wrap=True, markup=False, emoji=False, highlight=False
+            line if has_colors(console) else line.plain, soft_wrap=True, markup=False, emoji=False, highlight=False
         )
     return capture.get().encode(console.encoding, "replace")
 
 
-def has_colours(console: Console) -> bool:
-    """Whether this is a terminal with colours, and nobody has set NO_COLOR."""
+def has_colors(console: Console) -> bool:
+    """Return whether the console displays colors: it is a color terminal, and NO_COLOR is not set."""
     return console.color_system is not None and not console.no_color
 
 
-def label_colour(label: str) -> str:
-    """The colour of a label: always the same one. Frequent ones differ: PERSON, ORG, GPE, DATE; PER, ORG, LOC, MISC."""
+def label_color(label: str) -> str:
+    """Return the color of a label, which depends only on the label.
+
+    The constants are chosen so that PERSON, ORG, GPE and DATE differ, and so do PER, ORG, LOC and MISC.
+    """
     index = 0
     for byte in label.encode():
         index = (10 * index + byte) % 59
-    return _COLOURS[index % len(_COLOURS)]
+    return _COLORS[index % len(_COLORS)]
 
 
 def visible(text: str) -> str:
-    """The text with everything that could steer a terminal, or turn the order of what is shown, as an escape."""
-    return "".join(map(_shown, text)) if any(_steers(letter) for letter in set(text)) else text
+    """Escape the control characters of a text, including those that change the writing direction."""
+    return "".join(map(_escaped, text)) if any(_is_control(character) for character in set(text)) else text
 
 
-def _shown(letter: str) -> str:
-    return _ESCAPES.get(letter) or f"\\u{{{ord(letter):x}}}" if _steers(letter) else letter
+def _escaped(character: str) -> str:
+    return _ESCAPES.get(character) or f"\\u{{{ord(character):x}}}" if _is_control(character) else character
 
 
-def _steers(letter: str) -> bool:
-    """Control characters, line and paragraph separators, and the marks of the direction of writing."""
-    code = ord(letter)
+def _is_control(character: str) -> bool:
+    """Return true for control characters, line and paragraph separators, and marks of the writing direction."""
+    code = ord(character)
     return (
         code < 0x20
         or 0x7F <= code < 0xA0
@@ -79,8 +82,8 @@ def _steers(letter: str) -> bool:
     )
 
 
-def _append_entity(line: Text, covered: str, label: str, *, is_coloured: bool) -> None:
-    if is_coloured:
-        line.append(covered, style=f"bold {label_colour(label)}").append(f" [{label}]", style="dim")
+def _append_entity(line: Text, covered: str, label: str, *, is_colored: bool) -> None:
+    if is_colored:
+        line.append(covered, style=f"bold {label_color(label)}").append(f" [{label}]", style="dim")
     else:
         line.append(f"[{covered} {label}]" if covered else f"[{label}]")

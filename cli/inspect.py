@@ -1,4 +1,4 @@
-"""`show` and `verify`: what an artifact says of itself, and whether that holds here."""
+"""The subcommands `show` and `verify`: display and check an artifact."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..artifacts.family import Family
 from ..runtime.verify import VerifyReport, verify
 from .console import megabytes, out, plain, print_json, reported_errors, table
 
-ArtifactArgument = Annotated[Path, typer.Argument(help="The artifact's folder.", metavar="DIR")]
+ArtifactArgument = Annotated[Path, typer.Argument(help="Folder of the artifact.", metavar="DIR")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
 
 
 def show_command(families: tuple[Family, ...]) -> Callable[..., None]:
-    """The command `show`."""
+    """Return the function of the subcommand `show`."""
 
     def command(folder: ArtifactArgument, as_json: JsonOption = False) -> None:
-        """Show what an artifact is: source, facts, and its variants with their size and exactness.
+        """Show the source, the properties and the variants of an artifact, with sizes and metrics.
 
-        Files are counted and measured, not hashed; `verify` does that.
+        This checks the manifest, the list of files and their sizes. Use `verify` to check hashes too.
         """
         with reported_errors(as_json=as_json):
             artifact = read_artifact(folder, families)
@@ -38,12 +38,12 @@ def show_command(families: tuple[Family, ...]) -> Callable[..., None]:
 
 
 def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
-    """The command `verify`."""
+    """Return the function of the subcommand `verify`."""
 
     def command(folder: ArtifactArgument, as_json: JsonOption = False) -> None:
-        """Hash every file, check every graph, and replay the golden cases on this CPU.
+        """Check the hash of every file and every graph, and replay the golden cases on this CPU.
 
-        The replay happens in a child process with limits, since loading a graph is no security boundary.
+        The replay runs in a child process with limits on memory and time, because a malicious graph could exhaust them.
         """
         with reported_errors(as_json=as_json):
             report = verify(folder, families)
@@ -63,7 +63,7 @@ def _print_artifact(artifact: Artifact) -> None:
         "task": f"{manifest.task} (format {manifest.format_version}, revision {manifest.task_revision})",
         "engine": manifest.engine,
         "source": f"{source.kind}:{source.id}" + (f" at {source.revision}" if source.revision else ""),
-        "licence": source.license or "not named by its source",
+        "license": source.license or "not stated by its source",
         "identity": artifact.identity,
         **artifact.family.facts(manifest),
         "measured on": f"{manifest.parity.texts} texts; {manifest.parity.machine.cpu}, "
@@ -89,7 +89,7 @@ def _variants_table(artifact: Artifact) -> Table:
 
 def _print_report(report: VerifyReport, family: Family) -> None:
     out.print(f"[bold green]verified[/] {report.name} {report.version}  {report.identity}", soft_wrap=True)
-    out.print(f"{report.files} files, {megabytes(report.bytes)}, every hash as listed")
+    out.print(f"{report.files} files, {megabytes(report.bytes)}, all hashes match")
     titles = headlines(family, [replay.figures for replay in report.variants.values()])
     rows = table("variant", right=("golden cases", *titles.values()))
     for name, replay in report.variants.items():

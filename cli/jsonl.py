@@ -1,4 +1,4 @@
-"""JSON lines in, one answer per line out: in order, and as soon as it is there."""
+"""Process JSON lines from stdin: one output line per input line, in order, written as soon as it is ready."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from ..artifacts.errors import InferenceError, InputError, OnnxMlBridgeError, St
 from ..runtime.tokenizer import check_text
 from .console import EXIT_FAILED
 
-# A run takes the lines that have arrived, up to this many: a slow writer gets every answer at once, a file is batched.
+# Lines that have already arrived form a batch of up to this size: input from a file is batched, and a program that
+# writes one line at a time gets each answer immediately
 _LINES_PER_RUN = 256
-# What a line holds, and what it is answered with
+# The parsed value of an input line, and the result for it
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of input without its newline; numbers start at 1. `raw` is None for a line too long to hold any text."""
+    """An input line without its newline; `number` starts at 1, `raw` is None for a line that exceeds the size limit."""
 
     number: int
     raw: bytes | None
@@ -35,9 +36,10 @@ class Line:
 
 @dataclass(frozen=True)
 class LineFormat(Generic[Entry]):
-    """What a line may hold: the largest text in bytes of UTF-8, and how the line's JSON value becomes an entry.
+    """The format of an input line.
 
-    `parse` receives the value and the limit, and raises `InputError` for a value of another form.
+    `text_limit` is the maximum size of a text in bytes of UTF-8. `parse` receives the JSON value of a line and this
+    limit, and returns the entry; it raises `InputError` for an invalid value.
     """
 
     text_limit: int
@@ -46,7 +48,7 @@ class LineFormat(Generic[Entry]):
 
 @dataclass(frozen=True)
 class LineError:
-    """Why a line has no answer."""
+    """The error of an input line; `line` is its number."""
 
     code: str
     line: int
@@ -54,16 +56,16 @@ class LineError:
 
     @classmethod
     def of(cls, error: OnnxMlBridgeError, line: int) -> LineError:
-        """The line says where; the place in a batch that some errors start with would say nothing to a user."""
+        """Convert an exception; the line number replaces the index in the batch that its message starts with."""
         message = str(error)
         if isinstance(error, InputError) and error.index is not None:
             message = message.removeprefix(f"text {error.index}: ")
         return cls(error.code, line, message.encode("utf-8", "backslashreplace").decode())
 
 
-# Results of some entries, or the errors in their positions
+# Processes a batch; returns a result or an exception for every entry, in order
 Answer = Callable[[Sequence[Entry]], Sequence[Result | OnnxMlBridgeError]]
-# What a line becomes in the end: an entry with its result, or the reason why there is none
+# An entry with its result, or the error of its line
 Answered = tuple[Entry, Result] | LineError
 
 
@@ -74,10 +76,13 @@ def print_answers(
     to_failure: Callable[[LineError], bytes],
     max_lines: int = _LINES_PER_RUN,
 ) -> None:
-    """Answer standard input line by line; ends with the status `EXIT_FAILED` where any line failed.
+    """Read lines from stdin and write one output line for each; exit with `EXIT_FAILED` at the end if a line failed.
 
-    :param max_lines: lines that are answered together where they have arrived: the first waits for the last.
-    :raises OSError: when standard input cannot be read.
+    :param answer: processes the entries of a batch.
+    :param to_line: formats a result.
+    :param to_failure: formats an error.
+    :param max_lines: the maximum size of a batch.
+    :raises OSError: if stdin cannot be read.
     """
     failed = False
     for lines in arriving_lines(_stdin(), max_lines, max_bytes=_max_line_bytes(line_format.text_limit)):
@@ -92,21 +97,21 @@ def print_answers(
 
 
 def json_line(value: dict[str, Any]) -> bytes:
-    """One JSON object and a newline; float32 values of numpy in their shortest form."""
+    """Return a JSON object and a newline; float32 values of numpy have their shortest decimal form."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
 
 def failure_line(error: LineError) -> bytes:
-    """The answer, in JSON, to a line that failed."""
+    """Return the output line for an error."""
     return json_line({"error": {"code": error.code, "line": error.line, "message": error.message}})
 
 
 def arriving_lines(stream: BinaryIO, max_lines: int, *, max_bytes: int) -> Iterator[list[Line]]:
-    """Yield lines as they arrive: at least one, and all that have arrived, up to `max_lines`.
+    """Yield batches of lines: at least one line, and all others that have already arrived, up to `max_lines`.
 
-    Lines of more than `max_bytes` are read past without being kept.
+    A line of more than `max_bytes` is skipped in chunks, so that it is never in memory.
 
-    :raises OSError: when the stream cannot be read.
+    :raises OSError: if the stream cannot be read.
     """
     waiting: queue.Queue[Line | OSError | None] = queue.Queue(maxsize=max_lines)
     threading.Thread(target=_read_into, args=(waiting, stream, max_bytes), daemon=True).start()
@@ -127,7 +132,7 @@ def arriving_lines(stream: BinaryIO, max_lines: int, *, max_bytes: int) -> Itera
 def answer_lines(
     answer: Answer[Entry, Result], lines: Sequence[Line], line_format: LineFormat[Entry]
 ) -> list[Answered[Entry, Result]]:
-    """Every line's entry with its result, or why it has none, in order; a bad line costs no other line its answer."""
+    """Parse and process a batch of lines; returns the entry with its result, or the error, for every line in order."""
     entries: dict[int, Entry] = {}
     answered: dict[int, Answered[Entry, Result]] = {}
     for index, line in enumerate(lines):
@@ -146,7 +151,7 @@ def answer_lines(
 def each_answered(
     run: Callable[[Sequence[Entry]], Sequence[Result]], entries: Sequence[Entry]
 ) -> list[Result | OnnxMlBridgeError]:
-    """Run all entries at once; where that fails each alone, so that one does not cost the others their results."""
+    """Run a batch; if that fails, run every entry alone, so that only the failing entries have no result."""
     if not entries:
         return []
     try:
@@ -156,13 +161,13 @@ def each_answered(
 
 
 def parse_line(raw: bytes | None, line_format: LineFormat[Entry]) -> Entry:
-    """The entry of a line.
+    """Parse a line.
 
-    :raises InputError: for a line that is no JSON, one of another form, and a text over the limit.
+    :raises InputError: if the line is not valid JSON, has an invalid value, or a text exceeds the limit.
     """
     if raw is None:
         expected = f"at most {line_format.text_limit} bytes of text"
-        raise InputError("input_too_large", "too large for any text", expected=expected)
+        raise InputError("input_too_large", "the line is too long", expected=expected)
     try:
         value = strict_json.parse_any(raw)
     except ValueError as error:
@@ -171,7 +176,7 @@ def parse_line(raw: bytes | None, line_format: LineFormat[Entry]) -> Entry:
 
 
 def parse_text(value: Any, limit: int) -> str:
-    """The text of a line that is a string, or an object with the key `text` and no other."""
+    """Return the text of a value that is a string or an object with `text` as its only key."""
     if isinstance(value, dict):
         check_keys(value, "text")
         value = value.get("text", value)
@@ -179,27 +184,27 @@ def parse_text(value: Any, limit: int) -> str:
 
 
 def check_keys(value: Mapping[str, Any], *known: str) -> None:
-    """Raise `InputError` for keys of an object beside the known ones."""
+    """Raise `InputError` if an object has keys that are not `known`."""
     if unknown := sorted(set(value) - set(known)):
         expected = " and ".join(known) if len(known) > 1 else f"{known[0]} alone"
-        raise InputError("bad_line", "keys", expected=expected, got=", ".join(unknown))
+        raise InputError("bad_line", "keys", expected=expected, actual=", ".join(unknown))
 
 
 def parse_texts(value: Any, key: str, limit: int) -> tuple[str, ...]:
-    """The texts of a key that holds a list of strings."""
+    """Return the strings of a list; `key` names it in the error message."""
     if not isinstance(value, list):
-        raise InputError("input_type", f"{key} of the line", expected="a list of strings", got=str(value)[:80])
+        raise InputError("input_type", f"{key} of the line", expected="a list of strings", actual=str(value)[:80])
     return tuple(check_text(text, None, limit) for text in value)
 
 
-def _read_into(waiting: queue.Queue[Line | OSError | None], stream: BinaryIO, longest: int) -> None:
-    """Put every line into the queue, then None, or the error that ended the reading."""
+def _read_into(waiting: queue.Queue[Line | OSError | None], stream: BinaryIO, max_bytes: int) -> None:
+    """Put every line into the queue, and at the end None or the `OSError` that stopped the reading."""
     try:
         number = 0
-        while raw := stream.readline(longest + 1):
+        while raw := stream.readline(max_bytes + 1):
             number += 1
-            is_whole = raw.endswith(b"\n") or len(raw) <= longest
-            while not is_whole and (rest := stream.readline(longest)) and not rest.endswith(b"\n"):
+            is_whole = raw.endswith(b"\n") or len(raw) <= max_bytes
+            while not is_whole and (rest := stream.readline(max_bytes)) and not rest.endswith(b"\n"):
                 pass
             waiting.put(Line(number, raw.removesuffix(b"\n") if is_whole else None))
     except OSError as error:
@@ -209,10 +214,10 @@ def _read_into(waiting: queue.Queue[Line | OSError | None], stream: BinaryIO, lo
 
 
 def _stdin() -> BinaryIO:
-    """Standard input, or nothing at all where the process was started without one."""
+    """Return stdin, or an empty stream if the process has no stdin."""
     return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
 
 
 def _max_line_bytes(text_limit: int) -> int:
-    """Bytes a line may have: a byte of text takes at most six in JSON, and a key and blanks stand around it."""
+    """Return the maximum line length: JSON escapes need up to six bytes per byte of text, plus keys and whitespace."""
     return 6 * text_limit + 1024

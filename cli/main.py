@@ -1,4 +1,4 @@
-"""Entry of the command; every group of subcommands has a file of its own."""
+"""The entry point of the command `onnx-ml-bridge`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .inspect import show_command, verify_command
 
 
 def create_app(families: Iterable[Family] = FAMILIES) -> typer.Typer:
-    """The command with the subcommands of the given families."""
+    """Return the command line application with the subcommands of the given families."""
     families = tuple(families)
     app = typer.Typer(
         name="onnx-ml-bridge",
-        help=f"Turn PyTorch models into ONNX artifacts, prove them, and run them without PyTorch.\n\n{EXIT_CODES}",
+        help=f"Export PyTorch and spaCy models as ONNX artifacts, verify them, and run them.\n\n{EXIT_CODES}",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -30,14 +30,14 @@ def create_app(families: Iterable[Family] = FAMILIES) -> typer.Typer:
     app.command("export")(export_command(families))
     app.command("show")(show_command(families))
     app.command("verify")(verify_command(families))
-    # Families of one task may share a command
+    # Families of one task can share a subcommand
     for name, family in {family.command: family for family in families}.items():
         app.command(name)(family.module("cli").command)
     return app
 
 
 def _main(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    """Read the options that belong to no subcommand."""
+    """Handle the options of the command itself."""
     if version:
         from .. import __version__
 
@@ -46,5 +46,5 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def run() -> None:
-    """Run the installed command."""
+    """Run the command with the arguments of the process."""
     create_app()()

@@ -1,4 +1,4 @@
-"""The last stage of every build: from a staging folder and its proof to the manifest."""
+"""Compose the manifest of a build from its staging folder and its parity results."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from ..parity.proof import Parity
 def compose_manifest(
     staged: Staged, model: LocalModel, parity: Parity, cases: int, machine: Machine, versions: Mapping[str, str]
 ) -> Manifest:
-    """Drop what no variant of the settings needs, write the model card, and compose the manifest of what is there.
+    """Remove intermediate variants from the staging folder, write the model card, and return the manifest.
 
-    :param cases: golden cases that are in the staging folder.
-    :param machine: where the figures were measured.
+    :param cases: the number of golden cases in the staging folder.
+    :param machine: the machine on which the metrics were measured.
+    :param versions: the versions of the distributions that determine the bytes of the artifact.
     """
     settings, folder = staged.settings, staged.folder
     family = settings.family
     metrics = {name: comparison.metrics for name, comparison in parity.comparisons.items()}
     variants = {name: staged.variants[name] for name in settings.variants}
-    _drop_others(folder, staged.variants, variants)
+    _remove_intermediate(folder, staged.variants, variants)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         task=family.task,
@@ -48,8 +49,8 @@ def compose_manifest(
     return replace(manifest, files={**manifest.files, MODEL_CARD: describe_file(card)})
 
 
-def _drop_others(folder: Path, staged: Mapping[str, Variant], kept: Mapping[str, Variant]) -> None:
-    """Remove graphs that served only to make others: fp32 where only int8 is built."""
+def _remove_intermediate(folder: Path, staged: Mapping[str, Variant], kept: Mapping[str, Variant]) -> None:
+    """Remove the graphs of intermediate variants, such as fp32 if only int8 is built."""
     for name, variant in staged.items():
         if name not in kept:
             for graph in variant.graphs.values():

@@ -1,4 +1,4 @@
-"""`ner`, for both families of named entities: JSON lines in, entities out, as JSON lines or for people."""
+"""The subcommand `ner`, which both families of the task `ner` share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..runtime.ner import open_recognizer
 from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT, check_text
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
 from .console import out, reported_errors
-from .entity_markup import paint_entities, paint_failure, rendered
+from .entity_markup import failure_text, highlighted_entities, rendered
 from .jsonl import LineError, LineFormat, check_keys, each_answered, failure_line, json_line, parse_text, print_answers
 
 
 class Format(StrEnum):
-    """What answers look like."""
+    """The output format."""
 
     JSONL = "jsonl"
     TABLE = "table"
@@ -42,7 +42,7 @@ def command(
     aggregation_strategy: Annotated[
         str | None,
         typer.Option(
-            help=f"How tokens become entities: {', '.join(STRATEGIES)} (transformers). Default: the artifact's.",
+            help=f"Aggregation strategy: {', '.join(STRATEGIES)} (transformers). Default: the artifact's.",
             metavar="S",
             callback=_known_strategy,
         ),
@@ -50,34 +50,36 @@ def command(
     stride: Annotated[
         int | None,
         typer.Option(
-            help="Read long texts whole, in windows that share N tokens (transformers). Default: the artifact's.",
+            help="Split long texts into windows that overlap by N tokens (transformers). Default: the artifact's.",
             metavar="N",
             min=0,
         ),
     ] = None,
     output_format: Annotated[
         Format,
-        typer.Option("--format", help="JSON lines for programs, or texts with their entities marked for people."),
+        typer.Option("--format", help="JSON lines, or texts with highlighted entities."),
     ] = Format.JSONL,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
 ) -> None:
-    """Find named entities in JSON lines from stdin: {"text": ...} or a JSON string, one a line.
+    """Recognize named entities in JSON lines from stdin: {"text": ...} or a JSON string, one per line.
 
-    For spaCy models whose sentences are given, lines are {"text": ..., "sentence_starts": [0, ...]}, in characters.
+    spaCy models that require sentence starts read lines such as {"text": ..., "sentence_starts": [0, ...]}, with
+    offsets in characters.
 
-    Each line gives one line: {"entities":[{"text","label","start","end","start_byte","end_byte","score"}],
-    "truncated":false}, without score from models that have none, or {"error":{"code","line","message"}} for a line that
-    cannot be read; the others go on and the exit status is 1 at the end. Places count characters and bytes of UTF-8,
-    with the ends exclusive.
+    The output has one line per input line:
+    {"entities":[{"text","label","start","end","start_byte","end_byte","score"}],"truncated":false}, or
+    {"error":{"code","line","message"}} if the line is invalid. After an error the other lines
+    are still processed, and the exit status is 1. Offsets are in characters and in bytes of UTF-8; the end is
+    exclusive. Models without scores omit score.
 
     Example: echo '"Kofi Annan met Ada in Paris."' | onnx-ml-bridge ner --model dist/en-core-web-sm --format table
     """
     with reported_errors():
         recognizer = open_recognizer(model, variant, threads=threads, text_limit=text_limit)
         options = NerOptions(aggregation_strategy, stride)
-        # Wrong options, a missing library and a graph that does not load are reported once, before anything is read;
-        # sentence starts come with the lines
+        # Report invalid options, a missing library and an invalid graph once, before any input is read; missing
+        # sentence starts are no error here, because each line has its own
         with suppress(InputError):
             recognizer.check(options)
         recognizer.load()
@@ -87,14 +89,14 @@ def command(
 
 @dataclass(frozen=True)
 class NerEntry:
-    """A line: a text, and the offsets in characters at which its sentences start, None where the line has none."""
+    """An input line: a text, and the character offsets of its sentence starts, or None."""
 
     text: str
     sentence_starts: tuple[int, ...] | None = None
 
 
 def parse_entry(value: Any, limit: int) -> NerEntry:
-    """The entry of a line that is a string, or an object with `text` and perhaps `sentence_starts`."""
+    """Parse a value that is a string, or an object with `text` and optionally `sentence_starts`."""
     if not isinstance(value, dict):
         return NerEntry(parse_text(value, limit))
     check_keys(value, "text", "sentence_starts")
@@ -106,22 +108,22 @@ def _offsets(value: object) -> tuple[int, ...]:
     if isinstance(value, list) and all(type(offset) is int and offset >= 0 for offset in value):
         return tuple(value)
     raise InputError(
-        "sentence_starts", "sentence_starts of the line", expected="a list of whole numbers from 0", got=str(value)[:80]
+        "sentence_starts", "sentence_starts of the line", expected="a list of integers >= 0", actual=str(value)[:80]
     )
 
 
 class EntityAnswers:
-    """Entities of the texts of lines."""
+    """Recognizes the entities of a batch of lines."""
 
     def __init__(self, recognizer: Recognizer, options: NerOptions) -> None:
-        """Use one model and the options of all lines; sentence starts are the lines' own."""
+        """Store the model and the options that all lines share."""
         self._recognizer = recognizer
         self._options = options
 
     def __call__(self, entries: Sequence[NerEntry]) -> list[Entities | OnnxMlBridgeError]:
-        """The answer to every entry, or its error.
+        """Return the entities or the error of every entry.
 
-        Entries with sentence starts and entries without are two calls: a call has them for every text or for none.
+        Entries with and without sentence starts are separate calls, because a call has them for all texts or for none.
         """
         answers: dict[int, Entities | OnnxMlBridgeError] = {}
         for has_starts in (False, True):
@@ -137,9 +139,9 @@ class EntityAnswers:
         return self._recognizer.recognize([entry.text for entry in entries], options)
 
 
-def to_record(found: Entities) -> dict[str, Any]:
-    """The answer to a line, as it is printed; a score is a float32."""
-    return {"entities": [_entity_record(entity) for entity in found.entities], "truncated": found.truncated}
+def to_record(answer: Entities) -> dict[str, Any]:
+    """Return the JSON object for one text; scores are float32."""
+    return {"entities": [_entity_record(entity) for entity in answer.entities], "truncated": answer.truncated}
 
 
 def _entity_record(entity: Entity) -> dict[str, Any]:
@@ -150,8 +152,8 @@ def _entity_record(entity: Entity) -> dict[str, Any]:
 
 def _writers(output_format: Format) -> tuple[Callable[[NerEntry, Entities], bytes], Callable[[LineError], bytes]]:
     if output_format is Format.JSONL:
-        return lambda _, found: json_line(to_record(found)), failure_line
+        return lambda _, answer: json_line(to_record(answer)), failure_line
     return (
-        lambda entry, found: rendered(paint_entities(entry.text, found, out), out),
-        lambda error: rendered(paint_failure(error), out),
+        lambda entry, answer: rendered(highlighted_entities(entry.text, answer, out), out),
+        lambda error: rendered(failure_text(error), out),
     )

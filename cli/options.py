@@ -1,4 +1,4 @@
-"""The options of models.toml: every family declares its own in `cli.NAME`, as a frozen dataclass `Options`."""
+"""The options of models.toml. Every family declares its options in `cli.NAME` as a frozen dataclass `Options`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import typer
 
 from ..artifacts.family import Family
 
-ALLOW_PICKLE = "Accept pickled weights (loaded with weights_only)."
+ALLOW_PICKLE = "Accept pickled weights; they are loaded with weights_only."
 
 
 def option(default: Any, help_text: str) -> Any:
-    """A field of `Options`: its default, and its description in the help of `export`."""
+    """Return a dataclass field with a default and the help text of `export`."""
     return dataclasses.field(default=default, metadata={"help": help_text})
 
 
 def with_options(command: Callable[..., None], fields: Mapping[str, dataclasses.Field[Any]]) -> Callable[..., None]:
-    """The command with one option of the command line per field, in the place of its `**options`."""
+    """Replace the parameter `**options` of a command with one command line option per field."""
     signature = inspect.signature(command, eval_str=True)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     options = [_parameter(field) for field in fields.values()]
@@ -38,29 +38,29 @@ def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
 
 
 def _argument_type(annotation: str) -> Any:
-    """The type of a command line's option: that of the field, with every literal as a string."""
+    """Return the type of a command line option for the annotation of a field; a literal type becomes a string."""
     kinds: dict[str, Any] = {"bool": bool, "int": int | None, "float": float | None, "Path": Path | None}
     kinds["list[str]"] = list[str] | None
     return kinds.get(annotation.removesuffix(" | None"), str | None)
 
 
 def options_type(family: Family) -> type[Any]:
-    """The dataclass `Options` of a family."""
+    """Return the dataclass `Options` of a family."""
     kind: type[Any] = family.module("cli").Options
     return kind
 
 
 def known_options(families: Iterable[Family]) -> dict[str, dataclasses.Field[Any]]:
-    """The options of all families by name; those of one name mean the same in every family."""
+    """Return the options of several families by name; an option has the same meaning in all of them."""
     return {field.name: field for family in families for field in dataclasses.fields(options_type(family))}
 
 
 def read_options(family: Family, given: Mapping[str, Any]) -> Any:
-    """The options of a family, checked; paths may be given as strings.
+    """Validate the options of a family and return its `Options`; strings are accepted for paths.
 
-    :raises ValueError: naming everything that is wrong.
+    :raises ValueError: naming all problems.
     """
-    from pydantic import ConfigDict, ValidationError, create_model  # an extra: only building reads options
+    from pydantic import ConfigDict, ValidationError, create_model  # part of the extra [export], which a build requires
 
     kind = options_type(family)
     hints = typing.get_type_hints(kind)
@@ -78,5 +78,5 @@ def read_options(family: Family, given: Mapping[str, Any]) -> Any:
 
 
 def path_options(options: Any) -> dict[str, Path]:
-    """The options that are paths, by name."""
+    """Return the options whose value is a path, by name."""
     return {name: value for name, value in vars(options).items() if isinstance(value, Path)}

@@ -1,4 +1,4 @@
-"""Sentence embeddings on the command line: options of models.toml, and `embed`."""
+"""The family sentence_embedding on the command line: its options in models.toml, and the subcommand `embed`."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ class Options:
 def command(
     model: ModelOption,
     variant: VariantOption = AUTO,
-    prompt_name: Annotated[str | None, typer.Option(help="Prompt to put before every text.", metavar="NAME")] = None,
+    prompt_name: Annotated[
+        str | None, typer.Option(help="Name of the prompt that is prepended to every text.", metavar="NAME")
+    ] = None,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
 ) -> None:
     """Embed JSON lines from stdin: {"text": ...} or a JSON string, one per line.
 
-    Each line is answered by one line: {"embedding":[...],"truncated":false}, or {"error":{"code","line","message"}}
-    where a line cannot be embedded. The other lines are still answered, and the exit status is 1 at the end.
+    The output has one line per input line: {"embedding":[...],"truncated":false}, or
+    {"error":{"code","line","message"}} if the line is invalid. After an error the other lines are still processed, and
+    the exit status is 1.
 
     Example: echo '{"text": "Kofi signed the lease."}' | onnx-ml-bridge embed --model dist/all-minilm-l6-v2
     """
     with reported_errors():
         embedder = SentenceEmbedder.open(model, variant, threads=threads, text_limit=text_limit)
-        # An unknown prompt, a missing library and a graph that does not load are reported once, before anything is read
+        # Report an unknown prompt, a missing library and an invalid graph once, before any input is read
         embedder.embed([], prompt_name)
         embedder.load()
         answers = EmbeddingAnswers(embedder, prompt_name)
@@ -49,15 +52,15 @@ def command(
 
 
 class EmbeddingAnswers:
-    """Vectors of the texts of lines, as they are printed."""
+    """Embeds the texts of a batch of lines."""
 
     def __init__(self, embedder: SentenceEmbedder, prompt_name: str | None = None) -> None:
-        """Use one model and one prompt for every text."""
+        """Store the model and the prompt that all lines share."""
         self._embedder = embedder
         self._prompt_name = prompt_name
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, Any] | OnnxMlBridgeError]:
-        """The answer to every text, or its error."""
+        """Return the JSON object or the error of every text."""
         return each_answered(self._embed, texts)
 
     def _embed(self, texts: Sequence[str]) -> list[dict[str, Any]]:

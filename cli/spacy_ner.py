@@ -1,4 +1,4 @@
-"""spaCy pipelines on the command line: options of models.toml, and `ner`."""
+"""The family spacy_ner on the command line: its options in models.toml, and the subcommand `ner`."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class Options:
     """The options of models.toml."""
 
     sentences: Literal["none", "given", "parser"] | None = option(
-        None, "spaCy: which sentence starts count: none, given or parser."
+        None, "spaCy: source of the sentence starts: none, given or parser."
     )

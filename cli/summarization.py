@@ -1,4 +1,4 @@
-"""`summarize`: messages in JSON lines in, summaries out, as JSON lines or as plain text."""
+"""The family summarization on the command line: its options in models.toml, and the subcommand `summarize`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..runtime.summarization.summarizer import Summarizer, Summary
 from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
 from .console import err, out, reported_errors
-from .entity_markup import paint_failure, rendered, visible
+from .entity_markup import failure_text, rendered, visible
 from .jsonl import (
     LineError,
     LineFormat,
@@ -33,12 +33,12 @@ from .jsonl import (
 )
 from .options import ALLOW_PICKLE, option
 
-# A summary takes long, and the first line of a run waits for the last one.
+# Generation is slow, and the first line of a batch waits for the last one
 _LINES_PER_RUN = 8
 
 
 class Format(StrEnum):
-    """What answers look like."""
+    """The output format."""
 
     JSONL = "jsonl"
     TEXT = "text"
@@ -46,14 +46,14 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """The options of models.toml; those that are None are left to the defaults."""
+    """The options of models.toml; None stands for a default."""
 
     allow_pickle: bool = option(False, ALLOW_PICKLE)
-    references: Path | None = option(None, "summarization: JSON lines of texts with their reference summaries.")
-    parity_inputs: int | None = option(None, "summarization: the number of inputs that parity is measured on.")
+    references: Path | None = option(None, "summarization: JSON lines file with texts and reference summaries.")
+    parity_inputs: int | None = option(None, "summarization: number of inputs of the parity stage.")
 
     def __post_init__(self) -> None:
-        """Check what types cannot say."""
+        """Check the ranges of values."""
         if self.parity_inputs is not None and self.parity_inputs < 1:
             raise ValueError(f"parity_inputs is {self.parity_inputs}, expected at least 1")
 
@@ -61,41 +61,45 @@ class Options:
 def command(
     model: ModelOption,
     variant: VariantOption = AUTO,
-    num_beams: Annotated[int | None, typer.Option(help="Beams of the search; 1 is greedy search.", metavar="N")] = None,
+    num_beams: Annotated[int | None, typer.Option(help="Number of beams; 1 is greedy search.", metavar="N")] = None,
     min_length: Annotated[
-        int | None, typer.Option(help="Tokens before which no summary ends, the start token included.", metavar="N")
+        int | None, typer.Option(help="Minimum length in tokens, including the start token.", metavar="N")
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option(help="Tokens of a summary at most, the start token included.", metavar="N")
+        int | None, typer.Option(help="Maximum length in tokens, including the start token.", metavar="N")
     ] = None,
     length_penalty: Annotated[
         float | None,
         typer.Option(
-            help="Exponent of the length that a score is divided by: above 0 for longer summaries.", metavar="F"
+            help="Exponent of the length by which scores are divided; larger values favor longer summaries.",
+            metavar="F",
         ),
     ] = None,
     map_reduce: Annotated[
         bool,
         typer.Option(
             "--map-reduce",
-            help="Read longer texts in parts and summarize their summaries, instead of cutting them.",
+            help="Split long inputs into chunks and summarize the summaries of the chunks, instead of cutting them.",
         ),
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(help="Seconds that one line may take; lines are answered one by one then.", metavar="SECONDS"),
+        typer.Option(help="Time limit per line in seconds; disables batching.", metavar="SECONDS"),
     ] = None,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
     output_format: Annotated[
-        Format, typer.Option("--format", help="JSON lines for programs, or plain summaries for people, one a line.")
+        Format, typer.Option("--format", help="JSON lines, or plain text with one summary per line.")
     ] = Format.JSONL,
 ) -> None:
-    """Summarize JSON lines from stdin: {"messages": [...]} of messages that belong together, {"text": ...} or a string.
+    """Summarize JSON lines from stdin: {"messages": [...]}, {"text": ...} or a JSON string.
 
-    Each line gives one line: {"summary":"...","tokens":9,"truncated":false}, or {"error":{"code","line","message"}} for
-    a line that cannot be summarized; the others go on and the exit status is 1 at the end. `tokens` counts what was
-    generated, `truncated` says that a part of the input was not read. Settings that are not given are the artifact's.
+    A list of messages has one summary.
+
+    The output has one line per input line: {"summary":"...","tokens":9,"truncated":false}, or
+    {"error":{"code","line","message"}} if the line is invalid. After an error the other lines are still processed, and
+    the exit status is 1. `tokens` is the number of generated tokens. `truncated` is true if a part of the input was not
+    read. The artifact has a default for every setting.
 
     Example: echo '{"messages": ["The meeting is on Friday.", "Bring the figures."]}' |
     onnx-ml-bridge summarize --model dist/bart-package-descriptions --format text
@@ -103,7 +107,7 @@ def command(
     with reported_errors():
         summarizer = Summarizer.open(model, variant, threads=threads, text_limit=text_limit)
         options = SummarizeOptions(num_beams, min_length, max_length, length_penalty, map_reduce, timeout)
-        # Wrong settings, a missing library and a graph that does not load are said once, before anything is read
+        # Report invalid options, a missing library and an invalid graph once, before any input is read
         summarizer.check(options)
         summarizer.load()
         to_line, to_failure = _writers(output_format)
@@ -114,50 +118,50 @@ def command(
 
 
 def parse_messages(value: Any, limit: int) -> tuple[str, ...]:
-    """The messages of a line that is a string, or an object with either `text` or `messages`."""
+    """Parse a value that is a string, or an object with either `text` or `messages`."""
     if not isinstance(value, dict) or "messages" not in value:
         if isinstance(value, dict):
             check_keys(value, "text", "messages")
         return (parse_text(value, limit),)
     check_keys(value, "text", "messages")
     if "text" in value:
-        raise InputError("bad_line", "keys", expected="text or messages", got="both")
+        raise InputError("bad_line", "keys", expected="text or messages", actual="both")
     return parse_texts(value["messages"], "messages", limit)
 
 
 class SummaryAnswers:
-    """Summaries of the messages of lines."""
+    """Summarizes the messages of a batch of lines."""
 
     def __init__(self, summarizer: Summarizer, options: SummarizeOptions) -> None:
-        """Use one model and the options of all lines."""
+        """Store the model and the options that all lines share."""
         self._summarizer = summarizer
         self._options = options
 
     def __call__(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary | OnnxMlBridgeError]:
-        """The answer to every line's messages, or its error."""
+        """Return the summary or the error of every list of messages."""
         return each_answered(self._summarize, inputs)
 
     def _summarize(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary]:
         return self._summarizer.summarize_detailed(inputs, self._options)
 
 
-def to_record(found: Summary) -> dict[str, Any]:
-    """The answer to a line, as it is printed."""
-    return {"summary": found.text, "tokens": found.tokens, "truncated": found.truncated}
+def to_record(summary: Summary) -> dict[str, Any]:
+    """Return the JSON object for one summary."""
+    return {"summary": summary.text, "tokens": summary.tokens, "truncated": summary.truncated}
 
 
 def _writers(output_format: Format) -> tuple[Callable[[tuple[str, ...], Summary], bytes], Callable[[LineError], bytes]]:
     if output_format is Format.JSONL:
-        return lambda _, found: json_line(to_record(found)), failure_line
+        return lambda _, summary: json_line(to_record(summary)), failure_line
     return (
-        lambda _, found: visible(found.text).encode(out.encoding, "replace") + b"\n",
-        lambda error: rendered(paint_failure(error), out),
+        lambda _, summary: visible(summary.text).encode(out.encoding, "replace") + b"\n",
+        lambda error: rendered(failure_text(error), out),
     )
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar of the texts or parts of texts that are done, where standard error is a terminal and there are several."""
+    """Show a progress bar over texts or chunks if stderr is a terminal and there are several of them."""
     if not err.is_terminal:
         yield None
         return

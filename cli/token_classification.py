@@ -1,4 +1,4 @@
-"""Token classifiers on the command line: options of models.toml, and `ner`."""
+"""The family token_classification on the command line: its options in models.toml, and the subcommand `ner`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Options", "command"]
 
 @dataclass(frozen=True)
 class Options:
-    """The options of models.toml; those that are None are left to the model or to the defaults."""
+    """The options of models.toml; None stands for the value of the model or a default."""
 
     allow_pickle: bool = option(False, ALLOW_PICKLE)
     aggregation_strategy: Literal["none", "simple", "first", "average", "max"] | None = option(
-        None, "ner: none, simple, first, average or max."
+        None, "ner: aggregation strategy: none, simple, first, average or max."
     )
-    stride: int | None = option(None, "ner: tokens that windows of a long text share.")
-    ignore_labels: list[str] | None = option(None, "ner: labels that are never returned; may be repeated.")
-    language: str | None = option(None, "ner: the language that the model reads, an ISO code.")
+    stride: int | None = option(None, "ner: overlap in tokens between the windows of a long text.")
+    ignore_labels: list[str] | None = option(None, "ner: label whose entities are dropped. Can be repeated.")
+    language: str | None = option(None, "ner: ISO code of the language of the model.")
 
     def __post_init__(self) -> None:
-        """Check what types cannot say."""
+        """Check the ranges of values."""
         if self.stride is not None and self.stride < 0:
             raise ValueError(f"stride is {self.stride}, expected at least 0")

@@ -226,7 +226,7 @@ def _describe(loaded: LoadedClassifier, tokenizer: TokenizerSpec, defaults: NerD
 def _check_defaults(defaults: NerDefaults, room: int) -> None:
     strategy, stride = defaults.aggregation_strategy, defaults.stride
     if strategy not in STRATEGIES:
-        raise BuildError("config", "aggregation_strategy", expected=" or ".join(STRATEGIES), got=repr(strategy))
+        raise BuildError("config", "aggregation_strategy", expected=" or ".join(STRATEGIES), actual=repr(strategy))
     if stride is not None and strategy == "none":
         raise BuildError(
             "config",
@@ -234,4 +234,4 @@ def _check_defaults(defaults: NerDefaults, room: int) -> None:
             hint="Use another strategy, or no stride.",
         )
     if stride is not None and not 0 <= stride < room:
-        raise BuildError("config", "stride", expected=f"0 to {room - 1} tokens", got=stride)
+        raise BuildError("config", "stride", expected=f"0 to {room - 1} tokens", actual=stride)

@@ -1,1 +1,1 @@
-"""The original models as oracles: the same inputs through them and every variant, figures, gates and a report."""
+"""The stage parity: run the original and every variant on the same inputs, compare, apply the gates, and report."""

@@ -1,11 +1,11 @@
-"""What nasty texts are made of: names and phrases of each language, and the characters that break tokenizers."""
+"""The words and characters of adversarial texts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Everything that some engine counts as a blank, one character or a short run.
-BLANKS = (
+# Whitespace by the definition of any regular expression engine, single characters and short runs
+WHITESPACE = (
     "  ",
     "   ",
     "\t",
@@ -43,7 +43,7 @@ BLANKS = (
     "\t\u00a0\n",
     " " * 17,
 )
-# Characters without a width of their own: joiners, marks of direction, soft hyphens, control characters.
+# Invisible characters: joiners, direction marks, soft hyphens, variation selectors, control characters
 INVISIBLE = (
     "\u200b",
     "\u200c",
@@ -121,7 +121,7 @@ EMOTICONS = (
     ":x",
     "<.<",
 )
-# Combining marks, some of which are letters or numbers to one engine and not to the other.
+# Combining marks; regular expression engines disagree on whether some of them are letters or digits
 MARKS = (
     "\u0301",
     "\u0300",
@@ -142,7 +142,7 @@ MARKS = (
     "\u3099",
     "\u200d\u0301",
 )
-# Letters whose case is odd: lower case of another length, title case, final sigma, ligatures, no case at all.
+# Letters with unusual case mappings: another length in lower case, title case, final sigma, ligatures, no case
 LETTERS = (
     "İ",
     "ı",
@@ -197,7 +197,7 @@ LETTERS = (
     "Ꙁ",
     "ᲀ",
 )
-# Words and phrases of other scripts, right-to-left ones and some that mix two.
+# Words and phrases of other scripts, including right-to-left scripts and mixtures of two scripts
 SCRIPTS = (
     "Москва",
     "Лев Николаевич Толстой",
@@ -492,8 +492,8 @@ CHAINS = (
     "‧",
     "•",
 )
-# First and last code point of stretches that random characters come from; no surrogates.
-STRETCHES = (
+# First and last code points of the ranges of random characters; no surrogates
+CODE_POINT_RANGES = (
     (0x01, 0x7F),
     (0x80, 0xFF),
     (0x100, 0x24F),
@@ -532,13 +532,14 @@ STRETCHES = (
 
 @dataclass(frozen=True)
 class Words:
-    """What a language gives. `sentences` have places `{person}`, `{place}`, `{organization}`, `{date}`, `{amount}`.
+    """The words of one language.
 
-    `specials` are chunks that tokenizers know by heart or cut in an own way; `glued` begin a word without a blank.
+    `sentences` contain the placeholders `{person}`, `{place}`, `{organization}`, `{date}` and `{amount}`. `specials`
+    are strings that tokenizers handle as special cases. `glued` are strings that precede a word without a space.
     """
 
     people: tuple[str, ...]
-    indices: tuple[str, ...]
+    locations: tuple[str, ...]
     organizations: tuple[str, ...]
     dates: tuple[str, ...]
     amounts: tuple[str, ...]
@@ -571,7 +572,7 @@ _ENGLISH = Words(
         "Li Na",
         "José María Aznar",
     ),
-    indices=(
+    locations=(
         "London",
         "New York City",
         "Côte d'Ivoire",
@@ -758,7 +759,7 @@ _FRENCH = Words(
         "Simone de Beauvoir",
         "Mlle Chanel",
     ),
-    indices=(
+    locations=(
         "Paris",
         "l'Île-de-France",
         "Aix-en-Provence",
@@ -952,7 +953,7 @@ _SPANISH = Words(
         "O'Higgins",
         "Ud.",
     ),
-    indices=(
+    locations=(
         "Madrid",
         "la Ciudad de México",
         "EE. UU.",

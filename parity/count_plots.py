@@ -1,4 +1,4 @@
-"""The plot of the named entities' report, as inline SVG."""
+"""Histograms of counts for the reports, as inline SVG."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from matplotlib.axes import Axes
 
 from .drawing import HEIGHT, STYLE, hex_of, new_axes, new_figure, to_svg
 
-_MAX_NAMED = 14  # bars that each have a number under them
-_LABELLED = 24  # bars that each have a count above them
+_MAX_NAMED = 14  # maximum number of bars for which every bar has a tick label
+_LABELLED = 24  # maximum number of bars for which every bar has its height written above it
 
 
 def plot_counts(panels: Mapping[str, Sequence[int]], key: str, label: str) -> str:
-    """How often each count occurs, one panel for each title; behind 2 the bars stand for 3 to 4, 5 to 8 and so on."""
+    """Plot histograms of counts with the bins 0, 1, 2, 3 to 4, 5 to 8 and so on.
+
+    :param panels: the counts by title; each title has a panel of its own.
+    :param key: the prefix of the element ids, unique within the page.
+    :param label: the accessible name of the drawing.
+    :returns: an SVG element.
+    """
     with mpl.rc_context(STYLE):
         figure = new_figure(HEIGHT)
         grid = figure.add_gridspec(len(panels), 1)
@@ -25,10 +31,10 @@ def plot_counts(panels: Mapping[str, Sequence[int]], key: str, label: str) -> st
         return to_svg(figure, key, label)
 
 
-def count_bins(most: int) -> list[int]:
-    """The largest count of every bar: 0, 1, 2, 4, 8, ... up to the first one that is not below `most`."""
+def count_bins(largest: int) -> list[int]:
+    """Return the upper bound of every bin: 0, 1, 2, 4, 8, ... up to the first that is at least `largest`."""
     tops = [0, 1]
-    while tops[-1] < most:
+    while tops[-1] < largest:
         tops.append(2 * tops[-1])
     return tops
 
@@ -55,7 +61,7 @@ def _draw_counts(axes: Axes, counts: Sequence[int]) -> None:
 
 
 def _short_count(count: int) -> str:
-    """512, 1k, 2M: powers of two, as people say them."""
+    """Format a count in binary units, such as 512, 1k or 2M."""
     for size, unit in ((1 << 20, "M"), (1 << 10, "k")):
         if count >= size:
             return f"{count // size}{unit}"

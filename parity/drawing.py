@@ -1,7 +1,7 @@
-"""Inline SVG for reports: bars, lines of quantized products, and what every plot is drawn with.
+"""Plots as inline SVG: bar charts, the noise of quantized products, and helpers for other plots.
 
-Every colour is drawn as a placeholder and becomes a CSS variable of the page, and texts stay texts in the page's font:
-one SVG is readable in the light and in the dark theme. The same figures always give the same bytes.
+Colors are placeholders that become CSS variables of the page, and text stays text in the font of the page. So an SVG is
+readable in the light and in the dark theme. The same input always results in the same bytes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-# CSS variables of the page, without their dashes; a place in this tuple is the last byte of the placeholder.
-_COLOURS = ("ink", "muted", "grid", "card", "original", "fp32", "int8", "extra-1", "extra-2", "extra-3", "extra-4")
-_EXTRA = _COLOURS[7:]
+# CSS variables of the page without `--`; the index is the last byte of the placeholder color, see `hex_of`
+_COLORS = ("ink", "muted", "grid", "card", "original", "fp32", "int8", "extra-1", "extra-2", "extra-3", "extra-4")
+_EXTRA = _COLORS[7:]
 ORIGINAL = "original"
 
 _NAMED_LAYERS = 3
-WIDTH, HEIGHT = 480, 330  # CSS pixels at full size: half the page, and readable on a phone
-STYLE: dict[Any, Any] = {  # matplotlib's settings, by its names
+WIDTH, HEIGHT = 480, 330  # in CSS pixels: half the width of the page, and readable on a phone
+STYLE: dict[Any, Any] = {  # settings of matplotlib
     "svg.fonttype": "none",
     "text.parse_math": False,
     "figure.dpi": 72,
@@ -57,23 +57,29 @@ STYLE: dict[Any, Any] = {  # matplotlib's settings, by its names
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar and what is written at its end."""
+    """A horizontal bar; `text` is written at its end."""
 
     label: str
-    colour: str
+    color: str
     value: float
     text: str
 
 
-def variant_colours(names: Sequence[str]) -> dict[str, str]:
-    """A CSS variable for each variant: fp32 and int8 always have their own, others take turns."""
-    others = [name for name in names if name not in _COLOURS]
+def variant_colors(names: Sequence[str]) -> dict[str, str]:
+    """Return a CSS variable for every variant: fp32 and int8 have their own, other variants share the extra ones."""
+    others = [name for name in names if name not in _COLORS]
     turns = {name: _EXTRA[index % len(_EXTRA)] for index, name in enumerate(others)}
     return {name: turns.get(name, name) for name in names}
 
 
 def plot_bars(panels: Mapping[str, Sequence[Bar]], key: str, label: str) -> str:
-    """Panels of horizontal bars from zero, one panel under the other, each bar with its figure."""
+    """Plot horizontal bars.
+
+    :param panels: the bars by title; each title has a panel of its own.
+    :param key: the prefix of the element ids, unique within the page.
+    :param label: the accessible name of the drawing.
+    :returns: an SVG element.
+    """
     with mpl.rc_context(STYLE):
         counts = [len(bars) for bars in panels.values()]
         figure = new_figure(46 * sum(counts) + 50 * len(counts))
@@ -81,7 +87,7 @@ def plot_bars(panels: Mapping[str, Sequence[Bar]], key: str, label: str) -> str:
         for index, (title, bars) in enumerate(panels.items()):
             axes = new_axes(figure, grid[index, 0])
             heights = range(len(bars) - 1, -1, -1)
-            axes.barh(heights, [bar.value for bar in bars], 0.62, color=[hex_of(bar.colour) for bar in bars])
+            axes.barh(heights, [bar.value for bar in bars], 0.62, color=[hex_of(bar.color) for bar in bars])
             top = max((bar.value for bar in bars), default=0) or 1
             for height, bar in zip(heights, bars, strict=True):
                 axes.text(bar.value + 0.015 * top, height, bar.text, va="center", fontsize=11.5, color=hex_of("ink"))
@@ -93,16 +99,22 @@ def plot_bars(panels: Mapping[str, Sequence[Bar]], key: str, label: str) -> str:
         return to_svg(figure, key, label)
 
 
-def plot_layers(layers: Mapping[str, float], colour: str, key: str, label: str) -> str:
-    """Signal to noise in dB of each quantized product in the order given; the lowest ones are named."""
+def plot_layers(layers: Mapping[str, float], color: str, key: str, label: str) -> str:
+    """Plot the signal-to-noise ratio in dB of every quantized product in the given order, and name the lowest ones.
+
+    :param layers: the ratio by name of the product.
+    :param key: the prefix of the element ids, unique within the page.
+    :param label: the accessible name of the drawing.
+    :returns: an SVG element.
+    """
     with mpl.rc_context(STYLE):
         figure = new_figure(HEIGHT)
         axes = new_axes(figure)
         indices, values = np.arange(1, len(layers) + 1), np.array(list(layers.values()))
         span = max(float(np.ptp(values)), 2.0)
         low = values.min() - 0.3 * span
-        axes.vlines(indices, low, values, color=hex_of(colour), alpha=0.25, linewidth=2)
-        axes.scatter(indices, values, s=26 if len(layers) < 80 else 10, color=hex_of(colour), linewidth=0, zorder=3)
+        axes.vlines(indices, low, values, color=hex_of(color), alpha=0.25, linewidth=2)
+        axes.scatter(indices, values, s=26 if len(layers) < 80 else 10, color=hex_of(color), linewidth=0, zorder=3)
         median = float(np.median(values))
         axes.axhline(median, color=hex_of("muted"), linewidth=1, linestyle=(0, (4, 3)))
         axes.set(xlim=(0.2, len(layers) + 0.8), ylim=(low, values.max() + 0.16 * span))
@@ -111,7 +123,7 @@ def plot_layers(layers: Mapping[str, float], colour: str, key: str, label: str) 
         axes.grid(axis="y", color=hex_of("grid"))
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.set_xlabel(f"quantized product, in graph order\n{_lowest_named(values, list(layers), lowest)}")
-        axes.set_title(f"signal to noise, dB (dashed: median {median:.1f})", loc="left", color=hex_of("muted"))
+        axes.set_title(f"signal-to-noise ratio, dB (dashed: median {median:.1f})", loc="left", color=hex_of("muted"))
         return to_svg(figure, key, label)
 
 
@@ -121,33 +133,33 @@ def _lowest_named(values: NDArray[np.float64], names: Sequence[str], lowest: NDA
 
 
 def scientific(value: float, digits: int = 2) -> str:
-    """A positive number as 2.6×10⁻⁷ with `digits` significant digits."""
+    """Format a positive number with `digits` significant digits, such as 2.6×10⁻⁷."""
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return power(int(exponent)) if float(mantissa) == 1 else f"{mantissa}×{power(int(exponent))}"
 
 
 def power(exponent: int) -> str:
-    """A power of ten, with the exponent in Unicode superscripts."""
+    """Format a power of ten with a superscript exponent, such as 10⁻⁷."""
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def short(name: str, limit: int = 16) -> str:
-    """The name with its middle left out if it is longer than `limit`."""
+    """Replace the middle of a name by an ellipsis if it is longer than `limit` characters."""
     return name if len(name) <= limit else f"{name[: limit // 2 - 1]}…{name[-(limit // 2) :]}"
 
 
 def hex_of(name: str) -> str:
-    """The placeholder of a CSS variable."""
-    return f"#1000{_COLOURS.index(name):02x}"
+    """Return the placeholder color of a CSS variable."""
+    return f"#1000{_COLORS.index(name):02x}"
 
 
 def new_figure(height: int) -> Figure:
-    """An empty drawing; `height` in CSS pixels at full size."""
+    """Return an empty figure of the width `WIDTH`; `height` is in CSS pixels."""
     return Figure((WIDTH / 72, height / 72), layout="constrained")
 
 
 def new_axes(figure: Figure, index: SubplotSpec | None = None) -> Axes:
-    """Axes in the page's colours."""
+    """Return new axes in the colors of the page."""
     axes: Axes = figure.add_subplot() if index is None else figure.add_subplot(index)
     axes.tick_params(axis="x", colors=hex_of("muted"))
     axes.tick_params(axis="y", colors=hex_of("ink"))
@@ -158,7 +170,11 @@ def new_axes(figure: Figure, index: SubplotSpec | None = None) -> Axes:
 
 
 def to_svg(figure: Figure, key: str, label: str) -> str:
-    """The figure as an SVG element for a page; `key` keeps its ids apart from those of other figures there."""
+    """Render a figure as an SVG element.
+
+    :param key: the prefix of the element ids, unique within the page.
+    :param label: the accessible name of the drawing.
+    """
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": key}):
         canvas: Any = FigureCanvasSVG(figure)
@@ -168,5 +184,5 @@ def to_svg(figure: Figure, key: str, label: str) -> str:
     body = re.sub(r"<style.*?</style>", "", svg[svg.index(">", svg.index("<svg")) + 1 :], flags=re.DOTALL)
     body = re.sub(r' id="', f' id="{key}-', body)
     body = re.sub(r'(url\(|xlink:href=")#', rf"\1#{key}-", body)
-    body = re.sub(r"#1000([0-9a-f]{2})", lambda found: f"var(--{_COLOURS[int(found[1], 16)]})", body)
+    body = re.sub(r"#1000([0-9a-f]{2})", lambda match: f"var(--{_COLORS[int(match[1], 16)]})", body)
     return f'<svg role="img" aria-label="{escape(label)}" viewBox="{box[1] if box else ""}">{body.strip()}'

@@ -1,4 +1,4 @@
-"""What the reports of all tasks have in common: figures beside their gates, sizes, speeds, and the page itself."""
+"""The common parts of all parity reports: metrics and gates, sizes, speeds, and the HTML page."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .proof import Parity
 REPORT_TEMPLATE = "report.html.j2"
 _MARKS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥", "\u00a0": "[NBSP]", "\u200b": "[ZWSP]", "\ufeff": "[BOM]"}
 _LINE_ENDS = {"\n": "↵ ", "\r": "␍", "\t": "⇥"}
+# Unicode categories: control, surrogate, private use, unassigned
 _HIDDEN = ("Cc", "Cs", "Co", "Cn")
-_TURNING = frozenset(
-    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)  # they would turn what stands around them
+# They change the writing direction of the text around them
+_DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure of one variant beside its gate; `passed` is None where the gate does not speak of it."""
+    """The value of a metric for one variant and its threshold; `passed` is None if the gate has no such metric."""
 
     value: str
     gate: str
@@ -41,7 +41,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A row of the table: what a figure is, its name in the manifest, one cell per variant."""
+    """A row of the table of metrics; `name` is the name in the manifest, `cells` has one cell per variant."""
 
     label: str
     name: str
@@ -50,7 +50,7 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Tile:
-    """A large figure, what it is, and what it is made of."""
+    """A number in large type, with a label and a detail below."""
 
     value: str
     label: str
@@ -59,7 +59,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with its title and a sentence on how to read it."""
+    """A drawing with its title and an explanation."""
 
     title: str
     note: str
@@ -67,17 +67,18 @@ class Plot:
 
     @classmethod
     def of(cls, title: str, note: str, svg: str) -> Plot:
-        """Take a drawing of this package, which is markup, not text."""
+        """Create a plot from an SVG element, which the template does not escape."""
         return cls(title, note, Markup(svg))
 
 
 def write_page(package: str, family: Family, parity: Parity, manifest: Manifest, path: Path, **parts: Any) -> None:
-    """Fill the template report.html.j2 of a family's package and write the page to `path`, whole or not at all.
+    """Render the template report.html.j2 of a package and write the page to `path` atomically.
 
-    The page needs no network and no other file; every text that does not come from a template is escaped.
+    The page is self-contained. All values are HTML-escaped, except the drawings.
 
-    :param package: the package that holds the template, which extends page.html.j2.
-    :param parts: the template's variables beside these: `tiles`, `plots` and its own.
+    :param package: the package with the template, which extends page.html.j2.
+    :param manifest: the manifest of the same build.
+    :param parts: more variables of the template: `tiles`, `plots` and those of the family.
     """
     names = list(parity.comparisons)
     quantized = {name: manifest.variants[name].quantization for name in names}
@@ -90,17 +91,17 @@ def write_page(package: str, family: Family, parity: Parity, manifest: Manifest,
             metrics=metric_groups(family.metrics, parity, manifest),
             parity=parity,
             names=names,
-            colours=drawing.variant_colours(names),
+            colors=drawing.variant_colors(names),
             quantized=quantized,
             exact=EXACT,
             **parts,
         )
     )
-    _write_whole(page, path)
+    _write_atomically(page, path)
 
 
 def metric_groups(metrics: Sequence[Metric], parity: Parity, manifest: Manifest) -> dict[str, list[MetricRow]]:
-    """The table of all figures that were measured, by group."""
+    """Return the rows of the table of metrics, by group; metrics that were not measured have no row."""
     measured = {name for comparison in parity.comparisons.values() for name in comparison.metrics}
     groups: dict[str, list[MetricRow]] = {}
     for metric in metrics:
@@ -123,7 +124,12 @@ def _cell(parity: Parity, manifest: Manifest, variant: str, metric: Metric) -> C
 
 
 def ratio_tiles(name: str, manifest: Manifest, speeds: Mapping[str, float], unit: str) -> list[Tile]:
-    """How much smaller than fp32 and how much faster than the original a variant is, as far as both are known."""
+    """Return tiles with a variant's size relative to fp32 and its speed relative to the original, if known.
+
+    :param name: the variant.
+    :param speeds: units per second, by variant and for `original`.
+    :param unit: the unit of the speeds, such as `texts`.
+    """
     tiles = []
     sizes = {variant: manifest.variant_bytes(variant) for variant in manifest.variants}
     if name != EXACT and sizes.get(name) and EXACT in sizes:
@@ -131,32 +137,34 @@ def ratio_tiles(name: str, manifest: Manifest, speeds: Mapping[str, float], unit
         tiles.append(Tile(f"{sizes[EXACT] / sizes[name]:.1f}×", f"{name} smaller than {EXACT}", detail))
     if speeds.get(name) and speeds.get(drawing.ORIGINAL):
         detail = f"{speed_text(speeds[name])} {unit}/s instead of {speed_text(speeds[drawing.ORIGINAL])}"
-        tiles.append(Tile(f"{speeds[name] / speeds[drawing.ORIGINAL]:.1f}×", f"{name} speed over the original", detail))
+        tiles.append(
+            Tile(f"{speeds[name] / speeds[drawing.ORIGINAL]:.1f}×", f"{name} speed relative to the original", detail)
+        )
     return tiles
 
 
 def size_speed_plot(
     manifest: Manifest, names: Sequence[str], speeds: Mapping[str, float], unit: str, note: str
 ) -> Plot:
-    """Bars of size and speed by variant; `unit` is what speeds count by the second."""
-    colours = drawing.variant_colours(names)
-    sizes = {name: manifest.variant_bytes(name) for name in manifest.variants if name in colours}
+    """Return a bar chart of the size and the speed of every variant; `speeds` are in `unit` per second."""
+    colors = drawing.variant_colors(names)
+    sizes = {name: manifest.variant_bytes(name) for name in manifest.variants if name in colors}
     whole, base = sizes.get(EXACT), speeds.get(drawing.ORIGINAL)
     shares = {name: f" · {size / whole:.0%}" for name, size in sizes.items() if whole and name != EXACT}
     panels = {
         "size of graphs and weights": [
-            drawing.Bar(name, colours[name], size, size_text(size) + shares.get(name, ""))
+            drawing.Bar(name, colors[name], size, size_text(size) + shares.get(name, ""))
             for name, size in sizes.items()
         ]
     }
     bars = [
         drawing.Bar(
             name,
-            colours.get(name, drawing.ORIGINAL),
+            colors.get(name, drawing.ORIGINAL),
             speed,
-            speed_text(speed) + (f" · {speed / base:.1f}×" if base and name in colours else ""),
+            speed_text(speed) + (f" · {speed / base:.1f}×" if base and name in colors else ""),
         )
-        for name in (drawing.ORIGINAL, *colours)
+        for name in (drawing.ORIGINAL, *colors)
         if (speed := speeds.get(name))
     ]
     panels |= {f"speed, {unit} per second": bars} if bars else {}
@@ -164,23 +172,25 @@ def size_speed_plot(
 
 
 def layer_plots(manifest: Manifest, names: Sequence[str]) -> list[Plot]:
-    """What each quantized product costs, for every variant that has such."""
+    """Return a plot of the quantization noise for every variant with quantized products."""
     drawn = []
-    for name, colour in drawing.variant_colours(names).items():
+    for name, color in drawing.variant_colors(names).items():
         quantization = manifest.variants[name].quantization
         if quantization is None or not quantization.layers:
             continue
         layers = quantization.layers
-        if list(layers) == sorted(layers):  # read from canonical JSON, which sorts names as text: go by their numbers
+        if list(layers) == sorted(
+            layers
+        ):  # read from canonical JSON: restore the graph order from the numbers in the names
             layers = {key: layers[key] for key in sorted(layers, key=_by_numbers)}
-        svg = drawing.plot_layers(layers, colour, f"layers-{name}", f"Signal to noise of every product of {name}")
-        note = "40 dB is noise of 1 % of the signal; higher is better."
-        drawn.append(Plot.of(f"{name}: what each product costs", note, svg))
+        svg = drawing.plot_layers(layers, color, f"layers-{name}", f"Signal-to-noise ratio of every product of {name}")
+        note = "At 40 dB the noise is 1 % of the signal; higher is better."
+        drawn.append(Plot.of(f"{name}: quantization noise by product", note, svg))
     return drawn
 
 
 def figure(value: float) -> str:
-    """A metric as a person reads it: cosines with six decimals, small numbers with a power of ten."""
+    """Format a metric: six decimals, or a power of ten for a small value or a small difference from 1."""
     if not math.isfinite(value) or value == int(value):
         return f"{value:g}"
     if 0 < abs(1 - value) < 5e-7:
@@ -193,12 +203,12 @@ def _threshold(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A share as per cent, where 100 % is said of all alone."""
+    """Format a share as a percentage; only the exact value 1 becomes 100%."""
     return "100%" if value == 1 else f"{min(value, 0.9999):.2%}"
 
 
 def visible(text: str) -> str:
-    """The text with marks for what nobody sees: control characters always, blanks where there is nothing else."""
+    """Replace control characters by visible symbols, and whitespace too if the text has no visible character."""
     if not text:
         return "(empty)"
     if not any(character.isprintable() and not character.isspace() for character in text):
@@ -207,7 +217,7 @@ def visible(text: str) -> str:
 
 
 def flowing(text: str) -> str:
-    """A piece of a text in running lines: marks for line ends, for tabs, and for what would steer the page."""
+    """Format a part of a text without line breaks: replace newlines, tabs and control characters by symbols."""
     if text and not text.strip(" "):
         return text
     if text and not any(character.isprintable() and not character.isspace() for character in text):
@@ -216,17 +226,17 @@ def flowing(text: str) -> str:
 
 
 def controls_shown(text: str) -> str:
-    """The text with marks for control characters and for those that turn the direction of writing."""
+    """Replace control characters and direction marks by their code points."""
     return "".join(f"[U+{ord(character):04X}]" if _is_control(character) else character for character in text)
 
 
 def _is_control(character: str) -> bool:
     is_hidden = unicodedata.category(character) in _HIDDEN and character not in "\n\r\t"
-    return is_hidden or character in _TURNING
+    return is_hidden or character in _DIRECTION_MARKS
 
 
 def size_text(size: float) -> str:
-    """A size in decimal units: 22.9 MB."""
+    """Format a size in bytes in decimal units, such as 22.9 MB."""
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.{0 if unit == 'bytes' else 1}f} {unit}"
@@ -235,13 +245,13 @@ def size_text(size: float) -> str:
 
 
 def speed_text(speed: float) -> str:
-    """Texts or words per second with three digits or more: 77.5, 351, 1,234."""
+    """Format a speed with at least three significant digits, such as 77.5, 351 or 1,234."""
     return f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:
-    """A key that puts MatMul_9 before MatMul_10."""
-    parts = "".join(letter if letter.isdecimal() else f" {letter} " for letter in name).split()
+    """Return a sort key that compares numbers in names by value, so that MatMul_9 precedes MatMul_10."""
+    parts = "".join(character if character.isdecimal() else f" {character} " for character in name).split()
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
@@ -265,7 +275,7 @@ def _template(name: str, package: str = __package__) -> str:
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def _write_whole(page: str, path: Path) -> None:
+def _write_atomically(page: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:

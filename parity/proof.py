@@ -1,4 +1,4 @@
-"""The result of the parity stage: every variant compared with the original, and its evidence on disk."""
+"""The result of the parity stage, the interface of its modules, and the files that it writes."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from ..artifacts.staging import Staged
 
 
 class Compared(Protocol):
-    """One variant against the original."""
+    """The comparison of one variant with the original."""
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Its figures by metric."""
+        """The measured values by metric."""
 
 
 class Parity(Protocol):
-    """What the parity stage of any family measured."""
+    """The parity results of any family."""
 
     @property
     def inputs(self) -> Sequence[Any]:
-        """The inputs that the original and every variant answered."""
+        """The inputs on which the variants are compared with the original."""
 
     @property
     def comparisons(self) -> Mapping[str, Compared]:
-        """Comparisons by variant."""
+        """The comparisons by variant."""
 
     @property
     def failures(self) -> Mapping[str, list[str]]:
-        """What falls short of the gate, in words, by variant."""
+        """One message per missed threshold, by variant."""
 
 
 AnyParity = TypeVar("AnyParity", bound=Parity)
@@ -45,9 +45,9 @@ AnyParity = TypeVar("AnyParity", bound=Parity)
 
 @dataclass(frozen=True)
 class Proof(Generic[AnyParity]):
-    """What the parity stage measured.
+    """Parity results and speeds.
 
-    `speeds` are texts, words or summaries per second by variant, and of `original`; a name may be missing.
+    `speeds` has texts, words or summaries per second by variant and for `original`; entries can be missing.
     """
 
     parity: AnyParity
@@ -55,28 +55,28 @@ class Proof(Generic[AnyParity]):
 
 
 class FamilyParity(Protocol):
-    """The module `parity.NAME` of a family."""
+    """The interface of the module `parity.NAME` of a family."""
 
     def prove(self, staged: Staged, folder: Path) -> Proof[Any]:
-        """Compare every variant of the settings with the original in `folder`, loaded as its users load it."""
+        """Compare every variant of the settings with the original in `folder`."""
 
     def evidence(self, parity: Any) -> dict[str, Any]:
-        """The records of parity.json that this family has beside machine and versions."""
+        """Return the content of parity.json without the machine and the versions."""
 
     def golden_cases(self, parity: Any) -> list[Case]:
-        """A selection of the inputs with the original's answers."""
+        """Return a selection of the inputs with the references as golden cases."""
 
     def write_report(self, proof: Proof[Any], manifest: Manifest, path: Path) -> None:
-        """Write the HTML report, whole or not at all."""
+        """Write the HTML report to `path` atomically."""
 
 
 def parity_of(family: Family) -> FamilyParity:
-    """The parity module of a family, imported now."""
+    """Import and return the parity module of a family."""
     return cast(FamilyParity, family.module("parity"))
 
 
 def write_evidence(family: Family, parity: Parity, machine: Machine, versions: Mapping[str, str], folder: Path) -> int:
-    """Write parity.json and golden.jsonl into the staging folder; returns the number of golden cases."""
+    """Write parity.json and golden.jsonl into the staging folder, and return the number of golden cases."""
     module = parity_of(family)
     evidence = module.evidence(parity) | {"machine": asdict(machine), "versions": dict(versions)}
     (folder / PARITY).write_bytes(strict_json.canonical(evidence))
@@ -86,10 +86,15 @@ def write_evidence(family: Family, parity: Parity, machine: Machine, versions: M
 
 
 def check_gate(metrics: Sequence[Metric], figures: Mapping[str, float], gate: Mapping[str, float]) -> list[str]:
-    """What falls short of the gate, in words; empty where everything holds.
+    """Compare the measured values with the thresholds of a gate, as `gate_misses` does.
 
-    :raises BuildError: with the code `config` when the gate names a figure that was not measured.
+    :returns: one message per missed threshold.
+    :raises BuildError: with the code `config` if the gate has a metric that was not measured.
     """
     if unknown := sorted(set(gate) - set(figures)):
-        raise BuildError("config", f"the gate names {', '.join(unknown)}", expected=", ".join(sorted(figures)))
+        raise BuildError(
+            "config",
+            f"the gate has metrics that were not measured: {', '.join(unknown)}",
+            expected=", ".join(sorted(figures)),
+        )
     return gate_misses(metrics, figures, gate)

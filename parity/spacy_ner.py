@@ -1,4 +1,4 @@
-"""The parity stage of spaCy pipelines: the original is spaCy."""
+"""The parity stage of spaCy pipelines; the original is the pipeline in spaCy."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .proof import Proof
 
 __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
-# Larger than any text that is judged; spaCy's own limit only guards its memory.
+# In characters, larger than any parity text; spaCy's default limit only protects its memory
 _MAX_LENGTH = 10**9
 
 
 def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
-    """Compare the artifact's variant with the original in `folder`, loaded as its users load it."""
+    """Compare the variant of the settings with the original in `folder`."""
     settings, spec = staged.settings, staged.section(SpacySpec)
     texts = ner_texts(spec.language)
     original = load_original(folder, spec.sentences)
@@ -42,7 +42,7 @@ def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
     references = original_entities(original, texts, starts)
     inputs = [NerInput(text, sentence_starts=starts[index] if starts else None) for index, text in enumerate(texts)]
     parity = evaluate(inputs, references, {EXACT: recognizer}, settings.gates)
-    # A model that requires sentence starts cannot run without them
+    # A model with `given` sentences requires sentence starts in every call
     speeds[EXACT] = words_per_second(
         lambda chosen: recognizer.recognize(chosen, NerOptions(sentence_starts=starts and starts[: len(chosen)])), texts
     )
@@ -50,7 +50,7 @@ def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
 
 
 def write_report(proof: Proof[NerParity], manifest: Manifest, path: Path) -> None:
-    """Write the HTML report, whole or not at all."""
+    """Write the HTML report to `path` atomically."""
     write_ner_report(SPACY_NER, proof, manifest, path, original="spaCy", preprocessor="rules and tables")
 
 
@@ -62,9 +62,9 @@ def _model(staged: Staged, spec: SpacySpec) -> SpacyModel:
 
 
 def load_original(folder: Path, sentences: str) -> Language:
-    """Load what an artifact reproduces: the whole pipeline for `parser`, else the component `ner` and what feeds it."""
+    """Load the original: the whole pipeline if `sentences` is `parser`, else `ner` and the component it listens to."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a model trained with an older spaCy
+        warnings.simplefilter("ignore")  # about models that were trained with an older version of spaCy
         nlp = spacy.load(folder)
     if sentences != "parser":
         nlp.select_pipes(enable=[name for name in nlp.pipe_names if name in ("ner", *_upstream(nlp))])
@@ -75,7 +75,7 @@ def load_original(folder: Path, sentences: str) -> Language:
 def original_entities(
     nlp: Language, texts: Sequence[str], sentence_starts: Sequence[Sequence[int]] | None = None
 ) -> list[OriginalEntities]:
-    """What the pipeline says of every text; with `sentence_starts`, places in characters, what it says given those."""
+    """Return the entities of every text; `sentence_starts` are character offsets, set before the pipeline runs."""
     docs = [nlp.make_doc(text) for text in texts]
     for doc, starts in zip(docs, sentence_starts or [()] * len(docs), strict=True):
         _mark_sentences(doc, starts)
@@ -83,7 +83,7 @@ def original_entities(
 
 
 def some_sentence_starts(nlp: Language, texts: Sequence[str]) -> list[tuple[int, ...]]:
-    """Sentence starts to try a model with that wants them given: those of spaCy's rule-based sentencizer."""
+    """Return the sentence starts of every text by spaCy's rule-based sentencizer, as character offsets."""
     rules = spacy.blank(nlp.lang)
     rules.add_pipe("sentencizer")
     starts = []
@@ -94,7 +94,7 @@ def some_sentence_starts(nlp: Language, texts: Sequence[str]) -> list[tuple[int,
 
 
 def _upstream(nlp: Language) -> Iterator[str]:
-    """The component whose vectors `ner` listens to, if it does."""
+    """Yield the name of the tok2vec component that `ner` listens to, if there is one."""
     layer = nlp.get_pipe("ner").model.layers[0].layers[0]
     if layer.name == "tok2vec-listener":
         yield from (name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "tok2vec")

@@ -1,6 +1,6 @@
-"""The texts that parity is judged on: 1 to 600 words, many scripts, emoji, nothing at all.
+"""The parity texts: 1 to 600 words, many scripts, emoji, whitespace and the empty text.
 
-They are composed from sentences.txt, whose sentences were written for this purpose; none is in the calibration set.
+They are composed of sentences.txt, which was written for this purpose. The calibration texts are different.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WHITESPACE = ("", " ", "\n\t  ", "\u00a0")
 
 
 def parity_texts() -> list[str]:
-    """All parity texts, the same ones in the same order at every call; more than 500."""
+    """Return all parity texts, more than 500; the result is always the same."""
     groups = _sentences()
     latin = groups["english"] + groups["latin"]
     source = random.Random(20260101)
@@ -29,7 +29,7 @@ def parity_texts() -> list[str]:
 
 
 def text_group(text: str) -> str:
-    """`plain` for at least 6 words in Latin script, `hard` for shorter texts and other scripts."""
+    """Return `plain` for a text of at least 6 words in Latin script, else `hard`."""
     letters = [character for character in text if character.isalpha()]
     latin = sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
     is_plain = len(text.split()) >= _PLAIN_WORDS and letters and latin >= _PLAIN_LATIN_SHARE * len(letters)
@@ -37,11 +37,11 @@ def text_group(text: str) -> str:
 
 
 def _compose(source: random.Random, sentences: list[str], words: int) -> str:
-    """A text of exactly `words` words from random sentences."""
-    found: list[str] = []
-    while len(found) < words:
-        found += source.choice(sentences).split()
-    return " ".join(found[:words])
+    """Return a text of exactly `words` words from random sentences."""
+    chosen: list[str] = []
+    while len(chosen) < words:
+        chosen += source.choice(sentences).split()
+    return " ".join(chosen[:words])
 
 
 def _sentences() -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The parity stage of token classifiers: the original is the token classification pipeline of transformers."""
+"""The parity stage of token classifiers; the original is the token-classification pipeline of transformers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from .proof import Proof
 
 __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
-# Every other strategy, and windows, are evaluated on every so many texts
+# The other aggregation strategies are evaluated on every 8th text
 _EVERY = 8
-# What transformers writes where a tokenizer has no limit is far larger.
+# A larger `model_max_length` is the placeholder of transformers for a tokenizer without a limit
 _NO_LIMIT = 1_000_000
 
 
 def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
-    """Compare every variant with the original in `folder`, loaded as its users load it."""
+    """Compare every variant of the settings with the original in `folder`."""
     settings, spec = staged.settings, staged.section(TokenClassificationSpec)
     texts = ner_texts(spec.language)
     original = load_original(
@@ -61,16 +61,16 @@ def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
 
 
 def write_report(proof: Proof[NerParity], manifest: Manifest, path: Path) -> None:
-    """Write the HTML report, whole or not at all."""
+    """Write the HTML report to `path` atomically."""
     write_ner_report(
         TOKEN_CLASSIFICATION, proof, manifest, path, original="the pipeline of transformers", preprocessor="tokenizer"
     )
 
 
 def _settings(spec: TokenClassificationSpec, texts: list[str]) -> list[tuple[str, int | None, list[str]]]:
-    """The settings that texts are evaluated with: all texts with the model's own, some with every other strategy."""
+    """Return (strategy, stride, texts): all texts with the model's settings, some with every other strategy."""
     others = [(strategy, None if strategy == "none" else spec.stride) for strategy in STRATEGIES]
-    # A call cannot take a manifest's stride back, so with one `none` cannot be compared
+    # `none` does not allow a stride, and a call cannot remove the stride of the manifest
     others = [each for each in others if not (each[0] == "none" and spec.stride is not None)]
     own = (spec.aggregation_strategy, spec.stride)
     return [(*own, texts), *((*each, texts[::_EVERY]) for each in others if each != own)]
@@ -79,10 +79,10 @@ def _settings(spec: TokenClassificationSpec, texts: list[str]) -> list[tuple[str
 def load_original(
     folder: Path, max_tokens: int, *, ignore_labels: Sequence[str] = ("O",), allow_pickle: bool = False
 ) -> Any:
-    """Load the original as its users do, on the CPU and in float32, which is what the artifact computes in.
+    """Load the pipeline of transformers on the CPU in float32, the precision of the fp32 variant.
 
-    :param max_tokens: the artifact's limit; a tokenizer without one of its own is given it, since the original would
-        fail on longer texts, or read them in one piece, and could not read them in windows.
+    :param max_tokens: the artifact's limit in tokens; it is set for a tokenizer without a limit, which could neither
+        cut texts nor split them into windows.
     """
     arguments = {} if allow_pickle else {"use_safetensors": True}
     loaded: Any = pipeline(
@@ -102,10 +102,10 @@ def load_original(
 def original_entities(
     pipeline: Any, texts: Sequence[str], aggregation_strategy: str, stride: int | None = None
 ) -> list[OriginalEntities]:
-    """What the pipeline says of every text, each on its own."""
+    """Return the entities of every text; each text is a separate call."""
     settings = {"aggregation_strategy": aggregation_strategy} | ({} if stride is None else {"stride": stride})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of words that the tokenizer does not know, once for every token
+        warnings.simplefilter("ignore")  # about unknown words, once per token
         return [_entities(pipeline, text, settings, stride) for text in texts]
 
 

@@ -217,7 +217,7 @@ def _variants(variant: str | Mapping[str, str]) -> dict[str, str]:
     if isinstance(variant, str):
         return dict.fromkeys(_TASKS, variant)
     if unknown := sorted(set(variant) - set(_TASKS)):
-        raise ConfigError("variant", expected=f"the tasks: {', '.join(_TASKS)}", got=", ".join(unknown))
+        raise ConfigError("variant", expected=f"the tasks: {', '.join(_TASKS)}", actual=", ".join(unknown))
     return {task: variant.get(task, AUTO) for task in _TASKS}
 
 

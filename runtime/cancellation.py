@@ -111,4 +111,4 @@ def check_timeout(timeout: float | None) -> None:
         return
     is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
     if not is_number or not 0 < timeout <= threading.TIMEOUT_MAX:  # NaN is not
-        raise ConfigError("timeout", expected="seconds, a number above 0", got=repr(timeout))
+        raise ConfigError("timeout", expected="seconds, a number above 0", actual=repr(timeout))

@@ -62,7 +62,7 @@ def check_limits(**limits: int | None) -> None:
     """Raise `ConfigError` for a limit below 1; None is left to the defaults."""
     for name, value in limits.items():
         if value is not None and value < 1:
-            raise ConfigError(name, expected="at least 1", got=value)
+            raise ConfigError(name, expected="at least 1", actual=value)
 
 
 def encoder_feeds(

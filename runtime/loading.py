@@ -61,7 +61,7 @@ def open_artifact(
     """
     artifact = read_artifact(root, families)
     if task is not None and artifact.family.task != task:
-        raise ArtifactError("variant", f"{root} is for another task", expected=task, got=artifact.family.task)
+        raise ArtifactError("variant", f"{root} is for another task", expected=task, actual=artifact.family.task)
     chosen = choose_variant(artifact, variant)
     check_hashes(artifact, artifact.manifest.preprocessor_files())
     if chosen in artifact.manifest.variants:

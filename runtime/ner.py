@@ -45,7 +45,7 @@ def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], family:
                 "golden",
                 f"tokens and truncated of case {number}",
                 expected=(case.tokens, case.truncated),
-                got=(answer.tokens, answer.truncated),
+                actual=(answer.tokens, answer.truncated),
             )
     counted = agreement([case.entities for case in cases], answers)
     if misses := family.gate_misses(counted.metrics(), variant.gate):

@@ -91,7 +91,7 @@ class SentenceEmbedder:
         :raises InputError: for a text that cannot be embedded; nothing was computed then.
         """
         if isinstance(texts, (str, bytes)):
-            raise InputError("input_type", "a single text where a list was expected", got=type(texts).__name__)
+            raise InputError("input_type", "a single text where a list was expected", actual=type(texts).__name__)
         name, prompt = self._prompt(prompt_name)
         checked = [prompt.text + check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
         vectors = np.empty((len(checked), self.model.spec.dim), np.float32)
@@ -152,7 +152,7 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], 
                 "golden",
                 f"case {number} with variant {opened.variant}",
                 expected=f"max abs <= {gate.get('max_abs', 'any')}, cosine >= {floor}",
-                got=f"max abs {max_abs:.2e}, cosine {cosine:.6f}",
+                actual=f"max abs {max_abs:.2e}, cosine {cosine:.6f}",
                 hint=OTHER_RESULTS,
             )
     return {"max_abs": max(max_abs for max_abs, _ in figures), "cosine_min": min(cosine for _, cosine in figures)}
@@ -166,7 +166,7 @@ def _compare(embedder: SentenceEmbedder, case: EmbeddingCase) -> tuple[float, fl
     actual = (int(result.token_counts[0]), bool(result.truncated[0]), vector.shape)
     expected = (case.expected.tokens, case.expected.truncated, reference.shape)
     if actual != expected:
-        raise ArtifactError("golden", "tokens, truncated and shape", expected=expected, got=actual)
+        raise ArtifactError("golden", "tokens, truncated and shape", expected=expected, actual=actual)
     norm = float(np.linalg.norm(vector) * np.linalg.norm(reference))
     both_zero = not vector.any() and not reference.any()
     return float(np.abs(vector - reference).max()), float(vector @ reference / norm) if norm else float(both_zero)

@@ -52,13 +52,16 @@ class TextTokenizer:
                 "tokenizer",
                 f"{spec.file} is not the model's",
                 expected=f"{spec.vocab_size} tokens, {spec.pad_token} = {spec.pad_token_id}",
-                got=f"{vocab_size} tokens, {spec.pad_token} = {pad_id}",
+                actual=f"{vocab_size} tokens, {spec.pad_token} = {pad_id}",
             )
         specials = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         self.room = spec.max_tokens - specials
         if self.room < 1:
             raise ArtifactError(
-                "tokenizer", "max_tokens leaves no room for text", expected=f"more than {specials}", got=spec.max_tokens
+                "tokenizer",
+                "max_tokens leaves no room for text",
+                expected=f"more than {specials}",
+                actual=spec.max_tokens,
             )
         self._tokenizer.no_padding()
         # The library stops reading at the limit, and without special tokens it then forgets to say that it cut.
@@ -139,13 +142,13 @@ class TextTokenizer:
 def check_text(text: object, index: int | None, limit: int) -> str:
     """Refuse what no tokenizer takes: other types, lone surrogates, texts over `limit` bytes of UTF-8."""
     if not isinstance(text, str):
-        raise InputError("input_type", "not a string", index=index, expected="str", got=type(text).__name__)
+        raise InputError("input_type", "not a string", index=index, expected="str", actual=type(text).__name__)
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise InputError("input_text", f"lone surrogate at character {error.start}", index=index) from error
     if size > limit:
-        raise InputError("input_too_large", "too large", index=index, expected=f"at most {limit} bytes", got=size)
+        raise InputError("input_too_large", "too large", index=index, expected=f"at most {limit} bytes", actual=size)
     return text
 
 

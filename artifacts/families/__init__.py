@@ -1,4 +1,4 @@
-"""The families of models. A new one is a declaration here and a module of its name in every stage."""
+"""The declarations of all model families; CONTRIBUTING.md explains how to add one."""
 
 from __future__ import annotations
 

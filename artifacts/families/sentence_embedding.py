@@ -1,4 +1,4 @@
-"""Sentence embeddings of sentence-transformers pipelines."""
+"""The family of sentence-transformers pipelines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COSINES = {"min": "lowest", "p01": "1st percentile", "p05": "5th percentile", "
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text put before every input, and its length in tokens without a closing special token."""
+    """A text that is prepended to every input; `tokens` is its length in tokens without a closing special token."""
 
     text: str
     tokens: int
@@ -26,7 +26,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class EmbeddingSpec(Section):
-    """What a sentence embedding artifact computes. Several pooling modes are concatenated."""
+    """The section `embedding` of the manifest; the vectors of several pooling modes are concatenated."""
 
     dim: int
     pooling: tuple[str, ...]
@@ -37,14 +37,14 @@ class EmbeddingSpec(Section):
     similarity: str
 
     def problems(self) -> list[str]:
-        """A default prompt that does not exist."""
+        """Report a default prompt that is not in `prompts`."""
         is_known = self.default_prompt is None or self.default_prompt in self.prompts
         return [] if is_known else [f"default_prompt {self.default_prompt!r} is not in prompts"]
 
 
 @dataclass(frozen=True)
 class ExpectedEmbedding:
-    """The original's answer: a float32 vector `[dim]`, how many tokens it was made from, whether the text was cut."""
+    """The reference for one text: a float32 vector `[dim]`, the number of tokens read, and whether the text was cut."""
 
     vector: tuple[float, ...]
     tokens: int
@@ -53,7 +53,7 @@ class ExpectedEmbedding:
 
 @dataclass(frozen=True)
 class EmbeddingCase:
-    """One sentence embedding case; `group` is `plain` or `hard`, which decides the threshold it is held to."""
+    """A golden case; `group` is `plain` or `hard` and selects the cosine threshold of the gate."""
 
     input: str
     prompt_name: str | None
@@ -61,7 +61,7 @@ class EmbeddingCase:
     expected: ExpectedEmbedding
 
     def to_record(self) -> dict[str, Any]:
-        """The record of golden.jsonl."""
+        """Return the record of golden.jsonl."""
         expected = {**asdict(self.expected), "vector": list(self.expected.vector)}
         return {
             "input": self.input,
@@ -72,14 +72,17 @@ class EmbeddingCase:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> EmbeddingCase:
-        """Read a record back; `ValueError` or `KeyError` for one of another form."""
+        """Parse a record of golden.jsonl.
+
+        :raises ValueError, KeyError, TypeError: for a record with other keys or types.
+        """
         expected, settings = record["expected"], record["settings"]
         answer = ExpectedEmbedding(tuple(map(float, expected["vector"])), expected["tokens"], expected["truncated"])
         case = cls(record["input"], settings["prompt_name"], record["group"], answer)
         kinds = (type(case.input), type(answer.tokens), type(answer.truncated), type(case.prompt_name))
         is_typed = kinds in ((str, int, bool, str), (str, int, bool, type(None)))
         if not is_typed or case.to_record() != record or case.group not in ("plain", "hard"):
-            raise ValueError("unknown keys, or values of another kind")
+            raise ValueError("unknown keys or values of the wrong type")
         return case
 
 
@@ -119,7 +122,10 @@ SENTENCE_EMBEDDING = Family(
     metrics=(
         Metric("max_abs", "Exactness", "largest difference of an element", "max abs", ".1e", is_upper_bound=True),
         Metric(
-            "token_mismatches", "Exactness", "texts with another number of tokens or another cut", is_upper_bound=True
+            "token_mismatches",
+            "Exactness",
+            "texts with a different number of tokens or truncation",
+            is_upper_bound=True,
         ),
         *(
             Metric(
@@ -128,8 +134,8 @@ SENTENCE_EMBEDDING = Family(
             for name, label in _COSINES.items()
         ),
         *(Metric(f"cosine_{name}_hard", "Cosine, hard texts", label) for name, label in _COSINES.items()),
-        Metric("neighbours", "Search", "ten nearest texts kept", is_share=True),
-        Metric("nearest", "Search", "nearest text kept", is_share=True),
+        Metric("neighbours", "Search", "ten nearest neighbors kept", is_share=True),
+        Metric("nearest", "Search", "nearest neighbor kept", is_share=True),
     ),
     gates={
         "fp32": {"max_abs": 1e-5, "token_mismatches": 0},

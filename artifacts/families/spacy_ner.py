@@ -1,4 +1,4 @@
-"""Named entities of spaCy pipelines, without spaCy."""
+"""The family of spaCy pipelines with the component `ner`; running a model does not require spaCy."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..schema import read_schema
 if TYPE_CHECKING:
     from ..manifest import Manifest
 
-# What an artifact reproduces, by `spacy.sentences`
+# What an artifact reproduces, by the value of `spacy.sentences`
 _SENTENCES = {
     "none": "the component ner alone: each text is one sentence",
-    "parser": "the whole pipeline: sentences are those of its parser",
-    "given": "the pipeline with sentences that each call gives as sentence_starts",
+    "parser": "the whole pipeline: its parser splits sentences",
+    "given": "the pipeline with the sentence_starts that each call passes",
 }
 _GIVEN_SENTENCES_USAGE = """bridge = OnnxMlBridge.open(ner="path/to/this/folder")
-# For each text the offsets in characters at which its sentences start
+# The character offsets of the sentence starts of each text
 (result,) = bridge.ner(["Any text. Another sentence."], sentence_starts=[[0, 10]])
 for entity in result.entities:
     print(entity.text, entity.label, entity.start, entity.end)"""
@@ -29,7 +29,7 @@ for entity in result.entities:
 
 @dataclass(frozen=True)
 class HashColumn:
-    """One hashed embedding table of a spaCy network: the attribute, the table's rows, the seed of the hash."""
+    """A hash embedding table of a network: the token attribute, the number of rows, and the seed of the hash."""
 
     attribute: str
     rows: int
@@ -38,7 +38,11 @@ class HashColumn:
 
 @dataclass(frozen=True)
 class SpacyNetwork:
-    """What both networks of a spaCy pipeline have: their inputs and the size of their state's hidden layer."""
+    """The fields that the networks of `ner` and `parser` share.
+
+    `context` is the number of tokens that an output depends on, on each side. `hidden` and `pieces` are the width and
+    the number of maxout pieces of the hidden layer.
+    """
 
     columns: tuple[HashColumn, ...]
     vectors: bool
@@ -49,21 +53,21 @@ class SpacyNetwork:
 
 @dataclass(frozen=True)
 class SpacyNer(SpacyNetwork):
-    """The network of the `ner` component; `tie` says which of I and L wins at equal scores."""
+    """The network of the component `ner`; `tie` is the move, `in` or `last`, that wins if both scores are equal."""
 
     tie: str
 
 
 @dataclass(frozen=True)
 class SpacyParser(SpacyNetwork):
-    """The network of the `parser` component and its moves by name."""
+    """The network of the component `parser`; `moves` names its transitions in the order of their scores."""
 
     moves: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class SpacySpec(Section):
-    """A spaCy pipeline's entity recognizer: labels, networks, the files of its rules and tables."""
+    """The section `spacy` of the manifest; `rules` and `tables` are paths of files."""
 
     language: str
     labels: tuple[str, ...]
@@ -74,7 +78,7 @@ class SpacySpec(Section):
     parser: SpacyParser | None
 
     def files(self) -> tuple[str, ...]:
-        """The files of the rules and of the tables."""
+        """Return the paths of the rules and of the tables."""
         return self.rules, self.tables
 
 
@@ -84,7 +88,7 @@ def _facts(manifest: Manifest) -> dict[str, str]:
         "labels": ", ".join(spacy.labels),
         "language": spacy.language,
         "reproduces": _SENTENCES[spacy.sentences],
-        "long texts": "read whole, in chunks",
+        "long texts": "processed completely, in chunks",
         "scores": "none",
     }
 

@@ -1,4 +1,4 @@
-"""Summaries of BART and its distilled versions."""
+"""The family of BART and distilled BART summarizers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GenerationDefaults:
-    """What a call searches with that says nothing else; lengths count the decoder's start token."""
+    """The default settings of a call; lengths include the decoder's start token."""
 
     num_beams: int
     min_length: int
@@ -26,7 +26,7 @@ class GenerationDefaults:
 
 @dataclass(frozen=True)
 class FixedGeneration:
-    """What of the search is part of the graph. `early_stopping` is true, false or `"never"`, as transformers has it."""
+    """The search settings that are constants of the graph; `early_stopping` is true, false or `"never"`."""
 
     no_repeat_ngram_size: int
     early_stopping: bool | str
@@ -36,9 +36,10 @@ class FixedGeneration:
 
 @dataclass(frozen=True)
 class SummarizationSpec(Section):
-    """What a summarization artifact generates; `join` stands between the messages of one input.
+    """The section `summarization` of the manifest.
 
-    `max_target_tokens` is the number of the decoder's positions, the largest `max_length` of a call.
+    `join` is the separator between the messages of one input. `max_target_tokens` is the number of positions of the
+    decoder and the upper limit of `max_length`.
     """
 
     join: str
@@ -49,19 +50,19 @@ class SummarizationSpec(Section):
     fixed: FixedGeneration
 
     def problems(self) -> list[str]:
-        """Lengths that contradict each other or the number of positions."""
+        """Report default lengths that contradict each other or exceed `max_target_tokens`."""
         lengths, limit = self.defaults, self.max_target_tokens
         problems = []
         if lengths.max_length > limit:
-            problems.append(f"max_length {lengths.max_length} is beyond max_target_tokens {limit}")
+            problems.append(f"max_length {lengths.max_length} exceeds max_target_tokens {limit}")
         if lengths.min_length > lengths.max_length:
-            problems.append("min_length is beyond max_length")
+            problems.append(f"min_length {lengths.min_length} exceeds max_length {lengths.max_length}")
         return problems
 
 
 @dataclass(frozen=True)
 class ExpectedSummary:
-    """A summary: its text, its token ids with the decoder's start token and without padding."""
+    """A summary: its text, and its token ids with the decoder's start token and without padding."""
 
     text: str
     token_ids: tuple[int, ...]
@@ -69,9 +70,9 @@ class ExpectedSummary:
 
 @dataclass(frozen=True)
 class SummaryCase:
-    """One summarization case: messages, the settings of the call, the original's summary, whether the input was cut.
+    """A golden case: messages, settings, the original's summary, and whether the input was cut.
 
-    `sealed` has the summaries of the variants that are held to their own: those that need not equal the original's.
+    `sealed` has a variant's own summary, by variant, for variants that may differ from the original.
     """
 
     input: tuple[str, ...]
@@ -81,14 +82,17 @@ class SummaryCase:
     sealed: dict[str, ExpectedSummary]
 
     def to_record(self) -> dict[str, Any]:
-        """The record of golden.jsonl."""
+        """Return the record of golden.jsonl."""
         expected = {**_summary_record(self.expected), "truncated": self.truncated}
         sealed = {name: _summary_record(summary) for name, summary in self.sealed.items()}
         return {"input": list(self.input), "settings": asdict(self.settings), "expected": expected, "sealed": sealed}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> SummaryCase:
-        """Read a record back; `ValueError`, `KeyError` or `TypeError` for one of another form."""
+        """Parse a record of golden.jsonl.
+
+        :raises ValueError, KeyError, TypeError: for a record with other keys or types.
+        """
         expected = dict(record["expected"])
         truncated = expected.pop("truncated")
         case = cls(
@@ -99,7 +103,7 @@ class SummaryCase:
             {name: _summary(summary) for name, summary in record["sealed"].items()},
         )
         if not case._is_typed() or case.to_record() != record:
-            raise ValueError("unknown keys, or values of another kind")
+            raise ValueError("unknown keys or values of the wrong type")
         return case
 
     def _is_typed(self) -> bool:
@@ -125,14 +129,14 @@ def _summary(record: dict[str, Any]) -> ExpectedSummary:
 def _facts(manifest: Manifest) -> dict[str, str]:
     tokenizer, spec = manifest.section(TokenizerSpec), manifest.section(SummarizationSpec)
     defaults, fixed = spec.defaults, spec.fixed
-    stops = {True: "true: as soon as all beams have ended", False: "false", "never": "never"}[fixed.early_stopping]
+    stops = {True: "true", False: "false", "never": "never"}[fixed.early_stopping]
     repeats = fixed.no_repeat_ngram_size
     return {
         "search": f"{defaults.num_beams} beams, {defaults.min_length} to {defaults.max_length} tokens, length penalty "
-        f"{defaults.length_penalty:g}; each call may choose, up to {spec.max_target_tokens} tokens",
-        "fixed": f"early stopping {stops}; {f'no {repeats} tokens in a row twice' if repeats else 'repeats allowed'}",
-        "long inputs": f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}, unless a call asks "
-        "for chunks that are summarized in turn",
+        f"{defaults.length_penalty:g}; calls can change these, up to {spec.max_target_tokens} tokens",
+        "fixed": f"early stopping {stops}; {f'no repeated {repeats}-grams' if repeats else 'repeated n-grams allowed'}",
+        "long inputs": f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side} unless a call enables "
+        "map_reduce",
     }
 
 
@@ -165,11 +169,20 @@ SUMMARIZATION = Family(
     },
     case=SummaryCase,
     metrics=(
-        Metric("differing", "Summaries", "inputs with another summary", "differing", ".0f", is_upper_bound=True),
-        Metric("ties", "Summaries", "of the others, decided by float noise", "ties", ".0f", is_upper_bound=True),
-        Metric("sealed_same", "Summaries", "the same again, one by one", "sealed same", ".4f", is_share=True),
-        Metric("rouge_1", "ROUGE against the original", "words (F1)"),
-        Metric("rouge_2", "ROUGE against the original", "pairs of words (F1)"),
+        Metric("differing", "Summaries", "inputs with a different summary", "differing", ".0f", is_upper_bound=True),
+        Metric(
+            "ties", "Summaries", "different, but with equal scores up to rounding", "ties", ".0f", is_upper_bound=True
+        ),
+        Metric(
+            "sealed_same",
+            "Summaries",
+            "golden inputs with the same summary alone and in a batch",
+            "sealed same",
+            ".4f",
+            is_share=True,
+        ),
+        Metric("rouge_1", "ROUGE against the original", "unigrams (F1)"),
+        Metric("rouge_2", "ROUGE against the original", "bigrams (F1)"),
         Metric("rouge_l", "ROUGE against the original", "longest common subsequence (F1)", "ROUGE-L", ".4f"),
         Metric(
             "rouge_l_reference",
@@ -186,7 +199,7 @@ SUMMARIZATION = Family(
             is_upper_bound=True,
             needs_option="references",
         ),
-        Metric("token_mismatches", "Tokens", "inputs with another cut", is_upper_bound=True),
+        Metric("token_mismatches", "Tokens", "inputs with a different truncation", is_upper_bound=True),
     ),
     gates={
         "fp32": {"differing": 0, "token_mismatches": 0},

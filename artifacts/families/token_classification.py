@@ -1,4 +1,4 @@
-"""Named entities of token classifiers of transformers."""
+"""The family of token classifiers of transformers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TokenClassificationSpec(Section):
-    """What a token classifier's classes mean and how they become entities; FORMAT.md defines every strategy.
+    """The section `token_classification` of the manifest; FORMAT.md defines the aggregation strategies.
 
-    `labels[i]` is the label of class i; `stride` is in tokens, None for texts that are cut instead.
+    `labels[i]` is the label of class i. `stride` is the number of tokens that consecutive windows of a long text share;
+    None if long texts are cut.
     """
 
     labels: tuple[str, ...]
@@ -31,7 +32,7 @@ class TokenClassificationSpec(Section):
     language: str | None
 
     def entity_labels(self) -> list[str]:
-        """The labels that entities can have, each once, as the strategy writes them."""
+        """Return the distinct labels that entities can have; without `B-` and `I-` unless the strategy is `none`."""
         is_grouped = self.aggregation_strategy != "none"
         labels = [label.split("-", 1)[-1] if is_grouped else label for label in self.labels]
         return [label for label in dict.fromkeys(labels) if label not in self.ignore_labels]
@@ -40,16 +41,16 @@ class TokenClassificationSpec(Section):
 def _facts(manifest: Manifest) -> dict[str, str]:
     tokenizer, spec = manifest.section(TokenizerSpec), manifest.section(TokenClassificationSpec)
     long_texts = (
-        f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}, unless a stride is given"
+        f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side} unless a call sets a stride"
         if spec.stride is None
-        else f"read whole, in windows of {tokenizer.max_tokens} tokens that share {spec.stride}"
+        else f"processed completely, in windows of {tokenizer.max_tokens} tokens with an overlap of {spec.stride}"
     )
     return {
         "labels": ", ".join(spec.entity_labels()),
-        "language": spec.language or "not named by its source",
+        "language": spec.language or "not stated by its source",
         "aggregation strategy": spec.aggregation_strategy,
         "long texts": long_texts,
-        "scores": "the probability of an entity's label",
+        "scores": "the probability of the label",
     }
 
 

@@ -102,7 +102,7 @@ def build_artifact(folder: Path) -> Path:
     shutil.rmtree(folder / ARTIFACT, ignore_errors=True)
     built = build(model, folder / ARTIFACT, print)
     if built.path is None:
-        raise BuildError("source", f"{_NAME} was not built", got=built.error)
+        raise BuildError("source", f"{_NAME} was not built", actual=built.error)
     return Path(built.path)
 
 

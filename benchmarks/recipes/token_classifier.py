@@ -83,7 +83,7 @@ def build_artifact(folder: Path) -> Path:
     [model] = read_models(config)
     built = build(model, folder / ARTIFACT, lambda stage: None)
     if built.path is None:
-        raise BuildError("source", f"{_NAME} was not built", got=built.error)
+        raise BuildError("source", f"{_NAME} was not built", actual=built.error)
     return Path(built.path)
 
 

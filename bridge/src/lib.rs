@@ -113,3 +113,8 @@ pub use ort;
 pub use runtime::{
     CancelToken, EmbedOptions, Embedding, Embeddings, Entities, NerOptions, Progress, SummarizeOptions, Summary,
 };
+
+/// Compiles the Rust block of the repository's README.md; exists in doc tests only.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

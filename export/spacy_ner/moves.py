@@ -71,7 +71,7 @@ def _require_biluo(labels: tuple[str, ...], names: Container[str]) -> None:
         raise BuildError(
             "unsupported_model",
             "the entity recognizer's transitions are not BILUO",
-            got=f"no {', '.join(missing) or 'O or no label'}",
+            actual=f"no {', '.join(missing) or 'O or no label'}",
         )
 
 

@@ -1,1 +1,1 @@
-"""Parity of named entities, whatever the engine."""
+"""Parity of the task `ner`, for all engines."""

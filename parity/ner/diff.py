@@ -1,4 +1,4 @@
-"""Texts with their entities marked, cut down to what a person wants to see of them."""
+"""Texts with marked entities for the report, reduced to excerpts if they are long."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ...artifacts.ner import ExpectedEntity
 from ...runtime.entities import Entity
 from ...runtime.entity_agreement import Triple
 
-# A text of more characters is cut to what stands around the places of interest.
+# In characters: longer texts are reduced to excerpts, which have this context around the offsets of interest
 _WHOLE = 600
-_AROUND = 90
+_CONTEXT = 90
 _MAX_EXCERPTS = 5
 
 Window = tuple[int, int]
@@ -19,48 +19,55 @@ AnyEntity = Entity | ExpectedEntity
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A piece of a text: of an entity where `label` is not None, `is_alone` where the other side has no such entity.
+class Segment:
+    """A segment of a text.
 
-    `is_end` says that the entity ends here, so that its label follows. A piece without text stands for one of an entity
-    whose characters others have taken, and `is_gap` for a part of the text that is left out.
+    :param text: the characters; empty if all characters of the entity belong to earlier, overlapping entities.
+    :param label: the label if the segment is part of an entity, else None.
+    :param is_unmatched: whether the other side lacks this entity.
+    :param is_end: whether the entity ends in this segment.
+    :param is_gap: whether the segment stands for omitted text.
     """
 
     text: str
     label: str | None = None
-    is_alone: bool = False
+    is_unmatched: bool = False
     is_end: bool = True
     is_gap: bool = False
 
 
 @dataclass(frozen=True)
 class Sides:
-    """One text as the original and as a variant read it; `hidden` counts differences outside of what is shown."""
+    """The same text with the entities of the original and of a variant.
 
-    original: list[Piece]
-    variant: list[Piece]
-    original_alone: int
-    variant_alone: int
+    `original_only` and `variant_only` count entities that the other side lacks; `hidden` counts those outside the
+    excerpts.
+    """
+
+    original: list[Segment]
+    variant: list[Segment]
+    original_only: int
+    variant_only: int
     hidden: int
 
 
 def both_sides(text: str, original: Sequence[AnyEntity], variant: Sequence[AnyEntity]) -> Sides:
-    """The text twice, with the entities of each side; in long texts only what stands around those of one side alone."""
-    expected, got = {_triple(entity) for entity in original}, {_triple(entity) for entity in variant}
-    alone = expected ^ got
-    windows = excerpts(text, [index for start, end, _ in sorted(alone) for index in (start, end)])
-    hidden = sum(not any(_overlap((start, end), window) for window in windows) for start, end, _ in alone)
-    shown, others = (pieces(text, entities, windows, alone) for entities in (original, variant))
-    return Sides(shown, others, len(expected - got), len(got - expected), hidden)
+    """Compare the entities of two sides; a long text is reduced to excerpts around the differences."""
+    expected, actual = {_triple(entity) for entity in original}, {_triple(entity) for entity in variant}
+    unmatched = expected ^ actual
+    windows = excerpts(text, [offset for start, end, _ in sorted(unmatched) for offset in (start, end)])
+    hidden = sum(not any(_overlap((start, end), window) for window in windows) for start, end, _ in unmatched)
+    sides = [segments(text, entities, windows, unmatched) for entities in (original, variant)]
+    return Sides(*sides, len(expected - actual), len(actual - expected), hidden)
 
 
-def excerpts(text: str, indices: Sequence[int]) -> list[Window]:
-    """The parts of a text to show: all of it if it is short, else what stands around the places, or its beginning."""
+def excerpts(text: str, offsets: Sequence[int]) -> list[Window]:
+    """Return excerpts as (start, end): all of a short text, else the context of the offsets, or the beginning."""
     if len(text) <= _WHOLE:
         return [(0, len(text))]
     windows: list[Window] = []
-    for index in sorted(indices) or [0]:
-        start, end = max(0, index - _AROUND), min(len(text), index + _AROUND)
+    for offset in sorted(offsets) or [0]:
+        start, end = max(0, offset - _CONTEXT), min(len(text), offset + _CONTEXT)
         if windows and start <= windows[-1][1]:
             windows[-1] = (windows[-1][0], max(end, windows[-1][1]))
         else:
@@ -68,27 +75,27 @@ def excerpts(text: str, indices: Sequence[int]) -> list[Window]:
     return [_shortened(window) for window in windows[:_MAX_EXCERPTS]]
 
 
-def pieces(
-    text: str, entities: Iterable[AnyEntity], windows: Sequence[Window], alone: Iterable[Triple] = ()
-) -> list[Piece]:
-    """The parts of the text that the windows show, entity by entity; characters of several go to the first of them."""
+def segments(
+    text: str, entities: Iterable[AnyEntity], windows: Sequence[Window], unmatched: Iterable[Triple] = ()
+) -> list[Segment]:
+    """Split the excerpts of a text at its entities; characters that entities share belong to the first of them."""
     ordered = sorted(entities, key=lambda entity: (entity.start, entity.end))
-    chosen = set(alone)
-    found: list[Piece] = []
+    marked = set(unmatched)
+    result: list[Segment] = []
     for first, last in windows:
         if first > 0:
-            found.append(Piece("", is_gap=True))
+            result.append(Segment("", is_gap=True))
         done = first
         for entity in ordered:
             if not _overlap((entity.start, entity.end), (first, last)):
                 continue
             start, end = max(entity.start, done), max(min(entity.end, last), done)
-            found += [Piece(text[done:start])] if start > done else []
-            found.append(Piece(text[start:end], entity.label, _triple(entity) in chosen, entity.end <= last))
+            result += [Segment(text[done:start])] if start > done else []
+            result.append(Segment(text[start:end], entity.label, _triple(entity) in marked, entity.end <= last))
             done = max(start, end)
-        found += [Piece(text[done:last])] if last > done else []
+        result += [Segment(text[done:last])] if last > done else []
     is_cut = windows[-1][1] < len(text)
-    return [*found, Piece("", is_gap=True)] if is_cut else found
+    return [*result, Segment("", is_gap=True)] if is_cut else result
 
 
 def _triple(entity: AnyEntity) -> Triple:
@@ -96,11 +103,11 @@ def _triple(entity: AnyEntity) -> Triple:
 
 
 def _overlap(entity: Window, window: Window) -> bool:
-    """Whether an entity, which may be empty, has a place in a window."""
+    """Return whether an entity overlaps a window; an empty entity overlaps if it lies within."""
     start, end = entity
     return start < window[1] and end > window[0] if start < end else window[0] <= start <= window[1]
 
 
 def _shortened(window: Window) -> Window:
-    """At most as many characters as a whole text may have."""
+    """Limit a window to the maximum length of an excerpt."""
     return window[0], min(window[1], window[0] + _WHOLE)

@@ -1,4 +1,4 @@
-"""The parity stage for named entities: compare, gate, write the evidence and the golden cases."""
+"""The comparison of recognizers with the original, and its content of parity.json and golden.jsonl."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ADVERSARIAL_TEXTS = 300
 _ADVERSARIAL_SEED = 20260103
 _SHOWN = 10
 _GOLDEN_CASES = 40
-_LONGEST_GOLDEN = 2000
+_MAX_GOLDEN_CHARACTERS = 2000
 _SPEED_TEXTS = 200
 
 
 @dataclass(frozen=True)
 class NerInput:
-    """One text with the settings of its call; None stands for what does not apply to the model."""
+    """One text with the settings of its call; None for a setting that does not apply to the model."""
 
     text: str
     aggregation_strategy: str | None = None
@@ -35,16 +35,16 @@ class NerInput:
 
 @dataclass(frozen=True)
 class VariantAgreement:
-    """One variant against the original: what it found for every input, the agreement, the figures of its gate."""
+    """The comparison of one variant with the original: its answers to all inputs, their agreement, and the metrics."""
 
-    found: list[Entities]
+    answers: list[Entities]
     agreement: Agreement
     metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
 class NerParity:
-    """What the stage found: inputs, the original's answers; a comparison and gate misses by variant."""
+    """The parity results: inputs, references, and the comparison and missed thresholds by variant."""
 
     inputs: list[NerInput]
     original: list[OriginalEntities]
@@ -53,7 +53,7 @@ class NerParity:
 
 
 def ner_texts(language: str | None) -> list[str]:
-    """The texts that entities are judged on: those of all tasks, and nasty ones in the model's language."""
+    """Return the parity texts of all tasks, and adversarial texts in the language of the model."""
     return parity_texts() + adversarial_texts(language or "en", _ADVERSARIAL_TEXTS, _ADVERSARIAL_SEED)
 
 
@@ -63,28 +63,32 @@ def evaluate(
     recognizers: Mapping[str, Recognizer],
     gates: Mapping[str, Mapping[str, float]],
 ) -> NerParity:
-    """Compare every variant's answers with the original's."""
+    """Compare every recognizer with the references.
+
+    :param original: the reference of every input.
+    :param gates: thresholds by variant and metric.
+    """
     comparisons = {name: _compare(recognizer, inputs, original) for name, recognizer in recognizers.items()}
-    failures = {name: check_gate(METRICS, found.metrics, gates[name]) for name, found in comparisons.items()}
+    failures = {name: check_gate(METRICS, compared.metrics, gates[name]) for name, compared in comparisons.items()}
     return NerParity(list(inputs), list(original), comparisons, failures)
 
 
 def recognize(recognizer: Recognizer, inputs: Sequence[NerInput]) -> list[Entities]:
-    """A variant's answers in the order of the inputs; inputs of the same settings go together."""
+    """Return a variant's answers in the order of the inputs; inputs with the same settings form one call."""
     indices: dict[tuple[str | None, int | None, bool], list[int]] = {}
     for index, entry in enumerate(inputs):
         key = (entry.aggregation_strategy, entry.stride, entry.sentence_starts is not None)
         indices.setdefault(key, []).append(index)
-    found: dict[int, Entities] = {}
+    answers: dict[int, Entities] = {}
     for (strategy, stride, has_starts), chosen in indices.items():
         starts = [inputs[index].sentence_starts or () for index in chosen] if has_starts else None
         options = NerOptions(strategy, stride, starts)
-        found |= zip(chosen, recognizer.recognize([inputs[index].text for index in chosen], options), strict=True)
-    return [found[index] for index in range(len(inputs))]
+        answers |= zip(chosen, recognizer.recognize([inputs[index].text for index in chosen], options), strict=True)
+    return [answers[index] for index in range(len(inputs))]
 
 
 def evidence(parity: NerParity) -> dict[str, Any]:
-    """The records of parity.json."""
+    """Return the content of parity.json without the machine and the versions."""
     return {
         "texts": {"all": len(parity.inputs), "with entities": sum(bool(each.entities) for each in parity.original)},
         "entities": sum(len(each.entities) for each in parity.original),
@@ -99,37 +103,37 @@ def evidence(parity: NerParity) -> dict[str, Any]:
     }
 
 
-def label_figures(found: Agreement) -> dict[str, dict[str, float]]:
-    """Counts and F1 of every label."""
-    return {label: {**asdict(counts), "f1": round(counts.f1, 6)} for label, counts in found.labels.items()}
+def label_figures(agreed: Agreement) -> dict[str, dict[str, float]]:
+    """Return the counts and the F1 score by label."""
+    return {label: {**asdict(counts), "f1": round(counts.f1, 6)} for label, counts in agreed.labels.items()}
 
 
 def differing_texts(parity: NerParity, variant: str) -> list[dict[str, Any]]:
-    """The first documents whose entities differ, with the entities that only one side has."""
+    """Return the first documents with different entities, and the entities that only one side has."""
     comparison = parity.comparisons[variant]
     shown = []
     for index in comparison.agreement.differing[:_SHOWN]:
         expected = {_triple(entity) for entity in parity.original[index].entities}
-        got = {_triple(entity) for entity in comparison.found[index].entities}
+        actual = {_triple(entity) for entity in comparison.answers[index].entities}
         shown.append(
             {
                 "text": parity.inputs[index].text[:500],
-                "original alone": [list(triple) for triple in sorted(expected - got)],
-                "variant alone": [list(triple) for triple in sorted(got - expected)],
+                "original alone": [list(triple) for triple in sorted(expected - actual)],
+                "variant alone": [list(triple) for triple in sorted(actual - expected)],
             }
         )
     return shown
 
 
 def golden_cases(parity: NerParity) -> list[EntityCase]:
-    """An even selection of the inputs that are not too long, with the original's answers."""
-    short = [index for index, entry in enumerate(parity.inputs) if len(entry.text) <= _LONGEST_GOLDEN]
+    """Return evenly spaced inputs of at most 2,000 characters with their references as golden cases."""
+    short = [index for index, entry in enumerate(parity.inputs) if len(entry.text) <= _MAX_GOLDEN_CHARACTERS]
     every = max(1, len(short) // _GOLDEN_CASES)
     return [_case(parity, index) for index in short[::every]]
 
 
 def words_per_second(recognize: Callable[[list[str]], object], texts: Sequence[str], rounds: int = 3) -> float:
-    """Best speed of `rounds` over some of the texts; a guide for the report, not a benchmark."""
+    """Return the best speed of several rounds over some of the texts; a rough measurement for the report."""
     chosen = list(texts[:_SPEED_TEXTS])
     words = sum(len(text.split()) for text in chosen)
     best = 0.0
@@ -143,10 +147,10 @@ def words_per_second(recognize: Callable[[list[str]], object], texts: Sequence[s
 def _compare(
     recognizer: Recognizer, inputs: Sequence[NerInput], original: Sequence[OriginalEntities]
 ) -> VariantAgreement:
-    found = recognize(recognizer, inputs)
-    counted = agreement([each.entities for each in original], found)
-    mismatches = sum((a.tokens, a.truncated) != (b.tokens, b.truncated) for a, b in zip(original, found, strict=True))
-    return VariantAgreement(found, counted, {**counted.metrics(), "token_mismatches": float(mismatches)})
+    answers = recognize(recognizer, inputs)
+    counted = agreement([each.entities for each in original], answers)
+    mismatches = sum((a.tokens, a.truncated) != (b.tokens, b.truncated) for a, b in zip(original, answers, strict=True))
+    return VariantAgreement(answers, counted, {**counted.metrics(), "token_mismatches": float(mismatches)})
 
 
 def _triple(entity: Any) -> tuple[int, int, str]:

@@ -1,4 +1,4 @@
-"""What an original said of one text, whichever engine it is."""
+"""The reference of one text, for all engines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...artifacts.ner import ExpectedEntity
 
 @dataclass(frozen=True)
 class OriginalEntities:
-    """The original's entities in its order, how many tokens it read, and whether it left the text's end unread."""
+    """The original's entities of one text, in its order, the number of tokens read, and whether the text was cut."""
 
     entities: tuple[ExpectedEntity, ...]
     tokens: int

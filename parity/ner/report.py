@@ -1,4 +1,4 @@
-"""The parity report of named entities: one HTML file, for a person who decides about a variant."""
+"""The parity report of the task `ner`: one HTML file."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from ..page import (
 )
 from ..proof import Proof
 from ..texts import PLAIN, text_group
-from .diff import Piece, Sides, both_sides, excerpts, pieces
+from .diff import Segment, Sides, both_sides, excerpts, segments
 from .evaluation import NerInput, NerParity
 
 _DIFFERING = 12
 _SAMPLES = 8
-_LONGEST_SAMPLE = 500
-_GOLDEN_ANGLE = 137.508  # degrees; hues that far apart stay distinct however many there are
+_MAX_SAMPLE_CHARACTERS = 500
+_GOLDEN_ANGLE = 137.508  # degrees; multiples of this angle are well separated hues for any number of labels
 _FIRST_HUE = 212
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One label: how often the original finds it, and the counts of every variant."""
+    """One label: the number of entities of the original, and the counts of every variant."""
 
     label: str
     expected: int
@@ -44,7 +44,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class DifferingDocument:
-    """A document whose entities differ; `number` counts documents from 1."""
+    """A document with different entities; `number` starts at 1."""
 
     number: int
     tokens: int
@@ -54,20 +54,21 @@ class DifferingDocument:
 
 @dataclass(frozen=True)
 class Sample:
-    """A document with its entities, cut down if it is long."""
+    """A document with its entities, reduced to an excerpt if it is long."""
 
     number: int
     settings: str
-    pieces: list[Piece]
+    segments: list[Segment]
 
 
 def write_ner_report(
     family: Family, proof: Proof[NerParity], manifest: Manifest, path: Path, *, original: str, preprocessor: str
 ) -> None:
-    """Write the report to `path`, whole or not at all; it needs no network and no other file.
+    """Write the self-contained report to `path` atomically.
 
-    :param manifest: of the same build: it has every variant that was compared.
-    :param original: the original in words; `preprocessor` says the same of what turns texts into inputs.
+    :param manifest: the manifest of the same build.
+    :param original: the name of the original, such as `spaCy`.
+    :param preprocessor: the name of the preprocessor, such as `tokenizer`.
     """
     parity, speeds = proof.parity, proof.speeds
     rows = label_rows(parity)
@@ -89,15 +90,15 @@ def write_ner_report(
 
 
 def label_rows(parity: NerParity) -> list[LabelRow]:
-    """Every label that any side found, the original's most frequent first."""
-    found = [comparison.agreement.labels for comparison in parity.comparisons.values()]
+    """Return one row per label, ordered by frequency in the original."""
+    counts = [comparison.agreement.labels for comparison in parity.comparisons.values()]
     none = LabelAgreement(0, 0, 0)
-    names = {name for labels in found for name in labels}
+    names = {name for labels in counts for name in labels}
     rows = [
         LabelRow(
             name,
-            max((labels.get(name, none).expected for labels in found), default=0),
-            [labels.get(name, none) for labels in found],
+            max((labels.get(name, none).expected for labels in counts), default=0),
+            [labels.get(name, none) for labels in counts],
         )
         for name in names
     ]
@@ -105,62 +106,65 @@ def label_rows(parity: NerParity) -> list[LabelRow]:
 
 
 def label_hues(parity: NerParity) -> dict[str, int]:
-    """A hue in degrees for every label, the same one on the whole page."""
+    """Return a hue in degrees for every label."""
     rows = label_rows(parity)
     return {row.label: round(_FIRST_HUE + index * _GOLDEN_ANGLE) % 360 for index, row in enumerate(rows)}
 
 
 def differing_documents(parity: NerParity, variant: str) -> list[DifferingDocument]:
-    """The first documents whose entities differ, with both sides."""
+    """Return the first documents with different entities, with both sides."""
     comparison = parity.comparisons[variant]
     return [
         DifferingDocument(
             index + 1,
             parity.original[index].tokens,
             _settings(parity.inputs[index]),
-            both_sides(parity.inputs[index].text, parity.original[index].entities, comparison.found[index].entities),
+            both_sides(parity.inputs[index].text, parity.original[index].entities, comparison.answers[index].entities),
         )
         for index in comparison.agreement.differing[:_DIFFERING]
     ]
 
 
 def samples(parity: NerParity) -> list[Sample]:
-    """Some documents as the first variant reads them: as many labels as possible, plain texts of some length first."""
-    found = next(iter(parity.comparisons.values())).found
+    """Return some documents with the entities of the first variant; together they have as many labels as possible.
+
+    Short, plain texts are preferred.
+    """
+    answers = next(iter(parity.comparisons.values())).answers
     first_of = {entry.text: index for index, entry in reversed(list(enumerate(parity.inputs)))}
-    indices = [index for index in first_of.values() if found[index].entities]
-    short = [index for index in indices if _is_calm(parity.inputs[index].text)]
+    indices = [index for index in first_of.values() if answers[index].entities]
+    short = [index for index in indices if _is_readable(parity.inputs[index].text)]
     chosen = _covering(short, parity, _SAMPLES) or indices[:_SAMPLES]
     return [
         Sample(
             index + 1,
             _settings(parity.inputs[index]),
-            pieces(text, found[index].entities, excerpts(text, [found[index].entities[0].start])),
+            segments(text, answers[index].entities, excerpts(text, [answers[index].entities[0].start])),
         )
         for index in sorted(chosen)
         for text in (parity.inputs[index].text,)
     ]
 
 
-def _is_calm(text: str) -> bool:
-    """Whether a text shows well what a model does: in running words, and not too long."""
-    return len(text) <= _LONGEST_SAMPLE and text.isprintable() and text_group(text) == PLAIN
+def _is_readable(text: str) -> bool:
+    """Return whether a text is suitable as a sample: plain, printable and short."""
+    return len(text) <= _MAX_SAMPLE_CHARACTERS and text.isprintable() and text_group(text) == PLAIN
 
 
-def _covering(indices: list[int], parity: NerParity, most: int) -> list[int]:
-    """Places chosen one by one: the one with most labels not seen before, less what else a person has to look at."""
-    found = next(iter(parity.comparisons.values())).found
+def _covering(indices: list[int], parity: NerParity, limit: int) -> list[int]:
+    """Choose up to `limit` documents greedily: prefer those with many labels that are new and with few entities."""
+    answers = next(iter(parity.comparisons.values())).answers
     seen: set[str] = set()
     chosen: list[int] = []
 
     def worth(index: int) -> int:
-        entities = found[index].entities
+        entities = answers[index].entities
         return 2 * len({entity.label for entity in entities} - seen) - len(entities)
 
     left = sorted(indices)
-    while left and len(chosen) < most:
+    while left and len(chosen) < limit:
         best = max(left, key=worth)
-        seen |= {entity.label for entity in found[best].entities}
+        seen |= {entity.label for entity in answers[best].entities}
         left.remove(best)
         chosen.append(best)
     return chosen
@@ -180,7 +184,7 @@ def _total(rows: list[LabelRow]) -> LabelRow:
 
 
 def _settings(entry: NerInput) -> str:
-    """The settings of a document's call, in words; empty where none apply."""
+    """Format the settings of a document's call; the empty string if it has none."""
     parts = [
         f"strategy {entry.aggregation_strategy}" if entry.aggregation_strategy is not None else "",
         f"stride {entry.stride}" if entry.stride is not None else "",
@@ -195,14 +199,14 @@ def _tiles(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float], p
     entities = sum(len(each.entities) for each in parity.original)
     labels = len({entity.label for each in parity.original for entity in each.entities})
     tiles = [
-        Tile(f"{documents:,}", "documents judged", f"{having:,} with entities"),
+        Tile(f"{documents:,}", "documents compared", f"{having:,} with entities"),
         Tile(f"{entities:,}", "entities of the original", f"of {labels} label{'s' * (labels != 1)}"),
     ]
     for name, comparison in parity.comparisons.items():
         agreed = comparison.agreement
         tiles.append(Tile(f"{len(agreed.differing):,}", f"{name}, differing documents", f"of {documents:,}"))
         detail = (
-            "places and labels" if agreed.score_max_abs is None else f"scores within {figure(agreed.score_max_abs)}"
+            "by offsets and label" if agreed.score_max_abs is None else f"scores within {figure(agreed.score_max_abs)}"
         )
         tiles.append(Tile(figure(agreed.entity_f1), f"{name}, entity F1", detail))
     names = list(parity.comparisons)
@@ -221,10 +225,10 @@ def _plots(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float], o
         "tokens per document": [each.tokens for each in parity.original],
     }
     svg = plot_counts(counts, "counts", "Histograms of entities and of tokens per document")
-    note = "Documents by count; the bar over 8 stands for 5 to 8, the one over 16 for 9 to 16."
-    cost = f"The original is {original}. A guide, not a benchmark."
+    note = "Number of documents by count. The bar at 8 covers 5 to 8, the bar at 16 covers 9 to 16, and so on."
+    cost = f"The original is {original}. A rough measurement, not a benchmark."
     return [
-        Plot.of("What was judged", note, svg),
+        Plot.of("Distribution of the inputs", note, svg),
         size_speed_plot(manifest, names, speeds, "words", cost),
         *layer_plots(manifest, names),
     ]

@@ -18,14 +18,14 @@ __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
 
 def prove(staged: Staged, folder: Path) -> Proof[EmbeddingParity]:
-    """Compare every variant with the original in `folder`, loaded as its users load it."""
+    """Compare every variant of the settings with the original in `folder`."""
     settings = staged.settings
     original = load_original(folder, allow_pickle=settings.options.allow_pickle)
     embedders = {
         name: SentenceEmbedder(staged_model(staged, name, "encoder", EmbeddingSpec))
         for name in sorted(settings.variants)
     }
-    # Before any session is created: the thread pools of two libraries in one process slow each other down
+    # Before ONNX Runtime starts its threads: the thread pools of two libraries slow each other down
     speeds = {"original": texts_per_second(partial(original.encode, batch_size=32, show_progress_bar=False))}
     parity = evaluate(original, embedders, settings.gates)
     speeds |= {name: texts_per_second(embedder.embed) for name, embedder in embedders.items()}

@@ -1,4 +1,4 @@
-"""Figures that say how close a variant's vectors are to the original's, and the gate they must pass."""
+"""The metrics that compare the vectors of a variant with those of the original."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from ..texts import PLAIN
 
-_NEIGHBOURS = 10
+_NEIGHBORS = 10
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One variant against the original on n texts.
+    """The comparison of one variant with the original on n texts.
 
-    `cosines` and `differences` (largest absolute difference of an element) are float64 `[n]`; `metrics` are the figures
-    that gates speak of, each explained in FORMAT.md or by its name: `neighbours` is the mean share of the ten nearest
-    texts that stay among the ten nearest, `nearest` the share of texts whose nearest one stays the same.
+    `cosines` and `differences` (the largest absolute difference of an element) are float64 `[n]`. FORMAT.md defines
+    the `metrics`.
     """
 
     cosines: NDArray[np.float64]
@@ -30,7 +29,11 @@ class Comparison:
 def compare(
     original: NDArray[np.float32], variant: NDArray[np.float32], groups: Sequence[str], token_mismatches: int
 ) -> Comparison:
-    """Compare vectors `[n, dim]`; `groups` says for each text whether it is `plain` or `hard`."""
+    """Compare vectors `[n, dim]`.
+
+    :param groups: the group of every text, `plain` or `hard`.
+    :param token_mismatches: the number of texts with a different number of tokens or truncation.
+    """
     a, b = original.astype(np.float64), variant.astype(np.float64)
     cosines = _cosines(a, b)
     differences = np.abs(a - b).max(1)
@@ -62,14 +65,14 @@ def _rank_agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str,
 
 
 def _nearest(vectors: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Indices of the nearest other texts by cosine, nearest first, `[n, k]`; equal texts count once."""
+    """Return the indices `[n, k]` of the nearest other texts by cosine, nearest first."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
-    similarity = np.round(unit @ unit.T, 6)  # so that noise decides no tie between equal texts
+    similarity = np.round(unit @ unit.T, 6)  # so that rounding errors do not order texts of equal similarity
     np.fill_diagonal(similarity, -np.inf)
-    neighbours = min(_NEIGHBOURS, len(vectors) - 1)
-    return np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]
+    neighbors = min(_NEIGHBORS, len(vectors) - 1)
+    return np.argsort(-similarity, axis=1, kind="stable")[:, :neighbors]
 
 
 def _rounded(value: float) -> float:
-    """Seven significant digits: enough to judge, and the same from run to run."""
+    """Round to seven significant digits, which are reproducible."""
     return float(f"{value:.7g}")

@@ -1,4 +1,4 @@
-"""The parity stage for sentence embeddings: compare, gate, write the evidence and the golden cases."""
+"""The comparison of embedders with the original, and its content of parity.json and golden.jsonl."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SPEED_TEXTS = 128
 
 @dataclass(frozen=True)
 class EmbeddingParity:
-    """What the stage found: inputs, their groups, the original's answers; a comparison and gate misses by variant."""
+    """The parity results: inputs, their groups, references, and the comparison and missed thresholds by variant."""
 
     inputs: list[EmbeddingInput]
     groups: list[str]
@@ -41,7 +41,11 @@ def evaluate(
     gates: Mapping[str, Mapping[str, float]],
     texts: Sequence[str] | None = None,
 ) -> EmbeddingParity:
-    """Run the original and every variant on the parity texts, and on some of them under each prompt."""
+    """Compare every embedder with the original on the parity texts, and on some of them with every prompt.
+
+    :param gates: thresholds by variant and metric.
+    :param texts: the texts, by default the parity texts.
+    """
     texts = parity_texts() if texts is None else texts
     prompts = [name for name, text in sorted(pipeline.prompts.items()) if text]
     inputs = [EmbeddingInput(text) for text in texts]
@@ -50,13 +54,14 @@ def evaluate(
     original = original_embeddings(pipeline, inputs)
     comparisons = {name: _compare(embedder, inputs, groups, original) for name, embedder in embedders.items()}
     failures = {
-        name: check_gate(SENTENCE_EMBEDDING.metrics, found.metrics, gates[name]) for name, found in comparisons.items()
+        name: check_gate(SENTENCE_EMBEDDING.metrics, compared.metrics, gates[name])
+        for name, compared in comparisons.items()
     }
     return EmbeddingParity(inputs, groups, original, comparisons, failures)
 
 
 def evidence(parity: EmbeddingParity) -> dict[str, Any]:
-    """The records of parity.json."""
+    """Return the content of parity.json without the machine and the versions."""
     return {
         "texts": {group: parity.groups.count(group) for group in sorted(set(parity.groups))},
         "variants": {
@@ -67,7 +72,7 @@ def evidence(parity: EmbeddingParity) -> dict[str, Any]:
 
 
 def worst_texts(parity: EmbeddingParity, variant: str) -> list[dict[str, Any]]:
-    """The texts a variant is furthest off on, worst first."""
+    """Return the texts with the lowest cosines, lowest first."""
     cosines = parity.comparisons[variant].cosines
     return [
         {
@@ -82,7 +87,7 @@ def worst_texts(parity: EmbeddingParity, variant: str) -> list[dict[str, Any]]:
 
 
 def golden_cases(parity: EmbeddingParity) -> list[EmbeddingCase]:
-    """An even selection of the inputs with the original's answers; the blank ones and the last are among them."""
+    """Return evenly spaced inputs, all whitespace texts and the last input with their references as golden cases."""
     indices = {*range(0, len(parity.inputs), _GOLDEN_EVERY), len(parity.inputs) - 1}
     indices |= {index for index, entry in enumerate(parity.inputs) if not entry.text.strip() and not entry.prompt_name}
     return [_case(parity, index) for index in sorted(indices)]
@@ -90,13 +95,15 @@ def golden_cases(parity: EmbeddingParity) -> list[EmbeddingCase]:
 
 def _case(parity: EmbeddingParity, index: int) -> EmbeddingCase:
     entry, original = parity.inputs[index], parity.original
-    vector = tuple(float(str(value)) for value in original.vectors[index])  # the shortest digits that give the float32
+    vector = tuple(
+        float(str(value)) for value in original.vectors[index]
+    )  # the shortest decimals that parse to the same float32
     expected = ExpectedEmbedding(vector, original.tokens[index], original.truncated[index])
     return EmbeddingCase(entry.text, entry.prompt_name, parity.groups[index], expected)
 
 
 def texts_per_second(embed: Callable[[list[str]], object], rounds: int = 3) -> float:
-    """Best speed of `rounds` over some of the parity texts; a guide for the report, not a benchmark."""
+    """Return the best speed of several rounds over some parity texts; a rough measurement for the report."""
     texts = parity_texts()[:_SPEED_TEXTS]
     best = 0.0
     for _ in range(rounds):
@@ -115,7 +122,7 @@ def _compare(
         indices = [index for index, entry in enumerate(inputs) if entry.prompt_name == name]
         result = embedder.embed([inputs[index].text for index in indices], name)
         vectors[indices] = result.vectors
-        found = zip(result.token_counts.tolist(), result.truncated.tolist(), strict=True)
+        actual = zip(result.token_counts.tolist(), result.truncated.tolist(), strict=True)
         expected = ((original.tokens[index], original.truncated[index]) for index in indices)
-        mismatches += sum(a != b for a, b in zip(found, expected, strict=True))
+        mismatches += sum(a != b for a, b in zip(actual, expected, strict=True))
     return compare(original.vectors, vectors, groups, mismatches)

@@ -1,4 +1,4 @@
-"""The original sentence-transformers pipeline as an oracle."""
+"""The original: a pipeline of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 @dataclass(frozen=True)
 class EmbeddingInput:
-    """One text with the prompt it is embedded under; None means the model's default prompt, if it has one."""
+    """One text and the name of its prompt; None stands for the default prompt of the model, if it has one."""
 
     text: str
     prompt_name: str | None = None
@@ -22,7 +22,7 @@ class EmbeddingInput:
 
 @dataclass(frozen=True)
 class OriginalEmbeddings:
-    """The original's answers to n inputs: vectors float32 `[n, dim]`, token counts `[n]`, which were cut `[n]`."""
+    """The references of n inputs: vectors float32 `[n, dim]`, token counts `[n]`, and which texts were cut `[n]`."""
 
     vectors: NDArray[np.float32]
     tokens: tuple[int, ...]
@@ -30,7 +30,7 @@ class OriginalEmbeddings:
 
 
 def load_original(folder: Path, *, allow_pickle: bool = False) -> SentenceTransformer:
-    """Load the original as its users do, on the CPU and in float32, which is what the artifact computes in."""
+    """Load the original on the CPU in float32, the precision of the fp32 variant."""
     arguments: dict[str, object] = {"dtype": torch.float32}
     if not allow_pickle:
         arguments["use_safetensors"] = True
@@ -40,7 +40,7 @@ def load_original(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
 def original_embeddings(pipeline: SentenceTransformer, inputs: Sequence[EmbeddingInput]) -> OriginalEmbeddings:
     """Embed every input with the original.
 
-    An original that pads on the left may shift a text's positions by its neighbours' lengths; alone it has one answer.
+    If its tokenizer pads on the left, every text is a batch of its own, because the padding can shift the positions.
     """
     batch = 1 if getattr(pipeline.tokenizer, "padding_side", "right") == "left" else 32
     vectors: list[NDArray[np.float32] | None] = [None] * len(inputs)
@@ -59,7 +59,7 @@ def original_embeddings(pipeline: SentenceTransformer, inputs: Sequence[Embeddin
 
 
 def _token_count(pipeline: SentenceTransformer, entry: EmbeddingInput) -> int:
-    """Tokens of the whole text with its prompt, before it is cut."""
+    """Return the number of tokens of a text and its prompt before truncation."""
     name = entry.prompt_name or pipeline.default_prompt_name
     prompt = pipeline.prompts.get(name) or "" if name else ""
     return len(pipeline.tokenizer(prompt + entry.text, truncation=False, verbose=False)["input_ids"])

@@ -1,4 +1,4 @@
-"""The plots of the embeddings' report, as inline SVG."""
+"""The plots of the report on sentence embeddings, as inline SVG."""
 
 from __future__ import annotations
 
@@ -15,34 +15,39 @@ from numpy.typing import NDArray
 from ..drawing import HEIGHT, STYLE, hex_of, new_axes, new_figure, scientific, short, to_svg
 from ..texts import HARD, PLAIN
 
-_FLOOR = -16.0  # decades; 1 - cosine of float64 cannot say more, and 0 has no logarithm
-_MAX_DECIMALS = 6  # of a cosine beside a plot
+_FLOOR = -16.0  # decimal logarithm: the resolution of 1 - cosine in float64, used for 0 too
+_MAX_DECIMALS = 6  # of a cosine in a tick label
 
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """One distribution of 1 - cosine: `errors` float64 `[n]`, and the largest error the gate allows, if it has one."""
+    """One distribution of 1 - cosine: `errors` float64 `[n]`, and the largest error that the gate allows, or None."""
 
     name: str
     part: str
-    colour: str
+    color: str
     errors: NDArray[np.float64]
     bound: float | None
 
 
 @dataclass(frozen=True)
 class TokenPoints:
-    """Cosines `[n]` by number of tokens `[n]`; `bounds` has the gate's smallest cosine by group."""
+    """The cosines `[n]` and token counts `[n]` of n texts; `bounds` has the minimum cosine of the gate by group."""
 
     tokens: NDArray[np.int64]
     cosines: NDArray[np.float64]
     groups: tuple[str, ...]
     bounds: dict[str, float]
-    colour: str
+    color: str
 
 
 def plot_errors(panels: Sequence[Sequence[ErrorRow]], key: str, label: str) -> str:
-    """Histograms of 1 - cosine, each with its median and its gate; every panel has a log axis of its own."""
+    """Plot histograms of 1 - cosine with median and gate; every panel has its own logarithmic axis.
+
+    :param key: the prefix of the element ids, unique within the page.
+    :param label: the accessible name of the drawing.
+    :returns: an SVG element.
+    """
     with mpl.rc_context(STYLE):
         counts = [len(rows) for rows in panels]
         figure = new_figure(max(HEIGHT, 64 * sum(counts) + 50 * len(panels)))
@@ -54,7 +59,12 @@ def plot_errors(panels: Sequence[Sequence[ErrorRow]], key: str, label: str) -> s
 
 
 def plot_tokens(points: TokenPoints, key: str, label: str) -> str:
-    """Cosine against number of tokens, both so scaled that the crowd near 1 comes apart, groups by shape."""
+    """Plot the cosine by number of tokens, with a logarithmic scale of 1 - cosine; groups differ by marker.
+
+    :param key: the prefix of the element ids, unique within the page.
+    :param label: the accessible name of the drawing.
+    :returns: an SVG element.
+    """
     with mpl.rc_context(STYLE):
         figure = new_figure(HEIGHT)
         axes = new_axes(figure)
@@ -62,7 +72,7 @@ def plot_tokens(points: TokenPoints, key: str, label: str) -> str:
         low, high = errors.min(), max([errors.max(), *(np.log10(1 - bound) for bound in points.bounds.values())])
         margin = _log_margin(low, high)
         axes.set_xscale("log", base=2)
-        axes.set_ylim(high + margin, low - margin)  # downwards: the better cosine is on top
+        axes.set_ylim(high + margin, low - margin)  # inverted: the highest cosine is at the top
         _log_ticks(axes.yaxis, low - margin, high + margin, _cosine_text)
         _draw_points(axes, points, errors)
         _draw_bounds(axes, points)
@@ -99,12 +109,12 @@ def _draw_distributions(axes: Axes, rows: Sequence[ErrorRow]) -> None:
 
 
 def _draw_distribution(axes: Axes, base: int, row: ErrorRow, values: NDArray[np.float64], bins: float) -> None:
-    """A histogram of decimal logarithms standing on `base`, `bins` to a decade, its gate dashed."""
+    """Draw a histogram of decimal logarithms on the baseline `base` with `bins` bins per decade, and its gate."""
     edges = np.arange(np.floor(values.min() * bins), np.floor(values.max() * bins) + 2) / bins
     heights = np.histogram(values, np.append(edges[:-1], edges[-1] + 1e-9))[0]
     heights = 0.68 * heights / heights.max()
-    axes.stairs(heights + base, edges, baseline=base, fill=True, color=hex_of(row.colour), alpha=0.35, linewidth=0)
-    axes.stairs(heights + base, edges, baseline=base, color=hex_of(row.colour), linewidth=1.4)
+    axes.stairs(heights + base, edges, baseline=base, fill=True, color=hex_of(row.color), alpha=0.35, linewidth=0)
+    axes.stairs(heights + base, edges, baseline=base, color=hex_of(row.color), linewidth=1.4)
     axes.axhline(base, color=hex_of("grid"), linewidth=1, zorder=0)
     median = float(np.median(values))
     axes.plot([median, median], [base, base + 0.74], color=hex_of("ink"), linewidth=1.4)
@@ -117,37 +127,37 @@ def _draw_distribution(axes: Axes, base: int, row: ErrorRow, values: NDArray[np.
 
 
 def _log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str]) -> None:
-    """Ticks on an axis of decimal logarithms: 1, 2 and 5 in a short range, else at most seven powers of ten."""
+    """Set the ticks of an axis of decimal logarithms: 1, 2 and 5 for a short range, else up to seven powers of ten."""
     decades = np.arange(max(np.floor(low), _FLOOR), np.ceil(high) + 1)
     if high - low < 2.2:
-        indices = (decades[:, None] + np.log10([1, 2, 5])).ravel()
+        exponents = (decades[:, None] + np.log10([1, 2, 5])).ravel()
     else:
-        indices = decades[:: max(1, -(-len(decades) // 7))]
-    indices = indices[(indices >= low) & (indices <= high)]
-    axis.set_ticks(indices, labels=[text(index) for index in indices])
+        exponents = decades[:: max(1, -(-len(decades) // 7))]
+    exponents = exponents[(exponents >= low) & (exponents <= high)]
+    axis.set_ticks(exponents, labels=[text(exponent) for exponent in exponents])
 
 
 def _log_margin(low: float, high: float) -> float:
-    """Room around the data for texts, and enough of it that two ticks fall into the narrowest range."""
+    """Return the margin around the data: room for texts, and at least two ticks for a narrow range."""
     return max(0.08 * (high - low), (0.8 - (high - low)) / 2)
 
 
-def _error_text(index: float) -> str:
-    """10 to the power of `place`; the lowest possible place stands for everything below, zero included."""
-    return "0" if index <= _FLOOR else scientific(10**index, 1)
+def _error_text(exponent: float) -> str:
+    """Format 10 to the power of `exponent`; the lowest exponent stands for 0."""
+    return "0" if exponent <= _FLOOR else scientific(10**exponent, 1)
 
 
-def _cosine_text(index: float) -> str:
-    if index < -_MAX_DECIMALS:
-        return "1" if index <= _FLOOR else f"1 − {scientific(10**index, 1)}"
-    return f"{1 - 10**index:.{max(0, -int(np.floor(index + 1e-9)))}f}"
+def _cosine_text(exponent: float) -> str:
+    if exponent < -_MAX_DECIMALS:
+        return "1" if exponent <= _FLOOR else f"1 − {scientific(10**exponent, 1)}"
+    return f"{1 - 10**exponent:.{max(0, -int(np.floor(exponent + 1e-9)))}f}"
 
 
 def _draw_points(axes: Axes, points: TokenPoints, heights: NDArray[np.float64]) -> None:
-    groups, colour = np.array(points.groups), hex_of(points.colour)
+    groups, color = np.array(points.groups), hex_of(points.color)
     looks: dict[str, dict[str, Any]] = {
-        PLAIN: {"marker": "o", "s": 17, "color": colour, "alpha": 0.55, "linewidth": 0},
-        HARD: {"marker": "D", "s": 19, "facecolor": "none", "edgecolor": colour, "linewidth": 1},
+        PLAIN: {"marker": "o", "s": 17, "color": color, "alpha": 0.55, "linewidth": 0},
+        HARD: {"marker": "D", "s": 19, "facecolor": "none", "edgecolor": color, "linewidth": 1},
     }
     for group, look in looks.items():
         chosen = groups == group
@@ -157,12 +167,12 @@ def _draw_points(axes: Axes, points: TokenPoints, heights: NDArray[np.float64]) 
 
 def _draw_bounds(axes: Axes, points: TokenPoints) -> None:
     for group, bound in points.bounds.items():
-        index = float(np.log10(1 - bound))
-        axes.axhline(index, color=hex_of("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
-        below = bound < max(points.bounds.values())  # apart from the label of the other one
+        height = float(np.log10(1 - bound))
+        axes.axhline(height, color=hex_of("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
+        below = bound < max(points.bounds.values())  # so that the two labels do not overlap
         axes.annotate(
             f"gate, {group} texts",
-            (0.995, index),
+            (0.995, height),
             xycoords=axes.get_yaxis_transform(),
             xytext=(0, -4 if below else 4),
             textcoords="offset points",

@@ -1,4 +1,4 @@
-"""The parity report of sentence embeddings: one HTML file, for a person who decides about a variant."""
+"""The parity report of sentence embeddings: one HTML file."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from ...artifacts.constants import EXACT
 from ...artifacts.families.sentence_embedding import SENTENCE_EMBEDDING
 from ...artifacts.manifest import Manifest
-from ..drawing import variant_colours
+from ..drawing import variant_colors
 from ..page import Plot, Tile, figure, layer_plots, ratio_tiles, size_speed_plot, write_page
 from ..proof import Proof
 from ..texts import HARD, PLAIN
 from . import plots
 from .evaluation import EmbeddingParity, worst_texts
 
-_CUT_AT = 200  # where worst_texts cuts a text
-_COST_NOTE = "The original is sentence-transformers. A guide, not a benchmark."
+_CUT_AT = 200  # in characters, as in worst_texts
+_COST_NOTE = "The original is sentence-transformers. A rough measurement, not a benchmark."
 
 
 def write_report(proof: Proof[EmbeddingParity], manifest: Manifest, path: Path) -> None:
-    """Write the report to `path`, whole or not at all; it needs no network and no other file.
+    """Write the self-contained report to `path` atomically.
 
-    :param manifest: of the same build: it has every variant that was compared.
+    :param manifest: the manifest of the same build.
     """
     parity, speeds = proof.parity, proof.speeds
     write_page(
@@ -42,7 +42,7 @@ def write_report(proof: Proof[EmbeddingParity], manifest: Manifest, path: Path) 
 
 def _tiles(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Tile]:
     plain = parity.groups.count(PLAIN)
-    tiles = [Tile(str(len(parity.groups)), "texts judged", f"{plain} plain, {len(parity.groups) - plain} hard")]
+    tiles = [Tile(str(len(parity.groups)), "texts compared", f"{plain} plain, {len(parity.groups) - plain} hard")]
     for name, comparison in parity.comparisons.items():
         if name == EXACT:
             largest = figure(comparison.metrics["max_abs"])
@@ -57,14 +57,14 @@ def _tiles(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, flo
 
 def _plots(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Plot]:
     names = list(parity.comparisons)
-    colours = variant_colours(names)
-    drawn = [_error_plot(parity, manifest, colours), size_speed_plot(manifest, names, speeds, "texts", _COST_NOTE)]
+    colors = variant_colors(names)
+    drawn = [_error_plot(parity, manifest, colors), size_speed_plot(manifest, names, speeds, "texts", _COST_NOTE)]
     inexact = [name for name in names if name != EXACT]
     drawn += layer_plots(manifest, names)
-    return drawn + [_token_plot(parity, manifest, name, colours[name]) for name in inexact]
+    return drawn + [_token_plot(parity, manifest, name, colors[name]) for name in inexact]
 
 
-def _error_plot(parity: EmbeddingParity, manifest: Manifest, colours: Mapping[str, str]) -> Plot:
+def _error_plot(parity: EmbeddingParity, manifest: Manifest, colors: Mapping[str, str]) -> Plot:
     groups = np.array(parity.groups)
     exact: list[plots.ErrorRow] = []
     others: list[plots.ErrorRow] = []
@@ -75,19 +75,19 @@ def _error_plot(parity: EmbeddingParity, manifest: Manifest, colours: Mapping[st
             bound = 1 - bounds[kind] if kind in bounds else None
             part = f"{kind}, {int(chosen.sum())}"
             if chosen.any():
-                row = plots.ErrorRow(name, part, colours[name], 1 - comparison.cosines[chosen], bound)
+                row = plots.ErrorRow(name, part, colors[name], 1 - comparison.cosines[chosen], bound)
                 (exact if name == EXACT else others).append(row)
     svg = plots.plot_errors([rows for rows in (exact, others) if rows], "errors", "Histograms of 1 minus cosine")
-    return Plot.of("How far from the original", "The line is the median. Every panel has an axis of its own.", svg)
+    return Plot.of("Distance from the original", "The vertical line is the median. Every panel has its own axis.", svg)
 
 
-def _token_plot(parity: EmbeddingParity, manifest: Manifest, name: str, colour: str) -> Plot:
+def _token_plot(parity: EmbeddingParity, manifest: Manifest, name: str, color: str) -> Plot:
     points = plots.TokenPoints(
         np.array(parity.original.tokens),
         parity.comparisons[name].cosines,
         tuple(parity.groups),
         _cosine_bounds(manifest, name),
-        colour,
+        color,
     )
     svg = plots.plot_tokens(points, f"tokens-{name}", f"Cosine of {name} by number of tokens")
     cut = sum(parity.original.truncated)
@@ -98,4 +98,6 @@ def _token_plot(parity: EmbeddingParity, manifest: Manifest, name: str, colour: 
 def _cosine_bounds(manifest: Manifest, variant: str) -> dict[str, float]:
     gate = manifest.variants[variant].gate
     names = {PLAIN: "cosine_min", HARD: "cosine_min_hard"}
-    return {group: gate[name] for group, name in names.items() if gate.get(name, 1) < 1}  # 1 has no place in a log plot
+    return {
+        group: gate[name] for group, name in names.items() if gate.get(name, 1) < 1
+    }  # a logarithmic axis cannot display 1 - 1

@@ -23,12 +23,12 @@ __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
 
 def prove(staged: Staged, folder: Path) -> Proof[SummaryParity]:
-    """Compare every variant with the original in `folder`, loaded as its users load it."""
+    """Compare every variant of the settings with the original in `folder`."""
     settings, spec, tokenizer = staged.settings, staged.section(SummarizationSpec), staged.section(TokenizerSpec)
     options = settings.options
     original = load_original(folder, spec.join, tokenizer.max_tokens, allow_pickle=options.allow_pickle)
     inputs = summary_inputs(spec.defaults, tokenizer.max_tokens, spec.max_target_tokens, options.parity_inputs)
-    # Before any session is created: the thread pools of two libraries in one process slow each other down
+    # Before ONNX Runtime starts its threads: the thread pools of two libraries slow each other down
     expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
     speeds = {"original": summaries_per_second(partial(_run_original, original), inputs)}
     references = [] if options.references is None else read_references(options.references)

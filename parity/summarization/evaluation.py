@@ -1,4 +1,4 @@
-"""The parity stage for summaries: compare, gate, write the evidence and the golden cases."""
+"""The comparison of summarizers with the original, and its content of parity.json and golden.jsonl."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from .original import OriginalSummary
 from .references import Reference, references_hash
 from .rouge import mean_rouge
 
-# Scores closer than this are decided by float noise: torch and ONNX Runtime add up in another order.
+# If the scores of two summaries are closer than this, rounding errors decide: torch and ONNX Runtime sum in different
+# orders
 TIE = 1e-5
 _SHOWN = 10
 _EXCERPT = 500
@@ -26,9 +27,12 @@ _SPEED_INPUTS = 8
 
 @dataclass(frozen=True)
 class VariantSummaries:
-    """One variant against the original: its summaries, where they differ, where they tie, the figures of its gate."""
+    """The comparison of one variant with the original.
 
-    found: list[Summary]
+    `differing` and `ties` are indices of inputs; the scores of a tie differ by less than `TIE`.
+    """
+
+    summaries: list[Summary]
     differing: tuple[int, ...]
     ties: tuple[int, ...]
     metrics: dict[str, float]
@@ -36,7 +40,10 @@ class VariantSummaries:
 
 @dataclass(frozen=True)
 class SummaryParity:
-    """What the stage found: inputs, the original's answers; a comparison and gate misses by variant."""
+    """The parity results: inputs, references, and the comparison and missed thresholds by variant.
+
+    `original` has the summaries of the original, `references` the summaries that people wrote.
+    """
 
     inputs: list[SummaryInput]
     original: list[OriginalSummary]
@@ -52,21 +59,24 @@ def evaluate(
     gates: Mapping[str, Mapping[str, float]],
     references: Sequence[Reference] = (),
 ) -> SummaryParity:
-    """Compare the summaries of every variant that has a gate with the original's.
+    """Compare the summaries of every variant that has a gate with those of the original.
 
-    :param summarizers: by variant; with references that of fp32 must be there, gate or not.
+    :param original: the original's summary of every input.
+    :param summarizers: the summarizers by variant; fp32 is required if there are references.
+    :param gates: thresholds by variant and metric.
+    :param references: texts with summaries that people wrote.
     """
     comparisons = {name: _compare(summarizers[name], name, inputs, original) for name in gates}
     for name, figures in _reference_metrics(summarizers, list(gates), references).items():
         comparisons[name].metrics.update(figures)
     failures = {
-        name: check_gate(SUMMARIZATION.metrics, found.metrics, gates[name]) for name, found in comparisons.items()
+        name: check_gate(SUMMARIZATION.metrics, compared.metrics, gates[name]) for name, compared in comparisons.items()
     }
     return SummaryParity(list(inputs), list(original), comparisons, failures, list(references))
 
 
 def evidence(parity: SummaryParity) -> dict[str, Any]:
-    """The records of parity.json."""
+    """Return the content of parity.json without the machine and the versions."""
     records: dict[str, Any] = {
         "texts": {"all": len(parity.inputs), "truncated": sum(each.truncated for each in parity.original)},
         "variants": {
@@ -84,42 +94,44 @@ def evidence(parity: SummaryParity) -> dict[str, Any]:
 
 
 def differing_inputs(parity: SummaryParity, variant: str, indices: Sequence[int]) -> list[dict[str, Any]]:
-    """The first of some inputs with both summaries and their scores."""
+    """Return the first of the given inputs with both summaries and their scores."""
     shown = []
     for index in indices[:_SHOWN]:
-        original, found, entry = parity.original[index], parity.comparisons[variant].found[index], parity.inputs[index]
+        original, entry = parity.original[index], parity.inputs[index]
+        summary = parity.comparisons[variant].summaries[index]
         shown.append(
             {
                 "source": " ".join(entry.messages)[:_EXCERPT],
                 "settings": asdict(entry.settings),
                 "original": {"text": original.expected.text, "score": _rounded(original.score)},
-                "variant": {"text": found.text, "score": _rounded(found.score)},
+                "variant": {"text": summary.text, "score": _rounded(summary.score)},
             }
         )
     return shown
 
 
 def golden_cases(parity: SummaryParity) -> list[SummaryCase]:
-    """An even selection of the inputs with the original's summaries, and those of variants that need not equal them.
+    """Return evenly spaced inputs with the original's summaries as golden cases.
 
-    Inputs whose summary float noise decides are none: another machine may decide them the other way.
+    Each case also seals the summaries of the variants other than fp32. Ties are left out, because they can differ on
+    another machine.
     """
-    indices = golden_indices(len(parity.inputs), [found.ties for found in parity.comparisons.values()])
-    sealed = {name: found.found for name, found in parity.comparisons.items() if name != EXACT}
+    indices = golden_indices(len(parity.inputs), [compared.ties for compared in parity.comparisons.values()])
+    sealed = {name: compared.summaries for name, compared in parity.comparisons.items() if name != EXACT}
     return [
         SummaryCase(
             parity.inputs[index].messages,
             parity.inputs[index].settings,
             parity.original[index].expected,
             parity.original[index].truncated,
-            {name: ExpectedSummary(found[index].text, found[index].token_ids) for name, found in sealed.items()},
+            {name: ExpectedSummary(each[index].text, each[index].token_ids) for name, each in sealed.items()},
         )
         for index in indices
     ]
 
 
 def golden_indices(inputs: int, ties: Sequence[Sequence[int]]) -> list[int]:
-    """Which of the inputs become golden cases."""
+    """Return the indices of the inputs that become golden cases; ties are left out."""
     tied = {index for each in ties for index in each}
     clear = [index for index in range(inputs) if index not in tied]
     every = max(1, len(clear) // _GOLDEN_CASES)
@@ -129,7 +141,7 @@ def golden_indices(inputs: int, ties: Sequence[Sequence[int]]) -> list[int]:
 def summaries_per_second(
     summarize: Callable[[list[SummaryInput]], object], inputs: Sequence[SummaryInput], rounds: int = 1
 ) -> float:
-    """Best speed of `rounds` over some inputs of several messages; a guide for the report, not a benchmark."""
+    """Return the best speed of several rounds over some inputs with several messages; a rough measurement."""
     own = inputs[0].settings
     chosen = [entry for entry in inputs if entry.settings == own and len(entry.messages) > 1][:_SPEED_INPUTS]
     best = 0.0
@@ -143,14 +155,14 @@ def summaries_per_second(
 def _compare(
     summarizer: Summarizer, variant: str, inputs: Sequence[SummaryInput], original: Sequence[OriginalSummary]
 ) -> VariantSummaries:
-    found = summarize_with_settings(
+    summaries = summarize_with_settings(
         summarizer, [entry.messages for entry in inputs], [entry.settings for entry in inputs]
     )
-    pairs = list(enumerate(zip(original, found, strict=True)))
-    unlike = [index for index, (a, b) in pairs if not _is_same(a, b)]
-    ties = tuple(index for index in unlike if _is_tie(original[index], found[index]))
-    differing = tuple(index for index in unlike if index not in ties)
-    scores = mean_rouge((each.text for each in found), (each.expected.text for each in original))
+    pairs = list(enumerate(zip(original, summaries, strict=True)))
+    different = [index for index, (a, b) in pairs if not _is_same(a, b)]
+    ties = tuple(index for index in different if _is_tie(original[index], summaries[index]))
+    differing = tuple(index for index in different if index not in ties)
+    scores = mean_rouge((each.text for each in summaries), (each.expected.text for each in original))
     metrics = {
         "differing": float(len(differing)),
         "ties": float(len(ties)),
@@ -158,28 +170,28 @@ def _compare(
         "token_mismatches": float(sum(a.truncated != b.truncated for _, (a, b) in pairs)),
     }
     if variant != EXACT:
-        metrics["sealed_same"] = _rounded(_same_alone(summarizer, inputs, found))
-    return VariantSummaries(found, differing, ties, metrics)
+        metrics["sealed_same"] = _rounded(_same_alone(summarizer, inputs, summaries))
+    return VariantSummaries(summaries, differing, ties, metrics)
 
 
-def _is_same(original: OriginalSummary, found: Summary) -> bool:
-    required = (original.expected.token_ids, original.expected.text, original.truncated)
-    return required == (found.token_ids, found.text, found.truncated)
+def _is_same(original: OriginalSummary, summary: Summary) -> bool:
+    expected = (original.expected.token_ids, original.expected.text, original.truncated)
+    return expected == (summary.token_ids, summary.text, summary.truncated)
 
 
-def _is_tie(original: OriginalSummary, found: Summary) -> bool:
-    is_cut_alike = original.truncated == found.truncated
-    others = original.expected.token_ids != found.token_ids
-    return is_cut_alike and others and abs(original.score - found.score) < TIE
+def _is_tie(original: OriginalSummary, summary: Summary) -> bool:
+    has_same_cut = original.truncated == summary.truncated
+    has_other_ids = original.expected.token_ids != summary.token_ids
+    return has_same_cut and has_other_ids and abs(original.score - summary.score) < TIE
 
 
-def _same_alone(summarizer: Summarizer, inputs: Sequence[SummaryInput], found: Sequence[Summary]) -> float:
-    """The share of golden inputs that, summarized again and one by one, have the same token ids."""
+def _same_alone(summarizer: Summarizer, inputs: Sequence[SummaryInput], summaries: Sequence[Summary]) -> float:
+    """Return the share of golden inputs whose token ids are the same in a batch (`summaries`) and alone."""
     indices = golden_indices(len(inputs), [])
     again = [
         summarize_with_settings(summarizer, [inputs[index].messages], [inputs[index].settings])[0] for index in indices
     ]
-    return sum(found[index].token_ids == each.token_ids for index, each in zip(indices, again, strict=True)) / len(
+    return sum(summaries[index].token_ids == each.token_ids for index, each in zip(indices, again, strict=True)) / len(
         indices
     )
 
@@ -187,7 +199,7 @@ def _same_alone(summarizer: Summarizer, inputs: Sequence[SummaryInput], found: S
 def _reference_metrics(
     summarizers: Mapping[str, Summarizer], variants: Sequence[str], references: Sequence[Reference]
 ) -> dict[str, dict[str, float]]:
-    """ROUGE-L against the references, 0 to 1, and for other variants than fp32 the points they lose to it."""
+    """Return ROUGE-L against the references (0 to 1) by variant, and the loss in points compared with fp32."""
     if not references:
         return {}
     messages, expected = [each.messages for each in references], [each.summary for each in references]
@@ -201,5 +213,5 @@ def _reference_metrics(
 
 
 def _rounded(value: float) -> float:
-    """Seven significant digits: enough to judge, and the same from run to run."""
+    """Round to seven significant digits, which are reproducible."""
     return float(f"{value:.7g}")

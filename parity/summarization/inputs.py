@@ -1,4 +1,4 @@
-"""The inputs that summaries are judged on, composed from the parity texts: one short message to far over the limit."""
+"""The inputs of summarizers, composed of parity texts: from one short message to more tokens than the model reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..texts import HARD, PLAIN, parity_texts, text_group
 
 _SEED = 20260601
 _SHORT, _SEVERAL, _LONG, _OVER_LIMIT, _HARD = 12, 16, 9, 6, 5
-_MAX_WORDS = 60  # of a message; longer parity texts are inputs of other tasks
+_MAX_WORDS = 60  # per message; longer parity texts are not used here
 _OTHER_EVERY = 4
 
 
@@ -25,20 +25,21 @@ class SummaryInput:
 
 
 def summary_inputs(
-    defaults: GenerationDefaults, max_tokens: int, max_target_tokens: int, most: int | None = None
+    defaults: GenerationDefaults, max_tokens: int, max_target_tokens: int, limit: int | None = None
 ) -> list[SummaryInput]:
-    """All inputs, the same ones in the same order for the same model.
+    """Return the inputs for a model; the result depends only on the arguments.
 
-    Every one comes with the model's own settings, every fourth with others too.
+    Every list of messages has the default settings, and every fourth has other settings too.
 
-    :param max_tokens: the model's limit on a text, which some of the inputs exceed.
-    :param most: take an even selection of so many at most.
+    :param max_tokens: the maximum number of tokens of a text; some inputs exceed it.
+    :param max_target_tokens: the maximum length of a summary.
+    :param limit: return at most this many, evenly spaced.
     """
     messages = _message_lists(max_tokens)
     others = _other_settings(defaults, max_target_tokens)
     varied = [SummaryInput(each, others[index % len(others)]) for index, each in enumerate(messages[::_OTHER_EVERY])]
     inputs = [*(SummaryInput(each, defaults) for each in messages), *varied]
-    return inputs if most is None else inputs[:: math.ceil(len(inputs) / most)]
+    return inputs if limit is None else inputs[:: math.ceil(len(inputs) / limit)]
 
 
 def _other_settings(defaults: GenerationDefaults, limit: int) -> list[GenerationDefaults]:
@@ -73,7 +74,7 @@ def _message_lists(max_tokens: int) -> list[tuple[str, ...]]:
 
 
 def _over_limit(source: random.Random, texts: Sequence[str], max_tokens: int) -> tuple[str, ...]:
-    """Messages with more words, and so with more tokens, than the model reads."""
+    """Return messages with more words, and therefore more tokens, than the model reads."""
     messages: list[str] = []
     words = 0
     while words <= max_tokens:

@@ -1,4 +1,4 @@
-"""The original BART of transformers, searched by its own `generate`, as an oracle."""
+"""The original: BART with `generate` of transformers."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import numpy as np
 from ...artifacts.families.summarization import ExpectedSummary, GenerationDefaults
 from ...runtime.summarization.summarizer import token_ids
 
-# torch and transformers are imported where they run: figures, references and the report need neither
+# torch and transformers are imported in the functions that use them: the report and the metrics do not need them
 
 
 @dataclass(frozen=True)
 class OriginalSummarizer:
-    """Model and tokenizer; `join` stands between messages, longer texts are cut to `max_tokens`."""
+    """Model and tokenizer; `separator` joins messages, and longer texts are cut to `max_tokens` tokens."""
 
     model: Any
     tokenizer: Any
-    join: str
+    separator: str
     max_tokens: int
 
 
 @dataclass(frozen=True)
 class OriginalSummary:
-    """The original's summary of one input, the score of its sequence, and whether the input was cut."""
+    """The original's summary of one input, its sequence score, and whether the input was cut."""
 
     expected: ExpectedSummary
     score: float
     truncated: bool
 
 
-def load_original(folder: Path, join: str, max_tokens: int, *, allow_pickle: bool = False) -> OriginalSummarizer:
-    """Load the original as its users do, on the CPU and in float32, which is what the artifact computes in."""
+def load_original(folder: Path, separator: str, max_tokens: int, *, allow_pickle: bool = False) -> OriginalSummarizer:
+    """Load the original on the CPU in float32, the precision of the fp32 variant."""
     import torch
     from transformers import AutoTokenizer, BartForConditionalGeneration
 
@@ -45,17 +45,17 @@ def load_original(folder: Path, join: str, max_tokens: int, *, allow_pickle: boo
         arguments["use_safetensors"] = True
     model: Any = BartForConditionalGeneration.from_pretrained(str(folder), **arguments)
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    return OriginalSummarizer(model.eval(), tokenizer, join, max_tokens)
+    return OriginalSummarizer(model.eval(), tokenizer, separator, max_tokens)
 
 
 def original_summaries(
     original: OriginalSummarizer, inputs: Sequence[Sequence[str]], settings: Sequence[GenerationDefaults]
 ) -> list[OriginalSummary]:
-    """What `generate` says of every list of messages, each on its own and with its own settings."""
+    """Summarize every list of messages with `generate`, each in a separate call and with its own settings."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of settings that greedy search has no use for, once a call
+        warnings.simplefilter("ignore")  # about settings that greedy search ignores, once per call
         return [
-            _summary(original, original.join.join(messages), chosen)
+            _summary(original, original.separator.join(messages), chosen)
             for messages, chosen in zip(inputs, settings, strict=True)
         ]
 
@@ -67,7 +67,7 @@ def _summary(original: OriginalSummarizer, text: str, settings: GenerationDefaul
     whole = len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
     encoded = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
     with torch.no_grad():
-        found = original.model.generate(
+        output = original.model.generate(
             input_ids=encoded["input_ids"],
             attention_mask=encoded["attention_mask"],
             num_beams=settings.num_beams,
@@ -80,16 +80,19 @@ def _summary(original: OriginalSummarizer, text: str, settings: GenerationDefaul
         )
     config = original.model.generation_config
     eos = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
-    ids = token_ids(found.sequences[0].numpy(), eos, config.pad_token_id)
-    score = greedy_score(ids, found.logits, settings, config) if settings.num_beams == 1 else found.sequences_scores[0]
+    ids = token_ids(output.sequences[0].numpy(), eos, config.pad_token_id)
+    score = (
+        greedy_score(ids, output.logits, settings, config) if settings.num_beams == 1 else output.sequences_scores[0]
+    )
     decoded = tokenizer.decode(list(ids), skip_special_tokens=True)
     return OriginalSummary(ExpectedSummary(decoded, ids), float(score), whole > limit)
 
 
 def greedy_score(ids: Sequence[int], logits: Sequence[Any], settings: GenerationDefaults, config: Any) -> float:
-    """The score that a search with one beam would give: `generate` gives none to greedy search.
+    """Compute the score of a beam search with one beam, because `generate` returns no score for greedy search.
 
-    :param logits: of every generated token, float32 `[1, vocabulary]`, before any processing.
+    :param ids: the token ids with the decoder's start token.
+    :param logits: the unprocessed logits of every generated token, float32 `[1, vocabulary]`.
     """
     import torch
 

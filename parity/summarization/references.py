@@ -1,4 +1,4 @@
-"""Reference summaries that people wrote: what summarizers are measured against beside their original."""
+"""Reference summaries that people wrote, from a JSON lines file."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 from ...artifacts import strict_json
 from ...artifacts.errors import BuildError
 
-_FORM = 'one of {"text", "summary"} and {"messages", "summary"}, in strings'
+_FORM = 'an object with the keys "text" or "messages", and "summary", whose values are strings'
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The messages of one input and the summary that it should have."""
+    """The messages of one input and their reference summary."""
 
     messages: tuple[str, ...]
     summary: str
 
 
 def read_references(path: Path) -> list[Reference]:
-    """Read JSON lines with `summary` and `text` or `messages`.
+    """Read JSON lines with the keys `summary` and either `text` or `messages`.
 
-    :raises BuildError: with the code `config`, naming the first line that is wrong.
+    :raises BuildError: with the code `config`, naming the first invalid line.
     """
     try:
         lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
@@ -34,7 +34,7 @@ def read_references(path: Path) -> list[Reference]:
 
 
 def references_hash(references: Iterable[Reference]) -> str:
-    """SHA-256 over the references in canonical JSON lines, in hexadecimal."""
+    """Return the SHA-256 of the references as canonical JSON lines, in hexadecimal."""
     records = ({"messages": list(each.messages), "summary": each.summary} for each in references)
     return hashlib.sha256(b"".join(map(strict_json.canonical_line, records))).hexdigest()
 
@@ -49,4 +49,4 @@ def _reference(line: bytes, where: str) -> Reference:
         is_typed = isinstance(messages, list) and all(isinstance(each, str) for each in [*messages, summary])
         if is_typed and any(message.strip() for message in messages):
             return Reference(tuple(messages), summary)
-    raise BuildError("config", where, expected=_FORM, got=str(value)[:80])
+    raise BuildError("config", where, expected=_FORM, actual=str(value)[:80])

@@ -1,4 +1,4 @@
-"""The parity report of summaries: one HTML file, for a person who decides about a variant."""
+"""The parity report of summarizers: one HTML file."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from .rouge import rouge
 
 _SHOWN = 24
 _EXCERPT = 400
-_COST_NOTE = "The original is generate of transformers, one input at a time. A guide, not a benchmark."
+_COST_NOTE = "The original is generate of transformers, one input at a time. A rough measurement, not a benchmark."
 
 
 @dataclass(frozen=True)
 class Words:
-    """Words in a row; `is_alone` where the other side does not have them."""
+    """Consecutive words of a summary; `is_unmatched` if the other summary lacks them."""
 
     text: str
-    is_alone: bool
+    is_unmatched: bool
 
 
 @dataclass(frozen=True)
 class Side:
-    """One variant's summary of an input; `verdict` says in words how it stands to the original's."""
+    """One variant's summary of an input; `verdict` describes the difference from the original's summary."""
 
     variant: str
     words: list[Words]
@@ -51,7 +51,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """One input with all its summaries; `number` counts inputs from 1, `source` is the beginning of the text."""
+    """One input with all its summaries; `number` starts at 1, `source` is the beginning of the text."""
 
     number: int
     messages: int
@@ -64,9 +64,9 @@ class Row:
 
 
 def write_report(proof: Proof[SummaryParity], manifest: Manifest, path: Path) -> None:
-    """Write the report to `path`, whole or not at all; it needs no network and no other file.
+    """Write the self-contained report to `path` atomically.
 
-    :param manifest: of the same build: it has every variant that was compared.
+    :param manifest: the manifest of the same build.
     """
     parity, speeds = proof.parity, proof.speeds
     write_page(
@@ -82,14 +82,14 @@ def write_report(proof: Proof[SummaryParity], manifest: Manifest, path: Path) ->
 
 
 def rows(parity: SummaryParity) -> list[Row]:
-    """Inputs to look at: those where a variant differs, then others, in all a page's worth."""
-    apart = {index for found in parity.comparisons.values() for index in (*found.differing, *found.ties)}
-    same = [index for index in range(len(parity.inputs)) if index not in apart]
-    return [_row(parity, index) for index in [*sorted(apart), *same][:_SHOWN]]
+    """Return up to 24 inputs: first those whose summaries differ, then others."""
+    different = {index for each in parity.comparisons.values() for index in (*each.differing, *each.ties)}
+    same = [index for index in range(len(parity.inputs)) if index not in different]
+    return [_row(parity, index) for index in [*sorted(different), *same][:_SHOWN]]
 
 
 def compared_words(text: str, other: str) -> list[Words]:
-    """The words of a text, those marked that are not in the other in this order; joined they are its words."""
+    """Split a text into runs of words, and mark those that the other text lacks at this position."""
     own, others = text.split(), other.split()
     matcher = SequenceMatcher(None, others, own, autojunk=False)
     return [
@@ -105,10 +105,10 @@ def _row(parity: SummaryParity, index: int) -> Row:
     sides = [
         Side(
             name,
-            compared_words(found.found[index].text, original.expected.text),
-            _verdict(original, found.found[index], is_tie=index in found.ties),
+            compared_words(compared.summaries[index].text, original.expected.text),
+            _verdict(original, compared.summaries[index], is_tie=index in compared.ties),
         )
-        for name, found in parity.comparisons.items()
+        for name, compared in parity.comparisons.items()
     ]
     return Row(
         index + 1,
@@ -122,16 +122,17 @@ def _row(parity: SummaryParity, index: int) -> Row:
     )
 
 
-def _verdict(original: OriginalSummary, found: Summary, *, is_tie: bool) -> str:
-    if original.expected.token_ids == found.token_ids:
-        return "the same tokens" if original.expected.text == found.text else "the same tokens, read otherwise"
-    alike = f"ROUGE-L {rouge(found.text, original.expected.text).rouge_l:.3f}"
-    apart = f"scores apart by {figure(abs(original.score - found.score))}"
-    return f"{alike}, {apart}: a tie" if is_tie else f"{alike}, {apart}"
+def _verdict(original: OriginalSummary, summary: Summary, *, is_tie: bool) -> str:
+    if original.expected.token_ids == summary.token_ids:
+        is_same = original.expected.text == summary.text
+        return "the same tokens" if is_same else "the same tokens, but a different text"
+    rouge_l = f"ROUGE-L {rouge(summary.text, original.expected.text).rouge_l:.3f}"
+    distance = f"scores differ by {figure(abs(original.score - summary.score))}"
+    return f"{rouge_l}, {distance}: a tie" if is_tie else f"{rouge_l}, {distance}"
 
 
 def settings_text(settings: GenerationDefaults) -> str:
-    """The settings of a call in words."""
+    """Format the settings of a call."""
     beams = "greedy" if settings.num_beams == 1 else f"{settings.num_beams} beams"
     return f"{beams}, {settings.min_length} to {settings.max_length} tokens, penalty {settings.length_penalty:g}"
 
@@ -139,13 +140,13 @@ def settings_text(settings: GenerationDefaults) -> str:
 def _tiles(parity: SummaryParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Tile]:
     inputs = len(parity.inputs)
     cut = sum(each.truncated for each in parity.original)
-    tiles = [Tile(f"{inputs:,}", "inputs judged", f"{cut} of them cut to the model's limit")]
-    for name, found in parity.comparisons.items():
-        detail = f"of {inputs:,}" + (f", and {len(found.ties)} ties" if found.ties else "")
-        tiles.append(Tile(f"{len(found.differing):,}", f"{name}, differing summaries", detail))
+    tiles = [Tile(f"{inputs:,}", "inputs compared", f"{cut} of them cut to the model's limit")]
+    for name, compared in parity.comparisons.items():
+        detail = f"of {inputs:,}" + (f", and {len(compared.ties)} ties" if compared.ties else "")
+        tiles.append(Tile(f"{len(compared.differing):,}", f"{name}, differing summaries", detail))
         if name != EXACT:
-            detail = f"the same again: {share(found.metrics['sealed_same'])}"
-            tiles.append(Tile(f"{found.metrics['rouge_l']:.4f}", f"{name}, ROUGE-L to the original", detail))
+            detail = f"the same alone and in a batch: {share(compared.metrics['sealed_same'])}"
+            tiles.append(Tile(f"{compared.metrics['rouge_l']:.4f}", f"{name}, ROUGE-L to the original", detail))
     tiles += _reference_tiles(parity)
     smaller = [name for name in parity.comparisons if name != EXACT]
     return [*tiles, *ratio_tiles((smaller or list(parity.comparisons))[0], manifest, speeds, "summaries")]
@@ -154,9 +155,9 @@ def _tiles(parity: SummaryParity, manifest: Manifest, speeds: Mapping[str, float
 def _reference_tiles(parity: SummaryParity) -> list[Tile]:
     detail = f"over {len(parity.references):,} reference summaries"
     return [
-        Tile(f"{100 * found.metrics['rouge_l_reference']:.2f}", f"{name}, ROUGE-L to references", detail)
-        for name, found in parity.comparisons.items()
-        if "rouge_l_reference" in found.metrics
+        Tile(f"{100 * compared.metrics['rouge_l_reference']:.2f}", f"{name}, ROUGE-L to references", detail)
+        for name, compared in parity.comparisons.items()
+        if "rouge_l_reference" in compared.metrics
     ]
 
 
@@ -167,9 +168,9 @@ def _plots(parity: SummaryParity, manifest: Manifest, speeds: Mapping[str, float
         "tokens per summary": [len(each.expected.token_ids) - 1 for each in parity.original],
     }
     svg = plot_counts(counts, "counts", "Histograms of words per input and of tokens per summary")
-    note = "Inputs by count; the bar over 8 stands for 5 to 8, the one over 16 for 9 to 16."
+    note = "Number of inputs by count. The bar at 8 covers 5 to 8, the bar at 16 covers 9 to 16, and so on."
     return [
-        Plot.of("What was judged", note, svg),
+        Plot.of("Distribution of the inputs", note, svg),
         size_speed_plot(manifest, names, speeds, "summaries", _COST_NOTE),
         *layer_plots(manifest, names),
     ]

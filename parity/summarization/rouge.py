@@ -1,4 +1,4 @@
-"""ROUGE-1, ROUGE-2 and ROUGE-L of a summary against a reference (Lin, 2004), as F1 and without stemming."""
+"""ROUGE-1, ROUGE-2 and ROUGE-L (Lin, 2004) as F1 scores, without stemming."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-# Runs of letters and digits; of ASCII these are a to z and 0 to 9, since everything is in lower case.
+# Runs of letters and digits of any script
 _WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True)
 class Rouge:
-    """F1, 0 to 1, of words (`rouge_1`), of pairs of words in a row (`rouge_2`), of the longest common subsequence."""
+    """F1 scores from 0 to 1 of unigrams, bigrams and the longest common subsequence."""
 
     rouge_1: float
     rouge_2: float
@@ -22,25 +22,25 @@ class Rouge:
 
 
 def words(text: str) -> list[str]:
-    """The words that summaries are compared by."""
+    """Return the words of a text in lower case."""
     return _WORD.findall(text.lower())
 
 
 def rouge(summary: str, reference: str) -> Rouge:
-    """Compare two texts; where neither has a word, or a pair of words, they are alike if they are the same."""
-    found, expected = words(summary), words(reference)
-    if found == expected:
+    """Compare two texts; texts with the same words have the scores 1, even if they have no words or bigrams."""
+    actual, expected = words(summary), words(reference)
+    if actual == expected:
         return Rouge(1.0, 1.0, 1.0)
-    pairs = [list(pairwise(each)) for each in (found, expected)]
+    pairs = [list(pairwise(each)) for each in (actual, expected)]
     return Rouge(
-        _overlap_f1(found, expected),
+        _overlap_f1(actual, expected),
         _overlap_f1(*pairs),
-        _f1(common_length(found, expected), len(found), len(expected)),
+        _f1(common_length(actual, expected), len(actual), len(expected)),
     )
 
 
 def mean_rouge(summaries: Iterable[str], references: Iterable[str]) -> Rouge:
-    """The mean over pairs of texts, of which there must be at least one."""
+    """Return the mean scores over pairs of texts; there must be at least one pair."""
     scores = [rouge(*pair) for pair in zip(summaries, references, strict=True)]
     return Rouge(
         *(
@@ -51,7 +51,7 @@ def mean_rouge(summaries: Iterable[str], references: Iterable[str]) -> Rouge:
 
 
 def common_length(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence."""
+    """Return the length of the longest common subsequence."""
     row = [0] * (len(b) + 1)
     for word in a:
         before = row[:]
@@ -60,10 +60,10 @@ def common_length(a: Sequence[str], b: Sequence[str]) -> int:
     return row[-1]
 
 
-def _overlap_f1(found: Sequence[object], expected: Sequence[object]) -> float:
-    common = (Counter(found) & Counter(expected)).total()
-    return _f1(common, len(found), len(expected))
+def _overlap_f1(actual: Sequence[object], expected: Sequence[object]) -> float:
+    common = (Counter(actual) & Counter(expected)).total()
+    return _f1(common, len(actual), len(expected))
 
 
-def _f1(common: int, found: int, expected: int) -> float:
-    return 2 * common / (found + expected) if found + expected else 0.0
+def _f1(common: int, actual: int, expected: int) -> float:
+    return 2 * common / (actual + expected) if actual + expected else 0.0

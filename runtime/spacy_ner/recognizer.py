@@ -119,14 +119,14 @@ class SpacyRecognizer:
         """
         for name, value in (("aggregation_strategy", options.aggregation_strategy), ("stride", options.stride)):
             if value is not None:
-                raise ConfigError(name, expected="none: the model is spaCy's", got=value)
+                raise ConfigError(name, expected="none: the model is spaCy's", actual=value)
         required = self.model.spec.sentences == "given"
         if required != (options.sentence_starts is not None):
             got = f"spacy.sentences = {self.model.spec.sentences}"
             what = (
                 "the model wants the places where sentences start" if required else "the model takes no sentence starts"
             )
-            raise InputError("sentence_starts", what, got=got)
+            raise InputError("sentence_starts", what, actual=got)
 
     def self_test(self) -> None:
         """Run a short text, or raise what is wrong."""
@@ -137,10 +137,13 @@ class SpacyRecognizer:
         """Entities of every text, in the order of the texts; see `Recognizer`."""
         self.check(options)
         if isinstance(texts, (str, bytes)):
-            raise InputError("input_type", "a single text where a list was expected", got=type(texts).__name__)
+            raise InputError("input_type", "a single text where a list was expected", actual=type(texts).__name__)
         if options.sentence_starts is not None and len(options.sentence_starts) != len(texts):
             raise InputError(
-                "sentence_starts", "not one list for each text", expected=len(texts), got=len(options.sentence_starts)
+                "sentence_starts",
+                "not one list for each text",
+                expected=len(texts),
+                actual=len(options.sentence_starts),
             )
         checked = [check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
         groups = _groups(self._tokenized(checked))
@@ -250,7 +253,7 @@ def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]
 def _starting_tokens(document: Document, indices: Sequence[int], index: int) -> list[int]:
     """The tokens that begin at the given places in characters, or `InputError`."""
     if not isinstance(indices, Iterable):
-        raise InputError("sentence_starts", "no list of places", index=index, got=repr(indices))
+        raise InputError("sentence_starts", "no list of places", index=index, actual=repr(indices))
     token_at = {start: token for token, start in enumerate(document.starts.tolist())}
     required = list(indices)
     if wrong := [position for position in required if not _is_whole(position) or position not in token_at]:

@@ -32,7 +32,9 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], th
     pairs = list(zip(cases, answers, strict=True))
     for number, (case, answer) in enumerate(pairs, start=1):
         if case.truncated != answer.truncated:
-            raise ArtifactError("golden", f"truncated of case {number}", expected=case.truncated, got=answer.truncated)
+            raise ArtifactError(
+                "golden", f"truncated of case {number}", expected=case.truncated, actual=answer.truncated
+            )
     differing = sum(
         (case.expected.text, case.expected.token_ids) != (answer.text, answer.token_ids) for case, answer in pairs
     )

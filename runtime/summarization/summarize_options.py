@@ -50,7 +50,7 @@ def resolve_settings(options: SummarizeOptions, spec: SummarizationSpec, beam_li
         raise ConfigError(
             "num_beams",
             expected=f"num_beams x max_length of at most beam_limit = {beam_limit}",
-            got=f"{num_beams} x {max_length}",
+            actual=f"{num_beams} x {max_length}",
         )
     check_timeout(options.timeout)
     return GenerationDefaults(num_beams, min_length, max_length, _penalty(options, defaults))
@@ -61,7 +61,7 @@ def _whole(name: str, value: int | None, default: int, least: int, most: int | N
     if type(chosen) is not int or chosen < least or (most is not None and chosen > most):
         expected = f"at least {least}" if most is None else f"{least} to {most}"
         given = "" if value is not None else " (the model's own)"
-        raise ConfigError(name, expected=expected, got=f"{chosen!r}{given}")
+        raise ConfigError(name, expected=expected, actual=f"{chosen!r}{given}")
     return chosen
 
 
@@ -69,5 +69,5 @@ def _penalty(options: SummarizeOptions, defaults: GenerationDefaults) -> float:
     value = defaults.length_penalty if options.length_penalty is None else options.length_penalty
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not abs(value) <= float(np.finfo(np.float32).max):  # NaN is not
-        raise ConfigError("length_penalty", expected="a number that is finite as float32", got=repr(value))
+        raise ConfigError("length_penalty", expected="a number that is finite as float32", actual=repr(value))
     return float(value)

@@ -129,7 +129,7 @@ class Summarizer:
         settings = resolve_settings(chosen, self.model.spec, self._beam_limit)
         if isinstance(inputs, (str, bytes)):
             raise InputError(
-                "input_type", "a single text where lists of messages were expected", got=type(inputs).__name__
+                "input_type", "a single text where lists of messages were expected", actual=type(inputs).__name__
             )
         texts = [self._join(messages, index) for index, messages in enumerate(inputs)]
         with Watch(chosen.timeout, chosen.cancel) as watch:
@@ -144,7 +144,7 @@ class Summarizer:
                 "not a list of messages",
                 index=index,
                 expected="a list of strings",
-                got=type(messages).__name__,
+                actual=type(messages).__name__,
             )
         checked = [check_text(message, index, self._text_limit) for message in messages]
         text = check_text(self.model.spec.join.join(checked), index, self._text_limit)

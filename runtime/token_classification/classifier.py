@@ -86,15 +86,15 @@ class TokenClassifier:
             raise InputError("sentence_starts", f"{self.name} reads texts without sentence starts", expected="none")
         strategy, stride = self._settings(options)
         if strategy not in STRATEGIES:
-            raise ConfigError("aggregation_strategy", expected=" or ".join(STRATEGIES), got=repr(strategy))
+            raise ConfigError("aggregation_strategy", expected=" or ".join(STRATEGIES), actual=repr(strategy))
         if stride is None:
             return
         room = self.model.tokenizer.room
         if type(stride) is not int or not 0 <= stride < room:
-            raise ConfigError("stride", expected=f"0 to {room - 1} tokens", got=repr(stride))
+            raise ConfigError("stride", expected=f"0 to {room - 1} tokens", actual=repr(stride))
         if strategy == "none":
             raise ConfigError(
-                "stride", expected="none with the aggregation strategy none, which has nothing to merge", got=stride
+                "stride", expected="none with the aggregation strategy none, which has nothing to merge", actual=stride
             )
 
     def self_test(self) -> None:
@@ -109,7 +109,7 @@ class TokenClassifier:
         options = options or NerOptions()
         self.check(options)
         if isinstance(texts, (str, bytes)):
-            raise InputError("input_type", "a single text where a list was expected", got=type(texts).__name__)
+            raise InputError("input_type", "a single text where a list was expected", actual=type(texts).__name__)
         checked = [check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
         strategy, stride = self._settings(options)
         return [entities for chunk in _portions(checked) for entities in self._read(chunk, strategy, stride)]

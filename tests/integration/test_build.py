@@ -123,7 +123,7 @@ def test_a_folder_that_is_no_artifact_is_not_replaced(source, tmp_path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "precious.txt").write_text("mine")
     stages: list[str] = []
-    with pytest.raises(BuildError, match="no artifact"):
+    with pytest.raises(BuildError, match="not an artifact"):
         build(config(source, variants=["fp32"], gate={}), tmp_path, stages.append)
     assert contents(tmp_path / "tiny") == {"precious.txt": b"mine"} and stages == ["fetch"]
 

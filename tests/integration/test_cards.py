@@ -17,8 +17,8 @@ def card_of(folder: Path) -> str:
     ("name", "said"),
     [
         ("en-core-web-sm", "the component ner alone"),
-        ("en-core-web-sm-given", "sentences that each call gives"),
-        ("en-core-web-sm-sentences", "sentences are those of its parser"),
+        ("en-core-web-sm-given", "sentence_starts that each call passes"),
+        ("en-core-web-sm-sentences", "its parser splits sentences"),
     ],
 )
 def test_a_pipeline_says_what_it_reproduces_and_its_example_runs(name, said, spacy_artifact, capsys):

@@ -121,8 +121,8 @@ def test_show_says_how_it_searches(artifact):
     done = command("show", artifact)
     said = re.sub(r"\s+", " ", done.stdout.decode())
     assert done.returncode == 0
-    assert "4 beams, 0 to 32 tokens, length penalty 2; each call may choose, up to 64 tokens" in said
-    assert "no 3 tokens in a row twice" in said and f"cut to {MAX_TOKENS} tokens on the right" in said
+    assert "4 beams, 0 to 32 tokens, length penalty 2; calls can change these, up to 64 tokens" in said
+    assert "no repeated 3-grams" in said and f"cut to {MAX_TOKENS} tokens on the right" in said
 
 
 def test_verify_has_the_figures_of_summaries(artifact):

@@ -14,6 +14,6 @@ def test_the_table_has_the_figures_of_every_model_and_says_what_failed(capsys):
         ]
     )
     shown = capsys.readouterr()
-    assert "against the original" in shown.out and "max abs 3.0e-07, cosine min 1.00000" in shown.out
+    assert "compared with the original" in shown.out and "max abs 3.0e-07, cosine min 1.00000" in shown.out
     assert "differing 2, entity F1 0.99900" in shown.out and "failed" in shown.out
     assert "nothing: error[source]: gone" in shown.err

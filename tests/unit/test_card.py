@@ -52,4 +52,4 @@ def test_a_license_and_a_revision_that_are_not_known_are_said_to_be_so():
     assert card.startswith("---\nlicense: mit\n") and "`hub:a/b at abc`" in card
     unknown = replace(manifest, source=replace(manifest.source, revision=None, license=None))
     card = model_card(unknown, family)
-    assert "not named by its source; ask there" in card and "license:" not in card.partition("\n---\n")[0]
+    assert "not stated by its source" in card and "license:" not in card.partition("\n---\n")[0]

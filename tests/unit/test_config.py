@@ -16,9 +16,9 @@ BAD_FILES = {
     f"{MODEL}surprise=1": "surprise",
     MODEL.replace("'a'", "'A B'"): "name",
     MODEL.replace(FAMILY.task, "other"): f"task 'other' is not one of .*{FAMILY.task}",
-    f"{MODEL}variants=['fp32','fp32']": "once",
+    f"{MODEL}variants=['fp32','fp32']": "no duplicates",
     f"{MODEL}variants=['fp32']\n[model.gate.int8]\ncosine_min=1.0": "not built",
-    MODEL * 2: "more than one",
+    MODEL * 2: "several models have the name a",
     f"{MODEL}[model.gate.fp32]\nbeauty=1.0": f"beauty.*{FAMILY.metrics[0].name}",
     "not toml": "models.toml",
 }

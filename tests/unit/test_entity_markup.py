@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from onnx_ml_bridge.cli.entity_markup import label_colour, paint_entities, paint_failure, rendered, visible
+from onnx_ml_bridge.cli.entity_markup import failure_text, highlighted_entities, label_color, rendered, visible
 from onnx_ml_bridge.cli.jsonl import LineError
 from onnx_ml_bridge.runtime.entities import Entities, Found, resolve
 from rich.console import Console
@@ -20,13 +20,13 @@ def found_in(text: str, *marked: tuple[str, str], truncated: bool = False) -> En
 
 def painted(text: str, found: Entities, **terminal) -> str:
     console = Console(file=io.StringIO(), width=40, **terminal)
-    return rendered(paint_entities(text, found, console), console).decode()
+    return rendered(highlighted_entities(text, found, console), console).decode()
 
 
 def test_people_see_colours_on_a_terminal_unless_they_refuse():
-    assert label_colour("PERSON") == label_colour("PERSON")
+    assert label_color("PERSON") == label_color("PERSON")
     for labels in (("PERSON", "ORG", "GPE", "DATE"), ("PER", "ORG", "LOC", "MISC")):
-        assert len({label_colour(label) for label in labels}) == 4
+        assert len({label_color(label) for label in labels}) == 4
     text = "Kofi and Ada"
     found = found_in(text, ("Kofi", "PERSON"), ("Ada", "ORG"), truncated=True)
     coloured = painted(text, found, force_terminal=True, color_system="standard", no_color=False)
@@ -50,7 +50,7 @@ def test_entities_that_share_characters_are_each_named():
 def test_nothing_of_a_text_reaches_the_terminal_raw(terminal):
     shown = painted(EVIL + "[bold]x[/]:smile:", found_in(EVIL, ("\x07", "L\x1b]0;x")), **terminal)
     console = Console(file=io.StringIO(), **terminal)
-    shown += rendered(paint_failure(LineError("bad_line", 3, EVIL)), console).decode()
+    shown += rendered(failure_text(LineError("bad_line", 3, EVIL)), console).decode()
     shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)  # the colours of the command itself
     assert not [letter for letter in shown if letter != "\n" and visible(letter) != letter], shown
     assert shown.count("\n") == 2 and shown.count("\\u{1b}[2J") == 2 and shown.count("\\u{1b}[31m") == 2

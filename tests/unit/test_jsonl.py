@@ -81,7 +81,7 @@ def test_one_input_that_fails_costs_the_others_nothing():
 
 def test_nothing_is_run_without_inputs_and_other_errors_end_the_command():
     def run(inputs):
-        raise ConfigError("stride", expected="none", got=len(inputs))
+        raise ConfigError("stride", expected="none", actual=len(inputs))
 
     assert each_answered(run, []) == []
     with pytest.raises(ConfigError):

@@ -12,7 +12,7 @@ from onnx_ml_bridge.artifacts.family import Family
 from onnx_ml_bridge.artifacts.manifest import Manifest, Variant
 from onnx_ml_bridge.artifacts.ner import NER, ExpectedEntity
 from onnx_ml_bridge.parity.count_plots import count_bins, plot_counts
-from onnx_ml_bridge.parity.ner.diff import both_sides, excerpts, pieces
+from onnx_ml_bridge.parity.ner.diff import both_sides, excerpts, segments
 from onnx_ml_bridge.parity.ner.evaluation import NerInput, evaluate
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.ner.report import samples, write_ner_report
@@ -87,8 +87,8 @@ def test_differing_documents_show_both_sides(tmp_path):
     original, variant = entities(PLAIN, *PEOPLE), entities(PLAIN, *PEOPLE[:2], (28, 36, "GPE"))
     evaluated = parity([PLAIN, RTL], [original, entities(RTL)], int8=[variant, entities(RTL)])
     page, text = page_of(evaluated, manifest(variants=("int8",)), tmp_path, {"original": 10.0, "int8": 25.0})
-    alone = [mark for mark in page.all_of("mark") if mark.get("class") == "alone" and "title" in mark]
-    assert [mark["title"] for mark in alone] == ["found by the original alone", "found by int8 alone"]
+    alone = [mark for mark in page.all_of("mark") if mark.get("class") == "unmatched" and "title" in mark]
+    assert [mark["title"] for mark in alone] == ["found only by the original", "found only by int8"]
     assert "Paris" in page.texts and "in Paris" in page.texts and "1 of 2" in " ".join(text.split())
     assert {"−", "+"} <= set(page.texts)  # told apart without any colour
     assert "2.5×" in page.texts and "25 words/s instead of 10" in page.texts
@@ -99,8 +99,8 @@ def test_where_nothing_differs_samples_show_what_it_finds(tmp_path):
     found = [entities(PLAIN, *PEOPLE), entities(RTL, (0, 13, "PERSON"))]
     page, text = page_of(parity([PLAIN, RTL], found, fp32=found), manifest(), tmp_path)
     assert "Every one of 2 documents has the" in " ".join(text.split())
-    assert "What it finds" in page.texts and {"Kofi Annan", "Ada Lovelace", "Paris"} <= set(page.texts)
-    assert not [mark for mark in page.all_of("mark") if mark.get("class") == "alone"]
+    assert "Samples" in page.texts and {"Kofi Annan", "Ada Lovelace", "Paris"} <= set(page.texts)
+    assert not [mark for mark in page.all_of("mark") if mark.get("class") == "unmatched"]
     assert all(attributes.get("dir") == "auto" for attributes in page.all_of("bdi"))
 
 
@@ -186,7 +186,7 @@ def test_pieces_are_the_text_whatever_overlaps():
         ]
         found = entities(text, *((start, end, "X") for start, end in indices)).entities
         windows = excerpts(text, [index for both in indices for index in both])
-        shown = pieces(text, found, windows)
+        shown = segments(text, found, windows)
         assert "".join(piece.text for piece in shown) == "".join(text[start:end] for start, end in windows)
         assert all(first < second for (_, first), (second, _) in pairwise(windows))
         assert sum(end - start for start, end in windows) <= 3000
@@ -200,7 +200,7 @@ def test_long_texts_are_cut_to_what_stands_around_the_differences():
     shown = "".join(piece.text for piece in sides.variant)
     assert "Then Ada Lovelace left" in shown and "Kofi" not in shown and len(shown) < 250
     assert [piece.is_gap for piece in sides.variant][:: len(sides.variant) - 1] == [True, True]
-    assert (sides.original_alone, sides.variant_alone, sides.hidden) == (0, 1, 0)
+    assert (sides.original_only, sides.variant_only, sides.hidden) == (0, 1, 0)
     many = entities(LONG, *((position, position + 4, "X") for position in range(0, 20_000, 1000))).entities
     assert both_sides(LONG, many, []).hidden == 15  # five excerpts are shown
 

@@ -25,7 +25,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_folder_that_came_while_building_is_not_replaced(tmp_path):
     target = tmp_path / "example"
-    with pytest.raises(BuildError, match="no artifact"), staging_for(target) as staging:
+    with pytest.raises(BuildError, match="not an artifact"), staging_for(target) as staging:
         shutil.copytree(EXAMPLE, staging, dirs_exist_ok=True)
         target.mkdir()
         (target / "precious.txt").write_text("mine")

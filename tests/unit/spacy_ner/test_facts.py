@@ -17,8 +17,8 @@ MANIFEST = read_artifact(examples()[SPACY_NER]).manifest
     ("sentences", "said"),
     [
         ("none", "the component ner alone: each text is one sentence"),
-        ("parser", "the whole pipeline: sentences are those of its parser"),
-        ("given", "the pipeline with sentences that each call gives as sentence_starts"),
+        ("parser", "the whole pipeline: its parser splits sentences"),
+        ("given", "the pipeline with the sentence_starts that each call passes"),
     ],
 )
 def test_it_says_what_a_pipeline_reproduces(sentences, said):

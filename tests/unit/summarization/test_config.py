@@ -24,7 +24,7 @@ def test_references_start_at_the_folder_of_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("gate.int8 = {rouge_l_drop = 0.5}", "needs options.references"),
+        ("gate.int8 = {rouge_l_drop = 0.5}", "requires options.references"),
         ("options = {parity_inputs = 0}", "parity_inputs is 0"),
         ("options = {parity_inputs = 1.5}", "parity_inputs"),
         ("options = {stride = 1}", "stride.*allow_pickle"),

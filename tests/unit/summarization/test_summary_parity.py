@@ -126,7 +126,7 @@ def test_many_inputs_give_about_24_cases(summarizer, original):
         parity,
         inputs=INPUTS * 9,
         original=original * 9,
-        comparisons={name: replace(found, found=found.found * 9) for name, found in parity.comparisons.items()},
+        comparisons={name: replace(each, summaries=each.summaries * 9) for name, each in parity.comparisons.items()},
     )
     assert 24 <= len(golden_cases(many)) <= 32
 
@@ -257,7 +257,7 @@ def test_the_report_shows_summaries_side_by_side_and_no_text_breaks_it(summarize
     changed = [with_other_ids(original[0], 5.0), with_other_ids(original[1], original[1].score), *original[2:]]
     changed[4] = replace(original[4], expected=replace(original[4].expected, text=EVIL))
     parity = evaluated(summarizer, changed, references=[Reference(("a",), "a")])
-    metrics = {name: found.metrics for name, found in parity.comparisons.items()}
+    metrics = {name: each.metrics for name, each in parity.comparisons.items()}
     speeds = {"original": 1.0, "fp32": 3.0, "int8": 6.0}
     write_report(Proof(parity, speeds), manifest(metrics), tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
@@ -276,7 +276,8 @@ def test_the_report_has_a_page_of_rows_with_the_differing_first(summarizer, orig
         inputs=INPUTS * 9,
         original=original * 9,
         comparisons={
-            name: replace(found, found=found.found * 9, differing=(60,)) for name, found in parity.comparisons.items()
+            name: replace(each, summaries=each.summaries * 9, differing=(60,))
+            for name, each in parity.comparisons.items()
         },
     )
     numbers = [row.number for row in rows(many)]

@@ -57,7 +57,7 @@ def test_a_token_classifier_is_described_by_its_manifest():
     assert "- Labels: PER, E MAIL.\n" in card  # as entities have them, and in one line
     assert "- Aggregation strategy: simple.\n- Long texts: cut to 128 tokens on the left" in card
     strided = TokenClassificationSpec(TOKEN_CLASSIFIER.labels, ("O",), "none", 16, "length", 1, None)
-    assert "windows of 128 tokens that share 16" in token_classifier_card(token_classification=strided)
+    assert "windows of 128 tokens with an overlap of 16" in token_classifier_card(token_classification=strided)
     assert "B-PER, I-PER" in token_classifier_card(token_classification=strided)
 
 

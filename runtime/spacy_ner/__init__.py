@@ -1,1 +1,1 @@
-"""spaCy's entity recognizer without spaCy: rules, tables and graphs to entities."""
+"""Recognize named entities with an exported spaCy pipeline, without spaCy: rules, tables and ONNX graphs."""

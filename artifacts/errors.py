@@ -20,6 +20,7 @@ ARTIFACT_CODES = (
     "manifest_hash",
     "json",
     "format_version",
+    "unknown_task",
     "schema",
     "file_set",
     "size",

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import types
 import typing
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, TypeVar
 
-import jsonschema_rs
-
 from . import strict_json
-from .constants import FORMAT_VERSION, MANIFEST, TASK_REVISIONS, data_file
+from .constants import FORMAT_VERSION, MANIFEST, data_file
 from .errors import ArtifactError
-from .manifest_sections import EmbeddingSpec, SpacySpec, SummarizationSpec, TokenClassificationSpec, TokenizerSpec
+from .families import FAMILIES
+from .family import UPGRADE, Family, require_family
+from .manifest_sections import Section
+from .schema import schema_validator
 
-# Sections of one task or engine: absent where they do not belong, never null.
-SECTIONS = ("embedding", "spacy", "summarization", "token_classification", "tokenizer")
-_Section = TypeVar("_Section")
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,10 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contract of one artifact, as FORMAT.md and the schema have it; constructing one looks for contradictions."""
+    """The contract of one artifact, as FORMAT.md and the schema define it; constructing one checks it.
+
+    `sections` are those of the artifact's family, by key.
+    """
 
     format_version: int
     task: str
@@ -139,112 +141,106 @@ class Manifest:
     golden: GoldenSpec
     parity: ParitySpec
     files: dict[str, FileEntry]
-    tokenizer: TokenizerSpec | None = None
-    embedding: EmbeddingSpec | None = None
-    token_classification: TokenClassificationSpec | None = None
-    spacy: SpacySpec | None = None
-    summarization: SummarizationSpec | None = None
+    sections: Mapping[str, Section]
 
     def __post_init__(self) -> None:
-        """Check what a JSON schema cannot say, all of it at once."""
+        """Check what a JSON schema cannot express, all of it at once."""
         problems = [f"{path} is named but not in files" for path in self.named_files() if path not in self.files]
-        folded = [path.casefold() for path in self.files]
+        folded = Counter(path.casefold() for path in self.files)
         problems += [
-            f"{path} differs from another path in case alone"
-            for path in self.files
-            if folded.count(path.casefold()) > 1
+            f"{path} differs from another path in case alone" for path in self.files if folded[path.casefold()] > 1
         ]
-        default = self.embedding.default_prompt if self.embedding else None
-        if self.embedding and default is not None and default not in self.embedding.prompts:
-            problems.append(f"default_prompt {default!r} is not in prompts")
-        problems += self._length_problems()
+        problems += [problem for section in self.sections.values() for problem in section.problems()]
         if problems:
             raise ArtifactError("schema", f"{MANIFEST} contradicts itself: {'; '.join(problems)}")
 
-    def _length_problems(self) -> list[str]:
-        if self.summarization is None:
-            return []
-        lengths, limit = self.summarization.defaults, self.summarization.max_target_tokens
-        problems = [f"max_length {lengths.max_length} is beyond max_target_tokens {limit}"] * (
-            lengths.max_length > limit
-        )
-        return problems + ["min_length is beyond max_length"] * (lengths.min_length > lengths.max_length)
+    def section(self, kind: type[AnySection]) -> AnySection:
+        """The section of that type, or `ArtifactError` with the code `schema` where the family has none."""
+        for section in self.sections.values():
+            if isinstance(section, kind):
+                return section
+        raise ArtifactError("schema", f"{MANIFEST} has no {kind.__name__}")
 
     def named_files(self) -> list[str]:
         """Every path that a field other than `files` names."""
         graphs = [graph.file for variant in self.variants.values() for graph in variant.graphs.values()]
-        return [*graphs, *self.text_files(), self.golden.file, self.parity.file]
+        return [*graphs, *self.preprocessor_files(), self.golden.file, self.parity.file]
 
-    def text_files(self) -> list[str]:
+    def preprocessor_files(self) -> list[str]:
         """The files that turn texts into the graphs' inputs: every variant needs them."""
-        files = [self.tokenizer.file] if self.tokenizer else []
-        return files + ([self.spacy.rules, self.spacy.tables] if self.spacy else [])
+        return [file for section in self.sections.values() for file in section.files()]
 
     def variant_bytes(self, variant: str) -> int:
         """Bytes of a variant's graphs and of the weights beside them."""
         files = [graph.file for graph in self.variants[variant].graphs.values()]
         return sum(self.files[name].size for name in [*files, *map(data_file, files)] if name in self.files)
 
-    def to_bytes(self) -> bytes:
-        """Canonical JSON, as it is sealed."""
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as JSON values, its sections beside the common keys."""
         fields = dataclasses.asdict(self)
-        absent = {key for key in SECTIONS if fields[key] is None}
-        raw = strict_json.canonical({key: value for key, value in fields.items() if key not in absent})
-        parse_manifest(raw)  # what is written can be read: a mistake of the builder shows here, not at the user's
+        sections: dict[str, Any] = fields.pop("sections")
+        return fields | sections
+
+    def to_bytes(self, families: Iterable[Family] = FAMILIES) -> bytes:
+        """Canonical JSON, as it is sealed."""
+        raw = strict_json.canonical(self.to_json())
+        parse_manifest(raw, families)  # a mistake of the builder shows here, not at the user's
         return raw
 
 
-def section(value: _Section | None, name: str) -> _Section:
-    """A section that the schema requires of the manifest's task and engine."""
-    if value is None:  # parse_manifest has seen to it; a manifest put together by hand may lack it
-        raise ArtifactError("schema", f"{MANIFEST} has no section {name}")
-    return value
+def parse_manifest(raw: bytes, families: Iterable[Family] = FAMILIES) -> Manifest:
+    """Check the bytes of a manifest and return it typed.
 
-
-def parse_manifest(raw: bytes) -> Manifest:
-    """Judge the bytes of a manifest and give it typed.
-
-    :raises ArtifactError: with the code `json`, `format_version` or `schema`, in this order.
+    :param families: the families that are known here.
+    :raises ArtifactError: with the code `json`, `format_version`, `unknown_task` or `schema`, in this order.
     """
+    families = tuple(families)
     data = strict_json.parse(raw, MANIFEST)
     if not isinstance(data, dict):
-        raise ArtifactError("json", f"{MANIFEST} holds no object", got=type(data).__name__)
-    _check_versions(data)
+        raise ArtifactError("json", f"{MANIFEST} is not an object", got=type(data).__name__)
+    _check_format_version(data)
+    family = _family(data, families)
     errors = [
         f"{'/'.join(map(str, error.instance_path)) or 'manifest'}: {error.message[:300]}"
-        for error in schema_validator().iter_errors(data)
+        for error in schema_validator(families).iter_errors(data)
     ]
-    if errors:
+    if errors or family is None:
         raise ArtifactError("schema", f"{MANIFEST} breaks its schema: {'; '.join(errors[:20])}")
-    return typing.cast(Manifest, _typed(Manifest, data, "manifest"))
+    sections = {key: _typed(kind, data[key], key) for key, kind in family.sections.items() if key in data}
+    common = {
+        name: _typed(kind, data[name], name)
+        for name, kind in typing.get_type_hints(Manifest).items()
+        if name != "sections"
+    }
+    return Manifest(**common, sections=sections)
 
 
-@functools.cache
-def schema_validator() -> jsonschema_rs.Draft202012Validator:
-    """The validator of manifest.schema.json; the Rust crate uses the same engine and the same file."""
-    text = resources.files(__package__).joinpath("manifest.schema.json").read_text(encoding="utf-8")
-    return jsonschema_rs.Draft202012Validator(strict_json.parse(text.encode(), "manifest.schema.json"))
+def _family(data: dict[str, Any], families: tuple[Family, ...]) -> Family | None:
+    """The manifest's family, None where its task or engine is no string, which is for the schema to say."""
+    task, engine, revision = data.get("task"), data.get("engine"), data.get("task_revision")
+    if not isinstance(task, str) or not isinstance(engine, str):
+        return None
+    family = require_family(task, engine, families)
+    if type(revision) is int and revision > family.revision:
+        raise ArtifactError(
+            "format_version",
+            f"the artifact's revision of the task {task} is not known here",
+            expected=f"task_revision up to {family.revision}",
+            got=revision,
+            hint=UPGRADE,
+        )
+    return family
 
 
-def _check_versions(data: dict[str, Any]) -> None:
-    found = data.get("format_version")
-    if type(found) is not int or found > FORMAT_VERSION:
+def _check_format_version(data: dict[str, Any]) -> None:
+    version = data.get("format_version")
+    if type(version) is not int or version > FORMAT_VERSION:
         raise ArtifactError(
             "format_version",
             "the artifact's format is not known here",
             expected=f"format_version up to {FORMAT_VERSION}",
-            got=repr(found),
-            hint="Upgrade onnx-ml-bridge, or build the artifact again with this version.",
-        )
-    task, revision = data.get("task"), data.get("task_revision")
-    known = TASK_REVISIONS.get(task) if isinstance(task, str) else None
-    if known is not None and type(revision) is int and revision > known:
-        raise ArtifactError(
-            "format_version",
-            f"the artifact's revision of the task {task} is not known here",
-            expected=f"task_revision up to {known}",
-            got=revision,
-            hint="Upgrade onnx-ml-bridge, or build the artifact again with this version.",
+            got=repr(version),
+            hint=UPGRADE,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from filelock import FileLock, Timeout
 from .checks import check_all, hash_line, read_artifact, sha256_file
 from .constants import MANIFEST, MANIFEST_HASH
 from .errors import BuildError
+from .families import FAMILIES
+from .family import Family
 from .manifest import FileEntry, Manifest
 
 
@@ -49,7 +51,7 @@ def describe_file(path: Path) -> FileEntry:
     return FileEntry(path.stat().st_size, sha256_file(path))
 
 
-def seal(staging: Path, manifest: Manifest, target: Path) -> str:
+def seal(staging: Path, manifest: Manifest, target: Path, families: Iterable[Family] = FAMILIES) -> str:
     """Write the manifest of what is in `staging`, sync, verify and move it to `target`; returns its identity.
 
     An artifact that was at `target` is renamed aside first and removed last, so that at every moment one of the two is
@@ -57,11 +59,12 @@ def seal(staging: Path, manifest: Manifest, target: Path) -> str:
 
     :raises ArtifactError: when what was written does not verify; `target` is then as it was.
     """
-    (staging / MANIFEST).write_bytes(manifest.to_bytes())
+    families = tuple(families)
+    (staging / MANIFEST).write_bytes(manifest.to_bytes(families))
     identity = sha256_file(staging / MANIFEST)
     (staging / MANIFEST_HASH).write_bytes(hash_line(identity))
     _sync_tree(staging)
-    check_all(read_artifact(staging))
+    check_all(read_artifact(staging, families))
     _swap(staging, target)
     return identity
 

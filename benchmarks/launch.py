@@ -1,10 +1,10 @@
 """Run one command and measure it: `python -I -S launch.py FILE COMMAND...`, with FILE as the command's standard input.
 
 Prints one JSON object: `first_s`, seconds from the start of the process to its first line of output; `peak_bytes`, its
-peak resident memory; `status`, its exit status.
+peak of resident memory; `status`, its exit status.
 
-This is a program of its own, without any import but the standard library's, because Linux keeps the peak of a process
-across exec: a child counts the memory of whoever forked it, and that must be less than anything measured here.
+This is a program of its own that imports the standard library alone: Linux keeps the peak of a process across exec, so
+a child reports at least the memory of its parent, and that must be less than anything measured here.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The processes that are measured, one contender each, as the conductor sees them."""
+"""The processes that are measured, one contender each, as the harness sees them."""
 
 from __future__ import annotations
 
@@ -7,56 +7,31 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import psutil
-from numpy.typing import NDArray
-
-from .children import Failed, child_environment
-from .contenders import Contender, Job, Unavailable
+from .contenders import Contender, Job, PythonProcess, RustProcess, Unavailable
+from .environment import Failed, child_environment
 
 _ROOT = Path(__file__).parent.parent
 _LAUNCH = Path(__file__).with_name("launch.py")
-_IDLE_SHARE = 0.02
-_IDLE_SAMPLE_SECONDS = 0.1
-_IDLE_TIMEOUT_SECONDS = 10.0
-
-
-class Runner(Protocol):
-    """A contender that is ready to be timed."""
-
-    def seconds(self, batch: int) -> float:
-        """Seconds for all texts in batches of that size, the model being loaded and warm."""
-
-    def vectors(self) -> NDArray[np.float32]:
-        """The vectors of all texts, computed in one call."""
-
-    def processes(self) -> list[psutil.Process]:
-        """What lives on between measurements."""
-
-    def close(self) -> None:
-        """End it."""
+_DETAIL_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Files of the texts as JSON lines: all of them, and the first one alone; and a folder for what workers write."""
+class Timed:
+    """Seconds for the texts of a file, CPU seconds of all threads meanwhile, and what the answers hold.
 
-    all_texts: Path
-    first_text: Path
-    scratch: Path
+    CPU seconds and outputs are None where the process does not report them.
+    """
 
-
-@dataclass(frozen=True)
-class RustBinaries:
-    """The command that embeds, and the one whose first argument is `bench`; often the same file."""
-
-    embed: Path
-    bench: Path
+    seconds: float
+    cpu_seconds: float | None = None
+    outputs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,18 +42,34 @@ class Launched:
     peak_bytes: float
 
 
-@dataclass(frozen=True)
-class Quiet:
-    """Whether the watched processes were idle, and the share of all CPUs in use by whatever program meanwhile."""
+class Runner(Protocol):
+    """A contender that is ready to be timed; `load_s` has the seconds of every load that it reported."""
 
-    idle: bool
-    machine_load: float
+    load_s: list[float]
+
+    def time(self, file: Path, batch: int | None) -> Timed:
+        """Time all texts of a file, `batch` of them in a call, None for all, the model being loaded.
+
+        :raises Failed: when the process ends or breaks the protocol.
+        """
+
+    def answers(self, file: Path) -> list[dict[str, Any]]:
+        """The answers to all texts of a file, in their order.
+
+        :raises Failed: as `time` does.
+        """
+
+    def pids(self) -> list[int]:
+        """The processes that live on between measurements."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class JsonProcess:
-    """A long-lived process that answers one JSON object a line."""
+    """A long-lived process that reads and writes lines."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         """Start it; what it writes to standard error goes to `log`."""
         self._log = log
         with log.open("wb") as errors:
@@ -93,9 +84,9 @@ class JsonProcess:
                 env=environment,
             )
 
-    def processes(self) -> list[psutil.Process]:
+    def pids(self) -> list[int]:
         """See `Runner`."""
-        return [psutil.Process(self._child.pid)]
+        return [self._child.pid]
 
     def close(self) -> None:
         """See `Runner`."""
@@ -104,28 +95,12 @@ class JsonProcess:
             self._child.stdin.close()
         self._child.wait()
 
-    def ask(self, command: dict[str, object]) -> dict[str, Any]:
-        """Send a command and wait for its answer.
-
-        :raises Failed: when the process has ended.
-        """
-        self.send(json.dumps(command) + "\n")
-        return self.answer()
-
     def send(self, lines: str) -> None:
-        """Write lines; a process that has ended is noticed when there is no answer."""
+        """Write lines; `line` reports a process that has ended."""
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(lines)
             self._child.stdin.flush()
-
-    def answer(self) -> dict[str, Any]:
-        """Wait for one line, and read it.
-
-        :raises Failed: when the process has ended.
-        """
-        found: dict[str, Any] = json.loads(self.line())
-        return found
 
     def line(self) -> str:
         """Wait for one line.
@@ -133,137 +108,183 @@ class JsonProcess:
         :raises Failed: when the process has ended.
         """
         assert self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if not line:
+        if not (line := self._child.stdout.readline()):
             status = self._child.wait()
-            raise Failed(f"the worker ended with exit status {status}", self._log.read_text(errors="replace")[-2000:])
+            detail = self._log.read_text(errors="replace")[-_DETAIL_CHARACTERS:]
+            raise Failed(f"the process ended with exit status {status}", detail)
         return line
 
 
-class Worker(JsonProcess):
-    """A contender in a long-lived Python process of its own, driven by JSON lines."""
+class PythonRunner(JsonProcess):
+    """A Python worker that serves; see worker.py."""
 
-    def __init__(self, contender: Contender, inputs: Inputs) -> None:
+    def __init__(self, contender: Contender, process: PythonProcess, scratch: Path) -> None:
         """Start it and wait until it has loaded.
 
-        :raises Unavailable: when it says so itself.
+        :raises Unavailable: when the worker says so itself.
         :raises Failed: when it ends.
         """
-        name = f"{contender.job.kind}-{contender.job.precision}"
-        self._vectors = inputs.scratch / f"{name}.npy"
-        command = worker_command("serve", contender.job, inputs)
-        super().__init__(command, child_environment(), inputs.scratch / f"{name}.log")
-        if "unavailable" in (answer := self.answer()):
+        command = worker_command(process, "serve", contender.job)
+        self._saved = scratch / "answers.jsonl"
+        super().__init__(command, child_environment(contender.job.threads), scratch / "worker.log")
+        if "unavailable" in (answer := json.loads(self.line())):
             self.close()
             raise Unavailable(answer["unavailable"])
+        self.load_s: list[float] = [answer["load_s"]]
 
-    def seconds(self, batch: int) -> float:
+    def time(self, file: Path, batch: int | None) -> Timed:
         """See `Runner`."""
-        return float(self.ask({"do": "time", "batch": batch})["seconds"])
+        return Timed(**self._ask({"file": str(file), "batch": batch}))
 
-    def vectors(self) -> NDArray[np.float32]:
+    def answers(self, file: Path) -> list[dict[str, Any]]:
         """See `Runner`."""
-        self.ask({"do": "vectors", "file": str(self._vectors)})
-        loaded: NDArray[np.float32] = np.load(self._vectors)
-        return loaded
+        self._ask({"file": str(file), "save": str(self._saved)})
+        return _json_lines(self._saved.read_text(encoding="utf-8"))
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.send(json.dumps(request) + "\n")
+        answer: dict[str, Any] = json.loads(self.line())
+        return answer
 
 
-class RustRunner:
-    """A variant run by the Rust crate; `bench` times it inside a process of its own at every call."""
+class RustBench:
+    """The crate's command `bench`, a process of its own for every measurement."""
 
-    def __init__(self, contender: Contender, inputs: Inputs, binaries: RustBinaries) -> None:
+    def __init__(self, contender: Contender, process: RustProcess) -> None:
         """Remember what to run; nothing is started yet."""
-        self._job = contender.job
-        self._inputs = inputs
-        self._binaries = binaries
+        self._job, self._process = contender.job, process
+        self.load_s: list[float] = []
 
-    def seconds(self, batch: int) -> float:
-        """See `Runner`. Of the two rounds that `bench` makes, the first is its warm-up."""
-        command = [
-            str(self._binaries.bench),
-            "bench",
-            "--model",
-            self._job.folder,
-            "--variant",
-            self._job.precision,
-            "--texts",
-            str(self._inputs.all_texts),
-            "--batch",
-            str(batch),
-            "--rounds",
-            "2",
-        ]
+    def time(self, file: Path, batch: int | None) -> Timed:
+        """See `Runner`. `bench` makes two rounds; the first one is its warm-up."""
         try:
-            return float(json.loads(_run(command, "bench"))["seconds"][-1])
+            report = json.loads(_run(bench_command(self._process, self._job, file, batch, 2), self._job))
+            self.load_s.append(float(report["load_s"]))
+            return Timed(float(report["seconds"][-1]))
         except (ValueError, KeyError, TypeError) as error:
-            raise Failed("bench printed something else than agreed", str(error)) from error
+            raise Failed("bench did not print the agreed JSON", str(error)) from error
 
-    def vectors(self) -> NDArray[np.float32]:
+    def answers(self, file: Path) -> list[dict[str, Any]]:
         """See `Runner`."""
-        lines = _run(embed_command(self._binaries, self._job), "embed", self._inputs.all_texts).splitlines()
-        return np.array([json.loads(line)["embedding"] for line in lines], np.float32)
+        return _json_lines(_run(text_command(self._process, self._job), self._job, file))
 
-    def processes(self) -> list[psutil.Process]:
-        """See `Runner`: nothing lives on."""
+    def pids(self) -> list[int]:
+        """See `Runner`: no process lives on."""
         return []
 
     def close(self) -> None:
         """See `Runner`."""
 
 
-def launch(command: list[str], stdin: Path, environment: dict[str, str] | None = None) -> Launched:
+class RustPipe(JsonProcess):
+    """The crate's command, kept open: texts and answers go through pipes as JSON lines, which are timed too."""
+
+    def __init__(
+        self,
+        contender: Contender,
+        process: RustProcess,
+        scratch: Path,
+        count_outputs: Callable[[dict[str, Any]], int],
+    ) -> None:
+        """Start it and wait for the answer to one text, so that the model is loaded."""
+        super().__init__(
+            text_command(process, contender.job), child_environment(contender.job.threads), scratch / "command.log"
+        )
+        self._count_outputs = count_outputs
+        self.load_s: list[float] = []
+        self.send('"."\n')
+        self.line()
+
+    def time(self, file: Path, batch: int | None) -> Timed:
+        """See `Runner`; the command chooses its batches itself."""
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        used, started = _cpu_seconds(self._child.pid), time.perf_counter()
+        answers = self._exchange(lines)
+        seconds, cpu_seconds = time.perf_counter() - started, _cpu_seconds(self._child.pid) - used
+        return Timed(seconds, cpu_seconds, sum(map(self._count_outputs, map(_answer, answers))))
+
+    def answers(self, file: Path) -> list[dict[str, Any]]:
+        """See `Runner`."""
+        return list(map(_answer, self._exchange(file.read_text(encoding="utf-8").splitlines(keepends=True))))
+
+    def _exchange(self, lines: list[str]) -> list[str]:
+        """Write all lines while the answers are read, because a full pipe blocks."""
+        writer = threading.Thread(target=self.send, args=("".join(lines),), daemon=True)
+        writer.start()
+        answers = [self.line() for _ in lines]
+        writer.join()
+        return answers
+
+
+def launch(command: Sequence[str], stdin: Path, environment: dict[str, str]) -> Launched:
     """Run a command to its end in a fresh process and measure it; see launch.py.
 
     :raises Failed: when its exit status is not 0.
     """
     launcher = [sys.executable, "-I", "-S", str(_LAUNCH), str(stdin), *command]
-    environment = environment or child_environment()
     done = subprocess.run(launcher, capture_output=True, text=True, cwd=_ROOT, env=environment, check=False)
     if done.returncode != 0:
-        raise Failed(f"the command could not be started (exit status {done.returncode})", done.stderr[-2000:])
-    figures = json.loads(done.stdout)
-    if figures["status"] != 0:
-        raise Failed(f"the process ended with exit status {figures['status']}", done.stderr[-2000:])
-    return Launched(figures["first_s"], figures["peak_bytes"])
+        detail = done.stderr[-_DETAIL_CHARACTERS:]
+        raise Failed(f"the command could not be started (exit status {done.returncode})", detail)
+    report = json.loads(done.stdout)
+    if report["status"] != 0:
+        detail = done.stderr[-_DETAIL_CHARACTERS:]
+        raise Failed(f"the process ended with exit status {report['status']}", detail)
+    return Launched(report["first_s"], report["peak_bytes"])
 
 
-def worker_command(mode: str, job: Job, inputs: Inputs) -> list[str]:
+def worker_command(process: PythonProcess, mode: str, job: Job, *files: Path) -> list[str]:
     """The command of a Python worker; see worker.py."""
-    texts = inputs.first_text if mode == "first" else inputs.all_texts
-    return [sys.executable, "-m", "benchmarks.worker", mode, json.dumps(dataclasses.asdict(job)), str(texts)]
+    start = [process.interpreter, "-m", "benchmarks.worker", mode, json.dumps(dataclasses.asdict(job))]
+    return [*start, *map(str, files)]
 
 
-def embed_command(binaries: RustBinaries, job: Job) -> list[str]:
-    """The Rust command that embeds JSON lines from its standard input."""
-    return [str(binaries.embed), "embed", "--model", job.folder, "--variant", job.precision]
+def text_command(process: RustProcess, job: Job) -> list[str]:
+    """The Rust command that answers the texts of its standard input."""
+    return [process.binary, process.command, *_model_arguments(job)]
 
 
-def wait_until_idle(processes: list[psutil.Process]) -> Quiet:
-    """Wait until these processes use no CPU, because thread pools spin for a while after a run."""
-    deadline = time.monotonic() + _IDLE_TIMEOUT_SECONDS
-    while True:
-        before = _cpu_seconds(processes)
-        psutil.cpu_percent()
-        time.sleep(_IDLE_SAMPLE_SECONDS)
-        load = psutil.cpu_percent() / 100
-        idle = (_cpu_seconds(processes) - before) / _IDLE_SAMPLE_SECONDS <= _IDLE_SHARE
-        if idle or time.monotonic() > deadline:
-            return Quiet(idle, load)
+def bench_command(process: RustProcess, job: Job, file: Path, batch: int | None, rounds: int) -> list[str]:
+    """The Rust command that times the texts of a file."""
+    size = batch or len(file.read_text(encoding="utf-8").splitlines())
+    arguments = ["--texts", str(file), "--batch", str(size), "--rounds", str(rounds)]
+    return [process.binary, "bench", *_model_arguments(job), *arguments]
 
 
-def _cpu_seconds(processes: list[psutil.Process]) -> float:
-    times = [process.cpu_times() for process in processes if process.is_running()]
-    return sum(float(entry.user + entry.system) for entry in times)
+def _model_arguments(job: Job) -> list[str]:
+    return ["--model", job.source, "--variant", job.variant, "--threads", str(job.threads)]
 
 
-def _run(command: list[str], what: str, stdin: Path | None = None) -> str:
+def _run(command: list[str], job: Job, stdin: Path | None = None) -> str:
     source = stdin.read_text(encoding="utf-8") if stdin else ""
+    environment = child_environment(job.threads)
     try:
         done = subprocess.run(
-            command, input=source, capture_output=True, text=True, env=child_environment(), check=False
+            command, input=source, capture_output=True, text=True, encoding="utf-8", env=environment, check=False
         )
     except OSError as error:
-        raise Failed(f"{what} could not be started", str(error)) from error
+        raise Failed(f"{command[1]} could not be started", str(error)) from error
     if done.returncode != 0:
-        raise Failed(f"{what} ended with exit status {done.returncode}", done.stderr[-2000:])
+        raise Failed(f"{command[1]} ended with exit status {done.returncode}", done.stderr[-_DETAIL_CHARACTERS:])
     return done.stdout
+
+
+def _json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
+def _answer(line: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(line)
+    if "error" in answer:
+        raise Failed("the command refused a text", str(answer["error"]))
+    return answer
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU seconds of all threads of a process so far."""
+    if sys.platform == "linux":  # the kernel's CPU clock of another process, as clock_getcpuclockid(3) finds it
+        return time.clock_gettime((~pid << 3) | 2)
+    import psutil
+
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)

@@ -1,8 +1,16 @@
-"""The process of one contender: `python -m benchmarks.worker MODE JOB TEXTS`, JOB in JSON, TEXTS a file of JSON lines.
+"""The process of a Python contender: `python -m benchmarks.worker once JOB FILE` or `... serve JOB`.
 
-`first` loads, embeds the first text, prints a line and ends; `bulk` does so with all texts in one call. `serve` loads
-and then answers one JSON object a line: `{"do": "time", "batch": 8}` with `{"seconds": ...}` for all texts in batches
-of that size, `{"do": "vectors", "file": ...}` with `{}` after it saved the vectors. The end of the input ends it.
+JOB is a `Job` in JSON; a FILE has one text a line, in JSON. `once` loads the model, answers all texts in one call,
+prints a line and ends. `serve` loads the model, prints `{"load_s"}`, and then answers requests, one JSON object a line:
+
+    {"file": FILE, "batch": 8}       `{"seconds", "cpu_seconds", "outputs"}` of all texts, 8 in a call, null for all
+    {"file": FILE, "save": TARGET}   the same, all texts in one call; writes the answers to TARGET as JSON lines
+
+CPU seconds are those of all threads of the process. The end of the input ends it. A contender that cannot run here
+prints `{"unavailable": REASON}`.
+
+The interpreter may be that of an earlier release: nothing of this project is imported but this folder's modules, and
+what the loader of the job imports.
 """
 
 from __future__ import annotations
@@ -12,61 +20,68 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from types import ModuleType
+from typing import Any, TextIO
 
-from .contenders import Job, Unavailable, load
-
-if TYPE_CHECKING:
-    from .contenders import Embed
+from .contenders import Job, Unavailable
+from .tasks import Run, task_module
 
 
-def main(mode: str, job: str, texts: str) -> None:
+def main(mode: str, job: str, *files: str) -> None:
     """Run one mode."""
-    channel = claim_stdout()
-    lines = Path(texts).read_text(encoding="utf-8").splitlines()
-    inputs = [json.loads(line) for line in (lines[:1] if mode == "first" else lines)]
+    channel = _claim_stdout()
+    chosen = Job(**json.loads(job))
+    task = task_module(chosen.task)
+    texts = [_read(Path(file)) for file in files]
+    started = time.perf_counter()
     try:
-        embed = load(Job(**json.loads(job)))
+        run = _load(task, chosen)
     except Unavailable as error:
-        say(channel, {"unavailable": str(error)})
+        _say(channel, {"unavailable": str(error)})
         return
     if mode == "serve":
-        _serve(embed, inputs, channel)
+        _say(channel, {"load_s": time.perf_counter() - started})
+        _serve(task, run, channel)
     else:
-        say(channel, {"vectors": len(embed(inputs))})
+        _say(channel, {"answers": len(run(texts[0]))})
 
 
-def _serve(embed: Embed, texts: list[str], channel: TextIO) -> None:
-    say(channel, {"ready": True})
+def _load(task: ModuleType, job: Job) -> Run:
+    try:
+        run: Run = task.LOADERS[job.loader](job)
+    except ImportError as error:
+        raise Unavailable(f"{error.name} is not installed: pip install 'onnx-ml-bridge[{task.EXTRAS}]'") from error
+    return run
+
+
+def _serve(task: ModuleType, run: Run, channel: TextIO) -> None:
     for line in sys.stdin:
-        command = json.loads(line)
-        if command["do"] == "time":
-            say(channel, {"seconds": _seconds(embed, texts, command["batch"])})
-        else:
-            import numpy as np
-
-            np.save(command["file"], embed(texts))
-            say(channel, {})
-
-
-def _seconds(embed: Embed, texts: list[str], batch: int) -> float:
-    """Seconds for all texts, in the caller's batches and order."""
-    batches = [texts[start : start + batch] for start in range(0, len(texts), batch)]
-    started = time.perf_counter()
-    for part in batches:
-        embed(part)
-    return time.perf_counter() - started
+        request = json.loads(line)
+        texts = _read(Path(request["file"]))
+        size = request.get("batch") or len(texts)
+        batches = [texts[start : start + size] for start in range(0, len(texts), size)]
+        started, used = time.perf_counter(), time.process_time()
+        answers = [run(batch) for batch in batches]
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - used
+        lines = [task.to_json(answer) for batch in answers for answer in batch]
+        if "save" in request:
+            Path(request["save"]).write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
+        outputs = sum(map(task.count_outputs, lines))
+        _say(channel, {"seconds": seconds, "cpu_seconds": cpu_seconds, "outputs": outputs})
 
 
-def claim_stdout() -> TextIO:
-    """Standard output for the answers alone: whatever libraries print goes to standard error from now on."""
+def _read(path: Path) -> list[str]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _claim_stdout() -> TextIO:
+    """Standard output for the answers alone: what libraries print goes to standard error from now on."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel
 
 
-def say(channel: TextIO, answer: dict[str, object]) -> None:
-    """One answer as a line of JSON."""
+def _say(channel: TextIO, answer: dict[str, Any]) -> None:
     channel.write(json.dumps(answer) + "\n")
     channel.flush()
 

@@ -15,47 +15,30 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts import strict_json
-from ..artifacts.checks import check_hashes, read_artifact, sha256_file
-from ..artifacts.constants import (
-    FORMAT_VERSION,
-    NER,
-    SENTENCE_EMBEDDING,
-    SPACY,
-    SUMMARIZATION,
-    TASK_REVISIONS,
-    TRANSFORMERS,
-)
+from ..artifacts.checks import Artifact, check_hashes, read_artifact, sha256_file
+from ..artifacts.constants import EXACT, FORMAT_VERSION
 from ..artifacts.errors import ArtifactError, BuildError, OnnxMlBridgeError
+from ..artifacts.facts import headline_row
+from ..artifacts.families import FAMILIES
+from ..artifacts.family import Family
 from ..artifacts.manifest import Manifest
 from ..artifacts.seal import seal, staging_for
+from ..artifacts.staging import BuildSettings, Staged
 from ..export.requirements import require_extra
 from ..export.source import LocalModel, resolve_source
-from ..parity.summarization.references import read_references, references_hash
+from ..parity.proof import Proof, parity_of, write_evidence
 from ..parity.texts import parity_texts
 from ..quantize.calibration import hash_texts, read_calibration_texts
 from ..runtime import cpu
 from .config import ModelConfig
+from .manifests import compose_manifest
+from .options import path_options
 
 REPORTS = ".reports"
+# The distributions that decide the bytes of artifacts of every family
 _COMMON_BUILDERS = ("numpy", "onnx", "onnx-ir", "onnx-ml-bridge", "onnxruntime", "safetensors")
-_TORCH_BUILDERS = ("onnxscript", "tokenizers", "torch", "transformers")
-_OWN_PACKAGES = (
-    "artifacts",
-    "cli",
-    "export",
-    "export.bart",
-    "export.spacy",
-    "parity",
-    "quantize",
-    "runtime",
-    "runtime.spacy",
-)
-_BUILDERS = {
-    (SENTENCE_EMBEDDING, TRANSFORMERS): ("sentence-transformers", *_TORCH_BUILDERS),
-    (NER, TRANSFORMERS): _TORCH_BUILDERS,
-    (NER, SPACY): ("spacy", "thinc"),
-    (SUMMARIZATION, TRANSFORMERS): _TORCH_BUILDERS,
-}
+# The parts of the package that an artifact's bytes follow from
+_OWN_PACKAGES = ("artifacts", "cli", "export", "graphs", "parity", "quantize", "runtime")
 logger = logging.getLogger(__name__)
 
 # Called with the name of the stage that begins.
@@ -75,83 +58,106 @@ class Built:
     identity: str | None = None
     bytes: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    headlines: dict[str, str] = field(default_factory=dict)
     error: dict[str, str] | None = None
 
 
 def build_all(
-    models: Iterable[ModelConfig], out: Path, progress: Callable[[ModelConfig], Progress], *, force: bool = False
+    models: Iterable[ModelConfig],
+    out: Path,
+    progress: Callable[[ModelConfig], Progress],
+    *,
+    force: bool = False,
+    families: Iterable[Family] = FAMILIES,
 ) -> list[Built]:
-    """Build every model, going on after one fails; nothing but its report is left of a failed one."""
-    return [_build_or_report(model, out, progress(model), force=force) for model in models]
+    """Build every model, going on after one fails; only its report is left of a failed one."""
+    families = tuple(families)
+    return [_build_or_report(model, out, progress(model), force=force, families=families) for model in models]
 
 
-def build(model: ModelConfig, out: Path, progress: Progress, *, force: bool = False) -> Built:
+def build(
+    model: ModelConfig,
+    out: Path,
+    progress: Progress,
+    *,
+    force: bool = False,
+    families: Iterable[Family] = FAMILIES,
+) -> Built:
     """Build one model into `out/NAME`, unless what is there was built from the same inputs.
 
+    :param families: the families that are known here.
     :raises OnnxMlBridgeError: when any stage fails; an artifact that was there before is still there.
     """
-    started = time.perf_counter()
+    started, families = time.perf_counter(), tuple(families)
     target, reports = out / model.name, out / REPORTS / model.name
     progress("fetch")
-    local = resolve_source(model.source, allow_pickle=model.options.allow_pickle)
-    model = model.for_engine(local.engine)
-    key = _build_key(model, local)
-    if not force and (manifest := _up_to_date(target, reports, key)) is not None:
-        return _summary(model, "up to date", started, target, reports, manifest)
-    stages = _stages(model.task, local.engine)
+    local = resolve_source(model.source, allow_pickle=bool(model.options.get("allow_pickle")))
+    settings = model.settings(local.engine, families)
+    key = _build_key(settings, local)
+    if not force and (artifact := _up_to_date(target, reports, key, families)) is not None:
+        return _summary(model, "up to date", started, target, reports, artifact)
     with staging_for(target) as staging:
-        progress("export")
-        exported = stages.export(model, local, staging)
-        progress("quantize")
-        exported = stages.quantize(exported)
+        staged = _stage(settings, local, staging, progress)
         progress("parity")
-        proof = stages.prove(exported, local)
-        measured_on = cpu.describe(cpu.usable_cpus())
-        manifest = stages.compose(exported, local, proof, measured_on, builder_versions(model.task, local.engine))
+        proof = parity_of(settings.family).prove(staged, local.folder)
+        manifest = _compose(staged, local, proof)
         reports.mkdir(parents=True, exist_ok=True)
-        stages.report(manifest, proof, reports / "report.html")
+        parity_of(settings.family).write_report(proof, manifest, reports / "report.html")
         _require_gate(proof.parity.failures, reports)
         progress("seal")
-        identity = seal(staging, manifest, target)
+        identity = seal(staging, manifest, target, families)
+    _record_build(reports, key, identity, time.perf_counter() - started, proof)
+    return _summary(model, "built", started, target, reports, read_artifact(target, families))
+
+
+def builder_versions(family: Family) -> dict[str, str]:
+    """Versions of everything that decides the bytes of an artifact."""
+    versions = {"python": platform.python_version()}
+    for name in (*_COMMON_BUILDERS, *family.builders):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:  # onnxruntime may be there as onnxruntime-gpu
+            continue
+    return versions
+
+
+def _stage(settings: BuildSettings, local: LocalModel, staging: Path, progress: Progress) -> Staged:
+    """Export and quantize: every variant's graphs in the staging folder."""
+    family = settings.family
+    if family.extra is not None:
+        require_extra(family.extra)
+    progress("export")
+    staged: Staged = family.module("export").export(local.folder, settings, staging)
+    progress("quantize")
+    if set(settings.variants) - {EXACT}:
+        staged = family.module("quantize").quantize(staged)
+    return staged
+
+
+def _compose(staged: Staged, local: LocalModel, proof: Proof[Any]) -> Manifest:
+    """Write evidence and golden cases, and compose the manifest."""
+    family, machine = staged.settings.family, cpu.describe(cpu.usable_cpus())
+    versions = builder_versions(family)
+    cases = write_evidence(family, proof.parity, machine, versions, staged.folder)
+    return compose_manifest(staged, local, proof.parity, cases, machine, versions)
+
+
+def _record_build(reports: Path, key: str, identity: str, seconds: float, proof: Proof[Any]) -> None:
     record = {
         "identity": identity,
         "key": key,
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(seconds, 1),
         "texts_per_second": {name: round(value, 1) for name, value in proof.speeds.items()},
     }
     (reports / "build.json").write_bytes(strict_json.canonical(record))
-    return _summary(model, "built", started, target, reports, manifest)
 
 
-def builder_versions(task: str, engine: str) -> dict[str, str]:
-    """Versions of everything that decides the bytes of an artifact."""
-    found = {"python": platform.python_version()}
-    for name in (*_COMMON_BUILDERS, *_BUILDERS[task, engine]):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # onnxruntime may be there as onnxruntime-gpu
-            continue
-    return found
-
-
-def _stages(task: str, engine: str) -> Any:
-    """The module of a family's stages, imported when it is needed: what one family needs, another does without."""
-    if (task, engine) == (SENTENCE_EMBEDDING, TRANSFORMERS):
-        from . import embedding_stages as stages
-    elif (task, engine) == (NER, SPACY):
-        require_extra("spacy")
-        from . import spacy_stages as stages  # type: ignore[no-redef]
-    elif (task, engine) == (SUMMARIZATION, TRANSFORMERS):
-        from . import summarization_stages as stages  # type: ignore[no-redef]
-    else:
-        from . import token_classifier_stages as stages  # type: ignore[no-redef]
-    return stages
-
-
-def _build_or_report(model: ModelConfig, out: Path, progress: Progress, *, force: bool) -> Built:
+def _build_or_report(
+    model: ModelConfig, out: Path, progress: Progress, *, force: bool, families: tuple[Family, ...]
+) -> Built:
     started = time.perf_counter()
     try:
-        return build(model, out, progress, force=force)
+        return build(model, out, progress, force=force, families=families)
     except Exception as error:  # torch and transformers raise anything; the other models are built all the same
         if not isinstance(error, (OnnxMlBridgeError, OSError)):
             logger.exception("building %s failed in a library", model.name)
@@ -173,61 +179,72 @@ def _require_gate(failures: dict[str, list[str]], reports: Path) -> None:
         raise BuildError("gate", f"parity was not reached: {'; '.join(missed)}", hint=f"See {reports / 'report.html'}.")
 
 
-def _build_key(model: ModelConfig, local: LocalModel) -> str:
+def _build_key(settings: BuildSettings, local: LocalModel) -> str:
     """Hash of everything the artifact follows from but the machine: settings, source files, texts, versions."""
-    # Files are told by what they hold, not by where they lie
-    settings = model.model_dump(mode="json", exclude={"calibration": True, "options": {"references"}})
-    references = model.options.references
+    family = settings.family
     files = sorted(path for path in local.folder.rglob("*") if path.is_file() and path.suffix in _SOURCE_SUFFIXES)
+    # Files are identified by what they hold, not by their paths
+    paths = path_options(settings.options)
+    options = {name: value for name, value in vars(settings.options).items() if name not in paths}
     parts = {
-        "settings": settings,
+        "model": [settings.name, settings.version, *settings.variants],
+        "gates": settings.gates,
+        "options": options | {name: _file_hash(name, path) for name, path in paths.items()},
         "source": asdict(local.source),
         "files": {path.relative_to(local.folder).as_posix(): sha256_file(path) for path in files},
-        "calibration": hash_texts(read_calibration_texts(model.calibration)),
+        "calibration": hash_texts(read_calibration_texts(settings.calibration)),
         "parity": hash_texts(parity_texts()),
-        "references": None if references is None else references_hash(read_references(references)),
-        "format": [FORMAT_VERSION, TASK_REVISIONS[model.task]],
-        "versions": builder_versions(model.task, local.engine),
+        "format": [FORMAT_VERSION, family.task, family.engine, family.revision],
+        "versions": builder_versions(family),
         "code": _own_code(),
     }
     return hashlib.sha256(strict_json.canonical(parts)).hexdigest()
+
+
+def _file_hash(option: str, path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise BuildError("config", f"options.{option} {path}: {error}") from error
 
 
 def _own_code() -> str:
     """Hash of the code an artifact is made by, so that a change of it builds again before any version is raised."""
     digest = hashlib.sha256()
     for package in _OWN_PACKAGES:
-        folder = resources.files(__package__.replace(".cli", f".{package}"))
-        for file in sorted(folder.iterdir(), key=lambda item: item.name):
-            if file.is_file():
-                digest.update(file.read_bytes())
+        folder = Path(str(resources.files(__package__.replace(".cli", f".{package}"))))
+        for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 _SOURCE_SUFFIXES = (".json", ".cfg", ".safetensors", ".txt", ".model", ".md", ".bin")
 
 
-def _up_to_date(target: Path, reports: Path, key: str) -> Manifest | None:
-    """The manifest of the artifact at `target` if it is whole and was built from the same inputs."""
+def _up_to_date(target: Path, reports: Path, key: str, families: Iterable[Family]) -> Artifact | None:
+    """The artifact at `target` if it is whole and was built from the same inputs."""
     try:
         record = json.loads((reports / "build.json").read_text(encoding="utf-8"))
-        artifact = read_artifact(target)
+        artifact = read_artifact(target, families)
         check_hashes(artifact, artifact.manifest.files)
         is_same = (record["key"], record["identity"]) == (key, artifact.identity)
     except (OSError, ValueError, KeyError, TypeError, ArtifactError):
         return None
-    return artifact.manifest if is_same else None
+    return artifact if is_same else None
 
 
-def _summary(model: ModelConfig, status: str, started: float, target: Path, reports: Path, manifest: Manifest) -> Built:
+def _summary(model: ModelConfig, status: str, started: float, target: Path, reports: Path, artifact: Artifact) -> Built:
+    manifest = artifact.manifest
+    metrics = manifest.parity.variants
     return Built(
-        model.name,
-        status,
-        model.source,
-        round(time.perf_counter() - started, 1),
-        str(target),
-        str(reports / "report.html"),
-        read_artifact(target).identity,
-        {name: manifest.variant_bytes(name) for name in sorted(manifest.variants)},
-        manifest.parity.variants,
+        name=model.name,
+        status=status,
+        source=model.source,
+        seconds=round(time.perf_counter() - started, 1),
+        path=str(target),
+        report=str(reports / "report.html"),
+        identity=artifact.identity,
+        bytes={name: manifest.variant_bytes(name) for name in sorted(manifest.variants)},
+        metrics=metrics,
+        headlines={name: headline_row(artifact.family, figures) for name, figures in metrics.items()},
     )

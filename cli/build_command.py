@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -17,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..artifacts.errors import BuildError
-from ..artifacts.facts import headline_row
+from ..artifacts.family import Family
 from ..export.requirements import require_extra
 from .console import EXIT_FAILED, err, megabytes, out, plain, print_json, reported_errors, table
+from .options import known_options, with_options
 
 if TYPE_CHECKING:  # these need the extra [export]; the command line itself must not
     from .build import Built
@@ -32,86 +33,101 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 ForceOption = Annotated[bool, typer.Option("--force", help="Build even what is up to date.")]
 
 
-def build_command(
-    models: Annotated[Path, typer.Argument(help="The file that lists the models.", metavar="MODELS.toml")],
-    out_folder: OutOption = Path("dist"),
-    only: Annotated[
-        list[str] | None, typer.Option("--only", help="Build only this model; may be repeated.", metavar="NAME")
-    ] = None,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+def build_command(families: tuple[Family, ...]) -> Callable[..., None]:
+    """The command `build`."""
+
+    def command(
+        models: Annotated[Path, typer.Argument(help="The file that lists the models.", metavar="MODELS.toml")],
+        out_folder: OutOption = Path("dist"),
+        only: Annotated[
+            list[str] | None, typer.Option("--only", help="Build only this model; may be repeated.", metavar="NAME")
+        ] = None,
+        force: ForceOption = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Build every model of a file: export, quantize, compare with the original, seal.
+
+        What is up to date is skipped; after one model fails the others are still built. Reports for people go to
+        DIR/.reports/NAME/report.html.
+        """
+        with reported_errors(as_json=as_json):
+            require_extra("export")
+            from .config import read_models
+
+            known = read_models(models, families)
+            if unknown := sorted(set(only or []) - {model.name for model in known}):
+                raise BuildError("config", f"{models} has no model {', '.join(unknown)}")
+            chosen = [model for model in known if not only or model.name in only]
+            _build(chosen, out_folder, families, force=force, as_json=as_json)
+
+    return command
+
+
+def export_command(families: tuple[Family, ...]) -> Callable[..., None]:
+    """The command `export`; the options of every family are options of the command."""
+    fields = known_options(families)
+
+    def command(
+        source: Annotated[str, typer.Argument(help="hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR].")],
+        task: Annotated[str, typer.Option(help="What the model does, one of the tasks above.")],
+        out_folder: Annotated[Path, typer.Option("--out", help="The artifact's folder.", metavar="DIR")],
+        version: Annotated[str, typer.Option("--artifact-version", help="Version of the artifact.")] = "1",
+        variant: Annotated[
+            list[str] | None, typer.Option(help="fp32 or int8; may be repeated. All by default.")
+        ] = None,
+        calibration: Annotated[
+            Path | None, typer.Option(help="Calibration texts, one per line.", metavar="FILE")
+        ] = None,
+        force: ForceOption = False,
+        as_json: JsonOption = False,
+        **options: Any,
+    ) -> None:
+        """Build one model named here; the same stages, gates and seal as `build`."""
+        with reported_errors(as_json=as_json):
+            require_extra("export")
+            from .config import ModelConfig, validate
+
+            given = {name: value for name, value in options.items() if value != fields[name].default}
+            data: dict[str, Any] = {
+                "name": out_folder.absolute().name,
+                "version": version,
+                "source": source,
+                "task": task,
+                "calibration": calibration,
+                "options": given,
+            }
+            data |= {"variants": variant} if variant else {}
+            model = validate(ModelConfig, data, "the command line", families)
+            _build([model], out_folder.absolute().parent, families, force=force, as_json=as_json)
+
+    command.__doc__ = f"{command.__doc__}\n\n    Tasks: {', '.join(_tasks(families))}."
+    return with_options(command, fields)
+
+
+def _tasks(families: tuple[Family, ...]) -> list[str]:
+    return list(dict.fromkeys(family.task for family in families))
+
+
+def _build(
+    models: list[ModelConfig], folder: Path, families: tuple[Family, ...], *, force: bool, as_json: bool
 ) -> None:
-    """Build every model of a file: export, quantize, prove against the original, seal.
-
-    What is up to date is skipped; after one model fails the others are still built. Reports for people go to
-    DIR/.reports/NAME/report.html.
-    """
-    with reported_errors(as_json=as_json):
-        require_extra("export")
-        from .config import read_models
-
-        chosen = read_models(models)
-        if unknown := sorted(set(only or []) - {model.name for model in chosen}):
-            raise BuildError("config", f"{models} has no model {', '.join(unknown)}")
-        _build([model for model in chosen if not only or model.name in only], out_folder, force=force, as_json=as_json)
-
-
-def export_command(
-    source: Annotated[str, typer.Argument(help="hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR].")],
-    task: Annotated[str, typer.Option(help="What the model does: sentence-embedding, ner or summarization.")],
-    out_folder: Annotated[Path, typer.Option("--out", help="The artifact's folder.", metavar="DIR")],
-    version: Annotated[str, typer.Option("--artifact-version", help="Version of the artifact.")] = "1",
-    variant: Annotated[list[str] | None, typer.Option(help="fp32 or int8; may be repeated. All by default.")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="Calibration texts, one a line.", metavar="FILE")] = None,
-    sentences: Annotated[
-        str | None, typer.Option(help="spaCy: which sentence starts count: none, given or parser.")
-    ] = None,
-    aggregation_strategy: Annotated[str | None, typer.Option(help="ner: none, simple, first, average or max.")] = None,
-    stride: Annotated[int | None, typer.Option(help="ner: tokens that windows of a long text share.")] = None,
-    references: Annotated[
-        Path | None, typer.Option(help="summarization: JSON lines of texts with their summaries.", metavar="FILE")
-    ] = None,
-    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Take pickled weights (weights_only).")] = False,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Build one model named here; the same stages, gates and seal as `build`."""
-    with reported_errors(as_json=as_json):
-        require_extra("export")
-        from .config import ModelConfig, validate
-
-        name = out_folder.absolute().name
-        options = {
-            "allow_pickle": allow_pickle,
-            "sentences": sentences,
-            "aggregation_strategy": aggregation_strategy,
-            "stride": stride,
-            "references": references,
-        }
-        data = {
-            "name": name,
-            "version": version,
-            "source": source,
-            "task": task,
-            "calibration": calibration,
-            "options": options,
-        } | ({"variants": variant} if variant else {})
-        model = validate(ModelConfig, data, "the command line")
-        _build([model], out_folder.absolute().parent, force=force, as_json=as_json)
-
-
-def _build(models: list[ModelConfig], folder: Path, *, force: bool, as_json: bool) -> None:
     _quiet_libraries()
     from .build import build_all
 
     with _progress_bars(len(models)) as progress:
-        results = build_all(models, folder, progress, force=force)
+        results = build_all(models, folder, progress, force=force, families=families)
     if as_json:
-        print_json({"ok": all(result.error is None for result in results), "models": [asdict(r) for r in results]})
+        print_json(
+            {"ok": all(result.error is None for result in results), "models": [_to_json(result) for result in results]}
+        )
     else:
         _print_results(results)
     if any(result.error for result in results):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _to_json(result: Built) -> dict[str, Any]:
+    return {name: value for name, value in asdict(result).items() if name != "headlines"}
 
 
 @contextmanager
@@ -164,7 +180,7 @@ def _add_rows(rows: Table, result: Built) -> None:
         rows.add_row(
             *(first if row == 0 else ["", "", ""]),
             variant,
-            headline_row(result.metrics[variant]),
+            result.headlines[variant],
             megabytes(size),
             seconds if row == 0 else "",
         )

@@ -6,9 +6,9 @@ import io
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import orjson
 import typer
@@ -20,6 +20,9 @@ from .console import EXIT_FAILED
 
 # A run takes the lines that have arrived, up to this many: a slow writer gets every answer at once, a file is batched.
 _LINES_PER_RUN = 256
+# What a line holds, and what it is answered with
+Entry = TypeVar("Entry")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -31,26 +34,14 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Rules:
-    """Which lines are read: the largest text in bytes of UTF-8, and what an object may have besides `text`.
+class LineFormat(Generic[Entry]):
+    """What a line may hold: the largest text in bytes of UTF-8, and how the line's JSON value becomes an entry.
 
-    `besides` is `sentence_starts`, or `messages` in the text's place.
+    `parse` receives the value and the limit, and raises `InputError` for a value of another form.
     """
 
     text_limit: int
-    besides: str | None = None
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a line holds: a text, and the places in characters where its sentences start if the line says them.
-
-    `messages` are those that stand in the text's place, None for the text alone.
-    """
-
-    text: str
-    sentence_starts: tuple[int, ...] | None = None
-    messages: tuple[str, ...] | None = None
+    parse: Callable[[Any, int], Entry]
 
 
 @dataclass(frozen=True)
@@ -70,29 +61,28 @@ class LineError:
         return cls(error.code, line, message.encode("utf-8", "backslashreplace").decode())
 
 
-Result = TypeVar("Result")
-# Results of some inputs, or the errors in their places.
-Answer = Callable[[Sequence[Input]], Sequence[Result | OnnxMlBridgeError]]
-# What a run makes of a line in the end: an input with its result, or why there is none.
-Answered = tuple[Input, Result] | LineError
+# Results of some entries, or the errors in their positions
+Answer = Callable[[Sequence[Entry]], Sequence[Result | OnnxMlBridgeError]]
+# What a line becomes in the end: an entry with its result, or the reason why there is none
+Answered = tuple[Entry, Result] | LineError
 
 
 def print_answers(
-    answer: Answer[Result],
-    rules: Rules,
-    to_line: Callable[[Input, Result], bytes],
+    answer: Answer[Entry, Result],
+    line_format: LineFormat[Entry],
+    to_line: Callable[[Entry, Result], bytes],
     to_failure: Callable[[LineError], bytes],
-    most: int = _LINES_PER_RUN,
+    max_lines: int = _LINES_PER_RUN,
 ) -> None:
     """Answer standard input line by line; ends with the status `EXIT_FAILED` where any line failed.
 
-    :param most: lines that are answered together, if they are there: the first waits for the last.
+    :param max_lines: lines that are answered together where they have arrived: the first waits for the last.
     :raises OSError: when standard input cannot be read.
     """
     failed = False
-    for lines in arriving_lines(_stdin(), most, longest=_longest_line(rules.text_limit)):
+    for lines in arriving_lines(_stdin(), max_lines, max_bytes=_max_line_bytes(line_format.text_limit)):
         written = []
-        for answered in answer_lines(answer, lines, rules):
+        for answered in answer_lines(answer, lines, line_format):
             failed |= isinstance(answered, LineError)
             written.append(to_failure(answered) if isinstance(answered, LineError) else to_line(*answered))
         sys.stdout.buffer.write(b"".join(written))
@@ -111,21 +101,21 @@ def failure_line(error: LineError) -> bytes:
     return json_line({"error": {"code": error.code, "line": error.line, "message": error.message}})
 
 
-def arriving_lines(stream: BinaryIO, most: int, *, longest: int) -> Iterator[list[Line]]:
-    """Yield lines as they arrive: at least one, and all that are there, up to `most`.
+def arriving_lines(stream: BinaryIO, max_lines: int, *, max_bytes: int) -> Iterator[list[Line]]:
+    """Yield lines as they arrive: at least one, and all that have arrived, up to `max_lines`.
 
-    Lines over `longest` bytes are read past without being kept.
+    Lines of more than `max_bytes` are read past without being kept.
 
     :raises OSError: when the stream cannot be read.
     """
-    waiting: queue.Queue[Line | OSError | None] = queue.Queue(maxsize=most)
-    threading.Thread(target=_read_into, args=(waiting, stream, longest), daemon=True).start()
+    waiting: queue.Queue[Line | OSError | None] = queue.Queue(maxsize=max_lines)
+    threading.Thread(target=_read_into, args=(waiting, stream, max_bytes), daemon=True).start()
     lines: list[Line] = []
     while True:
         item = waiting.get()
         if isinstance(item, Line):
             lines.append(item)
-        if lines and (not isinstance(item, Line) or len(lines) == most or waiting.empty()):
+        if lines and (not isinstance(item, Line) or len(lines) == max_lines or waiting.empty()):
             yield lines
             lines = []
         if item is None:
@@ -134,16 +124,18 @@ def arriving_lines(stream: BinaryIO, most: int, *, longest: int) -> Iterator[lis
             raise item
 
 
-def answer_lines(answer: Answer[Result], lines: Sequence[Line], rules: Rules) -> list[Answered[Result]]:
-    """Every line's input with its result, or why it has none, in order; a bad line costs no other line its answer."""
-    inputs: dict[int, Input] = {}
-    answered: dict[int, Answered[Result]] = {}
+def answer_lines(
+    answer: Answer[Entry, Result], lines: Sequence[Line], line_format: LineFormat[Entry]
+) -> list[Answered[Entry, Result]]:
+    """Every line's entry with its result, or why it has none, in order; a bad line costs no other line its answer."""
+    entries: dict[int, Entry] = {}
+    answered: dict[int, Answered[Entry, Result]] = {}
     for index, line in enumerate(lines):
         try:
-            inputs[index] = parse_line(line.raw, rules)
+            entries[index] = parse_line(line.raw, line_format)
         except InputError as error:
             answered[index] = LineError.of(error, line.number)
-    for (index, entry), result in zip(inputs.items(), answer(list(inputs.values())), strict=True):
+    for (index, entry), result in zip(entries.items(), answer(list(entries.values())), strict=True):
         if isinstance(result, OnnxMlBridgeError):
             answered[index] = LineError.of(result, lines[index].number)
         else:
@@ -152,57 +144,52 @@ def answer_lines(answer: Answer[Result], lines: Sequence[Line], rules: Rules) ->
 
 
 def each_answered(
-    run: Callable[[Sequence[Input]], Sequence[Result]], inputs: Sequence[Input]
+    run: Callable[[Sequence[Entry]], Sequence[Result]], entries: Sequence[Entry]
 ) -> list[Result | OnnxMlBridgeError]:
-    """Run all inputs at once; where that fails every one for itself, so that one does not cost the others theirs."""
-    if not inputs:
+    """Run all entries at once; where that fails each alone, so that one does not cost the others their results."""
+    if not entries:
         return []
     try:
-        return list(run(inputs))
+        return list(run(entries))
     except (InferenceError, InputError, StoppedError) as error:
-        return [error] if len(inputs) == 1 else [each_answered(run, [entry])[0] for entry in inputs]
+        return [error] if len(entries) == 1 else [each_answered(run, [entry])[0] for entry in entries]
 
 
-def parse_line(raw: bytes | None, rules: Rules) -> Input:
-    """The input of a line: a JSON string, or an object with `text` and what the rules take besides.
+def parse_line(raw: bytes | None, line_format: LineFormat[Entry]) -> Entry:
+    """The entry of a line.
 
-    :raises InputError: for anything else, and for a text over the limit.
+    :raises InputError: for a line that is no JSON, one of another form, and a text over the limit.
     """
     if raw is None:
-        raise InputError(
-            "input_too_large", "too large for any text", expected=f"at most {rules.text_limit} bytes of text"
-        )
+        expected = f"at most {line_format.text_limit} bytes of text"
+        raise InputError("input_too_large", "too large for any text", expected=expected)
     try:
         value = strict_json.parse_any(raw)
     except ValueError as error:
         raise InputError("bad_line", str(error)) from error
-    if not isinstance(value, dict):
-        return Input(check_text(value, None, rules.text_limit))
-    known = ("text", *([rules.besides] if rules.besides else []))
+    return line_format.parse(value, line_format.text_limit)
+
+
+def parse_text(value: Any, limit: int) -> str:
+    """The text of a line that is a string, or an object with the key `text` and no other."""
+    if isinstance(value, dict):
+        check_keys(value, "text")
+        value = value.get("text", value)
+    return check_text(value, None, limit)
+
+
+def check_keys(value: Mapping[str, Any], *known: str) -> None:
+    """Raise `InputError` for keys of an object beside the known ones."""
     if unknown := sorted(set(value) - set(known)):
-        expected = " and ".join(known) if len(known) > 1 else "text alone"
+        expected = " and ".join(known) if len(known) > 1 else f"{known[0]} alone"
         raise InputError("bad_line", "keys", expected=expected, got=", ".join(unknown))
-    if "messages" in value:
-        return _messages(value, rules.text_limit)
-    text = check_text(value.get("text", value), None, rules.text_limit)
-    return Input(text, _places(value["sentence_starts"]) if "sentence_starts" in value else None)
 
 
-def _messages(value: dict[str, Any], limit: int) -> Input:
-    if "text" in value:
-        raise InputError("bad_line", "keys", expected="text or messages", got="both")
-    messages = value["messages"]
-    if not isinstance(messages, list):
-        raise InputError("input_type", "messages of the line", expected="a list of strings", got=str(messages)[:80])
-    return Input("", messages=tuple(check_text(message, None, limit) for message in messages))
-
-
-def _places(value: object) -> tuple[int, ...]:
-    if isinstance(value, list) and all(type(index) is int and index >= 0 for index in value):
-        return tuple(value)
-    raise InputError(
-        "sentence_starts", "sentence_starts of the line", expected="a list of whole numbers from 0", got=str(value)[:80]
-    )
+def parse_texts(value: Any, key: str, limit: int) -> tuple[str, ...]:
+    """The texts of a key that holds a list of strings."""
+    if not isinstance(value, list):
+        raise InputError("input_type", f"{key} of the line", expected="a list of strings", got=str(value)[:80])
+    return tuple(check_text(text, None, limit) for text in value)
 
 
 def _read_into(waiting: queue.Queue[Line | OSError | None], stream: BinaryIO, longest: int) -> None:
@@ -226,6 +213,6 @@ def _stdin() -> BinaryIO:
     return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
 
 
-def _longest_line(text_limit: int) -> int:
+def _max_line_bytes(text_limit: int) -> int:
     """Bytes a line may have: a byte of text takes at most six in JSON, and a key and blanks stand around it."""
     return 6 * text_limit + 1024

@@ -1,98 +1,57 @@
-"""The last stage of every family's build: from a staging folder and its proof to the manifest."""
+"""The last stage of every build: from a staging folder and its proof to the manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
 from ..artifacts.card import model_card
-from ..artifacts.constants import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY, TASK_REVISIONS
+from ..artifacts.constants import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY
 from ..artifacts.manifest import GoldenSpec, Machine, Manifest, ParitySpec, Variant
 from ..artifacts.seal import describe_file, list_files
+from ..artifacts.staging import Staged
 from ..export.source import LocalModel
-from .config import ModelConfig
-
-
-class Exported(Protocol):
-    """What a family's stages have put into the staging folder."""
-
-    @property
-    def staging(self) -> Path:
-        """The folder."""
-
-    @property
-    def config(self) -> ModelConfig:
-        """What was asked for."""
-
-    @property
-    def variants(self) -> Mapping[str, Variant]:
-        """The graphs that were made, by variant; some only for others to be made of them."""
-
-
-class Compared(Protocol):
-    """One variant against the original."""
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Its figures."""
-
-
-class Parity(Protocol):
-    """What a family's proof found."""
-
-    @property
-    def inputs(self) -> Sequence[Any]:
-        """What was judged."""
-
-    @property
-    def comparisons(self) -> Mapping[str, Compared]:
-        """The wanted variants, each against the original."""
+from ..parity.proof import Parity
 
 
 def compose_manifest(
-    exported: Exported,
-    model: LocalModel,
-    parity: Parity,
-    cases: int,
-    measured_on: Machine,
-    versions: Mapping[str, str],
-    **sections: Any,
+    staged: Staged, model: LocalModel, parity: Parity, cases: int, machine: Machine, versions: Mapping[str, str]
 ) -> Manifest:
-    """Drop what no wanted variant needs, write the model card, and give the manifest of what is there.
+    """Drop what no variant of the settings needs, write the model card, and compose the manifest of what is there.
 
-    :param cases: golden cases that the proof left in the staging folder.
-    :param sections: the manifest's sections of the task and the engine.
+    :param cases: golden cases that are in the staging folder.
+    :param machine: where the figures were measured.
     """
-    config, staging = exported.config, exported.staging
-    metrics = {name: found.metrics for name, found in parity.comparisons.items()}
-    variants = {name: exported.variants[name] for name in config.variants}
-    _drop_unwanted(staging, exported.variants, variants)
+    settings, folder = staged.settings, staged.folder
+    family = settings.family
+    metrics = {name: comparison.metrics for name, comparison in parity.comparisons.items()}
+    variants = {name: staged.variants[name] for name in settings.variants}
+    _drop_others(folder, staged.variants, variants)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
-        task=config.task,
-        task_revision=TASK_REVISIONS[config.task],
-        engine=model.engine,
-        name=config.name,
-        version=config.version,
+        task=family.task,
+        task_revision=family.revision,
+        engine=family.engine,
+        name=settings.name,
+        version=settings.version,
         source=model.source,
         builder=dict(versions),
         variants=variants,
         golden=GoldenSpec(GOLDEN, cases),
-        parity=ParitySpec(PARITY, len(parity.inputs), measured_on, metrics),
-        files=list_files(staging),
-        **sections,
+        parity=ParitySpec(PARITY, len(parity.inputs), machine, metrics),
+        files=list_files(folder),
+        sections=staged.sections,
     )
-    card = staging / MODEL_CARD
-    card.write_text(model_card(manifest), encoding="utf-8")
+    card = folder / MODEL_CARD
+    card.write_text(model_card(manifest, family), encoding="utf-8")
     return replace(manifest, files={**manifest.files, MODEL_CARD: describe_file(card)})
 
 
-def _drop_unwanted(staging: Path, made: Mapping[str, Variant], expected: Mapping[str, Variant]) -> None:
-    """Remove graphs that served only to make others: fp32 where int8 alone is wanted."""
-    for name, variant in made.items():
-        if name not in expected:
+def _drop_others(folder: Path, staged: Mapping[str, Variant], kept: Mapping[str, Variant]) -> None:
+    """Remove graphs that served only to make others: fp32 where only int8 is built."""
+    for name, variant in staged.items():
+        if name not in kept:
             for graph in variant.graphs.values():
-                for path in (staging / "onnx").glob(f"{Path(graph.file).name}*"):
+                for path in (folder / "onnx").glob(f"{Path(graph.file).name}*"):
                     path.unlink()

@@ -1,26 +1,26 @@
-"""`ner`: JSON lines in, named entities out, as JSON lines or for people."""
+"""`ner`, for both families of named entities: JSON lines in, entities out, as JSON lines or for people."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from ..artifacts.errors import InputError, OnnxMlBridgeError
+from ..artifacts.ner import STRATEGIES
 from ..runtime.entities import Entities, Entity, NerOptions, Recognizer
 from ..runtime.loading import AUTO
 from ..runtime.ner import open_recognizer
-from ..runtime.token_classification.aggregation import STRATEGIES
-from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT
+from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT, check_text
+from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
 from .console import out, reported_errors
 from .entity_markup import paint_entities, paint_failure, rendered
-from .jsonl import Input, LineError, Rules, each_answered, failure_line, json_line, print_answers
+from .jsonl import LineError, LineFormat, check_keys, each_answered, failure_line, json_line, parse_text, print_answers
 
 
 class Format(StrEnum):
@@ -36,9 +36,9 @@ def _known_strategy(value: str | None) -> str | None:
     return value
 
 
-def ner_command(
-    model: Annotated[Path, typer.Option(help="The artifact's folder.", metavar="DIR")],
-    variant: Annotated[str, typer.Option(help="fp32, int8, or auto: by instruction set.")] = AUTO,
+def command(
+    model: ModelOption,
+    variant: VariantOption = AUTO,
     aggregation_strategy: Annotated[
         str | None,
         typer.Option(
@@ -59,8 +59,8 @@ def ner_command(
         Format,
         typer.Option("--format", help="JSON lines for programs, or texts with their entities marked for people."),
     ] = Format.JSONL,
-    threads: Annotated[int | None, typer.Option(help="Threads of one call.", min=1)] = None,
-    text_limit: Annotated[int, typer.Option(help="Largest text in bytes of UTF-8.", min=1)] = DEFAULT_TEXT_LIMIT,
+    threads: ThreadsOption = None,
+    text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
 ) -> None:
     """Find named entities in JSON lines from stdin: {"text": ...} or a JSON string, one a line.
 
@@ -76,38 +76,65 @@ def ner_command(
     with reported_errors():
         recognizer = open_recognizer(model, variant, threads=threads, text_limit=text_limit)
         options = NerOptions(aggregation_strategy, stride)
-        # Wrong options, a missing library and a graph that does not load are said once, before anything is read;
+        # Wrong options, a missing library and a graph that does not load are reported once, before anything is read;
         # sentence starts come with the lines
         with suppress(InputError):
             recognizer.check(options)
         recognizer.load()
         to_line, to_failure = _writers(output_format)
-        print_answers(EntityAnswers(recognizer, options), Rules(text_limit, "sentence_starts"), to_line, to_failure)
+        print_answers(EntityAnswers(recognizer, options), LineFormat(text_limit, parse_entry), to_line, to_failure)
+
+
+@dataclass(frozen=True)
+class NerEntry:
+    """A line: a text, and the offsets in characters at which its sentences start, None where the line has none."""
+
+    text: str
+    sentence_starts: tuple[int, ...] | None = None
+
+
+def parse_entry(value: Any, limit: int) -> NerEntry:
+    """The entry of a line that is a string, or an object with `text` and perhaps `sentence_starts`."""
+    if not isinstance(value, dict):
+        return NerEntry(parse_text(value, limit))
+    check_keys(value, "text", "sentence_starts")
+    text = check_text(value.get("text", value), None, limit)
+    return NerEntry(text, _offsets(value["sentence_starts"]) if "sentence_starts" in value else None)
+
+
+def _offsets(value: object) -> tuple[int, ...]:
+    if isinstance(value, list) and all(type(offset) is int and offset >= 0 for offset in value):
+        return tuple(value)
+    raise InputError(
+        "sentence_starts", "sentence_starts of the line", expected="a list of whole numbers from 0", got=str(value)[:80]
+    )
 
 
 class EntityAnswers:
-    """Entities of the inputs of lines."""
+    """Entities of the texts of lines."""
 
     def __init__(self, recognizer: Recognizer, options: NerOptions) -> None:
-        """Take the model and the options of all lines; sentence starts are the lines' own."""
+        """Use one model and the options of all lines; sentence starts are the lines' own."""
         self._recognizer = recognizer
         self._options = options
 
-    def __call__(self, inputs: Sequence[Input]) -> list[Entities | OnnxMlBridgeError]:
-        """The answer to every input, or its error.
+    def __call__(self, entries: Sequence[NerEntry]) -> list[Entities | OnnxMlBridgeError]:
+        """The answer to every entry, or its error.
 
-        Inputs with sentence starts and inputs without are two calls: a model wants them for every text or for none.
+        Entries with sentence starts and entries without are two calls: a call has them for every text or for none.
         """
         answers: dict[int, Entities | OnnxMlBridgeError] = {}
         for has_starts in (False, True):
-            indices = [index for index, entry in enumerate(inputs) if (entry.sentence_starts is not None) == has_starts]
-            answers |= zip(indices, each_answered(self._recognize, [inputs[index] for index in indices]), strict=True)
-        return [answers[index] for index in range(len(inputs))]
+            indices = [
+                index for index, entry in enumerate(entries) if (entry.sentence_starts is not None) == has_starts
+            ]
+            answers |= zip(indices, each_answered(self._recognize, [entries[index] for index in indices]), strict=True)
+        return [answers[index] for index in range(len(entries))]
 
-    def _recognize(self, inputs: Sequence[Input]) -> list[Entities]:
-        starts = [entry.sentence_starts for entry in inputs if entry.sentence_starts is not None]
+    def _recognize(self, entries: Sequence[NerEntry]) -> list[Entities]:
+        starts = [entry.sentence_starts for entry in entries if entry.sentence_starts is not None]
         options = replace(self._options, sentence_starts=starts or None)
-        return self._recognizer.recognize([entry.text for entry in inputs], options)
+        return self._recognizer.recognize([entry.text for entry in entries], options)
 
 
 def to_record(found: Entities) -> dict[str, Any]:
@@ -121,7 +148,7 @@ def _entity_record(entity: Entity) -> dict[str, Any]:
     return record if score is None else {**record, "score": np.float32(score)}
 
 
-def _writers(output_format: Format) -> tuple[Callable[[Input, Entities], bytes], Callable[[LineError], bytes]]:
+def _writers(output_format: Format) -> tuple[Callable[[NerEntry, Entities], bytes], Callable[[LineError], bytes]]:
     if output_format is Format.JSONL:
         return lambda _, found: json_line(to_record(found)), failure_line
     return (

@@ -1,1 +1,1 @@
-"""From an original model to a staging folder: fp32 ONNX graphs, tokenizer and configuration files."""
+"""Exports original models into a staging folder: fp32 ONNX graphs, tokenizer and configuration files."""

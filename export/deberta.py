@@ -1,4 +1,4 @@
-"""DeBERTa's relative positions for export: looked up instead of computed."""
+"""Exports DeBERTa's buckets of relative positions as a table, since engines differ in computing them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from torch import Tensor
 
 @contextmanager
 def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
-    """Let a DeBERTa-v2 find the bucket of a distance in a table while it is exported; other models are left alone.
+    """Make a DeBERTa-v2 model look up the bucket of a distance inside this context; other models do not change.
 
-    DeBERTa rounds up a ratio of logarithms, which is a whole number at the largest distance: the last bit of an
-    engine's logarithm would decide the bucket there, and engines differ in it. The table holds what torch says.
+    DeBERTa rounds up a ratio of logarithms, which is a whole number at the largest distance. There the last bit of the
+    logarithm decides the bucket, and engines differ in that bit. The table contains the buckets of torch.
+
+    :param max_tokens: the length of the longest text.
     """
     encoder = getattr(getattr(model, "deberta", None), "encoder", None)
     if encoder is None or not encoder.relative_attention:
@@ -26,7 +28,7 @@ def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
     def look_up(
         hidden_states: Tensor, query_states: Tensor | None = None, relative_pos: Tensor | None = None
     ) -> Tensor:
-        """Buckets int64 `[1, tokens, tokens]` of query position less key position."""
+        """Buckets int64 `[1, tokens, tokens]` of query position minus key position."""
         indices = torch.arange(hidden_states.size(-2))
         return table[indices[:, None] - indices[None, :] + (max_tokens - 1)].unsqueeze(0)
 
@@ -34,12 +36,12 @@ def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
     try:
         yield
     finally:
-        del encoder.get_rel_pos  # the class's own shows again
+        del encoder.get_rel_pos  # removes the instance attribute, so that the method of the class is used again
 
 
 def _buckets(encoder: Any, max_tokens: int) -> Tensor:
     """The bucket of every distance from `1 - max_tokens` to `max_tokens - 1`, int64."""
-    one, all_of_them = torch.zeros(1, 1, 1), torch.zeros(1, max_tokens, 1)
-    backward = encoder.get_rel_pos(one, all_of_them)[0, :, 0]  # a query after its key
-    forward = encoder.get_rel_pos(all_of_them, one)[0, 0, :]
+    one, longest = torch.zeros(1, 1, 1), torch.zeros(1, max_tokens, 1)  # only the number of tokens matters
+    backward = encoder.get_rel_pos(one, longest)[0, :, 0]  # the query comes after the key
+    forward = encoder.get_rel_pos(longest, one)[0, 0, :]
     return torch.cat([forward.flip(0)[:-1], backward])

@@ -1,4 +1,4 @@
-"""A missing extra is reported once, with the command that installs it."""
+"""Checks that the packages of an extra are installed; the error names the command that installs them."""
 
 from __future__ import annotations
 

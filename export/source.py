@@ -1,4 +1,4 @@
-"""Where a model comes from: `hub:ID@REVISION`, `path:DIR` or `package:MODULE[/SUB/DIR]`, as a checked local folder."""
+"""Resolves `hub:ID@REVISION`, `path:DIR` or `package:MODULE[/SUB/DIR]` to a local folder that is safe to load."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model's folder on this machine, and its entry in the manifest."""
+    """The local folder of a model, and its source as the manifest describes it."""
 
     folder: Path
     source: Source
@@ -55,8 +55,10 @@ class LocalModel:
 
 
 def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
-    """Find the model, fetching it from the hub if asked to, and refuse what is not safe to load.
+    """Find the model, download it if its source is the hub, and refuse it if it is not safe to load.
 
+    :param text: `hub:ID@REVISION`, `path:DIR` or `package:MODULE[/SUB/DIR]`.
+    :param allow_pickle: whether weights may be pickled files.
     :raises BuildError: with the code `source` or `unsafe_checkpoint`.
     """
     kind, _, rest = text.partition(":")
@@ -71,7 +73,7 @@ def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
         raise BuildError(
             "source",
             f"{text} has neither config.json nor config.cfg",
-            hint="Name the folder that holds the model's files.",
+            hint="Name the folder that contains the model's files.",
         )
     _refuse_code(folder)
     weights = _check_weights(folder, allow_pickle)
@@ -83,9 +85,9 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def _spacy_folder(folder: Path) -> Path | None:
-    """The folder of a spaCy pipeline: the named one, or the one that a pipeline's package holds its data in."""
-    found = [folder, *sorted(path.parent for path in folder.glob(f"*/{_SPACY_CONFIG}"))]
-    pipelines = [path for path in found if (path / _SPACY_CONFIG).is_file()]
+    """The folder of a spaCy pipeline: `folder` itself, or its subfolder, as in the package of a pipeline."""
+    candidates = [folder, *sorted(path.parent for path in folder.glob(f"*/{_SPACY_CONFIG}"))]
+    pipelines = [path for path in candidates if (path / _SPACY_CONFIG).is_file()]
     return pipelines[0] if len(pipelines) == 1 else None
 
 
@@ -108,28 +110,28 @@ def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
             identifier, revision=revision or None, allow_patterns=patterns, local_files_only=constants.HF_HUB_OFFLINE
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise BuildError("source", f"the hub does not give {rest}: {error}") from error
-    return Path(folder), identifier, Path(folder).name  # a snapshot's folder is named by its commit
+        raise BuildError("source", f"{rest} cannot be downloaded from the hub: {error}") from error
+    return Path(folder), identifier, Path(folder).name  # the name of a snapshot's folder is its commit
 
 
 def _from_path(rest: str, allow_pickle: bool) -> tuple[Path, str, None]:
     folder = Path(rest).expanduser()
     if not folder.is_dir():
-        raise BuildError("source", f"{rest} is no directory")
-    return folder, folder.resolve().name, None  # the name alone: an artifact holds no path of the builder's machine
+        raise BuildError("source", f"{rest} is not a directory")
+    return folder, folder.resolve().name, None  # only the name: artifacts contain no paths of the build machine
 
 
 def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]:
     module, _, sub = rest.partition("/")
     try:
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # a parent that is not there, or no name at all
-        found = None
-    if found is None or not found.submodule_search_locations:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # a missing parent package, or an empty name
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
         raise BuildError(
-            "source", f"no package {module!r} is installed", hint="Install the one that carries the model."
+            "source", f"no package {module!r} is installed", hint="Install the package that contains the model."
         )
-    folder = Path(next(iter(found.submodule_search_locations)), sub)
+    folder = Path(next(iter(spec.submodule_search_locations)), sub)
     if not folder.is_dir():
         raise BuildError("source", f"the package {module} has no folder {sub!r}")
     distributions = importlib.metadata.packages_distributions().get(module, [])
@@ -137,26 +139,26 @@ def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]
 
 
 def _check_weights(folder: Path, allow_pickle: bool) -> list[Path]:
-    """The weight files in the order of their paths: safetensors, or pickled ones where they were asked for."""
+    """The weight files, ordered by path: safetensors, or pickled files where a folder has no others."""
     folders = _module_folders(folder)
     weights = [path for each in folders for path in each.glob("*.safetensors")]
     safe = {path.parent for path in weights}
-    # Where safetensors lie beside them, pickled weights are another copy that nothing reads
-    needed = [path for each in folders if each not in safe for pattern in _PICKLED for path in each.glob(pattern)]
-    if needed and not allow_pickle:
+    # Beside safetensors, pickled weights are a second copy, which is not loaded
+    pickled = [path for each in folders if each not in safe for pattern in _PICKLED for path in each.glob(pattern)]
+    if pickled and not allow_pickle:
         raise BuildError(
             "unsafe_checkpoint",
-            f"weights are there only in pickled form: {', '.join(str(path.relative_to(folder)) for path in needed)}",
+            f"weights exist only as pickled files: {', '.join(str(path.relative_to(folder)) for path in pickled)}",
             expected="*.safetensors",
             hint="Convert them, or allow pickled weights (loaded with weights_only) if you trust their origin.",
         )
-    if not weights and not needed:
-        raise BuildError("source", f"{folder.name} holds no weights", expected="*.safetensors")
-    return sorted([*weights, *needed])
+    if not weights and not pickled:
+        raise BuildError("source", f"{folder.name} has no weights", expected="*.safetensors")
+    return sorted([*weights, *pickled])
 
 
 def _module_folders(folder: Path) -> list[Path]:
-    """The folders a model is loaded from: its own, and those of the modules that a modules.json names."""
+    """The folders that weights are loaded from: the model's own, and those of the modules in modules.json."""
     listing = folder / "modules.json"
     try:
         modules = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
@@ -173,17 +175,17 @@ def _refuse_code(folder: Path) -> None:
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise BuildError("source", f"{path.relative_to(folder)} is no JSON: {error}") from error
+            raise BuildError("source", f"{path.relative_to(folder)} is not valid JSON: {error}") from error
         if isinstance(config, dict) and config.get("auto_map"):
             raise BuildError(
                 "unsafe_checkpoint",
-                f"{path.relative_to(folder)} asks for code of its own (auto_map: {config['auto_map']})",
-                hint="Models that bring code are not run. Use a model of a class that transformers has itself.",
+                f"{path.relative_to(folder)} refers to code of the model (auto_map: {config['auto_map']})",
+                hint="Code of models is never run. Use a model whose class is part of transformers.",
             )
 
 
 def _license(folder: Path) -> str | None:
-    """The licence that the model card's front matter names."""
+    """The license in the front matter of the model card, None without one."""
     card = folder / "README.md"
     if not card.is_file():
         return None

@@ -1,6 +1,6 @@
-"""Token classifiers of transformers to one ONNX graph, from token ids to the logits of every label.
+"""Exports token classifiers of transformers: one ONNX graph, from token ids to the logits of every label.
 
-`load_model` finds a model by folder, `export_model` works on a loaded one, so that tests enter with small models.
+`load_model` loads a model from a folder, `export_model` works on a loaded model, so that tests can pass small ones.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForTokenClassification
 
-from ..artifacts.constants import graph_file
+from ..artifacts.constants import EXACT, graph_file
 from ..artifacts.errors import BuildError
-from ..artifacts.manifest_sections import TokenClassificationSpec, TokenizerSpec
+from ..artifacts.families.token_classification import TokenClassificationSpec
+from ..artifacts.manifest import Variant
+from ..artifacts.manifest_sections import TokenizerSpec
+from ..artifacts.ner import STRATEGIES
+from ..artifacts.staging import BuildSettings, Staged
+from ..graphs.files import describe_graph, save_graph
 from .checkpoints import load_checkpoint, refuse_unknown_architecture
 from .deberta import bucket_lookup
-from .graph_files import export_module, save_graph
 from .tokenizer_files import counts_from_edge, describe_tokenizer, save_tokenizer
+from .tracing import export_module
 
-STRATEGIES = ("none", "simple", "first", "average", "max")
-# The architectures that are proven to give what the original gives, by `model_type`; all have one linear head.
+# The supported architectures by `model_type`: parity with the original is proven for them. All have one linear head.
 _ARCHITECTURES = {
     "bert": "BertForTokenClassification",
     "camembert": "CamembertForTokenClassification",
@@ -39,9 +43,12 @@ _LIMIT_SETTING = "model_max_length in tokenizer_config.json"
 
 @dataclass(frozen=True)
 class NerDefaults:
-    """What a call does that names no settings of its own; `stride` is in tokens, None cuts longer texts.
+    """The settings of calls that set no options.
 
-    `ignore_labels` are the labels that are never given, `language` says for people which one the model speaks.
+    - `aggregation_strategy`: one of `STRATEGIES`.
+    - `stride`: the overlap of the windows of a long text, in tokens; None cuts long texts.
+    - `ignore_labels`: labels that are left out of the result.
+    - `language`: the language of the model, as information for people.
     """
 
     aggregation_strategy: str = "simple"
@@ -60,7 +67,7 @@ class LoadedClassifier:
 
 @dataclass(frozen=True)
 class TokenClassificationExport:
-    """An exported model: the fp32 graph as saved, and its parts of the manifest."""
+    """An exported model: the saved fp32 graph, its file, and its manifest sections."""
 
     graph: ir.Model
     graph_file: str
@@ -68,14 +75,36 @@ class TokenClassificationExport:
     token_classification: TokenClassificationSpec
 
 
+def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
+    """Export the model in `folder`: fp32 graph, tokenizer and config.json."""
+    options = settings.options
+    loaded = load_model(folder, allow_pickle=options.allow_pickle)
+    exported = export_model(loaded, folder, staging, _defaults(options))
+    sections = {"token_classification": exported.token_classification, "tokenizer": exported.tokenizer}
+    graphs = {"token_classifier": describe_graph(exported.graph, exported.graph_file)}
+    return Staged(staging, settings, sections, {EXACT: Variant(graphs, settings.gate(EXACT), None)})
+
+
+def _defaults(options: Any) -> NerDefaults:
+    """The options of the configuration; for those that are not set, the values of `NerDefaults`."""
+    ignored = options.ignore_labels
+    values = {
+        "aggregation_strategy": options.aggregation_strategy,
+        "stride": options.stride,
+        "ignore_labels": None if ignored is None else tuple(ignored),
+        "language": options.language,
+    }
+    return NerDefaults(**{name: value for name, value in values.items() if value is not None})
+
+
 def load_model(folder: Path, *, allow_pickle: bool = False) -> LoadedClassifier:
-    """Load a model and its tokenizer, after refusing architectures that cannot be reproduced.
+    """Load a model and its tokenizer; architectures that are not supported are refused before loading.
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
     refuse_unknown_architecture(folder, _ARCHITECTURES)
-    family = AutoModelForTokenClassification
-    return LoadedClassifier(*load_checkpoint(family, folder, "token classification", allow_pickle=allow_pickle))
+    model_class = AutoModelForTokenClassification
+    return LoadedClassifier(*load_checkpoint(model_class, folder, "token classification", allow_pickle=allow_pickle))
 
 
 def export_model(
@@ -83,19 +112,19 @@ def export_model(
 ) -> TokenClassificationExport:
     """Export a loaded model into `staging`: graph, tokenizer, and `config.json` of `folder`.
 
-    A text longer than the tokenizer's `model_max_length` is cut, or read in windows of that size. Where there is no
-    such limit, the number of positions takes its place: the original then fails on longer texts, or, where positions
-    are relative (DeBERTa), reads them whole; the artifact cuts them and says so.
+    A text longer than the tokenizer's `model_max_length` is cut, or read in windows of that length. Without that limit,
+    the number of positions is the limit. The original fails on longer texts, or reads them whole if its positions are
+    relative (DeBERTa); the artifact cuts them and reports it.
 
-    :raises BuildError: with the code `unsupported_model` for what cannot be reproduced, all of it at once, or `config`
-        for defaults that are wrong.
+    :raises BuildError: with the code `unsupported_model`, naming everything that cannot be reproduced, or `config` for
+        invalid defaults.
     """
     if problems := _problems(loaded):
         raise BuildError("unsupported_model", f"the model has {'; '.join(problems)}")
     config = loaded.model.config
     tokenizer = describe_tokenizer(loaded.tokenizer, config, _LIMIT_SETTING)
     spec = _describe(loaded, tokenizer, defaults or NerDefaults())
-    file = graph_file("model", "fp32")
+    file = graph_file("model", EXACT)
     with bucket_lookup(loaded.model, tokenizer.max_tokens):
         graph = _trace(loaded, tokenizer.pad_token_id)
     (staging / "config.json").write_bytes((folder / "config.json").read_bytes())
@@ -105,14 +134,14 @@ def export_model(
 
 
 class TokenScorer(nn.Module):
-    """A token classifier with its logits as only output."""
+    """A token classifier whose only output is its logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """Score int64 `[batch, tokens]`; gives float32 `[batch, tokens, labels]`."""
+        """The logits float32 `[batch, tokens, labels]` of ids, mask and token types int64 `[batch, tokens]`."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         return logits
@@ -125,22 +154,22 @@ def _trace(loaded: LoadedClassifier, pad_id: int) -> ir.Model:
     mask[1, 5:] = 0
     ids[1, 5:] = pad_id
     inputs = {"input_ids": ids, "attention_mask": mask}
-    if _takes_types(loaded):
+    if _reads_token_types(loaded):
         inputs["token_type_ids"] = torch.zeros_like(ids)
     return export_module(
         TokenScorer(loaded.model), inputs, ["logits"], {name: {0: "batch", 1: "tokens"} for name in inputs}
     )
 
 
-def _takes_types(loaded: LoadedClassifier) -> bool:
-    """Whether the original feeds token types: its tokenizer gives them and its model has a use for them."""
-    sizes = int(getattr(loaded.model.config, "type_vocab_size", 0) or 0)
+def _reads_token_types(loaded: LoadedClassifier) -> bool:
+    """Whether the original uses token types: its tokenizer returns them, and its model embeds them."""
+    count = int(getattr(loaded.model.config, "type_vocab_size", 0) or 0)
     parameters = inspect.signature(loaded.model.forward).parameters
-    return "token_type_ids" in loaded.tokenizer.model_input_names and "token_type_ids" in parameters and sizes > 0
+    return "token_type_ids" in loaded.tokenizer.model_input_names and "token_type_ids" in parameters and count > 0
 
 
 def _problems(loaded: LoadedClassifier) -> list[str]:
-    """What of a loaded model cannot be reproduced, in words."""
+    """What cannot be reproduced of a loaded model and its tokenizer."""
     kind, config = type(loaded.model), loaded.model.config
     problems = []
     if kind.__name__ != _ARCHITECTURES.get(config.model_type) or not kind.__module__.startswith("transformers."):
@@ -150,32 +179,30 @@ def _problems(loaded: LoadedClassifier) -> list[str]:
     if getattr(config, "is_decoder", False):
         problems.append("a decoder, whose attention is causal (is_decoder in config.json)")
     if sorted(config.id2label) != list(range(config.num_labels)):
-        problems.append(f"labels for the classes {sorted(config.id2label)}, not for 0 to {config.num_labels - 1}")
+        problems.append(f"labels for the classes {sorted(config.id2label)} instead of 0 to {config.num_labels - 1}")
     return problems + _tokenizer_problems(loaded)
 
 
 def _tokenizer_problems(loaded: LoadedClassifier) -> list[str]:
     tokenizer, problems = loaded.tokenizer, []
     if getattr(tokenizer, "backend_tokenizer", None) is None:
-        return ["a tokenizer that is not a fast one: without tokenizer.json there are no places in the text"]
+        return ["a tokenizer that is not a fast one: without tokenizer.json there are no offsets in the text"]
     if tokenizer.pad_token is None:
         problems.append("a tokenizer without a padding token")
     if tokenizer.padding_side == "left" and counts_from_edge(loaded.model.config):
         problems.append(
-            "padding on the left of positions that count from there, so that the last window of a long "
-            "text is scored by the length of the others (set padding_side to right)"
+            "padding on the left with positions that count from the left edge, so that the padding of a window changes "
+            "its scores (set padding_side to right)"
         )
     if getattr(tokenizer, "split_special_tokens", False):
-        problems.append(
-            "a tokenizer that takes special tokens apart (split_special_tokens), which tokenizer.json cannot say"
-        )
-    if _takes_types(loaded) and any(tokenizer("a", return_token_type_ids=True)["token_type_ids"]):
+        problems.append("a tokenizer with split_special_tokens, which tokenizer.json cannot express")
+    if _reads_token_types(loaded) and any(tokenizer("a", return_token_type_ids=True)["token_type_ids"]):
         problems.append("token types other than 0")
     return problems
 
 
 def _describe(loaded: LoadedClassifier, tokenizer: TokenizerSpec, defaults: NerDefaults) -> TokenClassificationSpec:
-    backend, unknown = loaded.tokenizer.backend_tokenizer, loaded.tokenizer.unk_token_id
+    backend, unk_id = loaded.tokenizer.backend_tokenizer, loaded.tokenizer.unk_token_id
     room = tokenizer.max_tokens - backend.num_special_tokens_to_add(is_pair=False)
     if room < 1:
         raise BuildError(
@@ -191,7 +218,7 @@ def _describe(loaded: LoadedClassifier, tokenizer: TokenizerSpec, defaults: NerD
         aggregation_strategy=defaults.aggregation_strategy,
         stride=defaults.stride,
         subwords="length" if getattr(backend.model, "continuing_subword_prefix", None) else "space",
-        unk_token_id=None if unknown is None else int(unknown),
+        unk_token_id=None if unk_id is None else int(unk_id),
         language=defaults.language,
     )
 
@@ -203,8 +230,8 @@ def _check_defaults(defaults: NerDefaults, room: int) -> None:
     if stride is not None and strategy == "none":
         raise BuildError(
             "config",
-            "a stride with the aggregation strategy none, which has nothing to merge",
-            hint="Choose another strategy, or no stride.",
+            "a stride with the aggregation strategy none, which cannot merge the entities of windows",
+            hint="Use another strategy, or no stride.",
         )
     if stride is not None and not 0 <= stride < room:
         raise BuildError("config", "stride", expected=f"0 to {room - 1} tokens", got=stride)

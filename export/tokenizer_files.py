@@ -1,4 +1,4 @@
-"""The tokenizer as files and as the manifest's entry."""
+"""Writes the files of a tokenizer and describes it for the manifest."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..artifacts.constants import TOKENIZER
 from ..artifacts.errors import BuildError
 from ..artifacts.manifest_sections import TokenizerSpec
 
-# Where a tokenizer has no limit, transformers writes a number of this size.
+# transformers uses a larger number as `model_max_length` for a tokenizer without a limit.
 _NO_LIMIT = 1_000_000
-# RoBERTa and its kin number positions from padding_idx + 1, and from the first token that is no padding.
+# These models count positions from padding_idx + 1, starting at the first token that is no padding.
 _OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "xlm-roberta", "xmod", "longformer")
-# These number them from the left edge, padding or not.
+# These count positions from the left edge, including padding.
 _EDGE_POSITIONS = ("bart", "bert", "distilbert", "electra")
 
 
@@ -25,47 +25,51 @@ def describe_tokenizer(
 ) -> TokenizerSpec:
     """The manifest's entry of a fast tokenizer of transformers; `config` is the model's.
 
-    :param setting: where the family keeps the largest number of tokens, for messages.
-    :raises BuildError: with the code `unsupported_model` when no limit of length is known, or one beyond the positions.
+    :param setting: where this family configures the maximum number of tokens, for messages.
+    :raises BuildError: with the code `unsupported_model`, if there is no maximum, or one above the number of positions.
     """
-    limit, positions = tokenizer.model_max_length, _positions(config)
-    if limit is None or limit > _NO_LIMIT:
-        limit = positions
-    if not limit:
-        raise BuildError(
-            "unsupported_model",
-            "neither the tokenizer nor the model names a largest number of tokens",
-            hint=f"Set {setting}.",
-        )
-    if limit > positions > 0 and has_absolute_positions(config):  # the original fails on texts this long
-        raise BuildError(
-            "unsupported_model",
-            f"texts are cut to {limit} tokens, there are positions for {positions}",
-            hint=f"Set {setting} to {positions}.",
-        )
     return TokenizerSpec(
         file=TOKENIZER,
         vocab_size=tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=True),
-        max_tokens=int(limit),
+        max_tokens=_max_tokens(tokenizer.model_max_length, config, setting),
         truncation_side=tokenizer.truncation_side,
         pad_token=str(tokenizer.pad_token),
         pad_token_id=int(tokenizer.pad_token_id),
     )
 
 
+def _max_tokens(limit: int | None, config: Any, setting: str) -> int:
+    positions = _position_count(config)
+    if limit is None or limit > _NO_LIMIT:
+        limit = positions
+    if not limit:
+        raise BuildError(
+            "unsupported_model",
+            "neither the tokenizer nor the model has a maximum number of tokens",
+            hint=f"Set {setting}.",
+        )
+    if limit > positions > 0 and has_absolute_positions(config):  # the original fails for such texts
+        raise BuildError(
+            "unsupported_model",
+            f"texts are cut to {limit} tokens, but the model has only {positions} positions",
+            hint=f"Set {setting} to {positions}.",
+        )
+    return int(limit)
+
+
 def has_absolute_positions(config: Any) -> bool:
-    """Whether a model has a table of positions, which ends somewhere. DeBERTa has one only if it is told to."""
+    """Whether the number of positions is limited by a table; DeBERTa has one only with `position_biased_input`."""
     return config.model_type in _OFFSET_POSITIONS or counts_from_edge(config)
 
 
 def counts_from_edge(config: Any) -> bool:
-    """Whether a token's position depends on what is padded on its left."""
+    """Whether padding on the left of a token changes its position."""
     biased = config.model_type == "deberta-v2" and bool(getattr(config, "position_biased_input", True))
     return biased or config.model_type in _EDGE_POSITIONS
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Write tokenizer.json, without settings of one call, and the files other clients look for beside it."""
+    """Write tokenizer.json, without padding and truncation, and the files that other libraries read beside it."""
     plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     plain.no_padding()
     plain.no_truncation()
@@ -84,6 +88,7 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_bytes(strict_json.canonical(config))
 
 
-def _positions(config: Any) -> int:
+def _position_count(config: Any) -> int:
+    """The number of tokens that there are positions for; 0 if unknown."""
     positions = int(getattr(config, "max_position_embeddings", 0) or 0)
     return positions - 2 if config.model_type in _OFFSET_POSITIONS and positions else positions

@@ -9,18 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from ..artifacts.gates import UPPER_BOUNDS, gate_misses
+from ..artifacts.constants import EXACT
+from ..artifacts.family import Family, Metric, gate_misses
 from ..artifacts.manifest import Manifest
 from . import drawing
+from .proof import Parity
 
-EXACT = "fp32"
-REPORT_TEMPLATE = "report.html.j2"  # the variant that sizes are compared with, and that is judged by exactness alone
+REPORT_TEMPLATE = "report.html.j2"
 _MARKS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥", "\u00a0": "[NBSP]", "\u200b": "[ZWSP]", "\ufeff": "[BOM]"}
 _LINE_ENDS = {"\n": "↵ ", "\r": "␍", "\t": "⇥"}
 _HIDDEN = ("Cc", "Cs", "Co", "Cn")
@@ -39,7 +40,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricRow:
     """A row of the table: what a figure is, its name in the manifest, one cell per variant."""
 
     label: str
@@ -70,33 +71,13 @@ class Plot:
         return cls(title, note, Markup(svg))
 
 
-class HasMetrics(Protocol):
-    """A comparison of one variant, of any task."""
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """The figures that gates speak of."""
-
-
-class Evaluated(Protocol):
-    """What the parity stage of any task found."""
-
-    @property
-    def comparisons(self) -> Mapping[str, HasMetrics]:
-        """Comparisons by variant."""
-
-    @property
-    def failures(self) -> Mapping[str, list[str]]:
-        """What falls short of the gate, in words, by variant."""
-
-
-def write_page(package: str, parity: Evaluated, manifest: Manifest, path: Path, **parts: Any) -> None:
+def write_page(package: str, family: Family, parity: Parity, manifest: Manifest, path: Path, **parts: Any) -> None:
     """Fill the template report.html.j2 of a family's package and write the page to `path`, whole or not at all.
 
     The page needs no network and no other file; every text that does not come from a template is escaped.
 
     :param package: the package that holds the template, which extends page.html.j2.
-    :param parts: the template's variables beside these: `tiles`, `metrics`, `plots` and its own.
+    :param parts: the template's variables beside these: `tiles`, `plots` and its own.
     """
     names = list(parity.comparisons)
     quantized = {name: manifest.variants[name].quantization for name in names}
@@ -105,6 +86,8 @@ def write_page(package: str, parity: Evaluated, manifest: Manifest, path: Path, 
         .from_string(_template(REPORT_TEMPLATE, package))
         .render(
             manifest=manifest,
+            facts=family.facts(manifest),
+            metrics=metric_groups(family.metrics, parity, manifest),
             parity=parity,
             names=names,
             colours=drawing.variant_colours(names),
@@ -116,37 +99,27 @@ def write_page(package: str, parity: Evaluated, manifest: Manifest, path: Path, 
     _write_whole(page, path)
 
 
-def metric_groups(
-    groups: Mapping[str, Mapping[str, str]], parity: Evaluated, manifest: Manifest, shares: Sequence[str] = ()
-) -> dict[str, list[Metric]]:
-    """The table of all figures that were measured, by group.
-
-    :param groups: by title of the group, what each figure of it is by its name; others come last.
-    :param shares: the figures that are written as per cent.
-    """
-    found = dict.fromkeys(name for comparison in parity.comparisons.values() for name in comparison.metrics)
-    known = {name for group in groups.values() for name in group}
-    tables = {
-        title: [
-            Metric(label, name, [_cell(parity, manifest, variant, name, shares) for variant in parity.comparisons])
-            for name, label in labels.items()
-            if name in found
-        ]
-        for title, labels in {**groups, "Other": {name: name for name in found if name not in known}}.items()
-    }
-    return {title: rows for title, rows in tables.items() if rows}
+def metric_groups(metrics: Sequence[Metric], parity: Parity, manifest: Manifest) -> dict[str, list[MetricRow]]:
+    """The table of all figures that were measured, by group."""
+    measured = {name for comparison in parity.comparisons.values() for name in comparison.metrics}
+    groups: dict[str, list[MetricRow]] = {}
+    for metric in metrics:
+        if metric.name in measured:
+            cells = [_cell(parity, manifest, variant, metric) for variant in parity.comparisons]
+            groups.setdefault(metric.group, []).append(MetricRow(metric.label, metric.name, cells))
+    return groups
 
 
-def _cell(parity: Evaluated, manifest: Manifest, variant: str, name: str, shares: Sequence[str]) -> Cell:
-    metrics, gate = parity.comparisons[variant].metrics, manifest.variants[variant].gate
-    if name not in metrics:
+def _cell(parity: Parity, manifest: Manifest, variant: str, metric: Metric) -> Cell:
+    figures, gate = parity.comparisons[variant].metrics, manifest.variants[variant].gate
+    if metric.name not in figures:
         return Cell("–", "", None)
-    value = f"{metrics[name]:.1%}" if name in shares else figure(metrics[name])
-    if name not in gate:
+    value = f"{figures[metric.name]:.1%}" if metric.is_share else figure(figures[metric.name])
+    if metric.name not in gate:
         return Cell(value, "", None)
-    threshold = f"{gate[name]:.1%}" if name in shares else _threshold(gate[name])
-    bound = f"{'≤' if name in UPPER_BOUNDS else '≥'} {threshold}"
-    return Cell(value, bound, not gate_misses(metrics, {name: gate[name]}))
+    threshold = f"{gate[metric.name]:.1%}" if metric.is_share else _threshold(gate[metric.name])
+    bound = f"{'≤' if metric.is_upper_bound else '≥'} {threshold}"
+    return Cell(value, bound, not gate_misses([metric], figures, gate))
 
 
 def ratio_tiles(name: str, manifest: Manifest, speeds: Mapping[str, float], unit: str) -> list[Tile]:

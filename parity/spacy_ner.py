@@ -1,20 +1,64 @@
-"""The original spaCy pipeline as an oracle."""
+"""The parity stage of spaCy pipelines: the original is spaCy."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ..artifacts.golden import ExpectedEntity
+from ..artifacts.constants import EXACT
+from ..artifacts.families.spacy_ner import SPACY_NER, SpacySpec
+from ..artifacts.manifest import Manifest
+from ..artifacts.ner import ExpectedEntity
+from ..artifacts.staging import Staged
+from ..runtime.entities import NerOptions
+from ..runtime.spacy_ner.recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer
+from ..runtime.spacy_ner.rules import read_rules
+from ..runtime.spacy_ner.tables import read_tables
+from .ner.evaluation import NerInput, NerParity, evaluate, evidence, golden_cases, ner_texts, words_per_second
 from .ner.original import OriginalEntities
+from .ner.report import write_ner_report
+from .proof import Proof
+
+__all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
 # Larger than any text that is judged; spaCy's own limit only guards its memory.
 _MAX_LENGTH = 10**9
+
+
+def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
+    """Compare the artifact's variant with the original in `folder`, loaded as its users load it."""
+    settings, spec = staged.settings, staged.section(SpacySpec)
+    texts = ner_texts(spec.language)
+    original = load_original(folder, spec.sentences)
+    starts = some_sentence_starts(original, texts) if spec.sentences == "given" else None
+    recognizer = SpacyRecognizer(_model(staged, spec))
+    speeds = {"original": words_per_second(partial(original_entities, original), texts)}
+    references = original_entities(original, texts, starts)
+    inputs = [NerInput(text, sentence_starts=starts[index] if starts else None) for index, text in enumerate(texts)]
+    parity = evaluate(inputs, references, {EXACT: recognizer}, settings.gates)
+    # A model that requires sentence starts cannot run without them
+    speeds[EXACT] = words_per_second(
+        lambda chosen: recognizer.recognize(chosen, NerOptions(sentence_starts=starts and starts[: len(chosen)])), texts
+    )
+    return Proof(parity, speeds)
+
+
+def write_report(proof: Proof[NerParity], manifest: Manifest, path: Path) -> None:
+    """Write the HTML report, whole or not at all."""
+    write_ner_report(SPACY_NER, proof, manifest, path, original="spaCy", preprocessor="rules and tables")
+
+
+def _model(staged: Staged, spec: SpacySpec) -> SpacyModel:
+    folder, settings = staged.folder, staged.settings
+    preprocessor = SpacyPreprocessor(read_rules(folder / spec.rules), read_tables(folder / spec.tables, spec))
+    graphs = dict(staged.variants[EXACT].graphs)
+    return SpacyModel(folder, settings.name, settings.version, EXACT, graphs, spec, preprocessor)
 
 
 def load_original(folder: Path, sentences: str) -> Language:

@@ -1,20 +1,79 @@
-"""The original token classification pipeline of transformers as an oracle."""
+"""The parity stage of token classifiers: the original is the token classification pipeline of transformers."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import pipeline
 
-from ..artifacts.golden import ExpectedEntity
+from ..artifacts.families.token_classification import TOKEN_CLASSIFICATION, TokenClassificationSpec
+from ..artifacts.manifest import Manifest
+from ..artifacts.manifest_sections import TokenizerSpec
+from ..artifacts.ner import STRATEGIES, ExpectedEntity
+from ..artifacts.staging import Staged
+from ..runtime.entities import NerOptions
+from ..runtime.graph_model import staged_model
+from ..runtime.token_classification.classifier import TokenClassifier
+from .ner.evaluation import NerInput, NerParity, evaluate, evidence, golden_cases, ner_texts, words_per_second
 from .ner.original import OriginalEntities
+from .ner.report import write_ner_report
+from .proof import Proof
 
+__all__ = ["evidence", "golden_cases", "prove", "write_report"]
+
+# Every other strategy, and windows, are evaluated on every so many texts
+_EVERY = 8
 # What transformers writes where a tokenizer has no limit is far larger.
 _NO_LIMIT = 1_000_000
+
+
+def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
+    """Compare every variant with the original in `folder`, loaded as its users load it."""
+    settings, spec = staged.settings, staged.section(TokenClassificationSpec)
+    texts = ner_texts(spec.language)
+    original = load_original(
+        folder,
+        staged.section(TokenizerSpec).max_tokens,
+        ignore_labels=spec.ignore_labels,
+        allow_pickle=settings.options.allow_pickle,
+    )
+    run = partial(original_entities, original, aggregation_strategy=spec.aggregation_strategy, stride=spec.stride)
+    speeds = {"original": words_per_second(run, texts)}
+    inputs, references = [], []
+    for strategy, stride, chosen in _settings(spec, texts):
+        references += original_entities(original, chosen, strategy, stride)
+        inputs += [NerInput(text, strategy, stride) for text in chosen]
+    classifiers = {
+        name: TokenClassifier(staged_model(staged, name, "token_classifier", TokenClassificationSpec))
+        for name in sorted(settings.variants)
+    }
+    parity = evaluate(inputs, references, classifiers, settings.gates)
+    speeds |= {
+        name: words_per_second(partial(classifier.recognize, options=NerOptions()), texts)
+        for name, classifier in classifiers.items()
+    }
+    return Proof(parity, speeds)
+
+
+def write_report(proof: Proof[NerParity], manifest: Manifest, path: Path) -> None:
+    """Write the HTML report, whole or not at all."""
+    write_ner_report(
+        TOKEN_CLASSIFICATION, proof, manifest, path, original="the pipeline of transformers", preprocessor="tokenizer"
+    )
+
+
+def _settings(spec: TokenClassificationSpec, texts: list[str]) -> list[tuple[str, int | None, list[str]]]:
+    """The settings that texts are evaluated with: all texts with the model's own, some with every other strategy."""
+    others = [(strategy, None if strategy == "none" else spec.stride) for strategy in STRATEGIES]
+    # A call cannot take a manifest's stride back, so with one `none` cannot be compared
+    others = [each for each in others if not (each[0] == "none" and spec.stride is not None)]
+    own = (spec.aggregation_strategy, spec.stride)
+    return [(*own, texts), *((*each, texts[::_EVERY]) for each in others if each != own)]
 
 
 def load_original(

@@ -1,4 +1,4 @@
-"""Runs the fp32 graph on calibration inputs and keeps what rounding and smoothing need to know of every activation."""
+"""Runs the fp32 graph on calibration inputs and gathers the statistics of activations that smoothing and GPTQ need."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from .int8_scheme import Floats
 
 Feeds = Mapping[str, NDArray[Any]]
 
-# Rows kept of every input to measure the error of each product on.
+# Rows of every input that are kept, to measure the error of each product.
 _SAMPLE_ROWS_PER_INPUT = 8
-_ROWS_PER_PRODUCT = 1024
+# Rows that are gathered before they are added to the Gram matrix: the matrix of a wide layer is large, and updating it
+# with many rows costs little more than with few.
+_ROWS_PER_UPDATE = 1024
 
 
 class ActivationStats:
-    """What was seen of one activation with `in` channels, over all rows of all calibration inputs.
+    """Statistics of one activation with `in` channels, over the rows of all calibration inputs.
 
     `absmax` `[in]` is the largest magnitude of each channel, `gram` `[in, in]` is `x.T @ x` in float64, `sample`
-    `[n, in]` are some of the rows.
+    `[n, in]` has some of the rows.
     """
 
     def __init__(self, channels: int) -> None:
         self.absmax: Floats = np.zeros(channels, np.float32)
         self._gram: Floats = np.zeros((channels, channels))
         self._sample: list[Floats] = []
-        # Rows whose share of the Gram matrix is still to be added: a product of many rows costs little more than one of
-        # few, and the matrix of a wide layer is large to pass over for every text.
-        self._waiting: list[Floats] = []
+        self._pending: list[Floats] = []  # rows that are not in `_gram` yet
 
     @property
     def gram(self) -> Floats:
         """`x.T @ x` of all rows so far."""
-        if self._waiting:
-            rows = np.concatenate(self._waiting)
+        if self._pending:
+            rows = np.concatenate(self._pending)
             self._gram += rows.T @ rows
-            self._waiting = []
+            self._pending = []
         return self._gram
 
     @property
@@ -56,11 +56,11 @@ class ActivationStats:
         return np.concatenate(self._sample)
 
     def add(self, x: Floats) -> None:
-        """Take in an activation `[..., in]`."""
+        """Add the rows of an activation `[..., in]`."""
         flat = x.reshape(-1, x.shape[-1])
         np.maximum(self.absmax, np.abs(flat).max(0), out=self.absmax)
-        self._waiting.append(flat)
-        if sum(map(len, self._waiting)) >= _ROWS_PER_PRODUCT:
+        self._pending.append(flat)
+        if sum(map(len, self._pending)) >= _ROWS_PER_UPDATE:
             _ = self.gram
         step = max(1, len(flat) // _SAMPLE_ROWS_PER_INPUT)
         self._sample.append(flat[::step][:_SAMPLE_ROWS_PER_INPUT].copy())
@@ -75,7 +75,7 @@ class ActivationStats:
 def observe(folder: Path, file: str, names: Sequence[str], inputs: Sequence[Feeds]) -> dict[str, ActivationStats]:
     """Run the graph `folder/file` on every input and gather statistics of the named values.
 
-    Inputs should hold no padding: padded rows would count as much as real ones.
+    Inputs should have no padding: padded rows would count like any other.
     """
     with probe(folder, file, names) as session:
         return _gather(session, names, inputs)
@@ -83,14 +83,14 @@ def observe(folder: Path, file: str, names: Sequence[str], inputs: Sequence[Feed
 
 @contextmanager
 def probe(folder: Path, file: str, names: Sequence[str]) -> Iterator[Any]:
-    """A session of the graph `folder/file` that gives the named values beside its outputs."""
+    """A session of the graph `folder/file` with the named values as additional outputs."""
     path = folder / file.replace(".onnx", ".observed.onnx")
     model = ir.load(folder / file)
     values = {value.name: value for node in model.graph for value in node.outputs}
     outputs = {value.name for value in model.graph.outputs}
     model.graph.outputs.extend(values[name] for name in names if name not in outputs)
     try:
-        ir.save(model, path)  # the weights stay where they are: both files refer to one data file
+        ir.save(model, path)  # the weights are not copied: both files refer to the same data file
         yield create_session(path, cpu.usable_cpus())
     finally:
         path.unlink(missing_ok=True)
@@ -107,22 +107,25 @@ def _gather(session: Any, names: Sequence[str], inputs: Sequence[Feeds]) -> dict
 
 
 def read_calibration_texts(path: Path | None) -> list[str]:
-    """One text a line from `path`, or the set that comes with the package."""
+    """The texts of the file `path`, one per line without empty lines; without a path, those of this package.
+
+    :raises BuildError: with the code `config`, for a file that cannot be read or has no text.
+    """
     source = path or resources.files(__package__).joinpath("calibration.txt")
     try:
         texts = [line for line in source.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise BuildError("config", f"calibration texts {path}: {error}") from error
+        raise BuildError("config", f"the calibration texts {path} cannot be read: {error}") from error
     if not texts:
-        raise BuildError("config", f"calibration file {path} holds no text")
+        raise BuildError("config", f"the calibration file {path} has no text")
     return texts
 
 
 def describe_calibration(texts: Sequence[str], tokens: int) -> Calibration:
-    """The manifest's entry of a set of texts."""
+    """The manifest's entry of a set of texts with so many tokens."""
     return Calibration(len(texts), tokens, hash_texts(texts))
 
 
 def hash_texts(texts: Sequence[str]) -> str:
-    """SHA-256 over the texts, each with a newline, in hexadecimal."""
+    """SHA-256 of the texts, each followed by a newline, in hexadecimal."""
     return hashlib.sha256("".join(f"{text}\n" for text in texts).encode()).hexdigest()

@@ -1,26 +1,29 @@
-"""The int8 variant of a graph: smoothing, rounding, row-wise products, quantized tables, and what it all cost."""
+"""The int8 variant of a graph: smoothing, rounding, int8 products and tables, and the error of each product."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from ..artifacts.manifest import Calibration, Quantization
+from ..graphs.graph_builder import MICROSOFT
+from ..graphs.graph_editor import GraphEditor, Insertion
 from ..runtime import cpu
 from ..runtime.session import create_session
 from . import smoothquant
 from .calibration import ActivationStats, Feeds, observe
-from .constants import fold_constant_products
-from .edit import GraphEditor, Insertion
+from .constant_products import fold_constant_products
 from .gptq import round_weights
 from .int8_scheme import (
     GELU_ZERO_POINT,
     INT8_LEVELS,
     ActivationScheme,
+    Floats,
     dequantize_rows,
     noise_ratio_db,
     quantize_rows,
@@ -29,50 +32,65 @@ from .int8_scheme import (
 from .matmul_groups import Linear, LinearGroup, constant, find_groups, find_tables
 
 SCHEME = "row-uint8-channel-int8"
-_MICROSOFT = "com.microsoft"
 
 
 @dataclass(frozen=True)
 class QuantizedGraph:
-    """An int8 graph, not yet saved, and the error of each of its products in dB."""
+    """An int8 graph that is not saved yet, the error of each product in dB, and the names of the int8 tables."""
 
     model: ir.Model
     layers: dict[str, float]
     tables: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _QuantizedActivation:
+    """An activation as bytes, the scale of each row, and the zero point, as values of the graph."""
+
+    q: ir.Value
+    scale: ir.Value
+    zero_point: ir.Value
+
+
 def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds], exact: Collection[str] = ()) -> QuantizedGraph:
     """Quantize the fp32 graph `folder/file`, calibrated on `inputs` (one text each, without padding).
 
-    :param exact: outputs whose own product stays in float32: a classifier's head is small, and what it loses no later
-        layer can make up for.
+    :param exact: outputs whose last product stays in float32. The head of a classifier is small, and no later layer
+        could compensate its error.
     """
     model = ir.load(folder / file)
     editor = GraphEditor(model.graph)
     fold_constant_products(editor, folder, file, inputs[0])
     groups = find_groups(model.graph, exact)
-    names = [str(group.activation.name) for group in groups]
+    names = [str(group.activation.name) for group in groups]  # smoothing replaces some activations
     stats = observe(folder, file, names, inputs)
-    keyed = dict(zip(names, groups, strict=True))
     smoothquant.smooth(editor, groups, stats)
     layers: dict[str, float] = {}
-    for name, group in keyed.items():
+    for name, group in dict(zip(names, groups, strict=True)).items():
         layers |= _quantize_group(editor, group, stats[name])
     tables = tuple(quantize_table_lookup(editor, node) for node in find_tables(model.graph))
     editor.drop_unused_constants()
-    model.opset_imports[_MICROSOFT] = 1
+    model.opset_imports[MICROSOFT] = 1
     return QuantizedGraph(model, layers, tables)
 
 
-def describe_quantization(quantized: QuantizedGraph, calibration: Calibration, error: dict[str, float]) -> Quantization:
-    """The manifest's entry; `error` is that of the saved graph's output."""
+def describe_quantization(
+    quantized: QuantizedGraph, calibration: Calibration, error: Mapping[str, float]
+) -> Quantization:
+    """The manifest's entry of an int8 variant.
+
+    :param error: measured on the outputs of the saved graph.
+    """
     layers = {name: round(value, 2) for name, value in quantized.layers.items()}
     rounded = {name: round(value, 6) for name, value in error.items()}
     return Quantization(SCHEME, smoothquant.ALPHA, GELU_ZERO_POINT, calibration, quantized.tables, layers, rounded)
 
 
 def output_error(folder: Path, exact: str, approximate: str, output: str, inputs: Sequence[Feeds]) -> dict[str, float]:
-    """How far one graph's `output` is from another's: cosines of the whole output of each input, largest difference."""
+    """The error of one graph's `output` against another graph's, over all inputs.
+
+    :return: mean and smallest cosine between the outputs for one input, and the largest absolute difference.
+    """
     sessions = [create_session(folder / file, cpu.usable_cpus()) for file in (exact, approximate)]
     pairs = [
         [session.run([output], dict(feeds))[0].astype(np.float64).ravel() for session in sessions] for feeds in inputs
@@ -86,59 +104,59 @@ def output_error(folder: Path, exact: str, approximate: str, output: str, inputs
 
 
 def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationStats) -> dict[str, float]:
-    """Quantize one activation and every product with it; gives each product's signal to noise ratio in dB."""
+    """Quantize an activation and every product with it; returns each product's signal to noise ratio in dB."""
     producer = group.activation.producer()
-    assert producer is not None  # find_groups sees to it
+    assert producer is not None  # true for every group of find_groups
     q, scale = quantize_rows_in_graph(editor.after(producer), group.activation, group.scheme)
-    zero_point = editor.constant(f"zero_point_{group.scheme.zero_point}", np.uint8(group.scheme.zero_point))
+    zero_point = editor.constant(np.uint8(group.scheme.zero_point), name=f"zero_point_{group.scheme.zero_point}")
+    activation = _QuantizedActivation(q, scale, zero_point)
     sample = stats.sample
-    seen = dequantize_rows(*quantize_rows(sample, group.scheme), group.scheme)
+    approximate = dequantize_rows(*quantize_rows(sample, group.scheme), group.scheme)
     ratios = {}
     for linear in group.linears:
         weight, scales = round_weights(linear.weight, stats.gram)
-        ratios[linear.name] = noise_ratio_db(sample @ linear.weight, seen @ (weight * scales))
-        _replace_product(editor, linear, q, scale, zero_point, weight, scales)
+        ratios[linear.name] = noise_ratio_db(sample @ linear.weight, approximate @ (weight * scales))
+        _replace_product(editor, linear, activation, weight, scales)
     return ratios
 
 
 def quantize_rows_in_graph(chain: Insertion, x: ir.Value, scheme: ActivationScheme) -> tuple[ir.Value, ir.Value]:
-    """Nodes that compute what `rows.quantize_rows` does: bytes like `x`, and the scale of every row."""
-    last = chain.constant("axis", np.array([-1], np.int64))
-    peak = chain.node("ReduceMax", [x, last], {"keepdims": 1})
+    """Insert nodes that compute `int8_scheme.quantize_rows`; returns the bytes and the scale of every row."""
+    last = chain.constant(np.array([-1], np.int64), name="axis")
+    peak = chain.op("ReduceMax", x, last, keepdims=1)
     if scheme.two_sided:
-        lowest = chain.node("ReduceMin", [x, last], {"keepdims": 1})
-        peak = chain.node("Max", [peak, chain.node("Neg", [lowest])])
-    scale = chain.node("Mul", [peak, chain.constant("per_level", np.float32(1 / scheme.levels))])
-    scale = chain.node("Max", [scale, chain.constant("min_scale", np.float32(scheme.min_scale))])
-    levels = chain.node("Div", [x, scale])
-    zero_point = chain.constant("zero_point", np.uint8(scheme.zero_point))
-    return chain.node("QuantizeLinear", [levels, chain.constant("one", np.float32(1)), zero_point]), scale
+        lowest = chain.op("ReduceMin", x, last, keepdims=1)
+        peak = chain.op("Max", peak, chain.op("Neg", lowest))
+    scale = chain.op("Mul", peak, chain.constant(np.float32(1 / scheme.levels), name="per_level"))
+    scale = chain.op("Max", scale, chain.constant(np.float32(scheme.min_scale), name="min_scale"))
+    levels = chain.op("Div", x, scale)
+    zero_point = chain.constant(np.uint8(scheme.zero_point), name="zero_point")
+    return chain.op("QuantizeLinear", levels, chain.constant(np.float32(1), name="one"), zero_point), scale
 
 
 def _replace_product(
-    editor: GraphEditor,
-    linear: Linear,
-    q: ir.Value,
-    scale: ir.Value,
-    zero_point: ir.Value,
-    weight: np.ndarray,
-    channel_scales: np.ndarray,
+    editor: GraphEditor, linear: Linear, activation: _QuantizedActivation, weight: NDArray[np.int8], scales: Floats
 ) -> None:
-    """Put the product of bytes in the place of a MatMul.
+    """Replace a MatMul by the product of bytes.
 
-    MatMulIntegerToFloat takes one scale for its whole left side, here 1: the row scales follow as a factor of their
-    own. (MatMulInteger, Cast and two Mul, all standard, measured 8% slower for the whole of MiniLM; and ONNX Runtime
-    has been seen to fuse them wrongly where the row and channel scales are multiplied with each other first.)
+    MatMulIntegerToFloat accepts one scale for its whole left side. That is 1 here, and the row scales are multiplied
+    afterwards. MatMulInteger, Cast and two Mul, which are standard operators, are 8% slower for the whole of MiniLM. If
+    row and channel scales are multiplied with each other first, some releases of ONNX Runtime fuse the nodes wrongly.
     """
     chain = editor.after(linear.node)
-    one = editor.constant("one", np.float32(1))
-    inputs = [q, chain.constant("weight", weight), one, chain.constant("channels", channel_scales), zero_point]
-    product = chain.node("MatMulIntegerToFloat", inputs, domain=_MICROSOFT)
-    editor.replace(linear.node, chain.node("Mul", [product, scale]))
+    one = editor.constant(np.float32(1), name="one")
+    q_weight, channels = chain.constant(weight, name="weight"), chain.constant(scales, name="channels")
+    inputs = activation.q, q_weight, one, channels, activation.zero_point
+    product = chain.op("MatMulIntegerToFloat", *inputs, domain=MICROSOFT)
+    editor.replace(linear.node, chain.op("Mul", product, activation.scale))
 
 
 def quantize_table_lookup(editor: GraphEditor, gather: ir.Node, levels: int = INT8_LEVELS) -> str:
-    """Let a Gather read int8 entries, of `levels` on each side of 0, and their scales; gives the table's name."""
+    """Let a Gather read int8 entries and their scales; returns the name of its table.
+
+    :param levels: the largest magnitude of an int8 entry.
+    :raises ValueError: for a Gather whose table is no constant.
+    """
     table = gather.inputs[0]
     tensor = constant(table)
     if table is None or tensor is None:
@@ -146,8 +164,8 @@ def quantize_table_lookup(editor: GraphEditor, gather: ir.Node, levels: int = IN
     entries, scales = quantize_table(tensor.numpy(), levels)
     chain = editor.after(gather)
     index = gather.inputs[1]
-    rows = chain.node("Gather", [editor.constant(f"{table.name}_int8", entries), index])
-    scale = chain.node("Gather", [editor.constant(f"{table.name}_scales", scales), index])
-    rows = chain.node("Cast", [rows], {"to": int(ir.DataType.FLOAT)})
-    editor.replace(gather, chain.node("Mul", [rows, scale]))
+    rows = chain.op("Gather", editor.constant(entries, name=f"{table.name}_int8"), index)
+    scale = chain.op("Gather", editor.constant(scales, name=f"{table.name}_scales"), index)
+    rows = chain.op("Cast", rows, to=int(ir.DataType.FLOAT))
+    editor.replace(gather, chain.op("Mul", rows, scale))
     return str(table.name)

@@ -1,7 +1,7 @@
-"""The arithmetic of the int8 scheme, in numpy: what the rewritten graph computes, and the tests' reference for it.
+"""The arithmetic of the int8 scheme in numpy: the reference for the nodes that `int8` puts into a graph.
 
-One scale per row (token) for activations, so that a row's result depends on nothing but the row; one scale per output
-channel for weights. Activations are unsigned bytes with a fixed zero point, weights signed bytes without one.
+Activations have one scale per row (token), so that a row's result depends on no other row; weights have one scale per
+output channel. Activations are unsigned bytes with a fixed zero point, weights are signed bytes without one.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-# Rows of zeros get this scale instead of a division by zero.
+# The scale of a row of zeros, which would otherwise be 0.
 TINY_SCALE = 1e-12
-# The erf form of GELU has its minimum at -0.16997, the tanh form at -0.17004.
+# GELU has its minimum at -0.16997 (erf form) or -0.17004 (tanh form).
 _GELU_FLOOR = 0.1701
-# Levels kept for the negative tail of GELU: the tail then sets a smallest scale of 0.0071, and 231 of 255 levels are
-# left for the positive side. 16 and 32 measured the same, 8 and 128 worse.
+# Levels below zero, for the negative tail of GELU: they imply a smallest scale of 0.0071 and leave 231 of 255 levels
+# for positive values. 16 and 32 measured the same, 8 and 128 worse.
 GELU_ZERO_POINT = 24
-# Largest magnitude of a signed byte that has its negative.
+# The largest magnitude of a signed byte whose negative is a signed byte too.
 INT8_LEVELS = 127
 
 
 @dataclass(frozen=True)
 class ActivationScheme:
-    """How the rows of one activation become bytes: `q = clip(rint(x / scale) + zero_point, 0, 255)`.
+    """How the rows of an activation become bytes: `q = clip(rint(x / scale) + zero_point, 0, 255)`.
 
-    `scale` of a row is its peak (largest value, or largest magnitude where `two_sided`) divided by `levels`, and at
-    least `min_scale`.
+    The scale of a row is its peak divided by `levels`, and at least `min_scale`. The peak is the largest value, or the
+    largest magnitude if `two_sided`.
     """
 
     zero_point: int
@@ -51,18 +51,18 @@ def quantize_rows(x: Floats, scheme: ActivationScheme) -> tuple[NDArray[np.uint8
 
 
 def dequantize_rows(q: NDArray[np.uint8], scale: Floats, scheme: ActivationScheme) -> Floats:
-    """The activations that bytes stand for."""
+    """The activations that the bytes represent."""
     return (q.astype(np.float32) - scheme.zero_point) * scale
 
 
 def channel_scales(weight: Floats, levels: int = INT8_LEVELS) -> Floats:
-    """One scale per column of `[in, out]`: its largest magnitude is `levels`; 1 for a column of zeros."""
+    """One scale per column of `[in, out]`, which maps its largest magnitude to `levels`; 1 for a column of zeros."""
     peak = np.abs(weight).max(0)
     return np.where(peak > 0, peak / levels, 1.0).astype(np.float32)
 
 
 def quantize_table(table: Floats, levels: int = INT8_LEVELS) -> tuple[NDArray[np.int8], Floats]:
-    """Round an embedding table `[entries, dim]` to int8 with one scale per entry `[entries, 1]`."""
+    """Round an embedding table `[entries, dim]` to int8 with one scale per entry, `[entries, 1]`."""
     scales = channel_scales(table.T, levels)[:, None]
     return np.rint(table / scales).astype(np.int8), scales
 

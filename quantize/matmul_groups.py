@@ -1,4 +1,4 @@
-"""Finds what can be quantized in a graph: products with constant weights, and embedding tables."""
+"""Finds what can be quantized in a graph: matrix products with constant weights, and embedding tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .int8_scheme import AFTER_GELU, AFTER_RELU, SYMMETRIC, ActivationScheme
 
-# Smaller tables (token types, say) are not worth a second lookup for their scales.
+# For smaller tables (token types, for example) the second lookup, of the scales, costs more than int8 saves.
 _MIN_TABLE_VALUES = 1 << 16
 
 
@@ -24,7 +24,7 @@ class Linear:
 
     @property
     def name(self) -> str:
-        """The node's name, which the manifest's figures go by."""
+        """The node's name, under which the manifest lists the error of the product."""
         return str(self.node.name)
 
 
@@ -38,18 +38,18 @@ class LinearGroup:
 
 
 def find_groups(graph: ir.Graph, exact: Collection[str] = ()) -> list[LinearGroup]:
-    """Every MatMul of the graph with a constant two-dimensional float32 weight, by the activation it reads.
+    """Every MatMul of the graph with a constant float32 weight `[in, out]`, grouped by its activation.
 
-    :param exact: outputs of the graph whose own product, with or without a bias, is left out.
+    :param exact: outputs of the graph; a product that computes one, with or without a bias, is left out.
     """
     groups: dict[str, LinearGroup] = {}
     for node in graph:
         weight = _matmul_weight(node)
         activation = node.inputs[0] if weight is not None else None
-        if weight is None or activation is None or activation.name is None or _gives(node, exact):
+        if weight is None or activation is None or activation.name is None or _computes(node, exact):
             continue
         if activation.producer() is None:
-            continue  # quantization stands after the node that computes an activation; an input of the graph has none
+            continue  # the nodes that quantize are inserted after the producer; an input of the graph has none
         group = groups.setdefault(activation.name, LinearGroup(activation, _scheme(activation), []))
         group.linears.append(Linear(node, weight))
     return list(groups.values())
@@ -57,22 +57,22 @@ def find_groups(graph: ir.Graph, exact: Collection[str] = ()) -> list[LinearGrou
 
 def find_tables(graph: ir.Graph) -> list[ir.Node]:
     """Every Gather of rows from a large constant float32 table `[entries, dim]`."""
-    found = []
+    gathers = []
     for node in graph:
         if node.op_type == "Gather" and node.domain == "" and node.attributes.get_int("axis", 0) == 0:
             table = constant(node.inputs[0])
             if table is not None and table.dtype == ir.DataType.FLOAT and len(table.shape) == 2:
-                found += [node] * (table.size >= _MIN_TABLE_VALUES)
-    return found
+                gathers += [node] * (table.size >= _MIN_TABLE_VALUES)
+    return gathers
 
 
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """The tensor of an initializer, else None."""
+    """The tensor of an initializer; None for any other value."""
     return value.const_value if value is not None and value.is_initializer() else None
 
 
-def _gives(node: ir.Node, outputs: Collection[str]) -> bool:
-    """Whether a product is one of the named outputs, or becomes one by adding a bias."""
+def _computes(node: ir.Node, outputs: Collection[str]) -> bool:
+    """Whether a product, alone or with a bias added, is one of the named outputs."""
     biased = [use.node for use in node.outputs[0].uses() if use.node.op_type == "Add"]
     return any(value.name in outputs for each in (node, *biased) for value in each.outputs)
 

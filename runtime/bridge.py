@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.errors import ConfigError, InputError, OnnxMlBridgeError, TaskNotLoadedError
 from .entities import Entities, Entity, NerOptions, Recognizer
-from .loading import AUTO
+from .loading import AUTO, open_model
 from .ner import open_recognizer
-from .sentence_embedding import EmbeddingResult, SentenceEmbedder
-from .summarization.summarize_options import SummarizeOptions
-from .summarization.summarizer import Summarizer, Summary
+
+if TYPE_CHECKING:  # a family's modules are imported when a model of it is opened
+    from .sentence_embedding import EmbeddingResult, SentenceEmbedder
+    from .summarization.summarize_options import SummarizeOptions
+    from .summarization.summarizer import Summarizer, Summary
 
 logger = logging.getLogger(__name__)
 
-_TASKS = ("embedding", "ner", "summarization")
+# The arguments of `open` and their tasks
+_TASKS = {"embedding": "sentence-embedding", "ner": "ner", "summarization": "summarization"}
 
 
 class OnnxMlBridge:
@@ -56,14 +60,16 @@ class OnnxMlBridge:
         :raises ArtifactError: when an artifact is refused.
         """
         chosen = _variants(variant)
-        embedder = None
+        embedder: SentenceEmbedder | None = None
         if embedding is not None:
-            embedder = SentenceEmbedder.open(embedding, chosen["embedding"], threads=threads)
-            logger.info("%s %s: variant %s", embedder.model.name, embedder.model.version, embedder.model.variant)
-        summarizer = None
+            embedder = open_model(embedding, chosen["embedding"], task=_TASKS["embedding"], threads=threads)
+        summarizer: Summarizer | None = None
         if summarization is not None:
-            summarizer = Summarizer.open(summarization, chosen["summarization"], threads=threads)
-            logger.info("%s %s: variant %s", summarizer.model.name, summarizer.model.version, summarizer.model.variant)
+            variant = chosen["summarization"]
+            summarizer = open_model(summarization, variant, task=_TASKS["summarization"], threads=threads)
+        for model in (embedder, summarizer):
+            if model is not None:
+                logger.info("%s %s: variant %s", model.model.name, model.model.version, model.model.variant)
         return cls(embedder, _open_recognizers(ner, chosen["ner"], threads), summarizer)
 
     @property

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..artifacts.golden import ExpectedEntity
+from ..artifacts.ner import ExpectedEntity
 from .entities import Entities
 
 # Start, end and label: what makes an entity the same.

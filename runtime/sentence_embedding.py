@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.constants import SENTENCE_EMBEDDING
-from ..artifacts.errors import InferenceError, InputError
-from ..artifacts.manifest import Graph, section
-from ..artifacts.manifest_sections import EmbeddingSpec, Prompt
+from ..artifacts.errors import ArtifactError, InferenceError, InputError
+from ..artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, EmbeddingSpec, Prompt
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from .graph_model import GraphModel, check_limits, graph_model
-from .loading import AUTO, OpenArtifact, load_tokenizer, open_artifact
+from .graph_model import GraphModel, check_limits, encoder_feeds, graph_model
+from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, load_tokenizer, open_artifact
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
 
 # Texts are tokenized in windows of this many, so that memory stays bounded however long the list is.
 _WINDOW = 4096
 _OUTPUT = "sentence_embedding"
+load_preprocessor = load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ EmbeddingModel = GraphModel[EmbeddingSpec]
 
 def embedding_model(opened: OpenArtifact[TextTokenizer]) -> EmbeddingModel:
     """The parts of a checked artifact."""
-    return graph_model(opened, "encoder", section(opened.artifact.manifest.embedding, "embedding"))
+    return graph_model(opened, "encoder", opened.artifact.manifest.section(EmbeddingSpec))
 
 
 class SentenceEmbedder:
@@ -79,7 +78,7 @@ class SentenceEmbedder:
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> SentenceEmbedder:
         """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
-        model = embedding_model(open_artifact(root, SENTENCE_EMBEDDING, variant, load_tokenizer))
+        model = embedding_model(open_artifact(root, variant, task=SENTENCE_EMBEDDING.task))
         return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
 
     def load(self) -> None:
@@ -131,14 +130,43 @@ class SentenceEmbedder:
         return name, spec.prompts[name]
 
 
-def encoder_feeds(
-    graph: Graph, ids: NDArray[np.int64], mask: NDArray[np.int64], prompt_tokens: int = 0
-) -> dict[str, NDArray[np.int64]]:
-    """The inputs that an encoder's graph declares, from ids and mask, each int64 `[batch, tokens]`."""
-    candidates = {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "token_type_ids": np.zeros_like(ids),
-        "prompt_length": np.array([prompt_tokens], np.int64),
-    }
-    return {tensor.name: candidates[tensor.name] for tensor in graph.inputs}
+def open_model(
+    opened: OpenArtifact[TextTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
+) -> SentenceEmbedder:
+    """Wrap the opened variant; no graph is loaded yet."""
+    return SentenceEmbedder(embedding_model(opened), threads=threads, text_limit=text_limit)
+
+
+def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], threads: int) -> Figures:
+    """Embed the golden cases and return `max_abs` and `cosine_min` over all of them.
+
+    :raises ArtifactError: with the code `golden` for a case that is outside the variant's gate.
+    """
+    embedder = open_model(opened, threads=threads)
+    gate = opened.artifact.manifest.variants[opened.variant].gate
+    figures = [_compare(embedder, case) for case in cases]
+    for number, (case, (max_abs, cosine)) in enumerate(zip(cases, figures, strict=True), start=1):
+        floor = gate.get("cosine_min" if case.group == "plain" else "cosine_min_hard", -1.0)
+        if max_abs > gate.get("max_abs", np.inf) or cosine < floor:
+            raise ArtifactError(
+                "golden",
+                f"case {number} with variant {opened.variant}",
+                expected=f"max abs <= {gate.get('max_abs', 'any')}, cosine >= {floor}",
+                got=f"max abs {max_abs:.2e}, cosine {cosine:.6f}",
+                hint=OTHER_RESULTS,
+            )
+    return {"max_abs": max(max_abs for max_abs, _ in figures), "cosine_min": min(cosine for _, cosine in figures)}
+
+
+def _compare(embedder: SentenceEmbedder, case: EmbeddingCase) -> tuple[float, float]:
+    """Largest absolute difference and cosine to the expected vector, or `ArtifactError` for another tokenization."""
+    result = embedder.embed([case.input], case.prompt_name)
+    reference = np.array(case.expected.vector, np.float64)
+    vector = result.vectors[0].astype(np.float64)
+    actual = (int(result.token_counts[0]), bool(result.truncated[0]), vector.shape)
+    expected = (case.expected.tokens, case.expected.truncated, reference.shape)
+    if actual != expected:
+        raise ArtifactError("golden", "tokens, truncated and shape", expected=expected, got=actual)
+    norm = float(np.linalg.norm(vector) * np.linalg.norm(reference))
+    both_zero = not vector.any() and not reference.any()
+    return float(np.abs(vector - reference).max()), float(vector @ reference / norm) if norm else float(both_zero)

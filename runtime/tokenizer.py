@@ -81,11 +81,15 @@ class TextTokenizer:
 
     def count(self, text: str) -> int:
         """Tokens of the whole text, special tokens included, however long it is."""
+        return len(_run(self.untruncated().encode_batch_fast, [text])[0].ids)
+
+    def untruncated(self) -> Tokenizer:
+        """The library's tokenizer without truncation and padding; it must not be changed."""
         with self._lock:
             if self._whole is None:  # a copy holds a vocabulary of its own: most models never need it
                 self._whole = copy.deepcopy(self._tokenizer)
                 self._whole.no_truncation()
-        return len(_run(self._whole.encode_batch_fast, [text])[0].ids)
+            return self._whole
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[Any, slice, bool]]:
         """As `encode`, but with places in the text: the library's own encoding of each text.

@@ -50,6 +50,18 @@ pub enum BridgeError {
         /// What to do.
         advice: &'static str,
     },
+    /// Code `unknown_task`: the artifact's task and engine are no family that this reader knows.
+    #[error(
+        "the task {task:?} with the engine {engine:?} is not known here, expected one of {known}; upgrade onnx-ml-bridge"
+    )]
+    UnknownTask {
+        /// The manifest's `task`.
+        task: String,
+        /// The manifest's `engine`.
+        engine: String,
+        /// The known tasks, each with its engine.
+        known: String,
+    },
     /// Code `schema`: the manifest breaks its schema or a rule between its fields. All violations are listed.
     #[error("manifest.json breaks {} rule(s) of the format: {}", problems.len(), problems.join("; "))]
     Schema {
@@ -233,11 +245,12 @@ pub enum BridgeError {
 
 impl BridgeError {
     /// Every code that this crate can raise.
-    pub const CODES: [&'static str; 26] = [
+    pub const CODES: [&'static str; 27] = [
         "path_kind",
         "manifest_hash",
         "json",
         "format_version",
+        "unknown_task",
         "schema",
         "file_set",
         "size",
@@ -263,7 +276,7 @@ impl BridgeError {
     ];
 
     /// How many of [`CODES`](Self::CODES), from the first, are a verdict about an artifact.
-    const ARTIFACT_CODES: usize = 12;
+    const ARTIFACT_CODES: usize = 13;
 
     /// The stable code of this error, as `FORMAT.md` lists it.
     pub fn code(&self) -> &'static str {
@@ -272,6 +285,7 @@ impl BridgeError {
             Self::ManifestHash { .. } => "manifest_hash",
             Self::Json { .. } => "json",
             Self::FormatVersion { .. } => "format_version",
+            Self::UnknownTask { .. } => "unknown_task",
             Self::Schema { .. } => "schema",
             Self::FileSet { .. } => "file_set",
             Self::Size { .. } => "size",

@@ -184,7 +184,7 @@ fn sections_belong_to_their_task() {
     refused("schema", |_, manifest| manifest["embedding"] = Value::Null);
     refused("schema", |_, manifest| drop(manifest.as_object_mut().expect("an object").remove("summarization")));
     refused("schema", |_, manifest| drop(manifest.as_object_mut().expect("an object").remove("tokenizer")));
-    refused("schema", |_, manifest| manifest["engine"] = json!("spacy"));
+    refused("unknown_task", |_, manifest| manifest["engine"] = json!("spacy"));
     refused("schema", |_, manifest| manifest["summarization"]["defaults"]["min_length"] = json!(7));
     refused("format_version", |_, manifest| manifest["task_revision"] = json!(2));
     refused("graph", |_, manifest| {

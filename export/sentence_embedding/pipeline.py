@@ -1,6 +1,7 @@
-"""sentence-transformers pipelines to one ONNX graph: encoder, pooling, dense layers and normalization.
+"""Exports sentence-transformers pipelines to one ONNX graph: encoder, pooling, dense layers and normalization.
 
-`load_pipeline` finds a model by folder, `export_pipeline` works on a loaded one, so that tests enter with small models.
+`load_pipeline` loads a pipeline from a folder, `export_pipeline` works on a loaded one, so that tests can pass small
+ones.
 """
 
 from __future__ import annotations
@@ -20,22 +21,24 @@ from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules.pooling import Pooling
 from torch import Tensor, nn
 
-from ...artifacts.constants import graph_file
+from ...artifacts.constants import EXACT, graph_file
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import EmbeddingSpec, Prompt, TokenizerSpec
+from ...artifacts.families.sentence_embedding import EmbeddingSpec, Prompt
+from ...artifacts.manifest_sections import TokenizerSpec
+from ...graphs.files import save_graph
 from ..checkpoints import model_arguments, typed_errors
-from ..graph_files import export_module, save_graph
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
+from ..tracing import export_module
 from .pooling import POOLING, without_prompt
 
-# What a pipeline may be made of; the first must be a Transformer, the second a Pooling.
+# The modules that may follow Transformer and Pooling
 _HEADS = (Dense, Normalize)
 _MODULE_NAMES = ("Transformer", "Pooling", *(head.__name__ for head in _HEADS))
 
 
 @dataclass(frozen=True)
 class EmbeddingExport:
-    """An exported pipeline: the fp32 graph as saved, and its parts of the manifest."""
+    """An exported pipeline: the saved fp32 graph, its file, and its manifest sections."""
 
     graph: ir.Model
     graph_file: str
@@ -44,7 +47,7 @@ class EmbeddingExport:
 
 
 def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransformer:
-    """Load a pipeline in float32 on the CPU, after refusing modules that cannot be reproduced.
+    """Load a pipeline in float32 on the CPU; modules that are not supported are refused before loading.
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
@@ -57,19 +60,19 @@ def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
 
 
 def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) -> EmbeddingExport:
-    """Export a loaded pipeline into `staging`: graph, tokenizer, and the configuration files found in `folder`.
+    """Export a loaded pipeline into `staging`: graph, tokenizer, and the configuration files of `folder`.
 
-    :raises BuildError: with the code `unsupported_model` for a part that cannot be reproduced.
+    :raises BuildError: with the code `unsupported_model`, naming the modules that cannot be reproduced.
     """
-    transformer, pooling, heads = _parts(pipeline)
-    original: Any = transformer.tokenizer
-    tokenizer = describe_tokenizer(original, transformer.model.config)
+    transformer, pooling, heads = _modules(pipeline)
+    fast_tokenizer: Any = transformer.tokenizer
+    tokenizer = describe_tokenizer(fast_tokenizer, transformer.model.config)
     module = SentenceEncoder(transformer.model, pooling, heads)
-    with_types = "token_type_ids" in original.model_input_names
+    with_types = "token_type_ids" in fast_tokenizer.model_input_names
     graph = _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
-    file = graph_file("model", "fp32")
+    file = graph_file("model", EXACT)
     _copy_configuration(folder, staging)
-    save_tokenizer(original, staging)
+    save_tokenizer(fast_tokenizer, staging)
     save_graph(graph, staging, file)
     return EmbeddingExport(graph, file, tokenizer, _describe(pipeline, transformer, pooling, heads))
 
@@ -91,7 +94,12 @@ class SentenceEncoder(nn.Module):
         token_type_ids: Tensor | None = None,
         prompt_length: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Encode int64 `[batch, tokens]`; gives float32 `[batch, tokens, hidden]` and `[batch, dim]`."""
+        """Encode texts.
+
+        :param input_ids: int64 `[batch, tokens]`, like `attention_mask` and `token_type_ids`.
+        :param prompt_length: int64 `[1]`, the number of leading tokens that pooling skips.
+        :return: float32 `[batch, tokens, hidden]` and `[batch, dim]`.
+        """
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         mask = attention_mask if prompt_length is None else without_prompt(attention_mask, prompt_length)
@@ -102,7 +110,7 @@ class SentenceEncoder(nn.Module):
 
 
 def pooling_modes(pooling: Pooling) -> tuple[str, ...]:
-    """The modes whose results a `Pooling` concatenates."""
+    """The pooling modes of a `Pooling`; it concatenates their results."""
     return (pooling.pooling_mode,) if isinstance(pooling.pooling_mode, str) else tuple(pooling.pooling_mode)
 
 
@@ -127,8 +135,8 @@ def _refuse_unknown_modules(folder: Path) -> None:
     if not listing.is_file():
         raise BuildError(
             "unsupported_model",
-            f"{folder.name} has no modules.json, so it names no pooling",
-            hint="Save it once with sentence-transformers: Transformer, Pooling.",
+            f"{folder.name} has no modules.json, which names the pooling",
+            hint="Save it with sentence-transformers as a pipeline of Transformer and Pooling.",
         )
     try:
         modules = json.loads(listing.read_text(encoding="utf-8"))
@@ -138,26 +146,26 @@ def _refuse_unknown_modules(folder: Path) -> None:
         raise BuildError("source", f"modules.json cannot be read: {error!r}") from error
     if outside:
         raise BuildError("source", f"modules.json names folders outside of the model: {', '.join(outside)}")
-    unknown = [
-        name
-        for name in types
-        if not name.startswith("sentence_transformers.") or name.rpartition(".")[2] not in _MODULE_NAMES
-    ]
-    if unknown:
+    if unknown := [name for name in types if not _is_supported(name)]:
         raise BuildError(
             "unsupported_model",
-            f"modules that are not reproduced: {', '.join(unknown)}",
+            f"modules that are not supported: {', '.join(unknown)}",
             expected=f"only {', '.join(_MODULE_NAMES)}",
         )
 
 
 def _is_inside(path: str) -> bool:
-    """Whether a module's path is a plain one below the model's folder; the first module's is often empty."""
+    """Whether a module's path is a relative one below the model's folder; the first module's is often empty."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
 
 
-def _parts(pipeline: SentenceTransformer) -> tuple[Transformer, Pooling, list[nn.Module]]:
+def _is_supported(module_type: str) -> bool:
+    """Whether the dotted name of a class is one of sentence-transformers' supported modules."""
+    return module_type.startswith("sentence_transformers.") and module_type.rpartition(".")[2] in _MODULE_NAMES
+
+
+def _modules(pipeline: SentenceTransformer) -> tuple[Transformer, Pooling, list[nn.Module]]:
     modules: list[Any] = list(pipeline)
     problems = []
     if len(modules) < 2 or type(modules[0]) is not Transformer or type(modules[1]) is not Pooling:
@@ -183,7 +191,9 @@ def _transformer_problems(transformer: Transformer) -> list[str]:
     if transformer.transformer_task != "feature-extraction":
         problems.append(f"a transformer for {transformer.transformer_task}")
     if set(transformer.modality_config) != {"text"}:
-        problems.append(f"the modalities {', '.join(map(str, transformer.modality_config))} where text alone is known")
+        problems.append(
+            f"the modalities {', '.join(map(str, transformer.modality_config))} where only text is supported"
+        )
     tokenizer: Any = transformer.tokenizer
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         problems.append("a tokenizer that is not a fast one (no tokenizer.json)")

@@ -1,7 +1,7 @@
-"""The weights of a spaCy transition-based component, checked to be of an architecture that is reproduced here.
+"""Reads the weights of a spaCy transition-based component, after a check of its architecture.
 
-Layers are those of thinc: MultiHashEmbed, MaxoutWindowEncoder, then a linear projection, the state's precomputed affine
-layer with maxout (*lower*) and the scores (*upper*).
+The supported layers are those of spaCy's and thinc's standard model: MultiHashEmbed, MaxoutWindowEncoder, a linear
+projection, the precomputable affine layer of a state with maxout (*lower*), and the layer of the scores (*upper*).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from spacy.language import Language
 from thinc.api import Model
 
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import HashColumn
+from ...artifacts.families.spacy_ner import HashColumn
 
 Floats = NDArray[np.float32]
 _ATTRIBUTES = frozenset({"ORTH", "NORM", "LOWER", "PREFIX", "SUFFIX", "SHAPE", "IS_SPACE", "SPACY"})
@@ -55,7 +55,7 @@ class Maxout:
 
 @dataclass(frozen=True)
 class WindowLayer:
-    """One residual layer of the encoder: `window` tokens on each side are seen beside a token itself."""
+    """One residual layer of the encoder; its input is a token and `window` tokens on each side of it."""
 
     window: int
     maxout: Maxout
@@ -65,9 +65,9 @@ class WindowLayer:
 class Network:
     """All weights of a component's model, float32.
 
-    `tables[i]` is the embedding table of `columns[i]`, `[rows, width]`; `vectors` are the static vectors already
-    projected, `[n, width]`, None without them. `lower` is `[features, hidden, pieces, in]`, its bias
-    `[hidden, pieces]`, its padding `[features, hidden, pieces]`.
+    `tables[i]` is the embedding table of `columns[i]`, `[rows, width]`. `vectors` are the static vectors after their
+    projection, `[n, width]`, or None. `lower` is `[features, hidden, pieces, in]`, its bias `[hidden, pieces]`, its
+    padding `[features, hidden, pieces]`.
     """
 
     columns: tuple[HashColumn, ...]
@@ -88,7 +88,7 @@ class Network:
 
     @property
     def context(self) -> int:
-        """Tokens on each side that a token's output depends on: the gap between documents."""
+        """The number of tokens on each side that a token's output depends on: the gap needed between documents."""
         return sum(layer.window for layer in self.encoder)
 
     @property
@@ -105,7 +105,7 @@ class Network:
 def read_network(nlp: Language, component: str) -> Network:
     """The network of the component `ner` or `parser`.
 
-    :raises BuildError: with the code `unsupported_model`, naming every part that is not reproduced.
+    :raises BuildError: with the code `unsupported_model`, naming everything that cannot be reproduced.
     """
     model = nlp.get_pipe(component).model
     problems = _state_problems(model)
@@ -135,7 +135,7 @@ def _state_problems(model: Model[Any, Any]) -> list[str]:
 
 
 def _tok2vec(nlp: Language, model: Model[Any, Any]) -> Model[Any, Any]:
-    """The model that makes tokens into vectors: the component's own, or the one that it listens to."""
+    """The model that computes token vectors: the component's own, or that of the component it listens to."""
     own = model.layers[0].layers[0]
     if own.name != "tok2vec-listener":
         return own
@@ -150,10 +150,10 @@ def _tok2vec_problems(nlp: Language, tok2vec: Model[Any, Any]) -> list[str]:
     if len(tok2vec.layers) != 2:
         return [f"token vectors from {tok2vec.name}, not from MultiHashEmbed and MaxoutWindowEncoder"]
     embed, encode = tok2vec.layers
-    problems = [f"the embedding layer {name}" for name in _others(embed, _EMBED_LAYERS)]
-    problems += [f"the encoder layer {name}" for name in _others(encode, _ENCODE_LAYERS)]
+    problems = [f"the embedding layer {name}" for name in _unknown_layers(embed, _EMBED_LAYERS)]
+    problems += [f"the encoder layer {name}" for name in _unknown_layers(encode, _ENCODE_LAYERS)]
     if problems:
-        return problems  # CharacterEmbed, Mish, BiLSTM, transformers: the walk below would not understand them
+        return problems  # CharacterEmbed, Mish, BiLSTM, transformers: the checks below do not apply to them
     extractors = [layer for layer in embed.walk() if layer.name == "extract_features"]
     if len(extractors) != 1:
         return [f"{len(extractors)} feature extractors"]
@@ -164,7 +164,7 @@ def _tok2vec_problems(nlp: Language, tok2vec: Model[Any, Any]) -> list[str]:
     return problems
 
 
-def _others(model: Model[Any, Any], known: frozenset[str]) -> list[str]:
+def _unknown_layers(model: Model[Any, Any], known: frozenset[str]) -> list[str]:
     return sorted({layer.name for layer in model.walk() if not layer.layers and layer.name not in known})
 
 
@@ -172,7 +172,7 @@ def _vector_problems(nlp: Language, embed: Model[Any, Any]) -> list[str]:
     vectors = nlp.vocab.vectors
     mode = getattr(vectors, "mode", type(vectors).__name__)
     if mode != "default":
-        return [f"{mode} vectors, which are no table of words"]
+        return [f"{mode} vectors, which are no table with a row per word"]
     attribute = getattr(vectors, "attr", None)
     if attribute is not None and nlp.vocab.strings[attribute] != "ORTH":
         return [f"vectors looked up by {nlp.vocab.strings[attribute]}"]
@@ -208,9 +208,9 @@ def _read(nlp: Language, model: Model[Any, Any], tok2vec: Model[Any, Any]) -> Ne
 
 
 def _encoder(encode: Model[Any, Any]) -> tuple[WindowLayer, ...]:
-    parts = zip(_named(encode, "expand_window"), _named(encode, "maxout"), _named(encode, "layernorm"), strict=True)
+    triples = zip(_named(encode, "expand_window"), _named(encode, "maxout"), _named(encode, "layernorm"), strict=True)
     layers = tuple(
-        WindowLayer(int(window.attrs["window_size"]), _maxout(maxout, norm)) for window, maxout, norm in parts
+        WindowLayer(int(window.attrs["window_size"]), _maxout(maxout, norm)) for window, maxout, norm in triples
     )
     if encode.attrs.get("pad", 0) != sum(layer.window for layer in layers):
         raise BuildError("unsupported_model", "the encoder's padding is not the sum of its windows")

@@ -1,8 +1,8 @@
-"""Python's regular expressions rewritten so that every engine and every version of Unicode reads them alike.
+"""Rewrites Python's regular expressions as portable patterns, which mean the same in every engine and Unicode version.
 
-The rules of a spaCy tokenizer are patterns of Python's `re`. What its shorthand classes and ignored case mean depends
-on the interpreter's Unicode version and differs from other engines. Here a pattern is parsed with `re`'s own parser and
-written again with explicit classes; FORMAT.md lists what remains. Anything else is refused.
+The rules of a spaCy tokenizer are patterns of Python's `re`. Shorthand classes and IGNORECASE depend on the
+interpreter's Unicode version, and differ from other engines. This module parses a pattern with `re`'s own parser and
+writes it again with explicit classes. FORMAT.md lists the syntax of the result; a pattern that needs more is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from re import _constants as sre  # type: ignore[attr-defined]  # no public way leads to a parsed pattern
+from re import _constants as sre  # type: ignore[attr-defined]  # there is no public API for parsed patterns
 from re import _parser as sre_parser  # type: ignore[attr-defined]
 from typing import Any
 
@@ -23,7 +23,7 @@ Item = tuple[Any, Any]
 _SURROGATES = (0xD800, 0xE000)
 _SPECIAL = frozenset("\\.^$|?*+()[]{}-&~#")
 _CASE = re.IGNORECASE
-# Elements that can be repeated without brackets of their own
+# Elements that a quantifier can follow without a group around them
 _UNITS = frozenset({sre.ANY, sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.SUBPATTERN, sre.BRANCH})
 _KNOWN_FLAGS = re.IGNORECASE | re.UNICODE
 
@@ -32,8 +32,8 @@ _KNOWN_FLAGS = re.IGNORECASE | re.UNICODE
 class Alternative:
     """One alternative of a pattern.
 
-    `reach` is the largest number of characters it can look at, lookaround included; None where there is no limit.
-    `first` has the code points that every match begins with as `(start, end, ...)`, None where that is not known.
+    `reach` is the maximum number of characters that it can look at, including lookaround; None without a limit.
+    `first` is the set of code points that a match can begin with, as ranges `(start, end, ...)`; None if unknown.
     """
 
     items: tuple[Item, ...]
@@ -48,19 +48,19 @@ class Alternative:
 
     @property
     def is_anchored_at_start(self) -> bool:
-        """Whether every match begins where the string does."""
+        """Whether every match begins at the start of the string."""
         return bool(self.items) and self.items[0] == (sre.AT, sre.AT_BEGINNING)
 
     @property
     def is_anchored_at_end(self) -> bool:
-        """Whether every match ends where the string does."""
+        """Whether every match ends at the end of the string."""
         return bool(self.items) and self.items[-1] == (sre.AT, sre.AT_END)
 
 
 def parse_alternatives(pattern: re.Pattern[str]) -> list[Alternative]:
-    """The top alternatives of a compiled pattern, in their order.
+    """The top-level alternatives of a compiled pattern, in their order.
 
-    :raises BuildError: with the code `unsupported_model` for what no portable pattern can say.
+    :raises BuildError: with the code `unsupported_model` for a pattern without a portable equivalent.
     """
     if pattern.flags & ~_KNOWN_FLAGS:
         raise _unsupported(f"the flags {re.RegexFlag(pattern.flags & ~_KNOWN_FLAGS)!r}")
@@ -70,12 +70,12 @@ def parse_alternatives(pattern: re.Pattern[str]) -> list[Alternative]:
 
 
 def join(alternatives: Iterable[Alternative]) -> str:
-    """Alternatives as one portable pattern, in their order."""
+    """The alternatives as one portable pattern, in their order."""
     return "|".join(alternative.text for alternative in alternatives)
 
 
 def ranges_of(points: Iterable[int]) -> tuple[int, ...]:
-    """Ascending code points as `(start, end, start, end, ...)` with exclusive ends."""
+    """Ascending code points as ranges `(start, end, start, end, ...)` with exclusive ends."""
     flat: list[int] = []
     for point in points:
         if flat and flat[-1] == point:
@@ -86,10 +86,10 @@ def ranges_of(points: Iterable[int]) -> tuple[int, ...]:
 
 
 def _split(items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
-    """Alternatives of a sequence that is a branch, or a branch behind what `re` found common to all of them."""
+    """The alternatives of a sequence that is a branch, or a branch after anchors that `re` has factored out."""
     if not items or items[-1][0] is not sre.BRANCH or any(op is not sre.AT for op, _ in items[:-1]):
         return [items]
-    return [part for branch in items[-1][1][1] for part in _split(items[:-1] + tuple(branch))]
+    return [each for branch in items[-1][1][1] for each in _split(items[:-1] + tuple(branch))]
 
 
 def _reach(items: Sequence[Item]) -> int | None:
@@ -108,14 +108,14 @@ def _item_reach(op: Any, argument: Any) -> int | None:
     if op is sre.SUBPATTERN:
         return _reach(tuple(argument[3]))
     if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-        _, most, inner = argument
+        _, max_count, inner = argument
         reach = _reach(tuple(inner))
-        return None if reach is None or most is sre.MAXREPEAT else most * reach
+        return None if reach is None or max_count is sre.MAXREPEAT else max_count * reach
     return 1
 
 
 def _first(items: Sequence[Item], flags: int) -> tuple[int, ...] | None:
-    """Code points of the first character, where the first element that takes one is a plain one."""
+    """The code points that a match can begin with, if the first element that consumes a character is a class."""
     for op, argument in items:
         if op is sre.AT:
             continue
@@ -143,24 +143,24 @@ def _item(op: Any, argument: Any, flags: int) -> str:
         direction, inner = argument
         return f"(?{'<' if direction < 0 else ''}{'=' if op is sre.ASSERT else '!'}{_sequence(inner, flags)})"
     if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-        least, most, inner = argument
-        return _repeat(least, most, inner, flags) + ("?" if op is sre.MIN_REPEAT else "")
+        min_count, max_count, inner = argument
+        return _repeat(min_count, max_count, inner, flags) + ("?" if op is sre.MIN_REPEAT else "")
     raise _unsupported(f"the element {argument if op is sre.AT else op}")
 
 
-def _repeat(least: int, most: Any, inner: Iterable[Item], flags: int) -> str:
+def _repeat(min_count: int, max_count: Any, inner: Iterable[Item], flags: int) -> str:
     body = _sequence(inner, flags)
     items = tuple(inner)
     if len(items) != 1 or items[0][0] not in _UNITS:
         body = f"(?:{body})"
-    endless = most is sre.MAXREPEAT
-    short = {(0, True): "*", (1, True): "+"}.get((least, endless)) or ("?" if (least, most) == (0, 1) else None)
-    return body + (short or f"{{{least},{'' if endless else most}}}")
+    limits = (min_count, None if max_count is sre.MAXREPEAT else max_count)
+    short = {(0, None): "*", (1, None): "+", (0, 1): "?"}.get(limits)
+    return body + (short or f"{{{min_count},{'' if limits[1] is None else limits[1]}}}")
 
 
 def _class(op: Any, argument: Any, flags: int) -> tuple[int, ...]:
-    """The code points that one element matches."""
-    if op is sre.ANY:  # without the flag DOTALL, which is refused
+    """The code points that one element matches, as ranges."""
+    if op is sre.ANY:  # never a newline: patterns with the flag DOTALL are refused
         op, argument = sre.NOT_LITERAL, ord("\n")
     items = tuple(argument) if op is sre.IN else ((sre.LITERAL, argument),)
     if op is sre.NOT_LITERAL:
@@ -176,7 +176,7 @@ def _members(items: tuple[Item, ...], flags: int) -> tuple[int, ...]:
             point for op, value in items for point in ([value] if op is sre.LITERAL else range(value[0], value[1] + 1))
         }
         return ranges_of(sorted(point for point in points if not _SURROGATES[0] <= point < _SURROGATES[1]))
-    # What `re` itself takes for a member, asked of every character there is
+    # `re` itself decides about every character
     matches = re.compile(f"[{''.join(_source(op, value) for op, value in items)}]", flags).findall(_every_character())
     return ranges_of(map(ord, matches))
 
@@ -210,7 +210,7 @@ def _every_character() -> str:
 
 
 def _set_text(ranges: tuple[int, ...]) -> str:
-    """Ranges as a literal or a class; a class of nearly everything is written by what it leaves out."""
+    """Ranges as a literal or a class; a class of more than half of all code points is written negated."""
     if len(ranges) == 2 and ranges[1] == ranges[0] + 1:
         return _character(ranges[0])
     if not ranges:
@@ -218,32 +218,32 @@ def _set_text(ranges: tuple[int, ...]) -> str:
     outside = _complement(ranges)
     negated = bool(outside) and sum(outside[1::2]) - sum(outside[::2]) < sum(ranges[1::2]) - sum(ranges[::2])
     pairs = outside if negated else ranges
-    parts = []
+    members = []
     for start, end in zip(pairs[::2], pairs[1::2], strict=True):
         dash = "-" if end > start + 2 else ""
-        parts.append(_character(start) + (dash + _character(end - 1) if end > start + 1 else ""))
-    return f"[{'^' if negated else ''}{''.join(parts)}]"
+        members.append(_character(start) + (dash + _character(end - 1) if end > start + 1 else ""))
+    return f"[{'^' if negated else ''}{''.join(members)}]"
 
 
 def _complement(ranges: tuple[int, ...]) -> tuple[int, ...]:
-    """Every other code point but the surrogates, which no text holds."""
+    """All other code points, without the surrogates, which occur in no text."""
     bounds = [0, *ranges, sys.maxunicode + 1]
     pairs = [(a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if a < b]
     return tuple(bound for pair in pairs if pair != _SURROGATES for bound in pair)
 
 
 def _character(point: int) -> str:
-    letter = chr(point)
-    if letter in _SPECIAL:
-        return f"\\{letter}"
-    if letter.isprintable():
-        return letter
+    character = chr(point)
+    if character in _SPECIAL:
+        return f"\\{character}"
+    if character.isprintable():
+        return character
     return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
 
 
 def _unsupported(what: str) -> BuildError:
     return BuildError(
         "unsupported_model",
-        f"a tokenizer rule uses {what}, which no portable pattern can say",
-        hint="Write the rule without it.",
+        f"a tokenizer rule uses {what}, which has no portable equivalent",
+        hint="Rewrite the rule without it.",
     )

@@ -1,6 +1,6 @@
-"""spaCy's entity recognizer as an artifact's graphs, rules and tables.
+"""Exports the entity recognizer of a spaCy pipeline: graphs, tokenizer rules and tables.
 
-`load_pipeline` finds a pipeline by folder, `export_pipeline` works on a loaded one, so that tests enter with small
+`load_pipeline` loads a pipeline from a folder, `export_pipeline` works on a loaded one, so that tests can pass small
 ones.
 """
 
@@ -20,10 +20,10 @@ from spacy.language import Language
 from spacy.pipeline import DependencyParser, EntityRecognizer
 
 from ...artifacts import strict_json
-from ...artifacts.constants import SPACY_RULES, SPACY_TABLES, graph_file
+from ...artifacts.constants import EXACT, SPACY_RULES, SPACY_TABLES, graph_file
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import SpacyNer, SpacyParser, SpacySpec
-from ..graph_files import save_graph
+from ...artifacts.families.spacy_ner import SpacyNer, SpacyParser, SpacySpec
+from ...graphs.files import save_graph
 from .encoder import build_types_graph
 from .graphs import build_ner_graph, build_parser_graph
 from .moves import NerMoves, ner_moves, parser_moves
@@ -31,7 +31,7 @@ from .network import Network, read_network
 from .rules import describe_rules, norm_tables, tokenizer_problems
 
 SENTENCES = ("none", "given", "parser")
-# Components that leave entities, tokens and norms alone; what others do to them is not known here.
+# Components that change neither entities nor tokens nor norms; of other components that is not known.
 _HARMLESS = frozenset(
     {
         "attribute_ruler",
@@ -49,58 +49,55 @@ _HARMLESS = frozenset(
         "trainable_lemmatizer",
     }
 )
-_SENTENCE_MAKERS = frozenset({"parser", "senter", "sentencizer"})
-# What an attribute ruler must not set before `ner` where the whole pipeline is reproduced
-_FELT = frozenset({"ENT_IOB", "ENT_TYPE", "NORM", "ORTH", "SENT_START", "SPACY"})
+_SENTENCE_SETTERS = frozenset({"parser", "senter", "sentencizer"})
+# Attributes that the parser or `ner` reads: an attribute ruler before `ner` must not set them
+_READ_ATTRIBUTES = frozenset({"ENT_IOB", "ENT_TYPE", "NORM", "ORTH", "SENT_START", "SPACY"})
 
 Tables = dict[str, NDArray[Any]]
+# For each role the graph and its file
+Graphs = dict[str, tuple[ir.Model, str]]
 
 
 @dataclass(frozen=True)
 class SpacyExport:
-    """An exported pipeline: graphs as saved, by role, each with its file, and its part of the manifest."""
+    """An exported pipeline: for each role the saved graph and its file, and the section of the manifest."""
 
-    graphs: dict[str, tuple[ir.Model, str]]
+    graphs: Graphs
     spec: SpacySpec
 
 
 def load_pipeline(folder: Path) -> Language:
-    """Load a pipeline from the folder that has its config.cfg.
+    """Load a pipeline from the folder of its config.cfg.
 
-    :raises BuildError: with the code `source` when spaCy cannot load it.
+    :raises BuildError: with the code `source`, if spaCy cannot load it.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a model trained with an older spaCy: parity is what decides
+            warnings.simplefilter("ignore")  # about models of older spaCy versions: the parity stage decides
             return spacy.load(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise BuildError(
             "source",
             f"spaCy cannot load {folder.name}: {error}",
-            hint="Components with code of their own are not loaded.",
+            hint="Pipelines with components of their own code are not supported.",
         ) from error
 
 
 def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> SpacyExport:
     """Write the graphs, spacy_tokenizer.json and tables.safetensors of a loaded pipeline into `staging`.
 
-    :param sentences: which sentence starts the entities heed: `none`, `given` or `parser` (FORMAT.md).
+    :param sentences: the source of sentence starts, which no entity crosses: `none`, `given` or `parser` (FORMAT.md).
     :raises BuildError: with the code `unsupported_model`, naming what cannot be reproduced.
     """
-    _refuse(_pipeline_problems(nlp, sentences) + tokenizer_problems(nlp))
+    if problems := _pipeline_problems(nlp, sentences) + tokenizer_problems(nlp):
+        raise BuildError("unsupported_model", f"the pipeline has {'; '.join(problems)}")
     moves, network = ner_moves(nlp.get_pipe("ner")), read_network(nlp, "ner")
     graphs = {
-        "spacy_ner": (build_ner_graph(network, moves), graph_file("model", "fp32")),
-        "spacy_ner_types": (build_types_graph(network), graph_file("types", "fp32")),
+        "spacy_ner": (build_ner_graph(network, moves), graph_file("model", EXACT)),
+        "spacy_ner_types": (build_types_graph(network), graph_file("types", EXACT)),
     }
     tables = _ner_tables(network, moves)
-    parser = None
-    if sentences == "parser":
-        parser_network, names = read_network(nlp, "parser"), parser_moves(nlp.get_pipe("parser"))
-        graphs["spacy_parser"] = (build_parser_graph(parser_network), graph_file("parser", "fp32"))
-        graphs["spacy_parser_types"] = (build_types_graph(parser_network), graph_file("parser_types", "fp32"))
-        tables |= _parser_tables(parser_network)
-        parser = SpacyParser(**_network_fields(parser_network), moves=names)
+    parser = _add_parser(nlp, graphs, tables) if sentences == "parser" else None
     if network.vectors is not None or (parser is not None and parser.vectors):
         tables |= _vector_tables(nlp)
     tables["norm.keys"], tables["norm.values"] = norm_tables(nlp)
@@ -110,23 +107,27 @@ def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> Sp
     return SpacyExport(graphs, spec)
 
 
-def _write(nlp: Language, graphs: dict[str, tuple[ir.Model, str]], tables: Tables, staging: Path) -> None:
-    # One line: for tools, as tokenizer.json is
+def _add_parser(nlp: Language, graphs: Graphs, tables: Tables) -> SpacyParser:
+    """Add the parser's graphs and tables; returns its section of the manifest."""
+    network, moves = read_network(nlp, "parser"), parser_moves(nlp.get_pipe("parser"))
+    graphs["spacy_parser"] = (build_parser_graph(network), graph_file("parser", EXACT))
+    graphs["spacy_parser_types"] = (build_types_graph(network), graph_file("parser_types", EXACT))
+    tables |= _parser_tables(network)
+    return SpacyParser(**_network_fields(network), moves=moves)
+
+
+def _write(nlp: Language, graphs: Graphs, tables: Tables, staging: Path) -> None:
+    # On one line, as tokenizer.json is: the file is for programs, not for people
     (staging / SPACY_RULES).write_bytes(strict_json.canonical_line(describe_rules(nlp)))
-    # The library's own way to write a file would leave it readable to its owner alone
+    # `save_file` of safetensors would make the file readable for its owner only
     (staging / SPACY_TABLES).write_bytes(save({name: np.ascontiguousarray(tables[name]) for name in sorted(tables)}))
     for graph, file in graphs.values():
         save_graph(graph, staging, file)
 
 
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        raise BuildError("unsupported_model", f"the pipeline has {'; '.join(problems)}")
-
-
 def _pipeline_problems(nlp: Language, sentences: str) -> list[str]:
     if "ner" not in nlp.pipe_names:
-        return [f"no component called ner (but {', '.join(nlp.pipe_names) or 'none at all'})"]
+        return [f"no component called ner (its components: {', '.join(nlp.pipe_names) or 'none'})"]
     ner = nlp.get_pipe("ner")
     problems = []
     if type(ner) is not EntityRecognizer:
@@ -143,12 +144,12 @@ def _pipeline_problems(nlp: Language, sentences: str) -> list[str]:
 
 
 def _sentence_problems(nlp: Language, factories: dict[str, str]) -> list[str]:
-    """Why the sentences that the whole pipeline gives to `ner` are not those of its parser alone."""
+    """Why the sentence starts that `ner` reads in the whole pipeline are not those of the parser alone."""
     before = nlp.pipe_names[: nlp.pipe_names.index("ner")]
-    makers = [name for name in before if factories[name] in _SENTENCE_MAKERS]
-    if makers != ["parser"] or type(nlp.get_pipe("parser")) is not DependencyParser:
+    setters = [name for name in before if factories[name] in _SENTENCE_SETTERS]
+    if setters != ["parser"] or type(nlp.get_pipe("parser")) is not DependencyParser:
         return [
-            f"sentences made by {', '.join(makers) or 'nothing'} before ner, not by the parser alone; "
+            f"sentence starts set by {', '.join(setters) or 'nothing'} before ner, not by the parser alone; "
             "use sentences = given or none"
         ]
     parser = nlp.get_pipe("parser")
@@ -156,10 +157,12 @@ def _sentence_problems(nlp: Language, factories: dict[str, str]) -> list[str]:
     if parser.cfg["beam_width"] != 1:
         problems.append("a parser that searches with a beam")
     if parser.cfg.get("learn_tokens"):
-        problems.append("a parser that joins tokens (learn_tokens = true)")
+        problems.append("a parser that merges tokens (learn_tokens = true)")
     for name in before:
-        if factories[name] == "attribute_ruler" and (felt := _ruled_attributes(nlp.get_pipe(name)) & _FELT):
-            problems.append(f"an attribute ruler that sets {', '.join(sorted(felt))} before ner")
+        if factories[name] == "attribute_ruler" and (
+            changed := _ruled_attributes(nlp.get_pipe(name)) & _READ_ATTRIBUTES
+        ):
+            problems.append(f"an attribute ruler that sets {', '.join(sorted(changed))} before ner")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""A spaCy tokenizer's rules and a vocabulary's tables as plain data (FORMAT.md, "spaCy: text to tokens")."""
+"""Describes a spaCy tokenizer's rules and its vocabulary's norms as data (FORMAT.md, "spaCy: text to tokens")."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ...artifacts.errors import BuildError
 from .patterns import Alternative, join, parse_alternatives, ranges_of
 
 _VERSION = 1
-# The methods of a compiled pattern that spaCy's tokenizer calls
+# The attributes of spaCy's tokenizer that must be methods of a compiled pattern, and which method each must be
 _METHODS = {
     "prefix_search": "search",
     "suffix_search": "search",
@@ -40,26 +40,32 @@ _LAST_CHARACTER = 0x10FFFF
 
 
 def tokenizer_problems(nlp: Language) -> list[str]:
-    """Why the tokenizer cannot be written down as data; empty when it can."""
+    """Why the tokenizer cannot be described as data; empty if it can."""
     if type(nlp.tokenizer) is not Tokenizer:
         name = f"{type(nlp.tokenizer).__module__}.{type(nlp.tokenizer).__name__}"
-        return [f"the tokenizer {name}, which is not driven by rules (Chinese, Japanese, Korean, Thai, Vietnamese)"]
-    problems = [f"a {name} that is no method of a compiled pattern" for name in _METHODS if not _is_plain(nlp, name)]
+        return [
+            f"the tokenizer {name}, which does not work by rules (as for Chinese, Japanese, Korean, Thai, Vietnamese)"
+        ]
+    problems = [
+        f"a {name} that is not the method {method} of a compiled pattern"
+        for name, method in _METHODS.items()
+        if not _is_pattern_method(nlp, name)
+    ]
     getters = nlp.vocab.lex_attr_getters
     problems += [
-        f"a lexical attribute {nlp.vocab.strings[attribute]} computed in a way of its own"
+        f"a custom function for the lexical attribute {nlp.vocab.strings[attribute]}"
         for attribute, expected in _GETTERS.items()
         if getters[attribute] is not expected
     ]
     if _norm_tables(nlp) is None:
-        problems.append("a NORM computed in a way of its own (Hindi, Nepali, Haitian Creole)")
+        problems.append("a custom function for NORM (as for Hindi, Nepali, Haitian Creole)")
     return problems
 
 
 def describe_rules(nlp: Language) -> dict[str, Any]:
     """The content of spacy_tokenizer.json.
 
-    :raises BuildError: with the code `unsupported_model` for a rule that cannot be written down.
+    :raises BuildError: with the code `unsupported_model` for a rule without a portable equivalent.
     """
     tokenizer = nlp.tokenizer
     infix = _pattern(nlp, "infix_finditer")
@@ -79,15 +85,15 @@ def describe_rules(nlp: Language) -> dict[str, Any]:
 
 
 def norm_tables(nlp: Language) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """`norm.keys` and `norm.values`, uint64 `[n]`, keys ascending: the norms that strings have by table."""
+    """The tables `norm.keys` and `norm.values`, uint64 `[n]`: hashes of strings, ascending, and of their norms."""
     norms: dict[int, int] = {}
-    for table in reversed(_norm_tables(nlp) or []):  # the first one that has a string decides
+    for table in reversed(_norm_tables(nlp) or []):  # the first table has priority
         norms |= {get_string_id(key): get_string_id(value) for key, value in table.items()}
     keys = sorted(norms)
     return np.array(keys, np.uint64), np.array([norms[key] for key in keys], np.uint64)
 
 
-def _is_plain(nlp: Language, name: str) -> bool:
+def _is_pattern_method(nlp: Language, name: str) -> bool:
     method = getattr(nlp.tokenizer, name)
     owner = getattr(method, "__self__", None)
     return method is None or (isinstance(owner, re.Pattern) and method == getattr(owner, _METHODS[name]))
@@ -99,14 +105,14 @@ def _pattern(nlp: Language, name: str) -> re.Pattern[str] | None:
 
 
 def _affixes(pattern: re.Pattern[str] | None, kind: str) -> list[dict[str, Any]]:
-    """Alternatives of a prefix or suffix rule, neighbours of bounded reach together."""
+    """The alternatives of a prefix or suffix rule; adjacent ones with a bounded reach become one pattern."""
     alternatives = [] if pattern is None else parse_alternatives(pattern)
     is_prefix = kind == "prefix"
     if not all(each.is_anchored_at_start if is_prefix else each.is_anchored_at_end for each in alternatives):
         raise BuildError(
             "unsupported_model",
-            f"a {kind} rule matches in the middle of a string",
-            expected=f"every alternative {'begins with ^' if is_prefix else 'ends with $'}",
+            f"a {kind} rule that can match in the middle of a string",
+            expected=f"alternatives that all {'begin with ^' if is_prefix else 'end with $'}",
         )
     return [_affix_group(list(group)) for _, group in groupby(alternatives, lambda each: each.reach is None)]
 
@@ -117,19 +123,19 @@ def _affix_group(alternatives: list[Alternative]) -> dict[str, Any]:
 
 
 def _matches(pattern: re.Pattern[str] | None) -> list[dict[str, Any]]:
-    """Alternatives of a pattern that is only asked whether it matches, so that each may be tried alone."""
+    """The alternatives of a pattern, each on its own: the tokenizer only needs to know whether any of them matches."""
     alternatives: list[Alternative] = [] if pattern is None else parse_alternatives(pattern)
     return [{"pattern": each.text, "first": None if each.first is None else list(each.first)} for each in alternatives]
 
 
 def _special(nlp: Language, tokens: Iterable[dict[Any, Any]]) -> list[list[str | None]]:
-    strings = nlp.vocab.strings
-    found = []
+    """The tokens of a special case, each as its text and its norm, None without one."""
+    described = []
     for token in tokens:
-        attributes = intify_attrs(token, strings_map=strings)
+        attributes = intify_attrs(token, strings_map=nlp.vocab.strings)
         text, norm = attributes[ORTH], attributes.get(NORM)
-        found.append([_string(nlp, text), None if norm is None else _string(nlp, norm)])
-    return found
+        described.append([_string(nlp, text), None if norm is None else _string(nlp, norm)])
+    return described
 
 
 def _string(nlp: Language, value: int | str) -> str:
@@ -137,8 +143,11 @@ def _string(nlp: Language, value: int | str) -> str:
 
 
 def _sequences(tokenizer: Tokenizer) -> list[list[str]]:
-    """The special cases that are looked for among tokens: those that the affix rules or blanks would take apart."""
-    plain = Tokenizer(
+    """The special cases that the other rules or spaces split, each as the tokens that they split it into.
+
+    The runtime looks for these token sequences after it has applied the other rules.
+    """
+    without_specials = Tokenizer(
         tokenizer.vocab,
         rules={},
         prefix_search=tokenizer.prefix_search,
@@ -147,7 +156,7 @@ def _sequences(tokenizer: Tokenizer) -> list[list[str]]:
         token_match=tokenizer.token_match,
         url_match=tokenizer.url_match,
     )
-    taken_apart = [
+    split = [
         chunk
         for chunk in sorted(tokenizer.rules)
         if not tokenizer.faster_heuristics
@@ -156,11 +165,11 @@ def _sequences(tokenizer: Tokenizer) -> list[list[str]]:
         or tokenizer.find_suffix(chunk)
         or " " in chunk
     ]
-    return [[token.text for token in plain(chunk)] for chunk in taken_apart]
+    return [[token.text for token in without_specials(chunk)] for chunk in split]
 
 
 def _norm_tables(nlp: Language) -> list[dict[str, str]] | None:
-    """The tables a NORM is looked up in, first to last, before the string's lower case; None for other getters."""
+    """The tables in which spaCy looks up a NORM before it uses the lower case; None for a custom function."""
     getter: Any = nlp.vocab.lex_attr_getters[NORM]
     tables: list[dict[str, str]] = []
     while isinstance(getter, functools.partial) and getter.func.__name__ == "_get_attr_unless_lookup":
@@ -171,14 +180,14 @@ def _norm_tables(nlp: Language) -> list[dict[str, str]] | None:
 
 @functools.cache
 def _characters() -> dict[str, Any]:
-    """What this interpreter's Unicode says of characters, so that no other version decides."""
+    """Properties of characters in this interpreter's Unicode version, so that no other version is used."""
     return {
-        "space": _having(str.isspace),
-        "alpha": _having(str.isalpha),
-        "upper": _having(str.isupper),
-        "digit": _having(str.isdigit),
-        "cased": _having(_is_cased),
-        "case_ignorable": _having(_is_case_ignorable),
+        "space": _ranges_with(str.isspace),
+        "alpha": _ranges_with(str.isalpha),
+        "upper": _ranges_with(str.isupper),
+        "digit": _ranges_with(str.isdigit),
+        "cased": _ranges_with(_is_cased),
+        "case_ignorable": _ranges_with(_is_case_ignorable),
         "lower": {chr(point): chr(point).lower() for point in _points() if chr(point).lower() != chr(point)},
     }
 
@@ -187,15 +196,15 @@ def _points() -> Iterable[int]:
     return (point for point in range(_LAST_CHARACTER + 1) if not 0xD800 <= point < 0xE000)
 
 
-def _having(is_member: Callable[[str], bool]) -> list[int]:
-    return list(ranges_of(point for point in _points() if is_member(chr(point))))
+def _ranges_with(has_property: Callable[[str], bool]) -> list[int]:
+    return list(ranges_of(point for point in _points() if has_property(chr(point))))
 
 
-def _is_cased(letter: str) -> bool:
-    """Whether a capital sigma after the letter becomes a final one, which shows what `lower` takes as cased."""
-    return not _is_case_ignorable(letter) and f"{letter}Σ".lower().endswith("ς")
+def _is_cased(character: str) -> bool:
+    """Whether the character has Unicode's property Cased: `str.lower` makes a capital sigma after it a final sigma."""
+    return not _is_case_ignorable(character) and f"{character}Σ".lower().endswith("ς")
 
 
-def _is_case_ignorable(letter: str) -> bool:
-    """Whether `lower` looks past the letter for a cased one."""
-    return f"a{letter}Σ".lower().endswith("ς") and not f"{letter}Σ".lower().endswith("ς")
+def _is_case_ignorable(character: str) -> bool:
+    """Whether it is Case_Ignorable: `str.lower` skips it when it looks for a cased character before a sigma."""
+    return f"a{character}Σ".lower().endswith("ς") and not f"{character}Σ".lower().endswith("ς")

@@ -1,10 +1,10 @@
 """The two networks of a BART checkpoint as modules to trace: the encoder, and one step of the decoder.
 
-Both take embedded tokens, since the table of embeddings is shared and belongs to neither.
+Both read embedded tokens: the embedding table is shared, and is a part of its own (`SummarizerParts`).
 
-The decoder's self-attention is over a *tree*: its cache holds one slot for every token that any beam has read, and a
-mask says which slots are ancestors of which beam. Beams that change places then move nothing but mask rows, and keys
-and values of the source are kept once for all beams of a text.
+The decoder's self-attention is over a *tree*. Its cache holds one slot for every token that any beam has read; a mask
+says which slots belong to the sequence of which beam. When a beam continues another one, only rows of the mask move.
+Keys and values of the source exist once for all beams of a text.
 """
 
 from __future__ import annotations
@@ -15,61 +15,62 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Far below every score, but finite: a row that is masked all over gives equal shares instead of NaN.
-MASKED = -1e30
+from ...graphs.summarization.parts import MASKED
 
 
 class SourceEncoder(nn.Module):
-    """The encoder and, for every decoder layer, the keys and values of its attention to the source."""
+    """The encoder and, for every decoder layer, the keys and values of its cross-attention."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         encoder, decoder = model.model.encoder, model.model.decoder
         self.scale = float(encoder.embed_tokens.embed_scale)
-        self.positions = _positions(encoder)
+        self.positions = _position_embedding(encoder)
         self.norm = encoder.layernorm_embedding
         self.layers: Any = nn.ModuleList(encoder.layers)
-        self.projections = nn.ModuleList(_joined(layer.self_attn, "qkv") for layer in encoder.layers)
+        self.projections = nn.ModuleList(_qkv_projection(layer.self_attn) for layer in encoder.layers)
         self.cross: Any = nn.ModuleList(layer.encoder_attn for layer in decoder.layers)
 
     def forward(self, embeddings: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """Encode float32 `[batch, tokens, hidden]` with int64 `[batch, tokens]`.
+        """Encode embedded texts.
 
-        :return: the mask `[batch, 1, 1, tokens]` to add to scores, then for each decoder layer keys
-            `[batch, heads, size, tokens]` and values `[batch, heads, tokens, size]`, float32.
+        :param embeddings: float32 `[batch, tokens, hidden]`.
+        :param attention_mask: int64 `[batch, tokens]`.
+        :return: the mask `[batch, 1, 1, tokens]` to add to attention scores, then for each decoder layer keys
+            `[batch, heads, head_size, tokens]` and values `[batch, heads, tokens, head_size]`, float32.
         """
         mask = ((attention_mask - 1).to(embeddings.dtype) * -MASKED)[:, None, None, :]
-        places = torch.arange(embeddings.shape[1])[None]
-        x = self.norm(embeddings * self.scale + self.positions(places))
-        for layer, joined in zip(self.layers, self.projections, strict=True):
-            q, k, v = (_heads(part, layer.self_attn) for part in joined(x).chunk(3, -1))
+        positions = torch.arange(embeddings.shape[1])[None]
+        x = self.norm(embeddings * self.scale + self.positions(positions))
+        for layer, projection in zip(self.layers, self.projections, strict=True):
+            q, k, v = (_heads(each, layer.self_attn) for each in projection(x).chunk(3, -1))
             weights = torch.softmax(q @ k.transpose(2, 3) * layer.self_attn.head_dim**-0.5 + mask, -1)
             context = (weights @ v).transpose(1, 2).flatten(2)
             x = layer.self_attn_layer_norm(x + layer.self_attn.out_proj(context))
             x = layer.final_layer_norm(x + layer.fc2(layer.activation_fn(layer.fc1(x))))
-        found = [mask]
+        outputs = [mask]
         for attention in self.cross:
-            found.append(_heads(attention.k_proj(x), attention).transpose(2, 3))
-            found.append(_heads(attention.v_proj(x), attention))
-        return tuple(found)
+            outputs.append(_heads(attention.k_proj(x), attention).transpose(2, 3))
+            outputs.append(_heads(attention.v_proj(x), attention))
+        return tuple(outputs)
 
 
 class DecoderStep(nn.Module):
-    """One step of the decoder for some beams of some texts."""
+    """One step of the decoder for the beams of several texts."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         decoder = model.model.decoder
         self.scale = float(decoder.embed_tokens.embed_scale)
-        self.positions = _positions(decoder)
+        self.positions = _position_embedding(decoder)
         self.norm = decoder.layernorm_embedding
         self.layers: Any = nn.ModuleList(decoder.layers)
-        self.projections = nn.ModuleList(_joined(layer.self_attn, "qkv") for layer in decoder.layers)
+        self.projections = nn.ModuleList(_qkv_projection(layer.self_attn) for layer in decoder.layers)
 
     def forward(
         self,
         embeddings: Tensor,
-        places: Tensor,
+        positions: Tensor,
         past_mask: Tensor,
         new_mask: Tensor,
         cross_mask: Tensor,
@@ -78,60 +79,67 @@ class DecoderStep(nn.Module):
         cross_keys: Sequence[Tensor],
         cross_values: Sequence[Tensor],
     ) -> tuple[Tensor, ...]:
-        """Read one token for every beam.
-
-        :param embeddings: float32 `[beams, batch, hidden]`.
-        :param places: int64 `[beams, 1]`, the tokens' places in their sequences.
-        :param past_mask: float32 `[batch, beams, slots]`, to add to scores: 0 for a beam's ancestors, else `MASKED`.
-        :param new_mask: float32 `[beams, beams]`, the same for the tokens of this step.
-        :param past_keys: for each layer float32 `[slots, batch, heads, size]`, and so `past_values`.
-        :return: hidden states `[beams * batch, hidden]`, the mask `[batch, beams, slots + beams]`, then for each layer
-            keys and values `[slots + beams, batch, heads, size]`.
-        """
+        """Read one token of every beam; `SummarizerParts` describes inputs and outputs (`step`)."""
         beams, batch, hidden = embeddings.shape
         mask = torch.cat((past_mask, new_mask.expand(batch, -1, -1)), -1)
         scores_mask = mask[:, None]
-        x = self.norm(embeddings * self.scale + self.positions(places))
-        found: list[Tensor] = []
-        for index, (layer, joined) in enumerate(zip(self.layers, self.projections, strict=True)):
-            attention = layer.self_attn
-            q, k, v = (part.view(beams, batch, attention.num_heads, -1) for part in joined(x).chunk(3, -1))
-            keys, values = torch.cat((past_keys[index], k), 0), torch.cat((past_values[index], v), 0)
-            found += [keys, values]
-            scores = q.permute(1, 2, 0, 3) @ keys.permute(1, 2, 3, 0) * attention.head_dim**-0.5
-            context = torch.softmax(scores + scores_mask, -1) @ values.permute(1, 2, 0, 3)
-            x = layer.self_attn_layer_norm(x + attention.out_proj(_beams_first(context)))
-            attention = layer.encoder_attn
-            q = attention.q_proj(x).view(beams, batch, attention.num_heads, -1).permute(1, 2, 0, 3)
-            scores = q @ cross_keys[index] * attention.head_dim**-0.5
-            context = torch.softmax(scores + cross_mask, -1) @ cross_values[index]
-            x = layer.encoder_attn_layer_norm(x + attention.out_proj(_beams_first(context)))
+        x = self.norm(embeddings * self.scale + self.positions(positions))
+        caches: list[Tensor] = []
+        for index, (layer, projection) in enumerate(zip(self.layers, self.projections, strict=True)):
+            past = past_keys[index], past_values[index]
+            context, keys, values = _self_attention(layer.self_attn, projection, x, scores_mask, past)
+            caches += [keys, values]
+            x = layer.self_attn_layer_norm(x + context)
+            cross = cross_keys[index], cross_values[index]
+            x = layer.encoder_attn_layer_norm(x + _cross_attention(layer.encoder_attn, x, cross_mask, cross))
             x = layer.final_layer_norm(x + layer.fc2(layer.activation_fn(layer.fc1(x))))
-        return x.reshape(beams * batch, hidden), mask, *found
+        return x.reshape(beams * batch, hidden), mask, *caches
 
 
-def _positions(part: Any) -> nn.Embedding:
-    """The table of positions without the rows that BART keeps before the first one."""
-    table = part.embed_positions
+def _self_attention(
+    attention: Any, projection: nn.Module, x: Tensor, mask: Tensor, past: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output `[beams, batch, hidden]` of an attention over its cache, and the longer keys and values."""
+    beams, batch, _ = x.shape
+    q, k, v = (each.view(beams, batch, attention.num_heads, -1) for each in projection(x).chunk(3, -1))
+    keys, values = torch.cat((past[0], k), 0), torch.cat((past[1], v), 0)
+    scores = q.permute(1, 2, 0, 3) @ keys.permute(1, 2, 3, 0) * attention.head_dim**-0.5
+    context = torch.softmax(scores + mask, -1) @ values.permute(1, 2, 0, 3)
+    return attention.out_proj(_beams_first(context)), keys, values
+
+
+def _cross_attention(attention: Any, x: Tensor, mask: Tensor, source: tuple[Tensor, Tensor]) -> Tensor:
+    """The output `[beams, batch, hidden]` of an attention over keys and values of the source."""
+    beams, batch, _ = x.shape
+    q = attention.q_proj(x).view(beams, batch, attention.num_heads, -1).permute(1, 2, 0, 3)
+    scores = q @ source[0] * attention.head_dim**-0.5
+    context = torch.softmax(scores + mask, -1) @ source[1]
+    output: Tensor = attention.out_proj(_beams_first(context))
+    return output
+
+
+def _position_embedding(network: Any) -> nn.Embedding:
+    """The position table without the rows that BART keeps unused before the first position."""
+    table = network.embed_positions
     weight = table.weight.detach()[table.offset :].clone()
-    places, hidden = weight.shape
-    return nn.Embedding(places, hidden, _weight=weight)
+    count, hidden = weight.shape
+    return nn.Embedding(count, hidden, _weight=weight)
 
 
-def _joined(attention: Any, which: str) -> nn.Linear:
-    """Several projections of an attention as one product, which reads its input once."""
-    parts = [getattr(attention, f"{name}_proj") for name in which]
-    joined = nn.Linear(parts[0].in_features, sum(part.out_features for part in parts))
-    joined.weight = nn.Parameter(torch.cat([part.weight.detach() for part in parts]), requires_grad=False)
-    joined.bias = nn.Parameter(torch.cat([part.bias.detach() for part in parts]), requires_grad=False)
-    return joined
+def _qkv_projection(attention: Any) -> nn.Linear:
+    """Query, key and value projection of an attention as one product, which reads its input once."""
+    linears = [getattr(attention, f"{name}_proj") for name in "qkv"]
+    merged = nn.Linear(linears[0].in_features, sum(linear.out_features for linear in linears))
+    merged.weight = nn.Parameter(torch.cat([linear.weight.detach() for linear in linears]), requires_grad=False)
+    merged.bias = nn.Parameter(torch.cat([linear.bias.detach() for linear in linears]), requires_grad=False)
+    return merged
 
 
 def _heads(x: Tensor, attention: Any) -> Tensor:
-    """`[batch, tokens, hidden]` to `[batch, heads, tokens, size]`."""
+    """`[batch, tokens, hidden]` to `[batch, heads, tokens, head_size]`."""
     return x.view(x.shape[0], x.shape[1], attention.num_heads, -1).transpose(1, 2)
 
 
 def _beams_first(context: Tensor) -> Tensor:
-    """`[batch, heads, beams, size]` to `[beams, batch, hidden]`."""
+    """`[batch, heads, beams, head_size]` to `[beams, batch, hidden]`."""
     return context.permute(2, 0, 1, 3).flatten(2)

@@ -1,6 +1,6 @@
-"""BART checkpoints to the files of an artifact: graph, tokenizer, configuration.
+"""Exports BART checkpoints: graph, tokenizer and configuration files.
 
-`load_model` finds a model by folder, `export_model` works on a loaded one, so that tests enter with small models.
+`load_model` loads a model from a folder, `export_model` works on a loaded model, so that tests can pass small ones.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any
 import onnx_ir as ir
 from transformers import BartForConditionalGeneration
 
-from ...artifacts.constants import graph_file
+from ...artifacts.constants import EXACT, graph_file
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import SummarizationSpec, TokenizerSpec
+from ...artifacts.families.summarization import SummarizationSpec
+from ...artifacts.manifest_sections import TokenizerSpec
+from ...graphs.files import save_graph
+from ...graphs.summarization.composition import compose_graph
+from ...graphs.summarization.parts import SummarizerParts
 from ..checkpoints import load_checkpoint, refuse_unknown_architecture
-from ..graph_files import save_graph
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
-from .compose import compose_graph
-from .networks import GenerateParts, trace_parts
 from .settings import describe_generation
+from .tracing import trace_parts
 
 _MODEL_TYPE, _ARCHITECTURE = "bart", "BartForConditionalGeneration"
 _LIMIT_SETTING = "model_max_length in tokenizer_config.json"
@@ -38,9 +40,9 @@ class LoadedSummarizer:
 
 @dataclass(frozen=True)
 class SummarizationExport:
-    """An exported model: its networks for other precisions, the fp32 graph as saved, its parts of the manifest."""
+    """An exported model: its fp32 parts, which quantize needs, the saved fp32 graph, and its manifest sections."""
 
-    parts: GenerateParts
+    parts: SummarizerParts
     graph: ir.Model
     graph_file: str
     tokenizer: TokenizerSpec
@@ -48,19 +50,19 @@ class SummarizationExport:
 
 
 def load_model(folder: Path, *, allow_pickle: bool = False) -> LoadedSummarizer:
-    """Load a model and its tokenizer, after refusing families that cannot be reproduced.
+    """Load a model and its tokenizer; architectures that are not supported are refused before loading.
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
     refuse_unknown_architecture(folder, {_MODEL_TYPE: _ARCHITECTURE})
-    family = BartForConditionalGeneration
-    return LoadedSummarizer(*load_checkpoint(family, folder, "generation", allow_pickle=allow_pickle))
+    loaded = load_checkpoint(BartForConditionalGeneration, folder, "generation", allow_pickle=allow_pickle)
+    return LoadedSummarizer(*loaded)
 
 
 def export_model(loaded: LoadedSummarizer, folder: Path, staging: Path) -> SummarizationExport:
     """Export a loaded model into `staging`: graph, tokenizer, and the configuration files of `folder`.
 
-    :raises BuildError: with the code `unsupported_model` for what cannot be reproduced, all of it at once.
+    :raises BuildError: with the code `unsupported_model`, naming everything that cannot be reproduced.
     """
     if problems := _problems(loaded):
         raise BuildError("unsupported_model", f"the model has {'; '.join(problems)}")
@@ -71,7 +73,7 @@ def export_model(loaded: LoadedSummarizer, folder: Path, staging: Path) -> Summa
     graph = compose_graph(parts, spec, tokenizer.pad_token_id)
     _save_configuration(loaded, folder, staging)
     save_tokenizer(loaded.tokenizer, staging)
-    file = graph_file("model", "fp32")
+    file = graph_file("model", EXACT)
     save_graph(graph, staging, file)
     return SummarizationExport(parts, graph, file, tokenizer, spec)
 
@@ -80,12 +82,12 @@ def _save_configuration(loaded: LoadedSummarizer, folder: Path, staging: Path) -
     shutil.copyfile(folder / "config.json", staging / "config.json")
     if (folder / _GENERATION_CONFIG).is_file():
         shutil.copyfile(folder / _GENERATION_CONFIG, staging / _GENERATION_CONFIG)
-    else:  # an older checkpoint keeps its settings in config.json; transformers has found them there
+    else:  # an older checkpoint has its settings in config.json, where transformers has read them
         loaded.model.generation_config.to_json_file(staging / _GENERATION_CONFIG)
 
 
 def _problems(loaded: LoadedSummarizer) -> list[str]:
-    """What of a loaded model and its tokenizer cannot be reproduced, in words."""
+    """What cannot be reproduced of a loaded model and its tokenizer."""
     model, tokenizer, problems = loaded.model, loaded.tokenizer, []
     kind = type(model)
     if kind.__name__ != _ARCHITECTURE or not kind.__module__.startswith("transformers."):
@@ -93,24 +95,27 @@ def _problems(loaded: LoadedSummarizer) -> list[str]:
     table = model.model.shared.weight
     others = (model.model.encoder.embed_tokens.weight, model.model.decoder.embed_tokens.weight, model.lm_head.weight)
     if any(other.data_ptr() != table.data_ptr() for other in others):
-        problems.append("tables of its own for encoder, decoder or scores, where all must share one")
+        problems.append("separate tables for encoder, decoder or scores; all must share one")
+    return problems + _tokenizer_problems(tokenizer, model.generation_config)
+
+
+def _tokenizer_problems(tokenizer: Any, generation_config: Any) -> list[str]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return [*problems, "a tokenizer that is not a fast one"]
+        return ["a tokenizer that is not a fast one (no tokenizer.json)"]
+    problems = []
     if type(backend.model).__name__ != "BPE":
         problems.append(
-            f"a tokenizer of the kind {type(backend.model).__name__}, not BPE, whose texts transformers "
-            "tidies up when it decodes"
+            f"a {type(backend.model).__name__} tokenizer; only BPE is supported, since transformers cleans up the "
+            "decoded text of others"
         )
     if tokenizer.pad_token is None:
         problems.append("a tokenizer without a padding token")
-    elif tokenizer.pad_token_id != model.generation_config.pad_token_id:
+    elif tokenizer.pad_token_id != generation_config.pad_token_id:
         problems.append(
-            f"padding {model.generation_config.pad_token_id} in generation_config, "
+            f"the padding token {generation_config.pad_token_id} in generation_config, but "
             f"{tokenizer.pad_token_id} in the tokenizer"
         )
     if getattr(tokenizer, "split_special_tokens", False):
-        problems.append(
-            "a tokenizer that takes special tokens apart (split_special_tokens), which tokenizer.json cannot say"
-        )
+        problems.append("a tokenizer with split_special_tokens, which tokenizer.json cannot express")
     return problems

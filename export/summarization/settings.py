@@ -1,14 +1,14 @@
-"""A checkpoint's generation settings: what becomes part of the graph, what a call may change, what is refused."""
+"""Reads a checkpoint's generation settings: those fixed in the graph, the defaults of a call, and those refused."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...artifacts.errors import BuildError
-from ...artifacts.manifest_sections import FixedGeneration, GenerationDefaults, SummarizationSpec
+from ...artifacts.families.summarization import FixedGeneration, GenerationDefaults, SummarizationSpec
 
-# Stands between messages; the consumer's own joins them so.
-_JOIN = " "
+# The separator of the messages of one input
+_SEPARATOR = " "
 _IMPLEMENTED = frozenset(
     {
         "bos_token_id",
@@ -25,7 +25,7 @@ _IMPLEMENTED = frozenset(
         "pad_token_id",
     }
 )
-# Of no effect on what is generated: bookkeeping, output formats, caches, and what only sampling reads.
+# These do not change the generated tokens: bookkeeping, output formats, caches, and settings of sampling.
 _WITHOUT_EFFECT = frozenset(
     {
         "_from_model_config",
@@ -49,6 +49,7 @@ _WITHOUT_EFFECT = frozenset(
         "use_cache",
     }
 )
+# Values at which a setting that is not implemented has no effect
 _NEUTRAL = {
     "diversity_penalty": 0.0,
     "do_sample": False,
@@ -76,10 +77,10 @@ def describe_generation(settings: Any, max_target_tokens: int, vocab_size: int) 
         raise BuildError(
             "unsupported_model",
             f"generation_config has {'; '.join(problems)}",
-            hint="Set what is named in generation_config.json, if the model does without.",
+            hint="If the model also works without these settings, change them in generation_config.json.",
         )
     return SummarizationSpec(
-        join=_JOIN,
+        join=_SEPARATOR,
         decoder_start_token_id=settings.decoder_start_token_id,
         eos_token_id=_single(settings.eos_token_id),
         max_target_tokens=max_target_tokens,
@@ -94,7 +95,7 @@ def describe_generation(settings: Any, max_target_tokens: int, vocab_size: int) 
 
 
 def _defaults(settings: Any) -> GenerationDefaults:
-    """The settings of a call; where the checkpoint says nothing, what `generate` takes."""
+    """The defaults of a call; for settings that the checkpoint does not have, those of `generate`."""
     return GenerationDefaults(
         num_beams=settings.num_beams or 1,
         min_length=settings.min_length or 0,
@@ -104,27 +105,32 @@ def _defaults(settings: Any) -> GenerationDefaults:
 
 
 def _problems(settings: Any, max_target_tokens: int, vocab_size: int) -> list[str]:
-    given = {name: value for name, value in settings.to_dict().items() if value is not None}
-    unknown = sorted(set(given) - _IMPLEMENTED - _WITHOUT_EFFECT)
-    problems = [f"{name} = {given[name]!r}" for name in unknown if _NEUTRAL.get(name, ()) != given[name]]
+    problems = _unknown_settings(settings)
     if settings.decoder_start_token_id is None:
         problems.append("no decoder_start_token_id")
     if not isinstance(_single(settings.eos_token_id), int):
-        problems.append(f"eos_token_id = {settings.eos_token_id!r}, where one token is needed")
+        problems.append(f"eos_token_id = {settings.eos_token_id!r}, but exactly one token is supported")
     if not isinstance(_single(settings.forced_eos_token_id), int | None):
-        problems.append(f"forced_eos_token_id = {settings.forced_eos_token_id!r}, where one token is needed")
+        problems.append(f"forced_eos_token_id = {settings.forced_eos_token_id!r}, but at most one token is supported")
     if settings.early_stopping not in (None, True, False, "never"):
         problems.append(f"early_stopping = {settings.early_stopping!r}")
     defaults = _defaults(settings)
     if not 2 <= defaults.max_length <= max_target_tokens:
-        problems.append(f"max_length = {defaults.max_length} with positions for {max_target_tokens}")
+        problems.append(f"max_length = {defaults.max_length} with positions for {max_target_tokens} tokens")
     if defaults.min_length > defaults.max_length:
         problems.append(f"min_length = {defaults.min_length} above max_length = {defaults.max_length}")
     if 2 * defaults.num_beams > vocab_size:
-        problems.append(f"num_beams = {defaults.num_beams} for {vocab_size} tokens")
+        problems.append(f"num_beams = {defaults.num_beams} for {vocab_size} tokens in the vocabulary")
     return problems
 
 
+def _unknown_settings(settings: Any) -> list[str]:
+    """The settings that change the result and are not implemented, each as `name = value`."""
+    values = {name: value for name, value in settings.to_dict().items() if value is not None}
+    unknown = sorted(set(values) - _IMPLEMENTED - _WITHOUT_EFFECT)
+    return [f"{name} = {values[name]!r}" for name in unknown if _NEUTRAL.get(name, ()) != values[name]]
+
+
 def _single(value: Any) -> Any:
-    """The only element of a list of one; anything else as it is."""
+    """The element of a list with one element; any other value unchanged."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value

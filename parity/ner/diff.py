@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...artifacts.golden import ExpectedEntity
+from ...artifacts.ner import ExpectedEntity
 from ...runtime.entities import Entity
 from ...runtime.entity_agreement import Triple
 

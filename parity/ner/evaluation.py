@@ -5,17 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from ...artifacts import strict_json
-from ...artifacts.constants import GOLDEN, PARITY
-from ...artifacts.golden import EntityCase, ExpectedEntity, write_golden
-from ...artifacts.manifest import Machine
+from ...artifacts.ner import METRICS, EntityCase, ExpectedEntity
 from ...runtime.entities import Entities, NerOptions, Recognizer
 from ...runtime.entity_agreement import Agreement, agreement
 from ..adversarial import adversarial_texts
-from ..sentence_embedding.comparison import check_gate
+from ..proof import check_gate
 from ..texts import parity_texts
 from .original import OriginalEntities
 
@@ -69,7 +65,7 @@ def evaluate(
 ) -> NerParity:
     """Compare every variant's answers with the original's."""
     comparisons = {name: _compare(recognizer, inputs, original) for name, recognizer in recognizers.items()}
-    failures = {name: check_gate(found.metrics, gates[name]) for name, found in comparisons.items()}
+    failures = {name: check_gate(METRICS, found.metrics, gates[name]) for name, found in comparisons.items()}
     return NerParity(list(inputs), list(original), comparisons, failures)
 
 
@@ -87,26 +83,20 @@ def recognize(recognizer: Recognizer, inputs: Sequence[NerInput]) -> list[Entiti
     return [found[index] for index in range(len(inputs))]
 
 
-def write_evidence(parity: NerParity, machine: Machine, versions: Mapping[str, str], staging: Path) -> int:
-    """Write parity.json and golden.jsonl into the staging folder; gives the number of golden cases."""
-    evidence = {
-        "machine": asdict(machine),
+def evidence(parity: NerParity) -> dict[str, Any]:
+    """The records of parity.json."""
+    return {
         "texts": {"all": len(parity.inputs), "with entities": sum(bool(each.entities) for each in parity.original)},
         "entities": sum(len(each.entities) for each in parity.original),
         "variants": {
             name: {
-                "metrics": found.metrics,
-                "labels": label_figures(found.agreement),
+                "metrics": comparison.metrics,
+                "labels": label_figures(comparison.agreement),
                 "differing": differing_texts(parity, name),
             }
-            for name, found in parity.comparisons.items()
+            for name, comparison in parity.comparisons.items()
         },
-        "versions": dict(versions),
     }
-    (staging / PARITY).write_bytes(strict_json.canonical(evidence))
-    cases = golden_cases(parity)
-    write_golden(cases, staging / GOLDEN)
-    return len(cases)
 
 
 def label_figures(found: Agreement) -> dict[str, dict[str, float]]:

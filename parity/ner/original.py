@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...artifacts.golden import ExpectedEntity
+from ...artifacts.ner import ExpectedEntity
 
 
 @dataclass(frozen=True)

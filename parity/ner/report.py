@@ -6,35 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...artifacts.constants import SPACY
-from ...artifacts.facts import ner_facts
+from ...artifacts.constants import EXACT
+from ...artifacts.family import Family
 from ...artifacts.manifest import Manifest
 from ...runtime.entity_agreement import LabelAgreement
 from ..count_plots import plot_counts
 from ..page import (
-    EXACT,
     Plot,
     Tile,
     figure,
     layer_plots,
-    metric_groups,
     ratio_tiles,
     size_speed_plot,
     size_text,
     write_page,
 )
+from ..proof import Proof
 from ..texts import PLAIN, text_group
 from .diff import Piece, Sides, both_sides, excerpts, pieces
 from .evaluation import NerInput, NerParity
 
-_METRICS = {
-    "Entities": {
-        "differing": "documents with other entities",
-        "entity_f1": "F1 of the entities",
-        "score_max_abs": "largest difference of a score",
-    },
-    "Tokens": {"token_mismatches": "documents cut or counted otherwise"},
-}
 _DIFFERING = 12
 _SAMPLES = 8
 _LONGEST_SAMPLE = 500
@@ -70,31 +61,30 @@ class Sample:
     pieces: list[Piece]
 
 
-def write_ner_report(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float], path: Path) -> None:
+def write_ner_report(
+    family: Family, proof: Proof[NerParity], manifest: Manifest, path: Path, *, original: str, preprocessor: str
+) -> None:
     """Write the report to `path`, whole or not at all; it needs no network and no other file.
 
-    :param manifest: of the same build: it has every variant that `parity` compared.
-    :param speeds: words per second by variant, and of `original`; a name may be missing.
+    :param manifest: of the same build: it has every variant that was compared.
+    :param original: the original in words; `preprocessor` says the same of what turns texts into inputs.
     """
+    parity, speeds = proof.parity, proof.speeds
     rows = label_rows(parity)
-    facts = ner_facts(
-        tokenizer=manifest.tokenizer, token_classification=manifest.token_classification, spacy=manifest.spacy
-    )
     write_page(
         __package__,
+        family,
         parity,
         manifest,
         path,
-        tiles=_tiles(parity, manifest, speeds),
-        facts=facts,
-        metrics=metric_groups(_METRICS, parity, manifest),
-        plots=_plots(parity, manifest, speeds),
+        tiles=_tiles(parity, manifest, speeds, preprocessor),
+        plots=_plots(parity, manifest, speeds, original),
         labels=rows,
         total=_total(rows),
         hues=label_hues(parity),
         differing={name: differing_documents(parity, name) for name in parity.comparisons},
         samples=samples(parity),
-        original=_original(manifest),
+        original=original,
     )
 
 
@@ -199,7 +189,7 @@ def _settings(entry: NerInput) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _tiles(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Tile]:
+def _tiles(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float], preprocessor: str) -> list[Tile]:
     documents = len(parity.inputs)
     having = sum(bool(each.entities) for each in parity.original)
     entities = sum(len(each.entities) for each in parity.original)
@@ -218,21 +208,13 @@ def _tiles(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float]) -
     names = list(parity.comparisons)
     smallest = next((name for name in names if name != EXACT), names[0])
     if smallest == EXACT:
-        files = sum(manifest.files[path].size for path in manifest.text_files())
+        files = sum(manifest.files[path].size for path in manifest.preprocessor_files())
         size = manifest.variant_bytes(smallest)
-        tiles.append(
-            Tile(
-                size_text(size),
-                f"{smallest}, graphs and weights",
-                f"{size_text(files)} of rules and tables"
-                if manifest.engine == SPACY
-                else f"{size_text(files)} of tokenizer",
-            )
-        )
+        tiles.append(Tile(size_text(size), f"{smallest}, graphs and weights", f"{size_text(files)} of {preprocessor}"))
     return [*tiles, *ratio_tiles(smallest, manifest, speeds, "words")]
 
 
-def _plots(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float]) -> list[Plot]:
+def _plots(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float], original: str) -> list[Plot]:
     names = list(parity.comparisons)
     counts = {
         "entities per document": [len(each.entities) for each in parity.original],
@@ -240,13 +222,9 @@ def _plots(parity: NerParity, manifest: Manifest, speeds: Mapping[str, float]) -
     }
     svg = plot_counts(counts, "counts", "Histograms of entities and of tokens per document")
     note = "Documents by count; the bar over 8 stands for 5 to 8, the one over 16 for 9 to 16."
-    cost = f"The original is {_original(manifest)}. A guide, not a benchmark."
+    cost = f"The original is {original}. A guide, not a benchmark."
     return [
         Plot.of("What was judged", note, svg),
         size_speed_plot(manifest, names, speeds, "words", cost),
         *layer_plots(manifest, names),
     ]
-
-
-def _original(manifest: Manifest) -> str:
-    return "spaCy" if manifest.engine == SPACY else "the pipeline of transformers"

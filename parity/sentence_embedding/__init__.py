@@ -1,1 +1,32 @@
-"""Parity of sentence embeddings."""
+"""The parity stage of sentence embeddings."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from ...artifacts.families.sentence_embedding import EmbeddingSpec
+from ...artifacts.staging import Staged
+from ...runtime.graph_model import staged_model
+from ...runtime.sentence_embedding import SentenceEmbedder
+from ..proof import Proof
+from .evaluation import EmbeddingParity, evaluate, evidence, golden_cases, texts_per_second
+from .original import load_original
+from .report import write_report
+
+__all__ = ["evidence", "golden_cases", "prove", "write_report"]
+
+
+def prove(staged: Staged, folder: Path) -> Proof[EmbeddingParity]:
+    """Compare every variant with the original in `folder`, loaded as its users load it."""
+    settings = staged.settings
+    original = load_original(folder, allow_pickle=settings.options.allow_pickle)
+    embedders = {
+        name: SentenceEmbedder(staged_model(staged, name, "encoder", EmbeddingSpec))
+        for name in sorted(settings.variants)
+    }
+    # Before any session is created: the thread pools of two libraries in one process slow each other down
+    speeds = {"original": texts_per_second(partial(original.encode, batch_size=32, show_progress_bar=False))}
+    parity = evaluate(original, embedders, settings.gates)
+    speeds |= {name: texts_per_second(embedder.embed) for name, embedder in embedders.items()}
+    return Proof(parity, speeds)

@@ -2,67 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.constants import NER, SENTENCE_EMBEDDING, SPACY, SUMMARIZATION, TRANSFORMERS
-from ...artifacts.errors import BuildError
-from ...artifacts.gates import gate_misses
 from ..texts import PLAIN
 
-# The gates that variants are held to where the configuration names no others, by task and engine.
-DEFAULT_GATES: dict[tuple[str, str], dict[str, dict[str, float]]] = {
-    (SENTENCE_EMBEDDING, TRANSFORMERS): {
-        "fp32": {"max_abs": 1e-5, "token_mismatches": 0},
-        "int8": {
-            "cosine_min": 0.997,
-            "cosine_mean": 0.999,
-            "cosine_min_hard": 0.99,
-            "cosine_mean_hard": 0.997,
-            "token_mismatches": 0,
-        },
-    },
-    (NER, TRANSFORMERS): {
-        "fp32": {"differing": 0, "score_max_abs": 1e-5, "token_mismatches": 0},
-        "int8": {"entity_f1": 0.97, "token_mismatches": 0},
-    },
-    (NER, SPACY): {"fp32": {"differing": 0, "token_mismatches": 0}},
-    (SUMMARIZATION, TRANSFORMERS): {
-        "fp32": {"differing": 0, "token_mismatches": 0},
-        "int8": {"rouge_l": 0.7, "sealed_same": 0.9, "token_mismatches": 0},
-    },
-}
-# Every figure that some variant of a task is measured by; FORMAT.md explains them.
-FIGURES: dict[str, frozenset[str]] = {
-    SENTENCE_EMBEDDING: frozenset(
-        {
-            "max_abs",
-            "token_mismatches",
-            "neighbours",
-            "nearest",
-            *(f"cosine_{name}{group}" for name in ("min", "p01", "p05", "mean") for group in ("", "_hard")),
-        }
-    ),
-    NER: frozenset({"differing", "entity_f1", "score_max_abs", "token_mismatches"}),
-    SUMMARIZATION: frozenset(
-        {
-            "differing",
-            "ties",
-            "rouge_1",
-            "rouge_2",
-            "rouge_l",
-            "rouge_l_reference",
-            "rouge_l_drop",
-            "sealed_same",
-            "token_mismatches",
-        }
-    ),
-}
-# Those that are measured on pairs of texts and summaries.
-REFERENCE_FIGURES = frozenset({"rouge_l_reference", "rouge_l_drop"})
 _NEIGHBOURS = 10
 
 
@@ -100,16 +47,6 @@ def compare(
             metrics |= {f"cosine_{name}{suffix}": float(value) for name, value in figures.items()}
     metrics |= _rank_agreement(a, b)
     return Comparison(cosines, differences, {name: _rounded(value) for name, value in metrics.items()})
-
-
-def check_gate(metrics: Mapping[str, float], gate: Mapping[str, float]) -> list[str]:
-    """What falls short of the gate, in words; empty when everything holds.
-
-    :raises BuildError: with the code `config` when the gate names a figure that does not exist.
-    """
-    if unknown := sorted(set(gate) - set(metrics)):
-        raise BuildError("config", f"the gate names {', '.join(unknown)}", expected=", ".join(sorted(metrics)))
-    return gate_misses(metrics, gate)
 
 
 def _cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

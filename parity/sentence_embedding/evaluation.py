@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from ...artifacts import strict_json
-from ...artifacts.constants import GOLDEN, PARITY
-from ...artifacts.golden import EmbeddingCase, ExpectedEmbedding, write_golden
-from ...artifacts.manifest import Machine
+from ...artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, ExpectedEmbedding
 from ...runtime.sentence_embedding import SentenceEmbedder
+from ..proof import check_gate
 from ..texts import parity_texts, text_group
-from .comparison import Comparison, check_gate, compare
+from .comparison import Comparison, compare
 from .original import EmbeddingInput, OriginalEmbeddings, original_embeddings
 
 _TEXTS_PER_PROMPT = 64
@@ -52,25 +49,21 @@ def evaluate(
     groups = [text_group(entry.text) for entry in inputs]
     original = original_embeddings(pipeline, inputs)
     comparisons = {name: _compare(embedder, inputs, groups, original) for name, embedder in embedders.items()}
-    failures = {name: check_gate(found.metrics, gates[name]) for name, found in comparisons.items()}
+    failures = {
+        name: check_gate(SENTENCE_EMBEDDING.metrics, found.metrics, gates[name]) for name, found in comparisons.items()
+    }
     return EmbeddingParity(inputs, groups, original, comparisons, failures)
 
 
-def write_evidence(parity: EmbeddingParity, machine: Machine, versions: Mapping[str, str], staging: Path) -> int:
-    """Write parity.json and golden.jsonl into the staging folder; gives the number of golden cases."""
-    evidence = {
-        "machine": asdict(machine),
+def evidence(parity: EmbeddingParity) -> dict[str, Any]:
+    """The records of parity.json."""
+    return {
         "texts": {group: parity.groups.count(group) for group in sorted(set(parity.groups))},
         "variants": {
-            name: {"metrics": found.metrics, "worst": worst_texts(parity, name)}
-            for name, found in parity.comparisons.items()
+            name: {"metrics": comparison.metrics, "worst": worst_texts(parity, name)}
+            for name, comparison in parity.comparisons.items()
         },
-        "versions": dict(versions),
     }
-    (staging / PARITY).write_bytes(strict_json.canonical(evidence))
-    cases = golden_cases(parity)
-    write_golden(cases, staging / GOLDEN)
-    return len(cases)
 
 
 def worst_texts(parity: EmbeddingParity, variant: str) -> list[dict[str, Any]]:

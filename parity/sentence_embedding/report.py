@@ -7,47 +7,33 @@ from pathlib import Path
 
 import numpy as np
 
+from ...artifacts.constants import EXACT
+from ...artifacts.families.sentence_embedding import SENTENCE_EMBEDDING
 from ...artifacts.manifest import Manifest
 from ..drawing import variant_colours
-from ..page import EXACT, Plot, Tile, figure, layer_plots, metric_groups, ratio_tiles, size_speed_plot, write_page
+from ..page import Plot, Tile, figure, layer_plots, ratio_tiles, size_speed_plot, write_page
+from ..proof import Proof
 from ..texts import HARD, PLAIN
 from . import plots
 from .evaluation import EmbeddingParity, worst_texts
 
-_METRICS: dict[str, dict[str, str]] = {
-    "Exactness": {"max_abs": "largest difference of an element", "token_mismatches": "texts cut or counted otherwise"},
-    "Cosine, plain texts": {
-        "cosine_min": "lowest",
-        "cosine_p01": "1st percentile",
-        "cosine_p05": "5th percentile",
-        "cosine_mean": "mean",
-    },
-    "Cosine, hard texts": {
-        "cosine_min_hard": "lowest",
-        "cosine_p01_hard": "1st percentile",
-        "cosine_p05_hard": "5th percentile",
-        "cosine_mean_hard": "mean",
-    },
-    "Search": {"neighbours": "ten nearest texts kept", "nearest": "nearest text kept"},
-}
-_SHARES = ("neighbours", "nearest")
 _CUT_AT = 200  # where worst_texts cuts a text
 _COST_NOTE = "The original is sentence-transformers. A guide, not a benchmark."
 
 
-def write_report(parity: EmbeddingParity, manifest: Manifest, speeds: Mapping[str, float], path: Path) -> None:
+def write_report(proof: Proof[EmbeddingParity], manifest: Manifest, path: Path) -> None:
     """Write the report to `path`, whole or not at all; it needs no network and no other file.
 
-    :param manifest: of the same build: it has every variant that `parity` compared.
-    :param speeds: texts per second by variant, and of `original`; a name may be missing.
+    :param manifest: of the same build: it has every variant that was compared.
     """
+    parity, speeds = proof.parity, proof.speeds
     write_page(
         __package__,
+        SENTENCE_EMBEDDING,
         parity,
         manifest,
         path,
         tiles=_tiles(parity, manifest, speeds),
-        metrics=metric_groups(_METRICS, parity, manifest, _SHARES),
         plots=_plots(parity, manifest, speeds),
         worst={name: worst_texts(parity, name) for name in parity.comparisons},
         cut_at=_CUT_AT,

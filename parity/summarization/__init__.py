@@ -1,1 +1,50 @@
-"""Parity of summaries."""
+"""The parity stage of summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from ...artifacts.constants import EXACT
+from ...artifacts.families.summarization import SummarizationSpec
+from ...artifacts.manifest_sections import TokenizerSpec
+from ...artifacts.staging import Staged
+from ...runtime.graph_model import staged_model
+from ...runtime.summarization.summarizer import Summarizer, summarize_with_settings
+from ..proof import Proof
+from .evaluation import SummaryParity, evaluate, evidence, golden_cases, summaries_per_second
+from .inputs import SummaryInput, summary_inputs
+from .original import OriginalSummarizer, load_original, original_summaries
+from .references import read_references
+from .report import write_report
+
+__all__ = ["evidence", "golden_cases", "prove", "write_report"]
+
+
+def prove(staged: Staged, folder: Path) -> Proof[SummaryParity]:
+    """Compare every variant with the original in `folder`, loaded as its users load it."""
+    settings, spec, tokenizer = staged.settings, staged.section(SummarizationSpec), staged.section(TokenizerSpec)
+    options = settings.options
+    original = load_original(folder, spec.join, tokenizer.max_tokens, allow_pickle=options.allow_pickle)
+    inputs = summary_inputs(spec.defaults, tokenizer.max_tokens, spec.max_target_tokens, options.parity_inputs)
+    # Before any session is created: the thread pools of two libraries in one process slow each other down
+    expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
+    speeds = {"original": summaries_per_second(partial(_run_original, original), inputs)}
+    references = [] if options.references is None else read_references(options.references)
+    variants = sorted(settings.variants)
+    summarizers = {
+        name: Summarizer(staged_model(staged, name, "generate", SummarizationSpec))
+        for name in {*variants, *([EXACT] if references else [])}
+    }
+    parity = evaluate(inputs, expected, summarizers, settings.gates, references)
+    speeds |= {name: summaries_per_second(partial(_run, summarizers[name]), inputs) for name in variants}
+    return Proof(parity, speeds)
+
+
+def _run_original(original: OriginalSummarizer, inputs: Sequence[SummaryInput]) -> None:
+    original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
+
+
+def _run(summarizer: Summarizer, inputs: Sequence[SummaryInput]) -> None:
+    summarize_with_settings(summarizer, [each.messages for each in inputs], [each.settings for each in inputs])

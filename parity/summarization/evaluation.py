@@ -5,21 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from ...artifacts import strict_json
-from ...artifacts.constants import GOLDEN, PARITY
-from ...artifacts.golden import ExpectedSummary, SummaryCase, write_golden
-from ...artifacts.manifest import Machine
+from ...artifacts.constants import EXACT
+from ...artifacts.families.summarization import SUMMARIZATION, ExpectedSummary, SummaryCase
 from ...runtime.summarization.summarizer import Summarizer, Summary, summarize_with_settings
-from ..sentence_embedding.comparison import check_gate
+from ..proof import check_gate
 from .inputs import SummaryInput
 from .original import OriginalSummary
 from .references import Reference, references_hash
 from .rouge import mean_rouge
 
-EXACT = "fp32"
 # Scores closer than this are decided by float noise: torch and ONNX Runtime add up in another order.
 TIE = 1e-5
 _SHOWN = 10
@@ -63,31 +59,28 @@ def evaluate(
     comparisons = {name: _compare(summarizers[name], name, inputs, original) for name in gates}
     for name, figures in _reference_metrics(summarizers, list(gates), references).items():
         comparisons[name].metrics.update(figures)
-    failures = {name: check_gate(found.metrics, gates[name]) for name, found in comparisons.items()}
+    failures = {
+        name: check_gate(SUMMARIZATION.metrics, found.metrics, gates[name]) for name, found in comparisons.items()
+    }
     return SummaryParity(list(inputs), list(original), comparisons, failures, list(references))
 
 
-def write_evidence(parity: SummaryParity, machine: Machine, versions: Mapping[str, str], staging: Path) -> int:
-    """Write parity.json and golden.jsonl into the staging folder; gives the number of golden cases."""
-    evidence: dict[str, Any] = {
-        "machine": asdict(machine),
+def evidence(parity: SummaryParity) -> dict[str, Any]:
+    """The records of parity.json."""
+    records: dict[str, Any] = {
         "texts": {"all": len(parity.inputs), "truncated": sum(each.truncated for each in parity.original)},
         "variants": {
             name: {
-                "metrics": found.metrics,
-                "differing": differing_inputs(parity, name, found.differing),
-                "ties": differing_inputs(parity, name, found.ties),
+                "metrics": comparison.metrics,
+                "differing": differing_inputs(parity, name, comparison.differing),
+                "ties": differing_inputs(parity, name, comparison.ties),
             }
-            for name, found in parity.comparisons.items()
+            for name, comparison in parity.comparisons.items()
         },
-        "versions": dict(versions),
     }
     if parity.references:
-        evidence["references"] = {"summaries": len(parity.references), "sha256": references_hash(parity.references)}
-    (staging / PARITY).write_bytes(strict_json.canonical(evidence))
-    cases = golden_cases(parity)
-    write_golden(cases, staging / GOLDEN)
-    return len(cases)
+        records["references"] = {"summaries": len(parity.references), "sha256": references_hash(parity.references)}
+    return records
 
 
 def differing_inputs(parity: SummaryParity, variant: str, indices: Sequence[int]) -> list[dict[str, Any]]:

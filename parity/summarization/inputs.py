@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...artifacts.manifest_sections import GenerationDefaults
+from ...artifacts.families.summarization import GenerationDefaults
 from ..texts import HARD, PLAIN, parity_texts, text_group
 
 _SEED = 20260601

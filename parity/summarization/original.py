@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import AutoTokenizer, BartForConditionalGeneration
 
-from ...artifacts.golden import ExpectedSummary
-from ...artifacts.manifest_sections import GenerationDefaults
+from ...artifacts.families.summarization import ExpectedSummary, GenerationDefaults
 from ...runtime.summarization.summarizer import token_ids
+
+# torch and transformers are imported where they run: figures, references and the report need neither
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,9 @@ class OriginalSummary:
 
 def load_original(folder: Path, join: str, max_tokens: int, *, allow_pickle: bool = False) -> OriginalSummarizer:
     """Load the original as its users do, on the CPU and in float32, which is what the artifact computes in."""
+    import torch
+    from transformers import AutoTokenizer, BartForConditionalGeneration
+
     arguments: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "trust_remote_code": False}
     if not allow_pickle:
         arguments["use_safetensors"] = True
@@ -59,6 +61,8 @@ def original_summaries(
 
 
 def _summary(original: OriginalSummarizer, text: str, settings: GenerationDefaults) -> OriginalSummary:
+    import torch
+
     tokenizer, limit = original.tokenizer, original.max_tokens
     whole = len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
     encoded = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
@@ -87,6 +91,8 @@ def greedy_score(ids: Sequence[int], logits: Sequence[Any], settings: Generation
 
     :param logits: of every generated token, float32 `[1, vocabulary]`, before any processing.
     """
+    import torch
+
     total = np.float32(0)
     for index, (token, row) in enumerate(zip(ids[1:], logits, strict=False), start=1):
         is_forced = (index == 1 and config.forced_bos_token_id is not None) or (

@@ -7,45 +7,26 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from ...artifacts.facts import summary_facts
-from ...artifacts.manifest import Manifest, section
-from ...artifacts.manifest_sections import GenerationDefaults
+from ...artifacts.constants import EXACT
+from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults
+from ...artifacts.manifest import Manifest
 from ...runtime.summarization.summarizer import Summary
 from ..count_plots import plot_counts
 from ..page import (
-    EXACT,
     Plot,
     Tile,
     figure,
     layer_plots,
-    metric_groups,
     ratio_tiles,
     share,
     size_speed_plot,
     write_page,
 )
+from ..proof import Proof
 from .evaluation import SummaryParity
 from .original import OriginalSummary
 from .rouge import rouge
 
-_METRICS = {
-    "Summaries": {
-        "differing": "inputs with another summary",
-        "ties": "of the others, decided by float noise",
-        "sealed_same": "the same again, one by one",
-    },
-    "ROUGE against the original": {
-        "rouge_1": "words (F1)",
-        "rouge_2": "pairs of words (F1)",
-        "rouge_l": "longest common subsequence (F1)",
-    },
-    "ROUGE against references": {
-        "rouge_l_reference": "longest common subsequence (F1)",
-        "rouge_l_drop": "points below fp32",
-    },
-    "Tokens": {"token_mismatches": "inputs cut otherwise"},
-}
-_SHARES = ("sealed_same",)
 _SHOWN = 24
 _EXCERPT = 400
 _COST_NOTE = "The original is generate of transformers, one input at a time. A guide, not a benchmark."
@@ -82,21 +63,19 @@ class Row:
     sides: list[Side]
 
 
-def write_summary_report(parity: SummaryParity, manifest: Manifest, speeds: Mapping[str, float], path: Path) -> None:
+def write_report(proof: Proof[SummaryParity], manifest: Manifest, path: Path) -> None:
     """Write the report to `path`, whole or not at all; it needs no network and no other file.
 
-    :param manifest: of the same build: it has every variant that `parity` compared.
-    :param speeds: summaries per second by variant, and of `original`; a name may be missing.
+    :param manifest: of the same build: it has every variant that was compared.
     """
-    facts = summary_facts(section(manifest.tokenizer, "tokenizer"), section(manifest.summarization, "summarization"))
+    parity, speeds = proof.parity, proof.speeds
     write_page(
         __package__,
+        SUMMARIZATION,
         parity,
         manifest,
         path,
         tiles=_tiles(parity, manifest, speeds),
-        facts=facts,
-        metrics=metric_groups(_METRICS, parity, manifest, _SHARES),
         plots=_plots(parity, manifest, speeds),
         rows=rows(parity),
     )

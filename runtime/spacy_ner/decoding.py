@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.errors import InferenceError
-from ...artifacts.manifest_sections import SpacyNer
+from ...artifacts.families.spacy_ner import SpacyNer
 from .tables import Tables
 
 # The graph outputs that `EntityDecoder.feed` reads, in its order.

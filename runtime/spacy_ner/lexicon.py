@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.manifest_sections import HashColumn, SpacyNetwork
+from ...artifacts.families.spacy_ner import HashColumn, SpacyNetwork
 from .hashing import hash_words, murmur64a
 from .rules import Rules, SpecialToken
 from .tables import Tables

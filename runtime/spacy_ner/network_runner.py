@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.manifest_sections import SpacyNetwork
+from ...artifacts.families.spacy_ner import SpacyNetwork
 from ..session import GraphSession
 from .tokenizer import Document
 from .word_types import GAP, TypeCache

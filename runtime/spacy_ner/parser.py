@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.errors import InferenceError
-from ...artifacts.manifest_sections import SpacyParser
+from ...artifacts.families.spacy_ner import SpacyParser
 from .network_runner import DocumentSlice, NetworkRunner, slices_of
 from .tables import StateLayer
 from .tokenizer import Document

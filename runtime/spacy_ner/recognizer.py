@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.checks import Artifact
-from ...artifacts.constants import NER
 from ...artifacts.errors import ConfigError, InputError
-from ...artifacts.manifest import Graph, section
-from ...artifacts.manifest_sections import SpacyNetwork, SpacySpec
+from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
+from ...artifacts.manifest import Graph
+from ...artifacts.ner import NER
 from .. import cpu
 from ..batching import in_order
 from ..entities import Entities, Found, NerOptions, resolve
@@ -36,17 +36,17 @@ _MAX_CHARACTERS = 50_000_000
 
 
 @dataclass(frozen=True)
-class SpacyTexts:
+class SpacyPreprocessor:
     """What turns texts into the graphs' inputs."""
 
     rules: Rules
     tables: Tables
 
 
-def load_spacy_texts(artifact: Artifact) -> SpacyTexts:
+def load_preprocessor(artifact: Artifact) -> SpacyPreprocessor:
     """Read an artifact's rules and tables, or raise `ArtifactError` with the code `tokenizer`."""
-    spec = section(artifact.manifest.spacy, "spacy")
-    return SpacyTexts(read_rules(artifact.path(spec.rules)), read_tables(artifact.path(spec.tables), spec))
+    spec = artifact.manifest.section(SpacySpec)
+    return SpacyPreprocessor(read_rules(artifact.path(spec.rules)), read_tables(artifact.path(spec.tables), spec))
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ class SpacyModel:
     variant: str
     graphs: dict[str, Graph]
     spec: SpacySpec
-    texts: SpacyTexts
+    preprocessor: SpacyPreprocessor
 
     @classmethod
-    def of(cls, opened: OpenArtifact[SpacyTexts]) -> SpacyModel:
+    def of(cls, opened: OpenArtifact[SpacyPreprocessor]) -> SpacyModel:
         """The parts of a checked artifact."""
         manifest = opened.artifact.manifest
-        graphs, spec = manifest.variants[opened.variant].graphs, section(manifest.spacy, "spacy")
+        graphs, spec = manifest.variants[opened.variant].graphs, manifest.section(SpacySpec)
         root = opened.artifact.root
-        return cls(root, manifest.name, manifest.version, opened.variant, graphs, spec, opened.texts)
+        return cls(root, manifest.name, manifest.version, opened.variant, graphs, spec, opened.preprocessor)
 
 
 class SpacyRecognizer:
@@ -87,9 +87,9 @@ class SpacyRecognizer:
         spec = model.spec
         self._ner = self._runner("spacy_ner", spec.ner, OUTPUTS)
         self._parser = None
-        if spec.parser is not None and model.texts.tables.parser is not None:
+        if spec.parser is not None and model.preprocessor.tables.parser is not None:
             runner = self._runner("spacy_parser", spec.parser, ["features"])
-            self._parser = SentenceParser(runner, spec.parser, model.texts.tables.parser)
+            self._parser = SentenceParser(runner, spec.parser, model.preprocessor.tables.parser)
         self._tokenizer = self._new_tokenizer()
 
     @classmethod
@@ -102,7 +102,7 @@ class SpacyRecognizer:
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> SpacyRecognizer:
         """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
-        model = SpacyModel.of(open_artifact(root, NER, variant, load_spacy_texts))
+        model = SpacyModel.of(open_artifact(root, variant, task=NER))
         return cls(model, threads=threads, text_limit=text_limit)
 
     def load(self) -> None:
@@ -165,7 +165,7 @@ class SpacyRecognizer:
         return NetworkRunner(types, tokens, network, outputs)
 
     def _new_tokenizer(self) -> tuple[Lexicon, RuleTokenizer]:
-        texts, spec = self.model.texts, self.model.spec
+        texts, spec = self.model.preprocessor, self.model.spec
         lexicon = Lexicon(texts.rules, texts.tables, [spec.ner, *([spec.parser] if spec.parser else [])])
         return lexicon, RuleTokenizer(texts.rules, lexicon)
 
@@ -193,7 +193,7 @@ class SpacyRecognizer:
     def _spans(
         self, group: Sequence[Document], is_last: Sequence[NDArray[np.bool_]]
     ) -> list[list[tuple[int, int, int]]]:
-        decoders = [EntityDecoder(self.model.spec.ner, self.model.texts.tables) for _ in group]
+        decoders = [EntityDecoder(self.model.spec.ner, self.model.preprocessor.tables) for _ in group]
         if len(group) == 1:
             for part in parts_of(group[0]):
                 (outputs,) = self._ner.run([part], is_last)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ...artifacts.errors import ArtifactError
-from ...artifacts.manifest_sections import SpacyNetwork, SpacySpec
+from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
 
 # Data type and shape of each tensor, by name; None stands for any size.
 _Shapes = dict[str, tuple[str, tuple[int | None, ...]]]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.errors import InferenceError
-from ...artifacts.manifest_sections import SpacyNetwork
+from ...artifacts.families.spacy_ner import SpacyNetwork
 from ..session import GraphSession
 from .lexicon import Lexicon, grown
 

@@ -1,1 +1,51 @@
 """Summaries from one graph that holds encoder, decoder and beam search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ...artifacts.errors import ArtifactError
+from ...artifacts.families.summarization import SummaryCase
+from ..loading import OTHER_RESULTS, Figures, OpenArtifact
+from ..loading import load_tokenizer as load_preprocessor
+from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
+from .summarizer import Summarizer, Summary, summarization_model, summarize_with_settings
+
+__all__ = ["load_preprocessor", "open_model", "replay"]
+
+
+def open_model(
+    opened: OpenArtifact[TextTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
+) -> Summarizer:
+    """Wrap the opened variant; no graph is loaded yet."""
+    return Summarizer(summarization_model(opened), threads=threads, text_limit=text_limit)
+
+
+def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], threads: int) -> Figures:
+    """Summarize the golden cases and return `differing` and `sealed_same` over all of them.
+
+    :raises ArtifactError: with the code `golden` for another `truncated`, or for figures outside the variant's gate.
+    """
+    summarizer = open_model(opened, threads=threads)
+    answers = summarize_with_settings(summarizer, [case.input for case in cases], [case.settings for case in cases])
+    pairs = list(zip(cases, answers, strict=True))
+    for number, (case, answer) in enumerate(pairs, start=1):
+        if case.truncated != answer.truncated:
+            raise ArtifactError("golden", f"truncated of case {number}", expected=case.truncated, got=answer.truncated)
+    differing = sum(
+        (case.expected.text, case.expected.token_ids) != (answer.text, answer.token_ids) for case, answer in pairs
+    )
+    same = _sealed_same(pairs, opened.variant)
+    # A gate on summaries that were not sealed is not held: no number holds it
+    figures = {"differing": float(differing), "sealed_same": math.nan if same is None else same}
+    gate = opened.artifact.manifest.variants[opened.variant].gate
+    if misses := opened.artifact.family.gate_misses(figures, gate):
+        raise ArtifactError("golden", f"variant {opened.variant}: {'; '.join(misses)}", hint=OTHER_RESULTS)
+    return {"differing": differing, "sealed_same": same}
+
+
+def _sealed_same(pairs: Sequence[tuple[SummaryCase, Summary]], variant: str) -> float | None:
+    """The share of sealed summaries with the same token ids, None where the variant has none."""
+    same = [case.sealed[variant].token_ids == answer.token_ids for case, answer in pairs if variant in case.sealed]
+    return sum(same) / len(same) if same else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...artifacts.errors import ConfigError
-from ...artifacts.manifest_sections import GenerationDefaults, SummarizationSpec
+from ...artifacts.families.summarization import GenerationDefaults, SummarizationSpec
 from ..cancellation import CancelToken, check_timeout
 
 

@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.constants import SUMMARIZATION
 from ...artifacts.errors import InferenceError, InputError
-from ...artifacts.manifest import section
-from ...artifacts.manifest_sections import GenerationDefaults, SummarizationSpec
+from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from ..batching import plan_batches
 from ..cancellation import Watch
 from ..graph_model import GraphModel, check_limits, graph_model
-from ..loading import AUTO, OpenArtifact, load_tokenizer, open_artifact
+from ..loading import AUTO, OpenArtifact, open_artifact
 from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
 from .chunks import is_whitespace, parts
 from .summarize_options import SummarizeOptions, options_of, resolve_settings
@@ -54,7 +52,7 @@ SummarizationModel = GraphModel[SummarizationSpec]
 
 def summarization_model(opened: OpenArtifact[TextTokenizer]) -> SummarizationModel:
     """The parts of a checked artifact."""
-    return graph_model(opened, "generate", section(opened.artifact.manifest.summarization, "summarization"))
+    return graph_model(opened, "generate", opened.artifact.manifest.section(SummarizationSpec))
 
 
 class Summarizer:
@@ -95,7 +93,7 @@ class Summarizer:
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> Summarizer:
         """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
-        model = summarization_model(open_artifact(root, SUMMARIZATION, variant, load_tokenizer))
+        model = summarization_model(open_artifact(root, variant, task=SUMMARIZATION.task))
         return cls(model, threads=threads, token_budget=token_budget, beam_limit=beam_limit, text_limit=text_limit)
 
     def load(self) -> None:

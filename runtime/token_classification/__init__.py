@@ -1,1 +1,29 @@
 """Named entities from token classifiers of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...artifacts.ner import EntityCase
+from ..loading import Figures, OpenArtifact
+from ..loading import load_tokenizer as load_preprocessor
+from ..ner import replay_entities
+from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
+from .classifier import TokenClassifier, token_classifier_model
+
+__all__ = ["load_preprocessor", "open_model", "replay"]
+
+
+def open_model(
+    opened: OpenArtifact[TextTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
+) -> TokenClassifier:
+    """Wrap the opened variant; no graph is loaded yet."""
+    return TokenClassifier(token_classifier_model(opened), threads=threads, text_limit=text_limit)
+
+
+def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EntityCase], threads: int) -> Figures:
+    """Replay golden cases; see `replay_entities`."""
+    artifact = opened.artifact
+    return replay_entities(
+        open_model(opened, threads=threads), cases, artifact.family, artifact.manifest.variants[opened.variant]
+    )

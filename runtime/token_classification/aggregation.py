@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.manifest_sections import TokenClassificationSpec
+from ...artifacts.families.token_classification import TokenClassificationSpec
 from ..entities import Found
-
-STRATEGIES = ("none", "simple", "first", "average", "max")
 
 
 @dataclass(frozen=True)

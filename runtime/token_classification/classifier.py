@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.constants import NER
 from ...artifacts.errors import ConfigError, InferenceError, InputError
-from ...artifacts.manifest import section
-from ...artifacts.manifest_sections import TokenClassificationSpec
+from ...artifacts.families.token_classification import TokenClassificationSpec
+from ...artifacts.ner import NER, STRATEGIES
 from ..batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from ..entities import Entities, Found, NerOptions, resolve
-from ..graph_model import GraphModel, check_limits, graph_model
-from ..loading import AUTO, OpenArtifact, load_tokenizer, open_artifact
-from ..sentence_embedding import encoder_feeds
+from ..graph_model import GraphModel, check_limits, encoder_feeds, graph_model
+from ..loading import AUTO, OpenArtifact, open_artifact
 from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, check_text
-from .aggregation import STRATEGIES, Labels, ScoredTokens, aggregate, merge_windows, softmax
+from .aggregation import Labels, ScoredTokens, aggregate, merge_windows, softmax
 from .windows import TextWindows, Window, WindowTokenizer
 
 # Texts are tokenized in portions of at most this many, or of one text that has more characters than these, so that
@@ -34,7 +32,7 @@ TokenClassifierModel = GraphModel[TokenClassificationSpec]
 
 def token_classifier_model(opened: OpenArtifact[TextTokenizer]) -> TokenClassifierModel:
     """The parts of a checked artifact."""
-    spec = section(opened.artifact.manifest.token_classification, "token_classification")
+    spec = opened.artifact.manifest.section(TokenClassificationSpec)
     return graph_model(opened, "token_classifier", spec)
 
 
@@ -75,7 +73,7 @@ class TokenClassifier:
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> TokenClassifier:
         """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
-        model = token_classifier_model(open_artifact(root, NER, variant, load_tokenizer))
+        model = token_classifier_model(open_artifact(root, variant, task=NER))
         return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
 
     def load(self) -> None:

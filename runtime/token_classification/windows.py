@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ...artifacts.manifest_sections import TokenClassificationSpec
+from ...artifacts.families.token_classification import TokenClassificationSpec
 from ..tokenizer import TextTokenizer
 
 # A tokenizer is set to one stride, and every copy holds a vocabulary: the least recently used one is given up.

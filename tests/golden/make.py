@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))  # for the recipes of small models
+sys.path.insert(0, str(HERE.parent / "support"))  # for the recipes of small models
 
 import invalid_embedding  # noqa: E402
 import invalid_spacy  # noqa: E402

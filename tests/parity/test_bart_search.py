@@ -13,7 +13,7 @@ import random
 import pytest
 import torch
 from bart_searches import Tally, calls, compare, fixed_settings, session_of
-from onnx_ml_bridge.export.summarization.networks import trace_parts
+from onnx_ml_bridge.export.summarization.tracing import trace_parts
 from small_barts import random_bart
 
 SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "200"))

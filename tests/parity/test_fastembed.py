@@ -11,8 +11,10 @@ import onnxruntime as ort
 import pytest
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
-from onnx_ml_bridge.artifacts.constants import SENTENCE_EMBEDDING, TRANSFORMERS, data_file, graph_file
-from onnx_ml_bridge.parity.sentence_embedding.comparison import DEFAULT_GATES, check_gate, compare
+from onnx_ml_bridge.artifacts.constants import data_file, graph_file
+from onnx_ml_bridge.artifacts.families.sentence_embedding import SENTENCE_EMBEDDING
+from onnx_ml_bridge.parity.proof import check_gate
+from onnx_ml_bridge.parity.sentence_embedding.comparison import compare
 from onnx_ml_bridge.parity.texts import text_group
 from onnx_ml_bridge.runtime import cpu
 from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
@@ -80,6 +82,6 @@ def test_int8_holds_the_gate_of_the_artifact(minilm_artifact):
     found = np.stack(list(model.embed(texts, batch_size=8)))
     original = SentenceEmbedder.open(minilm_artifact, "fp32").embed(texts).vectors
     metrics = compare(original, found, [text_group(text) for text in texts], 0).metrics
-    assert check_gate(metrics, DEFAULT_GATES[SENTENCE_EMBEDDING, TRANSFORMERS]["int8"]) == []
+    assert check_gate(SENTENCE_EMBEDDING.metrics, metrics, SENTENCE_EMBEDDING.gates["int8"]) == []
     ours = SentenceEmbedder.open(minilm_artifact, "int8").embed(texts).vectors
     assert abs(cosines(found, original).mean() - cosines(ours, original).mean()) <= 1e-4

@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx_ml_bridge.artifacts.constants import data_file
+from onnx_ml_bridge.graphs.graph_editor import GraphEditor
 from onnx_ml_bridge.quantize.calibration import observe
-from onnx_ml_bridge.quantize.edit import GraphEditor
 from onnx_ml_bridge.quantize.matmul_groups import LinearGroup, constant, find_groups, find_tables
 from onnx_ml_bridge.quantize.smoothquant import smooth
 from onnx_ml_bridge.runtime.cpu import usable_cpus
@@ -90,7 +90,7 @@ def smoothed(export: SmallExport) -> tuple[ir.Model, list[LinearGroup], list[Lin
     smooth(editor, groups, stats)
     for group in groups:
         for linear in group.linears:
-            linear.node.replace_input_with(1, editor.constant(f"{linear.name}_smoothed", linear.weight))
+            linear.node.replace_input_with(1, editor.constant(linear.weight, name=f"{linear.name}_smoothed"))
     ir.external_data.load_to_model(model)  # it is saved elsewhere, away from its data file
     return model, find_groups(untouched.graph), groups
 

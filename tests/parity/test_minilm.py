@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from onnx_ml_bridge.artifacts.constants import SENTENCE_EMBEDDING, TRANSFORMERS, data_file, graph_file
+from onnx_ml_bridge.artifacts.constants import data_file, graph_file
+from onnx_ml_bridge.artifacts.families.sentence_embedding import SENTENCE_EMBEDDING
 from onnx_ml_bridge.export.source import resolve_source
-from onnx_ml_bridge.parity.sentence_embedding.comparison import DEFAULT_GATES, Comparison
+from onnx_ml_bridge.parity.sentence_embedding.comparison import Comparison
 from onnx_ml_bridge.parity.sentence_embedding.evaluation import evaluate
 from onnx_ml_bridge.parity.sentence_embedding.original import load_original
 from onnx_ml_bridge.parity.texts import HARD, PLAIN, parity_texts, text_group
@@ -18,7 +19,7 @@ from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder, encoder_
 from onnx_ml_bridge.runtime.session import create_session
 
 VARIANTS = ["fp32", "int8"]
-GATES = DEFAULT_GATES[SENTENCE_EMBEDDING, TRANSFORMERS]
+GATES = SENTENCE_EMBEDDING.gates
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 

@@ -6,7 +6,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from onnx_ml_bridge.artifacts.manifest_sections import Prompt
+from onnx_ml_bridge.artifacts.families.sentence_embedding import Prompt
 from small_exports import SmallExport, varied_texts
 from small_models import DENSE_OUT, HIDDEN, MAX_TOKENS
 

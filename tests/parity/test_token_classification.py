@@ -11,11 +11,11 @@ import onnx_ir as ir
 import pytest
 import torch
 from onnx_ml_bridge.artifacts.errors import ArtifactError, ConfigError, InferenceError, InputError
+from onnx_ml_bridge.artifacts.ner import STRATEGIES
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.runtime.entities import Entities, NerOptions
 from onnx_ml_bridge.runtime.entity_agreement import agreement
 from onnx_ml_bridge.runtime.session import GraphSession, create_session
-from onnx_ml_bridge.runtime.token_classification.aggregation import STRATEGIES
 from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifier
 from onnx_ml_bridge.runtime.verify import verify
 from small_models import POSITIONS

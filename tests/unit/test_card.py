@@ -1,98 +1,55 @@
-"""The model card: what it says is so, and its example runs."""
+"""The model card: its facts and its table of variants come from the manifest, and its example runs."""
+
+from __future__ import annotations
 
 import re
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
+from examples import examples
 from onnx_ml_bridge.artifacts.card import model_card
 from onnx_ml_bridge.artifacts.checks import read_artifact
-from onnx_ml_bridge.artifacts.manifest import (
-    FileEntry,
-    GoldenSpec,
-    Graph,
-    Machine,
-    Manifest,
-    ParitySpec,
-    Source,
-    Variant,
+from onnx_ml_bridge.artifacts.facts import headline, headlines
+
+every_example = pytest.mark.parametrize(
+    ("family", "folder"), examples().items(), ids=[family.name for family in examples()]
 )
-from onnx_ml_bridge.artifacts.manifest_sections import TokenClassificationSpec, TokenizerSpec
-
-TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
-SOURCE = Source("hub", "someone/model", "abc", "0" * 64, "mit")
-TOKENIZER = TokenizerSpec("tokenizer.json", 9, 128, "left", "[PAD]", 0)
-TOKEN_CLASSIFIER = TokenClassificationSpec(
-    ("O", "B-PER", "I-PER", "B-E\nMAIL"), ("O",), "simple", None, "length", 1, "en"
-)
-VARIANTS = {
-    name: Variant({"token_classifier": Graph(f"onnx/{name}.onnx", 9, {}, "1.23", (), ())}, {}, None)
-    for name in ("int8", "fp32")
-}
-METRICS = {
-    "fp32": {"differing": 0.0, "entity_f1": 1.0, "score_max_abs": 2e-6},
-    "int8": {"differing": 7.0, "entity_f1": 0.98765},
-}
 
 
-def token_classifier_card(**changes) -> str:
-    named = (*(graph.file for variant in VARIANTS.values() for graph in variant.graphs.values()), TOKENIZER.file)
-    manifest = Manifest(
-        format_version="1.0",
-        task="ner",
-        task_revision=1,
-        engine="transformers",
-        name="tagger",
-        version="1.0",
-        source=SOURCE,
-        builder={},
-        variants=VARIANTS,
-        golden=GoldenSpec("golden.jsonl", 1),
-        parity=ParitySpec("parity.json", 1, Machine("any", (), 1), METRICS),
-        files=dict.fromkeys([*named, "golden.jsonl", "parity.json"], FileEntry(1, "0" * 64)),
-        **{"tokenizer": TOKENIZER, "token_classification": TOKEN_CLASSIFIER, **changes},
-    )
-    return model_card(manifest)
+@every_example
+def test_a_card_has_the_facts_of_its_family(family, folder):
+    manifest = read_artifact(folder).manifest
+    card = model_card(manifest, family)
+    assert f"pipeline_tag: {family.pipeline_tag}\n---" in card and f"\n# {manifest.name} {manifest.version}\n" in card
+    for title, fact in family.facts(manifest).items():
+        assert f"\n- {title[0].upper()}{title[1:]}: {fact}.\n" in card
 
 
-def test_a_token_classifier_is_described_by_its_manifest():
-    card = token_classifier_card()
-    assert card.startswith(
-        "---\nlicense: mit\nlanguage: en\nlibrary_name: onnx\npipeline_tag: token-classification\n---"
-    )
-    assert "- Labels: PER, E MAIL.\n" in card  # as entities have them, and in one line
-    assert "- Aggregation strategy: simple.\n- Long texts: cut to 128 tokens on the left" in card
-    strided = TokenClassificationSpec(TOKEN_CLASSIFIER.labels, ("O",), "none", 16, "length", 1, None)
-    assert "windows of 128 tokens that share 16" in token_classifier_card(token_classification=strided)
-    assert "B-PER, I-PER" in token_classifier_card(token_classification=strided)
+@every_example
+def test_the_table_has_a_row_for_every_variant(family, folder):
+    manifest = read_artifact(folder).manifest
+    rows = [line for line in model_card(manifest, family).splitlines() if line.startswith("|")]
+    titles = headlines(family, manifest.parity.variants.values())
+    assert titles and rows[0] == f"| variant | graphs | {' | '.join(titles.values())} |"
+    assert len(rows) == 2 + len(manifest.variants)
+    for name, row in zip(sorted(manifest.variants), rows[2:], strict=True):
+        figures = [headline(family, manifest.parity.variants[name], title) for title in titles]
+        assert row.startswith(f"| {name} | `") and row.endswith(f"| {' | '.join(figures)} |")
 
 
-def test_the_table_has_the_figures_of_the_task():
-    rows = [line for line in token_classifier_card().splitlines() if line.startswith("|")]
-    assert rows == [
-        "| variant | graphs | differing | entity F1 | score max abs |",
-        "|---|---|---|---|---|",
-        "| fp32 | `onnx/fp32.onnx` | 0 | 1.00000 | 2.0e-06 |",
-        "| int8 | `onnx/int8.onnx` | 7 | 0.98765 |  |",
-    ]
-    manifest = read_artifact(TINY).manifest
-    card = model_card(manifest)
-    assert "| variant | graphs | max abs | cosine min | cosine mean |" in card and "generate_embedding" in card
+@every_example
+def test_the_example_of_a_card_runs(family, folder, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", model_card(read_artifact(folder).manifest, family), re.DOTALL)
+    exec(example.replace("path/to/this/folder", str(folder)), {})
+    assert "Error" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("en-core-web-sm", "the component ner alone"),
-        ("en-core-web-sm-given", "sentences that each call gives"),
-        ("en-core-web-sm-sentences", "sentences are those of its parser"),
-    ],
-)
-def test_a_pipeline_says_what_it_reproduces_and_its_example_runs(name, said, spacy_artifact, capsys):
-    folder = spacy_artifact(name)
-    card = model_card(read_artifact(folder).manifest)
-    assert said in card and "no scores" in card and "PERSON" in card
-    (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    text = example.replace("path/to/this/folder", str(folder)).replace("Another sentence", "Kofi Annan met Ada")
-    exec(text if name.endswith("given") else text.replace("Any text", "Kofi Annan met Ada"), {})
-    start = 10 if name.endswith("given") else 0
-    assert f"Kofi Annan PERSON {start} {start + 10}" in capsys.readouterr().out
+def test_a_license_and_a_revision_that_are_not_known_are_said_to_be_so():
+    family, folder = next(iter(examples().items()))
+    manifest = read_artifact(folder).manifest
+    named = replace(manifest, source=replace(manifest.source, kind="hub", id="a/b", revision="abc", license="mit"))
+    card = model_card(named, family)
+    assert card.startswith("---\nlicense: mit\n") and "`hub:a/b at abc`" in card
+    unknown = replace(manifest, source=replace(manifest.source, revision=None, license=None))
+    card = model_card(unknown, family)
+    assert "not named by its source; ask there" in card and "license:" not in card.partition("\n---\n")[0]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import logging
-from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import examples_of
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, TaskNotLoadedError
 from onnx_ml_bridge.artifacts.errors import ArtifactError
-from onnx_ml_bridge.artifacts.golden import EntityCase, ExpectedEntity, read_golden, write_golden
+from onnx_ml_bridge.artifacts.golden import read_golden, write_golden
+from onnx_ml_bridge.artifacts.ner import NER, EntityCase, ExpectedEntity
 from onnx_ml_bridge.runtime.entities import Entities, Entity, Found, NerOptions, resolve
 from onnx_ml_bridge.runtime.entity_agreement import LabelAgreement, agreement
 from onnx_ml_bridge.runtime.ner import open_recognizer
 
-VALID = Path(__file__).parents[1] / "golden" / "valid"
-SPACY, TOKEN_CLASSIFIER, EMBEDDING = (VALID / f"tiny-{name}" for name in ("spacy", "ner", "embedding"))
+EXAMPLES = examples_of(NER)
+every_example = pytest.mark.parametrize(
+    ("family", "folder"), EXAMPLES.items(), ids=[family.name for family in EXAMPLES]
+)
+every_name = pytest.mark.parametrize("name", [family.name for family in EXAMPLES])
 # Every character takes 1 to 4 bytes in UTF-8 and 1 or 2 units in UTF-16, which is what places are mistaken by
 ODD = "aé\u0301€😀👩\u200d\n\x00"
 TEXTS = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from(ODD)), max_size=60)
@@ -193,56 +196,62 @@ def test_a_case_as_it_is_is_accepted(tmp_path):
 
 @pytest.fixture(scope="module")
 def bridge() -> OnnxMlBridge:
-    return OnnxMlBridge.open(ner={"spacy": SPACY, "tagger": TOKEN_CLASSIFIER})
+    """All models of named entities, one of them twice, so that there are several."""
+    first = next(iter(EXAMPLES.values()))
+    return OnnxMlBridge.open(ner={"again": first} | {family.name: folder for family, folder in EXAMPLES.items()})
 
 
-def test_one_model_needs_no_name():
-    bridge = OnnxMlBridge.open(ner=SPACY)
-    assert bridge.get_ner_model_names() == ["tiny-spacy"]
+@every_example
+def test_one_model_needs_no_name(family, folder):
+    bridge = OnnxMlBridge.open(ner=folder)
+    (name,) = bridge.get_ner_model_names()
+    assert name == folder.name
     text = "Ann met Bo in Paris."
-    assert bridge.extract_entities(text) == bridge.extract_entities(text, "tiny-spacy")
-    with pytest.raises(InputError, match="tiny-spacy") as refused:
+    assert bridge.extract_entities(text) == bridge.extract_entities(text, name)
+    with pytest.raises(InputError, match=name) as refused:
         bridge.extract_entities("x", "other")
     assert refused.value.code == "model_not_found"
 
 
-def test_several_models_are_chosen_by_name(bridge):
+@every_example
+def test_several_models_are_chosen_by_name(bridge, family, folder):
     texts = ["the cat, Ann (Bo) on Paris!", "", "a big red house sings"]
-    assert bridge.get_ner_model_names() == ["spacy", "tagger"]
-    for name, folder in (("spacy", SPACY), ("tagger", TOKEN_CLASSIFIER)):
-        alone = open_recognizer(folder).recognize(texts, NerOptions())
-        assert bridge.ner(texts, name) == alone
-        assert bridge.extract_entities_batch(texts, name) == [list(each.entities) for each in alone]
-        assert bridge.extract_entities(texts[0], name) == list(alone[0].entities)
-    assert bridge.ner(texts, "spacy") != bridge.ner(texts, "tagger")
-    for name in (None, "", "Spacy"):
-        with pytest.raises(InputError, match="spacy, tagger") as refused:
+    alone = open_recognizer(folder).recognize(texts, NerOptions())
+    assert alone[0].entities and bridge.ner(texts, family.name) == alone
+    assert bridge.extract_entities_batch(texts, family.name) == [list(each.entities) for each in alone]
+    assert bridge.extract_entities(texts[0], family.name) == list(alone[0].entities)
+    others = [bridge.ner(texts, other.name) for other in EXAMPLES if other is not family]
+    assert alone not in others
+
+
+def test_a_name_is_needed_where_there_are_several_models(bridge):
+    names = ["again", *(family.name for family in EXAMPLES)]
+    assert bridge.get_ner_model_names() == names
+    for name in (None, "", "Again"):
+        with pytest.raises(InputError, match=", ".join(sorted(names))) as refused:
             bridge.extract_entities("x", name)
         assert refused.value.code == "model_not_found"
 
 
 def test_tasks_that_are_not_loaded(bridge):
     with pytest.raises(TaskNotLoadedError, match="ner=") as refused:
-        OnnxMlBridge.open(embedding=EMBEDDING).extract_entities("x")
+        OnnxMlBridge.open().extract_entities("x")
     assert refused.value.code == "task_not_loaded"
     with pytest.raises(TaskNotLoadedError, match="embedding="):
         bridge.generate_embedding("x")
 
 
-def test_options_of_the_other_engine_are_refused(bridge):
-    for options in ({"aggregation_strategy": "max"}, {"stride": 0}):
-        with pytest.raises(ConfigError, match=f"(?s){next(iter(options))}.*spaCy"):
-            bridge.ner(["x"], "spacy", **options)
-    with pytest.raises(InputError) as refused:
-        bridge.ner(["x"], "tagger", sentence_starts=[[0]])
-    assert refused.value.code == "sentence_starts"
-    with pytest.raises(InputError) as refused:
-        bridge.ner(["x"], "spacy", sentence_starts=[[0]])
-    assert refused.value.code == "sentence_starts"
-    assert bridge.ner(["the cat sleeps"], "tagger", aggregation_strategy="none")[0].entities
+@every_example
+def test_variants_are_named_for_each_task(family, folder):
+    with pytest.raises(ConfigError, match="embedding, ner"):
+        OnnxMlBridge.open(ner=folder, variant={"entities": "int8"})
+    with pytest.raises(ArtifactError, match="fp32"):
+        OnnxMlBridge.open(ner=folder, variant="int4")
+    for variant in family.gates:
+        assert OnnxMlBridge.open(ner=folder, variant={"ner": variant}).recognizer().variant == variant
 
 
-@pytest.mark.parametrize("name", ["spacy", "tagger"])
+@every_name
 @pytest.mark.parametrize(
     ("texts", "code", "index"),
     [
@@ -261,27 +270,9 @@ def test_bad_texts_are_refused_with_their_index(bridge, name, texts, code, index
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
-@pytest.mark.parametrize("name", ["spacy", "tagger"])
+@every_name
 def test_no_texts_give_no_answers(bridge, name):
     assert bridge.ner([], name) == [] and bridge.extract_entities_batch([], name) == []
-
-
-def test_what_was_cut_is_said(bridge, caplog):
-    with caplog.at_level(logging.WARNING):
-        bridge.extract_entities_batch(["the cat " * 100, "a dog"], "tagger")
-        assert "1 of 2 texts were cut" in caplog.text
-        caplog.clear()
-        bridge.extract_entities("the cat " * 100, "spacy")
-        assert not caplog.text
-
-
-def test_variants_are_named_for_each_task():
-    with pytest.raises(ConfigError, match="embedding, ner"):
-        OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, variant={"entities": "int8"})
-    with pytest.raises(ArtifactError, match="fp32 or int8"):
-        OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, variant="int4")
-    bridge = OnnxMlBridge.open(ner=TOKEN_CLASSIFIER, embedding=EMBEDDING, variant={"ner": "int8", "embedding": "fp32"})
-    assert (bridge.recognizer().variant, bridge.embedder.model.variant) == ("int8", "fp32")
 
 
 def test_health_is_that_of_every_model(bridge, monkeypatch):
@@ -291,14 +282,5 @@ def test_health_is_that_of_every_model(bridge, monkeypatch):
     def fails(*_arguments: object) -> None:
         raise InputError("input_text", "broken")
 
-    monkeypatch.setattr(bridge.recognizer("tagger"), "self_test", fails)
+    monkeypatch.setattr(bridge.recognizer("again"), "self_test", fails)
     assert not bridge.health_check()
-
-
-def test_a_model_that_wants_sentences_given_checks_itself(spacy_artifact):
-    bridge = OnnxMlBridge.open(ner=spacy_artifact("en-core-web-sm-given"))
-    assert bridge.health_check()
-    with pytest.raises(InputError) as refused:
-        bridge.extract_entities("Ann met Bo.")
-    assert refused.value.code == "sentence_starts"
-    assert bridge.ner(["Ann met Bo in Paris."], sentence_starts=[[0]])[0].entities

@@ -2,66 +2,31 @@
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from random import Random
 
 import pytest
-from onnx_ml_bridge.artifacts.golden import ExpectedEntity
-from onnx_ml_bridge.artifacts.manifest import (
-    FileEntry,
-    GoldenSpec,
-    Graph,
-    Machine,
-    Manifest,
-    ParitySpec,
-    Source,
-    Variant,
-)
-from onnx_ml_bridge.artifacts.manifest_sections import SpacyNer, SpacySpec, TokenClassificationSpec, TokenizerSpec
+from examples import examples_of
+from onnx_ml_bridge.artifacts.checks import read_artifact
+from onnx_ml_bridge.artifacts.family import Family
+from onnx_ml_bridge.artifacts.manifest import Manifest, Variant
+from onnx_ml_bridge.artifacts.ner import NER, ExpectedEntity
 from onnx_ml_bridge.parity.count_plots import count_bins, plot_counts
 from onnx_ml_bridge.parity.ner.diff import both_sides, excerpts, pieces
 from onnx_ml_bridge.parity.ner.evaluation import NerInput, evaluate
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.ner.report import samples, write_ner_report
 from onnx_ml_bridge.parity.page import flowing, share, visible
+from onnx_ml_bridge.parity.proof import Proof
 from onnx_ml_bridge.runtime.entities import Entities, Found, resolve
+from pages import Page
 
+FAMILIES = tuple(examples_of(NER))
 EVIL = "<script>alert('x')</script><img src=//evil.example> & \"q\" \x00\x1b[31m\x1c \u202eabc\u202c </bdi></main>"
 HUGE = "x" * 200_000
 RTL = "אברהם לינקולן נולד בקנטקי ב-1809."
 PLAIN = "Kofi Annan met Ada Lovelace in Paris on Monday to sign the lease."
 LONG = "Kofi Annan went to Paris. " + "word " * 3000 + "Then Ada Lovelace left for London. " + "word " * 3000
-VOID = {"meta", "img", "br", "path", "use", "rect", "circle"}
-
-
-class Page(HTMLParser):
-    """Tags, their attributes and the texts of a page; complains about tags that are not closed."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.open, self.tags, self.texts = [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open, self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, text):
-        self.texts.append(text)
-
-    def all_of(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 class Fixed:
@@ -76,36 +41,14 @@ class Fixed:
         return [self._answers[text] for text in texts]
 
 
-def manifest(engine="spacy", variants=("fp32",), sentences="none", labels=("PERSON", "GPE")) -> Manifest:
-    graph = Graph("onnx/model.onnx", 9, {"": 18}, "1.23", (), ())
-    spacy = SpacySpec("en", labels, sentences, "rules.json", "tables", SpacyNer((), False, 4, 64, 2, "in"), None)
-    tokenizer = TokenizerSpec("tokenizer.json", 9, 128, "right", "[PAD]", 0)
-    token_classifier = TokenClassificationSpec(("O", "B-PER"), ("O",), "simple", None, "length", 1, None)
-    sections = (
-        {"spacy": spacy} if engine == "spacy" else {"tokenizer": tokenizer, "token_classification": token_classifier}
-    )
-    files = dict.fromkeys(
-        ("onnx/model.onnx", "rules.json", "tables", "tokenizer.json", "g", "p"), FileEntry(5_000, "0")
-    )
-    made = {
-        name: Variant({"r": graph}, {"differing": 0} if name == "fp32" else {"entity_f1": 0.5}, None)
-        for name in variants
-    }
-    return Manifest(
-        format_version=1,
-        task="ner",
-        task_revision=1,
-        engine=engine,
-        name="small",
-        version="1",
-        variants=made,
-        source=Source("path", "x<b>", None, "0", None),
-        builder={"onnx-ml-bridge": "0"},
-        golden=GoldenSpec("g", 1),
-        parity=ParitySpec("p", 1, Machine("CPU", (), 1), {}),
-        files=files,
-        **sections,
-    )
+def manifest(variants=("fp32",), family: Family = FAMILIES[0]) -> Manifest:
+    """That of the family's example, with other variants."""
+    example = read_artifact(examples_of(NER)[family]).manifest
+    graphs = example.variants["fp32"].graphs
+    gates = {name: {"differing": 0} if name == "fp32" else {"entity_f1": 0.5} for name in variants}
+    source = replace(example.source, id="x<b>")
+    made = {name: Variant(graphs, gate, None) for name, gate in gates.items()}
+    return replace(example, source=source, variants=made)
 
 
 def entities(text, *indices) -> Entities:
@@ -128,9 +71,10 @@ def parity(texts, original, **variants):
     return evaluate(inputs, expected, recognizers, {name: {"differing": 0} for name in variants})
 
 
-def page_of(evaluated, made, tmp_path, speeds=None):
+def page_of(evaluated, made, tmp_path, speeds=None, family: Family = FAMILIES[0]):
     path = tmp_path / "report.html"
-    write_ner_report(evaluated, made, {} if speeds is None else speeds, path)
+    proof = Proof(evaluated, speeds or {})
+    write_ner_report(family, proof, made, path, original="the original", preprocessor="rules")
     text = path.read_text(encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     return Page(text), text
@@ -148,7 +92,7 @@ def test_differing_documents_show_both_sides(tmp_path):
     assert "Paris" in page.texts and "in Paris" in page.texts and "1 of 2" in " ".join(text.split())
     assert {"−", "+"} <= set(page.texts)  # told apart without any colour
     assert "2.5×" in page.texts and "25 words/s instead of 10" in page.texts
-    assert "✗ missed" in text and "differing is 1, wanted &lt;= 0" in text
+    assert "✗ missed" in text and "differing is 1, expected &lt;= 0" in text
 
 
 def test_where_nothing_differs_samples_show_what_it_finds(tmp_path):
@@ -195,25 +139,21 @@ def test_no_text_breaks_the_page_or_calls_out(tmp_path):
     assert "␣[NBSP]" in text
 
 
-@pytest.mark.parametrize(
-    ("sentences", "said"),
-    [
-        ("none", "the component ner alone"),
-        ("parser", "the whole pipeline"),
-        ("given", "sentences that each call gives"),
-    ],
-)
-def test_it_says_what_a_pipeline_reproduces(sentences, said, tmp_path):
-    found = [entities(PLAIN, *PEOPLE)]
-    page, _ = page_of(parity([PLAIN], found, fp32=found), manifest(sentences=sentences), tmp_path)
-    assert any(said in text for text in page.texts) and "Reproduces" in page.texts
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_it_says_the_facts_of_its_family(family, tmp_path):
+    found, made = [entities(PLAIN, *PEOPLE)], manifest(family=family)
+    page, _ = page_of(parity([PLAIN], found, fp32=found), made, tmp_path, family=family)
+    said = " ".join(" ".join(page.texts).split())
+    for title, fact in family.facts(made).items():
+        assert title[0].upper() + title[1:] in page.texts and fact in said
+    assert "the original, on the same documents" in said and "of rules" in said
 
 
 def test_labels_are_counted_and_settings_are_named(tmp_path):
     original, variant = entities(PLAIN, *PEOPLE), entities(PLAIN, *PEOPLE[1:], (40, 46, "<new>"))
     evaluated = parity([PLAIN], [original], int8=[variant])
     evaluated.inputs[0] = replace(evaluated.inputs[0], aggregation_strategy="max", stride=8)
-    page, text = page_of(evaluated, manifest("transformers", ("int8",)), tmp_path)
+    _, text = page_of(evaluated, manifest(("int8",)), tmp_path)
     rows = re.search(r'<table class="labels">(.*?)</table>', text, re.DOTALL)[1]
     figures = [re.findall(r'<td class="num[^"]*">([\d,.%]+)', row) for row in rows.split("<tr>")[3:]]
     assert figures == [
@@ -222,8 +162,7 @@ def test_labels_are_counted_and_settings_are_named(tmp_path):
         ["0", "1", "0", "0.00%"],
         ["3", "3", "2", "66.67%"],
     ]
-    assert "strategy max, stride 8" in text and "Aggregation strategy" in page.texts
-    assert "the pipeline of transformers" in text
+    assert "strategy max, stride 8" in text
 
 
 def test_documents_without_any_entity_have_a_report_too(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx_ml_bridge.export.graph_files import save_graph
+from onnx_ml_bridge.graphs.files import save_graph
 from onnx_ml_bridge.quantize import gptq
 from onnx_ml_bridge.quantize.gptq import round_weights
 from onnx_ml_bridge.quantize.int8 import quantize_graph

@@ -17,7 +17,12 @@ pub const NER: &str = "ner";
 /// The task of models that summarize.
 pub const SUMMARIZATION: &str = "summarization";
 /// The newest `task_revision` of every task that this reader implements.
-pub const TASK_REVISIONS: [(&str, u64); 3] = [(SENTENCE_EMBEDDING, 1), (NER, 1), (SUMMARIZATION, 1)];
+pub const FAMILIES: [(&str, &str, u64); 4] = [
+    (SENTENCE_EMBEDDING, "transformers", 1),
+    (NER, "transformers", 1),
+    (NER, "spacy", 1),
+    (SUMMARIZATION, "transformers", 1),
+];
 
 /// `manifest.json`, checked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::json;
-use super::manifest::{FORMAT_VERSION, Manifest, SummarizationSpec, TASK_REVISIONS};
+use super::manifest::{FAMILIES, FORMAT_VERSION, Manifest, SummarizationSpec};
 use crate::BridgeError;
 
 /// The schema, a copy of `artifacts/manifest.schema.json`.
@@ -22,7 +22,8 @@ const MAX_PROBLEM_CHARS: usize = 300;
 /// `json`, `format_version` or `schema`, in this order; `schema` names all violations at once.
 pub fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BridgeError> {
     let value = parse_object(bytes)?;
-    check_versions(&value)?;
+    check_format_version(&value)?;
+    check_family(&value)?;
     let problems = schema_problems(&value)?;
     if !problems.is_empty() {
         return Err(BridgeError::Schema { problems });
@@ -39,26 +40,39 @@ fn parse_object(bytes: &[u8]) -> Result<Value, BridgeError> {
     if value.is_object() { Ok(value) } else { Err(refuse("expected an object".to_owned())) }
 }
 
-fn check_versions(value: &Value) -> Result<(), BridgeError> {
-    let refuse = |field, newest, advice| BridgeError::FormatVersion {
-        field,
-        found: value.get(field).map_or_else(|| "missing".to_owned(), Value::to_string),
-        newest,
-        advice,
-    };
-    let upgrade = "upgrade onnx-ml-bridge, or fetch an artifact of an older format";
+const UPGRADE: &str = "upgrade onnx-ml-bridge, or fetch an artifact of an older format";
+
+fn too_new(value: &Value, field: &'static str, newest: u64, advice: &'static str) -> BridgeError {
+    let found = value.get(field).map_or_else(|| "missing".to_owned(), Value::to_string);
+    BridgeError::FormatVersion { field, found, newest, advice }
+}
+
+fn check_format_version(value: &Value) -> Result<(), BridgeError> {
     match value.get("format_version") {
         Some(Value::Number(version)) if version.is_u64() || version.is_i64() => {
             if version.as_u64().is_some_and(|version| version > FORMAT_VERSION) {
-                return Err(refuse("format_version", FORMAT_VERSION, upgrade));
+                return Err(too_new(value, "format_version", FORMAT_VERSION, UPGRADE));
             }
+            Ok(())
         }
-        _ => return Err(refuse("format_version", FORMAT_VERSION, "expected a whole number, build the artifact again")),
+        _ => {
+            let advice = "expected a whole number, build the artifact again";
+            Err(too_new(value, "format_version", FORMAT_VERSION, advice))
+        }
     }
-    let task = value.get("task").and_then(Value::as_str);
-    let newest = TASK_REVISIONS.iter().find(|(known, _)| Some(*known) == task).map(|(_, newest)| *newest);
-    match (newest, value.get("task_revision").and_then(Value::as_u64)) {
-        (Some(newest), Some(revision)) if revision > newest => Err(refuse("task_revision", newest, upgrade)),
+}
+
+/// The task and the engine, then the task's revision. Values that are no strings are for the schema to refuse.
+fn check_family(value: &Value) -> Result<(), BridgeError> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str);
+    let (Some(task), Some(engine)) = (text("task"), text("engine")) else { return Ok(()) };
+    let Some((_, _, newest)) = FAMILIES.iter().find(|(known, with, _)| (*known, *with) == (task, engine)) else {
+        let known: Vec<String> = FAMILIES.iter().map(|(task, engine, _)| format!("{task} ({engine})")).collect();
+        let (task, engine, known) = (task.to_owned(), engine.to_owned(), known.join(", "));
+        return Err(BridgeError::UnknownTask { task, engine, known });
+    };
+    match value.get("task_revision").and_then(Value::as_u64) {
+        Some(revision) if revision > *newest => Err(too_new(value, "task_revision", *newest, UPGRADE)),
         _ => Ok(()),
     }
 }
@@ -157,9 +171,10 @@ mod tests {
             ("sentence-embedding", "format_version"),
             ("ner", "format_version"),
             ("summarization", "format_version"),
-            ("x", "schema"),
+            ("x", "unknown_task"),
         ] {
-            let newer = format!("{{\"format_version\":1,\"task\":\"{task}\",\"task_revision\":2}}");
+            let newer =
+                format!("{{\"format_version\":1,\"task\":\"{task}\",\"engine\":\"transformers\",\"task_revision\":2}}");
             assert_eq!(code(&newer), Err(expected), "{task}");
         }
     }

@@ -1,0 +1,199 @@
+"""Summaries of BART and its distilled versions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..constants import TOKENIZER_BUILDERS, TRANSFORMERS
+from ..family import Family, Interface, Metric
+from ..manifest_sections import Section, TokenizerSpec
+from ..schema import read_schema
+
+if TYPE_CHECKING:
+    from ..manifest import Manifest
+
+
+@dataclass(frozen=True)
+class GenerationDefaults:
+    """What a call searches with that says nothing else; lengths count the decoder's start token."""
+
+    num_beams: int
+    min_length: int
+    max_length: int
+    length_penalty: float
+
+
+@dataclass(frozen=True)
+class FixedGeneration:
+    """What of the search is part of the graph. `early_stopping` is true, false or `"never"`, as transformers has it."""
+
+    no_repeat_ngram_size: int
+    early_stopping: bool | str
+    forced_bos_token_id: int | None
+    forced_eos_token_id: int | None
+
+
+@dataclass(frozen=True)
+class SummarizationSpec(Section):
+    """What a summarization artifact generates; `join` stands between the messages of one input.
+
+    `max_target_tokens` is the number of the decoder's positions, the largest `max_length` of a call.
+    """
+
+    join: str
+    decoder_start_token_id: int
+    eos_token_id: int
+    max_target_tokens: int
+    defaults: GenerationDefaults
+    fixed: FixedGeneration
+
+    def problems(self) -> list[str]:
+        """Lengths that contradict each other or the number of positions."""
+        lengths, limit = self.defaults, self.max_target_tokens
+        problems = []
+        if lengths.max_length > limit:
+            problems.append(f"max_length {lengths.max_length} is beyond max_target_tokens {limit}")
+        if lengths.min_length > lengths.max_length:
+            problems.append("min_length is beyond max_length")
+        return problems
+
+
+@dataclass(frozen=True)
+class ExpectedSummary:
+    """A summary: its text, its token ids with the decoder's start token and without padding."""
+
+    text: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SummaryCase:
+    """One summarization case: messages, the settings of the call, the original's summary, whether the input was cut.
+
+    `sealed` has the summaries of the variants that are held to their own: those that need not equal the original's.
+    """
+
+    input: tuple[str, ...]
+    settings: GenerationDefaults
+    expected: ExpectedSummary
+    truncated: bool
+    sealed: dict[str, ExpectedSummary]
+
+    def to_record(self) -> dict[str, Any]:
+        """The record of golden.jsonl."""
+        expected = {**_summary_record(self.expected), "truncated": self.truncated}
+        sealed = {name: _summary_record(summary) for name, summary in self.sealed.items()}
+        return {"input": list(self.input), "settings": asdict(self.settings), "expected": expected, "sealed": sealed}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> SummaryCase:
+        """Read a record back; `ValueError`, `KeyError` or `TypeError` for one of another form."""
+        expected = dict(record["expected"])
+        truncated = expected.pop("truncated")
+        case = cls(
+            tuple(record["input"]),
+            GenerationDefaults(**record["settings"]),
+            _summary(expected),
+            truncated,
+            {name: _summary(summary) for name, summary in record["sealed"].items()},
+        )
+        if not case._is_typed() or case.to_record() != record:
+            raise ValueError("unknown keys, or values of another kind")
+        return case
+
+    def _is_typed(self) -> bool:
+        summaries = [self.expected, *self.sealed.values()]
+        whole = [self.settings.num_beams, self.settings.min_length, self.settings.max_length]
+        whole += [token for summary in summaries for token in summary.token_ids]
+        return (
+            all(type(value) is int and value >= 0 for value in whole)
+            and all(type(value) is str for value in (*self.input, *(summary.text for summary in summaries)))
+            and type(self.settings.length_penalty) in (int, float)
+            and type(self.truncated) is bool
+        )
+
+
+def _summary_record(summary: ExpectedSummary) -> dict[str, Any]:
+    return {"text": summary.text, "token_ids": list(summary.token_ids)}
+
+
+def _summary(record: dict[str, Any]) -> ExpectedSummary:
+    return ExpectedSummary(**{**record, "token_ids": tuple(record["token_ids"])})
+
+
+def _facts(manifest: Manifest) -> dict[str, str]:
+    tokenizer, spec = manifest.section(TokenizerSpec), manifest.section(SummarizationSpec)
+    defaults, fixed = spec.defaults, spec.fixed
+    stops = {True: "true: as soon as all beams have ended", False: "false", "never": "never"}[fixed.early_stopping]
+    repeats = fixed.no_repeat_ngram_size
+    return {
+        "search": f"{defaults.num_beams} beams, {defaults.min_length} to {defaults.max_length} tokens, length penalty "
+        f"{defaults.length_penalty:g}; each call may choose, up to {spec.max_target_tokens} tokens",
+        "fixed": f"early stopping {stops}; {f'no {repeats} tokens in a row twice' if repeats else 'repeats allowed'}",
+        "long inputs": f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}, unless a call asks "
+        "for chunks that are summarized in turn",
+    }
+
+
+def _usage(manifest: Manifest) -> str:
+    return """bridge = OnnxMlBridge.open(summarization="path/to/this/folder")
+print(bridge.summarize(["A first message.", "Another one."]))"""
+
+
+SUMMARIZATION = Family(
+    name="summarization",
+    task="summarization",
+    engine=TRANSFORMERS,
+    revision=1,
+    title="Summaries",
+    pipeline_tag="summarization",
+    sections={"summarization": SummarizationSpec, "tokenizer": TokenizerSpec},
+    schema=read_schema("summarization"),
+    roles={
+        "generate": Interface(
+            inputs={
+                "input_ids": ("int64", 2),
+                "attention_mask": ("int64", 2),
+                "num_beams": ("int64", 1),
+                "min_length": ("int64", 1),
+                "max_length": ("int64", 1),
+                "length_penalty": ("float32", 1),
+            },
+            outputs={"sequences": ("int64", 2), "sequences_scores": ("float32", 1)},
+        )
+    },
+    case=SummaryCase,
+    metrics=(
+        Metric("differing", "Summaries", "inputs with another summary", "differing", ".0f", is_upper_bound=True),
+        Metric("ties", "Summaries", "of the others, decided by float noise", "ties", ".0f", is_upper_bound=True),
+        Metric("sealed_same", "Summaries", "the same again, one by one", "sealed same", ".4f", is_share=True),
+        Metric("rouge_1", "ROUGE against the original", "words (F1)"),
+        Metric("rouge_2", "ROUGE against the original", "pairs of words (F1)"),
+        Metric("rouge_l", "ROUGE against the original", "longest common subsequence (F1)", "ROUGE-L", ".4f"),
+        Metric(
+            "rouge_l_reference",
+            "ROUGE against references",
+            "longest common subsequence (F1)",
+            "ROUGE-L, references",
+            ".4f",
+            needs_option="references",
+        ),
+        Metric(
+            "rouge_l_drop",
+            "ROUGE against references",
+            "points below fp32",
+            is_upper_bound=True,
+            needs_option="references",
+        ),
+        Metric("token_mismatches", "Tokens", "inputs with another cut", is_upper_bound=True),
+    ),
+    gates={
+        "fp32": {"differing": 0, "token_mismatches": 0},
+        "int8": {"rouge_l": 0.7, "sealed_same": 0.9, "token_mismatches": 0},
+    },
+    facts=_facts,
+    usage=_usage,
+    command="summarize",
+    builders=TOKENIZER_BUILDERS,
+)

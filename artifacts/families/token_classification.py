@@ -1,0 +1,83 @@
+"""Named entities of token classifiers of transformers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..constants import TOKENIZER_BUILDERS, TRANSFORMERS
+from ..family import Family, Interface
+from ..manifest_sections import Section, TokenizerSpec
+from ..ner import METRICS, NER, USAGE, EntityCase
+from ..schema import read_schema
+
+if TYPE_CHECKING:
+    from ..manifest import Manifest
+
+
+@dataclass(frozen=True)
+class TokenClassificationSpec(Section):
+    """What a token classifier's classes mean and how they become entities; FORMAT.md defines every strategy.
+
+    `labels[i]` is the label of class i; `stride` is in tokens, None for texts that are cut instead.
+    """
+
+    labels: tuple[str, ...]
+    ignore_labels: tuple[str, ...]
+    aggregation_strategy: str
+    stride: int | None
+    subwords: str
+    unk_token_id: int | None
+    language: str | None
+
+    def entity_labels(self) -> list[str]:
+        """The labels that entities can have, each once, as the strategy writes them."""
+        is_grouped = self.aggregation_strategy != "none"
+        labels = [label.split("-", 1)[-1] if is_grouped else label for label in self.labels]
+        return [label for label in dict.fromkeys(labels) if label not in self.ignore_labels]
+
+
+def _facts(manifest: Manifest) -> dict[str, str]:
+    tokenizer, spec = manifest.section(TokenizerSpec), manifest.section(TokenClassificationSpec)
+    long_texts = (
+        f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}, unless a stride is given"
+        if spec.stride is None
+        else f"read whole, in windows of {tokenizer.max_tokens} tokens that share {spec.stride}"
+    )
+    return {
+        "labels": ", ".join(spec.entity_labels()),
+        "language": spec.language or "not named by its source",
+        "aggregation strategy": spec.aggregation_strategy,
+        "long texts": long_texts,
+        "scores": "the probability of an entity's label",
+    }
+
+
+TOKEN_CLASSIFICATION = Family(
+    name="token_classification",
+    task=NER,
+    engine=TRANSFORMERS,
+    revision=1,
+    title="Named entities",
+    pipeline_tag="token-classification",
+    sections={"token_classification": TokenClassificationSpec, "tokenizer": TokenizerSpec},
+    schema=read_schema("token_classification"),
+    roles={
+        "token_classifier": Interface(
+            inputs={"input_ids": ("int64", 2), "attention_mask": ("int64", 2)},
+            optional_inputs={"token_type_ids": ("int64", 2)},
+            outputs={"logits": ("float32", 3)},
+        )
+    },
+    case=EntityCase,
+    metrics=METRICS,
+    gates={
+        "fp32": {"differing": 0, "score_max_abs": 1e-5, "token_mismatches": 0},
+        "int8": {"entity_f1": 0.97, "token_mismatches": 0},
+    },
+    facts=_facts,
+    usage=lambda manifest: USAGE,
+    language=lambda manifest: manifest.section(TokenClassificationSpec).language,
+    command="ner",
+    builders=TOKENIZER_BUILDERS,
+)

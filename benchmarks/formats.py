@@ -1,0 +1,54 @@
+"""How figures are written for people, by their unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .workload import SPEED, Metric
+
+NOTHING = "–"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value:.3f} s"
+
+
+FORMATS: dict[str, Callable[[float], str]] = {
+    "rate": _rate,
+    "seconds": _seconds,
+    "milliseconds": lambda value: f"{value:.1f} ms",
+    "bytes": lambda value: f"{value / 1e6:,.0f} MB",
+    "count": lambda value: f"{value:,.0f}",
+    "cosine": lambda value: f"{value:.6f}",
+}
+
+
+def factor(metric: Metric, value: float, reference: float) -> str:
+    """A value compared with its reference: how many times as fast, or which share of the time or the memory.
+
+    Empty for metrics that are not better in either direction.
+    """
+    if metric.higher_is_better is None or not value or not reference:
+        return ""
+    is_duration_of_speed = metric.section == SPEED and not metric.higher_is_better
+    return ratio(reference / value if is_duration_of_speed else value / reference)
+
+
+def ratio(value: float) -> str:
+    """`4.6x` for a factor above 1, `1/8` for one below 1/2, with two digits that count."""
+    if value < 0.5:
+        return f"1/{_digits(1 / value)}"
+    return f"{value:.2f}x" if value < 1 else f"{_digits(value)}x"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 round`, `5 rounds`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"

@@ -1,0 +1,1 @@
+"""Models that are made to be measured: quantized or converted peers, and random weights in the shape of real models."""

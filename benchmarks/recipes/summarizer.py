@@ -1,0 +1,110 @@
+"""A summarizer to measure speed with: the shape of distilbart-cnn-12-6, random weights, and the artifact made of it.
+
+python -m benchmarks.recipes.summarizer --out DIR
+
+No package contains the weights of a real one, and speed depends on shapes and lengths alone. The recipe: seed 20260701,
+306 M parameters as transformers draws them for this `BartConfig`; the generation settings of the real model, but the
+minimum length is the maximum, so that every contender generates 142 tokens; the byte-level BPE tokenizer of the
+small trained model under tests/models with a limit of 1,024 tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnx_ml_bridge.artifacts.errors import BuildError, OnnxMlBridgeError
+from onnx_ml_bridge.cli.build import build
+from onnx_ml_bridge.cli.config import read_models
+
+MODEL, ARTIFACT = "model", "artifact"
+_LENGTH = 142
+_SEED = 20260701
+_NAME = "random-distilbart-12-6"
+_TOKENIZER = Path(__file__).parent.parent.parent / "tests/models/bart-package-descriptions"
+_POSITIONS = 1024
+_SHAPE = {
+    "vocab_size": 50264,
+    "d_model": 1024,
+    "encoder_layers": 12,
+    "decoder_layers": 6,
+    "encoder_attention_heads": 16,
+    "decoder_attention_heads": 16,
+    "encoder_ffn_dim": 4096,
+    "decoder_ffn_dim": 4096,
+    "max_position_embeddings": _POSITIONS,
+}
+_TOKENS = {
+    "bos_token_id": 0,
+    "pad_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 2,
+    "forced_bos_token_id": 0,
+    "forced_eos_token_id": 2,
+}
+_SEARCH = {
+    "num_beams": 4,
+    "length_penalty": 2.0,
+    "min_length": _LENGTH,
+    "max_length": _LENGTH,
+    "early_stopping": True,
+    "no_repeat_ngram_size": 3,
+}
+_MODELS_TOML = f"""[[model]]
+name = "{_NAME}"
+version = "1.0.0"
+task = "summarization"
+source = "path:{MODEL}"
+options = {{ parity_inputs = 2 }}
+# Random weights prefer no token, so that noise decides between them.
+gate.fp32 = {{ differing = 1000, token_mismatches = 0 }}
+gate.int8 = {{ rouge_l = 0.0, sealed_same = 0.0, token_mismatches = 0 }}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the model and the artifact."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recipes.summarizer", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--out", type=Path, required=True, help=f"folder for {MODEL}/ and {ARTIFACT}/")
+    folder = parser.parse_args(arguments).out
+    try:
+        make_model(folder / MODEL)
+        print(build_artifact(folder))
+    except OnnxMlBridgeError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def make_model(folder: Path) -> Path:
+    """Write the model by the recipe, as transformers saves it."""
+    import torch
+    from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, GenerationConfig
+
+    torch.manual_seed(_SEED)
+    model = BartForConditionalGeneration(BartConfig(**_SHAPE, **_TOKENS)).eval()
+    model.generation_config = GenerationConfig(**_SEARCH, **_TOKENS)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(_TOKENIZER, model_max_length=_POSITIONS).save_pretrained(folder)
+    return folder
+
+
+def build_artifact(folder: Path) -> Path:
+    """Build the artifact of the model in `folder`, as the command `build` does.
+
+    :raises BuildError: when the build fails.
+    """
+    config = folder / "models.toml"
+    config.write_text(_MODELS_TOML, encoding="utf-8")
+    [model] = read_models(config)
+    shutil.rmtree(folder / ARTIFACT, ignore_errors=True)
+    built = build(model, folder / ARTIFACT, print)
+    if built.path is None:
+        raise BuildError("source", f"{_NAME} was not built", got=built.error)
+    return Path(built.path)
+
+
+if __name__ == "__main__":
+    main()

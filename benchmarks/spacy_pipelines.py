@@ -1,0 +1,28 @@
+"""spaCy's pipelines as they are compared: `ner` alone, or everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .contenders import Unavailable
+
+
+def load_pipeline(model: str, exclude: Sequence[str] = ()) -> Any:
+    """The pipeline of an installed package or a folder, without the excluded components.
+
+    :raises Unavailable: when there is no such model.
+    """
+    import spacy
+
+    try:
+        return spacy.load(model, exclude=list(exclude))
+    except OSError as error:
+        raise Unavailable(f"spaCy has no model {model!r}: {error}") from error
+
+
+def all_but_ner(model: str) -> tuple[str, ...]:
+    """The components that `ner` does not need: all others, except a tok2vec that it listens to."""
+    pipeline = load_pipeline(model)
+    feeds = {name for name, pipe in pipeline.components if "ner" in getattr(pipe, "listening_components", ())}
+    return tuple(name for name in pipeline.component_names if name != "ner" and name not in feeds)

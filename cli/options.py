@@ -1,0 +1,82 @@
+"""The options of models.toml: every family declares its own in `cli.NAME`, as a frozen dataclass `Options`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..artifacts.family import Family
+
+ALLOW_PICKLE = "Accept pickled weights (loaded with weights_only)."
+
+
+def option(default: Any, help_text: str) -> Any:
+    """A field of `Options`: its default, and its description in the help of `export`."""
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+def with_options(command: Callable[..., None], fields: Mapping[str, dataclasses.Field[Any]]) -> Callable[..., None]:
+    """The command with one option of the command line per field, in the place of its `**options`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    options = [_parameter(field) for field in fields.values()]
+    command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    return command
+
+
+def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
+    flag = f"--{field.name.replace('_', '-')}"
+    kind = _argument_type(str(field.type))
+    annotation: Any = Annotated[kind, typer.Option(flag, help=field.metadata["help"])]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
+
+
+def _argument_type(annotation: str) -> Any:
+    """The type of a command line's option: that of the field, with every literal as a string."""
+    kinds: dict[str, Any] = {"bool": bool, "int": int | None, "float": float | None, "Path": Path | None}
+    kinds["list[str]"] = list[str] | None
+    return kinds.get(annotation.removesuffix(" | None"), str | None)
+
+
+def options_type(family: Family) -> type[Any]:
+    """The dataclass `Options` of a family."""
+    kind: type[Any] = family.module("cli").Options
+    return kind
+
+
+def known_options(families: Iterable[Family]) -> dict[str, dataclasses.Field[Any]]:
+    """The options of all families by name; those of one name mean the same in every family."""
+    return {field.name: field for family in families for field in dataclasses.fields(options_type(family))}
+
+
+def read_options(family: Family, given: Mapping[str, Any]) -> Any:
+    """The options of a family, checked; paths may be given as strings.
+
+    :raises ValueError: naming everything that is wrong.
+    """
+    from pydantic import ConfigDict, ValidationError, create_model  # an extra: only building reads options
+
+    kind = options_type(family)
+    hints = typing.get_type_hints(kind)
+    values = {
+        name: Path(value) if isinstance(value, str) and Path in typing.get_args(hints.get(name)) else value
+        for name, value in given.items()
+    }
+    fields: dict[str, Any] = {field.name: (hints[field.name], field.default) for field in dataclasses.fields(kind)}
+    model = create_model(kind.__name__, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    try:
+        return kind(**dict(model(**values)))
+    except ValidationError as error:
+        problems = [f"options.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ValueError("; ".join(problems)) from error
+
+
+def path_options(options: Any) -> dict[str, Path]:
+    """The options that are paths, by name."""
+    return {name: value for name, value in vars(options).items() if isinstance(value, Path)}

@@ -1,0 +1,62 @@
+"""What holds where a family is deleted; test_deletion.py runs this file with the plugin `without_family`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import pytest
+from examples import VALID
+from onnx_ml_bridge import OnnxMlBridge, verify
+from onnx_ml_bridge.artifacts.errors import ArtifactError
+from onnx_ml_bridge.artifacts.families import FAMILIES
+from onnx_ml_bridge.cli.console import EXIT_REFUSED
+from onnx_ml_bridge.cli.main import create_app
+from onnx_ml_bridge.runtime.loading import open_artifact
+from typer.testing import CliRunner
+from without_family import STAGES
+
+DELETED = os.environ["WITHOUT_FAMILY"]
+# The example of every family and the argument of `open` for its task
+EXAMPLES = {
+    "sentence_embedding": ("tiny-embedding", "embedding"),
+    "token_classification": ("tiny-ner", "ner"),
+    "spacy_ner": ("tiny-spacy", "ner"),
+    "summarization": ("tiny-summary", "summarization"),
+}
+ARTIFACT, ARGUMENT = VALID / EXAMPLES[DELETED][0], EXAMPLES[DELETED][1]
+
+
+def test_it_is_deleted():
+    assert DELETED not in {family.name for family in FAMILIES}
+    assert {family.name for family in FAMILIES} == set(EXAMPLES) - {DELETED}
+    for stage in STAGES:
+        with pytest.raises(ModuleNotFoundError, match="deleted"):
+            importlib.import_module(f"onnx_ml_bridge.{stage}.{DELETED}")
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        lambda: open_artifact(ARTIFACT),
+        lambda: OnnxMlBridge.open(**{ARGUMENT: ARTIFACT}),
+        lambda: verify(ARTIFACT),
+    ],
+    ids=["open_artifact", "open", "verify"],
+)
+def test_its_artifact_is_refused(refuse):
+    with pytest.raises(ArtifactError, match=FAMILIES[0].task) as refused:
+        refuse()
+    assert refused.value.code == "unknown_task"
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_the_command_refuses_its_artifact(command):
+    result = CliRunner().invoke(create_app(), [command, "--json", str(ARTIFACT)])
+    assert result.exit_code == EXIT_REFUSED
+    assert '"unknown_task"' in result.output
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_others_are_verified(family):
+    assert verify(VALID / EXAMPLES[family.name][0]).variants

@@ -1,0 +1,147 @@
+"""Summarizers that cannot be reproduced, or are not safe to load, are refused by name, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from onnx_ml_bridge.artifacts.families.summarization import FixedGeneration, GenerationDefaults
+from onnx_ml_bridge.export.summarization.pipeline import LoadedSummarizer, export_model, load_model
+from onnx_ml_bridge.export.summarization.settings import describe_generation
+from refusing import refused
+from safetensors.torch import load_file, save_file
+from small_barts import POSITIONS, generation_config, make_bart
+from transformers import PreTrainedTokenizerFast
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bart(tmp_path_factory.mktemp("pristine"))
+
+
+@pytest.fixture
+def folder(pristine, tmp_path) -> Path:
+    """A model's folder that a test may spoil."""
+    return Path(shutil.copytree(pristine, tmp_path / "corrupted"))
+
+
+def change_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def export(loaded: LoadedSummarizer, folder: Path) -> None:
+    """Export to a folder in which nothing may be left when the export is refused."""
+    staging = folder.parent / "staging"
+    staging.mkdir()
+    try:
+        export_model(loaded, folder, staging)
+    finally:
+        assert not list(staging.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_type": "t5"}, ["t5", "BartForConditionalGeneration"]),
+        ({"model_type": "mbart"}, ["mbart"]),
+        ({"architectures": ["BartForSequenceClassification"]}, ["BartForSequenceClassification"]),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, ["already quantized"]),
+        ({"model_type": "t5", "quantization_config": {"load_in_8bit": True}}, ["t5", "already quantized"]),
+    ],
+)
+def test_other_families_are_refused_by_name_before_anything_is_loaded(folder, changes, words):
+    change_json(folder / "config.json", **changes)
+    (folder / "model.safetensors").unlink()
+    with refused("unsupported_model", *words):
+        load_model(folder)
+
+
+def test_a_checkpoint_without_all_weights_is_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    lost = next(name for name in weights if name.endswith("fc1.weight"))
+    save_file(
+        {name: each for name, each in weights.items() if name != lost},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with refused("unsupported_model", "fc1"):
+        load_model(folder)
+
+
+def test_pickled_weights_are_refused_unless_they_are_allowed(folder):
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with refused("source", "cannot load"):
+        load_model(folder)
+    assert load_model(folder, allow_pickle=True).model.dtype == torch.float32
+
+
+def test_half_precision_weights_are_computed_with_in_float32(folder):
+    weights = {name: each.half() for name, each in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    change_json(folder / "config.json", dtype="float16")
+    assert load_model(folder).model.dtype == torch.float32
+
+
+def test_tables_that_are_not_shared_are_refused(folder):
+    loaded = load_model(folder)
+    loaded.model.lm_head.weight = torch.nn.Parameter(loaded.model.lm_head.weight.detach().clone())
+    with refused("unsupported_model", "share one"):
+        export(loaded, folder)
+
+
+def test_a_tokenizer_of_another_kind_is_refused(folder):
+    loaded = load_model(folder)
+    words = json.loads(loaded.tokenizer.backend_tokenizer.to_str())
+    words["model"] = {"type": "WordLevel", "vocab": {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}, "unk_token": "<unk>"}
+    (folder / "words.json").write_text(json.dumps(words))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "words.json"), pad_token="<pad>")
+    with refused("unsupported_model", "WordLevel"):
+        export(LoadedSummarizer(loaded.model, tokenizer), folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"repetition_penalty": 1.2}, ["repetition_penalty = 1.2"]),
+        ({"bad_words_ids": [[5]]}, ["bad_words_ids"]),
+        ({"num_beam_groups": 2}, ["num_beam_groups = 2"]),
+        ({"do_sample": True}, ["do_sample = True"]),
+        ({"encoder_no_repeat_ngram_size": 3}, ["encoder_no_repeat_ngram_size = 3"]),
+        ({"max_new_tokens": 12}, ["max_new_tokens = 12"]),
+        ({"suppress_tokens": [4]}, ["suppress_tokens"]),
+        ({"max_length": POSITIONS + 1}, [f"max_length = {POSITIONS + 1} with positions for {POSITIONS}"]),
+        ({"min_length": 30}, ["min_length = 30 above max_length = 24"]),
+        ({"early_stopping": "sometimes"}, ["early_stopping = 'sometimes'"]),
+        ({"num_beams": 60}, ["num_beams = 60 for 90 tokens"]),
+        ({"forced_eos_token_id": [2, 3]}, ["forced_eos_token_id"]),
+        ({"repetition_penalty": 1.2, "bad_words_ids": [[5]]}, ["bad_words_ids", "repetition_penalty"]),
+    ],
+)
+def test_generation_settings_that_are_not_implemented_are_refused_all_at_once(settings, words):
+    given = generation_config()
+    for name, value in settings.items():
+        setattr(given, name, value)  # what a file holds is not always what the class would take
+    with refused("unsupported_model", *words):
+        describe_generation(given, POSITIONS, 90)
+
+
+@pytest.mark.parametrize("tokens", [[2, 3], None])
+def test_several_tokens_that_end_a_sequence_or_none_are_refused(tokens):
+    given = generation_config()
+    given.eos_token_id = tokens
+    with refused("unsupported_model", "eos_token_id"):
+        describe_generation(given, POSITIONS, 90)
+
+
+def test_settings_without_effect_are_taken():
+    given = generation_config(early_stopping="never", no_repeat_ngram_size=0, forced_bos_token_id=None)
+    given.temperature, given.top_k, given.repetition_penalty, given.use_cache = 0.7, 50, 1.0, True
+    spec = describe_generation(given, POSITIONS, 90)
+    assert spec.fixed == FixedGeneration(0, "never", None, 2)
+    assert spec.defaults == GenerationDefaults(num_beams=4, min_length=4, max_length=24, length_penalty=1.0)
+    assert (spec.join, spec.decoder_start_token_id, spec.eos_token_id, spec.max_target_tokens) == (" ", 2, 2, POSITIONS)

@@ -1,0 +1,105 @@
+"""The recognizer on odd texts, on very long tokens and entities, and with sentence starts: what spaCy gives."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from odd_texts import ODD
+from onnx_ml_bridge.parity.spacy_ner import original_entities
+from onnx_ml_bridge.runtime.entities import NerOptions
+from onnx_ml_bridge.runtime.session import GraphSession
+from onnx_ml_bridge.runtime.spacy_ner import network_runner
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyRecognizer
+from small_pipelines import component_moves, make_pipeline
+from spacy.language import Language
+from spacy_exports import check_offsets, check_tokens, differing, export_recognizer
+
+NONE = NerOptions()
+
+
+@pytest.fixture(scope="module")
+def nlp() -> Language:
+    return make_pipeline(parser=True)
+
+
+@pytest.fixture(scope="module")
+def made(nlp, tmp_path_factory) -> dict[str, SpacyRecognizer]:
+    """The recognizers of one pipeline, by the sentences they heed."""
+    folder = tmp_path_factory.mktemp("small")
+    return {kind: export_recognizer(nlp, folder / kind, kind) for kind in ("none", "given", "parser")}
+
+
+def test_odd_texts(nlp, made):
+    expected = original_entities(nlp, ODD)
+    found = made["parser"].recognize(ODD, NONE)
+    assert differing(expected, found) == []
+    assert check_tokens(nlp, made["parser"].model, ODD) > 50
+    check_offsets(ODD, found)
+    assert [made["parser"].recognize([text], NONE)[0] for text in ODD] == found
+
+
+# Every way a tokenizer may go over a long chunk again and again: a sign cut off each time, a match tried each time
+LONG = ["x", "é", "X1", "(", "a.", "-", "a-b", "1,", "'s", "😀", "\u0301", "a@", "don't", "...", "£1", "http://"]
+
+
+# spaCy's pattern for addresses looks for an @ from every colon to the end, in spaCy as here: time grows quadratically
+FEWER = {"http://": 20_000}
+
+
+@pytest.mark.parametrize("unit", LONG)
+def test_a_token_of_200_000_characters(nlp, made, unit):
+    model = made["none"]
+    check_tokens(nlp, model.model, [(unit * 1000)[:1000], f"Ann {(unit * 500)[:499]} Bo"])
+    text = (unit * 200_000)[: FEWER.get(unit, 200_000)]
+    started = time.process_time()
+    document = model.tokenize(text)
+    assert time.process_time() - started < 20, "in time that is not linear it would be hours"
+    assert document.end(len(document) - 1) == len(text)
+    assert (document.starts[1:] == [document.end(token) for token in range(len(document) - 1)]).all()
+
+
+@pytest.mark.parametrize("unit", ["x", "é", "X1"])
+def test_a_token_of_200_000_characters_as_spacy_has_it(nlp, made, unit):
+    text = f"Ann {(unit * 200_000)[:200_000]} Bo"
+    assert check_tokens(nlp, made["none"].model, [text]) == 3
+    with nlp.select_pipes(disable=["parser"]):
+        assert differing(original_entities(nlp, [text]), made["none"].recognize([text], NONE)) == []
+
+
+def test_one_entity_over_thousands_of_tokens(tmp_path, monkeypatch):
+    """Every token is looked at by one run of the graph, but for the context of neighbouring parts."""
+    nlp = make_pipeline()
+    component = nlp.get_pipe("ner")
+    upper = component.model.layers[2]
+    more = {"O": -100, "U": -100, "I": 100}
+    upper.set_param("b", np.array([more.get(name[0], 0) for name in component_moves(component)], np.float32))
+    model = export_recognizer(nlp, tmp_path / "staging")
+    sizes: list[int] = []
+    run = GraphSession.run
+
+    def counting(session, outputs, feeds):
+        if "preactivation" in feeds:  # the graph of the tokens, not that of the types
+            sizes.append(len(feeds["preactivation"]))
+        return run(session, outputs, feeds)
+
+    monkeypatch.setattr(GraphSession, "run", counting)
+    context = model.model.spec.ner.context
+    for words in (3000, 6000, 12_000):
+        text = "word " * words
+        sizes.clear()
+        (found,) = model.recognize([text], NONE)
+        assert [(entity.start, entity.end) for entity in found.entities] == [(0, len(text) - 1)]
+        assert len(sizes) == -(-words // network_runner.RUN_TOKENS)
+        assert sum(sizes) <= words + (4 * context + 1) * len(sizes)
+        assert differing(original_entities(nlp, [text]), [found]) == []
+
+
+def test_sentence_starts_count_characters(nlp, made):
+    texts = ["😀é Ann met Bo. Cy met Di in Paris, she said."] * 2
+    starts = [[0, 15], [0, 3, 7]]
+    assert texts[0][15:17] == "Cy"
+    with nlp.select_pipes(disable=["parser"]):
+        expected = original_entities(nlp, texts, starts)
+    assert differing(expected, made["given"].recognize(texts, NerOptions(sentence_starts=starts))) == []

@@ -1,0 +1,137 @@
+"""The search of a graph held against `generate`, sequence by sequence, over many settings."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
+from onnx_ml_bridge.export.summarization.settings import describe_generation
+from onnx_ml_bridge.graphs.files import save_graph
+from onnx_ml_bridge.graphs.summarization.composition import compose_graph
+from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts
+from onnx_ml_bridge.runtime.session import create_session
+from small_barts import PAD, POSITIONS, generation_config
+
+# Two scores apart by less than this are equal but for float noise: which sequence is better is then undefined.
+TIE = 1e-5
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run: ids and mask int64 `[batch, tokens]`, and its settings."""
+
+    ids: NDArray[np.int64]
+    mask: NDArray[np.int64]
+    settings: GenerationDefaults
+
+    def feeds(self) -> dict[str, NDArray[Any]]:
+        """The graph's inputs."""
+        given = self.settings
+        return {
+            "input_ids": self.ids,
+            "attention_mask": self.mask,
+            "num_beams": np.array([given.num_beams]),
+            "min_length": np.array([given.min_length]),
+            "max_length": np.array([given.max_length]),
+            "length_penalty": np.array([given.length_penalty], np.float32),
+        }
+
+
+@dataclass
+class Tally:
+    """What was counted over all sequences; `ties` holds the two scores of each difference that noise decides."""
+
+    sequences: int = 0
+    differing: list[tuple[Call, dict[str, Any], list[int], list[int]]] = field(default_factory=list)
+    ties: list[tuple[float, float]] = field(default_factory=list)
+    ended_early: int = 0
+    unlike_greedy: int = 0
+    score_max_relative: float = 0.0
+
+
+def fixed_settings() -> Iterator[dict[str, Any]]:
+    """Every kind of setting that is part of the graph: n-grams of 0 to 4 tokens, three ways to stop, forced or not."""
+    for index, (early, size) in enumerate((early, size) for early in (True, False, "never") for size in range(5)):
+        forced = {"forced_bos_token_id": None if index % 3 == 1 else 0, "forced_eos_token_id": None if index % 2 else 2}
+        yield {"early_stopping": early, "no_repeat_ngram_size": size, **forced}
+
+
+def calls(source: random.Random, count: int, vocab_size: int) -> Iterator[Call]:
+    """Ragged batches of 1 to 6 random texts with random settings."""
+    for _ in range(count):
+        lengths = [source.randint(3, 40) for _ in range(source.randint(1, 6))]
+        ids = np.full((len(lengths), max(lengths)), PAD, np.int64)
+        for row, length in enumerate(lengths):
+            ids[row, :length] = [0, *(source.randrange(3, vocab_size) for _ in range(length - 2)), 2]
+        longest = source.choice((2, 8, 16, 24, 40, 40, 40, 56))
+        settings = GenerationDefaults(
+            num_beams=source.choice((1, 2, 3, 4, 4, 5, 6)),
+            min_length=source.choice((0, 0, 0, 0, 5, longest)) if longest > 5 else 0,
+            max_length=longest,
+            length_penalty=source.choice((-1.0, 0.0, 0.5, 1.0, 2.0)),
+        )
+        yield Call(ids, (ids != PAD).astype(np.int64), settings)
+
+
+def session_of(parts: SummarizerParts, folder: Path, **fixed: Any) -> Any:
+    """The graph with these fixed settings, ready to run."""
+    settings = generation_config(**{"max_length": POSITIONS, **fixed})
+    spec = describe_generation(settings, POSITIONS, 1 << 20)
+    save_graph(compose_graph(parts, spec, PAD), folder, "onnx/model.onnx")
+    return create_session(folder / "onnx/model.onnx", 1)
+
+
+def original(model: Any, call: Call, fixed: dict[str, Any]) -> tuple[list[list[int]], list[float] | None]:
+    """What `generate` gives: sequences without padding, and their scores where it has beams."""
+    settings = generation_config(**fixed, **asdict(call.settings))
+    model.generation_config = settings  # it fills in what a configuration of the call leaves out
+    with torch.no_grad():
+        found = model.generate(
+            input_ids=torch.from_numpy(call.ids),
+            attention_mask=torch.from_numpy(call.mask),
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+    scores = None if call.settings.num_beams == 1 else [float(score) for score in found.sequences_scores]
+    return [trimmed(row.tolist()) for row in found.sequences], scores
+
+
+def trimmed(row: list[int], eos: int = 2) -> list[int]:
+    """A sequence up to its end, or without the padding after it."""
+    if eos in row[1:]:
+        return row[: row.index(eos, 1) + 1]
+    while row[-1] == PAD:
+        row = row[:-1]
+    return row
+
+
+def compare(model: Any, session: Any, call: Call, fixed: dict[str, Any], tally: Tally) -> None:
+    """Run both and count."""
+    expected, expected_scores = original(model, call, fixed)
+    rows, scores = session.run(["sequences", "sequences_scores"], call.feeds())
+    greedy = session.run(["sequences"], replace_beams(call, 1).feeds())[0]
+    for index, required in enumerate(expected):
+        got = trimmed(rows[index].tolist())
+        tally.sequences += 1
+        tally.ended_early += len(required) < call.settings.max_length
+        tally.unlike_greedy += required != trimmed(greedy[index].tolist())
+        distance = abs(expected_scores[index] - float(scores[index])) if expected_scores else 0.0
+        if got == required:
+            size = max(1.0, abs(expected_scores[index])) if expected_scores else 1.0
+            tally.score_max_relative = max(tally.score_max_relative, distance / size)
+        elif expected_scores and distance < TIE:
+            tally.ties.append((expected_scores[index], float(scores[index])))
+        else:
+            tally.differing.append((call, fixed, required, got))
+
+
+def replace_beams(call: Call, num_beams: int) -> Call:
+    """The same call with another number of beams."""
+    return replace(call, settings=replace(call.settings, num_beams=num_beams))

@@ -1,0 +1,31 @@
+"""The committed artifacts that tests read, by the family they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from onnx_ml_bridge.artifacts.families import FAMILIES
+from onnx_ml_bridge.artifacts.family import Family, find_family
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+VALID = GOLDEN / "valid"
+
+
+@cache
+def examples(families: Iterable[Family] = FAMILIES) -> dict[Family, Path]:
+    """A valid artifact of every family that has one. Tests that any family serves choose from these."""
+    found: dict[Family, Path] = {}
+    for path in sorted(VALID.glob("*/manifest.json")):
+        manifest = json.loads(path.read_bytes())
+        family = find_family(manifest["task"], manifest["engine"], families)
+        if family is not None:
+            found.setdefault(family, path.parent)
+    return found
+
+
+def examples_of(task: str) -> dict[Family, Path]:
+    """The artifacts of the families of one task."""
+    return {family: folder for family, folder in examples().items() if family.task == task}

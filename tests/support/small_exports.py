@@ -1,0 +1,97 @@
+"""Small models taken through the stages of a build, as far as a test needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx_ml_bridge.artifacts.constants import graph_file
+from onnx_ml_bridge.artifacts.manifest import Graph
+from onnx_ml_bridge.export.sentence_embedding.pipeline import EmbeddingExport, export_pipeline, load_pipeline
+from onnx_ml_bridge.graphs.files import describe_graph, save_graph
+from onnx_ml_bridge.parity.sentence_embedding.original import (
+    EmbeddingInput,
+    OriginalEmbeddings,
+    load_original,
+    original_embeddings,
+)
+from onnx_ml_bridge.parity.texts import parity_texts
+from onnx_ml_bridge.quantize.calibration import read_calibration_texts
+from onnx_ml_bridge.quantize.int8 import QuantizedGraph, quantize_graph
+from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingModel, SentenceEmbedder, encoder_feeds
+from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
+from small_models import make_model
+
+Feeds = dict[str, NDArray[np.int64]]
+
+_EVERY = 7
+_CALIBRATION_TEXTS = 64
+# What the step above might miss; wide characters count double where line lengths are checked
+_ODD = (
+    *("", " \n\t ", "🎉", "👩‍👩‍👧 🏳️‍🌈 and some words", "Ünïcödé", "日本語のテスト"),
+    *("שלום עולם", "नमस्ते दुनिया", "Привет, мир", "안녕하세요"),
+)
+
+
+@dataclass(frozen=True)
+class SmallExport:
+    """A small model, its export in `staging`, and its variants by name."""
+
+    source: Path
+    staging: Path
+    export: EmbeddingExport
+    graphs: dict[str, Graph]
+    tokenizer: TextTokenizer
+
+    def embedder(self, variant: str = "fp32", **options: Any) -> SentenceEmbedder:
+        """The runtime on one variant, made of the same parts as in a build."""
+        model = EmbeddingModel(
+            self.staging, "small", "1", variant, self.graphs[variant], self.export.embedding, self.tokenizer
+        )
+        return SentenceEmbedder(model, **options)
+
+    def original(self, texts: Sequence[str], prompt_name: str | None = None) -> OriginalEmbeddings:
+        """The original's answers."""
+        return original_embeddings(load_original(self.source), [EmbeddingInput(text, prompt_name) for text in texts])
+
+    def calibration(self) -> list[Feeds]:
+        """Inputs to calibrate int8 on, one text each, as in a build but fewer."""
+        encoded = self.tokenizer.encode(read_calibration_texts(None)[::5][:_CALIBRATION_TEXTS])
+        return [encoder_feeds(self.graphs["fp32"], *self.tokenizer.pad([tokens])) for tokens in encoded]
+
+
+def export_small(folder: Path, architecture: str, **options: Any) -> SmallExport:
+    """Make the model of these options (see `make_model`) and export it."""
+    source, staging = make_model(folder, architecture, **options), folder / "staging"
+    staging.mkdir()
+    exported = export_pipeline(load_pipeline(source), source, staging)
+    graphs = {"fp32": describe_graph(exported.graph, exported.graph_file)}
+    tokenizer = TextTokenizer(staging / exported.tokenizer.file, exported.tokenizer)
+    return SmallExport(source, staging, exported, graphs, tokenizer)
+
+
+def add_int8(small: SmallExport) -> QuantizedGraph:
+    """Quantize the export and save the result beside it as its variant `int8`."""
+    quantized = quantize_graph(small.staging, small.export.graph_file, small.calibration())
+    file = graph_file("model", "int8")
+    save_graph(quantized.model, small.staging, file)
+    small.graphs["int8"] = describe_graph(quantized.model, file)
+    return quantized
+
+
+@cache
+def varied_texts() -> list[str]:
+    """About 90 texts of all kinds: every seventh parity text, and blank ones, emoji and scripts for certain."""
+    return [*parity_texts()[::_EVERY], *_ODD]
+
+
+def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Cosine of each row of `a` with the same row of `b`."""
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    result: NDArray[np.float64] = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+    return result

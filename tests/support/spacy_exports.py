@@ -1,0 +1,105 @@
+"""spaCy pipelines taken through the stages of a build, as far as a test needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from onnx_ml_bridge.artifacts.families.spacy_ner import HashColumn, SpacyNetwork
+from onnx_ml_bridge.artifacts.manifest import Graph
+from onnx_ml_bridge.export.spacy_ner.pipeline import SpacyExport, export_pipeline
+from onnx_ml_bridge.graphs.files import describe_graph
+from onnx_ml_bridge.parity.adversarial import adversarial_texts
+from onnx_ml_bridge.parity.ner.original import OriginalEntities
+from onnx_ml_bridge.parity.texts import parity_texts
+from onnx_ml_bridge.runtime.entities import Entities
+from onnx_ml_bridge.runtime.entity_agreement import agreement
+from onnx_ml_bridge.runtime.spacy_ner.hashing import row_words
+from onnx_ml_bridge.runtime.spacy_ner.lexicon import Lexicon
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer
+from onnx_ml_bridge.runtime.spacy_ner.rules import read_rules
+from onnx_ml_bridge.runtime.spacy_ner.tables import read_tables
+from onnx_ml_bridge.runtime.spacy_ner.tokenizer import RuleTokenizer
+from spacy.language import Language
+
+
+def export_recognizer(nlp: Language, staging: Path, sentences: str = "none") -> SpacyRecognizer:
+    """The runtime on the export of a loaded pipeline, made of the same parts as in a build."""
+    staging.mkdir()
+    return recognizer_of(export_pipeline(nlp, staging, sentences), staging)
+
+
+def recognizer_of(exported: SpacyExport, staging: Path) -> SpacyRecognizer:
+    """The runtime on what an export wrote into `staging`."""
+    graphs: dict[str, Graph] = {role: describe_graph(graph, file) for role, (graph, file) in exported.graphs.items()}
+    spec = exported.spec
+    preprocessor = SpacyPreprocessor(read_rules(staging / spec.rules), read_tables(staging / spec.tables, spec))
+    return SpacyRecognizer(SpacyModel(staging, "small", "1", "fp32", graphs, spec, preprocessor), threads=1)
+
+
+# Every attribute in a table so large that equal rows mean equal numbers.
+_PROBE = SpacyNetwork(
+    columns=tuple(
+        HashColumn(name, 2**31 - 1, seed)
+        for seed, name in enumerate(("ORTH", "NORM", "LOWER", "PREFIX", "SUFFIX", "SHAPE", "IS_SPACE", "SPACY"))
+    ),
+    vectors=False,
+    context=0,
+    hidden=1,
+    pieces=1,
+)
+
+
+@cache
+def ner_sample(language: str, adversarial: int, seed: int, every: int) -> list[str]:
+    """Nasty texts of a language, and every so many parity texts."""
+    return [*adversarial_texts(language, adversarial, seed), *parity_texts()[::every]]
+
+
+def differing(expected: Sequence[OriginalEntities], found: Sequence[Entities]) -> list[int]:
+    """Places of the documents whose entities or number of tokens differ."""
+    counted = agreement([each.entities for each in expected], found).differing
+    other = {index for index, (a, b) in enumerate(zip(expected, found, strict=True)) if a.tokens != b.tokens}
+    return sorted({*counted, *other})
+
+
+def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
+    """Assert that every text has spaCy's tokens: texts, places, blanks, every attribute, vectors; count the tokens."""
+    tokenizer = RuleTokenizer(
+        model.preprocessor.rules, Lexicon(model.preprocessor.rules, model.preprocessor.tables, [_PROBE])
+    )
+    count = 0
+    for text in texts:
+        found, doc = tokenizer(text), nlp.make_doc(text)
+        assert [found.lexicon.texts[number] for number in found.lexemes] == [token.text for token in doc], repr(text)
+        assert found.starts.tolist() == [token.idx for token in doc]
+        assert found.spaces.tolist() == [bool(token.whitespace_) for token in doc]
+        assert found.is_space().tolist() == [token.is_space for token in doc]
+        rows = found.lexicon.rows(found.lexemes, found.spaces, _PROBE)
+        for index, column in enumerate(_PROBE.columns):
+            numbers = doc.to_array([column.attribute]).reshape(-1).astype(np.uint64)
+            words = row_words(numbers, column.seed) % np.uint64(column.rows)
+            assert (rows[:, 4 * index : 4 * index + 4] == words).all(), (column.attribute, text)
+        if model.preprocessor.tables.vector_keys is not None:
+            expected = nlp.vocab.vectors.find(keys=[token.orth for token in doc]) if len(doc) else []
+            assert found.lexicon.vectors(found.lexemes).tolist() == list(expected)
+        count += len(found)
+    return count
+
+
+def check_offsets(texts: Sequence[str], results: Sequence[Entities]) -> int:
+    """Assert that places in characters, bytes and UTF-16 units all cut the entity out of its text; count entities."""
+    count = 0
+    for text, result in zip(texts, results, strict=True):
+        raw, wide = text.encode(), text.encode("utf-16-le")
+        for entity in result.entities:
+            assert entity.text == text[entity.start : entity.end] != ""
+            assert entity.text.encode() == raw[entity.start_byte : entity.end_byte]
+            start, end = entity.utf16_range(text)
+            assert entity.text.encode("utf-16-le") == wide[2 * start : 2 * end]
+            count += 1
+        indices = [index for entity in result.entities for index in (entity.start, entity.end)]
+        assert indices == sorted(indices)
+    return count

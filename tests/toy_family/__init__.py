@@ -1,0 +1,1 @@
+"""A family that exists only in these tests: readability scores of texts."""

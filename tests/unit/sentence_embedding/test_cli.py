@@ -1,0 +1,23 @@
+"""`embed`: what a line is answered with."""
+
+import numpy as np
+from examples import VALID
+from onnx_ml_bridge.cli.jsonl import Line, LineError, LineFormat, answer_lines, parse_text
+from onnx_ml_bridge.cli.sentence_embedding import EmbeddingAnswers
+from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
+
+TINY = VALID / "tiny-embedding"
+
+
+def test_one_text_that_fails_costs_the_others_nothing(monkeypatch):
+    embedder = SentenceEmbedder.open(TINY)
+    run = embedder._session.run
+
+    def poisoned(outputs, feeds):
+        (rows,) = run(outputs, feeds)
+        return [np.where((feeds["input_ids"] == 1).any(1)[:, None], np.float32(np.nan), rows)]  # where [UNK] stands
+
+    monkeypatch.setattr(embedder._session, "run", poisoned)
+    lines = [Line(1, b'"dog"'), Line(2, '"Ω"'.encode()), Line(3, b'"tree"')]
+    found = answer_lines(EmbeddingAnswers(embedder), lines, LineFormat(1000, parse_text))
+    assert [each.code if isinstance(each, LineError) else None for each in found] == [None, "inference", None]

@@ -1,0 +1,173 @@
+"""The runtime on a small artifact: results, limits, errors, threads."""
+
+import logging
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from examples import VALID
+from onnx_ml_bridge import (
+    ArtifactError,
+    ConfigError,
+    DependencyError,
+    InferenceError,
+    InputError,
+    OnnxMlBridge,
+    TaskNotLoadedError,
+)
+from onnx_ml_bridge.runtime import cpu, session
+from onnx_ml_bridge.runtime.loading import open_artifact
+from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
+
+TINY = VALID / "tiny-embedding"
+TEXTS = ["the cat sleeps", "", "a big red house!", " ", "dog " * 100, "\U0001f600", "a\0b", "ΑΒΓ", "x" * 2000]
+
+
+@pytest.fixture(params=["fp32", "int8"])
+def bridge(request) -> OnnxMlBridge:
+    return OnnxMlBridge.open(embedding=TINY, variant=request.param)
+
+
+def test_results_have_the_promised_shapes(bridge):
+    result = bridge.embed(TEXTS)
+    assert result.vectors.shape == (9, 16) and result.vectors.dtype == np.float32
+    assert result.token_counts.tolist()[:2] == [5, 2]
+    assert result.truncated.tolist() == [False] * 4 + [True] + [False] * 4
+    assert result.prompt_name is None
+    assert bridge.generate_embedding("the cat").shape == (16,)
+    assert bridge.get_embedding_model_name() == "tiny-embedding"
+
+
+def test_an_empty_list_gives_no_rows(bridge):
+    assert bridge.generate_embeddings_batch([]).shape == (0, 16)
+
+
+def test_order_is_kept_and_batches_do_not_matter(bridge):
+    together = bridge.generate_embeddings_batch(TEXTS)
+    alone = np.stack([bridge.generate_embedding(text) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-6, rtol=0)
+
+
+def test_a_long_list_is_worked_off_in_windows(bridge):
+    texts = [f"the cat {number}" for number in range(5000)]
+    many = bridge.generate_embeddings_batch(texts)
+    np.testing.assert_allclose(
+        many[[0, 4095, 4096, 4999]],
+        bridge.generate_embeddings_batch([texts[0], texts[4095], texts[4096], texts[4999]]),
+        atol=1e-6,
+        rtol=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "code", "index"),
+    [
+        (["a", 5], "input_type", 1),
+        (["a", "b", None], "input_type", 2),
+        ([b"bytes"], "input_type", 0),
+        (["ok", "lone \ud800 surrogate"], "input_text", 1),
+        (["ok", "x" * 1_000_001], "input_too_large", 1),
+        ("one text", "input_type", None),
+    ],
+)
+def test_bad_texts_are_refused_with_their_index(bridge, texts, code, index):
+    with pytest.raises(InputError) as refused:
+        bridge.embed(texts)
+    assert (refused.value.code, refused.value.index) == (code, index)
+
+
+def test_a_text_over_the_limit_is_refused_and_a_larger_limit_lets_it_be_cut():
+    text = "the cat sleeps. " * 65_000
+    with pytest.raises(InputError) as refused:
+        SentenceEmbedder.open(TINY).embed([text])
+    assert refused.value.code == "input_too_large"
+    assert SentenceEmbedder.open(TINY, text_limit=2_000_000).embed([text]).truncated.tolist() == [True]
+
+
+def test_prompts_are_put_before_the_text(bridge):
+    with_prompt = bridge.embed(["cat"], prompt_name="query")
+    assert with_prompt.prompt_name == "query"
+    np.testing.assert_array_equal(with_prompt.vectors, bridge.embed(["the big cat"]).vectors)
+    with pytest.raises(InputError, match="document, query") as refused:
+        bridge.embed(["cat"], prompt_name="nothing")
+    assert refused.value.code == "prompt_not_found"
+
+
+def test_a_shortcut_that_cuts_a_text_says_so(bridge, caplog):
+    with caplog.at_level(logging.WARNING):
+        bridge.generate_embedding("dog " * 100)
+    assert "cut to 48 tokens" in caplog.text
+
+
+def test_health(bridge, monkeypatch):
+    assert bridge.health_check()
+    monkeypatch.setattr(session.GraphSession, "run", lambda *_: [np.full((1, 16), np.nan, np.float32)])
+    assert not bridge.health_check()
+    with pytest.raises(InferenceError, match="not finite"):
+        bridge.generate_embedding("x")
+
+
+def test_a_task_that_was_not_opened_is_named():
+    empty = OnnxMlBridge.open()
+    with pytest.raises(TaskNotLoadedError, match="embedding=DIR"):
+        empty.generate_embedding("x")
+    assert not empty.health_check()
+
+
+def test_the_variant_can_be_chosen_per_task():
+    assert OnnxMlBridge.open(embedding=TINY, variant={"embedding": "int8"}).get_embedding_variant() == "int8"
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(ConfigError, match="embeding"):
+        OnnxMlBridge.open(embedding=TINY, variant={"embeding": "int8"})
+    for threads in (0, -1):
+        with pytest.raises(ConfigError, match="threads"):
+            OnnxMlBridge.open(embedding=TINY, threads=threads)
+
+
+def test_a_path_that_is_none_is_refused():
+    for path in ("", "a\0b"):
+        with pytest.raises(ArtifactError) as refused:
+            OnnxMlBridge.open(embedding=path)
+        assert refused.value.code == "path_kind"
+
+
+def test_auto_follows_the_instruction_set(monkeypatch):
+    for flags, expected in ((frozenset({"avx512_vnni"}), "int8"), (frozenset({"avx2"}), "fp32")):
+        monkeypatch.setattr(cpu, "cpu_flags", lambda flags=flags: flags)
+        assert OnnxMlBridge.open(embedding=TINY).get_embedding_variant() == expected
+
+
+def test_another_task_is_refused():
+    with pytest.raises(ArtifactError, match="another task"):
+        open_artifact(TINY, task="ner")
+
+
+def test_many_threads_get_what_one_gets_and_load_once(monkeypatch):
+    loads = []
+    create = session.create_session
+    monkeypatch.setattr(session, "create_session", lambda *args: loads.append(args) or create(*args))
+    bridge = OnnxMlBridge.open(embedding=TINY, variant="fp32")
+    barrier = threading.Barrier(16)
+
+    def work(number: int) -> np.ndarray:
+        barrier.wait()
+        return np.stack([bridge.generate_embedding(TEXTS[(number + turn) % 4]) for turn in range(40)])
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(work, range(16)))
+    assert len(loads) == 1
+    serial = OnnxMlBridge.open(embedding=TINY, variant="fp32")
+    expected = {text: serial.generate_embedding(text) for text in TEXTS[:4]}
+    for number, rows in enumerate(found):
+        for turn, row in enumerate(rows):
+            np.testing.assert_array_equal(row, expected[TEXTS[(number + turn) % 4]])
+
+
+def test_a_missing_onnxruntime_gives_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DependencyError, match=r"pip install 'onnx-ml-bridge\[cpu\]'"):
+        OnnxMlBridge.open(embedding=TINY).warm_up()

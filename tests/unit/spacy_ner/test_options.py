@@ -1,0 +1,30 @@
+"""What a call of a spaCy model may say, and what it does not."""
+
+import logging
+
+import pytest
+from examples import VALID
+from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge
+
+
+@pytest.fixture(scope="module")
+def bridge() -> OnnxMlBridge:
+    return OnnxMlBridge.open(ner=VALID / "tiny-spacy")
+
+
+@pytest.mark.parametrize("options", [{"aggregation_strategy": "max"}, {"stride": 0}])
+def test_options_of_the_other_engine_are_refused(bridge, options):
+    with pytest.raises(ConfigError, match=f"(?s){next(iter(options))}.*spaCy"):
+        bridge.ner(["x"], **options)
+
+
+def test_sentence_starts_are_refused_where_the_parser_finds_them(bridge):
+    with pytest.raises(InputError) as refused:
+        bridge.ner(["x"], sentence_starts=[[0]])
+    assert refused.value.code == "sentence_starts"
+
+
+def test_nothing_is_cut(bridge, caplog):
+    with caplog.at_level(logging.WARNING):
+        bridge.extract_entities("the cat " * 100)
+    assert not caplog.text

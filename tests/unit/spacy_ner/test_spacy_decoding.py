@@ -1,0 +1,207 @@
+"""From the graph's outputs to entities, and from heads to sentences, by hand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx_ml_bridge.artifacts.errors import InferenceError
+from onnx_ml_bridge.artifacts.families.spacy_ner import SpacyNer, SpacyParser
+from onnx_ml_bridge.runtime.spacy_ner.decoding import EntityDecoder
+from onnx_ml_bridge.runtime.spacy_ner.parser import SentenceParser
+from onnx_ml_bridge.runtime.spacy_ner.tables import StateLayer, Tables
+from onnx_ml_bridge.runtime.spacy_ner.tree import Tree
+
+
+def tables(within: Sequence[float], last: Sequence[float], bias: Sequence[float]) -> Tables:
+    """One hidden number; for each label the weight of I- and that of L-, no output biases."""
+    weight = np.array([within, last], np.float32).T[:, :, None]
+    return Tables(
+        norms={},
+        vector_keys=None,
+        vector_rows=None,
+        ner_bias=np.array(bias, np.float32),
+        ner_weight=weight,
+        ner_output_bias=np.zeros((len(within), 2), np.float32),
+        parser=None,
+    )
+
+
+def network(pieces: int = 1, tie: str = "in") -> SpacyNer:
+    return SpacyNer(columns=(), vectors=False, context=1, hidden=1, pieces=pieces, tie=tie)
+
+
+def decode(
+    decoder: EntityDecoder, rows: Sequence[tuple[Any, ...]], ends: Sequence[int], parts: Sequence[int] = ()
+) -> list[tuple[int, int, int]]:
+    """Feed rows of (label, begins, current, first, previous), cut before the places in `parts`."""
+    bounds = [0, *parts, len(rows)]
+    for start, end in itertools.pairwise(bounds):
+        chosen = rows[start:end]
+        label, begins = (np.array([row[index] for row in chosen]) for index in range(2))
+        features = [np.array([np.atleast_1d(row[index]) for row in chosen], np.float32) for index in range(2, 5)]
+        is_last = np.array([index in ends for index in range(start, end)], np.bool_)
+        decoder.feed([label.astype(np.int32), begins.astype(np.bool_), *features], is_last)
+    return decoder.spans
+
+
+# Label 0 goes on while h > 0, label 1 while h < 0, where h = current + first of the entity + previous + bias (0.5)
+ROWS = [
+    (-1, False, 9.0, 9.0, 0.0),
+    (0, True, 9.0, 1.0, 0.0),  # opens an entity of label 0; its first feature is 1
+    (
+        1,
+        False,
+        -1.0,
+        9.0,
+        -1.0,
+    ),  # h = -1 + 1 + 0 + 0.5 = 0.5: goes on; that it would be an entity itself is passed over
+    (0, True, -1.0, 9.0, 7.0),  # h = -1 + 1 - 1 + 0.5 = -0.5: the last one
+    (1, True, 0.0, -2.0, 0.0),  # opens an entity of label 1
+    (-1, False, 1.0, 9.0, 0.0),  # h = 1 - 2 + 0 + 0.5 = -0.5: goes on
+    (-1, False, 9.0, 9.0, 0.0),  # ends a sentence: the last one, whatever h says
+    (1, False, 9.0, 9.0, 0.0),  # an entity of one token
+    (0, False, 9.0, 9.0, 0.0),
+    (-1, False, 9.0, 9.0, 0.0),
+]
+SPANS = [(1, 4, 0), (4, 7, 1), (7, 8, 1), (8, 9, 0)]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("feature", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_an_error(feature):
+    decoder = EntityDecoder(network(), tables([1, -1], [0, 0], [0.5]))
+    with pytest.raises(InferenceError, match="scores"):
+        decode(decoder, [(0, True, 0.0, 0.0, 0.0), (-1, False, feature, 0.0, 0.0), ROWS[-1]], [2])
+
+
+def test_a_label_that_does_not_exist_is_an_error():
+    decoder = EntityDecoder(network(), tables([1, -1], [0, 0], [0.5]))
+    with pytest.raises(InferenceError, match="the label 2, expected at most 1"):
+        decode(decoder, [(2, False, 0.0, 0.0, 0.0)], [0])
+
+
+BY_HAND = tables(within=(1.0, -1.0), last=(0.0, 0.0), bias=(0.5,))
+
+
+def test_entities_by_hand():
+    assert decode(EntityDecoder(network(), BY_HAND), ROWS, ends=(6, 9)) == SPANS
+
+
+@given(st.sets(st.integers(1, len(ROWS) - 1)))
+def test_parts_do_not_matter(cuts):
+    assert decode(EntityDecoder(network(), BY_HAND), ROWS, ends=(6, 9), parts=sorted(cuts)) == SPANS
+
+
+@pytest.mark.parametrize(("tie", "end"), [("in", 4), ("last", 2)])
+def test_ties(tie, end):
+    rows = [(0, True, 0.0, 0.0, 0.0), *[(-1, False, 0.0, 0.0, 0.0)] * 3]
+    same = tables(within=(1.0,), last=(1.0,), bias=(0.0,))
+    assert decode(EntityDecoder(network(tie=tie), same), rows, ends=(3,)) == [(0, end, 0)]
+
+
+def test_the_largest_piece_decides():
+    """Two pieces of one hidden number: h = max(current[0] + ..., current[1] + ...)."""
+    state = tables(within=(1.0,), last=(0.0,), bias=(0.0, -1.0))
+    rows = [
+        (0, True, (0, 0), (-2, 1), (0, 0)),
+        (-1, False, (1, 1), (0, 0), (0, 0)),  # max(1 - 2 + 0, 1 + 1 - 1) = 1: goes on
+        (-1, False, (-9, -1), (0, 0), (0, 0)),  # max(-11, -1 + 1 - 1) = -1: the last one
+        (-1, False, (9, 9), (0, 0), (0, 0)),
+    ]
+    assert decode(EntityDecoder(network(pieces=2), state), rows, ends=(3,)) == [(0, 3, 0)]
+
+
+class Counted(list):
+    """Counts what is asked of it: the decoder asks once for each token of an open entity."""
+
+    asked = 0
+
+    def __getitem__(self, index):
+        self.asked += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("tokens", [1000, 2000, 8000])
+@pytest.mark.parametrize("parts", [1, 10])
+def test_one_entity_over_everything_takes_one_step_for_each_token(tokens, parts):
+    decoder, asked = EntityDecoder(network(), tables(within=(1.0,), last=(0.0,), bias=(1.0,))), 0
+    size = tokens // parts
+    for part in range(parts):
+        zeros = np.zeros((size, 1), np.float32)
+        is_last = Counted([part == parts - 1 and index == size - 1 for index in range(size)])
+        decoder.feed([np.zeros(size, np.int32), np.ones(size, np.bool_), zeros, zeros, zeros], is_last)
+        asked += is_last.asked
+    assert decoder.spans == [(0, tokens, 0)]
+    assert asked == tokens - 1
+
+
+def test_an_entity_that_never_ends_is_none():
+    """The last token of a document always ends one, so this cannot come from a document; nothing is made up."""
+    assert decode(EntityDecoder(network(), BY_HAND), [(0, True, 0.0, 0.0, 0.0)], ends=()) == []
+
+
+# -- Sentences
+
+
+def starts(heads: Sequence[int], labels: Sequence[str] | None = None, spaces: Sequence[int] = ()) -> list[int]:
+    is_space = np.isin(np.arange(len(heads)), spaces)
+    return Tree(heads, labels or ["x"] * len(heads), is_space).sentence_starts()
+
+
+def test_sentences_by_hand():
+    assert starts([]) == []
+    assert starts([-1]) == [0]
+    assert starts([-1, -1, -1]) == [0, 1, 2]
+    assert starts([1, -1, 1, 4, -1]) == [0, 3]
+    assert starts([2, 3, -1, -1]) == [0, 1]  # subtrees that cross
+    assert starts([3, 0, 1, -1]) == [0]
+
+
+def test_decorated_labels_by_hand():
+    # Token 3 hangs on 1, and says that its head bears the label "b": that is 2, a child of 1
+    labels = ["a", "x", "b", "c||b"]
+    assert starts([1, -1, 1, 1], labels) == [0]
+    tree = Tree([1, -1, 1, 1], labels, np.zeros(4, np.bool_))
+    tree.sentence_starts()
+    assert (tree._heads[3], tree._labels[3]) == (2, "c")
+    lone = Tree([1, -1, 1, 1], ["a", "x", "b", "c||nothing"], np.zeros(4, np.bool_))
+    lone.sentence_starts()
+    assert (lone._heads[3], lone._labels[3]) == (1, "c")
+
+
+class OfOneToken:
+    """A parser's graph that gives a document of one token these features, and the document."""
+
+    lexemes = np.zeros(1, np.int64)
+
+    def __init__(self, feature: float) -> None:
+        self._features = np.full((1, 8, 2), feature, np.float32)
+
+    def run(self, parts: Any) -> Any:
+        return [[self._features] for _ in parts]
+
+    def __len__(self) -> int:
+        return 1
+
+    def is_space(self) -> Any:
+        return np.zeros(1, np.bool_)
+
+
+def test_a_score_of_the_parser_that_is_not_finite_is_an_error():
+    layer = StateLayer(
+        bias=np.zeros(2, np.float32),
+        padding=np.zeros((8, 2), np.float32),
+        weight=np.ones((2, 1), np.float32),
+        output_bias=np.zeros(2, np.float32),
+    )
+    moves = SpacyParser(columns=(), vectors=False, context=1, hidden=1, pieces=2, moves=("S", "D"))
+    good, bad = OfOneToken(1.0), OfOneToken(np.nan)
+    assert SentenceParser(good, moves, layer).sentence_starts([good]) == [[0]]  # type: ignore[arg-type, list-item]
+    with pytest.raises(InferenceError, match="parser"):
+        SentenceParser(bad, moves, layer).sentence_starts([bad])  # type: ignore[arg-type, list-item]

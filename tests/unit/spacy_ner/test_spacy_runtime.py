@@ -1,0 +1,184 @@
+"""The recognizer itself: odd texts, very long tokens and entities, sentence starts, threads, full tables."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from examples import VALID
+from odd_texts import ODD
+from onnx_ml_bridge import ConfigError, InputError
+from onnx_ml_bridge.parity.adversarial import adversarial_texts
+from onnx_ml_bridge.parity.texts import parity_texts
+from onnx_ml_bridge.runtime.entities import NerOptions
+from onnx_ml_bridge.runtime.spacy_ner import lexicon, network_runner, recognizer, tokenizer, word_types
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyRecognizer
+
+NONE = NerOptions()
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, SpacyRecognizer]:
+    """The recognizers of one pipeline, by the sentences they follow."""
+    model = SpacyRecognizer.open(VALID / "tiny-spacy").model
+    specs = [replace(model.spec, sentences=kind, parser=None) for kind in ("none", "given")]
+    return {spec.sentences: SpacyRecognizer(replace(model, spec=spec), threads=1) for spec in (*specs, model.spec)}
+
+
+def sample() -> list[str]:
+    return [*ODD, *adversarial_texts("en", 60, 9), *parity_texts()[::20]]
+
+
+def again(found: SpacyRecognizer) -> SpacyRecognizer:
+    """The same model with nothing loaded and nothing remembered."""
+    return SpacyRecognizer(found.model, threads=1)
+
+
+def test_parts_and_groups_of_any_size(made, monkeypatch):
+    texts = sample()[len(ODD) :]
+    expected = {kind: made[kind].recognize(texts, options(kind, texts)) for kind in made}
+    assert all(sum(len(each.entities) for each in found) > 100 for found in expected.values())
+    for size in (1, 3, 50):
+        monkeypatch.setattr(network_runner, "RUN_TOKENS", size)
+        monkeypatch.setattr(recognizer, "RUN_TOKENS", size)
+        few = texts[:: 1 if size > 3 else 4]
+        for kind in made:
+            found = made[kind].recognize(few, options(kind, few))
+            assert found == expected[kind][:: 1 if size > 3 else 4], f"{kind}, runs of {size}"
+
+
+def options(kind: str, texts: list[str]) -> NerOptions:
+    return NerOptions(sentence_starts=[[0] if text else [] for text in texts] if kind == "given" else None)
+
+
+def test_texts_are_read_in_parts_of_any_size(made, monkeypatch):
+    texts = sample()
+    expected = made["none"].recognize(texts, NONE)
+    for size in (1, 7):
+        monkeypatch.setattr(tokenizer, "_PART", size)
+        assert again(made["none"]).recognize(texts, NONE) == expected
+
+
+FULL = [
+    (recognizer, "_MAX_LEXEMES", 200),
+    (recognizer, "_MAX_CHARACTERS", 900),
+    (lexicon, "_MAX_STRINGS", 5),
+    (lexicon, "_FIRST_CAPACITY", 1),
+    (tokenizer, "_MAX_CHUNKS", 3),
+    (tokenizer, "_MAX_FIRSTS", 1),
+    (tokenizer, "_LONGEST_CACHED", 0),
+    (word_types, "MAX_TYPES", 3),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "limit"), FULL, ids=[name for _, name, _ in FULL])
+def test_tables_that_are_full(made, monkeypatch, module, name, limit):
+    texts = sample()
+    expected = made["parser"].recognize(texts, NONE)
+    monkeypatch.setattr(module, name, limit)
+    fresh = again(made["parser"])
+    first = fresh._tokenizer[0]
+    assert fresh.recognize(texts, NONE) == expected
+    assert fresh.recognize(texts[::-1], NONE) == expected[::-1]
+    assert (fresh._tokenizer[0] is not first) == (module is recognizer)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_many_threads_on_one_recognizer(made, monkeypatch, is_full):
+    if is_full:
+        for module, name, limit in (*FULL[:3], FULL[-1]):
+            monkeypatch.setattr(module, name, limit)
+    texts = sample()
+    expected = made["parser"].recognize(texts, NONE)
+    shared = SpacyRecognizer(made["parser"].model, threads=2)
+
+    def work(shift: int) -> bool:
+        turned = texts[shift:] + texts[:shift]
+        return shared.recognize(turned, NONE) == expected[shift:] + expected[:shift]
+
+    with ThreadPoolExecutor(4 if is_full else 8) as pool:
+        assert all(pool.map(work, range(0, 80, 20 if is_full else 5)))
+
+
+# -- Options
+
+
+def test_sentence_starts_that_are_missing_or_not_accepted(made):
+    for kind, starts in (("given", None), ("none", [[0]]), ("parser", [[0]])):
+        with pytest.raises(InputError, match=kind) as refused:
+            made[kind].recognize(["Ann met Bo."], NerOptions(sentence_starts=starts))
+        assert (refused.value.code, refused.value.index) == ("sentence_starts", None)
+
+
+@pytest.mark.parametrize(
+    ("starts", "index"),
+    [
+        ([[0]], None),
+        ([[0], [0], [0]], None),
+        ([[0], [1]], 1),
+        ([[0, 4, 5], [0]], 0),
+        ([[0], [-1]], 1),
+        ([[0], [11]], 1),
+        ([[0], ["0"]], 1),
+        ([[0], [0.0]], 1),
+        ([[False], [0]], 0),
+        ([[0], [None]], 1),
+        ([[0], None], 1),
+        ([[0], [[0]]], 1),
+    ],
+)
+def test_sentence_starts_that_are_none(made, starts, index):
+    with pytest.raises(InputError) as refused:
+        made["given"].recognize(["Ann met Bo.", "Bo met Ann."], NerOptions(sentence_starts=starts))
+    assert (refused.value.code, refused.value.index) == ("sentence_starts", index)
+
+
+def test_sentence_starts_of_any_order_and_kind(made):
+    text = "Ann met Bo. Cy met Di."
+    model = made["given"]
+
+    def given(starts: Any) -> Any:
+        return model.recognize([text], NerOptions(sentence_starts=[starts]))
+
+    assert given([0, 12]) == given((12, 0, 12)) == given(np.array([12])) == given([12])
+    assert given([]) == given([0]) == made["none"].recognize([text], NONE)
+
+
+def test_the_limit_counts_bytes(made):
+    limited = SpacyRecognizer(made["none"].model, threads=1, text_limit=8)
+    assert limited.recognize(["éééé"], NONE)[0].tokens == 1
+    with pytest.raises(InputError) as refused:
+        limited.recognize(["ok", "ééééa"], NONE)
+    assert (refused.value.code, refused.value.index) == ("input_too_large", 1)
+    with pytest.raises(InputError):
+        limited.tokenize("lone \udfff")
+
+
+@pytest.mark.parametrize("wrong", [{"threads": 0}, {"text_limit": 0}])
+def test_wrong_settings(made, wrong):
+    with pytest.raises(ConfigError):
+        SpacyRecognizer(made["none"].model, **wrong)
+
+
+@pytest.mark.parametrize("kind", ["none", "given", "parser"])
+def test_it_tests_itself(made, kind):
+    fresh = again(made[kind])
+    fresh.load()
+    fresh.self_test()
+
+
+def test_ten_megabytes_of_text(made):
+    """In memory that the tokens need, and in time that is linear: the words are known after the first few."""
+    sentence = "Ann met Bo in Paris, and they talked about the U.S. and 10km of rain. "
+    text = sentence * 1500
+    large = SpacyRecognizer(made["none"].model, threads=1, text_limit=20_000_000)
+    with pytest.raises(InputError) as refused:
+        made["none"].recognize([text * 100], NONE)
+    assert refused.value.code == "input_too_large"
+    (found,) = large.recognize([text], NONE)
+    (half,) = large.recognize([sentence * 750], NONE)
+    assert found.tokens == 2 * half.tokens and len(found.entities) >= 2 * len(half.entities) - 2
+    assert len(large._tokenizer[0]) < 200 + len(large.model.preprocessor.rules.specials)

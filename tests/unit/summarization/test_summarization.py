@@ -1,0 +1,327 @@
+"""Summaries from hand-made graphs: results, settings, limits, batches, stopping, parts of long texts."""
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from onnx_ml_bridge import ConfigError, InferenceError, InputError, StoppedError
+from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
+from onnx_ml_bridge.runtime.cancellation import CancelToken
+from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, parts, sentences
+from onnx_ml_bridge.runtime.summarization.summarize_options import SummarizeOptions
+from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, token_ids
+from small_summarizers import MAX_TOKENS, SPEC, copying_graph, endless_graph, make_model
+from tokenizers import pre_tokenizers
+
+TEXTS = [["the cat", "sleeps"], ["a"], ["x" * 100], ["", "two", ""], ["Öl 🙂"]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory):
+    return Summarizer(make_model(tmp_path_factory.mktemp("endless"), endless_graph()))
+
+
+@pytest.fixture
+def summarizer(model):
+    return Summarizer(model)
+
+
+def bytes_of(text: str) -> tuple[int, ...]:
+    """The ids of a text of ASCII letters and blanks: special tokens around one for every byte."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    return (0, *(4 + alphabet.index("\u0120" if letter == " " else letter) for letter in text), 2)
+
+
+def test_messages_are_joined_and_a_summary_has_its_tokens(summarizer):
+    (summary,) = summarizer.summarize_detailed([["the cat", "sleeps"]])
+    assert summary.text == "the cat sleeps"
+    assert summary.token_ids == (2, *bytes_of("the cat sleeps")) and summary.tokens == 16
+    assert summary.score == pytest.approx(-16 * 2.0 / 4) and not summary.truncated
+    assert summarizer.summarize(["the cat", "sleeps"]) == "the cat sleeps"
+    assert summarizer.summarize_batch(TEXTS)[3:] == [" two ", "Öl 🙂"]
+    assert summarizer.summarize_batch([]) == []
+
+
+def test_settings_reach_the_graph_and_lengths_count_the_start_token(summarizer):
+    options = SummarizeOptions(num_beams=2, max_length=8, length_penalty=-0.5)
+    (summary,) = summarizer.summarize_detailed([["a long text"]], options)
+    assert (summary.text, summary.tokens, summary.score) == ("a long", 7, pytest.approx(13 * 0.5 / 2))
+
+
+def test_a_long_input_is_cut_and_says_so(summarizer):
+    (summary,) = summarizer.summarize_detailed([["x" * 100]], SummarizeOptions(max_length=64))
+    assert summary.text == "x" * (MAX_TOKENS - 2) and summary.truncated
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ([2, 0, 5, 2, 1, 1], (2, 0, 5, 2)),
+        ([2, 2, 7, 7], (2, 2)),
+        ([2, 0, 5, 1, 1], (2, 0, 5)),
+        ([2], (2,)),
+        ([2, 1, 1], (2,)),
+        ([2, 0, 1, 5], (2, 0, 1, 5)),
+        ([2, 1, 2, 1], (2, 1, 2)),
+    ],
+)
+def test_token_ids_end_with_the_end_token_or_before_the_padding(row, expected):
+    assert token_ids(np.array(row, np.int64), 2, 1) == expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "code", "index"),
+    [
+        ([["a"], ["b", 5]], "input_type", 1),
+        ([["a"], "text"], "input_type", 1),
+        ([["a"], b"text"], "input_type", 1),
+        ([["a"], None], "input_type", 1),
+        ([["a"], [b"bytes"]], "input_type", 1),
+        ([["a"], {"b": 1}], "input_type", 1),
+        ("text", "input_type", None),
+        ([["ok"], ["lone \ud800"]], "input_text", 1),
+        ([["a" * 999_999], ["a" * 500_000, "b" * 500_000]], "input_too_large", 1),
+        ([["a"], []], "empty_input", 1),
+        ([["a"], [" ", "\u3000\n", ""]], "empty_input", 1),
+    ],
+)
+def test_bad_inputs_are_refused_with_their_index(summarizer, inputs, code, index):
+    with pytest.raises(InputError) as refused:
+        summarizer.summarize_batch(inputs)
+    assert (refused.value.code, refused.value.index) == (code, index)
+
+
+def test_blank_is_what_unicode_calls_white_space():
+    white = {chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and is_whitespace(chr(code))}
+    assert white == {c for c in map(chr, range(0x3001)) if c.isspace()} - set("\x1c\x1d\x1e\x1f")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"num_beams": 0}, "num_beams"),
+        ({"num_beams": True}, "num_beams"),
+        ({"num_beams": 2.0}, "num_beams"),
+        ({"num_beams": 257}, "num_beams"),  # x 32 is 8224
+        ({"num_beams": 10**30}, "num_beams"),
+        ({"max_length": 1}, "max_length"),
+        ({"max_length": 65}, "max_length"),
+        ({"min_length": -1}, "min_length"),
+        ({"min_length": 33}, "min_length"),
+        ({"min_length": 9, "max_length": 8}, "min_length"),
+        ({"length_penalty": float("nan")}, "length_penalty"),
+        ({"length_penalty": float("inf")}, "length_penalty"),
+        ({"length_penalty": 1e39}, "length_penalty"),
+        ({"length_penalty": 10**400}, "length_penalty"),
+        ({"length_penalty": "2"}, "length_penalty"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": "5"}, "timeout"),
+    ],
+)
+def test_settings_out_of_range_are_refused(summarizer, options, named):
+    with pytest.raises(ConfigError, match=f"option {named}"):
+        summarizer.summarize_detailed([["a"]], SummarizeOptions(**options))
+    with pytest.raises(ConfigError, match=f"option {named}"):
+        summarizer.check(SummarizeOptions(**options))
+
+
+def test_a_default_that_a_call_makes_wrong_is_named_as_the_models_own(tmp_path):
+    spec = replace(SPEC, defaults=GenerationDefaults(4, 20, 32, 1.0))
+    with pytest.raises(ConfigError, match=r"min_length, expected 0 to 10, got 20 \(the model's own\)"):
+        Summarizer(make_model(tmp_path, spec=spec)).check(SummarizeOptions(max_length=10))
+
+
+@pytest.mark.parametrize("option", ["threads", "token_budget", "beam_limit", "text_limit"])
+def test_limits_are_positive(model, option):
+    with pytest.raises(ConfigError, match=option):
+        Summarizer(model, **{option: 0})
+
+
+def test_runs_keep_within_both_budgets_and_the_order_is_kept(model, monkeypatch):
+    summarizer = Summarizer(model, token_budget=60, beam_limit=3 * 4 * 32)
+    shapes = []
+    run = summarizer._session.run
+
+    def recorded(outputs, feeds, watch):
+        shapes.append(feeds["input_ids"].shape)
+        return run(outputs, feeds, watch)
+
+    monkeypatch.setattr(summarizer._session, "run", recorded)
+    texts = [["x" * length] for length in (28, 1, 30, 2, 3, 4, 5, 12, 13, 14)]
+    assert summarizer.summarize_batch(texts) == ["x" * min(len(text[0]), 30) for text in texts]
+    assert max(rows for rows, _ in shapes) == 3
+    assert all(rows == 1 or rows * tokens <= 60 for rows, tokens in shapes) and len(shapes) == 5
+
+
+def test_batches_do_not_matter(summarizer):
+    together = summarizer.summarize_detailed(TEXTS)
+    assert together == [summarizer.summarize_detailed([text])[0] for text in TEXTS]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "scores", "said"),
+    [
+        (np.array([[2, 5]]), np.array([np.nan], np.float32), "not finite"),
+        (np.array([[0, 5]]), np.array([0], np.float32), "begin with 2"),
+        (np.array([[2, -5]]), np.array([0], np.float32), "no token"),
+        (np.array([[2, 1 << 32]]), np.array([0], np.float32), "no token"),
+        (np.array([[2, 5], [2, 5]]), np.array([0, 0], np.float32), "shape"),
+        (np.zeros((1, 0), np.int64), np.array([0], np.float32), "shape"),
+    ],
+)
+def test_an_answer_that_is_none_is_an_inference_error(model, monkeypatch, sequences, scores, said):
+    summarizer = Summarizer(model)
+    monkeypatch.setattr(summarizer._session, "run", lambda *_: [sequences, scores])
+    with pytest.raises(InferenceError, match=said):
+        summarizer.summarize(["a"])
+
+
+def stopped(summarizer: Summarizer, options: SummarizeOptions) -> tuple[StoppedError, float]:
+    with pytest.raises(StoppedError) as caught:
+        summarizer.summarize_detailed([["a"]], options)
+    return caught.value, time.perf_counter()
+
+
+# A busy machine may wake a thread late: how prompt a stop is shows in the best of some
+ROUNDS = 4
+
+
+@pytest.mark.parametrize("map_reduce", [False, True])
+def test_cancelling_ends_the_graph_within_200_ms_and_leaves_the_session_usable(endless, map_reduce):
+    endless.load()
+    delays = []
+    for _ in range(ROUNDS):
+        token, cancelled = CancelToken(), []
+
+        def cancel(token=token, cancelled=cancelled):
+            time.sleep(0.3)
+            cancelled.append(time.perf_counter())
+            token.cancel()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        error, ended = stopped(endless, SummarizeOptions(cancel=token, map_reduce=map_reduce))
+        thread.join()
+        assert error.code == "cancelled"
+        delays.append(ended - cancelled[0])
+    assert 0 <= min(delays) < 0.2
+
+
+def test_a_timeout_ends_the_graph_within_200_ms(endless):
+    endless.load()
+    delays = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        error, ended = stopped(endless, SummarizeOptions(timeout=0.3))
+        assert error.code == "timeout"
+        delays.append(ended - started)
+    assert 0.3 <= min(delays) < 0.5
+
+
+def test_a_cancelled_token_stops_calls_to_come_and_no_others(endless, summarizer):
+    token = CancelToken()
+    assert summarizer.summarize_detailed([["a"]], SummarizeOptions(cancel=token, timeout=60))[0].text == "a"
+    token.cancel()
+    error, _ = stopped(endless, SummarizeOptions(cancel=token, timeout=60))
+    assert error.code == "cancelled"
+    error, _ = stopped(summarizer, SummarizeOptions(cancel=token))
+    assert error.code == "cancelled" and not token._watches
+    assert summarizer.summarize(["a"]) == "a"
+
+
+def test_one_token_stops_the_calls_of_several_threads(endless):
+    token, errors = CancelToken(), []
+
+    def call():
+        errors.append(stopped(endless, SummarizeOptions(cancel=token))[0].code)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    token.cancel()
+    for thread in threads:
+        thread.join(2)
+    assert errors == ["cancelled"] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two!? Three", ["One.", " Two!?", " Three"]),
+        ("Dr.Who v1.2 is out... Yes…\u3000no。\u2003x", ["Dr.Who v1.2 is out...", " Yes…", "\u3000no。", "\u2003x"]),
+        ("a\nb\r\n\nc", ["a\n", "b\r\n", "\n", "c"]),
+        ("ends. ", ["ends.", " "]),
+        ("ends.", ["ends."]),
+        ("ends.\x1cno blank", ["ends.\x1cno blank"]),
+        ("ends.\n", ["ends.", "\n"]),
+        ("", []),
+    ],
+)
+def test_sentences_end_at_their_marks_and_joined_are_the_text(text, expected):
+    assert list(sentences(text)) == expected and "".join(expected) == text
+
+
+def test_parts_take_sentences_while_they_fit():
+    def fits(text: str) -> bool:
+        return len(text) <= 8
+
+    assert list(parts("ab. cd. efghijklmn. op.\nq", fits)) == ["ab. cd.", " efghijklmn.", " op.\nq"]
+    assert list(parts("ab." + " " * 20 + "\n" * 20 + "cd", fits)) == ["ab.", "\n\n\ncd"]
+
+
+def test_map_reduce_reads_the_end_of_a_long_text(summarizer):
+    text = "Aaaa aaaa. Bbbb bbbb bbb. Cccc cccc cc. Dddd dddd dd. Eeee."
+    (cut,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=8))
+    assert (cut.text, cut.truncated) == ("Aaaa a", True)
+    (whole,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=8, map_reduce=True))
+    # Two sentences of 25 bytes, then one each of 14: the parts are "Aaaa...", " Cccc... Dddd...", " Eeee."
+    assert (whole.text, whole.truncated) == ("Aaaa a", False)
+    (longer,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=12, map_reduce=True))
+    assert longer.text == "Aaaa aaaa." and not longer.truncated
+
+
+def test_map_reduce_leaves_short_texts_alone_and_keeps_the_order(summarizer):
+    inputs = [["x. " * 40], ["short"], ["y. " * 60]]
+    found = summarizer.summarize_detailed(inputs, SummarizeOptions(max_length=6, map_reduce=True))
+    assert [each.text for each in found] == ["x. x", "shor", "y. y"]
+
+
+def test_map_reduce_says_when_a_sentence_did_not_fit_or_nothing_got_shorter(summarizer):
+    options = SummarizeOptions(max_length=8, map_reduce=True)
+    (found,) = summarizer.summarize_detailed([["x" * 100 + ". Short."]], options)
+    assert found.truncated
+    text = "Aaaa aaaa aaaa aaaa. Bbbb bbbb bbbb bbbb. Cccc."
+    (found,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=64, map_reduce=True))
+    assert (found.text, found.truncated) == ((text[:20] + " " + text[20:])[: MAX_TOKENS - 2], True)
+
+
+def test_progress_counts_the_texts_of_every_round(summarizer):
+    seen = []
+    options = SummarizeOptions(max_length=8, map_reduce=True, progress=lambda done, all_: seen.append((done, all_)))
+    summarizer.summarize_detailed([["Aaaa aaaa aaaa aaaa. Bbbb bbbb bbbb bbbb."]], options)
+    assert seen == [(1, 2), (2, 2), (1, 1)]
+
+
+def test_another_start_token_is_refused(tmp_path):
+    with pytest.raises(InferenceError, match="begin with 2"):
+        Summarizer(make_model(tmp_path, copying_graph(start=0))).summarize(["a"])
+
+
+def test_several_threads_get_what_one_gets(summarizer):
+    expected = summarizer.summarize_batch(TEXTS)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(summarizer.summarize_batch(TEXTS))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 8

@@ -1,0 +1,64 @@
+"""Summarization artifacts: the bridge's calls, and golden cases replayed."""
+
+import logging
+
+import pytest
+from onnx_ml_bridge import ArtifactError, OnnxMlBridge, SummarizeOptions, TaskNotLoadedError
+from small_summarizers import make_artifact
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    return make_artifact(tmp_path_factory.mktemp("summaries") / "small")
+
+
+@pytest.fixture
+def bridge(artifact):
+    return OnnxMlBridge.open(summarization=artifact)
+
+
+def test_the_bridge_summarizes(bridge, caplog):
+    bridge.warm_up()
+    assert bridge.summarize(["the cat", "sleeps"]) == "the cat sleeps"
+    assert bridge.summarize_batch([["a"], ["b", "c"]]) == ["a", "b c"]
+    (summary,) = bridge.summarize_detailed([["the cat"]], SummarizeOptions(num_beams=1, max_length=5))
+    assert (summary.text, summary.tokens) == ("the", 4)
+    assert (bridge.get_summarization_model_name(), bridge.get_summarization_variant()) == ("small", "fp32")
+    assert caplog.text == ""
+
+
+def test_a_shortcut_that_cuts_an_input_says_so(bridge, caplog):
+    with caplog.at_level(logging.WARNING):
+        bridge.summarize(["x" * 100])
+    assert "1 of 1 inputs were cut to 34 tokens" in caplog.text
+
+
+def test_health(bridge, artifact, monkeypatch):
+    assert bridge.health_check()
+    broken = OnnxMlBridge.open(summarization=artifact)
+    monkeypatch.setattr(broken.summarizer._session, "run", lambda *_: pytest.fail("not reached") or [])
+    monkeypatch.setattr(broken.summarizer.model.tokenizer, "pad", lambda _: _raise())
+    assert not broken.health_check()
+
+
+def _raise():
+    from onnx_ml_bridge import InferenceError
+
+    raise InferenceError("broken")
+
+
+def test_a_bridge_without_a_summarizer_names_what_is_missing():
+    with pytest.raises(TaskNotLoadedError, match="summarization=DIR"):
+        OnnxMlBridge.open().summarize(["a"])
+
+
+def test_the_variant_can_be_chosen_for_summaries_alone(artifact):
+    with pytest.raises(ArtifactError) as refused:
+        OnnxMlBridge.open(summarization=artifact, variant={"summarization": "int8"})
+    assert refused.value.code == "variant"
+    assert OnnxMlBridge.open(summarization=artifact, variant={"ner": "int8"}).get_summarization_variant() == "fp32"
+
+
+def test_another_task_is_refused(artifact):
+    with pytest.raises(ArtifactError, match="another task"):
+        OnnxMlBridge.open(embedding=artifact)

@@ -1,0 +1,68 @@
+"""Batches of texts, and jobs on several threads whose answers keep their order."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx_ml_bridge import InferenceError
+from onnx_ml_bridge.runtime.batching import in_order, plan_batches
+
+
+@given(st.lists(st.integers(1, 600), max_size=80), st.integers(1, 2000))
+def test_batches_hold_every_index_once_within_the_budget(lengths, budget):
+    batches = list(plan_batches(lengths, budget))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_jobs_are_answered_in_their_order_and_made_one_by_one(threads):
+    made: list[int] = []
+    ahead = 0
+
+    def jobs() -> Iterator[int]:
+        for number in range(40):
+            made.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        time.sleep(0.001 * (number % 3))
+        return number * number
+
+    for index, answer in enumerate(in_order(work, jobs(), threads)):
+        assert answer == index * index
+        ahead = max(ahead, len(made) - index)
+    assert ahead <= threads + 2, "jobs are not all made before the first is answered"
+
+
+def test_one_job_or_one_thread_needs_no_other_thread():
+    here = threading.get_ident()
+    assert list(in_order(lambda _: threading.get_ident(), [1], 4)) == [here]
+    assert set(in_order(lambda _: threading.get_ident(), range(9), 1)) == {here}
+    assert here not in set(in_order(lambda _: threading.get_ident(), range(9), 4))
+    assert list(in_order(str, [], 4)) == []
+
+
+def test_the_error_of_a_job_is_the_callers():
+    def work(number: int) -> int:
+        if number == 5:
+            raise InferenceError("five")
+        return number
+
+    answers = in_order(work, range(50), 3)
+    assert [next(answers) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(InferenceError, match="five"):
+        next(answers)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_job_that_runs_out_of_something_does_not_end_the_others_unnoticed(threads):
+    def work(number: int) -> int:
+        return next(iter(()))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(in_order(work, range(3), threads))

@@ -1,0 +1,49 @@
+"""Gates: what falls short of a threshold, and thresholds on what was not measured."""
+
+from __future__ import annotations
+
+import pytest
+from onnx_ml_bridge import BuildError
+from onnx_ml_bridge.artifacts.facts import headline_row
+from onnx_ml_bridge.artifacts.families import FAMILIES
+from onnx_ml_bridge.artifacts.family import Metric, gate_misses
+from onnx_ml_bridge.parity.proof import check_gate
+
+METRICS = (Metric("differing", "Any", "inputs", is_upper_bound=True), Metric("share", "Any", "inputs"))
+
+every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [
+        ({"differing": 2.0, "share": 0.9}, []),  # a threshold that is reached is held
+        ({"differing": 3.0, "share": 0.9}, ["differing is 3, expected <= 2"]),
+        ({"differing": 3.0, "share": 0.8}, ["differing is 3, expected <= 2", "share is 0.8, expected >= 0.9"]),
+        ({"differing": float("nan"), "share": 1.0}, ["differing is nan, expected <= 2"]),
+        ({"share": float("nan")}, ["share is nan, expected >= 0.9"]),
+        ({}, []),
+    ],
+)
+def test_thresholds_are_upper_bounds_or_lower_ones(figures, expected):
+    assert gate_misses(METRICS, figures, {"differing": 2, "share": 0.9}) == expected
+
+
+def test_a_gate_on_a_figure_that_was_not_measured_is_a_mistake_of_the_file():
+    with pytest.raises(BuildError, match="share") as refused:
+        check_gate(METRICS, {"differing": 0.0}, {"differing": 0, "share": 0.9})
+    assert refused.value.code == "config"
+
+
+@every_family
+def test_default_gates_speak_of_the_metrics_of_their_family(family):
+    assert "fp32" in family.gates
+    assert {name for gate in family.gates.values() for name in gate} <= {metric.name for metric in family.metrics}
+
+
+@every_family
+def test_headlines_are_those_of_the_metrics_that_were_measured(family):
+    figures = {metric.name: 0.5 for metric in family.metrics}
+    expected = [f"{metric.title} {0.5:{metric.format}}" for metric in family.metrics if metric.title]
+    assert expected and headline_row(family, figures) == ", ".join(expected)
+    assert headline_row(family, {metric.name: None for metric in family.metrics}) == ""

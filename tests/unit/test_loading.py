@@ -1,0 +1,71 @@
+"""From a path to a checked variant: the checks that every family shares."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from examples import examples
+from onnx_ml_bridge import ArtifactError
+from onnx_ml_bridge.runtime import cpu
+from onnx_ml_bridge.runtime.loading import open_artifact, runtime_of
+from onnx_ml_bridge.runtime.verify import replay
+
+every_example = pytest.mark.parametrize(
+    ("family", "folder"), examples().items(), ids=[family.name for family in examples()]
+)
+
+
+@every_example
+def test_an_artifact_is_opened_for_its_task_alone(family, folder):
+    assert open_artifact(folder, task=family.task).artifact.family is family
+    with pytest.raises(ArtifactError, match="another task") as refused:
+        open_artifact(folder, task="mind-reading")
+    assert refused.value.code == "variant"
+
+
+@every_example
+@pytest.mark.parametrize(("flags", "preferred"), [({"avx512_vnni"}, "int8"), ({"avx2"}, "fp32")])
+def test_auto_follows_the_instruction_set(family, folder, flags, preferred, monkeypatch):
+    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset(flags))
+    opened = open_artifact(folder)
+    expected = preferred if preferred in opened.artifact.manifest.variants else "fp32"
+    assert opened.variant == expected
+    model = runtime_of(family).open_model(opened, threads=1)
+    model.load()
+
+
+@every_example
+def test_a_variant_that_is_missing_is_named_with_those_that_are_there(family, folder):
+    expected = " or ".join(sorted(open_artifact(folder).artifact.manifest.variants))
+    with pytest.raises(ArtifactError, match=f"int4.*{expected}") as refused:
+        open_artifact(folder, "int4")
+    assert refused.value.code == "variant"
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "nowhere"])
+def test_a_path_without_an_artifact_is_refused(path):
+    with pytest.raises(ArtifactError) as refused:
+        open_artifact(path)
+    assert refused.value.code == "path_kind"
+
+
+@every_example
+def test_golden_cases_are_replayed_by_every_variant(family, folder):
+    artifact = open_artifact(folder).artifact
+    replayed = replay(artifact)
+    assert set(replayed) == set(artifact.manifest.variants)
+    for variant in replayed.values():
+        assert variant.cases == artifact.manifest.golden.cases
+        assert set(variant.figures) <= {metric.name for metric in family.metrics}
+
+
+@every_example
+def test_a_changed_preprocessor_is_found_before_anything_is_loaded(family, folder, tmp_path):
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    name = open_artifact(folder).artifact.manifest.preprocessor_files()[0]
+    raw = (copied / name).read_bytes()
+    (copied / name).write_bytes(bytes([raw[0] ^ 1]) + raw[1:])
+    with pytest.raises(ArtifactError, match=name) as refused:
+        open_artifact(copied)
+    assert refused.value.code == "file_hash"

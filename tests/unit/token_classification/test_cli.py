@@ -1,0 +1,25 @@
+"""`ner` with a token classifier: what a line is answered with."""
+
+import numpy as np
+from examples import VALID
+from onnx_ml_bridge.cli.ner import EntityAnswers, NerEntry
+from onnx_ml_bridge.runtime.entities import NerOptions
+from onnx_ml_bridge.runtime.ner import open_recognizer
+
+TINY = VALID / "tiny-ner"
+
+
+def test_one_text_that_fails_costs_the_others_nothing(monkeypatch):
+    recognizer = open_recognizer(TINY)
+    run = recognizer._session.run
+
+    def poisoned(outputs, feeds):
+        (logits,) = run(outputs, feeds)
+        is_short = feeds["attention_mask"].sum(1) < 5
+        return [np.where(is_short[:, None, None], np.float32(np.nan), logits)]
+
+    monkeypatch.setattr(recognizer._session, "run", poisoned)
+    texts = ["A ferry crossed the strait.", "a", "The storm passed before noon."]
+    found = EntityAnswers(recognizer, NerOptions())([NerEntry(text) for text in texts])
+    assert [getattr(each, "code", None) for each in found] == [None, "inference", None]
+    assert [len(each.entities) > 0 for each in found[::2]] == [True, True]

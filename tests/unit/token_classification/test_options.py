@@ -1,0 +1,25 @@
+"""What a call of a token classifier may say, and what it does not."""
+
+import logging
+
+import pytest
+from examples import VALID
+from onnx_ml_bridge import InputError, OnnxMlBridge
+
+
+@pytest.fixture(scope="module")
+def bridge() -> OnnxMlBridge:
+    return OnnxMlBridge.open(ner=VALID / "tiny-ner")
+
+
+def test_sentence_starts_are_refused(bridge):
+    with pytest.raises(InputError) as refused:
+        bridge.ner(["x"], sentence_starts=[[0]])
+    assert refused.value.code == "sentence_starts"
+    assert bridge.ner(["the cat sleeps"], aggregation_strategy="none")[0].entities
+
+
+def test_what_was_cut_is_said(bridge, caplog):
+    with caplog.at_level(logging.WARNING):
+        bridge.extract_entities_batch(["the cat " * 100, "a dog"])
+    assert "1 of 2 texts were cut" in caplog.text

@@ -24,7 +24,7 @@ from ..session import GraphSession
 from ..tokenizer import DEFAULT_TEXT_LIMIT, check_text
 from .decoding import OUTPUTS, EntityDecoder
 from .lexicon import Lexicon
-from .network_runner import RUN_TOKENS, NetworkRunner, Part, parts_of
+from .network_runner import RUN_TOKENS, DocumentSlice, NetworkRunner, slices_of
 from .parser import SentenceParser
 from .rules import Rules, read_rules
 from .tables import Tables, read_tables
@@ -171,7 +171,7 @@ class SpacyRecognizer:
 
     def _current_tokenizer(self) -> RuleTokenizer:
         lexicon = self._tokenizer[0]
-        if len(lexicon) > _MAX_LEXEMES or lexicon.characters > _MAX_CHARACTERS:
+        if len(lexicon) > _MAX_LEXEMES or lexicon.total_characters > _MAX_CHARACTERS:
             self._tokenizer = self._new_tokenizer()  # documents at work keep the lexicon that they have
         return self._tokenizer[1]
 
@@ -195,12 +195,12 @@ class SpacyRecognizer:
     ) -> list[list[tuple[int, int, int]]]:
         decoders = [EntityDecoder(self.model.spec.ner, self.model.preprocessor.tables) for _ in group]
         if len(group) == 1:
-            for part in parts_of(group[0]):
+            for part in slices_of(group[0]):
                 (outputs,) = self._ner.run([part], is_last)
                 decoders[0].feed(outputs, is_last[0][part.start : part.end])
         else:
             full = [index for index, document in enumerate(group) if len(document)]
-            parts = [Part(group[index], 0, len(group[index])) for index in full]
+            parts = [DocumentSlice(group[index], 0, len(group[index])) for index in full]
             if parts:
                 for index, outputs in zip(full, self._ner.run(parts, [is_last[index] for index in full]), strict=True):
                     decoders[index].feed(outputs, is_last[index])

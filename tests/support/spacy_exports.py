@@ -16,7 +16,7 @@ from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.runtime.entities import Entities
 from onnx_ml_bridge.runtime.entity_agreement import agreement
-from onnx_ml_bridge.runtime.spacy_ner.hashing import row_words
+from onnx_ml_bridge.runtime.spacy_ner.hashing import hash_words
 from onnx_ml_bridge.runtime.spacy_ner.lexicon import Lexicon
 from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer
 from onnx_ml_bridge.runtime.spacy_ner.rules import read_rules
@@ -80,7 +80,7 @@ def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
         rows = found.lexicon.rows(found.lexemes, found.spaces, _PROBE)
         for index, column in enumerate(_PROBE.columns):
             numbers = doc.to_array([column.attribute]).reshape(-1).astype(np.uint64)
-            words = row_words(numbers, column.seed) % np.uint64(column.rows)
+            words = hash_words(numbers, column.seed) % np.uint64(column.rows)
             assert (rows[:, 4 * index : 4 * index + 4] == words).all(), (column.attribute, text)
         if model.preprocessor.tables.vector_keys is not None:
             expected = nlp.vocab.vectors.find(keys=[token.orth for token in doc]) if len(doc) else []

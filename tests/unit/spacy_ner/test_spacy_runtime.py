@@ -58,7 +58,7 @@ def test_texts_are_read_in_parts_of_any_size(made, monkeypatch):
     texts = sample()
     expected = made["none"].recognize(texts, NONE)
     for size in (1, 7):
-        monkeypatch.setattr(tokenizer, "_PART", size)
+        monkeypatch.setattr(tokenizer, "_BLOCK", size)
         assert again(made["none"]).recognize(texts, NONE) == expected
 
 
@@ -67,9 +67,9 @@ FULL = [
     (recognizer, "_MAX_CHARACTERS", 900),
     (lexicon, "_MAX_STRINGS", 5),
     (lexicon, "_FIRST_CAPACITY", 1),
-    (tokenizer, "_MAX_CHUNKS", 3),
-    (tokenizer, "_MAX_FIRSTS", 1),
-    (tokenizer, "_LONGEST_CACHED", 0),
+    (tokenizer, "_MAX_CACHED_CHUNKS", 3),
+    (tokenizer, "_MAX_COMPILED", 1),
+    (tokenizer, "_MAX_CACHED_LENGTH", 0),
     (word_types, "MAX_TYPES", 3),
 ]
 

@@ -123,7 +123,7 @@ def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, index):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(session if index == "run" else word_types._Known, index, interrupt)
+        patch.setattr(session if index == "run" else word_types._CachedOutputs, index, interrupt)
         made.inputs(lexicon, np.array([4, 7]))
     for keys in ([9, 7], [4, GAP, 9]):
         check(made.inputs(lexicon, np.array(keys)), keys, 1)

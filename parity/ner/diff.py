@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...artifacts.ner import ExpectedEntity
 from ...runtime.entities import Entity
-from ...runtime.entity_agreement import Triple
+from ...runtime.entity_agreement import EntityKey
 
 # A text of more characters is cut to what stands around the places of interest.
 _WHOLE = 600
@@ -69,7 +69,7 @@ def excerpts(text: str, indices: Sequence[int]) -> list[Window]:
 
 
 def pieces(
-    text: str, entities: Iterable[AnyEntity], windows: Sequence[Window], alone: Iterable[Triple] = ()
+    text: str, entities: Iterable[AnyEntity], windows: Sequence[Window], alone: Iterable[EntityKey] = ()
 ) -> list[Piece]:
     """The parts of the text that the windows show, entity by entity; characters of several go to the first of them."""
     ordered = sorted(entities, key=lambda entity: (entity.start, entity.end))
@@ -91,7 +91,7 @@ def pieces(
     return [*found, Piece("", is_gap=True)] if is_cut else found
 
 
-def _triple(entity: AnyEntity) -> Triple:
+def _triple(entity: AnyEntity) -> EntityKey:
     return entity.start, entity.end, entity.label
 
 

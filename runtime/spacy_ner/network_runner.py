@@ -38,12 +38,12 @@ def slices_of(document: Document) -> Iterator[DocumentSlice]:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A slice as part of a run: the tokens `low:high` of its document, from token `offset` of the run on.
+    """The tokens that a run reads for one slice: the slice itself and its context on both sides.
 
-    `low:high` is the slice and its context on both sides.
+    They are the tokens `low:high` of the document, and begin at token `offset` of the run.
     """
 
-    part: DocumentSlice
+    document_slice: DocumentSlice
     low: int
     high: int
     offset: int
@@ -56,8 +56,8 @@ class _Segment:
     @property
     def without_context(self) -> slice:
         """The run's tokens that belong to the slice."""
-        start = self.offset + self.part.start - self.low
-        return slice(start, start + self.part.end - self.part.start)
+        start = self.offset + self.document_slice.start - self.low
+        return slice(start, start + self.document_slice.end - self.document_slice.start)
 
 
 class NetworkRunner:
@@ -108,7 +108,7 @@ class NetworkRunner:
 
     def _keys(self, segment: _Segment) -> NDArray[np.int64]:
         """The key of each token's word type, int64 `[tokens]`; see `TypeCache.inputs`."""
-        document, low, high = segment.part.document, segment.low, segment.high
+        document, low, high = segment.document_slice.document, segment.low, segment.high
         keys = 2 * document.lexemes[low:high]
         return keys + document.spaces[low:high] if self._uses_spaces else keys
 
@@ -119,6 +119,6 @@ def _ner_inputs(
     """The inputs `is_space` and `is_last` of the graph `spacy_ner`, bool `[tokens]`; both are true for gaps."""
     feeds = {name: np.ones(size, np.bool_) for name in ("is_space", "is_last")}
     for segment, last in zip(segments, is_last, strict=True):
-        feeds["is_space"][segment.in_run] = segment.part.document.is_space()[segment.low : segment.high]
+        feeds["is_space"][segment.in_run] = segment.document_slice.document.is_space()[segment.low : segment.high]
         feeds["is_last"][segment.in_run] = last[segment.low : segment.high]
     return feeds

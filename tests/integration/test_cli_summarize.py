@@ -92,7 +92,7 @@ def test_plain_text_is_one_line_a_summary_and_steers_no_terminal(artifact):
     assert done.stdout.decode().splitlines() == [
         "two\\nlines\\u{1b}[31m",
         "plain Öl",
-        "line 3: error[empty_input]: nothing to summarize, expected a message that is not blank",
+        "line 3: error[empty_input]: nothing to summarize, expected a message that is not only whitespace",
     ]
 
 

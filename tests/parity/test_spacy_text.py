@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.families.spacy_ner import SpacySpec
-from onnx_ml_bridge.runtime.spacy_ner.hashing import murmur64a, hash_words
+from onnx_ml_bridge.runtime.spacy_ner.hashing import hash_words, murmur64a
 from onnx_ml_bridge.runtime.spacy_ner.lexicon import Lexicon
 from onnx_ml_bridge.runtime.spacy_ner.tables import read_tables
 from spacy.lang.lex_attrs import word_shape

@@ -13,7 +13,7 @@ from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, TaskNotLoadedE
 from onnx_ml_bridge.artifacts.errors import ArtifactError
 from onnx_ml_bridge.artifacts.golden import read_golden, write_golden
 from onnx_ml_bridge.artifacts.ner import NER, EntityCase, ExpectedEntity
-from onnx_ml_bridge.runtime.entities import Entities, Entity, Found, NerOptions, resolve
+from onnx_ml_bridge.runtime.entities import Entities, Entity, EntitySpan, NerOptions, entities_from_spans
 from onnx_ml_bridge.runtime.entity_agreement import LabelAgreement, agreement
 from onnx_ml_bridge.runtime.ner import open_recognizer
 
@@ -30,7 +30,7 @@ TEXTS = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from
 @given(TEXTS, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=8))
 def test_all_places_cut_the_entity_out_of_its_text(text, pairs):
     spans = [sorted((min(a, len(text)), min(b, len(text)))) for a, b in pairs]
-    entities = resolve(text, [Found(start, end, "X", 0.5) for start, end in spans])
+    entities = entities_from_spans(text, [EntitySpan(start, end, "X", 0.5) for start, end in spans])
     assert [(entity.start, entity.end) for entity in entities] == [tuple(span) for span in spans]
     for entity in entities:
         assert entity.text == text[entity.start : entity.end]
@@ -42,14 +42,14 @@ def test_all_places_cut_the_entity_out_of_its_text(text, pairs):
 
 def test_places_by_hand():
     text = "a😀é Zoë"
-    (entity,) = resolve(text, [Found(4, 7, "PERSON")])
+    (entity,) = entities_from_spans(text, [EntitySpan(4, 7, "PERSON")])
     assert entity == Entity("Zoë", "PERSON", 4, 7, 8, 12, None)
     assert entity.utf16_range(text) == (5, 8)
 
 
 @pytest.mark.parametrize("other", ["", "a😀é Zoe", "xa😀é Zoë", "a😀é Zo"])
 def test_places_in_another_text_are_refused(other):
-    (entity,) = resolve("a😀é Zoë", [Found(4, 7, "PERSON")])
+    (entity,) = entities_from_spans("a😀é Zoë", [EntitySpan(4, 7, "PERSON")])
     with pytest.raises(ValueError, match="4:7"):
         entity.utf16_range(other)
 

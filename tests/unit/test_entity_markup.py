@@ -6,7 +6,7 @@ import re
 import pytest
 from onnx_ml_bridge.cli.entity_markup import label_colour, paint_entities, paint_failure, rendered, visible
 from onnx_ml_bridge.cli.jsonl import LineError
-from onnx_ml_bridge.runtime.entities import Entities, Found, resolve
+from onnx_ml_bridge.runtime.entities import Entities, EntitySpan, entities_from_spans
 from rich.console import Console
 
 # What steers a terminal, or turns the order of what it shows
@@ -14,8 +14,8 @@ EVIL = "\x1b[31m\x1b[2J\x07\r\n\t\x9b\u202e\u2066\u2028\x00\x7f"
 
 
 def found_in(text: str, *marked: tuple[str, str], truncated: bool = False) -> Entities:
-    found = [Found(text.index(covered), text.index(covered) + len(covered), label) for covered, label in marked]
-    return Entities(resolve(text, found), 9, truncated)
+    found = [EntitySpan(text.index(covered), text.index(covered) + len(covered), label) for covered, label in marked]
+    return Entities(entities_from_spans(text, found), 9, truncated)
 
 
 def painted(text: str, found: Entities, **terminal) -> str:

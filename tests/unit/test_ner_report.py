@@ -18,7 +18,7 @@ from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.ner.report import samples, write_ner_report
 from onnx_ml_bridge.parity.page import flowing, share, visible
 from onnx_ml_bridge.parity.proof import Proof
-from onnx_ml_bridge.runtime.entities import Entities, Found, resolve
+from onnx_ml_bridge.runtime.entities import Entities, EntitySpan, entities_from_spans
 from pages import Page
 
 FAMILIES = tuple(examples_of(NER))
@@ -53,7 +53,9 @@ def manifest(variants=("fp32",), family: Family = FAMILIES[0]) -> Manifest:
 
 def entities(text, *indices) -> Entities:
     return Entities(
-        resolve(text, [Found(start, end, label) for start, end, label in indices]), len(text.split()), False
+        entities_from_spans(text, [EntitySpan(start, end, label) for start, end, label in indices]),
+        len(text.split()),
+        False,
     )
 
 

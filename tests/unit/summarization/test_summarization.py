@@ -9,7 +9,7 @@ import pytest
 from onnx_ml_bridge import ConfigError, InferenceError, InputError, StoppedError
 from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
 from onnx_ml_bridge.runtime.cancellation import CancelToken
-from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, parts, sentences
+from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, sentences, split_into_chunks
 from onnx_ml_bridge.runtime.summarization.summarize_options import SummarizeOptions
 from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, token_ids
 from small_summarizers import MAX_TOKENS, SPEC, copying_graph, endless_graph, make_model
@@ -98,7 +98,7 @@ def test_bad_inputs_are_refused_with_their_index(summarizer, inputs, code, index
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
-def test_blank_is_what_unicode_calls_white_space():
+def test_whitespace_is_defined_by_unicode():
     white = {chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and is_whitespace(chr(code))}
     assert white == {c for c in map(chr, range(0x3001)) if c.isspace()} - set("\x1c\x1d\x1e\x1f")
 
@@ -133,9 +133,9 @@ def test_settings_out_of_range_are_refused(summarizer, options, named):
         summarizer.check(SummarizeOptions(**options))
 
 
-def test_a_default_that_a_call_makes_wrong_is_named_as_the_models_own(tmp_path):
+def test_an_invalid_default_is_reported_as_the_models(tmp_path):
     spec = replace(SPEC, defaults=GenerationDefaults(4, 20, 32, 1.0))
-    with pytest.raises(ConfigError, match=r"min_length, expected 0 to 10, got 20 \(the model's own\)"):
+    with pytest.raises(ConfigError, match=r"min_length, expected 0 to 10, got 20 \(the model's default\)"):
         Summarizer(make_model(tmp_path, spec=spec)).check(SummarizeOptions(max_length=10))
 
 
@@ -171,8 +171,8 @@ def test_batches_do_not_matter(summarizer):
     [
         (np.array([[2, 5]]), np.array([np.nan], np.float32), "not finite"),
         (np.array([[0, 5]]), np.array([0], np.float32), "begin with 2"),
-        (np.array([[2, -5]]), np.array([0], np.float32), "no token"),
-        (np.array([[2, 1 << 32]]), np.array([0], np.float32), "no token"),
+        (np.array([[2, -5]]), np.array([0], np.float32), "out of range"),
+        (np.array([[2, 1 << 32]]), np.array([0], np.float32), "out of range"),
         (np.array([[2, 5], [2, 5]]), np.array([0, 0], np.float32), "shape"),
         (np.zeros((1, 0), np.int64), np.array([0], np.float32), "shape"),
     ],
@@ -274,8 +274,8 @@ def test_parts_take_sentences_while_they_fit():
     def fits(text: str) -> bool:
         return len(text) <= 8
 
-    assert list(parts("ab. cd. efghijklmn. op.\nq", fits)) == ["ab. cd.", " efghijklmn.", " op.\nq"]
-    assert list(parts("ab." + " " * 20 + "\n" * 20 + "cd", fits)) == ["ab.", "\n\n\ncd"]
+    assert list(split_into_chunks("ab. cd. efghijklmn. op.\nq", fits)) == ["ab. cd.", " efghijklmn.", " op.\nq"]
+    assert list(split_into_chunks("ab." + " " * 20 + "\n" * 20 + "cd", fits)) == ["ab.", "\n\n\ncd"]
 
 
 def test_map_reduce_reads_the_end_of_a_long_text(summarizer):
@@ -283,7 +283,7 @@ def test_map_reduce_reads_the_end_of_a_long_text(summarizer):
     (cut,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=8))
     assert (cut.text, cut.truncated) == ("Aaaa a", True)
     (whole,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=8, map_reduce=True))
-    # Two sentences of 25 bytes, then one each of 14: the parts are "Aaaa...", " Cccc... Dddd...", " Eeee."
+    # Two sentences of 25 bytes, then one each of 14: the chunks are "Aaaa...", " Cccc... Dddd...", " Eeee."
     assert (whole.text, whole.truncated) == ("Aaaa a", False)
     (longer,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=12, map_reduce=True))
     assert longer.text == "Aaaa aaaa." and not longer.truncated

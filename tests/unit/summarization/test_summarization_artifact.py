@@ -30,7 +30,7 @@ def test_the_bridge_summarizes(bridge, caplog):
 def test_a_shortcut_that_cuts_an_input_says_so(bridge, caplog):
     with caplog.at_level(logging.WARNING):
         bridge.summarize(["x" * 100])
-    assert "1 of 1 inputs were cut to 34 tokens" in caplog.text
+    assert "1 of 1 inputs were truncated to 34 tokens" in caplog.text
 
 
 def test_health(bridge, artifact, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx_ml_bridge.artifacts.families.token_classification import TokenClassificationSpec
 from onnx_ml_bridge.artifacts.ner import STRATEGIES
-from onnx_ml_bridge.runtime.entities import Found
+from onnx_ml_bridge.runtime.entities import EntitySpan
 from onnx_ml_bridge.runtime.token_classification.aggregation import (
     Labels,
     ScoredTokens,
@@ -14,7 +14,7 @@ from onnx_ml_bridge.runtime.token_classification.aggregation import (
     merge_windows,
     softmax,
 )
-from onnx_ml_bridge.runtime.token_classification.windows import _joined_offsets
+from onnx_ml_bridge.runtime.token_classification.windows import _offsets_inside_words
 
 NAMES = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG")
 
@@ -23,20 +23,20 @@ def labels(names: tuple[str, ...] = NAMES, ignored: tuple[str, ...] = ("O",)) ->
     return Labels(TokenClassificationSpec(names, ignored, "simple", None, "length", None, None))
 
 
-def tokens(rows: list[dict[int, float]], subwords: str = "", opens: str = "") -> ScoredTokens:
+def tokens(rows: list[dict[int, float]], subwords: str = "", starts_window: str = "") -> ScoredTokens:
     """Tokens of one character; a row has the scores of some classes, `x` marks a sub-word or a window's start."""
     scores = np.zeros((len(rows), len(NAMES)), np.float32)
     for index, row in enumerate(rows):
         for label, score in row.items():
             scores[index, label] = score
     starts = np.arange(len(rows), dtype=np.int32)
-    marks = [np.array([mark == "x" for mark in text.ljust(len(rows))]) for text in (opens or "x", subwords)]
+    marks = [np.array([mark == "x" for mark in text.ljust(len(rows))]) for text in (starts_window or "x", subwords)]
     return ScoredTokens(scores, starts, starts + 1, marks[0], marks[1])
 
 
 def found(scored: ScoredTokens, strategy: str, meaning: Labels | None = None) -> list[tuple[int, int, str, float]]:
     meaning = meaning or labels()
-    entities = meaning.kept(aggregate(scored, strategy, meaning), grouped=strategy != "none")
+    entities = meaning.to_spans(aggregate(scored, strategy, meaning), grouped=strategy != "none")
     return [(each.start, each.end, each.label, round(each.score, 6)) for each in entities if each is not None]
 
 
@@ -141,7 +141,9 @@ def test_no_tokens_at_all(strategy):
 def test_labels_of_every_form(names, classes, expected):
     scored = tokens(sure(*classes))
     meaning = labels(names)
-    scored = ScoredTokens(scored.scores[:, : len(names)], scored.starts, scored.ends, scored.opens, scored.subwords)
+    scored = ScoredTokens(
+        scored.scores[:, : len(names)], scored.starts, scored.ends, scored.starts_window, scored.subwords
+    )
     assert [entity[:3] for entity in found(scored, "simple", meaning)] == expected
 
 
@@ -151,8 +153,8 @@ def test_ignored_labels_are_whole_for_none_and_bare_for_groups():
     assert [each[2] for each in found(scored, "simple", meaning)] == ["O", "ORG"]
 
 
-def entity(start: int, end: int, label: str = "A", score: float = 0.5) -> Found:
-    return Found(start, end, label, score)
+def entity(start: int, end: int, label: str = "A", score: float = 0.5) -> EntitySpan:
+    return EntitySpan(start, end, label, score)
 
 
 def test_entities_apart_stay_sorted_by_start():
@@ -186,7 +188,7 @@ def test_an_empty_first_entity_comes_twice_and_no_other_does():
 def test_where_a_token_goes_on_with_a_word():
     # A place joins when the characters before and at it are no blanks; so does the end, and a tab is no blank
     text = "ab c\td"
-    assert [index for index, joined in enumerate(_joined_offsets(text)) if joined] == [1, 4, 5, 6]
-    assert _joined_offsets("").tolist() == [False]
-    assert _joined_offsets("a ").tolist() == [False, False, False]
-    assert _joined_offsets("\U0001f600x").tolist() == [False, True, True]
+    assert [index for index, joined in enumerate(_offsets_inside_words(text)) if joined] == [1, 4, 5, 6]
+    assert _offsets_inside_words("").tolist() == [False]
+    assert _offsets_inside_words("a ").tolist() == [False, False, False]
+    assert _offsets_inside_words("\U0001f600x").tolist() == [False, True, True]

@@ -22,4 +22,4 @@ def test_sentence_starts_are_refused(bridge):
 def test_what_was_cut_is_said(bridge, caplog):
     with caplog.at_level(logging.WARNING):
         bridge.extract_entities_batch(["the cat " * 100, "a dog"])
-    assert "1 of 2 texts were cut" in caplog.text
+    assert "1 of 2 texts were truncated" in caplog.text

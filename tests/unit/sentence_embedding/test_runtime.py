@@ -95,10 +95,10 @@ def test_prompts_are_put_before_the_text(bridge):
     assert refused.value.code == "prompt_not_found"
 
 
-def test_a_shortcut_that_cuts_a_text_says_so(bridge, caplog):
+def test_generate_embedding_warns_about_a_truncated_text(bridge, caplog):
     with caplog.at_level(logging.WARNING):
         bridge.generate_embedding("dog " * 100)
-    assert "cut to 48 tokens" in caplog.text
+    assert "truncated to 48 tokens" in caplog.text
 
 
 def test_health(bridge, monkeypatch):

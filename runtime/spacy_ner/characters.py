@@ -1,6 +1,6 @@
 """Character classes, lower case and word shapes, all from the tables of spacy_tokenizer.json.
 
-The tables are sealed in the artifact, so that results do not depend on the Unicode version of the Python interpreter.
+The tables are part of the artifact, so that results do not depend on the Unicode version of the Python interpreter.
 """
 
 from __future__ import annotations

@@ -85,11 +85,11 @@ class _Features(Protocol):
 class _AllFeatures:
     """The features of several documents, all computed beforehand."""
 
-    def __init__(self, found: Sequence[NDArray[Any]], sizes: Sequence[int], padding: NDArray[np.float32]) -> None:
+    def __init__(self, features: Sequence[NDArray[Any]], sizes: Sequence[int], padding: NDArray[np.float32]) -> None:
         """Join the features of all documents that have tokens; `sizes` are the lengths of all documents."""
         # The padding precedes each document's features, so that the index NONE, which is -1, selects the padding.
         arrays: list[NDArray[np.float32]] = []
-        rest = iter(found)
+        rest = iter(features)
         for size in sizes:
             arrays += [padding[None], next(rest)] if size else [padding[None]]
         self._rows = np.concatenate(arrays)

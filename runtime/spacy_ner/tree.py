@@ -58,7 +58,7 @@ class Tree:
                 return
 
     def _are_heads_within(self) -> bool:
-        """Whether the tokens from one sentence start up to the next have their heads there, the next start included."""
+        """Whether the head of every token is in the token's sentence or is the first token of the next sentence."""
         starts, begin, final = self._starts(), 0, len(self._heads) - 1
         for end in range(len(self._heads)):
             if (end > 0 and end in starts) or end == final:

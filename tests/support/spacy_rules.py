@@ -24,7 +24,7 @@ LANGUAGES = tuple(
 
 
 @cache
-def whitespace(language: str) -> Language:
+def empty_pipeline(language: str) -> Language:
     """A blank pipeline, shared by all tests: it must not be changed."""
     return spacy.blank(language)
 
@@ -32,7 +32,7 @@ def whitespace(language: str) -> Language:
 @cache
 def described(language: str) -> dict[str, Any]:
     """The content of its spacy_tokenizer.json, shared as well."""
-    return describe_rules(whitespace(language))
+    return describe_rules(empty_pipeline(language))
 
 
 @cache
@@ -48,6 +48,6 @@ def rules_of(language: str) -> Rules:
 def odd_chunks(language: str, texts: int = 100) -> tuple[str, ...]:
     """Words of nasty texts and special cases, with signs around some: what a tokenizer is asked to take apart."""
     words = {word for text in adversarial_texts("en", texts, 11) for word in text.split() if len(word) < 300}
-    specials = sorted(whitespace(language).tokenizer.rules)
+    specials = sorted(empty_pipeline(language).tokenizer.rules)
     some = specials[:: max(1, len(specials) // 30)]
     return (*sorted(words), *some, *(f"“{chunk}”," for chunk in some), *(f"({chunk.upper()}…" for chunk in some))

@@ -1,4 +1,4 @@
-"""Batches of texts, and jobs on several threads whose answers keep their order."""
+"""Planning of batches, and jobs in worker threads."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from onnx_ml_bridge.runtime.batching import map_in_order, plan_batches
 
 
 @given(st.lists(st.integers(1, 600), max_size=80), st.integers(1, 2000))
-def test_batches_hold_every_index_once_within_the_budget(lengths, budget):
+def test_batches_contain_every_index_once_and_stay_within_the_budget(lengths, budget):
     batches = list(plan_batches(lengths, budget))
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
@@ -20,7 +20,7 @@ def test_batches_hold_every_index_once_within_the_budget(lengths, budget):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_jobs_are_answered_in_their_order_and_made_one_by_one(threads):
+def test_answers_are_in_the_order_of_the_jobs_and_jobs_are_consumed_lazily(threads):
     made: list[int] = []
     ahead = 0
 
@@ -36,10 +36,10 @@ def test_jobs_are_answered_in_their_order_and_made_one_by_one(threads):
     for index, answer in enumerate(map_in_order(work, jobs(), threads)):
         assert answer == index * index
         ahead = max(ahead, len(made) - index)
-    assert ahead <= threads + 2, "jobs are not all made before the first is answered"
+    assert ahead <= threads + 2, "too many jobs were consumed before the first answer"
 
 
-def test_one_job_or_one_thread_needs_no_other_thread():
+def test_one_job_or_one_thread_runs_in_the_callers_thread():
     here = threading.get_ident()
     assert list(map_in_order(lambda _: threading.get_ident(), [1], 4)) == [here]
     assert set(map_in_order(lambda _: threading.get_ident(), range(9), 1)) == {here}
@@ -47,7 +47,7 @@ def test_one_job_or_one_thread_needs_no_other_thread():
     assert list(map_in_order(str, [], 4)) == []
 
 
-def test_the_error_of_a_job_is_the_callers():
+def test_an_error_of_a_job_is_raised_in_the_callers_thread():
     def work(number: int) -> int:
         if number == 5:
             raise InferenceError("five")
@@ -60,7 +60,7 @@ def test_the_error_of_a_job_is_the_callers():
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_job_that_runs_out_of_something_does_not_end_the_others_unnoticed(threads):
+def test_a_stop_iteration_in_a_job_does_not_end_the_answers_silently(threads):
     def work(number: int) -> int:
         return next(iter(()))
 

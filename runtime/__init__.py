@@ -1,1 +1,1 @@
-"""Runs artifacts with ONNX Runtime and tokenizers alone: nothing of torch, transformers or spaCy is imported here."""
+"""Run artifacts with ONNX Runtime and tokenizers; this package never imports torch, transformers or spaCy."""

@@ -1,4 +1,4 @@
-"""Which texts run together, neighbours in length, up to a budget of padded tokens; and runs side by side."""
+"""Group texts of similar length into batches within a token budget, and run jobs in parallel threads."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import TypeVar
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
-# Activations of a run of this size stay in the second level cache; larger runs were slower on every CPU measured.
+# Padded tokens of one run. Its activations fit the second level cache; larger runs were slower on every CPU measured.
 DEFAULT_TOKEN_BUDGET = 512
 
 
-def plan_batches(lengths: Sequence[int], token_budget: int, most: int | None = None) -> Iterator[list[int]]:
-    """Yield batches of indices into `lengths`, shortest texts first, each index once.
+def plan_batches(lengths: Sequence[int], token_budget: int, max_texts: int | None = None) -> Iterator[list[int]]:
+    """Yield batches of indices into `lengths`, the shortest texts first; every index occurs once.
 
-    A batch's padded size, its number of texts times its longest one, stays within `token_budget`; a single text
-    longer than that runs alone.
+    The padded size of a batch (the number of its texts times the length of the longest) is at most `token_budget`,
+    except that a single longer text is a batch by itself.
 
-    :param most: texts that a batch may have, at least 1; None for as many as the budget takes.
+    :param lengths: the number of tokens of each text.
+    :param max_texts: maximum number of texts in a batch, at least 1; None means no limit.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batch and (len(batch) == most or lengths[index] * (len(batch) + 1) > token_budget):
+        if batch and (len(batch) == max_texts or lengths[index] * (len(batch) + 1) > token_budget):
             yield batch
             batch = []
         batch.append(index)
@@ -32,22 +33,24 @@ def plan_batches(lengths: Sequence[int], token_budget: int, most: int | None = N
         yield batch
 
 
-def in_order(work: Callable[[Job], Outcome], jobs: Iterable[Job], threads: int) -> Iterator[Outcome]:
-    """What `work` makes of each job, in the order of the jobs, which the caller's thread makes one by one meanwhile.
+def map_in_order(work: Callable[[Job], Outcome], jobs: Iterable[Job], threads: int) -> Iterator[Outcome]:
+    """Yield `work(job)` for each job, in the order of the jobs, computed by worker threads.
 
-    :param threads: jobs that are worked on at the same time, at most.
+    `jobs` is consumed in the caller's thread, only a few jobs ahead of the results.
+
+    :param threads: maximum number of jobs worked on at the same time.
     """
     rest = iter(jobs)
     first = list(islice(rest, 2))
-    if threads == 1 or len(first) < 2:  # a thread of its own would only cost
+    if threads == 1 or len(first) < 2:  # without worker threads, which would only add overhead
         for job in chain(first, rest):
             yield work(job)
         return
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Outcome]] = deque()
+        pending: deque[Future[Outcome]] = deque()
         for job in chain(first, rest):
-            waiting.append(pool.submit(work, job))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(work, job))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

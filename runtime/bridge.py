@@ -1,4 +1,4 @@
-"""`OnnxMlBridge`: the calls a knowledge-graph engine makes, with the names it knows them by."""
+"""`OnnxMlBridge`: one object for sentence embeddings, named entities and summaries."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .entities import Entities, Entity, NerOptions, Recognizer
 from .loading import AUTO, open_model
 from .ner import open_recognizer
 
-if TYPE_CHECKING:  # a family's modules are imported when a model of it is opened
+if TYPE_CHECKING:  # at run time, a family's modules are imported when its first model is opened
     from .sentence_embedding import EmbeddingResult, SentenceEmbedder
     from .summarization.summarize_options import SummarizeOptions
     from .summarization.summarizer import Summarizer, Summary
 
 logger = logging.getLogger(__name__)
 
-# The arguments of `open` and their tasks
+# The task of each argument of `open`.
 _TASKS = {"embedding": "sentence-embedding", "ner": "ner", "summarization": "summarization"}
 
 
 class OnnxMlBridge:
-    """Models behind one object, usable from several threads at once; the Rust crate offers the same calls."""
+    """The opened models of all tasks. Thread-safe. The Rust crate has a type of the same name with the same calls."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class OnnxMlBridge:
         recognizers: Mapping[str, Recognizer] | None = None,
         summarizer: Summarizer | None = None,
     ) -> None:
-        """Take opened models; `open` is what applications call."""
+        """Wrap models that are already open. Applications call `open` instead."""
         self._embedder = embedder
         self._recognizers = dict(recognizers or {})
         self._summarizer = summarizer
@@ -50,14 +50,16 @@ class OnnxMlBridge:
         variant: str | Mapping[str, str] = AUTO,
         threads: int | None = None,
     ) -> OnnxMlBridge:
-        """Check the artifacts and make them ready; graphs are loaded by the first call, or by `warm_up`.
+        """Check artifacts and create their models; graphs are loaded by the first call or by `warm_up`.
 
-        :param embedding: folder of a sentence embedding artifact.
-        :param ner: folder of a named entity artifact, or several by the name that calls choose them by.
-        :param summarization: folder of a summarization artifact.
-        :param variant: `fp32`, `int8`, ... or `auto`; or one per task, as in `{"embedding": "int8"}`.
-        :param threads: threads of one call; by default the CPUs that affinity and cgroup leave to the process.
-        :raises ArtifactError: when an artifact is refused.
+        :param embedding: the folder of a sentence embedding artifact.
+        :param ner: the folder of a named entity artifact, or several folders by the names that calls select them with.
+        :param summarization: the folder of a summarization artifact.
+        :param variant: `auto`, or the name of a variant such as `fp32` or `int8`; or one for each task, as in
+            `{"embedding": "int8"}`.
+        :param threads: threads of one call; None uses all CPUs this process may use.
+        :raises ArtifactError: if an artifact is invalid or has no such variant.
+        :raises ConfigError: if `variant` names an unknown task.
         """
         chosen = _variants(variant)
         embedder: SentenceEmbedder | None = None
@@ -74,16 +76,18 @@ class OnnxMlBridge:
 
     @property
     def embedder(self) -> SentenceEmbedder:
-        """The sentence embedding model, or `TaskNotLoadedError`."""
+        """The sentence embedding model; raises `TaskNotLoadedError` if none is open."""
         if self._embedder is None:
             raise TaskNotLoadedError("sentence embedding", "embedding")
         return self._embedder
 
     def recognizer(self, model: str | None = None) -> Recognizer:
-        """The named entity model of that name; without a name the only one that is open.
+        """The named entity model with the given name.
 
-        :raises TaskNotLoadedError: when none is open.
-        :raises InputError: with the code `model_not_found` for another name, or for none where several are open.
+        :param model: the name of the model; None selects the only one.
+        :raises TaskNotLoadedError: if none is open.
+        :raises InputError: with the code `model_not_found` if no model has the name, or if the name is None and several
+            models are open.
         """
         if not self._recognizers:
             raise TaskNotLoadedError("named entities", "ner")
@@ -99,26 +103,26 @@ class OnnxMlBridge:
 
     @property
     def summarizer(self) -> Summarizer:
-        """The summarization model, or `TaskNotLoadedError`."""
+        """The summarization model; raises `TaskNotLoadedError` if none is open."""
         if self._summarizer is None:
             raise TaskNotLoadedError("summarization", "summarization")
         return self._summarizer
 
     def embed(self, texts: Sequence[str], prompt_name: str | None = None) -> EmbeddingResult:
-        """Vectors, token counts and what was truncated; see `SentenceEmbedder.embed`."""
+        """Embed several texts and report token counts and truncation; see `SentenceEmbedder.embed`."""
         return self.embedder.embed(texts, prompt_name)
 
     def generate_embedding(self, text: str) -> NDArray[np.float32]:
-        """Vector of one text, float32 `[dim]`; logs a warning if the text was cut."""
+        """Embed one text: float32 `[dim]`. Logs a warning if the text was truncated."""
         vector: NDArray[np.float32] = self.generate_embeddings_batch([text])[0]
         return vector
 
     def generate_embeddings_batch(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of several texts, float32 `[n, dim]`; logs a warning if any was cut."""
+        """Embed several texts: float32 `[n, dim]`. Logs a warning if any text was truncated."""
         result = self.embed(texts)
-        if cut := int(result.truncated.sum()):
+        if truncated := int(result.truncated.sum()):
             limit = self.embedder.model.tokenizer.spec.max_tokens
-            logger.warning("%d of %d texts were cut to %d tokens", cut, len(texts), limit)
+            logger.warning("%d of %d texts were truncated to %d tokens", truncated, len(texts), limit)
         return result.vectors
 
     def get_embedding_model_name(self) -> str:
@@ -126,7 +130,7 @@ class OnnxMlBridge:
         return self.embedder.model.name
 
     def get_embedding_variant(self) -> str:
-        """The variant in use: what `auto` chose, or what was asked for."""
+        """Name of the variant in use; with `auto`, the one it selected."""
         return self.embedder.model.variant
 
     def ner(
@@ -138,49 +142,54 @@ class OnnxMlBridge:
         stride: int | None = None,
         sentence_starts: Sequence[Sequence[int]] | None = None,
     ) -> list[Entities]:
-        """Entities, token counts and what was truncated, for every text in order.
+        """Find the entities of several texts and report token counts and truncation, in the order of the texts.
 
-        :param model: the name of the model where several are open.
-        :param aggregation_strategy: how tokens become entities, instead of the manifest's (transformers models).
-        :param stride: tokens that neighbouring windows of a long text share, instead of the manifest's (transformers).
-        :param sentence_starts: for each text the places in characters where its sentences start; for spaCy models whose
-            sentences are `given`.
-        :raises InputError: for a text that is refused; nothing is given back then.
+        :param model: the name of the model; required if several are open.
+        :param aggregation_strategy: how tokens are grouped to entities (token classifiers only); None selects the
+            manifest's default.
+        :param stride: number of tokens shared by consecutive windows of a long text (token classifiers only); None
+            selects the manifest's default.
+        :param sentence_starts: for each text, the offsets in characters at which its sentences start; for spaCy models
+            whose manifest says `"sentences": "given"`.
+        :raises InputError: with the index of the first invalid text; then no text was run.
         """
         options = NerOptions(aggregation_strategy, stride, sentence_starts)
         return self.recognizer(model).recognize(texts, options)
 
     def extract_entities(self, text: str, model: str | None = None) -> list[Entity]:
-        """Entities of one text, in its order; logs a warning if the text was cut."""
+        """Find the entities of one text, in its order. Logs a warning if the text was truncated."""
         return self.extract_entities_batch([text], model)[0]
 
     def extract_entities_batch(self, texts: Sequence[str], model: str | None = None) -> list[list[Entity]]:
-        """Entities of every text; logs a warning if any was cut."""
+        """Find the entities of several texts. Logs a warning if any text was truncated."""
         results = self.ner(texts, model)
-        if cut := sum(result.truncated for result in results):
-            logger.warning("%d of %d texts were cut to the model's limit; a stride reads them whole", cut, len(texts))
+        if truncated := sum(result.truncated for result in results):
+            logger.warning(
+                "%d of %d texts were truncated; pass a stride to `ner` to read whole texts", truncated, len(texts)
+            )
         return [list(result.entities) for result in results]
 
     def get_ner_model_names(self) -> list[str]:
-        """The names that calls choose named entity models by."""
+        """The names of the named entity models, which calls select them with."""
         return list(self._recognizers)
 
     def summarize(self, messages: Sequence[str]) -> str:
-        """The summary of messages that belong together; logs a warning if they were cut."""
+        """Summarize one list of messages, read as one text. Logs a warning if it was truncated."""
         return self.summarize_batch([messages])[0]
 
     def summarize_batch(self, inputs: Sequence[Sequence[str]]) -> list[str]:
-        """The summary of every list of messages; logs a warning if any was cut."""
-        found = self.summarize_detailed(inputs)
-        if cut := sum(summary.truncated for summary in found):
+        """Summarize several lists of messages. Logs a warning if any was truncated."""
+        summaries = self.summarize_detailed(inputs)
+        if truncated := sum(summary.truncated for summary in summaries):
             limit = self.summarizer.model.tokenizer.spec.max_tokens
-            logger.warning("%d of %d inputs were cut to %d tokens; map_reduce reads them whole", cut, len(found), limit)
-        return [summary.text for summary in found]
+            message = "%d of %d inputs were truncated to %d tokens; pass map_reduce to read whole inputs"
+            logger.warning(message, truncated, len(summaries), limit)
+        return [summary.text for summary in summaries]
 
     def summarize_detailed(
         self, inputs: Sequence[Sequence[str]], options: SummarizeOptions | None = None
     ) -> list[Summary]:
-        """Summaries with their tokens, scores and what was truncated; see `Summarizer.summarize_detailed`."""
+        """Summarize several lists of messages with options and full results; see `Summarizer.summarize_detailed`."""
         return self.summarizer.summarize_detailed(inputs, options)
 
     def get_summarization_model_name(self) -> str:
@@ -188,17 +197,17 @@ class OnnxMlBridge:
         return self.summarizer.model.name
 
     def get_summarization_variant(self) -> str:
-        """The variant in use: what `auto` chose, or what was asked for."""
+        """Name of the variant in use; with `auto`, the one it selected."""
         return self.summarizer.model.variant
 
     def warm_up(self) -> None:
-        """Load every opened model now."""
+        """Load the graphs of all models, which their first calls would do otherwise."""
         for model in (self._embedder, *self._recognizers.values(), self._summarizer):
             if model is not None:
                 model.load()
 
     def health_check(self) -> bool:
-        """Whether every opened model answers."""
+        """Run every model on a short text; true if at least one model is open and none fails."""
         try:
             if self._embedder is not None:
                 self._embedder.embed(["health check"])
@@ -213,7 +222,7 @@ class OnnxMlBridge:
 
 
 def _variants(variant: str | Mapping[str, str]) -> dict[str, str]:
-    """The variant of every task."""
+    """The requested variant of every argument of `open`."""
     if isinstance(variant, str):
         return dict.fromkeys(_TASKS, variant)
     if unknown := sorted(set(variant) - set(_TASKS)):

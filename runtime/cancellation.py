@@ -1,4 +1,4 @@
-"""Ending a call before it has an answer: from another thread, or when its time is over."""
+"""Cancel a running call from another thread, or when its timeout has passed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 from ..artifacts.errors import ConfigError, StoppedError
 
-_MESSAGES = {"cancelled": "the call was cancelled", "timeout": "the call took longer than it was given"}
+_MESSAGES = {"cancelled": "the call was cancelled", "timeout": "the call exceeded its timeout"}
 
 
 class CancelToken:
-    """Cancels the calls it was given to, those that run and those still to come. Thread-safe; cannot be taken back."""
+    """Cancels all calls it is passed to, running and future ones. Thread-safe; a cancellation cannot be undone."""
 
     def __init__(self) -> None:
-        """Start without any call."""
+        """Create a token that is not cancelled."""
         self._lock = threading.Lock()
         self._watches: set[Watch] = set()
         self._is_cancelled = False
 
     def cancel(self) -> None:
-        """Stop every call that has the token; returns at once."""
+        """Stop every call that the token was passed to. Returns at once, without waiting for the calls to end."""
         with self._lock:
             self._is_cancelled = True
             watches = list(self._watches)
@@ -43,13 +43,14 @@ class CancelToken:
 
 
 class Watch:
-    """What may stop one call: a token, a time limit, or nothing. A context manager around the call's work."""
+    """Stops one call when its timeout passes or its token is cancelled. Used as a context manager around the call."""
 
     def __init__(self, timeout: float | None = None, cancel: CancelToken | None = None) -> None:
-        """Take what the call was given.
+        """Create a watch; the time runs from `__enter__` on.
 
-        :param timeout: seconds from the start of the call.
-        :raises ConfigError: for a timeout that is no number above 0.
+        :param timeout: seconds after which the call is stopped; None means no limit.
+        :param cancel: the token that can stop the call, if any.
+        :raises ConfigError: if the timeout is not a number above 0.
         """
         check_timeout(timeout)
         self._lock = threading.Lock()
@@ -61,7 +62,7 @@ class Watch:
             self._timer.daemon = True
 
     def __enter__(self) -> Watch:
-        """Begin to watch."""
+        """Start the timer and register with the token."""
         if self._timer is not None:
             self._timer.start()
         if self._cancel is not None:
@@ -71,29 +72,30 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the watch; a stop has no effect any more."""
+        """Cancel the timer and unregister from the token: both can no longer stop the call."""
         if self._timer is not None:
             self._timer.cancel()
         if self._cancel is not None:
             self._cancel._detach(self)
 
     def stop(self, reason: str) -> None:
-        """End the call with the code `reason`; the first reason counts."""
+        """Stop the call with the error code `reason`; later reasons are ignored."""
         with self._lock:
             self._reason = self._reason or reason
             for options in self._running:
                 options.terminate = True
 
     def check(self) -> None:
-        """Raise `StoppedError` if the call is to end."""
+        """Raise `StoppedError` if the call was stopped."""
         if self._reason is not None:
             raise StoppedError(self._reason, _MESSAGES[self._reason])
 
     @contextmanager
     def running(self, options: Any) -> Iterator[None]:
-        """Around a run of a graph with these `onnxruntime.RunOptions`, which a stop terminates.
+        """A context for one run of a graph: while it is active, stopping the call terminates the run.
 
-        :raises StoppedError: when the call is to end already, or ends while the graph runs.
+        :param options: the `onnxruntime.RunOptions` of the run.
+        :raises StoppedError: if the call is already stopped.
         """
         with self._lock:
             self.check()
@@ -106,9 +108,9 @@ class Watch:
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Raise `ConfigError` for a timeout that is no number of seconds above 0."""
+    """Raise `ConfigError` unless the timeout, in seconds, is None or a number above 0."""
     if timeout is None:
         return
     is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not is_number or not 0 < timeout <= threading.TIMEOUT_MAX:  # NaN is not
-        raise ConfigError("timeout", expected="seconds, a number above 0", actual=repr(timeout))
+    if not is_number or not 0 < timeout <= threading.TIMEOUT_MAX:  # false for NaN
+        raise ConfigError("timeout", expected="a number of seconds above 0", actual=repr(timeout))

@@ -1,18 +1,19 @@
-"""Named entities as every engine gives them."""
+"""The types that all engines of named entity recognition share: entities, options and the protocol `Recognizer`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A named entity: what the text says at `start:end`, and its label.
+    """A named entity in a text.
 
-    `start` and `end` count Unicode characters, `start_byte` and `end_byte` bytes of UTF-8; both ends are exclusive.
-    `score` is a probability, or None where the engine has none.
+    `text` is its text, `label` its type. `start` and `end` are offsets in Unicode characters, `start_byte` and
+    `end_byte` offsets in bytes of UTF-8; the ends are exclusive. `score` is a probability, or None if the engine
+    computes no scores.
     """
 
     text: str
@@ -24,20 +25,24 @@ class Entity:
     score: float | None = None
 
     def utf16_range(self, text: str) -> tuple[int, int]:
-        """Start and end in UTF-16 code units, as JavaScript counts.
+        """Start and end as offsets in UTF-16 code units, which JavaScript uses.
 
-        :param text: the text the entity was found in: how many units stand before the entity depends on it.
-        :raises ValueError: when `text` does not have the entity's text at its place.
+        :param text: the text the entity was found in.
+        :raises ValueError: if `text` differs from the entity's text at its offsets.
         """
         if text[self.start : self.end] != self.text:
-            raise ValueError(f"the text does not say {self.text!r} at {self.start}:{self.end}")
+            raise ValueError(f"expected {self.text!r} at {self.start}:{self.end}, got {text[self.start : self.end]!r}")
         start = len(text[: self.start].encode("utf-16-le")) // 2
         return start, start + len(self.text.encode("utf-16-le")) // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Entities:
-    """The entities of one text, in its order; its tokens; whether it was cut, so that its end was not looked at."""
+    """The entities of one text.
+
+    `entities` are in the order of the text, `tokens` is the number of tokens read, special tokens included.
+    `truncated` is true if the text was longer than the model's limit and its end was not read.
+    """
 
     entities: tuple[Entity, ...]
     tokens: int
@@ -45,8 +50,8 @@ class Entities:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An entity as decoding finds it: places in characters."""
+class EntitySpan:
+    """An entity before its text is cut out: offsets in characters, the end exclusive."""
 
     start: int
     end: int
@@ -56,9 +61,10 @@ class Found:
 
 @dataclass(frozen=True)
 class NerOptions:
-    """Settings of one call; None stands for the manifest's own.
+    """Options of one call; None selects the manifest's default.
 
-    `sentence_starts` has, for each text, the places in characters where its sentences start.
+    `aggregation_strategy` and `stride` (in tokens) are for token classifiers. `sentence_starts` is for spaCy models
+    whose manifest says `"sentences": "given"`: for each text, the offsets in characters at which its sentences start.
     """
 
     aggregation_strategy: str | None = None
@@ -67,40 +73,49 @@ class NerOptions:
 
 
 class Recognizer(Protocol):
-    """What an engine offers for one opened variant. Thread-safe; graphs are loaded by the first call."""
+    """An opened variant of a model that recognizes named entities. Thread-safe; the first call loads the graphs."""
 
     name: str
     version: str
     variant: str
 
     def load(self) -> None:
-        """Load the graphs now instead of at the first call."""
+        """Load the graphs, which the first call would do otherwise."""
 
     def check(self, options: NerOptions) -> None:
-        """Raise what is wrong with the options for any text: `ConfigError`, or `InputError` for `sentence_starts`."""
+        """Check options without a text.
+
+        :raises ConfigError: if an option is out of range, or is for another engine.
+        :raises InputError: with the code `sentence_starts` if they are missing, or given to a model that accepts none.
+        """
 
     def self_test(self) -> None:
-        """Run a short text, or raise what is wrong."""
+        """Run the model on a short text; any error is raised."""
 
     def recognize(self, texts: Sequence[str], options: NerOptions) -> list[Entities]:
-        """Entities of every text, in the order of the texts.
+        """Find the entities of every text; the result has the order of the texts.
 
-        :raises InputError: with the index of the first text that is refused.
+        :raises ConfigError: as `check` does.
+        :raises InputError: as `check` does, or with the index of the first invalid text; then no text was run.
         """
 
 
-def resolve(text: str, found: Iterable[Found]) -> tuple[Entity, ...]:
-    """Entities with their text and their places in bytes; linear in the text however many there are."""
-    entities = list(found)
-    if text.isascii():
-        return tuple(Entity(text[f.start : f.end], f.label, f.start, f.end, f.start, f.end, f.score) for f in entities)
-    indices = sorted({index for entity in entities for index in (entity.start, entity.end)})
-    bytes_at, before, last = {}, 0, 0
-    for index in indices:
-        before += len(text[last:index].encode())
-        last = index
-        bytes_at[index] = before
-    return tuple(
-        Entity(text[f.start : f.end], f.label, f.start, f.end, bytes_at[f.start], bytes_at[f.end], f.score)
-        for f in entities
-    )
+def entities_from_spans(text: str, spans: Sequence[EntitySpan]) -> tuple[Entity, ...]:
+    """Add the texts and the byte offsets of entities, in time linear in the text."""
+    byte_at = range(len(text) + 1) if text.isascii() else _byte_offsets(text, spans)
+    return tuple(_entity(text, span, byte_at) for span in spans)
+
+
+def _entity(text: str, span: EntitySpan, byte_at: Mapping[int, int] | Sequence[int]) -> Entity:
+    start, end = span.start, span.end
+    return Entity(text[start:end], span.label, start, end, byte_at[start], byte_at[end], span.score)
+
+
+def _byte_offsets(text: str, spans: Iterable[EntitySpan]) -> dict[int, int]:
+    """The offset in bytes of UTF-8 of every start and end, by its offset in characters."""
+    byte_at, byte, last = {}, 0, 0
+    for offset in sorted({offset for span in spans for offset in (span.start, span.end)}):
+        byte += len(text[last:offset].encode())
+        last = offset
+        byte_at[offset] = byte
+    return byte_at

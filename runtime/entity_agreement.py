@@ -1,4 +1,4 @@
-"""How well entities agree with those of the original."""
+"""Compare the entities of a variant with those of the original model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from ..artifacts.ner import ExpectedEntity
 from .entities import Entities
 
-# Start, end and label: what makes an entity the same.
-Triple = tuple[int, int, str]
+# Start and end in characters, label: entities are equal if these three are.
+EntityKey = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """Counts of one label: entities of the original, of the variant, and those both have."""
+    """Counts of entities with one label: the original's (`expected`), the variant's (`found`), those in both."""
 
     expected: int
     found: int
@@ -23,16 +23,16 @@ class LabelAgreement:
 
     @property
     def f1(self) -> float:
-        """F1 of the variant's entities against the original's; 1 where neither has any."""
+        """F1 of the variant's entities against the original's; 1 if neither has any."""
         return 2 * self.common / (self.expected + self.found) if self.expected + self.found else 1.0
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Documents compared entity by entity.
+    """The result of comparing the entities of several documents.
 
-    `differing` are the places of documents with another list of (start, end, label); `score_max_abs` is the largest
-    difference of a score over the entities that both have, None without scores.
+    `differing` holds the indices of the documents whose lists of (start, end, label) are not equal. `score_max_abs` is
+    the maximum absolute difference of the scores of common entities, None if there are no scores.
     """
 
     documents: int
@@ -51,22 +51,26 @@ class Agreement:
         ).f1
 
     def metrics(self) -> dict[str, float]:
-        """The figures that gates speak of."""
+        """The metrics that the gates of the manifest can limit, rounded to 7 significant digits."""
         scores = {} if self.score_max_abs is None else {"score_max_abs": float(f"{self.score_max_abs:.7g}")}
         return {"differing": float(len(self.differing)), "entity_f1": float(f"{self.entity_f1:.7g}"), **scores}
 
 
 def agreement(expected: Sequence[Sequence[ExpectedEntity]], found: Sequence[Entities]) -> Agreement:
-    """Compare document by document."""
-    required = [[(entity.start, entity.end, entity.label) for entity in entities] for entities in expected]
-    got = [[(entity.start, entity.end, entity.label) for entity in each.entities] for each in found]
-    differing = tuple(index for index, (a, b) in enumerate(zip(required, got, strict=True)) if a != b)
-    return Agreement(len(required), differing, _labels(required, got), _score_difference(expected, found))
+    """Compare entities document by document.
+
+    :param expected: the original's entities of each document.
+    :param found: the variant's, in the same order of documents.
+    """
+    originals = [[(entity.start, entity.end, entity.label) for entity in entities] for entities in expected]
+    variants = [[(entity.start, entity.end, entity.label) for entity in each.entities] for each in found]
+    differing = tuple(index for index, (a, b) in enumerate(zip(originals, variants, strict=True)) if a != b)
+    return Agreement(len(originals), differing, _labels(originals, variants), _score_difference(expected, found))
 
 
-def _labels(required: Sequence[list[Triple]], got: Sequence[list[Triple]]) -> dict[str, LabelAgreement]:
+def _labels(originals: Sequence[list[EntityKey]], variants: Sequence[list[EntityKey]]) -> dict[str, LabelAgreement]:
     expected, found, common = Counter[str](), Counter[str](), Counter[str]()
-    for a, b in zip(required, got, strict=True):
+    for a, b in zip(originals, variants, strict=True):
         expected.update(triple[2] for triple in a)
         found.update(triple[2] for triple in b)
         common.update(triple[2] for triple in (Counter(a) & Counter(b)).elements())
@@ -74,14 +78,15 @@ def _labels(required: Sequence[list[Triple]], got: Sequence[list[Triple]]) -> di
 
 
 def _score_difference(expected: Sequence[Sequence[ExpectedEntity]], found: Sequence[Entities]) -> float | None:
+    """The maximum absolute difference of the scores of common entities; None if there are no scores."""
     differences = []
-    for required, got in zip(expected, found, strict=True):
-        scores: defaultdict[Triple, deque[float | None]] = defaultdict(deque)
-        for each in required:  # two tokens of one character are two entities at one place: they are paired in order
+    for original, variant in zip(expected, found, strict=True):
+        scores: defaultdict[EntityKey, deque[float | None]] = defaultdict(deque)
+        for each in original:  # an entity may occur twice, if two tokens have the same offsets: paired in order
             scores[each.start, each.end, each.label].append(each.score)
-        for entity in got.entities:
-            same = scores[entity.start, entity.end, entity.label]
-            score = same.popleft() if same else None
+        for entity in variant.entities:
+            matching = scores[entity.start, entity.end, entity.label]
+            score = matching.popleft() if matching else None
             if score is not None and entity.score is not None:
                 differences.append(abs(score - entity.score))
     return max(differences, default=None)

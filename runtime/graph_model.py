@@ -1,4 +1,4 @@
-"""What every pipeline that is one graph is made of."""
+"""A model that consists of one graph and a tokenizer, and the inputs of its encoder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from .loading import OpenArtifact
 from .session import GraphSession
 from .tokenizer import TextTokenizer
 
-# The manifest's section of a task.
+# The manifest's section of a family, such as `EmbeddingSpec`.
 Spec = TypeVar("Spec")
 
 
 @dataclass(frozen=True)
 class GraphModel(Generic[Spec]):
-    """One variant: the artifact's folder, the graph in it, the manifest's section of the task, the tokenizer."""
+    """One variant of a model that consists of one graph.
+
+    `root` is the folder of the artifact or of the staged model, `spec` the manifest's section of the family.
+    """
 
     root: Path
     name: str
@@ -35,12 +38,15 @@ class GraphModel(Generic[Spec]):
     tokenizer: TextTokenizer
 
     def session(self, threads: int | None) -> GraphSession:
-        """The graph's session, not loaded; without `threads` with the CPUs that are left to the process."""
+        """A session for the graph, which is not loaded yet.
+
+        :param threads: threads of one run; None uses all CPUs this process may use.
+        """
         return GraphSession(self.root / self.graph.file, threads or cpu.usable_cpus())
 
 
 def graph_model(opened: OpenArtifact[TextTokenizer], role: str, spec: Spec) -> GraphModel[Spec]:
-    """The parts of a checked artifact."""
+    """The model of a checked artifact whose graph has the given role."""
     manifest = opened.artifact.manifest
     graph = manifest.variants[opened.variant].graphs[role]
     return GraphModel(
@@ -49,7 +55,7 @@ def graph_model(opened: OpenArtifact[TextTokenizer], role: str, spec: Spec) -> G
 
 
 def staged_model(staged: Staged, variant: str, role: str, kind: type[AnySection]) -> GraphModel[AnySection]:
-    """The parts of a variant that is still in its staging folder; `kind` is the section of the family."""
+    """The model of a variant in a staging folder; `kind` is the class of the family's section."""
     tokenizer, settings = staged.section(TokenizerSpec), staged.settings
     graph = staged.variants[variant].graphs[role]
     preprocessor = TextTokenizer(staged.folder / tokenizer.file, tokenizer)
@@ -59,7 +65,7 @@ def staged_model(staged: Staged, variant: str, role: str, kind: type[AnySection]
 
 
 def check_limits(**limits: int | None) -> None:
-    """Raise `ConfigError` for a limit below 1; None is left to the defaults."""
+    """Raise `ConfigError` for a limit below 1; None is allowed and means the default."""
     for name, value in limits.items():
         if value is not None and value < 1:
             raise ConfigError(name, expected="at least 1", actual=value)
@@ -68,7 +74,12 @@ def check_limits(**limits: int | None) -> None:
 def encoder_feeds(
     graph: Graph, ids: NDArray[np.int64], mask: NDArray[np.int64], prompt_tokens: int = 0
 ) -> dict[str, NDArray[np.int64]]:
-    """The inputs that an encoder's graph declares, from ids and mask, each int64 `[batch, tokens]`."""
+    """The inputs that an encoder's graph declares, by name.
+
+    :param ids: token ids, int64 `[batch, tokens]`.
+    :param mask: attention mask, 1 for tokens and 0 for padding, int64 `[batch, tokens]`.
+    :param prompt_tokens: number of tokens of the prompt, for graphs with the input `prompt_length`.
+    """
     candidates = {
         "input_ids": ids,
         "attention_mask": mask,

@@ -1,4 +1,4 @@
-"""From a path to a checked variant: everything FORMAT.md requires of `open`, before any session is created."""
+"""Open an artifact: check it as FORMAT.md requires of `open`, and choose a variant. No graph is loaded here."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from . import cpu
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
 
 AUTO = "auto"
-# The hint of an answer that leaves its gate
+# Hint of the error for golden cases whose answers are outside of the gate.
 OTHER_RESULTS = "This CPU or this ONNX Runtime computes differently from the builder's; do not use the variant."
-# What turns texts into a graph's inputs: a tokenizer, or a spaCy pipeline's rules and tables
+# What turns texts into a graph's inputs: a tokenizer, or the rules and tables of a spaCy pipeline.
 Preprocessor = TypeVar("Preprocessor")
+# The values of a family's metrics, by name; None if a metric does not apply.
 Figures = dict[str, float | None]
 
 
@@ -33,30 +34,37 @@ class OpenArtifact(Generic[Preprocessor]):
 
 
 class FamilyRuntime(Protocol):
-    """The module `runtime.NAME` of a family."""
+    """What the module `runtime.NAME` of a family provides."""
 
     def load_preprocessor(self, artifact: Artifact) -> Any:
-        """Load the preprocessor, or raise `ArtifactError` with the code `tokenizer`."""
+        """Load the preprocessor of an artifact.
+
+        :raises ArtifactError: with the code `tokenizer` if its files are invalid.
+        """
 
     def open_model(self, opened: OpenArtifact[Any], *, threads: int | None = None, text_limit: int = ...) -> Any:
-        """Wrap the opened variant; no graph is loaded yet."""
+        """Create the model of the opened variant; its graphs are loaded by the first call."""
 
     def replay(self, opened: OpenArtifact[Any], cases: Sequence[Any], threads: int) -> Figures:
-        """Replay golden cases and return the figures reached, or raise `ArtifactError` with the code `golden`."""
+        """Run golden cases and return the values of the family's metrics.
+
+        :raises ArtifactError: with the code `golden` if the answers are outside of the variant's gate.
+        """
 
 
 def runtime_of(family: Family) -> FamilyRuntime:
-    """The runtime module of a family, imported now."""
+    """Import the runtime module of a family."""
     return cast(FamilyRuntime, family.module("runtime"))
 
 
 def open_artifact(
     root: str | Path, variant: str = AUTO, *, task: str | None = None, families: Iterable[Family] = FAMILIES
 ) -> OpenArtifact[Any]:
-    """Check the artifact and choose a variant.
+    """Check an artifact and choose a variant.
 
-    :param task: the task that the artifact must be for; None accepts any.
-    :param families: the families that are known here.
+    :param variant: the name of a variant, or `auto` (see `choose_variant`).
+    :param task: the required task; None allows any.
+    :param families: the known families.
     :raises ArtifactError: with the code of the first check that fails.
     """
     artifact = read_artifact(root, families)
@@ -80,8 +88,13 @@ def open_model(
     text_limit: int = DEFAULT_TEXT_LIMIT,
     families: Iterable[Family] = FAMILIES,
 ) -> Any:
-    """Check the artifact at `root` and wrap one of its variants in the class of its family; no graph is loaded yet.
+    """Check an artifact and create the model of one of its variants; its graphs are loaded by the first call.
 
+    :param task: the required task.
+    :param threads: threads of one call; None uses all CPUs this process may use.
+    :param text_limit: maximum size of a text in bytes of UTF-8.
+    :param families: the known families.
+    :returns: an object of the family's class, such as `SentenceEmbedder`.
     :raises ArtifactError: with the code of the first check that fails.
     """
     opened = open_artifact(root, variant, task=task, families=families)
@@ -95,7 +108,7 @@ def load_tokenizer(artifact: Artifact) -> TextTokenizer:
 
 
 def choose_variant(artifact: Artifact, variant: str) -> str:
-    """The variant that the caller named; for `auto` int8 where the CPU multiplies bytes exactly, else fp32."""
+    """The name of the variant to use; `auto` selects int8 if 8-bit products are exact on this CPU, else fp32."""
     if variant != AUTO:
         return variant
     preferred = "int8" if cpu.has_exact_int8() else "fp32"

@@ -1,4 +1,4 @@
-"""Named entities from an artifact of either engine."""
+"""Open an artifact of the task `ner` with either engine, and replay its golden cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_recognizer(
     text_limit: int = DEFAULT_TEXT_LIMIT,
     families: Iterable[Family] = FAMILIES,
 ) -> Recognizer:
-    """Check the artifact at `root` and wrap one of its variants.
+    """Check an artifact of the task `ner` and create the recognizer of one of its variants; see `open_model`.
 
     :raises ArtifactError: with the code of the first check that fails.
     """
@@ -34,9 +34,11 @@ def open_recognizer(
 
 
 def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], family: Family, variant: Variant) -> Figures:
-    """Recognize the golden cases and return `differing`, `entity_f1` and `score_max_abs` over all of them.
+    """Recognize the entities of the golden cases and compare them with the expected ones.
 
-    :raises ArtifactError: with the code `golden` for another tokenization, or for figures outside the variant's gate.
+    :returns: the metrics `differing`, `entity_f1` and `score_max_abs` over all cases.
+    :raises ArtifactError: with the code `golden` if `tokens` or `truncated` of a case differ, or if a metric is
+        outside of the variant's gate.
     """
     answers = [_recognize(recognizer, case) for case in cases]
     for number, (case, answer) in enumerate(zip(cases, answers, strict=True), start=1):
@@ -47,13 +49,13 @@ def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], family:
                 expected=(case.tokens, case.truncated),
                 actual=(answer.tokens, answer.truncated),
             )
-    counted = agreement([case.entities for case in cases], answers)
-    if misses := family.gate_misses(counted.metrics(), variant.gate):
+    compared = agreement([case.entities for case in cases], answers)
+    if misses := family.gate_misses(compared.metrics(), variant.gate):
         raise ArtifactError("golden", f"variant {recognizer.variant}: {'; '.join(misses)}", hint=OTHER_RESULTS)
     return {
-        "differing": len(counted.differing),
-        "entity_f1": counted.entity_f1,
-        "score_max_abs": counted.score_max_abs,
+        "differing": len(compared.differing),
+        "entity_f1": compared.entity_f1,
+        "score_max_abs": compared.score_max_abs,
     }
 
 

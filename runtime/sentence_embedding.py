@@ -1,4 +1,4 @@
-"""Sentence embeddings from an artifact."""
+"""Compute sentence embeddings with an artifact of the family `sentence_embedding`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from .graph_model import GraphModel, check_limits, encoder_feeds, graph_model
 from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, load_tokenizer, open_artifact
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
 
-# Texts are tokenized in windows of this many, so that memory stays bounded however long the list is.
-_WINDOW = 4096
+# A list of texts is processed in blocks of this many, so that the token ids of all texts are never in memory at once.
+_BLOCK_TEXTS = 4096
 _OUTPUT = "sentence_embedding"
 load_preprocessor = load_tokenizer
 
 
 @dataclass(frozen=True)
 class EmbeddingResult:
-    """What `embed` gives for n texts.
+    """The embeddings of n texts.
 
-    `vectors` is float32 `[n, dim]`, `token_counts` int64 `[n]` with special tokens and prompt, `truncated` bool `[n]`:
-    whether a text was cut to the model's limit. `prompt_name` is the prompt used, if any.
+    `vectors` is float32 `[n, dim]`. `token_counts`, int64 `[n]`, includes special tokens and the prompt. `truncated`,
+    bool `[n]`, tells which texts were truncated to the model's limit. `prompt_name` is the name of the prompt that was
+    used, or None.
     """
 
     vectors: NDArray[np.float32]
@@ -40,12 +41,12 @@ EmbeddingModel = GraphModel[EmbeddingSpec]
 
 
 def embedding_model(opened: OpenArtifact[TextTokenizer]) -> EmbeddingModel:
-    """The parts of a checked artifact."""
+    """The model of a checked artifact."""
     return graph_model(opened, "encoder", opened.artifact.manifest.section(EmbeddingSpec))
 
 
 class SentenceEmbedder:
-    """One variant of a sentence embedding model. Thread-safe; the graph is loaded by the first call."""
+    """One variant of a sentence embedding model. Thread-safe; the first call loads the graph."""
 
     def __init__(
         self,
@@ -55,11 +56,11 @@ class SentenceEmbedder:
         token_budget: int = DEFAULT_TOKEN_BUDGET,
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> None:
-        """Wrap a model; nothing is loaded yet.
+        """Wrap a model without loading its graph.
 
-        :param threads: threads of one run; by default the CPUs that affinity and cgroup leave to the process.
-        :param token_budget: padded tokens of one run.
-        :param text_limit: bytes of UTF-8 above which a text is refused.
+        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param token_budget: maximum number of padded tokens of one run; see `plan_batches`.
+        :param text_limit: maximum size of a text in bytes of UTF-8.
         """
         check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
@@ -77,18 +78,19 @@ class SentenceEmbedder:
         token_budget: int = DEFAULT_TOKEN_BUDGET,
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> SentenceEmbedder:
-        """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
+        """Check the artifact at `root` and create one of its variants; the other arguments are the constructor's."""
         model = embedding_model(open_artifact(root, variant, task=SENTENCE_EMBEDDING.task))
         return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
 
     def load(self) -> None:
-        """Load the graph now instead of at the first call."""
+        """Load the graph, which the first call would do otherwise."""
         self._session.load()
 
     def embed(self, texts: Sequence[str], prompt_name: str | None = None) -> EmbeddingResult:
-        """Embed the texts; without `prompt_name` the model's default prompt is used, if it has one.
+        """Embed texts; the result has their order.
 
-        :raises InputError: for a text that cannot be embedded; nothing was computed then.
+        :param prompt_name: the prompt to put before every text; None selects the model's default prompt, if it has one.
+        :raises InputError: with the index of the first invalid text, or for an unknown prompt; then no text was run.
         """
         if isinstance(texts, (str, bytes)):
             raise InputError("input_type", "a single text where a list was expected", actual=type(texts).__name__)
@@ -97,50 +99,55 @@ class SentenceEmbedder:
         vectors = np.empty((len(checked), self.model.spec.dim), np.float32)
         counts = np.empty(len(checked), np.int64)
         truncated = np.empty(len(checked), np.bool_)
-        for start in range(0, len(checked), _WINDOW):
-            window = self.model.tokenizer.encode(checked[start : start + _WINDOW])
-            counts[start : start + _WINDOW] = [len(tokens.ids) for tokens in window]
-            truncated[start : start + _WINDOW] = [tokens.truncated for tokens in window]
-            for batch, rows in self._run(window, prompt):
+        for start in range(0, len(checked), _BLOCK_TEXTS):
+            encoded = self.model.tokenizer.encode(checked[start : start + _BLOCK_TEXTS])
+            counts[start : start + _BLOCK_TEXTS] = [len(tokens.ids) for tokens in encoded]
+            truncated[start : start + _BLOCK_TEXTS] = [tokens.truncated for tokens in encoded]
+            for batch, rows in self._run(encoded, prompt):
                 vectors[[start + index for index in batch]] = rows
         return EmbeddingResult(vectors, counts, truncated, name)
 
-    def _run(self, window: list[Tokens], prompt: Prompt) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        for batch in plan_batches([len(tokens.ids) for tokens in window], self._token_budget):
-            ids, mask = self.model.tokenizer.pad([window[index] for index in batch])
+    def _run(self, encoded: list[Tokens], prompt: Prompt) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield the indices of the texts of each batch and their embeddings, float32 `[batch, dim]`."""
+        for batch in plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget):
+            ids, mask = self.model.tokenizer.pad([encoded[index] for index in batch])
             feeds = encoder_feeds(self.model.graph, ids, mask, prompt.tokens)
             (rows,) = self._session.run([_OUTPUT], feeds)
             self._check_rows(rows, len(batch))
             yield batch, rows
 
     def _check_rows(self, rows: NDArray[np.float32], texts: int) -> None:
-        if rows.shape != (texts, self.model.spec.dim):
-            raise InferenceError(f"{self.model.name} ({self.model.variant}) gave vectors of shape {rows.shape}")
+        """Raise `InferenceError` for embeddings with an invalid shape or a value that is not finite."""
+        expected, who = (texts, self.model.spec.dim), f"{self.model.name} ({self.model.variant})"
+        if rows.shape != expected:
+            raise InferenceError(f"{who} returned vectors of shape {rows.shape}, expected {expected}")
         if not np.isfinite(rows).all():
-            raise InferenceError(f"{self.model.name} ({self.model.variant}) gave a value that is not finite")
+            raise InferenceError(f"{who} returned a value that is not finite")
 
     def _prompt(self, name: str | None) -> tuple[str | None, Prompt]:
+        """The prompt to use, with its name; without one the name is None and the prompt empty."""
         spec = self.model.spec
         name = spec.default_prompt if name is None else name
         if name is None:
             return None, Prompt("", 0)
         if name not in spec.prompts:
             known = ", ".join(sorted(spec.prompts)) or "none"
-            raise InputError("prompt_not_found", f"no prompt is called {name!r}", expected=f"one of: {known}")
+            raise InputError("prompt_not_found", f"the prompt {name!r} does not exist", expected=f"one of: {known}")
         return name, spec.prompts[name]
 
 
 def open_model(
     opened: OpenArtifact[TextTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
 ) -> SentenceEmbedder:
-    """Wrap the opened variant; no graph is loaded yet."""
+    """Create the embedder of the opened variant; its graph is loaded by the first call."""
     return SentenceEmbedder(embedding_model(opened), threads=threads, text_limit=text_limit)
 
 
 def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], threads: int) -> Figures:
-    """Embed the golden cases and return `max_abs` and `cosine_min` over all of them.
+    """Embed the golden cases and compare the vectors with the expected ones.
 
-    :raises ArtifactError: with the code `golden` for a case that is outside the variant's gate.
+    :returns: the metrics `max_abs` and `cosine_min` over all cases.
+    :raises ArtifactError: with the code `golden` if a case is outside of the variant's gate.
     """
     embedder = open_model(opened, threads=threads)
     gate = opened.artifact.manifest.variants[opened.variant].gate
@@ -159,7 +166,10 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], 
 
 
 def _compare(embedder: SentenceEmbedder, case: EmbeddingCase) -> tuple[float, float]:
-    """Largest absolute difference and cosine to the expected vector, or `ArtifactError` for another tokenization."""
+    """Compare one case: the maximum absolute difference and the cosine of its vector and the expected one.
+
+    :raises ArtifactError: with the code `golden` if the token count, `truncated` or the dimension differ.
+    """
     result = embedder.embed([case.input], case.prompt_name)
     reference = np.array(case.expected.vector, np.float64)
     vector = result.vectors[0].astype(np.float64)

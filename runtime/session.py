@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions, made the same way everywhere."""
+"""Create and run ONNX Runtime sessions with the options that FORMAT.md requires."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from ..artifacts.errors import ArtifactError, DependencyError, InferenceError
 from . import cpu
 from .cancellation import Watch
 
-# ONNX Runtime's SkipLayerNormalization kernel is slower on CPUs than the Add and LayerNormalization it replaces.
+# On CPUs, ONNX Runtime's fused SkipLayerNormalization is slower than the Add and LayerNormalization it replaces.
 _SLOWER_FUSIONS = ["SkipLayerNormFusion"]
 
 
 def import_onnxruntime() -> Any:
-    """The module `onnxruntime`, which neither the base install nor this module requires at import."""
+    """Import `onnxruntime`, which is an optional dependency.
+
+    :raises DependencyError: if it is not installed.
+    """
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
@@ -32,19 +35,23 @@ def import_onnxruntime() -> Any:
 
 
 class GraphSession:
-    """One graph, loaded on first use; may be called from several threads at once."""
+    """One graph, loaded on first use. Thread-safe."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        """Remember what to load; nothing is read yet."""
+        """Create a session without reading the file.
+
+        :param path: the ONNX file.
+        :param threads: threads of one run.
+        """
         self._path = path
         self._threads = threads
         self._lock = threading.Lock()
         self._session: Any = None
 
     def load(self) -> None:
-        """Load the graph unless it is loaded; concurrent callers wait for one load.
+        """Load the graph if it is not loaded yet; concurrent callers wait for the same load.
 
-        :raises ArtifactError: with the code `graph` when ONNX Runtime refuses it.
+        :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load it.
         """
         with self._lock:
             if self._session is None:
@@ -53,27 +60,35 @@ class GraphSession:
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]], watch: Watch | None = None
     ) -> list[NDArray[Any]]:
-        """Run the graph; the arrays come in the order of `outputs`.
+        """Run the graph, which is loaded first if necessary.
 
-        :param watch: stops the graph between two of its nodes; the session can be used on afterwards.
-        :raises InferenceError: when ONNX Runtime fails.
-        :raises StoppedError: when the watch ended the run.
+        :param outputs: the names of the outputs to compute.
+        :param feeds: the inputs by name.
+        :param watch: can stop the run, between two nodes of the graph; the session stays usable.
+        :returns: the arrays in the order of `outputs`.
+        :raises InferenceError: if ONNX Runtime fails.
+        :raises StoppedError: if the watch stopped the run.
         """
         if self._session is None:
             self.load()
         options = import_onnxruntime().RunOptions()
-        options.log_severity_level = 4  # errors are raised; ONNX Runtime would also print one for every stop
+        options.log_severity_level = 4  # fatal only: errors are raised, and would be printed for every stopped run
         with nullcontext() if watch is None else watch.running(options):
             try:
                 return [np.asarray(value) for value in self._session.run(list(outputs), dict(feeds), options)]
-            except Exception as error:  # ONNX Runtime's exceptions have no common base but this
+            except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
                 if watch is not None:
                     watch.check()
                 raise InferenceError(f"ONNX Runtime failed on {self._path.name}: {error}") from error
 
 
 def create_session(path: Path, threads: int, extra_options: Mapping[str, str] | None = None) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU with the options that FORMAT.md prescribes."""
+    """Create an `onnxruntime.InferenceSession` on the CPU with the options that FORMAT.md requires.
+
+    :param threads: threads of one run.
+    :param extra_options: further session config entries.
+    :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load the graph.
+    """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -86,5 +101,5 @@ def create_session(path: Path, threads: int, extra_options: Mapping[str, str] | 
         return ort.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER_FUSIONS
         )
-    except Exception as error:  # as above
-        raise ArtifactError("graph", f"ONNX Runtime refuses {path.name}: {error}") from error
+    except Exception as error:  # see GraphSession.run
+        raise ArtifactError("graph", f"ONNX Runtime cannot load {path.name}: {error}") from error

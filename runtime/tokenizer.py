@@ -1,4 +1,4 @@
-"""Texts to padded token ids with the model's own tokenizer.json."""
+"""Turn texts into padded token ids with the tokenizer.json of an artifact."""
 
 from __future__ import annotations
 
@@ -16,33 +16,37 @@ from tokenizers import Tokenizer
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.manifest_sections import TokenizerSpec
 
+# Maximum size of a text in bytes of UTF-8.
 DEFAULT_TEXT_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The token ids of one text, special tokens included, and whether the text was cut to the limit."""
+    """The token ids of one text, special tokens included, and whether the text was truncated to `max_tokens`."""
 
     ids: tuple[int, ...]
     truncated: bool
 
 
 class HasIds(Protocol):
-    """What can be padded: token ids, special tokens included."""
+    """An object with the token ids of one text or window, which `TextTokenizer.pad` accepts."""
 
     @property
     def ids(self) -> Sequence[int] | NDArray[np.int64]:
-        """The ids, in order."""
+        """The token ids, special tokens included."""
 
 
 class TextTokenizer:
-    """Tokenizes as the manifest says; `room` is how many tokens of text fit beside the special ones.
+    """The tokenizer of an artifact, with the truncation and padding that its manifest specifies. Thread-safe.
 
-    May be used from several threads.
+    `max_text_tokens` is the maximum number of tokens without special tokens.
     """
 
     def __init__(self, path: Path, spec: TokenizerSpec) -> None:
-        """Load tokenizer.json and hold it against the manifest, or raise `tokenizer`."""
+        """Load tokenizer.json and compare it with the manifest.
+
+        :raises ArtifactError: with the code `tokenizer` if the file cannot be loaded or does not match the manifest.
+        """
         self.spec = spec
         self._tokenizer = _load(path)
         vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
@@ -50,13 +54,13 @@ class TextTokenizer:
         if (vocab_size, pad_id) != (spec.vocab_size, spec.pad_token_id):
             raise ArtifactError(
                 "tokenizer",
-                f"{spec.file} is not the model's",
+                f"{spec.file} does not match the manifest",
                 expected=f"{spec.vocab_size} tokens, {spec.pad_token} = {spec.pad_token_id}",
                 actual=f"{vocab_size} tokens, {spec.pad_token} = {pad_id}",
             )
         specials = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        self.room = spec.max_tokens - specials
-        if self.room < 1:
+        self.max_text_tokens = spec.max_tokens - specials
+        if self.max_text_tokens < 1:
             raise ArtifactError(
                 "tokenizer",
                 "max_tokens leaves no room for text",
@@ -64,72 +68,80 @@ class TextTokenizer:
                 actual=spec.max_tokens,
             )
         self._tokenizer.no_padding()
-        # The library stops reading at the limit, and without special tokens it then forgets to say that it cut.
-        self._cuts_itself = specials == 0
-        limit = spec.max_tokens + 1 if self._cuts_itself else spec.max_tokens
+        # For a tokenizer without special tokens the library does not report that it truncated a text. It is therefore
+        # given a limit one higher: a text with more than `max_tokens` tokens is truncated here, by `_within_limit`.
+        self._truncates_itself = specials == 0
+        limit = spec.max_tokens + 1 if self._truncates_itself else spec.max_tokens
         self._tokenizer.enable_truncation(limit, direction=spec.truncation_side)
         self._lock = threading.Lock()
-        self._whole: Tokenizer | None = None
+        self._untruncated: Tokenizer | None = None
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokenize every text; the result has the order of `texts`."""
+        """Tokenize texts; the result has their order. Texts with more than `max_tokens` tokens are truncated."""
         encodings = _run(self._tokenizer.encode_batch_fast, texts)
-        cuts = [self._cut(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
-        return [Tokens(tuple(encoding.ids[part]), cut) for encoding, (part, cut) in zip(encodings, cuts, strict=True)]
+        limited = [(encoding, *self._within_limit(encoding)) for encoding in encodings]
+        return [Tokens(tuple(encoding.ids[kept]), truncated) for encoding, kept, truncated in limited]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text that token ids stand for, special tokens left out."""
+        """The text of token ids, without special tokens."""
         (text,) = _run(lambda _: [self._tokenizer.decode(list(ids), skip_special_tokens=True)], ())
         return str(text)
 
     def count(self, text: str) -> int:
-        """Tokens of the whole text, special tokens included, however long it is."""
+        """The number of tokens of the whole text, special tokens included, without truncation."""
         return len(_run(self.untruncated().encode_batch_fast, [text])[0].ids)
 
     def untruncated(self) -> Tokenizer:
-        """The library's tokenizer without truncation and padding; it must not be changed."""
+        """A tokenizer of the library without truncation and padding. It is shared: callers must not modify it."""
         with self._lock:
-            if self._whole is None:  # a copy holds a vocabulary of its own: most models never need it
-                self._whole = copy.deepcopy(self._tokenizer)
-                self._whole.no_truncation()
-            return self._whole
+            if self._untruncated is None:  # made on first use, because it copies the vocabulary and is rarely needed
+                self._untruncated = copy.deepcopy(self._tokenizer)
+                self._untruncated.no_truncation()
+            return self._untruncated
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[Any, slice, bool]]:
-        """As `encode`, but with places in the text: the library's own encoding of each text.
+        """Tokenize texts with the offsets of their tokens.
 
-        The slice says which of its tokens are within the limit, the flag whether the text was cut.
+        :returns: for each text, the library's `Encoding`, the slice of its tokens that are within `max_tokens`, and
+            whether the text was truncated.
         """
         encodings = _run(self._tokenizer.encode_batch, texts)
-        return [(encoding, *self._cut(len(encoding.ids), bool(encoding.overflowing))) for encoding in encodings]
+        return [(encoding, *self._within_limit(encoding)) for encoding in encodings]
 
     def encode_windows(self, texts: Sequence[str], strided: Tokenizer) -> Iterator[list[Any]]:
-        """The library's encodings of the windows of one text after the other; `strided` is what `with_stride` gave."""
+        """Yield, for each text, the library's `Encoding` of each of its windows.
+
+        :param strided: a tokenizer that `with_stride` returned.
+        """
         encodings = _run(strided.encode_batch, texts)[::-1]
-        while encodings:  # the library copies windows when they are asked for: those of one text at a time
+        while encodings:  # `overflowing` copies windows: this bounds the copies to one text at a time
             encoding = encodings.pop()
             yield [encoding, *encoding.overflowing]
 
     def with_stride(self, stride: int) -> Tokenizer:
-        """A copy whose windows share `stride` tokens, which must be below `room`; it has a vocabulary of its own."""
+        """A copy of the tokenizer that splits long texts into windows of `max_tokens` tokens.
+
+        :param stride: number of tokens that consecutive windows share, less than `max_text_tokens`.
+        """
         strided = copy.deepcopy(self._tokenizer)
         strided.enable_truncation(self.spec.max_tokens, stride=stride, direction=self.spec.truncation_side)
         return strided
 
-    def piece_lengths(self) -> NDArray[np.int32]:
-        """Characters of the piece of every id, int32 `[ids]`."""
+    def token_lengths(self) -> NDArray[np.int32]:
+        """The number of characters of every token of the vocabulary, by id: int32 `[ids]`."""
         ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
-        pieces = (self._tokenizer.id_to_token(index) for index in range(max(ids, default=-1) + 1))
-        return np.array([len(piece or "") for piece in pieces], np.int32)
+        tokens = (self._tokenizer.id_to_token(index) for index in range(max(ids, default=-1) + 1))
+        return np.array([len(token or "") for token in tokens], np.int32)
 
-    def _cut(self, count: int, truncated: bool) -> tuple[slice, bool]:
-        """Which of `count` tokens are within the limit, and whether any text is lost."""
-        limit = self.spec.max_tokens
-        if not self._cuts_itself or count <= limit:
-            return slice(None), truncated
+    def _within_limit(self, encoding: Any) -> tuple[slice, bool]:
+        """The slice of the encoding's tokens that are within `max_tokens`, and whether the text was truncated."""
+        count, limit = len(encoding.ids), self.spec.max_tokens
+        if not self._truncates_itself or count <= limit:
+            return slice(None), bool(encoding.overflowing)
         return slice(0, limit) if self.spec.truncation_side == "right" else slice(count - limit, count), True
 
     def pad(self, batch: Sequence[HasIds]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Ids and attention mask, each int64 `[batch, longest]`, padded on the right as FORMAT.md wants it."""
+        """Token ids and attention mask of a batch, each int64 `[batch, max_length]`, padded on the right."""
         longest = max(len(tokens.ids) for tokens in batch)
         ids = np.full((len(batch), longest), self.spec.pad_token_id, np.int64)
         mask = np.zeros_like(ids)
@@ -140,19 +152,29 @@ class TextTokenizer:
 
 
 def check_text(text: object, index: int | None, limit: int) -> str:
-    """Refuse what no tokenizer takes: other types, lone surrogates, texts over `limit` bytes of UTF-8."""
+    """Return the text if it can be tokenized.
+
+    :param index: the index of the text in the call, for the error; None for a single text.
+    :param limit: maximum size in bytes of UTF-8.
+    :raises InputError: if it is not a string, contains a lone surrogate or is too large.
+    """
     if not isinstance(text, str):
         raise InputError("input_type", "not a string", index=index, expected="str", actual=type(text).__name__)
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise InputError("input_text", f"lone surrogate at character {error.start}", index=index) from error
+        raise InputError(
+            "input_text", f"the text has a lone surrogate at character {error.start}", index=index
+        ) from error
     if size > limit:
-        raise InputError("input_too_large", "too large", index=index, expected=f"at most {limit} bytes", actual=size)
+        raise InputError(
+            "input_too_large", "the text is too large", index=index, expected=f"at most {limit} bytes", actual=size
+        )
     return text
 
 
 def _run(encode: Callable[[list[str]], list[Any]], texts: Sequence[str]) -> list[Any]:
+    """Call a function of the library; its errors and panics become `InferenceError`."""
     try:
         return encode(list(texts))
     except BaseException as error:
@@ -167,7 +189,10 @@ def _load(path: Path) -> Tokenizer:
 
 
 def _typed_panic(error: BaseException, typed: Exception) -> BaseException:
-    """`typed` for ordinary errors and for panics, which pyo3 hides from `except Exception`; else the error itself."""
+    """The exception to raise: `typed` for an `Exception` or a panic of Rust code, else the error itself.
+
+    pyo3's `PanicException` is not an `Exception`; other errors, such as `KeyboardInterrupt`, must pass unchanged.
+    """
     if isinstance(error, Exception) or type(error).__name__ == "PanicException":
         return typed
     return error

@@ -1,7 +1,8 @@
-"""`verify`: all checks of an artifact, then its golden cases on this CPU.
+"""`verify`: check every file of an artifact, then run its golden cases on this CPU.
 
-Loading a graph is no security boundary: an engine can crash on a hostile one. The replay therefore happens in a child
-process, `python -m onnx_ml_bridge.runtime.verify FAMILY DIR MEMORY`, with limits on memory and time.
+A malicious graph can crash ONNX Runtime. The golden cases therefore run in a child process with limits on memory and
+time: `python -m onnx_ml_bridge.runtime.verify DECLARATION DIR MEMORY`, where `DECLARATION` is `Family.declaration` and
+`MEMORY` is in bytes.
 """
 
 from __future__ import annotations
@@ -26,28 +27,32 @@ from .session import import_onnxruntime
 
 _TIMEOUT_SECONDS = 300
 _MIN_MEMORY = 8 << 30
-# Every thread takes address space, which is what is limited
+# Every thread reserves address space, which the memory limit counts.
 _MAX_THREADS = 8
 
 
 @dataclass(frozen=True)
 class VariantReplay:
-    """How close a variant came to the golden cases: their number, and the figures of the family's metrics.
+    """The number of golden cases of a variant, and the values of the family's metrics over them.
 
-    A figure is None where the model has no such value, as scores of spaCy's entities.
+    A value is None if the metric does not apply: spaCy's entities, for example, have no scores.
     """
 
     cases: int
     figures: Figures
 
     def to_json(self) -> dict[str, float | None]:
-        """The figures beside the number of cases."""
+        """The replay as JSON values: the number of cases and the metrics in one object."""
         return {"cases": self.cases, **self.figures}
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` measured; `identity` is the SHA-256 of manifest.json, `bytes` counts the listed files."""
+    """The result of `verify`.
+
+    `identity` is the SHA-256 of manifest.json in hexadecimal, `files` the number of files that the manifest lists,
+    `bytes` their total size.
+    """
 
     name: str
     version: str
@@ -62,11 +67,11 @@ class VerifyReport:
 
 
 def verify(root: str | Path, families: Iterable[Family] = FAMILIES) -> VerifyReport:
-    """Hash every file, check every graph and replay the golden cases with every variant.
+    """Hash every file, check every graph and run the golden cases with every variant.
 
-    :param families: the families that are known here.
+    :param families: the known families.
     :raises ArtifactError: with the code of the first check that fails.
-    :raises DependencyError: when ONNX Runtime is not installed.
+    :raises DependencyError: if ONNX Runtime is not installed.
     """
     artifact = read_artifact(root, families)
     check_all(artifact)
@@ -79,7 +84,10 @@ def verify(root: str | Path, families: Iterable[Family] = FAMILIES) -> VerifyRep
 
 
 def replay(artifact: Artifact) -> dict[str, VariantReplay]:
-    """Replay the golden cases in this process, variant by variant, or raise `golden` at the first miss."""
+    """Run the golden cases with every variant, in this process.
+
+    :raises ArtifactError: with the code `golden` if the answers of a variant are outside of its gate.
+    """
     manifest, runtime = artifact.manifest, runtime_of(artifact.family)
     preprocessor = runtime.load_preprocessor(artifact)
     cases: list[Any] = read_golden(artifact.path(manifest.golden.file), artifact.family.case)
@@ -93,7 +101,7 @@ def replay(artifact: Artifact) -> dict[str, VariantReplay]:
 
 
 def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay]:
-    # -P: without it the current directory, which may be the artifact, would be searched for modules first
+    # -P keeps the current directory, which may be the artifact, out of the module search path.
     command = [
         sys.executable,
         "-P",
@@ -106,19 +114,21 @@ def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay
     try:
         child = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise ArtifactError("graph", f"the replay did not end within {_TIMEOUT_SECONDS} s") from error
+        raise ArtifactError("graph", f"the golden cases did not finish within {_TIMEOUT_SECONDS} s") from error
     try:
         answer = json.loads(child.stdout)
     except ValueError as error:
         detail = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise ArtifactError("graph", f"the replay died with exit status {child.returncode}: {detail}") from error
+        raise ArtifactError(
+            "graph", f"running the golden cases failed with exit status {child.returncode}: {detail}"
+        ) from error
     if "error" in answer:
         raise ArtifactError(answer["error"]["code"], answer["error"]["message"])
     return {name: VariantReplay(figures.pop("cases"), figures) for name, figures in answer["variants"].items()}
 
 
 def _child(declaration: str, root: str, memory: str) -> None:
-    """Entry of the child process: one JSON object on stdout, the figures or an error."""
+    """Main function of the child process: print one JSON object, with the results of all variants or an error."""
     _limit_memory(int(memory))
     module, _, name = declaration.partition(":")
     family: Family = getattr(importlib.import_module(module), name)
@@ -126,14 +136,14 @@ def _child(declaration: str, root: str, memory: str) -> None:
         variants = {name: result.to_json() for name, result in replay(read_artifact(root, [family])).items()}
         print(json.dumps({"variants": variants}))
     except OnnxMlBridgeError as error:
-        # A case whose input or settings are refused is a wrong case; a graph that loads but fails to run a wrong graph
+        # Invalid inputs or options mean that the golden cases are invalid; any other error comes from a graph.
         code = "golden" if isinstance(error, (ConfigError, InputError)) else "graph"
         code = error.code if isinstance(error, ArtifactError) else code
         print(json.dumps({"error": {"code": code, "message": str(error)}}))
 
 
 def _limit_memory(limit: int) -> None:
-    if sys.platform == "linux":  # elsewhere the limit is not there or cannot be lowered
+    if sys.platform == "linux":  # other systems have no such limit, or it cannot be lowered
         import resource
 
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]

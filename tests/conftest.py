@@ -1,4 +1,4 @@
-"""What tests of several folders share: the artifacts of real models, and the way to helper modules."""
+"""Fixtures for all tests: artifacts of real models, the import path of helper modules, and the scheduling of files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# Everything the tests load lies on this machine; set before the first import of huggingface_hub, which reads it once.
+# The tests need no network. Set before the first import of huggingface_hub, which reads the variable only once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Tests that run side by side keep out of each other's way: libraries make as many threads as they see processors. Set
-# before the first of them is imported.
+# Parallel test processes use different CPUs, because libraries start one thread for each CPU they see. Set before the
+# first of them is imported.
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     processors = sorted(os.sched_getaffinity(0))
     own = processors[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
     os.sched_setaffinity(0, own or processors)
-# pytest's importlib mode makes no folder importable; helper modules of the tests are imported by their plain names.
+# pytest's importlib mode adds no folder to sys.path; tests import helper modules by their plain names.
 TESTS = Path(__file__).parent
 for helpers in (TESTS, TESTS / "support", TESTS / "golden"):
     sys.path.insert(0, str(helpers))
 
-# Files that test what takes long to make run in one process, so that it is made once.
+# Files that share expensive fixtures run in one process, so that the fixtures are created once.
 _TOGETHER = {
     "test_token_classification.py": "token classifiers",
     "test_token_classification_rust.py": "token classifiers",
@@ -39,7 +39,7 @@ DIST_VARIABLE = "ONNX_ML_BRIDGE_DIST"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests of families that are not in the set, as where test_deletion.py takes one out."""
+    """Deselect tests of families that do not exist, because without_family.py removed one."""
     from onnx_ml_bridge.artifacts.families import FAMILIES
 
     known = {family.name for family in FAMILIES}
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class ByFile(LoadScopeScheduling):
-    """Gives each process whole files, or several that belong together."""
+    """Assigns whole files, or files that belong together, to one process."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
@@ -57,13 +57,13 @@ class ByFile(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
-    """pytest-xdist asks for what shares the tests out."""
+    """The hook of pytest-xdist that chooses the scheduler."""
     return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
 def package_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what the package is made from: setuptools leaves a build folder where it works."""
+    """A copy of the package's source to build from, because setuptools leaves a build folder in the source."""
     target = tmp_path_factory.mktemp("source")
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text(encoding="utf-8"))
     for folder in project["tool"]["setuptools"]["package-dir"].values():
@@ -75,7 +75,7 @@ def package_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def minilm_config():
-    """The entry of models.toml that the real artifact is built from."""
+    """The entry of models.toml of the sentence embedding model."""
     return config_of_models_toml(MINILM)
 
 
@@ -92,7 +92,7 @@ def summarizer_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def built_artifact(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artifact of models.toml: from the folder that ONNX_ML_BRIDGE_DIST names, else built in a minute or two."""
+    """An artifact of models.toml: from the folder in ONNX_ML_BRIDGE_DIST, or built now, in a minute or two."""
     dist = os.environ.get(DIST_VARIABLE)
     if dist and (Path(dist) / name / "manifest.json").is_file():
         return Path(dist).absolute() / name
@@ -114,8 +114,8 @@ def config_of_models_toml(name: str):
 def spacy_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`spacy_artifact(name)`: the artifact of a real spaCy pipeline, one of `spacy_artifacts.PIPELINES`.
 
-    Those of models.toml come from the folder that ONNX_ML_BRIDGE_DIST names, where it has them; others are made here,
-    each once a session, in a few seconds.
+    Artifacts of models.toml are taken from the folder in ONNX_ML_BRIDGE_DIST if they are there. All others are built
+    once a session, in a few seconds each.
     """
     from onnx_ml_bridge.cli.config import read_models
     from onnx_ml_bridge.parity.texts import parity_texts

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...artifacts.ner import ExpectedEntity
 from ...runtime.entities import Entity
-from ...runtime.entity_agreement import Triple
+from ...runtime.entity_agreement import EntityKey
 
 # In characters: longer texts are reduced to excerpts, which have this context around the offsets of interest
 _WHOLE = 600
@@ -76,7 +76,7 @@ def excerpts(text: str, offsets: Sequence[int]) -> list[Window]:
 
 
 def segments(
-    text: str, entities: Iterable[AnyEntity], windows: Sequence[Window], unmatched: Iterable[Triple] = ()
+    text: str, entities: Iterable[AnyEntity], windows: Sequence[Window], unmatched: Iterable[EntityKey] = ()
 ) -> list[Segment]:
     """Split the excerpts of a text at its entities; characters that entities share belong to the first of them."""
     ordered = sorted(entities, key=lambda entity: (entity.start, entity.end))
@@ -98,7 +98,7 @@ def segments(
     return [*result, Segment("", is_gap=True)] if is_cut else result
 
 
-def _triple(entity: AnyEntity) -> Triple:
+def _triple(entity: AnyEntity) -> EntityKey:
     return entity.start, entity.end, entity.label
 
 

@@ -1,4 +1,4 @@
-"""Named entities of spaCy pipelines, without spaCy."""
+"""Recognize named entities with an exported spaCy pipeline, without spaCy: rules, tables and ONNX graphs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["load_preprocessor", "open_model", "replay"]
 def open_model(
     opened: OpenArtifact[SpacyPreprocessor], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
 ) -> SpacyRecognizer:
-    """Wrap the opened variant; no graph is loaded yet."""
+    """Create the recognizer of the opened variant; its graphs are loaded by the first call."""
     return SpacyRecognizer(SpacyModel.of(opened), threads=threads, text_limit=text_limit)
 
 
 def replay(opened: OpenArtifact[SpacyPreprocessor], cases: Sequence[EntityCase], threads: int) -> Figures:
-    """Replay golden cases; see `replay_entities`."""
+    """Run golden cases; see `replay_entities`."""
     artifact = opened.artifact
     return replay_entities(
         open_model(opened, threads=threads), cases, artifact.family, artifact.manifest.variants[opened.variant]

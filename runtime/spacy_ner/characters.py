@@ -1,4 +1,7 @@
-"""What the artifact's tables say of characters; the interpreter's own version of Unicode decides nothing."""
+"""Character classes, lower case and word shapes, all from the tables of spacy_tokenizer.json.
+
+The tables are part of the artifact, so that results do not depend on the Unicode version of the Python interpreter.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _SIGMA, _FINAL_SIGMA = "Σ", "ς"
-_LONG = 100
-# More than four alike in a row
-_ALIKE = re.compile(r"(.)\1{4,}", re.DOTALL)
+# spaCy gives texts of this many characters or more the shape "LONG".
+_LONG_TEXT = 100
+# Five or more equal characters in a row.
+_REPEATED = re.compile(r"(.)\1{4,}", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class CharacterSet:
-    """Characters given as ascending code points `(start, end, start, end, ...)` with exclusive ends."""
+    """A set of characters, stored as ascending code points `(start, end, start, end, ...)` with exclusive ends."""
 
     bounds: tuple[int, ...]
 
-    def __contains__(self, letter: str) -> bool:
-        """Whether the set has the character."""
-        return bisect_right(self.bounds, ord(letter)) % 2 == 1
+    def __contains__(self, character: str) -> bool:
+        """Whether the set contains a single character."""
+        return bisect_right(self.bounds, ord(character)) % 2 == 1
 
     def pattern(self) -> str:
-        """The inside of a class of regular expressions."""
+        """The set as the inside of a regular expression class, without the brackets."""
         pairs = zip(self.bounds[::2], self.bounds[1::2], strict=True)
         return "".join(f"\\U{start:08x}-\\U{end - 1:08x}" for start, end in pairs)
 
 
 @dataclass(frozen=True)
 class Characters:
-    """The character tables of spacy_tokenizer.json."""
+    """The character tables of spacy_tokenizer.json; `lower` maps a character to its lower case if that differs."""
 
     space: CharacterSet
     alpha: CharacterSet
@@ -42,54 +46,61 @@ class Characters:
     lower: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        """Prepare what `str.translate` reads."""
-        object.__setattr__(self, "_lower", {ord(letter): lower for letter, lower in self.lower.items()})
-        object.__setattr__(self, "_marks", _Marks(self))
+        """Build the tables for `str.translate`."""
+        object.__setattr__(self, "_lower", {ord(character): lower for character, lower in self.lower.items()})
+        object.__setattr__(self, "_shapes", _ShapeTable(self))
 
     def is_space(self, text: str) -> bool:
-        """Whether all characters are spaces."""
-        return all(letter in self.space for letter in text)
+        """Whether every character of the text is in `space`; true for an empty text."""
+        return all(character in self.space for character in text)
 
     def to_lower(self, text: str) -> str:
-        """The text in lower case, with a final sigma where one belongs."""
+        """The text in lower case; a capital sigma at the end of a word becomes a final sigma."""
         if _SIGMA not in text:
             return text.translate(self._lower)  # type: ignore[attr-defined]
         return "".join(
-            _FINAL_SIGMA if letter == _SIGMA and self._is_final(text, index) else self.lower.get(letter, letter)
-            for index, letter in enumerate(text)
+            _FINAL_SIGMA
+            if character == _SIGMA and self._is_final(text, index)
+            else self.lower.get(character, character)
+            for index, character in enumerate(text)
         )
 
     def _is_final(self, text: str, index: int) -> bool:
-        return self._meets_cased(reversed(text[:index])) and not self._meets_cased(text[index + 1 :])
+        """Whether a cased character comes before `index` and none after it, not counting case-ignorable ones."""
+        return self._starts_cased(reversed(text[:index])) and not self._starts_cased(text[index + 1 :])
 
-    def _meets_cased(self, letters: Iterable[str]) -> bool:
-        for letter in letters:
-            if letter not in self.case_ignorable:
-                return letter in self.cased
+    def _starts_cased(self, characters: Iterable[str]) -> bool:
+        """Whether the first character that is not case-ignorable is cased."""
+        for character in characters:
+            if character not in self.case_ignorable:
+                return character in self.cased
         return False
 
     def shape(self, text: str) -> str:
-        """The text's shape: X, x and d for letters and digits, at most four alike in a row."""
-        if len(text) >= _LONG:
+        """The word shape as spaCy computes it: `Xxxxx-dd` for `Annabelle-42`.
+
+        Capitals become X, other letters x, digits d; of equal characters in a row at most four are kept.
+        """
+        if len(text) >= _LONG_TEXT:
             return "LONG"
-        marks = text.translate(self._marks)  # type: ignore[attr-defined]
-        return _ALIKE.sub(r"\1\1\1\1", marks)
+        shape = text.translate(self._shapes)  # type: ignore[attr-defined]
+        return _REPEATED.sub(r"\1\1\1\1", shape)
 
-    def mark(self, letter: str) -> str:
-        """What a character is in a shape."""
-        if letter in self.alpha:
-            return "X" if letter in self.upper else "x"
-        return "d" if letter in self.digit else letter
+    def shape_of_character(self, character: str) -> str:
+        """X for a capital, x for another letter, d for a digit, the character itself for anything else."""
+        if character in self.alpha:
+            return "X" if character in self.upper else "x"
+        return "d" if character in self.digit else character
 
 
-class _Marks(dict[int, str]):
-    """The marks of characters, computed when they are first met."""
+class _ShapeTable(dict[int, str]):
+    """A table for `str.translate` from code points to shape characters, filled on first use."""
 
     def __init__(self, characters: Characters) -> None:
         super().__init__()
         self._characters = characters
 
-    def __missing__(self, point: int) -> str:
-        mark = self._characters.mark(chr(point))
-        self[point] = mark  # there are only so many code points
-        return mark
+    def __missing__(self, code_point: int) -> str:
+        shape = self._characters.shape_of_character(chr(code_point))
+        self[code_point] = shape  # without a limit on its size: there are at most 1,114,112 code points
+        return shape

@@ -1,4 +1,4 @@
-"""From the graph's outputs to entities, one document at a time, in time linear in its tokens."""
+"""Decode the outputs of the `spacy_ner` graph to entities, in time linear in the number of tokens."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ...artifacts.errors import InferenceError
 from ...artifacts.families.spacy_ner import SpacyNer
 from .tables import Tables
 
-# The outputs that decoding reads, in the order in which it takes them.
+# The graph outputs that `EntityDecoder.feed` reads, in its order.
 OUTPUTS = ("label", "begins", "current", "first", "previous")
-# First and last token, exclusive, and the number of the label.
+# Index of the first token, index after the last token, index of the label in the manifest's `spacy.labels`.
 Span = tuple[int, int, int]
 
 
 @dataclass
-class _Open:
-    """An entity that has begun: its first token, its label, the state feature of its first token."""
+class _OpenEntity:
+    """An entity whose last token is not known yet; `first` is the row of the output `first` for its first token."""
 
     start: int
     label: int
@@ -30,45 +30,50 @@ class _Open:
 
 
 class EntityDecoder:
-    """Decodes one document, whose parts are fed in order; an entity may go on through any number of parts."""
+    """Decodes one document (FORMAT.md, "Decoding"), fed in consecutive slices; entities may cross slices.
+
+    `spans` holds the entities decoded so far, in the order of their tokens.
+    """
 
     def __init__(self, network: SpacyNer, tables: Tables) -> None:
-        """Start before the first token."""
+        """Start before the first token of a document."""
         self.spans: list[Span] = []
         self._tables = tables
         self._hidden = network.hidden
-        self._tie_goes_on = network.tie == "in"
+        self._tie_continues = network.tie == "in"
         self._done = 0
-        self._open: _Open | None = None
-        self._before: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._open: _OpenEntity | None = None
+        self._previous: NDArray[np.float32] = np.zeros(0, np.float32)
 
     def feed(self, outputs: Sequence[NDArray[Any]], is_last: NDArray[np.bool_]) -> None:
-        """Take the next part: its `OUTPUTS`, and which of its tokens end the document or a sentence.
+        """Decode the next slice of the document.
 
-        :raises InferenceError: for a label that does not exist, or a score that is not finite.
+        :param outputs: the graph's `OUTPUTS` for the tokens of the slice, with the shapes of FORMAT.md.
+        :param is_last: which tokens of the slice end a sentence or the document, bool `[tokens]`.
+        :raises InferenceError: for a label index that the manifest does not have, or a score that is not finite.
         """
         label, begins, current, first, previous = outputs
         if (largest := label.max(initial=-1)) >= (labels := len(self._tables.ner_weight)):
-            raise InferenceError(f"the graph gave the label {largest}, expected at most {labels - 1}")
-        # What the state has beside the entity's first token: the same whatever entity is open
+            raise InferenceError(f"the graph returned the label {largest}, expected at most {labels - 1}")
+        # The terms of the state that do not depend on which entity is open.
         states = current + self._tables.ner_bias
         states[1:] += previous[:-1]
-        if len(self._before):
-            states[0] += self._before
-        index = self._go_on(0, states, is_last) if self._open else 0
+        if len(self._previous):
+            states[0] += self._previous
+        index = self._continue(0, states, is_last) if self._open else 0
         for token in np.flatnonzero(label >= 0).tolist():
             if token < index:
                 continue
             if begins[token]:
-                self._open = _Open(self._done + token, int(label[token]), first[token])
-                index = self._go_on(token + 1, states, is_last)
+                self._open = _OpenEntity(self._done + token, int(label[token]), first[token])
+                index = self._continue(token + 1, states, is_last)
             else:
                 self.spans.append((self._done + token, self._done + token + 1, int(label[token])))
         self._done += len(label)
-        self._before = previous[-1].copy()
+        self._previous = previous[-1].copy()
 
-    def _go_on(self, index: int, states: NDArray[np.float32], is_last: NDArray[np.bool_]) -> int:
-        """Follow the open entity from `place` on; gives the first place behind it, or behind the part."""
+    def _continue(self, index: int, states: NDArray[np.float32], is_last: NDArray[np.bool_]) -> int:
+        """Extend the open entity from token `index` on; return the index after its last token, or after the slice."""
         opened = self._open
         assert opened is not None
         weight, bias = self._tables.ner_weight[opened.label], self._tables.ner_output_bias[opened.label]
@@ -78,8 +83,8 @@ class EntityDecoder:
                 pieces = (states[index] + opened.first).reshape(-1, self._hidden)
                 within, last = weight @ pieces.max(axis=0) + bias
                 if not (math.isfinite(within) and math.isfinite(last)):
-                    raise InferenceError(f"an entity got the scores {within} and {last}")
-                is_end = not (within > last or (within == last and self._tie_goes_on))
+                    raise InferenceError(f"the scores of I and L must be finite, got {within} and {last}")
+                is_end = not (within > last or (within == last and self._tie_continues))
             index += 1
             if is_end:
                 self.spans.append((opened.start, self._done + index, opened.label))

@@ -1,6 +1,7 @@
-"""The word types met so far: what the networks see of them, computed once for each.
+"""The lexicon: every distinct token seen so far, with the network inputs computed once for each.
 
-A *lexeme* is a text with a norm; its number is its place in the lexicon. Documents hold numbers of lexemes.
+A *lexeme* is a token's text together with its norm, where a special case sets one. Documents refer to lexemes by their
+index in the lexicon.
 """
 
 from __future__ import annotations
@@ -13,26 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.families.spacy_ner import HashColumn, SpacyNetwork
-from .hashing import murmur64a, row_words
+from .hashing import hash_words, murmur64a
 from .rules import Rules, SpecialToken
 from .tables import Tables
 
 AnyScalar = TypeVar("AnyScalar", bound=np.generic)
 _FIRST_CAPACITY = 4096
-# Prefixes, suffixes and shapes repeat, so their numbers are remembered; forgotten all at once when they are too many.
+# Many lexemes share prefixes, suffixes and shapes, so the ids of strings are cached; a full cache is emptied.
 _MAX_STRINGS = 100_000
 
 
 class Lexicon:
-    """Grows as texts are tokenized, and only grows: numbers stay valid as long as the lexicon is in use."""
+    """An append-only list of lexemes. Thread-safe; an index stays valid as long as the lexicon lives.
+
+    `texts` holds the text of every lexeme, `total_characters` the sum of their lengths.
+    """
 
     def __init__(self, rules: Rules, tables: Tables, networks: Sequence[SpacyNetwork]) -> None:
-        """Start empty."""
+        """Start without lexemes; `networks` are those that `rows` computes inputs for."""
         self.texts: list[str] = []
-        self.characters = 0
+        self.total_characters = 0
         self._norms: list[str | None] = []
-        self._numbers: dict[SpecialToken, int] = {}
-        self._strings: dict[str, int] = {}
+        self._indices: dict[SpecialToken, int] = {}
+        self._string_ids: dict[str, int] = {}
         self._rules, self._tables = rules, tables
         columns = {column for network in networks for column in network.columns if column.attribute != "SPACY"}
         self._columns = sorted(columns, key=lambda column: (column.attribute, column.rows, column.seed))
@@ -40,79 +44,83 @@ class Lexicon:
         self._vectors: NDArray[np.int32] = np.empty(_FIRST_CAPACITY, np.int32)
         self._lengths: NDArray[np.int64] = np.empty(_FIRST_CAPACITY, np.int64)
         self._spaces: NDArray[np.bool_] = np.empty(_FIRST_CAPACITY, np.bool_)
-        self._known = 0
+        self._computed = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """Number of lexemes."""
         return len(self.texts)
 
-    def number(self, token: SpecialToken) -> int:
-        """The number of a lexeme, a new one for a new lexeme."""
-        number = self._numbers.get(token)
-        return self._add(token) if number is None else number
+    def index_of(self, token: SpecialToken) -> int:
+        """The index of a lexeme, which is added if it is new."""
+        index = self._indices.get(token)
+        return self._add(token) if index is None else index
 
-    def numbers(self, tokens: Iterable[SpecialToken]) -> tuple[int, ...]:
-        """The numbers of several lexemes."""
-        return tuple(map(self.number, tokens))
+    def indices_of(self, tokens: Iterable[SpecialToken]) -> tuple[int, ...]:
+        """The indices of several lexemes; new ones are added."""
+        return tuple(map(self.index_of, tokens))
 
     def lengths(self, lexemes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Length in characters of each lexeme."""
+        """The length of each lexeme's text in characters, int64 `[lexemes]`."""
         return self._lengths[lexemes]
 
     def is_space(self, lexemes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each lexeme is whitespace."""
+        """Which lexemes are whitespace, bool `[lexemes]`."""
         return self._spaces[lexemes]
 
     def rows(self, lexemes: NDArray[np.int64], spaces: NDArray[np.bool_], network: SpacyNetwork) -> NDArray[np.int32]:
-        """`rows` of types, int32 `[types, 4 * columns]`; `spaces` says which have a trailing space."""
-        self._complete()
-        parts = []
+        """The graph input `rows` for tokens, int32 `[tokens, 4 * columns]`.
+
+        :param lexemes: the lexeme of each token, int64 `[tokens]`.
+        :param spaces: whether a trailing space follows each token, bool `[tokens]`.
+        """
+        self._compute_new()
+        columns = []
         for column in network.columns:
-            if column.attribute == "SPACY":
-                words = row_words(np.array([0, 1], np.uint64), column.seed) % np.uint64(column.rows)
-                parts.append(words.astype(np.int32)[spaces.astype(np.intp)])
+            if column.attribute == "SPACY":  # the only attribute that does not depend on the lexeme alone
+                words = hash_words(np.array([0, 1], np.uint64), column.seed) % np.uint64(column.rows)
+                columns.append(words.astype(np.int32)[spaces.astype(np.intp)])
             else:
                 position = 4 * self._columns.index(column)
-                parts.append(self._rows[lexemes, position : position + 4])
-        return np.concatenate(parts, axis=1)
+                columns.append(self._rows[lexemes, position : position + 4])
+        return np.concatenate(columns, axis=1)
 
     def vectors(self, lexemes: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Row of each lexeme in the table of static vectors, or -1."""
-        self._complete()
+        """The row of each lexeme in the table of static vectors, int32 `[lexemes]`; -1 without a vector."""
+        self._compute_new()
         return self._vectors[lexemes]
 
     def _add(self, token: SpecialToken) -> int:
         with self._lock:
-            number = self._numbers.get(token)
-            if number is None:
-                number = len(self.texts)
+            index = self._indices.get(token)
+            if index is None:
+                index = len(self.texts)
                 text, norm = token
-                self._reserve(number + 1)
-                self._lengths[number] = len(text)
-                self._spaces[number] = self._rules.characters.is_space(text)
+                self._reserve(index + 1)
+                self._lengths[index] = len(text)
+                self._spaces[index] = self._rules.characters.is_space(text)
                 self._norms.append(norm)
                 self.texts.append(text)
-                self.characters += len(text)
-                self._numbers[token] = number  # last: whoever finds it may use it
-            return number
+                self.total_characters += len(text)
+                self._indices[token] = index  # last: other threads read this dict without the lock
+            return index
 
-    def _complete(self) -> None:
-        """Compute the rows that are not yet computed, for all new lexemes together."""
-        if self._known == len(self.texts):
+    def _compute_new(self) -> None:
+        """Compute rows and vectors of all lexemes added since the last call, together."""
+        if self._computed == len(self.texts):
             return
         with self._lock:
-            new = range(self._known, len(self.texts))
+            new = range(self._computed, len(self.texts))
             for index, column in enumerate(self._columns):
                 self._rows[new.start : new.stop, 4 * index : 4 * index + 4] = self._column_rows(column, new)
             if self._tables.vector_keys is not None:
                 texts = self.texts[new.start : new.stop]
                 ids = np.array([self.string_id(text) for text in texts], np.uint64)
                 self._vectors[new.start : new.stop] = self._tables.vector_rows_of(ids)
-            self._known = new.stop
+            self._computed = new.stop
 
     def _reserve(self, size: int) -> None:
-        """Make room; readers in other threads keep the arrays that they have."""
+        """Replace the arrays by larger copies if they are full; other threads can go on reading the old ones."""
         if size > len(self._lengths):
             capacity = max(size, 2 * len(self._lengths))
             self._rows = grown(self._rows, capacity)
@@ -121,11 +129,12 @@ class Lexicon:
             self._spaces = grown(self._spaces, capacity)
 
     def _column_rows(self, column: HashColumn, lexemes: range) -> NDArray[np.int32]:
-        numbers = np.array(self._attribute(column.attribute, lexemes), np.uint64)
-        return (row_words(numbers, column.seed) % np.uint64(column.rows)).astype(np.int32)
+        """The four rows of each lexeme in one embedding table, int32 `[lexemes, 4]`."""
+        keys = np.array(self._attribute(column.attribute, lexemes), np.uint64)
+        return (hash_words(keys, column.seed) % np.uint64(column.rows)).astype(np.int32)
 
     def _attribute(self, name: str, lexemes: range) -> list[int]:
-        """An attribute of lexemes as numbers (FORMAT.md, "Attributes")."""
+        """The values of an attribute, as numbers (FORMAT.md, "Attributes")."""
         rules, texts = self._rules, self.texts[lexemes.start : lexemes.stop]
         if name == "IS_SPACE":
             return [int(rules.characters.is_space(text)) for text in texts]
@@ -135,34 +144,35 @@ class Lexicon:
                 self._norm(text) if norm is None else self.string_id(norm)
                 for text, norm in zip(texts, norms, strict=True)
             ]
-        part = _PARTS[name]
-        return [self.string_id(part(rules, text)) for text in texts]
+        value = _STRING_ATTRIBUTES[name]
+        return [self.string_id(value(rules, text)) for text in texts]
 
     def _norm(self, text: str) -> int:
-        found = self._tables.norm_of(self.string_id(text))
-        return self.string_id(self._rules.characters.to_lower(text)) if found is None else found
+        """The id of the norm of a text without a special case: from the tables, else its lower case."""
+        norm = self._tables.norm_of(self.string_id(text))
+        return self.string_id(self._rules.characters.to_lower(text)) if norm is None else norm
 
     def string_id(self, text: str) -> int:
-        """A string as a number: by symbol, else by hash."""
-        number = self._strings.get(text)
-        if number is None:
-            number = self._rules.symbols.get(text, -1) if text else 0
-            if number < 0:
-                number = murmur64a(text.encode())
-            if len(self._strings) >= _MAX_STRINGS:
-                self._strings.clear()
-            self._strings[text] = number
-        return number
+        """The id of a string (FORMAT.md, "Strings to numbers"): its number in `symbols`, else its hash."""
+        string_id = self._string_ids.get(text)
+        if string_id is None:
+            string_id = self._rules.symbols.get(text, -1) if text else 0
+            if string_id < 0:
+                string_id = murmur64a(text.encode())
+            if len(self._string_ids) >= _MAX_STRINGS:
+                self._string_ids.clear()
+            self._string_ids[text] = string_id
+        return string_id
 
 
 def grown(array: NDArray[AnyScalar], capacity: int) -> NDArray[AnyScalar]:
-    """A copy with room for more rows, which hold anything."""
+    """A copy of the array with room for `capacity` rows; the values of the new rows are undefined."""
     larger = np.empty((capacity, *array.shape[1:]), array.dtype)
     larger[: len(array)] = array
     return larger
 
 
-_PARTS: dict[str, Callable[[Rules, str], str]] = {
+_STRING_ATTRIBUTES: dict[str, Callable[[Rules, str], str]] = {
     "ORTH": lambda rules, text: text,
     "LOWER": lambda rules, text: rules.characters.to_lower(text),
     "PREFIX": lambda rules, text: text[0],

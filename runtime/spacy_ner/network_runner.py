@@ -1,4 +1,7 @@
-"""Documents to runs of a graph: several short ones together, a long one in parts, memory bounded by the run."""
+"""Run the graphs of one network: several short documents in one run, a long document in several slices.
+
+The memory of a run does not depend on the length of the documents.
+"""
 
 from __future__ import annotations
 
@@ -14,70 +17,108 @@ from ..session import GraphSession
 from .tokenizer import Document
 from .word_types import GAP, TypeCache
 
-# Tokens of one run: its activations then stay in the second level cache, and the gaps hardly count.
+# Maximum number of tokens of one run. Its activations fit the second level cache, and the gaps add little work.
 RUN_TOKENS = 2048
 
 
 @dataclass(frozen=True)
-class Part:
-    """The tokens `start:end` of a document, which a run gives the outputs of."""
+class DocumentSlice:
+    """The tokens `start:end` of a document, all of them read in one run."""
 
     document: Document
     start: int
     end: int
 
 
-def parts_of(document: Document) -> Iterator[Part]:
-    """A document in parts of at most `RUN_TOKENS`; none for a document without tokens."""
+def slices_of(document: Document) -> Iterator[DocumentSlice]:
+    """Split a document into slices of at most `RUN_TOKENS` tokens; an empty document has none."""
     for start in range(0, len(document), RUN_TOKENS):
-        yield Part(document, start, min(len(document), start + RUN_TOKENS))
+        yield DocumentSlice(document, start, min(len(document), start + RUN_TOKENS))
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """The tokens that a run reads for one slice: the slice itself and its context on both sides.
+
+    They are the tokens `low:high` of the document, and begin at token `offset` of the run.
+    """
+
+    document_slice: DocumentSlice
+    low: int
+    high: int
+    offset: int
+
+    @property
+    def in_run(self) -> slice:
+        """The run's tokens that belong to the slice or its context."""
+        return slice(self.offset, self.offset + self.high - self.low)
+
+    @property
+    def without_context(self) -> slice:
+        """The run's tokens that belong to the slice."""
+        start = self.offset + self.document_slice.start - self.low
+        return slice(start, start + self.document_slice.end - self.document_slice.start)
 
 
 class NetworkRunner:
-    """Runs the graphs of one network of a spaCy pipeline over parts of documents."""
+    """Runs both graphs of one network of a spaCy pipeline: that of the word types and that of the tokens."""
 
     def __init__(
         self, types: GraphSession, tokens: GraphSession, network: SpacyNetwork, outputs: Sequence[str]
     ) -> None:
-        """Wrap the sessions of both graphs; `outputs` are those that `run` gives, in this order."""
+        """Wrap the sessions of both graphs; `outputs` names the outputs that `run` returns, in this order."""
         self._types, self._tokens = TypeCache(types, network), tokens
         self._context = network.context
         self._outputs = list(outputs)
-        self._sees_spaces = any(column.attribute == "SPACY" for column in network.columns)
+        self._uses_spaces = any(column.attribute == "SPACY" for column in network.columns)
 
     def load(self) -> None:
-        """Load the graphs now instead of at the first run."""
+        """Load both graphs, which the first run would do otherwise."""
         self._types.session.load()
         self._tokens.load()
 
     def run(
-        self, parts: Sequence[Part], is_last: Sequence[NDArray[np.bool_]] | None = None
+        self, slices: Sequence[DocumentSlice], is_last: Sequence[NDArray[np.bool_]] | None = None
     ) -> list[list[NDArray[Any]]]:
-        """The outputs for every part, each array with the part's own tokens alone.
+        """Run several slices together; return, for each of them, the outputs for exactly its tokens.
 
-        :param is_last: for the graph of `ner`: for each part's document which tokens end it or a sentence.
+        :param is_last: needed by the graph `spacy_ner` alone: for the document of each slice, which tokens end a
+            sentence or the document, bool `[tokens]`.
         """
-        context = self._context
-        spans = [(max(0, part.start - context), min(len(part.document), part.end + context)) for part in parts]
-        offsets = np.cumsum([context, *(high - low + context for low, high in spans)])
-        size = offsets[-1] + offsets[-1] % 2  # tokens go in pairs
+        segments, size = self._layout(slices)
         keys = np.full(size, GAP, np.int64)
-        for part, (low, high), offset in zip(parts, spans, offsets, strict=False):
-            keys[offset : offset + high - low] = self._keys(part.document, low, high)
-        feeds = self._types.inputs(parts[0].document.lexicon, keys)
+        for segment in segments:
+            keys[segment.in_run] = self._keys(segment)
+        feeds = self._types.inputs(slices[0].document.lexicon, keys)
         if is_last is not None:
-            feeds["is_space"] = np.ones(size, np.bool_)
-            feeds["is_last"] = np.ones(size, np.bool_)
-            for part, (low, high), offset, last in zip(parts, spans, offsets, is_last, strict=False):
-                feeds["is_space"][offset : offset + high - low] = part.document.is_space()[low:high]
-                feeds["is_last"][offset : offset + high - low] = last[low:high]
-        found = self._tokens.run(self._outputs, feeds)
-        indices = [offset + part.start - low for part, (low, _), offset in zip(parts, spans, offsets, strict=False)]
-        return [
-            [array[index : index + part.end - part.start] for array in found]
-            for part, index in zip(parts, indices, strict=True)
-        ]
+            feeds |= _ner_inputs(segments, size, is_last)
+        outputs = self._tokens.run(self._outputs, feeds)
+        return [[array[segment.without_context] for array in outputs] for segment in segments]
 
-    def _keys(self, document: Document, low: int, high: int) -> NDArray[np.int64]:
+    def _layout(self, slices: Sequence[DocumentSlice]) -> tuple[list[_Segment], int]:
+        """Where each slice lies in the run, and the size of the run in tokens: gaps separate the segments."""
+        context = self._context
+        segments: list[_Segment] = []
+        offset = context
+        for part in slices:
+            low, high = max(0, part.start - context), min(len(part.document), part.end + context)
+            segments.append(_Segment(part, low, high, offset))
+            offset += high - low + context
+        return segments, offset + offset % 2  # the graph requires an even number of tokens
+
+    def _keys(self, segment: _Segment) -> NDArray[np.int64]:
+        """The key of each token's word type, int64 `[tokens]`; see `TypeCache.inputs`."""
+        document, low, high = segment.document_slice.document, segment.low, segment.high
         keys = 2 * document.lexemes[low:high]
-        return keys + document.spaces[low:high] if self._sees_spaces else keys
+        return keys + document.spaces[low:high] if self._uses_spaces else keys
+
+
+def _ner_inputs(
+    segments: Sequence[_Segment], size: int, is_last: Sequence[NDArray[np.bool_]]
+) -> dict[str, NDArray[np.bool_]]:
+    """The inputs `is_space` and `is_last` of the graph `spacy_ner`, bool `[tokens]`; both are true for gaps."""
+    feeds = {name: np.ones(size, np.bool_) for name in ("is_space", "is_last")}
+    for segment, last in zip(segments, is_last, strict=True):
+        feeds["is_space"][segment.in_run] = segment.document_slice.document.is_space()[segment.low : segment.high]
+        feeds["is_last"][segment.in_run] = last[segment.low : segment.high]
+    return feeds

@@ -1,4 +1,4 @@
-"""Sentence starts from spaCy's dependency parser (FORMAT.md, "The parser"): all documents of a run, step by step."""
+"""Find sentence starts with spaCy's dependency parser (FORMAT.md, "The parser")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...artifacts.errors import InferenceError
 from ...artifacts.families.spacy_ner import SpacyParser
-from .network_runner import NetworkRunner, Part, parts_of
+from .network_runner import DocumentSlice, NetworkRunner, slices_of
 from .tables import StateLayer
 from .tokenizer import Document
 from .transitions import KINDS, NONE, State
@@ -21,17 +21,17 @@ class SentenceParser:
     """Finds the sentence starts of documents."""
 
     def __init__(self, runner: NetworkRunner, network: SpacyParser, layer: StateLayer) -> None:
-        """Take the graphs' runner and the weights that score transitions."""
+        """Wrap the runner of the parser's graphs and the weights that score transitions."""
         self._runner = runner
         self._scorer = _Scorer(network, layer)
         self._padding = layer.padding
 
     def load(self) -> None:
-        """Load the graphs now instead of at the first call."""
+        """Load the graphs, which the first call would do otherwise."""
         self._runner.load()
 
     def sentence_starts(self, documents: Sequence[Document]) -> list[list[int]]:
-        """For each document the tokens that start a sentence."""
+        """For each document, the indices of the tokens that start a sentence, ascending."""
         states = [State(len(document)) for document in documents]
         self._parse(states, self._features(documents))
         return [
@@ -40,94 +40,106 @@ class SentenceParser:
         ]
 
     def _features(self, documents: Sequence[Document]) -> _Features:
-        parts = [part for document in documents for part in parts_of(document)]
-        if len(documents) == 1 and len(parts) > 1:
-            return _FeaturesByPart(parts, lambda part: self._runner.run([part])[0][0], self._padding)
-        found = [outputs[0] for outputs in self._runner.run(parts)] if parts else []
-        return _AllFeatures(found, [len(document) for document in documents], self._padding)
+        slices = [part for document in documents for part in slices_of(document)]
+        if len(documents) == 1 and len(slices) > 1:
+            return _LazyFeatures(slices, lambda part: self._runner.run([part])[0][0], self._padding)
+        features = [outputs[0] for outputs in self._runner.run(slices)] if slices else []
+        return _AllFeatures(features, [len(document) for document in documents], self._padding)
 
     def _parse(self, states: Sequence[State], features: _Features) -> None:
-        """Make the moves of all documents together, one of each at a time: scoring many states costs little more."""
-        indices = [index for index, state in enumerate(states) if not state.is_final()]
-        while indices:
-            moves = self._scorer.best([states[index] for index in indices], indices, features)
-            going_on = []
-            for index, move in zip(indices, moves, strict=True):
+        """Apply transitions until every state is final or has no valid transition.
+
+        Each step applies one transition to every unfinished state: scoring many states together costs little more than
+        scoring one.
+        """
+        unfinished = [index for index, state in enumerate(states) if not state.is_final()]
+        while unfinished:
+            moves = self._scorer.best([states[index] for index in unfinished], unfinished, features)
+            remaining = []
+            for index, move in zip(unfinished, moves, strict=True):
                 state = states[index]
                 if move is None:
                     continue
-                state.make(self._scorer.kinds[move], self._scorer.labels[move])
+                state.apply(self._scorer.kinds[move], self._scorer.labels[move])
                 if not state.is_final():
-                    going_on.append(index)
-                if not state.stack and not state.back:
+                    remaining.append(index)
+                if not state.stack and not state.returned:
                     features.forget_before(state.next)
-            indices = going_on
+            unfinished = remaining
 
 
 class _Features(Protocol):
-    """`features` of the documents' tokens at the places of a state."""
+    """The graph output `features` of all documents: for every token, one row for each slot of a state's context."""
 
     def rows(self, documents: Sequence[int], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Float32 `[states, 8, pieces * hidden]` for the tokens of states, int64 `[states, 8]`, of these documents."""
+        """Features of the context tokens of several states, float32 `[states, 8, pieces * hidden]`.
+
+        :param documents: the index of each state's document.
+        :param tokens: the context of each state, int64 `[states, 8]`, `NONE` for slots without a token.
+        """
 
     def forget_before(self, token: int) -> None:
-        """Drop what a state hardly reaches any more; should one, it is computed again."""
+        """Free the memory of tokens before this one, which are hardly ever needed again."""
 
 
 class _AllFeatures:
-    """Those of several documents, one array for each that has tokens, all there from the start."""
+    """The features of several documents, all computed beforehand."""
 
-    def __init__(self, found: Sequence[NDArray[Any]], sizes: Sequence[int], padding: NDArray[np.float32]) -> None:
-        # In front of each document stands the padding: there NONE, which is -1, finds it
+    def __init__(self, features: Sequence[NDArray[Any]], sizes: Sequence[int], padding: NDArray[np.float32]) -> None:
+        """Join the features of all documents that have tokens; `sizes` are the lengths of all documents."""
+        # The padding precedes each document's features, so that the index NONE, which is -1, selects the padding.
         arrays: list[NDArray[np.float32]] = []
-        rest = iter(found)
+        rest = iter(features)
         for size in sizes:
             arrays += [padding[None], next(rest)] if size else [padding[None]]
         self._rows = np.concatenate(arrays)
         self._starts = np.cumsum([1, *(size + 1 for size in sizes[:-1])])[:, None]
-        self._positions = np.arange(len(padding))
+        self._slots = np.arange(len(padding))
 
     def rows(self, documents: Sequence[int], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self._rows[tokens + self._starts[documents], self._positions]
-        return found
+        rows: NDArray[np.float32] = self._rows[tokens + self._starts[documents], self._slots]
+        return rows
 
     def forget_before(self, token: int) -> None:
         pass
 
 
-class _FeaturesByPart:
-    """Those of one long document, computed part by part as the buffer reaches them.
+class _LazyFeatures:
+    """The features of one long document, computed slice by slice when a state first needs them.
 
-    Memory is bounded by the longest sentence.
+    A slice that was forgotten is computed again if it is needed again, so memory is bounded by the longest sentence.
     """
 
     def __init__(
-        self, parts: Sequence[Part], run: Callable[[Part], NDArray[Any]], padding: NDArray[np.float32]
+        self,
+        slices: Sequence[DocumentSlice],
+        run: Callable[[DocumentSlice], NDArray[Any]],
+        padding: NDArray[np.float32],
     ) -> None:
-        self._parts, self._run, self._padding = parts, run, padding
-        self._size = parts[0].end
-        self._known: dict[int, NDArray[np.float32]] = {}
+        self._slices, self._run, self._padding = slices, run, padding
+        self._size = slices[0].end
+        self._computed: dict[int, NDArray[np.float32]] = {}
 
     def rows(self, documents: Sequence[int], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.stack([[self._row(token, index) for index, token in enumerate(state)] for state in tokens.tolist()])
+        return np.stack([[self._row(token, slot) for slot, token in enumerate(state)] for state in tokens.tolist()])
 
     def forget_before(self, token: int) -> None:
-        for number in [number for number in self._known if (number + 1) * self._size <= token]:
-            del self._known[number]
+        for number in [number for number in self._computed if (number + 1) * self._size <= token]:
+            del self._computed[number]
 
-    def _row(self, token: int, index: int) -> NDArray[np.float32]:
+    def _row(self, token: int, slot: int) -> NDArray[np.float32]:
         if token == NONE:
-            padding: NDArray[np.float32] = self._padding[index]
+            padding: NDArray[np.float32] = self._padding[slot]
             return padding
-        number, within = divmod(token, self._size)
-        if number not in self._known:
-            self._known[number] = self._run(self._parts[number])
-        row: NDArray[np.float32] = self._known[number][within, index]
+        number, index = divmod(token, self._size)
+        if number not in self._computed:
+            self._computed[number] = self._run(self._slices[number])
+        row: NDArray[np.float32] = self._computed[number][index, slot]
         return row
 
 
 class _Scorer:
-    """Scores the transitions of states."""
+    """Scores the transitions of states; `kinds` and `labels` describe the transitions in the manifest's order."""
 
     def __init__(self, network: SpacyParser, layer: StateLayer) -> None:
         self.kinds = [KINDS[move[0]] for move in network.moves]
@@ -136,13 +148,13 @@ class _Scorer:
         self._layer, self._hidden = layer, network.hidden
 
     def best(self, states: Sequence[State], documents: Sequence[int], features: _Features) -> list[int | None]:
-        """For each state the first of its best valid transitions; None where none is valid."""
+        """For each state, the index of its best valid transition (the first of equals); None if none is valid."""
         valid = np.array([state.valid() for state in states])[:, self._kind_array]
         rows = features.rows(documents, np.array([state.context() for state in states]))
         total = rows.sum(axis=1) + self._layer.bias
         hidden = total.reshape(len(states), -1, self._hidden).max(axis=1)
         scores = hidden @ self._layer.weight.T + self._layer.output_bias
         if not np.isfinite(scores).all():
-            raise InferenceError("a move of the parser got a score that is not finite")
+            raise InferenceError("the parser's scores must be finite, got infinity or NaN")
         best: list[int] = np.argmax(np.where(valid, scores, -np.inf), axis=1).tolist()
         return [move if valid[index, move] else None for index, move in enumerate(best)]

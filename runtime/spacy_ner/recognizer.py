@@ -1,4 +1,4 @@
-"""spaCy's entities from an artifact: `SpacyRecognizer`."""
+"""Recognize named entities with an artifact of the family `spacy_ner`: `SpacyRecognizer`."""
 
 from __future__ import annotations
 
@@ -16,42 +16,48 @@ from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
 from ...artifacts.manifest import Graph
 from ...artifacts.ner import NER
 from .. import cpu
-from ..batching import in_order
-from ..entities import Entities, Found, NerOptions, resolve
+from ..batching import map_in_order
+from ..entities import Entities, EntitySpan, NerOptions, entities_from_spans
 from ..graph_model import check_limits
 from ..loading import AUTO, OpenArtifact, open_artifact
 from ..session import GraphSession
 from ..tokenizer import DEFAULT_TEXT_LIMIT, check_text
-from .decoding import OUTPUTS, EntityDecoder
+from .decoding import OUTPUTS, EntityDecoder, Span
 from .lexicon import Lexicon
-from .network_runner import RUN_TOKENS, NetworkRunner, Part, parts_of
+from .network_runner import RUN_TOKENS, DocumentSlice, NetworkRunner, slices_of
 from .parser import SentenceParser
 from .rules import Rules, read_rules
 from .tables import Tables, read_tables
 from .tokenizer import Document, RuleTokenizer
 
-# A lexicon that has grown beyond this is replaced by an empty one between two texts.
+# A lexicon that exceeds one of these limits is replaced by an empty one, between two texts.
 _MAX_LEXEMES = 500_000
 _MAX_CHARACTERS = 50_000_000
 
 
 @dataclass(frozen=True)
 class SpacyPreprocessor:
-    """What turns texts into the graphs' inputs."""
+    """The tokenizer rules and the lookup tables of a pipeline, which turn texts into the graphs' inputs."""
 
     rules: Rules
     tables: Tables
 
 
 def load_preprocessor(artifact: Artifact) -> SpacyPreprocessor:
-    """Read an artifact's rules and tables, or raise `ArtifactError` with the code `tokenizer`."""
+    """Read the rules and tables of an artifact.
+
+    :raises ArtifactError: with the code `tokenizer` if a file is invalid.
+    """
     spec = artifact.manifest.section(SpacySpec)
     return SpacyPreprocessor(read_rules(artifact.path(spec.rules)), read_tables(artifact.path(spec.tables), spec))
 
 
 @dataclass(frozen=True)
 class SpacyModel:
-    """What a recognizer needs of one variant: the artifact's folder, the graphs in it by role, rules and tables."""
+    """One variant of a spaCy pipeline.
+
+    `root` is the folder of the artifact or of the staged model; `graphs` maps roles to graphs.
+    """
 
     root: Path
     name: str
@@ -63,7 +69,7 @@ class SpacyModel:
 
     @classmethod
     def of(cls, opened: OpenArtifact[SpacyPreprocessor]) -> SpacyModel:
-        """The parts of a checked artifact."""
+        """The model of a checked artifact."""
         manifest = opened.artifact.manifest
         graphs, spec = manifest.variants[opened.variant].graphs, manifest.section(SpacySpec)
         root = opened.artifact.root
@@ -71,13 +77,13 @@ class SpacyModel:
 
 
 class SpacyRecognizer:
-    """A spaCy pipeline's entity recognizer without spaCy. Thread-safe; graphs are loaded by the first call."""
+    """The entity recognizer of a spaCy pipeline, a `Recognizer`. Thread-safe; the first call loads the graphs."""
 
     def __init__(self, model: SpacyModel, *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT) -> None:
-        """Wrap a model; nothing is loaded yet.
+        """Wrap a model without loading its graphs.
 
-        :param threads: threads of one call; by default the CPUs that affinity and cgroup leave to the process.
-        :param text_limit: bytes of UTF-8 above which a text is refused.
+        :param threads: threads of one call; None uses all CPUs this process may use.
+        :param text_limit: maximum size of a text in bytes of UTF-8.
         """
         check_limits(threads=threads, text_limit=text_limit)
         self.name, self.version, self.variant = model.name, model.version, model.variant
@@ -101,148 +107,148 @@ class SpacyRecognizer:
         threads: int | None = None,
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> SpacyRecognizer:
-        """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
+        """Check the artifact at `root` and create one of its variants; the other arguments are the constructor's."""
         model = SpacyModel.of(open_artifact(root, variant, task=NER))
         return cls(model, threads=threads, text_limit=text_limit)
 
     def load(self) -> None:
-        """Load the graphs now instead of at the first call."""
+        """Load the graphs, which the first call would do otherwise."""
         self._ner.load()
         if self._parser is not None:
             self._parser.load()
 
     def check(self, options: NerOptions) -> None:
-        """Refuse options that this model does not have.
+        """Check options without a text.
 
-        :raises ConfigError: for an aggregation strategy or a stride.
-        :raises InputError: with the code `sentence_starts` when they are missing or not wanted.
+        :raises ConfigError: for an aggregation strategy or a stride, which spaCy models do not have.
+        :raises InputError: with the code `sentence_starts` if they are missing, or given to a model that accepts none.
         """
         for name, value in (("aggregation_strategy", options.aggregation_strategy), ("stride", options.stride)):
             if value is not None:
-                raise ConfigError(name, expected="none: the model is spaCy's", actual=value)
+                raise ConfigError(name, expected="none for a spaCy model", actual=value)
         required = self.model.spec.sentences == "given"
         if required != (options.sentence_starts is not None):
-            got = f"spacy.sentences = {self.model.spec.sentences}"
-            what = (
-                "the model wants the places where sentences start" if required else "the model takes no sentence starts"
-            )
-            raise InputError("sentence_starts", what, actual=got)
+            what = "the model requires sentence starts" if required else "the model does not accept sentence starts"
+            raise InputError("sentence_starts", what, actual=f"spacy.sentences = {self.model.spec.sentences}")
 
     def self_test(self) -> None:
-        """Run a short text, or raise what is wrong."""
+        """Run the model on a short text; any error is raised."""
         starts = [[0]] if self.model.spec.sentences == "given" else None
         self.recognize(["Health check in Paris."], NerOptions(sentence_starts=starts))
 
     def recognize(self, texts: Sequence[str], options: NerOptions) -> list[Entities]:
-        """Entities of every text, in the order of the texts; see `Recognizer`."""
+        """Find the entities of every text; see `Recognizer`."""
         self.check(options)
         if isinstance(texts, (str, bytes)):
             raise InputError("input_type", "a single text where a list was expected", actual=type(texts).__name__)
         if options.sentence_starts is not None and len(options.sentence_starts) != len(texts):
             raise InputError(
                 "sentence_starts",
-                "not one list for each text",
+                "the number of lists is not the number of texts",
                 expected=len(texts),
                 actual=len(options.sentence_starts),
             )
         checked = [check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
-        groups = _groups(self._tokenized(checked))
-        found = in_order(lambda group: self._recognize_group(group, options), groups, self._threads)
-        return list(chain.from_iterable(found))
+        batches = _batches(self._tokenized(checked))
+        entities = map_in_order(lambda batch: self._recognize_batch(batch, options), batches, self._threads)
+        return list(chain.from_iterable(entities))
 
-    def _recognize_group(self, group: _Group, options: NerOptions) -> list[Entities]:
-        starts = self._sentence_starts(group.documents, options, group.first)
-        is_last = [_last_tokens(document, found) for document, found in zip(group.documents, starts, strict=True)]
-        spans = self._spans(group.documents, is_last)
-        return [self._entities(*each) for each in zip(group.texts, group.documents, spans, strict=True)]
+    def _recognize_batch(self, batch: _Batch, options: NerOptions) -> list[Entities]:
+        starts = self._sentence_starts(batch, options)
+        is_last = [_last_tokens(document, tokens) for document, tokens in zip(batch.documents, starts, strict=True)]
+        spans = self._spans(batch.documents, is_last)
+        return [self._entities(*each) for each in zip(batch.texts, batch.documents, spans, strict=True)]
 
     def tokenize(self, text: str) -> Document:
-        """The tokens of a text, for comparison with the original."""
+        """Tokenize a text, to compare the tokens with spaCy's."""
         return self._current_tokenizer()(check_text(text, None, self._text_limit))
 
     def _runner(self, role: str, network: SpacyNetwork, outputs: Sequence[str]) -> NetworkRunner:
-        # One thread each: the products are too small to be shared out, groups of texts run side by side instead
+        # Each run uses one thread, because its products are too small to split; batches run in parallel instead.
         types, tokens = (
             GraphSession(self.model.root / self.model.graphs[name].file, threads=1) for name in (f"{role}_types", role)
         )
         return NetworkRunner(types, tokens, network, outputs)
 
     def _new_tokenizer(self) -> tuple[Lexicon, RuleTokenizer]:
-        texts, spec = self.model.preprocessor, self.model.spec
-        lexicon = Lexicon(texts.rules, texts.tables, [spec.ner, *([spec.parser] if spec.parser else [])])
-        return lexicon, RuleTokenizer(texts.rules, lexicon)
+        preprocessor, spec = self.model.preprocessor, self.model.spec
+        networks = [spec.ner, *([spec.parser] if spec.parser else [])]
+        lexicon = Lexicon(preprocessor.rules, preprocessor.tables, networks)
+        return lexicon, RuleTokenizer(preprocessor.rules, lexicon)
 
     def _current_tokenizer(self) -> RuleTokenizer:
         lexicon = self._tokenizer[0]
-        if len(lexicon) > _MAX_LEXEMES or lexicon.characters > _MAX_CHARACTERS:
-            self._tokenizer = self._new_tokenizer()  # documents at work keep the lexicon that they have
+        if len(lexicon) > _MAX_LEXEMES or lexicon.total_characters > _MAX_CHARACTERS:
+            self._tokenizer = self._new_tokenizer()  # documents in other threads keep the old lexicon
         return self._tokenizer[1]
 
     def _tokenized(self, texts: Iterable[str]) -> Iterator[tuple[str, Document]]:
         for text in texts:
             yield text, self._current_tokenizer()(text)
 
-    def _sentence_starts(self, group: Sequence[Document], options: NerOptions, first: int) -> Sequence[Sequence[int]]:
-        """For each document the tokens that start a sentence; `first` is the index of the first document's text."""
+    def _sentence_starts(self, batch: _Batch, options: NerOptions) -> Sequence[Sequence[int]]:
+        """For each document, the indices of the tokens that start a sentence."""
         if self._parser is not None:
-            return self._parser.sentence_starts(group)
+            return self._parser.sentence_starts(batch.documents)
         if options.sentence_starts is None:
-            return [()] * len(group)
+            return [()] * len(batch.documents)
         return [
-            _starting_tokens(document, options.sentence_starts[first + index], first + index)
-            for index, document in enumerate(group)
+            _starting_tokens(document, options.sentence_starts[index], index)
+            for index, document in enumerate(batch.documents, start=batch.first)
         ]
 
-    def _spans(
-        self, group: Sequence[Document], is_last: Sequence[NDArray[np.bool_]]
-    ) -> list[list[tuple[int, int, int]]]:
-        decoders = [EntityDecoder(self.model.spec.ner, self.model.preprocessor.tables) for _ in group]
-        if len(group) == 1:
-            for part in parts_of(group[0]):
+    def _spans(self, documents: Sequence[Document], is_last: Sequence[NDArray[np.bool_]]) -> list[list[Span]]:
+        """The entities of each document as spans of tokens; `is_last` holds the arrays of `_last_tokens`."""
+        decoders = [EntityDecoder(self.model.spec.ner, self.model.preprocessor.tables) for _ in documents]
+        if len(documents) == 1:
+            for part in slices_of(documents[0]):
                 (outputs,) = self._ner.run([part], is_last)
                 decoders[0].feed(outputs, is_last[0][part.start : part.end])
-        else:
-            full = [index for index, document in enumerate(group) if len(document)]
-            parts = [Part(group[index], 0, len(group[index])) for index in full]
-            if parts:
-                for index, outputs in zip(full, self._ner.run(parts, [is_last[index] for index in full]), strict=True):
-                    decoders[index].feed(outputs, is_last[index])
+        elif filled := [index for index, document in enumerate(documents) if len(document)]:
+            slices = [DocumentSlice(documents[index], 0, len(documents[index])) for index in filled]
+            answers = self._ner.run(slices, [is_last[index] for index in filled])
+            for index, outputs in zip(filled, answers, strict=True):
+                decoders[index].feed(outputs, is_last[index])
         return [decoder.spans for decoder in decoders]
 
-    def _entities(self, text: str, document: Document, spans: list[tuple[int, int, int]]) -> Entities:
+    def _entities(self, text: str, document: Document, spans: list[Span]) -> Entities:
+        """The entities of a text, given as spans of its tokens."""
         labels = self.model.spec.labels
-        found = [
-            Found(int(document.starts[start]), document.end(end - 1), labels[label]) for start, end, label in spans
+        entities = [
+            EntitySpan(int(document.starts[start]), document.end(end - 1), labels[label]) for start, end, label in spans
         ]
-        return Entities(resolve(text, found), len(document), False)
+        return Entities(entities_from_spans(text, entities), len(document), False)
 
 
 @dataclass(frozen=True)
-class _Group:
-    """Texts that are run together; `first` is the place of the first of them among all."""
+class _Batch:
+    """Consecutive texts of a call that are run together; `first` is the index of the first of them."""
 
     first: int
     texts: list[str]
     documents: list[Document]
 
 
-def _groups(tokenized: Iterable[tuple[str, Document]]) -> Iterator[_Group]:
-    """Neighbours of one lexicon, of at most `RUN_TOKENS` tokens together; a longer document alone."""
-    group, tokens = _Group(0, [], []), 0
+def _batches(tokenized: Iterable[tuple[str, Document]]) -> Iterator[_Batch]:
+    """Collect documents with the same lexicon into batches of at most `RUN_TOKENS` tokens.
+
+    A longer document is a batch by itself.
+    """
+    batch, tokens = _Batch(0, [], []), 0
     for index, (text, document) in enumerate(tokenized):
-        other = bool(group.documents) and document.lexicon is not group.documents[0].lexicon
-        if group.documents and (other or tokens + len(document) > RUN_TOKENS):
-            yield group
-            group, tokens = _Group(index, [], []), 0
-        group.texts.append(text)
-        group.documents.append(document)
+        is_other = bool(batch.documents) and document.lexicon is not batch.documents[0].lexicon
+        if batch.documents and (is_other or tokens + len(document) > RUN_TOKENS):
+            yield batch
+            batch, tokens = _Batch(index, [], []), 0
+        batch.texts.append(text)
+        batch.documents.append(document)
         tokens += len(document)
-    if group.documents:
-        yield group
+    if batch.documents:
+        yield batch
 
 
 def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]:
-    """Which tokens end the document or a sentence, bool `[tokens]`."""
+    """Which tokens end the document or a sentence, bool `[tokens]`; `starts` are the tokens that start a sentence."""
     is_last = np.zeros(len(document), np.bool_)
     if len(document):
         is_last[-1] = True
@@ -250,21 +256,25 @@ def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]
     return is_last
 
 
-def _starting_tokens(document: Document, indices: Sequence[int], index: int) -> list[int]:
-    """The tokens that begin at the given places in characters, or `InputError`."""
-    if not isinstance(indices, Iterable):
-        raise InputError("sentence_starts", "no list of places", index=index, actual=repr(indices))
+def _starting_tokens(document: Document, offsets: Sequence[int], index: int) -> list[int]:
+    """The indices of the tokens that start at the given offsets in characters.
+
+    :param index: the index of the text in the call, for the error.
+    :raises InputError: with the code `sentence_starts` if no token starts at an offset.
+    """
+    if not isinstance(offsets, Iterable):
+        raise InputError("sentence_starts", "not a list of offsets", index=index, actual=repr(offsets))
     token_at = {start: token for token, start in enumerate(document.starts.tolist())}
-    required = list(indices)
-    if wrong := [position for position in required if not _is_whole(position) or position not in token_at]:
+    required = list(offsets)
+    if wrong := [offset for offset in required if not _is_integer(offset) or offset not in token_at]:
         raise InputError(
             "sentence_starts",
             f"no token starts at character {wrong[0]!r}",
             index=index,
-            expected="places where a token starts",
+            expected="offsets at which a token starts",
         )
-    return [token_at[position] for position in required]
+    return [token_at[offset] for offset in required]
 
 
-def _is_whole(value: object) -> bool:
+def _is_integer(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""spacy_tokenizer.json, read strictly."""
+"""Read spacy_tokenizer.json, the tokenizer rules of a spaCy pipeline, and check every part of it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ _KEYS = frozenset(
     }
 )
 _SETS = ("space", "alpha", "upper", "digit", "cased", "case_ignorable")
-_LAST_POINT = 0x110000
+# One more than the last code point.
+_MAX_BOUND = 0x110000
 
-# A token of a special case: its text, and its norm where it has one of its own.
+# A token of a special case: its text, and its norm if the special case sets one.
 SpecialToken = tuple[str, str | None]
 
 
 @dataclass(frozen=True)
 class Affix:
-    """Some alternatives of a prefix or suffix rule, and how many characters at that end decide about them."""
+    """Alternatives of the prefix or suffix rule that match at most `window` characters; None means no limit."""
 
     pattern: re.Pattern[str]
     window: int | None
@@ -46,7 +47,10 @@ class Affix:
 
 @dataclass(frozen=True)
 class Match:
-    """A pattern that is asked whether it matches, compiled when a text first begins like it."""
+    """A pattern of `token_match` or `url_match`, not compiled; `first` holds the characters a match can begin with.
+
+    `first` is None where they are not known.
+    """
 
     source: str
     first: CharacterSet | None
@@ -54,7 +58,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Rules:
-    """Everything spacy_tokenizer.json says."""
+    """The content of spacy_tokenizer.json; FORMAT.md, "spaCy: text to tokens", describes the fields."""
 
     prefix: tuple[Affix, ...]
     suffix: tuple[Affix, ...]
@@ -68,13 +72,16 @@ class Rules:
 
 
 def read_rules(path: Path) -> Rules:
-    """Read the file, or raise `ArtifactError` with the code `tokenizer` for anything FORMAT.md does not allow."""
+    """Read the rules.
+
+    :raises ArtifactError: with the code `tokenizer` if the file cannot be read or breaks a rule of FORMAT.md.
+    """
     try:
         data = strict_json.parse(path.read_bytes(), path.name)
-        if not isinstance(data, dict) or set(data) != _KEYS or _whole(data["version"]) != _VERSION:
-            raise ValueError(f"keys or version are not those of version {_VERSION}")
+        if not isinstance(data, dict) or set(data) != _KEYS or _integer(data["version"]) != _VERSION:
+            raise ValueError(f"the keys or the version are not those of version {_VERSION}")
         if not _string(data["unicode"]):
-            raise ValueError("unicode names no version")
+            raise ValueError("unicode is empty, expected the version of Unicode")
         return _rules(data)
     except (ArtifactError, ValueError, TypeError, KeyError, re.error) as error:
         raise ArtifactError(
@@ -83,11 +90,11 @@ def read_rules(path: Path) -> Rules:
 
 
 def compile_pattern(source: str) -> re.Pattern[str]:
-    r"""A portable pattern for Python: `$` is the end alone there, which is `\Z` here."""
-    return re.compile(_ESCAPE_OR_END.sub(lambda found: found[1] or r"\Z", _string(source)))
+    r"""Compile a pattern of FORMAT.md. There `$` matches at the very end alone, which Python writes as `\Z`."""
+    return re.compile(_ESCAPE_OR_END.sub(lambda match: match[1] or r"\Z", _string(source)))
 
 
-# In a portable pattern a `$` that is meant as a character is always escaped, in classes too
+# FORMAT.md's patterns escape a literal `$` everywhere, in classes too: every other `$` is the end of the string.
 _ESCAPE_OR_END = re.compile(r"(\\.)|\$", re.DOTALL)
 
 
@@ -96,7 +103,7 @@ def _rules(data: dict[str, Any]) -> Rules:
     if wrong := [
         chunk for chunk, tokens in specials.items() if "".join(text for text, _ in tokens) != chunk or not chunk
     ]:
-        raise ValueError(f"special cases whose tokens do not make the chunk: {wrong[:3]}")
+        raise ValueError(f"special cases whose tokens, joined, are not the chunk: {wrong[:3]}")
     return Rules(
         prefix=tuple(_affix(entry) for entry in _list(data["prefix"])),
         suffix=tuple(_affix(entry) for entry in _list(data["suffix"])),
@@ -112,17 +119,17 @@ def _rules(data: dict[str, Any]) -> Rules:
 
 def _characters(data: dict[str, Any]) -> Characters:
     if set(data) != {*_SETS, "lower"}:
-        raise ValueError("characters has other keys")
+        raise ValueError(f"characters has the keys {sorted(data)}, expected {sorted((*_SETS, 'lower'))}")
     lower = {key: _string(value) for key, value in _items(data["lower"])}
     if any(len(key) != 1 for key in lower):
-        raise ValueError("lower has a key that is no character")
+        raise ValueError("lower has a key that is not a single character")
     return Characters(**{name: _set(data[name]) for name in _SETS}, lower=lower)
 
 
 def _affix(entry: dict[str, Any]) -> Affix:
     pattern, window = _fields(entry, "pattern", "window")
-    if window is not None and _whole(window) < 1:
-        raise ValueError("a window without a character")
+    if window is not None and _integer(window) < 1:
+        raise ValueError(f"a window is {window}, expected at least 1 character")
     return Affix(compile_pattern(pattern), window)
 
 
@@ -133,7 +140,7 @@ def _match(entry: dict[str, Any]) -> Match:
 
 def _fields(entry: dict[str, Any], *names: str) -> list[Any]:
     if set(entry) != set(names):
-        raise ValueError(f"an entry has the keys {sorted(entry)}, not {sorted(names)}")
+        raise ValueError(f"an entry has the keys {sorted(entry)}, expected {sorted(names)}")
     return [entry[name] for name in names]
 
 
@@ -147,43 +154,43 @@ def _special(token: list[Any]) -> SpecialToken:
 def _sequence(entry: list[Any]) -> tuple[str, ...]:
     texts = tuple(_string(text) for text in _list(entry))
     if not texts or not all(texts):
-        raise ValueError("an empty sequence, or one with an empty token")
+        raise ValueError("a sequence is empty or has an empty token")
     return texts
 
 
 def _set(bounds: list[Any]) -> CharacterSet:
-    points = tuple(_whole(bound) for bound in _list(bounds))
+    points = tuple(_integer(bound) for bound in _list(bounds))
     is_ascending = all(a < b for a, b in itertools.pairwise(points))
-    if len(points) % 2 or not is_ascending or (points and not 0 <= points[0] <= points[-1] <= _LAST_POINT):
-        raise ValueError("a set of characters is not ascending pairs of code points")
+    if len(points) % 2 or not is_ascending or (points and not 0 <= points[0] <= points[-1] <= _MAX_BOUND):
+        raise ValueError("a set of characters must be pairs of code points, ascending, from 0 to 0x110000")
     return CharacterSet(points)
 
 
 def _list(value: Any) -> Iterable[Any]:
     if type(value) is not list:
-        raise TypeError(f"a {type(value).__name__} where a list belongs")
+        raise TypeError(f"expected a list, got a {type(value).__name__}")
     return value
 
 
 def _items(value: Any) -> Iterable[tuple[str, Any]]:
     if type(value) is not dict:
-        raise TypeError(f"a {type(value).__name__} where an object belongs")
+        raise TypeError(f"expected an object, got a {type(value).__name__}")
     return value.items()
 
 
 def _string(value: Any) -> str:
     if type(value) is not str:
-        raise TypeError(f"a {type(value).__name__} where a string belongs")
+        raise TypeError(f"expected a string, got a {type(value).__name__}")
     return value
 
 
 def _natural(value: Any) -> int:
-    if _whole(value) < 0:
-        raise ValueError(f"{value} where no negative number belongs")
+    if _integer(value) < 0:
+        raise ValueError(f"expected no negative number, got {value}")
     return int(value)
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     if type(value) is not int:
-        raise TypeError(f"a {type(value).__name__} where a whole number belongs")
+        raise TypeError(f"expected an integer, got a {type(value).__name__}")
     return value

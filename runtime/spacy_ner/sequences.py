@@ -1,4 +1,7 @@
-"""Special cases that the rules take apart are found again among the tokens and put right."""
+"""Replace runs of tokens whose joined text is a special case (FORMAT.md, "Sequences").
+
+The other rules split special cases that contain whitespace or affixes; this step finds their tokens and corrects them.
+"""
 
 from __future__ import annotations
 
@@ -11,58 +14,66 @@ from numpy.typing import NDArray
 from .lexicon import Lexicon
 from .rules import Rules
 
-_END = ""  # no token is empty, so this key of a trie's node is free
+# Key of a trie node where a sequence ends. It cannot be a token, because no token is empty.
+_END = ""
+# Index of the first token, index after the last token.
 Run = tuple[int, int]
 
 
 class SequenceMatcher:
-    """Finds the sequences of one artifact's rules and replaces them by their special cases."""
+    """Finds the sequences of one artifact's rules and replaces them by the tokens of their special cases."""
 
     def __init__(self, rules: Rules, lexicon: Lexicon) -> None:
-        """Build the trie."""
+        """Build the trie of all sequences."""
         self._lexicon = lexicon
-        self._specials = {chunk: lexicon.numbers(tokens) for chunk, tokens in rules.specials.items()}
+        self._specials = {chunk: lexicon.indices_of(tokens) for chunk, tokens in rules.specials.items()}
         self._trie: dict[str, Any] = {}
         for sequence in rules.sequences:
             node = self._trie
             for text in sequence:
                 node = node.setdefault(text, {})
             node[_END] = True
-        # By lexeme: whether a sequence begins with it
-        self._opens: NDArray[np.bool_] = np.empty(0, np.bool_)
+        # By lexeme: whether a sequence begins with it.
+        self._starts_sequence: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._lock = threading.Lock()
 
     def apply(
         self, lexemes: NDArray[np.int64], spaces: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Replace the runs of tokens that are special cases."""
-        runs = self._kept(self._found(lexemes))
-        parts: list[tuple[Any, Any]] = []
+        """Replace the sequences in a document's tokens.
+
+        :param lexemes: the tokens' lexemes, int64 `[tokens]`.
+        :param spaces: whether a trailing space follows each token, bool `[tokens]`.
+        :returns: the same two arrays after the replacements.
+        """
+        replaced: list[tuple[Any, Any]] = []
         done = 0
-        for start, end in runs:
-            if (replaced := self._specials.get(self._text(lexemes, spaces, start, end))) is not None:
-                trailing = np.zeros(len(replaced), np.bool_)
+        for start, end in self._without_overlaps(self._runs(lexemes)):
+            if (special := self._specials.get(self._text(lexemes, spaces, start, end))) is not None:
+                trailing = np.zeros(len(special), np.bool_)
                 trailing[-1] = spaces[end - 1]
-                parts += [(lexemes[done:start], spaces[done:start]), (np.array(replaced, np.int64), trailing)]
+                replaced += [(lexemes[done:start], spaces[done:start]), (np.array(special, np.int64), trailing)]
                 done = end
-        if not parts:
+        if not replaced:
             return lexemes, spaces
-        parts.append((lexemes[done:], spaces[done:]))
-        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        replaced.append((lexemes[done:], spaces[done:]))
+        return np.concatenate([each[0] for each in replaced]), np.concatenate([each[1] for each in replaced])
 
-    def _found(self, lexemes: NDArray[np.int64]) -> list[Run]:
-        """Every run of tokens that is a sequence."""
+    def _runs(self, lexemes: NDArray[np.int64]) -> list[Run]:
+        """Every run of tokens that is a sequence; runs may overlap."""
         with self._lock:
-            if len(self._opens) < len(self._lexicon):
-                new = [text in self._trie for text in self._lexicon.texts[len(self._opens) :]]
-                self._opens = np.concatenate([self._opens, np.array(new, np.bool_)])
+            if len(self._starts_sequence) < len(self._lexicon):
+                new = [text in self._trie for text in self._lexicon.texts[len(self._starts_sequence) :]]
+                self._starts_sequence = np.concatenate([self._starts_sequence, np.array(new, np.bool_)])
         numbers: list[int] = lexemes.tolist()
-        return [run for index in np.flatnonzero(self._opens[lexemes]).tolist() for run in self._from(numbers, index)]
+        starts = np.flatnonzero(self._starts_sequence[lexemes]).tolist()
+        return [run for start in starts for run in self._runs_from(numbers, start)]
 
-    def _from(self, numbers: list[int], start: int) -> list[Run]:
+    def _runs_from(self, lexemes: list[int], start: int) -> list[Run]:
+        """Every run that is a sequence and begins with the token `start`."""
         texts, node, runs = self._lexicon.texts, self._trie, []
-        for index in range(start, len(numbers)):
-            following = node.get(texts[numbers[index]])
+        for index in range(start, len(lexemes)):
+            following = node.get(texts[lexemes[index]])
             if following is None:
                 break
             node = following
@@ -70,8 +81,12 @@ class SequenceMatcher:
                 runs.append((start, index + 1))
         return runs
 
-    def _kept(self, runs: list[Run]) -> list[Run]:
-        """Longest first, then earliest: a run is kept if neither its first nor its last token was looked at before."""
+    def _without_overlaps(self, runs: list[Run]) -> list[Run]:
+        """The runs to keep, by start.
+
+        Longer runs are considered first, of equally long ones the earlier. As in spaCy, a run is dropped if its first
+        or last token belongs to a run considered before, even if that one was dropped too.
+        """
         seen: set[int] = set()
         kept = []
         for start, end in sorted(runs, key=lambda run: (run[0] - run[1], run[0])):
@@ -81,6 +96,7 @@ class SequenceMatcher:
         return sorted(kept)
 
     def _text(self, lexemes: NDArray[np.int64], spaces: NDArray[np.bool_], start: int, end: int) -> str:
+        """The text of a run, with the trailing spaces inside it but not the one after it."""
         pairs = zip(lexemes[start:end].tolist(), spaces[start:end].tolist(), strict=True)
-        text = "".join(self._lexicon.texts[number] + (" " if space else "") for number, space in pairs)
+        text = "".join(self._lexicon.texts[lexeme] + (" " if space else "") for lexeme, space in pairs)
         return text[:-1] if spaces[end - 1] else text

@@ -1,4 +1,4 @@
-"""tables.safetensors, held against the manifest."""
+"""Read tables.safetensors, the lookup tables and decoder weights of a spaCy pipeline, and check it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from safetensors.numpy import load_file
 from ...artifacts.errors import ArtifactError
 from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
 
+# Data type and shape of each tensor, by name; None stands for any size.
 _Shapes = dict[str, tuple[str, tuple[int | None, ...]]]
 
 
 @dataclass(frozen=True)
 class StateLayer:
-    """Weights that score the transitions of a state, float32.
+    """The layer that scores the parser's transitions, all float32.
 
     `bias` is `[pieces * hidden]`, `padding` `[8, pieces * hidden]`, `weight` `[moves, hidden]`, `output_bias`
-    `[moves]`.
+    `[moves]`; `padding` stands in for missing tokens.
     """
 
     bias: NDArray[np.float32]
@@ -33,10 +34,12 @@ class StateLayer:
 
 @dataclass(frozen=True)
 class Tables:
-    """What tables.safetensors holds.
+    """The content of tables.safetensors.
 
-    `ner_bias` is float32 `[pieces * hidden]`, `ner_weight` `[labels, 2, hidden]` and `ner_output_bias` `[labels, 2]`:
-    first those of I-, then those of L-.
+    `norms` maps the id of a string to the id of its norm. `vector_keys` (uint64 `[n]`, ascending) and `vector_rows`
+    (int32 `[n]`) map the ids of strings to rows of the static vectors. All `ner_` fields are float32: `ner_bias`
+    `[pieces * hidden]`, `ner_weight` `[labels, 2, hidden]` and `ner_output_bias` `[labels, 2]`, where the axis of size
+    2 holds the scores of I and of L.
     """
 
     norms: dict[int, int]
@@ -48,11 +51,11 @@ class Tables:
     parser: StateLayer | None
 
     def norm_of(self, string_id: int) -> int | None:
-        """The norm that the tables have for a string, as a number."""
+        """The id of the norm of a string, given the string's id; None if the table has none."""
         return self.norms.get(string_id)
 
     def vector_rows_of(self, ids: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """The row of static vectors of each string, -1 without one."""
+        """The row of each string in the static vectors, by its id: uint64 `[n]` to int32 `[n]`; -1 without a vector."""
         assert self.vector_keys is not None and self.vector_rows is not None
         if not len(self.vector_keys):
             return np.full(len(ids), -1, np.int32)
@@ -61,13 +64,17 @@ class Tables:
 
 
 def read_tables(path: Path, spec: SpacySpec) -> Tables:
-    """Read the file, or raise `ArtifactError` with the code `tokenizer` for tensors other than FORMAT.md's."""
+    """Read the tables.
+
+    :raises ArtifactError: with the code `tokenizer` if the file cannot be read or its tensors are not those that
+        FORMAT.md requires for `spec`.
+    """
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError("tokenizer", f"{path.name} cannot be read: {error}") from error
-    if problems := _problems(tensors, _wanted(spec)):
-        raise ArtifactError("tokenizer", f"{path.name} is not the model's: {'; '.join(problems)}")
+    if problems := _problems(tensors, _expected_shapes(spec)):
+        raise ArtifactError("tokenizer", f"{path.name} does not fit the manifest: {'; '.join(problems)}")
     parser = None
     if spec.parser is not None:
         parser = StateLayer(
@@ -85,7 +92,7 @@ def read_tables(path: Path, spec: SpacySpec) -> Tables:
     )
 
 
-def _wanted(spec: SpacySpec) -> _Shapes:
+def _expected_shapes(spec: SpacySpec) -> _Shapes:
     labels = len(spec.labels)
     width = spec.ner.pieces * spec.ner.hidden
     shapes: _Shapes = {
@@ -112,15 +119,15 @@ def _wanted(spec: SpacySpec) -> _Shapes:
 
 
 def _problems(tensors: dict[str, NDArray[Any]], expected: _Shapes) -> list[str]:
-    problems = [f"no tensor {name}" for name in sorted(set(expected) - set(tensors))]
-    problems += [f"an unknown tensor {name}" for name in sorted(set(tensors) - set(expected))]
+    problems = [f"tensor {name} is missing" for name in sorted(set(expected) - set(tensors))]
+    problems += [f"tensor {name} is unknown" for name in sorted(set(tensors) - set(expected))]
     if problems:
         return problems
     for name, (dtype, shape) in expected.items():
         tensor = tensors[name]
         fits = len(tensor.shape) == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
         if tensor.dtype != dtype or not fits:
-            problems.append(f"{name} is {tensor.dtype} {list(tensor.shape)}, not {dtype} {list(shape)}")
+            problems.append(f"{name} is {tensor.dtype} {list(tensor.shape)}, expected {dtype} {list(shape)}")
         elif dtype == "float32" and not np.isfinite(tensor).all():
             problems.append(f"{name} has a value that is not finite")
     return problems or _key_problems(tensors)

@@ -1,4 +1,7 @@
-"""spaCy's rule-driven tokenizer (FORMAT.md, "spaCy: text to tokens")."""
+"""spaCy's rule-based tokenizer (FORMAT.md, "spaCy: text to tokens").
+
+A *chunk* is a run of characters without whitespace, or of whitespace alone; every chunk is tokenized by itself.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ from .lexicon import Lexicon
 from .rules import Match, Rules, SpecialToken, compile_pattern
 from .sequences import SequenceMatcher
 
-# Longer chunks are rare and would fill the memory with strings that never come again.
-_LONGEST_CACHED = 200
-_MAX_CHUNKS = 50_000
-# Texts are split into chunks in parts of about this many characters.
-_PART = 1 << 16
-_MAX_FIRSTS = 1000
+# The tokens of chunks up to this many characters are cached: longer ones rarely occur twice.
+_MAX_CACHED_LENGTH = 200
+_MAX_CACHED_CHUNKS = 50_000
+# A text is split into chunks block by block, each of about this many characters, to bound memory.
+_BLOCK = 1 << 16
+_MAX_COMPILED = 1000
+# Up to this many characters, trying all prefix alternatives at once is faster than one after the other.
 _SHORT = 64
 
 
@@ -26,8 +30,8 @@ _SHORT = 64
 class Document:
     """The tokens of a text.
 
-    `lexemes` int64 `[tokens]` are numbers in `lexicon`, `starts` int64 `[tokens]` the places in characters where they
-    start, `spaces` bool `[tokens]` whether a trailing space follows.
+    `lexemes` (int64 `[tokens]`) are indices into `lexicon`, `starts` (int64 `[tokens]`) the offsets in characters at
+    which the tokens start, `spaces` (bool `[tokens]`) tells after which tokens a trailing space follows.
     """
 
     lexicon: Lexicon
@@ -40,7 +44,7 @@ class Document:
         return len(self.lexemes)
 
     def end(self, token: int) -> int:
-        """Where a token ends, in characters."""
+        """The offset in characters at which a token ends."""
         return int(self.starts[token]) + len(self.lexicon.texts[self.lexemes[token]])
 
     def is_space(self) -> NDArray[np.bool_]:
@@ -49,13 +53,13 @@ class Document:
 
 
 class RuleTokenizer:
-    """Tokenizes with the rules of one artifact into one lexicon."""
+    """Tokenizes texts by the rules of one artifact and adds their tokens to a lexicon."""
 
     def __init__(self, rules: Rules, lexicon: Lexicon) -> None:
-        """Compile what splits a text into chunks."""
+        """Compile the patterns that split a text into chunks."""
         self._rules, self._lexicon = rules, lexicon
-        self._specials = {chunk: lexicon.numbers(tokens) for chunk, tokens in rules.specials.items()}
-        self._longest_special = max(map(len, rules.specials), default=0)
+        self._specials = {chunk: lexicon.indices_of(tokens) for chunk, tokens in rules.specials.items()}
+        self._max_special_length = max(map(len, rules.specials), default=0)
         space = rules.characters.space.pattern()
         self._leading = re.compile(f"[{space}]*")
         self._chunks = re.compile(f"([^{space}]+)( ?)([{space}]*)")
@@ -71,18 +75,18 @@ class RuleTokenizer:
         lexemes: list[int] = []
         spaced: list[int] = []
         leading = self._leading.match(text)
-        index = leading.end() if leading else 0
-        if index:
-            lexemes += self._chunk(text[:index])
-        for part in self._parts(text, index):
-            known = self._cache
-            for word, whitespace, rest in self._chunks.findall(part):
-                # Looked up here: for almost every word a call would cost more than what it does
-                lexemes += known.get(word) or self._chunk(word)
-                if whitespace:
+        offset = leading.end() if leading else 0
+        if offset:
+            lexemes += self._chunk(text[:offset])
+        for block in self._blocks(text, offset):
+            cached = self._cache
+            for word, trailing_space, whitespace in self._chunks.findall(block):
+                # The cache is read here as well as in _chunk: most words are in it, and this saves a call for each.
+                lexemes += cached.get(word) or self._chunk(word)
+                if trailing_space:
                     spaced.append(len(lexemes) - 1)
-                if rest:
-                    lexemes += known.get(rest) or self._chunk(rest)
+                if whitespace:
+                    lexemes += cached.get(whitespace) or self._chunk(whitespace)
         spaces = np.zeros(len(lexemes), np.bool_)
         spaces[spaced] = True
         return self._document(*self._sequences.apply(np.array(lexemes, np.int64), spaces))
@@ -92,24 +96,24 @@ class RuleTokenizer:
         starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(lexemes) else ends
         return Document(self._lexicon, lexemes, starts, spaces)
 
-    def _parts(self, text: str, index: int) -> Iterator[str]:
-        """The text from `place` on, cut where a run of other characters begins."""
-        while index < len(text):
-            found = self._boundary.search(text, index + _PART)
-            end = found.end() if found else len(text)
-            yield text[index:end]
-            index = end
+    def _blocks(self, text: str, offset: int) -> Iterator[str]:
+        """The text from `offset` on in blocks, each of which ends before a chunk without whitespace."""
+        while offset < len(text):
+            boundary = self._boundary.search(text, offset + _BLOCK)
+            end = boundary.end() if boundary else len(text)
+            yield text[offset:end]
+            offset = end
 
     def _chunk(self, chunk: str) -> tuple[int, ...]:
-        """The lexemes of a run of spaces or of others."""
-        found = self._cache.get(chunk)
-        if found is None:
-            found = self._lexicon.numbers(self._split(chunk))
-            if len(chunk) <= _LONGEST_CACHED:
-                if len(self._cache) >= _MAX_CHUNKS:
+        """The lexemes of one chunk."""
+        lexemes = self._cache.get(chunk)
+        if lexemes is None:
+            lexemes = self._lexicon.indices_of(self._split(chunk))
+            if len(chunk) <= _MAX_CACHED_LENGTH:
+                if len(self._cache) >= _MAX_CACHED_CHUNKS:
                     self._cache = dict(self._specials)
-                self._cache[chunk] = found
-        return found
+                self._cache[chunk] = lexemes
+        return lexemes
 
     def _split(self, chunk: str) -> list[SpecialToken]:
         prefixes, middle, suffixes = self._cut_affixes(chunk)
@@ -119,11 +123,13 @@ class RuleTokenizer:
         return tokens + [(text, None) for text in reversed(suffixes)]
 
     def _middle(self, text: str) -> list[SpecialToken]:
+        """The tokens of what is left of a chunk between its affixes, if that is no special case."""
         if self._token_match(text) or self._url_match(text):
             return [(text, None)]
-        return [(part, None) for part in self._cut_infixes(text)]
+        return [(token, None) for token in self._split_infixes(text)]
 
     def _cut_affixes(self, text: str) -> tuple[list[str], str, list[str]]:
+        """Prefixes in the order of the text, the rest, and suffixes from the end of the text backwards."""
         prefixes: list[str] = []
         suffixes: list[str] = []
         start, end, size = 0, len(text), -1
@@ -131,81 +137,89 @@ class RuleTokenizer:
             if self._is_special(text, start, end) or self._has_match(text, start, end):
                 break
             size = end - start
-            ahead = self._affixes.prefix_length(text, start, end)
-            if ahead and self._is_special(text, start + ahead, end):
-                prefixes.append(text[start : start + ahead])
-                start += ahead
+            prefix = self._affixes.prefix_length(text, start, end)
+            if prefix and self._is_special(text, start + prefix, end):
+                prefixes.append(text[start : start + prefix])
+                start += prefix
                 break
-            behind = self._affixes.suffix_length(text, start + ahead, end)
-            if behind and self._is_special(text, start, end - behind):
-                suffixes.append(text[end - behind : end])
-                end -= behind
+            suffix = self._affixes.suffix_length(text, start + prefix, end)
+            if suffix and self._is_special(text, start, end - suffix):
+                suffixes.append(text[end - suffix : end])
+                end -= suffix
                 break
-            if ahead:
-                prefixes.append(text[start : start + ahead])
-            if behind and (not ahead or ahead + behind <= size):
-                suffixes.append(text[end - behind : end])
-                end -= behind
-            start += ahead
+            if prefix:
+                prefixes.append(text[start : start + prefix])
+            if suffix and (not prefix or prefix + suffix <= size):
+                suffixes.append(text[end - suffix : end])
+                end -= suffix
+            start += prefix
         return prefixes, text[start:end], suffixes
 
-    def _cut_infixes(self, text: str) -> list[str]:
+    def _split_infixes(self, text: str) -> list[str]:
+        """Split a text at its infixes, which become tokens too; one at the very start is ignored."""
         infixes = list(self._rules.infix.finditer(text)) if self._rules.infix else []
         if not infixes:
             return [text]
-        parts, start = [], 0
-        for found in infixes:
-            if found.start() == 0:
+        tokens, start = [], 0
+        for infix in infixes:
+            if infix.start() == 0:
                 continue
-            parts += [text[start : found.start()], found.group()]
-            start = found.end()
-        return [part for part in (*parts, text[start:]) if part]
+            tokens += [text[start : infix.start()], infix.group()]
+            start = infix.end()
+        return [token for token in (*tokens, text[start:]) if token]
 
     def _has_match(self, text: str, start: int, end: int) -> bool:
         return bool(self._rules.token_match) and self._token_match(text[start:end])
 
     def _is_special(self, text: str, start: int, end: int) -> bool:
-        # Measured first: a chunk may have hundreds of thousands of characters, and is looked at after every cut
-        return 0 < end - start <= self._longest_special and text[start:end] in self._specials
+        # The length is checked first, because copying a slice of a very long chunk after every cut would be slow.
+        return 0 < end - start <= self._max_special_length and text[start:end] in self._specials
 
 
 class _Affixes:
-    """Lengths of prefixes and suffixes of a part of a text."""
+    """Finds the prefix and the suffix of a range of a text."""
 
     def __init__(self, rules: Rules) -> None:
         self._prefix = rules.prefix
-        # On a short text all alternatives are tried at once: there windows spare nothing
-        self._whole_prefix = _joined(affix.pattern for affix in rules.prefix)
+        # For short texts, where windows save nothing.
+        self._any_prefix = _alternation(affix.pattern for affix in rules.prefix)
         bounded = [affix for affix in rules.suffix if affix.window is not None]
         self._window = max((affix.window or 0 for affix in bounded), default=0)
-        self._bounded = _joined(affix.pattern for affix in bounded)
-        self._endless = _joined(affix.pattern for affix in rules.suffix if affix.window is None)
+        self._bounded = _alternation(affix.pattern for affix in bounded)
+        self._unbounded = _alternation(affix.pattern for affix in rules.suffix if affix.window is None)
 
     def prefix_length(self, text: str, start: int, end: int) -> int:
+        """The length in characters of the prefix of `text[start:end]`; 0 without one."""
         if end - start <= _SHORT:
-            found = self._whole_prefix.match(text[start:end])
-            return found.end() if found else 0
+            match = self._any_prefix.match(text[start:end])
+            return match.end() if match else 0
         for affix in self._prefix:
-            if found := affix.pattern.match(text[start : end if affix.window is None else start + affix.window]):
-                return found.end()
+            if match := affix.pattern.match(text[start : end if affix.window is None else start + affix.window]):
+                return match.end()
         return 0
 
     def suffix_length(self, text: str, start: int, end: int) -> int:
-        """The longest match that ends at the end: every alternative does, so it is the leftmost."""
-        found = self._bounded.search(text[max(start, end - self._window) : end])
-        longest = found.end() - found.start() if found else 0
-        if found := self._endless.search(text[start:end]):
-            longest = max(longest, found.end() - found.start())
-        return longest
+        """The length in characters of the longest suffix of `text[start:end]`; 0 without one.
+
+        Every alternative matches at the end alone, so the leftmost match is the longest.
+        """
+        match = self._bounded.search(text[max(start, end - self._window) : end])
+        length = match.end() - match.start() if match else 0
+        if match := self._unbounded.search(text[start:end]):
+            length = max(length, match.end() - match.start())
+        return length
 
 
-def _joined(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
-    """One pattern with the alternatives of several, in their order; without any, one that never matches."""
+def _alternation(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
+    """One pattern that tries several in their order; without any, it never matches."""
     return re.compile("|".join(pattern.pattern for pattern in patterns) or r"(?!)")
 
 
 class _Matcher:
-    """Whether any of some patterns matches; compiled for each first character when a text first begins with it."""
+    """Tells whether any of several patterns matches a text from its start.
+
+    The patterns that can match are compiled, together, when a text first begins with a given character.
+    """
 
     def __init__(self, matches: Sequence[Match]) -> None:
         self._matches = matches
@@ -220,8 +234,8 @@ class _Matcher:
 
     def _compile(self, first: str) -> re.Pattern[str] | None:
         sources = [match.source for match in self._matches if match.first is None or first in match.first]
-        if len(self._compiled) >= _MAX_FIRSTS:
-            self._compiled = {}  # another thread may still read the old one
+        if len(self._compiled) >= _MAX_COMPILED:
+            self._compiled = {}  # not cleared, because another thread may be reading the old dict
         pattern = compile_pattern("|".join(sources)) if sources else None
         self._compiled[first] = pattern
         return pattern

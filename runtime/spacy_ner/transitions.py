@@ -1,22 +1,26 @@
-"""The transitions of spaCy's dependency parser: a greedy arc-eager system (FORMAT.md, "The parser")."""
+"""The transitions of spaCy's dependency parser, a greedy arc-eager system (FORMAT.md, "The parser")."""
 
 from __future__ import annotations
 
 _SHIFT, _REDUCE, _LEFT, _RIGHT, _BREAK = range(5)
-# By the first letter of a move's name; the numbers index what `State.valid` gives
+# Kinds of transitions by the first character of their names in `parser.moves`; the values index `State.valid`.
 KINDS = {"S": _SHIFT, "D": _REDUCE, "L": _LEFT, "R": _RIGHT, "B": _BREAK}
-# Where a place of the state has no token
+# Stands for a missing token or head.
 NONE = -1
 
 
 class State:
-    """Stack, buffer and arcs. The buffer is `back`, whose last one is nearest, and then the tokens from `next` on."""
+    """Stack, buffer and arcs of one document; tokens are given by their indices.
+
+    The buffer consists of the tokens in `returned`, the last of which comes first, then of all tokens from `next` on.
+    `returned` holds tokens that were popped from the stack without a head.
+    """
 
     def __init__(self, tokens: int) -> None:
-        """Start with all tokens in the buffer."""
+        """Start with an empty stack and all tokens in the buffer."""
         self.tokens = tokens
         self.stack: list[int] = []
-        self.back: list[int] = []
+        self.returned: list[int] = []
         self.next = 0
         self.heads = [NONE] * tokens
         self.labels = [""] * tokens
@@ -30,7 +34,7 @@ class State:
         return not self.stack and self._buffered() == 0
 
     def valid(self) -> tuple[bool, bool, bool, bool, bool]:
-        """Which kinds of transitions are valid, by `KINDS`."""
+        """Which kinds of transitions are valid, in the order of `KINDS`."""
         (first, second), buffered = self._front(), self._buffered()
         starts = first in self._starts
         has_stack = bool(self.stack)
@@ -40,14 +44,17 @@ class State:
         return shifts, has_stack, attaches, attaches, breaks
 
     def context(self) -> tuple[int, ...]:
-        """The eight tokens that decide, `NONE` for those that are not there."""
+        """The eight tokens that transitions are scored by, `NONE` for a missing one.
+
+        B0, B1, S0, S1, S2 (buffer and stack, nearest first), last left child of B0, last left and right child of S0.
+        """
         first, second = self._front()
         top = [*self.stack[-1:-4:-1], NONE, NONE, NONE]
         last = self._last_child
         return (first, second, *top[:3], last(self._left, first), last(self._left, top[0]), last(self._right, top[0]))
 
-    def make(self, kind: int, label: str) -> None:
-        """Make a valid transition."""
+    def apply(self, kind: int, label: str) -> None:
+        """Apply a valid transition; `label` is used by left and right arcs."""
         first, second = self._front()
         if kind == _SHIFT:
             self._push()
@@ -64,18 +71,19 @@ class State:
             self._starts.add(second)
 
     def _buffered(self) -> int:
-        return self.tokens - self.next + len(self.back)
+        """Number of tokens in the buffer."""
+        return self.tokens - self.next + len(self.returned)
 
     def _front(self) -> tuple[int, int]:
         """The first two tokens of the buffer."""
         coming = self.next if self.next < self.tokens else NONE
-        if not self.back:
+        if not self.returned:
             return coming, self.next + 1 if self.next + 1 < self.tokens else NONE
-        return self.back[-1], self.back[-2] if len(self.back) > 1 else coming
+        return self.returned[-1], self.returned[-2] if len(self.returned) > 1 else coming
 
     def _push(self) -> None:
-        if self.back:
-            self.stack.append(self.back.pop())
+        if self.returned:
+            self.stack.append(self.returned.pop())
         else:
             self.stack.append(self.next)
             self.next += 1
@@ -84,9 +92,10 @@ class State:
         top = self.stack.pop()
         if self.heads[top] == NONE and self.stack:
             self._unshiftable[top] = True
-            self.back.append(top)
+            self.returned.append(top)
 
     def _attach(self, head: int, child: int, label: str) -> None:
+        """Set a token's head; as in spaCy, a former head loses the child only if it was the last one on its side."""
         old = self.heads[child]
         if old != NONE:
             siblings = (self._left if old > child else self._right).get(old)
@@ -97,5 +106,6 @@ class State:
 
     @staticmethod
     def _last_child(children: dict[int, list[int]], head: int) -> int:
-        found = children.get(head)
-        return found[-1] if found else NONE
+        """The child that was attached last, or `NONE`."""
+        attached = children.get(head)
+        return attached[-1] if attached else NONE

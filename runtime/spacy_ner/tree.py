@@ -1,4 +1,4 @@
-"""The tree a parser leaves behind: edges of subtrees, decorated labels, sentence starts (FORMAT.md, "Edges")."""
+"""The dependency tree that the parser's transitions build, and its sentence starts (FORMAT.md, "Edges")."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAX_PASSES = 12
+# Separates a token's label from the label of its true head; spaCy's training adds it where it makes a tree projective.
 _DECORATION = "||"
 _ROOT = "ROOT"
 
@@ -16,7 +17,12 @@ class Tree:
     """Heads and labels of a document's tokens; a root is its own head."""
 
     def __init__(self, heads: Sequence[int], labels: Sequence[str], is_space: NDArray[np.bool_]) -> None:
-        """Take what the transitions left; -1 is no head."""
+        """Build the tree from the final state of the transitions.
+
+        :param heads: the index of each token's head, -1 for a root.
+        :param labels: the label of each token's arc.
+        :param is_space: which tokens are whitespace, bool `[tokens]`.
+        """
         self._heads = [token if head < 0 else head for token, head in enumerate(heads)]
         self._labels = [_ROOT if head < 0 else label for head, label in zip(heads, labels, strict=True)]
         self._is_space = is_space
@@ -24,12 +30,15 @@ class Tree:
         self._right: list[int] = []
 
     def sentence_starts(self) -> list[int]:
-        """The left edges of the roots, ascending, after decorated labels are resolved."""
+        """The left edges of the roots, ascending; tokens with decorated labels are first attached to their true heads.
+
+        The edges of a token are the first and last token of its subtree.
+        """
         self._find_edges()
         decorated = [token for token, label in enumerate(self._labels) if _DECORATION in label]
         if decorated:
             for token in decorated:
-                self._attach_anew(token)
+                self._reattach(token)
             self._find_edges()
         return sorted(self._starts())
 
@@ -37,6 +46,7 @@ class Tree:
         return {self._left[token] for token, head in enumerate(self._heads) if token == head}
 
     def _find_edges(self) -> None:
+        """Widen every head's edges to those of its children until every sentence contains the heads of its tokens."""
         tokens = range(len(self._heads))
         self._left, self._right = list(tokens), list(tokens)
         for _ in range(_MAX_PASSES):
@@ -48,7 +58,7 @@ class Tree:
                 return
 
     def _are_heads_within(self) -> bool:
-        """Whether every stretch from one sentence start to the next holds the heads of its tokens but its last."""
+        """Whether the head of every token is in the token's sentence or is the first token of the next sentence."""
         starts, begin, final = self._starts(), 0, len(self._heads) - 1
         for end in range(len(self._heads)):
             if (end > 0 and end in starts) or end == final:
@@ -57,15 +67,19 @@ class Tree:
                 begin = end
         return True
 
-    def _attach_anew(self, token: int) -> None:
+    def _reattach(self, token: int) -> None:
+        """Resolve the decorated label `X||Y`: the label becomes X, the head the first candidate with the label Y.
+
+        Without such a candidate the head stays.
+        """
         label, _, expected = self._labels[token].partition(_DECORATION)
         self._labels[token] = label
-        found = next((child for child in self._descendants(token) if self._labels[child] == expected), None)
-        if found is not None:
-            self._heads[token] = found
+        head = next((child for child in self._descendants(token) if self._labels[child] == expected), None)
+        if head is not None:
+            self._heads[token] = head
 
     def _descendants(self, token: int) -> Iterator[int]:
-        """Descendants of a token's head, breadth first, without the token itself and whitespace."""
+        """Descendants of a token's head, breadth first, without the token itself and without whitespace."""
         level = [self._heads[token]]
         while level:
             below = []

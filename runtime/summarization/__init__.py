@@ -1,4 +1,4 @@
-"""Summaries from one graph that holds encoder, decoder and beam search."""
+"""Summarize texts with one graph that contains encoder, decoder and beam search."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ __all__ = ["load_preprocessor", "open_model", "replay"]
 def open_model(
     opened: OpenArtifact[TextTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
 ) -> Summarizer:
-    """Wrap the opened variant; no graph is loaded yet."""
+    """Create the summarizer of the opened variant; its graph is loaded by the first call."""
     return Summarizer(summarization_model(opened), threads=threads, text_limit=text_limit)
 
 
 def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], threads: int) -> Figures:
-    """Summarize the golden cases and return `differing` and `sealed_same` over all of them.
+    """Summarize the inputs of the golden cases and compare the summaries with the expected ones.
 
-    :raises ArtifactError: with the code `golden` for another `truncated`, or for figures outside the variant's gate.
+    :returns: the metrics `differing` (from the original's summaries) and `sealed_same` over all cases; see
+        `_sealed_same`.
+    :raises ArtifactError: with the code `golden` if `truncated` of a case differs, or if a metric is outside of the
+        variant's gate.
     """
     summarizer = open_model(opened, threads=threads)
     answers = summarize_with_settings(summarizer, [case.input for case in cases], [case.settings for case in cases])
@@ -39,7 +42,7 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], th
         (case.expected.text, case.expected.token_ids) != (answer.text, answer.token_ids) for case, answer in pairs
     )
     same = _sealed_same(pairs, opened.variant)
-    # A gate on summaries that were not sealed is not held: no number holds it
+    # NaN is outside of every gate: a gate on `sealed_same` fails if the cases hold no summaries of this variant.
     figures = {"differing": float(differing), "sealed_same": math.nan if same is None else same}
     gate = opened.artifact.manifest.variants[opened.variant].gate
     if misses := opened.artifact.family.gate_misses(figures, gate):
@@ -48,6 +51,9 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], th
 
 
 def _sealed_same(pairs: Sequence[tuple[SummaryCase, Summary]], variant: str) -> float | None:
-    """The share of sealed summaries with the same token ids, None where the variant has none."""
+    """The share of cases whose token ids equal those that the variant produced when it was built (`case.sealed`).
+
+    None if no case holds a summary of the variant.
+    """
     same = [case.sealed[variant].token_ids == answer.token_ids for case, answer in pairs if variant in case.sealed]
     return sum(same) / len(same) if same else None

@@ -1,42 +1,48 @@
-"""A text that is too long for a model in parts that are not, as FORMAT.md cuts them: where sentences end."""
+"""Split long texts into chunks that fit a model, at ends of sentences (FORMAT.md, "Summaries")."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 
-# The characters with the property White_Space of Unicode; `str.isspace` knows four more (U+001C to U+001F).
+# The characters with Unicode's property White_Space. `str.isspace` also accepts U+001C to U+001F.
 WHITE_SPACE = "\t\n\v\f\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _WHITESPACE = re.compile(f"[{WHITE_SPACE}]*")
 _SENTENCE_END = re.compile(f"[.!?\u2026\u3002\uff01\uff1f]+(?=[{WHITE_SPACE}])|\n")
 
 
 def is_whitespace(text: str) -> bool:
-    """Whether a text holds nothing but `White_Space` of Unicode."""
+    """Whether every character has Unicode's property White_Space; true for an empty text."""
     return _WHITESPACE.fullmatch(text) is not None
 
 
 def sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, which joined are the text: each begins with the blanks after the one before."""
+    """Split a text into sentences; joined, they are the text.
+
+    A sentence ends after a newline, or after `.`, `!`, `?` and similar marks that whitespace follows. That whitespace
+    belongs to the next sentence.
+    """
     start = 0
-    for found in _SENTENCE_END.finditer(text):
-        yield text[start : found.end()]
-        start = found.end()
+    for match in _SENTENCE_END.finditer(text):
+        yield text[start : match.end()]
+        start = match.end()
     if start < len(text):
         yield text[start:]
 
 
-def parts(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
-    """Sentences in a row, as many as fit; one that does not fit by itself is a part too. Blank parts are left out.
+def split_into_chunks(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
+    """Split a text into chunks, each of as many consecutive sentences as fit.
 
-    :param fits: whether a part can be read whole.
+    A sentence that does not fit by itself is a chunk too. Chunks of whitespace alone are left out.
+
+    :param fits: tells whether the model can read a text without truncation.
     """
-    part = ""
+    chunk = ""
     for sentence in sentences(text):
-        if part and not fits(part + sentence):
-            if not is_whitespace(part):
-                yield part
-            part = ""
-        part += sentence
-    if not is_whitespace(part):
-        yield part
+        if chunk and not fits(chunk + sentence):
+            if not is_whitespace(chunk):
+                yield chunk
+            chunk = ""
+        chunk += sentence
+    if not is_whitespace(chunk):
+        yield chunk

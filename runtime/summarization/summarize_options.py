@@ -1,4 +1,4 @@
-"""The settings of a summary's search: what a call says, what it leaves to the model, what is refused."""
+"""The options of a call to summarize, and how they become the settings of the beam search."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from ..cancellation import CancelToken, check_timeout
 
 @dataclass(frozen=True)
 class SummarizeOptions:
-    """Settings of one call; None stands for the model's own. Lengths count tokens, the decoder's start token too.
+    """Options of one call; None selects the model's default.
 
-    `map_reduce` reads longer inputs in parts instead of cutting them. `timeout` is in seconds, from the start of the
-    call; `cancel` stops it from another thread. `progress` is called with how many texts of a round are done and how
-    many it has: inputs, or parts of them.
+    `num_beams`, `min_length`, `max_length` and `length_penalty` are those of transformers' `generate`; lengths count
+    tokens, including the decoder's start token.
+
+    With `map_reduce`, an input that is too long is split into chunks whose summaries are summarized in turn; without
+    it, the input is truncated. `timeout` is in seconds from the start of the call; `cancel` can stop the call from
+    another thread. `progress(done, total)` is called after each text is summarized; texts are inputs or their chunks,
+    and every round of `map_reduce` counts from 0 again.
     """
 
     num_beams: int | None = None
@@ -32,20 +36,20 @@ class SummarizeOptions:
 
 
 def options_of(settings: GenerationDefaults) -> SummarizeOptions:
-    """Options of a call that leaves none of these settings to the model."""
+    """Options that select exactly these settings."""
     return SummarizeOptions(settings.num_beams, settings.min_length, settings.max_length, settings.length_penalty)
 
 
 def resolve_settings(options: SummarizeOptions, spec: SummarizationSpec, beam_limit: int) -> GenerationDefaults:
-    """The settings that a call searches with.
+    """The settings of the beam search: the options, or the model's defaults where an option is None.
 
-    :param beam_limit: the largest product of beams and `max_length`.
-    :raises ConfigError: for one that is out of its range.
+    :param beam_limit: maximum product of `num_beams` and `max_length`.
+    :raises ConfigError: if a setting is out of its range.
     """
     defaults = spec.defaults
-    max_length = _whole("max_length", options.max_length, defaults.max_length, 2, spec.max_target_tokens)
-    min_length = _whole("min_length", options.min_length, defaults.min_length, 0, max_length)
-    num_beams = _whole("num_beams", options.num_beams, defaults.num_beams, 1, None)
+    max_length = _integer("max_length", options.max_length, defaults.max_length, 2, spec.max_target_tokens)
+    min_length = _integer("min_length", options.min_length, defaults.min_length, 0, max_length)
+    num_beams = _integer("num_beams", options.num_beams, defaults.num_beams, 1, None)
     if num_beams * max_length > beam_limit:
         raise ConfigError(
             "num_beams",
@@ -56,18 +60,19 @@ def resolve_settings(options: SummarizeOptions, spec: SummarizationSpec, beam_li
     return GenerationDefaults(num_beams, min_length, max_length, _penalty(options, defaults))
 
 
-def _whole(name: str, value: int | None, default: int, least: int, most: int | None) -> int:
+def _integer(name: str, value: int | None, default: int, minimum: int, maximum: int | None) -> int:
+    """The value, or the default if it is None, if it is an integer in the range."""
     chosen = default if value is None else value
-    if type(chosen) is not int or chosen < least or (most is not None and chosen > most):
-        expected = f"at least {least}" if most is None else f"{least} to {most}"
-        given = "" if value is not None else " (the model's own)"
-        raise ConfigError(name, expected=expected, actual=f"{chosen!r}{given}")
+    if type(chosen) is not int or chosen < minimum or (maximum is not None and chosen > maximum):
+        expected = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
+        origin = "" if value is not None else " (the model's default)"
+        raise ConfigError(name, expected=expected, actual=f"{chosen!r}{origin}")
     return chosen
 
 
 def _penalty(options: SummarizeOptions, defaults: GenerationDefaults) -> float:
     value = defaults.length_penalty if options.length_penalty is None else options.length_penalty
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not abs(value) <= float(np.finfo(np.float32).max):  # NaN is not
+    if not is_number or not abs(value) <= float(np.finfo(np.float32).max):  # false for NaN
         raise ConfigError("length_penalty", expected="a number that is finite as float32", actual=repr(value))
     return float(value)

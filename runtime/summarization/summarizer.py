@@ -1,4 +1,4 @@
-"""Summaries from an artifact: one graph that encodes the text and searches for its summary."""
+"""Summarize texts with an artifact of the family `summarization`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from ..cancellation import Watch
 from ..graph_model import GraphModel, check_limits, graph_model
 from ..loading import AUTO, OpenArtifact, open_artifact
 from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
-from .chunks import is_whitespace, parts
+from .chunks import is_whitespace, split_into_chunks
 from .summarize_options import SummarizeOptions, options_of, resolve_settings
 
-# Places in the beams of one run, texts x beams x length: what the memory of a run grows with.
+# Maximum number of token positions in all beams of one run: texts x num_beams x max_length. Bounds the memory of a run.
 DEFAULT_BEAM_LIMIT = 8192
+# Maximum number of padded source tokens of one run.
 DEFAULT_SOURCE_BUDGET = 2048
 _OUTPUTS = ("sequences", "sequences_scores")
-# Token ids have 32 bits in the tokenizers library.
+# The tokenizers library stores token ids in 32 bits.
 _MAX_IDS = 1 << 32
 _SELF_TEST = SummarizeOptions(num_beams=1, min_length=0, max_length=2)
 
@@ -32,8 +33,8 @@ _SELF_TEST = SummarizeOptions(num_beams=1, min_length=0, max_length=2)
 class Summary:
     """The summary of one input.
 
-    `token_ids` has the decoder's start token, `tokens` counts the others. `score` is that of the best beam, which
-    scores of the same settings alone can be compared with. `truncated` says that a part of the input was not read.
+    `token_ids` includes the decoder's start token, `tokens` does not count it. `score` is the score of the best beam;
+    only scores of calls with the same settings are comparable. `truncated` is true if part of the input was not read.
     """
 
     text: str
@@ -43,20 +44,19 @@ class Summary:
     truncated: bool
 
 
-_Found = tuple[int, Summary]
-_Run = Callable[[list[Tokens], GenerationDefaults, Watch], Iterator[_Found]]
-
-
+# The index of an input and its summary.
+_IndexedSummary = tuple[int, Summary]
+_Run = Callable[[list[Tokens], GenerationDefaults, Watch], Iterator[_IndexedSummary]]
 SummarizationModel = GraphModel[SummarizationSpec]
 
 
 def summarization_model(opened: OpenArtifact[TextTokenizer]) -> SummarizationModel:
-    """The parts of a checked artifact."""
+    """The model of a checked artifact."""
     return graph_model(opened, "generate", opened.artifact.manifest.section(SummarizationSpec))
 
 
 class Summarizer:
-    """One variant of a summarization model. Thread-safe; the graph is loaded by the first call."""
+    """One variant of a summarization model. Thread-safe; the first call loads the graph."""
 
     def __init__(
         self,
@@ -67,12 +67,13 @@ class Summarizer:
         beam_limit: int = DEFAULT_BEAM_LIMIT,
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> None:
-        """Wrap a model; nothing is loaded yet.
+        """Wrap a model without loading its graph.
 
-        :param threads: threads of one run; by default the CPUs that affinity and cgroup leave to the process.
-        :param token_budget: padded tokens of the texts of one run; a single text may have more.
-        :param beam_limit: texts x beams x `max_length` of one run; a call above it for a single text is refused.
-        :param text_limit: bytes of UTF-8 above which an input, its messages joined, is refused.
+        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param token_budget: maximum number of padded source tokens of one run; a single text may have more.
+        :param beam_limit: maximum of texts x `num_beams` x `max_length` of one run. Options that exceed it for a
+            single text raise `ConfigError`.
+        :param text_limit: maximum size of an input, its messages joined, in bytes of UTF-8.
         """
         check_limits(threads=threads, token_budget=token_budget, beam_limit=beam_limit, text_limit=text_limit)
         self.model = model
@@ -92,38 +93,39 @@ class Summarizer:
         beam_limit: int = DEFAULT_BEAM_LIMIT,
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> Summarizer:
-        """Check the artifact at `root` and wrap one of its variants; the options are the constructor's."""
+        """Check the artifact at `root` and create one of its variants; the other arguments are the constructor's."""
         model = summarization_model(open_artifact(root, variant, task=SUMMARIZATION.task))
         return cls(model, threads=threads, token_budget=token_budget, beam_limit=beam_limit, text_limit=text_limit)
 
     def load(self) -> None:
-        """Load the graph now instead of at the first call."""
+        """Load the graph, which the first call would do otherwise."""
         self._session.load()
 
     def check(self, options: SummarizeOptions) -> None:
-        """Raise `ConfigError` for options that no text could be summarized with."""
+        """Raise `ConfigError` if an option is out of its range."""
         resolve_settings(options, self.model.spec, self._beam_limit)
 
     def self_test(self) -> None:
-        """Summarize a short text, or raise what is wrong."""
+        """Run the model on a short text; any error is raised."""
         self.summarize_detailed([["health check"]], _SELF_TEST)
 
     def summarize(self, messages: Sequence[str]) -> str:
-        """The summary of messages that belong together."""
+        """Summarize one list of messages, read as one text."""
         return self.summarize_batch([messages])[0]
 
     def summarize_batch(self, inputs: Sequence[Sequence[str]]) -> list[str]:
-        """The summary of every list of messages, in order."""
+        """Summarize several lists of messages; the result has their order."""
         return [summary.text for summary in self.summarize_detailed(inputs)]
 
     def summarize_detailed(
         self, inputs: Sequence[Sequence[str]], options: SummarizeOptions | None = None
     ) -> list[Summary]:
-        """Summarize every list of messages.
+        """Summarize several lists of messages; the result has their order.
 
-        :raises ConfigError: for options out of their range.
-        :raises InputError: with the index of the first input that is refused; nothing was computed then.
-        :raises StoppedError: when the call was cancelled or took too long.
+        :param inputs: lists of messages; the messages of each are joined with the manifest's separator.
+        :raises ConfigError: if an option is out of its range.
+        :raises InputError: with the index of the first invalid input; then nothing was run.
+        :raises StoppedError: if the call was cancelled or its timeout passed.
         """
         chosen = options or SummarizeOptions()
         settings = resolve_settings(chosen, self.model.spec, self._beam_limit)
@@ -138,6 +140,7 @@ class Summarizer:
             return call.reduced(texts) if chosen.map_reduce else call.summaries(texts)
 
     def _join(self, messages: Sequence[str], index: int) -> str:
+        """Check the messages of one input and join them to one text."""
         if isinstance(messages, (str, bytes)) or not isinstance(messages, Sequence):
             raise InputError(
                 "input_type",
@@ -149,13 +152,15 @@ class Summarizer:
         checked = [check_text(message, index, self._text_limit) for message in messages]
         text = check_text(self.model.spec.join.join(checked), index, self._text_limit)
         if is_whitespace("".join(checked)):
-            raise InputError("empty_input", "nothing to summarize", index=index, expected="a message that is not blank")
+            raise InputError(
+                "empty_input", "nothing to summarize", index=index, expected="a message that is not only whitespace"
+            )
         return text
 
-    def _run(self, encoded: list[Tokens], settings: GenerationDefaults, watch: Watch) -> Iterator[_Found]:
-        """Yield the places of a batch with their summaries, as the batches come to their end."""
-        most = self._beam_limit // (settings.num_beams * settings.max_length)
-        for batch in plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget, most):
+    def _run(self, encoded: list[Tokens], settings: GenerationDefaults, watch: Watch) -> Iterator[_IndexedSummary]:
+        """Yield the summary of each text with its index, batch by batch."""
+        max_texts = self._beam_limit // (settings.num_beams * settings.max_length)
+        for batch in plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget, max_texts):
             ids, mask = self.model.tokenizer.pad([encoded[index] for index in batch])
             feeds = {"input_ids": ids, "attention_mask": mask, **_settings_feeds(settings)}
             sequences, scores = self._session.run(_OUTPUTS, feeds, watch)
@@ -168,18 +173,23 @@ class Summarizer:
         return Summary(self.model.tokenizer.decode(ids), ids, len(ids) - 1, score, truncated)
 
     def _check_outputs(self, sequences: NDArray[np.int64], scores: NDArray[np.float32], texts: int) -> None:
+        """Raise `InferenceError` for outputs of invalid shapes or values."""
         who, start = f"{self.model.name} ({self.model.variant})", self.model.spec.decoder_start_token_id
         if sequences.ndim != 2 or len(sequences) != texts or not sequences.shape[1] or scores.shape != (texts,):
-            raise InferenceError(f"{who} gave sequences of shape {sequences.shape}, scores of shape {scores.shape}")
+            raise InferenceError(
+                f"{who} returned sequences of shape {sequences.shape} and scores of shape {scores.shape}"
+            )
         if not np.isfinite(scores).all():
-            raise InferenceError(f"{who} gave a score that is not finite")
+            raise InferenceError(f"{who} returned a score that is not finite")
         if (sequences[:, 0] != start).any() or (sequences < 0).any() or (sequences >= _MAX_IDS).any():
-            raise InferenceError(f"{who} gave sequences that do not begin with {start}, or hold what is no token")
+            raise InferenceError(
+                f"{who} returned sequences that do not begin with {start}, or ids that are out of range"
+            )
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One call's work: what the texts of all its rounds share."""
+    """One call to summarize; `run` runs one list of texts."""
 
     model: SummarizationModel
     settings: GenerationDefaults
@@ -188,36 +198,39 @@ class _Call:
     progress: Callable[[int, int], None] | None
 
     def summaries(self, texts: Sequence[str]) -> list[Summary]:
-        """The summaries of texts that are read once, and cut if they are too long."""
-        found: dict[int, Summary] = {}
+        """Summarize texts; those that are too long are truncated."""
+        summaries: dict[int, Summary] = {}
         for index, summary in self.run(self.model.tokenizer.encode(texts), self.settings, self.watch):
-            found[index] = summary
+            summaries[index] = summary
             if self.progress is not None:
-                self.progress(len(found), len(texts))
-        return [found[index] for index in range(len(texts))]
+                self.progress(len(summaries), len(texts))
+        return [summaries[index] for index in range(len(texts))]
 
     def reduced(self, texts: Sequence[str]) -> list[Summary]:
-        """The summaries of texts that are read whole: longer ones in parts, whose summaries are summarized in turn."""
+        """Summarize whole texts: from texts that are too long, the summaries of their chunks are summarized."""
         shortened = [self._shorten(text) for text in texts]
-        found = self.summaries([text for text, _ in shortened])
+        summaries = self.summaries([text for text, _ in shortened])
         return [
-            Summary(each.text, each.token_ids, each.tokens, each.score, each.truncated or was_cut)
-            for each, (_, was_cut) in zip(found, shortened, strict=True)
+            Summary(each.text, each.token_ids, each.tokens, each.score, each.truncated or was_truncated)
+            for each, (_, was_truncated) in zip(summaries, shortened, strict=True)
         ]
 
     def _shorten(self, text: str) -> tuple[str, bool]:
-        """A text that fits, or that summaries of parts make no shorter; and whether a sentence was cut on the way."""
-        tokenizer, was_cut = self.model.tokenizer, False
+        """Replace a text that is too long by the joined summaries of its chunks, until it fits or gets no shorter.
+
+        :returns: the text, and whether a sentence was truncated because it is a chunk that does not fit.
+        """
+        tokenizer, was_truncated = self.model.tokenizer, False
         tokens = tokenizer.count(text)
         while tokens > tokenizer.spec.max_tokens:
             self.watch.check()
-            found = self.summaries(list(parts(text, self._fits)))
-            was_cut |= any(summary.truncated for summary in found)
-            text = self.model.spec.join.join(summary.text for summary in found)
+            summaries = self.summaries(list(split_into_chunks(text, self._fits)))
+            was_truncated |= any(summary.truncated for summary in summaries)
+            text = self.model.spec.join.join(summary.text for summary in summaries)
             before, tokens = tokens, tokenizer.count(text)
             if tokens >= before:
                 break
-        return text, was_cut
+        return text, was_truncated
 
     def _fits(self, text: str) -> bool:
         self.watch.check()
@@ -228,19 +241,19 @@ class _Call:
 def summarize_with_settings(
     summarizer: Summarizer, inputs: Sequence[Sequence[str]], settings: Sequence[GenerationDefaults]
 ) -> list[Summary]:
-    """Summaries of inputs that each have settings of their own; those of the same settings run together."""
-    found: dict[int, Summary] = {}
+    """Summarize inputs with different settings, one for each input; inputs with equal settings share runs."""
+    answers: dict[int, Summary] = {}
     for chosen in dict.fromkeys(settings):
         indices = [index for index, each in enumerate(settings) if each == chosen]
         summaries = summarizer.summarize_detailed([inputs[index] for index in indices], options_of(chosen))
-        found |= zip(indices, summaries, strict=True)
-    return [found[index] for index in range(len(inputs))]
+        answers |= zip(indices, summaries, strict=True)
+    return [answers[index] for index in range(len(inputs))]
 
 
 def token_ids(row: NDArray[np.int64], eos_token_id: int, pad_token_id: int) -> tuple[int, ...]:
-    """The token ids of one sequence: up to the end token, or without padding where there is none.
+    """The token ids of one row of the output `sequences`: up to the end token, or without padding if it has none.
 
-    The first place is the decoder's start token, which may be the same as the end token.
+    :param row: int64 `[length]`; begins with the decoder's start token, which may have the same id as the end token.
     """
     ids: list[int] = row.tolist()
     if eos_token_id in ids[1:]:
@@ -251,8 +264,9 @@ def token_ids(row: NDArray[np.int64], eos_token_id: int, pad_token_id: int) -> t
 
 
 def _settings_feeds(settings: GenerationDefaults) -> dict[str, NDArray[np.generic]]:
-    whole = {name: getattr(settings, name) for name in ("num_beams", "min_length", "max_length")}
+    """The graph's inputs for the settings, each of shape `[1]`."""
+    integers = {name: getattr(settings, name) for name in ("num_beams", "min_length", "max_length")}
     return {
-        **{name: np.array([value], np.int64) for name, value in whole.items()},
+        **{name: np.array([value], np.int64) for name, value in integers.items()},
         "length_penalty": np.array([settings.length_penalty], np.float32),
     }

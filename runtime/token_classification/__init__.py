@@ -1,4 +1,4 @@
-"""Named entities from token classifiers of transformers."""
+"""Recognize named entities with token classification models of transformers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["load_preprocessor", "open_model", "replay"]
 def open_model(
     opened: OpenArtifact[TextTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
 ) -> TokenClassifier:
-    """Wrap the opened variant; no graph is loaded yet."""
+    """Create the classifier of the opened variant; its graph is loaded by the first call."""
     return TokenClassifier(token_classifier_model(opened), threads=threads, text_limit=text_limit)
 
 
 def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EntityCase], threads: int) -> Figures:
-    """Replay golden cases; see `replay_entities`."""
+    """Run golden cases; see `replay_entities`."""
     artifact = opened.artifact
     return replay_entities(
         open_model(opened, threads=threads), cases, artifact.family, artifact.manifest.variants[opened.variant]

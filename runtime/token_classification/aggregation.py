@@ -1,7 +1,7 @@
-"""From the scores of tokens to entities: the aggregation strategies of FORMAT.md, over whole batches at once.
+"""Aggregate the scores of tokens to entities with the strategies of FORMAT.md, for a whole batch at once.
 
-Every step works on flat arrays that hold the tokens of many windows one after the other; `opens` marks where a window
-begins, and nothing is ever joined across such a place.
+All arrays are flat: they hold the tokens of all windows of a batch, one window after the other. `starts_window` marks
+the first token of each window; tokens of different windows are never joined.
 """
 
 from __future__ import annotations
@@ -13,40 +13,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.families.token_classification import TokenClassificationSpec
-from ..entities import Found
+from ..entities import EntitySpan
 
 
 @dataclass(frozen=True)
 class ScoredTokens:
-    """n tokens without the special ones: `scores` float32 `[n, labels]`, everything else `[n]`.
+    """n tokens, without special tokens: `scores` is float32 `[n, labels]`, all other arrays are `[n]`.
 
-    `starts` and `ends` are places in characters, `opens` says which tokens are the first of their window, `subwords`
-    which go on with the word before them.
+    `starts` and `ends` are offsets in characters, the ends exclusive. `starts_window` marks the first token of each
+    window, `subwords` the tokens that continue the word of the token before.
     """
 
     scores: NDArray[np.float32]
     starts: NDArray[np.int32]
     ends: NDArray[np.int32]
-    opens: NDArray[np.bool_]
+    starts_window: NDArray[np.bool_]
     subwords: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Items:
-    """n tokens, words or groups of them, each with its best class and that one's score; all arrays are `[n]`."""
+    """n tokens, words or groups of words, each with its best class and the score of that class; all arrays are `[n]`.
+
+    The other fields are those of `ScoredTokens`; `classes` holds indices of labels.
+    """
 
     starts: NDArray[np.int32]
     ends: NDArray[np.int32]
-    opens: NDArray[np.bool_]
+    starts_window: NDArray[np.bool_]
     classes: NDArray[np.intp]
     scores: NDArray[np.float32]
 
 
 class Labels:
-    """What the classes of a model mean: their labels, their tags, and which of them are ignored."""
+    """The labels of a model.
+
+    By class: `names` are the labels, `groups` the labels of entities, which have no prefix before the first hyphen
+    (`B-PER` and `I-PER` are `PER`). `tags` numbers the labels without the prefix `B-` or `I-`, `begins` marks the
+    labels with the prefix `B-`; see `group`.
+    """
 
     def __init__(self, spec: TokenClassificationSpec) -> None:
-        """Take the labels apart once."""
+        """Derive everything from the manifest's labels."""
         self.names = spec.labels
         self.groups = tuple(label.split("-", 1)[-1] for label in spec.labels)
         tags = [label[2:] if label.startswith(("B-", "I-")) else label for label in spec.labels]
@@ -57,8 +65,11 @@ class Labels:
             True: np.array([name in spec.ignore_labels for name in self.groups]),
         }
 
-    def kept(self, items: Items, grouped: bool) -> list[Found | None]:
-        """Each item as an entity, in their order; None in the place of one whose label is ignored."""
+    def to_spans(self, items: Items, grouped: bool) -> list[EntitySpan | None]:
+        """Turn each item into an entity, or into None if its label is ignored.
+
+        :param grouped: use the labels `groups` instead of `names`.
+        """
         names = self.groups if grouped else self.names
         rows = zip(
             items.starts.tolist(),
@@ -69,29 +80,34 @@ class Labels:
             strict=True,
         )
         return [
-            None if ignored else Found(start, end, names[label], score) for start, end, label, score, ignored in rows
+            None if ignored else EntitySpan(start, end, names[label], score)
+            for start, end, label, score, ignored in rows
         ]
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities over the last axis, float32."""
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    result: NDArray[np.float32] = raised / raised.sum(axis=-1, keepdims=True)
+    """Softmax over the last axis, float32."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: NDArray[np.float32] = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return result
 
 
 def aggregate(tokens: ScoredTokens, strategy: str, labels: Labels) -> Items:
-    """The tokens as they are for `none`, else groups of tokens (`simple`) or of words."""
+    """Aggregate tokens: `none` returns them as they are, `simple` groups tokens, all other strategies group words."""
     if strategy in ("none", "simple") or not len(tokens.starts):
-        items = _best(tokens.scores, tokens.starts, tokens.ends, tokens.opens)
+        items = _best(tokens.scores, tokens.starts, tokens.ends, tokens.starts_window)
     else:
         items = join_words(tokens, strategy)
     return items if strategy == "none" or not len(items.starts) else group(items, labels)
 
 
 def join_words(tokens: ScoredTokens, strategy: str) -> Items:
-    """Words made of at least one token; their scores are the first token's, the mean, or the most certain one's."""
-    first = np.flatnonzero(tokens.opens | ~tokens.subwords)
+    """Join the tokens of each word; there must be at least one token.
+
+    The scores of a word are those of its first token (`first`), the mean of its tokens (`average`), or those of the
+    token with the highest score of any label (`max`).
+    """
+    first = np.flatnonzero(tokens.starts_window | ~tokens.subwords)
     last = np.append(first[1:], len(tokens.starts)) - 1
     if strategy == "first":
         scores = tokens.scores[first]
@@ -99,37 +115,41 @@ def join_words(tokens: ScoredTokens, strategy: str) -> Items:
         sums: NDArray[np.float32] = np.add.reduceat(tokens.scores, first, axis=0)
         scores = sums / (last - first + 1).astype(np.float32)[:, None]
     else:
-        scores = tokens.scores[_most_certain(tokens.scores.max(axis=1), first, last)]
-    return _best(scores, tokens.starts[first], tokens.ends[last], tokens.opens[first])
+        scores = tokens.scores[_argmax_by_word(tokens.scores.max(axis=1), first, last)]
+    return _best(scores, tokens.starts[first], tokens.ends[last], tokens.starts_window[first])
 
 
 def group(items: Items, labels: Labels) -> Items:
-    """Neighbours of one tag as one item with the mean of their scores, unless the later one begins an entity.
+    """Join consecutive items with the same tag; the score is the mean of their scores.
 
-    There must be at least one item.
+    A label with the prefix `B-` starts a new group. There must be at least one item.
     """
     tags = labels.tags[items.classes]
     changes = np.append(True, tags[1:] != tags[:-1])
-    first = np.flatnonzero(items.opens | labels.begins[items.classes] | changes)
+    first = np.flatnonzero(items.starts_window | labels.begins[items.classes] | changes)
     last = np.append(first[1:], len(tags)) - 1
     means = np.add.reduceat(items.scores.astype(np.float64), first) / (last - first + 1)
     return Items(
-        items.starts[first], items.ends[last], items.opens[first], items.classes[first], means.astype(np.float32)
+        items.starts[first],
+        items.ends[last],
+        items.starts_window[first],
+        items.classes[first],
+        means.astype(np.float32),
     )
 
 
-def merge_windows(found: Iterable[Found]) -> list[Found]:
-    """Entities of overlapping windows as those of one text, sorted by start; every one must have a score.
+def merge_windows(spans: Iterable[EntitySpan]) -> list[EntitySpan]:
+    """Merge the entities of a text's overlapping windows; the result is sorted by start.
 
-    Of entities that start within the kept one the longer wins, of equally long ones the higher score. The first one is
-    held against itself too: if it is empty (a blank that a tokenizer made a token of), it comes twice, as FORMAT.md
-    has it.
+    If an entity starts inside another, the longer of the two is kept; if they are equally long, the one with the
+    higher score. The loop compares the first entity with itself too, so a first entity without characters (from a
+    token of whitespace) occurs twice in the result, as in transformers (FORMAT.md).
     """
-    entities = sorted(found, key=lambda entity: entity.start)
-    merged: list[Found] = []
+    entities = sorted(spans, key=lambda entity: entity.start)
+    merged: list[EntitySpan] = []
     kept = entities[0] if entities else None
     for entity in entities:
-        assert kept is not None  # there is a first one
+        assert kept is not None  # there is at least one entity
         if kept.start <= entity.start < kept.end:
             kept = entity if _rank(entity) > _rank(kept) else kept
         else:
@@ -138,21 +158,21 @@ def merge_windows(found: Iterable[Found]) -> list[Found]:
     return merged if kept is None else [*merged, kept]
 
 
-def _rank(entity: Found) -> tuple[int, float]:
+def _rank(entity: EntitySpan) -> tuple[int, float]:
     return entity.end - entity.start, entity.score or 0.0
 
 
 def _best(
-    scores: NDArray[np.float32], starts: NDArray[np.int32], ends: NDArray[np.int32], opens: NDArray[np.bool_]
+    scores: NDArray[np.float32], starts: NDArray[np.int32], ends: NDArray[np.int32], starts_window: NDArray[np.bool_]
 ) -> Items:
-    """Items with the best class of each row, the first one of equals."""
+    """Items with the best class of each row; of equal scores, the class with the lowest index."""
     classes = scores.argmax(axis=1)
-    return Items(starts, ends, opens, classes, np.take_along_axis(scores, classes[:, None], axis=1)[:, 0])
+    return Items(starts, ends, starts_window, classes, np.take_along_axis(scores, classes[:, None], axis=1)[:, 0])
 
 
-def _most_certain(certainty: NDArray[np.float32], first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The place of the highest value of every word, the first one of equals."""
-    highest = np.repeat(np.maximum.reduceat(certainty, first), last - first + 1)
-    candidates = np.flatnonzero(certainty == highest)
+def _argmax_by_word(values: NDArray[np.float32], first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The index of the highest of the tokens' values in every word; of equal values, the lowest index."""
+    highest = np.repeat(np.maximum.reduceat(values, first), last - first + 1)
+    candidates = np.flatnonzero(values == highest)
     result: NDArray[np.intp] = candidates[np.searchsorted(candidates, first)]
     return result

@@ -1,4 +1,4 @@
-"""Texts to windows of tokens with their places in the text."""
+"""Split texts into windows of tokens with offsets."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from tokenizers import Tokenizer
 from ...artifacts.families.token_classification import TokenClassificationSpec
 from ..tokenizer import TextTokenizer
 
-# A tokenizer is set to one stride, and every copy holds a vocabulary: the least recently used one is given up.
+# Maximum number of cached tokenizers, one for each stride; each has a copy of the vocabulary.
 _MAX_STRIDES = 4
-_WHITESPACE = 0x20
+_SPACE = 0x20
 
-# Of tokens with these ids, starts and ends: which go on with the word before them.
+# Given the ids, starts and ends of tokens: which of them continue the word of the token before.
 Subwords = Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
 class Window:
-    """A run of one text's tokens; `ids` int64 `[tokens]` holds special tokens too.
+    """Consecutive tokens of one text.
 
-    `scored` are the places in `ids` of the others; `starts`, `ends` (characters, int32) and `subwords` (whether one
-    goes on with the word before it) speak of those alone.
+    `ids`, int64 `[tokens]`, includes special tokens. `scored` holds the indices in `ids` of all other tokens; the
+    remaining arrays describe those: `starts` and `ends` are offsets in characters, int32, and `subwords` marks tokens
+    that continue the word of the token before.
     """
 
     ids: NDArray[np.int64]
@@ -40,47 +41,52 @@ class Window:
 
 @dataclass(frozen=True)
 class TextWindows:
-    """The windows of one text in the library's order, and whether the text was cut to its only one."""
+    """The windows of one text, in the order of the tokenizers library.
+
+    `truncated` is true if the text has one window and its other tokens were dropped.
+    """
 
     windows: tuple[Window, ...]
     truncated: bool
 
     @property
     def tokens(self) -> int:
-        """Tokens of all windows together, special tokens included."""
+        """The number of tokens of all windows, special tokens included."""
         return sum(len(window.ids) for window in self.windows)
 
 
 class WindowTokenizer:
-    """Tokenizes texts for a token classifier. Thread-safe."""
+    """Splits texts into windows of tokens for a token classification model. Thread-safe."""
 
     def __init__(self, tokenizer: TextTokenizer, spec: TokenClassificationSpec) -> None:
-        """Use the artifact's tokenizer; copies of it are made for strides, when they are first asked for."""
+        """Wrap the artifact's tokenizer; it is copied on the first use of each stride."""
         self.tokenizer = tokenizer
         self._unknown = -1 if spec.unk_token_id is None else spec.unk_token_id
-        self._piece_lengths = tokenizer.piece_lengths() if spec.subwords == "length" else None
+        self._token_lengths = tokenizer.token_lengths() if spec.subwords == "length" else None
         self._strided: OrderedDict[int, Tokenizer] = OrderedDict()
         self._lock = threading.Lock()
 
-    def cut(self, texts: Sequence[str], stride: int | None) -> list[TextWindows]:
-        """Cut every text to one window, or with a stride into as many as it takes.
+    def tokenize(self, texts: Sequence[str], stride: int | None) -> list[TextWindows]:
+        """Split every text into windows of at most `max_tokens` tokens; the result has the order of the texts.
 
-        :param stride: tokens that a window shares with the one before, below the tokenizer's `room`.
+        :param stride: number of tokens that consecutive windows share, less than the tokenizer's `max_text_tokens`;
+            None truncates every text to one window.
         """
         if stride is None:
             encoded = self.tokenizer.encode_with_offsets(texts)
             return [
-                TextWindows((_window(encoding, part, self._subword_rule(text)),), truncated)
-                for text, (encoding, part, truncated) in zip(texts, encoded, strict=True)
+                TextWindows((_window(encoding, kept, self._subword_rule(text)),), truncated)
+                for text, (encoding, kept, truncated) in zip(texts, encoded, strict=True)
             ]
         windows = self.tokenizer.encode_windows(texts, self._with_stride(stride))
-        return [self._text_windows(text, parts) for text, parts in zip(texts, windows, strict=True)]
+        return [self._text_windows(text, encodings) for text, encodings in zip(texts, windows, strict=True)]
 
     def _text_windows(self, text: str, encodings: Sequence[Any]) -> TextWindows:
         rule = self._subword_rule(text)
         return TextWindows(tuple(_window(encoding, slice(None), rule) for encoding in encodings), False)
 
     def _with_stride(self, stride: int) -> Tokenizer:
+        """The cached tokenizer for a stride; a full cache drops the least recently used one."""
         with self._lock:
             if stride not in self._strided:
                 self._strided[stride] = self.tokenizer.with_stride(stride)
@@ -90,26 +96,31 @@ class WindowTokenizer:
             return self._strided[stride]
 
     def _subword_rule(self, text: str) -> Subwords:
-        lengths, unknown = self._piece_lengths, self._unknown
+        """The rule that finds the subwords of a text: by length or by spaces, as the manifest says (FORMAT.md)."""
+        lengths, unknown = self._token_lengths, self._unknown
         if lengths is not None:
             return lambda ids, starts, ends: (lengths[ids] != ends - starts) & (ids != unknown)
-        joined = _joined_offsets(text)
-        return lambda ids, starts, _: joined[starts] & (ids != unknown)
+        inside = _offsets_inside_words(text)
+        return lambda ids, starts, _: inside[starts] & (ids != unknown)
 
 
-def _joined_offsets(text: str) -> NDArray[np.bool_]:
-    """For every place in a text and the one after it whether it follows another character and touches no blank."""
-    whitespace = np.frombuffer(text.encode("utf-32-le"), np.uint32) == _WHITESPACE
-    joined = np.ones(len(whitespace) + 1, np.bool_)
-    joined[0] = False
-    joined[:-1] &= ~whitespace
-    joined[1:] &= ~whitespace
-    return joined
+def _offsets_inside_words(text: str) -> NDArray[np.bool_]:
+    """Which offsets of a text have no space (U+0020) before or after them: bool `[characters + 1]`.
+
+    The offset 0 is not inside a word.
+    """
+    spaces = np.frombuffer(text.encode("utf-32-le"), np.uint32) == _SPACE
+    inside = np.ones(len(spaces) + 1, np.bool_)
+    inside[0] = False
+    inside[:-1] &= ~spaces
+    inside[1:] &= ~spaces
+    return inside
 
 
-def _window(encoding: Any, part: slice, subwords: Subwords) -> Window:
-    ids = np.array(encoding.ids[part], np.int64)
-    scored = np.flatnonzero(np.array(encoding.special_tokens_mask[part], np.int8) == 0)
-    indices = np.array(encoding.offsets[part], np.int32).reshape(-1, 2)[scored]
-    starts, ends = np.ascontiguousarray(indices.T)
+def _window(encoding: Any, kept: slice, subwords: Subwords) -> Window:
+    """The window of the tokens `kept` of an `Encoding`."""
+    ids = np.array(encoding.ids[kept], np.int64)
+    scored = np.flatnonzero(np.array(encoding.special_tokens_mask[kept], np.int8) == 0)
+    offsets = np.array(encoding.offsets[kept], np.int32).reshape(-1, 2)[scored]
+    starts, ends = np.ascontiguousarray(offsets.T)
     return Window(ids, scored, starts, ends, subwords(ids[scored], starts, ends))

@@ -39,7 +39,7 @@ def test_embed_gives_one_line_per_line_in_order(variant):
     np.testing.assert_array_equal(np.array([answer["embedding"] for answer in found], np.float32), expected)
 
 
-def test_bad_lines_are_answered_in_place_and_the_others_go_on():
+def test_bad_lines_get_an_error_and_all_other_lines_an_answer():
     lines = [
         b'"good"',
         b"",

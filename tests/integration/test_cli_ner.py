@@ -131,7 +131,7 @@ def test_sentence_starts_come_with_each_line(given, pipeline):
     assert ner(given, text=text).returncode == 1
 
 
-def test_bad_lines_are_answered_in_place(pipeline):
+def test_bad_lines_get_an_error_in_the_order_of_the_input(pipeline):
     done = ner(pipeline, "--text-limit", 50, text='"Ada"\nno json\n5\n"' + "x" * 60 + '"\n{"text":"Ada"}')
     codes = [(answer.get("error", {}).get("code"), answer.get("error", {}).get("line")) for answer in answers(done)]
     assert codes == [(None, None), ("bad_line", 2), ("input_type", 3), ("input_too_large", 4), (None, None)]
@@ -158,6 +158,6 @@ def test_show_and_verify_speak_of_entities(pipeline, given, token_classifier):
     assert all(title in verified for title in ("golden cases", "differing", "entity F1", "score max abs"))
 
 
-def test_a_place_that_is_no_start_of_a_token_is_an_error_of_the_call_too(given):
+def test_an_offset_at_which_no_token_starts_is_an_error(given):
     with pytest.raises(InputError, match="text 0: no token starts at character 1"):
         OnnxMlBridge.open(ner=given).ner(["Ada"], sentence_starts=[[1]])

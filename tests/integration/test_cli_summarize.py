@@ -54,7 +54,7 @@ def test_settings_reach_the_graph(artifact):
     assert json.loads(whole.stdout) == {"summary": "One two. O", "tokens": 11, "truncated": False}
 
 
-def test_bad_lines_are_answered_in_place_and_the_others_go_on(artifact):
+def test_bad_lines_get_an_error_and_all_other_lines_an_answer(artifact):
     lines = [
         '"good"',
         "",
@@ -92,7 +92,7 @@ def test_plain_text_is_one_line_a_summary_and_steers_no_terminal(artifact):
     assert done.stdout.decode().splitlines() == [
         "two\\nlines\\u{1b}[31m",
         "plain Öl",
-        "line 3: error[empty_input]: nothing to summarize, expected a message that is not blank",
+        "line 3: error[empty_input]: nothing to summarize, expected a message that is not only whitespace",
     ]
 
 

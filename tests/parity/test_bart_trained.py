@@ -55,7 +55,7 @@ def test_fp32_gives_the_tokens_of_the_original(summarizers, inputs, found):
     assert any(required.truncated for required, _ in pairs) and not all(required.truncated for required, _ in pairs)
 
 
-def test_int8_keeps_most_of_what_fp32_says(found):
+def test_int8_summaries_are_close_to_fp32_summaries(found):
     texts = {name: [summary.text for summary in summaries] for name, summaries in found.items()}
     assert mean_rouge(texts["int8"], texts["fp32"]).rouge_l >= 0.7  # the gate: these inputs are no package descriptions
 

@@ -72,7 +72,7 @@ def test_more_padding_changes_nothing(small_int8, architecture, variant):
 
 
 @every_variant
-def test_what_stands_in_masked_places_does_not_matter(small_int8, variant):
+def test_masked_tokens_do_not_change_the_result(small_int8, variant):
     """BERT numbers positions from the left edge whatever the ids are, so any id may stand where the mask is 0."""
     export, _ = small_int8("bert")
     texts = [text for text in varied_texts() if len(text) < 200]

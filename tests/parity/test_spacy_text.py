@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.families.spacy_ner import SpacySpec
-from onnx_ml_bridge.runtime.spacy_ner.hashing import murmur64a, row_words
+from onnx_ml_bridge.runtime.spacy_ner.hashing import hash_words, murmur64a
 from onnx_ml_bridge.runtime.spacy_ner.lexicon import Lexicon
 from onnx_ml_bridge.runtime.spacy_ner.tables import read_tables
 from spacy.lang.lex_attrs import word_shape
@@ -40,7 +40,7 @@ def test_strings_have_spacys_hashes(text):
 def test_table_rows_have_thincs_hashes(numbers, seed):
     array = np.array(numbers, np.uint64)
     expected = NumpyOps().hash(array, seed).astype(np.uint64) if numbers else np.zeros((0, 4), np.uint64)
-    assert (row_words(array, seed) == expected).all()
+    assert (hash_words(array, seed) == expected).all()
 
 
 @given(TEXTS)

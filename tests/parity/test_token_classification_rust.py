@@ -43,7 +43,7 @@ def test_rust_gives_the_entities_of_the_pipeline(
 
 @every_kind
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
-def test_rust_gives_the_places_of_python(rust, sealed_token_classifier, name, variant):
+def test_rust_and_python_return_the_same_offsets(rust, sealed_token_classifier, name, variant):
     expected = TokenClassifier.open(sealed_token_classifier(name), variant, threads=1).recognize(
         token_classifier_texts(), NerOptions("average", STRIDES[1])
     )

@@ -1,4 +1,4 @@
-"""The search of a graph held against `generate`, sequence by sequence, over many settings."""
+"""Compare the beam search of a graph with transformers' `generate`, sequence by sequence, with many settings."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts
 from onnx_ml_bridge.runtime.session import create_session
 from small_barts import PAD, POSITIONS, generation_config
 
-# Two scores apart by less than this are equal but for float noise: which sequence is better is then undefined.
+# Scores that differ by less than this are equal within rounding errors, so either sequence is a correct answer.
 TIE = 1e-5
 
 
 @dataclass(frozen=True)
 class Call:
-    """One run: ids and mask int64 `[batch, tokens]`, and its settings."""
+    """The inputs of one run: ids and mask, int64 `[batch, tokens]`, and settings."""
 
     ids: NDArray[np.int64]
     mask: NDArray[np.int64]
     settings: GenerationDefaults
 
     def feeds(self) -> dict[str, NDArray[Any]]:
-        """The graph's inputs."""
-        given = self.settings
+        """The graph's inputs by name."""
+        settings = self.settings
         return {
             "input_ids": self.ids,
             "attention_mask": self.mask,
-            "num_beams": np.array([given.num_beams]),
-            "min_length": np.array([given.min_length]),
-            "max_length": np.array([given.max_length]),
-            "length_penalty": np.array([given.length_penalty], np.float32),
+            "num_beams": np.array([settings.num_beams]),
+            "min_length": np.array([settings.min_length]),
+            "max_length": np.array([settings.max_length]),
+            "length_penalty": np.array([settings.length_penalty], np.float32),
         }
 
 
 @dataclass
 class Tally:
-    """What was counted over all sequences; `ties` holds the two scores of each difference that noise decides."""
+    """Counts over all sequences; `ties` holds both scores of each sequence that differs with a tie (see `TIE`)."""
 
     sequences: int = 0
     differing: list[tuple[Call, dict[str, Any], list[int], list[int]]] = field(default_factory=list)
@@ -57,14 +57,14 @@ class Tally:
 
 
 def fixed_settings() -> Iterator[dict[str, Any]]:
-    """Every kind of setting that is part of the graph: n-grams of 0 to 4 tokens, three ways to stop, forced or not."""
+    """Settings that are fixed in the graph: n-grams of 0 to 4 tokens, three ways to stop, forced tokens or none."""
     for index, (early, size) in enumerate((early, size) for early in (True, False, "never") for size in range(5)):
         forced = {"forced_bos_token_id": None if index % 3 == 1 else 0, "forced_eos_token_id": None if index % 2 else 2}
         yield {"early_stopping": early, "no_repeat_ngram_size": size, **forced}
 
 
 def calls(source: random.Random, count: int, vocab_size: int) -> Iterator[Call]:
-    """Ragged batches of 1 to 6 random texts with random settings."""
+    """Batches of 1 to 6 random texts of different lengths, with random settings."""
     for _ in range(count):
         lengths = [source.randint(3, 40) for _ in range(source.randint(1, 6))]
         ids = np.full((len(lengths), max(lengths)), PAD, np.int64)
@@ -81,7 +81,7 @@ def calls(source: random.Random, count: int, vocab_size: int) -> Iterator[Call]:
 
 
 def session_of(parts: SummarizerParts, folder: Path, **fixed: Any) -> Any:
-    """The graph with these fixed settings, ready to run."""
+    """A session for the graph with these fixed settings."""
     settings = generation_config(**{"max_length": POSITIONS, **fixed})
     spec = describe_generation(settings, POSITIONS, 1 << 20)
     save_graph(compose_graph(parts, spec, PAD), folder, "onnx/model.onnx")
@@ -89,22 +89,22 @@ def session_of(parts: SummarizerParts, folder: Path, **fixed: Any) -> Any:
 
 
 def original(model: Any, call: Call, fixed: dict[str, Any]) -> tuple[list[list[int]], list[float] | None]:
-    """What `generate` gives: sequences without padding, and their scores where it has beams."""
+    """The result of `generate`: sequences without padding, and their scores if there are several beams."""
     settings = generation_config(**fixed, **asdict(call.settings))
-    model.generation_config = settings  # it fills in what a configuration of the call leaves out
+    model.generation_config = settings  # `generate` takes missing settings from here
     with torch.no_grad():
-        found = model.generate(
+        result = model.generate(
             input_ids=torch.from_numpy(call.ids),
             attention_mask=torch.from_numpy(call.mask),
             return_dict_in_generate=True,
             output_scores=True,
         )
-    scores = None if call.settings.num_beams == 1 else [float(score) for score in found.sequences_scores]
-    return [trimmed(row.tolist()) for row in found.sequences], scores
+    scores = None if call.settings.num_beams == 1 else [float(score) for score in result.sequences_scores]
+    return [trimmed(row.tolist()) for row in result.sequences], scores
 
 
 def trimmed(row: list[int], eos: int = 2) -> list[int]:
-    """A sequence up to its end, or without the padding after it."""
+    """A sequence up to its end token, or without padding if it has none."""
     if eos in row[1:]:
         return row[: row.index(eos, 1) + 1]
     while row[-1] == PAD:
@@ -113,23 +113,23 @@ def trimmed(row: list[int], eos: int = 2) -> list[int]:
 
 
 def compare(model: Any, session: Any, call: Call, fixed: dict[str, Any], tally: Tally) -> None:
-    """Run both and count."""
+    """Run a call with the model and with the graph, and add the comparison to the tally."""
     expected, expected_scores = original(model, call, fixed)
     rows, scores = session.run(["sequences", "sequences_scores"], call.feeds())
     greedy = session.run(["sequences"], replace_beams(call, 1).feeds())[0]
-    for index, required in enumerate(expected):
-        got = trimmed(rows[index].tolist())
+    for index, reference in enumerate(expected):
+        actual = trimmed(rows[index].tolist())
         tally.sequences += 1
-        tally.ended_early += len(required) < call.settings.max_length
-        tally.unlike_greedy += required != trimmed(greedy[index].tolist())
+        tally.ended_early += len(reference) < call.settings.max_length
+        tally.unlike_greedy += reference != trimmed(greedy[index].tolist())
         distance = abs(expected_scores[index] - float(scores[index])) if expected_scores else 0.0
-        if got == required:
+        if actual == reference:
             size = max(1.0, abs(expected_scores[index])) if expected_scores else 1.0
             tally.score_max_relative = max(tally.score_max_relative, distance / size)
         elif expected_scores and distance < TIE:
             tally.ties.append((expected_scores[index], float(scores[index])))
         else:
-            tally.differing.append((call, fixed, required, got))
+            tally.differing.append((call, fixed, reference, actual))
 
 
 def replace_beams(call: Call, num_beams: int) -> Call:

@@ -1,4 +1,4 @@
-"""Lines of JSON that no command accepts, and the codes they are refused with."""
+"""Invalid input lines, and the error codes that all commands refuse them with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from onnx_ml_bridge.artifacts.errors import InputError
 from onnx_ml_bridge.cli.jsonl import LineFormat, parse_line
 
-# Lines for formats whose largest text has ten bytes
+# For a line format whose texts have at most ten bytes.
 BAD_LINES = (
     (b"", "bad_line"),
     (b"{", "bad_line"),
@@ -25,7 +25,7 @@ BAD_LINES = (
 
 
 def code_of_line(raw: bytes | None, line_format: LineFormat) -> str:
-    """The code that a line is refused with."""
+    """The error code that a line is refused with."""
     with pytest.raises(InputError) as refused:
         parse_line(raw, line_format)
     return refused.value.code

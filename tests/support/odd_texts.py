@@ -1,4 +1,4 @@
-"""Texts that tokenizers trip over: whitespace of every kind, combining characters, emoji, other scripts."""
+"""Texts that are difficult to tokenize: all kinds of whitespace, combining characters, emoji, other scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test sees of an HTML page."""
+"""A parser of HTML pages for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _VOID = {"meta", "img", "br", "path", "use", "rect", "circle"}
 
 
 class Page(HTMLParser):
-    """Tags with their attributes and texts of a page; asserts that every tag is closed."""
+    """The tags with their attributes, and the texts of a page; asserts that every tag is closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -35,5 +35,5 @@ class Page(HTMLParser):
         self.texts.append(text)
 
     def all_of(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of every tag of that name."""
+        """The attributes of every tag with the given name."""
         return [attributes for name, attributes in self.tags if name == tag]

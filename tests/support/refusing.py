@@ -1,4 +1,4 @@
-"""What tests expect of a refusal."""
+"""Assertions about errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnx_ml_bridge.artifacts.errors import ArtifactError, BuildError
 
 
 def refused(code: str, *words: str) -> Any:
-    """Expect a `BuildError` of that code whose message holds all the words, which are regular expressions."""
+    """Expect a `BuildError` with the given code, whose message matches all the given regular expressions."""
     return pytest.raises(BuildError, match="".join(f"(?=(?s:.*){word})" for word in words), check=_has_code(code))
 
 
@@ -19,7 +19,7 @@ def _has_code(code: str) -> Callable[[BuildError], bool]:
 
 
 def artifact_code(call: Callable[[], object]) -> str | None:
-    """The code of the `ArtifactError` that a call raises, None where it raises none."""
+    """The code of the `ArtifactError` that a call raises; None if it raises none."""
     try:
         call()
     except ArtifactError as error:

@@ -1,4 +1,4 @@
-"""What the Rust command answers to lines, for the tests that compare it with the originals and with Python."""
+"""Run the Rust command, for tests that compare its answers with those of the originals and of Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def rust_ner(binary: Path, artifact: Path, lines: Sequence[dict[str, Any]], *options: str) -> list[dict[str, Any]]:
-    """The answers of `ner`, one for every line; none may be refused."""
+    """The answers of the command `ner`, one for every line; asserts that no line is refused."""
     done = subprocess.run(
         [str(binary), "ner", "--model", str(artifact), *options],
         input="".join(json.dumps(line) + "\n" for line in lines).encode(),

@@ -1,10 +1,11 @@
-"""The recorded recipe of the small random BART models that summaries are proven on.
+"""Create the small random BART models of the parity tests of summaries.
 
     make_bart(folder)
     random_bart(seed=1, eos_bias=4.0)
 
-As in small_models.py: the architecture's own classes and seeded weights. The distributions are peaked, as trained ones
-are, so that beams differ; a bias on the token that ends a sequence decides how many end before their largest length.
+As in small_models.py, the models have the architecture's own classes and seeded random weights. The distributions of
+the next token are peaked, as those of trained models are, so that beams differ; a bias of the end token decides how
+many sequences end before the maximum length.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from transformers import BartConfig, BartForConditionalGeneration, GenerationCon
 
 BOS, PAD, EOS = 0, 1, 2
 POSITIONS = 64
-# Standard deviation of a logit: the best tokens are then a few units apart
+# Standard deviation of the logits, with which the best tokens differ by a few units.
 _PEAK = 2.5
 _SIZES = {
     "d_model": 48,
@@ -34,7 +35,7 @@ _SIZES = {
 def random_bart(
     *, seed: int = 0, vocab_size: int = 90, eos_bias: float = 0.0, peak: float = _PEAK, **config: Any
 ) -> BartForConditionalGeneration:
-    """A model with weights of its own for every seed; `config` goes to `BartConfig`."""
+    """A model with random weights that depend on the seed; `config` is passed to `BartConfig`."""
     torch.manual_seed(seed)
     settings = {
         **_SIZES,
@@ -60,7 +61,7 @@ def random_bart(
 
 
 def generation_config(**settings: Any) -> GenerationConfig:
-    """Settings of a summarizer, with the small models' tokens."""
+    """A generation config of a summarizer, with the token ids of the small models."""
     given = {
         "num_beams": 4,
         "max_length": 24,
@@ -76,7 +77,7 @@ def generation_config(**settings: Any) -> GenerationConfig:
 
 
 def make_bart(folder: Path, *, settings: dict[str, Any] | None = None, **model: Any) -> Path:
-    """Write a model with a byte-level BPE tokenizer as a checkpoint into `folder`; gives it."""
+    """Write a checkpoint with a byte-level BPE tokenizer to `folder`, and return `folder`."""
     tokenizer = roberta_tokenizer(model_max_length=POSITIONS)
     made = random_bart(vocab_size=len(tokenizer), **model)
     made.generation_config = generation_config(**(settings or {}))

@@ -1,4 +1,4 @@
-"""Small models taken through the stages of a build, as far as a test needs them."""
+"""Run the stages of a build on small sentence embedding models, as far as a test needs them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Feeds = dict[str, NDArray[np.int64]]
 
 _EVERY = 7
 _CALIBRATION_TEXTS = 64
-# What the step above might miss; wide characters count double where line lengths are checked
+# Texts to include in any case. (ruff counts wide characters twice when it checks the length of lines.)
 _ODD = (
     *("", " \n\t ", "🎉", "👩‍👩‍👧 🏳️‍🌈 and some words", "Ünïcödé", "日本語のテスト"),
     *("שלום עולם", "नमस्ते दुनिया", "Привет, мир", "안녕하세요"),
@@ -49,24 +49,24 @@ class SmallExport:
     tokenizer: TextTokenizer
 
     def embedder(self, variant: str = "fp32", **options: Any) -> SentenceEmbedder:
-        """The runtime on one variant, made of the same parts as in a build."""
+        """The runtime's model of one variant, created as in a build."""
         model = EmbeddingModel(
             self.staging, "small", "1", variant, self.graphs[variant], self.export.embedding, self.tokenizer
         )
         return SentenceEmbedder(model, **options)
 
     def original(self, texts: Sequence[str], prompt_name: str | None = None) -> OriginalEmbeddings:
-        """The original's answers."""
+        """The embeddings of the original model."""
         return original_embeddings(load_original(self.source), [EmbeddingInput(text, prompt_name) for text in texts])
 
     def calibration(self) -> list[Feeds]:
-        """Inputs to calibrate int8 on, one text each, as in a build but fewer."""
+        """Inputs for the calibration of int8, one text each; fewer than in a build."""
         encoded = self.tokenizer.encode(read_calibration_texts(None)[::5][:_CALIBRATION_TEXTS])
         return [encoder_feeds(self.graphs["fp32"], *self.tokenizer.pad([tokens])) for tokens in encoded]
 
 
 def export_small(folder: Path, architecture: str, **options: Any) -> SmallExport:
-    """Make the model of these options (see `make_model`) and export it."""
+    """Create the model with these options (see `make_model`) and export it."""
     source, staging = make_model(folder, architecture, **options), folder / "staging"
     staging.mkdir()
     exported = export_pipeline(load_pipeline(source), source, staging)
@@ -76,7 +76,7 @@ def export_small(folder: Path, architecture: str, **options: Any) -> SmallExport
 
 
 def add_int8(small: SmallExport) -> QuantizedGraph:
-    """Quantize the export and save the result beside it as its variant `int8`."""
+    """Quantize the export and save the result as its variant `int8`."""
     quantized = quantize_graph(small.staging, small.export.graph_file, small.calibration())
     file = graph_file("model", "int8")
     save_graph(quantized.model, small.staging, file)
@@ -86,12 +86,12 @@ def add_int8(small: SmallExport) -> QuantizedGraph:
 
 @cache
 def varied_texts() -> list[str]:
-    """About 90 texts of all kinds: every seventh parity text, and blank ones, emoji and scripts for certain."""
+    """About 90 texts: every seventh parity text, and always empty ones, whitespace, emoji and other scripts."""
     return [*parity_texts()[::_EVERY], *_ODD]
 
 
 def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Cosine of each row of `a` with the same row of `b`."""
+    """The cosines of the rows of `a` and the same rows of `b`."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     result: NDArray[np.float64] = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
     return result

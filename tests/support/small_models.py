@@ -1,11 +1,11 @@
-"""The recorded recipe of the small random sentence-transformers models that parity is proven on.
+"""Create the small random sentence-transformers models of the parity tests.
 
     make_model(folder, "bert", pooling="mean")
 
-Every model is a real one but for its size and its weights: the architecture's own class and tokenizer class, a
-vocabulary trained on the package's parity and calibration texts, saved by sentence-transformers. The weights are
-random, seeded, and uneven on purpose (LayerNormalization scales far from 1, a few outlier channels), so that a wrong
-axis, a lost bias or a padded token that leaks shows far above the tolerance.
+Only size and weights differ from real models: the classes of model and tokenizer are the architecture's own, the
+vocabulary is trained on the package's parity and calibration texts, and sentence-transformers saves the model. The
+weights are random, seeded and deliberately uneven (LayerNormalization scales far from 1, a few outlier channels), so
+that errors such as a wrong axis, a missing bias or attention to padding are far above the tolerance.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from transformers import (
 
 HIDDEN = 32
 DENSE_OUT = 24
-# 130 positions of which RoBERTa and its kin lose two to their padding offset
+# 130 positions, of which RoBERTa and similar models do not use the first two.
 POSITIONS = 130
 MAX_TOKENS = 128
 # More than 2**16 / HIDDEN entries: the word table is then large enough for int8 to quantize it.
 VOCAB_SIZE = 2300
 _LAYERS, _HEADS, _INNER = 2, 4, 64
 _SEED = 20260102
-# Unigram's score (log probability) of single characters, below that of every longer piece
+# The score (log probability) of single characters in Unigram vocabularies, below that of all longer tokens.
 _RARE = -12.0
 
 BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -66,7 +66,7 @@ _ROBERTA_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to make the two halves of a model: `config` gives the encoder's settings for a vocabulary size."""
+    """The classes of an architecture's model and tokenizer; `config(vocab_size)` returns the model's configuration."""
 
     config: Callable[[int], Any]
     model: type[PreTrainedModel]
@@ -87,11 +87,11 @@ def make_model(
     truncation_side: str = "right",
     padding_side: str = "right",
 ) -> Path:
-    """Save a small model to `folder` and give its path.
+    """Save a small model to a subfolder of `folder` and return its path.
 
     :param architecture: a key of `ARCHITECTURES`.
-    :param dense: `tanh` for a projection to `DENSE_OUT` channels, `residual` for one without activation that adds its
-        input.
+    :param dense: `tanh` for a projection to `DENSE_OUT` channels, `residual` for a projection without activation whose
+        input is added to its output, None for no projection.
     :param max_seq_length: the tokenizer's limit, special tokens included.
     """
     made = ARCHITECTURES[architecture]
@@ -112,7 +112,7 @@ def make_model(
 
 
 def _as_module(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> nn.Module:
-    """A `Transformer` module of the two; it can be made only from a folder, which is gone afterwards."""
+    """A `Transformer` module. It can only be loaded from a folder, which is deleted afterwards."""
     encoder.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     module = Transformer(str(folder))
@@ -132,11 +132,11 @@ def _heads(dim: int, dense: str | None, normalize: bool) -> list[nn.Module]:
 
 
 def roughen(encoder: nn.Module, outlier: float = 4) -> None:
-    """Uneven LayerNormalization scales with two channels `outlier` times the others, and biases that are not zero.
+    """Set uneven LayerNormalization scales, two of them `outlier` times larger, and biases other than zero.
 
-    A fresh model has scales of 1 and biases of 0, with which a lost scale or bias would go unnoticed, and no outlier
-    channels, without which smoothing would have nothing to do. Words weigh more than positions and token types, so that
-    different texts get different vectors.
+    A new model has scales of 1 and biases of 0, so tests would not detect a missing scale or bias, and it has no
+    outlier channels for SmoothQuant to smooth. Word embeddings are scaled up relative to those of positions and token
+    types, so that different texts have different vectors.
     """
     for module in encoder.modules():
         if isinstance(module, nn.LayerNorm):
@@ -174,7 +174,7 @@ def _distilbert_config(vocab_size: int) -> DistilBertConfig:
 
 @cache
 def corpus() -> tuple[str, ...]:
-    """The lines that vocabularies are trained on: all texts the installed package carries."""
+    """The lines that vocabularies are trained on: all texts in the installed package."""
     files = (("onnx_ml_bridge.parity", "sentences.txt"), ("onnx_ml_bridge.quantize", "calibration.txt"))
     texts = [resources.files(package).joinpath(name).read_text(encoding="utf-8") for package, name in files]
     return tuple(line for text in texts for line in text.split("\n") if line.strip())
@@ -182,10 +182,10 @@ def corpus() -> tuple[str, ...]:
 
 @cache
 def wordpiece(specials: tuple[str, ...], lowercase: bool = True) -> dict[str, int]:
-    """A WordPiece vocabulary: BPE's pieces, each at the start of a word and, with ##, within one.
+    """A WordPiece vocabulary: the tokens of a BPE vocabulary, each with and without the prefix ##.
 
-    The library's own WordPiece trainer breaks ties by the order of a hash table, so that its vocabulary, and with it
-    the model, would differ from run to run; its BPE trainer gives the same one each time.
+    The tokenizers library's WordPiece trainer breaks ties by the order of a hash table, so its vocabulary, and with it
+    the model, would differ from run to run. Its BPE trainer is deterministic.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
@@ -215,7 +215,7 @@ def bytelevel_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 @cache
 def unigram() -> tuple[tuple[str, float], ...]:
-    """A Unigram vocabulary over words marked by Metaspace, as XLM-R has it."""
+    """A Unigram vocabulary over words that Metaspace marks, as in XLM-R."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
@@ -226,11 +226,11 @@ def unigram() -> tuple[tuple[str, float], ...]:
             vocab_size=VOCAB_SIZE, special_tokens=list(_ROBERTA_SPECIALS), unk_token="<unk>", show_progress=False
         ),
     )
-    # Scores are sums over threads, which differ in their last digits from run to run; the trainer ranks the characters
-    # it adds for coverage in the order of a hash table
-    scores = {piece: _RARE if len(piece) == 1 else round(score, 6) for piece, score in _state(tokenizer)["vocab"]}
-    pieces = sorted(scores.keys() - set(_ROBERTA_SPECIALS), key=lambda piece: (-scores[piece], piece))
-    return (*((special, 0.0) for special in _ROBERTA_SPECIALS), *((piece, scores[piece]) for piece in pieces))
+    # Made deterministic: the last digits of scores depend on the order of threads, and the scores of single characters,
+    # which the trainer adds for coverage, on the order of a hash table.
+    scores = {token: _RARE if len(token) == 1 else round(score, 6) for token, score in _state(tokenizer)["vocab"]}
+    tokens = sorted(scores.keys() - set(_ROBERTA_SPECIALS), key=lambda token: (-scores[token], token))
+    return (*((special, 0.0) for special in _ROBERTA_SPECIALS), *((token, scores[token]) for token in tokens))
 
 
 def _train(tokenizer: Tokenizer, trainer: Any) -> None:

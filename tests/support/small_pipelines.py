@@ -1,10 +1,10 @@
-"""The recorded recipe of the small random spaCy pipelines that entities are proven on.
+"""Create the small random spaCy pipelines of the parity tests.
 
     make_pipeline("en", depth=2, parser=True)
 
-The components are spaCy's own; nothing is trained. Their weights are random, seeded and uneven, and none is left zero
-as those of a fresh component are: many entities of every label and of several tokens, many sentences, parser labels
-with and without decoration.
+The components are spaCy's own; nothing is trained. All weights are random, seeded and uneven, and none is zero, unlike
+those of a new component. Texts have many entities of every label, some of several tokens, and many sentences; the
+parser's labels include decorated ones (`det||obj`).
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ VECTOR_WORDS = (
 _VECTOR_WIDTH = 6
 _ROWS = (61, 53, 47, 59)
 _SEED = 20260303
-# The numbers that spaCy gives the kinds of moves
+# spaCy's numbers of the kinds of moves.
 _BEGIN, _IN, _LAST, _UNIT, _OUT = range(1, 6)
 _SHIFT, _REDUCE, _LEFT, _RIGHT, _BREAK = range(5)
-# Standard deviation of a move's scores, and how much larger some kinds' are: half of a text is to be entities, and a
-# sentence several tokens long
+# Standard deviation of the scores of a move, and what is added to the scores of some kinds of moves, so that about half
+# of a text is in entities and sentences have several tokens.
 _SPREAD = 3.0
 _BIAS = {"ner": {"O": 4.5, "I": 1.0}, "parser": {"S": 2.0, "D": 0.5, "L": 1.0, "R": 1.0}}
 _ROUNDS = 3
-# Texts that the balance is found on
+# Every n-th calibration text is used to balance the scores; see `_balance`.
 _EVERY = 8
 
 
@@ -78,12 +78,13 @@ def make_pipeline(
     seed: int = _SEED,
     base: Language | None = None,
 ) -> Language:
-    """A pipeline of `ner`, behind `tok2vec` and `parser` where they are asked for.
+    """A pipeline with the component `ner`, and before it `tok2vec` and `parser` if they are requested.
 
-    :param pieces: maxout pieces of the encoder; `state_pieces` those of the states.
-    :param listeners: the components (`ner`, `parser`) that listen to a shared tok2vec instead of having their own.
-    :param last_first: L- moves come before I- moves, so that L wins a tie.
-    :param base: a blank pipeline to build on, for a tokenizer of its own.
+    :param pieces: maxout pieces of the encoder.
+    :param state_pieces: maxout pieces of the layer that computes states.
+    :param listeners: the components (`ner`, `parser`) that share one tok2vec instead of having their own.
+    :param last_first: put L- moves before I- moves, so that L is chosen if the scores are equal.
+    :param base: an empty pipeline with its own tokenizer to add the components to.
     """
     nlp = spacy.blank(language) if base is None else base
     if vectors:
@@ -121,22 +122,22 @@ def make_pipeline(
 
 
 def clear_texts(nlp: Language, texts: Iterable[str], margin: float) -> list[str]:
-    """The texts for which the best valid move of every state is better by `margin` than the second.
+    """The texts for which the score of the best valid move of every state exceeds the second best by `margin`.
 
-    What is closer is decided by the order in which an engine adds up.
+    If scores are closer, rounding errors decide, which depend on the order in which an engine adds numbers.
     """
-    found = list(texts)
-    docs = [nlp.make_doc(text) for text in found]
+    candidates = list(texts)
+    docs = [nlp.make_doc(text) for text in candidates]
     smallest = np.full(len(docs), np.inf)
     for _, component in nlp.pipeline:
         if hasattr(component, "moves"):
             smallest = np.minimum(smallest, _margins(component, docs))
         docs = list(component.pipe(docs))
-    return [text for text, least in zip(found, smallest, strict=True) if least >= margin]
+    return [text for text, lowest in zip(candidates, smallest, strict=True) if lowest >= margin]
 
 
 def _margins(component: Any, docs: list[Doc]) -> Any:
-    """The smallest margin of each document, float64 `[docs]`; infinite where there was never a choice."""
+    """The smallest margin of each document, float64 `[docs]`; infinite if there was never more than one valid move."""
     names = component_moves(component)
     smallest = np.full(len(docs), np.inf)
     for indices, states, scores in _steps(component, docs):
@@ -148,7 +149,7 @@ def _margins(component: Any, docs: list[Doc]) -> Any:
 
 
 def _steps(component: Any, docs: list[Doc]) -> Iterator[tuple[list[int], list[Any], Any]]:
-    """Step by step of a greedy run: the documents still at work, their states, and the scores of all moves."""
+    """Parse greedily; yield, after each step, the indices of unfinished documents, their states and all scores."""
     set_dropout_rate(component.model, 0.0)
     step = component.model.predict(docs)
     open_states = [(index, state) for index, state in enumerate(component.moves.init_batch(docs))]
@@ -177,7 +178,7 @@ def _tok2vec(attributes: Sequence[str], shape: dict[str, int], vectors: bool) ->
 
 
 def _add_vectors(nlp: Language) -> None:
-    """A table in which one row has two words, and the keys are not in the order of the rows."""
+    """Add static vectors; two words share one row, and the keys are not in the order of the rows."""
     words = list(VECTOR_WORDS)
     data = RandomState(7).normal(size=(len(words) - 1, _VECTOR_WIDTH)).astype(np.float32)
     nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=data, keys=words[:-1], name="small")
@@ -196,7 +197,7 @@ def _initialize(nlp: Language, labels: Sequence[str], last_first: bool) -> None:
 
 
 def _ner_actions(labels: Sequence[str], last_first: bool) -> dict[int, dict[str, int]]:
-    """Labels and their frequencies by kind of move. Moves of a negative frequency come after all others."""
+    """The frequency of each label by kind of move; spaCy puts moves with a negative frequency after all others."""
     known = {label: len(labels) - index for index, label in enumerate(labels)}
     within = {label: -frequency for label, frequency in known.items()} if last_first else known
     return {_BEGIN: known, _IN: within, _LAST: known, _UNIT: {**known, "": 1}, _OUT: {"": 1}}
@@ -208,7 +209,7 @@ def _parser_actions() -> dict[int, dict[str, int]]:
 
 
 def _fill(model: Model[Any, Any], source: RandomState) -> None:
-    """Draw every weight: scales and biases uneven, so that one that is lost or put elsewhere shows."""
+    """Set all weights to random values; uneven scales and biases reveal one that is missing or misplaced."""
     for layer in model.walk():
         for name in layer.param_names:
             if layer.has_param(name):
@@ -226,9 +227,9 @@ def _draw(layer: str, name: str, shape: tuple[int, ...], source: RandomState) ->
 
 
 def _balance(component: Any, docs: list[Doc]) -> None:
-    """Make every move's scores of typical states equally large on average, but for what `_BIAS` adds.
+    """Make the scores of all moves equal on average over typical states, except for what `_BIAS` adds.
 
-    Without it one or two moves would win everywhere.
+    Otherwise one or two moves would have the highest score in all states.
     """
     upper = component.model.layers[2]
     bias = np.array([_BIAS[component.name].get(name[0], 0.0) for name in component_moves(component)])
@@ -241,5 +242,5 @@ def _balance(component: Any, docs: list[Doc]) -> None:
 
 
 def component_moves(component: Any) -> list[str]:
-    """Names of a component's moves, in their order."""
+    """The names of a component's moves, in order."""
     return [component.moves.get_class_name(number) for number in range(component.moves.n_moves)]

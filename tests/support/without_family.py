@@ -1,6 +1,6 @@
-"""A pytest plugin that deletes a family: `-p without_family`, with the family's name in WITHOUT_FAMILY.
+"""A pytest plugin that runs tests as if a family did not exist: `-p without_family`, with its name in WITHOUT_FAMILY.
 
-The family is taken out of the source of `artifacts/families/__init__.py`, and none of its modules can be imported.
+The family is removed from the source of `artifacts/families/__init__.py`, and its modules cannot be imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STAGES = ("artifacts.families", "export", "graphs", "quantize", "parity", "runti
 
 
 class FamilyRemover:
-    """Refuses to import the family's modules, and loads the set of families without it."""
+    """An import hook that refuses the family's modules and loads `artifacts.families` without the family."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -40,7 +40,7 @@ class FamilyRemover:
 
 
 class FamiliesLoader(importlib.machinery.SourceFileLoader):
-    """Loads the set of families from its source less one family."""
+    """Loads `artifacts.families` from its source without one family."""
 
     def __init__(self, fullname: str, path: str, family: str) -> None:
         super().__init__(fullname, path)
@@ -52,7 +52,7 @@ class FamiliesLoader(importlib.machinery.SourceFileLoader):
 
 
 def without(source: str, family: str) -> ast.Module:
-    """The source of the set of families without the import of one family and its name in the tuple."""
+    """The source of `artifacts/families/__init__.py` without one family's import and entry in the tuple."""
     tree = ast.parse(source)
     imported = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == family]
     names = {alias.name for node in imported for alias in node.names}

@@ -1,4 +1,4 @@
-"""Batches of texts, and jobs on several threads whose answers keep their order."""
+"""Planning of batches, and jobs in worker threads."""
 
 import threading
 import time
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_ml_bridge import InferenceError
-from onnx_ml_bridge.runtime.batching import in_order, plan_batches
+from onnx_ml_bridge.runtime.batching import map_in_order, plan_batches
 
 
 @given(st.lists(st.integers(1, 600), max_size=80), st.integers(1, 2000))
-def test_batches_hold_every_index_once_within_the_budget(lengths, budget):
+def test_batches_contain_every_index_once_and_stay_within_the_budget(lengths, budget):
     batches = list(plan_batches(lengths, budget))
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
@@ -20,7 +20,7 @@ def test_batches_hold_every_index_once_within_the_budget(lengths, budget):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_jobs_are_answered_in_their_order_and_made_one_by_one(threads):
+def test_answers_are_in_the_order_of_the_jobs_and_jobs_are_consumed_lazily(threads):
     made: list[int] = []
     ahead = 0
 
@@ -33,36 +33,36 @@ def test_jobs_are_answered_in_their_order_and_made_one_by_one(threads):
         time.sleep(0.001 * (number % 3))
         return number * number
 
-    for index, answer in enumerate(in_order(work, jobs(), threads)):
+    for index, answer in enumerate(map_in_order(work, jobs(), threads)):
         assert answer == index * index
         ahead = max(ahead, len(made) - index)
-    assert ahead <= threads + 2, "jobs are not all made before the first is answered"
+    assert ahead <= threads + 2, "too many jobs were consumed before the first answer"
 
 
-def test_one_job_or_one_thread_needs_no_other_thread():
+def test_one_job_or_one_thread_runs_in_the_callers_thread():
     here = threading.get_ident()
-    assert list(in_order(lambda _: threading.get_ident(), [1], 4)) == [here]
-    assert set(in_order(lambda _: threading.get_ident(), range(9), 1)) == {here}
-    assert here not in set(in_order(lambda _: threading.get_ident(), range(9), 4))
-    assert list(in_order(str, [], 4)) == []
+    assert list(map_in_order(lambda _: threading.get_ident(), [1], 4)) == [here]
+    assert set(map_in_order(lambda _: threading.get_ident(), range(9), 1)) == {here}
+    assert here not in set(map_in_order(lambda _: threading.get_ident(), range(9), 4))
+    assert list(map_in_order(str, [], 4)) == []
 
 
-def test_the_error_of_a_job_is_the_callers():
+def test_an_error_of_a_job_is_raised_in_the_callers_thread():
     def work(number: int) -> int:
         if number == 5:
             raise InferenceError("five")
         return number
 
-    answers = in_order(work, range(50), 3)
+    answers = map_in_order(work, range(50), 3)
     assert [next(answers) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(InferenceError, match="five"):
         next(answers)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_job_that_runs_out_of_something_does_not_end_the_others_unnoticed(threads):
+def test_a_stop_iteration_in_a_job_does_not_end_the_answers_silently(threads):
     def work(number: int) -> int:
         return next(iter(()))
 
     with pytest.raises(RuntimeError, match="StopIteration"):
-        list(in_order(work, range(3), threads))
+        list(map_in_order(work, range(3), threads))

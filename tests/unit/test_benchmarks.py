@@ -1,4 +1,4 @@
-"""The benchmarks' harness on contenders that compute nothing: rounds, pairs, targets, tables and documents."""
+"""The harness of the benchmarks, with fake contenders: rounds, pairs, targets, tables and documents."""
 
 from itertools import combinations, pairwise
 
@@ -47,7 +47,7 @@ class FakeRunner:
 
 
 class FakeMachine:
-    """Contenders take the seconds given by name, in the warm-up and in every round."""
+    """A machine without processes. `seconds` has, by contender, the duration of the warm-up and of every round."""
 
     def __init__(self, seconds, first_s=0.25):
         self._seconds, self._first_s = seconds, first_s
@@ -105,7 +105,7 @@ def two_releases(tmp_path):
     return measure(FakeMachine(seconds), plan, 3)[1]
 
 
-def test_every_round_starts_with_another_contender_and_each_of_two_comes_first_in_half_of_the_rounds():
+def test_the_order_of_contenders_is_balanced_over_the_rounds():
     names = ["a", "b", "c", "d"]
     orders = [round_order(names, number) for number in range(9)]
     assert orders[0] == names
@@ -117,7 +117,7 @@ def test_every_round_starts_with_another_contender_and_each_of_two_comes_first_i
     assert round_order([], 1) == []
 
 
-def test_each_round_has_its_own_texts_and_the_warm_up_counts_outputs_alone(tmp_path):
+def test_each_round_has_its_own_texts_and_the_warm_up_is_not_timed(tmp_path):
     machine = FakeMachine({"a": [100.0, 1.0, 2.0], "b": [100.0, 1.0, 4.0]})
     harness, measured = measure(machine, workload(tmp_path, [contender("a"), contender("b")], 2), 2)
     assert machine.calls[:2] == [("a", "0.jsonl", 2), ("b", "0.jsonl", 2)]
@@ -131,7 +131,7 @@ def test_each_round_has_its_own_texts_and_the_warm_up_counts_outputs_alone(tmp_p
     assert all(runner.closed for runner in machine.runners)
 
 
-def test_the_first_round_of_fresh_processes_only_warms_up(tmp_path):
+def test_the_first_round_of_fresh_processes_is_a_warm_up(tmp_path):
     machine = FakeMachine({"a": [1.0, 1.0]})
     _, measured = measure(machine, workload(tmp_path, [contender("a")], 1), 1, fresh_rounds=2)
     assert [large for _, _, large in machine.fresh_calls] == [False, False, True, False, True]
@@ -140,7 +140,7 @@ def test_the_first_round_of_fresh_processes_only_warms_up(tmp_path):
     assert (figures["peak_first"].median, figures["peak_large"].median) == (1e6, 2e6)
 
 
-def test_what_fails_once_is_not_tried_again_and_the_reason_is_kept(tmp_path):
+def test_a_contender_that_fails_is_not_run_again_and_the_reason_is_recorded(tmp_path):
     machine = FakeMachine({"a": [1.0, None], "b": [1.0, 1.0, 1.0]})
     contenders = [contender("a"), contender("b"), contender("c"), contender("d", unavailable="no model")]
     _, measured = measure(machine, workload(tmp_path, contenders, 2), 2)
@@ -163,7 +163,7 @@ def test_answers_are_compared_with_those_of_the_reference(tmp_path):
     assert [measured.row(name).figures["same"].median for name in ("original", "a")] == [1.0, 0.0]
 
 
-def test_two_contenders_of_one_name_are_refused(tmp_path):
+def test_contenders_need_different_names(tmp_path):
     with pytest.raises(ValueError, match="several contenders are named a"):
         workload(tmp_path, [contender("a"), contender("a")], 1)
 
@@ -178,7 +178,7 @@ def test_releases_are_compared_round_by_round(two_releases):
     assert "entities" not in pair.ratios
 
 
-def test_pairs_use_rounds_that_both_have_and_invert_what_should_be_small():
+def test_pairs_use_common_rounds_and_invert_metrics_where_less_is_better():
     assert paired_ratios(RATE, {1: 2.0, 2: 3.0}, {2: 2.0, 3: 1.0}) == (1.5,)
     assert paired_ratios(COLD_START, {1: 2.0}, {1: 1.0}) == (0.5,)
     assert paired_ratios(RATE, {1: 2.0}, {}) == ()
@@ -193,12 +193,12 @@ def test_targets_are_ratios_of_medians(minimum, strict, verdict):
     assert (target.value, target.verdict) == (2.0, verdict)
 
 
-def test_a_target_without_a_side_is_not_measured():
+def test_a_target_is_not_evaluated_if_a_contender_is_missing():
     target = evaluate(Ratio("r", "rate", "a", "b", 1.0), {"a": {"rate": 4.0}})
     assert (target.value, target.verdict) == (None, UNKNOWN)
 
 
-def test_results_are_the_same_after_a_file(two_releases, tmp_path):
+def test_results_are_unchanged_after_writing_and_reading_them(two_releases, tmp_path):
     results = results_of(two_releases)
     save(results, tmp_path / "ner.json")
     assert load(tmp_path / "ner.json") == results
@@ -235,12 +235,12 @@ def test_factors(metric, value, expected):
     assert formats.factor(metric, value, 10.0) == expected
 
 
-def test_a_duration_of_speed_is_compared_by_how_many_times_as_fast():
+def test_durations_are_compared_as_speed_ratios():
     seconds = Metric("seconds", "1 text", "seconds", higher_is_better=False)
     assert formats.factor(seconds, 5.0, 30.0) == "6.0x"
 
 
-def test_documents_get_the_tables_of_their_task_between_its_markers(two_releases, tmp_path):
+def test_tables_are_written_between_the_markers_of_their_task(two_releases, tmp_path):
     document, (begin, end) = tmp_path / "benchmarks.md", markdown.markers("ner")
     document.write_text(f"Before.\n\n{begin}\nold\n{end}\n\nAfter.\n", encoding="utf-8")
     for _ in range(2):  # twice, because a second run must find its markers again
@@ -278,7 +278,7 @@ def test_commands_of_the_crate(tmp_path):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_tasks_have_everything_that_the_harness_uses(name):
+def test_every_task_provides_what_the_harness_uses(name):
     task = task_module(name)
     assert all(
         map(callable, (task.prepare, task.add_options, task.to_json, task.count_outputs, *task.LOADERS.values()))

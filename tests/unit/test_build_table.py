@@ -1,10 +1,10 @@
-"""What `build` prints at its end."""
+"""The table that `build` prints at its end."""
 
 from onnx_ml_bridge.cli import build_command
 from onnx_ml_bridge.cli.build import Built
 
 
-def test_the_table_has_the_figures_of_every_model_and_says_what_failed(capsys):
+def test_the_table_shows_the_metrics_of_every_model_and_the_failures(capsys):
     made = {"status": "built", "source": "path:x", "seconds": 1.0, "path": "p", "report": "r"}
     build_command._print_results(
         [

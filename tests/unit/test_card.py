@@ -44,7 +44,7 @@ def test_the_example_of_a_card_runs(family, folder, capsys):
     assert "Error" not in capsys.readouterr().out
 
 
-def test_a_license_and_a_revision_that_are_not_known_are_said_to_be_so():
+def test_a_missing_license_and_revision_are_shown_as_unknown():
     family, folder = next(iter(examples().items()))
     manifest = read_artifact(folder).manifest
     named = replace(manifest, source=replace(manifest.source, kind="hub", id="a/b", revision="abc", license="mit"))

@@ -1,4 +1,4 @@
-"""models.toml: mistakes are named, paths start at its folder, and options belong to families."""
+"""Reading models.toml: error messages, relative paths, and the options of families."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("text", BAD_FILES)
-def test_a_wrong_models_file_says_what_is_wrong(tmp_path, text):
+def test_an_error_in_models_toml_is_reported(tmp_path, text):
     path = tmp_path / "models.toml"
     path.write_text(text)
     with pytest.raises(BuildError, match=BAD_FILES[text]) as refused:
@@ -33,7 +33,7 @@ def test_a_wrong_models_file_says_what_is_wrong(tmp_path, text):
     assert refused.value.code == "config"
 
 
-def test_paths_in_a_models_file_start_at_its_folder(tmp_path):
+def test_paths_in_models_toml_are_relative_to_its_folder(tmp_path):
     path = tmp_path / "models.toml"
     path.write_text(MODEL.replace("'x'", "'path:m'") + "calibration='c.txt'")
     (model,) = read_models(path)
@@ -45,7 +45,7 @@ def model_of(family, **changes) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_what_a_model_leaves_open_is_the_families_default(family):
+def test_missing_settings_have_the_defaults_of_the_family(family):
     settings = validate(ModelConfig, model_of(family), "the file").settings(family.engine)
     assert settings.family is family and settings.variants == tuple(family.gates)
     assert settings.gates == family.gates
@@ -53,7 +53,7 @@ def test_what_a_model_leaves_open_is_the_families_default(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_a_gate_changes_the_thresholds_it_names_and_no_others(family):
+def test_a_gate_replaces_only_the_thresholds_it_names(family):
     name, threshold = next(iter(family.gates["fp32"].items()))
     model = model_of(family, gate={"fp32": {name: threshold + 1}}, variants=["fp32"])
     settings = validate(ModelConfig, model, "the file").settings(family.engine)
@@ -72,7 +72,7 @@ def test_options_of_another_family_are_refused(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_an_engine_without_the_task_is_refused(family):
+def test_an_engine_that_does_not_support_the_task_is_refused(family):
     model = validate(ModelConfig, model_of(family), "the file")
     with pytest.raises(BuildError, match=f"a steam model for the task {family.task}, expected .*{family.engine}"):
         model.settings("steam")

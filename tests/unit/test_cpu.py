@@ -1,11 +1,11 @@
-"""The CPUs that are left to a process."""
+"""The number of CPUs that a process may use."""
 
 import os
 
 from onnx_ml_bridge.runtime import cpu
 
 
-def test_threads_follow_affinity_and_quota(tmp_path):
+def test_usable_cpus_are_limited_by_affinity_and_quota(tmp_path):
     own, root = tmp_path / "cgroup", tmp_path / "fs"
     (root / "a" / "b").mkdir(parents=True)
     own.write_text("0::/a/b\n")

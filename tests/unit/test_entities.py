@@ -1,4 +1,4 @@
-"""What named entities of both engines have in common: places, figures of agreement, golden cases, the bridge."""
+"""Named entities of both engines: offsets, agreement, golden cases and the calls of the bridge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, TaskNotLoadedE
 from onnx_ml_bridge.artifacts.errors import ArtifactError
 from onnx_ml_bridge.artifacts.golden import read_golden, write_golden
 from onnx_ml_bridge.artifacts.ner import NER, EntityCase, ExpectedEntity
-from onnx_ml_bridge.runtime.entities import Entities, Entity, Found, NerOptions, resolve
+from onnx_ml_bridge.runtime.entities import Entities, Entity, EntitySpan, NerOptions, entities_from_spans
 from onnx_ml_bridge.runtime.entity_agreement import LabelAgreement, agreement
 from onnx_ml_bridge.runtime.ner import open_recognizer
 
@@ -22,15 +22,15 @@ every_example = pytest.mark.parametrize(
     ("family", "folder"), EXAMPLES.items(), ids=[family.name for family in EXAMPLES]
 )
 every_name = pytest.mark.parametrize("name", [family.name for family in EXAMPLES])
-# Every character takes 1 to 4 bytes in UTF-8 and 1 or 2 units in UTF-16, which is what places are mistaken by
+# Characters of 1 to 4 bytes in UTF-8 and of 1 or 2 code units in UTF-16: offsets in these units differ.
 ODD = "aé\u0301€😀👩\u200d\n\x00"
 TEXTS = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from(ODD)), max_size=60)
 
 
 @given(TEXTS, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=8))
-def test_all_places_cut_the_entity_out_of_its_text(text, pairs):
+def test_offsets_in_every_unit_select_the_text_of_the_entity(text, pairs):
     spans = [sorted((min(a, len(text)), min(b, len(text)))) for a, b in pairs]
-    entities = resolve(text, [Found(start, end, "X", 0.5) for start, end in spans])
+    entities = entities_from_spans(text, [EntitySpan(start, end, "X", 0.5) for start, end in spans])
     assert [(entity.start, entity.end) for entity in entities] == [tuple(span) for span in spans]
     for entity in entities:
         assert entity.text == text[entity.start : entity.end]
@@ -40,16 +40,16 @@ def test_all_places_cut_the_entity_out_of_its_text(text, pairs):
         assert (entity.label, entity.score) == ("X", 0.5)
 
 
-def test_places_by_hand():
+def test_offsets_by_hand():
     text = "a😀é Zoë"
-    (entity,) = resolve(text, [Found(4, 7, "PERSON")])
+    (entity,) = entities_from_spans(text, [EntitySpan(4, 7, "PERSON")])
     assert entity == Entity("Zoë", "PERSON", 4, 7, 8, 12, None)
     assert entity.utf16_range(text) == (5, 8)
 
 
 @pytest.mark.parametrize("other", ["", "a😀é Zoe", "xa😀é Zoë", "a😀é Zo"])
-def test_places_in_another_text_are_refused(other):
-    (entity,) = resolve("a😀é Zoë", [Found(4, 7, "PERSON")])
+def test_utf16_range_refuses_another_text(other):
+    (entity,) = entities_from_spans("a😀é Zoë", [EntitySpan(4, 7, "PERSON")])
     with pytest.raises(ValueError, match="4:7"):
         entity.utf16_range(other)
 
@@ -80,18 +80,18 @@ def test_agreement_by_hand():
     assert counted.metrics() == {"differing": 2.0, "entity_f1": 0.8}
 
 
-def test_entities_found_twice_count_twice():
+def test_an_entity_that_occurs_twice_counts_twice():
     counted = agreement([expected((0, 1, "A"), (0, 1, "A"))], [found((0, 1, "A"))])
     assert counted.labels == {"A": LabelAgreement(2, 1, 1)} and counted.differing == (0,)
 
 
-def test_nothing_agrees_with_nothing():
+def test_documents_without_entities_agree():
     counted = agreement([expected()], [found()])
     assert counted.metrics() == {"differing": 0.0, "entity_f1": 1.0}
     assert agreement([expected((0, 1, "A"))], [found()]).entity_f1 == 0.0
 
 
-def test_scores_are_compared_where_both_have_the_entity():
+def test_scores_of_common_entities_are_compared():
     counted = agreement(
         [expected((0, 1, "A", 0.5), (2, 3, "A", 0.25)), expected((0, 1, "A", 0.5))],
         [found((0, 1, "A", 0.625), (2, 4, "A", 0.99)), found((0, 1, "A", 0.5))],
@@ -124,7 +124,7 @@ CASES = st.builds(
 
 
 @given(CASES)
-def test_cases_come_back_as_they_were_written(case):
+def test_a_case_is_unchanged_after_writing_and_reading_it(case):
     assert EntityCase.from_record(json.loads(json.dumps(case.to_record()))) == case
 
 
@@ -178,14 +178,14 @@ def changed(*path: Any, to: Any = None, drop: bool = False, key: str = "") -> di
         None,
     ],
 )
-def test_cases_of_another_form_are_refused(record, tmp_path):
+def test_invalid_cases_are_refused(record, tmp_path):
     (tmp_path / "golden.jsonl").write_text(json.dumps(record) + "\n")
     with pytest.raises(ArtifactError) as refused:
         read_golden(tmp_path / "golden.jsonl", EntityCase)
     assert refused.value.code == "golden"
 
 
-def test_a_case_as_it_is_is_accepted(tmp_path):
+def test_a_valid_case_is_accepted(tmp_path):
     case = EntityCase.from_record(CASE)
     write_golden([case, case], tmp_path / "golden.jsonl")
     assert read_golden(tmp_path / "golden.jsonl", EntityCase) == [case, case]
@@ -196,13 +196,13 @@ def test_a_case_as_it_is_is_accepted(tmp_path):
 
 @pytest.fixture(scope="module")
 def bridge() -> OnnxMlBridge:
-    """All models of named entities, one of them twice, so that there are several."""
+    """The examples of all families of the task, the first of them under two names."""
     first = next(iter(EXAMPLES.values()))
     return OnnxMlBridge.open(ner={"again": first} | {family.name: folder for family, folder in EXAMPLES.items()})
 
 
 @every_example
-def test_one_model_needs_no_name(family, folder):
+def test_a_single_model_is_used_without_its_name(family, folder):
     bridge = OnnxMlBridge.open(ner=folder)
     (name,) = bridge.get_ner_model_names()
     assert name == folder.name
@@ -214,7 +214,7 @@ def test_one_model_needs_no_name(family, folder):
 
 
 @every_example
-def test_several_models_are_chosen_by_name(bridge, family, folder):
+def test_a_model_is_selected_by_name(bridge, family, folder):
     texts = ["the cat, Ann (Bo) on Paris!", "", "a big red house sings"]
     alone = open_recognizer(folder).recognize(texts, NerOptions())
     assert alone[0].entities and bridge.ner(texts, family.name) == alone
@@ -224,7 +224,7 @@ def test_several_models_are_chosen_by_name(bridge, family, folder):
     assert alone not in others
 
 
-def test_a_name_is_needed_where_there_are_several_models(bridge):
+def test_a_name_is_required_if_several_models_are_open(bridge):
     names = ["again", *(family.name for family in EXAMPLES)]
     assert bridge.get_ner_model_names() == names
     for name in (None, "", "Again"):
@@ -233,7 +233,7 @@ def test_a_name_is_needed_where_there_are_several_models(bridge):
         assert refused.value.code == "model_not_found"
 
 
-def test_tasks_that_are_not_loaded(bridge):
+def test_a_call_without_a_model_of_its_task_is_refused(bridge):
     with pytest.raises(TaskNotLoadedError, match="ner=") as refused:
         OnnxMlBridge.open().extract_entities("x")
     assert refused.value.code == "task_not_loaded"
@@ -242,7 +242,7 @@ def test_tasks_that_are_not_loaded(bridge):
 
 
 @every_example
-def test_variants_are_named_for_each_task(family, folder):
+def test_a_variant_can_be_selected_for_each_task(family, folder):
     with pytest.raises(ConfigError, match="embedding, ner"):
         OnnxMlBridge.open(ner=folder, variant={"entities": "int8"})
     with pytest.raises(ArtifactError, match="fp32"):
@@ -271,11 +271,11 @@ def test_bad_texts_are_refused_with_their_index(bridge, name, texts, code, index
 
 
 @every_name
-def test_no_texts_give_no_answers(bridge, name):
+def test_an_empty_list_of_texts_has_no_answers(bridge, name):
     assert bridge.ner([], name) == [] and bridge.extract_entities_batch([], name) == []
 
 
-def test_health_is_that_of_every_model(bridge, monkeypatch):
+def test_the_health_check_fails_if_one_model_fails(bridge, monkeypatch):
     bridge.warm_up()
     assert bridge.health_check() and not OnnxMlBridge(None).health_check()
 

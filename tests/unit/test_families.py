@@ -1,4 +1,4 @@
-"""The declarations of families: what one declares holds together, and what none declares is refused."""
+"""The declarations of families are consistent, and unknown families are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_family_has_an_example(family):
 
 
 @every_family
-def test_a_family_is_found_by_its_pair_and_its_module_by_its_name(family):
+def test_a_family_is_found_by_task_and_engine_and_its_module_by_its_name(family):
     assert find_family(family.task, family.engine, FAMILIES) is family
     assert find_family(family.task, "steam", FAMILIES) is None and find_family(None, 1, FAMILIES) is None
     assert family.declaration == f"onnx_ml_bridge.artifacts.families.{family.name}:{family.name.upper()}"
@@ -39,14 +39,14 @@ def test_a_family_is_found_by_its_pair_and_its_module_by_its_name(family):
 
 
 @every_family
-def test_one_metric_name_is_declared_once(family):
+def test_metric_names_are_unique(family):
     names = [metric.name for metric in family.metrics]
     assert len(set(names)) == len(names) and family.metric(names[0]) is family.metrics[0]
     assert family.metric("beauty") is None
 
 
 @every_family
-def test_an_artifact_of_a_family_that_is_not_known_is_refused_by_name(family):
+def test_an_artifact_of_an_unknown_family_is_refused_with_its_task_and_engine(family):
     others = tuple(other for other in FAMILIES if other is not family)
     with pytest.raises(ArtifactError, match=f"{family.task!r}.*{family.engine!r}.*{others[0].task}") as refused:
         read_artifact(examples()[family], others)
@@ -57,7 +57,7 @@ def test_an_artifact_of_a_family_that_is_not_known_is_refused_by_name(family):
 
 
 @every_family
-def test_a_later_revision_of_a_task_is_refused_before_the_schema_is_read(family):
+def test_a_later_task_revision_is_refused_before_the_schema_is_checked(family):
     manifest = {"format_version": 1, "task": family.task, "engine": family.engine, "task_revision": family.revision + 1}
     with pytest.raises(ArtifactError, match="revision") as refused:
         parse_manifest(json.dumps(manifest).encode())
@@ -65,7 +65,7 @@ def test_a_later_revision_of_a_task_is_refused_before_the_schema_is_read(family)
 
 
 @every_family
-def test_a_key_of_another_family_breaks_the_schema(family):
+def test_a_section_of_another_family_violates_the_schema(family):
     manifest = json.loads((examples()[family] / "manifest.json").read_bytes())
     assert parse_manifest(json.dumps(manifest).encode(), [family]).sections
     key = next(key for other in FAMILIES for key in other.sections if key not in family.sections)
@@ -79,7 +79,7 @@ def test_a_key_of_another_family_breaks_the_schema(family):
 
 
 @every_family
-def test_a_role_of_another_family_breaks_the_schema(family):
+def test_a_role_of_another_family_violates_the_schema(family):
     manifest = json.loads((examples()[family] / "manifest.json").read_bytes())
     graphs = manifest["variants"]["fp32"]["graphs"]
     graphs["someone_elses"] = next(iter(graphs.values()))
@@ -88,7 +88,7 @@ def test_a_role_of_another_family_breaks_the_schema(family):
     assert refused.value.code == "schema"
 
 
-def test_the_schema_has_a_part_for_every_family_and_no_other():
+def test_the_schema_covers_exactly_the_known_families():
     schema = compose_schema(FAMILIES)
     assert len(schema["allOf"]) == len(schema["anyOf"]) == len(FAMILIES)
     assert schema["unevaluatedProperties"] is False
@@ -97,7 +97,7 @@ def test_the_schema_has_a_part_for_every_family_and_no_other():
 
 
 @every_family
-def test_golden_cases_are_written_as_they_were_read(family, tmp_path):
+def test_golden_cases_are_unchanged_after_reading_and_writing_them(family, tmp_path):
     path = examples()[family] / "golden.jsonl"
     cases = read_golden(path, family.case)
     write_golden(cases, tmp_path / "golden.jsonl")

@@ -1,4 +1,4 @@
-"""What adding a family rests on: nothing outside of families compares a task or an engine, or imports their modules."""
+"""Shared modules depend on no family: they compare no task or engine with a constant and import no family's module."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from onnx_ml_bridge.artifacts.families import FAMILIES
 
 ROOT = Path(__file__).parents[2]
-# The names of all families in the repository, whatever the set holds
+# The names of all families in the repository, even if FAMILIES does not contain them.
 NAMES = {path.stem for path in (ROOT / "artifacts" / "families").glob("[!_]*.py")}
 TASKS_AND_ENGINES = {family.task for family in FAMILIES} | {family.engine for family in FAMILIES}
-# Constants that hold a task or an engine
+# Names of constants whose value is a task, an engine or a declaration.
 CONSTANTS = {"NER", "SPACY", "TRANSFORMERS"} | {family.name.upper() for family in FAMILIES}
 
 
@@ -29,7 +29,7 @@ def shared_modules() -> Iterator[Path]:
 
 
 def comparisons(tree: ast.AST) -> Iterator[tuple[int, ast.expr]]:
-    """Everything that is compared, looked up in a collection, or matched, with its line."""
+    """All operands of comparisons, `in` tests and `match` statements, with their lines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             for operand in (node.left, *node.comparators):
@@ -60,7 +60,7 @@ def names_a_task(expression: ast.expr) -> bool:
         ("open_artifact(root, task=NER)", False),
     ],
 )
-def test_the_check_sees_comparisons(source, expected):
+def test_the_check_recognizes_comparisons(source, expected):
     assert any(names_a_task(each) for _, each in comparisons(ast.parse(source))) is expected
 
 

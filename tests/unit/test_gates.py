@@ -1,4 +1,4 @@
-"""Gates: what falls short of a threshold, and thresholds on what was not measured."""
+"""Gates: which metrics miss their thresholds, and thresholds of metrics that were not measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: fa
 @pytest.mark.parametrize(
     ("figures", "expected"),
     [
-        ({"differing": 2.0, "share": 0.9}, []),  # a threshold that is reached is held
+        ({"differing": 2.0, "share": 0.9}, []),  # a value equal to its threshold passes
         ({"differing": 3.0, "share": 0.9}, ["differing is 3, expected <= 2"]),
         ({"differing": 3.0, "share": 0.8}, ["differing is 3, expected <= 2", "share is 0.8, expected >= 0.9"]),
         ({"differing": float("nan"), "share": 1.0}, ["differing is nan, expected <= 2"]),
@@ -25,24 +25,24 @@ every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: fa
         ({}, []),
     ],
 )
-def test_thresholds_are_upper_bounds_or_lower_ones(figures, expected):
+def test_thresholds_are_upper_or_lower_bounds(figures, expected):
     assert gate_misses(METRICS, figures, {"differing": 2, "share": 0.9}) == expected
 
 
-def test_a_gate_on_a_figure_that_was_not_measured_is_a_mistake_of_the_file():
+def test_a_gate_on_a_metric_that_was_not_measured_is_a_config_error():
     with pytest.raises(BuildError, match="share") as refused:
         check_gate(METRICS, {"differing": 0.0}, {"differing": 0, "share": 0.9})
     assert refused.value.code == "config"
 
 
 @every_family
-def test_default_gates_speak_of_the_metrics_of_their_family(family):
+def test_default_gates_use_only_metrics_of_their_family(family):
     assert "fp32" in family.gates
     assert {name for gate in family.gates.values() for name in gate} <= {metric.name for metric in family.metrics}
 
 
 @every_family
-def test_headlines_are_those_of_the_metrics_that_were_measured(family):
+def test_the_headline_shows_the_metrics_that_were_measured(family):
     figures = {metric.name: 0.5 for metric in family.metrics}
     expected = [f"{metric.title} {0.5:{metric.format}}" for metric in family.metrics if metric.title]
     assert expected and headline_row(family, figures) == ", ".join(expected)

@@ -35,7 +35,7 @@ def test_a_manifest_is_accepted_or_refused_with_its_code(case):
 
 
 @pytest.mark.parametrize(
-    "name", MANIFESTS.keys() & {"valid", "ner-valid", "spacy-valid", "spacy-given", "summary-valid"}
+    "name", sorted(MANIFESTS.keys() & {"valid", "ner-valid", "spacy-valid", "spacy-given", "summary-valid"})
 )
 def test_a_manifest_is_written_as_it_was_read(name):
     raw = MANIFESTS[name].manifest_bytes()

@@ -1,4 +1,4 @@
-"""Building and editing graphs: names, constants that are stored once, and what the edited graph computes."""
+"""Building and editing graphs: names, shared constants, and the outputs of the edited graph."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def test_values_are_named_after_their_nodes_or_numbered():
     assert outputs(scaled(names_values=False).graph) == ["val_0", "val_1", "y"]
 
 
-def test_nodes_are_named_in_their_order():
+def test_nodes_are_numbered_in_their_order():
     assert [node.name for node in scaled().graph] == ["Mul_0", "Relu_1", "Add_2"]
 
 
-def test_equal_constants_are_one():
+def test_equal_constants_are_shared():
     assert list(scaled().graph.initializers) == ["constant_0"]
     graph = GraphBuilder()
     assert graph.constant([2], np.float32) is graph.constant(np.array([2], np.float32))
-    # Another element type, another shape, another name
+    # A constant with another element type, shape or name is another constant.
     others = [graph.constant([2], np.int64), graph.constant(2, np.float32), graph.constant([2], np.float32, name="two")]
     assert [value.name for value in others] == ["constant_1", "constant_2", "two"]
     assert graph.constant([2], np.float32, name="two") is others[-1]
 
 
-def test_integers_of_a_subgraph_are_in_the_outermost_graph():
+def test_integers_of_a_subgraph_are_stored_in_the_outermost_graph():
     graph = GraphBuilder()
     inner = graph.subgraph().subgraph()
     assert inner.integers(1, -2) is graph.integers(1, -2)
@@ -66,7 +66,7 @@ def test_names_are_unique_over_all_subgraphs():
     assert [value.name for value in values] == ["Relu_1_0", "Relu_2_0", "Relu_3_0", "Relu_4_0"]
 
 
-def test_a_spliced_model_twice_in_a_graph_shares_its_constants():
+def test_a_model_spliced_twice_shares_its_constants():
     graph = GraphBuilder()
     x = graph.input("x", FLOAT, ["n"])
     for _ in range(2):
@@ -86,7 +86,7 @@ def test_columns_are_split_into_equal_parts(parts):
     assert found.tolist() == [[3, 4, 1, 2] if parts == 2 else [1, 2, 3, 4]]
 
 
-def test_a_saved_graph_is_described_and_keeps_large_tensors_beside_it(tmp_path):
+def test_a_saved_graph_can_be_described_and_stores_large_tensors_in_another_file(tmp_path):
     graph = GraphBuilder()
     x = graph.input("x", FLOAT, ["n", 300])
     y = graph.op("Add", x, graph.constant(np.arange(300), np.float32))
@@ -115,13 +115,13 @@ def test_inserted_nodes_are_named_after_their_anchor_and_number():
     assert [node.op_type for node in model.graph] == ["Mul", "Add", "Relu", "Abs", "Neg", "Add"]
 
 
-def test_a_replaced_node_leaves_its_name_to_the_graphs_output():
+def test_replacing_the_last_node_keeps_the_name_of_the_graphs_output():
     model = scaled()
     editor, add = GraphEditor(model.graph), model.graph.node(2)
     chain = editor.after(add)
     editor.replace(add, chain.op("Sub", add.inputs[0], chain.constant(np.float32(5), name="five")))
     editor.drop_unused_constants()
     assert [output.name for output in model.graph.outputs] == ["y"]
-    assert list(model.graph.initializers) == ["constant_0", "Add_2_q1_five"]  # 2 is still a factor
+    assert list(model.graph.initializers) == ["constant_0", "Add_2_q1_five"]  # the constant 2 is still used by Mul
     (y,) = run(model, x=np.array([-3, 4], np.float32))
     assert y.tolist() == [-5, 3]

@@ -1,4 +1,4 @@
-"""JSON lines: how they are read, what counts as input, and that none costs another its answer."""
+"""JSON lines: how they are read and parsed, and that an invalid line does not affect the others."""
 
 import io
 import json
@@ -22,7 +22,7 @@ from onnx_ml_bridge.cli.jsonl import (
 TEXT = LineFormat(10, parse_text)
 
 
-def test_lines_are_taken_as_they_arrive():
+def test_lines_are_returned_as_they_arrive():
     class Slow(io.BytesIO):
         def readline(self, size=-1):
             if self.tell() == 4:
@@ -35,7 +35,7 @@ def test_lines_are_taken_as_they_arrive():
 
 
 @pytest.mark.parametrize("max_lines", [1, 2, 10])
-def test_lines_too_long_for_any_text_are_not_kept(max_lines):
+def test_lines_above_the_limit_are_dropped(max_lines):
     stream = io.BytesIO(b"short\n" + b"x" * 10 + b"\n" + b"y" * 11 + b"\n" + b"z" * 5000 + b"\n\nlast")
     lines = [line for run in arriving_lines(stream, max_lines, max_bytes=10) for line in run]
     assert [line.raw for line in lines] == [b"short", b"x" * 10, None, None, b"", b"last"]
@@ -51,11 +51,11 @@ def test_a_line_is_a_string_or_an_object_with_a_text():
     ("raw", "expected"),
     [*BAD_LINES, (b'{"messages":["a"]}', "bad_line"), (b'{"sentence_starts":[0,7],"text":"a"}', "bad_line")],
 )
-def test_anything_else_has_its_code(raw, expected):
+def test_other_lines_are_refused_with_a_code(raw, expected):
     assert code_of_line(raw, TEXT) == expected
 
 
-def test_one_input_that_fails_costs_the_others_nothing():
+def test_an_input_that_fails_does_not_affect_the_others():
     calls = []
 
     def run(inputs):
@@ -75,11 +75,11 @@ def test_one_input_that_fails_costs_the_others_nothing():
         ("bad_line", 9),
         ("inference", 10),
     ]
-    assert found[1].message == "no token there"  # its place among the lines that ran together says nothing
+    assert found[1].message == "no token there"  # without the index, which counts the inputs of one run
     assert calls == [["a", "bad", "worse", "b"], ["a"], ["bad"], ["worse"], ["b"]]
 
 
-def test_nothing_is_run_without_inputs_and_other_errors_end_the_command():
+def test_no_inputs_need_no_run_and_errors_of_options_are_raised():
     def run(inputs):
         raise ConfigError("stride", expected="none", actual=len(inputs))
 
@@ -88,7 +88,7 @@ def test_nothing_is_run_without_inputs_and_other_errors_end_the_command():
         each_answered(run, ["a"])
 
 
-def test_a_failure_is_one_line_of_json_whatever_its_message_holds():
+def test_a_failure_is_one_line_of_json_with_any_message():
     line = failure_line(LineError.of(InputError("input_type", "odd \ud800 \n \x1b"), 3))
     assert line.endswith(b"\n") and line.count(b"\n") == 1
     assert json.loads(line) == {"error": {"code": "input_type", "line": 3, "message": "odd \\ud800 \n \x1b"}}

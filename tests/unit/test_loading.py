@@ -1,4 +1,4 @@
-"""From a path to a checked variant: the checks that every family shares."""
+"""Opening an artifact: the checks that all families share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ every_example = pytest.mark.parametrize(
 
 
 @every_example
-def test_an_artifact_is_opened_for_its_task_alone(family, folder):
+def test_an_artifact_of_another_task_is_refused(family, folder):
     assert open_artifact(folder, task=family.task).artifact.family is family
     with pytest.raises(ArtifactError, match="another task") as refused:
         open_artifact(folder, task="mind-reading")
@@ -26,7 +26,7 @@ def test_an_artifact_is_opened_for_its_task_alone(family, folder):
 
 @every_example
 @pytest.mark.parametrize(("flags", "preferred"), [({"avx512_vnni"}, "int8"), ({"avx2"}, "fp32")])
-def test_auto_follows_the_instruction_set(family, folder, flags, preferred, monkeypatch):
+def test_auto_selects_the_variant_by_the_instruction_set(family, folder, flags, preferred, monkeypatch):
     monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset(flags))
     opened = open_artifact(folder)
     expected = preferred if preferred in opened.artifact.manifest.variants else "fp32"
@@ -36,7 +36,7 @@ def test_auto_follows_the_instruction_set(family, folder, flags, preferred, monk
 
 
 @every_example
-def test_a_variant_that_is_missing_is_named_with_those_that_are_there(family, folder):
+def test_an_unknown_variant_is_refused_with_the_available_ones(family, folder):
     expected = " or ".join(sorted(open_artifact(folder).artifact.manifest.variants))
     with pytest.raises(ArtifactError, match=f"int4.*{expected}") as refused:
         open_artifact(folder, "int4")
@@ -51,7 +51,7 @@ def test_a_path_without_an_artifact_is_refused(path):
 
 
 @every_example
-def test_golden_cases_are_replayed_by_every_variant(family, folder):
+def test_golden_cases_are_run_with_every_variant(family, folder):
     artifact = open_artifact(folder).artifact
     replayed = replay(artifact)
     assert set(replayed) == set(artifact.manifest.variants)
@@ -61,7 +61,7 @@ def test_golden_cases_are_replayed_by_every_variant(family, folder):
 
 
 @every_example
-def test_a_changed_preprocessor_is_found_before_anything_is_loaded(family, folder, tmp_path):
+def test_a_changed_preprocessor_file_is_refused_before_it_is_loaded(family, folder, tmp_path):
     copied = shutil.copytree(folder, tmp_path / "copied")
     name = open_artifact(folder).artifact.manifest.preprocessor_files()[0]
     raw = (copied / name).read_bytes()

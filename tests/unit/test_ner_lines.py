@@ -1,4 +1,4 @@
-"""The lines of `ner`: a text, and where its sentences start."""
+"""The input lines of `ner`: a text and, optionally, its sentence starts."""
 
 import json
 
@@ -16,11 +16,11 @@ def test_a_line_is_a_string_or_an_object_with_a_text():
 
 
 @pytest.mark.parametrize(("raw", "expected"), [*BAD_LINES, (b'{"messages":["a"]}', "bad_line")])
-def test_anything_else_has_its_code(raw, expected):
+def test_other_lines_are_refused_with_a_code(raw, expected):
     assert code_of_line(raw, ENTITIES) == expected
 
 
-def test_sentence_starts_are_whole_numbers():
+def test_sentence_starts_must_be_integers():
     line = b'{"sentence_starts":[0,7],"text":"a"}'
     assert parse_line(line, ENTITIES) == NerEntry("a", (0, 7))
     assert parse_line(b'{"text":"a","sentence_starts":[]}', ENTITIES) == NerEntry("a", ())

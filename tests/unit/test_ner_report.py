@@ -1,4 +1,4 @@
-"""The named entities' report: what it shows, and that no text can break it or make it call out."""
+"""The report of named entities: its content, and that no text can break the page or load anything."""
 
 import re
 from dataclasses import replace
@@ -18,7 +18,7 @@ from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.ner.report import samples, write_ner_report
 from onnx_ml_bridge.parity.page import flowing, share, visible
 from onnx_ml_bridge.parity.proof import Proof
-from onnx_ml_bridge.runtime.entities import Entities, Found, resolve
+from onnx_ml_bridge.runtime.entities import Entities, EntitySpan, entities_from_spans
 from pages import Page
 
 FAMILIES = tuple(examples_of(NER))
@@ -30,7 +30,7 @@ LONG = "Kofi Annan went to Paris. " + "word " * 3000 + "Then Ada Lovelace left f
 
 
 class Fixed:
-    """A recognizer that has its answers already."""
+    """A recognizer that returns prepared answers."""
 
     name = version = variant = "fixed"
 
@@ -42,7 +42,7 @@ class Fixed:
 
 
 def manifest(variants=("fp32",), family: Family = FAMILIES[0]) -> Manifest:
-    """That of the family's example, with other variants."""
+    """The manifest of the family's example, with the given variants."""
     example = read_artifact(examples_of(NER)[family]).manifest
     graphs = example.variants["fp32"].graphs
     gates = {name: {"differing": 0} if name == "fp32" else {"entity_f1": 0.5} for name in variants}
@@ -53,7 +53,9 @@ def manifest(variants=("fp32",), family: Family = FAMILIES[0]) -> Manifest:
 
 def entities(text, *indices) -> Entities:
     return Entities(
-        resolve(text, [Found(start, end, label) for start, end, label in indices]), len(text.split()), False
+        entities_from_spans(text, [EntitySpan(start, end, label) for start, end, label in indices]),
+        len(text.split()),
+        False,
     )
 
 
@@ -90,12 +92,12 @@ def test_differing_documents_show_both_sides(tmp_path):
     alone = [mark for mark in page.all_of("mark") if mark.get("class") == "unmatched" and "title" in mark]
     assert [mark["title"] for mark in alone] == ["found only by the original", "found only by int8"]
     assert "Paris" in page.texts and "in Paris" in page.texts and "1 of 2" in " ".join(text.split())
-    assert {"−", "+"} <= set(page.texts)  # told apart without any colour
+    assert {"−", "+"} <= set(page.texts)  # recognizable without colors
     assert "2.5×" in page.texts and "25 words/s instead of 10" in page.texts
     assert "✗ missed" in text and "differing is 1, expected &lt;= 0" in text
 
 
-def test_where_nothing_differs_samples_show_what_it_finds(tmp_path):
+def test_samples_are_shown_if_no_document_differs(tmp_path):
     found = [entities(PLAIN, *PEOPLE), entities(RTL, (0, 13, "PERSON"))]
     page, text = page_of(parity([PLAIN, RTL], found, fp32=found), manifest(), tmp_path)
     assert "Every one of 2 documents has the" in " ".join(text.split())
@@ -104,7 +106,7 @@ def test_where_nothing_differs_samples_show_what_it_finds(tmp_path):
     assert all(attributes.get("dir") == "auto" for attributes in page.all_of("bdi"))
 
 
-def test_samples_cover_labels_with_few_entities():
+def test_samples_include_rare_labels():
     texts = [f"Someone number {number} walked along the quiet river bank." for number in range(30)]
     found = [entities(text, *((index, index + 1, "A") for index in range(9))) for text in texts]
     found[20] = entities(texts[20], (0, 7, "B"))
@@ -113,7 +115,7 @@ def test_samples_cover_labels_with_few_entities():
     assert len(chosen) == 8 and {20, 25} <= set(chosen) and chosen == sorted(chosen)
 
 
-def test_no_text_breaks_the_page_or_calls_out(tmp_path):
+def test_no_text_breaks_the_page_or_loads_anything(tmp_path):
     texts = [EVIL, HUGE, RTL, LONG, "", " \u00a0", "\ud7ff\ufeff\u200b"]
     label = "</mark><script>\x07"
     original = [entities(text, *([(0, min(len(text), 150_000), label)] if text else [])) for text in texts]
@@ -140,7 +142,7 @@ def test_no_text_breaks_the_page_or_calls_out(tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_it_says_the_facts_of_its_family(family, tmp_path):
+def test_the_report_shows_the_facts_of_its_family(family, tmp_path):
     found, made = [entities(PLAIN, *PEOPLE)], manifest(family=family)
     page, _ = page_of(parity([PLAIN], found, fp32=found), made, tmp_path, family=family)
     said = " ".join(" ".join(page.texts).split())
@@ -165,19 +167,19 @@ def test_labels_are_counted_and_settings_are_named(tmp_path):
     assert "strategy max, stride 8" in text
 
 
-def test_documents_without_any_entity_have_a_report_too(tmp_path):
+def test_the_report_works_without_any_entity(tmp_path):
     page, text = page_of(parity([""], [entities("")], fp32=[entities("")]), manifest(), tmp_path)
     assert "No document has any entity." in text and "What it finds" not in page.texts
 
 
-def test_the_same_figures_give_the_same_bytes(tmp_path):
+def test_equal_results_have_byte_identical_reports(tmp_path):
     found = [entities(PLAIN, *PEOPLE)]
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
     pages = [page_of(parity([PLAIN], found, fp32=found), manifest(), tmp_path / name)[1] for name in ("a", "b")]
     assert pages[0] == pages[1]
 
 
-def test_pieces_are_the_text_whatever_overlaps():
+def test_pieces_of_overlapping_entities_join_to_the_text():
     source = Random(5)
     for _ in range(300):
         text = "".join(source.choice("ab \n") for _ in range(source.choice((0, 5, 40, 3000))))
@@ -194,7 +196,7 @@ def test_pieces_are_the_text_whatever_overlaps():
             assert sum(piece.label is not None for piece in shown) == len(found)
 
 
-def test_long_texts_are_cut_to_what_stands_around_the_differences():
+def test_long_texts_are_cut_to_excerpts_around_the_differences():
     position = LONG.index("Ada Lovelace")
     sides = both_sides(LONG, [], entities(LONG, (position, position + 12, "PERSON")).entities)
     shown = "".join(piece.text for piece in sides.variant)
@@ -202,23 +204,23 @@ def test_long_texts_are_cut_to_what_stands_around_the_differences():
     assert [piece.is_gap for piece in sides.variant][:: len(sides.variant) - 1] == [True, True]
     assert (sides.original_only, sides.variant_only, sides.hidden) == (0, 1, 0)
     many = entities(LONG, *((position, position + 4, "X") for position in range(0, 20_000, 1000))).entities
-    assert both_sides(LONG, many, []).hidden == 15  # five excerpts are shown
+    assert both_sides(LONG, many, []).hidden == 15  # 20 entities, of which five excerpts are shown
 
 
-def test_an_entity_as_long_as_the_text_shows_its_two_ends():
+def test_of_a_very_long_entity_both_ends_are_shown():
     shown = both_sides(HUGE, [], entities(HUGE, (10, 199_990, "ORG")).entities).variant
     marked = [piece for piece in shown if piece.label]
     assert [(len(piece.text), piece.is_end) for piece in marked] == [(90, False), (90, True)]
 
 
-def test_counts_fall_into_bins_of_powers_of_two():
+def test_bins_of_counts_are_powers_of_two():
     assert count_bins(0) == count_bins(1) == [0, 1] and count_bins(5) == [0, 1, 2, 4, 8]
     svg = plot_counts({"some": [0, 1, 2, 3, 4, 5, 8, 9, 2_000_000], "none": []}, "key", "label")
     assert re.findall(r">\s*(\d+)</text>", svg)[:5] and svg.startswith('<svg role="img" aria-label="label"')
     assert re.search(r">2M</text>", svg)
 
 
-def test_marks_stand_for_what_nobody_sees():
+def test_invisible_characters_are_shown_as_marks():
     assert flowing("a\r\nb\tc") == "a␍↵ b⇥c" and flowing(" ") == " " and flowing("\u00a0") == "[NBSP]"
     assert visible("a\x85\u2066b") == "a[U+0085][U+2066]b" and visible("") == "(empty)"
     assert (share(1.0), share(0.99999), share(0.0)) == ("100%", "99.99%", "0.00%")

@@ -1,4 +1,4 @@
-"""The int8 arithmetic on values computed by hand, and the rewritten graph against the numpy reference."""
+"""The int8 arithmetic on values computed by hand, and the quantized graph compared with a numpy reference."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def floats(values: Any) -> np.ndarray:
 
 
 def test_symmetric_rows_by_hand():
-    # Peaks 254 and 12.7 over 127 levels: scales 2 and 0.1, each row's own
+    # Every row has its own scale: its largest magnitude over 127 levels, 254 / 127 = 2 and 12.7 / 127 = 0.1.
     q, scale = quantize_rows(floats([[100, -254, 4], [12.7, 0, -1.2]]), SYMMETRIC)
     assert q.dtype == np.uint8
     assert q.tolist() == [[128 + 50, 128 - 127, 128 + 2], [128 + 127, 128, 128 - 12]]
@@ -42,7 +42,7 @@ def test_symmetric_rows_by_hand():
 
 
 def test_rows_after_relu_by_hand():
-    # Nothing is negative, so all 255 levels are for the positive side: 510 / 255 = 2
+    # No value is negative, so all 255 levels are positive: 510 / 255 = 2.
     q, scale = quantize_rows(floats([[510, 0, 100]]), AFTER_RELU)
     assert q.tolist() == [[255, 0, 50]]
     assert scale.tolist() == [[2]]
@@ -56,7 +56,7 @@ def test_rows_after_gelu_by_hand():
 
 
 def test_the_negative_tail_of_gelu_fits_however_small_the_peak():
-    # 0.05 / 231 would be too fine for -0.17: the smallest scale is 0.1701 / 24 = 0.0070875
+    # The scale 0.05 / 231 could not represent -0.17: the minimum scale is 0.1701 / 24 = 0.0070875.
     q, scale = quantize_rows(floats([[0.05, -0.17]]), AFTER_GELU)
     assert np.allclose(scale, [[0.0070875]])
     assert q.tolist() == [[24 + 7, 24 - 24]]
@@ -81,7 +81,7 @@ def test_tables_by_hand():
 
 
 def test_noise_ratio_by_hand():
-    # 25 of signal over 0.25 of noise: 100, which is 20 dB
+    # Signal power 25, noise power 0.25: the ratio 100 is 20 dB.
     assert noise_ratio_db(floats([3, 4]), floats([3, 4.5])) == pytest.approx(20)
 
 
@@ -92,7 +92,7 @@ def test_smoothing_scales_by_hand():
     assert np.allclose(smoothing_scales(floats([3, 5]), weights), [3**0.7 / 2**0.3, 5**0.7 / 8**0.3])
 
 
-def test_rounding_is_to_nearest_where_inputs_are_independent():
+def test_independent_inputs_are_rounded_to_nearest():
     weight = floats([[127, 10.4], [63.6, -127], [-0.6, 0.4]])
     rounded, scales = round_weights(weight, np.eye(3))
     assert rounded.dtype == np.int8
@@ -100,8 +100,8 @@ def test_rounding_is_to_nearest_where_inputs_are_independent():
     assert rounded.tolist() == [[127, 10], [64, -127], [-1, 0]]
 
 
-def test_rounding_passes_errors_on_by_hand():
-    """Two inputs that always come together: what the first loses the second must make up for.
+def test_rounding_compensates_errors_by_hand():
+    """Two inputs are always equal, so the second weight compensates the rounding error of the first.
 
     With a damping of 0.01 the inverse of [[1.01, 1], [1, 1.01]] is 49.75 * [[1.01, -1], [-1, 1.01]], so that the second
     weight moves by 1 / 1.01 of the first one's error: 20.3 + 0.4 / 1.01 = 20.696, and 21 is nearer than 20. The third
@@ -113,18 +113,20 @@ def test_rounding_passes_errors_on_by_hand():
     assert rounded.tolist() == [[10], [21], [127]]
 
 
-def test_rounding_in_blocks_is_rounding_at_once(monkeypatch):
+def test_rounding_in_blocks_equals_rounding_at_once(monkeypatch):
     generator = np.random.default_rng(1)
     x, weight = generator.normal(size=(900, 300)), floats(generator.normal(size=(300, 20)))
     monkeypatch.setattr(gptq, "_BLOCK", 64)
     in_blocks, _ = round_weights(weight, x.T @ x)
     monkeypatch.setattr(gptq, "_BLOCK", 1000)
     at_once, _ = round_weights(weight, x.T @ x)
-    assert (in_blocks == at_once).mean() > 0.999  # sums in another order may tip a value on the edge
+    assert (
+        in_blocks == at_once
+    ).mean() > 0.999  # another order of summation can change a value that is halfway between two integers
 
 
 def test_rounding_beats_nearest_on_correlated_inputs():
-    """Seen: 29 times less squared error."""
+    """The measured squared error is 29 times lower; the test requires 10 times."""
     generator = np.random.default_rng(2)
     x = generator.normal(size=(2000, 8)) @ generator.normal(size=(8, 64)) + 0.1 * generator.normal(size=(2000, 64))
     weight = floats(generator.normal(size=(64, 32)))
@@ -134,7 +136,7 @@ def test_rounding_beats_nearest_on_correlated_inputs():
     assert errors[0] < 0.1 * errors[1]
 
 
-# One linear layer, as the exporter leaves it, through the quantizer and ONNX Runtime
+# -- One linear layer, quantized and run with ONNX Runtime
 
 IN, OUT = 48, 40
 BEFORE = {"Identity": SYMMETRIC, "Relu": AFTER_RELU, "Gelu": AFTER_GELU}
@@ -164,7 +166,7 @@ def run(path: Path, x: np.ndarray) -> np.ndarray:
 
 
 def reference(model: ir.Model, a: np.ndarray, scheme: ActivationScheme) -> np.ndarray:
-    """What rows.py says the quantized product of `a` is, with the graph's own bytes and channel scales."""
+    """The product of `a` and the graph's int8 weights, computed with numpy as int8_scheme.py defines it."""
     tensors = {name: value.const_value.numpy() for name, value in model.graph.initializers.items()}
     weight = next(tensor for name, tensor in tensors.items() if name.endswith("_weight"))
     channels = next(tensor for name, tensor in tensors.items() if name.endswith("_channels"))
@@ -174,7 +176,7 @@ def reference(model: ir.Model, a: np.ndarray, scheme: ActivationScheme) -> np.nd
 
 
 def rough_rows(rows: int) -> np.ndarray:
-    """Rows whose magnitudes differ a million times, so that one scale for all of them would lose most."""
+    """Rows whose magnitudes differ by a factor of a million, so that one scale for all of them would be useless."""
     generator = np.random.default_rng(3)
     return floats(generator.normal(size=(rows, IN)) * np.logspace(-3, 3, rows)[:, None])
 
@@ -197,14 +199,14 @@ def test_a_quantized_layer_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("before", sorted(BEFORE))
-def test_a_quantized_layer_is_the_numpy_reference(tmp_path, before):
+def test_a_quantized_layer_equals_the_numpy_reference(tmp_path, before):
     x = rough_rows(64)
     model = quantized_linear(tmp_path, random_weight(), before, x)
     expected = reference(model, activation_of(tmp_path, x), BEFORE[before])
     found = run(tmp_path / "int8.onnx", x)
     largest = np.abs(expected).max(axis=1, keepdims=True)
     assert (np.abs(found - expected) <= 1e-6 * largest).all()
-    # And close to the exact product, row by row; GELU's smallest scale of 0.007 is coarse for rows smaller than that
+    # Every row is also close to the exact product. GELU's minimum scale of 0.007 is coarse for rows of smaller values.
     errors = np.abs(found - run(tmp_path / "exact.onnx", x)).max(axis=1, keepdims=True)
     assert (errors <= 0.05 * np.maximum(largest, 2.0 if before == "Gelu" else 0.0)).all()
 
@@ -217,13 +219,12 @@ def activation_of(folder: Path, x: np.ndarray) -> np.ndarray:
     return create_session(folder / "probe.onnx", 1).run(["a"], {"x": x})[0]
 
 
-def test_the_trap_of_fused_scales_is_avoided(tmp_path):
-    """ONNX Runtime takes MatMulInteger, Cast, Mul(Mul(a_scale, b_scale)) for a product with ONE scale for all rows.
+def test_row_scales_are_not_fused_into_one_scale(tmp_path):
+    """ONNX Runtime fuses MatMulInteger, Cast and Mul(Mul(a_scale, b_scale)) to a product with one scale for all rows.
 
-    With a scale per row some releases then gave silently wrong results (1.31 does not, on AVX512). The quantizer
-    multiplies by the row scale after everything else: every row is what numpy makes of the same bytes, however
-    different the rows are. (A run without optimizations is no reference on every CPU: what keeps products from
-    saturating is an optimization too.)
+    If there is one scale per row, some releases then return wrong results without an error (1.31 does not, on AVX512).
+    The quantizer therefore multiplies by the row scale last, and every row equals the numpy reference. (A run without
+    optimizations cannot be the reference: on some CPUs, an optimization is what prevents saturation.)
     """
     x, weight = rough_rows(32), random_weight()
     model = quantized_linear(tmp_path, weight, "Identity", x)
@@ -235,7 +236,7 @@ def test_the_trap_of_fused_scales_is_avoided(tmp_path):
 
 
 def readers_of_row_scales(model: ir.Model) -> list[ir.Node]:
-    """The nodes that multiply with a row scale, which is what activations are divided by."""
+    """The nodes that multiply by a row scale; activations are divided by the same value."""
     scales = [node.inputs[1] for node in model.graph if node.op_type == "Div"]
     return [use.node for scale in scales for use in scale.uses() if use.node.op_type == "Mul"]
 

@@ -1,4 +1,4 @@
-"""Sealing: an artifact takes its target's name whole or not at all, and leftovers of killed builds are cleaned up."""
+"""Sealing: an artifact replaces its target atomically, and leftovers of interrupted builds are cleaned up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLE = next(iter(examples().values()))
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in a folder but the lock of its builders."""
+    """The names in a folder, without lock files."""
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
@@ -23,7 +23,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_folder_that_came_while_building_is_not_replaced(tmp_path):
+def test_a_folder_that_appears_during_a_build_is_not_replaced(tmp_path):
     target = tmp_path / "example"
     with pytest.raises(BuildError, match="not an artifact"), staging_for(target) as staging:
         shutil.copytree(EXAMPLE, staging, dirs_exist_ok=True)
@@ -33,7 +33,7 @@ def test_a_folder_that_came_while_building_is_not_replaced(tmp_path):
     assert contents(target) == {"precious.txt": b"mine"}
 
 
-def test_sealing_what_was_sealed_gives_the_same_bytes(tmp_path):
+def test_sealing_an_artifact_again_keeps_its_bytes(tmp_path):
     target = tmp_path / "example"
     artifact = read_artifact(EXAMPLE)
     with staging_for(target) as staging:
@@ -58,7 +58,7 @@ def test_a_failed_stage_leaves_no_staging_folder(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_two_builders_of_one_target_do_not_meet(tmp_path):
+def test_two_builds_of_one_target_are_refused(tmp_path):
     with staging_for(tmp_path / "example") as first:
         (first / "kept").touch()
         with pytest.raises(BuildError, match="another process"), staging_for(tmp_path / "example"):

@@ -1,4 +1,4 @@
-"""Sources that need no model hub, and the hub's own cache read without a network."""
+"""Sources of models: packages, folders, and the cache of the Hugging Face Hub without a network."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch) -> Path:
-    """A cache as huggingface_hub lays it out: blobs, and a snapshot of links to them."""
+    """A cache in the layout of huggingface_hub: blobs, and a snapshot with links to them."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     repository = tmp_path / "models--someone--model"
@@ -35,13 +35,13 @@ def test_a_hub_model_is_recorded_by_its_commit(hub_cache, source):
 
 
 @pytest.mark.parametrize("source", ["hub:someone/other", "hub:someone/model@nothing", "hub:not a name"])
-def test_what_the_hub_does_not_give_is_a_typed_error(hub_cache, source):
+def test_a_model_that_the_hub_does_not_have_is_a_build_error(hub_cache, source):
     with pytest.raises(BuildError) as refused:
         resolve_source(source)
     assert refused.value.code == "source"
 
 
-def test_the_weights_hash_follows_the_weights(hub_cache):
+def test_the_weights_hash_depends_on_the_weights(hub_cache):
     first = resolve_source("hub:someone/model").source.weights_sha256
     (hub_cache / "models--someone--model" / "blobs" / "model.safetensors").write_text("other weights")
     assert resolve_source("hub:someone/model").source.weights_sha256 != first

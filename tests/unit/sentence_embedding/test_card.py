@@ -9,13 +9,13 @@ from onnx_ml_bridge.artifacts.facts import headline_row
 from onnx_ml_bridge.artifacts.families.sentence_embedding import SENTENCE_EMBEDDING
 
 
-def test_the_table_has_the_figures_of_the_task():
+def test_the_table_shows_the_metrics_of_the_task():
     card = model_card(read_artifact(examples()[SENTENCE_EMBEDDING]).manifest, SENTENCE_EMBEDDING)
     assert "| variant | graphs | max abs | cosine min | cosine mean |" in card and "generate_embedding" in card
     assert "- Vectors: 16 float32 numbers, of length 1, compared by cosine.\n" in card
-    assert "- Prompts: query.\n" in card  # a prompt without a text is none
+    assert "- Prompts: query.\n" in card  # a prompt with an empty text is not listed
 
 
-def test_figures_are_written_in_one_line():
+def test_metrics_are_formatted_in_one_line():
     figures = {"cosine_min": 1.0, "max_abs": 3e-7, "token_mismatches": 0.0}
     assert headline_row(SENTENCE_EMBEDDING, figures) == "max abs 3.0e-07, cosine min 1.00000"

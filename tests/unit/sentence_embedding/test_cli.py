@@ -1,4 +1,4 @@
-"""`embed`: what a line is answered with."""
+"""The command `embed`: the answers to its lines."""
 
 import numpy as np
 from examples import VALID
@@ -9,13 +9,15 @@ from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 TINY = VALID / "tiny-embedding"
 
 
-def test_one_text_that_fails_costs_the_others_nothing(monkeypatch):
+def test_a_text_that_fails_does_not_affect_the_others(monkeypatch):
     embedder = SentenceEmbedder.open(TINY)
     run = embedder._session.run
 
     def poisoned(outputs, feeds):
         (rows,) = run(outputs, feeds)
-        return [np.where((feeds["input_ids"] == 1).any(1)[:, None], np.float32(np.nan), rows)]  # where [UNK] stands
+        return [
+            np.where((feeds["input_ids"] == 1).any(1)[:, None], np.float32(np.nan), rows)
+        ]  # NaN for texts that contain [UNK]
 
     monkeypatch.setattr(embedder._session, "run", poisoned)
     lines = [Line(1, b'"dog"'), Line(2, '"Ω"'.encode()), Line(3, b'"tree"')]

@@ -30,7 +30,7 @@ def bridge(request) -> OnnxMlBridge:
     return OnnxMlBridge.open(embedding=TINY, variant=request.param)
 
 
-def test_results_have_the_promised_shapes(bridge):
+def test_shapes_and_types_of_results(bridge):
     result = bridge.embed(TEXTS)
     assert result.vectors.shape == (9, 16) and result.vectors.dtype == np.float32
     assert result.token_counts.tolist()[:2] == [5, 2]
@@ -40,17 +40,17 @@ def test_results_have_the_promised_shapes(bridge):
     assert bridge.get_embedding_model_name() == "tiny-embedding"
 
 
-def test_an_empty_list_gives_no_rows(bridge):
+def test_an_empty_list_returns_no_rows(bridge):
     assert bridge.generate_embeddings_batch([]).shape == (0, 16)
 
 
-def test_order_is_kept_and_batches_do_not_matter(bridge):
+def test_results_are_in_order_and_do_not_depend_on_the_batch(bridge):
     together = bridge.generate_embeddings_batch(TEXTS)
     alone = np.stack([bridge.generate_embedding(text) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-6, rtol=0)
 
 
-def test_a_long_list_is_worked_off_in_windows(bridge):
+def test_a_long_list_is_processed_in_blocks(bridge):
     texts = [f"the cat {number}" for number in range(5000)]
     many = bridge.generate_embeddings_batch(texts)
     np.testing.assert_allclose(
@@ -78,7 +78,7 @@ def test_bad_texts_are_refused_with_their_index(bridge, texts, code, index):
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
-def test_a_text_over_the_limit_is_refused_and_a_larger_limit_lets_it_be_cut():
+def test_a_text_over_the_limit_is_refused_and_with_a_larger_limit_truncated():
     text = "the cat sleeps. " * 65_000
     with pytest.raises(InputError) as refused:
         SentenceEmbedder.open(TINY).embed([text])
@@ -95,13 +95,13 @@ def test_prompts_are_put_before_the_text(bridge):
     assert refused.value.code == "prompt_not_found"
 
 
-def test_a_shortcut_that_cuts_a_text_says_so(bridge, caplog):
+def test_generate_embedding_warns_about_a_truncated_text(bridge, caplog):
     with caplog.at_level(logging.WARNING):
         bridge.generate_embedding("dog " * 100)
-    assert "cut to 48 tokens" in caplog.text
+    assert "truncated to 48 tokens" in caplog.text
 
 
-def test_health(bridge, monkeypatch):
+def test_the_health_check_fails_if_the_model_fails(bridge, monkeypatch):
     assert bridge.health_check()
     monkeypatch.setattr(session.GraphSession, "run", lambda *_: [np.full((1, 16), np.nan, np.float32)])
     assert not bridge.health_check()
@@ -109,18 +109,18 @@ def test_health(bridge, monkeypatch):
         bridge.generate_embedding("x")
 
 
-def test_a_task_that_was_not_opened_is_named():
+def test_a_call_without_a_model_names_the_missing_argument():
     empty = OnnxMlBridge.open()
     with pytest.raises(TaskNotLoadedError, match="embedding=DIR"):
         empty.generate_embedding("x")
     assert not empty.health_check()
 
 
-def test_the_variant_can_be_chosen_per_task():
+def test_a_variant_can_be_selected_for_the_task():
     assert OnnxMlBridge.open(embedding=TINY, variant={"embedding": "int8"}).get_embedding_variant() == "int8"
 
 
-def test_wrong_options_are_named():
+def test_invalid_options_are_named():
     with pytest.raises(ConfigError, match="embeding"):
         OnnxMlBridge.open(embedding=TINY, variant={"embeding": "int8"})
     for threads in (0, -1):
@@ -128,14 +128,14 @@ def test_wrong_options_are_named():
             OnnxMlBridge.open(embedding=TINY, threads=threads)
 
 
-def test_a_path_that_is_none_is_refused():
+def test_an_invalid_path_is_refused():
     for path in ("", "a\0b"):
         with pytest.raises(ArtifactError) as refused:
             OnnxMlBridge.open(embedding=path)
         assert refused.value.code == "path_kind"
 
 
-def test_auto_follows_the_instruction_set(monkeypatch):
+def test_auto_selects_the_variant_by_the_instruction_set(monkeypatch):
     for flags, expected in ((frozenset({"avx512_vnni"}), "int8"), (frozenset({"avx2"}), "fp32")):
         monkeypatch.setattr(cpu, "cpu_flags", lambda flags=flags: flags)
         assert OnnxMlBridge.open(embedding=TINY).get_embedding_variant() == expected
@@ -146,7 +146,7 @@ def test_another_task_is_refused():
         open_artifact(TINY, task="ner")
 
 
-def test_many_threads_get_what_one_gets_and_load_once(monkeypatch):
+def test_many_threads_get_the_results_of_one_and_load_the_graph_once(monkeypatch):
     loads = []
     create = session.create_session
     monkeypatch.setattr(session, "create_session", lambda *args: loads.append(args) or create(*args))
@@ -167,7 +167,7 @@ def test_many_threads_get_what_one_gets_and_load_once(monkeypatch):
             np.testing.assert_array_equal(row, expected[TEXTS[(number + turn) % 4]])
 
 
-def test_a_missing_onnxruntime_gives_the_command(monkeypatch):
+def test_without_onnxruntime_the_error_has_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DependencyError, match=r"pip install 'onnx-ml-bridge\[cpu\]'"):
         OnnxMlBridge.open(embedding=TINY).warm_up()

@@ -1,4 +1,4 @@
-"""The saturation rule, read off the graph that ONNX Runtime really runs."""
+"""The saturation rule (FORMAT.md, "int8 graphs"), checked on the graph that ONNX Runtime optimized."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ OPTION = "session.x64quantprecision"
 
 
 def weight_types(tmp_path: Path, options: dict[str, str]) -> set[str]:
-    """Element types of the right sides of all 8-bit products in the optimized graph."""
+    """The element types of the weights of all 8-bit products in the optimized graph."""
     import onnxruntime as ort
 
     target = tmp_path / "optimized.onnx"
@@ -30,7 +30,7 @@ def weight_types(tmp_path: Path, options: dict[str, str]) -> set[str]:
     return {weights[node.input[1]] for node in products}
 
 
-def test_the_option_is_what_rewrites_the_weights(tmp_path):
+def test_the_option_changes_the_weights_to_uint8(tmp_path):
     assert weight_types(tmp_path, {}) == {"INT8"}
     assert weight_types(tmp_path, {OPTION: "1"}) == {"UINT8"}
 
@@ -46,12 +46,12 @@ def test_the_option_is_what_rewrites_the_weights(tmp_path):
         ("aarch64", set(), False),
     ],
 )
-def test_the_rule(architecture, flags, needed):
+def test_which_cpus_need_the_exact_kernel(architecture, flags, needed):
     assert cpu.needs_exact_kernel(architecture, frozenset(flags)) is needed
 
 
 @pytest.mark.parametrize("needed", [True, False])
-def test_sessions_follow_the_rule(monkeypatch, needed):
+def test_sessions_set_the_option_if_it_is_needed(monkeypatch, needed):
     entries = {}
     ort = session.import_onnxruntime()
 
@@ -69,8 +69,8 @@ def test_sessions_follow_the_rule(monkeypatch, needed):
     assert np.isfinite(created.run(["sentence_embedding"], feeds)[0]).all()
 
 
-@pytest.mark.skipif(not cpu.has_exact_int8(), reason="without VNNI the plain kernel may saturate: hence the rule")
-def test_the_exact_kernel_gives_the_same_vectors(monkeypatch):
+@pytest.mark.skipif(not cpu.has_exact_int8(), reason="without VNNI the default kernel may saturate")
+def test_both_kernels_return_the_same_vectors(monkeypatch):
     ids = np.array([[2, 5, 6, 7, 8, 9, 3]])
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     found = []

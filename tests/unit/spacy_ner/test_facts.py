@@ -1,4 +1,4 @@
-"""What people read of a spaCy pipeline: which of its components the artifact reproduces, and how to call it."""
+"""The facts of a spaCy pipeline: which of its components the artifact reproduces, and how to call it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANIFEST = read_artifact(examples()[SPACY_NER]).manifest
         ("given", "the pipeline with the sentence_starts that each call passes"),
     ],
 )
-def test_it_says_what_a_pipeline_reproduces(sentences, said):
+def test_facts_and_card_say_what_the_artifact_reproduces(sentences, said):
     spec = replace(MANIFEST.section(SpacySpec), sentences=sentences)
     manifest = replace(MANIFEST, sections={"spacy": spec})
     assert SPACY_NER.facts(manifest)["reproduces"] == said

@@ -1,4 +1,4 @@
-"""What a call of a spaCy model may say, and what it does not."""
+"""Which options a spaCy model accepts."""
 
 import logging
 
@@ -18,13 +18,13 @@ def test_options_of_the_other_engine_are_refused(bridge, options):
         bridge.ner(["x"], **options)
 
 
-def test_sentence_starts_are_refused_where_the_parser_finds_them(bridge):
+def test_sentence_starts_are_refused_by_a_model_with_a_parser(bridge):
     with pytest.raises(InputError) as refused:
         bridge.ner(["x"], sentence_starts=[[0]])
     assert refused.value.code == "sentence_starts"
 
 
-def test_nothing_is_cut(bridge, caplog):
+def test_long_texts_are_not_truncated(bridge, caplog):
     with caplog.at_level(logging.WARNING):
         bridge.extract_entities("the cat " * 100)
     assert not caplog.text

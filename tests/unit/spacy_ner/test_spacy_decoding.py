@@ -1,4 +1,4 @@
-"""From the graph's outputs to entities, and from heads to sentences, by hand."""
+"""Decoding entities from the graph's outputs and sentences from heads, on values computed by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onnx_ml_bridge.runtime.spacy_ner.tree import Tree
 
 
 def tables(within: Sequence[float], last: Sequence[float], bias: Sequence[float]) -> Tables:
-    """One hidden number; for each label the weight of I- and that of L-, no output biases."""
+    """Tables with one hidden unit; for each label the weights of I- and L-, with output biases of zero."""
     weight = np.array([within, last], np.float32).T[:, :, None]
     return Tables(
         norms={},
@@ -37,10 +37,10 @@ def network(pieces: int = 1, tie: str = "in") -> SpacyNer:
 
 
 def decode(
-    decoder: EntityDecoder, rows: Sequence[tuple[Any, ...]], ends: Sequence[int], parts: Sequence[int] = ()
+    decoder: EntityDecoder, rows: Sequence[tuple[Any, ...]], ends: Sequence[int], cuts: Sequence[int] = ()
 ) -> list[tuple[int, int, int]]:
-    """Feed rows of (label, begins, current, first, previous), cut before the places in `parts`."""
-    bounds = [0, *parts, len(rows)]
+    """Feed rows of (label, begins, current, first, previous) in slices, which begin at the indices in `cuts`."""
+    bounds = [0, *cuts, len(rows)]
     for start, end in itertools.pairwise(bounds):
         chosen = rows[start:end]
         label, begins = (np.array([row[index] for row in chosen]) for index in range(2))
@@ -50,21 +50,22 @@ def decode(
     return decoder.spans
 
 
-# Label 0 goes on while h > 0, label 1 while h < 0, where h = current + first of the entity + previous + bias (0.5)
+# With h = current + first (of the entity's first token) + previous (of the token before) + bias (0.5), an entity of
+# label 0 continues while h > 0, an entity of label 1 while h < 0.
 ROWS = [
     (-1, False, 9.0, 9.0, 0.0),
-    (0, True, 9.0, 1.0, 0.0),  # opens an entity of label 0; its first feature is 1
+    (0, True, 9.0, 1.0, 0.0),  # begins an entity of label 0 with first = 1
     (
         1,
         False,
         -1.0,
         9.0,
         -1.0,
-    ),  # h = -1 + 1 + 0 + 0.5 = 0.5: goes on; that it would be an entity itself is passed over
-    (0, True, -1.0, 9.0, 7.0),  # h = -1 + 1 - 1 + 0.5 = -0.5: the last one
-    (1, True, 0.0, -2.0, 0.0),  # opens an entity of label 1
-    (-1, False, 1.0, 9.0, 0.0),  # h = 1 - 2 + 0 + 0.5 = -0.5: goes on
-    (-1, False, 9.0, 9.0, 0.0),  # ends a sentence: the last one, whatever h says
+    ),  # h = -1 + 1 + 0 + 0.5 = 0.5: continues; its own label is ignored
+    (0, True, -1.0, 9.0, 7.0),  # h = -1 + 1 - 1 + 0.5 = -0.5: last token of the entity
+    (1, True, 0.0, -2.0, 0.0),  # begins an entity of label 1
+    (-1, False, 1.0, 9.0, 0.0),  # h = 1 - 2 + 0 + 0.5 = -0.5: continues
+    (-1, False, 9.0, 9.0, 0.0),  # last token of a sentence: ends the entity for any h
     (1, False, 9.0, 9.0, 0.0),  # an entity of one token
     (0, False, 9.0, 9.0, 0.0),
     (-1, False, 9.0, 9.0, 0.0),
@@ -80,7 +81,7 @@ def test_a_score_that_is_not_finite_is_an_error(feature):
         decode(decoder, [(0, True, 0.0, 0.0, 0.0), (-1, False, feature, 0.0, 0.0), ROWS[-1]], [2])
 
 
-def test_a_label_that_does_not_exist_is_an_error():
+def test_a_label_out_of_range_is_an_error():
     decoder = EntityDecoder(network(), tables([1, -1], [0, 0], [0.5]))
     with pytest.raises(InferenceError, match="the label 2, expected at most 1"):
         decode(decoder, [(2, False, 0.0, 0.0, 0.0)], [0])
@@ -94,55 +95,55 @@ def test_entities_by_hand():
 
 
 @given(st.sets(st.integers(1, len(ROWS) - 1)))
-def test_parts_do_not_matter(cuts):
-    assert decode(EntityDecoder(network(), BY_HAND), ROWS, ends=(6, 9), parts=sorted(cuts)) == SPANS
+def test_entities_do_not_depend_on_the_slices(cuts):
+    assert decode(EntityDecoder(network(), BY_HAND), ROWS, ends=(6, 9), cuts=sorted(cuts)) == SPANS
 
 
 @pytest.mark.parametrize(("tie", "end"), [("in", 4), ("last", 2)])
-def test_ties(tie, end):
+def test_a_tie_is_decided_by_the_manifest(tie, end):
     rows = [(0, True, 0.0, 0.0, 0.0), *[(-1, False, 0.0, 0.0, 0.0)] * 3]
     same = tables(within=(1.0,), last=(1.0,), bias=(0.0,))
     assert decode(EntityDecoder(network(tie=tie), same), rows, ends=(3,)) == [(0, end, 0)]
 
 
-def test_the_largest_piece_decides():
-    """Two pieces of one hidden number: h = max(current[0] + ..., current[1] + ...)."""
+def test_the_maximum_of_the_pieces_is_used():
+    """Two maxout pieces of one hidden unit: h = max(current[0] + ..., current[1] + ...)."""
     state = tables(within=(1.0,), last=(0.0,), bias=(0.0, -1.0))
     rows = [
         (0, True, (0, 0), (-2, 1), (0, 0)),
-        (-1, False, (1, 1), (0, 0), (0, 0)),  # max(1 - 2 + 0, 1 + 1 - 1) = 1: goes on
-        (-1, False, (-9, -1), (0, 0), (0, 0)),  # max(-11, -1 + 1 - 1) = -1: the last one
+        (-1, False, (1, 1), (0, 0), (0, 0)),  # max(1 - 2 + 0, 1 + 1 - 1) = 1: continues
+        (-1, False, (-9, -1), (0, 0), (0, 0)),  # max(-11, -1 + 1 - 1) = -1: last token
         (-1, False, (9, 9), (0, 0), (0, 0)),
     ]
     assert decode(EntityDecoder(network(pieces=2), state), rows, ends=(3,)) == [(0, 3, 0)]
 
 
 class Counted(list):
-    """Counts what is asked of it: the decoder asks once for each token of an open entity."""
+    """A list that counts its reads: the decoder reads `is_last` once for each token that may continue an entity."""
 
-    asked = 0
+    reads = 0
 
     def __getitem__(self, index):
-        self.asked += 1
+        self.reads += 1
         return super().__getitem__(index)
 
 
 @pytest.mark.parametrize("tokens", [1000, 2000, 8000])
-@pytest.mark.parametrize("parts", [1, 10])
-def test_one_entity_over_everything_takes_one_step_for_each_token(tokens, parts):
-    decoder, asked = EntityDecoder(network(), tables(within=(1.0,), last=(0.0,), bias=(1.0,))), 0
-    size = tokens // parts
-    for part in range(parts):
+@pytest.mark.parametrize("slices", [1, 10])
+def test_decoding_an_entity_of_all_tokens_takes_one_step_per_token(tokens, slices):
+    decoder, reads = EntityDecoder(network(), tables(within=(1.0,), last=(0.0,), bias=(1.0,))), 0
+    size = tokens // slices
+    for number in range(slices):
         zeros = np.zeros((size, 1), np.float32)
-        is_last = Counted([part == parts - 1 and index == size - 1 for index in range(size)])
+        is_last = Counted([number == slices - 1 and index == size - 1 for index in range(size)])
         decoder.feed([np.zeros(size, np.int32), np.ones(size, np.bool_), zeros, zeros, zeros], is_last)
-        asked += is_last.asked
+        reads += is_last.reads
     assert decoder.spans == [(0, tokens, 0)]
-    assert asked == tokens - 1
+    assert reads == tokens - 1
 
 
-def test_an_entity_that_never_ends_is_none():
-    """The last token of a document always ends one, so this cannot come from a document; nothing is made up."""
+def test_an_entity_without_an_end_is_dropped():
+    """This cannot happen in a document, whose last token always ends an open entity."""
     assert decode(EntityDecoder(network(), BY_HAND), [(0, True, 0.0, 0.0, 0.0)], ends=()) == []
 
 
@@ -159,12 +160,12 @@ def test_sentences_by_hand():
     assert starts([-1]) == [0]
     assert starts([-1, -1, -1]) == [0, 1, 2]
     assert starts([1, -1, 1, 4, -1]) == [0, 3]
-    assert starts([2, 3, -1, -1]) == [0, 1]  # subtrees that cross
+    assert starts([2, 3, -1, -1]) == [0, 1]  # crossing arcs
     assert starts([3, 0, 1, -1]) == [0]
 
 
 def test_decorated_labels_by_hand():
-    # Token 3 hangs on 1, and says that its head bears the label "b": that is 2, a child of 1
+    # The head of token 3 is 1, and its label says that the true head has the label "b": token 2, a child of 1.
     labels = ["a", "x", "b", "c||b"]
     assert starts([1, -1, 1, 1], labels) == [0]
     tree = Tree([1, -1, 1, 1], labels, np.zeros(4, np.bool_))
@@ -176,15 +177,15 @@ def test_decorated_labels_by_hand():
 
 
 class OfOneToken:
-    """A parser's graph that gives a document of one token these features, and the document."""
+    """A document of one token, and a runner of the parser's graph that returns constant features for it."""
 
     lexemes = np.zeros(1, np.int64)
 
     def __init__(self, feature: float) -> None:
         self._features = np.full((1, 8, 2), feature, np.float32)
 
-    def run(self, parts: Any) -> Any:
-        return [[self._features] for _ in parts]
+    def run(self, slices: Any) -> Any:
+        return [[self._features] for _ in slices]
 
     def __len__(self) -> int:
         return 1
@@ -193,7 +194,7 @@ class OfOneToken:
         return np.zeros(1, np.bool_)
 
 
-def test_a_score_of_the_parser_that_is_not_finite_is_an_error():
+def test_a_parser_score_that_is_not_finite_is_an_error():
     layer = StateLayer(
         bias=np.zeros(2, np.float32),
         padding=np.zeros((8, 2), np.float32),

@@ -1,4 +1,4 @@
-"""Layers of the encoder: two products for a token where three are meant give the same sums."""
+"""The linear part of the encoder's window layers: both ways to compute it equal a reference in float64."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def layer_of(window: int, seed: int) -> WindowLayer:
 
 
 def run(x: Any, streams: int, linear: Callable[[GraphBuilder, Any], list[ir.Value]]) -> Any:
-    """The linear part of a layer for tokens `[n, WIDTH]`, kept in so many streams."""
+    """The linear part of a layer for tokens `[n, WIDTH]`; token i belongs to stream i modulo `streams`."""
     graph = GraphBuilder()
     value = graph.input("x", ir.DataType.FLOAT, ["tokens", WIDTH])
     found = linear(graph, graph.split(graph.reshape(value, -1, streams * WIDTH), streams))
@@ -36,7 +36,7 @@ def run(x: Any, streams: int, linear: Callable[[GraphBuilder, Any], list[ir.Valu
 
 
 def expected(x: Any, layer: WindowLayer) -> Any:
-    """The same in float64, piece by piece and token by token."""
+    """The reference in float64, computed for every piece and token."""
     window = layer.window
     padded = np.pad(x.astype(np.float64), ((window, window), (0, 0)))
     seen = np.stack([padded[token : token + 2 * window + 1].reshape(-1) for token in range(len(x))])
@@ -45,7 +45,7 @@ def expected(x: Any, layer: WindowLayer) -> Any:
 
 
 @pytest.mark.parametrize("tokens", [2, 4, 10, 64])
-def test_two_tokens_together(tokens):
+def test_linear_of_pairs(tokens):
     layer = layer_of(1, tokens)
     x = np.random.default_rng(tokens).standard_normal((tokens, WIDTH)).astype(np.float32)
     found = run(x, 2, lambda graph, streams: encoder._linear_of_pairs(graph, streams, layer))
@@ -54,7 +54,7 @@ def test_two_tokens_together(tokens):
 
 
 @pytest.mark.parametrize(("window", "tokens"), [(0, 3), (1, 1), (1, 7), (2, 1), (2, 9), (3, 2)])
-def test_tokens_between_their_neighbours(window, tokens):
+def test_linear_of_windows(window, tokens):
     layer = layer_of(window, tokens)
     x = np.random.default_rng(tokens).standard_normal((tokens, WIDTH)).astype(np.float32)
     found = run(x, 1, lambda graph, streams: [encoder._linear_of_windows(graph, streams[0], layer)])

@@ -1,4 +1,4 @@
-"""The file of a pipeline's tokenizer rules: what breaks its form is refused."""
+"""Reading spacy_tokenizer.json: invalid files are refused."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
-def test_broken_rules_are_refused(change, tmp_path):
+def test_invalid_rules_are_refused(change, tmp_path):
     rules = copy.deepcopy(RULES)
     change(rules)
     assert code_of_rules(strict_json.canonical_line(rules), tmp_path) == "tokenizer"
@@ -94,11 +94,11 @@ def test_broken_rules_are_refused(change, tmp_path):
 @pytest.mark.parametrize(
     "raw", [b"", b"[]", b"{", b'{"a":1,"a":2}', b"\xef\xbb\xbf{}", b"\xff", b'{"a":NaN}', b'{"a":"\\ud800"}']
 )
-def test_rules_that_are_no_json_object_are_refused(raw, tmp_path):
+def test_rules_must_be_a_json_object(raw, tmp_path):
     assert code_of_rules(raw, tmp_path) == "tokenizer"
 
 
-def test_few_rules_are_allowed(tmp_path):
+def test_empty_rules_are_valid(tmp_path):
     rules = RULES | {
         "prefix": [],
         "suffix": [],

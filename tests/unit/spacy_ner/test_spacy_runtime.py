@@ -1,4 +1,4 @@
-"""The recognizer itself: odd texts, very long tokens and entities, sentence starts, threads, full tables."""
+"""The recognizer: unusual texts, batches of any size, full caches, threads, sentence starts and limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NONE = NerOptions()
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, SpacyRecognizer]:
-    """The recognizers of one pipeline, by the sentences they follow."""
+    """Recognizers of one pipeline, one for each value of the setting `sentences`."""
     model = SpacyRecognizer.open(VALID / "tiny-spacy").model
     specs = [replace(model.spec, sentences=kind, parser=None) for kind in ("none", "given")]
     return {spec.sentences: SpacyRecognizer(replace(model, spec=spec), threads=1) for spec in (*specs, model.spec)}
@@ -33,11 +33,11 @@ def sample() -> list[str]:
 
 
 def again(found: SpacyRecognizer) -> SpacyRecognizer:
-    """The same model with nothing loaded and nothing remembered."""
+    """A new recognizer of the same model, with no graph loaded and empty caches."""
     return SpacyRecognizer(found.model, threads=1)
 
 
-def test_parts_and_groups_of_any_size(made, monkeypatch):
+def test_results_do_not_depend_on_the_size_of_runs(made, monkeypatch):
     texts = sample()[len(ODD) :]
     expected = {kind: made[kind].recognize(texts, options(kind, texts)) for kind in made}
     assert all(sum(len(each.entities) for each in found) > 100 for found in expected.values())
@@ -54,11 +54,11 @@ def options(kind: str, texts: list[str]) -> NerOptions:
     return NerOptions(sentence_starts=[[0] if text else [] for text in texts] if kind == "given" else None)
 
 
-def test_texts_are_read_in_parts_of_any_size(made, monkeypatch):
+def test_results_do_not_depend_on_the_size_of_text_blocks(made, monkeypatch):
     texts = sample()
     expected = made["none"].recognize(texts, NONE)
     for size in (1, 7):
-        monkeypatch.setattr(tokenizer, "_PART", size)
+        monkeypatch.setattr(tokenizer, "_BLOCK", size)
         assert again(made["none"]).recognize(texts, NONE) == expected
 
 
@@ -67,15 +67,15 @@ FULL = [
     (recognizer, "_MAX_CHARACTERS", 900),
     (lexicon, "_MAX_STRINGS", 5),
     (lexicon, "_FIRST_CAPACITY", 1),
-    (tokenizer, "_MAX_CHUNKS", 3),
-    (tokenizer, "_MAX_FIRSTS", 1),
-    (tokenizer, "_LONGEST_CACHED", 0),
+    (tokenizer, "_MAX_CACHED_CHUNKS", 3),
+    (tokenizer, "_MAX_COMPILED", 1),
+    (tokenizer, "_MAX_CACHED_LENGTH", 0),
     (word_types, "MAX_TYPES", 3),
 ]
 
 
 @pytest.mark.parametrize(("module", "name", "limit"), FULL, ids=[name for _, name, _ in FULL])
-def test_tables_that_are_full(made, monkeypatch, module, name, limit):
+def test_results_do_not_depend_on_the_size_of_caches(made, monkeypatch, module, name, limit):
     texts = sample()
     expected = made["parser"].recognize(texts, NONE)
     monkeypatch.setattr(module, name, limit)
@@ -87,7 +87,7 @@ def test_tables_that_are_full(made, monkeypatch, module, name, limit):
 
 
 @pytest.mark.parametrize("is_full", [False, True])
-def test_many_threads_on_one_recognizer(made, monkeypatch, is_full):
+def test_many_threads_get_the_results_of_one(made, monkeypatch, is_full):
     if is_full:
         for module, name, limit in (*FULL[:3], FULL[-1]):
             monkeypatch.setattr(module, name, limit)
@@ -106,7 +106,7 @@ def test_many_threads_on_one_recognizer(made, monkeypatch, is_full):
 # -- Options
 
 
-def test_sentence_starts_that_are_missing_or_not_accepted(made):
+def test_missing_or_unexpected_sentence_starts_are_refused(made):
     for kind, starts in (("given", None), ("none", [[0]]), ("parser", [[0]])):
         with pytest.raises(InputError, match=kind) as refused:
             made[kind].recognize(["Ann met Bo."], NerOptions(sentence_starts=starts))
@@ -130,13 +130,13 @@ def test_sentence_starts_that_are_missing_or_not_accepted(made):
         ([[0], [[0]]], 1),
     ],
 )
-def test_sentence_starts_that_are_none(made, starts, index):
+def test_invalid_sentence_starts_are_refused(made, starts, index):
     with pytest.raises(InputError) as refused:
         made["given"].recognize(["Ann met Bo.", "Bo met Ann."], NerOptions(sentence_starts=starts))
     assert (refused.value.code, refused.value.index) == ("sentence_starts", index)
 
 
-def test_sentence_starts_of_any_order_and_kind(made):
+def test_sentence_starts_may_have_any_order_and_type(made):
     text = "Ann met Bo. Cy met Di."
     model = made["given"]
 
@@ -147,7 +147,7 @@ def test_sentence_starts_of_any_order_and_kind(made):
     assert given([]) == given([0]) == made["none"].recognize([text], NONE)
 
 
-def test_the_limit_counts_bytes(made):
+def test_the_text_limit_counts_bytes(made):
     limited = SpacyRecognizer(made["none"].model, threads=1, text_limit=8)
     assert limited.recognize(["éééé"], NONE)[0].tokens == 1
     with pytest.raises(InputError) as refused:
@@ -158,20 +158,20 @@ def test_the_limit_counts_bytes(made):
 
 
 @pytest.mark.parametrize("wrong", [{"threads": 0}, {"text_limit": 0}])
-def test_wrong_settings(made, wrong):
+def test_invalid_limits_are_refused(made, wrong):
     with pytest.raises(ConfigError):
         SpacyRecognizer(made["none"].model, **wrong)
 
 
 @pytest.mark.parametrize("kind", ["none", "given", "parser"])
-def test_it_tests_itself(made, kind):
+def test_the_self_test_passes(made, kind):
     fresh = again(made[kind])
     fresh.load()
     fresh.self_test()
 
 
-def test_ten_megabytes_of_text(made):
-    """In memory that the tokens need, and in time that is linear: the words are known after the first few."""
+def test_a_very_long_text(made):
+    """Memory and time are linear in the tokens: a repeated word is not added to the lexicon again."""
     sentence = "Ann met Bo in Paris, and they talked about the U.S. and 10km of rain. "
     text = sentence * 1500
     large = SpacyRecognizer(made["none"].model, threads=1, text_limit=20_000_000)

@@ -1,4 +1,4 @@
-"""The file of a pipeline's tables: what breaks its form is refused."""
+"""Reading tables.safetensors: invalid files are refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WRONG_TABLES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("change", WRONG_TABLES.values(), ids=WRONG_TABLES)
-def test_wrong_tables_are_refused(change, tmp_path):
+def test_invalid_tables_are_refused(change, tmp_path):
     tensors = {name: tensor.copy() for name, tensor in TENSORS.items()}
     change(tensors)
     save_file(tensors, tmp_path / "tables.safetensors")
@@ -59,6 +59,6 @@ def test_wrong_tables_are_refused(change, tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 7, 100, -1])
-def test_tables_that_end_early_are_refused(size, tmp_path):
+def test_a_truncated_file_is_refused(size, tmp_path):
     (tmp_path / "tables.safetensors").write_bytes((TINY / SPEC.tables).read_bytes()[:size])
     assert artifact_code(lambda: read_tables(tmp_path / "tables.safetensors", SPEC)) == "tokenizer"

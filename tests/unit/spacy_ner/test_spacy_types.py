@@ -1,4 +1,4 @@
-"""Types of tokens: asked for once, kept while they are used, and what tokens get of those beside them."""
+"""The cache of word types: every type is computed once, the least recently used are dropped, windows are summed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH, SUMS = 2, 3
 
 
 class Lexicon:
-    """Rows and vectors that tell the lexeme and the space they were asked for."""
+    """A lexicon whose rows and vectors encode the lexeme and the trailing space."""
 
     def __len__(self) -> int:
         return 50
@@ -31,10 +31,10 @@ class Lexicon:
 
 
 class Types:
-    """The graph of the types: outputs that tell the key, and a list of the keys it was asked for."""
+    """A graph of the word types whose outputs encode the key; `requested` lists the keys of every run."""
 
     def __init__(self, window: int, vectors: bool = False) -> None:
-        self.indices, self.vectors, self.asked = 2 * window + 1, vectors, []
+        self.positions, self.vectors, self.requested = 2 * window + 1, vectors, []
 
     def run(self, outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
         assert outputs == ["embedded", "contributions"]
@@ -45,8 +45,8 @@ class Types:
         if self.vectors:
             expected = np.where(keys == GAP, GAP, 1000 + keys // 2)
             assert feeds["vectors"].dtype == np.int32 and (feeds["vectors"] == expected).all()
-        self.asked.append(keys.tolist())
-        return [embedded(keys), np.stack([contribution(keys, index) for index in range(self.indices)], axis=1)]
+        self.requested.append(keys.tolist())
+        return [embedded(keys), np.stack([contribution(keys, index) for index in range(self.positions)], axis=1)]
 
 
 def embedded(keys: Any) -> Any:
@@ -74,46 +74,46 @@ def check(found: dict[str, Any], keys: list[int], window: int) -> None:
 
 
 @pytest.mark.parametrize(("window", "vectors"), product([0, 1, 2, 5], [False, True]))
-def test_a_token_gets_what_its_neighbours_add(window, vectors):
+def test_preactivations_are_sums_over_the_window(window, vectors):
     made, session = cache(window, vectors)
     lexicon = Lexicon()
     for keys in ([GAP, GAP, 7, 6, 7, 30, GAP], [6], [GAP], [30, 31, 30, 8, 9]):
         check(made.inputs(lexicon, np.array(keys)), keys, window)  # type: ignore[arg-type]
-    assert session.asked == [[GAP, 6, 7, 30], [8, 9, 31]]
+    assert session.requested == [[GAP, 6, 7, 30], [8, 9, 31]]
 
 
-def test_those_not_used_for_longest_make_room(monkeypatch):
+def test_types_that_were_not_used_recently_are_dropped(monkeypatch):
     monkeypatch.setattr(word_types, "MAX_TYPES", 4)
     made, session = cache()
     lexicon: Any = Lexicon()
 
-    def asked(*expected: int) -> list[int]:
-        session.asked.clear()
+    def requested(*expected: int) -> list[int]:
+        session.requested.clear()
         check(made.inputs(lexicon, np.array(expected)), list(expected), 1)
-        return [key for keys in session.asked for key in keys]
+        return [key for keys in session.requested for key in keys]
 
-    assert asked(GAP, 10) == [GAP, 10]
-    assert asked(GAP, 11, 12) == [11, 12]
-    assert asked(GAP, 11) == []
-    # No room for a fifth: half of the four may stay, the gap and 11, which were used last
-    assert asked(13) == [13]
-    assert asked(GAP, 11, 13) == []
-    # All types of one run stay, however many there are
-    assert asked(GAP, 11, 13, 14, 15, 16) == [14, 15, 16]
-    assert asked(GAP, 11, 13, 14, 15, 16) == []
-    assert asked(10, 12) == [10, 12]
+    assert requested(GAP, 10) == [GAP, 10]
+    assert requested(GAP, 11, 12) == [11, 12]
+    assert requested(GAP, 11) == []
+    # The cache is full: of its four types, the two most recently used stay, the gap and 11.
+    assert requested(13) == [13]
+    assert requested(GAP, 11, 13) == []
+    # All types of the current run stay, even if they exceed the limit.
+    assert requested(GAP, 11, 13, 14, 15, 16) == [14, 15, 16]
+    assert requested(GAP, 11, 13, 14, 15, 16) == []
+    assert requested(10, 12) == [10, 12]
 
 
-def test_another_lexicon_has_other_numbers():
+def test_another_lexicon_empties_the_cache():
     made, session = cache()
     for lexicon in (Lexicon(), Lexicon()):
         for _ in range(2):
             check(made.inputs(lexicon, np.array([4, 5])), [4, 5], 1)  # type: ignore[arg-type]
-    assert session.asked == [[4, 5], [4, 5]]
+    assert session.requested == [[4, 5], [4, 5]]
 
 
-@pytest.mark.parametrize("index", ["run", "_drop_oldest", "_reserve"])
-def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, index):
+@pytest.mark.parametrize("method", ["run", "_drop_oldest", "_reserve"])
+def test_an_interrupted_call_empties_the_cache(monkeypatch, method):
     monkeypatch.setattr(word_types, "MAX_TYPES", 2)
     made, session = cache()
     lexicon: Any = Lexicon()
@@ -123,7 +123,7 @@ def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, index):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(session if index == "run" else word_types._Known, index, interrupt)
+        patch.setattr(session if method == "run" else word_types._CachedOutputs, method, interrupt)
         made.inputs(lexicon, np.array([4, 7]))
     for keys in ([9, 7], [4, GAP, 9]):
         check(made.inputs(lexicon, np.array(keys)), keys, 1)
@@ -144,7 +144,7 @@ def test_whatever_is_interrupted_leaves_nothing_behind(monkeypatch, index):
         ((2, 2), (2, 3)),
     ],
 )
-def test_outputs_of_other_shapes(monkeypatch, embedded, contributions):
+def test_outputs_of_invalid_shapes_are_refused(monkeypatch, embedded, contributions):
     made, session = cache()
     lexicon: Any = Lexicon()
     check(made.inputs(lexicon, np.array([4])), [4], 1)

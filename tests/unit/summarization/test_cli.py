@@ -1,4 +1,4 @@
-"""`summarize`: what a line is answered with, progress, and the card's example."""
+"""The command `summarize`: timeouts, the progress bar, and the example of the model card."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ def artifact(tmp_path_factory) -> Path:
     return make_artifact(tmp_path_factory.mktemp("summaries") / "small")
 
 
-def test_a_line_that_takes_too_long_costs_the_others_nothing(tmp_path):
+def test_the_timeout_applies_to_every_line(tmp_path):
     answers = SummaryAnswers(Summarizer(make_model(tmp_path, endless_graph())), SummarizeOptions(timeout=0.2))
     started = time.perf_counter()
     found = [answers([(text,)])[0] for text in ("a", "b")]
@@ -30,7 +30,7 @@ def test_a_line_that_takes_too_long_costs_the_others_nothing(tmp_path):
     assert time.perf_counter() - started < 2
 
 
-def test_progress_is_shown_where_there_is_a_terminal(artifact, monkeypatch, tmp_path):
+def test_progress_is_shown_only_on_a_terminal(artifact, monkeypatch, tmp_path):
     with (tmp_path / "shown").open("w") as shown:
         monkeypatch.setattr(summarization, "err", Console(file=shown, force_terminal=True, width=80))
         with summarization._progress() as progress:
@@ -44,7 +44,7 @@ def test_progress_is_shown_where_there_is_a_terminal(artifact, monkeypatch, tmp_
         assert progress is None
 
 
-def test_the_card_says_what_is_so_and_its_example_runs(artifact, capsys):
+def test_the_facts_of_the_card_are_right_and_its_example_runs(artifact, capsys):
     opened = read_artifact(artifact)
     card = model_card(opened.manifest, opened.family)
     assert "pipeline_tag: summarization" in card and "- Search: 4 beams, 0 to 32 tokens" in card

@@ -8,7 +8,7 @@ from onnx_ml_bridge.cli.config import read_models
 MODEL = '[[model]]\nname = "s"\nversion = "1"\ntask = "summarization"\nsource = "path:m"\n'
 
 
-def test_references_start_at_the_folder_of_the_file(tmp_path):
+def test_paths_of_references_are_relative_to_the_folder_of_the_file(tmp_path):
     (tmp_path / "models.toml").write_text(
         f'{MODEL}options = {{references = "r.jsonl"}}\ngate.int8 = {{rouge_l_drop = 0.5}}\n'
     )
@@ -32,7 +32,7 @@ def test_references_start_at_the_folder_of_the_file(tmp_path):
         ('options = {language = "en"}', "language.*allow_pickle"),
     ],
 )
-def test_wrong_options_are_named(tmp_path, line, said):
+def test_invalid_options_are_named(tmp_path, line, said):
     (tmp_path / "models.toml").write_text(MODEL + line)
     with pytest.raises(BuildError, match=said) as refused:
         read_models(tmp_path / "models.toml")

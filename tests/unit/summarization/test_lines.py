@@ -1,4 +1,4 @@
-"""The lines of `summarize`: a text, or messages that belong together."""
+"""The input lines of `summarize`: a text or a list of messages."""
 
 import pytest
 from lines import BAD_LINES, code_of_line
@@ -16,7 +16,7 @@ def test_a_line_is_a_string_or_an_object_with_a_text_or_messages():
 
 
 @pytest.mark.parametrize(("raw", "expected"), BAD_LINES)
-def test_anything_else_has_its_code(raw, expected):
+def test_other_lines_are_refused_with_a_code(raw, expected):
     assert code_of_line(raw, MESSAGES) == expected
 
 
@@ -34,5 +34,5 @@ def test_anything_else_has_its_code(raw, expected):
         (b'{"messages":["a","01234567890"]}', "input_too_large"),
     ],
 )
-def test_messages_of_another_form_have_their_code(raw, expected):
+def test_invalid_messages_are_refused_with_a_code(raw, expected):
     assert code_of_line(raw, MESSAGES) == expected

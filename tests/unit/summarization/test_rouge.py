@@ -1,4 +1,4 @@
-"""ROUGE on values worked out by hand."""
+"""ROUGE on values computed by hand."""
 
 import pytest
 from onnx_ml_bridge.parity.summarization.rouge import Rouge, common_length, mean_rouge, rouge, words
@@ -13,26 +13,27 @@ from onnx_ml_bridge.parity.summarization.rouge import Rouge, common_length, mean
         ("🙂 ... \n", []),
     ],
 )
-def test_words_are_runs_of_letters_and_digits_in_lower_case(text, expected):
+def test_words_are_sequences_of_letters_and_digits_in_lower_case(text, expected):
     assert words(text) == expected
 
 
 @pytest.mark.parametrize(
     ("summary", "reference", "expected"),
     [
-        # 3 of 3 and 3 of 6 words: 2 * 3 / 9; pairs "the cat" of 2 and 5: 2 * 1 / 7; subsequence the cat mat: 2 * 3 / 9
+        # ROUGE-1: 3 of 3 and 3 of 6 words, 2 * 3 / 9. ROUGE-2: "the cat" of 2 and 5 bigrams, 2 * 1 / 7. ROUGE-L: the
+        # common subsequence is "the cat mat", 2 * 3 / 9.
         ("the cat mat", "The cat sat on a mat.", (6 / 9, 2 / 7, 6 / 9)),
-        # each word counts once: "the the" has one "the" in common with "the": 2 * 1 / 3
+        # "the the" has one "the" in common with "the": 2 * 1 / 3
         ("the the", "the", (2 / 3, 0, 2 / 3)),
-        # the same words the other way round: all words, no pair, a subsequence of one
+        # the same words in reverse order: all unigrams, no bigram, a common subsequence of one word
         ("a b c", "c b a", (1, 0, 1 / 3)),
-        # police kill the gunman / police killed the gunman: 3 of 4; pairs "the gunman": 1 of 3; subsequence of 3
+        # 3 of 4 words; the bigram "the gunman", 1 of 3; a common subsequence of 3 words
         ("police kill the gunman", "police killed the gunman", (3 / 4, 1 / 3, 3 / 4)),
-        # the gunman kill police: subsequence "the gunman" of 2
+        # the common subsequence is "the gunman"
         ("the gunman kill police", "police killed the gunman", (3 / 4, 1 / 3, 2 / 4)),
         ("same words", "Same, words!", (1, 1, 1)),
         ("one", "one", (1, 1, 1)),
-        ("one", "two", (0, 0, 0)),  # neither has a pair
+        ("one", "two", (0, 0, 0)),  # neither has a bigram
         ("", "", (1, 1, 1)),
         ("", "a b", (0, 0, 0)),
         ("x y", "a b", (0, 0, 0)),
@@ -49,7 +50,7 @@ def test_the_longest_common_subsequence(a, b, length):
     assert common_length(a, b) == common_length(b, a) == length
 
 
-def test_means_go_over_pairs():
+def test_scores_are_means_over_pairs():
     assert mean_rouge(["a b", "x"], ["a b", "y"]) == Rouge(0.5, 0.5, 0.5)
     with pytest.raises(ValueError, match="argument 2 is shorter"):
         mean_rouge(["a", "b"], ["a"])

@@ -1,4 +1,4 @@
-"""Summaries from hand-made graphs: results, settings, limits, batches, stopping, parts of long texts."""
+"""The summarizer on simple graphs: results, settings, limits, batches, cancellation, chunks of long texts."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ import pytest
 from onnx_ml_bridge import ConfigError, InferenceError, InputError, StoppedError
 from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
 from onnx_ml_bridge.runtime.cancellation import CancelToken
-from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, parts, sentences
+from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, sentences, split_into_chunks
 from onnx_ml_bridge.runtime.summarization.summarize_options import SummarizeOptions
 from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, token_ids
 from small_summarizers import MAX_TOKENS, SPEC, copying_graph, endless_graph, make_model
@@ -34,12 +34,12 @@ def summarizer(model):
 
 
 def bytes_of(text: str) -> tuple[int, ...]:
-    """The ids of a text of ASCII letters and blanks: special tokens around one for every byte."""
+    """The token ids of a text of ASCII letters and spaces: one for every byte, between two special tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     return (0, *(4 + alphabet.index("\u0120" if letter == " " else letter) for letter in text), 2)
 
 
-def test_messages_are_joined_and_a_summary_has_its_tokens(summarizer):
+def test_messages_are_joined_to_one_text(summarizer):
     (summary,) = summarizer.summarize_detailed([["the cat", "sleeps"]])
     assert summary.text == "the cat sleeps"
     assert summary.token_ids == (2, *bytes_of("the cat sleeps")) and summary.tokens == 16
@@ -49,13 +49,13 @@ def test_messages_are_joined_and_a_summary_has_its_tokens(summarizer):
     assert summarizer.summarize_batch([]) == []
 
 
-def test_settings_reach_the_graph_and_lengths_count_the_start_token(summarizer):
+def test_settings_are_passed_to_the_graph_and_lengths_count_the_start_token(summarizer):
     options = SummarizeOptions(num_beams=2, max_length=8, length_penalty=-0.5)
     (summary,) = summarizer.summarize_detailed([["a long text"]], options)
     assert (summary.text, summary.tokens, summary.score) == ("a long", 7, pytest.approx(13 * 0.5 / 2))
 
 
-def test_a_long_input_is_cut_and_says_so(summarizer):
+def test_a_long_input_is_truncated(summarizer):
     (summary,) = summarizer.summarize_detailed([["x" * 100]], SummarizeOptions(max_length=64))
     assert summary.text == "x" * (MAX_TOKENS - 2) and summary.truncated
 
@@ -72,7 +72,7 @@ def test_a_long_input_is_cut_and_says_so(summarizer):
         ([2, 1, 2, 1], (2, 1, 2)),
     ],
 )
-def test_token_ids_end_with_the_end_token_or_before_the_padding(row, expected):
+def test_token_ids_stop_at_the_end_token_or_before_padding(row, expected):
     assert token_ids(np.array(row, np.int64), 2, 1) == expected
 
 
@@ -98,7 +98,7 @@ def test_bad_inputs_are_refused_with_their_index(summarizer, inputs, code, index
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
-def test_blank_is_what_unicode_calls_white_space():
+def test_whitespace_is_defined_by_unicode():
     white = {chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and is_whitespace(chr(code))}
     assert white == {c for c in map(chr, range(0x3001)) if c.isspace()} - set("\x1c\x1d\x1e\x1f")
 
@@ -109,7 +109,7 @@ def test_blank_is_what_unicode_calls_white_space():
         ({"num_beams": 0}, "num_beams"),
         ({"num_beams": True}, "num_beams"),
         ({"num_beams": 2.0}, "num_beams"),
-        ({"num_beams": 257}, "num_beams"),  # x 32 is 8224
+        ({"num_beams": 257}, "num_beams"),  # 257 x 32 exceeds the beam limit of 8192
         ({"num_beams": 10**30}, "num_beams"),
         ({"max_length": 1}, "max_length"),
         ({"max_length": 65}, "max_length"),
@@ -133,19 +133,19 @@ def test_settings_out_of_range_are_refused(summarizer, options, named):
         summarizer.check(SummarizeOptions(**options))
 
 
-def test_a_default_that_a_call_makes_wrong_is_named_as_the_models_own(tmp_path):
+def test_an_invalid_default_is_reported_as_the_models(tmp_path):
     spec = replace(SPEC, defaults=GenerationDefaults(4, 20, 32, 1.0))
-    with pytest.raises(ConfigError, match=r"min_length, expected 0 to 10, got 20 \(the model's own\)"):
+    with pytest.raises(ConfigError, match=r"min_length, expected 0 to 10, got 20 \(the model's default\)"):
         Summarizer(make_model(tmp_path, spec=spec)).check(SummarizeOptions(max_length=10))
 
 
 @pytest.mark.parametrize("option", ["threads", "token_budget", "beam_limit", "text_limit"])
-def test_limits_are_positive(model, option):
+def test_limits_must_be_positive(model, option):
     with pytest.raises(ConfigError, match=option):
         Summarizer(model, **{option: 0})
 
 
-def test_runs_keep_within_both_budgets_and_the_order_is_kept(model, monkeypatch):
+def test_runs_stay_within_both_limits_and_results_are_in_order(model, monkeypatch):
     summarizer = Summarizer(model, token_budget=60, beam_limit=3 * 4 * 32)
     shapes = []
     run = summarizer._session.run
@@ -161,26 +161,26 @@ def test_runs_keep_within_both_budgets_and_the_order_is_kept(model, monkeypatch)
     assert all(rows == 1 or rows * tokens <= 60 for rows, tokens in shapes) and len(shapes) == 5
 
 
-def test_batches_do_not_matter(summarizer):
+def test_summaries_do_not_depend_on_the_batch(summarizer):
     together = summarizer.summarize_detailed(TEXTS)
     assert together == [summarizer.summarize_detailed([text])[0] for text in TEXTS]
 
 
 @pytest.mark.parametrize(
-    ("sequences", "scores", "said"),
+    ("sequences", "scores", "message"),
     [
         (np.array([[2, 5]]), np.array([np.nan], np.float32), "not finite"),
         (np.array([[0, 5]]), np.array([0], np.float32), "begin with 2"),
-        (np.array([[2, -5]]), np.array([0], np.float32), "no token"),
-        (np.array([[2, 1 << 32]]), np.array([0], np.float32), "no token"),
+        (np.array([[2, -5]]), np.array([0], np.float32), "out of range"),
+        (np.array([[2, 1 << 32]]), np.array([0], np.float32), "out of range"),
         (np.array([[2, 5], [2, 5]]), np.array([0, 0], np.float32), "shape"),
         (np.zeros((1, 0), np.int64), np.array([0], np.float32), "shape"),
     ],
 )
-def test_an_answer_that_is_none_is_an_inference_error(model, monkeypatch, sequences, scores, said):
+def test_invalid_outputs_are_an_inference_error(model, monkeypatch, sequences, scores, message):
     summarizer = Summarizer(model)
     monkeypatch.setattr(summarizer._session, "run", lambda *_: [sequences, scores])
-    with pytest.raises(InferenceError, match=said):
+    with pytest.raises(InferenceError, match=message):
         summarizer.summarize(["a"])
 
 
@@ -190,12 +190,12 @@ def stopped(summarizer: Summarizer, options: SummarizeOptions) -> tuple[StoppedE
     return caught.value, time.perf_counter()
 
 
-# A busy machine may wake a thread late: how prompt a stop is shows in the best of some
+# A busy machine may delay a thread, so the shortest of several delays is tested.
 ROUNDS = 4
 
 
 @pytest.mark.parametrize("map_reduce", [False, True])
-def test_cancelling_ends_the_graph_within_200_ms_and_leaves_the_session_usable(endless, map_reduce):
+def test_cancelling_stops_the_graph_within_200_ms_and_the_session_stays_usable(endless, map_reduce):
     endless.load()
     delays = []
     for _ in range(ROUNDS):
@@ -215,7 +215,7 @@ def test_cancelling_ends_the_graph_within_200_ms_and_leaves_the_session_usable(e
     assert 0 <= min(delays) < 0.2
 
 
-def test_a_timeout_ends_the_graph_within_200_ms(endless):
+def test_a_timeout_stops_the_graph_within_200_ms(endless):
     endless.load()
     delays = []
     for _ in range(ROUNDS):
@@ -226,7 +226,7 @@ def test_a_timeout_ends_the_graph_within_200_ms(endless):
     assert 0.3 <= min(delays) < 0.5
 
 
-def test_a_cancelled_token_stops_calls_to_come_and_no_others(endless, summarizer):
+def test_a_cancelled_token_stops_later_calls_with_it_and_no_others(endless, summarizer):
     token = CancelToken()
     assert summarizer.summarize_detailed([["a"]], SummarizeOptions(cancel=token, timeout=60))[0].text == "a"
     token.cancel()
@@ -261,21 +261,21 @@ def test_one_token_stops_the_calls_of_several_threads(endless):
         ("a\nb\r\n\nc", ["a\n", "b\r\n", "\n", "c"]),
         ("ends. ", ["ends.", " "]),
         ("ends.", ["ends."]),
-        ("ends.\x1cno blank", ["ends.\x1cno blank"]),
+        ("ends.\x1cno space", ["ends.\x1cno space"]),
         ("ends.\n", ["ends.", "\n"]),
         ("", []),
     ],
 )
-def test_sentences_end_at_their_marks_and_joined_are_the_text(text, expected):
+def test_sentences_end_at_punctuation_and_join_to_the_text(text, expected):
     assert list(sentences(text)) == expected and "".join(expected) == text
 
 
-def test_parts_take_sentences_while_they_fit():
+def test_chunks_contain_as_many_sentences_as_fit():
     def fits(text: str) -> bool:
         return len(text) <= 8
 
-    assert list(parts("ab. cd. efghijklmn. op.\nq", fits)) == ["ab. cd.", " efghijklmn.", " op.\nq"]
-    assert list(parts("ab." + " " * 20 + "\n" * 20 + "cd", fits)) == ["ab.", "\n\n\ncd"]
+    assert list(split_into_chunks("ab. cd. efghijklmn. op.\nq", fits)) == ["ab. cd.", " efghijklmn.", " op.\nq"]
+    assert list(split_into_chunks("ab." + " " * 20 + "\n" * 20 + "cd", fits)) == ["ab.", "\n\n\ncd"]
 
 
 def test_map_reduce_reads_the_end_of_a_long_text(summarizer):
@@ -283,19 +283,19 @@ def test_map_reduce_reads_the_end_of_a_long_text(summarizer):
     (cut,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=8))
     assert (cut.text, cut.truncated) == ("Aaaa a", True)
     (whole,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=8, map_reduce=True))
-    # Two sentences of 25 bytes, then one each of 14: the parts are "Aaaa...", " Cccc... Dddd...", " Eeee."
+    # At most 32 bytes fit: the chunks are "Aaaa... Bbbb...", " Cccc... Dddd..." and " Eeee.".
     assert (whole.text, whole.truncated) == ("Aaaa a", False)
     (longer,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=12, map_reduce=True))
     assert longer.text == "Aaaa aaaa." and not longer.truncated
 
 
-def test_map_reduce_leaves_short_texts_alone_and_keeps_the_order(summarizer):
+def test_map_reduce_keeps_short_texts_and_the_order(summarizer):
     inputs = [["x. " * 40], ["short"], ["y. " * 60]]
     found = summarizer.summarize_detailed(inputs, SummarizeOptions(max_length=6, map_reduce=True))
     assert [each.text for each in found] == ["x. x", "shor", "y. y"]
 
 
-def test_map_reduce_says_when_a_sentence_did_not_fit_or_nothing_got_shorter(summarizer):
+def test_map_reduce_reports_truncation_if_a_sentence_is_too_long_or_nothing_gets_shorter(summarizer):
     options = SummarizeOptions(max_length=8, map_reduce=True)
     (found,) = summarizer.summarize_detailed([["x" * 100 + ". Short."]], options)
     assert found.truncated
@@ -311,12 +311,12 @@ def test_progress_counts_the_texts_of_every_round(summarizer):
     assert seen == [(1, 2), (2, 2), (1, 1)]
 
 
-def test_another_start_token_is_refused(tmp_path):
+def test_a_graph_with_another_start_token_is_refused(tmp_path):
     with pytest.raises(InferenceError, match="begin with 2"):
         Summarizer(make_model(tmp_path, copying_graph(start=0))).summarize(["a"])
 
 
-def test_several_threads_get_what_one_gets(summarizer):
+def test_several_threads_get_the_results_of_one(summarizer):
     expected = summarizer.summarize_batch(TEXTS)
     found = []
     threads = [threading.Thread(target=lambda: found.append(summarizer.summarize_batch(TEXTS))) for _ in range(8)]

@@ -1,4 +1,4 @@
-"""Summarization artifacts: the bridge's calls, and golden cases replayed."""
+"""A summarization artifact behind the calls of the bridge."""
 
 import logging
 
@@ -27,13 +27,13 @@ def test_the_bridge_summarizes(bridge, caplog):
     assert caplog.text == ""
 
 
-def test_a_shortcut_that_cuts_an_input_says_so(bridge, caplog):
+def test_summarize_warns_about_a_truncated_input(bridge, caplog):
     with caplog.at_level(logging.WARNING):
         bridge.summarize(["x" * 100])
-    assert "1 of 1 inputs were cut to 34 tokens" in caplog.text
+    assert "1 of 1 inputs were truncated to 34 tokens" in caplog.text
 
 
-def test_health(bridge, artifact, monkeypatch):
+def test_the_health_check_fails_if_the_model_fails(bridge, artifact, monkeypatch):
     assert bridge.health_check()
     broken = OnnxMlBridge.open(summarization=artifact)
     monkeypatch.setattr(broken.summarizer._session, "run", lambda *_: pytest.fail("not reached") or [])
@@ -47,12 +47,12 @@ def _raise():
     raise InferenceError("broken")
 
 
-def test_a_bridge_without_a_summarizer_names_what_is_missing():
+def test_a_call_without_a_model_names_the_missing_argument():
     with pytest.raises(TaskNotLoadedError, match="summarization=DIR"):
         OnnxMlBridge.open().summarize(["a"])
 
 
-def test_the_variant_can_be_chosen_for_summaries_alone(artifact):
+def test_a_variant_can_be_selected_for_the_task(artifact):
     with pytest.raises(ArtifactError) as refused:
         OnnxMlBridge.open(summarization=artifact, variant={"summarization": "int8"})
     assert refused.value.code == "variant"

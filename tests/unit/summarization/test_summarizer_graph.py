@@ -1,6 +1,6 @@
-"""The composed graph of a summarizer, on parts that are small enough to follow by hand.
+"""The composed graph of a summarizer, with a network that is small enough to compute by hand.
 
-A table of transitions replaces the network: the logits of the next token depend on the last token alone.
+A table replaces the network: the logits of the next token depend only on the last token.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts, embed_mod
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 START, PAD, END, A, B, C = range(6)
 HIDDEN = 6
-# Row: the last token; column: the next one
+# Indexed by the last token and the next token.
 LOGITS = np.full((6, 6), -9.0, np.float32)
 LOGITS[START, A], LOGITS[START, B] = 2.0, 1.5
 LOGITS[A, C], LOGITS[A, A] = 1.0, 0.9
 LOGITS[B, END] = 9.0
 LOGITS[C, END] = 3.0
-# Together they use every function of the search
+# Together, these settings use every function of the beam search.
 SETTINGS = {
     "bigrams, never": FixedGeneration(2, "never", A, END),
     "single tokens, early": FixedGeneration(1, True, None, None),
@@ -37,7 +37,7 @@ NAMES = Path(__file__).with_name("summarizer_graph_names.txt")
 
 
 def parts() -> SummarizerParts:
-    """Embeddings are one-hot, so that a hidden state scored with the table gives a row of it."""
+    """The parts of the model. Embeddings are one-hot, so the table of transitions returns the row of the last token."""
     table = np.eye(HIDDEN, dtype=np.float32)
     return SummarizerParts(embed_model(table), encoder(), step(), score_model(table, np.ones(6, np.float32)), 1, 1, 6)
 
@@ -90,7 +90,7 @@ def composed(fixed: FixedGeneration) -> ir.Model:
 
 
 def described(graph: ir.Graph, indent: str = "") -> Iterator[str]:
-    """Every name of a graph and of the graphs inside it, in order."""
+    """All names of a graph and its subgraphs, in order."""
     yield f"{indent}{graph.name}({', '.join(str(value.name) for value in graph.inputs)})"
     yield from (f"{indent}  {name}" for name in graph.initializers)
     for node in graph:
@@ -100,16 +100,16 @@ def described(graph: ir.Graph, indent: str = "") -> Iterator[str]:
                 yield from described(attribute.as_graph(), f"{indent}    ")
 
 
-def test_the_names_of_values_are_those_of_sealed_artifacts():
-    """Variables and functions of the search become names in the graph; a new name changes an artifact's bytes.
+def test_the_names_in_the_graph_do_not_change():
+    """Names of variables and functions of the search become names in the graph, so renaming one changes artifacts.
 
-    A name that is better in the code gets a line in `SEALED_NAMES`; the list of names stays.
+    To rename one in the code, map the new name to the old one in `SEALED_NAMES`.
     """
     found = [line for name, fixed in SETTINGS.items() for line in (name, *described(composed(fixed).graph))]
     assert found == NAMES.read_text(encoding="utf-8").splitlines()
 
 
-def test_every_sealed_name_replaces_the_name_in_the_code():
+def test_every_sealed_name_occurs_instead_of_the_name_in_the_code():
     names = {str(value.name) for fixed in SETTINGS.values() for value in all_values(composed(fixed))}
     bases = {name.rstrip("_0123456789") for name in names}
     assert set(SEALED_NAMES.values()) <= bases
@@ -120,7 +120,7 @@ def all_values(model: ir.Model) -> Iterator[ir.Value]:
     return (value for node in model.graph.all_nodes() for value in node.outputs)
 
 
-def test_two_compositions_are_equal_byte_by_byte():
+def test_composing_twice_produces_equal_bytes():
     first, second = (ir.to_proto(composed(SETTINGS["bigrams, never"])).SerializeToString() for _ in range(2))
     assert first == second
 
@@ -128,8 +128,8 @@ def test_two_compositions_are_equal_byte_by_byte():
 @pytest.mark.parametrize(
     ("num_beams", "expected"),
     [
-        (1, [START, A, C, END]),  # the best next token every time
-        # Probability 0.38 * 1.0 against 0.62 * 0.52; padded, since the other beam ends a step later
+        (1, [START, A, C, END]),  # greedy: always the best next token
+        # Probability 0.38 * 1.0 beats 0.62 * 0.52; padded, because the other beam ends one step later.
         (2, [START, B, END, PAD]),
     ],
 )

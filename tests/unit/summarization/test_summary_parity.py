@@ -1,4 +1,4 @@
-"""The parity of summaries: what counts as differing, as a tie, as sealed; its inputs, references, evidence, report."""
+"""The parity of summaries: differences, ties, golden cases, inputs, references, evidence and the report."""
 
 import json
 from dataclasses import replace
@@ -59,7 +59,7 @@ def with_other_ids(original: OriginalSummary, score: float) -> OriginalSummary:
     return replace(original, expected=ExpectedSummary("other words", (2, 0, 9, 2)), score=score)
 
 
-def test_the_same_summaries_pass(summarizer, original):
+def test_equal_summaries_pass(summarizer, original):
     parity = evaluated(summarizer, original)
     assert parity.failures == {"fp32": [], "int8": []}
     assert parity.comparisons["fp32"].metrics == {
@@ -73,7 +73,7 @@ def test_the_same_summaries_pass(summarizer, original):
     assert parity.comparisons["int8"].metrics["sealed_same"] == 1
 
 
-def test_other_summaries_differ_and_close_scores_tie(summarizer, original):
+def test_other_summaries_differ_unless_their_scores_tie(summarizer, original):
     changed = list(original)
     changed[0] = with_other_ids(original[0], original[0].score + 2e-5)
     changed[1] = with_other_ids(original[1], original[1].score + 5e-6)
@@ -82,16 +82,16 @@ def test_other_summaries_differ_and_close_scores_tie(summarizer, original):
     found = evaluated(summarizer, changed).comparisons["fp32"]
     assert (found.differing, found.ties) == ((0, 2, 4), (1,))
     assert (found.metrics["differing"], found.metrics["ties"], found.metrics["token_mismatches"]) == (3, 1, 1)
-    assert found.metrics["rouge_1"] == pytest.approx(5 / 7)  # two of seven have no word in common
+    assert found.metrics["rouge_1"] == pytest.approx(5 / 7)  # two of seven pairs have no word in common
     assert evaluated(summarizer, changed).failures["fp32"] == ["differing is 3, expected <= 0"]
 
 
-def test_an_input_cut_otherwise_is_no_tie(summarizer, original):
+def test_a_difference_in_truncation_is_not_a_tie(summarizer, original):
     changed = [replace(with_other_ids(original[0], original[0].score), truncated=True), *original[1:]]
     assert evaluated(summarizer, changed).comparisons["fp32"].differing == (0,)
 
 
-def test_a_variant_that_depends_on_its_batch_is_seen(summarizer, original, monkeypatch, tmp_path):
+def test_a_variant_that_depends_on_the_batch_fails(summarizer, original, monkeypatch, tmp_path):
     other = Summarizer(make_model(tmp_path))
     run = other._session.run
 
@@ -105,7 +105,7 @@ def test_a_variant_that_depends_on_its_batch_is_seen(summarizer, original, monke
     assert "sealed_same is 0, expected >= 0.9" in parity.failures["int8"]
 
 
-def test_golden_cases_leave_ties_out_and_seal_variants_that_may_differ(summarizer, original, tmp_path):
+def test_golden_cases_omit_ties_and_include_the_summaries_of_inexact_variants(summarizer, original, tmp_path):
     changed = [original[0], with_other_ids(original[1], original[1].score), *original[2:]]
     parity = evaluated(summarizer, changed)
     cases = golden_cases(parity)
@@ -120,7 +120,7 @@ def test_golden_cases_leave_ties_out_and_seal_variants_that_may_differ(summarize
     assert (tie["original"]["text"], tie["variant"]["text"]) == ("other words", "a dog runs")
 
 
-def test_many_inputs_give_about_24_cases(summarizer, original):
+def test_golden_cases_are_about_24_of_many_inputs(summarizer, original):
     parity = evaluated(summarizer, original)
     many = replace(
         parity,
@@ -131,7 +131,7 @@ def test_many_inputs_give_about_24_cases(summarizer, original):
     assert 24 <= len(golden_cases(many)) <= 32
 
 
-def test_references_are_read_and_measured(summarizer, original, tmp_path):
+def test_references_are_read_and_compared(summarizer, original, tmp_path):
     file = tmp_path / "references.jsonl"
     file.write_text('{"text":"the cat sleeps","summary":"the cat"}\n{"messages":["a","b"],"summary":"a b"}\n')
     references = read_references(file)
@@ -149,13 +149,13 @@ def test_references_are_read_and_measured(summarizer, original, tmp_path):
     assert list(alone.comparisons) == ["int8"] and alone.failures == {"int8": []}
 
 
-def test_points_lost_against_references_are_those_of_the_variant(summarizer, original, tmp_path):
+def test_the_drop_against_references_is_that_of_the_variant(summarizer, original, tmp_path):
     worse = Summarizer(make_model(tmp_path, spec=replace(SPEC, defaults=replace(DEFAULTS, max_length=9))))
     references = [Reference(("the cat sleeps",), "the cat sleeps")]
     parity = evaluate(
         INPUTS, original, {"fp32": summarizer, "int8": worse}, {"int8": {"rouge_l_drop": 0.5}}, references
     )
-    # "the cat" has 2 of 2 and 2 of 3 words: F1 0.8, 20 points below 1
+    # "the cat" has 2 of 2 and 2 of 3 words: F1 is 0.8, a drop of 20 points.
     assert parity.comparisons["int8"].metrics["rouge_l_drop"] == pytest.approx(20)
     assert parity.failures["int8"] == ["rouge_l_drop is 20, expected <= 0.5"]
 
@@ -177,7 +177,7 @@ def test_points_lost_against_references_are_those_of_the_variant(summarizer, ori
         '{"text":"a","summary":"a","x":1}',
     ],
 )
-def test_references_of_another_form_are_refused_with_their_line(line, tmp_path):
+def test_invalid_references_are_refused_with_their_line(line, tmp_path):
     (tmp_path / "file").write_text('{"text":"a","summary":"a"}\n' + line + "\n")
     with pytest.raises(BuildError, match="line 2") as refused:
         read_references(tmp_path / "file")
@@ -186,7 +186,7 @@ def test_references_of_another_form_are_refused_with_their_line(line, tmp_path):
         read_references(tmp_path / "nowhere")
 
 
-def test_inputs_are_the_same_at_every_call_and_of_every_length():
+def test_inputs_are_deterministic_and_vary_in_length():
     inputs = summary_inputs(DEFAULTS, 128, 96)
     assert inputs == summary_inputs(DEFAULTS, 128, 96) and len(inputs) == 60
     own = [each for each in inputs if each.settings == DEFAULTS]
@@ -199,7 +199,7 @@ def test_inputs_are_the_same_at_every_call_and_of_every_length():
 
 
 @pytest.mark.parametrize(("limit", "count"), [(None, 60), (60, 60), (100, 60), (30, 30), (16, 15), (1, 1)])
-def test_a_selection_of_the_inputs_goes_over_all_kinds(limit, count):
+def test_a_selection_contains_inputs_of_all_kinds(limit, count):
     inputs = summary_inputs(DEFAULTS, 128, 96)
     chosen = summary_inputs(DEFAULTS, 128, 96, limit)
     assert len(chosen) == count and set(chosen) <= set(inputs)
@@ -217,13 +217,13 @@ def test_a_selection_of_the_inputs_goes_over_all_kinds(limit, count):
     ],
 )
 @pytest.mark.parametrize("limit", [None, 1024])
-def test_all_settings_are_ones_that_a_call_may_have(defaults, limit):
+def test_the_settings_of_inputs_are_valid(defaults, limit):
     limit = limit or defaults.max_length
     for each in {entry.settings for entry in summary_inputs(defaults, 32, limit)}:
         assert each.num_beams >= 1 and 0 <= each.min_length <= each.max_length and 2 <= each.max_length <= limit
 
 
-def test_words_are_marked_where_the_other_side_lacks_them():
+def test_words_that_the_other_side_lacks_are_marked():
     assert compared_words("a b c d", "a x c d e") == [Words("a", False), Words("b", True), Words("c d", False)]
     assert compared_words("a b", "") == [Words("a b", True)] and compared_words("", "a") == []
 
@@ -253,7 +253,7 @@ def manifest(metrics) -> Manifest:
     )
 
 
-def test_the_report_shows_summaries_side_by_side_and_no_text_breaks_it(summarizer, original, tmp_path):
+def test_the_report_shows_summaries_side_by_side_and_escapes_texts(summarizer, original, tmp_path):
     changed = [with_other_ids(original[0], 5.0), with_other_ids(original[1], original[1].score), *original[2:]]
     changed[4] = replace(original[4], expected=replace(original[4].expected, text=EVIL))
     parity = evaluated(summarizer, changed, references=[Reference(("a",), "a")])
@@ -269,7 +269,7 @@ def test_the_report_shows_summaries_side_by_side_and_no_text_breaks_it(summarize
     assert "\x00" not in text and "\u202e" not in text
 
 
-def test_the_report_has_a_page_of_rows_with_the_differing_first(summarizer, original):
+def test_differing_inputs_come_first_in_the_report(summarizer, original):
     parity = evaluated(summarizer, original)
     many = replace(
         parity,

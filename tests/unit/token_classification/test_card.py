@@ -49,19 +49,19 @@ def token_classifier_card(**changes) -> str:
     return model_card(manifest, TOKEN_CLASSIFICATION)
 
 
-def test_a_token_classifier_is_described_by_its_manifest():
+def test_the_card_shows_the_facts_of_the_manifest():
     card = token_classifier_card()
     assert card.startswith(
         "---\nlicense: mit\nlanguage: en\nlibrary_name: onnx\npipeline_tag: token-classification\n---"
     )
-    assert "- Labels: PER, E MAIL.\n" in card  # as entities have them, and in one line
+    assert "- Labels: PER, E MAIL.\n" in card  # without prefixes, and in one line
     assert "- Aggregation strategy: simple.\n- Long texts: cut to 128 tokens on the left" in card
     strided = TokenClassificationSpec(TOKEN_CLASSIFIER.labels, ("O",), "none", 16, "length", 1, None)
     assert "windows of 128 tokens with an overlap of 16" in token_classifier_card(token_classification=strided)
     assert "B-PER, I-PER" in token_classifier_card(token_classification=strided)
 
 
-def test_the_table_has_the_figures_of_the_task():
+def test_the_table_shows_the_metrics_of_the_task():
     rows = [line for line in token_classifier_card().splitlines() if line.startswith("|")]
     assert rows == [
         "| variant | graphs | differing | entity F1 | score max abs |",

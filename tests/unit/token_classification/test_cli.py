@@ -1,4 +1,4 @@
-"""`ner` with a token classifier: what a line is answered with."""
+"""The command `ner` with a token classifier: the answers to its lines."""
 
 import numpy as np
 from examples import VALID
@@ -9,7 +9,7 @@ from onnx_ml_bridge.runtime.ner import open_recognizer
 TINY = VALID / "tiny-ner"
 
 
-def test_one_text_that_fails_costs_the_others_nothing(monkeypatch):
+def test_a_text_that_fails_does_not_affect_the_others(monkeypatch):
     recognizer = open_recognizer(TINY)
     run = recognizer._session.run
 

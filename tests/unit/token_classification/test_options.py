@@ -1,4 +1,4 @@
-"""What a call of a token classifier may say, and what it does not."""
+"""Which options a token classifier accepts."""
 
 import logging
 
@@ -19,7 +19,7 @@ def test_sentence_starts_are_refused(bridge):
     assert bridge.ner(["the cat sleeps"], aggregation_strategy="none")[0].entities
 
 
-def test_what_was_cut_is_said(bridge, caplog):
+def test_extract_entities_warns_about_a_truncated_text(bridge, caplog):
     with caplog.at_level(logging.WARNING):
         bridge.extract_entities_batch(["the cat " * 100, "a dog"])
-    assert "1 of 2 texts were cut" in caplog.text
+    assert "1 of 2 texts were truncated" in caplog.text

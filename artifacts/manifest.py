@@ -198,7 +198,7 @@ class Manifest:
         :raises ArtifactError: if the result is not a valid manifest.
         """
         raw = strict_json.canonical(self.to_json())
-        parse_manifest(raw, families)  # an invalid manifest fails the build, not the user
+        parse_manifest(raw, families)  # so that an invalid manifest fails the build
         return raw
 
 

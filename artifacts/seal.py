@@ -129,11 +129,11 @@ def _sync(path: Path) -> None:
 def _only_builder(target: Path) -> Iterator[None]:
     """Hold the lock of a target; the operating system releases it when the process ends.
 
+    The lock file is never removed: otherwise two processes could lock two different files with this name.
+
     :raises BuildError: with the code `io` if another process builds the same target.
     """
-    lock = FileLock(
-        target.parent / f".{target.name}.lock"
-    )  # never removed: then two processes could hold locks on two files of this name
+    lock = FileLock(target.parent / f".{target.name}.lock")
     try:
         with lock.acquire(blocking=False):
             yield

@@ -167,7 +167,7 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def _release(text: str) -> tuple[str, str]:
-    """A label and an absolute path; a path without a label belongs to this release."""
+    """Return a label and an absolute path; a path without a label belongs to this release."""
     label, separator, path = text.partition("=")
     if not separator or "/" in label:
         label, path = "", text

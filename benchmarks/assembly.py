@@ -11,7 +11,7 @@ from .workload import DISK, Metric, Workload
 
 
 def assemble(workload: Workload, record: Record) -> WorkloadResults:
-    """The results of one workload."""
+    """Return the results of one workload."""
     rows = tuple(_row(contender, workload, record) for contender in workload.contenders)
     medians = {row.name: row.medians() for row in rows}
     return WorkloadResults(
@@ -44,5 +44,5 @@ def _row(contender: Contender, workload: Workload, record: Record) -> Row:
 
 
 def _measured(workload: Workload, rows: tuple[Row, ...]) -> tuple[Metric, ...]:
-    """The metrics that any contender has."""
+    """Return the metrics that any contender has."""
     return tuple(metric for metric in workload.metrics if any(metric.key in row.figures for row in rows))

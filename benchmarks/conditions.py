@@ -19,7 +19,7 @@ _ASK_VERSION = f"from importlib import metadata; print(metadata.version({BRIDGE!
 
 
 def describe(harness: Harness, rounds: tuple[int, int], libraries: Sequence[str], releases: Releases) -> Conditions:
-    """The conditions of a run.
+    """Return the conditions of a run.
 
     :param rounds: of speed, and of starts and memory.
     """
@@ -39,12 +39,12 @@ def describe(harness: Harness, rounds: tuple[int, int], libraries: Sequence[str]
 
 
 def hash_texts(texts: Iterable[str]) -> str:
-    """SHA-256 of the texts, separated by line feeds."""
+    """Return the SHA-256 of the texts, separated by line feeds."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def versions(libraries: Sequence[str], releases: Releases) -> dict[str, str]:
-    """Versions of Python, of the libraries that are installed, and of every release of this project."""
+    """Return the versions of Python, of the libraries that are installed, and of every release of this project."""
     return {
         "Python": platform.python_version(),
         **dict(_installed((*libraries, BRIDGE))),
@@ -66,7 +66,7 @@ def _name(*labels: str) -> str:
 
 
 def _ask(command: list[str]) -> str:
-    """The last word that a command prints."""
+    """Return the last word that a command prints."""
     try:
         words = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
     except OSError:

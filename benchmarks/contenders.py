@@ -86,7 +86,7 @@ class Releases:
 
 
 def label(what: str, language: str) -> str:
-    """The label of a contender of this project, as in `onnx-ml-bridge int8, Rust`."""
+    """Return the label of a contender of this project, as in `onnx-ml-bridge int8, Rust`."""
     return f"{BRIDGE}{what and ' ' + what}, {language}"
 
 

@@ -18,7 +18,7 @@ class Failed(Exception):
 
 
 def child_environment(threads: int | None = None) -> dict[str, str]:
-    """The environment of a measured process: offline, and with the ONNX Runtime of this Python for Rust.
+    """Return the environment of a measured process: offline, and with the ONNX Runtime of this Python for Rust.
 
     :param threads: the threads of OpenMP and BLAS libraries; by default these libraries decide.
     """
@@ -30,7 +30,7 @@ def child_environment(threads: int | None = None) -> dict[str, str]:
 
 
 def _onnxruntime_library() -> Path | None:
-    """The shared library that the onnxruntime package ships."""
+    """Return the shared library that the onnxruntime package ships."""
     spec = importlib.util.find_spec("onnxruntime")
     folders = list(spec.submodule_search_locations or []) if spec else []
     libraries = [path for folder in folders for path in sorted(Path(folder, "capi").glob("libonnxruntime.*"))]

@@ -28,7 +28,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
 
 
 def factor(metric: Metric, value: float, reference: float) -> str:
-    """A value compared with its reference: how many times as fast, or which share of the time or the memory.
+    """Return a value compared with its reference: how many times as fast, or which share of the time or the memory.
 
     Empty for metrics that are not better in either direction.
     """
@@ -39,14 +39,14 @@ def factor(metric: Metric, value: float, reference: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """`4.6x` for a factor above 1, `1/8` for one below 1/2, with two digits that count."""
+    """Return `4.6x` for a factor above 1, `1/8` for one below 1/2, with two digits that count."""
     if value < 0.5:
         return f"1/{_digits(1 / value)}"
     return f"{value:.2f}x" if value < 1 else f"{_digits(value)}x"
 
 
 def counted(number: int, what: str) -> str:
-    """`1 round`, `5 rounds`."""
+    """Return `1 round`, `5 rounds`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 

@@ -119,7 +119,7 @@ class Harness:
 
 
 def round_order(items: Sequence[Item], number: int) -> list[Item]:
-    """The order of a round: every even round reverses the one before it, and every odd round starts one item later.
+    """Return the order of a round: every even round reverses the one before it, and every odd round starts one item later.
 
     So of any two items, such as two releases of one contender, each comes first in half of the rounds.
     """

@@ -16,7 +16,7 @@ from .workload import Request
 
 
 def open_artifacts(request: Request) -> list[Artifact]:
-    """The artifacts of a request.
+    """Return the artifacts of a request.
 
     :raises OnnxMlBridgeError: when one is refused.
     """
@@ -24,7 +24,7 @@ def open_artifacts(request: Request) -> list[Artifact]:
 
 
 def find_original(artifact: Artifact, request: Request) -> LocalModel:
-    """The model that an artifact was made from: the one that the request names for it, else the manifest's.
+    """Return the model that an artifact was made from: the one that the request names for it, else the manifest's.
 
     :raises BuildError: when it is not there, or has other weights.
     """
@@ -46,17 +46,17 @@ def find_original(artifact: Artifact, request: Request) -> LocalModel:
 
 
 def source_name(artifact: Artifact) -> str:
-    """The original as the manifest names it."""
+    """Return the original as the manifest names it."""
     return f"{artifact.manifest.source.kind}:{artifact.manifest.source.id}"
 
 
 def identities(artifacts: Iterable[Artifact]) -> dict[str, str]:
-    """The SHA-256 of every artifact by name and version."""
+    """Return the SHA-256 of every artifact by name and version."""
     return {f"{each.manifest.name} {each.manifest.version}": each.identity for each in artifacts}
 
 
 def variant_bytes(artifact: Artifact, variant: str) -> int:
-    """Bytes of all files that a variant needs: the manifest, the preprocessor, graphs and their weights."""
+    """Return the bytes of all files that a variant needs: the manifest, the preprocessor, graphs and their weights."""
     names = {MANIFEST, "manifest.sha256", *artifact.manifest.preprocessor_files()}
     for graph in artifact.variant(variant).graphs.values():
         data = read_onnx(artifact.path(graph.file)).external
@@ -65,7 +65,7 @@ def variant_bytes(artifact: Artifact, variant: str) -> int:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files in a folder and below."""
+    """Return the bytes of all files in a folder and below."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -86,5 +86,5 @@ def write_round_texts(folder: Path, texts: Sequence[str], rounds: int) -> tuple[
 
 
 def count_words(texts: Iterable[str]) -> int:
-    """Words are separated by whitespace."""
+    """Return the words are separated by whitespace."""
     return sum(len(text.split()) for text in texts)

@@ -14,7 +14,7 @@ class NoMarkers(Exception):
 
 
 def markers(task: str) -> tuple[str, str]:
-    """The lines that a task's tables stand between."""
+    """Return the lines that a task's tables stand between."""
     return f"<!-- begin {task} -->", f"<!-- end {task} -->"
 
 

@@ -48,19 +48,19 @@ class Runner(Protocol):
     load_s: list[float]
 
     def time(self, file: Path, batch: int | None) -> Timed:
-        """Time all texts of a file, `batch` of them in a call, None for all, the model being loaded.
+        """Return the time all texts of a file, `batch` of them in a call, None for all, the model being loaded.
 
         :raises Failed: when the process ends or breaks the protocol.
         """
 
     def answers(self, file: Path) -> list[dict[str, Any]]:
-        """The answers to all texts of a file, in their order.
+        """Return the answers to all texts of a file, in their order.
 
         :raises Failed: as `time` does.
         """
 
     def pids(self) -> list[int]:
-        """The processes that live on between measurements."""
+        """Return the processes that live on between measurements."""
 
     def close(self) -> None:
         """End it."""
@@ -234,18 +234,18 @@ def launch(command: Sequence[str], stdin: Path, environment: dict[str, str]) -> 
 
 
 def worker_command(process: PythonProcess, mode: str, job: Job, *files: Path) -> list[str]:
-    """The command of a Python worker; see worker.py."""
+    """Return the command of a Python worker; see worker.py."""
     start = [process.interpreter, "-m", "benchmarks.worker", mode, json.dumps(dataclasses.asdict(job))]
     return [*start, *map(str, files)]
 
 
 def text_command(process: RustProcess, job: Job) -> list[str]:
-    """The Rust command that answers the texts of its standard input."""
+    """Return the Rust command that answers the texts of its standard input."""
     return [process.binary, process.command, *_model_arguments(job)]
 
 
 def bench_command(process: RustProcess, job: Job, file: Path, batch: int | None, rounds: int) -> list[str]:
-    """The Rust command that times the texts of a file."""
+    """Return the Rust command that times the texts of a file."""
     size = batch or len(file.read_text(encoding="utf-8").splitlines())
     arguments = ["--texts", str(file), "--batch", str(size), "--rounds", str(rounds)]
     return [process.binary, "bench", *_model_arguments(job), *arguments]
@@ -281,7 +281,7 @@ def _answer(line: str) -> dict[str, Any]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """CPU seconds of all threads of a process so far."""
+    """Return the CPU seconds of all threads of a process so far."""
     if sys.platform == "linux":  # the kernel's CPU clock of another process, as clock_getcpuclockid(3) finds it
         return time.clock_gettime((~pid << 3) | 2)
     import psutil

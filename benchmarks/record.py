@@ -26,7 +26,7 @@ class Record:
         self.outputs: dict[str, int] = {}
 
     def attempt(self, name: str, what: str, action: Callable[[], Result]) -> Result | None:
-        """The action's result, or None with the reason recorded; what failed once is not tried again."""
+        """Return the action's result, or None with the reason recorded; what failed once is not tried again."""
         if what in self.missing.get(name, {}):
             return None
         try:
@@ -57,5 +57,5 @@ class Record:
             self.note(name, setting.cpu_metric.key, number, setting.value(number, timed.cpu_seconds))
 
     def values(self, name: str) -> dict[str, dict[int, float]]:
-        """The values of a contender by metric and round."""
+        """Return the values of a contender by metric and round."""
         return self._values.get(name, {})

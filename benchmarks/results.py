@@ -40,7 +40,7 @@ class Row:
     missing: dict[str, str]
 
     def medians(self) -> dict[str, float]:
-        """The median of every figure."""
+        """Return the median of every figure."""
         return {metric: figure.median for metric, figure in self.figures.items()}
 
 
@@ -69,7 +69,7 @@ class WorkloadResults:
     note: tuple[str, str] = ("", "")
 
     def row(self, name: str) -> Row | None:
-        """A contender's row, None for a name that is not part of the run."""
+        """Return a contender's row, None for a name that is not part of the run."""
         return next((row for row in self.rows if row.name == name), None)
 
 

@@ -9,7 +9,7 @@ from .contenders import Unavailable
 
 
 def load_pipeline(model: str, exclude: Sequence[str] = ()) -> Any:
-    """The pipeline of an installed package or a folder, without the excluded components.
+    """Return the pipeline of an installed package or a folder, without the excluded components.
 
     :raises Unavailable: when there is no such model.
     """
@@ -22,7 +22,7 @@ def load_pipeline(model: str, exclude: Sequence[str] = ()) -> Any:
 
 
 def all_but_ner(model: str) -> tuple[str, ...]:
-    """The components that `ner` does not need: all others, except a tok2vec that it listens to."""
+    """Return the components that `ner` does not need: all others, except a tok2vec that it listens to."""
     pipeline = load_pipeline(model)
     feeds = {name for name, pipe in pipeline.components if "ner" in getattr(pipe, "listening_components", ())}
     return tuple(name for name in pipeline.component_names if name != "ner" and name not in feeds)

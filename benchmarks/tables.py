@@ -33,7 +33,7 @@ class Table:
 
 
 def tables(workload: WorkloadResults) -> Iterator[Table]:
-    """All tables of a workload that are not empty."""
+    """Yield all tables of a workload that are not empty."""
     for section, title in _SECTIONS.items():
         if metrics := [metric for metric in workload.metrics if metric.section == section]:
             rows = tuple((row.name, _cells(row, metrics, workload)) for row in workload.rows)
@@ -57,13 +57,13 @@ def describe_conditions(results: Results) -> str:
 
 
 def describe_workload(workload: WorkloadResults) -> str:
-    """The artifacts, the original and the facts of a workload, in two lines."""
+    """Return the artifacts, the original and the facts of a workload, in two lines."""
     facts = ", ".join(f"{name}: {_fact(value)}" for name, value in workload.facts.items())
     return f"{', '.join(workload.artifacts)}; original: {workload.original}\n{facts}"
 
 
 def warnings(conditions: Conditions) -> Iterator[str]:
-    """What disturbed the measurements."""
+    """Yield what disturbed the measurements."""
     if conditions.other_load > 0.1:
         yield f"Other programs used {conditions.other_load:.0%} of the CPUs on average: measure on a quiet machine."
     if conditions.busy_starts:
@@ -71,14 +71,14 @@ def warnings(conditions: Conditions) -> Iterator[str]:
 
 
 def missing(row: Row) -> Iterator[str]:
-    """What was not measured of a contender, each reason once."""
+    """Yield what was not measured of a contender, each reason once."""
     for reason in dict.fromkeys(row.missing.values()):
         what = ", ".join(metric for metric, why in row.missing.items() if why == reason)
         yield f"not measured: {row.name} ({what}): {reason}"
 
 
 def is_bridge(name: str) -> bool:
-    """Whether a contender is one of this project's."""
+    """Return whether a contender is one of this project's."""
     return name.startswith(BRIDGE)
 
 

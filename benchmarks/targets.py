@@ -39,7 +39,7 @@ class Target:
 
 
 def evaluate(ratio: Ratio, medians: Mapping[str, Mapping[str, float]]) -> Target:
-    """The ratio's value and verdict, from the medians of every contender by metric."""
+    """Return the ratio's value and verdict, from the medians of every contender by metric."""
     left, right = (medians.get(name, {}).get(ratio.metric) for name in (ratio.left, ratio.right))
     value = left / right if left and right else None
     verdict = verdict_of(value, ratio.minimum, strict=ratio.strict)
@@ -47,7 +47,7 @@ def evaluate(ratio: Ratio, medians: Mapping[str, Mapping[str, float]]) -> Target
 
 
 def verdict_of(value: float | None, minimum: float | None, *, strict: bool = False) -> str:
-    """Whether a ratio meets its target."""
+    """Return whether a ratio meets its target."""
     if value is None:
         return UNKNOWN
     if minimum is None:

@@ -51,7 +51,7 @@ class Setting:
     cpu_metric: Metric | None = None
 
     def value(self, round_number: int, seconds: float) -> float:
-        """The metric's value: units per second for a rate, seconds per unit for a duration."""
+        """Return the metric's value: units per second for a rate, seconds per unit for a duration."""
         units = self.units[round_number]
         return units / seconds if self.metric.unit == "rate" else seconds / units
 

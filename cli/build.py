@@ -128,7 +128,7 @@ def builder_versions(family: Family) -> dict[str, str]:
     for name in (*_COMMON_BUILDERS, *family.builders):
         try:
             versions[name] = version(name)
-        except PackageNotFoundError:  # onnxruntime may be installed as onnxruntime-gpu
+        except PackageNotFoundError:  # for example, onnxruntime may be installed as onnxruntime-gpu
             continue
     return versions
 

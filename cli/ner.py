@@ -78,8 +78,8 @@ def command(
     with reported_errors():
         recognizer = open_recognizer(model, variant, threads=threads, text_limit=text_limit)
         options = NerOptions(aggregation_strategy, stride)
-        # Report invalid options, a missing library and an invalid graph once, before any input is read; missing
-        # sentence starts are no error here, because each line has its own
+        # Report invalid options, a missing library and an invalid graph once, before any input is read. Missing
+        # sentence starts are not an error here, because every line has its own sentence starts
         with suppress(InputError):
             recognizer.check(options)
         recognizer.load()

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer
 
 from ..artifacts.errors import BuildError
 
-# The exceptions of transformers for files that are missing, damaged or not those of a model; the last two occur where a
-# value has an unexpected type.
+# The exceptions that transformers raises for missing, damaged or unrelated files. The last two occur if a value has an
+# unexpected type.
 _LOAD_ERRORS = (
     OSError,
     ValueError,
@@ -32,7 +32,7 @@ _LOAD_ERRORS = (
 
 
 def model_arguments(*, allow_pickle: bool) -> dict[str, Any]:
-    """Keyword arguments of `from_pretrained` for a model to export: float32, attention as plain operators."""
+    """Return the arguments of `from_pretrained` for a model to export: float32, and attention that is not fused."""
     arguments: dict[str, Any] = {"attn_implementation": "eager", "dtype": torch.float32}
     return arguments if allow_pickle else {**arguments, "use_safetensors": True}
 
@@ -42,7 +42,7 @@ def typed_errors(folder: Path, library: str) -> Iterator[None]:
     """Turn exceptions of `library` while it loads `folder` into a `BuildError`: `unsafe_checkpoint` or `source`."""
     try:
         yield
-    except UnpicklingError as error:  # torch loads with weights_only, which allows tensors only
+    except UnpicklingError as error:  # torch loads with `weights_only`, which allows only tensors
         raise BuildError(
             "unsafe_checkpoint",
             f"the pickled weights of {folder.name} contain more than weights",
@@ -57,7 +57,7 @@ def load_checkpoint(model_class: Any, folder: Path, purpose: str, *, allow_pickl
     """Load a model in evaluation mode and its tokenizer.
 
     :param model_class: a model class of transformers, or an `Auto` class.
-    :param purpose: the task that the checkpoint must be trained for, for messages.
+    :param purpose: the task that the checkpoint must be trained for, used in error messages.
     :raises BuildError: with the code `unsupported_model` if weights are missing, `unsafe_checkpoint` or `source`.
     """
     safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}

@@ -1,4 +1,4 @@
-"""Exports DeBERTa's buckets of relative positions as a table, since engines differ in computing them."""
+"""Exports the buckets of DeBERTa's relative positions as a table, because engines compute some of them differently."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 @contextmanager
 def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
-    """Make a DeBERTa-v2 model look up the bucket of a distance inside this context; other models do not change.
+    """Inside this context, make a DeBERTa-v2 model look up the bucket of a distance in a table; ignore other models.
 
-    DeBERTa rounds up a ratio of logarithms, which is a whole number at the largest distance. There the last bit of the
-    logarithm decides the bucket, and engines differ in that bit. The table contains the buckets of torch.
+    DeBERTa rounds up a ratio of logarithms, which is a whole number at the largest distance. There, the last bit of the
+    logarithm determines the bucket, and engines differ in that bit. The table contains the buckets that torch computes.
 
     :param max_tokens: the length of the longest text.
     """
@@ -28,7 +28,7 @@ def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
     def look_up(
         hidden_states: Tensor, query_states: Tensor | None = None, relative_pos: Tensor | None = None
     ) -> Tensor:
-        """Buckets int64 `[1, tokens, tokens]` of query position minus key position."""
+        """Return the bucket of query position minus key position, int64 `[1, tokens, tokens]`."""
         indices = torch.arange(hidden_states.size(-2))
         return table[indices[:, None] - indices[None, :] + (max_tokens - 1)].unsqueeze(0)
 
@@ -40,7 +40,7 @@ def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
 
 
 def _buckets(encoder: Any, max_tokens: int) -> Tensor:
-    """The bucket of every distance from `1 - max_tokens` to `max_tokens - 1`, int64."""
+    """Return the bucket of every distance from `1 - max_tokens` to `max_tokens - 1`, int64."""
     one, longest = torch.zeros(1, 1, 1), torch.zeros(1, max_tokens, 1)  # only the number of tokens matters
     backward = encoder.get_rel_pos(one, longest)[0, :, 0]  # the query comes after the key
     forward = encoder.get_rel_pos(longest, one)[0, 0, :]

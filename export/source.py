@@ -85,7 +85,7 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def _spacy_folder(folder: Path) -> Path | None:
-    """The folder of a spaCy pipeline: `folder` itself, or its subfolder, as in the package of a pipeline."""
+    """Return the folder of a spaCy pipeline: `folder` itself, or its subfolder, as in the package of a pipeline."""
     candidates = [folder, *sorted(path.parent for path in folder.glob(f"*/{_SPACY_CONFIG}"))]
     pipelines = [path for path in candidates if (path / _SPACY_CONFIG).is_file()]
     return pipelines[0] if len(pipelines) == 1 else None
@@ -111,7 +111,7 @@ def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise BuildError("source", f"{rest} cannot be downloaded from the hub: {error}") from error
-    return Path(folder), identifier, Path(folder).name  # the name of a snapshot's folder is its commit
+    return Path(folder), identifier, Path(folder).name  # the name of the folder is the commit of the snapshot
 
 
 def _from_path(rest: str, allow_pickle: bool) -> tuple[Path, str, None]:
@@ -139,11 +139,11 @@ def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]
 
 
 def _check_weights(folder: Path, allow_pickle: bool) -> list[Path]:
-    """The weight files, ordered by path: safetensors, or pickled files where a folder has no others."""
+    """Return the weight files, ordered by path: safetensors, or pickled files if a folder has no safetensors."""
     folders = _module_folders(folder)
     weights = [path for each in folders for path in each.glob("*.safetensors")]
     safe = {path.parent for path in weights}
-    # Beside safetensors, pickled weights are a second copy, which is not loaded
+    # If a folder has safetensors, its pickled weights are a copy that is not loaded
     pickled = [path for each in folders if each not in safe for pattern in _PICKLED for path in each.glob(pattern)]
     if pickled and not allow_pickle:
         raise BuildError(
@@ -158,7 +158,7 @@ def _check_weights(folder: Path, allow_pickle: bool) -> list[Path]:
 
 
 def _module_folders(folder: Path) -> list[Path]:
-    """The folders that weights are loaded from: the model's own, and those of the modules in modules.json."""
+    """Return the folders that weights are loaded from: the model's own, and those of the modules in modules.json."""
     listing = folder / "modules.json"
     try:
         modules = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
@@ -168,7 +168,7 @@ def _module_folders(folder: Path) -> list[Path]:
 
 
 def _refuse_code(folder: Path) -> None:
-    """Refuse every configuration file that names code to import."""
+    """Raise `BuildError` if a configuration file names code to import."""
     for path in sorted(folder.rglob("*.json")):
         if path.name in ("tokenizer.json", "vocab.json") or path.name.endswith(".index.json"):
             continue
@@ -185,7 +185,7 @@ def _refuse_code(folder: Path) -> None:
 
 
 def _license(folder: Path) -> str | None:
-    """The license in the front matter of the model card, None without one."""
+    """Return the license in the front matter of the model card, or None."""
     card = folder / "README.md"
     if not card.is_file():
         return None

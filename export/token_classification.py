@@ -1,6 +1,6 @@
 """Exports token classifiers of transformers: one ONNX graph, from token ids to the logits of every label.
 
-`load_model` loads a model from a folder, `export_model` works on a loaded model, so that tests can pass small ones.
+`load_model` loads a model from a folder. `export_model` exports a loaded model, so that tests can export small ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .deberta import bucket_lookup
 from .tokenizer_files import counts_from_edge, describe_tokenizer, save_tokenizer
 from .tracing import export_module
 
-# The supported architectures by `model_type`: parity with the original is proven for them. All have one linear head.
+# The supported architectures by `model_type`. Tests compare each with the original. All have one linear head.
 _ARCHITECTURES = {
     "bert": "BertForTokenClassification",
     "camembert": "CamembertForTokenClassification",
@@ -43,12 +43,12 @@ _LIMIT_SETTING = "model_max_length in tokenizer_config.json"
 
 @dataclass(frozen=True)
 class NerDefaults:
-    """The settings of calls that set no options.
+    """The settings of a call without options.
 
     - `aggregation_strategy`: one of `STRATEGIES`.
     - `stride`: the overlap of the windows of a long text, in tokens; None cuts long texts.
     - `ignore_labels`: labels that are left out of the result.
-    - `language`: the language of the model, as information for people.
+    - `language`: the language of the model, which is only displayed.
     """
 
     aggregation_strategy: str = "simple"
@@ -86,7 +86,7 @@ def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
 
 
 def _defaults(options: Any) -> NerDefaults:
-    """The options of the configuration; for those that are not set, the values of `NerDefaults`."""
+    """Return the options of the configuration; for those that are not set, the values of `NerDefaults`."""
     ignored = options.ignore_labels
     values = {
         "aggregation_strategy": options.aggregation_strategy,
@@ -141,7 +141,7 @@ class TokenScorer(nn.Module):
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """The logits float32 `[batch, tokens, labels]` of ids, mask and token types int64 `[batch, tokens]`."""
+        """Return the logits, float32 `[batch, tokens, labels]`; all inputs are int64 `[batch, tokens]`."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         return logits
@@ -162,14 +162,14 @@ def _trace(loaded: LoadedClassifier, pad_id: int) -> ir.Model:
 
 
 def _reads_token_types(loaded: LoadedClassifier) -> bool:
-    """Whether the original uses token types: its tokenizer returns them, and its model embeds them."""
+    """Return whether the original uses token types: its tokenizer returns them, and its model embeds them."""
     count = int(getattr(loaded.model.config, "type_vocab_size", 0) or 0)
     parameters = inspect.signature(loaded.model.forward).parameters
     return "token_type_ids" in loaded.tokenizer.model_input_names and "token_type_ids" in parameters and count > 0
 
 
 def _problems(loaded: LoadedClassifier) -> list[str]:
-    """What cannot be reproduced of a loaded model and its tokenizer."""
+    """Return everything in a loaded model and its tokenizer that cannot be reproduced."""
     kind, config = type(loaded.model), loaded.model.config
     problems = []
     if kind.__name__ != _ARCHITECTURES.get(config.model_type) or not kind.__module__.startswith("transformers."):

@@ -14,7 +14,7 @@ from ..artifacts.manifest_sections import TokenizerSpec
 
 # transformers uses a larger number as `model_max_length` for a tokenizer without a limit.
 _NO_LIMIT = 1_000_000
-# These models count positions from padding_idx + 1, starting at the first token that is no padding.
+# These models count positions from padding_idx + 1, starting at the first token that is not padding.
 _OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "xlm-roberta", "xmod", "longformer")
 # These count positions from the left edge, including padding.
 _EDGE_POSITIONS = ("bart", "bert", "distilbert", "electra")
@@ -23,10 +23,12 @@ _EDGE_POSITIONS = ("bart", "bert", "distilbert", "electra")
 def describe_tokenizer(
     tokenizer: Any, config: Any, setting: str = "max_seq_length in sentence_bert_config.json"
 ) -> TokenizerSpec:
-    """The manifest's entry of a fast tokenizer of transformers; `config` is the model's.
+    """Return the section of the manifest that describes a fast tokenizer of transformers.
 
-    :param setting: where this family configures the maximum number of tokens, for messages.
-    :raises BuildError: with the code `unsupported_model`, if there is no maximum, or one above the number of positions.
+    :param config: the configuration of the model.
+    :param setting: the setting with the maximum number of tokens, which error messages name.
+    :raises BuildError: with the code `unsupported_model`, if there is no maximum, or if it exceeds the number of
+        positions.
     """
     return TokenizerSpec(
         file=TOKENIZER,
@@ -48,7 +50,7 @@ def _max_tokens(limit: int | None, config: Any, setting: str) -> int:
             "neither the tokenizer nor the model has a maximum number of tokens",
             hint=f"Set {setting}.",
         )
-    if limit > positions > 0 and has_absolute_positions(config):  # the original fails for such texts
+    if limit > positions > 0 and has_absolute_positions(config):  # the original fails on texts of this length
         raise BuildError(
             "unsupported_model",
             f"texts are cut to {limit} tokens, but the model has only {positions} positions",
@@ -58,18 +60,18 @@ def _max_tokens(limit: int | None, config: Any, setting: str) -> int:
 
 
 def has_absolute_positions(config: Any) -> bool:
-    """Whether the number of positions is limited by a table; DeBERTa has one only with `position_biased_input`."""
+    """Return whether a table limits the number of positions; DeBERTa has one only with `position_biased_input`."""
     return config.model_type in _OFFSET_POSITIONS or counts_from_edge(config)
 
 
 def counts_from_edge(config: Any) -> bool:
-    """Whether padding on the left of a token changes its position."""
+    """Return whether padding on the left of a token changes its position."""
     biased = config.model_type == "deberta-v2" and bool(getattr(config, "position_biased_input", True))
     return biased or config.model_type in _EDGE_POSITIONS
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Write tokenizer.json, without padding and truncation, and the files that other libraries read beside it."""
+    """Write tokenizer.json, without padding and truncation, and the other files that libraries read."""
     plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     plain.no_padding()
     plain.no_truncation()
@@ -89,6 +91,6 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 
 def _position_count(config: Any) -> int:
-    """The number of tokens that there are positions for; 0 if unknown."""
+    """Return the maximum number of tokens for which the model has positions; 0 if unknown."""
     positions = int(getattr(config, "max_position_embeddings", 0) or 0)
     return positions - 2 if config.model_type in _OFFSET_POSITIONS and positions else positions

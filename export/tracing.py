@@ -1,4 +1,4 @@
-"""PyTorch modules to ONNX models, by `torch.onnx.export`."""
+"""Converts PyTorch modules to ONNX models with `torch.onnx.export`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..graphs.files import OPSET, clean
 
 # Example inputs of `forward` by argument name; the tensors of a list are separate inputs.
 Inputs = Mapping[str, torch.Tensor | list[torch.Tensor]]
-# For each input the names of its dynamic dimensions, by axis.
+# The names of the dynamic dimensions, by input and axis.
 DynamicAxes = Mapping[str, Mapping[int, str]]
 
 
@@ -24,7 +24,7 @@ def export_module(module: torch.nn.Module, inputs: Inputs, outputs: Sequence[str
         size 2 or more, since the tracer treats 0 and 1 as constants. The tensors of a list become the graph's inputs
         `NAME_0`, `NAME_1`, ...
     :param outputs: names of the graph's outputs.
-    :param dynamic: the same names for every tensor of a list.
+    :param dynamic: the dynamic dimensions; all tensors of a list have the same names.
     """
     # The tracer warns about its own internals (optional operators, renamed dimensions); users cannot act on that.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -46,7 +46,7 @@ def export_module(module: torch.nn.Module, inputs: Inputs, outputs: Sequence[str
 
 
 def _dynamic_shapes(inputs: Inputs, dynamic: DynamicAxes) -> dict[str, object]:
-    """One `Dim` per name, so that dimensions with one name are equal."""
+    """Return the dynamic shapes of the inputs; dimensions with the same name share one `Dim`, so they are equal."""
     names = {name for axes in dynamic.values() for name in axes.values()}
     dims = {name: torch.export.Dim(name) for name in sorted(names)}
     shapes: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""Reproducible ONNX files: `clean` a model, save its graph with the weights beside it, describe it for the manifest."""
+"""Reproducible ONNX files: clean a model, save its graph and its weights, and describe the graph for the manifest."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def save_graph(model: ir.Model, folder: Path, file: str) -> None:
 
 
 def describe_graph(model: ir.Model, file: str) -> Graph:
-    """The manifest's entry of a graph that is saved as `file`.
+    """Return the manifest's description of a graph that is saved as `file`.
 
     :raises ValueError: for an input or output without a name, type or shape.
     """

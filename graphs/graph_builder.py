@@ -27,7 +27,7 @@ Output = tuple[ir.Value, ir.DataType, Sequence[int | str]]
 
 
 def initializer(name: str, array: ArrayLike) -> ir.Value:
-    """A constant tensor under a name."""
+    """Return a named constant tensor."""
     return ir.val(name, const_value=ir.tensor(np.asarray(array, order="C"), name=name))
 
 
@@ -57,7 +57,7 @@ class NodeBuilder(ABC):
 
     @abstractmethod
     def constant(self, array: ArrayLike, *, name: str) -> ir.Value:
-        """The constant of that name; it is stored at the first call."""
+        """Return the constant with this name; the first call stores it."""
 
     @abstractmethod
     def _node_name(self, op_type: str) -> str: ...
@@ -91,7 +91,7 @@ class GraphBuilder(NodeBuilder):
         self._domains: dict[str, int] = {"": OPSET} if outer is None else outer._domains
 
     def subgraph(self) -> GraphBuilder:
-        """A builder for a graph inside of this one."""
+        """Return a builder for a graph inside this one."""
         return GraphBuilder(names_values=self._names_values, outer=self)
 
     def input(self, name: str, dtype: ir.DataType, dims: Sequence[int | str | None]) -> ir.Value:
@@ -101,7 +101,7 @@ class GraphBuilder(NodeBuilder):
         return value
 
     def constant(self, array: ArrayLike, dtype: DTypeLike | None = None, *, name: str | None = None) -> ir.Value:
-        """A constant, stored once for each name; without a name, once for each type, shape and content."""
+        """Return a constant, stored once for each name; without a name, once for each type, shape and content."""
         data = np.asarray(array, dtype, order="C")
         if name is None:
             key = (data.dtype.str, data.shape, data.tobytes())
@@ -111,19 +111,19 @@ class GraphBuilder(NodeBuilder):
         return self._constants[name]
 
     def integers(self, *numbers: int) -> ir.Value:
-        """A constant int64 `[n]`, stored in the outermost graph."""
+        """Return a constant int64 `[n]`, stored in the outermost graph."""
         if self._outer is not None:
             return self._outer.integers(*numbers)
         return self.constant(numbers, np.int64, name=f"integers_{'_'.join(map(str, numbers))}")
 
     def split(self, value: ir.Value, parts: int) -> list[ir.Value]:
-        """The columns of `value`, split into equal parts."""
+        """Return the columns of `value`, split into equal parts."""
         if parts == 1:
             return [value]
         return self.node("Split", [value], parts, attributes={"axis": 1, "num_outputs": parts})
 
     def reshape(self, value: ir.Value, *shape: int) -> ir.Value:
-        """`value` in another shape; one size may be -1."""
+        """Return `value` in another shape; one size may be -1."""
         return self.op("Reshape", value, self.constant(shape, np.int64))
 
     def call(self, function: OnnxFunction[..., Any], *inputs: ir.Value) -> list[ir.Value]:
@@ -138,7 +138,7 @@ class GraphBuilder(NodeBuilder):
         """Append copies of all nodes of a model, connected to `inputs`, and return the values of its outputs.
 
         :param prefix: put before the names of the model's constants.
-        :param constants: the builder that stores them; constants with one name become one.
+        :param constants: the builder that stores these constants; constants with the same name are stored once.
         """
         self._domains |= {**model.opset_imports, "": OPSET}
         copies = dict(zip(model.graph.inputs, inputs, strict=True))
@@ -150,12 +150,12 @@ class GraphBuilder(NodeBuilder):
         return [copies[value] for value in model.graph.outputs]
 
     def graph(self, outputs: Sequence[ir.Value], name: str) -> ir.Graph:
-        """The finished graph."""
+        """Return the finished graph."""
         constants = list(self._constants.values())
         return ir.Graph(self._inputs, outputs, nodes=self._nodes, initializers=constants, name=name)
 
     def model(self, outputs: Mapping[str, Output]) -> ir.Model:
-        """The finished model around the outermost graph: functions are inlined, metadata is removed.
+        """Return the finished model around the outermost graph: functions are inlined, metadata is removed.
 
         :param outputs: the outputs by name.
         """

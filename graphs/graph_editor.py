@@ -43,13 +43,13 @@ class GraphEditor:
         self.graph.remove(node, safe=True)
 
     def constant(self, array: ArrayLike, *, name: str) -> ir.Value:
-        """The graph's initializer of that name, stored at the first call; a scalar is stored as `[1]`."""
+        """Return the graph's initializer with this name; the first call stores it. A scalar is stored as `[1]`."""
         if name not in self.graph.initializers:
             self.graph.register_initializer(initializer(name, np.atleast_1d(array)))
         return self.graph.initializers[name]
 
     def drop_unused_constants(self) -> None:
-        """Remove the initializers that no node reads and that are no output."""
+        """Remove the initializers that no node reads and that are not outputs."""
         outputs = set(self.graph.outputs)
         unused = [name for name, value in self.graph.initializers.items() if not value.uses() and value not in outputs]
         for name in unused:
@@ -71,7 +71,7 @@ class Insertion(NodeBuilder):
         self._op_count = 0
 
     def constant(self, array: ArrayLike, *, name: str) -> ir.Value:
-        """An initializer of this chain; a scalar is stored as `[1]`."""
+        """Return an initializer of this chain; a scalar is stored as `[1]`."""
         return self._editor.constant(array, name=f"{self._prefix}_{name}")
 
     def _node_name(self, op_type: str) -> str:

@@ -21,10 +21,10 @@ from .int8_scheme import Floats
 
 Feeds = Mapping[str, NDArray[Any]]
 
-# Rows of every input that are kept, to measure the error of each product.
+# The number of rows of each input that are kept to measure the error of each product.
 _SAMPLE_ROWS_PER_INPUT = 8
-# Rows that are gathered before they are added to the Gram matrix: the matrix of a wide layer is large, and updating it
-# with many rows costs little more than with few.
+# The number of rows that are collected before they are added to the Gram matrix. The matrix of a wide layer is large,
+# and adding many rows to it costs little more than adding a few.
 _ROWS_PER_UPDATE = 1024
 
 
@@ -83,7 +83,7 @@ def observe(folder: Path, file: str, names: Sequence[str], inputs: Sequence[Feed
 
 @contextmanager
 def probe(folder: Path, file: str, names: Sequence[str]) -> Iterator[Any]:
-    """A session of the graph `folder/file` with the named values as additional outputs."""
+    """Open a session of the graph `folder/file` that has the named values as additional outputs."""
     path = folder / file.replace(".onnx", ".observed.onnx")
     model = ir.load(folder / file)
     values = {value.name: value for node in model.graph for value in node.outputs}
@@ -107,7 +107,7 @@ def _gather(session: Any, names: Sequence[str], inputs: Sequence[Feeds]) -> dict
 
 
 def read_calibration_texts(path: Path | None) -> list[str]:
-    """The texts of the file `path`, one per line without empty lines; without a path, those of this package.
+    """Read the calibration texts of a file, one per line; empty lines are skipped. The default is the package's file.
 
     :raises BuildError: with the code `config`, for a file that cannot be read or has no text.
     """
@@ -122,10 +122,10 @@ def read_calibration_texts(path: Path | None) -> list[str]:
 
 
 def describe_calibration(texts: Sequence[str], tokens: int) -> Calibration:
-    """The manifest's entry of a set of texts with so many tokens."""
+    """Return the manifest's description of calibration texts; `tokens` is their total number of tokens."""
     return Calibration(len(texts), tokens, hash_texts(texts))
 
 
 def hash_texts(texts: Sequence[str]) -> str:
-    """SHA-256 of the texts, each followed by a newline, in hexadecimal."""
+    """Return the SHA-256 of the texts, each followed by a newline, in hexadecimal."""
     return hashlib.sha256("".join(f"{text}\n" for text in texts).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Computes matrix products that depend on no input of the graph, so that they stay exact.
+"""Replaces matrix products that do not depend on the inputs of the graph by their values, so that they stay exact.
 
 DeBERTa projects its table of relative positions in every layer with the weights of queries and keys. ONNX Runtime folds
 such products once at load, but only in float32: as int8 products they would be computed in every run, with an error.
@@ -15,9 +15,9 @@ from .calibration import Feeds, probe
 
 
 def fold_constant_products(editor: GraphEditor, folder: Path, file: str, feeds: Feeds) -> None:
-    """Replace every MatMul that depends on no input by its value.
+    """Replace every MatMul that does not depend on an input by its value.
 
-    :param editor: of the graph `folder/file`.
+    :param editor: the editor of the graph `folder/file`.
     :param feeds: any valid inputs of the graph.
     """
     nodes = constant_products(editor.graph)
@@ -31,7 +31,7 @@ def fold_constant_products(editor: GraphEditor, folder: Path, file: str, feeds: 
 
 
 def constant_products(graph: ir.Graph) -> list[ir.Node]:
-    """Every MatMul whose two operands follow from initializers alone."""
+    """Return every MatMul whose operands are both computed only from initializers."""
     constants = set(graph.initializers.values())
     products = []
     for node in graph:

@@ -1,11 +1,11 @@
-"""Rounds weights by GPTQ: with regard to the inputs that they are multiplied with.
+"""Rounds weights with GPTQ, which considers the inputs that the weights are multiplied with.
 
 GPTQ (Frantar et al., 2022, arXiv:2210.17323) rounds the input channels one after the other. Each channel compensates
 the errors of the channels before it, as far as the Gram matrix of the inputs shows that they are correlated. On MiniLM
 this removes two thirds of the error that rounding weights to nearest causes.
 
 Implemented as LDLQ, which computes the same integers (Chee et al., 2023, arXiv:2307.13304, theorem 6) from a
-factorization of the Gram matrix instead of its inverse: a sixth of the work for a BART layer of 4,096 channels.
+factorization of the Gram matrix instead of its inverse. This is a sixth of the work for a BART layer of 4,096 channels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .int8_scheme import Floats, channel_scales
 
 # Added to the diagonal of the Gram matrix, relative to its mean, so that the matrix is positive definite.
 _DAMPING = 0.01
-# Errors are compensated block by block, and row by row within a block: the same result with fewer passes over memory.
+# Errors of earlier blocks of rows are compensated at once at the beginning of a block, errors of the same block row by
+# row. The result is the same as without blocks, with fewer passes over memory.
 _BLOCK = 128
 
 
@@ -55,13 +56,14 @@ def _round_block(compensated: Floats, exact: Floats, feedback: Floats, scales: F
 
 
 def _feedback(gram: Floats) -> Floats:
-    """The share of each channel's error that each later channel compensates: strictly upper `[in, in]`, float64.
+    """Return the share of each channel's error that each later channel compensates, float64 `[in, in]`.
 
-    The matrix `U` of the factorization `gram = (U + 1) D (U + 1).T` of the damped Gram matrix, with `D` diagonal.
+    This is the strictly upper triangular matrix `U` of the factorization `gram = (U + I) D (U + I).T` of the damped
+    Gram matrix, where `D` is diagonal.
     """
     damped = gram.astype(np.float64)
     damping = _DAMPING * float(np.diag(damped).mean())
     damped[np.diag_indices_from(damped)] += damping or 1.0
-    # numpy's Cholesky factor is lower; reversing rows and columns before and after gives an upper one
+    # numpy computes a lower Cholesky factor; reversing rows and columns before and after makes it an upper one
     upper = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
     return np.triu(upper / np.diag(upper), 1)

@@ -77,9 +77,9 @@ def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds], exact: Coll
 def describe_quantization(
     quantized: QuantizedGraph, calibration: Calibration, error: Mapping[str, float]
 ) -> Quantization:
-    """The manifest's entry of an int8 variant.
+    """Return the manifest's description of how an int8 variant was quantized.
 
-    :param error: measured on the outputs of the saved graph.
+    :param error: the result of `output_error` for the saved graph.
     """
     layers = {name: round(value, 2) for name, value in quantized.layers.items()}
     rounded = {name: round(value, 6) for name, value in error.items()}
@@ -87,9 +87,9 @@ def describe_quantization(
 
 
 def output_error(folder: Path, exact: str, approximate: str, output: str, inputs: Sequence[Feeds]) -> dict[str, float]:
-    """The error of one graph's `output` against another graph's, over all inputs.
+    """Compare an output of two graphs on all inputs.
 
-    :return: mean and smallest cosine between the outputs for one input, and the largest absolute difference.
+    :return: the mean and the lowest cosine between the outputs for one input, and the largest absolute difference.
     """
     sessions = [create_session(folder / file, cpu.usable_cpus()) for file in (exact, approximate)]
     pairs = [
@@ -104,7 +104,7 @@ def output_error(folder: Path, exact: str, approximate: str, output: str, inputs
 
 
 def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationStats) -> dict[str, float]:
-    """Quantize an activation and every product with it; returns each product's signal to noise ratio in dB."""
+    """Quantize an activation and every product with it, and return each product's signal-to-noise ratio in dB."""
     producer = group.activation.producer()
     assert producer is not None  # true for every group of find_groups
     q, scale = quantize_rows_in_graph(editor.after(producer), group.activation, group.scheme)
@@ -121,7 +121,7 @@ def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationSt
 
 
 def quantize_rows_in_graph(chain: Insertion, x: ir.Value, scheme: ActivationScheme) -> tuple[ir.Value, ir.Value]:
-    """Insert nodes that compute `int8_scheme.quantize_rows`; returns the bytes and the scale of every row."""
+    """Insert nodes that compute `int8_scheme.quantize_rows`, and return the bytes and the scale of every row."""
     last = chain.constant(np.array([-1], np.int64), name="axis")
     peak = chain.op("ReduceMax", x, last, keepdims=1)
     if scheme.two_sided:
@@ -137,10 +137,10 @@ def quantize_rows_in_graph(chain: Insertion, x: ir.Value, scheme: ActivationSche
 def _replace_product(
     editor: GraphEditor, linear: Linear, activation: _QuantizedActivation, weight: NDArray[np.int8], scales: Floats
 ) -> None:
-    """Replace a MatMul by the product of bytes.
+    """Replace a MatMul by a product of bytes.
 
-    MatMulIntegerToFloat accepts one scale for its whole left side. That is 1 here, and the row scales are multiplied
-    afterwards. MatMulInteger, Cast and two Mul, which are standard operators, are 8% slower for the whole of MiniLM. If
+    MatMulIntegerToFloat accepts only one scale for its whole left operand. It is 1 here, and the result is multiplied
+    by the row scales afterwards. The standard operators MatMulInteger, Cast and two Mul would make MiniLM 8% slower. If
     row and channel scales are multiplied with each other first, some releases of ONNX Runtime fuse the nodes wrongly.
     """
     chain = editor.after(linear.node)
@@ -152,10 +152,10 @@ def _replace_product(
 
 
 def quantize_table_lookup(editor: GraphEditor, gather: ir.Node, levels: int = INT8_LEVELS) -> str:
-    """Let a Gather read int8 entries and their scales; returns the name of its table.
+    """Make a Gather read int8 entries and their scales, and return the name of its table.
 
     :param levels: the largest magnitude of an int8 entry.
-    :raises ValueError: for a Gather whose table is no constant.
+    :raises ValueError: if the table is not a constant.
     """
     table = gather.inputs[0]
     tensor = constant(table)

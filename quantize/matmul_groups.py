@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from .int8_scheme import AFTER_GELU, AFTER_RELU, SYMMETRIC, ActivationScheme
 
-# For smaller tables (token types, for example) the second lookup, of the scales, costs more than int8 saves.
+# For smaller tables, such as that of token types, the additional lookup of the scales costs more than int8 saves.
 _MIN_TABLE_VALUES = 1 << 16
 
 
 @dataclass
 class Linear:
-    """A MatMul with a constant weight, float32 `[in, out]`; smoothing changes `weight` before it is rounded."""
+    """A MatMul with a constant weight, float32 `[in, out]`. Smoothing changes `weight` before it is rounded."""
 
     node: ir.Node
     weight: NDArray[np.float32]
@@ -38,9 +38,9 @@ class LinearGroup:
 
 
 def find_groups(graph: ir.Graph, exact: Collection[str] = ()) -> list[LinearGroup]:
-    """Every MatMul of the graph with a constant float32 weight `[in, out]`, grouped by its activation.
+    """Return every MatMul of the graph with a constant float32 weight `[in, out]`, grouped by its activation.
 
-    :param exact: outputs of the graph; a product that computes one, with or without a bias, is left out.
+    :param exact: outputs of the graph; products that compute them, with or without a bias, are omitted.
     """
     groups: dict[str, LinearGroup] = {}
     for node in graph:
@@ -49,14 +49,14 @@ def find_groups(graph: ir.Graph, exact: Collection[str] = ()) -> list[LinearGrou
         if weight is None or activation is None or activation.name is None or _computes(node, exact):
             continue
         if activation.producer() is None:
-            continue  # the nodes that quantize are inserted after the producer; an input of the graph has none
+            continue  # quantizing nodes are inserted after the node that computes the activation; an input has none
         group = groups.setdefault(activation.name, LinearGroup(activation, _scheme(activation), []))
         group.linears.append(Linear(node, weight))
     return list(groups.values())
 
 
 def find_tables(graph: ir.Graph) -> list[ir.Node]:
-    """Every Gather of rows from a large constant float32 table `[entries, dim]`."""
+    """Return every Gather of rows from a large constant float32 table `[entries, dim]`."""
     gathers = []
     for node in graph:
         if node.op_type == "Gather" and node.domain == "" and node.attributes.get_int("axis", 0) == 0:
@@ -67,12 +67,12 @@ def find_tables(graph: ir.Graph) -> list[ir.Node]:
 
 
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """The tensor of an initializer; None for any other value."""
+    """Return the tensor of an initializer; None for any other value."""
     return value.const_value if value is not None and value.is_initializer() else None
 
 
 def _computes(node: ir.Node, outputs: Collection[str]) -> bool:
-    """Whether a product, alone or with a bias added, is one of the named outputs."""
+    """Return whether a product, alone or with a bias added, is one of the named outputs."""
     biased = [use.node for use in node.outputs[0].uses() if use.node.op_type == "Add"]
     return any(value.name in outputs for each in (node, *biased) for value in each.outputs)
 

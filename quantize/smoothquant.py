@@ -4,8 +4,8 @@ Xiao et al., 2022 (arXiv:2211.10438). With `s = max|x| ** alpha / max|w| ** (1 -
 quantized instead of `x`, and the rows of the weight are multiplied by `s`. The division is folded into the producer of
 `x`:
 
-- into scale and bias of a LayerNormalization; other readers of its result (a residual connection) read it multiplied by
-  `s` again;
+- into scale and bias of a LayerNormalization; for other readers of its result (a residual connection), the result is
+  multiplied by `s` again;
 - into the value projection of an attention: each channel of the attention's result is a weighted sum of one channel of
   the projection.
 """
@@ -22,14 +22,14 @@ from .calibration import ActivationStats
 from .int8_scheme import Floats
 from .matmul_groups import Linear, LinearGroup, constant
 
-# Measured on MiniLM with weights rounded by GPTQ: the mean cosine is 0.99933 with 0.5, 0.99948 with 0.7 and with 0.8.
+# On MiniLM with weights rounded by GPTQ, the mean cosine is 0.99933 with 0.5, and 0.99948 with 0.7 and with 0.8.
 ALPHA = 0.7
 _MIN_SCALE = 1e-4
 _MIN_PEAK = 1e-5
 
 
 def smooth(editor: GraphEditor, groups: Sequence[LinearGroup], stats: Mapping[str, ActivationStats]) -> None:
-    """Smooth every activation whose producer can be changed; updates groups, weights and statistics."""
+    """Smooth every activation whose producer can be changed; update groups, weights and statistics in place."""
     linears = {linear.node.outputs[0]: linear for group in groups for linear in group.linears}
     for group in groups:
         producer = group.activation.producer()
@@ -49,7 +49,7 @@ def smooth(editor: GraphEditor, groups: Sequence[LinearGroup], stats: Mapping[st
 
 
 def smoothing_scales(absmax: Floats, weights: Sequence[Floats]) -> Floats:
-    """The scale of each input channel, `[in]`.
+    """Return the scale of each input channel, `[in]`.
 
     :param absmax: the largest magnitude of each channel of the activation, `[in]`.
     :param weights: all weights `[in, out]` that it is multiplied with.
@@ -61,7 +61,7 @@ def smoothing_scales(absmax: Floats, weights: Sequence[Floats]) -> Floats:
 
 
 def _fold_into_norm(editor: GraphEditor, norm: ir.Node, group: LinearGroup, scales: Floats) -> None:
-    """Add a norm that computes `x / scales` for the group's linears; all other readers get that times `scales`."""
+    """Add a norm that computes `x / scales` for the group's linears; other readers read it multiplied by `scales`."""
     chain = editor.after(norm)
     weight, bias = constant(norm.inputs[1]), constant(norm.inputs[2]) if len(norm.inputs) > 2 else None
     if weight is None:
@@ -95,9 +95,9 @@ def _fold_into_linear(editor: GraphEditor, linear: Linear, scales: Floats) -> No
 
 
 def _value_projection(activation: ir.Value, linears: Mapping[ir.Value, Linear]) -> Linear | None:
-    """The value projection whose attention has the result `activation`; None if `activation` is not such a result.
+    """Return the value projection of the attention that computes `activation`; None if no attention computes it.
 
-    Going backwards from the activation: Reshape, Transpose(0, 2, 1, 3), MatMul(probabilities, values),
+    The operators from the activation backwards are: Reshape, Transpose(0, 2, 1, 3), MatMul(probabilities, values),
     Transpose(0, 2, 1, 3), Reshape, Add of a constant bias, MatMul. Heads are split and merged in the same order, so
     channel c of the result is a weighted sum of channel c of the projection.
     """
@@ -116,9 +116,11 @@ def _value_projection(activation: ir.Value, linears: Mapping[ir.Value, Linear]) 
 
 
 def _upstream(value: ir.Value | None, *path: tuple[str, int]) -> ir.Value | None:
-    """The value before a chain of operators, None if the chain is another; a Transpose must swap the two middle axes.
+    """Return the input of a chain of operators that computes `value`; None if other operators compute it.
 
-    :param path: from the last operator to the first: its type, and the index of the input to follow.
+    A Transpose must swap the two middle axes.
+
+    :param path: for each operator, from the last to the first: its type, and the index of the input to follow.
     """
     for op_type, index in path:
         node = value.producer() if value is not None else None

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
-# Padded tokens of one run. Its activations fit the second level cache; larger runs were slower on every CPU measured.
+# Maximum number of padded tokens of one run. Its activations fit the second level cache; larger runs were slower on
+# every CPU measured.
 DEFAULT_TOKEN_BUDGET = 512
 
 

@@ -82,7 +82,7 @@ class OnnxMlBridge:
         return self._embedder
 
     def recognizer(self, model: str | None = None) -> Recognizer:
-        """The named entity model with the given name.
+        """Return the named entity model with the given name.
 
         :param model: the name of the model; None selects the only one.
         :raises TaskNotLoadedError: if none is open.
@@ -126,11 +126,11 @@ class OnnxMlBridge:
         return result.vectors
 
     def get_embedding_model_name(self) -> str:
-        """Name of the sentence embedding model."""
+        """Return the name of the sentence embedding model."""
         return self.embedder.model.name
 
     def get_embedding_variant(self) -> str:
-        """Name of the variant in use; with `auto`, the one it selected."""
+        """Return the name of the variant in use; with `auto`, the one it selected."""
         return self.embedder.model.variant
 
     def ner(
@@ -157,7 +157,7 @@ class OnnxMlBridge:
         return self.recognizer(model).recognize(texts, options)
 
     def extract_entities(self, text: str, model: str | None = None) -> list[Entity]:
-        """Find the entities of one text, in its order. Logs a warning if the text was truncated."""
+        """Find the entities of one text, in the order of the text. Logs a warning if the text was truncated."""
         return self.extract_entities_batch([text], model)[0]
 
     def extract_entities_batch(self, texts: Sequence[str], model: str | None = None) -> list[list[Entity]]:
@@ -170,7 +170,7 @@ class OnnxMlBridge:
         return [list(result.entities) for result in results]
 
     def get_ner_model_names(self) -> list[str]:
-        """The names of the named entity models, which calls select them with."""
+        """Return the names of the named entity models; calls select a model by its name."""
         return list(self._recognizers)
 
     def summarize(self, messages: Sequence[str]) -> str:
@@ -193,15 +193,15 @@ class OnnxMlBridge:
         return self.summarizer.summarize_detailed(inputs, options)
 
     def get_summarization_model_name(self) -> str:
-        """Name of the summarization model."""
+        """Return the name of the summarization model."""
         return self.summarizer.model.name
 
     def get_summarization_variant(self) -> str:
-        """Name of the variant in use; with `auto`, the one it selected."""
+        """Return the name of the variant in use; with `auto`, the one it selected."""
         return self.summarizer.model.variant
 
     def warm_up(self) -> None:
-        """Load the graphs of all models, which their first calls would do otherwise."""
+        """Load the graphs of all models now instead of in their first calls."""
         for model in (self._embedder, *self._recognizers.values(), self._summarizer):
             if model is not None:
                 model.load()
@@ -222,7 +222,7 @@ class OnnxMlBridge:
 
 
 def _variants(variant: str | Mapping[str, str]) -> dict[str, str]:
-    """The requested variant of every argument of `open`."""
+    """Return the requested variant of every argument of `open`."""
     if isinstance(variant, str):
         return dict.fromkeys(_TASKS, variant)
     if unknown := sorted(set(variant) - set(_TASKS)):

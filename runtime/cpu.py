@@ -18,22 +18,22 @@ _REPORTED = ("avx2", "fma", "avx512f", "avx512bw", *EXACT_INT8, "avx512_bf16", "
 
 @functools.cache
 def cpu_flags() -> frozenset[str]:
-    """The flags of the first CPU in /proc/cpuinfo; empty if they cannot be read (not on Linux)."""
+    """Return the flags of the first CPU in /proc/cpuinfo; empty if they cannot be read (not on Linux)."""
     return frozenset(_cpuinfo("flags").split() + _cpuinfo("Features").split())
 
 
 def instruction_set() -> tuple[str, ...]:
-    """The CPU flags that affect the speed and the exactness of matrix products, in a fixed order."""
+    """Return the CPU flags that affect the speed and the exactness of matrix products, in a fixed order."""
     return tuple(flag for flag in _REPORTED if flag in cpu_flags())
 
 
 def has_exact_int8() -> bool:
-    """Whether 8-bit products are exact and fast on this CPU (VNNI or AMX)."""
+    """Return whether 8-bit products are exact and fast on this CPU (VNNI or AMX)."""
     return any(flag in cpu_flags() for flag in EXACT_INT8)
 
 
 def needs_exact_kernel(machine: str | None = None, flags: frozenset[str] | None = None) -> bool:
-    """Whether ONNX Runtime's option `session.x64quantprecision` must be set: on x86-64 without any of `EXACT_INT8`.
+    """Return whether sessions need the option `session.x64quantprecision`: on x86-64 without any of `EXACT_INT8`.
 
     :param machine: the architecture, by default that of this machine.
     :param flags: the CPU flags, by default those of this machine.
@@ -44,19 +44,19 @@ def needs_exact_kernel(machine: str | None = None, flags: frozenset[str] | None 
 
 
 def usable_cpus() -> int:
-    """Number of CPUs this process may use: its affinity or its cgroup's CPU quota if that is lower, at least 1."""
+    """Return the number of CPUs this process may use: the minimum of its affinity and its cgroup's quota, at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota()
     return max(1, affinity if quota is None else min(affinity, math.ceil(quota)))
 
 
 def describe(threads: int) -> Machine:
-    """A description of this machine, to be recorded with measurements made with so many threads."""
+    """Describe this machine for the record of measurements; `threads` is the number of threads they used."""
     return Machine(_cpuinfo("model name") or platform.processor() or platform.machine(), instruction_set(), threads)
 
 
 def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
-    """The CPU quota of cgroup version 2, in CPUs (0.5 is half of one); None without a limit."""
+    """Return the CPU quota of cgroup version 2, in CPUs (0.5 is half of one); None without a limit."""
     try:
         groups = [
             line.split("::", 1)[1].strip("/\n") for line in own.read_text().splitlines() if line.startswith("0::")
@@ -72,7 +72,7 @@ def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/s
 
 
 def _quota(path: Path) -> list[float]:
-    """The quota in one `cpu.max` file; an empty list without one."""
+    """Return the quota in one `cpu.max` file as a list; the list is empty if there is no quota."""
     try:
         limit, period = path.read_text().split()
         return [] if limit == "max" else [int(limit) / int(period)]
@@ -82,7 +82,7 @@ def _quota(path: Path) -> list[float]:
 
 @functools.cache
 def _cpuinfo(key: str) -> str:
-    """The first value of a key in /proc/cpuinfo; an empty string if it is missing."""
+    """Return the first value of a key in /proc/cpuinfo; an empty string if it is missing."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -11,9 +11,9 @@ from typing import Protocol
 class Entity:
     """A named entity in a text.
 
-    `text` is its text, `label` its type. `start` and `end` are offsets in Unicode characters, `start_byte` and
-    `end_byte` offsets in bytes of UTF-8; the ends are exclusive. `score` is a probability, or None if the engine
-    computes no scores.
+    `text` is the covered text, `label` the type of the entity. `start` and `end` are offsets in Unicode characters,
+    `start_byte` and `end_byte` offsets in bytes of UTF-8; the ends are exclusive. `score` is a probability, or None if
+    the engine computes no scores.
     """
 
     text: str
@@ -51,7 +51,7 @@ class Entities:
 
 @dataclass(frozen=True, slots=True)
 class EntitySpan:
-    """An entity before its text is cut out: offsets in characters, the end exclusive."""
+    """An entity without its text and byte offsets: `start` and `end` in characters (the end is exclusive)."""
 
     start: int
     end: int
@@ -80,7 +80,7 @@ class Recognizer(Protocol):
     variant: str
 
     def load(self) -> None:
-        """Load the graphs, which the first call would do otherwise."""
+        """Load the graphs now instead of in the first call."""
 
     def check(self, options: NerOptions) -> None:
         """Check options without a text.
@@ -112,7 +112,7 @@ def _entity(text: str, span: EntitySpan, byte_at: Mapping[int, int] | Sequence[i
 
 
 def _byte_offsets(text: str, spans: Iterable[EntitySpan]) -> dict[int, int]:
-    """The offset in bytes of UTF-8 of every start and end, by its offset in characters."""
+    """Return the offset in bytes of UTF-8 of every start and end, by its offset in characters."""
     byte_at, byte, last = {}, 0, 0
     for offset in sorted({offset for span in spans for offset in (span.start, span.end)}):
         byte += len(text[last:offset].encode())

@@ -51,7 +51,7 @@ class Agreement:
         ).f1
 
     def metrics(self) -> dict[str, float]:
-        """The metrics that the gates of the manifest can limit, rounded to 7 significant digits."""
+        """Return the metrics that the gates of the manifest can limit, rounded to 7 significant digits."""
         scores = {} if self.score_max_abs is None else {"score_max_abs": float(f"{self.score_max_abs:.7g}")}
         return {"differing": float(len(self.differing)), "entity_f1": float(f"{self.entity_f1:.7g}"), **scores}
 
@@ -78,7 +78,7 @@ def _labels(originals: Sequence[list[EntityKey]], variants: Sequence[list[Entity
 
 
 def _score_difference(expected: Sequence[Sequence[ExpectedEntity]], found: Sequence[Entities]) -> float | None:
-    """The maximum absolute difference of the scores of common entities; None if there are no scores."""
+    """Return the maximum absolute difference of the scores of common entities; None if there are no scores."""
     differences = []
     for original, variant in zip(expected, found, strict=True):
         scores: defaultdict[EntityKey, deque[float | None]] = defaultdict(deque)

@@ -38,7 +38,7 @@ class GraphModel(Generic[Spec]):
     tokenizer: TextTokenizer
 
     def session(self, threads: int | None) -> GraphSession:
-        """A session for the graph, which is not loaded yet.
+        """Return a session for the graph, which is not loaded yet.
 
         :param threads: threads of one run; None uses all CPUs this process may use.
         """
@@ -46,7 +46,7 @@ class GraphModel(Generic[Spec]):
 
 
 def graph_model(opened: OpenArtifact[TextTokenizer], role: str, spec: Spec) -> GraphModel[Spec]:
-    """The model of a checked artifact whose graph has the given role."""
+    """Return the model of a checked artifact whose graph has the given role."""
     manifest = opened.artifact.manifest
     graph = manifest.variants[opened.variant].graphs[role]
     return GraphModel(
@@ -55,7 +55,7 @@ def graph_model(opened: OpenArtifact[TextTokenizer], role: str, spec: Spec) -> G
 
 
 def staged_model(staged: Staged, variant: str, role: str, kind: type[AnySection]) -> GraphModel[AnySection]:
-    """The model of a variant in a staging folder; `kind` is the class of the family's section."""
+    """Return the model of a variant in a staging folder; `kind` is the class of the family's section."""
     tokenizer, settings = staged.section(TokenizerSpec), staged.settings
     graph = staged.variants[variant].graphs[role]
     preprocessor = TextTokenizer(staged.folder / tokenizer.file, tokenizer)
@@ -74,7 +74,7 @@ def check_limits(**limits: int | None) -> None:
 def encoder_feeds(
     graph: Graph, ids: NDArray[np.int64], mask: NDArray[np.int64], prompt_tokens: int = 0
 ) -> dict[str, NDArray[np.int64]]:
-    """The inputs that an encoder's graph declares, by name.
+    """Return the inputs that an encoder's graph declares, by name.
 
     :param ids: token ids, int64 `[batch, tokens]`.
     :param mask: attention mask, 1 for tokens and 0 for padding, int64 `[batch, tokens]`.

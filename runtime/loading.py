@@ -16,9 +16,9 @@ from . import cpu
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
 
 AUTO = "auto"
-# Hint of the error for golden cases whose answers are outside of the gate.
+# The hint in the error message if the answers to the golden cases do not satisfy the gate.
 OTHER_RESULTS = "This CPU or this ONNX Runtime computes differently from the builder's; do not use the variant."
-# What turns texts into a graph's inputs: a tokenizer, or the rules and tables of a spaCy pipeline.
+# The object that turns texts into a graph's inputs: a tokenizer, or the rules and tables of a spaCy pipeline.
 Preprocessor = TypeVar("Preprocessor")
 # The values of a family's metrics, by name; None if a metric does not apply.
 Figures = dict[str, float | None]
@@ -34,7 +34,7 @@ class OpenArtifact(Generic[Preprocessor]):
 
 
 class FamilyRuntime(Protocol):
-    """What the module `runtime.NAME` of a family provides."""
+    """The interface of the module `runtime.NAME` of a family."""
 
     def load_preprocessor(self, artifact: Artifact) -> Any:
         """Load the preprocessor of an artifact.
@@ -75,7 +75,7 @@ def open_artifact(
     if chosen in artifact.manifest.variants:
         check_variant(artifact, chosen)
     preprocessor = runtime_of(artifact.family).load_preprocessor(artifact)
-    artifact.variant(chosen)  # last, as FORMAT.md orders the checks
+    artifact.variant(chosen)  # the last check in the order of FORMAT.md
     return OpenArtifact(artifact, chosen, preprocessor)
 
 
@@ -102,13 +102,13 @@ def open_model(
 
 
 def load_tokenizer(artifact: Artifact) -> TextTokenizer:
-    """The tokenizer of an artifact whose manifest has the section `tokenizer`."""
+    """Return the tokenizer of an artifact whose manifest has the section `tokenizer`."""
     spec = artifact.manifest.section(TokenizerSpec)
     return TextTokenizer(artifact.path(spec.file), spec)
 
 
 def choose_variant(artifact: Artifact, variant: str) -> str:
-    """The name of the variant to use; `auto` selects int8 if 8-bit products are exact on this CPU, else fp32."""
+    """Return the name of the variant to use; `auto` selects int8 if 8-bit products are exact on this CPU, else fp32."""
     if variant != AUTO:
         return variant
     preferred = "int8" if cpu.has_exact_int8() else "fp32"

@@ -41,7 +41,7 @@ EmbeddingModel = GraphModel[EmbeddingSpec]
 
 
 def embedding_model(opened: OpenArtifact[TextTokenizer]) -> EmbeddingModel:
-    """The model of a checked artifact."""
+    """Return the model of a checked artifact."""
     return graph_model(opened, "encoder", opened.artifact.manifest.section(EmbeddingSpec))
 
 
@@ -83,7 +83,7 @@ class SentenceEmbedder:
         return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
 
     def load(self) -> None:
-        """Load the graph, which the first call would do otherwise."""
+        """Load the graph now instead of in the first call."""
         self._session.load()
 
     def embed(self, texts: Sequence[str], prompt_name: str | None = None) -> EmbeddingResult:
@@ -125,7 +125,7 @@ class SentenceEmbedder:
             raise InferenceError(f"{who} returned a value that is not finite")
 
     def _prompt(self, name: str | None) -> tuple[str | None, Prompt]:
-        """The prompt to use, with its name; without one the name is None and the prompt empty."""
+        """Return the name of the prompt to use and the prompt; None and an empty prompt if there is none."""
         spec = self.model.spec
         name = spec.default_prompt if name is None else name
         if name is None:

@@ -72,7 +72,7 @@ class GraphSession:
         if self._session is None:
             self.load()
         options = import_onnxruntime().RunOptions()
-        options.log_severity_level = 4  # fatal only: errors are raised, and would be printed for every stopped run
+        options.log_severity_level = 4  # only fatal errors: all others are raised, and a stopped run is one
         with nullcontext() if watch is None else watch.running(options):
             try:
                 return [np.asarray(value) for value in self._session.run(list(outputs), dict(feeds), options)]

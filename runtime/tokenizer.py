@@ -83,18 +83,18 @@ class TextTokenizer:
         return [Tokens(tuple(encoding.ids[kept]), truncated) for encoding, kept, truncated in limited]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, without special tokens."""
+        """Return the text of token ids, without special tokens."""
         (text,) = _run(lambda _: [self._tokenizer.decode(list(ids), skip_special_tokens=True)], ())
         return str(text)
 
     def count(self, text: str) -> int:
-        """The number of tokens of the whole text, special tokens included, without truncation."""
+        """Return the number of tokens of the whole text, special tokens included, without truncation."""
         return len(_run(self.untruncated().encode_batch_fast, [text])[0].ids)
 
     def untruncated(self) -> Tokenizer:
-        """A tokenizer of the library without truncation and padding. It is shared: callers must not modify it."""
+        """Return a tokenizer of the library without truncation and padding, which callers must not modify."""
         with self._lock:
-            if self._untruncated is None:  # made on first use, because it copies the vocabulary and is rarely needed
+            if self._untruncated is None:  # created on first use, because it copies the vocabulary and is rarely needed
                 self._untruncated = copy.deepcopy(self._tokenizer)
                 self._untruncated.no_truncation()
             return self._untruncated
@@ -119,7 +119,7 @@ class TextTokenizer:
             yield [encoding, *encoding.overflowing]
 
     def with_stride(self, stride: int) -> Tokenizer:
-        """A copy of the tokenizer that splits long texts into windows of `max_tokens` tokens.
+        """Return a copy of the tokenizer that splits long texts into windows of `max_tokens` tokens.
 
         :param stride: number of tokens that consecutive windows share, less than `max_text_tokens`.
         """
@@ -128,20 +128,20 @@ class TextTokenizer:
         return strided
 
     def token_lengths(self) -> NDArray[np.int32]:
-        """The number of characters of every token of the vocabulary, by id: int32 `[ids]`."""
+        """Return the number of characters of every token of the vocabulary, by id: int32 `[ids]`."""
         ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
         tokens = (self._tokenizer.id_to_token(index) for index in range(max(ids, default=-1) + 1))
         return np.array([len(token or "") for token in tokens], np.int32)
 
     def _within_limit(self, encoding: Any) -> tuple[slice, bool]:
-        """The slice of the encoding's tokens that are within `max_tokens`, and whether the text was truncated."""
+        """Return the slice of an encoding's tokens that are within `max_tokens`, and whether the text was truncated."""
         count, limit = len(encoding.ids), self.spec.max_tokens
         if not self._truncates_itself or count <= limit:
             return slice(None), bool(encoding.overflowing)
         return slice(0, limit) if self.spec.truncation_side == "right" else slice(count - limit, count), True
 
     def pad(self, batch: Sequence[HasIds]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Token ids and attention mask of a batch, each int64 `[batch, max_length]`, padded on the right."""
+        """Return the token ids and attention mask of a batch, each int64 `[batch, max_length]`, padded on the right."""
         longest = max(len(tokens.ids) for tokens in batch)
         ids = np.full((len(batch), longest), self.spec.pad_token_id, np.int64)
         mask = np.zeros_like(ids)
@@ -189,7 +189,7 @@ def _load(path: Path) -> Tokenizer:
 
 
 def _typed_panic(error: BaseException, typed: Exception) -> BaseException:
-    """The exception to raise: `typed` for an `Exception` or a panic of Rust code, else the error itself.
+    """Return the exception to raise: `typed` for an `Exception` or a panic of Rust code, else the error itself.
 
     pyo3's `PanicException` is not an `Exception`; other errors, such as `KeyboardInterrupt`, must pass unchanged.
     """

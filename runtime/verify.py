@@ -42,7 +42,7 @@ class VariantReplay:
     figures: Figures
 
     def to_json(self) -> dict[str, float | None]:
-        """The replay as JSON values: the number of cases and the metrics in one object."""
+        """Return the replay as JSON values: the number of cases and the metrics in one object."""
         return {"cases": self.cases, **self.figures}
 
 
@@ -62,7 +62,7 @@ class VerifyReport:
     variants: dict[str, VariantReplay]
 
     def to_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
+        """Return the report as JSON values."""
         return vars(self) | {"variants": {name: replay.to_json() for name, replay in self.variants.items()}}
 
 

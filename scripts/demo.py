@@ -46,7 +46,7 @@ console = Console(highlight=False, width=110)
 
 
 def embed_with_rust(binary: Path, artifact: Path, variant: str) -> np.ndarray:
-    """The embeddings of `MESSAGES` from the Rust command, float32 `[n, dim]`."""
+    """Return the embeddings of `MESSAGES` from the Rust command, float32 `[n, dim]`."""
     lines = "".join(json.dumps({"text": text}) + "\n" for text in MESSAGES)
     command = [binary, "embed", "--model", artifact, "--variant", variant]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
@@ -73,7 +73,7 @@ def show_embeddings(artifact: Path, binary: Path) -> None:
 
 
 def entities_with_rust(binary: Path, artifact: Path, text: str) -> list[dict[str, object]]:
-    """The entities of a text from the Rust command."""
+    """Return the entities of a text from the Rust command."""
     line = json.dumps({"text": text}) + "\n"
     done = subprocess.run([binary, "ner", "--model", artifact], input=line, capture_output=True, text=True, check=True)
     entities: list[dict[str, object]] = json.loads(done.stdout)["entities"]
@@ -98,7 +98,7 @@ def show_entities(dist: Path, binary: Path) -> None:
 
 
 def marked(text: str, entities: list[Entity]) -> Text:
-    """The text with its entities highlighted and labeled."""
+    """Return the text with its entities highlighted and labeled."""
     line, done = Text(), 0
     for entity in entities:
         line.append(text[done : entity.start])
@@ -109,7 +109,7 @@ def marked(text: str, entities: list[Entity]) -> Text:
 
 
 def summaries_with_rust(binary: Path, artifact: Path, variant: str) -> list[str]:
-    """The summaries of `PACKAGES` from the Rust command."""
+    """Return the summaries of `PACKAGES` from the Rust command."""
     lines = "".join(json.dumps({"messages": messages}) + "\n" for messages in PACKAGES)
     command = [binary, "summarize", "--model", artifact, "--variant", variant]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)

@@ -57,7 +57,7 @@ class ByFile(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
-    """The hook of pytest-xdist that chooses the scheduler."""
+    """Return the hook of pytest-xdist that chooses the scheduler."""
     return ByFile(config, log)
 
 
@@ -92,7 +92,7 @@ def summarizer_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def built_artifact(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artifact of models.toml: from the folder in ONNX_ML_BRIDGE_DIST, or built now, in a minute or two."""
+    """Return an artifact of models.toml: from the folder in ONNX_ML_BRIDGE_DIST, or built now, in a minute or two."""
     dist = os.environ.get(DIST_VARIABLE)
     if dist and (Path(dist) / name / "manifest.json").is_file():
         return Path(dist).absolute() / name
@@ -104,7 +104,7 @@ def built_artifact(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of_models_toml(name: str):
-    """One entry of models.toml."""
+    """Return one entry of models.toml."""
     from onnx_ml_bridge.cli.config import read_models
 
     return next(model for model in read_models(TESTS.parent / "models.toml") if model.name == name)

@@ -18,7 +18,10 @@ _COSINES = {"min": "lowest", "p01": "1st percentile", "p05": "5th percentile", "
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text that is prepended to every input; `tokens` is its length in tokens without a closing special token."""
+    """A text that is prepended to every input.
+
+    `tokens` is the number of its tokens, including the special tokens before it but not those after it.
+    """
 
     text: str
     tokens: int

@@ -178,7 +178,7 @@ def _bad_offsets(answers: Answers, texts: Sequence[str]) -> int:
 
 
 def _run_spacy(pipeline: Any, texts: Sequence[str]) -> tuple[list[tuple[Span, ...]], list[int]]:
-    """Entities and number of tokens of every document."""
+    """Return the entities and number of tokens of every document."""
     spans, tokens = [], []
     for document in pipeline.pipe(texts, batch_size=_BATCH):
         spans.append(tuple(Span(span.start_char, span.end_char, span.label_) for span in document.ents))
@@ -193,7 +193,7 @@ def _run_python(artifact: Artifact, texts: Sequence[str]) -> list[list[Entity]]:
 
 
 def _run_rust(binary: Path, artifact: Artifact, texts: Sequence[str]) -> list[list[Entity]]:
-    """The command's answers to one line for every document.
+    """Return the command's answers to one line for every document.
 
     :raises Failed: when it fails, or refuses a line.
     """
@@ -221,7 +221,7 @@ def _compare(
     expected: Iterable[tuple[Span, ...]],
     texts: Sequence[str],
 ) -> list[Difference]:
-    """Every document on which the lists are not equal, order and repetition included."""
+    """Return every document on which the lists are not equal, order and repetition included."""
     documents = enumerate(zip(actual, expected, texts, strict=True))
     return [
         Difference(index, actual_name, expected_name, *_missing_and_extra(ours, theirs, text), text)
@@ -243,7 +243,7 @@ def _missing_and_extra(
 
 
 def _covers(entity: Entity, text: str) -> bool:
-    """Whether characters, bytes and UTF-16 units all cover the entity's text."""
+    """Return whether characters, bytes and UTF-16 units all cover the entity's text."""
     units = text.encode("utf-16-le")
     slices: list[Callable[[], str]] = [
         lambda: text[entity.start : entity.end],

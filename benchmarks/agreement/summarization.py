@@ -82,7 +82,7 @@ def held_out_pairs() -> list[tuple[str, str]]:
 def differences(
     expected: Sequence[OriginalSummary], actual: Sequence[Summary]
 ) -> tuple[int, list[tuple[float, float]]]:
-    """How many token ids differ, and the two scores of each difference that the noise of float32 decides."""
+    """Return how many token ids differ, and the two scores of each difference that the noise of float32 decides."""
     differing = [
         (original.score, summary.score)
         for original, summary in zip(expected, actual, strict=True)
@@ -93,13 +93,13 @@ def differences(
 
 
 def alone_differing(summarizer: Summarizer, texts: Sequence[str], batched: Sequence[Summary]) -> int:
-    """How many texts have another summary alone than in a batch."""
+    """Return how many texts have another summary alone than in a batch."""
     alone = [summarizer.summarize_detailed([[text]])[0] for text in texts]
     return sum(a.token_ids != b.token_ids for a, b in zip(alone, batched, strict=False))
 
 
 def rust_differing(rust: Path, artifact: Path, variant: str, texts: Sequence[str], expected: Sequence[Summary]) -> int:
-    """How many summaries of the Rust command are not Python's: text, number of tokens and whether the text was cut."""
+    """Return how many summaries of the Rust command are not Python's: text, number of tokens and whether the text was cut."""
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     command = [str(rust), "summarize", "--model", str(artifact), "--variant", variant]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, env=child_environment())

@@ -12,7 +12,7 @@ _SENTENCES = (1, 1, 1, 2, 2, 2, 3, 3, 4, 8)
 
 
 def composed_texts(count: int) -> list[str]:
-    """`count` texts of 1 to 8 sentences, in no order of length."""
+    """Return `count` texts of 1 to 8 sentences, in no order of length."""
     sentences = [text for text in parity_texts() if _is_sentence(text)]
     source = random.Random(20260401)
     return [" ".join(source.sample(sentences, source.choice(_SENTENCES))) for _ in range(count)]

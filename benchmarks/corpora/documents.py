@@ -63,7 +63,7 @@ class Corpus:
 
 
 def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus:
-    """`count` documents. Another count draws other documents.
+    """Return `count` documents. Another count draws other documents.
 
     :param language: `en`, `fr` or `es`.
     :param specials: chunks for the generated documents, such as the special cases of the tokenizer under test.
@@ -83,7 +83,7 @@ def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus
 
 
 def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
-    """`count` texts from all streams in turn, none twice; a stream that has ended is skipped."""
+    """Return `count` texts from all streams in turn, none twice; a stream that has ended is skipped."""
     active = deque(
         (name, _usable(stream(language, random.Random(f"{_SEED} {name}")), language))
         for name, stream in STREAMS[language].items()
@@ -111,14 +111,14 @@ def _usable(texts: Iterator[str], language: str) -> Iterator[str]:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether the text has enough letters, and something that may be a name or a number."""
+    """Return whether the text has enough letters, and something that may be a name or a number."""
     visible = [character for character in text if not character.isspace()]
     letters = sum(character.isalpha() for character in visible)
     return letters >= _MIN_LETTERS * len(visible) and _NAME.search(text) is not None
 
 
 def _is_in(language: str, text: str) -> bool:
-    """Whether the text has enough function words, and more of this language than of any other."""
+    """Return whether the text has enough function words, and more of this language than of any other."""
     words = _WORD.findall(text.lower())
     shares = {name: sum(word in function for word in words) for name, function in _FUNCTION_SETS.items()}
     enough = shares[language] >= _MIN_FUNCTION_WORDS[language] * len(words)

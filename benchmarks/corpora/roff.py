@@ -91,7 +91,7 @@ def running_text(source: str) -> str:
 
 
 def _request(line: str) -> tuple[str, list[str]]:
-    """Name and arguments of a request, or an empty name for a line of text."""
+    """Return the name and arguments of a request, or an empty name for a line of text."""
     if not line.startswith((".", "'")) or line.startswith("'s "):
         return "", []
     name, _, rest = line[1:].lstrip().partition(" ")
@@ -100,7 +100,7 @@ def _request(line: str) -> tuple[str, list[str]]:
 
 
 def _words(line: str, request: str, arguments: list[str]) -> list[str]:
-    """The text of a line that is no break, as a list of one text or none."""
+    """Return the text of a line that is no break, as a list of one text or none."""
     if not request:
         text = line
     elif request in _FONTS:

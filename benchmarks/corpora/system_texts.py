@@ -85,7 +85,7 @@ def docstrings(language: str, source: random.Random) -> Iterator[str]:
 
 
 def message_catalogs(language: str, source: random.Random) -> Iterator[str]:
-    """One to six consecutive translated messages of one gettext catalog, from programs and Python packages."""
+    """Yield one to six consecutive translated messages of one gettext catalog, from programs and Python packages."""
     for path in _shuffled(_catalog_files(language), source):
         if path.name.startswith("iso_"):
             continue
@@ -109,7 +109,7 @@ def country_names(language: str, source: random.Random) -> Iterator[str]:
 
 
 def examples(language: str, source: random.Random) -> Iterator[str]:
-    """The example sentences that spaCy ships for the language."""
+    """Yield the example sentences that spaCy ships for the language."""
     spec = importlib.util.find_spec(f"spacy.lang.{language}.examples") if importlib.util.find_spec("spacy") else None
     if spec is not None and spec.loader is not None:
         module = importlib.util.module_from_spec(spec)
@@ -118,7 +118,7 @@ def examples(language: str, source: random.Random) -> Iterator[str]:
 
 
 def mo_messages(path: Path) -> list[str]:
-    """The translations of a compiled gettext catalog (.mo), the last form of plurals, those in UTF-8 alone."""
+    """Return the translations of a compiled gettext catalog (.mo), the last form of plurals, those in UTF-8 alone."""
     data = path.read_bytes()
     order = "<" if data[:4] == struct.pack("<I", _MO_MAGIC) else ">"
     count, _, table = struct.unpack_from(f"{order}3I", data, 8)
@@ -163,7 +163,7 @@ def _catalog_files(language: str) -> list[Path]:
 
 
 def _packages(source: random.Random) -> list[metadata.Distribution]:
-    """Installed Python packages, each once, in a random order."""
+    """Return installed Python packages, each once, in a random order."""
     named = {str(package.metadata["Name"]): package for package in metadata.distributions()}
     names = sorted(named)
     source.shuffle(names)
@@ -183,19 +183,19 @@ def _docstrings(code: str) -> Iterator[str]:
 
 
 def _shuffled(paths: Iterable[Path], source: random.Random) -> list[Path]:
-    """The regular files among the paths, each once, in a random order."""
+    """Return the regular files among the paths, each once, in a random order."""
     found = sorted({path for path in paths if path.is_file() and not path.is_symlink()})
     source.shuffle(found)
     return found
 
 
 def _some(texts: list[str], source: random.Random, count: int) -> list[str]:
-    """Up to `count` of the texts, in a random order."""
+    """Return up to `count` of the texts, in a random order."""
     return source.sample(texts, min(count, len(texts)))
 
 
 def _read(path: Path) -> str:
-    """The text of a file, which may be compressed; an empty text if it cannot be read as UTF-8."""
+    """Return the text of a file, which may be compressed; an empty text if it cannot be read as UTF-8."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return file.read(_MAX_BYTES).decode("utf-8")

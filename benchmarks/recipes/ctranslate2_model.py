@@ -57,7 +57,7 @@ def load(job: Job) -> Run:
 
 
 def _complete(model: Path, folder: Path) -> Path:
-    """The same model with what CTranslate2's converter requires.
+    """Return the same model with what CTranslate2's converter requires.
 
     That is a token for every id of the embedding table, and settings that transformers no longer reads or writes.
     """

@@ -33,7 +33,7 @@ def build(artifact: Artifact, folder: Path) -> Path:
 
 
 def _one_output(artifact: Artifact) -> onnx.ModelProto:
-    """The fp32 graph with `sentence_embedding` alone, because fastembed takes the first output."""
+    """Return the fp32 graph with `sentence_embedding` alone, because fastembed takes the first output."""
     model = onnx.load(artifact.path(artifact.variant("fp32").graphs["encoder"].file))
     kept = [output for output in model.graph.output if output.name == "sentence_embedding"]
     del model.graph.output[:]

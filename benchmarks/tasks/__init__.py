@@ -32,5 +32,5 @@ Run = Callable[[list[str]], Collection[Any]]
 
 
 def task_module(name: str) -> ModuleType:
-    """The module of a task."""
+    """Return the module of a task."""
     return importlib.import_module(f"{__name__}.{name}")

@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(request: Request) -> list[Workload]:
-    """One workload for each spaCy pipeline, then one for each token classifier."""
+    """Return one workload for each spaCy pipeline, then one for each token classifier."""
     from ..inputs import open_artifacts
 
     artifacts = open_artifacts(request)
@@ -197,7 +197,7 @@ def _what(variant: str, threads: int) -> str:
 
 
 def _spacy_ratios(threads: tuple[int, ...]) -> Iterator[Ratio]:
-    """Ratios to spaCy, which runs in one thread: with one thread of ours, words per second say the same."""
+    """Yield ratios to spaCy, which runs in one thread: with one thread of ours, words per second say the same."""
     for language, minimum in {"Python": 5, "Rust": 8}.items():
         one = label(_what("fp32", 1), language)
         yield Ratio(f"{language} / spaCy, words per CPU second", WORDS_CPU.key, one, SPACY_NER, minimum)
@@ -212,7 +212,7 @@ def _spacy_ratios(threads: tuple[int, ...]) -> Iterator[Ratio]:
 
 
 def _classifier_ratios(variants: Sequence[str], threads: int) -> Iterator[Ratio]:
-    """Ratios to the pipeline of transformers."""
+    """Yield ratios to the pipeline of transformers."""
     for variant, language in itertools.product(variants, ("Python", "Rust")):
         name, what = label(_what(variant, threads), language), f"{variant} in {language}"
         yield Ratio(f"{what} / transformers, words per second", WORDS.key, name, PIPELINE)
@@ -237,7 +237,7 @@ def _first(texts: Sequence[str]) -> list[str]:
 
 
 def long_document(texts: Sequence[str], words: int) -> str:
-    """The texts as paragraphs of one document, repeated if they are too few, cut to a number of words."""
+    """Return the texts as paragraphs of one document, repeated if they are too few, cut to a number of words."""
     paragraphs, missing = [], words
     for text in itertools.cycle(text for text in texts if text.strip()):
         paragraphs.append(text if len(text.split()) <= missing else " ".join(text.split(" ")[:missing]))
@@ -248,12 +248,12 @@ def long_document(texts: Sequence[str], words: int) -> str:
 
 
 def to_json(answer: Sequence[Any]) -> dict[str, Any]:
-    """The entities of a text, each in its library's own words: only their number is compared."""
+    """Return the entities of a text, each in its library's own words: only their number is compared."""
     return {"entities": list(map(str, answer))}
 
 
 def count_outputs(line: dict[str, Any]) -> int:
-    """The number of entities."""
+    """Return the number of entities."""
     return len(line["entities"])
 
 

@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(request: Request) -> list[Workload]:
-    """One workload for each artifact."""
+    """Return one workload for each artifact."""
     from ..inputs import open_artifacts
 
     return [_workload(artifact, request) for artifact in open_artifacts(request)]
@@ -116,7 +116,7 @@ def _facts(artifact: Artifact, texts: list[str]) -> dict[str, str | int | float]
 
 
 def _peers(artifact: Artifact, request: Request, folder: Path, threads: int) -> Iterator[Contender]:
-    """The original and the libraries that run this project's fp32 graph."""
+    """Yield the original and the libraries that run this project's fp32 graph."""
     from onnx_ml_bridge.artifacts.families.sentence_embedding import EmbeddingSpec
 
     from ..inputs import find_original, folder_bytes, variant_bytes
@@ -151,7 +151,7 @@ def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Con
 
 
 def _ratios(instruction_set: tuple[str, ...], *, exact_int8: bool) -> Iterator[Ratio]:
-    """The targets that have a meaning on this CPU: texts per second, then starts and memory of the original / ours."""
+    """Yield the targets that have a meaning on this CPU: texts per second, then starts and memory of the original / ours."""
     fp32_minimum = 2.5 if "avx512f" in instruction_set else 1.35
     yield Ratio("fp32 / original, one call", _BULK, PYTHON_FP32, ORIGINAL, fp32_minimum)
     if exact_int8:
@@ -168,7 +168,7 @@ def _ratios(instruction_set: tuple[str, ...], *, exact_int8: bool) -> Iterator[R
 
 
 def _cosines(answers: Answers, reference: Answers | None) -> dict[str, float]:
-    """Lowest and mean cosine of each pair of vectors, in double precision."""
+    """Return the lowest and mean cosine of each pair of vectors, in double precision."""
     import numpy as np
 
     if reference is None:
@@ -179,7 +179,7 @@ def _cosines(answers: Answers, reference: Answers | None) -> dict[str, float]:
 
 
 def to_json(answer: NDArray[np.float32]) -> dict[str, Any]:
-    """A vector as the command `embed` prints it."""
+    """Return a vector as the command `embed` prints it."""
     return {"embedding": answer.tolist()}
 
 
@@ -238,7 +238,7 @@ def _load_openvino(job: Job) -> Run:
 
 
 def _compile_openvino(graph: Path, job: Job) -> Any:
-    """The model on the CPU in the job's element type, or `Unavailable` where the CPU would have to emulate it."""
+    """Return the model on the CPU in the job's element type, or `Unavailable` where the CPU would have to emulate it."""
     import openvino
     from onnx_ml_bridge.runtime.cpu import instruction_set
 

@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(request: Request) -> list[Workload]:
-    """One workload for each artifact."""
+    """Return one workload for each artifact."""
     from ..inputs import open_artifacts
 
     return [_workload(artifact, request) for artifact in open_artifacts(request)]
@@ -111,7 +111,7 @@ def _input_tokens(artifact: Artifact) -> int:
 
 
 def _texts(artifact: Artifact, count: int) -> list[str]:
-    """Texts of random words, each of exactly so many tokens, special ones included."""
+    """Return texts of random words, each of exactly so many tokens, special ones included."""
     from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
     from tokenizers import Tokenizer
 
@@ -152,12 +152,12 @@ def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Con
 
 
 def _count_tokens(answers: Answers, reference: Answers | None) -> dict[str, float]:
-    """The tokens generated for the first text: who generates fewer does less work."""
+    """Return the tokens generated for the first text: who generates fewer does less work."""
     return {_TOKENS_OUT.key: answers[0]["tokens"]}
 
 
 def _steps(original: Path) -> Derive:
-    """Time of a step of the decoder, and the time to read the weights of a step once from memory."""
+    """Return the time of a step of the decoder, and the time to read the weights of a step once from memory."""
     weights, bandwidth = step_weights(json.loads((original / "config.json").read_text(encoding="utf-8"))), _bandwidth()
 
     def derive(contender: Contender, medians: Mapping[str, float]) -> dict[str, float]:
@@ -171,7 +171,7 @@ def _steps(original: Path) -> Derive:
 
 
 def step_weights(config: Mapping[str, int]) -> int:
-    """Weights that one step of a BART decoder multiplies with.
+    """Return the weights that one step of a BART decoder multiplies with.
 
     They are those of its layers, without the keys and values of the source, and the table that scores tokens.
     """
@@ -180,7 +180,7 @@ def step_weights(config: Mapping[str, int]) -> int:
 
 
 def _bandwidth() -> float:
-    """Bytes per second that one thread copies from one large array to another, the fastest of several times."""
+    """Return the bytes per second that one thread copies from one large array to another, the fastest of several times."""
     import numpy as np
 
     array = np.ones(_COPY_BYTES // 4, np.float32)
@@ -194,12 +194,12 @@ def _bandwidth() -> float:
 
 
 def to_json(answer: int) -> dict[str, Any]:
-    """The number of tokens of a summary, as the command `summarize` prints it."""
+    """Return the number of tokens of a summary, as the command `summarize` prints it."""
     return {"tokens": answer}
 
 
 def count_outputs(line: dict[str, Any]) -> int:
-    """The number of generated tokens."""
+    """Return the number of generated tokens."""
     return int(line["tokens"])
 
 

@@ -1,7 +1,7 @@
 """Exports sentence-transformers pipelines to one ONNX graph: encoder, pooling, dense layers and normalization.
 
-`load_pipeline` loads a pipeline from a folder, `export_pipeline` works on a loaded one, so that tests can pass small
-ones.
+`load_pipeline` loads a pipeline from a folder. `export_pipeline` exports a loaded pipeline, so that tests can export
+small ones.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class SentenceEncoder(nn.Module):
 
 
 def pooling_modes(pooling: Pooling) -> tuple[str, ...]:
-    """The pooling modes of a `Pooling`; it concatenates their results."""
+    """Return the modes of a `Pooling` module, which concatenates their results."""
     return (pooling.pooling_mode,) if isinstance(pooling.pooling_mode, str) else tuple(pooling.pooling_mode)
 
 
@@ -155,13 +155,13 @@ def _refuse_unknown_modules(folder: Path) -> None:
 
 
 def _is_inside(path: str) -> bool:
-    """Whether a module's path is a relative one below the model's folder; the first module's is often empty."""
+    """Return whether the path of a module is relative and inside the model's folder; an empty path is the folder."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
 
 
 def _is_supported(module_type: str) -> bool:
-    """Whether the dotted name of a class is one of sentence-transformers' supported modules."""
+    """Return whether the dotted name of a class is one of sentence-transformers' supported modules."""
     return module_type.startswith("sentence_transformers.") and module_type.rpartition(".")[2] in _MODULE_NAMES
 
 
@@ -214,7 +214,7 @@ def _describe(
     }
     default = pipeline.default_prompt_name
     dim = pipeline.get_embedding_dimension()
-    assert dim is not None  # a Pooling has one
+    assert dim is not None  # every pipeline with a Pooling module has a dimension
     similarity = getattr(pipeline.similarity_fn_name, "value", pipeline.similarity_fn_name) or "cosine"
     return EmbeddingSpec(
         dim=dim,

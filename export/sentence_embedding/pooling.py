@@ -1,7 +1,7 @@
 """Pooling of token embeddings: the modes of sentence-transformers' `Pooling`, traceable and for both padding sides.
 
 Parameters of every function: `tokens` float32 `[batch, tokens, hidden]`; `mask` int64 `[batch, tokens]`, 1 for the
-tokens that are pooled; `full_mask` of the same shape, 1 for all tokens but padding, those of a prompt included. The
+tokens that are pooled; `full_mask` of the same shape, 1 for all tokens except padding, including those of a prompt. The
 result is float32 `[batch, hidden]`.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# The smallest divisor of sentence-transformers
+# sentence-transformers replaces smaller divisors by this value
 _MIN_WEIGHT = 1e-9
 
 
@@ -21,42 +21,42 @@ def _positions(mask: Tensor) -> Tensor:
 
 
 def _select(tokens: Tensor, index: Tensor) -> Tensor:
-    """The vector at position `index` `[batch]` of every sequence."""
+    """Return the vector at position `index` `[batch]` of every sequence."""
     chosen = index.view(-1, 1, 1).expand(-1, 1, tokens.shape[2])
     return torch.gather(tokens, 1, chosen).squeeze(1)
 
 
 def pool_cls(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """The first pooled token."""
+    """Return the first pooled token."""
     return _select(tokens, mask.to(torch.int32).argmax(dim=1))
 
 
 def pool_max(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """The largest value of each channel."""
+    """Return the largest value of each channel."""
     return tokens.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(dim=1)
 
 
 def pool_mean(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """The mean of the pooled tokens."""
+    """Return the mean of the pooled tokens."""
     weights = mask.unsqueeze(-1).to(tokens.dtype)
     return (tokens * weights).sum(1) / weights.sum(1).clamp(min=_MIN_WEIGHT)
 
 
 def pool_mean_sqrt_len_tokens(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """The sum of the pooled tokens, divided by the square root of their number."""
+    """Return the sum of the pooled tokens, divided by the square root of their number."""
     weights = mask.unsqueeze(-1).to(tokens.dtype)
     return (tokens * weights).sum(1) / weights.sum(1).clamp(min=_MIN_WEIGHT).sqrt()
 
 
 def pool_weightedmean(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """The mean weighted by position; the first token that is no padding has position 1."""
+    """Return the mean weighted by position; the first token that is not padding has position 1."""
     padding = full_mask.to(torch.int32).argmax(dim=1, keepdim=True)
     weights = (mask * (_positions(mask) - padding)).unsqueeze(-1).to(tokens.dtype)
     return (tokens * weights).sum(1) / weights.sum(1).clamp(min=_MIN_WEIGHT)
 
 
 def pool_lasttoken(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """The last pooled token."""
+    """Return the last pooled token."""
     last = (mask * _positions(mask)).to(torch.int32).argmax(dim=1)
     return _select(tokens * mask.unsqueeze(-1).to(tokens.dtype), last)
 
@@ -72,7 +72,7 @@ POOLING: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def without_prompt(mask: Tensor, prompt_length: Tensor) -> Tensor:
-    """`mask` with 0 for the first `prompt_length` (int64 `[1]`) tokens of every text."""
+    """Return `mask` with 0 for the first `prompt_length` (int64 `[1]`) tokens of every text."""
     padding = mask.to(torch.int32).argmax(dim=1, keepdim=True)
     kept = _positions(mask) > padding + prompt_length
     return mask * kept.to(mask.dtype)

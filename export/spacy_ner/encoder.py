@@ -1,8 +1,8 @@
 """The token vectors of a spaCy network, as two graphs (FORMAT.md, "spaCy: tokens to entities").
 
-The graph of the *types* computes what depends on the type of a token alone: its embedding, and what it contributes to
-the first layer of the encoder at each position of the window. A text repeats its words, so the runtime computes this
-once per type. The other graph computes the rest, token by token.
+The graph of the *types* computes everything that depends only on the word type of a token: its embedding, and its
+contribution to the first layer of the encoder at each position of the window. Texts repeat words, so the runtime
+computes this once per type. The other graph computes the rest for every token.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FLOAT = ir.DataType.FLOAT
 
 
 def new_graph() -> GraphBuilder:
-    """A builder with the scheme of value names that spaCy's graphs were sealed with."""
+    """Return a builder that numbers the values, so that the names equal those in existing artifacts."""
     return GraphBuilder(names_values=False)
 
 
 def build_types_graph(network: Network) -> ir.Model:
-    """The graph of the role `spacy_ner_types` or `spacy_parser_types`."""
+    """Return the graph of the role `spacy_ner_types` or `spacy_parser_types`."""
     graph = new_graph()
     first = network.encoder[0]
     embedded = _type_embeddings(graph, network)
@@ -46,11 +46,11 @@ def build_types_graph(network: Network) -> ir.Model:
 
 
 def token_vectors(graph: GraphBuilder, network: Network) -> ir.Value:
-    """The input of the state layer, float32 `[tokens, in]`.
+    """Add the encoder to a graph and return its output, the input of the state layer: float32 `[tokens, in]`.
 
-    Declares the inputs `embedded` `[tokens, width]` and `preactivation` `[tokens, pieces * out]`; the latter is the sum
-    of the types' contributions to the first layer. If every later layer has a window of 1, the tokens with even index
-    and those with odd index are two tensors (`_linear_of_pairs`).
+    The inputs of the graph are `embedded` `[tokens, width]` and `preactivation` `[tokens, pieces * out]`, which is the
+    sum of the types' contributions to the first layer. If every later layer has a window of 1, the tokens with even
+    index and those with odd index are two tensors (`_linear_of_pairs`).
     """
     first, *others = network.encoder
     out, pieces, _ = first.maxout.weight.shape
@@ -70,7 +70,7 @@ def token_vectors(graph: GraphBuilder, network: Network) -> ir.Value:
 
 
 def _type_embeddings(graph: GraphBuilder, network: Network) -> ir.Value:
-    """Float32 `[types, width]`; zeros for the gap between documents, whose table rows are -1."""
+    """Return the embeddings of the types, float32 `[types, width]`: zeros for the gap, whose table rows are -1."""
     count = 4 * len(network.columns)
     rows = graph.input("rows", ir.DataType.INT32, ["types", count])
     column = graph.constant([1], np.int64)
@@ -86,7 +86,7 @@ def _type_embeddings(graph: GraphBuilder, network: Network) -> ir.Value:
 
 
 def _row_sum(graph: GraphBuilder, table: Any, indices: Sequence[ir.Value]) -> ir.Value:
-    """The sum of one row of the table per index, `[types, width]`."""
+    """Return the sum of one row of the table per index, `[types, width]`."""
     constant = graph.constant(table)
     total = graph.op("Gather", constant, indices[0])
     for index in indices[1:]:
@@ -95,29 +95,30 @@ def _row_sum(graph: GraphBuilder, table: Any, indices: Sequence[ir.Value]) -> ir
 
 
 def _with_zero_row(table: Any) -> Any:
-    """The table with a last row of zeros, which the index -1 selects: the vector of words without one."""
+    """Append a row of zeros to a table, which the index -1 selects for words without a vector."""
     return np.concatenate([table, np.zeros((1, table.shape[1]), np.float32)])
 
 
 def _maxout(graph: GraphBuilder, linear: ir.Value, layer: Maxout) -> ir.Value:
-    """Maximum and layer normalization of a maxout layer, `[n, pieces * out]` to `[n, out]`."""
+    """Apply the maximum and the normalization of a maxout layer, `[n, pieces * out]` to `[n, out]`."""
     largest = max_over_pieces(graph, linear, layer.weight.shape[1])
     scale, bias = graph.constant(layer.norm_weight), graph.constant(layer.norm_bias)
     return graph.op("LayerNormalization", largest, scale, bias, axis=-1, epsilon=_EPSILON)
 
 
 def _linear_of_pairs(graph: GraphBuilder, x: Sequence[ir.Value], layer: WindowLayer) -> list[ir.Value]:
-    """The linear part of a layer with a window of 1, for the tokens with even and with odd index.
+    """Apply the linear part of a layer with a window of 1 to the tokens with even and with odd index.
 
-    Two adjacent tokens have two of their three inputs in common, so four products are enough where six are usual: the
-    minimal filtering F(2, 3) of Winograd, Arithmetic Complexity of Computations (1980). With the vectors b, e, o, a
-    (before, even, odd, after) and the weights l, m, r (left, middle, right), P = (e + o)(l + m + r)/2 and
-    Q = (o - e)(l - m + r)/2 give bl + em + or = (b - o)l + P + Q for the even token and
+    Two adjacent tokens have two of their three inputs in common, so four products are enough instead of six. This is
+    the minimal filtering F(2, 3) of Winograd, Arithmetic Complexity of Computations (1980). Let b, e, o, a be the
+    vectors (before, even, odd, after) and l, m, r the weights (left, middle, right). With P = (e + o)(l + m + r)/2 and
+    Q = (o - e)(l - m + r)/2, bl + em + or = (b - o)l + P + Q for the even token, and
     el + om + ar = (a - e)r + P - Q for the odd token.
     """
     even, odd = x
     left, middle, right = _weights_by_position(layer)
-    before = graph.op("Pad", odd, graph.constant([1, 0, -1, 0], np.int64))  # each pair's neighbor, 0 past the end
+    # The tokens before and after each pair; zeros past the ends
+    before = graph.op("Pad", odd, graph.constant([1, 0, -1, 0], np.int64))
     after = graph.op("Pad", even, graph.constant([-1, 0, 1, 0], np.int64))
     outer, center = (left.astype(np.float64) + right) / 2, middle.astype(np.float64) / 2
     plus, minus = (graph.constant(weight, np.float32) for weight in (outer + center, outer - center))
@@ -130,7 +131,7 @@ def _linear_of_pairs(graph: GraphBuilder, x: Sequence[ir.Value], layer: WindowLa
 
 
 def _linear_of_windows(graph: GraphBuilder, x: ir.Value, layer: WindowLayer) -> ir.Value:
-    """The linear part of a layer, for tokens `[tokens, in]` with their neighbors; zeros past the ends."""
+    """Apply the linear part of a layer to tokens `[tokens, in]` and their neighbors, which are zeros past the ends."""
     window, axis, shifted = layer.window, graph.constant([0], np.int64), []
     padded = graph.op("Pad", x, graph.constant([window, 0, window, 0], np.int64))
     for shift in range(2 * window + 1):
@@ -142,12 +143,12 @@ def _linear_of_windows(graph: GraphBuilder, x: ir.Value, layer: WindowLayer) -> 
 
 
 def _linear(layer: Maxout) -> Affine:
-    """The linear part of a maxout layer, `[n, in]` to `[n, pieces * out]`."""
+    """Return the linear part of a maxout layer, `[n, in]` to `[n, pieces * out]`."""
     out, pieces, inputs = layer.weight.shape
     return Affine(layer.weight.transpose(1, 0, 2).reshape(pieces * out, inputs), piece_major(layer.bias))
 
 
 def _weights_by_position(layer: WindowLayer) -> list[Any]:
-    """The weights `[in, pieces * out]` of each position of the window, from left to right."""
+    """Return the weights `[in, pieces * out]` of each position of the window, from left to right."""
     weight = _linear(layer.maxout).weight.T
     return [np.ascontiguousarray(each) for each in np.split(weight, 2 * layer.window + 1)]

@@ -1,7 +1,7 @@
 """The graphs of spaCy's transition-based components (FORMAT.md, "spaCy: tokens to entities").
 
-The graphs compute everything that depends on the tokens alone. What depends on a state (the open entity, the stack) is
-left to the runtime, which adds up a few features that the graphs return.
+The graphs compute everything that depends only on the tokens. The runtime computes everything that depends on a state
+(the open entity, the stack): it adds a few of the features that the graphs return.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .network import Affine, Network
 
 
 def build_ner_graph(network: Network, moves: NerMoves) -> ir.Model:
-    """The graph of the role `spacy_ner`."""
+    """Return the graph of the role `spacy_ner`."""
     graph = new_graph()
     tokens = token_vectors(graph, network)
     is_space = graph.input("is_space", ir.DataType.BOOL, ["tokens"])
@@ -44,7 +44,7 @@ def build_ner_graph(network: Network, moves: NerMoves) -> ir.Model:
 
 
 def build_parser_graph(network: Network) -> ir.Model:
-    """The graph of the role `spacy_parser`."""
+    """Return the graph of the role `spacy_parser`."""
     graph = new_graph()
     tokens = token_vectors(graph, network)
     count, width = network.lower.shape[0], network.pieces * network.hidden
@@ -54,7 +54,7 @@ def build_parser_graph(network: Network) -> ir.Model:
 
 
 def _closed_scores(graph: GraphBuilder, current: ir.Value, network: Network, moves: NerMoves) -> ir.Value:
-    """Scores `[tokens, moves]` of the moves that are possible while no entity is open.
+    """Return scores `[tokens, moves]` of the moves that are possible while no entity is open.
 
     Without an open entity the second and third token of the state are missing: their features are the padding.
     """
@@ -67,7 +67,10 @@ def _closed_scores(graph: GraphBuilder, current: ir.Value, network: Network, mov
 def _best_closed_move(
     graph: GraphBuilder, scores: ir.Value, moves: NerMoves, is_space: ir.Value, is_last: ir.Value
 ) -> ir.Value:
-    """Index of the best valid move: no entity begins on whitespace, none of several tokens on a last one."""
+    """Return the index of the best valid move of every token.
+
+    A whitespace token cannot begin an entity. The last token of a sentence cannot begin an entity of several tokens.
+    """
     column = graph.constant([1], np.int64)
     on_space, on_last = graph.op("Unsqueeze", is_space, column), graph.op("Unsqueeze", is_last, column)
     begins = graph.constant(moves.closed_begins[None])
@@ -78,6 +81,6 @@ def _best_closed_move(
 
 
 def _feature_weight(network: Network, index: int) -> Any:
-    """Weight `[in, pieces * hidden]` of one token of the state."""
+    """Return the weight `[in, pieces * hidden]` of one token of the state."""
     weight = network.lower[index].transpose(1, 0, 2)
     return weight.reshape(-1, weight.shape[2]).T

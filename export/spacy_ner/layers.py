@@ -12,17 +12,17 @@ from .network import Affine
 
 
 def affine(graph: GraphBuilder, x: ir.Value, layer: Affine) -> ir.Value:
-    """A linear layer, `[n, in]` to `[n, out]`."""
+    """Apply a linear layer, `[n, in]` to `[n, out]`."""
     product = graph.op("MatMul", x, graph.constant(layer.weight.T))
     return graph.op("Add", product, graph.constant(layer.bias))
 
 
 def max_over_pieces(graph: GraphBuilder, linear: ir.Value, pieces: int) -> ir.Value:
-    """The maximum of a maxout layer, `[n, pieces * out]` to `[n, out]`; the pieces are the outer dimension."""
+    """Apply the maximum of a maxout layer, `[n, pieces * out]` to `[n, out]`; the pieces are the outer dimension."""
     by_piece = graph.op("Reshape", linear, graph.constant([0, pieces, -1], np.int64))
     return linear if pieces == 1 else graph.op("ReduceMax", by_piece, graph.constant([1], np.int64), keepdims=0)
 
 
 def piece_major(values: Any) -> Any:
-    """`[out, pieces]` as `[pieces * out]`. With the pieces outside, the maximum reads contiguous memory."""
+    """Flatten `[out, pieces]` to `[pieces * out]`, so that the maximum over the pieces reads contiguous memory."""
     return np.ascontiguousarray(values.T).reshape(-1)

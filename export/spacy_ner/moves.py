@@ -16,11 +16,11 @@ from ...artifacts.errors import BuildError
 class NerMoves:
     """The BILUO transitions of an entity recognizer.
 
-    - `closed`: the classes `[n]` that are possible while no entity is open (O, B-, U-), in their order.
-    - `closed_labels`: int32 `[n]`, the index of each one's entity label, -1 for O.
+    - `closed`: the indices `[n]` of the transitions that are possible while no entity is open (O, B-, U-), ascending.
+    - `closed_labels`: int32 `[n]`, the index of the entity label of each of them, -1 for O.
     - `closed_begins`: bool `[n]`, which of them are B-.
-    - `within` and `last`: for each label the class of its I- and of its L-, `[labels]`.
-    - `tie`: which of I- and L- wins at equal scores, `in` or `last`.
+    - `within` and `last`: the indices of I- and of L- for each label, `[labels]`.
+    - `tie`: the transition that is chosen if I- and L- have equal scores, `in` or `last`.
     """
 
     labels: tuple[str, ...]
@@ -33,13 +33,13 @@ class NerMoves:
 
 
 def move_names(component: Any) -> list[str]:
-    """The names of a component's transitions, in the order of its classes."""
+    """Return the names of a component's transitions, in the order of its classes."""
     moves = component.moves
     return [moves.get_class_name(number) for number in range(moves.n_moves)]
 
 
 def ner_moves(component: Any) -> NerMoves:
-    """The transitions of an entity recognizer.
+    """Return the transitions of an entity recognizer.
 
     :raises BuildError: with the code `unsupported_model`, if transitions are missing, or if I- comes before L- for some
         labels and after it for others.
@@ -48,7 +48,7 @@ def ner_moves(component: Any) -> NerMoves:
     labels = tuple(name[2:] for name in names if name.startswith("B-"))
     classes = {name: number for number, name in enumerate(names)}
     _require_biluo(labels, classes)
-    # Without U- of the empty label, which spaCy uses for tokens that other components exclude: here there are none
+    # Without U- of the empty label: spaCy uses it for tokens that other components exclude, which do not occur here
     closed = [name for name in names if name == "O" or (name[:2] in ("B-", "U-") and name[2:])]
     within = np.array([classes[f"I-{label}"] for label in labels])
     last = np.array([classes[f"L-{label}"] for label in labels])
@@ -76,7 +76,7 @@ def _require_biluo(labels: tuple[str, ...], names: Container[str]) -> None:
 
 
 def parser_moves(component: Any) -> tuple[str, ...]:
-    """The transitions of a dependency parser: `S`, `D`, `L-label`, `R-label`, `B-label`.
+    """Return the transitions of a dependency parser: `S`, `D`, `L-label`, `R-label`, `B-label`.
 
     :raises BuildError: with the code `unsupported_model` for a parser that merges tokens.
     """

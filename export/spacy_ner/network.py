@@ -88,7 +88,7 @@ class Network:
 
     @property
     def context(self) -> int:
-        """The number of tokens on each side that a token's output depends on: the gap needed between documents."""
+        """The number of tokens on each side that a token's output depends on; documents need a gap of this size."""
         return sum(layer.window for layer in self.encoder)
 
     @property
@@ -103,7 +103,7 @@ class Network:
 
 
 def read_network(nlp: Language, component: str) -> Network:
-    """The network of the component `ner` or `parser`.
+    """Return the network of the component `ner` or `parser`.
 
     :raises BuildError: with the code `unsupported_model`, naming everything that cannot be reproduced.
     """
@@ -135,7 +135,7 @@ def _state_problems(model: Model[Any, Any]) -> list[str]:
 
 
 def _tok2vec(nlp: Language, model: Model[Any, Any]) -> Model[Any, Any]:
-    """The model that computes token vectors: the component's own, or that of the component it listens to."""
+    """Return the model that computes token vectors: the component's own, or that of the component it listens to."""
     own = model.layers[0].layers[0]
     if own.name != "tok2vec-listener":
         return own

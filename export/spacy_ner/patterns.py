@@ -1,8 +1,8 @@
 """Rewrites Python's regular expressions as portable patterns, which mean the same in every engine and Unicode version.
 
-The rules of a spaCy tokenizer are patterns of Python's `re`. Shorthand classes and IGNORECASE depend on the
-interpreter's Unicode version, and differ from other engines. This module parses a pattern with `re`'s own parser and
-writes it again with explicit classes. FORMAT.md lists the syntax of the result; a pattern that needs more is refused.
+The rules of a spaCy tokenizer are patterns of Python's `re`. Its shorthand classes and IGNORECASE depend on the Unicode
+version of the interpreter and differ from those of other engines. This module parses a pattern with the parser of `re`
+and writes it with explicit classes. FORMAT.md lists the syntax of the result; other patterns are refused.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Alternative:
 
 
 def parse_alternatives(pattern: re.Pattern[str]) -> list[Alternative]:
-    """The top-level alternatives of a compiled pattern, in their order.
+    """Return the top-level alternatives of a compiled pattern, in their order.
 
     :raises BuildError: with the code `unsupported_model` for a pattern without a portable equivalent.
     """
@@ -70,7 +70,7 @@ def parse_alternatives(pattern: re.Pattern[str]) -> list[Alternative]:
 
 
 def join(alternatives: Iterable[Alternative]) -> str:
-    """The alternatives as one portable pattern, in their order."""
+    """Return the alternatives as one portable pattern, in their order."""
     return "|".join(alternative.text for alternative in alternatives)
 
 
@@ -86,7 +86,7 @@ def ranges_of(points: Iterable[int]) -> tuple[int, ...]:
 
 
 def _split(items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
-    """The alternatives of a sequence that is a branch, or a branch after anchors that `re` has factored out."""
+    """Return the alternatives of a sequence that is a branch, or a branch after anchors that `re` has factored out."""
     if not items or items[-1][0] is not sre.BRANCH or any(op is not sre.AT for op, _ in items[:-1]):
         return [items]
     return [each for branch in items[-1][1][1] for each in _split(items[:-1] + tuple(branch))]
@@ -115,7 +115,7 @@ def _item_reach(op: Any, argument: Any) -> int | None:
 
 
 def _first(items: Sequence[Item], flags: int) -> tuple[int, ...] | None:
-    """The code points that a match can begin with, if the first element that consumes a character is a class."""
+    """Return the code points that a match can begin with, if the first element that consumes a character is a class."""
     for op, argument in items:
         if op is sre.AT:
             continue
@@ -159,7 +159,7 @@ def _repeat(min_count: int, max_count: Any, inner: Iterable[Item], flags: int) -
 
 
 def _class(op: Any, argument: Any, flags: int) -> tuple[int, ...]:
-    """The code points that one element matches, as ranges."""
+    """Return the code points that one element matches, as ranges."""
     if op is sre.ANY:  # never a newline: patterns with the flag DOTALL are refused
         op, argument = sre.NOT_LITERAL, ord("\n")
     items = tuple(argument) if op is sre.IN else ((sre.LITERAL, argument),)
@@ -176,13 +176,13 @@ def _members(items: tuple[Item, ...], flags: int) -> tuple[int, ...]:
             point for op, value in items for point in ([value] if op is sre.LITERAL else range(value[0], value[1] + 1))
         }
         return ranges_of(sorted(point for point in points if not _SURROGATES[0] <= point < _SURROGATES[1]))
-    # `re` itself decides about every character
+    # `re` itself finds the members, so that the result is the same
     matches = re.compile(f"[{''.join(_source(op, value) for op, value in items)}]", flags).findall(_every_character())
     return ranges_of(map(ord, matches))
 
 
 def _source(op: Any, value: Any) -> str:
-    """A member of a class as Python's `re` writes it."""
+    """Return a member of a class as Python's `re` writes it."""
     if op is sre.LITERAL:
         return f"\\U{value:08x}"
     if op is sre.RANGE:
@@ -226,7 +226,7 @@ def _set_text(ranges: tuple[int, ...]) -> str:
 
 
 def _complement(ranges: tuple[int, ...]) -> tuple[int, ...]:
-    """All other code points, without the surrogates, which occur in no text."""
+    """Return all other code points except surrogates, which do not occur in texts."""
     bounds = [0, *ranges, sys.maxunicode + 1]
     pairs = [(a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if a < b]
     return tuple(bound for pair in pairs if pair != _SURROGATES for bound in pair)

@@ -1,7 +1,7 @@
 """Exports the entity recognizer of a spaCy pipeline: graphs, tokenizer rules and tables.
 
-`load_pipeline` loads a pipeline from a folder, `export_pipeline` works on a loaded one, so that tests can pass small
-ones.
+`load_pipeline` loads a pipeline from a folder. `export_pipeline` exports a loaded pipeline, so that tests can export
+small ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .network import Network, read_network
 from .rules import describe_rules, norm_tables, tokenizer_problems
 
 SENTENCES = ("none", "given", "parser")
-# Components that change neither entities nor tokens nor norms; of other components that is not known.
+# Components that change neither entities nor tokens nor norms; other components may change them and are refused
 _HARMLESS = frozenset(
     {
         "attribute_ruler",
@@ -54,13 +54,13 @@ _SENTENCE_SETTERS = frozenset({"parser", "senter", "sentencizer"})
 _READ_ATTRIBUTES = frozenset({"ENT_IOB", "ENT_TYPE", "NORM", "ORTH", "SENT_START", "SPACY"})
 
 Tables = dict[str, NDArray[Any]]
-# For each role the graph and its file
+# The graph and its file, by role
 Graphs = dict[str, tuple[ir.Model, str]]
 
 
 @dataclass(frozen=True)
 class SpacyExport:
-    """An exported pipeline: for each role the saved graph and its file, and the section of the manifest."""
+    """An exported pipeline: the saved graph and its file by role, and the section of the manifest."""
 
     graphs: Graphs
     spec: SpacySpec
@@ -73,7 +73,9 @@ def load_pipeline(folder: Path) -> Language:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about models of older spaCy versions: the parity stage decides
+            warnings.simplefilter(
+                "ignore"
+            )  # about older spaCy versions: the parity stage checks the model
             return spacy.load(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise BuildError(
@@ -108,7 +110,7 @@ def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> Sp
 
 
 def _add_parser(nlp: Language, graphs: Graphs, tables: Tables) -> SpacyParser:
-    """Add the parser's graphs and tables; returns its section of the manifest."""
+    """Add the parser's graphs and tables, and return its section of the manifest."""
     network, moves = read_network(nlp, "parser"), parser_moves(nlp.get_pipe("parser"))
     graphs["spacy_parser"] = (build_parser_graph(network), graph_file("parser", EXACT))
     graphs["spacy_parser_types"] = (build_types_graph(network), graph_file("parser_types", EXACT))
@@ -117,9 +119,9 @@ def _add_parser(nlp: Language, graphs: Graphs, tables: Tables) -> SpacyParser:
 
 
 def _write(nlp: Language, graphs: Graphs, tables: Tables, staging: Path) -> None:
-    # On one line, as tokenizer.json is: the file is for programs, not for people
+    # On one line, like tokenizer.json: people do not read this file
     (staging / SPACY_RULES).write_bytes(strict_json.canonical_line(describe_rules(nlp)))
-    # `save_file` of safetensors would make the file readable for its owner only
+    # `save_file` of safetensors would create a file that only its owner can read
     (staging / SPACY_TABLES).write_bytes(save({name: np.ascontiguousarray(tables[name]) for name in sorted(tables)}))
     for graph, file in graphs.values():
         save_graph(graph, staging, file)
@@ -144,7 +146,7 @@ def _pipeline_problems(nlp: Language, sentences: str) -> list[str]:
 
 
 def _sentence_problems(nlp: Language, factories: dict[str, str]) -> list[str]:
-    """Why the sentence starts that `ner` reads in the whole pipeline are not those of the parser alone."""
+    """Return why the sentence starts that `ner` reads in the whole pipeline may differ from those of the parser."""
     before = nlp.pipe_names[: nlp.pipe_names.index("ner")]
     setters = [name for name in before if factories[name] in _SENTENCE_SETTERS]
     if setters != ["parser"] or type(nlp.get_pipe("parser")) is not DependencyParser:

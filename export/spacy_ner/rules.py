@@ -40,7 +40,7 @@ _LAST_CHARACTER = 0x10FFFF
 
 
 def tokenizer_problems(nlp: Language) -> list[str]:
-    """Why the tokenizer cannot be described as data; empty if it can."""
+    """Return the reasons why the tokenizer cannot be described as data."""
     if type(nlp.tokenizer) is not Tokenizer:
         name = f"{type(nlp.tokenizer).__module__}.{type(nlp.tokenizer).__name__}"
         return [
@@ -63,7 +63,7 @@ def tokenizer_problems(nlp: Language) -> list[str]:
 
 
 def describe_rules(nlp: Language) -> dict[str, Any]:
-    """The content of spacy_tokenizer.json.
+    """Return the content of spacy_tokenizer.json.
 
     :raises BuildError: with the code `unsupported_model` for a rule without a portable equivalent.
     """
@@ -85,7 +85,7 @@ def describe_rules(nlp: Language) -> dict[str, Any]:
 
 
 def norm_tables(nlp: Language) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """The tables `norm.keys` and `norm.values`, uint64 `[n]`: hashes of strings, ascending, and of their norms."""
+    """Return `norm.keys` and `norm.values`, uint64 `[n]`: the hashes of strings, ascending, and of their norms."""
     norms: dict[int, int] = {}
     for table in reversed(_norm_tables(nlp) or []):  # the first table has priority
         norms |= {get_string_id(key): get_string_id(value) for key, value in table.items()}
@@ -105,7 +105,7 @@ def _pattern(nlp: Language, name: str) -> re.Pattern[str] | None:
 
 
 def _affixes(pattern: re.Pattern[str] | None, kind: str) -> list[dict[str, Any]]:
-    """The alternatives of a prefix or suffix rule; adjacent ones with a bounded reach become one pattern."""
+    """Return the alternatives of a prefix or suffix rule; adjacent ones with a bounded reach become one pattern."""
     alternatives = [] if pattern is None else parse_alternatives(pattern)
     is_prefix = kind == "prefix"
     if not all(each.is_anchored_at_start if is_prefix else each.is_anchored_at_end for each in alternatives):
@@ -123,13 +123,13 @@ def _affix_group(alternatives: list[Alternative]) -> dict[str, Any]:
 
 
 def _matches(pattern: re.Pattern[str] | None) -> list[dict[str, Any]]:
-    """The alternatives of a pattern, each on its own: the tokenizer only needs to know whether any of them matches."""
+    """Return the alternatives of a pattern separately: the tokenizer only needs to know whether any of them matches."""
     alternatives: list[Alternative] = [] if pattern is None else parse_alternatives(pattern)
     return [{"pattern": each.text, "first": None if each.first is None else list(each.first)} for each in alternatives]
 
 
 def _special(nlp: Language, tokens: Iterable[dict[Any, Any]]) -> list[list[str | None]]:
-    """The tokens of a special case, each as its text and its norm, None without one."""
+    """Return the text and the norm (or None) of each token of a special case."""
     described = []
     for token in tokens:
         attributes = intify_attrs(token, strings_map=nlp.vocab.strings)
@@ -143,7 +143,7 @@ def _string(nlp: Language, value: int | str) -> str:
 
 
 def _sequences(tokenizer: Tokenizer) -> list[list[str]]:
-    """The special cases that the other rules or spaces split, each as the tokens that they split it into.
+    """Return the special cases that whitespace or the other rules split into several tokens, each as these tokens.
 
     The runtime looks for these token sequences after it has applied the other rules.
     """
@@ -169,7 +169,7 @@ def _sequences(tokenizer: Tokenizer) -> list[list[str]]:
 
 
 def _norm_tables(nlp: Language) -> list[dict[str, str]] | None:
-    """The tables in which spaCy looks up a NORM before it uses the lower case; None for a custom function."""
+    """Return the tables in which spaCy looks up a NORM before it uses the lower case; None for a custom function."""
     getter: Any = nlp.vocab.lex_attr_getters[NORM]
     tables: list[dict[str, str]] = []
     while isinstance(getter, functools.partial) and getter.func.__name__ == "_get_attr_unless_lookup":
@@ -180,7 +180,7 @@ def _norm_tables(nlp: Language) -> list[dict[str, str]] | None:
 
 @functools.cache
 def _characters() -> dict[str, Any]:
-    """Properties of characters in this interpreter's Unicode version, so that no other version is used."""
+    """Return the properties of characters in this interpreter's Unicode version, which the artifact then depends on."""
     return {
         "space": _ranges_with(str.isspace),
         "alpha": _ranges_with(str.isalpha),
@@ -201,10 +201,13 @@ def _ranges_with(has_property: Callable[[str], bool]) -> list[int]:
 
 
 def _is_cased(character: str) -> bool:
-    """Whether the character has Unicode's property Cased: `str.lower` makes a capital sigma after it a final sigma."""
+    """Return whether a character has the Unicode property Cased: `str.lower` turns a capital sigma after it into ς."""
     return not _is_case_ignorable(character) and f"{character}Σ".lower().endswith("ς")
 
 
 def _is_case_ignorable(character: str) -> bool:
-    """Whether it is Case_Ignorable: `str.lower` skips it when it looks for a cased character before a sigma."""
+    """Return whether a character is Case_Ignorable: `str.lower` skips it when it looks for a Cased one before a sigma.
+
+    `str.lower` turns the sigma into ς if it finds one.
+    """
     return f"a{character}Σ".lower().endswith("ς") and not f"{character}Σ".lower().endswith("ς")

@@ -1,10 +1,10 @@
 """The two networks of a BART checkpoint as modules to trace: the encoder, and one step of the decoder.
 
-Both read embedded tokens: the embedding table is shared, and is a part of its own (`SummarizerParts`).
+Both read embeddings: the embedding table is shared and belongs to a separate part (`SummarizerParts`).
 
-The decoder's self-attention is over a *tree*. Its cache holds one slot for every token that any beam has read; a mask
-says which slots belong to the sequence of which beam. When a beam continues another one, only rows of the mask move.
-Keys and values of the source exist once for all beams of a text.
+All beams of a text share one cache of the decoder's self-attention. It has one slot for every token that any beam has
+read, and a mask marks the slots of each beam's own sequence. When a beam continues another beam, only rows of the mask
+are copied. The keys and values of the source are also stored once for all beams of a text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SourceEncoder(nn.Module):
 
         :param embeddings: float32 `[batch, tokens, hidden]`.
         :param attention_mask: int64 `[batch, tokens]`.
-        :return: the mask `[batch, 1, 1, tokens]` to add to attention scores, then for each decoder layer keys
+        :return: the mask `[batch, 1, 1, tokens]` that is added to attention scores, then for each decoder layer keys
             `[batch, heads, head_size, tokens]` and values `[batch, heads, tokens, head_size]`, float32.
         """
         mask = ((attention_mask - 1).to(embeddings.dtype) * -MASKED)[:, None, None, :]
@@ -79,7 +79,7 @@ class DecoderStep(nn.Module):
         cross_keys: Sequence[Tensor],
         cross_values: Sequence[Tensor],
     ) -> tuple[Tensor, ...]:
-        """Read one token of every beam; `SummarizerParts` describes inputs and outputs (`step`)."""
+        """Read one token of every beam; `SummarizerParts` describes the inputs and outputs of `step`."""
         beams, batch, hidden = embeddings.shape
         mask = torch.cat((past_mask, new_mask.expand(batch, -1, -1)), -1)
         scores_mask = mask[:, None]
@@ -99,7 +99,7 @@ class DecoderStep(nn.Module):
 def _self_attention(
     attention: Any, projection: nn.Module, x: Tensor, mask: Tensor, past: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The output `[beams, batch, hidden]` of an attention over its cache, and the longer keys and values."""
+    """Return the output `[beams, batch, hidden]` of self-attention, and the cache of keys and values with new ones."""
     beams, batch, _ = x.shape
     q, k, v = (each.view(beams, batch, attention.num_heads, -1) for each in projection(x).chunk(3, -1))
     keys, values = torch.cat((past[0], k), 0), torch.cat((past[1], v), 0)
@@ -109,7 +109,7 @@ def _self_attention(
 
 
 def _cross_attention(attention: Any, x: Tensor, mask: Tensor, source: tuple[Tensor, Tensor]) -> Tensor:
-    """The output `[beams, batch, hidden]` of an attention over keys and values of the source."""
+    """Return the output `[beams, batch, hidden]` of attention over the keys and values of the source."""
     beams, batch, _ = x.shape
     q = attention.q_proj(x).view(beams, batch, attention.num_heads, -1).permute(1, 2, 0, 3)
     scores = q @ source[0] * attention.head_dim**-0.5
@@ -119,7 +119,7 @@ def _cross_attention(attention: Any, x: Tensor, mask: Tensor, source: tuple[Tens
 
 
 def _position_embedding(network: Any) -> nn.Embedding:
-    """The position table without the rows that BART keeps unused before the first position."""
+    """Return the position table without the unused rows that BART has before the first position."""
     table = network.embed_positions
     weight = table.weight.detach()[table.offset :].clone()
     count, hidden = weight.shape
@@ -127,7 +127,7 @@ def _position_embedding(network: Any) -> nn.Embedding:
 
 
 def _qkv_projection(attention: Any) -> nn.Linear:
-    """Query, key and value projection of an attention as one product, which reads its input once."""
+    """Combine the query, key and value projections of an attention to one product, which reads its input once."""
     linears = [getattr(attention, f"{name}_proj") for name in "qkv"]
     merged = nn.Linear(linears[0].in_features, sum(linear.out_features for linear in linears))
     merged.weight = nn.Parameter(torch.cat([linear.weight.detach() for linear in linears]), requires_grad=False)
@@ -136,10 +136,10 @@ def _qkv_projection(attention: Any) -> nn.Linear:
 
 
 def _heads(x: Tensor, attention: Any) -> Tensor:
-    """`[batch, tokens, hidden]` to `[batch, heads, tokens, head_size]`."""
+    """Split the heads: `[batch, tokens, hidden]` to `[batch, heads, tokens, head_size]`."""
     return x.view(x.shape[0], x.shape[1], attention.num_heads, -1).transpose(1, 2)
 
 
 def _beams_first(context: Tensor) -> Tensor:
-    """`[batch, heads, beams, head_size]` to `[beams, batch, hidden]`."""
+    """Merge the heads: `[batch, heads, beams, head_size]` to `[beams, batch, hidden]`."""
     return context.permute(2, 0, 1, 3).flatten(2)

@@ -1,6 +1,6 @@
 """Exports BART checkpoints: graph, tokenizer and configuration files.
 
-`load_model` loads a model from a folder, `export_model` works on a loaded model, so that tests can pass small ones.
+`load_model` loads a model from a folder. `export_model` exports a loaded model, so that tests can export small ones.
 """
 
 from __future__ import annotations
@@ -82,12 +82,12 @@ def _save_configuration(loaded: LoadedSummarizer, folder: Path, staging: Path) -
     shutil.copyfile(folder / "config.json", staging / "config.json")
     if (folder / _GENERATION_CONFIG).is_file():
         shutil.copyfile(folder / _GENERATION_CONFIG, staging / _GENERATION_CONFIG)
-    else:  # an older checkpoint has its settings in config.json, where transformers has read them
+    else:  # an older checkpoint has its settings in config.json, and transformers has read them from there
         loaded.model.generation_config.to_json_file(staging / _GENERATION_CONFIG)
 
 
 def _problems(loaded: LoadedSummarizer) -> list[str]:
-    """What cannot be reproduced of a loaded model and its tokenizer."""
+    """Return everything in a loaded model and its tokenizer that cannot be reproduced."""
     model, tokenizer, problems = loaded.model, loaded.tokenizer, []
     kind = type(model)
     if kind.__name__ != _ARCHITECTURE or not kind.__module__.startswith("transformers."):

@@ -1,4 +1,4 @@
-"""Reads a checkpoint's generation settings: those fixed in the graph, the defaults of a call, and those refused."""
+"""Reads a checkpoint's generation settings: constants of the graph, defaults of a call, and unsupported settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ...artifacts.errors import BuildError
 from ...artifacts.families.summarization import FixedGeneration, GenerationDefaults, SummarizationSpec
 
-# The separator of the messages of one input
+# The separator between the messages of one input
 _SEPARATOR = " "
 _IMPLEMENTED = frozenset(
     {
@@ -68,7 +68,7 @@ _NEUTRAL = {
 
 
 def describe_generation(settings: Any, max_target_tokens: int, vocab_size: int) -> SummarizationSpec:
-    """The manifest's entry of a `GenerationConfig` of transformers.
+    """Return the section of the manifest that describes a `GenerationConfig` of transformers.
 
     :param max_target_tokens: the number of the decoder's positions.
     :raises BuildError: with the code `unsupported_model`, naming every setting that cannot be reproduced.
@@ -95,7 +95,7 @@ def describe_generation(settings: Any, max_target_tokens: int, vocab_size: int) 
 
 
 def _defaults(settings: Any) -> GenerationDefaults:
-    """The defaults of a call; for settings that the checkpoint does not have, those of `generate`."""
+    """Return the defaults of a call; for settings that the checkpoint does not have, those of `generate`."""
     return GenerationDefaults(
         num_beams=settings.num_beams or 1,
         min_length=settings.min_length or 0,
@@ -125,12 +125,12 @@ def _problems(settings: Any, max_target_tokens: int, vocab_size: int) -> list[st
 
 
 def _unknown_settings(settings: Any) -> list[str]:
-    """The settings that change the result and are not implemented, each as `name = value`."""
+    """Return the settings that change the result and are not implemented, each as `name = value`."""
     values = {name: value for name, value in settings.to_dict().items() if value is not None}
     unknown = sorted(set(values) - _IMPLEMENTED - _WITHOUT_EFFECT)
     return [f"{name} = {values[name]!r}" for name in unknown if _NEUTRAL.get(name, ()) != values[name]]
 
 
 def _single(value: Any) -> Any:
-    """The element of a list with one element; any other value unchanged."""
+    """Return the element of a list with one element; any other value unchanged."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -13,7 +13,7 @@ from .modules import DecoderStep, SourceEncoder
 
 
 def trace_parts(model: Any) -> SummarizerParts:
-    """The parts of a `BartForConditionalGeneration` in float32 on the CPU."""
+    """Return the parts of a `BartForConditionalGeneration` in float32 on the CPU."""
     config = model.config
     layers, heads = config.decoder_layers, config.decoder_attention_heads
     head_size = config.d_model // heads

@@ -29,7 +29,7 @@ SEALED_NAMES = {
 
 
 def compose_graph(parts: SummarizerParts, spec: SummarizationSpec, pad_token_id: int) -> ir.Model:
-    """The graph of the role `generate`; FORMAT.md, "Summaries", defines its inputs, outputs and search.
+    """Return the graph of the role `generate`; FORMAT.md, "Summaries", defines its inputs, outputs and search.
 
     :param parts: fp32 or int8.
     """
@@ -62,7 +62,7 @@ def _inputs(main: GraphBuilder) -> Inputs:
 
 
 def _encode(main: GraphBuilder, parts: SummarizerParts, spec: SummarizationSpec, inputs: Inputs) -> Constants:
-    """Run the encoder, and compute what the settings of a call decide for all steps."""
+    """Run the encoder, and compute the values that are the same in all steps."""
     (embedded,) = main.splice(parts.embed, [inputs.input_ids], "", main)
     cross_mask, *cross = main.splice(parts.encoder, [embedded, inputs.attention_mask], "encoder.", main)
     # Greedy search stops at its first finished sequence, whatever the model's setting is
@@ -76,7 +76,7 @@ def _encode(main: GraphBuilder, parts: SummarizerParts, spec: SummarizationSpec,
 def _start(
     main: GraphBuilder, parts: SummarizerParts, spec: SummarizationSpec, inputs: Inputs, pad_token_id: int
 ) -> State:
-    """The state before the first step."""
+    """Return the state before the first step."""
     start_token, pad_token = main.integers(spec.decoder_start_token_id), main.integers(pad_token_id)
     tokens, sequences, scores, done_scores, is_done, is_open, past_mask = main.call(
         search.start, inputs.input_ids, inputs.num_beams, inputs.max_length, start_token, pad_token

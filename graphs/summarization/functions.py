@@ -15,7 +15,7 @@ BOOL, INT32, INT64, FLOAT, DOUBLE = 9, 6, 7, 1, 11
 
 @script(DOMAIN, default_opset=op)
 def start(input_ids, num_beams, max_length, start_token, pad_token):
-    """The state before the first step: one sequence per beam, which holds the start token.
+    """Return the state before the first step: one sequence per beam, which holds the start token.
 
     Only the first beam has the score 0, the others have -1e9: at the start all beams hold the same sequence, so all
     candidates must come from one of them.
@@ -47,7 +47,7 @@ def start(input_ids, num_beams, max_length, start_token, pad_token):
 
 @script(DOMAIN, default_opset=op)
 def new_token_mask(num_beams, masked):
-    """The attention mask `[N, N]` between the tokens of one step: 0 for a beam's own token, else `masked`."""
+    """Return the attention mask `[N, N]` between the tokens of one step: 0 for a beam's own token, else `masked`."""
     beams = op.Range(op.Constant(value_int=0), op.Squeeze(num_beams), op.Constant(value_int=1))
     is_own = op.Equal(
         op.Unsqueeze(beams, op.Constant(value_ints=[0])), op.Unsqueeze(beams, op.Constant(value_ints=[1]))
@@ -57,7 +57,7 @@ def new_token_mask(num_beams, masked):
 
 @script(DOMAIN, default_opset=op)
 def empty_cache(input_ids, heads_and_size):
-    """A cache without slots, `[0, B, heads, head_size]`."""
+    """Return a cache without slots, `[0, B, heads, head_size]`."""
     batch = op.Shape(input_ids, start=0, end=1)
     shape = op.Concat(op.Constant(value_ints=[0]), batch, heads_and_size, axis=0)
     return op.Expand(op.Constant(value_float=0.0), shape)
@@ -65,13 +65,13 @@ def empty_cache(input_ids, heads_and_size):
 
 @script(DOMAIN, default_opset=op)
 def token_positions(cur, num_beams):
-    """The position `cur - 1` of the tokens that a step reads, `[N, 1]`."""
+    """Return the position `cur - 1` of the tokens that a step reads, `[N, 1]`."""
     return op.Expand(cur - op.Constant(value_ints=[1]), op.Concat(num_beams, op.Constant(value_ints=[1]), axis=0))
 
 
 @script(DOMAIN, default_opset=op)
 def beam_rows(sequences):
-    """The sequences as rows `[N * B, L]`, in the row order of the decoder's logits."""
+    """Return the sequences as rows `[N * B, L]`, in the row order of the decoder's logits."""
     by_beam = op.Transpose(sequences, perm=[1, 0, 2])
     rows = op.Shape(by_beam, start=2, end=3)
     return op.Reshape(by_beam, op.Concat(op.Constant(value_ints=[-1]), rows, axis=0))
@@ -130,7 +130,7 @@ def force(log_probs, cur, position, token):
 
 @script(DOMAIN, default_opset=op)
 def candidates(log_probs, scores, num_beams):
-    """The best `K` continuations of each text: their scores, tokens and parent beams, each `[B, K]`.
+    """Return the best `K` continuations of each text: their scores, tokens and parent beams, each `[B, K]`.
 
     Of equal scores the lower beam comes first, then the lower token: the order of TopK.
     """
@@ -149,7 +149,7 @@ def candidates(log_probs, scores, num_beams):
 
 @script(DOMAIN, default_opset=op)
 def extend(sequences, parents, tokens, cur, max_length):
-    """The sequences of the candidates `[B, K, L]`: the parent beam's sequence with the new token at `cur`."""
+    """Return the sequences of the candidates `[B, K, L]`: the parent beam's sequence with the new token at `cur`."""
     longer = op.GatherND(sequences, op.Unsqueeze(parents, op.Constant(value_ints=[2])), batch_dims=1)
     positions = op.Range(op.Constant(value_int=0), op.Squeeze(max_length), op.Constant(value_int=1))
     return op.Where(op.Equal(positions, cur), op.Unsqueeze(tokens, op.Constant(value_ints=[2])), longer)
@@ -157,14 +157,14 @@ def extend(sequences, parents, tokens, cur, max_length):
 
 @script(DOMAIN, default_opset=op)
 def ends(tokens, cur, max_length, eos_token):
-    """Which candidates end, bool `[B, K]`: with the end token, or because they reach `max_length`."""
+    """Return which candidates end, bool `[B, K]`: with the end token, or because they reach `max_length`."""
     is_full = op.GreaterOrEqual(cur + op.Constant(value_ints=[1]), max_length)
     return op.Or(op.Equal(tokens, eos_token), is_full)
 
 
 @script(DOMAIN, default_opset=op)
 def next_beams(sums, is_end, sequences, parents, tokens, num_beams):
-    """The beams of the next step: the best `N` candidates that do not end.
+    """Return the beams of the next step: the best `N` candidates that do not end.
 
     :return: scores `[B, N]`, sequences `[B, N, L]`, parent beams `[B, N]` and the tokens to read `[N, B]`.
     """
@@ -177,23 +177,23 @@ def next_beams(sums, is_end, sequences, parents, tokens, num_beams):
 
 @script(DOMAIN, default_opset=op)
 def penalized(sums, length, length_penalty):
-    """`sums / length ** length_penalty`; the reference computes the power in float64."""
+    """Return `sums / length ** length_penalty`; the reference computes the power in float64."""
     power = op.Pow(op.Cast(length, to=DOUBLE), op.Cast(length_penalty, to=DOUBLE))
     return sums / op.Cast(power, to=FLOAT)
 
 
 @script(DOMAIN, default_opset=op)
 def best_score_length(cur, max_length, length_penalty):
-    """The length that maximizes the score of an unfinished beam: `max_length - 1` if the penalty rewards length."""
+    """Return the length with the best score of an unfinished beam: `max_length - 1` if the penalty rewards length."""
     is_rewarded = op.Greater(length_penalty, op.Constant(value_floats=[0.0]))
     return op.Where(is_rewarded, max_length - op.Constant(value_ints=[1]), cur)
 
 
 @script(DOMAIN, default_opset=op)
 def finish(scored, is_end, sequences, done_scores, done_sequences, is_done, is_open, is_early, num_beams):
-    """The best `N` of the finished sequences and of those among the first `N` candidates that end.
+    """Return the best `N` of the finished sequences and of those among the first `N` candidates that end.
 
-    None is added for a text whose search is closed, or which has `N` finished sequences where `is_early` is true.
+    None is added for a text whose search is over, or that has `N` finished sequences if `is_early` is true.
 
     :param scored: the candidates' scores after the length penalty, `[B, K]`.
     :return: scores `[B, N]`, sequences `[B, N, L]` and flags `[B, N]` of the finished sequences.
@@ -214,9 +214,11 @@ def finish(scored, is_end, sequences, done_scores, done_sequences, is_done, is_o
 
 @script(DOMAIN, default_opset=op)
 def improvable(best, done_scores, is_done, is_open):
-    """The texts whose search goes on, bool `[B, 1]`: an unfinished beam can still beat the worst finished sequence.
+    """Return the texts whose search continues, bool `[B, 1]`.
 
-    :param best: the best score that each unfinished beam can still reach, `[B, N]`; the first beam has the largest.
+    It continues while an unfinished beam can still have a higher score than the worst finished sequence.
+
+    :param best: the highest score that each unfinished beam can still reach, `[B, N]`; the first beam has the highest.
     """
     one = op.Constant(value_ints=[1])
     first = op.Slice(best, op.Constant(value_ints=[0]), one, one)
@@ -227,7 +229,7 @@ def improvable(best, done_scores, is_done, is_open):
 
 @script(DOMAIN, default_opset=op)
 def unfinished(is_open, is_done, is_end, is_early):
-    """Whether the loop runs another step, bool `[]`."""
+    """Return whether the loop runs another step, bool `[]`."""
     any_open = op.ReduceMax(op.Cast(is_open, to=INT32), keepdims=0)
     all_done = op.ReduceMin(op.Cast(is_done, to=INT32), keepdims=0)
     all_end = op.ReduceMin(op.Cast(is_end, to=INT32), keepdims=0)
@@ -237,13 +239,16 @@ def unfinished(is_open, is_done, is_end, is_early):
 
 @script(DOMAIN, default_opset=op)
 def inherit(mask, parents):
-    """The masks of the next beams' sequences, `[B, N, T]`: those of their parent beams."""
+    """Return the masks of the next beams' sequences, `[B, N, T]`: those of their parent beams."""
     return op.GatherND(mask, op.Unsqueeze(parents, op.Constant(value_ints=[2])), batch_dims=1)
 
 
 @script(DOMAIN, default_opset=op)
 def live_slots(past_mask):
-    """The order `[B, T']` of cache slots, those that some beam sees first; `T'` is the largest number of such slots."""
+    """Return the indices `[B, T']` of the cache slots to keep: first all slots that some beam of the text sees.
+
+    `T'` is the largest number of such slots of a text; other texts also keep slots that no beam sees.
+    """
     one = op.Constant(value_ints=[1])
     seen = op.ReduceMax(past_mask, one, keepdims=0)  # [B, T]
     live = op.Cast(op.Greater(seen, op.Constant(value_float=-1.0)), to=INT64)
@@ -254,14 +259,14 @@ def live_slots(past_mask):
 
 @script(DOMAIN, default_opset=op)
 def compact_mask(past_mask, order):
-    """The mask of the slots in `order`, `[B, N, T']`."""
+    """Return the mask of the slots in `order`, `[B, N, T']`."""
     shape = op.Concat(op.Shape(past_mask, start=0, end=2), op.Shape(order, start=1, end=2), axis=0)
     return op.GatherElements(past_mask, op.Expand(op.Unsqueeze(order, op.Constant(value_ints=[1])), shape), axis=2)
 
 
 @script(DOMAIN, default_opset=op)
 def compact_cache(cache, order):
-    """The slots in `order` `[B, T']` of a cache `[T, B, heads, head_size]`."""
+    """Return the slots in `order` `[B, T']` of a cache `[T, B, heads, head_size]`."""
     batch = op.Shape(order, start=0, end=1)
     texts = op.Range(op.Constant(value_int=0), op.Squeeze(batch), op.Constant(value_int=1))
     rows = op.Transpose(order, perm=[1, 0]) * batch + texts  # [T', B]
@@ -272,7 +277,7 @@ def compact_cache(cache, order):
 
 @script(DOMAIN, default_opset=op)
 def best_finished(sequences, scores, cur):
-    """The best finished sequence of every text `[B, cur]`, and its score `[B]`."""
+    """Return the best finished sequence of every text `[B, cur]`, and its score `[B]`."""
     zero = op.Constant(value_int=0)
     rows = op.Gather(sequences, zero, axis=1)
     one = op.Constant(value_ints=[1])

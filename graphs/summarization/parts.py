@@ -21,7 +21,7 @@ MASKED = -1e30
 
 @dataclass(frozen=True)
 class SummarizerParts:
-    """The parts of an encoder-decoder model, each a graph of its own; fp32 and int8 parts have the same interface.
+    """The parts of an encoder-decoder model as separate graphs; fp32 and int8 parts have the same interface.
 
     - `embed`: ids int64 `[rows, columns]` to float32 `[rows, columns, hidden]`.
     - `encoder`: `embeddings` float32 `[batch, tokens, hidden]` and `attention_mask` int64 `[batch, tokens]` to
@@ -50,14 +50,14 @@ class SummarizerParts:
 
 
 def embed_model(table: NDArray[np.float32]) -> ir.Model:
-    """The part `embed`: a lookup in the table `[vocabulary, hidden]`."""
+    """Return the part `embed`: a lookup in the table `[vocabulary, hidden]`."""
     ids = ir.val("ids", ir.DataType.INT64, ["rows", "columns"])
     weight = initializer(TABLE, table)
     return _one_node_model("embed", "Gather", [weight, ids], "embeddings", [ids], [weight])
 
 
 def score_model(table: NDArray[np.float32], bias: NDArray[np.float32]) -> ir.Model:
-    """The part `score`: the product with the transposed table, plus the bias `[vocabulary]` unless it is zero."""
+    """Return the part `score`: the product with the transposed table, plus a bias `[vocabulary]` that is not zero."""
     hidden = ir.val("hidden", ir.DataType.FLOAT, ["rows", table.shape[1]])
     constants = [initializer(TABLE, table)]
     if bias.any():

@@ -1,4 +1,4 @@
-"""What a step of the search reads: the state that the step before it has written, and values that never change."""
+"""The values that a step of the search reads: the state after the previous step, and values that never change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class State:
     - `sequences`, `scores`: the unfinished beams and their summed log probabilities.
     - `done_sequences`, `done_scores`, `is_done`: the finished sequences, their scores after the length penalty, and
       which entries of the two are in use.
-    - `is_open`: the texts whose search goes on.
+    - `is_open`: the texts whose search continues.
     - `past_mask`: the attention mask between beams and slots of the cache.
     - `caches`: keys and values of every layer, `[slots, batch, heads, head_size]`: keys of layer 0, values of layer 0,
       keys of layer 1 and so on.
@@ -37,17 +37,17 @@ class State:
     caches: tuple[ir.Value, ...]
 
     def values(self) -> list[ir.Value]:
-        """All values in the order of the fields."""
+        """Return all values in the order of the fields."""
         return [getattr(self, name) for name in FIELD_TYPES] + list(self.caches)
 
     @classmethod
     def from_values(cls, values: Sequence[ir.Value]) -> State:
-        """The state of values in the order of the fields."""
+        """Create a state from values in the order of the fields."""
         count = len(FIELD_TYPES)
         return cls(**dict(zip(FIELD_TYPES, values, strict=False)), caches=tuple(values[count:]))
 
 
-# Element type and dimensions of every field of `State` but the caches.
+# Element type and dimensions of every field of `State` except the caches.
 FIELD_TYPES: dict[str, tuple[ir.DataType, tuple[int | str | None, ...]]] = {
     "cur": (INT64, (1,)),
     "tokens": (INT64, ("beams", "batch")),
@@ -75,7 +75,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Constants:
-    """Values that all steps read and none changes, computed before the loop.
+    """Values that are computed before the loop and are the same in all steps.
 
     - `is_early`: bool `[1]`, whether the search of a text is over once `num_beams` sequences are finished.
     - `new_mask`, `cross_mask`, `cross`: inputs of the decoder step (`SummarizerParts`); `cross` has keys and values of

@@ -1,4 +1,4 @@
-"""One step of the search as the body of a loop: read a token of every beam, score the next ones, choose among them."""
+"""One step of the search as the body of a loop: read a token of every beam, score and choose the next tokens."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from . import functions as search
 from .parts import SummarizerParts
 from .state import BOOL, FIELD_TYPES, FLOAT, INT64, Constants, Inputs, State
 
-# Every so many steps, slots of the cache that no beam sees are dropped. For six texts this is 18% faster and takes 37%
-# less memory; doing it more often is not better, since each time copies the caches.
+# After this many steps, cache slots that no beam sees are dropped. For six texts this is 18% faster and uses 37% less
+# memory. A smaller number is not better, because dropping slots copies the caches.
 COMPACT_EVERY = 8
 
 
@@ -32,7 +32,7 @@ class _Candidates:
 class StepComposer:
     """Composes the body of the loop.
 
-    :param main: the builder of the graph around the loop, in which `inputs` and `constants` are.
+    :param main: the builder of the graph around the loop, which contains `inputs` and `constants`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class StepComposer:
         self._inputs, self._constants = inputs, constants
 
     def compose(self) -> ir.Graph:
-        """The body: its inputs are a counter, a condition and the state; its outputs a condition and the state."""
+        """Return the body. It has the inputs counter, condition and state, and the outputs condition and state."""
         body = self._body
         body.input("turn", INT64, [])
         condition = body.input("condition", BOOL, [])
@@ -54,7 +54,7 @@ class StepComposer:
         (mask,) = body.call(search.inherit, mask, parents)
         mask, *caches = self._compact(state.cur, [mask, *caches])
         after = replace(after, past_mask=mask, caches=tuple(caches))
-        # A value that a step leaves unchanged, or that is an output twice, needs a name of its own for each output
+        # Every output needs its own name, even if it equals an input or another output
         outputs = [body.op("Identity", value) for value in (goes_on, *after.values())]
         for output, same in zip(outputs, [condition, *state.values()], strict=True):
             output.type, output.shape = same.type, same.shape
@@ -103,7 +103,7 @@ class StepComposer:
         return body.call(search.forbid_repeats, log_probs, rows, state.cur, body.integers(size))[0]
 
     def _choose(self, state: State, log_probs: ir.Value) -> tuple[State, ir.Value, ir.Value]:
-        """The state after the step but for mask and caches, the parents of its beams, and whether to go on."""
+        """Return the next state without mask and caches, the parents of its beams, and whether the loop continues."""
         body, beams = self._body, self._inputs.num_beams
         candidates = self._candidates(state, log_probs)
         scores, sequences, parents, tokens = body.call(
@@ -128,7 +128,7 @@ class StepComposer:
         return _Candidates(sums, tokens, parents, sequences, is_end)
 
     def _finish(self, state: State, candidates: _Candidates) -> State:
-        """The state with the candidates that end among its finished sequences."""
+        """Return the state after the candidates that end were added to its finished sequences."""
         body, inputs = self._body, self._inputs
         (scored,) = body.call(search.penalized, candidates.sums, state.cur, inputs.length_penalty)
         done_scores, done_sequences, is_done = body.call(
@@ -146,7 +146,7 @@ class StepComposer:
         return replace(state, done_scores=done_scores, done_sequences=done_sequences, is_done=is_done)
 
     def _stop(self, state: State, is_end: ir.Value) -> tuple[State, ir.Value]:
-        """The state with the texts whose search goes on, and whether another step is needed."""
+        """Return the state after updating which searches continue, and whether another step is needed."""
         body, penalty = self._body, self._inputs.length_penalty
         (best,) = body.call(search.penalized, state.scores, self._best_score_length(state.cur), penalty)
         (is_open,) = body.call(search.improvable, best, state.done_scores, state.is_done, state.is_open)
@@ -154,14 +154,14 @@ class StepComposer:
         return replace(state, is_open=is_open), goes_on
 
     def _best_score_length(self, cur: ir.Value) -> ir.Value:
-        """The length for the best score that an unfinished beam can reach."""
+        """Return the length that determines the best score that an unfinished beam can reach."""
         if self._spec.fixed.early_stopping != "never":
             return cur
         inputs = self._inputs
         return self._body.call(search.best_score_length, cur, inputs.max_length, inputs.length_penalty)[0]
 
     def _compact(self, cur: ir.Value, tensors: Sequence[ir.Value]) -> list[ir.Value]:
-        """Mask and caches; every `COMPACT_EVERY` steps without the slots that no beam sees."""
+        """Return the mask and the caches; every `COMPACT_EVERY` steps without the slots that no beam sees."""
         body = self._body
         rest = body.op("Mod", cur, body.integers(COMPACT_EVERY))
         is_due = body.op("Squeeze", body.op("Equal", rest, body.integers(0)))

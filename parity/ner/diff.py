@@ -9,7 +9,7 @@ from ...artifacts.ner import ExpectedEntity
 from ...runtime.entities import Entity
 from ...runtime.entity_agreement import EntityKey
 
-# In characters: longer texts are reduced to excerpts, which have this context around the offsets of interest
+# In characters. Texts longer than `_WHOLE` are reduced to excerpts: `_CONTEXT` on both sides of the offsets of interest
 _WHOLE = 600
 _CONTEXT = 90
 _MAX_EXCERPTS = 5

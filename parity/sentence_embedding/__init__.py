@@ -25,7 +25,7 @@ def prove(staged: Staged, folder: Path) -> Proof[EmbeddingParity]:
         name: SentenceEmbedder(staged_model(staged, name, "encoder", EmbeddingSpec))
         for name in sorted(settings.variants)
     }
-    # Before ONNX Runtime starts its threads: the thread pools of two libraries slow each other down
+    # The original is timed before ONNX Runtime starts its threads, because the thread pools would slow each other down
     speeds = {"original": texts_per_second(partial(original.encode, batch_size=32, show_progress_bar=False))}
     parity = evaluate(original, embedders, settings.gates)
     speeds |= {name: texts_per_second(embedder.embed) for name, embedder in embedders.items()}

@@ -28,7 +28,7 @@ def prove(staged: Staged, folder: Path) -> Proof[SummaryParity]:
     options = settings.options
     original = load_original(folder, spec.join, tokenizer.max_tokens, allow_pickle=options.allow_pickle)
     inputs = summary_inputs(spec.defaults, tokenizer.max_tokens, spec.max_target_tokens, options.parity_inputs)
-    # Before ONNX Runtime starts its threads: the thread pools of two libraries slow each other down
+    # The original runs before ONNX Runtime starts its threads, because the thread pools would slow each other down
     expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
     speeds = {"original": summaries_per_second(partial(_run_original, original), inputs)}
     references = [] if options.references is None else read_references(options.references)

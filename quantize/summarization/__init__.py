@@ -23,15 +23,15 @@ from ..int8 import QuantizedGraph, describe_quantization
 from .parts import quantize_parts
 
 _ROLE = "generate"
-# How many of the package's texts are used. Each one, and its summary, is read token by token, so that every product is
-# calibrated on thousands of rows.
+# The number of the package's texts that are used. Every token of a text and of its summary is a row, so that every
+# product is calibrated on thousands of rows.
 _CALIBRATION_TEXTS = 96
 # The maximum length of a calibration summary, in tokens.
 _CALIBRATION_LENGTH = 64
 
 
 def quantize(staged: Staged) -> Staged:
-    """Add the int8 variant, calibrated on texts and on the greedy summaries of them by the fp32 graph."""
+    """Add the int8 variant, calibrated on texts and on greedy summaries of them, which the fp32 graph computes."""
     texts = _calibration_texts(staged.settings.calibration)
     feeds = _feeds(staged, texts)
     sequences = _greedy_summaries(staged, EXACT, texts)
@@ -50,13 +50,13 @@ def quantize(staged: Staged) -> Staged:
 
 
 def _calibration_texts(path: Path | None) -> list[str]:
-    """All texts of the file `path`; without a path, an evenly spaced selection of the package's texts."""
+    """Return all texts of the file `path`; without a path, an evenly spaced selection of the package's texts."""
     texts = read_calibration_texts(path)
     return texts if path else texts[:: max(1, len(texts) // _CALIBRATION_TEXTS)]
 
 
 def _feeds(staged: Staged, texts: Sequence[str]) -> list[Feeds]:
-    """`input_ids` and `attention_mask` of each text, int64 `[1, tokens]`."""
+    """Return `input_ids` and `attention_mask` of each text, int64 `[1, tokens]`."""
     spec = staged.section(TokenizerSpec)
     tokenizer = TextTokenizer(staged.folder / spec.file, spec)
     padded = [tokenizer.pad([tokens]) for tokens in tokenizer.encode(texts)]
@@ -64,7 +64,7 @@ def _feeds(staged: Staged, texts: Sequence[str]) -> list[Feeds]:
 
 
 def _greedy_summaries(staged: Staged, variant: str, texts: Sequence[str]) -> list[tuple[int, ...]]:
-    """The token ids of each text's summary, searched with one beam."""
+    """Return the token ids of each text's summary by greedy search."""
     model = staged_model(staged, variant, _ROLE, SummarizationSpec)
     max_length = min(_CALIBRATION_LENGTH, model.spec.defaults.max_length)
     greedy = SummarizeOptions(num_beams=1, min_length=0, max_length=max_length)

@@ -1,7 +1,7 @@
-"""Quantizes the parts of a summarizer (`SummarizerParts`), each on its own.
+"""Quantizes the parts of a summarizer (`SummarizerParts`) separately.
 
-The decoder is calibrated without a search: one run of its step reads all tokens of a known sequence, as if they were
-beams, and the mask lets each token see those before it.
+The decoder is calibrated without a search: one run of its step reads all tokens of a known sequence as if they were
+beams. The mask lets each token see only the tokens before it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from ..int8 import QuantizedGraph, quantize_graph, quantize_rows_in_graph, quant
 from ..int8_scheme import SYMMETRIC, Floats, noise_ratio_db, quantize_table
 from ..matmul_groups import constant
 
-# One bit less than int8 has. The table belongs to the outer graph, where no session option keeps the kernels of CPUs
-# without VNNI from saturating; FORMAT.md, "int8 graphs".
+# Half of the range of int8. On CPUs without VNNI, no session option prevents that products with this table saturate,
+# because the table belongs to the outer graph; see FORMAT.md, "int8 graphs".
 TABLE_LEVELS = 63
-# Rows that the error of the scores is measured on: each is multiplied with the whole table, twice.
+# The number of rows with which the error of the scores is measured; each is multiplied with the whole table twice.
 _SCORED_ROWS = 1024
 _ENCODER, _STEP = "encoder", "step"
 
@@ -83,7 +83,7 @@ def _quantize_network(folder: Path, name: str, feeds: Sequence[Feeds]) -> Quanti
 
 
 def _table(embed: ir.Model) -> NDArray[np.float32]:
-    """The embedding table, float32 `[vocabulary, hidden]`."""
+    """Return the embedding table, float32 `[vocabulary, hidden]`."""
     tensor = constant(next(iter(embed.graph)).inputs[0])
     assert tensor is not None  # embed_model makes the table its first input
     return tensor.numpy()
@@ -100,7 +100,7 @@ def _step_feeds(
     texts: Sequence[Feeds],
     sequences: Sequence[Sequence[int]],
 ) -> list[Feeds]:
-    """The inputs of one run of the step for each whole sequence; the cache has one slot, which is masked."""
+    """Return, for each sequence, the inputs of a run of the step that reads it; the cache has one masked slot."""
     session = create_session(folder / _file(_ENCODER), cpu.usable_cpus())
     names = [output.name for output in session.get_outputs()]
     empty = np.zeros((1, 1, parts.heads, parts.head_size), np.float32)
@@ -108,13 +108,13 @@ def _step_feeds(
     feeds: list[Feeds] = []
     for text, sequence in zip(texts, sequences, strict=True):
         encoded = dict(zip(names, session.run(None, dict(text)), strict=True))
-        # The step reads all tokens but the last, which the decoder has generated and never reads
+        # Without the last token: the decoder generates it but never reads it
         feeds.append({**_sequence_feeds(table, sequence[:-1]), **encoded, **past})
     return feeds
 
 
 def _sequence_feeds(table: NDArray[np.float32], tokens: Sequence[int]) -> Feeds:
-    """The inputs of the step that follow from the tokens of a sequence."""
+    """Return the inputs of the step that depend only on the tokens of a sequence."""
     count = len(tokens)
     return {
         "embeddings": table[np.array(tokens, np.int64)][:, None],
@@ -125,7 +125,7 @@ def _sequence_feeds(table: NDArray[np.float32], tokens: Sequence[int]) -> Feeds:
 
 
 def _hidden_states(folder: Path, steps: Sequence[Feeds]) -> NDArray[np.float32]:
-    """Hidden states of tokens that are evenly spaced over all sequences, float32 `[n, hidden]`."""
+    """Return hidden states of tokens that are evenly spaced over all sequences, float32 `[n, hidden]`."""
     session = create_session(folder / _file(_STEP), cpu.usable_cpus())
     hidden = np.concatenate([session.run(["hidden"], dict(feeds))[0] for feeds in steps])
     return hidden[:: math.ceil(len(hidden) / _SCORED_ROWS)]
@@ -140,7 +140,7 @@ def _quantize_embed(embed: ir.Model) -> ir.Model:
 
 
 def _quantize_score(score: ir.Model, table: NDArray[np.float32], hidden: NDArray[np.float32]) -> tuple[ir.Model, float]:
-    """The part `score` with the int8 entries of `embed`, and its signal to noise ratio in dB."""
+    """Return the part `score` with the int8 entries of `embed`, and its signal-to-noise ratio in dB."""
     model = score.clone()
     editor = GraphEditor(model.graph)
     entries, scales = quantize_table(table, TABLE_LEVELS)
@@ -151,7 +151,7 @@ def _quantize_score(score: ir.Model, table: NDArray[np.float32], hidden: NDArray
 
 
 def _replace_scores(editor: GraphEditor, product: ir.Node, entries: NDArray[np.int8], scales: Floats) -> None:
-    """Replace the product with the transposed table by the product of bytes.
+    """Replace the product with the transposed table by a product of bytes.
 
     :param product: the Gemm of `score_model`.
     :param entries: int8 `[vocabulary, hidden]`; `scales` are `[vocabulary, 1]`.

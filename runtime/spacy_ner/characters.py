@@ -24,11 +24,11 @@ class CharacterSet:
     bounds: tuple[int, ...]
 
     def __contains__(self, character: str) -> bool:
-        """Whether the set contains a single character."""
+        """Return whether the set contains a single character."""
         return bisect_right(self.bounds, ord(character)) % 2 == 1
 
     def pattern(self) -> str:
-        """The set as the inside of a regular expression class, without the brackets."""
+        """Return the content of a regular expression class that matches the set, without the brackets."""
         pairs = zip(self.bounds[::2], self.bounds[1::2], strict=True)
         return "".join(f"\\U{start:08x}-\\U{end - 1:08x}" for start, end in pairs)
 
@@ -51,11 +51,11 @@ class Characters:
         object.__setattr__(self, "_shapes", _ShapeTable(self))
 
     def is_space(self, text: str) -> bool:
-        """Whether every character of the text is in `space`; true for an empty text."""
+        """Return whether every character of the text is in `space`; true for an empty text."""
         return all(character in self.space for character in text)
 
     def to_lower(self, text: str) -> str:
-        """The text in lower case; a capital sigma at the end of a word becomes a final sigma."""
+        """Return the text in lower case; a capital sigma at the end of a word becomes a final sigma."""
         if _SIGMA not in text:
             return text.translate(self._lower)  # type: ignore[attr-defined]
         return "".join(
@@ -66,18 +66,18 @@ class Characters:
         )
 
     def _is_final(self, text: str, index: int) -> bool:
-        """Whether a cased character comes before `index` and none after it, not counting case-ignorable ones."""
+        """Return whether a cased character comes before `index` and none after it, not counting case-ignorable ones."""
         return self._starts_cased(reversed(text[:index])) and not self._starts_cased(text[index + 1 :])
 
     def _starts_cased(self, characters: Iterable[str]) -> bool:
-        """Whether the first character that is not case-ignorable is cased."""
+        """Return whether the first character that is not case-ignorable is cased."""
         for character in characters:
             if character not in self.case_ignorable:
                 return character in self.cased
         return False
 
     def shape(self, text: str) -> str:
-        """The word shape as spaCy computes it: `Xxxxx-dd` for `Annabelle-42`.
+        """Return the word shape as spaCy computes it: `Xxxxx-dd` for `Annabelle-42`.
 
         Capitals become X, other letters x, digits d; of equal characters in a row at most four are kept.
         """
@@ -87,7 +87,7 @@ class Characters:
         return _REPEATED.sub(r"\1\1\1\1", shape)
 
     def shape_of_character(self, character: str) -> str:
-        """X for a capital, x for another letter, d for a digit, the character itself for anything else."""
+        """Return X for a capital letter, x for another letter, d for a digit, and any other character itself."""
         if character in self.alpha:
             return "X" if character in self.upper else "x"
         return "d" if character in self.digit else character

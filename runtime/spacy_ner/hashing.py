@@ -10,7 +10,7 @@ _M = 0xC6A4A7935BD1E995
 
 
 def murmur64a(data: bytes, seed: int = 1) -> int:
-    """MurmurHash64A (Austin Appleby; the version for 64-bit machines), as an unsigned 64-bit integer."""
+    """Compute the MurmurHash64A (Austin Appleby; for 64-bit machines) as an unsigned 64-bit integer."""
     whole = len(data) & ~7
     h = (seed ^ (len(data) * _M)) & _MASK
     for index in range(0, whole, 8):
@@ -24,7 +24,7 @@ def murmur64a(data: bytes, seed: int = 1) -> int:
 
 
 def hash_words(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """MurmurHash3 (x64, 128 bits) of each key as four 32-bit words, lowest first: uint64 `[n]` to uint64 `[n, 4]`."""
+    """Compute the MurmurHash3 (x64, 128 bits) of keys uint64 `[n]` as 32-bit words, lowest first: uint64 `[n, 4]`."""
     start = np.uint64(seed ^ 8)
     with np.errstate(over="ignore"):  # the hash is defined modulo 2^64
         k = keys * np.uint64(0x87C37B91114253D5)
@@ -39,7 +39,7 @@ def hash_words(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
 
 
 def _finish(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """MurmurHash3's final mixing step."""
+    """Apply the final mixing step of MurmurHash3."""
     shift = np.uint64(33)
     h = (h ^ (h >> shift)) * np.uint64(0xFF51AFD7ED558CCD)
     h = (h ^ (h >> shift)) * np.uint64(0xC4CEB9FE1A85EC53)

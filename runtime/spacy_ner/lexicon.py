@@ -1,7 +1,7 @@
-"""The lexicon: every distinct token seen so far, with the network inputs computed once for each.
+"""The lexicon: all distinct tokens of the texts so far; their inputs to the networks are computed once.
 
-A *lexeme* is a token's text together with its norm, where a special case sets one. Documents refer to lexemes by their
-index in the lexicon.
+A *lexeme* is the text of a token and its norm, if a special case sets one. Documents refer to lexemes by their index in
+the lexicon.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Lexicon:
     """
 
     def __init__(self, rules: Rules, tables: Tables, networks: Sequence[SpacyNetwork]) -> None:
-        """Start without lexemes; `networks` are those that `rows` computes inputs for."""
+        """Start without lexemes; `networks` are the networks for which `rows` computes inputs."""
         self.texts: list[str] = []
         self.total_characters = 0
         self._norms: list[str | None] = []
@@ -48,28 +48,28 @@ class Lexicon:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Number of lexemes."""
+        """Return the number of lexemes."""
         return len(self.texts)
 
     def index_of(self, token: SpecialToken) -> int:
-        """The index of a lexeme, which is added if it is new."""
+        """Return the index of a lexeme, which is added if it is new."""
         index = self._indices.get(token)
         return self._add(token) if index is None else index
 
     def indices_of(self, tokens: Iterable[SpecialToken]) -> tuple[int, ...]:
-        """The indices of several lexemes; new ones are added."""
+        """Return the indices of several lexemes; new ones are added."""
         return tuple(map(self.index_of, tokens))
 
     def lengths(self, lexemes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The length of each lexeme's text in characters, int64 `[lexemes]`."""
+        """Return the length of each lexeme's text in characters, int64 `[lexemes]`."""
         return self._lengths[lexemes]
 
     def is_space(self, lexemes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which lexemes are whitespace, bool `[lexemes]`."""
+        """Return which lexemes are whitespace, bool `[lexemes]`."""
         return self._spaces[lexemes]
 
     def rows(self, lexemes: NDArray[np.int64], spaces: NDArray[np.bool_], network: SpacyNetwork) -> NDArray[np.int32]:
-        """The graph input `rows` for tokens, int32 `[tokens, 4 * columns]`.
+        """Return the graph input `rows` for tokens, int32 `[tokens, 4 * columns]`.
 
         :param lexemes: the lexeme of each token, int64 `[tokens]`.
         :param spaces: whether a trailing space follows each token, bool `[tokens]`.
@@ -86,7 +86,7 @@ class Lexicon:
         return np.concatenate(columns, axis=1)
 
     def vectors(self, lexemes: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The row of each lexeme in the table of static vectors, int32 `[lexemes]`; -1 without a vector."""
+        """Return the row of each lexeme in the table of static vectors, int32 `[lexemes]`; -1 without a vector."""
         self._compute_new()
         return self._vectors[lexemes]
 
@@ -129,12 +129,12 @@ class Lexicon:
             self._spaces = grown(self._spaces, capacity)
 
     def _column_rows(self, column: HashColumn, lexemes: range) -> NDArray[np.int32]:
-        """The four rows of each lexeme in one embedding table, int32 `[lexemes, 4]`."""
+        """Return the four rows of each lexeme in one embedding table, int32 `[lexemes, 4]`."""
         keys = np.array(self._attribute(column.attribute, lexemes), np.uint64)
         return (hash_words(keys, column.seed) % np.uint64(column.rows)).astype(np.int32)
 
     def _attribute(self, name: str, lexemes: range) -> list[int]:
-        """The values of an attribute, as numbers (FORMAT.md, "Attributes")."""
+        """Return the values of an attribute, as numbers (FORMAT.md, "Attributes")."""
         rules, texts = self._rules, self.texts[lexemes.start : lexemes.stop]
         if name == "IS_SPACE":
             return [int(rules.characters.is_space(text)) for text in texts]
@@ -148,12 +148,12 @@ class Lexicon:
         return [self.string_id(value(rules, text)) for text in texts]
 
     def _norm(self, text: str) -> int:
-        """The id of the norm of a text without a special case: from the tables, else its lower case."""
+        """Return the id of the norm of a text without a special case: from the tables, else its lower case."""
         norm = self._tables.norm_of(self.string_id(text))
         return self.string_id(self._rules.characters.to_lower(text)) if norm is None else norm
 
     def string_id(self, text: str) -> int:
-        """The id of a string (FORMAT.md, "Strings to numbers"): its number in `symbols`, else its hash."""
+        """Return the id of a string (FORMAT.md, "Strings to numbers"): its number in `symbols`, else its hash."""
         string_id = self._string_ids.get(text)
         if string_id is None:
             string_id = self._rules.symbols.get(text, -1) if text else 0
@@ -166,7 +166,7 @@ class Lexicon:
 
 
 def grown(array: NDArray[AnyScalar], capacity: int) -> NDArray[AnyScalar]:
-    """A copy of the array with room for `capacity` rows; the values of the new rows are undefined."""
+    """Return a copy of the array with room for `capacity` rows; the values of the new rows are undefined."""
     larger = np.empty((capacity, *array.shape[1:]), array.dtype)
     larger[: len(array)] = array
     return larger

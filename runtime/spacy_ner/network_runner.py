@@ -73,16 +73,16 @@ class NetworkRunner:
         self._uses_spaces = any(column.attribute == "SPACY" for column in network.columns)
 
     def load(self) -> None:
-        """Load both graphs, which the first run would do otherwise."""
+        """Load both graphs now instead of in the first run."""
         self._types.session.load()
         self._tokens.load()
 
     def run(
         self, slices: Sequence[DocumentSlice], is_last: Sequence[NDArray[np.bool_]] | None = None
     ) -> list[list[NDArray[Any]]]:
-        """Run several slices together; return, for each of them, the outputs for exactly its tokens.
+        """Run several slices together; return, for each of them, the outputs for its tokens.
 
-        :param is_last: needed by the graph `spacy_ner` alone: for the document of each slice, which tokens end a
+        :param is_last: an input of the graph `spacy_ner` only: for the document of each slice, which tokens end a
             sentence or the document, bool `[tokens]`.
         """
         segments, size = self._layout(slices)
@@ -96,7 +96,7 @@ class NetworkRunner:
         return [[array[segment.without_context] for array in outputs] for segment in segments]
 
     def _layout(self, slices: Sequence[DocumentSlice]) -> tuple[list[_Segment], int]:
-        """Where each slice lies in the run, and the size of the run in tokens: gaps separate the segments."""
+        """Return the segment of each slice, and the size of the run in tokens; gaps separate the segments."""
         context = self._context
         segments: list[_Segment] = []
         offset = context
@@ -107,7 +107,7 @@ class NetworkRunner:
         return segments, offset + offset % 2  # the graph requires an even number of tokens
 
     def _keys(self, segment: _Segment) -> NDArray[np.int64]:
-        """The key of each token's word type, int64 `[tokens]`; see `TypeCache.inputs`."""
+        """Return the key of each token's word type, int64 `[tokens]`; see `TypeCache.inputs`."""
         document, low, high = segment.document_slice.document, segment.low, segment.high
         keys = 2 * document.lexemes[low:high]
         return keys + document.spaces[low:high] if self._uses_spaces else keys
@@ -116,7 +116,7 @@ class NetworkRunner:
 def _ner_inputs(
     segments: Sequence[_Segment], size: int, is_last: Sequence[NDArray[np.bool_]]
 ) -> dict[str, NDArray[np.bool_]]:
-    """The inputs `is_space` and `is_last` of the graph `spacy_ner`, bool `[tokens]`; both are true for gaps."""
+    """Return the inputs `is_space` and `is_last` of the graph `spacy_ner`, bool `[tokens]`; both are true for gaps."""
     feeds = {name: np.ones(size, np.bool_) for name in ("is_space", "is_last")}
     for segment, last in zip(segments, is_last, strict=True):
         feeds["is_space"][segment.in_run] = segment.document_slice.document.is_space()[segment.low : segment.high]

@@ -27,11 +27,11 @@ class SentenceParser:
         self._padding = layer.padding
 
     def load(self) -> None:
-        """Load the graphs, which the first call would do otherwise."""
+        """Load the graphs now instead of in the first call."""
         self._runner.load()
 
     def sentence_starts(self, documents: Sequence[Document]) -> list[list[int]]:
-        """For each document, the indices of the tokens that start a sentence, ascending."""
+        """Return, for each document, the ascending indices of the tokens that start a sentence."""
         states = [State(len(document)) for document in documents]
         self._parse(states, self._features(documents))
         return [
@@ -72,7 +72,7 @@ class _Features(Protocol):
     """The graph output `features` of all documents: for every token, one row for each slot of a state's context."""
 
     def rows(self, documents: Sequence[int], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Features of the context tokens of several states, float32 `[states, 8, pieces * hidden]`.
+        """Return features of the context tokens of several states, float32 `[states, 8, pieces * hidden]`.
 
         :param documents: the index of each state's document.
         :param tokens: the context of each state, int64 `[states, 8]`, `NONE` for slots without a token.
@@ -86,7 +86,7 @@ class _AllFeatures:
     """The features of several documents, all computed beforehand."""
 
     def __init__(self, features: Sequence[NDArray[Any]], sizes: Sequence[int], padding: NDArray[np.float32]) -> None:
-        """Join the features of all documents that have tokens; `sizes` are the lengths of all documents."""
+        """Concatenate the features of all documents that have tokens; `sizes` are the lengths of all documents."""
         # The padding precedes each document's features, so that the index NONE, which is -1, selects the padding.
         arrays: list[NDArray[np.float32]] = []
         rest = iter(features)
@@ -148,7 +148,7 @@ class _Scorer:
         self._layer, self._hidden = layer, network.hidden
 
     def best(self, states: Sequence[State], documents: Sequence[int], features: _Features) -> list[int | None]:
-        """For each state, the index of its best valid transition (the first of equals); None if none is valid."""
+        """Return, for each state, the index of its best valid transition (the first of equals), or None."""
         valid = np.array([state.valid() for state in states])[:, self._kind_array]
         rows = features.rows(documents, np.array([state.context() for state in states]))
         total = rows.sum(axis=1) + self._layer.bias

@@ -69,7 +69,7 @@ class SpacyModel:
 
     @classmethod
     def of(cls, opened: OpenArtifact[SpacyPreprocessor]) -> SpacyModel:
-        """The model of a checked artifact."""
+        """Return the model of a checked artifact."""
         manifest = opened.artifact.manifest
         graphs, spec = manifest.variants[opened.variant].graphs, manifest.section(SpacySpec)
         root = opened.artifact.root
@@ -112,7 +112,7 @@ class SpacyRecognizer:
         return cls(model, threads=threads, text_limit=text_limit)
 
     def load(self) -> None:
-        """Load the graphs, which the first call would do otherwise."""
+        """Load the graphs now instead of in the first call."""
         self._ner.load()
         if self._parser is not None:
             self._parser.load()
@@ -187,7 +187,7 @@ class SpacyRecognizer:
             yield text, self._current_tokenizer()(text)
 
     def _sentence_starts(self, batch: _Batch, options: NerOptions) -> Sequence[Sequence[int]]:
-        """For each document, the indices of the tokens that start a sentence."""
+        """Return, for each document, the indices of the tokens that start a sentence."""
         if self._parser is not None:
             return self._parser.sentence_starts(batch.documents)
         if options.sentence_starts is None:
@@ -198,7 +198,7 @@ class SpacyRecognizer:
         ]
 
     def _spans(self, documents: Sequence[Document], is_last: Sequence[NDArray[np.bool_]]) -> list[list[Span]]:
-        """The entities of each document as spans of tokens; `is_last` holds the arrays of `_last_tokens`."""
+        """Return the entities of each document as spans of tokens; `is_last` holds the arrays of `_last_tokens`."""
         decoders = [EntityDecoder(self.model.spec.ner, self.model.preprocessor.tables) for _ in documents]
         if len(documents) == 1:
             for part in slices_of(documents[0]):
@@ -212,7 +212,7 @@ class SpacyRecognizer:
         return [decoder.spans for decoder in decoders]
 
     def _entities(self, text: str, document: Document, spans: list[Span]) -> Entities:
-        """The entities of a text, given as spans of its tokens."""
+        """Return the entities of a text; `spans` are their tokens."""
         labels = self.model.spec.labels
         entities = [
             EntitySpan(int(document.starts[start]), document.end(end - 1), labels[label]) for start, end, label in spans
@@ -248,7 +248,7 @@ def _batches(tokenized: Iterable[tuple[str, Document]]) -> Iterator[_Batch]:
 
 
 def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]:
-    """Which tokens end the document or a sentence, bool `[tokens]`; `starts` are the tokens that start a sentence."""
+    """Return which tokens end the document or a sentence, bool `[tokens]`, given the first tokens of sentences."""
     is_last = np.zeros(len(document), np.bool_)
     if len(document):
         is_last[-1] = True
@@ -257,7 +257,7 @@ def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]
 
 
 def _starting_tokens(document: Document, offsets: Sequence[int], index: int) -> list[int]:
-    """The indices of the tokens that start at the given offsets in characters.
+    """Return the indices of the tokens that start at the given offsets in characters.
 
     :param index: the index of the text in the call, for the error.
     :raises InputError: with the code `sentence_starts` if no token starts at an offset.

@@ -47,9 +47,9 @@ class Affix:
 
 @dataclass(frozen=True)
 class Match:
-    """A pattern of `token_match` or `url_match`, not compiled; `first` holds the characters a match can begin with.
+    """A pattern of `token_match` or `url_match` that is not compiled.
 
-    `first` is None where they are not known.
+    `first` holds the characters with which a match can begin; None if they are not known.
     """
 
     source: str
@@ -90,11 +90,11 @@ def read_rules(path: Path) -> Rules:
 
 
 def compile_pattern(source: str) -> re.Pattern[str]:
-    r"""Compile a pattern of FORMAT.md. There `$` matches at the very end alone, which Python writes as `\Z`."""
+    r"""Compile a pattern as FORMAT.md defines it: `$` matches only at the end of the string, like `\Z` in Python."""
     return re.compile(_ESCAPE_OR_END.sub(lambda match: match[1] or r"\Z", _string(source)))
 
 
-# FORMAT.md's patterns escape a literal `$` everywhere, in classes too: every other `$` is the end of the string.
+# The patterns of FORMAT.md escape every literal `$`, also in classes, so every other `$` is the end of the string.
 _ESCAPE_OR_END = re.compile(r"(\\.)|\$", re.DOTALL)
 
 

@@ -60,7 +60,7 @@ class SequenceMatcher:
         return np.concatenate([each[0] for each in replaced]), np.concatenate([each[1] for each in replaced])
 
     def _runs(self, lexemes: NDArray[np.int64]) -> list[Run]:
-        """Every run of tokens that is a sequence; runs may overlap."""
+        """Return every run of tokens that is a sequence; runs may overlap."""
         with self._lock:
             if len(self._starts_sequence) < len(self._lexicon):
                 new = [text in self._trie for text in self._lexicon.texts[len(self._starts_sequence) :]]
@@ -70,7 +70,7 @@ class SequenceMatcher:
         return [run for start in starts for run in self._runs_from(numbers, start)]
 
     def _runs_from(self, lexemes: list[int], start: int) -> list[Run]:
-        """Every run that is a sequence and begins with the token `start`."""
+        """Return every run that is a sequence and begins with the token `start`."""
         texts, node, runs = self._lexicon.texts, self._trie, []
         for index in range(start, len(lexemes)):
             following = node.get(texts[lexemes[index]])
@@ -82,7 +82,7 @@ class SequenceMatcher:
         return runs
 
     def _without_overlaps(self, runs: list[Run]) -> list[Run]:
-        """The runs to keep, by start.
+        """Return the runs to keep, by start.
 
         Longer runs are considered first, of equally long ones the earlier. As in spaCy, a run is dropped if its first
         or last token belongs to a run considered before, even if that one was dropped too.
@@ -96,7 +96,7 @@ class SequenceMatcher:
         return sorted(kept)
 
     def _text(self, lexemes: NDArray[np.int64], spaces: NDArray[np.bool_], start: int, end: int) -> str:
-        """The text of a run, with the trailing spaces inside it but not the one after it."""
+        """Return the text of a run, with the trailing spaces inside it but not the one after it."""
         pairs = zip(lexemes[start:end].tolist(), spaces[start:end].tolist(), strict=True)
         text = "".join(self._lexicon.texts[lexeme] + (" " if space else "") for lexeme, space in pairs)
         return text[:-1] if spaces[end - 1] else text

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from ...artifacts.errors import ArtifactError
 from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
 
-# Data type and shape of each tensor, by name; None stands for any size.
+# Data type and shape of each tensor, by name; a dimension None may have any size.
 _Shapes = dict[str, tuple[str, tuple[int | None, ...]]]
 
 
@@ -23,7 +23,7 @@ class StateLayer:
     """The layer that scores the parser's transitions, all float32.
 
     `bias` is `[pieces * hidden]`, `padding` `[8, pieces * hidden]`, `weight` `[moves, hidden]`, `output_bias`
-    `[moves]`; `padding` stands in for missing tokens.
+    `[moves]`; `padding` has the features of a missing token.
     """
 
     bias: NDArray[np.float32]
@@ -51,11 +51,11 @@ class Tables:
     parser: StateLayer | None
 
     def norm_of(self, string_id: int) -> int | None:
-        """The id of the norm of a string, given the string's id; None if the table has none."""
+        """Return the id of the norm of a string, given the string's id; None if the table has none."""
         return self.norms.get(string_id)
 
     def vector_rows_of(self, ids: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """The row of each string in the static vectors, by its id: uint64 `[n]` to int32 `[n]`; -1 without a vector."""
+        """Return the rows of strings in the static vectors: ids uint64 `[n]` to rows int32 `[n]`; -1 without a vector."""
         assert self.vector_keys is not None and self.vector_rows is not None
         if not len(self.vector_keys):
             return np.full(len(ids), -1, np.int32)

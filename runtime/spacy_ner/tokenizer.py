@@ -40,15 +40,15 @@ class Document:
     spaces: NDArray[np.bool_]
 
     def __len__(self) -> int:
-        """Number of tokens."""
+        """Return the number of tokens."""
         return len(self.lexemes)
 
     def end(self, token: int) -> int:
-        """The offset in characters at which a token ends."""
+        """Return the offset in characters at which a token ends."""
         return int(self.starts[token]) + len(self.lexicon.texts[self.lexemes[token]])
 
     def is_space(self) -> NDArray[np.bool_]:
-        """Which tokens are whitespace, bool `[tokens]`."""
+        """Return which tokens are whitespace, bool `[tokens]`."""
         return self.lexicon.is_space(self.lexemes)
 
 
@@ -97,7 +97,7 @@ class RuleTokenizer:
         return Document(self._lexicon, lexemes, starts, spaces)
 
     def _blocks(self, text: str, offset: int) -> Iterator[str]:
-        """The text from `offset` on in blocks, each of which ends before a chunk without whitespace."""
+        """Yield the text from `offset` on in blocks, each of which ends before a chunk without whitespace."""
         while offset < len(text):
             boundary = self._boundary.search(text, offset + _BLOCK)
             end = boundary.end() if boundary else len(text)
@@ -105,7 +105,7 @@ class RuleTokenizer:
             offset = end
 
     def _chunk(self, chunk: str) -> tuple[int, ...]:
-        """The lexemes of one chunk."""
+        """Return the lexemes of one chunk."""
         lexemes = self._cache.get(chunk)
         if lexemes is None:
             lexemes = self._lexicon.indices_of(self._split(chunk))
@@ -123,13 +123,13 @@ class RuleTokenizer:
         return tokens + [(text, None) for text in reversed(suffixes)]
 
     def _middle(self, text: str) -> list[SpecialToken]:
-        """The tokens of what is left of a chunk between its affixes, if that is no special case."""
+        """Return the tokens of the part of a chunk between its affixes, which is not a special case."""
         if self._token_match(text) or self._url_match(text):
             return [(text, None)]
         return [(token, None) for token in self._split_infixes(text)]
 
     def _cut_affixes(self, text: str) -> tuple[list[str], str, list[str]]:
-        """Prefixes in the order of the text, the rest, and suffixes from the end of the text backwards."""
+        """Cut off affixes; return the prefixes in the order of the text, the rest, and the suffixes from the end on."""
         prefixes: list[str] = []
         suffixes: list[str] = []
         start, end, size = 0, len(text), -1
@@ -181,7 +181,7 @@ class _Affixes:
 
     def __init__(self, rules: Rules) -> None:
         self._prefix = rules.prefix
-        # For short texts, where windows save nothing.
+        # For short texts, for which windows save no time.
         self._any_prefix = _alternation(affix.pattern for affix in rules.prefix)
         bounded = [affix for affix in rules.suffix if affix.window is not None]
         self._window = max((affix.window or 0 for affix in bounded), default=0)
@@ -189,7 +189,7 @@ class _Affixes:
         self._unbounded = _alternation(affix.pattern for affix in rules.suffix if affix.window is None)
 
     def prefix_length(self, text: str, start: int, end: int) -> int:
-        """The length in characters of the prefix of `text[start:end]`; 0 without one."""
+        """Return the length in characters of the prefix of `text[start:end]`; 0 without one."""
         if end - start <= _SHORT:
             match = self._any_prefix.match(text[start:end])
             return match.end() if match else 0
@@ -199,7 +199,7 @@ class _Affixes:
         return 0
 
     def suffix_length(self, text: str, start: int, end: int) -> int:
-        """The length in characters of the longest suffix of `text[start:end]`; 0 without one.
+        """Return the length in characters of the longest suffix of `text[start:end]`; 0 without one.
 
         Every alternative matches at the end alone, so the leftmost match is the longest.
         """
@@ -211,7 +211,7 @@ class _Affixes:
 
 
 def _alternation(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
-    """One pattern that tries several in their order; without any, it never matches."""
+    """Return one pattern that tries several patterns in their order; without patterns, it never matches."""
     return re.compile("|".join(pattern.pattern for pattern in patterns) or r"(?!)")
 
 
@@ -235,7 +235,7 @@ class _Matcher:
     def _compile(self, first: str) -> re.Pattern[str] | None:
         sources = [match.source for match in self._matches if match.first is None or first in match.first]
         if len(self._compiled) >= _MAX_COMPILED:
-            self._compiled = {}  # not cleared, because another thread may be reading the old dict
+            self._compiled = {}  # a new dict, because another thread may be reading the old one
         pattern = compile_pattern("|".join(sources)) if sources else None
         self._compiled[first] = pattern
         return pattern

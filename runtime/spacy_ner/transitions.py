@@ -30,11 +30,11 @@ class State:
         self._starts = {0}
 
     def is_final(self) -> bool:
-        """Whether stack and buffer are empty."""
+        """Return whether stack and buffer are empty."""
         return not self.stack and self._buffered() == 0
 
     def valid(self) -> tuple[bool, bool, bool, bool, bool]:
-        """Which kinds of transitions are valid, in the order of `KINDS`."""
+        """Return which kinds of transitions are valid, in the order of `KINDS`."""
         (first, second), buffered = self._front(), self._buffered()
         starts = first in self._starts
         has_stack = bool(self.stack)
@@ -44,7 +44,7 @@ class State:
         return shifts, has_stack, attaches, attaches, breaks
 
     def context(self) -> tuple[int, ...]:
-        """The eight tokens that transitions are scored by, `NONE` for a missing one.
+        """Return the eight tokens that transitions are scored by, `NONE` for a missing one.
 
         B0, B1, S0, S1, S2 (buffer and stack, nearest first), last left child of B0, last left and right child of S0.
         """
@@ -71,11 +71,11 @@ class State:
             self._starts.add(second)
 
     def _buffered(self) -> int:
-        """Number of tokens in the buffer."""
+        """Return the number of tokens in the buffer."""
         return self.tokens - self.next + len(self.returned)
 
     def _front(self) -> tuple[int, int]:
-        """The first two tokens of the buffer."""
+        """Return the first two tokens of the buffer."""
         coming = self.next if self.next < self.tokens else NONE
         if not self.returned:
             return coming, self.next + 1 if self.next + 1 < self.tokens else NONE
@@ -106,6 +106,6 @@ class State:
 
     @staticmethod
     def _last_child(children: dict[int, list[int]], head: int) -> int:
-        """The child that was attached last, or `NONE`."""
+        """Return the child that was attached last, or `NONE`."""
         attached = children.get(head)
         return attached[-1] if attached else NONE

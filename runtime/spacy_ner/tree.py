@@ -30,8 +30,9 @@ class Tree:
         self._right: list[int] = []
 
     def sentence_starts(self) -> list[int]:
-        """The left edges of the roots, ascending; tokens with decorated labels are first attached to their true heads.
+        """Return the left edges of the roots, ascending.
 
+        Tokens with decorated labels are first attached to their true heads.
         The edges of a token are the first and last token of its subtree.
         """
         self._find_edges()
@@ -58,7 +59,7 @@ class Tree:
                 return
 
     def _are_heads_within(self) -> bool:
-        """Whether the head of every token is in the token's sentence or is the first token of the next sentence."""
+        """Return whether every token's head is in the sentence of the token or is the first token of the next one."""
         starts, begin, final = self._starts(), 0, len(self._heads) - 1
         for end in range(len(self._heads)):
             if (end > 0 and end in starts) or end == final:
@@ -79,7 +80,7 @@ class Tree:
             self._heads[token] = head
 
     def _descendants(self, token: int) -> Iterator[int]:
-        """Descendants of a token's head, breadth first, without the token itself and without whitespace."""
+        """Yield the descendants of a token's head, breadth first, without the token itself and without whitespace."""
         level = [self._heads[token]]
         while level:
             below = []

@@ -35,9 +35,9 @@ class TypeCache:
         self._cached = _CachedOutputs()
 
     def inputs(self, lexicon: Lexicon, keys: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """The inputs `embedded` and `preactivation` of the graph of the tokens, for the tokens of one run.
+        """Return the inputs `embedded` and `preactivation` of the graph of the tokens, for the tokens of one run.
 
-        :param lexicon: the lexicon that the keys refer to; with another one than before, the cache is emptied.
+        :param lexicon: the lexicon that the keys refer to; the cache is emptied if it differs from the previous call's.
         :param keys: the key of each token's type, int64 `[tokens]`.
         :raises InferenceError: if the graph's outputs have impossible shapes.
         """
@@ -49,12 +49,15 @@ class TypeCache:
                 if len(new):
                     self._cached.add(new, *self._outputs(lexicon, new))
             except BaseException:
-                self._cached = _CachedOutputs()  # an interrupted update may leave types with the outputs of others
+                self._cached = _CachedOutputs()  # an interrupted update may assign outputs to wrong types
                 raise
             return self._cached.inputs(keys)
 
     def _outputs(self, lexicon: Lexicon, keys: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The outputs `embedded` and `contributions` for types; `InferenceError` if their shapes are impossible."""
+        """Return the outputs `embedded` and `contributions` for types.
+
+        :raises InferenceError: if their shapes are impossible.
+        """
         embedded, contributions = self.session.run(["embedded", "contributions"], self._feeds(lexicon, keys))
         sizes = _sizes(len(keys), embedded.shape, contributions.shape)
         if sizes is None or self._cached.sizes not in (None, sizes):
@@ -64,7 +67,7 @@ class TypeCache:
         return embedded, contributions
 
     def _feeds(self, lexicon: Lexicon, keys: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """The graph's inputs for types; all values for the gap are -1."""
+        """Return the graph's inputs for types; all values for the gap are -1."""
         words, are_words = keys[keys != GAP], keys != GAP
         rows = np.full((len(keys), 4 * len(self._network.columns)), GAP, np.int32)
         rows[are_words] = lexicon.rows(words // 2, words % 2 == 1, self._network)
@@ -96,7 +99,7 @@ class _CachedOutputs:
         self._contributions: list[NDArray[np.float32]] = []
 
     def begin_run(self, keys: NDArray[np.int64], max_key: int) -> NDArray[np.int64]:
-        """Begin a run with these keys, none above `max_key`; return those that are not cached, ascending, each once."""
+        """Begin a run with these keys, which do not exceed `max_key`; return the distinct keys that are not cached."""
         if len(self._index_of) < max_key + 2:
             size = len(self._index_of)
             self._index_of = grown(self._index_of, 2 * max_key + 2)
@@ -121,9 +124,9 @@ class _CachedOutputs:
         self._count = added.stop
 
     def inputs(self, keys: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """`embedded` and `preactivation` of tokens; the types of all of them must be cached.
+        """Return `embedded` and `preactivation` of tokens; the types of all of them must be cached.
 
-        A token's preactivation is the sum, over the positions of its window, of what the type there contributes.
+        The preactivation of a token is the sum of the contributions of the types at all positions of its window.
         """
         indices = self._index_of[keys + 1]
         window, tokens = len(self._contributions) // 2, len(keys)
@@ -148,7 +151,7 @@ class _CachedOutputs:
         self._index_of[self._keys[: len(kept)] + 1] = np.arange(len(kept))
 
     def _reserve(self, size: int, width: int, positions: int, values: int) -> None:
-        """Make room for `size` types; the other sizes are those of `sizes`."""
+        """Make room for `size` types; the other parameters are the values of `sizes`."""
         if not self._contributions:
             self._embedded = np.empty((0, width), np.float32)
             self._contributions = [np.empty((0, values), np.float32)] * positions
@@ -161,7 +164,7 @@ class _CachedOutputs:
 
 
 def _sizes(types: int, embedded: tuple[int, ...], contributions: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """`_CachedOutputs.sizes` for outputs of these shapes; None if the shapes are impossible for so many types."""
+    """Return `_CachedOutputs.sizes` for the shapes of outputs; None if the shapes are impossible for `types` types."""
     if (len(embedded), len(contributions)) != (2, 3) or {embedded[0], contributions[0]} != {types}:
         return None
     sizes = embedded[1], contributions[1], contributions[2]

@@ -42,7 +42,7 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], th
         (case.expected.text, case.expected.token_ids) != (answer.text, answer.token_ids) for case, answer in pairs
     )
     same = _sealed_same(pairs, opened.variant)
-    # NaN is outside of every gate: a gate on `sealed_same` fails if the cases hold no summaries of this variant.
+    # NaN misses every threshold, so a gate on `sealed_same` fails if the cases have no summaries of this variant.
     figures = {"differing": float(differing), "sealed_same": math.nan if same is None else same}
     gate = opened.artifact.manifest.variants[opened.variant].gate
     if misses := opened.artifact.family.gate_misses(figures, gate):
@@ -51,9 +51,9 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], th
 
 
 def _sealed_same(pairs: Sequence[tuple[SummaryCase, Summary]], variant: str) -> float | None:
-    """The share of cases whose token ids equal those that the variant produced when it was built (`case.sealed`).
+    """Return the share of cases whose token ids are the same as when the variant was built (`case.sealed`).
 
-    None if no case holds a summary of the variant.
+    The result is None if no case has a summary of the variant.
     """
     same = [case.sealed[variant].token_ids == answer.token_ids for case, answer in pairs if variant in case.sealed]
     return sum(same) / len(same) if same else None

@@ -12,7 +12,7 @@ _SENTENCE_END = re.compile(f"[.!?\u2026\u3002\uff01\uff1f]+(?=[{WHITE_SPACE}])|\
 
 
 def is_whitespace(text: str) -> bool:
-    """Whether every character has Unicode's property White_Space; true for an empty text."""
+    """Return whether every character has Unicode's property White_Space; true for an empty text."""
     return _WHITESPACE.fullmatch(text) is not None
 
 

@@ -19,10 +19,10 @@ class SummarizeOptions:
     `num_beams`, `min_length`, `max_length` and `length_penalty` are those of transformers' `generate`; lengths count
     tokens, including the decoder's start token.
 
-    With `map_reduce`, an input that is too long is split into chunks whose summaries are summarized in turn; without
-    it, the input is truncated. `timeout` is in seconds from the start of the call; `cancel` can stop the call from
-    another thread. `progress(done, total)` is called after each text is summarized; texts are inputs or their chunks,
-    and every round of `map_reduce` counts from 0 again.
+    With `map_reduce`, an input that is too long is split into chunks, and the summaries of the chunks are summarized;
+    without it, the input is truncated. `timeout` is in seconds from the start of the call; `cancel` can stop the call
+    from another thread. `progress(done, total)` is called whenever a text was summarized; texts are inputs or their
+    chunks, and every round of `map_reduce` counts from 0 again.
     """
 
     num_beams: int | None = None
@@ -36,12 +36,12 @@ class SummarizeOptions:
 
 
 def options_of(settings: GenerationDefaults) -> SummarizeOptions:
-    """Options that select exactly these settings."""
+    """Return options that select exactly these settings."""
     return SummarizeOptions(settings.num_beams, settings.min_length, settings.max_length, settings.length_penalty)
 
 
 def resolve_settings(options: SummarizeOptions, spec: SummarizationSpec, beam_limit: int) -> GenerationDefaults:
-    """The settings of the beam search: the options, or the model's defaults where an option is None.
+    """Return the settings of the beam search: the options, or the model's defaults where an option is None.
 
     :param beam_limit: maximum product of `num_beams` and `max_length`.
     :raises ConfigError: if a setting is out of its range.
@@ -61,7 +61,10 @@ def resolve_settings(options: SummarizeOptions, spec: SummarizationSpec, beam_li
 
 
 def _integer(name: str, value: int | None, default: int, minimum: int, maximum: int | None) -> int:
-    """The value, or the default if it is None, if it is an integer in the range."""
+    """Return the value, or the default if it is None.
+
+    :raises ConfigError: if the result is not an integer in the range.
+    """
     chosen = default if value is None else value
     if type(chosen) is not int or chosen < minimum or (maximum is not None and chosen > maximum):
         expected = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"

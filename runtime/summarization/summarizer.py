@@ -51,7 +51,7 @@ SummarizationModel = GraphModel[SummarizationSpec]
 
 
 def summarization_model(opened: OpenArtifact[TextTokenizer]) -> SummarizationModel:
-    """The model of a checked artifact."""
+    """Return the model of a checked artifact."""
     return graph_model(opened, "generate", opened.artifact.manifest.section(SummarizationSpec))
 
 
@@ -98,7 +98,7 @@ class Summarizer:
         return cls(model, threads=threads, token_budget=token_budget, beam_limit=beam_limit, text_limit=text_limit)
 
     def load(self) -> None:
-        """Load the graph, which the first call would do otherwise."""
+        """Load the graph now instead of in the first call."""
         self._session.load()
 
     def check(self, options: SummarizeOptions) -> None:
@@ -207,7 +207,7 @@ class _Call:
         return [summaries[index] for index in range(len(texts))]
 
     def reduced(self, texts: Sequence[str]) -> list[Summary]:
-        """Summarize whole texts: from texts that are too long, the summaries of their chunks are summarized."""
+        """Summarize texts without truncation: if a text is too long, the summaries of its chunks are summarized."""
         shortened = [self._shorten(text) for text in texts]
         summaries = self.summaries([text for text, _ in shortened])
         return [
@@ -251,7 +251,7 @@ def summarize_with_settings(
 
 
 def token_ids(row: NDArray[np.int64], eos_token_id: int, pad_token_id: int) -> tuple[int, ...]:
-    """The token ids of one row of the output `sequences`: up to the end token, or without padding if it has none.
+    """Return the token ids of one row of the output `sequences`: up to the end token, or, without one, up to padding.
 
     :param row: int64 `[length]`; begins with the decoder's start token, which may have the same id as the end token.
     """
@@ -264,7 +264,7 @@ def token_ids(row: NDArray[np.int64], eos_token_id: int, pad_token_id: int) -> t
 
 
 def _settings_feeds(settings: GenerationDefaults) -> dict[str, NDArray[np.generic]]:
-    """The graph's inputs for the settings, each of shape `[1]`."""
+    """Return the graph's inputs for the settings, each of shape `[1]`."""
     integers = {name: getattr(settings, name) for name in ("num_beams", "min_length", "max_length")}
     return {
         **{name: np.array([value], np.int64) for name, value in integers.items()},

@@ -86,7 +86,7 @@ class Labels:
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Softmax over the last axis, float32."""
+    """Return the softmax over the last axis, float32."""
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     result: NDArray[np.float32] = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return result
@@ -165,13 +165,13 @@ def _rank(entity: EntitySpan) -> tuple[int, float]:
 def _best(
     scores: NDArray[np.float32], starts: NDArray[np.int32], ends: NDArray[np.int32], starts_window: NDArray[np.bool_]
 ) -> Items:
-    """Items with the best class of each row; of equal scores, the class with the lowest index."""
+    """Return items with the best class of each row; of equal scores, the class with the lowest index."""
     classes = scores.argmax(axis=1)
     return Items(starts, ends, starts_window, classes, np.take_along_axis(scores, classes[:, None], axis=1)[:, 0])
 
 
 def _argmax_by_word(values: NDArray[np.float32], first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The index of the highest of the tokens' values in every word; of equal values, the lowest index."""
+    """Return, for every word, the index of its token with the highest value; the first one if several are equal."""
     highest = np.repeat(np.maximum.reduceat(values, first), last - first + 1)
     candidates = np.flatnonzero(values == highest)
     result: NDArray[np.intp] = candidates[np.searchsorted(candidates, first)]

@@ -29,7 +29,7 @@ TokenClassifierModel = GraphModel[TokenClassificationSpec]
 
 
 def token_classifier_model(opened: OpenArtifact[TextTokenizer]) -> TokenClassifierModel:
-    """The model of a checked artifact."""
+    """Return the model of a checked artifact."""
     spec = opened.artifact.manifest.section(TokenClassificationSpec)
     return graph_model(opened, "token_classifier", spec)
 
@@ -75,7 +75,7 @@ class TokenClassifier:
         return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
 
     def load(self) -> None:
-        """Load the graph, which the first call would do otherwise."""
+        """Load the graph now instead of in the first call."""
         self._session.load()
 
     def check(self, options: NerOptions) -> None:
@@ -118,7 +118,7 @@ class TokenClassifier:
         return [entities for block in _blocks(checked) for entities in self._recognize_block(block, strategy, stride)]
 
     def _settings(self, options: NerOptions) -> tuple[str, int | None]:
-        """The aggregation strategy and the stride: the options, or the manifest's defaults where an option is None."""
+        """Return the aggregation strategy and the stride: the options, or the manifest's defaults for None."""
         spec = self.model.spec
         strategy, stride = options.aggregation_strategy, options.stride
         return spec.aggregation_strategy if strategy is None else strategy, spec.stride if stride is None else stride
@@ -131,7 +131,7 @@ class TokenClassifier:
             yield Entities(entities_from_spans(text, merged), each.tokens, each.truncated)
 
     def _spans(self, windows: list[Window], strategy: str) -> list[list[EntitySpan]]:
-        """The entities of every window; a batch may contain windows of different texts."""
+        """Return the entities of every window; a batch may contain windows of different texts."""
         spans: list[list[EntitySpan]] = [[] for _ in windows]
         indices = [index for index, window in enumerate(windows) if len(window.scored)]
         for batch in plan_batches([len(windows[index].ids) for index in indices], self._token_budget):
@@ -166,7 +166,7 @@ class TokenClassifier:
 
 
 def _tokens(batch: Sequence[Window], logits: NDArray[np.float32]) -> ScoredTokens:
-    """The tokens of a batch, one window after the other; `logits` is `[tokens, labels]`.
+    """Return the tokens of a batch, one window after the other; `logits` is `[tokens, labels]`.
 
     Every window must have at least one token that is not a special token.
     """
@@ -182,7 +182,7 @@ def _tokens(batch: Sequence[Window], logits: NDArray[np.float32]) -> ScoredToken
 
 
 def _merged(windows: list[list[EntitySpan]]) -> list[EntitySpan]:
-    """The entities of a text, given those of its windows."""
+    """Merge the entities of a text's windows."""
     return windows[0] if len(windows) == 1 else merge_windows(entity for entities in windows for entity in entities)
 
 

@@ -19,7 +19,7 @@ from ..tokenizer import TextTokenizer
 _MAX_STRIDES = 4
 _SPACE = 0x20
 
-# Given the ids, starts and ends of tokens: which of them continue the word of the token before.
+# A function of the ids, starts and ends of tokens; it returns which tokens continue the word of the token before.
 Subwords = Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], NDArray[np.bool_]]
 
 
@@ -86,7 +86,7 @@ class WindowTokenizer:
         return TextWindows(tuple(_window(encoding, slice(None), rule) for encoding in encodings), False)
 
     def _with_stride(self, stride: int) -> Tokenizer:
-        """The cached tokenizer for a stride; a full cache drops the least recently used one."""
+        """Return the cached tokenizer for a stride; a full cache drops the least recently used one."""
         with self._lock:
             if stride not in self._strided:
                 self._strided[stride] = self.tokenizer.with_stride(stride)
@@ -96,7 +96,7 @@ class WindowTokenizer:
             return self._strided[stride]
 
     def _subword_rule(self, text: str) -> Subwords:
-        """The rule that finds the subwords of a text: by length or by spaces, as the manifest says (FORMAT.md)."""
+        """Return the function that finds the subwords of a text: by length or by spaces, as the manifest states."""
         lengths, unknown = self._token_lengths, self._unknown
         if lengths is not None:
             return lambda ids, starts, ends: (lengths[ids] != ends - starts) & (ids != unknown)
@@ -105,7 +105,7 @@ class WindowTokenizer:
 
 
 def _offsets_inside_words(text: str) -> NDArray[np.bool_]:
-    """Which offsets of a text have no space (U+0020) before or after them: bool `[characters + 1]`.
+    """Return which offsets of a text have no space (U+0020) before or after them: bool `[characters + 1]`.
 
     The offset 0 is not inside a word.
     """
@@ -118,7 +118,7 @@ def _offsets_inside_words(text: str) -> NDArray[np.bool_]:
 
 
 def _window(encoding: Any, kept: slice, subwords: Subwords) -> Window:
-    """The window of the tokens `kept` of an `Encoding`."""
+    """Return the window of the tokens `kept` of an `Encoding`."""
     ids = np.array(encoding.ids[kept], np.int64)
     scored = np.flatnonzero(np.array(encoding.special_tokens_mask[kept], np.int8) == 0)
     offsets = np.array(encoding.offsets[kept], np.int32).reshape(-1, 2)[scored]

@@ -14,7 +14,7 @@ Operation = dict[str, Any]
 
 
 def apply(operation: Operation, raw: bytes) -> bytes:
-    """The bytes of a file after one operation.
+    """Return the bytes of a file after one operation.
 
     :raises ValueError: where an argument does not fit the bytes.
     :raises LookupError: for an unknown operation, and where a JSON pointer leads nowhere.
@@ -90,7 +90,7 @@ def _add(value: Any, path: str, added: Any) -> None:
 
 
 def _parent(value: Any, path: str) -> tuple[Any, Any]:
-    """The object or array that holds the target of a JSON pointer, and the target's key or index in it."""
+    """Return the object or array that holds the target of a JSON pointer, and the target's key or index in it."""
     root, *steps = [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")]
     if root or not steps:
         raise ValueError(f"{path!r} points to no member")

@@ -31,7 +31,7 @@ class ManifestCase:
     manifest: Operation
 
     def manifest_bytes(self) -> bytes:
-        """The manifest that readers parse."""
+        """Return the manifest that readers parse."""
         return apply(self.manifest, base_manifest(self.base))
 
 
@@ -47,7 +47,7 @@ class ArtifactCase:
     reseal: bool = False
 
     def manifest_bytes(self) -> bytes:
-        """The manifest before it is resealed; the base's where the case removes it."""
+        """Return the manifest before it is resealed; the base's where the case removes it."""
         raw = base_manifest(self.base)
         return apply(self.change["manifest.json"], raw) if "manifest.json" in self.change else raw
 
@@ -68,31 +68,31 @@ class ArtifactCase:
 
 
 def manifest_cases(families: Iterable[Family] | None = FAMILIES) -> dict[str, ManifestCase]:
-    """The cases of manifests/ by name: those that need no other than these families, or all of them."""
+    """Return the cases of manifests/ by name: those that need no other than these families, or all of them."""
     cases = [ManifestCase(**case) for case in read_cases("manifests")]
     return {case.name: case for case in cases if _is_readable(case, families)}
 
 
 def artifact_cases(families: Iterable[Family] | None = FAMILIES) -> dict[str, ArtifactCase]:
-    """The cases of invalid/ by name: those that need no other than these families, or all of them."""
+    """Return the cases of invalid/ by name: those that need no other than these families, or all of them."""
     cases = [ArtifactCase(**case) for case in read_cases("invalid")]
     return {case.name: case for case in cases if _is_readable(case, families)}
 
 
 def read_cases(folder: str) -> list[dict[str, Any]]:
-    """The records of manifests/ or invalid/, each with its base."""
+    """Return the records of manifests/ or invalid/, each with its base."""
     files = [json.loads(path.read_bytes()) for path in sorted((GOLDEN / folder).iterdir())]
     return [{"base": file["base"], **case} for file in files for case in file["cases"]]
 
 
 @cache
 def base_manifest(base: str) -> bytes:
-    """The bytes of a valid artifact's manifest."""
+    """Return the bytes of a valid artifact's manifest."""
     return (GOLDEN / "valid" / base / "manifest.json").read_bytes()
 
 
 def _is_readable(case: ManifestCase | ArtifactCase, families: Iterable[Family] | None) -> bool:
-    """Whether readers with these families refuse the case with its own code.
+    """Return whether readers with these families refuse the case with its own code.
 
     Without the family of the base, or of the pair that the changed manifest names, the code is `unknown_task`.
     """
@@ -108,7 +108,7 @@ def _pairs_of_bases() -> set[Pair | None]:
 
 
 def _named_pair(manifest: bytes) -> Pair | None:
-    """The task and the engine of a manifest; None where it is invalid or one of them is no string."""
+    """Return the task and the engine of a manifest; None where it is invalid or one of them is no string."""
     try:
         data = json.loads(manifest)
     except (ValueError, RecursionError):

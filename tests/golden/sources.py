@@ -141,7 +141,7 @@ def make_summarizer(folder: Path) -> None:
 
 @torch.no_grad()
 def _states(model: BertForTokenClassification, tokenizer: BertTokenizerFast) -> torch.Tensor:
-    """What the encoder says of the tokens of some lines, float32 `[tokens, 16]`."""
+    """Return what the encoder says of the tokens of some lines, float32 `[tokens, 16]`."""
     lines = [" ".join(WORDS[index : index + 6]) for index in range(0, 18, 2)]
     return torch.cat([model.bert(**tokenizer(line, return_tensors="pt"))[0][0] for line in lines])
 

@@ -32,7 +32,7 @@ def config(source: Path, **changes) -> ModelConfig:
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in a folder but the lock of its builders."""
+    """Return what lies in a folder but the lock of its builders."""
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
@@ -82,7 +82,7 @@ def test_other_settings_or_a_damaged_artifact_are_built_again(source, built, tmp
 
 
 def begins_again(model: ModelConfig, out: Path) -> bool:
-    """Whether building comes to the export, where it is stopped."""
+    """Return whether building comes to the export, where it is stopped."""
 
     def stop(stage: str) -> None:
         if stage == "export":

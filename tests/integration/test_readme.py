@@ -46,7 +46,7 @@ def run(arguments: list[str], folder: Path) -> str:
 
 
 def console_commands(block: str) -> list[tuple[str, str]]:
-    """The commands of a block and the output that it shows for each."""
+    """Return the commands of a block and the output that it shows for each."""
     parts = re.split(r"^\$ (.+)\n", block, flags=re.MULTILINE)
     assert parts[0] == ""
     return list(zip(parts[1::2], parts[2::2], strict=True))

@@ -50,7 +50,7 @@ def embedder(kind: str, **settings: Any) -> dict[str, Any]:
 
 
 def with_network(embed: dict[str, Any] | None = None, encode: dict[str, Any] | None = None, **state: Any) -> Language:
-    """A blank pipeline whose `ner` has a network of other parts than `make_pipeline` knows."""
+    """Return a blank pipeline whose `ner` has a network of other parts than `make_pipeline` knows."""
     usual = {
         "@architectures": "spacy.MaxoutWindowEncoder.v2",
         "width": 12,

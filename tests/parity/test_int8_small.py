@@ -81,7 +81,7 @@ def test_weights_and_large_tables_are_bytes(small_int8, architecture):
 
 
 def smoothed(export: SmallExport) -> tuple[ir.Model, list[LinearGroup], list[LinearGroup]]:
-    """The fp32 graph with smoothing folded in and nothing rounded; its groups as found before and after."""
+    """Return the fp32 graph with smoothing folded in and nothing rounded; its groups as found before and after."""
     model, untouched = load(export, "fp32"), load(export, "fp32")
     groups = find_groups(model.graph)
     names = [str(group.activation.name) for group in groups]
@@ -141,12 +141,12 @@ def linear_pairs(before: list[LinearGroup], after: list[LinearGroup]):
 
 
 def rows_scaled(old: LinearGroup, new: LinearGroup) -> bool:
-    """Whether the rows of the group's first weights changed by more than a common factor of columns explains."""
+    """Return whether the rows of the group's first weights changed by more than a common factor of columns explains."""
     ratio = new.linears[0].weight / old.linears[0].weight
     return bool(np.ptp(ratio[:, 0]) > 1e-3)
 
 
 def columns_scaled(old: np.ndarray, new: np.ndarray) -> bool:
-    """Whether the columns changed by more than a common factor of rows explains."""
+    """Return whether the columns changed by more than a common factor of rows explains."""
     ratio = new / old
     return bool(np.ptp(ratio[0]) / ratio[0].mean() > 1e-3)

@@ -196,7 +196,7 @@ def infixes(tokenizer: Tokenizer, chunk: str) -> list[tuple[int, int]]:
 
 
 def found_in(rules: Rules, chunk: str) -> tuple[Any, ...]:
-    """The same from rules: affixes in their windows, matches by first character, as FORMAT.md says."""
+    """Return the same from rules: affixes in their windows, matches by first character, as FORMAT.md says."""
     prefix = next((found.end() for each in rules.prefix if (found := each.pattern.match(chunk[: each.window]))), 0)
     suffix = 0
     for each in rules.suffix:

@@ -15,7 +15,7 @@ from spacy.vocab import Vocab
 
 @st.composite
 def forests(draw: Any) -> tuple[list[int], list[str], list[int]]:
-    """Heads without cycles, labels of which some are decorated, and which tokens are whitespace."""
+    """Return heads without cycles, labels of which some are decorated, and which tokens are whitespace."""
     size = draw(st.integers(1, 14))
     order = draw(st.permutations(range(size)))
     heads = [-1] * size

@@ -159,7 +159,7 @@ def test_no_limit_of_its_own(token_classifier):
 
 
 def with_spec(small: SmallTokenClassifier, **changes) -> SmallTokenClassifier:
-    """The same export with other defaults in its part of the manifest."""
+    """Return the same export with other defaults in its part of the manifest."""
     spec = replace(small.export.token_classification, **changes)
     return replace(small, export=replace(small.export, token_classification=spec))
 

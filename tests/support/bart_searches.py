@@ -32,7 +32,7 @@ class Call:
     settings: GenerationDefaults
 
     def feeds(self) -> dict[str, NDArray[Any]]:
-        """The graph's inputs by name."""
+        """Return the graph's inputs by name."""
         settings = self.settings
         return {
             "input_ids": self.ids,
@@ -81,7 +81,7 @@ def calls(source: random.Random, count: int, vocab_size: int) -> Iterator[Call]:
 
 
 def session_of(parts: SummarizerParts, folder: Path, **fixed: Any) -> Any:
-    """A session for the graph with these fixed settings."""
+    """Return a session for the graph with these fixed settings."""
     settings = generation_config(**{"max_length": POSITIONS, **fixed})
     spec = describe_generation(settings, POSITIONS, 1 << 20)
     save_graph(compose_graph(parts, spec, PAD), folder, "onnx/model.onnx")
@@ -89,7 +89,7 @@ def session_of(parts: SummarizerParts, folder: Path, **fixed: Any) -> Any:
 
 
 def original(model: Any, call: Call, fixed: dict[str, Any]) -> tuple[list[list[int]], list[float] | None]:
-    """The result of `generate`: sequences without padding, and their scores if there are several beams."""
+    """Return the result of `generate`: sequences without padding, and their scores if there are several beams."""
     settings = generation_config(**fixed, **asdict(call.settings))
     model.generation_config = settings  # `generate` takes missing settings from here
     with torch.no_grad():
@@ -104,7 +104,7 @@ def original(model: Any, call: Call, fixed: dict[str, Any]) -> tuple[list[list[i
 
 
 def trimmed(row: list[int], eos: int = 2) -> list[int]:
-    """A sequence up to its end token, or without padding if it has none."""
+    """Return a sequence up to its end token, or without padding if it has none."""
     if eos in row[1:]:
         return row[: row.index(eos, 1) + 1]
     while row[-1] == PAD:
@@ -133,5 +133,5 @@ def compare(model: Any, session: Any, call: Call, fixed: dict[str, Any], tally: 
 
 
 def replace_beams(call: Call, num_beams: int) -> Call:
-    """The same call with another number of beams."""
+    """Return the same call with another number of beams."""
     return replace(call, settings=replace(call.settings, num_beams=num_beams))

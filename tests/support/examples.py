@@ -16,7 +16,7 @@ VALID = GOLDEN / "valid"
 
 @cache
 def examples(families: Iterable[Family] = FAMILIES) -> dict[Family, Path]:
-    """One valid artifact of each family, for tests that do not depend on a certain family."""
+    """Return one valid artifact of each family, for tests that do not depend on a certain family."""
     found: dict[Family, Path] = {}
     for path in sorted(VALID.glob("*/manifest.json")):
         manifest = json.loads(path.read_bytes())
@@ -27,5 +27,5 @@ def examples(families: Iterable[Family] = FAMILIES) -> dict[Family, Path]:
 
 
 def examples_of(task: str) -> dict[Family, Path]:
-    """The artifacts of all families of one task."""
+    """Return the artifacts of all families of one task."""
     return {family: folder for family, folder in examples().items() if family.task == task}

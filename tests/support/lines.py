@@ -25,7 +25,7 @@ BAD_LINES = (
 
 
 def code_of_line(raw: bytes | None, line_format: LineFormat) -> str:
-    """The error code that a line is refused with."""
+    """Return the error code that a line is refused with."""
     with pytest.raises(InputError) as refused:
         parse_line(raw, line_format)
     return refused.value.code

@@ -35,5 +35,5 @@ class Page(HTMLParser):
         self.texts.append(text)
 
     def all_of(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of every tag with the given name."""
+        """Return the attributes of every tag with the given name."""
         return [attributes for name, attributes in self.tags if name == tag]

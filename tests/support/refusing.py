@@ -19,7 +19,7 @@ def _has_code(code: str) -> Callable[[BuildError], bool]:
 
 
 def artifact_code(call: Callable[[], object]) -> str | None:
-    """The code of the `ArtifactError` that a call raises; None if it raises none."""
+    """Return the code of the `ArtifactError` that a call raises; None if it raises none."""
     try:
         call()
     except ArtifactError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def rust_ner(binary: Path, artifact: Path, lines: Sequence[dict[str, Any]], *options: str) -> list[dict[str, Any]]:
-    """The answers of the command `ner`, one for every line; asserts that no line is refused."""
+    """Return the answers of the command `ner`, one for every line; asserts that no line is refused."""
     done = subprocess.run(
         [str(binary), "ner", "--model", str(artifact), *options],
         input="".join(json.dumps(line) + "\n" for line in lines).encode(),

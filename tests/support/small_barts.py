@@ -35,7 +35,7 @@ _SIZES = {
 def random_bart(
     *, seed: int = 0, vocab_size: int = 90, eos_bias: float = 0.0, peak: float = _PEAK, **config: Any
 ) -> BartForConditionalGeneration:
-    """A model with random weights that depend on the seed; `config` is passed to `BartConfig`."""
+    """Return a model with random weights that depend on the seed; `config` is passed to `BartConfig`."""
     torch.manual_seed(seed)
     settings = {
         **_SIZES,
@@ -61,7 +61,7 @@ def random_bart(
 
 
 def generation_config(**settings: Any) -> GenerationConfig:
-    """A generation config of a summarizer, with the token ids of the small models."""
+    """Return a generation config of a summarizer, with the token ids of the small models."""
     given = {
         "num_beams": 4,
         "max_length": 24,

@@ -49,14 +49,14 @@ class SmallExport:
     tokenizer: TextTokenizer
 
     def embedder(self, variant: str = "fp32", **options: Any) -> SentenceEmbedder:
-        """The runtime's model of one variant, created as in a build."""
+        """Return the runtime's model of one variant, created as in a build."""
         model = EmbeddingModel(
             self.staging, "small", "1", variant, self.graphs[variant], self.export.embedding, self.tokenizer
         )
         return SentenceEmbedder(model, **options)
 
     def original(self, texts: Sequence[str], prompt_name: str | None = None) -> OriginalEmbeddings:
-        """The embeddings of the original model."""
+        """Return the embeddings of the original model."""
         return original_embeddings(load_original(self.source), [EmbeddingInput(text, prompt_name) for text in texts])
 
     def calibration(self) -> list[Feeds]:
@@ -91,7 +91,7 @@ def varied_texts() -> list[str]:
 
 
 def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The cosines of the rows of `a` and the same rows of `b`."""
+    """Return the cosines of the rows of `a` and the same rows of `b`."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     result: NDArray[np.float64] = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
     return result

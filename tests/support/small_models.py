@@ -112,7 +112,7 @@ def make_model(
 
 
 def _as_module(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> nn.Module:
-    """A `Transformer` module. It can only be loaded from a folder, which is deleted afterwards."""
+    """Return a `Transformer` module. It can only be loaded from a folder, which is deleted afterwards."""
     encoder.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     module = Transformer(str(folder))
@@ -174,7 +174,7 @@ def _distilbert_config(vocab_size: int) -> DistilBertConfig:
 
 @cache
 def corpus() -> tuple[str, ...]:
-    """The lines that vocabularies are trained on: all texts in the installed package."""
+    """Return the lines that vocabularies are trained on: all texts in the installed package."""
     files = (("onnx_ml_bridge.parity", "sentences.txt"), ("onnx_ml_bridge.quantize", "calibration.txt"))
     texts = [resources.files(package).joinpath(name).read_text(encoding="utf-8") for package, name in files]
     return tuple(line for text in texts for line in text.split("\n") if line.strip())
@@ -182,7 +182,7 @@ def corpus() -> tuple[str, ...]:
 
 @cache
 def wordpiece(specials: tuple[str, ...], lowercase: bool = True) -> dict[str, int]:
-    """A WordPiece vocabulary: the tokens of a BPE vocabulary, each with and without the prefix ##.
+    """Return a WordPiece vocabulary: the tokens of a BPE vocabulary, each with and without the prefix ##.
 
     The tokenizers library's WordPiece trainer breaks ties by the order of a hash table, so its vocabulary, and with it
     the model, would differ from run to run. Its BPE trainer is deterministic.
@@ -197,7 +197,7 @@ def wordpiece(specials: tuple[str, ...], lowercase: bool = True) -> dict[str, in
 
 @cache
 def bytelevel_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """A byte-level BPE vocabulary with its merges."""
+    """Return a byte-level BPE vocabulary with its merges."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -215,7 +215,7 @@ def bytelevel_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 @cache
 def unigram() -> tuple[tuple[str, float], ...]:
-    """A Unigram vocabulary over words that Metaspace marks, as in XLM-R."""
+    """Return a Unigram vocabulary over words that Metaspace marks, as in XLM-R."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]

@@ -78,7 +78,7 @@ def make_pipeline(
     seed: int = _SEED,
     base: Language | None = None,
 ) -> Language:
-    """A pipeline with the component `ner`, and before it `tok2vec` and `parser` if they are requested.
+    """Return a pipeline with the component `ner`, and before it `tok2vec` and `parser` if they are requested.
 
     :param pieces: maxout pieces of the encoder.
     :param state_pieces: maxout pieces of the layer that computes states.
@@ -122,7 +122,7 @@ def make_pipeline(
 
 
 def clear_texts(nlp: Language, texts: Iterable[str], margin: float) -> list[str]:
-    """The texts for which the score of the best valid move of every state exceeds the second best by `margin`.
+    """Return the texts for which the score of the best valid move of every state exceeds the second best by `margin`.
 
     If scores are closer, rounding errors decide, which depend on the order in which an engine adds numbers.
     """
@@ -137,7 +137,7 @@ def clear_texts(nlp: Language, texts: Iterable[str], margin: float) -> list[str]
 
 
 def _margins(component: Any, docs: list[Doc]) -> Any:
-    """The smallest margin of each document, float64 `[docs]`; infinite if there was never more than one valid move."""
+    """Return the smallest margin of each document, float64 `[docs]`; infinite if there was never more than one valid move."""
     names = component_moves(component)
     smallest = np.full(len(docs), np.inf)
     for indices, states, scores in _steps(component, docs):
@@ -197,7 +197,7 @@ def _initialize(nlp: Language, labels: Sequence[str], last_first: bool) -> None:
 
 
 def _ner_actions(labels: Sequence[str], last_first: bool) -> dict[int, dict[str, int]]:
-    """The frequency of each label by kind of move; spaCy puts moves with a negative frequency after all others."""
+    """Return the frequency of each label by kind of move; spaCy puts moves with a negative frequency after all others."""
     known = {label: len(labels) - index for index, label in enumerate(labels)}
     within = {label: -frequency for label, frequency in known.items()} if last_first else known
     return {_BEGIN: known, _IN: within, _LAST: known, _UNIT: {**known, "": 1}, _OUT: {"": 1}}
@@ -242,5 +242,5 @@ def _balance(component: Any, docs: list[Doc]) -> None:
 
 
 def component_moves(component: Any) -> list[str]:
-    """The names of a component's moves, in order."""
+    """Return the names of a component's moves, in order."""
     return [component.moves.get_class_name(number) for number in range(component.moves.n_moves)]

@@ -48,7 +48,7 @@ CASES = [["A ferry crossed the strait.", "It was late."], ["Short."], ["Öl und 
 
 
 def copying_graph(start: int = START) -> onnx.ModelProto:
-    """A graph that copies the text; its score is -(number of tokens) * length_penalty / num_beams."""
+    """Return a graph that copies the text; its score is -(number of tokens) * length_penalty / num_beams."""
     nodes = [
         helper.make_node("Shape", ["input_ids"], ["rows"], start=0, end=1),
         helper.make_node("Concat", ["rows", "one"], ["column"], axis=0),
@@ -66,7 +66,7 @@ def copying_graph(start: int = START) -> onnx.ModelProto:
 
 
 def endless_graph() -> onnx.ModelProto:
-    """A graph that runs a loop for hours before it copies the text."""
+    """Return a graph that runs a loop for hours before it copies the text."""
     counted = helper.make_tensor_value_info
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["sum", "turn_one"], ["next_sum"])],
@@ -109,7 +109,7 @@ def save_tokenizer(folder: Path) -> TokenizerSpec:
 def make_model(
     folder: Path, graph: onnx.ModelProto | None = None, spec: SummarizationSpec = SPEC
 ) -> SummarizationModel:
-    """A model in a plain folder, without an artifact."""
+    """Return a model in a plain folder, without an artifact."""
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
     tokenizer = save_tokenizer(folder)
     onnx.save(graph or copying_graph(), folder / "onnx" / "model.onnx")
@@ -123,7 +123,7 @@ def make_artifact(
     cases: list[SummaryCase] | None = None,
     gate: dict[str, float] | None = None,
 ) -> Path:
-    """A sealed artifact whose golden cases have the summaries of the copying graph."""
+    """Return a sealed artifact whose golden cases have the summaries of the copying graph."""
     with staging_for(target) as staging:
         model = make_model(staging, graph)
         chosen = cases or golden_cases(make_model(target.parent / "copying"))
@@ -150,7 +150,7 @@ def make_artifact(
 
 
 def golden_cases(model: SummarizationModel) -> list[SummaryCase]:
-    """Golden cases with the summaries of `CASES`."""
+    """Return golden cases with the summaries of `CASES`."""
     found = Summarizer(model).summarize_detailed(CASES)
     return [
         SummaryCase(tuple(case), DEFAULTS, ExpectedSummary(each.text, each.token_ids), each.truncated, {})

@@ -116,7 +116,7 @@ def _peak(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _hidden_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """The inputs of the head for all tokens of some lines, float32 `[tokens, hidden]`."""
+    """Return the inputs of the head for all tokens of some lines, float32 `[tokens, hidden]`."""
     seen: list[torch.Tensor] = []
     hook = model.classifier.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0][0]))
     names = ("input_ids", "attention_mask")
@@ -160,7 +160,7 @@ def _distilbert(size: int, **more: Any) -> DistilBertConfig:
 
 
 def _deberta(size: int, **more: Any) -> DebertaV2Config:
-    """A configuration like DeBERTa-v3's: bucketed relative positions, no absolute positions, shared projections."""
+    """Return a configuration like DeBERTa-v3's: bucketed relative positions, no absolute positions, shared projections."""
     settings = {
         "relative_attention": True,
         "pos_att_type": ["p2c", "c2p"],

@@ -46,7 +46,7 @@ PIPELINES = {
 
 
 def config_of(name: str) -> ModelConfig:
-    """The build configuration of one of `PIPELINES`."""
+    """Return the build configuration of one of `PIPELINES`."""
     made = PIPELINES[name]
     return ModelConfig(
         name=name, version="1.0.0", task=SPACY_NER.task, source=made.source, options={"sentences": made.sentences}

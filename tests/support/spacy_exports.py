@@ -32,7 +32,7 @@ def export_recognizer(nlp: Language, staging: Path, sentences: str = "none") -> 
 
 
 def recognizer_of(exported: SpacyExport, staging: Path) -> SpacyRecognizer:
-    """The runtime's recognizer for an export in `staging`."""
+    """Return the runtime's recognizer for an export in `staging`."""
     graphs: dict[str, Graph] = {role: describe_graph(graph, file) for role, (graph, file) in exported.graphs.items()}
     spec = exported.spec
     preprocessor = SpacyPreprocessor(read_rules(staging / spec.rules), read_tables(staging / spec.tables, spec))
@@ -59,7 +59,7 @@ def ner_sample(language: str, adversarial: int, seed: int, every: int) -> list[s
 
 
 def differing(expected: Sequence[OriginalEntities], found: Sequence[Entities]) -> list[int]:
-    """The indices of the documents whose entities or number of tokens differ."""
+    """Return the indices of the documents whose entities or number of tokens differ."""
     compared = agreement([each.entities for each in expected], found).differing
     other = {index for index, (a, b) in enumerate(zip(expected, found, strict=True)) if a.tokens != b.tokens}
     return sorted({*compared, *other})

@@ -26,19 +26,19 @@ LANGUAGES = tuple(
 
 @cache
 def empty_pipeline(language: str) -> Language:
-    """A pipeline without components. It is shared by all tests and must not be modified."""
+    """Return a pipeline without components. It is shared by all tests and must not be modified."""
     return spacy.blank(language)
 
 
 @cache
 def described(language: str) -> dict[str, Any]:
-    """The content of spacy_tokenizer.json for a language. It is shared and must not be modified."""
+    """Return the content of spacy_tokenizer.json for a language. It is shared and must not be modified."""
     return describe_rules(empty_pipeline(language))
 
 
 @cache
 def rules_of(language: str) -> Rules:
-    """The rules of a language as the runtime reads them."""
+    """Return the rules of a language as the runtime reads them."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rules.json"
         path.write_bytes(strict_json.canonical_line(described(language)))

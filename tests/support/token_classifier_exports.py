@@ -67,7 +67,7 @@ class SmallTokenClassifier:
     tokenizer: TextTokenizer
 
     def classifier(self, variant: str = "fp32", **options: Any) -> TokenClassifier:
-        """The runtime's model of one variant, created as in a build."""
+        """Return the runtime's model of one variant, created as in a build."""
         model = TokenClassifierModel(
             self.staging, "small", "1", variant, self.graphs[variant], self.export.token_classification, self.tokenizer
         )
@@ -88,7 +88,7 @@ class SmallTokenClassifier:
         return {}
 
     def original(self, texts: Sequence[str], strategy: str, stride: int | None = None) -> list[OriginalEntities]:
-        """The answers of the original pipeline."""
+        """Return the answers of the original pipeline."""
         key = (tuple(texts), strategy, stride)
         if key not in self.answers:
             self.answers[key] = original_entities(self.pipeline, texts, strategy, stride)
@@ -177,7 +177,7 @@ def seal_token_classifier(
 def golden_cases(
     small: SmallTokenClassifier, texts: Sequence[str], strategy: str, stride: int | None
 ) -> list[EntityCase]:
-    """Golden cases with the original's answers for the texts."""
+    """Return golden cases with the original's answers for the texts."""
     answers = small.original(texts, strategy, stride)
     return [
         EntityCase(text, strategy, stride, None, answer.entities, answer.tokens, answer.truncated)

@@ -52,7 +52,7 @@ class FamiliesLoader(importlib.machinery.SourceFileLoader):
 
 
 def without(source: str, family: str) -> ast.Module:
-    """The source of `artifacts/families/__init__.py` without one family's import and entry in the tuple."""
+    """Return the source of `artifacts/families/__init__.py` without one family's import and entry in the tuple."""
     tree = ast.parse(source)
     imported = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == family]
     names = {alias.name for node in imported for alias in node.names}

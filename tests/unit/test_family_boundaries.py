@@ -19,7 +19,7 @@ CONSTANTS = {"NER", "SPACY", "TRANSFORMERS"} | {family.name.upper() for family i
 
 
 def shared_modules() -> Iterator[Path]:
-    """The modules of the package that belong to no family."""
+    """Yield the modules of the package that belong to no family."""
     mapped = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
     for folder in mapped.values():
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -29,7 +29,7 @@ def shared_modules() -> Iterator[Path]:
 
 
 def comparisons(tree: ast.AST) -> Iterator[tuple[int, ast.expr]]:
-    """All operands of comparisons, `in` tests and `match` statements, with their lines."""
+    """Yield all operands of comparisons, `in` tests and `match` statements, with their lines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             for operand in (node.left, *node.comparators):
@@ -39,7 +39,7 @@ def comparisons(tree: ast.AST) -> Iterator[tuple[int, ast.expr]]:
 
 
 def names_a_task(expression: ast.expr) -> bool:
-    """Whether an expression is a task or an engine: a literal, a constant of one, or an attribute of a declaration."""
+    """Return whether an expression is a task or an engine: a literal, a constant of one, or an attribute of a declaration."""
     if isinstance(expression, ast.Constant):
         return expression.value in TASKS_AND_ENGINES
     if isinstance(expression, ast.Name):

@@ -13,19 +13,19 @@ TEXT = (Path(errors.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
 
 
 def sections() -> dict[str, str]:
-    """The sections of FORMAT.md by title."""
+    """Return the sections of FORMAT.md by title."""
     titles = re.split(r"^## (.+)$", TEXT, flags=re.MULTILINE)[1:]
     return dict(zip(titles[::2], titles[1::2], strict=True))
 
 
 def tables(text: str, first_column: str) -> list[list[list[str]]]:
-    """The cells of the tables whose header starts with `first_column`, without their headers."""
+    """Return the cells of the tables whose header starts with `first_column`, without their headers."""
     found = [block.splitlines()[2:] for block in text.split("\n\n") if block.startswith(f"| {first_column} |")]
     return [[[cell.strip() for cell in row.strip("|").split("|")] for row in rows] for rows in found]
 
 
 def section_of(family) -> str:
-    """The section of FORMAT.md that defines the task of a family."""
+    """Return the section of FORMAT.md that defines the task of a family."""
     chosen = [text for text in sections().values() if f"`task` is `{family.task}`" in text]
     assert len(chosen) == 1
     return chosen[0]

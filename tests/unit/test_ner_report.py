@@ -42,7 +42,7 @@ class Fixed:
 
 
 def manifest(variants=("fp32",), family: Family = FAMILIES[0]) -> Manifest:
-    """The manifest of the family's example, with the given variants."""
+    """Return the manifest of the family's example, with the given variants."""
     example = read_artifact(examples_of(NER)[family]).manifest
     graphs = example.variants["fp32"].graphs
     gates = {name: {"differing": 0} if name == "fp32" else {"entity_f1": 0.5} for name in variants}

@@ -143,7 +143,7 @@ BEFORE = {"Identity": SYMMETRIC, "Relu": AFTER_RELU, "Gelu": AFTER_GELU}
 
 
 def linear_graph(weight: np.ndarray, before: str) -> ir.Model:
-    """`y = before(x) @ weight` for x float32 `[rows, in]`."""
+    """Return `y = before(x) @ weight` for x float32 `[rows, in]`."""
     x = ir.val("x", ir.DataType.FLOAT, ["rows", weight.shape[0]])
     w = ir.val("w", const_value=ir.tensor(weight, name="w"))
     first = ir.node(before, [x], name="before")
@@ -166,7 +166,7 @@ def run(path: Path, x: np.ndarray) -> np.ndarray:
 
 
 def reference(model: ir.Model, a: np.ndarray, scheme: ActivationScheme) -> np.ndarray:
-    """The product of `a` and the graph's int8 weights, computed with numpy as int8_scheme.py defines it."""
+    """Return the product of `a` and the graph's int8 weights, computed with numpy as int8_scheme.py defines it."""
     tensors = {name: value.const_value.numpy() for name, value in model.graph.initializers.items()}
     weight = next(tensor for name, tensor in tensors.items() if name.endswith("_weight"))
     channels = next(tensor for name, tensor in tensors.items() if name.endswith("_channels"))
@@ -212,7 +212,7 @@ def test_a_quantized_layer_equals_the_numpy_reference(tmp_path, before):
 
 
 def activation_of(folder: Path, x: np.ndarray) -> np.ndarray:
-    """The values that the layer's MatMul reads in the exact graph."""
+    """Return the values that the layer's MatMul reads in the exact graph."""
     model = ir.load(folder / "exact.onnx")
     model.graph.outputs.append(model.graph.node(0).outputs[0])
     ir.save(model, folder / "probe.onnx")
@@ -236,7 +236,7 @@ def test_row_scales_are_not_fused_into_one_scale(tmp_path):
 
 
 def readers_of_row_scales(model: ir.Model) -> list[ir.Node]:
-    """The nodes that multiply by a row scale; activations are divided by the same value."""
+    """Return the nodes that multiply by a row scale; activations are divided by the same value."""
     scales = [node.inputs[1] for node in model.graph if node.op_type == "Div"]
     return [use.node for scale in scales for use in scale.uses() if use.node.op_type == "Mul"]
 

@@ -24,7 +24,7 @@ class ReadabilityScorer:
         self._session = model.session(threads)
 
     def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Scores of the texts, float32 `[n]`."""
+        """Return scores of the texts, float32 `[n]`."""
         scores = []
         for tokens in self._model.tokenizer.encode(list(texts)):
             feeds = encoder_feeds(self._model.graph, *self._model.tokenizer.pad([tokens]))

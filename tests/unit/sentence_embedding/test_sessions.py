@@ -13,7 +13,7 @@ OPTION = "session.x64quantprecision"
 
 
 def weight_types(tmp_path: Path, options: dict[str, str]) -> set[str]:
-    """The element types of the weights of all 8-bit products in the optimized graph."""
+    """Return the element types of the weights of all 8-bit products in the optimized graph."""
     import onnxruntime as ort
 
     target = tmp_path / "optimized.onnx"

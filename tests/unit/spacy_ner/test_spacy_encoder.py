@@ -24,7 +24,7 @@ def layer_of(window: int, seed: int) -> WindowLayer:
 
 
 def run(x: Any, streams: int, linear: Callable[[GraphBuilder, Any], list[ir.Value]]) -> Any:
-    """The linear part of a layer for tokens `[n, WIDTH]`; token i belongs to stream i modulo `streams`."""
+    """Return the linear part of a layer for tokens `[n, WIDTH]`; token i belongs to stream i modulo `streams`."""
     graph = GraphBuilder()
     value = graph.input("x", ir.DataType.FLOAT, ["tokens", WIDTH])
     found = linear(graph, graph.split(graph.reshape(value, -1, streams * WIDTH), streams))
@@ -36,7 +36,7 @@ def run(x: Any, streams: int, linear: Callable[[GraphBuilder, Any], list[ir.Valu
 
 
 def expected(x: Any, layer: WindowLayer) -> Any:
-    """The reference in float64, computed for every piece and token."""
+    """Return the reference in float64, computed for every piece and token."""
     window = layer.window
     padded = np.pad(x.astype(np.float64), ((window, window), (0, 0)))
     seen = np.stack([padded[token : token + 2 * window + 1].reshape(-1) for token in range(len(x))])

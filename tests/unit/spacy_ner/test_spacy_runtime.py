@@ -33,7 +33,7 @@ def sample() -> list[str]:
 
 
 def again(found: SpacyRecognizer) -> SpacyRecognizer:
-    """A new recognizer of the same model, with no graph loaded and empty caches."""
+    """Return a new recognizer of the same model, with no graph loaded and empty caches."""
     return SpacyRecognizer(found.model, threads=1)
 
 

@@ -34,7 +34,7 @@ def summarizer(model):
 
 
 def bytes_of(text: str) -> tuple[int, ...]:
-    """The token ids of a text of ASCII letters and spaces: one for every byte, between two special tokens."""
+    """Return the token ids of a text of ASCII letters and spaces: one for every byte, between two special tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     return (0, *(4 + alphabet.index("\u0120" if letter == " " else letter) for letter in text), 2)
 

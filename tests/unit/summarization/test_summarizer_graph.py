@@ -37,7 +37,7 @@ NAMES = Path(__file__).with_name("summarizer_graph_names.txt")
 
 
 def parts() -> SummarizerParts:
-    """The parts of the model. Embeddings are one-hot, so the table of transitions returns the row of the last token."""
+    """Return the parts of the model. Embeddings are one-hot, so the table of transitions returns the row of the last token."""
     table = np.eye(HIDDEN, dtype=np.float32)
     return SummarizerParts(embed_model(table), encoder(), step(), score_model(table, np.ones(6, np.float32)), 1, 1, 6)
 
@@ -90,7 +90,7 @@ def composed(fixed: FixedGeneration) -> ir.Model:
 
 
 def described(graph: ir.Graph, indent: str = "") -> Iterator[str]:
-    """All names of a graph and its subgraphs, in order."""
+    """Yield all names of a graph and its subgraphs, in order."""
     yield f"{indent}{graph.name}({', '.join(str(value.name) for value in graph.inputs)})"
     yield from (f"{indent}  {name}" for name in graph.initializers)
     for node in graph:

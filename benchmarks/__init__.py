@@ -1,1 +1,1 @@
-"""Side-by-side measurements of the artifacts against the originals and the peers; see README.md."""
+"""Benchmarks that compare the artifacts with their originals and with other libraries; see README.md."""

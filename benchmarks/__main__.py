@@ -1,6 +1,6 @@
-"""Measures this project side by side with the originals and other libraries, in one run on one machine.
+"""Measure this project, the originals and other libraries in one run on one machine.
 
-It prints tables and writes TASK.json, TASK.png and TASK.svg. A missed target is no error: the exit status is 0.
+The command prints tables and writes TASK.json, TASK.png and TASK.svg. The exit status is 0 even if a target is missed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(options: argparse.Namespace, console: Console) -> None:
-    """Measure, save, print."""
+    """Measure a task, then save and print the results."""
     task, releases = task_module(options.task), _releases(options)
     with tempfile.TemporaryDirectory() as scratch:
         request = _request(options, releases, Path(scratch))
@@ -66,7 +66,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
 
 
 def _save(results: Results, folder: Path) -> None:
-    from . import plot  # matplotlib, which neither --help nor docs need
+    from . import plot  # imports matplotlib, which neither --help nor docs need
 
     folder.mkdir(parents=True, exist_ok=True)
     save(results, folder / f"{results.task}.json")
@@ -74,7 +74,7 @@ def _save(results: Results, folder: Path) -> None:
 
 
 def _write_docs(folder: Path, document: Path, console: Console) -> None:
-    """Refresh the tables of every task that has results."""
+    """Update the tables of every task that has results."""
     for path in (folder / f"{task}.json" for task in TASKS):
         if path.is_file():
             markdown.update(document, load(path))
@@ -95,7 +95,8 @@ def _request(options: argparse.Namespace, releases: Releases, scratch: Path) -> 
 
 
 def _releases(options: argparse.Namespace) -> Releases:
-    pythons = {label: str(Path(path).absolute()) for label, path in options.python}  # a link belongs to its environment
+    # The links to interpreters are not resolved, because they select the virtual environment
+    pythons = {label: str(Path(path).absolute()) for label, path in options.python}
     return Releases({"": sys.executable} | pythons, dict(options.rust))
 
 
@@ -167,7 +168,7 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def _release(text: str) -> tuple[str, str]:
-    """Return a label and an absolute path; a path without a label belongs to this release."""
+    """Parse `LABEL=PATH` or `PATH` to a label and an absolute path; the empty label is this release."""
     label, separator, path = text.partition("=")
     if not separator or "/" in label:
         label, path = "", text

@@ -1,4 +1,4 @@
-"""From what a run collected to its results: figures, derived figures, targets and pairs."""
+"""Compute the results of a workload from the recorded values: figures, derived figures, targets and pairs."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def _row(contender: Contender, workload: Workload, record: Record) -> Row:
 
 
 def _measured(workload: Workload, rows: tuple[Row, ...]) -> tuple[Metric, ...]:
-    """Return the metrics that any contender has."""
+    """Return the metrics that were measured for at least one contender."""
     return tuple(metric for metric in workload.metrics if any(metric.key in row.figures for row in rows))

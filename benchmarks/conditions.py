@@ -1,4 +1,4 @@
-"""What is recorded of the machine and its software beside the figures."""
+"""The conditions of a run: the machine and its software, which are recorded with the figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ASK_VERSION = f"from importlib import metadata; print(metadata.version({BRIDGE!
 def describe(harness: Harness, rounds: tuple[int, int], libraries: Sequence[str], releases: Releases) -> Conditions:
     """Return the conditions of a run.
 
-    :param rounds: of speed, and of starts and memory.
+    :param rounds: the numbers of rounds that measure speed, and that measure starts and memory.
     """
     machine = cpu.describe(cpu.usable_cpus())
     return Conditions(
@@ -66,7 +66,7 @@ def _name(*labels: str) -> str:
 
 
 def _ask(command: list[str]) -> str:
-    """Return the last word that a command prints."""
+    """Run a command and return the last word that it prints."""
     try:
         words = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
     except OSError:

@@ -15,7 +15,7 @@ _STYLES = {MET: "green", MISSED: "bold red", NO_TARGET: "dim"}
 
 
 def wide_console() -> Console:
-    """Return a console in which the tables fit, also where the output is no terminal."""
+    """Return a console that is wide enough for the tables, even if the output is not a terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal and console.width >= _WIDTH else Console(width=_WIDTH, highlight=False)
 

@@ -1,7 +1,7 @@
-"""Who is measured: a contender's name, what it loads and the process that runs it.
+"""The contenders of a benchmark: their names, the models that they load, and the processes that run them.
 
-A worker imports this module at the start of a process whose start is timed, possibly under the interpreter of an
-earlier release: only the standard library is imported here.
+A contender is a library, or a variant of this project, that is measured. A worker, whose start is timed, imports this
+module, possibly with the interpreter of an earlier release. Therefore only the standard library is imported here.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ BRIDGE = "onnx-ml-bridge"
 
 
 class Unavailable(Exception):
-    """The contender cannot be measured here; the message says why and names no path."""
+    """The contender cannot be measured here; the message has the reason and does not contain paths."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a process loads.
+    """The model that a process loads.
 
-    `loader` is a key of the task module's `LOADERS`; `source` is a folder, or the name of a model; `variant` is a
-    variant of an artifact or a peer's element type; `options` are arguments of that loader alone.
+    `loader` is a key of the task module's `LOADERS`. `source` is a folder or the name of a model. `variant` is a
+    variant of an artifact, or the element type that another library uses. `options` are further arguments of the
+    loader.
     """
 
     task: str
@@ -36,17 +37,17 @@ class Job:
 
 @dataclass(frozen=True)
 class PythonProcess:
-    """Runs `benchmarks.worker` under an interpreter."""
+    """A process that runs `benchmarks.worker` with a Python interpreter."""
 
     interpreter: str = sys.executable
 
 
 @dataclass(frozen=True)
 class RustProcess:
-    """Runs the crate's command.
+    """A process that runs the Rust command.
 
-    `command` reads texts from standard input as JSON lines. Throughput is what `bench` reports, or with `keep_open` the
-    time that `command` needs for texts that go through its pipes.
+    `command` is the subcommand that reads texts from standard input as JSON lines. Speed is measured with the
+    subcommand `bench`, or, if `keep_open` is true, by writing texts to a running `command` and reading its answers.
     """
 
     binary: str
@@ -58,9 +59,10 @@ class RustProcess:
 class Contender:
     """A row of the tables.
 
-    `label` is the name without the release; `release` is empty for this checkout, else the label of `--python` or
-    `--rust`. `reference` is the name of the contender that the tables compare this one with. `disk_bytes` counts the
-    files of the model, without libraries. `unavailable` says why it cannot be measured, if so.
+    `label` is the name without the release. `release` is empty for this checkout, else the label of the option
+    `--python` or `--rust`. `reference` is the name of the contender that the tables compare this one with. `disk_bytes`
+    is the size of the model's files, without libraries. `unavailable` is the reason why the contender cannot be
+    measured; empty if it can.
     """
 
     label: str
@@ -73,13 +75,13 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """The label, with the release in parentheses."""
+        """The label, followed by the release in parentheses if there is one."""
         return f"{self.label} ({self.release})" if self.release else self.label
 
 
 @dataclass(frozen=True)
 class Releases:
-    """Interpreters and binaries by their release; the empty label is this checkout."""
+    """Python interpreters and Rust binaries by the label of their release; the empty label is this checkout."""
 
     pythons: Mapping[str, str] = field(default_factory=lambda: {"": sys.executable})
     binaries: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +102,7 @@ def bridge_contenders(
     reference: str,
     keep_open: bool = False,
 ) -> list[Contender]:
-    """Contenders of this project for one artifact and variant: every release in Python, then every one in Rust."""
+    """Return the contenders of this project for one variant: every release in Python, then every release in Rust."""
     processes: list[tuple[str, str, PythonProcess | RustProcess]] = [
         *(("Python", release, PythonProcess(path)) for release, path in releases.pythons.items()),
         *(("Rust", release, RustProcess(path, command, keep_open)) for release, path in releases.binaries.items()),

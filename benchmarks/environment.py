@@ -1,4 +1,4 @@
-"""The environment that every measured process starts with, and how a process fails."""
+"""The environment variables of measured processes, and the exception for a process that fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 
 class Failed(Exception):
-    """A process ended early or broke the protocol; `detail` is for the console and may name paths."""
+    """A process ended early or violated the protocol; `detail` is only printed to the console and may contain paths."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -18,9 +18,9 @@ class Failed(Exception):
 
 
 def child_environment(threads: int | None = None) -> dict[str, str]:
-    """Return the environment of a measured process: offline, and with the ONNX Runtime of this Python for Rust.
+    """Return the environment of a measured process: offline, and Rust uses the ONNX Runtime of this Python.
 
-    :param threads: the threads of OpenMP and BLAS libraries; by default these libraries decide.
+    :param threads: the number of threads of OpenMP and BLAS libraries; None leaves it to the libraries.
     """
     limits = dict.fromkeys(_THREAD_VARIABLES, str(threads)) if threads else {}
     environment = os.environ | {"HF_HUB_OFFLINE": "1"} | limits
@@ -30,7 +30,7 @@ def child_environment(threads: int | None = None) -> dict[str, str]:
 
 
 def _onnxruntime_library() -> Path | None:
-    """Return the shared library that the onnxruntime package ships."""
+    """Return the path of the shared library in the onnxruntime package."""
     spec = importlib.util.find_spec("onnxruntime")
     folders = list(spec.submodule_search_locations or []) if spec else []
     libraries = [path for folder in folders for path in sorted(Path(folder, "capi").glob("libonnxruntime.*"))]

@@ -1,4 +1,4 @@
-"""How figures are written for people, by their unit."""
+"""The text form of figures by unit."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ FORMATS: dict[str, Callable[[float], str]] = {
 
 
 def factor(metric: Metric, value: float, reference: float) -> str:
-    """Return a value compared with its reference: how many times as fast, or which share of the time or the memory.
+    """Format the ratio of a value to its reference: of speeds, or of durations and sizes; see `ratio`.
 
-    Empty for metrics that are not better in either direction.
+    The durations of the section `SPEED` are inverted, so that a higher ratio is faster. The result is empty for metrics
+    of which neither direction is better.
     """
     if metric.higher_is_better is None or not value or not reference:
         return ""
@@ -39,14 +40,14 @@ def factor(metric: Metric, value: float, reference: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """Return `4.6x` for a factor above 1, `1/8` for one below 1/2, with two digits that count."""
+    """Format a ratio with about two significant digits: `4.6x`, `0.75x`, or `1/8` for a ratio below 1/2."""
     if value < 0.5:
         return f"1/{_digits(1 / value)}"
     return f"{value:.2f}x" if value < 1 else f"{_digits(value)}x"
 
 
 def counted(number: int, what: str) -> str:
-    """Return `1 round`, `5 rounds`."""
+    """Format a number with a noun: `1 round`, `5 rounds`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 

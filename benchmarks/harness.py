@@ -1,4 +1,4 @@
-"""The measurements: in every round each contender is measured once, so that a change in the machine affects all."""
+"""The harness. It measures each contender once per round, so that changes of the machine affect all contenders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Item = TypeVar("Item")
 
 
 class Harness:
-    """Measures workloads on a machine, and keeps what disturbed the measurements."""
+    """Measures workloads on a machine, and records how busy the machine is with other programs."""
 
     def __init__(self, machine: Machine, rounds: int, fresh_rounds: int, say: Callable[[str], None]) -> None:
-        """Measure speed `rounds` times, starts and memory `fresh_rounds` times; `say` receives progress in words."""
+        """Set the numbers of rounds for speed, and for starts and memory; `say` is called with progress messages."""
         self._machine, self._rounds, self._fresh_rounds, self._say = machine, rounds, fresh_rounds, say
         self._loads: list[float] = []
         self.busy_starts = 0
@@ -87,7 +87,7 @@ class Harness:
             record.note_timed(name, setting, number, timed)
 
     def _measure_fresh(self, workload: Workload, runners: dict[str, Runner], record: Record) -> None:
-        """Cold starts and peaks of memory, each in a process of its own; round 0 fills the page cache."""
+        """Measure cold starts and peak memory, each in a new process; round 0 fills the page cache."""
         started = [contender for contender in workload.contenders if contender.name in runners]
         for number in range(self._fresh_rounds + 1):
             self._say(f"{_round_name(number, self._fresh_rounds)}, fresh processes")
@@ -112,16 +112,16 @@ class Harness:
             record.note(contender.name, PEAK_LARGE.key, number, launched.peak_bytes)
 
     def _wait(self, pids: Sequence[int]) -> None:
-        """Wait until the contenders are idle, and record what else runs on the machine."""
+        """Wait until the contenders are idle, and record the load by other programs."""
         quiet = self._machine.wait_until_idle(pids)
         self.busy_starts += not quiet.idle
         self._loads.append(quiet.machine_load)
 
 
 def round_order(items: Sequence[Item], number: int) -> list[Item]:
-    """Return the order of a round: every even round reverses the one before it, and every odd round starts one item later.
+    """Return the order of a round: every odd round starts one item later, every even round reverses the one before.
 
-    So of any two items, such as two releases of one contender, each comes first in half of the rounds.
+    Of any two items, such as two releases of one contender, each therefore comes first in half of the rounds.
     """
     if number == 0 or not items:
         return list(items)

@@ -1,4 +1,4 @@
-"""What tasks prepare workloads from: artifacts, their originals and files of texts."""
+"""The inputs of workloads: artifacts, their originals and files with texts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .workload import Request
 
 
 def open_artifacts(request: Request) -> list[Artifact]:
-    """Return the artifacts of a request.
+    """Read the artifacts of a request.
 
-    :raises OnnxMlBridgeError: when one is refused.
+    :raises OnnxMlBridgeError: if an artifact is refused.
     """
     return [read_artifact(folder.resolve()) for folder in request.artifacts]
 
 
 def find_original(artifact: Artifact, request: Request) -> LocalModel:
-    """Return the model that an artifact was made from: the one that the request names for it, else the manifest's.
+    """Find the original model of an artifact: the one that the request names, else the one that the manifest names.
 
-    :raises BuildError: when it is not there, or has other weights.
+    :raises BuildError: if it does not exist, or has different weights than the artifact was built from.
     """
     name, source = artifact.manifest.name, artifact.manifest.source
     revision = f"@{source.revision}" if source.kind == "hub" else ""
@@ -46,7 +46,7 @@ def find_original(artifact: Artifact, request: Request) -> LocalModel:
 
 
 def source_name(artifact: Artifact) -> str:
-    """Return the original as the manifest names it."""
+    """Return the source of the original from the manifest, as `KIND:ID`."""
     return f"{artifact.manifest.source.kind}:{artifact.manifest.source.id}"
 
 
@@ -56,7 +56,7 @@ def identities(artifacts: Iterable[Artifact]) -> dict[str, str]:
 
 
 def variant_bytes(artifact: Artifact, variant: str) -> int:
-    """Return the bytes of all files that a variant needs: the manifest, the preprocessor, graphs and their weights."""
+    """Return the total size of all files that a variant needs: manifest, preprocessor, graphs and weights."""
     names = {MANIFEST, "manifest.sha256", *artifact.manifest.preprocessor_files()}
     for graph in artifact.variant(variant).graphs.values():
         data = read_onnx(artifact.path(graph.file)).external
@@ -65,7 +65,7 @@ def variant_bytes(artifact: Artifact, variant: str) -> int:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the bytes of all files in a folder and below."""
+    """Return the total size of all files in a folder and its subfolders."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -76,9 +76,9 @@ def write_texts(path: Path, texts: Iterable[str]) -> Path:
 
 
 def write_round_texts(folder: Path, texts: Sequence[str], rounds: int) -> tuple[tuple[Path, ...], tuple[int, ...]]:
-    """Divide texts among the warm-up and the rounds; the result is their files and their numbers of words.
+    """Divide texts among the warm-up and the rounds, and return their files and their numbers of words.
 
-    No text is in two of them, so that no contender profits from having seen a text before.
+    Every text occurs in only one round, so that no contender has an advantage because it has seen a text before.
     """
     parts = [texts[number :: rounds + 1] for number in range(rounds + 1)]
     files = [write_texts(folder / f"round-{number}.jsonl", part) for number, part in enumerate(parts)]
@@ -86,5 +86,5 @@ def write_round_texts(folder: Path, texts: Sequence[str], rounds: int) -> tuple[
 
 
 def count_words(texts: Iterable[str]) -> int:
-    """Return the words are separated by whitespace."""
+    """Count the words of texts, which are separated by whitespace."""
     return sum(len(text.split()) for text in texts)

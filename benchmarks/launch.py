@@ -1,10 +1,10 @@
 """Run one command and measure it: `python -I -S launch.py FILE COMMAND...`, with FILE as the command's standard input.
 
-Prints one JSON object: `first_s`, seconds from the start of the process to its first line of output; `peak_bytes`, its
-peak of resident memory; `status`, its exit status.
+It prints one JSON object: `first_s`, the seconds from the start of the process to its first line of output;
+`peak_bytes`, its peak resident memory; `status`, its exit status.
 
-This is a program of its own that imports the standard library alone: Linux keeps the peak of a process across exec, so
-a child reports at least the memory of its parent, and that must be less than anything measured here.
+This is a separate program that imports only the standard library. Linux keeps the peak memory of a process across exec,
+so a child reports at least the memory of its parent. The parent must therefore be smaller than everything it measures.
 """
 
 import json
@@ -13,12 +13,12 @@ import subprocess
 import sys
 import time
 
-_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+_UNIT = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss in bytes
 
 
 def measure(stdin: str, command: list[str]) -> dict[str, float]:
-    """Start the command, wait for its first line and for its end."""
-    with open(stdin, "rb") as texts:  # noqa: PTH123 - pathlib would be another import
+    """Run the command and return its measurements."""
+    with open(stdin, "rb") as texts:  # noqa: PTH123 - importing pathlib would use memory
         started = time.perf_counter()
         child = subprocess.Popen(command, stdin=texts, stdout=subprocess.PIPE)
     assert child.stdout is not None

@@ -1,4 +1,4 @@
-"""The real processes and the real machine, as the harness uses them; tests of the harness use fakes instead."""
+"""The interface of the harness to the machine, and its implementation; tests of the harness use a fake machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IDLE_TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Quiet:
-    """Whether the watched processes were idle, and the share of all CPUs that any program used meanwhile."""
+    """Whether the contenders were idle, and the share of all CPUs that all programs used at that time."""
 
     idle: bool
     machine_load: float
@@ -44,28 +44,28 @@ class Machine(Protocol):
     """Starts contenders and watches the CPUs."""
 
     def start(self, contender: Contender) -> Runner:
-        """Start a contender and wait until it has loaded.
+        """Start a contender and wait until it has loaded its model.
 
-        :raises Unavailable: when it cannot run here.
-        :raises Failed: when its process ends.
+        :raises Unavailable: if the contender cannot run here.
+        :raises Failed: if its process ends.
         """
 
     def fresh(self, contender: Contender, file: Path, *, large: bool) -> Launched:
-        """Load a contender in a process of its own, give it the texts of a file, and measure the process.
+        """Measure a new process that loads a contender and answers the texts of a file.
 
-        :param large: whether all texts are one call whose peak of memory counts, and not the time to the first answer.
-        :raises Failed: when the process fails.
+        :param large: true if all texts are one call, to measure the peak memory; false to measure the first answer.
+        :raises Failed: if the process fails.
         """
 
     def wait_until_idle(self, pids: Sequence[int]) -> Quiet:
-        """Wait until these processes use no CPU."""
+        """Wait until these processes do not use the CPU."""
 
 
 class RealMachine:
-    """See `Machine`."""
+    """The machine on which this program runs."""
 
     def __init__(self, scratch: Path) -> None:
-        """Use a folder for logs and answers."""
+        """Set the folder for logs and answers."""
         self._scratch = scratch
 
     def start(self, contender: Contender) -> Runner:
@@ -87,8 +87,8 @@ class RealMachine:
         return launch(command, file, child_environment(job.threads))
 
     def wait_until_idle(self, pids: Sequence[int]) -> Quiet:
-        """See `Machine`. Thread pools spin for a while after a run; a process that never stops ends the wait."""
-        import psutil  # an extra, which tests with a fake machine do without
+        """See `Machine`. Thread pools can spin for a while after a run; the wait ends after a timeout."""
+        import psutil  # part of an extra, which tests with a fake machine do not need
 
         processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
         deadline = time.monotonic() + _IDLE_TIMEOUT_SECONDS

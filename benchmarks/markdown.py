@@ -1,4 +1,4 @@
-"""The tables of a run in Markdown, between the two markers of a document that belong to its task."""
+"""Write the tables of a run as Markdown between the two markers of its task in a document."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .tables import Cell, Table, describe_conditions, describe_workload, is_brid
 
 
 class NoMarkers(Exception):
-    """A document has no markers for a task."""
+    """A document does not have the markers of a task."""
 
 
 def markers(task: str) -> tuple[str, str]:
-    """Return the lines that a task's tables stand between."""
+    """Return the lines before and after the tables of a task."""
     return f"<!-- begin {task} -->", f"<!-- end {task} -->"
 
 
 def update(document: Path, results: Results) -> None:
-    """Replace what a document holds between the markers of the results' task.
+    """Replace the text between the markers of a task in a document.
 
-    :raises NoMarkers: when it has none.
+    :raises NoMarkers: if the document does not have the markers.
     """
     begin, end = markers(results.task)
     before, has_begin, rest = document.read_text(encoding="utf-8").partition(begin)
@@ -32,7 +32,7 @@ def update(document: Path, results: Results) -> None:
 
 
 def render(results: Results) -> str:
-    """Conditions and tables as Markdown."""
+    """Return the conditions and the tables of a run as Markdown."""
     return "\n\n".join(_blocks(results))
 
 

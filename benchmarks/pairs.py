@@ -1,4 +1,4 @@
-"""Releases against each other: for every round the ratio of two values that were measured in it."""
+"""Compare releases by paired ratios: the ratio of the values of two releases in the same round."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .workload import Metric, Workload
 
 
 def pair_releases(workload: Workload, record: Record) -> tuple[PairedRow, ...]:
-    """Return every earlier release against this one, for contenders that both were measured."""
+    """Compare every contender of an earlier release with the same contender of this release."""
     current = {contender.label: contender for contender in workload.contenders if not contender.release}
     earlier = [contender for contender in workload.contenders if contender.release]
     return tuple(_pair(current[each.label], each, workload, record) for each in earlier if each.label in current)
 
 
 def paired_ratios(metric: Metric, new: Mapping[int, float], old: Mapping[int, float]) -> tuple[float, ...]:
-    """Return one ratio for each round that has both values, above 1 where the new value is better."""
+    """Return one ratio for each round that has both values; it is above 1 if the new value is better."""
     rounds = sorted(new.keys() & old.keys())
     sides = [(new[number], old[number]) if metric.higher_is_better else (old[number], new[number]) for number in rounds]
     return tuple(above / below for above, below in sides if below)

@@ -1,4 +1,4 @@
-"""The plot of a run: TASK.png and TASK.svg, a block of panels for each workload."""
+"""Plot the results of a run as TASK.png and TASK.svg, with a block of panels for each workload."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WIDTH, _HEAD, _TITLE, _PANEL_TITLE, _ROW = 16.0, 1.0, 1.0, 0.9, 0.42
 
 
 def draw(results: Results, folder: Path) -> None:
-    """Write both files to the folder."""
+    """Write the plot to the folder as a PNG and an SVG file."""
     heights = [_height(workload) for workload in results.workloads]
     with mpl.rc_context(_STYLE):
         canvas = Canvas(figsize=(_WIDTH, _HEAD + sum(heights)), dpi=140, facecolor="white")
@@ -45,7 +45,7 @@ def draw(results: Results, folder: Path) -> None:
 
 
 def _rows(workload: WorkloadResults) -> list[Row]:
-    return [row for row in workload.rows if len(row.figures) > 1]  # the bytes on disk are always known
+    return [row for row in workload.rows if len(row.figures) > 1]  # more than the size on disk, which is always known
 
 
 def _panels(workload: WorkloadResults) -> list[Metric]:
@@ -86,7 +86,7 @@ def _draw_workload(block: SubFigure, workload: WorkloadResults, height: float) -
 
 
 def _draw_panel(axes: Axes, metric: Metric, rows: list[Row]) -> None:
-    """One bar a row, from top to bottom, with its value and a line from the lowest to the highest round."""
+    """Draw one bar per row, from top to bottom, with its value and a line from the lowest to the highest round."""
     figures = [row.figures.get(metric.key) for row in rows]
     values = [figure.median if figure else 0.0 for figure in figures]
     longest = max([figure.high for figure in figures if figure] or [1.0])
@@ -110,14 +110,14 @@ def _hint(metric: Metric) -> str:
 
 
 def _hide_frame(axes: Axes) -> None:
-    """Bars carry their values: neither frame nor ticks are needed."""
+    """Remove the frame and the ticks, because every bar has its value beside it."""
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(_GRID)
     axes.tick_params(axis="both", length=0, labelbottom=False, labelleft=False)
 
 
 def _label_contenders(axes: Axes, rows: list[Row], workload: WorkloadResults) -> None:
-    """Names to the left of the bars, with the workload's note below them."""
+    """Write the names of the contenders to the left of the bars, and the workload's note below each name."""
     across = axes.get_yaxis_transform()
     axes.set_yticks([])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -133,7 +133,7 @@ def _note(row: Row, workload: WorkloadResults) -> str:
     figure = row.figures.get(key)
     if figure is None or row.name == row.reference:
         return ""
-    # Rounded down, because it is a lower bound, but for the noise of float32
+    # Rounded down, because it is a lower bound; the summand compensates rounding errors of float32
     return f"{text}{int(figure.median * 1e4 + 0.01) / 1e4:.4f}"
 
 

@@ -1,4 +1,4 @@
-"""The processes that are measured, one contender each, as the harness sees them."""
+"""The measured processes. Each of them runs one contender."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _DETAIL_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds for the texts of a file, CPU seconds of all threads meanwhile, and what the answers hold.
+    """The duration of a call with all texts of a file, the CPU seconds of all threads, and the number of outputs.
 
-    CPU seconds and outputs are None where the process does not report them.
+    CPU seconds and outputs, such as the number of entities, are None if the process does not report them.
     """
 
     seconds: float
@@ -36,41 +36,42 @@ class Timed:
 
 @dataclass(frozen=True)
 class Launched:
-    """Seconds from the start of a process to its first line, and its peak of resident memory in bytes."""
+    """The seconds from the start of a process to its first line, and its peak resident memory in bytes."""
 
     first_s: float
     peak_bytes: float
 
 
 class Runner(Protocol):
-    """A contender that is ready to be timed; `load_s` has the seconds of every load that it reported."""
+    """A contender that has loaded its model; `load_s` has the duration of every load that it reported."""
 
     load_s: list[float]
 
     def time(self, file: Path, batch: int | None) -> Timed:
-        """Return the time all texts of a file, `batch` of them in a call, None for all, the model being loaded.
+        """Measure how long the loaded model needs for all texts of a file.
 
-        :raises Failed: when the process ends or breaks the protocol.
+        :param batch: the number of texts in one call; None for all texts.
+        :raises Failed: if the process ends or violates the protocol.
         """
 
     def answers(self, file: Path) -> list[dict[str, Any]]:
-        """Return the answers to all texts of a file, in their order.
+        """Return the answers to all texts of a file in the order of the texts.
 
         :raises Failed: as `time` does.
         """
 
     def pids(self) -> list[int]:
-        """Return the processes that live on between measurements."""
+        """Return the ids of the processes that continue to exist between measurements."""
 
     def close(self) -> None:
-        """End it."""
+        """End the processes."""
 
 
 class JsonProcess:
     """A long-lived process that reads and writes lines."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
-        """Start it; what it writes to standard error goes to `log`."""
+        """Start the process; its standard error is written to `log`."""
         self._log = log
         with log.open("wb") as errors:
             self._child = subprocess.Popen(
@@ -91,21 +92,21 @@ class JsonProcess:
     def close(self) -> None:
         """See `Runner`."""
         assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it may have ended before
+        with contextlib.suppress(BrokenPipeError):  # the process may have ended before
             self._child.stdin.close()
         self._child.wait()
 
     def send(self, lines: str) -> None:
-        """Write lines; `line` reports a process that has ended."""
+        """Write lines; if the process has ended, this does nothing, and the next `line` raises `Failed`."""
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(lines)
             self._child.stdin.flush()
 
     def line(self) -> str:
-        """Wait for one line.
+        """Wait for one line and return it.
 
-        :raises Failed: when the process has ended.
+        :raises Failed: if the process has ended.
         """
         assert self._child.stdout is not None
         if not (line := self._child.stdout.readline()):
@@ -116,13 +117,13 @@ class JsonProcess:
 
 
 class PythonRunner(JsonProcess):
-    """A Python worker that serves; see worker.py."""
+    """A Python worker in the mode `serve`; see worker.py."""
 
     def __init__(self, contender: Contender, process: PythonProcess, scratch: Path) -> None:
-        """Start it and wait until it has loaded.
+        """Start the worker and wait until it has loaded its model.
 
-        :raises Unavailable: when the worker says so itself.
-        :raises Failed: when it ends.
+        :raises Unavailable: if the worker reports that the contender is not available.
+        :raises Failed: if the worker ends.
         """
         command = worker_command(process, "serve", contender.job)
         self._saved = scratch / "answers.jsonl"
@@ -148,10 +149,10 @@ class PythonRunner(JsonProcess):
 
 
 class RustBench:
-    """The crate's command `bench`, a process of its own for every measurement."""
+    """The Rust command `bench`, which is started for every measurement."""
 
     def __init__(self, contender: Contender, process: RustProcess) -> None:
-        """Remember what to run; nothing is started yet."""
+        """Store the job; no process is started yet."""
         self._job, self._process = contender.job, process
         self.load_s: list[float] = []
 
@@ -169,7 +170,7 @@ class RustBench:
         return _json_lines(_run(text_command(self._process, self._job), self._job, file))
 
     def pids(self) -> list[int]:
-        """See `Runner`: no process lives on."""
+        """See `Runner`; there is no process between measurements."""
         return []
 
     def close(self) -> None:
@@ -177,7 +178,7 @@ class RustBench:
 
 
 class RustPipe(JsonProcess):
-    """The crate's command, kept open: texts and answers go through pipes as JSON lines, which are timed too."""
+    """A Rust command that keeps running. The time includes JSON and the pipes of the texts and the answers."""
 
     def __init__(
         self,
@@ -186,7 +187,7 @@ class RustPipe(JsonProcess):
         scratch: Path,
         count_outputs: Callable[[dict[str, Any]], int],
     ) -> None:
-        """Start it and wait for the answer to one text, so that the model is loaded."""
+        """Start the command and wait for the answer to one text, so that the model is loaded."""
         super().__init__(
             text_command(process, contender.job), child_environment(contender.job.threads), scratch / "command.log"
         )
@@ -208,7 +209,7 @@ class RustPipe(JsonProcess):
         return list(map(_answer, self._exchange(file.read_text(encoding="utf-8").splitlines(keepends=True))))
 
     def _exchange(self, lines: list[str]) -> list[str]:
-        """Write all lines while the answers are read, because a full pipe blocks."""
+        """Write all lines in a thread while reading the answers, because writing to a full pipe blocks."""
         writer = threading.Thread(target=self.send, args=("".join(lines),), daemon=True)
         writer.start()
         answers = [self.line() for _ in lines]
@@ -217,9 +218,9 @@ class RustPipe(JsonProcess):
 
 
 def launch(command: Sequence[str], stdin: Path, environment: dict[str, str]) -> Launched:
-    """Run a command to its end in a fresh process and measure it; see launch.py.
+    """Run a command to its end in a new process and measure it; see launch.py.
 
-    :raises Failed: when its exit status is not 0.
+    :raises Failed: if its exit status is not 0.
     """
     launcher = [sys.executable, "-I", "-S", str(_LAUNCH), str(stdin), *command]
     done = subprocess.run(launcher, capture_output=True, text=True, cwd=_ROOT, env=environment, check=False)
@@ -234,18 +235,18 @@ def launch(command: Sequence[str], stdin: Path, environment: dict[str, str]) -> 
 
 
 def worker_command(process: PythonProcess, mode: str, job: Job, *files: Path) -> list[str]:
-    """Return the command of a Python worker; see worker.py."""
+    """Return the arguments of a Python worker; see worker.py."""
     start = [process.interpreter, "-m", "benchmarks.worker", mode, json.dumps(dataclasses.asdict(job))]
     return [*start, *map(str, files)]
 
 
 def text_command(process: RustProcess, job: Job) -> list[str]:
-    """Return the Rust command that answers the texts of its standard input."""
+    """Return the arguments of the Rust command that answers texts from standard input."""
     return [process.binary, process.command, *_model_arguments(job)]
 
 
 def bench_command(process: RustProcess, job: Job, file: Path, batch: int | None, rounds: int) -> list[str]:
-    """Return the Rust command that times the texts of a file."""
+    """Return the arguments of the Rust command that measures the time for the texts of a file."""
     size = batch or len(file.read_text(encoding="utf-8").splitlines())
     arguments = ["--texts", str(file), "--batch", str(size), "--rounds", str(rounds)]
     return [process.binary, "bench", *_model_arguments(job), *arguments]
@@ -282,7 +283,7 @@ def _answer(line: str) -> dict[str, Any]:
 
 def _cpu_seconds(pid: int) -> float:
     """Return the CPU seconds of all threads of a process so far."""
-    if sys.platform == "linux":  # the kernel's CPU clock of another process, as clock_getcpuclockid(3) finds it
+    if sys.platform == "linux":  # the id of the process's CPU clock, computed like clock_getcpuclockid(3)
         return time.clock_gettime((~pid << 3) | 2)
     import psutil
 

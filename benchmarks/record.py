@@ -1,4 +1,4 @@
-"""What a run collects of one workload: values by contender, metric and round, and why others are missing."""
+"""The record of a run: values by contender, metric and round, and the reasons for missing values."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Result = TypeVar("Result")
 
 
 class Record:
-    """Values of a run in progress; round 0 is the warm-up, or the only one of a metric that is measured once."""
+    """The values of one workload during a run; round 0 is the warm-up, or the only value of some metrics."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        """`say` receives the reason when something cannot be measured."""
+        """Start without values; `say` is called with a message if a value cannot be measured."""
         self._say = say
         self._values: dict[str, dict[str, dict[int, float]]] = {}
         self.missing: dict[str, dict[str, str]] = {}
         self.outputs: dict[str, int] = {}
 
     def attempt(self, name: str, what: str, action: Callable[[], Result]) -> Result | None:
-        """Return the action's result, or None with the reason recorded; what failed once is not tried again."""
+        """Run an action and return its result; if it fails, or has failed before, record the reason and return None."""
         if what in self.missing.get(name, {}):
             return None
         try:
@@ -36,7 +36,7 @@ class Record:
             return None
 
     def miss(self, name: str, what: str, error: Unavailable | Failed) -> None:
-        """Record why something is not measured, and say each reason once."""
+        """Record why a value is missing, and report each reason once."""
         known = self.missing.setdefault(name, {})
         if str(error) not in known.values():
             detail = f"\n{error.detail.strip()}" if isinstance(error, Failed) and error.detail else ""
@@ -48,12 +48,12 @@ class Record:
         self._values.setdefault(name, {}).setdefault(metric, {})[number] = value
 
     def note_timed(self, name: str, setting: Setting, number: int, timed: Timed) -> None:
-        """Record a timing. The warm-up's outputs count, its times do not."""
+        """Record a measurement; of the warm-up, only the number of outputs."""
         self.outputs[name] = self.outputs.get(name, 0) + (timed.outputs or 0)
         if number == 0:
             return
         self.note(name, setting.metric.key, number, setting.value(number, timed.seconds))
-        if setting.cpu_metric and timed.cpu_seconds:  # the kernel's clock may not have moved in a short round
+        if setting.cpu_metric and timed.cpu_seconds:  # can be 0 for a short round
             self.note(name, setting.cpu_metric.key, number, setting.value(number, timed.cpu_seconds))
 
     def values(self, name: str) -> dict[str, dict[int, float]]:

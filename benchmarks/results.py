@@ -1,4 +1,4 @@
-"""What a run measured, as typed values that go to a JSON file and come back from it."""
+"""The results of a run, which are saved to and loaded from a JSON file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .workload import Metric
 
 @dataclass(frozen=True)
 class Figure:
-    """One quantity: a value for every round, or a single one."""
+    """The values of one metric, one for every round or a single one, with their median and range."""
 
     values: tuple[float, ...]
     median: float = field(init=False)
@@ -32,7 +32,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """A contender's figures by metric; `missing` says why others were not measured. See `Contender` for the names."""
+    """The figures of a contender by metric; `missing` has the reasons for missing figures. See `Contender`."""
 
     name: str
     reference: str
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PairedRow:
-    """An earlier release against this one: for each metric one ratio a round, above 1 where this one is better."""
+    """The comparison of this release with an earlier one: ratios by metric and round, above 1 if this one is better."""
 
     label: str
     release: str
@@ -56,7 +56,7 @@ class PairedRow:
 
 @dataclass(frozen=True)
 class WorkloadResults:
-    """One comparison; see `Workload`."""
+    """The results of one `Workload`."""
 
     title: str
     original: str
@@ -69,16 +69,16 @@ class WorkloadResults:
     note: tuple[str, str] = ("", "")
 
     def row(self, name: str) -> Row | None:
-        """Return a contender's row, None for a name that is not part of the run."""
+        """Return the row of a contender; None if the run has no contender with this name."""
         return next((row for row in self.rows if row.name == name), None)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Everything that decides what the figures are worth.
+    """The conditions under which the figures were measured.
 
-    `other_load` is the mean share of all CPUs that other programs used while every contender was idle; `busy_starts`
-    counts measurements that began although a worker without work still used CPU.
+    `other_load` is the mean share of all CPUs that other programs used while all contenders were idle. `busy_starts`
+    counts the measurements that began while another contender still used the CPU.
     """
 
     date: str
@@ -95,7 +95,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Results:
-    """A whole run of one task."""
+    """The results of a run of one task."""
 
     task: str
     title: str
@@ -110,7 +110,7 @@ def save(results: Results, path: Path) -> None:
 
 
 def load(path: Path) -> Results:
-    """Read what `save` wrote."""
+    """Read results that `save` has written."""
     record = json.loads(path.read_text(encoding="utf-8"))
     conditions = {**record["conditions"], "instruction_set": tuple(record["conditions"]["instruction_set"])}
     workloads = tuple(map(_workload, record["workloads"]))

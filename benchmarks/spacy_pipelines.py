@@ -1,4 +1,4 @@
-"""spaCy's pipelines as they are compared: `ner` alone, or everything."""
+"""Load spaCy pipelines: all components, or only those that `ner` needs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .contenders import Unavailable
 
 
 def load_pipeline(model: str, exclude: Sequence[str] = ()) -> Any:
-    """Return the pipeline of an installed package or a folder, without the excluded components.
+    """Load the pipeline of an installed package or a folder without the excluded components.
 
-    :raises Unavailable: when there is no such model.
+    :raises Unavailable: if there is no such model.
     """
     import spacy
 
@@ -22,7 +22,7 @@ def load_pipeline(model: str, exclude: Sequence[str] = ()) -> Any:
 
 
 def all_but_ner(model: str) -> tuple[str, ...]:
-    """Return the components that `ner` does not need: all others, except a tok2vec that it listens to."""
+    """Return the components that `ner` does not need: all except itself and a tok2vec that it listens to."""
     pipeline = load_pipeline(model)
     feeds = {name for name, pipe in pipeline.components if "ner" in getattr(pipe, "listening_components", ())}
     return tuple(name for name in pipeline.component_names if name != "ner" and name not in feeds)

@@ -1,4 +1,4 @@
-"""The tables of a run, as titles and cells; `console` and `markdown` write them."""
+"""The tables of a run as titles and cells; the modules `console` and `markdown` format them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECTIONS = {SPEED: "Speed", FOOTPRINT: "Start, memory and size, each in a fresh
 
 @dataclass(frozen=True)
 class Cell:
-    """A value, its range over the rounds, and its comparison with the reference or its verdict."""
+    """A value and its range over the rounds; `remark` is the ratio to the reference, or the verdict on a target."""
 
     value: str
     range: str = ""
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """The first column is the name of the row."""
+    """A table; `rows` has the name and the cells of every row, `columns` the titles of the cells."""
 
     title: str
     columns: tuple[str, ...]
@@ -45,7 +45,7 @@ def tables(workload: WorkloadResults) -> Iterator[Table]:
 
 
 def describe_conditions(results: Results) -> str:
-    """When, where and with what the figures were measured, in three lines."""
+    """Return the conditions of a run in three lines: date and machine, versions, and rounds."""
     conditions = results.conditions
     versions = ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
     fresh = f"{counted(conditions.fresh_rounds, 'round')} of fresh processes"
@@ -63,7 +63,7 @@ def describe_workload(workload: WorkloadResults) -> str:
 
 
 def warnings(conditions: Conditions) -> Iterator[str]:
-    """Yield what disturbed the measurements."""
+    """Yield warnings about conditions that may have disturbed the measurements."""
     if conditions.other_load > 0.1:
         yield f"Other programs used {conditions.other_load:.0%} of the CPUs on average: measure on a quiet machine."
     if conditions.busy_starts:
@@ -71,14 +71,14 @@ def warnings(conditions: Conditions) -> Iterator[str]:
 
 
 def missing(row: Row) -> Iterator[str]:
-    """Yield what was not measured of a contender, each reason once."""
+    """Yield one line for each reason why metrics of a contender were not measured."""
     for reason in dict.fromkeys(row.missing.values()):
         what = ", ".join(metric for metric, why in row.missing.items() if why == reason)
         yield f"not measured: {row.name} ({what}): {reason}"
 
 
 def is_bridge(name: str) -> bool:
-    """Return whether a contender is one of this project's."""
+    """Return whether a contender belongs to this project."""
     return name.startswith(BRIDGE)
 
 

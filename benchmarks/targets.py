@@ -1,4 +1,4 @@
-"""Ratios of two contenders and their targets. A missed target is reported and is no error."""
+"""Ratios of two contenders and their targets. A missed target is reported, but is not an error."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MET, MISSED, UNKNOWN, NO_TARGET = "met", "missed", "not measured", "no target"
-# Of the median of paired ratios of speed, an earlier release against this one
+# The target for the median of the paired ratios of speed between this release and an earlier one
 PAIRED_MINIMUM = 0.97
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """The metric of `left` over that of `right`, arranged so that more is better for this project.
+    """The ratio of a metric of two contenders (`left` / `right`); a higher ratio is better for this project.
 
-    `minimum` is the target, None for a ratio that is only shown; `strict` requires more than the target.
+    `minimum` is the target; a ratio without a target (None) is only displayed. If `strict`, the ratio must exceed the
+    target.
     """
 
     name: str
@@ -47,7 +48,7 @@ def evaluate(ratio: Ratio, medians: Mapping[str, Mapping[str, float]]) -> Target
 
 
 def verdict_of(value: float | None, minimum: float | None, *, strict: bool = False) -> str:
-    """Return whether a ratio meets its target."""
+    """Return `MET`, `MISSED`, `UNKNOWN` or `NO_TARGET` for the value of a ratio."""
     if value is None:
         return UNKNOWN
     if minimum is None:

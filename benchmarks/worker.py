@@ -1,16 +1,18 @@
 """The process of a Python contender: `python -m benchmarks.worker once JOB FILE` or `... serve JOB`.
 
-JOB is a `Job` in JSON; a FILE has one text a line, in JSON. `once` loads the model, answers all texts in one call,
-prints a line and ends. `serve` loads the model, prints `{"load_s"}`, and then answers requests, one JSON object a line:
+JOB is a `Job` as JSON. A FILE has one text per line as JSON. `once` loads the model, answers all texts in one call,
+prints a line and exits. `serve` loads the model, prints `{"load_s"}`, and then answers requests, one JSON object per
+line, until its input ends:
 
-    {"file": FILE, "batch": 8}       `{"seconds", "cpu_seconds", "outputs"}` of all texts, 8 in a call, null for all
-    {"file": FILE, "save": TARGET}   the same, all texts in one call; writes the answers to TARGET as JSON lines
+    {"file": FILE, "batch": 8}       answers all texts with 8 texts per call, and prints the measurements
+                                     `{"seconds", "cpu_seconds", "outputs"}`; `null` means all texts in one call
+    {"file": FILE, "save": TARGET}   answers all texts in one call, writes the answers to TARGET as JSON lines, and
+                                     prints the measurements
 
-CPU seconds are those of all threads of the process. The end of the input ends it. A contender that cannot run here
-prints `{"unavailable": REASON}`.
+`cpu_seconds` counts all threads of the process. A contender that cannot run here prints `{"unavailable": REASON}`.
 
-The interpreter may be that of an earlier release: nothing of this project is imported but this folder's modules, and
-what the loader of the job imports.
+The interpreter may have an earlier release installed. Therefore this program imports only the modules of this folder
+and the packages that the loader of the job needs.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from .tasks import Run, task_module
 
 
 def main(mode: str, job: str, *files: str) -> None:
-    """Run one mode."""
+    """Run the worker in the mode `once` or `serve`."""
     channel = _claim_stdout()
     chosen = Job(**json.loads(job))
     task = task_module(chosen.task)
@@ -75,7 +77,7 @@ def _read(path: Path) -> list[str]:
 
 
 def _claim_stdout() -> TextIO:
-    """Standard output for the answers alone: what libraries print goes to standard error from now on."""
+    """Return a stream to standard output, and redirect everything else that is printed there to standard error."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel

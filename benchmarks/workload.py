@@ -1,4 +1,4 @@
-"""What is measured: the figures of a task, the ways of calling a model, and the texts."""
+"""Workloads: the metrics, the ways of calling a model, the contenders and the texts of a benchmark."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SPEED, FOOTPRINT = "speed", "footprint"
 class Metric:
     """A column of the tables.
 
-    `unit` is a key of `formats.FORMATS`; `section` is the table it belongs to; `higher_is_better` is None where neither
-    is; `plotted` metrics are panels of the plot.
+    `unit` is a key of `formats.FORMATS`. `section` is the table that has the column. `higher_is_better` is None if
+    neither direction is better. `plotted` metrics are panels of the plot.
     """
 
     key: str
@@ -40,8 +40,9 @@ DISK = Metric("disk", "model on disk", "bytes", FOOTPRINT, False, plotted=True)
 class Setting:
     """One way of calling a model.
 
-    `files` are texts as JSON lines: the warm-up's, then every round's. `units` says what the metric counts in each of
-    them: texts or words for a rate, calls for a duration. `batch` texts go into one call, None for all of them.
+    `files` are JSON lines with the texts of the warm-up and of every round. `units` has, for each of these files, the
+    number of units that the metric counts: texts or words for a rate, calls for a duration. `batch` is the number of
+    texts in one call, None for all texts.
     """
 
     metric: Metric
@@ -56,21 +57,21 @@ class Setting:
         return units / seconds if self.metric.unit == "rate" else seconds / units
 
 
-# The answers of a contender as JSON objects in the order of the texts, and those of its reference, None where it has
-# none; the result is by metric.
+# `Answers` are the answers of a contender as JSON objects in the order of the texts. A `Quality` function compares them
+# with those of the reference, or None if it has none, and returns values by metric.
 Answers = Sequence[Mapping[str, Any]]
 Quality = Callable[[Answers, Answers | None], dict[str, float]]
-# A contender's medians by metric; the result is more figures by metric.
+# A function that computes additional figures of a contender, by metric, from its medians by metric.
 Derive = Callable[[Contender, Mapping[str, float]], dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One comparison: contenders that do the same work on the same texts.
+    """One comparison: contenders that process the same texts.
 
-    `first` is a file with one text, for the cold start; `large` is one whose texts go into one call, for the peak of
-    memory. `outputs` is the metric that counts what the answers hold, so that a reader sees whether the contenders did
-    the same work. `note` is the metric that the plot writes below a contender's name, with its text before the value.
+    `first` is a file with one text, for the cold start. `large` is a file whose texts are passed in one call, for the
+    peak memory. `outputs` is the metric that counts outputs, such as entities, which shows whether the contenders do
+    the same work. `note` is the key of a metric that the plot writes below a contender's name, and the text before it.
     """
 
     title: str
@@ -90,7 +91,7 @@ class Workload:
     note: tuple[str, str] = ("", "")
 
     def __post_init__(self) -> None:
-        """Names identify contenders."""
+        """Check that the names of the contenders are unique."""
         names = [contender.name for contender in self.contenders]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"several contenders are named {', '.join(repeated)}")
@@ -98,11 +99,11 @@ class Workload:
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks a task for.
+    """The options of the command line for a task.
 
-    `artifacts` are folders; `originals` maps an artifact's name to the source of its original; `peers` says whether
-    originals and other libraries are measured too; `texts` is a number of texts, None for the task's own; `options` are
-    those of the task; `scratch` is an empty folder.
+    `artifacts` are folders. `originals` maps the names of artifacts to the sources of their originals. `peers` is true
+    if the originals and other libraries are measured too. `texts` is the number of texts, None for the default of the
+    task. `options` are the task's own options. `scratch` is an empty folder.
     """
 
     artifacts: tuple[Path, ...]

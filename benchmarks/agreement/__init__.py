@@ -1,1 +1,1 @@
-"""Whether the answers of this project are those of the originals, on thousands of texts of this machine."""
+"""Comparison of this project's answers with those of the originals, on thousands of texts of this machine."""

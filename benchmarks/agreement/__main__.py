@@ -1,4 +1,4 @@
-"""Compares the answers of this project with the originals', in Python and in Rust, on thousands of texts.
+"""Compare the answers of this project, in Python and in Rust, with those of the originals on thousands of texts.
 
 The exit status is 1 if anything differs.
 """

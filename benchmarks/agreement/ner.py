@@ -1,6 +1,6 @@
-"""Counts the documents whose entities differ: spaCy, this project in Python and in Rust.
+"""Count the documents whose entities differ between spaCy, Python and Rust.
 
-Offsets are checked besides: characters, bytes and UTF-16 units must cover the text of each entity.
+The offsets of every entity in characters, bytes and UTF-16 units must also select its text.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LIBRARIES = ("spacy", "onnxruntime", "numpy")
 
 @dataclass(frozen=True, order=True)
 class Span:
-    """An entity in characters, the end exclusive."""
+    """An entity: its offsets in characters (the end is exclusive) and its label."""
 
     start: int
     end: int
@@ -44,7 +44,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Answers:
-    """The entities of every document; `rust` is None where it did not run. `tokens` are spaCy's, for each document."""
+    """The entities of every document; `rust` is None if Rust did not run. `tokens` has spaCy's token counts."""
 
     spacy: list[tuple[Span, ...]]
     tokens: list[int]
@@ -54,7 +54,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Difference:
-    """A document on which `actual` (`python` or `rust`) has other entities than `expected` (`spacy` or `python`)."""
+    """A document whose entities differ; `actual` is `python` or `rust`, `expected` is `spacy` or `python`."""
 
     document: int
     actual: str
@@ -66,9 +66,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The figures of a run. `differing_rust` is None where Rust did not run.
+    """The results of a run. `differing_rust` is None if Rust did not run.
 
-    `bad_offsets` counts documents with an entity whose characters, bytes or UTF-16 units do not cover its text.
+    `bad_offsets` counts the documents with an entity whose offsets in characters, bytes or UTF-16 units do not select
+    its text.
     """
 
     model: str
@@ -91,7 +92,7 @@ class Agreement:
 
     @property
     def identical(self) -> bool:
-        """Whether nothing differs."""
+        """Whether all answers are equal and all offsets are correct."""
         return not (self.differing_python or self.differing_rust or self.bad_offsets)
 
 
@@ -111,11 +112,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> bool:
-    """Compare, print, save; the result says whether all are identical.
+    """Compare the entities, print and save the results, and return whether all are identical.
 
-    :raises OnnxMlBridgeError: when the artifact is refused.
-    :raises TooFewTexts: when the machine has too few documents.
-    :raises Failed: when the Rust command fails.
+    :raises OnnxMlBridgeError: if the artifact is refused.
+    :raises TooFewTexts: if the machine has too few documents.
+    :raises Failed: if the Rust command fails.
     """
     console = Console(width=118, highlight=False)
     agreement = measure(options, console)
@@ -193,9 +194,9 @@ def _run_python(artifact: Artifact, texts: Sequence[str]) -> list[list[Entity]]:
 
 
 def _run_rust(binary: Path, artifact: Artifact, texts: Sequence[str]) -> list[list[Entity]]:
-    """Return the command's answers to one line for every document.
+    """Run the Rust command with one line per document, and return its entities.
 
-    :raises Failed: when it fails, or refuses a line.
+    :raises Failed: if the command fails or refuses a line.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
         lines.writelines(json.dumps({"text": text}) + "\n" for text in texts)
@@ -221,7 +222,7 @@ def _compare(
     expected: Iterable[tuple[Span, ...]],
     texts: Sequence[str],
 ) -> list[Difference]:
-    """Return every document on which the lists are not equal, order and repetition included."""
+    """Return every document whose lists of entities differ; their order and duplicates count."""
     documents = enumerate(zip(actual, expected, texts, strict=True))
     return [
         Difference(index, actual_name, expected_name, *_missing_and_extra(ours, theirs, text), text)
@@ -237,13 +238,13 @@ def _missing_and_extra(
         return [dataclasses.asdict(span) | {"text": text[span.start : span.end]} for span in spans]
 
     missing, extra = sorted(set(expected) - set(actual)), sorted(set(actual) - set(expected))
-    if not missing and not extra:  # another order, or one of them twice
+    if not missing and not extra:  # they differ only in order or duplicates
         missing, extra = list(expected), list(actual)
     return shown(missing), shown(extra)
 
 
 def _covers(entity: Entity, text: str) -> bool:
-    """Return whether characters, bytes and UTF-16 units all cover the entity's text."""
+    """Return whether the offsets in characters, bytes and UTF-16 units all select the entity's text."""
     units = text.encode("utf-16-le")
     slices: list[Callable[[], str]] = [
         lambda: text[entity.start : entity.end],
@@ -252,7 +253,7 @@ def _covers(entity: Entity, text: str) -> bool:
     ]
     try:
         return all(cut() == entity.text for cut in slices)
-    except ValueError:  # an offset within a character, or outside of the text
+    except ValueError:  # an offset is inside a character or outside the text
         return False
 
 

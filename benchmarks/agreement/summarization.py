@@ -1,8 +1,8 @@
-"""Compares summaries of texts that people summarized: `generate`, fp32 and int8, alone, in batches and in Rust.
+"""Compare summaries by `generate` with those of fp32 and int8: one by one, in batches and in Rust.
 
-The texts are package descriptions, the summaries their short forms, from Debian's list of translations into English
-(`apt-get -o Acquire::Languages=en update` fetches it). They are among the first 1,000 of the shuffled pairs, which the
-small trained model of tests/models was not trained on.
+The texts are long descriptions of Debian packages, and the reference summaries are their short descriptions. Both are
+in Debian's list of English descriptions, which `apt-get -o Acquire::Languages=en update` downloads. Only the first
+1,000 of the shuffled pairs are used, because the small model in tests/models was trained on the others.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> bool:
-    """Compare and print; the result says whether fp32 equals `generate`, alone equals batched, and Rust Python.
+    """Compare the summaries and print the results.
 
-    :raises Unavailable: when the machine has no list of descriptions.
+    :return: whether fp32 equals `generate`, a summary does not depend on the batch, and Rust equals Python.
+    :raises Unavailable: if the machine has no list of descriptions.
     """
     pairs = held_out_pairs()[: options.documents]
     texts, references = [long for long, _ in pairs], [short for _, short in pairs]
@@ -64,9 +65,9 @@ def run(options: argparse.Namespace) -> bool:
 
 
 def held_out_pairs() -> list[tuple[str, str]]:
-    """(long, short) descriptions that the small trained model was not trained on, by its own recipe.
+    """Return pairs of long and short descriptions that the recipe of the small model held out from training.
 
-    :raises Unavailable: when the machine has no list of them.
+    :raises Unavailable: if the machine has no list of descriptions.
     """
     sys.path.insert(0, str(_RECIPE))
     try:
@@ -82,7 +83,11 @@ def held_out_pairs() -> list[tuple[str, str]]:
 def differences(
     expected: Sequence[OriginalSummary], actual: Sequence[Summary]
 ) -> tuple[int, list[tuple[float, float]]]:
-    """Return how many token ids differ, and the two scores of each difference that the noise of float32 decides."""
+    """Compare the token ids of summaries.
+
+    :return: the number of summaries that differ without a tie, and both scores of each summary that differs with a tie
+        (scores closer than `_TIE`, so that rounding errors decide).
+    """
     differing = [
         (original.score, summary.score)
         for original, summary in zip(expected, actual, strict=True)
@@ -93,13 +98,13 @@ def differences(
 
 
 def alone_differing(summarizer: Summarizer, texts: Sequence[str], batched: Sequence[Summary]) -> int:
-    """Return how many texts have another summary alone than in a batch."""
+    """Return the number of texts whose summary differs if they are not in a batch."""
     alone = [summarizer.summarize_detailed([[text]])[0] for text in texts]
     return sum(a.token_ids != b.token_ids for a, b in zip(alone, batched, strict=False))
 
 
 def rust_differing(rust: Path, artifact: Path, variant: str, texts: Sequence[str], expected: Sequence[Summary]) -> int:
-    """Return how many summaries of the Rust command are not Python's: text, number of tokens and whether the text was cut."""
+    """Return the number of summaries that differ between Rust and Python in text, token count or truncation."""
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     command = [str(rust), "summarize", "--model", str(artifact), "--variant", variant]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, env=child_environment())

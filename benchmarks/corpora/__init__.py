@@ -1,1 +1,1 @@
-"""Texts: composed from the parity texts, or read from the documentation of this machine."""
+"""The texts of the benchmarks: composed from the parity texts, or read from the documentation of this machine."""

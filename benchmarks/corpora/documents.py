@@ -1,12 +1,12 @@
-"""Documents of this machine in English, French or Spanish, the same ones at every call.
+"""Documents of this machine in English, French or Spanish; every call returns the same documents.
 
-English comes from man pages (/usr/share/man), documentation (changelogs, news, read-me files, copyright notices of
-/usr/share/doc, licences of /usr/share/common-licenses), the descriptions of installed Debian packages, and the
-descriptions and docstrings of installed Python packages. French and Spanish come from translated man pages
+English documents come from man pages (/usr/share/man), documentation (changelogs, news, README files, copyright notices
+of /usr/share/doc, licenses of /usr/share/common-licenses), the descriptions of installed Debian packages, and the
+descriptions and docstrings of installed Python packages. French and Spanish documents come from translated man pages
 (/usr/share/man/fr and es), gettext catalogs of programs and Python packages (/usr/share/locale and others), names of
-countries, regions and languages (catalogs of iso-codes) and spaCy's example sentences. A share of every corpus is
-generated: see onnx_ml_bridge.parity.adversarial. Another machine has other texts; README.md names the Debian packages
-that add some.
+countries, regions and languages (catalogs of iso-codes) and spaCy's example sentences. A part of every corpus is
+generated, see onnx_ml_bridge.parity.adversarial. Other machines have other texts. README.md lists Debian packages that
+add texts.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ _HINTS = {
     "es": "Install translated texts (Debian: manpages-es, manpages-es-dev, iso-codes, gettext).",
 }
 _WORD = re.compile(r"[^\W\d_]+")
-# A capital within a sentence or a number: texts without either rarely have an entity.
+# A capital letter within a sentence, or a number; texts without either rarely contain an entity.
 _NAME = re.compile(r"(?<=[\w,;(] )[A-Z]\w|\d\d")
 
 
 class TooFewTexts(Exception):
-    """The machine has fewer texts of the language than a run needs."""
+    """The machine has fewer texts in the language than a run needs."""
 
-    def __init__(self, language: str, expected: int, got: int) -> None:
-        """Say what to install."""
-        super().__init__(f"texts in {language!r}: expected {expected:,}, got {got:,}. {_HINTS[language]}")
-        self.language, self.expected, self.got = language, expected, got
+    def __init__(self, language: str, expected: int, actual: int) -> None:
+        """Compose the message, which names packages with more texts."""
+        super().__init__(f"texts in {language!r}: expected {expected:,}, got {actual:,}. {_HINTS[language]}")
+        self.language, self.expected, self.actual = language, expected, actual
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents of one language in a random order, and how many of them are of each origin."""
+    """Documents in one language in a random order, and the number of documents by origin."""
 
     language: str
     texts: tuple[str, ...]
@@ -63,12 +63,12 @@ class Corpus:
 
 
 def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus:
-    """Return `count` documents. Another count draws other documents.
+    """Return `count` documents. A different count returns different documents.
 
     :param language: `en`, `fr` or `es`.
-    :param specials: chunks for the generated documents, such as the special cases of the tokenizer under test.
-    :raises TooFewTexts: when the machine has too few.
-    :raises ValueError: for another language.
+    :param specials: strings to insert into generated documents, such as the special cases of the tokenizer under test.
+    :raises TooFewTexts: if the machine has too few texts.
+    :raises ValueError: for any other language.
     """
     if language not in STREAMS:
         raise ValueError(f"documents exist in {', '.join(STREAMS)}, not in {language!r}")
@@ -83,7 +83,7 @@ def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus
 
 
 def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
-    """Return `count` texts from all streams in turn, none twice; a stream that has ended is skipped."""
+    """Return `count` different texts from all streams in turn with the names of their streams."""
     active = deque(
         (name, _usable(stream(language, random.Random(f"{_SEED} {name}")), language))
         for name, stream in STREAMS[language].items()
@@ -96,7 +96,7 @@ def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
         if text is None:
             continue
         active.append((name, texts))
-        key = "".join(_WORD.findall(text)).lower()[:200]  # texts that differ in numbers and whitespace alone count once
+        key = "".join(_WORD.findall(text)).lower()[:200]  # the same for texts that differ only in numbers or whitespace
         if key not in seen:
             seen.add(key)
             drawn.append((name, text))
@@ -111,14 +111,14 @@ def _usable(texts: Iterator[str], language: str) -> Iterator[str]:
 
 
 def _is_prose(text: str) -> bool:
-    """Return whether the text has enough letters, and something that may be a name or a number."""
+    """Return whether the text has enough letters, and a possible name or a number."""
     visible = [character for character in text if not character.isspace()]
     letters = sum(character.isalpha() for character in visible)
     return letters >= _MIN_LETTERS * len(visible) and _NAME.search(text) is not None
 
 
 def _is_in(language: str, text: str) -> bool:
-    """Return whether the text has enough function words, and more of this language than of any other."""
+    """Return whether the text has enough function words of the language, and not more of another language."""
     words = _WORD.findall(text.lower())
     shares = {name: sum(word in function for word in words) for name, function in _FUNCTION_SETS.items()}
     enough = shares[language] >= _MIN_FUNCTION_WORDS[language] * len(words)

@@ -1,11 +1,11 @@
-"""The running text of man pages, without the program that formats them."""
+"""Extract the running text from the source of man pages, without a formatting program."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Requests that begin a paragraph, and requests that begin and end something other than running text.
+# Requests that begin a paragraph. Below: requests that begin and end tables, examples and other parts to skip.
 _BREAKS = {"SH", "SS", "PP", "P", "LP", "TP", "IP", "HP", "Sp", "sp", "RS", "RE", "br", "UR", "UE", "TQ"}
 _SKIPPED_UNTIL = {"nf": "fi", "EX": "EE", "Vb": "Ve", "TS": "TE", "de": ".", "ig": ".", "de1": ".", "SY": "YS"}
 _FONTS = {"B", "I", "R", "SM", "SB"}
@@ -69,9 +69,10 @@ _ARGUMENT = re.compile(r'"((?:[^"]|"")*)"?|(\S+)')
 
 
 def running_text(source: str) -> str:
-    """Paragraphs separated by an empty line, without headings, tables and examples; empty for pages in mdoc.
+    """Return the paragraphs of a page, separated by empty lines, without headings, tables and examples.
 
-    Macros of the man package are understood; other requests are dropped with their arguments.
+    Macros of the man package are interpreted; other requests are removed with their arguments. The result is empty for
+    a page that uses the mdoc macros.
     """
     if re.search(r"^\.D[dt]\b", source, re.MULTILINE):
         return ""
@@ -91,7 +92,7 @@ def running_text(source: str) -> str:
 
 
 def _request(line: str) -> tuple[str, list[str]]:
-    """Return the name and arguments of a request, or an empty name for a line of text."""
+    """Return the name and the arguments of a request; the name is empty for a line of text."""
     if not line.startswith((".", "'")) or line.startswith("'s "):
         return "", []
     name, _, rest = line[1:].lstrip().partition(" ")
@@ -100,7 +101,7 @@ def _request(line: str) -> tuple[str, list[str]]:
 
 
 def _words(line: str, request: str, arguments: list[str]) -> list[str]:
-    """Return the text of a line that is no break, as a list of one text or none."""
+    """Return the text of a line as a list with one element; the list is empty if the line has no text."""
     if not request:
         text = line
     elif request in _FONTS:

@@ -1,6 +1,6 @@
 """Streams of paragraphs from the files of a Linux machine: man pages, documentation, message catalogs.
 
-Every stream draws from its files in an order that depends on `source` alone, and reads a file when it reaches it.
+Every stream reads its files one by one in a random order, which depends only on `source`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _AND = {"en": "and", "fr": "et", "es": "y"}
 
 
 def man_pages(language: str, source: random.Random) -> Iterator[str]:
-    """Paragraphs of /usr/share/man; only some pages of commands that share the first part of their name."""
+    """Yield paragraphs of /usr/share/man; of commands whose names share the first part, only some pages are used."""
     folder = _SHARE / "man" if language == "en" else _SHARE / "man" / language
     pages = _shuffled((path for part in folder.glob("man?") for path in part.iterdir()), source)
     families: Counter[str] = Counter()
@@ -45,7 +45,7 @@ def man_pages(language: str, source: random.Random) -> Iterator[str]:
 
 
 def documentation(language: str, source: random.Random) -> Iterator[str]:
-    """Paragraphs of changelogs, news, copyright notices, read-me files and licences, in English."""
+    """Yield paragraphs of changelogs, news, copyright notices, README files and licenses in English."""
     folders = (_SHARE / "doc", _SHARE / "common-licenses")
     files = (path for folder in folders for path in folder.rglob("*"))
     named = (path for path in files if path.parent == folders[1] or _DOCUMENTS.search(path.name))
@@ -54,7 +54,7 @@ def documentation(language: str, source: random.Random) -> Iterator[str]:
 
 
 def debian_descriptions(language: str, source: random.Random) -> Iterator[str]:
-    """Paragraphs of the descriptions of the installed Debian packages, in English."""
+    """Yield paragraphs of the English descriptions of installed Debian packages."""
     status = _read(_PACKAGES) if _PACKAGES.is_file() else ""
     found = re.findall(r"^Description: (.*\n(?: .*\n)+)", status, re.MULTILINE)
     paragraphs = [part for text in found for part in re.split(r"\n \.\n", text)]
@@ -62,14 +62,14 @@ def debian_descriptions(language: str, source: random.Random) -> Iterator[str]:
 
 
 def python_descriptions(language: str, source: random.Random) -> Iterator[str]:
-    """Paragraphs of the descriptions (read-me files) of installed Python packages, in English."""
+    """Yield paragraphs of the English descriptions (README files) of installed Python packages."""
     for package in _packages(source):
         text = package.metadata["Description"] or str(package.metadata.get_payload() or "")
         yield from _some(re.split(r"\n\s*\n", text), source, 60)
 
 
 def docstrings(language: str, source: random.Random) -> Iterator[str]:
-    """Paragraphs of docstrings of the standard library and of installed packages, in English."""
+    """Yield paragraphs of English docstrings of the standard library and of installed packages."""
     library = Path(sysconfig.get_path("stdlib"))
     groups = [
         list(library.glob("*.py")),
@@ -85,7 +85,7 @@ def docstrings(language: str, source: random.Random) -> Iterator[str]:
 
 
 def message_catalogs(language: str, source: random.Random) -> Iterator[str]:
-    """Yield one to six consecutive translated messages of one gettext catalog, from programs and Python packages."""
+    """Yield texts of one to six consecutive messages of a gettext catalog of a program or a Python package."""
     for path in _shuffled(_catalog_files(language), source):
         if path.name.startswith("iso_"):
             continue
@@ -98,7 +98,7 @@ def message_catalogs(language: str, source: random.Random) -> Iterator[str]:
 
 
 def country_names(language: str, source: random.Random) -> Iterator[str]:
-    """Sentences of spaCy's examples, each followed by a list of countries, regions and languages from iso-codes."""
+    """Yield example sentences of spaCy, each followed by a list of countries, regions and languages of iso-codes."""
     files = [path for path in _catalog_files(language) if path.name.startswith("iso_")]
     names = sorted({text for path in files for text in mo_messages(path) if 3 < len(text) < 40})
     sentences = list(examples(language, source)) or [""]
@@ -109,7 +109,7 @@ def country_names(language: str, source: random.Random) -> Iterator[str]:
 
 
 def examples(language: str, source: random.Random) -> Iterator[str]:
-    """Yield the example sentences that spaCy ships for the language."""
+    """Yield the example sentences of the language that are part of spaCy."""
     spec = importlib.util.find_spec(f"spacy.lang.{language}.examples") if importlib.util.find_spec("spacy") else None
     if spec is not None and spec.loader is not None:
         module = importlib.util.module_from_spec(spec)
@@ -118,7 +118,7 @@ def examples(language: str, source: random.Random) -> Iterator[str]:
 
 
 def mo_messages(path: Path) -> list[str]:
-    """Return the translations of a compiled gettext catalog (.mo), the last form of plurals, those in UTF-8 alone."""
+    """Return the UTF-8 translations of a compiled gettext catalog (.mo); of plurals, only the last form."""
     data = path.read_bytes()
     order = "<" if data[:4] == struct.pack("<I", _MO_MAGIC) else ">"
     count, _, table = struct.unpack_from(f"{order}3I", data, 8)
@@ -139,7 +139,7 @@ _TRANSLATED: dict[str, Stream] = {
     "place_names": country_names,
     "examples": examples,
 }
-# The streams of a language by the name that seeds them.
+# The streams by language and name; the name is part of the seed.
 STREAMS: dict[str, dict[str, Stream]] = {
     "en": {
         "man_pages": man_pages,
@@ -163,7 +163,7 @@ def _catalog_files(language: str) -> list[Path]:
 
 
 def _packages(source: random.Random) -> list[metadata.Distribution]:
-    """Return installed Python packages, each once, in a random order."""
+    """Return the installed Python packages in a random order without duplicates."""
     named = {str(package.metadata["Name"]): package for package in metadata.distributions()}
     names = sorted(named)
     source.shuffle(names)
@@ -183,19 +183,19 @@ def _docstrings(code: str) -> Iterator[str]:
 
 
 def _shuffled(paths: Iterable[Path], source: random.Random) -> list[Path]:
-    """Return the regular files among the paths, each once, in a random order."""
+    """Return the paths that are regular files, in a random order without duplicates."""
     found = sorted({path for path in paths if path.is_file() and not path.is_symlink()})
     source.shuffle(found)
     return found
 
 
 def _some(texts: list[str], source: random.Random, count: int) -> list[str]:
-    """Return up to `count` of the texts, in a random order."""
+    """Return up to `count` of the texts in a random order."""
     return source.sample(texts, min(count, len(texts)))
 
 
 def _read(path: Path) -> str:
-    """Return the text of a file, which may be compressed; an empty text if it cannot be read as UTF-8."""
+    """Read a text file, which may be compressed; return an empty text if it cannot be read as UTF-8."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return file.read(_MAX_BYTES).decode("utf-8")

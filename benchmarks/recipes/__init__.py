@@ -1,1 +1,1 @@
-"""Models that are made to be measured: quantized or converted peers, and random weights in the shape of real models."""
+"""Models for measurements: quantized or converted for other libraries, or random in the shape of real models."""

@@ -1,4 +1,4 @@
-"""A summarization model in the format of CTranslate2, and how it is called."""
+"""Convert a summarization model to the format of CTranslate2, and run it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from ..contenders import Job
 from ..tasks import Run
 
 _CONFIG = "config.json"
-# Of every BART model
+# The same for every BART model
 _OLD_SETTINGS = {"normalize_before": False, "normalize_embedding": True, "add_final_layer_norm": False}
 
 
 def convert(model: Path, folder: Path) -> tuple[Path, str]:
-    """Convert a model of transformers; the result is a folder below `folder`, and what failed or an empty text."""
+    """Convert a model of transformers.
+
+    :return: a new subfolder of `folder`, and an error message, which is empty if the conversion succeeded.
+    """
     target = folder / "ctranslate2"
     try:
         from ctranslate2.converters import TransformersConverter
 
         TransformersConverter(str(_complete(model, folder / "ctranslate2-source"))).convert(str(target))
-    except Exception as error:  # of another library, which documents none
+    except Exception as error:  # the library documents no exceptions
         target.mkdir(exist_ok=True)
         return target, f"{type(error).__name__}: {error}".replace(str(folder), "…").splitlines()[0]
     for name in ("tokenizer.json", "generation_config.json"):
@@ -30,7 +33,7 @@ def convert(model: Path, folder: Path) -> tuple[Path, str]:
 
 
 def load(job: Job) -> Run:
-    """Load a converted model; a call returns the number of tokens of every summary."""
+    """Load a converted model; the returned function returns the number of tokens of every summary."""
     import ctranslate2
     from tokenizers import Tokenizer
 
@@ -51,15 +54,15 @@ def load(job: Job) -> Run:
             max_decoding_length=search["max_length"] - 1,
             no_repeat_ngram_size=search.get("no_repeat_ngram_size") or 0,
         )
-        return [1 + len(each.hypotheses[0]) for each in results]  # a hypothesis lacks the end token
+        return [1 + len(each.hypotheses[0]) for each in results]  # a hypothesis does not include the end token
 
     return summarize
 
 
 def _complete(model: Path, folder: Path) -> Path:
-    """Return the same model with what CTranslate2's converter requires.
+    """Copy a model and add what CTranslate2's converter requires.
 
-    That is a token for every id of the embedding table, and settings that transformers no longer reads or writes.
+    It requires a token for every id of the embedding table, and settings that transformers no longer reads or writes.
     """
     from transformers import AutoConfig, AutoTokenizer
 

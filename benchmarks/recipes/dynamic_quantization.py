@@ -1,4 +1,4 @@
-"""The fp32 graph of an artifact after onnxruntime's `quantize_dynamic`, in the folder that fastembed expects."""
+"""Quantize the fp32 graph of an artifact with onnxruntime's `quantize_dynamic`, in the folder layout of fastembed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build(artifact: Artifact, folder: Path) -> Path:
     (folder / "onnx").mkdir(parents=True)
     source = folder / "source.onnx"
     onnx.save(_one_output(artifact), source)
-    logging.disable(logging.WARNING)  # it recommends a pre-processing that the exporter has already done
+    logging.disable(logging.WARNING)  # it recommends preprocessing that the exporter has already done
     quantize_dynamic(source, folder / "onnx/model.onnx", weight_type=QuantType.QInt8)
     logging.disable(logging.NOTSET)
     source.unlink()
@@ -33,7 +33,7 @@ def build(artifact: Artifact, folder: Path) -> Path:
 
 
 def _one_output(artifact: Artifact) -> onnx.ModelProto:
-    """Return the fp32 graph with `sentence_embedding` alone, because fastembed takes the first output."""
+    """Return the fp32 graph with the output `sentence_embedding` only, because fastembed uses the first output."""
     model = onnx.load(artifact.path(artifact.variant("fp32").graphs["encoder"].file))
     kept = [output for output in model.graph.output if output.name == "sentence_embedding"]
     del model.graph.output[:]
@@ -42,6 +42,6 @@ def _one_output(artifact: Artifact) -> onnx.ModelProto:
 
 
 def _set_limit(path: Path, limit: int) -> None:
-    """Make fastembed, which reads the length limit from tokenizer_config.json, cut where the original does."""
+    """Set the length limit in tokenizer_config.json, so that fastembed cuts texts where the original does."""
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(config | {"model_max_length": limit, "max_length": limit}), encoding="utf-8")

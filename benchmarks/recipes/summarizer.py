@@ -1,11 +1,12 @@
-"""A summarizer to measure speed with: the shape of distilbart-cnn-12-6, random weights, and the artifact made of it.
+"""Create a summarizer with the shape of distilbart-cnn-12-6 and random weights, and its artifact, to measure speed.
 
 python -m benchmarks.recipes.summarizer --out DIR
 
-No package contains the weights of a real one, and speed depends on shapes and lengths alone. The recipe: seed 20260701,
-306 M parameters as transformers draws them for this `BartConfig`; the generation settings of the real model, but the
-minimum length is the maximum, so that every contender generates 142 tokens; the byte-level BPE tokenizer of the
-small trained model under tests/models with a limit of 1,024 tokens.
+The weights are random because no package contains those of the real model, and speed depends only on shapes and
+lengths. The model has 306 M parameters, which transformers initializes for this `BartConfig` with the seed 20260701.
+Its generation settings are those of the real model, except that the minimum length equals the maximum length, so that
+every contender generates 142 tokens. Its tokenizer is the byte-level BPE of the small trained model in tests/models
+with a limit of 1,024 tokens.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ gate.int8 = {{ rouge_l = 0.0, sealed_same = 0.0, token_mismatches = 0 }}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the model and the artifact."""
+    """Create the model and the artifact."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.recipes.summarizer", description=__doc__.splitlines()[0]
     )
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make_model(folder: Path) -> Path:
-    """Write the model by the recipe, as transformers saves it."""
+    """Create the model and save it in the format of transformers."""
     import torch
     from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, GenerationConfig
 
@@ -94,7 +95,7 @@ def make_model(folder: Path) -> Path:
 def build_artifact(folder: Path) -> Path:
     """Build the artifact of the model in `folder`, as the command `build` does.
 
-    :raises BuildError: when the build fails.
+    :raises BuildError: if the build fails.
     """
     config = folder / "models.toml"
     config.write_text(_MODELS_TOML, encoding="utf-8")

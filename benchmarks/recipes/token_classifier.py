@@ -1,11 +1,11 @@
-"""A token classifier to measure speed with: the shape of BERT-base, random weights, and the artifact made of it.
+"""Create a token classifier with the shape of BERT-base and random weights, and its artifact, to measure speed.
 
 python -m benchmarks.recipes.token_classifier --out DIR
 
-No package contains the weights of a real one, and speed does not depend on them. The recipe: seed 20260601, weights as
-transformers draws them for `BertConfig()`; the labels of CoNLL 2003; a classifier whose weights are 20 times as large
-as drawn, so that labels change from token to token and int8 must tell them apart, with a bias that keeps 85% of the
-tokens outside of entities as in real texts; the WordPiece vocabulary of all-MiniLM-L6-v2.
+The weights are random because no package contains those of a real model, and speed does not depend on them.
+transformers initializes them for `BertConfig()` with the seed 20260601. The weights of the classifier are multiplied by
+20, so that labels change from token to token and int8 must distinguish them. A bias keeps 85% of the tokens outside
+entities, as in real texts. The labels are those of CoNLL 2003, the WordPiece vocabulary is that of all-MiniLM-L6-v2.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ gate.int8.entity_f1 = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the model and the artifact."""
+    """Create the model and the artifact."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.recipes.token_classifier", description=__doc__.splitlines()[0]
     )
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make_model(folder: Path) -> Path:
-    """Write the model by the recipe, as transformers saves it."""
+    """Create the model and save it in the format of transformers."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForTokenClassification
 
@@ -76,7 +76,7 @@ def make_model(folder: Path) -> Path:
 def build_artifact(folder: Path) -> Path:
     """Build the artifact of the model in `folder`, as the command `build` does.
 
-    :raises BuildError: when the build fails.
+    :raises BuildError: if the build fails.
     """
     config = folder / "models.toml"
     config.write_text(_MODELS_TOML, encoding="utf-8")

@@ -1,17 +1,18 @@
-"""One module of contenders per task, found by its name and imported when it is needed.
+"""The tasks: one module per task, which defines its contenders and workloads and is imported by name when needed.
 
-A task's module has:
+The module of a task has:
 
-    TITLE, EXTRAS, LIBRARIES     what titles call the task; the package's extras that its peers need; the libraries
-                                 whose versions are recorded
-    LOADERS                      functions from a `Job` to a `Run`, by the name of the loader
-    to_json(answer)              one answer as a JSON object, with the keys that the crate's command prints
-    count_outputs(line)          how much such an object holds, such as entities; 0 where counting means nothing
-    add_options(parser)          adds the task's own options of the command line
-    prepare(request)             a list of `Workload`s
+    TITLE                 the name of the task in titles
+    EXTRAS                the extras of the package that the contenders require
+    LIBRARIES             the libraries whose versions are recorded
+    LOADERS               functions that load a `Job` and return a `Run`, by the name of the loader
+    to_json(answer)       returns an answer as a JSON object with the keys that the Rust command prints
+    count_outputs(line)   returns the number of outputs in such an object, such as entities, or 0
+    add_options(parser)   adds the task's own command line options
+    prepare(request)      returns the `Workload`s
 
-Workers import it too, at the start of a process whose start is timed, and under earlier releases: at its top only the
-standard library and light modules of this folder are imported.
+Workers, whose start is timed, also import the module of a task, possibly with an earlier release installed. Therefore
+it imports only the standard library and small modules of this folder at its top.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ TASKS = (
     "summarization",
 )
 
-# Texts of one call in, one answer for each of them out.
+# A function that accepts the texts of one call and returns one answer per text.
 Run = Callable[[list[str]], Collection[Any]]
 
 

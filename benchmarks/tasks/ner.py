@@ -1,7 +1,7 @@
 """Named entities: spaCy, the pipeline of transformers and this project on the same texts.
 
 Artifacts of one spaCy pipeline, with and without its parser, are measured together; each token classifier is measured
-by itself.
+separately.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _SPEED = (WORDS, WORDS_CPU, _OUTPUTS, COLD_START)
 
 _TEXTS, _LONG_WORDS = 6000, 100_000
 _CLASSIFIER_TEXTS = 96
-# Words of a text for token classifiers: within the 512 tokens that the pipeline of transformers would cut to
+# The number of words of a text for token classifiers; such texts have fewer than the 512 tokens that models can read
 _CLASSIFIER_WORDS = range(20, 151)
-_MAX_CHARACTERS = 1 << 31  # spaCy refuses longer documents, by default those of 1,000,000 characters
-# spaCy imports these wherever they are installed, which takes seconds and hundreds of megabytes, and uses none of them
-# here. It is compared as an installation for spaCy alone would run.
+_MAX_CHARACTERS = 1 << 31  # spaCy refuses longer documents; its default is 1,000,000
+# spaCy imports these packages if they are installed, which takes seconds and hundreds of megabytes, but does not need
+# them here. They are hidden from spaCy, as if they were not installed.
 _NOT_FOR_SPACY = ("torch", "tensorflow", "mxnet", "cupy", "jax")
 
 
@@ -124,7 +124,7 @@ def _spacy_peers(artifact: Artifact, request: Request) -> Iterator[Contender]:
 
 
 def _spacy_bridges(artifact: Artifact, request: Request, threads: tuple[int, ...]) -> Iterator[Contender]:
-    """Without the parser every number of threads, with it one thread."""
+    """Yield the contenders of an artifact for every number of threads, or for one thread if it has a parser."""
     from onnx_ml_bridge.artifacts.families.spacy_ner import SpacySpec
 
     has_parser = artifact.manifest.section(SpacySpec).sentences == "parser"
@@ -186,7 +186,7 @@ def _bridges(
 
     job = Job("ner", BRIDGE, str(artifact.root), threads, variant)
     size = variant_bytes(artifact, variant)
-    # The command stays open, because its CPU seconds are measured too, which `bench` does not report
+    # The command keeps running, because its CPU seconds are measured too, which `bench` does not report
     return bridge_contenders(
         request.releases, job, what, command="ner", disk_bytes=size, reference=reference, keep_open=True
     )
@@ -197,7 +197,7 @@ def _what(variant: str, threads: int) -> str:
 
 
 def _spacy_ratios(threads: tuple[int, ...]) -> Iterator[Ratio]:
-    """Yield ratios to spaCy, which runs in one thread: with one thread of ours, words per second say the same."""
+    """Yield the ratios to spaCy, which uses one thread. For one thread, only words per CPU second are compared."""
     for language, minimum in {"Python": 5, "Rust": 8}.items():
         one = label(_what("fp32", 1), language)
         yield Ratio(f"{language} / spaCy, words per CPU second", WORDS_CPU.key, one, SPACY_NER, minimum)
@@ -212,7 +212,7 @@ def _spacy_ratios(threads: tuple[int, ...]) -> Iterator[Ratio]:
 
 
 def _classifier_ratios(variants: Sequence[str], threads: int) -> Iterator[Ratio]:
-    """Yield ratios to the pipeline of transformers."""
+    """Yield the ratios to the pipeline of transformers."""
     for variant, language in itertools.product(variants, ("Python", "Rust")):
         name, what = label(_what(variant, threads), language), f"{variant} in {language}"
         yield Ratio(f"{what} / transformers, words per second", WORDS.key, name, PIPELINE)
@@ -237,7 +237,7 @@ def _first(texts: Sequence[str]) -> list[str]:
 
 
 def long_document(texts: Sequence[str], words: int) -> str:
-    """Return the texts as paragraphs of one document, repeated if they are too few, cut to a number of words."""
+    """Join texts to a document of `words` words, one paragraph per text; texts are repeated if there are too few."""
     paragraphs, missing = [], words
     for text in itertools.cycle(text for text in texts if text.strip()):
         paragraphs.append(text if len(text.split()) <= missing else " ".join(text.split(" ")[:missing]))
@@ -248,7 +248,7 @@ def long_document(texts: Sequence[str], words: int) -> str:
 
 
 def to_json(answer: Sequence[Any]) -> dict[str, Any]:
-    """Return the entities of a text, each in its library's own words: only their number is compared."""
+    """Return the entities of a text as strings in the form of their library, because only their number is compared."""
     return {"entities": list(map(str, answer))}
 
 
@@ -259,7 +259,7 @@ def count_outputs(line: dict[str, Any]) -> int:
 
 def _load_spacy(job: Job) -> Run:
     for name in _NOT_FOR_SPACY:
-        sys.modules[name] = None  # type: ignore[assignment] # an import of it fails
+        sys.modules[name] = None  # type: ignore[assignment] # makes importing it fail
     from ..spacy_pipelines import load_pipeline
 
     pipeline = load_pipeline(job.source, job.options["exclude"])

@@ -1,4 +1,4 @@
-"""Sentence embeddings: sentence-transformers, OpenVINO, fastembed's way and this project on the same texts."""
+"""Sentence embeddings: sentence-transformers, OpenVINO, fastembed and this project on the same texts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _METRICS = (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the task's options: it has none."""
+    """Do nothing: the task has no options of its own."""
 
 
 def prepare(request: Request) -> list[Workload]:
@@ -151,7 +151,7 @@ def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Con
 
 
 def _ratios(instruction_set: tuple[str, ...], *, exact_int8: bool) -> Iterator[Ratio]:
-    """Yield the targets that have a meaning on this CPU: texts per second, then starts and memory of the original / ours."""
+    """Yield the ratios with targets for this CPU: texts per second, then cold start and memory."""
     fp32_minimum = 2.5 if "avx512f" in instruction_set else 1.35
     yield Ratio("fp32 / original, one call", _BULK, PYTHON_FP32, ORIGINAL, fp32_minimum)
     if exact_int8:
@@ -168,7 +168,7 @@ def _ratios(instruction_set: tuple[str, ...], *, exact_int8: bool) -> Iterator[R
 
 
 def _cosines(answers: Answers, reference: Answers | None) -> dict[str, float]:
-    """Return the lowest and mean cosine of each pair of vectors, in double precision."""
+    """Return the lowest and the mean cosine between the vectors of a contender and its reference in float64."""
     import numpy as np
 
     if reference is None:
@@ -179,12 +179,12 @@ def _cosines(answers: Answers, reference: Answers | None) -> dict[str, float]:
 
 
 def to_json(answer: NDArray[np.float32]) -> dict[str, Any]:
-    """Return a vector as the command `embed` prints it."""
+    """Return a vector in the form that the command `embed` prints."""
     return {"embedding": answer.tolist()}
 
 
 def count_outputs(line: dict[str, Any]) -> int:
-    """Vectors need no counting."""
+    """Return 0, because every text has one vector."""
     return 0
 
 
@@ -202,7 +202,7 @@ def _load_fastembed(job: Job) -> Run:
     from fastembed.common.model_description import ModelSource, PoolingType
 
     name, dim, prompt = "benchmark/quantize-dynamic", job.options["dim"], job.options["prompt"]
-    # The graph pools and normalizes by itself
+    # Pooling and normalization are part of the graph
     TextEmbedding.add_custom_model(name, PoolingType.DISABLED, False, ModelSource(hf=name), dim, "onnx/model.onnx")
     model = TextEmbedding(name, threads=job.threads, specific_model_path=job.source, cuda=False)
     return lambda texts: list(model.embed([prompt + text for text in texts]))
@@ -238,7 +238,10 @@ def _load_openvino(job: Job) -> Run:
 
 
 def _compile_openvino(graph: Path, job: Job) -> Any:
-    """Return the model on the CPU in the job's element type, or `Unavailable` where the CPU would have to emulate it."""
+    """Compile the model for the CPU with the job's element type.
+
+    :raises Unavailable: if the CPU would have to emulate the element type.
+    """
     import openvino
     from onnx_ml_bridge.runtime.cpu import instruction_set
 
@@ -247,7 +250,7 @@ def _compile_openvino(graph: Path, job: Job) -> Any:
     options = {
         "INFERENCE_PRECISION_HINT": job.variant,
         "INFERENCE_NUM_THREADS": job.threads,
-        "ENABLE_HYPER_THREADING": True,  # otherwise fewer threads run than the option says
+        "ENABLE_HYPER_THREADING": True,  # otherwise OpenVINO uses fewer threads than requested
         "PERFORMANCE_HINT": "LATENCY",
     }
     core = openvino.Core()

@@ -1,6 +1,6 @@
 """Summaries: transformers, CTranslate2 and this project on the same texts, with the model's own search settings.
 
-1 and 6 texts of 400 tokens, or of the longest input of the model if that is less.
+A call has 1 or 6 texts of 400 tokens, or of the model's maximum number of tokens if it is lower.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _COPY_BYTES = 1 << 28
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the task's options: it has none."""
+    """Do nothing: the task has no options of its own."""
 
 
 def prepare(request: Request) -> list[Workload]:
@@ -111,7 +111,7 @@ def _input_tokens(artifact: Artifact) -> int:
 
 
 def _texts(artifact: Artifact, count: int) -> list[str]:
-    """Return texts of random words, each of exactly so many tokens, special ones included."""
+    """Return texts of random words with exactly `count` tokens each, including special tokens."""
     from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
     from tokenizers import Tokenizer
 
@@ -152,12 +152,12 @@ def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Con
 
 
 def _count_tokens(answers: Answers, reference: Answers | None) -> dict[str, float]:
-    """Return the tokens generated for the first text: who generates fewer does less work."""
+    """Return the number of tokens generated for the first text, because fewer tokens mean less work."""
     return {_TOKENS_OUT.key: answers[0]["tokens"]}
 
 
 def _steps(original: Path) -> Derive:
-    """Return the time of a step of the decoder, and the time to read the weights of a step once from memory."""
+    """Return a function that computes the time of a decoder step and the time to read its weights once from memory."""
     weights, bandwidth = step_weights(json.loads((original / "config.json").read_text(encoding="utf-8"))), _bandwidth()
 
     def derive(contender: Contender, medians: Mapping[str, float]) -> dict[str, float]:
@@ -171,16 +171,17 @@ def _steps(original: Path) -> Derive:
 
 
 def step_weights(config: Mapping[str, int]) -> int:
-    """Return the weights that one step of a BART decoder multiplies with.
+    """Return the number of weights that one step of a BART decoder reads.
 
-    They are those of its layers, without the keys and values of the source, and the table that scores tokens.
+    These are the weights of its layers, without the projections of the source's keys and values, and the table that
+    scores tokens.
     """
     hidden, inner = config["d_model"], config["decoder_ffn_dim"]
     return config["decoder_layers"] * (6 * hidden * hidden + 2 * hidden * inner) + config["vocab_size"] * hidden
 
 
 def _bandwidth() -> float:
-    """Return the bytes per second that one thread copies from one large array to another, the fastest of several times."""
+    """Return how many bytes per second one thread copies between large arrays, the maximum of several measurements."""
     import numpy as np
 
     array = np.ones(_COPY_BYTES // 4, np.float32)
@@ -194,7 +195,7 @@ def _bandwidth() -> float:
 
 
 def to_json(answer: int) -> dict[str, Any]:
-    """Return the number of tokens of a summary, as the command `summarize` prints it."""
+    """Return the number of tokens of a summary in the form that the command `summarize` prints."""
     return {"tokens": answer}
 
 

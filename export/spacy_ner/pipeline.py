@@ -73,9 +73,7 @@ def load_pipeline(folder: Path) -> Language:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # about older spaCy versions: the parity stage checks the model
+            warnings.simplefilter("ignore")  # about older spaCy versions: the parity stage checks the model
             return spacy.load(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise BuildError(

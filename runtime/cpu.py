@@ -44,7 +44,7 @@ def needs_exact_kernel(machine: str | None = None, flags: frozenset[str] | None 
 
 
 def usable_cpus() -> int:
-    """Return the number of CPUs this process may use: the minimum of its affinity and its cgroup's quota, at least 1."""
+    """Return the number of CPUs this process may use: the lower of its affinity and its cgroup quota, at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota()
     return max(1, affinity if quota is None else min(affinity, math.ceil(quota)))

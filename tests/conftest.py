@@ -39,7 +39,7 @@ DIST_VARIABLE = "ONNX_ML_BRIDGE_DIST"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests of families that do not exist, because without_family.py removed one."""
+    """Deselect the tests that require a family that without_family.py has removed."""
     from onnx_ml_bridge.artifacts.families import FAMILIES
 
     known = {family.name for family in FAMILIES}
@@ -57,7 +57,7 @@ class ByFile(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
-    """Return the hook of pytest-xdist that chooses the scheduler."""
+    """Return the scheduler; pytest-xdist calls this hook."""
     return ByFile(config, log)
 
 
@@ -92,7 +92,7 @@ def summarizer_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def built_artifact(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an artifact of models.toml: from the folder in ONNX_ML_BRIDGE_DIST, or built now, in a minute or two."""
+    """Return an artifact of models.toml from the folder in ONNX_ML_BRIDGE_DIST, or build it in a minute or two."""
     dist = os.environ.get(DIST_VARIABLE)
     if dist and (Path(dist) / name / "manifest.json").is_file():
         return Path(dist).absolute() / name
@@ -112,10 +112,10 @@ def config_of_models_toml(name: str):
 
 @pytest.fixture(scope="session")
 def spacy_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`spacy_artifact(name)`: the artifact of a real spaCy pipeline, one of `spacy_artifacts.PIPELINES`.
+    """The function `spacy_artifact(name)`, which returns the artifact of one of `spacy_artifacts.PIPELINES`.
 
-    Artifacts of models.toml are taken from the folder in ONNX_ML_BRIDGE_DIST if they are there. All others are built
-    once a session, in a few seconds each.
+    Artifacts of models.toml are used from the folder in ONNX_ML_BRIDGE_DIST if they exist there. All others are built
+    once per session, in a few seconds each.
     """
     from onnx_ml_bridge.cli.config import read_models
     from onnx_ml_bridge.parity.texts import parity_texts

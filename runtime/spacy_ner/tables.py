@@ -55,7 +55,7 @@ class Tables:
         return self.norms.get(string_id)
 
     def vector_rows_of(self, ids: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """Return the rows of strings in the static vectors: ids uint64 `[n]` to rows int32 `[n]`; -1 without a vector."""
+        """Return the rows of static vectors by string: ids uint64 `[n]` to rows int32 `[n]`; -1 without a vector."""
         assert self.vector_keys is not None and self.vector_rows is not None
         if not len(self.vector_keys):
             return np.full(len(ids), -1, np.int32)

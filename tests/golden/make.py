@@ -1,9 +1,9 @@
-"""Builds the valid artifacts of this folder: a small one of every family, from the models of sources.py.
+"""Build the valid artifacts of this folder, a small one of every family, from the models of sources.py.
 
-    python tests/golden/make.py [NAME ...]      # all of them, or those named
+    python tests/golden/make.py [NAME ...]      # the named artifacts, or all of them
 
-The models are random and tiny: these are examples of the format, and their answers mean nothing. README.md says what
-else changes with a valid artifact.
+The models are random and tiny. The artifacts are examples of the format, and their answers have no meaning. README.md
+describes what must change when a valid artifact changes.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ Operation = dict[str, Any]
 def apply(operation: Operation, raw: bytes) -> bytes:
     """Return the bytes of a file after one operation.
 
-    :raises ValueError: where an argument does not fit the bytes.
-    :raises LookupError: for an unknown operation, and where a JSON pointer leads nowhere.
+    :raises ValueError: if the argument does not fit the bytes.
+    :raises LookupError: for an unknown operation, or if a JSON pointer has no target.
     """
     ((name, argument),) = operation.items()
     return _OPERATIONS[name](raw, argument)

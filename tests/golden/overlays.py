@@ -1,4 +1,4 @@
-"""The cases of this folder: manifests and artifacts that readers accept or refuse. README.md describes their form."""
+"""The cases of this folder: manifests and artifacts that readers accept or refuse. README.md describes their format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class ManifestCase:
-    """A manifest and the code that readers refuse it with; None where it is valid."""
+    """A manifest, and the code with which readers refuse it; None if it is valid."""
 
     name: str
     base: str
@@ -37,7 +37,7 @@ class ManifestCase:
 
 @dataclass(frozen=True)
 class ArtifactCase:
-    """An invalid artifact and the code that readers refuse it with."""
+    """An invalid artifact, and the code with which readers refuse it."""
 
     name: str
     base: str
@@ -47,7 +47,7 @@ class ArtifactCase:
     reseal: bool = False
 
     def manifest_bytes(self) -> bytes:
-        """Return the manifest before it is resealed; the base's where the case removes it."""
+        """Return the manifest before it is resealed; if the case removes it, that of the base."""
         raw = base_manifest(self.base)
         return apply(self.change["manifest.json"], raw) if "manifest.json" in self.change else raw
 
@@ -68,19 +68,19 @@ class ArtifactCase:
 
 
 def manifest_cases(families: Iterable[Family] | None = FAMILIES) -> dict[str, ManifestCase]:
-    """Return the cases of manifests/ by name: those that need no other than these families, or all of them."""
+    """Return the cases of manifests/ by name; with `families`, only those that need no other family."""
     cases = [ManifestCase(**case) for case in read_cases("manifests")]
     return {case.name: case for case in cases if _is_readable(case, families)}
 
 
 def artifact_cases(families: Iterable[Family] | None = FAMILIES) -> dict[str, ArtifactCase]:
-    """Return the cases of invalid/ by name: those that need no other than these families, or all of them."""
+    """Return the cases of invalid/ by name; with `families`, only those that need no other family."""
     cases = [ArtifactCase(**case) for case in read_cases("invalid")]
     return {case.name: case for case in cases if _is_readable(case, families)}
 
 
 def read_cases(folder: str) -> list[dict[str, Any]]:
-    """Return the records of manifests/ or invalid/, each with its base."""
+    """Return the records of all cases in manifests/ or invalid/, with the base of each case."""
     files = [json.loads(path.read_bytes()) for path in sorted((GOLDEN / folder).iterdir())]
     return [{"base": file["base"], **case} for file in files for case in file["cases"]]
 
@@ -92,9 +92,10 @@ def base_manifest(base: str) -> bytes:
 
 
 def _is_readable(case: ManifestCase | ArtifactCase, families: Iterable[Family] | None) -> bool:
-    """Return whether readers with these families refuse the case with its own code.
+    """Return whether readers with these families refuse the case with the code of the case.
 
-    Without the family of the base, or of the pair that the changed manifest names, the code is `unknown_task`.
+    A reader without the family of the base, or of the pair that the changed manifest names, refuses it with
+    `unknown_task`.
     """
     if families is None:
         return True
@@ -108,7 +109,7 @@ def _pairs_of_bases() -> set[Pair | None]:
 
 
 def _named_pair(manifest: bytes) -> Pair | None:
-    """Return the task and the engine of a manifest; None where it is invalid or one of them is no string."""
+    """Return the task and the engine of a manifest; None if it is invalid or one of them is not a string."""
     try:
         data = json.loads(manifest)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The models that the examples are made from: tiny, random, and with everything in them that the format knows."""
+"""Create the models of the valid artifacts: tiny and random, with every feature that the format has."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ LOOSE = {"cosine_min": 0.9, "cosine_mean": 0.9, "cosine_min_hard": 0.8, "cosine_
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC")
 LOOSE_ENTITIES = {"entity_f1": 0.5}
-# Random weights leave int8 little to agree on
+# With random weights, the int8 summaries differ from the original's in most tokens
 LOOSE_SUMMARIES = {"rouge_l": 0.1, "sealed_same": 0.5}
-# Standard deviation of a logit, so that one label of each token stands clear of the others
+# Standard deviation of the logits, so that every token has one clearly best label
 _PEAK = 4.0
-# A few rules of every kind, in place of English ones: these are what the tables of a real artifact hold most of
+# A few rules of every kind instead of the English rules, which would be the largest part of the artifact
 _PREFIXES = [r"\(", "\u201c", '"', r"\$", r"\.\.+", "(?=[a-z])un-"]
 _SUFFIXES = [r"\)", ",", r"\.", "!", r"\?", "\u201d", '"', "'[sS]", "(?<=[0-9])k?m", ":"]
 _INFIXES = ["-", "(?<=[a-z])/(?=[a-z])", r"\.\.+", "'"]
@@ -74,7 +74,7 @@ _SPECIALS = {
 
 
 def make_embedder(folder: Path) -> None:
-    """A BERT of 2 layers and 16 channels with a WordPiece vocabulary of about 100 entries, mean pooling, prompts."""
+    """Write a BERT pipeline: 2 layers, 16 channels, about 100 WordPiece tokens, mean pooling, prompts."""
     fast = _tokenizer()
     torch.manual_seed(7)
     plain = folder / "plain"
@@ -86,7 +86,7 @@ def make_embedder(folder: Path) -> None:
 
 
 def make_token_classifier(folder: Path) -> None:
-    """A token classifier on the same encoder, with labels of every form."""
+    """Write a token classifier with the same encoder, and with labels of every form."""
     fast = _tokenizer()
     torch.manual_seed(8)
     labels = dict(enumerate(LABELS))
@@ -101,7 +101,7 @@ def make_token_classifier(folder: Path) -> None:
 
 
 def make_pipeline_folder(folder: Path) -> None:
-    """A spaCy pipeline with a parser, a shared tok2vec, static vectors, and a tokenizer of few rules."""
+    """Write a spaCy pipeline with a parser, a shared tok2vec, static vectors, and a tokenizer with few rules."""
     nlp = spacy.blank("en")
     nlp.tokenizer = Tokenizer(
         nlp.vocab,
@@ -128,7 +128,7 @@ def make_pipeline_folder(folder: Path) -> None:
 
 
 def make_summarizer(folder: Path) -> None:
-    """A BART of 2 layers and 16 channels with a byte-level BPE vocabulary."""
+    """Write a BART with 2 layers, 16 channels and a byte-level BPE vocabulary."""
     sizes = {
         "d_model": 16,
         "encoder_attention_heads": 2,
@@ -141,7 +141,7 @@ def make_summarizer(folder: Path) -> None:
 
 @torch.no_grad()
 def _states(model: BertForTokenClassification, tokenizer: BertTokenizerFast) -> torch.Tensor:
-    """Return what the encoder says of the tokens of some lines, float32 `[tokens, 16]`."""
+    """Return the hidden states of the tokens of some lines, float32 `[tokens, 16]`."""
     lines = [" ".join(WORDS[index : index + 6]) for index in range(0, 18, 2)]
     return torch.cat([model.bert(**tokenizer(line, return_tensors="pt"))[0][0] for line in lines])
 

@@ -1,4 +1,4 @@
-"""What holds where a family is deleted; test_deletion.py runs this file with the plugin `without_family`."""
+"""Tests of the package without one family; test_deletion.py runs this file with the plugin `without_family`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from without_family import STAGES
 
 DELETED = os.environ["WITHOUT_FAMILY"]
-# The example of every family and the argument of `open` for its task
+# The valid artifact of every family, and the argument of `open` for its task
 EXAMPLES = {
     "sentence_embedding": ("tiny-embedding", "embedding"),
     "token_classification": ("tiny-ner", "ner"),

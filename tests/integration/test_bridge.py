@@ -1,4 +1,4 @@
-"""One bridge over models of several tasks."""
+"""One `OnnxMlBridge` with models of several tasks."""
 
 import pytest
 from examples import VALID
@@ -12,13 +12,13 @@ def test_every_task_has_its_own_variant():
     assert (bridge.recognizer().variant, bridge.embedder.model.variant) == ("int8", "fp32")
 
 
-def test_a_task_that_is_not_loaded_is_named_beside_one_that_is():
+def test_a_task_without_a_model_is_named():
     with pytest.raises(TaskNotLoadedError, match="ner=") as refused:
         OnnxMlBridge.open(embedding=EMBEDDING).extract_entities("x")
     assert refused.value.code == "task_not_loaded"
 
 
-def test_a_model_that_requires_sentence_starts_checks_itself(spacy_artifact):
+def test_the_health_check_of_a_model_with_given_sentence_starts(spacy_artifact):
     bridge = OnnxMlBridge.open(ner=spacy_artifact("en-core-web-sm-given"))
     assert bridge.health_check()
     with pytest.raises(InputError) as refused:

@@ -1,4 +1,4 @@
-"""The conductor on a small model: reproducible, resumable, all or nothing."""
+"""Builds of a small model: they are reproducible, skip what is up to date, and leave nothing behind if they fail."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def config(source: Path, **changes) -> ModelConfig:
 
 
 def names(folder: Path) -> list[str]:
-    """Return what lies in a folder but the lock of its builders."""
+    """Return the names in a folder without lock files."""
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
@@ -58,13 +58,13 @@ def test_nothing_but_the_artifact_and_its_report_is_left(built):
     assert (built / ".reports" / "tiny" / "report.html").stat().st_size > 10_000
 
 
-def test_what_is_up_to_date_is_skipped(source, built):
+def test_an_artifact_that_is_up_to_date_is_skipped(source, built):
     stages: list[str] = []
     assert build(config(source), built, stages.append).status == "up to date"
     assert stages == ["fetch"]
 
 
-def test_other_settings_or_a_damaged_artifact_are_built_again(source, built, tmp_path):
+def test_other_settings_and_damaged_artifacts_are_built_again(source, built, tmp_path):
     out = Path(shutil.copytree(built, tmp_path / "dist"))
     other = config(source, version="2", variants=["fp32"], gate={})
     assert build(other, out, lambda stage: None).status == "built"
@@ -82,7 +82,7 @@ def test_other_settings_or_a_damaged_artifact_are_built_again(source, built, tmp
 
 
 def begins_again(model: ModelConfig, out: Path) -> bool:
-    """Return whether building comes to the export, where it is stopped."""
+    """Return whether a build reaches the stage export, where this function stops it."""
 
     def stop(stage: str) -> None:
         if stage == "export":
@@ -94,7 +94,7 @@ def begins_again(model: ModelConfig, out: Path) -> bool:
         return True
 
 
-def test_a_missed_gate_fails_the_build_and_leaves_what_was_there(source, built, tmp_path):
+def test_a_missed_gate_fails_the_build_and_keeps_the_old_artifact(source, built, tmp_path):
     out = Path(shutil.copytree(built, tmp_path / "dist"))
     before = contents(out / "tiny")
     with pytest.raises(BuildError, match=r"cosine_min is .* expected >= 1") as refused:
@@ -104,7 +104,7 @@ def test_a_missed_gate_fails_the_build_and_leaves_what_was_there(source, built, 
     assert names(out) == [".reports", "tiny"]
 
 
-def test_the_others_are_built_after_one_fails(source, tmp_path):
+def test_other_models_are_built_after_one_fails(source, tmp_path):
     models = [config(Path("/nowhere"), name="broken"), config(source, name="whole", variants=["fp32"], gate={})]
     broken, whole = build_all(models, tmp_path, lambda model: lambda stage: None)
     assert (broken.status, broken.error["code"], whole.status) == ("failed", "source", "built")
@@ -112,14 +112,14 @@ def test_the_others_are_built_after_one_fails(source, tmp_path):
     assert set(verify(tmp_path / "whole").variants) == {"fp32"}
 
 
-def test_int8_alone_carries_no_fp32_graph(source, tmp_path):
+def test_an_artifact_with_only_int8_has_no_fp32_graph(source, tmp_path):
     build(config(source, variants=["int8"]), tmp_path, lambda stage: None)
     files = contents(tmp_path / "tiny")
     assert "onnx/model_int8.onnx" in files and not any(name.startswith("onnx/model.onnx") for name in files)
     assert set(verify(tmp_path / "tiny").variants) == {"int8"}
 
 
-def test_a_folder_that_is_no_artifact_is_not_replaced(source, tmp_path):
+def test_a_folder_that_is_not_an_artifact_is_not_replaced(source, tmp_path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "precious.txt").write_text("mine")
     stages: list[str] = []
@@ -128,14 +128,14 @@ def test_a_folder_that_is_no_artifact_is_not_replaced(source, tmp_path):
     assert contents(tmp_path / "tiny") == {"precious.txt": b"mine"} and stages == ["fetch"]
 
 
-def test_every_figure_that_is_measured_may_be_in_a_gate(built):
+def test_every_measured_metric_can_be_in_a_gate(built):
     measured = read_artifact(built / "tiny").manifest.parity.variants
     assert {name for figures in measured.values() for name in figures} == {
         metric.name for metric in SENTENCE_EMBEDDING.metrics
     }
 
 
-def test_parity_evidence_names_no_date_and_no_path(built):
+def test_parity_evidence_contains_no_date_and_no_path(built):
     for name, raw in contents(built / "tiny").items():
         assert str(built.parent).encode() not in raw, name
     evidence = json.loads((built / "tiny" / "parity.json").read_text())

@@ -1,4 +1,4 @@
-"""A small random BART through the whole build: the artifact holds, is skipped when up to date, and says what it is."""
+"""The whole build of a small random BART: its artifact is valid, skipped if it is up to date, and has a report."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from onnx_ml_bridge.parity.summarization.original import greedy_score, load_orig
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
 from small_barts import make_bart
 
-INPUTS = 15  # of 60: enough for every kind
+INPUTS = 15  # of the 60 parity inputs; enough to contain every kind of input
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def calibration(tmp_path_factory) -> Path:
 
 
 def config(source: Path, references: Path | None = None, **changes) -> ModelConfig:
-    # With random weights int8 says other things than fp32; that it says the same again is held all the same
+    # With random weights, int8 summaries differ from fp32 summaries; the gate still requires that they are reproducible
     settings = {
         "name": "small-bart",
         "version": "1",
@@ -85,7 +85,7 @@ def test_summaries_are_those_of_the_original(built, source):
     assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-5)
 
 
-def test_greedy_search_has_the_score_that_parity_compares_it_with(built, source):
+def test_the_score_of_greedy_search_equals_the_originals(built, source):
     manifest = read_artifact(built.path).manifest
     spec = manifest.section(SummarizationSpec)
     defaults = replace(spec.defaults, num_beams=1)
@@ -99,7 +99,7 @@ def test_greedy_search_has_the_score_that_parity_compares_it_with(built, source)
     assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-5)
 
 
-def test_what_is_up_to_date_is_skipped_wherever_its_references_lie(built, source, references, calibration, tmp_path):
+def test_an_artifact_is_up_to_date_if_its_references_are_moved(built, source, references, calibration, tmp_path):
     out = Path(built.path).parent
     moved = tmp_path / "moved.jsonl"
     moved.write_bytes(references.read_bytes())
@@ -116,14 +116,14 @@ def _stop(stage: str) -> None:
         raise RuntimeError(stage)
 
 
-def test_references_that_are_none_are_refused_before_anything_is_made(source, tmp_path):
+def test_missing_references_are_refused_before_the_export(source, tmp_path):
     stages: list[str] = []
     with pytest.raises(BuildError, match="nowhere") as refused:
         build(config(source, tmp_path / "nowhere.jsonl"), tmp_path, stages.append)
     assert (refused.value.code, stages) == ("config", ["fetch"])
 
 
-def test_int8_alone_keeps_no_other_graph(source, calibration, tmp_path):
+def test_an_artifact_with_only_int8_has_no_other_graph(source, calibration, tmp_path):
     found = build(config(source, variants=["int8"], calibration=calibration), tmp_path, lambda stage: None)
     files = read_artifact(found.path).manifest.files
     assert [name for name in files if name.startswith("onnx/")] == [
@@ -133,7 +133,7 @@ def test_int8_alone_keeps_no_other_graph(source, calibration, tmp_path):
     assert OnnxMlBridge.open(summarization=found.path).summarize(["A ferry crossed the strait."])
 
 
-def test_the_report_and_the_card_are_for_people(built, capsys):
+def test_the_report_shows_summaries_and_the_example_of_the_card_runs(built, capsys):
     page = Path(built.report).read_text()
     assert "Summaries side by side" in page and "sequence_same" in page
     card = (Path(built.path) / "README.md").read_text()
@@ -142,14 +142,14 @@ def test_the_report_and_the_card_are_for_people(built, capsys):
     assert capsys.readouterr().out.strip()
 
 
-def test_the_evidence_has_every_figure(built):
+def test_the_evidence_is_complete(built):
     evidence = json.loads((Path(built.path) / "parity.json").read_text())
     assert evidence["texts"]["all"] == INPUTS and evidence["references"]["summaries"] == 1
     quantization = read_artifact(built.path).manifest.variants["int8"].quantization
     assert 0 <= quantization.error["sequence_same"] <= 1 and quantization.layers
 
 
-def test_the_score_of_greedy_search_leaves_forced_tokens_out():
+def test_the_score_of_greedy_search_excludes_forced_tokens():
     class Config:
         forced_bos_token_id, forced_eos_token_id = 0, 2
 

@@ -1,4 +1,4 @@
-"""The model cards of real artifacts: they say what each reproduces, and their examples run."""
+"""The model cards of real artifacts: they state what the artifact reproduces, and their examples run."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def card_of(folder: Path) -> str:
         ("en-core-web-sm-sentences", "its parser splits sentences"),
     ],
 )
-def test_a_pipeline_says_what_it_reproduces_and_its_example_runs(name, said, spacy_artifact, capsys):
+def test_the_card_states_what_is_reproduced_and_its_example_runs(name, said, spacy_artifact, capsys):
     folder = spacy_artifact(name)
     card = card_of(folder)
     assert said in card and "- Scores: none." in card and "PERSON" in card

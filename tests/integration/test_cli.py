@@ -1,4 +1,4 @@
-"""The command as scripts see it: JSON lines, JSON answers, exit statuses."""
+"""The command as scripts use it: JSON lines, JSON output, exit statuses."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def answers(done: subprocess.CompletedProcess[bytes]) -> list[dict]:
 
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
-def test_embed_gives_one_line_per_line_in_order(variant):
+def test_embed_prints_one_line_per_input_line_in_order(variant):
     texts = ["the cat", "a dog\n runs", "", "dog " * 100]
     lines = "\n".join([json.dumps({"text": texts[0]}), json.dumps(texts[1]), json.dumps(""), json.dumps(texts[3])])
     done = command("embed", "--model", TINY, "--variant", variant, text=lines + "\n")
@@ -39,7 +39,7 @@ def test_embed_gives_one_line_per_line_in_order(variant):
     np.testing.assert_array_equal(np.array([answer["embedding"] for answer in found], np.float32), expected)
 
 
-def test_bad_lines_get_an_error_and_all_other_lines_an_answer():
+def test_bad_lines_are_answered_with_an_error_and_do_not_affect_others():
     lines = [
         b'"good"',
         b"",
@@ -86,7 +86,7 @@ def test_an_answer_comes_before_the_next_line_is_sent():
     assert process.returncode == 0
 
 
-def test_an_unreadable_input_is_an_error_and_none_is_empty():
+def test_an_unreadable_stdin_is_an_error_and_a_closed_one_is_empty():
     line = [sys.executable, "-m", "onnx_ml_bridge", "embed", "--model", str(TINY)]
     with open(os.devnull, "wb") as unreadable:  # noqa: PTH123
         done = subprocess.run(line, stdin=unreadable, capture_output=True, timeout=60, check=False)
@@ -95,7 +95,7 @@ def test_an_unreadable_input_is_an_error_and_none_is_empty():
     assert (done.returncode, done.stdout) == (0, b"")
 
 
-def test_a_missing_onnxruntime_is_said_once():
+def test_a_missing_onnxruntime_is_reported_once():
     code = (
         f"import sys; sys.modules['onnxruntime'] = None; sys.argv = ['x', 'embed', '--model', {str(TINY)!r}]\n"
         "from onnx_ml_bridge.cli.main import run; run()"
@@ -105,7 +105,7 @@ def test_a_missing_onnxruntime_is_said_once():
     assert done.stderr.count(b"pip install 'onnx-ml-bridge[cpu]'") == 1
 
 
-def test_verify_runs_no_code_that_lies_in_the_current_directory(tmp_path):
+def test_verify_does_not_run_code_in_the_current_directory(tmp_path):
     (tmp_path / "numpy.py").write_text("import pathlib; pathlib.Path('ran').touch()")
     code = "import os, onnx_ml_bridge; os.chdir(os.environ['HERE']); onnx_ml_bridge.verify(os.environ['TINY'])"
     environment = os.environ | {"HERE": str(tmp_path), "TINY": str(TINY)}
@@ -113,7 +113,7 @@ def test_verify_runs_no_code_that_lies_in_the_current_directory(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_hostile_words_of_an_artifact_are_shown_as_they_are(tmp_path):
+def test_malicious_texts_of_an_artifact_are_shown_literally(tmp_path):
     folder = shutil.copytree(TINY, tmp_path / "artifact")
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["source"]["license"] = "[/x]\x1b[31m"
@@ -127,7 +127,7 @@ def test_hostile_words_of_an_artifact_are_shown_as_they_are(tmp_path):
     assert answer["error"]["code"] == "path_kind"
 
 
-def test_verify_answers_in_json():
+def test_verify_prints_json():
     done = command("verify", TINY, "--json")
     assert done.returncode == 0, done.stderr
     (report,) = answers(done)
@@ -143,7 +143,7 @@ def test_verify_refuses_with_a_code_and_status_3(name, tmp_path):
     assert f"error[{case.code}]".encode() in done.stderr
 
 
-def test_show_is_for_people_and_for_machines():
+def test_show_prints_text_and_json():
     done = command("show", TINY)
     assert done.returncode == 0 and b"tiny-embedding 1.0.0" in done.stdout and b"int8" in done.stdout
     (shown,) = answers(command("show", TINY, "--json"))
@@ -170,7 +170,7 @@ def test_exit_statuses(arguments, status, tmp_path, monkeypatch):
     assert command(*arguments).returncode == status
 
 
-def test_a_missing_extra_gives_the_command():
+def test_a_missing_extra_is_reported_with_the_install_command():
     code = (
         "import importlib.util as u, sys; real = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name in ('torch', 'onnx') else real(name, *rest)\n"

@@ -1,4 +1,4 @@
-"""`ner` as scripts and people see it, and what `show`, `verify` and `build` say of models that find entities."""
+"""The command `ner`: JSON lines and highlighted texts; and the output of `show` and `verify` for its models."""
 
 import json
 import subprocess
@@ -75,7 +75,7 @@ def test_scores_are_float32_in_their_shortest_form(token_classifier):
         assert f'"score":{np.float32(entity.score)!s}}}' in raw
 
 
-def test_options_are_those_of_the_call(token_classifier):
+def test_options_affect_the_answers(token_classifier):
     text = "A ferry crossed the strait before the storm. " * 20
     by_default, cut, whole = (
         answers(ner(token_classifier, *options, text=json.dumps(text)))[0]
@@ -99,19 +99,19 @@ def test_options_are_those_of_the_call(token_classifier):
         (("--variant", "int4"), 3, b"error[variant]"),
     ],
 )
-def test_wrong_options_are_said_once_before_anything_is_read(pipeline, arguments, status, message):
+def test_invalid_options_are_reported_once_before_input_is_read(pipeline, arguments, status, message):
     done = ner(pipeline, *arguments, text='"a"\n"b"\n')
     assert (done.returncode, done.stdout) == (status, b"")
     assert done.stderr.count(message) == 1, done.stderr
 
 
-def test_options_wrong_for_a_token_classifier_are_said_once(token_classifier):
+def test_invalid_options_of_a_token_classifier_are_reported_once(token_classifier):
     for arguments in (("--stride", 9999), ("--aggregation-strategy", "none", "--stride", 4)):
         done = ner(token_classifier, *arguments, text='"a"\n"b"\n')
         assert (done.returncode, done.stdout, done.stderr.count(b"error[config]")) == (5, b"", 1)
 
 
-def test_sentence_starts_come_with_each_line(given, pipeline):
+def test_every_line_has_its_own_sentence_starts(given, pipeline):
     lines = [
         {"text": TEXT, "sentence_starts": [0, 38]},
         {"text": TEXT},
@@ -138,14 +138,14 @@ def test_bad_lines_get_an_error_in_the_order_of_the_input(pipeline):
     assert done.returncode == 1
 
 
-def test_people_see_entities_in_brackets_where_there_are_no_colours(pipeline):
+def test_entities_are_in_brackets_if_there_are_no_colors(pipeline):
     done = ner(pipeline, "--format", "table", text=json.dumps(TEXT) + "\nno json")
     first, second = done.stdout.decode().splitlines()
     assert first.startswith("[Kofi Annan PERSON] met ") and "Monday DATE].\\n" in first and "\x1b" not in first
     assert second.startswith("line 2: error[bad_line]: ") and done.returncode == 1
 
 
-def test_show_and_verify_speak_of_entities(pipeline, given, token_classifier):
+def test_show_and_verify_print_the_metrics_of_entities(pipeline, given, token_classifier):
     command = [sys.executable, "-m", "onnx_ml_bridge"]
     shown = {
         name: subprocess.run([*command, "show", folder], capture_output=True, check=True).stdout.decode()

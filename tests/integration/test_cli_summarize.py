@@ -1,4 +1,4 @@
-"""`summarize` as scripts and people see it, and what `show` and `verify` say of such models."""
+"""The command `summarize`: JSON lines and plain text; and the output of `show` and `verify` for its models."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def test_settings_reach_the_graph(artifact):
     assert json.loads(whole.stdout) == {"summary": "One two. O", "tokens": 11, "truncated": False}
 
 
-def test_bad_lines_get_an_error_and_all_other_lines_an_answer(artifact):
+def test_bad_lines_are_answered_with_an_error_and_do_not_affect_others(artifact):
     lines = [
         '"good"',
         "",
@@ -85,7 +85,7 @@ def test_bad_lines_get_an_error_and_all_other_lines_an_answer(artifact):
     assert [answer["error"]["line"] for answer in answers[1:-1]] == list(range(2, 11))
 
 
-def test_plain_text_is_one_line_a_summary_and_steers_no_terminal(artifact):
+def test_plain_text_has_one_line_per_summary_without_control_characters(artifact):
     text = "\n".join([json.dumps("two\nlines\x1b[31m"), '"plain Öl"', '" "'])
     done = command("summarize", "--model", artifact, "--format", "text", text=text)
     assert done.returncode == 1
@@ -111,13 +111,13 @@ def test_plain_text_is_one_line_a_summary_and_steers_no_terminal(artifact):
         ("--variant", "int8", 3),
     ],
 )
-def test_wrong_options_are_said_once_before_anything_is_read(artifact, option, value, status):
+def test_invalid_options_are_reported_once_before_input_is_read(artifact, option, value, status):
     done = command("summarize", "--model", artifact, option, value, text='"a"\n"b"')
     assert (done.returncode, done.stdout) == (status, b"")
     assert status != 5 or done.stderr.count(b"error[config]") == 1
 
 
-def test_show_says_how_it_searches(artifact):
+def test_show_prints_the_search_settings(artifact):
     done = command("show", artifact)
     said = re.sub(r"\s+", " ", done.stdout.decode())
     assert done.returncode == 0
@@ -125,7 +125,7 @@ def test_show_says_how_it_searches(artifact):
     assert "no repeated 3-grams" in said and f"cut to {MAX_TOKENS} tokens on the right" in said
 
 
-def test_verify_has_the_figures_of_summaries(artifact):
+def test_verify_prints_the_metrics_of_summaries(artifact):
     done = command("verify", artifact, "--json")
     assert json.loads(done.stdout)["variants"] == {"fp32": {"cases": 3, "differing": 0, "sealed_same": None}}
     done = command("verify", artifact)

@@ -1,4 +1,4 @@
-"""Deletion test: each family in turn is taken out of the set, its modules cannot be imported, the rest still passes."""
+"""Every family can be deleted: without the declaration and the modules of one family, the other tests still pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TESTS = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES])
-def test_the_rest_passes_without(family):
+def test_the_other_tests_pass_without(family):
     arguments = ["-p", "without_family", "-p", "no:cacheprovider"]
     files = [
         str(TESTS / "unit"),

@@ -1,4 +1,4 @@
-"""The committed artifacts: readers accept the valid ones and refuse each invalid one with its code."""
+"""The artifacts of tests/golden: readers accept the valid ones, and refuse each invalid one with its code."""
 
 import json
 import shutil
@@ -12,9 +12,9 @@ from onnx_ml_bridge.artifacts import errors
 
 VALID = sorted(path.name for path in FOLDER.iterdir())
 CASES = overlays.artifact_cases()
-# The argument of `open` that takes an artifact of each task
+# The argument of `open` for an artifact of each task
 ARGUMENTS = {"sentence-embedding": "embedding", "ner": "ner", "summarization": "summarization"}
-# Only `verify` reads what is wrong here.
+# Cases whose error only `verify` detects
 VERIFY_ONLY = {name for name in CASES if name.startswith("golden-")} | {"weights-flipped"}
 
 
@@ -73,11 +73,11 @@ def test_invalid_artifacts_are_refused_by_open(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(VERIFY_ONLY))
-def test_open_does_not_read_what_only_verify_does(name, tmp_path):
+def test_open_does_not_read_the_files_that_only_verify_reads(name, tmp_path):
     assert open_as_its_base(CASES[name], CASES[name].write(tmp_path / name)).health_check()
 
 
-def test_open_hashes_only_what_its_variant_uses(tmp_path):
+def test_open_hashes_only_the_files_of_its_variant(tmp_path):
     corrupted = CASES["weights-flipped"].write(tmp_path / "corrupted")  # the weights of int8
     OnnxMlBridge.open(embedding=corrupted, variant="fp32").warm_up()
     assert code_of(lambda: OnnxMlBridge.open(embedding=corrupted, variant="int8")) == "file_hash"
@@ -87,12 +87,12 @@ def test_every_family_has_an_example():
     assert VALID == ["tiny-embedding", "tiny-ner", "tiny-spacy", "tiny-summary"]
 
 
-def test_no_case_is_left_out_where_all_families_are_known():
+def test_with_all_families_no_case_is_omitted():
     assert overlays.artifact_cases() == overlays.artifact_cases(None)
     assert overlays.manifest_cases() == overlays.manifest_cases(None)
 
 
-def test_every_code_stands_in_the_format_text_once():
+def test_every_code_is_defined_once_in_the_format_text():
     text = (Path(errors.__file__).parent / "FORMAT.md").read_text()
     tables = [table for table in text.split("\n\n") if table.startswith("| code |")]
     listed = [line.split("`")[1] for table in tables for line in table.splitlines()[2:]]
@@ -105,6 +105,6 @@ def test_a_missing_variant_is_named(tmp_path):
     assert refused.value.code == "variant"
 
 
-def test_a_copy_is_as_good_as_the_original(tmp_path):
+def test_a_copied_artifact_is_valid(tmp_path):
     copied = shutil.copytree(FOLDER / VALID[0], tmp_path / "somewhere else")
     assert verify(copied).identity == verify(FOLDER / VALID[0]).identity

@@ -1,4 +1,4 @@
-"""What running a model imports."""
+"""The modules that are imported when a model runs."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A family that exists only under tests/toy_family goes through every stage; nothing outside its folder knows it."""
+"""A family that is defined only in tests/toy_family goes through every stage, without a change outside its folder."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_its_command_reads_json_lines(built):
         "from toy_family.artifacts.families.readability import READABILITY\n"
         "create_app([READABILITY])(['score', '--model', r'%s'])"
     )
-    # With one family there is one more command beside those of all families
+    # The application of this family alone has the family's command and the commands of all families
     child = subprocess.run(
         [sys.executable, "-c", script % built.path], input=b'"A short text."\n{"other": 1}\n', capture_output=True
     )
@@ -97,7 +97,7 @@ def test_its_command_reads_json_lines(built):
     assert child.returncode == 1
 
 
-def test_who_does_not_know_it_refuses_it(built):
+def test_a_reader_without_the_family_refuses_it(built):
     with pytest.raises(ArtifactError, match="sentence-embedding") as refused:
         read_artifact(built.path)
     assert refused.value.code == "unknown_task"

@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """An empty folder in which `dist` has the artifacts."""
+    """A new folder whose subfolder `dist` has the artifacts."""
     (tmp_path / "dist").symlink_to(Path(os.environ[DIST_VARIABLE]).absolute())
     return tmp_path
 
@@ -85,7 +85,7 @@ def test_the_targets_of_make_exist():
     assert targets and all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
-def test_links_lead_to_files():
+def test_links_refer_to_existing_files():
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert len(links) > 10
     assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,4 +1,4 @@
-"""Artifacts of every released version: each later version opens and verifies them, so they are never made again."""
+"""Artifacts of released versions: every later version opens and verifies them; they are never built again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be reproduced, or is not safe to load, is refused by name before anything of it runs."""
+"""Pipelines that cannot be reproduced or are not safe to load are refused before their code or weights are used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(pristine, tmp_path) -> Path:
-    """A model's folder that a test may spoil."""
+    """A copy of a model's folder, which a test may modify."""
     return Path(shutil.copytree(pristine, tmp_path / "corrupted"))
 
 
@@ -41,7 +41,7 @@ def add_module(folder: Path, kind: str) -> None:
 
 
 def pickle_weights(folder: Path) -> None:
-    """Put pickled weights in the place of safetensors."""
+    """Replace safetensors by pickled weights."""
     for path in folder.rglob("*.safetensors"):
         torch.save(load_file(path), path.with_name("pytorch_model.bin"))
         path.unlink()
@@ -83,7 +83,7 @@ def test_no_modules_json(folder):
 
 
 @pytest.mark.parametrize("text", ["{", '{"a": 1}', '[{"idx": 0}]', "[1]"])
-def test_modules_json_that_is_none(folder, text):
+def test_an_invalid_modules_json(folder, text):
     (folder / "modules.json").write_text(text)
     with refused("source", "modules.json"):
         load_pipeline(folder)
@@ -92,7 +92,7 @@ def test_modules_json_that_is_none(folder, text):
 @pytest.mark.parametrize(
     "file", ["config.json", "1_Pooling/config.json", "tokenizer_config.json", "deep/er/config.json"]
 )
-def test_code_of_its_own(folder, file):
+def test_custom_code(folder, file):
     path = folder / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -102,7 +102,7 @@ def test_code_of_its_own(folder, file):
         resolve_source(f"path:{folder}")
 
 
-def test_a_configuration_that_is_no_json(folder):
+def test_a_configuration_that_is_not_json(folder):
     (folder / "1_Pooling/config.json").write_text("{")
     with refused("source", "1_Pooling/config.json"):
         resolve_source(f"path:{folder}")
@@ -112,7 +112,7 @@ def test_pickled_weights(folder):
     pickle_weights(folder)
     with refused("unsafe_checkpoint", "pytorch_model.bin", "safetensors"):
         resolve_source(f"path:{folder}")
-    # Whoever skips that check is stopped by the next one
+    # Loading without this check is refused too
     with refused("source", folder.name):
         load_pipeline(folder)
 
@@ -127,7 +127,7 @@ def test_pickled_weights_that_are_allowed(pristine, folder):
 
 
 class Canary:
-    """Creates a file when it is unpickled by something that runs what a pickle says."""
+    """An object that creates a file when it is unpickled by a loader that runs the code in pickles."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -137,11 +137,11 @@ class Canary:
 
 
 @pytest.mark.parametrize(("allow_pickle", "code"), [(False, "source"), (True, "unsafe_checkpoint")])
-def test_a_pickle_that_would_run_code_never_does(folder, tmp_path, allow_pickle, code):
+def test_code_in_a_pickle_is_never_run(folder, tmp_path, allow_pickle, code):
     pickle_weights(folder)
     alive, canary = tmp_path / "alive", tmp_path / "ran"
     pickle.loads(pickle.dumps(Canary(alive)))
-    assert alive.exists()  # the canary sings where it is let
+    assert alive.exists()  # an unrestricted loader does run the code
     torch.save({"embeddings.word_embeddings.weight": Canary(canary)}, folder / "pytorch_model.bin")
     with refused(code, folder.name):
         load_pipeline(folder, allow_pickle=allow_pickle)
@@ -168,7 +168,7 @@ def test_no_padding_token(folder):
 
 
 class SlowTokenizer:
-    """A tokenizer that works in Python and so has no tokenizer.json."""
+    """A tokenizer that is implemented in Python, without a tokenizer.json."""
 
     model_input_names = ("input_ids", "attention_mask")
 
@@ -181,7 +181,7 @@ def test_a_slow_tokenizer(folder):
 
 
 def test_a_limit_beyond_the_positions(tmp_path):
-    """RoBERTa loses two of its 130 positions; the original fails on texts that need them."""
+    """RoBERTa cannot use two of its 130 positions; the original fails on texts that need them."""
     made = make_model(tmp_path, "roberta", max_seq_length=130)
     with refused("unsupported_model", "130", "128", "max_seq_length"):
         export(load_pipeline(made), made)
@@ -211,7 +211,7 @@ def test_a_decoder(folder):
         ("hub:nobody/nothing@main", "nobody/nothing"),
     ],
 )
-def test_sources_that_lead_nowhere(text, word):
+def test_sources_that_do_not_exist(text, word):
     with refused("source", word):
         resolve_source(text)
 

@@ -1,4 +1,4 @@
-"""What spaCy pipelines have that cannot be reproduced is refused by name, and nothing of them is written."""
+"""spaCy pipelines that cannot be reproduced are refused; the error names the reason, and no file is written."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def nlp() -> Language:
 
 @pytest.fixture
 def staging(tmp_path) -> Iterator[Path]:
-    """A staging folder that a refused export must leave as empty as it was."""
+    """A staging folder that must still be empty after a refused export."""
     folder = tmp_path / "staging"
     folder.mkdir()
     yield folder
@@ -50,7 +50,7 @@ def embedder(kind: str, **settings: Any) -> dict[str, Any]:
 
 
 def with_network(embed: dict[str, Any] | None = None, encode: dict[str, Any] | None = None, **state: Any) -> Language:
-    """Return a blank pipeline whose `ner` has a network of other parts than `make_pipeline` knows."""
+    """Return a blank pipeline whose `ner` has a network that `make_pipeline` does not support."""
     usual = {
         "@architectures": "spacy.MaxoutWindowEncoder.v2",
         "width": 12,
@@ -79,7 +79,7 @@ def with_network(embed: dict[str, Any] | None = None, encode: dict[str, Any] | N
     return nlp
 
 
-def test_what_is_refused_here_differs_from_what_is_accepted_in_one_thing(tmp_path):
+def test_the_unmodified_pipeline_is_accepted(tmp_path):
     assert export_pipeline(with_network(), tmp_path).spec.labels == ("PLACE",)
 
 
@@ -108,7 +108,7 @@ def test_networks(make, words, staging):
 
 
 def test_encoders_of_other_kinds(nlp, staging):
-    """As `TorchBiLSTM`, a wrapped layer of PyTorch, and a transformer show themselves."""
+    """The layers have the names of `TorchBiLSTM`, of a wrapped PyTorch layer, and of a transformer."""
     tok2vec = nlp.get_pipe("ner").model.layers[0].layers[0]
     tok2vec.layers[1].layers[0] = Model("pytorch", lambda model, x, is_train: (x, lambda d: d))
     with refused("unsupported_model", "encoder layer pytorch"):
@@ -119,27 +119,27 @@ def test_encoders_of_other_kinds(nlp, staging):
         export_pipeline(nlp, staging)
 
 
-def test_an_encoder_that_pads_otherwise(nlp, staging):
+def test_an_encoder_with_other_padding(nlp, staging):
     tok2vec = nlp.get_pipe("ner").model.layers[0].layers[0]
     tok2vec.layers[1].attrs["pad"] += 1
     with refused("unsupported_model", "padding"):
         export_pipeline(nlp, staging)
 
 
-def test_a_listener_without_what_it_listens_to(staging):
+def test_a_listener_without_its_tok2vec(staging):
     nlp = make_pipeline(listeners=("ner",))
     nlp.get_pipe("ner").model.layers[0].layers[0].upstream_name = "elsewhere"
     with refused("unsupported_model", "'elsewhere'"):
         export_pipeline(nlp, staging)
 
 
-def test_labels_that_nobody_trained(nlp, staging):
+def test_labels_added_after_training(nlp, staging):
     nlp.get_pipe("ner").add_label("NEW")
     with refused("unsupported_model", "labels that were added after training"):
         export_pipeline(nlp, staging)
 
 
-def test_vectors_that_are_no_table_of_words(staging):
+def test_vectors_that_are_not_a_table_of_words(staging):
     nlp = make_pipeline(vectors=True)
     data = np.zeros((20, 6), np.float32)
     nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=data, mode="floret", hash_count=2, minn=2, maxn=3)
@@ -207,7 +207,7 @@ class OwnTokenizer(Tokenizer):
         (lambda nlp: spacy.blank("zh").tokenizer, "ChineseTokenizer"),
     ],
 )
-def test_tokenizers_that_are_not_driven_by_rules(nlp, staging, make, word):
+def test_tokenizers_that_do_not_use_rules(nlp, staging, make, word):
     nlp.tokenizer = make(nlp)
     with refused("unsupported_model", word, "rules"):
         export_pipeline(nlp, staging)
@@ -227,11 +227,11 @@ def test_attributes_computed_by_code(nlp, staging, attribute, word):
 
 
 @pytest.mark.parametrize("name", ["prefix_search", "suffix_search", "infix_finditer", "token_match", "url_match"])
-def test_rules_that_are_no_patterns(nlp, staging, name):
+def test_rules_that_are_not_patterns(nlp, staging, name):
     setattr(nlp.tokenizer, name, lambda text: iter(()) if name == "infix_finditer" else None)
     with refused("unsupported_model", name):
         export_pipeline(nlp, staging)
-    # A method of a pattern, but another one; spaCy calls it at once, and wants something to iterate over of an infix
+    # A method of a pattern, but the wrong one. spaCy calls it at once, and iterates over the result of infix_finditer
     other = re.compile("(?!)").findall if name == "infix_finditer" else re.compile("a").fullmatch
     setattr(nlp.tokenizer, name, other)
     with refused("unsupported_model", name):
@@ -272,7 +272,7 @@ def test_affixes_that_match_in_the_middle(nlp, staging, name, pattern, word):
     ],
 )
 @pytest.mark.parametrize("name", ["infix_finditer", "url_match"])
-def test_patterns_that_no_other_engine_reads_alike(nlp, staging, name, pattern, word):
+def test_patterns_that_other_engines_read_differently(nlp, staging, name, pattern, word):
     compiled = re.compile(pattern)
     setattr(nlp.tokenizer, name, compiled.finditer if name == "infix_finditer" else compiled.match)
     with refused("unsupported_model", word):
@@ -305,20 +305,20 @@ def search(nlp: Language) -> None:
         (search, ["parser that searches with a beam"]),
     ],
 )
-def test_sentences_that_are_not_the_parsers_alone(staging, change, words):
+def test_sentences_that_are_not_only_set_by_the_parser(staging, change, words):
     nlp = make_pipeline(parser=True)
     change(nlp)
     with refused("unsupported_model", *words):
         export_pipeline(nlp, staging, "parser")
 
 
-def test_what_does_not_touch_entities_is_let_be(tmp_path):
+def test_components_that_do_not_affect_entities_are_accepted(tmp_path):
     nlp = make_pipeline(parser=True)
     add_ruler(nlp, POS="X")
     nlp.add_pipe("sentencizer")
     assert export_pipeline(nlp, tmp_path, "parser").spec.parser is not None
     add_ruler_later = make_pipeline()
-    add_ruler(add_ruler_later, NORM="x")  # without the pipeline's components, `ner` alone sees the tokenizer's norms
+    add_ruler(add_ruler_later, NORM="x")  # it does not affect `ner` alone, which reads the norms of the tokenizer
     assert export_pipeline(add_ruler_later, tmp_path).spec.parser is None
 
 
@@ -391,11 +391,11 @@ def config(folder: Path, **more: Any) -> ModelConfig:
         ({"options": {"ignore_labels": ["O"], "language": "en"}}, ["ignore_labels, language", "sentences"]),
     ],
 )
-def test_tasks_variants_and_options_that_spacy_has_not(pristine, tmp_path, changes, words):
+def test_unsupported_tasks_variants_and_options(pristine, tmp_path, changes, words):
     refuses_to_build(config(pristine, **changes), tmp_path, "config", *words)
 
 
-def test_sentences_are_spacys_alone(tmp_path):
+def test_the_option_sentences_exists_only_for_spacy(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""Summarizers that cannot be reproduced, or are not safe to load, are refused by name, and nothing is written."""
+"""Summarizers that cannot be reproduced or are not safe to load are refused; the error names the reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(pristine, tmp_path) -> Path:
-    """A model's folder that a test may spoil."""
+    """A copy of a model's folder, which a test may modify."""
     return Path(shutil.copytree(pristine, tmp_path / "corrupted"))
 
 
@@ -33,7 +33,7 @@ def change_json(path: Path, **changes: object) -> None:
 
 
 def export(loaded: LoadedSummarizer, folder: Path) -> None:
-    """Export to a folder in which nothing may be left when the export is refused."""
+    """Export to a staging folder, which must be empty if the export is refused."""
     staging = folder.parent / "staging"
     staging.mkdir()
     try:
@@ -52,7 +52,7 @@ def export(loaded: LoadedSummarizer, folder: Path) -> None:
         ({"model_type": "t5", "quantization_config": {"load_in_8bit": True}}, ["t5", "already quantized"]),
     ],
 )
-def test_other_families_are_refused_by_name_before_anything_is_loaded(folder, changes, words):
+def test_other_architectures_are_refused_by_name_before_loading(folder, changes, words):
     change_json(folder / "config.json", **changes)
     (folder / "model.safetensors").unlink()
     with refused("unsupported_model", *words):
@@ -80,7 +80,7 @@ def test_pickled_weights_are_refused_unless_they_are_allowed(folder):
     assert load_model(folder, allow_pickle=True).model.dtype == torch.float32
 
 
-def test_half_precision_weights_are_computed_with_in_float32(folder):
+def test_half_precision_weights_are_converted_to_float32(folder):
     weights = {name: each.half() for name, each in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     change_json(folder / "config.json", dtype="float16")
@@ -122,23 +122,23 @@ def test_a_tokenizer_of_another_kind_is_refused(folder):
         ({"repetition_penalty": 1.2, "bad_words_ids": [[5]]}, ["bad_words_ids", "repetition_penalty"]),
     ],
 )
-def test_generation_settings_that_are_not_implemented_are_refused_all_at_once(settings, words):
+def test_all_unsupported_generation_settings_are_named_at_once(settings, words):
     given = generation_config()
     for name, value in settings.items():
-        setattr(given, name, value)  # what a file holds is not always what the class would take
+        setattr(given, name, value)  # a file can contain values that the class does not accept
     with refused("unsupported_model", *words):
         describe_generation(given, POSITIONS, 90)
 
 
 @pytest.mark.parametrize("tokens", [[2, 3], None])
-def test_several_tokens_that_end_a_sequence_or_none_are_refused(tokens):
+def test_several_end_tokens_or_none_are_refused(tokens):
     given = generation_config()
     given.eos_token_id = tokens
     with refused("unsupported_model", "eos_token_id"):
         describe_generation(given, POSITIONS, 90)
 
 
-def test_settings_without_effect_are_taken():
+def test_settings_without_effect_are_accepted():
     given = generation_config(early_stopping="never", no_repeat_ngram_size=0, forced_bos_token_id=None)
     given.temperature, given.top_k, given.repetition_penalty, given.use_cache = 0.7, 50, 1.0, True
     spec = describe_generation(given, POSITIONS, 90)

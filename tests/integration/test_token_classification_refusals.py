@@ -1,4 +1,4 @@
-"""Token classifiers that cannot be reproduced, or are not safe to load, are refused by name."""
+"""Token classifiers that cannot be reproduced or are not safe to load are refused; the error names the reason."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(pristine, tmp_path) -> Path:
-    """A model's folder that a test may spoil."""
+    """A copy of a model's folder, which a test may modify."""
     return Path(shutil.copytree(pristine, tmp_path / "corrupted"))
 
 
 def refused(code: str, *words: str):
-    """Expect a `BuildError` of that code whose message holds all the words."""
+    """Expect a `BuildError` with the given code, whose message matches all the given regular expressions."""
     pattern = "".join(f"(?=(?s:.*){word})" for word in words)
     return pytest.raises(BuildError, match=pattern, check=lambda error: error.code == code)
 
@@ -39,7 +39,7 @@ def change_json(path: Path, **changes: object) -> None:
 
 
 def export(loaded: LoadedClassifier, folder: Path, defaults: NerDefaults | None = None) -> None:
-    """Export to a folder in which nothing may be left when the export is refused."""
+    """Export to a staging folder, which must be empty if the export is refused."""
     staging = folder.parent / "staging"
     staging.mkdir()
     try:
@@ -72,7 +72,7 @@ def test_architectures_that_are_not_reproduced(folder, changes, words):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"model_type": "bert", "architectures": 5}'])
-def test_a_configuration_that_is_none(folder, text):
+def test_an_invalid_configuration(folder, text):
     (folder / "config.json").write_text(text)
     with refused("source", "config.json"):
         load_model(folder)
@@ -81,7 +81,7 @@ def test_a_configuration_that_is_none(folder, text):
 @pytest.mark.parametrize(
     "changes", [{"hidden_size": "wide"}, {"id2label": ["O", "B"]}, {"id2label": {"x": "O"}}, {"num_attention_heads": 5}]
 )
-def test_a_configuration_that_is_wrong(folder, changes):
+def test_a_configuration_with_invalid_values(folder, changes):
     change_json(folder / "config.json", **changes)
     with refused("source", "transformers cannot load"):
         load_model(folder)
@@ -104,8 +104,8 @@ def test_a_checkpoint_without_a_head(folder):
         load_model(folder)
 
 
-def test_weights_nobody_reads_are_no_reason_to_refuse(folder):
-    """Checkpoints often keep the pooler that they were trained from; the original passes it over too."""
+def test_unused_weights_are_accepted(folder):
+    """Checkpoints often contain the pooler of the model from which they were trained; the original ignores it too."""
     weights = load_file(folder / "model.safetensors")
     save_file(
         {**weights, "bert.pooler.dense.bias": torch.zeros(3)}, folder / "model.safetensors", metadata={"format": "pt"}
@@ -123,7 +123,7 @@ def test_pickled_weights(pristine, folder):
 
 
 class Canary:
-    """Creates a file when it is unpickled by something that runs what a pickle says."""
+    """An object that creates a file when it is unpickled by a loader that runs the code in pickles."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -132,7 +132,7 @@ class Canary:
         return Path.touch, (self.path,)
 
 
-def test_a_pickle_that_would_run_code_never_does(folder, tmp_path):
+def test_code_in_a_pickle_is_never_run(folder, tmp_path):
     (folder / "model.safetensors").unlink()
     torch.save({"classifier.weight": Canary(tmp_path / "ran")}, folder / "pytorch_model.bin")
     with refused("unsafe_checkpoint", "corrupted"):
@@ -147,7 +147,7 @@ def test_a_weight_file_that_is_damaged(folder):
         load_model(folder)
 
 
-def test_everything_wrong_is_named_at_once(folder):
+def test_all_problems_are_named_at_once(folder):
     loaded = load_model(folder)
     loaded.model.config.is_decoder = True
     loaded.tokenizer.pad_token = None
@@ -156,16 +156,16 @@ def test_everything_wrong_is_named_at_once(folder):
 
 
 class OtherHead(BertForTokenClassification):
-    """A class that transformers does not have."""
+    """A class that is not part of transformers."""
 
 
-def test_a_class_of_its_own(folder):
+def test_a_custom_class(folder):
     with refused("unsupported_model", "OtherHead", "BertForTokenClassification"):
         export(LoadedClassifier(OtherHead(load_model(folder).model.config), load_model(folder).tokenizer), folder)
 
 
 class SlowTokenizer:
-    """A tokenizer that works in Python and so knows no places."""
+    """A tokenizer that is implemented in Python, without offsets."""
 
     model_input_names = ("input_ids", "attention_mask")
 
@@ -189,7 +189,7 @@ def test_padding_on_the_left_of_absolute_positions(tmp_path, name):
         export(load_model(made), made)
 
 
-def test_special_tokens_that_are_taken_apart(tmp_path):
+def test_special_tokens_that_are_split(tmp_path):
     made = make_token_classifier(tmp_path / "made", "bert", tokenizer={"split_special_tokens": True})
     with refused("unsupported_model", "split_special_tokens"):
         export(load_model(made), made)
@@ -209,13 +209,13 @@ def test_token_types_other_than_zero(folder):
     ("name", "limit", "positions"), [("roberta", POSITIONS, POSITIONS - 2), ("bert", POSITIONS + 1, POSITIONS)]
 )
 def test_a_limit_beyond_the_positions(tmp_path, name, limit, positions):
-    """The original fails on texts that need them."""
+    """The original fails on texts that need more positions than the model has."""
     made = make_token_classifier(tmp_path / "made", name, model_max_length=limit)
     with refused("unsupported_model", str(limit), str(positions), "model_max_length"):
         export(load_model(made), made)
 
 
-def test_relative_positions_end_nowhere(tmp_path):
+def test_relative_positions_have_no_limit(tmp_path):
     made = make_token_classifier(tmp_path / "made", "deberta-v2", model_max_length=4 * POSITIONS)
     loaded = load_model(made)
     assert describe_tokenizer(loaded.tokenizer, loaded.model.config).max_tokens == 4 * POSITIONS
@@ -231,7 +231,7 @@ def test_no_limit_at_all(folder):
         export(loaded, folder)
 
 
-def test_a_limit_without_room(folder):
+def test_a_limit_that_leaves_no_tokens_for_text(folder):
     loaded = load_model(folder)
     loaded.tokenizer.model_max_length = 2
     with refused("unsupported_model", "room"):
@@ -247,6 +247,6 @@ def test_a_limit_without_room(folder):
         (NerDefaults("simple", -1), ["stride", "-1"]),
     ],
 )
-def test_wrong_defaults(folder, defaults, words):
+def test_invalid_defaults(folder, defaults, words):
     with refused("config", *words):
         export(load_model(folder), folder, defaults)

@@ -1,4 +1,4 @@
-"""Golden cases of summaries, replayed by `verify`."""
+"""`verify` replays the golden cases of summaries."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def test_verify_replays_summaries(artifact):
     assert verify(artifact).variants == {"fp32": VariantReplay(len(CASES), {"differing": 0, "sealed_same": None})}
 
 
-def test_verify_counts_what_is_sealed(cases, tmp_path):
+def test_verify_compares_with_sealed_summaries(cases, tmp_path):
     other = ExpectedSummary("other", (2, 0, 5, 2))
     sealed = [replace(case, sealed={"fp32": case.expected if index else other}) for index, case in enumerate(cases)]
     report = verify(make_artifact(tmp_path / "sealed", cases=sealed))
@@ -33,7 +33,7 @@ def test_verify_counts_what_is_sealed(cases, tmp_path):
         verify(strict)
 
 
-def test_a_gate_on_summaries_that_nobody_sealed_is_not_held(tmp_path):
+def test_a_gate_on_sealed_summaries_fails_without_them(tmp_path):
     with pytest.raises(ArtifactError, match="sealed_same is nan"):
         verify(make_artifact(tmp_path / "small", gate={"sealed_same": 0.5}))
 
@@ -48,14 +48,14 @@ def test_a_gate_on_summaries_that_nobody_sealed_is_not_held(tmp_path):
         (lambda case: replace(case, input=(" ",)), "nothing to summarize"),
     ],
 )
-def test_verify_refuses_a_case_that_is_not_so(change, said, cases, tmp_path):
+def test_verify_refuses_a_wrong_case(change, said, cases, tmp_path):
     folder = make_artifact(tmp_path / "small", cases=[change(cases[0]), *cases[1:]])
     with pytest.raises(ArtifactError, match=said) as refused:
         verify(folder)
     assert refused.value.code == "golden"
 
 
-def test_verify_refuses_a_graph_that_begins_otherwise(tmp_path):
+def test_verify_refuses_a_graph_with_another_start_token(tmp_path):
     with pytest.raises(ArtifactError, match="begin with 2") as refused:
         verify(make_artifact(tmp_path / "small", copying_graph(start=0)))
     assert refused.value.code == "graph"

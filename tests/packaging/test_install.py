@@ -1,4 +1,4 @@
-"""What users install to run artifacts: small, and enough."""
+"""The installation without the extra [export] is small, and can run and verify artifacts."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def test_it_runs_and_verifies_artifacts(runtime_only):
     assert '"embedding"' in done.stdout
 
 
-def test_building_there_names_the_extra(runtime_only):
+def test_a_build_without_the_extra_names_it(runtime_only):
     command = runtime_only / "bin" / "onnx-ml-bridge"
     done = subprocess.run([command, "build", ROOT / "models.toml"], capture_output=True, text=True, check=False)
     assert done.returncode == 4

@@ -1,4 +1,4 @@
-"""The schema that other readers use."""
+"""The composed schema of all families, which other readers use."""
 
 from __future__ import annotations
 

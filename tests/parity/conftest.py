@@ -1,4 +1,4 @@
-"""Exports of small models, made once a session and shared by all files of this folder."""
+"""Exports of small models, which are created once per session and shared by all files of this folder."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from token_classifier_exports import add_int8 as add_token_classifier_int8
 
 @pytest.fixture(scope="session")
 def rust() -> Path:
-    """The Rust command; ORT_DYLIB_PATH names the library it loads. The Makefile sets both."""
+    """The path of the Rust command. It loads the library in ORT_DYLIB_PATH; the Makefile sets both variables."""
     return Path(os.environ["ONNX_ML_BRIDGE_RUST"])
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SmallExport]:
-    """`small(architecture, **options)`: the export of that small model."""
+    """The function `small(architecture, **options)`, which returns the export of a small model."""
     made: dict[str, SmallExport] = {}
 
     def get(architecture: str, **options: Any) -> SmallExport:
@@ -42,7 +42,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SmallExport
 
 @pytest.fixture(scope="session")
 def small_int8(small: Callable[..., SmallExport]) -> Callable[..., SmallExport]:
-    """`small_int8(architecture)`: the same with an int8 variant; `layers` and `tables` are in the second value."""
+    """The function `small_int8(architecture)`, which returns an export with an int8 variant, and its quantization."""
     made: dict[str, Any] = {}
 
     def get(architecture: str) -> tuple[SmallExport, Any]:
@@ -56,7 +56,10 @@ def small_int8(small: Callable[..., SmallExport]) -> Callable[..., SmallExport]:
 
 @pytest.fixture(scope="session")
 def token_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SmallTokenClassifier]:
-    """`tagger(name, **options)`: the export of that small token classifier, cut to `MAX_TOKENS` if not told else."""
+    """The function `token_classifier(name, **options)`, which returns the export of a small token classifier.
+
+    The default of the option `model_max_length` is `MAX_TOKENS`.
+    """
     made: dict[str, SmallTokenClassifier] = {}
 
     def get(name: str, **options: Any) -> SmallTokenClassifier:
@@ -72,7 +75,7 @@ def token_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
 
 @pytest.fixture(scope="session")
 def token_classifier_int8(token_classifier: Callable[..., SmallTokenClassifier]) -> Callable[..., Any]:
-    """`tagger_int8(name)`: the same with an int8 variant; `layers` and `tables` are in the second value."""
+    """The function `token_classifier_int8(name)`, which returns an export with int8, and its quantization."""
     made: dict[str, Any] = {}
 
     def get(name: str) -> tuple[SmallTokenClassifier, Any]:
@@ -87,7 +90,10 @@ def token_classifier_int8(token_classifier: Callable[..., SmallTokenClassifier])
 def sealed_token_classifier(
     token_classifier_int8: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """`sealed_tagger(name)`: an artifact of it with both variants and golden cases of several settings."""
+    """The function `sealed_token_classifier(name)`, which returns an artifact of a small token classifier.
+
+    It has both variants, and golden cases with several settings.
+    """
     made: dict[str, Path] = {}
 
     def get(name: str) -> Path:

@@ -1,7 +1,7 @@
-"""The search of the graph against `generate`, sequence by sequence.
+"""Compare the beam search of the graph with `generate`, sequence by sequence.
 
-A third of the sequences end before their largest length, and a third are not what greedy search finds: else the test
-would say little. ONNX_ML_BRIDGE_SEQUENCES sets how many are compared at least.
+At least a third of the sequences must end before the maximum length, and at least a third must differ from those of
+greedy search, so that the comparison covers these cases. ONNX_ML_BRIDGE_SEQUENCES is the minimum number of sequences.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MODELS = {
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Several threads only wait for each other on models this small."""
+    """Use one thread, because several threads are not faster for such small models."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""The small trained summarizer: the original's tokens, alone and in batches, in both languages and precisions."""
+"""The small trained summarizer: its summaries equal the original's, do not depend on batches, and are equal in Rust."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def inputs(summarizers):
 
 @pytest.fixture(scope="module")
 def found(summarizers, inputs):
-    """The summaries of all inputs in as few runs as there are, by variant."""
+    """The summaries of all inputs, computed in batches, by variant."""
     return {
         name: summarize_with_settings(each, [entry.messages for entry in inputs], [entry.settings for entry in inputs])
         for name, each in summarizers.items()
     }
 
 
-def test_fp32_gives_the_tokens_of_the_original(summarizers, inputs, found):
+def test_fp32_returns_the_tokens_of_the_original(summarizers, inputs, found):
     model = summarizers["fp32"].model
     original = load_original(CHECKPOINT, model.spec.join, model.tokenizer.spec.max_tokens)
     expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
@@ -57,7 +57,8 @@ def test_fp32_gives_the_tokens_of_the_original(summarizers, inputs, found):
 
 def test_int8_summaries_are_close_to_fp32_summaries(found):
     texts = {name: [summary.text for summary in summaries] for name, summaries in found.items()}
-    assert mean_rouge(texts["int8"], texts["fp32"]).rouge_l >= 0.7  # the gate: these inputs are no package descriptions
+    # The threshold of the default gate; these inputs are not package descriptions, which the model was trained on
+    assert mean_rouge(texts["int8"], texts["fp32"]).rouge_l >= 0.7
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -70,7 +71,7 @@ def test_a_summary_does_not_depend_on_its_batch(summarizers, inputs, found, vari
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_rust_gives_the_summaries_of_python(rust, summarizer_artifact, summarizers, inputs, variant):
+def test_rust_returns_the_summaries_of_python(rust, summarizer_artifact, summarizers, inputs, variant):
     own = [entry for entry in inputs if entry.settings == inputs[0].settings]
     lines = "".join(json.dumps({"messages": entry.messages}) + "\n" for entry in own)
     command = [str(rust), "summarize", "--model", str(summarizer_artifact), "--variant", variant]

@@ -1,4 +1,4 @@
-"""The int8 variant of small models: what was replaced, what smoothing folds, and how close the vectors stay."""
+"""The int8 variant of small models: replaced products and tables, smoothing, and the error of the vectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onnx_ml_bridge.runtime.session import create_session
 from small_exports import SmallExport, cosines, varied_texts
 from small_models import ARCHITECTURES
 
-# Products with constant weights in a layer, and the activations they read (q, k and v share one)
+# The number of products with constant weights in a layer, and of the activations that they read (q, k and v share one)
 LINEARS_PER_LAYER, GROUPS_PER_LAYER, LAYERS = 6, 4, 2
 OUTPUTS = ["token_embeddings", "sentence_embedding"]
 
@@ -35,9 +35,9 @@ def bytes_of(export: SmallExport, variant: str) -> int:
 
 @every_architecture
 def test_vectors_stay_close(small_int8, architecture):
-    """Seen over these texts: least cosine 0.9940 (distilbert) to 0.9997, mean 0.99988 to 0.99998.
+    """The measured lowest cosine is 0.9940 (distilbert) to 0.9997 by architecture, the mean 0.99988 to 0.99998.
 
-    The floors leave more than twice that error.
+    The thresholds allow more than twice this error.
     """
     export, _ = small_int8(architecture)
     exact = export.embedder("fp32").embed(varied_texts()).vectors
@@ -47,8 +47,8 @@ def test_vectors_stay_close(small_int8, architecture):
 
 
 @every_architecture
-def test_every_product_has_a_sound_ratio(small_int8, architecture):
-    """Seen: 42.5 to 50.9 dB; 8 bits with nothing lost give about 40 to 50."""
+def test_every_product_has_a_high_signal_to_noise_ratio(small_int8, architecture):
+    """The measured ratios are 42.5 to 50.9 dB; rounding to 8 bits alone results in about 40 to 50 dB."""
     _, quantized = small_int8(architecture)
     assert len(quantized.layers) == LINEARS_PER_LAYER * LAYERS
     assert min(quantized.layers.values()) >= 38
@@ -59,7 +59,7 @@ def test_every_product_with_constant_weights_is_replaced(small_int8, architectur
     export, _ = small_int8(architecture)
     exact, rounded = (Counter(node.op_type for node in load(export, name).graph) for name in ("fp32", "int8"))
     assert rounded["MatMulIntegerToFloat"] == LINEARS_PER_LAYER * LAYERS
-    # What is left multiplies activations with each other: attention's two products
+    # The other products multiply activations with each other: the two products of attention
     assert rounded["MatMul"] == exact["MatMul"] - LINEARS_PER_LAYER * LAYERS == 2 * LAYERS
     assert not find_groups(load(export, "int8").graph)
 
@@ -72,16 +72,16 @@ def test_weights_and_large_tables_are_bytes(small_int8, architecture):
     assert not find_tables(graph)
     tensors = [value.const_value for value in graph.initializers.values()]
     floats = [tensor for tensor in tensors if tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2]
-    # Left in float are the positions and token types, too small to gain, the table's scales and relative positions
+    # Positions and token types (too small to quantize), the scales of the table, and relative positions stay in float32
     assert sum(tensor.size for tensor in floats) < 8000
     words = next(tensor for tensor in tensors if tensor.size > 1 << 16)
     assert words.dtype == ir.DataType.INT8
-    # Small models hold more graph than weights; MiniLM's ratio is held to 27% in test_minilm.py. Seen: 41%.
+    # In small models, the graph is larger than the weights. The measured ratio is 41%; test_minilm.py requires 27%
     assert bytes_of(export, "int8") <= 0.45 * bytes_of(export, "fp32")
 
 
 def smoothed(export: SmallExport) -> tuple[ir.Model, list[LinearGroup], list[LinearGroup]]:
-    """Return the fp32 graph with smoothing folded in and nothing rounded; its groups as found before and after."""
+    """Return the fp32 graph after smoothing but without rounding, and its groups before and after smoothing."""
     model, untouched = load(export, "fp32"), load(export, "fp32")
     groups = find_groups(model.graph)
     names = [str(group.activation.name) for group in groups]
@@ -91,13 +91,13 @@ def smoothed(export: SmallExport) -> tuple[ir.Model, list[LinearGroup], list[Lin
     for group in groups:
         for linear in group.linears:
             linear.node.replace_input_with(1, editor.constant(linear.weight, name=f"{linear.name}_smoothed"))
-    ir.external_data.load_to_model(model)  # it is saved elsewhere, away from its data file
+    ir.external_data.load_to_model(model)  # the model is saved in another folder than its data file
     return model, find_groups(untouched.graph), groups
 
 
 @every_architecture
 def test_smoothing_alone_changes_no_output(small, architecture, tmp_path):
-    """Seen: at most 3.0e-6 of the largest token embedding, and 3.9e-7 on sentence embeddings."""
+    """The measured maximum is 3.0e-6 of the largest token embedding, and 3.9e-7 for sentence embeddings."""
     export = small(architecture)
     model, _, _ = smoothed(export)
     ir.save(model, tmp_path / "smoothed.onnx")
@@ -117,7 +117,7 @@ def test_smoothing_is_folded_wherever_it_can_be(small, architecture):
     assert len(after) == GROUPS_PER_LAYER * LAYERS
     folded = [rows_scaled(old, new) for old, new in zip(before, after, strict=True)]
     producers = [group.activation.producer().op_type for group in before]
-    # Everything but what follows GELU: queries, keys and values; attention's output; the first feed-forward product
+    # Smoothed: queries, keys and values; the output of attention; the first feed-forward product. Not those after GELU
     assert folded == [producer != "Gelu" for producer in producers]
     assert Counter(producers) == {"LayerNormalization": 2 * LAYERS, "Reshape": LAYERS, "Gelu": LAYERS}
 
@@ -130,7 +130,7 @@ def test_norms_and_value_projections_carry_the_scales(small, architecture):
         if old.activation.producer().op_type == "LayerNormalization":
             scale, folded = (constant(group.activation.producer().inputs[1]).numpy() for group in (old, new))
             assert not np.allclose(scale, folded, rtol=0.05)
-    # Columns of a value projection were divided one by one, those of no other product
+    # Only the columns of value projections are divided by different scales
     divided = [columns_scaled(a.weight, b.weight) for a, b in linear_pairs(before, after)]
     assert sum(divided) == LAYERS
 
@@ -141,12 +141,12 @@ def linear_pairs(before: list[LinearGroup], after: list[LinearGroup]):
 
 
 def rows_scaled(old: LinearGroup, new: LinearGroup) -> bool:
-    """Return whether the rows of the group's first weights changed by more than a common factor of columns explains."""
+    """Return whether the rows of the group's first weight were scaled by different factors."""
     ratio = new.linears[0].weight / old.linears[0].weight
     return bool(np.ptp(ratio[:, 0]) > 1e-3)
 
 
 def columns_scaled(old: np.ndarray, new: np.ndarray) -> bool:
-    """Return whether the columns changed by more than a common factor of rows explains."""
+    """Return whether the columns of a weight were scaled by different factors."""
     ratio = new / old
     return bool(np.ptp(ratio[0]) / ratio[0].mean() > 1e-3)

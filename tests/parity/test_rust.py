@@ -1,4 +1,4 @@
-"""The Rust command on the real model: the vectors of Python, on every parity text, with both variants."""
+"""The Rust command with a real model: on all parity texts, its vectors equal those of Python for both variants."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def command(rust: Path, artifact: Path, variant: str) -> list[str]:
 
 
 def answers_one_by_one(line: list[str], texts: list[str]) -> Iterator[dict]:
-    """Send a text only after the answer to the one before has come, so that each is a batch of its own."""
+    """Send each text only after the answer to the previous one, so that every text is a batch of its own."""
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
         for text in texts:
@@ -33,12 +33,12 @@ def answers_one_by_one(line: list[str], texts: list[str]) -> Iterator[dict]:
 
 @pytest.fixture(scope="module")
 def minilm_vectors(minilm_artifact) -> Callable[[str], EmbeddingResult]:
-    """What Python gives for all texts with a variant."""
+    """A function of the variant, which returns Python's vectors for all texts."""
     return cache(lambda variant: SentenceEmbedder.open(minilm_artifact, variant).embed(TEXTS))
 
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
-def test_rust_gives_the_vectors_of_python(rust, minilm_artifact, minilm_vectors, variant):
+def test_rust_returns_the_vectors_of_python(rust, minilm_artifact, minilm_vectors, variant):
     lines = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
     done = subprocess.run(
         command(rust, minilm_artifact, variant), input=lines.encode(), capture_output=True, check=True
@@ -52,7 +52,7 @@ def test_rust_gives_the_vectors_of_python(rust, minilm_artifact, minilm_vectors,
 
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
-def test_rust_gives_a_text_the_same_vector_alone(rust, minilm_artifact, minilm_vectors, variant):
+def test_rust_returns_the_same_vector_for_a_text_alone(rust, minilm_artifact, minilm_vectors, variant):
     sample = TEXTS[::12]
     found = [answer["embedding"] for answer in answers_one_by_one(command(rust, minilm_artifact, variant), sample)]
     expected = minilm_vectors(variant).vectors[::12]
@@ -76,7 +76,7 @@ def test_both_commands_print_the_same_keys(rust, minilm_artifact, name):
 
 
 def shape(value: object) -> object:
-    """Keys, and every value that must not differ between the languages: all but measured figures and messages."""
+    """Return the keys, and all values that must be equal in both languages: not measured values and messages."""
     if isinstance(value, dict):
         return {key: "..." if key == "message" else shape(item) for key, item in value.items()}
     return "figure" if isinstance(value, float) else len(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Every architecture, pooling mode and option of a pipeline: the export gives what sentence-transformers gives."""
+"""Exports of every architecture, pooling mode and option of a pipeline return the vectors of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def check_parity(small: SmallExport, prompt_name: str | None = None) -> None:
     original = small.original(texts, prompt_name)
     result = small.embedder().embed(texts, prompt_name)
     worst = np.abs(result.vectors - original.vectors).max()
-    # Vectors that are not normalized are as much larger as their largest element is larger than 1
+    # For vectors that are not normalized, the tolerance is relative to their largest element
     assert worst <= TOLERANCE * max(1.0, float(np.abs(original.vectors).max()))
     assert result.token_counts.tolist() == list(original.tokens)
     assert result.truncated.tolist() == list(original.truncated)
-    # A model that gives all texts nearly one vector would pass with anything
+    # If all texts had nearly the same vector, the test would not detect errors
     assert np.ptp(original.vectors, axis=0).max() > 0.1
 
 
@@ -43,7 +43,7 @@ def test_mean_pooling(small, architecture):
     check_parity(small(architecture))
 
 
-# With mean above, each mode on two architectures, most beside another one: their vectors then stand in a row
+# Together with the test above, every mode is tested with two architectures. The vectors of two modes are concatenated
 @pytest.mark.parametrize(
     ("architecture", "pooling"),
     [
@@ -89,7 +89,7 @@ def test_dense_last_is_not_normalized(small):
 
 
 @pytest.mark.parametrize("prompt_name", [None, "query", "passage", "plain"])
-def test_prompts_that_count(small, prompt_name):
+def test_prompts_that_are_pooled(small, prompt_name):
     check_parity(small("bert", prompts=PROMPTS), prompt_name)
 
 
@@ -105,7 +105,7 @@ def test_prompts_left_out_of_every_pooling_mode(small, architecture, prompt_name
 def test_prompt_lengths_are_those_of_the_original(small):
     export = small("bert", prompts=PROMPTS, include_prompt=False, pooling=ALL_MODES, normalize=False)
     counted = {
-        name: Prompt(text, len(export.tokenizer.encode([text])[0].ids) - 1 if text else 0)  # all but [SEP]
+        name: Prompt(text, len(export.tokenizer.encode([text])[0].ids) - 1 if text else 0)  # without [SEP]
         for name, text in PROMPTS.items()
     }
     assert export.export.embedding.prompts | counted == export.export.embedding.prompts
@@ -126,8 +126,8 @@ def test_texts_cut_on_the_left(small, architecture):
     check_parity(export)
 
 
-# With BERT the original gives a text another vector for every width it is padded to on the left; equal to what it says
-# of the text alone is what the artifact must be.
+# With BERT, the original's vector of a text depends on the padding on its left. The artifact must return the vector of
+# the text without padding.
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "mpnet"])
 @pytest.mark.parametrize("prompt_name", [None, "query"])
 def test_padding_on_the_left(small, architecture, prompt_name):

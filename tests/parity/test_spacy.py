@@ -1,4 +1,4 @@
-"""The real pipelines: spaCy's entities and tokens, from Python and from Rust, on texts the builds have not seen."""
+"""Real pipelines: Python and Rust find the same entities and tokens as spaCy on texts that builds do not use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NONE = NerOptions()
 
 @dataclass(frozen=True)
 class Real:
-    """An original, the artifact of it, texts, and what the original says of them."""
+    """An original, its artifact, texts, and the original's entities in the texts."""
 
     folder: Path
     nlp: Language
@@ -44,7 +44,7 @@ class Real:
 
     @cached_property
     def found(self) -> list[Entities]:
-        """What Python says of them."""
+        """The entities that Python finds in the texts."""
         return self.recognizer.recognize(self.texts, NerOptions(sentence_starts=self.starts))
 
 
@@ -88,7 +88,7 @@ def test_every_token_and_attribute_is_the_same(real, name):
 
 
 @pytest.mark.parametrize("name", ["en-core-web-sm", "en-core-web-sm-sentences"])
-def test_order_and_size_of_batches_do_not_matter(real, name):
+def test_entities_do_not_depend_on_order_and_size_of_batches(real, name):
     whole = real(name)
     texts = whole.texts[:100] if name in COMPONENTS else whole.texts[100:140]
     expected = whole.recognizer.recognize(texts, NONE)
@@ -103,7 +103,7 @@ def test_order_and_size_of_batches_do_not_matter(real, name):
 
 
 @pytest.mark.parametrize(("name", "words"), [("en-core-web-sm", 20_000), ("en-core-web-sm-sentences", 4_500)])
-def test_a_long_document_is_worked_off_in_parts(real, name, words):
+def test_a_long_document_is_processed_in_slices(real, name, words):
     found = real(name)
     text = long_text(words)
     expected = original_entities(found.nlp, [text])
@@ -125,7 +125,7 @@ def long_text(words: int) -> str:
 
 
 @pytest.mark.parametrize("name", [*COMPONENTS, *WHOLE, GIVEN])
-def test_rust_gives_the_entities_of_python(rust, real, name):
+def test_rust_returns_the_entities_of_python(rust, real, name):
     with_name = real(name)
     lines: list[dict[str, Any]] = [{"text": text} for text in with_name.texts]
     if with_name.starts is not None:
@@ -137,7 +137,7 @@ def test_rust_gives_the_entities_of_python(rust, real, name):
     assert not any(answer["truncated"] for answer in answers)
 
 
-def test_rust_gives_the_entities_of_a_long_document(rust, real):
+def test_rust_returns_the_entities_of_a_long_document(rust, real):
     found = real("en-core-web-sm")
     text = long_text(20_000)
     (answer,) = rust_ner(rust, found.folder, [{"text": text}])
@@ -151,7 +151,7 @@ def as_records(found: Entities) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Any:
-    """The Spanish pipeline was trained with an older spaCy, which says so at every load."""
+    """Hide the warning that the Spanish pipeline was trained with an older version of spaCy."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

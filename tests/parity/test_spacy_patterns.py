@@ -1,4 +1,4 @@
-"""Patterns written portably match exactly what the original patterns match."""
+"""Portable patterns match exactly the same texts as the original patterns."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from spacy.tokenizer import Tokenizer
 from spacy_rules import LANGUAGES, empty_pipeline, odd_chunks, rules_of
 
 EVERY = "".join(chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000)
-# Letters whose other case is several letters, none, or in another script: dotted and dotless i, long s, Kelvin sign,
-# Angstrom sign, sharp s, final sigma, micro sign, title case, combining marks, digits and blanks of many kinds
+# Letters whose other case has several letters, does not exist, or is in another script: dotted and dotless i, long s,
+# Kelvin sign, Angstrom sign, sharp s, final sigma, micro sign, title case; combining marks, digits and whitespace
 ODD = "aAbkKsSiIzZ09_-.'(İıſ\u212a\u212bßẞåÅσςΣµΜμǅﬁ\u0301\u0345\u0307\u0e31٣²½一😀\u200d\u00a0\u2028\x1c\t \u00ad"
 
 
@@ -26,7 +26,7 @@ def portable(pattern: re.Pattern[str]) -> re.Pattern[str]:
 
 
 def spans(pattern: re.Pattern[str], text: str) -> list[Any]:
-    """Everything the tokenizer may ask of a pattern."""
+    """Return the results of all methods of a pattern that the tokenizer uses."""
     found = [pattern.search(text), pattern.match(text)]
     return [each and each.span() for each in found] + [each.span() for each in pattern.finditer(text)]
 
@@ -79,10 +79,10 @@ def test_a_class_without_any_member_is_refused():
         portable(re.compile(r"[^\s\S]|x"))
 
 
-def test_what_makes_engines_differ_is_spelled_out():
+def test_syntax_that_differs_between_engines_is_replaced():
     written = join(parse_alternatives(re.compile(r"(?i)k\w\d\s.[^x]$")))
     assert not re.search(r"\\[wdsWDSbB]|\(\?[a-zA-Z]|(?<!\\)\.", written)
-    assert "\u212a" in written  # the Kelvin sign is a k to whom case is nothing
+    assert "\u212a" in written  # IGNORECASE: the lower case of the Kelvin sign is k
 
 
 PIECES = st.sampled_from(
@@ -147,7 +147,7 @@ def test_random_patterns(source, flags, strings):
     try:
         original = re.compile(source, flags)
     except re.error:
-        return  # two groups of one name
+        return  # two groups have the same name
     found = portable(original)
     for text in strings:
         assert spans(found, text) == spans(original, text)
@@ -156,7 +156,7 @@ def test_random_patterns(source, flags, strings):
 @settings(max_examples=60, deadline=None)
 @given(SOURCES, STRINGS)
 def test_reach_and_first_characters_are_true(source, strings):
-    """What an alternative says of itself holds for every match."""
+    """`reach` and `first` of an alternative are correct for every match."""
     try:
         alternatives = parse_alternatives(re.compile(source))
     except re.error:
@@ -172,7 +172,7 @@ def test_reach_and_first_characters_are_true(source, strings):
                 assert any(low <= index < high for low, high in zip(each.first[::2], each.first[1::2], strict=True))
 
 
-def test_ranges_join_neighbours():
+def test_adjacent_ranges_are_joined():
     assert ranges_of([]) == ()
     assert ranges_of([1, 2, 3, 7, 9, 10]) == (1, 4, 7, 8, 9, 11)
 
@@ -196,7 +196,7 @@ def infixes(tokenizer: Tokenizer, chunk: str) -> list[tuple[int, int]]:
 
 
 def found_in(rules: Rules, chunk: str) -> tuple[Any, ...]:
-    """Return the same from rules: affixes in their windows, matches by first character, as FORMAT.md says."""
+    """Return the same results computed from the rules of an artifact, as FORMAT.md defines them."""
     prefix = next((found.end() for each in rules.prefix if (found := each.pattern.match(chunk[: each.window]))), 0)
     suffix = 0
     for each in rules.suffix:
@@ -216,8 +216,8 @@ def matches(entries: Any, chunk: str) -> bool:
     return any(COMPILED.setdefault(source, compile_pattern(source)).match(chunk) for source in sources)
 
 
-def test_french_words_with_hyphens_are_among_them():
-    """The largest pattern of all: a list of words, written as one alternative each."""
+def test_french_words_with_hyphens():
+    """The largest pattern is a list of French words, one alternative per word."""
     rules = rules_of("fr")
     assert len(rules.token_match) > 1
     for word, is_one in (("arc-en-ciel", True), ("Aix-en-Provence", True), ("zzz-zzz", False)):

@@ -1,4 +1,4 @@
-"""The recognizer on odd texts, on very long tokens and entities, and with sentence starts: what spaCy gives."""
+"""The recognizer equals spaCy on odd texts, on very long tokens and entities, and with given sentence starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def nlp() -> Language:
 
 @pytest.fixture(scope="module")
 def made(nlp, tmp_path_factory) -> dict[str, SpacyRecognizer]:
-    """The recognizers of one pipeline, by the sentences they heed."""
+    """The recognizers of one pipeline, by their setting `sentences`."""
     folder = tmp_path_factory.mktemp("small")
     return {kind: export_recognizer(nlp, folder / kind, kind) for kind in ("none", "given", "parser")}
 
@@ -40,11 +40,12 @@ def test_odd_texts(nlp, made):
     assert [made["parser"].recognize([text], NONE)[0] for text in ODD] == found
 
 
-# Every way a tokenizer may go over a long chunk again and again: a sign cut off each time, a match tried each time
+# Repeated, these strings make a tokenizer process a long chunk again and again: to cut off one character each time, or
+# to search for a match each time
 LONG = ["x", "é", "X1", "(", "a.", "-", "a-b", "1,", "'s", "😀", "\u0301", "a@", "don't", "...", "£1", "http://"]
 
 
-# spaCy's pattern for addresses looks for an @ from every colon to the end, in spaCy as here: time grows quadratically
+# spaCy's pattern for addresses searches for an @ from every colon to the end. In spaCy and here, its time is quadratic
 FEWER = {"http://": 20_000}
 
 
@@ -61,7 +62,7 @@ def test_a_token_of_200_000_characters(nlp, made, unit):
 
 
 @pytest.mark.parametrize("unit", ["x", "é", "X1"])
-def test_a_token_of_200_000_characters_as_spacy_has_it(nlp, made, unit):
+def test_a_token_of_200_000_characters_is_the_same_in_spacy(nlp, made, unit):
     text = f"Ann {(unit * 200_000)[:200_000]} Bo"
     assert check_tokens(nlp, made["none"].model, [text]) == 3
     with nlp.select_pipes(disable=["parser"]):
@@ -69,7 +70,7 @@ def test_a_token_of_200_000_characters_as_spacy_has_it(nlp, made, unit):
 
 
 def test_one_entity_over_thousands_of_tokens(tmp_path, monkeypatch):
-    """Every token is looked at by one run of the graph, but for the context of neighbouring parts."""
+    """Every token is read in one run of the graph, except for tokens in the context of the next or previous slice."""
     nlp = make_pipeline()
     component = nlp.get_pipe("ner")
     upper = component.model.layers[2]

@@ -1,4 +1,4 @@
-"""Sentences of the heads and labels of a parse, as spaCy finds them."""
+"""The sentences that are computed from the heads and labels of a parse are the same as in spaCy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spacy.vocab import Vocab
 
 @st.composite
 def forests(draw: Any) -> tuple[list[int], list[str], list[int]]:
-    """Return heads without cycles, labels of which some are decorated, and which tokens are whitespace."""
+    """Generate heads without cycles, labels (some of them decorated), and which tokens are whitespace."""
     size = draw(st.integers(1, 14))
     order = draw(st.permutations(range(size)))
     heads = [-1] * size

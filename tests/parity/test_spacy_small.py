@@ -1,4 +1,4 @@
-"""Every shape of network and every tokenizer rule set: the export of a small pipeline gives what spaCy gives."""
+"""Exports of small pipelines with networks of all shapes and the rules of several languages return spaCy's entities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from small_pipelines import ALL_ATTRIBUTES, LABELS, clear_texts, component_moves
 from spacy.language import Language
 from spacy_exports import check_offsets, check_tokens, differing, export_recognizer, ner_sample
 
-# Sums of about ten numbers in another order differ by a hundredth of this
+# If about ten numbers are summed in a different order, the sums differ by a hundredth of this
 MARGIN = 1e-4
 SEED = 5
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -56,14 +56,14 @@ def check(nlp: Language, recognizer: SpacyRecognizer, texts: list[str], starts: 
     expected = original_entities(nlp, texts, starts)
     found = recognizer.recognize(texts, NerOptions(sentence_starts=starts))
     assert not [texts[index] for index in differing(expected, found) if texts[index] in clear]
-    # A text whose decisions are not clear may differ on some CPU, but there must be next to none
+    # Texts with nearly equal scores can differ on some CPUs, so at most 3% of the texts may have such scores
     assert len(clear) >= 0.97 * len(set(texts))
     assert check_offsets(texts, found) == sum(len(each.entities) for each in expected)
     return found
 
 
 def check_variety(found: list[Entities], labels: tuple[str, ...] = LABELS) -> None:
-    """A pipeline that says the same of everything would agree with anything."""
+    """Assert that the entities vary, because constant answers would not reveal errors."""
     entities = [entity for each in found for entity in each.entities]
     assert set(labels) == {entity.label for entity in entities}
     assert len(entities) > 150
@@ -93,7 +93,7 @@ def test_the_whole_pipeline_with_its_parser(exported, options, monkeypatch):
     assert 100 < sentences < sum(map(len, docs)) / 1.5
     used = {name[2:] for name in component_moves(nlp.get_pipe("parser")) if name[0] in "LR"}
     assert used <= set(labels), "some label was never given, decorated ones among them"
-    # Without the parser's sentences other entities come out, or the parser would not have been tested
+    # The entities depend on the parser's sentences, so that the test would detect wrong sentences
     with nlp.select_pipes(disable=["parser"]):
         assert differing(original_entities(nlp, texts), found)
 
@@ -118,7 +118,7 @@ def test_the_component_alone_out_of_a_pipeline_with_a_parser(exported):
         check(nlp, recognizer, sample())
 
 
-# Languages whose rules, norms or letters are of kinds of their own
+# Languages with special rules, norms or letters
 @pytest.mark.parametrize("language", ["fr", "es", "el", "tr"])
 def test_other_languages(exported, language):
     nlp = make_pipeline(language, vectors=True)
@@ -144,7 +144,7 @@ def test_ties_go_to_the_first_move(exported, last_first):
 
 
 def make_equal(nlp: Language, labels: tuple[str, ...]) -> None:
-    """Give I- the weights of L-, so that every open entity is a tie."""
+    """Copy the weights of L- to I-, so that both have the same score for every open entity."""
     component = nlp.get_pipe("ner")
     upper, names = component.model.layers[2], component_moves(component)
     weight, bias = upper.get_param("W").copy(), upper.get_param("b").copy()

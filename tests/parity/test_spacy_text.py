@@ -1,4 +1,4 @@
-"""From text to numbers: hashes and character tables give what spaCy and Python give."""
+"""Hashes and character tables return the same values as spaCy and Python."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_symbols_come_before_hashes():
     assert LEXICON.string_id("ORTH") == IDS["ORTH"] != hash_string("ORTH")
 
 
-def test_every_character_is_what_python_says():
+def test_character_tables_equal_those_of_python():
     assert [letter for letter in EVERY if CHARACTERS.is_space(letter) != letter.isspace()] == []
     assert [letter for letter in EVERY if CHARACTERS.to_lower(letter) != letter.lower()] == []
     assert [letter for letter in EVERY if CHARACTERS.shape(letter) != word_shape(letter)] == []
 
 
-# Letters around a sigma decide whether it is a final one: cased ones, ignored ones, some that are both or neither
+# Characters that determine whether a sigma beside them is final: cased, case-ignorable, both or neither
 AROUND_SIGMA = "ΣσΑαaA'.:\u00ad\u0301\u0345\u200d·ªⅧⓐ1 -"
 SIGMAS = st.text(alphabet=st.one_of(st.sampled_from(AROUND_SIGMA), st.characters(codec="utf-8")))
 

@@ -1,4 +1,4 @@
-"""Every strategy on every tokenizer kind, with and without windows: the entities of the transformers pipeline."""
+"""Exports return the entities of the transformers pipeline, with all tokenizers and strategies, and with windows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ every_kind = pytest.mark.parametrize("name", KINDS)
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small networks gain nothing from more, and two libraries' threads get in each other's way."""
+    """Use one thread: more are not faster for small networks, and the threads of two libraries slow each other down."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -48,7 +48,7 @@ def one_thread() -> Iterator[None]:
 def check(
     small: SmallTokenClassifier, texts: Sequence[str], strategy: str, stride: int | None = None
 ) -> list[Entities]:
-    """Assert that the runtime says what the pipeline says, and give what it says."""
+    """Assert that the runtime returns the entities of the original pipeline, and return them."""
     expected = small.original(texts, strategy, stride)
     found = small.classifier(threads=1).recognize(texts, NerOptions(strategy, stride))
     compared = agreement([each.entities for each in expected], found)
@@ -79,7 +79,7 @@ def test_the_texts_are_varied():
 @every_kind
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_texts_cut_to_the_limit(token_classifier, name, strategy):
-    """Seen over all: at most 3.3e-6."""
+    """The measured maximum difference of scores is 3.3e-6."""
     found = check(token_classifier(name), token_classifier_texts(), strategy)
     assert 10 < sum(each.truncated for each in found) < len(found)
 
@@ -88,7 +88,7 @@ def test_texts_cut_to_the_limit(token_classifier, name, strategy):
 @pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("strategy", STRATEGIES[1:])
 def test_texts_read_in_windows(token_classifier, name, strategy, stride):
-    """Seen over all: at most 3.4e-6."""
+    """The measured maximum difference of scores is 3.4e-6."""
     found = check(token_classifier(name), token_classifier_texts(), strategy, stride)
     assert max(each.tokens for each in found) > 20 * MAX_TOKENS
     assert not any(each.truncated for each in found)
@@ -101,8 +101,8 @@ def test_the_other_architectures(token_classifier, name, strategy, stride):
 
 
 @every_kind
-def test_the_models_are_worth_decoding(token_classifier, name):
-    """Every label is some token's best, neighbours differ, some group, and scores are clear."""
+def test_the_answers_of_the_models_vary(token_classifier, name):
+    """Every label is the best of some token, adjacent tokens differ, some tokens form groups, and scores are clear."""
     small = token_classifier(name)
     tokens = small.original(token_classifier_texts(), "none")
     groups = small.original(token_classifier_texts(), "simple")
@@ -119,7 +119,7 @@ def test_the_models_are_worth_decoding(token_classifier, name):
 
 @pytest.mark.parametrize(("name", "subwords"), [("bert", "length"), ("roberta", "space"), ("deberta-v2", "space")])
 def test_strategies_and_strides_differ(token_classifier, name, subwords):
-    """What would pass with any strategy or stride would prove nothing."""
+    """The results depend on the strategy and the stride, so that the tests detect a wrong one."""
     small = token_classifier(name)
     assert small.export.token_classification.subwords == subwords
     settings = [(strategy, None) for strategy in STRATEGIES] + [("simple", stride) for stride in STRIDES]
@@ -130,7 +130,7 @@ def test_strategies_and_strides_differ(token_classifier, name, subwords):
 
 
 def test_an_empty_first_entity_of_windows_comes_twice(token_classifier):
-    """What the original does where a byte-level tokenizer makes a token of a blank; so does what is read here."""
+    """If the first entity is a token of a space (byte-level tokenizers), it is returned twice, as in the original."""
     small = token_classifier("roberta")
     words = ("Anna", "in", "x", "7", "é")
     texts = [f"{' ' * blanks}{word} {'and so on ' * 12}" for blanks in range(2, 6) for word in words]
@@ -139,7 +139,7 @@ def test_an_empty_first_entity_of_windows_comes_twice(token_classifier):
 
 
 def test_texts_cut_on_the_left(token_classifier):
-    """RoBERTa may be padded there too: it counts positions from the first token that is no padding."""
+    """RoBERTa can also be padded on the left: it counts positions from the first token that is not padding."""
     small = token_classifier("roberta", tokenizer={"truncation_side": "left", "padding_side": "left"})
     assert small.export.tokenizer.truncation_side == small.pipeline.tokenizer.truncation_side == "left"
     for strategy, stride in (("simple", None), ("average", None), ("average", 9), ("simple", 0)):
@@ -150,7 +150,7 @@ def test_texts_cut_on_the_left(token_classifier):
 
 
 def test_no_limit_of_its_own(token_classifier):
-    """The positions are the limit where the tokenizer has none."""
+    """If the tokenizer has no limit, the number of positions is the limit."""
     small = token_classifier("bert", model_max_length=None, tokenizer={"truncation_side": "left"})
     assert small.export.tokenizer.max_tokens == POSITIONS
     found = check(small, token_classifier_texts(), "simple")
@@ -159,13 +159,13 @@ def test_no_limit_of_its_own(token_classifier):
 
 
 def with_spec(small: SmallTokenClassifier, **changes) -> SmallTokenClassifier:
-    """Return the same export with other defaults in its part of the manifest."""
+    """Return the export with other defaults in its section of the manifest."""
     spec = replace(small.export.token_classification, **changes)
     return replace(small, export=replace(small.export, token_classification=spec))
 
 
 def test_ignored_labels(token_classifier):
-    """With `none` the labels themselves count, else what follows their prefix."""
+    """Ignored labels are full labels for the strategy `none`, and labels without their prefix for other strategies."""
     ignored = ("PER", "B-ORG", "MAIL")
     small = with_spec(token_classifier("distilbert"), ignore_labels=ignored)
     for strategy in ("none", "simple", "first"):
@@ -197,7 +197,7 @@ LENGTHS = (2, 3, 8, 33, 129, 257, 511, 513, 700)
 
 @pytest.mark.parametrize("conv", [0, 3])
 def test_deberta_at_every_length(token_classifier, conv):
-    """Buckets of 256 over 512 positions as the real models have them, and texts beyond them."""
+    """The sizes are those of real models: 256 buckets and 512 positions; some texts are longer."""
     config = {"position_buckets": 256, "max_position_embeddings": 512, "conv_kernel_size": conv, "conv_act": "gelu"}
     config |= {"share_att_key": conv == 0, "type_vocab_size": conv}
     small = token_classifier("deberta-v2", model_max_length=700, config=config)
@@ -218,7 +218,7 @@ def test_deberta_at_every_length(token_classifier, conv):
 
 
 def test_deberta_computes_no_logarithm(token_classifier):
-    """The last bit of an engine's logarithm would decide a bucket."""
+    """The last bit of a logarithm, which depends on the engine, would determine a bucket."""
     graph = ir.load(token_classifier("deberta-v2").staging / "onnx/model.onnx").graph
     assert not {"Log", "Ceil"} & {node.op_type for node in graph}
 
@@ -236,7 +236,7 @@ def test_deberta_computes_no_logarithm(token_classifier):
         (NerOptions(sentence_starts=[[0]]), InputError, "sentence starts"),
     ],
 )
-def test_wrong_settings_are_refused(token_classifier, options, error, word):
+def test_invalid_settings_are_refused(token_classifier, options, error, word):
     classifier = token_classifier("bert").classifier()
     for call in (lambda: classifier.check(options), lambda: classifier.recognize(["x"], options)):
         with pytest.raises(error, match=word) as refused:
@@ -244,7 +244,7 @@ def test_wrong_settings_are_refused(token_classifier, options, error, word):
         assert refused.value.code == ("sentence_starts" if error is InputError else "config")
 
 
-def test_the_largest_stride_is_taken(token_classifier):
+def test_the_largest_stride_is_accepted(token_classifier):
     check(token_classifier("bert"), token_classifier_texts()[::9], "simple", MAX_TOKENS - 3)
 
 
@@ -281,7 +281,7 @@ def test_defaults_are_those_of_the_manifest(token_classifier):
         small.classifier().check(NerOptions("none"))
 
 
-def test_a_list_of_nothing(token_classifier):
+def test_an_empty_list_of_texts(token_classifier):
     assert token_classifier("bert").classifier().recognize([]) == []
 
 
@@ -295,7 +295,7 @@ def test_a_sealed_export_opens_and_replays(token_classifier, sealed_token_classi
     assert agreement([each.entities for each in expected], opened.recognize(token_classifier_texts())).differing == ()
 
 
-def test_a_wrong_golden_case_is_found(token_classifier, tmp_path):
+def test_a_wrong_golden_case_is_detected(token_classifier, tmp_path):
     small = token_classifier("bert")
     cases = golden_cases(small, ["Anna lives in Berlin and Paris", "Berlin"], "first", None)
     swapped = [replace(cases[0], entities=cases[1].entities), cases[1]]
@@ -306,7 +306,7 @@ def test_a_wrong_golden_case_is_found(token_classifier, tmp_path):
 
 @every_token_classifier
 def test_int8_entities_are_close_to_fp32_entities(token_classifier_int8, name):
-    """Seen: F1 0.967 to 0.983; these models' scores are closer to each other than a trained one's."""
+    """The measured F1 is 0.967 to 0.983. Scores of these models are closer to each other than those of trained ones."""
     small, quantized = token_classifier_int8(name)
     layers = 12 + (name == "electra")  # electra projects its embeddings
     assert len(quantized.layers) == layers and min(quantized.layers.values()) >= 38

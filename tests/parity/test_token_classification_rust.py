@@ -1,4 +1,4 @@
-"""The Rust command on small token classifiers: the entities of transformers' pipeline, whatever the settings."""
+"""The Rust command with small token classifiers returns the entities of the transformers pipeline for all settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rust_entities(rust, artifact, variant: str, strategy: str, stride: int | Non
 
 @every_kind
 @pytest.mark.parametrize(("strategy", "stride"), SETTINGS)
-def test_rust_gives_the_entities_of_the_pipeline(
+def test_rust_returns_the_entities_of_the_pipeline(
     rust, token_classifier, sealed_token_classifier, name, strategy, stride
 ):
     expected = token_classifier(name).original(token_classifier_texts(), strategy, stride)

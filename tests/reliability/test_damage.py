@@ -1,4 +1,4 @@
-"""Damage of any kind is found by the checks, before anything is loaded."""
+"""The checks detect damage of any kind before a graph is loaded."""
 
 import os
 import random
@@ -44,7 +44,7 @@ def test_one_flipped_bit_anywhere_is_refused(copied, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_a_longer_and_a_shorter_file_are_refused(copied, name):
+def test_a_missing_a_longer_or_a_shorter_file_is_refused(copied, name):
     path = copied / name
     raw = path.read_bytes()
     is_manifest = name.startswith("manifest.")
@@ -109,12 +109,12 @@ def make_empty_folder(folder: Path) -> None:
         (make_empty_folder, "file_set"),
     ],
 )
-def test_links_special_files_and_excess_are_refused(copied, corrupt, code):
+def test_links_special_files_and_too_many_files_are_refused(copied, corrupt, code):
     corrupt(copied)
     assert refusal(copied) == code
 
 
-def test_what_is_no_artifact_is_refused(tmp_path, copied):
+def test_a_path_without_an_artifact_is_refused(tmp_path, copied):
     file = tmp_path / "file"
     file.touch()
     link = tmp_path / "link"

@@ -1,4 +1,4 @@
-"""Texts far larger than a model reads."""
+"""Texts that are much longer than a model's limit."""
 
 import pytest
 from examples import VALID

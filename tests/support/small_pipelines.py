@@ -137,7 +137,7 @@ def clear_texts(nlp: Language, texts: Iterable[str], margin: float) -> list[str]
 
 
 def _margins(component: Any, docs: list[Doc]) -> Any:
-    """Return the smallest margin of each document, float64 `[docs]`; infinite if there was never more than one valid move."""
+    """Return the smallest margin of each document, float64 `[docs]`; infinite if there was never a choice of moves."""
     names = component_moves(component)
     smallest = np.full(len(docs), np.inf)
     for indices, states, scores in _steps(component, docs):
@@ -197,7 +197,7 @@ def _initialize(nlp: Language, labels: Sequence[str], last_first: bool) -> None:
 
 
 def _ner_actions(labels: Sequence[str], last_first: bool) -> dict[int, dict[str, int]]:
-    """Return the frequency of each label by kind of move; spaCy puts moves with a negative frequency after all others."""
+    """Return the frequency of each label by kind of move; spaCy orders moves with a negative frequency last."""
     known = {label: len(labels) - index for index, label in enumerate(labels)}
     within = {label: -frequency for label, frequency in known.items()} if last_first else known
     return {_BEGIN: known, _IN: within, _LAST: known, _UNIT: {**known, "": 1}, _OUT: {"": 1}}

@@ -160,7 +160,7 @@ def _distilbert(size: int, **more: Any) -> DistilBertConfig:
 
 
 def _deberta(size: int, **more: Any) -> DebertaV2Config:
-    """Return a configuration like DeBERTa-v3's: bucketed relative positions, no absolute positions, shared projections."""
+    """Return a configuration like DeBERTa-v3's: only relative positions, which are bucketed, and shared projections."""
     settings = {
         "relative_attention": True,
         "pos_att_type": ["p2c", "c2p"],

@@ -1,4 +1,4 @@
-"""A small random model of the toy family, in the form that a build reads."""
+"""Create a small random model of the toy family, which a build can read."""
 
 from __future__ import annotations
 

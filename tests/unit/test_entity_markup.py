@@ -1,4 +1,4 @@
-"""Entities marked in their texts, for people at a terminal."""
+"""Texts with highlighted entities for a terminal."""
 
 import io
 import re

@@ -39,7 +39,7 @@ def comparisons(tree: ast.AST) -> Iterator[tuple[int, ast.expr]]:
 
 
 def names_a_task(expression: ast.expr) -> bool:
-    """Return whether an expression is a task or an engine: a literal, a constant of one, or an attribute of a declaration."""
+    """Return whether an expression is a task or an engine: a literal, a constant, or an attribute of a declaration."""
     if isinstance(expression, ast.Constant):
         return expression.value in TASKS_AND_ENGINES
     if isinstance(expression, ast.Name):

@@ -14,7 +14,7 @@ FLOAT = ir.DataType.FLOAT
 
 
 def scaled(names_values: bool = True) -> ir.Model:
-    """Return `y = relu(x * 2) + 2`."""
+    """Return a model that computes `y = relu(x * 2) + 2`."""
     graph = GraphBuilder(names_values=names_values)
     x = graph.input("x", FLOAT, ["n"])
     doubled = graph.op("Mul", x, graph.constant([2], np.float32))

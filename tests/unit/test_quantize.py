@@ -143,7 +143,7 @@ BEFORE = {"Identity": SYMMETRIC, "Relu": AFTER_RELU, "Gelu": AFTER_GELU}
 
 
 def linear_graph(weight: np.ndarray, before: str) -> ir.Model:
-    """Return `y = before(x) @ weight` for x float32 `[rows, in]`."""
+    """Return a model that computes `y = before(x) @ weight` for x float32 `[rows, in]`."""
     x = ir.val("x", ir.DataType.FLOAT, ["rows", weight.shape[0]])
     w = ir.val("w", const_value=ir.tensor(weight, name="w"))
     first = ir.node(before, [x], name="before")

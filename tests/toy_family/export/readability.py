@@ -1,4 +1,4 @@
-"""Export of the toy family; `ReadabilityModel` is its original."""
+"""The export stage of the toy family; `ReadabilityModel` is its original."""
 
 from __future__ import annotations
 

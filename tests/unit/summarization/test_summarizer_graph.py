@@ -37,7 +37,10 @@ NAMES = Path(__file__).with_name("summarizer_graph_names.txt")
 
 
 def parts() -> SummarizerParts:
-    """Return the parts of the model. Embeddings are one-hot, so the table of transitions returns the row of the last token."""
+    """Return the parts of the model.
+
+    Embeddings are one-hot, so that their product with `LOGITS`, in the step, is the row of the last token.
+    """
     table = np.eye(HIDDEN, dtype=np.float32)
     return SummarizerParts(embed_model(table), encoder(), step(), score_model(table, np.ones(6, np.float32)), 1, 1, 6)
 

@@ -11,7 +11,7 @@ from onnx_ml_bridge.artifacts.manifest_sections import Section, TokenizerSpec
 
 @dataclass(frozen=True)
 class ReadabilitySpec(Section):
-    """What the score means; `best` is the score of the easiest text."""
+    """The section of the manifest; `best` is the score of the easiest text."""
 
     best: float
 

@@ -94,7 +94,7 @@ def command(
 ) -> None:
     """Summarize JSON lines from stdin: {"messages": [...]}, {"text": ...} or a JSON string.
 
-    A list of messages has one summary.
+    The messages of a list are summarized together.
 
     The output has one line per input line: {"summary":"...","tokens":9,"truncated":false}, or
     {"error":{"code","line","message"}} if the line is invalid. After an error the other lines are still processed, and

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 use common::overlays::{Case, cases};
 use onnx_ml_bridge::BridgeError;
-use onnx_ml_bridge::artifact::{Artifact, parse_manifest};
-use onnx_ml_bridge::golden::replay;
+use onnx_ml_bridge::families::{Artifact, parse_manifest, replay};
 
 type Code = Option<String>;
 
@@ -21,7 +20,7 @@ fn compare(folder: &str, read: impl Fn(&Case) -> Code) {
     let actual: BTreeMap<&str, Code> = cases.iter().map(|case| (case.name.as_str(), read(case))).collect();
     let expected: BTreeMap<&str, Code> = cases.iter().map(|case| (case.name.as_str(), case.code.clone())).collect();
     assert_eq!(expected.len(), cases.len(), "names are unique");
-    let codes = |found: &BTreeMap<&str, Code>| found.values().flatten().cloned().collect::<Vec<_>>();
+    let codes = |cases: &BTreeMap<&str, Code>| cases.values().flatten().cloned().collect::<Vec<_>>();
     assert!(codes(&expected).iter().all(|code| BridgeError::refuses_artifact(code)), "{:?}", codes(&expected));
     assert_eq!(actual, expected);
 }

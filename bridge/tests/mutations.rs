@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use onnx_ml_bridge::artifact::Artifact;
+use onnx_ml_bridge::families::Artifact;
 use serde_json::{Value, json};
 
 fn verify(root: &Path) -> Result<(), &'static str> {

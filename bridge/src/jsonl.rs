@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::BridgeError;
@@ -43,6 +44,14 @@ impl LineInput for String {
     fn texts(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.as_str())
     }
+}
+
+/// Why a line has no answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct LineError {
+    pub(crate) code: &'static str,
+    pub(crate) line: u64,
+    pub(crate) message: String,
 }
 
 /// Reads all inputs of a file.

@@ -117,6 +117,8 @@ pub mod families;
 #[cfg(feature = "cli")]
 mod jsonl;
 pub mod runtime;
+#[cfg(feature = "cli")]
+mod terminal;
 mod tokenizer;
 
 pub use api::MlBridge;

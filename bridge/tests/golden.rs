@@ -1,4 +1,10 @@
 //! The valid artifacts that the Python and the Rust reader share: each verifies, runs, and shows a damaged byte.
+#![cfg(all(
+    feature = "sentence-embedding",
+    feature = "token-classification",
+    feature = "spacy",
+    feature = "summarization"
+))]
 
 mod common;
 

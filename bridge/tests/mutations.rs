@@ -1,4 +1,5 @@
 //! A valid artifact, damaged in every way that the format names: each one is refused with its code.
+#![cfg(feature = "sentence-embedding")]
 
 mod common;
 

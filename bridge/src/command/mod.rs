@@ -2,7 +2,6 @@
 
 pub(crate) mod model;
 pub(crate) mod stream;
-pub(crate) mod terminal;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Failure, Outcome, output_failed};
 use crate::BridgeError;
-use crate::jsonl::{LineInput, next_line};
+use crate::jsonl::{LineError, LineInput, next_line};
 
 /// Limit on the lines that are answered together, unless a command sets another, and on the lines read ahead.
 const MAX_BATCH: usize = 256;
@@ -38,14 +38,6 @@ pub(crate) trait Answers {
     fn failure(&self, error: &LineError) -> Result<String, Failure> {
         to_json(&Failed { error })
     }
-}
-
-/// Why a line has no answer.
-#[derive(Debug, Serialize)]
-pub(crate) struct LineError {
-    pub(crate) code: &'static str,
-    pub(crate) line: u64,
-    pub(crate) message: String,
 }
 
 #[derive(Serialize)]

@@ -5,16 +5,16 @@ use std::io::{self, IsTerminal};
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::entity_markup::marked;
+use super::line::Line;
 use super::{AggregationStrategy, Entities, Entity, NerOptions};
 use crate::command::model::ModelArguments;
-use crate::command::stream::{Answers, LineError, answer_all, to_json};
-use crate::command::terminal::Style;
+use crate::command::stream::{Answers, answer_all, to_json};
 use crate::command::{Failure, Outcome};
 use crate::families::Task;
-use crate::jsonl::{LineInput, TEXT, TEXT_LINE, fields, text};
+use crate::jsonl::LineError;
+use crate::terminal::Style;
 use crate::{BridgeError, OnnxMlBridge};
 
 /// Find named entities: JSON lines on standard input, one answer per line on standard output, in order.
@@ -53,38 +53,6 @@ fn strategy() -> impl TypedValueParser<Value = AggregationStrategy> {
     let by_name = |name: String| AggregationStrategy::ALL.into_iter().find(|strategy| strategy.name() == name);
     PossibleValuesParser::new(AggregationStrategy::ALL.map(AggregationStrategy::name))
         .try_map(move |name| by_name(name).ok_or("unknown strategy"))
-}
-
-/// A line: a text, and the offsets in characters of the starts of its sentences, if the line has them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) text: String,
-    pub(crate) sentence_starts: Option<Vec<usize>>,
-}
-
-/// The key of the starts of sentences.
-const SENTENCE_STARTS: &str = "sentence_starts";
-
-impl LineInput for Line {
-    const EXPECTED: &'static str = TEXT_LINE;
-
-    fn read(value: Value, limit: usize) -> Result<Self, BridgeError> {
-        let mut fields = fields::<Self>(value, &[TEXT, SENTENCE_STARTS])?;
-        let text = text::<Self>(&mut fields, limit)?;
-        let sentence_starts = fields.remove(SENTENCE_STARTS).map(offsets).transpose()?;
-        Ok(Self { text, sentence_starts })
-    }
-
-    fn texts(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.text.as_str())
-    }
-}
-
-fn offsets(value: Value) -> Result<Vec<usize>, BridgeError> {
-    let problem = || format!("sentence_starts is {value}, expected an array of whole numbers from 0");
-    let offset = |offset: &Value| usize::try_from(offset.as_u64()?).ok();
-    let offsets = value.as_array().and_then(|values| values.iter().map(offset).collect());
-    offsets.ok_or_else(|| BridgeError::SentenceStarts { index: None, problem: problem() })
 }
 
 struct Ner {
@@ -162,28 +130,5 @@ impl Ner {
             Err(error @ BridgeError::SentenceStarts { .. }) => Ok(inputs.iter().map(|_| Err(error.clone())).collect()),
             outcomes => Ok(outcomes?),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::jsonl::parse;
-
-    #[test]
-    fn sentence_starts_are_whole_numbers() {
-        let starts = |line: &str| {
-            let line = parse::<Line>(line.as_bytes(), 10);
-            line.map(|input| input.sentence_starts).map_err(|error| error.code())
-        };
-        assert_eq!(starts("\"a\""), Ok(None));
-        assert_eq!(starts("{\"text\":\"a\"}"), Ok(None));
-        assert_eq!(starts("{\"text\":\"a\",\"sentence_starts\":[]}"), Ok(Some(vec![])));
-        assert_eq!(starts("{\"sentence_starts\":[0,7],\"text\":\"a\"}"), Ok(Some(vec![0, 7])));
-        for wrong in ["null", "0", "[1.0]", "[-1]", "[\"0\"]", "[true]", "{}"] {
-            let line = format!("{{\"text\":\"a\",\"sentence_starts\":{wrong}}}");
-            assert_eq!(starts(&line), Err("sentence_starts"), "{wrong}");
-        }
-        assert_eq!(starts("{\"sentence_starts\":[0]}"), Err("input_type"));
     }
 }

@@ -1,7 +1,7 @@
 //! Texts with marked entities, for people.
 
 use crate::Entity;
-use crate::command::terminal::{COLORS, DIM, Style, visible};
+use crate::terminal::{COLORS, DIM, Style, visible};
 
 /// The text in one line. Each entity has the color of its label, and the label follows in brackets; without colors the
 /// brackets enclose entity and label, so that the start of the entity is visible.

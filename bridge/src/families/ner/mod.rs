@@ -5,6 +5,8 @@ pub(crate) mod command;
 pub(crate) mod entities;
 #[cfg(feature = "cli")]
 pub(crate) mod entity_markup;
+#[cfg(feature = "cli")]
+mod line;
 pub(crate) mod model;
 pub(crate) mod offsets;
 mod replay;

@@ -146,7 +146,7 @@ impl Model for NerModel {
         file: &std::path::Path,
         limit: usize,
     ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
-        let answer = move |inputs: &[super::command::Line]| {
+        let answer = move |inputs: &[super::line::Line]| {
             let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
             // `None` where any line has none: the model says what is missing.
             let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();

@@ -4,6 +4,8 @@ mod chunks;
 #[cfg(feature = "cli")]
 pub(crate) mod command;
 mod generate;
+#[cfg(feature = "cli")]
+mod messages;
 pub(crate) mod model;
 mod options;
 #[cfg(feature = "cli")]

@@ -181,7 +181,7 @@ impl Model for Summarizer {
         file: &std::path::Path,
         limit: usize,
     ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
-        let answer = move |inputs: &[super::command::Messages]| {
+        let answer = move |inputs: &[super::messages::Messages]| {
             let inputs: Vec<Vec<String>> = inputs.iter().map(|input| input.0.clone()).collect();
             self.summarize(&inputs, &SummarizeOptions::default()).map(|_| ())
         };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::stream::LineError;
+use crate::jsonl::LineError;
 
 /// ANSI colors that are readable on dark and on light backgrounds: red, green, yellow, blue, magenta, cyan.
 pub(crate) const COLORS: [&str; 6] = ["1;31", "1;32", "1;33", "1;34", "1;35", "1;36"];

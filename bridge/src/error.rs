@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// Everything that can go wrong, one variant per cause.
 ///
-/// [`code`](BridgeError::code) gives the stable code that the artifact format lists (`FORMAT.md`), the same one that the
-/// Python reader gives for the same artifact. Messages say what was wrong, what was expected and what to do.
+/// [`code`](BridgeError::code) returns the stable code that the artifact format lists (`FORMAT.md`). The Python reader
+/// raises the same code for the same artifact. Messages say what is wrong, what is expected and what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BridgeError {
@@ -21,14 +21,14 @@ pub enum BridgeError {
     },
     /// Code `manifest_hash`: `manifest.sha256` is not the expected line for the bytes of `manifest.json`.
     #[error(
-        "manifest.sha256 holds {found:?}, expected {expected:?}: the manifest was changed or copied in part; \
+        "manifest.sha256 holds {actual:?}, expected {expected:?}: the manifest was changed or copied in part; \
          fetch the artifact again"
     )]
     ManifestHash {
-        /// The line that the bytes of `manifest.json` ask for.
+        /// The line that belongs to the bytes of `manifest.json`.
         expected: String,
-        /// The text found, shortened.
-        found: String,
+        /// The actual text, shortened.
+        actual: String,
     },
     /// Code `json`: a text breaks a rule of the format's section on JSON.
     #[error("{file}: {problem}")]
@@ -39,28 +39,30 @@ pub enum BridgeError {
         problem: String,
     },
     /// Code `format_version`: the artifact is newer than this reader, or names no whole number.
-    #[error("{field} is {found}, this reader knows 1 to {newest}: {advice}")]
+    #[error("{field} is {actual}, this reader knows 1 to {newest}: {advice}")]
     FormatVersion {
         /// `format_version` or `task_revision`.
         field: &'static str,
-        /// The value found.
-        found: String,
+        /// The actual value.
+        actual: String,
         /// The newest value that this reader implements.
         newest: u64,
         /// What to do.
         advice: &'static str,
     },
-    /// Code `unknown_task`: the artifact's task and engine are no family that this reader knows.
+    /// Code `unknown_task`: the artifact's task and engine belong to no family of models that this build has.
     #[error(
-        "the task {task:?} with the engine {engine:?} is not known here, expected one of {known}; upgrade onnx-ml-bridge"
+        "the artifact is for the task {task:?} with the engine {engine:?}, this build knows {}; \
+         upgrade onnx-ml-bridge, or enable the family's cargo feature",
+        known.join(", ")
     )]
     UnknownTask {
-        /// The manifest's `task`.
+        /// The artifact's task.
         task: String,
-        /// The manifest's `engine`.
+        /// The artifact's engine.
         engine: String,
-        /// The known tasks, each with its engine.
-        known: String,
+        /// The known pairs, as `TASK/ENGINE`.
+        known: Vec<String>,
     },
     /// Code `schema`: the manifest breaks its schema or a rule between its fields. All violations are listed.
     #[error("manifest.json breaks {} rule(s) of the format: {}", problems.len(), problems.join("; "))]
@@ -68,15 +70,15 @@ pub enum BridgeError {
         /// One message per violation.
         problems: Vec<String>,
     },
-    /// Code `file_set`: the files found are not the files listed.
+    /// Code `file_set`: the artifact's files are not the listed ones.
     #[error(
         "the files are not the listed ones: missing {missing:?}, not listed {extra:?}; fetch the artifact again, \
          nothing may be added to or removed from its directory"
     )]
     FileSet {
-        /// Listed, but not there.
+        /// Listed files that do not exist.
         missing: Vec<String>,
-        /// There, but not listed. An empty directory ends in `/`.
+        /// Files that are not listed, and empty directories, which end in `/`.
         extra: Vec<String>,
     },
     /// Code `size`: files whose size is not the listed one.
@@ -86,14 +88,14 @@ pub enum BridgeError {
         problems: Vec<String>,
     },
     /// Code `file_hash`: a file whose SHA-256 is not the listed one.
-    #[error("{file} has the SHA-256 {found}, expected {expected}; fetch the artifact again")]
+    #[error("{file} has the SHA-256 {actual}, expected {expected}; fetch the artifact again")]
     FileHash {
         /// The file, relative to the artifact.
         file: String,
         /// The listed digest.
         expected: String,
-        /// The digest of the bytes found.
-        found: String,
+        /// The digest of the actual bytes.
+        actual: String,
     },
     /// Code `graph`: a graph cannot be parsed or loaded, is not what the manifest declares, keeps data in an unlisted
     /// file, or ended the process that probed it.
@@ -105,7 +107,7 @@ pub enum BridgeError {
         problem: String,
     },
     /// Code `tokenizer`: `tokenizer.json` cannot be loaded or is not what the manifest declares, or spaCy's rules or
-    /// tables are not what the format says.
+    /// tables do not follow the format.
     #[error("{file}: {problem}")]
     Tokenizer {
         /// The file, relative to the artifact.
@@ -113,25 +115,26 @@ pub enum BridgeError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Code `variant`: the variant asked for is not in the artifact.
-    #[error("variant {asked:?} is not in the artifact, it has {known:?}; ask for one of them or for \"auto\"")]
+    /// Code `variant`: the requested variant is not in the artifact.
+    #[error("variant {requested:?} is not in the artifact, it has {known:?}; choose one of them or \"auto\"")]
     Variant {
-        /// The variant asked for.
-        asked: String,
+        /// The requested variant.
+        requested: String,
         /// The variants of the artifact.
         known: Vec<String>,
     },
     /// Code `variant`: the artifact is for another task than the one it was opened for.
-    #[error("{} is for the task {found:?}, expected {expected:?}; open it for its own task", path.display())]
+    #[error("{} is for the task {actual:?}, expected {expected:?}; open it for its own task", path.display())]
     Task {
         /// The artifact.
         path: PathBuf,
         /// The task it was opened for.
         expected: &'static str,
-        /// The task that it has.
-        found: String,
+        /// The task that it is for.
+        actual: String,
     },
-    /// Code `golden`: the answer to a golden case left the gate, its input was refused, or the cases cannot be read.
+    /// Code `golden`: the answers to the golden cases do not meet a gate, the input of a case was refused, or the cases
+    /// cannot be read.
     #[error("{file}: {problem}")]
     Golden {
         /// The file of the cases, relative to the artifact.
@@ -139,11 +142,13 @@ pub enum BridgeError {
         /// The case and the measure.
         problem: String,
     },
-    /// Code `input_type`: a JSON line is neither a string nor an object with a string under `text`.
-    #[error("expected a JSON string or an object with a string under \"text\", got {found}")]
+    /// Code `input_type`: the value of a JSON line is not of the expected type.
+    #[error("expected {expected}, got {actual}")]
     InputType {
-        /// The kind of value found.
-        found: String,
+        /// The expected value.
+        expected: &'static str,
+        /// The kind of the actual value.
+        actual: String,
     },
     /// Code `input_too_large`: a text is larger than the limit.
     #[error("{}{bytes} bytes of UTF-8, the limit is {limit}; split the text, or raise the text limit", at(index))]
@@ -155,28 +160,30 @@ pub enum BridgeError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Code `empty_input`: the messages to summarize are none, or hold nothing but blanks.
-    #[error("{}nothing to summarize; give a message that is not blank", at(index))]
+    /// Code `empty_input`: there are no messages to summarize, or only whitespace in them.
+    #[error("{}nothing to summarize; give a message that is not only whitespace", at(index))]
     EmptyInput {
         /// The input's index in the batch, from 0; `None` where there is no batch.
         index: Option<usize>,
     },
-    /// Code `bad_line`: a line of JSON lines is no JSON, or has unknown or duplicate keys.
-    #[error("{problem}; expected one JSON string or one object {{\"text\": \"...\"}} per line")]
+    /// Code `bad_line`: a line is not JSON, or has unknown or duplicate keys.
+    #[error("{problem}; expected {expected}")]
     BadLine {
         /// What is wrong with it.
         problem: String,
+        /// The expected value.
+        expected: &'static str,
     },
-    /// Code `prompt_not_found`: the prompt asked for is not in the manifest.
-    #[error("prompt {asked:?} is not in the artifact, it has {known:?}; ask for one of them or for none")]
+    /// Code `prompt_not_found`: the requested prompt is not in the manifest.
+    #[error("prompt {requested:?} is not in the artifact, it has {known:?}; choose one of them or none")]
     PromptNotFound {
-        /// The prompt asked for.
-        asked: String,
+        /// The requested prompt.
+        requested: String,
         /// The prompts of the artifact.
         known: Vec<String>,
     },
-    /// Code `sentence_starts`: sentence starts are missing for a model that wants them, given to one that does not, or
-    /// one of them is no start of a token.
+    /// Code `sentence_starts`: sentence starts are missing for a model that requires them, given to one that does not
+    /// accept them, or one of them is not the start of a token.
     #[error("{}{problem}", at(index))]
     SentenceStarts {
         /// The text's index in the batch, from 0; `None` where there is no batch.
@@ -184,16 +191,16 @@ pub enum BridgeError {
         /// What is wrong with them.
         problem: String,
     },
-    /// Code `model_not_found`: the model named is not open, or several are and none was named.
-    #[error("{}", not_found(asked, known))]
+    /// Code `model_not_found`: no open model has the name, or several are open and the call names none.
+    #[error("{}", not_found(requested, known))]
     ModelNotFound {
-        /// The name asked for, if one was.
-        asked: Option<String>,
+        /// The requested name, if there is one.
+        requested: Option<String>,
         /// The names of the open models.
         known: Vec<String>,
     },
     /// Code `task_not_loaded`: the call needs a model that was not opened.
-    #[error("{call} needs a model for {task}, and none was opened")]
+    #[error("{call} needs a model for {task}, and none is open")]
     TaskNotLoaded {
         /// The call.
         call: &'static str,
@@ -210,10 +217,10 @@ pub enum BridgeError {
         /// What is missing.
         problem: String,
     },
-    /// Code `inference`: the engine failed while it ran a graph, or gave a value that is not finite.
+    /// Code `inference`: the engine failed while it ran a graph, or a result is not finite.
     #[error("{}{problem}", at(index))]
     Inference {
-        /// The text's index in the batch, from 0, where one text is to blame.
+        /// The text's index in the batch, from 0, where one text is the cause.
         index: Option<usize>,
         /// What happened.
         problem: String,
@@ -221,16 +228,16 @@ pub enum BridgeError {
     /// Code `cancelled`: the call was cancelled while it ran.
     #[error("the call was cancelled")]
     Cancelled,
-    /// Code `timeout`: the call ran longer than it was given.
-    #[error("the call took longer than the {} s it was given", limit.as_secs_f64())]
+    /// Code `timeout`: the call exceeded its time limit.
+    #[error("the call exceeded its time limit of {} s", limit.as_secs_f64())]
     Timeout {
-        /// The time that it was given.
+        /// The time limit.
         limit: Duration,
     },
     /// Code `config`: an option is wrong.
     #[error("{problem}")]
     Config {
-        /// The option, the value and what it may be.
+        /// The option, its value and what is allowed.
         problem: String,
     },
     /// Code `io`: the file system refused a read or a write.
@@ -244,7 +251,7 @@ pub enum BridgeError {
 }
 
 impl BridgeError {
-    /// Every code that this crate can raise.
+    /// All codes of this crate.
     pub const CODES: [&'static str; 27] = [
         "path_kind",
         "manifest_hash",
@@ -275,7 +282,7 @@ impl BridgeError {
         "io",
     ];
 
-    /// How many of [`CODES`](Self::CODES), from the first, are a verdict about an artifact.
+    /// The first so many of [`CODES`](Self::CODES) refuse an artifact.
     const ARTIFACT_CODES: usize = 13;
 
     /// The stable code of this error, as `FORMAT.md` lists it.
@@ -311,25 +318,39 @@ impl BridgeError {
         }
     }
 
-    /// Whether this error is a verdict about an artifact (the first table of codes in `FORMAT.md`).
+    /// Whether this error refuses an artifact (the first table of codes in `FORMAT.md`).
     pub fn is_refusal(&self) -> bool {
         Self::refuses_artifact(self.code())
     }
 
-    /// Whether a code is a verdict about an artifact.
+    /// Whether a code refuses an artifact.
     pub fn refuses_artifact(code: &str) -> bool {
         Self::CODES[..Self::ARTIFACT_CODES].contains(&code)
     }
 
-    /// The index in the batch of the text that is to blame, where one is.
+    /// The index in the batch of the text that caused the error, where one text did.
     pub fn index(&self) -> Option<usize> {
-        match self {
-            Self::InputTooLarge { index, .. }
-            | Self::EmptyInput { index }
-            | Self::SentenceStarts { index, .. }
-            | Self::Inference { index, .. } => *index,
-            _ => None,
+        let (Self::InputTooLarge { index, .. }
+        | Self::EmptyInput { index }
+        | Self::SentenceStarts { index, .. }
+        | Self::Inference { index, .. }) = self
+        else {
+            return None;
+        };
+        *index
+    }
+
+    /// The same error for a text at another index of a batch, or for no text of a batch.
+    #[must_use]
+    pub fn with_index(mut self, new: Option<usize>) -> Self {
+        if let Self::InputTooLarge { index, .. }
+        | Self::EmptyInput { index }
+        | Self::SentenceStarts { index, .. }
+        | Self::Inference { index, .. } = &mut self
+        {
+            *index = new;
         }
+        self
     }
 
     pub(crate) fn io(path: &Path, error: &std::io::Error) -> Self {
@@ -339,25 +360,12 @@ impl BridgeError {
     pub(crate) fn inference(index: Option<usize>, problem: impl std::fmt::Display) -> Self {
         Self::Inference { index, problem: problem.to_string() }
     }
-
-    /// The same error about the text at another index of a batch, or about no text of a batch.
-    #[must_use]
-    pub fn with_index(mut self, at: Option<usize>) -> Self {
-        if let Self::InputTooLarge { index, .. }
-        | Self::EmptyInput { index }
-        | Self::SentenceStarts { index, .. }
-        | Self::Inference { index, .. } = &mut self
-        {
-            *index = at;
-        }
-        self
-    }
 }
 
-fn not_found(asked: &Option<String>, known: &[String]) -> String {
-    match asked {
-        Some(name) => format!("no model {name:?} is open for ner, open are {known:?}; name one of them"),
-        None => format!("several models are open for ner, {known:?}, and none was named; name one of them"),
+fn not_found(requested: &Option<String>, known: &[String]) -> String {
+    match requested {
+        Some(name) => format!("no open model has the name {name:?}, open are {known:?}; name one of them"),
+        None => format!("several models are open, {known:?}, and the call names none; name one of them"),
     }
 }
 

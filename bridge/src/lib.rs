@@ -91,28 +91,45 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![deny(missing_docs)]
+// Without the command or some of the families, code that they share is unused.
+#![cfg_attr(
+    not(all(
+        feature = "cli",
+        feature = "sentence-embedding",
+        feature = "token-classification",
+        feature = "spacy",
+        feature = "summarization"
+    )),
+    allow(dead_code, unused_imports)
+)]
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod api;
 pub mod artifact;
 mod bridge;
-mod builder;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+#[cfg(feature = "cli")]
+mod command;
 mod error;
-pub mod golden;
+pub mod families;
+#[cfg(feature = "cli")]
+mod jsonl;
 pub mod runtime;
-mod spacy;
+#[cfg(feature = "cli")]
+mod terminal;
 mod tokenizer;
 
-pub use api::{Entity, MlBridge};
-pub use artifact::manifest::AggregationStrategy;
+pub use api::MlBridge;
 pub use bridge::OnnxMlBridge;
-pub use builder::OnnxMlBridgeBuilder;
+pub use bridge::builder::OnnxMlBridgeBuilder;
 pub use error::BridgeError;
+pub use families::exports::*;
 /// The bindings to ONNX Runtime, for [`OnnxMlBridgeBuilder::environment`] and
 /// [`OnnxMlBridgeBuilder::execution_providers`].
 pub use ort;
-pub use runtime::{
-    CancelToken, EmbedOptions, Embedding, Embeddings, Entities, NerOptions, Progress, SummarizeOptions, Summary,
-};
+pub use runtime::CancelToken;
 
 /// Compiles the Rust block of the repository's README.md; exists in doc tests only.
 #[cfg(doctest)]

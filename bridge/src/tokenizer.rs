@@ -2,10 +2,60 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::Deserialize;
 use tokenizers::{PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
 
 use crate::BridgeError;
-use crate::artifact::manifest::{Side, TokenizerSpec};
+use crate::artifact::Manifest;
+
+/// A side of a token sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The start.
+    Left,
+    /// The end.
+    Right,
+}
+
+/// The tokenizer and its limits.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TokenizerSpec {
+    /// Its file, relative to the artifact.
+    pub file: String,
+    /// Entries of the vocabulary, added tokens included.
+    pub vocab_size: u64,
+    /// The longest sequence, special tokens included; longer texts are cut.
+    pub max_tokens: usize,
+    /// Where a text that is too long is cut.
+    pub truncation_side: Side,
+    /// The padding token; shorter texts of a batch are padded on the right.
+    pub pad_token: String,
+    /// The padding token's id.
+    pub pad_token_id: u64,
+}
+
+impl TokenizerSpec {
+    /// Parses the section `tokenizer` of a manifest.
+    ///
+    /// # Errors
+    /// `schema`, where the section is missing or cannot be parsed.
+    pub(crate) fn read(manifest: &Manifest) -> Result<Self, BridgeError> {
+        manifest.section("tokenizer")
+    }
+
+    /// The tokenizer's file, with the field that names it.
+    pub(crate) fn named_file(&self) -> (&'static str, String) {
+        ("tokenizer.file", self.file.clone())
+    }
+
+    /// The padding token's id as graphs take it; the check `tokenizer` saw that the vocabulary has it.
+    pub(crate) fn pad_id(&self) -> i64 {
+        i64::try_from(self.pad_token_id).unwrap_or(0)
+    }
+}
 
 /// The token ids of one text, special tokens included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +114,6 @@ impl TextEncoder {
         // Taking truncation away cannot fail.
         let _ = tokenizer.with_truncation(None);
         tokenizer
-    }
-
-    /// The longest sequence, special tokens included.
-    pub(crate) fn max_tokens(&self) -> usize {
-        self.max_tokens
     }
 
     /// The tokenizer without truncation, the tokens that special ones leave to a text, and the side that is cut.

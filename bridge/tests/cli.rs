@@ -1,5 +1,5 @@
 //! The command: exit status, output and line protocol.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "sentence-embedding"))]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The command `ner`, and what the other commands know of named entities.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "token-classification", feature = "spacy"))]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The command `summarize`, and what the other commands know of summaries.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "summarization"))]
 
 mod common;
 

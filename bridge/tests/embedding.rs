@@ -1,4 +1,5 @@
 //! The runtime on the tiny artifact, whose vectors are known by hand.
+#![cfg(feature = "sentence-embedding")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Named entities on the tiny token classifier, whose scores are known by hand.
+#![cfg(all(feature = "token-classification", feature = "spacy"))]
 
 mod common;
 

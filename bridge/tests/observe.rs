@@ -1,4 +1,5 @@
 //! Metrics: what is counted, under which labels, and that concurrent first calls load a model once.
+#![cfg(feature = "sentence-embedding")]
 
 mod common;
 

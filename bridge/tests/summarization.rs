@@ -1,4 +1,5 @@
 //! Summaries on the tiny summarizer, whose answers are known by hand.
+#![cfg(feature = "summarization")]
 
 mod common;
 

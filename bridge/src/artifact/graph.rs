@@ -1,4 +1,5 @@
-//! The check `graph`: the file is what the manifest declares and keeps no data in a file that is not listed.
+//! The check `graph`: the file is what the manifest declares, has the interface of its role and keeps no data in a file
+//! that is not listed.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +7,59 @@ use super::manifest::{FileEntry, Graph, Tensor};
 use super::onnx::{Model, Value};
 use crate::BridgeError;
 
-/// Checks the bytes of the graph of one role, and returns the data files beside it, relative to the artifact.
-pub(crate) fn check_graph(
-    bytes: &[u8],
-    role: &str,
-    declared: &Graph,
-    files: &BTreeMap<String, FileEntry>,
-) -> Result<Vec<String>, BridgeError> {
-    let refuse = |problem: String| BridgeError::Graph { file: declared.file.clone(), problem };
-    let model = Model::parse(bytes).map_err(|problem| refuse(format!("is no ONNX graph: {problem}")))?;
-    let data = data_files(&model, declared, files).map_err(refuse)?;
-    let mut problems = version_problems(&model, declared);
-    problems.extend(interface_problems("input", &model.inputs, &declared.inputs));
-    problems.extend(interface_problems("output", &model.outputs, &declared.outputs));
-    problems.extend(role_problems(role, declared));
-    if problems.is_empty() { Ok(data) } else { Err(refuse(problems.join("; "))) }
+/// The name, element type and rank of an input or output.
+pub(crate) type Port = (&'static str, &'static str, usize);
+
+/// The inputs and outputs that the graphs of one role have: what a runtime feeds and fetches, by name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Interface {
+    /// Inputs that every graph of the role has.
+    pub(crate) required: &'static [Port],
+    /// Inputs that a graph may have.
+    pub(crate) optional: &'static [Port],
+    /// Outputs, all of them required.
+    pub(crate) outputs: &'static [Port],
 }
 
-/// The data files of a graph that may be no graph at all: what `open` has to hash. Empty where it cannot be parsed.
-pub(crate) fn data_files_of(bytes: &[u8], declared: &Graph, files: &BTreeMap<String, FileEntry>) -> Vec<String> {
-    let model = Model::parse(bytes).ok();
-    model.and_then(|model| data_files(&model, declared, files).ok()).unwrap_or_default()
+/// A graph's file, parsed where that is possible.
+pub(crate) struct GraphFile<'a> {
+    declared: &'a Graph,
+    model: Result<Model, String>,
+}
+
+impl<'a> GraphFile<'a> {
+    /// Parses the bytes of the file of a declared graph.
+    pub(crate) fn parse(bytes: &[u8], declared: &'a Graph) -> Self {
+        Self { declared, model: Model::parse(bytes) }
+    }
+
+    /// The files in which the graph keeps its data, relative to the artifact. Empty where the graph cannot be parsed or
+    /// names a file that is not listed: the check refuses both.
+    pub(crate) fn data_files(&self, files: &BTreeMap<String, FileEntry>) -> Vec<String> {
+        let model = self.model.as_ref().ok();
+        model.and_then(|model| data_files(model, self.declared, files).ok()).unwrap_or_default()
+    }
+
+    /// Checks that the graph is what the manifest declares and has the interface of its role.
+    ///
+    /// # Errors
+    /// `graph`, with all differences at once.
+    pub(crate) fn check(
+        &self,
+        role: &str,
+        interface: Option<&Interface>,
+        files: &BTreeMap<String, FileEntry>,
+    ) -> Result<(), BridgeError> {
+        let declared = self.declared;
+        let refuse = |problem: String| BridgeError::Graph { file: declared.file.clone(), problem };
+        let model = self.model.as_ref().map_err(|problem| refuse(format!("is not an ONNX graph: {problem}")))?;
+        data_files(model, declared, files).map_err(refuse)?;
+        let mut problems = version_problems(model, declared);
+        problems.extend(interface_problems("input", &model.inputs, &declared.inputs));
+        problems.extend(interface_problems("output", &model.outputs, &declared.outputs));
+        problems.extend(role_problems(role, interface, declared));
+        if problems.is_empty() { Ok(()) } else { Err(refuse(problems.join("; "))) }
+    }
 }
 
 /// Locations are relative to the graph's folder. Listed paths have no `..`, so that a match cannot leave the artifact.
@@ -54,35 +87,34 @@ fn version_problems(model: &Model, declared: &Graph) -> Vec<String> {
     problems
 }
 
-fn interface_problems(kind: &str, found: &[Value], declared: &[Tensor]) -> Vec<String> {
-    let found_names = || found.iter().map(|value| value.name.as_str());
-    let declared_names = || declared.iter().map(|tensor| tensor.name.as_str());
-    let (mut left, mut right): (Vec<_>, Vec<_>) = (found_names().collect(), declared_names().collect());
-    left.sort_unstable();
-    right.sort_unstable();
-    if left != right {
-        return vec![format!("{kind}s {left:?}, declared {right:?}")];
+fn interface_problems(kind: &str, actual: &[Value], declared: &[Tensor]) -> Vec<String> {
+    let mut actual_names: Vec<&str> = actual.iter().map(|value| value.name.as_str()).collect();
+    let mut declared_names: Vec<&str> = declared.iter().map(|tensor| tensor.name.as_str()).collect();
+    actual_names.sort_unstable();
+    declared_names.sort_unstable();
+    if actual_names != declared_names {
+        return vec![format!("{kind}s {actual_names:?}, declared {declared_names:?}")];
     }
-    if let Some(twice) = left.windows(2).find(|pair| pair[0] == pair[1]) {
-        return vec![format!("{kind} {:?} is there twice", twice[0])];
+    if let Some(pair) = actual_names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return vec![format!("has two {kind}s named {:?}", pair[0])];
     }
-    let pairs = declared.iter().filter_map(|tensor| Some((tensor, found.iter().find(|v| v.name == tensor.name)?)));
+    let pairs = declared.iter().filter_map(|tensor| Some((tensor, actual.iter().find(|v| v.name == tensor.name)?)));
     pairs.filter_map(|(tensor, value)| tensor_problem(kind, tensor, value)).collect()
 }
 
-fn tensor_problem(kind: &str, declared: &Tensor, found: &Value) -> Option<String> {
+fn tensor_problem(kind: &str, declared: &Tensor, actual: &Value) -> Option<String> {
     let name = &declared.name;
-    if found.dtype != element_type(&declared.dtype) {
-        let found = shown(found.dtype.as_ref());
-        return Some(format!("{kind} {name:?} has the ONNX element type {found}, declared {}", declared.dtype));
+    if actual.dtype != element_type(&declared.dtype) {
+        let actual = or_none(actual.dtype.as_ref());
+        return Some(format!("{kind} {name:?} has the ONNX element type {actual}, declared {}", declared.dtype));
     }
     let rank = declared.dims.len();
-    let problem = || format!("{kind} {name:?} has rank {}, declared {rank}", shown(found.rank.as_ref()));
-    (found.rank != Some(rank)).then(problem)
+    let problem = || format!("{kind} {name:?} has rank {}, declared {rank}", or_none(actual.rank.as_ref()));
+    (actual.rank != Some(rank)).then(problem)
 }
 
-fn shown<T: ToString>(found: Option<&T>) -> String {
-    found.map_or_else(|| "none".to_owned(), T::to_string)
+fn or_none<T: ToString>(value: Option<&T>) -> String {
+    value.map_or_else(|| "none".to_owned(), T::to_string)
 }
 
 /// `TensorProto.DataType` of a manifest's dtype.
@@ -98,76 +130,8 @@ fn element_type(dtype: &str) -> Option<u64> {
     }
 }
 
-/// The name, element type and rank of an input or output.
-type Port = (&'static str, &'static str, usize);
-
-/// What graphs of one role take and give: what the runtime feeds and fetches, by name.
-struct Interface {
-    required: &'static [Port],
-    optional: &'static [Port],
-    outputs: &'static [Port],
-}
-
-const IDS: Port = ("input_ids", "int64", 2);
-const MASK: Port = ("attention_mask", "int64", 2);
-const TYPES: Port = ("token_type_ids", "int64", 2);
-const EMBEDDED: Port = ("embedded", "float32", 2);
-const PREACTIVATION: Port = ("preactivation", "float32", 2);
-
-const ENCODER: Interface = Interface {
-    required: &[IDS, MASK],
-    optional: &[TYPES, ("prompt_length", "int64", 1)],
-    outputs: &[("token_embeddings", "float32", 3), ("sentence_embedding", "float32", 2)],
-};
-const TOKEN_CLASSIFIER: Interface =
-    Interface { required: &[IDS, MASK], optional: &[TYPES], outputs: &[("logits", "float32", 3)] };
-const SPACY_NER: Interface = Interface {
-    required: &[EMBEDDED, PREACTIVATION, ("is_space", "bool", 1), ("is_last", "bool", 1)],
-    optional: &[],
-    outputs: &[
-        ("label", "int32", 1),
-        ("begins", "bool", 1),
-        ("current", "float32", 2),
-        ("first", "float32", 2),
-        ("previous", "float32", 2),
-    ],
-};
-const SPACY_PARSER: Interface =
-    Interface { required: &[EMBEDDED, PREACTIVATION], optional: &[], outputs: &[("features", "float32", 3)] };
-/// Of both networks.
-const SPACY_TYPES: Interface = Interface {
-    required: &[("rows", "int32", 2)],
-    optional: &[("vectors", "int32", 1)],
-    outputs: &[EMBEDDED, ("contributions", "float32", 3)],
-};
-
-const GENERATE: Interface = Interface {
-    required: &[
-        IDS,
-        MASK,
-        ("num_beams", "int64", 1),
-        ("min_length", "int64", 1),
-        ("max_length", "int64", 1),
-        ("length_penalty", "float32", 1),
-    ],
-    optional: &[],
-    outputs: &[("sequences", "int64", 2), ("sequences_scores", "float32", 1)],
-};
-
-fn interface(role: &str) -> Option<&'static Interface> {
-    match role {
-        "encoder" => Some(&ENCODER),
-        "token_classifier" => Some(&TOKEN_CLASSIFIER),
-        "generate" => Some(&GENERATE),
-        "spacy_ner" => Some(&SPACY_NER),
-        "spacy_parser" => Some(&SPACY_PARSER),
-        "spacy_ner_types" | "spacy_parser_types" => Some(&SPACY_TYPES),
-        _ => None,
-    }
-}
-
-fn role_problems(role: &str, declared: &Graph) -> Vec<String> {
-    let Some(interface) = interface(role) else {
+fn role_problems(role: &str, interface: Option<&Interface>, declared: &Graph) -> Vec<String> {
+    let Some(interface) = interface else {
         return vec![format!("has the role {role:?}, which this reader does not know")];
     };
     let mut problems = named_problems("input", &declared.inputs, interface.required, interface.optional);
@@ -182,7 +146,7 @@ fn named_problems(kind: &str, declared: &[Tensor], required: &[Port], optional: 
     problems.extend(missing.map(|(name, ..)| format!("{kind} {name:?} is missing")));
     for tensor in declared {
         match required.iter().chain(optional).find(|(name, ..)| *name == tensor.name) {
-            None => problems.push(format!("{kind} {:?} is not one of its role", tensor.name)),
+            None => problems.push(format!("{kind} {:?} is not part of the role's interface", tensor.name)),
             Some((name, dtype, rank)) if tensor.dtype != *dtype || tensor.dims.len() != *rank => {
                 problems.push(format!("{kind} {name:?} is not {dtype} of rank {rank}"));
             }
@@ -228,8 +192,18 @@ mod tests {
         with_graph(&[inputs(mask_rank), outputs, extra.to_vec()].concat())
     }
 
+    const ENCODER: Interface = Interface {
+        required: &[("input_ids", "int64", 2), ("attention_mask", "int64", 2)],
+        optional: &[("prompt_length", "int64", 1)],
+        outputs: &[("token_embeddings", "float32", 3), ("sentence_embedding", "float32", 2)],
+    };
+
+    fn check(bytes: &[u8], declared: &Graph, files: &BTreeMap<String, FileEntry>) -> Result<(), &'static str> {
+        GraphFile::parse(bytes, declared).check("encoder", Some(&ENCODER), files).map_err(|error| error.code())
+    }
+
     fn code(bytes: &[u8], declared: &Graph) -> Result<(), &'static str> {
-        check_graph(bytes, "encoder", declared, &files(&[])).map(|_| ()).map_err(|error| error.code())
+        check(bytes, declared, &files(&[]))
     }
 
     fn files(names: &[&str]) -> BTreeMap<String, FileEntry> {
@@ -239,8 +213,7 @@ mod tests {
 
     #[test]
     fn a_graph_has_to_be_what_is_declared() {
-        let none = files(&[]);
-        assert_eq!(check_graph(&model(&[], 2), "encoder", &declared(), &none), Ok(vec![]));
+        assert_eq!(code(&model(&[], 2), &declared()), Ok(()));
         let wrong = [
             vec![0],
             model(&[], 3),
@@ -277,34 +250,11 @@ mod tests {
         assert_eq!(code(&model(&value(11, "input_ids", 7, 2), 2), &twice), Err("graph"));
     }
 
-    /// A graph of one role with everything that it may have, declared as it is.
-    fn of_role(interface: &Interface) -> (Vec<u8>, Graph) {
-        let tensor = |port: &Port| json!({"name": port.0, "dtype": port.1, "dims": vec!["d"; port.2]});
-        let inputs: Vec<&Port> = interface.required.iter().chain(interface.optional).collect();
-        let graph = json!({
-            "file": "onnx/m.onnx", "ir_version": 10, "domains": {"": 20}, "min_onnxruntime": "1.18",
-            "inputs": inputs.iter().map(|port| tensor(port)).collect::<Vec<_>>(),
-            "outputs": interface.outputs.iter().map(tensor).collect::<Vec<_>>(),
-        });
-        let values = |field, ports: &[&Port]| -> Vec<u8> {
-            ports.iter().flat_map(|port| value(field, port.0, element_type(port.1).expect("known"), port.2)).collect()
-        };
-        let outputs: Vec<&Port> = interface.outputs.iter().collect();
-        let bytes = with_graph(&[values(11, &inputs), values(12, &outputs)].concat());
-        (bytes, serde_json::from_value(graph).expect("a graph"))
-    }
-
     #[test]
-    fn every_role_has_its_own_interface() {
-        let roles = ["encoder", "token_classifier", "generate", "spacy_ner", "spacy_ner_types", "spacy_parser"];
-        for role in roles {
-            let (bytes, declared) = of_role(interface(role).expect("a role"));
-            for other in roles {
-                let verdict = check_graph(&bytes, other, &declared, &files(&[])).map_err(|error| error.code());
-                assert_eq!(verdict.is_ok(), role == other, "{role} as {other}: {verdict:?}");
-            }
-            assert!(check_graph(&bytes, "decoder", &declared, &files(&[])).is_err());
-        }
+    fn a_role_that_the_family_does_not_have_is_refused() {
+        let (bytes, declared) = (model(&[], 2), declared());
+        let refused = GraphFile::parse(&bytes, &declared).check("decoder", None, &files(&[]));
+        assert!(refused.is_err_and(|error| error.to_string().contains("\"decoder\"")));
     }
 
     #[test]
@@ -314,11 +264,13 @@ mod tests {
             model(&part(5, &[entry, number(14, 1)].concat()), 2)
         };
         let listed = files(&["onnx/m.onnx_data", "other"]);
-        let found = check_graph(&tensor("m.onnx_data"), "encoder", &declared(), &listed);
-        assert_eq!(found, Ok(vec!["onnx/m.onnx_data".to_owned()]));
+        let (declared, bytes) = (declared(), tensor("m.onnx_data"));
+        assert_eq!(check(&bytes, &declared, &listed), Ok(()));
+        assert_eq!(GraphFile::parse(&bytes, &declared).data_files(&listed), ["onnx/m.onnx_data"]);
         for location in ["../other", "other", "./m.onnx_data", "/etc/hosts", "", "../onnx/m.onnx_data", "a\\..\\b"] {
-            let verdict = check_graph(&tensor(location), "encoder", &declared(), &listed);
-            assert_eq!(verdict.map_err(|error| error.code()), Err("graph"), "{location}");
+            let bytes = tensor(location);
+            assert_eq!(check(&bytes, &declared, &listed), Err("graph"), "{location}");
+            assert!(GraphFile::parse(&bytes, &declared).data_files(&listed).is_empty(), "{location}");
         }
     }
 }

@@ -1,27 +1,30 @@
-//! The manifest as frozen types.
+//! The manifest's types: the fields that all families have in common.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-pub use super::generation::*;
-pub use super::specs::*;
 use crate::BridgeError;
 
 /// The newest `format_version` that this reader implements. To raise it: see the section Versions of `FORMAT.md`.
 pub const FORMAT_VERSION: u64 = 1;
-/// The task of embedding models.
-pub const SENTENCE_EMBEDDING: &str = "sentence-embedding";
-/// The task of models that find named entities.
-pub const NER: &str = "ner";
-/// The task of models that summarize.
-pub const SUMMARIZATION: &str = "summarization";
-/// The newest `task_revision` of every task that this reader implements.
-pub const FAMILIES: [(&str, &str, u64); 4] = [
-    (SENTENCE_EMBEDDING, "transformers", 1),
-    (NER, "transformers", 1),
-    (NER, "spacy", 1),
-    (SUMMARIZATION, "transformers", 1),
+
+/// The fields that every manifest has; all others are sections of families.
+const COMMON_FIELDS: [&str; 12] = [
+    "builder",
+    "engine",
+    "files",
+    "format_version",
+    "golden",
+    "name",
+    "parity",
+    "source",
+    "task",
+    "task_revision",
+    "variants",
+    "version",
 ];
 
 /// `manifest.json`, checked.
@@ -31,11 +34,11 @@ pub const FAMILIES: [(&str, &str, u64); 4] = [
 pub struct Manifest {
     /// Version of the layout and of the fields common to all tasks.
     pub format_version: u64,
-    /// What the model does: `sentence-embedding`, `ner` or `summarization`.
+    /// What the model does, for example `sentence-embedding`.
     pub task: String,
     /// Version of the fields of the task.
     pub task_revision: u64,
-    /// Which kind of original the graphs come from: `transformers` or `spacy`.
+    /// The kind of original that the graphs come from: `transformers` or `spacy`.
     pub engine: String,
     /// The model's name.
     pub name: String,
@@ -47,21 +50,9 @@ pub struct Manifest {
     pub builder: BTreeMap<String, String>,
     /// The variants by name (`fp32`, `int8`, ...).
     pub variants: BTreeMap<String, Variant>,
-    /// The tokenizer and its limits; every artifact of the engine `transformers` has it.
-    #[serde(default)]
-    pub tokenizer: Option<TokenizerSpec>,
-    /// What a sentence embedding model has besides; every `sentence-embedding` artifact has it.
-    #[serde(default)]
-    pub embedding: Option<EmbeddingSpec>,
-    /// What a token classifier has besides; every `ner` artifact of the engine `transformers` has it.
-    #[serde(default)]
-    pub token_classification: Option<TokenClassificationSpec>,
-    /// What a spaCy pipeline has besides; every `ner` artifact of the engine `spacy` has it.
-    #[serde(default)]
-    pub spacy: Option<SpacySpec>,
-    /// What a summarizer has besides; every `summarization` artifact has it.
-    #[serde(default)]
-    pub summarization: Option<SummarizationSpec>,
+    /// The sections that belong to the model's family, by name. The family parses them.
+    #[serde(skip)]
+    pub sections: Map<String, Value>,
     /// The golden cases.
     pub golden: Golden,
     /// The measured parity.
@@ -70,33 +61,69 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileEntry>,
 }
 
+/// What a family finds in its sections.
+#[derive(Debug, Default)]
+pub(crate) struct SectionCheck {
+    /// The files of the preprocessor, each with the field that names it. Every variant needs them.
+    pub(crate) files: Vec<(&'static str, String)>,
+    /// Violations of rules between fields.
+    pub(crate) problems: Vec<String>,
+}
+
 impl Manifest {
-    /// The error for a variant that the artifact does not have.
-    pub(crate) fn unknown_variant(&self, asked: &str) -> BridgeError {
-        BridgeError::Variant { asked: asked.to_owned(), known: self.variants.keys().cloned().collect() }
+    /// Parses a manifest that satisfies the schema.
+    pub(super) fn from_json(value: Value) -> Result<Self, serde_json::Error> {
+        let fields = Map::deserialize(value)?.into_iter();
+        let (common, sections) = fields.partition(|(name, _): &(String, Value)| COMMON_FIELDS.contains(&name.as_str()));
+        let common: Map<String, Value> = common;
+        let manifest = Self::deserialize(Value::Object(common))?;
+        Ok(Self { sections, ..manifest })
     }
 
-    /// The files that turn texts into the graphs' inputs, with the fields that name them: every variant needs them.
-    pub(crate) fn text_files(&self) -> Vec<(&'static str, &String)> {
-        let tokenizer = self.tokenizer.iter().map(|spec| ("tokenizer.file", &spec.file));
-        let spacy = self.spacy.iter().flat_map(|spec| [("spacy.rules", &spec.rules), ("spacy.tables", &spec.tables)]);
-        tokenizer.chain(spacy).collect()
+    /// Parses a section of the model's family.
+    ///
+    /// # Errors
+    /// `schema`, where the section is missing or is not of the type.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, BridgeError> {
+        let section = self.sections.get(name).ok_or_else(|| missing(name))?;
+        T::deserialize(section).map_err(|error| BridgeError::Schema { problems: vec![format!("{name}: {error}")] })
+    }
+
+    /// The variant that a name stands for: itself, or with `auto` `int8` where that is `exact_int8` and the artifact has
+    /// it, else `fp32`, else the first by name.
+    ///
+    /// # Errors
+    /// `variant`, where the artifact has no such variant.
+    pub(crate) fn choose_variant(&self, requested: &str, exact_int8: bool) -> Result<String, BridgeError> {
+        let names: Vec<&str> = self.variants.keys().map(String::as_str).collect();
+        let chosen = choose(&names, requested, exact_int8).ok_or_else(|| self.unknown_variant(requested))?;
+        Ok(chosen.to_owned())
     }
 
     /// A graph of a variant by its role; `variant` where the manifest has no such variant.
     pub(crate) fn graph(&self, variant: &str, role: &str) -> Result<&Graph, BridgeError> {
-        let variant_of_name = self.variants.get(variant).ok_or_else(|| self.unknown_variant(variant))?;
-        variant_of_name.graphs.get(role).ok_or_else(|| missing(&format!("variants.{variant}.graphs.{role}")))
+        let graphs = &self.variants.get(variant).ok_or_else(|| self.unknown_variant(variant))?.graphs;
+        graphs.get(role).ok_or_else(|| missing(&format!("variants.{variant}.graphs.{role}")))
+    }
+
+    fn unknown_variant(&self, requested: &str) -> BridgeError {
+        BridgeError::Variant { requested: requested.to_owned(), known: self.variants.keys().cloned().collect() }
     }
 }
 
-/// A section that the schema requires of the manifest's task and engine, and whose name is for messages.
-pub(crate) fn section<'a, T>(section: &'a Option<T>, name: &str) -> Result<&'a T, BridgeError> {
-    section.as_ref().ok_or_else(|| missing(name))
+fn missing(name: &str) -> BridgeError {
+    BridgeError::Schema { problems: vec![format!("{name} is missing")] }
 }
 
-pub(crate) fn missing(name: &str) -> BridgeError {
-    BridgeError::Schema { problems: vec![format!("{name} is missing")] }
+fn choose<'a>(names: &[&'a str], requested: &str, exact_int8: bool) -> Option<&'a str> {
+    let find = |name: &str| names.iter().find(|known| **known == name).copied();
+    match requested {
+        "auto" => {
+            let int8 = find("int8").filter(|_| exact_int8);
+            int8.or_else(|| find("fp32")).or_else(|| names.first().copied())
+        }
+        name => find(name),
+    }
 }
 
 /// Where the weights come from.
@@ -123,10 +150,9 @@ pub struct Source {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Variant {
-    /// Thresholds by metric, which the variant held when it was built and which `verify` asks of golden cases.
+    /// Thresholds by metric. The variant met them when it was built, and `verify` checks them on the golden cases.
     pub gate: BTreeMap<String, f64>,
-    /// Graphs by role (`encoder`, `generate`, `spacy_ner`, `spacy_ner_types`, `spacy_parser`, `spacy_parser_types`,
-    /// `token_classifier`).
+    /// Graphs by role; the model's family has the roles.
     pub graphs: BTreeMap<String, Graph>,
     /// How it was quantized; `None` for float32.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -257,4 +283,22 @@ pub struct FileEntry {
     pub sha256: String,
     /// Its size in bytes.
     pub size: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_is_int8_only_where_its_products_are_exact_and_fast() {
+        for exact in [true, false] {
+            let chosen = |names: &[&'static str], requested: &str| choose(names, requested, exact);
+            assert_eq!(chosen(&["fp32", "int8"], "auto"), Some(if exact { "int8" } else { "fp32" }));
+            assert_eq!(chosen(&["fp16", "int8"], "auto"), Some(if exact { "int8" } else { "fp16" }));
+            assert_eq!(chosen(&["bf16", "fp32"], "auto"), Some("fp32"));
+            assert_eq!(chosen(&["int8"], "auto"), Some("int8"));
+            assert_eq!(chosen(&["fp32", "int8"], "int8"), Some("int8"));
+            assert_eq!(chosen(&["fp32", "int8"], "int4"), None);
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wire::{Field, Fields};
+use super::protobuf::{Field, Fields};
 
 /// Deepest nesting of graphs, the main graph included.
 const MAX_NESTING: usize = 17;

@@ -130,8 +130,8 @@ impl Tree {
     /// Check `size`: every listed file has the listed size.
     pub(crate) fn check_sizes(&self, listed: &BTreeMap<String, FileEntry>) -> Result<(), BridgeError> {
         let wrong = |(path, entry): (&String, &FileEntry)| {
-            let found = self.files.get(path).map_or(0, |found| found.size);
-            (found != entry.size).then(|| format!("{path} has {found} bytes, expected {}", entry.size))
+            let actual = self.files.get(path).map_or(0, |actual| actual.size);
+            (actual != entry.size).then(|| format!("{path} has {actual} bytes, expected {}", entry.size))
         };
         let problems: Vec<String> = listed.iter().filter_map(wrong).collect();
         if problems.is_empty() { Ok(()) } else { Err(BridgeError::Size { problems }) }
@@ -149,12 +149,12 @@ impl Tree {
             }
             digest.update(&buffer[..count]);
         }
-        let found = hex(&digest.finalize());
+        let actual = hex(&digest.finalize());
         let expected = entry.sha256.clone();
-        if found == expected {
+        if actual == expected {
             Ok(())
         } else {
-            Err(BridgeError::FileHash { file: relative.to_owned(), expected, found })
+            Err(BridgeError::FileHash { file: relative.to_owned(), expected, actual })
         }
     }
 

@@ -1,29 +1,27 @@
-//! The command line: arguments, exit status, and one file per command.
+//! The command line: arguments and exit status. The commands that run models are in the folders of their families.
 
 mod bench;
-mod embed;
-mod lines;
-mod model;
-mod ner;
-mod paint;
 mod probe;
-mod progress;
-mod stream;
-mod summarize;
 mod verify;
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use onnx_ml_bridge::BridgeError;
 
-const EXIT_STATUS: &str = "Exit status: 0 fine, 1 some lines failed, 2 usage, 3 artifact refused, 4 ONNX Runtime is \
+use crate::command::{Failure, Outcome, print_line};
+#[cfg(any(feature = "token-classification", feature = "spacy"))]
+use crate::families::ner::command as ner;
+#[cfg(feature = "sentence-embedding")]
+use crate::families::sentence_embedding::command as embed;
+#[cfg(feature = "summarization")]
+use crate::families::summarization::command as summarize;
+
+const EXIT_STATUS: &str = "Exit status: 0 success, 1 some lines failed, 2 usage, 3 artifact refused, 4 ONNX Runtime is \
                            missing, 5 any other error.\n\nEnvironment: ORT_DYLIB_PATH names ONNX Runtime's shared \
                            library where --library does not; RUST_LOG sets the log level (default: warn).";
 
-/// Checks sealed ONNX models, and embeds texts, finds named entities and summarizes with them, without Python.
+/// Verifies sealed ONNX models and runs them, without Python.
 #[derive(Parser)]
 #[command(name = "onnx-ml-bridge", version, about, after_help = EXIT_STATUS)]
 struct Arguments {
@@ -34,56 +32,27 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Verify(verify::Arguments),
+    #[cfg(feature = "sentence-embedding")]
     Embed(embed::Arguments),
+    #[cfg(any(feature = "token-classification", feature = "spacy"))]
     Ner(ner::Arguments),
+    #[cfg(feature = "summarization")]
     Summarize(summarize::Arguments),
     Bench(bench::Arguments),
     #[command(hide = true)]
     Replay(probe::Arguments),
 }
 
-/// What a command ends with where it did not fail.
-pub(crate) enum Outcome {
-    /// All is well.
-    Done,
-    /// Some lines failed; their errors are in the output.
-    SomeLinesFailed,
-}
-
-/// An error as the command reports it: from this process, or from the child that replays golden cases.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    code: String,
-    message: String,
-}
-
-impl From<BridgeError> for Failure {
-    fn from(error: BridgeError) -> Self {
-        Self { code: error.code().to_owned(), message: error.to_string() }
-    }
-}
-
-impl Failure {
-    fn exit_status(&self) -> u8 {
-        match self.code.as_str() {
-            "dependency" => 4,
-            code if BridgeError::refuses_artifact(code) => 3,
-            _ => 5,
-        }
-    }
-
-    fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({"ok": false, "error": {"code": self.code, "message": self.message}})
-    }
-}
-
-/// Runs the command that the arguments ask for.
-pub(crate) fn main() -> ExitCode {
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
     start_logging();
     let (json, result) = match Arguments::parse().command {
         Command::Verify(arguments) => (arguments.json, verify::run(&arguments).map(|()| Outcome::Done)),
+        #[cfg(feature = "sentence-embedding")]
         Command::Embed(arguments) => (false, embed::run(&arguments)),
+        #[cfg(any(feature = "token-classification", feature = "spacy"))]
         Command::Ner(arguments) => (false, ner::run(&arguments)),
+        #[cfg(feature = "summarization")]
         Command::Summarize(arguments) => (false, summarize::run(&arguments)),
         Command::Bench(arguments) => (false, bench::run(&arguments).map(|()| Outcome::Done)),
         Command::Replay(arguments) => (true, probe::run(&arguments).map(|()| Outcome::Done)),
@@ -98,23 +67,10 @@ pub(crate) fn main() -> ExitCode {
 fn report(failure: &Failure, json: bool) -> ExitCode {
     eprintln!("error[{}]: {}", failure.code, failure.message);
     if json {
-        // Nobody reads the output any more where this fails; the status tells all the same.
+        // If this fails, nobody reads the output, and the exit status reports the error.
         let _ = print_line(&failure.to_json().to_string());
     }
     ExitCode::from(failure.exit_status())
-}
-
-/// Prints one line and flushes. A closed pipe is the reader's way to say that it has enough.
-pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(output_failed(&error)),
-        _ => Ok(()),
-    }
-}
-
-pub(crate) fn output_failed(error: &io::Error) -> Failure {
-    BridgeError::Io { path: PathBuf::from("standard output"), problem: error.to_string() }.into()
 }
 
 fn start_logging() {

@@ -1,4 +1,4 @@
-//! The replay of golden cases in a child process: loading an untrusted graph may crash, hang or eat the memory.
+//! The replay of golden cases in a child process: loading an untrusted graph may crash, hang or use up the memory.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -7,19 +7,18 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use onnx_ml_bridge::BridgeError;
-use onnx_ml_bridge::artifact::Artifact;
-use onnx_ml_bridge::golden::{VariantReport, replay};
 use serde::Deserialize;
 
-use super::{Failure, print_line};
+use crate::BridgeError;
+use crate::command::{Failure, print_line};
+use crate::families::{Artifact, VariantReport, replay};
 
 const TIME_LIMIT: Duration = Duration::from_secs(300);
-/// Least address space of the child; threads and the mapped library take some before any graph does.
-const LEAST_MEMORY: u64 = 8 << 30;
-/// Address space per byte of the artifact: file, initializers, prepacked copies and one to spare.
+/// Smallest limit on the child's address space; threads and the mapped library use some before any graph does.
+const MIN_MEMORY: u64 = 8 << 30;
+/// Address space per byte of the artifact: the file, initializers, prepacked copies and a reserve.
 const MEMORY_PER_BYTE: u64 = 4;
-/// Most bytes of an answer that the parent keeps.
+/// Limit on the bytes of an answer that the parent keeps.
 const ANSWER_LIMIT: u64 = 16 << 20;
 
 /// Replay an artifact's golden cases in this process.
@@ -46,7 +45,7 @@ struct Reason {
     message: String,
 }
 
-/// The child: limits itself before it opens anything.
+/// The child: limits itself before it opens the artifact.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     limit(arguments.memory).map_err(|error| BridgeError::Config { problem: format!("no limit on memory: {error}") })?;
     let artifact = Artifact::verify(&arguments.dir)?;
@@ -69,22 +68,22 @@ fn limit(_: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The parent: runs the child, and turns its end into an answer. `bytes` is the size of the artifact.
+/// The parent: runs the child and returns its answer. `bytes` is the size of the artifact.
 pub(crate) fn replay_in_child(
     dir: &Path,
     library: Option<&Path>,
     bytes: u64,
 ) -> Result<BTreeMap<String, VariantReport>, Failure> {
-    let memory = LEAST_MEMORY.max(bytes.saturating_mul(MEMORY_PER_BYTE));
+    let memory = MIN_MEMORY.max(bytes.saturating_mul(MEMORY_PER_BYTE));
     let mut child = spawn(dir, library, memory).map_err(not_started)?;
     let reader = child.stdout.take().map(read_in_background);
     let status = wait(&mut child).map_err(not_started)?;
     let output = reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
-    judge(status, &output)
+    interpret(status, &output)
 }
 
-/// What a child's end means; a status of `None` is that of a child that was stopped.
-fn judge(status: Option<ExitStatus>, output: &[u8]) -> Result<BTreeMap<String, VariantReport>, Failure> {
+/// The outcome of a child by its status and output; the status `None` is that of a child that was stopped.
+fn interpret(status: Option<ExitStatus>, output: &[u8]) -> Result<BTreeMap<String, VariantReport>, Failure> {
     let died = |problem: String| BridgeError::Graph { file: "the replay of golden cases".to_owned(), problem };
     let Some(status) = status else {
         return Err(died(format!("did not end within {} seconds and was stopped", TIME_LIMIT.as_secs())).into());
@@ -106,14 +105,14 @@ fn spawn(dir: &Path, library: Option<&Path>, memory: u64) -> std::io::Result<Chi
     if let Some(library) = library {
         command.arg("--library").arg(library);
     }
-    // The parent reports what the child prints; what a crashing library writes to stderr says nothing to a user.
+    // The parent reports the child's answer. What a crashing library writes to stderr is of no use to people.
     command.arg("--").arg(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
 }
 
 fn read_in_background(output: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is judged as it is.
+        // After an error the bytes read so far are the answer.
         let _ = output.take(ANSWER_LIMIT).read_to_end(&mut bytes);
         bytes
     })
@@ -140,8 +139,8 @@ mod tests {
     use super::*;
 
     fn code(status: Option<i32>, output: &str) -> Result<usize, String> {
-        let verdict = judge(status.map(ExitStatus::from_raw), output.as_bytes());
-        verdict.map(|variants| variants.len()).map_err(|failure| failure.code)
+        let outcome = interpret(status.map(ExitStatus::from_raw), output.as_bytes());
+        outcome.map(|variants| variants.len()).map_err(|failure| failure.code)
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use onnx_ml_bridge::artifact::Artifact;
-use onnx_ml_bridge::golden::VariantReport;
 use serde::Serialize;
 
-use super::model::directory;
-use super::{Failure, print_line, probe};
+use super::probe;
+use crate::command::model::directory;
+use crate::command::{Failure, print_line};
+use crate::families::report::Column;
+use crate::families::{Artifact, VariantReport};
 
 /// Check an artifact: every file, every graph, and the golden cases replayed on this machine.
 ///
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
     library: Option<PathBuf>,
 }
 
-/// What a verified artifact is.
+/// A verified artifact, as the command prints it.
 #[derive(Serialize)]
 struct Report {
     ok: bool,
@@ -54,45 +55,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         bytes,
         variants,
     };
-    if arguments.json { print_line(&serde_json::json!(report).to_string()) } else { print_line(&table(&report)) }
+    let columns = artifact.family().declaration().columns;
+    let text = if arguments.json { serde_json::json!(report).to_string() } else { table(&report, columns) };
+    print_line(&text)
 }
 
-fn table(report: &Report) -> String {
+fn table(report: &Report, columns: &[Column]) -> String {
+    let headers: Vec<String> = columns.iter().map(Column::header).collect();
     let mut lines = vec![
         format!("{} {}", report.name, report.version),
         format!("sha256:{}", report.identity),
         format!("{} files, {} bytes: as listed", report.files, report.bytes),
         String::new(),
+        format!("{:<12} {}", "variant", headers.join(" ")),
     ];
-    lines.extend(header(report));
-    lines.extend(report.variants.iter().map(|(name, variant)| format!("{name:<12} {}", figures(variant))));
+    lines.extend(report.variants.iter().map(|(name, variant)| {
+        let cells: Vec<String> = columns.iter().map(|column| column.cell(variant)).collect();
+        format!("{name:<12} {}", cells.join(" "))
+    }));
     lines.join("\n")
-}
-
-/// All variants have the same task.
-fn header(report: &Report) -> Option<String> {
-    let columns = match report.variants.values().next()? {
-        VariantReport::Entities(_) => {
-            format!("{:>6} {:>12} {:>12} {:>13}", "cases", "differing", "entity_f1", "score_max_abs")
-        }
-        VariantReport::Summaries(_) => format!("{:>6} {:>12} {:>12}", "cases", "differing", "sealed_same"),
-        VariantReport::Embedding(_) => format!("{:>6} {:>12} {:>12}", "cases", "max_abs", "cosine_min"),
-    };
-    Some(format!("{:<12} {columns}", "variant"))
-}
-
-fn figures(report: &VariantReport) -> String {
-    match report {
-        VariantReport::Embedding(found) => {
-            format!("{:>6} {:>12.3e} {:>12.8}", found.cases, found.max_abs, found.cosine_min)
-        }
-        VariantReport::Entities(found) => {
-            let score = found.score_max_abs.map_or_else(|| "-".to_owned(), |score| format!("{score:.3e}"));
-            format!("{:>6} {:>12} {:>12.8} {score:>13}", found.cases, found.differing, found.entity_f1)
-        }
-        VariantReport::Summaries(found) => {
-            let same = found.sealed_same.map_or_else(|| "-".to_owned(), |same| format!("{same:.8}"));
-            format!("{:>6} {:>12} {same:>12}", found.cases, found.differing)
-        }
-    }
 }

@@ -13,7 +13,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::cpu::{Cpu, available_threads};
 use super::environment::{check_version, environment};
-use super::observe::Meter;
+use super::meter::Meter;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 
@@ -207,7 +207,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::artifact::wire::{Field, Fields};
+    use crate::artifact::protobuf::{Field, Fields};
 
     /// `TensorProto.DataType`.
     const UINT8: u64 = 2;

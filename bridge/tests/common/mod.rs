@@ -18,7 +18,15 @@ pub fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
 }
 
-/// Words of the tiny model; each one's vector has a 1 at its own place, but for `nan`.
+/// The valid artifacts of the shared folder, ordered by name.
+pub fn valid_artifacts() -> Vec<PathBuf> {
+    let entries = fs::read_dir(golden().join("valid")).expect("tests/golden/valid");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Words of the tiny model; each vector has one 1, except that of `nan`.
 const WORDS: [&str; 5] = ["[PAD]", "[UNK]", "a", "b", "nan"];
 pub const DIM: usize = 4;
 

@@ -71,10 +71,16 @@ pub fn cases(folder: &str) -> Vec<Case> {
 }
 
 impl Case {
-    /// The bytes of the case's manifest.
+    /// The bytes of the base's manifest.
+    pub fn base_manifest(&self) -> Vec<u8> {
+        fs::read(golden().join("valid").join(&self.base).join("manifest.json")).expect("a manifest")
+    }
+
+    /// The bytes of the case's manifest before it is resealed.
     pub fn manifest(&self) -> Vec<u8> {
-        let base = fs::read(golden().join("valid").join(&self.base).join("manifest.json")).expect("a manifest");
-        self.manifest.as_ref().expect("a case of a manifest").apply(&base)
+        let base = self.base_manifest();
+        let operation = self.manifest.as_ref().or_else(|| self.change.get("manifest.json"));
+        operation.map_or_else(|| base.clone(), |operation| operation.apply(&base))
     }
 
     /// The case's artifact, in a new folder.

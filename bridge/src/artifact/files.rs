@@ -1,0 +1,105 @@
+//! The files of an artifact: the checks on the directory, on the files' hashes and on the graphs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::graph::{GraphFile, Interface};
+use super::manifest::{Graph, Manifest};
+use super::tree::{IDENTITY, MANIFEST, Tree, sha256};
+use crate::BridgeError;
+
+/// A directory whose manifest has its expected hash.
+pub(crate) struct SealedDirectory {
+    tree: Tree,
+    manifest: Vec<u8>,
+    identity: String,
+}
+
+impl SealedDirectory {
+    /// Makes the checks `path_kind` and `manifest_hash`.
+    pub(crate) fn read(path: &Path) -> Result<Self, BridgeError> {
+        let tree = Tree::walk(path)?;
+        let manifest = tree.read(MANIFEST)?;
+        let identity = sha256(&manifest);
+        check_identity(&tree.read(IDENTITY)?, &identity)?;
+        Ok(Self { tree, manifest, identity })
+    }
+
+    /// The bytes of `manifest.json`.
+    pub(crate) fn manifest(&self) -> &[u8] {
+        &self.manifest
+    }
+
+    /// Makes the checks `file_set` and `size`; `manifest` is what the bytes were parsed to.
+    pub(crate) fn check_files(self, manifest: Manifest) -> Result<ArtifactFiles, BridgeError> {
+        let Self { tree, identity, .. } = self;
+        tree.check_set(&manifest.files)?;
+        tree.check_sizes(&manifest.files)?;
+        Ok(ArtifactFiles { tree, manifest: Arc::new(manifest), identity })
+    }
+}
+
+fn check_identity(line: &[u8], identity: &str) -> Result<(), BridgeError> {
+    let expected = format!("{identity}  {MANIFEST}\n");
+    if line == expected.as_bytes() {
+        return Ok(());
+    }
+    let actual = String::from_utf8_lossy(line).chars().take(100).collect();
+    Err(BridgeError::ManifestHash { expected, actual })
+}
+
+/// The listed files of an artifact, each of which exists and has the listed size.
+pub(crate) struct ArtifactFiles {
+    tree: Tree,
+    manifest: Arc<Manifest>,
+    identity: String,
+}
+
+impl ArtifactFiles {
+    /// The manifest.
+    pub(crate) fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// SHA-256 of `manifest.json`, hexadecimal.
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The artifact's directory, absolute and without links.
+    pub(crate) fn root(&self) -> &Path {
+        self.tree.root()
+    }
+
+    /// Reads a file, given its path relative to the artifact.
+    pub(crate) fn read(&self, relative: &str) -> Result<Vec<u8>, BridgeError> {
+        self.tree.read(relative)
+    }
+
+    /// Makes the check `file_hash` for some of the listed files.
+    pub(crate) fn check_hashes<'a>(&self, paths: impl IntoIterator<Item = &'a String>) -> Result<(), BridgeError> {
+        let listed = &self.manifest.files;
+        let entries = paths.into_iter().filter_map(|path| Some((path, listed.get(path)?)));
+        entries.into_iter().try_for_each(|(path, entry)| self.tree.check_hash(path, entry))
+    }
+
+    /// Reads and parses a graph's file. One that is no graph is refused when it is checked.
+    pub(crate) fn read_graph<'a>(&self, declared: &'a Graph) -> Result<GraphFile<'a>, BridgeError> {
+        Ok(GraphFile::parse(&self.read(&declared.file)?, declared))
+    }
+
+    /// Makes the check `file_hash` for the files in which a graph keeps its data.
+    pub(crate) fn check_data_hashes(&self, graph: &GraphFile<'_>) -> Result<(), BridgeError> {
+        self.check_hashes(&graph.data_files(&self.manifest.files))
+    }
+
+    /// Makes the check `graph`; `interface` is that of the graph's role, `None` for a role that the family does not have.
+    pub(crate) fn check_graph(
+        &self,
+        graph: &GraphFile<'_>,
+        role: &str,
+        interface: Option<&Interface>,
+    ) -> Result<(), BridgeError> {
+        graph.check(role, interface, &self.manifest.files)
+    }
+}

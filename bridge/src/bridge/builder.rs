@@ -1,0 +1,194 @@
+//! Opening models: [`OnnxMlBridgeBuilder`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::BridgeError;
+use crate::bridge::{Models, OnnxMlBridge};
+use crate::families::{Task, loading};
+use crate::runtime::options::ModelOptions;
+
+/// The models to open, and their options.
+#[derive(Clone, Default)]
+#[must_use = "call build()"]
+pub struct OnnxMlBridgeBuilder {
+    models: Vec<Source>,
+    variant: Option<String>,
+    /// Variants of single tasks.
+    variants: BTreeMap<Task, String>,
+    options: ModelOptions,
+}
+
+/// An artifact to open.
+#[derive(Clone)]
+struct Source {
+    task: Task,
+    /// The name that calls use; `None` for the manifest's.
+    name: Option<String>,
+    path: PathBuf,
+}
+
+impl OnnxMlBridgeBuilder {
+    /// The directory of the embedding artifact.
+    #[cfg(feature = "sentence-embedding")]
+    pub fn embedding(self, path: impl Into<PathBuf>) -> Self {
+        self.only_model(Task::SentenceEmbedding, path)
+    }
+
+    /// The directory of an artifact of the task `ner`. Calls use the name in its manifest. Several may be opened, for
+    /// instance one per language.
+    #[cfg(any(feature = "token-classification", feature = "spacy"))]
+    pub fn ner(self, path: impl Into<PathBuf>) -> Self {
+        self.model(Task::Ner, None, path)
+    }
+
+    /// The same, under another name.
+    #[cfg(any(feature = "token-classification", feature = "spacy"))]
+    pub fn ner_named(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.model(Task::Ner, Some(name.into()), path)
+    }
+
+    /// The directory of the artifact of the task `summarization`.
+    #[cfg(feature = "summarization")]
+    pub fn summarization(self, path: impl Into<PathBuf>) -> Self {
+        self.only_model(Task::Summarization, path)
+    }
+
+    /// A model of a task, under a name or under that of its manifest.
+    pub(crate) fn model(mut self, task: Task, name: Option<String>, path: impl Into<PathBuf>) -> Self {
+        self.models.push(Source { task, name, path: path.into() });
+        self
+    }
+
+    /// The model of a task that has one model; replaces an earlier one.
+    pub(crate) fn only_model(mut self, task: Task, path: impl Into<PathBuf>) -> Self {
+        self.models.retain(|source| source.task != task);
+        self.model(task, None, path)
+    }
+
+    /// The variant of every model: a name of its manifest (`int8`, `fp32`), or `auto`, the default. `auto` is `int8` if the
+    /// artifact has it and the CPU has VNNI or AMX, whose 8-bit products are exact and fast; else `fp32`, else the first
+    /// by name.
+    pub fn variant(mut self, variant: impl Into<String>) -> Self {
+        self.variant = Some(variant.into());
+        self
+    }
+
+    /// The variant of the embedding model, if it differs.
+    #[cfg(feature = "sentence-embedding")]
+    pub fn embedding_variant(self, variant: impl Into<String>) -> Self {
+        self.task_variant(Task::SentenceEmbedding, variant)
+    }
+
+    /// The variant of the models for named entities, if it differs.
+    #[cfg(any(feature = "token-classification", feature = "spacy"))]
+    pub fn ner_variant(self, variant: impl Into<String>) -> Self {
+        self.task_variant(Task::Ner, variant)
+    }
+
+    /// The variant of the summarizer, if it differs.
+    #[cfg(feature = "summarization")]
+    pub fn summarization_variant(self, variant: impl Into<String>) -> Self {
+        self.task_variant(Task::Summarization, variant)
+    }
+
+    /// The variant of the models of a task, if it differs.
+    pub(crate) fn task_variant(mut self, task: Task, variant: impl Into<String>) -> Self {
+        self.variants.insert(task, variant.into());
+        self
+    }
+
+    /// Threads of all sessions of a graph together. Default: those that affinity and the cgroup's quota leave to the
+    /// process.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.options.engine.threads = Some(threads);
+        self
+    }
+
+    /// Limit on the sessions of a graph, each created when it is needed; they share the threads. Default: 1, and one per
+    /// thread for the small graphs of spaCy's models. Several sessions serve parallel calls better, but each keeps its own
+    /// copy of the weights.
+    pub fn sessions(mut self, sessions: usize) -> Self {
+        self.options.engine.sessions = Some(sessions);
+        self
+    }
+
+    /// ONNX Runtime's shared library. Default: the one that `ORT_DYLIB_PATH` names. A process loads one library: the
+    /// first call that needs it decides.
+    pub fn library(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.engine.library = Some(path.into());
+        self
+    }
+
+    /// The environment of an application that uses `ort` itself: a process can have only one.
+    pub fn environment(mut self, environment: ort::environment::Environment) -> Self {
+        self.options.engine.environment = Some(environment);
+        self
+    }
+
+    /// Execution providers to try before the CPU, in this order; each needs its cargo feature.
+    pub fn execution_providers(mut self, providers: impl Into<Vec<ort::ep::ExecutionProviderDispatch>>) -> Self {
+        self.options.engine.providers = providers.into();
+        self
+    }
+
+    /// Largest text in bytes of UTF-8; of messages to summarize, all of them joined. Default:
+    /// [`DEFAULT_TEXT_LIMIT`](crate::runtime::DEFAULT_TEXT_LIMIT).
+    pub fn text_limit(mut self, bytes: usize) -> Self {
+        self.options.limits.text = bytes;
+        self
+    }
+
+    /// Limit on texts x beams x `max_length` of one run of a summarizer, which bounds its memory. More texts need more runs;
+    /// a call that exceeds the limit with a single text fails with `config`. Default:
+    /// [`DEFAULT_BEAM_LIMIT`](crate::runtime::DEFAULT_BEAM_LIMIT).
+    #[cfg(feature = "summarization")]
+    pub fn beam_limit(mut self, limit: usize) -> Self {
+        self.options.limits.beams = limit;
+        self
+    }
+
+    /// Checks the artifacts as the format's text requires for opening. ONNX Runtime is not loaded: sessions are created by
+    /// the first call, or by [`OnnxMlBridge::warm_up`].
+    ///
+    /// # Errors
+    /// `config` for a wrong option or two models of one name, the code of a failed check of an artifact (`path_kind` to
+    /// `variant`, the latter also for an artifact of another task), or `io`.
+    pub fn build(self) -> Result<OnnxMlBridge, BridgeError> {
+        self.check_options()?;
+        let mut models = Models::new();
+        for Source { task, name, path } in &self.models {
+            let variant = self.variants.get(task).or(self.variant.as_ref());
+            let model = loading::open(path, *task, variant.map_or("auto", String::as_str), &self.options)?;
+            let name = name.clone().unwrap_or_else(|| model.manifest().name.clone());
+            if models.entry(*task).or_default().insert(name.clone(), model).is_some() {
+                let task = task.name();
+                return Err(config(format!("two models for {task} are named {name:?}: give one of them another name")));
+            }
+        }
+        Ok(OnnxMlBridge::new(models))
+    }
+
+    fn check_options(&self) -> Result<(), BridgeError> {
+        let ModelOptions { engine, limits } = &self.options;
+        for (name, value) in [
+            ("threads", engine.threads),
+            ("sessions", engine.sessions),
+            ("text_limit", Some(limits.text)),
+            ("beam_limit", Some(limits.beams)),
+        ] {
+            if value == Some(0) {
+                return Err(config(format!("{name} is 0, expected at least 1")));
+            }
+        }
+        if self.models.is_empty() {
+            let problem = "there is nothing to open: pass the path of an artifact, for example with embedding(path)";
+            return Err(config(problem.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn config(problem: String) -> BridgeError {
+    BridgeError::Config { problem }
+}

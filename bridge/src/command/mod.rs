@@ -1,0 +1,57 @@
+//! What commands share: arguments, reading and answering lines, printing, and how a command ends.
+
+pub(crate) mod model;
+pub(crate) mod stream;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::BridgeError;
+
+/// How a command ends that does not fail.
+pub(crate) enum Outcome {
+    /// Everything succeeded.
+    Done,
+    /// Some lines failed; their errors are in the output.
+    SomeLinesFailed,
+}
+
+/// An error as the command reports it: from this process, or from the child that replays golden cases.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+impl From<BridgeError> for Failure {
+    fn from(error: BridgeError) -> Self {
+        Self { code: error.code().to_owned(), message: error.to_string() }
+    }
+}
+
+impl Failure {
+    pub(crate) fn exit_status(&self) -> u8 {
+        match self.code.as_str() {
+            "dependency" => 4,
+            code if BridgeError::refuses_artifact(code) => 3,
+            _ => 5,
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({"ok": false, "error": {"code": self.code, "message": self.message}})
+    }
+}
+
+/// Prints one line and flushes. A closed pipe is no error: the reader needs no more.
+pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(output_failed(&error)),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn output_failed(error: &io::Error) -> Failure {
+    BridgeError::Io { path: PathBuf::from("standard output"), problem: error.to_string() }.into()
+}

@@ -1,0 +1,136 @@
+//! JSON lines in, one answer per line out: in order, and as soon as it is ready.
+
+use std::io::{self, BufReader, BufWriter, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use serde::Serialize;
+
+use super::{Failure, Outcome, output_failed};
+use crate::BridgeError;
+use crate::jsonl::{LineError, LineInput, next_line};
+
+/// Limit on the lines that are answered together, unless a command sets another, and on the lines read ahead.
+const MAX_BATCH: usize = 256;
+
+/// A command that answers lines.
+pub(crate) trait Answers {
+    /// The input of one line.
+    type Input: LineInput + Send + 'static;
+    /// The answer to one line.
+    type Answer;
+
+    /// Limit on the lines that are answered together: the first of them waits for the last.
+    fn max_batch(&self) -> usize {
+        MAX_BATCH
+    }
+
+    /// The outcome of each input.
+    ///
+    /// # Errors
+    /// An error that concerns every line and ends the command.
+    fn answer(&self, inputs: &[&Self::Input]) -> Result<Vec<Result<Self::Answer, BridgeError>>, Failure>;
+
+    /// The line of output for an answer, without its end.
+    fn line(&self, input: &Self::Input, answer: Self::Answer) -> Result<String, Failure>;
+
+    /// The line of output for a line that failed, without its end.
+    fn failure(&self, error: &LineError) -> Result<String, Failure> {
+        to_json(&Failed { error })
+    }
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    error: &'a LineError,
+}
+
+/// The input of a line, or why it has none. The outer error is that of reading.
+type Line<I> = io::Result<Result<I, BridgeError>>;
+
+/// One JSON object.
+pub(crate) fn to_json(answer: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(answer).map_err(|error| output_failed(&error.into()))
+}
+
+/// Answers standard input line by line; a text may have `limit` bytes of UTF-8. Lines that are available at the same time
+/// are answered together.
+pub(crate) fn answer_all<C: Answers>(command: &C, limit: usize) -> Result<Outcome, Failure> {
+    let (sender, receiver) = sync_channel(MAX_BATCH);
+    // Not joined: when the output is closed, the thread may wait for a line that never comes.
+    thread::spawn(move || read_lines::<C::Input>(&sender, limit));
+    let mut out = BufWriter::new(io::stdout().lock());
+    let (mut done, mut failed) = (0_u64, false);
+    while let Some(batch) = next_batch(&receiver, command.max_batch())? {
+        for (line, outcome) in answer_batch(command, batch)? {
+            done += 1;
+            failed |= outcome.is_err();
+            let text = match (line, outcome) {
+                (Some(input), Ok(answer)) => command.line(&input, answer)?,
+                (_, Err(error)) => command.failure(&line_error(error, done))?,
+                (None, Ok(_)) => continue,
+            };
+            if !still_open(writeln!(out, "{text}"))? {
+                return Ok(Outcome::Done);
+            }
+        }
+        if !still_open(out.flush())? {
+            return Ok(Outcome::Done);
+        }
+    }
+    Ok(if failed { Outcome::SomeLinesFailed } else { Outcome::Done })
+}
+
+/// Sends every line until the input ends or the receiver is dropped. A failed read is sent as the last line.
+fn read_lines<I: LineInput>(sender: &SyncSender<Line<I>>, limit: usize) {
+    let mut input = BufReader::new(io::stdin().lock());
+    while let Some(line) = next_line(&mut input, limit).transpose() {
+        let failed = line.is_err();
+        if sender.send(line).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Waits for one line and adds those that are already available, up to `limit` lines.
+fn next_batch<I>(lines: &Receiver<Line<I>>, limit: usize) -> Result<Option<Vec<Result<I, BridgeError>>>, Failure> {
+    let Ok(first) = lines.recv() else {
+        return Ok(None);
+    };
+    let available = lines.try_iter().take(limit.saturating_sub(1));
+    let batch: io::Result<Vec<Result<I, BridgeError>>> = std::iter::once(first).chain(available).collect();
+    let failed = |error: io::Error| BridgeError::Io { path: "standard input".into(), problem: error.to_string() };
+    Ok(Some(batch.map_err(failed)?))
+}
+
+/// The input and the outcome of every line.
+fn answer_batch<C: Answers>(
+    command: &C,
+    batch: Vec<Result<C::Input, BridgeError>>,
+) -> Result<Vec<Answered<C>>, Failure> {
+    let inputs: Vec<&C::Input> = batch.iter().flatten().collect();
+    let mut outcomes = command.answer(&inputs)?.into_iter();
+    let missing = || Err(BridgeError::inference(None, "returned no answer"));
+    let answered = |line: Result<C::Input, BridgeError>| match line {
+        Ok(input) => (Some(input), outcomes.next().unwrap_or_else(missing)),
+        Err(error) => (None, Err(error)),
+    };
+    Ok(batch.into_iter().map(answered).collect())
+}
+
+type Answered<C> = (Option<<C as Answers>::Input>, Result<<C as Answers>::Answer, BridgeError>);
+
+fn line_error(error: BridgeError, line: u64) -> LineError {
+    // People know the number of the line, but not its index in a batch.
+    let error = error.with_index(None);
+    LineError { code: error.code(), line, message: error.to_string() }
+}
+
+/// False where the reader closed the pipe.
+fn still_open(written: io::Result<()>) -> Result<bool, Failure> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(output_failed(&error)),
+    }
+}

@@ -1,0 +1,82 @@
+//! Golden cases: reading them, and what an error or a figure means for the artifact.
+
+use serde::de::DeserializeOwned;
+
+use crate::BridgeError;
+use crate::artifact::manifest::Variant;
+use crate::artifact::{Manifest, json};
+
+/// Reads the cases of a family from the bytes of their file, strictly.
+///
+/// # Errors
+/// `golden`, where a line is not a case or their number is not the manifest's.
+pub(crate) fn read_cases<C: DeserializeOwned>(manifest: &Manifest, bytes: &[u8]) -> Result<Vec<C>, BridgeError> {
+    let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
+    let mut cases = Vec::new();
+    for (index, line) in lines.enumerate() {
+        let value =
+            json::parse(line).and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string()));
+        cases.push(value.map_err(|problem| refused(manifest, format!("line {}: {problem}", index + 1)))?);
+    }
+    if cases.len() != manifest.golden.cases {
+        let problem = format!("has {} cases, the manifest says {}", cases.len(), manifest.golden.cases);
+        return Err(refused(manifest, problem));
+    }
+    Ok(cases)
+}
+
+/// The error `golden` with a problem.
+pub(crate) fn refused(manifest: &Manifest, problem: String) -> BridgeError {
+    BridgeError::Golden { file: manifest.golden.file.clone(), problem }
+}
+
+/// The error `golden` with a problem of a variant.
+pub(crate) fn refused_variant(manifest: &Manifest, variant: &str, problem: &str) -> BridgeError {
+    refused(manifest, format!("variant {variant:?}: {problem}"))
+}
+
+/// The error `golden` with a problem of one case, given its index.
+pub(crate) fn refused_case(manifest: &Manifest, index: usize, variant: &str, problem: &str) -> BridgeError {
+    refused(manifest, format!("case {}, variant {variant:?}: {problem}", index + 1))
+}
+
+/// What an error of the model says about the artifact, which chose the input: a refused input is a wrong case, and a failed
+/// run a wrong graph.
+pub(crate) fn model_error(manifest: &Manifest, variant: &str, error: BridgeError) -> BridgeError {
+    if let BridgeError::Inference { problem, .. } = error {
+        let graphs = manifest.variants.get(variant).into_iter().flat_map(|variant| variant.graphs.values());
+        let files: Vec<&str> = graphs.map(|graph| graph.file.as_str()).collect();
+        return BridgeError::Graph { file: files.join(" or "), problem };
+    }
+    let is_about_input = matches!(
+        error,
+        BridgeError::PromptNotFound { .. }
+            | BridgeError::InputTooLarge { .. }
+            | BridgeError::EmptyInput { .. }
+            | BridgeError::SentenceStarts { .. }
+            | BridgeError::Config { .. }
+    );
+    if is_about_input { refused(manifest, error.to_string()) } else { error }
+}
+
+/// Which side of a gate a figure has to stay on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// The gate is an upper limit.
+    Max,
+    /// The gate is a lower limit.
+    Min,
+}
+
+/// Compares a figure with the variant's gate, which may not have the metric. NaN meets no gate.
+///
+/// # Errors
+/// The figure and the gate.
+pub(crate) fn check_gate(variant: &Variant, metric: &str, figure: f64, bound: Bound) -> Result<(), String> {
+    let Some(gate) = variant.gate.get(metric) else { return Ok(()) };
+    let is_met = match bound {
+        Bound::Max => figure <= *gate,
+        Bound::Min => figure >= *gate,
+    };
+    if is_met { Ok(()) } else { Err(format!("{metric} is {figure:e}, the gate is {gate:e}")) }
+}

@@ -1,0 +1,221 @@
+//! Reading artifacts of all families: the checks of the format's text (`FORMAT.md`) in its order, and what follows them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::model::{Model, Preprocessor};
+use super::report::VariantReport;
+use super::{Family, Task};
+use crate::BridgeError;
+use crate::artifact::Manifest;
+use crate::artifact::files::{ArtifactFiles, SealedDirectory};
+use crate::artifact::manifest::Graph;
+use crate::artifact::parsing::{Draft, check_rules};
+use crate::runtime::cpu::{Cpu, available_threads};
+use crate::runtime::options::ModelOptions;
+use crate::runtime::session::EngineOptions;
+
+/// Limit on the threads of a replay: every thread takes address space, which the command `verify` limits.
+const MAX_REPLAY_THREADS: usize = 8;
+
+/// An artifact that passed its checks.
+pub struct Artifact {
+    family: Family,
+    files: ArtifactFiles,
+    preprocessor: Box<dyn Preprocessor>,
+}
+
+impl Artifact {
+    /// Checks what one variant needs, and returns the artifact with the variant's name.
+    ///
+    /// `variant` is a name of the manifest, or `auto`: `int8` where the CPU has VNNI or AMX, whose 8-bit products are exact
+    /// and fast, else `fp32`, else the first by name. Hashed and parsed are the graphs of the variant, their data files and
+    /// the files of the preprocessor; every other file is checked for its presence and size.
+    ///
+    /// # Errors
+    /// The first check that fails, from `path_kind` to `variant`; `io` where the file system refuses a read.
+    pub fn open(path: &Path, variant: &str) -> Result<(Self, String), BridgeError> {
+        let Layout { family, files, preprocessor } = Layout::read(path)?;
+        // An unknown variant is the last check: the errors of the checks before it take precedence.
+        let chosen = files.manifest().choose_variant(variant, Cpu::detect().has_exact_int8());
+        let manifest = files.manifest();
+        let known = chosen.as_ref().ok().and_then(|name| manifest.variants.get(name));
+        let graphs: Vec<(&String, &Graph)> = known.into_iter().flat_map(|variant| &variant.graphs).collect();
+        files.check_hashes(preprocessor.iter().chain(graphs.iter().map(|(_, graph)| &graph.file)))?;
+        for (role, graph) in graphs {
+            let graph = files.read_graph(graph)?;
+            files.check_data_hashes(&graph)?;
+            files.check_graph(&graph, role, family.declaration().interface(role))?;
+        }
+        let preprocessor = (family.declaration().load)(&files)?;
+        let chosen = chosen?;
+        Ok((Self { family, files, preprocessor }, chosen))
+    }
+
+    /// Checks every file and every graph. [`replay`] replays the golden cases.
+    ///
+    /// # Errors
+    /// The first check that fails, from `path_kind` to `tokenizer`; `io` where the file system refuses a read.
+    pub fn verify(path: &Path) -> Result<Self, BridgeError> {
+        let Layout { family, files, .. } = Layout::read(path)?;
+        files.check_hashes(files.manifest().files.keys())?;
+        for (role, graph) in files.manifest().variants.values().flat_map(|variant| &variant.graphs) {
+            files.check_graph(&files.read_graph(graph)?, role, family.declaration().interface(role))?;
+        }
+        let preprocessor = (family.declaration().load)(&files)?;
+        Ok(Self { family, files, preprocessor })
+    }
+
+    /// The family of the artifact's model.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        self.files.manifest()
+    }
+
+    /// SHA-256 of `manifest.json`, hexadecimal: the identity of this version.
+    pub fn identity(&self) -> &str {
+        self.files.identity()
+    }
+
+    /// The artifact's directory, absolute and without links.
+    pub fn root(&self) -> &Path {
+        self.files.root()
+    }
+
+    /// Opens a variant. No graph is loaded yet.
+    ///
+    /// # Errors
+    /// `variant`, where the artifact has no such variant.
+    pub(crate) fn model(&self, variant: &str, options: &ModelOptions) -> Result<Box<dyn Model>, BridgeError> {
+        self.preprocessor.open(&self.files, variant, options)
+    }
+}
+
+/// An artifact that passed the checks from `path_kind` to `size`.
+struct Layout {
+    family: Family,
+    files: ArtifactFiles,
+    /// The paths of the preprocessor's files.
+    preprocessor: Vec<String>,
+}
+
+impl Layout {
+    fn read(path: &Path) -> Result<Self, BridgeError> {
+        let directory = SealedDirectory::read(path)?;
+        let parsed = ParsedManifest::parse(directory.manifest())?;
+        let files = directory.check_files(parsed.manifest)?;
+        Ok(Self { family: parsed.family, files, preprocessor: parsed.preprocessor })
+    }
+}
+
+/// Reads a manifest from its bytes.
+///
+/// # Errors
+/// `json`, `format_version`, `unknown_task` or `schema`, in this order; `schema` lists all violations.
+pub fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BridgeError> {
+    ParsedManifest::parse(bytes).map(|parsed| parsed.manifest)
+}
+
+struct ParsedManifest {
+    family: Family,
+    manifest: Manifest,
+    /// The paths of the preprocessor's files.
+    preprocessor: Vec<String>,
+}
+
+impl ParsedManifest {
+    fn parse(bytes: &[u8]) -> Result<Self, BridgeError> {
+        let draft = Draft::parse(bytes)?;
+        let known = draft.task_and_engine().map(|(task, engine)| Family::find(task, engine)).transpose()?;
+        if let Some(family) = known {
+            draft.check_task_revision(family.declaration().revision)?;
+        }
+        let manifest = draft.into_manifest()?;
+        // The schema requires both names, so that the family is known here.
+        let family = known.map_or_else(|| Family::find(&manifest.task, &manifest.engine), Ok)?;
+        let sections = (family.declaration().check_sections)(&manifest)?;
+        let preprocessor = sections.files.iter().map(|(_, path)| path.clone()).collect();
+        check_rules(&manifest, sections)?;
+        Ok(Self { family, manifest, preprocessor })
+    }
+}
+
+/// Opens the artifact at a path as a model for a task. No graph is loaded yet.
+///
+/// # Errors
+/// Those of [`Artifact::open`], and `variant` for an artifact of another task.
+pub(crate) fn open(
+    path: &Path,
+    task: Task,
+    variant: &str,
+    options: &ModelOptions,
+) -> Result<Box<dyn Model>, BridgeError> {
+    let (artifact, variant) = Artifact::open(path, variant)?;
+    let actual = artifact.family.task();
+    if actual != task {
+        let (expected, actual) = (task.name(), actual.name().to_owned());
+        return Err(BridgeError::Task { path: path.to_path_buf(), expected, actual });
+    }
+    artifact.model(&variant, options)
+}
+
+/// Replays the golden cases with every variant of an artifact, in this process.
+///
+/// Loading a graph is no security boundary: the command `verify` does this in a child process with limits.
+///
+/// # Errors
+/// `golden` where the answers do not meet a variant's gate, a case's input is refused, or the cases cannot be read;
+/// `dependency` without a usable ONNX Runtime (`library`, else `ORT_DYLIB_PATH`); `graph` where it refuses a graph or a run
+/// fails.
+pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
+    let cases = artifact.files.read(&artifact.manifest().golden.file)?;
+    let threads = Some(available_threads().min(MAX_REPLAY_THREADS));
+    let engine = EngineOptions { library, threads, ..EngineOptions::default() };
+    let options = ModelOptions { engine, ..ModelOptions::default() };
+    let variants = artifact.manifest().variants.keys();
+    variants.map(|name| Ok((name.clone(), artifact.model(name, &options)?.replay(&cases)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> Result<(), &'static str> {
+        parse_manifest(text.as_bytes()).map(|_| ()).map_err(|error| error.code())
+    }
+
+    fn manifest(task: &str, engine: &str, revision: u64) -> String {
+        format!("{{\"format_version\":1,\"task\":{task},\"engine\":{engine},\"task_revision\":{revision}}}")
+    }
+
+    #[test]
+    fn versions_and_the_family_are_checked_before_the_schema() {
+        for family in Family::ALL {
+            let (task, engine) = (format!("{:?}", family.task().name()), format!("{:?}", family.engine()));
+            let newest = family.declaration().revision;
+            assert_eq!(code(&manifest(&task, &engine, newest + 1)), Err("format_version"), "{family:?}");
+            assert_eq!(code(&manifest(&task, &engine, newest)), Err("schema"), "{family:?}");
+            assert_eq!(code(&manifest(&task, "\"x\"", newest + 1)), Err("unknown_task"), "{family:?}");
+            assert_eq!(code(&manifest("\"x\"", &engine, newest)), Err("unknown_task"), "{family:?}");
+            assert_eq!(code(&manifest(&task, "null", newest + 1)), Err("schema"), "{family:?}");
+            assert_eq!(code(&manifest("7", &engine, newest)), Err("schema"), "{family:?}");
+        }
+        let newer = manifest("\"x\"", "\"x\"", 1).replace("\"format_version\":1", "\"format_version\":2");
+        assert_eq!(code(&newer), Err("format_version"));
+        assert_eq!(code("{\"format_version\":1}"), Err("schema"));
+    }
+
+    #[test]
+    fn an_unknown_task_names_the_known_ones() {
+        let error = parse_manifest(manifest("\"x\"", "\"y\"", 1).as_bytes()).expect_err("an unknown task");
+        let message = error.to_string();
+        for family in Family::ALL {
+            assert!(message.contains(&format!("{}/{}", family.task().name(), family.engine())), "{message}");
+        }
+        assert!(message.contains("\"x\"") && message.contains("\"y\"") && message.contains("upgrade"), "{message}");
+    }
+}

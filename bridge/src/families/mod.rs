@@ -1,0 +1,132 @@
+//! The families of models: what each task and engine adds to the format, and how its models run.
+//!
+//! A family is a task with an engine. It has a folder of its own with its sections of the manifest, the interfaces of its
+//! graphs, its preprocessor, its model, the replay of its golden cases and its command. [`Family`] lists the families, and
+//! this file is the only one that distinguishes them. To add one: write its folder, and add it here, to the methods and
+//! the trait of the bridge (`bridge/mod.rs`), to the commands (`cli/mod.rs`) and to the features (`Cargo.toml`).
+
+pub(crate) mod golden_cases;
+pub(crate) mod loading;
+pub(crate) mod model;
+pub mod ner;
+pub(crate) mod report;
+#[cfg(feature = "sentence-embedding")]
+pub mod sentence_embedding;
+#[cfg(feature = "spacy")]
+pub mod spacy_ner;
+#[cfg(feature = "summarization")]
+pub mod summarization;
+#[cfg(feature = "token-classification")]
+pub mod token_classification;
+
+pub use self::loading::{Artifact, parse_manifest, replay};
+pub use self::report::VariantReport;
+pub use crate::tokenizer::{Side, TokenizerSpec};
+
+use self::model::Declaration;
+use crate::BridgeError;
+
+/// The public types of the families, which the crate's root exports.
+pub(crate) mod exports {
+    pub use super::ner::{AggregationStrategy, Entities, Entity, NerOptions};
+    #[cfg(feature = "sentence-embedding")]
+    pub use super::sentence_embedding::{EmbedOptions, Embedding, Embeddings};
+    #[cfg(feature = "summarization")]
+    pub use super::summarization::{Progress, SummarizeOptions, Summary};
+}
+
+/// What a model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Task {
+    /// Texts to vectors.
+    SentenceEmbedding,
+    /// Texts to named entities.
+    Ner,
+    /// Messages to a summary.
+    Summarization,
+}
+
+impl Task {
+    /// The task's name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SentenceEmbedding => "sentence-embedding",
+            Self::Ner => "ner",
+            Self::Summarization => "summarization",
+        }
+    }
+}
+
+/// A task with an engine. A build has the families whose cargo features are enabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Family {
+    /// Sentence embeddings of transformers.
+    #[cfg(feature = "sentence-embedding")]
+    SentenceEmbedding,
+    /// Named entities by token classification of transformers.
+    #[cfg(feature = "token-classification")]
+    TokenClassification,
+    /// Named entities of spaCy pipelines.
+    #[cfg(feature = "spacy")]
+    SpacyNer,
+    /// Summaries of transformers.
+    #[cfg(feature = "summarization")]
+    Summarization,
+}
+
+impl Family {
+    /// The families of this build.
+    pub const ALL: &[Self] = &[
+        #[cfg(feature = "sentence-embedding")]
+        Self::SentenceEmbedding,
+        #[cfg(feature = "token-classification")]
+        Self::TokenClassification,
+        #[cfg(feature = "spacy")]
+        Self::SpacyNer,
+        #[cfg(feature = "summarization")]
+        Self::Summarization,
+    ];
+
+    /// The family of a task and an engine, as a manifest names them.
+    ///
+    /// # Errors
+    /// `unknown_task`, where this build has no such family.
+    pub(crate) fn find(task: &str, engine: &str) -> Result<Self, BridgeError> {
+        let is_family = |family: &&Self| family.task().name() == task && family.engine() == engine;
+        Self::ALL.iter().find(is_family).copied().ok_or_else(|| BridgeError::UnknownTask {
+            task: task.to_owned(),
+            engine: engine.to_owned(),
+            known: Self::ALL.iter().map(|family| format!("{}/{}", family.task().name(), family.engine())).collect(),
+        })
+    }
+
+    /// The task.
+    pub fn task(self) -> Task {
+        self.parts().0
+    }
+
+    /// The engine's name in manifests.
+    pub fn engine(self) -> &'static str {
+        self.parts().1
+    }
+
+    /// What differs between the families when an artifact is read.
+    pub(crate) fn declaration(self) -> &'static Declaration {
+        self.parts().2
+    }
+
+    fn parts(self) -> (Task, &'static str, &'static Declaration) {
+        match self {
+            #[cfg(feature = "sentence-embedding")]
+            Self::SentenceEmbedding => (Task::SentenceEmbedding, "transformers", &sentence_embedding::DECLARATION),
+            #[cfg(feature = "token-classification")]
+            Self::TokenClassification => (Task::Ner, "transformers", &token_classification::DECLARATION),
+            #[cfg(feature = "spacy")]
+            Self::SpacyNer => (Task::Ner, "spacy", &spacy_ner::DECLARATION),
+            #[cfg(feature = "summarization")]
+            Self::Summarization => (Task::Summarization, "transformers", &summarization::DECLARATION),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a family is to the rest of the crate: a declaration, a preprocessor and models.
+
+use std::any::Any;
+#[cfg(feature = "cli")]
+use std::ops::Range;
+#[cfg(feature = "cli")]
+use std::path::Path;
+
+use super::report::{Column, VariantReport};
+use crate::BridgeError;
+use crate::artifact::Manifest;
+use crate::artifact::files::ArtifactFiles;
+use crate::artifact::graph::Interface;
+use crate::artifact::manifest::SectionCheck;
+#[cfg(feature = "cli")]
+use crate::jsonl::LineInput;
+use crate::runtime::options::ModelOptions;
+
+/// What differs between families when an artifact is read.
+pub(crate) struct Declaration {
+    /// The newest `task_revision` that this reader implements.
+    pub(crate) revision: u64,
+    /// The interfaces of the graphs, by role.
+    pub(crate) roles: &'static [(&'static str, Interface)],
+    /// Parses the family's sections of a manifest and checks the rules between their fields.
+    ///
+    /// # Errors
+    /// `schema`, where a section is missing or cannot be parsed.
+    pub(crate) check_sections: fn(&Manifest) -> Result<SectionCheck, BridgeError>,
+    /// Makes the check `tokenizer` on an artifact that passed all checks before it.
+    pub(crate) load: fn(&ArtifactFiles) -> Result<Box<dyn Preprocessor>, BridgeError>,
+    /// The columns of the table that `verify` prints.
+    pub(crate) columns: &'static [Column],
+}
+
+impl Declaration {
+    /// The interface of a role's graphs.
+    pub(crate) fn interface(&self, role: &str) -> Option<&'static Interface> {
+        self.roles.iter().find(|(name, _)| *name == role).map(|(_, interface)| interface)
+    }
+}
+
+/// What turns inputs into the tensors of a graph: a tokenizer, or rules and tables. The variants of an artifact share it.
+pub(crate) trait Preprocessor: Send + Sync {
+    /// Opens one variant. No graph is loaded yet.
+    ///
+    /// # Errors
+    /// `variant`, where the artifact has no such variant.
+    fn open(&self, files: &ArtifactFiles, variant: &str, options: &ModelOptions)
+    -> Result<Box<dyn Model>, BridgeError>;
+}
+
+/// One variant of a model.
+pub(crate) trait Model: Any + Send + Sync {
+    /// The manifest of the model's artifact.
+    fn manifest(&self) -> &Manifest;
+
+    /// The variant's name.
+    fn variant(&self) -> &str;
+
+    /// Creates the first session of every graph, so that the first call does not wait for it.
+    ///
+    /// # Errors
+    /// `dependency` without a usable ONNX Runtime, `graph` where it refuses a graph.
+    fn warm_up(&self) -> Result<(), BridgeError>;
+
+    /// Drops the sessions that no call uses at the moment.
+    fn unload(&self);
+
+    /// Whether the model answers a short text.
+    fn is_healthy(&self) -> bool;
+
+    /// Replays golden cases, given the bytes of their file, and compares the answers with the variant's gate.
+    ///
+    /// # Errors
+    /// `golden` where the gate is not met or the cases cannot be read, or an error of the model.
+    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError>;
+
+    /// Reads the inputs of a file of JSON lines, as `bench` runs them; a text may have `limit` bytes of UTF-8.
+    ///
+    /// # Errors
+    /// `io`, or the error of the first line that is not an input.
+    #[cfg(feature = "cli")]
+    fn workload<'a>(&'a self, file: &Path, limit: usize) -> Result<Box<dyn Workload + 'a>, BridgeError>;
+}
+
+/// Inputs and the model that answers them with its default options.
+#[cfg(feature = "cli")]
+pub(crate) trait Workload {
+    /// The number of inputs.
+    fn len(&self) -> usize;
+
+    /// The number of words of all inputs, separated by whitespace.
+    fn words(&self) -> usize;
+
+    /// Answers some of the inputs in one call and drops the answers.
+    ///
+    /// # Errors
+    /// The error of the first input that has one.
+    fn run(&self, inputs: Range<usize>) -> Result<(), BridgeError>;
+}
+
+/// A workload made of typed inputs and the call that answers them.
+#[cfg(feature = "cli")]
+pub(crate) struct TypedWorkload<I, F> {
+    pub(crate) inputs: Vec<I>,
+    pub(crate) answer: F,
+}
+
+#[cfg(feature = "cli")]
+impl<I: LineInput, F: Fn(&[I]) -> Result<(), BridgeError>> Workload for TypedWorkload<I, F> {
+    fn len(&self) -> usize {
+        self.inputs.len()
+    }
+
+    fn words(&self) -> usize {
+        self.inputs.iter().flat_map(LineInput::texts).map(|text| text.split_whitespace().count()).sum()
+    }
+
+    fn run(&self, inputs: Range<usize>) -> Result<(), BridgeError> {
+        (self.answer)(&self.inputs[inputs])
+    }
+}

@@ -1,0 +1,134 @@
+//! `ner`: texts in, named entities out, as JSON lines or for people.
+
+use std::io::{self, IsTerminal};
+
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
+
+use super::entity_markup::marked;
+use super::line::Line;
+use super::{AggregationStrategy, Entities, Entity, NerOptions};
+use crate::command::model::ModelArguments;
+use crate::command::stream::{Answers, answer_all, to_json};
+use crate::command::{Failure, Outcome};
+use crate::families::Task;
+use crate::jsonl::LineError;
+use crate::terminal::Style;
+use crate::{BridgeError, OnnxMlBridge};
+
+/// Find named entities: JSON lines on standard input, one answer per line on standard output, in order.
+///
+/// A line is a JSON string or an object {"text": "..."}; for a spaCy pipeline whose sentences are given it is {"text":
+/// "...", "sentence_starts": [0, ...]}, in characters. Its answer is {"entities": [{"text", "label", "start", "end",
+/// "start_byte", "end_byte", "score"}], "truncated": false}: offsets in characters and in bytes of UTF-8, the ends
+/// exclusive, no "score" from spaCy. A line that fails has the answer {"error": {"code", "line", "message"}} and does not
+/// end the command. Answers are printed as soon as they are ready; lines that are available at the same time run together.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  echo '\"Ada Lovelace lived in London.\"' | onnx-ml-bridge ner --model \
+    dist/en_core_web_sm --format table\n  onnx-ml-bridge ner --model DIR --aggregation-strategy max --stride 64 < \
+    texts.jsonl > entities.jsonl\n  echo '{\"text\": \"Hi Ann. I am Bob.\", \"sentence_starts\": [0, 8]}' | \
+    onnx-ml-bridge ner --model DIR")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// How tokens become entities, for token classification (default: the artifact's)
+    #[arg(long, value_name = "STRATEGY", value_parser = strategy())]
+    aggregation_strategy: Option<AggregationStrategy>,
+    /// Read long texts in windows that overlap by N tokens, for token classification (default: the artifact's)
+    #[arg(long, value_name = "N")]
+    stride: Option<usize>,
+    /// JSON lines for programs, or texts with colored entities for people (NO_COLOR is respected)
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Jsonl,
+    Table,
+}
+
+fn strategy() -> impl TypedValueParser<Value = AggregationStrategy> {
+    let by_name = |name: String| AggregationStrategy::ALL.into_iter().find(|strategy| strategy.name() == name);
+    PossibleValuesParser::new(AggregationStrategy::ALL.map(AggregationStrategy::name))
+        .try_map(move |name| by_name(name).ok_or("unknown strategy"))
+}
+
+struct Ner {
+    bridge: OnnxMlBridge,
+    options: NerOptions,
+    /// Formats the answers for people; `None` prints JSON.
+    style: Option<Style>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    entities: Vec<Entity>,
+    truncated: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let bridge = arguments.model.open(Task::Ner)?;
+    let options = NerOptions {
+        aggregation_strategy: arguments.aggregation_strategy,
+        stride: arguments.stride,
+        ..NerOptions::default()
+    };
+    // Reports wrong options and a missing library once, before any line. The lines have the sentence starts.
+    match bridge.ner_each(&[""; 0], &options) {
+        Err(BridgeError::SentenceStarts { .. }) | Ok(_) => {}
+        Err(error) => return Err(error.into()),
+    }
+    bridge.warm_up()?;
+    let style = (arguments.format == Format::Table).then(|| Style::new(io::stdout().is_terminal()));
+    answer_all(&Ner { bridge, options, style }, arguments.model.text_limit)
+}
+
+impl Answers for Ner {
+    type Input = Line;
+    type Answer = Entities;
+
+    /// Lines with sentence starts and lines without are two calls: a call has them for every text, or for none.
+    fn answer(&self, inputs: &[&Line]) -> Result<Vec<Result<Entities, BridgeError>>, Failure> {
+        let (with, without): (Vec<usize>, Vec<usize>) =
+            (0..inputs.len()).partition(|&at| inputs[at].sentence_starts.is_some());
+        let mut outcomes: Vec<(usize, Result<Entities, BridgeError>)> = Vec::with_capacity(inputs.len());
+        for group in [with, without] {
+            let answers = self.call(&group.iter().map(|&at| inputs[at]).collect::<Vec<_>>())?;
+            outcomes.extend(group.into_iter().zip(answers));
+        }
+        outcomes.sort_by_key(|(at, _)| *at);
+        Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+    }
+
+    fn line(&self, input: &Line, answer: Entities) -> Result<String, Failure> {
+        match self.style {
+            Some(style) => Ok(marked(&input.text, &answer.entities, answer.truncated, style)),
+            None => to_json(&Answer { entities: answer.entities, truncated: answer.truncated }),
+        }
+    }
+
+    fn failure(&self, error: &LineError) -> Result<String, Failure> {
+        match self.style {
+            Some(style) => Ok(style.failure(error)),
+            None => to_json(&serde_json::json!({"error": error})),
+        }
+    }
+}
+
+impl Ner {
+    /// Lines that all have sentence starts, or all have none. If this is not what the model requires, every line fails.
+    fn call(&self, inputs: &[&Line]) -> Result<Vec<Result<Entities, BridgeError>>, Failure> {
+        if inputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
+        let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
+        let options = NerOptions { sentence_starts, ..self.options.clone() };
+        match self.bridge.ner_each(&texts, &options) {
+            Err(error @ BridgeError::SentenceStarts { .. }) => Ok(inputs.iter().map(|_| Err(error.clone())).collect()),
+            outcomes => Ok(outcomes?),
+        }
+    }
+}

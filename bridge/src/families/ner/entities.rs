@@ -1,0 +1,149 @@
+//! Named entities, as all engines return them.
+
+use super::AggregationStrategy;
+use super::offsets::{CharIndex, utf16_len};
+
+/// A named entity in a text.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Entity {
+    /// The text of the entity.
+    pub text: String,
+    /// Its label (`PERSON`, `ORG`, ...).
+    pub label: String,
+    /// The offset of its start in Unicode characters.
+    pub start: usize,
+    /// The offset of its end in Unicode characters, exclusive.
+    pub end: usize,
+    /// The offset of its start in bytes of UTF-8, for slicing a Rust string.
+    pub start_byte: usize,
+    /// The offset of its end in bytes of UTF-8, exclusive.
+    pub end_byte: usize,
+    /// The model's probability, from 0 to 1; `None` where it has none (spaCy), which JSON leaves out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+}
+
+impl Entity {
+    /// The offsets of its start and its end in UTF-16 code units, as JavaScript counts; the end is exclusive.
+    ///
+    /// `text` is the text of the call: the offsets depend on the characters before the entity. `None` if that text does not
+    /// have the entity at its offsets.
+    pub fn utf16_range(&self, text: &str) -> Option<(usize, usize)> {
+        let covered = text.get(self.start_byte..self.end_byte)?;
+        let start = utf16_len(&text[..self.start_byte]);
+        (covered == self.text).then(|| (start, start + utf16_len(covered)))
+    }
+}
+
+/// Options of a call. A field that is `None` has the manifest's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NerOptions {
+    /// The name of the model; `None` is the only open model.
+    pub model: Option<String>,
+    /// How the classes of tokens become entities; only for token classification.
+    pub aggregation_strategy: Option<AggregationStrategy>,
+    /// Number of tokens by which the windows of a long text overlap; only for token classification.
+    pub stride: Option<usize>,
+    /// The offsets of the starts of each text's sentences, in characters; only for spaCy pipelines that require them.
+    pub sentence_starts: Option<Vec<Vec<usize>>>,
+}
+
+impl NerOptions {
+    /// Options with a model.
+    pub fn with_model(name: impl Into<String>) -> Self {
+        Self { model: Some(name.into()), ..Self::default() }
+    }
+
+    /// The sentence starts of a text, by its index.
+    pub(crate) fn sentence_starts_of(&self, index: usize) -> Option<&[usize]> {
+        Some(self.sentence_starts.as_ref()?.get(index)?)
+    }
+}
+
+/// The entities of one text.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Entities {
+    /// In the order of the text.
+    pub entities: Vec<Entity>,
+    /// The number of tokens that the model read; with a stride, of all windows together.
+    pub tokens: usize,
+    /// Whether the text was truncated, so that its rest was not read.
+    pub truncated: bool,
+}
+
+impl Entities {
+    /// Adds texts and byte offsets to the entities of a text.
+    pub(crate) fn from_spans(text: &str, spans: &[EntitySpan<'_>], tokens: usize, truncated: bool) -> Self {
+        let index = CharIndex::new(text);
+        Self { entities: spans.iter().map(|span| span.resolve(text, &index)).collect(), tokens, truncated }
+    }
+}
+
+/// An entity as decoding returns it: offsets in characters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct EntitySpan<'a> {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) label: &'a str,
+    pub(crate) score: Option<f32>,
+}
+
+impl EntitySpan<'_> {
+    /// Offsets beyond the end of the text are its end.
+    fn resolve(&self, text: &str, index: &CharIndex<'_>) -> Entity {
+        let byte = |offset| index.byte(offset).unwrap_or(text.len());
+        let (start_byte, end_byte) = (byte(self.start), byte(self.end));
+        Entity {
+            text: text.get(start_byte..end_byte).unwrap_or_default().to_owned(),
+            label: self.label.to_owned(),
+            start: self.start,
+            end: self.end,
+            start_byte,
+            end_byte,
+            score: self.score,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entity(text: &str, start: usize, end: usize) -> Entity {
+        let span = EntitySpan { start, end, label: "X", score: None };
+        Entities::from_spans(text, &[span], 1, false).entities.remove(0)
+    }
+
+    /// Emoji with a joiner, a combining mark, CRLF, a no-break space, and right-to-left text.
+    #[test]
+    fn all_offsets_select_the_entity() {
+        let text = "👩\u{200d}💻 Zoë\u{301}\r\n\u{a0}שלום Rust";
+        let cases = [
+            (0, 3, "👩\u{200d}💻", (0, 5)),
+            (4, 8, "Zoë\u{301}", (6, 10)),
+            (8, 10, "\r\n", (10, 12)),
+            (10, 11, "\u{a0}", (12, 13)),
+            (11, 15, "שלום", (13, 17)),
+            (16, 20, "Rust", (18, 22)),
+        ];
+        for (start, end, expected, utf16) in cases {
+            let found = entity(text, start, end);
+            assert_eq!(found.text, expected);
+            assert_eq!(&text[found.start_byte..found.end_byte], expected);
+            assert_eq!(text.chars().skip(start).take(end - start).collect::<String>(), expected);
+            assert_eq!(found.utf16_range(text), Some(utf16), "{expected:?}");
+            let units: Vec<u16> = text.encode_utf16().collect();
+            assert_eq!(String::from_utf16_lossy(&units[utf16.0..utf16.1]), expected);
+        }
+    }
+
+    #[test]
+    fn another_text_has_no_offsets() {
+        let found = entity("😀 Ann", 2, 5);
+        assert_eq!(found.utf16_range("😀 Ann"), Some((3, 6)));
+        for other in ["", "aa Ann", "😀 Bob", "Ann", "😀é"] {
+            assert_eq!(found.utf16_range(other), None, "{other:?}");
+        }
+    }
+}

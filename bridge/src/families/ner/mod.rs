@@ -1,0 +1,26 @@
+//! What the families of the task `ner` share.
+
+#[cfg(feature = "cli")]
+pub(crate) mod command;
+pub(crate) mod entities;
+#[cfg(feature = "cli")]
+pub(crate) mod entity_markup;
+#[cfg(feature = "cli")]
+mod line;
+pub(crate) mod model;
+pub(crate) mod offsets;
+mod replay;
+mod strategy;
+
+pub use self::entities::{Entities, Entity, NerOptions};
+pub use self::strategy::AggregationStrategy;
+
+use super::report::{Column, Notation};
+
+/// The columns of the table that `verify` prints.
+pub(crate) const COLUMNS: &[Column] = &[
+    Column { metric: "cases", width: 6, notation: Notation::Count },
+    Column { metric: "differing", width: 12, notation: Notation::Count },
+    Column { metric: "entity_f1", width: 12, notation: Notation::Fixed },
+    Column { metric: "score_max_abs", width: 13, notation: Notation::Scientific },
+];

@@ -1,0 +1,157 @@
+//! A model that finds named entities, whatever its engine.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::entities::{Entities, NerOptions};
+use crate::BridgeError;
+use crate::artifact::Manifest;
+use crate::artifact::files::ArtifactFiles;
+use crate::families::model::Model;
+use crate::families::report::VariantReport;
+use crate::runtime::batch::Outcome;
+use crate::runtime::meter::Meter;
+use crate::runtime::options::ModelOptions;
+
+/// The problem of a call with sentence starts for a model that does not use any.
+pub(crate) const UNEXPECTED_SENTENCE_STARTS: &str =
+    "sentence starts were given, but this model does not use any: leave them out";
+
+/// The engine of one variant. Its graphs are loaded by the first call; any thread may call it.
+pub(crate) trait Recognizer: Send + Sync {
+    /// Creates the first session of every graph.
+    ///
+    /// # Errors
+    /// `dependency` without a usable ONNX Runtime, `graph` where it refuses a graph.
+    fn warm_up(&self) -> Result<(), BridgeError>;
+
+    /// Drops the sessions that no call uses at the moment.
+    fn unload(&self);
+
+    /// The tokens that a text is cut to where no stride is set; `None` where no text is ever cut.
+    fn max_tokens(&self) -> Option<usize>;
+
+    /// Whether calls have to pass the starts of sentences.
+    fn requires_sentence_starts(&self) -> bool;
+
+    /// Checks the options of a call with that number of texts.
+    ///
+    /// # Errors
+    /// `config`, or `sentence_starts` where they are missing or unexpected.
+    fn check(&self, options: &NerOptions, texts: usize) -> Result<(), BridgeError>;
+
+    /// The outcome of each of the chosen texts, in the order of `chosen`, which has indices into `texts`.
+    ///
+    /// # Errors
+    /// `dependency` or `graph`, which concern every text.
+    fn recognize_each(
+        &self,
+        texts: &[&str],
+        chosen: &[usize],
+        options: &NerOptions,
+    ) -> Result<Vec<Outcome<Entities>>, BridgeError>;
+}
+
+/// One variant of a model that finds named entities.
+pub(crate) struct NerModel {
+    manifest: Arc<Manifest>,
+    variant: String,
+    recognizer: Box<dyn Recognizer>,
+    text_limit: usize,
+    meter: Meter,
+}
+
+impl NerModel {
+    /// The model of a checked variant; no graph is loaded yet.
+    pub(crate) fn new(
+        files: &ArtifactFiles,
+        variant: &str,
+        options: &ModelOptions,
+        recognizer: Box<dyn Recognizer>,
+    ) -> Self {
+        let manifest = Arc::clone(files.manifest());
+        let meter = Meter::of(&manifest);
+        Self { manifest, variant: variant.to_owned(), recognizer, text_limit: options.limits.text, meter }
+    }
+
+    /// The tokens that a text is cut to where no stride is set; `None` where no text is ever cut.
+    pub(crate) fn max_tokens(&self) -> Option<usize> {
+        self.recognizer.max_tokens()
+    }
+
+    /// The entities of all texts, or the error of the first text that has one.
+    pub(crate) fn recognize(&self, texts: &[&str], options: &NerOptions) -> Result<Vec<Entities>, BridgeError> {
+        self.recognize_each(texts, options)?.into_iter().collect()
+    }
+
+    /// The outcome of every text; fails as a whole only where no text can be answered.
+    pub(crate) fn recognize_each(
+        &self,
+        texts: &[&str],
+        options: &NerOptions,
+    ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
+        let started = Instant::now();
+        let outcomes = self.outcomes(texts, options).inspect_err(|error| self.meter.error(error.code()))?;
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
+        let tokens = outcomes.iter().flatten().map(|entities| entities.tokens).sum();
+        self.meter.request(texts.len(), tokens, started.elapsed());
+        Ok(outcomes)
+    }
+
+    /// Answers the texts that are not too large.
+    fn outcomes(&self, texts: &[&str], options: &NerOptions) -> Result<Vec<Outcome<Entities>>, BridgeError> {
+        self.recognizer.check(options, texts.len())?;
+        let limit = self.text_limit;
+        let chosen: Vec<usize> = (0..texts.len()).filter(|&index| texts[index].len() <= limit).collect();
+        let too_large =
+            |index: usize| BridgeError::InputTooLarge { index: Some(index), bytes: texts[index].len(), limit };
+        let mut outcomes: Vec<Outcome<Entities>> = (0..texts.len()).map(|index| Err(too_large(index))).collect();
+        for (index, answer) in chosen.iter().zip(self.recognizer.recognize_each(texts, &chosen, options)?) {
+            outcomes[*index] = answer.map_err(|error| error.with_index(Some(*index)));
+        }
+        Ok(outcomes)
+    }
+}
+
+impl Model for NerModel {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn variant(&self) -> &str {
+        &self.variant
+    }
+
+    fn warm_up(&self) -> Result<(), BridgeError> {
+        self.recognizer.warm_up()
+    }
+
+    fn unload(&self) {
+        self.recognizer.unload();
+    }
+
+    fn is_healthy(&self) -> bool {
+        let sentence_starts = self.recognizer.requires_sentence_starts().then(|| vec![vec![0]]);
+        let options = NerOptions { sentence_starts, ..NerOptions::default() };
+        self.recognize(&["health"], &options).is_ok()
+    }
+
+    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
+        super::replay::replay(self, cases)
+    }
+
+    #[cfg(feature = "cli")]
+    fn workload<'a>(
+        &'a self,
+        file: &std::path::Path,
+        limit: usize,
+    ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
+        let answer = move |inputs: &[super::line::Line]| {
+            let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
+            // `None` where any line has none: the model says what is missing.
+            let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
+            self.recognize(&texts, &NerOptions { sentence_starts, ..NerOptions::default() }).map(|_| ())
+        };
+        Ok(Box::new(crate::families::model::TypedWorkload { inputs: crate::jsonl::read_file(file, limit)?, answer }))
+    }
+}

@@ -1,0 +1,35 @@
+//! How the tokens of a token classifier become entities.
+
+use serde::{Deserialize, Serialize};
+
+/// How the classes of tokens become entities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AggregationStrategy {
+    /// Every token is an entity of its own, with its label as the model has it.
+    None,
+    /// Tokens next to each other are grouped by their labels.
+    Simple,
+    /// The first token of a word decides for the word; then words are grouped.
+    First,
+    /// The mean of the scores of a word's tokens decides for the word; then words are grouped.
+    Average,
+    /// The token of a word with the highest score decides for the word; then words are grouped.
+    Max,
+}
+
+impl AggregationStrategy {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::None, Self::Simple, Self::First, Self::Average, Self::Max];
+
+    /// The name in manifests and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Simple => "simple",
+            Self::First => "first",
+            Self::Average => "average",
+            Self::Max => "max",
+        }
+    }
+}

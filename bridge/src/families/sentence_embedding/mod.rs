@@ -1,0 +1,70 @@
+//! Sentence embeddings: the task `sentence-embedding`, the engine `transformers`.
+
+#[cfg(feature = "cli")]
+pub(crate) mod command;
+pub(crate) mod model;
+mod replay;
+mod section;
+
+pub use self::model::{EmbedOptions, Embedding, Embeddings};
+pub use self::section::{EmbeddingSpec, Prompt};
+
+use std::sync::Arc;
+
+use self::model::EmbeddingModel;
+use self::section::Sections;
+use crate::BridgeError;
+use crate::artifact::files::ArtifactFiles;
+use crate::artifact::graph::Interface;
+use crate::families::model::{Declaration, Model, Preprocessor};
+use crate::families::report::{Column, Notation};
+use crate::runtime::options::ModelOptions;
+use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
+use crate::tokenizer::TextEncoder;
+
+/// The role of the graph.
+const ROLE: &str = "encoder";
+
+/// What the family adds to reading artifacts.
+pub(crate) const DECLARATION: Declaration = Declaration {
+    revision: 1,
+    roles: &[(
+        ROLE,
+        Interface {
+            required: &[INPUT_IDS, ATTENTION_MASK],
+            optional: &[TOKEN_TYPE_IDS, model::PROMPT_LENGTH],
+            outputs: &[("token_embeddings", "float32", 3), ("sentence_embedding", "float32", 2)],
+        },
+    )],
+    check_sections: Sections::check,
+    load,
+    columns: &[
+        Column { metric: "cases", width: 6, notation: Notation::Count },
+        Column { metric: "max_abs", width: 12, notation: Notation::Scientific },
+        Column { metric: "cosine_min", width: 12, notation: Notation::Fixed },
+    ],
+};
+
+/// The tokenizer and the sections that all variants share.
+struct Embedder {
+    sections: Sections,
+    tokenizer: Arc<TextEncoder>,
+}
+
+fn load(files: &ArtifactFiles) -> Result<Box<dyn Preprocessor>, BridgeError> {
+    let sections = Sections::read(files.manifest())?;
+    let tokenizer = TextEncoder::load(&files.read(&sections.tokenizer.file)?, &sections.tokenizer)?;
+    Ok(Box::new(Embedder { sections, tokenizer: Arc::new(tokenizer) }))
+}
+
+impl Preprocessor for Embedder {
+    fn open(
+        &self,
+        files: &ArtifactFiles,
+        variant: &str,
+        options: &ModelOptions,
+    ) -> Result<Box<dyn Model>, BridgeError> {
+        let model = EmbeddingModel::new(files, &self.sections, Arc::clone(&self.tokenizer), variant, options)?;
+        Ok(Box::new(model))
+    }
+}

@@ -1,0 +1,139 @@
+//! spaCy pipelines: the task `ner`, the engine `spacy`. Rules turn texts into tokens; graphs and a greedy transition system
+//! find the entities.
+
+mod affixes;
+mod batch;
+mod characters;
+mod chunk_tokens;
+mod decode;
+mod hashing;
+mod network;
+mod options;
+mod output_cache;
+mod parser;
+mod pattern;
+mod recognizer;
+mod rules;
+mod section;
+mod sentences;
+mod sequences;
+mod tables;
+#[cfg(test)]
+mod testing;
+mod tokenizer;
+mod word_types;
+
+use std::sync::Arc;
+
+pub use self::section::{Attribute, HashColumn, Sentences, SpacyNer, SpacyParser, SpacySpec, Tie};
+
+use self::network::Network;
+use self::parser::Moves;
+use self::recognizer::SpacyRecognizer;
+use self::rules::Rules;
+use self::tables::Tables;
+use crate::BridgeError;
+use crate::artifact::files::ArtifactFiles;
+use crate::artifact::graph::{Interface, Port};
+use crate::families::model::{Declaration, Model, Preprocessor};
+use crate::families::ner;
+use crate::families::ner::model::NerModel;
+use crate::runtime::meter::Meter;
+use crate::runtime::options::ModelOptions;
+use crate::runtime::session::Pool;
+
+/// The roles of the graphs: a network has one graph for the types of its tokens and one for the tokens.
+const NER: &str = "spacy_ner";
+const NER_TYPES: &str = "spacy_ner_types";
+const PARSER: &str = "spacy_parser";
+const PARSER_TYPES: &str = "spacy_parser_types";
+
+const EMBEDDED: Port = ("embedded", "float32", 2);
+const PREACTIVATION: Port = ("preactivation", "float32", 2);
+const TYPES_INTERFACE: Interface = Interface {
+    required: &[("rows", "int32", 2)],
+    optional: &[("vectors", "int32", 1)],
+    outputs: &[EMBEDDED, ("contributions", "float32", 3)],
+};
+const NER_INTERFACE: Interface = Interface {
+    required: &[EMBEDDED, PREACTIVATION, ("is_space", "bool", 1), ("is_last", "bool", 1)],
+    optional: &[],
+    outputs: &[
+        ("label", "int32", 1),
+        ("begins", "bool", 1),
+        ("current", "float32", 2),
+        ("first", "float32", 2),
+        ("previous", "float32", 2),
+    ],
+};
+const PARSER_INTERFACE: Interface =
+    Interface { required: &[EMBEDDED, PREACTIVATION], optional: &[], outputs: &[("features", "float32", 3)] };
+
+/// What the family adds to reading artifacts.
+pub(crate) const DECLARATION: Declaration = Declaration {
+    revision: 1,
+    roles: &[
+        (NER, NER_INTERFACE),
+        (NER_TYPES, TYPES_INTERFACE),
+        (PARSER, PARSER_INTERFACE),
+        (PARSER_TYPES, TYPES_INTERFACE),
+    ],
+    check_sections: SpacySpec::check,
+    load,
+    columns: ner::COLUMNS,
+};
+
+/// The rules and tables of a pipeline.
+struct Resources {
+    rules: Rules,
+    tables: Tables,
+    /// The moves of the parser, if there is one.
+    moves: Option<Moves>,
+}
+
+/// The section and the resources that all variants share.
+struct SpacyPreprocessor {
+    spec: SpacySpec,
+    resources: Arc<Resources>,
+}
+
+fn load(files: &ArtifactFiles) -> Result<Box<dyn Preprocessor>, BridgeError> {
+    let spec = SpacySpec::read(files.manifest())?;
+    let resources = Resources::parse(&files.read(&spec.rules)?, &files.read(&spec.tables)?, &spec)?;
+    Ok(Box::new(SpacyPreprocessor { spec, resources: Arc::new(resources) }))
+}
+
+impl Resources {
+    /// Parses the files that `spacy.rules` and `spacy.tables` name.
+    ///
+    /// # Errors
+    /// `tokenizer`, where they violate the format or do not match the manifest.
+    fn parse(rules: &[u8], tables: &[u8], spec: &SpacySpec) -> Result<Self, BridgeError> {
+        let refuse = |problem| BridgeError::Tokenizer { file: spec.tables.clone(), problem };
+        Ok(Self {
+            rules: Rules::read(rules, &spec.rules)?,
+            tables: Tables::read(tables, spec)?,
+            moves: spec.parser.as_ref().map(|parser| Moves::new(&parser.moves)).transpose().map_err(refuse)?,
+        })
+    }
+}
+
+impl Preprocessor for SpacyPreprocessor {
+    fn open(
+        &self,
+        files: &ArtifactFiles,
+        variant: &str,
+        options: &ModelOptions,
+    ) -> Result<Box<dyn Model>, BridgeError> {
+        let (manifest, engine) = (files.manifest(), options.engine.clone().with_session_per_thread());
+        let meter = Meter::of(manifest);
+        let pool = |role: &str| {
+            Ok::<_, BridgeError>(Pool::of_graph(files.root(), manifest.graph(variant, role)?, engine.clone(), &meter))
+        };
+        let network = |types, tokens| Ok::<_, BridgeError>(Network::new(pool(types)?, pool(tokens)?));
+        let ner = network(NER_TYPES, NER)?;
+        let parser = self.spec.parser.as_ref().map(|_| network(PARSER_TYPES, PARSER)).transpose()?;
+        let recognizer = SpacyRecognizer::new(self.spec.clone(), Arc::clone(&self.resources), ner, parser);
+        Ok(Box::new(NerModel::new(files, variant, options, Box::new(recognizer))))
+    }
+}

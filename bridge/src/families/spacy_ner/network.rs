@@ -1,0 +1,110 @@
+//! The two graphs of a network: one computes what depends only on a token's type, the other what depends on its context.
+
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::{PrimitiveTensorElementType, Tensor};
+
+use super::batch::RunTokens;
+use super::output_cache::TypeOutputs;
+use super::word_types::{NewTypes, TypeCache};
+use crate::BridgeError;
+use crate::runtime::outputs::{failed, shaped_output};
+use crate::runtime::session::{Lease, Pool};
+
+/// The sessions of a network's graphs.
+pub(crate) struct Network {
+    types: Pool,
+    tokens: Pool,
+}
+
+impl Network {
+    /// A network with the pools of the graph of types and of the graph of tokens.
+    pub(crate) fn new(types: Pool, tokens: Pool) -> Self {
+        Self { types, tokens }
+    }
+
+    /// Limit on the concurrent runs.
+    pub(super) fn limit(&self) -> usize {
+        self.tokens.limit()
+    }
+
+    /// A session of each graph; waits until one is free.
+    ///
+    /// # Errors
+    /// `dependency` without a usable library, `graph` where ONNX Runtime refuses a graph.
+    pub(super) fn lease(&self) -> Result<NetworkLease<'_>, BridgeError> {
+        // Always in this order, so that callers cannot wait for each other.
+        Ok(NetworkLease { types: self.types.lease()?, tokens: self.tokens.lease()? })
+    }
+
+    /// Drops the sessions that no call uses.
+    pub(super) fn clear(&self) {
+        self.types.clear();
+        self.tokens.clear();
+    }
+}
+
+/// A leased session of each graph.
+pub(super) struct NetworkLease<'a> {
+    types: Lease<'a>,
+    tokens: Lease<'a>,
+}
+
+/// The optional inputs of the graphs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inputs {
+    /// Whether the graph of types has the input `vectors`.
+    pub(super) vectors: bool,
+    /// Whether the graph of tokens has the inputs `is_space` and `is_last`.
+    pub(super) flags: bool,
+}
+
+impl NetworkLease<'_> {
+    /// Runs the graph of types for types that are not in the cache, then the graph of tokens.
+    ///
+    /// # Errors
+    /// `inference`, without an index: any document may be the cause.
+    pub(super) fn run(
+        &mut self,
+        tokens: RunTokens,
+        optional: Inputs,
+        cache: &mut TypeCache,
+    ) -> Result<SessionOutputs<'_>, BridgeError> {
+        let RunTokens { types, is_space, is_last, new, .. } = tokens;
+        if new.count() > 0 {
+            embed(self.types.session()?, new, optional, cache)?;
+        }
+        let rows = cache.token_inputs(&types);
+        let mut inputs = vec![tensor("embedded", rows.embedded)?, tensor("preactivation", rows.preactivation)?];
+        if optional.flags {
+            inputs.extend([flags("is_space", is_space)?, flags("is_last", is_last)?]);
+        }
+        self.tokens.session()?.run(inputs).map_err(failed)
+    }
+}
+
+/// Runs the graph of types and adds its outputs to the cache.
+fn embed(session: &mut Session, new: NewTypes, optional: Inputs, cache: &mut TypeCache) -> Result<(), BridgeError> {
+    let mut inputs = vec![tensor("rows", (new.count(), new.rows))?];
+    if optional.vectors {
+        let count = new.vectors.len();
+        inputs.push(("vectors", Tensor::from_array(([count], new.vectors)).map_err(failed)?.into()));
+    }
+    let outputs = session.run(inputs).map_err(failed)?;
+    let (embedded, contributions) = (shaped_output(&outputs, "embedded")?, shaped_output(&outputs, "contributions")?);
+    cache.keep(&new.types, TypeOutputs { embedded, contributions })
+}
+
+type Input = (&'static str, SessionInputValue<'static>);
+
+/// An input of rows of equal length.
+fn tensor<T>(name: &'static str, (rows, values): (usize, Vec<T>)) -> Result<Input, BridgeError>
+where
+    T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
+{
+    let width = values.len() / rows.max(1);
+    Ok((name, Tensor::from_array(([rows, width], values)).map_err(failed)?.into()))
+}
+
+fn flags(name: &'static str, values: Vec<bool>) -> Result<Input, BridgeError> {
+    Ok((name, Tensor::from_array(([values.len()], values)).map_err(failed)?.into()))
+}

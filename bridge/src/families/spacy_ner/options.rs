@@ -1,0 +1,60 @@
+//! The options of a call that a spaCy pipeline accepts.
+
+use super::section::Sentences;
+use crate::BridgeError;
+use crate::families::ner::NerOptions;
+use crate::families::ner::model::UNEXPECTED_SENTENCE_STARTS;
+
+/// Checks the options of a call with that number of texts.
+///
+/// # Errors
+/// `config` for an option of token classification, `sentence_starts` where they are missing or unexpected.
+pub(super) fn check_options(options: &NerOptions, sentences: Sentences, texts: usize) -> Result<(), BridgeError> {
+    for (name, is_set) in
+        [("aggregation_strategy", options.aggregation_strategy.is_some()), ("stride", options.stride.is_some())]
+    {
+        if is_set {
+            let problem =
+                format!("option {name} is for token classification, this model is a spaCy pipeline: leave it out");
+            return Err(BridgeError::Config { problem });
+        }
+    }
+    let refuse = |problem: String| Err(BridgeError::SentenceStarts { index: None, problem });
+    match (sentences == Sentences::Given, &options.sentence_starts) {
+        (true, None) => refuse("this model requires the starts of the sentences of every text: pass them".to_owned()),
+        (true, Some(starts)) if starts.len() != texts => {
+            refuse(format!("sentence starts were given for {} texts, expected {texts}", starts.len()))
+        }
+        (false, Some(_)) => refuse(UNEXPECTED_SENTENCE_STARTS.to_owned()),
+        (true, Some(_)) | (false, None) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::ner::AggregationStrategy;
+
+    fn code(sentences: Sentences, options: &NerOptions) -> Result<(), &'static str> {
+        check_options(options, sentences, 2).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn sentence_starts_are_required_exactly_where_they_are_given() {
+        let starts = |texts: usize| NerOptions { sentence_starts: Some(vec![vec![0]; texts]), ..NerOptions::default() };
+        for sentences in [Sentences::None, Sentences::Parser] {
+            assert_eq!(code(sentences, &NerOptions::default()), Ok(()));
+            assert_eq!(code(sentences, &starts(2)), Err("sentence_starts"));
+        }
+        assert_eq!(code(Sentences::Given, &NerOptions::default()), Err("sentence_starts"));
+        assert_eq!(code(Sentences::Given, &starts(1)), Err("sentence_starts"));
+        assert_eq!(code(Sentences::Given, &starts(2)), Ok(()));
+    }
+
+    #[test]
+    fn a_pipeline_has_neither_strategy_nor_stride() {
+        let strategy = NerOptions { aggregation_strategy: Some(AggregationStrategy::Max), ..NerOptions::default() };
+        let stride = NerOptions { stride: Some(0), ..NerOptions::default() };
+        assert_eq!((code(Sentences::None, &strategy), code(Sentences::None, &stride)), (Err("config"), Err("config")));
+    }
+}

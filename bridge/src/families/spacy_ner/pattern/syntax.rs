@@ -1,0 +1,311 @@
+//! The syntax of patterns: what Python's `re` and the regex crates of Rust read alike, and nothing else.
+
+use std::collections::HashMap;
+use std::iter::Peekable;
+use std::str::CharIndices;
+use std::sync::Arc;
+
+use crate::families::spacy_ner::characters::CharSet;
+
+/// Groups in groups at most.
+const MAX_DEPTH: usize = 50;
+/// Characters that mean something outside of a class, and need a backslash to stand for themselves.
+const SPECIAL: &str = ".*+?{()|[\\^$";
+
+/// A pattern as a tree.
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    /// One character of a set.
+    Set(Arc<CharSet>),
+    /// One after the other.
+    Concat(Vec<Node>),
+    /// The first that lets the rest match.
+    Alternatives(Vec<Node>),
+    Repeat {
+        node: Box<Node>,
+        min: u32,
+        max: Option<u32>,
+        greedy: bool,
+    },
+    Look {
+        node: Box<Node>,
+        behind: bool,
+        negative: bool,
+    },
+    /// The start of the string.
+    Start,
+    /// The end of the string.
+    End,
+}
+
+impl Node {
+    /// The number of characters of every match, where it is one number.
+    pub(crate) fn width(&self) -> Option<u32> {
+        match self {
+            Self::Set(_) => Some(1),
+            Self::Start | Self::End | Self::Look { .. } => Some(0),
+            Self::Concat(nodes) => nodes.iter().try_fold(0_u32, |sum, node| sum.checked_add(node.width()?)),
+            Self::Alternatives(nodes) => {
+                let first = nodes.first()?.width()?;
+                nodes.iter().all(|node| node.width() == Some(first)).then_some(first)
+            }
+            Self::Repeat { node, min, max, .. } if *max == Some(*min) => node.width()?.checked_mul(*min),
+            Self::Repeat { .. } => None,
+        }
+    }
+
+    /// Whether some match is empty.
+    pub(crate) fn may_be_empty(&self) -> bool {
+        match self {
+            Self::Set(_) => false,
+            Self::Start | Self::End | Self::Look { .. } => true,
+            Self::Concat(nodes) => nodes.iter().all(Self::may_be_empty),
+            Self::Alternatives(nodes) => nodes.iter().any(Self::may_be_empty),
+            Self::Repeat { node, min, .. } => *min == 0 || node.may_be_empty(),
+        }
+    }
+}
+
+/// Classes already read, by their text: the same long ones come again and again.
+pub(crate) type Classes = HashMap<String, Arc<CharSet>>;
+
+/// Reads a pattern.
+///
+/// # Errors
+/// What is wrong, and at which byte of the pattern.
+pub(crate) fn parse(pattern: &str, classes: &mut Classes) -> Result<Node, String> {
+    let mut parser = Parser { pattern, rest: pattern.char_indices().peekable(), classes, depth: 0 };
+    let node = parser.alternatives()?;
+    match parser.rest.next() {
+        None => Ok(node),
+        Some((at, found)) => Err(format!("unexpected {found:?} at byte {at}")),
+    }
+}
+
+struct Parser<'a> {
+    pattern: &'a str,
+    rest: Peekable<CharIndices<'a>>,
+    classes: &'a mut Classes,
+    depth: usize,
+}
+
+impl Parser<'_> {
+    fn alternatives(&mut self) -> Result<Node, String> {
+        let mut nodes = vec![self.concat()?];
+        while self.eat('|') {
+            nodes.push(self.concat()?);
+        }
+        Ok(if nodes.len() == 1 { nodes.swap_remove(0) } else { Node::Alternatives(nodes) })
+    }
+
+    fn concat(&mut self) -> Result<Node, String> {
+        let mut nodes = Vec::new();
+        while self.peek().is_some_and(|next| next != '|' && next != ')') {
+            let atom = self.atom()?;
+            nodes.push(self.quantified(atom)?);
+        }
+        Ok(if nodes.len() == 1 { nodes.swap_remove(0) } else { Node::Concat(nodes) })
+    }
+
+    fn atom(&mut self) -> Result<Node, String> {
+        let (at, next) = self.next()?;
+        match next {
+            '(' => self.group(),
+            '[' => self.class(at).map(Node::Set),
+            '^' => Ok(Node::Start),
+            '$' => Ok(Node::End),
+            '\\' => self.escaped(at).map(|character| Node::Set(CharSet::of(character).into())),
+            _ if SPECIAL.contains(next) => Err(format!("unexpected {next:?} at byte {at}")),
+            _ => Ok(Node::Set(CharSet::of(next).into())),
+        }
+    }
+
+    /// A group, behind its parenthesis.
+    fn group(&mut self) -> Result<Node, String> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(format!("groups are nested deeper than {MAX_DEPTH}"));
+        }
+        let look = if self.eat('?') { self.look()? } else { None };
+        let node = self.alternatives()?;
+        let (at, end) = self.next()?;
+        if end != ')' {
+            return Err(format!("expected ')' at byte {at}, got {end:?}"));
+        }
+        self.depth -= 1;
+        match look {
+            None => Ok(node),
+            Some((true, _)) if node.width().is_none() => {
+                Err(format!("the lookbehind before byte {at} has no fixed width"))
+            }
+            Some((behind, negative)) => Ok(Node::Look { node: Box::new(node), behind, negative }),
+        }
+    }
+
+    /// What follows `(?`: whether the group looks behind and is negative, `None` where it does not look at all.
+    fn look(&mut self) -> Result<Option<(bool, bool)>, String> {
+        let (at, next) = self.next()?;
+        match next {
+            ':' => Ok(None),
+            '=' => Ok(Some((false, false))),
+            '!' => Ok(Some((false, true))),
+            '<' if self.eat('=') => Ok(Some((true, false))),
+            '<' if self.eat('!') => Ok(Some((true, true))),
+            _ => Err(format!("unknown kind of group at byte {at}")),
+        }
+    }
+
+    fn quantified(&mut self, node: Node) -> Result<Node, String> {
+        let Some((min, max)) = self.quantifier()? else { return Ok(node) };
+        if matches!(node, Node::Start | Node::End | Node::Look { .. }) {
+            return Err("an assertion is repeated".to_owned());
+        }
+        let greedy = !self.eat('?');
+        match self.peek() {
+            Some(next @ ('*' | '+' | '?' | '{')) => Err(format!("a repetition is repeated with {next:?}")),
+            _ => Ok(Node::Repeat { node: Box::new(node), min, max, greedy }),
+        }
+    }
+
+    fn quantifier(&mut self) -> Result<Option<(u32, Option<u32>)>, String> {
+        let bounds = match self.peek() {
+            Some('*') => (0, None),
+            Some('+') => (1, None),
+            Some('?') => (0, Some(1)),
+            Some('{') => return self.counts().map(Some),
+            _ => return Ok(None),
+        };
+        self.rest.next();
+        Ok(Some(bounds))
+    }
+
+    /// `{n}`, `{n,}` or `{n,m}`.
+    fn counts(&mut self) -> Result<(u32, Option<u32>), String> {
+        let (at, _) = self.next()?;
+        let min = self.number()?;
+        let max = match self.eat(',') {
+            false => Some(min),
+            true if self.peek() == Some('}') => None,
+            true => Some(self.number()?),
+        };
+        if !self.eat('}') || max.is_some_and(|max| max < min) {
+            return Err(format!("expected {{n}}, {{n,}} or {{n,m}} at byte {at}"));
+        }
+        Ok((min, max))
+    }
+
+    fn number(&mut self) -> Result<u32, String> {
+        let mut digits = String::new();
+        while let Some(digit) = self.peek().filter(char::is_ascii_digit) {
+            digits.push(digit);
+            self.rest.next();
+        }
+        digits.parse().map_err(|_| "expected a number in a repetition".to_owned())
+    }
+
+    /// A class, behind its bracket at byte `start`.
+    fn class(&mut self, start: usize) -> Result<Arc<CharSet>, String> {
+        let end = self.class_end(start)?;
+        let text = &self.pattern[start..end];
+        if let Some(class) = self.classes.get(text) {
+            while self.rest.next_if(|&(at, _)| at < end).is_some() {}
+            return Ok(Arc::clone(class));
+        }
+        let negative = self.eat('^');
+        let mut ranges = Vec::new();
+        while !self.eat(']') {
+            ranges.push(self.range()?);
+        }
+        if ranges.is_empty() {
+            return Err(format!("the class at byte {start} is empty"));
+        }
+        let set = CharSet::new(ranges);
+        let class = Arc::new(if negative { set.complement() } else { set });
+        self.classes.insert(text.to_owned(), Arc::clone(&class));
+        Ok(class)
+    }
+
+    /// The byte behind the class that starts at a byte.
+    fn class_end(&self, start: usize) -> Result<usize, String> {
+        let mut escaped = false;
+        for (at, byte) in self.pattern.bytes().enumerate().skip(start + 1) {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b']' => return Ok(at + 1),
+                _ => {}
+            }
+        }
+        Err(format!("the class at byte {start} has no end"))
+    }
+
+    /// One item of a class: a character or a range of them, as `[start, end)`.
+    fn range(&mut self) -> Result<(u32, u32), String> {
+        let (at, first) = self.item()?;
+        let mut ahead = self.rest.clone();
+        let is_range = ahead.next().is_some_and(|next| next.1 == '-') && ahead.peek().is_some_and(|next| next.1 != ']');
+        let is_bare = first == '-' && !self.pattern[at..].starts_with('\\');
+        if is_range && (is_bare || ahead.peek().is_some_and(|next| next.1 == '-')) {
+            return Err(format!("'-' beside '-' at byte {at} needs a backslash"));
+        }
+        if !is_range {
+            return Ok((u32::from(first), u32::from(first) + 1));
+        }
+        self.rest.next();
+        let (_, last) = self.item()?;
+        if last < first {
+            return Err(format!("the range at byte {at} is empty"));
+        }
+        Ok((u32::from(first), u32::from(last) + 1))
+    }
+
+    /// One character of a class. The engines of Rust take `[`, `&&` and `~~` for operations on classes.
+    fn item(&mut self) -> Result<(usize, char), String> {
+        let (at, character) = self.next()?;
+        match character {
+            '\\' => Ok((at, self.escaped(at)?)),
+            '[' => Err(format!("'[' at byte {at} needs a backslash")),
+            '&' | '~' if self.peek() == Some(character) => Err(format!("{character:?} at byte {at} needs a backslash")),
+            _ => Ok((at, character)),
+        }
+    }
+
+    /// The character that an escape stands for, behind its backslash at byte `at`.
+    fn escaped(&mut self, at: usize) -> Result<char, String> {
+        match self.next()?.1 {
+            'n' => Ok('\n'),
+            'r' => Ok('\r'),
+            't' => Ok('\t'),
+            'f' => Ok('\u{c}'),
+            'v' => Ok('\u{b}'),
+            'x' => self.code(at, 2),
+            'u' => self.code(at, 4),
+            'U' => self.code(at, 8),
+            character if character.is_ascii_punctuation() => Ok(character),
+            _ => Err(format!("unknown escape at byte {at}")),
+        }
+    }
+
+    /// The character whose code the next hexadecimal digits give.
+    fn code(&mut self, at: usize, digits: usize) -> Result<char, String> {
+        let mut code = 0_u32;
+        for _ in 0..digits {
+            let digit = self.next()?.1.to_digit(16);
+            code =
+                code.checked_mul(16).zip(digit).and_then(|(code, digit)| code.checked_add(digit)).unwrap_or(u32::MAX);
+        }
+        char::from_u32(code).ok_or_else(|| format!("the escape at byte {at} is no character"))
+    }
+
+    fn peek(&mut self) -> Option<char> {
+        self.rest.peek().map(|next| next.1)
+    }
+
+    fn eat(&mut self, expected: char) -> bool {
+        self.rest.next_if(|next| next.1 == expected).is_some()
+    }
+
+    fn next(&mut self) -> Result<(usize, char), String> {
+        self.rest.next().ok_or_else(|| "unexpected end of the pattern".to_owned())
+    }
+}

@@ -1,0 +1,309 @@
+//! `spacy_tokenizer.json`: the tokenizer's rules, read strictly.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use super::affixes::{Prefixes, Suffixes, Whole};
+use super::characters::{CharSet, Characters};
+use super::hashing::hash_string;
+use super::pattern::{Classes, Pattern};
+use super::sequences::Sequences;
+use crate::BridgeError;
+use crate::artifact::json;
+
+/// The newest `version` of the rules that this reader implements.
+const VERSION: u64 = 1;
+/// The end of the code points.
+const CODES: u32 = 0x11_0000;
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    version: u64,
+    unicode: String,
+    prefix: Vec<Affix>,
+    suffix: Vec<Affix>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    infix: Option<String>,
+    token_match: Vec<WholeMatch>,
+    url_match: Vec<WholeMatch>,
+    specials: BTreeMap<String, Vec<(String, Option<String>)>>,
+    sequences: Vec<Vec<String>>,
+    symbols: HashMap<String, u64>,
+    characters: WrittenCharacters,
+}
+
+/// A pattern for one end of a chunk.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Affix {
+    pub(super) pattern: String,
+    /// How many characters it is shown; `None` for all.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) window: Option<usize>,
+}
+
+/// A pattern for a chunk as a whole.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WholeMatch {
+    pub(super) pattern: String,
+    /// The characters that a match can begin with, as the patterns say themselves; `None` where that is not known.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) first: Option<Vec<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCharacters {
+    space: Vec<u32>,
+    alpha: Vec<u32>,
+    upper: Vec<u32>,
+    digit: Vec<u32>,
+    cased: Vec<u32>,
+    case_ignorable: Vec<u32>,
+    lower: BTreeMap<String, String>,
+}
+
+/// One token of a special case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SpecialToken {
+    /// In bytes.
+    pub(super) length: u32,
+    /// Index in [`Rules::norms`].
+    pub(super) norm: u32,
+}
+
+/// The rules by which a text is cut into tokens.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) prefixes: Prefixes,
+    pub(super) suffixes: Suffixes,
+    pub(super) infix: Option<Pattern>,
+    pub(super) token_match: Whole,
+    pub(super) url_match: Whole,
+    /// Tokens by chunk.
+    pub(super) specials: HashMap<Box<str>, Box<[SpecialToken]>>,
+    /// The longest chunk of `specials` in bytes.
+    pub(super) longest_special: usize,
+    /// Norms that special cases set, as numbers; the first stands for none.
+    pub(super) norms: Vec<u64>,
+    pub(super) sequences: Sequences,
+    pub(super) characters: Characters,
+    symbols: HashMap<String, u64>,
+}
+
+impl Rules {
+    /// Reads the rules from the bytes of a file.
+    ///
+    /// # Errors
+    /// `tokenizer`, where they are not what the format says.
+    pub(super) fn read(bytes: &[u8], file: &str) -> Result<Self, BridgeError> {
+        let refuse = |problem| BridgeError::Tokenizer { file: file.to_owned(), problem };
+        let value = json::parse(bytes).map_err(refuse)?;
+        let version = value.get("version").and_then(serde_json::Value::as_u64);
+        if version.is_some_and(|version| version > VERSION) {
+            let problem = format!("version is {version:?}, this reader knows {VERSION}: update onnx-ml-bridge");
+            return Err(refuse(problem));
+        }
+        let written = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
+        Self::compile(written).map_err(refuse)
+    }
+
+    fn compile(written: Written) -> Result<Self, String> {
+        if written.version != VERSION || written.unicode.is_empty() {
+            return Err(format!("version is {}, expected {VERSION}, or unicode is empty", written.version));
+        }
+        let mut classes = Classes::new();
+        let mut specials = Specials { symbols: &written.symbols, ids: HashMap::new(), norms: vec![0] };
+        Ok(Self {
+            prefixes: Prefixes::new(written.prefix, &mut classes)?,
+            suffixes: Suffixes::new(written.suffix, &mut classes)?,
+            infix: written.infix.map(|pattern| Pattern::new(&pattern, &mut classes)).transpose()?,
+            token_match: Whole::new(whole("token_match", written.token_match)?, &mut classes)?,
+            url_match: Whole::new(whole("url_match", written.url_match)?, &mut classes)?,
+            longest_special: written.specials.keys().map(String::len).max().unwrap_or(0),
+            specials: written.specials.into_iter().map(|special| specials.read(special)).collect::<Result<_, _>>()?,
+            norms: specials.norms,
+            sequences: Sequences::new(written.sequences)?,
+            characters: written.characters.compile()?,
+            symbols: written.symbols,
+        })
+    }
+
+    /// The tokens of a special case.
+    pub(super) fn special(&self, chunk: &str) -> Option<&[SpecialToken]> {
+        if chunk.len() > self.longest_special {
+            return None;
+        }
+        self.specials.get(chunk).map(AsRef::as_ref)
+    }
+
+    /// The number of a string.
+    pub(super) fn number(&self, text: &str) -> u64 {
+        number(&self.symbols, text)
+    }
+}
+
+fn number(symbols: &HashMap<String, u64>, text: &str) -> u64 {
+    match symbols.get(text) {
+        _ if text.is_empty() => 0,
+        Some(symbol) => *symbol,
+        None => hash_string(text),
+    }
+}
+
+/// Reads special cases and numbers their norms.
+struct Specials<'a> {
+    symbols: &'a HashMap<String, u64>,
+    ids: HashMap<String, u32>,
+    norms: Vec<u64>,
+}
+
+type WrittenSpecial = (String, Vec<(String, Option<String>)>);
+
+impl Specials<'_> {
+    fn read(&mut self, (chunk, tokens): WrittenSpecial) -> Result<(Box<str>, Box<[SpecialToken]>), String> {
+        let joined: String = tokens.iter().map(|token| token.0.as_str()).collect();
+        if chunk.is_empty() || joined != chunk || tokens.iter().any(|token| token.0.is_empty()) {
+            return Err(format!("the special case {chunk:?} has the tokens {tokens:?}, expected parts of it"));
+        }
+        let tokens = tokens.into_iter().map(|(text, norm)| SpecialToken {
+            length: text.len() as u32,
+            norm: norm.map_or(0, |norm| self.norm(norm)),
+        });
+        Ok((chunk.into(), tokens.collect()))
+    }
+
+    fn norm(&mut self, norm: String) -> u32 {
+        let number = number(self.symbols, &norm);
+        *self.ids.entry(norm).or_insert_with(|| {
+            self.norms.push(number);
+            self.norms.len() as u32 - 1
+        })
+    }
+}
+
+impl WrittenCharacters {
+    fn compile(self) -> Result<Characters, String> {
+        Ok(Characters {
+            space: set("characters.space", &self.space)?,
+            alpha: set("characters.alpha", &self.alpha)?,
+            upper: set("characters.upper", &self.upper)?,
+            digit: set("characters.digit", &self.digit)?,
+            cased: set("characters.cased", &self.cased)?,
+            case_ignorable: set("characters.case_ignorable", &self.case_ignorable)?,
+            lower: self.lower.into_iter().map(lower).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The patterns alone: what they can begin with is taken from them, and further than the first character.
+fn whole(name: &str, entries: Vec<WholeMatch>) -> Result<Vec<String>, String> {
+    let checked = entries.into_iter().map(|WholeMatch { pattern, first }| {
+        first.map_or(Ok(()), |codes| set(&format!("{name}.first"), &codes).map(|_| ()))?;
+        Ok(pattern)
+    });
+    checked.collect()
+}
+
+fn set(name: &str, codes: &[u32]) -> Result<CharSet, String> {
+    let ascending = codes.windows(2).all(|pair| pair[0] < pair[1]);
+    if codes.len() % 2 == 1 || !ascending || codes.last().is_some_and(|last| *last > CODES) {
+        return Err(format!("{name} is no list of ascending pairs of code points"));
+    }
+    Ok(CharSet::new(codes.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()))
+}
+
+fn lower((from, to): (String, String)) -> Result<(char, Box<str>), String> {
+    let mut characters = from.chars();
+    match (characters.next(), characters.next()) {
+        (Some(character), None) => Ok((character, to.into())),
+        _ => Err(format!("characters.lower has the key {from:?}, expected one character")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::families::spacy_ner::testing::{rules, rules_json};
+
+    fn error(change: impl Fn(&mut Value)) -> String {
+        let mut value = rules_json();
+        change(&mut value);
+        let error = Rules::read(value.to_string().as_bytes(), "rules.json").expect_err("wrong rules");
+        assert_eq!(error.code(), "tokenizer");
+        error.to_string()
+    }
+
+    #[test]
+    fn rules_are_read() {
+        let rules = rules();
+        assert_eq!(rules.special("don't").map(<[_]>::len), Some(2));
+        assert_eq!((rules.special("don"), rules.special("a chunk longer than any of them")), (None, None));
+        assert_eq!(rules.norms, [0, hash_string("copyright"), 7]);
+        assert_eq!((rules.number(""), rules.number("ORTH"), rules.number("orth")), (0, 65, hash_string("orth")));
+    }
+
+    #[test]
+    fn every_key_is_needed_and_no_other() {
+        for key in rules_json().as_object().expect("an object").keys() {
+            assert!(error(|rules| drop(rules.as_object_mut().map(|rules| rules.remove(key)))).contains(key), "{key}");
+        }
+        for key in ["space", "alpha", "upper", "digit", "cased", "case_ignorable", "lower"] {
+            let remove = |rules: &mut Value| drop(rules["characters"].as_object_mut().map(|all| all.remove(key)));
+            assert!(error(remove).contains(key), "{key}");
+        }
+        assert!(error(|rules| rules["more"] = json!(1)).contains("more"));
+        assert!(error(|rules| rules["characters"]["title"] = json!([])).contains("title"));
+        assert!(
+            error(|rules| drop(rules["prefix"][0].as_object_mut().map(|entry| entry.remove("window"))))
+                .contains("window")
+        );
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        let changes: [(&str, Value, &str); 19] = [
+            ("/version", json!(2), "update"),
+            ("/version", json!(0), "version"),
+            ("/unicode", json!(""), "unicode"),
+            ("/infix", json!("a.b"), "cannot be read"),
+            ("/infix", json!(["a"]), "sequence"),
+            ("/prefix/0/pattern", json!("("), "cannot be read"),
+            ("/prefix/0/window", json!(0), "window"),
+            ("/suffix/0/window", json!(-1), "integer"),
+            ("/token_match/0/pattern", json!("\\w"), "cannot be read"),
+            ("/token_match/0/first", json!([1]), "token_match.first"),
+            ("/url_match/0/first", json!([2, 1]), "url_match.first"),
+            ("/specials/:)", json!([[":", null], ["(", null]]), "parts of it"),
+            ("/specials/:)", json!([[":)", null], ["", null]]), "parts of it"),
+            ("/specials/:)", json!([[":)", null, null]]), "length"),
+            ("/sequences/0", json!([]), "sequence"),
+            ("/sequences/0", json!(["a", ""]), "sequence"),
+            ("/characters/space", json!([9, 14, 13, 20]), "characters.space"),
+            ("/characters/alpha", json!([0, 0x11_0001]), "characters.alpha"),
+            ("/characters/lower/AB", json!("ab"), "one character"),
+        ];
+        for (pointer, value, expected) in changes {
+            let found = error(|rules| match rules.pointer_mut(pointer) {
+                Some(old) => *old = value.clone(),
+                None => rules["characters"]["lower"]["AB"] = value.clone(),
+            });
+            assert!(found.contains(expected) && found.starts_with("rules.json: "), "{pointer} {value}: {found}");
+        }
+    }
+
+    #[test]
+    fn strict_json_alone_is_read() {
+        let text = rules_json().to_string();
+        for broken in [String::new(), "[]".to_owned(), text.replacen('{', "{\"version\":1,", 1), format!("{text}x")] {
+            let error = Rules::read(broken.as_bytes(), "rules.json").expect_err("broken JSON");
+            assert_eq!(error.code(), "tokenizer");
+        }
+    }
+}

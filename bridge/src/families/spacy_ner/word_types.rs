@@ -1,0 +1,317 @@
+//! Token types: what a network is told about a token, computed once per word.
+
+use std::collections::HashMap;
+
+use super::hashing::hash_number;
+use super::output_cache::{Kept, TokenInputs, TypeOutputs};
+use super::rules::Rules;
+use super::tables::Tables;
+use super::tokenizer::Token;
+use crate::BridgeError;
+use crate::families::spacy_ner::section::{Attribute, HashColumn};
+
+/// Types whose memory is worth it; when there are more, all are forgotten before the next run.
+const KEPT_TYPES: usize = 50_000;
+/// Rows of a table that a number chooses.
+const ROWS: usize = 4;
+/// The number of the padding's type.
+const GAP: u32 = 0;
+/// What stands for a row or a vector that is not there.
+const NOTHING: i32 = -1;
+/// Characters of a token's end that are its SUFFIX.
+const SUFFIX: usize = 3;
+
+/// What the types of a network are computed from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) tables: &'a Tables,
+    pub(super) columns: &'a [HashColumn],
+    pub(super) vectors: bool,
+}
+
+/// Types that the cache has no outputs of, as the graph wants them.
+#[derive(Debug, Default)]
+pub(super) struct NewTypes {
+    /// Their numbers.
+    pub(super) types: Vec<u32>,
+    /// `[types, 4 * columns]`.
+    pub(super) rows: Vec<i32>,
+    /// `[types]`, where the network has vectors.
+    pub(super) vectors: Vec<i32>,
+}
+
+impl NewTypes {
+    /// How many types there are.
+    pub(super) fn count(&self) -> usize {
+        self.types.len()
+    }
+}
+
+/// One type.
+#[derive(Debug)]
+struct Type {
+    norm: u32,
+    has_space: bool,
+    is_space: bool,
+    /// The next type of the same text.
+    next: Option<u32>,
+    /// The run it was last part of.
+    run: u64,
+}
+
+/// The types of tokens seen before, and what the graph gave for those seen last.
+#[derive(Debug, Default)]
+pub(super) struct TypeCache {
+    /// The first type of a text.
+    first: HashMap<Box<str>, u32>,
+    /// By number; the first is the padding.
+    types: Vec<Type>,
+    /// `[types, 4 * columns]`.
+    rows: Vec<i32>,
+    /// `[types]`, where the network has vectors.
+    vectors: Vec<i32>,
+    run: u64,
+    kept: Kept,
+}
+
+impl TypeCache {
+    /// Begins a run. The numbers of types are good for one run.
+    pub(super) fn begin(&mut self, source: Source<'_>) {
+        if self.types.len() >= KEPT_TYPES {
+            *self = Self { run: self.run, ..Self::default() };
+        }
+        self.run += 1;
+        if self.types.is_empty() {
+            self.types.push(Type { norm: 0, has_space: false, is_space: true, next: None, run: 0 });
+            self.rows.extend(std::iter::repeat_n(NOTHING, ROWS * source.columns.len()));
+            self.vectors.extend(source.vectors.then_some(NOTHING));
+        }
+    }
+
+    /// The number of a token's type, and whether it consists of spaces. Where the run meets a type that has no outputs yet,
+    /// it becomes one of the new ones.
+    pub(super) fn number(&mut self, source: Source<'_>, text: &str, token: Token, new: &mut NewTypes) -> (u32, bool) {
+        let id = self.id(source, token.text(text), token);
+        self.meet(id, new);
+        (id, self.types[id as usize].is_space)
+    }
+
+    /// The same for the padding between documents.
+    pub(super) fn padding(&mut self, new: &mut NewTypes) -> u32 {
+        self.meet(GAP, new);
+        GAP
+    }
+
+    /// Keeps the outputs for new types of the current run.
+    ///
+    /// # Errors
+    /// `inference`, where their shapes do not fit.
+    pub(super) fn keep(&mut self, types: &[u32], outputs: TypeOutputs<'_>) -> Result<(), BridgeError> {
+        let (run, all) = (self.run, &self.types);
+        self.kept.add(types, outputs, |id| run - all[id as usize].run)
+    }
+
+    /// What the graph of the tokens is told of tokens in a row, given their types, all of which have outputs.
+    pub(super) fn token_inputs(&self, types: &[u32]) -> TokenInputs {
+        self.kept.token_inputs(types)
+    }
+
+    fn meet(&mut self, id: u32, new: &mut NewTypes) {
+        let (at, kind) = (id as usize, &mut self.types[id as usize]);
+        if kind.run == self.run {
+            return;
+        }
+        kind.run = self.run;
+        if !self.kept.has(id) {
+            let width = self.rows.len() / self.types.len();
+            new.types.push(id);
+            new.rows.extend_from_slice(&self.rows[at * width..(at + 1) * width]);
+            new.vectors.extend(self.vectors.get(at));
+        }
+    }
+
+    fn id(&mut self, source: Source<'_>, word: &str, token: Token) -> u32 {
+        let first = self.first.get(word).copied();
+        let mut next = first;
+        while let Some(id) = next {
+            let kind = &self.types[id as usize];
+            if kind.norm == token.norm() && kind.has_space == token.has_space() {
+                return id;
+            }
+            next = kind.next;
+        }
+        let id = self.types.len() as u32;
+        let is_space = source.add(word, token, &mut self.rows, &mut self.vectors);
+        self.types.push(Type { norm: token.norm(), has_space: token.has_space(), is_space, next: first, run: 0 });
+        match self.first.get_mut(word) {
+            Some(first) => *first = id,
+            None => drop(self.first.insert(word.into(), id)),
+        }
+        id
+    }
+}
+
+impl Source<'_> {
+    /// Adds the rows of a token's type; whether it consists of spaces.
+    fn add(self, word: &str, token: Token, rows: &mut Vec<i32>, vectors: &mut Vec<i32>) -> bool {
+        let numbers = Numbers { source: self, word, orth: self.rules.number(word), token };
+        for column in self.columns {
+            let hashes = hash_number(numbers.of(column.attribute), column.seed);
+            rows.extend(hashes.map(|hash| (hash % column.rows) as i32));
+        }
+        vectors.extend(self.vectors.then(|| self.tables.vectors.get(numbers.orth).unwrap_or(NOTHING)));
+        self.rules.characters.is_space(word)
+    }
+}
+
+/// The attributes of a token as numbers.
+struct Numbers<'a> {
+    source: Source<'a>,
+    word: &'a str,
+    orth: u64,
+    token: Token,
+}
+
+impl Numbers<'_> {
+    fn of(&self, attribute: Attribute) -> u64 {
+        let Source { rules, .. } = self.source;
+        match attribute {
+            Attribute::Orth => self.orth,
+            Attribute::Norm => self.norm(),
+            Attribute::Lower => rules.number(&rules.characters.lower(self.word)),
+            Attribute::Prefix => rules.number(first(self.word)),
+            Attribute::Suffix => rules.number(last(self.word)),
+            Attribute::Shape => rules.number(&rules.characters.shape(self.word)),
+            Attribute::IsSpace => rules.characters.is_space(self.word).into(),
+            Attribute::Spacy => self.token.has_space().into(),
+        }
+    }
+
+    fn norm(&self) -> u64 {
+        match self.token.norm() {
+            0 => self.source.tables.norms.get(self.orth).unwrap_or_else(|| self.of(Attribute::Lower)),
+            norm => self.source.rules.norms[norm as usize],
+        }
+    }
+}
+
+/// The first character of a word.
+fn first(word: &str) -> &str {
+    &word[..word.chars().next().map_or(0, char::len_utf8)]
+}
+
+/// The last three characters of a word.
+fn last(word: &str) -> &str {
+    word.char_indices().nth_back(SUFFIX - 1).map_or(word, |(start, _)| &word[start..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::spacy_ner::hashing::hash_string;
+    use crate::families::spacy_ner::testing::{rules, spec, tables};
+    use crate::families::spacy_ner::tokenizer::{ChunkCache, tokenize};
+
+    fn numbers(text: &str, attribute: Attribute) -> Vec<u64> {
+        let (rules, tables, spec) = (rules(), tables(), spec());
+        let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: true };
+        let of = |token: Token| {
+            let word = token.text(text);
+            Numbers { source, word, orth: rules.number(word), token }.of(attribute)
+        };
+        tokenize(&rules, text, &mut ChunkCache::default()).into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn attributes_are_numbers() {
+        let text = "Éa \n don't";
+        let cases = [
+            (Attribute::Orth, ["Éa", "\n ", "do", "n't"].map(hash_string)),
+            (Attribute::Lower, ["éa", "\n ", "do", "n't"].map(hash_string)),
+            (Attribute::Prefix, ["É", "\n", "d", "n"].map(hash_string)),
+            (Attribute::Suffix, ["Éa", "\n ", "do", "n't"].map(hash_string)),
+            (Attribute::Shape, ["Xx", "\n ", "xx", "x'x"].map(hash_string)),
+            (Attribute::Norm, [hash_string("éa"), hash_string("\n "), hash_string("do"), 7]),
+            (Attribute::IsSpace, [0, 1, 0, 0]),
+            (Attribute::Spacy, [1, 0, 0, 0]),
+        ];
+        for (attribute, expected) in cases {
+            assert_eq!(numbers(text, attribute), expected, "{attribute:?}");
+        }
+        assert_eq!(numbers("abcdé", Attribute::Suffix), [hash_string("cdé")]);
+    }
+
+    #[test]
+    fn the_same_word_is_one_type_in_every_run() {
+        let (rules, tables, spec) = (rules(), tables(), spec());
+        let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: true };
+        let text = "a b a\n not";
+        let tokens = tokenize(&rules, text, &mut ChunkCache::default());
+        let mut cache = TypeCache::default();
+        let mut run = |tokens: &[Token]| {
+            cache.begin(source);
+            let mut new = NewTypes::default();
+            let of = |token: &Token| cache.number(source, text, *token, &mut new);
+            (tokens.iter().map(of).collect::<Vec<_>>(), new)
+        };
+        let (places, first) = run(&tokens);
+        // The first and the last "a" differ in their trailing space.
+        assert_eq!(places, [(1, false), (2, false), (3, false), (4, true), (5, false)]);
+        assert_eq!((&first.types, first.rows.len(), first.vectors.len()), (&vec![1, 2, 3, 4, 5], 5 * 8, 5));
+        let (places, second) = run(&tokens[1..3]);
+        assert_eq!(places, [(2, false), (3, false)]);
+        assert_eq!((second.types, &second.rows[..]), (vec![2, 3], &first.rows[8..24]));
+        let expected = hash_number(hash_string("b"), 8).map(|hash| (hash % 100) as i32);
+        assert_eq!(first.rows[8..12], expected);
+    }
+
+    #[test]
+    fn padding_is_a_type_without_rows() {
+        let (rules, tables, spec) = (rules(), tables(), spec());
+        let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: true };
+        let (mut cache, mut new) = (TypeCache::default(), NewTypes::default());
+        cache.begin(source);
+        assert_eq!([cache.padding(&mut new), cache.padding(&mut new)], [0, 0]);
+        assert_eq!((new.types, new.rows, new.vectors), (vec![0], vec![-1; 8], vec![-1]));
+    }
+
+    #[test]
+    fn types_with_outputs_are_not_new() {
+        let (rules, tables, spec) = (rules(), tables(), spec());
+        let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: false };
+        let tokens = tokenize(&rules, "a b", &mut ChunkCache::default());
+        let mut cache = TypeCache::default();
+        let mut new_types = |tokens: &[Token]| {
+            let mut new = NewTypes::default();
+            cache.begin(source);
+            let types: Vec<u32> = tokens.iter().map(|&token| cache.number(source, "a b", token, &mut new).0).collect();
+            let (values, count) = (vec![0.5; new.count() * 3], new.count() as i64);
+            let outputs = TypeOutputs {
+                embedded: (&[count, 1], &values[..new.count()]),
+                contributions: (&[count, 3, 1], &values),
+            };
+            cache.keep(&new.types, outputs).expect("shapes that fit");
+            assert_eq!(cache.token_inputs(&types).embedded, (tokens.len(), vec![0.5; tokens.len()]));
+            new.types
+        };
+        assert_eq!(new_types(&tokens[..1]), [1]);
+        assert_eq!(new_types(&tokens), [2]);
+        assert!(new_types(&tokens).is_empty());
+    }
+
+    #[test]
+    fn a_full_cache_is_emptied_before_a_run() {
+        let (rules, tables, spec) = (rules(), tables(), spec());
+        let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: false };
+        let text: String = (0..KEPT_TYPES).map(|number| format!("w{number} ")).collect();
+        let (mut cache, mut new) = (TypeCache::default(), NewTypes::default());
+        cache.begin(source);
+        for token in tokenize(&rules, &text, &mut ChunkCache::default()) {
+            cache.number(source, &text, token, &mut new);
+        }
+        assert_eq!((cache.types.len(), new.count(), new.vectors.len()), (KEPT_TYPES + 1, KEPT_TYPES, 0));
+        cache.begin(source);
+        assert_eq!((cache.types.len(), cache.run), (1, 2));
+    }
+}

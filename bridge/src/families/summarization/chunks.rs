@@ -1,0 +1,134 @@
+//! Splitting a text that is too long for a model into chunks, at the ends of sentences, as the format requires.
+
+/// Characters that end a sentence if whitespace follows.
+const ENDS: [char; 7] = ['.', '!', '?', '\u{2026}', '\u{3002}', '\u{ff01}', '\u{ff1f}'];
+
+/// Whether all characters of a text have the property `White_Space` of Unicode.
+pub(super) fn is_whitespace(text: &str) -> bool {
+    text.chars().all(char::is_whitespace)
+}
+
+/// The sentences of a text, which joined are the text: each begins with the whitespace after the one before.
+fn sentences(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (sentence, others) = rest.split_at(sentence_len(rest));
+        rest = others;
+        (!sentence.is_empty()).then_some(sentence)
+    })
+}
+
+/// Bytes of the first sentence.
+fn sentence_len(text: &str) -> usize {
+    let mut before = None;
+    for (offset, char) in text.char_indices() {
+        if char.is_whitespace() && before.is_some_and(|before| ENDS.contains(&before)) {
+            return offset;
+        }
+        if char == '\n' {
+            return offset + 1;
+        }
+        before = Some(char);
+    }
+    text.len()
+}
+
+/// Chunks of consecutive sentences, as many as fit; a sentence that does not fit alone is a chunk too. Chunks of whitespace
+/// are left out.
+///
+/// # Errors
+/// That of `fits`, which returns whether the model can read a chunk without truncating it.
+pub(super) fn chunks<E>(text: &str, fits: impl Fn(&str) -> Result<bool, E>) -> Result<Vec<&str>, E> {
+    let (mut chunks, mut start, mut end) = (Vec::new(), 0, 0);
+    for sentence in sentences(text) {
+        let longer = end + sentence.len();
+        if end > start && !fits(&text[start..longer])? {
+            chunks.push(&text[start..end]);
+            start = end;
+        }
+        end = longer;
+    }
+    chunks.push(&text[start..]);
+    chunks.retain(|chunk| !is_whitespace(chunk));
+    Ok(chunks)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn split(text: &str) -> Vec<&str> {
+        sentences(text).collect()
+    }
+
+    /// Chunks of at most `max_chars` characters.
+    fn of_chars(text: &str, max_chars: usize) -> Vec<&str> {
+        chunks(text, |chunk| Ok::<bool, Infallible>(chunk.chars().count() <= max_chars)).expect("chunks")
+    }
+
+    #[test]
+    fn sentences_end_before_whitespace() {
+        assert_eq!(split("One. Two?! Three"), ["One.", " Two?!", " Three"]);
+        assert_eq!(split("v1.2 is out...  Yes. "), ["v1.2 is out...", "  Yes.", " "]);
+        assert_eq!(split("a.b!c? d"), ["a.b!c?", " d"]);
+        assert_eq!(
+            split("Wait\u{2026} \u{4f60}\u{597d}\u{3002}\u{a0}x\u{ff01}\u{3000}y\u{ff1f}z"),
+            ["Wait\u{2026}", " \u{4f60}\u{597d}\u{3002}", "\u{a0}x\u{ff01}", "\u{3000}y\u{ff1f}z"]
+        );
+        assert_eq!(split("He said \"no.\" And left."), ["He said \"no.\" And left."]);
+        assert_eq!(split(""), Vec::<&str>::new());
+        assert_eq!(split("."), ["."]);
+    }
+
+    #[test]
+    fn sentences_end_after_a_newline() {
+        assert_eq!(split("a\nb\r\n\nc"), ["a\n", "b\r\n", "\n", "c"]);
+        assert_eq!(split("a.\nb. \n"), ["a.", "\n", "b.", " \n"]);
+        // The format's only newline is U+000A. U+2028 is whitespace.
+        assert_eq!(split("a.\u{2028}b\u{b}c"), ["a.", "\u{2028}b\u{b}c"]);
+        // Whitespace in some languages' `isspace`, but without the property White_Space.
+        assert_eq!(split("a.\u{1f}b"), ["a.\u{1f}b"]);
+    }
+
+    #[test]
+    fn chunks_have_the_sentences_that_fit() {
+        let text = "aa. bb. cc. dddddddddd. e.";
+        assert_eq!(of_chars(text, 7), ["aa. bb.", " cc.", " dddddddddd.", " e."]);
+        assert_eq!(of_chars(text, 100), [text]);
+        assert_eq!(of_chars("aaaa", 1), ["aaaa"]);
+    }
+
+    #[test]
+    fn chunks_of_whitespace_are_left_out() {
+        assert_eq!(of_chars("aaaa\n\n\n\nbbbb", 2), ["aaaa\n", "bbbb"]);
+        assert_eq!(of_chars(" \n ", 1), Vec::<&str>::new());
+        assert!(
+            is_whitespace("\u{3000}\u{85}\t")
+                && is_whitespace("")
+                && !is_whitespace("\u{1f}")
+                && !is_whitespace("\u{200b}")
+        );
+    }
+
+    #[test]
+    fn an_error_is_returned() {
+        assert_eq!(chunks("a. b. c.", |_| Err("stop")), Err("stop"));
+    }
+
+    proptest! {
+        #[test]
+        fn only_whitespace_is_lost(text in "[ab.!?\u{2026}\u{3002} \n\r\u{a0}]{0,60}", max_chars in 1_usize..20) {
+            prop_assert_eq!(split(&text).concat(), text.as_str());
+            let strip = |text: &str| text.chars().filter(|char| !char.is_whitespace()).collect::<String>();
+            let found = of_chars(&text, max_chars);
+            prop_assert_eq!(strip(&found.concat()), strip(&text));
+            for chunk in found {
+                prop_assert!(chunk.chars().count() <= max_chars || split(chunk).len() == 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `summarize`: messages in, summaries out, as JSON lines or as plain text.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::messages::Messages;
+use super::progress_bar::Bar;
+use super::{SummarizeOptions, Summary};
+use crate::command::model::ModelArguments;
+use crate::command::stream::{Answers, answer_all, to_json};
+use crate::command::{Failure, Outcome};
+use crate::families::Task;
+use crate::jsonl::LineError;
+use crate::terminal::{Style, visible};
+use crate::{BridgeError, OnnxMlBridge};
+
+/// Limit on the lines that are answered together: a summary takes long, and the first line waits for the last of them.
+const MAX_BATCH: usize = 8;
+
+/// Summarize messages: JSON lines on standard input, one summary per line on standard output, in order.
+///
+/// A line is a JSON string, an object {"text": "..."}, or an object {"messages": ["...", "..."]} whose messages belong
+/// together. Its answer is {"summary": "...", "tokens": 9, "truncated": false}, where "tokens" is the number of generated
+/// tokens and "truncated" says whether a part of the input was not read. A line that fails has the answer {"error":
+/// {"code", "line", "message"}} and does not end the command. Options that are not passed have the artifact's defaults.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  echo '{\"messages\": [\"The meeting is on Friday.\", \"Bring the figures.\"]}' | \
+    onnx-ml-bridge summarize --model dist/distilbart-cnn-12-6\n  onnx-ml-bridge summarize --model DIR --num-beams 1 \
+    --format text < texts.jsonl\n  onnx-ml-bridge summarize --model DIR --map-reduce --timeout 60 < texts.jsonl"
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Beams of the search; 1 is greedy search
+    #[arg(long, value_name = "N")]
+    num_beams: Option<usize>,
+    /// Minimum length of a summary in tokens, including the start token
+    #[arg(long, value_name = "N")]
+    min_length: Option<usize>,
+    /// Maximum length of a summary in tokens, including the start token
+    #[arg(long, value_name = "N")]
+    max_length: Option<usize>,
+    /// Exponent of the length that divides a summary's score: above 0 favors longer summaries
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
+    length_penalty: Option<f32>,
+    /// Read longer texts in chunks and summarize their summaries, instead of truncating the texts
+    #[arg(long)]
+    map_reduce: bool,
+    /// Time limit for one line in seconds; lines are then answered one by one
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// JSON lines for programs, or plain summaries, one per line
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Jsonl,
+    Text,
+}
+
+fn seconds(value: &str) -> Result<Duration, String> {
+    let seconds: f64 = value.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    let limit = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if limit.is_zero() { Err("expected more than 0 seconds".to_owned()) } else { Ok(limit) }
+}
+
+struct Summarize {
+    bridge: OnnxMlBridge,
+    options: SummarizeOptions,
+    bar: Option<Bar>,
+    /// Formats the answers for people; `None` prints JSON.
+    style: Option<Style>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    summary: String,
+    tokens: usize,
+    truncated: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let bridge = arguments.model.open(Task::Summarization)?;
+    let bar = Bar::new(io::stderr().is_terminal());
+    let options = SummarizeOptions {
+        num_beams: arguments.num_beams,
+        min_length: arguments.min_length,
+        max_length: arguments.max_length,
+        length_penalty: arguments.length_penalty,
+        map_reduce: arguments.map_reduce,
+        timeout: arguments.timeout,
+        cancel: None,
+        progress: bar.as_ref().map(Bar::progress),
+    };
+    // Reports wrong options and a missing library once, before any line.
+    bridge.summarize_each(&[], &options)?;
+    bridge.warm_up()?;
+    let style = (arguments.format == Format::Text).then(|| Style::new(io::stdout().is_terminal()));
+    answer_all(&Summarize { bridge, options, bar, style }, arguments.model.text_limit)
+}
+
+impl Answers for Summarize {
+    type Input = Messages;
+    type Answer = Summary;
+
+    fn max_batch(&self) -> usize {
+        if self.options.timeout.is_some() { 1 } else { MAX_BATCH }
+    }
+
+    fn answer(&self, inputs: &[&Messages]) -> Result<Vec<Result<Summary, BridgeError>>, Failure> {
+        let inputs: Vec<Vec<String>> = inputs.iter().map(|input| input.0.clone()).collect();
+        let answers = self.bridge.summarize_each(&inputs, &self.options);
+        self.bar.iter().for_each(Bar::clear);
+        Ok(answers?)
+    }
+
+    fn line(&self, _: &Messages, summary: Summary) -> Result<String, Failure> {
+        match self.style {
+            Some(_) => Ok(visible(&summary.text)),
+            None => {
+                let Summary { text, tokens, truncated, .. } = summary;
+                to_json(&Answer { summary: text, tokens, truncated })
+            }
+        }
+    }
+
+    fn failure(&self, error: &LineError) -> Result<String, Failure> {
+        match self.style {
+            Some(style) => Ok(style.failure(error)),
+            None => to_json(&serde_json::json!({"error": error})),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn seconds_are_above_zero() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(seconds("1e-3"), Ok(Duration::from_millis(1)));
+        for wrong in ["0", "-1", "nan", "inf", "1e300", "x", "", "1e-12"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

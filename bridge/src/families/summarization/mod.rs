@@ -1,0 +1,83 @@
+//! Summaries: the task `summarization`, the engine `transformers`.
+
+mod chunks;
+#[cfg(feature = "cli")]
+pub(crate) mod command;
+mod generate;
+#[cfg(feature = "cli")]
+mod messages;
+pub(crate) mod model;
+mod options;
+#[cfg(feature = "cli")]
+mod progress_bar;
+mod replay;
+mod section;
+
+use std::sync::Arc;
+
+pub use self::options::{Progress, SummarizeOptions, Summary};
+pub use self::section::{EarlyStopping, FixedGeneration, GenerationDefaults, SummarizationSpec};
+
+use self::model::{Summarizer, SummaryTokenizer};
+use self::section::Sections;
+use crate::BridgeError;
+use crate::artifact::files::ArtifactFiles;
+use crate::artifact::graph::Interface;
+use crate::families::model::{Declaration, Model, Preprocessor};
+use crate::families::report::{Column, Notation};
+use crate::runtime::options::ModelOptions;
+use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS};
+use crate::tokenizer::TextEncoder;
+
+/// The role of the graph, which contains the search.
+const ROLE: &str = "generate";
+
+/// What the family adds to reading artifacts.
+pub(crate) const DECLARATION: Declaration = Declaration {
+    revision: 1,
+    roles: &[(
+        ROLE,
+        Interface {
+            required: &[
+                INPUT_IDS,
+                ATTENTION_MASK,
+                ("num_beams", "int64", 1),
+                ("min_length", "int64", 1),
+                ("max_length", "int64", 1),
+                ("length_penalty", "float32", 1),
+            ],
+            optional: &[],
+            outputs: &[("sequences", "int64", 2), ("sequences_scores", "float32", 1)],
+        },
+    )],
+    check_sections: Sections::check,
+    load,
+    columns: &[
+        Column { metric: "cases", width: 6, notation: Notation::Count },
+        Column { metric: "differing", width: 12, notation: Notation::Count },
+        Column { metric: "sealed_same", width: 12, notation: Notation::Fixed },
+    ],
+};
+
+/// The tokenizer and the sections that all variants share.
+struct SummaryPreprocessor {
+    sections: Sections,
+    tokenizer: Arc<SummaryTokenizer>,
+}
+
+fn load(files: &ArtifactFiles) -> Result<Box<dyn Preprocessor>, BridgeError> {
+    let sections = Sections::read(files.manifest())?;
+    let encoder = TextEncoder::load(&files.read(&sections.tokenizer.file)?, &sections.tokenizer)?;
+    Ok(Box::new(SummaryPreprocessor { sections, tokenizer: Arc::new(SummaryTokenizer::new(encoder)) }))
+}
+
+impl Preprocessor for SummaryPreprocessor {
+    fn open(
+        &self,
+        files: &ArtifactFiles,
+        variant: &str,
+        options: &ModelOptions,
+    ) -> Result<Box<dyn Model>, BridgeError> {
+        Ok(Box::new(Summarizer::new(files, &self.sections, Arc::clone(&self.tokenizer), variant, options)?))
+    }
+}

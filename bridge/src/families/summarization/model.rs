@@ -1,0 +1,296 @@
+//! A summarizer: lists of messages in, one summary per list out. The search is part of the graph.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use tokenizers::Tokenizer;
+
+use super::chunks::{chunks, is_whitespace};
+use super::generate::{Generated, SpecialTokens};
+use super::options::{Progress, Settings, SummarizeOptions, Summary};
+use super::section::{Sections, SummarizationSpec};
+use super::{ROLE, replay};
+use crate::BridgeError;
+use crate::artifact::Manifest;
+use crate::artifact::files::ArtifactFiles;
+use crate::families::model::Model;
+use crate::families::report::VariantReport;
+use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
+use crate::runtime::cancellation::{Stop, stoppable};
+use crate::runtime::meter::Meter;
+use crate::runtime::options::{Limits, ModelOptions};
+use crate::runtime::session::Pool;
+use crate::tokenizer::{Encoded, TextEncoder, guarded};
+
+/// Limit on the padded source tokens of one run; a text that exceeds it runs alone.
+const SOURCE_BUDGET: usize = 2048;
+
+/// Converts texts to token ids and back. The variants of an artifact share it.
+pub(super) struct SummaryTokenizer {
+    encoder: TextEncoder,
+    /// A copy that does not truncate, made for the first text that is read in chunks: it has its own vocabulary.
+    without_limit: OnceLock<Tokenizer>,
+}
+
+impl SummaryTokenizer {
+    pub(super) fn new(encoder: TextEncoder) -> Self {
+        Self { encoder, without_limit: OnceLock::new() }
+    }
+
+    fn encode(&self, text: &str) -> Outcome<Encoded> {
+        self.encoder.encode(text).map_err(|problem| BridgeError::inference(None, problem))
+    }
+
+    /// The number of tokens of a text that is not truncated, including special tokens.
+    fn count(&self, text: &str) -> Outcome<usize> {
+        let tokenizer = self.without_limit.get_or_init(|| self.encoder.without_limit());
+        let encoding = guarded(|| tokenizer.encode_fast(text, true));
+        encoding.map(|encoding| encoding.len()).map_err(|problem| BridgeError::inference(None, problem))
+    }
+}
+
+/// One variant of a summarizer. Its graph is loaded by the first call.
+pub(crate) struct Summarizer {
+    manifest: Arc<Manifest>,
+    variant: String,
+    pub(crate) max_tokens: usize,
+    spec: SummarizationSpec,
+    tokenizer: Arc<SummaryTokenizer>,
+    pad_id: i64,
+    special_tokens: SpecialTokens,
+    pool: Pool,
+    limits: Limits,
+    meter: Meter,
+}
+
+impl Summarizer {
+    /// The model of a checked variant; nothing is loaded yet.
+    ///
+    /// # Errors
+    /// `variant` where the manifest has no such variant.
+    pub(super) fn new(
+        files: &ArtifactFiles,
+        sections: &Sections,
+        tokenizer: Arc<SummaryTokenizer>,
+        variant: &str,
+        options: &ModelOptions,
+    ) -> Result<Self, BridgeError> {
+        let manifest = Arc::clone(files.manifest());
+        let graph = manifest.graph(variant, ROLE)?;
+        let (spec, pad_id) = (sections.summarization.clone(), sections.tokenizer.pad_id());
+        let meter = Meter::of(&manifest);
+        Ok(Self {
+            pool: Pool::of_graph(files.root(), graph, options.engine.clone(), &meter),
+            max_tokens: sections.tokenizer.max_tokens,
+            special_tokens: SpecialTokens::new(&spec, pad_id),
+            variant: variant.to_owned(),
+            limits: options.limits,
+            spec,
+            tokenizer,
+            pad_id,
+            meter,
+            manifest,
+        })
+    }
+
+    /// The summaries of all inputs, or the error of the first input that has one.
+    pub(crate) fn summarize(
+        &self,
+        inputs: &[Vec<String>],
+        options: &SummarizeOptions,
+    ) -> Result<Vec<Summary>, BridgeError> {
+        self.summarize_each(inputs, options)?.into_iter().collect()
+    }
+
+    /// The outcome of every input; fails as a whole only where no input can be summarized. If the call is stopped, the
+    /// inputs without a summary have the code `cancelled` or `timeout`.
+    pub(crate) fn summarize_each(
+        &self,
+        inputs: &[Vec<String>],
+        options: &SummarizeOptions,
+    ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
+        let started = Instant::now();
+        let outcomes = self.outcomes(inputs, options).inspect_err(|error| self.meter.error(error.code()))?;
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
+        let tokens = outcomes.iter().flatten().map(|summary| summary.tokens).sum();
+        self.meter.request(inputs.len(), tokens, started.elapsed());
+        Ok(outcomes)
+    }
+
+    fn outcomes(
+        &self,
+        inputs: &[Vec<String>],
+        options: &SummarizeOptions,
+    ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
+        let settings = Settings::resolve(options, &self.spec, self.limits.beams)?;
+        let texts: Vec<Outcome<String>> = inputs.iter().map(|messages| self.join(messages)).collect();
+        let outcomes = stoppable(options.cancel.as_ref(), options.timeout, |stop| {
+            let call = Call { model: self, settings, stop, progress: options.progress.as_ref() };
+            if options.map_reduce { call.reduced(texts) } else { call.summaries(texts) }
+        })?;
+        let outcomes = outcomes.into_iter().enumerate();
+        Ok(outcomes.map(|(index, outcome)| outcome.map_err(|error| error.with_index(Some(index)))).collect())
+    }
+
+    fn join(&self, messages: &[String]) -> Outcome<String> {
+        let separators = self.spec.join.len().saturating_mul(messages.len().saturating_sub(1));
+        let (bytes, limit) =
+            (messages.iter().map(String::len).sum::<usize>().saturating_add(separators), self.limits.text);
+        if bytes > limit {
+            return Err(BridgeError::InputTooLarge { index: None, bytes, limit });
+        }
+        if messages.iter().all(|message| is_whitespace(message)) {
+            return Err(BridgeError::EmptyInput { index: None });
+        }
+        Ok(messages.join(&self.spec.join))
+    }
+}
+
+impl Model for Summarizer {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn variant(&self) -> &str {
+        &self.variant
+    }
+
+    fn warm_up(&self) -> Result<(), BridgeError> {
+        self.pool.lease().map(|_| ())
+    }
+
+    fn unload(&self) {
+        self.pool.clear();
+    }
+
+    /// Gives a short text the shortest possible summary.
+    fn is_healthy(&self) -> bool {
+        let (num_beams, min_length, max_length) = (Some(1), Some(0), Some(2));
+        let options = SummarizeOptions { num_beams, min_length, max_length, ..SummarizeOptions::default() };
+        self.summarize(&[vec!["health check".to_owned()]], &options).is_ok()
+    }
+
+    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
+        replay::replay(self, cases)
+    }
+
+    #[cfg(feature = "cli")]
+    fn workload<'a>(
+        &'a self,
+        file: &std::path::Path,
+        limit: usize,
+    ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
+        let answer = move |inputs: &[super::messages::Messages]| {
+            let inputs: Vec<Vec<String>> = inputs.iter().map(|input| input.0.clone()).collect();
+            self.summarize(&inputs, &SummarizeOptions::default()).map(|_| ())
+        };
+        Ok(Box::new(crate::families::model::TypedWorkload { inputs: crate::jsonl::read_file(file, limit)?, answer }))
+    }
+}
+
+/// One call: the settings and limits of all its rounds.
+struct Call<'a> {
+    model: &'a Summarizer,
+    settings: Settings,
+    stop: &'a Stop,
+    progress: Option<&'a Progress>,
+}
+
+impl Call<'_> {
+    /// Summarizes texts in one round; texts that are too long are truncated.
+    fn summaries(&self, texts: Vec<Outcome<String>>) -> Result<Vec<Outcome<Summary>>, BridgeError> {
+        let encode = |text: Outcome<String>| {
+            self.stop.check()?;
+            self.model.tokenizer.encode(&text?)
+        };
+        let encoded: Vec<Outcome<Encoded>> = texts.into_iter().map(encode).collect();
+        let generated = self.run_all(&encoded)?;
+        let outcome = |(text, generated): (Outcome<Encoded>, Option<Outcome<Generated>>)| {
+            let text = text?;
+            let generated = generated.unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;
+            self.summary(generated, text.truncated)
+        };
+        Ok(encoded.into_iter().zip(generated).map(outcome).collect())
+    }
+
+    fn summary(&self, generated: Generated, truncated: bool) -> Outcome<Summary> {
+        let Generated { token_ids, score } = generated;
+        let text = self.model.tokenizer.encoder.decode(&token_ids);
+        let text = text.map_err(|problem| BridgeError::inference(None, problem))?;
+        Ok(Summary { text, tokens: token_ids.len() - 1, token_ids, score, truncated })
+    }
+
+    /// Runs all texts that could be encoded, with one thread per session. The result has one item per text.
+    fn run_all(&self, texts: &[Outcome<Encoded>]) -> Result<Vec<Option<Outcome<Generated>>>, BridgeError> {
+        let length = |(index, text): (usize, &Outcome<Encoded>)| Some((index, text.as_ref().ok()?.ids.len()));
+        let items = texts.iter().enumerate().filter_map(length).collect();
+        let bounds = Bounds { tokens: SOURCE_BUDGET, texts: self.model.limits.beams / self.settings.beam_tokens() };
+        let done = AtomicUsize::new(texts.iter().filter(|text| text.is_err()).count());
+        run_all(texts.len(), items, self.model.pool.limit(), bounds, |run| {
+            let rows: Vec<&[i64]> =
+                run.iter().filter_map(|&at| Some(texts[at].as_ref().ok()?.ids.as_slice())).collect();
+            let outcomes = self.run(&rows)?;
+            let before = done.fetch_add(rows.len(), Ordering::Relaxed);
+            self.progress.iter().for_each(|progress| progress.report(before + rows.len(), texts.len()));
+            Ok(outcomes)
+        })
+    }
+
+    /// One run. If the call is stopped, every text has the reason as its outcome.
+    ///
+    /// # Errors
+    /// `dependency` or `graph`, which concern every text.
+    fn run(&self, rows: &[&[i64]]) -> Result<Vec<Outcome<Generated>>, BridgeError> {
+        let mut lease = match self.model.pool.lease_while(|| self.stop.check()) {
+            Err(reason @ (BridgeError::Cancelled | BridgeError::Timeout { .. })) => {
+                return Ok(rows.iter().map(|_| Err(reason.clone())).collect());
+            }
+            lease => lease?,
+        };
+        Ok(run_apart(rows, |rows| {
+            let (batch, session) = (pad(rows, self.model.pad_id), lease.session()?);
+            self.stop.run(|options| self.model.special_tokens.run(session, batch, &self.settings, options))
+        }))
+    }
+
+    /// Summarizes texts without truncating them: a longer text is replaced by the summaries of its chunks until it fits.
+    fn reduced(&self, texts: Vec<Outcome<String>>) -> Result<Vec<Outcome<Summary>>, BridgeError> {
+        let shortened = texts.into_iter().map(|text| self.shorten(text?));
+        let (texts, was_truncated): (Vec<Outcome<String>>, Vec<bool>) = shortened
+            .map(|shortened| match shortened {
+                Ok((text, was_truncated)) => (Ok(text), was_truncated),
+                Err(error) => (Err(error), false),
+            })
+            .unzip();
+        let mut outcomes = self.summaries(texts)?;
+        for (outcome, was_truncated) in outcomes.iter_mut().zip(was_truncated) {
+            outcome.iter_mut().for_each(|summary| summary.truncated |= was_truncated);
+        }
+        Ok(outcomes)
+    }
+
+    /// A text that fits, or that the summaries of its chunks do not shorten, and whether a sentence was truncated.
+    fn shorten(&self, mut text: String) -> Outcome<(String, bool)> {
+        let (tokenizer, mut was_truncated) = (&self.model.tokenizer, false);
+        let mut tokens = tokenizer.count(&text)?;
+        while tokens > self.model.max_tokens {
+            let chunks = chunks(&text, |chunk| self.fits(chunk))?;
+            let outcomes = self.summaries(chunks.into_iter().map(|chunk| Ok(chunk.to_owned())).collect())?;
+            let summaries = outcomes.into_iter().collect::<Outcome<Vec<Summary>>>()?;
+            was_truncated |= summaries.iter().any(|summary| summary.truncated);
+            let summaries: Vec<String> = summaries.into_iter().map(|summary| summary.text).collect();
+            text = summaries.join(&self.model.spec.join);
+            let before = std::mem::replace(&mut tokens, tokenizer.count(&text)?);
+            if tokens >= before {
+                break;
+            }
+        }
+        Ok((text, was_truncated))
+    }
+
+    fn fits(&self, chunk: &str) -> Outcome<bool> {
+        self.stop.check()?;
+        Ok(!self.model.tokenizer.encode(chunk)?.truncated)
+    }
+}

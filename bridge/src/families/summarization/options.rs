@@ -1,0 +1,199 @@
+//! Options of a call that summarizes, and the settings that they and the manifest's defaults result in.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::section::SummarizationSpec;
+use crate::BridgeError;
+use crate::runtime::cancellation::CancelToken;
+
+/// How inputs are summarized. A setting that is `None` has the manifest's default. Lengths count tokens, including the
+/// decoder's start token.
+#[derive(Debug, Clone, Default)]
+pub struct SummarizeOptions {
+    /// Number of beams, at least 1; 1 is greedy search.
+    pub num_beams: Option<usize>,
+    /// Minimum length of a summary, 0 to `max_length`.
+    pub min_length: Option<usize>,
+    /// Maximum length of a summary, 2 to the manifest's `max_target_tokens`.
+    pub max_length: Option<usize>,
+    /// Exponent of the length that divides a summary's score; finite.
+    pub length_penalty: Option<f32>,
+    /// Whether longer inputs are read in chunks, whose summaries are summarized again, instead of being truncated.
+    pub map_reduce: bool,
+    /// Time limit of the whole call, above 0; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// Cancels the call from another thread.
+    pub cancel: Option<CancelToken>,
+    /// Receives the progress of the call.
+    pub progress: Option<Progress>,
+}
+
+/// Receives the progress of a call. Clones share the callback.
+#[derive(Clone)]
+pub struct Progress(Arc<dyn Fn(usize, usize) + Send + Sync>);
+
+impl Progress {
+    /// A progress with a callback. Its arguments are the number of finished texts and the number of all texts of a round,
+    /// which are inputs or the chunks of one. It is called after every run, from the threads that run the graph.
+    pub fn new(callback: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(callback))
+    }
+
+    pub(super) fn report(&self, done: usize, texts: usize) {
+        (self.0)(done, texts);
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
+}
+
+/// The summary of one input.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The summary.
+    pub text: String,
+    /// Its token ids; the first is the decoder's start token.
+    pub token_ids: Vec<i64>,
+    /// The number of generated tokens: all of `token_ids` but the first.
+    pub tokens: usize,
+    /// The score of the best finished beam. Only scores of the same settings are comparable.
+    pub score: f32,
+    /// Whether a part of the input was not read.
+    pub truncated: bool,
+}
+
+/// The resolved settings of a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Settings {
+    pub(super) num_beams: usize,
+    pub(super) min_length: usize,
+    pub(super) max_length: usize,
+    pub(super) length_penalty: f32,
+}
+
+impl Settings {
+    /// The options, with the manifest's defaults where they are `None`; `beam_limit` limits beams x `max_length`.
+    ///
+    /// # Errors
+    /// `config` for a setting out of its range, or a product beyond the limit.
+    pub(super) fn resolve(
+        options: &SummarizeOptions,
+        spec: &SummarizationSpec,
+        beam_limit: usize,
+    ) -> Result<Self, BridgeError> {
+        let defaults = &spec.defaults;
+        let max_length = within("max_length", options.max_length, defaults.max_length, 2, spec.max_target_tokens)?;
+        let min_length = within("min_length", options.min_length, defaults.min_length, 0, max_length)?;
+        let num_beams = within("num_beams", options.num_beams, defaults.num_beams, 1, usize::MAX)?;
+        if num_beams.checked_mul(max_length).is_none_or(|product| product > beam_limit) {
+            return Err(config(format!(
+                "num_beams {num_beams} times max_length {max_length} exceeds the beam limit {beam_limit}: reduce \
+                 them, or raise the limit, which bounds the memory of a run"
+            )));
+        }
+        // A value outside of float32's range is converted to an infinity.
+        let length_penalty = options.length_penalty.unwrap_or(defaults.length_penalty as f32);
+        if !length_penalty.is_finite() {
+            return Err(config(format!("length_penalty is {length_penalty}, expected a finite float32")));
+        }
+        if options.timeout.is_some_and(|limit| limit.is_zero()) {
+            return Err(config("timeout is 0 s, expected more than 0".to_owned()));
+        }
+        Ok(Self { num_beams, min_length, max_length, length_penalty })
+    }
+
+    /// Beams x `max_length`: the size of one text's search.
+    pub(super) fn beam_tokens(&self) -> usize {
+        self.num_beams * self.max_length
+    }
+}
+
+/// The option or its default, if it is in the range.
+fn within(name: &str, option: Option<usize>, default: usize, min: usize, max: usize) -> Result<usize, BridgeError> {
+    let value = option.unwrap_or(default);
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    let origin = if option.is_none() { " (the artifact's default)" } else { "" };
+    let range = if max == usize::MAX { format!("at least {min}") } else { format!("{min} to {max}") };
+    Err(config(format!("{name} is {value}{origin}, expected {range}")))
+}
+
+fn config(problem: String) -> BridgeError {
+    BridgeError::Config { problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec(length_penalty: f64) -> SummarizationSpec {
+        serde_json::from_value(json!({"join": " ", "decoder_start_token_id": 2, "eos_token_id": 2,
+            "max_target_tokens": 1024,
+            "defaults": {"num_beams": 4, "min_length": 56, "max_length": 142, "length_penalty": length_penalty},
+            "fixed": {"no_repeat_ngram_size": 3, "early_stopping": "never", "forced_bos_token_id": null,
+                "forced_eos_token_id": null}}))
+        .expect("a section")
+    }
+
+    fn resolve(options: &SummarizeOptions) -> Result<Settings, &'static str> {
+        Settings::resolve(options, &spec(2.0), 8192).map_err(|error| error.code())
+    }
+
+    fn with(num_beams: usize, min_length: usize, max_length: usize) -> SummarizeOptions {
+        let (num_beams, min_length, max_length) = (Some(num_beams), Some(min_length), Some(max_length));
+        SummarizeOptions { num_beams, min_length, max_length, ..SummarizeOptions::default() }
+    }
+
+    #[test]
+    fn the_manifest_has_the_defaults() {
+        let defaults = Settings { num_beams: 4, min_length: 56, max_length: 142, length_penalty: 2.0 };
+        assert_eq!(resolve(&SummarizeOptions::default()), Ok(defaults));
+        let longer = SummarizeOptions { max_length: Some(200), ..SummarizeOptions::default() };
+        assert_eq!(resolve(&longer), Ok(Settings { max_length: 200, ..defaults }));
+        let negative = SummarizeOptions { length_penalty: Some(-0.5), ..SummarizeOptions::default() };
+        assert_eq!(resolve(&negative), Ok(Settings { length_penalty: -0.5, ..defaults }));
+    }
+
+    #[test]
+    fn settings_have_their_ranges() {
+        for good in [with(1, 0, 2), with(1, 2, 2), with(8, 1024, 1024), with(4096, 0, 2)] {
+            assert!(resolve(&good).is_ok(), "{good:?}");
+        }
+        for bad in [with(0, 0, 2), with(1, 0, 1), with(1, 3, 2), with(1, 0, 1025), with(usize::MAX, 0, 2)] {
+            assert_eq!(resolve(&bad), Err("config"), "{bad:?}");
+        }
+        // The artifact's default of min_length exceeds this.
+        assert_eq!(resolve(&SummarizeOptions { max_length: Some(55), ..SummarizeOptions::default() }), Err("config"));
+    }
+
+    #[test]
+    fn the_product_of_beams_and_length_is_bounded() {
+        assert!(resolve(&with(8, 0, 1024)).is_ok());
+        assert_eq!((resolve(&with(9, 0, 1024)), resolve(&with(4097, 0, 2))), (Err("config"), Err("config")));
+    }
+
+    #[test]
+    fn penalties_are_finite_as_float32() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let options = SummarizeOptions { length_penalty: Some(bad), ..SummarizeOptions::default() };
+            assert_eq!(resolve(&options), Err("config"), "{bad}");
+        }
+        assert!(Settings::resolve(&SummarizeOptions::default(), &spec(1e39), 8192).is_err());
+    }
+
+    #[test]
+    fn a_timeout_is_above_zero() {
+        let timeout = |limit| SummarizeOptions { timeout: Some(limit), ..SummarizeOptions::default() };
+        assert_eq!(resolve(&timeout(Duration::ZERO)), Err("config"));
+        assert!(resolve(&timeout(Duration::from_nanos(1))).is_ok());
+    }
+}

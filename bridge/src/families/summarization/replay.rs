@@ -1,0 +1,232 @@
+//! The golden cases of summaries, whose figures are those of all cases together.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::model::Summarizer;
+use super::section::GenerationDefaults;
+use super::{SummarizeOptions, Summary};
+use crate::BridgeError;
+use crate::artifact::manifest::Variant;
+use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, refused_case, refused_variant};
+use crate::families::model::Model;
+use crate::families::report::{VariantReport, count, measurement};
+
+/// One golden case: messages, the settings of the call, the original's summary, and the sealed summaries of variants.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    expected: Expected,
+    input: Vec<String>,
+    sealed: BTreeMap<String, Sealed>,
+    settings: GenerationDefaults,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    text: String,
+    token_ids: Vec<u64>,
+    truncated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    #[serde(rename = "text")]
+    _text: String,
+    token_ids: Vec<u64>,
+}
+
+/// The figures over all cases.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Figures {
+    cases: usize,
+    /// Cases whose token ids, text or `truncated` differ from the original's.
+    differing: usize,
+    /// Share of the cases whose token ids are those sealed for the variant; `None` if no case has any.
+    sealed_same: Option<f64>,
+}
+
+/// Replays the cases with one variant, and compares the figures over all cases with its gate.
+///
+/// # Errors
+/// `golden` where the gate is not met or a case cannot be read, or an error of the model.
+pub(super) fn replay(model: &Summarizer, bytes: &[u8]) -> Result<VariantReport, BridgeError> {
+    let (manifest, variant) = (model.manifest(), model.variant());
+    let cases: Vec<Case> = read_cases(manifest, bytes)?;
+    let mut tally = Tally::default();
+    for members in alike(&cases) {
+        let inputs: Vec<Vec<String>> = members.iter().map(|&index| cases[index].input.clone()).collect();
+        let summaries = members.first().map(|&index| model.summarize(&inputs, &options(&cases[index].settings)));
+        let summaries = summaries.transpose().map_err(|error| model_error(manifest, variant, error))?;
+        for (&index, summary) in members.iter().zip(summaries.iter().flatten()) {
+            let counted = tally.add(&cases[index], variant, summary);
+            counted.map_err(|problem| refused_case(manifest, index, variant, &problem))?;
+        }
+    }
+    let figures = tally.figures();
+    check(&figures, &manifest.variants[variant]).map_err(|problem| refused_variant(manifest, variant, &problem))?;
+    Ok(VariantReport::new([
+        ("cases", count(figures.cases)),
+        ("differing", count(figures.differing)),
+        ("sealed_same", figures.sealed_same.and_then(measurement)),
+    ]))
+}
+
+/// The indices of cases that can be run in one call.
+fn alike(cases: &[Case]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (at, case) in cases.iter().enumerate() {
+        match groups.iter_mut().find(|group| cases[group[0]].settings == case.settings) {
+            Some(group) => group.push(at),
+            None => groups.push(vec![at]),
+        }
+    }
+    groups
+}
+
+fn options(settings: &GenerationDefaults) -> SummarizeOptions {
+    SummarizeOptions {
+        num_beams: Some(settings.num_beams),
+        min_length: Some(settings.min_length),
+        max_length: Some(settings.max_length),
+        length_penalty: Some(settings.length_penalty as f32),
+        ..SummarizeOptions::default()
+    }
+}
+
+fn check(figures: &Figures, gate: &Variant) -> Result<(), String> {
+    check_gate(gate, "differing", figures.differing as f64, Bound::Max)?;
+    // Without sealed summaries there is no share, and NaN meets no gate.
+    check_gate(gate, "sealed_same", figures.sealed_same.unwrap_or(f64::NAN), Bound::Min)
+}
+
+/// The counts over the cases so far.
+#[derive(Default)]
+struct Tally {
+    cases: usize,
+    differing: usize,
+    /// Cases with a sealed summary of the variant.
+    sealed: usize,
+    same: usize,
+}
+
+impl Tally {
+    /// Counts a case; fails if `truncated` differs from the original's, which no gate allows.
+    fn add(&mut self, case: &Case, variant: &str, actual: &Summary) -> Result<(), String> {
+        let expected = &case.expected;
+        if actual.truncated != expected.truncated {
+            return Err(format!("truncated is {}, expected {}", actual.truncated, expected.truncated));
+        }
+        let has = |ids: &[u64]| actual.token_ids.iter().map(|id| u64::try_from(*id)).eq(ids.iter().map(|id| Ok(*id)));
+        self.cases += 1;
+        self.differing += usize::from(!has(&expected.token_ids) || actual.text != expected.text);
+        if let Some(sealed) = case.sealed.get(variant) {
+            self.sealed += 1;
+            self.same += usize::from(has(&sealed.token_ids));
+        }
+        Ok(())
+    }
+
+    fn figures(&self) -> Figures {
+        let sealed_same = (self.sealed > 0).then(|| self.same as f64 / self.sealed as f64);
+        Figures { cases: self.cases, differing: self.differing, sealed_same }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn record() -> Value {
+        json!({"expected": {"text": "a b", "token_ids": [2, 0, 7, 2], "truncated": false}, "input": ["a", "b"],
+            "sealed": {"int8": {"text": "a", "token_ids": [2, 0, 2]}},
+            "settings": {"length_penalty": 2.0, "max_length": 9, "min_length": 0, "num_beams": 2}})
+    }
+
+    fn case() -> Case {
+        serde_json::from_value(record()).expect("a case")
+    }
+
+    fn summary(text: &str, token_ids: &[i64], truncated: bool) -> Summary {
+        let tokens = token_ids.len() - 1;
+        Summary { text: text.to_owned(), token_ids: token_ids.to_vec(), tokens, score: -0.5, truncated }
+    }
+
+    fn figures(variant: &str, summaries: &[Summary]) -> Figures {
+        let mut tally = Tally::default();
+        summaries.iter().for_each(|summary| tally.add(&case(), variant, summary).expect("counted"));
+        tally.figures()
+    }
+
+    #[test]
+    fn other_tokens_or_another_text_differ() {
+        let same = summary("a b", &[2, 0, 7, 2], false);
+        let others = [summary("a c", &[2, 0, 7, 2], false), summary("a b", &[2, 0, 7], false)];
+        let found = figures("fp32", &[same, others[0].clone(), others[1].clone()]);
+        assert_eq!(found, Figures { cases: 3, differing: 2, sealed_same: None });
+        assert!(Tally::default().add(&case(), "fp32", &summary("a b", &[2, 0, 7, 2], true)).is_err());
+    }
+
+    #[test]
+    fn a_variant_is_held_to_its_own_tokens() {
+        let (own, original) = (summary("a", &[2, 0, 2], false), summary("a b", &[2, 0, 7, 2], false));
+        let found = figures("int8", &[own.clone(), original, own]);
+        assert_eq!((found.differing, found.sealed_same), (2, Some(2.0 / 3.0)));
+    }
+
+    #[test]
+    fn a_gate_holds_what_it_names() {
+        let variant = |gate: Value| -> Variant {
+            serde_json::from_value(json!({"gate": gate, "graphs": {}, "quantization": null})).expect("a variant")
+        };
+        let figures = Figures { cases: 9, differing: 1, sealed_same: Some(0.9) };
+        for (gate, holds) in [
+            (json!({"differing": 1, "sealed_same": 0.9}), true),
+            (json!({"rouge_l_drop": 0.5}), true),
+            (json!({"differing": 0}), false),
+            (json!({"sealed_same": 1.0}), false),
+        ] {
+            assert_eq!(check(&figures, &variant(gate.clone())).is_ok(), holds, "{gate}");
+        }
+        let unsealed = Figures { sealed_same: None, ..figures };
+        assert!(check(&unsealed, &variant(json!({"sealed_same": 0.0}))).is_err());
+        assert!(check(&unsealed, &variant(json!({"differing": 1}))).is_ok());
+    }
+
+    #[test]
+    fn cases_of_the_same_settings_run_together() {
+        let mut other = case();
+        other.settings.length_penalty = -1.0;
+        assert_eq!(alike(&[case(), other, case()]), [vec![0, 2], vec![1]]);
+    }
+
+    #[test]
+    fn cases_are_read_strictly() {
+        assert!(serde_json::from_value::<Case>(record()).is_ok());
+        let refused = |path: &str, value: Option<Value>| {
+            let mut case = record();
+            let (parent, key) = path.rsplit_once('/').expect("a path");
+            let parent = case.pointer_mut(parent).expect("a value").as_object_mut().expect("an object");
+            match value {
+                Some(value) => parent.insert(key.to_owned(), value),
+                None => parent.remove(key),
+            };
+            assert!(serde_json::from_value::<Case>(case).is_err(), "{path}");
+        };
+        for path in ["/input", "/sealed", "/settings/num_beams", "/expected/truncated", "/sealed/int8/text"] {
+            refused(path, None);
+        }
+        for path in ["/x", "/settings/x", "/expected/x", "/sealed/int8/truncated"] {
+            refused(path, Some(json!(1)));
+        }
+        refused("/input", Some(json!("a")));
+        refused("/expected/token_ids", Some(json!([2, -1])));
+        refused("/settings/max_length", Some(json!(9.0)));
+        refused("/sealed", Some(Value::Null));
+    }
+}

@@ -1,0 +1,183 @@
+//! The sections of a manifest that summarizers have.
+
+use serde::{Deserialize, Deserializer};
+
+use crate::BridgeError;
+use crate::artifact::Manifest;
+use crate::artifact::manifest::SectionCheck;
+use crate::tokenizer::TokenizerSpec;
+
+/// Both sections.
+#[derive(Debug, Clone)]
+pub(super) struct Sections {
+    pub(super) tokenizer: TokenizerSpec,
+    pub(super) summarization: SummarizationSpec,
+}
+
+impl Sections {
+    pub(super) fn read(manifest: &Manifest) -> Result<Self, BridgeError> {
+        Ok(Self { tokenizer: TokenizerSpec::read(manifest)?, summarization: manifest.section("summarization")? })
+    }
+
+    /// Checks the rules between fields.
+    pub(super) fn check(manifest: &Manifest) -> Result<SectionCheck, BridgeError> {
+        let Self { tokenizer, summarization } = Self::read(manifest)?;
+        Ok(SectionCheck { files: vec![tokenizer.named_file()], problems: summarization.problems() })
+    }
+}
+
+/// What a summarizer has in addition to its graph.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SummarizationSpec {
+    /// The separator between the messages of one input.
+    pub join: String,
+    /// The first token of every summary.
+    pub decoder_start_token_id: u64,
+    /// The token that ends a summary.
+    pub eos_token_id: u64,
+    /// The decoder's positions: the largest `max_length` of a call.
+    pub max_target_tokens: usize,
+    /// The settings of a call without options.
+    pub defaults: GenerationDefaults,
+    /// Settings of the search that are part of the graph.
+    pub fixed: FixedGeneration,
+}
+
+/// Settings of the search. Lengths count tokens, including the decoder's start token.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct GenerationDefaults {
+    /// Number of beams; 1 is greedy search.
+    pub num_beams: usize,
+    /// Minimum length of a summary.
+    pub min_length: usize,
+    /// Maximum length of a summary.
+    pub max_length: usize,
+    /// Exponent of the length that divides a summary's score.
+    pub length_penalty: f64,
+}
+
+/// Settings of the search that are part of the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FixedGeneration {
+    /// Size of the n-grams that no summary repeats, in tokens; 0 allows all.
+    pub no_repeat_ngram_size: u64,
+    /// When the search for a text ends.
+    pub early_stopping: EarlyStopping,
+    /// The forced first token after the start token, if there is one.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub forced_bos_token_id: Option<u64>,
+    /// The forced last token of a summary of the maximum length, if there is one.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub forced_eos_token_id: Option<u64>,
+}
+
+/// When the search for a text ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EarlyStopping {
+    /// When as many summaries as beams are finished (`true`).
+    WhenFinished,
+    /// When the best beam, scored at its current length, is worse than every finished summary (`false`).
+    WhenBeaten,
+    /// The same, scored at the maximum length if the penalty is above 0 (`"never"`).
+    Never,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Spelling {
+    Flag(bool),
+    Word(Word),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Never,
+}
+
+impl<'de> Deserialize<'de> for EarlyStopping {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Spelling::deserialize(deserializer)? {
+            Spelling::Flag(true) => Self::WhenFinished,
+            Spelling::Flag(false) => Self::WhenBeaten,
+            Spelling::Word(Word::Never) => Self::Never,
+        })
+    }
+}
+
+impl SummarizationSpec {
+    /// Violations of the rules between fields, which a JSON schema cannot express.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let (defaults, limit) = (&self.defaults, self.max_target_tokens);
+        let mut problems = Vec::new();
+        if defaults.max_length > limit {
+            let max_length = defaults.max_length;
+            problems.push(format!("summarization.defaults.max_length {max_length} exceeds max_target_tokens {limit}"));
+        }
+        if defaults.min_length > defaults.max_length {
+            let GenerationDefaults { min_length, max_length, .. } = defaults;
+            problems.push(format!("summarization.defaults.min_length {min_length} exceeds max_length {max_length}"));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn section() -> Value {
+        json!({"join": " ", "decoder_start_token_id": 2, "eos_token_id": 2, "max_target_tokens": 1024,
+            "defaults": {"num_beams": 4, "min_length": 56, "max_length": 142, "length_penalty": 2},
+            "fixed": {"no_repeat_ngram_size": 3, "early_stopping": true, "forced_bos_token_id": 0,
+                "forced_eos_token_id": null}})
+    }
+
+    fn problems(min_length: u64, max_length: u64) -> usize {
+        let mut section = section();
+        section["defaults"]["min_length"] = json!(min_length);
+        section["defaults"]["max_length"] = json!(max_length);
+        serde_json::from_value::<SummarizationSpec>(section).expect("a section").problems().len()
+    }
+
+    #[test]
+    fn lengths_are_in_order() {
+        assert_eq!([problems(0, 2), problems(142, 142), problems(1024, 1024)], [0, 0, 0]);
+        assert_eq!([problems(143, 142), problems(0, 1025), problems(1026, 1025)], [1, 1, 2]);
+    }
+
+    #[test]
+    fn early_stopping_has_three_spellings() {
+        let read = |value: Value| {
+            let mut section = section();
+            section["fixed"]["early_stopping"] = value;
+            serde_json::from_value::<SummarizationSpec>(section).map(|spec| spec.fixed.early_stopping).ok()
+        };
+        assert_eq!(read(json!(true)), Some(EarlyStopping::WhenFinished));
+        assert_eq!(read(json!(false)), Some(EarlyStopping::WhenBeaten));
+        assert_eq!(read(json!("never")), Some(EarlyStopping::Never));
+        assert_eq!([read(json!("Never")), read(json!(1)), read(Value::Null)], [None, None, None]);
+    }
+
+    #[test]
+    fn nothing_is_left_out_or_added() {
+        assert!(serde_json::from_value::<SummarizationSpec>(section()).is_ok());
+        for path in ["/join", "/fixed/forced_eos_token_id", "/defaults/length_penalty"] {
+            let mut without = section();
+            let (parent, key) = path.rsplit_once('/').expect("a path");
+            without.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object").remove(key);
+            assert!(serde_json::from_value::<SummarizationSpec>(without).is_err(), "{path}");
+        }
+        let mut more = section();
+        more["defaults"]["x"] = json!(1);
+        assert!(serde_json::from_value::<SummarizationSpec>(more).is_err());
+    }
+}

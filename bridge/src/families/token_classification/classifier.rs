@@ -1,0 +1,199 @@
+//! The engine of token classification: windows of a text to entities.
+
+use std::sync::Arc;
+
+use super::decode::decode;
+use super::merge::merge;
+use super::section::{Sections, TokenClassificationSpec};
+use super::windows::{Window, WindowEncoder, Windows};
+use crate::BridgeError;
+use crate::artifact::manifest::Graph;
+use crate::families::ner::AggregationStrategy;
+use crate::families::ner::entities::{Entities, EntitySpan, NerOptions};
+use crate::families::ner::model::{Recognizer, UNEXPECTED_SENTENCE_STARTS};
+use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
+use crate::runtime::session::Pool;
+use crate::runtime::transformer::{Transformer, check_finite};
+
+/// The graph's output.
+const OUTPUT: &str = "logits";
+/// Limit on the bytes of the texts that are tokenized together, unless a single text exceeds it. It bounds the memory of a
+/// call with many texts.
+const MAX_BLOCK_BYTES: usize = 1 << 20;
+
+/// The options of a call, with the manifest's defaults where they are `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Settings {
+    strategy: AggregationStrategy,
+    stride: Option<usize>,
+}
+
+/// The engine of one variant. Its graph is loaded by the first call.
+pub(super) struct TokenClassifier {
+    spec: TokenClassificationSpec,
+    max_tokens: usize,
+    encoder: Arc<WindowEncoder>,
+    pad_id: i64,
+    graph: Transformer,
+    pool: Pool,
+}
+
+/// The entities of one window, or its error.
+type Decoded<'a> = Outcome<Vec<EntitySpan<'a>>>;
+
+impl TokenClassifier {
+    /// The engine of a checked graph; nothing is loaded yet.
+    pub(super) fn new(graph: &Graph, sections: &Sections, encoder: Arc<WindowEncoder>, pool: Pool) -> Self {
+        let Sections { tokenizer, classes } = sections;
+        Self {
+            spec: classes.clone(),
+            max_tokens: tokenizer.max_tokens,
+            pad_id: tokenizer.pad_id(),
+            graph: Transformer::new(graph, OUTPUT),
+            encoder,
+            pool,
+        }
+    }
+
+    /// The settings of a call.
+    ///
+    /// # Errors
+    /// `sentence_starts` if the options have any, `config` for an invalid strategy or stride.
+    fn settings(&self, options: &NerOptions) -> Result<Settings, BridgeError> {
+        if options.sentence_starts.is_some() {
+            let problem = UNEXPECTED_SENTENCE_STARTS.to_owned();
+            return Err(BridgeError::SentenceStarts { index: None, problem });
+        }
+        let strategy = options.aggregation_strategy.unwrap_or(self.spec.aggregation_strategy);
+        let stride = options.stride.or(self.spec.stride);
+        let limit = self.encoder.max_text_tokens();
+        let config = |problem: String| Err(BridgeError::Config { problem });
+        match stride {
+            Some(_) if strategy == AggregationStrategy::None => {
+                config("aggregation_strategy is \"none\", expected another one with a stride".to_owned())
+            }
+            Some(stride) if stride >= limit => {
+                config(format!("stride is {stride}, expected less than the {limit} tokens of a window"))
+            }
+            _ => Ok(Settings { strategy, stride }),
+        }
+    }
+
+    fn recognize_block(&self, texts: &[&str], settings: Settings) -> Result<Vec<Outcome<Entities>>, BridgeError> {
+        let encode = |text: &&str| self.encoder.encode(text, settings.stride);
+        let encoded: Vec<Result<Windows, String>> = texts.iter().map(encode).collect();
+        let windows: Vec<&Window> = encoded.iter().flatten().flat_map(|text| &text.windows).collect();
+        let mut decoded = self.run_all(&windows, settings.strategy)?.into_iter();
+        let outcome = |(text, encoded): (&&str, Result<Windows, String>)| {
+            let encoded = encoded.map_err(|problem| BridgeError::inference(None, problem))?;
+            // All windows of the text are taken, even after one that failed: the next windows belong to another text.
+            let windows: Vec<Decoded<'_>> = decoded.by_ref().take(encoded.windows.len()).collect();
+            let spans = windows.into_iter().collect::<Outcome<Vec<_>>>()?.concat();
+            let spans = if encoded.windows.len() > 1 { merge(spans) } else { spans };
+            Ok(Entities::from_spans(text, &spans, encoded.tokens(), encoded.truncated))
+        };
+        Ok(texts.iter().zip(encoded).map(outcome).collect())
+    }
+
+    /// Runs all windows that have a token of the text, with one thread per session; the others have no entities.
+    fn run_all(&self, windows: &[&Window], strategy: AggregationStrategy) -> Result<Vec<Decoded<'_>>, BridgeError> {
+        let filled = windows.iter().enumerate().filter(|(_, window)| window.has_text());
+        let items = filled.map(|(at, window)| (at, window.ids.len())).collect();
+        let slots = run_all(windows.len(), items, self.pool.limit(), Bounds::default(), |run| {
+            let rows: Vec<&Window> = run.iter().map(|&at| windows[at]).collect();
+            let mut lease = self.pool.lease()?;
+            Ok(run_apart(&rows, |rows| self.run(lease.session()?, rows, strategy)))
+        })?;
+        Ok(slots.into_iter().map(|slot| slot.unwrap_or_else(|| Ok(Vec::new()))).collect())
+    }
+
+    /// One run. The logits are decoded in the engine's memory, and only the entities are kept.
+    fn run(
+        &self,
+        session: &mut ort::session::Session,
+        rows: &[&Window],
+        strategy: AggregationStrategy,
+    ) -> Result<Vec<Decoded<'_>>, BridgeError> {
+        let ids: Vec<&[i64]> = rows.iter().map(|window| window.ids.as_slice()).collect();
+        let batch = pad(&ids, self.pad_id);
+        let labels = self.spec.labels.len();
+        let (shape, row_len) = ([rows.len(), batch.width, labels], batch.width * labels);
+        self.graph.run(
+            session,
+            batch,
+            |_| None,
+            &shape,
+            |values| {
+                let decoded = |(window, row): (&&Window, &[f32])| {
+                    let logits = &row[..window.ids.len() * labels];
+                    check_finite(logits)?;
+                    Ok(decode(logits, window, &self.spec, strategy))
+                };
+                rows.iter().zip(values.chunks_exact(row_len)).map(decoded).collect()
+            },
+        )
+    }
+}
+
+impl Recognizer for TokenClassifier {
+    fn warm_up(&self) -> Result<(), BridgeError> {
+        self.pool.lease().map(|_| ())
+    }
+
+    fn unload(&self) {
+        self.pool.clear();
+    }
+
+    fn max_tokens(&self) -> Option<usize> {
+        Some(self.max_tokens)
+    }
+
+    fn requires_sentence_starts(&self) -> bool {
+        false
+    }
+
+    fn check(&self, options: &NerOptions, _: usize) -> Result<(), BridgeError> {
+        self.settings(options).map(|_| ())
+    }
+
+    fn recognize_each(
+        &self,
+        texts: &[&str],
+        chosen: &[usize],
+        options: &NerOptions,
+    ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
+        let settings = self.settings(options)?;
+        let texts: Vec<&str> = chosen.iter().map(|&index| texts[index]).collect();
+        let mut outcomes: Vec<Outcome<Entities>> = Vec::with_capacity(texts.len());
+        while outcomes.len() < texts.len() {
+            let rest = &texts[outcomes.len()..];
+            outcomes.extend(self.recognize_block(&rest[..block_len(rest)], settings)?);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// The number of first texts that are tokenized together, at least one.
+fn block_len(texts: &[&str]) -> usize {
+    let mut bytes = 0;
+    let fits = |text: &&&str| {
+        bytes += text.len();
+        bytes <= MAX_BLOCK_BYTES
+    };
+    texts.iter().take_while(fits).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_bounded_and_not_empty() {
+        let half = "x".repeat(MAX_BLOCK_BYTES / 2);
+        let huge = "x".repeat(MAX_BLOCK_BYTES + 1);
+        assert_eq!(block_len(&[&half, &half, &half]), 2);
+        assert_eq!(block_len(&[&huge, &half]), 1);
+        assert_eq!(block_len(&[&half, &huge]), 1);
+        assert_eq!(block_len(&[""; 5]), 5);
+    }
+}

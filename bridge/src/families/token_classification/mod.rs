@@ -1,0 +1,74 @@
+//! Token classification: the task `ner`, the engine `transformers`.
+
+mod classifier;
+mod decode;
+mod merge;
+mod scores;
+mod section;
+mod windows;
+
+use std::sync::Arc;
+
+pub use self::section::{Subwords, TokenClassificationSpec};
+
+use self::classifier::TokenClassifier;
+use self::section::Sections;
+use self::windows::WindowEncoder;
+use crate::BridgeError;
+use crate::artifact::files::ArtifactFiles;
+use crate::artifact::graph::Interface;
+use crate::families::model::{Declaration, Model, Preprocessor};
+use crate::families::ner;
+use crate::families::ner::model::NerModel;
+use crate::runtime::meter::Meter;
+use crate::runtime::options::ModelOptions;
+use crate::runtime::session::Pool;
+use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
+use crate::tokenizer::TextEncoder;
+
+/// The role of the graph.
+const ROLE: &str = "token_classifier";
+
+/// What the family adds to reading artifacts.
+pub(crate) const DECLARATION: Declaration = Declaration {
+    revision: 1,
+    roles: &[(
+        ROLE,
+        Interface {
+            required: &[INPUT_IDS, ATTENTION_MASK],
+            optional: &[TOKEN_TYPE_IDS],
+            outputs: &[("logits", "float32", 3)],
+        },
+    )],
+    check_sections: Sections::check,
+    load,
+    columns: ner::COLUMNS,
+};
+
+/// The tokenizer and the sections that all variants share.
+struct ClassifierPreprocessor {
+    sections: Sections,
+    encoder: Arc<WindowEncoder>,
+}
+
+fn load(files: &ArtifactFiles) -> Result<Box<dyn Preprocessor>, BridgeError> {
+    let sections = Sections::read(files.manifest())?;
+    let encoder = TextEncoder::load(&files.read(&sections.tokenizer.file)?, &sections.tokenizer)?;
+    let encoder = Arc::new(WindowEncoder::new(encoder, &sections.classes));
+    Ok(Box::new(ClassifierPreprocessor { sections, encoder }))
+}
+
+impl Preprocessor for ClassifierPreprocessor {
+    fn open(
+        &self,
+        files: &ArtifactFiles,
+        variant: &str,
+        options: &ModelOptions,
+    ) -> Result<Box<dyn Model>, BridgeError> {
+        let graph = files.manifest().graph(variant, ROLE)?;
+        let meter = Meter::of(files.manifest());
+        let pool = Pool::of_graph(files.root(), graph, options.engine.clone(), &meter);
+        let classifier = TokenClassifier::new(graph, &self.sections, Arc::clone(&self.encoder), pool);
+        Ok(Box::new(NerModel::new(files, variant, options, Box::new(classifier))))
+    }
+}

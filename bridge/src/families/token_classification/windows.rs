@@ -1,0 +1,288 @@
+//! From a text to the windows of tokens that a token classifier sees.
+
+use std::ops::Range;
+
+use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper, Tokenizer};
+
+use super::section::{Subwords, TokenClassificationSpec};
+use crate::families::ner::offsets::CharIndex;
+use crate::tokenizer::{Side, TextEncoder, guarded};
+
+/// What decoding needs to know of a token: what it covers, in characters of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// Whether the tokenizer added it: it is no part of the text.
+    pub(crate) is_special: bool,
+    /// Whether it goes on with the word before it.
+    pub(crate) is_subword: bool,
+}
+
+/// Tokens that are run together, special ones included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) ids: Vec<i64>,
+    /// One per id.
+    pub(crate) marks: Vec<Mark>,
+}
+
+impl Window {
+    /// Whether it has any token of the text.
+    pub(crate) fn has_text(&self) -> bool {
+        self.marks.iter().any(|mark| !mark.is_special)
+    }
+}
+
+/// A text's windows, in the tokenizers library's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Windows {
+    pub(crate) windows: Vec<Window>,
+    /// Whether the text goes on behind them.
+    pub(crate) truncated: bool,
+}
+
+impl Windows {
+    /// The tokens of all windows, special ones included.
+    pub(crate) fn tokens(&self) -> usize {
+        self.windows.iter().map(|window| window.ids.len()).sum()
+    }
+}
+
+/// A tokenizer that cuts texts into windows.
+///
+/// Truncation and post-processing are done here, window by window: in the tokenizers crate truncation ends the
+/// tokenization early, so that there would be no second window.
+pub(crate) struct WindowEncoder {
+    tokenizer: Tokenizer,
+    processor: Option<PostProcessorWrapper>,
+    /// Tokens of a window without the special ones.
+    room: usize,
+    side: Side,
+    subwords: Subwords,
+    unknown: Option<u32>,
+}
+
+impl WindowEncoder {
+    pub(crate) fn new(encoder: TextEncoder, spec: &TokenClassificationSpec) -> Self {
+        let (mut tokenizer, room, side) = encoder.into_parts();
+        let processor = tokenizer.get_post_processor().cloned();
+        tokenizer.with_post_processor(None::<PostProcessorWrapper>);
+        let unknown = spec.unk_token_id.and_then(|id| u32::try_from(id).ok());
+        Self { tokenizer, processor, room, side, subwords: spec.subwords, unknown }
+    }
+
+    /// Tokens of a window without the special tokens; a stride is below this.
+    pub(crate) fn max_text_tokens(&self) -> usize {
+        self.room
+    }
+
+    /// Cuts a text into windows that share `stride` tokens with the one before, or to one window without a stride. The
+    /// error says what the tokenizer said, or that it panicked.
+    pub(crate) fn encode(&self, text: &str, stride: Option<usize>) -> Result<Windows, String> {
+        let whole = guarded(|| self.tokenizer.encode_char_offsets(text, false))?;
+        let mut ranges = ranges(whole.len(), self.room, stride.unwrap_or(0), self.side);
+        let truncated = stride.is_none() && ranges.len() > 1;
+        if truncated {
+            ranges.truncate(1);
+        }
+        let index = CharIndex::new(text);
+        let window = |range| self.window(part(&whole, range), &index);
+        Ok(Windows { windows: ranges.into_iter().map(window).collect::<Result<_, _>>()?, truncated })
+    }
+
+    /// Adds the special tokens to a part of a text.
+    fn window(&self, part: Encoding, index: &CharIndex<'_>) -> Result<Window, String> {
+        let encoding = match &self.processor {
+            Some(processor) => guarded(|| processor.process(part, None, true))?,
+            None => part,
+        };
+        let offsets = encoding.get_offsets().iter().zip(encoding.get_special_tokens_mask());
+        let mark = |(&id, (&(start, end), &special)): (&u32, (&(usize, usize), &u32))| {
+            let is_special = special != 0;
+            Mark { start, end, is_special, is_subword: !is_special && self.is_subword(id, start, end, index) }
+        };
+        let marks = encoding.get_ids().iter().zip(offsets).map(mark).collect();
+        Ok(Window { ids: encoding.get_ids().iter().map(|id| i64::from(*id)).collect(), marks })
+    }
+
+    fn is_subword(&self, id: u32, start: usize, end: usize, index: &CharIndex<'_>) -> bool {
+        if self.unknown == Some(id) {
+            return false;
+        }
+        match self.subwords {
+            Subwords::Length => {
+                let piece = self.tokenizer.id_to_token(id).unwrap_or_default();
+                piece.chars().count() != end.saturating_sub(start)
+            }
+            Subwords::Space => start > 0 && index.char(start - 1) != Some(' ') && index.char(start) != Some(' '),
+        }
+    }
+}
+
+/// Which tokens every window has: the cuts of the tokenizers library. `stride` is below `room`, which is at least 1.
+fn ranges(tokens: usize, room: usize, stride: usize, side: Side) -> Vec<Range<usize>> {
+    let count = 1 + tokens.saturating_sub(room).div_ceil(room - stride);
+    let window = |at: usize| {
+        let skipped = at * (room - stride);
+        match side {
+            Side::Right => skipped..tokens.min(skipped + room),
+            Side::Left => (tokens - skipped).saturating_sub(room)..tokens - skipped,
+        }
+    };
+    (0..count).map(window).collect()
+}
+
+/// Some tokens of an encoding, as an encoding of its own.
+fn part(whole: &Encoding, range: Range<usize>) -> Encoding {
+    Encoding::new(
+        whole.get_ids()[range.clone()].to_vec(),
+        whole.get_type_ids()[range.clone()].to_vec(),
+        whole.get_tokens()[range.clone()].to_vec(),
+        whole.get_word_ids()[range.clone()].to_vec(),
+        whole.get_offsets()[range.clone()].to_vec(),
+        whole.get_special_tokens_mask()[range.clone()].to_vec(),
+        whole.get_attention_mask()[range].to_vec(),
+        Vec::new(),
+        Default::default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use tokenizers::TruncationDirection;
+
+    use super::*;
+    use crate::tokenizer::TokenizerSpec;
+
+    const WORDS: [&str; 8] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "new", "##ly", "york", "é"];
+
+    fn word_pieces(processor: Value) -> Value {
+        let vocab: Value = WORDS.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+        let model = json!({"type": "WordPiece", "vocab": vocab, "unk_token": "[UNK]",
+            "continuing_subword_prefix": "##", "max_input_chars_per_word": 100});
+        json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": {"type": "Whitespace"}, "post_processor": processor, "decoder": null, "model": model})
+    }
+
+    /// Every byte a piece of its own, as in byte-level BPE without merges.
+    fn bytes(processor: Value) -> Value {
+        let alphabet = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
+        let mut pieces: Vec<String> = alphabet.into_iter().map(String::from).collect();
+        pieces.sort_unstable();
+        pieces.extend(["<s>", "</s>", "[PAD]"].map(str::to_owned));
+        let vocab: Value = pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), json!(id))).collect();
+        let model = json!({"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": vocab, "merges": []});
+        let level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+        json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": level, "post_processor": processor, "decoder": null, "model": model})
+    }
+
+    fn bert() -> Value {
+        json!({"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]})
+    }
+
+    fn roberta() -> Value {
+        json!({"type": "RobertaProcessing", "cls": ["<s>", 256], "sep": ["</s>", 257], "trim_offsets": true,
+            "add_prefix_space": false})
+    }
+
+    fn encoder(tokenizer: &Value, max_tokens: usize, side: &str, subwords: &str) -> WindowEncoder {
+        let vocab = tokenizer["model"]["vocab"].as_object().expect("a vocabulary");
+        let spec: TokenizerSpec = serde_json::from_value(json!({"file": "tokenizer.json", "vocab_size": vocab.len(),
+            "max_tokens": max_tokens, "truncation_side": side, "pad_token": "[PAD]", "pad_token_id": vocab["[PAD]"]}))
+        .expect("a section");
+        let classes: TokenClassificationSpec = serde_json::from_value(json!({"labels": ["O"], "ignore_labels": [],
+            "aggregation_strategy": "simple", "stride": null, "subwords": subwords, "unk_token_id": 1, "language": null}))
+        .expect("a section");
+        WindowEncoder::new(TextEncoder::load(tokenizer.to_string().as_bytes(), &spec).expect("a tokenizer"), &classes)
+    }
+
+    fn marks(encoder: &WindowEncoder, text: &str) -> Vec<(usize, usize, bool)> {
+        let windows = encoder.encode(text, None).expect("windows");
+        let text_marks = windows.windows[0].marks.iter().filter(|mark| !mark.is_special);
+        text_marks.map(|mark| (mark.start, mark.end, mark.is_subword)).collect()
+    }
+
+    #[test]
+    fn offsets_count_characters() {
+        let encoder = encoder(&word_pieces(bert()), 100, "right", "length");
+        assert_eq!(marks(&encoder, "é newly"), [(0, 1, false), (2, 5, false), (5, 7, true)]);
+        assert_eq!(marks(&encoder, "👩 york\r\nély"), [(0, 1, false), (2, 6, false), (8, 9, false), (9, 11, true)]);
+        assert_eq!(marks(&encoder, "שלום york"), [(0, 4, false), (5, 9, false)]);
+    }
+
+    #[test]
+    fn pieces_of_one_character_share_its_place() {
+        let encoder = encoder(&bytes(roberta()), 100, "right", "space");
+        let first = [(0, 1, false), (2, 2, false), (2, 3, false), (2, 3, false)];
+        assert_eq!(marks(&encoder, "a é"), first);
+        let second = [(3, 4, true), (3, 4, true)];
+        assert_eq!(marks(&encoder, "a éé"), [first.as_slice(), &second].concat());
+    }
+
+    /// The unknown piece has five characters and would be a sub-word of any other word; it never is.
+    #[test]
+    fn an_unknown_word_goes_on_with_no_other() {
+        let encoder = encoder(&word_pieces(bert()), 100, "right", "length");
+        assert_eq!(marks(&encoder, "new?york"), [(0, 3, false), (3, 4, false), (4, 8, false)]);
+    }
+
+    #[test]
+    fn a_blank_starts_a_word_where_pieces_have_no_prefix() {
+        let encoder = encoder(&word_pieces(bert()), 100, "right", "space");
+        assert_eq!(marks(&encoder, "new york"), [(0, 3, false), (4, 8, false)]);
+        // Neither a no-break space nor a line's end is a blank.
+        assert_eq!(marks(&encoder, "new\u{a0}york"), [(0, 3, false), (4, 8, true)]);
+        assert_eq!(marks(&encoder, "new\nyork"), [(0, 3, false), (4, 8, true)]);
+    }
+
+    #[test]
+    fn a_text_is_cut_or_shared_out() {
+        let text = "new york newly york é";
+        let ids = |side: &str, stride| {
+            let windows = encoder(&word_pieces(bert()), 5, side, "length").encode(text, stride).expect("windows");
+            (windows.windows.iter().map(|window| window.ids.clone()).collect::<Vec<_>>(), windows.truncated)
+        };
+        assert_eq!(ids("right", None), (vec![vec![2, 4, 6, 4, 3]], true));
+        assert_eq!(ids("left", None), (vec![vec![2, 5, 6, 7, 3]], true));
+        assert_eq!(ids("right", Some(0)), (vec![vec![2, 4, 6, 4, 3], vec![2, 5, 6, 7, 3]], false));
+        let two = vec![vec![2, 4, 6, 4, 3], vec![2, 6, 4, 5, 3], vec![2, 4, 5, 6, 3], vec![2, 5, 6, 7, 3]];
+        assert_eq!(ids("right", Some(2)), (two.clone(), false));
+        assert_eq!(ids("left", Some(2)), (two.into_iter().rev().collect(), false));
+        let empty = encoder(&word_pieces(bert()), 5, "right", "length").encode("", Some(2)).expect("windows");
+        assert_eq!((empty.windows.len(), empty.windows[0].has_text(), empty.truncated), (1, false, false));
+    }
+
+    proptest! {
+        /// Cutting here and adding special tokens window by window is what the library does to a whole encoding.
+        #[test]
+        fn windows_are_the_librarys_own(
+            text in "[a-c é💻\u{301}\r\n]{0,40}", room in 1_usize..6, stride in 0_usize..5, left in any::<bool>(),
+            special in any::<bool>(),
+        ) {
+            prop_assume!(stride < room);
+            let processor = if special { roberta() } else { json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}) };
+            let (side, direction) = if left { ("left", TruncationDirection::Left) } else { ("right", TruncationDirection::Right) };
+            let encoder = encoder(&bytes(processor), room + if special { 2 } else { 0 }, side, "space");
+            let mut whole = encoder.tokenizer.encode_char_offsets(text.as_str(), false).expect("an encoding");
+            whole.truncate(room, stride, direction);
+            let processed = encoder.processor.as_ref().expect("one").process(whole, None, true).expect("an encoding");
+            let expected: Vec<&Encoding> = std::iter::once(&processed).chain(processed.get_overflowing()).collect();
+            let found = encoder.encode(&text, Some(stride)).expect("windows").windows;
+            prop_assert_eq!(found.len(), expected.len());
+            for (window, encoding) in found.iter().zip(expected) {
+                let ids: Vec<i64> = encoding.get_ids().iter().map(|id| i64::from(*id)).collect();
+                prop_assert_eq!(&window.ids, &ids);
+                let offsets: Vec<(usize, usize)> = window.marks.iter().map(|mark| (mark.start, mark.end)).collect();
+                prop_assert_eq!(&offsets, encoding.get_offsets());
+                let special: Vec<u32> = window.marks.iter().map(|mark| u32::from(mark.is_special)).collect();
+                prop_assert_eq!(&special, encoding.get_special_tokens_mask());
+            }
+        }
+    }
+}

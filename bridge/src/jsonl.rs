@@ -1,0 +1,219 @@
+//! JSON lines: reading them with a limit on their length, and rules that several kinds of inputs share.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::BridgeError;
+use crate::artifact::json;
+
+/// A byte of text takes at most six in JSON (`\u0041`); the rest of a line is keys and whitespace.
+const BYTES_PER_TEXT_BYTE: usize = 6;
+const LINE_OVERHEAD: usize = 1024;
+/// The key of an object's text.
+pub(crate) const TEXT: &str = "text";
+/// The line of an input that is one text.
+pub(crate) const TEXT_LINE: &str = "a JSON string or an object with a string under \"text\"";
+
+/// An input of a model, as a line of JSON lines holds it.
+pub(crate) trait LineInput: Sized {
+    /// What a line may be, for messages.
+    const EXPECTED: &'static str;
+
+    /// Reads the value of a line; a text may have `limit` bytes of UTF-8.
+    ///
+    /// # Errors
+    /// `bad_line`, `input_type`, `input_too_large`, or a code of the family.
+    fn read(value: Value, limit: usize) -> Result<Self, BridgeError>;
+
+    /// The texts of the input.
+    fn texts(&self) -> impl Iterator<Item = &str>;
+}
+
+/// A line that is one text and nothing else.
+impl LineInput for String {
+    const EXPECTED: &'static str = TEXT_LINE;
+
+    fn read(value: Value, limit: usize) -> Result<Self, BridgeError> {
+        text::<Self>(&mut fields::<Self>(value, &[TEXT])?, limit)
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.as_str())
+    }
+}
+
+/// Why a line has no answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct LineError {
+    pub(crate) code: &'static str,
+    pub(crate) line: u64,
+    pub(crate) message: String,
+}
+
+/// Reads all inputs of a file.
+///
+/// # Errors
+/// `io`, or the error of the first line that is not an input.
+pub(crate) fn read_file<I: LineInput>(path: &Path, limit: usize) -> Result<Vec<I>, BridgeError> {
+    let failed = |error: io::Error| BridgeError::Io { path: path.to_path_buf(), problem: error.to_string() };
+    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    let mut inputs = Vec::new();
+    while let Some(line) = next_line(&mut file, limit).map_err(failed)? {
+        inputs.push(line?);
+    }
+    Ok(inputs)
+}
+
+/// Reads the next line; `None` at the end of the input.
+///
+/// A line that is too long for any text within the limit is skipped without being stored.
+pub(crate) fn next_line<I: LineInput>(
+    input: &mut impl BufRead,
+    limit: usize,
+) -> io::Result<Option<Result<I, BridgeError>>> {
+    let max_bytes = limit.saturating_mul(BYTES_PER_TEXT_BYTE).saturating_add(LINE_OVERHEAD);
+    let mut line = Vec::new();
+    let (mut length, mut ended) = (0_usize, false);
+    while !ended {
+        let available = input.fill_buf()?;
+        if available.is_empty() {
+            break;
+        }
+        let end = available.iter().position(|byte| *byte == b'\n');
+        ended = end.is_some();
+        let content = &available[..end.unwrap_or(available.len())];
+        length = length.saturating_add(content.len());
+        if length <= max_bytes {
+            line.extend_from_slice(content);
+        }
+        let consumed = content.len() + usize::from(ended);
+        input.consume(consumed);
+    }
+    match (length, ended) {
+        (0, false) => Ok(None),
+        (length, _) if length > max_bytes => Ok(Some(Err(too_large(length / BYTES_PER_TEXT_BYTE, limit)))),
+        _ => Ok(Some(parse(&line, limit))),
+    }
+}
+
+/// The input of one line.
+pub(crate) fn parse<I: LineInput>(line: &[u8], limit: usize) -> Result<I, BridgeError> {
+    I::read(json::parse(line).map_err(bad_line::<I>)?, limit)
+}
+
+/// The fields of an object that has no other keys than the known ones. A string stands for an object with a text.
+///
+/// # Errors
+/// `bad_line` for an unknown key, `input_type` for another kind of value.
+pub(crate) fn fields<I: LineInput>(value: Value, known: &[&str]) -> Result<Map<String, Value>, BridgeError> {
+    match value {
+        Value::Object(fields) => match fields.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(bad_line::<I>(format!("unknown key {key:?}"))),
+            None => Ok(fields),
+        },
+        Value::String(_) => Ok(Map::from_iter([(TEXT.to_owned(), value)])),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Err(wrong_type::<I>(kind(&value))),
+    }
+}
+
+/// Takes the text of an object.
+///
+/// # Errors
+/// `input_type` where it is missing or is not a string, `input_too_large` beyond the limit.
+pub(crate) fn text<I: LineInput>(fields: &mut Map<String, Value>, limit: usize) -> Result<String, BridgeError> {
+    match fields.remove(TEXT) {
+        Some(Value::String(text)) if text.len() > limit => Err(too_large(text.len(), limit)),
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => Err(wrong_type::<I>(kind(&other))),
+        None => Err(wrong_type::<I>("an object without it")),
+    }
+}
+
+/// The error for a line that is no JSON or has wrong keys.
+pub(crate) fn bad_line<I: LineInput>(problem: String) -> BridgeError {
+    BridgeError::BadLine { problem, expected: I::EXPECTED }
+}
+
+/// The error for a value of another kind than expected.
+pub(crate) fn wrong_type<I: LineInput>(actual: &str) -> BridgeError {
+    BridgeError::InputType { expected: I::EXPECTED, actual: actual.to_owned() }
+}
+
+fn too_large(bytes: usize, limit: usize) -> BridgeError {
+    BridgeError::InputTooLarge { index: None, bytes, limit }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(line: Result<String, BridgeError>) -> Result<String, &'static str> {
+        line.map_err(|error| error.code())
+    }
+
+    #[test]
+    fn a_line_is_a_string_or_an_object_with_one() {
+        assert_eq!(code(parse(b"\"a\"", 10)), Ok("a".to_owned()));
+        assert_eq!(code(parse(b"{\"text\": \"\"}\r", 10)), Ok(String::new()));
+        let cases: [(&[u8], &str); 14] = [
+            (b"", "bad_line"),
+            (b"  ", "bad_line"),
+            (b"{", "bad_line"),
+            (b"\"\xff\"", "bad_line"),
+            (b"\"\\ud800\"", "bad_line"),
+            (b"{\"text\":\"a\",\"text\":\"a\"}", "bad_line"),
+            (b"{\"text\":\"a\",\"x\":1}", "bad_line"),
+            (b"{\"x\":1}", "bad_line"),
+            (b"{\"text\":\"a\",\"sentence_starts\":[0]}", "bad_line"),
+            (b"{\"messages\":[\"a\"]}", "bad_line"),
+            (b"{}", "input_type"),
+            (b"{\"text\":1}", "input_type"),
+            (b"[\"a\"]", "input_type"),
+            (b"\"01234567890\"", "input_too_large"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(code(parse(line, 10)), Err(expected), "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_the_longest_text_in_its_longest_form() -> io::Result<()> {
+        let limit = 5;
+        let longest = BYTES_PER_TEXT_BYTE * limit + LINE_OVERHEAD;
+        for (length, expected) in [(longest, Ok("a".to_owned())), (longest + 1, Err("input_too_large"))] {
+            for end in ["", "\n"] {
+                let mut input = io::Cursor::new(format!("{:length$}{end}", "\"a\""));
+                assert_eq!(next_line(&mut input, limit)?.map(code), Some(expected.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn lines_are_read_one_by_one() -> io::Result<()> {
+        let long = format!("\"{}\"", "x".repeat(LINE_OVERHEAD + 100));
+        let mut input = io::BufReader::with_capacity(7, io::Cursor::new(format!("\"a\"\n\n{long}\n\"b\"")));
+        let mut codes = Vec::new();
+        while let Some(line) = next_line(&mut input, 5)? {
+            codes.push(code(line));
+        }
+        let expected = [Ok("a".to_owned()), Err("bad_line"), Err("input_too_large"), Ok("b".to_owned())];
+        assert_eq!(codes, expected);
+        Ok(())
+    }
+}

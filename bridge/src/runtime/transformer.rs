@@ -1,0 +1,85 @@
+//! One run of a transformer's graph: tensors by name in, one output out.
+
+use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::value::Tensor;
+
+use super::batch::Padded;
+use super::outputs::{failed, output};
+use crate::BridgeError;
+use crate::artifact::graph::Port;
+use crate::artifact::manifest::Graph;
+
+/// The inputs of a transformer's graph, each `[batch, tokens]`.
+pub(crate) const INPUT_IDS: Port = ("input_ids", "int64", 2);
+pub(crate) const ATTENTION_MASK: Port = ("attention_mask", "int64", 2);
+pub(crate) const TOKEN_TYPE_IDS: Port = ("token_type_ids", "int64", 2);
+
+/// A graph that reads token ids.
+pub(crate) struct Transformer {
+    inputs: Vec<String>,
+    /// The only output that is fetched: every other one would cost a copy.
+    output: &'static str,
+}
+
+impl Transformer {
+    pub(crate) fn new(graph: &Graph, output: &'static str) -> Self {
+        Self { inputs: graph.inputs.iter().map(|input| input.name.clone()).collect(), output }
+    }
+
+    /// Runs a batch and reads the output's values, row by row, which have to be of this shape.
+    ///
+    /// `other` returns the inputs beside ids and mask by name; inputs that it does not know are zeros, `[batch, tokens]`.
+    ///
+    /// # Errors
+    /// `inference`, without an index: any row may be the cause.
+    pub(crate) fn run<T>(
+        &self,
+        session: &mut Session,
+        batch: Padded,
+        other: impl FnMut(&str) -> Option<ort::Result<Tensor<i64>>>,
+        shape: &[usize],
+        read: impl FnOnce(&[f32]) -> T,
+    ) -> Result<T, BridgeError> {
+        let name = self.output;
+        let inputs = self.inputs(batch, other).map_err(failed)?;
+        let options = RunOptions::new().map_err(failed)?.with_outputs(OutputSelector::no_default().with(name));
+        let outputs = session.run_with_options(inputs, &options).map_err(failed)?;
+        Ok(read(output(&outputs, name, shape)?))
+    }
+
+    fn inputs(
+        &self,
+        batch: Padded,
+        mut other: impl FnMut(&str) -> Option<ort::Result<Tensor<i64>>>,
+    ) -> ort::Result<Vec<(&str, SessionInputValue<'static>)>> {
+        let shape = [batch.rows, batch.width];
+        let (mut ids, mut mask) = (Some(batch.ids), Some(batch.mask));
+        let mut tensor = |name: &str| match name {
+            name if name == INPUT_IDS.0 => Tensor::from_array((shape, ids.take().unwrap_or_default())),
+            name if name == ATTENTION_MASK.0 => Tensor::from_array((shape, mask.take().unwrap_or_default())),
+            name => other(name).unwrap_or_else(|| Tensor::from_array((shape, vec![0; shape[0] * shape[1]]))),
+        };
+        self.inputs.iter().map(|name| Ok((name.as_str(), tensor(name)?.into()))).collect()
+    }
+}
+
+/// Refuses values that are not finite.
+pub(crate) fn check_finite(values: &[f32]) -> Result<(), BridgeError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(BridgeError::inference(None, format!("the graph gave {} at position {at}", values[at]))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_finite_values_pass() {
+        assert!(check_finite(&[0.0, -1.5]).is_ok());
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(check_finite(&[0.0, bad]).map_err(|error| error.code()), Err("inference"));
+        }
+    }
+}

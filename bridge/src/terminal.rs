@@ -1,0 +1,80 @@
+//! Text for people: colors, and characters that must not reach a terminal.
+
+use std::fmt::Write;
+
+use crate::jsonl::LineError;
+
+/// ANSI colors that are readable on dark and on light backgrounds: red, green, yellow, blue, magenta, cyan.
+pub(crate) const COLORS: [&str; 6] = ["1;31", "1;32", "1;33", "1;34", "1;35", "1;36"];
+pub(crate) const DIM: &str = "2";
+const RED: &str = COLORS[0];
+
+/// Whether output is colored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    pub(crate) is_colored: bool,
+}
+
+impl Style {
+    /// Colored on terminals, unless `NO_COLOR` is set to a value that is not empty.
+    pub(crate) fn new(is_terminal: bool) -> Self {
+        let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { is_colored: is_terminal && !is_refused }
+    }
+
+    /// The text in a color, if output is colored.
+    pub(crate) fn in_color(self, color: &str, text: &str) -> String {
+        if self.is_colored { format!("\u{1b}[{color}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// The output for a line that failed.
+    pub(crate) fn failure(self, error: &LineError) -> String {
+        let head = self.in_color(RED, &format!("line {}: error[{}]", error.line, error.code));
+        format!("{head}: {}", visible(&error.message))
+    }
+}
+
+/// The text in one line: control characters and marks that change the direction of text are escaped.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            char if char.is_control() || is_mark(char) => {
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "\\u{{{:x}}}", u32::from(char));
+            }
+            char => shown.push(char),
+        }
+    }
+    shown
+}
+
+/// Whether a character separates lines or paragraphs, or embeds, overrides or isolates a direction.
+fn is_mark(char: char) -> bool {
+    matches!(char, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_colored_and_nothing_else() {
+        assert_eq!(Style { is_colored: true }.in_color(DIM, "a"), "\u{1b}[2ma\u{1b}[0m");
+        assert_eq!(Style::new(false).in_color(DIM, "a"), "a");
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        let text = "\u{1b}[2J\u{7}\r\n\t\u{9b}\u{202e}\u{2066}\u{2028}\u{0}\u{7f}";
+        let shown = visible(text);
+        assert!(!shown.chars().any(|char| char.is_control() || is_mark(char)), "{shown:?}");
+        assert!(shown.contains("\\u{1b}[2J") && shown.contains("\\r\\n\\t"), "{shown:?}");
+        let error = LineError { code: "bad_line", line: 3, message: text.to_owned() };
+        let shown = Style { is_colored: false }.failure(&error);
+        assert!(shown.starts_with("line 3: error[bad_line]: ") && !shown.contains('\u{1b}'), "{shown:?}");
+    }
+}

@@ -1,0 +1,59 @@
+//! Artifacts of families that this build does not have: opening, verifying and running them fails with `unknown_task`.
+//!
+//! With all features there are none; `make test-rust` builds the crate without each family in turn.
+
+mod common;
+
+use std::path::Path;
+
+use onnx_ml_bridge::families::{Artifact, Family};
+use serde_json::Value;
+
+/// The number of families, each of which has a feature and an artifact in tests/golden/valid.
+const FEATURES: [bool; 4] = [
+    cfg!(feature = "sentence-embedding"),
+    cfg!(feature = "token-classification"),
+    cfg!(feature = "spacy"),
+    cfg!(feature = "summarization"),
+];
+
+fn is_known(path: &Path) -> bool {
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(path.join("manifest.json")).expect("a manifest")).expect("JSON");
+    Family::ALL.iter().any(|family| manifest["task"] == family.task().name() && manifest["engine"] == family.engine())
+}
+
+fn code(result: Result<(), onnx_ml_bridge::BridgeError>) -> Option<&'static str> {
+    result.err().map(|error| error.code())
+}
+
+#[test]
+fn every_feature_is_a_family_with_an_example() {
+    let enabled = FEATURES.iter().filter(|enabled| **enabled).count();
+    assert_eq!(Family::ALL.len(), enabled);
+    assert_eq!(common::valid_artifacts().iter().filter(|path| is_known(path)).count(), enabled);
+    assert_eq!(common::valid_artifacts().len(), FEATURES.len());
+}
+
+#[test]
+fn artifacts_of_other_families_are_refused() {
+    for path in common::valid_artifacts() {
+        let expected = if is_known(&path) { None } else { Some("unknown_task") };
+        assert_eq!(code(Artifact::open(&path, "auto").map(|_| ())), expected, "{path:?}");
+        assert_eq!(code(Artifact::verify(&path).map(|_| ())), expected, "{path:?}");
+    }
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn commands_refuse_artifacts_of_other_families() {
+    use common::command::{lines, run, text};
+
+    for path in common::valid_artifacts().iter().filter(|path| !is_known(path)) {
+        let verified = run(&["verify", "--json", text(path)], "");
+        assert_eq!((verified.status.code(), &lines(&verified)[0]["error"]["code"]), (Some(3), &"unknown_task".into()));
+        let timed = run(&["bench", "--model", text(path), "--texts", "texts.jsonl"], "");
+        let message = String::from_utf8_lossy(&timed.stderr).into_owned();
+        assert_eq!((timed.status.code(), message.contains("error[unknown_task]")), (Some(3), true), "{message}");
+    }
+}

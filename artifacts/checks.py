@@ -149,7 +149,7 @@ def _signature(tensors: Iterable[Tensor]) -> list[TensorInfo]:
 
 
 def _data_files(graph: Graph, onnx_file: OnnxFile) -> list[str]:
-    """Paths, relative to the artifact, of the files with a graph's external tensor data."""
+    """Return the paths, relative to the artifact, of the files with a graph's external tensor data."""
     folder = graph.file.rpartition("/")[0]
     return [f"{folder}/{location}" if folder else location for location in onnx_file.external]
 

@@ -64,7 +64,7 @@ def _model(staged: Staged, spec: SpacySpec) -> SpacyModel:
 def load_original(folder: Path, sentences: str) -> Language:
     """Load the original: the whole pipeline if `sentences` is `parser`, else `ner` and the component it listens to."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about models that were trained with an older version of spaCy
+        warnings.simplefilter("ignore")  # hides warnings about models of older spaCy versions
         nlp = spacy.load(folder)
     if sentences != "parser":
         nlp.select_pipes(enable=[name for name in nlp.pipe_names if name in ("ner", *_upstream(nlp))])

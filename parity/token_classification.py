@@ -105,7 +105,7 @@ def original_entities(
     """Return the entities of every text; each text is a separate call."""
     settings = {"aggregation_strategy": aggregation_strategy} | ({} if stride is None else {"stride": stride})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about unknown words, once per token
+        warnings.simplefilter("ignore")  # hides a warning about unknown words for every token
         return [_entities(pipeline, text, settings, stride) for text in texts]
 
 

@@ -68,7 +68,7 @@ def quantize_table(table: Floats, levels: int = INT8_LEVELS) -> tuple[NDArray[np
 
 
 def noise_ratio_db(exact: Floats, approximate: Floats) -> float:
-    """Signal to quantization noise ratio in dB: 10 log10(sum of squares / sum of squared errors)."""
+    """Compute the signal-to-quantization-noise ratio in dB: 10 log10(sum of squares / sum of squared errors)."""
     signal = float(np.square(exact, dtype=np.float64).sum())
     noise = float(np.square(exact - approximate, dtype=np.float64).sum())
     return 10 * float(np.log10(max(signal, 1e-30) / max(noise, 1e-30)))

@@ -92,7 +92,7 @@ class Watch:
 
     @contextmanager
     def running(self, options: Any) -> Iterator[None]:
-        """A context for one run of a graph: while it is active, stopping the call terminates the run.
+        """Terminate a run of a graph if the call is stopped while this context is active.
 
         :param options: the `onnxruntime.RunOptions` of the run.
         :raises StoppedError: if the call is already stopped.

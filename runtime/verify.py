@@ -128,7 +128,7 @@ def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay
 
 
 def _child(declaration: str, root: str, memory: str) -> None:
-    """Main function of the child process: print one JSON object, with the results of all variants or an error."""
+    """Run the child process: print one JSON object with the results of all variants or an error."""
     _limit_memory(int(memory))
     module, _, name = declaration.partition(":")
     family: Family = getattr(importlib.import_module(module), name)

@@ -172,7 +172,7 @@ def _packages(source: random.Random) -> list[metadata.Distribution]:
 
 def _docstrings(code: str) -> Iterator[str]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about escape sequences
+        warnings.simplefilter("ignore")  # hides warnings about invalid escape sequences
         try:
             tree = ast.parse(code)
         except (SyntaxError, ValueError):

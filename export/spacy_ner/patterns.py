@@ -75,7 +75,7 @@ def join(alternatives: Iterable[Alternative]) -> str:
 
 
 def ranges_of(points: Iterable[int]) -> tuple[int, ...]:
-    """Ascending code points as ranges `(start, end, start, end, ...)` with exclusive ends."""
+    """Convert ascending code points to ranges `(start, end, start, end, ...)` with exclusive ends."""
     flat: list[int] = []
     for point in points:
         if flat and flat[-1] == point:
@@ -86,7 +86,7 @@ def ranges_of(points: Iterable[int]) -> tuple[int, ...]:
 
 
 def _split(items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
-    """Return the alternatives of a sequence that is a branch, or a branch after anchors that `re` has factored out."""
+    """Split a sequence that is a branch into its alternatives; anchors that `re` moved before it are part of each."""
     if not items or items[-1][0] is not sre.BRANCH or any(op is not sre.AT for op, _ in items[:-1]):
         return [items]
     return [each for branch in items[-1][1][1] for each in _split(items[:-1] + tuple(branch))]
@@ -210,7 +210,7 @@ def _every_character() -> str:
 
 
 def _set_text(ranges: tuple[int, ...]) -> str:
-    """Ranges as a literal or a class; a class of more than half of all code points is written negated."""
+    """Write ranges as a literal or a class; a class of more than half of all code points is written negated."""
     if len(ranges) == 2 and ranges[1] == ranges[0] + 1:
         return _character(ranges[0])
     if not ranges:

@@ -73,7 +73,8 @@ def load_pipeline(folder: Path) -> Language:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about older spaCy versions: the parity stage checks the model
+            # Hides warnings about models of older spaCy versions, because the parity stage compares the entities
+            warnings.simplefilter("ignore")
             return spacy.load(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise BuildError(

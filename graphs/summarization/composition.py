@@ -65,7 +65,7 @@ def _encode(main: GraphBuilder, parts: SummarizerParts, spec: SummarizationSpec,
     """Run the encoder, and compute the values that are the same in all steps."""
     (embedded,) = main.splice(parts.embed, [inputs.input_ids], "", main)
     cross_mask, *cross = main.splice(parts.encoder, [embedded, inputs.attention_mask], "encoder.", main)
-    # Greedy search stops at its first finished sequence, whatever the model's setting is
+    # Greedy search stops at its first finished sequence, independent of the setting of the model
     early_stopping = main.constant([spec.fixed.early_stopping is True], name="early_stopping")
     is_early = main.op("Or", main.op("Equal", inputs.num_beams, main.integers(1)), early_stopping)
     masked = main.constant(MASKED, np.float32, name="masked")

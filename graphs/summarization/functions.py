@@ -120,7 +120,7 @@ def forbid_end(log_probs, cur, min_length, eos_token):
 
 @script(DOMAIN, default_opset=op)
 def force(log_probs, cur, position, token):
-    """Where `cur` equals `position`, set the score of `token` to 0 and all others to minus infinity."""
+    """Set the score of `token` to 0 and all others to minus infinity if `cur` equals `position`."""
     vocabulary = op.Squeeze(op.Shape(log_probs, start=1, end=2))
     ids = op.Range(op.Constant(value_int=0), vocabulary, op.Constant(value_int=1))
     nothing = op.Constant(value_float=float("-inf"))

@@ -18,7 +18,7 @@ class State:
     - `tokens`: the tokens that the next step reads.
     - `sequences`, `scores`: the unfinished beams and their summed log probabilities.
     - `done_sequences`, `done_scores`, `is_done`: the finished sequences, their scores after the length penalty, and
-      which entries of the two are in use.
+      which of their entries are used.
     - `is_open`: the texts whose search continues.
     - `past_mask`: the attention mask between beams and slots of the cache.
     - `caches`: keys and values of every layer, `[slots, batch, heads, head_size]`: keys of layer 0, values of layer 0,

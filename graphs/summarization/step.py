@@ -68,7 +68,7 @@ class StepComposer:
         return State.from_values(values)
 
     def _decode(self, state: State) -> tuple[ir.Value, ir.Value, list[ir.Value]]:
-        """Log probabilities of the next tokens `[beams * batch, vocabulary]`, and the new mask and caches."""
+        """Return log probabilities of the next tokens `[beams * batch, vocabulary]`, and the new mask and caches."""
         body, main, parts, constants = self._body, self._main, self._parts, self._constants
         (embedded,) = body.splice(parts.embed, [state.tokens], "", main)
         (positions,) = body.call(search.token_positions, state.cur, self._inputs.num_beams)

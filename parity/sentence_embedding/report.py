@@ -98,6 +98,5 @@ def _token_plot(parity: EmbeddingParity, manifest: Manifest, name: str, color: s
 def _cosine_bounds(manifest: Manifest, variant: str) -> dict[str, float]:
     gate = manifest.variants[variant].gate
     names = {PLAIN: "cosine_min", HARD: "cosine_min_hard"}
-    return {
-        group: gate[name] for group, name in names.items() if gate.get(name, 1) < 1
-    }  # a logarithmic axis cannot display 1 - 1
+    # The axis is logarithmic in 1 - cosine and cannot display a cosine of 1
+    return {group: gate[name] for group, name in names.items() if gate.get(name, 1) < 1}

@@ -53,7 +53,7 @@ def original_summaries(
 ) -> list[OriginalSummary]:
     """Summarize every list of messages with `generate`, each in a separate call and with its own settings."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about settings that greedy search ignores, once per call
+        warnings.simplefilter("ignore")  # hides a warning about settings that greedy search ignores
         return [
             _summary(original, original.separator.join(messages), chosen)
             for messages, chosen in zip(inputs, settings, strict=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAX_PASSES = 12
-# Separates a token's label from the label of its true head; spaCy's training adds it where it makes a tree projective.
+# Separates a token's label from the label of its true head. spaCy's training adds it to make trees projective.
 _DECORATION = "||"
 _ROOT = "ROOT"
 

@@ -57,14 +57,14 @@ class Tally:
 
 
 def fixed_settings() -> Iterator[dict[str, Any]]:
-    """Settings that are fixed in the graph: n-grams of 0 to 4 tokens, three ways to stop, forced tokens or none."""
+    """Yield settings fixed in the graph: n-grams of 0 to 4 tokens, three ways to stop, with or without forced tokens."""
     for index, (early, size) in enumerate((early, size) for early in (True, False, "never") for size in range(5)):
         forced = {"forced_bos_token_id": None if index % 3 == 1 else 0, "forced_eos_token_id": None if index % 2 else 2}
         yield {"early_stopping": early, "no_repeat_ngram_size": size, **forced}
 
 
 def calls(source: random.Random, count: int, vocab_size: int) -> Iterator[Call]:
-    """Batches of 1 to 6 random texts of different lengths, with random settings."""
+    """Yield batches of 1 to 6 random texts of different lengths, with random settings."""
     for _ in range(count):
         lengths = [source.randint(3, 40) for _ in range(source.randint(1, 6))]
         ids = np.full((len(lengths), max(lengths)), PAD, np.int64)

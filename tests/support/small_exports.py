@@ -31,7 +31,7 @@ Feeds = dict[str, NDArray[np.int64]]
 
 _EVERY = 7
 _CALIBRATION_TEXTS = 64
-# Texts to include in any case. (ruff counts wide characters twice when it checks the length of lines.)
+# Texts that are always included. The lines are short because ruff counts wide characters twice.
 _ODD = (
     *("", " \n\t ", "🎉", "👩‍👩‍👧 🏳️‍🌈 and some words", "Ünïcödé", "日本語のテスト"),
     *("שלום עולם", "नमस्ते दुनिया", "Привет, мир", "안녕하세요"),
@@ -60,7 +60,7 @@ class SmallExport:
         return original_embeddings(load_original(self.source), [EmbeddingInput(text, prompt_name) for text in texts])
 
     def calibration(self) -> list[Feeds]:
-        """Inputs for the calibration of int8, one text each; fewer than in a build."""
+        """Return inputs for the calibration of int8, one text each; fewer than in a build."""
         encoded = self.tokenizer.encode(read_calibration_texts(None)[::5][:_CALIBRATION_TEXTS])
         return [encoder_feeds(self.graphs["fp32"], *self.tokenizer.pad([tokens])) for tokens in encoded]
 
@@ -86,7 +86,7 @@ def add_int8(small: SmallExport) -> QuantizedGraph:
 
 @cache
 def varied_texts() -> list[str]:
-    """About 90 texts: every seventh parity text, and always empty ones, whitespace, emoji and other scripts."""
+    """Return about 90 texts: every seventh parity text, and always empty ones, whitespace, emoji and other scripts."""
     return [*parity_texts()[::_EVERY], *_ODD]
 
 

@@ -54,7 +54,7 @@ _PROBE = SpacyNetwork(
 
 @cache
 def ner_sample(language: str, adversarial: int, seed: int, every: int) -> list[str]:
-    """Adversarial texts of a language, and every n-th parity text (`every`)."""
+    """Return adversarial texts of a language, and every n-th parity text, where n is `every`."""
     return [*adversarial_texts(language, adversarial, seed), *parity_texts()[::every]]
 
 

@@ -47,7 +47,7 @@ def rules_of(language: str) -> Rules:
 
 @cache
 def odd_chunks(language: str, texts: int = 100) -> tuple[str, ...]:
-    """Chunks to tokenize: words of adversarial texts, and special cases with and without punctuation around them."""
+    """Return strings to tokenize: words of adversarial texts, and special cases with and without punctuation."""
     words = {word for text in adversarial_texts("en", texts, 11) for word in text.split() if len(word) < 300}
     specials = sorted(empty_pipeline(language).tokenizer.rules)
     some = specials[:: max(1, len(specials) // 30)]

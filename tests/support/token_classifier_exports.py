@@ -95,7 +95,7 @@ class SmallTokenClassifier:
         return self.answers[key]
 
     def calibration(self) -> list[dict[str, Any]]:
-        """Inputs for the calibration of int8, one text each; fewer than in a build."""
+        """Return inputs for the calibration of int8, one text each; fewer than in a build."""
         encoded = self.tokenizer.encode(read_calibration_texts(None)[::5])
         return [encoder_feeds(self.graphs["fp32"], *self.tokenizer.pad([tokens])) for tokens in encoded]
 
@@ -194,5 +194,5 @@ def _quantization(small: SmallTokenClassifier, quantized: QuantizedGraph) -> Any
 
 @cache
 def token_classifier_texts() -> list[str]:
-    """About 60 different texts, most of several windows, and always the unusual ones."""
+    """Return about 60 different texts; most have several windows, and the unusual texts are always included."""
     return [*parity_texts()[::25], *adversarial_texts("en", 220, 20260204)[140::6], *_ODD]

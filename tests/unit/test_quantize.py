@@ -176,7 +176,7 @@ def reference(model: ir.Model, a: np.ndarray, scheme: ActivationScheme) -> np.nd
 
 
 def rough_rows(rows: int) -> np.ndarray:
-    """Rows whose magnitudes differ by a factor of a million, so that one scale for all of them would be useless."""
+    """Return rows whose magnitudes differ by a factor of a million, so that they cannot share one scale."""
     generator = np.random.default_rng(3)
     return floats(generator.normal(size=(rows, IN)) * np.logspace(-3, 3, rows)[:, None])
 

@@ -119,7 +119,12 @@ def components() -> dict[str, set[str]]:
 
 
 def test_use_trees_and_relative_paths_are_resolved():
-    assert expand("crate::a::{self, b::{C, D as E}, f}") == ["crate::a::self", "crate::a::b::C", "crate::a::b::D", "crate::a::f"]
+    assert expand("crate::a::{self, b::{C, D as E}, f}") == [
+        "crate::a::self",
+        "crate::a::b::C",
+        "crate::a::b::D",
+        "crate::a::f",
+    ]
     assert absolute("super::super::x::Y", ("a", "b", "c")) == ("a", "x", "Y")
     assert absolute("super::X", ("a", "b")) == ("a", "X")
     assert absolute("self::x", ("a",)) == ("a", "x")

@@ -19,7 +19,7 @@ from onnx_ml_bridge.runtime.spacy_ner.tree import Tree
 
 
 def tables(within: Sequence[float], last: Sequence[float], bias: Sequence[float]) -> Tables:
-    """Tables with one hidden unit; for each label the weights of I- and L-, with output biases of zero."""
+    """Return tables with one hidden unit; for each label the weights of I- and L-, with output biases of zero."""
     weight = np.array([within, last], np.float32).T[:, :, None]
     return Tables(
         norms={},

@@ -24,7 +24,7 @@ def labels(names: tuple[str, ...] = NAMES, ignored: tuple[str, ...] = ("O",)) ->
 
 
 def tokens(rows: list[dict[int, float]], subwords: str = "", starts_window: str = "") -> ScoredTokens:
-    """Tokens of one character each.
+    """Return tokens of one character each.
 
     :param rows: for each token, the scores of some classes.
     :param subwords: one character for each token, `x` for a subword.
@@ -46,7 +46,7 @@ def found(scored: ScoredTokens, strategy: str, meaning: Labels | None = None) ->
 
 
 def sure(*classes: int) -> list[dict[int, float]]:
-    """Rows with one class each, whose scores are 0.50, 0.51, 0.52, ..."""
+    """Return rows with one class each, whose scores are 0.50, 0.51, 0.52, ..."""
     return [{label: 0.5 + index / 100} for index, label in enumerate(classes)]
 
 

@@ -57,7 +57,7 @@ class Tally:
 
 
 def fixed_settings() -> Iterator[dict[str, Any]]:
-    """Yield settings fixed in the graph: n-grams of 0 to 4 tokens, three ways to stop, with or without forced tokens."""
+    """Yield settings of the graph: n-grams of 0 to 4 tokens, three ways to stop, with or without forced tokens."""
     for index, (early, size) in enumerate((early, size) for early in (True, False, "never") for size in range(5)):
         forced = {"forced_bos_token_id": None if index % 3 == 1 else 0, "forced_eos_token_id": None if index % 2 else 2}
         yield {"early_stopping": early, "no_repeat_ngram_size": size, **forced}

@@ -25,7 +25,7 @@ class Entity:
     score: float | None = None
 
     def utf16_range(self, text: str) -> tuple[int, int]:
-        """Start and end as offsets in UTF-16 code units, which JavaScript uses.
+        """Return start and end as offsets in UTF-16 code units, which JavaScript uses.
 
         :param text: the text the entity was found in.
         :raises ValueError: if `text` differs from the entity's text at its offsets.

@@ -31,7 +31,7 @@ SEALED_NAMES = {
 def compose_graph(parts: SummarizerParts, spec: SummarizationSpec, pad_token_id: int) -> ir.Model:
     """Return the graph of the role `generate`; FORMAT.md, "Summaries", defines its inputs, outputs and search.
 
-    :param parts: fp32 or int8.
+    :param parts: the fp32 or the int8 parts.
     """
     main = GraphBuilder()
     inputs = _inputs(main)

@@ -121,7 +121,7 @@ def long_text(words: int) -> str:
     return " ".join(found)
 
 
-# -- Rust
+# -- The same in Rust
 
 
 @pytest.mark.parametrize("name", [*COMPONENTS, *WHOLE, GIVEN])

@@ -66,7 +66,7 @@ def test_int8_is_close_on_hard_texts(evaluated):
     assert metrics["cosine_mean_hard"] >= 0.997
 
 
-def test_the_default_gates_are_at_least_as_strict():
+def test_the_default_gates_are_as_strict():
     int8 = GATES["int8"]
     assert GATES["fp32"]["max_abs"] <= 1e-5
     assert int8["cosine_min"] >= 0.997

@@ -29,7 +29,8 @@ BENCH = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup install models demo test check lint lint-rust test-python test-rust test-rust-families bench agreement agreement-summaries clean
+.PHONY: help setup install models demo test check lint lint-rust test-python test-rust test-rust-families bench \
+	agreement agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-

@@ -57,8 +57,8 @@ def both_sides(text: str, original: Sequence[AnyEntity], variant: Sequence[AnyEn
     unmatched = expected ^ actual
     windows = excerpts(text, [offset for start, end, _ in sorted(unmatched) for offset in (start, end)])
     hidden = sum(not any(_overlap((start, end), window) for window in windows) for start, end, _ in unmatched)
-    sides = [segments(text, entities, windows, unmatched) for entities in (original, variant)]
-    return Sides(*sides, len(expected - actual), len(actual - expected), hidden)
+    before, after = (segments(text, entities, windows, unmatched) for entities in (original, variant))
+    return Sides(before, after, len(expected - actual), len(actual - expected), hidden)
 
 
 def excerpts(text: str, offsets: Sequence[int]) -> list[Window]:

@@ -28,6 +28,7 @@ from .runtime.entities import Entities, Entity
 from .runtime.verify import VerifyReport, verify
 
 if TYPE_CHECKING:
+    from .runtime.rerank import Ranked
     from .runtime.sentence_embedding import EmbeddingResult
     from .runtime.summarization.summarize_options import SummarizeOptions
     from .runtime.summarization.summarizer import Summary
@@ -45,6 +46,7 @@ __all__ = [
     "InputError",
     "OnnxMlBridge",
     "OnnxMlBridgeError",
+    "Ranked",
     "StoppedError",
     "SummarizeOptions",
     "Summary",
@@ -55,6 +57,7 @@ __all__ = [
 # Public names of a single family, and their modules, which are imported on first use
 _FAMILY_NAMES = {
     "EmbeddingResult": "runtime.sentence_embedding",
+    "Ranked": "runtime.rerank",
     "SummarizeOptions": "runtime.summarization.summarize_options",
     "Summary": "runtime.summarization.summarizer",
 }

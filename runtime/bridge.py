@@ -16,6 +16,7 @@ from .loading import AUTO, open_model
 from .ner import open_recognizer
 
 if TYPE_CHECKING:  # at run time, a family's modules are imported when its first model is opened
+    from .rerank import Ranked, Reranker
     from .sentence_embedding import EmbeddingResult, SentenceEmbedder
     from .summarization.summarize_options import SummarizeOptions
     from .summarization.summarizer import Summarizer, Summary
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # at run time, a family's modules are imported when its first
 logger = logging.getLogger(__name__)
 
 # The task of each argument of `open`.
-_TASKS = {"embedding": "sentence-embedding", "ner": "ner", "summarization": "summarization"}
+_TASKS = {"embedding": "sentence-embedding", "ner": "ner", "summarization": "summarization", "rerank": "rerank"}
 
 
 class OnnxMlBridge:
@@ -34,11 +35,13 @@ class OnnxMlBridge:
         embedder: SentenceEmbedder | None,
         recognizers: Mapping[str, Recognizer] | None = None,
         summarizer: Summarizer | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         """Wrap models that are already open. Applications call `open` instead."""
         self._embedder = embedder
         self._recognizers = dict(recognizers or {})
         self._summarizer = summarizer
+        self._reranker = reranker
 
     @classmethod
     def open(
@@ -47,6 +50,7 @@ class OnnxMlBridge:
         embedding: str | Path | None = None,
         ner: str | Path | Mapping[str, str | Path] | None = None,
         summarization: str | Path | None = None,
+        rerank: str | Path | None = None,
         variant: str | Mapping[str, str] = AUTO,
         threads: int | None = None,
     ) -> OnnxMlBridge:
@@ -55,6 +59,7 @@ class OnnxMlBridge:
         :param embedding: the folder of a sentence embedding artifact.
         :param ner: the folder of a named entity artifact, or several folders by the names that calls select them with.
         :param summarization: the folder of a summarization artifact.
+        :param rerank: the folder of a reranking artifact.
         :param variant: `auto`, or the name of a variant such as `fp32` or `int8`; or one for each task, as in
             `{"embedding": "int8"}`.
         :param threads: threads of one call; None uses all CPUs this process may use.
@@ -69,10 +74,13 @@ class OnnxMlBridge:
         if summarization is not None:
             variant = chosen["summarization"]
             summarizer = open_model(summarization, variant, task=_TASKS["summarization"], threads=threads)
-        for model in (embedder, summarizer):
+        reranker: Reranker | None = None
+        if rerank is not None:
+            reranker = open_model(rerank, chosen["rerank"], task=_TASKS["rerank"], threads=threads)
+        for model in (embedder, summarizer, reranker):
             if model is not None:
                 logger.info("%s %s: variant %s", model.model.name, model.model.version, model.model.variant)
-        return cls(embedder, _open_recognizers(ner, chosen["ner"], threads), summarizer)
+        return cls(embedder, _open_recognizers(ner, chosen["ner"], threads), summarizer, reranker)
 
     @property
     def embedder(self) -> SentenceEmbedder:
@@ -107,6 +115,13 @@ class OnnxMlBridge:
         if self._summarizer is None:
             raise TaskNotLoadedError("summarization", "summarization")
         return self._summarizer
+
+    @property
+    def reranker(self) -> Reranker:
+        """The reranking model; raises `TaskNotLoadedError` if none is open."""
+        if self._reranker is None:
+            raise TaskNotLoadedError("reranking", "rerank")
+        return self._reranker
 
     def embed(self, texts: Sequence[str], prompt_name: str | None = None) -> EmbeddingResult:
         """Embed several texts and report token counts and truncation; see `SentenceEmbedder.embed`."""
@@ -200,9 +215,17 @@ class OnnxMlBridge:
         """Return the name of the variant in use; with `auto`, the one it selected."""
         return self.summarizer.model.variant
 
+    def rerank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:
+        """Rank documents for a query, and log a warning if a pair was truncated; see `Reranker.rerank`."""
+        ranked = self.reranker.rerank(query, documents, top_k)
+        if truncated := sum(each.truncated for each in ranked):
+            limit = self.reranker.model.tokenizer.spec.max_tokens
+            logger.warning("%d of %d pairs were truncated to %d tokens", truncated, len(ranked), limit)
+        return ranked
+
     def warm_up(self) -> None:
         """Load the graphs of all models now instead of in their first calls."""
-        for model in (self._embedder, *self._recognizers.values(), self._summarizer):
+        for model in (self._embedder, *self._recognizers.values(), self._summarizer, self._reranker):
             if model is not None:
                 model.load()
 
@@ -215,10 +238,12 @@ class OnnxMlBridge:
                 recognizer.self_test()
             if self._summarizer is not None:
                 self._summarizer.self_test()
+            if self._reranker is not None:
+                self._reranker.self_test()
         except OnnxMlBridgeError:
             logger.exception("health check failed")
             return False
-        return any((self._embedder, self._recognizers, self._summarizer))
+        return any((self._embedder, self._recognizers, self._summarizer, self._reranker))
 
 
 def _variants(variant: str | Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,149 @@
+"""Exports cross-encoders of sentence-transformers: one ONNX graph, from the ids of a pair to its logit and its score.
+
+`load_model` loads a model from a folder, `export_model` works on a loaded model, so that tests can pass small ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from sentence_transformers import CrossEncoder
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification
+
+from ..artifacts.constants import EXACT, graph_file
+from ..artifacts.errors import BuildError
+from ..artifacts.families.rerank import RerankSpec
+from ..artifacts.manifest import Variant
+from ..artifacts.manifest_sections import TokenizerSpec
+from ..artifacts.staging import BuildSettings, Staged
+from ..graphs.files import describe_graph, save_graph
+from .checkpoints import load_checkpoint, model_arguments, refuse_unknown_architecture, typed_errors
+from .deberta import bucket_lookup
+from .tokenizer_files import describe_tokenizer, save_tokenizer
+from .tracing import export_module
+
+# The supported architectures by `model_type`: parity with the original is proven for them
+_ARCHITECTURES = {
+    "bert": "BertForSequenceClassification",
+    "camembert": "CamembertForSequenceClassification",
+    "deberta-v2": "DebertaV2ForSequenceClassification",
+    "distilbert": "DistilBertForSequenceClassification",
+    "electra": "ElectraForSequenceClassification",
+    "mpnet": "MPNetForSequenceClassification",
+    "roberta": "RobertaForSequenceClassification",
+    "xlm-roberta": "XLMRobertaForSequenceClassification",
+}
+_ACTIVATIONS: dict[type[nn.Module], str] = {nn.Sigmoid: "sigmoid", nn.Identity: "identity"}
+_LIMIT_SETTING = "model_max_length in tokenizer_config.json"
+_CONFIGURATIONS = ("config.json", "config_sentence_transformers.json", "modules.json", "sentence_bert_config.json")
+
+
+@dataclass(frozen=True)
+class RerankExport:
+    """An exported model: the fp32 graph as saved, and its sections of the manifest."""
+
+    graph: ir.Model
+    graph_file: str
+    tokenizer: TokenizerSpec
+    rerank: RerankSpec
+
+
+def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
+    """Write the fp32 graph, the tokenizer and the configuration files of the model in `folder`."""
+    exported = export_model(load_model(folder, allow_pickle=settings.options.allow_pickle), folder, staging)
+    sections = {"rerank": exported.rerank, "tokenizer": exported.tokenizer}
+    graphs = {"pair_scorer": describe_graph(exported.graph, exported.graph_file)}
+    return Staged(staging, settings, sections, {EXACT: Variant(graphs, settings.gate(EXACT), None)})
+
+
+def load_model(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
+    """Load a cross-encoder in float32 on the CPU, after refusing architectures that cannot be reproduced.
+
+    :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
+    """
+    refuse_unknown_architecture(folder, _ARCHITECTURES)
+    # sentence-transformers fills missing weights with random numbers; this load refuses them
+    load_checkpoint(AutoModelForSequenceClassification, folder, "ranking", allow_pickle=allow_pickle)
+    with typed_errors(folder, "sentence-transformers"):
+        return CrossEncoder(
+            str(folder),
+            device="cpu",
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs=model_arguments(allow_pickle=allow_pickle),
+        )
+
+
+def export_model(encoder: CrossEncoder, folder: Path, staging: Path) -> RerankExport:
+    """Export a loaded model into `staging`: graph, tokenizer, and the configuration files of `folder`.
+
+    :raises BuildError: with the code `unsupported_model` for what cannot be reproduced, all of it at once.
+    """
+    if problems := _problems(encoder):
+        raise BuildError("unsupported_model", f"the model has {'; '.join(problems)}")
+    model, tokenizer = encoder.model, encoder.tokenizer
+    spec = describe_tokenizer(tokenizer, model.config, _LIMIT_SETTING)
+    file = graph_file("model", EXACT)
+    with bucket_lookup(model, spec.max_tokens):
+        graph = _trace(encoder, "token_type_ids" in tokenizer.model_input_names, spec.pad_token_id)
+    for name in _CONFIGURATIONS:
+        if (folder / name).is_file():
+            (staging / name).write_bytes((folder / name).read_bytes())
+    save_tokenizer(tokenizer, staging)
+    save_graph(graph, staging, file)
+    return RerankExport(graph, file, spec, RerankSpec(_ACTIVATIONS[type(encoder.activation_fn)]))
+
+
+class PairScorer(nn.Module):
+    """A classifier with one label and its activation: `logits` `[batch, 1]` and `scores` `[batch]`, float32."""
+
+    def __init__(self, model: nn.Module, activation: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.activation = activation
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Score pairs, each input int64 `[batch, tokens]`."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        return logits, self.activation(logits).squeeze(-1)
+
+
+def _trace(encoder: CrossEncoder, with_types: bool, pad_id: int) -> ir.Model:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, encoder.model.config.vocab_size, (3, 7), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    ids[1, 5:] = pad_id
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if with_types:
+        inputs["token_type_ids"] = torch.zeros_like(ids)
+    module = PairScorer(encoder.model, encoder.activation_fn)
+    return export_module(module, inputs, ["logits", "scores"], {name: {0: "batch", 1: "tokens"} for name in inputs})
+
+
+def _problems(encoder: CrossEncoder) -> list[str]:
+    """What of a loaded model cannot be reproduced, in words."""
+    problems = []
+    kinds = [type(module).__name__ for module in encoder]
+    if kinds != ["Transformer"]:
+        return [f"the modules {', '.join(kinds)}, expected one Transformer"]
+    if encoder.num_labels != 1:
+        problems.append(f"{encoder.num_labels} labels, expected 1")
+    activation: Any = encoder.activation_fn
+    if type(activation) not in _ACTIVATIONS:
+        problems.append(f"the activation function {type(activation).__name__}, expected Sigmoid or Identity")
+    if encoder.default_prompt_name is not None:
+        problems.append(f"the default prompt {encoder.default_prompt_name!r}, expected none")
+    if getattr(encoder.tokenizer, "backend_tokenizer", None) is None:
+        problems.append("a tokenizer that is not a fast one")
+    elif encoder.tokenizer.pad_token is None:
+        problems.append("a tokenizer without a padding token")
+    return problems

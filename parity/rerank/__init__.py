@@ -1,0 +1,31 @@
+"""The parity stage of rerankers: the original is the CrossEncoder of sentence-transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...artifacts.manifest_sections import TokenizerSpec
+from ...artifacts.staging import Staged
+from ...runtime.rerank import Reranker, RerankModel
+from ..proof import Proof
+from .evaluation import RerankParity, evaluate, evidence, golden_cases, pairs_per_second
+from .inputs import rerank_inputs
+from .original import load_original, original_scores, predict
+from .report import write_report
+
+__all__ = ["evidence", "golden_cases", "prove", "write_report"]
+
+
+def prove(staged: Staged, folder: Path) -> Proof[RerankParity]:
+    """Compare every variant with the original in `folder`, loaded as its users load it."""
+    settings, max_tokens = staged.settings, staged.section(TokenizerSpec).max_tokens
+    original = load_original(folder, allow_pickle=settings.options.allow_pickle)
+    inputs = rerank_inputs()
+    references = [original_scores(original, entry, max_tokens) for entry in inputs]
+    # Before any session is created: the thread pools of two libraries in one process slow each other down
+    speeds = {"original": pairs_per_second(lambda entry: predict(original, entry.query, entry.documents), inputs)}
+    rerankers = {name: Reranker(RerankModel.of_staged(staged, name)) for name in sorted(settings.variants)}
+    parity = evaluate(inputs, references, rerankers, settings.gates)
+    for name, reranker in rerankers.items():
+        speeds[name] = pairs_per_second(lambda entry, own=reranker: own.score(entry.query, entry.documents), inputs)  # type: ignore[misc]
+    return Proof(parity, speeds)

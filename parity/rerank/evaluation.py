@@ -1,0 +1,126 @@
+"""Compares the scores of every variant with the original's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...artifacts.families.rerank import RERANK, ExpectedScore, RerankCase
+from ...runtime.rank_agreement import is_same_order, kendall_tau, rank_figures
+from ...runtime.rerank import Reranker, Scored
+from ..proof import check_gate
+from .inputs import RerankInput
+from .original import OriginalScores
+
+_SHOWN = 10
+_EXCERPT = 200
+_GOLDEN_CASES = 6
+_SPEED_QUERIES = 8
+
+
+@dataclass(frozen=True)
+class RerankComparison:
+    """One variant against the original: its scores and Kendall's tau by query, and the figures that gates name."""
+
+    scores: list[NDArray[np.float32]]
+    taus: list[float]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RerankParity:
+    """What the stage measured: inputs, the original's answers; a comparison and gate misses by variant."""
+
+    inputs: list[RerankInput]
+    original: list[OriginalScores]
+    comparisons: dict[str, RerankComparison]
+    failures: dict[str, list[str]]
+
+
+def evaluate(
+    inputs: Sequence[RerankInput],
+    original: Sequence[OriginalScores],
+    rerankers: Mapping[str, Reranker],
+    gates: Mapping[str, Mapping[str, float]],
+) -> RerankParity:
+    """Compare the scores of every variant with the original's."""
+    comparisons = {name: _compare(reranker, inputs, original) for name, reranker in rerankers.items()}
+    failures = {name: check_gate(RERANK.metrics, each.metrics, gates[name]) for name, each in comparisons.items()}
+    return RerankParity(list(inputs), list(original), comparisons, failures)
+
+
+def evidence(parity: RerankParity) -> dict[str, Any]:
+    """The records of parity.json."""
+    return {
+        "texts": {"queries": len(parity.inputs), "pairs": sum(len(entry.documents) for entry in parity.inputs)},
+        "variants": {
+            name: {"metrics": comparison.metrics, "lowest": lowest_queries(parity, name)}
+            for name, comparison in parity.comparisons.items()
+        },
+    }
+
+
+def lowest_queries(parity: RerankParity, variant: str) -> list[dict[str, Any]]:
+    """The queries with the lowest Kendall tau, lowest first."""
+    comparison = parity.comparisons[variant]
+    indices = np.argsort(comparison.taus, kind="stable")[:_SHOWN].tolist()
+    return [
+        {
+            "query": parity.inputs[index].query[:_EXCERPT],
+            "documents": len(parity.inputs[index].documents),
+            "kendall_tau": _rounded(comparison.taus[index]),
+            "is_same_order": is_same_order(parity.original[index].scores, comparison.scores[index]),
+        }
+        for index in indices
+    ]
+
+
+def golden_cases(parity: RerankParity) -> list[RerankCase]:
+    """An even selection of the inputs, the last ones among them, with the original's answers."""
+    every = max(1, len(parity.inputs) // _GOLDEN_CASES)
+    chosen = sorted({*range(0, len(parity.inputs), every), len(parity.inputs) - 1})
+    return [_case(parity.inputs[index], parity.original[index]) for index in chosen]
+
+
+def pairs_per_second(score: Callable[[RerankInput], object], inputs: Sequence[RerankInput], rounds: int = 2) -> float:
+    """Best speed of `rounds` over some of the queries; a guide for the report, not a benchmark."""
+    chosen = inputs[:_SPEED_QUERIES]
+    best = 0.0
+    for _ in range(rounds):
+        started = time.perf_counter()
+        for entry in chosen:
+            score(entry)
+        best = max(best, sum(len(entry.documents) for entry in chosen) / (time.perf_counter() - started))
+    return best
+
+
+def _compare(reranker: Reranker, inputs: Sequence[RerankInput], original: Sequence[OriginalScores]) -> RerankComparison:
+    answers = [reranker.score(entry.query, entry.documents) for entry in inputs]
+    references, scores = [each.scores for each in original], [answer.scores for answer in answers]
+    figures = rank_figures(references, scores)
+    mismatches = sum(_mismatches(*pair) for pair in zip(original, answers, strict=True))
+    metrics = {name: _rounded(value) for name, value in figures.items()} | {"token_mismatches": float(mismatches)}
+    taus = [kendall_tau(*pair) for pair in zip(references, scores, strict=True)]
+    return RerankComparison(scores, taus, metrics)
+
+
+def _mismatches(original: OriginalScores, answer: Scored) -> int:
+    expected = zip(original.tokens, original.truncated, strict=True)
+    actual = zip(answer.token_counts.tolist(), answer.truncated.tolist(), strict=True)
+    return sum(a != b for a, b in zip(expected, actual, strict=True))
+
+
+def _case(entry: RerankInput, original: OriginalScores) -> RerankCase:
+    scores = [float(str(score)) for score in original.scores]  # the shortest digits that give the float32
+    expected = map(ExpectedScore, scores, original.tokens, original.truncated)
+    return RerankCase(entry.query, entry.documents, tuple(expected))
+
+
+def _rounded(value: float) -> float:
+    """Seven significant digits: enough to compare, and the same from run to run."""
+    return float(f"{value:.7g}")

@@ -1,0 +1,58 @@
+"""The original cross-encoder's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import CrossEncoder
+
+from .inputs import RerankInput
+
+
+@dataclass(frozen=True)
+class OriginalScores:
+    """The original's answers to n documents: scores float32 `[n]`, tokens of each pair, whether a side was cut."""
+
+    scores: NDArray[np.float32]
+    tokens: tuple[int, ...]
+    truncated: tuple[bool, ...]
+
+
+def load_original(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
+    """Load the original as its users do, on the CPU and in float32, the precision of the artifact."""
+    arguments: dict[str, object] = {"dtype": torch.float32}
+    if not allow_pickle:
+        arguments["use_safetensors"] = True
+    return CrossEncoder(str(folder), device="cpu", local_files_only=True, model_kwargs=arguments)
+
+
+def predict(original: CrossEncoder, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+    """Scores of the documents, float32 `[n]`.
+
+    A tokenizer that pads on the left can shift positions by the length of other pairs: such a model scores one by one.
+    """
+    batch = 1 if original.tokenizer.padding_side == "left" else 32
+    pairs = [[query, document] for document in documents]
+    scores = original.predict(pairs, batch_size=batch, show_progress_bar=False, convert_to_numpy=True)
+    return np.asarray(scores, np.float32)
+
+
+def original_scores(original: CrossEncoder, entry: RerankInput, max_tokens: int) -> OriginalScores:
+    """Scores and token counts of one query.
+
+    :param max_tokens: the artifact's limit, for an original whose tokenizer has none.
+    """
+    tokenizer = original.tokenizer
+    # A list of pairs: of a single pair, the tokenizer leaves out a document that is empty
+    pairs = [[entry.query, document] for document in entry.documents]
+    counts = [len(ids) for ids in tokenizer(pairs, truncation=False, verbose=False)["input_ids"]]
+    limit = min(max_tokens, tokenizer.model_max_length)
+    scores = predict(original, entry.query, entry.documents)
+    return OriginalScores(
+        scores, tuple(min(count, limit) for count in counts), tuple(count > limit for count in counts)
+    )

@@ -1,0 +1,44 @@
+"""The quantize stage of rerankers, calibrated on pairs of a query and a document."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from ..artifacts.constants import EXACT
+from ..artifacts.errors import BuildError
+from ..artifacts.manifest_sections import TokenizerSpec
+from ..artifacts.staging import Staged
+from ..runtime.pair_tokenizer import PairTokenizer
+from .calibration import describe_calibration, read_calibration_texts
+from .encoder import add_int8
+
+_PAIRS = "calibration_pairs.txt"
+
+
+def quantize(staged: Staged) -> Staged:
+    """Add the int8 variant; its last product stays float32, since the order of documents is decided there."""
+    spec = staged.section(TokenizerSpec)
+    tokenizer = PairTokenizer(staged.folder / spec.file, spec)
+    lines = _read_lines(staged.settings.calibration)
+    pairs = [pair for query, document in map(_split, lines) for pair in tokenizer.encode(query, [document])]
+    names = [tensor.name for tensor in staged.variants[EXACT].graphs["pair_scorer"].inputs]
+    feeds = [{name: padded[name] for name in names} for padded in (tokenizer.pad([pair]) for pair in pairs)]
+    calibration = describe_calibration(lines, sum(len(pair.ids) for pair in pairs))
+    return add_int8(staged, "pair_scorer", "scores", feeds, calibration, exact=("logits",))
+
+
+def _read_lines(path: Path | None) -> list[str]:
+    """The lines of the settings' file, or of the package's own pairs."""
+    if path is not None:
+        return read_calibration_texts(path)
+    text = resources.files(__package__).joinpath(_PAIRS).read_text(encoding="utf-8")
+    return [line for line in text.split("\n") if line]
+
+
+def _split(line: str) -> tuple[str, str]:
+    query, tab, document = line.partition("\t")
+    if not tab:
+        expected = "QUERY<tab>DOCUMENT"
+        raise BuildError("config", f"calibration line {line[:40]!r}", expected=expected, actual="a line without a tab")
+    return query, document

@@ -1,0 +1,206 @@
+"""Score and rank documents for a query with an artifact of a cross-encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifacts.checks import Artifact
+from ..artifacts.errors import ArtifactError, ConfigError, InferenceError, InputError
+from ..artifacts.families.rerank import RERANK, RerankCase, RerankSpec
+from ..artifacts.manifest import Graph
+from ..artifacts.manifest_sections import TokenizerSpec
+from ..artifacts.staging import Staged
+from . import cpu
+from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
+from .graph_model import check_limits
+from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, open_artifact
+from .pair_tokenizer import Pair, PairTokenizer
+from .rank_agreement import rank_figures, ranking
+from .session import GraphSession
+from .tokenizer import DEFAULT_TEXT_LIMIT, check_text
+
+# The maximum number of documents that are tokenized together, which bounds the memory of a call.
+_MAX_BLOCK = 1024
+_OUTPUT = "scores"
+ROLE = "pair_scorer"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A document of a ranking: its index in the call, its score, and whether it or the query was truncated."""
+
+    index: int
+    score: float
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of n documents, in their order.
+
+    `scores` is float32 `[n]`. `token_counts`, int64 `[n]`, includes the query and special tokens. `truncated`, bool
+    `[n]`, is true if the query or the document was truncated.
+    """
+
+    scores: NDArray[np.float32]
+    token_counts: NDArray[np.int64]
+    truncated: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RerankModel:
+    """One variant of a reranker. `root` is the folder of the artifact or of the staged model."""
+
+    root: Path
+    name: str
+    version: str
+    variant: str
+    graph: Graph
+    tokenizer: PairTokenizer
+
+    @classmethod
+    def of(cls, opened: OpenArtifact[PairTokenizer]) -> RerankModel:
+        """Return the model of a checked artifact."""
+        artifact, manifest = opened.artifact, opened.artifact.manifest
+        graph = manifest.variants[opened.variant].graphs[ROLE]
+        return cls(artifact.root, manifest.name, manifest.version, opened.variant, graph, opened.preprocessor)
+
+    @classmethod
+    def of_staged(cls, staged: Staged, variant: str) -> RerankModel:
+        """Return a variant of a staged model."""
+        spec, settings = staged.section(TokenizerSpec), staged.settings
+        staged.section(RerankSpec)
+        graph = staged.variants[variant].graphs[ROLE]
+        tokenizer = PairTokenizer(staged.folder / spec.file, spec)
+        return cls(staged.folder, settings.name, settings.version, variant, graph, tokenizer)
+
+
+class Reranker:
+    """Scores and ranks documents with one variant. Thread-safe. The graph is loaded by the first call."""
+
+    def __init__(
+        self,
+        model: RerankModel,
+        *,
+        threads: int | None = None,
+        token_budget: int = DEFAULT_TOKEN_BUDGET,
+        text_limit: int = DEFAULT_TEXT_LIMIT,
+    ) -> None:
+        """Create a reranker without loading the graph.
+
+        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param token_budget: maximum number of padded tokens of one run; a single pair may have more.
+        :param text_limit: maximum size of a query or a document in bytes of UTF-8.
+        """
+        check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
+        self.model = model
+        self._token_budget = token_budget
+        self._text_limit = text_limit
+        self._session = GraphSession(model.root / model.graph.file, threads or cpu.usable_cpus())
+
+    @classmethod
+    def open(
+        cls,
+        root: str | Path,
+        variant: str = AUTO,
+        *,
+        threads: int | None = None,
+        token_budget: int = DEFAULT_TOKEN_BUDGET,
+        text_limit: int = DEFAULT_TEXT_LIMIT,
+    ) -> Reranker:
+        """Check the artifact in `root` and create a reranker for a variant; the options are those of `__init__`."""
+        model = RerankModel.of(open_artifact(root, variant, task=RERANK.task))
+        return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
+
+    def load(self) -> None:
+        """Load the graph now instead of in the first call."""
+        self._session.load()
+
+    def self_test(self) -> None:
+        """Score a short pair; any error is raised."""
+        self.score("health check", ["health check"])
+
+    def rerank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:
+        """Return the documents by descending score; documents of equal scores keep their order.
+
+        :param top_k: the number of documents to return; None returns all.
+        :raises ConfigError: for a `top_k` below 1.
+        :raises InputError: for an invalid query or document; nothing was computed then.
+        """
+        if top_k is not None and (type(top_k) is not int or top_k < 1):
+            raise ConfigError("top_k", expected="an integer, at least 1", actual=repr(top_k))
+        scored = self.score(query, documents)
+        order = ranking(scored.scores)[:top_k].tolist()
+        return [Ranked(index, float(scored.scores[index]), bool(scored.truncated[index])) for index in order]
+
+    def score(self, query: str, documents: Sequence[str]) -> Scored:
+        """Score the documents.
+
+        :raises InputError: for an invalid query or document; nothing was computed then.
+        """
+        if isinstance(documents, (str, bytes)):
+            raise InputError("input_type", "a single text where a list was expected", actual=type(documents).__name__)
+        query = check_text(query, None, self._text_limit)
+        checked = [check_text(document, index, self._text_limit) for index, document in enumerate(documents)]
+        scores = np.empty(len(checked), np.float32)
+        counts, truncated = np.empty(len(checked), np.int64), np.empty(len(checked), np.bool_)
+        for start in range(0, len(checked), _MAX_BLOCK):
+            pairs = self.model.tokenizer.encode(query, checked[start : start + _MAX_BLOCK])
+            counts[start : start + _MAX_BLOCK] = [len(pair.ids) for pair in pairs]
+            truncated[start : start + _MAX_BLOCK] = [pair.truncated for pair in pairs]
+            for batch, values in self._run(pairs):
+                scores[[start + index for index in batch]] = values
+        return Scored(scores, counts, truncated)
+
+    def _run(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        for batch in plan_batches([len(pair.ids) for pair in pairs], self._token_budget):
+            feeds = self.model.tokenizer.pad([pairs[index] for index in batch])
+            names = [tensor.name for tensor in self.model.graph.inputs]
+            (values,) = self._session.run([_OUTPUT], {name: feeds[name] for name in names})
+            if values.shape != (len(batch),) or not np.isfinite(values).all():
+                problem = f"returned scores of shape {values.shape}, or one that is not finite"
+                raise InferenceError(f"{self.model.name} ({self.model.variant}) {problem}")
+            yield batch, values
+
+
+def load_preprocessor(artifact: Artifact) -> PairTokenizer:
+    """Load the tokenizer of an artifact.
+
+    :raises ArtifactError: with the code `tokenizer` if it is invalid.
+    """
+    spec = artifact.manifest.section(TokenizerSpec)
+    return PairTokenizer(artifact.path(spec.file), spec)
+
+
+def open_model(
+    opened: OpenArtifact[PairTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
+) -> Reranker:
+    """Create a reranker for the opened variant without loading its graph."""
+    return Reranker(RerankModel.of(opened), threads=threads, text_limit=text_limit)
+
+
+def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], threads: int) -> Figures:
+    """Score the golden cases and compare the scores with the expected ones.
+
+    :returns: the metrics `max_abs`, `order_differing`, `kendall_tau` and `top_1` over all cases.
+    :raises ArtifactError: with the code `golden` if the tokens or the truncation of a case differ, or if a metric is
+        outside of the variant's gate.
+    """
+    reranker = open_model(opened, threads=threads)
+    answers = [reranker.score(case.query, case.documents) for case in cases]
+    for number, (case, answer) in enumerate(zip(cases, answers, strict=True), start=1):
+        expected = [(each.tokens, each.truncated) for each in case.expected]
+        actual = list(zip(answer.token_counts.tolist(), answer.truncated.tolist(), strict=True))
+        if actual != expected:
+            raise ArtifactError("golden", f"tokens and truncated of case {number}", expected=expected, actual=actual)
+    references = [np.array([each.score for each in case.expected]) for case in cases]
+    figures = rank_figures(references, [answer.scores for answer in answers])
+    gate = opened.artifact.manifest.variants[opened.variant].gate
+    if misses := RERANK.gate_misses(figures, gate):
+        raise ArtifactError("golden", f"variant {opened.variant}: {'; '.join(misses)}", hint=OTHER_RESULTS)
+    return {name: figures[name] for name in ("max_abs", "order_differing", "kendall_tau", "top_1")}

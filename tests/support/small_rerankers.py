@@ -1,0 +1,115 @@
+"""The recorded recipe of the small random cross-encoders that parity is proven on.
+
+    make_reranker(folder, "bert")
+
+Each is a real sequence classifier with one label, of hidden size 128 and two layers, with the tokenizer of one kind:
+WordPiece with token types (bert), byte-level BPE (roberta), Unigram (xlm-roberta). The weights are random and seeded,
+and large enough that the scores of different documents differ clearly.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from onnx_ml_bridge.artifacts.constants import EXACT
+from onnx_ml_bridge.artifacts.families.rerank import RERANK
+from onnx_ml_bridge.artifacts.staging import BuildSettings, Staged
+from onnx_ml_bridge.cli.rerank import Options
+from onnx_ml_bridge.export.rerank import export
+from onnx_ml_bridge.parity.rerank.inputs import RerankInput
+from onnx_ml_bridge.parity.texts import parity_texts
+from onnx_ml_bridge.runtime.rerank import Reranker, RerankModel
+from sentence_transformers import CrossEncoder
+from small_models import ARCHITECTURES, MAX_TOKENS, POSITIONS, roughen
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
+
+HIDDEN = 128
+_SEED = 20261102
+_OUTLIER = 1.5
+_SIZES = {
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+    "max_position_embeddings": POSITIONS,
+    "initializer_range": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to make a model: its configuration and its class."""
+
+    config: Callable[..., Any]
+    model: type[PreTrainedModel]
+    more: Mapping[str, Any]
+
+
+RERANKERS = {
+    "bert": Architecture(BertConfig, BertForSequenceClassification, {}),
+    "roberta": Architecture(RobertaConfig, RobertaForSequenceClassification, {"type_vocab_size": 1}),
+    "xlm-roberta": Architecture(XLMRobertaConfig, XLMRobertaForSequenceClassification, {"type_vocab_size": 1}),
+}
+
+
+def make_reranker(
+    folder: Path, kind: str, *, activation: nn.Module | None = None, num_labels: int = 1, **tokenizer: Any
+) -> Path:
+    """Save a small cross-encoder to `folder` and return its path.
+
+    :param kind: a key of `RERANKERS`.
+    :param activation: from the logit to the score, by default the identity, so that scores are logits.
+    :param tokenizer: more settings of the tokenizer.
+    """
+    made = RERANKERS[kind]
+    text = ARCHITECTURES[kind].tokenizer(**{"model_max_length": MAX_TOKENS, **tokenizer})
+    sizes = {
+        **_SIZES,
+        **made.more,
+        "vocab_size": len(text),
+        "pad_token_id": text.pad_token_id,
+        "num_labels": num_labels,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(_SEED)
+        model = made.model(made.config(**sizes)).eval()
+        roughen(model.base_model, _OUTLIER)
+    model.save_pretrained(folder / "parts")
+    text.save_pretrained(folder / "parts")
+    encoder = CrossEncoder(str(folder / "parts"), device="cpu", activation_fn=activation or nn.Identity())
+    encoder.save_pretrained(str(folder / "model"), create_model_card=False)
+    return folder / "model"
+
+
+def stage_reranker(folder: Path, staging: Path, *variants: str) -> Staged:
+    """Export a model into a staging folder; quantize it too where int8 is among the variants."""
+    settings = BuildSettings(RERANK, "small", "1", variants or (EXACT,), RERANK.gates, None, Options())
+    staged = export(folder, settings, staging)
+    return RERANK.module("quantize").quantize(staged) if "int8" in variants else staged
+
+
+def reranker_of(staged: Staged, variant: str = EXACT, **options: Any) -> Reranker:
+    """The runtime's reranker of a staged variant."""
+    return Reranker(RerankModel.of_staged(staged, variant), **options)
+
+
+def random_inputs(queries: int, documents: int) -> list[RerankInput]:
+    """Return queries with documents drawn from the parity texts: short, long, empty, in any script."""
+    source, texts = random.Random(_SEED), parity_texts()
+    return [
+        RerankInput(source.choice(texts), tuple(source.choice(texts) for _ in range(documents))) for _ in range(queries)
+    ]

@@ -1,7 +1,4 @@
-"""Exports cross-encoders of sentence-transformers: one ONNX graph, from the ids of a pair to its logit and its score.
-
-`load_model` loads a model from a folder, `export_model` works on a loaded model, so that tests can pass small ones.
-"""
+"""Export cross-encoders of sentence-transformers as one graph from the token ids of pairs to logits and scores."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ from .deberta import bucket_lookup
 from .tokenizer_files import describe_tokenizer, save_tokenizer
 from .tracing import export_module
 
-# The supported architectures by `model_type`: parity with the original is proven for them
+# The supported architectures by `model_type`; parity tests cover them.
 _ARCHITECTURES = {
     "bert": "BertForSequenceClassification",
     "camembert": "CamembertForSequenceClassification",
@@ -45,7 +42,7 @@ _CONFIGURATIONS = ("config.json", "config_sentence_transformers.json", "modules.
 
 @dataclass(frozen=True)
 class RerankExport:
-    """An exported model: the fp32 graph as saved, and its sections of the manifest."""
+    """An exported model: the saved fp32 graph and its sections of the manifest."""
 
     graph: ir.Model
     graph_file: str
@@ -54,7 +51,7 @@ class RerankExport:
 
 
 def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
-    """Write the fp32 graph, the tokenizer and the configuration files of the model in `folder`."""
+    """Write the fp32 graph, the tokenizer and the configuration files of the model in `folder` to `staging`."""
     exported = export_model(load_model(folder, allow_pickle=settings.options.allow_pickle), folder, staging)
     sections = {"rerank": exported.rerank, "tokenizer": exported.tokenizer}
     graphs = {"pair_scorer": describe_graph(exported.graph, exported.graph_file)}
@@ -62,12 +59,12 @@ def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
 
 
 def load_model(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
-    """Load a cross-encoder in float32 on the CPU, after refusing architectures that cannot be reproduced.
+    """Load a cross-encoder in float32 on the CPU.
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
     refuse_unknown_architecture(folder, _ARCHITECTURES)
-    # sentence-transformers fills missing weights with random numbers; this load refuses them
+    # CrossEncoder initializes missing weights randomly; this function refuses them
     load_checkpoint(AutoModelForSequenceClassification, folder, "ranking", allow_pickle=allow_pickle)
     with typed_errors(folder, "sentence-transformers"):
         return CrossEncoder(
@@ -80,9 +77,9 @@ def load_model(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
 
 
 def export_model(encoder: CrossEncoder, folder: Path, staging: Path) -> RerankExport:
-    """Export a loaded model into `staging`: graph, tokenizer, and the configuration files of `folder`.
+    """Write the graph and the tokenizer of a loaded model, and the configuration files of `folder`, to `staging`.
 
-    :raises BuildError: with the code `unsupported_model` for what cannot be reproduced, all of it at once.
+    :raises BuildError: with the code `unsupported_model` and all features that are not supported.
     """
     if problems := _problems(encoder):
         raise BuildError("unsupported_model", f"the model has {'; '.join(problems)}")
@@ -130,7 +127,7 @@ def _trace(encoder: CrossEncoder, with_types: bool, pad_id: int) -> ir.Model:
 
 
 def _problems(encoder: CrossEncoder) -> list[str]:
-    """What of a loaded model cannot be reproduced, in words."""
+    """Return the features of a model that are not supported."""
     problems = []
     kinds = [type(module).__name__ for module in encoder]
     if kinds != ["Transformer"]:

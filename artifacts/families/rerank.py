@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RerankSpec(Section):
-    """How a score follows from the logit: `sigmoid` or `identity`."""
+    """The section `rerank`; `activation` computes the score from the logit: `sigmoid` or `identity`."""
 
     activation: str
 
 
 @dataclass(frozen=True)
 class ExpectedScore:
-    """The original's answer to one pair: its score, its tokens with special ones, whether query or document was cut."""
+    """The reference for a pair: score, number of tokens including special ones, and whether it was truncated."""
 
     score: float
     tokens: int
@@ -32,20 +32,23 @@ class ExpectedScore:
 
 @dataclass(frozen=True)
 class RerankCase:
-    """One golden case: a query, its documents, and the original's answer to each, in the order of the documents."""
+    """A golden case: a query, its documents, and the reference for each document."""
 
     query: str
     documents: tuple[str, ...]
     expected: tuple[ExpectedScore, ...]
 
     def to_record(self) -> dict[str, Any]:
-        """The record of golden.jsonl."""
+        """Return the record of golden.jsonl."""
         expected = [asdict(score) for score in self.expected]
         return {"input": {"query": self.query, "documents": list(self.documents)}, "expected": expected}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RerankCase:
-        """Read a record back; `ValueError`, `KeyError` or `TypeError` for one of another form."""
+        """Parse a record of golden.jsonl.
+
+        :raises ValueError, KeyError, TypeError: for a record with other keys or types.
+        """
         entry = record["input"]
         expected = tuple(ExpectedScore(**score) for score in record["expected"])
         case = cls(entry["query"], tuple(entry["documents"]), expected)
@@ -65,9 +68,10 @@ class RerankCase:
 def _facts(manifest: Manifest) -> dict[str, str]:
     tokenizer, spec = manifest.section(TokenizerSpec), manifest.section(RerankSpec)
     scores = {"sigmoid": "between 0 and 1, a sigmoid of the logit", "identity": "the logit itself"}
+    limit = f"{tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}"
     return {
         "scores": scores[spec.activation],
-        "long pairs": f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}, the longer text first",
+        "long pairs": f"truncated to {limit}, the longer text first",
     }
 
 
@@ -97,7 +101,10 @@ RERANK = Family(
     metrics=(
         Metric("max_abs", "Exactness", "largest difference of a score", "max abs", ".1e", is_upper_bound=True),
         Metric(
-            "token_mismatches", "Exactness", "pairs with another number of tokens or another cut", is_upper_bound=True
+            "token_mismatches",
+            "Exactness",
+            "pairs with another number of tokens or another truncation",
+            is_upper_bound=True,
         ),
         Metric("order_differing", "Order", "queries with another order", "order differing", ".0f", is_upper_bound=True),
         Metric("kendall_tau", "Order", "mean Kendall tau", "Kendall tau", ".4f"),

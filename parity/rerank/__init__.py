@@ -1,4 +1,4 @@
-"""The parity stage of rerankers: the original is the CrossEncoder of sentence-transformers."""
+"""The parity stage of rerankers. The original is the `CrossEncoder` of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
 
 def prove(staged: Staged, folder: Path) -> Proof[RerankParity]:
-    """Compare every variant with the original in `folder`, loaded as its users load it."""
+    """Compare every variant with the original in `folder`."""
     settings, max_tokens = staged.settings, staged.section(TokenizerSpec).max_tokens
     original = load_original(folder, allow_pickle=settings.options.allow_pickle)
     inputs = rerank_inputs()
     references = [original_scores(original, entry, max_tokens) for entry in inputs]
-    # Before any session is created: the thread pools of two libraries in one process slow each other down
+    # Measured before a session exists, because the thread pools of two libraries in one process slow each other down
     speeds = {"original": pairs_per_second(lambda entry: predict(original, entry.query, entry.documents), inputs)}
     rerankers = {name: Reranker(RerankModel.of_staged(staged, name)) for name in sorted(settings.variants)}
     parity = evaluate(inputs, references, rerankers, settings.gates)

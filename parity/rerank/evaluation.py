@@ -1,4 +1,4 @@
-"""Compares the scores of every variant with the original's."""
+"""Compare the scores of every variant with those of the original."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPEED_QUERIES = 8
 
 @dataclass(frozen=True)
 class RerankComparison:
-    """One variant against the original: its scores and Kendall's tau by query, and the figures that gates name."""
+    """The comparison of a variant with the original: its scores and Kendall's tau by query, and its metrics."""
 
     scores: list[NDArray[np.float32]]
     taus: list[float]
@@ -34,7 +34,7 @@ class RerankComparison:
 
 @dataclass(frozen=True)
 class RerankParity:
-    """What the stage measured: inputs, the original's answers; a comparison and gate misses by variant."""
+    """The parity results: inputs, references, and the comparison and missed thresholds by variant."""
 
     inputs: list[RerankInput]
     original: list[OriginalScores]
@@ -48,14 +48,14 @@ def evaluate(
     rerankers: Mapping[str, Reranker],
     gates: Mapping[str, Mapping[str, float]],
 ) -> RerankParity:
-    """Compare the scores of every variant with the original's."""
+    """Compare the scores of every variant with those of the original."""
     comparisons = {name: _compare(reranker, inputs, original) for name, reranker in rerankers.items()}
     failures = {name: check_gate(RERANK.metrics, each.metrics, gates[name]) for name, each in comparisons.items()}
     return RerankParity(list(inputs), list(original), comparisons, failures)
 
 
 def evidence(parity: RerankParity) -> dict[str, Any]:
-    """The records of parity.json."""
+    """Return the content of parity.json."""
     return {
         "texts": {"queries": len(parity.inputs), "pairs": sum(len(entry.documents) for entry in parity.inputs)},
         "variants": {
@@ -66,7 +66,7 @@ def evidence(parity: RerankParity) -> dict[str, Any]:
 
 
 def lowest_queries(parity: RerankParity, variant: str) -> list[dict[str, Any]]:
-    """The queries with the lowest Kendall tau, lowest first."""
+    """Return the queries with the lowest Kendall tau, in ascending order."""
     comparison = parity.comparisons[variant]
     indices = np.argsort(comparison.taus, kind="stable")[:_SHOWN].tolist()
     return [
@@ -81,14 +81,14 @@ def lowest_queries(parity: RerankParity, variant: str) -> list[dict[str, Any]]:
 
 
 def golden_cases(parity: RerankParity) -> list[RerankCase]:
-    """An even selection of the inputs, the last ones among them, with the original's answers."""
+    """Return golden cases for evenly spaced inputs and the last one."""
     every = max(1, len(parity.inputs) // _GOLDEN_CASES)
     chosen = sorted({*range(0, len(parity.inputs), every), len(parity.inputs) - 1})
     return [_case(parity.inputs[index], parity.original[index]) for index in chosen]
 
 
 def pairs_per_second(score: Callable[[RerankInput], object], inputs: Sequence[RerankInput], rounds: int = 2) -> float:
-    """Best speed of `rounds` over some of the queries; a guide for the report, not a benchmark."""
+    """Return the best speed of `rounds` with some of the queries, for the report. It is no benchmark."""
     chosen = inputs[:_SPEED_QUERIES]
     best = 0.0
     for _ in range(rounds):
@@ -116,11 +116,11 @@ def _mismatches(original: OriginalScores, answer: Scored) -> int:
 
 
 def _case(entry: RerankInput, original: OriginalScores) -> RerankCase:
-    scores = [float(str(score)) for score in original.scores]  # the shortest digits that give the float32
+    scores = [float(str(score)) for score in original.scores]  # the shortest decimal of the float32
     expected = map(ExpectedScore, scores, original.tokens, original.truncated)
     return RerankCase(entry.query, entry.documents, tuple(expected))
 
 
 def _rounded(value: float) -> float:
-    """Seven significant digits: enough to compare, and the same from run to run."""
+    """Round to seven significant digits, so that rounding errors do not change the files of a build."""
     return float(f"{value:.7g}")

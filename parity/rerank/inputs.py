@@ -1,7 +1,8 @@
-"""The queries that rerankers are compared on, each with documents of every kind.
+"""The inputs of the comparison: queries with relevant, similar and unrelated documents.
 
-topics.txt was written for this purpose: 40 queries, each with a relevant document, one that is partly relevant, and one
-that only shares words with the query; and documents in other scripts, very short, very long, or not in words at all.
+topics.txt was written for this purpose. It has 40 queries, each with a relevant document, a partly relevant one, and
+one that only shares words with the query. It also has documents in other scripts, very short and very long ones, and
+documents without words.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _DOCUMENTS = 20
 
 @dataclass(frozen=True)
 class RerankInput:
-    """One query and its documents."""
+    """A query and its documents."""
 
     query: str
     documents: tuple[str, ...]
@@ -24,14 +25,14 @@ class RerankInput:
 
 @dataclass(frozen=True)
 class Topics:
-    """The texts of topics.txt: documents by query, and documents of other kinds."""
+    """The texts of topics.txt: documents by query, and unusual documents."""
 
     documents: dict[str, list[str]]
     odd: list[str]
 
 
 def rerank_inputs() -> list[RerankInput]:
-    """Every query with its own three documents and 17 of other queries, then queries and documents of other kinds."""
+    """Return every query with its three documents and 17 of other queries, then unusual queries and documents."""
     topics, source = read_topics(), random.Random(_SEED)
     inputs = []
     for query, own in topics.documents.items():
@@ -46,7 +47,7 @@ def rerank_inputs() -> list[RerankInput]:
 
 
 def read_topics() -> Topics:
-    """Read topics.txt: `# QUERY` begins the documents of a query, `## NAME` a section of other documents."""
+    """Parse topics.txt: `# QUERY` begins the documents of a query, `## NAME` a section of unusual documents."""
     documents: dict[str, list[str]] = {}
     odd: list[str] = []
     current = odd

@@ -16,7 +16,7 @@ from .inputs import RerankInput
 
 @dataclass(frozen=True)
 class OriginalScores:
-    """The original's answers to n documents: scores float32 `[n]`, tokens of each pair, whether a side was cut."""
+    """The references for n documents: scores float32 `[n]`, tokens of each pair, and whether it was truncated."""
 
     scores: NDArray[np.float32]
     tokens: tuple[int, ...]
@@ -32,9 +32,9 @@ def load_original(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
 
 
 def predict(original: CrossEncoder, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-    """Scores of the documents, float32 `[n]`.
+    """Return the scores of the documents, float32 `[n]`.
 
-    A tokenizer that pads on the left can shift positions by the length of other pairs: such a model scores one by one.
+    If the tokenizer pads on the left, the padding can shift positions. Such a model scores pairs one by one.
     """
     batch = 1 if original.tokenizer.padding_side == "left" else 32
     pairs = [[query, document] for document in documents]
@@ -43,12 +43,12 @@ def predict(original: CrossEncoder, query: str, documents: Sequence[str]) -> NDA
 
 
 def original_scores(original: CrossEncoder, entry: RerankInput, max_tokens: int) -> OriginalScores:
-    """Scores and token counts of one query.
+    """Return the scores and token counts of the documents of a query.
 
-    :param max_tokens: the artifact's limit, for an original whose tokenizer has none.
+    :param max_tokens: the artifact's limit, for a tokenizer of the original without a limit.
     """
     tokenizer = original.tokenizer
-    # A list of pairs: of a single pair, the tokenizer leaves out a document that is empty
+    # The tokenizer ignores an empty document of a single pair, but not in a list of pairs
     pairs = [[entry.query, document] for document in entry.documents]
     counts = [len(ids) for ids in tokenizer(pairs, truncation=False, verbose=False)["input_ids"]]
     limit = min(max_tokens, tokenizer.model_max_length)

@@ -1,4 +1,4 @@
-"""The parity report of rerankers: one HTML file, for a person who decides about a variant."""
+"""The parity report of rerankers, one HTML file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COST_NOTE = "The original is CrossEncoder of sentence-transformers, one query a
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """One of a query's best documents: its beginning, the original's score, rank and score by variant."""
+    """A document of a query: its beginning, the original's score, and rank and score by variant."""
 
     text: str
     score: str
@@ -33,7 +33,7 @@ class DocumentRow:
 
 @dataclass(frozen=True)
 class QueryRow:
-    """One query with its best documents by the original's order, and Kendall's tau by variant."""
+    """A query with its best documents in the original's order, and Kendall's tau by variant."""
 
     query: str
     taus: list[str]
@@ -41,9 +41,9 @@ class QueryRow:
 
 
 def write_report(proof: Proof[RerankParity], manifest: Manifest, path: Path) -> None:
-    """Write the report to `path`, whole or not at all; it needs no network and no other file.
+    """Write the report to `path` atomically. It needs no network and no other file.
 
-    :param manifest: of the same build: it has every variant that was compared.
+    :param manifest: the manifest of the same build, with all compared variants.
     """
     parity, speeds = proof.parity, proof.speeds
     write_page(
@@ -59,7 +59,7 @@ def write_report(proof: Proof[RerankParity], manifest: Manifest, path: Path) -> 
 
 
 def query_rows(parity: RerankParity) -> list[QueryRow]:
-    """The queries with the lowest Kendall tau of any variant, lowest first."""
+    """Return the queries with the lowest Kendall tau of any variant, in ascending order."""
     lowest = np.min([comparison.taus for comparison in parity.comparisons.values()], axis=0)
     return [_query_row(parity, index) for index in np.argsort(lowest, kind="stable")[:_QUERIES].tolist()]
 

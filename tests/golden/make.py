@@ -23,9 +23,11 @@ from onnx_ml_bridge.cli.config import ModelConfig  # noqa: E402
 from sources import (  # noqa: E402
     LOOSE,
     LOOSE_ENTITIES,
+    LOOSE_RANKINGS,
     LOOSE_SUMMARIES,
     make_embedder,
     make_pipeline_folder,
+    make_reranker,
     make_summarizer,
     make_token_classifier,
 )
@@ -34,6 +36,7 @@ from sources import (  # noqa: E402
 VALID: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "tiny-embedding": (make_embedder, {"task": "sentence-embedding", "gate": {"int8": LOOSE}}),
     "tiny-ner": (make_token_classifier, {"task": "ner", "gate": {"int8": LOOSE_ENTITIES}}),
+    "tiny-rerank": (make_reranker, {"task": "rerank", "gate": {"int8": LOOSE_RANKINGS}}),
     "tiny-spacy": (make_pipeline_folder, {"task": "ner", "options": {"sentences": "parser"}}),
     "tiny-summary": (make_summarizer, {"task": "summarization", "gate": {"int8": LOOSE_SUMMARIES}}),
 }

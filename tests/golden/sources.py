@@ -8,7 +8,7 @@ from typing import Any
 
 import spacy
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules.normalize import Normalize
 from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules.pooling import Pooling
@@ -18,7 +18,13 @@ from spacy.tokenizer import Tokenizer
 from spacy.util import compile_infix_regex, compile_prefix_regex, compile_suffix_regex
 from tokenizers import Tokenizer as TextTokenizer
 from tokenizers import models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForTokenClassification, BertModel, BertTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+    BertTokenizerFast,
+)
 
 WORDS = [
     *[
@@ -53,6 +59,8 @@ LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC")
 LOOSE_ENTITIES = {"entity_f1": 0.5}
 # With random weights, the int8 summaries differ from the original's in most tokens
 LOOSE_SUMMARIES = {"rouge_l": 0.1, "sealed_same": 0.5}
+# With random weights, int8 swaps documents of similar scores
+LOOSE_RANKINGS = {"kendall_tau": 0.5, "top_1": 0.5}
 # Standard deviation of the logits, so that every token has one clearly best label
 _PEAK = 4.0
 # A few rules of every kind instead of the English rules, which would be the largest part of the artifact
@@ -137,6 +145,19 @@ def make_summarizer(folder: Path) -> None:
         "decoder_ffn_dim": 32,
     }
     make_bart(folder / "model", seed=9, eos_bias=4.0, **sizes)
+
+
+def make_reranker(folder: Path) -> None:
+    """Write a cross-encoder with the same encoder, token types, and a sigmoid."""
+    fast = _tokenizer()
+    torch.manual_seed(10)
+    model = BertForSequenceClassification(_config(len(fast), num_labels=1)).eval()
+    model.classifier.weight.data.mul_(40)  # so that scores differ
+    model.classifier.bias.data.fill_(2)  # so that scores are around 0.5
+    model.save_pretrained(folder / "plain")
+    fast.save_pretrained(folder / "plain")
+    encoder = CrossEncoder(str(folder / "plain"), device="cpu", activation_fn=torch.nn.Sigmoid())
+    encoder.save_pretrained(str(folder / "model"), create_model_card=False)
 
 
 @torch.no_grad()

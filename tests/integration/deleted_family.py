@@ -23,6 +23,7 @@ EXAMPLES = {
     "token_classification": ("tiny-ner", "ner"),
     "spacy_ner": ("tiny-spacy", "ner"),
     "summarization": ("tiny-summary", "summarization"),
+    "rerank": ("tiny-rerank", "rerank"),
 }
 ARTIFACT, ARGUMENT = VALID / EXAMPLES[DELETED][0], EXAMPLES[DELETED][1]
 

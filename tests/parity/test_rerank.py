@@ -1,4 +1,4 @@
-"""Rerankers: the export gives the scores and the order of sentence-transformers' CrossEncoder, alone and in batches."""
+"""Rerankers return the scores and the order of sentence-transformers' CrossEncoder, alone and in batches."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from small_rerankers import RERANKERS, make_reranker, random_inputs, reranker_of
 from torch import nn
 
 TOLERANCE = 1e-5
-# `make agreement-rerank` compares more
+# `make agreement-rerank` compares 200 queries
 QUERIES, DOCUMENTS = int(os.environ.get("ONNX_ML_BRIDGE_QUERIES", "40")), 20
 
 
 @dataclass(frozen=True)
 class Small:
-    """A small model's staging folder and the original's answers to every input."""
+    """A staged small model, its folder, and the references for all inputs."""
 
     staged: Staged
     folder: Path
@@ -55,12 +55,12 @@ def test_logits_and_order_are_the_originals(small):
         differing += not is_same_order(reference.scores, answer.scores)
     assert largest <= TOLERANCE
     assert differing == 0
-    # A model that gives all documents nearly one score would pass with anything
+    # If all documents had nearly the same score, every order would pass
     assert np.median(spreads) > 0.3
     assert sum(any(reference.truncated) for reference in small.references) > QUERIES // 10
 
 
-def test_a_pair_alone_is_the_pair_in_any_batch(small):
+def test_the_score_of_a_pair_does_not_depend_on_its_batch(small):
     for variant in ("fp32", "int8"):
         whole, narrow = reranker_of(small.staged, variant), reranker_of(small.staged, variant, token_budget=1)
         for entry in INPUTS[:20]:
@@ -109,7 +109,7 @@ def test_sides_and_activations(tmp_path, kind, side):
 
 
 def test_the_original_pads_without_an_effect(small):
-    """What the comparison rests on: the original's own scores do not depend on the batch by more than the tie."""
+    """The original's scores depend on the batch by less than a tie, so that they are a valid reference."""
     original, entry = load_original(small.folder), INPUTS[3]
     alone: NDArray[np.float32] = np.array([original.predict([[entry.query, text]])[0] for text in entry.documents])
     assert np.abs(alone - small.references[3].scores).max() < TIE

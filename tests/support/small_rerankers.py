@@ -1,10 +1,10 @@
-"""The recorded recipe of the small random cross-encoders that parity is proven on.
+"""Create small random cross-encoders, on which the parity tests run.
 
     make_reranker(folder, "bert")
 
-Each is a real sequence classifier with one label, of hidden size 128 and two layers, with the tokenizer of one kind:
-WordPiece with token types (bert), byte-level BPE (roberta), Unigram (xlm-roberta). The weights are random and seeded,
-and large enough that the scores of different documents differ clearly.
+Each is a sequence classifier with one label, hidden size 128 and two layers. The tokenizers are WordPiece with token
+types (bert), byte-level BPE (roberta) and Unigram (xlm-roberta). The weights are random and seeded, and large enough
+that the scores of documents differ.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SIZES = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to make a model: its configuration and its class."""
+    """The configuration and the class of a model."""
 
     config: Callable[..., Any]
     model: type[PreTrainedModel]
@@ -69,11 +69,11 @@ RERANKERS = {
 def make_reranker(
     folder: Path, kind: str, *, activation: nn.Module | None = None, num_labels: int = 1, **tokenizer: Any
 ) -> Path:
-    """Save a small cross-encoder to `folder` and return its path.
+    """Save a small cross-encoder in `folder` and return its path.
 
     :param kind: a key of `RERANKERS`.
-    :param activation: from the logit to the score, by default the identity, so that scores are logits.
-    :param tokenizer: more settings of the tokenizer.
+    :param activation: computes the score from the logit; the default is the identity.
+    :param tokenizer: additional settings of the tokenizer.
     """
     made = RERANKERS[kind]
     text = ARCHITECTURES[kind].tokenizer(**{"model_max_length": MAX_TOKENS, **tokenizer})
@@ -96,14 +96,14 @@ def make_reranker(
 
 
 def stage_reranker(folder: Path, staging: Path, *variants: str) -> Staged:
-    """Export a model into a staging folder; quantize it too where int8 is among the variants."""
+    """Export a model to a staging folder, and quantize it if int8 is among the variants."""
     settings = BuildSettings(RERANK, "small", "1", variants or (EXACT,), RERANK.gates, None, Options())
     staged = export(folder, settings, staging)
     return RERANK.module("quantize").quantize(staged) if "int8" in variants else staged
 
 
 def reranker_of(staged: Staged, variant: str = EXACT, **options: Any) -> Reranker:
-    """The runtime's reranker of a staged variant."""
+    """Return a reranker for a staged variant."""
     return Reranker(RerankModel.of_staged(staged, variant), **options)
 
 

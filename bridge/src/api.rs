@@ -5,6 +5,8 @@ use async_trait::async_trait;
 use crate::BridgeError;
 use crate::families::Task;
 use crate::families::ner::Entity;
+#[cfg(feature = "rerank")]
+use crate::families::rerank::Ranked;
 
 /// The calls of an application to its models.
 ///
@@ -73,6 +75,23 @@ pub trait MlBridge: Send + Sync {
     async fn summarize_batch(&self, inputs: &[Vec<String>]) -> Result<Vec<String>, BridgeError> {
         let _ = inputs;
         Err(BridgeError::TaskNotLoaded { call: "summarize_batch", task: Task::Summarization.name() })
+    }
+
+    /// The documents by descending score for a query, or the first `top_k` of them. Documents of equal scores keep their
+    /// order.
+    ///
+    /// # Errors
+    /// `task_not_loaded`, `config` (a `top_k` of 0), `input_too_large`, `dependency`, `graph` (at the first call) or
+    /// `inference`.
+    #[cfg(feature = "rerank")]
+    async fn rerank(
+        &self,
+        query: &str,
+        documents: &[String],
+        top_k: Option<usize>,
+    ) -> Result<Vec<Ranked>, BridgeError> {
+        let _ = (query, documents, top_k);
+        Err(BridgeError::TaskNotLoaded { call: "rerank", task: Task::Rerank.name() })
     }
 
     /// The embedding model's name in its manifest.

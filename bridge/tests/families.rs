@@ -10,11 +10,12 @@ use onnx_ml_bridge::families::{Artifact, Family};
 use serde_json::Value;
 
 /// The number of families, each of which has a feature and an artifact in tests/golden/valid.
-const FEATURES: [bool; 4] = [
+const FEATURES: [bool; 5] = [
     cfg!(feature = "sentence-embedding"),
     cfg!(feature = "token-classification"),
     cfg!(feature = "spacy"),
     cfg!(feature = "summarization"),
+    cfg!(feature = "rerank"),
 ];
 
 fn is_known(path: &Path) -> bool {

@@ -3,7 +3,8 @@
     feature = "sentence-embedding",
     feature = "token-classification",
     feature = "spacy",
-    feature = "summarization"
+    feature = "summarization",
+    feature = "rerank"
 ))]
 
 mod common;
@@ -49,6 +50,7 @@ fn open(path: &Path, variant: &str) -> OnnxMlBridge {
         Task::SentenceEmbedding => builder.embedding(path),
         Task::Ner => builder.ner(path),
         Task::Summarization => builder.summarization(path),
+        Task::Rerank => builder.rerank(path),
         other => panic!("no model for {other:?}"),
     };
     builder.build().expect("a valid artifact")

@@ -5,6 +5,8 @@ pub(crate) mod builder;
 mod embedding;
 #[cfg(any(feature = "token-classification", feature = "spacy"))]
 mod ner;
+#[cfg(feature = "rerank")]
+mod rerank;
 #[cfg(feature = "summarization")]
 mod summarization;
 
@@ -22,6 +24,8 @@ use crate::bridge::builder::OnnxMlBridgeBuilder;
 use crate::families::Task;
 use crate::families::model::Model;
 use crate::families::ner::Entity;
+#[cfg(feature = "rerank")]
+use crate::{Ranked, RerankOptions};
 
 /// Open models by task and by the names that calls use for them.
 pub(crate) type Models = BTreeMap<Task, BTreeMap<String, Box<dyn Model>>>;
@@ -137,6 +141,17 @@ impl MlBridge for OnnxMlBridge {
     #[cfg(feature = "summarization")]
     async fn summarize_batch(&self, inputs: &[Vec<String>]) -> Result<Vec<String>, BridgeError> {
         self.summarize_async("summarize_batch", inputs.to_vec()).await
+    }
+
+    #[cfg(feature = "rerank")]
+    async fn rerank(
+        &self,
+        query: &str,
+        documents: &[String],
+        top_k: Option<usize>,
+    ) -> Result<Vec<Ranked>, BridgeError> {
+        let (query, documents, options) = (query.to_owned(), documents.to_vec(), RerankOptions { top_k });
+        self.on_blocking_thread(move |bridge| bridge.rerank_blocking(&query, &documents, &options)).await
     }
 
     #[cfg(feature = "summarization")]

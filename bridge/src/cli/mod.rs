@@ -12,6 +12,8 @@ use clap::{Parser, Subcommand};
 use crate::command::{Failure, Outcome, print_line};
 #[cfg(any(feature = "token-classification", feature = "spacy"))]
 use crate::families::ner::command as ner;
+#[cfg(feature = "rerank")]
+use crate::families::rerank::command as rerank;
 #[cfg(feature = "sentence-embedding")]
 use crate::families::sentence_embedding::command as embed;
 #[cfg(feature = "summarization")]
@@ -38,6 +40,8 @@ enum Command {
     Ner(ner::Arguments),
     #[cfg(feature = "summarization")]
     Summarize(summarize::Arguments),
+    #[cfg(feature = "rerank")]
+    Rerank(rerank::Arguments),
     Bench(bench::Arguments),
     #[command(hide = true)]
     Replay(probe::Arguments),
@@ -54,6 +58,8 @@ pub fn main() -> ExitCode {
         Command::Ner(arguments) => (false, ner::run(&arguments)),
         #[cfg(feature = "summarization")]
         Command::Summarize(arguments) => (false, summarize::run(&arguments)),
+        #[cfg(feature = "rerank")]
+        Command::Rerank(arguments) => (false, rerank::run(&arguments)),
         Command::Bench(arguments) => (false, bench::run(&arguments).map(|()| Outcome::Done)),
         Command::Replay(arguments) => (true, probe::run(&arguments).map(|()| Outcome::Done)),
     };

@@ -10,6 +10,8 @@ pub(crate) mod loading;
 pub(crate) mod model;
 pub mod ner;
 pub(crate) mod report;
+#[cfg(feature = "rerank")]
+pub mod rerank;
 #[cfg(feature = "sentence-embedding")]
 pub mod sentence_embedding;
 #[cfg(feature = "spacy")]
@@ -29,6 +31,8 @@ use crate::BridgeError;
 /// The public types of the families, which the crate's root exports.
 pub(crate) mod exports {
     pub use super::ner::{AggregationStrategy, Entities, Entity, NerOptions};
+    #[cfg(feature = "rerank")]
+    pub use super::rerank::{Ranked, RerankOptions};
     #[cfg(feature = "sentence-embedding")]
     pub use super::sentence_embedding::{EmbedOptions, Embedding, Embeddings};
     #[cfg(feature = "summarization")]
@@ -45,6 +49,8 @@ pub enum Task {
     Ner,
     /// Messages to a summary.
     Summarization,
+    /// A query and documents to the documents by their scores.
+    Rerank,
 }
 
 impl Task {
@@ -54,6 +60,7 @@ impl Task {
             Self::SentenceEmbedding => "sentence-embedding",
             Self::Ner => "ner",
             Self::Summarization => "summarization",
+            Self::Rerank => "rerank",
         }
     }
 }
@@ -74,6 +81,9 @@ pub enum Family {
     /// Summaries of transformers.
     #[cfg(feature = "summarization")]
     Summarization,
+    /// Rankings of cross-encoders.
+    #[cfg(feature = "rerank")]
+    Rerank,
 }
 
 impl Family {
@@ -87,6 +97,8 @@ impl Family {
         Self::SpacyNer,
         #[cfg(feature = "summarization")]
         Self::Summarization,
+        #[cfg(feature = "rerank")]
+        Self::Rerank,
     ];
 
     /// The family of a task and an engine, as a manifest names them.
@@ -127,6 +139,8 @@ impl Family {
             Self::SpacyNer => (Task::Ner, "spacy", &spacy_ner::DECLARATION),
             #[cfg(feature = "summarization")]
             Self::Summarization => (Task::Summarization, "transformers", &summarization::DECLARATION),
+            #[cfg(feature = "rerank")]
+            Self::Rerank => (Task::Rerank, "transformers", &rerank::DECLARATION),
         }
     }
 }

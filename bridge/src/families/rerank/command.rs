@@ -1,0 +1,66 @@
+//! `rerank`: a query and documents in, the documents by descending score out, both as JSON lines.
+
+use serde::Serialize;
+
+use super::line::Line;
+use super::{Ranked, RerankOptions};
+use crate::command::model::ModelArguments;
+use crate::command::stream::{Answers, answer_all, to_json};
+use crate::command::{Failure, Outcome};
+use crate::families::Task;
+use crate::{BridgeError, OnnxMlBridge};
+
+/// Rank documents: JSON lines on standard input, one ranking per line on standard output, in order.
+///
+/// A line is an object {"query": "...", "documents": ["...", ...]}. Its answer is {"ranking": [{"index", "score",
+/// "truncated"}]}, best document first, where "index" is the index in "documents". A line that fails has the answer
+/// {"error": {"code", "line", "message"}} and does not end the command.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  echo '{\"query\": \"play music\", \"documents\": [\"A chess game.\", \"A music player.\"]}' | \
+    onnx-ml-bridge rerank --model dist/cross-encoder-package-descriptions"
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Print only the best K documents
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    top_k: Option<u32>,
+}
+
+struct Rerank {
+    bridge: OnnxMlBridge,
+    options: RerankOptions,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    ranking: Vec<Ranked>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let bridge = arguments.model.open(Task::Rerank)?;
+    let options = RerankOptions { top_k: arguments.top_k.and_then(|documents| usize::try_from(documents).ok()) };
+    // Reports a missing library once, before any line.
+    bridge.warm_up()?;
+    answer_all(&Rerank { bridge, options }, arguments.model.text_limit)
+}
+
+impl Answers for Rerank {
+    type Input = Line;
+    type Answer = Vec<Ranked>;
+
+    /// The documents of a line run together, so that several lines would only wait for each other.
+    fn max_batch(&self) -> usize {
+        1
+    }
+
+    fn answer(&self, inputs: &[&Line]) -> Result<Vec<Result<Vec<Ranked>, BridgeError>>, Failure> {
+        let rank = |line: &&Line| self.bridge.rerank_blocking(&line.query, &line.documents(), &self.options);
+        Ok(inputs.iter().map(rank).collect())
+    }
+
+    fn line(&self, _: &Line, ranking: Vec<Ranked>) -> Result<String, Failure> {
+        to_json(&Answer { ranking })
+    }
+}

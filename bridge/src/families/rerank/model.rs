@@ -1,0 +1,241 @@
+//! A reranker: a query and documents in, the documents by descending score out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ort::session::Session;
+use ort::value::Tensor;
+use serde::Serialize;
+use tokenizers::Encoding;
+
+use super::agreement::ranking;
+use super::pair_tokenizer::{Pair, PairTokenizer};
+use super::section::Sections;
+use super::{ROLE, replay};
+use crate::BridgeError;
+use crate::artifact::Manifest;
+use crate::artifact::files::ArtifactFiles;
+use crate::families::model::Model;
+use crate::families::report::VariantReport;
+use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
+use crate::runtime::meter::Meter;
+use crate::runtime::options::ModelOptions;
+use crate::runtime::session::Pool;
+use crate::runtime::transformer::{TOKEN_TYPE_IDS, Transformer, check_finite};
+
+/// The graph's output with one score per pair.
+const OUTPUT: &str = "scores";
+/// Limit on the documents that are tokenized together. It bounds the memory of a call with many documents.
+const MAX_BLOCK: usize = 1024;
+
+/// Options of a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RerankOptions {
+    /// The number of documents that are returned, at least 1; `None` returns all.
+    pub top_k: Option<usize>,
+}
+
+impl RerankOptions {
+    /// Options with a number of documents.
+    pub fn with_top_k(documents: usize) -> Self {
+        Self { top_k: Some(documents) }
+    }
+}
+
+/// A document of a ranking.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Ranked {
+    /// The index of the document in the call.
+    pub index: usize,
+    /// The score of the query and the document; finite.
+    pub score: f32,
+    /// Whether the query or the document was truncated.
+    pub truncated: bool,
+}
+
+/// The score of a pair.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Scored {
+    pub(super) score: f32,
+    /// Tokens of the query and the document, special tokens included.
+    pub(super) tokens: usize,
+    pub(super) truncated: bool,
+}
+
+/// One variant of a reranker. Its graph is loaded by the first call.
+pub(crate) struct Reranker {
+    manifest: Arc<Manifest>,
+    variant: String,
+    tokenizer: Arc<PairTokenizer>,
+    pad_id: i64,
+    scorer: Transformer,
+    pool: Pool,
+    text_limit: usize,
+    meter: Meter,
+}
+
+impl Reranker {
+    /// The model of a checked variant; nothing is loaded yet.
+    ///
+    /// # Errors
+    /// `variant` where the manifest has no such variant.
+    pub(super) fn new(
+        files: &ArtifactFiles,
+        sections: &Sections,
+        tokenizer: Arc<PairTokenizer>,
+        variant: &str,
+        options: &ModelOptions,
+    ) -> Result<Self, BridgeError> {
+        let manifest = Arc::clone(files.manifest());
+        let graph = manifest.graph(variant, ROLE)?;
+        let meter = Meter::of(&manifest);
+        Ok(Self {
+            scorer: Transformer::new(graph, OUTPUT),
+            pool: Pool::of_graph(files.root(), graph, options.engine.clone(), &meter),
+            pad_id: sections.tokenizer.pad_id(),
+            text_limit: options.limits.text,
+            variant: variant.to_owned(),
+            tokenizer,
+            meter,
+            manifest,
+        })
+    }
+
+    /// The documents by descending score; documents of equal scores keep their order.
+    ///
+    /// # Errors
+    /// `config` for a `top_k` of 0, or the error of the query or of the first document that has one.
+    pub(crate) fn rerank(
+        &self,
+        query: &str,
+        documents: &[&str],
+        options: &RerankOptions,
+    ) -> Result<Vec<Ranked>, BridgeError> {
+        if options.top_k == Some(0) {
+            let problem = "top_k is 0, expected at least 1, or none for all documents".to_owned();
+            return Err(BridgeError::Config { problem });
+        }
+        let scored = self.score(query, documents)?;
+        let scores: Vec<f64> = scored.iter().map(|pair| f64::from(pair.score)).collect();
+        let ranked = ranking(&scores).into_iter().take(options.top_k.unwrap_or(usize::MAX));
+        Ok(ranked
+            .map(|index| Ranked { index, score: scored[index].score, truncated: scored[index].truncated })
+            .collect())
+    }
+
+    /// The scores of the documents, in their order.
+    ///
+    /// # Errors
+    /// The error of the query, without an index, or of the first document that has one.
+    pub(super) fn score(&self, query: &str, documents: &[&str]) -> Result<Vec<Scored>, BridgeError> {
+        let started = Instant::now();
+        let scored = self.score_all(query, documents).inspect_err(|error| self.meter.error(error.code()))?;
+        let tokens = scored.iter().map(|pair| pair.tokens).sum();
+        self.meter.request(documents.len(), tokens, started.elapsed());
+        Ok(scored)
+    }
+
+    fn score_all(&self, query: &str, documents: &[&str]) -> Result<Vec<Scored>, BridgeError> {
+        self.check_size(None, query)?;
+        documents.iter().enumerate().try_for_each(|(index, document)| self.check_size(Some(index), document))?;
+        let query = self.tokenizer.encode(query).map_err(|problem| BridgeError::inference(None, problem))?;
+        let mut scored = Vec::with_capacity(documents.len());
+        for block in documents.chunks(MAX_BLOCK) {
+            let first = scored.len();
+            for (index, outcome) in self.score_block(&query, block)?.into_iter().enumerate() {
+                scored.push(outcome.map_err(|error| error.with_index(Some(first + index)))?);
+            }
+        }
+        Ok(scored)
+    }
+
+    fn check_size(&self, index: Option<usize>, text: &str) -> Result<(), BridgeError> {
+        let (bytes, limit) = (text.len(), self.text_limit);
+        if bytes > limit { Err(BridgeError::InputTooLarge { index, bytes, limit }) } else { Ok(()) }
+    }
+
+    /// The outcome of each document, in order.
+    fn score_block(&self, query: &Encoding, documents: &[&str]) -> Result<Vec<Outcome<Scored>>, BridgeError> {
+        let pairs: Vec<Outcome<Pair>> = documents.iter().map(|document| self.pair(query, document)).collect();
+        let scores = self.run_all(&pairs)?;
+        let outcome = |(pair, score): (Outcome<Pair>, Option<Outcome<f32>>)| {
+            let pair = pair?;
+            let score = score.unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;
+            Ok(Scored { score, tokens: pair.ids.len(), truncated: pair.truncated })
+        };
+        Ok(pairs.into_iter().zip(scores).map(outcome).collect())
+    }
+
+    fn pair(&self, query: &Encoding, document: &str) -> Outcome<Pair> {
+        let pair = self.tokenizer.encode(document).and_then(|document| self.tokenizer.join(query, document));
+        pair.map_err(|problem| BridgeError::inference(None, problem))
+    }
+
+    /// Runs all pairs that could be encoded, with one thread per session. The result has one item per pair.
+    fn run_all(&self, pairs: &[Outcome<Pair>]) -> Result<Vec<Option<Outcome<f32>>>, BridgeError> {
+        let length = |(index, pair): (usize, &Outcome<Pair>)| Some((index, pair.as_ref().ok()?.ids.len()));
+        let items = pairs.iter().enumerate().filter_map(length).collect();
+        run_all(pairs.len(), items, self.pool.limit(), Bounds::default(), |run| {
+            let rows: Vec<&Pair> = run.iter().filter_map(|&index| pairs[index].as_ref().ok()).collect();
+            let mut lease = self.pool.lease()?;
+            Ok(run_apart(&rows, |rows| self.run(lease.session()?, rows)))
+        })
+    }
+
+    /// One run.
+    fn run(&self, session: &mut Session, rows: &[&Pair]) -> Result<Vec<Outcome<f32>>, BridgeError> {
+        let ids: Vec<&[i64]> = rows.iter().map(|pair| pair.ids.as_slice()).collect();
+        let types: Vec<&[i64]> = rows.iter().map(|pair| pair.type_ids.as_slice()).collect();
+        let (batch, types) = (pad(&ids, self.pad_id), pad(&types, 0));
+        let shape = [types.rows, types.width];
+        let mut types = Some(types.ids);
+        let other = |name: &str| {
+            let values = types.take_if(|_| name == TOKEN_TYPE_IDS.0)?;
+            Some(Tensor::from_array((shape, values)))
+        };
+        self.scorer.run(session, batch, other, &[rows.len()], |scores| {
+            scores.iter().map(|score| check_finite(&[*score]).map(|()| *score)).collect()
+        })
+    }
+}
+
+impl Model for Reranker {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn variant(&self) -> &str {
+        &self.variant
+    }
+
+    fn warm_up(&self) -> Result<(), BridgeError> {
+        self.pool.lease().map(|_| ())
+    }
+
+    fn unload(&self) {
+        self.pool.clear();
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.score("health", &["health"]).is_ok()
+    }
+
+    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
+        replay::replay(self, cases)
+    }
+
+    #[cfg(feature = "cli")]
+    fn workload<'a>(
+        &'a self,
+        file: &std::path::Path,
+        limit: usize,
+    ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
+        let answer = move |lines: &[super::line::Line]| {
+            let rerank =
+                |line: &super::line::Line| self.rerank(&line.query, &line.documents(), &RerankOptions::default());
+            lines.iter().try_for_each(|line| rerank(line).map(|_| ()))
+        };
+        Ok(Box::new(crate::families::model::TypedWorkload { inputs: crate::jsonl::read_file(file, limit)?, answer }))
+    }
+}

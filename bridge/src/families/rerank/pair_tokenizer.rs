@@ -1,0 +1,174 @@
+//! Pairs of a query and a document to token ids, truncated as the tokenizers library truncates pairs.
+
+use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
+
+use crate::BridgeError;
+use crate::tokenizer::{Side, TextEncoder, TokenizerSpec, guarded};
+
+/// A pair's tokens, special tokens included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pair {
+    pub(super) ids: Vec<i64>,
+    /// The token types, one per id.
+    pub(super) type_ids: Vec<i64>,
+    /// Whether the query or the document was truncated.
+    pub(super) truncated: bool,
+}
+
+/// The numbers of tokens that are kept of a query and a document, as the strategy `longest_first` of the tokenizers library
+/// computes them; `limit` is the number of tokens that both may have together.
+///
+/// The longer text is shortened until both fit, but not below the length of the shorter one. If that is not enough, both
+/// keep half of the limit, and the longer one also keeps the odd token.
+fn kept_lengths(query: usize, document: usize, limit: usize) -> (usize, usize) {
+    if query + document <= limit {
+        return (query, document);
+    }
+    let mut shorter = query.min(document);
+    let mut longer = if shorter > limit { shorter } else { shorter.max(limit - shorter) };
+    if shorter + longer > limit {
+        shorter = limit / 2;
+        longer = shorter + limit % 2;
+    }
+    if query <= document { (shorter, longer) } else { (longer, shorter) }
+}
+
+/// Tokenizes a query and its documents one by one, then truncates and joins them.
+///
+/// The library's truncation of pairs is not used: it keeps all combinations of the parts that it cuts off.
+pub(super) struct PairTokenizer {
+    tokenizer: Tokenizer,
+    /// Tokens of a pair without the special tokens.
+    limit: usize,
+    direction: TruncationDirection,
+}
+
+impl PairTokenizer {
+    /// Loads a tokenizer and checks it against the manifest.
+    ///
+    /// # Errors
+    /// `tokenizer`, also if the special tokens leave less than two tokens for the texts.
+    pub(super) fn load(bytes: &[u8], spec: &TokenizerSpec) -> Result<Self, BridgeError> {
+        let (tokenizer, _, side) = TextEncoder::load(bytes, spec)?.into_parts();
+        let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
+        let limit = spec.max_tokens.saturating_sub(special);
+        if limit < 2 {
+            let max_tokens = spec.max_tokens;
+            let problem = format!("max_tokens {max_tokens} and {special} special tokens leave no space for a pair");
+            return Err(BridgeError::Tokenizer { file: spec.file.clone(), problem });
+        }
+        let direction = match side {
+            Side::Left => TruncationDirection::Left,
+            Side::Right => TruncationDirection::Right,
+        };
+        Ok(Self { tokenizer, limit, direction })
+    }
+
+    /// The tokens of a text, without special tokens. The error is the tokenizer's message, or that it panicked.
+    pub(super) fn encode(&self, text: &str) -> Result<Encoding, String> {
+        guarded(|| self.tokenizer.encode_fast(text, false))
+    }
+
+    /// Joins the tokens of a query and a document, and adds the special tokens.
+    pub(super) fn join(&self, query: &Encoding, document: Encoding) -> Result<Pair, String> {
+        let (query_len, document_len) = kept_lengths(query.len(), document.len(), self.limit);
+        let truncated = (query_len, document_len) != (query.len(), document.len());
+        let query = self.truncated(query.clone(), query_len);
+        let document = self.truncated(document, document_len);
+        let joined = guarded(|| self.tokenizer.post_process(query, Some(document), true))?;
+        let to_i64 = |ids: &[u32]| ids.iter().map(|id| i64::from(*id)).collect();
+        Ok(Pair { ids: to_i64(joined.get_ids()), type_ids: to_i64(joined.get_type_ids()), truncated })
+    }
+
+    fn truncated(&self, mut encoding: Encoding, tokens: usize) -> Encoding {
+        encoding.truncate(tokens, 0, self.direction);
+        // The special tokens would be added to all combinations of the parts that were cut off.
+        encoding.take_overflowing();
+        encoding
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use tokenizers::{TruncationParams, TruncationStrategy, truncate_encodings};
+
+    use super::*;
+
+    const SPECIAL: usize = 3;
+
+    fn word_level() -> Value {
+        let vocab = json!({"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "b": 4, "c": 5, "[UNK]": 6});
+        json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": null,
+            "post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 1], "sep": ["[SEP]", 2]},
+            "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]"}})
+    }
+
+    fn load(max_tokens: usize, side: &str) -> Result<PairTokenizer, BridgeError> {
+        let spec = json!({"file": "tokenizer.json", "vocab_size": 7, "max_tokens": max_tokens, "truncation_side": side,
+            "pad_token": "[PAD]", "pad_token_id": 0});
+        PairTokenizer::load(word_level().to_string().as_bytes(), &serde_json::from_value(spec).expect("a section"))
+    }
+
+    fn pair(tokenizer: &PairTokenizer, query: &str, document: &str) -> Pair {
+        let encode = |text| tokenizer.encode(text).expect("tokens");
+        tokenizer.join(&encode(query), encode(document)).expect("a pair")
+    }
+
+    #[test]
+    fn pairs_have_special_tokens_and_types() {
+        let tokenizer = load(10, "right").expect("a tokenizer");
+        let expected = Pair { ids: vec![1, 3, 2, 4, 5, 2], type_ids: vec![0, 0, 0, 1, 1, 1], truncated: false };
+        assert_eq!(pair(&tokenizer, "a", "b c"), expected);
+        assert_eq!(pair(&tokenizer, "", "").ids, [1, 2, 2]);
+    }
+
+    #[test]
+    fn the_longer_text_is_truncated_first() {
+        assert_eq!(kept_lengths(3, 20, 10), (3, 7));
+        assert_eq!(kept_lengths(20, 3, 10), (7, 3));
+        assert_eq!(kept_lengths(7, 6, 10), (5, 5));
+        assert_eq!(kept_lengths(20, 20, 11), (5, 6));
+        assert_eq!(kept_lengths(21, 20, 11), (6, 5));
+        assert_eq!(kept_lengths(5, 5, 10), (5, 5));
+    }
+
+    #[test]
+    fn a_pair_needs_two_tokens() {
+        assert!(load(SPECIAL + 2, "right").is_ok());
+        assert_eq!(load(SPECIAL + 1, "right").err().map(|error| error.code()), Some("tokenizer"));
+    }
+
+    #[test]
+    fn long_texts_need_little_memory() {
+        let tokenizer = load(512, "right").expect("a tokenizer");
+        let text = "a b c ".repeat(100_000);
+        let joined = pair(&tokenizer, &text, &text);
+        assert_eq!((joined.ids.len(), joined.truncated), (512, true));
+    }
+
+    proptest! {
+        /// The library truncates whole encodings of a pair to the same tokens.
+        #[test]
+        fn pairs_are_truncated_as_by_the_library(
+            query in 0_usize..30, document in 0_usize..30, limit in 2_usize..12, left in any::<bool>(),
+        ) {
+            let (side, direction) =
+                if left { ("left", TruncationDirection::Left) } else { ("right", TruncationDirection::Right) };
+            let words = |count: usize| (0..count).map(|word| ["a", "b", "c"][word % 3]).collect::<Vec<_>>().join(" ");
+            let (query, document) = (words(query), words(document));
+            let tokenizer = load(limit + SPECIAL, side).expect("a tokenizer");
+            let actual = pair(&tokenizer, &query, &document);
+            let encode = |text: &str| tokenizer.encode(text).expect("tokens");
+            let strategy = TruncationStrategy::LongestFirst;
+            let params = TruncationParams { direction, max_length: limit, strategy, stride: 0 };
+            let truncated = truncate_encodings(encode(&query), Some(encode(&document)), &params).expect("encodings");
+            let expected = tokenizer.tokenizer.post_process(truncated.0, truncated.1, true).expect("a pair");
+            prop_assert_eq!(actual.ids, expected.get_ids().iter().map(|id| i64::from(*id)).collect::<Vec<_>>());
+            prop_assert_eq!(actual.type_ids, expected.get_type_ids().iter().map(|id| i64::from(*id)).collect::<Vec<_>>());
+            prop_assert_eq!(actual.truncated, !expected.get_overflowing().is_empty());
+        }
+    }
+}

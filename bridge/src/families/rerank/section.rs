@@ -1,0 +1,46 @@
+//! The sections of a manifest that rerankers have.
+
+use serde::Deserialize;
+
+use crate::BridgeError;
+use crate::artifact::Manifest;
+use crate::artifact::manifest::SectionCheck;
+use crate::tokenizer::TokenizerSpec;
+
+/// Both sections. The graph applies the activation, so that only the tokenizer's is needed to run it.
+#[derive(Debug, Clone)]
+pub(super) struct Sections {
+    pub(super) tokenizer: TokenizerSpec,
+}
+
+impl Sections {
+    pub(super) fn read(manifest: &Manifest) -> Result<Self, BridgeError> {
+        let _: RerankSpec = manifest.section("rerank")?;
+        Ok(Self { tokenizer: TokenizerSpec::read(manifest)? })
+    }
+
+    /// Checks the rules between fields, of which there are none.
+    pub(super) fn check(manifest: &Manifest) -> Result<SectionCheck, BridgeError> {
+        let Self { tokenizer } = Self::read(manifest)?;
+        Ok(SectionCheck { files: vec![tokenizer.named_file()], problems: Vec::new() })
+    }
+}
+
+/// What a reranker has in addition to its graph and its tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RerankSpec {
+    /// How the score of a pair follows from its logit. The graph computes it.
+    pub activation: Activation,
+}
+
+/// How the score of a pair follows from its logit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// The score is the sigmoid of the logit, between 0 and 1.
+    Sigmoid,
+    /// The score is the logit.
+    Identity,
+}

@@ -19,7 +19,7 @@ from .original import OriginalScores
 
 _SHOWN = 10
 _EXCERPT = 200
-_GOLDEN_CASES = 6
+_GOLDEN_CASES = 10
 _SPEED_QUERIES = 8
 
 

@@ -13,7 +13,7 @@ from onnx_ml_bridge.artifacts import errors
 VALID = sorted(path.name for path in FOLDER.iterdir())
 CASES = overlays.artifact_cases()
 # The argument of `open` for an artifact of each task
-ARGUMENTS = {"sentence-embedding": "embedding", "ner": "ner", "summarization": "summarization"}
+ARGUMENTS = {"sentence-embedding": "embedding", "ner": "ner", "summarization": "summarization", "rerank": "rerank"}
 # Cases whose error only `verify` detects
 VERIFY_ONLY = {name for name in CASES if name.startswith("golden-")} | {"weights-flipped"}
 

@@ -42,6 +42,14 @@ PACKAGES = [
         "It knows the formats of most cameras. This package has the header files that are needed to build against it.",
     ],
 ]
+RERANKER = "cross-encoder-package-descriptions"
+QUERIES = ["play a board game", "see which program uses the processor"]
+DOCUMENTS = [
+    "A command line program that shrinks pictures to a given size and removes their metadata.",
+    "A server that streams music to devices in the same network.",
+    "A chess game with a built-in opponent and a database of openings.",
+    "A tool that measures how much memory and processor time every program uses.",
+]
 console = Console(highlight=False, width=110)
 
 
@@ -138,17 +146,51 @@ def show_summaries(artifact: Path, binary: Path) -> None:
             raise SystemExit("Python and Rust return different answers")
 
 
+def rankings_with_rust(binary: Path, artifact: Path, variant: str) -> list[list[tuple[int, float]]]:
+    """Return the rankings of `DOCUMENTS` for each query from the Rust command, as (index, score)."""
+    lines = "".join(json.dumps({"query": query, "documents": DOCUMENTS}) + "\n" for query in QUERIES)
+    command = [binary, "rerank", "--model", artifact, "--variant", variant]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    answers = [json.loads(line)["ranking"] for line in done.stdout.splitlines()]
+    return [[(document["index"], document["score"]) for document in ranking] for ranking in answers]
+
+
+def show_rankings(artifact: Path, binary: Path) -> None:
+    """Rank the documents for each query with every variant in both languages and print the rankings."""
+    console.rule(f"[bold]rankings[/]: {artifact.name}")
+    for variant in ("fp32", "int8"):
+        started = time.perf_counter()
+        bridge = OnnxMlBridge.open(rerank=artifact, variant=variant)
+        rankings = [[(ranked.index, ranked.score) for ranked in bridge.rerank(query, DOCUMENTS)] for query in QUERIES]
+        seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        rust = rankings_with_rust(binary, artifact, variant)
+        rust_seconds = time.perf_counter() - started
+        same = np.allclose(np.array(rankings), np.array(rust), rtol=0, atol=1e-6)
+        console.print(
+            f"{variant}: {seconds:.2f} seconds including start in Python, {rust_seconds:.2f} in Rust;",
+            "[green]Rust returns the same[/]" if same else "[red]Rust differs[/]",
+        )
+        if not same:
+            raise SystemExit("Python and Rust return different answers")
+    for query, ranking in zip(QUERIES, rankings, strict=True):
+        console.print(Text(f"documents for: {query}", style="dim"))
+        for index, score in ranking:
+            console.print(Text(f"  {score:5.3f}  {DOCUMENTS[index]}"))
+
+
 def main() -> None:
     """Verify the artifacts in both languages, then show the answers of each task."""
     dist, binary = Path(sys.argv[1]), Path(sys.argv[2])
     python = Path(sys.executable).parent / "onnx-ml-bridge"
-    for artifact in (EMBEDDING, *NER.values(), SUMMARIZER):
+    for artifact in (EMBEDDING, *NER.values(), SUMMARIZER, RERANKER):
         for name, command in (("Python", python), ("Rust", binary)):
             console.rule(f"[bold]verify[/] {artifact} from {name}")
             subprocess.run([command, "verify", dist / artifact], check=True)
     show_embeddings(dist / EMBEDDING, binary)
     show_entities(dist, binary)
     show_summaries(dist / SUMMARIZER, binary)
+    show_rankings(dist / RERANKER, binary)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ _TOGETHER = {
     "test_int8_small.py": "embedders",
 }
 MINILM, SUMMARIZER = "all-minilm-l6-v2", "bart-package-descriptions"
+RERANKER = "cross-encoder-package-descriptions"
 DIST_VARIABLE = "ONNX_ML_BRIDGE_DIST"
 
 
@@ -89,6 +90,12 @@ def minilm_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def summarizer_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifact of the small trained summarizer."""
     return built_artifact(SUMMARIZER, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def reranker_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of the small trained reranker."""
+    return built_artifact(RERANKER, tmp_path_factory)
 
 
 def built_artifact(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:

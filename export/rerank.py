@@ -67,13 +67,14 @@ def load_model(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
     # CrossEncoder initializes missing weights randomly; this function refuses them
     load_checkpoint(AutoModelForSequenceClassification, folder, "ranking", allow_pickle=allow_pickle)
     with typed_errors(folder, "sentence-transformers"):
-        return CrossEncoder(
+        encoder: CrossEncoder = CrossEncoder(
             str(folder),
             device="cpu",
             trust_remote_code=False,
             local_files_only=True,
             model_kwargs=model_arguments(allow_pickle=allow_pickle),
         )
+    return encoder
 
 
 def export_model(encoder: CrossEncoder, folder: Path, staging: Path) -> RerankExport:
@@ -83,17 +84,19 @@ def export_model(encoder: CrossEncoder, folder: Path, staging: Path) -> RerankEx
     """
     if problems := _problems(encoder):
         raise BuildError("unsupported_model", f"the model has {'; '.join(problems)}")
-    model, tokenizer = encoder.model, encoder.tokenizer
+    tokenizer = encoder.tokenizer
+    model: Any = encoder.model
+    activation: Any = encoder.activation_fn
     spec = describe_tokenizer(tokenizer, model.config, _LIMIT_SETTING)
     file = graph_file("model", EXACT)
     with bucket_lookup(model, spec.max_tokens):
-        graph = _trace(encoder, "token_type_ids" in tokenizer.model_input_names, spec.pad_token_id)
+        graph = _trace(model, activation, "token_type_ids" in tokenizer.model_input_names, spec.pad_token_id)
     for name in _CONFIGURATIONS:
         if (folder / name).is_file():
             (staging / name).write_bytes((folder / name).read_bytes())
     save_tokenizer(tokenizer, staging)
     save_graph(graph, staging, file)
-    return RerankExport(graph, file, spec, RerankSpec(_ACTIVATIONS[type(encoder.activation_fn)]))
+    return RerankExport(graph, file, spec, RerankSpec(_ACTIVATIONS[type(activation)]))
 
 
 class PairScorer(nn.Module):
@@ -113,16 +116,16 @@ class PairScorer(nn.Module):
         return logits, self.activation(logits).squeeze(-1)
 
 
-def _trace(encoder: CrossEncoder, with_types: bool, pad_id: int) -> ir.Model:
+def _trace(model: Any, activation: nn.Module, with_types: bool, pad_id: int) -> ir.Model:
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, encoder.model.config.vocab_size, (3, 7), generator=generator)
+    ids = torch.randint(0, model.config.vocab_size, (3, 7), generator=generator)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
     ids[1, 5:] = pad_id
     inputs = {"input_ids": ids, "attention_mask": mask}
     if with_types:
         inputs["token_type_ids"] = torch.zeros_like(ids)
-    module = PairScorer(encoder.model, encoder.activation_fn)
+    module = PairScorer(model, activation)
     return export_module(module, inputs, ["logits", "scores"], {name: {0: "batch", 1: "tokens"} for name in inputs})
 
 

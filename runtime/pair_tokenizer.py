@@ -135,8 +135,8 @@ class PairTokenizer:
     def _pair(self, query: Sequence[int], document: Sequence[int]) -> Pair:
         lengths = len(query), len(document)
         kept = kept_lengths(*lengths, self._limit)
-        texts = (self._truncate(ids, count) for ids, count in zip((query, document), kept, strict=True))
-        return self._template.join(*texts, truncated=kept != lengths)
+        query, document = self._truncate(query, kept[0]), self._truncate(document, kept[1])
+        return self._template.join(query, document, truncated=kept != lengths)
 
     def _truncate(self, ids: Sequence[int], count: int) -> Sequence[int]:
         return ids[:count] if self.spec.truncation_side == "right" else ids[len(ids) - count :]

@@ -23,7 +23,7 @@ def kendall_tau(a: Scores, b: Scores) -> float:
     ordered = float(np.abs(signs_a).sum()) * float(np.abs(signs_b).sum())
     if ordered == 0:
         return 1.0 if not signs_a.any() and not signs_b.any() else 0.0
-    return float((signs_a * signs_b).sum()) / ordered**0.5
+    return float((signs_a * signs_b).sum() / np.sqrt(ordered))
 
 
 def is_same_order(reference: Scores, actual: Scores) -> bool:

@@ -28,7 +28,8 @@ def load_original(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
     arguments: dict[str, object] = {"dtype": torch.float32}
     if not allow_pickle:
         arguments["use_safetensors"] = True
-    return CrossEncoder(str(folder), device="cpu", local_files_only=True, model_kwargs=arguments)
+    original: CrossEncoder = CrossEncoder(str(folder), device="cpu", local_files_only=True, model_kwargs=arguments)
+    return original
 
 
 def predict(original: CrossEncoder, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
@@ -37,7 +38,7 @@ def predict(original: CrossEncoder, query: str, documents: Sequence[str]) -> NDA
     If the tokenizer pads on the left, the padding can shift positions. Such a model scores pairs one by one.
     """
     batch = 1 if original.tokenizer.padding_side == "left" else 32
-    pairs = [[query, document] for document in documents]
+    pairs = [(query, document) for document in documents]
     scores = original.predict(pairs, batch_size=batch, show_progress_bar=False, convert_to_numpy=True)
     return np.asarray(scores, np.float32)
 

@@ -18,12 +18,12 @@ impl OnnxMlBridge {
         Self::builder().ner(path).build()
     }
 
-    /// Finds the named entities of texts, in their order; no texts give no answers.
+    /// Finds the named entities of texts. Returns one answer per text, in their order.
     ///
     /// # Errors
     /// `task_not_loaded`, `model_not_found`, `config` (an option that the model does not have), `sentence_starts`,
     /// `input_too_large`, `dependency`, `graph` (at the first call) or `inference`. [`BridgeError::index`] is the index of
-    /// the text that caused the error, where one did.
+    /// the text that caused the error, if one did.
     pub fn ner(&self, texts: &[impl AsRef<str>], options: &NerOptions) -> Result<Vec<Entities>, BridgeError> {
         self.recognizer("ner", options.model.as_deref())?.recognize(&borrow(texts), options)
     }
@@ -61,7 +61,7 @@ impl OnnxMlBridge {
         Ok(answers.into_iter().map(|answer| answer.entities).collect())
     }
 
-    /// The names of the open models for named entities, which calls use.
+    /// The names of the open models for named entities, as calls use them.
     pub fn ner_models(&self) -> impl Iterator<Item = &str> {
         self.names(Task::Ner)
     }

@@ -66,7 +66,7 @@ impl OnnxMlBridge {
         self.names(Task::Ner)
     }
 
-    /// The open variant of a model for named entities; `None` is the only open model.
+    /// The open variant of a model for named entities. Without a name, that of the only open model.
     ///
     /// # Errors
     /// `task_not_loaded` or `model_not_found`.
@@ -74,7 +74,7 @@ impl OnnxMlBridge {
         Ok(self.recognizer("ner_variant", model)?.variant())
     }
 
-    /// The manifest of a model for named entities; `None` is the only open model.
+    /// The manifest of a model for named entities. Without a name, that of the only open model.
     ///
     /// # Errors
     /// `task_not_loaded` or `model_not_found`.

@@ -11,7 +11,7 @@ from .jsonl import LineError
 # Readable on dark and light backgrounds; the Rust command assigns the same color to a label
 _COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan")
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_CUT = " (the text was cut: give --stride to read it whole)"
+_TRUNCATED = " (the text was truncated: pass --stride to read all of it)"
 
 
 def highlighted_entities(text: str, entities: Entities, console: Console) -> Text:
@@ -28,7 +28,7 @@ def highlighted_entities(text: str, entities: Entities, console: Console) -> Tex
         done = max(entity.end, start)
         _append_entity(line, visible(text[start:done]), visible(entity.label), is_colored=is_colored)
     line.append(visible(text[done:]))
-    return line.append(_CUT, style="dim") if entities.truncated else line
+    return line.append(_TRUNCATED, style="dim") if entities.truncated else line
 
 
 def failure_text(error: LineError) -> Text:

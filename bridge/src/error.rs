@@ -1,17 +1,17 @@
-//! The one error type of this crate.
+//! The error type of this crate.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Everything that can go wrong, one variant per cause.
+/// An error, with one variant per cause.
 ///
 /// [`code`](BridgeError::code) returns the stable code that the artifact format lists (`FORMAT.md`). The Python reader
 /// raises the same code for the same artifact. Messages say what is wrong, what is expected and what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BridgeError {
-    /// Code `path_kind`: an entry of the artifact is neither a regular file with one link nor a directory, there are
-    /// too many or too deep, or `manifest.json` or `manifest.sha256` is missing or too large.
+    /// Code `path_kind`: an entry of the artifact's directory is neither a directory nor a regular file with one hard link,
+    /// there are too many entries or too many levels, or `manifest.json` or `manifest.sha256` is missing or too large.
     #[error("{}: {problem}", path.display())]
     PathKind {
         /// The entry.
@@ -21,25 +21,25 @@ pub enum BridgeError {
     },
     /// Code `manifest_hash`: `manifest.sha256` is not the expected line for the bytes of `manifest.json`.
     #[error(
-        "manifest.sha256 holds {actual:?}, expected {expected:?}: the manifest was changed or copied in part; \
+        "manifest.sha256 has {actual:?}, expected {expected:?}: the manifest was changed or copied incompletely; \
          fetch the artifact again"
     )]
     ManifestHash {
-        /// The line that belongs to the bytes of `manifest.json`.
+        /// The line with the hash of `manifest.json`.
         expected: String,
-        /// The actual text, shortened.
+        /// The actual text, truncated.
         actual: String,
     },
-    /// Code `json`: a text breaks a rule of the format's section on JSON.
+    /// Code `json`: a file violates a rule of the section JSON of `FORMAT.md`.
     #[error("{file}: {problem}")]
     Json {
         /// The file, relative to the artifact.
         file: String,
-        /// The rule broken, with line and column.
+        /// The violated rule, with line and column.
         problem: String,
     },
-    /// Code `format_version`: the artifact is newer than this reader, or names no whole number.
-    #[error("{field} is {actual}, this reader knows 1 to {newest}: {advice}")]
+    /// Code `format_version`: the artifact is newer than this reader, or its version is not an integer.
+    #[error("{field} is {actual}, this reader supports 1 to {newest}: {advice}")]
     FormatVersion {
         /// `format_version` or `task_revision`.
         field: &'static str,
@@ -50,9 +50,9 @@ pub enum BridgeError {
         /// What to do.
         advice: &'static str,
     },
-    /// Code `unknown_task`: the artifact's task and engine belong to no family of models that this build has.
+    /// Code `unknown_task`: this build has no family of models with the artifact's task and engine.
     #[error(
-        "the artifact is for the task {task:?} with the engine {engine:?}, this build knows {}; \
+        "the artifact is for the task {task:?} with the engine {engine:?}, this build supports {}; \
          upgrade onnx-ml-bridge, or enable the family's cargo feature",
         known.join(", ")
     )]
@@ -61,19 +61,19 @@ pub enum BridgeError {
         task: String,
         /// The artifact's engine.
         engine: String,
-        /// The known pairs, as `TASK/ENGINE`.
+        /// The supported pairs, as `TASK/ENGINE`.
         known: Vec<String>,
     },
-    /// Code `schema`: the manifest breaks its schema or a rule between its fields. All violations are listed.
-    #[error("manifest.json breaks {} rule(s) of the format: {}", problems.len(), problems.join("; "))]
+    /// Code `schema`: the manifest violates its schema or a rule between its fields. All violations are listed.
+    #[error("manifest.json violates {} rule(s) of the format: {}", problems.len(), problems.join("; "))]
     Schema {
         /// One message per violation.
         problems: Vec<String>,
     },
-    /// Code `file_set`: the artifact's files are not the listed ones.
+    /// Code `file_set`: the artifact's files are not exactly the files that the manifest lists.
     #[error(
-        "the files are not the listed ones: missing {missing:?}, not listed {extra:?}; fetch the artifact again, \
-         nothing may be added to or removed from its directory"
+        "the files differ from the manifest's list: missing {missing:?}, not listed {extra:?}; fetch the artifact \
+         again, and do not add files to its directory or remove any"
     )]
     FileSet {
         /// Listed files that do not exist.
@@ -81,33 +81,33 @@ pub enum BridgeError {
         /// Files that are not listed, and empty directories, which end in `/`.
         extra: Vec<String>,
     },
-    /// Code `size`: files whose size is not the listed one.
+    /// Code `size`: some files do not have the listed size.
     #[error("wrong size: {}; fetch the artifact again", problems.join("; "))]
     Size {
         /// One message per file.
         problems: Vec<String>,
     },
-    /// Code `file_hash`: a file whose SHA-256 is not the listed one.
+    /// Code `file_hash`: a file does not have the listed SHA-256.
     #[error("{file} has the SHA-256 {actual}, expected {expected}; fetch the artifact again")]
     FileHash {
         /// The file, relative to the artifact.
         file: String,
-        /// The listed digest.
+        /// The listed SHA-256.
         expected: String,
-        /// The digest of the actual bytes.
+        /// The file's SHA-256.
         actual: String,
     },
-    /// Code `graph`: a graph cannot be parsed or loaded, is not what the manifest declares, keeps data in an unlisted
-    /// file, or ended the process that probed it.
+    /// Code `graph`: a graph cannot be parsed or loaded, differs from its declaration in the manifest, stores data in a
+    /// file that is not listed, or crashed the process that replayed the golden cases.
     #[error("{file}: {problem}")]
     Graph {
-        /// The graph, relative to the artifact.
+        /// The graph's file, relative to the artifact.
         file: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// Code `tokenizer`: `tokenizer.json` cannot be loaded or is not what the manifest declares, or spaCy's rules or
-    /// tables do not follow the format.
+    /// Code `tokenizer`: `tokenizer.json` cannot be loaded or differs from its declaration in the manifest, or the rules or
+    /// tables of a spaCy pipeline violate the format.
     #[error("{file}: {problem}")]
     Tokenizer {
         /// The file, relative to the artifact.
@@ -123,23 +123,23 @@ pub enum BridgeError {
         /// The variants of the artifact.
         known: Vec<String>,
     },
-    /// Code `variant`: the artifact is for another task than the one it was opened for.
+    /// Code `variant`: an artifact was opened for another task than its own.
     #[error("{} is for the task {actual:?}, expected {expected:?}; open it for its own task", path.display())]
     Task {
         /// The artifact.
         path: PathBuf,
-        /// The task it was opened for.
+        /// The task that the artifact was opened for.
         expected: &'static str,
-        /// The task that it is for.
+        /// The artifact's task.
         actual: String,
     },
-    /// Code `golden`: the answers to the golden cases do not meet a gate, the input of a case was refused, or the cases
-    /// cannot be read.
+    /// Code `golden`: the answers to the golden cases do not meet the variant's gate, the model refused the input of a case,
+    /// or the cases cannot be read.
     #[error("{file}: {problem}")]
     Golden {
         /// The file of the cases, relative to the artifact.
         file: String,
-        /// The case and the measure.
+        /// The case or the metric, and what is wrong.
         problem: String,
     },
     /// Code `input_type`: the value of a JSON line is not of the expected type.
@@ -151,78 +151,78 @@ pub enum BridgeError {
         actual: String,
     },
     /// Code `input_too_large`: a text is larger than the limit.
-    #[error("{}{bytes} bytes of UTF-8, the limit is {limit}; split the text, or raise the text limit", at(index))]
+    #[error("{}{bytes} bytes of UTF-8, the limit is {limit}; split the text, or raise the text limit", prefix(index))]
     InputTooLarge {
-        /// The text's index in the batch, from 0; `None` where there is no batch.
+        /// The text's index in the batch, from 0; `None` if there is no batch.
         index: Option<usize>,
-        /// Its size in bytes of UTF-8 (a lower bound where it was not read to its end).
+        /// The text's size in bytes of UTF-8; a lower bound if the text was not read to its end.
         bytes: usize,
         /// The limit in bytes.
         limit: usize,
     },
-    /// Code `empty_input`: there are no messages to summarize, or only whitespace in them.
-    #[error("{}nothing to summarize; give a message that is not only whitespace", at(index))]
+    /// Code `empty_input`: there are no messages to summarize, or they consist of whitespace.
+    #[error("{}nothing to summarize; pass a message that is not only whitespace", prefix(index))]
     EmptyInput {
-        /// The input's index in the batch, from 0; `None` where there is no batch.
+        /// The input's index in the batch, from 0; `None` if there is no batch.
         index: Option<usize>,
     },
     /// Code `bad_line`: a line is not JSON, or has unknown or duplicate keys.
     #[error("{problem}; expected {expected}")]
     BadLine {
-        /// What is wrong with it.
+        /// What is wrong with the line.
         problem: String,
         /// The expected value.
         expected: &'static str,
     },
     /// Code `prompt_not_found`: the requested prompt is not in the manifest.
-    #[error("prompt {requested:?} is not in the artifact, it has {known:?}; choose one of them or none")]
+    #[error("prompt {requested:?} is not in the artifact, it has {known:?}; choose one of them or no prompt")]
     PromptNotFound {
         /// The requested prompt.
         requested: String,
         /// The prompts of the artifact.
         known: Vec<String>,
     },
-    /// Code `sentence_starts`: sentence starts are missing for a model that requires them, given to one that does not
-    /// accept them, or one of them is not the start of a token.
-    #[error("{}{problem}", at(index))]
+    /// Code `sentence_starts`: sentence starts are missing for a model that requires them, were passed to a model that does
+    /// not use any, or no token begins at one of them.
+    #[error("{}{problem}", prefix(index))]
     SentenceStarts {
-        /// The text's index in the batch, from 0; `None` where there is no batch.
+        /// The text's index in the batch, from 0; `None` if there is no batch.
         index: Option<usize>,
-        /// What is wrong with them.
+        /// What is wrong with the sentence starts.
         problem: String,
     },
-    /// Code `model_not_found`: no open model has the name, or several are open and the call names none.
+    /// Code `model_not_found`: no open model has the requested name, or several models are open and the call names none.
     #[error("{}", not_found(requested, known))]
     ModelNotFound {
-        /// The requested name, if there is one.
+        /// The requested name; `None` if the call names no model.
         requested: Option<String>,
         /// The names of the open models.
         known: Vec<String>,
     },
-    /// Code `task_not_loaded`: the call needs a model that was not opened.
+    /// Code `task_not_loaded`: no model for the task of the call is open.
     #[error("{call} needs a model for {task}, and none is open")]
     TaskNotLoaded {
-        /// The call.
+        /// The method that was called.
         call: &'static str,
-        /// The task.
+        /// The task of the method.
         task: &'static str,
     },
     /// Code `dependency`: ONNX Runtime is missing, cannot be loaded or is too old.
     #[error(
-        "{problem}. Install ONNX Runtime and point ORT_DYLIB_PATH (or the library option) at its shared library: \
-         `pip install onnxruntime` ships it as onnxruntime/capi/libonnxruntime.so.1.*, the project's release archives \
-         as lib/libonnxruntime.so"
+        "{problem}. Install ONNX Runtime and set ORT_DYLIB_PATH (or the library option) to the path of its shared \
+         library: `pip install onnxruntime` installs it as onnxruntime/capi/libonnxruntime.so.1.*, the release archives \
+         of ONNX Runtime have it as lib/libonnxruntime.so"
     )]
     Dependency {
-        /// What is missing.
+        /// What is missing or cannot be loaded.
         problem: String,
     },
-    /// Code `inference`: the engine failed while it ran a graph, or a result is not finite.
-    #[error("{}{problem}", at(index))]
+    /// Code `inference`: ONNX Runtime failed while it ran a graph, or a result is not finite.
+    #[error("{}{problem}", prefix(index))]
     Inference {
-        /// The text's index in the batch, from 0, where one text is the cause.
+        /// The index in the batch, from 0, of the text that caused the error; `None` if the cause is not one text.
         index: Option<usize>,
-        /// What happened.
+        /// What failed.
         problem: String,
     },
     /// Code `cancelled`: the call was cancelled while it ran.
@@ -234,24 +234,24 @@ pub enum BridgeError {
         /// The time limit.
         limit: Duration,
     },
-    /// Code `config`: an option is wrong.
+    /// Code `config`: an option is invalid.
     #[error("{problem}")]
     Config {
-        /// The option, its value and what is allowed.
+        /// The option, its value and the allowed values.
         problem: String,
     },
-    /// Code `io`: the file system refused a read or a write.
+    /// Code `io`: reading or writing a file failed.
     #[error("{}: {problem}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's message.
         problem: String,
     },
 }
 
 impl BridgeError {
-    /// All codes of this crate.
+    /// All codes of this crate, in the order of the checks. The codes that refuse an artifact come first.
     pub const CODES: [&'static str; 27] = [
         "path_kind",
         "manifest_hash",
@@ -282,7 +282,7 @@ impl BridgeError {
         "io",
     ];
 
-    /// The first so many of [`CODES`](Self::CODES) refuse an artifact.
+    /// The number of codes at the start of [`CODES`](Self::CODES) that refuse an artifact.
     const ARTIFACT_CODES: usize = 13;
 
     /// The stable code of this error, as `FORMAT.md` lists it.
@@ -318,17 +318,17 @@ impl BridgeError {
         }
     }
 
-    /// Whether this error refuses an artifact (the first table of codes in `FORMAT.md`).
+    /// Whether this error means that the artifact was refused. The first table of codes in `FORMAT.md` has these codes.
     pub fn is_refusal(&self) -> bool {
         Self::refuses_artifact(self.code())
     }
 
-    /// Whether a code refuses an artifact.
+    /// Whether a code means that the artifact was refused.
     pub fn refuses_artifact(code: &str) -> bool {
         Self::CODES[..Self::ARTIFACT_CODES].contains(&code)
     }
 
-    /// The index in the batch of the text that caused the error, where one text did.
+    /// The index in the batch of the text that caused the error; `None` if the cause is not one text of a batch.
     pub fn index(&self) -> Option<usize> {
         let (Self::InputTooLarge { index, .. }
         | Self::EmptyInput { index }
@@ -340,7 +340,7 @@ impl BridgeError {
         *index
     }
 
-    /// The same error for a text at another index of a batch, or for no text of a batch.
+    /// The same error with another index in the batch, or without one.
     #[must_use]
     pub fn with_index(mut self, new: Option<usize>) -> Self {
         if let Self::InputTooLarge { index, .. }
@@ -364,11 +364,12 @@ impl BridgeError {
 
 fn not_found(requested: &Option<String>, known: &[String]) -> String {
     match requested {
-        Some(name) => format!("no open model has the name {name:?}, open are {known:?}; name one of them"),
+        Some(name) => format!("no open model has the name {name:?}, the open models are {known:?}; name one of them"),
         None => format!("several models are open, {known:?}, and the call names none; name one of them"),
     }
 }
 
-fn at(index: &Option<usize>) -> String {
+/// The start of a message about one text of a batch.
+fn prefix(index: &Option<usize>) -> String {
     index.map_or_else(String::new, |index| format!("text {index}: "))
 }

@@ -1,4 +1,4 @@
-//! JSON lines: reading them with a limit on their length, and rules that several kinds of inputs share.
+//! Reads JSON lines with a limit on their length, and has the rules that several kinds of inputs share.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -10,20 +10,21 @@ use serde_json::{Map, Value};
 use crate::BridgeError;
 use crate::artifact::json;
 
-/// A byte of text takes at most six in JSON (`\u0041`); the rest of a line is keys and whitespace.
+/// The maximum number of bytes in JSON per byte of text, for example for the escape `\u0041`.
 const BYTES_PER_TEXT_BYTE: usize = 6;
+/// Limit on the bytes of keys and whitespace in a line.
 const LINE_OVERHEAD: usize = 1024;
 /// The key of an object's text.
 pub(crate) const TEXT: &str = "text";
-/// The line of an input that is one text.
+/// The expected line of an input that is one text, for messages.
 pub(crate) const TEXT_LINE: &str = "a JSON string or an object with a string under \"text\"";
 
-/// An input of a model, as a line of JSON lines holds it.
+/// An input of a model that is read from a line of JSON.
 pub(crate) trait LineInput: Sized {
-    /// What a line may be, for messages.
+    /// The expected line, for messages.
     const EXPECTED: &'static str;
 
-    /// Reads the value of a line; a text may have `limit` bytes of UTF-8.
+    /// Reads the input from the value of a line. `limit` is the maximum size of a text in bytes of UTF-8.
     ///
     /// # Errors
     /// `bad_line`, `input_type`, `input_too_large`, or a code of the family.
@@ -33,7 +34,7 @@ pub(crate) trait LineInput: Sized {
     fn texts(&self) -> impl Iterator<Item = &str>;
 }
 
-/// A line that is one text and nothing else.
+/// An input that is one text.
 impl LineInput for String {
     const EXPECTED: &'static str = TEXT_LINE;
 
@@ -46,7 +47,7 @@ impl LineInput for String {
     }
 }
 
-/// Why a line has no answer.
+/// The error of a line.
 #[derive(Debug, Serialize)]
 pub(crate) struct LineError {
     pub(crate) code: &'static str,
@@ -105,7 +106,7 @@ pub(crate) fn parse<I: LineInput>(line: &[u8], limit: usize) -> Result<I, Bridge
     I::read(json::parse(line).map_err(bad_line::<I>)?, limit)
 }
 
-/// The fields of an object that has no other keys than the known ones. A string stands for an object with a text.
+/// The fields of an object whose keys are all known. A string is equivalent to an object with a text.
 ///
 /// # Errors
 /// `bad_line` for an unknown key, `input_type` for another kind of value.
@@ -120,10 +121,10 @@ pub(crate) fn fields<I: LineInput>(value: Value, known: &[&str]) -> Result<Map<S
     }
 }
 
-/// Takes the text of an object.
+/// Removes the text from the fields of an object and returns it.
 ///
 /// # Errors
-/// `input_type` where it is missing or is not a string, `input_too_large` beyond the limit.
+/// `input_type` if the text is missing or not a string, `input_too_large` if it exceeds the limit.
 pub(crate) fn text<I: LineInput>(fields: &mut Map<String, Value>, limit: usize) -> Result<String, BridgeError> {
     match fields.remove(TEXT) {
         Some(Value::String(text)) if text.len() > limit => Err(too_large(text.len(), limit)),
@@ -133,7 +134,7 @@ pub(crate) fn text<I: LineInput>(fields: &mut Map<String, Value>, limit: usize) 
     }
 }
 
-/// The error for a line that is no JSON or has wrong keys.
+/// The error for a line that is not JSON or has wrong keys.
 pub(crate) fn bad_line<I: LineInput>(problem: String) -> BridgeError {
     BridgeError::BadLine { problem, expected: I::EXPECTED }
 }
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_string_or_an_object_with_one() {
+    fn a_line_is_a_string_or_an_object_with_a_text() {
         assert_eq!(code(parse(b"\"a\"", 10)), Ok("a".to_owned()));
         assert_eq!(code(parse(b"{\"text\": \"\"}\r", 10)), Ok(String::new()));
         let cases: [(&[u8], &str); 14] = [
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_may_be_as_long_as_the_longest_text_in_its_longest_form() -> io::Result<()> {
+    fn the_length_of_a_line_is_limited() -> io::Result<()> {
         let limit = 5;
         let longest = BYTES_PER_TEXT_BYTE * limit + LINE_OVERHEAD;
         for (length, expected) in [(longest, Ok("a".to_owned())), (longest + 1, Err("input_too_large"))] {

@@ -1,14 +1,14 @@
 //! Sentence embeddings, named entities and summaries from sealed ONNX artifacts, without Python.
 //!
 //! An *artifact* is a directory with a model's graphs, its tokenizer and a manifest that lists every file with its hash.
-//! This crate opens one, checks it before ONNX Runtime sees a byte of it, and answers the calls of [`MlBridge`].
+//! This crate opens artifacts, checks their files before ONNX Runtime loads them, and answers the calls of [`MlBridge`].
 //!
-//! ONNX Runtime is loaded at run time: set `ORT_DYLIB_PATH` to its shared library, or name it with
+//! ONNX Runtime is loaded at run time: set `ORT_DYLIB_PATH` to the path of its shared library, or pass the path to
 //! [`OnnxMlBridgeBuilder::library`]. Nothing is downloaded.
 //!
 //! # Example
 //!
-//! It runs where the variable `ONNX_ML_BRIDGE_ARTIFACT` names an artifact:
+//! The example needs the environment variable `ONNX_ML_BRIDGE_ARTIFACT` with the directory of an artifact:
 //!
 //! ```
 //! use onnx_ml_bridge::{BridgeError, EmbedOptions, OnnxMlBridge};
@@ -20,13 +20,13 @@
 //!     };
 //!     let bridge = OnnxMlBridge::builder().embedding(artifact).variant("auto").build()?;
 //!
-//!     // A vector per text, in order; each has `dim` finite float32 values.
+//!     // One vector per text, in the order of the texts. Each has `dim` finite float32 values.
 //!     let answer = bridge.embed(&["Hello world", "Bonjour le monde"], &EmbedOptions::default())?;
 //!     assert_eq!(answer.vectors.len(), 2);
 //!     assert_eq!(answer.vectors[0].len(), answer.dim);
 //!     assert_eq!(answer.truncated, [false, false]);
 //!
-//!     // The shortcut for one text. In asynchronous code: `MlBridge::generate_embedding(&bridge, text).await`.
+//!     // A shortcut for one text. Asynchronous code calls `MlBridge::generate_embedding(&bridge, text).await`.
 //!     let vector = bridge.generate_embedding_blocking("Hello world")?;
 //!     println!("{} dimensions from the variant {}", vector.len(), bridge.embedding_variant()?);
 //!     Ok(())
@@ -35,8 +35,9 @@
 //!
 //! # Named entities
 //!
-//! From spaCy pipelines and from token classifiers of transformers, with the same calls. Positions are given in characters
-//! and in bytes; [`Entity::utf16_range`] tells those of JavaScript. Several models may be open, each under its name:
+//! The same calls work for spaCy pipelines and for token classifiers of transformers. Offsets count characters and bytes of
+//! UTF-8; [`Entity::utf16_range`] returns offsets in UTF-16 code units, as JavaScript counts. Several models can be open,
+//! each with its own name:
 //!
 //! ```no_run
 //! use onnx_ml_bridge::{AggregationStrategy, NerOptions, OnnxMlBridge};
@@ -58,8 +59,8 @@
 //!
 //! # Summaries
 //!
-//! The search is part of the graph; a call may choose beams, lengths and the length penalty, have longer inputs read in
-//! parts, and can be stopped, by a time limit or from another thread:
+//! The beam search is part of the graph. The options of a call set the number of beams, the lengths and the length penalty.
+//! They can also split longer inputs into chunks, set a time limit, or stop the call from another thread:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -79,19 +80,19 @@
 //!
 //! # Errors
 //!
-//! Every call answers with [`BridgeError`], whose [`code`](BridgeError::code) is the one that the format's text lists.
+//! Every call fails with a [`BridgeError`], whose [`code`](BridgeError::code) is one of those that `FORMAT.md` lists.
 //!
 //! # Observability
 //!
-//! Warnings go through `tracing`, metrics through the `metrics` facade, labelled with `model` and `version`: counters
-//! `onnx_ml_bridge_requests_total`, `onnx_ml_bridge_items_total`, `onnx_ml_bridge_tokens_total` and
-//! `onnx_ml_bridge_errors_total` (with `code`), histograms `onnx_ml_bridge_request_seconds` and
-//! `onnx_ml_bridge_load_seconds`.
+//! Warnings are logged with `tracing`. Metrics are recorded with the `metrics` facade and have the labels `model` and
+//! `version`. The counters are `onnx_ml_bridge_requests_total`, `onnx_ml_bridge_items_total`,
+//! `onnx_ml_bridge_tokens_total` and `onnx_ml_bridge_errors_total` (with the additional label `code`). The histograms are
+//! `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![deny(missing_docs)]
-// Without the command or some of the families, code that they share is unused.
+// In a build without the command or without some families, a part of the code that they share is unused.
 #![cfg_attr(
     not(all(
         feature = "cli",
@@ -131,7 +132,7 @@ pub use families::exports::*;
 pub use ort;
 pub use runtime::CancelToken;
 
-/// Compiles the Rust block of the repository's README.md; exists in doc tests only.
+/// Compiles the Rust code in the repository's README.md. Exists only in doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! Text for people: colors, and characters that must not reach a terminal.
+//! Formats text for terminals: colors, and escapes for characters that must not reach a terminal.
 
 use std::fmt::Write;
 
@@ -34,7 +34,7 @@ impl Style {
     }
 }
 
-/// The text in one line: control characters and marks that change the direction of text are escaped.
+/// The text in one line. Control characters, and characters that change the direction of text, are escaped.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminals_are_colored_and_nothing_else() {
+    fn only_output_to_terminals_is_colored() {
         assert_eq!(Style { is_colored: true }.in_color(DIM, "a"), "\u{1b}[2ma\u{1b}[0m");
         assert_eq!(Style::new(false).in_color(DIM, "a"), "a");
     }

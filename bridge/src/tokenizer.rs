@@ -1,4 +1,4 @@
-//! `tokenizer.json`: loading, the check `tokenizer`, and encoding of texts.
+//! Loads `tokenizer.json`, runs the check `tokenizer`, and encodes texts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,9 +12,9 @@ use crate::artifact::Manifest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// The start.
+    /// The start of the sequence.
     Left,
-    /// The end.
+    /// The end of the sequence.
     Right,
 }
 
@@ -23,15 +23,15 @@ pub enum Side {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TokenizerSpec {
-    /// Its file, relative to the artifact.
+    /// The tokenizer's file, relative to the artifact.
     pub file: String,
-    /// Entries of the vocabulary, added tokens included.
+    /// The number of entries of the vocabulary, including added tokens.
     pub vocab_size: u64,
-    /// The longest sequence, special tokens included; longer texts are cut.
+    /// The maximum length of a sequence, including special tokens. Longer texts are truncated.
     pub max_tokens: usize,
-    /// Where a text that is too long is cut.
+    /// The side from which truncation removes tokens.
     pub truncation_side: Side,
-    /// The padding token; shorter texts of a batch are padded on the right.
+    /// The padding token. Shorter texts of a batch are padded on the right.
     pub pad_token: String,
     /// The padding token's id.
     pub pad_token_id: u64,
@@ -41,31 +41,32 @@ impl TokenizerSpec {
     /// Parses the section `tokenizer` of a manifest.
     ///
     /// # Errors
-    /// `schema`, where the section is missing or cannot be parsed.
+    /// `schema`, if the section is missing or cannot be parsed.
     pub(crate) fn read(manifest: &Manifest) -> Result<Self, BridgeError> {
         manifest.section("tokenizer")
     }
 
-    /// The tokenizer's file, with the field that names it.
+    /// The manifest's field with the path of the tokenizer's file, and the path.
     pub(crate) fn named_file(&self) -> (&'static str, String) {
         ("tokenizer.file", self.file.clone())
     }
 
-    /// The padding token's id as graphs take it; the check `tokenizer` saw that the vocabulary has it.
+    /// The padding token's id as an input of graphs. The check `tokenizer` ensures that the id is in the vocabulary, and
+    /// therefore small.
     pub(crate) fn pad_id(&self) -> i64 {
         i64::try_from(self.pad_token_id).unwrap_or(0)
     }
 }
 
-/// The token ids of one text, special tokens included.
+/// The token ids of one text, including special tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Encoded {
     pub(crate) ids: Vec<i64>,
-    /// Whether the text was cut to `max_tokens`.
+    /// Whether the text was truncated to `max_tokens`.
     pub(crate) truncated: bool,
 }
 
-/// A loaded tokenizer that cuts as the manifest says and never pads.
+/// A loaded tokenizer that truncates as the manifest states and does not pad.
 pub(crate) struct TextEncoder {
     tokenizer: Tokenizer,
     max_tokens: usize,
@@ -90,42 +91,42 @@ impl TextEncoder {
         Ok(Self { tokenizer, max_tokens: spec.max_tokens, side: spec.truncation_side })
     }
 
-    /// Encodes a text with its special tokens. The error says what the tokenizer said, or that it panicked.
+    /// Encodes a text and adds special tokens. The error is the tokenizer's message, or the message of its panic.
     pub(crate) fn encode(&self, text: &str) -> Result<Encoded, String> {
         let encoding = guarded(|| self.tokenizer.encode_fast(text, true))?;
         let ids = encoding.get_ids();
-        let spare = ids.len().saturating_sub(self.max_tokens);
-        let kept = if self.side == Side::Left { &ids[spare..] } else { &ids[..ids.len() - spare] };
-        let truncated = spare > 0 || !encoding.get_overflowing().is_empty();
+        let excess = ids.len().saturating_sub(self.max_tokens);
+        let kept = if self.side == Side::Left { &ids[excess..] } else { &ids[..ids.len() - excess] };
+        let truncated = excess > 0 || !encoding.get_overflowing().is_empty();
         Ok(Encoded { ids: kept.iter().map(|id| i64::from(*id)).collect(), truncated })
     }
 
-    /// The text that token ids stand for, special tokens left out. The error says what the tokenizer said, or that an id is
-    /// none of its own.
+    /// Decodes token ids to a text without special tokens. The error is the tokenizer's message, or names an invalid id.
     pub(crate) fn decode(&self, ids: &[i64]) -> Result<String, String> {
-        let id = |id: &i64| u32::try_from(*id).map_err(|_| format!("{id} is no token"));
+        let id = |id: &i64| u32::try_from(*id).map_err(|_| format!("{id} is not a token id"));
         let ids = ids.iter().map(id).collect::<Result<Vec<u32>, String>>()?;
         guarded(|| self.tokenizer.decode(&ids, true))
     }
 
-    /// A tokenizer that cuts nothing, with a vocabulary of its own.
+    /// A copy of the tokenizer that does not truncate. The copy includes the vocabulary.
     pub(crate) fn without_limit(&self) -> Tokenizer {
         let mut tokenizer = self.tokenizer.clone();
-        // Taking truncation away cannot fail.
+        // Removing the truncation cannot fail.
         let _ = tokenizer.with_truncation(None);
         tokenizer
     }
 
-    /// The tokenizer without truncation, the tokens that special ones leave to a text, and the side that is cut.
+    /// The tokenizer without truncation, the maximum number of tokens of a text without special tokens, and the side from
+    /// which the caller has to truncate.
     pub(crate) fn into_parts(mut self) -> (Tokenizer, usize, Side) {
-        // It is the caller's to cut; taking truncation away cannot fail.
+        // Removing the truncation cannot fail.
         let _ = self.tokenizer.with_truncation(None);
-        let room = self.max_tokens - special_tokens(&self.tokenizer);
-        (self.tokenizer, room, self.side)
+        let max_text_tokens = self.max_tokens - special_tokens(&self.tokenizer);
+        (self.tokenizer, max_text_tokens, self.side)
     }
 }
 
-/// Runs a call of the tokenizers crate, which panics on some inputs where it should answer with an error.
+/// Calls a function of the tokenizers crate and converts a panic to an error: the crate panics on some invalid inputs.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(answer) => answer.map_err(|error| format!("the tokenizer failed: {error}")),
@@ -137,18 +138,22 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result
     }
 }
 
-/// Truncation in the tokenizer: it stops at the limit, and tells that there was more only where special tokens push some
-/// of what it has beyond the limit. Where there are none, one token more is asked for, to see whether there is one.
+/// The truncation that the tokenizer itself makes, so that it does not encode the rest of a long text.
+///
+/// The tokenizer stops at `max_length` tokens of text and then removes as many of them as it needs for special tokens. The
+/// removed tokens, which it returns as overflow, show that the text was truncated. Without special tokens it removes none.
+/// Therefore the limit is one token higher in this case, and the additional token shows it.
 fn limit(tokenizer: &Tokenizer, spec: &TokenizerSpec) -> TruncationParams {
     let direction = match spec.truncation_side {
         Side::Left => TruncationDirection::Left,
         Side::Right => TruncationDirection::Right,
     };
-    let more = usize::from(special_tokens(tokenizer) == 0);
-    let max_length = spec.max_tokens.saturating_add(more);
+    let additional = usize::from(special_tokens(tokenizer) == 0);
+    let max_length = spec.max_tokens.saturating_add(additional);
     TruncationParams { direction, max_length, stride: 0, ..TruncationParams::default() }
 }
 
+/// The number of special tokens that the tokenizer adds to a text.
 fn special_tokens(tokenizer: &Tokenizer) -> usize {
     tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false))
 }
@@ -161,10 +166,10 @@ fn differences(tokenizer: &Tokenizer, spec: &TokenizerSpec) -> Vec<String> {
     }
     let id = tokenizer.token_to_id(&spec.pad_token).map(u64::from);
     if id != Some(spec.pad_token_id) {
-        let found = id.map_or_else(|| "none".to_owned(), |id| id.to_string());
-        problems.push(format!("padding token {:?} has id {found}, declared {}", spec.pad_token, spec.pad_token_id));
+        let actual = id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        problems.push(format!("padding token {:?} has id {actual}, declared {}", spec.pad_token, spec.pad_token_id));
     }
-    // Below that the tokenizers crate, which subtracts without looking, would wrap around.
+    // With a smaller limit, a subtraction in the tokenizers crate would overflow.
     let special = special_tokens(tokenizer);
     if spec.max_tokens <= special {
         let max_tokens = spec.max_tokens;

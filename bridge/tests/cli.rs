@@ -1,4 +1,4 @@
-//! The command: exit status, output and line protocol.
+//! Tests of the commands with the tiny embedding model: exit status, output, and answers to lines.
 #![cfg(all(feature = "cli", feature = "sentence-embedding"))]
 
 mod common;
@@ -59,7 +59,7 @@ fn verify_replays_the_golden_cases() {
     golden_refused(|cases| cases.replace("true", "false"));
     golden_refused(|cases| cases.replace("\"tokens\":6", "\"tokens\":7"));
     golden_refused(|cases| cases.replace("query", "nobody"));
-    // Inputs larger than the default limit on texts are refused, however few their tokens.
+    // An input that exceeds the default limit on the size of texts is refused, even if it has few tokens.
     golden_refused(|cases| cases.replace("a b", &format!("a b{}", " ".repeat(1_000_000 - "a b".len() + 1))));
     golden_refused(|cases| cases.replace("plain", "simple"));
     golden_refused(|cases| cases.lines().take(2).map(|line| format!("{line}\n")).collect());
@@ -67,7 +67,7 @@ fn verify_replays_the_golden_cases() {
 }
 
 #[test]
-fn a_graph_that_cannot_be_loaded_is_told_by_the_child() {
+fn a_graph_that_cannot_be_loaded_is_refused() {
     let dir = common::tiny();
     let graph = common::model(common::part(9, &common::table()[..16]));
     common::write(dir.path(), "onnx/model.onnx", &graph);
@@ -95,7 +95,7 @@ fn embed_answers_line_by_line() {
 }
 
 #[test]
-fn embed_is_quiet_about_good_and_no_lines() {
+fn embed_prints_nothing_else_for_valid_or_empty_input() {
     let dir = common::tiny();
     let output = run(&["embed", "--model", text(dir.path()), "--prompt-name", "query"], "\"a\"\n");
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
@@ -105,14 +105,14 @@ fn embed_is_quiet_about_good_and_no_lines() {
 }
 
 #[test]
-fn a_closed_pipe_ends_quietly() {
+fn a_closed_pipe_is_not_an_error() {
     let dir = common::tiny();
     let mut command = command(&["embed", "--model", text(dir.path())]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
     drop(child.stdout.take());
     let mut input = child.stdin.take().expect("a pipe");
-    // The child may be gone before everything is written.
+    // Writing fails if the child ends before it reads all lines, which is not an error.
     let _ = input.write_all("\"a\"\n".repeat(20_000).as_bytes());
     drop(input);
     let output = child.wait_with_output().expect("an end");
@@ -120,7 +120,7 @@ fn a_closed_pipe_ends_quietly() {
 }
 
 #[test]
-fn every_failure_has_its_status() {
+fn every_failure_has_its_exit_status() {
     let dir = common::tiny();
     let model = text(dir.path());
     let status = |arguments: &[&str]| run(arguments, "").status.code();

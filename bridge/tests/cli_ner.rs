@@ -1,4 +1,4 @@
-//! The command `ner`, and what the other commands know of named entities.
+//! Tests of the command `ner`, and of the other commands with a model for named entities.
 #![cfg(all(feature = "cli", feature = "token-classification", feature = "spacy"))]
 
 mod common;
@@ -10,6 +10,7 @@ use common::command::{command, lines, run, text};
 use common::ner::sure;
 use serde_json::{Value, json};
 
+/// Removes the score from an entity and returns it.
 fn score(entity: &mut Value) -> f64 {
     entity.as_object_mut().expect("an object").remove("score").and_then(|score| score.as_f64()).expect("a score")
 }
@@ -46,7 +47,7 @@ fn ner_answers_line_by_line() {
 }
 
 #[test]
-fn keys_come_in_their_order() {
+fn an_answer_has_its_keys_in_order() {
     let dir = common::ner::tiny();
     let output = run(&["ner", "--model", text(dir.path())], "\"oslo\"\n");
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
@@ -58,15 +59,15 @@ fn keys_come_in_their_order() {
 #[test]
 fn strategy_and_stride_are_options() {
     let dir = common::ner::tiny();
-    let found = |arguments: &[&str]| {
+    let labels = |arguments: &[&str]| {
         let output = run(&[&["ner", "--model", text(dir.path())], arguments].concat(), "\"ann in in oslo fjord\"");
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let entities = lines(&output)[0]["entities"].clone();
         entities.as_array().expect("a list").iter().map(|entity| entity["label"].clone()).collect::<Vec<_>>()
     };
-    assert_eq!(found(&["--aggregation-strategy", "none"]), ["B-PER", "B-LOC"]);
-    assert_eq!(found(&["--stride", "0"]), ["PER", "LOC", "LOC"]);
-    assert_eq!(found(&["--stride", "2", "--aggregation-strategy", "simple"]), ["PER", "LOC"]);
+    assert_eq!(labels(&["--aggregation-strategy", "none"]), ["B-PER", "B-LOC"]);
+    assert_eq!(labels(&["--stride", "0"]), ["PER", "LOC", "LOC"]);
+    assert_eq!(labels(&["--stride", "2", "--aggregation-strategy", "simple"]), ["PER", "LOC"]);
     let status =
         |arguments: &[&str]| run(&[&["ner", "--model", text(dir.path())], arguments].concat(), "\"a\"").status.code();
     assert_eq!(status(&["--aggregation-strategy", "best"]), Some(2));
@@ -81,7 +82,7 @@ fn strategy_and_stride_are_options() {
 }
 
 #[test]
-fn a_table_is_for_people() {
+fn a_table_has_marked_texts() {
     let dir = common::ner::tiny();
     let input = "\"Ann \\u001b[31m in Oslo\"\n7\n\"in in in in in\"\n";
     let output = run(&["ner", "--model", text(dir.path()), "--format", "table"], input);
@@ -139,8 +140,8 @@ fn verify_replays_the_golden_cases() {
 }
 
 #[test]
-fn a_gate_is_held_over_all_cases_together() {
-    let of_six = |gate: Value| {
+fn the_gate_applies_to_all_cases_together() {
+    let with_gate = |gate: Value| {
         let dir = common::ner::tiny();
         let path = dir.path().join("golden.jsonl");
         let cases = fs::read_to_string(&path).expect("cases").replace("\"end\":23", "\"end\":22");
@@ -151,14 +152,14 @@ fn a_gate_is_held_over_all_cases_together() {
         let output = run(&["verify", "--json", text(dir.path())], "");
         (output.status.code(), lines(&output)[0]["variants"]["fp32"]["entity_f1"].clone())
     };
-    // Four of five entities are there, and one more: 2 * 4 / (5 + 5).
-    assert_eq!(of_six(json!({"differing": 1, "entity_f1": 0.8})), (Some(0), json!(0.8)));
-    assert_eq!(of_six(json!({"differing": 1, "entity_f1": 0.81})).0, Some(3));
-    assert_eq!(of_six(json!({"differing": 0})).0, Some(3));
+    // Four of the five expected entities are found, and one other entity: 2 * 4 / (5 + 5).
+    assert_eq!(with_gate(json!({"differing": 1, "entity_f1": 0.8})), (Some(0), json!(0.8)));
+    assert_eq!(with_gate(json!({"differing": 1, "entity_f1": 0.81})).0, Some(3));
+    assert_eq!(with_gate(json!({"differing": 0})).0, Some(3));
 }
 
 #[test]
-fn sections_belong_to_their_task_and_engine() {
+fn sections_have_to_match_the_task_and_the_engine() {
     refused("schema", |_, manifest| manifest["embedding"] = Value::Null);
     refused("schema", |_, manifest| manifest["spacy"] = Value::Null);
     refused("schema", |_, manifest| drop(manifest.as_object_mut().expect("an object").remove("token_classification")));
@@ -171,7 +172,7 @@ fn sections_belong_to_their_task_and_engine() {
 }
 
 #[test]
-fn bench_tells_words_per_second() {
+fn bench_reports_words_per_second() {
     let dir = common::ner::tiny();
     let texts = dir.path().with_extension("jsonl");
     fs::write(&texts, "\"ann lives\"\n{\"text\":\"in oslo\"}\n").expect("a file");

@@ -1,4 +1,4 @@
-//! The command `summarize`, and what the other commands know of summaries.
+//! Tests of the command `summarize`, and of the other commands with a summarizer.
 #![cfg(all(feature = "cli", feature = "summarization"))]
 
 mod common;
@@ -40,12 +40,12 @@ fn summarize_answers_line_by_line() {
         let error = &answers[line - 1]["error"];
         assert_eq!((&error["line"], &error["code"]), (&json!(line), &json!(code)));
         let message = error["message"].as_str().expect("a message");
-        assert!(!message.starts_with("text "), "an index says nothing to a user: {message}");
+        assert!(!message.starts_with("text "), "the message has an index that users do not know: {message}");
     }
 }
 
 #[test]
-fn keys_come_in_their_order() {
+fn an_answer_has_its_keys_in_order() {
     let dir = common::summary::tiny();
     let output = run(&["summarize", "--model", text(dir.path())], "\"c\"\n");
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
@@ -64,10 +64,10 @@ fn settings_are_options() {
     assert_eq!(with(&["--max-length", "3"], "\"a b c\"")["summary"], json!("a b"));
     let all = ["--num-beams", "1", "--min-length", "2", "--max-length", "3", "--length-penalty", "-0.5"];
     assert_eq!(with(&all, "\"a b c\"")["tokens"], json!(2));
-    let text_of_parts = "\"a b. c d a. b c b. d a b.\"";
-    let whole = with(&["--map-reduce", "--max-length", "3"], text_of_parts);
-    assert_eq!(whole, json!({"summary": "a b.", "tokens": 2, "truncated": false}));
-    assert_eq!(with(&["--max-length", "3"], text_of_parts)["truncated"], json!(true));
+    let long = "\"a b. c d a. b c b. d a b.\"";
+    let answer = with(&["--map-reduce", "--max-length", "3"], long);
+    assert_eq!(answer, json!({"summary": "a b.", "tokens": 2, "truncated": false}));
+    assert_eq!(with(&["--max-length", "3"], long)["truncated"], json!(true));
     let status = |arguments: &[&str]| {
         run(&[&["summarize", "--model", text(dir.path())], arguments].concat(), "\"a\"").status.code()
     };
@@ -84,11 +84,11 @@ fn settings_are_options() {
 }
 
 #[test]
-fn every_line_has_its_own_time() {
+fn the_time_limit_applies_to_each_line() {
     let dir = common::summary::tiny();
     let input = "\"a\"\n\"slow\"\n\"b\"\n\"slow\"\n";
     let output = run(&["summarize", "--model", text(dir.path()), "--timeout", "2"], input);
-    // Not even ONNX Runtime has anything to say about a stop that was asked for.
+    // ONNX Runtime does not log the stopped runs to standard error.
     assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0), "{output:?}");
     let answers = lines(&output);
     assert_eq!((&answers[0]["summary"], &answers[2]["summary"]), (&json!("a"), &json!("b")));
@@ -99,7 +99,7 @@ fn every_line_has_its_own_time() {
 }
 
 #[test]
-fn plain_text_is_for_people() {
+fn plain_text_has_one_summary_per_line() {
     let dir = common::summary::tiny();
     let input = "\"a b\"\n7\n\"a b c d a b c d\"\n";
     let output = run(&["summarize", "--model", text(dir.path()), "--format", "text"], input);
@@ -121,7 +121,8 @@ fn verify_reports_a_valid_artifact() {
     assert!(String::from_utf8_lossy(&table.stdout).contains("sealed_same"));
 }
 
-fn verdict(change: impl Fn(&Path, &mut Value)) -> (Option<i32>, Value) {
+/// The exit status and the output of `verify` for a changed artifact.
+fn verify(change: impl Fn(&Path, &mut Value)) -> (Option<i32>, Value) {
     let dir = common::summary::tiny();
     let mut manifest = common::summary::manifest();
     change(dir.path(), &mut manifest);
@@ -131,11 +132,11 @@ fn verdict(change: impl Fn(&Path, &mut Value)) -> (Option<i32>, Value) {
 }
 
 fn refused(code: &str, change: impl Fn(&Path, &mut Value)) {
-    let (status, answer) = verdict(change);
+    let (status, answer) = verify(change);
     assert_eq!((status, &answer["error"]["code"]), (Some(3), &json!(code)));
 }
 
-/// Changes the golden cases' text.
+/// Changes the file of the golden cases.
 fn change_cases(root: &Path, change: impl Fn(&str) -> String) {
     let path = root.join("golden.jsonl");
     let cases = change(&fs::read_to_string(&path).expect("cases"));
@@ -164,23 +165,23 @@ fn verify_replays_the_golden_cases() {
 }
 
 #[test]
-fn a_gate_is_held_over_all_cases_together() {
+fn the_gate_applies_to_all_cases_together() {
     let with_gate = |gate: Value| {
-        let (status, answer) = verdict(|root, manifest| {
+        let (status, answer) = verify(|root, manifest| {
             change_cases(root, |all| all.replace("\"token_ids\":[2,7,3]", "\"token_ids\":[2,6,3]"));
             manifest["variants"]["fp32"]["gate"] = gate.clone();
         });
         (status, answer["variants"]["fp32"].clone())
     };
-    let share = 2.0 / 3.0;
-    let report = json!({"cases": 3, "differing": 1, "sealed_same": share});
+    let fraction = 2.0 / 3.0;
+    let report = json!({"cases": 3, "differing": 1, "sealed_same": fraction});
     assert_eq!(with_gate(json!({"differing": 1, "sealed_same": 0.6})), (Some(0), report));
     assert_eq!(with_gate(json!({"differing": 1, "sealed_same": 0.7})).0, Some(3));
     assert_eq!(with_gate(json!({"differing": 0})).0, Some(3));
 }
 
 #[test]
-fn sections_belong_to_their_task() {
+fn sections_have_to_match_the_task() {
     refused("schema", |_, manifest| manifest["embedding"] = Value::Null);
     refused("schema", |_, manifest| drop(manifest.as_object_mut().expect("an object").remove("summarization")));
     refused("schema", |_, manifest| drop(manifest.as_object_mut().expect("an object").remove("tokenizer")));
@@ -193,7 +194,7 @@ fn sections_belong_to_their_task() {
 }
 
 #[test]
-fn bench_tells_words_per_second() {
+fn bench_reports_words_per_second() {
     let dir = common::summary::tiny();
     let texts = dir.path().with_extension("jsonl");
     fs::write(&texts, "\"a b\"\n{\"messages\":[\"a\",\"c d\"]}\n").expect("a file");

@@ -1,4 +1,4 @@
-//! The codes of this crate are those of the format's text.
+//! Compares the error codes of this crate with those in `FORMAT.md`.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use onnx_ml_bridge::BridgeError;
 /// The first column of the tables whose header starts with `code`.
 fn documented() -> BTreeSet<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../artifacts/FORMAT.md");
-    let text = std::fs::read_to_string(path).expect("the format lies beside the crate");
+    let text = std::fs::read_to_string(path).expect("the format is in the folder next to the crate's");
     let mut codes = BTreeSet::new();
-    let mut inside = false;
+    let mut is_table = false;
     for line in text.lines() {
-        inside = line.starts_with("| code |") || (inside && line.starts_with('|'));
+        is_table = line.starts_with("| code |") || (is_table && line.starts_with('|'));
         let cell = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'));
-        if let (true, Some((code, _))) = (inside, cell) {
+        if let (true, Some((code, _))) = (is_table, cell) {
             codes.insert(code.to_owned());
         }
     }
@@ -30,14 +30,14 @@ fn every_code_is_documented() {
 }
 
 #[test]
-fn what_is_left_out_belongs_to_the_builder() {
+fn only_codes_of_the_builder_are_missing() {
     let known: BTreeSet<String> = BridgeError::CODES.iter().map(|code| (*code).to_owned()).collect();
     let missing: Vec<String> = documented().difference(&known).cloned().collect();
     assert_eq!(missing, ["gate", "input_text", "source", "unsafe_checkpoint", "unsupported_model"]);
 }
 
 #[test]
-fn verdicts_about_artifacts_come_first() {
+fn codes_that_refuse_artifacts_are_recognized() {
     assert!(BridgeError::refuses_artifact("path_kind") && BridgeError::refuses_artifact("golden"));
     assert!(!BridgeError::refuses_artifact("input_type") && !BridgeError::refuses_artifact("dependency"));
 }

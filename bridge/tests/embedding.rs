@@ -1,4 +1,4 @@
-//! The runtime on the tiny artifact, whose vectors are known by hand.
+//! Tests of the runtime with the tiny artifact, whose vectors are computed by hand.
 #![cfg(feature = "sentence-embedding")]
 
 mod common;
@@ -33,7 +33,7 @@ fn vectors_keep_the_order_of_the_texts() {
 }
 
 #[test]
-fn a_text_that_just_fits_is_not_cut() {
+fn a_text_of_exactly_max_tokens_is_not_truncated() {
     let (_dir, bridge) = bridge(|builder| builder);
     let answer =
         bridge.embed(&["a a a a a", "a a a a a a", "a a a a a a a"], &EmbedOptions::default()).expect("vectors");
@@ -50,7 +50,7 @@ fn prompts_come_before_the_text() {
 }
 
 #[test]
-fn one_bad_text_is_named_and_loses_no_other() {
+fn one_bad_text_fails_and_the_others_are_answered() {
     let (_dir, bridge) = bridge(|builder| builder.text_limit(20));
     let long = "a".repeat(21);
     let texts = ["a", "nan", "b", &long];
@@ -64,9 +64,10 @@ fn one_bad_text_is_named_and_loses_no_other() {
 }
 
 #[test]
-fn a_vector_depends_on_no_neighbour() {
+fn a_vector_does_not_depend_on_other_texts() {
     let (_dir, bridge) = bridge(|builder| builder.sessions(2).threads(2));
-    let texts: Vec<String> = (0..700).map(|at| ["a", "b", "a b", "b b a", "x a b a"][at % 5].to_owned()).collect();
+    let texts: Vec<String> =
+        (0..700).map(|index| ["a", "b", "a b", "b b a", "x a b a"][index % 5].to_owned()).collect();
     let together = bridge.generate_embeddings_batch(&texts).expect("vectors");
     for (text, vector) in texts.iter().zip(&together).take(20) {
         assert_eq!(&bridge.generate_embedding_blocking(text).expect("a vector"), vector);
@@ -86,18 +87,18 @@ fn many_threads_share_one_bridge() {
 }
 
 #[test]
-fn strange_texts_are_no_reason_to_panic() {
+fn unusual_texts_do_not_cause_a_panic() {
     let (_dir, bridge) = bridge(|builder| builder);
     let marks = format!("a{}", "\u{301}".repeat(100_000));
     let texts = ["", " ", "\0", "\u{feff}", "\u{202e}a", &marks];
     for outcome in bridge.embed_each(&texts, &EmbedOptions::default()).expect("outcomes") {
-        // The empty text has no token, and this model's mean of nothing is no number.
+        // The empty text has no tokens, and this model's mean over no tokens is NaN.
         assert!(outcome.is_ok() || outcome.is_err_and(|error| error.code() == "inference"));
     }
 }
 
 #[tokio::test]
-async fn the_trait_works_as_an_object() {
+async fn the_trait_is_object_safe() {
     let (_dir, bridge) = bridge(|builder| builder);
     bridge.warm_up().expect("a session");
     let object: Arc<dyn MlBridge> = Arc::new(bridge);
@@ -111,11 +112,11 @@ async fn the_trait_works_as_an_object() {
 }
 
 #[test]
-fn a_graph_that_onnx_runtime_refuses_is_told_at_the_first_call() {
+fn a_graph_that_onnx_runtime_refuses_fails_at_the_first_call() {
     let dir = common::tiny();
     let mut bad = common::model(common::part(9, common::table()));
-    let at = bad.windows(6).position(|window| window == b"Gather").expect("a Gather");
-    bad[at..at + 6].copy_from_slice(b"Gothic");
+    let offset = bad.windows(6).position(|window| window == b"Gather").expect("a Gather");
+    bad[offset..offset + 6].copy_from_slice(b"Gothic");
     common::write(dir.path(), "onnx/model.onnx", &bad);
     common::seal(dir.path(), common::manifest());
     let bridge = OnnxMlBridge::open_embedding(dir.path()).expect("nothing is loaded yet");
@@ -125,7 +126,7 @@ fn a_graph_that_onnx_runtime_refuses_is_told_at_the_first_call() {
 }
 
 #[test]
-fn wrong_options_are_refused() {
+fn invalid_options_are_refused() {
     let dir = common::tiny();
     let code = |builder: OnnxMlBridgeBuilder| builder.build().map(|_| ()).map_err(|error| error.code());
     assert_eq!(code(OnnxMlBridge::builder()), Err("config"));
@@ -134,14 +135,14 @@ fn wrong_options_are_refused() {
 }
 
 #[test]
-fn left_truncation_and_default_prompts_are_followed() {
+fn the_manifest_sets_the_truncation_side_and_the_default_prompt() {
     let dir = common::tiny();
     let mut manifest = common::manifest();
     manifest["tokenizer"]["truncation_side"] = json!("left");
     manifest["embedding"]["default_prompt"] = json!("query");
     common::seal(dir.path(), manifest);
     let bridge = OnnxMlBridge::open_embedding(dir.path()).expect("a valid artifact");
-    let found = vectors(&bridge, &["a", "a a a", "a a a a a a"]);
-    // The last text is cut on the left, where the prompt is.
-    assert_eq!(found, [[0.0, 0.5, 0.5, 0.0], [0.0, 0.75, 0.25, 0.0], [0.0, 1.0, 0.0, 0.0]]);
+    let vectors = vectors(&bridge, &["a", "a a a", "a a a a a a"]);
+    // The last text is truncated on the left, which removes the prompt.
+    assert_eq!(vectors, [[0.0, 0.5, 0.5, 0.0], [0.0, 0.75, 0.25, 0.0], [0.0, 1.0, 0.0, 0.0]]);
 }

@@ -1,6 +1,6 @@
-//! Artifacts of families that this build does not have: opening, verifying and running them fails with `unknown_task`.
+//! Tests that artifacts of families that this build does not have are refused with `unknown_task`.
 //!
-//! With all features there are none; `make test-rust` builds the crate without each family in turn.
+//! A build with all features has all families. `make test-rust` builds the crate without each family in turn.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use onnx_ml_bridge::families::{Artifact, Family};
 use serde_json::Value;
 
-/// The number of families, each of which has a feature and an artifact in tests/golden/valid.
+/// Whether this build has each feature. Every family has one feature and one artifact in tests/golden/valid.
 const FEATURES: [bool; 5] = [
     cfg!(feature = "sentence-embedding"),
     cfg!(feature = "token-classification"),

@@ -1,4 +1,4 @@
-//! The valid artifacts that the Python and the Rust reader share: each verifies, runs, and shows a damaged byte.
+//! Tests with the valid artifacts of tests/golden: each is verified and runs, and a corrupt copy is refused.
 #![cfg(all(
     feature = "sentence-embedding",
     feature = "token-classification",
@@ -56,9 +56,9 @@ fn open(path: &Path, variant: &str) -> OnnxMlBridge {
     builder.build().expect("a valid artifact")
 }
 
-/// Every variant of every valid artifact of a task.
-fn variants(of: Task) -> Vec<(PathBuf, String)> {
-    let of_task = entries("valid").into_values().filter(|path| task(path) == of);
+/// The path and the variant's name, for all variants of the valid artifacts of a task.
+fn variants(expected: Task) -> Vec<(PathBuf, String)> {
+    let of_task = entries("valid").into_values().filter(|path| task(path) == expected);
     of_task.flat_map(|path| manifest(&path).variants.into_keys().map(move |name| (path.clone(), name))).collect()
 }
 
@@ -74,7 +74,8 @@ fn every_valid_artifact_verifies_and_runs() {
     }
 }
 
-/// Texts of many lengths, alone and together. The scales of int8 are per row, so that padding has no effect.
+/// The vectors of texts of many lengths are equal if the texts run alone or together. The activations of int8 have one scale
+/// per row, so that padding has no effect.
 #[test]
 fn a_vector_depends_neither_on_its_batch_nor_on_its_padding() {
     let texts: Vec<String> = (1..60).map(|words| "the old mill by the river ".repeat(words % 9 + 1)).collect();
@@ -121,7 +122,6 @@ fn entities_depend_neither_on_their_batch_nor_on_their_padding() {
     }
 }
 
-/// Rounding may decide between two summaries of equal scores.
 #[test]
 fn summaries_depend_neither_on_their_batch_nor_on_their_padding() {
     let variants = variants(Task::Summarization);
@@ -144,17 +144,17 @@ fn summaries_depend_neither_on_their_batch_nor_on_their_padding() {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_in_a_small_file_is_seen() {
+fn a_flipped_bit_in_a_small_file_is_refused() {
     for path in entries("valid").into_values() {
         let copy = common::copy(&path);
         for name in common::files(copy.path()).iter().filter(|name| !name.ends_with("_data")) {
             let file = copy.path().join(name);
             let good = fs::read(&file).expect("a file");
-            for at in (0..good.len()).step_by(good.len().div_ceil(50).max(1)) {
+            for offset in (0..good.len()).step_by(good.len().div_ceil(50).max(1)) {
                 let mut bad = good.clone();
-                bad[at] ^= 1 << (at % 8);
+                bad[offset] ^= 1 << (offset % 8);
                 fs::write(&file, &bad).expect("a file");
-                assert!(Artifact::verify(copy.path()).is_err(), "{name} byte {at}");
+                assert!(Artifact::verify(copy.path()).is_err(), "{name} byte {offset}");
             }
             fs::write(&file, &good).expect("a file");
         }
@@ -168,13 +168,13 @@ fn valid_manifest() -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Damaged manifests are accepted, or refused with a code that depends only on their bytes.
+    /// A corrupt manifest is accepted, or refused with the code of a check that reads only the manifest.
     #[test]
-    fn damaged_manifests_never_panic(cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+    fn corrupt_manifests_never_panic(edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let mut bytes = valid_manifest();
-        for (at, byte) in cuts {
-            let at = at.index(bytes.len());
-            if byte % 3 == 0 { bytes.remove(at); } else { bytes[at] = byte; }
+        for (index, byte) in edits {
+            let offset = index.index(bytes.len());
+            if byte % 3 == 0 { bytes.remove(offset); } else { bytes[offset] = byte; }
         }
         let code = code(parse_manifest(&bytes));
         prop_assert!(matches!(code.as_deref(), None | Some("json" | "format_version" | "unknown_task" | "schema")), "{code:?}");

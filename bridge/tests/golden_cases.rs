@@ -1,5 +1,5 @@
-//! The cases that the Python and the Rust reader share: the same code for each of them. Cases that need a family which this
-//! build does not have are left out.
+//! The cases of tests/golden, for which the Python and the Rust reader have to return the same codes. Cases of families that
+//! this build does not have are skipped.
 
 mod common;
 
@@ -19,14 +19,14 @@ fn code<T>(result: Result<T, BridgeError>) -> Code {
     result.err().map(|error| error.code().to_owned())
 }
 
-/// The task and the engine of a manifest; `None` where it is invalid or one of them is not a string.
+/// The task and the engine of a manifest; `None` if the manifest is not JSON or one of them is not a string.
 fn pair(manifest: &[u8]) -> Option<(String, String)> {
     let manifest: Value = serde_json::from_slice(manifest).ok()?;
     Some((manifest["task"].as_str()?.to_owned(), manifest["engine"].as_str()?.to_owned()))
 }
 
-/// Whether this build has the family of the case's base and the one that the case's manifest names, if that is a family of
-/// the examples.
+/// Whether this build has the families of the case. These are the family of its base, and the family of its manifest unless
+/// no valid artifact has that family.
 fn is_readable(case: &Case) -> bool {
     let known: BTreeSet<_> =
         Family::ALL.iter().map(|family| (family.task().name().to_owned(), family.engine().to_owned())).collect();

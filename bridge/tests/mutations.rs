@@ -1,4 +1,5 @@
-//! A valid artifact, damaged in every way that the format names: each one is refused with its code.
+//! A valid artifact is corrupted in all ways that the format describes. Each corrupt artifact is refused with the expected
+//! code.
 #![cfg(feature = "sentence-embedding")]
 
 mod common;
@@ -17,13 +18,14 @@ fn open(root: &Path) -> Result<(), &'static str> {
     Artifact::open(root, "auto").map(|_| ()).map_err(|error| error.code())
 }
 
-/// Damages a fresh artifact; both readings have to refuse it with the code.
-fn refused(code: &'static str, damage: impl Fn(&Path)) {
+/// Corrupts a new artifact, which verifying and opening have to refuse with the code.
+fn refused(code: &'static str, corrupt: impl Fn(&Path)) {
     let dir = common::tiny();
-    damage(dir.path());
+    corrupt(dir.path());
     assert_eq!((verify(dir.path()), open(dir.path())), (Err(code), Err(code)));
 }
 
+/// Changes the files and the manifest of a new artifact and seals it again, so that the hashes match.
 fn resealed(code: &'static str, change: impl Fn(&Path, &mut Value)) {
     refused(code, |root| {
         let mut manifest = common::manifest();
@@ -33,19 +35,19 @@ fn resealed(code: &'static str, change: impl Fn(&Path, &mut Value)) {
 }
 
 #[test]
-fn the_undamaged_one_is_accepted() {
+fn the_valid_artifact_is_accepted() {
     let dir = common::tiny();
     assert_eq!((verify(dir.path()), open(dir.path())), (Ok(()), Ok(())));
 }
 
 #[test]
-fn entries_of_another_kind() {
+fn invalid_directories_are_refused() {
     refused("path_kind", |root| fs::remove_file(root.join("manifest.json")).unwrap());
     refused("path_kind", |root| fs::remove_file(root.join("manifest.sha256")).unwrap());
     refused("path_kind", |root| fs::write(root.join("manifest.json"), vec![b' '; (1 << 20) + 1]).unwrap());
     refused("path_kind", |root| fs::create_dir_all(root.join("d/".repeat(16))).unwrap());
     refused("file_set", |root| fs::create_dir_all(root.join("d/".repeat(15))).unwrap());
-    refused("path_kind", |root| (0..1000).for_each(|at| fs::write(root.join(format!("f{at}")), b"").unwrap()));
+    refused("path_kind", |root| (0..1000).for_each(|index| fs::write(root.join(format!("f{index}")), b"").unwrap()));
     for path in ["no/such/directory", "", "a\0b", "\0", "/\0/"] {
         assert_eq!((verify(Path::new(path)), open(Path::new(path))), (Err("path_kind"), Err("path_kind")), "{path:?}");
     }
@@ -54,7 +56,7 @@ fn entries_of_another_kind() {
 
 #[test]
 #[cfg(unix)]
-fn links_and_devices() {
+fn links_and_devices_are_refused() {
     use std::os::unix::fs::symlink;
     refused("path_kind", |root| symlink("config.json", root.join("link")).unwrap());
     let (dir, other) = (common::tiny(), tempfile::tempdir().unwrap());
@@ -72,7 +74,7 @@ fn links_and_devices() {
 }
 
 #[test]
-fn files_missing_or_too_many() {
+fn missing_and_additional_files_are_refused() {
     refused("file_set", |root| fs::write(root.join("extra"), b"").unwrap());
     refused("file_set", |root| fs::create_dir(root.join("empty")).unwrap());
     refused("file_set", |root| fs::remove_file(root.join("parity.json")).unwrap());
@@ -80,7 +82,7 @@ fn files_missing_or_too_many() {
 }
 
 #[test]
-fn truncation_and_growth_of_every_file() {
+fn shortened_and_extended_files_are_refused() {
     for name in common::files(common::tiny().path()) {
         let code = if name.starts_with("manifest.") { "manifest_hash" } else { "size" };
         refused(code, |root| {
@@ -95,17 +97,17 @@ fn truncation_and_growth_of_every_file() {
 }
 
 #[test]
-fn a_flipped_bit_in_every_byte() {
+fn a_flipped_bit_in_any_byte_is_refused() {
     let dir = common::tiny();
     for name in common::files(dir.path()) {
         let path = dir.path().join(&name);
         let good = fs::read(&path).unwrap();
         let code = if name.starts_with("manifest.") { "manifest_hash" } else { "file_hash" };
-        for at in 0..good.len() {
+        for offset in 0..good.len() {
             let mut bad = good.clone();
-            bad[at] ^= 1 << (at % 8);
+            bad[offset] ^= 1 << (offset % 8);
             fs::write(&path, &bad).unwrap();
-            assert_eq!(verify(dir.path()), Err(code), "{name} byte {at}");
+            assert_eq!(verify(dir.path()), Err(code), "{name} byte {offset}");
         }
         fs::write(&path, &good).unwrap();
     }
@@ -113,14 +115,14 @@ fn a_flipped_bit_in_every_byte() {
 }
 
 #[test]
-fn open_hashes_only_what_it_uses() {
+fn open_checks_only_the_hashes_of_files_that_it_uses() {
     let dir = common::tiny();
     fs::write(dir.path().join("parity.json"), b"[]\n").unwrap();
     assert_eq!((verify(dir.path()), open(dir.path())), (Err("file_hash"), Ok(())));
 }
 
 #[test]
-fn manifests_that_lie() {
+fn invalid_manifests_are_refused() {
     resealed("format_version", |_, manifest| manifest["format_version"] = json!(2));
     resealed("format_version", |_, manifest| manifest["task_revision"] = json!(2));
     resealed("schema", |_, manifest| manifest["extra"] = json!(1));
@@ -133,7 +135,7 @@ fn manifests_that_lie() {
 }
 
 #[test]
-fn graphs_that_are_not_what_is_declared() {
+fn graphs_that_differ_from_their_declaration_are_refused() {
     let graph = |change: fn(&mut Value)| {
         resealed("graph", move |_, manifest| change(&mut manifest["variants"]["fp32"]["graphs"]["encoder"]));
     };
@@ -148,7 +150,7 @@ fn graphs_that_are_not_what_is_declared() {
 }
 
 #[test]
-fn data_outside_of_the_graph_has_to_be_listed() {
+fn external_data_has_to_be_listed() {
     for location in ["../tokenizer.json", "/etc/hosts", "absent", "../../x", ""] {
         resealed("graph", |root, _| common::write(root, "onnx/model.onnx", &common::model(common::external(location))));
     }
@@ -162,7 +164,7 @@ fn data_outside_of_the_graph_has_to_be_listed() {
 }
 
 #[test]
-fn tokenizers_that_are_not_what_is_declared() {
+fn tokenizers_that_differ_from_their_declaration_are_refused() {
     resealed("tokenizer", |_, manifest| manifest["tokenizer"]["vocab_size"] = json!(6));
     resealed("tokenizer", |_, manifest| manifest["tokenizer"]["pad_token"] = json!("[NONE]"));
     resealed("tokenizer", |_, manifest| manifest["tokenizer"]["pad_token_id"] = json!(1));
@@ -178,7 +180,7 @@ fn with_special_tokens(root: &Path, manifest: &mut Value, max_tokens: u64) {
 }
 
 #[test]
-fn special_tokens_leave_room_for_text() {
+fn max_tokens_has_to_exceed_the_number_of_special_tokens() {
     for max_tokens in [1, 2] {
         resealed("tokenizer", |root, manifest| with_special_tokens(root, manifest, max_tokens));
     }

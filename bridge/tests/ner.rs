@@ -1,4 +1,4 @@
-//! Named entities on the tiny token classifier, whose scores are known by hand.
+//! Tests of named entities with the tiny token classifier, whose scores are computed by hand.
 #![cfg(all(feature = "token-classification", feature = "spacy"))]
 
 mod common;
@@ -25,7 +25,7 @@ fn with(strategy: AggregationStrategy, stride: Option<usize>) -> NerOptions {
     NerOptions { aggregation_strategy: Some(strategy), stride, ..NerOptions::default() }
 }
 
-/// Text, label and places in characters.
+/// The text, the label, and the offsets in characters of each entity.
 fn brief(entities: &[Entity]) -> Vec<(&str, &str, usize, usize)> {
     entities.iter().map(|entity| (entity.text.as_str(), entity.label.as_str(), entity.start, entity.end)).collect()
 }
@@ -35,7 +35,7 @@ fn code<T>(result: Result<T, BridgeError>) -> Option<&'static str> {
 }
 
 #[test]
-fn entities_have_their_places_in_every_unit() {
+fn entities_have_offsets_in_all_units() {
     let (_dir, bridge) = bridge(|builder| builder);
     let text = "👩 Anna\u{a0}in Oslo";
     let answer = bridge.ner(&[text], &NerOptions::default()).expect("entities").remove(0);
@@ -47,33 +47,35 @@ fn entities_have_their_places_in_every_unit() {
 }
 
 #[test]
-fn strategies_and_strides_are_followed() {
+fn options_set_the_strategy_and_the_stride() {
     let (_dir, bridge) = bridge(|builder| builder);
     let entities = |options| bridge.ner(&[LONG, "oslo anna"], &options).expect("entities");
-    let cut = entities(with(AggregationStrategy::Simple, None));
-    assert_eq!(brief(&cut[0].entities), [("ann", "PER", 0, 3), ("oslo", "LOC", 13, 17)]);
-    assert_eq!(brief(&cut[1].entities), [("oslo", "LOC", 0, 4), ("ann", "PER", 5, 8)]);
-    assert_eq!(cut.iter().map(|answer| (answer.tokens, answer.truncated)).collect::<Vec<_>>(), [(6, true), (5, false)]);
-    // Both windows have oslo; the one where fjord goes on with it wins.
+    let truncated = entities(with(AggregationStrategy::Simple, None));
+    assert_eq!(brief(&truncated[0].entities), [("ann", "PER", 0, 3), ("oslo", "LOC", 13, 17)]);
+    assert_eq!(brief(&truncated[1].entities), [("oslo", "LOC", 0, 4), ("ann", "PER", 5, 8)]);
+    let counts: Vec<_> = truncated.iter().map(|answer| (answer.tokens, answer.truncated)).collect();
+    assert_eq!(counts, [(6, true), (5, false)]);
+    // Both windows have "oslo". The longer entity "oslo fjord" of one window is kept.
     for stride in [1, 2, 3] {
-        let whole = entities(with(AggregationStrategy::Simple, Some(stride)));
-        assert_eq!(brief(&whole[0].entities), [("ann", "PER", 0, 3), ("oslo fjord", "LOC", 13, 23)]);
-        assert!(!whole[0].truncated);
+        let answers = entities(with(AggregationStrategy::Simple, Some(stride)));
+        assert_eq!(brief(&answers[0].entities), [("ann", "PER", 0, 3), ("oslo fjord", "LOC", 13, 23)]);
+        assert!(!answers[0].truncated);
     }
-    let apart = entities(with(AggregationStrategy::Max, Some(0)));
-    assert_eq!(brief(&apart[0].entities), [("ann", "PER", 0, 3), ("oslo", "LOC", 13, 17), ("fjord", "LOC", 18, 23)]);
+    let separate = entities(with(AggregationStrategy::Max, Some(0)));
+    assert_eq!(brief(&separate[0].entities), [("ann", "PER", 0, 3), ("oslo", "LOC", 13, 17), ("fjord", "LOC", 18, 23)]);
     let tokens = entities(with(AggregationStrategy::None, None));
     assert_eq!(brief(&tokens[1].entities), [("oslo", "B-LOC", 0, 4), ("ann", "B-PER", 5, 8)]);
-    // The two pieces of anna are sure of different classes, and the mean of the first one's is as high as O's.
+    // The two tokens of "anna" have high scores for different classes. The mean scores of B-PER and O are equal, and O, the
+    // first of them, wins.
     let mean = entities(with(AggregationStrategy::Average, None));
     assert_eq!(brief(&mean[1].entities), [("oslo", "LOC", 0, 4)]);
 }
 
 #[test]
-fn an_answer_depends_on_no_neighbour() {
+fn an_answer_does_not_depend_on_other_texts() {
     let (_dir, bridge) = bridge(|builder| builder.sessions(2).threads(2));
     let words = ["ann", "Anna", "oslo fjord", "in", "lives", ""];
-    let texts: Vec<String> = (0..300).map(|at| words[at % 6].to_owned() + " " + words[at % 5]).collect();
+    let texts: Vec<String> = (0..300).map(|index| words[index % 6].to_owned() + " " + words[index % 5]).collect();
     let options = with(AggregationStrategy::First, Some(1));
     let together = bridge.ner(&texts, &options).expect("entities");
     for (text, answer) in texts.iter().zip(&together).take(40) {
@@ -81,9 +83,8 @@ fn an_answer_depends_on_no_neighbour() {
     }
 }
 
-/// Every window is a run of its own kind, and only entities are kept of it.
 #[test]
-fn a_long_text_is_read_whole() {
+fn a_long_text_is_read_to_its_end() {
     let (_dir, bridge) = bridge(|builder| builder);
     let text = "in Oslo lives 👩 Ann, ".repeat(2_000);
     let answer = bridge.ner(&[&text], &with(AggregationStrategy::First, Some(1))).expect("entities").remove(0);
@@ -95,7 +96,7 @@ fn a_long_text_is_read_whole() {
 }
 
 #[test]
-fn one_bad_text_is_named_and_loses_no_other() {
+fn one_bad_text_fails_and_the_others_are_answered() {
     let (_dir, bridge) = bridge(|builder| builder.text_limit(20));
     let long = "a".repeat(21);
     let texts = ["ann", "nan", "oslo", &long, ""];
@@ -111,7 +112,7 @@ fn one_bad_text_is_named_and_loses_no_other() {
 }
 
 #[test]
-fn strange_texts_are_no_reason_to_panic() {
+fn unusual_texts_do_not_cause_a_panic() {
     let (_dir, bridge) = bridge(|builder| builder);
     let (marks, word) = (format!("a{}", "\u{301}".repeat(100_000)), "x".repeat(200_000));
     let texts = [
@@ -135,11 +136,11 @@ fn strange_texts_are_no_reason_to_panic() {
 }
 
 #[test]
-fn options_that_cannot_be_followed_are_refused() {
+fn invalid_options_are_refused() {
     let (_dir, bridge) = bridge(|builder| builder);
     let answer = |options: &NerOptions| code(bridge.ner(&["ann"], options));
     assert_eq!(answer(&with(AggregationStrategy::None, Some(1))), Some("config"));
-    // A window has four tokens besides the special ones.
+    // A window has four tokens in addition to the special tokens.
     assert_eq!(answer(&with(AggregationStrategy::First, Some(4))), Some("config"));
     assert_eq!(answer(&with(AggregationStrategy::First, Some(3))), None);
     let starts = NerOptions { sentence_starts: Some(vec![vec![0]]), ..NerOptions::default() };
@@ -147,7 +148,7 @@ fn options_that_cannot_be_followed_are_refused() {
 }
 
 #[test]
-fn the_manifest_has_the_defaults() {
+fn defaults_are_those_of_the_manifest() {
     let dir = common::ner::tiny();
     let mut manifest = common::ner::manifest();
     manifest["token_classification"]["stride"] = json!(2);
@@ -183,7 +184,7 @@ fn models_are_chosen_by_name() {
 }
 
 #[test]
-fn tasks_that_were_not_opened_say_so() {
+fn calls_without_a_model_for_their_task_fail() {
     let (_dir, ner) = bridge(|builder| builder);
     assert_eq!(code(ner.generate_embedding_blocking("a")), Some("task_not_loaded"));
     assert_eq!(

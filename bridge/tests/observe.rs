@@ -1,4 +1,4 @@
-//! Metrics: what is counted, under which labels, and that concurrent first calls load a model once.
+//! Tests that metrics have the expected values and labels, and that concurrent first calls load a model only once.
 #![cfg(feature = "sentence-embedding")]
 
 mod common;
@@ -18,7 +18,7 @@ fn totals() -> &'static Mutex<BTreeMap<String, u64>> {
     TOTALS.get_or_init(Mutex::default)
 }
 
-/// Adds up counters, and counts the records of histograms.
+/// Sums the increments of a counter, or counts the values of a histogram.
 struct Total(String);
 
 impl Total {

@@ -1,4 +1,4 @@
-//! Summaries on the tiny summarizer, whose answers are known by hand.
+//! Tests of summaries with the tiny summarizer, whose answers are computed by hand.
 #![cfg(feature = "summarization")]
 
 mod common;
@@ -13,8 +13,8 @@ use onnx_ml_bridge::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What a stopped call may take to return.
-const PROMPT: Duration = Duration::from_millis(200);
+/// The maximum time from stopping a call until it returns.
+const MAX_STOP_TIME: Duration = Duration::from_millis(200);
 
 fn bridge(configure: impl Fn(OnnxMlBridgeBuilder) -> OnnxMlBridgeBuilder) -> (TempDir, OnnxMlBridge) {
     let dir = common::summary::tiny();
@@ -34,20 +34,21 @@ fn code<T>(result: Result<T, BridgeError>) -> Option<&'static str> {
     result.err().map(|error| error.code())
 }
 
+/// The text, the token ids, the number of tokens and `truncated` of a summary.
 fn brief(summary: &Summary) -> (&str, &[i64], usize, bool) {
     (&summary.text, &summary.token_ids, summary.tokens, summary.truncated)
 }
 
 #[test]
-fn a_summary_has_its_tokens_its_text_and_its_score() {
+fn a_summary_has_tokens_a_text_and_a_score() {
     let (_dir, bridge) = bridge(|builder| builder);
     let texts = inputs(&["a b c", "d", "a b c d a b c d", "a b c d"]);
-    let found = bridge.summarize_detailed(&texts, &SummarizeOptions::default()).expect("summaries");
-    assert_eq!(brief(&found[0]), ("a b c", [2, 4, 5, 6, 3].as_slice(), 4, false));
-    assert_eq!(brief(&found[1]), ("d", [2, 7, 3].as_slice(), 2, false));
-    assert_eq!(brief(&found[2]), ("a b c d a", [2, 4, 5, 6, 7, 4].as_slice(), 5, true));
-    assert_eq!(brief(&found[3]), ("a b c d", [2, 4, 5, 6, 7, 3].as_slice(), 5, false));
-    assert!(found.iter().all(|summary| summary.score == 3.0));
+    let summaries = bridge.summarize_detailed(&texts, &SummarizeOptions::default()).expect("summaries");
+    assert_eq!(brief(&summaries[0]), ("a b c", [2, 4, 5, 6, 3].as_slice(), 4, false));
+    assert_eq!(brief(&summaries[1]), ("d", [2, 7, 3].as_slice(), 2, false));
+    assert_eq!(brief(&summaries[2]), ("a b c d a", [2, 4, 5, 6, 7, 4].as_slice(), 5, true));
+    assert_eq!(brief(&summaries[3]), ("a b c d", [2, 4, 5, 6, 7, 3].as_slice(), 5, false));
+    assert!(summaries.iter().all(|summary| summary.score == 3.0));
     assert_eq!(bridge.summarization_variant(), Ok("fp32"));
     assert_eq!(bridge.summarize_detailed(&[], &SummarizeOptions::default()), Ok(vec![]));
 }
@@ -65,9 +66,9 @@ fn messages_are_joined() {
 }
 
 #[test]
-fn a_call_chooses_its_settings() {
+fn options_of_a_call_set_its_settings() {
     let (_dir, bridge) = bridge(|builder| builder);
-    let ask = |options: &SummarizeOptions| bridge.summarize_detailed(&inputs(&["a b c d"]), options);
+    let summarize = |options: &SummarizeOptions| bridge.summarize_detailed(&inputs(&["a b c d"]), options);
     let options = SummarizeOptions {
         num_beams: Some(5),
         min_length: Some(2),
@@ -75,9 +76,9 @@ fn a_call_chooses_its_settings() {
         length_penalty: Some(-0.5),
         ..SummarizeOptions::default()
     };
-    let found = ask(&options).expect("summaries");
-    assert_eq!((brief(&found[0]), found[0].score), (("a b", [2, 4, 5].as_slice(), 2, false), -0.5));
-    assert_eq!(code(ask(&of_length(common::summary::MAX_TARGET_TOKENS))), None);
+    let summaries = summarize(&options).expect("summaries");
+    assert_eq!((brief(&summaries[0]), summaries[0].score), (("a b", [2, 4, 5].as_slice(), 2, false), -0.5));
+    assert_eq!(code(summarize(&of_length(common::summary::MAX_TARGET_TOKENS))), None);
     for wrong in [
         of_length(1),
         of_length(common::summary::MAX_TARGET_TOKENS + 1),
@@ -87,25 +88,25 @@ fn a_call_chooses_its_settings() {
         SummarizeOptions { timeout: Some(Duration::ZERO), ..SummarizeOptions::default() },
         SummarizeOptions { num_beams: Some(8192), ..SummarizeOptions::default() },
     ] {
-        assert_eq!(code(ask(&wrong)), Some("config"), "{wrong:?}");
+        assert_eq!(code(summarize(&wrong)), Some("config"), "{wrong:?}");
         assert_eq!(code(bridge.summarize_each(&[], &wrong)), Some("config"), "{wrong:?}");
     }
 }
 
 #[test]
-fn one_bad_input_is_named_and_loses_no_other() {
+fn one_bad_input_fails_and_the_others_are_answered() {
     let (_dir, bridge) = bridge(|builder| builder.text_limit(20));
     let mut texts = inputs(&["a", "nan", "b", &"a".repeat(21), " \u{3000}\n"]);
     texts.push(vec![]);
     texts.push(vec![" ".to_owned(), String::new()]);
-    // Joined with one blank they are a byte too long.
+    // With the separator they exceed the limit by one byte.
     texts.push(vec!["a".repeat(10), "a".repeat(10)]);
     let outcomes = bridge.summarize_each(&texts, &SummarizeOptions::default()).expect("outcomes");
     let codes: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().err().map(BridgeError::code)).collect();
     let (large, empty) = (Some("input_too_large"), Some("empty_input"));
     assert_eq!(codes, [None, Some("inference"), None, large, empty, empty, empty, large]);
-    for (at, outcome) in outcomes.iter().enumerate() {
-        assert!(outcome.as_ref().err().is_none_or(|error| error.index() == Some(at)), "{outcome:?}");
+    for (index, outcome) in outcomes.iter().enumerate() {
+        assert!(outcome.as_ref().err().is_none_or(|error| error.index() == Some(index)), "{outcome:?}");
     }
     let error = bridge.summarize_batch(&texts).expect_err("a bad input");
     assert_eq!((error.code(), error.index()), ("inference", Some(1)));
@@ -113,10 +114,11 @@ fn one_bad_input_is_named_and_loses_no_other() {
 }
 
 #[test]
-fn a_summary_depends_on_no_neighbour() {
-    // 16 places are 2 texts of 2 beams and 4 tokens.
+fn a_summary_does_not_depend_on_other_inputs() {
+    // With 2 beams and a length of 4 tokens, the beam limit of 16 allows 2 texts per run.
     let (_dir, bridge) = bridge(|builder| builder.sessions(2).threads(2).beam_limit(16));
-    let texts: Vec<Vec<String>> = (0..60).map(|at| vec!["a b c d ".repeat(at % 3 + 1) + ["a", "b"][at % 2]]).collect();
+    let texts: Vec<Vec<String>> =
+        (0..60).map(|index| vec!["a b c d ".repeat(index % 3 + 1) + ["a", "b"][index % 2]]).collect();
     let together = bridge.summarize_detailed(&texts, &of_length(4)).expect("summaries");
     for (text, summary) in texts.iter().zip(&together) {
         let alone = bridge.summarize_detailed(std::slice::from_ref(text), &of_length(4)).expect("a summary");
@@ -125,87 +127,89 @@ fn a_summary_depends_on_no_neighbour() {
     assert_eq!(code(bridge.summarize_detailed(&texts, &of_length(9))), Some("config"));
 }
 
-fn in_parts(bridge: &OnnxMlBridge, text: &str, max_length: usize) -> Summary {
+/// The summary of a text that is split into chunks if it is too long.
+fn in_chunks(bridge: &OnnxMlBridge, text: &str, max_length: usize) -> Summary {
     let options = SummarizeOptions { map_reduce: true, ..of_length(max_length) };
     bridge.summarize_detailed(&inputs(&[text]), &options).expect("a summary").remove(0)
 }
 
 #[test]
-fn longer_inputs_are_read_in_parts() {
+fn longer_inputs_are_read_in_chunks() {
     let (_dir, bridge) = bridge(|builder| builder);
     let text = "a b. c d a. b c b. d a b.";
-    let cut = &bridge.summarize_detailed(&inputs(&[text]), &of_length(3)).expect("summaries")[0];
-    assert_eq!(brief(cut), ("a b.", [2, 4, 9].as_slice(), 2, true));
-    // The parts "a b. c d a." and "b c b. d a b." become "a b. c d a." and "b c b. d a", which become no shorter.
-    let whole = in_parts(&bridge, text, 6);
-    assert_eq!(brief(&whole), ("a b. c d a.", [2, 4, 9, 6, 7, 8].as_slice(), 5, true));
-    // Here they become "a b." and "b c", which fit together.
-    let short = in_parts(&bridge, text, 3);
+    let truncated = &bridge.summarize_detailed(&inputs(&[text]), &of_length(3)).expect("summaries")[0];
+    assert_eq!(brief(truncated), ("a b.", [2, 4, 9].as_slice(), 2, true));
+    // The chunks are "a b. c d a." and "b c b. d a b.". Their joined summaries "a b. c d a." and "b c b. d a" are too long
+    // as well and do not get shorter, so that they are truncated.
+    let long = in_chunks(&bridge, text, 6);
+    assert_eq!(brief(&long), ("a b. c d a.", [2, 4, 9, 6, 7, 8].as_slice(), 5, true));
+    // With this length the summaries of the chunks are "a b." and "b c", which fit together.
+    let short = in_chunks(&bridge, text, 3);
     assert_eq!(brief(&short), ("a b.", [2, 4, 9].as_slice(), 2, false));
-    // A text that fits is read once.
-    assert_eq!(brief(&in_parts(&bridge, "a b c d", 6)), ("a b c d", [2, 4, 5, 6, 7, 3].as_slice(), 5, false));
+    // A text that fits is not split.
+    assert_eq!(brief(&in_chunks(&bridge, "a b c d", 6)), ("a b c d", [2, 4, 5, 6, 7, 3].as_slice(), 5, false));
 }
 
 #[test]
-fn a_sentence_that_does_not_fit_is_cut() {
+fn a_sentence_that_does_not_fit_is_truncated() {
     let (_dir, bridge) = bridge(|builder| builder);
-    let summary = in_parts(&bridge, "a b c d a b c d a.\nb c", 4);
+    let summary = in_chunks(&bridge, "a b c d a b c d a.\nb c", 4);
     assert_eq!((summary.text.as_str(), summary.truncated), ("a b c", true));
 }
 
 #[test]
-fn progress_counts_inputs_and_parts() {
+fn progress_counts_inputs_and_chunks() {
     let (_dir, bridge) = bridge(|builder| builder.beam_limit(12));
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let teller = Arc::clone(&told);
-    let progress = Progress::new(move |done, texts| teller.lock().expect("not poisoned").push((done, texts)));
+    let reports = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&reports);
+    let progress = Progress::new(move |done, texts| sink.lock().expect("not poisoned").push((done, texts)));
     let options = SummarizeOptions { map_reduce: true, progress: Some(progress), ..of_length(3) };
     bridge.summarize_detailed(&inputs(&["a b. c d a. b c b. d a b.", "a"]), &options).expect("summaries");
-    assert_eq!(*told.lock().expect("not poisoned"), [(2, 2), (2, 2)]);
-    told.lock().expect("not poisoned").clear();
+    assert_eq!(*reports.lock().expect("not poisoned"), [(2, 2), (2, 2)]);
+    reports.lock().expect("not poisoned").clear();
     let options = SummarizeOptions { max_length: Some(6), ..options };
     bridge.summarize_each(&inputs(&["a b", "a", " ", "a b c"]), &options).expect("outcomes");
-    assert_eq!(*told.lock().expect("not poisoned"), [(2, 4), (3, 4), (4, 4)]);
+    assert_eq!(*reports.lock().expect("not poisoned"), [(2, 4), (3, 4), (4, 4)]);
 }
 
-/// Slow texts end when they are stopped, and never otherwise.
+/// Summarizes a slow text, which does not end unless it is stopped. Returns the code of the error and the elapsed time.
 fn stopped(bridge: &OnnxMlBridge, options: &SummarizeOptions) -> (Option<&'static str>, Duration) {
     let started = Instant::now();
     (code(bridge.summarize_detailed(&inputs(&["a slow b"]), options)), started.elapsed())
 }
 
-/// The shortest of some measures: other processes may have held one of them up.
-fn at_best(measure: impl Fn() -> Duration) -> Duration {
-    (0..5).map(|_| measure()).min().expect("there are some")
+/// The shortest of five measurements, because other processes may slow down some of them.
+fn fastest(measure: impl Fn() -> Duration) -> Duration {
+    (0..5).map(|_| measure()).min().expect("five measurements")
 }
 
 #[test]
-fn a_call_ends_when_its_time_is_over() {
+fn a_call_ends_at_its_time_limit() {
     let (_dir, bridge) = bridge(|builder| builder);
     bridge.warm_up().expect("a session");
     let limit = Duration::from_millis(100);
     let options = SummarizeOptions { timeout: Some(limit), ..SummarizeOptions::default() };
-    let took = at_best(|| {
+    let took = fastest(|| {
         let (code, took) = stopped(&bridge, &options);
         assert_eq!(code, Some("timeout"));
         assert!(took >= limit, "{took:?}");
         took
     });
-    assert!(took < limit + PROMPT, "{took:?}");
+    assert!(took < limit + MAX_STOP_TIME, "{took:?}");
     let options = SummarizeOptions { timeout: Some(Duration::from_secs(60)), ..SummarizeOptions::default() };
     assert_eq!(bridge.summarize_blocking(&["a b"]), Ok("a b".to_owned()));
-    assert_eq!(bridge.summarize_detailed(&inputs(&["a b"]), &options).map(|found| found.len()), Ok(1));
+    assert_eq!(bridge.summarize_detailed(&inputs(&["a b"]), &options).map(|summaries| summaries.len()), Ok(1));
 }
 
 #[test]
-fn a_token_cancels_calls_that_run_and_calls_that_wait() {
+fn a_token_cancels_running_and_waiting_calls() {
     let (_dir, bridge) = bridge(|builder| builder);
     bridge.warm_up().expect("a session");
-    let took = at_best(|| {
+    let took = fastest(|| {
         let cancel = CancelToken::new();
         let options = SummarizeOptions { cancel: Some(cancel.clone()), ..SummarizeOptions::default() };
         let took = thread::scope(|scope| {
-            // There is one session: one of them runs, the other waits for it.
+            // There is one session, so that one call runs and the other waits.
             let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| stopped(&bridge, &options))).collect();
             thread::sleep(Duration::from_millis(100));
             let cancelled = Instant::now();
@@ -218,13 +222,13 @@ fn a_token_cancels_calls_that_run_and_calls_that_wait() {
         assert_eq!(stopped(&bridge, &options).0, Some("cancelled"));
         took
     });
-    assert!(took < PROMPT, "{took:?}");
+    assert!(took < MAX_STOP_TIME, "{took:?}");
     assert_eq!(bridge.summarize_blocking(&["a b"]), Ok("a b".to_owned()));
 }
 
-/// The longest text runs first: what comes before the slow one is kept.
+/// The longest text runs first and is finished before the slow one is stopped.
 #[test]
-fn a_stopped_call_keeps_the_summaries_that_it_had() {
+fn a_stopped_call_keeps_its_finished_summaries() {
     let (_dir, bridge) = bridge(|builder| builder.beam_limit(12));
     bridge.warm_up().expect("a session");
     let options = SummarizeOptions { timeout: Some(Duration::from_secs(2)), ..SummarizeOptions::default() };
@@ -246,12 +250,12 @@ async fn dropping_the_future_cancels() {
         thread::sleep(Duration::from_millis(100));
         task.abort();
         assert!(task.await.is_err());
-        // There is one session, and it is free again.
+        // This call needs the only session, which the cancelled call has to return.
         let started = Instant::now();
         assert_eq!(object.summarize(&["a".to_owned(), "b".to_owned()]).await, Ok("a b".to_owned()));
         took = took.min(started.elapsed());
     }
-    assert!(took < PROMPT, "{took:?}");
+    assert!(took < MAX_STOP_TIME, "{took:?}");
 }
 
 #[tokio::test]
@@ -271,7 +275,7 @@ async fn the_trait_summarizes() {
 }
 
 #[test]
-fn models_of_all_tasks_live_together() {
+fn models_of_all_tasks_can_be_open_together() {
     let (embedding, ner, summary) = (common::tiny(), common::ner::tiny(), common::summary::tiny());
     let all = || OnnxMlBridge::builder().embedding(embedding.path()).ner(ner.path()).summarization(summary.path());
     let bridge = all().build().expect("three models");

@@ -31,7 +31,7 @@ def test_entities_are_colored_on_a_terminal_unless_no_color_is_set():
     found = found_in(text, ("Kofi", "PERSON"), ("Ada", "ORG"), truncated=True)
     coloured = painted(text, found, force_terminal=True, color_system="standard", no_color=False)
     assert "\x1b[1;" in coloured and "Kofi\x1b[0m" in coloured and " [PERSON]" in coloured and "--stride" in coloured
-    expected = "[Kofi PERSON] and [Ada ORG] (the text was cut: give --stride to read it whole)\n"
+    expected = "[Kofi PERSON] and [Ada ORG] (the text was truncated: pass --stride to read all of it)\n"
     assert painted(text, found, force_terminal=True, color_system="standard", no_color=True) == expected
     assert painted(text, found) == expected
 

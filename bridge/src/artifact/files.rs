@@ -1,4 +1,5 @@
-//! The files of an artifact: the checks on the directory, on the files' hashes and on the graphs.
+//! Checks on the files of an artifact, in the order of `FORMAT.md`: first the directory, then the manifest's hash, then the
+//! listed files and graphs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use super::manifest::{Graph, Manifest};
 use super::tree::{IDENTITY, MANIFEST, Tree, sha256};
 use crate::BridgeError;
 
-/// A directory whose manifest has its expected hash.
+/// An artifact's directory whose `manifest.json` has the hash that `manifest.sha256` states.
 pub(crate) struct SealedDirectory {
     tree: Tree,
     manifest: Vec<u8>,
@@ -16,7 +17,7 @@ pub(crate) struct SealedDirectory {
 }
 
 impl SealedDirectory {
-    /// Makes the checks `path_kind` and `manifest_hash`.
+    /// Reads a directory and runs the checks `path_kind` and `manifest_hash`.
     pub(crate) fn read(path: &Path) -> Result<Self, BridgeError> {
         let tree = Tree::walk(path)?;
         let manifest = tree.read(MANIFEST)?;
@@ -30,7 +31,7 @@ impl SealedDirectory {
         &self.manifest
     }
 
-    /// Makes the checks `file_set` and `size`; `manifest` is what the bytes were parsed to.
+    /// Runs the checks `file_set` and `size`. `manifest` is the parsed manifest of this directory.
     pub(crate) fn check_files(self, manifest: Manifest) -> Result<ArtifactFiles, BridgeError> {
         let Self { tree, identity, .. } = self;
         tree.check_set(&manifest.files)?;
@@ -48,7 +49,7 @@ fn check_identity(line: &[u8], identity: &str) -> Result<(), BridgeError> {
     Err(BridgeError::ManifestHash { expected, actual })
 }
 
-/// The listed files of an artifact, each of which exists and has the listed size.
+/// The files of an artifact that the manifest lists. Each of them exists and has the listed size.
 pub(crate) struct ArtifactFiles {
     tree: Tree,
     manifest: Arc<Manifest>,
@@ -56,7 +57,7 @@ pub(crate) struct ArtifactFiles {
 }
 
 impl ArtifactFiles {
-    /// The manifest.
+    /// The parsed manifest.
     pub(crate) fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
     }
@@ -66,7 +67,7 @@ impl ArtifactFiles {
         &self.identity
     }
 
-    /// The artifact's directory, absolute and without links.
+    /// The artifact's directory: an absolute path without symbolic links.
     pub(crate) fn root(&self) -> &Path {
         self.tree.root()
     }
@@ -76,24 +77,24 @@ impl ArtifactFiles {
         self.tree.read(relative)
     }
 
-    /// Makes the check `file_hash` for some of the listed files.
+    /// Runs the check `file_hash` for some of the listed files.
     pub(crate) fn check_hashes<'a>(&self, paths: impl IntoIterator<Item = &'a String>) -> Result<(), BridgeError> {
         let listed = &self.manifest.files;
         let entries = paths.into_iter().filter_map(|path| Some((path, listed.get(path)?)));
         entries.into_iter().try_for_each(|(path, entry)| self.tree.check_hash(path, entry))
     }
 
-    /// Reads and parses a graph's file. One that is no graph is refused when it is checked.
+    /// Reads and parses a graph's file. A file that cannot be parsed is refused later, by [`check_graph`](Self::check_graph).
     pub(crate) fn read_graph<'a>(&self, declared: &'a Graph) -> Result<GraphFile<'a>, BridgeError> {
         Ok(GraphFile::parse(&self.read(&declared.file)?, declared))
     }
 
-    /// Makes the check `file_hash` for the files in which a graph keeps its data.
+    /// Runs the check `file_hash` for the files with a graph's external data.
     pub(crate) fn check_data_hashes(&self, graph: &GraphFile<'_>) -> Result<(), BridgeError> {
         self.check_hashes(&graph.data_files(&self.manifest.files))
     }
 
-    /// Makes the check `graph`; `interface` is that of the graph's role, `None` for a role that the family does not have.
+    /// Runs the check `graph`. `interface` is that of the graph's role; `None` if the family has no such role.
     pub(crate) fn check_graph(
         &self,
         graph: &GraphFile<'_>,

@@ -1,5 +1,5 @@
-//! The check `graph`: the file is what the manifest declares, has the interface of its role and keeps no data in a file
-//! that is not listed.
+//! The check `graph`: an ONNX file matches its declaration in the manifest, has the interface of its role, and stores data
+//! only in files that the manifest lists.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use crate::BridgeError;
 /// The name, element type and rank of an input or output.
 pub(crate) type Port = (&'static str, &'static str, usize);
 
-/// The inputs and outputs that the graphs of one role have: what a runtime feeds and fetches, by name.
+/// The inputs and outputs of the graphs of one role, which the runtime feeds and fetches by name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Interface {
     /// Inputs that every graph of the role has.
     pub(crate) required: &'static [Port],
-    /// Inputs that a graph may have.
+    /// Inputs that a graph of the role may have or lack.
     pub(crate) optional: &'static [Port],
-    /// Outputs, all of them required.
+    /// Outputs that every graph of the role has.
     pub(crate) outputs: &'static [Port],
 }
 
-/// A graph's file, parsed where that is possible.
+/// A parsed ONNX file with its declaration in the manifest. `model` is an error if the file cannot be parsed.
 pub(crate) struct GraphFile<'a> {
     declared: &'a Graph,
     model: Result<Model, String>,
@@ -33,14 +33,14 @@ impl<'a> GraphFile<'a> {
         Self { declared, model: Model::parse(bytes) }
     }
 
-    /// The files in which the graph keeps its data, relative to the artifact. Empty where the graph cannot be parsed or
-    /// names a file that is not listed: the check refuses both.
+    /// The files with the graph's external data, relative to the artifact. Empty if the graph cannot be parsed or names a
+    /// file that is not listed; [`check`](Self::check) refuses both.
     pub(crate) fn data_files(&self, files: &BTreeMap<String, FileEntry>) -> Vec<String> {
         let model = self.model.as_ref().ok();
         model.and_then(|model| data_files(model, self.declared, files).ok()).unwrap_or_default()
     }
 
-    /// Checks that the graph is what the manifest declares and has the interface of its role.
+    /// Checks that the graph matches its declaration and has the interface of its role.
     ///
     /// # Errors
     /// `graph`, with all differences at once.
@@ -62,13 +62,14 @@ impl<'a> GraphFile<'a> {
     }
 }
 
-/// Locations are relative to the graph's folder. Listed paths have no `..`, so that a match cannot leave the artifact.
+/// The listed paths of the graph's external data. Locations in an ONNX file are relative to its folder. Listed paths have
+/// no `..`, so that a listed file is always inside the artifact.
 fn data_files(model: &Model, declared: &Graph, files: &BTreeMap<String, FileEntry>) -> Result<Vec<String>, String> {
     let folder = declared.file.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let listed = |location: &String| {
         let path = format!("{folder}{location}");
         let known = files.contains_key(&path);
-        let problem = format!("keeps data in {location:?}, which is not a file that the manifest lists as {path:?}");
+        let problem = format!("stores data in {location:?}, but the manifest does not list the file {path:?}");
         if known { Ok(path) } else { Err(problem) }
     };
     model.external.iter().map(listed).collect()
@@ -117,7 +118,7 @@ fn or_none<T: ToString>(value: Option<&T>) -> String {
     value.map_or_else(|| "none".to_owned(), T::to_string)
 }
 
-/// `TensorProto.DataType` of a manifest's dtype.
+/// The `TensorProto.DataType` of a dtype of the manifest.
 fn element_type(dtype: &str) -> Option<u64> {
     match dtype {
         "float32" => Some(1),
@@ -146,9 +147,12 @@ fn named_problems(kind: &str, declared: &[Tensor], required: &[Port], optional: 
     problems.extend(missing.map(|(name, ..)| format!("{kind} {name:?} is missing")));
     for tensor in declared {
         match required.iter().chain(optional).find(|(name, ..)| *name == tensor.name) {
-            None => problems.push(format!("{kind} {:?} is not part of the role's interface", tensor.name)),
+            None => problems.push(format!("the role's interface does not have the {kind} {:?}", tensor.name)),
             Some((name, dtype, rank)) if tensor.dtype != *dtype || tensor.dims.len() != *rank => {
-                problems.push(format!("{kind} {name:?} is not {dtype} of rank {rank}"));
+                let (actual, actual_rank) = (&tensor.dtype, tensor.dims.len());
+                problems.push(format!(
+                    "{kind} {name:?} is {actual} of rank {actual_rank}, expected {dtype} of rank {rank}"
+                ));
             }
             Some(_) => {}
         }
@@ -160,7 +164,7 @@ fn named_problems(kind: &str, declared: &[Tensor], required: &[Port], optional: 
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{number, part, text};
+    use super::super::testing::{message, number, text};
     use super::*;
 
     fn declared() -> Graph {
@@ -175,8 +179,8 @@ mod tests {
     }
 
     fn value(field: u64, name: &str, dtype: u64, rank: usize) -> Vec<u8> {
-        let shape = part(2, &part(1, &[]).repeat(rank));
-        part(field, &[text(1, name), part(2, &part(1, &[number(1, dtype), shape].concat()))].concat())
+        let shape = message(2, &message(1, &[]).repeat(rank));
+        message(field, &[text(1, name), message(2, &message(1, &[number(1, dtype), shape].concat()))].concat())
     }
 
     fn inputs(mask_rank: usize) -> Vec<u8> {
@@ -184,7 +188,7 @@ mod tests {
     }
 
     fn with_graph(graph: &[u8]) -> Vec<u8> {
-        [number(1, 10), part(8, &number(2, 20)), part(7, graph)].concat()
+        [number(1, 10), message(8, &number(2, 20)), message(7, graph)].concat()
     }
 
     fn model(extra: &[u8], mask_rank: usize) -> Vec<u8> {
@@ -212,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_has_to_be_what_is_declared() {
+    fn a_graph_that_differs_from_its_declaration_is_refused() {
         assert_eq!(code(&model(&[], 2), &declared()), Ok(()));
         let wrong = [
             vec![0],
@@ -221,21 +225,21 @@ mod tests {
             model(&value(11, "input_ids", 7, 2), 2),
             model(&value(12, "x", 1, 2), 2),
             model(&value(12, "sentence_embedding", 1, 2), 2),
-            model(&part(1, &text(7, "com.evil")), 2),
-            [model(&[], 2), part(8, &number(2, 20))].concat(),
+            model(&message(1, &text(7, "com.evil")), 2),
+            [model(&[], 2), message(8, &number(2, 20))].concat(),
         ];
         for bytes in wrong {
             assert_eq!(code(&bytes, &declared()), Err("graph"));
         }
     }
 
-    /// However well graph and declaration agree.
+    /// Refused even if the graph matches its declaration.
     #[test]
-    fn an_encoder_has_its_inputs_and_outputs_and_no_others() {
-        let outputs = |found: &[u8], change: fn(&mut Vec<Tensor>)| {
+    fn a_graph_without_the_interface_of_its_role_is_refused() {
+        let outputs = |bytes: &[u8], change: fn(&mut Vec<Tensor>)| {
             let mut declared = declared();
             change(&mut declared.outputs);
-            code(found, &declared)
+            code(bytes, &declared)
         };
         let of =
             |name: &str, rank| [inputs(2), value(12, "sentence_embedding", 1, 2), value(12, name, 1, rank)].concat();
@@ -258,10 +262,10 @@ mod tests {
     }
 
     #[test]
-    fn data_lies_only_in_listed_files() {
+    fn external_data_is_accepted_only_in_listed_files() {
         let tensor = |location: &str| {
-            let entry = part(13, &[text(1, "location"), text(2, location)].concat());
-            model(&part(5, &[entry, number(14, 1)].concat()), 2)
+            let entry = message(13, &[text(1, "location"), text(2, location)].concat());
+            model(&message(5, &[entry, number(14, 1)].concat()), 2)
         };
         let listed = files(&["onnx/m.onnx_data", "other"]);
         let (declared, bytes) = (declared(), tensor("m.onnx_data"));

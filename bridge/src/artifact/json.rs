@@ -1,22 +1,22 @@
-//! Strict JSON: what the format's section JSON refuses, refused.
+//! A strict JSON parser, which enforces the rules of the section JSON of `FORMAT.md`.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Deepest nesting of arrays and objects.
+/// The maximum nesting depth of arrays and objects.
 pub const MAX_DEPTH: usize = 32;
-/// Largest magnitude of a number: every whole number up to here is exact in a float64.
+/// The largest absolute value of a number, 2^53: a float64 represents every integer up to it exactly.
 pub const MAX_NUMBER: f64 = 9_007_199_254_740_992.0;
 
 /// Parses one JSON text.
 ///
-/// Refuses everything that is no JSON, and besides: a byte order mark, bytes that are no UTF-8, duplicate keys, lone
-/// surrogates, numbers beyond 2^53, nesting deeper than 32, and anything after the value.
+/// In addition to invalid JSON, it refuses a byte order mark, invalid UTF-8, duplicate keys, lone surrogates, numbers whose
+/// absolute value exceeds 2^53, nesting deeper than 32, and anything after the value.
 ///
 /// # Errors
-/// The rule broken, with line and column where they are known.
+/// The violated rule, with line and column if they are known.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("expected UTF-8: {error}"))?;
     if text.starts_with('\u{feff}') {
@@ -28,7 +28,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     Ok(value)
 }
 
-/// Builds a [`Value`] at a known depth; `serde_json` itself would keep the last of two equal keys.
+/// Builds a [`Value`] and refuses duplicate keys and deep nesting. `serde_json`'s own `Value` would keep the last of two
+/// equal keys. `depth` is the number of arrays and objects around the value.
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,
@@ -44,13 +45,17 @@ impl Strict {
 }
 
 fn bounded<E: serde::de::Error>(number: Number) -> Result<Value, E> {
-    // Comparing as float64 is exact enough: no whole number above 2^53 rounds to below it.
-    let exact = match (number.as_u64(), number.as_i64()) {
+    // Integers are compared as integers, because 2^53 + 1 as a float64 is 2^53.
+    let is_allowed = match (number.as_u64(), number.as_i64()) {
         (Some(n), _) => n <= 1 << 53,
         (_, Some(n)) => n.unsigned_abs() <= 1 << 53,
         _ => number.as_f64().is_some_and(|n| n.abs() <= MAX_NUMBER),
     };
-    if exact { Ok(Value::Number(number)) } else { Err(E::custom(format!("number {number} is beyond 2^53"))) }
+    if is_allowed {
+        Ok(Value::Number(number))
+    } else {
+        Err(E::custom(format!("the absolute value of the number {number} exceeds 2^53")))
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Strict {
@@ -85,7 +90,7 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        let number = Number::from_f64(value).ok_or_else(|| E::custom("number is not finite"))?;
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("a number is not finite"))?;
         bounded(number)
     }
 
@@ -122,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_what_the_format_allows() {
+    fn allowed_json_is_accepted() {
         for text in ["{}", "[]", " null\n", "9007199254740992", "-9007199254740992", "1.5e3", "\"\\ud83d\\ude00\"", "0"]
         {
             assert!(parse(text.as_bytes()).is_ok(), "{text}");
@@ -132,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_format_forbids() {
+    fn forbidden_json_is_refused() {
         let deep = format!("{}{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
         let texts: [&[u8]; 22] = [
             b"",
@@ -175,7 +180,7 @@ mod tests {
         }
 
         #[test]
-        fn reads_what_serde_writes(text in ".{0,40}", number in -1_000_000_000_i64..1_000_000_000) {
+        fn values_written_by_serde_are_read(text in ".{0,40}", number in -1_000_000_000_i64..1_000_000_000) {
             let value = serde_json::json!({"a": [text, number, null, true], "b": {}});
             prop_assert_eq!(parse(value.to_string().as_bytes()), Ok(value));
         }

@@ -1,4 +1,4 @@
-//! The manifest's types: the fields that all families have in common.
+//! The types of the manifest's fields that all families have in common.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::BridgeError;
 
-/// The newest `format_version` that this reader implements. To raise it: see the section Versions of `FORMAT.md`.
+/// The newest `format_version` that this reader implements. The section Versions of `FORMAT.md` describes how to raise it.
 pub const FORMAT_VERSION: u64 = 1;
 
-/// The fields that every manifest has; all others are sections of families.
+/// The fields that every manifest has. All other fields are sections of a family.
 const COMMON_FIELDS: [&str; 12] = [
     "builder",
     "engine",
@@ -27,7 +27,7 @@ const COMMON_FIELDS: [&str; 12] = [
     "version",
 ];
 
-/// `manifest.json`, checked.
+/// A valid `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -38,7 +38,7 @@ pub struct Manifest {
     pub task: String,
     /// Version of the fields of the task.
     pub task_revision: u64,
-    /// The kind of original that the graphs come from: `transformers` or `spacy`.
+    /// The library of the original model: `transformers` or `spacy`.
     pub engine: String,
     /// The model's name.
     pub name: String,
@@ -46,22 +46,22 @@ pub struct Manifest {
     pub version: String,
     /// Where the weights come from.
     pub source: Source,
-    /// Versions of what built the artifact, by distribution name.
+    /// Versions of the packages that built the artifact, by distribution name.
     pub builder: BTreeMap<String, String>,
     /// The variants by name (`fp32`, `int8`, ...).
     pub variants: BTreeMap<String, Variant>,
-    /// The sections that belong to the model's family, by name. The family parses them.
+    /// The sections of the model's family, by name. The family parses them.
     #[serde(skip)]
     pub sections: Map<String, Value>,
     /// The golden cases.
     pub golden: Golden,
     /// The measured parity.
     pub parity: Parity,
-    /// Every file by its path, but for `manifest.json` and `manifest.sha256`.
+    /// All files by path, except `manifest.json` and `manifest.sha256`.
     pub files: BTreeMap<String, FileEntry>,
 }
 
-/// What a family finds in its sections.
+/// The result of a family's check of its sections.
 #[derive(Debug, Default)]
 pub(crate) struct SectionCheck {
     /// The files of the preprocessor, each with the field that names it. Every variant needs them.
@@ -83,24 +83,27 @@ impl Manifest {
     /// Parses a section of the model's family.
     ///
     /// # Errors
-    /// `schema`, where the section is missing or is not of the type.
+    /// `schema`, if the section is missing or does not match the type.
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, BridgeError> {
         let section = self.sections.get(name).ok_or_else(|| missing(name))?;
         T::deserialize(section).map_err(|error| BridgeError::Schema { problems: vec![format!("{name}: {error}")] })
     }
 
-    /// The variant that a name stands for: itself, or with `auto` `int8` where that is `exact_int8` and the artifact has
-    /// it, else `fp32`, else the first by name.
+    /// The name of the variant to open. The name `auto` selects `int8` if the artifact has it and `exact_int8` is true,
+    /// else `fp32`, else the first variant by name. `exact_int8` is whether the CPU computes 8-bit products exactly and fast.
     ///
     /// # Errors
-    /// `variant`, where the artifact has no such variant.
+    /// `variant`, if the artifact has no such variant.
     pub(crate) fn choose_variant(&self, requested: &str, exact_int8: bool) -> Result<String, BridgeError> {
         let names: Vec<&str> = self.variants.keys().map(String::as_str).collect();
         let chosen = choose(&names, requested, exact_int8).ok_or_else(|| self.unknown_variant(requested))?;
         Ok(chosen.to_owned())
     }
 
-    /// A graph of a variant by its role; `variant` where the manifest has no such variant.
+    /// The graph of a variant with that role.
+    ///
+    /// # Errors
+    /// `variant` if the manifest has no such variant, `schema` if the variant has no such graph.
     pub(crate) fn graph(&self, variant: &str, role: &str) -> Result<&Graph, BridgeError> {
         let graphs = &self.variants.get(variant).ok_or_else(|| self.unknown_variant(variant))?.graphs;
         graphs.get(role).ok_or_else(|| missing(&format!("variants.{variant}.graphs.{role}")))
@@ -133,14 +136,14 @@ fn choose<'a>(names: &[&'a str], requested: &str, exact_int8: bool) -> Option<&'
 pub struct Source {
     /// `hub`, `package` or `path`.
     pub kind: String,
-    /// The name there.
+    /// The name of the model on the hub, of the package, or of the path.
     pub id: String,
-    /// The revision there, where there is such a thing.
+    /// The revision, if the source has revisions.
     #[serde(deserialize_with = "Option::deserialize")]
     pub revision: Option<String>,
     /// SHA-256 of the original weights, hexadecimal.
     pub weights_sha256: String,
-    /// The licence as the source states it.
+    /// The license as the source states it.
     #[serde(deserialize_with = "Option::deserialize")]
     pub license: Option<String>,
 }
@@ -152,9 +155,9 @@ pub struct Source {
 pub struct Variant {
     /// Thresholds by metric. The variant met them when it was built, and `verify` checks them on the golden cases.
     pub gate: BTreeMap<String, f64>,
-    /// Graphs by role; the model's family has the roles.
+    /// Graphs by role. The model's family defines the roles.
     pub graphs: BTreeMap<String, Graph>,
-    /// How it was quantized; `None` for float32.
+    /// How the variant was quantized; `None` for float32.
     #[serde(deserialize_with = "Option::deserialize")]
     pub quantization: Option<Quantization>,
 }
@@ -168,9 +171,9 @@ pub struct Graph {
     pub file: String,
     /// The ONNX IR version.
     pub ir_version: u64,
-    /// Operator domains used with their opset versions; `""` is `ai.onnx`.
+    /// The opset versions of the operator domains that the graph uses; `""` is `ai.onnx`.
     pub domains: BTreeMap<String, u64>,
-    /// The oldest ONNX Runtime that runs it, as `MAJOR.MINOR`.
+    /// The oldest version of ONNX Runtime that runs the graph, as `MAJOR.MINOR`.
     pub min_onnxruntime: String,
     /// The graph's inputs.
     pub inputs: Vec<Tensor>,
@@ -195,13 +198,13 @@ pub struct Tensor {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Dim {
-    /// Always this size.
+    /// A fixed size.
     Size(u64),
-    /// Varies, under this name.
+    /// A size that varies from run to run, with its name.
     Name(String),
 }
 
-/// How a variant was quantized, with the error that it costs.
+/// How a variant was quantized, and the resulting error.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -214,11 +217,11 @@ pub struct Quantization {
     pub gelu_zero_point: u64,
     /// The calibration texts.
     pub calibration: Calibration,
-    /// Embedding tables quantized per row.
+    /// The names of the embedding tables, which are quantized per row.
     pub tables: Vec<String>,
-    /// Signal to quantization noise of each matrix product on the calibration texts, in dB.
+    /// The signal-to-quantization-noise ratio of each matrix product on the calibration texts, in dB.
     pub layers: BTreeMap<String, f64>,
-    /// Error of the graph's output on the calibration texts against fp32, by metric.
+    /// The difference of the graph's output from that of fp32 on the calibration texts, by metric.
     pub error: BTreeMap<String, f64>,
 }
 
@@ -229,9 +232,9 @@ pub struct Quantization {
 pub struct Calibration {
     /// SHA-256 of the texts.
     pub sha256: String,
-    /// How many texts.
+    /// The number of texts.
     pub texts: u64,
-    /// How many tokens.
+    /// The number of tokens.
     pub tokens: u64,
 }
 
@@ -240,24 +243,24 @@ pub struct Calibration {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Golden {
-    /// Their file, relative to the artifact.
+    /// The file of the cases, relative to the artifact.
     pub file: String,
-    /// How many there are.
+    /// The number of cases.
     pub cases: usize,
 }
 
-/// The measured parity with the original.
+/// The measured parity with the original model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Parity {
-    /// The whole evidence, relative to the artifact.
+    /// The file with all measurements, relative to the artifact.
     pub file: String,
-    /// How many texts were compared.
+    /// The number of compared texts.
     pub texts: u64,
-    /// Where it was measured.
+    /// The machine that ran the comparison.
     pub machine: Machine,
-    /// Figures by variant and metric.
+    /// The values of the metrics, by variant and metric.
     pub variants: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
@@ -268,9 +271,9 @@ pub struct Parity {
 pub struct Machine {
     /// The processor's name.
     pub cpu: String,
-    /// Its relevant instruction sets.
+    /// The processor's instruction sets that influence the results.
     pub instruction_set: Vec<String>,
-    /// Threads used.
+    /// The number of threads.
     pub threads: u64,
 }
 
@@ -279,9 +282,9 @@ pub struct Machine {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FileEntry {
-    /// SHA-256 of its bytes, hexadecimal, lowercase.
+    /// SHA-256 of the file's bytes in lowercase hexadecimal digits.
     pub sha256: String,
-    /// Its size in bytes.
+    /// The file's size in bytes.
     pub size: u64,
 }
 
@@ -290,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_is_int8_only_where_its_products_are_exact_and_fast() {
+    fn auto_selects_int8_only_if_its_products_are_exact_and_fast() {
         for exact in [true, false] {
             let chosen = |names: &[&'static str], requested: &str| choose(names, requested, exact);
             assert_eq!(chosen(&["fp32", "int8"], "auto"), Some(if exact { "int8" } else { "fp32" }));

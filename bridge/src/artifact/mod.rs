@@ -1,8 +1,8 @@
-//! Reading artifacts: one directory, one immutable version of one model.
+//! Reads artifacts. An artifact is a directory with one immutable version of one model.
 //!
-//! This module knows the format and nothing else: no family of models, no tokenizer, no runtime. It has one function for
-//! each check of the format's text (`FORMAT.md`); [`families`](crate::families) calls them in the order that the text
-//! requires and adds what depends on the family.
+//! This module depends only on the format, and not on families of models, tokenizers or the runtime. It has one function
+//! for each check of `FORMAT.md`. [`families`](crate::families) calls them in the required order and adds the checks that
+//! depend on the family.
 
 pub(crate) mod files;
 pub(crate) mod graph;

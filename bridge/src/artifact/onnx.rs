@@ -1,15 +1,16 @@
-//! What a reader needs to know of an ONNX file before ONNX Runtime opens it: its interface, and where its data lies.
+//! Parses what a reader has to check in an ONNX file before ONNX Runtime opens it: the inputs and outputs of the graph, and
+//! the files in which its tensors are stored.
 //!
-//! Field numbers are those of `onnx.proto3`. Every tensor is visited, wherever it hides: initializers, attributes,
-//! subgraphs, sparse tensors, functions and training graphs. Unknown fields are skipped, and so are fields whose wire type
-//! is not that of `onnx.proto3`, as every protobuf parser does.
+//! Field numbers are those of `onnx.proto3`. Every tensor is visited: in initializers, attributes, subgraphs, sparse
+//! tensors, functions and training graphs. Unknown fields are skipped, and so are fields whose wire type is not that of
+//! `onnx.proto3`, as every protobuf parser does.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::protobuf::{Field, Fields};
 
-/// Deepest nesting of graphs, the main graph included.
+/// The maximum nesting depth of graphs, including the main graph.
 const MAX_NESTING: usize = 17;
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: u64 = 1;
@@ -18,23 +19,23 @@ const EXTERNAL: u64 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Value {
     pub(crate) name: String,
-    /// `TensorProto.DataType`; `None` where it is no tensor.
+    /// `TensorProto.DataType`; `None` if the value is not a tensor.
     pub(crate) dtype: Option<u64>,
-    /// `None` where the shape is not known at all.
+    /// `None` if the file does not state a shape.
     pub(crate) rank: Option<usize>,
 }
 
-/// The facts about one ONNX file.
+/// The parsed content of one ONNX file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     pub(crate) ir_version: u64,
-    /// Imported operator sets; `""` is `ai.onnx`.
+    /// The versions of the imported operator sets by domain; `""` is `ai.onnx`.
     pub(crate) imports: BTreeMap<String, u64>,
-    /// Domains that a node uses, but for those of the file's own functions.
+    /// The domains of all nodes, except those of the functions that the file defines.
     pub(crate) domains_used: BTreeSet<String>,
     pub(crate) inputs: Vec<Value>,
     pub(crate) outputs: Vec<Value>,
-    /// Locations of tensor data outside the protobuf, as the file writes them.
+    /// The paths of the files with tensor data outside the ONNX file, as the ONNX file spells them.
     pub(crate) external: BTreeSet<String>,
 }
 
@@ -43,7 +44,7 @@ impl Model {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut model = Self::default();
         let mut graph = None;
-        let mut own = BTreeSet::new();
+        let mut function_domains = BTreeSet::new();
         for field in Fields::of(bytes) {
             match field? {
                 (1, Field::Number(version)) => model.ir_version = version,
@@ -52,7 +53,7 @@ impl Model {
                 (8, Field::Bytes(message)) => model.import(message)?,
                 (20, Field::Bytes(message)) => model.training(message)?,
                 (25, Field::Bytes(message)) => {
-                    own.insert(model.function(message)?);
+                    function_domains.insert(model.function(message)?);
                 }
                 _ => {}
             }
@@ -60,7 +61,7 @@ impl Model {
         let graph = graph.ok_or("has no graph")?;
         model.interface(graph)?;
         model.graph(graph, 0)?;
-        model.domains_used.retain(|domain| !own.contains(domain));
+        model.domains_used.retain(|domain| !function_domains.contains(domain));
         Ok(model)
     }
 
@@ -80,7 +81,8 @@ impl Model {
         }
     }
 
-    /// The main graph's inputs and outputs; an input that has an initializer is a default, not an input to feed.
+    /// Reads the main graph's inputs and outputs. An input with an initializer is left out: it has a default value and need
+    /// not be fed.
     fn interface(&mut self, graph: &[u8]) -> Result<(), String> {
         let mut defaults = BTreeSet::new();
         for field in Fields::of(graph) {
@@ -147,7 +149,7 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the function's own domain.
+    /// Visits the nodes of a function and returns the domain that it is defined in.
     fn function(&mut self, message: &[u8]) -> Result<String, String> {
         let mut domain = "";
         for field in Fields::of(message) {
@@ -170,7 +172,8 @@ impl Model {
         Ok(())
     }
 
-    /// Every location counts, whether or not the tensor says that it is external: parsers differ on contradictory ones.
+    /// Adds a tensor's location even if its `data_location` is not `EXTERNAL`, because parsers treat such contradictory
+    /// tensors differently.
     fn tensor(&mut self, message: &[u8]) -> Result<(), String> {
         let (mut external, mut locations) = (false, 0);
         for field in Fields::of(message) {
@@ -186,7 +189,7 @@ impl Model {
         Ok(())
     }
 
-    /// One key and value of `external_data`; true where it is the location.
+    /// Reads one key and value of `external_data`. Returns whether the key is `location`.
     fn external_entry(&mut self, message: &[u8]) -> Result<bool, String> {
         let (mut key, mut content) = ("", "");
         for field in Fields::of(message) {
@@ -204,10 +207,10 @@ impl Model {
 }
 
 fn text(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|error| format!("a string is no UTF-8: {error}"))
+    std::str::from_utf8(bytes).map_err(|error| format!("a string is not UTF-8: {error}"))
 }
 
-/// `ai.onnx` and the empty name are one domain.
+/// The canonical name of a domain: `ai.onnx` and the empty name are the same domain.
 fn canonical(domain: &str) -> &str {
     if domain == "ai.onnx" { "" } else { domain }
 }
@@ -231,7 +234,7 @@ fn value_info(message: &[u8]) -> Result<Value, String> {
     for field in Fields::of(message) {
         match field? {
             (1, Field::Bytes(name)) => value.name = text(name)?.to_owned(),
-            (2, Field::Bytes(kind)) => tensor_type(kind, &mut value)?,
+            (2, Field::Bytes(message)) => tensor_type(message, &mut value)?,
             _ => {}
         }
     }
@@ -265,17 +268,17 @@ fn rank(shape: &[u8]) -> Result<usize, String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{number, part, text};
+    use super::super::testing::{message, number, text};
     use super::*;
 
     fn external_tensor(location: &str) -> Vec<u8> {
-        let entry = part(13, &[text(1, "location"), text(2, location)].concat());
+        let entry = message(13, &[text(1, "location"), text(2, location)].concat());
         [text(8, "w"), entry, number(14, EXTERNAL)].concat()
     }
 
     fn model(graph: &[u8]) -> Vec<u8> {
-        let import = part(8, &[text(1, "com.microsoft"), number(2, 1)].concat());
-        [number(1, 10), part(8, &number(2, 20)), import, part(7, graph)].concat()
+        let import = message(8, &[text(1, "com.microsoft"), number(2, 1)].concat());
+        [number(1, 10), message(8, &number(2, 20)), import, message(7, graph)].concat()
     }
 
     fn locations(graph: &[u8]) -> Vec<String> {
@@ -285,14 +288,14 @@ mod tests {
 
     #[test]
     fn reads_the_interface() {
-        let shape = part(2, &[part(1, &text(2, "batch")), part(1, &number(1, 4))].concat());
-        let kind = part(2, &part(1, &[number(1, 7), shape].concat()));
+        let shape = message(2, &[message(1, &text(2, "batch")), message(1, &number(1, 4))].concat());
+        let kind = message(2, &message(1, &[number(1, 7), shape].concat()));
         let graph = [
-            part(5, &text(8, "w")),
-            part(11, &[text(1, "x"), kind.clone()].concat()),
-            part(11, &text(1, "w")),
-            part(12, &[text(1, "y"), kind].concat()),
-            part(1, &text(7, "ai.onnx")),
+            message(5, &text(8, "w")),
+            message(11, &[text(1, "x"), kind.clone()].concat()),
+            message(11, &text(1, "w")),
+            message(12, &[text(1, "y"), kind].concat()),
+            message(1, &text(7, "ai.onnx")),
         ];
         let parsed = Model::parse(&model(&graph.concat())).expect("well-formed");
         let value = |name: &str| Value { name: name.to_owned(), dtype: Some(7), rank: Some(2) };
@@ -302,54 +305,62 @@ mod tests {
     }
 
     #[test]
-    fn finds_external_data_wherever_it_hides() {
+    fn external_data_is_found_in_every_tensor_field() {
         let tensor = external_tensor("../secret");
-        let inner = part(5, &tensor);
-        let places = [
+        let inner = message(5, &tensor);
+        let graphs = [
             inner.clone(),
-            part(15, &part(1, &tensor)),
-            part(15, &part(2, &tensor)),
-            part(1, &part(5, &part(5, &tensor))),
-            part(1, &part(5, &part(10, &tensor))),
-            part(1, &part(5, &part(6, &inner))),
-            part(1, &part(5, &part(11, &part(1, &part(5, &part(6, &inner)))))),
-            part(1, &part(5, &part(22, &part(1, &tensor)))),
-            part(1, &part(5, &part(23, &part(2, &tensor)))),
+            message(15, &message(1, &tensor)),
+            message(15, &message(2, &tensor)),
+            message(1, &message(5, &message(5, &tensor))),
+            message(1, &message(5, &message(10, &tensor))),
+            message(1, &message(5, &message(6, &inner))),
+            message(1, &message(5, &message(11, &message(1, &message(5, &message(6, &inner)))))),
+            message(1, &message(5, &message(22, &message(1, &tensor)))),
+            message(1, &message(5, &message(23, &message(2, &tensor)))),
         ];
-        for graph in places {
+        for graph in graphs {
             assert_eq!(locations(&graph), ["../secret"]);
         }
-        let node = part(5, &part(5, &tensor));
-        for outer in [part(25, &part(7, &node)), part(25, &part(11, &part(5, &tensor))), part(20, &part(1, &inner))] {
+        let node = message(5, &message(5, &tensor));
+        for outer in [
+            message(25, &message(7, &node)),
+            message(25, &message(11, &message(5, &tensor))),
+            message(20, &message(1, &inner)),
+        ] {
             let parsed = Model::parse(&[model(&[]), outer].concat()).expect("well-formed");
             assert!(parsed.external.contains("../secret"));
         }
     }
 
     #[test]
-    fn domains_of_its_own_functions_are_no_foreign_ones() {
-        let call = model(&part(1, &text(7, "own")));
-        let function = part(25, &[text(10, "own"), part(7, &text(7, "com.other"))].concat());
+    fn domains_of_the_files_own_functions_are_left_out() {
+        let call = model(&message(1, &text(7, "own")));
+        let function = message(25, &[text(10, "own"), message(7, &text(7, "com.other"))].concat());
         let used = |bytes: &[u8]| Model::parse(bytes).expect("well-formed").domains_used;
         assert_eq!(used(&call), BTreeSet::from(["own".to_owned()]));
         assert_eq!(used(&[call, function].concat()), BTreeSet::from(["com.other".to_owned()]));
     }
 
     #[test]
-    fn refuses_what_is_no_model() {
-        let nowhere = part(5, &number(14, EXTERNAL));
+    fn invalid_models_are_refused() {
+        let without_location = message(5, &number(14, EXTERNAL));
         let mut deep = Vec::new();
         for _ in 0..=MAX_NESTING {
-            deep = part(1, &part(5, &part(6, &deep)));
+            deep = message(1, &message(5, &message(6, &deep)));
         }
-        let good = model(&part(5, &external_tensor("a")));
-        let two = [text(1, "location"), text(2, "a")].concat();
-        let two = model(&part(5, &[part(13, &two), part(13, &two), number(14, EXTERNAL)].concat()));
-        assert!(Model::parse(&two).is_err());
-        for bytes in [vec![], b"not a model".to_vec(), model(&nowhere), model(&deep), good[..good.len() - 1].to_vec()] {
-            assert!(Model::parse(&bytes).is_err());
+        let good = model(&message(5, &external_tensor("a")));
+        let location = message(13, &[text(1, "location"), text(2, "a")].concat());
+        let two_locations = message(5, &[location.clone(), location, number(14, EXTERNAL)].concat());
+        for graph in [&without_location, &two_locations, &deep] {
+            assert!(Model::parse(&model(graph)).is_err());
         }
-        for second in [part(7, &[]), part(8, &number(2, 20)), part(8, &[text(1, "ai.onnx"), number(2, 20)].concat())] {
+        for bytes in [&b""[..], b"not a model", &good[..good.len() - 1]] {
+            assert!(Model::parse(bytes).is_err());
+        }
+        for second in
+            [message(7, &[]), message(8, &number(2, 20)), message(8, &[text(1, "ai.onnx"), number(2, 20)].concat())]
+        {
             assert!(Model::parse(&[good.clone(), second].concat()).is_err());
         }
     }
@@ -361,10 +372,10 @@ mod tests {
         }
 
         #[test]
-        fn never_panics_on_flipped_bits(at in 0_usize..200, bit in 0..8) {
-            let mut bytes = model(&part(1, &part(5, &part(6, &part(5, &external_tensor("x"))))));
-            let at = at % bytes.len();
-            bytes[at] ^= 1_u8 << bit;
+        fn never_panics_on_flipped_bits(offset in 0_usize..200, bit in 0..8) {
+            let mut bytes = model(&message(1, &message(5, &message(6, &message(5, &external_tensor("x"))))));
+            let offset = offset % bytes.len();
+            bytes[offset] ^= 1_u8 << bit;
             let _ = Model::parse(&bytes);
         }
     }

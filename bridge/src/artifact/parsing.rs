@@ -1,4 +1,4 @@
-//! From the bytes of `manifest.json` to a [`Manifest`]: the checks `json`, `format_version` and `schema`.
+//! Parses `manifest.json` to a [`Manifest`] and runs the checks `json`, `format_version` and `schema`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -9,22 +9,22 @@ use super::json;
 use super::manifest::{FORMAT_VERSION, Manifest, SectionCheck};
 use crate::BridgeError;
 
-/// The schema, a copy of `artifacts/manifest.schema.json`.
+/// The JSON schema of manifests, a copy of `artifacts/manifest.schema.json`.
 pub(crate) const SCHEMA: &str = include_str!("manifest.schema.json");
-/// Violations that are listed; a hostile manifest could have thousands.
+/// Limit on the violations in an error; a malicious manifest could have thousands.
 const MAX_PROBLEMS: usize = 50;
-/// Longest text of one violation, in characters.
+/// Limit on the characters of one violation's message.
 const MAX_PROBLEM_CHARS: usize = 300;
-/// What to do about an artifact that is newer than this reader.
+/// The advice for an artifact that is newer than this reader.
 const UPGRADE: &str = "upgrade onnx-ml-bridge, or fetch an artifact of an older format";
 
-/// A manifest that is a JSON object of a known format version. Its other fields are not checked.
+/// A manifest that is a JSON object of a supported format version. Its other fields are not checked yet.
 pub(crate) struct Draft {
     object: Map<String, Value>,
 }
 
 impl Draft {
-    /// Makes the checks `json` and `format_version`, the latter without the task's revision.
+    /// Runs the checks `json` and `format_version`, the latter without the task's revision.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, BridgeError> {
         let refuse = |problem| BridgeError::Json { file: "manifest.json".to_owned(), problem };
         let Value::Object(object) = json::parse(bytes).map_err(refuse)? else {
@@ -36,8 +36,9 @@ impl Draft {
     }
 
     fn check_format_version(&self) -> Result<(), BridgeError> {
-        let Some(Value::Number(version)) = self.object.get("format_version").filter(|version| is_whole(version)) else {
-            let advice = "expected a whole number, build the artifact again";
+        let Some(Value::Number(version)) = self.object.get("format_version").filter(|version| is_integer(version))
+        else {
+            let advice = "expected an integer, build the artifact again";
             return Err(self.refused_version("format_version", FORMAT_VERSION, advice));
         };
         match version.as_u64() {
@@ -48,12 +49,12 @@ impl Draft {
         }
     }
 
-    /// The task and the engine, where both are strings.
+    /// The task and the engine, if both are strings.
     pub(crate) fn task_and_engine(&self) -> Option<(&str, &str)> {
         Some((self.object.get("task")?.as_str()?, self.object.get("engine")?.as_str()?))
     }
 
-    /// Makes the check `format_version` for the task's revision; `newest` is the newest that this reader implements.
+    /// Runs the check `format_version` for the task's revision; `newest` is the newest one that this reader implements.
     pub(crate) fn check_task_revision(&self, newest: u64) -> Result<(), BridgeError> {
         match self.object.get("task_revision").and_then(Value::as_u64) {
             Some(revision) if revision > newest => Err(self.refused_version("task_revision", newest, UPGRADE)),
@@ -66,7 +67,7 @@ impl Draft {
         BridgeError::FormatVersion { field, actual, newest, advice }
     }
 
-    /// Makes the check `schema`, but for the rules between fields.
+    /// Runs the check `schema`, except for the rules between fields.
     pub(crate) fn into_manifest(self) -> Result<Manifest, BridgeError> {
         let value = Value::Object(self.object);
         let problems = schema_problems(&value)?;
@@ -77,11 +78,12 @@ impl Draft {
     }
 }
 
-fn is_whole(value: &Value) -> bool {
+fn is_integer(value: &Value) -> bool {
     value.is_u64() || value.is_i64()
 }
 
-/// Checks the rules that a JSON schema cannot express and that need no file, with what the family found in its sections.
+/// Checks the rules between fields, which a JSON schema cannot express. `sections` has the result of the family's check of
+/// its own sections.
 ///
 /// # Errors
 /// `schema`, with all violations at once.
@@ -146,7 +148,7 @@ fn paths_that_differ_in_case<'a>(paths: impl Iterator<Item = &'a String>) -> Vec
         spellings.entry(path.to_ascii_lowercase()).or_default().insert(path);
     }
     let differing = spellings.into_values().filter(|names| names.len() > 1);
-    differing.map(|names| format!("files {names:?} differ in case alone")).collect()
+    differing.map(|names| format!("files {names:?} differ only in case")).collect()
 }
 
 #[cfg(test)]
@@ -154,10 +156,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_schema_is_the_contracts_own() {
-        let original = concat!(env!("CARGO_MANIFEST_DIR"), "/../artifacts/manifest.schema.json");
-        let original = std::fs::read_to_string(original).expect("the contract lies beside the crate");
-        assert_eq!(SCHEMA, original, "copy artifacts/manifest.schema.json to bridge/src/artifact/");
+    fn the_embedded_schema_is_a_copy_of_the_formats_schema() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../artifacts/manifest.schema.json");
+        let expected = std::fs::read_to_string(path).expect("the format is in the folder next to the crate's");
+        assert_eq!(SCHEMA, expected, "copy artifacts/manifest.schema.json to bridge/src/artifact/");
     }
 
     fn code<T>(result: Result<T, BridgeError>) -> Result<T, &'static str> {
@@ -184,14 +186,14 @@ mod tests {
             code(Draft::parse(text.as_bytes()).expect("a draft").check_task_revision(1))
         };
         assert_eq!(check("2"), Err("format_version"));
-        // Everything else that is not a revision is for the schema.
+        // An invalid revision violates the schema, which is checked later.
         for other in ["1", "0", "-1", "1.5", "null", "\"2\""] {
             assert_eq!(check(other), Ok(()), "{other}");
         }
     }
 
     #[test]
-    fn task_and_engine_are_strings_or_left_to_the_schema() {
+    fn task_and_engine_are_returned_only_if_both_are_strings() {
         let read = |fields: &str| {
             let draft = Draft::parse(format!("{{\"format_version\":1{fields}}}").as_bytes()).expect("a draft");
             draft.task_and_engine().map(|(task, engine)| (task.to_owned(), engine.to_owned()))
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_may_not_differ_in_case_alone() {
+    fn paths_that_differ_only_in_case_are_refused() {
         let paths = ["a/B".to_owned(), "a/b".to_owned(), "c".to_owned()];
         assert_eq!(paths_that_differ_in_case(paths.iter()).len(), 1);
     }

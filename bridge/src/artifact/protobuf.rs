@@ -1,4 +1,4 @@
-//! The protobuf wire format, as far as ONNX uses it: fields of a message, one after the other, without copying.
+//! A reader of the protobuf wire format, as far as ONNX uses it. It iterates over the fields of a message without copying.
 
 /// The value of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,11 +7,11 @@ pub(crate) enum Field<'a> {
     Number(u64),
     /// Bytes: a string, a nested message or packed numbers.
     Bytes(&'a [u8]),
-    /// A number of fixed width, whose value no caller needs.
+    /// A number of fixed width. Its value is dropped, because no caller needs it.
     Fixed,
 }
 
-/// The fields of a message as `(field number, value)`; ends after the first error.
+/// Iterates over the fields of a message as `(field number, value)`. The iterator ends after the first error.
 #[derive(Debug, Clone)]
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
@@ -25,9 +25,9 @@ impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64, String> {
         let mut value = 0_u64;
         for shift in (0..70).step_by(7) {
-            let (&byte, rest) = self.rest.split_first().ok_or("ends inside of a number")?;
+            let (&byte, rest) = self.rest.split_first().ok_or("ends inside a number")?;
             self.rest = rest;
-            // The tenth byte has room for one bit only.
+            // Nine bytes hold 63 bits, so that the tenth byte has one bit left.
             if shift == 63 && byte > 1 {
                 break;
             }
@@ -40,8 +40,8 @@ impl<'a> Fields<'a> {
     }
 
     fn take(&mut self, count: u64) -> Result<&'a [u8], String> {
-        let taken = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
-        let (bytes, rest) = taken.ok_or_else(|| format!("ends {count} bytes too early or states a wrong length"))?;
+        let split = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
+        let (bytes, rest) = split.ok_or_else(|| format!("ends before a field of {count} bytes does"))?;
         self.rest = rest;
         Ok(bytes)
     }
@@ -56,10 +56,10 @@ impl<'a> Fields<'a> {
                 Field::Bytes(self.take(length)?)
             }
             5 => self.take(4).map(|_| Field::Fixed)?,
-            kind => return Err(format!("wire type {kind} is not one that ONNX uses")),
+            wire_type => return Err(format!("has the wire type {wire_type}, which ONNX does not use")),
         };
         match tag >> 3 {
-            0 => Err("field number 0".to_owned()),
+            0 => Err("has the invalid field number 0".to_owned()),
             number => Ok((number, value)),
         }
     }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_garbage() {
+    fn malformed_messages_are_refused() {
         let too_long = [[0x08].as_slice(), &[0xff; 10], &[1]].concat();
         for bytes in [&[0x80][..], &[0x0a, 5, 1], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f], &[0x00, 1], &[0x0b], &too_long]
         {

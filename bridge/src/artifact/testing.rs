@@ -1,4 +1,4 @@
-//! Protobuf messages by hand, for tests.
+//! Encodes protobuf fields, for tests.
 
 fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -10,17 +10,17 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-/// A number field.
+/// A field with a varint.
 pub(crate) fn number(field: u64, value: u64) -> Vec<u8> {
     [varint(field << 3), varint(value)].concat()
 }
 
-/// A nested message.
-pub(crate) fn part(field: u64, content: &[u8]) -> Vec<u8> {
+/// A field with a nested message.
+pub(crate) fn message(field: u64, content: &[u8]) -> Vec<u8> {
     [&varint(field << 3 | 2), &varint(content.len() as u64), content].concat()
 }
 
-/// A string field.
+/// A field with a string.
 pub(crate) fn text(field: u64, content: &str) -> Vec<u8> {
-    part(field, content.as_bytes())
+    message(field, content.as_bytes())
 }

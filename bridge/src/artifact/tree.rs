@@ -1,4 +1,5 @@
-//! The files of an artifact: the checks `path_kind`, `file_set`, `size` and `file_hash`, and bounded reads.
+//! The directory tree of an artifact: the checks `path_kind`, `file_set`, `size` and `file_hash`, and reading files up to
+//! their known size.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -10,36 +11,38 @@ use sha2::{Digest, Sha256};
 use super::manifest::FileEntry;
 use crate::BridgeError;
 
-/// Most files of an artifact, `manifest.json` and `manifest.sha256` included.
+/// The maximum number of files of an artifact, including `manifest.json` and `manifest.sha256`.
 pub const MAX_FILES: usize = 1000;
-/// Deepest directory; the artifact's own counts as the first.
+/// The maximum depth of a directory; the artifact's own directory has the depth 1.
 pub const MAX_DIRECTORIES: usize = 16;
-/// Largest `manifest.json` in bytes; the same bound keeps `manifest.sha256` from filling the memory.
+/// The maximum size of `manifest.json` and of `manifest.sha256` in bytes. Both are read into memory.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
-/// The two files that a manifest does not list.
+/// The manifest, and the file with its hash. The manifest does not list these two files.
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const IDENTITY: &str = "manifest.sha256";
 
-/// What a directory held when it was walked: regular files with one link, by relative path with `/`.
+/// The content of a directory at the time of the walk. Every file is a regular file with one hard link; paths are relative
+/// and separated by `/`.
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: PathBuf,
-    files: BTreeMap<String, Found>,
+    files: BTreeMap<String, FileState>,
     directories: usize,
     empty_directories: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
+struct FileState {
     size: u64,
+    /// Device and inode.
     identity: (u64, u64),
 }
 
 impl Tree {
-    /// Walks `root`. Nothing is opened yet.
+    /// Walks `root` without opening any file.
     pub(crate) fn walk(root: &Path) -> Result<Self, BridgeError> {
-        // Without a slash at the end, which would follow a link.
+        // This removes a trailing slash, with which `symlink_metadata` would follow a symbolic link.
         let named: PathBuf = root.components().collect();
         let refuse = |error| path_kind(root, format!("{error}; expected an artifact's directory"));
         if !fs::symlink_metadata(&named).map_err(refuse)?.is_dir() {
@@ -80,7 +83,7 @@ impl Tree {
         if depth > MAX_DIRECTORIES {
             return Err(path_kind(directory, format!("deeper than {MAX_DIRECTORIES} directories")));
         }
-        // No set of files needs more, and a walk has to end.
+        // Valid artifacts need no more directories. The limit ends the walk of a directory with endless subdirectories.
         self.directories += 1;
         if self.directories > MAX_FILES * MAX_DIRECTORIES {
             return Err(path_kind(directory, "too many directories".to_owned()));
@@ -90,7 +93,7 @@ impl Tree {
 
     fn add(&mut self, path: &Path, relative: String, metadata: &Metadata) -> Result<(), BridgeError> {
         check_regular(path, metadata)?;
-        self.files.insert(relative, Found { size: metadata.len(), identity: identity(metadata) });
+        self.files.insert(relative, FileState { size: metadata.len(), identity: identity(metadata) });
         if self.files.len() > MAX_FILES {
             return Err(path_kind(&self.root, format!("more than {MAX_FILES} files")));
         }
@@ -101,24 +104,24 @@ impl Tree {
         let path = self.root.join(name);
         match self.files.get(name) {
             None => Err(path_kind(&path, "missing; expected an artifact's directory".to_owned())),
-            Some(found) if found.size > MAX_MANIFEST_BYTES => {
-                Err(path_kind(&path, format!("{} bytes, at most {MAX_MANIFEST_BYTES} allowed", found.size)))
+            Some(file) if file.size > MAX_MANIFEST_BYTES => {
+                Err(path_kind(&path, format!("has {} bytes, the limit is {MAX_MANIFEST_BYTES}", file.size)))
             }
             Some(_) => Ok(()),
         }
     }
 
-    /// The directory, absolute.
+    /// The directory's absolute path.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The absolute path of a file that the walk found.
+    /// The absolute path of a file, given its relative path.
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
 
-    /// Check `file_set`: exactly the listed files.
+    /// The check `file_set`: the directory has the listed files and no others.
     pub(crate) fn check_set(&self, listed: &BTreeMap<String, FileEntry>) -> Result<(), BridgeError> {
         let missing: Vec<String> = listed.keys().filter(|path| !self.files.contains_key(*path)).cloned().collect();
         let unlisted = |path: &&String| !listed.contains_key(*path) && *path != MANIFEST && *path != IDENTITY;
@@ -127,17 +130,17 @@ impl Tree {
         if missing.is_empty() && extra.is_empty() { Ok(()) } else { Err(BridgeError::FileSet { missing, extra }) }
     }
 
-    /// Check `size`: every listed file has the listed size.
+    /// The check `size`: every listed file has the listed size.
     pub(crate) fn check_sizes(&self, listed: &BTreeMap<String, FileEntry>) -> Result<(), BridgeError> {
         let wrong = |(path, entry): (&String, &FileEntry)| {
-            let actual = self.files.get(path).map_or(0, |actual| actual.size);
+            let actual = self.files.get(path).map_or(0, |file| file.size);
             (actual != entry.size).then(|| format!("{path} has {actual} bytes, expected {}", entry.size))
         };
         let problems: Vec<String> = listed.iter().filter_map(wrong).collect();
         if problems.is_empty() { Ok(()) } else { Err(BridgeError::Size { problems }) }
     }
 
-    /// Check `file_hash` of one file.
+    /// The check `file_hash` for one file.
     pub(crate) fn check_hash(&self, relative: &str, entry: &FileEntry) -> Result<(), BridgeError> {
         let mut file = self.open(relative)?;
         let mut digest = Sha256::new();
@@ -158,24 +161,24 @@ impl Tree {
         }
     }
 
-    /// Reads a file whole, at most the size that the walk saw.
+    /// Reads a file, but no more bytes than it had at the time of the walk.
     pub(crate) fn read(&self, relative: &str) -> Result<Vec<u8>, BridgeError> {
-        let limit = self.files.get(relative).map_or(0, |found| found.size);
+        let limit = self.files.get(relative).map_or(0, |file| file.size);
         let mut bytes = Vec::new();
         let file = self.open(relative)?;
         file.take(limit).read_to_end(&mut bytes).map_err(|error| BridgeError::io(&self.path(relative), &error))?;
         Ok(bytes)
     }
 
-    /// Opens a file that the walk found, and makes sure that it is still the same one.
+    /// Opens a file and checks that it was not replaced since the walk.
     fn open(&self, relative: &str) -> Result<File, BridgeError> {
         let path = self.path(relative);
         let refused = |error| BridgeError::io(&path, &error);
         let file = File::open(&path).map_err(refused)?;
         let metadata = file.metadata().map_err(refused)?;
         check_regular(&path, &metadata)?;
-        if self.files.get(relative).is_none_or(|found| found.identity != identity(&metadata)) {
-            return Err(path_kind(&path, "was replaced while the artifact was read".to_owned()));
+        if self.files.get(relative).is_none_or(|walked| walked.identity != identity(&metadata)) {
+            return Err(path_kind(&path, "was replaced while the artifact was being read".to_owned()));
         }
         Ok(file)
     }
@@ -219,7 +222,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-// Elsewhere the standard library does not tell links and file numbers.
+// On other systems the standard library returns neither the number of hard links nor the file's identity.
 #[cfg(not(unix))]
 fn links(_: &Metadata) -> u64 {
     1

@@ -35,14 +35,14 @@ impl OnnxMlBridgeBuilder {
         self.only_model(Task::SentenceEmbedding, path)
     }
 
-    /// The directory of an artifact of the task `ner`. Calls use the name in its manifest. Several may be opened, for
-    /// instance one per language.
+    /// The directory of an artifact of the task `ner`. Calls use the name in its manifest. Several artifacts can be opened,
+    /// for example one per language.
     #[cfg(any(feature = "token-classification", feature = "spacy"))]
     pub fn ner(self, path: impl Into<PathBuf>) -> Self {
         self.model(Task::Ner, None, path)
     }
 
-    /// The same, under another name.
+    /// The directory of an artifact of the task `ner`. Calls use this name instead of the one in its manifest.
     #[cfg(any(feature = "token-classification", feature = "spacy"))]
     pub fn ner_named(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         self.model(Task::Ner, Some(name.into()), path)
@@ -54,13 +54,13 @@ impl OnnxMlBridgeBuilder {
         self.only_model(Task::Summarization, path)
     }
 
-    /// A model of a task, under a name or under that of its manifest.
+    /// Adds a model of a task with a name; `None` is the name in its manifest.
     pub(crate) fn model(mut self, task: Task, name: Option<String>, path: impl Into<PathBuf>) -> Self {
         self.models.push(Source { task, name, path: path.into() });
         self
     }
 
-    /// The model of a task that has one model; replaces an earlier one.
+    /// Sets the model of a task that has one model. It replaces an earlier one.
     pub(crate) fn only_model(mut self, task: Task, path: impl Into<PathBuf>) -> Self {
         self.models.retain(|source| source.task != task);
         self.model(task, None, path)
@@ -98,16 +98,16 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
-    /// Threads of all sessions of a graph together. Default: those that affinity and the cgroup's quota leave to the
-    /// process.
+    /// The number of threads of all sessions of a graph together. Default: the number that the CPU affinity and the cgroup's
+    /// quota allow the process.
     pub fn threads(mut self, threads: usize) -> Self {
         self.options.engine.threads = Some(threads);
         self
     }
 
-    /// Limit on the sessions of a graph, each created when it is needed; they share the threads. Default: 1, and one per
-    /// thread for the small graphs of spaCy's models. Several sessions serve parallel calls better, but each keeps its own
-    /// copy of the weights.
+    /// Limit on the sessions of a graph, which share the threads. Each session is created when it is needed. Default: 1, but
+    /// one per thread for the small graphs of spaCy's models. Several sessions serve parallel calls better, but each has its
+    /// own copy of the weights.
     pub fn sessions(mut self, sessions: usize) -> Self {
         self.options.engine.sessions = Some(sessions);
         self
@@ -132,7 +132,7 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
-    /// Largest text in bytes of UTF-8; of messages to summarize, all of them joined. Default:
+    /// Limit on the size of a text in bytes of UTF-8; for messages to summarize, on the size of the joined messages. Default:
     /// [`DEFAULT_TEXT_LIMIT`](crate::runtime::DEFAULT_TEXT_LIMIT).
     pub fn text_limit(mut self, bytes: usize) -> Self {
         self.options.limits.text = bytes;
@@ -148,11 +148,11 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
-    /// Checks the artifacts as the format's text requires for opening. ONNX Runtime is not loaded: sessions are created by
-    /// the first call, or by [`OnnxMlBridge::warm_up`].
+    /// Runs the checks that `FORMAT.md` requires for opening artifacts. Does not load ONNX Runtime: the first call or
+    /// [`OnnxMlBridge::warm_up`] creates sessions.
     ///
     /// # Errors
-    /// `config` for a wrong option or two models of one name, the code of a failed check of an artifact (`path_kind` to
+    /// `config` for an invalid option or two models with one name, the code of a failed check of an artifact (`path_kind` to
     /// `variant`, the latter also for an artifact of another task), or `io`.
     pub fn build(self) -> Result<OnnxMlBridge, BridgeError> {
         self.check_options()?;
@@ -163,7 +163,9 @@ impl OnnxMlBridgeBuilder {
             let name = name.clone().unwrap_or_else(|| model.manifest().name.clone());
             if models.entry(*task).or_default().insert(name.clone(), model).is_some() {
                 let task = task.name();
-                return Err(config(format!("two models for {task} are named {name:?}: give one of them another name")));
+                return Err(config(format!(
+                    "two models for {task} have the name {name:?}: open one of them with another name"
+                )));
             }
         }
         Ok(OnnxMlBridge::new(models))

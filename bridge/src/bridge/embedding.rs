@@ -18,11 +18,11 @@ impl OnnxMlBridge {
         Self::builder().embedding(path).build()
     }
 
-    /// Embeds texts: one vector per text, in their order; no texts give no vectors.
+    /// Embeds texts. Returns one vector per text, in their order.
     ///
     /// # Errors
     /// `task_not_loaded`, `prompt_not_found`, `input_too_large`, `dependency`, `graph` (at the first call) or
-    /// `inference`. [`BridgeError::index`] is the index of the text that caused the error, where one did.
+    /// `inference`. [`BridgeError::index`] is the index of the text that caused the error, if one did.
     pub fn embed(&self, texts: &[impl AsRef<str>], options: &EmbedOptions) -> Result<Embeddings, BridgeError> {
         self.embedder("embed")?.embed(&borrow(texts), options)
     }

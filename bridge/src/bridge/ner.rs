@@ -18,12 +18,12 @@ impl OnnxMlBridge {
         Self::builder().ner(path).build()
     }
 
-    /// Finds the named entities of texts, in their order; no texts give no answers.
+    /// Finds the named entities of texts. Returns one answer per text, in their order.
     ///
     /// # Errors
     /// `task_not_loaded`, `model_not_found`, `config` (an option that the model does not have), `sentence_starts`,
     /// `input_too_large`, `dependency`, `graph` (at the first call) or `inference`. [`BridgeError::index`] is the index of
-    /// the text that caused the error, where one did.
+    /// the text that caused the error, if one did.
     pub fn ner(&self, texts: &[impl AsRef<str>], options: &NerOptions) -> Result<Vec<Entities>, BridgeError> {
         self.recognizer("ner", options.model.as_deref())?.recognize(&borrow(texts), options)
     }
@@ -61,12 +61,12 @@ impl OnnxMlBridge {
         Ok(answers.into_iter().map(|answer| answer.entities).collect())
     }
 
-    /// The names of the open models for named entities, which calls use.
+    /// The names of the open models for named entities, as calls use them.
     pub fn ner_models(&self) -> impl Iterator<Item = &str> {
         self.names(Task::Ner)
     }
 
-    /// The open variant of a model for named entities; `None` is the only open model.
+    /// The open variant of a model for named entities. Without a name, that of the only open model.
     ///
     /// # Errors
     /// `task_not_loaded` or `model_not_found`.
@@ -74,7 +74,7 @@ impl OnnxMlBridge {
         Ok(self.recognizer("ner_variant", model)?.variant())
     }
 
-    /// The manifest of a model for named entities; `None` is the only open model.
+    /// The manifest of a model for named entities. Without a name, that of the only open model.
     ///
     /// # Errors
     /// `task_not_loaded` or `model_not_found`.

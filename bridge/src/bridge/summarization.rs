@@ -18,12 +18,13 @@ impl OnnxMlBridge {
         Self::builder().summarization(path).build()
     }
 
-    /// Summarizes inputs, each of them messages that belong together, in their order; no inputs give no summaries.
+    /// Summarizes inputs. Each input is a list of messages that belong together. Returns one summary per input, in their
+    /// order.
     ///
     /// # Errors
     /// `task_not_loaded`, `config` (a setting out of its range, or beyond the beam limit), `empty_input`,
     /// `input_too_large`, `cancelled`, `timeout`, `dependency`, `graph` (at the first call) or `inference`.
-    /// [`BridgeError::index`] is the index of the input that caused the error, where one did.
+    /// [`BridgeError::index`] is the index of the input that caused the error, if one did.
     pub fn summarize_detailed(
         &self,
         inputs: &[Vec<String>],
@@ -33,7 +34,7 @@ impl OnnxMlBridge {
     }
 
     /// Summarizes inputs and returns the outcome of each: one bad input does not lose the others. A call that is stopped
-    /// keeps its finished summaries; the other inputs have the code `cancelled` or `timeout`.
+    /// keeps its finished summaries; the other inputs fail with the code `cancelled` or `timeout`.
     ///
     /// # Errors
     /// `task_not_loaded`, `config`, `dependency` or `graph`, which concern every input.
@@ -107,7 +108,7 @@ impl OnnxMlBridge {
     }
 }
 
-/// The one summary of one input.
+/// The summary of a call with one input.
 pub(super) fn only(summaries: Vec<String>) -> Result<String, BridgeError> {
     summaries.into_iter().next().ok_or_else(|| BridgeError::inference(Some(0), "returned no summary"))
 }

@@ -1,4 +1,4 @@
-//! `bench`: how fast a model loads and runs in this process.
+//! The command `bench`, which measures how fast a model loads and runs.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -11,22 +11,22 @@ use crate::families::model::Workload;
 
 /// Time a model on a file of texts: loading, the first answer, and rounds over the whole file.
 ///
-/// Prints one JSON object: "load_s", the seconds to check and load the model; "first_s", the seconds from there to the
-/// answer to the first text; "seconds", the seconds of every round; "words", the number of words of all texts, separated
-/// by whitespace; "words_per_s", of the fastest round; "peak_bytes", the peak of resident memory, or null where the
-/// system does not report it. A text that fails ends the command.
+/// Prints one JSON object with these keys: "load_s", the seconds to check and load the model; "first_s", the seconds to
+/// answer the first text; "seconds", the seconds of every round; "words", the number of words of all texts, separated by
+/// whitespace; "words_per_s", the words per second of the fastest round; "peak_bytes", the peak of resident memory in bytes,
+/// or null if the system does not report it. The command fails if any text fails.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  onnx-ml-bridge bench --model DIR --variant int8 --texts texts.jsonl --batch 32")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// The texts: JSON lines as of the commands embed, ner and summarize
+    /// A file of JSON lines, as the commands embed, ner and summarize read them
     #[arg(long, value_name = "FILE")]
     texts: PathBuf,
-    /// Texts of one call
+    /// Number of texts per call
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Rounds over all texts; the first one warms up
+    /// Number of rounds over all texts; the first round is a warm-up
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 }
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     print_line(&figures.to_string())
 }
 
-/// Seconds for some of the inputs, in batches of that size.
+/// The seconds that some of the inputs take, in batches of that size.
 fn time(workload: &dyn Workload, inputs: Range<usize>, batch: usize) -> Result<f64, BridgeError> {
     let started = Instant::now();
     let batches = inputs.clone().step_by(batch);

@@ -1,4 +1,5 @@
-//! The replay of golden cases in a child process: loading an untrusted graph may crash, hang or use up the memory.
+//! Replays golden cases in a child process, because an untrusted graph may crash or hang the process that loads it, or
+//! exhaust its memory.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,11 +15,13 @@ use crate::command::{Failure, print_line};
 use crate::families::{Artifact, VariantReport, replay};
 
 const TIME_LIMIT: Duration = Duration::from_secs(300);
-/// Smallest limit on the child's address space; threads and the mapped library use some before any graph does.
+/// The minimum of the limit on the child's address space in bytes. Threads and the library use a part of it before any graph
+/// is loaded.
 const MIN_MEMORY: u64 = 8 << 30;
-/// Address space per byte of the artifact: the file, initializers, prepacked copies and a reserve.
+/// The bytes of address space per byte of the artifact: for the file, the initializers, their prepacked copies and a
+/// reserve.
 const MEMORY_PER_BYTE: u64 = 4;
-/// Limit on the bytes of an answer that the parent keeps.
+/// Limit on the bytes of the child's answer that the parent reads.
 const ANSWER_LIMIT: u64 = 16 << 20;
 
 /// Replay an artifact's golden cases in this process.
@@ -31,7 +34,7 @@ pub(crate) struct Arguments {
     memory: u64,
 }
 
-/// What the child prints: one JSON object.
+/// The JSON object that the child prints.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Answer {
@@ -45,15 +48,16 @@ struct Reason {
     message: String,
 }
 
-/// The child: limits itself before it opens the artifact.
+/// Runs in the child process: sets the limits, then replays the golden cases.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    limit(arguments.memory).map_err(|error| BridgeError::Config { problem: format!("no limit on memory: {error}") })?;
+    limit(arguments.memory)
+        .map_err(|error| BridgeError::Config { problem: format!("the limit on memory cannot be set: {error}") })?;
     let artifact = Artifact::verify(&arguments.dir)?;
     let variants = replay(artifact, arguments.library.clone())?;
     print_line(&serde_json::json!({"variants": variants}).to_string())
 }
 
-// Other systems have no such limit, or refuse to set it.
+// Other systems have no limit on the address space, or refuse to set it.
 #[cfg(target_os = "linux")]
 fn limit(bytes: u64) -> std::io::Result<()> {
     use rlimit::Resource;
@@ -68,7 +72,7 @@ fn limit(_: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The parent: runs the child and returns its answer. `bytes` is the size of the artifact.
+/// Runs in the parent process: starts the child and returns its answer. `bytes` is the size of the artifact.
 pub(crate) fn replay_in_child(
     dir: &Path,
     library: Option<&Path>,
@@ -82,7 +86,7 @@ pub(crate) fn replay_in_child(
     interpret(status, &output)
 }
 
-/// The outcome of a child by its status and output; the status `None` is that of a child that was stopped.
+/// The outcome of a child, given its exit status and its output. The status is `None` if the parent stopped the child.
 fn interpret(status: Option<ExitStatus>, output: &[u8]) -> Result<BTreeMap<String, VariantReport>, Failure> {
     let died = |problem: String| BridgeError::Graph { file: "the replay of golden cases".to_owned(), problem };
     let Some(status) = status else {
@@ -105,20 +109,20 @@ fn spawn(dir: &Path, library: Option<&Path>, memory: u64) -> std::io::Result<Chi
     if let Some(library) = library {
         command.arg("--library").arg(library);
     }
-    // The parent reports the child's answer. What a crashing library writes to stderr is of no use to people.
+    // The parent reports the child's answer. The standard error of a crashing library does not help users.
     command.arg("--").arg(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
 }
 
 fn read_in_background(output: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // After an error the bytes read so far are the answer.
+        // If reading fails, the bytes so far are the answer.
         let _ = output.take(ANSWER_LIMIT).read_to_end(&mut bytes);
         bytes
     })
 }
 
-/// The child's status, or `None` where it was stopped at the limit.
+/// Waits for the child. Returns its exit status, or `None` if it was stopped at the time limit.
 fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
     let started = Instant::now();
     while started.elapsed() < TIME_LIMIT {
@@ -144,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_dies_is_a_refused_graph() {
+    fn a_child_that_crashes_is_reported_as_a_refused_graph() {
         let report = r#"{"variants":{"fp32":{"cases":1,"max_abs":0.0,"cosine_min":1.0}}}"#;
         let refused = r#"{"ok":false,"error":{"code":"golden","message":"x"}}"#;
         assert_eq!(code(Some(0), report), Ok(1));

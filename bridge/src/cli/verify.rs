@@ -1,4 +1,4 @@
-//! `verify`: every check on an artifact, then its golden cases on this machine.
+//! The command `verify`, which runs all checks on an artifact and replays its golden cases on this machine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use crate::command::{Failure, print_line};
 use crate::families::report::Column;
 use crate::families::{Artifact, VariantReport};
 
-/// Check an artifact: every file, every graph, and the golden cases replayed on this machine.
+/// Check all files and graphs of an artifact, and replay its golden cases on this machine.
 ///
-/// The replay happens in a child process with limits on memory and time, because a hostile graph may crash ONNX Runtime.
+/// The replay runs in a child process with limits on memory and time, because a malicious graph can crash ONNX Runtime.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  onnx-ml-bridge verify dist/all-minilm-l6-v2\n  \
     ORT_DYLIB_PATH=/opt/onnxruntime/lib/libonnxruntime.so onnx-ml-bridge verify --json DIR")]

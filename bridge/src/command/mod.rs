@@ -1,4 +1,4 @@
-//! What commands share: arguments, reading and answering lines, printing, and how a command ends.
+//! The code that commands share: arguments, reading and answering lines, printing, and the exit status.
 
 pub(crate) mod model;
 pub(crate) mod stream;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::BridgeError;
 
-/// How a command ends that does not fail.
+/// The outcome of a command that does not fail as a whole.
 pub(crate) enum Outcome {
     /// Everything succeeded.
     Done,
@@ -16,7 +16,7 @@ pub(crate) enum Outcome {
     SomeLinesFailed,
 }
 
-/// An error as the command reports it: from this process, or from the child that replays golden cases.
+/// An error that a command reports. It is an error of this process, or of the child process that replays golden cases.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: String,
@@ -43,7 +43,7 @@ impl Failure {
     }
 }
 
-/// Prints one line and flushes. A closed pipe is no error: the reader needs no more.
+/// Prints one line and flushes it. A closed pipe is not an error, because the reader needs no more output.
 pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {

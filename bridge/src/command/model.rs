@@ -18,13 +18,13 @@ pub(crate) struct ModelArguments {
     /// The artifact's directory
     #[arg(long, value_name = "DIR", value_parser = directory())]
     pub(crate) model: PathBuf,
-    /// A variant of the artifact, or auto: int8 where the CPU runs it exactly at full speed, else fp32
+    /// A variant of the artifact, or auto: int8 if the CPU runs it exactly and fast, else fp32
     #[arg(long, default_value = "auto")]
     variant: String,
-    /// Threads (default: the CPUs that affinity and the cgroup allow the process)
+    /// Number of threads (default: the number of CPUs that affinity and the cgroup allow the process)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Largest text in bytes of UTF-8
+    /// Limit on the size of a text in bytes of UTF-8
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_TEXT_LIMIT)]
     pub(crate) text_limit: usize,
     /// ONNX Runtime's shared library (default: the one that ORT_DYLIB_PATH names)
@@ -32,7 +32,8 @@ pub(crate) struct ModelArguments {
     library: Option<PathBuf>,
 }
 
-/// Parses the path of a directory. clap would refuse an empty one as wrong usage; here the check `path_kind` does.
+/// Parses the path of a directory. It accepts an empty path, which the check `path_kind` refuses: clap's own parser would
+/// report wrong usage instead.
 pub(crate) fn directory() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! JSON lines in, one answer per line out: in order, and as soon as it is ready.
+//! Reads JSON lines from standard input and prints one answer per line, in order and as soon as it is ready.
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,7 +10,7 @@ use super::{Failure, Outcome, output_failed};
 use crate::BridgeError;
 use crate::jsonl::{LineError, LineInput, next_line};
 
-/// Limit on the lines that are answered together, unless a command sets another, and on the lines read ahead.
+/// Limit on the lines that are read ahead, and the default limit on the lines that are answered together.
 const MAX_BATCH: usize = 256;
 
 /// A command that answers lines.
@@ -20,7 +20,7 @@ pub(crate) trait Answers {
     /// The answer to one line.
     type Answer;
 
-    /// Limit on the lines that are answered together: the first of them waits for the last.
+    /// Limit on the lines that are answered together. The answer to the first of them waits for that to the last.
     fn max_batch(&self) -> usize {
         MAX_BATCH
     }
@@ -31,10 +31,10 @@ pub(crate) trait Answers {
     /// An error that concerns every line and ends the command.
     fn answer(&self, inputs: &[&Self::Input]) -> Result<Vec<Result<Self::Answer, BridgeError>>, Failure>;
 
-    /// The line of output for an answer, without its end.
+    /// The line of output for an answer, without a newline.
     fn line(&self, input: &Self::Input, answer: Self::Answer) -> Result<String, Failure>;
 
-    /// The line of output for a line that failed, without its end.
+    /// The line of output for a line that failed, without a newline.
     fn failure(&self, error: &LineError) -> Result<String, Failure> {
         to_json(&Failed { error })
     }
@@ -45,7 +45,7 @@ struct Failed<'a> {
     error: &'a LineError,
 }
 
-/// The input of a line, or why it has none. The outer error is that of reading.
+/// The input of a line, or the error of an invalid line. The outer error is one of reading standard input.
 type Line<I> = io::Result<Result<I, BridgeError>>;
 
 /// One JSON object.
@@ -53,11 +53,11 @@ pub(crate) fn to_json(answer: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(answer).map_err(|error| output_failed(&error.into()))
 }
 
-/// Answers standard input line by line; a text may have `limit` bytes of UTF-8. Lines that are available at the same time
-/// are answered together.
+/// Answers the lines of standard input. `limit` is the maximum size of a text in bytes of UTF-8. Lines that are available at
+/// the same time are answered together.
 pub(crate) fn answer_all<C: Answers>(command: &C, limit: usize) -> Result<Outcome, Failure> {
     let (sender, receiver) = sync_channel(MAX_BATCH);
-    // Not joined: when the output is closed, the thread may wait for a line that never comes.
+    // The thread is not joined, because it may wait for input that never comes after the output was closed.
     thread::spawn(move || read_lines::<C::Input>(&sender, limit));
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut done, mut failed) = (0_u64, false);
@@ -121,12 +121,12 @@ fn answer_batch<C: Answers>(
 type Answered<C> = (Option<<C as Answers>::Input>, Result<<C as Answers>::Answer, BridgeError>);
 
 fn line_error(error: BridgeError, line: u64) -> LineError {
-    // People know the number of the line, but not its index in a batch.
+    // The message has the number of the line. The index in a batch means nothing to users.
     let error = error.with_index(None);
     LineError { code: error.code(), line, message: error.to_string() }
 }
 
-/// False where the reader closed the pipe.
+/// Returns false if the reader has closed the pipe.
 fn still_open(written: io::Result<()>) -> Result<bool, Failure> {
     match written {
         Ok(()) => Ok(true),

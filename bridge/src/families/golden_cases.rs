@@ -1,4 +1,4 @@
-//! Golden cases: reading them, and what an error or a figure means for the artifact.
+//! Reads golden cases, compares metrics with gates, and converts the errors of models to refusals of the artifact.
 
 use serde::de::DeserializeOwned;
 
@@ -6,10 +6,10 @@ use crate::BridgeError;
 use crate::artifact::manifest::Variant;
 use crate::artifact::{Manifest, json};
 
-/// Reads the cases of a family from the bytes of their file, strictly.
+/// Reads the cases of a family from the bytes of their file. Unknown or missing keys are refused.
 ///
 /// # Errors
-/// `golden`, where a line is not a case or their number is not the manifest's.
+/// `golden`, if a line is not a case or the number of cases is not the one in the manifest.
 pub(crate) fn read_cases<C: DeserializeOwned>(manifest: &Manifest, bytes: &[u8]) -> Result<Vec<C>, BridgeError> {
     let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
     let mut cases = Vec::new();
@@ -30,18 +30,18 @@ pub(crate) fn refused(manifest: &Manifest, problem: String) -> BridgeError {
     BridgeError::Golden { file: manifest.golden.file.clone(), problem }
 }
 
-/// The error `golden` with a problem of a variant.
+/// The error `golden` for one variant.
 pub(crate) fn refused_variant(manifest: &Manifest, variant: &str, problem: &str) -> BridgeError {
     refused(manifest, format!("variant {variant:?}: {problem}"))
 }
 
-/// The error `golden` with a problem of one case, given its index.
+/// The error `golden` for one variant and one case, which is given by its index.
 pub(crate) fn refused_case(manifest: &Manifest, index: usize, variant: &str, problem: &str) -> BridgeError {
     refused(manifest, format!("case {}, variant {variant:?}: {problem}", index + 1))
 }
 
-/// What an error of the model says about the artifact, which chose the input: a refused input is a wrong case, and a failed
-/// run a wrong graph.
+/// Converts an error of a model in a replay. The artifact has the inputs, so that the artifact is refused: for a refused
+/// input with the code `golden`, for a failed run with the code `graph`.
 pub(crate) fn model_error(manifest: &Manifest, variant: &str, error: BridgeError) -> BridgeError {
     if let BridgeError::Inference { problem, .. } = error {
         let graphs = manifest.variants.get(variant).into_iter().flat_map(|variant| variant.graphs.values());
@@ -59,7 +59,7 @@ pub(crate) fn model_error(manifest: &Manifest, variant: &str, error: BridgeError
     if is_about_input { refused(manifest, error.to_string()) } else { error }
 }
 
-/// Which side of a gate a figure has to stay on.
+/// Whether a gate is an upper or a lower limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {
     /// The gate is an upper limit.
@@ -68,15 +68,15 @@ pub(crate) enum Bound {
     Min,
 }
 
-/// Compares a figure with the variant's gate, which may not have the metric. NaN meets no gate.
+/// Compares the value of a metric with the variant's gate. A variant without a gate for the metric passes. NaN fails.
 ///
 /// # Errors
-/// The figure and the gate.
-pub(crate) fn check_gate(variant: &Variant, metric: &str, figure: f64, bound: Bound) -> Result<(), String> {
+/// The value and the gate.
+pub(crate) fn check_gate(variant: &Variant, metric: &str, value: f64, bound: Bound) -> Result<(), String> {
     let Some(gate) = variant.gate.get(metric) else { return Ok(()) };
     let is_met = match bound {
-        Bound::Max => figure <= *gate,
-        Bound::Min => figure >= *gate,
+        Bound::Max => value <= *gate,
+        Bound::Min => value >= *gate,
     };
-    if is_met { Ok(()) } else { Err(format!("{metric} is {figure:e}, the gate is {gate:e}")) }
+    if is_met { Ok(()) } else { Err(format!("{metric} is {value:e}, the gate is {gate:e}")) }
 }

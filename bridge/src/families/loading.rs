@@ -1,4 +1,4 @@
-//! Reading artifacts of all families: the checks of the format's text (`FORMAT.md`) in its order, and what follows them.
+//! Opens, verifies and replays artifacts of all families. The checks run in the order that `FORMAT.md` requires.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::runtime::cpu::{Cpu, available_threads};
 use crate::runtime::options::ModelOptions;
 use crate::runtime::session::EngineOptions;
 
-/// Limit on the threads of a replay: every thread takes address space, which the command `verify` limits.
+/// Limit on the threads of a replay. Every thread uses address space, which the command `verify` limits.
 const MAX_REPLAY_THREADS: usize = 8;
 
 /// An artifact that passed its checks.
@@ -26,17 +26,18 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// Checks what one variant needs, and returns the artifact with the variant's name.
+    /// Checks the files that one variant needs, and returns the artifact and the variant's name.
     ///
-    /// `variant` is a name of the manifest, or `auto`: `int8` where the CPU has VNNI or AMX, whose 8-bit products are exact
-    /// and fast, else `fp32`, else the first by name. Hashed and parsed are the graphs of the variant, their data files and
-    /// the files of the preprocessor; every other file is checked for its presence and size.
+    /// `variant` is a name in the manifest, or `auto`. `auto` selects `int8` if the artifact has it and the CPU has VNNI or
+    /// AMX, whose 8-bit products are exact and fast; else `fp32`, else the first variant by name. The hashes are checked of
+    /// the variant's graphs, of their data files and of the preprocessor's files. Other files only have to exist with the
+    /// listed size.
     ///
     /// # Errors
-    /// The first check that fails, from `path_kind` to `variant`; `io` where the file system refuses a read.
+    /// The code of the first check that fails, from `path_kind` to `variant`; `io` if a file cannot be read.
     pub fn open(path: &Path, variant: &str) -> Result<(Self, String), BridgeError> {
         let Layout { family, files, preprocessor } = Layout::read(path)?;
-        // An unknown variant is the last check: the errors of the checks before it take precedence.
+        // An unknown variant is reported last: the errors of all other checks take precedence.
         let chosen = files.manifest().choose_variant(variant, Cpu::detect().has_exact_int8());
         let manifest = files.manifest();
         let known = chosen.as_ref().ok().and_then(|name| manifest.variants.get(name));
@@ -52,10 +53,10 @@ impl Artifact {
         Ok((Self { family, files, preprocessor }, chosen))
     }
 
-    /// Checks every file and every graph. [`replay`] replays the golden cases.
+    /// Checks every file and every graph, but does not replay the golden cases, for which there is [`replay`].
     ///
     /// # Errors
-    /// The first check that fails, from `path_kind` to `tokenizer`; `io` where the file system refuses a read.
+    /// The code of the first check that fails, from `path_kind` to `tokenizer`; `io` if a file cannot be read.
     pub fn verify(path: &Path) -> Result<Self, BridgeError> {
         let Layout { family, files, .. } = Layout::read(path)?;
         files.check_hashes(files.manifest().files.keys())?;
@@ -76,12 +77,12 @@ impl Artifact {
         self.files.manifest()
     }
 
-    /// SHA-256 of `manifest.json`, hexadecimal: the identity of this version.
+    /// SHA-256 of `manifest.json`, hexadecimal. It identifies this version of the model.
     pub fn identity(&self) -> &str {
         self.files.identity()
     }
 
-    /// The artifact's directory, absolute and without links.
+    /// The artifact's directory: an absolute path without symbolic links.
     pub fn root(&self) -> &Path {
         self.files.root()
     }
@@ -89,7 +90,7 @@ impl Artifact {
     /// Opens a variant. No graph is loaded yet.
     ///
     /// # Errors
-    /// `variant`, where the artifact has no such variant.
+    /// `variant`, if the artifact has no such variant.
     pub(crate) fn model(&self, variant: &str, options: &ModelOptions) -> Result<Box<dyn Model>, BridgeError> {
         self.preprocessor.open(&self.files, variant, options)
     }
@@ -135,7 +136,7 @@ impl ParsedManifest {
             draft.check_task_revision(family.declaration().revision)?;
         }
         let manifest = draft.into_manifest()?;
-        // The schema requires both names, so that the family is known here.
+        // The schema requires the task and the engine, so that the family is known from here on.
         let family = known.map_or_else(|| Family::find(&manifest.task, &manifest.engine), Ok)?;
         let sections = (family.declaration().check_sections)(&manifest)?;
         let preprocessor = sections.files.iter().map(|(_, path)| path.clone()).collect();
@@ -165,11 +166,12 @@ pub(crate) fn open(
 
 /// Replays the golden cases with every variant of an artifact, in this process.
 ///
-/// Loading a graph is no security boundary: the command `verify` does this in a child process with limits.
+/// A malicious graph can crash the process that loads it. Therefore the command `verify` calls this in a child process with
+/// limits on memory and time.
 ///
 /// # Errors
-/// `golden` where the answers do not meet a variant's gate, a case's input is refused, or the cases cannot be read;
-/// `dependency` without a usable ONNX Runtime (`library`, else `ORT_DYLIB_PATH`); `graph` where it refuses a graph or a run
+/// `golden` if the answers do not meet a variant's gate, a model refuses the input of a case, or the cases cannot be read;
+/// `dependency` without a usable ONNX Runtime (`library`, else `ORT_DYLIB_PATH`); `graph` if it refuses a graph or a run
 /// fails.
 pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
     let cases = artifact.files.read(&artifact.manifest().golden.file)?;

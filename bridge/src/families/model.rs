@@ -1,4 +1,4 @@
-//! What a family is to the rest of the crate: a declaration, a preprocessor and models.
+//! The interface between a family and the rest of the crate: a declaration, a preprocessor and models.
 
 use std::any::Any;
 #[cfg(feature = "cli")]
@@ -25,9 +25,9 @@ pub(crate) struct Declaration {
     /// Parses the family's sections of a manifest and checks the rules between their fields.
     ///
     /// # Errors
-    /// `schema`, where a section is missing or cannot be parsed.
+    /// `schema`, if a section is missing or cannot be parsed.
     pub(crate) check_sections: fn(&Manifest) -> Result<SectionCheck, BridgeError>,
-    /// Makes the check `tokenizer` on an artifact that passed all checks before it.
+    /// Runs the check `tokenizer` on an artifact that passed the earlier checks, and returns the preprocessor.
     pub(crate) load: fn(&ArtifactFiles) -> Result<Box<dyn Preprocessor>, BridgeError>,
     /// The columns of the table that `verify` prints.
     pub(crate) columns: &'static [Column],
@@ -40,12 +40,13 @@ impl Declaration {
     }
 }
 
-/// What turns inputs into the tensors of a graph: a tokenizer, or rules and tables. The variants of an artifact share it.
+/// Converts inputs to the tensors of a graph with a tokenizer, or with rules and tables. The variants of an artifact share
+/// it.
 pub(crate) trait Preprocessor: Send + Sync {
     /// Opens one variant. No graph is loaded yet.
     ///
     /// # Errors
-    /// `variant`, where the artifact has no such variant.
+    /// `variant`, if the artifact has no such variant.
     fn open(&self, files: &ArtifactFiles, variant: &str, options: &ModelOptions)
     -> Result<Box<dyn Model>, BridgeError>;
 }
@@ -61,7 +62,7 @@ pub(crate) trait Model: Any + Send + Sync {
     /// Creates the first session of every graph, so that the first call does not wait for it.
     ///
     /// # Errors
-    /// `dependency` without a usable ONNX Runtime, `graph` where it refuses a graph.
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
     fn warm_up(&self) -> Result<(), BridgeError>;
 
     /// Drops the sessions that no call uses at the moment.
@@ -73,10 +74,11 @@ pub(crate) trait Model: Any + Send + Sync {
     /// Replays golden cases, given the bytes of their file, and compares the answers with the variant's gate.
     ///
     /// # Errors
-    /// `golden` where the gate is not met or the cases cannot be read, or an error of the model.
+    /// `golden` if the gate is not met or the cases cannot be read, or an error of the model.
     fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError>;
 
-    /// Reads the inputs of a file of JSON lines, as `bench` runs them; a text may have `limit` bytes of UTF-8.
+    /// Reads the inputs of a file of JSON lines for the command `bench`. `limit` is the maximum size of a text in bytes of
+    /// UTF-8.
     ///
     /// # Errors
     /// `io`, or the error of the first line that is not an input.
@@ -84,13 +86,13 @@ pub(crate) trait Model: Any + Send + Sync {
     fn workload<'a>(&'a self, file: &Path, limit: usize) -> Result<Box<dyn Workload + 'a>, BridgeError>;
 }
 
-/// Inputs and the model that answers them with its default options.
+/// Inputs, and the model that answers them with its default options.
 #[cfg(feature = "cli")]
 pub(crate) trait Workload {
     /// The number of inputs.
     fn len(&self) -> usize;
 
-    /// The number of words of all inputs, separated by whitespace.
+    /// The number of words of all inputs. Words are separated by whitespace.
     fn words(&self) -> usize;
 
     /// Answers some of the inputs in one call and drops the answers.

@@ -1,37 +1,37 @@
-//! The figures of a replay, and the table that shows them.
+//! The values of the metrics of a replay, and the table that shows them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-/// How close a variant came to the original on the golden cases.
+/// The metrics that compare a variant with the original on the golden cases.
 ///
-/// In JSON it is an object of the figures by metric.
+/// In JSON it is an object with the value of each metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct VariantReport {
-    /// The figures by metric; `None` where a metric does not apply to the variant.
-    figures: BTreeMap<String, Option<Number>>,
+    /// The values by metric; `None` if a metric does not apply to the variant.
+    values: BTreeMap<String, Option<Number>>,
 }
 
 impl VariantReport {
-    pub(crate) fn new<const N: usize>(figures: [(&str, Option<Number>); N]) -> Self {
-        Self { figures: figures.into_iter().map(|(metric, figure)| (metric.to_owned(), figure)).collect() }
+    pub(crate) fn new<const N: usize>(values: [(&str, Option<Number>); N]) -> Self {
+        Self { values: values.into_iter().map(|(metric, value)| (metric.to_owned(), value)).collect() }
     }
 
-    /// The figure of a metric, where it has one.
+    /// The value of a metric; `None` if the metric is unknown or does not apply to the variant.
     pub fn figure(&self, metric: &str) -> Option<&Number> {
-        self.figures.get(metric)?.as_ref()
+        self.values.get(metric)?.as_ref()
     }
 }
 
-/// A count as a figure.
+/// A count as the value of a metric.
 pub(crate) fn count(value: usize) -> Option<Number> {
     Some(Number::from(value))
 }
 
-/// A measurement as a figure; `None` where it is not finite.
+/// A measurement as the value of a metric; `None` if it is not finite.
 pub(crate) fn measurement(value: f64) -> Option<Number> {
     Number::from_f64(value)
 }
@@ -39,21 +39,21 @@ pub(crate) fn measurement(value: f64) -> Option<Number> {
 /// A column of the table that `verify` prints.
 #[derive(Debug)]
 pub(crate) struct Column {
-    /// The metric, which is the column's header too.
+    /// The metric, which is also the column's header.
     pub(crate) metric: &'static str,
-    /// Its width in characters.
+    /// The column's width in characters.
     pub(crate) width: usize,
     pub(crate) notation: Notation,
 }
 
-/// How a column shows its figures.
+/// How a column shows its values.
 #[derive(Debug)]
 pub(crate) enum Notation {
-    /// As a whole number.
+    /// As an integer.
     Count,
-    /// With eight digits after the point.
+    /// With eight decimal places.
     Fixed,
-    /// With an exponent and three digits after the point.
+    /// With an exponent and three decimal places.
     Scientific,
 }
 
@@ -63,12 +63,12 @@ impl Column {
         format!("{:>1$}", self.metric, self.width)
     }
 
-    /// The figure of a variant, padded to the column's width; `-` where there is none.
+    /// The value of a variant, padded to the column's width; `-` if the variant has none.
     pub(crate) fn cell(&self, report: &VariantReport) -> String {
-        let shown = report.figure(self.metric).map(|figure| match self.notation {
-            Notation::Count => figure.to_string(),
-            Notation::Fixed => format!("{:.8}", figure.as_f64().unwrap_or(f64::NAN)),
-            Notation::Scientific => format!("{:.3e}", figure.as_f64().unwrap_or(f64::NAN)),
+        let shown = report.figure(self.metric).map(|value| match self.notation {
+            Notation::Count => value.to_string(),
+            Notation::Fixed => format!("{:.8}", value.as_f64().unwrap_or(f64::NAN)),
+            Notation::Scientific => format!("{:.3e}", value.as_f64().unwrap_or(f64::NAN)),
         });
         format!("{:>1$}", shown.as_deref().unwrap_or("-"), self.width)
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_padded_and_mark_missing_figures() {
+    fn columns_are_padded_and_mark_missing_values() {
         let report = VariantReport::new([("cases", count(9)), ("max_abs", measurement(0.00125)), ("score", None)]);
         let cell = |metric, notation| Column { metric, width: 12, notation }.cell(&report);
         assert_eq!(cell("cases", Notation::Count), "           9");
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_an_object_of_figures() {
+    fn a_report_is_an_object_of_values() {
         let report = VariantReport::new([("cases", count(9)), ("cosine_min", measurement(1.0)), ("score", None)]);
         let json = r#"{"cases":9,"cosine_min":1.0,"score":null}"#;
         assert_eq!(serde_json::to_string(&report).expect("JSON"), json);

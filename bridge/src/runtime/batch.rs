@@ -1,19 +1,19 @@
-//! From encoded texts to the tensors of one run.
+//! Groups encoded texts into runs, pads them, and runs them on several threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::BridgeError;
 
-/// Padded tokens of one run at most; a text longer than that runs alone. Small runs stay in the cache.
+/// The default limit on the padded tokens of one run. The tensors of a small run fit into the processor's cache.
 pub(crate) const TOKEN_BUDGET: usize = 512;
 
-/// What a run has at most.
+/// Limits on the size of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// Padded tokens; a text longer than that runs alone.
+    /// Limit on the tokens including padding. A text that exceeds it runs alone.
     pub(crate) tokens: usize,
-    /// Texts; one is always allowed.
+    /// Limit on the texts. A run of one text is always allowed.
     pub(crate) texts: usize,
 }
 
@@ -23,9 +23,10 @@ impl Default for Bounds {
     }
 }
 
-/// Splits texts, given as `(index, tokens)`, into runs of indices within the bounds: similar lengths together.
+/// Groups texts of similar lengths into runs within the bounds. `texts` has the index and the number of tokens of each
+/// text; a run is a list of indices.
 ///
-/// Every index is in exactly one run; the longest texts come first.
+/// Every index is in exactly one run. The runs are sorted from the longest texts to the shortest.
 pub(crate) fn plan(mut texts: Vec<(usize, usize)>, bounds: Bounds) -> Vec<Vec<usize>> {
     texts.sort_by_key(|&(_, tokens)| std::cmp::Reverse(tokens));
     let mut runs = Vec::new();
@@ -39,10 +40,10 @@ pub(crate) fn plan(mut texts: Vec<(usize, usize)>, bounds: Bounds) -> Vec<Vec<us
     runs
 }
 
-/// Does jobs on some threads; the first error of a thread ends it.
+/// Processes jobs on several threads. A thread ends when one of its jobs fails.
 ///
 /// # Errors
-/// The error of a job, or `inference` where a thread panicked.
+/// The error of a job, or `inference` if a thread panicked.
 pub(crate) fn in_parallel<J: Sync>(
     threads: usize,
     jobs: &[J],
@@ -63,8 +64,12 @@ pub(crate) fn in_parallel<J: Sync>(
 /// The outcome of one item of a run.
 pub(crate) type Outcome<T> = Result<T, BridgeError>;
 
-/// Runs items, given as `(index, tokens)`, on some threads; one slot for each of `count` indices, `None` where it was not
-/// among the items. `work` answers the items of one run, in their order; an error of its own ends everything.
+/// Runs items on several threads and returns the outcome for each index below `count`; `None` for an index that is not
+/// among the items. `items` has the index and the number of tokens of each item. `work` receives the indices of one run and
+/// returns their outcomes in the same order.
+///
+/// # Errors
+/// The error of `work`, which ends the whole call.
 pub(crate) fn run_all<T: Send>(
     count: usize,
     items: Vec<(usize, usize)>,
@@ -84,7 +89,7 @@ pub(crate) fn run_all<T: Send>(
     Ok(slots.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Attempts a run; where it fails as a whole, every row for itself, so that one bad row does not lose the others.
+/// Attempts one run with all rows. If it fails, every row runs alone, so that one bad row does not lose the others.
 pub(crate) fn run_apart<R, T>(
     rows: &[R],
     mut attempt: impl FnMut(&[R]) -> Result<Vec<Outcome<T>>, BridgeError>,
@@ -97,26 +102,26 @@ pub(crate) fn run_apart<R, T>(
     }
 }
 
-/// Token ids and attention mask of one run, both `[rows, width]`, row by row.
+/// The token ids and the attention mask of one run, both of the shape `[rows, width]` in row-major order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Padded {
     pub(crate) rows: usize,
-    /// At least 1: a graph has no use for an empty dimension.
+    /// At least 1, even for empty texts: graphs do not support an empty dimension.
     pub(crate) width: usize,
     pub(crate) ids: Vec<i64>,
     pub(crate) mask: Vec<i64>,
 }
 
-/// Pads texts on the right to the longest of them.
+/// Pads texts on the right to the length of the longest.
 pub(crate) fn pad(texts: &[&[i64]], pad_id: i64) -> Padded {
     let width = texts.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
     let mut padded = Padded { rows: texts.len(), width, ids: Vec::new(), mask: Vec::new() };
     for ids in texts {
-        let gap = width - ids.len();
+        let padding = width - ids.len();
         padded.ids.extend(*ids);
-        padded.ids.extend(std::iter::repeat_n(pad_id, gap));
+        padded.ids.extend(std::iter::repeat_n(pad_id, padding));
         padded.mask.extend(std::iter::repeat_n(1, ids.len()));
-        padded.mask.extend(std::iter::repeat_n(0, gap));
+        padded.mask.extend(std::iter::repeat_n(0, padding));
     }
     padded
 }
@@ -128,16 +133,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pads_on_the_right() {
-        let found = pad(&[&[5, 6, 7], &[8]], 9);
-        assert_eq!((found.rows, found.width), (2, 3));
-        assert_eq!((found.ids, found.mask), (vec![5, 6, 7, 8, 9, 9], vec![1, 1, 1, 1, 0, 0]));
+    fn texts_are_padded_on_the_right() {
+        let padded = pad(&[&[5, 6, 7], &[8]], 9);
+        assert_eq!((padded.rows, padded.width), (2, 3));
+        assert_eq!((padded.ids, padded.mask), (vec![5, 6, 7, 8, 9, 9], vec![1, 1, 1, 1, 0, 0]));
         let empty = pad(&[&[]], 9);
         assert_eq!((empty.width, empty.ids, empty.mask), (1, vec![9], vec![0]));
     }
 
     #[test]
-    fn every_job_is_done_once_and_an_error_is_told() {
+    fn every_job_is_done_once_and_an_error_is_returned() {
         let jobs: Vec<usize> = (0..100).collect();
         for threads in [0, 1, 3] {
             let sum = AtomicUsize::new(0);
@@ -154,9 +159,9 @@ mod tests {
 
     #[test]
     fn every_item_gets_its_own_outcome() {
-        let work = |run: &[usize]| Ok(run.iter().map(|at| Ok(at * 2)).collect());
-        let found = run_all(4, vec![(3, 900), (0, 1), (2, 600)], 2, Bounds::default(), work).expect("outcomes");
-        assert_eq!(found, [Some(Ok(0)), None, Some(Ok(4)), Some(Ok(6))]);
+        let work = |run: &[usize]| Ok(run.iter().map(|index| Ok(index * 2)).collect());
+        let outcomes = run_all(4, vec![(3, 900), (0, 1), (2, 600)], 2, Bounds::default(), work).expect("outcomes");
+        assert_eq!(outcomes, [Some(Ok(0)), None, Some(Ok(4)), Some(Ok(6))]);
         let broken = |_: &[usize]| Err::<Vec<Outcome<()>>, _>(BridgeError::inference(None, "x"));
         assert!(run_all(1, vec![(0, 1)], 1, Bounds::default(), broken).is_err());
     }
@@ -179,9 +184,9 @@ mod tests {
             lengths in proptest::collection::vec(0_usize..700, 0..60), texts in 0_usize..9,
         ) {
             let runs = plan(lengths.iter().copied().enumerate().collect(), Bounds { texts, ..Bounds::default() });
-            let mut seen: Vec<usize> = runs.concat();
-            seen.sort_unstable();
-            prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
+            let mut indices: Vec<usize> = runs.concat();
+            indices.sort_unstable();
+            prop_assert_eq!(indices, (0..lengths.len()).collect::<Vec<_>>());
             for run in runs {
                 let width = run.iter().map(|&index| lengths[index]).max().unwrap_or(0);
                 prop_assert!(run.len() == 1 || run.len() * width.max(1) <= TOKEN_BUDGET && run.len() <= texts);

@@ -1,4 +1,4 @@
-//! Ending a call before it has an answer: from another thread, or when its time is over.
+//! Stops a call before it has an answer, from another thread or when its time limit is over.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,11 @@ use ort::session::RunOptions;
 use super::outputs::failed;
 use crate::BridgeError;
 
-/// Cancels the calls that it was given to, those that run and those still to come. Clones share one fate; it cannot be
-/// taken back.
+/// Cancels all calls whose options have this token or a clone of it, both current calls and later ones. A cancellation
+/// cannot be undone.
 ///
-/// A cancelled call ends with the code `cancelled` after the step of the graph that it is in, and the model can be used
-/// on.
+/// A cancelled call fails with the code `cancelled` as soon as ONNX Runtime has finished the current node of the graph. The
+/// model can still be used.
 #[derive(Clone, Default)]
 pub struct CancelToken {
     shared: Arc<Shared>,
@@ -29,24 +29,24 @@ struct Shared {
 }
 
 impl CancelToken {
-    /// A token without any call.
+    /// A token that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Stops every call that has the token, and returns at once.
+    /// Stops every call that has the token. Does not wait for the calls to end.
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::SeqCst);
         let calls: Vec<Arc<Stop>> = self.calls().iter().filter_map(Weak::upgrade).collect();
         calls.iter().for_each(|call| call.stop(BridgeError::Cancelled));
     }
 
-    /// Whether it was cancelled.
+    /// Whether the token was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.shared.cancelled.load(Ordering::SeqCst)
     }
 
-    /// A guard that cancels when it is dropped, for calls whose caller may go away.
+    /// A guard that cancels the token when it is dropped, for asynchronous calls whose future may be dropped.
     pub(crate) fn on_drop(&self) -> CancelOnDrop {
         CancelOnDrop(self.clone())
     }
@@ -81,7 +81,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// What may stop one call.
+/// Stops one call.
 #[derive(Default)]
 pub(crate) struct Stop {
     state: Mutex<State>,
@@ -90,28 +90,30 @@ pub(crate) struct Stop {
 
 #[derive(Default)]
 struct State {
-    /// Why the call is to end; the first reason counts.
+    /// Why the call was stopped: the first reason, if there are several.
     reason: Option<BridgeError>,
-    /// Whether the call came to its end.
+    /// Whether the call has ended.
     ended: bool,
     runs: Vec<Arc<RunOptions>>,
 }
 
 impl Stop {
+    /// Fails if the call was stopped.
+    ///
     /// # Errors
-    /// The reason, if the call is to end: `cancelled` or `timeout`.
+    /// The reason: `cancelled` or `timeout`.
     pub(crate) fn check(&self) -> Result<(), BridgeError> {
         self.lock().reason.clone().map_or(Ok(()), Err)
     }
 
-    /// Does a run of a graph with options that stopping terminates.
+    /// Runs a graph with options through which the run can be terminated.
     ///
     /// # Errors
-    /// The reason, if the call is to end already, or ends while the graph runs; else the run's own, or `inference` where
-    /// ONNX Runtime gives no options.
+    /// The reason, if the call was stopped before the run or during it; else the error of the run, or `inference` if ONNX
+    /// Runtime cannot create the options.
     pub(crate) fn run<T>(&self, run: impl FnOnce(&RunOptions) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
         let mut options = RunOptions::new().map_err(failed)?;
-        // Every error is told by the run's outcome; ONNX Runtime would write one to standard error for every stop, too.
+        // The outcome of the run has every error. Without this, ONNX Runtime would also log one for every stopped run.
         options.set_log_level(LogLevel::Fatal).map_err(failed)?;
         let options = Arc::new(options);
         let mut state = self.lock();
@@ -128,12 +130,12 @@ impl Stop {
         state.reason.get_or_insert(reason);
         for options in &state.runs {
             if let Err(error) = options.terminate() {
-                tracing::warn!(%error, "a run could not be told to end");
+                tracing::warn!(%error, "a run could not be terminated");
             }
         }
     }
 
-    /// Waits until the call came to its end, or stops it when its time is over.
+    /// Waits until the call has ended, or stops it when its time limit is over.
     fn watch(&self, started: Instant, limit: Duration) {
         let mut state = self.lock();
         while !state.ended {
@@ -150,7 +152,7 @@ impl Stop {
     }
 }
 
-/// Tells the watch that the call came to its end, also where it panicked.
+/// Notifies the watching thread when the call has ended, even by a panic.
 struct Ended<'a>(&'a Stop);
 
 impl Drop for Ended<'_> {
@@ -160,7 +162,7 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Does a call that the token or the time limit can stop. The time counts from here.
+/// Runs a call that the token or the time limit can stop. The time limit starts now.
 pub(crate) fn stoppable<T>(
     cancel: Option<&CancelToken>,
     timeout: Option<Duration>,
@@ -184,7 +186,7 @@ pub(crate) fn stoppable<T>(
 mod tests {
     use super::*;
 
-    /// What a call without any graph comes to that looks again and again, for ten seconds at most.
+    /// The code of a call that checks every 10 ms whether it was stopped; `None` if it was not stopped within 10 s.
     fn busy(cancel: Option<&CancelToken>, timeout: Option<Duration>) -> Option<&'static str> {
         stoppable(cancel, timeout, |stop| {
             for _ in 0..1_000 {
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reason_counts() {
+    fn the_first_reason_is_returned() {
         let token = CancelToken::new();
         assert_eq!(busy(Some(&token), Some(Duration::from_millis(30))), Some("timeout"));
         assert!(!token.is_cancelled());
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_ends_in_time_waits_for_nothing() {
+    fn a_call_that_ends_in_time_does_not_wait_for_the_limit() {
         let started = Instant::now();
         let answer = stoppable(None, Some(Duration::from_secs(60)), |stop| stop.check().map(|()| 7));
         assert_eq!(answer, Ok(7));
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn ended_calls_are_forgotten() {
+    fn a_token_drops_ended_calls() {
         let token = CancelToken::new();
         for _ in 0..100 {
             stoppable(Some(&token), None, |_| ());

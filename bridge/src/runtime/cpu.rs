@@ -1,9 +1,9 @@
-//! What the runtime asks of the processor: the saturation rule and the number of threads.
+//! Properties of the processor: whether its 8-bit products saturate, and the number of threads.
 
-/// What the processor does with 8-bit products.
+/// How the processor computes products of 8-bit integers.
 ///
-/// x86 kernels without VNNI add pairs of products of 8-bit numbers in 16 bits, which can overflow. The rule of the
-/// format: exact kernels are asked for exactly where the CPU is x86-64 and has none of AVX512-VNNI, AVX-VNNI, AMX-INT8.
+/// x86 kernels without VNNI add pairs of products of 8-bit integers in 16 bits, which can saturate. Therefore the format
+/// requires the exact, slower kernels on x86-64 CPUs without AVX512-VNNI, AVX-VNNI and AMX-INT8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cpu {
     x86: bool,
@@ -16,12 +16,12 @@ impl Cpu {
         Self { x86: cfg!(target_arch = "x86_64"), vnni: has_vnni() }
     }
 
-    /// Whether the kernels' faster path saturates, so that `session.x64quantprecision` has to be set.
+    /// Whether the default kernels can saturate, so that `session.x64quantprecision` has to be set.
     pub fn saturates(self) -> bool {
         self.x86 && !self.vnni
     }
 
-    /// Whether 8-bit products are exact and fast here (VNNI or AMX), so that `auto` means `int8`.
+    /// Whether 8-bit products are exact and fast (VNNI or AMX), so that the variant `auto` selects `int8`.
     pub fn has_exact_int8(self) -> bool {
         self.vnni
     }
@@ -42,8 +42,8 @@ fn has_vnni() -> bool {
     false
 }
 
-/// The standard library does not detect AMX in stable Rust, the kernel lists it. Every CPU with AMX so far also has
-/// AVX512-VNNI, so that nothing depends on this file being there.
+/// Stable Rust cannot detect AMX, but the Linux kernel lists it. If the list is missing, nothing changes: all CPUs with AMX
+/// so far also have AVX512-VNNI.
 #[cfg(target_arch = "x86_64")]
 fn has_amx_int8() -> bool {
     let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -51,7 +51,7 @@ fn has_amx_int8() -> bool {
     flags.is_some_and(|line| line.split_ascii_whitespace().any(|flag| flag == "amx_int8"))
 }
 
-/// Threads that this process may use: affinity and the cgroup's quota count, not the host's cores.
+/// The number of threads that this process may use, by its CPU affinity and its cgroup's quota.
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_x86_without_vnni_saturates_and_only_vnni_is_exact() {
+    fn x86_without_vnni_saturates_and_vnni_is_exact() {
         for (x86, vnni) in [(true, true), (true, false), (false, true), (false, false)] {
             let cpu = Cpu::new(x86, vnni);
             assert_eq!((cpu.saturates(), cpu.has_exact_int8()), (x86 && !vnni, vnni), "{cpu:?}");

@@ -1,4 +1,4 @@
-//! ONNX Runtime itself: finding the library, and the one environment of the process.
+//! Finds and loads the library of ONNX Runtime and creates the environment of the process.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -7,16 +7,16 @@ use ort::environment::Environment;
 
 use crate::BridgeError;
 
-/// The variable that names the shared library where no option does.
+/// The environment variable with the path of the shared library, which an option can override.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// ONNX Runtime allows one environment per process, and `ort` one per process for good; so it is kept here for ever.
+/// The environment of the process. It is never dropped, because `ort` can create only one per process.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// The process's environment. The first call decides which library is loaded; later ones share it.
+/// The environment of the process. The first successful call loads the library; `library` has no effect on later calls.
 ///
 /// # Errors
-/// `dependency` where there is no library, or not one that can be loaded; a later call may try again.
+/// `dependency` if the library is missing or cannot be loaded. A later call may try again.
 pub(crate) fn environment(library: Option<&Path>) -> Result<Environment, BridgeError> {
     let mut shared = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(environment) = shared.as_ref() {
@@ -32,13 +32,13 @@ fn create(library: Option<&Path>) -> Result<Environment, String> {
     let path = match library.map(Path::to_path_buf).or_else(from_variable) {
         Some(path) => path,
         None => {
-            return Err(format!("ONNX Runtime was not found: {LIBRARY_VARIABLE} is not set and no library was given"));
+            return Err(format!("ONNX Runtime was not found: {LIBRARY_VARIABLE} is not set and no library was passed"));
         }
     };
     if !path.is_file() {
-        return Err(format!("ONNX Runtime was not found: {} is no file", path.display()));
+        return Err(format!("ONNX Runtime was not found: {} is not a file", path.display()));
     }
-    // ort would look for a relative path beside the executable first.
+    // ort looks for a relative path in the folder of the executable first.
     let path = std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let builder = ort::init_from(&path).map_err(|error| format!("ONNX Runtime was not loaded: {error}"))?;
     finish(builder)
@@ -51,27 +51,29 @@ fn from_variable() -> Option<PathBuf> {
 
 #[cfg(not(feature = "load-dynamic"))]
 fn create(library: Option<&Path>) -> Result<Environment, String> {
-    let linked = || format!("a library was given, but this build has ONNX Runtime linked into it");
-    library.map_or_else(|| finish(ort::init()), |_| Err(linked()))
+    let problem = || "a library was passed, but ONNX Runtime is linked into this build".to_owned();
+    library.map_or_else(|| finish(ort::init()), |_| Err(problem()))
 }
 
 fn finish(builder: ort::environment::EnvironmentBuilder) -> Result<Environment, String> {
     let environment = builder.with_name("onnx-ml-bridge").with_telemetry(false).build();
-    environment.map_err(|error| format!("ONNX Runtime gave no environment: {error}"))
+    environment.map_err(|error| format!("ONNX Runtime did not create an environment: {error}"))
 }
 
-/// Refuses a library older than a graph needs. A build that does not tell its version is let through.
+/// Checks that the loaded library is not older than the graph requires. A build without a version is accepted.
+///
+/// # Errors
+/// `dependency` if the library is too old.
 pub(crate) fn check_version(minimum: &str) -> Result<(), BridgeError> {
-    let wanted = major_minor(minimum);
-    match version_in(ort::info()) {
-        Some(found) if wanted.is_some_and(|wanted| found < wanted) => Err(BridgeError::Dependency {
-            problem: format!("ONNX Runtime {}.{} is loaded, the graph needs {minimum} or newer", found.0, found.1),
+    match (version_in(ort::info()), major_minor(minimum)) {
+        (Some(loaded), Some(required)) if loaded < required => Err(BridgeError::Dependency {
+            problem: format!("ONNX Runtime {}.{} is loaded, the graph needs {minimum} or newer", loaded.0, loaded.1),
         }),
         _ => Ok(()),
     }
 }
 
-/// The version in ONNX Runtime's description of its build, which names the branch it was released from.
+/// The version in ONNX Runtime's description of its build, which has the name of its release branch.
 fn version_in(build: &str) -> Option<(u32, u32)> {
     let (_, branch) = build.split_once("git-branch=rel-")?;
     major_minor(branch.split([',', ' ']).next()?)

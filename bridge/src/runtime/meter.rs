@@ -1,8 +1,8 @@
-//! Metrics through the `metrics` facade: nothing is recorded until the application installs a recorder.
+//! Metrics of a model, recorded with the `metrics` facade. Nothing is recorded until the application installs a recorder.
 //!
-//! All are labelled with `model` and `version`. Counters: `onnx_ml_bridge_requests_total`, `_items_total` (texts),
-//! `_tokens_total` (without padding; of summaries those generated) and `_errors_total` (labelled with `code` as well).
-//! Histograms in seconds: `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
+//! All metrics have the labels `model` and `version`. The counters are `onnx_ml_bridge_requests_total`, `_items_total` (the
+//! texts), `_tokens_total` (without padding; for summaries the generated tokens) and `_errors_total` (with the additional
+//! label `code`). The histograms, in seconds, are `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Meter {
         Self { model: manifest.name.clone(), version: manifest.version.clone() }
     }
 
-    /// A request that was answered: its texts, its tokens and how long it took.
+    /// Records a request that was answered: the number of its texts and of its tokens, and its duration.
     pub(crate) fn request(&self, items: usize, tokens: usize, elapsed: Duration) {
         let (model, version) = (self.model.clone(), self.version.clone());
         let labels = [("model", model), ("version", version)];
@@ -30,14 +30,14 @@ impl Meter {
         metrics::histogram!("onnx_ml_bridge_request_seconds", &labels).record(elapsed.as_secs_f64());
     }
 
-    /// A text or a request that failed.
+    /// Records the error of a text or of a whole request.
     pub(crate) fn error(&self, code: &'static str) {
         let (model, version) = (self.model.clone(), self.version.clone());
         let labels = [("model", model), ("version", version), ("code", code.to_owned())];
         metrics::counter!("onnx_ml_bridge_errors_total", &labels).increment(1);
     }
 
-    /// A session that was created.
+    /// Records how long the creation of a session took.
     pub(crate) fn load(&self, elapsed: Duration) {
         let labels = [("model", self.model.clone()), ("version", self.version.clone())];
         metrics::histogram!("onnx_ml_bridge_load_seconds", &labels).record(elapsed.as_secs_f64());

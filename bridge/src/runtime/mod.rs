@@ -1,4 +1,4 @@
-//! Running graphs: ONNX Runtime, its sessions, batches of inputs, metrics and cancellation.
+//! Runs graphs: ONNX Runtime and its sessions, batches of inputs, metrics and cancellation.
 
 pub(crate) mod batch;
 pub(crate) mod cancellation;

@@ -1,10 +1,10 @@
-//! How a model is opened: its sessions and its limits.
+//! Options for opening a model: its sessions and its limits.
 
 use super::session::EngineOptions;
 
-/// Largest text in bytes of UTF-8 where no other limit is set.
+/// The default limit on the size of a text, in bytes of UTF-8.
 pub const DEFAULT_TEXT_LIMIT: usize = 1_000_000;
-/// Texts x beams x `max_length` of one run where no other limit is set: the memory of a run grows with it.
+/// The default limit on texts x beams x `max_length` of one run, to which the memory of a run is proportional.
 pub const DEFAULT_BEAM_LIMIT: usize = 8192;
 
 /// Options for opening a model.
@@ -17,9 +17,9 @@ pub(crate) struct ModelOptions {
 /// Limits on the inputs of a call and on the memory of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Bytes of UTF-8 of one input; of messages to summarize, all of them joined.
+    /// Limit on the size of one input in bytes of UTF-8; for messages to summarize, on the size of the joined messages.
     pub(crate) text: usize,
-    /// Texts x beams x `max_length` of one run of a summarizer.
+    /// Limit on texts x beams x `max_length` of one run of a summarizer.
     pub(crate) beams: usize,
 }
 

@@ -1,41 +1,42 @@
-//! What a run gave, by name.
+//! Reads the outputs of a run by name.
 
 use ort::session::SessionOutputs;
 use ort::value::PrimitiveTensorElementType;
 
 use crate::BridgeError;
 
-/// An output, whose shape has to be the given one.
+/// The values of an output of that shape.
 ///
 /// # Errors
-/// `inference`, without an index.
+/// `inference`, without an index, if the output is missing or has another type or shape.
 pub(crate) fn output<'a, T: PrimitiveTensorElementType>(
     outputs: &'a SessionOutputs<'_>,
     name: &str,
     shape: &[usize],
 ) -> Result<&'a [T], BridgeError> {
-    let (found, values) = shaped_output(outputs, name)?;
-    let fits = found.iter().copied().eq(shape.iter().map(|size| *size as i64));
-    if !fits {
-        return Err(BridgeError::inference(None, format!("{name} has shape {found:?}, expected {shape:?}")));
+    let (actual, values) = shaped_output(outputs, name)?;
+    let is_expected = actual.iter().copied().eq(shape.iter().map(|size| *size as i64));
+    if !is_expected {
+        return Err(BridgeError::inference(None, format!("{name} has shape {actual:?}, expected {shape:?}")));
     }
     Ok(values)
 }
 
-/// An output's shape and its values.
+/// The shape and the values of an output.
 ///
 /// # Errors
-/// `inference`, without an index.
+/// `inference`, without an index, if the output is missing or has another type.
 pub(crate) fn shaped_output<'a, T: PrimitiveTensorElementType>(
     outputs: &'a SessionOutputs<'_>,
     name: &str,
 ) -> Result<(&'a [i64], &'a [T]), BridgeError> {
-    let output = outputs.get(name).ok_or_else(|| BridgeError::inference(None, format!("the graph gave no {name}")))?;
+    let output =
+        outputs.get(name).ok_or_else(|| BridgeError::inference(None, format!("the graph returned no {name}")))?;
     let (shape, values) = output.try_extract_tensor::<T>().map_err(failed)?;
     Ok((shape, values))
 }
 
-/// An error of ONNX Runtime in a run.
+/// The error of this crate for an error of ONNX Runtime.
 pub(crate) fn failed(error: ort::Error) -> BridgeError {
     BridgeError::inference(None, format!("ONNX Runtime failed: {error}"))
 }

@@ -1,6 +1,7 @@
 //! Sessions of one graph, shared between threads.
 //!
-//! A session runs one request at a time (`ort` asks for it with `&mut`), so that several threads need several sessions.
+//! A session runs one request at a time, because `ort` requires `&mut` for it. Several threads therefore need several
+//! sessions.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,23 +18,24 @@ use super::meter::Meter;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 
-/// How long a caller waits for a session before it looks whether it still wants one.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How often a caller that waits for a session checks whether it was stopped.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How sessions are made.
+/// Options for the sessions of a graph.
 #[derive(Clone, Default)]
 pub(crate) struct EngineOptions {
     pub(crate) library: Option<PathBuf>,
     pub(crate) environment: Option<Environment>,
     pub(crate) providers: Vec<ExecutionProviderDispatch>,
-    /// Threads of all sessions together; `None` for those the process may use.
+    /// The number of threads of all sessions together; `None` is all threads that the process may use.
     pub(crate) threads: Option<usize>,
-    /// Sessions at most; `None` for one.
+    /// Limit on the sessions; `None` is one session.
     pub(crate) sessions: Option<usize>,
 }
 
 impl EngineOptions {
-    /// For graphs whose products are too small to be shared out: a session for each thread, where nothing else was chosen.
+    /// Sets one session per thread, unless the number of sessions is set. For graphs whose matrix products are too small to
+    /// be divided among threads.
     pub(crate) fn with_session_per_thread(self) -> Self {
         let threads = self.threads.unwrap_or_else(available_threads);
         Self { sessions: self.sessions.or(Some(threads)), ..self }
@@ -43,13 +45,13 @@ impl EngineOptions {
 /// The graph that a pool's sessions run.
 #[derive(Debug, Clone)]
 pub(crate) struct GraphFile {
-    /// Relative to the artifact, for messages.
+    /// The path relative to the artifact, for messages.
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) min_onnxruntime: String,
 }
 
-/// Up to a number of sessions of one graph, each created when it is first needed.
+/// A pool of sessions of one graph. Each session is created when it is first needed.
 pub(crate) struct Pool {
     graph: GraphFile,
     options: EngineOptions,
@@ -61,7 +63,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<Session>,
-    /// Sessions idle, lent or being created.
+    /// The number of sessions: idle, leased or being created.
     count: usize,
 }
 
@@ -75,7 +77,8 @@ impl Pool {
         Self { graph, options, on_load, state: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// The sessions of a graph of the artifact at `root`, whose loads the meter records. Nothing is loaded yet.
+    /// A pool for a graph of the artifact at `root`. The meter records how long the creation of each session takes. Nothing
+    /// is loaded yet.
     pub(crate) fn of_graph(root: &Path, graph: &Graph, options: EngineOptions, meter: &Meter) -> Self {
         let file = GraphFile {
             name: graph.file.clone(),
@@ -86,25 +89,25 @@ impl Pool {
         Self::new(file, options, move |elapsed| meter.load(elapsed))
     }
 
-    /// Sessions at most.
+    /// Limit on the sessions.
     pub(crate) fn limit(&self) -> usize {
         self.options.sessions.unwrap_or(1).max(1)
     }
 
-    /// A session for this caller alone; waits where all are lent.
+    /// Leases a session to the caller. If all sessions are leased, it waits.
     ///
     /// # Errors
-    /// `dependency` without a usable library, `graph` where ONNX Runtime refuses the graph.
+    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph.
     pub(crate) fn lease(&self) -> Result<Lease<'_>, BridgeError> {
         self.lease_while(|| Ok(()))
     }
 
-    /// The same for a caller that may have to give up: while it waits, `go_on` is asked again and again, and its error
-    /// ends the wait.
-    pub(crate) fn lease_while(&self, go_on: impl Fn() -> Result<(), BridgeError>) -> Result<Lease<'_>, BridgeError> {
+    /// Like [`lease`](Self::lease), for a caller that can be stopped. `check` is called regularly during the wait, and its
+    /// error ends the wait.
+    pub(crate) fn lease_while(&self, check: impl Fn() -> Result<(), BridgeError>) -> Result<Lease<'_>, BridgeError> {
         let mut state = self.lock();
         loop {
-            go_on()?;
+            check()?;
             if let Some(session) = state.idle.pop() {
                 return Ok(Lease { pool: self, session: Some(session) });
             }
@@ -113,20 +116,21 @@ impl Pool {
                 drop(state);
                 return self.create();
             }
-            // A caller that gave up may have been the one who was told of a returned session: nobody waits for ever.
-            let waited = self.returned.wait_timeout(state, PATIENCE);
+            // The timeout is needed even without a check: the notification about a returned session may have gone to a
+            // caller that was stopped.
+            let waited = self.returned.wait_timeout(state, CHECK_INTERVAL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Drops the sessions that nobody uses; the next call creates them anew.
+    /// Drops the idle sessions. The next call creates new ones.
     pub(crate) fn clear(&self) {
         let mut state = self.lock();
         let dropped = std::mem::take(&mut state.idle);
         state.count -= dropped.len();
     }
 
-    /// The caller has counted the new session already, so that no other thread makes the same one.
+    /// Creates a session. The caller has already counted it, so that other threads do not exceed the limit.
     fn create(&self) -> Result<Lease<'_>, BridgeError> {
         let mut lease = Lease { pool: self, session: None };
         let started = Instant::now();
@@ -147,7 +151,7 @@ impl Pool {
         };
         let configured = Session::builder(&environment).and_then(|builder| self.configure(builder, Cpu::detect()));
         let mut builder = configured.map_err(refuse)?;
-        // By path: external data lies beside the graph.
+        // ONNX Runtime needs the path to find the graph's external data.
         builder.commit_from_file(&self.graph.path).map_err(refuse)
     }
 
@@ -157,9 +161,9 @@ impl Pool {
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(threads.max(1))?
             .with_inter_threads(1)?
-            // Shapes differ from run to run: a pattern per shape would only be kept and never used again.
+            // ONNX Runtime would store one memory pattern per input shape, and shapes rarely occur twice.
             .with_memory_pattern(false)?
-            // The fused kernel is slower than the two that it replaces.
+            // The fused kernel is slower than the two kernels that it replaces.
             .with_disabled_optimizers("SkipLayerNormFusion")?;
         if cpu.saturates() {
             builder = builder.with_precise_qmm()?;
@@ -175,17 +179,17 @@ impl Pool {
     }
 }
 
-/// A lent session, given back when dropped.
+/// A leased session, which returns to the pool when the lease is dropped.
 pub(crate) struct Lease<'a> {
     pool: &'a Pool,
-    /// `None` only while it is created, or where that failed.
+    /// `None` only while the session is being created, or if that failed.
     session: Option<Session>,
 }
 
 impl Lease<'_> {
     /// The session.
     pub(crate) fn session(&mut self) -> Result<&mut Session, BridgeError> {
-        self.session.as_mut().ok_or_else(|| BridgeError::inference(None, "the session is gone"))
+        self.session.as_mut().ok_or_else(|| BridgeError::inference(None, "the session was not created"))
     }
 }
 
@@ -213,31 +217,33 @@ mod tests {
     const UINT8: u64 = 2;
     const INT8: u64 = 3;
 
-    fn parts(message: &[u8], number: u64) -> Vec<&[u8]> {
+    /// The nested messages with a field number.
+    fn messages(message: &[u8], number: u64) -> Vec<&[u8]> {
         let bytes = |field| match field {
-            Ok((found, Field::Bytes(value))) if found == number => Some(value),
+            Ok((actual, Field::Bytes(value))) if actual == number => Some(value),
             _ => None,
         };
         Fields::of(message).filter_map(bytes).collect()
     }
 
-    fn number(message: &[u8], number: u64) -> Option<u64> {
+    /// The first varint with a field number.
+    fn varint(message: &[u8], number: u64) -> Option<u64> {
         Fields::of(message).flatten().find_map(|field| match field {
-            (found, Field::Number(value)) if found == number => Some(value),
+            (actual, Field::Number(value)) if actual == number => Some(value),
             _ => None,
         })
     }
 
-    /// Element types of the weights of all 8-bit products.
+    /// The element types of the weights of all 8-bit matrix products.
     fn weight_types(model: &[u8]) -> BTreeSet<u64> {
-        let graph = parts(model, 7)[0];
-        let weights: BTreeMap<&[u8], u64> =
-            parts(graph, 5).into_iter().filter_map(|tensor| Some((parts(tensor, 8)[0], number(tensor, 2)?))).collect();
-        let is_product = |node: &&[u8]| parts(node, 4)[0].starts_with(b"MatMulInteger");
-        parts(graph, 1).into_iter().filter(is_product).map(|node| weights[parts(node, 1)[1]]).collect()
+        let graph = messages(model, 7)[0];
+        let dtype = |tensor| Some((messages(tensor, 8)[0], varint(tensor, 2)?));
+        let weights: BTreeMap<&[u8], u64> = messages(graph, 5).into_iter().filter_map(dtype).collect();
+        let is_product = |node: &&[u8]| messages(node, 4)[0].starts_with(b"MatMulInteger");
+        messages(graph, 1).into_iter().filter(is_product).map(|node| weights[messages(node, 1)[1]]).collect()
     }
 
-    /// What ONNX Runtime makes of the shared int8 graph on a CPU.
+    /// The int8 graph of the shared test artifact, as ONNX Runtime optimizes it for a CPU.
     fn optimized(cpu: Cpu) -> Vec<u8> {
         let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding");
         let path = shared.join("onnx/model_int8.onnx");
@@ -253,17 +259,18 @@ mod tests {
     }
 
     #[test]
-    fn small_graphs_have_a_session_for_each_thread_unless_told_otherwise() {
+    fn small_graphs_have_one_session_per_thread_by_default() {
         let options = |threads, sessions| EngineOptions { threads, sessions, ..EngineOptions::default() };
         let chosen = |threads, sessions| options(threads, sessions).with_session_per_thread().sessions;
         assert_eq!([chosen(Some(3), None), chosen(Some(3), Some(2))], [Some(3), Some(2)]);
         assert_eq!(chosen(None, None), Some(available_threads()));
     }
 
-    /// With `session.x64quantprecision`, ONNX Runtime makes the weights unsigned: those kernels do not saturate.
+    /// With `session.x64quantprecision`, ONNX Runtime converts the weights to unsigned integers, whose kernels do not
+    /// saturate.
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn exact_kernels_are_asked_for_exactly_where_products_saturate() {
+    fn exact_kernels_are_used_only_on_cpus_whose_products_saturate() {
         assert_eq!(weight_types(&optimized(Cpu::new(true, false))), BTreeSet::from([UINT8]));
         assert_eq!(weight_types(&optimized(Cpu::new(true, true))), BTreeSet::from([INT8]));
     }

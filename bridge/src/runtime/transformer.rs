@@ -1,4 +1,4 @@
-//! One run of a transformer's graph: tensors by name in, one output out.
+//! Runs a transformer's graph with token ids as input and fetches one output.
 
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::Tensor;
@@ -9,15 +9,15 @@ use crate::BridgeError;
 use crate::artifact::graph::Port;
 use crate::artifact::manifest::Graph;
 
-/// The inputs of a transformer's graph, each `[batch, tokens]`.
+/// The inputs of a transformer's graph, each of the shape `[batch, tokens]`.
 pub(crate) const INPUT_IDS: Port = ("input_ids", "int64", 2);
 pub(crate) const ATTENTION_MASK: Port = ("attention_mask", "int64", 2);
 pub(crate) const TOKEN_TYPE_IDS: Port = ("token_type_ids", "int64", 2);
 
-/// A graph that reads token ids.
+/// A graph whose inputs are token ids.
 pub(crate) struct Transformer {
     inputs: Vec<String>,
-    /// The only output that is fetched: every other one would cost a copy.
+    /// The only output that is fetched. ONNX Runtime would copy every other output for nothing.
     output: &'static str,
 }
 
@@ -26,12 +26,13 @@ impl Transformer {
         Self { inputs: graph.inputs.iter().map(|input| input.name.clone()).collect(), output }
     }
 
-    /// Runs a batch and reads the output's values, row by row, which have to be of this shape.
+    /// Runs a batch and passes the values of the output, in row-major order, to `read`. `shape` is the expected shape.
     ///
-    /// `other` returns the inputs beside ids and mask by name; inputs that it does not know are zeros, `[batch, tokens]`.
+    /// `other` returns the inputs other than ids and mask by name. An input for which it returns `None` is fed with zeros of
+    /// the shape `[batch, tokens]`.
     ///
     /// # Errors
-    /// `inference`, without an index: any row may be the cause.
+    /// `inference`, without an index, because any row may be the cause.
     pub(crate) fn run<T>(
         &self,
         session: &mut Session,
@@ -66,7 +67,9 @@ impl Transformer {
 /// Refuses values that are not finite.
 pub(crate) fn check_finite(values: &[f32]) -> Result<(), BridgeError> {
     match values.iter().position(|value| !value.is_finite()) {
-        Some(at) => Err(BridgeError::inference(None, format!("the graph gave {} at position {at}", values[at]))),
+        Some(index) => {
+            Err(BridgeError::inference(None, format!("the graph returned {} at index {index}", values[index])))
+        }
         None => Ok(()),
     }
 }
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_finite_values_pass() {
+    fn values_that_are_not_finite_are_refused() {
         assert!(check_finite(&[0.0, -1.5]).is_ok());
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(check_finite(&[0.0, bad]).map_err(|error| error.code()), Err("inference"));

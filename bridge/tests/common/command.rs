@@ -1,4 +1,4 @@
-//! Running the command.
+//! Runs the command `onnx-ml-bridge`.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub fn run(arguments: &[&str], input: &str) -> Output {
     let mut command = command(arguments);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
-    // A command that refuses its model reads no line and closes the pipe.
+    // Writing fails if the command ends without reading its input, which is not an error.
     let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
     child.wait_with_output().expect("an end")
 }

@@ -1,4 +1,4 @@
-//! A small artifact made by hand, with a graph that really runs: the mean of one-hot word vectors.
+//! Builds a small artifact, whose graph computes the mean of one-hot word vectors.
 #![allow(dead_code)]
 
 pub mod command;
@@ -26,7 +26,7 @@ pub fn valid_artifacts() -> Vec<PathBuf> {
     paths
 }
 
-/// Words of the tiny model; each vector has one 1, except that of `nan`.
+/// The vocabulary of the tiny model. The vector of `[PAD]` is zero, that of `nan` is NaN, all others are one-hot.
 const WORDS: [&str; 5] = ["[PAD]", "[UNK]", "a", "b", "nan"];
 pub const DIM: usize = 4;
 
@@ -40,31 +40,37 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
+/// A protobuf field with a varint.
 pub fn number(field: u64, value: u64) -> Vec<u8> {
     [varint(field << 3), varint(value)].concat()
 }
 
+/// A protobuf field with bytes, a string or a nested message.
 pub fn part(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     [&varint(field << 3 | 2), &varint(content.len() as u64), content].concat()
 }
 
-fn node(kind: &str, inputs: &[&str], output: &str, attributes: &[u8]) -> Vec<u8> {
+/// A node of an ONNX graph.
+fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[u8]) -> Vec<u8> {
     let inputs = inputs.iter().flat_map(|name| part(1, name)).collect();
-    part(1, [inputs, part(2, output), part(4, kind), attributes.to_vec()].concat())
+    part(1, [inputs, part(2, output), part(4, operator), attributes.to_vec()].concat())
 }
 
+/// An integer attribute of a node.
 fn int(name: &str, value: u64) -> Vec<u8> {
     part(5, [part(1, name), number(3, value), number(20, 2)].concat())
 }
 
+/// An input (field 11) or an output (field 12) of a graph.
 fn value(field: u64, name: &str, dtype: u64, dims: &[&str]) -> Vec<u8> {
     let dims: Vec<u8> = dims.iter().flat_map(|dim| part(1, part(2, dim))).collect();
     part(field, [part(1, name), part(2, part(1, [number(1, dtype), part(2, dims)].concat()))].concat())
 }
 
-fn axis(name: &str, at: i64) -> Vec<u8> {
-    part(5, [number(1, 1), number(2, 7), part(8, name), part(9, at.to_le_bytes())].concat())
+/// An initializer with one axis.
+fn axis(name: &str, axis: i64) -> Vec<u8> {
+    part(5, [number(1, 1), number(2, 7), part(8, name), part(9, axis.to_le_bytes())].concat())
 }
 
 /// The word vectors, row by row, as little-endian float32.
@@ -74,20 +80,20 @@ pub fn table() -> Vec<u8> {
         (row, column) if row == column + 1 => 1.0,
         _ => 0.0,
     };
-    (0..WORDS.len() * DIM).flat_map(|at| cell(at / DIM, at % DIM).to_le_bytes()).collect()
+    (0..WORDS.len() * DIM).flat_map(|index| cell(index / DIM, index % DIM).to_le_bytes()).collect()
 }
 
-/// The table as an initializer whose data are `data`: `raw_data` or a reference to a file.
+/// The table as an initializer. `data` is the field `raw_data`, or a reference to a file.
 fn initializer(data: Vec<u8>) -> Vec<u8> {
     part(5, [number(1, WORDS.len() as u64), number(1, DIM as u64), number(2, 1), part(8, "table"), data].concat())
 }
 
-/// A reference to a file with the whole table.
+/// A reference to a file with the table.
 pub fn external(location: &str) -> Vec<u8> {
     [part(13, [part(1, "location"), part(2, location)].concat()), number(14, 1)].concat()
 }
 
-/// An ONNX file; `data` as of [`initializer`].
+/// An ONNX file. [`initializer`] describes `data`.
 pub fn model(data: Vec<u8>) -> Vec<u8> {
     let graph = [
         node("Gather", &["table", "input_ids"], "token_embeddings", &[]),
@@ -121,7 +127,7 @@ fn tensor(name: &str, dtype: &str, dims: &[&str]) -> Value {
     json!({"name": name, "dtype": dtype, "dims": dims})
 }
 
-/// A manifest without files, whose one variant `fp32` is the tiny model.
+/// The manifest of the tiny model, without its files. Its only variant is `fp32`.
 pub fn manifest() -> Value {
     let graph = json!({"file": "onnx/model.onnx", "ir_version": 8, "domains": {"": 17}, "min_onnxruntime": "1.18",
         "inputs": [tensor("input_ids", "int64", &["batch", "tokens"]), tensor("attention_mask", "int64", &["batch", "tokens"])],
@@ -174,31 +180,31 @@ pub fn write(root: &Path, name: &str, bytes: &[u8]) {
     fs::write(path, bytes).expect("a file");
 }
 
-fn visit(root: &Path, folder: &Path, found: &mut Vec<String>) {
+fn visit(root: &Path, folder: &Path, names: &mut Vec<String>) {
     for entry in fs::read_dir(folder).expect("a directory") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            visit(root, &path, found);
+            visit(root, &path, names);
         } else {
             let name = path.strip_prefix(root).expect("inside").to_string_lossy().into_owned();
-            found.push(name);
+            names.push(name);
         }
     }
 }
 
-/// Every file below a directory, by relative path.
+/// The relative paths of all files in a directory and its subdirectories, in order.
 pub fn files(root: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    visit(root, root, &mut found);
-    found.sort();
-    found
+    let mut names = Vec::new();
+    visit(root, root, &mut names);
+    names.sort();
+    names
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Lists what is there in the manifest, and writes it with its hash.
+/// Adds all files of a directory to the manifest, and writes the manifest and its hash.
 pub fn seal(root: &Path, mut manifest: Value) {
     for name in files(root).iter().filter(|name| !name.starts_with("manifest.")) {
         let bytes = fs::read(root.join(name)).expect("a file");
@@ -207,7 +213,7 @@ pub fn seal(root: &Path, mut manifest: Value) {
     write_manifest(root, format!("{manifest:#}\n").as_bytes());
 }
 
-/// Writes bytes as the manifest, with the hash that they need.
+/// Writes the bytes of a manifest, and the file with their hash.
 pub fn write_manifest(root: &Path, bytes: &[u8]) {
     write(root, "manifest.json", bytes);
     write(root, "manifest.sha256", format!("{}  manifest.json\n", sha256(bytes)).as_bytes());

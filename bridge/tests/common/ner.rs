@@ -1,11 +1,11 @@
-//! A small token classifier made by hand: every token has the logits of its own row of a table.
+//! Builds a small token classifier, whose logits for each token are a row of a table.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{node, number, part, seal, tensor, value, write};
 
-/// The vocabulary with the place of the class that each entry is sure of.
+/// The vocabulary, with the index of the class that has the highest logit for each entry.
 const WORDS: [(&str, usize); 11] = [
     ("[PAD]", 0),
     ("[UNK]", 0),
@@ -20,12 +20,12 @@ const WORDS: [(&str, usize); 11] = [
     ("nan", 0),
 ];
 pub const LABELS: [&str; 5] = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"];
-/// Of the class that an entry is sure of; all others have 0.
+/// The highest logit of an entry; the logits of all other classes are 0.
 const LOGIT: f32 = 4.0;
-/// Two of them are special tokens.
+/// Includes two special tokens.
 pub const MAX_TOKENS: usize = 6;
 
-/// The score of a token that is sure of its class.
+/// The score of a token's class with the highest logit.
 pub fn sure() -> f64 {
     let e = f64::from(LOGIT).exp();
     e / (e + (LABELS.len() - 1) as f64)
@@ -33,7 +33,7 @@ pub fn sure() -> f64 {
 
 fn table() -> Vec<u8> {
     let row = |(word, class): (&str, usize)| {
-        let cell = |at| match at == class {
+        let cell = |index| match index == class {
             _ if word == "nan" => f32::NAN,
             true => LOGIT,
             false => 0.0,
@@ -70,7 +70,7 @@ fn tokenizer() -> String {
     .to_string()
 }
 
-/// A manifest without files, whose one variant `fp32` is the tiny classifier.
+/// The manifest of the tiny classifier, without its files. Its only variant is `fp32`.
 pub fn manifest() -> Value {
     let ids = |name| tensor(name, "int64", &["batch", "tokens"]);
     let graph = json!({"file": "onnx/model.onnx", "ir_version": 8, "domains": {"": 17}, "min_onnxruntime": "1.18",

@@ -1,4 +1,4 @@
-//! The cases of tests/golden: overlays on its valid artifacts. The README.md there describes their form.
+//! Reads the cases of tests/golden, which are changes to its valid artifacts. The README.md there describes their format.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ struct CaseFile {
     cases: Vec<Case>,
 }
 
-/// A manifest or an artifact, and the code that readers refuse it with; none where it is valid.
+/// A manifest or an artifact, and the code that readers have to refuse it with; `None` if it is valid.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {

@@ -1,62 +1,63 @@
-//! A small summarizer made by hand: a summary is the first `max_length` tokens of its source.
+//! Builds a small summarizer, whose summary of a text is the first `max_length` tokens.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{axis, int, node, number, part, seal, tensor, value, write};
 
-/// The vocabulary; the score of a text with `nan` is no number, and a run of one with `slow` takes for ever.
+/// The vocabulary. The score of a text with `nan` is NaN, and the run of a text with `slow` does not end.
 const WORDS: [&str; 12] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "d", "a.", "b.", "nan", "slow"];
 const SPECIAL: usize = 4;
-/// Two of them are special tokens.
+/// Includes two special tokens.
 pub const MAX_TOKENS: usize = 8;
 pub const MAX_TARGET_TOKENS: usize = 16;
-/// Turns of the loop for a text with `slow`.
-const TURNS: i64 = 1 << 40;
+/// The number of iterations of the loop for a text with `slow`.
+const ITERATIONS: i64 = 1 << 40;
 
 fn initializer(name: &str, dtype: u64, dims: &[usize], data: Vec<u8>) -> Vec<u8> {
     let dims: Vec<u8> = dims.iter().flat_map(|size| number(1, *size as u64)).collect();
     part(5, [dims, number(2, dtype), part(8, name), part(9, data)].concat())
 }
 
-fn per_word(name: &str, of: impl Fn(&str) -> Vec<u8>, dtype: u64) -> Vec<u8> {
-    initializer(name, dtype, &[WORDS.len()], WORDS.iter().flat_map(|word| of(word)).collect())
+/// An initializer with one value per word of the vocabulary.
+fn per_word(name: &str, value: impl Fn(&str) -> Vec<u8>, dtype: u64) -> Vec<u8> {
+    initializer(name, dtype, &[WORDS.len()], WORDS.iter().flat_map(|word| value(word)).collect())
 }
 
-/// A loop of as many turns as the text asks for; what it gives is always 0.
-fn turns() -> Vec<u8> {
+/// A loop of `iterations` iterations, which returns 0.
+fn delay() -> Vec<u8> {
     let body = [
         node("Identity", &["go_on"], "goes_on", &[]),
-        node("Min", &["kept", "turn"], "still", &[]),
-        part(2, "turn"),
-        value(11, "turn", 7, &[]),
+        node("Min", &["kept", "iteration"], "still", &[]),
+        part(2, "delay"),
+        value(11, "iteration", 7, &[]),
         value(11, "go_on", 9, &[]),
         value(11, "kept", 7, &[]),
         value(12, "goes_on", 9, &[]),
         value(12, "still", 7, &[]),
     ];
     let body = part(5, [part(1, "body"), part(6, body.concat()), number(20, 5)].concat());
-    node("Loop", &["turns", "", "zero"], "nothing", &body)
+    node("Loop", &["iterations", "", "zero"], "nothing", &body)
 }
 
-/// The score is `num_beams * length_penalty + min_length`, so that it tells what the graph was given.
+/// The score of a summary is `num_beams * length_penalty + min_length`, so that tests see the inputs of the graph.
 fn model() -> Vec<u8> {
     let nan = |word: &str| if word == "nan" { f32::NAN } else { 0.0 }.to_le_bytes().to_vec();
-    let slow = |word: &str| if word == "slow" { TURNS } else { 0 }.to_le_bytes().to_vec();
+    let slow = |word: &str| if word == "slow" { ITERATIONS } else { 0 }.to_le_bytes().to_vec();
     let settings = [("num_beams", 7), ("min_length", 7), ("max_length", 7), ("length_penalty", 1)];
     let settings: Vec<u8> = settings.iter().flat_map(|(name, dtype)| value(11, name, *dtype, &["one"])).collect();
     let graph = [
         node("Slice", &["input_ids", "start", "max_length", "second"], "sequences", &[]),
         node("Gather", &["slowness", "input_ids"], "slow", &[]),
-        node("ReduceMax", &["slow"], "turns", &int("keepdims", 0)),
-        turns(),
+        node("ReduceMax", &["slow"], "iterations", &int("keepdims", 0)),
+        delay(),
         node("Gather", &["badness", "input_ids"], "bad", &[]),
         node("ReduceSum", &["bad", "second"], "bad_texts", &int("keepdims", 0)),
         node("Cast", &["num_beams"], "beams", &int("to", 1)),
         node("Mul", &["beams", "length_penalty"], "product", &[]),
-        node("Add", &["min_length", "nothing"], "least", &[]),
-        node("Cast", &["least"], "least_float", &int("to", 1)),
-        node("Add", &["product", "least_float"], "score", &[]),
+        node("Add", &["min_length", "nothing"], "delayed_length", &[]),
+        node("Cast", &["delayed_length"], "length_float", &int("to", 1)),
+        node("Add", &["product", "length_float"], "score", &[]),
         node("Add", &["bad_texts", "score"], "sequences_scores", &[]),
         part(2, "tiny-summary"),
         axis("start", 0),
@@ -87,7 +88,7 @@ fn tokenizer() -> String {
     .to_string()
 }
 
-/// A manifest without files, whose one variant `fp32` is the tiny summarizer.
+/// The manifest of the tiny summarizer, without its files. Its only variant is `fp32`.
 pub fn manifest() -> Value {
     let ids = |name| tensor(name, "int64", &["batch", "tokens"]);
     let one = |name, dtype| tensor(name, dtype, &["one"]);

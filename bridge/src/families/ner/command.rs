@@ -1,4 +1,4 @@
-//! `ner`: texts in, named entities out, as JSON lines or for people.
+//! The command `ner`, which reads texts and prints their named entities as JSON lines or as marked texts.
 
 use std::io::{self, IsTerminal};
 
@@ -19,8 +19,8 @@ use crate::{BridgeError, OnnxMlBridge};
 
 /// Find named entities: JSON lines on standard input, one answer per line on standard output, in order.
 ///
-/// A line is a JSON string or an object {"text": "..."}; for a spaCy pipeline whose sentences are given it is {"text":
-/// "...", "sentence_starts": [0, ...]}, in characters. Its answer is {"entities": [{"text", "label", "start", "end",
+/// A line is a JSON string or an object {"text": "..."}. A spaCy pipeline that requires sentence starts needs objects
+/// {"text": "...", "sentence_starts": [0, ...]} with offsets in characters. The answer is {"entities": [{"text", "label", "start", "end",
 /// "start_byte", "end_byte", "score"}], "truncated": false}: offsets in characters and in bytes of UTF-8, the ends
 /// exclusive, no "score" from spaCy. A line that fails has the answer {"error": {"code", "line", "message"}} and does not
 /// end the command. Answers are printed as soon as they are ready; lines that are available at the same time run together.
@@ -89,16 +89,17 @@ impl Answers for Ner {
     type Input = Line;
     type Answer = Entities;
 
-    /// Lines with sentence starts and lines without are two calls: a call has them for every text, or for none.
+    /// Lines with sentence starts and lines without them need two calls, because a call has sentence starts for all texts or
+    /// for none.
     fn answer(&self, inputs: &[&Line]) -> Result<Vec<Result<Entities, BridgeError>>, Failure> {
         let (with, without): (Vec<usize>, Vec<usize>) =
-            (0..inputs.len()).partition(|&at| inputs[at].sentence_starts.is_some());
+            (0..inputs.len()).partition(|&index| inputs[index].sentence_starts.is_some());
         let mut outcomes: Vec<(usize, Result<Entities, BridgeError>)> = Vec::with_capacity(inputs.len());
-        for group in [with, without] {
-            let answers = self.call(&group.iter().map(|&at| inputs[at]).collect::<Vec<_>>())?;
-            outcomes.extend(group.into_iter().zip(answers));
+        for indices in [with, without] {
+            let answers = self.call(&indices.iter().map(|&index| inputs[index]).collect::<Vec<_>>())?;
+            outcomes.extend(indices.into_iter().zip(answers));
         }
-        outcomes.sort_by_key(|(at, _)| *at);
+        outcomes.sort_by_key(|(index, _)| *index);
         Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
     }
 
@@ -118,7 +119,7 @@ impl Answers for Ner {
 }
 
 impl Ner {
-    /// Lines that all have sentence starts, or all have none. If this is not what the model requires, every line fails.
+    /// Answers lines that all have sentence starts or all have none. If the model requires the opposite, every line fails.
     fn call(&self, inputs: &[&Line]) -> Result<Vec<Result<Entities, BridgeError>>, Failure> {
         if inputs.is_empty() {
             return Ok(Vec::new());

@@ -18,7 +18,7 @@ pub struct Entity {
     pub start_byte: usize,
     /// The offset of its end in bytes of UTF-8, exclusive.
     pub end_byte: usize,
-    /// The model's probability, from 0 to 1; `None` where it has none (spaCy), which JSON leaves out.
+    /// The model's probability, from 0 to 1; `None` for spaCy pipelines, which have no scores. JSON omits `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
 }
@@ -128,11 +128,11 @@ mod tests {
             (16, 20, "Rust", (18, 22)),
         ];
         for (start, end, expected, utf16) in cases {
-            let found = entity(text, start, end);
-            assert_eq!(found.text, expected);
-            assert_eq!(&text[found.start_byte..found.end_byte], expected);
+            let entity = entity(text, start, end);
+            assert_eq!(entity.text, expected);
+            assert_eq!(&text[entity.start_byte..entity.end_byte], expected);
             assert_eq!(text.chars().skip(start).take(end - start).collect::<String>(), expected);
-            assert_eq!(found.utf16_range(text), Some(utf16), "{expected:?}");
+            assert_eq!(entity.utf16_range(text), Some(utf16), "{expected:?}");
             let units: Vec<u16> = text.encode_utf16().collect();
             assert_eq!(String::from_utf16_lossy(&units[utf16.0..utf16.1]), expected);
         }
@@ -140,10 +140,10 @@ mod tests {
 
     #[test]
     fn another_text_has_no_offsets() {
-        let found = entity("😀 Ann", 2, 5);
-        assert_eq!(found.utf16_range("😀 Ann"), Some((3, 6)));
+        let entity = entity("😀 Ann", 2, 5);
+        assert_eq!(entity.utf16_range("😀 Ann"), Some((3, 6)));
         for other in ["", "aa Ann", "😀 Bob", "Ann", "😀é"] {
-            assert_eq!(found.utf16_range(other), None, "{other:?}");
+            assert_eq!(entity.utf16_range(other), None, "{other:?}");
         }
     }
 }

@@ -46,7 +46,7 @@ mod tests {
     const PLAIN: Style = Style { is_colored: false };
 
     fn entity(text: &str, label: &str, covered: &str) -> Entity {
-        let start_byte = text.find(covered).expect("a part of the text");
+        let start_byte = text.find(covered).expect("a substring");
         let start = text[..start_byte].chars().count();
         serde_json::from_value(serde_json::json!({"text": covered, "label": label, "start": start,
             "end": start + covered.chars().count(), "start_byte": start_byte, "end_byte": start_byte + covered.len()}))

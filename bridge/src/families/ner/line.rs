@@ -31,7 +31,7 @@ impl LineInput for Line {
 }
 
 fn offsets(value: Value) -> Result<Vec<usize>, BridgeError> {
-    let problem = || format!("sentence_starts is {value}, expected an array of whole numbers from 0");
+    let problem = || format!("sentence_starts is {value}, expected an array of integers of at least 0");
     let offset = |offset: &Value| usize::try_from(offset.as_u64()?).ok();
     let offsets = value.as_array().and_then(|values| values.iter().map(offset).collect());
     offsets.ok_or_else(|| BridgeError::SentenceStarts { index: None, problem: problem() })
@@ -43,7 +43,7 @@ mod tests {
     use crate::jsonl::parse;
 
     #[test]
-    fn sentence_starts_are_whole_numbers() {
+    fn sentence_starts_are_integers() {
         let starts = |line: &str| {
             let line = parse::<Line>(line.as_bytes(), 10);
             line.map(|input| input.sentence_starts).map_err(|error| error.code())

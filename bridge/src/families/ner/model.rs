@@ -1,4 +1,4 @@
-//! A model that finds named entities, whatever its engine.
+//! A model that finds named entities, with any engine.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,20 +15,20 @@ use crate::runtime::options::ModelOptions;
 
 /// The problem of a call with sentence starts for a model that does not use any.
 pub(crate) const UNEXPECTED_SENTENCE_STARTS: &str =
-    "sentence starts were given, but this model does not use any: leave them out";
+    "sentence starts were passed, but this model does not use any: omit them";
 
 /// The engine of one variant. Its graphs are loaded by the first call; any thread may call it.
 pub(crate) trait Recognizer: Send + Sync {
     /// Creates the first session of every graph.
     ///
     /// # Errors
-    /// `dependency` without a usable ONNX Runtime, `graph` where it refuses a graph.
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
     fn warm_up(&self) -> Result<(), BridgeError>;
 
     /// Drops the sessions that no call uses at the moment.
     fn unload(&self);
 
-    /// The tokens that a text is cut to where no stride is set; `None` where no text is ever cut.
+    /// The number of tokens that a text is truncated to if no stride is set; `None` if texts are never truncated.
     fn max_tokens(&self) -> Option<usize>;
 
     /// Whether calls have to pass the starts of sentences.
@@ -37,10 +37,10 @@ pub(crate) trait Recognizer: Send + Sync {
     /// Checks the options of a call with that number of texts.
     ///
     /// # Errors
-    /// `config`, or `sentence_starts` where they are missing or unexpected.
+    /// `config`, or `sentence_starts` if sentence starts are missing or unexpected.
     fn check(&self, options: &NerOptions, texts: usize) -> Result<(), BridgeError>;
 
-    /// The outcome of each of the chosen texts, in the order of `chosen`, which has indices into `texts`.
+    /// The outcome of each chosen text. `chosen` has the indices of these texts in `texts`; the outcomes have its order.
     ///
     /// # Errors
     /// `dependency` or `graph`, which concern every text.
@@ -74,7 +74,7 @@ impl NerModel {
         Self { manifest, variant: variant.to_owned(), recognizer, text_limit: options.limits.text, meter }
     }
 
-    /// The tokens that a text is cut to where no stride is set; `None` where no text is ever cut.
+    /// The number of tokens that a text is truncated to if no stride is set; `None` if texts are never truncated.
     pub(crate) fn max_tokens(&self) -> Option<usize> {
         self.recognizer.max_tokens()
     }
@@ -84,7 +84,7 @@ impl NerModel {
         self.recognize_each(texts, options)?.into_iter().collect()
     }
 
-    /// The outcome of every text; fails as a whole only where no text can be answered.
+    /// The outcome of every text. The whole call fails only if no text can be answered.
     pub(crate) fn recognize_each(
         &self,
         texts: &[&str],
@@ -148,7 +148,7 @@ impl Model for NerModel {
     ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
         let answer = move |inputs: &[super::line::Line]| {
             let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
-            // `None` where any line has none: the model says what is missing.
+            // `None` if any line has no sentence starts. If the model requires them, it returns an error.
             let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
             self.recognize(&texts, &NerOptions { sentence_starts, ..NerOptions::default() }).map(|_| ())
         };

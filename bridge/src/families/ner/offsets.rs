@@ -1,18 +1,19 @@
-//! Places in a text: characters, bytes and UTF-16 units.
+//! Converts between offsets in a text: in characters, in bytes of UTF-8 and in UTF-16 code units.
 
-/// Characters from one remembered place to the next: small enough to count, and a remembered place costs 8 bytes.
+/// The number of characters between two stored offsets. A lookup counts up to this many characters; a stored offset takes 8
+/// bytes.
 const STEP: usize = 64;
 
-/// Finds the byte that a character starts at, in time that does not depend on the text's length.
+/// Converts offsets in characters to offsets in bytes, in time that does not depend on the text's length.
 pub(crate) struct CharIndex<'a> {
     text: &'a str,
-    /// Where every [`STEP`]-th character starts; nothing for a text of ASCII alone, whose characters are its bytes.
+    /// The offset in bytes of every [`STEP`]-th character; empty for ASCII texts, whose characters are single bytes.
     starts: Vec<usize>,
     is_ascii: bool,
 }
 
 impl<'a> CharIndex<'a> {
-    /// Walks over the text once.
+    /// Builds the index in one pass over the text.
     pub(crate) fn new(text: &'a str) -> Self {
         let is_ascii = text.is_ascii();
         let mut starts = Vec::new();
@@ -22,33 +23,32 @@ impl<'a> CharIndex<'a> {
         Self { text, starts, is_ascii }
     }
 
-    /// The byte that the character at this place starts at: the text's length for the place behind the last one, `None`
-    /// beyond that.
-    pub(crate) fn byte(&self, place: usize) -> Option<usize> {
+    /// The offset in bytes of an offset in characters; `None` if the text has fewer characters.
+    pub(crate) fn byte(&self, offset: usize) -> Option<usize> {
         if self.is_ascii {
-            return (place <= self.text.len()).then_some(place);
+            return (offset <= self.text.len()).then_some(offset);
         }
-        let Some(&start) = self.starts.get(place / STEP) else {
-            // The end of a text whose length is a multiple of the step, or beyond every end.
-            if place != self.starts.len() * STEP {
+        let Some(&start) = self.starts.get(offset / STEP) else {
+            // The offset exceeds the text, or is the end of a text whose length is a multiple of the step.
+            if offset != self.starts.len() * STEP {
                 return None;
             }
-            let before = self.byte(place.checked_sub(1)?)?;
+            let before = self.byte(offset.checked_sub(1)?)?;
             let last = self.text[before..].chars().next()?;
             return Some(before + last.len_utf8());
         };
         let rest = &self.text[start..];
         let ends = std::iter::once(rest.len());
-        rest.char_indices().map(|(byte, _)| byte).chain(ends).nth(place % STEP).map(|byte| start + byte)
+        rest.char_indices().map(|(byte, _)| byte).chain(ends).nth(offset % STEP).map(|byte| start + byte)
     }
 
-    /// The character at this place.
-    pub(crate) fn char(&self, place: usize) -> Option<char> {
-        self.text[self.byte(place)?..].chars().next()
+    /// The character at an offset in characters.
+    pub(crate) fn char(&self, offset: usize) -> Option<char> {
+        self.text[self.byte(offset)?..].chars().next()
     }
 }
 
-/// UTF-16 units of a text, as JavaScript counts.
+/// The length of a text in UTF-16 code units, as JavaScript counts.
 pub(crate) fn utf16_len(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
@@ -59,26 +59,27 @@ mod tests {
 
     use super::*;
 
-    fn agree(text: &str) {
+    /// Compares all offsets of a text with those of `char_indices`.
+    fn check(text: &str) {
         let index = CharIndex::new(text);
         let mut bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).collect();
         bytes.push(text.len());
-        for (place, byte) in bytes.iter().enumerate() {
-            assert_eq!(index.byte(place), Some(*byte), "{text:?} {place}");
-            assert_eq!(index.char(place), text.chars().nth(place), "{text:?} {place}");
+        for (offset, byte) in bytes.iter().enumerate() {
+            assert_eq!(index.byte(offset), Some(*byte), "{text:?} {offset}");
+            assert_eq!(index.char(offset), text.chars().nth(offset), "{text:?} {offset}");
         }
         assert_eq!((index.byte(bytes.len()), index.char(bytes.len())), (None, None), "{text:?}");
         assert_eq!((index.byte(bytes.len() + STEP), index.byte(usize::MAX)), (None, None), "{text:?}");
     }
 
     #[test]
-    fn every_place_is_found() {
-        agree("");
-        agree("ascii");
+    fn all_offsets_are_converted() {
+        check("");
+        check("ascii");
         for length in [1, STEP - 1, STEP, STEP + 1, 3 * STEP] {
-            agree(&"é".repeat(length));
-            agree(&"a".repeat(length));
-            agree(&format!("{}é", "a".repeat(length)));
+            check(&"é".repeat(length));
+            check(&"a".repeat(length));
+            check(&format!("{}é", "a".repeat(length)));
         }
     }
 
@@ -89,8 +90,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_place_of_any_text_is_found(text in "\\PC{0,200}") {
-            agree(&text);
+        fn all_offsets_of_any_text_are_converted(text in "\\PC{0,200}") {
+            check(&text);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The golden cases of named entities, whose figures are those of all cases together.
+//! Replays the golden cases of named entities. The metrics are computed over all cases together.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, 
 use crate::families::model::Model;
 use crate::families::report::{VariantReport, count, measurement};
 
-/// One golden case: a text, the settings of the call, and what the original model answered.
+/// One golden case: a text, the settings of the call, and the original's answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -50,58 +50,59 @@ struct Settings {
     sentence_starts: Option<Vec<usize>>,
 }
 
-/// The figures over all cases.
+/// The metrics over all cases.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Figures {
+struct Metrics {
     cases: usize,
-    /// Cases with any other list of offsets and labels.
+    /// The number of cases whose list of offsets and labels differs from the original's.
     differing: usize,
-    /// F1 of the entities of all cases, an entity being its offsets and its label.
+    /// The F1 score of the entities of all cases. Two entities are equal if their offsets and labels are.
     entity_f1: f64,
-    /// Largest difference of a score over the entities that both have; `None` where there are no scores.
+    /// The maximum absolute difference of the scores of equal entities; `None` if there are no scores.
     score_max_abs: Option<f64>,
 }
 
-/// Replays the cases with one variant, and compares the figures over all cases with its gate.
+/// Replays the cases with one variant, and compares the metrics with its gate.
 ///
 /// # Errors
-/// `golden` where the gate is not met or a case cannot be read, or an error of the model.
+/// `golden` if the gate is not met or a case cannot be read, or an error of the model.
 pub(super) fn replay(model: &NerModel, bytes: &[u8]) -> Result<VariantReport, BridgeError> {
     let (manifest, variant) = (model.manifest(), model.variant());
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let mut tally = Tally::default();
-    for members in alike(&cases) {
-        let texts: Vec<&str> = members.iter().map(|&index| cases[index].input.as_str()).collect();
-        let answers = model.recognize(&texts, &options(&members, &cases));
+    for indices in batches(&cases) {
+        let texts: Vec<&str> = indices.iter().map(|&index| cases[index].input.as_str()).collect();
+        let answers = model.recognize(&texts, &options(&indices, &cases));
         let answers = answers.map_err(|error| model_error(manifest, variant, error))?;
-        for (&index, answer) in members.iter().zip(&answers) {
+        for (&index, answer) in indices.iter().zip(&answers) {
             let counted = tally.add(&cases[index].expected, answer);
             counted.map_err(|problem| refused_case(manifest, index, variant, &problem))?;
         }
     }
-    let figures = tally.figures();
-    check(&figures, &manifest.variants[variant]).map_err(|problem| refused_variant(manifest, variant, &problem))?;
+    let metrics = tally.metrics();
+    check(&metrics, &manifest.variants[variant]).map_err(|problem| refused_variant(manifest, variant, &problem))?;
     Ok(VariantReport::new([
-        ("cases", count(figures.cases)),
-        ("differing", count(figures.differing)),
-        ("entity_f1", measurement(figures.entity_f1)),
-        ("score_max_abs", figures.score_max_abs.and_then(measurement)),
+        ("cases", count(metrics.cases)),
+        ("differing", count(metrics.differing)),
+        ("entity_f1", measurement(metrics.entity_f1)),
+        ("score_max_abs", metrics.score_max_abs.and_then(measurement)),
     ]))
 }
 
-/// The indices of cases that can be run in one call.
-fn alike(cases: &[Case]) -> Vec<Vec<usize>> {
-    let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (at, case) in cases.iter().enumerate() {
+/// The indices of the cases of each call: cases with the same settings share a call.
+fn batches(cases: &[Case]) -> Vec<Vec<usize>> {
+    let mut batches: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (index, case) in cases.iter().enumerate() {
         let settings = &case.settings;
         let key = (settings.aggregation_strategy, settings.stride, settings.sentence_starts.is_some());
-        groups.entry(key).or_default().push(at);
+        batches.entry(key).or_default().push(index);
     }
-    groups.into_values().collect()
+    batches.into_values().collect()
 }
 
-fn options(members: &[usize], cases: &[Case]) -> NerOptions {
-    let settings: Vec<&Settings> = members.iter().map(|&at| &cases[at].settings).collect();
+/// The options of the call for some cases, given by their indices.
+fn options(indices: &[usize], cases: &[Case]) -> NerOptions {
+    let settings: Vec<&Settings> = indices.iter().map(|&index| &cases[index].settings).collect();
     NerOptions {
         model: None,
         aggregation_strategy: settings.first().and_then(|settings| settings.aggregation_strategy),
@@ -110,29 +111,31 @@ fn options(members: &[usize], cases: &[Case]) -> NerOptions {
     }
 }
 
-fn check(figures: &Figures, gate: &Variant) -> Result<(), String> {
-    check_gate(gate, "differing", figures.differing as f64, Bound::Max)?;
-    check_gate(gate, "entity_f1", figures.entity_f1, Bound::Min)?;
-    figures.score_max_abs.map_or(Ok(()), |score| check_gate(gate, "score_max_abs", score, Bound::Max))
+fn check(metrics: &Metrics, gate: &Variant) -> Result<(), String> {
+    check_gate(gate, "differing", metrics.differing as f64, Bound::Max)?;
+    check_gate(gate, "entity_f1", metrics.entity_f1, Bound::Min)?;
+    metrics.score_max_abs.map_or(Ok(()), |score| check_gate(gate, "score_max_abs", score, Bound::Max))
 }
 
-/// What was counted over the cases so far.
+/// The counts over the cases so far.
 #[derive(Debug, Default)]
 struct Tally {
     cases: usize,
     differing: usize,
-    /// Entities that both have, that the original has, and that the variant has.
+    /// The number of entities that both the original and the variant return.
     common: usize,
+    /// The number of entities of the original.
     expected: usize,
-    found: usize,
+    /// The number of entities of the variant.
+    actual: usize,
     score_max_abs: Option<f64>,
 }
 
-/// Start, end and label.
+/// The start, the end and the label of an entity.
 type Triple<'a> = (usize, usize, &'a str);
 
 impl Tally {
-    /// Counts a case; fails where its tokens or whether it was cut differ, which no gate allows.
+    /// Counts a case. Fails if its number of tokens or its `truncated` differs, which no gate allows.
     fn add(&mut self, expected: &Expected, answer: &Entities) -> Result<(), String> {
         let actual = (answer.tokens, answer.truncated);
         let reference = (expected.tokens, expected.truncated);
@@ -140,38 +143,38 @@ impl Tally {
             return Err(format!("tokens and truncated are {actual:?}, expected {reference:?}"));
         }
         self.cases += 1;
-        let theirs = expected.entities.iter().map(|entity| (entity.start, entity.end, entity.label.as_str()));
-        self.differing += usize::from(!theirs.eq(answer.entities.iter().map(triple)));
+        let references = expected.entities.iter().map(|entity| (entity.start, entity.end, entity.label.as_str()));
+        self.differing += usize::from(!references.eq(answer.entities.iter().map(triple)));
         self.expected += expected.entities.len();
-        self.found += answer.entities.len();
+        self.actual += answer.entities.len();
         self.pair(expected, answer);
         Ok(())
     }
 
-    /// Pairs equal entities, each one once, and compares their scores.
+    /// Pairs equal entities and compares their scores. No entity is in two pairs.
     fn pair(&mut self, expected: &Expected, answer: &Entities) {
         let mut unpaired: BTreeMap<Triple<'_>, Vec<&Entity>> = BTreeMap::new();
-        // The first of equals is taken from the end.
+        // In reverse order, so that `pop` returns the first of equal entities.
         for entity in answer.entities.iter().rev() {
             unpaired.entry(triple(entity)).or_default().push(entity);
         }
         for entity in &expected.entities {
             let key = (entity.start, entity.end, entity.label.as_str());
-            let Some(found) = unpaired.get_mut(&key).and_then(Vec::pop) else { continue };
+            let Some(paired) = unpaired.get_mut(&key).and_then(Vec::pop) else { continue };
             self.common += 1;
-            if let (Some(score), Some(found)) = (entity.score, found.score) {
-                let difference = (score - f64::from(found)).abs();
+            if let (Some(reference), Some(actual)) = (entity.score, paired.score) {
+                let difference = (reference - f64::from(actual)).abs();
                 self.score_max_abs = Some(self.score_max_abs.unwrap_or(0.0).max(difference));
             }
         }
     }
 
-    fn figures(&self) -> Figures {
-        let total = self.expected + self.found;
-        // No entities on either side: nothing was missed.
+    fn metrics(&self) -> Metrics {
+        let total = self.expected + self.actual;
+        // Without any entities there is no difference.
         let entity_f1 = if total == 0 { 1.0 } else { 2.0 * self.common as f64 / total as f64 };
         let (cases, differing) = (self.cases, self.differing);
-        Figures { cases, differing, entity_f1, score_max_abs: self.score_max_abs }
+        Metrics { cases, differing, entity_f1, score_max_abs: self.score_max_abs }
     }
 }
 
@@ -197,46 +200,46 @@ mod tests {
     }
 
     fn answer(entities: &[(usize, usize, &str, Option<f32>)]) -> Entities {
-        let found = |&(start, end, label, score): &(usize, usize, _, _)| EntitySpan { start, end, label, score };
-        let found: Vec<EntitySpan<'_>> = entities.iter().map(found).collect();
-        Entities::from_spans("some text or other", &found, 9, false)
+        let span = |&(start, end, label, score): &(usize, usize, _, _)| EntitySpan { start, end, label, score };
+        let spans: Vec<EntitySpan<'_>> = entities.iter().map(span).collect();
+        Entities::from_spans("some text or other", &spans, 9, false)
     }
 
     #[test]
-    fn figures_are_those_of_all_cases_together() {
+    fn metrics_are_computed_over_all_cases() {
         let mut tally = Tally::default();
         let two = [(0, 4, "A", Some(0.5)), (5, 9, "B", Some(0.75))];
         tally.add(&expected(&two), &answer(&[(0, 4, "A", Some(0.5)), (5, 9, "B", Some(0.5))])).expect("counted");
-        let report = tally.figures();
-        assert_eq!((report.cases, report.differing, report.entity_f1), (1, 0, 1.0));
-        assert_eq!(report.score_max_abs, Some(0.25));
-        // One of two is found, and one that is not there: 2 * (2 + 1) / (4 + 4).
+        let metrics = tally.metrics();
+        assert_eq!((metrics.cases, metrics.differing, metrics.entity_f1), (1, 0, 1.0));
+        assert_eq!(metrics.score_max_abs, Some(0.25));
+        // The second case has one common entity: 2 * (2 + 1) / (4 + 4).
         tally.add(&expected(&two), &answer(&[(0, 4, "A", Some(0.5)), (5, 8, "B", Some(0.0))])).expect("counted");
-        let report = tally.figures();
-        assert_eq!((report.cases, report.differing, report.entity_f1), (2, 1, 0.75));
-        assert_eq!(report.score_max_abs, Some(0.25));
+        let metrics = tally.metrics();
+        assert_eq!((metrics.cases, metrics.differing, metrics.entity_f1), (2, 1, 0.75));
+        assert_eq!(metrics.score_max_abs, Some(0.25));
     }
 
     #[test]
-    fn the_order_counts_and_every_entity_once() {
+    fn another_order_differs_and_every_entity_is_paired_once() {
         let mut tally = Tally::default();
         tally.add(&expected(&[(0, 0, "A", None), (0, 0, "A", None)]), &answer(&[(0, 0, "A", None)])).expect("counted");
         tally
             .add(&expected(&[(0, 1, "A", None), (2, 3, "A", None)]), &answer(&[(2, 3, "A", None), (0, 1, "A", None)]))
             .expect("counted");
-        let report = tally.figures();
-        assert_eq!((report.differing, tally.common, report.score_max_abs), (2, 3, None));
-        assert_eq!(Tally::default().figures().entity_f1, 1.0);
+        let metrics = tally.metrics();
+        assert_eq!((metrics.differing, tally.common, metrics.score_max_abs), (2, 3, None));
+        assert_eq!(Tally::default().metrics().entity_f1, 1.0);
     }
 
     #[test]
-    fn no_gate_allows_other_tokens_or_another_cut() {
+    fn no_gate_allows_another_number_of_tokens_or_another_truncation() {
         let mut other = answer(&[]);
         other.tokens = 8;
         assert!(Tally::default().add(&expected(&[]), &other).is_err());
-        let mut cut = answer(&[]);
-        cut.truncated = true;
-        assert!(Tally::default().add(&expected(&[]), &cut).is_err());
+        let mut truncated = answer(&[]);
+        truncated.truncated = true;
+        assert!(Tally::default().add(&expected(&[]), &truncated).is_err());
     }
 
     #[test]
@@ -244,31 +247,31 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(&expected(&[(0, 4, "A", None)]), &answer(&[(0, 4, "A", Some(0.5))])).expect("counted");
         tally.add(&expected(&[(0, 4, "A", Some(0.5))]), &answer(&[(0, 4, "A", None)])).expect("counted");
-        let report = tally.figures();
-        assert_eq!((report.differing, report.score_max_abs), (0, None));
+        let metrics = tally.metrics();
+        assert_eq!((metrics.differing, metrics.score_max_abs), (0, None));
     }
 
     #[test]
-    fn a_gate_holds_what_it_names() {
+    fn only_metrics_of_the_gate_are_checked() {
         let variant = |gate: Value| -> Variant {
             serde_json::from_value(json!({"gate": gate, "graphs": {}, "quantization": null})).expect("a variant")
         };
-        let report = Figures { cases: 9, differing: 1, entity_f1: 0.9, score_max_abs: Some(0.01) };
-        for (gate, holds) in [
+        let metrics = Metrics { cases: 9, differing: 1, entity_f1: 0.9, score_max_abs: Some(0.01) };
+        for (gate, is_met) in [
             (json!({"differing": 1, "entity_f1": 0.9, "score_max_abs": 0.01}), true),
             (json!({"token_mismatches": 0}), true),
             (json!({"differing": 0}), false),
             (json!({"entity_f1": 0.95}), false),
             (json!({"score_max_abs": 0.001}), false),
         ] {
-            assert_eq!(check(&report, &variant(gate.clone())).is_ok(), holds, "{gate}");
+            assert_eq!(check(&metrics, &variant(gate.clone())).is_ok(), is_met, "{gate}");
         }
-        let unscored = Figures { score_max_abs: None, ..report };
+        let unscored = Metrics { score_max_abs: None, ..metrics };
         assert!(check(&unscored, &variant(json!({"score_max_abs": 0.0}))).is_ok());
     }
 
     #[test]
-    fn cases_are_read_strictly() {
+    fn invalid_cases_are_refused() {
         let good = json!({"expected": {"entities": [{"start": 0, "end": 1, "label": "A", "score": null}], "tokens": 1,
             "truncated": false}, "input": "a",
             "settings": {"aggregation_strategy": null, "sentence_starts": null, "stride": null}});

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AggregationStrategy {
-    /// Every token is an entity of its own, with its label as the model has it.
+    /// Every token is an entity, whose label includes the prefix, for example `B-PER`.
     None,
-    /// Tokens next to each other are grouped by their labels.
+    /// Adjacent tokens with the same label are grouped to an entity.
     Simple,
     /// The first token of a word decides for the word; then words are grouped.
     First,

@@ -1,4 +1,4 @@
-//! `embed`: texts in, vectors out, both as JSON lines.
+//! The command `embed`, which reads texts and prints their vectors as JSON lines.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Sentence embedding: texts in, one vector per text out.
+//! A sentence embedding model, which computes one vector per text.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +20,7 @@ use crate::runtime::session::Pool;
 use crate::runtime::transformer::{Transformer, check_finite};
 use crate::tokenizer::{Encoded, TextEncoder};
 
-/// The tokens of the prompt, which pooling leaves out.
+/// The graph's input with the number of tokens of the prompt, which pooling excludes.
 pub(super) const PROMPT_LENGTH: Port = ("prompt_length", "int64", 1);
 
 /// How texts are embedded.
@@ -43,9 +43,9 @@ impl EmbedOptions {
 pub struct Embedding {
     /// The vector: `dim` finite float32 values.
     pub vector: Vec<f32>,
-    /// Tokens that the model saw, special tokens and prompt included, padding not.
+    /// The number of tokens that the model read, including special tokens and the prompt, without padding.
     pub token_count: usize,
-    /// Whether the text was cut to the model's `max_tokens`.
+    /// Whether the text was truncated to the model's `max_tokens`.
     pub truncated: bool,
 }
 
@@ -55,11 +55,11 @@ pub struct Embedding {
 pub struct Embeddings {
     /// One vector of `dim` finite float32 values per text.
     pub vectors: Vec<Vec<f32>>,
-    /// Tokens that the model saw of each text, special tokens and prompt included, padding not.
+    /// The number of tokens that the model read of each text, including special tokens and the prompt, without padding.
     pub token_counts: Vec<usize>,
-    /// Which texts were cut to the model's `max_tokens`.
+    /// Whether each text was truncated to the model's `max_tokens`.
     pub truncated: Vec<bool>,
-    /// Length of a vector.
+    /// The number of elements of a vector.
     pub dim: usize,
 }
 
@@ -68,7 +68,7 @@ const OUTPUT: &str = "sentence_embedding";
 
 /// The outcome of every text, in order.
 type Outcomes = Vec<Outcome<Embedding>>;
-/// The vector of one text, or why it has none.
+/// The vector of one text, or its error.
 type Vector = Outcome<Vec<f32>>;
 
 /// One variant of an embedding model.
@@ -89,7 +89,7 @@ impl EmbeddingModel {
     /// The model of a checked variant; nothing is loaded yet.
     ///
     /// # Errors
-    /// `variant` where the manifest has no such variant.
+    /// `variant` if the manifest has no such variant.
     pub(super) fn new(
         files: &ArtifactFiles,
         sections: &Sections,
@@ -131,7 +131,7 @@ impl EmbeddingModel {
         Ok(answer)
     }
 
-    /// Every text's own outcome; fails as a whole only where no text can be embedded.
+    /// The outcome of every text. The whole call fails only if no text can be embedded.
     pub(crate) fn embed_each(&self, texts: &[&str], options: &EmbedOptions) -> Result<Outcomes, BridgeError> {
         let started = Instant::now();
         let outcomes = self.outcomes(texts, options).inspect_err(|error| self.meter.error(error.code()))?;
@@ -174,19 +174,22 @@ impl EmbeddingModel {
         encoded.map_err(|problem| BridgeError::inference(Some(index), problem))
     }
 
-    /// Runs all texts that could be encoded, on as many threads as there are sessions; one slot per text.
+    /// Runs all texts that could be encoded, with one thread per session. The result has one item per text.
     fn run_all(&self, texts: &[Outcome<Encoded>], prompt: u64) -> Result<Vec<Option<Vector>>, BridgeError> {
         let length = |(index, text): (usize, &Outcome<Encoded>)| Some((index, text.as_ref().ok()?.ids.len()));
         let items = texts.iter().enumerate().filter_map(length).collect();
         run_all(texts.len(), items, self.pool.limit(), Bounds::default(), |run| {
             let rows: Vec<&[i64]> =
-                run.iter().filter_map(|&at| Some(texts[at].as_ref().ok()?.ids.as_slice())).collect();
+                run.iter().filter_map(|&index| Some(texts[index].as_ref().ok()?.ids.as_slice())).collect();
             let vectors = self.run(&rows, prompt)?.into_iter().zip(run);
             Ok(vectors.map(|(vector, &index)| vector.map_err(|error| error.with_index(Some(index)))).collect())
         })
     }
 
-    /// One run. Its errors are those of a missing or refused session, which no text could escape.
+    /// One run.
+    ///
+    /// # Errors
+    /// `dependency` or `graph`, which concern every text.
     fn run(&self, rows: &[&[i64]], prompt: u64) -> Result<Vec<Vector>, BridgeError> {
         let mut lease = self.pool.lease()?;
         let length = i64::try_from(prompt).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The golden cases of sentence embeddings: a vector, the number of tokens, whether the text was cut.
+//! Replays the golden cases of sentence embeddings.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, 
 use crate::families::model::Model;
 use crate::families::report::{VariantReport, count, measurement};
 
-/// One golden case: an input and what the original model answered.
+/// One golden case: an input, the settings of the call, and the original's answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -43,16 +43,16 @@ struct Settings {
     prompt_name: Option<String>,
 }
 
-/// The figures over the cases so far.
+/// The metrics over the cases so far.
 #[derive(Debug)]
-struct Closeness {
-    /// Largest absolute difference of an element.
+struct Metrics {
+    /// The maximum absolute difference of an element.
     max_abs: f64,
-    /// Smallest cosine between a vector and the original's.
+    /// The minimum cosine of a vector and the original's.
     cosine_min: f64,
 }
 
-/// Replays the cases with one variant; the first that does not meet the gate ends it.
+/// Replays the cases with one variant. Ends at the first case that does not meet the gate.
 ///
 /// # Errors
 /// `golden` for a case that does not meet the gate or cannot be read, or an error of the model.
@@ -60,33 +60,30 @@ pub(super) fn replay(model: &EmbeddingModel, bytes: &[u8]) -> Result<VariantRepo
     let manifest = model.manifest();
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let gate = &manifest.variants[&model.variant];
-    let mut closeness = Closeness { max_abs: 0.0, cosine_min: 1.0 };
+    let mut metrics = Metrics { max_abs: 0.0, cosine_min: 1.0 };
     let mut by_settings: BTreeMap<&Settings, Vec<usize>> = BTreeMap::new();
     for (index, case) in cases.iter().enumerate() {
         by_settings.entry(&case.settings).or_default().push(index);
     }
-    for (settings, members) in by_settings {
-        let texts: Vec<&str> = members.iter().map(|&index| cases[index].input.as_str()).collect();
+    for (settings, indices) in by_settings {
+        let texts: Vec<&str> = indices.iter().map(|&index| cases[index].input.as_str()).collect();
         let options = EmbedOptions { prompt_name: settings.prompt_name.clone() };
         let answer = model.embed(&texts, &options);
         let answer = answer.map_err(|error| model_error(manifest, &model.variant, error))?;
-        for (row, &index) in members.iter().enumerate() {
-            let compared = compare(&cases[index], &answer, row, gate, &mut closeness);
+        for (row, &index) in indices.iter().enumerate() {
+            let compared = compare(&cases[index], &answer, row, gate, &mut metrics);
             compared.map_err(|problem| refused_case(manifest, index, &model.variant, &problem))?;
         }
     }
-    let figures = [("max_abs", closeness.max_abs), ("cosine_min", closeness.cosine_min)];
-    let [max_abs, cosine_min] = figures.map(|(metric, value)| (metric, measurement(value)));
-    Ok(VariantReport::new([("cases", count(cases.len())), max_abs, cosine_min]))
+    Ok(VariantReport::new([
+        ("cases", count(cases.len())),
+        ("max_abs", measurement(metrics.max_abs)),
+        ("cosine_min", measurement(metrics.cosine_min)),
+    ]))
 }
 
-fn compare(
-    case: &Case,
-    answer: &Embeddings,
-    row: usize,
-    gate: &Variant,
-    closeness: &mut Closeness,
-) -> Result<(), String> {
+/// Compares one answer with the reference and with the gate, and updates the metrics.
+fn compare(case: &Case, answer: &Embeddings, row: usize, gate: &Variant, metrics: &mut Metrics) -> Result<(), String> {
     let (reference, vector) = (&case.expected, &answer.vectors[row]);
     let actual = (answer.token_counts[row], answer.truncated[row], vector.len());
     let expected = (reference.tokens, reference.truncated, reference.vector.len());
@@ -94,8 +91,8 @@ fn compare(
         return Err(format!("tokens, truncated and dimensions are {actual:?}, expected {expected:?}"));
     }
     let (max_abs, cosine) = (max_abs(vector, &reference.vector), cosine(vector, &reference.vector));
-    closeness.max_abs = closeness.max_abs.max(max_abs);
-    closeness.cosine_min = closeness.cosine_min.min(cosine);
+    metrics.max_abs = metrics.max_abs.max(max_abs);
+    metrics.cosine_min = metrics.cosine_min.min(cosine);
     let cosine_metric = if case.group == Group::Plain { "cosine_min" } else { "cosine_min_hard" };
     check_gate(gate, "max_abs", max_abs, Bound::Max)?;
     check_gate(gate, cosine_metric, cosine, Bound::Min)
@@ -105,7 +102,7 @@ fn max_abs(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0.0, f64::max)
 }
 
-/// The cosine in float64; that of two equal vectors is 1 even where they are zero.
+/// The cosine of two vectors, computed in float64. The cosine of equal vectors is 1, even if they are zero.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     if a == b { 1.0 } else { dot(a, b) / (dot(a, a) * dot(b, b)).sqrt() }
@@ -116,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn measures() {
+    fn metrics_of_known_vectors() {
         assert_eq!(max_abs(&[1.0, -2.0], &[1.5, -2.0]), 0.5);
         assert!((cosine(&[1.0, 1.0], &[2.0, 2.0]) - 1.0).abs() < 1e-15);
         assert_eq!(cosine(&[0.0], &[0.0]), 1.0);

@@ -1,4 +1,4 @@
-//! The sections of a manifest that sentence embeddings have.
+//! The sections of the manifest for sentence embeddings.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::artifact::Manifest;
 use crate::artifact::manifest::SectionCheck;
 use crate::tokenizer::TokenizerSpec;
 
-/// Both sections.
+/// The sections `tokenizer` and `embedding`.
 #[derive(Debug, Clone)]
 pub(super) struct Sections {
     pub(super) tokenizer: TokenizerSpec,
@@ -25,40 +25,40 @@ impl Sections {
     pub(super) fn check(manifest: &Manifest) -> Result<SectionCheck, BridgeError> {
         let Self { tokenizer, embedding } = Self::read(manifest)?;
         let unknown = embedding.default_prompt.filter(|prompt| !embedding.prompts.contains_key(prompt));
-        let problem = |prompt| format!("embedding.default_prompt {prompt:?} is no key of embedding.prompts");
+        let problem = |prompt| format!("embedding.default_prompt {prompt:?} is not a key of embedding.prompts");
         Ok(SectionCheck { files: vec![tokenizer.named_file()], problems: unknown.into_iter().map(problem).collect() })
     }
 }
 
-/// What a sentence embedding model has besides its graphs.
+/// What a sentence embedding model has in addition to its graph and tokenizer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EmbeddingSpec {
-    /// Length of a vector.
+    /// The number of elements of a vector.
     pub dim: usize,
-    /// How token vectors become one vector; several modes are concatenated. The graph does it.
+    /// How the graph pools the vectors of tokens to one vector. The results of several modes are concatenated.
     pub pooling: Vec<String>,
-    /// Whether the prompt's tokens take part in the pooling.
+    /// Whether pooling includes the prompt's tokens.
     pub include_prompt: bool,
-    /// Whether every vector has length 1.
+    /// Whether the Euclidean norm of every vector is 1.
     pub normalized: bool,
     /// Prompts by name.
     pub prompts: BTreeMap<String, Prompt>,
-    /// The prompt used where none is asked for.
+    /// The name of the prompt for calls that name none.
     #[serde(deserialize_with = "Option::deserialize")]
     pub default_prompt: Option<String>,
     /// The similarity that the model was trained for: `cosine`, `dot`, `euclidean` or `manhattan`.
     pub similarity: String,
 }
 
-/// A text put before the user's text.
+/// A text that is put before every input.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Prompt {
-    /// The prompt.
+    /// The text of the prompt.
     pub text: String,
-    /// How many tokens pooling leaves out where `include_prompt` is false.
+    /// The number of tokens that pooling excludes if `include_prompt` is false.
     pub tokens: u64,
 }

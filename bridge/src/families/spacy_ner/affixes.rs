@@ -1,22 +1,22 @@
-//! Lists of patterns for the two ends of a chunk, and for chunks as a whole.
+//! Lists of patterns: for the prefixes of chunks, for their suffixes, and for chunks that are not split further.
 
-use super::pattern::{Classes, Lead, Pattern};
+use super::pattern::{Classes, Edge, Pattern};
 use super::rules::Affix;
 
-/// Which patterns of a list may match, by the first or last character of the text.
+/// The indices of the patterns that can match a text, by the first or last character of the text.
 #[derive(Debug)]
 struct Index {
-    /// For every character of ASCII.
+    /// For each ASCII character.
     ascii: Vec<Vec<u32>>,
     /// For all other characters, and for the empty text.
     other: Vec<u32>,
 }
 
 impl Index {
-    fn new<'a>(leads: impl Iterator<Item = &'a Lead>) -> Self {
+    fn new<'a>(edges: impl Iterator<Item = &'a Edge>) -> Self {
         let mut index = Self { ascii: vec![Vec::new(); 128], other: Vec::new() };
-        for (id, lead) in (0_u32..).zip(leads) {
-            let first = lead.sets.first();
+        for (id, edge) in (0_u32..).zip(edges) {
+            let first = edge.sets.first();
             for code in 0..128_u8 {
                 if first.is_none_or(|set| set.contains(char::from(code))) {
                     index.ascii[usize::from(code)].push(id);
@@ -35,16 +35,18 @@ impl Index {
     }
 }
 
-/// Patterns that match from the start, of which any will do.
+/// Patterns of which at least one has to match at the start of a chunk.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct ChunkPatterns {
     patterns: Vec<Pattern>,
     index: Index,
 }
 
-impl Whole {
+impl ChunkPatterns {
+    /// Compiles the patterns.
+    ///
     /// # Errors
-    /// Which pattern cannot be read.
+    /// The first pattern that cannot be parsed.
     pub(super) fn new(patterns: Vec<String>, classes: &mut Classes) -> Result<Self, String> {
         let compiled = patterns.iter().map(|pattern| Pattern::at_start(pattern, classes));
         let patterns = compiled.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect::<Vec<_>>();
@@ -52,25 +54,29 @@ impl Whole {
         Ok(Self { patterns, index })
     }
 
-    /// Whether a pattern matches from the start of a chunk.
+    /// Whether a pattern matches at the start of a chunk.
     pub(super) fn matches(&self, chunk: &str) -> bool {
         self.attempt(chunk).is_ok()
     }
 
-    /// The same; without a match how many bytes were looked at: where the chunk is cut behind them, none matches either.
+    /// Succeeds if a pattern matches at the start of a chunk.
+    ///
+    /// # Errors
+    /// Without a match, the number of bytes that the attempt depended on. If the chunk is truncated to that many bytes or
+    /// more, no pattern matches either.
     pub(super) fn attempt(&self, chunk: &str) -> Result<(), usize> {
         let mut reach = 0;
         for &id in self.index.candidates(chunk.chars().next()) {
             match self.patterns[id as usize].attempt_at_start(chunk) {
                 Ok(_) => return Ok(()),
-                Err(seen) => reach = reach.max(seen),
+                Err(pattern_reach) => reach = reach.max(pattern_reach),
             }
         }
         Err(reach)
     }
 }
 
-/// The patterns that cut something off the start of a chunk.
+/// The patterns of prefixes.
 #[derive(Debug)]
 pub(super) struct Prefixes {
     patterns: Vec<(Pattern, Option<usize>)>,
@@ -78,26 +84,28 @@ pub(super) struct Prefixes {
 }
 
 impl Prefixes {
+    /// Compiles the patterns.
+    ///
     /// # Errors
-    /// Which pattern cannot be read.
+    /// The first pattern that cannot be parsed.
     pub(super) fn new(entries: Vec<Affix>, classes: &mut Classes) -> Result<Self, String> {
         let patterns = read(entries, |pattern| Pattern::at_start(pattern, classes))?;
         let index = Index::new(patterns.iter().map(|entry| entry.0.first()));
         Ok(Self { patterns, index })
     }
 
-    /// How many bytes of a chunk the first pattern that matches cuts off; 0 without one.
+    /// The length in bytes of the prefix that the first matching pattern finds; 0 if none matches.
     pub(super) fn length(&self, chunk: &str) -> usize {
         let candidates = self.index.candidates(chunk.chars().next()).iter().map(|&id| &self.patterns[id as usize]);
         let mut lengths = candidates.filter_map(|(pattern, window)| {
-            // Most are ruled out by what they begin with, which needs no window.
+            // The first characters rule out most patterns. They need no window, which takes longer to compute.
             pattern.first().begins(chunk).then(|| pattern.match_at_start(start_of(chunk, *window)))?
         });
         lengths.next().unwrap_or(0)
     }
 }
 
-/// The patterns that cut something off the end of a chunk.
+/// The patterns of suffixes.
 #[derive(Debug)]
 pub(super) struct Suffixes {
     patterns: Vec<(Pattern, Option<usize>)>,
@@ -105,26 +113,28 @@ pub(super) struct Suffixes {
 }
 
 impl Suffixes {
+    /// Compiles the patterns.
+    ///
     /// # Errors
-    /// Which pattern cannot be read.
+    /// The first pattern that cannot be parsed.
     pub(super) fn new(entries: Vec<Affix>, classes: &mut Classes) -> Result<Self, String> {
         let patterns = read(entries, |pattern| Pattern::at_end(pattern, classes))?;
         let index = Index::new(patterns.iter().map(|entry| entry.0.last()));
         Ok(Self { patterns, index })
     }
 
-    /// How many bytes of a chunk the longest match at its end cuts off; 0 without one.
+    /// The length in bytes of the longest suffix that a pattern finds; 0 if none matches.
     pub(super) fn length(&self, chunk: &str) -> usize {
         let candidates = self.index.candidates(chunk.chars().next_back()).iter().map(|&id| &self.patterns[id as usize]);
         let lengths = candidates.filter_map(|(pattern, window)| {
             if !pattern.last().ends(chunk) {
                 return None;
             }
-            let shown = end_of(chunk, *window);
+            let end = end_of(chunk, *window);
             match pattern.last() {
-                last if last.is_all => last_bytes(shown, last.sets.len()),
-                // The first place a match starts at is that of the longest: all end at the end.
-                _ => pattern.find(shown).map(|found| found.len()),
+                last if last.is_all => last_bytes(end, last.sets.len()),
+                // All matches end at the end of the chunk, so that the first match is the longest.
+                _ => pattern.find(end).map(|range| range.len()),
             }
         });
         lengths.max().unwrap_or(0)
@@ -145,19 +155,19 @@ fn read(
     Ok(patterns)
 }
 
-/// The first characters of a text.
+/// The first `window` characters of a text; `None` is the whole text.
 fn start_of(text: &str, window: Option<usize>) -> &str {
     let end = window.and_then(|window| text.char_indices().nth(window)).map_or(text.len(), |(end, _)| end);
     &text[..end]
 }
 
-/// The last characters of a text.
+/// The last `window` characters of a text; `None` is the whole text.
 fn end_of(text: &str, window: Option<usize>) -> &str {
     let length = window.and_then(|window| last_bytes(text, window)).unwrap_or(text.len());
     &text[text.len() - length..]
 }
 
-/// The bytes of a text's last characters; `None` where it has fewer characters.
+/// The number of bytes of a text's last characters; `None` if the text has fewer characters.
 fn last_bytes(text: &str, characters: usize) -> Option<usize> {
     match characters {
         0 => Some(0),

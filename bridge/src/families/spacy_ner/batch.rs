@@ -60,10 +60,10 @@ pub(super) fn plan(lengths: impl Iterator<Item = usize>, limit: usize) -> Vec<Ve
     runs
 }
 
-/// The tokens of one run: those of its slices with padding before, between and after them, always an even number.
+/// The tokens of one run: those of its slices, with padding before, between and after them. Their number is always even.
 #[derive(Debug, Default)]
 pub(super) struct RunTokens {
-    /// The type of each, as the cache numbers them.
+    /// The type of each token, by its number in the cache.
     pub(super) types: Vec<u32>,
     pub(super) is_space: Vec<bool>,
     pub(super) is_last: Vec<bool>,
@@ -160,13 +160,13 @@ mod tests {
         // Two padding tokens, the tokens 1 to 5, two padding tokens, the other document, two padding tokens.
         assert_eq!(run.types, [0, 0, 1, 2, 3, 4, 5, 0, 0, 1, 0, 0]);
         assert_eq!(run.ranges, [4..5, 9..10]);
-        let spaces: Vec<usize> = (0..run.len()).filter(|&at| run.is_space[at]).collect();
+        let spaces: Vec<usize> = (0..run.len()).filter(|&index| run.is_space[index]).collect();
         assert_eq!(spaces, [0, 1, 3, 7, 8, 10, 11]);
-        // The token before the sentence start and the last ones.
-        let last: Vec<usize> = (0..run.len()).filter(|&at| run.is_last[at]).collect();
+        // The padding, the token before the sentence start, and the last tokens of the documents.
+        let last: Vec<usize> = (0..run.len()).filter(|&index| run.is_last[index]).collect();
         assert_eq!(last, [0, 1, 2, 6, 7, 8, 9, 10, 11]);
         assert_eq!(run.new.count(), 6);
-        // One token fewer, one padding token more.
+        // The run has one token less, and one more padding token at the end.
         let run = RunTokens::new(&[slice(0, 4..6), slice(1, 0..1)], &documents, 2, source, &mut cache);
         assert_eq!(run.types, [0, 0, 2, 3, 4, 5, 0, 0, 1, 0, 0, 0]);
         assert_eq!((run.ranges, run.new.count()), (vec![4..6, 8..9], 6));

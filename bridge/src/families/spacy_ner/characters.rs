@@ -1,26 +1,26 @@
-//! Classes of characters as the artifact's tables have them, lower case and shape.
+//! Sets of characters, and the character classes of the artifact, which determine the lower case and the shape of texts.
 
 use std::collections::HashMap;
 
-/// Characters from which on a token's shape is `LONG`.
+/// The minimum number of characters of a text whose shape is `LONG`.
 const LONG: usize = 100;
-/// Equal characters in a row that a shape keeps.
-const KEPT: usize = 4;
-/// Capital sigma, whose lower case depends on its place in the word, and the one at the end of a word.
+/// Limit on consecutive equal characters in a shape.
+const MAX_REPEATED: usize = 4;
+/// The capital sigma, whose lower case at the end of a word is the final sigma.
 const SIGMA: char = '\u{3a3}';
 const FINAL_SIGMA: char = '\u{3c2}';
 
 /// A set of characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CharSet {
-    /// Bit c for the character c of ASCII.
+    /// The ASCII characters as a bit map: bit c is set if the set contains the code point c.
     ascii: u128,
-    /// Code points `[start, end)`, ascending, no two of them touching.
+    /// Sorted ranges of code points `[start, end)`, which neither overlap nor adjoin.
     ranges: Box<[(u32, u32)]>,
 }
 
 impl CharSet {
-    /// The set of the characters in ranges `[start, end)`, in any order.
+    /// The set of the characters in ranges of code points `[start, end)`. The ranges may be in any order.
     pub(crate) fn new(mut ranges: Vec<(u32, u32)>) -> Self {
         ranges.retain(|(start, end)| start < end);
         ranges.sort_unstable();
@@ -61,7 +61,7 @@ impl CharSet {
         after > 0 && code < self.ranges[after - 1].1
     }
 
-    /// Whether any character outside ASCII is in the set.
+    /// Whether the set contains a character outside ASCII.
     pub(crate) fn beyond_ascii(&self) -> bool {
         self.ranges.last().is_some_and(|range| range.1 > 128)
     }
@@ -76,7 +76,7 @@ pub(crate) struct Characters {
     pub(crate) digit: CharSet,
     pub(crate) cased: CharSet,
     pub(crate) case_ignorable: CharSet,
-    /// What a character becomes in lower case, where that is another string.
+    /// The lower case of each character that differs from it.
     pub(crate) lower: HashMap<char, Box<str>>,
 }
 
@@ -84,9 +84,9 @@ impl Characters {
     /// The text in lower case.
     pub(crate) fn lower(&self, text: &str) -> String {
         let mut lower = String::with_capacity(text.len());
-        for (at, character) in text.char_indices() {
+        for (offset, character) in text.char_indices() {
             match self.lower.get(&character) {
-                _ if character == SIGMA && self.ends_word(text, at) => lower.push(FINAL_SIGMA),
+                _ if character == SIGMA && self.ends_word(text, offset) => lower.push(FINAL_SIGMA),
                 Some(string) => lower.push_str(string),
                 None => lower.push(character),
             }
@@ -94,14 +94,17 @@ impl Characters {
         lower
     }
 
-    /// Whether the sigma at a byte of the text is the last letter of a word of several.
-    fn ends_word(&self, text: &str, at: usize) -> bool {
-        let counts = |character: &char| !self.case_ignorable.contains(*character);
-        let cased = |character: Option<char>| character.is_some_and(|character| self.cased.contains(character));
-        cased(text[..at].chars().rev().find(counts)) && !cased(text[at + SIGMA.len_utf8()..].chars().find(counts))
+    /// Whether the sigma at an offset in bytes is the last letter of a word with other letters. This is Unicode's condition
+    /// `Final_Sigma`: it follows a cased letter and does not precede one, without regard to case-ignorable characters.
+    fn ends_word(&self, text: &str, offset: usize) -> bool {
+        let is_relevant = |character: &char| !self.case_ignorable.contains(*character);
+        let is_cased = |character: Option<char>| character.is_some_and(|character| self.cased.contains(character));
+        let (before, after) = (&text[..offset], &text[offset + SIGMA.len_utf8()..]);
+        is_cased(before.chars().rev().find(is_relevant)) && !is_cased(after.chars().find(is_relevant))
     }
 
-    /// The text's shape: its letters and digits by class, of equal classes in a row at most four.
+    /// The text's shape: letters and digits are replaced by their class (`X`, `x` or `d`), and more than four consecutive
+    /// equal characters are shortened to four.
     pub(crate) fn shape(&self, text: &str) -> String {
         if text.chars().nth(LONG - 1).is_some() {
             return "LONG".to_owned();
@@ -111,13 +114,14 @@ impl Characters {
         for class in text.chars().map(|character| self.class(character)) {
             run = if last == Some(class) { run + 1 } else { 1 };
             last = Some(class);
-            if run <= KEPT {
+            if run <= MAX_REPEATED {
                 shape.push(class);
             }
         }
         shape
     }
 
+    /// The character in a shape that stands for a character of the text.
     fn class(&self, character: char) -> char {
         match character {
             _ if self.alpha.contains(character) => {
@@ -132,7 +136,7 @@ impl Characters {
         }
     }
 
-    /// Whether all characters are spaces.
+    /// Whether all characters of the text are whitespace.
     pub(crate) fn is_space(&self, text: &str) -> bool {
         text.chars().all(|character| self.space.contains(character))
     }
@@ -146,14 +150,14 @@ mod tests {
     use crate::families::spacy_ner::testing::rules;
 
     #[test]
-    fn sets_hold_what_their_ranges_hold() {
+    fn sets_have_the_characters_of_their_ranges() {
         let set =
             CharSet::new(vec![(0x61, 0x64), (0x62, 0x70), (0x70, 0x71), (0xe9, 0xea), (0x1f600, 0x1f601), (9, 9)]);
-        let found: String = ['\0', '`', 'a', 'o', 'p', 'q', 'è', 'é', 'ê', '😀', '😁']
+        let contained: String = ['\0', '`', 'a', 'o', 'p', 'q', 'è', 'é', 'ê', '😀', '😁']
             .into_iter()
             .filter(|c| set.contains(*c))
             .collect();
-        assert_eq!(found, "aopé😀");
+        assert_eq!(contained, "aopé😀");
         assert!(set.beyond_ascii() && !CharSet::of('~').beyond_ascii() && CharSet::of('\u{80}').beyond_ascii());
         assert_eq!(set.complement().complement(), set);
         assert_eq!(CharSet::new(vec![]).complement(), CharSet::new(vec![(0, 0x11_0000)]));
@@ -161,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn lower_case_may_be_longer_and_depends_on_the_place_of_a_sigma() {
+    fn lower_case_can_be_longer_and_has_final_sigmas() {
         let characters = rules().characters;
         let cases = [
             ("ABC", "abc"),
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_have_four_equal_classes_in_a_row_at_most() {
+    fn shapes_have_up_to_four_consecutive_equal_characters() {
         let characters = rules().characters;
         let cases = [
             ("", ""),
@@ -212,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_set_is_its_ranges(ranges in proptest::collection::vec((0_u32..400, 0_u32..40), 0..12), code in 0_u32..450) {
+        fn a_set_and_its_complement_match_the_ranges(ranges in proptest::collection::vec((0_u32..400, 0_u32..40), 0..12), code in 0_u32..450) {
             let ranges: Vec<_> = ranges.into_iter().map(|(start, length)| (start, start + length)).collect();
             let character = char::from_u32(code).unwrap_or_default();
             let expected = ranges.iter().any(|range| (range.0..range.1).contains(&code));

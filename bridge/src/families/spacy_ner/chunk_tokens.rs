@@ -1,21 +1,21 @@
-//! One chunk of a text to tokens: special cases, what is cut off its ends, and what splits it.
+//! Splits one chunk of a text into tokens by special cases, prefixes, suffixes and infixes.
 
 use super::rules::{Rules, SpecialToken};
 
 /// A token of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
-    /// In bytes.
+pub(super) struct ChunkToken {
+    /// The length in bytes.
     pub(super) length: u32,
-    /// Index in [`Rules::norms`].
+    /// The index of the norm in [`Rules::norms`].
     pub(super) norm: u32,
-    /// Whether a sequence of the rules begins with it.
+    /// Whether a sequence of the rules begins with the token.
     pub(super) may_start: bool,
 }
 
-/// Adds the tokens of a chunk; their lengths add up to the chunk's.
-pub(super) fn split(rules: &Rules, chunk: &str, pieces: &mut Vec<Piece>) {
-    let mut splitter = Splitter { rules, pieces, at: 0, chunk };
+/// Appends the tokens of a chunk to `tokens`. Joined they are the chunk.
+pub(super) fn split(rules: &Rules, chunk: &str, tokens: &mut Vec<ChunkToken>) {
+    let mut splitter = Splitter { rules, tokens, start: 0, chunk };
     match rules.special(chunk) {
         Some(special) => splitter.push_special(special),
         None => splitter.split(),
@@ -24,18 +24,18 @@ pub(super) fn split(rules: &Rules, chunk: &str, pieces: &mut Vec<Piece>) {
 
 struct Splitter<'a> {
     rules: &'a Rules,
-    pieces: &'a mut Vec<Piece>,
+    tokens: &'a mut Vec<ChunkToken>,
     chunk: &'a str,
-    /// The byte behind the last token.
-    at: usize,
+    /// The offset in bytes of the rest of the chunk, which follows the tokens so far.
+    start: usize,
 }
 
 impl Splitter<'_> {
     fn split(&mut self) {
         let mut end = self.chunk.len();
         let mut suffixes = Vec::new();
-        let is_token = self.cut_affixes(&mut end, &mut suffixes);
-        let rest = &self.chunk[self.at..end];
+        let is_token = self.remove_affixes(&mut end, &mut suffixes);
+        let rest = &self.chunk[self.start..end];
         match self.rules.special(rest) {
             _ if rest.is_empty() => {}
             Some(special) => self.push_special(special),
@@ -45,19 +45,20 @@ impl Splitter<'_> {
         suffixes.into_iter().rev().for_each(|length| self.push(length));
     }
 
-    /// Cuts prefixes and suffixes off the rest, which goes up to `end`; whether it ended at a whole token.
+    /// Removes prefixes and suffixes from the rest of the chunk, which ends at `end`. Prefixes become tokens, and the lengths
+    /// of suffixes are added to `suffixes`. Returns whether a pattern of `token_match` matches the new rest.
     ///
-    /// Nothing here looks at all of a long rest but the patterns themselves: their windows keep time linear.
-    fn cut_affixes(&mut self, end: &mut usize, suffixes: &mut Vec<usize>) -> bool {
+    /// The windows of the patterns limit how much of a long rest is read for each affix, so that the time is linear.
+    fn remove_affixes(&mut self, end: &mut usize, suffixes: &mut Vec<usize>) -> bool {
         let mut before = usize::MAX;
-        // Where the last attempt at a whole token started, and how far it looked.
+        // The start of the last attempt to match the patterns of `token_match`, and the number of bytes it depended on.
         let mut attempt = (usize::MAX, 0);
-        while self.at < *end && *end - self.at != before {
-            let rest = &self.chunk[self.at..*end];
-            if attempt.0 != self.at || attempt.1 > rest.len() {
+        while self.start < *end && *end - self.start != before {
+            let rest = &self.chunk[self.start..*end];
+            if attempt.0 != self.start || attempt.1 > rest.len() {
                 match self.rules.token_match.attempt(rest) {
                     Ok(()) => return true,
-                    Err(reach) => attempt = (self.at, reach),
+                    Err(reach) => attempt = (self.start, reach),
                 }
             }
             if self.rules.special(rest).is_some() {
@@ -85,16 +86,16 @@ impl Splitter<'_> {
         false
     }
 
-    /// Splits what is left of a chunk at its infixes.
+    /// Splits the rest of a chunk at its infixes.
     fn split_rest(&mut self, rest: &str) {
         let mut done = 0;
-        for found in self.rules.infix.iter().flat_map(|infix| infix.matches(rest)) {
-            if found.start == 0 {
+        for infix in self.rules.infix.iter().flat_map(|infix| infix.matches(rest)) {
+            if infix.start == 0 {
                 continue;
             }
-            self.push(found.start - done);
-            self.push(found.len());
-            done = found.end;
+            self.push(infix.start - done);
+            self.push(infix.len());
+            done = infix.end;
         }
         self.push(rest.len() - done);
     }
@@ -105,6 +106,7 @@ impl Splitter<'_> {
         }
     }
 
+    /// Appends a token of that length in bytes; none if the length is 0.
     fn push(&mut self, length: usize) {
         self.push_with(length, 0);
     }
@@ -113,8 +115,8 @@ impl Splitter<'_> {
         if length == 0 {
             return;
         }
-        let may_start = self.rules.sequences.may_start(&self.chunk[self.at..self.at + length]);
-        self.pieces.push(Piece { length: length as u32, norm, may_start });
-        self.at += length;
+        let may_start = self.rules.sequences.may_start(&self.chunk[self.start..self.start + length]);
+        self.tokens.push(ChunkToken { length: length as u32, norm, may_start });
+        self.start += length;
     }
 }

@@ -1,4 +1,4 @@
-//! Entities from the outputs of the graph `spacy_ner`, in linear time.
+//! Decodes the outputs of the graph `spacy_ner` to entities, in linear time.
 
 use std::ops::Range;
 
@@ -10,25 +10,27 @@ use crate::BridgeError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) tokens: Range<usize>,
-    /// Index of the label.
+    /// The index of the label.
     pub(super) label: usize,
 }
 
 /// The outputs for the tokens of one slice of a document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outputs<'a> {
-    /// `[tokens]`.
+    /// The label of an entity that starts at each token, `[tokens]`; negative if no entity starts there.
     pub(super) label: &'a [i32],
-    /// `[tokens]`.
+    /// Whether that entity has more than one token, `[tokens]`.
     pub(super) begins: &'a [bool],
-    /// `[tokens, pieces * hidden]`, as the two below.
+    /// What each token adds to the state if it is the current token, `[tokens, pieces * hidden]`.
     pub(super) current: &'a [f32],
+    /// What each token adds to the state if it is the first token of the entity, `[tokens, pieces * hidden]`.
     pub(super) first: &'a [f32],
+    /// What each token adds to the state if it is the token before the current one, `[tokens, pieces * hidden]`.
     pub(super) previous: &'a [f32],
 }
 
 impl Outputs<'_> {
-    /// The outputs for some of the tokens; a token has `width` features.
+    /// The outputs for some of the tokens. `width` is the number of features of a token.
     pub(super) fn slice(self, tokens: Range<usize>, width: usize) -> Self {
         let features = tokens.start * width..tokens.end * width;
         Self {
@@ -41,12 +43,13 @@ impl Outputs<'_> {
     }
 }
 
-/// An entity that continues.
+/// An entity whose end is not decoded yet.
 struct Open {
     start: usize,
     label: usize,
-    /// The features of its first token and of its last token so far.
+    /// The features `first` of its first token.
     first: Vec<f32>,
+    /// The features `previous` of its last token so far.
     previous: Vec<f32>,
 }
 
@@ -55,8 +58,9 @@ pub(super) struct Decoder<'a> {
     tables: &'a NerTables,
     hidden: usize,
     tie: Tie,
+    /// The number of labels.
     labels: usize,
-    /// The number of tokens decoded.
+    /// The number of decoded tokens.
     done: usize,
     open: Option<Open>,
     spans: Vec<Span>,
@@ -77,11 +81,11 @@ impl<'a> Decoder<'a> {
     /// `inference`, if the graph returned an unknown label or a score that is not finite.
     pub(super) fn feed(&mut self, outputs: Outputs<'_>, is_last: impl Fn(usize) -> bool) -> Result<(), BridgeError> {
         let before = self.done;
-        for (at, (&label, &begins)) in outputs.label.iter().zip(outputs.begins).enumerate() {
+        for (index, (&label, &begins)) in outputs.label.iter().zip(outputs.begins).enumerate() {
             match self.open.take() {
-                Some(open) => self.extend(open, outputs, at, is_last(before + at))?,
+                Some(open) => self.extend(open, outputs, index, is_last(before + index))?,
                 None if label < 0 => {}
-                None => self.begin(outputs, at, label as usize, begins)?,
+                None => self.begin(outputs, index, label as usize, begins)?,
             }
             self.done += 1;
         }
@@ -97,7 +101,7 @@ impl<'a> Decoder<'a> {
         self.tables.bias.len()
     }
 
-    fn begin(&mut self, outputs: Outputs<'_>, at: usize, label: usize, begins: bool) -> Result<(), BridgeError> {
+    fn begin(&mut self, outputs: Outputs<'_>, index: usize, label: usize, begins: bool) -> Result<(), BridgeError> {
         if label >= self.labels {
             let problem = format!("the graph returned the label {label}, expected at most {}", self.labels - 1);
             return Err(BridgeError::inference(None, problem));
@@ -107,14 +111,14 @@ impl<'a> Decoder<'a> {
             self.spans.push(Span { tokens: start..start + 1, label });
             return Ok(());
         }
-        let range = at * self.width()..(at + 1) * self.width();
+        let range = index * self.width()..(index + 1) * self.width();
         let (first, previous) = (outputs.first[range.clone()].to_vec(), outputs.previous[range].to_vec());
         self.open = Some(Open { start, label, first, previous });
         Ok(())
     }
 
-    fn extend(&mut self, mut open: Open, outputs: Outputs<'_>, at: usize, is_last: bool) -> Result<(), BridgeError> {
-        let range = at * self.width()..(at + 1) * self.width();
+    fn extend(&mut self, mut open: Open, outputs: Outputs<'_>, index: usize, is_last: bool) -> Result<(), BridgeError> {
+        let range = index * self.width()..(index + 1) * self.width();
         if is_last || !self.continues(&open, &outputs.current[range.clone()])? {
             self.spans.push(Span { tokens: open.start..self.done + 1, label: open.label });
             return Ok(());
@@ -124,19 +128,22 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Whether an entity goes on behind a token with these features.
+    /// Whether an entity continues after the current token, whose features are `current`.
     fn continues(&mut self, open: &Open, current: &[f32]) -> Result<bool, BridgeError> {
         self.state.fill(f32::NEG_INFINITY);
         let features = current.iter().zip(&open.first).zip(&open.previous).zip(&self.tables.bias);
-        // In the original's order, the bias last: near ties are decided by how sums round.
-        for (at, (((current, first), previous), bias)) in features.enumerate() {
-            let state = &mut self.state[at % self.hidden];
+        // The bias is added last, as in the original: the order changes how sums round, which can decide between moves.
+        for (index, (((current, first), previous), bias)) in features.enumerate() {
+            let state = &mut self.state[index % self.hidden];
             *state = state.max(current + first + previous + bias);
         }
         let inside = score(&self.tables.inside, open.label, &self.state);
         let last = score(&self.tables.last, open.label, &self.state);
         if !inside.is_finite() || !last.is_finite() {
-            return Err(BridgeError::inference(None, format!("an entity got the scores {inside} and {last}")));
+            return Err(BridgeError::inference(
+                None,
+                format!("the moves of an entity have the scores {inside} and {last}"),
+            ));
         }
         Ok(inside > last || (inside == last && self.tie == Tie::In))
     }
@@ -155,7 +162,7 @@ mod tests {
 
     const WIDTH: usize = 4;
 
-    /// Tokens as (label, begins), with features that make the first value of the state `current` and the other 1.
+    /// The outputs for some tokens. Their features set the first value of the state to a given value and the second to 1.
     struct Case {
         label: Vec<i32>,
         begins: Vec<bool>,
@@ -164,11 +171,12 @@ mod tests {
     }
 
     impl Case {
+        /// A case of tokens as `(label, begins, first value of the state)`.
         fn new(tokens: &[(i32, bool, f32)]) -> Self {
             Self {
                 label: tokens.iter().map(|token| token.0).collect(),
                 begins: tokens.iter().map(|token| token.1).collect(),
-                // The second piece is the larger one for the second value of the state.
+                // For the second value of the state, the second maxout piece is the larger one.
                 current: tokens.iter().flat_map(|token| [token.2, -1.0, token.2 - 1.0, 1.0]).collect(),
                 zeros: vec![0.0; tokens.len() * WIDTH],
             }
@@ -180,16 +188,17 @@ mod tests {
         }
     }
 
+    /// The spans of a document, as `(start, end, label)`. Slices end at `slice_ends`, sentences after the tokens `last`.
     fn spans(
         case: Outputs<'_>,
-        cuts: &[usize],
+        slice_ends: &[usize],
         last: &[usize],
         tie: Tie,
     ) -> Result<Vec<(usize, usize, usize)>, BridgeError> {
         let (tables, mut network) = (tables(), spec().ner);
         network.tie = tie;
         let mut decoder = Decoder::new(&tables.ner, &network);
-        let ends = cuts.iter().copied().chain([case.label.len()]);
+        let ends = slice_ends.iter().copied().chain([case.label.len()]);
         let mut start = 0;
         for end in ends {
             decoder
@@ -199,9 +208,10 @@ mod tests {
         Ok(decoder.finish().into_iter().map(|span| (span.tokens.start, span.tokens.end, span.label)).collect())
     }
 
-    /// For the label 0 the entity goes on where `current` is above 1, for the label 1 where it is below 1.5.
+    /// An entity with the label 0 continues if the first value of the state is above 1, one with the label 1 if it is below
+    /// 1.5.
     #[test]
-    fn entities_go_on_while_that_scores_higher_however_the_document_is_cut() {
+    fn entities_do_not_depend_on_the_slices_of_the_document() {
         let case = Case::new(&[
             (-1, false, 0.0),
             (1, false, 0.0),
@@ -216,19 +226,19 @@ mod tests {
             (0, true, 9.0),
         ]); // fmt: skip
         let expected = vec![(1, 2, 1), (2, 6, 0), (6, 9, 1), (9, 11, 0)];
-        for cuts in [&[][..], &[3], &[4], &[5, 6, 7], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] {
-            assert_eq!(spans(case.outputs(), cuts, &[], Tie::In), Ok(expected.clone()), "{cuts:?}");
+        for slice_ends in [&[][..], &[3], &[4], &[5, 6, 7], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] {
+            assert_eq!(spans(case.outputs(), slice_ends, &[], Tie::In), Ok(expected.clone()), "{slice_ends:?}");
         }
-        // A sentence ends at the token 3, and so does the entity; what follows is asked for its own label.
-        let cut = vec![(1, 2, 1), (2, 4, 0), (5, 6, 0), (6, 9, 1), (9, 11, 0)];
-        assert_eq!(spans(case.outputs(), &[], &[3], Tie::In), Ok(cut));
+        // If a sentence ends with token 3, the entity ends as well, and another entity can start after it.
+        let expected = vec![(1, 2, 1), (2, 4, 0), (5, 6, 0), (6, 9, 1), (9, 11, 0)];
+        assert_eq!(spans(case.outputs(), &[], &[3], Tie::In), Ok(expected));
     }
 
     #[test]
-    fn features_of_the_first_and_the_previous_token_count() {
+    fn the_state_has_the_features_of_the_first_and_the_previous_token() {
         let mut case = Case::new(&[(0, true, 0.0), (-1, false, 0.0), (-1, false, 0.0), (-1, false, 0.0)]);
         let first = [0.5_f32, 0.0, 0.0, 0.0].into_iter().chain([0.0; 12]).collect::<Vec<_>>();
-        // Of the token before: 0.75 before the token 1, nothing before the token 2.
+        // The previous token adds 0.75 at token 1, and nothing at token 2.
         let previous = [0.75_f32, 0.0, 0.0, 0.0].into_iter().chain([0.0; 12]).collect::<Vec<_>>();
         case.current[4] = 0.0;
         let outputs = Outputs { first: &first, previous: &previous, ..case.outputs() };
@@ -244,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_are_none_and_scores_that_are_not_finite_are_refused() {
+    fn unknown_labels_and_scores_that_are_not_finite_are_refused() {
         let code = |case: &Case| spans(case.outputs(), &[], &[], Tie::In).map_err(|error| error.code());
         assert_eq!(code(&Case::new(&[(2, false, 0.0)])), Err("inference"));
         assert_eq!(code(&Case::new(&[(0, true, 0.0), (-1, false, f32::INFINITY), (-1, false, 0.0)])), Err("inference"));

@@ -1,9 +1,9 @@
-//! The two hash functions of spaCy pipelines: of strings, and of the numbers that choose a table's rows.
+//! The two hash functions of spaCy pipelines: one for strings, and one for numbers, which selects the rows of a table.
 
 /// Seed of the hash of strings.
 const STRING_SEED: u64 = 1;
 
-/// MurmurHash64A of the UTF-8 bytes of a string, as spaCy numbers strings.
+/// MurmurHash64A of the UTF-8 bytes of a string, which is spaCy's number of the string.
 pub(crate) fn hash_string(text: &str) -> u64 {
     const MULTIPLIER: u64 = 0xc6a4_a793_5bd1_e995;
     const SHIFT: u32 = 47;
@@ -22,7 +22,8 @@ pub(crate) fn hash_string(text: &str) -> u64 {
     hash ^ (hash >> SHIFT)
 }
 
-/// MurmurHash3 (x64, 128 bits) of a number's eight bytes, little endian; four words of 32 bits, lowest first.
+/// MurmurHash3 (x64, 128 bits) of the eight little-endian bytes of a number, as four words of 32 bits from lowest to
+/// highest.
 pub(crate) fn hash_number(number: u64, seed: u32) -> [u32; 4] {
     const FIRST: u64 = 0x87c3_7b91_1142_53d5;
     const SECOND: u64 = 0x4cf5_ad43_2745_937f;
@@ -38,14 +39,14 @@ pub(crate) fn hash_number(number: u64, seed: u32) -> [u32; 4] {
     [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32]
 }
 
-/// Lets every bit of the input change about half of the output's.
+/// The finalizer of MurmurHash3: every bit of the input changes about half of the output's bits.
 fn avalanche(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     bits = (bits ^ (bits >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     bits ^ (bits >> 33)
 }
 
-/// The number that at most eight bytes make, the first one lowest.
+/// The little-endian number of up to eight bytes.
 fn little_endian(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
@@ -54,9 +55,9 @@ fn little_endian(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// As `spacy.strings.hash_string` of spaCy 3.8.18 gives them.
+    /// The expected numbers are from `spacy.strings.hash_string` of spaCy 3.8.18.
     #[test]
-    fn strings_have_the_numbers_of_the_original() {
+    fn strings_have_the_hashes_of_the_original() {
         let known = [
             ("a", 0xa52b_e5b3_f667_4b2a),
             ("the", 0x670e_66a6_3573_9a92),
@@ -72,7 +73,7 @@ mod tests {
         }
     }
 
-    /// As `NumpyOps().hash` of thinc 8.3 gives them. With seed 8 nothing of the number 0 is left.
+    /// The expected hashes are from `NumpyOps().hash` of thinc 8.3. The hash of the number 0 with the seed 8 is 0.
     #[test]
     fn numbers_have_the_hashes_of_the_original() {
         let known = [

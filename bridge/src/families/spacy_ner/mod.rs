@@ -107,7 +107,7 @@ impl Resources {
     /// Parses the files that `spacy.rules` and `spacy.tables` name.
     ///
     /// # Errors
-    /// `tokenizer`, where they violate the format or do not match the manifest.
+    /// `tokenizer`, if the files violate the format or do not match the manifest.
     fn parse(rules: &[u8], tables: &[u8], spec: &SpacySpec) -> Result<Self, BridgeError> {
         let refuse = |problem| BridgeError::Tokenizer { file: spec.tables.clone(), problem };
         Ok(Self {

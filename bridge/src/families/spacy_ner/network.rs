@@ -1,4 +1,5 @@
-//! The two graphs of a network: one computes what depends only on a token's type, the other what depends on its context.
+//! The two graphs of a network: the graph of types computes what depends only on a token's type, the graph of tokens what
+//! depends on a token's context.
 
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{PrimitiveTensorElementType, Tensor};
@@ -30,9 +31,9 @@ impl Network {
     /// A session of each graph; waits until one is free.
     ///
     /// # Errors
-    /// `dependency` without a usable library, `graph` where ONNX Runtime refuses a graph.
+    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses a graph.
     pub(super) fn lease(&self) -> Result<NetworkLease<'_>, BridgeError> {
-        // Always in this order, so that callers cannot wait for each other.
+        // All callers lease in this order, so that two of them cannot deadlock.
         Ok(NetworkLease { types: self.types.lease()?, tokens: self.tokens.lease()? })
     }
 
@@ -62,7 +63,7 @@ impl NetworkLease<'_> {
     /// Runs the graph of types for types that are not in the cache, then the graph of tokens.
     ///
     /// # Errors
-    /// `inference`, without an index: any document may be the cause.
+    /// `inference`, without an index, because any document may be the cause.
     pub(super) fn run(
         &mut self,
         tokens: RunTokens,
@@ -96,7 +97,7 @@ fn embed(session: &mut Session, new: NewTypes, optional: Inputs, cache: &mut Typ
 
 type Input = (&'static str, SessionInputValue<'static>);
 
-/// An input of rows of equal length.
+/// An input with the shape `[rows, values / rows]`.
 fn tensor<T>(name: &'static str, (rows, values): (usize, Vec<T>)) -> Result<Input, BridgeError>
 where
     T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,

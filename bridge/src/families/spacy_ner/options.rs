@@ -8,14 +8,15 @@ use crate::families::ner::model::UNEXPECTED_SENTENCE_STARTS;
 /// Checks the options of a call with that number of texts.
 ///
 /// # Errors
-/// `config` for an option of token classification, `sentence_starts` where they are missing or unexpected.
+/// `config` for an option of token classification, `sentence_starts` if sentence starts are missing or unexpected.
 pub(super) fn check_options(options: &NerOptions, sentences: Sentences, texts: usize) -> Result<(), BridgeError> {
     for (name, is_set) in
         [("aggregation_strategy", options.aggregation_strategy.is_some()), ("stride", options.stride.is_some())]
     {
         if is_set {
-            let problem =
-                format!("option {name} is for token classification, this model is a spaCy pipeline: leave it out");
+            let problem = format!(
+                "the option {name} is for token classification, this model is a spaCy pipeline: omit the option"
+            );
             return Err(BridgeError::Config { problem });
         }
     }
@@ -23,7 +24,7 @@ pub(super) fn check_options(options: &NerOptions, sentences: Sentences, texts: u
     match (sentences == Sentences::Given, &options.sentence_starts) {
         (true, None) => refuse("this model requires the starts of the sentences of every text: pass them".to_owned()),
         (true, Some(starts)) if starts.len() != texts => {
-            refuse(format!("sentence starts were given for {} texts, expected {texts}", starts.len()))
+            refuse(format!("sentence starts were passed for {} texts, expected {texts}", starts.len()))
         }
         (false, Some(_)) => refuse(UNEXPECTED_SENTENCE_STARTS.to_owned()),
         (true, Some(_)) | (false, None) => Ok(()),
@@ -40,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn sentence_starts_are_required_exactly_where_they_are_given() {
+    fn sentence_starts_are_required_or_refused_by_the_pipeline() {
         let starts = |texts: usize| NerOptions { sentence_starts: Some(vec![vec![0]; texts]), ..NerOptions::default() };
         for sentences in [Sentences::None, Sentences::Parser] {
             assert_eq!(code(sentences, &NerOptions::default()), Ok(()));
@@ -52,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipeline_has_neither_strategy_nor_stride() {
+    fn a_pipeline_refuses_a_strategy_and_a_stride() {
         let strategy = NerOptions { aggregation_strategy: Some(AggregationStrategy::Max), ..NerOptions::default() };
         let stride = NerOptions { stride: Some(0), ..NerOptions::default() };
         assert_eq!((code(Sentences::None, &strategy), code(Sentences::None, &stride)), (Err("config"), Err("config")));

@@ -22,10 +22,10 @@ use crate::runtime::outputs::output;
 const RUN_TOKENS: usize = 2_000;
 /// Limit on the bytes of the texts of one job, which have about as many tokens as a run.
 const JOB_BYTES: usize = 8_000;
-/// The size of a shorter text in a job.
+/// The size that a shorter text counts as in a job.
 const MIN_TEXT_BYTES: usize = 16;
 
-/// Caches that one job leaves to another.
+/// Caches that one job leaves to the next one.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
     chunks: ChunkCache,
@@ -143,8 +143,8 @@ impl SpacyRecognizer {
             .collect();
         self.find_sentences(&mut read, &mut workspace.parser)?;
         let spans = self.decode(&read, &mut workspace.ner)?;
-        let mut found = read.iter().zip(spans).map(|(document, spans)| Ok(self.entities(document, &spans)));
-        let outcome = |error: Option<_>| error.map_or_else(|| found.next().unwrap_or_else(not_run), Err);
+        let mut answers = read.iter().zip(spans).map(|(document, spans)| Ok(self.entities(document, &spans)));
+        let outcome = |error: Option<_>| error.map_or_else(|| answers.next().unwrap_or_else(not_run), Err);
         Ok(refused.into_iter().map(outcome).collect())
     }
 

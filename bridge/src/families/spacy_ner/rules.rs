@@ -1,10 +1,10 @@
-//! `spacy_tokenizer.json`: the tokenizer's rules, read strictly.
+//! Reads the tokenizer's rules from `spacy_tokenizer.json`. Unknown or missing keys are refused.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use super::affixes::{Prefixes, Suffixes, Whole};
+use super::affixes::{ChunkPatterns, Prefixes, Suffixes};
 use super::characters::{CharSet, Characters};
 use super::hashing::hash_string;
 use super::pattern::{Classes, Pattern};
@@ -14,50 +14,51 @@ use crate::artifact::json;
 
 /// The newest `version` of the rules that this reader implements.
 const VERSION: u64 = 1;
-/// The end of the code points.
-const CODES: u32 = 0x11_0000;
+/// The number of code points of Unicode.
+const CODE_POINTS: u32 = 0x11_0000;
 
-/// The file as it is written.
+/// The content of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RulesFile {
     version: u64,
     unicode: String,
     prefix: Vec<Affix>,
     suffix: Vec<Affix>,
     #[serde(deserialize_with = "Option::deserialize")]
     infix: Option<String>,
-    token_match: Vec<WholeMatch>,
-    url_match: Vec<WholeMatch>,
+    token_match: Vec<ChunkPattern>,
+    url_match: Vec<ChunkPattern>,
     specials: BTreeMap<String, Vec<(String, Option<String>)>>,
     sequences: Vec<Vec<String>>,
     symbols: HashMap<String, u64>,
-    characters: WrittenCharacters,
+    characters: CharactersFile,
 }
 
-/// A pattern for one end of a chunk.
+/// A pattern for prefixes or suffixes of chunks.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Affix {
     pub(super) pattern: String,
-    /// How many characters it is shown; `None` for all.
+    /// The number of characters at the start (for a prefix) or the end (for a suffix) of the chunk that the pattern is
+    /// matched against; `None` for the whole chunk.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(super) window: Option<usize>,
 }
 
-/// A pattern for a chunk as a whole.
+/// A pattern for chunks that are not split further.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WholeMatch {
+pub(super) struct ChunkPattern {
     pub(super) pattern: String,
-    /// The characters that a match can begin with, as the patterns say themselves; `None` where that is not known.
+    /// The characters that a match can begin with, as ranges of code points; `None` if they are unknown.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(super) first: Option<Vec<u32>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenCharacters {
+struct CharactersFile {
     space: Vec<u32>,
     alpha: Vec<u32>,
     upper: Vec<u32>,
@@ -70,25 +71,25 @@ struct WrittenCharacters {
 /// One token of a special case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SpecialToken {
-    /// In bytes.
+    /// The length in bytes.
     pub(super) length: u32,
-    /// Index in [`Rules::norms`].
+    /// The index of the norm in [`Rules::norms`].
     pub(super) norm: u32,
 }
 
-/// The rules by which a text is cut into tokens.
+/// The rules that split a text into tokens.
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) prefixes: Prefixes,
     pub(super) suffixes: Suffixes,
     pub(super) infix: Option<Pattern>,
-    pub(super) token_match: Whole,
-    pub(super) url_match: Whole,
-    /// Tokens by chunk.
+    pub(super) token_match: ChunkPatterns,
+    pub(super) url_match: ChunkPatterns,
+    /// The special cases: the tokens of some chunks.
     pub(super) specials: HashMap<Box<str>, Box<[SpecialToken]>>,
-    /// The longest chunk of `specials` in bytes.
+    /// The length in bytes of the longest chunk of `specials`.
     pub(super) longest_special: usize,
-    /// Norms that special cases set, as numbers; the first stands for none.
+    /// The numbers of the norms that special cases set. The first one means that no norm is set.
     pub(super) norms: Vec<u64>,
     pub(super) sequences: Sequences,
     pub(super) characters: Characters,
@@ -99,41 +100,42 @@ impl Rules {
     /// Reads the rules from the bytes of a file.
     ///
     /// # Errors
-    /// `tokenizer`, where they are not what the format says.
+    /// `tokenizer`, if the file violates the format.
     pub(super) fn read(bytes: &[u8], file: &str) -> Result<Self, BridgeError> {
         let refuse = |problem| BridgeError::Tokenizer { file: file.to_owned(), problem };
         let value = json::parse(bytes).map_err(refuse)?;
         let version = value.get("version").and_then(serde_json::Value::as_u64);
         if version.is_some_and(|version| version > VERSION) {
-            let problem = format!("version is {version:?}, this reader knows {VERSION}: update onnx-ml-bridge");
+            let version = version.unwrap_or_default();
+            let problem = format!("version is {version}, this reader supports {VERSION}: update onnx-ml-bridge");
             return Err(refuse(problem));
         }
-        let written = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
-        Self::compile(written).map_err(refuse)
+        let file = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
+        Self::compile(file).map_err(refuse)
     }
 
-    fn compile(written: Written) -> Result<Self, String> {
-        if written.version != VERSION || written.unicode.is_empty() {
-            return Err(format!("version is {}, expected {VERSION}, or unicode is empty", written.version));
+    fn compile(file: RulesFile) -> Result<Self, String> {
+        if file.version != VERSION || file.unicode.is_empty() {
+            return Err(format!("version is {}, expected {VERSION}, or unicode is empty", file.version));
         }
         let mut classes = Classes::new();
-        let mut specials = Specials { symbols: &written.symbols, ids: HashMap::new(), norms: vec![0] };
+        let mut specials = Specials { symbols: &file.symbols, ids: HashMap::new(), norms: vec![0] };
         Ok(Self {
-            prefixes: Prefixes::new(written.prefix, &mut classes)?,
-            suffixes: Suffixes::new(written.suffix, &mut classes)?,
-            infix: written.infix.map(|pattern| Pattern::new(&pattern, &mut classes)).transpose()?,
-            token_match: Whole::new(whole("token_match", written.token_match)?, &mut classes)?,
-            url_match: Whole::new(whole("url_match", written.url_match)?, &mut classes)?,
-            longest_special: written.specials.keys().map(String::len).max().unwrap_or(0),
-            specials: written.specials.into_iter().map(|special| specials.read(special)).collect::<Result<_, _>>()?,
+            prefixes: Prefixes::new(file.prefix, &mut classes)?,
+            suffixes: Suffixes::new(file.suffix, &mut classes)?,
+            infix: file.infix.map(|pattern| Pattern::new(&pattern, &mut classes)).transpose()?,
+            token_match: ChunkPatterns::new(patterns("token_match", file.token_match)?, &mut classes)?,
+            url_match: ChunkPatterns::new(patterns("url_match", file.url_match)?, &mut classes)?,
+            longest_special: file.specials.keys().map(String::len).max().unwrap_or(0),
+            specials: file.specials.into_iter().map(|special| specials.read(special)).collect::<Result<_, _>>()?,
             norms: specials.norms,
-            sequences: Sequences::new(written.sequences)?,
-            characters: written.characters.compile()?,
-            symbols: written.symbols,
+            sequences: Sequences::new(file.sequences)?,
+            characters: file.characters.compile()?,
+            symbols: file.symbols,
         })
     }
 
-    /// The tokens of a special case.
+    /// The tokens of a chunk that is a special case.
     pub(super) fn special(&self, chunk: &str) -> Option<&[SpecialToken]> {
         if chunk.len() > self.longest_special {
             return None;
@@ -141,7 +143,7 @@ impl Rules {
         self.specials.get(chunk).map(AsRef::as_ref)
     }
 
-    /// The number of a string.
+    /// The number of a string: spaCy's symbol if there is one, else its hash.
     pub(super) fn number(&self, text: &str) -> u64 {
         number(&self.symbols, text)
     }
@@ -155,20 +157,21 @@ fn number(symbols: &HashMap<String, u64>, text: &str) -> u64 {
     }
 }
 
-/// Reads special cases and numbers their norms.
+/// Reads special cases and collects their norms.
 struct Specials<'a> {
     symbols: &'a HashMap<String, u64>,
     ids: HashMap<String, u32>,
     norms: Vec<u64>,
 }
 
-type WrittenSpecial = (String, Vec<(String, Option<String>)>);
+/// A chunk and its tokens, each as its text and its norm.
+type SpecialCase = (String, Vec<(String, Option<String>)>);
 
 impl Specials<'_> {
-    fn read(&mut self, (chunk, tokens): WrittenSpecial) -> Result<(Box<str>, Box<[SpecialToken]>), String> {
+    fn read(&mut self, (chunk, tokens): SpecialCase) -> Result<(Box<str>, Box<[SpecialToken]>), String> {
         let joined: String = tokens.iter().map(|token| token.0.as_str()).collect();
         if chunk.is_empty() || joined != chunk || tokens.iter().any(|token| token.0.is_empty()) {
-            return Err(format!("the special case {chunk:?} has the tokens {tokens:?}, expected parts of it"));
+            return Err(format!("the tokens {tokens:?} of the special case {chunk:?} do not join to it"));
         }
         let tokens = tokens.into_iter().map(|(text, norm)| SpecialToken {
             length: text.len() as u32,
@@ -186,7 +189,7 @@ impl Specials<'_> {
     }
 }
 
-impl WrittenCharacters {
+impl CharactersFile {
     fn compile(self) -> Result<Characters, String> {
         Ok(Characters {
             space: set("characters.space", &self.space)?,
@@ -200,19 +203,21 @@ impl WrittenCharacters {
     }
 }
 
-/// The patterns alone: what they can begin with is taken from them, and further than the first character.
-fn whole(name: &str, entries: Vec<WholeMatch>) -> Result<Vec<String>, String> {
-    let checked = entries.into_iter().map(|WholeMatch { pattern, first }| {
+/// The patterns of entries. The field `first` is checked but not used: [`ChunkPatterns`] computes the first characters of
+/// matches from the pattern.
+fn patterns(name: &str, entries: Vec<ChunkPattern>) -> Result<Vec<String>, String> {
+    let checked = entries.into_iter().map(|ChunkPattern { pattern, first }| {
         first.map_or(Ok(()), |codes| set(&format!("{name}.first"), &codes).map(|_| ()))?;
         Ok(pattern)
     });
     checked.collect()
 }
 
+/// The set of characters of a list with the start and the end of each range of code points.
 fn set(name: &str, codes: &[u32]) -> Result<CharSet, String> {
     let ascending = codes.windows(2).all(|pair| pair[0] < pair[1]);
-    if codes.len() % 2 == 1 || !ascending || codes.last().is_some_and(|last| *last > CODES) {
-        return Err(format!("{name} is no list of ascending pairs of code points"));
+    if codes.len() % 2 == 1 || !ascending || codes.last().is_some_and(|last| *last > CODE_POINTS) {
+        return Err(format!("{name} is not an ascending list of pairs of code points"));
     }
     Ok(CharSet::new(codes.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()))
 }
@@ -250,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_needed_and_no_other() {
+    fn missing_and_unknown_keys_are_refused() {
         for key in rules_json().as_object().expect("an object").keys() {
             assert!(error(|rules| drop(rules.as_object_mut().map(|rules| rules.remove(key)))).contains(key), "{key}");
         }
@@ -272,16 +277,16 @@ mod tests {
             ("/version", json!(2), "update"),
             ("/version", json!(0), "version"),
             ("/unicode", json!(""), "unicode"),
-            ("/infix", json!("a.b"), "cannot be read"),
+            ("/infix", json!("a.b"), "cannot be parsed"),
             ("/infix", json!(["a"]), "sequence"),
-            ("/prefix/0/pattern", json!("("), "cannot be read"),
+            ("/prefix/0/pattern", json!("("), "cannot be parsed"),
             ("/prefix/0/window", json!(0), "window"),
             ("/suffix/0/window", json!(-1), "integer"),
-            ("/token_match/0/pattern", json!("\\w"), "cannot be read"),
+            ("/token_match/0/pattern", json!("\\w"), "cannot be parsed"),
             ("/token_match/0/first", json!([1]), "token_match.first"),
             ("/url_match/0/first", json!([2, 1]), "url_match.first"),
-            ("/specials/:)", json!([[":", null], ["(", null]]), "parts of it"),
-            ("/specials/:)", json!([[":)", null], ["", null]]), "parts of it"),
+            ("/specials/:)", json!([[":", null], ["(", null]]), "do not join"),
+            ("/specials/:)", json!([[":)", null], ["", null]]), "do not join"),
             ("/specials/:)", json!([[":)", null, null]]), "length"),
             ("/sequences/0", json!([]), "sequence"),
             ("/sequences/0", json!(["a", ""]), "sequence"),
@@ -290,16 +295,16 @@ mod tests {
             ("/characters/lower/AB", json!("ab"), "one character"),
         ];
         for (pointer, value, expected) in changes {
-            let found = error(|rules| match rules.pointer_mut(pointer) {
+            let message = error(|rules| match rules.pointer_mut(pointer) {
                 Some(old) => *old = value.clone(),
                 None => rules["characters"]["lower"]["AB"] = value.clone(),
             });
-            assert!(found.contains(expected) && found.starts_with("rules.json: "), "{pointer} {value}: {found}");
+            assert!(message.contains(expected) && message.starts_with("rules.json: "), "{pointer} {value}: {message}");
         }
     }
 
     #[test]
-    fn strict_json_alone_is_read() {
+    fn invalid_json_is_refused() {
         let text = rules_json().to_string();
         for broken in [String::new(), "[]".to_owned(), text.replacen('{', "{\"version\":1,", 1), format!("{text}x")] {
             let error = Rules::read(broken.as_bytes(), "rules.json").expect_err("broken JSON");

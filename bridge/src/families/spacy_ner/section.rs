@@ -32,7 +32,7 @@ impl SpacySpec {
     /// Parses the section of a manifest.
     ///
     /// # Errors
-    /// `schema`, where the section is missing or cannot be parsed.
+    /// `schema`, if the section is missing or cannot be parsed.
     pub(super) fn read(manifest: &Manifest) -> Result<Self, BridgeError> {
         manifest.section("spacy")
     }
@@ -121,20 +121,20 @@ pub struct HashColumn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Attribute {
-    /// Its text.
+    /// The text of the token.
     Orth,
-    /// Its norm.
+    /// The norm of the token: a normalized form of its text.
     Norm,
-    /// Its text in lower case.
+    /// The text in lower case.
     Lower,
-    /// Its first character.
+    /// The first character.
     Prefix,
-    /// Its last three characters.
+    /// The last three characters.
     Suffix,
-    /// Its shape.
+    /// The shape: the text with its letters and digits replaced by their classes, for example `Xxxx`.
     Shape,
-    /// Whether it consists of whitespace.
+    /// Whether the token consists of whitespace.
     IsSpace,
-    /// Whether a space follows it.
+    /// Whether a space follows the token.
     Spacy,
 }

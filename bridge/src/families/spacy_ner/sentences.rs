@@ -13,17 +13,17 @@ use crate::runtime::outputs::output;
 
 /// Tokens of a long document whose features are computed together.
 ///
-/// Every token has `8 * pieces * hidden` features, about 4 KB, which is too much for a long document. Only the blocks that
-/// were used last are kept; others are computed again when the parser returns to them.
+/// Every token has `8 * pieces * hidden` features, about 4 KB, which is too much for all tokens of a long document. Only
+/// the most recently used blocks are kept in memory. Others are computed again if the parser returns to them.
 const BLOCK_TOKENS: usize = 500;
 
-/// Which tokens start a sentence, given the offsets of sentence starts in characters.
+/// Whether each token starts a sentence. `given` has the offsets of the sentence starts in characters.
 ///
 /// # Errors
-/// `sentence_starts`, if there are none or no token starts at one of them.
+/// `sentence_starts`, if `given` is `None` or no token starts at one of the offsets.
 pub(super) fn given_starts(text: &str, tokens: &[Token], given: Option<&[usize]>) -> Result<Vec<bool>, BridgeError> {
     let refuse = |problem| BridgeError::SentenceStarts { index: None, problem };
-    let given = given.ok_or_else(|| refuse("the model needs sentence starts, and none were given".to_owned()))?;
+    let given = given.ok_or_else(|| refuse("the model requires sentence starts, but none were passed".to_owned()))?;
     let index = CharIndex::new(text);
     let mut starts = vec![false; tokens.len()];
     for &offset in given {
@@ -37,14 +37,17 @@ pub(super) fn given_starts(text: &str, tokens: &[Token], given: Option<&[usize]>
 
 /// The message for an offset at which no token starts, with the token that contains it.
 fn no_token(text: &str, tokens: &[Token], offset: usize, byte: Option<usize>) -> String {
-    let advice = "give the offset of a token's first character, in characters";
+    let advice = "pass offsets of the first characters of tokens, counted in characters";
     let inside = byte.and_then(|byte| tokens[..tokens.partition_point(|token| token.start() < byte)].last());
     match inside.filter(|_| byte != Some(text.len())) {
         Some(token) => {
             let (word, start) = (token.text(text), text[..token.start()].chars().count());
-            format!("a sentence starts at {offset}, where no token starts, but one at {start} is {word:?}; {advice}")
+            format!(
+                "no token starts at the sentence start {offset}: it is inside or after the token {word:?}, which starts \
+                 at {start}; {advice}"
+            )
         }
-        None => format!("a sentence starts at {offset}, where the text has no token; {advice}"),
+        None => format!("the text has no token at the sentence start {offset}; {advice}"),
     }
 }
 
@@ -178,9 +181,9 @@ mod tests {
     #[test]
     fn other_offsets_are_refused() {
         let text = "é é don't";
-        assert!(given(text, None).is_err_and(|error| error.contains("none were given")));
-        assert!(given(text, Some(&[5])).is_err_and(|error| error.contains("but one at 4 is \"do\"")));
-        assert!(given(text, Some(&[1])).is_err_and(|error| error.contains("but one at 0 is \"é\"")));
+        assert!(given(text, None).is_err_and(|error| error.contains("none were passed")));
+        assert!(given(text, Some(&[5])).is_err_and(|error| error.contains("the token \"do\", which starts at 4")));
+        assert!(given(text, Some(&[1])).is_err_and(|error| error.contains("the token \"é\", which starts at 0")));
         for offset in [9, 10, usize::MAX] {
             assert!(
                 given(text, Some(&[offset])).is_err_and(|error| error.contains("the text has no token")),

@@ -1,11 +1,11 @@
-//! Runs of tokens whose joined text is a special case.
+//! Finds sequences of tokens whose text as a whole is a special case, for example a smiley that consists of two tokens.
 
 use std::collections::{HashMap, HashSet};
 
 use super::rules::Rules;
 use super::tokenizer::Token;
 
-/// The sequences of token texts to look for, as a trie.
+/// A trie of the sequences of token texts to find.
 #[derive(Debug)]
 pub(super) struct Sequences {
     nodes: Vec<Node>,
@@ -18,85 +18,87 @@ struct Node {
     is_end: bool,
 }
 
-/// A run of tokens, as indices `[start, end)`.
-type Run = (usize, usize);
+/// The indices `[start, end)` of tokens that match a sequence.
+type Match = (usize, usize);
 
 impl Sequences {
+    /// Builds the trie.
+    ///
     /// # Errors
-    /// A sequence without tokens, or a token without characters.
+    /// A sequence without tokens, or with an empty token.
     pub(super) fn new(sequences: Vec<Vec<String>>) -> Result<Self, String> {
         let mut nodes = vec![Node::default()];
         for sequence in sequences {
             if sequence.is_empty() || sequence.iter().any(String::is_empty) {
                 return Err(format!("the sequence {sequence:?} is empty or has an empty token"));
             }
-            let mut at = 0;
+            let mut node = 0;
             for text in sequence {
-                let fresh = nodes.len();
-                at = *nodes[at].next.entry(text.into()).or_insert(fresh);
-                if at == fresh {
+                let new = nodes.len();
+                node = *nodes[node].next.entry(text.into()).or_insert(new);
+                if node == new {
                     nodes.push(Node::default());
                 }
             }
-            nodes[at].is_end = true;
+            nodes[node].is_end = true;
         }
         Ok(Self { nodes })
     }
 
-    /// Whether a sequence begins with a token.
+    /// Whether any sequence begins with a token of that text.
     pub(super) fn may_start(&self, text: &str) -> bool {
         self.nodes[0].next.contains_key(text)
     }
 
-    /// Replaces runs of tokens by the special cases that their joined texts are.
+    /// Replaces matches by the tokens of the special case of their text.
     pub(super) fn apply(&self, text: &str, rules: &Rules, tokens: &mut Vec<Token>) {
-        let mut runs = self.find(text, tokens);
-        if runs.is_empty() {
+        let mut matches = self.find(text, tokens);
+        if matches.is_empty() {
             return;
         }
-        // Longest first, of equally long ones the earlier.
-        runs.sort_unstable_by_key(|&(start, end)| (std::cmp::Reverse(end - start), start));
-        let mut seen = HashSet::new();
-        runs.retain(|&(start, end)| {
-            let keep = !seen.contains(&start) && !seen.contains(&(end - 1));
-            seen.extend(start..end);
+        // Of overlapping matches the longest one is kept; of equally long ones, the first.
+        matches.sort_unstable_by_key(|&(start, end)| (std::cmp::Reverse(end - start), start));
+        let mut covered = HashSet::new();
+        matches.retain(|&(start, end)| {
+            let keep = !covered.contains(&start) && !covered.contains(&(end - 1));
+            covered.extend(start..end);
             keep
         });
-        runs.sort_unstable();
-        replace(text, rules, tokens, &runs);
+        matches.sort_unstable();
+        replace(text, rules, tokens, &matches);
     }
 
-    /// All runs of tokens whose texts are a sequence.
-    fn find(&self, text: &str, tokens: &[Token]) -> Vec<Run> {
-        let mut runs = Vec::new();
+    /// All matches, including overlapping ones.
+    fn find(&self, text: &str, tokens: &[Token]) -> Vec<Match> {
+        let mut matches = Vec::new();
         for start in (0..tokens.len()).filter(|&start| tokens[start].may_start()) {
             let mut node = &self.nodes[0];
-            for (at, token) in tokens.iter().enumerate().skip(start) {
+            for (index, token) in tokens.iter().enumerate().skip(start) {
                 let Some(&next) = node.next.get(token.text(text)) else { break };
                 node = &self.nodes[next];
                 if node.is_end {
-                    runs.push((start, at + 1));
+                    matches.push((start, index + 1));
                 }
             }
         }
-        runs
+        matches
     }
 }
 
-/// Puts the tokens of the runs' special cases in their place; a run whose text is none stays.
-fn replace(text: &str, rules: &Rules, tokens: &mut Vec<Token>, runs: &[Run]) {
+/// Replaces sorted matches by the tokens of their special cases. A match whose text is not a special case stays unchanged.
+fn replace(text: &str, rules: &Rules, tokens: &mut Vec<Token>, matches: &[Match]) {
     let old = std::mem::take(tokens);
     tokens.reserve(old.len());
     let mut done = 0;
-    for &(start, end) in runs {
+    for &(start, end) in matches {
         let (first, last) = (old[start], old[end - 1]);
         let Some(special) = rules.special(&text[first.start()..last.end()]) else { continue };
         tokens.extend_from_slice(&old[done..start]);
         done = end;
-        let mut at = first.start();
+        let mut offset = first.start();
         for token in special {
-            tokens.push(Token::new(at, token.length, token.norm));
-            at += token.length as usize;
+            tokens.push(Token::new(offset, token.length, token.norm));
+            offset += token.length as usize;
         }
         if let (Some(token), true) = (tokens.last_mut(), last.has_space()) {
             token.add_space();

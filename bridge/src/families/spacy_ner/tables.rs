@@ -1,14 +1,14 @@
-//! `tables.safetensors`: norms, vector rows, and the weights of what the graphs leave to the runtime.
+//! Reads `tables.safetensors`: norms, the rows of vectors, and the weights of the layers that are not part of the graphs.
 
 use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::BridgeError;
 use crate::families::spacy_ner::section::SpacySpec;
 
-/// Features of a parser's state.
+/// The number of tokens whose features determine a parser's state.
 pub(super) const STATE_TOKENS: usize = 8;
 
-/// Values by ascending keys.
+/// A map as two arrays; the keys are sorted.
 #[derive(Debug, Default)]
 pub(super) struct Lookup<T> {
     keys: Vec<u64>,
@@ -17,36 +17,38 @@ pub(super) struct Lookup<T> {
 
 impl<T: Copy> Lookup<T> {
     pub(super) fn get(&self, key: u64) -> Option<T> {
-        self.keys.binary_search(&key).ok().map(|at| self.values[at])
+        self.keys.binary_search(&key).ok().map(|index| self.values[index])
     }
 }
 
-/// The last layers of one move of an open entity: for every label a weight of `hidden` values, and a bias.
+/// The output layer of one move of an open entity.
 #[derive(Debug)]
 pub(super) struct Move {
+    /// `[labels, hidden]`.
     pub(super) weight: Vec<f32>,
+    /// `[labels]`.
     pub(super) bias: Vec<f32>,
 }
 
-/// What decoding entities needs.
+/// The weights for decoding entities.
 #[derive(Debug)]
 pub(super) struct NerTables {
     /// `[pieces * hidden]`.
     pub(super) bias: Vec<f32>,
-    /// The move that goes on with an entity.
+    /// The move that continues an entity.
     pub(super) inside: Move,
-    /// The move that ends it.
+    /// The move that ends an entity.
     pub(super) last: Move,
 }
 
-/// What the parser's moves are chosen by.
+/// The weights for scoring the parser's moves.
 #[derive(Debug)]
 pub(super) struct ParserTables {
     /// `[pieces * hidden]`.
     pub(super) bias: Vec<f32>,
-    /// `[STATE_TOKENS, pieces * hidden]`.
+    /// The features of a missing token, `[STATE_TOKENS, pieces * hidden]`.
     pub(super) pad: Vec<f32>,
-    /// `[hidden, moves]`: the file's weight, transposed, so that the scores of all moves add up side by side.
+    /// `[hidden, moves]`, the transpose of the matrix in the file: a row has the weights of all moves, which is faster.
     pub(super) weight: Vec<f32>,
     /// `[moves]`.
     pub(super) output_bias: Vec<f32>,
@@ -55,9 +57,9 @@ pub(super) struct ParserTables {
 /// All tables of a pipeline.
 #[derive(Debug)]
 pub(super) struct Tables {
-    /// Norms by ORTH.
+    /// The norms of texts, by the attribute `ORTH`.
     pub(super) norms: Lookup<u64>,
-    /// Rows of vectors by ORTH; empty for a pipeline without vectors.
+    /// The rows of the vectors, by the attribute `ORTH`; empty for a pipeline without vectors.
     pub(super) vectors: Lookup<i32>,
     pub(super) ner: NerTables,
     pub(super) parser: Option<ParserTables>,
@@ -79,7 +81,7 @@ impl Tables {
     }
 }
 
-/// A tensor as the format asks for it; a size of `None` is any.
+/// The tensor that the format requires. A size of `None` means any size.
 struct Expected {
     name: &'static str,
     dtype: Dtype,
@@ -124,12 +126,13 @@ fn differences(file: &SafeTensors<'_>, spec: &SpacySpec) -> Vec<String> {
 
 fn difference(file: &SafeTensors<'_>, expected: &Expected) -> Option<String> {
     let Expected { name, dtype, shape } = expected;
-    let Ok(found) = file.tensor(name) else { return Some(format!("{name} is missing")) };
-    let fits = found.shape().len() == shape.len()
-        && found.shape().iter().zip(shape).all(|(found, size)| size.is_none_or(|size| size == *found));
-    let (dtype_found, found) = (found.dtype(), found.shape());
-    (dtype_found != *dtype || !fits)
-        .then(|| format!("{name} is {dtype_found:?} {found:?}, expected {dtype:?} {shape:?}, where None is any size"))
+    let Ok(tensor) = file.tensor(name) else { return Some(format!("{name} is missing")) };
+    let (actual_dtype, actual_shape) = (tensor.dtype(), tensor.shape());
+    let has_shape = actual_shape.len() == shape.len()
+        && actual_shape.iter().zip(shape).all(|(actual, expected)| expected.is_none_or(|size| size == *actual));
+    let problem =
+        || format!("{name} is {actual_dtype:?} {actual_shape:?}, expected {dtype:?} {shape:?}, where None is any size");
+    (actual_dtype != *dtype || !has_shape).then(problem)
 }
 
 struct Reader<'a> {
@@ -177,7 +180,7 @@ impl Reader<'_> {
     fn lookup<T, const N: usize>(&self, keys: &str, values: &str, read: fn([u8; N]) -> T) -> Result<Lookup<T>, String> {
         let lookup = Lookup { keys: self.read(keys, u64::from_le_bytes)?, values: self.read(values, read)? };
         if lookup.keys.len() != lookup.values.len() || !lookup.keys.is_sorted_by(|one, next| one < next) {
-            return Err(format!("{keys} is not ascending, or not as long as {values}"));
+            return Err(format!("{keys} is not in ascending order, or has another length than {values}"));
         }
         Ok(lookup)
     }
@@ -185,7 +188,7 @@ impl Reader<'_> {
     fn floats(&self, name: &str) -> Result<Vec<f32>, String> {
         let values = self.read(name, f32::from_le_bytes)?;
         match values.iter().find(|value| !value.is_finite()) {
-            Some(value) => Err(format!("{name} has the value {value}, expected finite ones")),
+            Some(value) => Err(format!("{name} has the value {value}, expected finite values")),
             None => Ok(values),
         }
     }
@@ -197,7 +200,7 @@ impl Reader<'_> {
     }
 }
 
-/// A matrix of rows of `width` values as one of columns.
+/// The transpose of a row-major matrix whose rows have `width` values.
 fn transposed(matrix: &[f32], width: usize) -> Vec<f32> {
     (0..width).flat_map(|column| matrix.iter().skip(column).step_by(width)).copied().collect()
 }
@@ -219,22 +222,22 @@ mod tests {
 
     #[test]
     fn tables_are_read() {
-        let tables = Tables::read(&tables_file(&stored()), &spec()).expect("tables that are right");
+        let tables = Tables::read(&tables_file(&stored()), &spec()).expect("valid tables");
         assert_eq!([tables.norms.get(5), tables.norms.get(9), tables.norms.get(6)], [Some(50), Some(90), None]);
         assert_eq!([tables.vectors.get(3), tables.vectors.get(4)], [Some(7), None]);
         assert_eq!(tables.ner.inside.weight, [1.0, 0.0, 0.0, 1.0]);
         let parser = tables.parser.expect("a parser");
-        // Five moves of two weights each, transposed.
+        // The file has five rows of two weights.
         assert_eq!(parser.weight, [0.0, 2.0, 4.0, 6.0, 8.0, 1.0, 3.0, 5.0, 7.0, 9.0]);
     }
 
     #[test]
-    fn every_tensor_is_needed_and_no_other() {
+    fn missing_and_unknown_tensors_are_refused() {
         for name in stored().keys() {
             assert!(error(|tensors| drop(tensors.remove(name))).contains(&format!("{name} is missing")), "{name}");
         }
-        let found = error(|tensors| drop(tensors.insert("more", Stored::floats(&[1], &[0.0]))));
-        assert!(found.contains("more is not expected"), "{found}");
+        let message = error(|tensors| drop(tensors.insert("more", Stored::floats(&[1], &[0.0]))));
+        assert!(message.contains("more is not expected"), "{message}");
         assert!(error(|tensors| tensors.clear()).matches("missing").count() == stored().len());
     }
 
@@ -243,7 +246,7 @@ mod tests {
         let changes: [(&str, Stored, &str); 10] = [
             ("norm.keys", Stored::keys(&[9, 5]), "ascending"),
             ("norm.keys", Stored::keys(&[5, 5]), "ascending"),
-            ("norm.values", Stored::keys(&[5]), "as long as"),
+            ("norm.values", Stored::keys(&[5]), "another length"),
             ("vector.rows", Stored::rows(&[-1]), "negative"),
             ("vector.rows", Stored::floats(&[1], &[0.0]), "vector.rows is F32 [1], expected I32"),
             ("ner.bias", Stored::floats(&[2, 2], &[0.0; 4]), "ner.bias is F32 [2, 2]"),
@@ -253,8 +256,8 @@ mod tests {
             ("parser.weight", Stored::floats(&[5, 2], &[f32::INFINITY; 10]), "finite"),
         ];
         for (name, tensor, expected) in changes {
-            let found = error(|tensors| drop(tensors.insert(name, tensor.clone())));
-            assert!(found.contains(expected), "{name}: {found}");
+            let message = error(|tensors| drop(tensors.insert(name, tensor.clone())));
+            assert!(message.contains(expected), "{name}: {message}");
         }
         for bytes in [&b""[..], b"{}", &[0xff; 64]] {
             assert_eq!(Tables::read(bytes, &spec()).map(|_| ()).map_err(|error| error.code()), Err("tokenizer"));

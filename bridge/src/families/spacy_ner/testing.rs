@@ -1,4 +1,4 @@
-//! A small pipeline for tests.
+//! A small spaCy pipeline for tests.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::rules::Rules;
 use super::tables::Tables;
 use crate::families::spacy_ner::section::SpacySpec;
 
-/// Rules with something of everything.
+/// Rules that use every kind of rule.
 pub(super) fn rules_json() -> Value {
     json!({
         "version": 1,
@@ -47,10 +47,10 @@ pub(super) fn rules_json() -> Value {
 }
 
 pub(super) fn rules() -> Rules {
-    Rules::read(rules_json().to_string().as_bytes(), "rules.json").expect("rules that are right")
+    Rules::read(rules_json().to_string().as_bytes(), "rules.json").expect("valid rules")
 }
 
-/// The manifest's section of a pipeline with a parser of five moves.
+/// The section `spacy` of a pipeline that has a parser with five moves.
 pub(super) fn spec() -> SpacySpec {
     let columns = json!([{"attribute": "NORM", "rows": 100, "seed": 8}, {"attribute": "SHAPE", "rows": 50, "seed": 9}]);
     let value = json!({
@@ -65,10 +65,10 @@ pub(super) fn spec() -> SpacySpec {
             "moves": ["S", "D", "L-nsubj", "R-dobj", "B-ROOT"],
         },
     });
-    serde_json::from_value(value).expect("a section that is right")
+    serde_json::from_value(value).expect("a valid section")
 }
 
-/// A tensor of a tables file.
+/// A tensor of a file of tables.
 #[derive(Clone)]
 pub(super) struct Stored {
     dtype: Dtype,
@@ -116,14 +116,14 @@ pub(super) fn stored() -> BTreeMap<&'static str, Stored> {
     ])
 }
 
-/// The bytes of a tables file.
+/// The bytes of a file of tables.
 pub(super) fn tables_file(tensors: &BTreeMap<&'static str, Stored>) -> Vec<u8> {
     let views = tensors.iter().map(|(name, tensor)| {
-        (*name, TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes).expect("a shape that fits"))
+        (*name, TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes).expect("a valid shape"))
     });
     safetensors::serialize(views, None).expect("a file")
 }
 
 pub(super) fn tables() -> Tables {
-    Tables::read(&tables_file(&stored()), &spec()).expect("tables that are right")
+    Tables::read(&tables_file(&stored()), &spec()).expect("valid tables")
 }

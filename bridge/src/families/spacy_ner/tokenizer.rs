@@ -1,49 +1,52 @@
-//! Texts to tokens.
+//! Splits texts into tokens by the rules. A chunk is a sequence of characters between changes from whitespace to other
+//! characters or back; the tokens of recent chunks are cached.
 
 use std::collections::HashMap;
 
 use super::characters::CharSet;
-use super::chunk_tokens::{Piece, split};
+use super::chunk_tokens::{ChunkToken, split};
 use super::rules::Rules;
 
-/// The largest text in bytes: tokens keep their places in 32 bits.
+/// Limit on the size of a text in bytes, because tokens have offsets of 32 bits.
 pub(super) const MAX_TEXT_BYTES: usize = (1 << 31) - 1;
-/// The longest chunk in bytes whose tokens are kept.
-const KEPT_CHUNK: usize = 100;
-/// Chunks and tokens whose memory is worth it; when there are more, all are forgotten.
-const KEPT_CHUNKS: usize = 30_000;
-const KEPT_PIECES: usize = 120_000;
+/// Limit on the size of a chunk in the cache, in bytes.
+const MAX_CACHED_CHUNK_BYTES: usize = 100;
+/// Limits on the chunks and on the tokens in the cache. If one of them is reached, the cache is cleared.
+const MAX_CACHED_CHUNKS: usize = 30_000;
+const MAX_CACHED_TOKENS: usize = 120_000;
 
-/// A token, by its place in the text: 12 bytes, for texts of millions of tokens.
+/// A token of a text. It has only 12 bytes, because a text can have millions of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
+    /// Offset in the text, in bytes.
     start: u32,
+    /// In bytes.
     length: u32,
-    /// Index of the norm, and two flags in the lowest bits.
+    /// The index of the norm, shifted by `FLAG_BITS`, and the two flags `SPACE` and `MAY_START`.
     norm: u32,
 }
 
 const SPACE: u32 = 1;
 const MAY_START: u32 = 2;
-const FLAGS: u32 = 2;
+const FLAG_BITS: u32 = 2;
 
 impl Token {
     pub(super) fn new(start: usize, length: u32, norm: u32) -> Self {
-        Self { start: start as u32, length, norm: norm << FLAGS }
+        Self { start: start as u32, length, norm: norm << FLAG_BITS }
     }
 
-    fn of(piece: Piece, start: usize) -> Self {
-        let mut token = Self::new(start, piece.length, piece.norm);
-        token.norm |= u32::from(piece.may_start) * MAY_START;
-        token
+    fn of(token: ChunkToken, start: usize) -> Self {
+        let mut new = Self::new(start, token.length, token.norm);
+        new.norm |= u32::from(token.may_start) * MAY_START;
+        new
     }
 
-    /// The byte of the text it starts at.
+    /// The offset of the token's start in the text, in bytes.
     pub(super) fn start(self) -> usize {
         self.start as usize
     }
 
-    /// The byte of the text behind it.
+    /// The offset of the token's end in the text, in bytes, exclusive.
     pub(super) fn end(self) -> usize {
         (self.start + self.length) as usize
     }
@@ -52,12 +55,12 @@ impl Token {
         &text[self.start()..self.end()]
     }
 
-    /// Index in [`Rules::norms`].
+    /// The index of the norm in [`Rules::norms`].
     pub(super) fn norm(self) -> u32 {
-        self.norm >> FLAGS
+        self.norm >> FLAG_BITS
     }
 
-    /// Whether a trailing space comes after it.
+    /// Whether the token has a trailing space, which belongs to no token.
     pub(super) fn has_space(self) -> bool {
         self.norm & SPACE != 0
     }
@@ -66,60 +69,62 @@ impl Token {
         self.norm |= SPACE;
     }
 
-    /// Whether a sequence of the rules begins with it.
+    /// Whether a sequence of the rules begins with the token.
     pub(super) fn may_start(self) -> bool {
         self.norm & MAY_START != 0
     }
 }
 
-/// The tokens of chunks seen before.
+/// A cache of the tokens of chunks.
 #[derive(Debug, Default)]
 pub(super) struct ChunkCache {
+    /// For each chunk, the range of its tokens in `tokens`.
     chunks: HashMap<Box<str>, (u32, u32)>,
-    pieces: Vec<Piece>,
-    /// The tokens of a chunk that is not kept.
-    scratch: Vec<Piece>,
+    tokens: Vec<ChunkToken>,
+    /// The tokens of a chunk that is too long for the cache.
+    uncached: Vec<ChunkToken>,
 }
 
 impl ChunkCache {
     /// The tokens of a chunk.
-    fn pieces(&mut self, rules: &Rules, chunk: &str) -> &[Piece] {
-        if chunk.len() > KEPT_CHUNK {
-            self.scratch.clear();
-            split(rules, chunk, &mut self.scratch);
-            return &self.scratch;
+    fn tokens(&mut self, rules: &Rules, chunk: &str) -> &[ChunkToken] {
+        if chunk.len() > MAX_CACHED_CHUNK_BYTES {
+            self.uncached.clear();
+            split(rules, chunk, &mut self.uncached);
+            return &self.uncached;
         }
         if let Some(&(start, end)) = self.chunks.get(chunk) {
-            return &self.pieces[start as usize..end as usize];
+            return &self.tokens[start as usize..end as usize];
         }
-        if self.chunks.len() >= KEPT_CHUNKS || self.pieces.len() >= KEPT_PIECES {
+        if self.chunks.len() >= MAX_CACHED_CHUNKS || self.tokens.len() >= MAX_CACHED_TOKENS {
             self.chunks.clear();
-            self.pieces.clear();
+            self.tokens.clear();
         }
-        let start = self.pieces.len();
-        split(rules, chunk, &mut self.pieces);
-        self.chunks.insert(chunk.into(), (start as u32, self.pieces.len() as u32));
-        &self.pieces[start..]
+        let start = self.tokens.len();
+        split(rules, chunk, &mut self.tokens);
+        self.chunks.insert(chunk.into(), (start as u32, self.tokens.len() as u32));
+        &self.tokens[start..]
     }
 }
 
-/// The tokens of a text of at most [`MAX_TEXT_BYTES`] bytes: they and the trailing spaces are the text.
+/// The tokens of a text, which has no more than [`MAX_TEXT_BYTES`] bytes. Joined with their trailing spaces they are the
+/// text.
 pub(super) fn tokenize(rules: &Rules, text: &str, cache: &mut ChunkCache) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::with_capacity(text.len() / 5 + 1);
-    let (mut at, mut is_space) = (0, false);
-    while at < text.len() {
-        let end = run_end(text, at, &rules.characters.space, is_space);
+    let (mut offset, mut is_space) = (0, false);
+    while offset < text.len() {
+        let end = chunk_end(text, offset, &rules.characters.space, is_space);
         if is_space
             && let Some(last) = tokens.last_mut()
-            && text.as_bytes()[at] == b' '
+            && text.as_bytes()[offset] == b' '
         {
             last.add_space();
-            at += 1;
+            offset += 1;
         }
-        if at < end {
-            for &piece in cache.pieces(rules, &text[at..end]) {
-                tokens.push(Token::of(piece, at));
-                at += piece.length as usize;
+        if offset < end {
+            for &token in cache.tokens(rules, &text[offset..end]) {
+                tokens.push(Token::of(token, offset));
+                offset += token.length as usize;
             }
         }
         is_space = !is_space;
@@ -128,21 +133,21 @@ pub(super) fn tokenize(rules: &Rules, text: &str, cache: &mut ChunkCache) -> Vec
     tokens
 }
 
-/// Where the run of spaces, or of other characters, that starts at a byte ends.
-fn run_end(text: &str, start: usize, space: &CharSet, is_space: bool) -> usize {
+/// The end of the chunk that starts at an offset; `is_space` is whether the chunk consists of whitespace.
+fn chunk_end(text: &str, start: usize, space: &CharSet, is_space: bool) -> usize {
     let bytes = text.as_bytes();
-    let mut at = start;
-    while let Some(&byte) = bytes.get(at) {
+    let mut offset = start;
+    while let Some(&byte) = bytes.get(offset) {
         let character = match byte.is_ascii() {
             true => char::from(byte),
-            false => text[at..].chars().next().unwrap_or_default(),
+            false => text[offset..].chars().next().unwrap_or_default(),
         };
         if space.contains(character) != is_space {
             break;
         }
-        at += character.len_utf8();
+        offset += character.len_utf8();
     }
-    at
+    offset
 }
 
 #[cfg(test)]
@@ -153,16 +158,16 @@ mod tests {
     use crate::families::spacy_ner::pattern::steps_of;
     use crate::families::spacy_ner::testing::rules;
 
-    /// The tokens of a text; a `_` behind one stands for its trailing space.
+    /// The tokens of a text. A trailing space is shown as `_` after the token.
     fn split(text: &str) -> Vec<String> {
         let tokens = tokenize(&rules(), text, &mut ChunkCache::default());
         tokens.iter().map(|token| format!("{}{}", token.text(text), if token.has_space() { "_" } else { "" })).collect()
     }
 
     #[test]
-    fn a_token_is_small_and_keeps_what_it_was_given() {
+    fn a_token_stores_its_values_in_12_bytes() {
         assert_eq!(size_of::<Token>(), 12);
-        let mut token = Token::of(Piece { length: 7, norm: 1 << 20, may_start: true }, 1 << 30);
+        let mut token = Token::of(ChunkToken { length: 7, norm: 1 << 20, may_start: true }, 1 << 30);
         assert_eq!((token.start(), token.end(), token.norm()), (1 << 30, (1 << 30) + 7, 1 << 20));
         assert!(token.may_start() && !token.has_space());
         token.add_space();
@@ -170,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn spaces_are_chunks_but_for_one_blank_behind_a_word() {
+    fn whitespace_is_a_chunk_except_for_one_space_after_a_word() {
         let cases: [(&str, &[&str]); 14] = [
             ("", &[]),
             (" ", &[" "]),
@@ -193,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_cut_by_the_rules() {
+    fn chunks_are_split_by_the_rules() {
         let cases: [(&str, &[&str]); 26] = [
             ("don't", &["do", "n't"]),
             ("(don't)", &["(", "do", "n't", ")"]),
             ("((a))", &["(", "(", "a", ")", ")"]),
-            // What follows the prefix is a special case, and so is what is left without the suffix.
+            // ":)" after the prefix "(" is a special case, and so is "e.g." before the suffix ")".
             ("(:)", &["(", ":)"]),
             ("e.g.)", &["e.g.", ")"]),
             ("--a--", &["--", "a", "--"]),
@@ -235,10 +240,10 @@ mod tests {
             ("a(:)", &["a(:", ")"]),
             ("so (x) b", &["so", " ", "(x)_", "b"]),
             ("so (x)", &["so", " ", "(x)"]),
-            // Two blanks are another text.
+            // With two spaces the text is not a special case.
             ("so  (x)", &["so_", " ", "(", "x", ")"]),
             ("so (c)", &["so_", "(c)"]),
-            // The longer run is no special case, and still stands in the way of the shorter one.
+            // The longer sequence "so (" is not a special case, but it prevents the match of the shorter sequence "(".
             ("so (", &["so_", "("]),
             ("(x)", &["(", "x", ")"]),
         ];
@@ -248,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn norms_come_from_special_cases_alone() {
+    fn only_special_cases_set_norms() {
         let rules = rules();
         let norms = |text| {
             tokenize(&rules, text, &mut ChunkCache::default()).iter().map(|token| token.norm()).collect::<Vec<_>>()
@@ -256,9 +261,9 @@ mod tests {
         assert_eq!((norms("don't (c)"), norms("do not")), (vec![0, 2, 1], vec![0, 0]));
     }
 
-    /// Whatever is looked at in full for every cut would take four times the steps for twice the text.
+    /// Twice the text takes about twice the steps. It would take four times as many if every split read all of the chunk.
     #[test]
-    fn steps_of_long_chunks_grow_with_them() {
+    fn the_number_of_steps_is_linear_in_the_length_of_a_chunk() {
         let rules = rules();
         let steps = |text: &str, expected: Option<usize>| {
             steps_of(|| {
@@ -267,42 +272,43 @@ mod tests {
                 assert!(expected.is_none_or(|count| tokens.len() == count));
             })
         };
-        for part in ["(", ")", "\"", "(a", "a-", "a.", "--", "...", "é", "a12)"] {
-            let [half, whole] = [5_000, 10_000].map(|times| steps(&part.repeat(times), None));
-            assert!(2 * whole <= 5 * half, "{part:?}: {half} steps, then {whole}");
+        for text in ["(", ")", "\"", "(a", "a-", "a.", "--", "...", "é", "a12)"] {
+            let [half, whole] = [5_000, 10_000].map(|times| steps(&text.repeat(times), None));
+            assert!(2 * whole <= 5 * half, "{text:?}: {half} steps, then {whole}");
         }
-        // A whole token up to the first of the suffixes, which is looked for again after each.
+        // The pattern of `token_match` reads all digits up to the quotes. It is tried again only if it read further than
+        // the new end of the chunk.
         let [half, whole] = [5_000, 10_000]
             .map(|times| steps(&format!("a{}{}", "1".repeat(times), "\"".repeat(times)), Some(times + 1)));
         assert!(2 * whole <= 5 * half, "{half} steps, then {whole}");
     }
 
     #[test]
-    fn a_full_cache_is_emptied() {
-        let text: String = (0..KEPT_CHUNKS + 10).map(|number| format!("w{number} ")).collect();
+    fn a_full_cache_is_cleared() {
+        let text: String = (0..MAX_CACHED_CHUNKS + 10).map(|number| format!("w{number} ")).collect();
         let mut cache = ChunkCache::default();
         let rules = rules();
         let once = tokenize(&rules, &text, &mut cache);
-        assert_eq!(once.len(), KEPT_CHUNKS + 10);
-        assert!(cache.chunks.len() <= 10 && cache.pieces.len() <= 10);
+        assert_eq!(once.len(), MAX_CACHED_CHUNKS + 10);
+        assert!(cache.chunks.len() <= 10 && cache.tokens.len() <= 10);
         assert_eq!(tokenize(&rules, &text, &mut cache), once);
     }
 
     proptest! {
         #[test]
-        fn tokens_and_spaces_are_the_text(text in "[a-eA-C0-3().'\"+é \\-\n\u{a0}:/]{0,60}", other in "\\PC{0,40}") {
+        fn tokens_and_trailing_spaces_cover_the_text(text in "[a-eA-C0-3().'\"+é \\-\n\u{a0}:/]{0,60}", other in "\\PC{0,40}") {
             let rules = rules();
             let mut cache = ChunkCache::default();
             for text in [&text, &other, &format!("{other}{text}"), &text] {
                 let tokens = tokenize(&rules, text, &mut cache);
-                let mut at = 0;
+                let mut offset = 0;
                 for token in &tokens {
-                    prop_assert_eq!(token.start(), at);
-                    prop_assert!(token.end() > at && text.is_char_boundary(token.end()));
-                    at = token.end() + usize::from(token.has_space());
+                    prop_assert_eq!(token.start(), offset);
+                    prop_assert!(token.end() > offset && text.is_char_boundary(token.end()));
+                    offset = token.end() + usize::from(token.has_space());
                     prop_assert!(!token.has_space() || text.as_bytes()[token.end()] == b' ');
                 }
-                prop_assert_eq!(at, text.len());
+                prop_assert_eq!(offset, text.len());
                 prop_assert_eq!(tokens, tokenize(&rules, text, &mut ChunkCache::default()));
             }
         }

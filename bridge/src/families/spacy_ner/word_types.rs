@@ -1,27 +1,28 @@
-//! Token types: what a network is told about a token, computed once per word.
+//! Token types. Tokens of one type have the same text, norm and trailing space, and therefore the same inputs of the graph
+//! of types. These inputs are computed once per type.
 
 use std::collections::HashMap;
 
 use super::hashing::hash_number;
-use super::output_cache::{Kept, TokenInputs, TypeOutputs};
+use super::output_cache::{OutputCache, TokenInputs, TypeOutputs};
 use super::rules::Rules;
 use super::tables::Tables;
 use super::tokenizer::Token;
 use crate::BridgeError;
 use crate::families::spacy_ner::section::{Attribute, HashColumn};
 
-/// Types whose memory is worth it; when there are more, all are forgotten before the next run.
-const KEPT_TYPES: usize = 50_000;
-/// Rows of a table that a number chooses.
+/// Limit on the cached types. If there are more, the cache is cleared before the next run.
+const MAX_TYPES: usize = 50_000;
+/// The number of rows that a hash selects from each table.
 const ROWS: usize = 4;
-/// The number of the padding's type.
-const GAP: u32 = 0;
-/// What stands for a row or a vector that is not there.
-const NOTHING: i32 = -1;
-/// Characters of a token's end that are its SUFFIX.
-const SUFFIX: usize = 3;
+/// The number of the type of padding.
+const PADDING: u32 = 0;
+/// The index of a row or vector that does not exist.
+const NO_ROW: i32 = -1;
+/// The number of characters of the attribute `SUFFIX`.
+const SUFFIX_CHARS: usize = 3;
 
-/// What the types of a network are computed from.
+/// What the inputs of a network's graph of types are computed from.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) rules: &'a Rules,
@@ -30,19 +31,19 @@ pub(super) struct Source<'a> {
     pub(super) vectors: bool,
 }
 
-/// Types that the cache has no outputs of, as the graph wants them.
+/// The types of a run whose outputs are not in the cache, with the inputs of the graph of types.
 #[derive(Debug, Default)]
 pub(super) struct NewTypes {
-    /// Their numbers.
+    /// The numbers of the types.
     pub(super) types: Vec<u32>,
-    /// `[types, 4 * columns]`.
+    /// The rows of the tables, `[types, 4 * columns]`.
     pub(super) rows: Vec<i32>,
-    /// `[types]`, where the network has vectors.
+    /// The rows of the vectors, `[types]`; empty if the network has no vectors.
     pub(super) vectors: Vec<i32>,
 }
 
 impl NewTypes {
-    /// How many types there are.
+    /// The number of types.
     pub(super) fn count(&self) -> usize {
         self.types.len()
     }
@@ -54,83 +55,86 @@ struct Type {
     norm: u32,
     has_space: bool,
     is_space: bool,
-    /// The next type of the same text.
+    /// The next type with the same text: a linked list.
     next: Option<u32>,
-    /// The run it was last part of.
+    /// The last run with this type.
     run: u64,
 }
 
-/// The types of tokens seen before, and what the graph gave for those seen last.
+/// The types of the tokens so far, and the outputs of the graph of types for the recently used ones.
 #[derive(Debug, Default)]
 pub(super) struct TypeCache {
-    /// The first type of a text.
+    /// The first type of each text.
     first: HashMap<Box<str>, u32>,
-    /// By number; the first is the padding.
+    /// The types by number; the first one is that of padding.
     types: Vec<Type>,
-    /// `[types, 4 * columns]`.
+    /// The rows of the tables, `[types, 4 * columns]`.
     rows: Vec<i32>,
-    /// `[types]`, where the network has vectors.
+    /// The rows of the vectors, `[types]`; empty if the network has no vectors.
     vectors: Vec<i32>,
+    /// The number of the current run.
     run: u64,
-    kept: Kept,
+    outputs: OutputCache,
 }
 
 impl TypeCache {
-    /// Begins a run. The numbers of types are good for one run.
+    /// Begins a run. The numbers of types are valid for one run.
     pub(super) fn begin(&mut self, source: Source<'_>) {
-        if self.types.len() >= KEPT_TYPES {
+        if self.types.len() >= MAX_TYPES {
             *self = Self { run: self.run, ..Self::default() };
         }
         self.run += 1;
         if self.types.is_empty() {
             self.types.push(Type { norm: 0, has_space: false, is_space: true, next: None, run: 0 });
-            self.rows.extend(std::iter::repeat_n(NOTHING, ROWS * source.columns.len()));
-            self.vectors.extend(source.vectors.then_some(NOTHING));
+            self.rows.extend(std::iter::repeat_n(NO_ROW, ROWS * source.columns.len()));
+            self.vectors.extend(source.vectors.then_some(NO_ROW));
         }
     }
 
-    /// The number of a token's type, and whether it consists of spaces. Where the run meets a type that has no outputs yet,
-    /// it becomes one of the new ones.
+    /// The number of a token's type, and whether the token consists of whitespace. Adds the type to `new` if its outputs are
+    /// not in the cache.
     pub(super) fn number(&mut self, source: Source<'_>, text: &str, token: Token, new: &mut NewTypes) -> (u32, bool) {
         let id = self.id(source, token.text(text), token);
-        self.meet(id, new);
+        self.mark_used(id, new);
         (id, self.types[id as usize].is_space)
     }
 
-    /// The same for the padding between documents.
+    /// The number of the type of padding. Adds the type to `new` if its outputs are not in the cache.
     pub(super) fn padding(&mut self, new: &mut NewTypes) -> u32 {
-        self.meet(GAP, new);
-        GAP
+        self.mark_used(PADDING, new);
+        PADDING
     }
 
-    /// Keeps the outputs for new types of the current run.
+    /// Adds the outputs for the new types of the current run to the cache.
     ///
     /// # Errors
-    /// `inference`, where their shapes do not fit.
+    /// `inference`, if the shapes of the outputs are not the expected ones.
     pub(super) fn keep(&mut self, types: &[u32], outputs: TypeOutputs<'_>) -> Result<(), BridgeError> {
         let (run, all) = (self.run, &self.types);
-        self.kept.add(types, outputs, |id| run - all[id as usize].run)
+        self.outputs.add(types, outputs, |id| run - all[id as usize].run)
     }
 
-    /// What the graph of the tokens is told of tokens in a row, given their types, all of which have outputs.
+    /// The inputs of the graph of tokens for consecutive tokens, given their types. All types have outputs in the cache.
     pub(super) fn token_inputs(&self, types: &[u32]) -> TokenInputs {
-        self.kept.token_inputs(types)
+        self.outputs.token_inputs(types)
     }
 
-    fn meet(&mut self, id: u32, new: &mut NewTypes) {
-        let (at, kind) = (id as usize, &mut self.types[id as usize]);
+    /// Marks a type as used in the current run.
+    fn mark_used(&mut self, id: u32, new: &mut NewTypes) {
+        let (index, kind) = (id as usize, &mut self.types[id as usize]);
         if kind.run == self.run {
             return;
         }
         kind.run = self.run;
-        if !self.kept.has(id) {
+        if !self.outputs.has(id) {
             let width = self.rows.len() / self.types.len();
             new.types.push(id);
-            new.rows.extend_from_slice(&self.rows[at * width..(at + 1) * width]);
-            new.vectors.extend(self.vectors.get(at));
+            new.rows.extend_from_slice(&self.rows[index * width..(index + 1) * width]);
+            new.vectors.extend(self.vectors.get(index));
         }
     }
 
+    /// The number of a token's type, which is added if it is new.
     fn id(&mut self, source: Source<'_>, word: &str, token: Token) -> u32 {
         let first = self.first.get(word).copied();
         let mut next = first;
@@ -153,14 +157,14 @@ impl TypeCache {
 }
 
 impl Source<'_> {
-    /// Adds the rows of a token's type; whether it consists of spaces.
+    /// Adds the rows of a token's type. Returns whether the token consists of whitespace.
     fn add(self, word: &str, token: Token, rows: &mut Vec<i32>, vectors: &mut Vec<i32>) -> bool {
         let numbers = Numbers { source: self, word, orth: self.rules.number(word), token };
         for column in self.columns {
             let hashes = hash_number(numbers.of(column.attribute), column.seed);
             rows.extend(hashes.map(|hash| (hash % column.rows) as i32));
         }
-        vectors.extend(self.vectors.then(|| self.tables.vectors.get(numbers.orth).unwrap_or(NOTHING)));
+        vectors.extend(self.vectors.then(|| self.tables.vectors.get(numbers.orth).unwrap_or(NO_ROW)));
         self.rules.characters.is_space(word)
     }
 }
@@ -203,7 +207,7 @@ fn first(word: &str) -> &str {
 
 /// The last three characters of a word.
 fn last(word: &str) -> &str {
-    word.char_indices().nth_back(SUFFIX - 1).map_or(word, |(start, _)| &word[start..])
+    word.char_indices().nth_back(SUFFIX_CHARS - 1).map_or(word, |(start, _)| &word[start..])
 }
 
 #[cfg(test)]
@@ -216,11 +220,11 @@ mod tests {
     fn numbers(text: &str, attribute: Attribute) -> Vec<u64> {
         let (rules, tables, spec) = (rules(), tables(), spec());
         let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: true };
-        let of = |token: Token| {
+        let number = |token: Token| {
             let word = token.text(text);
             Numbers { source, word, orth: rules.number(word), token }.of(attribute)
         };
-        tokenize(&rules, text, &mut ChunkCache::default()).into_iter().map(of).collect()
+        tokenize(&rules, text, &mut ChunkCache::default()).into_iter().map(number).collect()
     }
 
     #[test]
@@ -252,15 +256,15 @@ mod tests {
         let mut run = |tokens: &[Token]| {
             cache.begin(source);
             let mut new = NewTypes::default();
-            let of = |token: &Token| cache.number(source, text, *token, &mut new);
-            (tokens.iter().map(of).collect::<Vec<_>>(), new)
+            let number = |token: &Token| cache.number(source, text, *token, &mut new);
+            (tokens.iter().map(number).collect::<Vec<_>>(), new)
         };
-        let (places, first) = run(&tokens);
-        // The first and the last "a" differ in their trailing space.
-        assert_eq!(places, [(1, false), (2, false), (3, false), (4, true), (5, false)]);
+        let (types, first) = run(&tokens);
+        // The first "a" has a trailing space, the second one has none.
+        assert_eq!(types, [(1, false), (2, false), (3, false), (4, true), (5, false)]);
         assert_eq!((&first.types, first.rows.len(), first.vectors.len()), (&vec![1, 2, 3, 4, 5], 5 * 8, 5));
-        let (places, second) = run(&tokens[1..3]);
-        assert_eq!(places, [(2, false), (3, false)]);
+        let (types, second) = run(&tokens[1..3]);
+        assert_eq!(types, [(2, false), (3, false)]);
         assert_eq!((second.types, &second.rows[..]), (vec![2, 3], &first.rows[8..24]));
         let expected = hash_number(hash_string("b"), 8).map(|hash| (hash % 100) as i32);
         assert_eq!(first.rows[8..12], expected);
@@ -301,16 +305,16 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cache_is_emptied_before_a_run() {
+    fn a_full_cache_is_cleared_before_a_run() {
         let (rules, tables, spec) = (rules(), tables(), spec());
         let source = Source { rules: &rules, tables: &tables, columns: &spec.ner.columns, vectors: false };
-        let text: String = (0..KEPT_TYPES).map(|number| format!("w{number} ")).collect();
+        let text: String = (0..MAX_TYPES).map(|number| format!("w{number} ")).collect();
         let (mut cache, mut new) = (TypeCache::default(), NewTypes::default());
         cache.begin(source);
         for token in tokenize(&rules, &text, &mut ChunkCache::default()) {
             cache.number(source, &text, token, &mut new);
         }
-        assert_eq!((cache.types.len(), new.count(), new.vectors.len()), (KEPT_TYPES + 1, KEPT_TYPES, 0));
+        assert_eq!((cache.types.len(), new.count(), new.vectors.len()), (MAX_TYPES + 1, MAX_TYPES, 0));
         cache.begin(source);
         assert_eq!((cache.types.len(), cache.run), (1, 2));
     }

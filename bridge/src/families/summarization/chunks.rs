@@ -1,6 +1,6 @@
-//! Splitting a text that is too long for a model into chunks, at the ends of sentences, as the format requires.
+//! Splits a text that is too long for a model into chunks. As the format requires, chunks end at the ends of sentences.
 
-/// Characters that end a sentence if whitespace follows.
+/// Characters that end a sentence if whitespace follows them.
 const ENDS: [char; 7] = ['.', '!', '?', '\u{2026}', '\u{3002}', '\u{ff01}', '\u{ff1f}'];
 
 /// Whether all characters of a text have the property `White_Space` of Unicode.
@@ -8,7 +8,7 @@ pub(super) fn is_whitespace(text: &str) -> bool {
     text.chars().all(char::is_whitespace)
 }
 
-/// The sentences of a text, which joined are the text: each begins with the whitespace after the one before.
+/// The sentences of a text. Joined they are the text: each begins with the whitespace after the previous sentence.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -18,7 +18,7 @@ fn sentences(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Bytes of the first sentence.
+/// The length of the first sentence in bytes.
 fn sentence_len(text: &str) -> usize {
     let mut before = None;
     for (offset, char) in text.char_indices() {
@@ -33,8 +33,8 @@ fn sentence_len(text: &str) -> usize {
     text.len()
 }
 
-/// Chunks of consecutive sentences, as many as fit; a sentence that does not fit alone is a chunk too. Chunks of whitespace
-/// are left out.
+/// Splits a text into chunks with as many consecutive sentences as fit. A single sentence that does not fit is also a
+/// chunk. Chunks that consist of whitespace are omitted.
 ///
 /// # Errors
 /// That of `fits`, which returns whether the model can read a chunk without truncating it.
@@ -65,7 +65,7 @@ mod tests {
         sentences(text).collect()
     }
 
-    /// Chunks of at most `max_chars` characters.
+    /// Chunks with a limit of `max_chars` characters.
     fn of_chars(text: &str, max_chars: usize) -> Vec<&str> {
         chunks(text, |chunk| Ok::<bool, Infallible>(chunk.chars().count() <= max_chars)).expect("chunks")
     }
@@ -88,9 +88,9 @@ mod tests {
     fn sentences_end_after_a_newline() {
         assert_eq!(split("a\nb\r\n\nc"), ["a\n", "b\r\n", "\n", "c"]);
         assert_eq!(split("a.\nb. \n"), ["a.", "\n", "b.", " \n"]);
-        // The format's only newline is U+000A. U+2028 is whitespace.
+        // U+2028 is whitespace, but not a newline: the only newline of the format is U+000A.
         assert_eq!(split("a.\u{2028}b\u{b}c"), ["a.", "\u{2028}b\u{b}c"]);
-        // Whitespace in some languages' `isspace`, but without the property White_Space.
+        // U+001F is whitespace for `isspace` of Python, but does not have the property `White_Space` of Unicode.
         assert_eq!(split("a.\u{1f}b"), ["a.\u{1f}b"]);
     }
 
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_of_whitespace_are_left_out() {
+    fn chunks_of_whitespace_are_omitted() {
         assert_eq!(of_chars("aaaa\n\n\n\nbbbb", 2), ["aaaa\n", "bbbb"]);
         assert_eq!(of_chars(" \n ", 1), Vec::<&str>::new());
         assert!(
@@ -124,9 +124,9 @@ mod tests {
         fn only_whitespace_is_lost(text in "[ab.!?\u{2026}\u{3002} \n\r\u{a0}]{0,60}", max_chars in 1_usize..20) {
             prop_assert_eq!(split(&text).concat(), text.as_str());
             let strip = |text: &str| text.chars().filter(|char| !char.is_whitespace()).collect::<String>();
-            let found = of_chars(&text, max_chars);
-            prop_assert_eq!(strip(&found.concat()), strip(&text));
-            for chunk in found {
+            let chunks = of_chars(&text, max_chars);
+            prop_assert_eq!(strip(&chunks.concat()), strip(&text));
+            for chunk in chunks {
                 prop_assert!(chunk.chars().count() <= max_chars || split(chunk).len() == 1);
             }
         }

@@ -1,4 +1,4 @@
-//! `summarize`: messages in, summaries out, as JSON lines or as plain text.
+//! The command `summarize`, which reads messages and prints their summaries as JSON lines or as plain text.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::jsonl::LineError;
 use crate::terminal::{Style, visible};
 use crate::{BridgeError, OnnxMlBridge};
 
-/// Limit on the lines that are answered together: a summary takes long, and the first line waits for the last of them.
+/// Limit on the lines that are answered together. The answer to the first line waits for that to the last one, and summaries
+/// take long.
 const MAX_BATCH: usize = 8;
 
 /// Summarize messages: JSON lines on standard input, one summary per line on standard output, in order.
@@ -141,8 +142,9 @@ impl Answers for Summarize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
-    fn seconds_are_above_zero() {
+    fn seconds_of_zero_or_less_are_refused() {
         assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(seconds("1e-3"), Ok(Duration::from_millis(1)));
         for wrong in ["0", "-1", "nan", "inf", "1e300", "x", "", "1e-12"] {

@@ -1,4 +1,4 @@
-//! One run of a summarizer's graph, which returns the best sequence of each text.
+//! Runs a summarizer's graph, which returns the best sequence of each text.
 
 use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::Tensor;
@@ -12,7 +12,7 @@ use crate::runtime::outputs::{failed, shaped_output};
 /// The result of the search for one text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Generated {
-    /// The start token is the first.
+    /// The generated tokens after the decoder's start token, which is the first.
     pub(super) token_ids: Vec<i64>,
     pub(super) score: f32,
 }
@@ -34,7 +34,7 @@ impl SpecialTokens {
     /// Runs a batch; one outcome per text.
     ///
     /// # Errors
-    /// `inference`, without an index, where the run failed as a whole: any text may be the cause.
+    /// `inference`, without an index, if the run failed, because any text may be the cause.
     pub(super) fn run(
         self,
         session: &mut Session,
@@ -68,8 +68,8 @@ impl SpecialTokens {
         Ok(Generated { token_ids: self.token_ids(row).to_vec(), score })
     }
 
-    /// The tokens up to the first end token after the start token, which may be the same token; without an end token, the
-    /// tokens before the padding.
+    /// The tokens from the start token to the first end token after it; without an end token, all tokens before the padding.
+    /// The start token and the end token can have the same id.
     fn token_ids(self, row: &[i64]) -> &[i64] {
         if let Some(end) = row.iter().skip(1).position(|id| *id == self.end) {
             return &row[..end + 2];
@@ -118,9 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sequence_is_refused() {
-        let code =
-            |row: &[i64], score| TOKENS.read(row, score).map(|found| found.token_ids).map_err(|error| error.code());
+    fn invalid_sequences_are_refused() {
+        let code = |row: &[i64], score| {
+            TOKENS.read(row, score).map(|generated| generated.token_ids).map_err(|error| error.code())
+        };
         assert_eq!(code(&[2, 7, 2], -1.5), Ok(vec![2, 7, 2]));
         assert_eq!(code(&[0, 7, 2], -1.5), Err("inference"));
         for score in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

@@ -32,8 +32,8 @@ impl LineInput for Messages {
 
 /// Reads messages. The limit applies to all of them joined, so that the call checks it.
 fn messages(value: Value) -> Result<Vec<String>, BridgeError> {
-    let no_strings = |_| wrong_type::<Messages>("\"messages\" that are not an array of strings");
-    serde_json::from_value(value).map_err(no_strings)
+    let refuse = |_| wrong_type::<Messages>("\"messages\" that are not an array of strings");
+    serde_json::from_value(value).map_err(refuse)
 }
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
     use crate::jsonl::parse;
 
     #[test]
-    fn messages_are_an_array_of_strings_instead_of_a_text() {
+    fn a_line_has_an_array_of_messages_or_a_text() {
         let messages = |line: &str| {
             let line = parse::<Messages>(line.as_bytes(), 10);
             line.map(|input| input.0).map_err(|error| error.code())

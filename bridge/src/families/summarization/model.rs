@@ -1,4 +1,4 @@
-//! A summarizer: lists of messages in, one summary per list out. The search is part of the graph.
+//! A summarizer, which computes one summary per list of messages. The beam search is part of the graph.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -29,7 +29,8 @@ const SOURCE_BUDGET: usize = 2048;
 /// Converts texts to token ids and back. The variants of an artifact share it.
 pub(super) struct SummaryTokenizer {
     encoder: TextEncoder,
-    /// A copy that does not truncate, made for the first text that is read in chunks: it has its own vocabulary.
+    /// A copy that does not truncate. It is created for the first text that is split into chunks, because it needs memory
+    /// for its own vocabulary.
     without_limit: OnceLock<Tokenizer>,
 }
 
@@ -68,7 +69,7 @@ impl Summarizer {
     /// The model of a checked variant; nothing is loaded yet.
     ///
     /// # Errors
-    /// `variant` where the manifest has no such variant.
+    /// `variant` if the manifest has no such variant.
     pub(super) fn new(
         files: &ArtifactFiles,
         sections: &Sections,
@@ -103,8 +104,8 @@ impl Summarizer {
         self.summarize_each(inputs, options)?.into_iter().collect()
     }
 
-    /// The outcome of every input; fails as a whole only where no input can be summarized. If the call is stopped, the
-    /// inputs without a summary have the code `cancelled` or `timeout`.
+    /// The outcome of every input. The whole call fails only if no input can be summarized. If the call is stopped, the
+    /// inputs without a summary fail with the code `cancelled` or `timeout`.
     pub(crate) fn summarize_each(
         &self,
         inputs: &[Vec<String>],
@@ -164,7 +165,7 @@ impl Model for Summarizer {
         self.pool.clear();
     }
 
-    /// Gives a short text the shortest possible summary.
+    /// Summarizes a short text with the smallest possible number of generated tokens.
     fn is_healthy(&self) -> bool {
         let (num_beams, min_length, max_length) = (Some(1), Some(0), Some(2));
         let options = SummarizeOptions { num_beams, min_length, max_length, ..SummarizeOptions::default() };
@@ -229,7 +230,7 @@ impl Call<'_> {
         let done = AtomicUsize::new(texts.iter().filter(|text| text.is_err()).count());
         run_all(texts.len(), items, self.model.pool.limit(), bounds, |run| {
             let rows: Vec<&[i64]> =
-                run.iter().filter_map(|&at| Some(texts[at].as_ref().ok()?.ids.as_slice())).collect();
+                run.iter().filter_map(|&index| Some(texts[index].as_ref().ok()?.ids.as_slice())).collect();
             let outcomes = self.run(&rows)?;
             let before = done.fetch_add(rows.len(), Ordering::Relaxed);
             self.progress.iter().for_each(|progress| progress.report(before + rows.len(), texts.len()));
@@ -270,7 +271,8 @@ impl Call<'_> {
         Ok(outcomes)
     }
 
-    /// A text that fits, or that the summaries of its chunks do not shorten, and whether a sentence was truncated.
+    /// Replaces a text that is too long by the summaries of its chunks until it fits, or until the summaries are not shorter
+    /// than the text. Returns whether any sentence was truncated as well.
     fn shorten(&self, mut text: String) -> Outcome<(String, bool)> {
         let (tokenizer, mut was_truncated) = (&self.model.tokenizer, false);
         let mut tokens = tokenizer.count(&text)?;

@@ -78,10 +78,10 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// The options, with the manifest's defaults where they are `None`; `beam_limit` limits beams x `max_length`.
+    /// Resolves options to settings. An option that is `None` has the manifest's default.
     ///
     /// # Errors
-    /// `config` for a setting out of its range, or a product beyond the limit.
+    /// `config` for a setting out of its range, or if beams x `max_length` exceeds `beam_limit`.
     pub(super) fn resolve(
         options: &SummarizeOptions,
         spec: &SummarizationSpec,
@@ -97,7 +97,7 @@ impl Settings {
                  them, or raise the limit, which bounds the memory of a run"
             )));
         }
-        // A value outside of float32's range is converted to an infinity.
+        // The conversion of a value outside the range of float32 results in an infinity, which is refused.
         let length_penalty = options.length_penalty.unwrap_or(defaults.length_penalty as f32);
         if !length_penalty.is_finite() {
             return Err(config(format!("length_penalty is {length_penalty}, expected a finite float32")));
@@ -114,7 +114,10 @@ impl Settings {
     }
 }
 
-/// The option or its default, if it is in the range.
+/// The value of an option, or its default.
+///
+/// # Errors
+/// `config`, if the value is out of the range.
 fn within(name: &str, option: Option<usize>, default: usize, min: usize, max: usize) -> Result<usize, BridgeError> {
     let value = option.unwrap_or(default);
     if (min..=max).contains(&value) {
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_has_the_defaults() {
+    fn defaults_are_those_of_the_manifest() {
         let defaults = Settings { num_beams: 4, min_length: 56, max_length: 142, length_penalty: 2.0 };
         assert_eq!(resolve(&SummarizeOptions::default()), Ok(defaults));
         let longer = SummarizeOptions { max_length: Some(200), ..SummarizeOptions::default() };
@@ -164,25 +167,25 @@ mod tests {
     }
 
     #[test]
-    fn settings_have_their_ranges() {
+    fn settings_out_of_range_are_refused() {
         for good in [with(1, 0, 2), with(1, 2, 2), with(8, 1024, 1024), with(4096, 0, 2)] {
             assert!(resolve(&good).is_ok(), "{good:?}");
         }
         for bad in [with(0, 0, 2), with(1, 0, 1), with(1, 3, 2), with(1, 0, 1025), with(usize::MAX, 0, 2)] {
             assert_eq!(resolve(&bad), Err("config"), "{bad:?}");
         }
-        // The artifact's default of min_length exceeds this.
+        // The artifact's default of min_length exceeds this max_length.
         assert_eq!(resolve(&SummarizeOptions { max_length: Some(55), ..SummarizeOptions::default() }), Err("config"));
     }
 
     #[test]
-    fn the_product_of_beams_and_length_is_bounded() {
+    fn the_product_of_beams_and_length_is_limited() {
         assert!(resolve(&with(8, 0, 1024)).is_ok());
         assert_eq!((resolve(&with(9, 0, 1024)), resolve(&with(4097, 0, 2))), (Err("config"), Err("config")));
     }
 
     #[test]
-    fn penalties_are_finite_as_float32() {
+    fn penalties_outside_float32_are_refused() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let options = SummarizeOptions { length_penalty: Some(bad), ..SummarizeOptions::default() };
             assert_eq!(resolve(&options), Err("config"), "{bad}");
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_is_above_zero() {
+    fn a_timeout_of_zero_is_refused() {
         let timeout = |limit| SummarizeOptions { timeout: Some(limit), ..SummarizeOptions::default() };
         assert_eq!(resolve(&timeout(Duration::ZERO)), Err("config"));
         assert!(resolve(&timeout(Duration::from_nanos(1))).is_ok());

@@ -1,4 +1,4 @@
-//! The golden cases of summaries, whose figures are those of all cases together.
+//! Replays the golden cases of summaries. The metrics are computed over all cases together.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, 
 use crate::families::model::Model;
 use crate::families::report::{VariantReport, count, measurement};
 
-/// One golden case: messages, the settings of the call, the original's summary, and the sealed summaries of variants.
+/// One golden case: messages, the settings of the call, the original's summary, and the summary that each variant had when
+/// the artifact was sealed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -39,52 +40,52 @@ struct Sealed {
     token_ids: Vec<u64>,
 }
 
-/// The figures over all cases.
+/// The metrics over all cases.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Figures {
+struct Metrics {
     cases: usize,
-    /// Cases whose token ids, text or `truncated` differ from the original's.
+    /// The number of cases whose token ids or text differ from the original's.
     differing: usize,
-    /// Share of the cases whose token ids are those sealed for the variant; `None` if no case has any.
+    /// The fraction of the cases whose token ids are equal to the sealed ones; `None` if no case has sealed ones.
     sealed_same: Option<f64>,
 }
 
-/// Replays the cases with one variant, and compares the figures over all cases with its gate.
+/// Replays the cases with one variant, and compares the metrics with its gate.
 ///
 /// # Errors
-/// `golden` where the gate is not met or a case cannot be read, or an error of the model.
+/// `golden` if the gate is not met or a case cannot be read, or an error of the model.
 pub(super) fn replay(model: &Summarizer, bytes: &[u8]) -> Result<VariantReport, BridgeError> {
     let (manifest, variant) = (model.manifest(), model.variant());
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let mut tally = Tally::default();
-    for members in alike(&cases) {
-        let inputs: Vec<Vec<String>> = members.iter().map(|&index| cases[index].input.clone()).collect();
-        let summaries = members.first().map(|&index| model.summarize(&inputs, &options(&cases[index].settings)));
+    for indices in batches(&cases) {
+        let inputs: Vec<Vec<String>> = indices.iter().map(|&index| cases[index].input.clone()).collect();
+        let summaries = indices.first().map(|&index| model.summarize(&inputs, &options(&cases[index].settings)));
         let summaries = summaries.transpose().map_err(|error| model_error(manifest, variant, error))?;
-        for (&index, summary) in members.iter().zip(summaries.iter().flatten()) {
+        for (&index, summary) in indices.iter().zip(summaries.iter().flatten()) {
             let counted = tally.add(&cases[index], variant, summary);
             counted.map_err(|problem| refused_case(manifest, index, variant, &problem))?;
         }
     }
-    let figures = tally.figures();
-    check(&figures, &manifest.variants[variant]).map_err(|problem| refused_variant(manifest, variant, &problem))?;
+    let metrics = tally.metrics();
+    check(&metrics, &manifest.variants[variant]).map_err(|problem| refused_variant(manifest, variant, &problem))?;
     Ok(VariantReport::new([
-        ("cases", count(figures.cases)),
-        ("differing", count(figures.differing)),
-        ("sealed_same", figures.sealed_same.and_then(measurement)),
+        ("cases", count(metrics.cases)),
+        ("differing", count(metrics.differing)),
+        ("sealed_same", metrics.sealed_same.and_then(measurement)),
     ]))
 }
 
-/// The indices of cases that can be run in one call.
-fn alike(cases: &[Case]) -> Vec<Vec<usize>> {
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for (at, case) in cases.iter().enumerate() {
-        match groups.iter_mut().find(|group| cases[group[0]].settings == case.settings) {
-            Some(group) => group.push(at),
-            None => groups.push(vec![at]),
+/// The indices of the cases of each call: cases with the same settings share a call.
+fn batches(cases: &[Case]) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        match batches.iter_mut().find(|batch| cases[batch[0]].settings == case.settings) {
+            Some(batch) => batch.push(index),
+            None => batches.push(vec![index]),
         }
     }
-    groups
+    batches
 }
 
 fn options(settings: &GenerationDefaults) -> SummarizeOptions {
@@ -97,10 +98,10 @@ fn options(settings: &GenerationDefaults) -> SummarizeOptions {
     }
 }
 
-fn check(figures: &Figures, gate: &Variant) -> Result<(), String> {
-    check_gate(gate, "differing", figures.differing as f64, Bound::Max)?;
-    // Without sealed summaries there is no share, and NaN meets no gate.
-    check_gate(gate, "sealed_same", figures.sealed_same.unwrap_or(f64::NAN), Bound::Min)
+fn check(metrics: &Metrics, gate: &Variant) -> Result<(), String> {
+    check_gate(gate, "differing", metrics.differing as f64, Bound::Max)?;
+    // Without sealed summaries a gate for them fails: NaN meets no gate.
+    check_gate(gate, "sealed_same", metrics.sealed_same.unwrap_or(f64::NAN), Bound::Min)
 }
 
 /// The counts over the cases so far.
@@ -108,13 +109,14 @@ fn check(figures: &Figures, gate: &Variant) -> Result<(), String> {
 struct Tally {
     cases: usize,
     differing: usize,
-    /// Cases with a sealed summary of the variant.
+    /// The number of cases with a sealed summary of the variant.
     sealed: usize,
+    /// The number of cases whose token ids are equal to the sealed ones.
     same: usize,
 }
 
 impl Tally {
-    /// Counts a case; fails if `truncated` differs from the original's, which no gate allows.
+    /// Counts a case. Fails if `truncated` differs from the original's, which no gate allows.
     fn add(&mut self, case: &Case, variant: &str, actual: &Summary) -> Result<(), String> {
         let expected = &case.expected;
         if actual.truncated != expected.truncated {
@@ -130,9 +132,9 @@ impl Tally {
         Ok(())
     }
 
-    fn figures(&self) -> Figures {
+    fn metrics(&self) -> Metrics {
         let sealed_same = (self.sealed > 0).then(|| self.same as f64 / self.sealed as f64);
-        Figures { cases: self.cases, differing: self.differing, sealed_same }
+        Metrics { cases: self.cases, differing: self.differing, sealed_same }
     }
 }
 
@@ -157,56 +159,56 @@ mod tests {
         Summary { text: text.to_owned(), token_ids: token_ids.to_vec(), tokens, score: -0.5, truncated }
     }
 
-    fn figures(variant: &str, summaries: &[Summary]) -> Figures {
+    fn metrics(variant: &str, summaries: &[Summary]) -> Metrics {
         let mut tally = Tally::default();
         summaries.iter().for_each(|summary| tally.add(&case(), variant, summary).expect("counted"));
-        tally.figures()
+        tally.metrics()
     }
 
     #[test]
     fn other_tokens_or_another_text_differ() {
         let same = summary("a b", &[2, 0, 7, 2], false);
         let others = [summary("a c", &[2, 0, 7, 2], false), summary("a b", &[2, 0, 7], false)];
-        let found = figures("fp32", &[same, others[0].clone(), others[1].clone()]);
-        assert_eq!(found, Figures { cases: 3, differing: 2, sealed_same: None });
+        let metrics = metrics("fp32", &[same, others[0].clone(), others[1].clone()]);
+        assert_eq!(metrics, Metrics { cases: 3, differing: 2, sealed_same: None });
         assert!(Tally::default().add(&case(), "fp32", &summary("a b", &[2, 0, 7, 2], true)).is_err());
     }
 
     #[test]
-    fn a_variant_is_held_to_its_own_tokens() {
+    fn a_variant_is_compared_with_its_sealed_tokens() {
         let (own, original) = (summary("a", &[2, 0, 2], false), summary("a b", &[2, 0, 7, 2], false));
-        let found = figures("int8", &[own.clone(), original, own]);
-        assert_eq!((found.differing, found.sealed_same), (2, Some(2.0 / 3.0)));
+        let metrics = metrics("int8", &[own.clone(), original, own]);
+        assert_eq!((metrics.differing, metrics.sealed_same), (2, Some(2.0 / 3.0)));
     }
 
     #[test]
-    fn a_gate_holds_what_it_names() {
+    fn only_metrics_of_the_gate_are_checked() {
         let variant = |gate: Value| -> Variant {
             serde_json::from_value(json!({"gate": gate, "graphs": {}, "quantization": null})).expect("a variant")
         };
-        let figures = Figures { cases: 9, differing: 1, sealed_same: Some(0.9) };
-        for (gate, holds) in [
+        let metrics = Metrics { cases: 9, differing: 1, sealed_same: Some(0.9) };
+        for (gate, is_met) in [
             (json!({"differing": 1, "sealed_same": 0.9}), true),
             (json!({"rouge_l_drop": 0.5}), true),
             (json!({"differing": 0}), false),
             (json!({"sealed_same": 1.0}), false),
         ] {
-            assert_eq!(check(&figures, &variant(gate.clone())).is_ok(), holds, "{gate}");
+            assert_eq!(check(&metrics, &variant(gate.clone())).is_ok(), is_met, "{gate}");
         }
-        let unsealed = Figures { sealed_same: None, ..figures };
+        let unsealed = Metrics { sealed_same: None, ..metrics };
         assert!(check(&unsealed, &variant(json!({"sealed_same": 0.0}))).is_err());
         assert!(check(&unsealed, &variant(json!({"differing": 1}))).is_ok());
     }
 
     #[test]
-    fn cases_of_the_same_settings_run_together() {
+    fn cases_with_the_same_settings_share_a_call() {
         let mut other = case();
         other.settings.length_penalty = -1.0;
-        assert_eq!(alike(&[case(), other, case()]), [vec![0, 2], vec![1]]);
+        assert_eq!(batches(&[case(), other, case()]), [vec![0, 2], vec![1]]);
     }
 
     #[test]
-    fn cases_are_read_strictly() {
+    fn invalid_cases_are_refused() {
         assert!(serde_json::from_value::<Case>(record()).is_ok());
         let refused = |path: &str, value: Option<Value>| {
             let mut case = record();

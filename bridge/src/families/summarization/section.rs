@@ -1,4 +1,4 @@
-//! The sections of a manifest that summarizers have.
+//! The sections of the manifest for summarizers.
 
 use serde::{Deserialize, Deserializer};
 
@@ -7,7 +7,7 @@ use crate::artifact::Manifest;
 use crate::artifact::manifest::SectionCheck;
 use crate::tokenizer::TokenizerSpec;
 
-/// Both sections.
+/// The sections `tokenizer` and `summarization`.
 #[derive(Debug, Clone)]
 pub(super) struct Sections {
     pub(super) tokenizer: TokenizerSpec,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_in_order() {
+    fn lengths_that_exceed_each_other_are_reported() {
         assert_eq!([problems(0, 2), problems(142, 142), problems(1024, 1024)], [0, 0, 0]);
         assert_eq!([problems(143, 142), problems(0, 1025), problems(1026, 1025)], [1, 1, 2]);
     }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_out_or_added() {
+    fn missing_and_unknown_keys_are_refused() {
         assert!(serde_json::from_value::<SummarizationSpec>(section()).is_ok());
         for path in ["/join", "/fixed/forced_eos_token_id", "/defaults/length_penalty"] {
             let mut without = section();

@@ -1,4 +1,4 @@
-//! The engine of token classification: windows of a text to entities.
+//! The engine of token classification, which runs the graph on the windows of texts and decodes the entities.
 
 use std::sync::Arc;
 
@@ -98,9 +98,9 @@ impl TokenClassifier {
     /// Runs all windows that have a token of the text, with one thread per session; the others have no entities.
     fn run_all(&self, windows: &[&Window], strategy: AggregationStrategy) -> Result<Vec<Decoded<'_>>, BridgeError> {
         let filled = windows.iter().enumerate().filter(|(_, window)| window.has_text());
-        let items = filled.map(|(at, window)| (at, window.ids.len())).collect();
+        let items = filled.map(|(index, window)| (index, window.ids.len())).collect();
         let slots = run_all(windows.len(), items, self.pool.limit(), Bounds::default(), |run| {
-            let rows: Vec<&Window> = run.iter().map(|&at| windows[at]).collect();
+            let rows: Vec<&Window> = run.iter().map(|&index| windows[index]).collect();
             let mut lease = self.pool.lease()?;
             Ok(run_apart(&rows, |rows| self.run(lease.session()?, rows, strategy)))
         })?;
@@ -173,7 +173,7 @@ impl Recognizer for TokenClassifier {
     }
 }
 
-/// The number of first texts that are tokenized together, at least one.
+/// The number of texts at the start of `texts` that are tokenized together; at least one.
 fn block_len(texts: &[&str]) -> usize {
     let mut bytes = 0;
     let fits = |text: &&&str| {
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_are_bounded_and_not_empty() {
+    fn blocks_have_a_limited_size_and_are_not_empty() {
         let half = "x".repeat(MAX_BLOCK_BYTES / 2);
         let huge = "x".repeat(MAX_BLOCK_BYTES + 1);
         assert_eq!(block_len(&[&half, &half, &half]), 2);

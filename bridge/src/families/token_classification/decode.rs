@@ -1,4 +1,4 @@
-//! From the logits of a window to its entities, by one of the strategies.
+//! Decodes the logits of a window to entities, by one of the strategies.
 
 use super::scores::{best, mean, softmax};
 use super::section::TokenClassificationSpec;
@@ -15,7 +15,7 @@ struct Item<'a> {
     score: f32,
 }
 
-/// The entities of a window whose tokens have these `logits`, `[tokens, labels]` row by row.
+/// The entities of a window. `logits` has the shape `[tokens, labels]` in row-major order.
 pub(crate) fn decode<'a>(
     logits: &[f32],
     window: &Window,
@@ -46,14 +46,15 @@ impl<'a> Item<'a> {
     }
 }
 
-/// One token or several that make a word.
+/// A word of one or several tokens.
 struct Word {
     start: usize,
     end: usize,
+    /// The number of tokens.
     tokens: usize,
-    /// By class: of one token, or the sum over all.
+    /// The score of each class: that of one token, or the sum over all tokens.
     scores: Vec<f32>,
-    /// Of its last token.
+    /// The mark of its first token.
     mark: Mark,
 }
 
@@ -87,7 +88,7 @@ impl Word {
     }
 }
 
-/// Makes words of tokens; the first token starts one, whatever it goes on with.
+/// Groups tokens to words. The first token starts a word even if it is a subword.
 fn words(tokens: impl Iterator<Item = Word>, strategy: AggregationStrategy) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     for token in tokens {
@@ -100,7 +101,7 @@ fn words(tokens: impl Iterator<Item = Word>, strategy: AggregationStrategy) -> V
     words
 }
 
-/// Joins neighbours with equal tags; ignored labels take part.
+/// Groups adjacent items with equal tags to entities. Items with ignored labels are grouped as well.
 fn group<'a>(items: impl Iterator<Item = Item<'a>>) -> Vec<EntitySpan<'a>> {
     let mut groups: Vec<Vec<Item<'a>>> = Vec::new();
     for item in items {
@@ -113,7 +114,7 @@ fn group<'a>(items: impl Iterator<Item = Item<'a>>) -> Vec<EntitySpan<'a>> {
     groups.iter().map(|group| entity(group)).collect()
 }
 
-/// A group has at least one item.
+/// The entity of a group, which has at least one item.
 fn entity<'a>(group: &[Item<'a>]) -> EntitySpan<'a> {
     let (first, last) = (group[0], group[group.len() - 1]);
     let scores: Vec<f32> = group.iter().map(|item| item.score).collect();
@@ -121,7 +122,7 @@ fn entity<'a>(group: &[Item<'a>]) -> EntitySpan<'a> {
     EntitySpan { start: first.start, end: last.end, label, score: Some(mean(&scores)) }
 }
 
-/// Whether a label begins an entity, and its tag.
+/// Whether a label begins an entity, and the label without its prefix.
 fn tag(label: &str) -> (bool, &str) {
     match label.strip_prefix("B-") {
         Some(tag) => (true, tag),
@@ -142,7 +143,7 @@ mod tests {
         .expect("a section")
     }
 
-    /// Tokens as `(start, end, goes on with a word, scores)`, between two special tokens that would win everything.
+    /// Decodes tokens, given as `(start, end, is_subword, scores)`. Special tokens with high logits surround them.
     fn decoded(
         spec: &TokenClassificationSpec,
         tokens: &[(usize, usize, bool, &[f32])],
@@ -155,9 +156,9 @@ mod tests {
         let edge = vec![99.0; spec.labels.len()];
         let logits: Vec<f32> = tokens.iter().flat_map(|token| token.3).map(|score| score.ln()).collect();
         let window = Window { ids: vec![0; marks.len()], marks };
-        let found = decode(&[edge.clone(), logits, edge].concat(), &window, spec, strategy);
+        let entities = decode(&[edge.clone(), logits, edge].concat(), &window, spec, strategy);
         let rounded = |score: Option<f32>| (score.expect("a score") * 1e4).round() / 1e4;
-        found.into_iter().map(|e| (e.start, e.end, e.label.to_owned(), rounded(e.score))).collect()
+        entities.into_iter().map(|e| (e.start, e.end, e.label.to_owned(), rounded(e.score))).collect()
     }
 
     fn entity(start: usize, end: usize, label: &str, score: f32) -> (usize, usize, String, f32) {
@@ -167,7 +168,7 @@ mod tests {
     const LABELS: [&str; 4] = ["O", "B-PER", "I-PER", "B-LOC"];
 
     #[test]
-    fn none_gives_every_token_with_its_own_label() {
+    fn none_returns_every_token_with_its_label() {
         let tokens: [(usize, usize, bool, &[f32]); 3] = [
             (0, 2, false, &[0.1, 0.7, 0.1, 0.1]),
             (2, 4, true, &[0.1, 0.1, 0.6, 0.2]),
@@ -177,32 +178,32 @@ mod tests {
         assert_eq!(decoded(&spec(&LABELS, &["O"]), &tokens, None), expected);
         let all = [expected.as_slice(), &[entity(5, 7, "O", 0.4)]].concat();
         assert_eq!(decoded(&spec(&LABELS, &[]), &tokens, None), all);
-        // Here it is the whole label that is ignored, not what follows its prefix.
+        // With this strategy, ignored labels are compared with labels including their prefixes.
         assert_eq!(decoded(&spec(&LABELS, &["PER", "O"]), &tokens, None), expected);
         assert_eq!(decoded(&spec(&LABELS, &["I-PER", "O"]), &tokens, None), expected[..1]);
     }
 
     #[test]
-    fn groups_go_on_with_their_tag_and_end_at_a_beginning() {
+    fn a_group_ends_at_another_tag_or_at_a_beginning() {
         let tokens: [(usize, usize, bool, &[f32]); 6] = [
             (0, 1, false, &[0.1, 0.7, 0.1, 0.1]),   // B-PER
             (2, 3, false, &[0.1, 0.2, 0.6, 0.1]),   // I-PER
             (4, 5, false, &[0.1, 0.7, 0.1, 0.1]),   // B-PER
             (6, 7, false, &[0.1, 0.1, 0.1, 0.7]),   // B-LOC
-            (8, 9, false, &[0.05, 0.05, 0.9, 0.0]), // I-PER without a beginning
+            (8, 9, false, &[0.05, 0.05, 0.9, 0.0]), // I-PER that does not follow a PER
             (10, 11, false, &[0.7, 0.1, 0.1, 0.1]), // O
         ]; // fmt: skip
         let expected =
             [entity(0, 3, "PER", 0.65), entity(4, 5, "PER", 0.7), entity(6, 7, "LOC", 0.7), entity(8, 9, "PER", 0.9)];
         assert_eq!(decoded(&spec(&LABELS, &["O"]), &tokens, Simple), expected);
         assert_eq!(decoded(&spec(&LABELS, &["O", "PER"]), &tokens, Simple), [expected[2].clone()]);
-        // No group has the label B-PER any more.
+        // The labels of groups have no prefix, so that the ignored label B-PER has no effect.
         assert_eq!(decoded(&spec(&LABELS, &["O", "B-PER"]), &tokens, Simple), expected);
     }
 
-    /// An ignored label between two tokens of one entity keeps them apart.
+    /// An ignored label between two tokens separates them.
     #[test]
-    fn ignored_labels_take_part_in_the_grouping() {
+    fn ignored_labels_are_grouped() {
         let per: &[f32] = &[0.1, 0.1, 0.7, 0.1];
         let tokens: [(usize, usize, bool, &[f32]); 3] =
             [(0, 1, false, per), (2, 3, false, &[0.7, 0.1, 0.1, 0.1]), (4, 5, false, per)];
@@ -220,18 +221,18 @@ mod tests {
             (6, 7, false, &[0.1, 0.1, 0.1, 0.7]),
             (8, 9, false, &[0.1, 0.1, 0.7, 0.1]),
         ];
-        // `art-work` as a whole is the tag, so that it goes on with `B-art-work`.
+        // The tag of the label `art-work` is `art-work`, so that it continues `B-art-work`.
         assert_eq!(
             decoded(&spec(&labels, &[]), &tokens, Simple),
             [entity(0, 3, "noun", 0.7), entity(4, 9, "art-work", 0.7)]
         );
-        // Where it comes first, the group's label is what follows its first dash.
+        // If it comes first, the group's label is the part after its first dash.
         assert_eq!(decoded(&spec(&labels, &[]), &tokens[3..], Simple), [entity(6, 9, "work", 0.7)]);
     }
 
     #[test]
-    fn every_strategy_decides_for_words_in_its_own_way() {
-        // One word of three tokens. First: O. Max: B-LOC, with 0.7. Average: (0.6 + 0.1 + 0.2) / 3 = 0.3 for O,
+    fn strategies_choose_different_classes_for_a_word() {
+        // One word of three tokens. First chooses O, Max B-LOC with 0.7. Average chooses I-PER: (0.6 + 0.1 + 0.2) / 3 = 0.3 for O,
         // (0.3 + 0.15 + 0.6) / 3 = 0.35 for I-PER, (0.05 + 0.7 + 0.1) / 3 = 0.2833 for B-LOC.
         let tokens: [(usize, usize, bool, &[f32]); 3] = [
             (3, 5, false, &[0.6, 0.05, 0.3, 0.05]),
@@ -248,8 +249,8 @@ mod tests {
     }
 
     #[test]
-    fn words_are_grouped_like_tokens_and_weigh_the_same() {
-        // Two words: the first of two tokens; the mean of its words' scores is the entity's.
+    fn words_are_grouped_with_equal_weights() {
+        // Two words, of which the first has two tokens. The score of the entity is the mean of the scores of its words.
         let tokens: [(usize, usize, bool, &[f32]); 3] = [
             (0, 2, false, &[0.1, 0.8, 0.05, 0.05]),
             (2, 4, true, &[0.6, 0.2, 0.1, 0.1]),
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equals_the_first_wins() {
+    fn the_first_of_equal_scores_wins() {
         let tokens: [(usize, usize, bool, &[f32]); 2] =
             [(0, 2, false, &[0.1, 0.4, 0.1, 0.4]), (2, 4, true, &[0.4, 0.1, 0.4, 0.1])];
         let all = spec(&LABELS, &[]);
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(decoded(&all, &tokens, First), [entity(0, 4, "PER", 0.4)]);
     }
 
-    /// A window may begin within a word.
+    /// A window can begin within a word.
     #[test]
     fn the_first_token_starts_a_word() {
         let tokens: [(usize, usize, bool, &[f32]); 2] =

@@ -1,14 +1,14 @@
-//! Scores: the softmax of a token's logits, and sums and means of float32 in the order that NumPy adds them up.
+//! The softmax of a token's logits, and sums and means of float32 in NumPy's order of additions.
 //!
-//! The original computes with NumPy; where two labels or two entities have almost equal scores, the order of a sum decides
-//! between them.
+//! The original uses NumPy. If two labels or two entities have almost equal scores, the rounding of the sums, which depends
+//! on the order, decides between them.
 
-/// Most values that are added up without halving them first.
+/// The maximum number of values that are added without dividing them in halves first.
 const BLOCK: usize = 128;
-/// Sums that run side by side within a block.
+/// The number of parallel sums within a block.
 const LANES: usize = 8;
 
-/// Replaces logits by their softmax.
+/// Replaces logits with their softmax.
 pub(crate) fn softmax(logits: &mut [f32]) {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     for logit in &mut *logits {
@@ -20,9 +20,10 @@ pub(crate) fn softmax(logits: &mut [f32]) {
     }
 }
 
-/// The place and value of the first of the highest scores.
+/// The index and the value of the highest score; of the first one of equal scores.
 pub(crate) fn best(scores: &[f32]) -> (usize, f32) {
-    let higher = |best: (usize, f32), (at, &score): (usize, &f32)| if score > best.1 { (at, score) } else { best };
+    let higher =
+        |best: (usize, f32), (index, &score): (usize, &f32)| if score > best.1 { (index, score) } else { best };
     scores.iter().enumerate().fold((0, f32::NEG_INFINITY), higher)
 }
 
@@ -31,7 +32,7 @@ pub(crate) fn mean(scores: &[f32]) -> f32 {
     sum(scores) / scores.len() as f32
 }
 
-/// The pairwise sum.
+/// The pairwise sum, as NumPy computes it.
 fn sum(values: &[f32]) -> f32 {
     match values.len() {
         0..LANES => values.iter().sum(),
@@ -69,10 +70,10 @@ mod tests {
     }
 
     #[test]
-    fn known_softmaxes() {
+    fn the_softmax_of_known_logits() {
         assert_eq!(of(&[0.0, 0.0]), [0.5, 0.5]);
         assert_eq!(of(&[7.0]), [1.0]);
-        // e^0 : e^ln(3) is 1 : 3; a shift of all logits changes nothing, however large they are.
+        // e^0 : e^ln(3) is 1 : 3. Adding a number to all logits changes nothing.
         for shift in [0.0, -50.0, 1000.0] {
             let scores = of(&[shift, shift + 3.0_f32.ln()]);
             assert!((scores[0] - 0.25).abs() < 1e-5 && (scores[1] - 0.75).abs() < 1e-5, "{scores:?}");
@@ -88,9 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_numpys() {
+    fn sums_are_equal_to_those_of_numpy() {
         assert_eq!(mean(&[1.0, 0.5]), 0.75);
-        // numpy.float32 sums of 1 / (i + 1), as hexadecimal bits; one by one they would end in other bits.
+        // The bits of NumPy's float32 sums of 1 / (i + 1). Adding the values one by one results in other bits.
         let values: Vec<f32> = (0..1000).map(|i| 1.0 / (i + 1) as f32).collect();
         let expected = [
             (1, 0x3f800000),

@@ -1,4 +1,4 @@
-//! The sections of a manifest that token classification has.
+//! The sections of the manifest for token classification.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use crate::artifact::manifest::SectionCheck;
 use crate::families::ner::AggregationStrategy;
 use crate::tokenizer::TokenizerSpec;
 
-/// Both sections.
+/// The sections `tokenizer` and `token_classification`.
 #[derive(Debug, Clone)]
 pub(super) struct Sections {
     pub(super) tokenizer: TokenizerSpec,
@@ -20,43 +20,44 @@ impl Sections {
         Ok(Self { tokenizer: TokenizerSpec::read(manifest)?, classes: manifest.section("token_classification")? })
     }
 
-    /// There are no rules between fields.
+    /// Checks the rules between fields, of which there are none.
     pub(super) fn check(manifest: &Manifest) -> Result<SectionCheck, BridgeError> {
         let Self { tokenizer, .. } = Self::read(manifest)?;
         Ok(SectionCheck { files: vec![tokenizer.named_file()], problems: Vec::new() })
     }
 }
 
-/// What a token classifier's classes mean, and how they become entities.
+/// The classes of a token classifier, and how they become entities.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TokenClassificationSpec {
-    /// The label of class i, with its prefix (`B-PER`).
+    /// The label of each class, including its prefix (`B-PER`).
     pub labels: Vec<String>,
     /// Labels whose entities are dropped.
     pub ignore_labels: Vec<String>,
-    /// How tokens become entities where a call does not say it.
+    /// The default for how tokens become entities.
     pub aggregation_strategy: AggregationStrategy,
-    /// Tokens that two windows of a long text share where a call does not say it; `None`: long texts are cut.
+    /// The default number of tokens by which the windows of a long text overlap; `None` means that long texts are truncated.
     #[serde(deserialize_with = "Option::deserialize")]
     pub stride: Option<usize>,
-    /// How a token that goes on with the word before it is recognized.
+    /// The rule that distinguishes subwords from tokens that start a word.
     pub subwords: Subwords,
-    /// The id of the unknown token, which never goes on with a word.
+    /// The id of the unknown token, which always starts a word.
     #[serde(deserialize_with = "Option::deserialize")]
     pub unk_token_id: Option<u64>,
-    /// The language of the texts, where it is known.
+    /// The language of the texts, if it is known.
     #[serde(deserialize_with = "Option::deserialize")]
     pub language: Option<String>,
 }
 
-/// How a token that goes on with the word before it is recognized.
+/// The rule that distinguishes subwords, which continue a word, from tokens that start a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Subwords {
-    /// Its piece has another number of characters than what it covers in the text: pieces carry a prefix.
+    /// A token is a subword if its vocabulary entry and its text differ in their number of characters: entries of subwords
+    /// have a prefix, for example `##`.
     Length,
-    /// No blank comes before it.
+    /// A token is a subword if no space precedes it.
     Space,
 }

@@ -1,4 +1,4 @@
-//! From a text to the windows of tokens that a token classifier sees.
+//! Splits a text into the windows of tokens that a token classifier reads.
 
 use std::ops::Range;
 
@@ -8,18 +8,20 @@ use super::section::{Subwords, TokenClassificationSpec};
 use crate::families::ner::offsets::CharIndex;
 use crate::tokenizer::{Side, TextEncoder, guarded};
 
-/// What decoding needs to know of a token: what it covers, in characters of the text.
+/// The properties of a token that decoding needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
+    /// The offset of its start in the text, in characters.
     pub(crate) start: usize,
+    /// The offset of its end in the text, in characters, exclusive.
     pub(crate) end: usize,
-    /// Whether the tokenizer added it: it is no part of the text.
+    /// Whether it is a special token, which is not in the text.
     pub(crate) is_special: bool,
-    /// Whether it goes on with the word before it.
+    /// Whether it continues the word of the previous token.
     pub(crate) is_subword: bool,
 }
 
-/// Tokens that are run together, special ones included.
+/// The tokens of one row of a batch, including special tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) ids: Vec<i64>,
@@ -28,36 +30,36 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Whether it has any token of the text.
+    /// Whether the window has any token of the text.
     pub(crate) fn has_text(&self) -> bool {
         self.marks.iter().any(|mark| !mark.is_special)
     }
 }
 
-/// A text's windows, in the tokenizers library's order.
+/// The windows of a text, in the order of the tokenizers library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Windows {
     pub(crate) windows: Vec<Window>,
-    /// Whether the text goes on behind them.
+    /// Whether some tokens of the text are in no window.
     pub(crate) truncated: bool,
 }
 
 impl Windows {
-    /// The tokens of all windows, special ones included.
+    /// The number of tokens of all windows, including special tokens.
     pub(crate) fn tokens(&self) -> usize {
         self.windows.iter().map(|window| window.ids.len()).sum()
     }
 }
 
-/// A tokenizer that cuts texts into windows.
+/// A tokenizer that splits texts into windows.
 ///
-/// Truncation and post-processing are done here, window by window: in the tokenizers crate truncation ends the
-/// tokenization early, so that there would be no second window.
+/// It splits the tokens itself and adds special tokens to each window. The truncation of the tokenizers crate stops reading
+/// a text early, so that there would be no second window.
 pub(crate) struct WindowEncoder {
     tokenizer: Tokenizer,
     processor: Option<PostProcessorWrapper>,
-    /// Tokens of a window without the special ones.
-    room: usize,
+    /// The maximum number of tokens of a window, without special tokens.
+    max_text_tokens: usize,
     side: Side,
     subwords: Subwords,
     unknown: Option<u32>,
@@ -65,37 +67,37 @@ pub(crate) struct WindowEncoder {
 
 impl WindowEncoder {
     pub(crate) fn new(encoder: TextEncoder, spec: &TokenClassificationSpec) -> Self {
-        let (mut tokenizer, room, side) = encoder.into_parts();
+        let (mut tokenizer, max_text_tokens, side) = encoder.into_parts();
         let processor = tokenizer.get_post_processor().cloned();
         tokenizer.with_post_processor(None::<PostProcessorWrapper>);
         let unknown = spec.unk_token_id.and_then(|id| u32::try_from(id).ok());
-        Self { tokenizer, processor, room, side, subwords: spec.subwords, unknown }
+        Self { tokenizer, processor, max_text_tokens, side, subwords: spec.subwords, unknown }
     }
 
-    /// Tokens of a window without the special tokens; a stride is below this.
+    /// The maximum number of tokens of a window, without special tokens. A stride has to be smaller.
     pub(crate) fn max_text_tokens(&self) -> usize {
-        self.room
+        self.max_text_tokens
     }
 
-    /// Cuts a text into windows that share `stride` tokens with the one before, or to one window without a stride. The
-    /// error says what the tokenizer said, or that it panicked.
+    /// Splits a text into windows that overlap by `stride` tokens; without a stride, truncates it to one window. The error
+    /// is the tokenizer's message, or the message of its panic.
     pub(crate) fn encode(&self, text: &str, stride: Option<usize>) -> Result<Windows, String> {
-        let whole = guarded(|| self.tokenizer.encode_char_offsets(text, false))?;
-        let mut ranges = ranges(whole.len(), self.room, stride.unwrap_or(0), self.side);
+        let all = guarded(|| self.tokenizer.encode_char_offsets(text, false))?;
+        let mut ranges = ranges(all.len(), self.max_text_tokens, stride.unwrap_or(0), self.side);
         let truncated = stride.is_none() && ranges.len() > 1;
         if truncated {
             ranges.truncate(1);
         }
         let index = CharIndex::new(text);
-        let window = |range| self.window(part(&whole, range), &index);
+        let window = |range| self.window(slice(&all, range), &index);
         Ok(Windows { windows: ranges.into_iter().map(window).collect::<Result<_, _>>()?, truncated })
     }
 
-    /// Adds the special tokens to a part of a text.
-    fn window(&self, part: Encoding, index: &CharIndex<'_>) -> Result<Window, String> {
+    /// The window of some tokens of a text. Adds the special tokens.
+    fn window(&self, tokens: Encoding, index: &CharIndex<'_>) -> Result<Window, String> {
         let encoding = match &self.processor {
-            Some(processor) => guarded(|| processor.process(part, None, true))?,
-            None => part,
+            Some(processor) => guarded(|| processor.process(tokens, None, true))?,
+            None => tokens,
         };
         let offsets = encoding.get_offsets().iter().zip(encoding.get_special_tokens_mask());
         let mark = |(&id, (&(start, end), &special)): (&u32, (&(usize, usize), &u32))| {
@@ -112,37 +114,38 @@ impl WindowEncoder {
         }
         match self.subwords {
             Subwords::Length => {
-                let piece = self.tokenizer.id_to_token(id).unwrap_or_default();
-                piece.chars().count() != end.saturating_sub(start)
+                let token = self.tokenizer.id_to_token(id).unwrap_or_default();
+                token.chars().count() != end.saturating_sub(start)
             }
             Subwords::Space => start > 0 && index.char(start - 1) != Some(' ') && index.char(start) != Some(' '),
         }
     }
 }
 
-/// Which tokens every window has: the cuts of the tokenizers library. `stride` is below `room`, which is at least 1.
-fn ranges(tokens: usize, room: usize, stride: usize, side: Side) -> Vec<Range<usize>> {
-    let count = 1 + tokens.saturating_sub(room).div_ceil(room - stride);
-    let window = |at: usize| {
-        let skipped = at * (room - stride);
+/// The range of tokens of each window, as the tokenizers library splits them. `stride` is less than `size`, the maximum
+/// number of tokens of a window.
+fn ranges(tokens: usize, size: usize, stride: usize, side: Side) -> Vec<Range<usize>> {
+    let count = 1 + tokens.saturating_sub(size).div_ceil(size - stride);
+    let window = |index: usize| {
+        let skipped = index * (size - stride);
         match side {
-            Side::Right => skipped..tokens.min(skipped + room),
-            Side::Left => (tokens - skipped).saturating_sub(room)..tokens - skipped,
+            Side::Right => skipped..tokens.min(skipped + size),
+            Side::Left => (tokens - skipped).saturating_sub(size)..tokens - skipped,
         }
     };
     (0..count).map(window).collect()
 }
 
-/// Some tokens of an encoding, as an encoding of its own.
-fn part(whole: &Encoding, range: Range<usize>) -> Encoding {
+/// Some tokens of an encoding, as another encoding.
+fn slice(encoding: &Encoding, range: Range<usize>) -> Encoding {
     Encoding::new(
-        whole.get_ids()[range.clone()].to_vec(),
-        whole.get_type_ids()[range.clone()].to_vec(),
-        whole.get_tokens()[range.clone()].to_vec(),
-        whole.get_word_ids()[range.clone()].to_vec(),
-        whole.get_offsets()[range.clone()].to_vec(),
-        whole.get_special_tokens_mask()[range.clone()].to_vec(),
-        whole.get_attention_mask()[range].to_vec(),
+        encoding.get_ids()[range.clone()].to_vec(),
+        encoding.get_type_ids()[range.clone()].to_vec(),
+        encoding.get_tokens()[range.clone()].to_vec(),
+        encoding.get_word_ids()[range.clone()].to_vec(),
+        encoding.get_offsets()[range.clone()].to_vec(),
+        encoding.get_special_tokens_mask()[range.clone()].to_vec(),
+        encoding.get_attention_mask()[range].to_vec(),
         Vec::new(),
         Default::default(),
     )
@@ -159,7 +162,8 @@ mod tests {
 
     const WORDS: [&str; 8] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "new", "##ly", "york", "é"];
 
-    fn word_pieces(processor: Value) -> Value {
+    /// A WordPiece tokenizer.
+    fn word_piece(processor: Value) -> Value {
         let vocab: Value = WORDS.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
         let model = json!({"type": "WordPiece", "vocab": vocab, "unk_token": "[UNK]",
             "continuing_subword_prefix": "##", "max_input_chars_per_word": 100});
@@ -167,13 +171,13 @@ mod tests {
             "pre_tokenizer": {"type": "Whitespace"}, "post_processor": processor, "decoder": null, "model": model})
     }
 
-    /// Every byte a piece of its own, as in byte-level BPE without merges.
+    /// A byte-level BPE tokenizer without merges, so that every byte is a token.
     fn bytes(processor: Value) -> Value {
         let alphabet = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
-        let mut pieces: Vec<String> = alphabet.into_iter().map(String::from).collect();
-        pieces.sort_unstable();
-        pieces.extend(["<s>", "</s>", "[PAD]"].map(str::to_owned));
-        let vocab: Value = pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), json!(id))).collect();
+        let mut tokens: Vec<String> = alphabet.into_iter().map(String::from).collect();
+        tokens.sort_unstable();
+        tokens.extend(["<s>", "</s>", "[PAD]"].map(str::to_owned));
+        let vocab: Value = tokens.iter().enumerate().map(|(id, token)| (token.clone(), json!(id))).collect();
         let model = json!({"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
             "vocab": vocab, "merges": []});
@@ -202,6 +206,7 @@ mod tests {
         WindowEncoder::new(TextEncoder::load(tokenizer.to_string().as_bytes(), &spec).expect("a tokenizer"), &classes)
     }
 
+    /// The start, the end and `is_subword` of every token of a text.
     fn marks(encoder: &WindowEncoder, text: &str) -> Vec<(usize, usize, bool)> {
         let windows = encoder.encode(text, None).expect("windows");
         let text_marks = windows.windows[0].marks.iter().filter(|mark| !mark.is_special);
@@ -210,14 +215,14 @@ mod tests {
 
     #[test]
     fn offsets_count_characters() {
-        let encoder = encoder(&word_pieces(bert()), 100, "right", "length");
+        let encoder = encoder(&word_piece(bert()), 100, "right", "length");
         assert_eq!(marks(&encoder, "é newly"), [(0, 1, false), (2, 5, false), (5, 7, true)]);
         assert_eq!(marks(&encoder, "👩 york\r\nély"), [(0, 1, false), (2, 6, false), (8, 9, false), (9, 11, true)]);
         assert_eq!(marks(&encoder, "שלום york"), [(0, 4, false), (5, 9, false)]);
     }
 
     #[test]
-    fn pieces_of_one_character_share_its_place() {
+    fn tokens_of_one_character_share_its_offsets() {
         let encoder = encoder(&bytes(roberta()), 100, "right", "space");
         let first = [(0, 1, false), (2, 2, false), (2, 3, false), (2, 3, false)];
         assert_eq!(marks(&encoder, "a é"), first);
@@ -225,27 +230,27 @@ mod tests {
         assert_eq!(marks(&encoder, "a éé"), [first.as_slice(), &second].concat());
     }
 
-    /// The unknown piece has five characters and would be a sub-word of any other word; it never is.
+    /// By its length alone, the unknown token `[UNK]` for the text "?" would be a subword.
     #[test]
-    fn an_unknown_word_goes_on_with_no_other() {
-        let encoder = encoder(&word_pieces(bert()), 100, "right", "length");
+    fn an_unknown_token_is_not_a_subword() {
+        let encoder = encoder(&word_piece(bert()), 100, "right", "length");
         assert_eq!(marks(&encoder, "new?york"), [(0, 3, false), (3, 4, false), (4, 8, false)]);
     }
 
     #[test]
-    fn a_blank_starts_a_word_where_pieces_have_no_prefix() {
-        let encoder = encoder(&word_pieces(bert()), 100, "right", "space");
+    fn a_space_starts_a_word_if_subwords_have_no_prefix() {
+        let encoder = encoder(&word_piece(bert()), 100, "right", "space");
         assert_eq!(marks(&encoder, "new york"), [(0, 3, false), (4, 8, false)]);
-        // Neither a no-break space nor a line's end is a blank.
+        // A no-break space or a newline does not start a word.
         assert_eq!(marks(&encoder, "new\u{a0}york"), [(0, 3, false), (4, 8, true)]);
         assert_eq!(marks(&encoder, "new\nyork"), [(0, 3, false), (4, 8, true)]);
     }
 
     #[test]
-    fn a_text_is_cut_or_shared_out() {
+    fn a_text_is_truncated_or_split_into_windows() {
         let text = "new york newly york é";
         let ids = |side: &str, stride| {
-            let windows = encoder(&word_pieces(bert()), 5, side, "length").encode(text, stride).expect("windows");
+            let windows = encoder(&word_piece(bert()), 5, side, "length").encode(text, stride).expect("windows");
             (windows.windows.iter().map(|window| window.ids.clone()).collect::<Vec<_>>(), windows.truncated)
         };
         assert_eq!(ids("right", None), (vec![vec![2, 4, 6, 4, 3]], true));
@@ -254,28 +259,29 @@ mod tests {
         let two = vec![vec![2, 4, 6, 4, 3], vec![2, 6, 4, 5, 3], vec![2, 4, 5, 6, 3], vec![2, 5, 6, 7, 3]];
         assert_eq!(ids("right", Some(2)), (two.clone(), false));
         assert_eq!(ids("left", Some(2)), (two.into_iter().rev().collect(), false));
-        let empty = encoder(&word_pieces(bert()), 5, "right", "length").encode("", Some(2)).expect("windows");
+        let empty = encoder(&word_piece(bert()), 5, "right", "length").encode("", Some(2)).expect("windows");
         assert_eq!((empty.windows.len(), empty.windows[0].has_text(), empty.truncated), (1, false, false));
     }
 
     proptest! {
-        /// Cutting here and adding special tokens window by window is what the library does to a whole encoding.
+        /// Windows are equal to those of the truncation and the post-processing of the tokenizers library.
         #[test]
-        fn windows_are_the_librarys_own(
-            text in "[a-c é💻\u{301}\r\n]{0,40}", room in 1_usize..6, stride in 0_usize..5, left in any::<bool>(),
+        fn windows_are_equal_to_those_of_the_library(
+            text in "[a-c é💻\u{301}\r\n]{0,40}", size in 1_usize..6, stride in 0_usize..5, left in any::<bool>(),
             special in any::<bool>(),
         ) {
-            prop_assume!(stride < room);
+            prop_assume!(stride < size);
             let processor = if special { roberta() } else { json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}) };
             let (side, direction) = if left { ("left", TruncationDirection::Left) } else { ("right", TruncationDirection::Right) };
-            let encoder = encoder(&bytes(processor), room + if special { 2 } else { 0 }, side, "space");
-            let mut whole = encoder.tokenizer.encode_char_offsets(text.as_str(), false).expect("an encoding");
-            whole.truncate(room, stride, direction);
-            let processed = encoder.processor.as_ref().expect("one").process(whole, None, true).expect("an encoding");
+            let encoder = encoder(&bytes(processor), size + if special { 2 } else { 0 }, side, "space");
+            let mut all = encoder.tokenizer.encode_char_offsets(text.as_str(), false).expect("an encoding");
+            all.truncate(size, stride, direction);
+            let processor = encoder.processor.as_ref().expect("a processor");
+            let processed = processor.process(all, None, true).expect("an encoding");
             let expected: Vec<&Encoding> = std::iter::once(&processed).chain(processed.get_overflowing()).collect();
-            let found = encoder.encode(&text, Some(stride)).expect("windows").windows;
-            prop_assert_eq!(found.len(), expected.len());
-            for (window, encoding) in found.iter().zip(expected) {
+            let windows = encoder.encode(&text, Some(stride)).expect("windows").windows;
+            prop_assert_eq!(windows.len(), expected.len());
+            for (window, encoding) in windows.iter().zip(expected) {
                 let ids: Vec<i64> = encoding.get_ids().iter().map(|id| i64::from(*id)).collect();
                 prop_assert_eq!(&window.ids, &ids);
                 let offsets: Vec<(usize, usize)> = window.marks.iter().map(|mark| (mark.start, mark.end)).collect();

@@ -1,45 +1,48 @@
-//! The features of tokens, computed block by block: only some blocks are kept at a time.
+//! The features of a document's tokens, computed in blocks. A limited number of blocks is kept in memory.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::BridgeError;
 
-/// Blocks kept: a parser's state looks at eight tokens, which are in few of them at a time.
-const KEPT: usize = 12;
+/// Limit on the blocks in memory. A state of the parser uses eight tokens, which are in at most eight blocks.
+const MAX_BLOCKS: usize = 12;
 
 /// Computes the features of a range of tokens.
 type Load<'a> = Box<dyn FnMut(Range<usize>) -> Result<Vec<f32>, BridgeError> + 'a>;
 
-/// Gives the features of the tokens of one document.
+/// The features of the tokens of one document.
 pub(in crate::families::spacy_ner) struct Features<'a> {
     blocks: Vec<Block<'a>>,
-    /// Tokens of the document, of one block, and values of one token.
+    /// The number of tokens of the document.
     length: usize,
+    /// The number of tokens of a block.
     size: usize,
+    /// The number of features of a token.
     width: usize,
     load: Load<'a>,
+    /// The number of reads so far.
     clock: u64,
 }
 
 struct Block<'a> {
     index: usize,
     values: Cow<'a, [f32]>,
-    /// When it was last asked for.
+    /// The clock at the last read of the block.
     used: u64,
 }
 
 impl<'a> Features<'a> {
-    /// Features that are all there: `[tokens, width]`.
+    /// Features that are already computed, of the shape `[tokens, width]`.
     pub(in crate::families::spacy_ner) fn all(values: &'a [f32], width: usize) -> Self {
         let length = values.len() / width;
         let block = Block { index: 0, values: Cow::Borrowed(values), used: 0 };
         let load =
-            |_: Range<usize>| Err(BridgeError::inference(None, "the parser asked for a token that is not there"));
+            |_: Range<usize>| Err(BridgeError::inference(None, "the parser requested a token that does not exist"));
         Self { blocks: vec![block], length, size: length.max(1), width, load: Box::new(load), clock: 0 }
     }
 
-    /// Features of a document of `length` tokens that are loaded when they are needed, `size` tokens at a time.
+    /// Features of a document of `length` tokens. `load` computes them in blocks of `size` tokens when they are needed.
     pub(in crate::families::spacy_ner) fn in_blocks(
         length: usize,
         size: usize,
@@ -52,23 +55,23 @@ impl<'a> Features<'a> {
     /// The features of a token.
     ///
     /// # Errors
-    /// Those of loading them.
+    /// Those of `load`.
     pub(in crate::families::spacy_ner) fn of(&mut self, token: usize) -> Result<&[f32], BridgeError> {
-        let (index, place) = (token / self.size, token % self.size * self.width);
-        let at = match self.blocks.iter().position(|block| block.index == index) {
-            Some(at) => at,
+        let (index, start) = (token / self.size, token % self.size * self.width);
+        let slot = match self.blocks.iter().position(|block| block.index == index) {
+            Some(slot) => slot,
             None => self.load_block(index)?,
         };
         self.clock += 1;
-        let block = &mut self.blocks[at];
+        let block = &mut self.blocks[slot];
         block.used = self.clock;
-        Ok(&block.values[place..place + self.width])
+        Ok(&block.values[start..start + self.width])
     }
 
-    /// Loads a block, in the place of the one that was not asked for longest.
+    /// Loads a block and returns its slot in `blocks`. If there are too many blocks, it drops the least recently used one.
     fn load_block(&mut self, index: usize) -> Result<usize, BridgeError> {
-        let oldest = (0..self.blocks.len()).min_by_key(|&at| self.blocks[at].used);
-        if let Some(oldest) = oldest.filter(|_| self.blocks.len() >= KEPT) {
+        let oldest = (0..self.blocks.len()).min_by_key(|&slot| self.blocks[slot].used);
+        if let Some(oldest) = oldest.filter(|_| self.blocks.len() >= MAX_BLOCKS) {
             self.blocks.swap_remove(oldest);
         }
         let start = index * self.size;
@@ -87,24 +90,25 @@ mod tests {
     #[test]
     fn blocks_are_loaded_when_they_are_needed_and_the_oldest_is_dropped() {
         let loaded = RefCell::new(Vec::new());
-        let length = (KEPT + 1) * 3 - 1;
+        let length = (MAX_BLOCKS + 1) * 3 - 1;
         let load = |tokens: Range<usize>| {
             loaded.borrow_mut().push(tokens.clone());
             Ok(tokens.flat_map(|token| [token as f32, -(token as f32)]).collect())
         };
         let mut features = Features::in_blocks(length, 3, 2, load);
-        let mut ask = |token: usize| features.of(token).map(|values| values[0] as usize);
+        let mut read = |token: usize| features.of(token).map(|values| values[0] as usize);
         for token in 0..length {
-            assert_eq!(ask(token), Ok(token));
+            assert_eq!(read(token), Ok(token));
         }
-        // The last block is shorter, and the first had to go for it; the second goes for the first.
-        assert_eq!(loaded.borrow().last(), Some(&(KEPT * 3..length)));
-        assert_eq!([ask(4), ask(0), ask(3), ask(8)], [Ok(4), Ok(0), Ok(3), Ok(8)]);
-        assert_eq!(loaded.borrow()[KEPT + 1..], [0..3, 6..9]);
+        // The last block is shorter. It replaced the first block, 0..3.
+        assert_eq!(loaded.borrow().last(), Some(&(MAX_BLOCKS * 3..length)));
+        // Token 4 marks the block 3..6 as used, so that the block 0..3 replaces the block 6..9, which is loaded again.
+        assert_eq!([read(4), read(0), read(3), read(8)], [Ok(4), Ok(0), Ok(3), Ok(8)]);
+        assert_eq!(loaded.borrow()[MAX_BLOCKS + 1..], [0..3, 6..9]);
     }
 
     #[test]
-    fn features_that_are_there_are_not_loaded() {
+    fn computed_features_are_not_loaded() {
         let values = [1.0, 2.0, 3.0, 4.0];
         let mut features = Features::all(&values, 2);
         assert_eq!(features.of(1), Ok(&values[2..]));

@@ -1,4 +1,4 @@
-//! The greedy arc-eager parser, of which only the sentence starts are wanted.
+//! The greedy arc-eager dependency parser. The runtime uses only the sentence starts of its result.
 
 mod features;
 mod state;
@@ -13,20 +13,23 @@ use super::tables::{ParserTables, STATE_TOKENS};
 use crate::BridgeError;
 use crate::families::spacy_ner::section::SpacyParser;
 
-/// What separates the two labels of a decorated one.
+/// The separator of the two labels of a decorated label.
 const DELIMITER: &str = "||";
 
-/// A parser's moves.
+/// The moves of a parser.
 #[derive(Debug)]
 pub(super) struct Moves {
-    /// Kind and label of each, in the order of the scores.
+    /// The kind and the label id of each move, in the order of the scores.
     moves: Vec<(Kind, u16)>,
+    /// The decorated labels by label id.
     decorated: HashMap<u16, Decorated>,
 }
 
 impl Moves {
+    /// Parses the names of moves.
+    ///
     /// # Errors
-    /// A move that is none, or more labels than there can be.
+    /// The first invalid name, or the problem that there are too many labels.
     pub(super) fn new(names: &[String]) -> Result<Self, String> {
         let mut labels = Labels::default();
         let moves = names.iter().map(|name| labels.read(name)).collect::<Result<_, _>>()?;
@@ -41,7 +44,7 @@ impl Moves {
     }
 }
 
-/// Numbers labels.
+/// The ids of labels, which are numbered in the order of their first occurrence.
 #[derive(Default)]
 struct Labels {
     ids: HashMap<String, u16>,
@@ -72,9 +75,11 @@ pub(super) struct Parser<'a> {
     tables: &'a ParserTables,
     moves: &'a Moves,
     hidden: usize,
-    /// The sum of the features, the hidden layer, the scores of the moves.
+    /// The sum of the features of the state's tokens, `[pieces * hidden]`.
     sum: Vec<f32>,
+    /// The hidden layer, `[hidden]`.
     state: Vec<f32>,
+    /// The scores of the moves.
     scores: Vec<f32>,
 }
 
@@ -84,10 +89,10 @@ impl<'a> Parser<'a> {
         Self { tables, moves, hidden: network.hidden, sum, state, scores: tables.output_bias.clone() }
     }
 
-    /// Which tokens of a document start a sentence.
+    /// Whether each token of a document starts a sentence. `is_space` returns whether a token is whitespace.
     ///
     /// # Errors
-    /// Those of loading features, or `inference` where a score is not finite.
+    /// Those of loading features, or `inference` if a score is not finite.
     pub(super) fn sentence_starts(
         &mut self,
         length: usize,
@@ -105,10 +110,10 @@ impl<'a> Parser<'a> {
         Ok(Tree { heads, labels }.sentence_starts(decorated, is_space))
     }
 
-    /// Scores all moves in a state that has these tokens.
+    /// Scores all moves. `tokens` are the tokens of the current state.
     fn score(&mut self, tokens: &[Option<u32>; STATE_TOKENS], features: &mut Features<'_>) -> Result<(), BridgeError> {
         let width = self.sum.len();
-        // In the original's order, the biases last: near ties are decided by how sums round.
+        // The biases are added last, as in the original: the order changes how sums round, which can decide between moves.
         self.sum.fill(0.0);
         for (slot, token) in tokens.iter().enumerate() {
             let values = match token {
@@ -131,15 +136,15 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The first of the best valid moves.
+    /// The valid move with the highest score; the first one of equal scores.
     fn best(&self, valid: [bool; Kind::COUNT]) -> Result<Option<(Kind, u16)>, BridgeError> {
         let mut best: Option<((Kind, u16), f32)> = None;
-        for (&found, &score) in self.moves.moves.iter().zip(&self.scores) {
+        for (&(kind, label), &score) in self.moves.moves.iter().zip(&self.scores) {
             if !score.is_finite() {
-                return Err(BridgeError::inference(None, format!("a move of the parser got the score {score}")));
+                return Err(BridgeError::inference(None, format!("a move of the parser has the score {score}")));
             }
-            if valid[found.0 as usize] && best.is_none_or(|(_, best)| score > best) {
-                best = Some((found, score));
+            if valid[kind as usize] && best.is_none_or(|(_, best)| score > best) {
+                best = Some(((kind, label), score));
             }
         }
         Ok(best.map(|best| best.0))
@@ -155,19 +160,20 @@ mod tests {
 
     fn tables() -> ParserTables {
         ParserTables {
-            // The second piece never wins.
+            // The second maxout piece is never the larger one.
             bias: vec![0.0, 0.0, -100.0, -100.0],
             pad: vec![0.0; STATE_TOKENS * WIDTH],
-            // The first value of the state speaks for S and against R, the second for D.
+            // The first hidden value raises the score of S and lowers that of R; the second one raises that of D.
             weight: vec![1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
             output_bias: vec![0.0, 0.0, -10.0, 0.0, 0.5],
         }
     }
 
-    /// Features of tokens that count as B0 alone.
+    /// Features of tokens that are zero except for the token at the front of the buffer, `B0`.
     fn features(tokens: &[[f32; 2]]) -> Vec<f32> {
-        let of = |values: &[f32; 2]| values.iter().copied().chain([0.0; STATE_TOKENS * WIDTH - 2]).collect::<Vec<_>>();
-        tokens.iter().flat_map(of).collect()
+        let padded =
+            |values: &[f32; 2]| values.iter().copied().chain([0.0; STATE_TOKENS * WIDTH - 2]).collect::<Vec<_>>();
+        tokens.iter().flat_map(padded).collect()
     }
 
     fn starts(tables: &ParserTables, features: &mut Features<'_>, length: usize) -> Result<Vec<bool>, BridgeError> {
@@ -176,10 +182,11 @@ mod tests {
         Parser::new(tables, &moves, &network).sentence_starts(length, features, |_| false)
     }
 
-    /// By hand: S (1 over B's 0.5), R (2), B (0.5; token 3 starts a sentence), S (the first of the zeros), D (token 2 goes
-    /// back), D (before R), D, S, D, S, D. Only token 1 has a head, token 0.
+    /// The expected moves are S (score 1, above the 0.5 of B), R (2), B (0.5: token 3 starts a sentence), S (the first of
+    /// several moves with the score 0), D (token 2 returns to the buffer), D (the same score as R, but first), D, S, D, S, D.
+    /// Only token 1 has a head, which is token 0.
     #[test]
-    fn the_first_of_the_best_valid_moves_is_made() {
+    fn the_first_of_the_best_valid_moves_is_applied() {
         let values = features(&[[1.0, 0.0], [-2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]);
         let width = STATE_TOKENS * WIDTH;
         let expected = Ok(vec![true, false, true, true]);
@@ -192,15 +199,15 @@ mod tests {
     #[test]
     fn scores_that_are_not_finite_are_refused() {
         let values = features(&[[f32::NAN, 0.0], [f32::INFINITY, 0.0]]);
-        let found = starts(&tables(), &mut Features::all(&values, STATE_TOKENS * WIDTH), 2);
-        assert_eq!(found.map_err(|error| error.code()), Err("inference"));
+        let starts = starts(&tables(), &mut Features::all(&values, STATE_TOKENS * WIDTH), 2);
+        assert_eq!(starts.map_err(|error| error.code()), Err("inference"));
     }
 
     #[test]
-    fn moves_are_read_by_name() {
+    fn names_of_moves_are_parsed() {
         let names = ["S", "D", "L-nsubj||conj", "R-nsubj", "B-ROOT"].map(str::to_owned);
         let moves = Moves::new(&names).expect("moves");
-        let kinds: Vec<Kind> = moves.moves.iter().map(|found| found.0).collect();
+        let kinds: Vec<Kind> = moves.moves.iter().map(|(kind, _)| *kind).collect();
         assert_eq!(kinds, [Kind::Shift, Kind::Reduce, Kind::Left, Kind::Right, Kind::Break]);
         let decorated = moves.decorated[&moves.moves[2].1];
         assert_eq!(decorated.label, moves.moves[3].1);

@@ -1,15 +1,21 @@
-//! The state of an arc-eager parser and its moves.
+//! The state of an arc-eager parser and its moves. In comments, `S0` is the top of the stack, and `B0` and `B1` are the
+//! first two tokens of the buffer.
 
-/// Stands for no token.
+/// The value for no token.
 const NONE: u32 = u32::MAX;
 
-/// A kind of move.
+/// A kind of move. The names of moves in the artifact begin with its letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// `S`: pushes `B0` to the stack.
     Shift,
+    /// `D`: pops `S0`.
     Reduce,
+    /// `L`: attaches `S0` to the head `B0` and pops it.
     Left,
+    /// `R`: attaches `B0` to the head `S0` and pushes it.
     Right,
+    /// `B`: a sentence starts at `B1`.
     Break,
 }
 
@@ -21,18 +27,23 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct State {
     stack: Vec<u32>,
-    /// Tokens put back in front of the buffer, the nearest last.
+    /// Tokens that returned from the stack to the front of the buffer; `B0` is the last of them.
     returned: Vec<u32>,
     /// The first token of the buffer that was never on the stack.
     next: u32,
+    /// The number of tokens of the document.
     length: u32,
     heads: Vec<u32>,
     labels: Vec<u16>,
+    /// Whether a sentence starts at a token.
     is_start: Vec<bool>,
+    /// Whether a token returned to the buffer, so that it cannot be shifted again.
     unshiftable: Vec<bool>,
-    /// The last child that was attached on each side, and for each child the one that was attached there before it.
+    /// For each head, the last child that was attached on the left.
     last_left: Vec<u32>,
+    /// For each head, the last child that was attached on the right.
     last_right: Vec<u32>,
+    /// For each child, the child that was attached before it to the same head on the same side.
     sibling: Vec<u32>,
 }
 
@@ -54,20 +65,20 @@ impl State {
         }
     }
 
-    /// Whether all tokens were taken.
+    /// Whether the stack and the buffer are empty.
     pub(super) fn is_final(&self) -> bool {
-        self.stack.is_empty() && self.waiting() == 0
+        self.stack.is_empty() && self.buffer_len() == 0
     }
 
-    /// The head of every token (`None` for a root), and the labels of those that have one.
+    /// The head of every token (`None` for a root), and the label of every token that has a head.
     pub(super) fn into_arcs(self) -> (Vec<Option<u32>>, Vec<u16>) {
         (self.heads.into_iter().map(some).collect(), self.labels)
     }
 
-    /// The tokens that the next move is chosen by.
+    /// The tokens whose features determine the scores of the moves; `None` if the state has no such token.
     pub(super) fn tokens(&self) -> [Option<u32>; 8] {
         let (b0, s0) = (self.buffer(0), self.stacked(0));
-        let child = |children: &[u32], of: Option<u32>| of.and_then(|head| some(children[head as usize]));
+        let child = |children: &[u32], head: Option<u32>| head.and_then(|head| some(children[head as usize]));
         [
             b0,
             self.buffer(1),
@@ -80,7 +91,7 @@ impl State {
         ]
     }
 
-    /// Which kinds of moves may be made.
+    /// Which kinds of moves are valid in this state.
     pub(super) fn valid(&self) -> [bool; Kind::COUNT] {
         let (b0, b1) = (self.buffer(0), self.buffer(1));
         let is_start = |token: Option<u32>| token.is_some_and(|token| self.is_start[token as usize]);
@@ -96,7 +107,7 @@ impl State {
         valid
     }
 
-    /// Makes a valid move.
+    /// Applies a valid move.
     pub(super) fn apply(&mut self, kind: Kind, label: u16) {
         match (kind, self.stacked(0), self.buffer(0)) {
             (Kind::Shift, _, Some(_)) => self.push(),
@@ -132,36 +143,36 @@ impl State {
         self.stack.push(token);
     }
 
-    /// Gives a token a head, and takes it away from the one it had.
+    /// Sets the head of a token. A token that already had a head is detached from it.
     fn attach(&mut self, child: u32, head: u32, label: u16) {
-        let at = child as usize;
-        let old = self.heads[at];
+        let index = child as usize;
+        let old = self.heads[index];
         if old != NONE {
             let last = if child < old { &mut self.last_left } else { &mut self.last_right };
             if last[old as usize] == child {
-                last[old as usize] = self.sibling[at];
+                last[old as usize] = self.sibling[index];
             }
         }
         let last = if child < head { &mut self.last_left } else { &mut self.last_right };
-        self.sibling[at] = std::mem::replace(&mut last[head as usize], child);
-        (self.heads[at], self.labels[at]) = (head, label);
+        self.sibling[index] = std::mem::replace(&mut last[head as usize], child);
+        (self.heads[index], self.labels[index]) = (head, label);
     }
 
-    /// A token of the stack, counted from its top.
+    /// A token of the stack by its depth; the top has the depth 0.
     fn stacked(&self, depth: usize) -> Option<u32> {
         self.stack.iter().rev().nth(depth).copied()
     }
 
-    /// A token of the buffer, counted from its front.
-    fn buffer(&self, place: usize) -> Option<u32> {
-        match self.returned.iter().rev().nth(place) {
+    /// A token of the buffer by its index.
+    fn buffer(&self, index: usize) -> Option<u32> {
+        match self.returned.iter().rev().nth(index) {
             Some(token) => Some(*token),
-            None => Some(self.next + (place - self.returned.len()) as u32).filter(|token| *token < self.length),
+            None => Some(self.next + (index - self.returned.len()) as u32).filter(|token| *token < self.length),
         }
     }
 
-    /// How many tokens the buffer has.
-    fn waiting(&self) -> usize {
+    /// The number of tokens in the buffer.
+    fn buffer_len(&self) -> usize {
         (self.length - self.next) as usize + self.returned.len()
     }
 }
@@ -174,11 +185,12 @@ fn some(token: u32) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// The valid kinds of moves, by their letters.
+    /// The letters of the valid kinds of moves.
     fn valid(state: &State) -> String {
         state.valid().into_iter().zip("SDLRB".chars()).filter_map(|(valid, letter)| valid.then_some(letter)).collect()
     }
 
+    /// The state of a document of `length` tokens after some moves.
     fn after(length: usize, moves: &[Kind]) -> State {
         let mut state = State::new(length);
         for &kind in moves {
@@ -191,7 +203,7 @@ mod tests {
     use Kind::{Break, Left, Reduce, Right, Shift};
 
     #[test]
-    fn arcs_are_made_between_stack_and_buffer() {
+    fn moves_attach_tokens_of_the_stack_and_the_buffer() {
         let state = after(3, &[Shift, Left, Shift, Right]);
         assert_eq!(state.tokens(), [None, None, Some(2), Some(1), None, None, None, None]);
         assert_eq!(valid(&state), "D");
@@ -207,7 +219,7 @@ mod tests {
     fn a_token_without_a_head_goes_back_to_the_buffer() {
         let state = after(3, &[Shift, Shift, Reduce]);
         assert_eq!(state.tokens(), [Some(1), Some(2), Some(0), None, None, None, None, None]);
-        // It may not be pushed again as it is, but with a head, or once it is one.
+        // Token 1 returned. Shift is invalid; Right is valid, because it attaches the token, and after Left it is a head.
         assert_eq!(valid(&state), "DLRB");
         let state = after(3, &[Shift, Shift, Reduce, Left]);
         assert_eq!(state.tokens(), [Some(1), Some(2), None, None, None, Some(0), None, None]);
@@ -221,18 +233,18 @@ mod tests {
         assert_eq!(valid(&state), "SDLR");
         assert_eq!(valid(&after(3, &[Shift, Break, Shift])), "D");
         assert_eq!(valid(&State::new(1)), "S");
-        // Between the two tokens of the buffer there is another one.
+        // Break is invalid, because the two tokens of the buffer are not adjacent in the text.
         let state = after(4, &[Shift, Shift, Right, Reduce, Reduce]);
         assert_eq!((&state.tokens()[..2], valid(&state).as_str()), (&[Some(1), Some(3)][..], "DLR"));
     }
 
     #[test]
-    fn a_new_head_takes_the_token_from_the_old_one() {
+    fn a_new_head_replaces_the_old_one() {
         let state = after(3, &[Shift, Right]);
         assert_eq!(state.last_right[0], 1);
         let state = after(3, &[Shift, Right, Left]);
         assert_eq!((state.heads[1], state.last_right[0], state.last_left[2]), (2, NONE, 1));
-        // The child attached before it comes back.
+        // The child that was attached before the detached one is the last child again.
         let state = after(4, &[Shift, Right, Reduce, Right, Left]);
         assert_eq!((state.heads[2], state.last_right[0], state.last_left[3]), (3, 1, 2));
     }

@@ -1,11 +1,12 @@
-//! From arcs to sentence starts.
+//! Computes sentence starts from the arcs of a parser. The tokens below a head are its children, their children, and so on.
 
 use std::collections::BTreeSet;
 
-/// Passes over the tokens at most, in search of their edges.
+/// Limit on the passes over the tokens that compute their edges.
 const MAX_PASSES: usize = 12;
 
-/// What a decorated label `X||Y` stands for, as numbers of labels: the label X, and Y, that of the head to look for.
+/// A decorated label `X||Y`, as label ids: `label` is `X`, and `head` is `Y`, the label of the token to attach to. spaCy
+/// trains parsers with such labels to represent crossing arcs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Decorated {
     pub(super) label: u16,
@@ -17,11 +18,11 @@ pub(super) struct Decorated {
 pub(super) struct Tree {
     /// Each token's head; `None` for a root.
     pub(super) heads: Vec<Option<u32>>,
-    /// Each token's label; that of a root means nothing.
+    /// Each token's label; undefined for a root.
     pub(super) labels: Vec<u16>,
 }
 
-/// The first and the last token of what hangs on each token.
+/// The edges of each token: the first and the last of the token itself and the tokens below it.
 #[derive(Debug)]
 struct Edges {
     left: Vec<u32>,
@@ -29,7 +30,8 @@ struct Edges {
 }
 
 impl Tree {
-    /// Which tokens start a sentence.
+    /// Whether each token starts a sentence. `decorated` returns the decorated label with an id, `is_space` whether a token
+    /// is whitespace.
     pub(super) fn sentence_starts(
         mut self,
         decorated: impl Fn(u16) -> Option<Decorated>,
@@ -42,7 +44,8 @@ impl Tree {
         self.starts(&edges)
     }
 
-    /// Moves edges out to those of the children, forwards and backwards, until the sentences hold together.
+    /// Computes the edges. Each pass extends the edges of heads to those of their children, forwards and backwards. The
+    /// passes end when all heads are in the sentences of their children.
     fn edges(&self) -> Edges {
         let length = self.heads.len() as u32;
         let mut edges = Edges { left: (0..length).collect(), right: (0..length).collect() };
@@ -54,29 +57,30 @@ impl Tree {
                     edges.right[head] = edges.right[head].max(edges.right[child]);
                 }
             }
-            if self.holds_together(&self.starts(&edges)) {
+            if self.heads_are_inside(&self.starts(&edges)) {
                 break;
             }
         }
         edges
     }
 
-    /// The left edges of the roots.
+    /// Whether each token starts a sentence: it is the left edge of a root.
     fn starts(&self, edges: &Edges) -> Vec<bool> {
         let mut starts = vec![false; self.heads.len()];
-        for (at, _) in self.heads.iter().enumerate().filter(|(_, head)| head.is_none()) {
-            starts[edges.left[at] as usize] = true;
+        for (root, _) in self.heads.iter().enumerate().filter(|(_, head)| head.is_none()) {
+            starts[edges.left[root] as usize] = true;
         }
         starts
     }
 
-    /// Whether no token has a head outside of its stretch, the last token of each stretch left out.
-    fn holds_together(&self, starts: &[bool]) -> bool {
+    /// Whether no token has a head outside its sentence. As in the original, the last token of the document is not checked,
+    /// and the first token of the next sentence counts as inside.
+    fn heads_are_inside(&self, starts: &[bool]) -> bool {
         let length = self.heads.len();
         let mut start = 0;
-        for end in (0..length).filter(|&at| (at > 0 && starts[at]) || at + 1 == length) {
-            let inside = |head: &Option<u32>| head.is_none_or(|head| (start..=end).contains(&(head as usize)));
-            if !self.heads[start..end].iter().all(inside) {
+        for end in (0..length).filter(|&token| (token > 0 && starts[token]) || token + 1 == length) {
+            let is_inside = |head: &Option<u32>| head.is_none_or(|head| (start..=end).contains(&(head as usize)));
+            if !self.heads[start..end].iter().all(is_inside) {
                 return false;
             }
             start = end;
@@ -84,7 +88,7 @@ impl Tree {
         true
     }
 
-    /// Gives tokens with decorated labels the heads that these tell of; whether there were any.
+    /// Attaches tokens with decorated labels to the heads that the labels name. Returns whether there are any such tokens.
     fn reattach(
         &mut self,
         edges: &Edges,
@@ -92,35 +96,36 @@ impl Tree {
         is_space: impl Fn(u32) -> bool,
     ) -> bool {
         let mut children: Option<BTreeSet<(u32, u32)>> = None;
-        for at in 0..self.heads.len() {
-            let Some((head, wanted)) = self.heads[at].zip(decorated(self.labels[at])) else { continue };
-            let token = at as u32;
+        for index in 0..self.heads.len() {
+            let Some((head, decoration)) = self.heads[index].zip(decorated(self.labels[index])) else { continue };
+            let token = index as u32;
             let children = children.get_or_insert_with(|| self.children());
-            let passes = |child: u32| child != token && !is_space(child);
-            if let Some(found) = self.search(children, edges, head, wanted.head, passes) {
+            let is_candidate = |child: u32| child != token && !is_space(child);
+            if let Some(new_head) = self.search(children, edges, head, decoration.head, is_candidate) {
                 children.remove(&(head, token));
-                children.insert((found, token));
-                self.heads[at] = Some(found);
+                children.insert((new_head, token));
+                self.heads[index] = Some(new_head);
             }
-            self.labels[at] = wanted.label;
+            self.labels[index] = decoration.label;
         }
         children.is_some()
     }
 
-    /// The arcs as (head, child), ascending.
+    /// The arcs as sorted pairs of head and child.
     fn children(&self) -> BTreeSet<(u32, u32)> {
         let arcs = (0_u32..).zip(&self.heads).filter_map(|(child, head)| head.map(|head| (head, child)));
         arcs.collect()
     }
 
-    /// The first token with a label below a head, breadth first.
+    /// Searches the tokens below a head, breadth first, for the first one with a label. Skips tokens that are no candidates,
+    /// and the tokens below them.
     fn search(
         &self,
         children: &BTreeSet<(u32, u32)>,
         edges: &Edges,
         head: u32,
         label: u16,
-        passes: impl Fn(u32) -> bool,
+        is_candidate: impl Fn(u32) -> bool,
     ) -> Option<u32> {
         let mut queue = vec![head];
         let mut done = 0;
@@ -128,7 +133,7 @@ impl Tree {
             done += 1;
             let (left, right) = (edges.left[parent as usize], edges.right[parent as usize]);
             let within = children.range((parent, left)..=(parent, right)).map(|arc| arc.1);
-            for child in within.filter(|child| passes(*child)) {
+            for child in within.filter(|child| is_candidate(*child)) {
                 if self.labels[child as usize] == label {
                     return Some(child);
                 }
@@ -159,7 +164,7 @@ mod tests {
 
     fn starts(heads: &[Option<u32>]) -> Vec<usize> {
         let starts = tree(heads, &vec![PLAIN; heads.len()]).sentence_starts(decorated, |_| false);
-        (0..heads.len()).filter(|&at| starts[at]).collect()
+        (0..heads.len()).filter(|&token| starts[token]).collect()
     }
 
     #[test]
@@ -168,22 +173,22 @@ mod tests {
         assert_eq!(starts(&[None]), [0]);
         assert_eq!(starts(&[Some(1), None, Some(1), Some(1), Some(5), None]), [0, 4]);
         assert_eq!(starts(&[None, None, None]), [0, 1, 2]);
-        // The edge of a root is that of what hangs on its children.
+        // The root, token 4, has the left edge of the token at the end of the chain 4, 3, 2, 1.
         assert_eq!(starts(&[None, Some(2), Some(3), Some(4), None]), [0, 1]);
-        // Crossing arcs: the first sentence holds a token of the second.
+        // The arcs cross: token 1 belongs to the root 3, token 2 is a root.
         assert_eq!(starts(&[Some(2), Some(3), None, None]), [0, 1]);
     }
 
-    /// One chain from token 0 to the root, 2, back and forth: after one pass the root's left edge is token 1, and token 0
-    /// has a head outside of its stretch.
+    /// The arcs are a chain from token 0 over 4, 1 and 3 to the root 2. After one pass the left edge of the root is token 1,
+    /// so that token 0 has a head outside its sentence.
     #[test]
     fn edges_are_found_in_several_passes() {
         assert_eq!(starts(&[Some(4), Some(3), None, Some(2), Some(1)]), [0]);
     }
 
-    /// No tree of arcs, but arcs have to be trusted to be one: a cycle ends after the last pass.
+    /// The parser makes no cycles, but the computation would end even for one, after the last pass.
     #[test]
-    fn a_cycle_does_not_hold_up() {
+    fn a_cycle_does_not_cause_an_endless_loop() {
         assert_eq!(starts(&[Some(3), None, Some(0), Some(2)]), [1]);
     }
 
@@ -195,26 +200,26 @@ mod tests {
     }
 
     #[test]
-    fn decorated_labels_tell_of_the_head() {
-        // Breadth first: the child with the label comes before the grandchild that is further left.
+    fn decorated_labels_name_the_label_of_the_head() {
+        // Breadth first: the child 3 comes before the grandchild 2, although the latter is further left.
         let heads = [None, Some(0), Some(1), Some(0), Some(0)];
-        let (found, labels) = reattached(&heads, &[PLAIN, PLAIN, Y, Y, DECORATED], &[]);
-        assert_eq!((found[4], labels[4]), (Some(3), X));
-        // A space is passed over, with all that hangs on it.
+        let (new_heads, labels) = reattached(&heads, &[PLAIN, PLAIN, Y, Y, DECORATED], &[]);
+        assert_eq!((new_heads[4], labels[4]), (Some(3), X));
+        // Whitespace tokens and the tokens below them are skipped.
         assert_eq!(reattached(&heads, &[PLAIN, PLAIN, Y, Y, DECORATED], &[3]).0[4], Some(2));
         assert_eq!(
             reattached(&heads, &[PLAIN, PLAIN, Y, Y, DECORATED], &[3, 1]),
             (heads.to_vec(), vec![PLAIN, PLAIN, Y, Y, X])
         );
-        // A root has no label.
+        // The label of a root is ignored.
         assert_eq!(reattached(&[None, Some(0)], &[DECORATED, Y], &[]).1, [DECORATED, Y]);
     }
 
     #[test]
-    fn later_tokens_see_what_earlier_ones_became() {
-        // The token 2 hangs on 1 now, and 3 finds it there: its label is X by then.
+    fn the_search_uses_the_new_heads_and_labels_of_earlier_tokens() {
+        // Token 2 is attached to token 1 and has the label X, so that token 3 is attached to token 1 as well.
         let heads = [None, Some(0), Some(0), Some(0)];
-        let (found, labels) = reattached(&heads, &[PLAIN, Y, DECORATED, DECORATED], &[]);
-        assert_eq!((found, labels), (vec![None, Some(0), Some(1), Some(1)], vec![PLAIN, Y, X, X]));
+        let (new_heads, labels) = reattached(&heads, &[PLAIN, Y, DECORATED, DECORATED], &[]);
+        assert_eq!((new_heads, labels), (vec![None, Some(0), Some(1), Some(1)], vec![PLAIN, Y, X, X]));
     }
 }

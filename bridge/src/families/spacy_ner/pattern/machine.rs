@@ -1,17 +1,18 @@
-//! The machine that runs a pattern's program: backtracking, with a memory of what has failed where that pays.
+//! A backtracking machine that runs the program of a pattern. It remembers failed attempts if there are many.
 
-use super::program::{Instruction, Look, Program};
+use super::program::{Instruction, Lookaround, Program};
 
-/// Steps without a memory; most matches need a few dozens. Few in tests, so that these see both ways.
-const FREE_STEPS: usize = if cfg!(test) { 20 } else { 2_000 };
+/// The number of steps after which the machine starts to remember failed attempts. Most matches need less than a hundred
+/// steps. The limit is low in tests, so that they cover both ways.
+const STEPS_WITHOUT_MEMORY: usize = if cfg!(test) { 20 } else { 2_000 };
 
 #[cfg(test)]
 thread_local! {
-    /// Steps of all machines of this thread: how tests see that time grows no faster than texts, on any machine.
+    /// The steps of all machines of this thread. Tests use it to measure run time independently of the computer.
     static ALL_STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// Steps that machines of this thread take while `run` runs.
+/// The number of steps that machines of this thread take during `run`.
 #[cfg(test)]
 pub(crate) fn steps_of(run: impl FnOnce()) -> u64 {
     let before = ALL_STEPS.get();
@@ -19,142 +20,144 @@ pub(crate) fn steps_of(run: impl FnOnce()) -> u64 {
     ALL_STEPS.get() - before
 }
 
-/// A place in the program and one in the text, in bytes.
+/// The index of an instruction, and an offset in the text in bytes.
 type State = (u32, usize);
 
-/// Runs one program on one text, at any number of places.
+/// Runs one program on one text, from any number of start offsets.
 pub(super) struct Machine<'a> {
     program: &'a Program,
     text: &'a str,
-    /// States still to be tried where the current one fails.
-    waiting: Vec<State>,
-    /// Steps since the memory was last empty.
+    /// The states to try when the current one fails; the last one is tried first.
+    pending: Vec<State>,
+    /// The number of steps since the last match.
     steps: usize,
-    failed: Option<Failed>,
-    /// The byte behind all that was looked at: whatever comes from there on would not change what the runs gave. More than
-    /// the text's length where they saw its end.
+    /// The memory; `None` while it is not needed.
+    attempts: Option<Attempts>,
+    /// See [`reach`](Self::reach).
     reach: usize,
 }
 
 impl<'a> Machine<'a> {
     pub(super) fn new(program: &'a Program, text: &'a str) -> Self {
-        let failed = program.may_stall.then(|| Failed::new(program, text));
-        Self { program, text, waiting: Vec::new(), steps: 0, failed, reach: 0 }
+        let attempts = program.may_stall.then(|| Attempts::new(program, text));
+        Self { program, text, pending: Vec::new(), steps: 0, attempts, reach: 0 }
     }
 
-    /// Where the match that starts at a byte of the text ends.
+    /// The end of the match that starts at an offset.
     ///
-    /// A split that was tried at a place and failed would fail again: with the memory of that, time is linear in the
-    /// text for all places together.
+    /// A split that failed at an offset would fail there again. Because the memory prevents such attempts, the time for all
+    /// start offsets together is linear in the length of the text.
     pub(super) fn run(&mut self, start: usize) -> Option<usize> {
-        self.waiting.clear();
+        self.pending.clear();
         let mut state = (0, start);
         loop {
             if let Some(end) = self.follow(state) {
-                self.forget();
+                self.clear_memory();
                 return Some(end);
             }
-            state = self.waiting.pop()?;
+            state = self.pending.pop()?;
         }
     }
 
-    /// The byte behind all that the runs so far looked at; more than the text's length where they saw its end.
+    /// The end of the text that the runs so far have read: the rest of the text had no influence on their results. It
+    /// exceeds the length of the text if a run depended on the end of the text.
     pub(super) fn reach(&self) -> usize {
         self.reach
     }
 
-    /// Follows one state until it fails or matches.
-    fn follow(&mut self, (mut at, mut place): State) -> Option<usize> {
+    /// Follows one state until it fails or matches. Returns the end of the match.
+    fn follow(&mut self, (mut instruction, mut offset): State) -> Option<usize> {
         loop {
             self.steps += 1;
             #[cfg(test)]
             ALL_STEPS.set(ALL_STEPS.get() + 1);
-            match self.program.instructions[at as usize] {
+            match self.program.instructions[instruction as usize] {
                 Instruction::Set(set) => {
-                    let next = self.text[place..].chars().next();
-                    self.reach = self.reach.max(place + next.map_or(1, char::len_utf8));
+                    let next = self.text[offset..].chars().next();
+                    self.reach = self.reach.max(offset + next.map_or(1, char::len_utf8));
                     let next = next?;
                     if !self.program.sets[set as usize].contains(next) {
                         return None;
                     }
-                    place += next.len_utf8();
+                    offset += next.len_utf8();
                 }
                 Instruction::Split { first, second, choice } => {
-                    if self.tried(choice, place) {
+                    if self.was_tried(choice, offset) {
                         return None;
                     }
-                    self.waiting.push((second, place));
-                    at = first;
+                    self.pending.push((second, offset));
+                    instruction = first;
                     continue;
                 }
-                Instruction::Jump(to) => {
-                    at = to;
+                Instruction::Jump(target) => {
+                    instruction = target;
                     continue;
                 }
-                Instruction::Look(look) => {
+                Instruction::Lookaround(index) => {
                     let program = self.program;
-                    if !self.holds(&program.looks[look as usize], place) {
+                    if !self.holds(&program.lookarounds[index as usize], offset) {
                         return None;
                     }
                 }
-                Instruction::Start if place != 0 => return None,
+                Instruction::Start if offset != 0 => return None,
                 Instruction::End => {
-                    self.reach = self.reach.max(place + 1);
-                    if place != self.text.len() {
+                    self.reach = self.reach.max(offset + 1);
+                    if offset != self.text.len() {
                         return None;
                     }
                 }
-                Instruction::Match => return Some(place),
+                Instruction::Match => return Some(offset),
                 Instruction::Start => {}
             }
-            at += 1;
+            instruction += 1;
         }
     }
 
-    fn holds(&mut self, look: &Look, place: usize) -> bool {
-        let start = match look.back {
-            0 => Some(place),
-            back => self.text[..place].char_indices().rev().nth(back as usize - 1).map(|(at, _)| at),
+    /// Whether a lookaround holds at an offset.
+    fn holds(&mut self, lookaround: &Lookaround, offset: usize) -> bool {
+        let start = match lookaround.back {
+            0 => Some(offset),
+            back => self.text[..offset].char_indices().rev().nth(back as usize - 1).map(|(start, _)| start),
         };
         let matches = start.is_some_and(|start| {
-            let mut machine = Machine::new(&look.program, self.text);
+            let mut machine = Machine::new(&lookaround.program, self.text);
             let matches = machine.run(start).is_some();
             self.reach = self.reach.max(machine.reach);
             matches
         });
-        matches != look.negative
+        matches != lookaround.negative
     }
 
-    /// Whether a split was tried at a place before; remembers it once the steps call for a memory.
-    fn tried(&mut self, choice: u32, place: usize) -> bool {
-        if self.failed.is_none() && self.steps > FREE_STEPS {
-            self.failed = Some(Failed::new(self.program, self.text));
+    /// Whether a split was already tried at an offset. Adds the attempt to the memory, which is created after many steps.
+    fn was_tried(&mut self, choice: u32, offset: usize) -> bool {
+        if self.attempts.is_none() && self.steps > STEPS_WITHOUT_MEMORY {
+            self.attempts = Some(Attempts::new(self.program, self.text));
         }
-        self.failed.as_mut().is_some_and(|failed| !failed.insert(choice, place))
+        self.attempts.as_mut().is_some_and(|attempts| !attempts.insert(choice, offset))
     }
 
-    /// After a match: what was tried last has not failed.
-    fn forget(&mut self) {
+    /// Clears the memory after a match, because it includes attempts that did not fail.
+    fn clear_memory(&mut self) {
         self.steps = 0;
-        self.failed = self.program.may_stall.then(|| Failed::new(self.program, self.text));
+        self.attempts = self.program.may_stall.then(|| Attempts::new(self.program, self.text));
     }
 }
 
-/// The splits tried so far, each with the place where it was.
-struct Failed {
+/// A set of pairs of a split and an offset at which it was tried, as a bit map.
+struct Attempts {
     bits: Vec<u64>,
     choices: usize,
 }
 
-impl Failed {
+impl Attempts {
     fn new(program: &Program, text: &str) -> Self {
         let choices = program.choices as usize;
         Self { bits: vec![0; (choices * (text.len() + 1)).div_ceil(64)], choices }
     }
 
-    /// Whether it was not there yet.
-    fn insert(&mut self, choice: u32, place: usize) -> bool {
-        let bit = place * self.choices + choice as usize;
+    /// Inserts a pair. Returns whether it is new.
+    fn insert(&mut self, choice: u32, offset: usize) -> bool {
+        let bit = offset * self.choices + choice as usize;
         let (word, mask) = (&mut self.bits[bit / 64], 1 << (bit % 64));
         let is_new = *word & mask == 0;
         *word |= mask;

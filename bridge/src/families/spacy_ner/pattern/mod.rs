@@ -1,10 +1,10 @@
-//! Patterns of the tokenizer's rules.
+//! Regular expressions of the tokenizer's rules.
 //!
-//! They are run by a machine of this crate's own: it needs no time to compile the huge classes of these patterns, gives
-//! the first match in the order of the alternatives as Python's `re` does, and remembers what failed, so that no text
-//! takes more than linear time.
+//! This crate has its own implementation, because the large classes of these patterns take long to compile in others. As in
+//! Python's `re`, the first alternative that matches wins. The machine remembers failed attempts, so that the time is linear
+//! in the length of the text.
 
-mod lead;
+mod edge;
 mod machine;
 mod program;
 mod syntax;
@@ -13,7 +13,7 @@ mod tests;
 
 use std::ops::Range;
 
-pub(crate) use self::lead::Lead;
+pub(crate) use self::edge::Edge;
 use self::machine::Machine;
 #[cfg(test)]
 pub(crate) use self::machine::steps_of;
@@ -24,27 +24,27 @@ use self::syntax::{Node, parse};
 /// A compiled pattern.
 #[derive(Debug)]
 pub(crate) struct Pattern {
-    first: Lead,
-    last: Lead,
+    first: Edge,
+    last: Edge,
     program: Program,
 }
 
 impl Pattern {
-    /// Compiles a pattern; `classes` keeps what was read for the next one.
+    /// Compiles a pattern. `classes` caches the parsed classes for other patterns.
     ///
     /// # Errors
-    /// The pattern's start, and what is wrong with it.
+    /// The start of the pattern and the problem.
     pub(crate) fn new(pattern: &str, classes: &mut Classes) -> Result<Self, String> {
         parse(pattern, classes).and_then(|node| Self::compile(&node)).map_err(|problem| describe(pattern, &problem))
     }
 
-    /// Compiles the alternatives of a pattern one by one, in their order, to be matched at the start of texts only.
+    /// Compiles the alternatives of a pattern one by one, in their order. The caller matches them only at the start of texts.
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
     pub(crate) fn at_start(pattern: &str, classes: &mut Classes) -> Result<Vec<Self>, String> {
         Self::each(pattern, classes, |mut nodes| {
-            // At the start it says nothing.
+            // At the start of a text, `^` always holds.
             if matches!(nodes.first(), Some(Node::Start)) {
                 nodes.remove(0);
             }
@@ -52,7 +52,7 @@ impl Pattern {
         })
     }
 
-    /// The same for matches that have to end at the end of the text.
+    /// Compiles the alternatives of a pattern one by one, in their order, for matches at the end of texts.
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
@@ -61,7 +61,7 @@ impl Pattern {
             if matches!(nodes.last(), Some(Node::End)) {
                 nodes.pop();
             }
-            let last = Lead::last(&Node::Concat(nodes.clone()));
+            let last = Edge::last(&Node::Concat(nodes.clone()));
             nodes.push(Node::End);
             Ok(Self { last, ..Self::compile(&Node::Concat(nodes))? })
         })
@@ -80,29 +80,32 @@ impl Pattern {
     }
 
     fn compile(node: &Node) -> Result<Self, String> {
-        Ok(Self { first: Lead::first(node), last: Lead::last(node), program: Program::new(node)? })
+        Ok(Self { first: Edge::first(node), last: Edge::last(node), program: Program::new(node)? })
     }
 
-    /// What every match begins with.
-    pub(crate) fn first(&self) -> &Lead {
+    /// The characters that every match begins with.
+    pub(crate) fn first(&self) -> &Edge {
         &self.first
     }
 
-    /// What every match ends with.
-    pub(crate) fn last(&self) -> &Lead {
+    /// The characters that every match ends with.
+    pub(crate) fn last(&self) -> &Edge {
         &self.last
     }
 
-    /// Where the match at the text's start ends, in bytes.
+    /// The length in bytes of the match at the start of the text.
     pub(crate) fn match_at_start(&self, text: &str) -> Option<usize> {
         self.attempt_at_start(text).ok()
     }
 
-    /// The same, or how many bytes of the text were looked at: without a match there is none either in the text's first
-    /// so many bytes or more. It is more than the text has where its end was seen.
+    /// The length in bytes of the match at the start of the text.
+    ///
+    /// # Errors
+    /// Without a match, the number of bytes that the attempt depended on. If the text is truncated to that many bytes or
+    /// more, there is no match either. The number exceeds the text's length if the attempt depended on the end of the text.
     pub(crate) fn attempt_at_start(&self, text: &str) -> Result<usize, usize> {
         if !self.first.begins(text) {
-            // Neither does any of the text's beginnings.
+            // No prefix of the text begins with these characters either.
             return Err(0);
         }
         if self.first.is_all {
@@ -112,37 +115,37 @@ impl Pattern {
         machine.run(0).ok_or(machine.reach())
     }
 
-    /// The first match, in bytes.
+    /// The range of the first match in bytes.
     pub(crate) fn find(&self, text: &str) -> Option<Range<usize>> {
         self.matches(text).next()
     }
 
-    /// All matches from left to right, in bytes. Behind an empty match the search goes on one character later.
+    /// The ranges of all matches in bytes, from left to right. After an empty match the search skips one character.
     pub(crate) fn matches<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> {
         let mut machine = Machine::new(&self.program, text);
         let mut from = 0;
         std::iter::from_fn(move || {
-            let found = self.find_from(&mut machine, text, from)?;
-            let skipped = if found.is_empty() { text[found.end..].chars().next().map_or(1, char::len_utf8) } else { 0 };
-            from = found.end + skipped;
-            Some(found)
+            let range = self.find_from(&mut machine, text, from)?;
+            let skipped = if range.is_empty() { text[range.end..].chars().next().map_or(1, char::len_utf8) } else { 0 };
+            from = range.end + skipped;
+            Some(range)
         })
     }
 
     fn find_from(&self, machine: &mut Machine<'_>, text: &str, from: usize) -> Option<Range<usize>> {
         let first = self.first.sets.first();
         let rest = text.get(from..)?;
-        let mut places = rest.char_indices().map(|(at, next)| (from + at, Some(next))).chain([(text.len(), None)]);
-        places.find_map(|(start, next)| {
-            let possible = first.is_none_or(|set| next.is_some_and(|next| set.contains(next)));
-            possible.then(|| machine.run(start))?.map(|end| start..end)
+        let characters = rest.char_indices().map(|(offset, next)| (from + offset, Some(next)));
+        characters.chain([(text.len(), None)]).find_map(|(start, next)| {
+            let is_possible = first.is_none_or(|set| next.is_some_and(|next| set.contains(next)));
+            is_possible.then(|| machine.run(start))?.map(|end| start..end)
         })
     }
 }
 
-/// An error about a pattern, which may be very long.
+/// The message of an error, with the start of the pattern: patterns can be very long.
 fn describe(pattern: &str, problem: &str) -> String {
-    const SHOWN: usize = 40;
-    let start: String = pattern.chars().take(SHOWN).collect();
-    format!("the pattern that begins with {start:?} cannot be read: {problem}")
+    const SHOWN_CHARS: usize = 40;
+    let start: String = pattern.chars().take(SHOWN_CHARS).collect();
+    format!("the pattern that begins with {start:?} cannot be parsed: {problem}")
 }

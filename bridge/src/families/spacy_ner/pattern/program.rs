@@ -1,37 +1,38 @@
-//! Patterns as programs of a backtracking machine.
+//! Compiles a pattern to a program for a backtracking machine.
 
 use std::sync::Arc;
 
 use super::syntax::Node;
 use crate::families::spacy_ner::characters::CharSet;
 
-/// Instructions of one program at most: repetitions with bounds are written out.
+/// Limit on the instructions of one program. A bounded repetition repeats the instructions of its node.
 const MAX_INSTRUCTIONS: usize = 100_000;
 
-/// One step of the machine. Places are indices of instructions.
+/// One step of the machine, which continues with the next instruction unless stated otherwise.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Instruction {
-    /// Takes one character of the set with this index.
+    /// Consumes one character of the set with this index, or fails.
     Set(u32),
-    /// Tries the first place, and where that fails the second; `choice` numbers the splits of a program.
+    /// Continues with the instruction `first` and, if that fails, with the instruction `second`. `choice` is the number of
+    /// the split in its program.
     Split { first: u32, second: u32, choice: u32 },
-    /// Goes on at a place.
+    /// Continues with the instruction of this index.
     Jump(u32),
-    /// Goes on where the look with this index holds.
-    Look(u32),
-    /// Goes on at the start of the string.
+    /// Fails if the lookaround with this index does not hold.
+    Lookaround(u32),
+    /// Fails unless the offset is the start of the string.
     Start,
-    /// Goes on at the end of the string.
+    /// Fails unless the offset is the end of the string.
     End,
     /// The pattern has matched.
     Match,
 }
 
-/// A look at what comes before or behind.
+/// A lookahead or lookbehind.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct Lookaround {
     pub(super) program: Program,
-    /// How many characters it goes back first.
+    /// The number of characters before the offset at which the program starts; 0 for a lookahead.
     pub(super) back: u32,
     pub(super) negative: bool,
 }
@@ -41,10 +42,11 @@ pub(super) struct Look {
 pub(super) struct Program {
     pub(super) instructions: Vec<Instruction>,
     pub(super) sets: Vec<Arc<CharSet>>,
-    pub(super) looks: Vec<Look>,
-    /// How many splits there are.
+    pub(super) lookarounds: Vec<Lookaround>,
+    /// The number of splits.
     pub(super) choices: u32,
-    /// Whether something that may be empty is repeated without a bound.
+    /// Whether a node that can match the empty string is repeated without a bound: such a loop would not end without the
+    /// memory of the machine.
     pub(super) may_stall: bool,
 }
 
@@ -52,7 +54,7 @@ impl Program {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// That the program is too long.
+    /// The program is too long, or a lookbehind has no fixed width.
     pub(super) fn new(node: &Node) -> Result<Self, String> {
         let mut program = Self::default();
         program.add(node)?;
@@ -69,7 +71,7 @@ impl Program {
             Node::Concat(nodes) => nodes.iter().try_for_each(|node| self.add(node)),
             Node::Alternatives(nodes) => self.add_alternatives(nodes),
             Node::Repeat { node, min, max, greedy } => self.add_repeat(node, *min, *max, *greedy),
-            Node::Look { node, behind, negative } => self.add_look(node, *behind, *negative),
+            Node::Lookaround { node, behind, negative } => self.add_lookaround(node, *behind, *negative),
             Node::Start => self.emit(Instruction::Start).map(|_| ()),
             Node::End => self.emit(Instruction::End).map(|_| ()),
         }
@@ -82,10 +84,10 @@ impl Program {
             let split = self.split()?;
             self.add(node)?;
             ends.push(self.emit(Instruction::Jump(0))?);
-            self.aim(split, self.here(), true);
+            self.set_target(split, self.next_index(), true);
         }
         self.add(last)?;
-        let end = self.here();
+        let end = self.next_index();
         ends.into_iter().for_each(|jump| self.instructions[jump] = Instruction::Jump(end));
         Ok(())
     }
@@ -100,8 +102,8 @@ impl Program {
             splits.push(self.split()?);
             self.add(node)?;
         }
-        let end = self.here();
-        splits.into_iter().for_each(|split| self.aim(split, end, greedy));
+        let end = self.next_index();
+        splits.into_iter().for_each(|split| self.set_target(split, end, greedy));
         Ok(())
     }
 
@@ -110,33 +112,34 @@ impl Program {
         let split = self.split()?;
         self.add(node)?;
         self.emit(Instruction::Jump(split as u32))?;
-        self.aim(split, self.here(), greedy);
+        self.set_target(split, self.next_index(), greedy);
         Ok(())
     }
 
-    fn add_look(&mut self, node: &Node, behind: bool, negative: bool) -> Result<(), String> {
+    fn add_lookaround(&mut self, node: &Node, behind: bool, negative: bool) -> Result<(), String> {
         let back = if behind { node.width().ok_or("a lookbehind has no fixed width")? } else { 0 };
-        self.looks.push(Look { program: Self::new(node)?, back, negative });
-        self.emit(Instruction::Look(self.looks.len() as u32 - 1)).map(|_| ())
+        self.lookarounds.push(Lookaround { program: Self::new(node)?, back, negative });
+        self.emit(Instruction::Lookaround(self.lookarounds.len() as u32 - 1)).map(|_| ())
     }
 
-    /// A split whose first place is the next instruction; its other one is not known yet.
+    /// Emits a split to the next instruction and to a target that [`set_target`](Self::set_target) sets later.
     fn split(&mut self) -> Result<usize, String> {
         let choice = self.choices;
         self.choices += 1;
-        self.emit(Instruction::Split { first: self.here() + 1, second: 0, choice })
+        self.emit(Instruction::Split { first: self.next_index() + 1, second: 0, choice })
     }
 
-    /// Gives a split its other place, which is tried second, or first.
-    fn aim(&mut self, split: usize, other: u32, other_is_second: bool) {
+    /// Sets the target of a split, and whether the machine tries it second or first.
+    fn set_target(&mut self, split: usize, target: u32, is_second: bool) {
         if let Instruction::Split { first, second, .. } = &mut self.instructions[split] {
-            *second = other;
-            if !other_is_second {
+            *second = target;
+            if !is_second {
                 std::mem::swap(first, second);
             }
         }
     }
 
+    /// The index of a set, which is added if it is new.
     fn set(&mut self, set: &Arc<CharSet>) -> u32 {
         let known = self.sets.iter().position(|known| Arc::ptr_eq(known, set));
         known.unwrap_or_else(|| {
@@ -145,13 +148,14 @@ impl Program {
         }) as u32
     }
 
-    fn here(&self) -> u32 {
+    /// The index of the next instruction.
+    fn next_index(&self) -> u32 {
         self.instructions.len() as u32
     }
 
     fn emit(&mut self, instruction: Instruction) -> Result<usize, String> {
         if self.instructions.len() == MAX_INSTRUCTIONS {
-            return Err(format!("needs more than {MAX_INSTRUCTIONS} steps when its repetitions are written out"));
+            return Err(format!("its bounded repetitions need more than {MAX_INSTRUCTIONS} instructions"));
         }
         self.instructions.push(instruction);
         Ok(self.instructions.len() - 1)

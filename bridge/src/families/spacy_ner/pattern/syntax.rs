@@ -1,4 +1,5 @@
-//! The syntax of patterns: what Python's `re` and the regex crates of Rust read alike, and nothing else.
+//! Parses patterns. The syntax is the subset of regular expressions that has the same meaning in Python's `re` and in the
+//! regex crates of Rust.
 
 use std::collections::HashMap;
 use std::iter::Peekable;
@@ -7,31 +8,24 @@ use std::sync::Arc;
 
 use crate::families::spacy_ner::characters::CharSet;
 
-/// Groups in groups at most.
+/// Limit on the nesting depth of groups.
 const MAX_DEPTH: usize = 50;
-/// Characters that mean something outside of a class, and need a backslash to stand for themselves.
+/// Characters with a special meaning outside a class, unless they are escaped.
 const SPECIAL: &str = ".*+?{()|[\\^$";
 
-/// A pattern as a tree.
+/// A node of the syntax tree of a pattern.
 #[derive(Debug, Clone)]
 pub(crate) enum Node {
     /// One character of a set.
     Set(Arc<CharSet>),
-    /// One after the other.
+    /// All nodes, one after the other.
     Concat(Vec<Node>),
-    /// The first that lets the rest match.
+    /// The first node with which the rest of the pattern matches.
     Alternatives(Vec<Node>),
-    Repeat {
-        node: Box<Node>,
-        min: u32,
-        max: Option<u32>,
-        greedy: bool,
-    },
-    Look {
-        node: Box<Node>,
-        behind: bool,
-        negative: bool,
-    },
+    /// A node repeated `min` to `max` times; `None` is no maximum.
+    Repeat { node: Box<Node>, min: u32, max: Option<u32>, greedy: bool },
+    /// A lookahead, or a lookbehind if `behind` is true.
+    Lookaround { node: Box<Node>, behind: bool, negative: bool },
     /// The start of the string.
     Start,
     /// The end of the string.
@@ -39,11 +33,11 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    /// The number of characters of every match, where it is one number.
+    /// The number of characters of every match; `None` if the number varies.
     pub(crate) fn width(&self) -> Option<u32> {
         match self {
             Self::Set(_) => Some(1),
-            Self::Start | Self::End | Self::Look { .. } => Some(0),
+            Self::Start | Self::End | Self::Lookaround { .. } => Some(0),
             Self::Concat(nodes) => nodes.iter().try_fold(0_u32, |sum, node| sum.checked_add(node.width()?)),
             Self::Alternatives(nodes) => {
                 let first = nodes.first()?.width()?;
@@ -54,11 +48,11 @@ impl Node {
         }
     }
 
-    /// Whether some match is empty.
+    /// Whether the node can match the empty string.
     pub(crate) fn may_be_empty(&self) -> bool {
         match self {
             Self::Set(_) => false,
-            Self::Start | Self::End | Self::Look { .. } => true,
+            Self::Start | Self::End | Self::Lookaround { .. } => true,
             Self::Concat(nodes) => nodes.iter().all(Self::may_be_empty),
             Self::Alternatives(nodes) => nodes.iter().any(Self::may_be_empty),
             Self::Repeat { node, min, .. } => *min == 0 || node.may_be_empty(),
@@ -66,19 +60,19 @@ impl Node {
     }
 }
 
-/// Classes already read, by their text: the same long ones come again and again.
+/// Parsed classes by their text. The same long classes occur in many patterns.
 pub(crate) type Classes = HashMap<String, Arc<CharSet>>;
 
-/// Reads a pattern.
+/// Parses a pattern.
 ///
 /// # Errors
-/// What is wrong, and at which byte of the pattern.
+/// The problem, with its offset in the pattern in bytes.
 pub(crate) fn parse(pattern: &str, classes: &mut Classes) -> Result<Node, String> {
     let mut parser = Parser { pattern, rest: pattern.char_indices().peekable(), classes, depth: 0 };
     let node = parser.alternatives()?;
     match parser.rest.next() {
         None => Ok(node),
-        Some((at, found)) => Err(format!("unexpected {found:?} at byte {at}")),
+        Some((offset, character)) => Err(format!("unexpected {character:?} at byte {offset}")),
     }
 }
 
@@ -108,56 +102,57 @@ impl Parser<'_> {
     }
 
     fn atom(&mut self) -> Result<Node, String> {
-        let (at, next) = self.next()?;
+        let (offset, next) = self.next()?;
         match next {
             '(' => self.group(),
-            '[' => self.class(at).map(Node::Set),
+            '[' => self.class(offset).map(Node::Set),
             '^' => Ok(Node::Start),
             '$' => Ok(Node::End),
-            '\\' => self.escaped(at).map(|character| Node::Set(CharSet::of(character).into())),
-            _ if SPECIAL.contains(next) => Err(format!("unexpected {next:?} at byte {at}")),
+            '\\' => self.escaped(offset).map(|character| Node::Set(CharSet::of(character).into())),
+            _ if SPECIAL.contains(next) => Err(format!("unexpected {next:?} at byte {offset}")),
             _ => Ok(Node::Set(CharSet::of(next).into())),
         }
     }
 
-    /// A group, behind its parenthesis.
+    /// Parses a group after its opening parenthesis.
     fn group(&mut self) -> Result<Node, String> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(format!("groups are nested deeper than {MAX_DEPTH}"));
         }
-        let look = if self.eat('?') { self.look()? } else { None };
+        let lookaround = if self.eat('?') { self.group_kind()? } else { None };
         let node = self.alternatives()?;
-        let (at, end) = self.next()?;
+        let (offset, end) = self.next()?;
         if end != ')' {
-            return Err(format!("expected ')' at byte {at}, got {end:?}"));
+            return Err(format!("expected ')' at byte {offset}, got {end:?}"));
         }
         self.depth -= 1;
-        match look {
+        match lookaround {
             None => Ok(node),
             Some((true, _)) if node.width().is_none() => {
-                Err(format!("the lookbehind before byte {at} has no fixed width"))
+                Err(format!("the lookbehind before byte {offset} has no fixed width"))
             }
-            Some((behind, negative)) => Ok(Node::Look { node: Box::new(node), behind, negative }),
+            Some((behind, negative)) => Ok(Node::Lookaround { node: Box::new(node), behind, negative }),
         }
     }
 
-    /// What follows `(?`: whether the group looks behind and is negative, `None` where it does not look at all.
-    fn look(&mut self) -> Result<Option<(bool, bool)>, String> {
-        let (at, next) = self.next()?;
+    /// Parses the kind of a group after `(?`. For a lookaround, returns whether it is a lookbehind and whether it is
+    /// negative; otherwise `None`.
+    fn group_kind(&mut self) -> Result<Option<(bool, bool)>, String> {
+        let (offset, next) = self.next()?;
         match next {
             ':' => Ok(None),
             '=' => Ok(Some((false, false))),
             '!' => Ok(Some((false, true))),
             '<' if self.eat('=') => Ok(Some((true, false))),
             '<' if self.eat('!') => Ok(Some((true, true))),
-            _ => Err(format!("unknown kind of group at byte {at}")),
+            _ => Err(format!("unknown kind of group at byte {offset}")),
         }
     }
 
     fn quantified(&mut self, node: Node) -> Result<Node, String> {
         let Some((min, max)) = self.quantifier()? else { return Ok(node) };
-        if matches!(node, Node::Start | Node::End | Node::Look { .. }) {
+        if matches!(node, Node::Start | Node::End | Node::Lookaround { .. }) {
             return Err("an assertion is repeated".to_owned());
         }
         let greedy = !self.eat('?');
@@ -179,9 +174,9 @@ impl Parser<'_> {
         Ok(Some(bounds))
     }
 
-    /// `{n}`, `{n,}` or `{n,m}`.
+    /// Parses the quantifier `{n}`, `{n,}` or `{n,m}`.
     fn counts(&mut self) -> Result<(u32, Option<u32>), String> {
-        let (at, _) = self.next()?;
+        let (offset, _) = self.next()?;
         let min = self.number()?;
         let max = match self.eat(',') {
             false => Some(min),
@@ -189,7 +184,7 @@ impl Parser<'_> {
             true => Some(self.number()?),
         };
         if !self.eat('}') || max.is_some_and(|max| max < min) {
-            return Err(format!("expected {{n}}, {{n,}} or {{n,m}} at byte {at}"));
+            return Err(format!("expected {{n}}, {{n,}} or {{n,m}} at byte {offset}"));
         }
         Ok((min, max))
     }
@@ -203,12 +198,12 @@ impl Parser<'_> {
         digits.parse().map_err(|_| "expected a number in a repetition".to_owned())
     }
 
-    /// A class, behind its bracket at byte `start`.
+    /// Parses a class after its opening bracket, which is at byte `start`.
     fn class(&mut self, start: usize) -> Result<Arc<CharSet>, String> {
         let end = self.class_end(start)?;
         let text = &self.pattern[start..end];
         if let Some(class) = self.classes.get(text) {
-            while self.rest.next_if(|&(at, _)| at < end).is_some() {}
+            while self.rest.next_if(|&(offset, _)| offset < end).is_some() {}
             return Ok(Arc::clone(class));
         }
         let negative = self.eat('^');
@@ -225,28 +220,28 @@ impl Parser<'_> {
         Ok(class)
     }
 
-    /// The byte behind the class that starts at a byte.
+    /// The end of the class that starts at a byte, exclusive.
     fn class_end(&self, start: usize) -> Result<usize, String> {
         let mut escaped = false;
-        for (at, byte) in self.pattern.bytes().enumerate().skip(start + 1) {
+        for (offset, byte) in self.pattern.bytes().enumerate().skip(start + 1) {
             match byte {
                 _ if escaped => escaped = false,
                 b'\\' => escaped = true,
-                b']' => return Ok(at + 1),
+                b']' => return Ok(offset + 1),
                 _ => {}
             }
         }
         Err(format!("the class at byte {start} has no end"))
     }
 
-    /// One item of a class: a character or a range of them, as `[start, end)`.
+    /// Parses one item of a class: a character or a range of characters. Returns its code points `[start, end)`.
     fn range(&mut self) -> Result<(u32, u32), String> {
-        let (at, first) = self.item()?;
+        let (offset, first) = self.item()?;
         let mut ahead = self.rest.clone();
         let is_range = ahead.next().is_some_and(|next| next.1 == '-') && ahead.peek().is_some_and(|next| next.1 != ']');
-        let is_bare = first == '-' && !self.pattern[at..].starts_with('\\');
-        if is_range && (is_bare || ahead.peek().is_some_and(|next| next.1 == '-')) {
-            return Err(format!("'-' beside '-' at byte {at} needs a backslash"));
+        let is_unescaped = first == '-' && !self.pattern[offset..].starts_with('\\');
+        if is_range && (is_unescaped || ahead.peek().is_some_and(|next| next.1 == '-')) {
+            return Err(format!("'-' next to '-' at byte {offset} needs a backslash"));
         }
         if !is_range {
             return Ok((u32::from(first), u32::from(first) + 1));
@@ -254,47 +249,49 @@ impl Parser<'_> {
         self.rest.next();
         let (_, last) = self.item()?;
         if last < first {
-            return Err(format!("the range at byte {at} is empty"));
+            return Err(format!("the range at byte {offset} is empty"));
         }
         Ok((u32::from(first), u32::from(last) + 1))
     }
 
-    /// One character of a class. The engines of Rust take `[`, `&&` and `~~` for operations on classes.
+    /// Parses one character of a class. `[`, `&&` and `~~` are refused, because they are operators in Rust's regex crates.
     fn item(&mut self) -> Result<(usize, char), String> {
-        let (at, character) = self.next()?;
+        let (offset, character) = self.next()?;
         match character {
-            '\\' => Ok((at, self.escaped(at)?)),
-            '[' => Err(format!("'[' at byte {at} needs a backslash")),
-            '&' | '~' if self.peek() == Some(character) => Err(format!("{character:?} at byte {at} needs a backslash")),
-            _ => Ok((at, character)),
+            '\\' => Ok((offset, self.escaped(offset)?)),
+            '[' => Err(format!("'[' at byte {offset} needs a backslash")),
+            '&' | '~' if self.peek() == Some(character) => {
+                Err(format!("{character:?} at byte {offset} needs a backslash"))
+            }
+            _ => Ok((offset, character)),
         }
     }
 
-    /// The character that an escape stands for, behind its backslash at byte `at`.
-    fn escaped(&mut self, at: usize) -> Result<char, String> {
+    /// Parses an escape after its backslash, which is at byte `start`. Returns the escaped character.
+    fn escaped(&mut self, start: usize) -> Result<char, String> {
         match self.next()?.1 {
             'n' => Ok('\n'),
             'r' => Ok('\r'),
             't' => Ok('\t'),
             'f' => Ok('\u{c}'),
             'v' => Ok('\u{b}'),
-            'x' => self.code(at, 2),
-            'u' => self.code(at, 4),
-            'U' => self.code(at, 8),
+            'x' => self.code(start, 2),
+            'u' => self.code(start, 4),
+            'U' => self.code(start, 8),
             character if character.is_ascii_punctuation() => Ok(character),
-            _ => Err(format!("unknown escape at byte {at}")),
+            _ => Err(format!("unknown escape at byte {start}")),
         }
     }
 
-    /// The character whose code the next hexadecimal digits give.
-    fn code(&mut self, at: usize, digits: usize) -> Result<char, String> {
+    /// Parses the hexadecimal digits of a code point. Returns its character.
+    fn code(&mut self, start: usize, digits: usize) -> Result<char, String> {
         let mut code = 0_u32;
         for _ in 0..digits {
             let digit = self.next()?.1.to_digit(16);
             code =
                 code.checked_mul(16).zip(digit).and_then(|(code, digit)| code.checked_add(digit)).unwrap_or(u32::MAX);
         }
-        char::from_u32(code).ok_or_else(|| format!("the escape at byte {at} is no character"))
+        char::from_u32(code).ok_or_else(|| format!("the escape at byte {start} is not a character"))
     }
 
     fn peek(&mut self) -> Option<char> {

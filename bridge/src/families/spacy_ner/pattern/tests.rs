@@ -8,16 +8,16 @@ fn pattern(pattern: &str) -> Pattern {
     Pattern::new(pattern, &mut Classes::new()).expect(pattern)
 }
 
-/// Start and end in bytes.
-type Place = (usize, usize);
+/// The offsets of the start and the end of a match, in bytes.
+type Match = (usize, usize);
 
-fn all(source: &str, text: &str) -> Vec<Place> {
-    pattern(source).matches(text).map(|found| (found.start, found.end)).collect()
+fn all(source: &str, text: &str) -> Vec<Match> {
+    pattern(source).matches(text).map(|range| (range.start, range.end)).collect()
 }
 
 #[test]
-fn matches_are_those_of_the_first_alternative_that_lets_the_rest_match() {
-    let cases: [(&str, &str, &[Place]); 22] = [
+fn the_first_alternative_that_lets_the_rest_match_wins() {
+    let cases: [(&str, &str, &[Match]); 22] = [
         ("a|ab", "abab", &[(0, 1), (2, 3)]),
         ("(?:a|ab)$", "abab", &[(2, 4)]),
         ("a+?", "aaa", &[(0, 1), (1, 2), (2, 3)]),
@@ -47,7 +47,7 @@ fn matches_are_those_of_the_first_alternative_that_lets_the_rest_match() {
 }
 
 #[test]
-fn alternatives_apart_match_what_they_match_together() {
+fn separately_compiled_alternatives_match_like_the_whole_pattern() {
     let starts = Pattern::at_start("^ab|^a(?!c)|^[0-9]{2}", &mut Classes::new()).expect("a pattern");
     let first = |text| starts.iter().find_map(|pattern| pattern.match_at_start(text));
     assert_eq!(
@@ -56,8 +56,8 @@ fn alternatives_apart_match_what_they_match_together() {
     );
     let ends = Pattern::at_end("é$|(?<=[0-9])km$|\\.\\.+", &mut Classes::new()).expect("a pattern");
     let longest = |text: &str| {
-        let found = ends.iter().filter(|pattern| pattern.last().ends(text)).filter_map(|pattern| pattern.find(text));
-        found.map(|found| found.len()).max()
+        let ranges = ends.iter().filter(|pattern| pattern.last().ends(text)).filter_map(|pattern| pattern.find(text));
+        ranges.map(|range| range.len()).max()
     };
     assert_eq!(
         [longest("aé"), longest("1km"), longest("km"), longest("a...."), longest("..a")],
@@ -66,7 +66,7 @@ fn alternatives_apart_match_what_they_match_together() {
 }
 
 #[test]
-fn leads_tell_what_matches_begin_and_end_with() {
+fn edges_are_the_first_and_last_characters_of_matches() {
     let cases = [
         ("abc", 3, true),
         ("a[bc]", 2, true),
@@ -93,7 +93,7 @@ fn leads_tell_what_matches_begin_and_end_with() {
 }
 
 #[test]
-fn what_other_engines_read_in_another_way_is_refused() {
+fn syntax_that_other_engines_interpret_differently_is_refused() {
     let nested = format!("{}a{}", "(".repeat(60), ")".repeat(60));
     let patterns = [
         "a.",
@@ -148,9 +148,10 @@ fn what_other_engines_read_in_another_way_is_refused() {
     assert!(error.contains("\"a.\"") && error.contains("'.' at byte 1"), "{error}");
 }
 
-/// Each would take other engines exponential or quadratic time: here twice the text takes twice the steps.
+/// A backtracking engine without memory needs exponential or quadratic time for these patterns. Here, twice the text takes
+/// about twice the steps.
 #[test]
-fn steps_grow_with_the_text() {
+fn the_number_of_steps_is_linear_in_the_text() {
     let long = "a".repeat(10_000);
     for source in ["^(?:a|a)*b$", "(?:a*)*b", "(?:a+)+b", "(?:a|aa)+$b", "[a-z]+@", "(?:a{0,50}){0,50}b"] {
         let [half, whole] =
@@ -159,15 +160,15 @@ fn steps_grow_with_the_text() {
     }
 }
 
-/// What stands in a lookahead is looked for anew at every place.
+/// A lookahead runs from scratch at every offset, so that its time can be quadratic, but not more.
 #[test]
-fn steps_of_a_lookahead_grow_with_its_places() {
+fn the_number_of_steps_of_a_lookahead_is_quadratic() {
     let source = "(?=(?:a+)+b)a";
     let [half, whole] = [150, 300].map(|length| steps_of(|| assert_eq!(all(source, &"a".repeat(length)), [])));
     assert!(whole < 5 * half, "{half} steps, then {whole}");
 }
 
-/// A pattern over a few characters: of fixed width and without looks, or of any kind.
+/// Patterns with a few different characters. If `fixed` is true, they have a fixed width and no lookarounds.
 fn patterns(fixed: bool) -> BoxedStrategy<String> {
     let atom =
         proptest::sample::select(vec!["a", "b", "é", "[ab]", "[^aé]", "[a-c]", "\\.", "ab"]).prop_map(str::to_owned);
@@ -178,7 +179,7 @@ fn patterns(fixed: bool) -> BoxedStrategy<String> {
             return prop_oneof![concat, inner.prop_map(|node| format!("(?:{node}){{2}}"))].boxed();
         }
         let repeat = proptest::sample::select(vec!["", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{2,}"]);
-        // Engines differ in what repeating the empty string means: an "a" keeps what is repeated from being empty.
+        // The "a" prevents repetitions of the empty string, which engines handle differently.
         let repeated = (inner.clone(), repeat).prop_map(|(node, times)| format!("(?:a(?:{node})|b){times}"));
         let look = proptest::sample::select(vec!["(?=", "(?!"]);
         let ahead = (look, inner.clone()).prop_map(|(look, node)| format!("{look}{node})"));
@@ -194,17 +195,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn matches_are_those_of_another_engine(source in patterns(false), text in "[abcé.]{0,14}") {
+    fn matches_are_the_same_as_those_of_another_engine(source in patterns(false), text in "[abcé.]{0,14}") {
         let other = fancy_regex::Regex::new(&source).expect(&source);
-        let expected = other.find(text.as_str()).expect("a short text").map(|found| found.range());
-        let found = pattern(&source).find(&text);
-        prop_assert_eq!(&found, &expected, "{:?} in {:?}", source, text);
-        if let Some(found) = expected {
-            let matched = &text[found.clone()];
+        let expected = other.find(text.as_str()).expect("a short text").map(|matched| matched.range());
+        let actual = pattern(&source).find(&text);
+        prop_assert_eq!(&actual, &expected, "{:?} in {:?}", source, text);
+        if let Some(range) = expected {
+            let matched = &text[range.clone()];
             prop_assert!(pattern(&source).first().begins(matched), "{:?} in {:?}", source, text);
             prop_assert!(pattern(&source).last().ends(matched), "{:?} in {:?}", source, text);
         }
-        // Where an attempt fails, it fails in every beginning of the text that has all it looked at.
+        // A failed attempt also fails for every prefix of the text that has the bytes that it depended on.
         if let Err(reach) = pattern(&source).attempt_at_start(&text) {
             for end in (reach..text.len()).filter(|&end| text.is_char_boundary(end)) {
                 prop_assert!(pattern(&source).match_at_start(&text[..end]).is_none(), "{:?} in {:?}", source, &text[..end]);

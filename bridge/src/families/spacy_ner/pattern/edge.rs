@@ -1,0 +1,93 @@
+//! The characters that every match of a pattern begins or ends with. Comparing them with a text is fast, and rules out most
+//! texts before the machine runs.
+
+use std::sync::Arc;
+
+use super::syntax::Node;
+use crate::families::spacy_ner::characters::CharSet;
+
+/// Limit on the characters of an edge.
+const MAX_CHARS: usize = 16;
+
+/// The sets of the first characters of every match, from left to right, or of the last characters, from right to left.
+#[derive(Debug, Default)]
+pub(crate) struct Edge {
+    pub(crate) sets: Vec<Arc<CharSet>>,
+    /// Whether these sets are the whole pattern, so that the machine need not run.
+    pub(crate) is_all: bool,
+}
+
+impl Edge {
+    /// The first characters of a pattern's matches.
+    pub(super) fn first(node: &Node) -> Self {
+        Self::of(node, false)
+    }
+
+    /// The last characters of a pattern's matches.
+    pub(super) fn last(node: &Node) -> Self {
+        Self::of(node, true)
+    }
+
+    fn of(node: &Node, backwards: bool) -> Self {
+        let mut edge = Self { sets: Vec::new(), is_all: true };
+        edge.extend(node, backwards);
+        edge
+    }
+
+    /// Whether the text begins with characters of the sets.
+    pub(crate) fn begins(&self, text: &str) -> bool {
+        self.accepts(text.chars())
+    }
+
+    /// Whether the text ends with characters of the sets.
+    pub(crate) fn ends(&self, text: &str) -> bool {
+        self.accepts(text.chars().rev())
+    }
+
+    fn accepts(&self, mut characters: impl Iterator<Item = char>) -> bool {
+        self.sets.iter().all(|set| characters.next().is_some_and(|next| set.contains(next)))
+    }
+
+    /// Adds the sets of a node. Returns whether the sets of the next node may be added as well.
+    fn extend(&mut self, node: &Node, backwards: bool) -> bool {
+        match node {
+            Node::Set(set) if self.sets.len() < MAX_CHARS => {
+                self.sets.push(Arc::clone(set));
+                true
+            }
+            Node::Concat(nodes) if backwards => nodes.iter().rev().all(|node| self.extend(node, backwards)),
+            Node::Concat(nodes) => nodes.iter().all(|node| self.extend(node, backwards)),
+            Node::Repeat { node, min, max, .. } if *min > 0 => {
+                let is_complete = (0..*min).all(|_| self.extend(node, backwards));
+                self.continues(is_complete && *max == Some(*min))
+            }
+            Node::Alternatives(nodes) => self.extend_by_any(nodes, backwards),
+            // Assertions match no characters, but the sets do not express their conditions.
+            Node::Start | Node::End | Node::Lookaround { .. } => {
+                self.is_all = false;
+                true
+            }
+            Node::Set(_) | Node::Repeat { .. } => self.continues(false),
+        }
+    }
+
+    /// Adds the sets of alternatives: for each position the union of their sets, up to the length of the shortest one.
+    fn extend_by_any(&mut self, nodes: &[Node], backwards: bool) -> bool {
+        let edges: Vec<Self> = nodes.iter().map(|node| Self::of(node, backwards)).collect();
+        let limit = MAX_CHARS - self.sets.len();
+        let shortest = edges.iter().map(|edge| edge.sets.len()).min().unwrap_or(0).min(limit);
+        for position in 0..shortest {
+            let first = (*edges[0].sets[position]).clone();
+            let union = edges.iter().skip(1).fold(first, |union, edge| union.union(&edge.sets[position]));
+            self.sets.push(union.into());
+        }
+        let are_single = edges.iter().all(|edge| edge.is_all && edge.sets.len() == 1);
+        self.continues(are_single && shortest == 1)
+    }
+
+    /// Records whether the sets express all of a node.
+    fn continues(&mut self, is_complete: bool) -> bool {
+        self.is_all &= is_complete;
+        is_complete
+    }
+}

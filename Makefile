@@ -30,7 +30,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup install models demo test check lint lint-rust test-python test-rust test-rust-families bench \
-	agreement agreement-summaries clean
+	agreement agreement-rerank agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -119,6 +119,13 @@ agreement-summaries: models $(RUST_RELEASE)
 	ONNX_ML_BRIDGE_SEQUENCES=1000 $(BIN)/python -m pytest -s tests/parity/test_bart_search.py
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement summarization \
 		--artifact dist/bart-package-descriptions --rust $(RUST_RELEASE) --documents 300
+
+# Compares scores and orders: those of small random models with those of CrossEncoder, for 200 queries of 20 documents
+# and every kind of tokenizer, and those of Rust with those of Python for every variant of an artifact
+agreement-rerank: models $(RUST_RELEASE)
+	ONNX_ML_BRIDGE_QUERIES=200 $(BIN)/python -m pytest -s tests/parity/test_rerank.py
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement rerank \
+		--artifact dist/cross-encoder-package-descriptions --rust $(RUST_RELEASE) --queries 200
 
 # Compares the entities of thousands of documents with those of spaCy, from Python and Rust: the component `ner`, a
 # pipeline with static vectors (md), an older pipeline (es), and whole pipelines with their parser

@@ -53,6 +53,8 @@ def test_logits_and_order_are_the_originals(small):
         largest = max(largest, float(np.abs(answer.scores - reference.scores).max()))
         spreads.append(float(np.ptp(reference.scores)))
         differing += not is_same_order(reference.scores, answer.scores)
+    pairs, name = QUERIES * DOCUMENTS, small.folder.parent.name
+    print(f"\n{name}: {QUERIES:,} queries, {pairs:,} pairs, max abs {largest:.1e}, {differing} orders differ")
     assert largest <= TOLERANCE
     assert differing == 0
     # If all documents had nearly the same score, every order would pass

@@ -1,4 +1,4 @@
-//! Sentence embeddings, named entities and summaries from sealed ONNX artifacts, without Python.
+//! Sentence embeddings, named entities, summaries and rankings from sealed ONNX artifacts, without Python.
 //!
 //! An *artifact* is a directory with a model's graphs, its tokenizer and a manifest that lists every file with its hash.
 //! This crate opens artifacts, checks their files before ONNX Runtime loads them, and answers the calls of [`MlBridge`].
@@ -73,6 +73,23 @@
 //! let options = SummarizeOptions { map_reduce: true, timeout: Some(Duration::from_secs(30)), ..Default::default() };
 //! for summary in bridge.summarize_detailed(&[messages], &options)? {
 //!     println!("{} ({} tokens)", summary.text, summary.tokens);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Rankings
+//!
+//! A reranker scores a query with each of several documents and returns the documents by descending score:
+//!
+//! ```no_run
+//! use onnx_ml_bridge::{OnnxMlBridge, RerankOptions};
+//!
+//! # fn main() -> Result<(), onnx_ml_bridge::BridgeError> {
+//! let bridge = OnnxMlBridge::open_rerank("dist/cross-encoder-package-descriptions")?;
+//! let documents = ["A server that streams music.", "A chess game with an opponent."];
+//! for ranked in bridge.rerank_blocking("play a board game", &documents, &RerankOptions::with_top_k(1))? {
+//!     println!("{:.3} {}", ranked.score, documents[ranked.index]);
 //! }
 //! # Ok(())
 //! # }

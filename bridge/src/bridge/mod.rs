@@ -52,7 +52,7 @@ impl OnnxMlBridge {
     /// Creates the first session of every graph now, so that the first call does not wait for it.
     ///
     /// # Errors
-    /// `dependency` without a usable ONNX Runtime, `graph` where it refuses a graph.
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
     pub fn warm_up(&self) -> Result<(), BridgeError> {
         self.all().try_for_each(Model::warm_up)
     }
@@ -76,10 +76,10 @@ impl OnnxMlBridge {
         self.models.get(&task).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
-    /// The model of a task with that name; without a name the only open one.
+    /// The model of a task with that name. Without a name it is the only open model of the task.
     ///
     /// # Errors
-    /// `task_not_loaded`, or `model_not_found` for an unknown name, or without a name where several models are open.
+    /// `task_not_loaded`, or `model_not_found` for an unknown name, or if the call names none of several open models.
     fn model<M: Model>(&self, call: &'static str, task: Task, name: Option<&str>) -> Result<&M, BridgeError> {
         let not_loaded = || BridgeError::TaskNotLoaded { call, task: task.name() };
         let models = self.models.get(&task).ok_or_else(not_loaded)?;

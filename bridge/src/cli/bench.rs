@@ -20,7 +20,7 @@ use crate::families::model::Workload;
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// A file of JSON lines, as the commands embed, ner and summarize read them
+    /// A file of JSON lines, as the command of the model's task reads them
     #[arg(long, value_name = "FILE")]
     texts: PathBuf,
     /// Number of texts per call

@@ -20,8 +20,8 @@ use crate::families::sentence_embedding::command as embed;
 use crate::families::summarization::command as summarize;
 
 const EXIT_STATUS: &str = "Exit status: 0 success, 1 some lines failed, 2 usage, 3 artifact refused, 4 ONNX Runtime is \
-                           missing, 5 any other error.\n\nEnvironment: ORT_DYLIB_PATH names ONNX Runtime's shared \
-                           library where --library does not; RUST_LOG sets the log level (default: warn).";
+                           missing, 5 any other error.\n\nEnvironment: ORT_DYLIB_PATH is the path of ONNX Runtime's shared \
+                           library, unless --library is passed; RUST_LOG sets the log level (default: warn).";
 
 /// Verifies sealed ONNX models and runs them, without Python.
 #[derive(Parser)]

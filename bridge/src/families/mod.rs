@@ -1,9 +1,10 @@
 //! The families of models: what each task and engine adds to the format, and how its models run.
 //!
-//! A family is a task with an engine. It has a folder of its own with its sections of the manifest, the interfaces of its
-//! graphs, its preprocessor, its model, the replay of its golden cases and its command. [`Family`] lists the families, and
-//! this file is the only one that distinguishes them. To add one: write its folder, and add it here, to the methods and
-//! the trait of the bridge (`bridge/mod.rs`), to the commands (`cli/mod.rs`) and to the features (`Cargo.toml`).
+//! A family is a pair of a task and an engine. Its folder has its sections of the manifest, the interfaces of its graphs,
+//! its preprocessor, its model, the replay of its golden cases and its command. [`Family`] lists the families, and only
+//! this file distinguishes them. To add a family, write its folder and a file in `bridge/` with its calls, and add it to
+//! this file, to `bridge/mod.rs`, to the trait in `api.rs`, to the commands in `cli/mod.rs` and to the features in
+//! `Cargo.toml`.
 
 pub(crate) mod golden_cases;
 pub(crate) mod loading;
@@ -43,13 +44,13 @@ pub(crate) mod exports {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Task {
-    /// Texts to vectors.
+    /// Converts texts to vectors.
     SentenceEmbedding,
-    /// Texts to named entities.
+    /// Finds named entities in texts.
     Ner,
-    /// Messages to a summary.
+    /// Summarizes messages.
     Summarization,
-    /// A query and documents to the documents by their scores.
+    /// Ranks documents for a query.
     Rerank,
 }
 
@@ -65,7 +66,7 @@ impl Task {
     }
 }
 
-/// A task with an engine. A build has the families whose cargo features are enabled.
+/// A pair of a task and an engine. A build has the families whose cargo features are enabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Family {
@@ -104,7 +105,7 @@ impl Family {
     /// The family of a task and an engine, as a manifest names them.
     ///
     /// # Errors
-    /// `unknown_task`, where this build has no such family.
+    /// `unknown_task`, if this build has no such family.
     pub(crate) fn find(task: &str, engine: &str) -> Result<Self, BridgeError> {
         let is_family = |family: &&Self| family.task().name() == task && family.engine() == engine;
         Self::ALL.iter().find(is_family).copied().ok_or_else(|| BridgeError::UnknownTask {

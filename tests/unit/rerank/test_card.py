@@ -20,7 +20,7 @@ def test_the_facts_of_the_card_are_right_and_its_example_runs(capsys):
     assert "pipeline_tag: text-ranking" in card
     assert "| variant | graphs | max abs | order differing | Kendall tau | top 1 |" in card
     assert "- Scores: between 0 and 1, a sigmoid of the logit.\n" in card
-    assert "- Long pairs: cut to 48 tokens on the right, the longer text first.\n" in card
+    assert "- Long pairs: truncated to 48 tokens on the right, the longer text first.\n" in card
     (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     exec(example.replace("path/to/this/folder", str(TINY)), {})
     index, score = capsys.readouterr().out.split()

@@ -110,6 +110,8 @@ bench: models $(RUST_RELEASE)
 	$(BENCH) summarization --rust $(RUST_RELEASE) --fresh-rounds 1 \
 		--original random-distilbart-12-6=path:dist/.summarizer/model \
 		--artifact dist/.summarizer/artifact/random-distilbart-12-6
+	$(BENCH) rerank --rust $(RUST_RELEASE) --artifact dist/cross-encoder-package-descriptions \
+		--original cross-encoder-package-descriptions=path:tests/models/cross-encoder-package-descriptions
 	$(BENCH) docs
 
 # Compares summaries with those of generate, for random models with many settings and for the package descriptions of

@@ -26,10 +26,12 @@ TASKS = (
     "sentence_embedding",
     "ner",
     "summarization",
+    "rerank",
 )
 
-# A function that accepts the texts of one call and returns one answer per text.
-Run = Callable[[list[str]], Collection[Any]]
+# A function that accepts the texts of one call and returns one answer per text. For the task `rerank`, the texts are
+# objects with a query and documents.
+Run = Callable[[list[Any]], Collection[Any]]
 
 
 def task_module(name: str) -> ModuleType:

@@ -200,7 +200,9 @@ def _load_original(job: Job) -> Run:
     from sentence_transformers import CrossEncoder
 
     torch.set_num_threads(job.threads)
-    model = CrossEncoder(job.source, device="cpu", local_files_only=True)
+    # Weights may be stored in float16, which PyTorch computes slowly on a CPU
+    precision = {"dtype": torch.float32}
+    model = CrossEncoder(job.source, device="cpu", local_files_only=True, model_kwargs=precision)
 
     def rank(queries: list[Any]) -> list[list[tuple[int, float]]]:
         rankings = (model.rank(each["query"], each["documents"], show_progress_bar=False) for each in queries)

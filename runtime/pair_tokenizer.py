@@ -42,7 +42,7 @@ class PairTemplate:
     def of(cls, tokenizer: Tokenizer) -> PairTemplate:
         """Read the template of a tokenizer's post-processor from a pair of two equal texts.
 
-        :raises ValueError: if the query is not first, or if a text has several token types.
+        :raises ValueError: if the query is not first, if a text occurs twice or has several token types.
         """
         probe = tokenizer.encode(_PROBE, add_special_tokens=False)
         pair = tokenizer.encode(_PROBE, _PROBE)
@@ -60,7 +60,10 @@ class PairTemplate:
             else:
                 seen += 1
         before, between, after = (tuple(part) for part in special)
-        return cls(before, between, after, *(of_text.pop() for of_text in types))
+        template = cls(before, between, after, *(of_text.pop() for of_text in types))
+        if len(template) != tokenizer.num_special_tokens_to_add(is_pair=True):
+            raise ValueError("its pairs contain a text twice")
+        return template
 
     def __len__(self) -> int:
         """Return the number of special tokens."""

@@ -105,11 +105,11 @@ def test_the_template_is_read_from_the_tokenizer(kind, expected):
     assert len(template) == library_tokenizer(kind).num_special_tokens_to_add(is_pair=True)
 
 
-@pytest.mark.parametrize("pair", ["[CLS] $B:1 [SEP] $A [SEP]", "$B $A"])
-def test_a_template_that_puts_the_document_first_is_refused(tmp_path, pair):
+@pytest.mark.parametrize("pair", ["[CLS] $B:1 [SEP] $A [SEP]", "$B $A", "$A $A $B:1", "[CLS] $A:0 $B:0 $A:1"])
+def test_a_template_without_a_query_and_then_a_document_is_refused(tmp_path, pair):
     special = [("[CLS]", CLS), ("[SEP]", SEP)]
     library = tokenizer_with(processors.TemplateProcessing(single="[CLS] $A", pair=pair, special_tokens=special))
-    with pytest.raises(ValueError, match="not a query and a document"):
+    with pytest.raises(ValueError, match="its pairs"):
         PairTemplate.of(library)
     with pytest.raises(ArtifactError, match=r"tokenizer\.json: its pairs") as refused:
         pair_tokenizer(tmp_path, library, 16)

@@ -5,6 +5,9 @@ use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 use crate::BridgeError;
 use crate::tokenizer::{Side, TextEncoder, TokenizerSpec, guarded};
 
+/// A text that every tokenizer splits into at least one token.
+const PROBE: &str = "a";
+
 /// A pair's tokens, special tokens included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pair {
@@ -33,6 +36,23 @@ fn kept_lengths(query: usize, document: usize, limit: usize) -> (usize, usize) {
     if query <= document { (shorter, longer) } else { (longer, shorter) }
 }
 
+/// Whether the tokenizer's pairs have the first text once and then the second one once, each with one token type.
+fn has_two_texts(tokenizer: &Tokenizer) -> tokenizers::Result<bool> {
+    let text = tokenizer.encode_fast(PROBE, false)?;
+    let pair = tokenizer.encode_fast((PROBE, PROBE), true)?;
+    let tokens = pair.get_sequence_ids().into_iter().zip(pair.get_ids()).zip(pair.get_type_ids());
+    let in_texts: Vec<(usize, u32, u32)> =
+        tokens.filter_map(|((sequence, id), kind)| Some((sequence?, *id, *kind))).collect();
+    let special = pair.len() - in_texts.len();
+    let (first, second) = in_texts.split_at(text.len().min(in_texts.len()));
+    let is_text = |tokens: &[(usize, u32, u32)], sequence: usize| {
+        tokens.iter().map(|token| token.1).eq(text.get_ids().iter().copied())
+            && tokens.iter().all(|token| token.0 == sequence && token.2 == tokens[0].2)
+    };
+    let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
+    Ok(!text.is_empty() && is_text(first, 0) && is_text(second, 1) && special == added)
+}
+
 /// Tokenizes a query and its documents one by one, then truncates and joins them.
 ///
 /// The library's truncation of pairs is not used: it keeps all combinations of the parts that it cuts off.
@@ -49,13 +69,18 @@ impl PairTokenizer {
     /// # Errors
     /// `tokenizer`, also if the special tokens leave less than two tokens for the texts.
     pub(super) fn load(bytes: &[u8], spec: &TokenizerSpec) -> Result<Self, BridgeError> {
+        let refuse = |problem| BridgeError::Tokenizer { file: spec.file.clone(), problem };
         let (tokenizer, _, side) = TextEncoder::load(bytes, spec)?.into_parts();
         let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
         let limit = spec.max_tokens.saturating_sub(special);
         if limit < 2 {
             let max_tokens = spec.max_tokens;
-            let problem = format!("max_tokens {max_tokens} and {special} special tokens leave no space for a pair");
-            return Err(BridgeError::Tokenizer { file: spec.file.clone(), problem });
+            return Err(refuse(format!(
+                "max_tokens {max_tokens} and {special} special tokens leave no space for a pair"
+            )));
+        }
+        if !guarded(|| has_two_texts(&tokenizer)).map_err(refuse)? {
+            return Err(refuse("its pairs are not a query and a document with one token type each".to_owned()));
         }
         let direction = match side {
             Side::Left => TruncationDirection::Left,
@@ -133,6 +158,27 @@ mod tests {
         assert_eq!(kept_lengths(20, 20, 11), (5, 6));
         assert_eq!(kept_lengths(21, 20, 11), (6, 5));
         assert_eq!(kept_lengths(5, 5, 10), (5, 5));
+    }
+
+    #[test]
+    fn a_pair_has_its_query_first_and_every_text_once() {
+        let code = |pair: &str| {
+            let special = json!({"[CLS]": {"id": "[CLS]", "ids": [1], "tokens": ["[CLS]"]}});
+            let text = |name: &str, kind: u64| match name {
+                "[CLS]" => json!({"SpecialToken": {"id": name, "type_id": kind}}),
+                _ => json!({"Sequence": {"id": name, "type_id": kind}}),
+            };
+            let pieces: Vec<Value> = pair.split(' ').map(|name| text(name, u64::from(name == "B"))).collect();
+            let mut tokenizer = word_level();
+            tokenizer["post_processor"] = json!({"type": "TemplateProcessing", "single": [text("A", 0)], "pair": pieces,
+                "special_tokens": special});
+            let spec = json!({"file": "tokenizer.json", "vocab_size": 7, "max_tokens": 9, "truncation_side": "right",
+                "pad_token": "[PAD]", "pad_token_id": 0});
+            let spec = serde_json::from_value(spec).expect("a section");
+            PairTokenizer::load(tokenizer.to_string().as_bytes(), &spec).err().map(|error| error.code())
+        };
+        assert_eq!([code("[CLS] A B"), code("A [CLS] B"), code("A B")], [None, None, None]);
+        assert_eq!([code("B [CLS] A"), code("A A B")], [Some("tokenizer"), Some("tokenizer")]);
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl Draft {
         Some((self.object.get("task")?.as_str()?, self.object.get("engine")?.as_str()?))
     }
 
-    /// Runs the check `format_version` for the task's revision; `newest` is the newest one that this reader implements.
+    /// Runs the check `format_version` for the task's revision; `newest` is the newest revision that this reader
+    /// implements.
     pub(crate) fn check_task_revision(&self, newest: u64) -> Result<(), BridgeError> {
         match self.object.get("task_revision").and_then(Value::as_u64) {
             Some(revision) if revision > newest => Err(self.refused_version("task_revision", newest, UPGRADE)),

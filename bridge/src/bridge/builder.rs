@@ -14,61 +14,62 @@ use crate::runtime::options::ModelOptions;
 pub struct OnnxMlBridgeBuilder {
     models: Vec<Source>,
     variant: Option<String>,
-    /// Variants of single tasks.
+    /// The variants of tasks for which a variant was set separately.
     variants: BTreeMap<Task, String>,
     options: ModelOptions,
 }
 
-/// An artifact to open.
+/// An artifact to open, and the name of its model.
 #[derive(Clone)]
 struct Source {
     task: Task,
-    /// The name that calls use; `None` for the manifest's.
+    /// The name by which calls select the model; `None` for the name in its manifest.
     name: Option<String>,
     path: PathBuf,
 }
 
 impl OnnxMlBridgeBuilder {
-    /// The directory of the embedding artifact.
+    /// Adds the artifact of an embedding model, given its directory.
     #[cfg(feature = "sentence-embedding")]
     pub fn embedding(self, path: impl Into<PathBuf>) -> Self {
         self.only_model(Task::SentenceEmbedding, path)
     }
 
-    /// The directory of an artifact of the task `ner`. Calls use the name in its manifest. Several artifacts can be opened,
-    /// for example one per language.
+    /// Adds an artifact of the task `ner`, given its directory. Calls select the model by the name in its manifest.
+    /// Several artifacts can be opened, for example one per language.
     #[cfg(any(feature = "token-classification", feature = "spacy"))]
     pub fn ner(self, path: impl Into<PathBuf>) -> Self {
         self.model(Task::Ner, None, path)
     }
 
-    /// The directory of an artifact of the task `ner`. Calls use this name instead of the one in its manifest.
+    /// Adds an artifact of the task `ner`, given its directory. Calls select the model by this name instead of the one
+    /// in its manifest.
     #[cfg(any(feature = "token-classification", feature = "spacy"))]
     pub fn ner_named(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         self.model(Task::Ner, Some(name.into()), path)
     }
 
-    /// The directory of the artifact of the task `summarization`.
+    /// Adds the artifact of a summarizer, given its directory.
     #[cfg(feature = "summarization")]
     pub fn summarization(self, path: impl Into<PathBuf>) -> Self {
         self.only_model(Task::Summarization, path)
     }
 
-    /// Adds a model of a task with a name; `None` is the name in its manifest.
+    /// Adds a model of a task with the name by which calls select it; `None` is the name in its manifest.
     pub(crate) fn model(mut self, task: Task, name: Option<String>, path: impl Into<PathBuf>) -> Self {
         self.models.push(Source { task, name, path: path.into() });
         self
     }
 
-    /// Sets the model of a task that has one model. It replaces an earlier one.
+    /// Sets the only model of a task. It replaces a model that was set before.
     pub(crate) fn only_model(mut self, task: Task, path: impl Into<PathBuf>) -> Self {
         self.models.retain(|source| source.task != task);
         self.model(task, None, path)
     }
 
-    /// The variant of every model: a name of its manifest (`int8`, `fp32`), or `auto`, the default. `auto` is `int8` if the
-    /// artifact has it and the CPU has VNNI or AMX, whose 8-bit products are exact and fast; else `fp32`, else the first
-    /// by name.
+    /// Sets the variant of every model: a name of its manifest (`int8`, `fp32`), or `auto`, the default. `auto` is
+    /// `int8` if the artifact has it and the CPU has VNNI or AMX, whose 8-bit products are exact and fast; else `fp32`,
+    /// else the first variant by name.
     pub fn variant(mut self, variant: impl Into<String>) -> Self {
         self.variant = Some(variant.into());
         self

@@ -13,7 +13,7 @@ impl OnnxMlBridge {
     /// Opens an artifact of the task `ner` with the default options.
     ///
     /// # Errors
-    /// Those of [`OnnxMlBridgeBuilder::build`](crate::OnnxMlBridgeBuilder::build).
+    /// The errors of [`OnnxMlBridgeBuilder::build`](crate::OnnxMlBridgeBuilder::build).
     pub fn open_ner(path: impl Into<PathBuf>) -> Result<Self, BridgeError> {
         Self::builder().ner(path).build()
     }
@@ -44,7 +44,7 @@ impl OnnxMlBridge {
     /// The named entities of one text, with the manifest's defaults. Truncating the text logs a warning.
     ///
     /// # Errors
-    /// Those of [`ner`](Self::ner).
+    /// The errors of [`ner`](Self::ner).
     pub fn extract_entities_blocking(&self, text: &str) -> Result<Vec<Entity>, BridgeError> {
         let answers = self.extract_entities_batch(&[text])?;
         answers.into_iter().next().ok_or_else(|| BridgeError::inference(Some(0), "returned no answer"))
@@ -53,7 +53,7 @@ impl OnnxMlBridge {
     /// The named entities of several texts, with the manifest's defaults. Truncating a text logs a warning.
     ///
     /// # Errors
-    /// Those of [`ner`](Self::ner).
+    /// The errors of [`ner`](Self::ner).
     pub fn extract_entities_batch(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<Entity>>, BridgeError> {
         let model = self.recognizer("extract_entities_batch", None)?;
         let answers = model.recognize(&borrow(texts), &NerOptions::default())?;

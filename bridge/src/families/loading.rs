@@ -72,7 +72,7 @@ impl Artifact {
         self.family
     }
 
-    /// The manifest.
+    /// The parsed manifest of the artifact.
     pub fn manifest(&self) -> &Manifest {
         self.files.manifest()
     }
@@ -100,7 +100,7 @@ impl Artifact {
 struct Layout {
     family: Family,
     files: ArtifactFiles,
-    /// The paths of the preprocessor's files.
+    /// The paths of the preprocessor's files, relative to the artifact.
     preprocessor: Vec<String>,
 }
 
@@ -124,7 +124,7 @@ pub fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BridgeError> {
 struct ParsedManifest {
     family: Family,
     manifest: Manifest,
-    /// The paths of the preprocessor's files.
+    /// The paths of the preprocessor's files, relative to the artifact.
     preprocessor: Vec<String>,
 }
 
@@ -148,7 +148,7 @@ impl ParsedManifest {
 /// Opens the artifact at a path as a model for a task. No graph is loaded yet.
 ///
 /// # Errors
-/// Those of [`Artifact::open`], and `variant` for an artifact of another task.
+/// The errors of [`Artifact::open`], and `variant` for an artifact of another task.
 pub(crate) fn open(
     path: &Path,
     task: Task,

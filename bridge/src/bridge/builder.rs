@@ -75,25 +75,25 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
-    /// The variant of the embedding model, if it differs.
+    /// Sets the variant of the embedding model, if it differs from the variant of the other models.
     #[cfg(feature = "sentence-embedding")]
     pub fn embedding_variant(self, variant: impl Into<String>) -> Self {
         self.task_variant(Task::SentenceEmbedding, variant)
     }
 
-    /// The variant of the models for named entities, if it differs.
+    /// Sets the variant of the models for named entities, if it differs from the variant of the other models.
     #[cfg(any(feature = "token-classification", feature = "spacy"))]
     pub fn ner_variant(self, variant: impl Into<String>) -> Self {
         self.task_variant(Task::Ner, variant)
     }
 
-    /// The variant of the summarizer, if it differs.
+    /// Sets the variant of the summarizer, if it differs from the variant of the other models.
     #[cfg(feature = "summarization")]
     pub fn summarization_variant(self, variant: impl Into<String>) -> Self {
         self.task_variant(Task::Summarization, variant)
     }
 
-    /// The variant of the models of a task, if it differs.
+    /// Sets the variant of the models of a task, if it differs from the variant of the other models.
     pub(crate) fn task_variant(mut self, task: Task, variant: impl Into<String>) -> Self {
         self.variants.insert(task, variant.into());
         self

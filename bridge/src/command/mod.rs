@@ -10,7 +10,7 @@ use crate::BridgeError;
 
 /// The outcome of a command that does not fail as a whole.
 pub(crate) enum Outcome {
-    /// Every line was answered.
+    /// Everything succeeded.
     Done,
     /// Some lines failed; their errors are in the output.
     SomeLinesFailed,

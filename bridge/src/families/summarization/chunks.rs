@@ -37,7 +37,7 @@ fn sentence_len(text: &str) -> usize {
 /// chunk. Chunks that consist of whitespace are omitted.
 ///
 /// # Errors
-/// That of `fits`, which returns whether the model can read a chunk without truncating it.
+/// The error of `fits`, which returns whether the model can read a chunk without truncating it.
 pub(super) fn chunks<E>(text: &str, fits: impl Fn(&str) -> Result<bool, E>) -> Result<Vec<&str>, E> {
     let (mut chunks, mut start, mut end) = (Vec::new(), 0, 0);
     for sentence in sentences(text) {

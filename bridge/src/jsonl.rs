@@ -48,7 +48,7 @@ impl LineInput for String {
     }
 }
 
-/// The error of one line, with the number of the line.
+/// The error of one line, as the commands print it.
 #[derive(Debug, Serialize)]
 pub(crate) struct LineError {
     pub(crate) code: &'static str,

@@ -31,7 +31,7 @@ pub(crate) struct Model {
     pub(crate) ir_version: u64,
     /// The versions of the imported operator sets by domain; `""` is `ai.onnx`.
     pub(crate) imports: BTreeMap<String, u64>,
-    /// The domains of all nodes, except those of the functions that the file defines.
+    /// The operator domains of all nodes, except the nodes of functions that the file defines.
     pub(crate) domains_used: BTreeSet<String>,
     pub(crate) inputs: Vec<Value>,
     pub(crate) outputs: Vec<Value>,
@@ -189,7 +189,7 @@ impl Model {
         Ok(())
     }
 
-    /// Reads one key and value of `external_data`. Returns whether the key is `location`.
+    /// Reads one entry of a tensor's `external_data`: a key and a value. Returns whether the key is `location`.
     fn external_entry(&mut self, message: &[u8]) -> Result<bool, String> {
         let (mut key, mut content) = ("", "");
         for field in Fields::of(message) {

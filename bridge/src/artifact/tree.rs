@@ -22,7 +22,7 @@ pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const IDENTITY: &str = "manifest.sha256";
 
-/// The content of a directory at the time of the walk. Every file is a regular file with one hard link; paths are relative
+/// The content of a directory when it was walked. Every file is a regular file with one hard link; paths are relative
 /// and separated by `/`.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -84,7 +84,8 @@ impl Tree {
         if depth > MAX_DIRECTORIES {
             return Err(path_kind(directory, format!("deeper than {MAX_DIRECTORIES} directories")));
         }
-        // Valid artifacts need no more directories. The limit ends the walk of a directory with endless subdirectories.
+        // A valid artifact does not need more directories than this. The limit ends the walk of a directory with
+        // endless subdirectories.
         self.directories += 1;
         if self.directories > MAX_FILES * MAX_DIRECTORIES {
             return Err(path_kind(directory, "too many directories".to_owned()));

@@ -8,7 +8,7 @@ use crate::bridge::{Models, OnnxMlBridge};
 use crate::families::{Task, loading};
 use crate::runtime::options::ModelOptions;
 
-/// The models to open, and their options.
+/// Opens models: it collects the artifacts to open and the options of their models.
 #[derive(Clone, Default)]
 #[must_use = "call build()"]
 pub struct OnnxMlBridgeBuilder {
@@ -99,49 +99,49 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
-    /// The number of threads of all sessions of a graph together. Default: the number that the CPU affinity and the cgroup's
-    /// quota allow the process.
+    /// Sets the number of threads that all sessions of a graph share. Default: the number that the CPU affinity and the
+    /// cgroup's quota allow the process.
     pub fn threads(mut self, threads: usize) -> Self {
         self.options.engine.threads = Some(threads);
         self
     }
 
-    /// Limit on the sessions of a graph, which share the threads. Each session is created when it is needed. Default: 1, but
-    /// one per thread for the small graphs of spaCy's models. Several sessions serve parallel calls better, but each has its
-    /// own copy of the weights.
+    /// Limits the sessions of a graph, which share the threads. Each session is created when it is needed. Default: one
+    /// session, but one session per thread for the small graphs of spaCy's models. Several sessions serve parallel
+    /// calls better, but each has its own copy of the weights.
     pub fn sessions(mut self, sessions: usize) -> Self {
         self.options.engine.sessions = Some(sessions);
         self
     }
 
-    /// ONNX Runtime's shared library. Default: the one that `ORT_DYLIB_PATH` names. A process loads one library: the
-    /// first call that needs it decides.
+    /// Sets the path of ONNX Runtime's shared library. Default: the path in `ORT_DYLIB_PATH`. A process loads one
+    /// library: the first call that needs it decides.
     pub fn library(mut self, path: impl Into<PathBuf>) -> Self {
         self.options.engine.library = Some(path.into());
         self
     }
 
-    /// The environment of an application that uses `ort` itself: a process can have only one.
+    /// Sets the environment of an application that uses `ort` itself: a process can have only one environment.
     pub fn environment(mut self, environment: ort::environment::Environment) -> Self {
         self.options.engine.environment = Some(environment);
         self
     }
 
-    /// Execution providers to try before the CPU, in this order; each needs its cargo feature.
+    /// Sets execution providers to try before the CPU, in this order; each needs its cargo feature.
     pub fn execution_providers(mut self, providers: impl Into<Vec<ort::ep::ExecutionProviderDispatch>>) -> Self {
         self.options.engine.providers = providers.into();
         self
     }
 
-    /// Limit on the size of a text in bytes of UTF-8; for messages to summarize, on the size of the joined messages. Default:
-    /// [`DEFAULT_TEXT_LIMIT`](crate::runtime::DEFAULT_TEXT_LIMIT).
+    /// Limits the size of a text in bytes of UTF-8; for messages to summarize, the size of the joined messages.
+    /// Default: [`DEFAULT_TEXT_LIMIT`](crate::runtime::DEFAULT_TEXT_LIMIT).
     pub fn text_limit(mut self, bytes: usize) -> Self {
         self.options.limits.text = bytes;
         self
     }
 
-    /// Limit on texts x beams x `max_length` of one run of a summarizer, which bounds its memory. More texts need more runs;
-    /// a call that exceeds the limit with a single text fails with `config`. Default:
+    /// Limits texts x beams x `max_length` of one run of a summarizer, which bounds its memory. More texts need more
+    /// runs; a call that exceeds the limit with a single text fails with `config`. Default:
     /// [`DEFAULT_BEAM_LIMIT`](crate::runtime::DEFAULT_BEAM_LIMIT).
     #[cfg(feature = "summarization")]
     pub fn beam_limit(mut self, limit: usize) -> Self {
@@ -153,8 +153,8 @@ impl OnnxMlBridgeBuilder {
     /// [`OnnxMlBridge::warm_up`] creates sessions.
     ///
     /// # Errors
-    /// `config` for an invalid option or two models with one name, the code of a failed check of an artifact (`path_kind` to
-    /// `variant`, the latter also for an artifact of another task), or `io`.
+    /// `config` for an invalid option or two models with one name; the code of the first check that an artifact fails,
+    /// from `path_kind` to `variant`; `variant` also for an artifact of another task; `io` if a file cannot be read.
     pub fn build(self) -> Result<OnnxMlBridge, BridgeError> {
         self.check_options()?;
         let mut models = Models::new();

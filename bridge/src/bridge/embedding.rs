@@ -59,7 +59,7 @@ impl OnnxMlBridge {
         Ok(answer.vectors)
     }
 
-    /// The open variant of the embedding model.
+    /// The name of the variant of the embedding model that is open.
     ///
     /// # Errors
     /// `task_not_loaded` without an open embedding model.

@@ -62,7 +62,7 @@ impl OnnxMlBridge {
         self.all().for_each(Model::unload);
     }
 
-    /// Runs every open model on a short text. Every call checks that vectors and scores are finite.
+    /// Whether every open model answers a short text without an error, and with finite vectors and scores.
     pub fn health_check_blocking(&self) -> bool {
         self.all().all(Model::is_healthy)
     }

@@ -61,12 +61,13 @@ impl OnnxMlBridge {
         Ok(answers.into_iter().map(|answer| answer.entities).collect())
     }
 
-    /// The names of the open models for named entities, as calls use them.
+    /// The names by which calls select the open models for named entities.
     pub fn ner_models(&self) -> impl Iterator<Item = &str> {
         self.names(Task::Ner)
     }
 
-    /// The open variant of a model for named entities. Without a name, that of the only open model.
+    /// The name of the variant that is open of a model for named entities. Without a name of a model, it is that of the
+    /// only open model.
     ///
     /// # Errors
     /// `task_not_loaded` or `model_not_found`.
@@ -74,7 +75,7 @@ impl OnnxMlBridge {
         Ok(self.recognizer("ner_variant", model)?.variant())
     }
 
-    /// The manifest of a model for named entities. Without a name, that of the only open model.
+    /// The manifest of a model for named entities. Without a name of a model, it is that of the only open model.
     ///
     /// # Errors
     /// `task_not_loaded` or `model_not_found`.

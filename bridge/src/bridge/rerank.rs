@@ -45,7 +45,7 @@ impl OnnxMlBridge {
         self.reranker("rerank")?.rerank(query, &borrow(documents), options)
     }
 
-    /// The open variant of the reranker.
+    /// The name of the variant of the reranker that is open.
     ///
     /// # Errors
     /// `task_not_loaded` without an open reranker.

@@ -75,7 +75,7 @@ impl OnnxMlBridge {
         Ok(summaries.into_iter().map(|summary| summary.text).collect())
     }
 
-    /// The open variant of the summarizer.
+    /// The name of the variant of the summarizer that is open.
     ///
     /// # Errors
     /// `task_not_loaded` without an open summarizer.

@@ -116,7 +116,7 @@ fn spawn(dir: &Path, library: Option<&Path>, memory: u64) -> std::io::Result<Chi
 fn read_in_background(output: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // If reading fails, the bytes so far are the answer.
+        // If reading the child's output fails, the bytes that were read so far are its answer.
         let _ = output.take(ANSWER_LIMIT).read_to_end(&mut bytes);
         bytes
     })

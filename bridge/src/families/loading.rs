@@ -28,10 +28,10 @@ pub struct Artifact {
 impl Artifact {
     /// Checks the files that one variant needs, and returns the artifact and the variant's name.
     ///
-    /// `variant` is a name in the manifest, or `auto`. `auto` selects `int8` if the artifact has it and the CPU has VNNI or
-    /// AMX, whose 8-bit products are exact and fast; else `fp32`, else the first variant by name. The hashes are checked of
-    /// the variant's graphs, of their data files and of the preprocessor's files. Other files only have to exist with the
-    /// listed size.
+    /// `variant` is a name in the manifest, or `auto`. `auto` selects `int8` if the artifact has it and the CPU has
+    /// VNNI or AMX, whose 8-bit products are exact and fast; else `fp32`, else the first variant by name. Hashes are
+    /// checked only for the variant's graphs, their data files and the preprocessor's files. Other files only have to
+    /// exist with the listed size.
     ///
     /// # Errors
     /// The code of the first check that fails, from `path_kind` to `variant`; `io` if a file cannot be read.

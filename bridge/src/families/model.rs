@@ -86,10 +86,10 @@ pub(crate) trait Model: Any + Send + Sync {
     fn workload<'a>(&'a self, file: &Path, limit: usize) -> Result<Box<dyn Workload + 'a>, BridgeError>;
 }
 
-/// Inputs, and the model that answers them with its default options.
+/// A workload for the command `bench`: inputs, and the model that answers them with its default options.
 #[cfg(feature = "cli")]
 pub(crate) trait Workload {
-    /// The number of inputs.
+    /// The number of inputs of the workload.
     fn len(&self) -> usize;
 
     /// The number of words of all inputs. Words are separated by whitespace.

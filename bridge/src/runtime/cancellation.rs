@@ -81,7 +81,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// The means by which other threads stop one call.
+/// The state of one call, through which other threads can stop it.
 #[derive(Default)]
 pub(crate) struct Stop {
     state: Mutex<State>,

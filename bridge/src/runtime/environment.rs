@@ -74,7 +74,7 @@ pub(crate) fn check_version(minimum: &str) -> Result<(), BridgeError> {
     }
 }
 
-/// The version in ONNX Runtime's description of its build, which has the name of its release branch.
+/// The version of ONNX Runtime according to the description of its build, which has the name of the release branch.
 fn version_in(build: &str) -> Option<(u32, u32)> {
     let (_, branch) = build.split_once("git-branch=rel-")?;
     major_minor(branch.split([',', ' ']).next()?)

@@ -5,7 +5,7 @@ use ort::value::PrimitiveTensorElementType;
 
 use crate::BridgeError;
 
-/// The values of the output with a name. The output must have the given shape.
+/// The values of the output that has the given name. The output must have the given shape.
 ///
 /// # Errors
 /// `inference`, without an index, if the output is missing or has another type or shape.
@@ -22,7 +22,7 @@ pub(crate) fn output<'a, T: PrimitiveTensorElementType>(
     Ok(values)
 }
 
-/// The shape and the values of the output with a name.
+/// The shape and the values of the output that has the given name.
 ///
 /// # Errors
 /// `inference`, without an index, if the output is missing or has another type.

@@ -116,8 +116,8 @@ impl Pool {
                 drop(state);
                 return self.create();
             }
-            // The timeout is needed even without a check: the notification about a returned session may have gone to a
-            // caller that was stopped.
+            // The wait needs a timeout even without a check: the notification about a returned session may have gone to
+            // a caller that was stopped.
             let waited = self.returned.wait_timeout(state, CHECK_INTERVAL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -217,7 +217,7 @@ mod tests {
     const UINT8: u64 = 2;
     const INT8: u64 = 3;
 
-    /// The nested messages of a protobuf message that have a field number.
+    /// The nested messages in the fields of a protobuf message that have the given number.
     fn messages(message: &[u8], number: u64) -> Vec<&[u8]> {
         let bytes = |field| match field {
             Ok((actual, Field::Bytes(value))) if actual == number => Some(value),
@@ -226,7 +226,7 @@ mod tests {
         Fields::of(message).filter_map(bytes).collect()
     }
 
-    /// The first varint of a protobuf message that has a field number.
+    /// The varint in the first field of a protobuf message that has the given number.
     fn varint(message: &[u8], number: u64) -> Option<u64> {
         Fields::of(message).flatten().find_map(|field| match field {
             (actual, Field::Number(value)) if actual == number => Some(value),

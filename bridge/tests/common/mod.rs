@@ -40,12 +40,12 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-/// A protobuf field with a varint.
+/// The bytes of a protobuf field with a varint.
 pub fn number(field: u64, value: u64) -> Vec<u8> {
     [varint(field << 3), varint(value)].concat()
 }
 
-/// A protobuf field with bytes, a string or a nested message.
+/// The bytes of a protobuf field with bytes, a string or a nested message.
 pub fn part(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     [&varint(field << 3 | 2), &varint(content.len() as u64), content].concat()

@@ -55,7 +55,7 @@ impl NerOptions {
         Self { model: Some(name.into()), ..Self::default() }
     }
 
-    /// The sentence starts of a text, by its index.
+    /// The sentence starts of the text that has an index in the call.
     pub(crate) fn sentence_starts_of(&self, index: usize) -> Option<&[usize]> {
         Some(self.sentence_starts.as_ref()?.get(index)?)
     }

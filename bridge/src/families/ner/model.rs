@@ -17,7 +17,7 @@ use crate::runtime::options::ModelOptions;
 pub(crate) const UNEXPECTED_SENTENCE_STARTS: &str =
     "sentence starts were passed, but this model does not use any: omit them";
 
-/// The engine of one variant. Its graphs are loaded by the first call; any thread may call it.
+/// The engine of one variant, which finds entities. Its graphs are loaded by the first call; any thread may call it.
 pub(crate) trait Recognizer: Send + Sync {
     /// Creates the first session of every graph.
     ///
@@ -62,7 +62,7 @@ pub(crate) struct NerModel {
 }
 
 impl NerModel {
-    /// The model of a checked variant; no graph is loaded yet.
+    /// Opens a variant of a checked artifact. No graph is loaded yet.
     pub(crate) fn new(
         files: &ArtifactFiles,
         variant: &str,
@@ -98,7 +98,7 @@ impl NerModel {
         Ok(outcomes)
     }
 
-    /// Answers the texts that are not too large.
+    /// Answers the texts that do not exceed the limit on their size.
     fn outcomes(&self, texts: &[&str], options: &NerOptions) -> Result<Vec<Outcome<Entities>>, BridgeError> {
         self.recognizer.check(options, texts.len())?;
         let limit = self.text_limit;

@@ -1,4 +1,5 @@
-//! `rerank`: a query and documents in, the documents by descending score out, both as JSON lines.
+//! The command `rerank`, which reads queries with documents and prints the documents by descending score, as JSON
+//! lines.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! A reranker: a query and documents in, the documents by descending score out.
+//! A reranker, which scores a query with each of several documents and orders the documents by descending score.
 
 use std::sync::Arc;
 use std::time::Instant;

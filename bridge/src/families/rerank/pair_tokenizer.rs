@@ -65,7 +65,7 @@ impl PairTokenizer {
         Ok(Self { tokenizer, limit, direction })
     }
 
-    /// The tokens of a text, without special tokens. The error is the tokenizer's message, or that it panicked.
+    /// The tokens of a text, without special tokens. The error is the tokenizer's message, or the message of its panic.
     pub(super) fn encode(&self, text: &str) -> Result<Encoding, String> {
         guarded(|| self.tokenizer.encode_fast(text, false))
     }

@@ -6,7 +6,7 @@ use super::section::{SpacyNer, Tie};
 use super::tables::{Move, NerTables};
 use crate::BridgeError;
 
-/// An entity over tokens of a document.
+/// An entity: a range of tokens of a document, and its label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) tokens: Range<usize>,
@@ -21,11 +21,11 @@ pub(super) struct Outputs<'a> {
     pub(super) label: &'a [i32],
     /// Whether the entity that starts at each token has more than one token, `[tokens]`.
     pub(super) begins: &'a [bool],
-    /// What each token adds to the state if it is the current token, `[tokens, pieces * hidden]`.
+    /// The features of each token for its role as the current token, `[tokens, pieces * hidden]`.
     pub(super) current: &'a [f32],
-    /// What each token adds to the state if it is the first token of the entity, `[tokens, pieces * hidden]`.
+    /// The features of each token for its role as the first token of the entity, `[tokens, pieces * hidden]`.
     pub(super) first: &'a [f32],
-    /// What each token adds to the state if it is the token before the current one, `[tokens, pieces * hidden]`.
+    /// The features of each token for its role as the token before the current one, `[tokens, pieces * hidden]`.
     pub(super) previous: &'a [f32],
 }
 
@@ -132,7 +132,7 @@ impl<'a> Decoder<'a> {
     fn continues(&mut self, open: &Open, current: &[f32]) -> Result<bool, BridgeError> {
         self.state.fill(f32::NEG_INFINITY);
         let features = current.iter().zip(&open.first).zip(&open.previous).zip(&self.tables.bias);
-        // The bias is added last, as in the original: the order changes how sums round, which can decide between moves.
+        // As in spaCy, the bias is added last: the order changes how sums round, which can decide between moves.
         for (index, (((current, first), previous), bias)) in features.enumerate() {
             let state = &mut self.state[index % self.hidden];
             *state = state.max(current + first + previous + bias);

@@ -22,8 +22,8 @@ pub(super) struct TypeOutputs<'a> {
 pub(super) struct TokenInputs {
     /// The embedding of each token, `[tokens, width]`.
     pub(super) embedded: (usize, Vec<f32>),
-    /// The preactivation of the first layer for each token: the sum of what the tokens in its window add, `[tokens,
-    /// sums]`.
+    /// The preactivation of the first layer for each token, `[tokens, sums]`: the sum of what the tokens in its window
+    /// add.
     pub(super) preactivation: (usize, Vec<f32>),
 }
 
@@ -41,7 +41,7 @@ struct Sizes {
 pub(super) struct OutputCache {
     /// The slot of each type, by the type's number; `None` if the type is not in the cache.
     slots: Vec<Option<u32>>,
-    /// The number of the type whose outputs each slot has.
+    /// The number of the type whose outputs are in each slot.
     types: Vec<u32>,
     /// The sizes of one type's outputs; `None` before the first outputs are added.
     sizes: Option<Sizes>,
@@ -136,7 +136,7 @@ impl OutputCache {
     /// current run stay.
     fn drop_oldest(&mut self, age: impl Fn(u32) -> u64) {
         let mut kept: Vec<usize> = (0..self.types.len()).collect();
-        // Of types with the same age, those that were added last stay.
+        // Among types with the same age, the last added ones stay.
         kept.sort_by_key(|&slot| (age(self.types[slot]), Reverse(slot)));
         let current = kept.partition_point(|&slot| age(self.types[slot]) == 0);
         kept.truncate(current.max(self.limit / 2));
@@ -210,7 +210,8 @@ mod tests {
     fn the_oldest_types_are_dropped() {
         let mut cache = OutputCache::new(4);
         add(&mut cache, &[0, 1, 2, 3], |_| 0);
-        // Two types stay: type 1, which is used in this run, and type 3, which was used in the previous one.
+        // After dropping, two types stay: type 1, which is used in this run, and type 3, which was used in the previous
+        // one.
         add(&mut cache, &[9], |id| [2, 0, 3, 1][id as usize]);
         assert_eq!([0, 1, 2, 3, 9].map(|id| cache.has(id)), [false, true, false, true, true]);
         assert_eq!(cache.token_inputs(&[9, 1, 3]).embedded, (3, vec![9.0, 1.0, 3.0]));

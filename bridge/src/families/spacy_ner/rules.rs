@@ -213,7 +213,7 @@ fn patterns(name: &str, entries: Vec<ChunkPattern>) -> Result<Vec<String>, Strin
     checked.collect()
 }
 
-/// The set of characters of a list with the start and the end of each range of code points.
+/// The set of characters that a list describes: the start and the end of each range of code points.
 fn set(name: &str, codes: &[u32]) -> Result<CharSet, String> {
     let ascending = codes.windows(2).all(|pair| pair[0] < pair[1]);
     if codes.len() % 2 == 1 || !ascending || codes.last().is_some_and(|last| *last > CODE_POINTS) {

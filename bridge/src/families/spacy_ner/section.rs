@@ -15,15 +15,15 @@ pub struct SpacySpec {
     pub language: String,
     /// The labels of the entities, in the order of the networks' tables.
     pub labels: Vec<String>,
-    /// Where the starts of sentences come from.
+    /// The source of the sentence starts.
     pub sentences: Sentences,
-    /// The file of the tokenizer's rules, relative to the artifact.
+    /// The path of the file with the tokenizer's rules, relative to the artifact.
     pub rules: String,
-    /// The file of the tables, relative to the artifact.
+    /// The path of the file with the pipeline's tables, relative to the artifact.
     pub tables: String,
-    /// The network of the component `ner`.
+    /// The network of spaCy's component `ner`, which finds the entities.
     pub ner: SpacyNer,
-    /// The network of the component `parser`; `Some` exactly if `sentences` is `parser`.
+    /// The network of spaCy's component `parser`; `Some` exactly if `sentences` is `parser`.
     #[serde(deserialize_with = "Option::deserialize")]
     pub parser: Option<SpacyParser>,
 }
@@ -56,7 +56,7 @@ pub enum Sentences {
     Parser,
 }
 
-/// The network of the component `ner`.
+/// The network of spaCy's component `ner`, which finds the entities.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -86,7 +86,7 @@ pub enum Tie {
     Last,
 }
 
-/// The network of the component `parser`.
+/// The network of spaCy's component `parser`, which finds the sentence starts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

@@ -18,13 +18,13 @@ pub struct SummarizeOptions {
     pub min_length: Option<usize>,
     /// Maximum length of a summary, 2 to the manifest's `max_target_tokens`.
     pub max_length: Option<usize>,
-    /// Exponent of the length that divides a summary's score; finite.
+    /// The length penalty: the score of a summary is divided by its length raised to this power. It must be finite.
     pub length_penalty: Option<f32>,
     /// Whether longer inputs are read in chunks, whose summaries are summarized again, instead of being truncated.
     pub map_reduce: bool,
     /// Time limit of the whole call, above 0; `None` is no limit.
     pub timeout: Option<Duration>,
-    /// Cancels the call from another thread.
+    /// The token through which another thread can cancel the call.
     pub cancel: Option<CancelToken>,
     /// Receives the progress of the call.
     pub progress: Option<Progress>,

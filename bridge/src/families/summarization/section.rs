@@ -56,7 +56,7 @@ pub struct GenerationDefaults {
     pub min_length: usize,
     /// The maximum length of a summary in tokens.
     pub max_length: usize,
-    /// The exponent of a summary's length. The score of a summary is divided by the result.
+    /// The length penalty: the score of a summary is divided by its length raised to this power.
     pub length_penalty: f64,
 }
 

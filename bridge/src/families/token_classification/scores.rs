@@ -1,7 +1,7 @@
 //! The softmax of a token's logits, and sums and means of float32 in NumPy's order of additions.
 //!
-//! The original uses NumPy. If two labels or two entities have almost equal scores, the rounding of the sums, which depends
-//! on the order, decides between them.
+//! transformers uses NumPy. If two labels or two entities have almost equal scores, the rounding of the sums, which
+//! depends on the order of additions, decides between them.
 
 /// The maximum number of values that NumPy adds as one block. Longer lists are divided in halves first.
 const BLOCK: usize = 128;

@@ -52,7 +52,7 @@ impl<'a> Features<'a> {
         Self { blocks: Vec::new(), length, size, width, load: Box::new(load), clock: 0 }
     }
 
-    /// The features of a token, from a block in memory or a block that is loaded now.
+    /// The features of a token. They are computed now if its block is not in memory.
     ///
     /// # Errors
     /// The errors of `load`.

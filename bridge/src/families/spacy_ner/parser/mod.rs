@@ -19,7 +19,7 @@ const DELIMITER: &str = "||";
 /// The moves of a parser, parsed from their names in the manifest.
 #[derive(Debug)]
 pub(super) struct Moves {
-    /// The kind and the label id of each move, in the order of the scores.
+    /// The kind and the label id of each move, in the order of the scores that the network computes.
     moves: Vec<(Kind, u16)>,
     /// The two labels of each decorated label `X||Y`, by the id of the decorated label.
     decorated: HashMap<u16, Decorated>,
@@ -115,7 +115,7 @@ impl<'a> Parser<'a> {
     /// missing token.
     fn score(&mut self, tokens: &[Option<u32>; STATE_TOKENS], features: &mut Features<'_>) -> Result<(), BridgeError> {
         let width = self.sum.len();
-        // The biases are added last, as in the original: the order changes how sums round, which can decide between moves.
+        // As in spaCy, the biases are added last: the order changes how sums round, which can decide between moves.
         self.sum.fill(0.0);
         for (slot, token) in tokens.iter().enumerate() {
             let values = match token {

@@ -35,9 +35,9 @@ pub(super) struct State {
     length: u32,
     heads: Vec<u32>,
     labels: Vec<u16>,
-    /// Whether a sentence starts at a token.
+    /// For each token, whether a sentence starts there.
     is_start: Vec<bool>,
-    /// Whether a token returned to the buffer, so that it cannot be shifted again.
+    /// For each token, whether it returned to the buffer, so that it cannot be shifted again.
     unshiftable: Vec<bool>,
     /// For each head, the last child that was attached on the left.
     last_left: Vec<u32>,

@@ -73,7 +73,7 @@ impl Tree {
         starts
     }
 
-    /// Whether no token has a head outside its sentence. As in the original, the last token of the document is not checked,
+    /// Whether no token has a head outside its sentence. As in spaCy, the last token of the document is not checked,
     /// and the first token of the next sentence counts as inside.
     fn heads_are_inside(&self, starts: &[bool]) -> bool {
         let length = self.heads.len();
@@ -112,14 +112,14 @@ impl Tree {
         children.is_some()
     }
 
-    /// The arcs as sorted pairs of head and child.
+    /// All arcs as sorted pairs of head and child.
     fn children(&self) -> BTreeSet<(u32, u32)> {
         let arcs = (0_u32..).zip(&self.heads).filter_map(|(child, head)| head.map(|head| (head, child)));
         arcs.collect()
     }
 
-    /// Searches the tokens below a head, breadth first, for the first one with a label. Skips tokens that are no candidates,
-    /// and the tokens below them.
+    /// Searches the tokens below a head, breadth first, for the first token that has the given label. Skips tokens that
+    /// are no candidates, and the tokens below them.
     fn search(
         &self,
         children: &BTreeSet<(u32, u32)>,
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(starts(&[None]), [0]);
         assert_eq!(starts(&[Some(1), None, Some(1), Some(1), Some(5), None]), [0, 4]);
         assert_eq!(starts(&[None, None, None]), [0, 1, 2]);
-        // The root, token 4, has the left edge of the token at the end of the chain 4, 3, 2, 1.
+        // In the chain of arcs 4, 3, 2, 1, the left edge of the root, token 4, is token 1.
         assert_eq!(starts(&[None, Some(2), Some(3), Some(4), None]), [0, 1]);
         // The arcs cross: token 1 belongs to the root 3, token 2 is a root.
         assert_eq!(starts(&[Some(2), Some(3), None, None]), [0, 1]);

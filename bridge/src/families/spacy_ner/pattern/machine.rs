@@ -13,7 +13,7 @@ thread_local! {
     static ALL_STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// The number of steps that machines of this thread take during `run`.
+/// The number of steps that all machines of this thread take while a function runs.
 #[cfg(test)]
 pub(crate) fn steps_of(run: impl FnOnce()) -> u64 {
     let before = ALL_STEPS.get();

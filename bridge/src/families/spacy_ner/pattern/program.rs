@@ -14,8 +14,8 @@ const MAX_INSTRUCTIONS: usize = 100_000;
 pub(super) enum Instruction {
     /// Consumes one character that is in the set with this index, or fails.
     Set(u32),
-    /// Continues with the instruction `first` and, if that fails, with the instruction `second`. `choice` is the number of
-    /// the split in its program.
+    /// Continues with the instruction `first` and, if that fails, with the instruction `second`. `choice` is the number
+    /// of this split among the splits of the program.
     Split { first: u32, second: u32, choice: u32 },
     /// Continues with the instruction of this index.
     Jump(u32),
@@ -123,7 +123,7 @@ impl Program {
         self.emit(Instruction::Lookaround(self.lookarounds.len() as u32 - 1)).map(|_| ())
     }
 
-    /// Emits a split to the next instruction and to a target that [`set_target`](Self::set_target) sets later.
+    /// Adds a split between the next instruction and a target that [`set_target`](Self::set_target) sets later.
     fn split(&mut self) -> Result<usize, String> {
         let choice = self.choices;
         self.choices += 1;

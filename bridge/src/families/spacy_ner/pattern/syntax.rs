@@ -234,8 +234,7 @@ impl Parser<'_> {
         Err(format!("the class at byte {start} has no end"))
     }
 
-    /// Parses one item of a character class: a character or a range of characters. Returns its code points `[start,
-    /// end)`.
+    /// Parses one item of a character class: a character or a range. Returns its code points `[start, end)`.
     fn range(&mut self) -> Result<(u32, u32), String> {
         let (offset, first) = self.item()?;
         let mut ahead = self.rest.clone();

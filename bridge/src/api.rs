@@ -8,11 +8,11 @@ use crate::families::ner::Entity;
 #[cfg(feature = "rerank")]
 use crate::families::rerank::Ranked;
 
-/// The calls of an application to its models.
+/// The calls that an application makes to its open models.
 ///
-/// The calls are shortcuts. The blocking methods of [`OnnxMlBridge`](crate::OnnxMlBridge) return more: scores, numbers of
-/// tokens, whether a text was truncated. A call for a task of which no model is open fails with `task_not_loaded`, as the
-/// default methods do.
+/// The calls are shortcuts. The blocking methods of [`OnnxMlBridge`](crate::OnnxMlBridge) return more: scores, numbers
+/// of tokens, whether a text was truncated. A call for a task of which no model is open fails with `task_not_loaded`,
+/// and so does the default implementation of every method.
 ///
 /// The trait is object-safe: `Arc<dyn MlBridge>` works.
 #[async_trait]
@@ -29,7 +29,7 @@ pub trait MlBridge: Send + Sync {
     /// The vectors of several texts, in their order.
     ///
     /// # Errors
-    /// Those of [`generate_embedding`](Self::generate_embedding) for the first text that fails, with its index.
+    /// The errors of [`generate_embedding`](Self::generate_embedding) for the first text that fails, with its index.
     async fn generate_embeddings(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, BridgeError> {
         let _ = texts;
         Err(BridgeError::TaskNotLoaded { call: "generate_embeddings", task: Task::SentenceEmbedding.name() })
@@ -50,7 +50,7 @@ pub trait MlBridge: Send + Sync {
     /// The named entities of several texts, in their order.
     ///
     /// # Errors
-    /// Those of [`extract_entities`](Self::extract_entities) for the first text that fails, with its index.
+    /// The errors of [`extract_entities`](Self::extract_entities) for the first text that fails, with its index.
     async fn extract_entities_batch(&self, texts: &[String]) -> Result<Vec<Vec<Entity>>, BridgeError> {
         let _ = texts;
         Err(BridgeError::TaskNotLoaded { call: "extract_entities_batch", task: Task::Ner.name() })
@@ -71,14 +71,14 @@ pub trait MlBridge: Send + Sync {
     /// The summaries of several lists of messages, in their order.
     ///
     /// # Errors
-    /// Those of [`summarize`](Self::summarize) for the first list that fails, with its index.
+    /// The errors of [`summarize`](Self::summarize) for the first list that fails, with its index.
     async fn summarize_batch(&self, inputs: &[Vec<String>]) -> Result<Vec<String>, BridgeError> {
         let _ = inputs;
         Err(BridgeError::TaskNotLoaded { call: "summarize_batch", task: Task::Summarization.name() })
     }
 
-    /// The documents by descending score for a query, or the first `top_k` of them. Documents of equal scores keep their
-    /// order.
+    /// The documents in the order of descending scores for a query: all of them, or the first `top_k`. Documents of
+    /// equal scores keep their order.
     ///
     /// # Errors
     /// `task_not_loaded`, `config` (a `top_k` of 0), `input_too_large`, `dependency`, `graph` (at the first call) or

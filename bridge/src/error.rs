@@ -14,9 +14,9 @@ pub enum BridgeError {
     /// there are too many entries or too many levels, or `manifest.json` or `manifest.sha256` is missing or too large.
     #[error("{}: {problem}", path.display())]
     PathKind {
-        /// The entry.
+        /// The path of the refused entry.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the entry.
         problem: String,
     },
     /// Code `manifest_hash`: `manifest.sha256` is not the expected line for the bytes of `manifest.json`.
@@ -25,15 +25,15 @@ pub enum BridgeError {
          fetch the artifact again"
     )]
     ManifestHash {
-        /// The line with the hash of `manifest.json`.
+        /// The expected line, which has the hash of `manifest.json`.
         expected: String,
-        /// The actual text, truncated.
+        /// The actual text of `manifest.sha256`, truncated.
         actual: String,
     },
     /// Code `json`: a file violates a rule of the section JSON of `FORMAT.md`.
     #[error("{file}: {problem}")]
     Json {
-        /// The file, relative to the artifact.
+        /// The file that violates the rule, relative to the artifact.
         file: String,
         /// The violated rule, with line and column.
         problem: String,
@@ -41,13 +41,13 @@ pub enum BridgeError {
     /// Code `format_version`: the artifact is newer than this reader, or its version is not an integer.
     #[error("{field} is {actual}, this reader supports 1 to {newest}: {advice}")]
     FormatVersion {
-        /// `format_version` or `task_revision`.
+        /// The manifest's field with the refused version: `format_version` or `task_revision`.
         field: &'static str,
-        /// The actual value.
+        /// The actual value of the field.
         actual: String,
-        /// The newest value that this reader implements.
+        /// The newest version that this reader implements.
         newest: u64,
-        /// What to do.
+        /// What the user has to do to read the artifact.
         advice: &'static str,
     },
     /// Code `unknown_task`: this build has no family of models with the artifact's task and engine.
@@ -57,17 +57,17 @@ pub enum BridgeError {
         known.join(", ")
     )]
     UnknownTask {
-        /// The artifact's task.
+        /// The task that the manifest names, such as `ner`.
         task: String,
-        /// The artifact's engine.
+        /// The engine that the manifest names, such as `spacy`.
         engine: String,
-        /// The supported pairs, as `TASK/ENGINE`.
+        /// The pairs of a task and an engine that this build supports, as `TASK/ENGINE`.
         known: Vec<String>,
     },
     /// Code `schema`: the manifest violates its schema or a rule between its fields. All violations are listed.
     #[error("manifest.json violates {} rule(s) of the format: {}", problems.len(), problems.join("; "))]
     Schema {
-        /// One message per violation.
+        /// One message per violation of the schema or of a rule between fields.
         problems: Vec<String>,
     },
     /// Code `file_set`: the artifact's files are not exactly the files that the manifest lists.
@@ -84,17 +84,17 @@ pub enum BridgeError {
     /// Code `size`: some files do not have the listed size.
     #[error("wrong size: {}; fetch the artifact again", problems.join("; "))]
     Size {
-        /// One message per file.
+        /// One message per file whose size differs from the listed one.
         problems: Vec<String>,
     },
     /// Code `file_hash`: a file does not have the listed SHA-256.
     #[error("{file} has the SHA-256 {actual}, expected {expected}; fetch the artifact again")]
     FileHash {
-        /// The file, relative to the artifact.
+        /// The path of the file whose hash differs, relative to the artifact.
         file: String,
-        /// The listed SHA-256.
+        /// The SHA-256 of the file that the manifest lists, hexadecimal.
         expected: String,
-        /// The file's SHA-256.
+        /// The actual SHA-256 of the file, hexadecimal.
         actual: String,
     },
     /// Code `graph`: a graph cannot be parsed or loaded, differs from its declaration in the manifest, stores data in a
@@ -103,51 +103,51 @@ pub enum BridgeError {
     Graph {
         /// The graph's file, relative to the artifact.
         file: String,
-        /// What is wrong with it.
+        /// What is wrong with the graph.
         problem: String,
     },
     /// Code `tokenizer`: `tokenizer.json` cannot be loaded or differs from its declaration in the manifest, or the rules or
     /// tables of a spaCy pipeline violate the format.
     #[error("{file}: {problem}")]
     Tokenizer {
-        /// The file, relative to the artifact.
+        /// The path of the refused file, relative to the artifact.
         file: String,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         problem: String,
     },
     /// Code `variant`: the requested variant is not in the artifact.
     #[error("variant {requested:?} is not in the artifact, it has {known:?}; choose one of them or \"auto\"")]
     Variant {
-        /// The requested variant.
+        /// The name of the requested variant.
         requested: String,
-        /// The variants of the artifact.
+        /// The names of the variants that the artifact has.
         known: Vec<String>,
     },
     /// Code `variant`: an artifact was opened for another task than its own.
     #[error("{} is for the task {actual:?}, expected {expected:?}; open it for its own task", path.display())]
     Task {
-        /// The artifact.
+        /// The path of the artifact that was opened.
         path: PathBuf,
         /// The task that the artifact was opened for.
         expected: &'static str,
-        /// The artifact's task.
+        /// The task that the artifact's manifest names.
         actual: String,
     },
     /// Code `golden`: the answers to the golden cases do not meet the variant's gate, the model refused the input of a case,
     /// or the cases cannot be read.
     #[error("{file}: {problem}")]
     Golden {
-        /// The file of the cases, relative to the artifact.
+        /// The path of the file with the golden cases, relative to the artifact.
         file: String,
-        /// The case or the metric, and what is wrong.
+        /// The case or the metric that failed, and what is wrong with it.
         problem: String,
     },
     /// Code `input_type`: the value of a JSON line is not of the expected type.
     #[error("expected {expected}, got {actual}")]
     InputType {
-        /// The expected value.
+        /// A description of the expected value.
         expected: &'static str,
-        /// The kind of the actual value.
+        /// A description of the actual value.
         actual: String,
     },
     /// Code `input_too_large`: a text is larger than the limit.
@@ -157,7 +157,7 @@ pub enum BridgeError {
         index: Option<usize>,
         /// The text's size in bytes of UTF-8; a lower bound if the text was not read to its end.
         bytes: usize,
-        /// The limit in bytes.
+        /// The limit on the size of a text, in bytes of UTF-8.
         limit: usize,
     },
     /// Code `empty_input`: there are no messages to summarize, or they consist of whitespace.
@@ -171,15 +171,15 @@ pub enum BridgeError {
     BadLine {
         /// What is wrong with the line.
         problem: String,
-        /// The expected value.
+        /// A description of the expected line.
         expected: &'static str,
     },
     /// Code `prompt_not_found`: the requested prompt is not in the manifest.
     #[error("prompt {requested:?} is not in the artifact, it has {known:?}; choose one of them or no prompt")]
     PromptNotFound {
-        /// The requested prompt.
+        /// The name of the requested prompt.
         requested: String,
-        /// The prompts of the artifact.
+        /// The names of the prompts that the artifact has.
         known: Vec<String>,
     },
     /// Code `sentence_starts`: sentence starts are missing for a model that requires them, were passed to a model that does
@@ -202,9 +202,9 @@ pub enum BridgeError {
     /// Code `task_not_loaded`: no model for the task of the call is open.
     #[error("{call} needs a model for {task}, and none is open")]
     TaskNotLoaded {
-        /// The method that was called.
+        /// The name of the method that was called.
         call: &'static str,
-        /// The task of the method.
+        /// The task that the method needs a model for.
         task: &'static str,
     },
     /// Code `dependency`: ONNX Runtime is missing, cannot be loaded or is too old.
@@ -222,7 +222,7 @@ pub enum BridgeError {
     Inference {
         /// The index in the batch, from 0, of the text that caused the error; `None` if the cause is not one text.
         index: Option<usize>,
-        /// What failed.
+        /// A description of the failure.
         problem: String,
     },
     /// Code `cancelled`: the call was cancelled while it ran.
@@ -231,21 +231,21 @@ pub enum BridgeError {
     /// Code `timeout`: the call exceeded its time limit.
     #[error("the call exceeded its time limit of {} s", limit.as_secs_f64())]
     Timeout {
-        /// The time limit.
+        /// The time limit that the call exceeded.
         limit: Duration,
     },
     /// Code `config`: an option is invalid.
     #[error("{problem}")]
     Config {
-        /// The option, its value and the allowed values.
+        /// The invalid option, its value and the allowed values.
         problem: String,
     },
     /// Code `io`: reading or writing a file failed.
     #[error("{}: {problem}", path.display())]
     Io {
-        /// The file or directory.
+        /// The path of the file or directory that could not be read or written.
         path: PathBuf,
-        /// The operating system's message.
+        /// The operating system's message about the failure.
         problem: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Reads JSON lines with a limit on their length, and has the rules that several kinds of inputs share.
+//! Reads JSON lines with a limit on their length. Contains the rules for inputs that several tasks share.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -10,18 +10,19 @@ use serde_json::{Map, Value};
 use crate::BridgeError;
 use crate::artifact::json;
 
-/// The maximum number of bytes in JSON per byte of text, for example for the escape `\u0041`.
+/// The maximum number of bytes of a JSON line per byte of its text: escapes such as `\u0041` are longer than their
+/// character.
 const BYTES_PER_TEXT_BYTE: usize = 6;
-/// Limit on the bytes of keys and whitespace in a line.
+/// Limit on the bytes of a line for its keys and whitespace.
 const LINE_OVERHEAD: usize = 1024;
-/// The key of an object's text.
+/// The key of the text in the JSON object of a line.
 pub(crate) const TEXT: &str = "text";
-/// The expected line of an input that is one text, for messages.
+/// A description of the expected line for inputs that consist of one text. Error messages show it.
 pub(crate) const TEXT_LINE: &str = "a JSON string or an object with a string under \"text\"";
 
 /// An input of a model that is read from a line of JSON.
 pub(crate) trait LineInput: Sized {
-    /// The expected line, for messages.
+    /// A description of the expected line. Error messages show it.
     const EXPECTED: &'static str;
 
     /// Reads the input from the value of a line. `limit` is the maximum size of a text in bytes of UTF-8.
@@ -47,7 +48,7 @@ impl LineInput for String {
     }
 }
 
-/// The error of a line.
+/// The error of one line, as the commands print it.
 #[derive(Debug, Serialize)]
 pub(crate) struct LineError {
     pub(crate) code: &'static str,
@@ -101,12 +102,13 @@ pub(crate) fn next_line<I: LineInput>(
     }
 }
 
-/// The input of one line.
+/// Parses one line to an input.
 pub(crate) fn parse<I: LineInput>(line: &[u8], limit: usize) -> Result<I, BridgeError> {
     I::read(json::parse(line).map_err(bad_line::<I>)?, limit)
 }
 
-/// The fields of an object whose keys are all known. A string is equivalent to an object with a text.
+/// The fields of a line's JSON object, whose keys all have to be known. A string is equivalent to an object with a
+/// text.
 ///
 /// # Errors
 /// `bad_line` for an unknown key, `input_type` for another kind of value.

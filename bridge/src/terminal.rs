@@ -9,14 +9,15 @@ pub(crate) const COLORS: [&str; 6] = ["1;31", "1;32", "1;33", "1;34", "1;35", "1
 pub(crate) const DIM: &str = "2";
 const RED: &str = COLORS[0];
 
-/// Whether output is colored.
+/// How text is formatted for an output: with or without colors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style {
     pub(crate) is_colored: bool,
 }
 
 impl Style {
-    /// Colored on terminals, unless `NO_COLOR` is set to a value that is not empty.
+    /// The style for an output: it has colors if it is a terminal, unless `NO_COLOR` is set to a value that is not
+    /// empty.
     pub(crate) fn new(is_terminal: bool) -> Self {
         let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { is_colored: is_terminal && !is_refused }
@@ -34,7 +35,7 @@ impl Style {
     }
 }
 
-/// The text in one line. Control characters, and characters that change the direction of text, are escaped.
+/// Shows a text in one line. Control characters, and characters that change the direction of text, are escaped.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {

@@ -8,7 +8,7 @@ use tokenizers::{PostProcessor, Tokenizer, TruncationDirection, TruncationParams
 use crate::BridgeError;
 use crate::artifact::Manifest;
 
-/// A side of a token sequence.
+/// A side of a token sequence, from which truncation removes tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
@@ -18,16 +18,16 @@ pub enum Side {
     Right,
 }
 
-/// The tokenizer and its limits.
+/// The section `tokenizer`: the tokenizer's file and its limits.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TokenizerSpec {
-    /// The tokenizer's file, relative to the artifact.
+    /// The path of the tokenizer's file, relative to the artifact.
     pub file: String,
     /// The number of entries of the vocabulary, including added tokens.
     pub vocab_size: u64,
-    /// The maximum length of a sequence, including special tokens. Longer texts are truncated.
+    /// The maximum number of tokens of a sequence, including special tokens. Longer texts are truncated.
     pub max_tokens: usize,
     /// The side from which truncation removes tokens.
     pub truncation_side: Side,
@@ -58,7 +58,7 @@ impl TokenizerSpec {
     }
 }
 
-/// The token ids of one text, including special tokens.
+/// The encoded tokens of one text, including special tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Encoded {
     pub(crate) ids: Vec<i64>,
@@ -116,8 +116,8 @@ impl TextEncoder {
         tokenizer
     }
 
-    /// The tokenizer without truncation, the maximum number of tokens of a text without special tokens, and the side from
-    /// which the caller has to truncate.
+    /// Parts for a caller that truncates: the tokenizer without truncation, the maximum number of tokens of a text
+    /// without special tokens, and the side from which to truncate.
     pub(crate) fn into_parts(mut self) -> (Tokenizer, usize, Side) {
         // Removing the truncation cannot fail.
         let _ = self.tokenizer.with_truncation(None);
@@ -140,9 +140,10 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result
 
 /// The truncation that the tokenizer itself makes, so that it does not encode the rest of a long text.
 ///
-/// The tokenizer stops at `max_length` tokens of text and then removes as many of them as it needs for special tokens. The
-/// removed tokens, which it returns as overflow, show that the text was truncated. Without special tokens it removes none.
-/// Therefore the limit is one token higher in this case, and the additional token shows it.
+/// The tokenizer stops at `max_length` tokens of text and then removes as many of them as it needs for special tokens.
+/// It returns the removed tokens as overflow, which shows that the text was truncated. Without special tokens it would
+/// remove none. Therefore `max_length` is one higher in this case, and the additional token shows that the text was
+/// truncated.
 fn limit(tokenizer: &Tokenizer, spec: &TokenizerSpec) -> TruncationParams {
     let direction = match spec.truncation_side {
         Side::Left => TruncationDirection::Left,

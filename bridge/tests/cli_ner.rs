@@ -152,7 +152,7 @@ fn the_gate_applies_to_all_cases_together() {
         let output = run(&["verify", "--json", text(dir.path())], "");
         (output.status.code(), lines(&output)[0]["variants"]["fp32"]["entity_f1"].clone())
     };
-    // Four of the five expected entities are found, and one other entity: 2 * 4 / (5 + 5).
+    // Four of the five expected entities are found, and one other entity, so that F1 is 2 * 4 / (5 + 5).
     assert_eq!(with_gate(json!({"differing": 1, "entity_f1": 0.8})), (Some(0), json!(0.8)));
     assert_eq!(with_gate(json!({"differing": 1, "entity_f1": 0.81})).0, Some(3));
     assert_eq!(with_gate(json!({"differing": 0})).0, Some(3));

@@ -1,4 +1,4 @@
-//! The command `rerank`.
+//! Tests of the command `rerank` with a small reranker.
 #![cfg(all(feature = "cli", feature = "rerank"))]
 
 mod common;

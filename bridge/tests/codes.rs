@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use onnx_ml_bridge::BridgeError;
 
-/// The first column of the tables whose header starts with `code`.
+/// The error codes in `FORMAT.md`: the first column of every table whose header starts with `code`.
 fn documented() -> BTreeSet<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../artifacts/FORMAT.md");
     let text = std::fs::read_to_string(path).expect("the format is in the folder next to the crate's");

@@ -56,7 +56,7 @@ fn open(path: &Path, variant: &str) -> OnnxMlBridge {
     builder.build().expect("a valid artifact")
 }
 
-/// The path and the variant's name, for all variants of the valid artifacts of a task.
+/// All variants of the valid artifacts of a task, each as the artifact's path and the variant's name.
 fn variants(expected: Task) -> Vec<(PathBuf, String)> {
     let of_task = entries("valid").into_values().filter(|path| task(path) == expected);
     of_task.flat_map(|path| manifest(&path).variants.into_keys().map(move |name| (path.clone(), name))).collect()

@@ -25,8 +25,8 @@ fn pair(manifest: &[u8]) -> Option<(String, String)> {
     Some((manifest["task"].as_str()?.to_owned(), manifest["engine"].as_str()?.to_owned()))
 }
 
-/// Whether this build has the families of the case. These are the family of its base, and the family of its manifest unless
-/// no valid artifact has that family.
+/// Whether this build has the families that the case needs: the family of the artifact that the case changes, and the
+/// family of the changed manifest, unless no valid artifact has that family.
 fn is_readable(case: &Case) -> bool {
     let known: BTreeSet<_> =
         Family::ALL.iter().map(|family| (family.task().name().to_owned(), family.engine().to_owned())).collect();
@@ -39,7 +39,7 @@ fn manifest_pair(artifact: &Path) -> Option<(String, String)> {
     pair(&fs::read(artifact.join("manifest.json")).ok()?)
 }
 
-/// Compares the code of every case of a folder with the one that a reader returns.
+/// Compares the code that a reader returns for every case of a folder with the expected code.
 fn compare(folder: &str, read: impl Fn(&Case) -> Code) {
     let cases: Vec<Case> = cases(folder).into_iter().filter(is_readable).collect();
     assert!(cases.len() > 20, "{} cases", cases.len());

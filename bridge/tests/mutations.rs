@@ -18,7 +18,7 @@ fn open(root: &Path) -> Result<(), &'static str> {
     Artifact::open(root, "auto").map(|_| ()).map_err(|error| error.code())
 }
 
-/// Corrupts a new artifact, which verifying and opening have to refuse with the code.
+/// Corrupts a new artifact. Verifying and opening have to refuse it with the given code.
 fn refused(code: &'static str, corrupt: impl Fn(&Path)) {
     let dir = common::tiny();
     corrupt(dir.path());

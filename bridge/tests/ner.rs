@@ -25,7 +25,7 @@ fn with(strategy: AggregationStrategy, stride: Option<usize>) -> NerOptions {
     NerOptions { aggregation_strategy: Some(strategy), stride, ..NerOptions::default() }
 }
 
-/// The text, the label, and the offsets in characters of each entity.
+/// The text, the label, and the offsets in characters of each entity in an answer.
 fn brief(entities: &[Entity]) -> Vec<(&str, &str, usize, usize)> {
     entities.iter().map(|entity| (entity.text.as_str(), entity.label.as_str(), entity.start, entity.end)).collect()
 }

@@ -18,7 +18,7 @@ fn totals() -> &'static Mutex<BTreeMap<String, u64>> {
     TOTALS.get_or_init(Mutex::default)
 }
 
-/// Sums the increments of a counter, or counts the values of a histogram.
+/// Sums the increments of a counter, or counts the recorded values of a histogram.
 struct Total(String);
 
 impl Total {

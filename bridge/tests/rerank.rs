@@ -1,4 +1,4 @@
-//! Rankings of the small reranker, which Python reads too.
+//! Tests of rankings with the small reranker of tests/golden, which the Python tests use as well.
 #![cfg(feature = "rerank")]
 
 mod common;
@@ -49,7 +49,8 @@ fn equal_documents_keep_their_order() {
     assert_eq!(ranked.iter().map(|document| document.index).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
 }
 
-/// Long and short documents share runs, and the scales of int8 are per row.
+/// A pair has the same score alone and in a run with longer documents. The activations of int8 have one scale per row,
+/// so that padding has no effect.
 #[test]
 fn the_score_of_a_pair_does_not_depend_on_its_batch() {
     let texts: Vec<String> = (0..40).map(|words| "the big cat runs ".repeat(words % 13)).collect();

@@ -34,7 +34,7 @@ fn code<T>(result: Result<T, BridgeError>) -> Option<&'static str> {
     result.err().map(|error| error.code())
 }
 
-/// The text, the token ids, the number of tokens and `truncated` of a summary.
+/// The text, the token ids, the number of tokens and the flag `truncated` of a summary.
 fn brief(summary: &Summary) -> (&str, &[i64], usize, bool) {
     (&summary.text, &summary.token_ids, summary.tokens, summary.truncated)
 }
@@ -99,7 +99,7 @@ fn one_bad_input_fails_and_the_others_are_answered() {
     let mut texts = inputs(&["a", "nan", "b", &"a".repeat(21), " \u{3000}\n"]);
     texts.push(vec![]);
     texts.push(vec![" ".to_owned(), String::new()]);
-    // With the separator they exceed the limit by one byte.
+    // Joined with the separator, these two messages exceed the limit by one byte.
     texts.push(vec!["a".repeat(10), "a".repeat(10)]);
     let outcomes = bridge.summarize_each(&texts, &SummarizeOptions::default()).expect("outcomes");
     let codes: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().err().map(BridgeError::code)).collect();
@@ -146,7 +146,7 @@ fn longer_inputs_are_read_in_chunks() {
     // With this length the summaries of the chunks are "a b." and "b c", which fit together.
     let short = in_chunks(&bridge, text, 3);
     assert_eq!(brief(&short), ("a b.", [2, 4, 9].as_slice(), 2, false));
-    // A text that fits is not split.
+    // A text that the model can read as a whole is not split.
     assert_eq!(brief(&in_chunks(&bridge, "a b c d", 6)), ("a b c d", [2, 4, 5, 6, 7, 3].as_slice(), 5, false));
 }
 
@@ -172,7 +172,7 @@ fn progress_counts_inputs_and_chunks() {
     assert_eq!(*reports.lock().expect("not poisoned"), [(2, 4), (3, 4), (4, 4)]);
 }
 
-/// Summarizes a slow text, which does not end unless it is stopped. Returns the code of the error and the elapsed time.
+/// Summarizes a text that does not end unless it is stopped. Returns the code of the error and the elapsed time.
 fn stopped(bridge: &OnnxMlBridge, options: &SummarizeOptions) -> (Option<&'static str>, Duration) {
     let started = Instant::now();
     (code(bridge.summarize_detailed(&inputs(&["a slow b"]), options)), started.elapsed())
@@ -209,7 +209,7 @@ fn a_token_cancels_running_and_waiting_calls() {
         let cancel = CancelToken::new();
         let options = SummarizeOptions { cancel: Some(cancel.clone()), ..SummarizeOptions::default() };
         let took = thread::scope(|scope| {
-            // There is one session, so that one call runs and the other waits.
+            // The model has one session, so that one of two calls runs and the other waits.
             let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| stopped(&bridge, &options))).collect();
             thread::sleep(Duration::from_millis(100));
             let cancelled = Instant::now();

@@ -94,7 +94,8 @@ impl ArtifactFiles {
         self.check_hashes(&graph.data_files(&self.manifest.files))
     }
 
-    /// Runs the check `graph`. `interface` is that of the graph's role; `None` if the family has no such role.
+    /// Runs the check `graph` on a parsed graph. `interface` is the interface that the role of the graph requires;
+    /// `None` if the model's family has no such role.
     pub(crate) fn check_graph(
         &self,
         graph: &GraphFile<'_>,

@@ -7,7 +7,7 @@ use super::manifest::{FileEntry, Graph, Tensor};
 use super::onnx::{Model, Value};
 use crate::BridgeError;
 
-/// The name, element type and rank of an input or output.
+/// The name, element type and rank of an input or output of a graph.
 pub(crate) type Port = (&'static str, &'static str, usize);
 
 /// The inputs and outputs of the graphs of one role, which the runtime feeds and fetches by name.
@@ -62,8 +62,8 @@ impl<'a> GraphFile<'a> {
     }
 }
 
-/// The listed paths of the graph's external data. Locations in an ONNX file are relative to its folder. Listed paths have
-/// no `..`, so that a listed file is always inside the artifact.
+/// The paths of the graph's external data, as the manifest lists them. An ONNX file states them relative to its own
+/// folder. Listed paths have no `..`, so that a listed file is always inside the artifact.
 fn data_files(model: &Model, declared: &Graph, files: &BTreeMap<String, FileEntry>) -> Result<Vec<String>, String> {
     let folder = declared.file.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let listed = |location: &String| {
@@ -118,7 +118,7 @@ fn or_none<T: ToString>(value: Option<&T>) -> String {
     value.map_or_else(|| "none".to_owned(), T::to_string)
 }
 
-/// The `TensorProto.DataType` of a dtype of the manifest.
+/// The number in ONNX's `TensorProto.DataType` of an element type that the manifest names.
 fn element_type(dtype: &str) -> Option<u64> {
     match dtype {
         "float32" => Some(1),
@@ -233,7 +233,7 @@ mod tests {
         }
     }
 
-    /// Refused even if the graph matches its declaration.
+    /// A graph without the interface of its role is refused even if it matches its declaration in the manifest.
     #[test]
     fn a_graph_without_the_interface_of_its_role_is_refused() {
         let outputs = |bytes: &[u8], change: fn(&mut Vec<Tensor>)| {

@@ -53,20 +53,21 @@ pub struct Manifest {
     /// The sections of the model's family, by name. The family parses them.
     #[serde(skip)]
     pub sections: Map<String, Value>,
-    /// The golden cases.
+    /// The file with the golden cases, and their number.
     pub golden: Golden,
-    /// The measured parity.
+    /// The measured parity of the variants with the original model.
     pub parity: Parity,
-    /// All files by path, except `manifest.json` and `manifest.sha256`.
+    /// The size and the hash of every file by its path, except `manifest.json` and `manifest.sha256`.
     pub files: BTreeMap<String, FileEntry>,
 }
 
-/// The result of a family's check of its sections.
+/// What a family returns after it has checked its own sections of a manifest.
 #[derive(Debug, Default)]
 pub(crate) struct SectionCheck {
-    /// The files of the preprocessor, each with the field that names it. Every variant needs them.
+    /// The paths of the preprocessor's files, each after the manifest's field that names it. Every variant needs these
+    /// files.
     pub(crate) files: Vec<(&'static str, String)>,
-    /// Violations of rules between fields.
+    /// One message per violated rule that concerns several fields of the sections.
     pub(crate) problems: Vec<String>,
 }
 
@@ -100,7 +101,7 @@ impl Manifest {
         Ok(chosen.to_owned())
     }
 
-    /// The graph of a variant with that role.
+    /// The graph of a variant that has the given role.
     ///
     /// # Errors
     /// `variant` if the manifest has no such variant, `schema` if the variant has no such graph.
@@ -134,9 +135,9 @@ fn choose<'a>(names: &[&'a str], requested: &str, exact_int8: bool) -> Option<&'
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Source {
-    /// `hub`, `package` or `path`.
+    /// The kind of the source: `hub`, `package` or `path`.
     pub kind: String,
-    /// The name of the model on the hub, of the package, or of the path.
+    /// The name of the source: of the model on the hub, of the package, or of the path.
     pub id: String,
     /// The revision, if the source has revisions.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -162,14 +163,14 @@ pub struct Variant {
     pub quantization: Option<Quantization>,
 }
 
-/// One graph.
+/// A graph of a variant, as the manifest declares it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Graph {
-    /// Its file, relative to the artifact.
+    /// The path of the ONNX file, relative to the artifact.
     pub file: String,
-    /// The ONNX IR version.
+    /// The version of the ONNX IR that the ONNX file has.
     pub ir_version: u64,
     /// The opset versions of the operator domains that the graph uses; `""` is `ai.onnx`.
     pub domains: BTreeMap<String, u64>,
@@ -186,11 +187,11 @@ pub struct Graph {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Tensor {
-    /// Its name.
+    /// The name of the input or output.
     pub name: String,
-    /// The element type: `float32`, `int64`, ...
+    /// The element type of the tensor: `float32`, `int64`, ...
     pub dtype: String,
-    /// The dimensions.
+    /// The dimensions of the tensor.
     pub dims: Vec<Dim>,
 }
 
@@ -209,11 +210,11 @@ pub enum Dim {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Quantization {
-    /// The scheme: `row-uint8-channel-int8`.
+    /// The quantization scheme: `row-uint8-channel-int8`.
     pub scheme: String,
-    /// SmoothQuant's alpha.
+    /// The smoothing strength alpha of SmoothQuant.
     pub smoothing_alpha: f64,
-    /// Zero point of the activations after GELU.
+    /// The zero point of the quantized activations after GELU.
     pub gelu_zero_point: u64,
     /// The calibration texts.
     pub calibration: Calibration,
@@ -221,7 +222,7 @@ pub struct Quantization {
     pub tables: Vec<String>,
     /// The signal-to-quantization-noise ratio of each matrix product on the calibration texts, in dB.
     pub layers: BTreeMap<String, f64>,
-    /// The difference of the graph's output from that of fp32 on the calibration texts, by metric.
+    /// How much the graph's output differs from the output of the variant fp32 on the calibration texts, by metric.
     pub error: BTreeMap<String, f64>,
 }
 
@@ -230,22 +231,22 @@ pub struct Quantization {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Calibration {
-    /// SHA-256 of the texts.
+    /// SHA-256 of the calibration texts, hexadecimal.
     pub sha256: String,
-    /// The number of texts.
+    /// The number of calibration texts.
     pub texts: u64,
-    /// The number of tokens.
+    /// The number of tokens of all calibration texts.
     pub tokens: u64,
 }
 
-/// The golden cases.
+/// The file with the golden cases, and their number.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Golden {
-    /// The file of the cases, relative to the artifact.
+    /// The path of the file with the golden cases, relative to the artifact.
     pub file: String,
-    /// The number of cases.
+    /// The number of golden cases in the file.
     pub cases: usize,
 }
 
@@ -256,7 +257,7 @@ pub struct Golden {
 pub struct Parity {
     /// The file with all measurements, relative to the artifact.
     pub file: String,
-    /// The number of compared texts.
+    /// The number of texts on which the variants were compared with the original.
     pub texts: u64,
     /// The machine that ran the comparison.
     pub machine: Machine,
@@ -273,11 +274,11 @@ pub struct Machine {
     pub cpu: String,
     /// The processor's instruction sets that influence the results.
     pub instruction_set: Vec<String>,
-    /// The number of threads.
+    /// The number of threads that ran the comparison.
     pub threads: u64,
 }
 
-/// A file of the artifact.
+/// The size and the hash of a file of the artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

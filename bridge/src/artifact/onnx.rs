@@ -12,16 +12,16 @@ use super::protobuf::{Field, Fields};
 
 /// The maximum nesting depth of graphs, including the main graph.
 const MAX_NESTING: usize = 17;
-/// `TensorProto.DataLocation.EXTERNAL`.
+/// The value `TensorProto.DataLocation.EXTERNAL`, which means that a tensor's data is in another file.
 const EXTERNAL: u64 = 1;
 
 /// An input or output of the main graph.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Value {
     pub(crate) name: String,
-    /// `TensorProto.DataType`; `None` if the value is not a tensor.
+    /// The element type as a number of `TensorProto.DataType`; `None` if the value is not a tensor.
     pub(crate) dtype: Option<u64>,
-    /// `None` if the file does not state a shape.
+    /// The number of dimensions; `None` if the file does not state a shape.
     pub(crate) rank: Option<usize>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Model {
     pub(crate) ir_version: u64,
     /// The versions of the imported operator sets by domain; `""` is `ai.onnx`.
     pub(crate) imports: BTreeMap<String, u64>,
-    /// The domains of all nodes, except those of the functions that the file defines.
+    /// The operator domains of all nodes, except the nodes of functions that the file defines.
     pub(crate) domains_used: BTreeSet<String>,
     pub(crate) inputs: Vec<Value>,
     pub(crate) outputs: Vec<Value>,
@@ -149,7 +149,7 @@ impl Model {
         Ok(())
     }
 
-    /// Visits the nodes of a function and returns the domain that it is defined in.
+    /// Visits the nodes of a function that the ONNX file defines. Returns the domain of the function.
     fn function(&mut self, message: &[u8]) -> Result<String, String> {
         let mut domain = "";
         for field in Fields::of(message) {
@@ -172,8 +172,8 @@ impl Model {
         Ok(())
     }
 
-    /// Adds a tensor's location even if its `data_location` is not `EXTERNAL`, because parsers treat such contradictory
-    /// tensors differently.
+    /// Adds the path of a tensor's external data. It is added even if the tensor's `data_location` is not `EXTERNAL`,
+    /// because parsers treat such contradictory tensors differently.
     fn tensor(&mut self, message: &[u8]) -> Result<(), String> {
         let (mut external, mut locations) = (false, 0);
         for field in Fields::of(message) {
@@ -189,7 +189,7 @@ impl Model {
         Ok(())
     }
 
-    /// Reads one key and value of `external_data`. Returns whether the key is `location`.
+    /// Reads one entry of a tensor's `external_data`: a key and a value. Returns whether the key is `location`.
     fn external_entry(&mut self, message: &[u8]) -> Result<bool, String> {
         let (mut key, mut content) = ("", "");
         for field in Fields::of(message) {

@@ -11,11 +11,11 @@ use crate::BridgeError;
 
 /// The JSON schema of manifests, a copy of `artifacts/manifest.schema.json`.
 pub(crate) const SCHEMA: &str = include_str!("manifest.schema.json");
-/// Limit on the violations in an error; a malicious manifest could have thousands.
+/// The maximum number of violations that one error lists; a malicious manifest could have thousands.
 const MAX_PROBLEMS: usize = 50;
-/// Limit on the characters of one violation's message.
+/// The maximum number of characters of the message about one violation.
 const MAX_PROBLEM_CHARS: usize = 300;
-/// The advice for an artifact that is newer than this reader.
+/// The advice that an error gives for an artifact that is newer than this reader.
 const UPGRADE: &str = "upgrade onnx-ml-bridge, or fetch an artifact of an older format";
 
 /// A manifest that is a JSON object of a supported format version. Its other fields are not checked yet.
@@ -24,7 +24,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Runs the checks `json` and `format_version`, the latter without the task's revision.
+    /// Runs the checks `json` and `format_version`. The latter does not include the task's revision yet.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, BridgeError> {
         let refuse = |problem| BridgeError::Json { file: "manifest.json".to_owned(), problem };
         let Value::Object(object) = json::parse(bytes).map_err(refuse)? else {
@@ -49,12 +49,13 @@ impl Draft {
         }
     }
 
-    /// The task and the engine, if both are strings.
+    /// The task and the engine that the manifest names; `None` unless both are strings.
     pub(crate) fn task_and_engine(&self) -> Option<(&str, &str)> {
         Some((self.object.get("task")?.as_str()?, self.object.get("engine")?.as_str()?))
     }
 
-    /// Runs the check `format_version` for the task's revision; `newest` is the newest one that this reader implements.
+    /// Runs the check `format_version` for the task's revision; `newest` is the newest revision that this reader
+    /// implements.
     pub(crate) fn check_task_revision(&self, newest: u64) -> Result<(), BridgeError> {
         match self.object.get("task_revision").and_then(Value::as_u64) {
             Some(revision) if revision > newest => Err(self.refused_version("task_revision", newest, UPGRADE)),

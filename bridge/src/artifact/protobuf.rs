@@ -1,9 +1,9 @@
 //! A reader of the protobuf wire format, as far as ONNX uses it. It iterates over the fields of a message without copying.
 
-/// The value of one field.
+/// The value of one field of a protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field<'a> {
-    /// A varint.
+    /// An integer, which is encoded as a varint.
     Number(u64),
     /// Bytes: a string, a nested message or packed numbers.
     Bytes(&'a [u8]),
@@ -27,7 +27,7 @@ impl<'a> Fields<'a> {
         for shift in (0..70).step_by(7) {
             let (&byte, rest) = self.rest.split_first().ok_or("ends inside a number")?;
             self.rest = rest;
-            // Nine bytes hold 63 bits, so that the tenth byte has one bit left.
+            // The first nine bytes of a varint hold 63 of its 64 bits, so that the tenth byte may only have one bit.
             if shift == 63 && byte > 1 {
                 break;
             }

@@ -10,17 +10,17 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-/// A field with a varint.
+/// The bytes of a protobuf field with a varint.
 pub(crate) fn number(field: u64, value: u64) -> Vec<u8> {
     [varint(field << 3), varint(value)].concat()
 }
 
-/// A field with a nested message.
+/// The bytes of a protobuf field with a nested message.
 pub(crate) fn message(field: u64, content: &[u8]) -> Vec<u8> {
     [&varint(field << 3 | 2), &varint(content.len() as u64), content].concat()
 }
 
-/// A field with a string.
+/// The bytes of a protobuf field with a string.
 pub(crate) fn text(field: u64, content: &str) -> Vec<u8> {
     message(field, content.as_bytes())
 }

@@ -22,7 +22,7 @@ pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const IDENTITY: &str = "manifest.sha256";
 
-/// The content of a directory at the time of the walk. Every file is a regular file with one hard link; paths are relative
+/// The content of a directory when it was walked. Every file is a regular file with one hard link; paths are relative
 /// and separated by `/`.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -35,14 +35,15 @@ pub(crate) struct Tree {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FileState {
     size: u64,
-    /// Device and inode.
+    /// The numbers of the device and the inode, which identify the file.
     identity: (u64, u64),
 }
 
 impl Tree {
-    /// Walks `root` without opening any file.
+    /// Lists the files and directories below `root` without opening any file.
     pub(crate) fn walk(root: &Path) -> Result<Self, BridgeError> {
-        // This removes a trailing slash, with which `symlink_metadata` would follow a symbolic link.
+        // Collecting the components removes a trailing slash, with which `symlink_metadata` would follow a symbolic
+        // link.
         let named: PathBuf = root.components().collect();
         let refuse = |error| path_kind(root, format!("{error}; expected an artifact's directory"));
         if !fs::symlink_metadata(&named).map_err(refuse)?.is_dir() {
@@ -83,7 +84,8 @@ impl Tree {
         if depth > MAX_DIRECTORIES {
             return Err(path_kind(directory, format!("deeper than {MAX_DIRECTORIES} directories")));
         }
-        // Valid artifacts need no more directories. The limit ends the walk of a directory with endless subdirectories.
+        // A valid artifact does not need more directories than this. The limit ends the walk of a directory with
+        // endless subdirectories.
         self.directories += 1;
         if self.directories > MAX_FILES * MAX_DIRECTORIES {
             return Err(path_kind(directory, "too many directories".to_owned()));
@@ -111,7 +113,7 @@ impl Tree {
         }
     }
 
-    /// The directory's absolute path.
+    /// The artifact's directory as an absolute path.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -161,7 +163,7 @@ impl Tree {
         }
     }
 
-    /// Reads a file, but no more bytes than it had at the time of the walk.
+    /// Reads a file, but no more bytes than it had when the directory was walked.
     pub(crate) fn read(&self, relative: &str) -> Result<Vec<u8>, BridgeError> {
         let limit = self.files.get(relative).map_or(0, |file| file.size);
         let mut bytes = Vec::new();
@@ -170,7 +172,7 @@ impl Tree {
         Ok(bytes)
     }
 
-    /// Opens a file and checks that it was not replaced since the walk.
+    /// Opens a file and checks that it was not replaced since the directory was walked.
     fn open(&self, relative: &str) -> Result<File, BridgeError> {
         let path = self.path(relative);
         let refused = |error| BridgeError::io(&path, &error);
@@ -184,7 +186,7 @@ impl Tree {
     }
 }
 
-/// Lowercase hexadecimal digits.
+/// The text of some bytes as lowercase hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -222,7 +224,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-// On other systems the standard library returns neither the number of hard links nor the file's identity.
+// On systems other than Unix, the standard library returns neither the number of hard links nor the file's identity.
 #[cfg(not(unix))]
 fn links(_: &Metadata) -> u64 {
     1

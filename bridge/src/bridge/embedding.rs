@@ -13,7 +13,7 @@ impl OnnxMlBridge {
     /// Opens an embedding artifact with the default options.
     ///
     /// # Errors
-    /// Those of [`OnnxMlBridgeBuilder::build`](crate::OnnxMlBridgeBuilder::build).
+    /// The errors of [`OnnxMlBridgeBuilder::build`](crate::OnnxMlBridgeBuilder::build).
     pub fn open_embedding(path: impl Into<PathBuf>) -> Result<Self, BridgeError> {
         Self::builder().embedding(path).build()
     }
@@ -42,7 +42,7 @@ impl OnnxMlBridge {
     /// The vector of one text, with the manifest's default prompt. Truncating the text logs a warning.
     ///
     /// # Errors
-    /// Those of [`embed`](Self::embed).
+    /// The errors of [`embed`](Self::embed).
     pub fn generate_embedding_blocking(&self, text: &str) -> Result<Vec<f32>, BridgeError> {
         let vectors = self.generate_embeddings_batch(&[text])?;
         vectors.into_iter().next().ok_or_else(|| BridgeError::inference(Some(0), "returned no vector"))
@@ -51,7 +51,7 @@ impl OnnxMlBridge {
     /// The vectors of several texts, with the manifest's default prompt. Truncating a text logs a warning.
     ///
     /// # Errors
-    /// Those of [`embed`](Self::embed).
+    /// The errors of [`embed`](Self::embed).
     pub fn generate_embeddings_batch(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>, BridgeError> {
         let model = self.embedder("generate_embeddings_batch")?;
         let answer = model.embed(&borrow(texts), &EmbedOptions::default())?;
@@ -59,7 +59,7 @@ impl OnnxMlBridge {
         Ok(answer.vectors)
     }
 
-    /// The open variant of the embedding model.
+    /// The name of the variant of the embedding model that is open.
     ///
     /// # Errors
     /// `task_not_loaded` without an open embedding model.

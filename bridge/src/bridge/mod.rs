@@ -27,7 +27,7 @@ use crate::families::ner::Entity;
 #[cfg(feature = "rerank")]
 use crate::{Ranked, RerankOptions};
 
-/// Open models by task and by the names that calls use for them.
+/// The open models by task and by the names with which calls select them.
 pub(crate) type Models = BTreeMap<Task, BTreeMap<String, Box<dyn Model>>>;
 
 /// Open models. Clones share them; all calls take `&self` and may come from many threads at once.
@@ -62,7 +62,7 @@ impl OnnxMlBridge {
         self.all().for_each(Model::unload);
     }
 
-    /// Runs every open model on a short text. Every call checks that vectors and scores are finite.
+    /// Whether every open model answers a short text without an error, and with finite vectors and scores.
     pub fn health_check_blocking(&self) -> bool {
         self.all().all(Model::is_healthy)
     }
@@ -89,11 +89,11 @@ impl OnnxMlBridge {
             .map_or_else(only, |name| models.get(name))
             .ok_or_else(|| BridgeError::ModelNotFound { requested: name.map(str::to_owned), known: known() })?
             .as_ref();
-        // All models of a task have the same type.
+        // The conversion does not fail, because all models of a task have the same Rust type.
         model.downcast_ref().ok_or_else(not_loaded)
     }
 
-    /// Runs a blocking call on tokio's threads for such calls.
+    /// Runs a blocking call on one of tokio's threads for blocking code.
     async fn on_blocking_thread<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Self) -> Result<T, BridgeError> + Send + 'static,
@@ -173,7 +173,7 @@ fn borrow(texts: &[impl AsRef<str>]) -> Vec<&str> {
     texts.iter().map(AsRef::as_ref).collect()
 }
 
-/// Logs which texts were truncated, which the shortcuts do not return.
+/// Logs a warning with the indices of truncated texts, because the shortcuts do not return which texts were truncated.
 fn warn_of_truncation(manifest: &Manifest, max_tokens: Option<usize>, truncated: impl Iterator<Item = bool>) {
     let indices: Vec<usize> =
         truncated.enumerate().filter(|(_, truncated)| *truncated).map(|(index, _)| index).collect();

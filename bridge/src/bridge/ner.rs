@@ -13,7 +13,7 @@ impl OnnxMlBridge {
     /// Opens an artifact of the task `ner` with the default options.
     ///
     /// # Errors
-    /// Those of [`OnnxMlBridgeBuilder::build`](crate::OnnxMlBridgeBuilder::build).
+    /// The errors of [`OnnxMlBridgeBuilder::build`](crate::OnnxMlBridgeBuilder::build).
     pub fn open_ner(path: impl Into<PathBuf>) -> Result<Self, BridgeError> {
         Self::builder().ner(path).build()
     }
@@ -44,7 +44,7 @@ impl OnnxMlBridge {
     /// The named entities of one text, with the manifest's defaults. Truncating the text logs a warning.
     ///
     /// # Errors
-    /// Those of [`ner`](Self::ner).
+    /// The errors of [`ner`](Self::ner).
     pub fn extract_entities_blocking(&self, text: &str) -> Result<Vec<Entity>, BridgeError> {
         let answers = self.extract_entities_batch(&[text])?;
         answers.into_iter().next().ok_or_else(|| BridgeError::inference(Some(0), "returned no answer"))
@@ -53,7 +53,7 @@ impl OnnxMlBridge {
     /// The named entities of several texts, with the manifest's defaults. Truncating a text logs a warning.
     ///
     /// # Errors
-    /// Those of [`ner`](Self::ner).
+    /// The errors of [`ner`](Self::ner).
     pub fn extract_entities_batch(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<Entity>>, BridgeError> {
         let model = self.recognizer("extract_entities_batch", None)?;
         let answers = model.recognize(&borrow(texts), &NerOptions::default())?;
@@ -61,12 +61,13 @@ impl OnnxMlBridge {
         Ok(answers.into_iter().map(|answer| answer.entities).collect())
     }
 
-    /// The names of the open models for named entities, as calls use them.
+    /// The names by which calls select the open models for named entities.
     pub fn ner_models(&self) -> impl Iterator<Item = &str> {
         self.names(Task::Ner)
     }
 
-    /// The open variant of a model for named entities. Without a name, that of the only open model.
+    /// The name of the variant that is open of a model for named entities. Without a name of a model, it is that of the
+    /// only open model.
     ///
     /// # Errors
     /// `task_not_loaded` or `model_not_found`.
@@ -74,7 +75,7 @@ impl OnnxMlBridge {
         Ok(self.recognizer("ner_variant", model)?.variant())
     }
 
-    /// The manifest of a model for named entities. Without a name, that of the only open model.
+    /// The manifest of a model for named entities. Without a name of a model, it is that of the only open model.
     ///
     /// # Errors
     /// `task_not_loaded` or `model_not_found`.

@@ -10,12 +10,12 @@ use crate::families::rerank::model::Reranker;
 use crate::{BridgeError, OnnxMlBridgeBuilder, Ranked, RerankOptions};
 
 impl OnnxMlBridgeBuilder {
-    /// The directory of the artifact of the task `rerank`.
+    /// Adds the artifact of a reranker, given its directory.
     pub fn rerank(self, path: impl Into<PathBuf>) -> Self {
         self.only_model(Task::Rerank, path)
     }
 
-    /// The variant of the reranker, if it differs.
+    /// Sets the variant of the reranker, if it differs from the variant of the other models.
     pub fn rerank_variant(self, variant: impl Into<String>) -> Self {
         self.task_variant(Task::Rerank, variant)
     }
@@ -25,12 +25,13 @@ impl OnnxMlBridge {
     /// Opens an artifact of the task `rerank` with the default options.
     ///
     /// # Errors
-    /// Those of [`OnnxMlBridgeBuilder::build`].
+    /// The errors of [`OnnxMlBridgeBuilder::build`].
     pub fn open_rerank(path: impl Into<PathBuf>) -> Result<Self, BridgeError> {
         Self::builder().rerank(path).build()
     }
 
-    /// The documents by descending score; documents of equal scores keep their order. No documents have no ranking.
+    /// The documents in the order of descending scores for a query; documents of equal scores keep their order. The
+    /// result is empty if there are no documents.
     ///
     /// # Errors
     /// `task_not_loaded`, `config` (a `top_k` of 0), `input_too_large`, `dependency`, `graph` (at the first call) or
@@ -44,7 +45,7 @@ impl OnnxMlBridge {
         self.reranker("rerank")?.rerank(query, &borrow(documents), options)
     }
 
-    /// The open variant of the reranker.
+    /// The name of the variant of the reranker that is open.
     ///
     /// # Errors
     /// `task_not_loaded` without an open reranker.

@@ -13,7 +13,7 @@ impl OnnxMlBridge {
     /// Opens an artifact of the task `summarization` with the default options.
     ///
     /// # Errors
-    /// Those of [`OnnxMlBridgeBuilder::build`](crate::OnnxMlBridgeBuilder::build).
+    /// The errors of [`OnnxMlBridgeBuilder::build`](crate::OnnxMlBridgeBuilder::build).
     pub fn open_summarization(path: impl Into<PathBuf>) -> Result<Self, BridgeError> {
         Self::builder().summarization(path).build()
     }
@@ -49,7 +49,7 @@ impl OnnxMlBridge {
     /// The summary of messages that belong together, with the manifest's defaults. Truncating them logs a warning.
     ///
     /// # Errors
-    /// Those of [`summarize_detailed`](Self::summarize_detailed).
+    /// The errors of [`summarize_detailed`](Self::summarize_detailed).
     pub fn summarize_blocking(&self, messages: &[impl AsRef<str>]) -> Result<String, BridgeError> {
         let input = borrow(messages).into_iter().map(str::to_owned).collect();
         only(self.summaries("summarize_blocking", &[input], &SummarizeOptions::default())?)
@@ -58,7 +58,7 @@ impl OnnxMlBridge {
     /// The summaries of several inputs, with the manifest's defaults. Truncating an input logs a warning.
     ///
     /// # Errors
-    /// Those of [`summarize_detailed`](Self::summarize_detailed).
+    /// The errors of [`summarize_detailed`](Self::summarize_detailed).
     pub fn summarize_batch(&self, inputs: &[Vec<String>]) -> Result<Vec<String>, BridgeError> {
         self.summaries("summarize_batch", inputs, &SummarizeOptions::default())
     }
@@ -75,7 +75,7 @@ impl OnnxMlBridge {
         Ok(summaries.into_iter().map(|summary| summary.text).collect())
     }
 
-    /// The open variant of the summarizer.
+    /// The name of the variant of the summarizer that is open.
     ///
     /// # Errors
     /// `task_not_loaded` without an open summarizer.
@@ -108,7 +108,7 @@ impl OnnxMlBridge {
     }
 }
 
-/// The summary of a call with one input.
+/// The only summary in the result of a call with one input.
 pub(super) fn only(summaries: Vec<String>) -> Result<String, BridgeError> {
     summaries.into_iter().next().ok_or_else(|| BridgeError::inference(Some(0), "returned no summary"))
 }

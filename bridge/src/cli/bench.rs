@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     print_line(&figures.to_string())
 }
 
-/// The seconds that some of the inputs take, in batches of that size.
+/// The seconds that the model takes to answer some of the inputs in calls with `batch` inputs each.
 fn time(workload: &dyn Workload, inputs: Range<usize>, batch: usize) -> Result<f64, BridgeError> {
     let started = Instant::now();
     let batches = inputs.clone().step_by(batch);

@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
 fn report(failure: &Failure, json: bool) -> ExitCode {
     eprintln!("error[{}]: {}", failure.code, failure.message);
     if json {
-        // If this fails, nobody reads the output, and the exit status reports the error.
+        // If printing fails, nobody reads the output, and the exit status still reports the error.
         let _ = print_line(&failure.to_json().to_string());
     }
     ExitCode::from(failure.exit_status())

@@ -15,11 +15,11 @@ use crate::command::{Failure, print_line};
 use crate::families::{Artifact, VariantReport, replay};
 
 const TIME_LIMIT: Duration = Duration::from_secs(300);
-/// The minimum of the limit on the child's address space in bytes. Threads and the library use a part of it before any graph
-/// is loaded.
+/// The lowest limit on the child process's address space, in bytes. Its threads and ONNX Runtime's library use a part
+/// of the address space before any graph is loaded.
 const MIN_MEMORY: u64 = 8 << 30;
-/// The bytes of address space per byte of the artifact: for the file, the initializers, their prepacked copies and a
-/// reserve.
+/// The bytes of address space that the child process gets per byte of the artifact: for the file, the initializers,
+/// their prepacked copies and a reserve.
 const MEMORY_PER_BYTE: u64 = 4;
 /// Limit on the bytes of the child's answer that the parent reads.
 const ANSWER_LIMIT: u64 = 16 << 20;
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     memory: u64,
 }
 
-/// The JSON object that the child prints.
+/// The JSON object that the child process prints: the error that refuses the artifact, or the reports of all variants.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Answer {
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     print_line(&serde_json::json!({"variants": variants}).to_string())
 }
 
-// Other systems have no limit on the address space, or refuse to set it.
+// Systems other than Linux have no limit on the address space, or refuse to set it.
 #[cfg(target_os = "linux")]
 fn limit(bytes: u64) -> std::io::Result<()> {
     use rlimit::Resource;
@@ -116,7 +116,7 @@ fn spawn(dir: &Path, library: Option<&Path>, memory: u64) -> std::io::Result<Chi
 fn read_in_background(output: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // If reading fails, the bytes so far are the answer.
+        // If reading the child's output fails, the bytes that were read so far are its answer.
         let _ = output.take(ANSWER_LIMIT).read_to_end(&mut bytes);
         bytes
     })

@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     library: Option<PathBuf>,
 }
 
-/// A verified artifact, as the command prints it.
+/// The result of verifying an artifact, as the command prints it.
 #[derive(Serialize)]
 struct Report {
     ok: bool,

@@ -13,28 +13,28 @@ use crate::jsonl::{LineError, LineInput, next_line};
 /// Limit on the lines that are read ahead, and the default limit on the lines that are answered together.
 const MAX_BATCH: usize = 256;
 
-/// A command that answers lines.
+/// A command that reads lines from standard input and prints an answer to each.
 pub(crate) trait Answers {
     /// The input of one line.
     type Input: LineInput + Send + 'static;
     /// The answer to one line.
     type Answer;
 
-    /// Limit on the lines that are answered together. The answer to the first of them waits for that to the last.
+    /// Limit on the lines that are answered together. The first of them is answered only when all of them are.
     fn max_batch(&self) -> usize {
         MAX_BATCH
     }
 
-    /// The outcome of each input.
+    /// Answers the inputs of several lines and returns the outcome of each.
     ///
     /// # Errors
     /// An error that concerns every line and ends the command.
     fn answer(&self, inputs: &[&Self::Input]) -> Result<Vec<Result<Self::Answer, BridgeError>>, Failure>;
 
-    /// The line of output for an answer, without a newline.
+    /// The line of output with the answer to an input, without a newline.
     fn line(&self, input: &Self::Input, answer: Self::Answer) -> Result<String, Failure>;
 
-    /// The line of output for a line that failed, without a newline.
+    /// The line of output with the error of a line that failed, without a newline.
     fn failure(&self, error: &LineError) -> Result<String, Failure> {
         to_json(&Failed { error })
     }
@@ -45,10 +45,10 @@ struct Failed<'a> {
     error: &'a LineError,
 }
 
-/// The input of a line, or the error of an invalid line. The outer error is one of reading standard input.
+/// The input of a line, or the error of an invalid line. The outer error means that standard input could not be read.
 type Line<I> = io::Result<Result<I, BridgeError>>;
 
-/// One JSON object.
+/// Formats an answer as JSON in one line.
 pub(crate) fn to_json(answer: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(answer).map_err(|error| output_failed(&error.into()))
 }
@@ -103,7 +103,7 @@ fn next_batch<I>(lines: &Receiver<Line<I>>, limit: usize) -> Result<Option<Vec<R
     Ok(Some(batch.map_err(failed)?))
 }
 
-/// The input and the outcome of every line.
+/// Answers a batch of lines. Returns the input and the outcome of every line.
 fn answer_batch<C: Answers>(
     command: &C,
     batch: Vec<Result<C::Input, BridgeError>>,
@@ -126,7 +126,7 @@ fn line_error(error: BridgeError, line: u64) -> LineError {
     LineError { code: error.code(), line, message: error.to_string() }
 }
 
-/// Returns false if the reader has closed the pipe.
+/// Whether the output is still open after a write: false if its reader has closed the pipe.
 fn still_open(written: io::Result<()>) -> Result<bool, Failure> {
     match written {
         Ok(()) => Ok(true),

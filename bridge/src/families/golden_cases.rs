@@ -25,23 +25,24 @@ pub(crate) fn read_cases<C: DeserializeOwned>(manifest: &Manifest, bytes: &[u8])
     Ok(cases)
 }
 
-/// The error `golden` with a problem.
+/// The error `golden` with a description of what is wrong with the golden cases or the answers to them.
 pub(crate) fn refused(manifest: &Manifest, problem: String) -> BridgeError {
     BridgeError::Golden { file: manifest.golden.file.clone(), problem }
 }
 
-/// The error `golden` for one variant.
+/// The error `golden` with a description of what is wrong with the answers of one variant.
 pub(crate) fn refused_variant(manifest: &Manifest, variant: &str, problem: &str) -> BridgeError {
     refused(manifest, format!("variant {variant:?}: {problem}"))
 }
 
-/// The error `golden` for one variant and one case, which is given by its index.
+/// The error `golden` with a description of what is wrong with a variant's answer to one case, which is given by its
+/// index.
 pub(crate) fn refused_case(manifest: &Manifest, index: usize, variant: &str, problem: &str) -> BridgeError {
     refused(manifest, format!("case {}, variant {variant:?}: {problem}", index + 1))
 }
 
-/// Converts an error of a model in a replay. The artifact has the inputs, so that the artifact is refused: for a refused
-/// input with the code `golden`, for a failed run with the code `graph`.
+/// Converts an error of a model in a replay to a refusal of the artifact, which contains the inputs of the replay. A
+/// refused input results in the code `golden`, a failed run in the code `graph`.
 pub(crate) fn model_error(manifest: &Manifest, variant: &str, error: BridgeError) -> BridgeError {
     if let BridgeError::Inference { problem, .. } = error {
         let graphs = manifest.variants.get(variant).into_iter().flat_map(|variant| variant.graphs.values());
@@ -71,7 +72,7 @@ pub(crate) enum Bound {
 /// Compares the value of a metric with the variant's gate. A variant without a gate for the metric passes. NaN fails.
 ///
 /// # Errors
-/// The value and the gate.
+/// A message with the value and the gate that it does not meet.
 pub(crate) fn check_gate(variant: &Variant, metric: &str, value: f64, bound: Bound) -> Result<(), String> {
     let Some(gate) = variant.gate.get(metric) else { return Ok(()) };
     let is_met = match bound {

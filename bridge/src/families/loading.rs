@@ -28,10 +28,10 @@ pub struct Artifact {
 impl Artifact {
     /// Checks the files that one variant needs, and returns the artifact and the variant's name.
     ///
-    /// `variant` is a name in the manifest, or `auto`. `auto` selects `int8` if the artifact has it and the CPU has VNNI or
-    /// AMX, whose 8-bit products are exact and fast; else `fp32`, else the first variant by name. The hashes are checked of
-    /// the variant's graphs, of their data files and of the preprocessor's files. Other files only have to exist with the
-    /// listed size.
+    /// `variant` is a name in the manifest, or `auto`. `auto` selects `int8` if the artifact has it and the CPU has
+    /// VNNI or AMX, whose 8-bit products are exact and fast; else `fp32`, else the first variant by name. Hashes are
+    /// checked only for the variant's graphs, their data files and the preprocessor's files. Other files only have to
+    /// exist with the listed size.
     ///
     /// # Errors
     /// The code of the first check that fails, from `path_kind` to `variant`; `io` if a file cannot be read.
@@ -72,7 +72,7 @@ impl Artifact {
         self.family
     }
 
-    /// The manifest.
+    /// The parsed manifest of the artifact.
     pub fn manifest(&self) -> &Manifest {
         self.files.manifest()
     }
@@ -100,7 +100,7 @@ impl Artifact {
 struct Layout {
     family: Family,
     files: ArtifactFiles,
-    /// The paths of the preprocessor's files.
+    /// The paths of the preprocessor's files, relative to the artifact.
     preprocessor: Vec<String>,
 }
 
@@ -124,7 +124,7 @@ pub fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BridgeError> {
 struct ParsedManifest {
     family: Family,
     manifest: Manifest,
-    /// The paths of the preprocessor's files.
+    /// The paths of the preprocessor's files, relative to the artifact.
     preprocessor: Vec<String>,
 }
 
@@ -148,7 +148,7 @@ impl ParsedManifest {
 /// Opens the artifact at a path as a model for a task. No graph is loaded yet.
 ///
 /// # Errors
-/// Those of [`Artifact::open`], and `variant` for an artifact of another task.
+/// The errors of [`Artifact::open`], and `variant` for an artifact of another task.
 pub(crate) fn open(
     path: &Path,
     task: Task,

@@ -40,7 +40,7 @@ pub(crate) mod exports {
     pub use super::summarization::{Progress, SummarizeOptions, Summary};
 }
 
-/// What a model does.
+/// A task: what a model does with its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Task {
@@ -115,7 +115,7 @@ impl Family {
         })
     }
 
-    /// The task.
+    /// The task of the family's models.
     pub fn task(self) -> Task {
         self.parts().0
     }
@@ -125,7 +125,7 @@ impl Family {
         self.parts().1
     }
 
-    /// What differs between the families when an artifact is read.
+    /// What the family declares for reading its artifacts: revisions, interfaces of graphs, sections and preprocessor.
     pub(crate) fn declaration(self) -> &'static Declaration {
         self.parts().2
     }

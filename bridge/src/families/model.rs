@@ -16,7 +16,7 @@ use crate::artifact::manifest::SectionCheck;
 use crate::jsonl::LineInput;
 use crate::runtime::options::ModelOptions;
 
-/// What differs between families when an artifact is read.
+/// What a family declares for reading its artifacts.
 pub(crate) struct Declaration {
     /// The newest `task_revision` that this reader implements.
     pub(crate) revision: u64,
@@ -34,7 +34,7 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    /// The interface of a role's graphs.
+    /// The interface of the graphs with a role; `None` if the family has no such role.
     pub(crate) fn interface(&self, role: &str) -> Option<&'static Interface> {
         self.roles.iter().find(|(name, _)| *name == role).map(|(_, interface)| interface)
     }
@@ -51,7 +51,7 @@ pub(crate) trait Preprocessor: Send + Sync {
     -> Result<Box<dyn Model>, BridgeError>;
 }
 
-/// One variant of a model.
+/// One variant of an open model, of any family.
 pub(crate) trait Model: Any + Send + Sync {
     /// The manifest of the model's artifact.
     fn manifest(&self) -> &Manifest;
@@ -68,7 +68,7 @@ pub(crate) trait Model: Any + Send + Sync {
     /// Drops the sessions that no call uses at the moment.
     fn unload(&self);
 
-    /// Whether the model answers a short text.
+    /// Whether the model answers a short text without an error.
     fn is_healthy(&self) -> bool;
 
     /// Replays golden cases, given the bytes of their file, and compares the answers with the variant's gate.
@@ -86,10 +86,10 @@ pub(crate) trait Model: Any + Send + Sync {
     fn workload<'a>(&'a self, file: &Path, limit: usize) -> Result<Box<dyn Workload + 'a>, BridgeError>;
 }
 
-/// Inputs, and the model that answers them with its default options.
+/// A workload for the command `bench`: inputs, and the model that answers them with its default options.
 #[cfg(feature = "cli")]
 pub(crate) trait Workload {
-    /// The number of inputs.
+    /// The number of inputs of the workload.
     fn len(&self) -> usize;
 
     /// The number of words of all inputs. Words are separated by whitespace.

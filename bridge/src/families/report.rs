@@ -49,21 +49,21 @@ pub(crate) struct Column {
 /// How a column shows its values.
 #[derive(Debug)]
 pub(crate) enum Notation {
-    /// As an integer.
+    /// The value is shown as an integer.
     Count,
-    /// With eight decimal places.
+    /// The value is shown with eight decimal places.
     Fixed,
-    /// With an exponent and three decimal places.
+    /// The value is shown with an exponent and three decimal places.
     Scientific,
 }
 
 impl Column {
-    /// The header, padded to the column's width.
+    /// The header of the column, padded to its width.
     pub(crate) fn header(&self) -> String {
         format!("{:>1$}", self.metric, self.width)
     }
 
-    /// The value of a variant, padded to the column's width; `-` if the variant has none.
+    /// The value that a variant has in the column, padded to the column's width; `-` if the variant has none.
     pub(crate) fn cell(&self, report: &VariantReport) -> String {
         let shown = report.figure(self.metric).map(|value| match self.notation {
             Notation::Count => value.to_string(),

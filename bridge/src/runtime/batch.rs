@@ -11,9 +11,9 @@ pub(crate) const TOKEN_BUDGET: usize = 512;
 /// Limits on the size of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// Limit on the tokens including padding. A text that exceeds it runs alone.
+    /// Limit on the tokens of a run, including padding. A text that exceeds it runs alone.
     pub(crate) tokens: usize,
-    /// Limit on the texts. A run of one text is always allowed.
+    /// Limit on the texts of a run. A run of one text is always allowed.
     pub(crate) texts: usize,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn in_parallel<J: Sync>(
     })
 }
 
-/// The outcome of one item of a run.
+/// The outcome of one item of a run: its result or its error.
 pub(crate) type Outcome<T> = Result<T, BridgeError>;
 
 /// Runs items on several threads and returns the outcome for each index below `count`; `None` for an index that is not
@@ -106,13 +106,14 @@ pub(crate) fn run_apart<R, T>(
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Padded {
     pub(crate) rows: usize,
-    /// At least 1, even for empty texts: graphs do not support an empty dimension.
+    /// The number of tokens of each row. It is at least 1, even for empty texts: graphs do not support an empty
+    /// dimension.
     pub(crate) width: usize,
     pub(crate) ids: Vec<i64>,
     pub(crate) mask: Vec<i64>,
 }
 
-/// Pads texts on the right to the length of the longest.
+/// Pads texts on the right to the number of tokens of the longest.
 pub(crate) fn pad(texts: &[&[i64]], pad_id: i64) -> Padded {
     let width = texts.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
     let mut padded = Padded { rows: texts.len(), width, ids: Vec::new(), mask: Vec::new() };

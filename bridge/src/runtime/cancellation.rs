@@ -29,7 +29,7 @@ struct Shared {
 }
 
 impl CancelToken {
-    /// A token that is not cancelled.
+    /// A new token, which is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
@@ -72,7 +72,7 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// Cancels its token when it is dropped.
+/// A guard that cancels its token when it is dropped.
 pub(crate) struct CancelOnDrop(CancelToken);
 
 impl Drop for CancelOnDrop {
@@ -81,7 +81,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Stops one call.
+/// The state of one call, through which other threads can stop it.
 #[derive(Default)]
 pub(crate) struct Stop {
     state: Mutex<State>,
@@ -98,7 +98,7 @@ struct State {
 }
 
 impl Stop {
-    /// Fails if the call was stopped.
+    /// Fails if the call was stopped by its token or its time limit.
     ///
     /// # Errors
     /// The reason: `cancelled` or `timeout`.
@@ -113,7 +113,8 @@ impl Stop {
     /// Runtime cannot create the options.
     pub(crate) fn run<T>(&self, run: impl FnOnce(&RunOptions) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
         let mut options = RunOptions::new().map_err(failed)?;
-        // The outcome of the run has every error. Without this, ONNX Runtime would also log one for every stopped run.
+        // ONNX Runtime would log an error for every stopped run. The outcome of the run has every error, so that no log
+        // is needed.
         options.set_log_level(LogLevel::Fatal).map_err(failed)?;
         let options = Arc::new(options);
         let mut state = self.lock();
@@ -152,7 +153,7 @@ impl Stop {
     }
 }
 
-/// Notifies the watching thread when the call has ended, even by a panic.
+/// A guard that notifies the watching thread when the call has ended, even by a panic.
 struct Ended<'a>(&'a Stop);
 
 impl Drop for Ended<'_> {

@@ -1,4 +1,4 @@
-//! Properties of the processor: whether its 8-bit products saturate, and the number of threads.
+//! Properties of the processor: whether its products of 8-bit integers can saturate, and the number of threads.
 
 /// How the processor computes products of 8-bit integers.
 ///
@@ -11,17 +11,18 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// This machine's processor.
+    /// The properties of this machine's processor.
     pub fn detect() -> Self {
         Self { x86: cfg!(target_arch = "x86_64"), vnni: has_vnni() }
     }
 
-    /// Whether the default kernels can saturate, so that `session.x64quantprecision` has to be set.
+    /// Whether ONNX Runtime's default kernels can saturate, so that the session option `session.x64quantprecision` has
+    /// to be set.
     pub fn saturates(self) -> bool {
         self.x86 && !self.vnni
     }
 
-    /// Whether 8-bit products are exact and fast (VNNI or AMX), so that the variant `auto` selects `int8`.
+    /// Whether products of 8-bit integers are exact and fast (VNNI or AMX), so that the variant `auto` selects `int8`.
     pub fn has_exact_int8(self) -> bool {
         self.vnni
     }

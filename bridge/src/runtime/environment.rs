@@ -7,13 +7,14 @@ use ort::environment::Environment;
 
 use crate::BridgeError;
 
-/// The environment variable with the path of the shared library, which an option can override.
+/// The environment variable with the path of ONNX Runtime's shared library, which an option can override.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// The environment of the process. It is never dropped, because `ort` can create only one per process.
+/// ONNX Runtime's environment of this process. It is never dropped, because `ort` can create only one per process.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// The environment of the process. The first successful call loads the library; `library` has no effect on later calls.
+/// ONNX Runtime's environment of this process. The first successful call loads the library; `library` has no effect on
+/// later calls.
 ///
 /// # Errors
 /// `dependency` if the library is missing or cannot be loaded. A later call may try again.
@@ -38,7 +39,7 @@ fn create(library: Option<&Path>) -> Result<Environment, String> {
     if !path.is_file() {
         return Err(format!("ONNX Runtime was not found: {} is not a file", path.display()));
     }
-    // ort looks for a relative path in the folder of the executable first.
+    // `ort` would look for a relative path in the folder of the executable first.
     let path = std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let builder = ort::init_from(&path).map_err(|error| format!("ONNX Runtime was not loaded: {error}"))?;
     finish(builder)
@@ -73,7 +74,7 @@ pub(crate) fn check_version(minimum: &str) -> Result<(), BridgeError> {
     }
 }
 
-/// The version in ONNX Runtime's description of its build, which has the name of its release branch.
+/// The version of ONNX Runtime according to the description of its build, which has the name of the release branch.
 fn version_in(build: &str) -> Option<(u32, u32)> {
     let (_, branch) = build.split_once("git-branch=rel-")?;
     major_minor(branch.split([',', ' ']).next()?)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::artifact::Manifest;
 
-/// The labels of one model.
+/// Records the metrics of one model, with the labels `model` and `version`.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     model: String,

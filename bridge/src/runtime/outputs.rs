@@ -5,7 +5,7 @@ use ort::value::PrimitiveTensorElementType;
 
 use crate::BridgeError;
 
-/// The values of an output of that shape.
+/// The values of the output that has the given name. The output must have the given shape.
 ///
 /// # Errors
 /// `inference`, without an index, if the output is missing or has another type or shape.
@@ -22,7 +22,7 @@ pub(crate) fn output<'a, T: PrimitiveTensorElementType>(
     Ok(values)
 }
 
-/// The shape and the values of an output.
+/// The shape and the values of the output that has the given name.
 ///
 /// # Errors
 /// `inference`, without an index, if the output is missing or has another type.
@@ -36,7 +36,7 @@ pub(crate) fn shaped_output<'a, T: PrimitiveTensorElementType>(
     Ok((shape, values))
 }
 
-/// The error of this crate for an error of ONNX Runtime.
+/// Converts an error of ONNX Runtime to an error of this crate.
 pub(crate) fn failed(error: ort::Error) -> BridgeError {
     BridgeError::inference(None, format!("ONNX Runtime failed: {error}"))
 }

@@ -27,9 +27,9 @@ pub(crate) struct EngineOptions {
     pub(crate) library: Option<PathBuf>,
     pub(crate) environment: Option<Environment>,
     pub(crate) providers: Vec<ExecutionProviderDispatch>,
-    /// The number of threads of all sessions together; `None` is all threads that the process may use.
+    /// The number of threads that all sessions of a graph share; `None` is all threads that the process may use.
     pub(crate) threads: Option<usize>,
-    /// Limit on the sessions; `None` is one session.
+    /// Limit on the sessions of a graph; `None` is one session.
     pub(crate) sessions: Option<usize>,
 }
 
@@ -45,7 +45,7 @@ impl EngineOptions {
 /// The graph that a pool's sessions run.
 #[derive(Debug, Clone)]
 pub(crate) struct GraphFile {
-    /// The path relative to the artifact, for messages.
+    /// The path of the graph's file relative to the artifact, which error messages show.
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) min_onnxruntime: String,
@@ -63,7 +63,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<Session>,
-    /// The number of sessions: idle, leased or being created.
+    /// The number of sessions of the pool: idle, leased or being created.
     count: usize,
 }
 
@@ -77,8 +77,8 @@ impl Pool {
         Self { graph, options, on_load, state: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// A pool for a graph of the artifact at `root`. The meter records how long the creation of each session takes. Nothing
-    /// is loaded yet.
+    /// A pool of sessions for a graph of the artifact at `root`. The meter records how long the creation of each
+    /// session takes. Nothing is loaded yet.
     pub(crate) fn of_graph(root: &Path, graph: &Graph, options: EngineOptions, meter: &Meter) -> Self {
         let file = GraphFile {
             name: graph.file.clone(),
@@ -89,7 +89,7 @@ impl Pool {
         Self::new(file, options, move |elapsed| meter.load(elapsed))
     }
 
-    /// Limit on the sessions.
+    /// The maximum number of sessions of the pool.
     pub(crate) fn limit(&self) -> usize {
         self.options.sessions.unwrap_or(1).max(1)
     }
@@ -116,14 +116,14 @@ impl Pool {
                 drop(state);
                 return self.create();
             }
-            // The timeout is needed even without a check: the notification about a returned session may have gone to a
-            // caller that was stopped.
+            // The wait needs a timeout even without a check: the notification about a returned session may have gone to
+            // a caller that was stopped.
             let waited = self.returned.wait_timeout(state, CHECK_INTERVAL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Drops the idle sessions. The next call creates new ones.
+    /// Drops the idle sessions of the pool. The next call creates new ones.
     pub(crate) fn clear(&self) {
         let mut state = self.lock();
         let dropped = std::mem::take(&mut state.idle);
@@ -163,7 +163,7 @@ impl Pool {
             .with_inter_threads(1)?
             // ONNX Runtime would store one memory pattern per input shape, and shapes rarely occur twice.
             .with_memory_pattern(false)?
-            // The fused kernel is slower than the two kernels that it replaces.
+            // This disables a fused kernel, which is slower than the two kernels that it replaces.
             .with_disabled_optimizers("SkipLayerNormFusion")?;
         if cpu.saturates() {
             builder = builder.with_precise_qmm()?;
@@ -182,12 +182,12 @@ impl Pool {
 /// A leased session, which returns to the pool when the lease is dropped.
 pub(crate) struct Lease<'a> {
     pool: &'a Pool,
-    /// `None` only while the session is being created, or if that failed.
+    /// The leased session; `None` only while the session is being created, or if that failed.
     session: Option<Session>,
 }
 
 impl Lease<'_> {
-    /// The session.
+    /// The leased session.
     pub(crate) fn session(&mut self) -> Result<&mut Session, BridgeError> {
         self.session.as_mut().ok_or_else(|| BridgeError::inference(None, "the session was not created"))
     }
@@ -213,11 +213,11 @@ mod tests {
     use super::*;
     use crate::artifact::protobuf::{Field, Fields};
 
-    /// `TensorProto.DataType`.
+    /// The element type UINT8, as a number of `TensorProto.DataType`.
     const UINT8: u64 = 2;
     const INT8: u64 = 3;
 
-    /// The nested messages with a field number.
+    /// The nested messages in the fields of a protobuf message that have the given number.
     fn messages(message: &[u8], number: u64) -> Vec<&[u8]> {
         let bytes = |field| match field {
             Ok((actual, Field::Bytes(value))) if actual == number => Some(value),
@@ -226,7 +226,7 @@ mod tests {
         Fields::of(message).filter_map(bytes).collect()
     }
 
-    /// The first varint with a field number.
+    /// The varint in the first field of a protobuf message that has the given number.
     fn varint(message: &[u8], number: u64) -> Option<u64> {
         Fields::of(message).flatten().find_map(|field| match field {
             (actual, Field::Number(value)) if actual == number => Some(value),

@@ -17,7 +17,7 @@ pub(crate) const TOKEN_TYPE_IDS: Port = ("token_type_ids", "int64", 2);
 /// A graph whose inputs are token ids.
 pub(crate) struct Transformer {
     inputs: Vec<String>,
-    /// The only output that is fetched. ONNX Runtime would copy every other output for nothing.
+    /// The name of the only output that is fetched. ONNX Runtime would copy every other output for nothing.
     output: &'static str,
 }
 
@@ -26,10 +26,11 @@ impl Transformer {
         Self { inputs: graph.inputs.iter().map(|input| input.name.clone()).collect(), output }
     }
 
-    /// Runs a batch and passes the values of the output, in row-major order, to `read`. `shape` is the expected shape.
+    /// Runs the graph on a batch and passes the values of the output, in row-major order, to `read`. `shape` is the
+    /// expected shape of the output.
     ///
-    /// `other` returns the inputs other than ids and mask by name. An input for which it returns `None` is fed with zeros of
-    /// the shape `[batch, tokens]`.
+    /// `other` returns an input other than the token ids and the attention mask, given its name. An input for which it
+    /// returns `None` is fed with zeros of the shape `[batch, tokens]`.
     ///
     /// # Errors
     /// `inference`, without an index, because any row may be the cause.
@@ -64,7 +65,7 @@ impl Transformer {
     }
 }
 
-/// Refuses values that are not finite.
+/// Returns an error if any value is NaN or infinite.
 pub(crate) fn check_finite(values: &[f32]) -> Result<(), BridgeError> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => {

@@ -40,40 +40,40 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-/// A protobuf field with a varint.
+/// The bytes of a protobuf field with a varint.
 pub fn number(field: u64, value: u64) -> Vec<u8> {
     [varint(field << 3), varint(value)].concat()
 }
 
-/// A protobuf field with bytes, a string or a nested message.
+/// The bytes of a protobuf field with bytes, a string or a nested message.
 pub fn part(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     [&varint(field << 3 | 2), &varint(content.len() as u64), content].concat()
 }
 
-/// A node of an ONNX graph.
+/// The protobuf bytes of a node of an ONNX graph.
 fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[u8]) -> Vec<u8> {
     let inputs = inputs.iter().flat_map(|name| part(1, name)).collect();
     part(1, [inputs, part(2, output), part(4, operator), attributes.to_vec()].concat())
 }
 
-/// An integer attribute of a node.
+/// The protobuf bytes of an integer attribute of a node.
 fn int(name: &str, value: u64) -> Vec<u8> {
     part(5, [part(1, name), number(3, value), number(20, 2)].concat())
 }
 
-/// An input (field 11) or an output (field 12) of a graph.
+/// The protobuf bytes of an input (field 11) or an output (field 12) of a graph.
 fn value(field: u64, name: &str, dtype: u64, dims: &[&str]) -> Vec<u8> {
     let dims: Vec<u8> = dims.iter().flat_map(|dim| part(1, part(2, dim))).collect();
     part(field, [part(1, name), part(2, part(1, [number(1, dtype), part(2, dims)].concat()))].concat())
 }
 
-/// An initializer with one axis.
+/// An initializer that contains the number of one axis, for nodes that have their axes as an input.
 fn axis(name: &str, axis: i64) -> Vec<u8> {
     part(5, [number(1, 1), number(2, 7), part(8, name), part(9, axis.to_le_bytes())].concat())
 }
 
-/// The word vectors, row by row, as little-endian float32.
+/// The table of word vectors, row by row, as little-endian float32.
 pub fn table() -> Vec<u8> {
     let cell = |row: usize, column: usize| match (row, column) {
         (4, _) => f32::NAN,
@@ -83,17 +83,18 @@ pub fn table() -> Vec<u8> {
     (0..WORDS.len() * DIM).flat_map(|index| cell(index / DIM, index % DIM).to_le_bytes()).collect()
 }
 
-/// The table as an initializer. `data` is the field `raw_data`, or a reference to a file.
+/// The initializer with the table of word vectors. `data` is either the field `raw_data`, or a reference to a file.
 fn initializer(data: Vec<u8>) -> Vec<u8> {
     part(5, [number(1, WORDS.len() as u64), number(1, DIM as u64), number(2, 1), part(8, "table"), data].concat())
 }
 
-/// A reference to a file with the table.
+/// The fields of an initializer that refer to a file with its data.
 pub fn external(location: &str) -> Vec<u8> {
     [part(13, [part(1, "location"), part(2, location)].concat()), number(14, 1)].concat()
 }
 
-/// An ONNX file. [`initializer`] describes `data`.
+/// The bytes of the tiny model's ONNX file. `data` is the data of the table of word vectors, as [`initializer`]
+/// describes it.
 pub fn model(data: Vec<u8>) -> Vec<u8> {
     let graph = [
         node("Gather", &["table", "input_ids"], "token_embeddings", &[]),
@@ -219,7 +220,7 @@ pub fn write_manifest(root: &Path, bytes: &[u8]) {
     write(root, "manifest.sha256", format!("{}  manifest.json\n", sha256(bytes)).as_bytes());
 }
 
-/// A copy of a directory, file by file.
+/// Copies a directory, file by file.
 pub fn copy(from: &Path) -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for name in files(from) {

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::{node, number, part, seal, tensor, value, write};
 
-/// The vocabulary, with the index of the class that has the highest logit for each entry.
+/// The entries of the vocabulary, each with the index of the class that has the highest logit for it.
 const WORDS: [(&str, usize); 11] = [
     ("[PAD]", 0),
     ("[UNK]", 0),
@@ -20,12 +20,12 @@ const WORDS: [(&str, usize); 11] = [
     ("nan", 0),
 ];
 pub const LABELS: [&str; 5] = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"];
-/// The highest logit of an entry; the logits of all other classes are 0.
+/// The highest logit of a vocabulary entry; the logits of all other classes are 0.
 const LOGIT: f32 = 4.0;
-/// Includes two special tokens.
+/// The maximum number of tokens of a window, including two special tokens.
 pub const MAX_TOKENS: usize = 6;
 
-/// The score of a token's class with the highest logit.
+/// The score of the class with the highest logit, which is the same for every token.
 pub fn sure() -> f64 {
     let e = f64::from(LOGIT).exp();
     e / (e + (LABELS.len() - 1) as f64)

@@ -33,7 +33,7 @@ pub struct Case {
     reseal: bool,
 }
 
-/// Computes the new bytes of a file.
+/// An operation that computes the new bytes of a file.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Operation {
@@ -71,19 +71,19 @@ pub fn cases(folder: &str) -> Vec<Case> {
 }
 
 impl Case {
-    /// The bytes of the base's manifest.
+    /// The bytes of the manifest that the case changes.
     pub fn base_manifest(&self) -> Vec<u8> {
         fs::read(golden().join("valid").join(&self.base).join("manifest.json")).expect("a manifest")
     }
 
-    /// The bytes of the case's manifest before it is resealed.
+    /// The bytes of the changed manifest, before its hashes are updated.
     pub fn manifest(&self) -> Vec<u8> {
         let base = self.base_manifest();
         let operation = self.manifest.as_ref().or_else(|| self.change.get("manifest.json"));
         operation.map_or_else(|| base.clone(), |operation| operation.apply(&base))
     }
 
-    /// The case's artifact, in a new folder.
+    /// Writes the artifact of the case to a new folder.
     pub fn artifact(&self) -> TempDir {
         let dir = copy(&golden().join("valid").join(&self.base));
         for name in &self.remove {
@@ -145,7 +145,8 @@ fn replace(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     [&result, rest].concat()
 }
 
-/// Replaces bytes at offsets of the original; a character up to U+00FF is one byte.
+/// Replaces bytes at offsets of the original file. The new bytes are given as characters up to U+00FF, each of which is
+/// one byte.
 fn splice(bytes: &[u8], splices: &[(usize, String, String)]) -> Vec<u8> {
     let latin = |text: &str| -> Vec<u8> { text.chars().map(|c| u8::try_from(c).expect("a byte")).collect() };
     let (mut result, mut end) = (Vec::new(), 0);

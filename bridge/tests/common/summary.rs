@@ -8,10 +8,10 @@ use super::{axis, int, node, number, part, seal, tensor, value, write};
 /// The vocabulary. The score of a text with `nan` is NaN, and the run of a text with `slow` does not end.
 const WORDS: [&str; 12] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "d", "a.", "b.", "nan", "slow"];
 const SPECIAL: usize = 4;
-/// Includes two special tokens.
+/// The maximum number of tokens of a text, including two special tokens.
 pub const MAX_TOKENS: usize = 8;
 pub const MAX_TARGET_TOKENS: usize = 16;
-/// The number of iterations of the loop for a text with `slow`.
+/// The number of iterations of the graph's loop for a text with `slow`, so that its run does not end.
 const ITERATIONS: i64 = 1 << 40;
 
 fn initializer(name: &str, dtype: u64, dims: &[usize], data: Vec<u8>) -> Vec<u8> {
@@ -24,7 +24,7 @@ fn per_word(name: &str, value: impl Fn(&str) -> Vec<u8>, dtype: u64) -> Vec<u8> 
     initializer(name, dtype, &[WORDS.len()], WORDS.iter().flat_map(|word| value(word)).collect())
 }
 
-/// A loop of `iterations` iterations, which returns 0.
+/// A loop node with `iterations` iterations, which returns 0.
 fn delay() -> Vec<u8> {
     let body = [
         node("Identity", &["go_on"], "goes_on", &[]),

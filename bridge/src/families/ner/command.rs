@@ -58,7 +58,7 @@ fn strategy() -> impl TypedValueParser<Value = AggregationStrategy> {
 struct Ner {
     bridge: OnnxMlBridge,
     options: NerOptions,
-    /// Formats the answers for people; `None` prints JSON.
+    /// How answers are formatted for people; `None` if they are printed as JSON.
     style: Option<Style>,
 }
 
@@ -75,7 +75,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         stride: arguments.stride,
         ..NerOptions::default()
     };
-    // Reports wrong options and a missing library once, before any line. The lines have the sentence starts.
+    // This call without texts reports wrong options and a missing library before any line is read. It may fail for
+    // missing sentence starts, which only the lines have.
     match bridge.ner_each(&[""; 0], &options) {
         Err(BridgeError::SentenceStarts { .. }) | Ok(_) => {}
         Err(error) => return Err(error.into()),

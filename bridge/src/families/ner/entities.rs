@@ -8,26 +8,27 @@ use super::offsets::{CharIndex, utf16_len};
 pub struct Entity {
     /// The text of the entity.
     pub text: String,
-    /// Its label (`PERSON`, `ORG`, ...).
+    /// The label of the entity (`PERSON`, `ORG`, ...).
     pub label: String,
-    /// The offset of its start in Unicode characters.
+    /// The offset of the entity's start in Unicode characters.
     pub start: usize,
-    /// The offset of its end in Unicode characters, exclusive.
+    /// The offset of the entity's end in Unicode characters, exclusive.
     pub end: usize,
-    /// The offset of its start in bytes of UTF-8, for slicing a Rust string.
+    /// The offset of the entity's start in bytes of UTF-8, for slicing a Rust string.
     pub start_byte: usize,
-    /// The offset of its end in bytes of UTF-8, exclusive.
+    /// The offset of the entity's end in bytes of UTF-8, exclusive.
     pub end_byte: usize,
-    /// The model's probability, from 0 to 1; `None` for spaCy pipelines, which have no scores. JSON omits `None`.
+    /// The model's probability of the label, from 0 to 1; `None` for spaCy pipelines, which have no scores. JSON omits
+    /// `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
 }
 
 impl Entity {
-    /// The offsets of its start and its end in UTF-16 code units, as JavaScript counts; the end is exclusive.
+    /// The offsets of the entity's start and end in UTF-16 code units, as JavaScript counts; the end is exclusive.
     ///
-    /// `text` is the text of the call: the offsets depend on the characters before the entity. `None` if that text does not
-    /// have the entity at its offsets.
+    /// `text` is the text in which the call found the entity: the offsets depend on the characters before the entity.
+    /// `None` if that text does not have the entity at its offsets.
     pub fn utf16_range(&self, text: &str) -> Option<(usize, usize)> {
         let covered = text.get(self.start_byte..self.end_byte)?;
         let start = utf16_len(&text[..self.start_byte]);
@@ -35,7 +36,7 @@ impl Entity {
     }
 }
 
-/// Options of a call. A field that is `None` has the manifest's default.
+/// Options of a call that finds named entities. A field that is `None` has the manifest's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NerOptions {
     /// The name of the model; `None` is the only open model.
@@ -49,12 +50,12 @@ pub struct NerOptions {
 }
 
 impl NerOptions {
-    /// Options with a model.
+    /// Options that select a model by its name.
     pub fn with_model(name: impl Into<String>) -> Self {
         Self { model: Some(name.into()), ..Self::default() }
     }
 
-    /// The sentence starts of a text, by its index.
+    /// The sentence starts of the text that has an index in the call.
     pub(crate) fn sentence_starts_of(&self, index: usize) -> Option<&[usize]> {
         Some(self.sentence_starts.as_ref()?.get(index)?)
     }
@@ -64,7 +65,7 @@ impl NerOptions {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Entities {
-    /// In the order of the text.
+    /// The entities in the order of the text.
     pub entities: Vec<Entity>,
     /// The number of tokens that the model read; with a stride, of all windows together.
     pub tokens: usize,
@@ -90,7 +91,7 @@ pub(crate) struct EntitySpan<'a> {
 }
 
 impl EntitySpan<'_> {
-    /// Offsets beyond the end of the text are its end.
+    /// The entity with its text and all its offsets. An offset beyond the end of the text is replaced by the end.
     fn resolve(&self, text: &str, index: &CharIndex<'_>) -> Entity {
         let byte = |offset| index.byte(offset).unwrap_or(text.len());
         let (start_byte, end_byte) = (byte(self.start), byte(self.end));
@@ -115,7 +116,7 @@ mod tests {
         Entities::from_spans(text, &[span], 1, false).entities.remove(0)
     }
 
-    /// Emoji with a joiner, a combining mark, CRLF, a no-break space, and right-to-left text.
+    /// The text has emoji with a joiner, a combining mark, CRLF, a no-break space, and right-to-left text.
     #[test]
     fn all_offsets_select_the_entity() {
         let text = "👩\u{200d}💻 Zoë\u{301}\r\n\u{a0}שלום Rust";

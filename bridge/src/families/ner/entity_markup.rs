@@ -3,13 +3,13 @@
 use crate::Entity;
 use crate::terminal::{COLORS, DIM, Style, visible};
 
-/// The text in one line. Each entity has the color of its label, and the label follows in brackets; without colors the
-/// brackets enclose entity and label, so that the start of the entity is visible.
+/// Formats a text with its entities in one line. Each entity has the color of its label, and the label follows in
+/// brackets. Without colors the brackets enclose entity and label, so that the start of the entity is visible.
 pub(crate) fn marked(text: &str, entities: &[Entity], truncated: bool, style: Style) -> String {
     let mut line = String::new();
     let mut done = 0;
     for entity in entities {
-        // Entities of single tokens can share a character, which belongs to the first of them.
+        // Two entities of single tokens can share a character. It is shown in the first of them.
         let start = entity.start_byte.max(done);
         let end = entity.end_byte.max(start);
         line.push_str(&visible(text.get(done..start).unwrap_or_default()));

@@ -1,18 +1,19 @@
-//! The input of a line of JSON lines.
+//! The input of the command `ner` that one JSON line contains.
 
 use serde_json::Value;
 
 use crate::BridgeError;
 use crate::jsonl::{LineInput, TEXT, TEXT_LINE, fields, text};
 
-/// A line: a text, and the offsets in characters of the starts of its sentences, if the line has them.
+/// The content of one JSON line: a text, and the offsets in characters of the starts of its sentences, if the line has
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) text: String,
     pub(crate) sentence_starts: Option<Vec<usize>>,
 }
 
-/// The key of the starts of sentences.
+/// The key of the sentence starts in the JSON object of a line.
 const SENTENCE_STARTS: &str = "sentence_starts";
 
 impl LineInput for Line {

@@ -13,11 +13,11 @@ use crate::runtime::batch::Outcome;
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
 
-/// The problem of a call with sentence starts for a model that does not use any.
+/// The error message for a call that passes sentence starts to a model that does not use any.
 pub(crate) const UNEXPECTED_SENTENCE_STARTS: &str =
     "sentence starts were passed, but this model does not use any: omit them";
 
-/// The engine of one variant. Its graphs are loaded by the first call; any thread may call it.
+/// The engine of one variant, which finds entities. Its graphs are loaded by the first call; any thread may call it.
 pub(crate) trait Recognizer: Send + Sync {
     /// Creates the first session of every graph.
     ///
@@ -34,7 +34,7 @@ pub(crate) trait Recognizer: Send + Sync {
     /// Whether calls have to pass the starts of sentences.
     fn requires_sentence_starts(&self) -> bool;
 
-    /// Checks the options of a call with that number of texts.
+    /// Checks the options of a call that has `texts` texts.
     ///
     /// # Errors
     /// `config`, or `sentence_starts` if sentence starts are missing or unexpected.
@@ -62,7 +62,7 @@ pub(crate) struct NerModel {
 }
 
 impl NerModel {
-    /// The model of a checked variant; no graph is loaded yet.
+    /// Opens a variant of a checked artifact. No graph is loaded yet.
     pub(crate) fn new(
         files: &ArtifactFiles,
         variant: &str,
@@ -98,7 +98,7 @@ impl NerModel {
         Ok(outcomes)
     }
 
-    /// Answers the texts that are not too large.
+    /// Answers the texts that do not exceed the limit on their size.
     fn outcomes(&self, texts: &[&str], options: &NerOptions) -> Result<Vec<Outcome<Entities>>, BridgeError> {
         self.recognizer.check(options, texts.len())?;
         let limit = self.text_limit;
@@ -148,7 +148,8 @@ impl Model for NerModel {
     ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
         let answer = move |inputs: &[super::line::Line]| {
             let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
-            // `None` if any line has no sentence starts. If the model requires them, it returns an error.
+            // The sentence starts of all lines, or `None` if any line has none. A model that requires them then returns
+            // an error.
             let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
             self.recognize(&texts, &NerOptions { sentence_starts, ..NerOptions::default() }).map(|_| ())
         };

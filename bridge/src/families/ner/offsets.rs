@@ -42,7 +42,7 @@ impl<'a> CharIndex<'a> {
         rest.char_indices().map(|(byte, _)| byte).chain(ends).nth(offset % STEP).map(|byte| start + byte)
     }
 
-    /// The character at an offset in characters.
+    /// The character at an offset, which counts characters.
     pub(crate) fn char(&self, offset: usize) -> Option<char> {
         self.text[self.byte(offset)?..].chars().next()
     }

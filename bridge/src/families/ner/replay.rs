@@ -50,7 +50,7 @@ struct Settings {
     sentence_starts: Option<Vec<usize>>,
 }
 
-/// The metrics over all cases.
+/// The metrics that compare the entities of a variant with those of the original, over all cases.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Metrics {
     cases: usize,
@@ -89,7 +89,8 @@ pub(super) fn replay(model: &NerModel, bytes: &[u8]) -> Result<VariantReport, Br
     ]))
 }
 
-/// The indices of the cases of each call: cases with the same settings share a call.
+/// Groups the cases into calls: cases with the same settings share a call. Returns the indices of the cases of each
+/// call.
 fn batches(cases: &[Case]) -> Vec<Vec<usize>> {
     let mut batches: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (index, case) in cases.iter().enumerate() {
@@ -100,7 +101,7 @@ fn batches(cases: &[Case]) -> Vec<Vec<usize>> {
     batches.into_values().collect()
 }
 
-/// The options of the call for some cases, given by their indices.
+/// The options of the call that replays some cases, which are given by their indices.
 fn options(indices: &[usize], cases: &[Case]) -> NerOptions {
     let settings: Vec<&Settings> = indices.iter().map(|&index| &cases[index].settings).collect();
     NerOptions {
@@ -117,7 +118,7 @@ fn check(metrics: &Metrics, gate: &Variant) -> Result<(), String> {
     metrics.score_max_abs.map_or(Ok(()), |score| check_gate(gate, "score_max_abs", score, Bound::Max))
 }
 
-/// The counts over the cases so far.
+/// The counts over the cases that were compared so far.
 #[derive(Debug, Default)]
 struct Tally {
     cases: usize,
@@ -131,11 +132,12 @@ struct Tally {
     score_max_abs: Option<f64>,
 }
 
-/// The start, the end and the label of an entity.
+/// The start, the end and the label of an entity. Two entities are equal if these are.
 type Triple<'a> = (usize, usize, &'a str);
 
 impl Tally {
-    /// Counts a case. Fails if its number of tokens or its `truncated` differs, which no gate allows.
+    /// Adds a case to the counts. Fails if the number of tokens or `truncated` differs from the original's, which no
+    /// gate allows.
     fn add(&mut self, expected: &Expected, answer: &Entities) -> Result<(), String> {
         let actual = (answer.tokens, answer.truncated);
         let reference = (expected.tokens, expected.truncated);
@@ -171,7 +173,7 @@ impl Tally {
 
     fn metrics(&self) -> Metrics {
         let total = self.expected + self.actual;
-        // Without any entities there is no difference.
+        // If neither the original nor the variant has any entities, they agree, and F1 is 1.
         let entity_f1 = if total == 0 { 1.0 } else { 2.0 * self.common as f64 / total as f64 };
         let (cases, differing) = (self.cases, self.differing);
         Metrics { cases, differing, entity_f1, score_max_abs: self.score_max_abs }
@@ -213,7 +215,7 @@ mod tests {
         let metrics = tally.metrics();
         assert_eq!((metrics.cases, metrics.differing, metrics.entity_f1), (1, 0, 1.0));
         assert_eq!(metrics.score_max_abs, Some(0.25));
-        // The second case has one common entity: 2 * (2 + 1) / (4 + 4).
+        // The second case has one common entity, so that F1 over both cases is 2 * (2 + 1) / (4 + 4).
         tally.add(&expected(&two), &answer(&[(0, 4, "A", Some(0.5)), (5, 8, "B", Some(0.0))])).expect("counted");
         let metrics = tally.metrics();
         assert_eq!((metrics.cases, metrics.differing, metrics.entity_f1), (2, 1, 0.75));

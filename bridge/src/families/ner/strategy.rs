@@ -19,10 +19,10 @@ pub enum AggregationStrategy {
 }
 
 impl AggregationStrategy {
-    /// All of them.
+    /// All strategies.
     pub const ALL: [Self; 5] = [Self::None, Self::Simple, Self::First, Self::Average, Self::Max];
 
-    /// The name in manifests and on the command line.
+    /// The name of the strategy in manifests and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",

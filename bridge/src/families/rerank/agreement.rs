@@ -1,6 +1,7 @@
 //! How well the ranking of a variant agrees with the original's.
 
-/// Scores that differ by less are in no particular order: both rankings may be 1e-5 from the original's scores.
+/// Two documents whose reference scores differ by less may have either order: each score of a variant may differ from
+/// the original's by 1e-5.
 pub(super) const TIE: f64 = 2e-5;
 
 /// The indices of documents by descending score; documents of equal scores keep their order.
@@ -37,7 +38,8 @@ pub(super) fn is_same_order(reference: &[f64], actual: &[f64]) -> bool {
     })
 }
 
-/// Whether the first document of the actual ranking is a first document of the reference, up to ties.
+/// Whether the first document of the actual ranking has the highest reference score, or one that is at most [`TIE`]
+/// lower.
 pub(super) fn is_same_first(reference: &[f64], actual: &[f64]) -> bool {
     let best = reference.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     ranking(actual).first().is_none_or(|&first| reference[first] >= best - TIE)
@@ -47,7 +49,7 @@ fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |row| (row + 1..count).map(move |column| (row, column)))
 }
 
-/// -1, 0 or 1; `f64::signum` has no 0.
+/// The sign of a number: -1, 0 or 1. In contrast, `f64::signum` of 0 is 1.
 fn sign(value: f64) -> f64 {
     if value == 0.0 { 0.0 } else { value.signum() }
 }
@@ -66,9 +68,10 @@ mod tests {
     fn tau_counts_pairs() {
         assert_eq!(kendall_tau(&[3.0, 2.0, 1.0], &[30.0, 20.0, 10.0]), 1.0);
         assert_eq!(kendall_tau(&[3.0, 2.0, 1.0], &[1.0, 2.0, 3.0]), -1.0);
-        // Of three pairs two are concordant and one is discordant.
+        // Of the three pairs of documents, two are concordant and one is discordant.
         assert_eq!(kendall_tau(&[3.0, 2.0, 1.0], &[3.0, 1.0, 2.0]), 1.0 / 3.0);
-        // One tie: two concordant pairs of three and of two.
+        // One list has a tie. Two pairs are concordant, of the three pairs that one list orders and the two that the
+        // other orders.
         assert!((kendall_tau(&[3.0, 2.0, 1.0], &[2.0, 1.0, 1.0]) - 2.0 / 6.0_f64.sqrt()).abs() < 1e-15);
         assert_eq!((kendall_tau(&[1.0, 1.0], &[2.0, 2.0]), kendall_tau(&[1.0, 1.0], &[2.0, 1.0])), (1.0, 0.0));
         assert_eq!((kendall_tau(&[1.0], &[2.0]), kendall_tau(&[], &[])), (1.0, 1.0));

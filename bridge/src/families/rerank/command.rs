@@ -1,4 +1,5 @@
-//! `rerank`: a query and documents in, the documents by descending score out, both as JSON lines.
+//! The command `rerank`, which reads queries with documents and prints the documents by descending score, as JSON
+//! lines.
 
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ struct Answer {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let bridge = arguments.model.open(Task::Rerank)?;
     let options = RerankOptions { top_k: arguments.top_k.and_then(|documents| usize::try_from(documents).ok()) };
-    // Reports a missing library once, before any line.
+    // This call reports a missing library once, before any line is read.
     bridge.warm_up()?;
     answer_all(&Rerank { bridge, options }, arguments.model.text_limit)
 }
@@ -50,7 +51,8 @@ impl Answers for Rerank {
     type Input = Line;
     type Answer = Vec<Ranked>;
 
-    /// The documents of a line run together, so that several lines would only wait for each other.
+    /// Lines are answered one by one. The documents of a line already run together, so that several lines would only
+    /// wait for each other.
     fn max_batch(&self) -> usize {
         1
     }

@@ -1,11 +1,11 @@
-//! The input of a line of JSON lines.
+//! The input of the command `rerank` that one JSON line contains.
 
 use serde_json::{Map, Value};
 
 use crate::BridgeError;
 use crate::jsonl::{LineInput, bad_line, wrong_type};
 
-/// A line: a query and its documents.
+/// The content of one JSON line: a query and its documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) query: String,

@@ -26,10 +26,10 @@ use crate::families::report::{Column, Notation};
 use crate::runtime::options::ModelOptions;
 use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
 
-/// The role of the graph.
+/// The role of the family's only graph.
 const ROLE: &str = "pair_scorer";
 
-/// What the family adds to reading artifacts.
+/// What the family declares for reading its artifacts: the interface of the graph, the sections and the preprocessor.
 pub(crate) const DECLARATION: Declaration = Declaration {
     revision: 1,
     roles: &[(
@@ -51,7 +51,7 @@ pub(crate) const DECLARATION: Declaration = Declaration {
     ],
 };
 
-/// The tokenizer and the sections that all variants share.
+/// The tokenizer and the manifest's sections, which all variants of an artifact share.
 struct RerankPreprocessor {
     sections: Sections,
     tokenizer: Arc<PairTokenizer>,

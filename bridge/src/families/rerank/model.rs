@@ -1,4 +1,4 @@
-//! A reranker: a query and documents in, the documents by descending score out.
+//! A reranker, which scores a query with each of several documents and orders the documents by descending score.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,12 +23,12 @@ use crate::runtime::options::ModelOptions;
 use crate::runtime::session::Pool;
 use crate::runtime::transformer::{TOKEN_TYPE_IDS, Transformer, check_finite};
 
-/// The graph's output with one score per pair.
+/// The name of the graph's output, which has one score per pair of a query and a document.
 const OUTPUT: &str = "scores";
 /// Limit on the documents that are tokenized together. It bounds the memory of a call with many documents.
 const MAX_BLOCK: usize = 1024;
 
-/// Options of a call.
+/// Options of a call that ranks documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RerankOptions {
     /// The number of documents that are returned, at least 1; `None` returns all.
@@ -36,13 +36,13 @@ pub struct RerankOptions {
 }
 
 impl RerankOptions {
-    /// Options with a number of documents.
+    /// Options that limit the number of returned documents to `top_k`.
     pub fn with_top_k(documents: usize) -> Self {
         Self { top_k: Some(documents) }
     }
 }
 
-/// A document of a ranking.
+/// A document of a ranking, with its score.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Ranked {
@@ -54,11 +54,11 @@ pub struct Ranked {
     pub truncated: bool,
 }
 
-/// The score of a pair.
+/// The score of a pair of a query and a document.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scored {
     pub(super) score: f32,
-    /// Tokens of the query and the document, special tokens included.
+    /// The number of tokens of the query and the document together, including special tokens.
     pub(super) tokens: usize,
     pub(super) truncated: bool,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Reranker {
 }
 
 impl Reranker {
-    /// The model of a checked variant; nothing is loaded yet.
+    /// Opens a variant of a checked artifact. No graph is loaded yet.
     ///
     /// # Errors
     /// `variant` where the manifest has no such variant.
@@ -102,7 +102,7 @@ impl Reranker {
         })
     }
 
-    /// The documents by descending score; documents of equal scores keep their order.
+    /// The documents in the order of descending scores for a query; documents of equal scores keep their order.
     ///
     /// # Errors
     /// `config` for a `top_k` of 0, or the error of the query or of the first document that has one.
@@ -124,7 +124,7 @@ impl Reranker {
             .collect())
     }
 
-    /// The scores of the documents, in their order.
+    /// The scores of the documents for a query, in the order of the documents.
     ///
     /// # Errors
     /// The error of the query, without an index, or of the first document that has one.
@@ -155,7 +155,7 @@ impl Reranker {
         if bytes > limit { Err(BridgeError::InputTooLarge { index, bytes, limit }) } else { Ok(()) }
     }
 
-    /// The outcome of each document, in order.
+    /// The score of each document or its error, in the order of the documents.
     fn score_block(&self, query: &Encoding, documents: &[&str]) -> Result<Vec<Outcome<Scored>>, BridgeError> {
         let pairs: Vec<Outcome<Pair>> = documents.iter().map(|document| self.pair(query, document)).collect();
         let scores = self.run_all(&pairs)?;
@@ -183,7 +183,7 @@ impl Reranker {
         })
     }
 
-    /// One run.
+    /// Runs the graph once on several pairs. Returns the score of each pair or its error.
     fn run(&self, session: &mut Session, rows: &[&Pair]) -> Result<Vec<Outcome<f32>>, BridgeError> {
         let ids: Vec<&[i64]> = rows.iter().map(|pair| pair.ids.as_slice()).collect();
         let types: Vec<&[i64]> = rows.iter().map(|pair| pair.type_ids.as_slice()).collect();

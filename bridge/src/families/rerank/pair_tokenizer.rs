@@ -1,4 +1,4 @@
-//! Pairs of a query and a document to token ids, truncated as the tokenizers library truncates pairs.
+//! Converts pairs of a query and a document to token ids, truncated as the tokenizers library truncates pairs.
 
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 
@@ -8,11 +8,11 @@ use crate::tokenizer::{Side, TextEncoder, TokenizerSpec, guarded};
 /// A text that every tokenizer splits into at least one token.
 const PROBE: &str = "a";
 
-/// A pair's tokens, special tokens included.
+/// The tokens of a pair of a query and a document, including special tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pair {
     pub(super) ids: Vec<i64>,
-    /// The token types, one per id.
+    /// The token type id of each token.
     pub(super) type_ids: Vec<i64>,
     /// Whether the query or the document was truncated.
     pub(super) truncated: bool,
@@ -55,10 +55,11 @@ fn has_two_texts(tokenizer: &Tokenizer) -> tokenizers::Result<bool> {
 
 /// Tokenizes a query and its documents one by one, then truncates and joins them.
 ///
-/// The library's truncation of pairs is not used: it keeps all combinations of the parts that it cuts off.
+/// The truncation of pairs in the tokenizers library is not used, because it keeps every combination of the parts that
+/// it cuts off from the two texts.
 pub(super) struct PairTokenizer {
     tokenizer: Tokenizer,
-    /// Tokens of a pair without the special tokens.
+    /// The maximum number of tokens of a pair, without the special tokens.
     limit: usize,
     direction: TruncationDirection,
 }
@@ -89,7 +90,7 @@ impl PairTokenizer {
         Ok(Self { tokenizer, limit, direction })
     }
 
-    /// The tokens of a text, without special tokens. The error is the tokenizer's message, or that it panicked.
+    /// The tokens of a text, without special tokens. The error is the tokenizer's message, or the message of its panic.
     pub(super) fn encode(&self, text: &str) -> Result<Encoding, String> {
         guarded(|| self.tokenizer.encode_fast(text, false))
     }
@@ -107,7 +108,8 @@ impl PairTokenizer {
 
     fn truncated(&self, mut encoding: Encoding, tokens: usize) -> Encoding {
         encoding.truncate(tokens, 0, self.direction);
-        // The special tokens would be added to all combinations of the parts that were cut off.
+        // Drops the parts that were cut off. Otherwise the library would add special tokens to every combination of
+        // these parts.
         encoding.take_overflowing();
         encoding
     }
@@ -196,7 +198,7 @@ mod tests {
     }
 
     proptest! {
-        /// The library truncates whole encodings of a pair to the same tokens.
+        /// The pairs have the same tokens as those that the tokenizers library truncates itself.
         #[test]
         fn pairs_are_truncated_as_by_the_library(
             query in 0_usize..30, document in 0_usize..30, limit in 2_usize..12, left in any::<bool>(),

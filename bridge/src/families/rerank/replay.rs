@@ -1,4 +1,4 @@
-//! The golden cases of rerankers, whose figures are those of all cases together.
+//! Replays the golden cases of rerankers. The metrics are computed over all cases together.
 
 use serde::Deserialize;
 
@@ -33,23 +33,23 @@ struct ExpectedScore {
     truncated: bool,
 }
 
-/// The figures over the cases so far.
+/// The metrics over the cases that were compared so far.
 #[derive(Debug, PartialEq)]
 struct Figures {
     cases: usize,
-    /// Largest absolute difference of a score.
+    /// The maximum absolute difference of a score from the original's.
     max_abs: f64,
-    /// Cases with another order.
+    /// The number of cases in which the order of the documents differs from the original's.
     order_differing: usize,
-    /// Sum of Kendall's tau over the cases.
+    /// The sum of Kendall's tau over the cases.
     tau_sum: f64,
-    /// Smallest Kendall's tau of a case.
+    /// The minimum of Kendall's tau over the cases.
     tau_min: f64,
-    /// Cases with the same first document.
+    /// The number of cases whose first document is the original's.
     same_first: usize,
 }
 
-/// Replays the cases with one variant, and compares the figures over all cases with its gate.
+/// Replays the cases with one variant, and compares the metrics over all cases with its gate.
 ///
 /// # Errors
 /// `golden` where the gate is not met or a case cannot be read, or an error of the model.
@@ -74,7 +74,8 @@ pub(super) fn replay(model: &Reranker, bytes: &[u8]) -> Result<VariantReport, Br
 }
 
 impl Figures {
-    /// Adds a case; fails if its tokens or truncation differ, which no gate allows.
+    /// Adds a case to the metrics. Fails if the tokens or the truncation differ from the original's, which no gate
+    /// allows.
     fn add(&mut self, case: &Case, scored: &[Scored]) -> Result<(), String> {
         let actual: Vec<(usize, bool)> = scored.iter().map(|pair| (pair.tokens, pair.truncated)).collect();
         let expected: Vec<(usize, bool)> = case.expected.iter().map(|pair| (pair.tokens, pair.truncated)).collect();

@@ -7,7 +7,7 @@ use crate::artifact::Manifest;
 use crate::artifact::manifest::SectionCheck;
 use crate::tokenizer::TokenizerSpec;
 
-/// Both sections. The graph applies the activation, so that only the tokenizer's is needed to run it.
+/// The section `tokenizer`. The section `rerank` is only checked: it describes the activation, which the graph applies.
 #[derive(Debug, Clone)]
 pub(super) struct Sections {
     pub(super) tokenizer: TokenizerSpec,
@@ -19,23 +19,23 @@ impl Sections {
         Ok(Self { tokenizer: TokenizerSpec::read(manifest)? })
     }
 
-    /// Checks the rules between fields, of which there are none.
+    /// Checks the rules that concern several fields, of which these sections have none.
     pub(super) fn check(manifest: &Manifest) -> Result<SectionCheck, BridgeError> {
         let Self { tokenizer } = Self::read(manifest)?;
         Ok(SectionCheck { files: vec![tokenizer.named_file()], problems: Vec::new() })
     }
 }
 
-/// What a reranker has in addition to its graph and its tokenizer.
+/// The section `rerank`: what a reranker has in addition to its graph and its tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RerankSpec {
-    /// How the score of a pair follows from its logit. The graph computes it.
+    /// How the graph computes the score of a pair from its logit.
     pub activation: Activation,
 }
 
-/// How the score of a pair follows from its logit.
+/// How the graph computes the score of a pair from its logit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Activation {

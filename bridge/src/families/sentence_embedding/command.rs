@@ -39,7 +39,7 @@ struct Vector {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let bridge = arguments.model.open(Task::SentenceEmbedding)?;
     let options = EmbedOptions { prompt_name: arguments.prompt_name.clone() };
-    // Reports wrong options and a missing library once, before any line.
+    // This call without texts reports wrong options and a missing library once, before any line is read.
     bridge.embed_each(&[""; 0], &options)?;
     bridge.warm_up()?;
     answer_all(&Embed { bridge, options }, arguments.model.text_limit)

@@ -22,10 +22,10 @@ use crate::runtime::options::ModelOptions;
 use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
 use crate::tokenizer::TextEncoder;
 
-/// The role of the graph.
+/// The role of the family's only graph.
 const ROLE: &str = "encoder";
 
-/// What the family adds to reading artifacts.
+/// What the family declares for reading its artifacts: the interface of the graph, the sections and the preprocessor.
 pub(crate) const DECLARATION: Declaration = Declaration {
     revision: 1,
     roles: &[(
@@ -45,7 +45,7 @@ pub(crate) const DECLARATION: Declaration = Declaration {
     ],
 };
 
-/// The tokenizer and the sections that all variants share.
+/// The tokenizer and the manifest's sections, which all variants of an artifact share.
 struct Embedder {
     sections: Sections,
     tokenizer: Arc<TextEncoder>,

@@ -20,10 +20,10 @@ use crate::runtime::session::Pool;
 use crate::runtime::transformer::{Transformer, check_finite};
 use crate::tokenizer::{Encoded, TextEncoder};
 
-/// The graph's input with the number of tokens of the prompt, which pooling excludes.
+/// The graph's input with the number of tokens of the prompt. Pooling excludes these tokens.
 pub(super) const PROMPT_LENGTH: Port = ("prompt_length", "int64", 1);
 
-/// How texts are embedded.
+/// Options of a call that embeds texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EmbedOptions {
     /// The prompt put before every text, by its name in the manifest; `None` for the manifest's `default_prompt`.
@@ -31,7 +31,7 @@ pub struct EmbedOptions {
 }
 
 impl EmbedOptions {
-    /// Options with a prompt.
+    /// Options that select a prompt by its name.
     pub fn with_prompt(name: impl Into<String>) -> Self {
         Self { prompt_name: Some(name.into()) }
     }
@@ -63,10 +63,10 @@ pub struct Embeddings {
     pub dim: usize,
 }
 
-/// The graph's output with one vector per text.
+/// The name of the graph's output, which has one vector per text.
 const OUTPUT: &str = "sentence_embedding";
 
-/// The outcome of every text, in order.
+/// The vectors of several texts, or their errors, in the order of the texts.
 type Outcomes = Vec<Outcome<Embedding>>;
 /// The vector of one text, or its error.
 type Vector = Outcome<Vec<f32>>;
@@ -86,7 +86,7 @@ pub(crate) struct EmbeddingModel {
 }
 
 impl EmbeddingModel {
-    /// The model of a checked variant; nothing is loaded yet.
+    /// Opens a variant of a checked artifact. No graph is loaded yet.
     ///
     /// # Errors
     /// `variant` if the manifest has no such variant.
@@ -186,7 +186,7 @@ impl EmbeddingModel {
         })
     }
 
-    /// One run.
+    /// Runs the graph once on several texts. Returns the vector of each text or its error.
     ///
     /// # Errors
     /// `dependency` or `graph`, which concern every text.

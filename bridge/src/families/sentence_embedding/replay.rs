@@ -43,12 +43,12 @@ struct Settings {
     prompt_name: Option<String>,
 }
 
-/// The metrics over the cases so far.
+/// The metrics over the cases that were compared so far.
 #[derive(Debug)]
 struct Metrics {
-    /// The maximum absolute difference of an element.
+    /// The maximum absolute difference of an element of a vector from the original's.
     max_abs: f64,
-    /// The minimum cosine of a vector and the original's.
+    /// The minimum cosine similarity of a vector and the original's.
     cosine_min: f64,
 }
 

@@ -21,7 +21,7 @@ impl Sections {
         Ok(Self { tokenizer: TokenizerSpec::read(manifest)?, embedding: manifest.section("embedding")? })
     }
 
-    /// Checks the rules between fields.
+    /// Checks the rules that concern several fields.
     pub(super) fn check(manifest: &Manifest) -> Result<SectionCheck, BridgeError> {
         let Self { tokenizer, embedding } = Self::read(manifest)?;
         let unknown = embedding.default_prompt.filter(|prompt| !embedding.prompts.contains_key(prompt));
@@ -30,12 +30,12 @@ impl Sections {
     }
 }
 
-/// What a sentence embedding model has in addition to its graph and tokenizer.
+/// The section `embedding`: what a sentence embedding model has in addition to its graph and tokenizer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EmbeddingSpec {
-    /// The number of elements of a vector.
+    /// The number of elements of every vector.
     pub dim: usize,
     /// How the graph pools the vectors of tokens to one vector. The results of several modes are concatenated.
     pub pooling: Vec<String>,
@@ -43,7 +43,7 @@ pub struct EmbeddingSpec {
     pub include_prompt: bool,
     /// Whether the Euclidean norm of every vector is 1.
     pub normalized: bool,
-    /// Prompts by name.
+    /// The prompts by their names.
     pub prompts: BTreeMap<String, Prompt>,
     /// The name of the prompt for calls that name none.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -59,6 +59,6 @@ pub struct EmbeddingSpec {
 pub struct Prompt {
     /// The text of the prompt.
     pub text: String,
-    /// The number of tokens that pooling excludes if `include_prompt` is false.
+    /// The number of the prompt's tokens, which pooling excludes if `include_prompt` is false.
     pub tokens: u64,
 }

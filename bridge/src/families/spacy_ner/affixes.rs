@@ -6,9 +6,9 @@ use super::rules::Affix;
 /// The indices of the patterns that can match a text, by the first or last character of the text.
 #[derive(Debug)]
 struct Index {
-    /// For each ASCII character.
+    /// The indices of the patterns for each ASCII character.
     ascii: Vec<Vec<u32>>,
-    /// For all other characters, and for the empty text.
+    /// The indices of the patterns for all other characters, and for the empty text.
     other: Vec<u32>,
 }
 
@@ -46,7 +46,7 @@ impl ChunkPatterns {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// The first pattern that cannot be parsed.
+    /// The message for the first pattern that cannot be parsed.
     pub(super) fn new(patterns: Vec<String>, classes: &mut Classes) -> Result<Self, String> {
         let compiled = patterns.iter().map(|pattern| Pattern::at_start(pattern, classes));
         let patterns = compiled.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect::<Vec<_>>();
@@ -62,7 +62,7 @@ impl ChunkPatterns {
     /// Succeeds if a pattern matches at the start of a chunk.
     ///
     /// # Errors
-    /// Without a match, the number of bytes that the attempt depended on. If the chunk is truncated to that many bytes or
+    /// Without a match, the number of bytes that the result depends on. If the chunk is truncated to that many bytes or
     /// more, no pattern matches either.
     pub(super) fn attempt(&self, chunk: &str) -> Result<(), usize> {
         let mut reach = 0;
@@ -76,7 +76,7 @@ impl ChunkPatterns {
     }
 }
 
-/// The patterns of prefixes.
+/// The patterns that find the prefix of a chunk.
 #[derive(Debug)]
 pub(super) struct Prefixes {
     patterns: Vec<(Pattern, Option<usize>)>,
@@ -87,7 +87,7 @@ impl Prefixes {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// The first pattern that cannot be parsed.
+    /// The message for the first pattern that cannot be parsed.
     pub(super) fn new(entries: Vec<Affix>, classes: &mut Classes) -> Result<Self, String> {
         let patterns = read(entries, |pattern| Pattern::at_start(pattern, classes))?;
         let index = Index::new(patterns.iter().map(|entry| entry.0.first()));
@@ -98,14 +98,15 @@ impl Prefixes {
     pub(super) fn length(&self, chunk: &str) -> usize {
         let candidates = self.index.candidates(chunk.chars().next()).iter().map(|&id| &self.patterns[id as usize]);
         let mut lengths = candidates.filter_map(|(pattern, window)| {
-            // The first characters rule out most patterns. They need no window, which takes longer to compute.
+            // Comparing the first characters rules out most patterns before the window of the chunk is computed, which
+            // takes longer.
             pattern.first().begins(chunk).then(|| pattern.match_at_start(start_of(chunk, *window)))?
         });
         lengths.next().unwrap_or(0)
     }
 }
 
-/// The patterns of suffixes.
+/// The patterns that find the suffix of a chunk.
 #[derive(Debug)]
 pub(super) struct Suffixes {
     patterns: Vec<(Pattern, Option<usize>)>,
@@ -116,7 +117,7 @@ impl Suffixes {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// The first pattern that cannot be parsed.
+    /// The message for the first pattern that cannot be parsed.
     pub(super) fn new(entries: Vec<Affix>, classes: &mut Classes) -> Result<Self, String> {
         let patterns = read(entries, |pattern| Pattern::at_end(pattern, classes))?;
         let index = Index::new(patterns.iter().map(|entry| entry.0.last()));

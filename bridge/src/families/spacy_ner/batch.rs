@@ -1,4 +1,4 @@
-//! Runs of a network's graphs: several short documents together, a long one in slices.
+//! Plans the runs of a network's graphs: several short documents run together, a long document runs in slices.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::word_types::{NewTypes, Source, TypeCache};
 pub(super) struct Tokens<'a> {
     pub(super) text: &'a str,
     pub(super) tokens: Vec<Token>,
-    /// Which tokens start a sentence; empty if the pipeline has no sentences.
+    /// Whether each token starts a sentence; empty if the pipeline has no sentence starts.
     pub(super) starts: Vec<bool>,
 }
 
@@ -24,17 +24,18 @@ impl Tokens<'_> {
     }
 }
 
-/// Consecutive tokens of a document in a run.
+/// A slice of a document: consecutive tokens whose outputs are computed in one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slice {
-    /// The document's index.
+    /// The index of the document.
     pub(super) document: usize,
-    /// The indices of its tokens in the document.
+    /// The indices in the document of the slice's tokens, without their context.
     pub(super) own: Range<usize>,
 }
 
 impl Slice {
-    /// Its tokens and the tokens on both sides that its outputs depend on.
+    /// The indices in the document of the slice's tokens and of the tokens on both sides that the slice's outputs
+    /// depend on.
     fn with_context(&self, length: usize, context: usize) -> Range<usize> {
         self.own.start.saturating_sub(context)..self.own.end.saturating_add(context).min(length)
     }
@@ -60,21 +61,22 @@ pub(super) fn plan(lengths: impl Iterator<Item = usize>, limit: usize) -> Vec<Ve
     runs
 }
 
-/// The tokens of one run: those of its slices, with padding before, between and after them. Their number is always even.
+/// The tokens of one run: the tokens of all its slices, with padding tokens before, between and after the slices. The
+/// number of tokens is always even.
 #[derive(Debug, Default)]
 pub(super) struct RunTokens {
-    /// The type of each token, by its number in the cache.
+    /// The type of each token, as its number in the cache of types.
     pub(super) types: Vec<u32>,
     pub(super) is_space: Vec<bool>,
     pub(super) is_last: Vec<bool>,
-    /// The indices in the run of each slice's own tokens.
+    /// The range of each slice's own tokens, as indices in the run.
     pub(super) ranges: Vec<Range<usize>>,
-    /// The types that are not in the cache.
+    /// The types of the run whose outputs are not in the cache.
     pub(super) new: NewTypes,
 }
 
 impl RunTokens {
-    /// The slices with `context` padding tokens around each.
+    /// Collects the tokens of some slices for one run, with `context` padding tokens around each slice.
     pub(super) fn new(
         slices: &[Slice],
         documents: &[Tokens<'_>],
@@ -100,7 +102,7 @@ impl RunTokens {
         run
     }
 
-    /// The number of tokens, including padding.
+    /// The number of tokens of the run, including padding.
     pub(super) fn len(&self) -> usize {
         self.types.len()
     }
@@ -157,12 +159,13 @@ mod tests {
         let slices = [slice(0, 3..4), slice(1, 0..1)];
         let mut cache = TypeCache::default();
         let run = RunTokens::new(&slices, &documents, 2, source, &mut cache);
-        // Two padding tokens, the tokens 1 to 5, two padding tokens, the other document, two padding tokens.
+        // The run has two padding tokens, the tokens 1 to 5, two padding tokens, the other document, and two padding
+        // tokens.
         assert_eq!(run.types, [0, 0, 1, 2, 3, 4, 5, 0, 0, 1, 0, 0]);
         assert_eq!(run.ranges, [4..5, 9..10]);
         let spaces: Vec<usize> = (0..run.len()).filter(|&index| run.is_space[index]).collect();
         assert_eq!(spaces, [0, 1, 3, 7, 8, 10, 11]);
-        // The padding, the token before the sentence start, and the last tokens of the documents.
+        // The padding, the token before the sentence start, and the last tokens of the documents end a sentence.
         let last: Vec<usize> = (0..run.len()).filter(|&index| run.is_last[index]).collect();
         assert_eq!(last, [0, 1, 2, 6, 7, 8, 9, 10, 11]);
         assert_eq!(run.new.count(), 6);

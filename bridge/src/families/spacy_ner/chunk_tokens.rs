@@ -5,15 +5,15 @@ use super::rules::{Rules, SpecialToken};
 /// A token of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChunkToken {
-    /// The length in bytes.
+    /// The length of the token in bytes.
     pub(super) length: u32,
-    /// The index of the norm in [`Rules::norms`].
+    /// The index of the token's norm in [`Rules::norms`].
     pub(super) norm: u32,
-    /// Whether a sequence of the rules begins with the token.
+    /// Whether any sequence of tokens that the rules look for begins with this token.
     pub(super) may_start: bool,
 }
 
-/// Appends the tokens of a chunk to `tokens`. Joined they are the chunk.
+/// Splits a chunk into tokens and appends them to `tokens`. The tokens joined are the chunk.
 pub(super) fn split(rules: &Rules, chunk: &str, tokens: &mut Vec<ChunkToken>) {
     let mut splitter = Splitter { rules, tokens, start: 0, chunk };
     match rules.special(chunk) {
@@ -26,7 +26,7 @@ struct Splitter<'a> {
     rules: &'a Rules,
     tokens: &'a mut Vec<ChunkToken>,
     chunk: &'a str,
-    /// The offset in bytes of the rest of the chunk, which follows the tokens so far.
+    /// The offset in bytes at which the rest of the chunk starts, after all tokens so far.
     start: usize,
 }
 
@@ -106,7 +106,7 @@ impl Splitter<'_> {
         }
     }
 
-    /// Appends a token of that length in bytes; none if the length is 0.
+    /// Appends a token with a length in bytes; appends none if the length is 0.
     fn push(&mut self, length: usize) {
         self.push_with(length, 0);
     }

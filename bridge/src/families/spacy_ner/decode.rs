@@ -6,31 +6,31 @@ use super::section::{SpacyNer, Tie};
 use super::tables::{Move, NerTables};
 use crate::BridgeError;
 
-/// An entity over tokens of a document.
+/// An entity: a range of tokens of a document, and its label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) tokens: Range<usize>,
-    /// The index of the label.
+    /// The index of the entity's label in the manifest's list of labels.
     pub(super) label: usize,
 }
 
-/// The outputs for the tokens of one slice of a document.
+/// The graph's outputs for the tokens of one slice of a document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outputs<'a> {
     /// The label of an entity that starts at each token, `[tokens]`; negative if no entity starts there.
     pub(super) label: &'a [i32],
-    /// Whether that entity has more than one token, `[tokens]`.
+    /// Whether the entity that starts at each token has more than one token, `[tokens]`.
     pub(super) begins: &'a [bool],
-    /// What each token adds to the state if it is the current token, `[tokens, pieces * hidden]`.
+    /// The features of each token for its role as the current token, `[tokens, pieces * hidden]`.
     pub(super) current: &'a [f32],
-    /// What each token adds to the state if it is the first token of the entity, `[tokens, pieces * hidden]`.
+    /// The features of each token for its role as the first token of the entity, `[tokens, pieces * hidden]`.
     pub(super) first: &'a [f32],
-    /// What each token adds to the state if it is the token before the current one, `[tokens, pieces * hidden]`.
+    /// The features of each token for its role as the token before the current one, `[tokens, pieces * hidden]`.
     pub(super) previous: &'a [f32],
 }
 
 impl Outputs<'_> {
-    /// The outputs for some of the tokens. `width` is the number of features of a token.
+    /// The outputs for a range of the tokens. `width` is the number of features of a token, `pieces * hidden`.
     pub(super) fn slice(self, tokens: Range<usize>, width: usize) -> Self {
         let features = tokens.start * width..tokens.end * width;
         Self {
@@ -47,9 +47,9 @@ impl Outputs<'_> {
 struct Open {
     start: usize,
     label: usize,
-    /// The features `first` of its first token.
+    /// The values of [`Outputs::first`] for the first token of the entity, `[pieces * hidden]`.
     first: Vec<f32>,
-    /// The features `previous` of its last token so far.
+    /// The values of [`Outputs::previous`] for the last token of the entity so far, `[pieces * hidden]`.
     previous: Vec<f32>,
 }
 
@@ -58,13 +58,13 @@ pub(super) struct Decoder<'a> {
     tables: &'a NerTables,
     hidden: usize,
     tie: Tie,
-    /// The number of labels.
+    /// The number of labels that entities can have.
     labels: usize,
-    /// The number of decoded tokens.
+    /// The number of tokens of the document that are decoded.
     done: usize,
     open: Option<Open>,
     spans: Vec<Span>,
-    /// The state's hidden layer.
+    /// The hidden layer, computed from the features of the current, the first and the previous token, `[hidden]`.
     state: Vec<f32>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// The document's entities.
+    /// The entities of the document, after all its tokens were decoded.
     pub(super) fn finish(self) -> Vec<Span> {
         self.spans
     }
@@ -128,11 +128,11 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Whether an entity continues after the current token, whose features are `current`.
+    /// Whether the open entity continues after the current token, whose features are `current`.
     fn continues(&mut self, open: &Open, current: &[f32]) -> Result<bool, BridgeError> {
         self.state.fill(f32::NEG_INFINITY);
         let features = current.iter().zip(&open.first).zip(&open.previous).zip(&self.tables.bias);
-        // The bias is added last, as in the original: the order changes how sums round, which can decide between moves.
+        // As in spaCy, the bias is added last: the order changes how sums round, which can decide between moves.
         for (index, (((current, first), previous), bias)) in features.enumerate() {
             let state = &mut self.state[index % self.hidden];
             *state = state.max(current + first + previous + bias);
@@ -149,7 +149,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// The score of a move for a label.
+/// The score of a move of an open entity that has the given label.
 fn score(output: &Move, label: usize, state: &[f32]) -> f32 {
     let weight = &output.weight[label * state.len()..(label + 1) * state.len()];
     weight.iter().zip(state).map(|(weight, value)| weight * value).sum::<f32>() + output.bias[label]
@@ -162,7 +162,8 @@ mod tests {
 
     const WIDTH: usize = 4;
 
-    /// The outputs for some tokens. Their features set the first value of the state to a given value and the second to 1.
+    /// The graph's outputs for some tokens of a test. The features of each token set the first value of the hidden
+    /// layer to a given value and the second to 1.
     struct Case {
         label: Vec<i32>,
         begins: Vec<bool>,
@@ -171,12 +172,12 @@ mod tests {
     }
 
     impl Case {
-        /// A case of tokens as `(label, begins, first value of the state)`.
+        /// The outputs for tokens that are given as `(label, begins, first value of the hidden layer)`.
         fn new(tokens: &[(i32, bool, f32)]) -> Self {
             Self {
                 label: tokens.iter().map(|token| token.0).collect(),
                 begins: tokens.iter().map(|token| token.1).collect(),
-                // For the second value of the state, the second maxout piece is the larger one.
+                // The second value of the hidden layer is 1: the second one of its two maxout pieces is the larger one.
                 current: tokens.iter().flat_map(|token| [token.2, -1.0, token.2 - 1.0, 1.0]).collect(),
                 zeros: vec![0.0; tokens.len() * WIDTH],
             }
@@ -188,7 +189,8 @@ mod tests {
         }
     }
 
-    /// The spans of a document, as `(start, end, label)`. Slices end at `slice_ends`, sentences after the tokens `last`.
+    /// Decodes a document and returns its entities as `(start, end, label)`. The slices of the document end at
+    /// `slice_ends`, and its sentences end after the tokens `last`.
     fn spans(
         case: Outputs<'_>,
         slice_ends: &[usize],
@@ -208,8 +210,8 @@ mod tests {
         Ok(decoder.finish().into_iter().map(|span| (span.tokens.start, span.tokens.end, span.label)).collect())
     }
 
-    /// An entity with the label 0 continues if the first value of the state is above 1, one with the label 1 if it is below
-    /// 1.5.
+    /// An entity with the label 0 continues if the first value of the hidden layer is above 1, an entity with the label
+    /// 1 if that value is below 1.5.
     #[test]
     fn entities_do_not_depend_on_the_slices_of_the_document() {
         let case = Case::new(&[
@@ -238,7 +240,8 @@ mod tests {
     fn the_state_has_the_features_of_the_first_and_the_previous_token() {
         let mut case = Case::new(&[(0, true, 0.0), (-1, false, 0.0), (-1, false, 0.0), (-1, false, 0.0)]);
         let first = [0.5_f32, 0.0, 0.0, 0.0].into_iter().chain([0.0; 12]).collect::<Vec<_>>();
-        // The previous token adds 0.75 at token 1, and nothing at token 2.
+        // As the previous token, token 0 adds 0.75 to the hidden layer at token 1. The features of the other tokens are
+        // zero.
         let previous = [0.75_f32, 0.0, 0.0, 0.0].into_iter().chain([0.0; 12]).collect::<Vec<_>>();
         case.current[4] = 0.0;
         let outputs = Outputs { first: &first, previous: &previous, ..case.outputs() };

@@ -1,9 +1,10 @@
-//! The two hash functions of spaCy pipelines: one for strings, and one for numbers, which selects the rows of a table.
+//! The two hash functions of spaCy pipelines: one for strings, and one for numbers. The latter selects the rows of a
+//! hashed embedding table.
 
-/// Seed of the hash of strings.
+/// The seed of the hash function for strings.
 const STRING_SEED: u64 = 1;
 
-/// MurmurHash64A of the UTF-8 bytes of a string, which is spaCy's number of the string.
+/// The number by which spaCy represents a string: MurmurHash64A of its UTF-8 bytes.
 pub(crate) fn hash_string(text: &str) -> u64 {
     const MULTIPLIER: u64 = 0xc6a4_a793_5bd1_e995;
     const SHIFT: u32 = 47;

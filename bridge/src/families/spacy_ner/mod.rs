@@ -42,7 +42,8 @@ use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
 use crate::runtime::session::Pool;
 
-/// The roles of the graphs: a network has one graph for the types of its tokens and one for the tokens.
+/// The roles of the graphs. Each network has two graphs: the graph of types computes what depends only on a token's
+/// type, the graph of tokens what depends on a token's context.
 const NER: &str = "spacy_ner";
 const NER_TYPES: &str = "spacy_ner_types";
 const PARSER: &str = "spacy_parser";
@@ -69,7 +70,7 @@ const NER_INTERFACE: Interface = Interface {
 const PARSER_INTERFACE: Interface =
     Interface { required: &[EMBEDDED, PREACTIVATION], optional: &[], outputs: &[("features", "float32", 3)] };
 
-/// What the family adds to reading artifacts.
+/// What the family declares for reading its artifacts: the interfaces of the graphs, the section and the preprocessor.
 pub(crate) const DECLARATION: Declaration = Declaration {
     revision: 1,
     roles: &[
@@ -87,11 +88,11 @@ pub(crate) const DECLARATION: Declaration = Declaration {
 struct Resources {
     rules: Rules,
     tables: Tables,
-    /// The moves of the parser, if there is one.
+    /// The moves of the dependency parser; `None` if the pipeline has no parser.
     moves: Option<Moves>,
 }
 
-/// The section and the resources that all variants share.
+/// The manifest's section `spacy`, and the rules and tables that all variants of an artifact share.
 struct SpacyPreprocessor {
     spec: SpacySpec,
     resources: Arc<Resources>,

@@ -11,24 +11,24 @@ use crate::BridgeError;
 use crate::runtime::outputs::{failed, shaped_output};
 use crate::runtime::session::{Lease, Pool};
 
-/// The sessions of a network's graphs.
+/// The pools of sessions of a network's two graphs.
 pub(crate) struct Network {
     types: Pool,
     tokens: Pool,
 }
 
 impl Network {
-    /// A network with the pools of the graph of types and of the graph of tokens.
+    /// A network with the session pools of its graph of types and of its graph of tokens.
     pub(crate) fn new(types: Pool, tokens: Pool) -> Self {
         Self { types, tokens }
     }
 
-    /// Limit on the concurrent runs.
+    /// The maximum number of concurrent runs of the network.
     pub(super) fn limit(&self) -> usize {
         self.tokens.limit()
     }
 
-    /// A session of each graph; waits until one is free.
+    /// Leases a session of each graph to the caller. If all sessions of a graph are leased, it waits.
     ///
     /// # Errors
     /// `dependency` without a usable library, `graph` if ONNX Runtime refuses a graph.
@@ -37,7 +37,7 @@ impl Network {
         Ok(NetworkLease { types: self.types.lease()?, tokens: self.tokens.lease()? })
     }
 
-    /// Drops the sessions that no call uses.
+    /// Drops the sessions of both graphs that no call uses at the moment.
     pub(super) fn clear(&self) {
         self.types.clear();
         self.tokens.clear();
@@ -50,7 +50,7 @@ pub(super) struct NetworkLease<'a> {
     tokens: Lease<'a>,
 }
 
-/// The optional inputs of the graphs.
+/// Which optional inputs the graphs of a network have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Inputs {
     /// Whether the graph of types has the input `vectors`.
@@ -60,7 +60,7 @@ pub(super) struct Inputs {
 }
 
 impl NetworkLease<'_> {
-    /// Runs the graph of types for types that are not in the cache, then the graph of tokens.
+    /// Runs the network: the graph of types for the types whose outputs are not in the cache, then the graph of tokens.
     ///
     /// # Errors
     /// `inference`, without an index, because any document may be the cause.
@@ -83,7 +83,7 @@ impl NetworkLease<'_> {
     }
 }
 
-/// Runs the graph of types and adds its outputs to the cache.
+/// Runs the graph of types for the new types of a run and adds its outputs to the cache.
 fn embed(session: &mut Session, new: NewTypes, optional: Inputs, cache: &mut TypeCache) -> Result<(), BridgeError> {
     let mut inputs = vec![tensor("rows", (new.count(), new.rows))?];
     if optional.vectors {
@@ -97,7 +97,7 @@ fn embed(session: &mut Session, new: NewTypes, optional: Inputs, cache: &mut Typ
 
 type Input = (&'static str, SessionInputValue<'static>);
 
-/// An input with the shape `[rows, values / rows]`.
+/// A named input of a graph: a tensor with the shape `[rows, values / rows]`.
 fn tensor<T>(name: &'static str, (rows, values): (usize, Vec<T>)) -> Result<Input, BridgeError>
 where
     T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,

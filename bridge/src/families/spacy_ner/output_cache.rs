@@ -8,11 +8,12 @@ use crate::BridgeError;
 /// more types, the more recently used half stays: most words occur again soon, or never.
 const MAX_OUTPUTS: usize = 8_192;
 
-/// The outputs of the graph of types, each as its shape and its values.
+/// The outputs of the graph of types, each as its shape and its values in row-major order.
 pub(super) struct TypeOutputs<'a> {
     /// The embedding of each type, `[types, width]`.
     pub(super) embedded: (&'a [i64], &'a [f32]),
-    /// What each type adds to the first layer of the tokens around it, by window position: `[types, 2 * window + 1, sums]`.
+    /// What a token of each type adds to the first layer of the tokens around it, by its position in their windows:
+    /// `[types, 2 * window + 1, sums]`.
     pub(super) contributions: (&'a [i64], &'a [f32]),
 }
 
@@ -21,11 +22,12 @@ pub(super) struct TypeOutputs<'a> {
 pub(super) struct TokenInputs {
     /// The embedding of each token, `[tokens, width]`.
     pub(super) embedded: (usize, Vec<f32>),
-    /// The sum of the contributions to the first layer of each token, `[tokens, sums]`.
+    /// The preactivation of the first layer for each token, `[tokens, sums]`: the sum of what the tokens in its window
+    /// add.
     pub(super) preactivation: (usize, Vec<f32>),
 }
 
-/// The sizes of one type's outputs.
+/// The sizes of the outputs of the graph of types for one type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sizes {
     width: usize,
@@ -34,20 +36,20 @@ struct Sizes {
     sums: usize,
 }
 
-/// The cached outputs. Those of each type are stored in one slot.
+/// The outputs of the graph of types for the cached types. The outputs of each type are stored in one slot.
 #[derive(Debug)]
 pub(super) struct OutputCache {
-    /// The slot of each type; `None` if the type is not in the cache.
+    /// The slot of each type, by the type's number; `None` if the type is not in the cache.
     slots: Vec<Option<u32>>,
-    /// The type in each slot.
+    /// The number of the type whose outputs are in each slot.
     types: Vec<u32>,
-    /// The sizes of all outputs; `None` before the first ones are added.
+    /// The sizes of one type's outputs; `None` before the first outputs are added.
     sizes: Option<Sizes>,
-    /// `[slots, width]`.
+    /// The embedding of the type in each slot, flat `[slots, width]`.
     embedded: Vec<f32>,
-    /// `[slots, 2 * window + 1, sums]`.
+    /// The contributions to the first layer of the type in each slot, flat `[slots, 2 * window + 1, sums]`.
     contributions: Vec<f32>,
-    /// Limit on the types.
+    /// The maximum number of types in the cache.
     limit: usize,
 }
 
@@ -99,8 +101,8 @@ impl OutputCache {
         Ok(())
     }
 
-    /// The inputs of the graph of tokens for consecutive tokens, given their types. The preactivation of a token is the sum
-    /// of the contributions of all tokens in the window around it.
+    /// The inputs of the graph of tokens for all tokens of a run, given the types of the tokens in order. The
+    /// preactivation of a token is the sum of the contributions of all tokens in the window around it.
     pub(super) fn token_inputs(&self, types: &[u32]) -> TokenInputs {
         let Sizes { width, positions, sums } = self.sizes.unwrap_or(Sizes { width: 0, positions: 1, sums: 1 });
         let (tokens, window) = (types.len(), positions / 2);
@@ -110,7 +112,8 @@ impl OutputCache {
             let Some(slot) = self.slots[id as usize].map(|slot| slot as usize) else { continue };
             embedded.extend_from_slice(&self.embedded[slot * width..(slot + 1) * width]);
             let contributions = &self.contributions[slot * positions * sums..(slot + 1) * positions * sums];
-            // At position 0 of its window, the token `token + window` has this token.
+            // This token is at position 0 in the window of the token `token + window`, at position 1 in that of the
+            // token before, and so on.
             for (position, contribution) in contributions.chunks_exact(sums).enumerate() {
                 let center = (token + window).checked_sub(position).filter(|center| *center < tokens);
                 let Some(center) = center else { continue };
@@ -129,10 +132,11 @@ impl OutputCache {
         self.slots[index] = slot;
     }
 
-    /// Drops the least recently used types until half of the limit is left. Types of the current run stay.
+    /// Drops the least recently used types until the cache has half of its maximum number of types. Types of the
+    /// current run stay.
     fn drop_oldest(&mut self, age: impl Fn(u32) -> u64) {
         let mut kept: Vec<usize> = (0..self.types.len()).collect();
-        // Of types with the same age, those that were added last stay.
+        // Among types with the same age, the last added ones stay.
         kept.sort_by_key(|&slot| (age(self.types[slot]), Reverse(slot)));
         let current = kept.partition_point(|&slot| age(self.types[slot]) == 0);
         kept.truncate(current.max(self.limit / 2));
@@ -156,7 +160,8 @@ fn move_row(values: &mut [f32], from: usize, to: usize, width: usize) {
     values.copy_within(from * width..(from + 1) * width, to * width);
 }
 
-/// The sizes of the outputs for a number of types; `None` if the shapes are invalid or are those of another number of types.
+/// The sizes of one type's outputs, given the outputs for `types` types. `None` if their shapes are invalid or have
+/// another number of types.
 fn sizes_of(types: usize, outputs: &TypeOutputs<'_>) -> Option<Sizes> {
     let sizes = |shape: &[i64]| shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<_>>>();
     match (&sizes(outputs.embedded.0)?[..], &sizes(outputs.contributions.0)?[..]) {
@@ -176,8 +181,8 @@ fn sizes_of(types: usize, outputs: &TypeOutputs<'_>) -> Option<Sizes> {
 mod tests {
     use super::*;
 
-    /// Adds outputs that show the number of their type: an embedding of one element, and one sum for each of three window
-    /// positions.
+    /// Adds outputs whose values show the number of their type. A type has an embedding of one element, and one sum for
+    /// each of the three positions in a window.
     fn add(cache: &mut OutputCache, types: &[u32], age: impl Fn(u32) -> u64) {
         let embedded: Vec<f32> = types.iter().map(|&id| id as f32).collect();
         let contributions: Vec<f32> = embedded.iter().flat_map(|id| [id + 100.0, id + 200.0, id + 300.0]).collect();
@@ -205,7 +210,8 @@ mod tests {
     fn the_oldest_types_are_dropped() {
         let mut cache = OutputCache::new(4);
         add(&mut cache, &[0, 1, 2, 3], |_| 0);
-        // Two types stay: type 1, which is used in this run, and type 3, which was used in the previous one.
+        // After dropping, two types stay: type 1, which is used in this run, and type 3, which was used in the previous
+        // one.
         add(&mut cache, &[9], |id| [2, 0, 3, 1][id as usize]);
         assert_eq!([0, 1, 2, 3, 9].map(|id| cache.has(id)), [false, true, false, true, true]);
         assert_eq!(cache.token_inputs(&[9, 1, 3]).embedded, (3, vec![9.0, 1.0, 3.0]));

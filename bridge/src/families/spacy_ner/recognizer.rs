@@ -1,4 +1,5 @@
-//! The engine of spaCy pipelines: tokens, sentence starts, runs of the graphs, decoding.
+//! The engine of spaCy pipelines: splits texts into tokens, finds sentence starts, runs the graphs and decodes the
+//! entities.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,11 +19,11 @@ use crate::families::ner::model::Recognizer;
 use crate::runtime::batch::{Outcome, in_parallel};
 use crate::runtime::outputs::output;
 
-/// Limit on the tokens of one run: more do not make it faster, and a token's outputs are kilobytes.
+/// Limit on the tokens of one run. More tokens do not make it faster, and the outputs of a token take kilobytes.
 const RUN_TOKENS: usize = 2_000;
-/// Limit on the bytes of the texts of one job, which have about as many tokens as a run.
+/// Limit on the bytes of the texts of one job. So many bytes have about as many tokens as one run.
 const JOB_BYTES: usize = 8_000;
-/// The size that a shorter text counts as in a job.
+/// The number of bytes that a shorter text counts when texts are divided into jobs.
 const MIN_TEXT_BYTES: usize = 16;
 
 /// Caches that one job leaves to the next one.
@@ -36,11 +37,11 @@ pub(super) struct Workspace {
 /// The outcome of each text, in order.
 type Outcomes = Vec<Outcome<Entities>>;
 
-/// One text of a call.
+/// One text of a call, with its sentence starts.
 #[derive(Debug, Clone, Copy)]
 struct Input<'a> {
     text: &'a str,
-    /// The offsets of the starts of its sentences, in characters; `Some` exactly if `spacy.sentences` is `given`.
+    /// The offsets of the text's sentence starts, in characters; `Some` exactly if `spacy.sentences` is `given`.
     sentence_starts: Option<&'a [usize]>,
 }
 
@@ -90,12 +91,12 @@ impl Recognizer for SpacyRecognizer {
 }
 
 impl SpacyRecognizer {
-    /// `parser` is `Some` exactly if `spacy.parser` is.
+    /// The recognizer of one variant. `parser` is `Some` exactly if the manifest has `spacy.parser`.
     pub(super) fn new(spec: SpacySpec, resources: Arc<Resources>, ner: Network, parser: Option<Network>) -> Self {
         Self { spec, resources, ner, parser, workspaces: Mutex::default() }
     }
 
-    /// The outcome of each text, in order. No entity has a score.
+    /// The entities of each text or its error, in the order of the texts. No entity has a score.
     ///
     /// # Errors
     /// `dependency` or `graph`, which concern every text.
@@ -114,7 +115,7 @@ impl SpacyRecognizer {
         Ok(outcomes.map(|outcome| outcome.unwrap_or_else(not_run)).collect())
     }
 
-    /// Keeps a workspace for another job. There are no more workspaces than sessions.
+    /// Keeps a workspace for another job. No more workspaces are kept than the network has sessions.
     fn keep(&self, workspace: Workspace) {
         let mut idle = lock(&self.workspaces);
         if idle.len() < self.ner.limit() {
@@ -122,7 +123,8 @@ impl SpacyRecognizer {
         }
     }
 
-    /// One job. If it fails, its texts run one by one, so that one bad text does not lose the others.
+    /// Runs one job and returns the outcome of each of its texts. If the job fails, its texts run one by one, so that
+    /// one bad text does not lose the others.
     fn recognize_job(&self, documents: &[Input<'_>], workspace: &mut Workspace) -> Result<Outcomes, BridgeError> {
         match self.recognize(documents, workspace) {
             Err(error @ BridgeError::Inference { .. }) if documents.len() == 1 => Ok(vec![Err(error)]),
@@ -134,7 +136,7 @@ impl SpacyRecognizer {
         }
     }
 
-    /// Runs the texts of a job that can be tokenized together.
+    /// Splits the texts of a job into tokens, and runs all texts together for which that does not fail.
     fn recognize(&self, documents: &[Input<'_>], workspace: &mut Workspace) -> Result<Outcomes, BridgeError> {
         let mut read = Vec::with_capacity(documents.len());
         let refused: Vec<Option<BridgeError>> = documents
@@ -169,7 +171,7 @@ impl SpacyRecognizer {
         SentenceFinder { graphs, network, tables, moves, source, run_tokens: RUN_TOKENS }.find(documents, cache)
     }
 
-    /// The entities of every document as ranges of tokens. The graph is not run if there is no token.
+    /// The entities of every document as ranges of tokens. The graph does not run if no document has a token.
     fn decode(&self, documents: &[Tokens<'_>], cache: &mut TypeCache) -> Result<Vec<Vec<Span>>, BridgeError> {
         let new = |_| Decoder::new(&self.resources.tables.ner, &self.spec.ner);
         let mut decoders: Vec<Decoder<'_>> = documents.iter().map(new).collect();
@@ -237,7 +239,7 @@ fn not_run() -> Outcome<Entities> {
     Err(BridgeError::inference(None, "was not run"))
 }
 
-/// Ranges of consecutive texts with up to about [`JOB_BYTES`].
+/// Divides texts into jobs: ranges of consecutive texts with up to about [`JOB_BYTES`] bytes.
 fn jobs(documents: &[Input<'_>]) -> Vec<Range<usize>> {
     let mut jobs: Vec<Range<usize>> = Vec::new();
     let mut available = 0;

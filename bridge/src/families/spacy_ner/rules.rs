@@ -12,12 +12,12 @@ use super::sequences::Sequences;
 use crate::BridgeError;
 use crate::artifact::json;
 
-/// The newest `version` of the rules that this reader implements.
+/// The newest `version` of the rules file that this reader implements.
 const VERSION: u64 = 1;
 /// The number of code points of Unicode.
 const CODE_POINTS: u32 = 0x11_0000;
 
-/// The content of the file.
+/// The content of `spacy_tokenizer.json`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesFile {
@@ -71,9 +71,9 @@ struct CharactersFile {
 /// One token of a special case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SpecialToken {
-    /// The length in bytes.
+    /// The length of the token in bytes.
     pub(super) length: u32,
-    /// The index of the norm in [`Rules::norms`].
+    /// The index of the token's norm in [`Rules::norms`].
     pub(super) norm: u32,
 }
 
@@ -85,11 +85,11 @@ pub(super) struct Rules {
     pub(super) infix: Option<Pattern>,
     pub(super) token_match: ChunkPatterns,
     pub(super) url_match: ChunkPatterns,
-    /// The special cases: the tokens of some chunks.
+    /// The tokens of each special case, by the chunk that is the special case.
     pub(super) specials: HashMap<Box<str>, Box<[SpecialToken]>>,
-    /// The length in bytes of the longest chunk of `specials`.
+    /// The length in bytes of the longest chunk that is a special case.
     pub(super) longest_special: usize,
-    /// The numbers of the norms that special cases set. The first one means that no norm is set.
+    /// spaCy's numbers of the norms that special cases set. Index 0 means that no norm is set.
     pub(super) norms: Vec<u64>,
     pub(super) sequences: Sequences,
     pub(super) characters: Characters,
@@ -135,7 +135,7 @@ impl Rules {
         })
     }
 
-    /// The tokens of a chunk that is a special case.
+    /// The tokens of a chunk that is a special case; `None` for any other chunk.
     pub(super) fn special(&self, chunk: &str) -> Option<&[SpecialToken]> {
         if chunk.len() > self.longest_special {
             return None;
@@ -143,7 +143,7 @@ impl Rules {
         self.specials.get(chunk).map(AsRef::as_ref)
     }
 
-    /// The number of a string: spaCy's symbol if there is one, else its hash.
+    /// The number by which spaCy represents a string: its symbol if there is one, else its hash.
     pub(super) fn number(&self, text: &str) -> u64 {
         number(&self.symbols, text)
     }
@@ -157,7 +157,7 @@ fn number(symbols: &HashMap<String, u64>, text: &str) -> u64 {
     }
 }
 
-/// Reads special cases and collects their norms.
+/// Reads the special cases and collects the norms that they set.
 struct Specials<'a> {
     symbols: &'a HashMap<String, u64>,
     ids: HashMap<String, u32>,
@@ -203,8 +203,8 @@ impl CharactersFile {
     }
 }
 
-/// The patterns of entries. The field `first` is checked but not used: [`ChunkPatterns`] computes the first characters of
-/// matches from the pattern.
+/// The regular expressions of a list of chunk patterns. The field `first` is checked but not used: [`ChunkPatterns`]
+/// computes the first characters of matches from the pattern.
 fn patterns(name: &str, entries: Vec<ChunkPattern>) -> Result<Vec<String>, String> {
     let checked = entries.into_iter().map(|ChunkPattern { pattern, first }| {
         first.map_or(Ok(()), |codes| set(&format!("{name}.first"), &codes).map(|_| ()))?;
@@ -213,7 +213,7 @@ fn patterns(name: &str, entries: Vec<ChunkPattern>) -> Result<Vec<String>, Strin
     checked.collect()
 }
 
-/// The set of characters of a list with the start and the end of each range of code points.
+/// The set of characters that a list describes: the start and the end of each range of code points.
 fn set(name: &str, codes: &[u32]) -> Result<CharSet, String> {
     let ascending = codes.windows(2).all(|pair| pair[0] < pair[1]);
     if codes.len() % 2 == 1 || !ascending || codes.last().is_some_and(|last| *last > CODE_POINTS) {

@@ -15,15 +15,15 @@ pub struct SpacySpec {
     pub language: String,
     /// The labels of the entities, in the order of the networks' tables.
     pub labels: Vec<String>,
-    /// Where the starts of sentences come from.
+    /// The source of the sentence starts.
     pub sentences: Sentences,
-    /// The file of the tokenizer's rules, relative to the artifact.
+    /// The path of the file with the tokenizer's rules, relative to the artifact.
     pub rules: String,
-    /// The file of the tables, relative to the artifact.
+    /// The path of the file with the pipeline's tables, relative to the artifact.
     pub tables: String,
-    /// The network of the component `ner`.
+    /// The network of spaCy's component `ner`, which finds the entities.
     pub ner: SpacyNer,
-    /// The network of the component `parser`; `Some` exactly if `sentences` is `parser`.
+    /// The network of spaCy's component `parser`; `Some` exactly if `sentences` is `parser`.
     #[serde(deserialize_with = "Option::deserialize")]
     pub parser: Option<SpacyParser>,
 }
@@ -37,7 +37,7 @@ impl SpacySpec {
         manifest.section("spacy")
     }
 
-    /// Checks the rules between fields, of which there are none.
+    /// Checks the rules that concern several fields, of which this section has none.
     pub(super) fn check(manifest: &Manifest) -> Result<SectionCheck, BridgeError> {
         let Self { rules, tables, .. } = Self::read(manifest)?;
         Ok(SectionCheck { files: vec![("spacy.rules", rules), ("spacy.tables", tables)], problems: Vec::new() })
@@ -48,76 +48,78 @@ impl SpacySpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sentences {
-    /// No component: the document is one sentence.
+    /// The pipeline has no sentence starts: the document is one sentence.
     None,
-    /// From the options of each call.
+    /// The options of each call have the sentence starts.
     Given,
-    /// From the artifact's parser.
+    /// The artifact's dependency parser finds the sentence starts.
     Parser,
 }
 
-/// The network of the component `ner`.
+/// The network of spaCy's component `ner`, which finds the entities.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SpacyNer {
-    /// The hashed embedding tables.
+    /// The network's hashed embedding tables.
     pub columns: Vec<HashColumn>,
-    /// Whether static vectors are an input.
+    /// Whether the network has static word vectors as an input.
     pub vectors: bool,
-    /// Padding tokens between documents, and tokens of context on both sides of a slice of a document.
+    /// The number of padding tokens between documents, which is also the number of tokens of context on both sides of a
+    /// slice of a document.
     pub context: usize,
-    /// Width of the state's hidden layer.
+    /// The width of the hidden layer, which is computed from the features of a state's tokens.
     pub hidden: usize,
-    /// Pieces of the hidden layer's maxout.
+    /// The number of maxout pieces of the hidden layer.
     pub pieces: usize,
-    /// The preferred move at equal scores.
+    /// The move of an open entity that is preferred if the scores of both moves are equal.
     pub tie: Tie,
 }
 
-/// The preferred move of an open entity at equal scores.
+/// The move of an open entity that is preferred if the scores of both moves are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tie {
-    /// The entity continues.
+    /// The move that continues the entity is preferred.
     In,
-    /// The entity ends.
+    /// The move that ends the entity is preferred.
     Last,
 }
 
-/// The network of the component `parser`.
+/// The network of spaCy's component `parser`, which finds the sentence starts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SpacyParser {
-    /// The hashed embedding tables.
+    /// The network's hashed embedding tables.
     pub columns: Vec<HashColumn>,
-    /// Whether static vectors are an input.
+    /// Whether the network has static word vectors as an input.
     pub vectors: bool,
-    /// Padding tokens between documents, and tokens of context on both sides of a slice of a document.
+    /// The number of padding tokens between documents, which is also the number of tokens of context on both sides of a
+    /// slice of a document.
     pub context: usize,
-    /// Width of the state's hidden layer.
+    /// The width of the hidden layer, which is computed from the features of a state's tokens.
     pub hidden: usize,
-    /// Pieces of the hidden layer's maxout.
+    /// The number of maxout pieces of the hidden layer.
     pub pieces: usize,
     /// The moves' names in the order of their scores: `S`, `D`, `L-label`, `R-label`, `B-label`.
     pub moves: Vec<String>,
 }
 
-/// A hashed embedding table.
+/// A hashed embedding table: the hash of a token's attribute selects rows of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HashColumn {
-    /// The attribute of a token that selects its rows.
+    /// The attribute of a token whose hash selects rows of the table.
     pub attribute: Attribute,
-    /// The number of rows.
+    /// The number of rows of the table.
     pub rows: u32,
-    /// The seed of the hash.
+    /// The seed of the hash function that selects rows of the table.
     pub seed: u32,
 }
 
-/// An attribute of a token.
+/// An attribute of a token, which selects rows of a hashed embedding table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Attribute {
@@ -125,13 +127,13 @@ pub enum Attribute {
     Orth,
     /// The norm of the token: a normalized form of its text.
     Norm,
-    /// The text in lower case.
+    /// The text of the token in lower case.
     Lower,
-    /// The first character.
+    /// The first character of the token.
     Prefix,
-    /// The last three characters.
+    /// The last three characters of the token.
     Suffix,
-    /// The shape: the text with its letters and digits replaced by their classes, for example `Xxxx`.
+    /// The shape of the token: its text with letters and digits replaced by their classes, for example `Xxxx`.
     Shape,
     /// Whether the token consists of whitespace.
     IsSpace,

@@ -11,13 +11,15 @@ use crate::BridgeError;
 use crate::families::ner::offsets::CharIndex;
 use crate::runtime::outputs::output;
 
-/// Tokens of a long document whose features are computed together.
+/// The number of tokens in a block: the tokens of a long document whose features are computed together.
 ///
-/// Every token has `8 * pieces * hidden` features, about 4 KB, which is too much for all tokens of a long document. Only
-/// the most recently used blocks are kept in memory. Others are computed again if the parser returns to them.
+/// Every token has `8 * pieces * hidden` features, about 4 KB, which is too much for all tokens of a long document.
+/// Only the most recently used blocks are kept in memory. The other blocks are computed again if the parser returns to
+/// them.
 const BLOCK_TOKENS: usize = 500;
 
-/// Whether each token starts a sentence. `given` has the offsets of the sentence starts in characters.
+/// Whether each token starts a sentence. `given` has the offsets in characters of the sentence starts that a call
+/// passes.
 ///
 /// # Errors
 /// `sentence_starts`, if `given` is `None` or no token starts at one of the offsets.
@@ -35,7 +37,7 @@ pub(super) fn given_starts(text: &str, tokens: &[Token], given: Option<&[usize]>
     Ok(starts)
 }
 
-/// The message for an offset at which no token starts, with the token that contains it.
+/// The error message for a sentence start at which no token starts, with the token that contains it.
 fn no_token(text: &str, tokens: &[Token], offset: usize, byte: Option<usize>) -> String {
     let advice = "pass offsets of the first characters of tokens, counted in characters";
     let inside = byte.and_then(|byte| tokens[..tokens.partition_point(|token| token.start() < byte)].last());
@@ -51,14 +53,14 @@ fn no_token(text: &str, tokens: &[Token], offset: usize, byte: Option<usize>) ->
     }
 }
 
-/// The parser's graphs and tables.
+/// The dependency parser of a pipeline: its graphs and its tables.
 pub(super) struct SentenceFinder<'a> {
     pub(super) graphs: &'a Network,
     pub(super) network: &'a SpacyParser,
     pub(super) tables: &'a ParserTables,
     pub(super) moves: &'a Moves,
     pub(super) source: Source<'a>,
-    /// Limit on the tokens of one run.
+    /// Limit on the tokens of one run of the parser's graphs.
     pub(super) run_tokens: usize,
 }
 
@@ -118,7 +120,7 @@ impl SentenceFinder<'_> {
         self.parse(document, parser, &mut features)
     }
 
-    /// The features of a slice of a document.
+    /// Computes the features of the tokens of one slice of a document.
     fn block(
         &self,
         slice: Slice,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::rules::Rules;
 use super::tokenizer::Token;
 
-/// A trie of the sequences of token texts to find.
+/// A trie of the sequences to find. Each step is the text of a token.
 #[derive(Debug)]
 pub(super) struct Sequences {
     nodes: Vec<Node>,
@@ -14,7 +14,7 @@ pub(super) struct Sequences {
 #[derive(Debug, Default)]
 struct Node {
     next: HashMap<Box<str>, usize>,
-    /// Whether a sequence ends here.
+    /// Whether a sequence ends at this node of the trie.
     is_end: bool,
 }
 
@@ -22,10 +22,10 @@ struct Node {
 type Match = (usize, usize);
 
 impl Sequences {
-    /// Builds the trie.
+    /// Builds the trie of some sequences of token texts.
     ///
     /// # Errors
-    /// A sequence without tokens, or with an empty token.
+    /// A message for a sequence without tokens, or with an empty token.
     pub(super) fn new(sequences: Vec<Vec<String>>) -> Result<Self, String> {
         let mut nodes = vec![Node::default()];
         for sequence in sequences {
@@ -50,13 +50,14 @@ impl Sequences {
         self.nodes[0].next.contains_key(text)
     }
 
-    /// Replaces matches by the tokens of the special case of their text.
+    /// Finds sequences in the tokens of a text, and replaces each by the tokens of the special case that has the same
+    /// text.
     pub(super) fn apply(&self, text: &str, rules: &Rules, tokens: &mut Vec<Token>) {
         let mut matches = self.find(text, tokens);
         if matches.is_empty() {
             return;
         }
-        // Of overlapping matches the longest one is kept; of equally long ones, the first.
+        // Among overlapping matches the longest one is kept; among equally long ones, the first.
         matches.sort_unstable_by_key(|&(start, end)| (std::cmp::Reverse(end - start), start));
         let mut covered = HashSet::new();
         matches.retain(|&(start, end)| {
@@ -68,7 +69,7 @@ impl Sequences {
         replace(text, rules, tokens, &matches);
     }
 
-    /// All matches, including overlapping ones.
+    /// All matches of the sequences in the tokens of a text, including overlapping matches.
     fn find(&self, text: &str, tokens: &[Token]) -> Vec<Match> {
         let mut matches = Vec::new();
         for start in (0..tokens.len()).filter(|&start| tokens[start].may_start()) {

@@ -8,7 +8,7 @@ use crate::families::spacy_ner::section::SpacySpec;
 /// The number of tokens whose features determine a parser's state.
 pub(super) const STATE_TOKENS: usize = 8;
 
-/// A map as two arrays; the keys are sorted.
+/// A map from keys to values, as two arrays of equal length; the keys are sorted.
 #[derive(Debug, Default)]
 pub(super) struct Lookup<T> {
     keys: Vec<u64>,
@@ -21,45 +21,47 @@ impl<T: Copy> Lookup<T> {
     }
 }
 
-/// The output layer of one move of an open entity.
+/// The output layer that computes the score of one move of an open entity, for each label of the entity.
 #[derive(Debug)]
 pub(super) struct Move {
-    /// `[labels, hidden]`.
+    /// The weights of the layer, flat `[labels, hidden]`.
     pub(super) weight: Vec<f32>,
-    /// `[labels]`.
+    /// The biases of the layer, `[labels]`.
     pub(super) bias: Vec<f32>,
 }
 
-/// The weights for decoding entities.
+/// The weights that decoding entities needs.
 #[derive(Debug)]
 pub(super) struct NerTables {
-    /// `[pieces * hidden]`.
+    /// The bias of the maxout layer, flat `[pieces * hidden]`.
     pub(super) bias: Vec<f32>,
-    /// The move that continues an entity.
+    /// The output layer of the move that continues an entity.
     pub(super) inside: Move,
-    /// The move that ends an entity.
+    /// The output layer of the move that ends an entity.
     pub(super) last: Move,
 }
 
-/// The weights for scoring the parser's moves.
+/// The weights that scoring the parser's moves needs.
 #[derive(Debug)]
 pub(super) struct ParserTables {
-    /// `[pieces * hidden]`.
+    /// The bias of the maxout layer, flat `[pieces * hidden]`.
     pub(super) bias: Vec<f32>,
-    /// The features of a missing token, `[STATE_TOKENS, pieces * hidden]`.
+    /// The features that replace those of a missing token of a state, flat `[STATE_TOKENS, pieces * hidden]`.
     pub(super) pad: Vec<f32>,
-    /// `[hidden, moves]`, the transpose of the matrix in the file: a row has the weights of all moves, which is faster.
+    /// The weights of the output layer, flat `[hidden, moves]`. This is the transpose of the matrix in the file: a row
+    /// has the weights of all moves, which is faster.
     pub(super) weight: Vec<f32>,
-    /// `[moves]`.
+    /// The biases of the output layer, `[moves]`.
     pub(super) output_bias: Vec<f32>,
 }
 
-/// All tables of a pipeline.
+/// All tables of a spaCy pipeline.
 #[derive(Debug)]
 pub(super) struct Tables {
-    /// The norms of texts, by the attribute `ORTH`.
+    /// The number of each token text's norm, by the number of the text (attribute `ORTH`).
     pub(super) norms: Lookup<u64>,
-    /// The rows of the vectors, by the attribute `ORTH`; empty for a pipeline without vectors.
+    /// The index of each token text's vector, by the number of the text (attribute `ORTH`); empty for a pipeline
+    /// without vectors.
     pub(super) vectors: Lookup<i32>,
     pub(super) ner: NerTables,
     pub(super) parser: Option<ParserTables>,
@@ -81,7 +83,7 @@ impl Tables {
     }
 }
 
-/// The tensor that the format requires. A size of `None` means any size.
+/// A tensor that the format requires in the file. A size of `None` in its shape means any size.
 struct Expected {
     name: &'static str,
     dtype: Dtype,
@@ -116,7 +118,7 @@ fn expected(spec: &SpacySpec) -> Vec<Expected> {
     all
 }
 
-/// Missing, unknown and differing tensors.
+/// One message for each tensor that is missing, unknown or different from the expected one.
 fn differences(file: &SafeTensors<'_>, spec: &SpacySpec) -> Vec<String> {
     let expected = expected(spec);
     let known = |name: &str| expected.iter().any(|tensor| tensor.name == name);
@@ -227,7 +229,7 @@ mod tests {
         assert_eq!([tables.vectors.get(3), tables.vectors.get(4)], [Some(7), None]);
         assert_eq!(tables.ner.inside.weight, [1.0, 0.0, 0.0, 1.0]);
         let parser = tables.parser.expect("a parser");
-        // The file has five rows of two weights.
+        // In the file, the weights are a matrix of five rows, one per move, and two columns.
         assert_eq!(parser.weight, [0.0, 2.0, 4.0, 6.0, 8.0, 1.0, 3.0, 5.0, 7.0, 9.0]);
     }
 

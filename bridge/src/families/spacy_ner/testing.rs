@@ -9,7 +9,7 @@ use super::rules::Rules;
 use super::tables::Tables;
 use crate::families::spacy_ner::section::SpacySpec;
 
-/// Rules that use every kind of rule.
+/// The tokenizer's rules of the pipeline, as the content of `spacy_tokenizer.json`. They include every kind of rule.
 pub(super) fn rules_json() -> Value {
     json!({
         "version": 1,
@@ -68,7 +68,7 @@ pub(super) fn spec() -> SpacySpec {
     serde_json::from_value(value).expect("a valid section")
 }
 
-/// A tensor of a file of tables.
+/// A tensor to store in `tables.safetensors`.
 #[derive(Clone)]
 pub(super) struct Stored {
     dtype: Dtype,
@@ -96,7 +96,7 @@ impl Stored {
     }
 }
 
-/// The tables of [`spec`].
+/// The tensors of the pipeline that [`spec`] describes, by name.
 pub(super) fn stored() -> BTreeMap<&'static str, Stored> {
     let weight: Vec<f32> = (0_u8..10).map(f32::from).collect();
     BTreeMap::from([
@@ -116,7 +116,7 @@ pub(super) fn stored() -> BTreeMap<&'static str, Stored> {
     ])
 }
 
-/// The bytes of a file of tables.
+/// The bytes of a file `tables.safetensors` with some tensors.
 pub(super) fn tables_file(tensors: &BTreeMap<&'static str, Stored>) -> Vec<u8> {
     let views = tensors.iter().map(|(name, tensor)| {
         (*name, TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes).expect("a valid shape"))

@@ -11,18 +11,19 @@ use super::rules::Rules;
 pub(super) const MAX_TEXT_BYTES: usize = (1 << 31) - 1;
 /// Limit on the size of a chunk in the cache, in bytes.
 const MAX_CACHED_CHUNK_BYTES: usize = 100;
-/// Limits on the chunks and on the tokens in the cache. If one of them is reached, the cache is cleared.
+/// Limits on the number of chunks and on the number of tokens in the cache. If one of them is reached, the cache is
+/// cleared.
 const MAX_CACHED_CHUNKS: usize = 30_000;
 const MAX_CACHED_TOKENS: usize = 120_000;
 
 /// A token of a text. It has only 12 bytes, because a text can have millions of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
-    /// Offset in the text, in bytes.
+    /// The offset of the token's start in the text, in bytes.
     start: u32,
-    /// In bytes.
+    /// The length of the token in bytes.
     length: u32,
-    /// The index of the norm, shifted by `FLAG_BITS`, and the two flags `SPACE` and `MAY_START`.
+    /// The index of the norm in [`Rules::norms`], shifted by `FLAG_BITS`, and the two flags `SPACE` and `MAY_START`.
     norm: u32,
 }
 
@@ -55,12 +56,12 @@ impl Token {
         &text[self.start()..self.end()]
     }
 
-    /// The index of the norm in [`Rules::norms`].
+    /// The index of the token's norm in [`Rules::norms`].
     pub(super) fn norm(self) -> u32 {
         self.norm >> FLAG_BITS
     }
 
-    /// Whether the token has a trailing space, which belongs to no token.
+    /// Whether a space follows the token. This trailing space belongs to no token.
     pub(super) fn has_space(self) -> bool {
         self.norm & SPACE != 0
     }
@@ -69,24 +70,24 @@ impl Token {
         self.norm |= SPACE;
     }
 
-    /// Whether a sequence of the rules begins with the token.
+    /// Whether any sequence of tokens that the rules look for begins with this token.
     pub(super) fn may_start(self) -> bool {
         self.norm & MAY_START != 0
     }
 }
 
-/// A cache of the tokens of chunks.
+/// A cache of the tokens of recent chunks.
 #[derive(Debug, Default)]
 pub(super) struct ChunkCache {
     /// For each chunk, the range of its tokens in `tokens`.
     chunks: HashMap<Box<str>, (u32, u32)>,
     tokens: Vec<ChunkToken>,
-    /// The tokens of a chunk that is too long for the cache.
+    /// The tokens of the current chunk if it is too long for the cache.
     uncached: Vec<ChunkToken>,
 }
 
 impl ChunkCache {
-    /// The tokens of a chunk.
+    /// The tokens of a chunk, from the cache if it has the chunk.
     fn tokens(&mut self, rules: &Rules, chunk: &str) -> &[ChunkToken] {
         if chunk.len() > MAX_CACHED_CHUNK_BYTES {
             self.uncached.clear();
@@ -107,8 +108,8 @@ impl ChunkCache {
     }
 }
 
-/// The tokens of a text, which has no more than [`MAX_TEXT_BYTES`] bytes. Joined with their trailing spaces they are the
-/// text.
+/// The tokens of a text, which has no more than [`MAX_TEXT_BYTES`] bytes. The tokens joined with their trailing spaces
+/// are the text.
 pub(super) fn tokenize(rules: &Rules, text: &str, cache: &mut ChunkCache) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::with_capacity(text.len() / 5 + 1);
     let (mut offset, mut is_space) = (0, false);
@@ -158,7 +159,7 @@ mod tests {
     use crate::families::spacy_ner::pattern::steps_of;
     use crate::families::spacy_ner::testing::rules;
 
-    /// The tokens of a text. A trailing space is shown as `_` after the token.
+    /// Splits a text into tokens and shows them. A trailing space is shown as `_` after the token.
     fn split(text: &str) -> Vec<String> {
         let tokens = tokenize(&rules(), text, &mut ChunkCache::default());
         tokens.iter().map(|token| format!("{}{}", token.text(text), if token.has_space() { "_" } else { "" })).collect()

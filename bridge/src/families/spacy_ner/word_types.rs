@@ -13,16 +13,16 @@ use crate::families::spacy_ner::section::{Attribute, HashColumn};
 
 /// Limit on the cached types. If there are more, the cache is cleared before the next run.
 const MAX_TYPES: usize = 50_000;
-/// The number of rows that a hash selects from each table.
+/// The number of rows that a hash selects from each hashed embedding table.
 const ROWS: usize = 4;
-/// The number of the type of padding.
+/// The number of the type that padding tokens have.
 const PADDING: u32 = 0;
-/// The index of a row or vector that does not exist.
+/// The index that stands for a row or vector that does not exist.
 const NO_ROW: i32 = -1;
 /// The number of characters of the attribute `SUFFIX`.
 const SUFFIX_CHARS: usize = 3;
 
-/// What the inputs of a network's graph of types are computed from.
+/// The rules and tables from which the inputs of a network's graph of types are computed.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) rules: &'a Rules,
@@ -34,51 +34,54 @@ pub(super) struct Source<'a> {
 /// The types of a run whose outputs are not in the cache, with the inputs of the graph of types.
 #[derive(Debug, Default)]
 pub(super) struct NewTypes {
-    /// The numbers of the types.
+    /// The number of each type in the cache of types.
     pub(super) types: Vec<u32>,
-    /// The rows of the tables, `[types, 4 * columns]`.
+    /// The indices of each type's rows in the hashed embedding tables, flat `[types, 4 * columns]`; each column is a
+    /// table.
     pub(super) rows: Vec<i32>,
-    /// The rows of the vectors, `[types]`; empty if the network has no vectors.
+    /// The index of each type's static vector, `[types]`; empty if the network has no vectors.
     pub(super) vectors: Vec<i32>,
 }
 
 impl NewTypes {
-    /// The number of types.
+    /// The number of new types.
     pub(super) fn count(&self) -> usize {
         self.types.len()
     }
 }
 
-/// One type.
+/// A token type: what all tokens with the same text, norm and trailing space share.
 #[derive(Debug)]
 struct Type {
     norm: u32,
     has_space: bool,
     is_space: bool,
-    /// The next type with the same text: a linked list.
+    /// The number of the next type with the same text; `None` for the last one. Types with the same text form a linked
+    /// list.
     next: Option<u32>,
-    /// The last run with this type.
+    /// The number of the last run that has a token of this type.
     run: u64,
 }
 
-/// The types of the tokens so far, and the outputs of the graph of types for the recently used ones.
+/// A cache of the types of all tokens so far, with the outputs of the graph of types for the recently used types.
 #[derive(Debug, Default)]
 pub(super) struct TypeCache {
-    /// The first type of each text.
+    /// The number of the first type with each text, which is the head of a linked list.
     first: HashMap<Box<str>, u32>,
-    /// The types by number; the first one is that of padding.
+    /// The types in the order of their numbers; the first one is the type of padding.
     types: Vec<Type>,
-    /// The rows of the tables, `[types, 4 * columns]`.
+    /// The indices of each type's rows in the hashed embedding tables, flat `[types, 4 * columns]`; each column is a
+    /// table.
     rows: Vec<i32>,
-    /// The rows of the vectors, `[types]`; empty if the network has no vectors.
+    /// The index of each type's static vector, `[types]`; empty if the network has no vectors.
     vectors: Vec<i32>,
-    /// The number of the current run.
+    /// The number of the current run, which counts all runs so far.
     run: u64,
     outputs: OutputCache,
 }
 
 impl TypeCache {
-    /// Begins a run. The numbers of types are valid for one run.
+    /// Begins a run. The number of a type is only valid until the next run begins, because this may clear the cache.
     pub(super) fn begin(&mut self, source: Source<'_>) {
         if self.types.len() >= MAX_TYPES {
             *self = Self { run: self.run, ..Self::default() };
@@ -91,21 +94,21 @@ impl TypeCache {
         }
     }
 
-    /// The number of a token's type, and whether the token consists of whitespace. Adds the type to `new` if its outputs are
-    /// not in the cache.
+    /// The number of a token's type, and whether the token consists of whitespace. Adds the type to `new` if the cache
+    /// does not have its outputs.
     pub(super) fn number(&mut self, source: Source<'_>, text: &str, token: Token, new: &mut NewTypes) -> (u32, bool) {
         let id = self.id(source, token.text(text), token);
         self.mark_used(id, new);
         (id, self.types[id as usize].is_space)
     }
 
-    /// The number of the type of padding. Adds the type to `new` if its outputs are not in the cache.
+    /// The number of the type of padding tokens. Adds the type to `new` if the cache does not have its outputs.
     pub(super) fn padding(&mut self, new: &mut NewTypes) -> u32 {
         self.mark_used(PADDING, new);
         PADDING
     }
 
-    /// Adds the outputs for the new types of the current run to the cache.
+    /// Adds the outputs of the graph of types for the new types of the current run to the cache.
     ///
     /// # Errors
     /// `inference`, if the shapes of the outputs are not the expected ones.
@@ -114,12 +117,13 @@ impl TypeCache {
         self.outputs.add(types, outputs, |id| run - all[id as usize].run)
     }
 
-    /// The inputs of the graph of tokens for consecutive tokens, given their types. All types have outputs in the cache.
+    /// The inputs of the graph of tokens for all tokens of a run, given the types of the tokens in order. The cache has
+    /// the outputs of all these types.
     pub(super) fn token_inputs(&self, types: &[u32]) -> TokenInputs {
         self.outputs.token_inputs(types)
     }
 
-    /// Marks a type as used in the current run.
+    /// Marks a type as used in the current run. Adds it to `new` if the cache does not have its outputs.
     fn mark_used(&mut self, id: u32, new: &mut NewTypes) {
         let (index, kind) = (id as usize, &mut self.types[id as usize]);
         if kind.run == self.run {
@@ -134,7 +138,7 @@ impl TypeCache {
         }
     }
 
-    /// The number of a token's type, which is added if it is new.
+    /// The number of a token's type. A new type is added to the cache.
     fn id(&mut self, source: Source<'_>, word: &str, token: Token) -> u32 {
         let first = self.first.get(word).copied();
         let mut next = first;
@@ -157,7 +161,8 @@ impl TypeCache {
 }
 
 impl Source<'_> {
-    /// Adds the rows of a token's type. Returns whether the token consists of whitespace.
+    /// Appends the indices of the rows and of the vector of a token's type. Returns whether the token consists of
+    /// whitespace.
     fn add(self, word: &str, token: Token, rows: &mut Vec<i32>, vectors: &mut Vec<i32>) -> bool {
         let numbers = Numbers { source: self, word, orth: self.rules.number(word), token };
         for column in self.columns {
@@ -169,7 +174,7 @@ impl Source<'_> {
     }
 }
 
-/// The attributes of a token as numbers.
+/// Computes the attributes of a token as numbers, which are hashed to select rows.
 struct Numbers<'a> {
     source: Source<'a>,
     word: &'a str,

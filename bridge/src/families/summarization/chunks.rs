@@ -8,7 +8,7 @@ pub(super) fn is_whitespace(text: &str) -> bool {
     text.chars().all(char::is_whitespace)
 }
 
-/// The sentences of a text. Joined they are the text: each begins with the whitespace after the previous sentence.
+/// The sentences of a text. The joined sentences are the text: each begins with the whitespace after the previous one.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -37,7 +37,7 @@ fn sentence_len(text: &str) -> usize {
 /// chunk. Chunks that consist of whitespace are omitted.
 ///
 /// # Errors
-/// That of `fits`, which returns whether the model can read a chunk without truncating it.
+/// The error of `fits`, which returns whether the model can read a chunk without truncating it.
 pub(super) fn chunks<E>(text: &str, fits: impl Fn(&str) -> Result<bool, E>) -> Result<Vec<&str>, E> {
     let (mut chunks, mut start, mut end) = (Vec::new(), 0, 0);
     for sentence in sentences(text) {
@@ -65,7 +65,7 @@ mod tests {
         sentences(text).collect()
     }
 
-    /// Chunks with a limit of `max_chars` characters.
+    /// Splits a text into chunks of up to `max_chars` characters.
     fn of_chars(text: &str, max_chars: usize) -> Vec<&str> {
         chunks(text, |chunk| Ok::<bool, Infallible>(chunk.chars().count() <= max_chars)).expect("chunks")
     }

@@ -17,8 +17,8 @@ use crate::jsonl::LineError;
 use crate::terminal::{Style, visible};
 use crate::{BridgeError, OnnxMlBridge};
 
-/// Limit on the lines that are answered together. The answer to the first line waits for that to the last one, and summaries
-/// take long.
+/// Limit on the lines that are answered together. The limit is low because summaries take long, and the first line is
+/// answered only when the last one is.
 const MAX_BATCH: usize = 8;
 
 /// Summarize messages: JSON lines on standard input, one summary per line on standard output, in order.
@@ -75,7 +75,7 @@ struct Summarize {
     bridge: OnnxMlBridge,
     options: SummarizeOptions,
     bar: Option<Bar>,
-    /// Formats the answers for people; `None` prints JSON.
+    /// How answers are formatted for people; `None` if they are printed as JSON.
     style: Option<Style>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         cancel: None,
         progress: bar.as_ref().map(Bar::progress),
     };
-    // Reports wrong options and a missing library once, before any line.
+    // This call without texts reports wrong options and a missing library once, before any line is read.
     bridge.summarize_each(&[], &options)?;
     bridge.warm_up()?;
     let style = (arguments.format == Format::Text).then(|| Style::new(io::stdout().is_terminal()));

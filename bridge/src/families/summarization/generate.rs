@@ -9,15 +9,15 @@ use crate::BridgeError;
 use crate::runtime::batch::{Outcome, Padded};
 use crate::runtime::outputs::{failed, shaped_output};
 
-/// The result of the search for one text.
+/// The result of the beam search for one text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Generated {
-    /// The generated tokens after the decoder's start token, which is the first.
+    /// The ids of the decoder's start token and of all generated tokens.
     pub(super) token_ids: Vec<i64>,
     pub(super) score: f32,
 }
 
-/// The special token ids of a graph's sequences.
+/// The ids of the special tokens in the sequences that a graph returns.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SpecialTokens {
     start: i64,
@@ -31,7 +31,7 @@ impl SpecialTokens {
         Self { start: id(spec.decoder_start_token_id), end: id(spec.eos_token_id), padding }
     }
 
-    /// Runs a batch; one outcome per text.
+    /// Runs the graph on a batch of texts. Returns one outcome per text.
     ///
     /// # Errors
     /// `inference`, without an index, if the run failed, because any text may be the cause.
@@ -68,8 +68,8 @@ impl SpecialTokens {
         Ok(Generated { token_ids: self.token_ids(row).to_vec(), score })
     }
 
-    /// The tokens from the start token to the first end token after it; without an end token, all tokens before the padding.
-    /// The start token and the end token can have the same id.
+    /// The tokens of a sequence from the start token to the first end token after it; without an end token, all tokens
+    /// before the padding. The start token and the end token can have the same id.
     fn token_ids(self, row: &[i64]) -> &[i64] {
         if let Some(end) = row.iter().skip(1).position(|id| *id == self.end) {
             return &row[..end + 2];

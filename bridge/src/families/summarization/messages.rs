@@ -1,15 +1,15 @@
-//! The input of a line of JSON lines.
+//! The input of the command `summarize` that one JSON line contains.
 
 use serde_json::Value;
 
 use crate::BridgeError;
 use crate::jsonl::{LineInput, TEXT, bad_line, fields, text, wrong_type};
 
-/// A line: messages that belong together.
+/// The content of one JSON line: messages that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Messages(pub(crate) Vec<String>);
 
-/// The key of the messages.
+/// The key of the messages in the JSON object of a line.
 const MESSAGES: &str = "messages";
 
 impl LineInput for Messages {
@@ -30,7 +30,8 @@ impl LineInput for Messages {
     }
 }
 
-/// Reads messages. The limit applies to all of them joined, so that the call checks it.
+/// Reads messages from their JSON value. The limit on their size applies to the joined messages, so that the call
+/// checks it.
 fn messages(value: Value) -> Result<Vec<String>, BridgeError> {
     let refuse = |_| wrong_type::<Messages>("\"messages\" that are not an array of strings");
     serde_json::from_value(value).map_err(refuse)

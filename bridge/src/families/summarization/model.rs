@@ -29,8 +29,8 @@ const SOURCE_BUDGET: usize = 2048;
 /// Converts texts to token ids and back. The variants of an artifact share it.
 pub(super) struct SummaryTokenizer {
     encoder: TextEncoder,
-    /// A copy that does not truncate. It is created for the first text that is split into chunks, because it needs memory
-    /// for its own vocabulary.
+    /// A copy of the tokenizer that does not truncate. It is created for the first text that is split into chunks,
+    /// because it needs memory for its own vocabulary.
     without_limit: OnceLock<Tokenizer>,
 }
 
@@ -43,7 +43,7 @@ impl SummaryTokenizer {
         self.encoder.encode(text).map_err(|problem| BridgeError::inference(None, problem))
     }
 
-    /// The number of tokens of a text that is not truncated, including special tokens.
+    /// The number of tokens that a text has if it is not truncated, including special tokens.
     fn count(&self, text: &str) -> Outcome<usize> {
         let tokenizer = self.without_limit.get_or_init(|| self.encoder.without_limit());
         let encoding = guarded(|| tokenizer.encode_fast(text, true));
@@ -66,7 +66,7 @@ pub(crate) struct Summarizer {
 }
 
 impl Summarizer {
-    /// The model of a checked variant; nothing is loaded yet.
+    /// Opens a variant of a checked artifact. No graph is loaded yet.
     ///
     /// # Errors
     /// `variant` if the manifest has no such variant.
@@ -190,7 +190,7 @@ impl Model for Summarizer {
     }
 }
 
-/// One call: the settings and limits of all its rounds.
+/// What all rounds of one call share. In a round, all texts are summarized, or all chunks of one text.
 struct Call<'a> {
     model: &'a Summarizer,
     settings: Settings,
@@ -238,7 +238,7 @@ impl Call<'_> {
         })
     }
 
-    /// One run. If the call is stopped, every text has the reason as its outcome.
+    /// Runs the graph once on several texts. If the call is stopped, the outcome of every text is the reason.
     ///
     /// # Errors
     /// `dependency` or `graph`, which concern every text.

@@ -18,25 +18,26 @@ pub struct SummarizeOptions {
     pub min_length: Option<usize>,
     /// Maximum length of a summary, 2 to the manifest's `max_target_tokens`.
     pub max_length: Option<usize>,
-    /// Exponent of the length that divides a summary's score; finite.
+    /// The length penalty: the score of a summary is divided by its length raised to this power. It must be finite.
     pub length_penalty: Option<f32>,
     /// Whether longer inputs are read in chunks, whose summaries are summarized again, instead of being truncated.
     pub map_reduce: bool,
     /// Time limit of the whole call, above 0; `None` is no limit.
     pub timeout: Option<Duration>,
-    /// Cancels the call from another thread.
+    /// The token through which another thread can cancel the call.
     pub cancel: Option<CancelToken>,
     /// Receives the progress of the call.
     pub progress: Option<Progress>,
 }
 
-/// Receives the progress of a call. Clones share the callback.
+/// Receives the progress of a call through a callback. Clones share the callback.
 #[derive(Clone)]
 pub struct Progress(Arc<dyn Fn(usize, usize) + Send + Sync>);
 
 impl Progress {
-    /// A progress with a callback. Its arguments are the number of finished texts and the number of all texts of a round,
-    /// which are inputs or the chunks of one. It is called after every run, from the threads that run the graph.
+    /// Passes the progress to a callback. The arguments of the callback are the number of finished texts and the number
+    /// of all texts of a round. These texts are inputs, or the chunks of one input. The callback is called after every
+    /// run, from the threads that run the graph.
     pub fn new(callback: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
         Self(Arc::new(callback))
     }
@@ -56,13 +57,13 @@ impl fmt::Debug for Progress {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The summary.
+    /// The text of the summary.
     pub text: String,
-    /// Its token ids; the first is the decoder's start token.
+    /// The token ids of the summary; the first is the decoder's start token.
     pub token_ids: Vec<i64>,
     /// The number of generated tokens: all of `token_ids` but the first.
     pub tokens: usize,
-    /// The score of the best finished beam. Only scores of the same settings are comparable.
+    /// The score of the best finished beam. Scores are only comparable if their settings are the same.
     pub score: f32,
     /// Whether a part of the input was not read.
     pub truncated: bool,
@@ -108,13 +109,13 @@ impl Settings {
         Ok(Self { num_beams, min_length, max_length, length_penalty })
     }
 
-    /// Beams x `max_length`: the size of one text's search.
+    /// The size of the beam search for one text: beams x `max_length`.
     pub(super) fn beam_tokens(&self) -> usize {
         self.num_beams * self.max_length
     }
 }
 
-/// The value of an option, or its default.
+/// The value of an option, or the option's default.
 ///
 /// # Errors
 /// `config`, if the value is out of the range.

@@ -2,21 +2,21 @@
 
 use crate::Progress;
 
-/// Characters of the bar.
+/// The width of the bar in characters.
 const WIDTH: usize = 24;
-/// Moves to the start of the line and clears it.
+/// The text that moves the cursor to the start of the line and clears the line.
 const CLEAR: &str = "\r\u{1b}[K";
 
 /// A progress bar in one line of standard error.
 pub(crate) struct Bar;
 
 impl Bar {
-    /// A bar, if standard error is a terminal.
+    /// A progress bar; `None` if standard error is not a terminal.
     pub(crate) fn new(is_terminal: bool) -> Option<Self> {
         is_terminal.then_some(Self)
     }
 
-    /// The progress of a call, which draws the bar.
+    /// The option of a call that draws the bar whenever the call makes progress.
     pub(crate) fn progress(&self) -> Progress {
         Progress::new(|done, texts| eprint!("{CLEAR}{}", drawn(done, texts)))
     }

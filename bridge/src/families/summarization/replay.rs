@@ -40,13 +40,14 @@ struct Sealed {
     token_ids: Vec<u64>,
 }
 
-/// The metrics over all cases.
+/// The metrics that compare the summaries of a variant with those of the original, over all cases.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Metrics {
     cases: usize,
     /// The number of cases whose token ids or text differ from the original's.
     differing: usize,
-    /// The fraction of the cases whose token ids are equal to the sealed ones; `None` if no case has sealed ones.
+    /// The fraction of the cases whose token ids are equal to those of the sealed summary; `None` if no case has a
+    /// sealed summary.
     sealed_same: Option<f64>,
 }
 
@@ -76,7 +77,8 @@ pub(super) fn replay(model: &Summarizer, bytes: &[u8]) -> Result<VariantReport, 
     ]))
 }
 
-/// The indices of the cases of each call: cases with the same settings share a call.
+/// Groups the cases into calls: cases with the same settings share a call. Returns the indices of the cases of each
+/// call.
 fn batches(cases: &[Case]) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     for (index, case) in cases.iter().enumerate() {
@@ -100,23 +102,23 @@ fn options(settings: &GenerationDefaults) -> SummarizeOptions {
 
 fn check(metrics: &Metrics, gate: &Variant) -> Result<(), String> {
     check_gate(gate, "differing", metrics.differing as f64, Bound::Max)?;
-    // Without sealed summaries a gate for them fails: NaN meets no gate.
+    // If no case has a sealed summary of the variant, a gate for them fails: the value is NaN, which meets no gate.
     check_gate(gate, "sealed_same", metrics.sealed_same.unwrap_or(f64::NAN), Bound::Min)
 }
 
-/// The counts over the cases so far.
+/// The counts over the cases that were compared so far.
 #[derive(Default)]
 struct Tally {
     cases: usize,
     differing: usize,
     /// The number of cases with a sealed summary of the variant.
     sealed: usize,
-    /// The number of cases whose token ids are equal to the sealed ones.
+    /// The number of cases whose token ids are equal to those of the sealed summary.
     same: usize,
 }
 
 impl Tally {
-    /// Counts a case. Fails if `truncated` differs from the original's, which no gate allows.
+    /// Adds a case to the counts. Fails if `truncated` differs from the original's, which no gate allows.
     fn add(&mut self, case: &Case, variant: &str, actual: &Summary) -> Result<(), String> {
         let expected = &case.expected;
         if actual.truncated != expected.truncated {

@@ -19,72 +19,74 @@ impl Sections {
         Ok(Self { tokenizer: TokenizerSpec::read(manifest)?, summarization: manifest.section("summarization")? })
     }
 
-    /// Checks the rules between fields.
+    /// Checks the rules that concern several fields.
     pub(super) fn check(manifest: &Manifest) -> Result<SectionCheck, BridgeError> {
         let Self { tokenizer, summarization } = Self::read(manifest)?;
         Ok(SectionCheck { files: vec![tokenizer.named_file()], problems: summarization.problems() })
     }
 }
 
-/// What a summarizer has in addition to its graph.
+/// The section `summarization`: what a summarizer has in addition to its graph and its tokenizer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SummarizationSpec {
     /// The separator between the messages of one input.
     pub join: String,
-    /// The first token of every summary.
+    /// The id of the decoder's start token, which is the first token of every summary.
     pub decoder_start_token_id: u64,
-    /// The token that ends a summary.
+    /// The id of the token that ends a summary.
     pub eos_token_id: u64,
-    /// The decoder's positions: the largest `max_length` of a call.
+    /// The number of positions of the decoder, which is the largest `max_length` of a call.
     pub max_target_tokens: usize,
-    /// The settings of a call without options.
+    /// The default settings, which apply to calls without options.
     pub defaults: GenerationDefaults,
-    /// Settings of the search that are part of the graph.
+    /// The settings of the search that are part of the graph and cannot be changed.
     pub fixed: FixedGeneration,
 }
 
-/// Settings of the search. Lengths count tokens, including the decoder's start token.
+/// Settings of the beam search. Lengths count tokens, including the decoder's start token.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GenerationDefaults {
-    /// Number of beams; 1 is greedy search.
+    /// The number of beams; 1 is greedy search.
     pub num_beams: usize,
-    /// Minimum length of a summary.
+    /// The minimum length of a summary in tokens.
     pub min_length: usize,
-    /// Maximum length of a summary.
+    /// The maximum length of a summary in tokens.
     pub max_length: usize,
-    /// Exponent of the length that divides a summary's score.
+    /// The length penalty: the score of a summary is divided by its length raised to this power.
     pub length_penalty: f64,
 }
 
-/// Settings of the search that are part of the graph.
+/// The settings of the beam search that are part of the graph and cannot be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FixedGeneration {
-    /// Size of the n-grams that no summary repeats, in tokens; 0 allows all.
+    /// The size in tokens of the n-grams that a summary must not repeat; 0 allows all repetitions.
     pub no_repeat_ngram_size: u64,
-    /// When the search for a text ends.
+    /// The condition that ends the search for a text.
     pub early_stopping: EarlyStopping,
-    /// The forced first token after the start token, if there is one.
+    /// The id of the token that has to follow the start token; `None` allows any token.
     #[serde(deserialize_with = "Option::deserialize")]
     pub forced_bos_token_id: Option<u64>,
-    /// The forced last token of a summary of the maximum length, if there is one.
+    /// The id of the token that has to end a summary of the maximum length; `None` allows any token.
     #[serde(deserialize_with = "Option::deserialize")]
     pub forced_eos_token_id: Option<u64>,
 }
 
-/// When the search for a text ends.
+/// The condition that ends the beam search for a text (`early_stopping` of transformers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EarlyStopping {
-    /// When as many summaries as beams are finished (`true`).
+    /// The search ends when as many summaries are finished as there are beams (`true`).
     WhenFinished,
-    /// When the best beam, scored at its current length, is worse than every finished summary (`false`).
+    /// The search ends when the best beam, scored at its current length, is worse than every finished summary
+    /// (`false`).
     WhenBeaten,
-    /// The same, scored at the maximum length if the penalty is above 0 (`"never"`).
+    /// The search ends when the best beam is worse than every finished summary. If the length penalty is above 0, the
+    /// beam is scored at the maximum length (`"never"`).
     Never,
 }
 
@@ -112,7 +114,7 @@ impl<'de> Deserialize<'de> for EarlyStopping {
 }
 
 impl SummarizationSpec {
-    /// Violations of the rules between fields, which a JSON schema cannot express.
+    /// One message for each violated rule between fields, which a JSON schema cannot express.
     pub(super) fn problems(&self) -> Vec<String> {
         let (defaults, limit) = (&self.defaults, self.max_target_tokens);
         let mut problems = Vec::new();

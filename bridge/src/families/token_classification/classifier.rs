@@ -15,20 +15,20 @@ use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
 use crate::runtime::session::Pool;
 use crate::runtime::transformer::{Transformer, check_finite};
 
-/// The graph's output.
+/// The name of the graph's output, which has the logits of every token.
 const OUTPUT: &str = "logits";
 /// Limit on the bytes of the texts that are tokenized together, unless a single text exceeds it. It bounds the memory of a
 /// call with many texts.
 const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// The options of a call, with the manifest's defaults where they are `None`.
+/// The settings of a call: its options, or the manifest's defaults for options that are `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Settings {
     strategy: AggregationStrategy,
     stride: Option<usize>,
 }
 
-/// The engine of one variant. Its graph is loaded by the first call.
+/// The engine of token classification for one variant. Its graph is loaded by the first call.
 pub(super) struct TokenClassifier {
     spec: TokenClassificationSpec,
     max_tokens: usize,
@@ -42,7 +42,7 @@ pub(super) struct TokenClassifier {
 type Decoded<'a> = Outcome<Vec<EntitySpan<'a>>>;
 
 impl TokenClassifier {
-    /// The engine of a checked graph; nothing is loaded yet.
+    /// The engine for a graph of a checked artifact. The graph is not loaded yet.
     pub(super) fn new(graph: &Graph, sections: &Sections, encoder: Arc<WindowEncoder>, pool: Pool) -> Self {
         let Sections { tokenizer, classes } = sections;
         Self {
@@ -86,7 +86,8 @@ impl TokenClassifier {
         let mut decoded = self.run_all(&windows, settings.strategy)?.into_iter();
         let outcome = |(text, encoded): (&&str, Result<Windows, String>)| {
             let encoded = encoded.map_err(|problem| BridgeError::inference(None, problem))?;
-            // All windows of the text are taken, even after one that failed: the next windows belong to another text.
+            // Takes the results of all windows of this text, even if one of them is an error. Otherwise the next text
+            // would get the remaining results of this one.
             let windows: Vec<Decoded<'_>> = decoded.by_ref().take(encoded.windows.len()).collect();
             let spans = windows.into_iter().collect::<Outcome<Vec<_>>>()?.concat();
             let spans = if encoded.windows.len() > 1 { merge(spans) } else { spans };
@@ -95,7 +96,8 @@ impl TokenClassifier {
         Ok(texts.iter().zip(encoded).map(outcome).collect())
     }
 
-    /// Runs all windows that have a token of the text, with one thread per session; the others have no entities.
+    /// Runs the graph on all windows that have a token of a text, with one thread per session. Windows without such a
+    /// token have no entities.
     fn run_all(&self, windows: &[&Window], strategy: AggregationStrategy) -> Result<Vec<Decoded<'_>>, BridgeError> {
         let filled = windows.iter().enumerate().filter(|(_, window)| window.has_text());
         let items = filled.map(|(index, window)| (index, window.ids.len())).collect();
@@ -107,7 +109,8 @@ impl TokenClassifier {
         Ok(slots.into_iter().map(|slot| slot.unwrap_or_else(|| Ok(Vec::new()))).collect())
     }
 
-    /// One run. The logits are decoded in the engine's memory, and only the entities are kept.
+    /// Runs the graph once on several windows. The logits are decoded in the engine's memory, and only the entities are
+    /// kept.
     fn run(
         &self,
         session: &mut ort::session::Session,
@@ -173,7 +176,8 @@ impl Recognizer for TokenClassifier {
     }
 }
 
-/// The number of texts at the start of `texts` that are tokenized together; at least one.
+/// The number of texts at the start of `texts` that are tokenized together, within the limit on their bytes; at least
+/// one.
 fn block_len(texts: &[&str]) -> usize {
     let mut bytes = 0;
     let fits = |text: &&&str| {

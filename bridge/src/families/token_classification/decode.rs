@@ -1,4 +1,4 @@
-//! Decodes the logits of a window to entities, by one of the strategies.
+//! Decodes the logits of a window to entities, by one of the aggregation strategies.
 
 use super::scores::{best, mean, softmax};
 use super::section::TokenClassificationSpec;
@@ -46,15 +46,15 @@ impl<'a> Item<'a> {
     }
 }
 
-/// A word of one or several tokens.
+/// A word that consists of one or several tokens.
 struct Word {
     start: usize,
     end: usize,
-    /// The number of tokens.
+    /// The number of tokens of the word.
     tokens: usize,
-    /// The score of each class: that of one token, or the sum over all tokens.
+    /// The score of each class: the score of one of the word's tokens, or the sum over all its tokens.
     scores: Vec<f32>,
-    /// The mark of its first token.
+    /// The properties of the word's first token.
     mark: Mark,
 }
 
@@ -101,7 +101,8 @@ fn words(tokens: impl Iterator<Item = Word>, strategy: AggregationStrategy) -> V
     words
 }
 
-/// Groups adjacent items with equal tags to entities. Items with ignored labels are grouped as well.
+/// Groups adjacent tokens or words with equal tags to entities. Ignored labels are dropped after this, so that they are
+/// grouped as well.
 fn group<'a>(items: impl Iterator<Item = Item<'a>>) -> Vec<EntitySpan<'a>> {
     let mut groups: Vec<Vec<Item<'a>>> = Vec::new();
     for item in items {
@@ -114,7 +115,7 @@ fn group<'a>(items: impl Iterator<Item = Item<'a>>) -> Vec<EntitySpan<'a>> {
     groups.iter().map(|group| entity(group)).collect()
 }
 
-/// The entity of a group, which has at least one item.
+/// The entity of a group of tokens or words, which has at least one of them.
 fn entity<'a>(group: &[Item<'a>]) -> EntitySpan<'a> {
     let (first, last) = (group[0], group[group.len() - 1]);
     let scores: Vec<f32> = group.iter().map(|item| item.score).collect();
@@ -122,7 +123,7 @@ fn entity<'a>(group: &[Item<'a>]) -> EntitySpan<'a> {
     EntitySpan { start: first.start, end: last.end, label, score: Some(mean(&scores)) }
 }
 
-/// Whether a label begins an entity, and the label without its prefix.
+/// Splits a label: whether it begins an entity, and the label without its prefix.
 fn tag(label: &str) -> (bool, &str) {
     match label.strip_prefix("B-") {
         Some(tag) => (true, tag),
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(decoded(&spec(&LABELS, &["O"]), &tokens, None), expected);
         let all = [expected.as_slice(), &[entity(5, 7, "O", 0.4)]].concat();
         assert_eq!(decoded(&spec(&LABELS, &[]), &tokens, None), all);
-        // With this strategy, ignored labels are compared with labels including their prefixes.
+        // With the strategy `none`, the list of ignored labels is compared with labels that include their prefixes.
         assert_eq!(decoded(&spec(&LABELS, &["PER", "O"]), &tokens, None), expected);
         assert_eq!(decoded(&spec(&LABELS, &["I-PER", "O"]), &tokens, None), expected[..1]);
     }
@@ -221,12 +222,13 @@ mod tests {
             (6, 7, false, &[0.1, 0.1, 0.1, 0.7]),
             (8, 9, false, &[0.1, 0.1, 0.7, 0.1]),
         ];
-        // The tag of the label `art-work` is `art-work`, so that it continues `B-art-work`.
+        // The tag of the label `art-work` is `art-work`, so that a token with this label continues an entity that
+        // begins with `B-art-work`.
         assert_eq!(
             decoded(&spec(&labels, &[]), &tokens, Simple),
             [entity(0, 3, "noun", 0.7), entity(4, 9, "art-work", 0.7)]
         );
-        // If it comes first, the group's label is the part after its first dash.
+        // If the label `art-work` comes first, the label of the group is the part after its first dash.
         assert_eq!(decoded(&spec(&labels, &[]), &tokens[3..], Simple), [entity(6, 9, "work", 0.7)]);
     }
 

@@ -5,8 +5,8 @@ use crate::families::ner::entities::EntitySpan;
 /// Sorts entities by their start and keeps one of several that overlap. If an entity starts within the previously kept one,
 /// the longer of the two is kept; of equally long ones that with the higher score; of equal scores the previous one.
 ///
-/// If the first entity is empty, it occurs twice in the result. This is a behavior of the original, which starts with the
-/// first entity and then compares it with itself.
+/// If the first entity is empty, it occurs twice in the result. transformers behaves like this, because it starts with
+/// the first entity and then compares it with itself.
 pub(crate) fn merge(mut entities: Vec<EntitySpan<'_>>) -> Vec<EntitySpan<'_>> {
     entities.sort_by_key(|entity| entity.start);
     let mut merged: Vec<EntitySpan<'_>> =
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn entities_are_compared_with_the_kept_one() {
-        // The third overlaps the second, which was dropped, but does not overlap the first, which was kept.
+        // The third entity overlaps the second, which was dropped, but does not overlap the first, which was kept.
         let (first, second, third) = (span(0, 6, "A", 0.9), span(4, 9, "B", 0.9), span(7, 8, "C", 0.1));
         assert_eq!(merge(vec![third, second, first]), [first, third]);
     }

@@ -1,11 +1,11 @@
 //! The softmax of a token's logits, and sums and means of float32 in NumPy's order of additions.
 //!
-//! The original uses NumPy. If two labels or two entities have almost equal scores, the rounding of the sums, which depends
-//! on the order, decides between them.
+//! transformers uses NumPy. If two labels or two entities have almost equal scores, the rounding of the sums, which
+//! depends on the order of additions, decides between them.
 
-/// The maximum number of values that are added without dividing them in halves first.
+/// The maximum number of values that NumPy adds as one block. Longer lists are divided in halves first.
 const BLOCK: usize = 128;
-/// The number of parallel sums within a block.
+/// The number of parallel sums within a block of values.
 const LANES: usize = 8;
 
 /// Replaces logits with their softmax.
@@ -20,7 +20,7 @@ pub(crate) fn softmax(logits: &mut [f32]) {
     }
 }
 
-/// The index and the value of the highest score; of the first one of equal scores.
+/// The index and the value of the highest score; among equal scores, of the first one.
 pub(crate) fn best(scores: &[f32]) -> (usize, f32) {
     let higher =
         |best: (usize, f32), (index, &score): (usize, &f32)| if score > best.1 { (index, score) } else { best };
@@ -32,7 +32,7 @@ pub(crate) fn mean(scores: &[f32]) -> f32 {
     sum(scores) / scores.len() as f32
 }
 
-/// The pairwise sum, as NumPy computes it.
+/// The pairwise sum of some values, with the same order of additions as in NumPy.
 fn sum(values: &[f32]) -> f32 {
     match values.len() {
         0..LANES => values.iter().sum(),

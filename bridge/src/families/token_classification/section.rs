@@ -20,7 +20,7 @@ impl Sections {
         Ok(Self { tokenizer: TokenizerSpec::read(manifest)?, classes: manifest.section("token_classification")? })
     }
 
-    /// Checks the rules between fields, of which there are none.
+    /// Checks the rules that concern several fields, of which these sections have none.
     pub(super) fn check(manifest: &Manifest) -> Result<SectionCheck, BridgeError> {
         let Self { tokenizer, .. } = Self::read(manifest)?;
         Ok(SectionCheck { files: vec![tokenizer.named_file()], problems: Vec::new() })
@@ -34,9 +34,9 @@ impl Sections {
 pub struct TokenClassificationSpec {
     /// The label of each class, including its prefix (`B-PER`).
     pub labels: Vec<String>,
-    /// Labels whose entities are dropped.
+    /// Labels whose entities are dropped from the answer.
     pub ignore_labels: Vec<String>,
-    /// The default for how tokens become entities.
+    /// The default strategy by which tokens become entities.
     pub aggregation_strategy: AggregationStrategy,
     /// The default number of tokens by which the windows of a long text overlap; `None` means that long texts are truncated.
     #[serde(deserialize_with = "Option::deserialize")]

@@ -11,21 +11,21 @@ use crate::tokenizer::{Side, TextEncoder, guarded};
 /// The properties of a token that decoding needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// The offset of its start in the text, in characters.
+    /// The offset of the token's start in the text, in characters.
     pub(crate) start: usize,
-    /// The offset of its end in the text, in characters, exclusive.
+    /// The offset of the token's end in the text, in characters, exclusive.
     pub(crate) end: usize,
-    /// Whether it is a special token, which is not in the text.
+    /// Whether the token is a special token, which is not in the text.
     pub(crate) is_special: bool,
-    /// Whether it continues the word of the previous token.
+    /// Whether the token continues the word of the previous token.
     pub(crate) is_subword: bool,
 }
 
-/// The tokens of one row of a batch, including special tokens.
+/// The tokens of one window, including special tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) ids: Vec<i64>,
-    /// One per id.
+    /// The properties of each token of the window, in the order of the token ids.
     pub(crate) marks: Vec<Mark>,
 }
 
@@ -93,7 +93,7 @@ impl WindowEncoder {
         Ok(Windows { windows: ranges.into_iter().map(window).collect::<Result<_, _>>()?, truncated })
     }
 
-    /// The window of some tokens of a text. Adds the special tokens.
+    /// Builds the window for a range of a text's tokens. Adds the special tokens.
     fn window(&self, tokens: Encoding, index: &CharIndex<'_>) -> Result<Window, String> {
         let encoding = match &self.processor {
             Some(processor) => guarded(|| processor.process(tokens, None, true))?,
@@ -136,7 +136,7 @@ fn ranges(tokens: usize, size: usize, stride: usize, side: Side) -> Vec<Range<us
     (0..count).map(window).collect()
 }
 
-/// Some tokens of an encoding, as another encoding.
+/// A range of the tokens of an encoding, as a new encoding.
 fn slice(encoding: &Encoding, range: Range<usize>) -> Encoding {
     Encoding::new(
         encoding.get_ids()[range.clone()].to_vec(),
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(marks(&encoder, "a éé"), [first.as_slice(), &second].concat());
     }
 
-    /// By its length alone, the unknown token `[UNK]` for the text "?" would be a subword.
+    /// The unknown token `[UNK]` for the text "?" starts a word. By its length alone, it would be a subword.
     #[test]
     fn an_unknown_token_is_not_a_subword() {
         let encoder = encoder(&word_piece(bert()), 100, "right", "length");
@@ -264,7 +264,7 @@ mod tests {
     }
 
     proptest! {
-        /// Windows are equal to those of the truncation and the post-processing of the tokenizers library.
+        /// The windows are equal to those that the tokenizers library makes by truncation and post-processing.
         #[test]
         fn windows_are_equal_to_those_of_the_library(
             text in "[a-c é💻\u{301}\r\n]{0,40}", size in 1_usize..6, stride in 0_usize..5, left in any::<bool>(),

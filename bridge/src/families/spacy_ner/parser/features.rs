@@ -1,14 +1,14 @@
-//! The features of a document's tokens, computed in blocks. A limited number of blocks is kept in memory.
+//! The features of a document's tokens, computed in blocks of tokens. A limited number of blocks is kept in memory.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::BridgeError;
 
-/// Limit on the blocks in memory. A state of the parser uses eight tokens, which are in at most eight blocks.
+/// Limit on the blocks of tokens in memory. A state of the parser uses eight tokens, which are in at most eight blocks.
 const MAX_BLOCKS: usize = 12;
 
-/// Computes the features of a range of tokens.
+/// A function that computes the features of a range of a document's tokens.
 type Load<'a> = Box<dyn FnMut(Range<usize>) -> Result<Vec<f32>, BridgeError> + 'a>;
 
 /// The features of the tokens of one document.
@@ -21,14 +21,14 @@ pub(in crate::families::spacy_ner) struct Features<'a> {
     /// The number of features of a token.
     width: usize,
     load: Load<'a>,
-    /// The number of reads so far.
+    /// How many times the features of a token were read so far.
     clock: u64,
 }
 
 struct Block<'a> {
     index: usize,
     values: Cow<'a, [f32]>,
-    /// The clock at the last read of the block.
+    /// The value of the clock when the block was last read.
     used: u64,
 }
 
@@ -52,10 +52,10 @@ impl<'a> Features<'a> {
         Self { blocks: Vec::new(), length, size, width, load: Box::new(load), clock: 0 }
     }
 
-    /// The features of a token.
+    /// The features of a token. They are computed now if its block is not in memory.
     ///
     /// # Errors
-    /// Those of `load`.
+    /// The errors of `load`.
     pub(in crate::families::spacy_ner) fn of(&mut self, token: usize) -> Result<&[f32], BridgeError> {
         let (index, start) = (token / self.size, token % self.size * self.width);
         let slot = match self.blocks.iter().position(|block| block.index == index) {
@@ -100,7 +100,7 @@ mod tests {
         for token in 0..length {
             assert_eq!(read(token), Ok(token));
         }
-        // The last block is shorter. It replaced the first block, 0..3.
+        // The last block is shorter than the others. It replaced the first block, which has the tokens 0..3.
         assert_eq!(loaded.borrow().last(), Some(&(MAX_BLOCKS * 3..length)));
         // Token 4 marks the block 3..6 as used, so that the block 0..3 replaces the block 6..9, which is loaded again.
         assert_eq!([read(4), read(0), read(3), read(8)], [Ok(4), Ok(0), Ok(3), Ok(8)]);

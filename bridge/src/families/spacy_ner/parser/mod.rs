@@ -13,15 +13,15 @@ use super::tables::{ParserTables, STATE_TOKENS};
 use crate::BridgeError;
 use crate::families::spacy_ner::section::SpacyParser;
 
-/// The separator of the two labels of a decorated label.
+/// The separator between the two labels of a decorated label `X||Y`.
 const DELIMITER: &str = "||";
 
-/// The moves of a parser.
+/// The moves of a parser, parsed from their names in the manifest.
 #[derive(Debug)]
 pub(super) struct Moves {
-    /// The kind and the label id of each move, in the order of the scores.
+    /// The kind and the label id of each move, in the order of the scores that the network computes.
     moves: Vec<(Kind, u16)>,
-    /// The decorated labels by label id.
+    /// The two labels of each decorated label `X||Y`, by the id of the decorated label.
     decorated: HashMap<u16, Decorated>,
 }
 
@@ -29,7 +29,7 @@ impl Moves {
     /// Parses the names of moves.
     ///
     /// # Errors
-    /// The first invalid name, or the problem that there are too many labels.
+    /// The message for the first invalid name, or for too many labels.
     pub(super) fn new(names: &[String]) -> Result<Self, String> {
         let mut labels = Labels::default();
         let moves = names.iter().map(|name| labels.read(name)).collect::<Result<_, _>>()?;
@@ -70,16 +70,16 @@ impl Labels {
     }
 }
 
-/// Parses documents.
+/// A dependency parser, with memory that it reuses for every state.
 pub(super) struct Parser<'a> {
     tables: &'a ParserTables,
     moves: &'a Moves,
     hidden: usize,
-    /// The sum of the features of the state's tokens, `[pieces * hidden]`.
+    /// The sum of the features of the current state's tokens, flat `[pieces * hidden]`.
     sum: Vec<f32>,
-    /// The hidden layer, `[hidden]`.
+    /// The hidden layer for the current state, `[hidden]`.
     state: Vec<f32>,
-    /// The scores of the moves.
+    /// The score of each move in the current state, `[moves]`.
     scores: Vec<f32>,
 }
 
@@ -89,10 +89,11 @@ impl<'a> Parser<'a> {
         Self { tables, moves, hidden: network.hidden, sum, state, scores: tables.output_bias.clone() }
     }
 
-    /// Whether each token of a document starts a sentence. `is_space` returns whether a token is whitespace.
+    /// Parses a document and returns whether each of its tokens starts a sentence. `is_space` returns whether a token
+    /// is whitespace.
     ///
     /// # Errors
-    /// Those of loading features, or `inference` if a score is not finite.
+    /// The error of computing the features of the tokens, or `inference` if a score is not finite.
     pub(super) fn sentence_starts(
         &mut self,
         length: usize,
@@ -110,10 +111,11 @@ impl<'a> Parser<'a> {
         Ok(Tree { heads, labels }.sentence_starts(decorated, is_space))
     }
 
-    /// Scores all moves. `tokens` are the tokens of the current state.
+    /// Scores all moves in the current state. `tokens` are the tokens whose features determine the scores; `None` for a
+    /// missing token.
     fn score(&mut self, tokens: &[Option<u32>; STATE_TOKENS], features: &mut Features<'_>) -> Result<(), BridgeError> {
         let width = self.sum.len();
-        // The biases are added last, as in the original: the order changes how sums round, which can decide between moves.
+        // As in spaCy, the biases are added last: the order changes how sums round, which can decide between moves.
         self.sum.fill(0.0);
         for (slot, token) in tokens.iter().enumerate() {
             let values = match token {
@@ -136,7 +138,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The valid move with the highest score; the first one of equal scores.
+    /// The valid move with the highest score, with its label; among equal scores, the first one.
     fn best(&self, valid: [bool; Kind::COUNT]) -> Result<Option<(Kind, u16)>, BridgeError> {
         let mut best: Option<((Kind, u16), f32)> = None;
         for (&(kind, label), &score) in self.moves.moves.iter().zip(&self.scores) {
@@ -160,16 +162,17 @@ mod tests {
 
     fn tables() -> ParserTables {
         ParserTables {
-            // The second maxout piece is never the larger one.
+            // Because of this bias, the first of the two maxout pieces is always the larger one.
             bias: vec![0.0, 0.0, -100.0, -100.0],
             pad: vec![0.0; STATE_TOKENS * WIDTH],
-            // The first hidden value raises the score of S and lowers that of R; the second one raises that of D.
+            // The first hidden value raises the score of the move S and lowers that of R; the second hidden value
+            // raises that of D.
             weight: vec![1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
             output_bias: vec![0.0, 0.0, -10.0, 0.0, 0.5],
         }
     }
 
-    /// Features of tokens that are zero except for the token at the front of the buffer, `B0`.
+    /// The features of tokens, which are zero unless the token is at the front of the buffer, `B0`.
     fn features(tokens: &[[f32; 2]]) -> Vec<f32> {
         let padded =
             |values: &[f32; 2]| values.iter().copied().chain([0.0; STATE_TOKENS * WIDTH - 2]).collect::<Vec<_>>();

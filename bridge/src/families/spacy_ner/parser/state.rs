@@ -1,7 +1,7 @@
 //! The state of an arc-eager parser and its moves. In comments, `S0` is the top of the stack, and `B0` and `B1` are the
 //! first two tokens of the buffer.
 
-/// The value for no token.
+/// The value that a token's index has if there is no token.
 const NONE: u32 = u32::MAX;
 
 /// A kind of move. The names of moves in the artifact begin with its letter.
@@ -35,9 +35,9 @@ pub(super) struct State {
     length: u32,
     heads: Vec<u32>,
     labels: Vec<u16>,
-    /// Whether a sentence starts at a token.
+    /// For each token, whether a sentence starts there.
     is_start: Vec<bool>,
-    /// Whether a token returned to the buffer, so that it cannot be shifted again.
+    /// For each token, whether it returned to the buffer, so that it cannot be shifted again.
     unshiftable: Vec<bool>,
     /// For each head, the last child that was attached on the left.
     last_left: Vec<u32>,
@@ -219,7 +219,8 @@ mod tests {
     fn a_token_without_a_head_goes_back_to_the_buffer() {
         let state = after(3, &[Shift, Shift, Reduce]);
         assert_eq!(state.tokens(), [Some(1), Some(2), Some(0), None, None, None, None, None]);
-        // Token 1 returned. Shift is invalid; Right is valid, because it attaches the token, and after Left it is a head.
+        // Token 1 returned to the buffer. Shift is invalid; Right is valid, because it attaches the token, and after
+        // Left it is a head.
         assert_eq!(valid(&state), "DLRB");
         let state = after(3, &[Shift, Shift, Reduce, Left]);
         assert_eq!(state.tokens(), [Some(1), Some(2), None, None, None, Some(0), None, None]);

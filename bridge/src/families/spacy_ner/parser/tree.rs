@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Limit on the passes over the tokens that compute their edges.
+/// Limit on the passes over the tokens that compute their left and right edges.
 const MAX_PASSES: usize = 12;
 
 /// A decorated label `X||Y`, as label ids: `label` is `X`, and `head` is `Y`, the label of the token to attach to. spaCy
@@ -13,7 +13,7 @@ pub(super) struct Decorated {
     pub(super) head: u16,
 }
 
-/// The arcs of one document.
+/// The arcs of the parser for one document.
 #[derive(Debug)]
 pub(super) struct Tree {
     /// Each token's head; `None` for a root.
@@ -22,7 +22,7 @@ pub(super) struct Tree {
     pub(super) labels: Vec<u16>,
 }
 
-/// The edges of each token: the first and the last of the token itself and the tokens below it.
+/// The left and right edge of each token: the first and the last of the token itself and the tokens below it.
 #[derive(Debug)]
 struct Edges {
     left: Vec<u32>,
@@ -30,8 +30,8 @@ struct Edges {
 }
 
 impl Tree {
-    /// Whether each token starts a sentence. `decorated` returns the decorated label with an id, `is_space` whether a token
-    /// is whitespace.
+    /// Whether each token starts a sentence. `decorated` returns the two labels of a decorated label, given its id;
+    /// `is_space` returns whether a token is whitespace.
     pub(super) fn sentence_starts(
         mut self,
         decorated: impl Fn(u16) -> Option<Decorated>,
@@ -44,8 +44,8 @@ impl Tree {
         self.starts(&edges)
     }
 
-    /// Computes the edges. Each pass extends the edges of heads to those of their children, forwards and backwards. The
-    /// passes end when all heads are in the sentences of their children.
+    /// Computes the edges of all tokens. Each pass extends the edges of heads to the edges of their children, forwards
+    /// and backwards. The passes end when every head is in the sentence of its children.
     fn edges(&self) -> Edges {
         let length = self.heads.len() as u32;
         let mut edges = Edges { left: (0..length).collect(), right: (0..length).collect() };
@@ -64,7 +64,7 @@ impl Tree {
         edges
     }
 
-    /// Whether each token starts a sentence: it is the left edge of a root.
+    /// Whether each token starts a sentence: a sentence starts at the left edge of a root.
     fn starts(&self, edges: &Edges) -> Vec<bool> {
         let mut starts = vec![false; self.heads.len()];
         for (root, _) in self.heads.iter().enumerate().filter(|(_, head)| head.is_none()) {
@@ -73,7 +73,7 @@ impl Tree {
         starts
     }
 
-    /// Whether no token has a head outside its sentence. As in the original, the last token of the document is not checked,
+    /// Whether no token has a head outside its sentence. As in spaCy, the last token of the document is not checked,
     /// and the first token of the next sentence counts as inside.
     fn heads_are_inside(&self, starts: &[bool]) -> bool {
         let length = self.heads.len();
@@ -88,7 +88,8 @@ impl Tree {
         true
     }
 
-    /// Attaches tokens with decorated labels to the heads that the labels name. Returns whether there are any such tokens.
+    /// Attaches each token with a decorated label to the head that the label names. Returns whether there are any such
+    /// tokens.
     fn reattach(
         &mut self,
         edges: &Edges,
@@ -111,14 +112,14 @@ impl Tree {
         children.is_some()
     }
 
-    /// The arcs as sorted pairs of head and child.
+    /// All arcs as sorted pairs of head and child.
     fn children(&self) -> BTreeSet<(u32, u32)> {
         let arcs = (0_u32..).zip(&self.heads).filter_map(|(child, head)| head.map(|head| (head, child)));
         arcs.collect()
     }
 
-    /// Searches the tokens below a head, breadth first, for the first one with a label. Skips tokens that are no candidates,
-    /// and the tokens below them.
+    /// Searches the tokens below a head, breadth first, for the first token that has the given label. Skips tokens that
+    /// are no candidates, and the tokens below them.
     fn search(
         &self,
         children: &BTreeSet<(u32, u32)>,
@@ -151,7 +152,7 @@ mod tests {
     const PLAIN: u16 = 0;
     const Y: u16 = 1;
     const X: u16 = 2;
-    /// `X||Y`.
+    /// The id of the decorated label `X||Y`.
     const DECORATED: u16 = 3;
 
     fn tree(heads: &[Option<u32>], labels: &[u16]) -> Tree {
@@ -173,7 +174,7 @@ mod tests {
         assert_eq!(starts(&[None]), [0]);
         assert_eq!(starts(&[Some(1), None, Some(1), Some(1), Some(5), None]), [0, 4]);
         assert_eq!(starts(&[None, None, None]), [0, 1, 2]);
-        // The root, token 4, has the left edge of the token at the end of the chain 4, 3, 2, 1.
+        // In the chain of arcs 4, 3, 2, 1, the left edge of the root, token 4, is token 1.
         assert_eq!(starts(&[None, Some(2), Some(3), Some(4), None]), [0, 1]);
         // The arcs cross: token 1 belongs to the root 3, token 2 is a root.
         assert_eq!(starts(&[Some(2), Some(3), None, None]), [0, 1]);
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(starts(&[Some(4), Some(3), None, Some(2), Some(1)]), [0]);
     }
 
-    /// The parser makes no cycles, but the computation would end even for one, after the last pass.
+    /// The parser makes no cycles. For a cycle, the computation of the edges would end after the last pass.
     #[test]
     fn a_cycle_does_not_cause_an_endless_loop() {
         assert_eq!(starts(&[Some(3), None, Some(0), Some(2)]), [1]);

@@ -6,24 +6,25 @@ use std::sync::Arc;
 use super::syntax::Node;
 use crate::families::spacy_ner::characters::CharSet;
 
-/// Limit on the characters of an edge.
+/// The maximum number of characters that an edge describes.
 const MAX_CHARS: usize = 16;
 
-/// The sets of the first characters of every match, from left to right, or of the last characters, from right to left.
+/// An edge of a pattern's matches: for each of the first characters, from left to right, or of the last characters,
+/// from right to left, the set of characters that it can be.
 #[derive(Debug, Default)]
 pub(crate) struct Edge {
     pub(crate) sets: Vec<Arc<CharSet>>,
-    /// Whether these sets are the whole pattern, so that the machine need not run.
+    /// Whether the sets describe the whole pattern, so that the backtracking machine need not run.
     pub(crate) is_all: bool,
 }
 
 impl Edge {
-    /// The first characters of a pattern's matches.
+    /// The edge with the first characters of a pattern's matches.
     pub(super) fn first(node: &Node) -> Self {
         Self::of(node, false)
     }
 
-    /// The last characters of a pattern's matches.
+    /// The edge with the last characters of a pattern's matches.
     pub(super) fn last(node: &Node) -> Self {
         Self::of(node, true)
     }
@@ -34,12 +35,12 @@ impl Edge {
         edge
     }
 
-    /// Whether the text begins with characters of the sets.
+    /// Whether a match can begin at the start of the text: each of its first characters is in the set for its position.
     pub(crate) fn begins(&self, text: &str) -> bool {
         self.accepts(text.chars())
     }
 
-    /// Whether the text ends with characters of the sets.
+    /// Whether a match can end at the end of the text: each of its last characters is in the set for its position.
     pub(crate) fn ends(&self, text: &str) -> bool {
         self.accepts(text.chars().rev())
     }
@@ -48,7 +49,8 @@ impl Edge {
         self.sets.iter().all(|set| characters.next().is_some_and(|next| set.contains(next)))
     }
 
-    /// Adds the sets of a node. Returns whether the sets of the next node may be added as well.
+    /// Appends the sets that describe a node of the pattern. Returns whether the sets of the node after it may be
+    /// appended as well.
     fn extend(&mut self, node: &Node, backwards: bool) -> bool {
         match node {
             Node::Set(set) if self.sets.len() < MAX_CHARS => {
@@ -62,7 +64,8 @@ impl Edge {
                 self.continues(is_complete && *max == Some(*min))
             }
             Node::Alternatives(nodes) => self.extend_by_any(nodes, backwards),
-            // Assertions match no characters, but the sets do not express their conditions.
+            // Assertions match no characters. Their conditions are not described by sets, so that the machine has to
+            // run.
             Node::Start | Node::End | Node::Lookaround { .. } => {
                 self.is_all = false;
                 true
@@ -71,7 +74,8 @@ impl Edge {
         }
     }
 
-    /// Adds the sets of alternatives: for each position the union of their sets, up to the length of the shortest one.
+    /// Appends the sets that describe alternatives: for each position the union of the alternatives' sets, up to the
+    /// length of the shortest alternative.
     fn extend_by_any(&mut self, nodes: &[Node], backwards: bool) -> bool {
         let edges: Vec<Self> = nodes.iter().map(|node| Self::of(node, backwards)).collect();
         let limit = MAX_CHARS - self.sets.len();
@@ -85,7 +89,7 @@ impl Edge {
         self.continues(are_single && shortest == 1)
     }
 
-    /// Records whether the sets express all of a node.
+    /// Records whether the sets describe a node completely, and returns the same value.
     fn continues(&mut self, is_complete: bool) -> bool {
         self.is_all &= is_complete;
         is_complete

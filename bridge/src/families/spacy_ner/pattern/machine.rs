@@ -2,17 +2,18 @@
 
 use super::program::{Instruction, Lookaround, Program};
 
-/// The number of steps after which the machine starts to remember failed attempts. Most matches need less than a hundred
-/// steps. The limit is low in tests, so that they cover both ways.
+/// The number of steps after which the machine starts to remember failed attempts. Most matches need less than a
+/// hundred steps. Tests have a low number, so that they cover both ways.
 const STEPS_WITHOUT_MEMORY: usize = if cfg!(test) { 20 } else { 2_000 };
 
 #[cfg(test)]
 thread_local! {
-    /// The steps of all machines of this thread. Tests use it to measure run time independently of the computer.
+    /// The number of steps of all machines of this thread. Tests use it to measure run time independently of the
+    /// computer.
     static ALL_STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// The number of steps that machines of this thread take during `run`.
+/// The number of steps that all machines of this thread take while a function runs.
 #[cfg(test)]
 pub(crate) fn steps_of(run: impl FnOnce()) -> u64 {
     let before = ALL_STEPS.get();
@@ -20,7 +21,7 @@ pub(crate) fn steps_of(run: impl FnOnce()) -> u64 {
     ALL_STEPS.get() - before
 }
 
-/// The index of an instruction, and an offset in the text in bytes.
+/// A state of the machine: the index of an instruction, and an offset in the text in bytes.
 type State = (u32, usize);
 
 /// Runs one program on one text, from any number of start offsets.
@@ -31,9 +32,9 @@ pub(super) struct Machine<'a> {
     pending: Vec<State>,
     /// The number of steps since the last match.
     steps: usize,
-    /// The memory; `None` while it is not needed.
+    /// The memory of failed attempts; `None` while it is not needed.
     attempts: Option<Attempts>,
-    /// See [`reach`](Self::reach).
+    /// The end of the text that was read so far, which [`reach`](Self::reach) returns.
     reach: usize,
 }
 
@@ -43,7 +44,7 @@ impl<'a> Machine<'a> {
         Self { program, text, pending: Vec::new(), steps: 0, attempts, reach: 0 }
     }
 
-    /// The end of the match that starts at an offset.
+    /// The end of the match that starts at an offset; `None` if there is no match.
     ///
     /// A split that failed at an offset would fail there again. Because the memory prevents such attempts, the time for all
     /// start offsets together is linear in the length of the text.
@@ -65,7 +66,7 @@ impl<'a> Machine<'a> {
         self.reach
     }
 
-    /// Follows one state until it fails or matches. Returns the end of the match.
+    /// Follows one state until it fails or matches. Returns the end of the match; `None` if the state fails.
     fn follow(&mut self, (mut instruction, mut offset): State) -> Option<usize> {
         loop {
             self.steps += 1;
@@ -113,7 +114,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Whether a lookaround holds at an offset.
+    /// Whether the condition of a lookaround holds at an offset.
     fn holds(&mut self, lookaround: &Lookaround, offset: usize) -> bool {
         let start = match lookaround.back {
             0 => Some(offset),
@@ -128,7 +129,8 @@ impl<'a> Machine<'a> {
         matches != lookaround.negative
     }
 
-    /// Whether a split was already tried at an offset. Adds the attempt to the memory, which is created after many steps.
+    /// Whether a split was already tried at an offset. Adds the attempt to the memory, which is only created after many
+    /// steps.
     fn was_tried(&mut self, choice: u32, offset: usize) -> bool {
         if self.attempts.is_none() && self.steps > STEPS_WITHOUT_MEMORY {
             self.attempts = Some(Attempts::new(self.program, self.text));
@@ -155,7 +157,7 @@ impl Attempts {
         Self { bits: vec![0; (choices * (text.len() + 1)).div_ceil(64)], choices }
     }
 
-    /// Inserts a pair. Returns whether it is new.
+    /// Inserts a pair of a split and an offset. Returns whether the pair is new.
     fn insert(&mut self, choice: u32, offset: usize) -> bool {
         let bit = offset * self.choices + choice as usize;
         let (word, mask) = (&mut self.bits[bit / 64], 1 << (bit % 64));

@@ -30,10 +30,10 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern. `classes` caches the parsed classes for other patterns.
+    /// Compiles a pattern. `classes` caches the parsed character classes, which other patterns can have as well.
     ///
     /// # Errors
-    /// The start of the pattern and the problem.
+    /// A message with the start of the pattern and the problem.
     pub(crate) fn new(pattern: &str, classes: &mut Classes) -> Result<Self, String> {
         parse(pattern, classes).and_then(|node| Self::compile(&node)).map_err(|problem| describe(pattern, &problem))
     }
@@ -41,7 +41,7 @@ impl Pattern {
     /// Compiles the alternatives of a pattern one by one, in their order. The caller matches them only at the start of texts.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub(crate) fn at_start(pattern: &str, classes: &mut Classes) -> Result<Vec<Self>, String> {
         Self::each(pattern, classes, |mut nodes| {
             // At the start of a text, `^` always holds.
@@ -55,7 +55,7 @@ impl Pattern {
     /// Compiles the alternatives of a pattern one by one, in their order, for matches at the end of texts.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub(crate) fn at_end(pattern: &str, classes: &mut Classes) -> Result<Vec<Self>, String> {
         Self::each(pattern, classes, |mut nodes| {
             if matches!(nodes.last(), Some(Node::End)) {
@@ -83,17 +83,17 @@ impl Pattern {
         Ok(Self { first: Edge::first(node), last: Edge::last(node), program: Program::new(node)? })
     }
 
-    /// The characters that every match begins with.
+    /// The characters that every match of the pattern begins with.
     pub(crate) fn first(&self) -> &Edge {
         &self.first
     }
 
-    /// The characters that every match ends with.
+    /// The characters that every match of the pattern ends with.
     pub(crate) fn last(&self) -> &Edge {
         &self.last
     }
 
-    /// The length in bytes of the match at the start of the text.
+    /// The length in bytes of the match at the start of the text; `None` if there is no match.
     pub(crate) fn match_at_start(&self, text: &str) -> Option<usize> {
         self.attempt_at_start(text).ok()
     }
@@ -101,11 +101,13 @@ impl Pattern {
     /// The length in bytes of the match at the start of the text.
     ///
     /// # Errors
-    /// Without a match, the number of bytes that the attempt depended on. If the text is truncated to that many bytes or
-    /// more, there is no match either. The number exceeds the text's length if the attempt depended on the end of the text.
+    /// Without a match, the number of bytes that the result depends on. If the text is truncated to that many bytes or
+    /// more, there is no match either. The number exceeds the text's length if the result depends on the end of the
+    /// text.
     pub(crate) fn attempt_at_start(&self, text: &str) -> Result<usize, usize> {
         if !self.first.begins(text) {
-            // No prefix of the text begins with these characters either.
+            // The result depends on no bytes: a truncated text does not begin with the pattern's first characters
+            // either.
             return Err(0);
         }
         if self.first.is_all {
@@ -115,12 +117,13 @@ impl Pattern {
         machine.run(0).ok_or(machine.reach())
     }
 
-    /// The range of the first match in bytes.
+    /// The range in bytes of the first match in the text.
     pub(crate) fn find(&self, text: &str) -> Option<Range<usize>> {
         self.matches(text).next()
     }
 
-    /// The ranges of all matches in bytes, from left to right. After an empty match the search skips one character.
+    /// The ranges in bytes of all matches in the text, from left to right. After an empty match the search skips one
+    /// character.
     pub(crate) fn matches<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> {
         let mut machine = Machine::new(&self.program, text);
         let mut from = 0;
@@ -143,7 +146,7 @@ impl Pattern {
     }
 }
 
-/// The message of an error, with the start of the pattern: patterns can be very long.
+/// The error message for a pattern, with only the start of the pattern, because patterns can be very long.
 fn describe(pattern: &str, problem: &str) -> String {
     const SHOWN_CHARS: usize = 40;
     let start: String = pattern.chars().take(SHOWN_CHARS).collect();

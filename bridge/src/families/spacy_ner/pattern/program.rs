@@ -8,13 +8,14 @@ use crate::families::spacy_ner::characters::CharSet;
 /// Limit on the instructions of one program. A bounded repetition repeats the instructions of its node.
 const MAX_INSTRUCTIONS: usize = 100_000;
 
-/// One step of the machine, which continues with the next instruction unless stated otherwise.
+/// An instruction of a program, which is one step of the machine. The machine continues with the next instruction
+/// unless stated otherwise.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Instruction {
-    /// Consumes one character of the set with this index, or fails.
+    /// Consumes one character that is in the set with this index, or fails.
     Set(u32),
-    /// Continues with the instruction `first` and, if that fails, with the instruction `second`. `choice` is the number of
-    /// the split in its program.
+    /// Continues with the instruction `first` and, if that fails, with the instruction `second`. `choice` is the number
+    /// of this split among the splits of the program.
     Split { first: u32, second: u32, choice: u32 },
     /// Continues with the instruction of this index.
     Jump(u32),
@@ -28,7 +29,7 @@ pub(super) enum Instruction {
     Match,
 }
 
-/// A lookahead or lookbehind.
+/// A lookahead or lookbehind, whose pattern has its own program.
 #[derive(Debug)]
 pub(super) struct Lookaround {
     pub(super) program: Program,
@@ -37,16 +38,16 @@ pub(super) struct Lookaround {
     pub(super) negative: bool,
 }
 
-/// A compiled pattern.
+/// A pattern compiled to instructions for the machine.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     pub(super) instructions: Vec<Instruction>,
     pub(super) sets: Vec<Arc<CharSet>>,
     pub(super) lookarounds: Vec<Lookaround>,
-    /// The number of splits.
+    /// The number of the program's instructions of the kind `Split`.
     pub(super) choices: u32,
-    /// Whether a node that can match the empty string is repeated without a bound: such a loop would not end without the
-    /// memory of the machine.
+    /// Whether the pattern repeats a node that can match the empty string without a bound. Such a loop would not end
+    /// without the memory of the machine.
     pub(super) may_stall: bool,
 }
 
@@ -54,7 +55,7 @@ impl Program {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// The program is too long, or a lookbehind has no fixed width.
+    /// A message that the program is too long, or that a lookbehind has no fixed width.
     pub(super) fn new(node: &Node) -> Result<Self, String> {
         let mut program = Self::default();
         program.add(node)?;
@@ -122,7 +123,7 @@ impl Program {
         self.emit(Instruction::Lookaround(self.lookarounds.len() as u32 - 1)).map(|_| ())
     }
 
-    /// Emits a split to the next instruction and to a target that [`set_target`](Self::set_target) sets later.
+    /// Adds a split between the next instruction and a target that [`set_target`](Self::set_target) sets later.
     fn split(&mut self) -> Result<usize, String> {
         let choice = self.choices;
         self.choices += 1;
@@ -139,7 +140,7 @@ impl Program {
         }
     }
 
-    /// The index of a set, which is added if it is new.
+    /// The index of a set of characters in the program, to which it is added if it is new.
     fn set(&mut self, set: &Arc<CharSet>) -> u32 {
         let known = self.sets.iter().position(|known| Arc::ptr_eq(known, set));
         known.unwrap_or_else(|| {
@@ -148,7 +149,7 @@ impl Program {
         }) as u32
     }
 
-    /// The index of the next instruction.
+    /// The index that the next added instruction will have.
     fn next_index(&self) -> u32 {
         self.instructions.len() as u32
     }

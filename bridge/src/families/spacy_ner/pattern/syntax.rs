@@ -16,24 +16,24 @@ const SPECIAL: &str = ".*+?{()|[\\^$";
 /// A node of the syntax tree of a pattern.
 #[derive(Debug, Clone)]
 pub(crate) enum Node {
-    /// One character of a set.
+    /// Matches one character that is in the set.
     Set(Arc<CharSet>),
-    /// All nodes, one after the other.
+    /// Matches all nodes, one after the other.
     Concat(Vec<Node>),
-    /// The first node with which the rest of the pattern matches.
+    /// Matches the first of several alternatives with which the rest of the pattern matches as well.
     Alternatives(Vec<Node>),
-    /// A node repeated `min` to `max` times; `None` is no maximum.
+    /// Matches a node `min` to `max` times; there is no maximum if `max` is `None`.
     Repeat { node: Box<Node>, min: u32, max: Option<u32>, greedy: bool },
-    /// A lookahead, or a lookbehind if `behind` is true.
+    /// Holds if a lookahead holds, or a lookbehind if `behind` is true.
     Lookaround { node: Box<Node>, behind: bool, negative: bool },
-    /// The start of the string.
+    /// Holds at the start of the string.
     Start,
-    /// The end of the string.
+    /// Holds at the end of the string.
     End,
 }
 
 impl Node {
-    /// The number of characters of every match; `None` if the number varies.
+    /// The number of characters that every match of the node has; `None` if the number varies.
     pub(crate) fn width(&self) -> Option<u32> {
         match self {
             Self::Set(_) => Some(1),
@@ -60,10 +60,10 @@ impl Node {
     }
 }
 
-/// Parsed classes by their text. The same long classes occur in many patterns.
+/// The parsed character classes of patterns, by their text. The same long classes occur in many patterns.
 pub(crate) type Classes = HashMap<String, Arc<CharSet>>;
 
-/// Parses a pattern.
+/// Parses a pattern to a syntax tree.
 ///
 /// # Errors
 /// The problem, with its offset in the pattern in bytes.
@@ -198,7 +198,7 @@ impl Parser<'_> {
         digits.parse().map_err(|_| "expected a number in a repetition".to_owned())
     }
 
-    /// Parses a class after its opening bracket, which is at byte `start`.
+    /// Parses a character class after its opening bracket, which is at byte `start` of the pattern.
     fn class(&mut self, start: usize) -> Result<Arc<CharSet>, String> {
         let end = self.class_end(start)?;
         let text = &self.pattern[start..end];
@@ -220,7 +220,7 @@ impl Parser<'_> {
         Ok(class)
     }
 
-    /// The end of the class that starts at a byte, exclusive.
+    /// The end of the character class that starts at an offset of the pattern in bytes; the end is exclusive.
     fn class_end(&self, start: usize) -> Result<usize, String> {
         let mut escaped = false;
         for (offset, byte) in self.pattern.bytes().enumerate().skip(start + 1) {
@@ -234,7 +234,7 @@ impl Parser<'_> {
         Err(format!("the class at byte {start} has no end"))
     }
 
-    /// Parses one item of a class: a character or a range of characters. Returns its code points `[start, end)`.
+    /// Parses one item of a character class: a character or a range. Returns its code points `[start, end)`.
     fn range(&mut self) -> Result<(u32, u32), String> {
         let (offset, first) = self.item()?;
         let mut ahead = self.rest.clone();
@@ -254,7 +254,8 @@ impl Parser<'_> {
         Ok((u32::from(first), u32::from(last) + 1))
     }
 
-    /// Parses one character of a class. `[`, `&&` and `~~` are refused, because they are operators in Rust's regex crates.
+    /// Parses one character of a character class. `[`, `&&` and `~~` are refused, because they are operators in Rust's
+    /// regex crates.
     fn item(&mut self) -> Result<(usize, char), String> {
         let (offset, character) = self.next()?;
         match character {
@@ -267,7 +268,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses an escape after its backslash, which is at byte `start`. Returns the escaped character.
+    /// Parses an escape after its backslash, which is at byte `start` of the pattern. Returns the escaped character.
     fn escaped(&mut self, start: usize) -> Result<char, String> {
         match self.next()?.1 {
             'n' => Ok('\n'),

@@ -115,7 +115,7 @@ class Family:
         return next((metric for metric in self.metrics if metric.name == name), None)
 
     def gate_misses(self, figures: Mapping[str, float], gate: Mapping[str, float]) -> list[str]:
-        """Call `gate_misses` with the metrics of this family."""
+        """Compare measured values with the thresholds of a gate for this family's metrics; see `gate_misses` below."""
         return gate_misses(self.metrics, figures, gate)
 
 

@@ -110,7 +110,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class ParitySpec:
-    """The metrics of every variant; `file` has the details, `texts` is the number of inputs."""
+    """The metrics of every variant; `file` is the path of parity.json, `texts` is the number of inputs."""
 
     file: str
     texts: int
@@ -163,7 +163,7 @@ class Manifest:
             raise ArtifactError("schema", f"{MANIFEST} contradicts itself: {'; '.join(problems)}")
 
     def section(self, kind: type[AnySection]) -> AnySection:
-        """Return the section of this class.
+        """Return the manifest section that is an instance of the dataclass `kind`.
 
         :raises ArtifactError: with the code `schema` if the manifest has none.
         """
@@ -198,7 +198,7 @@ class Manifest:
         :raises ArtifactError: if the result is not a valid manifest.
         """
         raw = strict_json.canonical(self.to_json())
-        parse_manifest(raw, families)  # so that an invalid manifest fails the build
+        parse_manifest(raw, families)  # raises for an invalid manifest, which then fails the build
         return raw
 
 

@@ -38,7 +38,7 @@ def staging_for(target: Path) -> Iterator[Path]:
         try:
             yield staging
         finally:
-            shutil.rmtree(staging, ignore_errors=True)  # does not exist after `seal`, which renames it
+            shutil.rmtree(staging, ignore_errors=True)  # `seal` has renamed the folder if it succeeded
 
 
 def list_files(folder: Path) -> dict[str, FileEntry]:
@@ -88,7 +88,7 @@ def _require_replaceable(target: Path) -> None:
 
 
 def _swap(staging: Path, target: Path) -> None:
-    _require_replaceable(target)  # it may have changed during the build
+    _require_replaceable(target)  # checked again, because the target may have changed during the build
     replaced = _replaced(target)
     if target.exists():
         target.rename(replaced)

@@ -41,7 +41,7 @@ _COMMON_BUILDERS = ("numpy", "onnx", "onnx-ir", "onnx-ml-bridge", "onnxruntime",
 _OWN_PACKAGES = ("artifacts", "cli", "export", "graphs", "parity", "quantize", "runtime")
 logger = logging.getLogger(__name__)
 
-# Called with the name of each stage when it begins
+# A callback that is called with the name of each stage when the stage begins
 Progress = Callable[[str], None]
 
 
@@ -50,7 +50,8 @@ class Built:
     """The result of building one model.
 
     `status` is `built`, `up to date` or `failed`. `seconds` is the duration of the build. `bytes`, `metrics` and
-    `headlines` (the headline metrics as text) are by variant. `error` has the keys `code` and `message`.
+    `headlines` map the name of a variant to its size, its metrics and its headline metrics as text. `error` has the
+    keys `code` and `message`.
     """
 
     name: str

@@ -8,7 +8,7 @@ from rich.text import Text
 from ..runtime.entities import Entities
 from .jsonl import LineError
 
-# Readable on dark and light backgrounds; the Rust command assigns the same color to a label
+# Colors that are readable on dark and light backgrounds; the Rust command assigns the same color to a label
 _COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan")
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _TRUNCATED = " (the text was truncated: pass --stride to read all of it)"
@@ -22,7 +22,8 @@ def highlighted_entities(text: str, entities: Entities, console: Console) -> Tex
     is_colored = has_colors(console)
     line, done = Text(), 0
     for entity in entities.entities:
-        # Entities can overlap if they are single tokens: the later one is displayed without the shared characters
+        # If every token is an entity of its own, entities can overlap: characters that two entities share are
+        # displayed only in the first of them
         start = max(entity.start, done)
         line.append(visible(text[done:start]))
         done = max(entity.end, start)

@@ -24,7 +24,7 @@ from .jsonl import LineError, LineFormat, check_keys, each_answered, failure_lin
 
 
 class Format(StrEnum):
-    """The output format."""
+    """The output formats of `ner`: JSON lines, or a table for people to read."""
 
     JSONL = "jsonl"
     TABLE = "table"

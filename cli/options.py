@@ -17,7 +17,7 @@ ALLOW_PICKLE = "Accept pickled weights; they are loaded with weights_only."
 
 
 def option(default: Any, help_text: str) -> Any:
-    """Return a dataclass field with a default and the help text of `export`."""
+    """Return a dataclass field with a default and the help text that the subcommand `export` displays for it."""
     return dataclasses.field(default=default, metadata={"help": help_text})
 
 

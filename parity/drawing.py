@@ -22,7 +22,8 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-# CSS variables of the page without `--`; the index is the last byte of the placeholder color, see `hex_of`
+# Names of the page's CSS variables, without `--`. The index of a name is the last byte of its placeholder color, see
+# `hex_of`.
 _COLORS = ("ink", "muted", "grid", "card", "original", "fp32", "int8", "extra-1", "extra-2", "extra-3", "extra-4")
 _EXTRA = _COLORS[7:]
 ORIGINAL = "original"

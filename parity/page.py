@@ -24,9 +24,9 @@ from .proof import Parity
 REPORT_TEMPLATE = "report.html.j2"
 _MARKS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥", "\u00a0": "[NBSP]", "\u200b": "[ZWSP]", "\ufeff": "[BOM]"}
 _LINE_ENDS = {"\n": "↵ ", "\r": "␍", "\t": "⇥"}
-# Unicode categories: control, surrogate, private use, unassigned
+# Unicode categories of characters that are displayed as code points: control, surrogate, private use, unassigned
 _HIDDEN = ("Cc", "Cs", "Co", "Cn")
-# They change the writing direction of the text around them
+# Characters that change the writing direction of the text around them
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 

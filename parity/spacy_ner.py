@@ -27,7 +27,7 @@ from .proof import Proof
 
 __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
-# In characters, larger than any parity text; spaCy's default limit only protects its memory
+# The value of spaCy's limit `max_length` in characters: larger than any parity text, which spaCy could otherwise refuse
 _MAX_LENGTH = 10**9
 
 

@@ -43,7 +43,7 @@ class ActivationStats:
 
     @property
     def gram(self) -> Floats:
-        """`x.T @ x` of all rows so far."""
+        """The Gram matrix `x.T @ x` of all rows that were added so far, `[in, in]`."""
         if self._pending:
             rows = np.concatenate(self._pending)
             self._gram += rows.T @ rows
@@ -52,7 +52,7 @@ class ActivationStats:
 
     @property
     def sample(self) -> Floats:
-        """The kept rows, `[n, in]`."""
+        """The rows of the activation that are kept to measure errors, `[n, in]`."""
         return np.concatenate(self._sample)
 
     def add(self, x: Floats) -> None:

@@ -62,7 +62,7 @@ def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds], exact: Coll
     editor = GraphEditor(model.graph)
     fold_constant_products(editor, folder, file, inputs[0])
     groups = find_groups(model.graph, exact)
-    names = [str(group.activation.name) for group in groups]  # smoothing replaces some activations
+    names = [str(group.activation.name) for group in groups]  # read before smoothing, which replaces some activations
     stats = observe(folder, file, names, inputs)
     smoothquant.smooth(editor, groups, stats)
     layers: dict[str, float] = {}

@@ -49,7 +49,8 @@ def find_groups(graph: ir.Graph, exact: Collection[str] = ()) -> list[LinearGrou
         if weight is None or activation is None or activation.name is None or _computes(node, exact):
             continue
         if activation.producer() is None:
-            continue  # quantizing nodes are inserted after the node that computes the activation; an input has none
+            # An input of the graph is not quantized: the nodes are inserted after the one that computes the activation
+            continue
         group = groups.setdefault(activation.name, LinearGroup(activation, _scheme(activation), []))
         group.linears.append(Linear(node, weight))
     return list(groups.values())

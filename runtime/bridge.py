@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # at run time, a family's modules are imported when its first
 
 logger = logging.getLogger(__name__)
 
-# The task of each argument of `open`.
+# The name of the task for each argument of `open` that takes a model.
 _TASKS = {"embedding": "sentence-embedding", "ner": "ner", "summarization": "summarization", "rerank": "rerank"}
 
 

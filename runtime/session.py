@@ -72,7 +72,8 @@ class GraphSession:
         if self._session is None:
             self.load()
         options = import_onnxruntime().RunOptions()
-        options.log_severity_level = 4  # only fatal errors: all others are raised, and a stopped run is one
+        # Log only fatal errors: all other errors, such as that of a stopped run, are raised as exceptions
+        options.log_severity_level = 4
         with nullcontext() if watch is None else watch.running(options):
             try:
                 return [np.asarray(value) for value in self._session.run(list(outputs), dict(feeds), options)]

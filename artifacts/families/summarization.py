@@ -72,7 +72,8 @@ class ExpectedSummary:
 class SummaryCase:
     """A golden case: messages, settings, the original's summary, and whether the input was cut.
 
-    `sealed` has a variant's own summary, by variant, for variants that may differ from the original.
+    `sealed` has, for each variant that may differ from the original, the summary that this variant generated when it
+    was built.
     """
 
     input: tuple[str, ...]

@@ -17,7 +17,7 @@ from ...graphs.graph_builder import GraphBuilder
 from .layers import affine, max_over_pieces, piece_major
 from .network import Affine, Maxout, Network, WindowLayer
 
-# thinc adds this to the variance in a layer normalization
+# The constant that thinc adds to the variance in a layer normalization
 _EPSILON = 1e-8
 _FLOAT = ir.DataType.FLOAT
 
@@ -70,7 +70,10 @@ def token_vectors(graph: GraphBuilder, network: Network) -> ir.Value:
 
 
 def _type_embeddings(graph: GraphBuilder, network: Network) -> ir.Value:
-    """Return the embeddings of the types, float32 `[types, width]`: zeros for the gap, whose table rows are -1."""
+    """Return the embeddings of the word types, float32 `[types, width]`.
+
+    The type that stands for the gap between two documents has the table rows -1; its embedding is zero.
+    """
     count = 4 * len(network.columns)
     rows = graph.input("rows", ir.DataType.INT32, ["types", count])
     column = graph.constant([1], np.int64)
@@ -86,7 +89,7 @@ def _type_embeddings(graph: GraphBuilder, network: Network) -> ir.Value:
 
 
 def _row_sum(graph: GraphBuilder, table: Any, indices: Sequence[ir.Value]) -> ir.Value:
-    """Return the sum of one row of the table per index, `[types, width]`."""
+    """Return, for each type, the sum of the table rows that the tensors `indices` select for it, `[types, width]`."""
     constant = graph.constant(table)
     total = graph.op("Gather", constant, indices[0])
     for index in indices[1:]:

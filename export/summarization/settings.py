@@ -25,7 +25,7 @@ _IMPLEMENTED = frozenset(
         "pad_token_id",
     }
 )
-# These do not change the generated tokens: bookkeeping, output formats, caches, and settings of sampling.
+# Generation settings that do not change the generated tokens: bookkeeping, output formats, caches, and sampling.
 _WITHOUT_EFFECT = frozenset(
     {
         "_from_model_config",

@@ -79,7 +79,7 @@ def beam_rows(sequences):
 
 @script(DOMAIN, default_opset=op)
 def forbid_seen(log_probs, rows, cur):
-    """Set the scores of all tokens that a sequence already has to minus infinity: n-grams of size 1."""
+    """Set the scores of all tokens that a sequence already contains to minus infinity, so that no token repeats."""
     seen = op.Slice(rows, op.Constant(value_ints=[0]), cur, op.Constant(value_ints=[1]))
     penalty = op.Expand(op.Constant(value_float=float("-inf")), op.Shape(seen))
     return op.ScatterElements(log_probs, seen, penalty, axis=1, reduction="add")
@@ -184,16 +184,20 @@ def penalized(sums, length, length_penalty):
 
 @script(DOMAIN, default_opset=op)
 def best_score_length(cur, max_length, length_penalty):
-    """Return the length with the best score of an unfinished beam: `max_length - 1` if the penalty rewards length."""
+    """Return the length at which an unfinished beam can reach its best score.
+
+    This is `max_length - 1` if the length penalty favors long sequences, else the current length.
+    """
     is_rewarded = op.Greater(length_penalty, op.Constant(value_floats=[0.0]))
     return op.Where(is_rewarded, max_length - op.Constant(value_ints=[1]), cur)
 
 
 @script(DOMAIN, default_opset=op)
 def finish(scored, is_end, sequences, done_scores, done_sequences, is_done, is_open, is_early, num_beams):
-    """Return the best `N` of the finished sequences and of those among the first `N` candidates that end.
+    """Add the candidates that end to the finished sequences of each text, and keep the best `N`.
 
-    None is added for a text whose search is over, or that has `N` finished sequences if `is_early` is true.
+    Only the first `N` candidates are considered. A text gets no new sequence if its search is over, or if `is_early`
+    is true and it already has `N` finished sequences.
 
     :param scored: the candidates' scores after the length penalty, `[B, K]`.
     :return: scores `[B, N]`, sequences `[B, N, L]` and flags `[B, N]` of the finished sequences.

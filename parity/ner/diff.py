@@ -9,7 +9,8 @@ from ...artifacts.ner import ExpectedEntity
 from ...runtime.entities import Entity
 from ...runtime.entity_agreement import EntityKey
 
-# In characters. Texts longer than `_WHOLE` are reduced to excerpts: `_CONTEXT` on both sides of the offsets of interest
+# Lengths in characters: a text longer than `_WHOLE` is reduced to excerpts, each of which extends `_CONTEXT` characters
+# to both sides of a difference
 _WHOLE = 600
 _CONTEXT = 90
 _MAX_EXCERPTS = 5

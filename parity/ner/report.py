@@ -112,7 +112,7 @@ def label_hues(parity: NerParity) -> dict[str, int]:
 
 
 def differing_documents(parity: NerParity, variant: str) -> list[DifferingDocument]:
-    """Return the first documents with different entities, with both sides."""
+    """Return the first documents in which the entities of the variant and of the original differ, with both results."""
     comparison = parity.comparisons[variant]
     return [
         DifferingDocument(

@@ -22,7 +22,7 @@ def prove(staged: Staged, folder: Path) -> Proof[RerankParity]:
     original = load_original(folder, allow_pickle=settings.options.allow_pickle)
     inputs = rerank_inputs()
     references = [original_scores(original, entry, max_tokens) for entry in inputs]
-    # Measured before a session exists, because the thread pools of two libraries in one process slow each other down
+    # The original is timed before ONNX Runtime starts its threads, because the thread pools would slow each other down
     speeds = {"original": pairs_per_second(lambda entry: predict(original, entry.query, entry.documents), inputs)}
     rerankers = {name: Reranker(RerankModel.of_staged(staged, name)) for name in sorted(settings.variants)}
     parity = evaluate(inputs, references, rerankers, settings.gates)

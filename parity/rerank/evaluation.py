@@ -88,7 +88,7 @@ def golden_cases(parity: RerankParity) -> list[RerankCase]:
 
 
 def pairs_per_second(score: Callable[[RerankInput], object], inputs: Sequence[RerankInput], rounds: int = 2) -> float:
-    """Return the best speed of `rounds` with some of the queries, for the report. It is no benchmark."""
+    """Return the best speed of several rounds over some of the queries; a rough measurement for the report."""
     chosen = inputs[:_SPEED_QUERIES]
     best = 0.0
     for _ in range(rounds):

@@ -94,7 +94,7 @@ def evidence(parity: SummaryParity) -> dict[str, Any]:
 
 
 def differing_inputs(parity: SummaryParity, variant: str, indices: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the first of the given inputs with both summaries and their scores."""
+    """Return the first inputs of `indices` with the summaries of the original and of a variant and their scores."""
     shown = []
     for index in indices[:_SHOWN]:
         original, entry = parity.original[index], parity.inputs[index]

@@ -34,7 +34,7 @@ _COST_NOTE = "The original is generate of transformers, one input at a time. A r
 
 @dataclass(frozen=True)
 class Words:
-    """Consecutive words of a summary; `is_unmatched` if the other summary lacks them."""
+    """Consecutive words of a summary; `is_unmatched` is true if the summary it is compared with lacks them."""
 
     text: str
     is_unmatched: bool

@@ -27,8 +27,9 @@ from ..int8 import QuantizedGraph, quantize_graph, quantize_rows_in_graph, quant
 from ..int8_scheme import SYMMETRIC, Floats, noise_ratio_db, quantize_table
 from ..matmul_groups import constant
 
-# Half of the range of int8. On CPUs without VNNI, no session option prevents that products with this table saturate,
-# because the table belongs to the outer graph; see FORMAT.md, "int8 graphs".
+# The largest magnitude of an entry of the int8 embedding table: half of the range of int8. On CPUs without VNNI,
+# products with larger entries could saturate. The session option that prevents this elsewhere has no effect on this
+# table, because the table belongs to the outer graph; see FORMAT.md, "int8 graphs".
 TABLE_LEVELS = 63
 # The number of rows with which the error of the scores is measured; each is multiplied with the whole table twice.
 _SCORED_ROWS = 1024
@@ -100,7 +101,10 @@ def _step_feeds(
     texts: Sequence[Feeds],
     sequences: Sequence[Sequence[int]],
 ) -> list[Feeds]:
-    """Return, for each sequence, the inputs of a run of the step that reads it; the cache has one masked slot."""
+    """Return, for each sequence, the inputs of the run of the decoder step that reads the whole sequence.
+
+    The cache of these runs is empty except for one masked slot.
+    """
     session = create_session(folder / _file(_ENCODER), cpu.usable_cpus())
     names = [output.name for output in session.get_outputs()]
     empty = np.zeros((1, 1, parts.heads, parts.head_size), np.float32)

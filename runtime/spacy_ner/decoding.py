@@ -16,13 +16,17 @@ from .tables import Tables
 
 # The graph outputs that `EntityDecoder.feed` reads, in its order.
 OUTPUTS = ("label", "begins", "current", "first", "previous")
-# Index of the first token, index after the last token, index of the label in the manifest's `spacy.labels`.
+# An entity: the index of its first token, the index after its last token, and the index of its label in `spacy.labels`
+# of the manifest.
 Span = tuple[int, int, int]
 
 
 @dataclass
 class _OpenEntity:
-    """An entity whose last token is not known yet; `first` is the row of the output `first` for its first token."""
+    """An entity whose last token is not known yet.
+
+    `first` holds the values of the graph output `first` for the entity's first token.
+    """
 
     start: int
     label: int
@@ -55,7 +59,7 @@ class EntityDecoder:
         label, begins, current, first, previous = outputs
         if (largest := label.max(initial=-1)) >= (labels := len(self._tables.ner_weight)):
             raise InferenceError(f"the graph returned the label {largest}, expected at most {labels - 1}")
-        # The terms of the state that do not depend on which entity is open.
+        # For each token, the sum of those features of its state that do not depend on which entity is open.
         states = current + self._tables.ner_bias
         states[1:] += previous[:-1]
         if len(self._previous):

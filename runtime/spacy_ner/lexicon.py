@@ -120,7 +120,10 @@ class Lexicon:
             self._computed = new.stop
 
     def _reserve(self, size: int) -> None:
-        """Replace the arrays by larger copies if they are full; other threads can go on reading the old ones."""
+        """Replace the arrays of the lexicon by larger copies if they have fewer than `size` rows.
+
+        Other threads may still be reading the old arrays, which stay valid.
+        """
         if size > len(self._lengths):
             capacity = max(size, 2 * len(self._lengths))
             self._rows = grown(self._rows, capacity)

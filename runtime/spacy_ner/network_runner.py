@@ -40,7 +40,7 @@ def slices_of(document: Document) -> Iterator[DocumentSlice]:
 class _Segment:
     """The tokens that a run reads for one slice: the slice itself and its context on both sides.
 
-    They are the tokens `low:high` of the document, and begin at token `offset` of the run.
+    The segment is the tokens `low:high` of the document. In the run, it begins at the token with the index `offset`.
     """
 
     document_slice: DocumentSlice

@@ -79,7 +79,7 @@ class _Features(Protocol):
         """
 
     def forget_before(self, token: int) -> None:
-        """Free the memory of tokens before this one, which are hardly ever needed again."""
+        """Free the memory of the features of all tokens before `token`, which are hardly ever needed again."""
 
 
 class _AllFeatures:

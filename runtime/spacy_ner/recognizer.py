@@ -30,7 +30,7 @@ from .rules import Rules, read_rules
 from .tables import Tables, read_tables
 from .tokenizer import Document, RuleTokenizer
 
-# A lexicon that exceeds one of these limits is replaced by an empty one, between two texts.
+# If the lexicon exceeds one of these limits, it is replaced by an empty lexicon before the next text.
 _MAX_LEXEMES = 500_000
 _MAX_CHARACTERS = 50_000_000
 
@@ -160,7 +160,7 @@ class SpacyRecognizer:
         return [self._entities(*each) for each in zip(batch.texts, batch.documents, spans, strict=True)]
 
     def tokenize(self, text: str) -> Document:
-        """Tokenize a text, to compare the tokens with spaCy's."""
+        """Tokenize a text as `recognize` does; tests compare these tokens with those of spaCy."""
         return self._current_tokenizer()(check_text(text, None, self._text_limit))
 
     def _runner(self, role: str, network: SpacyNetwork, outputs: Sequence[str]) -> NetworkRunner:
@@ -179,7 +179,7 @@ class SpacyRecognizer:
     def _current_tokenizer(self) -> RuleTokenizer:
         lexicon = self._tokenizer[0]
         if len(lexicon) > _MAX_LEXEMES or lexicon.total_characters > _MAX_CHARACTERS:
-            self._tokenizer = self._new_tokenizer()  # documents in other threads keep the old lexicon
+            self._tokenizer = self._new_tokenizer()  # other threads may still use the old lexicon through its documents
         return self._tokenizer[1]
 
     def _tokenized(self, texts: Iterable[str]) -> Iterator[tuple[str, Document]]:
@@ -222,7 +222,7 @@ class SpacyRecognizer:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Consecutive texts of a call that are run together; `first` is the index of the first of them."""
+    """Consecutive texts of a call that are run together; `first` is the index of the batch's first text in the call."""
 
     first: int
     texts: list[str]

@@ -16,13 +16,14 @@ from .lexicon import Lexicon
 from .rules import Match, Rules, SpecialToken, compile_pattern
 from .sequences import SequenceMatcher
 
-# The tokens of chunks up to this many characters are cached: longer ones rarely occur twice.
+# The tokens of a chunk are cached if it has at most this many characters: longer chunks rarely occur twice.
 _MAX_CACHED_LENGTH = 200
 _MAX_CACHED_CHUNKS = 50_000
 # A text is split into chunks block by block, each of about this many characters, to bound memory.
 _BLOCK = 1 << 16
 _MAX_COMPILED = 1000
-# Up to this many characters, trying all prefix alternatives at once is faster than one after the other.
+# In a text of at most this many characters, trying all prefix alternatives in one pattern is faster than trying each
+# alternative by itself.
 _SHORT = 64
 
 
@@ -123,13 +124,16 @@ class RuleTokenizer:
         return tokens + [(text, None) for text in reversed(suffixes)]
 
     def _middle(self, text: str) -> list[SpecialToken]:
-        """Return the tokens of the part of a chunk between its affixes, which is not a special case."""
+        """Return the tokens of what remains of a chunk without its affixes, for a remainder that is no special case."""
         if self._token_match(text) or self._url_match(text):
             return [(text, None)]
         return [(token, None) for token in self._split_infixes(text)]
 
     def _cut_affixes(self, text: str) -> tuple[list[str], str, list[str]]:
-        """Cut off affixes; return the prefixes in the order of the text, the rest, and the suffixes from the end on."""
+        """Cut off the affixes of a chunk; return its prefixes, the rest of the chunk, and its suffixes.
+
+        The prefixes are in the order of the text, the suffixes in reverse order.
+        """
         prefixes: list[str] = []
         suffixes: list[str] = []
         start, end, size = 0, len(text), -1
@@ -156,7 +160,7 @@ class RuleTokenizer:
         return prefixes, text[start:end], suffixes
 
     def _split_infixes(self, text: str) -> list[str]:
-        """Split a text at its infixes, which become tokens too; one at the very start is ignored."""
+        """Split a text at its infixes, which become tokens too; an infix at the very start of the text is ignored."""
         infixes = list(self._rules.infix.finditer(text)) if self._rules.infix else []
         if not infixes:
             return [text]
@@ -181,7 +185,7 @@ class _Affixes:
 
     def __init__(self, rules: Rules) -> None:
         self._prefix = rules.prefix
-        # For short texts, for which windows save no time.
+        # One pattern of all prefix alternatives, for short texts; a window for each alternative saves no time there.
         self._any_prefix = _alternation(affix.pattern for affix in rules.prefix)
         bounded = [affix for affix in rules.suffix if affix.window is not None]
         self._window = max((affix.window or 0 for affix in bounded), default=0)

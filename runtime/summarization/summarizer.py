@@ -44,7 +44,7 @@ class Summary:
     truncated: bool
 
 
-# The index of an input and its summary.
+# The index of an input in the call, and the summary of this input.
 _IndexedSummary = tuple[int, Summary]
 _Run = Callable[[list[Tokens], GenerationDefaults, Watch], Iterator[_IndexedSummary]]
 SummarizationModel = GraphModel[SummarizationSpec]
@@ -189,7 +189,7 @@ class Summarizer:
 
 @dataclass(frozen=True)
 class _Call:
-    """One call to summarize; `run` runs one list of texts."""
+    """The state of one call to summarize; the function `run` summarizes a list of tokenized texts."""
 
     model: SummarizationModel
     settings: GenerationDefaults

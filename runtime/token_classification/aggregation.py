@@ -33,9 +33,10 @@ class ScoredTokens:
 
 @dataclass(frozen=True)
 class Items:
-    """n tokens, words or groups of words, each with its best class and the score of that class; all arrays are `[n]`.
+    """n items (tokens, words or groups of words), each with its best class and score; all arrays are `[n]`.
 
-    The other fields are those of `ScoredTokens`; `classes` holds indices of labels.
+    `classes` holds the index of each item's best label, `scores` the score of this label. The other fields are those
+    of `ScoredTokens`.
     """
 
     starts: NDArray[np.int32]

@@ -48,9 +48,10 @@ class Metric:
 
 @dataclass(frozen=True)
 class Interface:
-    """The inputs and outputs of the graphs of one role: element type and number of dimensions by name.
+    """The interface that all graphs of one role have: the element type and number of dimensions of inputs and outputs.
 
-    A role with `is_required` false exists for some models only; the family's schema states for which.
+    If `is_required` is false, only some models of the family have a graph of this role; the family's schema states
+    which.
     """
 
     inputs: Mapping[str, tuple[str, int]]
@@ -72,11 +73,11 @@ class Family:
     :param roles: the interfaces of a variant's graphs, by role.
     :param case: the class of the golden cases.
     :param gates: the default thresholds by variant and metric; the keys are the variants that can be built.
-    :param facts: returns the properties that `show`, the model card and the report display, by title.
-    :param usage: returns the lines of Python in the model card that run the model.
+    :param facts: a function that returns the properties that `show`, the model card and the report display, by title.
+    :param usage: a function that returns the lines of Python in the model card that run the model.
     :param command: the subcommand that runs the models on JSON lines.
     :param builders: Python distributions that determine the bytes of an artifact, in addition to the common ones.
-    :param language: returns the ISO code of the model's language, or None.
+    :param language: a function that returns the ISO code of the model's language, or None.
     :param extra: the extra of the package that a build requires in addition to `export`, or None.
     :param package: the package with the family's modules, which are named `PACKAGE.STAGE.NAME`.
     """

@@ -14,7 +14,7 @@ class Case(Protocol):
     """The interface of the golden cases of a family."""
 
     def to_record(self) -> dict[str, Any]:
-        """Return the record of golden.jsonl."""
+        """Return the case as a JSON object, which is one line of golden.jsonl."""
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Any:

@@ -77,7 +77,7 @@ def build_all(
 ) -> list[Built]:
     """Build every model; a failure does not prevent the other builds.
 
-    A model that fails leaves no artifact. If it missed its gate, its report exists.
+    No artifact is written for a model whose build fails. If the model missed its gate, its parity report is written.
 
     :param progress: called for each model when its build begins; returns the callback for its stages.
     :param force: build a model even if its artifact is up to date.

@@ -83,7 +83,7 @@ class ModelConfig(_Strict):
                 raise ValueError(f"gate metric {name} requires options.{needed}")
 
     def settings(self, engine: str, families: Iterable[Family] = FAMILIES) -> BuildSettings:
-        """Resolve family, variants, gates and options.
+        """Return the build settings of this model: its family, variants, gates and options, with defaults filled in.
 
         :param engine: the engine that the model's source requires.
         :param families: the families that can be built.

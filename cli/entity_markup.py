@@ -38,7 +38,10 @@ def failure_text(error: LineError) -> Text:
 
 
 def rendered(line: Text, console: Console) -> bytes:
-    """Return the bytes that the console writes for a line, without line wrapping; escape sequences only with colors."""
+    """Return the bytes that the console writes for a line, without line wrapping.
+
+    They contain escape sequences only if the console displays colors.
+    """
     with console.capture() as capture:
         console.print(
             line if has_colors(console) else line.plain, soft_wrap=True, markup=False, emoji=False, highlight=False
@@ -54,7 +57,8 @@ def has_colors(console: Console) -> bool:
 def label_color(label: str) -> str:
     """Return the color of a label, which depends only on the label.
 
-    The constants are chosen so that PERSON, ORG, GPE and DATE differ, and so do PER, ORG, LOC and MISC.
+    The constants of the hash are chosen so that the colors of PERSON, ORG, GPE and DATE differ, and so do those of
+    PER, ORG, LOC and MISC.
     """
     index = 0
     for byte in label.encode():

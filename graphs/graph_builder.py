@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Operators of ONNX Runtime that are not part of the ONNX standard.
 MICROSOFT = "com.microsoft"
-# An output of a model: its value, element type and dimensions.
+# An output of a model: its value in the graph, its element type and its dimensions.
 Output = tuple[ir.Value, ir.DataType, Sequence[int | str]]
 
 
@@ -85,13 +85,13 @@ class GraphBuilder(NodeBuilder):
         self._nodes: list[ir.Node] = []
         self._constants: dict[str, ir.Value] = {}
         self._names_by_content: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        # Shared with all subgraphs: names must be unique in the whole model
+        # The builders of all subgraphs share these objects with the outermost one: names are unique in the whole model
         self._op_count: list[int] = [0] if outer is None else outer._op_count
         self._functions: dict[str, OnnxFunction[..., Any]] = {} if outer is None else outer._functions
         self._domains: dict[str, int] = {"": OPSET} if outer is None else outer._domains
 
     def subgraph(self) -> GraphBuilder:
-        """Return a builder for a graph inside this one."""
+        """Return a builder for a subgraph, such as the body of a loop, inside this graph."""
         return GraphBuilder(names_values=self._names_values, outer=self)
 
     def input(self, name: str, dtype: ir.DataType, dims: Sequence[int | str | None]) -> ir.Value:

@@ -67,7 +67,10 @@ class Bar:
 
 
 def variant_colors(names: Sequence[str]) -> dict[str, str]:
-    """Return a CSS variable for every variant: fp32 and int8 have their own, other variants share the extra ones."""
+    """Return the CSS variable with the color of every variant.
+
+    fp32 and int8 have variables of their own. The other variants take turns with the variables `extra-1` to `extra-4`.
+    """
     others = [name for name in names if name not in _COLORS]
     turns = {name: _EXTRA[index % len(_EXTRA)] for index, name in enumerate(others)}
     return {name: turns.get(name, name) for name in names}

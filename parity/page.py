@@ -179,9 +179,8 @@ def layer_plots(manifest: Manifest, names: Sequence[str]) -> list[Plot]:
         if quantization is None or not quantization.layers:
             continue
         layers = quantization.layers
-        if list(layers) == sorted(
-            layers
-        ):  # read from canonical JSON: restore the graph order from the numbers in the names
+        # Canonical JSON sorts the products by name: the numbers in the names restore their order in the graph
+        if list(layers) == sorted(layers):
             layers = {key: layers[key] for key in sorted(layers, key=_by_numbers)}
         svg = drawing.plot_layers(layers, color, f"layers-{name}", f"Signal-to-noise ratio of every product of {name}")
         note = "At 40 dB the noise is 1 % of the signal; higher is better."

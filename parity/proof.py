@@ -58,7 +58,7 @@ class FamilyParity(Protocol):
     """The interface of the module `parity.NAME` of a family."""
 
     def prove(self, staged: Staged, folder: Path) -> Proof[Any]:
-        """Compare every variant of the settings with the original in `folder`."""
+        """Compare every variant that the build settings name with the original model in `folder`."""
 
     def evidence(self, parity: Any) -> dict[str, Any]:
         """Return the content of parity.json without the machine and the versions."""

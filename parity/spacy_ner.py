@@ -32,7 +32,7 @@ _MAX_LENGTH = 10**9
 
 
 def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
-    """Compare the variant of the settings with the original in `folder`."""
+    """Compare the variant that the build settings name with the original pipeline in `folder`."""
     settings, spec = staged.settings, staged.section(SpacySpec)
     texts = ner_texts(spec.language)
     original = load_original(folder, spec.sentences)

@@ -16,7 +16,7 @@ EntityKey = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """Counts of entities with one label: the original's (`expected`), the variant's (`found`), those in both."""
+    """The numbers of entities with one label: those of the original, of the variant, and those that both have."""
 
     expected: int
     found: int

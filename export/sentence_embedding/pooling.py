@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# sentence-transformers replaces smaller divisors by this value
+# The minimum divisor of a mean: sentence-transformers replaces smaller divisors by this value
 _MIN_WEIGHT = 1e-9
 
 

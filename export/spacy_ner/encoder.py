@@ -28,7 +28,10 @@ def new_graph() -> GraphBuilder:
 
 
 def build_types_graph(network: Network) -> ir.Model:
-    """Return the graph of the role `spacy_ner_types` or `spacy_parser_types`."""
+    """Return the graph of the word types (role `spacy_ner_types` or `spacy_parser_types`).
+
+    Its outputs are the embedding of each type and the contribution of each type to the first layer of the encoder.
+    """
     graph = new_graph()
     first = network.encoder[0]
     embedded = _type_embeddings(graph, network)

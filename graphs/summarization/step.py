@@ -54,7 +54,7 @@ class StepComposer:
         (mask,) = body.call(search.inherit, mask, parents)
         mask, *caches = self._compact(state.cur, [mask, *caches])
         after = replace(after, past_mask=mask, caches=tuple(caches))
-        # Every output needs its own name, even if it equals an input or another output
+        # Every output of a loop body needs a name of its own, even if its value is an input or another output
         outputs = [body.op("Identity", value) for value in (goes_on, *after.values())]
         for output, same in zip(outputs, [condition, *state.values()], strict=True):
             output.type, output.shape = same.type, same.shape

@@ -63,7 +63,11 @@ def both_sides(text: str, original: Sequence[AnyEntity], variant: Sequence[AnyEn
 
 
 def excerpts(text: str, offsets: Sequence[int]) -> list[Window]:
-    """Return excerpts as (start, end): all of a short text, else the context of the offsets, or the beginning."""
+    """Return the excerpts of a text as (start, end).
+
+    A short text is a single excerpt. A long text is reduced to the surroundings of the given offsets, or to its
+    beginning if there are no offsets.
+    """
     if len(text) <= _WHOLE:
         return [(0, len(text))]
     windows: list[Window] = []

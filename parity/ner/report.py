@@ -152,7 +152,10 @@ def _is_readable(text: str) -> bool:
 
 
 def _covering(indices: list[int], parity: NerParity, limit: int) -> list[int]:
-    """Choose up to `limit` documents greedily: prefer those with many labels that are new and with few entities."""
+    """Choose up to `limit` documents, one after the other.
+
+    Each choice prefers documents with few entities and many labels that no document chosen before has.
+    """
     answers = next(iter(parity.comparisons.values())).answers
     seen: set[str] = set()
     chosen: list[int] = []

@@ -131,7 +131,7 @@ def golden_cases(parity: SummaryParity) -> list[SummaryCase]:
 
 
 def golden_indices(inputs: int, ties: Sequence[Sequence[int]]) -> list[int]:
-    """Return the indices of the inputs that become golden cases; ties are left out."""
+    """Return the indices of the inputs that become golden cases: evenly spaced inputs that are a tie of no variant."""
     tied = {index for each in ties for index in each}
     clear = [index for index in range(inputs) if index not in tied]
     every = max(1, len(clear) // _GOLDEN_CASES)
@@ -186,7 +186,10 @@ def _is_tie(original: OriginalSummary, summary: Summary) -> bool:
 
 
 def _same_alone(summarizer: Summarizer, inputs: Sequence[SummaryInput], summaries: Sequence[Summary]) -> float:
-    """Return the share of golden inputs whose token ids are the same in a batch (`summaries`) and alone."""
+    """Return the share of golden inputs whose summary has the same token ids in a batch and in a call of its own.
+
+    :param summaries: the summaries of all inputs, which were computed in batches.
+    """
     indices = golden_indices(len(inputs), [])
     again = [
         summarize_with_settings(summarizer, [inputs[index].messages], [inputs[index].settings])[0] for index in indices
@@ -213,5 +216,5 @@ def _reference_metrics(
 
 
 def _rounded(value: float) -> float:
-    """Round to seven significant digits, which are reproducible."""
+    """Round a number to seven significant digits, so that rounding errors do not change the files of a build."""
     return float(f"{value:.7g}")

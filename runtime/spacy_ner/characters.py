@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _SIGMA, _FINAL_SIGMA = "Σ", "ς"
 # spaCy gives texts of this many characters or more the shape "LONG".
 _LONG_TEXT = 100
-# Five or more equal characters in a row.
+# Matches five or more equal characters in a row.
 _REPEATED = re.compile(r"(.)\1{4,}", re.DOTALL)
 
 
@@ -66,7 +66,10 @@ class Characters:
         )
 
     def _is_final(self, text: str, index: int) -> bool:
-        """Return whether a cased character comes before `index` and none after it, not counting case-ignorable ones."""
+        """Return whether a sigma at `index` ends a word: a cased character precedes it, and none follows it.
+
+        Case-ignorable characters before and after the sigma are skipped.
+        """
         return self._starts_cased(reversed(text[:index])) and not self._starts_cased(text[index + 1 :])
 
     def _starts_cased(self, characters: Iterable[str]) -> bool:
@@ -79,7 +82,7 @@ class Characters:
     def shape(self, text: str) -> str:
         """Return the word shape as spaCy computes it: `Xxxxx-dd` for `Annabelle-42`.
 
-        Capitals become X, other letters x, digits d; of equal characters in a row at most four are kept.
+        Capital letters become X, other letters x, digits d; a run of equal characters is cut to four.
         """
         if len(text) >= _LONG_TEXT:
             return "LONG"

@@ -102,7 +102,8 @@ class Lexicon:
                 self._norms.append(norm)
                 self.texts.append(text)
                 self.total_characters += len(text)
-                self._indices[token] = index  # last: other threads read this dict without the lock
+                # Assigned after all other fields, because other threads read this dict without the lock
+                self._indices[token] = index
             return index
 
     def _compute_new(self) -> None:
@@ -151,7 +152,10 @@ class Lexicon:
         return [self.string_id(value(rules, text)) for text in texts]
 
     def _norm(self, text: str) -> int:
-        """Return the id of the norm of a text without a special case: from the tables, else its lower case."""
+        """Return the id of the norm of a token text that no special case sets a norm for.
+
+        The norm is that of the norm table, or the text in lower case if the table does not have the text.
+        """
         norm = self._tables.norm_of(self.string_id(text))
         return self.string_id(self._rules.characters.to_lower(text)) if norm is None else norm
 

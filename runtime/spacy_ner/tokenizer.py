@@ -181,7 +181,7 @@ class RuleTokenizer:
 
 
 class _Affixes:
-    """Finds the prefix and the suffix of a range of a text."""
+    """Finds the prefix and the suffix of a range of a text by the rules of a tokenizer."""
 
     def __init__(self, rules: Rules) -> None:
         self._prefix = rules.prefix
@@ -193,7 +193,7 @@ class _Affixes:
         self._unbounded = _alternation(affix.pattern for affix in rules.suffix if affix.window is None)
 
     def prefix_length(self, text: str, start: int, end: int) -> int:
-        """Return the length in characters of the prefix of `text[start:end]`; 0 without one."""
+        """Return the length in characters of the prefix of `text[start:end]`; 0 if the range has no prefix."""
         if end - start <= _SHORT:
             match = self._any_prefix.match(text[start:end])
             return match.end() if match else 0
@@ -203,9 +203,9 @@ class _Affixes:
         return 0
 
     def suffix_length(self, text: str, start: int, end: int) -> int:
-        """Return the length in characters of the longest suffix of `text[start:end]`; 0 without one.
+        """Return the length in characters of the longest suffix of `text[start:end]`; 0 if the range has no suffix.
 
-        Every alternative matches at the end alone, so the leftmost match is the longest.
+        Every alternative of the suffix rule matches only at the end of a text, so the leftmost match is the longest.
         """
         match = self._bounded.search(text[max(start, end - self._window) : end])
         length = match.end() - match.start() if match else 0
@@ -215,14 +215,14 @@ class _Affixes:
 
 
 def _alternation(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
-    """Return one pattern that tries several patterns in their order; without patterns, it never matches."""
+    """Join several patterns with `|` to one pattern; without any patterns, the result never matches."""
     return re.compile("|".join(pattern.pattern for pattern in patterns) or r"(?!)")
 
 
 class _Matcher:
     """Tells whether any of several patterns matches a text from its start.
 
-    The patterns that can match are compiled, together, when a text first begins with a given character.
+    When a text begins with a character for the first time, the patterns that can match such texts are compiled as one.
     """
 
     def __init__(self, matches: Sequence[Match]) -> None:

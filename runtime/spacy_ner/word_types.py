@@ -154,7 +154,7 @@ class _CachedOutputs:
         self._index_of[self._keys[: len(kept)] + 1] = np.arange(len(kept))
 
     def _reserve(self, size: int, width: int, positions: int, values: int) -> None:
-        """Make room for `size` types; the other parameters are the values of `sizes`."""
+        """Enlarge the arrays so that they can hold `size` types; the other parameters are the fields of `sizes`."""
         if not self._contributions:
             self._embedded = np.empty((0, width), np.float32)
             self._contributions = [np.empty((0, values), np.float32)] * positions

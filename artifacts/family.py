@@ -104,7 +104,7 @@ class Family:
 
     @property
     def declaration(self) -> str:
-        """The import path of the declaration: `MODULE:NAME`."""
+        """The import path of this family declaration, `MODULE:NAME`."""
         return f"{self.package}.artifacts.families.{self.name}:{self.name.upper()}"
 
     def module(self, stage: str) -> ModuleType:
@@ -112,7 +112,7 @@ class Family:
         return importlib.import_module(f"{self.package}.{stage}.{self.name}")
 
     def metric(self, name: str) -> Metric | None:
-        """Return the metric with this name, or None."""
+        """Return the metric with this name; None if the family has no such metric."""
         return next((metric for metric in self.metrics if metric.name == name), None)
 
     def gate_misses(self, figures: Mapping[str, float], gate: Mapping[str, float]) -> list[str]:
@@ -139,7 +139,7 @@ def gate_misses(metrics: Iterable[Metric], figures: Mapping[str, float], gate: M
 
 
 def find_family(task: object, engine: object, families: Iterable[Family]) -> Family | None:
-    """Return the family of a task and an engine, or None."""
+    """Return the family of a task and an engine; None if `families` has no such family."""
     return next((family for family in families if (family.task, family.engine) == (task, engine)), None)
 
 

@@ -127,7 +127,9 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _only_builder(target: Path) -> Iterator[None]:
-    """Hold the lock of a target; the operating system releases it when the process ends.
+    """Hold the lock of a target folder in this context, so that only one process builds the artifact.
+
+    The operating system releases the lock when the process ends.
 
     The lock file is never removed: otherwise two processes could lock two different files with this name.
 

@@ -46,5 +46,5 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def run() -> None:
-    """Run the command with the arguments of the process."""
+    """Run `onnx-ml-bridge` with the command line arguments of the process."""
     create_app()()

@@ -121,7 +121,7 @@ class EntityAnswers:
         self._options = options
 
     def __call__(self, entries: Sequence[NerEntry]) -> list[Entities | OnnxMlBridgeError]:
-        """Return the entities or the error of every entry.
+        """Return, for every entry, the entities of its text or its error.
 
         Entries with and without sentence starts are separate calls, because a call has them for all texts or for none.
         """
@@ -140,7 +140,7 @@ class EntityAnswers:
 
 
 def to_record(answer: Entities) -> dict[str, Any]:
-    """Return the JSON object for one text; scores are float32."""
+    """Return the JSON object that is written for one text; scores are float32."""
     return {"entities": [_entity_record(entity) for entity in answer.entities], "truncated": answer.truncated}
 
 

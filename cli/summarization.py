@@ -139,7 +139,7 @@ class SummaryAnswers:
         self._options = options
 
     def __call__(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary | OnnxMlBridgeError]:
-        """Return the summary or the error of every list of messages."""
+        """Return, for every list of messages, its summary or its error."""
         return each_answered(self._summarize, inputs)
 
     def _summarize(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary]:
@@ -147,7 +147,7 @@ class SummaryAnswers:
 
 
 def to_record(summary: Summary) -> dict[str, Any]:
-    """Return the JSON object for one summary."""
+    """Return the JSON object that is written for one summary."""
     return {"summary": summary.text, "tokens": summary.tokens, "truncated": summary.truncated}
 
 

@@ -115,14 +115,14 @@ def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise BuildError("source", f"{rest} cannot be downloaded from the hub: {error}") from error
-    return Path(folder), identifier, Path(folder).name  # the name of the folder is the commit of the snapshot
+    return Path(folder), identifier, Path(folder).name  # the hub's cache names the folder after the commit
 
 
 def _from_path(rest: str, allow_pickle: bool) -> tuple[Path, str, None]:
     folder = Path(rest).expanduser()
     if not folder.is_dir():
         raise BuildError("source", f"{rest} is not a directory")
-    return folder, folder.resolve().name, None  # only the name: artifacts contain no paths of the build machine
+    return folder, folder.resolve().name, None  # only the folder's name, because artifacts contain no paths
 
 
 def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]:

@@ -134,7 +134,7 @@ def export_model(
 
 
 class TokenScorer(nn.Module):
-    """A token classifier whose only output is its logits."""
+    """A wrapper of a token classifier that returns only the logits, for tracing."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

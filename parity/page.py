@@ -50,7 +50,7 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Tile:
-    """A number in large type, with a label and a detail below."""
+    """A box of the report with a number in large type, and below it a label and a detail."""
 
     value: str
     label: str

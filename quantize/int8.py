@@ -106,7 +106,7 @@ def output_error(folder: Path, exact: str, approximate: str, output: str, inputs
 def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationStats) -> dict[str, float]:
     """Quantize an activation and every product with it, and return each product's signal-to-noise ratio in dB."""
     producer = group.activation.producer()
-    assert producer is not None  # true for every group of find_groups
+    assert producer is not None  # `find_groups` returns only activations that a node computes
     q, scale = quantize_rows_in_graph(editor.after(producer), group.activation, group.scheme)
     zero_point = editor.constant(np.uint8(group.scheme.zero_point), name=f"zero_point_{group.scheme.zero_point}")
     activation = _QuantizedActivation(q, scale, zero_point)

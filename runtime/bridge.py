@@ -247,7 +247,7 @@ class OnnxMlBridge:
 
 
 def _variants(variant: str | Mapping[str, str]) -> dict[str, str]:
-    """Return the requested variant of every argument of `open`."""
+    """Return the name of the requested variant for every argument of `open` that takes a model."""
     if isinstance(variant, str):
         return dict.fromkeys(_TASKS, variant)
     if unknown := sorted(set(variant) - set(_TASKS)):

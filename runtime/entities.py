@@ -83,7 +83,7 @@ class Recognizer(Protocol):
         """Load the graphs now instead of in the first call."""
 
     def check(self, options: NerOptions) -> None:
-        """Check options without a text.
+        """Check the options of a call without running the model.
 
         :raises ConfigError: if an option is out of range, or is for another engine.
         :raises InputError: with the code `sentence_starts` if they are missing, or given to a model that accepts none.

@@ -43,7 +43,7 @@ class Agreement:
 
     @property
     def entity_f1(self) -> float:
-        """F1 over all labels."""
+        """The F1 score over the entities of all labels."""
         counts = self.labels.values()
         return LabelAgreement(
             sum(each.expected for each in counts),

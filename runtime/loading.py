@@ -53,7 +53,7 @@ class FamilyRuntime(Protocol):
 
 
 def runtime_of(family: Family) -> FamilyRuntime:
-    """Import the runtime module of a family."""
+    """Import and return the runtime module of a family."""
     return cast(FamilyRuntime, family.module("runtime"))
 
 

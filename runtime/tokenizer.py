@@ -83,7 +83,7 @@ class TextTokenizer:
         return [Tokens(tuple(encoding.ids[kept]), truncated) for encoding, kept, truncated in limited]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of token ids, without special tokens."""
+        """Convert token ids to text; special tokens are left out."""
         (text,) = _run(lambda _: [self._tokenizer.decode(list(ids), skip_special_tokens=True)], ())
         return str(text)
 

@@ -62,7 +62,7 @@ class VerifyReport:
     variants: dict[str, VariantReplay]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
+        """Return the report as JSON values, as the subcommand `verify` prints it."""
         return vars(self) | {"variants": {name: replay.to_json() for name, replay in self.variants.items()}}
 
 

@@ -214,7 +214,7 @@ def _describe(
     }
     default = pipeline.default_prompt_name
     dim = pipeline.get_embedding_dimension()
-    assert dim is not None  # every pipeline with a Pooling module has a dimension
+    assert dim is not None  # None occurs only in pipelines without a Pooling module, which are refused
     similarity = getattr(pipeline.similarity_fn_name, "value", pipeline.similarity_fn_name) or "cosine"
     return EmbeddingSpec(
         dim=dim,

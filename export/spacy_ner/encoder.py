@@ -106,7 +106,7 @@ def _with_zero_row(table: Any) -> Any:
 
 
 def _maxout(graph: GraphBuilder, linear: ir.Value, layer: Maxout) -> ir.Value:
-    """Apply the maximum and the normalization of a maxout layer, `[n, pieces * out]` to `[n, out]`."""
+    """Add the maximum and the normalization of a maxout layer; the shape `[n, pieces * out]` becomes `[n, out]`."""
     largest = max_over_pieces(graph, linear, layer.weight.shape[1])
     scale, bias = graph.constant(layer.norm_weight), graph.constant(layer.norm_bias)
     return graph.op("LayerNormalization", largest, scale, bias, axis=-1, epsilon=_EPSILON)

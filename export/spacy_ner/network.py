@@ -159,7 +159,7 @@ def _tok2vec_problems(nlp: Language, tok2vec: Model[Any, Any]) -> list[str]:
     problems = [f"the embedding layer {name}" for name in _unknown_layers(embed, _EMBED_LAYERS)]
     problems += [f"the encoder layer {name}" for name in _unknown_layers(encode, _ENCODE_LAYERS)]
     if problems:
-        return problems  # CharacterEmbed, Mish, BiLSTM, transformers: the checks below do not apply to them
+        return problems  # the checks below do not apply to other models, such as CharacterEmbed or transformers
     extractors = [layer for layer in embed.walk() if layer.name == "extract_features"]
     if len(extractors) != 1:
         return [f"{len(extractors)} feature extractors"]

@@ -43,17 +43,17 @@ class Alternative:
 
     @property
     def text(self) -> str:
-        """The alternative as a portable pattern."""
+        """The portable pattern of this alternative."""
         return _sequence(self.items, self.flags)
 
     @property
     def is_anchored_at_start(self) -> bool:
-        """Whether every match begins at the start of the string."""
+        """Whether every match of the alternative begins at the start of the string."""
         return bool(self.items) and self.items[0] == (sre.AT, sre.AT_BEGINNING)
 
     @property
     def is_anchored_at_end(self) -> bool:
-        """Whether every match ends at the end of the string."""
+        """Whether every match of the alternative ends at the end of the string."""
         return bool(self.items) and self.items[-1] == (sre.AT, sre.AT_END)
 
 

@@ -56,7 +56,7 @@ class SourceEncoder(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """One step of the decoder for the beams of several texts."""
+    """The network that runs one step of the decoder: it reads one token of every beam of several texts."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

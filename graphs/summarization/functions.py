@@ -57,7 +57,7 @@ def new_token_mask(num_beams, masked):
 
 @script(DOMAIN, default_opset=op)
 def empty_cache(input_ids, heads_and_size):
-    """Return a cache without slots, `[0, B, heads, head_size]`."""
+    """Return an empty cache of keys or values, float32 `[0, B, heads, head_size]`."""
     batch = op.Shape(input_ids, start=0, end=1)
     shape = op.Concat(op.Constant(value_ints=[0]), batch, heads_and_size, axis=0)
     return op.Expand(op.Constant(value_float=0.0), shape)
@@ -135,7 +135,7 @@ def candidates(log_probs, scores, num_beams):
     Of equal scores the lower beam comes first, then the lower token: the order of TopK.
     """
     candidate_count = num_beams * op.Constant(value_ints=[2])
-    values_of, ids = op.TopK(log_probs, candidate_count)  # the best K of a text include at most K of one beam
+    values_of, ids = op.TopK(log_probs, candidate_count)  # K of each beam suffice for the best K of a text
     batch = op.Shape(scores, start=0, end=1)
     by_beam = op.Concat(num_beams, batch, candidate_count, axis=0)
     flat = op.Concat(batch, op.Constant(value_ints=[-1]), axis=0)
@@ -243,7 +243,7 @@ def unfinished(is_open, is_done, is_end, is_early):
 
 @script(DOMAIN, default_opset=op)
 def inherit(mask, parents):
-    """Return the masks of the next beams' sequences, `[B, N, T]`: those of their parent beams."""
+    """Return the attention masks of the beams of the next step, `[B, N, T]`: each beam inherits its parent beam's mask."""
     return op.GatherND(mask, op.Unsqueeze(parents, op.Constant(value_ints=[2])), batch_dims=1)
 
 
@@ -263,14 +263,14 @@ def live_slots(past_mask):
 
 @script(DOMAIN, default_opset=op)
 def compact_mask(past_mask, order):
-    """Return the mask of the slots in `order`, `[B, N, T']`."""
+    """Return the attention mask of only the cache slots in `order`, `[B, N, T']`."""
     shape = op.Concat(op.Shape(past_mask, start=0, end=2), op.Shape(order, start=1, end=2), axis=0)
     return op.GatherElements(past_mask, op.Expand(op.Unsqueeze(order, op.Constant(value_ints=[1])), shape), axis=2)
 
 
 @script(DOMAIN, default_opset=op)
 def compact_cache(cache, order):
-    """Return the slots in `order` `[B, T']` of a cache `[T, B, heads, head_size]`."""
+    """Return a cache with only the slots in `order` `[B, T']` of the cache `[T, B, heads, head_size]`."""
     batch = op.Shape(order, start=0, end=1)
     texts = op.Range(op.Constant(value_int=0), op.Squeeze(batch), op.Constant(value_int=1))
     rows = op.Transpose(order, perm=[1, 0]) * batch + texts  # [T', B]

@@ -30,7 +30,7 @@ class _Candidates:
 
 
 class StepComposer:
-    """Composes the body of the loop.
+    """Composes the body of the loop over the steps of the beam search.
 
     :param main: the builder of the graph around the loop, which contains `inputs` and `constants`.
     """
@@ -43,7 +43,7 @@ class StepComposer:
         self._inputs, self._constants = inputs, constants
 
     def compose(self) -> ir.Graph:
-        """Return the body. It has the inputs counter, condition and state, and the outputs condition and state."""
+        """Return the graph of the loop body: from counter, condition and state to the next condition and state."""
         body = self._body
         body.input("turn", INT64, [])
         condition = body.input("condition", BOOL, [])
@@ -80,7 +80,7 @@ class StepComposer:
         return body.op("LogSoftmax", logits, axis=-1), mask, caches
 
     def _constrain(self, state: State, log_probs: ir.Value) -> ir.Value:
-        """Apply the logits processors of the reference, in its order."""
+        """Apply the logits processors of transformers' `generate`, in the same order."""
         body, fixed = self._body, self._spec.fixed
         if fixed.no_repeat_ngram_size:
             log_probs = self._forbid_repeats(state, log_probs)

@@ -21,7 +21,7 @@ AnyEntity = Entity | ExpectedEntity
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment of a text.
+    """Consecutive characters of a displayed text that are highlighted alike.
 
     :param text: the characters; empty if all characters of the entity belong to earlier, overlapping entities.
     :param label: the label if the segment is part of an entity, else None.
@@ -114,5 +114,5 @@ def _overlap(entity: Window, window: Window) -> bool:
 
 
 def _shortened(window: Window) -> Window:
-    """Limit a window to the maximum length of an excerpt."""
+    """Return a window of the text, cut to the maximum length of an excerpt."""
     return window[0], min(window[1], window[0] + _WHOLE)

@@ -1,4 +1,4 @@
-"""The reference of one text, for all engines."""
+"""The type of the original's answer to one text, which all engines of the task `ner` share."""
 
 from __future__ import annotations
 

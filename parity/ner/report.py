@@ -44,7 +44,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class DifferingDocument:
-    """A document with different entities; `number` starts at 1."""
+    """A document in which a variant finds other entities than the original; `number` starts at 1."""
 
     number: int
     tokens: int
@@ -106,7 +106,7 @@ def label_rows(parity: NerParity) -> list[LabelRow]:
 
 
 def label_hues(parity: NerParity) -> dict[str, int]:
-    """Return a hue in degrees for every label."""
+    """Return the hue of the color of every label, in degrees."""
     rows = label_rows(parity)
     return {row.label: round(_FIRST_HUE + index * _GOLDEN_ANGLE) % 360 for index, row in enumerate(rows)}
 

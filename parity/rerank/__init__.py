@@ -17,7 +17,7 @@ __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
 
 def prove(staged: Staged, folder: Path) -> Proof[RerankParity]:
-    """Compare every variant with the original in `folder`."""
+    """Compare every variant that the build settings name with the original model in `folder`."""
     settings, max_tokens = staged.settings, staged.section(TokenizerSpec).max_tokens
     original = load_original(folder, allow_pickle=settings.options.allow_pickle)
     inputs = rerank_inputs()

@@ -1,4 +1,4 @@
-"""The original cross-encoder's scores."""
+"""Loads the original cross-encoder and computes its scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parity stage of sentence embeddings."""
+"""The parity stage of sentence embeddings; the original is the pipeline of sentence-transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison of summarizers with the original, and its content of parity.json and golden.jsonl."""
+"""Compares summarizers with the original, and composes parity.json and golden.jsonl from the results."""
 
 from __future__ import annotations
 

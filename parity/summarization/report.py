@@ -132,7 +132,7 @@ def _verdict(original: OriginalSummary, summary: Summary, *, is_tie: bool) -> st
 
 
 def settings_text(settings: GenerationDefaults) -> str:
-    """Format the settings of a call."""
+    """Return the generation settings of a call as text."""
     beams = "greedy" if settings.num_beams == 1 else f"{settings.num_beams} beams"
     return f"{beams}, {settings.min_length} to {settings.max_length} tokens, penalty {settings.length_penalty:g}"
 

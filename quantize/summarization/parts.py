@@ -79,14 +79,14 @@ def _file(name: str) -> str:
 
 def _quantize_network(folder: Path, name: str, feeds: Sequence[Feeds]) -> QuantizedGraph:
     quantized = quantize_graph(folder, _file(name), feeds)
-    ir.external_data.load_to_model(quantized.model)  # the folder is temporary
+    ir.external_data.load_to_model(quantized.model)  # load the weights, because the folder is temporary
     return quantized
 
 
 def _table(embed: ir.Model) -> NDArray[np.float32]:
     """Return the embedding table, float32 `[vocabulary, hidden]`."""
     tensor = constant(next(iter(embed.graph)).inputs[0])
-    assert tensor is not None  # embed_model makes the table its first input
+    assert tensor is not None  # the table is the first input of every node that `embed_model` creates
     return tensor.numpy()
 
 
@@ -161,7 +161,7 @@ def _replace_scores(editor: GraphEditor, product: ir.Node, entries: NDArray[np.i
     :param entries: int8 `[vocabulary, hidden]`; `scales` are `[vocabulary, 1]`.
     """
     x, weight, *bias = product.inputs
-    assert x is not None and weight is not None  # as score_model makes it
+    assert x is not None and weight is not None  # `score_model` creates the product with both inputs
     chain = editor.before(product)
     q, scale = quantize_rows_in_graph(chain, x, SYMMETRIC)
     zero_point = editor.constant(np.uint8(SYMMETRIC.zero_point), name=f"zero_point_{SYMMETRIC.zero_point}")

@@ -46,7 +46,7 @@ class Characters:
     lower: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        """Build the tables for `str.translate`."""
+        """Build the tables with which `str.translate` computes lower case and word shapes."""
         object.__setattr__(self, "_lower", {ord(character): lower for character, lower in self.lower.items()})
         object.__setattr__(self, "_shapes", _ShapeTable(self))
 
@@ -105,5 +105,5 @@ class _ShapeTable(dict[int, str]):
 
     def __missing__(self, code_point: int) -> str:
         shape = self._characters.shape_of_character(chr(code_point))
-        self[code_point] = shape  # without a limit on its size: there are at most 1,114,112 code points
+        self[code_point] = shape  # the table needs no limit: there are at most 1,114,112 code points
         return shape

@@ -40,7 +40,7 @@ class EntityDecoder:
     """
 
     def __init__(self, network: SpacyNer, tables: Tables) -> None:
-        """Start before the first token of a document."""
+        """Create a decoder for one document, of which no token was fed yet."""
         self.spans: list[Span] = []
         self._tables = tables
         self._hidden = network.hidden

@@ -31,7 +31,7 @@ class Lexicon:
     """
 
     def __init__(self, rules: Rules, tables: Tables, networks: Sequence[SpacyNetwork]) -> None:
-        """Start without lexemes; `networks` are the networks for which `rows` computes inputs."""
+        """Create an empty lexicon; `networks` are the networks for which `rows` computes inputs."""
         self.texts: list[str] = []
         self.total_characters = 0
         self._norms: list[str | None] = []
@@ -107,7 +107,7 @@ class Lexicon:
             return index
 
     def _compute_new(self) -> None:
-        """Compute rows and vectors of all lexemes added since the last call, together."""
+        """Compute the embedding table rows and vectors of all lexemes that were added since the last call."""
         if self._computed == len(self.texts):
             return
         with self._lock:

@@ -83,7 +83,7 @@ class _Features(Protocol):
 
 
 class _AllFeatures:
-    """The features of several documents, all computed beforehand."""
+    """The features of several short documents, all of which are computed before the first transition."""
 
     def __init__(self, features: Sequence[NDArray[Any]], sizes: Sequence[int], padding: NDArray[np.float32]) -> None:
         """Concatenate the features of all documents that have tokens; `sizes` are the lengths of all documents."""

@@ -69,7 +69,7 @@ class SpacyModel:
 
     @classmethod
     def of(cls, opened: OpenArtifact[SpacyPreprocessor]) -> SpacyModel:
-        """Return the model of a checked artifact."""
+        """Return the model of the chosen variant of a checked artifact."""
         manifest = opened.artifact.manifest
         graphs, spec = manifest.variants[opened.variant].graphs, manifest.section(SpacySpec)
         root = opened.artifact.root
@@ -118,7 +118,7 @@ class SpacyRecognizer:
             self._parser.load()
 
     def check(self, options: NerOptions) -> None:
-        """Check options without a text.
+        """Check the options of a call without running the model.
 
         :raises ConfigError: for an aggregation strategy or a stride, which spaCy models do not have.
         :raises InputError: with the code `sentence_starts` if they are missing, or given to a model that accepts none.
@@ -212,7 +212,7 @@ class SpacyRecognizer:
         return [decoder.spans for decoder in decoders]
 
     def _entities(self, text: str, document: Document, spans: list[Span]) -> Entities:
-        """Return the entities of a text; `spans` are their tokens."""
+        """Return the entities of a text, given as spans of tokens."""
         labels = self.model.spec.labels
         entities = [
             EntitySpan(int(document.starts[start]), document.end(end - 1), labels[label]) for start, end, label in spans

@@ -24,7 +24,7 @@ class SequenceMatcher:
     """Finds the sequences of one artifact's rules and replaces them by the tokens of their special cases."""
 
     def __init__(self, rules: Rules, lexicon: Lexicon) -> None:
-        """Build the trie of all sequences."""
+        """Build the trie of all token sequences of special cases."""
         self._lexicon = lexicon
         self._specials = {chunk: lexicon.indices_of(tokens) for chunk, tokens in rules.specials.items()}
         self._trie: dict[str, Any] = {}
@@ -70,7 +70,7 @@ class SequenceMatcher:
         return [run for start in starts for run in self._runs_from(numbers, start)]
 
     def _runs_from(self, lexemes: list[int], start: int) -> list[Run]:
-        """Return every run that is a sequence and begins with the token `start`."""
+        """Return every run of tokens that begins with the token `start` and is one of the sequences."""
         texts, node, runs = self._lexicon.texts, self._trie, []
         for index in range(start, len(lexemes)):
             following = node.get(texts[lexemes[index]])

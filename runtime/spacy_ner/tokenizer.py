@@ -72,7 +72,7 @@ class RuleTokenizer:
         self._cache = dict(self._specials)
 
     def __call__(self, text: str) -> Document:
-        """Tokenize a text."""
+        """Split a text into tokens and return them as a document."""
         lexemes: list[int] = []
         spaced: list[int] = []
         leading = self._leading.match(text)
@@ -106,7 +106,7 @@ class RuleTokenizer:
             offset = end
 
     def _chunk(self, chunk: str) -> tuple[int, ...]:
-        """Return the lexemes of one chunk."""
+        """Tokenize one chunk and return the lexemes of its tokens."""
         lexemes = self._cache.get(chunk)
         if lexemes is None:
             lexemes = self._lexicon.indices_of(self._split(chunk))

@@ -36,7 +36,7 @@ class SummarizeOptions:
 
 
 def options_of(settings: GenerationDefaults) -> SummarizeOptions:
-    """Return options that select exactly these settings."""
+    """Return the options of a call with which the beam search has exactly the given settings."""
     return SummarizeOptions(settings.num_beams, settings.min_length, settings.max_length, settings.length_penalty)
 
 

@@ -51,7 +51,7 @@ SummarizationModel = GraphModel[SummarizationSpec]
 
 
 def summarization_model(opened: OpenArtifact[TextTokenizer]) -> SummarizationModel:
-    """Return the model of a checked artifact."""
+    """Return the model of the chosen variant of a checked artifact."""
     return graph_model(opened, "generate", opened.artifact.manifest.section(SummarizationSpec))
 
 

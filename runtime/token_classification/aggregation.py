@@ -55,7 +55,7 @@ class Labels:
     """
 
     def __init__(self, spec: TokenClassificationSpec) -> None:
-        """Derive everything from the manifest's labels."""
+        """Derive all fields from the manifest's list of labels."""
         self.names = spec.labels
         self.groups = tuple(label.split("-", 1)[-1] for label in spec.labels)
         tags = [label[2:] if label.startswith(("B-", "I-")) else label for label in spec.labels]
@@ -150,7 +150,7 @@ def merge_windows(spans: Iterable[EntitySpan]) -> list[EntitySpan]:
     merged: list[EntitySpan] = []
     kept = entities[0] if entities else None
     for entity in entities:
-        assert kept is not None  # there is at least one entity
+        assert kept is not None  # it is None only if there are no entities
         if kept.start <= entity.start < kept.end:
             kept = entity if _rank(entity) > _rank(kept) else kept
         else:

@@ -29,7 +29,7 @@ TokenClassifierModel = GraphModel[TokenClassificationSpec]
 
 
 def token_classifier_model(opened: OpenArtifact[TextTokenizer]) -> TokenClassifierModel:
-    """Return the model of a checked artifact."""
+    """Return the model of the chosen variant of a checked artifact."""
     spec = opened.artifact.manifest.section(TokenClassificationSpec)
     return graph_model(opened, "token_classifier", spec)
 
@@ -79,7 +79,7 @@ class TokenClassifier:
         self._session.load()
 
     def check(self, options: NerOptions) -> None:
-        """Check options without a text.
+        """Check the options of a call without running the model.
 
         :raises ConfigError: for an unknown aggregation strategy or an invalid stride.
         :raises InputError: with the code `sentence_starts` if they are given.

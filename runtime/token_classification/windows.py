@@ -1,4 +1,4 @@
-"""Split texts into windows of tokens with offsets."""
+"""Split texts into windows of tokens; every token has its offsets in the text."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _offsets_inside_words(text: str) -> NDArray[np.bool_]:
 
 
 def _window(encoding: Any, kept: slice, subwords: Subwords) -> Window:
-    """Return the window of the tokens `kept` of an `Encoding`."""
+    """Return the window that consists of the tokens `kept` of an `Encoding`."""
     ids = np.array(encoding.ids[kept], np.int64)
     scored = np.flatnonzero(np.array(encoding.special_tokens_mask[kept], np.int8) == 0)
     offsets = np.array(encoding.offsets[kept], np.int32).reshape(-1, 2)[scored]

@@ -169,7 +169,7 @@ def _manifest_bytes(root: Path, present: dict[str, int]) -> bytes:
 
 
 def _walk(root: Path) -> dict[str, int]:
-    """Return the size in bytes of every file by relative path.
+    """Return the size in bytes of every file in a folder and its subfolders, by relative path.
 
     An empty directory is an entry of size 0, so that the check of the file set reports it.
 

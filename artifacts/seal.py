@@ -129,9 +129,8 @@ def _sync(path: Path) -> None:
 def _only_builder(target: Path) -> Iterator[None]:
     """Hold the lock of a target folder in this context, so that only one process builds the artifact.
 
-    The operating system releases the lock when the process ends.
-
-    The lock file is never removed: otherwise two processes could lock two different files with this name.
+    The operating system releases the lock when the process ends. The lock file is never removed: otherwise two
+    processes could lock two different files with this name.
 
     :raises BuildError: with the code `io` if another process builds the same target.
     """

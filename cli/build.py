@@ -196,7 +196,7 @@ def _build_key(settings: BuildSettings, local: LocalModel) -> str:
     """Return a hash of all inputs of a build except the machine: settings, source files, texts, versions and code."""
     family = settings.family
     files = sorted(path for path in local.folder.rglob("*") if path.is_file() and path.suffix in _SOURCE_SUFFIXES)
-    # An option that is a file contributes its content, not its path
+    # For an option that is a file, the hash includes the content of the file instead of its path
     paths = path_options(settings.options)
     options = {name: value for name, value in vars(settings.options).items() if name not in paths}
     parts = {
@@ -235,7 +235,7 @@ _SOURCE_SUFFIXES = (".json", ".cfg", ".safetensors", ".txt", ".model", ".md", ".
 
 
 def _up_to_date(target: Path, reports: Path, key: str, families: Iterable[Family]) -> Artifact | None:
-    """Return the artifact at `target` if its files are intact and it was built with this key, else None."""
+    """Return the artifact at `target` if its files are intact and it was built with this build key, else None."""
     try:
         record = json.loads((reports / "build.json").read_text(encoding="utf-8"))
         artifact = read_artifact(target, families)

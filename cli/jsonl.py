@@ -151,7 +151,7 @@ def answer_lines(
 def each_answered(
     run: Callable[[Sequence[Entry]], Sequence[Result]], entries: Sequence[Entry]
 ) -> list[Result | OnnxMlBridgeError]:
-    """Run a batch; if that fails, run every entry alone, so that only the failing entries have no result."""
+    """Process a batch; if that fails, process each entry by itself, so that only the failing entries have no result."""
     if not entries:
         return []
     try:
@@ -176,7 +176,7 @@ def parse_line(raw: bytes | None, line_format: LineFormat[Entry]) -> Entry:
 
 
 def parse_text(value: Any, limit: int) -> str:
-    """Return the text of a value that is a string or an object with `text` as its only key."""
+    """Return the text of a JSON value: a string, or an object with `text` as its only key."""
     if isinstance(value, dict):
         check_keys(value, "text")
         value = value.get("text", value)
@@ -191,14 +191,14 @@ def check_keys(value: Mapping[str, Any], *known: str) -> None:
 
 
 def parse_texts(value: Any, key: str, limit: int) -> tuple[str, ...]:
-    """Return the strings of a list; `key` names it in the error message."""
+    """Check that a JSON value is a list of strings and return them; error messages call the list `key`."""
     if not isinstance(value, list):
         raise InputError("input_type", f"{key} of the line", expected="a list of strings", actual=str(value)[:80])
     return tuple(check_text(text, None, limit) for text in value)
 
 
 def _read_into(waiting: queue.Queue[Line | OSError | None], stream: BinaryIO, max_bytes: int) -> None:
-    """Put every line into the queue, and at the end None or the `OSError` that stopped the reading."""
+    """Put every line of the stream into the queue, and at the end None or the `OSError` that stopped the reading."""
     try:
         number = 0
         while raw := stream.readline(max_bytes + 1):

@@ -123,7 +123,8 @@ class EntityAnswers:
     def __call__(self, entries: Sequence[NerEntry]) -> list[Entities | OnnxMlBridgeError]:
         """Return, for every entry, the entities of its text or its error.
 
-        Entries with and without sentence starts are separate calls, because a call has them for all texts or for none.
+        Entries with and entries without sentence starts are processed in separate calls, because a call has sentence
+        starts for all texts or for none.
         """
         answers: dict[int, Entities | OnnxMlBridgeError] = {}
         for has_starts in (False, True):

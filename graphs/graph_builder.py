@@ -1,7 +1,7 @@
-"""Building ONNX graphs with onnx-ir: `NodeBuilder` appends nodes, `GraphBuilder` builds a new graph with it.
+"""Builds ONNX graphs with onnx-ir: `NodeBuilder` appends nodes, its subclass `GraphBuilder` starts a new graph.
 
-`graph_editor.Insertion` is the other `NodeBuilder`: it inserts nodes into an existing graph. The names of constants and
-values are part of the bytes of an artifact, so a scheme of names, once released, does not change.
+`graph_editor.Insertion` is the other subclass of `NodeBuilder`: it inserts nodes into an existing graph. The names of
+constants and values are part of the bytes of an artifact, so a scheme of names, once released, does not change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Editing an existing graph with onnx-ir: `GraphEditor` replaces nodes, `Insertion` inserts new ones."""
+"""Edits an existing graph with onnx-ir: `GraphEditor` replaces nodes, `Insertion` inserts new nodes."""
 
 from __future__ import annotations
 

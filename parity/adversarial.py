@@ -181,7 +181,7 @@ class _Maker:
         return self._word(text, lambda word: self._source.choice((sign + word, word + sign, self._insert(word, sign))))
 
     def _special(self, text: str) -> str:
-        """Append a special case of the tokenizer to a word, with punctuation around it, with or without a separator."""
+        """Append a special case of the tokenizer to a word; random punctuation and a separator may be added."""
         chunk = self._source.choice(self._source.choice(self._specials))
         before = self._source.choice(("", "", *OPENERS, *self._words.glued))
         after = self._source.choice(("", "", *CLOSERS, *CHAINS))

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .int8_scheme import AFTER_GELU, AFTER_RELU, SYMMETRIC, ActivationScheme
 
-# For smaller tables, such as that of token types, the additional lookup of the scales costs more than int8 saves.
+# The minimum number of values of a table to quantize. For smaller tables, such as the table of token types, the
+# additional lookup of the scales costs more time than int8 saves.
 _MIN_TABLE_VALUES = 1 << 16
 
 

@@ -145,7 +145,7 @@ class OnnxMlBridge:
         return self.embedder.model.name
 
     def get_embedding_variant(self) -> str:
-        """Return the name of the variant in use; with `auto`, the one it selected."""
+        """Return the name of the variant in use; for `auto`, this is the variant that was selected."""
         return self.embedder.model.variant
 
     def ner(
@@ -189,7 +189,7 @@ class OnnxMlBridge:
         return list(self._recognizers)
 
     def summarize(self, messages: Sequence[str]) -> str:
-        """Summarize one list of messages, read as one text. Logs a warning if it was truncated."""
+        """Summarize one list of messages, read as one text. Logs a warning if this text was truncated."""
         return self.summarize_batch([messages])[0]
 
     def summarize_batch(self, inputs: Sequence[Sequence[str]]) -> list[str]:
@@ -212,7 +212,7 @@ class OnnxMlBridge:
         return self.summarizer.model.name
 
     def get_summarization_variant(self) -> str:
-        """Return the name of the variant in use; with `auto`, the one it selected."""
+        """Return the name of the variant in use; for `auto`, this is the variant that was selected."""
         return self.summarizer.model.variant
 
     def rerank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:

@@ -51,7 +51,7 @@ def usable_cpus() -> int:
 
 
 def describe(threads: int) -> Machine:
-    """Describe this machine for the record of measurements; `threads` is the number of threads they used."""
+    """Return the description of this machine that is stored with measurements, which used `threads` threads."""
     return Machine(_cpuinfo("model name") or platform.processor() or platform.machine(), instruction_set(), threads)
 
 

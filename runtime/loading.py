@@ -16,7 +16,7 @@ from . import cpu
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
 
 AUTO = "auto"
-# The hint in the error message if the answers to the golden cases do not satisfy the gate.
+# The hint in the error message for a variant whose answers to the golden cases miss its gate.
 OTHER_RESULTS = "This CPU or this ONNX Runtime computes differently from the builder's; do not use the variant."
 # The type of the object that turns texts into a graph's inputs: a tokenizer, or the rules and tables of a spaCy model.
 Preprocessor = TypeVar("Preprocessor")

@@ -139,7 +139,7 @@ class Reranker:
         return [Ranked(index, float(scored.scores[index]), bool(scored.truncated[index])) for index in order]
 
     def score(self, query: str, documents: Sequence[str]) -> Scored:
-        """Score the documents.
+        """Score documents for a query; the result has the order of the documents.
 
         :raises InputError: for an invalid query or document; nothing was computed then.
         """

@@ -101,7 +101,7 @@ def replay(artifact: Artifact) -> dict[str, VariantReplay]:
 
 
 def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay]:
-    # -P keeps the current directory, which may be the artifact, out of the module search path.
+    # The option -P keeps the current directory, which may be the artifact, out of the module search path.
     command = [
         sys.executable,
         "-P",

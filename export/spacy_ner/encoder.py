@@ -23,7 +23,7 @@ _FLOAT = ir.DataType.FLOAT
 
 
 def new_graph() -> GraphBuilder:
-    """Return a builder that numbers the values, so that the names equal those in existing artifacts."""
+    """Return a graph builder that names values by numbers, so that their names equal those in existing artifacts."""
     return GraphBuilder(names_values=False)
 
 
@@ -101,7 +101,7 @@ def _row_sum(graph: GraphBuilder, table: Any, indices: Sequence[ir.Value]) -> ir
 
 
 def _with_zero_row(table: Any) -> Any:
-    """Append a row of zeros to a table, which the index -1 selects for words without a vector."""
+    """Append a row of zeros to a table; the index -1, which words without a vector have, selects this row."""
     return np.concatenate([table, np.zeros((1, table.shape[1]), np.float32)])
 
 

@@ -189,7 +189,7 @@ def _members(items: tuple[Item, ...], flags: int) -> tuple[int, ...]:
 
 
 def _source(op: Any, value: Any) -> str:
-    """Return a parsed member of a character class (a literal, a range, `^`, `\\d`, ...) in the syntax of `re`."""
+    """Return a parsed member of a character class in the syntax of `re`: a literal, a range, `^` or a shorthand class."""
     if op is sre.LITERAL:
         return f"\\U{value:08x}"
     if op is sre.RANGE:
@@ -217,7 +217,7 @@ def _every_character() -> str:
 
 
 def _set_text(ranges: tuple[int, ...]) -> str:
-    """Write ranges as a literal or a class; a class of more than half of all code points is written negated."""
+    """Write code point ranges as a literal or as a character class, which is negated if that makes it smaller."""
     if len(ranges) == 2 and ranges[1] == ranges[0] + 1:
         return _character(ranges[0])
     if not ranges:

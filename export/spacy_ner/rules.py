@@ -85,7 +85,7 @@ def describe_rules(nlp: Language) -> dict[str, Any]:
 
 
 def norm_tables(nlp: Language) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return `norm.keys` and `norm.values`, uint64 `[n]`: the hashes of strings, ascending, and of their norms."""
+    """Return `norm.keys` and `norm.values`, uint64 `[n]`: the ascending ids of strings, and the ids of their norms."""
     norms: dict[int, int] = {}
     # In reverse order, because entries of the first table override entries of later tables
     for table in reversed(_norm_tables(nlp) or []):

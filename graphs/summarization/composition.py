@@ -15,7 +15,7 @@ from .state import FLOAT, INT64, Constants, Inputs, State
 from .step import StepComposer
 
 # The names of values are part of the sealed bytes of an artifact. They come from the functions of the search and from
-# their variables, some of which had other names when the first artifacts were sealed. The graph keeps those names.
+# their variables, some of which had other names when the first artifacts were sealed. The graph keeps the old names.
 SEALED_NAMES = {
     "best_score_length": "longest_if_rewarded",
     "candidate_count": "wanted",

@@ -220,7 +220,8 @@ def finish(scored, is_end, sequences, done_scores, done_sequences, is_done, is_o
 def improvable(best, done_scores, is_done, is_open):
     """Return the texts whose search continues, bool `[B, 1]`.
 
-    It continues while an unfinished beam can still have a higher score than the worst finished sequence.
+    The search of a text continues while an unfinished beam can still reach a higher score than the worst finished
+    sequence.
 
     :param best: the highest score that each unfinished beam can still reach, `[B, N]`; the first beam has the highest.
     """
@@ -243,7 +244,7 @@ def unfinished(is_open, is_done, is_end, is_early):
 
 @script(DOMAIN, default_opset=op)
 def inherit(mask, parents):
-    """Return the attention masks of the beams of the next step, `[B, N, T]`: each beam inherits its parent beam's mask."""
+    """Return the attention masks of the next step's beams, `[B, N, T]`: each beam inherits its parent beam's mask."""
     return op.GatherND(mask, op.Unsqueeze(parents, op.Constant(value_ints=[2])), batch_dims=1)
 
 

@@ -9,7 +9,7 @@ from ...artifacts.ner import ExpectedEntity
 
 @dataclass(frozen=True)
 class OriginalEntities:
-    """The original's entities of one text, in its order, the number of tokens read, and whether the text was cut."""
+    """The original's answer to one text: its entities, the number of tokens read, and whether the text was cut."""
 
     entities: tuple[ExpectedEntity, ...]
     tokens: int

@@ -126,7 +126,7 @@ def differing_documents(parity: NerParity, variant: str) -> list[DifferingDocume
 
 
 def samples(parity: NerParity) -> list[Sample]:
-    """Return some documents with the entities of the first variant; together they have as many labels as possible.
+    """Return some documents with the entities that the first variant found, chosen to show as many labels as possible.
 
     Short, plain texts are preferred.
     """

@@ -16,8 +16,8 @@ from .original import OriginalSummary
 from .references import Reference, references_hash
 from .rouge import mean_rouge
 
-# If the scores of two summaries are closer than this, rounding errors decide: torch and ONNX Runtime sum in different
-# orders
+# If the scores of two summaries differ by less than this, rounding errors decide which of them is the best, because
+# torch and ONNX Runtime add numbers in different orders
 TIE = 1e-5
 _SHOWN = 10
 _EXCERPT = 500
@@ -113,8 +113,8 @@ def differing_inputs(parity: SummaryParity, variant: str, indices: Sequence[int]
 def golden_cases(parity: SummaryParity) -> list[SummaryCase]:
     """Return evenly spaced inputs with the original's summaries as golden cases.
 
-    Each case also seals the summaries of the variants other than fp32. Ties are left out, because they can differ on
-    another machine.
+    Each case also contains the summaries of the variants other than fp32. Ties are left out, because their summaries
+    can differ on another machine.
     """
     indices = golden_indices(len(parity.inputs), [compared.ties for compared in parity.comparisons.values()])
     sealed = {name: compared.summaries for name, compared in parity.comparisons.items() if name != EXACT}

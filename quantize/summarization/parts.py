@@ -112,13 +112,13 @@ def _step_feeds(
     feeds: list[Feeds] = []
     for text, sequence in zip(texts, sequences, strict=True):
         encoded = dict(zip(names, session.run(None, dict(text)), strict=True))
-        # Without the last token: the decoder generates it but never reads it
+        # The last token is left out, because the decoder generates it but never reads it
         feeds.append({**_sequence_feeds(table, sequence[:-1]), **encoded, **past})
     return feeds
 
 
 def _sequence_feeds(table: NDArray[np.float32], tokens: Sequence[int]) -> Feeds:
-    """Return the inputs of the step that depend only on the tokens of a sequence."""
+    """Return the inputs of the decoder step that depend only on the tokens of a sequence."""
     count = len(tokens)
     return {
         "embeddings": table[np.array(tokens, np.int64)][:, None],

@@ -14,7 +14,7 @@ from ...artifacts.errors import InferenceError
 from ...artifacts.families.spacy_ner import SpacyNer
 from .tables import Tables
 
-# The graph outputs that `EntityDecoder.feed` reads, in its order.
+# The names of the graph outputs that `EntityDecoder.feed` reads, in the order of its argument `outputs`.
 OUTPUTS = ("label", "begins", "current", "first", "previous")
 # An entity: the index of its first token, the index after its last token, and the index of its label in `spacy.labels`
 # of the manifest.
@@ -77,7 +77,10 @@ class EntityDecoder:
         self._previous = previous[-1].copy()
 
     def _continue(self, index: int, states: NDArray[np.float32], is_last: NDArray[np.bool_]) -> int:
-        """Extend the open entity from token `index` on; return the index after its last token, or after the slice."""
+        """Extend the open entity by the token `index` and the tokens after it, until it ends or the slice ends.
+
+        :returns: the index after the last token that was added.
+        """
         opened = self._open
         assert opened is not None
         weight, bias = self._tables.ner_weight[opened.label], self._tables.ner_output_bias[opened.label]

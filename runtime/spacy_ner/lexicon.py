@@ -138,7 +138,7 @@ class Lexicon:
         return (hash_words(keys, column.seed) % np.uint64(column.rows)).astype(np.int32)
 
     def _attribute(self, name: str, lexemes: range) -> list[int]:
-        """Return the values of an attribute, as numbers (FORMAT.md, "Attributes")."""
+        """Return the value of a token attribute for each lexeme, as a number (FORMAT.md, "Attributes")."""
         rules, texts = self._rules, self.texts[lexemes.start : lexemes.stop]
         if name == "IS_SPACE":
             return [int(rules.characters.is_space(text)) for text in texts]

@@ -61,7 +61,7 @@ class _Segment:
 
 
 class NetworkRunner:
-    """Runs both graphs of one network of a spaCy pipeline: that of the word types and that of the tokens."""
+    """Runs both graphs of one network of a spaCy pipeline: the graph of the word types and the graph of the tokens."""
 
     def __init__(
         self, types: GraphSession, tokens: GraphSession, network: SpacyNetwork, outputs: Sequence[str]
@@ -80,7 +80,7 @@ class NetworkRunner:
     def run(
         self, slices: Sequence[DocumentSlice], is_last: Sequence[NDArray[np.bool_]] | None = None
     ) -> list[list[NDArray[Any]]]:
-        """Run several slices together; return, for each of them, the outputs for its tokens.
+        """Run several slices together; return, for each slice, the graph outputs for its tokens.
 
         :param is_last: an input of the graph `spacy_ner` only: for the document of each slice, which tokens end a
             sentence or the document, bool `[tokens]`.

@@ -148,7 +148,10 @@ class _Scorer:
         self._layer, self._hidden = layer, network.hidden
 
     def best(self, states: Sequence[State], documents: Sequence[int], features: _Features) -> list[int | None]:
-        """Return, for each state, the index of its best valid transition (the first of equals), or None."""
+        """Return, for each state, the index of the valid transition with the highest score; None if none is valid.
+
+        Of transitions with equal scores, the first is chosen.
+        """
         valid = np.array([state.valid() for state in states])[:, self._kind_array]
         rows = features.rows(documents, np.array([state.context() for state in states]))
         total = rows.sum(axis=1) + self._layer.bias

@@ -19,7 +19,7 @@ from .sequences import SequenceMatcher
 # The tokens of a chunk are cached if it has at most this many characters: longer chunks rarely occur twice.
 _MAX_CACHED_LENGTH = 200
 _MAX_CACHED_CHUNKS = 50_000
-# A text is split into chunks block by block, each of about this many characters, to bound memory.
+# The approximate number of characters of a block. A text is split into chunks block by block, to bound memory.
 _BLOCK = 1 << 16
 _MAX_COMPILED = 1000
 # In a text of at most this many characters, trying all prefix alternatives in one pattern is faster than trying each
@@ -82,7 +82,7 @@ class RuleTokenizer:
         for block in self._blocks(text, offset):
             cached = self._cache
             for word, trailing_space, whitespace in self._chunks.findall(block):
-                # The cache is read here as well as in _chunk: most words are in it, and this saves a call for each.
+                # The cache is read here as well as in `_chunk`: most words are in it, and calling `_chunk` costs time.
                 lexemes += cached.get(word) or self._chunk(word)
                 if trailing_space:
                     spaced.append(len(lexemes) - 1)

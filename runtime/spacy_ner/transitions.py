@@ -34,7 +34,7 @@ class State:
         return not self.stack and self._buffered() == 0
 
     def valid(self) -> tuple[bool, bool, bool, bool, bool]:
-        """Return which kinds of transitions are valid, in the order of `KINDS`."""
+        """Return whether each kind of transition is valid in this state, in the order of `KINDS`."""
         (first, second), buffered = self._front(), self._buffered()
         starts = first in self._starts
         has_stack = bool(self.stack)
@@ -44,7 +44,7 @@ class State:
         return shifts, has_stack, attaches, attaches, breaks
 
     def context(self) -> tuple[int, ...]:
-        """Return the eight tokens that transitions are scored by, `NONE` for a missing one.
+        """Return the eight tokens whose features determine the scores of transitions; `NONE` for a missing token.
 
         B0, B1, S0, S1, S2 (buffer and stack, nearest first), last left child of B0, last left and right child of S0.
         """
@@ -97,7 +97,7 @@ class State:
     def _attach(self, head: int, child: int, label: str) -> None:
         """Set the head and the label of the token `child`.
 
-        As in spaCy, the token is removed from the children of its former head only if it was the last child on its side.
+        As in spaCy, the token is removed from the children of its former head only if it is the last child on its side.
         """
         old = self.heads[child]
         if old != NONE:

@@ -27,7 +27,7 @@ class TypeCache:
     """The graph of the word types, with its outputs for recently used types. Thread-safe."""
 
     def __init__(self, session: GraphSession, network: SpacyNetwork) -> None:
-        """Start with an empty cache; the session is loaded by the first call."""
+        """Create an empty cache; the first call of `inputs` loads the session."""
         self.session = session
         self._network = network
         self._lock = threading.Lock()

@@ -121,7 +121,7 @@ def join_words(tokens: ScoredTokens, strategy: str) -> Items:
 
 
 def group(items: Items, labels: Labels) -> Items:
-    """Join consecutive items with the same tag; the score is the mean of their scores.
+    """Join consecutive items with the same tag to one item, whose score is the mean of their scores.
 
     A label with the prefix `B-` starts a new group. There must be at least one item.
     """

@@ -182,7 +182,7 @@ def _tokens(batch: Sequence[Window], logits: NDArray[np.float32]) -> ScoredToken
 
 
 def _merged(windows: list[list[EntitySpan]]) -> list[EntitySpan]:
-    """Merge the entities of a text's windows."""
+    """Merge the entities that were found in the windows of one text."""
     return windows[0] if len(windows) == 1 else merge_windows(entity for entities in windows for entity in entities)
 
 

@@ -19,7 +19,7 @@ from ..tokenizer import TextTokenizer
 _MAX_STRIDES = 4
 _SPACE = 0x20
 
-# A function of the ids, starts and ends of tokens; it returns which tokens continue the word of the token before.
+# A function of the ids, starts and ends of tokens that returns which tokens continue the word of the previous token.
 Subwords = Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], NDArray[np.bool_]]
 
 
@@ -96,7 +96,7 @@ class WindowTokenizer:
             return self._strided[stride]
 
     def _subword_rule(self, text: str) -> Subwords:
-        """Return the function that finds the subwords of a text: by length or by spaces, as the manifest states."""
+        """Return the function that finds the subwords of a text, by length or by spaces, as the manifest specifies."""
         lengths, unknown = self._token_lengths, self._unknown
         if lengths is not None:
             return lambda ids, starts, ends: (lengths[ids] != ends - starts) & (ids != unknown)
@@ -105,7 +105,7 @@ class WindowTokenizer:
 
 
 def _offsets_inside_words(text: str) -> NDArray[np.bool_]:
-    """Return which offsets of a text have no space (U+0020) before or after them: bool `[characters + 1]`.
+    """Return, for each offset of a text, whether neither neighbor is a space (U+0020): bool `[characters + 1]`.
 
     The offset 0 is not inside a word.
     """

@@ -69,7 +69,7 @@ class TextTokenizer:
             )
         self._tokenizer.no_padding()
         # For a tokenizer without special tokens the library does not report that it truncated a text. It is therefore
-        # given a limit one higher: a text with more than `max_tokens` tokens is truncated here, by `_within_limit`.
+        # given a limit higher by one: a text with more than `max_tokens` tokens is truncated here, by `_within_limit`.
         self._truncates_itself = specials == 0
         limit = spec.max_tokens + 1 if self._truncates_itself else spec.max_tokens
         self._tokenizer.enable_truncation(limit, direction=spec.truncation_side)

@@ -189,7 +189,7 @@ def _members(items: tuple[Item, ...], flags: int) -> tuple[int, ...]:
 
 
 def _source(op: Any, value: Any) -> str:
-    """Return a parsed member of a character class in the syntax of `re`: a literal, a range, `^` or a shorthand class."""
+    """Write a parsed member of a character class (a literal, a range, `^`, a shorthand class) in the syntax of `re`."""
     if op is sre.LITERAL:
         return f"\\U{value:08x}"
     if op is sre.RANGE:

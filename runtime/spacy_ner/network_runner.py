@@ -82,8 +82,8 @@ class NetworkRunner:
     ) -> list[list[NDArray[Any]]]:
         """Run several slices together; return, for each slice, the graph outputs for its tokens.
 
-        :param is_last: an input of the graph `spacy_ner` only: for the document of each slice, which tokens end a
-            sentence or the document, bool `[tokens]`.
+        :param is_last: for the document of each slice, which tokens end a sentence or the document, bool `[tokens]`;
+            only the graph `spacy_ner` has this input.
         """
         segments, size = self._layout(slices)
         keys = np.full(size, GAP, np.int64)

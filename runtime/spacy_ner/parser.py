@@ -107,7 +107,7 @@ class _AllFeatures:
 class _LazyFeatures:
     """The features of one long document, computed slice by slice when a state first needs them.
 
-    A slice that was forgotten is computed again if it is needed again, so memory is bounded by the longest sentence.
+    A slice whose features were freed is computed again if a state needs it. The longest sentence bounds the memory.
     """
 
     def __init__(

@@ -218,7 +218,7 @@ class _Call:
     def _shorten(self, text: str) -> tuple[str, bool]:
         """Replace a text that is too long by the joined summaries of its chunks, until it fits or gets no shorter.
 
-        :returns: the text, and whether a sentence was truncated because it is a chunk that does not fit.
+        :returns: the text, and whether a chunk was truncated, which is a single sentence that does not fit.
         """
         tokenizer, was_truncated = self.model.tokenizer, False
         tokens = tokenizer.count(text)

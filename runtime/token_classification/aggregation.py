@@ -21,7 +21,7 @@ class ScoredTokens:
     """n tokens, without special tokens: `scores` is float32 `[n, labels]`, all other arrays are `[n]`.
 
     `starts` and `ends` are offsets in characters, the ends exclusive. `starts_window` marks the first token of each
-    window, `subwords` the tokens that continue the word of the token before.
+    window, `subwords` the tokens that continue the word of the previous token.
     """
 
     scores: NDArray[np.float32]

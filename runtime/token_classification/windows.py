@@ -27,9 +27,9 @@ Subwords = Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], N
 class Window:
     """Consecutive tokens of one text.
 
-    `ids`, int64 `[tokens]`, includes special tokens. `scored` holds the indices in `ids` of all other tokens; the
-    remaining arrays describe those: `starts` and `ends` are offsets in characters, int32, and `subwords` marks tokens
-    that continue the word of the token before.
+    `ids`, int64 `[tokens]`, includes special tokens. `scored` holds the indices in `ids` of all tokens that are not
+    special. The other arrays have one element for each token in `scored`: `starts` and `ends` are offsets in
+    characters, int32, and `subwords` marks tokens that continue the word of the previous token.
     """
 
     ids: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Window:
 class TextWindows:
     """The windows of one text, in the order of the tokenizers library.
 
-    `truncated` is true if the text has one window and its other tokens were dropped.
+    `truncated` is true if the text has one window and the tokens after this window were dropped.
     """
 
     windows: tuple[Window, ...]

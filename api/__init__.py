@@ -54,7 +54,7 @@ __all__ = [
     "VerifyReport",
     "verify",
 ]
-# Public names of a single family, and their modules, which are imported on first use
+# Public names that only one model family uses, with their modules: `__getattr__` imports a module on the first access
 _FAMILY_NAMES = {
     "EmbeddingResult": "runtime.sentence_embedding",
     "Ranked": "runtime.rerank",
@@ -64,7 +64,7 @@ _FAMILY_NAMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the names of a single family, and importlib.metadata for `__version__`, on first use."""
+    """Return `__version__` or a name of `_FAMILY_NAMES`; the module that it comes from is imported on first access."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -169,7 +169,7 @@ def _manifest_bytes(root: Path, present: dict[str, int]) -> bytes:
 
 
 def _walk(root: Path) -> dict[str, int]:
-    """Return the size in bytes of every file by relative path.
+    """Return the size in bytes of every file in a folder and its subfolders, by relative path.
 
     An empty directory is an entry of size 0, so that the check of the file set reports it.
 
@@ -194,7 +194,7 @@ def _files(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, int]]:
     with os.scandir(folder) as unsorted:
         entries = sorted(unsorted, key=lambda item: item.name)
         if not entries and prefix:
-            yield prefix, 0  # a manifest lists only files, so _check_file_set refuses it
+            yield prefix, 0  # a manifest lists only files, so _check_file_set refuses an empty folder
         for entry in entries:
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FORMAT_VERSION = 1
 TRANSFORMERS, SPACY = "transformers", "spacy"
-# The variant that reproduces the original; other variants are derived from it and compared with it
+# The name of the variant that reproduces the original; the other variants are derived from this variant
 EXACT = "fp32"
 # Python distributions whose versions determine the bytes of the files exported from transformers models
 TOKENIZER_BUILDERS = ("onnxscript", "tokenizers", "torch", "transformers")

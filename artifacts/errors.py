@@ -83,7 +83,7 @@ class InputError(OnnxMlBridgeError):
     def __init__(
         self, code: str, what: str, *, index: int | None = None, expected: object = None, actual: object = None
     ) -> None:
-        """Prefix the message with the index in the batch."""
+        """Create the error; the message begins with the index of the text in the batch."""
         self.index = index
         super().__init__(code, what if index is None else f"text {index}: {what}", expected=expected, actual=actual)
 
@@ -96,7 +96,7 @@ class ConfigError(OnnxMlBridgeError):
     """An option of a call is invalid."""
 
     def __init__(self, option: str, *, expected: object, actual: object) -> None:
-        """Set the code `config`."""
+        """Create the error with the code `config`."""
         super().__init__("config", f"option {option}", expected=expected, actual=actual)
 
 
@@ -104,7 +104,7 @@ class DependencyError(OnnxMlBridgeError):
     """A required library is not installed; the message contains the command that installs it."""
 
     def __init__(self, what: str, *, hint: str) -> None:
-        """Set the code `dependency`."""
+        """Create the error with the code `dependency`."""
         super().__init__("dependency", what, hint=hint)
 
 
@@ -112,7 +112,7 @@ class TaskNotLoadedError(OnnxMlBridgeError):
     """The call requires a model that is not open."""
 
     def __init__(self, task: str, argument: str) -> None:
-        """Set the code `task_not_loaded`; `argument` is the argument of `open` that loads a model of the task."""
+        """Create the error with the code `task_not_loaded`; `argument` is the argument of `open` for this task."""
         super().__init__("task_not_loaded", f"no model is open for {task}", hint=f"Pass {argument}=DIR to open().")
 
 
@@ -124,5 +124,5 @@ class InferenceError(OnnxMlBridgeError):
     """ONNX Runtime failed to run a graph, or a graph returned an invalid value."""
 
     def __init__(self, what: str) -> None:
-        """Set the code `inference`."""
+        """Create the error with the code `inference`."""
         super().__init__("inference", what)

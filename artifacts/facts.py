@@ -10,13 +10,16 @@ Figures = Mapping[str, float | None]
 
 
 def headlines(family: Family, variants: Iterable[Figures]) -> dict[str, str]:
-    """Return the titles of the headline metrics that at least one variant has, by name, in the order of declaration."""
+    """Return the titles of the headline metrics by name, in the order of declaration.
+
+    Metrics that were measured for no variant are left out.
+    """
     measured = {name for figures in variants for name, value in figures.items() if value is not None}
     return {metric.name: metric.title for metric in family.metrics if metric.title and metric.name in measured}
 
 
 def headline(family: Family, figures: Figures, name: str) -> str:
-    """Format a headline metric; the empty string if it was not measured."""
+    """Return the value of a headline metric as text; the empty string if the metric was not measured."""
     value, metric = figures.get(name), family.metric(name)
     return "" if value is None or metric is None else format(value, metric.format)
 

@@ -48,9 +48,10 @@ class Metric:
 
 @dataclass(frozen=True)
 class Interface:
-    """The inputs and outputs of the graphs of one role: element type and number of dimensions by name.
+    """The interface that all graphs of one role have: the element type and number of dimensions of inputs and outputs.
 
-    A role with `is_required` false exists for some models only; the family's schema states for which.
+    If `is_required` is false, only some models of the family have a graph of this role; the family's schema states
+    which.
     """
 
     inputs: Mapping[str, tuple[str, int]]
@@ -72,11 +73,11 @@ class Family:
     :param roles: the interfaces of a variant's graphs, by role.
     :param case: the class of the golden cases.
     :param gates: the default thresholds by variant and metric; the keys are the variants that can be built.
-    :param facts: returns the properties that `show`, the model card and the report display, by title.
-    :param usage: returns the lines of Python in the model card that run the model.
+    :param facts: a function that returns the properties that `show`, the model card and the report display, by title.
+    :param usage: a function that returns the lines of Python in the model card that run the model.
     :param command: the subcommand that runs the models on JSON lines.
     :param builders: Python distributions that determine the bytes of an artifact, in addition to the common ones.
-    :param language: returns the ISO code of the model's language, or None.
+    :param language: a function that returns the ISO code of the model's language, or None.
     :param extra: the extra of the package that a build requires in addition to `export`, or None.
     :param package: the package with the family's modules, which are named `PACKAGE.STAGE.NAME`.
     """
@@ -103,7 +104,7 @@ class Family:
 
     @property
     def declaration(self) -> str:
-        """The import path of the declaration: `MODULE:NAME`."""
+        """The import path of this family declaration, `MODULE:NAME`."""
         return f"{self.package}.artifacts.families.{self.name}:{self.name.upper()}"
 
     def module(self, stage: str) -> ModuleType:
@@ -111,11 +112,11 @@ class Family:
         return importlib.import_module(f"{self.package}.{stage}.{self.name}")
 
     def metric(self, name: str) -> Metric | None:
-        """Return the metric with this name, or None."""
+        """Return the metric with this name; None if the family has no such metric."""
         return next((metric for metric in self.metrics if metric.name == name), None)
 
     def gate_misses(self, figures: Mapping[str, float], gate: Mapping[str, float]) -> list[str]:
-        """Call `gate_misses` with the metrics of this family."""
+        """Compare measured values with the thresholds of a gate for this family's metrics; see `gate_misses` below."""
         return gate_misses(self.metrics, figures, gate)
 
 
@@ -138,7 +139,7 @@ def gate_misses(metrics: Iterable[Metric], figures: Mapping[str, float], gate: M
 
 
 def find_family(task: object, engine: object, families: Iterable[Family]) -> Family | None:
-    """Return the family of a task and an engine, or None."""
+    """Return the family of a task and an engine; None if `families` has no such family."""
     return next((family for family in families if (family.task, family.engine) == (task, engine)), None)
 
 

@@ -11,10 +11,10 @@ from .errors import ArtifactError
 
 
 class Case(Protocol):
-    """The interface of the golden cases of a family."""
+    """The protocol that the golden case classes of all families implement."""
 
     def to_record(self) -> dict[str, Any]:
-        """Return the record of golden.jsonl."""
+        """Return the case as a JSON object, which is one line of golden.jsonl."""
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Any:

@@ -93,7 +93,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class GoldenSpec:
-    """The file of golden cases and their number."""
+    """The path of the file with the golden cases, and the number of cases."""
 
     file: str
     cases: int
@@ -110,7 +110,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class ParitySpec:
-    """The metrics of every variant; `file` has the details, `texts` is the number of inputs."""
+    """The metrics of every variant; `file` is the path of parity.json, `texts` is the number of inputs."""
 
     file: str
     texts: int
@@ -163,7 +163,7 @@ class Manifest:
             raise ArtifactError("schema", f"{MANIFEST} contradicts itself: {'; '.join(problems)}")
 
     def section(self, kind: type[AnySection]) -> AnySection:
-        """Return the section of this class.
+        """Return the manifest section that is an instance of the dataclass `kind`.
 
         :raises ArtifactError: with the code `schema` if the manifest has none.
         """
@@ -173,7 +173,7 @@ class Manifest:
         raise ArtifactError("schema", f"{MANIFEST} has no section of the type {kind.__name__}")
 
     def named_files(self) -> list[str]:
-        """Return every path that a field other than `files` refers to."""
+        """Return the paths of all files that the manifest refers to outside of its field `files`."""
         graphs = [graph.file for variant in self.variants.values() for graph in variant.graphs.values()]
         return [*graphs, *self.preprocessor_files(), self.golden.file, self.parity.file]
 
@@ -198,7 +198,7 @@ class Manifest:
         :raises ArtifactError: if the result is not a valid manifest.
         """
         raw = strict_json.canonical(self.to_json())
-        parse_manifest(raw, families)  # so that an invalid manifest fails the build
+        parse_manifest(raw, families)  # raises for an invalid manifest, which then fails the build
         return raw
 
 
@@ -279,7 +279,7 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
 
 
 def _either(kinds: list[Any], value: Any, where: str) -> Any:
-    if type(value) not in kinds:  # JSON Schema accepts 1.0 as an integer, typed readers such as the Rust one do not
+    if type(value) not in kinds:  # JSON Schema accepts 1.0 as an integer, but typed readers (the Rust crate) do not
         names = " or ".join(kind.__name__ for kind in kinds)
         raise ArtifactError("schema", f"{where} in {MANIFEST}", expected=names, actual=repr(value))
     return value

@@ -29,5 +29,5 @@ class TokenizerSpec(Section):
     pad_token_id: int
 
     def files(self) -> tuple[str, ...]:
-        """Return the path of the tokenizer."""
+        """Return the path of tokenizer.json."""
         return (self.file,)

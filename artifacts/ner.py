@@ -49,7 +49,7 @@ class EntityCase:
     truncated: bool
 
     def to_record(self) -> dict[str, Any]:
-        """Return the record of golden.jsonl."""
+        """Return the case as a JSON object, which is one line of golden.jsonl."""
         starts = None if self.sentence_starts is None else list(self.sentence_starts)
         settings = {"aggregation_strategy": self.aggregation_strategy, "sentence_starts": starts, "stride": self.stride}
         expected = {

@@ -56,7 +56,7 @@ def read_onnx(path: Path) -> OnnxFile:
 
 @dataclass
 class _References:
-    """The external data locations and the operator domains that a traversal collects."""
+    """The external data locations and the operator domains that a traversal of an ONNX file's graphs collects."""
 
     external: set[str] = field(default_factory=set)
     domains: set[str] = field(default_factory=set)
@@ -118,7 +118,7 @@ def _opset(entry: memoryview) -> tuple[str, int]:
 
 
 def _walk_graph(graph: memoryview, references: _References, depth: int) -> None:
-    """Collect the references of a GraphProto and of its subgraphs."""
+    """Collect the external data locations and the operator domains of a GraphProto and of its subgraphs."""
     if depth > MAX_GRAPH_DEPTH:
         raise ValueError(f"subgraphs are nested deeper than {MAX_GRAPH_DEPTH}")
     for number, value in _messages(graph):
@@ -178,7 +178,7 @@ def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _nested(message: memoryview, *path: int) -> Iterator[memoryview]:
-    """Yield all submessages at a path of field numbers."""
+    """Yield all submessages of a protobuf message at a path of field numbers."""
     if not path:
         yield message
         return

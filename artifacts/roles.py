@@ -1,4 +1,4 @@
-"""Check the interface of a graph against its role."""
+"""Check that a graph has the inputs and outputs that its role in a model requires."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def staging_for(target: Path) -> Iterator[Path]:
         try:
             yield staging
         finally:
-            shutil.rmtree(staging, ignore_errors=True)  # does not exist after `seal`, which renames it
+            shutil.rmtree(staging, ignore_errors=True)  # `seal` has renamed the folder if it succeeded
 
 
 def list_files(folder: Path) -> dict[str, FileEntry]:
@@ -88,7 +88,7 @@ def _require_replaceable(target: Path) -> None:
 
 
 def _swap(staging: Path, target: Path) -> None:
-    _require_replaceable(target)  # it may have changed during the build
+    _require_replaceable(target)  # checked again, because the target may have changed during the build
     replaced = _replaced(target)
     if target.exists():
         target.rename(replaced)
@@ -127,9 +127,10 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _only_builder(target: Path) -> Iterator[None]:
-    """Hold the lock of a target; the operating system releases it when the process ends.
+    """Hold the lock of a target folder in this context, so that only one process builds the artifact.
 
-    The lock file is never removed: otherwise two processes could lock two different files with this name.
+    The operating system releases the lock when the process ends. The lock file is never removed: otherwise two
+    processes could lock two different files with this name.
 
     :raises BuildError: with the code `io` if another process builds the same target.
     """

@@ -50,7 +50,7 @@ class Staged:
     networks: Any = None
 
     def section(self, kind: type[AnySection]) -> AnySection:
-        """Return the section of this class.
+        """Return the manifest section that is an instance of the dataclass `kind`.
 
         :raises ArtifactError: with the code `schema` if there is none.
         """
@@ -60,5 +60,5 @@ class Staged:
         raise ArtifactError("schema", f"{self.settings.name} has no section of the type {kind.__name__}")
 
     def with_variant(self, name: str, variant: Variant) -> Staged:
-        """Return a copy with this variant added or replaced."""
+        """Return a copy of the staged model in which a variant was added or replaced."""
         return replace(self, variants={**self.variants, name: variant})

@@ -57,9 +57,9 @@ def canonical_line(value: Any) -> bytes:
 
 
 def _to_number(digits: str) -> int | float:
-    if digits == "-0":  # most parsers read it as a float
+    if digits == "-0":  # most JSON parsers read -0 as a float
         return -0.0
-    # Longer literals exceed the limit, and the run time of int() is quadratic in their length
+    # A literal of more than 20 characters exceeds the limit anyway, and the time of int() is quadratic in its length
     return int(digits) if len(digits) <= 20 else MAX_JSON_NUMBER + 1
 
 

@@ -1,4 +1,4 @@
-"""The options that all subcommands that run a model share."""
+"""The command line options that are the same in all subcommands that run a model."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _COMMON_BUILDERS = ("numpy", "onnx", "onnx-ir", "onnx-ml-bridge", "onnxruntime",
 _OWN_PACKAGES = ("artifacts", "cli", "export", "graphs", "parity", "quantize", "runtime")
 logger = logging.getLogger(__name__)
 
-# Called with the name of each stage when it begins
+# A callback that is called with the name of each stage when the stage begins
 Progress = Callable[[str], None]
 
 
@@ -50,7 +50,8 @@ class Built:
     """The result of building one model.
 
     `status` is `built`, `up to date` or `failed`. `seconds` is the duration of the build. `bytes`, `metrics` and
-    `headlines` (the headline metrics as text) are by variant. `error` has the keys `code` and `message`.
+    `headlines` map the name of a variant to its size, its metrics and its headline metrics as text. `error` has the
+    keys `code` and `message`.
     """
 
     name: str
@@ -76,7 +77,7 @@ def build_all(
 ) -> list[Built]:
     """Build every model; a failure does not prevent the other builds.
 
-    A model that fails leaves no artifact. If it missed its gate, its report exists.
+    No artifact is written for a model whose build fails. If the model missed its gate, its parity report is written.
 
     :param progress: called for each model when its build begins; returns the callback for its stages.
     :param force: build a model even if its artifact is up to date.
@@ -195,7 +196,7 @@ def _build_key(settings: BuildSettings, local: LocalModel) -> str:
     """Return a hash of all inputs of a build except the machine: settings, source files, texts, versions and code."""
     family = settings.family
     files = sorted(path for path in local.folder.rglob("*") if path.is_file() and path.suffix in _SOURCE_SUFFIXES)
-    # An option that is a file contributes its content, not its path
+    # For an option that is a file, the hash includes the content of the file instead of its path
     paths = path_options(settings.options)
     options = {name: value for name, value in vars(settings.options).items() if name not in paths}
     parts = {
@@ -234,7 +235,7 @@ _SOURCE_SUFFIXES = (".json", ".cfg", ".safetensors", ".txt", ".model", ".md", ".
 
 
 def _up_to_date(target: Path, reports: Path, key: str, families: Iterable[Family]) -> Artifact | None:
-    """Return the artifact at `target` if its files are intact and it was built with this key, else None."""
+    """Return the artifact at `target` if its files are intact and it was built with this build key, else None."""
     try:
         record = json.loads((reports / "build.json").read_text(encoding="utf-8"))
         artifact = read_artifact(target, families)

@@ -36,7 +36,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Build models even if
 
 
 def build_command(families: tuple[Family, ...]) -> Callable[..., None]:
-    """Return the function of the subcommand `build`."""
+    """Create the function that runs the subcommand `build`."""
 
     def command(
         models: Annotated[Path, typer.Argument(help="The file that lists the models.", metavar="MODELS.toml")],
@@ -66,7 +66,7 @@ def build_command(families: tuple[Family, ...]) -> Callable[..., None]:
 
 
 def export_command(families: tuple[Family, ...]) -> Callable[..., None]:
-    """Return the function of the subcommand `export`, which has the options of every family."""
+    """Create the function that runs the subcommand `export`, which has the options of every family."""
     fields = known_options(families)
 
     def command(
@@ -189,7 +189,7 @@ def _add_rows(rows: Table, result: Built) -> None:
 
 
 def _quiet_libraries() -> None:
-    """Disable the progress bars and log messages of the libraries."""
+    """Disable the progress bars and the log messages of transformers and other libraries."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers.utils import logging as transformers_logging

@@ -25,15 +25,15 @@ class _Strict(BaseModel):
 class ModelConfig(_Strict):
     """One `[[model]]` table of models.toml.
 
-    `gate` has thresholds by variant and metric; they override the defaults of the family. The validation context can
-    have the key `families`; it defaults to all families.
+    `gate` has thresholds by variant and metric; they override the defaults of the family. The validation context of
+    pydantic can have the key `families` with the families to accept; the default is all families.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")
     source: str
     task: str
-    variants: list[str] = []  # empty: all variants of the family
+    variants: list[str] = []  # an empty list selects all variants of the family
     calibration: Path | None = None
     options: dict[str, Any] = {}
     gate: dict[str, dict[str, float]] = {}
@@ -83,7 +83,7 @@ class ModelConfig(_Strict):
                 raise ValueError(f"gate metric {name} requires options.{needed}")
 
     def settings(self, engine: str, families: Iterable[Family] = FAMILIES) -> BuildSettings:
-        """Resolve family, variants, gates and options.
+        """Return the build settings of this model: its family, variants, gates and options, with defaults filled in.
 
         :param engine: the engine that the model's source requires.
         :param families: the families that can be built.
@@ -160,7 +160,7 @@ def _from_folder(model: ModelConfig, folder: Path, families: Iterable[Family]) -
 
 
 def _paths_below(model: ModelConfig, folder: Path, families: Iterable[Family]) -> dict[str, Path]:
-    """Return the options of a model that are paths; relative paths are relative to `folder`."""
+    """Return those options of a model whose values are paths, with relative paths resolved against `folder`."""
     paths: dict[str, Path] = {}
     for family in families:
         if family.task == model.task:

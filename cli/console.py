@@ -46,7 +46,7 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of the pipe has closed it
+        sys.stderr.close()  # the program that reads the output has closed the pipe
         raise typer.Exit(EXIT_OK) from None
     except (OnnxMlBridgeError, OSError) as error:
         code = error.code if isinstance(error, OnnxMlBridgeError) else "io"
@@ -65,7 +65,7 @@ def _exit_code(error: Exception) -> int:
 
 
 def table(*left: str, right: tuple[str, ...] = ()) -> Table:
-    """Return an empty table: left-aligned columns, then right-aligned ones."""
+    """Return a table without rows: first the left-aligned columns `left`, then the right-aligned columns `right`."""
     result = Table(*left, header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
     for column in right:
         result.add_column(column, justify="right", no_wrap=True)

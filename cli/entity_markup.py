@@ -8,7 +8,7 @@ from rich.text import Text
 from ..runtime.entities import Entities
 from .jsonl import LineError
 
-# Readable on dark and light backgrounds; the Rust command assigns the same color to a label
+# Colors that are readable on dark and light backgrounds; the Rust command assigns the same color to a label
 _COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan")
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _TRUNCATED = " (the text was truncated: pass --stride to read all of it)"
@@ -22,7 +22,8 @@ def highlighted_entities(text: str, entities: Entities, console: Console) -> Tex
     is_colored = has_colors(console)
     line, done = Text(), 0
     for entity in entities.entities:
-        # Entities can overlap if they are single tokens: the later one is displayed without the shared characters
+        # If every token is an entity of its own, entities can overlap: characters that two entities share are
+        # displayed only in the first of them
         start = max(entity.start, done)
         line.append(visible(text[done:start]))
         done = max(entity.end, start)
@@ -37,7 +38,10 @@ def failure_text(error: LineError) -> Text:
 
 
 def rendered(line: Text, console: Console) -> bytes:
-    """Return the bytes that the console writes for a line, without line wrapping; escape sequences only with colors."""
+    """Return the bytes that the console writes for a line, without line wrapping.
+
+    They contain escape sequences only if the console displays colors.
+    """
     with console.capture() as capture:
         console.print(
             line if has_colors(console) else line.plain, soft_wrap=True, markup=False, emoji=False, highlight=False
@@ -53,7 +57,8 @@ def has_colors(console: Console) -> bool:
 def label_color(label: str) -> str:
     """Return the color of a label, which depends only on the label.
 
-    The constants are chosen so that PERSON, ORG, GPE and DATE differ, and so do PER, ORG, LOC and MISC.
+    The constants of the hash are chosen so that the colors of PERSON, ORG, GPE and DATE differ, and so do those of
+    PER, ORG, LOC and MISC.
     """
     index = 0
     for byte in label.encode():

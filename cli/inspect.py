@@ -20,7 +20,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 
 
 def show_command(families: tuple[Family, ...]) -> Callable[..., None]:
-    """Return the function of the subcommand `show`."""
+    """Create the function that runs the subcommand `show`."""
 
     def command(folder: ArtifactArgument, as_json: JsonOption = False) -> None:
         """Show the source, the properties and the variants of an artifact, with sizes and metrics.
@@ -38,7 +38,7 @@ def show_command(families: tuple[Family, ...]) -> Callable[..., None]:
 
 
 def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
-    """Return the function of the subcommand `verify`."""
+    """Create the function that runs the subcommand `verify`."""
 
     def command(folder: ArtifactArgument, as_json: JsonOption = False) -> None:
         """Check the hash of every file and every graph, and replay the golden cases on this CPU.

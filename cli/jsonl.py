@@ -18,10 +18,10 @@ from ..artifacts.errors import InferenceError, InputError, OnnxMlBridgeError, St
 from ..runtime.tokenizer import check_text
 from .console import EXIT_FAILED
 
-# Lines that have already arrived form a batch of up to this size: input from a file is batched, and a program that
-# writes one line at a time gets each answer immediately
+# The maximum number of lines in a batch. A batch consists of the lines that have already arrived: lines of a file are
+# processed together, and a program that writes one line at a time gets each answer immediately.
 _LINES_PER_RUN = 256
-# The parsed value of an input line, and the result for it
+# Type variables for the parsed value of an input line and for the result that is computed from it
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
 
@@ -56,16 +56,16 @@ class LineError:
 
     @classmethod
     def of(cls, error: OnnxMlBridgeError, line: int) -> LineError:
-        """Convert an exception; the line number replaces the index in the batch that its message starts with."""
+        """Convert an exception; its message loses the prefix with the index in the batch, since `line` replaces it."""
         message = str(error)
         if isinstance(error, InputError) and error.index is not None:
             message = message.removeprefix(f"text {error.index}: ")
         return cls(error.code, line, message.encode("utf-8", "backslashreplace").decode())
 
 
-# Processes a batch; returns a result or an exception for every entry, in order
+# A function that processes a batch of entries and returns, in their order, a result or an exception for each
 Answer = Callable[[Sequence[Entry]], Sequence[Result | OnnxMlBridgeError]]
-# An entry with its result, or the error of its line
+# The outcome for one input line: its parsed entry with the result, or its error
 Answered = tuple[Entry, Result] | LineError
 
 
@@ -102,7 +102,7 @@ def json_line(value: dict[str, Any]) -> bytes:
 
 
 def failure_line(error: LineError) -> bytes:
-    """Return the output line for an error."""
+    """Return the JSON line that is written for an input line with an error."""
     return json_line({"error": {"code": error.code, "line": error.line, "message": error.message}})
 
 
@@ -151,7 +151,7 @@ def answer_lines(
 def each_answered(
     run: Callable[[Sequence[Entry]], Sequence[Result]], entries: Sequence[Entry]
 ) -> list[Result | OnnxMlBridgeError]:
-    """Run a batch; if that fails, run every entry alone, so that only the failing entries have no result."""
+    """Process a batch; if that fails, process each entry by itself, so that only the failing entries have no result."""
     if not entries:
         return []
     try:
@@ -161,7 +161,7 @@ def each_answered(
 
 
 def parse_line(raw: bytes | None, line_format: LineFormat[Entry]) -> Entry:
-    """Parse a line.
+    """Parse an input line: read its JSON value and convert the value with `line_format.parse`.
 
     :raises InputError: if the line is not valid JSON, has an invalid value, or a text exceeds the limit.
     """
@@ -176,7 +176,7 @@ def parse_line(raw: bytes | None, line_format: LineFormat[Entry]) -> Entry:
 
 
 def parse_text(value: Any, limit: int) -> str:
-    """Return the text of a value that is a string or an object with `text` as its only key."""
+    """Return the text of a JSON value: a string, or an object with `text` as its only key."""
     if isinstance(value, dict):
         check_keys(value, "text")
         value = value.get("text", value)
@@ -184,21 +184,21 @@ def parse_text(value: Any, limit: int) -> str:
 
 
 def check_keys(value: Mapping[str, Any], *known: str) -> None:
-    """Raise `InputError` if an object has keys that are not `known`."""
+    """Raise `InputError` if a JSON object has keys that are not in `known`."""
     if unknown := sorted(set(value) - set(known)):
         expected = " and ".join(known) if len(known) > 1 else f"{known[0]} alone"
         raise InputError("bad_line", "keys", expected=expected, actual=", ".join(unknown))
 
 
 def parse_texts(value: Any, key: str, limit: int) -> tuple[str, ...]:
-    """Return the strings of a list; `key` names it in the error message."""
+    """Check that a JSON value is a list of strings and return them; error messages call the list `key`."""
     if not isinstance(value, list):
         raise InputError("input_type", f"{key} of the line", expected="a list of strings", actual=str(value)[:80])
     return tuple(check_text(text, None, limit) for text in value)
 
 
 def _read_into(waiting: queue.Queue[Line | OSError | None], stream: BinaryIO, max_bytes: int) -> None:
-    """Put every line into the queue, and at the end None or the `OSError` that stopped the reading."""
+    """Put every line of the stream into the queue, and at the end None or the `OSError` that stopped the reading."""
     try:
         number = 0
         while raw := stream.readline(max_bytes + 1):

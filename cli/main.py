@@ -30,7 +30,7 @@ def create_app(families: Iterable[Family] = FAMILIES) -> typer.Typer:
     app.command("export")(export_command(families))
     app.command("show")(show_command(families))
     app.command("verify")(verify_command(families))
-    # Families of one task can share a subcommand
+    # Each subcommand is added once, although several families of one task can share it
     for name, family in {family.command: family for family in families}.items():
         app.command(name)(family.module("cli").command)
     return app
@@ -46,5 +46,5 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def run() -> None:
-    """Run the command with the arguments of the process."""
+    """Run `onnx-ml-bridge` with the command line arguments of the process."""
     create_app()()

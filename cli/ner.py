@@ -24,7 +24,7 @@ from .jsonl import LineError, LineFormat, check_keys, each_answered, failure_lin
 
 
 class Format(StrEnum):
-    """The output format."""
+    """The output formats of `ner`: JSON lines, or a table for people to read."""
 
     JSONL = "jsonl"
     TABLE = "table"
@@ -121,9 +121,10 @@ class EntityAnswers:
         self._options = options
 
     def __call__(self, entries: Sequence[NerEntry]) -> list[Entities | OnnxMlBridgeError]:
-        """Return the entities or the error of every entry.
+        """Return, for every entry, the entities of its text or its error.
 
-        Entries with and without sentence starts are separate calls, because a call has them for all texts or for none.
+        Entries with and entries without sentence starts are processed in separate calls, because a call has sentence
+        starts for all texts or for none.
         """
         answers: dict[int, Entities | OnnxMlBridgeError] = {}
         for has_starts in (False, True):
@@ -140,7 +141,7 @@ class EntityAnswers:
 
 
 def to_record(answer: Entities) -> dict[str, Any]:
-    """Return the JSON object for one text; scores are float32."""
+    """Return the JSON object that is written for one text; scores are float32."""
     return {"entities": [_entity_record(entity) for entity in answer.entities], "truncated": answer.truncated}
 
 

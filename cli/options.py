@@ -17,7 +17,7 @@ ALLOW_PICKLE = "Accept pickled weights; they are loaded with weights_only."
 
 
 def option(default: Any, help_text: str) -> Any:
-    """Return a dataclass field with a default and the help text of `export`."""
+    """Return a dataclass field with a default and the help text that the subcommand `export` displays for it."""
     return dataclasses.field(default=default, metadata={"help": help_text})
 
 
@@ -45,7 +45,7 @@ def _argument_type(annotation: str) -> Any:
 
 
 def options_type(family: Family) -> type[Any]:
-    """Return the dataclass `Options` of a family."""
+    """Return the dataclass `Options` that the module `cli.NAME` of a family declares."""
     kind: type[Any] = family.module("cli").Options
     return kind
 
@@ -78,5 +78,5 @@ def read_options(family: Family, given: Mapping[str, Any]) -> Any:
 
 
 def path_options(options: Any) -> dict[str, Path]:
-    """Return the options whose value is a path, by name."""
+    """Return the options whose values are paths, by option name."""
     return {name: value for name, value in vars(options).items() if isinstance(value, Path)}

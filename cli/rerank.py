@@ -21,14 +21,14 @@ from .options import ALLOW_PICKLE, option
 
 @dataclass(frozen=True)
 class Options:
-    """The options of models.toml."""
+    """The options of a reranker in models.toml."""
 
     allow_pickle: bool = option(False, ALLOW_PICKLE)
 
 
 @dataclass(frozen=True)
 class RerankEntry:
-    """A line: a query and its documents."""
+    """The parsed value of an input line: a query and the documents to rank for it."""
 
     query: str
     documents: tuple[str, ...]
@@ -52,14 +52,14 @@ def command(
     """
     with reported_errors():
         reranker = Reranker.open(model, variant, threads=threads, text_limit=text_limit)
-        # Reports a missing library and an invalid graph once, before any line
+        # Report a missing library and an invalid graph once, before any input is read
         reranker.load()
         answers = RerankAnswers(reranker, top_k)
         print_answers(answers, LineFormat(text_limit, parse_entry), lambda _, answer: json_line(answer), failure_line)
 
 
 def parse_entry(value: Any, limit: int) -> RerankEntry:
-    """Parse the value of a line, an object with `query` and `documents`."""
+    """Parse the JSON value of an input line: an object with the keys `query` and `documents`."""
     if not isinstance(value, dict) or "query" not in value or "documents" not in value:
         actual = ", ".join(sorted(value)) if isinstance(value, dict) else type(value).__name__
         raise InputError("bad_line", "the line", expected="an object with query and documents", actual=actual)
@@ -68,15 +68,15 @@ def parse_entry(value: Any, limit: int) -> RerankEntry:
 
 
 class RerankAnswers:
-    """Ranks the documents of lines."""
+    """Ranks, for every line of a batch, the documents of the line for its query."""
 
     def __init__(self, reranker: Reranker, top_k: int | None = None) -> None:
-        """Use the same model and number of documents for all lines."""
+        """Store the model and the maximum number of ranked documents, which all lines share."""
         self._reranker = reranker
         self._top_k = top_k
 
     def __call__(self, entries: Sequence[RerankEntry]) -> list[dict[str, Any] | OnnxMlBridgeError]:
-        """Return the answer or the error of every entry."""
+        """Return the JSON object with the ranking, or the error, for every entry."""
         return [self._answer(entry) for entry in entries]
 
     def _answer(self, entry: RerankEntry) -> dict[str, Any] | OnnxMlBridgeError:

@@ -20,7 +20,7 @@ from .options import ALLOW_PICKLE, option
 
 @dataclass(frozen=True)
 class Options:
-    """The options of models.toml."""
+    """The options of a sentence embedding model in models.toml."""
 
     allow_pickle: bool = option(False, ALLOW_PICKLE)
 
@@ -60,7 +60,7 @@ class EmbeddingAnswers:
         self._prompt_name = prompt_name
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, Any] | OnnxMlBridgeError]:
-        """Return the JSON object or the error of every text."""
+        """Return, for every text, the JSON object with its embedding, or its error."""
         return each_answered(self._embed, texts)
 
     def _embed(self, texts: Sequence[str]) -> list[dict[str, Any]]:

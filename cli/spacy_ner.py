@@ -13,7 +13,7 @@ __all__ = ["Options", "command"]
 
 @dataclass(frozen=True)
 class Options:
-    """The options of models.toml."""
+    """The options of a spaCy pipeline in models.toml."""
 
     sentences: Literal["none", "given", "parser"] | None = option(
         None, "spaCy: source of the sentence starts: none, given or parser."

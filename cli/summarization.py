@@ -33,12 +33,13 @@ from .jsonl import (
 )
 from .options import ALLOW_PICKLE, option
 
-# Generation is slow, and the first line of a batch waits for the last one
+# The maximum number of lines in a batch. It is small, because generation is slow and the summary of the first line is
+# written only after the last line of the batch was summarized.
 _LINES_PER_RUN = 8
 
 
 class Format(StrEnum):
-    """The output format."""
+    """The output formats of `summarize`: JSON lines, or the text of each summary."""
 
     JSONL = "jsonl"
     TEXT = "text"
@@ -46,14 +47,14 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """The options of models.toml; None stands for a default."""
+    """The options of a summarizer in models.toml; None selects a default."""
 
     allow_pickle: bool = option(False, ALLOW_PICKLE)
     references: Path | None = option(None, "summarization: JSON lines file with texts and reference summaries.")
     parity_inputs: int | None = option(None, "summarization: number of inputs of the parity stage.")
 
     def __post_init__(self) -> None:
-        """Check the ranges of values."""
+        """Raise `ValueError` if `parity_inputs` is below 1."""
         if self.parity_inputs is not None and self.parity_inputs < 1:
             raise ValueError(f"parity_inputs is {self.parity_inputs}, expected at least 1")
 
@@ -138,7 +139,7 @@ class SummaryAnswers:
         self._options = options
 
     def __call__(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary | OnnxMlBridgeError]:
-        """Return the summary or the error of every list of messages."""
+        """Return, for every list of messages, its summary or its error."""
         return each_answered(self._summarize, inputs)
 
     def _summarize(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary]:
@@ -146,7 +147,7 @@ class SummaryAnswers:
 
 
 def to_record(summary: Summary) -> dict[str, Any]:
-    """Return the JSON object for one summary."""
+    """Return the JSON object that is written for one summary."""
     return {"summary": summary.text, "tokens": summary.tokens, "truncated": summary.truncated}
 
 

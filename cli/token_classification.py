@@ -13,7 +13,7 @@ __all__ = ["Options", "command"]
 
 @dataclass(frozen=True)
 class Options:
-    """The options of models.toml; None stands for the value of the model or a default."""
+    """The options of a token classifier in models.toml; None selects the value of the model, or else a default."""
 
     allow_pickle: bool = option(False, ALLOW_PICKLE)
     aggregation_strategy: Literal["none", "simple", "first", "average", "max"] | None = option(
@@ -24,6 +24,6 @@ class Options:
     language: str | None = option(None, "ner: ISO code of the language of the model.")
 
     def __post_init__(self) -> None:
-        """Check the ranges of values."""
+        """Raise `ValueError` if `stride` is negative."""
         if self.stride is not None and self.stride < 0:
             raise ValueError(f"stride is {self.stride}, expected at least 0")

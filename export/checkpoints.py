@@ -1,4 +1,4 @@
-"""Loads checkpoints of transformers for all families: only safe weights, in float32, with typed errors."""
+"""Loads checkpoints of transformers for all families: only safe weights, in float32. Failures become `BuildError`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,12 @@ def model_arguments(*, allow_pickle: bool) -> dict[str, Any]:
 
 @contextmanager
 def typed_errors(folder: Path, library: str) -> Iterator[None]:
-    """Turn exceptions of `library` while it loads `folder` into a `BuildError`: `unsafe_checkpoint` or `source`."""
+    """Convert exceptions of a library that loads a model in this context.
+
+    :param folder: the folder of the model.
+    :param library: the name of the library for the error message.
+    :raises BuildError: with the code `unsafe_checkpoint` or `source`.
+    """
     try:
         yield
     except UnpicklingError as error:  # torch loads with `weights_only`, which allows only tensors
@@ -65,7 +70,7 @@ def load_checkpoint(model_class: Any, folder: Path, purpose: str, *, allow_pickl
     with typed_errors(folder, "transformers"):
         model, loading = model_class.from_pretrained(str(folder), output_loading_info=True, **safe, **arguments)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
-    if missing := sorted(loading["missing_keys"]):  # transformers initializes them with random numbers
+    if missing := sorted(loading["missing_keys"]):  # transformers initializes missing weights with random numbers
         raise BuildError(
             "unsupported_model",
             f"{folder.name} has no weights for {', '.join(missing)}",

@@ -28,7 +28,7 @@ def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
     def look_up(
         hidden_states: Tensor, query_states: Tensor | None = None, relative_pos: Tensor | None = None
     ) -> Tensor:
-        """Return the bucket of query position minus key position, int64 `[1, tokens, tokens]`."""
+        """Return the bucket of every distance (query position minus key position), int64 `[1, tokens, tokens]`."""
         indices = torch.arange(hidden_states.size(-2))
         return table[indices[:, None] - indices[None, :] + (max_tokens - 1)].unsqueeze(0)
 
@@ -41,7 +41,8 @@ def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
 
 def _buckets(encoder: Any, max_tokens: int) -> Tensor:
     """Return the bucket of every distance from `1 - max_tokens` to `max_tokens - 1`, int64."""
-    one, longest = torch.zeros(1, 1, 1), torch.zeros(1, max_tokens, 1)  # only the number of tokens matters
-    backward = encoder.get_rel_pos(one, longest)[0, :, 0]  # the query comes after the key
+    # The buckets depend only on the numbers of tokens, not on the values of the hidden states
+    one, longest = torch.zeros(1, 1, 1), torch.zeros(1, max_tokens, 1)
+    backward = encoder.get_rel_pos(one, longest)[0, :, 0]  # distances of queries that come after the key
     forward = encoder.get_rel_pos(longest, one)[0, 0, :]
     return torch.cat([forward.flip(0)[:-1], backward])

@@ -64,7 +64,7 @@ def load_model(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
     refuse_unknown_architecture(folder, _ARCHITECTURES)
-    # CrossEncoder initializes missing weights randomly; this function refuses them
+    # Called to refuse a checkpoint with missing weights: CrossEncoder would initialize them randomly
     load_checkpoint(AutoModelForSequenceClassification, folder, "ranking", allow_pickle=allow_pickle)
     with typed_errors(folder, "sentence-transformers"):
         encoder: CrossEncoder = CrossEncoder(
@@ -110,7 +110,7 @@ class PairScorer(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Score pairs, each input int64 `[batch, tokens]`."""
+        """Return the logits and the scores of pairs; every input is int64 `[batch, tokens]`."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         logits = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         return logits, self.activation(logits).squeeze(-1)

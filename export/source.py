@@ -50,7 +50,7 @@ class LocalModel:
 
     @property
     def engine(self) -> str:
-        """The library that loads the model: a spaCy pipeline has a config.cfg."""
+        """The library that loads the model: spaCy if the folder has a config.cfg, else transformers."""
         return SPACY if (self.folder / _SPACY_CONFIG).is_file() else TRANSFORMERS
 
 
@@ -85,7 +85,11 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def _spacy_folder(folder: Path) -> Path | None:
-    """Return the folder of a spaCy pipeline: `folder` itself, or its subfolder, as in the package of a pipeline."""
+    """Return the folder of a spaCy pipeline; None without exactly one candidate.
+
+    A candidate is `folder` or a direct subfolder, because the Python package of a pipeline has the pipeline in a
+    subfolder.
+    """
     candidates = [folder, *sorted(path.parent for path in folder.glob(f"*/{_SPACY_CONFIG}"))]
     pipelines = [path for path in candidates if (path / _SPACY_CONFIG).is_file()]
     return pipelines[0] if len(pipelines) == 1 else None
@@ -111,21 +115,21 @@ def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise BuildError("source", f"{rest} cannot be downloaded from the hub: {error}") from error
-    return Path(folder), identifier, Path(folder).name  # the name of the folder is the commit of the snapshot
+    return Path(folder), identifier, Path(folder).name  # the hub's cache names the folder after the commit
 
 
 def _from_path(rest: str, allow_pickle: bool) -> tuple[Path, str, None]:
     folder = Path(rest).expanduser()
     if not folder.is_dir():
         raise BuildError("source", f"{rest} is not a directory")
-    return folder, folder.resolve().name, None  # only the name: artifacts contain no paths of the build machine
+    return folder, folder.resolve().name, None  # only the folder's name, because artifacts contain no paths
 
 
 def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]:
     module, _, sub = rest.partition("/")
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # a missing parent package, or an empty name
+    except (ImportError, ValueError):  # raised for a missing parent package and for an empty name
         spec = None
     if spec is None or not spec.submodule_search_locations:
         raise BuildError(
@@ -139,11 +143,11 @@ def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]
 
 
 def _check_weights(folder: Path, allow_pickle: bool) -> list[Path]:
-    """Return the weight files, ordered by path: safetensors, or pickled files if a folder has no safetensors."""
+    """Return the model's weight files, ordered by path: those of safetensors; in folders without any, pickled files."""
     folders = _module_folders(folder)
     weights = [path for each in folders for path in each.glob("*.safetensors")]
     safe = {path.parent for path in weights}
-    # If a folder has safetensors, its pickled weights are a copy that is not loaded
+    # Pickled weights in a folder with safetensors files are another copy of the same weights, which is not loaded
     pickled = [path for each in folders if each not in safe for pattern in _PICKLED for path in each.glob(pattern)]
     if pickled and not allow_pickle:
         raise BuildError(

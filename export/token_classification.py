@@ -86,7 +86,7 @@ def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
 
 
 def _defaults(options: Any) -> NerDefaults:
-    """Return the options of the configuration; for those that are not set, the values of `NerDefaults`."""
+    """Return the default settings of a call: the options of models.toml, or those of `NerDefaults` for None."""
     ignored = options.ignore_labels
     values = {
         "aggregation_strategy": options.aggregation_strategy,
@@ -134,7 +134,7 @@ def export_model(
 
 
 class TokenScorer(nn.Module):
-    """A token classifier whose only output is its logits."""
+    """A wrapper of a token classifier that returns only the logits, for tracing."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

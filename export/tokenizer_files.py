@@ -12,11 +12,11 @@ from ..artifacts.constants import TOKENIZER
 from ..artifacts.errors import BuildError
 from ..artifacts.manifest_sections import TokenizerSpec
 
-# transformers uses a larger number as `model_max_length` for a tokenizer without a limit.
+# For a tokenizer without a limit, transformers sets `model_max_length` to a number that is larger than this one.
 _NO_LIMIT = 1_000_000
-# These models count positions from padding_idx + 1, starting at the first token that is not padding.
+# Types of models that count positions from padding_idx + 1, starting at the first token that is not padding.
 _OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "xlm-roberta", "xmod", "longformer")
-# These count positions from the left edge, including padding.
+# Types of models that count positions from the left edge of the sequence, padding included.
 _EDGE_POSITIONS = ("bart", "bert", "distilbert", "electra")
 
 
@@ -71,7 +71,7 @@ def counts_from_edge(config: Any) -> bool:
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Write tokenizer.json, without padding and truncation, and the other files that libraries read."""
+    """Write tokenizer.json without padding and truncation, and the configuration files that transformers reads too."""
     plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     plain.no_padding()
     plain.no_truncation()

@@ -40,7 +40,7 @@ def export_module(module: torch.nn.Module, inputs: Inputs, outputs: Sequence[str
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # None is returned only without dynamo
+    assert program is not None  # `torch.onnx.export` returns None only with `dynamo=False`
     clean(program.model)
     return program.model
 

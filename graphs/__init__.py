@@ -1,4 +1,4 @@
-"""ONNX graphs: building, editing, saving and describing them. Shared by the stages export and quantize.
+"""Builds, edits, saves and describes ONNX graphs, for the stages export and quantize.
 
 A family whose graph both stages build has a package here under its name.
 """

@@ -1,7 +1,7 @@
-"""Building ONNX graphs with onnx-ir: `NodeBuilder` appends nodes, `GraphBuilder` builds a new graph with it.
+"""Builds ONNX graphs with onnx-ir: `NodeBuilder` appends nodes, its subclass `GraphBuilder` starts a new graph.
 
-`graph_editor.Insertion` is the other `NodeBuilder`: it inserts nodes into an existing graph. The names of constants and
-values are part of the bytes of an artifact, so a scheme of names, once released, does not change.
+`graph_editor.Insertion` is the other subclass of `NodeBuilder`: it inserts nodes into an existing graph. The names of
+constants and values are part of the bytes of an artifact, so a scheme of names, once released, does not change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Operators of ONNX Runtime that are not part of the ONNX standard.
 MICROSOFT = "com.microsoft"
-# An output of a model: its value, element type and dimensions.
+# An output of a model: its value in the graph, its element type and its dimensions.
 Output = tuple[ir.Value, ir.DataType, Sequence[int | str]]
 
 
@@ -43,7 +43,7 @@ class NodeBuilder(ABC):
         domain: str = "",
         attributes: Mapping[str, Any] | None = None,
     ) -> list[ir.Value]:
-        """Append a node and return its outputs."""
+        """Append a node to the graph and return its outputs."""
         name = self._node_name(op_type)
         node = ir.node(op_type, inputs, dict(attributes or {}), domain=domain, num_outputs=outputs, name=name)
         for index, output in enumerate(node.outputs):
@@ -52,12 +52,12 @@ class NodeBuilder(ABC):
         return list(node.outputs)
 
     def op(self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Any) -> ir.Value:
-        """Append a node with one output and return the output."""
+        """Append a node with one output to the graph and return this output."""
         return self.node(op_type, inputs, domain=domain, attributes=attributes)[0]
 
     @abstractmethod
     def constant(self, array: ArrayLike, *, name: str) -> ir.Value:
-        """Return the constant with this name; the first call stores it."""
+        """Return the constant with this name; the first call with the name adds it to the graph."""
 
     @abstractmethod
     def _node_name(self, op_type: str) -> str: ...
@@ -85,23 +85,27 @@ class GraphBuilder(NodeBuilder):
         self._nodes: list[ir.Node] = []
         self._constants: dict[str, ir.Value] = {}
         self._names_by_content: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        # Shared with all subgraphs: names must be unique in the whole model
+        # The builders of all subgraphs share these objects with the outermost one: names are unique in the whole model
         self._op_count: list[int] = [0] if outer is None else outer._op_count
         self._functions: dict[str, OnnxFunction[..., Any]] = {} if outer is None else outer._functions
         self._domains: dict[str, int] = {"": OPSET} if outer is None else outer._domains
 
     def subgraph(self) -> GraphBuilder:
-        """Return a builder for a graph inside this one."""
+        """Return a builder for a subgraph, such as the body of a loop, inside this graph."""
         return GraphBuilder(names_values=self._names_values, outer=self)
 
     def input(self, name: str, dtype: ir.DataType, dims: Sequence[int | str | None]) -> ir.Value:
-        """Append an input."""
+        """Add an input to the graph and return its value."""
         value = ir.val(name, dtype, dims)
         self._inputs.append(value)
         return value
 
     def constant(self, array: ArrayLike, dtype: DTypeLike | None = None, *, name: str | None = None) -> ir.Value:
-        """Return a constant, stored once for each name; without a name, once for each type, shape and content."""
+        """Return a constant of the graph.
+
+        Constants with the same name are stored once. Constants without a name are stored once if their type, shape and
+        content are equal.
+        """
         data = np.asarray(array, dtype, order="C")
         if name is None:
             key = (data.dtype.str, data.shape, data.tobytes())
@@ -111,19 +115,19 @@ class GraphBuilder(NodeBuilder):
         return self._constants[name]
 
     def integers(self, *numbers: int) -> ir.Value:
-        """Return a constant int64 `[n]`, stored in the outermost graph."""
+        """Return a constant int64 `[n]` with these numbers, which is stored in the outermost graph."""
         if self._outer is not None:
             return self._outer.integers(*numbers)
         return self.constant(numbers, np.int64, name=f"integers_{'_'.join(map(str, numbers))}")
 
     def split(self, value: ir.Value, parts: int) -> list[ir.Value]:
-        """Return the columns of `value`, split into equal parts."""
+        """Append a node that splits the columns of `value` into equal parts, and return the parts."""
         if parts == 1:
             return [value]
         return self.node("Split", [value], parts, attributes={"axis": 1, "num_outputs": parts})
 
     def reshape(self, value: ir.Value, *shape: int) -> ir.Value:
-        """Return `value` in another shape; one size may be -1."""
+        """Append a node that reshapes `value`, and return its output; one size may be -1."""
         return self.op("Reshape", value, self.constant(shape, np.int64))
 
     def call(self, function: OnnxFunction[..., Any], *inputs: ir.Value) -> list[ir.Value]:
@@ -143,7 +147,7 @@ class GraphBuilder(NodeBuilder):
         self._domains |= {**model.opset_imports, "": OPSET}
         copies = dict(zip(model.graph.inputs, inputs, strict=True))
         for name, value in model.graph.initializers.items():
-            assert value.const_value is not None  # true for every initializer
+            assert value.const_value is not None  # every initializer has a value
             copies[value] = constants.constant(value.const_value.numpy(), name=f"{prefix}{name}")
         for node in model.graph:
             copies.update(zip(node.outputs, self._copy(node, copies), strict=True))

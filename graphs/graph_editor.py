@@ -1,4 +1,4 @@
-"""Editing an existing graph with onnx-ir: `GraphEditor` replaces nodes, `Insertion` inserts new ones."""
+"""Edits an existing graph with onnx-ir: `GraphEditor` replaces nodes, `Insertion` inserts new nodes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from .graph_builder import NodeBuilder, initializer
 
 
 class GraphEditor:
-    """Replaces nodes and constants of one graph; new names follow from the old ones, so builds are reproducible."""
+    """Replaces nodes and constants of one graph.
+
+    The names of new nodes are derived from the names of existing nodes, so that builds are reproducible.
+    """
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
         self._insertions = 0
 
     def after(self, anchor: ir.Node) -> Insertion:
-        """Start a chain of nodes right after `anchor`."""
+        """Return an insertion that adds new nodes right after the existing node `anchor`."""
         return Insertion(self, anchor, self._prefix(anchor))
 
     def before(self, anchor: ir.Node) -> Insertion:
-        """Start a chain of nodes right before `anchor`."""
+        """Return an insertion that adds new nodes right before the existing node `anchor`."""
         return Insertion(self, anchor, self._prefix(anchor), is_before=True)
 
     def redirect(self, old: ir.Value, new: ir.Value, uses: Iterable[tuple[ir.Node, int]]) -> None:
@@ -61,7 +64,7 @@ class GraphEditor:
 
 
 class Insertion(NodeBuilder):
-    """A chain of new nodes right after or right before an anchor; their names begin with `prefix`."""
+    """A chain of new nodes right after or right before an existing node; the names of new nodes begin with `prefix`."""
 
     def __init__(self, editor: GraphEditor, anchor: ir.Node, prefix: str, *, is_before: bool = False) -> None:
         self._editor = editor
@@ -71,7 +74,7 @@ class Insertion(NodeBuilder):
         self._op_count = 0
 
     def constant(self, array: ArrayLike, *, name: str) -> ir.Value:
-        """Return an initializer of this chain; a scalar is stored as `[1]`."""
+        """Return a new initializer whose name begins with the prefix of this insertion; a scalar is stored as `[1]`."""
         return self._editor.constant(array, name=f"{self._prefix}_{name}")
 
     def _node_name(self, op_type: str) -> str:

@@ -50,7 +50,7 @@ def adversarial_texts(language: str, count: int, seed: int, specials: Sequence[s
 
 
 def _fixed(words: Words) -> list[str]:
-    """Return the edge cases that every set of texts contains."""
+    """Return the texts that are generated for every seed: empty, invisible and very long ones."""
     name = words.people[0]
     invisible = ["", " ", *WHITESPACE, *INVISIBLE, "".join(WHITESPACE), "".join(INVISIBLE)]
     long = [f"{name} {'a' * length} {name}" for length in _LONG_TOKENS]
@@ -60,12 +60,12 @@ def _fixed(words: Words) -> list[str]:
 
 
 class _Maker:
-    """Generates texts with one random number generator."""
+    """Generates random adversarial texts; all random choices come from one random number generator."""
 
     def __init__(self, source: random.Random, words: Words, specials: tuple[str, ...]) -> None:
         self._source = source
         self._words = words
-        # The language's own abbreviations are drawn as often as all others together
+        # Two lists with equal probability: the abbreviations of the language, and the special cases of the tokenizer
         self._specials = (words.specials, specials or words.specials)
         self._changes: tuple[Callable[[str], str], ...] = (
             self._whitespace,
@@ -91,7 +91,7 @@ class _Maker:
         )
 
     def text(self) -> str:
-        """Return one random text of a random kind."""
+        """Return one text, which a randomly chosen generator method composes."""
         kinds = (self._changed, self._prose, self._soup, self._characters, self._chunk)
         return self._source.choices(kinds, (70, 8, 12, 6, 4))[0]()
 
@@ -120,7 +120,7 @@ class _Maker:
         return sentence
 
     def _soup(self) -> str:
-        """Return strings of every kind, separated by whitespace or by nothing."""
+        """Return a text of up to 25 special cases, names and unusual strings, with or without whitespace in between."""
         names = self._words.people + self._words.locations + self._words.organizations
         strings = []
         for _ in range(self._source.randint(1, 25)):
@@ -129,11 +129,11 @@ class _Maker:
         return "".join(strings)
 
     def _chunk(self) -> str:
-        """Return a single string that tokenizers handle specially."""
+        """Return a text that is one string that tokenizers handle specially, such as a number, a URL or an emoticon."""
         return self._source.choice(self._source.choice((*self._specials, NUMBERS, ADDRESSES, EMOTICONS, EMOJI)))
 
     def _characters(self) -> str:
-        """Return random characters and a name among them."""
+        """Return a text of up to 40 random characters with a name among them."""
         strings = [self._random_character() for _ in range(self._source.randint(1, 40))]
         strings.insert(self._source.randint(0, len(strings)), self._source.choice(self._words.people))
         return self._source.choice(("", " ", "")).join(strings)
@@ -156,7 +156,7 @@ class _Maker:
         return " ".join(words)
 
     def _whitespace(self, text: str) -> str:
-        """Add other whitespace to one word, or replace all spaces by it."""
+        """Add a random whitespace string before or after one word, or replace every space of the text by it."""
         whitespace = self._source.choice(WHITESPACE)
         if self._source.random() < 0.1:
             return text.replace(" ", whitespace)
@@ -181,7 +181,7 @@ class _Maker:
         return self._word(text, lambda word: self._source.choice((sign + word, word + sign, self._insert(word, sign))))
 
     def _special(self, text: str) -> str:
-        """Append a special case of the tokenizer to a word, with punctuation around it, with or without a separator."""
+        """Append a special case of the tokenizer to a word; random punctuation and a separator may be added."""
         chunk = self._source.choice(self._source.choice(self._specials))
         before = self._source.choice(("", "", *OPENERS, *self._words.glued))
         after = self._source.choice(("", "", *CLOSERS, *CHAINS))
@@ -215,12 +215,12 @@ class _Maker:
         return " ".join([*words[:start], joined, *words[start + length :]])
 
     def _cut(self, text: str) -> str:
-        """Cut off the beginning or the end, possibly between a letter and its combining mark."""
+        """Cut off the beginning or the end of a text, possibly between a letter and its combining mark."""
         offset = self._offset(text)
         return text[offset:] if self._source.random() < 0.5 else text[:offset]
 
     def _join(self, text: str) -> str:
-        """Remove one space."""
+        """Join one random word of a text with the next word by removing the space between them."""
         return self._word(text, lambda word: word + "\0").replace("\0 ", "").replace("\0", "")
 
     def _long(self, text: str) -> str:

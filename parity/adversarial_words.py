@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Whitespace by the definition of any regular expression engine, single characters and short runs
+# Characters that at least one regular expression engine counts as whitespace, and short runs of such characters
 WHITESPACE = (
     "  ",
     "   ",

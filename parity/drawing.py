@@ -22,7 +22,8 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-# CSS variables of the page without `--`; the index is the last byte of the placeholder color, see `hex_of`
+# Names of the page's CSS variables, without `--`. The index of a name is the last byte of its placeholder color, see
+# `hex_of`.
 _COLORS = ("ink", "muted", "grid", "card", "original", "fp32", "int8", "extra-1", "extra-2", "extra-3", "extra-4")
 _EXTRA = _COLORS[7:]
 ORIGINAL = "original"
@@ -66,7 +67,10 @@ class Bar:
 
 
 def variant_colors(names: Sequence[str]) -> dict[str, str]:
-    """Return a CSS variable for every variant: fp32 and int8 have their own, other variants share the extra ones."""
+    """Return the CSS variable with the color of every variant.
+
+    fp32 and int8 have variables of their own. The other variants take turns with the variables `extra-1` to `extra-4`.
+    """
     others = [name for name in names if name not in _COLORS]
     turns = {name: _EXTRA[index % len(_EXTRA)] for index, name in enumerate(others)}
     return {name: turns.get(name, name) for name in names}

@@ -24,9 +24,9 @@ from .proof import Parity
 REPORT_TEMPLATE = "report.html.j2"
 _MARKS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥", "\u00a0": "[NBSP]", "\u200b": "[ZWSP]", "\ufeff": "[BOM]"}
 _LINE_ENDS = {"\n": "↵ ", "\r": "␍", "\t": "⇥"}
-# Unicode categories: control, surrogate, private use, unassigned
+# Unicode categories of characters that are displayed as code points: control, surrogate, private use, unassigned
 _HIDDEN = ("Cc", "Cs", "Co", "Cn")
-# They change the writing direction of the text around them
+# Characters that change the writing direction of the text around them
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -50,7 +50,7 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Tile:
-    """A number in large type, with a label and a detail below."""
+    """A box of the report with a number in large type, and below it a label and a detail."""
 
     value: str
     label: str
@@ -179,9 +179,8 @@ def layer_plots(manifest: Manifest, names: Sequence[str]) -> list[Plot]:
         if quantization is None or not quantization.layers:
             continue
         layers = quantization.layers
-        if list(layers) == sorted(
-            layers
-        ):  # read from canonical JSON: restore the graph order from the numbers in the names
+        # Canonical JSON sorts the products by name: the numbers in the names restore their order in the graph
+        if list(layers) == sorted(layers):
             layers = {key: layers[key] for key in sorted(layers, key=_by_numbers)}
         svg = drawing.plot_layers(layers, color, f"layers-{name}", f"Signal-to-noise ratio of every product of {name}")
         note = "At 40 dB the noise is 1 % of the signal; higher is better."

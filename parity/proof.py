@@ -25,7 +25,7 @@ class Compared(Protocol):
 
 
 class Parity(Protocol):
-    """The parity results of any family."""
+    """The protocol of the parity results that all families share."""
 
     @property
     def inputs(self) -> Sequence[Any]:
@@ -33,11 +33,11 @@ class Parity(Protocol):
 
     @property
     def comparisons(self) -> Mapping[str, Compared]:
-        """The comparisons by variant."""
+        """The comparison with the original, by variant."""
 
     @property
     def failures(self) -> Mapping[str, list[str]]:
-        """One message per missed threshold, by variant."""
+        """By variant, one message per threshold of the gate that the variant missed."""
 
 
 AnyParity = TypeVar("AnyParity", bound=Parity)
@@ -58,7 +58,7 @@ class FamilyParity(Protocol):
     """The interface of the module `parity.NAME` of a family."""
 
     def prove(self, staged: Staged, folder: Path) -> Proof[Any]:
-        """Compare every variant of the settings with the original in `folder`."""
+        """Compare every variant that the build settings name with the original model in `folder`."""
 
     def evidence(self, parity: Any) -> dict[str, Any]:
         """Return the content of parity.json without the machine and the versions."""

@@ -27,12 +27,12 @@ from .proof import Proof
 
 __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
-# In characters, larger than any parity text; spaCy's default limit only protects its memory
+# The value of spaCy's limit `max_length` in characters: larger than any parity text, which spaCy could otherwise refuse
 _MAX_LENGTH = 10**9
 
 
 def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
-    """Compare the variant of the settings with the original in `folder`."""
+    """Compare the variant that the build settings name with the original pipeline in `folder`."""
     settings, spec = staged.settings, staged.section(SpacySpec)
     texts = ner_texts(spec.language)
     original = load_original(folder, spec.sentences)

@@ -26,14 +26,14 @@ from .proof import Proof
 
 __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
-# The other aggregation strategies are evaluated on every 8th text
+# The model's own aggregation strategy is compared on all parity texts, the other strategies on every 8th text
 _EVERY = 8
-# A larger `model_max_length` is the placeholder of transformers for a tokenizer without a limit
+# For a tokenizer without a limit, transformers sets `model_max_length` to a number that is larger than this one
 _NO_LIMIT = 1_000_000
 
 
 def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
-    """Compare every variant of the settings with the original in `folder`."""
+    """Compare every variant that the build settings name with the original model in `folder`."""
     settings, spec = staged.settings, staged.section(TokenClassificationSpec)
     texts = ner_texts(spec.language)
     original = load_original(
@@ -68,9 +68,12 @@ def write_report(proof: Proof[NerParity], manifest: Manifest, path: Path) -> Non
 
 
 def _settings(spec: TokenClassificationSpec, texts: list[str]) -> list[tuple[str, int | None, list[str]]]:
-    """Return (strategy, stride, texts): all texts with the model's settings, some with every other strategy."""
+    """Return the comparisons to run as (strategy, stride, texts).
+
+    The model's own settings are compared on all texts, every other strategy on some of them.
+    """
     others = [(strategy, None if strategy == "none" else spec.stride) for strategy in STRATEGIES]
-    # `none` does not allow a stride, and a call cannot remove the stride of the manifest
+    # `none` is left out if the manifest has a stride: the strategy allows none, and a call cannot remove it
     others = [each for each in others if not (each[0] == "none" and spec.stride is not None)]
     own = (spec.aggregation_strategy, spec.stride)
     return [(*own, texts), *((*each, texts[::_EVERY]) for each in others if each != own)]

@@ -43,7 +43,7 @@ class ActivationStats:
 
     @property
     def gram(self) -> Floats:
-        """`x.T @ x` of all rows so far."""
+        """The Gram matrix `x.T @ x` of all rows that were added so far, `[in, in]`."""
         if self._pending:
             rows = np.concatenate(self._pending)
             self._gram += rows.T @ rows
@@ -52,11 +52,11 @@ class ActivationStats:
 
     @property
     def sample(self) -> Floats:
-        """The kept rows, `[n, in]`."""
+        """The rows of the activation that are kept to measure errors, `[n, in]`."""
         return np.concatenate(self._sample)
 
     def add(self, x: Floats) -> None:
-        """Add the rows of an activation `[..., in]`."""
+        """Update the statistics with the rows of an activation `[..., in]`."""
         flat = x.reshape(-1, x.shape[-1])
         np.maximum(self.absmax, np.abs(flat).max(0), out=self.absmax)
         self._pending.append(flat)
@@ -66,7 +66,7 @@ class ActivationStats:
         self._sample.append(flat[::step][:_SAMPLE_ROWS_PER_INPUT].copy())
 
     def divide(self, scales: Floats) -> None:
-        """Turn the statistics of `x` into those of `x / scales`."""
+        """Convert the statistics of an activation `x` in place to the statistics of `x / scales`."""
         self.absmax /= scales
         self._gram = self.gram / np.outer(scales, scales)
         self._sample = [rows / scales for rows in self._sample]

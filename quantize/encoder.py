@@ -18,7 +18,7 @@ INT8 = "int8"
 
 
 def quantize_encoder(staged: Staged, role: str, output: str, exact: Collection[str] = ()) -> Staged:
-    """Add the int8 variant of an encoder that reads texts, calibrated on the texts of the settings.
+    """Add the int8 variant of an encoder that reads texts, calibrated on the texts that the build settings name.
 
     :param role: the role of the graph in the manifest.
     :param output: the output whose error is recorded.

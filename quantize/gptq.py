@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from .int8_scheme import Floats, channel_scales
 
-# Added to the diagonal of the Gram matrix, relative to its mean, so that the matrix is positive definite.
+# This share of the mean of the Gram matrix's diagonal is added to the diagonal, to make the matrix positive definite.
 _DAMPING = 0.01
-# Errors of earlier blocks of rows are compensated at once at the beginning of a block, errors of the same block row by
-# row. The result is the same as without blocks, with fewer passes over memory.
+# The number of rows of a block. At the beginning of a block, the errors of all earlier blocks are compensated at once;
+# the errors of the same block are compensated row by row. The result is the same as without blocks, with fewer passes
+# over memory.
 _BLOCK = 128
 
 

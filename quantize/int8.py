@@ -62,7 +62,7 @@ def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds], exact: Coll
     editor = GraphEditor(model.graph)
     fold_constant_products(editor, folder, file, inputs[0])
     groups = find_groups(model.graph, exact)
-    names = [str(group.activation.name) for group in groups]  # smoothing replaces some activations
+    names = [str(group.activation.name) for group in groups]  # read before smoothing, which replaces some activations
     stats = observe(folder, file, names, inputs)
     smoothquant.smooth(editor, groups, stats)
     layers: dict[str, float] = {}
@@ -106,7 +106,7 @@ def output_error(folder: Path, exact: str, approximate: str, output: str, inputs
 def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationStats) -> dict[str, float]:
     """Quantize an activation and every product with it, and return each product's signal-to-noise ratio in dB."""
     producer = group.activation.producer()
-    assert producer is not None  # true for every group of find_groups
+    assert producer is not None  # `find_groups` returns only activations that a node computes
     q, scale = quantize_rows_in_graph(editor.after(producer), group.activation, group.scheme)
     zero_point = editor.constant(np.uint8(group.scheme.zero_point), name=f"zero_point_{group.scheme.zero_point}")
     activation = _QuantizedActivation(q, scale, zero_point)

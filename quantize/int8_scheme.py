@@ -56,7 +56,10 @@ def dequantize_rows(q: NDArray[np.uint8], scale: Floats, scheme: ActivationSchem
 
 
 def channel_scales(weight: Floats, levels: int = INT8_LEVELS) -> Floats:
-    """Return one scale per column of `[in, out]`, with which the largest magnitude becomes `levels`; 1 for zeros."""
+    """Return the scale of each column of a weight `[in, out]`: its largest magnitude divided by `levels`.
+
+    The scale of a column of zeros is 1.
+    """
     peak = np.abs(weight).max(0)
     return np.where(peak > 0, peak / levels, 1.0).astype(np.float32)
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .int8_scheme import AFTER_GELU, AFTER_RELU, SYMMETRIC, ActivationScheme
 
-# For smaller tables, such as that of token types, the additional lookup of the scales costs more than int8 saves.
+# The minimum number of values of a table to quantize. For smaller tables, such as the table of token types, the
+# additional lookup of the scales costs more time than int8 saves.
 _MIN_TABLE_VALUES = 1 << 16
 
 
@@ -49,7 +50,8 @@ def find_groups(graph: ir.Graph, exact: Collection[str] = ()) -> list[LinearGrou
         if weight is None or activation is None or activation.name is None or _computes(node, exact):
             continue
         if activation.producer() is None:
-            continue  # quantizing nodes are inserted after the node that computes the activation; an input has none
+            # An input of the graph is not quantized: the nodes are inserted after the one that computes the activation
+            continue
         group = groups.setdefault(activation.name, LinearGroup(activation, _scheme(activation), []))
         group.linears.append(Linear(node, weight))
     return list(groups.values())

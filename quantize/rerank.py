@@ -17,7 +17,7 @@ _PAIRS = "calibration_pairs.txt"
 
 
 def quantize(staged: Staged) -> Staged:
-    """Add the int8 variant. Its last product stays float32, because its errors directly change the order."""
+    """Add the int8 variant. Its last product stays float32, because errors there directly change the ranking."""
     spec = staged.section(TokenizerSpec)
     tokenizer = PairTokenizer(staged.folder / spec.file, spec)
     lines = _read_lines(staged.settings.calibration)
@@ -29,7 +29,7 @@ def quantize(staged: Staged) -> Staged:
 
 
 def _read_lines(path: Path | None) -> list[str]:
-    """Return the lines of the file in the settings, or of the package's calibration pairs."""
+    """Return the lines of the calibration file `path`; without a path, the lines of the package's calibration pairs."""
     if path is not None:
         return read_calibration_texts(path)
     text = resources.files(__package__).joinpath(_PAIRS).read_text(encoding="utf-8")

@@ -7,5 +7,5 @@ from .encoder import quantize_encoder
 
 
 def quantize(staged: Staged) -> Staged:
-    """Add the int8 variant of the encoder."""
+    """Quantize the encoder of the fp32 variant, and add the result as the int8 variant."""
     return quantize_encoder(staged, "encoder", "sentence_embedding")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # at run time, a family's modules are imported when its first
 
 logger = logging.getLogger(__name__)
 
-# The task of each argument of `open`.
+# The name of the task for each argument of `open` that takes a model.
 _TASKS = {"embedding": "sentence-embedding", "ner": "ner", "summarization": "summarization", "rerank": "rerank"}
 
 
@@ -145,7 +145,7 @@ class OnnxMlBridge:
         return self.embedder.model.name
 
     def get_embedding_variant(self) -> str:
-        """Return the name of the variant in use; with `auto`, the one it selected."""
+        """Return the name of the variant in use; for `auto`, this is the variant that was selected."""
         return self.embedder.model.variant
 
     def ner(
@@ -189,7 +189,7 @@ class OnnxMlBridge:
         return list(self._recognizers)
 
     def summarize(self, messages: Sequence[str]) -> str:
-        """Summarize one list of messages, read as one text. Logs a warning if it was truncated."""
+        """Summarize one list of messages, read as one text. Logs a warning if this text was truncated."""
         return self.summarize_batch([messages])[0]
 
     def summarize_batch(self, inputs: Sequence[Sequence[str]]) -> list[str]:
@@ -212,7 +212,7 @@ class OnnxMlBridge:
         return self.summarizer.model.name
 
     def get_summarization_variant(self) -> str:
-        """Return the name of the variant in use; with `auto`, the one it selected."""
+        """Return the name of the variant in use; for `auto`, this is the variant that was selected."""
         return self.summarizer.model.variant
 
     def rerank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:
@@ -247,7 +247,7 @@ class OnnxMlBridge:
 
 
 def _variants(variant: str | Mapping[str, str]) -> dict[str, str]:
-    """Return the requested variant of every argument of `open`."""
+    """Return the name of the requested variant for every argument of `open` that takes a model."""
     if isinstance(variant, str):
         return dict.fromkeys(_TASKS, variant)
     if unknown := sorted(set(variant) - set(_TASKS)):

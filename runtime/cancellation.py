@@ -72,7 +72,7 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel the timer and unregister from the token: both can no longer stop the call."""
+        """Cancel the timer and unregister from the token, so that neither of them can stop the call any more."""
         if self._timer is not None:
             self._timer.cancel()
         if self._cancel is not None:

@@ -51,7 +51,7 @@ def usable_cpus() -> int:
 
 
 def describe(threads: int) -> Machine:
-    """Describe this machine for the record of measurements; `threads` is the number of threads they used."""
+    """Return the description of this machine that is stored with measurements, which used `threads` threads."""
     return Machine(_cpuinfo("model name") or platform.processor() or platform.machine(), instruction_set(), threads)
 
 
@@ -66,7 +66,7 @@ def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/s
     quotas = []
     for group in groups:
         parts = Path(group).parts
-        for depth in range(len(parts) + 1):  # the limits of all ancestors apply
+        for depth in range(len(parts) + 1):  # the quotas of all ancestors of a cgroup apply too
             quotas += _quota(root.joinpath(*parts[:depth], "cpu.max"))
     return min(quotas, default=None)
 

@@ -83,7 +83,7 @@ class Recognizer(Protocol):
         """Load the graphs now instead of in the first call."""
 
     def check(self, options: NerOptions) -> None:
-        """Check options without a text.
+        """Check the options of a call without running the model.
 
         :raises ConfigError: if an option is out of range, or is for another engine.
         :raises InputError: with the code `sentence_starts` if they are missing, or given to a model that accepts none.
@@ -101,7 +101,7 @@ class Recognizer(Protocol):
 
 
 def entities_from_spans(text: str, spans: Sequence[EntitySpan]) -> tuple[Entity, ...]:
-    """Add the texts and the byte offsets of entities, in time linear in the text."""
+    """Convert spans to entities with their texts and byte offsets, in time linear in the length of the text."""
     byte_at = range(len(text) + 1) if text.isascii() else _byte_offsets(text, spans)
     return tuple(_entity(text, span, byte_at) for span in spans)
 
@@ -112,7 +112,7 @@ def _entity(text: str, span: EntitySpan, byte_at: Mapping[int, int] | Sequence[i
 
 
 def _byte_offsets(text: str, spans: Iterable[EntitySpan]) -> dict[int, int]:
-    """Return the offset in bytes of UTF-8 of every start and end, by its offset in characters."""
+    """Return a dict from the start and end offsets of spans in characters to the same offsets in bytes of UTF-8."""
     byte_at, byte, last = {}, 0, 0
     for offset in sorted({offset for span in spans for offset in (span.start, span.end)}):
         byte += len(text[last:offset].encode())

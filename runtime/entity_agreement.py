@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from ..artifacts.ner import ExpectedEntity
 from .entities import Entities
 
-# Start and end in characters, label: entities are equal if these three are.
+# The start offset, the end offset (both in characters) and the label of an entity. Two entities are equal if all three
+# values are equal.
 EntityKey = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """Counts of entities with one label: the original's (`expected`), the variant's (`found`), those in both."""
+    """The numbers of entities with one label: those of the original, of the variant, and those that both have."""
 
     expected: int
     found: int
@@ -42,7 +43,7 @@ class Agreement:
 
     @property
     def entity_f1(self) -> float:
-        """F1 over all labels."""
+        """The F1 score over the entities of all labels."""
         counts = self.labels.values()
         return LabelAgreement(
             sum(each.expected for each in counts),
@@ -82,7 +83,7 @@ def _score_difference(expected: Sequence[Sequence[ExpectedEntity]], found: Seque
     differences = []
     for original, variant in zip(expected, found, strict=True):
         scores: defaultdict[EntityKey, deque[float | None]] = defaultdict(deque)
-        for each in original:  # an entity may occur twice, if two tokens have the same offsets: paired in order
+        for each in original:  # a list, since two tokens with the same offsets can be equal entities
             scores[each.start, each.end, each.label].append(each.score)
         for entity in variant.entities:
             matching = scores[entity.start, entity.end, entity.label]

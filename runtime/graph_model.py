@@ -18,7 +18,7 @@ from .loading import OpenArtifact
 from .session import GraphSession
 from .tokenizer import TextTokenizer
 
-# The manifest's section of a family, such as `EmbeddingSpec`.
+# The dataclass of a family's manifest section, such as `EmbeddingSpec`.
 Spec = TypeVar("Spec")
 
 

@@ -16,9 +16,9 @@ from . import cpu
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
 
 AUTO = "auto"
-# The hint in the error message if the answers to the golden cases do not satisfy the gate.
+# The hint in the error message for a variant whose answers to the golden cases miss its gate.
 OTHER_RESULTS = "This CPU or this ONNX Runtime computes differently from the builder's; do not use the variant."
-# The object that turns texts into a graph's inputs: a tokenizer, or the rules and tables of a spaCy pipeline.
+# The type of the object that turns texts into a graph's inputs: a tokenizer, or the rules and tables of a spaCy model.
 Preprocessor = TypeVar("Preprocessor")
 # The values of a family's metrics, by name; None if a metric does not apply.
 Figures = dict[str, float | None]
@@ -53,7 +53,7 @@ class FamilyRuntime(Protocol):
 
 
 def runtime_of(family: Family) -> FamilyRuntime:
-    """Import the runtime module of a family."""
+    """Import and return the runtime module of a family."""
     return cast(FamilyRuntime, family.module("runtime"))
 
 
@@ -75,7 +75,7 @@ def open_artifact(
     if chosen in artifact.manifest.variants:
         check_variant(artifact, chosen)
     preprocessor = runtime_of(artifact.family).load_preprocessor(artifact)
-    artifact.variant(chosen)  # the last check in the order of FORMAT.md
+    artifact.variant(chosen)  # raises for an unknown variant, which is the last check in the order of FORMAT.md
     return OpenArtifact(artifact, chosen, preprocessor)
 
 

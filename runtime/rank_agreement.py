@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# Documents whose scores differ by less have no particular order: scores may differ by 1e-5 from the original's.
+# The order of two documents counts only if their reference scores differ by more than this value, because the score of
+# each may differ from the original's by 1e-5.
 TIE = 2e-5
 Scores = NDArray[np.floating]
 

@@ -65,14 +65,14 @@ class RerankModel:
 
     @classmethod
     def of(cls, opened: OpenArtifact[PairTokenizer]) -> RerankModel:
-        """Return the model of a checked artifact."""
+        """Return the model of the chosen variant of a checked artifact."""
         artifact, manifest = opened.artifact, opened.artifact.manifest
         graph = manifest.variants[opened.variant].graphs[ROLE]
         return cls(artifact.root, manifest.name, manifest.version, opened.variant, graph, opened.preprocessor)
 
     @classmethod
     def of_staged(cls, staged: Staged, variant: str) -> RerankModel:
-        """Return a variant of a staged model."""
+        """Return the model of one variant of a staged model."""
         spec, settings = staged.section(TokenizerSpec), staged.settings
         staged.section(RerankSpec)
         graph = staged.variants[variant].graphs[ROLE]
@@ -122,7 +122,7 @@ class Reranker:
         self._session.load()
 
     def self_test(self) -> None:
-        """Score a short pair; any error is raised."""
+        """Score a short pair of query and document to check that the model runs; any error is raised."""
         self.score("health check", ["health check"])
 
     def rerank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:
@@ -139,7 +139,7 @@ class Reranker:
         return [Ranked(index, float(scored.scores[index]), bool(scored.truncated[index])) for index in order]
 
     def score(self, query: str, documents: Sequence[str]) -> Scored:
-        """Score the documents.
+        """Score documents for a query; the result has the order of the documents.
 
         :raises InputError: for an invalid query or document; nothing was computed then.
         """

@@ -41,7 +41,7 @@ EmbeddingModel = GraphModel[EmbeddingSpec]
 
 
 def embedding_model(opened: OpenArtifact[TextTokenizer]) -> EmbeddingModel:
-    """Return the model of a checked artifact."""
+    """Return the model of the chosen variant of a checked artifact."""
     return graph_model(opened, "encoder", opened.artifact.manifest.section(EmbeddingSpec))
 
 

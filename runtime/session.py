@@ -35,7 +35,7 @@ def import_onnxruntime() -> Any:
 
 
 class GraphSession:
-    """One graph, loaded on first use. Thread-safe."""
+    """An ONNX Runtime session for one graph, which is loaded on first use. Thread-safe."""
 
     def __init__(self, path: Path, threads: int) -> None:
         """Create a session without reading the file.
@@ -72,7 +72,8 @@ class GraphSession:
         if self._session is None:
             self.load()
         options = import_onnxruntime().RunOptions()
-        options.log_severity_level = 4  # only fatal errors: all others are raised, and a stopped run is one
+        # Log only fatal errors: all other errors, such as that of a stopped run, are raised as exceptions
+        options.log_severity_level = 4
         with nullcontext() if watch is None else watch.running(options):
             try:
                 return [np.asarray(value) for value in self._session.run(list(outputs), dict(feeds), options)]
@@ -101,5 +102,5 @@ def create_session(path: Path, threads: int, extra_options: Mapping[str, str] | 
         return ort.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER_FUSIONS
         )
-    except Exception as error:  # see GraphSession.run
+    except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
         raise ArtifactError("graph", f"ONNX Runtime cannot load {path.name}: {error}") from error

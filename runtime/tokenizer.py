@@ -69,7 +69,7 @@ class TextTokenizer:
             )
         self._tokenizer.no_padding()
         # For a tokenizer without special tokens the library does not report that it truncated a text. It is therefore
-        # given a limit one higher: a text with more than `max_tokens` tokens is truncated here, by `_within_limit`.
+        # given a limit higher by one: a text with more than `max_tokens` tokens is truncated here, by `_within_limit`.
         self._truncates_itself = specials == 0
         limit = spec.max_tokens + 1 if self._truncates_itself else spec.max_tokens
         self._tokenizer.enable_truncation(limit, direction=spec.truncation_side)
@@ -83,7 +83,7 @@ class TextTokenizer:
         return [Tokens(tuple(encoding.ids[kept]), truncated) for encoding, kept, truncated in limited]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of token ids, without special tokens."""
+        """Convert token ids to text; special tokens are left out."""
         (text,) = _run(lambda _: [self._tokenizer.decode(list(ids), skip_special_tokens=True)], ())
         return str(text)
 
@@ -92,7 +92,7 @@ class TextTokenizer:
         return len(_run(self.untruncated().encode_batch_fast, [text])[0].ids)
 
     def untruncated(self) -> Tokenizer:
-        """Return a tokenizer of the library without truncation and padding, which callers must not modify."""
+        """Return a tokenizer of the tokenizers library without truncation and padding; callers must not modify it."""
         with self._lock:
             if self._untruncated is None:  # created on first use, because it copies the vocabulary and is rarely needed
                 self._untruncated = copy.deepcopy(self._tokenizer)
@@ -114,7 +114,7 @@ class TextTokenizer:
         :param strided: a tokenizer that `with_stride` returned.
         """
         encodings = _run(strided.encode_batch, texts)[::-1]
-        while encodings:  # `overflowing` copies windows: this bounds the copies to one text at a time
+        while encodings:  # `overflowing` copies the windows of a text; the loop keeps the copies of one text
             encoding = encodings.pop()
             yield [encoding, *encoding.overflowing]
 
@@ -174,7 +174,7 @@ def check_text(text: object, index: int | None, limit: int) -> str:
 
 
 def _run(encode: Callable[[list[str]], list[Any]], texts: Sequence[str]) -> list[Any]:
-    """Call a function of the library; its errors and panics become `InferenceError`."""
+    """Call an encode function of the tokenizers library on texts; its errors and panics become `InferenceError`."""
     try:
         return encode(list(texts))
     except BaseException as error:
@@ -189,9 +189,10 @@ def _load(path: Path) -> Tokenizer:
 
 
 def _typed_panic(error: BaseException, typed: Exception) -> BaseException:
-    """Return the exception to raise: `typed` for an `Exception` or a panic of Rust code, else the error itself.
+    """Return the exception to raise for an error of the tokenizers library.
 
-    pyo3's `PanicException` is not an `Exception`; other errors, such as `KeyboardInterrupt`, must pass unchanged.
+    This is `typed` for an `Exception` and for a panic of Rust code, which pyo3 raises as a `PanicException` that is no
+    `Exception`. Any other error, such as `KeyboardInterrupt`, is returned unchanged.
     """
     if isinstance(error, Exception) or type(error).__name__ == "PanicException":
         return typed

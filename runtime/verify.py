@@ -27,7 +27,7 @@ from .session import import_onnxruntime
 
 _TIMEOUT_SECONDS = 300
 _MIN_MEMORY = 8 << 30
-# Every thread reserves address space, which the memory limit counts.
+# The number of threads is limited, because every thread reserves address space, which counts towards the memory limit.
 _MAX_THREADS = 8
 
 
@@ -62,7 +62,7 @@ class VerifyReport:
     variants: dict[str, VariantReplay]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
+        """Return the report as JSON values, as the subcommand `verify` prints it."""
         return vars(self) | {"variants": {name: replay.to_json() for name, replay in self.variants.items()}}
 
 
@@ -101,7 +101,7 @@ def replay(artifact: Artifact) -> dict[str, VariantReplay]:
 
 
 def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay]:
-    # -P keeps the current directory, which may be the artifact, out of the module search path.
+    # The option -P keeps the current directory, which may be the artifact, out of the module search path.
     command = [
         sys.executable,
         "-P",
@@ -143,7 +143,7 @@ def _child(declaration: str, root: str, memory: str) -> None:
 
 
 def _limit_memory(limit: int) -> None:
-    if sys.platform == "linux":  # other systems have no such limit, or it cannot be lowered
+    if sys.platform == "linux":  # on other systems, the address space of a process cannot be limited
         import resource
 
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]

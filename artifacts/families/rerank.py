@@ -39,7 +39,7 @@ class RerankCase:
     expected: tuple[ExpectedScore, ...]
 
     def to_record(self) -> dict[str, Any]:
-        """Return the record of golden.jsonl."""
+        """Return the case as a JSON object, which is one line of golden.jsonl."""
         expected = [asdict(score) for score in self.expected]
         return {"input": {"query": self.query, "documents": list(self.documents)}, "expected": expected}
 

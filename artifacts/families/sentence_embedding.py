@@ -64,7 +64,7 @@ class EmbeddingCase:
     expected: ExpectedEmbedding
 
     def to_record(self) -> dict[str, Any]:
-        """Return the record of golden.jsonl."""
+        """Return the case as a JSON object, which is one line of golden.jsonl."""
         expected = {**asdict(self.expected), "vector": list(self.expected.vector)}
         return {
             "input": self.input,

@@ -14,7 +14,7 @@ from ..schema import read_schema
 if TYPE_CHECKING:
     from ..manifest import Manifest
 
-# What an artifact reproduces, by the value of `spacy.sentences`
+# Descriptions of what an artifact reproduces, by the value of the manifest key `spacy.sentences`
 _SENTENCES = {
     "none": "the component ner alone: each text is one sentence",
     "parser": "the whole pipeline: its parser splits sentences",
@@ -60,14 +60,14 @@ class SpacyNer(SpacyNetwork):
 
 @dataclass(frozen=True)
 class SpacyParser(SpacyNetwork):
-    """The network of the component `parser`; `moves` names its transitions in the order of their scores."""
+    """The network of the component `parser`; `moves` has the name of the transition that each output scores."""
 
     moves: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class SpacySpec(Section):
-    """The section `spacy` of the manifest; `rules` and `tables` are paths of files."""
+    """The section `spacy` of the manifest; `rules` and `tables` are the paths of files in the artifact."""
 
     language: str
     labels: tuple[str, ...]
@@ -78,7 +78,7 @@ class SpacySpec(Section):
     parser: SpacyParser | None
 
     def files(self) -> tuple[str, ...]:
-        """Return the paths of the rules and of the tables."""
+        """Return the paths of the file of tokenizer rules and of the file of tables."""
         return self.rules, self.tables
 
 

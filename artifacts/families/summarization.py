@@ -72,7 +72,8 @@ class ExpectedSummary:
 class SummaryCase:
     """A golden case: messages, settings, the original's summary, and whether the input was cut.
 
-    `sealed` has a variant's own summary, by variant, for variants that may differ from the original.
+    `sealed` has, for each variant that may differ from the original, the summary that this variant generated when it
+    was built.
     """
 
     input: tuple[str, ...]
@@ -82,7 +83,7 @@ class SummaryCase:
     sealed: dict[str, ExpectedSummary]
 
     def to_record(self) -> dict[str, Any]:
-        """Return the record of golden.jsonl."""
+        """Return the case as a JSON object, which is one line of golden.jsonl."""
         expected = {**_summary_record(self.expected), "truncated": self.truncated}
         sealed = {name: _summary_record(summary) for name, summary in self.sealed.items()}
         return {"input": list(self.input), "settings": asdict(self.settings), "expected": expected, "sealed": sealed}

@@ -32,7 +32,10 @@ class TokenClassificationSpec(Section):
     language: str | None
 
     def entity_labels(self) -> list[str]:
-        """Return the distinct labels that entities can have; without `B-` and `I-` unless the strategy is `none`."""
+        """Return the distinct labels that entities can have.
+
+        The labels have no prefix `B-` or `I-`, unless the aggregation strategy is `none`.
+        """
         is_grouped = self.aggregation_strategy != "none"
         labels = [label.split("-", 1)[-1] if is_grouped else label for label in self.labels]
         return [label for label in dict.fromkeys(labels) if label not in self.ignore_labels]

@@ -31,7 +31,7 @@ from ..tokenizer_files import describe_tokenizer, save_tokenizer
 from ..tracing import export_module
 from .pooling import POOLING, without_prompt
 
-# The modules that may follow Transformer and Pooling
+# The classes of sentence-transformers modules that may follow Transformer and Pooling in a pipeline
 _HEADS = (Dense, Normalize)
 _MODULE_NAMES = ("Transformer", "Pooling", *(head.__name__ for head in _HEADS))
 
@@ -110,7 +110,7 @@ class SentenceEncoder(nn.Module):
 
 
 def pooling_modes(pooling: Pooling) -> tuple[str, ...]:
-    """Return the modes of a `Pooling` module, which concatenates their results."""
+    """Return the pooling modes of a `Pooling` module; the module concatenates the results of all its modes."""
     return (pooling.pooling_mode,) if isinstance(pooling.pooling_mode, str) else tuple(pooling.pooling_mode)
 
 
@@ -214,7 +214,7 @@ def _describe(
     }
     default = pipeline.default_prompt_name
     dim = pipeline.get_embedding_dimension()
-    assert dim is not None  # every pipeline with a Pooling module has a dimension
+    assert dim is not None  # None occurs only in pipelines without a Pooling module, which are refused
     similarity = getattr(pipeline.similarity_fn_name, "value", pipeline.similarity_fn_name) or "cosine"
     return EmbeddingSpec(
         dim=dim,
@@ -228,7 +228,7 @@ def _describe(
 
 
 def _copy_configuration(folder: Path, staging: Path) -> None:
-    """Copy the hub's configuration files and dense layers, so that other clients can open the folder too."""
+    """Copy the original's configuration files and dense layers, so that other libraries can open the artifact too."""
     names = ["config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"]
     dense = [path.relative_to(folder).as_posix() for path in folder.glob("*_Dense/*.safetensors")]
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# sentence-transformers replaces smaller divisors by this value
+# The minimum divisor of a mean: sentence-transformers replaces smaller divisors by this value
 _MIN_WEIGHT = 1e-9
 
 
@@ -27,36 +27,39 @@ def _select(tokens: Tensor, index: Tensor) -> Tensor:
 
 
 def pool_cls(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """Return the first pooled token."""
+    """Return the vector of the first pooled token."""
     return _select(tokens, mask.to(torch.int32).argmax(dim=1))
 
 
 def pool_max(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """Return the largest value of each channel."""
+    """Return the largest value of each channel over the pooled tokens."""
     return tokens.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(dim=1)
 
 
 def pool_mean(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """Return the mean of the pooled tokens."""
+    """Return the mean of the vectors of the pooled tokens."""
     weights = mask.unsqueeze(-1).to(tokens.dtype)
     return (tokens * weights).sum(1) / weights.sum(1).clamp(min=_MIN_WEIGHT)
 
 
 def pool_mean_sqrt_len_tokens(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """Return the sum of the pooled tokens, divided by the square root of their number."""
+    """Return the sum of the vectors of the pooled tokens, divided by the square root of the number of tokens."""
     weights = mask.unsqueeze(-1).to(tokens.dtype)
     return (tokens * weights).sum(1) / weights.sum(1).clamp(min=_MIN_WEIGHT).sqrt()
 
 
 def pool_weightedmean(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """Return the mean weighted by position; the first token that is not padding has position 1."""
+    """Return the mean of the vectors of the pooled tokens, weighted by position.
+
+    The first token that is not padding has the position 1.
+    """
     padding = full_mask.to(torch.int32).argmax(dim=1, keepdim=True)
     weights = (mask * (_positions(mask) - padding)).unsqueeze(-1).to(tokens.dtype)
     return (tokens * weights).sum(1) / weights.sum(1).clamp(min=_MIN_WEIGHT)
 
 
 def pool_lasttoken(tokens: Tensor, mask: Tensor, full_mask: Tensor) -> Tensor:
-    """Return the last pooled token."""
+    """Return the vector of the last pooled token."""
     last = (mask * _positions(mask)).to(torch.int32).argmax(dim=1)
     return _select(tokens * mask.unsqueeze(-1).to(tokens.dtype), last)
 

@@ -17,18 +17,21 @@ from ...graphs.graph_builder import GraphBuilder
 from .layers import affine, max_over_pieces, piece_major
 from .network import Affine, Maxout, Network, WindowLayer
 
-# thinc adds this to the variance in a layer normalization
+# The constant that thinc adds to the variance in a layer normalization
 _EPSILON = 1e-8
 _FLOAT = ir.DataType.FLOAT
 
 
 def new_graph() -> GraphBuilder:
-    """Return a builder that numbers the values, so that the names equal those in existing artifacts."""
+    """Return a graph builder that names values by numbers, so that their names equal those in existing artifacts."""
     return GraphBuilder(names_values=False)
 
 
 def build_types_graph(network: Network) -> ir.Model:
-    """Return the graph of the role `spacy_ner_types` or `spacy_parser_types`."""
+    """Return the graph of the word types (role `spacy_ner_types` or `spacy_parser_types`).
+
+    Its outputs are the embedding of each type and the contribution of each type to the first layer of the encoder.
+    """
     graph = new_graph()
     first = network.encoder[0]
     embedded = _type_embeddings(graph, network)
@@ -70,7 +73,10 @@ def token_vectors(graph: GraphBuilder, network: Network) -> ir.Value:
 
 
 def _type_embeddings(graph: GraphBuilder, network: Network) -> ir.Value:
-    """Return the embeddings of the types, float32 `[types, width]`: zeros for the gap, whose table rows are -1."""
+    """Return the embeddings of the word types, float32 `[types, width]`.
+
+    The type that stands for the gap between two documents has the table rows -1; its embedding is zero.
+    """
     count = 4 * len(network.columns)
     rows = graph.input("rows", ir.DataType.INT32, ["types", count])
     column = graph.constant([1], np.int64)
@@ -86,7 +92,7 @@ def _type_embeddings(graph: GraphBuilder, network: Network) -> ir.Value:
 
 
 def _row_sum(graph: GraphBuilder, table: Any, indices: Sequence[ir.Value]) -> ir.Value:
-    """Return the sum of one row of the table per index, `[types, width]`."""
+    """Return, for each type, the sum of the table rows that the tensors `indices` select for it, `[types, width]`."""
     constant = graph.constant(table)
     total = graph.op("Gather", constant, indices[0])
     for index in indices[1:]:
@@ -95,12 +101,12 @@ def _row_sum(graph: GraphBuilder, table: Any, indices: Sequence[ir.Value]) -> ir
 
 
 def _with_zero_row(table: Any) -> Any:
-    """Append a row of zeros to a table, which the index -1 selects for words without a vector."""
+    """Append a row of zeros to a table; the index -1, which words without a vector have, selects this row."""
     return np.concatenate([table, np.zeros((1, table.shape[1]), np.float32)])
 
 
 def _maxout(graph: GraphBuilder, linear: ir.Value, layer: Maxout) -> ir.Value:
-    """Apply the maximum and the normalization of a maxout layer, `[n, pieces * out]` to `[n, out]`."""
+    """Add the maximum and the normalization of a maxout layer; the shape `[n, pieces * out]` becomes `[n, out]`."""
     largest = max_over_pieces(graph, linear, layer.weight.shape[1])
     scale, bias = graph.constant(layer.norm_weight), graph.constant(layer.norm_bias)
     return graph.op("LayerNormalization", largest, scale, bias, axis=-1, epsilon=_EPSILON)

@@ -19,7 +19,10 @@ from .network import Affine, Network
 
 
 def build_ner_graph(network: Network, moves: NerMoves) -> ir.Model:
-    """Return the graph of the role `spacy_ner`."""
+    """Return the graph of the entity recognizer (role `spacy_ner`).
+
+    For every token, it computes the best move while no entity is open, and the features for states with an open entity.
+    """
     graph = new_graph()
     tokens = token_vectors(graph, network)
     is_space = graph.input("is_space", ir.DataType.BOOL, ["tokens"])
@@ -44,7 +47,7 @@ def build_ner_graph(network: Network, moves: NerMoves) -> ir.Model:
 
 
 def build_parser_graph(network: Network) -> ir.Model:
-    """Return the graph of the role `spacy_parser`."""
+    """Return the graph of the parser (role `spacy_parser`), which computes the features of every token."""
     graph = new_graph()
     tokens = token_vectors(graph, network)
     count, width = network.lower.shape[0], network.pieces * network.hidden
@@ -67,7 +70,7 @@ def _closed_scores(graph: GraphBuilder, current: ir.Value, network: Network, mov
 def _best_closed_move(
     graph: GraphBuilder, scores: ir.Value, moves: NerMoves, is_space: ir.Value, is_last: ir.Value
 ) -> ir.Value:
-    """Return the index of the best valid move of every token.
+    """Return, for every token, the index of the valid move with the highest score.
 
     A whitespace token cannot begin an entity. The last token of a sentence cannot begin an entity of several tokens.
     """
@@ -81,6 +84,6 @@ def _best_closed_move(
 
 
 def _feature_weight(network: Network, index: int) -> Any:
-    """Return the weight `[in, pieces * hidden]` of one token of the state."""
+    """Return the weight `[in, pieces * hidden]` that multiplies the vector of one of the tokens in a state."""
     weight = network.lower[index].transpose(1, 0, 2)
     return weight.reshape(-1, weight.shape[2]).T

@@ -1,4 +1,4 @@
-"""Linear and maxout layers of thinc as nodes of a graph."""
+"""Builds the linear and maxout layers of thinc as nodes of an ONNX graph."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from .network import Affine
 
 
 def affine(graph: GraphBuilder, x: ir.Value, layer: Affine) -> ir.Value:
-    """Apply a linear layer, `[n, in]` to `[n, out]`."""
+    """Add the nodes of a linear layer to a graph and return its output; the shape `[n, in]` becomes `[n, out]`."""
     product = graph.op("MatMul", x, graph.constant(layer.weight.T))
     return graph.op("Add", product, graph.constant(layer.bias))
 
 
 def max_over_pieces(graph: GraphBuilder, linear: ir.Value, pieces: int) -> ir.Value:
-    """Apply the maximum of a maxout layer, `[n, pieces * out]` to `[n, out]`; the pieces are the outer dimension."""
+    """Add the nodes that compute the maximum of a maxout layer, and return their output.
+
+    The shape `[n, pieces * out]` becomes `[n, out]`. In the input, the values of each piece are contiguous.
+    """
     by_piece = graph.op("Reshape", linear, graph.constant([0, pieces, -1], np.int64))
     return linear if pieces == 1 else graph.op("ReduceMax", by_piece, graph.constant([1], np.int64), keepdims=0)
 

@@ -17,8 +17,8 @@ class NerMoves:
     """The BILUO transitions of an entity recognizer.
 
     - `closed`: the indices `[n]` of the transitions that are possible while no entity is open (O, B-, U-), ascending.
-    - `closed_labels`: int32 `[n]`, the index of the entity label of each of them, -1 for O.
-    - `closed_begins`: bool `[n]`, which of them are B-.
+    - `closed_labels`: int32 `[n]`, the index of the entity label of each transition in `closed`, -1 for O.
+    - `closed_begins`: bool `[n]`, which transitions in `closed` are B-.
     - `within` and `last`: the indices of I- and of L- for each label, `[labels]`.
     - `tie`: the transition that is chosen if I- and L- have equal scores, `in` or `last`.
     """
@@ -33,7 +33,7 @@ class NerMoves:
 
 
 def move_names(component: Any) -> list[str]:
-    """Return the names of a component's transitions, in the order of its classes."""
+    """Return the names of a spaCy component's transitions, in the order of their numbers."""
     moves = component.moves
     return [moves.get_class_name(number) for number in range(moves.n_moves)]
 
@@ -48,7 +48,8 @@ def ner_moves(component: Any) -> NerMoves:
     labels = tuple(name[2:] for name in names if name.startswith("B-"))
     classes = {name: number for number, name in enumerate(names)}
     _require_biluo(labels, classes)
-    # Without U- of the empty label: spaCy uses it for tokens that other components exclude, which do not occur here
+    # The transition U- with an empty label is left out: spaCy applies it only to tokens that another component has
+    # excluded from entities, and no supported component does that
     closed = [name for name in names if name == "O" or (name[:2] in ("B-", "U-") and name[2:])]
     within = np.array([classes[f"I-{label}"] for label in labels])
     last = np.array([classes[f"L-{label}"] for label in labels])

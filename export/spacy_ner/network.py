@@ -45,7 +45,10 @@ class Affine:
 
 @dataclass(frozen=True)
 class Maxout:
-    """A maxout layer with layer normalization: weight `[out, pieces, in]`, bias `[out, pieces]`, both norms `[out]`."""
+    """A maxout layer with layer normalization.
+
+    Shapes: weight `[out, pieces, in]`, bias `[out, pieces]`; scale and bias of the normalization `[out]`.
+    """
 
     weight: Floats
     bias: Floats
@@ -83,22 +86,25 @@ class Network:
 
     @property
     def width(self) -> int:
-        """Size of a type's vector, and of a token's in every layer of the encoder."""
+        """The size of the embedding of a word type, and of the vector of a token in every layer of the encoder."""
         return int(self.mixer.weight.shape[0])
 
     @property
     def context(self) -> int:
-        """The number of tokens on each side that a token's output depends on; documents need a gap of this size."""
+        """The number of tokens on each side of a token that its output depends on.
+
+        Documents in one run are separated by a gap of this many tokens.
+        """
         return sum(layer.window for layer in self.encoder)
 
     @property
     def hidden(self) -> int:
-        """Size of a state's hidden layer."""
+        """The size of the hidden layer that reads a state of the transition system."""
         return int(self.lower.shape[1])
 
     @property
     def pieces(self) -> int:
-        """Maxout pieces of a state's hidden layer."""
+        """The number of maxout pieces of the hidden layer that reads a state of the transition system."""
         return int(self.lower.shape[2])
 
 
@@ -153,7 +159,7 @@ def _tok2vec_problems(nlp: Language, tok2vec: Model[Any, Any]) -> list[str]:
     problems = [f"the embedding layer {name}" for name in _unknown_layers(embed, _EMBED_LAYERS)]
     problems += [f"the encoder layer {name}" for name in _unknown_layers(encode, _ENCODE_LAYERS)]
     if problems:
-        return problems  # CharacterEmbed, Mish, BiLSTM, transformers: the checks below do not apply to them
+        return problems  # the checks below do not apply to other models, such as CharacterEmbed or transformers
     extractors = [layer for layer in embed.walk() if layer.name == "extract_features"]
     if len(extractors) != 1:
         return [f"{len(extractors)} feature extractors"]

@@ -18,12 +18,12 @@ from typing import Any
 
 from ...artifacts.errors import BuildError
 
-# One parsed element: operator and argument.
+# An element of a pattern as the parser of `re` returns it: its operator and its argument.
 Item = tuple[Any, Any]
 _SURROGATES = (0xD800, 0xE000)
 _SPECIAL = frozenset("\\.^$|?*+()[]{}-&~#")
 _CASE = re.IGNORECASE
-# Elements that a quantifier can follow without a group around them
+# The operators of elements that a quantifier can follow without a group around the element
 _UNITS = frozenset({sre.ANY, sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.SUBPATTERN, sre.BRANCH})
 _KNOWN_FLAGS = re.IGNORECASE | re.UNICODE
 
@@ -43,17 +43,17 @@ class Alternative:
 
     @property
     def text(self) -> str:
-        """The alternative as a portable pattern."""
+        """The portable pattern of this alternative."""
         return _sequence(self.items, self.flags)
 
     @property
     def is_anchored_at_start(self) -> bool:
-        """Whether every match begins at the start of the string."""
+        """Whether every match of the alternative begins at the start of the string."""
         return bool(self.items) and self.items[0] == (sre.AT, sre.AT_BEGINNING)
 
     @property
     def is_anchored_at_end(self) -> bool:
-        """Whether every match ends at the end of the string."""
+        """Whether every match of the alternative ends at the end of the string."""
         return bool(self.items) and self.items[-1] == (sre.AT, sre.AT_END)
 
 
@@ -70,7 +70,7 @@ def parse_alternatives(pattern: re.Pattern[str]) -> list[Alternative]:
 
 
 def join(alternatives: Iterable[Alternative]) -> str:
-    """Return the alternatives as one portable pattern, in their order."""
+    """Join alternatives with `|` to one portable pattern, in their order."""
     return "|".join(alternative.text for alternative in alternatives)
 
 
@@ -86,7 +86,10 @@ def ranges_of(points: Iterable[int]) -> tuple[int, ...]:
 
 
 def _split(items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
-    """Split a sequence that is a branch into its alternatives; anchors that `re` moved before it are part of each."""
+    """Split a parsed pattern of the form `a|b|c` into its alternatives; any other pattern is the only alternative.
+
+    `re` parses `^a|^b` as `^(?:a|b)`. Each alternative of such a pattern gets the anchor `^` again.
+    """
     if not items or items[-1][0] is not sre.BRANCH or any(op is not sre.AT for op, _ in items[:-1]):
         return [items]
     return [each for branch in items[-1][1][1] for each in _split(items[:-1] + tuple(branch))]
@@ -115,7 +118,10 @@ def _item_reach(op: Any, argument: Any) -> int | None:
 
 
 def _first(items: Sequence[Item], flags: int) -> tuple[int, ...] | None:
-    """Return the code points that a match can begin with, if the first element that consumes a character is a class."""
+    """Return the code points that a match can begin with; None if they are not known.
+
+    They are known if the first element that consumes a character is a literal or a character class.
+    """
     for op, argument in items:
         if op is sre.AT:
             continue
@@ -159,7 +165,7 @@ def _repeat(min_count: int, max_count: Any, inner: Iterable[Item], flags: int) -
 
 
 def _class(op: Any, argument: Any, flags: int) -> tuple[int, ...]:
-    """Return the code points that one element matches, as ranges."""
+    """Return the code points that a literal, a character class or `.` matches, as ranges."""
     if op is sre.ANY:  # never a newline: patterns with the flag DOTALL are refused
         op, argument = sre.NOT_LITERAL, ord("\n")
     items = tuple(argument) if op is sre.IN else ((sre.LITERAL, argument),)
@@ -176,13 +182,14 @@ def _members(items: tuple[Item, ...], flags: int) -> tuple[int, ...]:
             point for op, value in items for point in ([value] if op is sre.LITERAL else range(value[0], value[1] + 1))
         }
         return ranges_of(sorted(point for point in points if not _SURROGATES[0] <= point < _SURROGATES[1]))
-    # `re` itself finds the members, so that the result is the same
+    # For shorthand classes and IGNORECASE, `re` itself is asked which characters match, so that the ranges equal what
+    # spaCy's pattern matches
     matches = re.compile(f"[{''.join(_source(op, value) for op, value in items)}]", flags).findall(_every_character())
     return ranges_of(map(ord, matches))
 
 
 def _source(op: Any, value: Any) -> str:
-    """Return a member of a class as Python's `re` writes it."""
+    """Write a parsed member of a character class (a literal, a range, `^`, a shorthand class) in the syntax of `re`."""
     if op is sre.LITERAL:
         return f"\\U{value:08x}"
     if op is sre.RANGE:
@@ -210,7 +217,7 @@ def _every_character() -> str:
 
 
 def _set_text(ranges: tuple[int, ...]) -> str:
-    """Write ranges as a literal or a class; a class of more than half of all code points is written negated."""
+    """Write code point ranges as a literal or as a character class, which is negated if that makes it smaller."""
     if len(ranges) == 2 and ranges[1] == ranges[0] + 1:
         return _character(ranges[0])
     if not ranges:
@@ -226,7 +233,7 @@ def _set_text(ranges: tuple[int, ...]) -> str:
 
 
 def _complement(ranges: tuple[int, ...]) -> tuple[int, ...]:
-    """Return all other code points except surrogates, which do not occur in texts."""
+    """Return the ranges of all code points outside the given ranges, except surrogates, which never occur in texts."""
     bounds = [0, *ranges, sys.maxunicode + 1]
     pairs = [(a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if a < b]
     return tuple(bound for pair in pairs if pair != _SURROGATES for bound in pair)

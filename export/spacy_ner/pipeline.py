@@ -31,7 +31,7 @@ from .network import Network, read_network
 from .rules import describe_rules, norm_tables, tokenizer_problems
 
 SENTENCES = ("none", "given", "parser")
-# Components that change neither entities nor tokens nor norms; other components may change them and are refused
+# spaCy components that change neither entities nor tokens nor their norms; any other component is refused
 _HARMLESS = frozenset(
     {
         "attribute_ruler",
@@ -50,11 +50,11 @@ _HARMLESS = frozenset(
     }
 )
 _SENTENCE_SETTERS = frozenset({"parser", "senter", "sentencizer"})
-# Attributes that the parser or `ner` reads: an attribute ruler before `ner` must not set them
+# Token attributes that the parser or `ner` reads: an attribute ruler that runs before `ner` must not set any of them
 _READ_ATTRIBUTES = frozenset({"ENT_IOB", "ENT_TYPE", "NORM", "ORTH", "SENT_START", "SPACY"})
 
 Tables = dict[str, NDArray[Any]]
-# The graph and its file, by role
+# Maps a role to a graph and the path of its file
 Graphs = dict[str, tuple[ir.Model, str]]
 
 
@@ -118,7 +118,7 @@ def _add_parser(nlp: Language, graphs: Graphs, tables: Tables) -> SpacyParser:
 
 
 def _write(nlp: Language, graphs: Graphs, tables: Tables, staging: Path) -> None:
-    # On one line, like tokenizer.json: people do not read this file
+    # spacy_tokenizer.json is written without line breaks, because people do not read it
     (staging / SPACY_RULES).write_bytes(strict_json.canonical_line(describe_rules(nlp)))
     # `save_file` of safetensors would create a file that only its owner can read
     (staging / SPACY_TABLES).write_bytes(save({name: np.ascontiguousarray(tables[name]) for name in sorted(tables)}))

@@ -22,7 +22,7 @@ from ...artifacts.errors import BuildError
 from .patterns import Alternative, join, parse_alternatives, ranges_of
 
 _VERSION = 1
-# The attributes of spaCy's tokenizer that must be methods of a compiled pattern, and which method each must be
+# Attributes of spaCy's tokenizer whose value must be a method of a compiled pattern, with the name of this method
 _METHODS = {
     "prefix_search": "search",
     "suffix_search": "search",
@@ -85,9 +85,10 @@ def describe_rules(nlp: Language) -> dict[str, Any]:
 
 
 def norm_tables(nlp: Language) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return `norm.keys` and `norm.values`, uint64 `[n]`: the hashes of strings, ascending, and of their norms."""
+    """Return `norm.keys` and `norm.values`, uint64 `[n]`: the ascending ids of strings, and the ids of their norms."""
     norms: dict[int, int] = {}
-    for table in reversed(_norm_tables(nlp) or []):  # the first table has priority
+    # In reverse order, because entries of the first table override entries of later tables
+    for table in reversed(_norm_tables(nlp) or []):
         norms |= {get_string_id(key): get_string_id(value) for key, value in table.items()}
     keys = sorted(norms)
     return np.array(keys, np.uint64), np.array([norms[key] for key in keys], np.uint64)
@@ -105,7 +106,7 @@ def _pattern(nlp: Language, name: str) -> re.Pattern[str] | None:
 
 
 def _affixes(pattern: re.Pattern[str] | None, kind: str) -> list[dict[str, Any]]:
-    """Return the alternatives of a prefix or suffix rule; adjacent ones with a bounded reach become one pattern."""
+    """Return the patterns of a prefix or suffix rule: adjacent alternatives with a bounded reach become one pattern."""
     alternatives = [] if pattern is None else parse_alternatives(pattern)
     is_prefix = kind == "prefix"
     if not all(each.is_anchored_at_start if is_prefix else each.is_anchored_at_end for each in alternatives):
@@ -123,7 +124,10 @@ def _affix_group(alternatives: list[Alternative]) -> dict[str, Any]:
 
 
 def _matches(pattern: re.Pattern[str] | None) -> list[dict[str, Any]]:
-    """Return the alternatives of a pattern separately: the tokenizer only needs to know whether any of them matches."""
+    """Return each alternative of a pattern as a pattern of its own.
+
+    This is possible because the tokenizer only needs to know whether any alternative matches.
+    """
     alternatives: list[Alternative] = [] if pattern is None else parse_alternatives(pattern)
     return [{"pattern": each.text, "first": None if each.first is None else list(each.first)} for each in alternatives]
 
@@ -143,9 +147,10 @@ def _string(nlp: Language, value: int | str) -> str:
 
 
 def _sequences(tokenizer: Tokenizer) -> list[list[str]]:
-    """Return the special cases that whitespace or the other rules split into several tokens, each as these tokens.
+    """Return the token sequences into which the other rules split special cases that contain whitespace or affixes.
 
-    The runtime looks for these token sequences after it has applied the other rules.
+    The runtime applies the other rules first. It then replaces each of these sequences by the tokens of its special
+    case.
     """
     without_specials = Tokenizer(
         tokenizer.vocab,
@@ -169,7 +174,10 @@ def _sequences(tokenizer: Tokenizer) -> list[list[str]]:
 
 
 def _norm_tables(nlp: Language) -> list[dict[str, str]] | None:
-    """Return the tables in which spaCy looks up a NORM before it uses the lower case; None for a custom function."""
+    """Return the tables in which spaCy looks up the NORM of a word before it uses the word in lower case.
+
+    The result is None if the vocabulary computes NORM with another function.
+    """
     getter: Any = nlp.vocab.lex_attr_getters[NORM]
     tables: list[dict[str, str]] = []
     while isinstance(getter, functools.partial) and getter.func.__name__ == "_get_attr_unless_lookup":
@@ -180,7 +188,7 @@ def _norm_tables(nlp: Language) -> list[dict[str, str]] | None:
 
 @functools.cache
 def _characters() -> dict[str, Any]:
-    """Return the properties of characters in this interpreter's Unicode version, which the artifact then depends on."""
+    """Return the character tables of spacy_tokenizer.json, computed with the Unicode version of this interpreter."""
     return {
         "space": _ranges_with(str.isspace),
         "alpha": _ranges_with(str.isalpha),
@@ -201,13 +209,17 @@ def _ranges_with(has_property: Callable[[str], bool]) -> list[int]:
 
 
 def _is_cased(character: str) -> bool:
-    """Return whether a character has the Unicode property Cased: `str.lower` turns a capital sigma after it into ς."""
+    """Return whether a character has the Unicode property Cased.
+
+    The test: at the end of a word, `str.lower` turns a capital sigma into ς only if a cased character precedes it.
+    """
     return not _is_case_ignorable(character) and f"{character}Σ".lower().endswith("ς")
 
 
 def _is_case_ignorable(character: str) -> bool:
-    """Return whether a character is Case_Ignorable: `str.lower` skips it when it looks for a Cased one before a sigma.
+    """Return whether a character has the Unicode property Case_Ignorable.
 
-    `str.lower` turns the sigma into ς if it finds one.
+    The test: `str.lower` turns a capital sigma into ς if a cased letter precedes it, and skips case-ignorable
+    characters between the two.
     """
     return f"a{character}Σ".lower().endswith("ς") and not f"{character}Σ".lower().endswith("ς")

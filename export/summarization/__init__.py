@@ -12,7 +12,10 @@ from .pipeline import export_model, load_model
 
 
 def export(folder: Path, settings: BuildSettings, staging: Path) -> Staged:
-    """Export the model in `folder`: fp32 graph, tokenizer and configuration files; quantize starts from its parts."""
+    """Export the model in `folder`: fp32 graph, tokenizer and configuration files.
+
+    The result also has the fp32 parts of the graph in memory, which the quantize stage reads.
+    """
     loaded = load_model(folder, allow_pickle=settings.options.allow_pickle)
     exported = export_model(loaded, folder, staging)
     sections = {"summarization": exported.summarization, "tokenizer": exported.tokenizer}

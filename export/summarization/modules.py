@@ -56,7 +56,7 @@ class SourceEncoder(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """One step of the decoder for the beams of several texts."""
+    """The network that runs one step of the decoder: it reads one token of every beam of several texts."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -99,7 +99,10 @@ class DecoderStep(nn.Module):
 def _self_attention(
     attention: Any, projection: nn.Module, x: Tensor, mask: Tensor, past: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the output `[beams, batch, hidden]` of self-attention, and the cache of keys and values with new ones."""
+    """Return the output `[beams, batch, hidden]` of self-attention, and the cached keys and values.
+
+    The returned cache includes the keys and values of the tokens of this step.
+    """
     beams, batch, _ = x.shape
     q, k, v = (each.view(beams, batch, attention.num_heads, -1) for each in projection(x).chunk(3, -1))
     keys, values = torch.cat((past[0], k), 0), torch.cat((past[1], v), 0)

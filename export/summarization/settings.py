@@ -25,7 +25,7 @@ _IMPLEMENTED = frozenset(
         "pad_token_id",
     }
 )
-# These do not change the generated tokens: bookkeeping, output formats, caches, and settings of sampling.
+# Generation settings that do not change the generated tokens: bookkeeping, output formats, caches, and sampling.
 _WITHOUT_EFFECT = frozenset(
     {
         "_from_model_config",
@@ -49,7 +49,7 @@ _WITHOUT_EFFECT = frozenset(
         "use_cache",
     }
 )
-# Values at which a setting that is not implemented has no effect
+# For settings that are not implemented: the values with which they have no effect
 _NEUTRAL = {
     "diversity_penalty": 0.0,
     "do_sample": False,
@@ -95,7 +95,7 @@ def describe_generation(settings: Any, max_target_tokens: int, vocab_size: int) 
 
 
 def _defaults(settings: Any) -> GenerationDefaults:
-    """Return the defaults of a call; for settings that the checkpoint does not have, those of `generate`."""
+    """Return the default settings of a call; a setting that the checkpoint lacks has the default of `generate`."""
     return GenerationDefaults(
         num_beams=settings.num_beams or 1,
         min_length=settings.min_length or 0,

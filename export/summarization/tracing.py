@@ -39,7 +39,7 @@ def _trace_encoder(model: Any) -> ir.Model:
 
 
 def _trace_step(model: Any, layers: int, heads: int, head_size: int) -> ir.Model:
-    # Sizes that all differ, so that the tracer does not treat two dimensions as one
+    # The sizes of the example inputs all differ, so that the tracer does not treat two dimensions as one
     beams, batch, slots, tokens = 4, 3, 6, 7
     inputs: dict[str, torch.Tensor | list[torch.Tensor]] = {
         "embeddings": _random(beams, batch, model.config.d_model),

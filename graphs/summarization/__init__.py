@@ -1,4 +1,4 @@
-"""The graph of a summarizer: composes the graphs of an encoder and a decoder step with the beam search between steps.
+"""Composes the graph of a summarizer from the graph of an encoder, the graph of a decoder step, and the beam search.
 
 FORMAT.md, "Summaries", defines the search; its reference is `generate` of transformers.
 """

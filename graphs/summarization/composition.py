@@ -15,7 +15,7 @@ from .state import FLOAT, INT64, Constants, Inputs, State
 from .step import StepComposer
 
 # The names of values are part of the sealed bytes of an artifact. They come from the functions of the search and from
-# their variables, some of which had other names when the first artifacts were sealed. The graph keeps those names.
+# their variables, some of which had other names when the first artifacts were sealed. The graph keeps the old names.
 SEALED_NAMES = {
     "best_score_length": "longest_if_rewarded",
     "candidate_count": "wanted",
@@ -65,7 +65,7 @@ def _encode(main: GraphBuilder, parts: SummarizerParts, spec: SummarizationSpec,
     """Run the encoder, and compute the values that are the same in all steps."""
     (embedded,) = main.splice(parts.embed, [inputs.input_ids], "", main)
     cross_mask, *cross = main.splice(parts.encoder, [embedded, inputs.attention_mask], "encoder.", main)
-    # Greedy search stops at its first finished sequence, independent of the setting of the model
+    # Greedy search (one beam) stops at its first finished sequence, whatever the model's setting `early_stopping` is
     early_stopping = main.constant([spec.fixed.early_stopping is True], name="early_stopping")
     is_early = main.op("Or", main.op("Equal", inputs.num_beams, main.integers(1)), early_stopping)
     masked = main.constant(MASKED, np.float32, name="masked")
@@ -76,7 +76,7 @@ def _encode(main: GraphBuilder, parts: SummarizerParts, spec: SummarizationSpec,
 def _start(
     main: GraphBuilder, parts: SummarizerParts, spec: SummarizationSpec, inputs: Inputs, pad_token_id: int
 ) -> State:
-    """Return the state before the first step."""
+    """Return the state of the search before its first step."""
     start_token, pad_token = main.integers(spec.decoder_start_token_id), main.integers(pad_token_id)
     tokens, sequences, scores, done_scores, is_done, is_open, past_mask = main.call(
         search.start, inputs.input_ids, inputs.num_beams, inputs.max_length, start_token, pad_token

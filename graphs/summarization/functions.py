@@ -57,7 +57,7 @@ def new_token_mask(num_beams, masked):
 
 @script(DOMAIN, default_opset=op)
 def empty_cache(input_ids, heads_and_size):
-    """Return a cache without slots, `[0, B, heads, head_size]`."""
+    """Return an empty cache of keys or values, float32 `[0, B, heads, head_size]`."""
     batch = op.Shape(input_ids, start=0, end=1)
     shape = op.Concat(op.Constant(value_ints=[0]), batch, heads_and_size, axis=0)
     return op.Expand(op.Constant(value_float=0.0), shape)
@@ -79,7 +79,7 @@ def beam_rows(sequences):
 
 @script(DOMAIN, default_opset=op)
 def forbid_seen(log_probs, rows, cur):
-    """Set the scores of all tokens that a sequence already has to minus infinity: n-grams of size 1."""
+    """Set the scores of all tokens that a sequence already contains to minus infinity, so that no token repeats."""
     seen = op.Slice(rows, op.Constant(value_ints=[0]), cur, op.Constant(value_ints=[1]))
     penalty = op.Expand(op.Constant(value_float=float("-inf")), op.Shape(seen))
     return op.ScatterElements(log_probs, seen, penalty, axis=1, reduction="add")
@@ -135,7 +135,7 @@ def candidates(log_probs, scores, num_beams):
     Of equal scores the lower beam comes first, then the lower token: the order of TopK.
     """
     candidate_count = num_beams * op.Constant(value_ints=[2])
-    values_of, ids = op.TopK(log_probs, candidate_count)  # the best K of a text include at most K of one beam
+    values_of, ids = op.TopK(log_probs, candidate_count)  # K of each beam suffice for the best K of a text
     batch = op.Shape(scores, start=0, end=1)
     by_beam = op.Concat(num_beams, batch, candidate_count, axis=0)
     flat = op.Concat(batch, op.Constant(value_ints=[-1]), axis=0)
@@ -184,16 +184,20 @@ def penalized(sums, length, length_penalty):
 
 @script(DOMAIN, default_opset=op)
 def best_score_length(cur, max_length, length_penalty):
-    """Return the length with the best score of an unfinished beam: `max_length - 1` if the penalty rewards length."""
+    """Return the length at which an unfinished beam can reach its best score.
+
+    This is `max_length - 1` if the length penalty favors long sequences, else the current length.
+    """
     is_rewarded = op.Greater(length_penalty, op.Constant(value_floats=[0.0]))
     return op.Where(is_rewarded, max_length - op.Constant(value_ints=[1]), cur)
 
 
 @script(DOMAIN, default_opset=op)
 def finish(scored, is_end, sequences, done_scores, done_sequences, is_done, is_open, is_early, num_beams):
-    """Return the best `N` of the finished sequences and of those among the first `N` candidates that end.
+    """Add the candidates that end to the finished sequences of each text, and keep the best `N`.
 
-    None is added for a text whose search is over, or that has `N` finished sequences if `is_early` is true.
+    Only the first `N` candidates are considered. A text gets no new sequence if its search is over, or if `is_early`
+    is true and it already has `N` finished sequences.
 
     :param scored: the candidates' scores after the length penalty, `[B, K]`.
     :return: scores `[B, N]`, sequences `[B, N, L]` and flags `[B, N]` of the finished sequences.
@@ -216,7 +220,8 @@ def finish(scored, is_end, sequences, done_scores, done_sequences, is_done, is_o
 def improvable(best, done_scores, is_done, is_open):
     """Return the texts whose search continues, bool `[B, 1]`.
 
-    It continues while an unfinished beam can still have a higher score than the worst finished sequence.
+    The search of a text continues while an unfinished beam can still reach a higher score than the worst finished
+    sequence.
 
     :param best: the highest score that each unfinished beam can still reach, `[B, N]`; the first beam has the highest.
     """
@@ -239,7 +244,7 @@ def unfinished(is_open, is_done, is_end, is_early):
 
 @script(DOMAIN, default_opset=op)
 def inherit(mask, parents):
-    """Return the masks of the next beams' sequences, `[B, N, T]`: those of their parent beams."""
+    """Return the attention masks of the next step's beams, `[B, N, T]`: each beam inherits its parent beam's mask."""
     return op.GatherND(mask, op.Unsqueeze(parents, op.Constant(value_ints=[2])), batch_dims=1)
 
 
@@ -259,14 +264,14 @@ def live_slots(past_mask):
 
 @script(DOMAIN, default_opset=op)
 def compact_mask(past_mask, order):
-    """Return the mask of the slots in `order`, `[B, N, T']`."""
+    """Return the attention mask of only the cache slots in `order`, `[B, N, T']`."""
     shape = op.Concat(op.Shape(past_mask, start=0, end=2), op.Shape(order, start=1, end=2), axis=0)
     return op.GatherElements(past_mask, op.Expand(op.Unsqueeze(order, op.Constant(value_ints=[1])), shape), axis=2)
 
 
 @script(DOMAIN, default_opset=op)
 def compact_cache(cache, order):
-    """Return the slots in `order` `[B, T']` of a cache `[T, B, heads, head_size]`."""
+    """Return a cache with only the slots in `order` `[B, T']` of the cache `[T, B, heads, head_size]`."""
     batch = op.Shape(order, start=0, end=1)
     texts = op.Range(op.Constant(value_int=0), op.Squeeze(batch), op.Constant(value_int=1))
     rows = op.Transpose(order, perm=[1, 0]) * batch + texts  # [T', B]

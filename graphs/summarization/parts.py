@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ..files import IR_VERSION, OPSET
 from ..graph_builder import initializer
 
-# The table that embeds tokens and, transposed, scores them.
+# The name of the table that embeds tokens. Transposed, the same table computes the scores of tokens.
 TABLE = "shared_table"
-# Added to the attention scores of hidden tokens. Far below every score, but finite: a row in which every token is
-# hidden gets equal weights instead of NaN.
+# The value that is added to the attention scores of masked tokens. It is far below every score, but finite: a row in
+# which every token is masked gets equal weights instead of NaN.
 MASKED = -1e30
 
 

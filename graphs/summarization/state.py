@@ -37,12 +37,12 @@ class State:
     caches: tuple[ir.Value, ...]
 
     def values(self) -> list[ir.Value]:
-        """Return all values in the order of the fields."""
+        """Return all values of the state as a list, in the order of its fields."""
         return [getattr(self, name) for name in FIELD_TYPES] + list(self.caches)
 
     @classmethod
     def from_values(cls, values: Sequence[ir.Value]) -> State:
-        """Create a state from values in the order of the fields."""
+        """Create a state from a list of values in the order of its fields."""
         count = len(FIELD_TYPES)
         return cls(**dict(zip(FIELD_TYPES, values, strict=False)), caches=tuple(values[count:]))
 

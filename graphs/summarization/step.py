@@ -30,7 +30,7 @@ class _Candidates:
 
 
 class StepComposer:
-    """Composes the body of the loop.
+    """Composes the body of the loop over the steps of the beam search.
 
     :param main: the builder of the graph around the loop, which contains `inputs` and `constants`.
     """
@@ -43,7 +43,7 @@ class StepComposer:
         self._inputs, self._constants = inputs, constants
 
     def compose(self) -> ir.Graph:
-        """Return the body. It has the inputs counter, condition and state, and the outputs condition and state."""
+        """Return the graph of the loop body: from counter, condition and state to the next condition and state."""
         body = self._body
         body.input("turn", INT64, [])
         condition = body.input("condition", BOOL, [])
@@ -54,7 +54,7 @@ class StepComposer:
         (mask,) = body.call(search.inherit, mask, parents)
         mask, *caches = self._compact(state.cur, [mask, *caches])
         after = replace(after, past_mask=mask, caches=tuple(caches))
-        # Every output needs its own name, even if it equals an input or another output
+        # Every output of a loop body needs a name of its own, even if its value is an input or another output
         outputs = [body.op("Identity", value) for value in (goes_on, *after.values())]
         for output, same in zip(outputs, [condition, *state.values()], strict=True):
             output.type, output.shape = same.type, same.shape
@@ -80,7 +80,7 @@ class StepComposer:
         return body.op("LogSoftmax", logits, axis=-1), mask, caches
 
     def _constrain(self, state: State, log_probs: ir.Value) -> ir.Value:
-        """Apply the logits processors of the reference, in its order."""
+        """Apply the logits processors of transformers' `generate`, in the same order."""
         body, fixed = self._body, self._spec.fixed
         if fixed.no_repeat_ngram_size:
             log_probs = self._forbid_repeats(state, log_probs)
@@ -128,7 +128,7 @@ class StepComposer:
         return _Candidates(sums, tokens, parents, sequences, is_end)
 
     def _finish(self, state: State, candidates: _Candidates) -> State:
-        """Return the state after the candidates that end were added to its finished sequences."""
+        """Add the candidates that end to the finished sequences of the state, and return the new state."""
         body, inputs = self._body, self._inputs
         (scored,) = body.call(search.penalized, candidates.sums, state.cur, inputs.length_penalty)
         done_scores, done_sequences, is_done = body.call(
@@ -146,7 +146,7 @@ class StepComposer:
         return replace(state, done_scores=done_scores, done_sequences=done_sequences, is_done=is_done)
 
     def _stop(self, state: State, is_end: ir.Value) -> tuple[State, ir.Value]:
-        """Return the state after updating which searches continue, and whether another step is needed."""
+        """Update for which texts the search continues; return the state, and whether another step is needed."""
         body, penalty = self._body, self._inputs.length_penalty
         (best,) = body.call(search.penalized, state.scores, self._best_score_length(state.cur), penalty)
         (is_open,) = body.call(search.improvable, best, state.done_scores, state.is_done, state.is_open)
@@ -154,14 +154,14 @@ class StepComposer:
         return replace(state, is_open=is_open), goes_on
 
     def _best_score_length(self, cur: ir.Value) -> ir.Value:
-        """Return the length that determines the best score that an unfinished beam can reach."""
+        """Return the length at which an unfinished beam is assumed to reach its best score, by `early_stopping`."""
         if self._spec.fixed.early_stopping != "never":
             return cur
         inputs = self._inputs
         return self._body.call(search.best_score_length, cur, inputs.max_length, inputs.length_penalty)[0]
 
     def _compact(self, cur: ir.Value, tensors: Sequence[ir.Value]) -> list[ir.Value]:
-        """Return the mask and the caches; every `COMPACT_EVERY` steps without the slots that no beam sees."""
+        """Return the mask and the caches; every `COMPACT_EVERY` steps, the slots that no beam sees are removed."""
         body = self._body
         rest = body.op("Mod", cur, body.integers(COMPACT_EVERY))
         is_due = body.op("Squeeze", body.op("Equal", rest, body.integers(0)))

@@ -1,1 +1,1 @@
-"""Parity of the task `ner`, for all engines."""
+"""The comparison of entity recognizers with their originals, which all engines of the task `ner` share."""

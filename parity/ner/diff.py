@@ -9,7 +9,8 @@ from ...artifacts.ner import ExpectedEntity
 from ...runtime.entities import Entity
 from ...runtime.entity_agreement import EntityKey
 
-# In characters. Texts longer than `_WHOLE` are reduced to excerpts: `_CONTEXT` on both sides of the offsets of interest
+# Lengths in characters: a text longer than `_WHOLE` is reduced to excerpts, each of which extends `_CONTEXT` characters
+# to both sides of a difference
 _WHOLE = 600
 _CONTEXT = 90
 _MAX_EXCERPTS = 5
@@ -20,7 +21,7 @@ AnyEntity = Entity | ExpectedEntity
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment of a text.
+    """Consecutive characters of a displayed text that are highlighted alike.
 
     :param text: the characters; empty if all characters of the entity belong to earlier, overlapping entities.
     :param label: the label if the segment is part of an entity, else None.
@@ -62,7 +63,11 @@ def both_sides(text: str, original: Sequence[AnyEntity], variant: Sequence[AnyEn
 
 
 def excerpts(text: str, offsets: Sequence[int]) -> list[Window]:
-    """Return excerpts as (start, end): all of a short text, else the context of the offsets, or the beginning."""
+    """Return the excerpts of a text as (start, end).
+
+    A short text is a single excerpt. A long text is reduced to the surroundings of the given offsets, or to its
+    beginning if there are no offsets.
+    """
     if len(text) <= _WHOLE:
         return [(0, len(text))]
     windows: list[Window] = []
@@ -109,5 +114,5 @@ def _overlap(entity: Window, window: Window) -> bool:
 
 
 def _shortened(window: Window) -> Window:
-    """Limit a window to the maximum length of an excerpt."""
+    """Return a window of the text, cut to the maximum length of an excerpt."""
     return window[0], min(window[1], window[0] + _WHOLE)

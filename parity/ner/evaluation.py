@@ -1,4 +1,4 @@
-"""The comparison of recognizers with the original, and its content of parity.json and golden.jsonl."""
+"""Compares entity recognizers with the original, and composes parity.json and golden.jsonl from the results."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ def evidence(parity: NerParity) -> dict[str, Any]:
 
 
 def label_figures(agreed: Agreement) -> dict[str, dict[str, float]]:
-    """Return the counts and the F1 score by label."""
+    """Return, for every label, the numbers of entities and the F1 score."""
     return {label: {**asdict(counts), "f1": round(counts.f1, 6)} for label, counts in agreed.labels.items()}
 
 
 def differing_texts(parity: NerParity, variant: str) -> list[dict[str, Any]]:
-    """Return the first documents with different entities, and the entities that only one side has."""
+    """Return the first texts in which variant and original differ, with the entities that only one of the two has."""
     comparison = parity.comparisons[variant]
     shown = []
     for index in comparison.agreement.differing[:_SHOWN]:

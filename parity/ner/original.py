@@ -1,4 +1,4 @@
-"""The reference of one text, for all engines."""
+"""The type of the original's answer to one text, which all engines of the task `ner` share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...artifacts.ner import ExpectedEntity
 
 @dataclass(frozen=True)
 class OriginalEntities:
-    """The original's entities of one text, in its order, the number of tokens read, and whether the text was cut."""
+    """The original's answer to one text: its entities, the number of tokens read, and whether the text was cut."""
 
     entities: tuple[ExpectedEntity, ...]
     tokens: int

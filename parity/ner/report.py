@@ -44,7 +44,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class DifferingDocument:
-    """A document with different entities; `number` starts at 1."""
+    """A document in which a variant finds other entities than the original; `number` starts at 1."""
 
     number: int
     tokens: int
@@ -106,13 +106,13 @@ def label_rows(parity: NerParity) -> list[LabelRow]:
 
 
 def label_hues(parity: NerParity) -> dict[str, int]:
-    """Return a hue in degrees for every label."""
+    """Return the hue of the color of every label, in degrees."""
     rows = label_rows(parity)
     return {row.label: round(_FIRST_HUE + index * _GOLDEN_ANGLE) % 360 for index, row in enumerate(rows)}
 
 
 def differing_documents(parity: NerParity, variant: str) -> list[DifferingDocument]:
-    """Return the first documents with different entities, with both sides."""
+    """Return the first documents in which the entities of the variant and of the original differ, with both results."""
     comparison = parity.comparisons[variant]
     return [
         DifferingDocument(
@@ -126,7 +126,7 @@ def differing_documents(parity: NerParity, variant: str) -> list[DifferingDocume
 
 
 def samples(parity: NerParity) -> list[Sample]:
-    """Return some documents with the entities of the first variant; together they have as many labels as possible.
+    """Return some documents with the entities that the first variant found, chosen to show as many labels as possible.
 
     Short, plain texts are preferred.
     """
@@ -152,7 +152,10 @@ def _is_readable(text: str) -> bool:
 
 
 def _covering(indices: list[int], parity: NerParity, limit: int) -> list[int]:
-    """Choose up to `limit` documents greedily: prefer those with many labels that are new and with few entities."""
+    """Choose up to `limit` documents, one after the other.
+
+    Each choice prefers documents with few entities and many labels that no document chosen before has.
+    """
     answers = next(iter(parity.comparisons.values())).answers
     seen: set[str] = set()
     chosen: list[int] = []

@@ -17,12 +17,12 @@ __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
 
 def prove(staged: Staged, folder: Path) -> Proof[RerankParity]:
-    """Compare every variant with the original in `folder`."""
+    """Compare every variant that the build settings name with the original model in `folder`."""
     settings, max_tokens = staged.settings, staged.section(TokenizerSpec).max_tokens
     original = load_original(folder, allow_pickle=settings.options.allow_pickle)
     inputs = rerank_inputs()
     references = [original_scores(original, entry, max_tokens) for entry in inputs]
-    # Measured before a session exists, because the thread pools of two libraries in one process slow each other down
+    # The original is timed before ONNX Runtime starts its threads, because the thread pools would slow each other down
     speeds = {"original": pairs_per_second(lambda entry: predict(original, entry.query, entry.documents), inputs)}
     rerankers = {name: Reranker(RerankModel.of_staged(staged, name)) for name in sorted(settings.variants)}
     parity = evaluate(inputs, references, rerankers, settings.gates)

@@ -55,7 +55,7 @@ def evaluate(
 
 
 def evidence(parity: RerankParity) -> dict[str, Any]:
-    """Return the content of parity.json."""
+    """Return the content of parity.json without the machine and the versions."""
     return {
         "texts": {"queries": len(parity.inputs), "pairs": sum(len(entry.documents) for entry in parity.inputs)},
         "variants": {
@@ -81,14 +81,14 @@ def lowest_queries(parity: RerankParity, variant: str) -> list[dict[str, Any]]:
 
 
 def golden_cases(parity: RerankParity) -> list[RerankCase]:
-    """Return golden cases for evenly spaced inputs and the last one."""
+    """Return evenly spaced inputs and the last input with their references as golden cases."""
     every = max(1, len(parity.inputs) // _GOLDEN_CASES)
     chosen = sorted({*range(0, len(parity.inputs), every), len(parity.inputs) - 1})
     return [_case(parity.inputs[index], parity.original[index]) for index in chosen]
 
 
 def pairs_per_second(score: Callable[[RerankInput], object], inputs: Sequence[RerankInput], rounds: int = 2) -> float:
-    """Return the best speed of `rounds` with some of the queries, for the report. It is no benchmark."""
+    """Return the best speed of several rounds over some of the queries; a rough measurement for the report."""
     chosen = inputs[:_SPEED_QUERIES]
     best = 0.0
     for _ in range(rounds):
@@ -116,7 +116,7 @@ def _mismatches(original: OriginalScores, answer: Scored) -> int:
 
 
 def _case(entry: RerankInput, original: OriginalScores) -> RerankCase:
-    scores = [float(str(score)) for score in original.scores]  # the shortest decimal of the float32
+    scores = [float(str(score)) for score in original.scores]  # the shortest decimal that parses to the same float32
     expected = map(ExpectedScore, scores, original.tokens, original.truncated)
     return RerankCase(entry.query, entry.documents, tuple(expected))
 

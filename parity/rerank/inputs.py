@@ -32,7 +32,7 @@ class Topics:
 
 
 def rerank_inputs() -> list[RerankInput]:
-    """Return every query with its three documents and 17 of other queries, then unusual queries and documents."""
+    """Return every query with its 3 documents and 17 documents of other queries, then unusual queries and documents."""
     topics, source = read_topics(), random.Random(_SEED)
     inputs = []
     for query, own in topics.documents.items():

@@ -1,4 +1,4 @@
-"""The original cross-encoder's scores."""
+"""Loads the original cross-encoder and computes its scores."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def predict(original: CrossEncoder, query: str, documents: Sequence[str]) -> NDA
 def original_scores(original: CrossEncoder, entry: RerankInput, max_tokens: int) -> OriginalScores:
     """Return the scores and token counts of the documents of a query.
 
-    :param max_tokens: the artifact's limit, for a tokenizer of the original without a limit.
+    :param max_tokens: the artifact's maximum number of tokens, which also limits an original without a limit.
     """
     tokenizer = original.tokenizer
-    # The tokenizer ignores an empty document of a single pair, but not in a list of pairs
+    # Always a list of pairs: in the call for a single pair, the tokenizer would ignore an empty document
     pairs = [[entry.query, document] for document in entry.documents]
     counts = [len(ids) for ids in tokenizer(pairs, truncation=False, verbose=False)["input_ids"]]
     limit = min(max_tokens, tokenizer.model_max_length)

@@ -1,4 +1,4 @@
-"""The parity stage of sentence embeddings."""
+"""The parity stage of sentence embeddings; the original is the pipeline of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
 
 def prove(staged: Staged, folder: Path) -> Proof[EmbeddingParity]:
-    """Compare every variant of the settings with the original in `folder`."""
+    """Compare every variant that the build settings name with the original model in `folder`."""
     settings = staged.settings
     original = load_original(folder, allow_pickle=settings.options.allow_pickle)
     embedders = {

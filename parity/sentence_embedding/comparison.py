@@ -74,5 +74,5 @@ def _nearest(vectors: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 def _rounded(value: float) -> float:
-    """Round to seven significant digits, which are reproducible."""
+    """Round a number to seven significant digits, so that rounding errors do not change the files of a build."""
     return float(f"{value:.7g}")

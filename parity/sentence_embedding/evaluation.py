@@ -1,4 +1,4 @@
-"""The comparison of embedders with the original, and its content of parity.json and golden.jsonl."""
+"""Compares embedders with the original, and composes parity.json and golden.jsonl from the results."""
 
 from __future__ import annotations
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from ..drawing import HEIGHT, STYLE, hex_of, new_axes, new_figure, scientific, short, to_svg
 from ..texts import HARD, PLAIN
 
-_FLOOR = -16.0  # decimal logarithm: the resolution of 1 - cosine in float64, used for 0 too
-_MAX_DECIMALS = 6  # of a cosine in a tick label
+# The smallest displayed decimal logarithm of 1 - cosine, which is the resolution of float64. It also stands for an
+# error of 0.
+_FLOOR = -16.0
+_MAX_DECIMALS = 6  # the maximum number of decimals of a cosine in a tick label
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _draw_distributions(axes: Axes, rows: Sequence[ErrorRow]) -> None:
 
 
 def _draw_distribution(axes: Axes, base: int, row: ErrorRow, values: NDArray[np.float64], bins: float) -> None:
-    """Draw a histogram of decimal logarithms on the baseline `base` with `bins` bins per decade, and its gate."""
+    """Draw a histogram of decimal logarithms on the baseline `base`, with `bins` bins per decade, median and gate."""
     edges = np.arange(np.floor(values.min() * bins), np.floor(values.max() * bins) + 2) / bins
     heights = np.histogram(values, np.append(edges[:-1], edges[-1] + 1e-9))[0]
     heights = 0.68 * heights / heights.max()
@@ -138,12 +140,12 @@ def _log_ticks(axis: Axis, low: float, high: float, text: Callable[[float], str]
 
 
 def _log_margin(low: float, high: float) -> float:
-    """Return the margin around the data: room for texts, and at least two ticks for a narrow range."""
+    """Return the margin around the data on a logarithmic axis: room for labels, and for two ticks in a narrow range."""
     return max(0.08 * (high - low), (0.8 - (high - low)) / 2)
 
 
 def _error_text(exponent: float) -> str:
-    """Format 10 to the power of `exponent`; the lowest exponent stands for 0."""
+    """Format the error `10 ** exponent`; exponents up to `_FLOOR` stand for an error of 0."""
     return "0" if exponent <= _FLOOR else scientific(10**exponent, 1)
 
 
@@ -169,7 +171,8 @@ def _draw_bounds(axes: Axes, points: TokenPoints) -> None:
     for group, bound in points.bounds.items():
         height = float(np.log10(1 - bound))
         axes.axhline(height, color=hex_of("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
-        below = bound < max(points.bounds.values())  # so that the two labels do not overlap
+        # The label of the lower threshold is below its line, so that the labels of two thresholds do not overlap
+        below = bound < max(points.bounds.values())
         axes.annotate(
             f"gate, {group} texts",
             (0.995, height),

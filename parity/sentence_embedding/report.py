@@ -17,7 +17,7 @@ from ..texts import HARD, PLAIN
 from . import plots
 from .evaluation import EmbeddingParity, worst_texts
 
-_CUT_AT = 200  # in characters, as in worst_texts
+_CUT_AT = 200  # maximum number of characters of a displayed text, as in `worst_texts`
 _COST_NOTE = "The original is sentence-transformers. A rough measurement, not a benchmark."
 
 
@@ -98,5 +98,5 @@ def _token_plot(parity: EmbeddingParity, manifest: Manifest, name: str, color: s
 def _cosine_bounds(manifest: Manifest, variant: str) -> dict[str, float]:
     gate = manifest.variants[variant].gate
     names = {PLAIN: "cosine_min", HARD: "cosine_min_hard"}
-    # The axis is logarithmic in 1 - cosine and cannot display a cosine of 1
+    # A threshold of 1 is left out: the axis of the plot is logarithmic in 1 - cosine and cannot display a cosine of 1
     return {group: gate[name] for group, name in names.items() if gate.get(name, 1) < 1}

@@ -1,4 +1,4 @@
-"""The parity stage of summaries."""
+"""The parity stage of summarizers; the original is the BART model in transformers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 
 
 def prove(staged: Staged, folder: Path) -> Proof[SummaryParity]:
-    """Compare every variant of the settings with the original in `folder`."""
+    """Compare every variant that the build settings name with the original model in `folder`."""
     settings, spec, tokenizer = staged.settings, staged.section(SummarizationSpec), staged.section(TokenizerSpec)
     options = settings.options
     original = load_original(folder, spec.join, tokenizer.max_tokens, allow_pickle=options.allow_pickle)

@@ -1,4 +1,4 @@
-"""The comparison of summarizers with the original, and its content of parity.json and golden.jsonl."""
+"""Compares summarizers with the original, and composes parity.json and golden.jsonl from the results."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .original import OriginalSummary
 from .references import Reference, references_hash
 from .rouge import mean_rouge
 
-# If the scores of two summaries are closer than this, rounding errors decide: torch and ONNX Runtime sum in different
-# orders
+# If the scores of two summaries differ by less than this, rounding errors decide which of them is the best, because
+# torch and ONNX Runtime add numbers in different orders
 TIE = 1e-5
 _SHOWN = 10
 _EXCERPT = 500
@@ -94,7 +94,7 @@ def evidence(parity: SummaryParity) -> dict[str, Any]:
 
 
 def differing_inputs(parity: SummaryParity, variant: str, indices: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the first of the given inputs with both summaries and their scores."""
+    """Return the first inputs of `indices` with the summaries of the original and of a variant and their scores."""
     shown = []
     for index in indices[:_SHOWN]:
         original, entry = parity.original[index], parity.inputs[index]
@@ -113,8 +113,8 @@ def differing_inputs(parity: SummaryParity, variant: str, indices: Sequence[int]
 def golden_cases(parity: SummaryParity) -> list[SummaryCase]:
     """Return evenly spaced inputs with the original's summaries as golden cases.
 
-    Each case also seals the summaries of the variants other than fp32. Ties are left out, because they can differ on
-    another machine.
+    Each case also contains the summaries of the variants other than fp32. Ties are left out, because their summaries
+    can differ on another machine.
     """
     indices = golden_indices(len(parity.inputs), [compared.ties for compared in parity.comparisons.values()])
     sealed = {name: compared.summaries for name, compared in parity.comparisons.items() if name != EXACT}
@@ -131,7 +131,7 @@ def golden_cases(parity: SummaryParity) -> list[SummaryCase]:
 
 
 def golden_indices(inputs: int, ties: Sequence[Sequence[int]]) -> list[int]:
-    """Return the indices of the inputs that become golden cases; ties are left out."""
+    """Return the indices of the inputs that become golden cases: evenly spaced inputs that are a tie of no variant."""
     tied = {index for each in ties for index in each}
     clear = [index for index in range(inputs) if index not in tied]
     every = max(1, len(clear) // _GOLDEN_CASES)
@@ -186,7 +186,10 @@ def _is_tie(original: OriginalSummary, summary: Summary) -> bool:
 
 
 def _same_alone(summarizer: Summarizer, inputs: Sequence[SummaryInput], summaries: Sequence[Summary]) -> float:
-    """Return the share of golden inputs whose token ids are the same in a batch (`summaries`) and alone."""
+    """Return the share of golden inputs whose summary has the same token ids in a batch and in a call of its own.
+
+    :param summaries: the summaries of all inputs, which were computed in batches.
+    """
     indices = golden_indices(len(inputs), [])
     again = [
         summarize_with_settings(summarizer, [inputs[index].messages], [inputs[index].settings])[0] for index in indices
@@ -213,5 +216,5 @@ def _reference_metrics(
 
 
 def _rounded(value: float) -> float:
-    """Round to seven significant digits, which are reproducible."""
+    """Round a number to seven significant digits, so that rounding errors do not change the files of a build."""
     return float(f"{value:.7g}")

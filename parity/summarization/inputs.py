@@ -12,7 +12,7 @@ from ..texts import HARD, PLAIN, parity_texts, text_group
 
 _SEED = 20260601
 _SHORT, _SEVERAL, _LONG, _OVER_LIMIT, _HARD = 12, 16, 9, 6, 5
-_MAX_WORDS = 60  # per message; longer parity texts are not used here
+_MAX_WORDS = 60  # maximum number of words of a message; parity texts with more words are not used as messages
 _OTHER_EVERY = 4
 
 
@@ -33,7 +33,7 @@ def summary_inputs(
 
     :param max_tokens: the maximum number of tokens of a text; some inputs exceed it.
     :param max_target_tokens: the maximum length of a summary.
-    :param limit: return at most this many, evenly spaced.
+    :param limit: the maximum number of inputs; if there are more, evenly spaced inputs are chosen.
     """
     messages = _message_lists(max_tokens)
     others = _other_settings(defaults, max_target_tokens)

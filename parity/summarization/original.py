@@ -18,7 +18,7 @@ from ...runtime.summarization.summarizer import token_ids
 
 @dataclass(frozen=True)
 class OriginalSummarizer:
-    """Model and tokenizer; `separator` joins messages, and longer texts are cut to `max_tokens` tokens."""
+    """The original's model and tokenizer, the separator between messages, and the maximum number of input tokens."""
 
     model: Any
     tokenizer: Any

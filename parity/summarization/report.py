@@ -34,7 +34,7 @@ _COST_NOTE = "The original is generate of transformers, one input at a time. A r
 
 @dataclass(frozen=True)
 class Words:
-    """Consecutive words of a summary; `is_unmatched` if the other summary lacks them."""
+    """Consecutive words of a summary; `is_unmatched` is true if the summary it is compared with lacks them."""
 
     text: str
     is_unmatched: bool
@@ -132,7 +132,7 @@ def _verdict(original: OriginalSummary, summary: Summary, *, is_tie: bool) -> st
 
 
 def settings_text(settings: GenerationDefaults) -> str:
-    """Format the settings of a call."""
+    """Return the generation settings of a call as text."""
     beams = "greedy" if settings.num_beams == 1 else f"{settings.num_beams} beams"
     return f"{beams}, {settings.min_length} to {settings.max_length} tokens, penalty {settings.length_penalty:g}"
 

@@ -23,8 +23,8 @@ from ..int8 import QuantizedGraph, describe_quantization
 from .parts import quantize_parts
 
 _ROLE = "generate"
-# The number of the package's texts that are used. Every token of a text and of its summary is a row, so that every
-# product is calibrated on thousands of rows.
+# The number of the package's calibration texts that are used. Every token of a text and of its summary is a row, so
+# that every product is calibrated on thousands of rows.
 _CALIBRATION_TEXTS = 96
 # The maximum length of a calibration summary, in tokens.
 _CALIBRATION_LENGTH = 64

@@ -27,8 +27,9 @@ from ..int8 import QuantizedGraph, quantize_graph, quantize_rows_in_graph, quant
 from ..int8_scheme import SYMMETRIC, Floats, noise_ratio_db, quantize_table
 from ..matmul_groups import constant
 
-# Half of the range of int8. On CPUs without VNNI, no session option prevents that products with this table saturate,
-# because the table belongs to the outer graph; see FORMAT.md, "int8 graphs".
+# The largest magnitude of an entry of the int8 embedding table: half of the range of int8. On CPUs without VNNI,
+# products with larger entries could saturate. The session option that prevents this elsewhere has no effect on this
+# table, because the table belongs to the outer graph; see FORMAT.md, "int8 graphs".
 TABLE_LEVELS = 63
 # The number of rows with which the error of the scores is measured; each is multiplied with the whole table twice.
 _SCORED_ROWS = 1024
@@ -78,14 +79,14 @@ def _file(name: str) -> str:
 
 def _quantize_network(folder: Path, name: str, feeds: Sequence[Feeds]) -> QuantizedGraph:
     quantized = quantize_graph(folder, _file(name), feeds)
-    ir.external_data.load_to_model(quantized.model)  # the folder is temporary
+    ir.external_data.load_to_model(quantized.model)  # load the weights, because the folder is temporary
     return quantized
 
 
 def _table(embed: ir.Model) -> NDArray[np.float32]:
     """Return the embedding table, float32 `[vocabulary, hidden]`."""
     tensor = constant(next(iter(embed.graph)).inputs[0])
-    assert tensor is not None  # embed_model makes the table its first input
+    assert tensor is not None  # the table is the first input of every node that `embed_model` creates
     return tensor.numpy()
 
 
@@ -100,7 +101,10 @@ def _step_feeds(
     texts: Sequence[Feeds],
     sequences: Sequence[Sequence[int]],
 ) -> list[Feeds]:
-    """Return, for each sequence, the inputs of a run of the step that reads it; the cache has one masked slot."""
+    """Return, for each sequence, the inputs of the run of the decoder step that reads the whole sequence.
+
+    The cache of these runs is empty except for one masked slot.
+    """
     session = create_session(folder / _file(_ENCODER), cpu.usable_cpus())
     names = [output.name for output in session.get_outputs()]
     empty = np.zeros((1, 1, parts.heads, parts.head_size), np.float32)
@@ -108,13 +112,13 @@ def _step_feeds(
     feeds: list[Feeds] = []
     for text, sequence in zip(texts, sequences, strict=True):
         encoded = dict(zip(names, session.run(None, dict(text)), strict=True))
-        # Without the last token: the decoder generates it but never reads it
+        # The last token is left out, because the decoder generates it but never reads it
         feeds.append({**_sequence_feeds(table, sequence[:-1]), **encoded, **past})
     return feeds
 
 
 def _sequence_feeds(table: NDArray[np.float32], tokens: Sequence[int]) -> Feeds:
-    """Return the inputs of the step that depend only on the tokens of a sequence."""
+    """Return the inputs of the decoder step that depend only on the tokens of a sequence."""
     count = len(tokens)
     return {
         "embeddings": table[np.array(tokens, np.int64)][:, None],
@@ -157,7 +161,7 @@ def _replace_scores(editor: GraphEditor, product: ir.Node, entries: NDArray[np.i
     :param entries: int8 `[vocabulary, hidden]`; `scales` are `[vocabulary, 1]`.
     """
     x, weight, *bias = product.inputs
-    assert x is not None and weight is not None  # as score_model makes it
+    assert x is not None and weight is not None  # `score_model` creates the product with both inputs
     chain = editor.before(product)
     q, scale = quantize_rows_in_graph(chain, x, SYMMETRIC)
     zero_point = editor.constant(np.uint8(SYMMETRIC.zero_point), name=f"zero_point_{SYMMETRIC.zero_point}")

@@ -21,7 +21,7 @@ def open_model(
 
 
 def replay(opened: OpenArtifact[SpacyPreprocessor], cases: Sequence[EntityCase], threads: int) -> Figures:
-    """Run golden cases; see `replay_entities`."""
+    """Recognize the entities of the golden cases and compare them with the expected ones; see `replay_entities`."""
     artifact = opened.artifact
     return replay_entities(
         open_model(opened, threads=threads), cases, artifact.family, artifact.manifest.variants[opened.variant]

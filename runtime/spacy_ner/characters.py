@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _SIGMA, _FINAL_SIGMA = "Σ", "ς"
 # spaCy gives texts of this many characters or more the shape "LONG".
 _LONG_TEXT = 100
-# Five or more equal characters in a row.
+# Matches five or more equal characters in a row.
 _REPEATED = re.compile(r"(.)\1{4,}", re.DOTALL)
 
 
@@ -46,7 +46,7 @@ class Characters:
     lower: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        """Build the tables for `str.translate`."""
+        """Build the tables with which `str.translate` computes lower case and word shapes."""
         object.__setattr__(self, "_lower", {ord(character): lower for character, lower in self.lower.items()})
         object.__setattr__(self, "_shapes", _ShapeTable(self))
 
@@ -66,7 +66,10 @@ class Characters:
         )
 
     def _is_final(self, text: str, index: int) -> bool:
-        """Return whether a cased character comes before `index` and none after it, not counting case-ignorable ones."""
+        """Return whether a sigma at `index` ends a word: a cased character precedes it, and none follows it.
+
+        Case-ignorable characters before and after the sigma are skipped.
+        """
         return self._starts_cased(reversed(text[:index])) and not self._starts_cased(text[index + 1 :])
 
     def _starts_cased(self, characters: Iterable[str]) -> bool:
@@ -79,7 +82,7 @@ class Characters:
     def shape(self, text: str) -> str:
         """Return the word shape as spaCy computes it: `Xxxxx-dd` for `Annabelle-42`.
 
-        Capitals become X, other letters x, digits d; of equal characters in a row at most four are kept.
+        Capital letters become X, other letters x, digits d; a run of equal characters is cut to four.
         """
         if len(text) >= _LONG_TEXT:
             return "LONG"
@@ -102,5 +105,5 @@ class _ShapeTable(dict[int, str]):
 
     def __missing__(self, code_point: int) -> str:
         shape = self._characters.shape_of_character(chr(code_point))
-        self[code_point] = shape  # without a limit on its size: there are at most 1,114,112 code points
+        self[code_point] = shape  # the table needs no limit: there are at most 1,114,112 code points
         return shape

@@ -14,15 +14,19 @@ from ...artifacts.errors import InferenceError
 from ...artifacts.families.spacy_ner import SpacyNer
 from .tables import Tables
 
-# The graph outputs that `EntityDecoder.feed` reads, in its order.
+# The names of the graph outputs that `EntityDecoder.feed` reads, in the order of its argument `outputs`.
 OUTPUTS = ("label", "begins", "current", "first", "previous")
-# Index of the first token, index after the last token, index of the label in the manifest's `spacy.labels`.
+# An entity: the index of its first token, the index after its last token, and the index of its label in `spacy.labels`
+# of the manifest.
 Span = tuple[int, int, int]
 
 
 @dataclass
 class _OpenEntity:
-    """An entity whose last token is not known yet; `first` is the row of the output `first` for its first token."""
+    """An entity whose last token is not known yet.
+
+    `first` holds the values of the graph output `first` for the entity's first token.
+    """
 
     start: int
     label: int
@@ -36,7 +40,7 @@ class EntityDecoder:
     """
 
     def __init__(self, network: SpacyNer, tables: Tables) -> None:
-        """Start before the first token of a document."""
+        """Create a decoder for one document, of which no token was fed yet."""
         self.spans: list[Span] = []
         self._tables = tables
         self._hidden = network.hidden
@@ -55,7 +59,7 @@ class EntityDecoder:
         label, begins, current, first, previous = outputs
         if (largest := label.max(initial=-1)) >= (labels := len(self._tables.ner_weight)):
             raise InferenceError(f"the graph returned the label {largest}, expected at most {labels - 1}")
-        # The terms of the state that do not depend on which entity is open.
+        # For each token, the sum of those features of its state that do not depend on which entity is open.
         states = current + self._tables.ner_bias
         states[1:] += previous[:-1]
         if len(self._previous):
@@ -73,7 +77,10 @@ class EntityDecoder:
         self._previous = previous[-1].copy()
 
     def _continue(self, index: int, states: NDArray[np.float32], is_last: NDArray[np.bool_]) -> int:
-        """Extend the open entity from token `index` on; return the index after its last token, or after the slice."""
+        """Extend the open entity by the token `index` and the tokens after it, until it ends or the slice ends.
+
+        :returns: the index after the last token that was added.
+        """
         opened = self._open
         assert opened is not None
         weight, bias = self._tables.ner_weight[opened.label], self._tables.ner_output_bias[opened.label]

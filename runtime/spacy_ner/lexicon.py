@@ -31,7 +31,7 @@ class Lexicon:
     """
 
     def __init__(self, rules: Rules, tables: Tables, networks: Sequence[SpacyNetwork]) -> None:
-        """Start without lexemes; `networks` are the networks for which `rows` computes inputs."""
+        """Create an empty lexicon; `networks` are the networks for which `rows` computes inputs."""
         self.texts: list[str] = []
         self.total_characters = 0
         self._norms: list[str | None] = []
@@ -102,11 +102,12 @@ class Lexicon:
                 self._norms.append(norm)
                 self.texts.append(text)
                 self.total_characters += len(text)
-                self._indices[token] = index  # last: other threads read this dict without the lock
+                # Assigned after all other fields, because other threads read this dict without the lock
+                self._indices[token] = index
             return index
 
     def _compute_new(self) -> None:
-        """Compute rows and vectors of all lexemes added since the last call, together."""
+        """Compute the embedding table rows and vectors of all lexemes that were added since the last call."""
         if self._computed == len(self.texts):
             return
         with self._lock:
@@ -120,7 +121,10 @@ class Lexicon:
             self._computed = new.stop
 
     def _reserve(self, size: int) -> None:
-        """Replace the arrays by larger copies if they are full; other threads can go on reading the old ones."""
+        """Replace the arrays of the lexicon by larger copies if they have fewer than `size` rows.
+
+        Other threads may still be reading the old arrays, which stay valid.
+        """
         if size > len(self._lengths):
             capacity = max(size, 2 * len(self._lengths))
             self._rows = grown(self._rows, capacity)
@@ -134,7 +138,7 @@ class Lexicon:
         return (hash_words(keys, column.seed) % np.uint64(column.rows)).astype(np.int32)
 
     def _attribute(self, name: str, lexemes: range) -> list[int]:
-        """Return the values of an attribute, as numbers (FORMAT.md, "Attributes")."""
+        """Return the value of a token attribute for each lexeme, as a number (FORMAT.md, "Attributes")."""
         rules, texts = self._rules, self.texts[lexemes.start : lexemes.stop]
         if name == "IS_SPACE":
             return [int(rules.characters.is_space(text)) for text in texts]
@@ -148,7 +152,10 @@ class Lexicon:
         return [self.string_id(value(rules, text)) for text in texts]
 
     def _norm(self, text: str) -> int:
-        """Return the id of the norm of a text without a special case: from the tables, else its lower case."""
+        """Return the id of the norm of a token text that no special case sets a norm for.
+
+        The norm is that of the norm table, or the text in lower case if the table does not have the text.
+        """
         norm = self._tables.norm_of(self.string_id(text))
         return self.string_id(self._rules.characters.to_lower(text)) if norm is None else norm
 

@@ -40,7 +40,7 @@ def slices_of(document: Document) -> Iterator[DocumentSlice]:
 class _Segment:
     """The tokens that a run reads for one slice: the slice itself and its context on both sides.
 
-    They are the tokens `low:high` of the document, and begin at token `offset` of the run.
+    The segment is the tokens `low:high` of the document. In the run, it begins at the token with the index `offset`.
     """
 
     document_slice: DocumentSlice
@@ -61,7 +61,7 @@ class _Segment:
 
 
 class NetworkRunner:
-    """Runs both graphs of one network of a spaCy pipeline: that of the word types and that of the tokens."""
+    """Runs both graphs of one network of a spaCy pipeline: the graph of the word types and the graph of the tokens."""
 
     def __init__(
         self, types: GraphSession, tokens: GraphSession, network: SpacyNetwork, outputs: Sequence[str]
@@ -80,10 +80,10 @@ class NetworkRunner:
     def run(
         self, slices: Sequence[DocumentSlice], is_last: Sequence[NDArray[np.bool_]] | None = None
     ) -> list[list[NDArray[Any]]]:
-        """Run several slices together; return, for each of them, the outputs for its tokens.
+        """Run several slices together; return, for each slice, the graph outputs for its tokens.
 
-        :param is_last: an input of the graph `spacy_ner` only: for the document of each slice, which tokens end a
-            sentence or the document, bool `[tokens]`.
+        :param is_last: for the document of each slice, which tokens end a sentence or the document, bool `[tokens]`;
+            only the graph `spacy_ner` has this input.
         """
         segments, size = self._layout(slices)
         keys = np.full(size, GAP, np.int64)

@@ -79,11 +79,11 @@ class _Features(Protocol):
         """
 
     def forget_before(self, token: int) -> None:
-        """Free the memory of tokens before this one, which are hardly ever needed again."""
+        """Free the memory of the features of all tokens before `token`, which are hardly ever needed again."""
 
 
 class _AllFeatures:
-    """The features of several documents, all computed beforehand."""
+    """The features of several short documents, all of which are computed before the first transition."""
 
     def __init__(self, features: Sequence[NDArray[Any]], sizes: Sequence[int], padding: NDArray[np.float32]) -> None:
         """Concatenate the features of all documents that have tokens; `sizes` are the lengths of all documents."""
@@ -107,7 +107,7 @@ class _AllFeatures:
 class _LazyFeatures:
     """The features of one long document, computed slice by slice when a state first needs them.
 
-    A slice that was forgotten is computed again if it is needed again, so memory is bounded by the longest sentence.
+    A slice whose features were freed is computed again if a state needs it. The longest sentence bounds the memory.
     """
 
     def __init__(
@@ -148,7 +148,10 @@ class _Scorer:
         self._layer, self._hidden = layer, network.hidden
 
     def best(self, states: Sequence[State], documents: Sequence[int], features: _Features) -> list[int | None]:
-        """Return, for each state, the index of its best valid transition (the first of equals), or None."""
+        """Return, for each state, the index of the valid transition with the highest score; None if none is valid.
+
+        Of transitions with equal scores, the first is chosen.
+        """
         valid = np.array([state.valid() for state in states])[:, self._kind_array]
         rows = features.rows(documents, np.array([state.context() for state in states]))
         total = rows.sum(axis=1) + self._layer.bias

@@ -30,7 +30,7 @@ from .rules import Rules, read_rules
 from .tables import Tables, read_tables
 from .tokenizer import Document, RuleTokenizer
 
-# A lexicon that exceeds one of these limits is replaced by an empty one, between two texts.
+# If the lexicon exceeds one of these limits, it is replaced by an empty lexicon before the next text.
 _MAX_LEXEMES = 500_000
 _MAX_CHARACTERS = 50_000_000
 
@@ -69,7 +69,7 @@ class SpacyModel:
 
     @classmethod
     def of(cls, opened: OpenArtifact[SpacyPreprocessor]) -> SpacyModel:
-        """Return the model of a checked artifact."""
+        """Return the model of the chosen variant of a checked artifact."""
         manifest = opened.artifact.manifest
         graphs, spec = manifest.variants[opened.variant].graphs, manifest.section(SpacySpec)
         root = opened.artifact.root
@@ -118,7 +118,7 @@ class SpacyRecognizer:
             self._parser.load()
 
     def check(self, options: NerOptions) -> None:
-        """Check options without a text.
+        """Check the options of a call without running the model.
 
         :raises ConfigError: for an aggregation strategy or a stride, which spaCy models do not have.
         :raises InputError: with the code `sentence_starts` if they are missing, or given to a model that accepts none.
@@ -160,7 +160,7 @@ class SpacyRecognizer:
         return [self._entities(*each) for each in zip(batch.texts, batch.documents, spans, strict=True)]
 
     def tokenize(self, text: str) -> Document:
-        """Tokenize a text, to compare the tokens with spaCy's."""
+        """Tokenize a text as `recognize` does; tests compare these tokens with those of spaCy."""
         return self._current_tokenizer()(check_text(text, None, self._text_limit))
 
     def _runner(self, role: str, network: SpacyNetwork, outputs: Sequence[str]) -> NetworkRunner:
@@ -179,7 +179,7 @@ class SpacyRecognizer:
     def _current_tokenizer(self) -> RuleTokenizer:
         lexicon = self._tokenizer[0]
         if len(lexicon) > _MAX_LEXEMES or lexicon.total_characters > _MAX_CHARACTERS:
-            self._tokenizer = self._new_tokenizer()  # documents in other threads keep the old lexicon
+            self._tokenizer = self._new_tokenizer()  # other threads may still use the old lexicon through its documents
         return self._tokenizer[1]
 
     def _tokenized(self, texts: Iterable[str]) -> Iterator[tuple[str, Document]]:
@@ -212,7 +212,7 @@ class SpacyRecognizer:
         return [decoder.spans for decoder in decoders]
 
     def _entities(self, text: str, document: Document, spans: list[Span]) -> Entities:
-        """Return the entities of a text; `spans` are their tokens."""
+        """Return the entities of a text, given as spans of tokens."""
         labels = self.model.spec.labels
         entities = [
             EntitySpan(int(document.starts[start]), document.end(end - 1), labels[label]) for start, end, label in spans
@@ -222,7 +222,7 @@ class SpacyRecognizer:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Consecutive texts of a call that are run together; `first` is the index of the first of them."""
+    """Consecutive texts of a call that are run together; `first` is the index of the batch's first text in the call."""
 
     first: int
     texts: list[str]

@@ -47,7 +47,7 @@ class Affix:
 
 @dataclass(frozen=True)
 class Match:
-    """A pattern of `token_match` or `url_match` that is not compiled.
+    """A pattern of `token_match` or `url_match`, stored as text and compiled later.
 
     `first` holds the characters with which a match can begin; None if they are not known.
     """
@@ -72,7 +72,7 @@ class Rules:
 
 
 def read_rules(path: Path) -> Rules:
-    """Read the rules.
+    """Read the file spacy_tokenizer.json of an artifact and check its content.
 
     :raises ArtifactError: with the code `tokenizer` if the file cannot be read or breaks a rule of FORMAT.md.
     """

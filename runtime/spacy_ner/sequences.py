@@ -16,7 +16,7 @@ from .rules import Rules
 
 # Key of a trie node where a sequence ends. It cannot be a token, because no token is empty.
 _END = ""
-# Index of the first token, index after the last token.
+# A run of tokens: the index of its first token and the index after its last token.
 Run = tuple[int, int]
 
 
@@ -24,7 +24,7 @@ class SequenceMatcher:
     """Finds the sequences of one artifact's rules and replaces them by the tokens of their special cases."""
 
     def __init__(self, rules: Rules, lexicon: Lexicon) -> None:
-        """Build the trie of all sequences."""
+        """Build the trie of all token sequences of special cases."""
         self._lexicon = lexicon
         self._specials = {chunk: lexicon.indices_of(tokens) for chunk, tokens in rules.specials.items()}
         self._trie: dict[str, Any] = {}
@@ -33,7 +33,7 @@ class SequenceMatcher:
             for text in sequence:
                 node = node.setdefault(text, {})
             node[_END] = True
-        # By lexeme: whether a sequence begins with it.
+        # For each lexeme of the lexicon: whether a sequence begins with it.
         self._starts_sequence: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._lock = threading.Lock()
 
@@ -70,7 +70,7 @@ class SequenceMatcher:
         return [run for start in starts for run in self._runs_from(numbers, start)]
 
     def _runs_from(self, lexemes: list[int], start: int) -> list[Run]:
-        """Return every run that is a sequence and begins with the token `start`."""
+        """Return every run of tokens that begins with the token `start` and is one of the sequences."""
         texts, node, runs = self._lexicon.texts, self._trie, []
         for index in range(start, len(lexemes)):
             following = node.get(texts[lexemes[index]])
@@ -82,10 +82,11 @@ class SequenceMatcher:
         return runs
 
     def _without_overlaps(self, runs: list[Run]) -> list[Run]:
-        """Return the runs to keep, by start.
+        """Return the runs to keep, ordered by their start.
 
-        Longer runs are considered first, of equally long ones the earlier. As in spaCy, a run is dropped if its first
-        or last token belongs to a run considered before, even if that one was dropped too.
+        Runs are considered from the longest to the shortest; of equally long runs, the earlier comes first. As in
+        spaCy, a run is dropped if its first or last token belongs to a run that was considered before it, even if
+        that run was dropped too.
         """
         seen: set[int] = set()
         kept = []
@@ -96,7 +97,7 @@ class SequenceMatcher:
         return sorted(kept)
 
     def _text(self, lexemes: NDArray[np.int64], spaces: NDArray[np.bool_], start: int, end: int) -> str:
-        """Return the text of a run, with the trailing spaces inside it but not the one after it."""
+        """Return the text of a run of tokens, with the spaces between its tokens but without the one after the run."""
         pairs = zip(lexemes[start:end].tolist(), spaces[start:end].tolist(), strict=True)
         text = "".join(self._lexicon.texts[lexeme] + (" " if space else "") for lexeme, space in pairs)
         return text[:-1] if spaces[end - 1] else text

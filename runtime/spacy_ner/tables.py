@@ -55,7 +55,7 @@ class Tables:
         return self.norms.get(string_id)
 
     def vector_rows_of(self, ids: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """Return the rows of static vectors by string: ids uint64 `[n]` to rows int32 `[n]`; -1 without a vector."""
+        """Return, for string ids uint64 `[n]`, the rows of their static vectors, int32 `[n]`; -1 without a vector."""
         assert self.vector_keys is not None and self.vector_rows is not None
         if not len(self.vector_keys):
             return np.full(len(ids), -1, np.int32)
@@ -64,7 +64,7 @@ class Tables:
 
 
 def read_tables(path: Path, spec: SpacySpec) -> Tables:
-    """Read the tables.
+    """Read the file tables.safetensors of an artifact and check its tensors.
 
     :raises ArtifactError: with the code `tokenizer` if the file cannot be read or its tensors are not those that
         FORMAT.md requires for `spec`.

@@ -16,13 +16,14 @@ from .lexicon import Lexicon
 from .rules import Match, Rules, SpecialToken, compile_pattern
 from .sequences import SequenceMatcher
 
-# The tokens of chunks up to this many characters are cached: longer ones rarely occur twice.
+# The tokens of a chunk are cached if it has at most this many characters: longer chunks rarely occur twice.
 _MAX_CACHED_LENGTH = 200
 _MAX_CACHED_CHUNKS = 50_000
-# A text is split into chunks block by block, each of about this many characters, to bound memory.
+# The approximate number of characters of a block. A text is split into chunks block by block, to bound memory.
 _BLOCK = 1 << 16
 _MAX_COMPILED = 1000
-# Up to this many characters, trying all prefix alternatives at once is faster than one after the other.
+# In a text of at most this many characters, trying all prefix alternatives in one pattern is faster than trying each
+# alternative by itself.
 _SHORT = 64
 
 
@@ -71,7 +72,7 @@ class RuleTokenizer:
         self._cache = dict(self._specials)
 
     def __call__(self, text: str) -> Document:
-        """Tokenize a text."""
+        """Split a text into tokens and return them as a document."""
         lexemes: list[int] = []
         spaced: list[int] = []
         leading = self._leading.match(text)
@@ -81,7 +82,7 @@ class RuleTokenizer:
         for block in self._blocks(text, offset):
             cached = self._cache
             for word, trailing_space, whitespace in self._chunks.findall(block):
-                # The cache is read here as well as in _chunk: most words are in it, and this saves a call for each.
+                # The cache is read here as well as in `_chunk`: most words are in it, and calling `_chunk` costs time.
                 lexemes += cached.get(word) or self._chunk(word)
                 if trailing_space:
                     spaced.append(len(lexemes) - 1)
@@ -105,7 +106,7 @@ class RuleTokenizer:
             offset = end
 
     def _chunk(self, chunk: str) -> tuple[int, ...]:
-        """Return the lexemes of one chunk."""
+        """Tokenize one chunk and return the lexemes of its tokens."""
         lexemes = self._cache.get(chunk)
         if lexemes is None:
             lexemes = self._lexicon.indices_of(self._split(chunk))
@@ -123,13 +124,16 @@ class RuleTokenizer:
         return tokens + [(text, None) for text in reversed(suffixes)]
 
     def _middle(self, text: str) -> list[SpecialToken]:
-        """Return the tokens of the part of a chunk between its affixes, which is not a special case."""
+        """Return the tokens of what remains of a chunk without its affixes, for a remainder that is no special case."""
         if self._token_match(text) or self._url_match(text):
             return [(text, None)]
         return [(token, None) for token in self._split_infixes(text)]
 
     def _cut_affixes(self, text: str) -> tuple[list[str], str, list[str]]:
-        """Cut off affixes; return the prefixes in the order of the text, the rest, and the suffixes from the end on."""
+        """Cut off the affixes of a chunk; return its prefixes, the rest of the chunk, and its suffixes.
+
+        The prefixes are in the order of the text, the suffixes in reverse order.
+        """
         prefixes: list[str] = []
         suffixes: list[str] = []
         start, end, size = 0, len(text), -1
@@ -156,7 +160,7 @@ class RuleTokenizer:
         return prefixes, text[start:end], suffixes
 
     def _split_infixes(self, text: str) -> list[str]:
-        """Split a text at its infixes, which become tokens too; one at the very start is ignored."""
+        """Split a text at its infixes, which become tokens too; an infix at the very start of the text is ignored."""
         infixes = list(self._rules.infix.finditer(text)) if self._rules.infix else []
         if not infixes:
             return [text]
@@ -177,11 +181,11 @@ class RuleTokenizer:
 
 
 class _Affixes:
-    """Finds the prefix and the suffix of a range of a text."""
+    """Finds the prefix and the suffix of a range of a text by the rules of a tokenizer."""
 
     def __init__(self, rules: Rules) -> None:
         self._prefix = rules.prefix
-        # For short texts, for which windows save no time.
+        # One pattern of all prefix alternatives, for short texts; a window for each alternative saves no time there.
         self._any_prefix = _alternation(affix.pattern for affix in rules.prefix)
         bounded = [affix for affix in rules.suffix if affix.window is not None]
         self._window = max((affix.window or 0 for affix in bounded), default=0)
@@ -189,7 +193,7 @@ class _Affixes:
         self._unbounded = _alternation(affix.pattern for affix in rules.suffix if affix.window is None)
 
     def prefix_length(self, text: str, start: int, end: int) -> int:
-        """Return the length in characters of the prefix of `text[start:end]`; 0 without one."""
+        """Return the length in characters of the prefix of `text[start:end]`; 0 if the range has no prefix."""
         if end - start <= _SHORT:
             match = self._any_prefix.match(text[start:end])
             return match.end() if match else 0
@@ -199,9 +203,9 @@ class _Affixes:
         return 0
 
     def suffix_length(self, text: str, start: int, end: int) -> int:
-        """Return the length in characters of the longest suffix of `text[start:end]`; 0 without one.
+        """Return the length in characters of the longest suffix of `text[start:end]`; 0 if the range has no suffix.
 
-        Every alternative matches at the end alone, so the leftmost match is the longest.
+        Every alternative of the suffix rule matches only at the end of a text, so the leftmost match is the longest.
         """
         match = self._bounded.search(text[max(start, end - self._window) : end])
         length = match.end() - match.start() if match else 0
@@ -211,14 +215,14 @@ class _Affixes:
 
 
 def _alternation(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
-    """Return one pattern that tries several patterns in their order; without patterns, it never matches."""
+    """Join several patterns with `|` to one pattern; without any patterns, the result never matches."""
     return re.compile("|".join(pattern.pattern for pattern in patterns) or r"(?!)")
 
 
 class _Matcher:
     """Tells whether any of several patterns matches a text from its start.
 
-    The patterns that can match are compiled, together, when a text first begins with a given character.
+    When a text begins with a character for the first time, the patterns that can match such texts are compiled as one.
     """
 
     def __init__(self, matches: Sequence[Match]) -> None:

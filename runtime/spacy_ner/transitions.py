@@ -17,7 +17,7 @@ class State:
     """
 
     def __init__(self, tokens: int) -> None:
-        """Start with an empty stack and all tokens in the buffer."""
+        """Create the initial state of a document: an empty stack, and all tokens in the buffer."""
         self.tokens = tokens
         self.stack: list[int] = []
         self.returned: list[int] = []
@@ -34,7 +34,7 @@ class State:
         return not self.stack and self._buffered() == 0
 
     def valid(self) -> tuple[bool, bool, bool, bool, bool]:
-        """Return which kinds of transitions are valid, in the order of `KINDS`."""
+        """Return whether each kind of transition is valid in this state, in the order of `KINDS`."""
         (first, second), buffered = self._front(), self._buffered()
         starts = first in self._starts
         has_stack = bool(self.stack)
@@ -44,7 +44,7 @@ class State:
         return shifts, has_stack, attaches, attaches, breaks
 
     def context(self) -> tuple[int, ...]:
-        """Return the eight tokens that transitions are scored by, `NONE` for a missing one.
+        """Return the eight tokens whose features determine the scores of transitions; `NONE` for a missing token.
 
         B0, B1, S0, S1, S2 (buffer and stack, nearest first), last left child of B0, last left and right child of S0.
         """
@@ -95,7 +95,10 @@ class State:
             self.returned.append(top)
 
     def _attach(self, head: int, child: int, label: str) -> None:
-        """Set a token's head; as in spaCy, a former head loses the child only if it was the last one on its side."""
+        """Set the head and the label of the token `child`.
+
+        As in spaCy, the token is removed from the children of its former head only if it is the last child on its side.
+        """
         old = self.heads[child]
         if old != NONE:
             siblings = (self._left if old > child else self._right).get(old)
@@ -106,6 +109,6 @@ class State:
 
     @staticmethod
     def _last_child(children: dict[int, list[int]], head: int) -> int:
-        """Return the child that was attached last, or `NONE`."""
+        """Return the child of a token that was attached last, or `NONE`."""
         attached = children.get(head)
         return attached[-1] if attached else NONE

@@ -47,7 +47,10 @@ class Tree:
         return {self._left[token] for token, head in enumerate(self._heads) if token == head}
 
     def _find_edges(self) -> None:
-        """Widen every head's edges to those of its children until every sentence contains the heads of its tokens."""
+        """Compute the edges of every token: extend the edges of each head to those of its children.
+
+        This is repeated until every sentence contains the heads of all its tokens.
+        """
         tokens = range(len(self._heads))
         self._left, self._right = list(tokens), list(tokens)
         for _ in range(_MAX_PASSES):
@@ -69,9 +72,10 @@ class Tree:
         return True
 
     def _reattach(self, token: int) -> None:
-        """Resolve the decorated label `X||Y`: the label becomes X, the head the first candidate with the label Y.
+        """Resolve the decorated label `X||Y` of a token, where Y is the label of the token's true head.
 
-        Without such a candidate the head stays.
+        The token's label becomes X. Its head becomes the first descendant of the current head with the label Y; without
+        such a descendant, the head does not change.
         """
         label, _, expected = self._labels[token].partition(_DECORATION)
         self._labels[token] = label

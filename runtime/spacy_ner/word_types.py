@@ -27,7 +27,7 @@ class TypeCache:
     """The graph of the word types, with its outputs for recently used types. Thread-safe."""
 
     def __init__(self, session: GraphSession, network: SpacyNetwork) -> None:
-        """Start with an empty cache; the session is loaded by the first call."""
+        """Create an empty cache; the first call of `inputs` loads the session."""
         self.session = session
         self._network = network
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class TypeCache:
                 if len(new):
                     self._cached.add(new, *self._outputs(lexicon, new))
             except BaseException:
-                self._cached = _CachedOutputs()  # an interrupted update may assign outputs to wrong types
+                self._cached = _CachedOutputs()  # after an interrupted update, outputs could belong to wrong types
                 raise
             return self._cached.inputs(keys)
 
@@ -89,17 +89,20 @@ class _CachedOutputs:
         self.sizes: tuple[int, int, int] | None = None
         self._run = 0
         self._count = 0
-        # By key + 1: the index of a type in the arrays below, -1 if it is not cached.
+        # At index `key + 1`: the row of the type with this key in the arrays below; -1 if the type is not cached.
         self._index_of: NDArray[np.int64] = np.empty(0, np.int64)
         self._keys: NDArray[np.int64] = np.empty(0, np.int64)
-        # The number of the last run that used each type.
+        # For each cached type: the number of the last run that used it.
         self._last_run: NDArray[np.int64] = np.empty(0, np.int64)
         self._embedded: NDArray[np.float32] = np.empty((0, 0), np.float32)
-        # One array for each window position, so that a row is contiguous.
+        # A list with one array for each window position, so that the contributions of a type are contiguous in memory.
         self._contributions: list[NDArray[np.float32]] = []
 
     def begin_run(self, keys: NDArray[np.int64], max_key: int) -> NDArray[np.int64]:
-        """Begin a run with these keys, which do not exceed `max_key`; return the distinct keys that are not cached."""
+        """Mark the types with these keys as used by a new run; return the distinct keys that are not cached.
+
+        :param max_key: an upper limit of all keys.
+        """
         if len(self._index_of) < max_key + 2:
             size = len(self._index_of)
             self._index_of = grown(self._index_of, 2 * max_key + 2)
@@ -151,7 +154,7 @@ class _CachedOutputs:
         self._index_of[self._keys[: len(kept)] + 1] = np.arange(len(kept))
 
     def _reserve(self, size: int, width: int, positions: int, values: int) -> None:
-        """Make room for `size` types; the other parameters are the values of `sizes`."""
+        """Enlarge the arrays so that they can hold `size` types; the other parameters are the fields of `sizes`."""
         if not self._contributions:
             self._embedded = np.empty((0, width), np.float32)
             self._contributions = [np.empty((0, values), np.float32)] * positions

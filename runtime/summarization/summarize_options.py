@@ -36,7 +36,7 @@ class SummarizeOptions:
 
 
 def options_of(settings: GenerationDefaults) -> SummarizeOptions:
-    """Return options that select exactly these settings."""
+    """Return the options of a call with which the beam search has exactly the given settings."""
     return SummarizeOptions(settings.num_beams, settings.min_length, settings.max_length, settings.length_penalty)
 
 
@@ -61,7 +61,7 @@ def resolve_settings(options: SummarizeOptions, spec: SummarizationSpec, beam_li
 
 
 def _integer(name: str, value: int | None, default: int, minimum: int, maximum: int | None) -> int:
-    """Return the value, or the default if it is None.
+    """Return the value of an integer option, or the default if the value is None.
 
     :raises ConfigError: if the result is not an integer in the range.
     """

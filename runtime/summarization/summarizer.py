@@ -44,14 +44,14 @@ class Summary:
     truncated: bool
 
 
-# The index of an input and its summary.
+# The index of an input in the call, and the summary of this input.
 _IndexedSummary = tuple[int, Summary]
 _Run = Callable[[list[Tokens], GenerationDefaults, Watch], Iterator[_IndexedSummary]]
 SummarizationModel = GraphModel[SummarizationSpec]
 
 
 def summarization_model(opened: OpenArtifact[TextTokenizer]) -> SummarizationModel:
-    """Return the model of a checked artifact."""
+    """Return the model of the chosen variant of a checked artifact."""
     return graph_model(opened, "generate", opened.artifact.manifest.section(SummarizationSpec))
 
 
@@ -189,7 +189,7 @@ class Summarizer:
 
 @dataclass(frozen=True)
 class _Call:
-    """One call to summarize; `run` runs one list of texts."""
+    """The state of one call to summarize; the function `run` summarizes a list of tokenized texts."""
 
     model: SummarizationModel
     settings: GenerationDefaults
@@ -218,7 +218,7 @@ class _Call:
     def _shorten(self, text: str) -> tuple[str, bool]:
         """Replace a text that is too long by the joined summaries of its chunks, until it fits or gets no shorter.
 
-        :returns: the text, and whether a sentence was truncated because it is a chunk that does not fit.
+        :returns: the text, and whether a chunk was truncated, which is a single sentence that does not fit.
         """
         tokenizer, was_truncated = self.model.tokenizer, False
         tokens = tokenizer.count(text)

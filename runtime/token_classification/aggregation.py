@@ -21,7 +21,7 @@ class ScoredTokens:
     """n tokens, without special tokens: `scores` is float32 `[n, labels]`, all other arrays are `[n]`.
 
     `starts` and `ends` are offsets in characters, the ends exclusive. `starts_window` marks the first token of each
-    window, `subwords` the tokens that continue the word of the token before.
+    window, `subwords` the tokens that continue the word of the previous token.
     """
 
     scores: NDArray[np.float32]
@@ -33,9 +33,10 @@ class ScoredTokens:
 
 @dataclass(frozen=True)
 class Items:
-    """n tokens, words or groups of words, each with its best class and the score of that class; all arrays are `[n]`.
+    """n items (tokens, words or groups of words), each with its best class and score; all arrays are `[n]`.
 
-    The other fields are those of `ScoredTokens`; `classes` holds indices of labels.
+    `classes` holds the index of each item's best label, `scores` the score of this label. The other fields are those
+    of `ScoredTokens`.
     """
 
     starts: NDArray[np.int32]
@@ -54,7 +55,7 @@ class Labels:
     """
 
     def __init__(self, spec: TokenClassificationSpec) -> None:
-        """Derive everything from the manifest's labels."""
+        """Derive all fields from the manifest's list of labels."""
         self.names = spec.labels
         self.groups = tuple(label.split("-", 1)[-1] for label in spec.labels)
         tags = [label[2:] if label.startswith(("B-", "I-")) else label for label in spec.labels]
@@ -120,7 +121,7 @@ def join_words(tokens: ScoredTokens, strategy: str) -> Items:
 
 
 def group(items: Items, labels: Labels) -> Items:
-    """Join consecutive items with the same tag; the score is the mean of their scores.
+    """Join consecutive items with the same tag to one item, whose score is the mean of their scores.
 
     A label with the prefix `B-` starts a new group. There must be at least one item.
     """
@@ -149,7 +150,7 @@ def merge_windows(spans: Iterable[EntitySpan]) -> list[EntitySpan]:
     merged: list[EntitySpan] = []
     kept = entities[0] if entities else None
     for entity in entities:
-        assert kept is not None  # there is at least one entity
+        assert kept is not None  # it is None only if there are no entities
         if kept.start <= entity.start < kept.end:
             kept = entity if _rank(entity) > _rank(kept) else kept
         else:

@@ -29,7 +29,7 @@ TokenClassifierModel = GraphModel[TokenClassificationSpec]
 
 
 def token_classifier_model(opened: OpenArtifact[TextTokenizer]) -> TokenClassifierModel:
-    """Return the model of a checked artifact."""
+    """Return the model of the chosen variant of a checked artifact."""
     spec = opened.artifact.manifest.section(TokenClassificationSpec)
     return graph_model(opened, "token_classifier", spec)
 
@@ -79,7 +79,7 @@ class TokenClassifier:
         self._session.load()
 
     def check(self, options: NerOptions) -> None:
-        """Check options without a text.
+        """Check the options of a call without running the model.
 
         :raises ConfigError: for an unknown aggregation strategy or an invalid stride.
         :raises InputError: with the code `sentence_starts` if they are given.
@@ -182,7 +182,7 @@ def _tokens(batch: Sequence[Window], logits: NDArray[np.float32]) -> ScoredToken
 
 
 def _merged(windows: list[list[EntitySpan]]) -> list[EntitySpan]:
-    """Merge the entities of a text's windows."""
+    """Merge the entities that were found in the windows of one text."""
     return windows[0] if len(windows) == 1 else merge_windows(entity for entities in windows for entity in entities)
 
 

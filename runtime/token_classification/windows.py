@@ -1,4 +1,4 @@
-"""Split texts into windows of tokens with offsets."""
+"""Split texts into windows of tokens; every token has its offsets in the text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..tokenizer import TextTokenizer
 _MAX_STRIDES = 4
 _SPACE = 0x20
 
-# A function of the ids, starts and ends of tokens; it returns which tokens continue the word of the token before.
+# A function of the ids, starts and ends of tokens that returns which tokens continue the word of the previous token.
 Subwords = Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], NDArray[np.bool_]]
 
 
@@ -27,9 +27,9 @@ Subwords = Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], N
 class Window:
     """Consecutive tokens of one text.
 
-    `ids`, int64 `[tokens]`, includes special tokens. `scored` holds the indices in `ids` of all other tokens; the
-    remaining arrays describe those: `starts` and `ends` are offsets in characters, int32, and `subwords` marks tokens
-    that continue the word of the token before.
+    `ids`, int64 `[tokens]`, includes special tokens. `scored` holds the indices in `ids` of all tokens that are not
+    special. The other arrays have one element for each token in `scored`: `starts` and `ends` are offsets in
+    characters, int32, and `subwords` marks tokens that continue the word of the previous token.
     """
 
     ids: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Window:
 class TextWindows:
     """The windows of one text, in the order of the tokenizers library.
 
-    `truncated` is true if the text has one window and its other tokens were dropped.
+    `truncated` is true if the text has one window and the tokens after this window were dropped.
     """
 
     windows: tuple[Window, ...]
@@ -96,7 +96,7 @@ class WindowTokenizer:
             return self._strided[stride]
 
     def _subword_rule(self, text: str) -> Subwords:
-        """Return the function that finds the subwords of a text: by length or by spaces, as the manifest states."""
+        """Return the function that finds the subwords of a text, by length or by spaces, as the manifest specifies."""
         lengths, unknown = self._token_lengths, self._unknown
         if lengths is not None:
             return lambda ids, starts, ends: (lengths[ids] != ends - starts) & (ids != unknown)
@@ -105,7 +105,7 @@ class WindowTokenizer:
 
 
 def _offsets_inside_words(text: str) -> NDArray[np.bool_]:
-    """Return which offsets of a text have no space (U+0020) before or after them: bool `[characters + 1]`.
+    """Return, for each offset of a text, whether neither neighbor is a space (U+0020): bool `[characters + 1]`.
 
     The offset 0 is not inside a word.
     """
@@ -118,7 +118,7 @@ def _offsets_inside_words(text: str) -> NDArray[np.bool_]:
 
 
 def _window(encoding: Any, kept: slice, subwords: Subwords) -> Window:
-    """Return the window of the tokens `kept` of an `Encoding`."""
+    """Return the window that consists of the tokens `kept` of an `Encoding`."""
     ids = np.array(encoding.ids[kept], np.int64)
     scored = np.flatnonzero(np.array(encoding.special_tokens_mask[kept], np.int8) == 0)
     offsets = np.array(encoding.offsets[kept], np.int32).reshape(-1, 2)[scored]

@@ -22,7 +22,10 @@ class Harness:
     """Measures workloads on a machine, and records how busy the machine is with other programs."""
 
     def __init__(self, machine: Machine, rounds: int, fresh_rounds: int, say: Callable[[str], None]) -> None:
-        """Set the numbers of rounds for speed, and for starts and memory; `say` is called with progress messages."""
+        """Set the number of rounds that measure speed, and the number that measure starts and memory (`fresh_rounds`).
+
+        `say` is called with progress messages.
+        """
         self._machine, self._rounds, self._fresh_rounds, self._say = machine, rounds, fresh_rounds, say
         self._loads: list[float] = []
         self.busy_starts = 0

@@ -26,7 +26,10 @@ class Record:
         self.outputs: dict[str, int] = {}
 
     def attempt(self, name: str, what: str, action: Callable[[], Result]) -> Result | None:
-        """Run an action and return its result; if it fails, or has failed before, record the reason and return None."""
+        """Run an action and return its result; if it fails, record the reason and return None.
+
+        An action that has failed before is not run again.
+        """
         if what in self.missing.get(name, {}):
             return None
         try:
@@ -48,7 +51,7 @@ class Record:
         self._values.setdefault(name, {}).setdefault(metric, {})[number] = value
 
     def note_timed(self, name: str, setting: Setting, number: int, timed: Timed) -> None:
-        """Record a measurement; of the warm-up, only the number of outputs."""
+        """Record the duration, the CPU time and the number of outputs of a round; of the warm-up, only the outputs."""
         self.outputs[name] = self.outputs.get(name, 0) + (timed.outputs or 0)
         if number == 0:
             return

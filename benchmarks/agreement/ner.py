@@ -44,7 +44,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Answers:
-    """The entities of every document; `rust` is None if Rust did not run. `tokens` has spaCy's token counts."""
+    """The entities that spaCy, Python and Rust find in every document; `rust` is None if Rust did not run.
+
+    `tokens` has the number of spaCy's tokens in every document.
+    """
 
     spacy: list[tuple[Span, ...]]
     tokens: list[int]
@@ -222,7 +225,7 @@ def _compare(
     expected: Iterable[tuple[Span, ...]],
     texts: Sequence[str],
 ) -> list[Difference]:
-    """Return every document whose lists of entities differ; their order and duplicates count."""
+    """Return every document whose two lists of entities are not equal, including the order and duplicates."""
     documents = enumerate(zip(actual, expected, texts, strict=True))
     return [
         Difference(index, actual_name, expected_name, *_missing_and_extra(ours, theirs, text), text)

@@ -63,7 +63,7 @@ class Corpus:
 
 
 def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus:
-    """Return `count` documents. A different count returns different documents.
+    """Return `count` documents in a language; the choice of documents also depends on `count`.
 
     :param language: `en`, `fr` or `es`.
     :param specials: strings to insert into generated documents, such as the special cases of the tokenizer under test.
@@ -83,7 +83,7 @@ def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus
 
 
 def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
-    """Return `count` different texts from all streams in turn with the names of their streams."""
+    """Return up to `count` different texts, taken from the streams in turn, each after the name of its stream."""
     active = deque(
         (name, _usable(stream(language, random.Random(f"{_SEED} {name}")), language))
         for name, stream in STREAMS[language].items()

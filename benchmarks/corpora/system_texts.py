@@ -33,7 +33,10 @@ _AND = {"en": "and", "fr": "et", "es": "y"}
 
 
 def man_pages(language: str, source: random.Random) -> Iterator[str]:
-    """Yield paragraphs of /usr/share/man; of commands whose names share the first part, only some pages are used."""
+    """Yield paragraphs of the pages in /usr/share/man.
+
+    Only the first 25 English pages are used whose names have the same first part, such as `git`.
+    """
     folder = _SHARE / "man" if language == "en" else _SHARE / "man" / language
     pages = _shuffled((path for part in folder.glob("man?") for path in part.iterdir()), source)
     families: Counter[str] = Counter()
@@ -98,7 +101,7 @@ def message_catalogs(language: str, source: random.Random) -> Iterator[str]:
 
 
 def country_names(language: str, source: random.Random) -> Iterator[str]:
-    """Yield example sentences of spaCy, each followed by a list of countries, regions and languages of iso-codes."""
+    """Yield example sentences of spaCy, each followed by names of countries, regions and languages from iso-codes."""
     files = [path for path in _catalog_files(language) if path.name.startswith("iso_")]
     names = sorted({text for path in files for text in mo_messages(path) if 3 < len(text) < 40})
     sentences = list(examples(language, source)) or [""]
@@ -139,7 +142,8 @@ _TRANSLATED: dict[str, Stream] = {
     "place_names": country_names,
     "examples": examples,
 }
-# The streams by language and name; the name is part of the seed.
+# For every language, the functions that yield its texts, by name. The name is part of the seed of the random order of
+# these texts, so renaming a stream changes the documents that are drawn from it.
 STREAMS: dict[str, dict[str, Stream]] = {
     "en": {
         "man_pages": man_pages,

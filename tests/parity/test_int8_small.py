@@ -50,7 +50,7 @@ def test_vectors_stay_close(small_int8, architecture):
 
 @every_architecture
 def test_every_product_has_a_high_signal_to_noise_ratio(small_int8, architecture):
-    """The measured signal-to-noise ratios are 42.5 to 50.9 dB; rounding to 8 bits alone results in about 40 to 50 dB."""
+    """The measured signal-to-noise ratio is 42.5 to 50.9 dB; rounding to 8 bits alone results in about 40 to 50 dB."""
     _, quantized = small_int8(architecture)
     assert len(quantized.layers) == LINEARS_PER_LAYER * LAYERS
     assert min(quantized.layers.values()) >= 38

@@ -111,7 +111,7 @@ def test_sides_and_activations(tmp_path, kind, side):
 
 
 def test_the_original_pads_without_an_effect(small):
-    """The original's scores of a pair alone and in a batch differ by less than `TIE`, so its batches are a reference."""
+    """The original's score of a pair alone and in a batch differs by less than `TIE`, so it is a valid reference."""
     original, entry = load_original(small.folder), INPUTS[3]
     alone: NDArray[np.float32] = np.array([original.predict([[entry.query, text]])[0] for text in entry.documents])
     assert np.abs(alone - small.references[3].scores).max() < TIE

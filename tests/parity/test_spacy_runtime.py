@@ -40,8 +40,8 @@ def test_odd_texts(nlp, made):
     assert [made["parser"].recognize([text], NONE)[0] for text in ODD] == found
 
 
-# The tests repeat each of these strings to one very long word. A tokenizer would need quadratic time for it if it copied
-# or searched the whole remaining word whenever it cuts off a character.
+# The tests repeat each of these strings to one very long word. A tokenizer would need quadratic time for it if it
+# copied or searched the whole remaining word whenever it cuts off a character.
 LONG = ["x", "é", "X1", "(", "a.", "-", "a-b", "1,", "'s", "😀", "\u0301", "a@", "don't", "...", "£1", "http://"]
 
 

@@ -133,7 +133,7 @@ def test_strategies_and_strides_differ(token_classifier, name, subwords):
 
 
 def test_an_empty_first_entity_of_windows_comes_twice(token_classifier):
-    """A first entity that is only a space is returned twice, as by the original; byte-level tokenizers have such tokens."""
+    """With windows, the original returns a first entity twice that is a space token of a byte-level tokenizer."""
     small = token_classifier("roberta")
     words = ("Anna", "in", "x", "7", "é")
     texts = [f"{' ' * blanks}{word} {'and so on ' * 12}" for blanks in range(2, 6) for word in words]

@@ -39,7 +39,8 @@ def recognizer_of(exported: SpacyExport, staging: Path) -> SpacyRecognizer:
     return SpacyRecognizer(SpacyModel(staging, "small", "1", "fp32", graphs, spec, preprocessor), threads=1)
 
 
-# A network with all attributes, and tables so large that different attribute values hardly ever share their rows.
+# A network that reads all attributes of tokens. Its tables are so large that different values of an attribute hardly
+# ever have the same row.
 _PROBE = SpacyNetwork(
     columns=tuple(
         HashColumn(name, 2**31 - 1, seed)

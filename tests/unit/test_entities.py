@@ -196,7 +196,7 @@ def test_a_valid_case_is_accepted(tmp_path):
 
 @pytest.fixture(scope="module")
 def bridge() -> OnnxMlBridge:
-    """The examples of all families of the task, the first of them under two names."""
+    """A bridge with the example artifact of every family of the task `ner`, the first of them under two names."""
     first = next(iter(EXAMPLES.values()))
     return OnnxMlBridge.open(ner={"again": first} | {family.name: folder for family, folder in EXAMPLES.items()})
 

@@ -122,8 +122,9 @@ class Harness:
 
 
 def round_order(items: Sequence[Item], number: int) -> list[Item]:
-    """Return the order of a round: every odd round starts one item later, every even round reverses the one before.
+    """Return the items in the order of a round.
 
+    Every odd round begins one item later than the odd round before it; every even round reverses the round before it.
     Of any two items, such as two releases of one contender, each therefore comes first in half of the rounds.
     """
     if number == 0 or not items:

@@ -16,7 +16,10 @@ Result = TypeVar("Result")
 
 
 class Record:
-    """The values of one workload during a run; round 0 is the warm-up, or the only value of some metrics."""
+    """The values of one workload during a run, by round; round 0 is the warm-up.
+
+    Metrics that are measured only once have their value in round 0.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """Start without values; `say` is called with a message if a value cannot be measured."""
@@ -56,7 +59,7 @@ class Record:
         if number == 0:
             return
         self.note(name, setting.metric.key, number, setting.value(number, timed.seconds))
-        if setting.cpu_metric and timed.cpu_seconds:  # can be 0 for a short round
+        if setting.cpu_metric and timed.cpu_seconds:  # CPU seconds can be 0 for a short round
             self.note(name, setting.cpu_metric.key, number, setting.value(number, timed.cpu_seconds))
 
     def values(self, name: str) -> dict[str, dict[int, float]]:

@@ -57,7 +57,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Difference:
-    """A document whose entities differ; `actual` is `python` or `rust`, `expected` is `spacy` or `python`."""
+    """A document in which two implementations find different entities.
+
+    `actual` and `expected` name the implementations: `python` or `rust`, compared with `spacy` or `python`.
+    """
 
     document: int
     actual: str

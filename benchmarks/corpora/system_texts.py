@@ -1,6 +1,6 @@
 """Streams of paragraphs from the files of a Linux machine: man pages, documentation, message catalogs.
 
-Every stream reads its files one by one in a random order, which depends only on `source`.
+Every stream reads its files one by one in a random order, which depends only on the random generator `source`.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def _count_tokens(answers: Answers, reference: Answers | None) -> dict[str, floa
 
 
 def _steps(original: Path) -> Derive:
-    """Return a function that computes the milliseconds of a decoder step, and those to read its weights from memory."""
+    """Return a function that computes the duration of a decoder step and of reading its weights from memory, in ms."""
     weights, bandwidth = step_weights(json.loads((original / "config.json").read_text(encoding="utf-8"))), _bandwidth()
 
     def derive(contender: Contender, medians: Mapping[str, float]) -> dict[str, float]:

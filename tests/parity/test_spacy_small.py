@@ -16,8 +16,8 @@ from small_pipelines import ALL_ATTRIBUTES, LABELS, clear_texts, component_moves
 from spacy.language import Language
 from spacy_exports import check_offsets, check_tokens, differing, export_recognizer, ner_sample
 
-# If the two best scores of a move are closer than this, the text is not compared. The order in which about ten numbers
-# are added changes a sum by only a hundredth of this margin.
+# A text is not compared if the scores of the two best moves in a state are closer than this. The order in which about
+# ten numbers are added changes a sum by only a hundredth of this margin.
 MARGIN = 1e-4
 SEED = 5
 NETWORKS: dict[str, dict[str, Any]] = {

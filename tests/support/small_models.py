@@ -52,7 +52,7 @@ DENSE_OUT = 24
 # 130 positions, of which RoBERTa and similar models do not use the first two.
 POSITIONS = 130
 MAX_TOKENS = 128
-# More than 2**16 / HIDDEN entries: the word table is then large enough for int8 to quantize it.
+# The size of the vocabulary is above 2**16 / HIDDEN, so that the word embeddings are large enough to be quantized.
 VOCAB_SIZE = 2300
 _LAYERS, _HEADS, _INNER = 2, 4, 64
 _SEED = 20260102

@@ -73,7 +73,7 @@ def test_agreement_by_hand():
         [expected((0, 1, "A"), (2, 3, "B")), expected((0, 1, "A")), expected(), expected((5, 6, "B"), (7, 8, "B"))],
         [found((0, 1, "A"), (2, 3, "B")), found((0, 1, "B")), found(), found((7, 8, "B"), (5, 6, "B"))],
     )
-    assert (counted.documents, counted.differing) == (4, (1, 3))  # the order of entities counts
+    assert (counted.documents, counted.differing) == (4, (1, 3))  # document 3 differs in the order of its entities
     assert counted.labels == {"A": LabelAgreement(2, 1, 1), "B": LabelAgreement(3, 4, 3)}
     assert counted.labels["A"].f1 == pytest.approx(2 / 3) and counted.labels["B"].f1 == pytest.approx(6 / 7)
     assert counted.entity_f1 == pytest.approx(8 / 10)

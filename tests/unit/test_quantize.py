@@ -215,7 +215,7 @@ def test_a_quantized_layer_equals_the_numpy_reference(tmp_path, before):
 
 
 def activation_of(folder: Path, x: np.ndarray) -> np.ndarray:
-    """Return the values that the layer's MatMul reads in the exact graph."""
+    """Return the activations that the layer's MatMul reads in the graph before quantization."""
     model = ir.load(folder / "exact.onnx")
     model.graph.outputs.append(model.graph.node(0).outputs[0])
     ir.save(model, folder / "probe.onnx")

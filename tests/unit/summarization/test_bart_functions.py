@@ -26,7 +26,7 @@ def test_a_token_that_would_repeat_a_bigram_is_forbidden():
 def test_an_ngram_that_includes_the_last_token_forbids_nothing():
     rows = np.array([[2, 5, 5, 5, 1, 1]], np.int64)
     result = search.forbid_repeats(np.zeros((1, 9), np.float32), rows, ints(4), ints(3))
-    assert np.argwhere(np.isneginf(result)).tolist() == [[0, 5]]  # the bigram 5 5 was followed by 5
+    assert np.argwhere(np.isneginf(result)).tolist() == [[0, 5]]  # 5 5 must not be followed by 5 again
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])

@@ -105,7 +105,7 @@ def described(graph: ir.Graph, indent: str = "") -> Iterator[str]:
 
 
 def test_the_names_in_the_graph_do_not_change():
-    """The names of variables and functions in the search's code become names in the graph, so that they must not change.
+    """The names of variables and functions in the search's code become names in the graph, so they must not change.
 
     To rename one in the code, map the new name to the old one in `SEALED_NAMES`.
     """

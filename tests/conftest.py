@@ -76,7 +76,7 @@ def package_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def minilm_config():
-    """The entry of models.toml of the sentence embedding model."""
+    """The entry of the sentence embedding model in models.toml."""
     return config_of_models_toml(MINILM)
 
 

@@ -40,8 +40,8 @@ _HINTS = {
     "es": "Install translated texts (Debian: manpages-es, manpages-es-dev, iso-codes, gettext).",
 }
 _WORD = re.compile(r"[^\W\d_]+")
-# Matches a capital letter within a sentence, or a number. Texts without either are not used, because they rarely contain
-# an entity.
+# Matches a capital letter within a sentence, or a number. Texts without either are not used, because they rarely
+# contain an entity.
 _NAME = re.compile(r"(?<=[\w,;(] )[A-Z]\w|\d\d")
 
 

@@ -94,7 +94,7 @@ def make_embedder(folder: Path) -> None:
 
 
 def make_token_classifier(folder: Path) -> None:
-    """Write a token classifier with labels of every form; its BERT encoder has the size of that of the embedder."""
+    """Write a BERT token classifier with labels of every form; its layers have the same sizes as the embedder's."""
     fast = _tokenizer()
     torch.manual_seed(8)
     labels = dict(enumerate(LABELS))
@@ -148,7 +148,7 @@ def make_summarizer(folder: Path) -> None:
 
 
 def make_reranker(folder: Path) -> None:
-    """Write a BERT cross-encoder with token types and a sigmoid; its encoder has the size of that of the embedder."""
+    """Write a BERT cross-encoder with token types and a sigmoid; its layers have the same sizes as the embedder's."""
     fast = _tokenizer()
     torch.manual_seed(10)
     model = BertForSequenceClassification(_config(len(fast), num_labels=1)).eval()

@@ -14,7 +14,7 @@ VALID = sorted(path.name for path in FOLDER.iterdir())
 CASES = overlays.artifact_cases()
 # The argument of `open` for an artifact of each task
 ARGUMENTS = {"sentence-embedding": "embedding", "ner": "ner", "summarization": "summarization", "rerank": "rerank"}
-# Cases whose error only `verify` detects
+# The invalid artifacts whose error only `verify` detects
 VERIFY_ONLY = {name for name in CASES if name.startswith("golden-")} | {"weights-flipped"}
 
 

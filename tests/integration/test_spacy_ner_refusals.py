@@ -50,7 +50,7 @@ def embedder(kind: str, **settings: Any) -> dict[str, Any]:
 
 
 def with_network(embed: dict[str, Any] | None = None, encode: dict[str, Any] | None = None, **state: Any) -> Language:
-    """Return a blank pipeline whose `ner` has a network that `make_pipeline` does not support."""
+    """Return a blank pipeline whose `ner` has a network that the helper `make_pipeline` cannot create."""
     usual = {
         "@architectures": "spacy.MaxoutWindowEncoder.v2",
         "width": 12,

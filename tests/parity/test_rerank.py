@@ -17,7 +17,7 @@ from small_rerankers import RERANKERS, make_reranker, random_inputs, reranker_of
 from torch import nn
 
 TOLERANCE = 1e-5
-# The default is 40 queries; `make agreement-rerank` sets the environment variable to 200
+# The default is 40 queries; `make agreement-rerank` sets ONNX_ML_BRIDGE_QUERIES to 200
 QUERIES, DOCUMENTS = int(os.environ.get("ONNX_ML_BRIDGE_QUERIES", "40")), 20
 
 

@@ -133,7 +133,7 @@ def test_strategies_and_strides_differ(token_classifier, name, subwords):
 
 
 def test_an_empty_first_entity_of_windows_comes_twice(token_classifier):
-    """With windows, the original returns a first entity twice that is a space token of a byte-level tokenizer."""
+    """With windows, the original returns the first entity twice if it is a space token, and so does the runtime."""
     small = token_classifier("roberta")
     words = ("Anna", "in", "x", "7", "é")
     texts = [f"{' ' * blanks}{word} {'and so on ' * 12}" for blanks in range(2, 6) for word in words]

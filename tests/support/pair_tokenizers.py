@@ -1,4 +1,4 @@
-"""Small tokenizers that join a pair of texts in different ways; a word is one of the tokens `w0` to `w99`, or unknown."""
+"""Small tokenizers that join a pair of texts in different ways; a word is a token from `w0` to `w99`, or unknown."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ _SEED = 20260303
 # spaCy's numbers for the kinds of moves of the component `ner`, then for those of the parser.
 _BEGIN, _IN, _LAST, _UNIT, _OUT = range(1, 6)
 _SHIFT, _REDUCE, _LEFT, _RIGHT, _BREAK = range(5)
-# Standard deviation of the scores of a move, and what is added to the scores of some kinds of moves, so that about half
-# of a text is in entities and sentences have several tokens.
+# `_SPREAD` is the standard deviation of a move's scores, and `_BIAS` is added to the scores of some kinds of moves.
+# With these values, about half of a text is in entities, and sentences have several tokens.
 _SPREAD = 3.0
 _BIAS = {"ner": {"O": 4.5, "I": 1.0}, "parser": {"S": 2.0, "D": 0.5, "L": 1.0, "R": 1.0}}
 _ROUNDS = 3

@@ -117,7 +117,7 @@ def _peak(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _hidden_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """Return the inputs of the head for all tokens of some lines, float32 `[tokens, hidden]`."""
+    """Return the inputs of the classification head for all tokens of sample lines, float32 `[tokens, hidden]`."""
     seen: list[torch.Tensor] = []
     hook = model.classifier.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0][0]))
     names = ("input_ids", "attention_mask")

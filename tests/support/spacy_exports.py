@@ -94,7 +94,7 @@ def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
 
 
 def check_offsets(texts: Sequence[str], results: Sequence[Entities]) -> int:
-    """Assert that the offsets in characters, bytes and UTF-16 units select the text of each entity; count entities."""
+    """Assert that every entity's offsets in characters, bytes and UTF-16 units select its text; return their number."""
     count = 0
     for text, result in zip(texts, results, strict=True):
         raw, wide = text.encode(), text.encode("utf-16-le")

@@ -54,7 +54,7 @@ def test_utf16_range_refuses_another_text(other):
         entity.utf16_range(other)
 
 
-# -- Agreement
+# -- Counts of equal and different entities
 
 
 def expected(*triples: Any) -> list[ExpectedEntity]:
@@ -100,7 +100,7 @@ def test_scores_of_common_entities_are_compared():
     assert agreement([expected((0, 1, "A"))], [found((0, 1, "A"))]).score_max_abs is None
 
 
-# -- Golden cases
+# -- Golden cases of entities
 
 
 CASES = st.builds(
@@ -191,7 +191,7 @@ def test_a_valid_case_is_accepted(tmp_path):
     assert read_golden(tmp_path / "golden.jsonl", EntityCase) == [case, case]
 
 
-# -- The bridge
+# -- Calls of `OnnxMlBridge`
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ _RUST_DEFINITION = re.compile(
 
 
 def words(identifier: str) -> set[str]:
-    """The words of an identifier in any of the usual cases, in lower case."""
+    """The words of an identifier in snake case or camel case, in lower case."""
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)}
 
 

@@ -61,11 +61,11 @@ ROWS = [
         -1.0,
         9.0,
         -1.0,
-    ),  # h = -1 + 1 + 0 + 0.5 = 0.5: continues; its own label is ignored
-    (0, True, -1.0, 9.0, 7.0),  # h = -1 + 1 - 1 + 0.5 = -0.5: last token of the entity
+    ),  # h = -1 + 1 + 0 + 0.5 = 0.5: the entity continues, and the token's own label is ignored
+    (0, True, -1.0, 9.0, 7.0),  # h = -1 + 1 - 1 + 0.5 = -0.5: the entity ends with this token
     (1, True, 0.0, -2.0, 0.0),  # begins an entity of label 1
-    (-1, False, 1.0, 9.0, 0.0),  # h = 1 - 2 + 0 + 0.5 = -0.5: continues
-    (-1, False, 9.0, 9.0, 0.0),  # last token of a sentence: ends the entity for any h
+    (-1, False, 1.0, 9.0, 0.0),  # h = 1 - 2 + 0 + 0.5 = -0.5: the entity continues
+    (-1, False, 9.0, 9.0, 0.0),  # the last token of a sentence ends the entity for any h
     (1, False, 9.0, 9.0, 0.0),  # an entity of one token
     (0, False, 9.0, 9.0, 0.0),
     (-1, False, 9.0, 9.0, 0.0),
@@ -111,8 +111,8 @@ def test_the_maximum_of_the_pieces_is_used():
     state = tables(within=(1.0,), last=(0.0,), bias=(0.0, -1.0))
     rows = [
         (0, True, (0, 0), (-2, 1), (0, 0)),
-        (-1, False, (1, 1), (0, 0), (0, 0)),  # max(1 - 2 + 0, 1 + 1 - 1) = 1: continues
-        (-1, False, (-9, -1), (0, 0), (0, 0)),  # max(-11, -1 + 1 - 1) = -1: last token
+        (-1, False, (1, 1), (0, 0), (0, 0)),  # max(1 - 2 + 0, 1 + 1 - 1) = 1: the entity continues
+        (-1, False, (-9, -1), (0, 0), (0, 0)),  # max(-11, -1 + 1 - 1) = -1: the entity ends with this token
         (-1, False, (9, 9), (0, 0), (0, 0)),
     ]
     assert decode(EntityDecoder(network(pieces=2), state), rows, ends=(3,)) == [(0, 3, 0)]
@@ -147,7 +147,7 @@ def test_an_entity_without_an_end_is_dropped():
     assert decode(EntityDecoder(network(), BY_HAND), [(0, True, 0.0, 0.0, 0.0)], ends=()) == []
 
 
-# -- Sentences
+# -- Sentences from the heads of tokens
 
 
 def starts(heads: Sequence[int], labels: Sequence[str] | None = None, spaces: Sequence[int] = ()) -> list[int]:

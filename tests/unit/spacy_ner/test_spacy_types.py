@@ -1,4 +1,4 @@
-"""The cache of word types: every type is computed once, the least recently used are dropped, windows are summed."""
+"""The cache of word types computes every type once, drops the least recently used ones, and sums those of a window."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def tokens(rows: list[dict[int, float]], subwords: str = "", starts_window: str 
 
     :param rows: for each token, the scores of some classes.
     :param subwords: one character for each token, `x` for a subword.
-    :param starts_window: the same, `x` for the first token of a window.
+    :param starts_window: one character for each token, `x` for the first token of a window.
     """
     scores = np.zeros((len(rows), len(NAMES)), np.float32)
     for index, row in enumerate(rows):

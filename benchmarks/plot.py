@@ -45,7 +45,7 @@ def draw(results: Results, folder: Path) -> None:
 
 
 def _rows(workload: WorkloadResults) -> list[Row]:
-    # The size on disk is known even of contenders that were not measured; they have no other figure and are left out
+    # Leave out contenders that were not measured: their only figure is the size on disk, which is always known
     return [row for row in workload.rows if len(row.figures) > 1]
 
 

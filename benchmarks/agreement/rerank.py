@@ -68,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> bool:
     """Compare the rankings and print a table.
 
-    :return: whether Rust equals Python for every variant.
+    :return: whether the rankings by Rust equal the rankings by Python for every variant.
     :raises Failed: if the Rust command fails, or refuses a query.
     """
     queries = rerank_queries(options.queries)

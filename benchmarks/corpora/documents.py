@@ -84,7 +84,7 @@ def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus
 
 
 def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
-    """Return up to `count` different texts, taken from the streams in turn, each after the name of its stream."""
+    """Return up to `count` pairs of a stream's name and a text; the texts differ and come from all streams in turn."""
     active = deque(
         (name, _usable(stream(language, random.Random(f"{_SEED} {name}")), language))
         for name, stream in STREAMS[language].items()
@@ -97,7 +97,7 @@ def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
         if text is None:
             continue
         active.append((name, texts))
-        key = "".join(_WORD.findall(text)).lower()[:200]  # the same for texts that differ only in numbers or whitespace
+        key = "".join(_WORD.findall(text)).lower()[:200]  # equal for texts that differ only in numbers or whitespace
         if key not in seen:
             seen.add(key)
             drawn.append((name, text))

@@ -35,7 +35,7 @@ _AND = {"en": "and", "fr": "et", "es": "y"}
 def man_pages(language: str, source: random.Random) -> Iterator[str]:
     """Yield paragraphs of the pages in /usr/share/man.
 
-    Only the first 25 English pages are used whose names have the same first part, such as `git`.
+    Of the English pages whose names begin with the same word, such as `git`, only 25 are used.
     """
     folder = _SHARE / "man" if language == "en" else _SHARE / "man" / language
     pages = _shuffled((path for part in folder.glob("man?") for path in part.iterdir()), source)
@@ -121,7 +121,7 @@ def examples(language: str, source: random.Random) -> Iterator[str]:
 
 
 def mo_messages(path: Path) -> list[str]:
-    """Return the UTF-8 translations of a compiled gettext catalog (.mo); of plurals, only the last form."""
+    """Return the UTF-8 translations of a compiled gettext catalog (.mo); of plural forms, only the last one."""
     data = path.read_bytes()
     order = "<" if data[:4] == struct.pack("<I", _MO_MAGIC) else ">"
     count, _, table = struct.unpack_from(f"{order}3I", data, 8)

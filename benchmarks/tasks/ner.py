@@ -39,11 +39,12 @@ _SPEED = (WORDS, WORDS_CPU, _OUTPUTS, COLD_START)
 
 _TEXTS, _LONG_WORDS = 6000, 100_000
 _CLASSIFIER_TEXTS = 96
-# The number of words of a text for token classifiers; such texts have fewer than the 512 tokens that models can read
+# The number of words of a text for token classifiers. A text of this length has fewer than the 512 tokens that the
+# models can read.
 _CLASSIFIER_WORDS = range(20, 151)
-_MAX_CHARACTERS = 1 << 31  # spaCy refuses longer documents; its default is 1,000,000
-# spaCy imports these packages if they are installed, which takes seconds and hundreds of megabytes, but does not need
-# them here. They are hidden from spaCy, as if they were not installed.
+_MAX_CHARACTERS = 1 << 31  # spaCy's limit of a document, which is 1,000,000 by default
+# spaCy imports these packages if they are installed, which takes seconds and hundreds of megabytes. It does not need
+# them here, so they are hidden from spaCy, as if they were not installed.
 _NOT_FOR_SPACY = ("torch", "tensorflow", "mxnet", "cupy", "jax")
 
 

@@ -11,7 +11,7 @@ from .workload import DISK, Metric, Workload
 
 
 def assemble(workload: Workload, record: Record) -> WorkloadResults:
-    """Return the results of one workload."""
+    """Return the results of one workload, computed from its recorded values."""
     rows = tuple(_row(contender, workload, record) for contender in workload.contenders)
     medians = {row.name: row.medians() for row in rows}
     return WorkloadResults(

@@ -21,7 +21,7 @@ _ASK_VERSION = f"from importlib import metadata; print(metadata.version({BRIDGE!
 def describe(harness: Harness, rounds: tuple[int, int], libraries: Sequence[str], releases: Releases) -> Conditions:
     """Return the conditions of a run.
 
-    :param rounds: the numbers of rounds that measure speed, and that measure starts and memory.
+    :param rounds: the number of rounds that measure speed, and the number of rounds that measure starts and memory.
     """
     machine = cpu.describe(cpu.usable_cpus())
     return Conditions(

@@ -1,4 +1,4 @@
-"""The tables of a run on the console."""
+"""Print the tables of a run on the console."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ class Failed(Exception):
 
 
 def child_environment(threads: int | None = None) -> dict[str, str]:
-    """Return the environment of a measured process: offline, and Rust uses the ONNX Runtime of this Python.
+    """Return the environment variables of a measured process.
+
+    They prevent downloads, and make Rust load the same ONNX Runtime as this Python.
 
     :param threads: the number of threads of OpenMP and BLAS libraries; None leaves it to the libraries.
     """

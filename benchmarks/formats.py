@@ -1,4 +1,4 @@
-"""The text form of figures by unit."""
+"""Format figures as text, depending on their unit."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ FORMATS: dict[str, Callable[[float], str]] = {
 
 
 def factor(metric: Metric, value: float, reference: float) -> str:
-    """Format the ratio of a value to its reference: of speeds, or of durations and sizes; see `ratio`.
+    """Format the ratio of a metric's value to the value of the reference, as `ratio` does.
 
-    The durations of the section `SPEED` are inverted, so that a higher ratio is faster. The result is empty for metrics
-    of which neither direction is better.
+    For durations in the section `SPEED`, the ratio is inverted, so that a higher ratio is faster. The result is empty
+    if neither direction of the metric is better.
     """
     if metric.higher_is_better is None or not value or not reference:
         return ""

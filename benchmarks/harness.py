@@ -22,7 +22,10 @@ class Harness:
     """Measures workloads on a machine, and records how busy the machine is with other programs."""
 
     def __init__(self, machine: Machine, rounds: int, fresh_rounds: int, say: Callable[[str], None]) -> None:
-        """Set the numbers of rounds for speed, and for starts and memory; `say` is called with progress messages."""
+        """Set the number of rounds that measure speed, and the number that measure starts and memory (`fresh_rounds`).
+
+        `say` is called with progress messages.
+        """
         self._machine, self._rounds, self._fresh_rounds, self._say = machine, rounds, fresh_rounds, say
         self._loads: list[float] = []
         self.busy_starts = 0
@@ -119,8 +122,9 @@ class Harness:
 
 
 def round_order(items: Sequence[Item], number: int) -> list[Item]:
-    """Return the order of a round: every odd round starts one item later, every even round reverses the one before.
+    """Return the items in the order of a round.
 
+    Every odd round begins one item later than the odd round before it; every even round reverses the round before it.
     Of any two items, such as two releases of one contender, each therefore comes first in half of the rounds.
     """
     if number == 0 or not items:

@@ -34,7 +34,11 @@ _IDLE_TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Quiet:
-    """Whether the contenders were idle, and the share of all CPUs that all programs used at that time."""
+    """The state of the machine between measurements.
+
+    `idle` is true if the contenders did not use the CPU, and `machine_load` is the share of all CPUs that all programs
+    used at that time.
+    """
 
     idle: bool
     machine_load: float
@@ -69,7 +73,7 @@ class RealMachine:
         self._scratch = scratch
 
     def start(self, contender: Contender) -> Runner:
-        """See `Machine`."""
+        """Start a contender and wait until it has loaded its model; see `Machine`."""
         process, scratch = contender.process, Path(tempfile.mkdtemp(dir=self._scratch))
         if not isinstance(process, RustProcess):
             return PythonRunner(contender, process, scratch)
@@ -78,7 +82,7 @@ class RealMachine:
         return RustBench(contender, process)
 
     def fresh(self, contender: Contender, file: Path, *, large: bool) -> Launched:
-        """See `Machine`."""
+        """Measure a new process that loads a contender and answers the texts of a file; see `Machine`."""
         process, job = contender.process, contender.job
         if not isinstance(process, RustProcess):
             command = worker_command(process, "once", job, file)
@@ -87,7 +91,10 @@ class RealMachine:
         return launch(command, file, child_environment(job.threads))
 
     def wait_until_idle(self, pids: Sequence[int]) -> Quiet:
-        """See `Machine`. Thread pools can spin for a while after a run; the wait ends after a timeout."""
+        """Wait until these processes do not use the CPU, or until a timeout; see `Machine`.
+
+        Thread pools can spin for a while after a run.
+        """
         import psutil  # part of an extra, which tests with a fake machine do not need
 
         processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]

@@ -45,7 +45,8 @@ def draw(results: Results, folder: Path) -> None:
 
 
 def _rows(workload: WorkloadResults) -> list[Row]:
-    return [row for row in workload.rows if len(row.figures) > 1]  # more than the size on disk, which is always known
+    # Leave out contenders that were not measured: their only figure is the size on disk, which is always known
+    return [row for row in workload.rows if len(row.figures) > 1]
 
 
 def _panels(workload: WorkloadResults) -> list[Metric]:
@@ -133,7 +134,8 @@ def _note(row: Row, workload: WorkloadResults) -> str:
     figure = row.figures.get(key)
     if figure is None or row.name == row.reference:
         return ""
-    # Rounded down, because it is a lower bound; the summand compensates rounding errors of float32
+    # The figure is rounded down to four digits, because the note shows it as a lower bound, as in `cosine ≥ 0.9984`.
+    # 0.01 is added so that a rounding error of float32 does not reduce the last digit by 1.
     return f"{text}{int(figure.median * 1e4 + 0.01) / 1e4:.4f}"
 
 

@@ -86,11 +86,11 @@ class JsonProcess:
             )
 
     def pids(self) -> list[int]:
-        """See `Runner`."""
+        """Return the id of the process; see `Runner`."""
         return [self._child.pid]
 
     def close(self) -> None:
-        """See `Runner`."""
+        """End the process; see `Runner`."""
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the process may have ended before
             self._child.stdin.close()
@@ -134,11 +134,11 @@ class PythonRunner(JsonProcess):
         self.load_s: list[float] = [answer["load_s"]]
 
     def time(self, file: Path, batch: int | None) -> Timed:
-        """See `Runner`."""
+        """Measure how long the worker needs for all texts of a file; see `Runner`."""
         return Timed(**self._ask({"file": str(file), "batch": batch}))
 
     def answers(self, file: Path) -> list[dict[str, Any]]:
-        """See `Runner`."""
+        """Return the worker's answers to all texts of a file; see `Runner`."""
         self._ask({"file": str(file), "save": str(self._saved)})
         return _json_lines(self._saved.read_text(encoding="utf-8"))
 
@@ -157,7 +157,7 @@ class RustBench:
         self.load_s: list[float] = []
 
     def time(self, file: Path, batch: int | None) -> Timed:
-        """See `Runner`. `bench` makes two rounds; the first one is its warm-up."""
+        """Measure the second of two rounds of `bench`, because the first one is its warm-up; see `Runner`."""
         try:
             report = json.loads(_run(bench_command(self._process, self._job, file, batch, 2), self._job))
             self.load_s.append(float(report["load_s"]))
@@ -166,19 +166,22 @@ class RustBench:
             raise Failed("bench did not print the agreed JSON", str(error)) from error
 
     def answers(self, file: Path) -> list[dict[str, Any]]:
-        """See `Runner`."""
+        """Return the command's answers to all texts of a file; see `Runner`."""
         return _json_lines(_run(text_command(self._process, self._job), self._job, file))
 
     def pids(self) -> list[int]:
-        """See `Runner`; there is no process between measurements."""
+        """Return an empty list, because no process exists between measurements; see `Runner`."""
         return []
 
     def close(self) -> None:
-        """See `Runner`."""
+        """Do nothing, because no process exists between measurements; see `Runner`."""
 
 
 class RustPipe(JsonProcess):
-    """A Rust command that keeps running. The time includes JSON and the pipes of the texts and the answers."""
+    """A Rust command that keeps running, reads texts from a pipe and writes answers to another one as JSON lines.
+
+    The measured durations include the transfer through the pipes and the conversion from and to JSON.
+    """
 
     def __init__(
         self,
@@ -197,7 +200,7 @@ class RustPipe(JsonProcess):
         self.line()
 
     def time(self, file: Path, batch: int | None) -> Timed:
-        """See `Runner`; the command chooses its batches itself."""
+        """Measure how long the command needs for all texts of a file, in batches of its own choice; see `Runner`."""
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         used, started = _cpu_seconds(self._child.pid), time.perf_counter()
         answers = self._exchange(lines)
@@ -205,7 +208,7 @@ class RustPipe(JsonProcess):
         return Timed(seconds, cpu_seconds, sum(map(self._count_outputs, map(_answer, answers))))
 
     def answers(self, file: Path) -> list[dict[str, Any]]:
-        """See `Runner`."""
+        """Return the command's answers to all texts of a file; see `Runner`."""
         return list(map(_answer, self._exchange(file.read_text(encoding="utf-8").splitlines(keepends=True))))
 
     def _exchange(self, lines: list[str]) -> list[str]:

@@ -16,7 +16,10 @@ Result = TypeVar("Result")
 
 
 class Record:
-    """The values of one workload during a run; round 0 is the warm-up, or the only value of some metrics."""
+    """The values of one workload during a run, by round; round 0 is the warm-up.
+
+    Metrics that are measured only once have their value in round 0.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """Start without values; `say` is called with a message if a value cannot be measured."""
@@ -26,7 +29,10 @@ class Record:
         self.outputs: dict[str, int] = {}
 
     def attempt(self, name: str, what: str, action: Callable[[], Result]) -> Result | None:
-        """Run an action and return its result; if it fails, or has failed before, record the reason and return None."""
+        """Run an action and return its result; if it fails, record the reason and return None.
+
+        An action that has failed before is not run again.
+        """
         if what in self.missing.get(name, {}):
             return None
         try:
@@ -48,12 +54,12 @@ class Record:
         self._values.setdefault(name, {}).setdefault(metric, {})[number] = value
 
     def note_timed(self, name: str, setting: Setting, number: int, timed: Timed) -> None:
-        """Record a measurement; of the warm-up, only the number of outputs."""
+        """Record the duration, the CPU time and the number of outputs of a round; of the warm-up, only the outputs."""
         self.outputs[name] = self.outputs.get(name, 0) + (timed.outputs or 0)
         if number == 0:
             return
         self.note(name, setting.metric.key, number, setting.value(number, timed.seconds))
-        if setting.cpu_metric and timed.cpu_seconds:  # can be 0 for a short round
+        if setting.cpu_metric and timed.cpu_seconds:  # CPU seconds can be 0 for a short round
             self.note(name, setting.cpu_metric.key, number, setting.value(number, timed.cpu_seconds))
 
     def values(self, name: str) -> dict[str, dict[int, float]]:

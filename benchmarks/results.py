@@ -16,7 +16,7 @@ from .workload import Metric
 
 @dataclass(frozen=True)
 class Figure:
-    """The values of one metric, one for every round or a single one, with their median and range."""
+    """The values of one metric (one value per round, or a single value) with their median, minimum and maximum."""
 
     values: tuple[float, ...]
     median: float = field(init=False)
@@ -46,7 +46,10 @@ class Row:
 
 @dataclass(frozen=True)
 class PairedRow:
-    """The comparison of this release with an earlier one: ratios by metric and round, above 1 if this one is better."""
+    """The comparison of a contender of this release with the same contender of an earlier release.
+
+    `ratios` has, for each metric, one ratio per round, which is above 1 if this release is better.
+    """
 
     label: str
     release: str

@@ -9,7 +9,7 @@ from .contenders import Unavailable
 
 
 def load_pipeline(model: str, exclude: Sequence[str] = ()) -> Any:
-    """Load the pipeline of an installed package or a folder without the excluded components.
+    """Load the pipeline of an installed package or of a folder; the excluded components are not loaded.
 
     :raises Unavailable: if there is no such model.
     """

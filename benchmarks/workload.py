@@ -57,11 +57,12 @@ class Setting:
         return units / seconds if self.metric.unit == "rate" else seconds / units
 
 
-# `Answers` are the answers of a contender as JSON objects in the order of the texts. A `Quality` function compares them
-# with those of the reference, or None if it has none, and returns values by metric.
+# `Answers` are the answers of a contender as JSON objects in the order of the texts. A `Quality` function compares the
+# answers of a contender with those of its reference (None if it has no reference) and returns values by metric.
 Answers = Sequence[Mapping[str, Any]]
 Quality = Callable[[Answers, Answers | None], dict[str, float]]
-# A function that computes additional figures of a contender, by metric, from its medians by metric.
+# A `Derive` function computes additional figures of a contender from the medians of its metrics. Its argument and its
+# result map the names of metrics to values.
 Derive = Callable[[Contender, Mapping[str, float]], dict[str, float]]
 
 
@@ -71,7 +72,8 @@ class Workload:
 
     `first` is a file with one text, for the cold start. `large` is a file whose texts are passed in one call, for the
     peak memory. `outputs` is the metric that counts outputs, such as entities, which shows whether the contenders do
-    the same work. `note` is the key of a metric that the plot writes below a contender's name, and the text before it.
+    the same work. `note` has the key of a metric, whose value the plot writes below each contender's name, and the text
+    before this value.
     """
 
     title: str

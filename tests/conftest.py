@@ -13,10 +13,10 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# The tests need no network. Set before the first import of huggingface_hub, which reads the variable only once.
+# The tests need no network. The variable is set before the first import of huggingface_hub, which reads it only once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Parallel test processes use different CPUs, because libraries start one thread for each CPU they see. Set before the
-# first of them is imported.
+# Parallel test processes use different CPUs, because libraries start one thread for each CPU they see. The CPUs are set
+# before any library that starts threads is imported.
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     processors = sorted(os.sched_getaffinity(0))
     own = processors[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
@@ -76,7 +76,7 @@ def package_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def minilm_config():
-    """The entry of models.toml of the sentence embedding model."""
+    """The entry of the sentence embedding model in models.toml."""
     return config_of_models_toml(MINILM)
 
 

@@ -44,7 +44,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Answers:
-    """The entities of every document; `rust` is None if Rust did not run. `tokens` has spaCy's token counts."""
+    """The entities that spaCy, Python and Rust find in every document; `rust` is None if Rust did not run.
+
+    `tokens` has the number of spaCy's tokens in every document.
+    """
 
     spacy: list[tuple[Span, ...]]
     tokens: list[int]
@@ -54,7 +57,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Difference:
-    """A document whose entities differ; `actual` is `python` or `rust`, `expected` is `spacy` or `python`."""
+    """A document in which two implementations find different entities.
+
+    `actual` and `expected` name the implementations: `python` or `rust`, compared with `spacy` or `python`.
+    """
 
     document: int
     actual: str
@@ -222,7 +228,7 @@ def _compare(
     expected: Iterable[tuple[Span, ...]],
     texts: Sequence[str],
 ) -> list[Difference]:
-    """Return every document whose lists of entities differ; their order and duplicates count."""
+    """Return every document whose two lists of entities are not equal, including the order and duplicates."""
     documents = enumerate(zip(actual, expected, texts, strict=True))
     return [
         Difference(index, actual_name, expected_name, *_missing_and_extra(ours, theirs, text), text)

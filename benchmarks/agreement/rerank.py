@@ -1,4 +1,4 @@
-"""Compare the rankings of Rust with those of Python, for every variant of an artifact.
+"""Compare the rankings by Rust with the rankings by Python, for every variant of an artifact.
 
 The queries and documents are those of the parity stage, followed by queries and documents drawn from the parity texts
 with a fixed seed: short, long and empty texts in any script. tests/parity/test_rerank.py compares Python with the
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 _SEED = 20261126
 _DOCUMENTS = 20
-# The largest difference of a score between the languages: both run the same graph
+# The largest accepted difference between a score by Rust and by Python, which run the same graph
 TOLERANCE = 1e-6
 _DETAIL_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rankings of Rust compared with those of Python.
+    """The rankings by Rust compared with the rankings by Python.
 
-    `max_abs` is the largest difference of a score, `order_differing` the number of queries with another order, and
-    `truncated_differing` the number of pairs that only one of the languages truncated. `truncated` is the number of
-    pairs that Python truncated.
+    `max_abs` is the largest difference of a score, `order_differing` the number of queries whose documents are in
+    another order, and `truncated_differing` the number of pairs that only one of the languages truncated. `truncated`
+    is the number of pairs that Python truncated.
     """
 
     queries: int
@@ -68,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> bool:
     """Compare the rankings and print a table.
 
-    :return: whether Rust equals Python for every variant.
+    :return: whether the rankings by Rust equal the rankings by Python for every variant.
     :raises Failed: if the Rust command fails, or refuses a query.
     """
     queries = rerank_queries(options.queries)

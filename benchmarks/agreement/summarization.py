@@ -1,4 +1,6 @@
-"""Compare summaries by `generate` with those of fp32 and int8: one by one, in batches and in Rust.
+"""Compare the summaries of an artifact with those of transformers' `generate`.
+
+Summaries in batches are also compared with summaries of single texts, and summaries by Rust with summaries by Python.
 
 The texts are long descriptions of Debian packages, and the reference summaries are their short descriptions. Both are
 in Debian's list of English descriptions, which `apt-get -o Acquire::Languages=en update` downloads. Only the first
@@ -42,7 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> bool:
     """Compare the summaries and print the results.
 
-    :return: whether fp32 equals `generate`, a summary does not depend on the batch, and Rust equals Python.
+    :return: whether the fp32 summaries equal those of `generate`, no summary depends on its batch, and the summaries by
+        Rust equal those by Python.
     :raises Unavailable: if the machine has no list of descriptions.
     """
     pairs = held_out_pairs()[: options.documents]
@@ -85,8 +88,8 @@ def differences(
 ) -> tuple[int, list[tuple[float, float]]]:
     """Compare the token ids of summaries.
 
-    :return: the number of summaries that differ without a tie, and both scores of each summary that differs with a tie
-        (scores closer than `_TIE`, so that rounding errors decide).
+    :return: the number of differing summaries that are not ties, and both scores of each tie. A tie is a differing
+        summary whose two scores are closer than `_TIE`, so that rounding errors decide.
     """
     differing = [
         (original.score, summary.score)
@@ -98,7 +101,7 @@ def differences(
 
 
 def alone_differing(summarizer: Summarizer, texts: Sequence[str], batched: Sequence[Summary]) -> int:
-    """Return the number of texts whose summary differs if they are not in a batch."""
+    """Return the number of texts whose summary differs if they are summarized alone instead of in a batch."""
     alone = [summarizer.summarize_detailed([[text]])[0] for text in texts]
     return sum(a.token_ids != b.token_ids for a, b in zip(alone, batched, strict=False))
 

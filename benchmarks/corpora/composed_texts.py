@@ -7,8 +7,8 @@ import random
 from onnx_ml_bridge.parity.texts import PLAIN, parity_texts, text_group
 
 _MAX_WORDS = 40
-# The numbers of sentences of a text to choose from: many texts are short and a few are long. The average is about 60
-# tokens with a BERT vocabulary.
+# The number of sentences of every text is drawn from this list, so that many texts are short and a few are long. A text
+# has about 60 tokens on average with a BERT vocabulary.
 _SENTENCES = (1, 1, 1, 2, 2, 2, 3, 3, 4, 8)
 
 

@@ -40,7 +40,8 @@ _HINTS = {
     "es": "Install translated texts (Debian: manpages-es, manpages-es-dev, iso-codes, gettext).",
 }
 _WORD = re.compile(r"[^\W\d_]+")
-# A capital letter within a sentence, or a number; texts without either rarely contain an entity.
+# Matches a capital letter within a sentence, or a number. Texts without either are not used, because they rarely
+# contain an entity.
 _NAME = re.compile(r"(?<=[\w,;(] )[A-Z]\w|\d\d")
 
 
@@ -63,7 +64,7 @@ class Corpus:
 
 
 def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus:
-    """Return `count` documents. A different count returns different documents.
+    """Return `count` documents in a language; the choice of documents also depends on `count`.
 
     :param language: `en`, `fr` or `es`.
     :param specials: strings to insert into generated documents, such as the special cases of the tokenizer under test.
@@ -83,7 +84,7 @@ def documents(language: str, count: int, specials: Sequence[str] = ()) -> Corpus
 
 
 def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
-    """Return `count` different texts from all streams in turn with the names of their streams."""
+    """Return up to `count` pairs of a stream's name and a text; the texts differ and come from all streams in turn."""
     active = deque(
         (name, _usable(stream(language, random.Random(f"{_SEED} {name}")), language))
         for name, stream in STREAMS[language].items()
@@ -96,7 +97,7 @@ def _interleaved(language: str, count: int) -> list[tuple[str, str]]:
         if text is None:
             continue
         active.append((name, texts))
-        key = "".join(_WORD.findall(text)).lower()[:200]  # the same for texts that differ only in numbers or whitespace
+        key = "".join(_WORD.findall(text)).lower()[:200]  # equal for texts that differ only in numbers or whitespace
         if key not in seen:
             seen.add(key)
             drawn.append((name, text))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Requests that begin a paragraph. Below: requests that begin and end tables, examples and other parts to skip.
+# The roff requests that begin a paragraph. `_SKIPPED_UNTIL` maps each request that begins a table, an example or
+# another part to skip to the request that ends this part.
 _BREAKS = {"SH", "SS", "PP", "P", "LP", "TP", "IP", "HP", "Sp", "sp", "RS", "RE", "br", "UR", "UE", "TQ"}
 _SKIPPED_UNTIL = {"nf": "fi", "EX": "EE", "Vb": "Ve", "TS": "TE", "de": ".", "ig": ".", "de1": ".", "SY": "YS"}
 _FONTS = {"B", "I", "R", "SM", "SB"}
@@ -92,7 +93,7 @@ def running_text(source: str) -> str:
 
 
 def _request(line: str) -> tuple[str, list[str]]:
-    """Return the name and the arguments of a request; the name is empty for a line of text."""
+    """Return the name and the arguments of the roff request in a line; the name is empty for a line of text."""
     if not line.startswith((".", "'")) or line.startswith("'s "):
         return "", []
     name, _, rest = line[1:].lstrip().partition(" ")

@@ -1,6 +1,6 @@
 """Streams of paragraphs from the files of a Linux machine: man pages, documentation, message catalogs.
 
-Every stream reads its files one by one in a random order, which depends only on `source`.
+Every stream reads its files one by one in a random order, which depends only on the random generator `source`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ _AND = {"en": "and", "fr": "et", "es": "y"}
 
 
 def man_pages(language: str, source: random.Random) -> Iterator[str]:
-    """Yield paragraphs of /usr/share/man; of commands whose names share the first part, only some pages are used."""
+    """Yield paragraphs of the pages in /usr/share/man.
+
+    Of the English pages whose names begin with the same word, such as `git`, only 25 are used.
+    """
     folder = _SHARE / "man" if language == "en" else _SHARE / "man" / language
     pages = _shuffled((path for part in folder.glob("man?") for path in part.iterdir()), source)
     families: Counter[str] = Counter()
@@ -98,7 +101,7 @@ def message_catalogs(language: str, source: random.Random) -> Iterator[str]:
 
 
 def country_names(language: str, source: random.Random) -> Iterator[str]:
-    """Yield example sentences of spaCy, each followed by a list of countries, regions and languages of iso-codes."""
+    """Yield example sentences of spaCy, each followed by names of countries, regions and languages from iso-codes."""
     files = [path for path in _catalog_files(language) if path.name.startswith("iso_")]
     names = sorted({text for path in files for text in mo_messages(path) if 3 < len(text) < 40})
     sentences = list(examples(language, source)) or [""]
@@ -118,7 +121,7 @@ def examples(language: str, source: random.Random) -> Iterator[str]:
 
 
 def mo_messages(path: Path) -> list[str]:
-    """Return the UTF-8 translations of a compiled gettext catalog (.mo); of plurals, only the last form."""
+    """Return the UTF-8 translations of a compiled gettext catalog (.mo); of plural forms, only the last one."""
     data = path.read_bytes()
     order = "<" if data[:4] == struct.pack("<I", _MO_MAGIC) else ">"
     count, _, table = struct.unpack_from(f"{order}3I", data, 8)
@@ -139,7 +142,8 @@ _TRANSLATED: dict[str, Stream] = {
     "place_names": country_names,
     "examples": examples,
 }
-# The streams by language and name; the name is part of the seed.
+# For every language, the functions that yield its texts, by name. The name is part of the seed of the random order of
+# these texts, so renaming a stream changes the documents that are drawn from it.
 STREAMS: dict[str, dict[str, Stream]] = {
     "en": {
         "man_pages": man_pages,

@@ -10,7 +10,8 @@ from ..contenders import Job
 from ..tasks import Run
 
 _CONFIG = "config.json"
-# The same for every BART model
+# Settings that CTranslate2's converter requires, although transformers no longer writes them to config.json. Every BART
+# model has these values.
 _OLD_SETTINGS = {"normalize_before": False, "normalize_embedding": True, "add_final_layer_norm": False}
 
 

@@ -21,7 +21,7 @@ def build(artifact: Artifact, folder: Path) -> Path:
     (folder / "onnx").mkdir(parents=True)
     source = folder / "source.onnx"
     onnx.save(_one_output(artifact), source)
-    logging.disable(logging.WARNING)  # it recommends preprocessing that the exporter has already done
+    logging.disable(logging.WARNING)  # hides advice of onnxruntime to preprocess the graph, which the exporter has done
     quantize_dynamic(source, folder / "onnx/model.onnx", weight_type=QuantType.QInt8)
     logging.disable(logging.NOTSET)
     source.unlink()

@@ -39,11 +39,12 @@ _SPEED = (WORDS, WORDS_CPU, _OUTPUTS, COLD_START)
 
 _TEXTS, _LONG_WORDS = 6000, 100_000
 _CLASSIFIER_TEXTS = 96
-# The number of words of a text for token classifiers; such texts have fewer than the 512 tokens that models can read
+# The number of words of a text for token classifiers. A text of this length has fewer than the 512 tokens that the
+# models can read.
 _CLASSIFIER_WORDS = range(20, 151)
-_MAX_CHARACTERS = 1 << 31  # spaCy refuses longer documents; its default is 1,000,000
-# spaCy imports these packages if they are installed, which takes seconds and hundreds of megabytes, but does not need
-# them here. They are hidden from spaCy, as if they were not installed.
+_MAX_CHARACTERS = 1 << 31  # spaCy's limit of a document, which is 1,000,000 by default
+# spaCy imports these packages if they are installed, which takes seconds and hundreds of megabytes. It does not need
+# them here, so they are hidden from spaCy, as if they were not installed.
 _NOT_FOR_SPACY = ("torch", "tensorflow", "mxnet", "cupy", "jax")
 
 
@@ -124,7 +125,7 @@ def _spacy_peers(artifact: Artifact, request: Request) -> Iterator[Contender]:
 
 
 def _spacy_bridges(artifact: Artifact, request: Request, threads: tuple[int, ...]) -> Iterator[Contender]:
-    """Yield the contenders of an artifact for every number of threads, or for one thread if it has a parser."""
+    """Yield the contenders of an artifact for every number of threads; with a parser, only for one thread."""
     from onnx_ml_bridge.artifacts.families.spacy_ner import SpacySpec
 
     has_parser = artifact.manifest.section(SpacySpec).sentences == "parser"
@@ -186,7 +187,7 @@ def _bridges(
 
     job = Job("ner", BRIDGE, str(artifact.root), threads, variant)
     size = variant_bytes(artifact, variant)
-    # The command keeps running, because its CPU seconds are measured too, which `bench` does not report
+    # The Rust command keeps running and reads from a pipe, because the command `bench` does not report CPU seconds
     return bridge_contenders(
         request.releases, job, what, command="ner", disk_bytes=size, reference=reference, keep_open=True
     )
@@ -197,7 +198,10 @@ def _what(variant: str, threads: int) -> str:
 
 
 def _spacy_ratios(threads: tuple[int, ...]) -> Iterator[Ratio]:
-    """Yield the ratios to spaCy, which uses one thread. For one thread, only words per CPU second are compared."""
+    """Yield the ratios to spaCy, which uses one thread.
+
+    With one thread, words per CPU second, memory and start are compared; with more threads, words per second.
+    """
     for language, minimum in {"Python": 5, "Rust": 8}.items():
         one = label(_what("fp32", 1), language)
         yield Ratio(f"{language} / spaCy, words per CPU second", WORDS_CPU.key, one, SPACY_NER, minimum)
@@ -248,7 +252,7 @@ def long_document(texts: Sequence[str], words: int) -> str:
 
 
 def to_json(answer: Sequence[Any]) -> dict[str, Any]:
-    """Return the entities of a text as strings in the form of their library, because only their number is compared."""
+    """Return the entities of a text as strings, whose form depends on the library: only their number is compared."""
     return {"entities": list(map(str, answer))}
 
 

@@ -1,7 +1,7 @@
-"""Rankings: sentence-transformers and this project on the same queries, one query per call.
+"""Rankings: sentence-transformers and this project rank the documents of the same queries, one query per call.
 
-A query has 20 or 100 documents. The texts of the files are objects with a query and documents, as the command `rerank`
-reads them.
+A query has 20 or 100 documents. A text of this task is an object with a query and its documents, as the command
+`rerank` reads it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _METRICS = (
     replace(PEAK_LARGE, title="peak memory, 100 documents"),
     DISK,
 )
-# By metric: the number of documents of a query, and how many queries of the first setting are one query of this one,
-# so that all settings have about as many pairs
+# For each metric: the number of documents per query, and the divisor of the number of queries. With 100 instead of 20
+# documents per query, a fifth of the queries is ranked, so that both metrics are measured on as many pairs.
 _SETTINGS = {FEW: (20, 1), MANY: (100, 5)}
 _QUERIES = 40
 _SEED = 20261127
@@ -103,10 +103,13 @@ def _setting(metric: Metric, file: Path, queries: Sequence[Mapping[str, Any]], r
 
 
 def compose_queries(topics: Mapping[str, Sequence[str]], count: int, documents: int) -> list[dict[str, Any]]:
-    """Return `count` queries, each with its own documents and others, shuffled; every call returns the same ones.
+    """Return `count` queries, each with its own documents and random documents of other queries in random order.
 
-    :param topics: documents by query. Queries are repeated, with other documents, if `count` is higher.
-    :param documents: the number of documents of a query.
+    Calls with the same arguments return the same queries.
+
+    :param topics: the own documents of every query. Queries are repeated, with other random documents, if `count` is
+        higher than the number of topics.
+    :param documents: the number of documents that every query has in the result.
     """
     source, queries = random.Random(_SEED), []
     for query, own in itertools.islice(itertools.cycle(topics.items()), count):
@@ -159,7 +162,7 @@ def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Con
 
 
 def _ratios(variants: Sequence[str]) -> Iterator[Ratio]:
-    """Yield the ratios to the original, which have no targets."""
+    """Yield the ratios between this project and the original, which have no targets."""
     for variant, language in itertools.product(variants, ("Python", "Rust")):
         name, what = label(variant, language), f"{variant} in {language}"
         yield Ratio(f"{what} / original, 20 documents", FEW.key, name, ORIGINAL)
@@ -200,7 +203,7 @@ def _load_original(job: Job) -> Run:
     from sentence_transformers import CrossEncoder
 
     torch.set_num_threads(job.threads)
-    # Weights may be stored in float16, which PyTorch computes slowly on a CPU
+    # The weights may be stored in float16, with which PyTorch is slow on a CPU
     precision = {"dtype": torch.float32}
     model = CrossEncoder(job.source, device="cpu", local_files_only=True, model_kwargs=precision)
 

@@ -151,7 +151,7 @@ def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Con
 
 
 def _ratios(instruction_set: tuple[str, ...], *, exact_int8: bool) -> Iterator[Ratio]:
-    """Yield the ratios with targets for this CPU: texts per second, then cold start and memory."""
+    """Yield the ratios of texts per second, then those of cold start and memory; some targets depend on the CPU."""
     fp32_minimum = 2.5 if "avx512f" in instruction_set else 1.35
     yield Ratio("fp32 / original, one call", _BULK, PYTHON_FP32, ORIGINAL, fp32_minimum)
     if exact_int8:

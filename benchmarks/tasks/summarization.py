@@ -152,12 +152,12 @@ def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Con
 
 
 def _count_tokens(answers: Answers, reference: Answers | None) -> dict[str, float]:
-    """Return the number of tokens generated for the first text, because fewer tokens mean less work."""
+    """Return the number of tokens that a contender generates for the first text; fewer tokens are less work."""
     return {_TOKENS_OUT.key: answers[0]["tokens"]}
 
 
 def _steps(original: Path) -> Derive:
-    """Return a function that computes the time of a decoder step and the time to read its weights once from memory."""
+    """Return a function that computes the duration of a decoder step and of reading its weights from memory, in ms."""
     weights, bandwidth = step_weights(json.loads((original / "config.json").read_text(encoding="utf-8"))), _bandwidth()
 
     def derive(contender: Contender, medians: Mapping[str, float]) -> dict[str, float]:
@@ -173,8 +173,8 @@ def _steps(original: Path) -> Derive:
 def step_weights(config: Mapping[str, int]) -> int:
     """Return the number of weights that one step of a BART decoder reads.
 
-    These are the weights of its layers, without the projections of the source's keys and values, and the table that
-    scores tokens.
+    These are the weights of the output projection and of the decoder's layers. Of the layers, the projections of the
+    encoder's keys and values are left out, because they are computed once per text and not in every step.
     """
     hidden, inner = config["d_model"], config["decoder_ffn_dim"]
     return config["decoder_layers"] * (6 * hidden * hidden + 2 * hidden * inner) + config["vocab_size"] * hidden

@@ -32,7 +32,7 @@ from sources import (  # noqa: E402
     make_token_classifier,
 )
 
-# By name: the recipe of the model, and the options of its configuration.
+# For every artifact, by name: the function that creates its model, and the options of its build configuration.
 VALID: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "tiny-embedding": (make_embedder, {"task": "sentence-embedding", "gate": {"int8": LOOSE}}),
     "tiny-ner": (make_token_classifier, {"task": "ner", "gate": {"int8": LOOSE_ENTITIES}}),

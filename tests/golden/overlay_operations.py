@@ -1,4 +1,4 @@
-"""The operations of an overlay: each computes the new bytes of a file. README.md describes them."""
+"""The operations of an overlay (a change to a valid artifact). Each computes the new bytes of a file; see README.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from onnx_ml_bridge.artifacts.strict_json import canonical, canonical_line
 
-# A JSON object with one member: the name of the operation and its argument.
+# An operation is a JSON object with one member: its key is the name of the operation, its value the argument.
 Operation = dict[str, Any]
 
 

@@ -17,13 +17,13 @@ from onnx_ml_bridge.artifacts.strict_json import canonical
 from overlay_operations import Operation, apply
 
 GOLDEN = Path(__file__).parent
-# A task and an engine.
+# The task and the engine of a manifest, which together name its family.
 Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class ManifestCase:
-    """A manifest, and the code with which readers refuse it; None if it is valid."""
+    """A changed manifest of the artifact `base`; `code` is the error code of readers, None if the manifest is valid."""
 
     name: str
     base: str
@@ -37,7 +37,7 @@ class ManifestCase:
 
 @dataclass(frozen=True)
 class ArtifactCase:
-    """An invalid artifact, and the code with which readers refuse it."""
+    """An artifact made invalid by changes to the artifact `base`; `code` is the error code of readers."""
 
     name: str
     base: str
@@ -47,7 +47,10 @@ class ArtifactCase:
     reseal: bool = False
 
     def manifest_bytes(self) -> bytes:
-        """Return the manifest before it is resealed; if the case removes it, that of the base."""
+        """Return the manifest with the changes of the case, but before its hashes are updated.
+
+        If the case does not change the manifest, or removes it, the result is the manifest of the base.
+        """
         raw = base_manifest(self.base)
         return apply(self.change["manifest.json"], raw) if "manifest.json" in self.change else raw
 
@@ -68,13 +71,13 @@ class ArtifactCase:
 
 
 def manifest_cases(families: Iterable[Family] | None = FAMILIES) -> dict[str, ManifestCase]:
-    """Return the cases of manifests/ by name; with `families`, only those that need no other family."""
+    """Return the cases of manifests/ by name, without those that need a family outside `families`; None keeps all."""
     cases = [ManifestCase(**case) for case in read_cases("manifests")]
     return {case.name: case for case in cases if _is_readable(case, families)}
 
 
 def artifact_cases(families: Iterable[Family] | None = FAMILIES) -> dict[str, ArtifactCase]:
-    """Return the cases of invalid/ by name; with `families`, only those that need no other family."""
+    """Return the cases of invalid/ by name, without those that need a family outside `families`; None keeps all."""
     cases = [ArtifactCase(**case) for case in read_cases("invalid")]
     return {case.name: case for case in cases if _is_readable(case, families)}
 
@@ -92,10 +95,10 @@ def base_manifest(base: str) -> bytes:
 
 
 def _is_readable(case: ManifestCase | ArtifactCase, families: Iterable[Family] | None) -> bool:
-    """Return whether readers with these families refuse the case with the code of the case.
+    """Return whether a reader that has only these families refuses the case with the expected error code.
 
-    A reader without the family of the base, or of the pair that the changed manifest names, refuses it with
-    `unknown_task`.
+    A reader that lacks the family of the base artifact, or the family that the changed manifest names, refuses the
+    case with `unknown_task` instead.
     """
     if families is None:
         return True

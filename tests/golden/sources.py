@@ -57,13 +57,13 @@ LOOSE = {"cosine_min": 0.9, "cosine_mean": 0.9, "cosine_min_hard": 0.8, "cosine_
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC")
 LOOSE_ENTITIES = {"entity_f1": 0.5}
-# With random weights, the int8 summaries differ from the original's in most tokens
+# The gate is loose, because with random weights the int8 summaries differ from the original's in most tokens
 LOOSE_SUMMARIES = {"rouge_l": 0.1, "sealed_same": 0.5}
-# With random weights, int8 swaps documents of similar scores
+# The gate is loose, because with random weights int8 swaps documents whose scores are similar
 LOOSE_RANKINGS = {"kendall_tau": 0.5, "top_1": 0.5}
-# Standard deviation of the logits, so that every token has one clearly best label
+# The standard deviation of the token classifier's logits, so high that every token has one clearly best label
 _PEAK = 4.0
-# A few rules of every kind instead of the English rules, which would be the largest part of the artifact
+# The spaCy tokenizer has a few rules of every kind, because all English rules would be the largest part of the artifact
 _PREFIXES = [r"\(", "\u201c", '"', r"\$", r"\.\.+", "(?=[a-z])un-"]
 _SUFFIXES = [r"\)", ",", r"\.", "!", r"\?", "\u201d", '"', "'[sS]", "(?<=[0-9])k?m", ":"]
 _INFIXES = ["-", "(?<=[a-z])/(?=[a-z])", r"\.\.+", "'"]
@@ -82,7 +82,7 @@ _SPECIALS = {
 
 
 def make_embedder(folder: Path) -> None:
-    """Write a BERT pipeline: 2 layers, 16 channels, about 100 WordPiece tokens, mean pooling, prompts."""
+    """Write a BERT sentence embedder: 2 layers, 16 channels, about 100 WordPiece tokens, mean pooling, prompts."""
     fast = _tokenizer()
     torch.manual_seed(7)
     plain = folder / "plain"
@@ -94,7 +94,7 @@ def make_embedder(folder: Path) -> None:
 
 
 def make_token_classifier(folder: Path) -> None:
-    """Write a token classifier with the same encoder, and with labels of every form."""
+    """Write a BERT token classifier with labels of every form; its layers have the same sizes as the embedder's."""
     fast = _tokenizer()
     torch.manual_seed(8)
     labels = dict(enumerate(LABELS))
@@ -148,7 +148,7 @@ def make_summarizer(folder: Path) -> None:
 
 
 def make_reranker(folder: Path) -> None:
-    """Write a cross-encoder with the same encoder, token types, and a sigmoid."""
+    """Write a BERT cross-encoder with token types and a sigmoid; its layers have the same sizes as the embedder's."""
     fast = _tokenizer()
     torch.manual_seed(10)
     model = BertForSequenceClassification(_config(len(fast), num_labels=1)).eval()
@@ -162,7 +162,7 @@ def make_reranker(folder: Path) -> None:
 
 @torch.no_grad()
 def _states(model: BertForTokenClassification, tokenizer: BertTokenizerFast) -> torch.Tensor:
-    """Return the hidden states of the tokens of some lines, float32 `[tokens, 16]`."""
+    """Return the encoder's hidden states for all tokens of nine lines of words, float32 `[tokens, 16]`."""
     lines = [" ".join(WORDS[index : index + 6]) for index in range(0, 18, 2)]
     return torch.cat([model.bert(**tokenizer(line, return_tensors="pt"))[0][0] for line in lines])
 

@@ -1,4 +1,4 @@
-"""One `OnnxMlBridge` with models of several tasks."""
+"""One `OnnxMlBridge` opens and runs models of several tasks."""
 
 import pytest
 from examples import VALID

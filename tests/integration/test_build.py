@@ -32,7 +32,7 @@ def config(source: Path, **changes) -> ModelConfig:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names in a folder without lock files."""
+    """Return the names of all entries of a folder except lock files."""
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
@@ -82,7 +82,7 @@ def test_other_settings_and_damaged_artifacts_are_built_again(source, built, tmp
 
 
 def begins_again(model: ModelConfig, out: Path) -> bool:
-    """Return whether a build reaches the stage export, where this function stops it."""
+    """Return whether a build is not up to date and reaches the stage export, where this function stops it."""
 
     def stop(stage: str) -> None:
         if stage == "export":

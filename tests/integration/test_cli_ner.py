@@ -35,9 +35,8 @@ def token_classifier(tmp_path_factory) -> Path:
     source = make_token_classifier(folder / "model", "bert")
     config = ModelConfig(name="tiny-ner", version="1", task="ner", source=f"path:{source}", variants=["fp32"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            token_classification, "ner_texts", lambda language: parity_texts()[::40]
-        )  # all of them take minutes
+        # The parity stage compares only every 40th text, because all texts take minutes
+        patch.setattr(token_classification, "ner_texts", lambda language: parity_texts()[::40])
         return Path(build(config, folder / "dist", lambda stage: None).path)
 
 

@@ -14,7 +14,7 @@ VALID = sorted(path.name for path in FOLDER.iterdir())
 CASES = overlays.artifact_cases()
 # The argument of `open` for an artifact of each task
 ARGUMENTS = {"sentence-embedding": "embedding", "ner": "ner", "summarization": "summarization", "rerank": "rerank"}
-# Cases whose error only `verify` detects
+# The invalid artifacts whose error only `verify` detects
 VERIFY_ONLY = {name for name in CASES if name.startswith("golden-")} | {"weights-flipped"}
 
 
@@ -78,7 +78,7 @@ def test_open_does_not_read_the_files_that_only_verify_reads(name, tmp_path):
 
 
 def test_open_hashes_only_the_files_of_its_variant(tmp_path):
-    corrupted = CASES["weights-flipped"].write(tmp_path / "corrupted")  # the weights of int8
+    corrupted = CASES["weights-flipped"].write(tmp_path / "corrupted")  # changes the int8 weights
     OnnxMlBridge.open(embedding=corrupted, variant="fp32").warm_up()
     assert code_of(lambda: OnnxMlBridge.open(embedding=corrupted, variant="int8")) == "file_hash"
 

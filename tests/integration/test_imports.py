@@ -1,4 +1,4 @@
-"""The modules that are imported when a model runs."""
+"""Running a model imports no modules of other families and no heavy libraries, such as torch."""
 
 import subprocess
 import sys

@@ -87,7 +87,8 @@ def test_its_command_reads_json_lines(built):
         "from toy_family.artifacts.families.readability import READABILITY\n"
         "create_app([READABILITY])(['score', '--model', r'%s'])"
     )
-    # The application of this family alone has the family's command and the commands of all families
+    # An application that is created with this family alone has its command `score` and the commands that work for all
+    # families
     child = subprocess.run(
         [sys.executable, "-c", script % built.path], input=b'"A short text."\n{"other": 1}\n', capture_output=True
     )

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.agreement rerank` with a program that answers as the Rust command does, or differently."""
+"""The command `python -m benchmarks.agreement rerank` with a fake Rust command, which may return wrong rankings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ for number, line in enumerate(done.stdout.splitlines()):
 
 @pytest.fixture
 def program(tmp_path):
-    """A function that writes a program which answers with Python's rankings, but changes one ranking of a variant."""
+    """A function that writes a fake Rust command: it returns Python's rankings, with a change in one of a variant."""
 
     def write(change: str, variant: str = "int8") -> Path:
         path = tmp_path / "program"

@@ -1,4 +1,4 @@
-"""The benchmark of rankings with a small model: the original and this project answer the same queries in workers."""
+"""The benchmark of rankings with a small model: workers with the original and this project rank the same queries."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_pickled_weights(folder):
     pickle_weights(folder)
     with refused("unsafe_checkpoint", "pytorch_model.bin", "safetensors"):
         resolve_source(f"path:{folder}")
-    # Loading without this check is refused too
+    # If the source is not checked before, the loader refuses the pickled weights
     with refused("source", folder.name):
         load_pipeline(folder)
 
@@ -141,7 +141,7 @@ def test_code_in_a_pickle_is_never_run(folder, tmp_path, allow_pickle, code):
     pickle_weights(folder)
     alive, canary = tmp_path / "alive", tmp_path / "ran"
     pickle.loads(pickle.dumps(Canary(alive)))
-    assert alive.exists()  # an unrestricted loader does run the code
+    assert alive.exists()  # proves that an unrestricted loader runs the code
     torch.save({"embeddings.word_embeddings.weight": Canary(canary)}, folder / "pytorch_model.bin")
     with refused(code, folder.name):
         load_pipeline(folder, allow_pickle=allow_pickle)
@@ -181,7 +181,7 @@ def test_a_slow_tokenizer(folder):
 
 
 def test_a_limit_beyond_the_positions(tmp_path):
-    """RoBERTa cannot use two of its 130 positions; the original fails on texts that need them."""
+    """RoBERTa uses only 128 of its 130 positions for tokens; the original fails on texts with more tokens."""
     made = make_model(tmp_path, "roberta", max_seq_length=130)
     with refused("unsupported_model", "130", "128", "max_seq_length"):
         export(load_pipeline(made), made)

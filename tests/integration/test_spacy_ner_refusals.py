@@ -50,7 +50,7 @@ def embedder(kind: str, **settings: Any) -> dict[str, Any]:
 
 
 def with_network(embed: dict[str, Any] | None = None, encode: dict[str, Any] | None = None, **state: Any) -> Language:
-    """Return a blank pipeline whose `ner` has a network that `make_pipeline` does not support."""
+    """Return a blank pipeline whose `ner` has a network that the helper `make_pipeline` cannot create."""
     usual = {
         "@architectures": "spacy.MaxoutWindowEncoder.v2",
         "width": 12,
@@ -108,7 +108,7 @@ def test_networks(make, words, staging):
 
 
 def test_encoders_of_other_kinds(nlp, staging):
-    """The layers have the names of `TorchBiLSTM`, of a wrapped PyTorch layer, and of a transformer."""
+    """Encoders with the layer name of PyTorch (such as `TorchBiLSTM`) or of a transformer are refused."""
     tok2vec = nlp.get_pipe("ner").model.layers[0].layers[0]
     tok2vec.layers[1].layers[0] = Model("pytorch", lambda model, x, is_train: (x, lambda d: d))
     with refused("unsupported_model", "encoder layer pytorch"):
@@ -231,7 +231,8 @@ def test_rules_that_are_not_patterns(nlp, staging, name):
     setattr(nlp.tokenizer, name, lambda text: iter(()) if name == "infix_finditer" else None)
     with refused("unsupported_model", name):
         export_pipeline(nlp, staging)
-    # A method of a pattern, but the wrong one. spaCy calls it at once, and iterates over the result of infix_finditer
+    # A method of a compiled pattern is refused too if it is not the method that the rule requires. spaCy calls the
+    # method as soon as it is set, and iterates over its result in the case of infix_finditer.
     other = re.compile("(?!)").findall if name == "infix_finditer" else re.compile("a").fullmatch
     setattr(nlp.tokenizer, name, other)
     with refused("unsupported_model", name):
@@ -318,11 +319,12 @@ def test_components_that_do_not_affect_entities_are_accepted(tmp_path):
     nlp.add_pipe("sentencizer")
     assert export_pipeline(nlp, tmp_path, "parser").spec.parser is not None
     add_ruler_later = make_pipeline()
-    add_ruler(add_ruler_later, NORM="x")  # it does not affect `ner` alone, which reads the norms of the tokenizer
+    # Without a parser, the artifact reproduces `ner` alone, which reads the norms of the tokenizer, not of the ruler
+    add_ruler(add_ruler_later, NORM="x")
     assert export_pipeline(add_ruler_later, tmp_path).spec.parser is None
 
 
-# -- Folders
+# -- Pipelines in folders
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,7 @@ def test_a_tokenizer_of_another_kind_is_refused(folder):
 def test_all_unsupported_generation_settings_are_named_at_once(settings, words):
     given = generation_config()
     for name, value in settings.items():
-        setattr(given, name, value)  # a file can contain values that the class does not accept
+        setattr(given, name, value)  # a file can have values that the constructor refuses
     with refused("unsupported_model", *words):
         describe_generation(given, POSITIONS, 90)
 

@@ -209,7 +209,7 @@ def test_token_types_other_than_zero(folder):
     ("name", "limit", "positions"), [("roberta", POSITIONS, POSITIONS - 2), ("bert", POSITIONS + 1, POSITIONS)]
 )
 def test_a_limit_beyond_the_positions(tmp_path, name, limit, positions):
-    """The original fails on texts that need more positions than the model has."""
+    """A limit above the number of positions is refused: the original fails on texts with more tokens than positions."""
     made = make_token_classifier(tmp_path / "made", name, model_max_length=limit)
     with refused("unsupported_model", str(limit), str(positions), "model_max_length"):
         export(load_model(made), made)

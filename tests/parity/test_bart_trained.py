@@ -33,7 +33,7 @@ def inputs(summarizers):
 
 @pytest.fixture(scope="module")
 def found(summarizers, inputs):
-    """The summaries of all inputs, computed in batches, by variant."""
+    """The summaries of all inputs for each variant, computed in batches."""
     return {
         name: summarize_with_settings(each, [entry.messages for entry in inputs], [entry.settings for entry in inputs])
         for name, each in summarizers.items()
@@ -57,7 +57,8 @@ def test_fp32_returns_the_tokens_of_the_original(summarizers, inputs, found):
 
 def test_int8_summaries_are_close_to_fp32_summaries(found):
     texts = {name: [summary.text for summary in summaries] for name, summaries in found.items()}
-    # The threshold of the default gate; these inputs are not package descriptions, which the model was trained on
+    # 0.7 is the threshold of the default gate. It is reached although these inputs are not package descriptions, on
+    # which the model was trained.
     assert mean_rouge(texts["int8"], texts["fp32"]).rouge_l >= 0.7
 
 
@@ -97,6 +98,6 @@ def test_products_of_the_loop_read_weights_of_its_body(summarizer_artifact):
     loop = next(node for node in graph if node.op_type == "Loop")
     body = loop.attributes["body"].as_graph()
     products = [node for node in body if node.op_type == "MatMulIntegerToFloat"]
-    assert len(products) >= 2 * 6  # two layers of six products each
+    assert len(products) >= 2 * 6  # the decoder has two layers with six products each
     assert all(node.inputs[1].name in body.initializers for node in products)
     assert [node.op_type for node in body if node.op_type == "MatMul" and node.inputs[1].is_initializer()] == []

@@ -17,7 +17,8 @@ from onnx_ml_bridge.runtime.session import create_session
 from small_exports import SmallExport, cosines, varied_texts
 from small_models import ARCHITECTURES
 
-# The number of products with constant weights in a layer, and of the activations that they read (q, k and v share one)
+# A layer has six products with constant weights. They read four activations, because the projections of queries, keys
+# and values read the same one.
 LINEARS_PER_LAYER, GROUPS_PER_LAYER, LAYERS = 6, 4, 2
 OUTPUTS = ["token_embeddings", "sentence_embedding"]
 
@@ -35,9 +36,10 @@ def bytes_of(export: SmallExport, variant: str) -> int:
 
 @every_architecture
 def test_vectors_stay_close(small_int8, architecture):
-    """The measured lowest cosine is 0.9940 (distilbert) to 0.9997 by architecture, the mean 0.99988 to 0.99998.
+    """Compare int8 vectors with fp32 vectors: the thresholds allow more than twice the measured errors.
 
-    The thresholds allow more than twice this error.
+    Depending on the architecture, the measured lowest cosine is 0.9940 (distilbert) to 0.9997, the mean 0.99988 to
+    0.99998.
     """
     export, _ = small_int8(architecture)
     exact = export.embedder("fp32").embed(varied_texts()).vectors
@@ -48,7 +50,7 @@ def test_vectors_stay_close(small_int8, architecture):
 
 @every_architecture
 def test_every_product_has_a_high_signal_to_noise_ratio(small_int8, architecture):
-    """The measured ratios are 42.5 to 50.9 dB; rounding to 8 bits alone results in about 40 to 50 dB."""
+    """The measured signal-to-noise ratio is 42.5 to 50.9 dB; rounding to 8 bits alone results in about 40 to 50 dB."""
     _, quantized = small_int8(architecture)
     assert len(quantized.layers) == LINEARS_PER_LAYER * LAYERS
     assert min(quantized.layers.values()) >= 38
@@ -59,7 +61,7 @@ def test_every_product_with_constant_weights_is_replaced(small_int8, architectur
     export, _ = small_int8(architecture)
     exact, rounded = (Counter(node.op_type for node in load(export, name).graph) for name in ("fp32", "int8"))
     assert rounded["MatMulIntegerToFloat"] == LINEARS_PER_LAYER * LAYERS
-    # The other products multiply activations with each other: the two products of attention
+    # The remaining products multiply two activations: attention has two of them in every layer
     assert rounded["MatMul"] == exact["MatMul"] - LINEARS_PER_LAYER * LAYERS == 2 * LAYERS
     assert not find_groups(load(export, "int8").graph)
 
@@ -72,16 +74,18 @@ def test_weights_and_large_tables_are_bytes(small_int8, architecture):
     assert not find_tables(graph)
     tensors = [value.const_value for value in graph.initializers.values()]
     floats = [tensor for tensor in tensors if tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2]
-    # Positions and token types (too small to quantize), the scales of the table, and relative positions stay in float32
+    # The matrices that stay in float32 are small: the embeddings of positions, token types and relative positions, and
+    # the scales of the int8 word embeddings
     assert sum(tensor.size for tensor in floats) < 8000
     words = next(tensor for tensor in tensors if tensor.size > 1 << 16)
     assert words.dtype == ir.DataType.INT8
-    # In small models, the graph is larger than the weights. The measured ratio is 41%; test_minilm.py requires 27%
+    # The measured size of int8 is 41% of the size of fp32. In real models, the percentage is lower (test_minilm.py
+    # requires 27%). In small models, the graph is larger than the weights, and int8 does not make it smaller.
     assert bytes_of(export, "int8") <= 0.45 * bytes_of(export, "fp32")
 
 
 def smoothed(export: SmallExport) -> tuple[ir.Model, list[LinearGroup], list[LinearGroup]]:
-    """Return the fp32 graph after smoothing but without rounding, and its groups before and after smoothing."""
+    """Return the fp32 graph after smoothing without rounding, and its groups of products before and after smoothing."""
     model, untouched = load(export, "fp32"), load(export, "fp32")
     groups = find_groups(model.graph)
     names = [str(group.activation.name) for group in groups]
@@ -97,7 +101,10 @@ def smoothed(export: SmallExport) -> tuple[ir.Model, list[LinearGroup], list[Lin
 
 @every_architecture
 def test_smoothing_alone_changes_no_output(small, architecture, tmp_path):
-    """The measured maximum is 3.0e-6 of the largest token embedding, and 3.9e-7 for sentence embeddings."""
+    """The measured maximum difference is 3.9e-7 for sentence embeddings.
+
+    For token embeddings, it is 3.0e-6 of their largest element.
+    """
     export = small(architecture)
     model, _, _ = smoothed(export)
     ir.save(model, tmp_path / "smoothed.onnx")
@@ -117,7 +124,7 @@ def test_smoothing_is_folded_wherever_it_can_be(small, architecture):
     assert len(after) == GROUPS_PER_LAYER * LAYERS
     folded = [rows_scaled(old, new) for old, new in zip(before, after, strict=True)]
     producers = [group.activation.producer().op_type for group in before]
-    # Smoothed: queries, keys and values; the output of attention; the first feed-forward product. Not those after GELU
+    # All products are smoothed, except the second product of the feed-forward network, whose input is computed by GELU
     assert folded == [producer != "Gelu" for producer in producers]
     assert Counter(producers) == {"LayerNormalization": 2 * LAYERS, "Reshape": LAYERS, "Gelu": LAYERS}
 
@@ -130,7 +137,7 @@ def test_norms_and_value_projections_carry_the_scales(small, architecture):
         if old.activation.producer().op_type == "LayerNormalization":
             scale, folded = (constant(group.activation.producer().inputs[1]).numpy() for group in (old, new))
             assert not np.allclose(scale, folded, rtol=0.05)
-    # Only the columns of value projections are divided by different scales
+    # Value projections are the only products whose columns are divided by smoothing scales
     divided = [columns_scaled(a.weight, b.weight) for a, b in linear_pairs(before, after)]
     assert sum(divided) == LAYERS
 

@@ -17,13 +17,13 @@ from small_rerankers import RERANKERS, make_reranker, random_inputs, reranker_of
 from torch import nn
 
 TOLERANCE = 1e-5
-# `make agreement-rerank` compares 200 queries
+# The default is 40 queries; `make agreement-rerank` sets ONNX_ML_BRIDGE_QUERIES to 200
 QUERIES, DOCUMENTS = int(os.environ.get("ONNX_ML_BRIDGE_QUERIES", "40")), 20
 
 
 @dataclass(frozen=True)
 class Small:
-    """A staged small model, its folder, and the references for all inputs."""
+    """A small model in `folder`, its export, and the original's scores for all inputs."""
 
     staged: Staged
     folder: Path
@@ -57,7 +57,7 @@ def test_logits_and_order_are_the_originals(small):
     print(f"\n{name}: {QUERIES:,} queries, {pairs:,} pairs, max abs {largest:.1e}, {differing} orders differ")
     assert largest <= TOLERANCE
     assert differing == 0
-    # If all documents had nearly the same score, every order would pass
+    # The scores of a query's documents must differ: if they were nearly the same, every order would pass
     assert np.median(spreads) > 0.3
     assert sum(any(reference.truncated) for reference in small.references) > QUERIES // 10
 
@@ -111,7 +111,7 @@ def test_sides_and_activations(tmp_path, kind, side):
 
 
 def test_the_original_pads_without_an_effect(small):
-    """The original's scores depend on the batch by less than a tie, so that they are a valid reference."""
+    """The original's score of a pair alone and in a batch differs by less than `TIE`, so it is a valid reference."""
     original, entry = load_original(small.folder), INPUTS[3]
     alone: NDArray[np.float32] = np.array([original.predict([[entry.query, text]])[0] for text in entry.documents])
     assert np.abs(alone - small.references[3].scores).max() < TIE

@@ -76,7 +76,7 @@ def test_both_commands_print_the_same_keys(rust, minilm_artifact, name):
 
 
 def shape(value: object) -> object:
-    """Return the keys, and all values that must be equal in both languages: not measured values and messages."""
+    """Reduce a JSON value to what must be equal in both languages: remove messages, measured numbers and list items."""
     if isinstance(value, dict):
         return {key: "..." if key == "message" else shape(item) for key, item in value.items()}
     return "figure" if isinstance(value, float) else len(value) if isinstance(value, list) else value

@@ -43,7 +43,8 @@ def test_mean_pooling(small, architecture):
     check_parity(small(architecture))
 
 
-# Together with the test above, every mode is tested with two architectures. The vectors of two modes are concatenated
+# With `test_mean_pooling`, every pooling mode is tested with two architectures. With a pair of modes, the model returns
+# the concatenated vectors of both.
 @pytest.mark.parametrize(
     ("architecture", "pooling"),
     [
@@ -105,7 +106,7 @@ def test_prompts_left_out_of_every_pooling_mode(small, architecture, prompt_name
 def test_prompt_lengths_are_those_of_the_original(small):
     export = small("bert", prompts=PROMPTS, include_prompt=False, pooling=ALL_MODES, normalize=False)
     counted = {
-        name: Prompt(text, len(export.tokenizer.encode([text])[0].ids) - 1 if text else 0)  # without [SEP]
+        name: Prompt(text, len(export.tokenizer.encode([text])[0].ids) - 1 if text else 0)  # does not count [SEP]
         for name, text in PROMPTS.items()
     }
     assert export.export.embedding.prompts | counted == export.export.embedding.prompts

@@ -33,7 +33,7 @@ NONE = NerOptions()
 
 @dataclass(frozen=True)
 class Real:
-    """An original, its artifact, texts, and the original's entities in the texts."""
+    """A trained pipeline, its artifact, texts, and the entities that the pipeline finds in the texts."""
 
     folder: Path
     nlp: Language
@@ -121,7 +121,7 @@ def long_text(words: int) -> str:
     return " ".join(found)
 
 
-# -- The same in Rust
+# -- Comparisons with the Rust command
 
 
 @pytest.mark.parametrize("name", [*COMPONENTS, *WHOLE, GIVEN])

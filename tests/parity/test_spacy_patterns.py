@@ -1,4 +1,4 @@
-"""Portable patterns match exactly the same texts as the original patterns."""
+"""The portable form of a tokenizer's pattern matches exactly the same texts as the original pattern."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from spacy.tokenizer import Tokenizer
 from spacy_rules import LANGUAGES, empty_pipeline, odd_chunks, rules_of
 
 EVERY = "".join(chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000)
-# Letters whose other case has several letters, does not exist, or is in another script: dotted and dotless i, long s,
-# Kelvin sign, Angstrom sign, sharp s, final sigma, micro sign, title case; combining marks, digits and whitespace
+# The characters of random texts. They include letters whose conversion between upper and lower case is special (dotted
+# and dotless i, long s, Kelvin sign, Angstrom sign, sharp s, final sigma, micro sign, title case), combining marks,
+# digits and whitespace.
 ODD = "aAbkKsSiIzZ09_-.'(İıſ\u212a\u212bßẞåÅσςΣµΜμǅﬁ\u0301\u0345\u0307\u0e31٣²½一😀\u200d\u00a0\u2028\x1c\t \u00ad"
 
 
@@ -26,7 +27,7 @@ def portable(pattern: re.Pattern[str]) -> re.Pattern[str]:
 
 
 def spans(pattern: re.Pattern[str], text: str) -> list[Any]:
-    """Return the results of all methods of a pattern that the tokenizer uses."""
+    """Return what the methods `search`, `match` and `finditer` of a pattern find, which the tokenizer uses."""
     found = [pattern.search(text), pattern.match(text)]
     return [each and each.span() for each in found] + [each.span() for each in pattern.finditer(text)]
 
@@ -82,7 +83,7 @@ def test_a_class_without_any_member_is_refused():
 def test_syntax_that_differs_between_engines_is_replaced():
     written = join(parse_alternatives(re.compile(r"(?i)k\w\d\s.[^x]$")))
     assert not re.search(r"\\[wdsWDSbB]|\(\?[a-zA-Z]|(?<!\\)\.", written)
-    assert "\u212a" in written  # IGNORECASE: the lower case of the Kelvin sign is k
+    assert "\u212a" in written  # the Kelvin sign, which `k` matches if the case is ignored
 
 
 PIECES = st.sampled_from(
@@ -147,7 +148,7 @@ def test_random_patterns(source, flags, strings):
     try:
         original = re.compile(source, flags)
     except re.error:
-        return  # two groups have the same name
+        return  # the random source is invalid, because two of its groups have the same name
     found = portable(original)
     for text in strings:
         assert spans(found, text) == spans(original, text)
@@ -156,7 +157,7 @@ def test_random_patterns(source, flags, strings):
 @settings(max_examples=60, deadline=None)
 @given(SOURCES, STRINGS)
 def test_reach_and_first_characters_are_true(source, strings):
-    """`reach` and `first` of an alternative are correct for every match."""
+    """No match is longer than the `reach` of its alternative, or begins with a character that is not in its `first`."""
     try:
         alternatives = parse_alternatives(re.compile(source))
     except re.error:
@@ -196,7 +197,7 @@ def infixes(tokenizer: Tokenizer, chunk: str) -> list[tuple[int, int]]:
 
 
 def found_in(rules: Rules, chunk: str) -> tuple[Any, ...]:
-    """Return the same results computed from the rules of an artifact, as FORMAT.md defines them."""
+    """Return the affixes, infixes and matches of a string, computed from an artifact's rules as FORMAT.md defines."""
     prefix = next((found.end() for each in rules.prefix if (found := each.pattern.match(chunk[: each.window]))), 0)
     suffix = 0
     for each in rules.suffix:
@@ -217,7 +218,7 @@ def matches(entries: Any, chunk: str) -> bool:
 
 
 def test_french_words_with_hyphens():
-    """The largest pattern is a list of French words, one alternative per word."""
+    """The largest pattern of all languages is a list of French words with hyphens, with one alternative per word."""
     rules = rules_of("fr")
     assert len(rules.token_match) > 1
     for word, is_one in (("arc-en-ciel", True), ("Aix-en-Provence", True), ("zzz-zzz", False)):

@@ -26,7 +26,7 @@ def nlp() -> Language:
 
 @pytest.fixture(scope="module")
 def made(nlp, tmp_path_factory) -> dict[str, SpacyRecognizer]:
-    """The recognizers of one pipeline, by their setting `sentences`."""
+    """The recognizers that are exported from one pipeline, one for each value of the setting `sentences`."""
     folder = tmp_path_factory.mktemp("small")
     return {kind: export_recognizer(nlp, folder / kind, kind) for kind in ("none", "given", "parser")}
 
@@ -40,12 +40,13 @@ def test_odd_texts(nlp, made):
     assert [made["parser"].recognize([text], NONE)[0] for text in ODD] == found
 
 
-# Repeated, these strings make a tokenizer process a long chunk again and again: to cut off one character each time, or
-# to search for a match each time
+# The tests repeat each of these strings to one very long word. A tokenizer would need quadratic time for it if it
+# copied or searched the whole remaining word whenever it cuts off a character.
 LONG = ["x", "é", "X1", "(", "a.", "-", "a-b", "1,", "'s", "😀", "\u0301", "a@", "don't", "...", "£1", "http://"]
 
 
-# spaCy's pattern for addresses searches for an @ from every colon to the end. In spaCy and here, its time is quadratic
+# A shorter word for the pattern of web addresses: from every colon, it searches for an @ to the end of the word, so its
+# time is quadratic in spaCy and in this package
 FEWER = {"http://": 20_000}
 
 
@@ -70,7 +71,7 @@ def test_a_token_of_200_000_characters_is_the_same_in_spacy(nlp, made, unit):
 
 
 def test_one_entity_over_thousands_of_tokens(tmp_path, monkeypatch):
-    """Every token is read in one run of the graph, except for tokens in the context of the next or previous slice."""
+    """The graph processes a document in slices, and computes only the few tokens around each slice more than once."""
     nlp = make_pipeline()
     component = nlp.get_pipe("ner")
     upper = component.model.layers[2]
@@ -81,7 +82,7 @@ def test_one_entity_over_thousands_of_tokens(tmp_path, monkeypatch):
     run = GraphSession.run
 
     def counting(session, outputs, feeds):
-        if "preactivation" in feeds:  # the graph of the tokens, not that of the types
+        if "preactivation" in feeds:  # this is the graph of tokens, not the graph of word types
             sizes.append(len(feeds["preactivation"]))
         return run(session, outputs, feeds)
 

@@ -15,7 +15,7 @@ from spacy.vocab import Vocab
 
 @st.composite
 def forests(draw: Any) -> tuple[list[int], list[str], list[int]]:
-    """Generate heads without cycles, labels (some of them decorated), and which tokens are whitespace."""
+    """Generate a random parse: heads without cycles, labels (some of them decorated), indices of whitespace tokens."""
     size = draw(st.integers(1, 14))
     order = draw(st.permutations(range(size)))
     heads = [-1] * size

@@ -16,7 +16,8 @@ from small_pipelines import ALL_ATTRIBUTES, LABELS, clear_texts, component_moves
 from spacy.language import Language
 from spacy_exports import check_offsets, check_tokens, differing, export_recognizer, ner_sample
 
-# If about ten numbers are summed in a different order, the sums differ by a hundredth of this
+# A text is not compared if the scores of the two best moves in a state are closer than this. The order in which about
+# ten numbers are added changes a sum by only a hundredth of this margin.
 MARGIN = 1e-4
 SEED = 5
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -56,7 +57,8 @@ def check(nlp: Language, recognizer: SpacyRecognizer, texts: list[str], starts: 
     expected = original_entities(nlp, texts, starts)
     found = recognizer.recognize(texts, NerOptions(sentence_starts=starts))
     assert not [texts[index] for index in differing(expected, found) if texts[index] in clear]
-    # Texts with nearly equal scores can differ on some CPUs, so at most 3% of the texts may have such scores
+    # Texts with nearly equal scores are not compared, because their entities can depend on the CPU. At most 3% of the
+    # texts may have such scores.
     assert len(clear) >= 0.97 * len(set(texts))
     assert check_offsets(texts, found) == sum(len(each.entities) for each in expected)
     return found
@@ -93,7 +95,7 @@ def test_the_whole_pipeline_with_its_parser(exported, options, monkeypatch):
     assert 100 < sentences < sum(map(len, docs)) / 1.5
     used = {name[2:] for name in component_moves(nlp.get_pipe("parser")) if name[0] in "LR"}
     assert used <= set(labels), "some label was never given, decorated ones among them"
-    # The entities depend on the parser's sentences, so that the test would detect wrong sentences
+    # Without the parser, the entities differ, which shows that the test would detect wrong sentences
     with nlp.select_pipes(disable=["parser"]):
         assert differing(original_entities(nlp, texts), found)
 
@@ -118,7 +120,7 @@ def test_the_component_alone_out_of_a_pipeline_with_a_parser(exported):
         check(nlp, recognizer, sample())
 
 
-# Languages with special rules, norms or letters
+# The tokenizers of these languages have special rules, norms or letters
 @pytest.mark.parametrize("language", ["fr", "es", "el", "tr"])
 def test_other_languages(exported, language):
     nlp = make_pipeline(language, vectors=True)
@@ -144,7 +146,7 @@ def test_ties_go_to_the_first_move(exported, last_first):
 
 
 def make_equal(nlp: Language, labels: tuple[str, ...]) -> None:
-    """Copy the weights of L- to I-, so that both have the same score for every open entity."""
+    """Copy the weights of the moves L- (last token) to the moves I- (inside), so that both have equal scores."""
     component = nlp.get_pipe("ner")
     upper, names = component.model.layers[2], component_moves(component)
     weight, bias = upper.get_param("W").copy(), upper.get_param("b").copy()

@@ -60,7 +60,8 @@ def test_character_tables_equal_those_of_python():
     assert [letter for letter in EVERY if CHARACTERS.shape(letter) != word_shape(letter)] == []
 
 
-# Characters that determine whether a sigma beside them is final: cased, case-ignorable, both or neither
+# The lower case of a capital sigma depends on the characters around it. These are cased, case-ignorable, both or
+# neither.
 AROUND_SIGMA = "ΣσΑαaA'.:\u00ad\u0301\u0345\u200d·ªⅧⓐ1 -"
 SIGMAS = st.text(alphabet=st.one_of(st.sampled_from(AROUND_SIGMA), st.characters(codec="utf-8")))
 

@@ -1,4 +1,4 @@
-"""The checks detect damage of any kind before a graph is loaded."""
+"""The checks of an artifact detect damage of any kind before a graph is loaded."""
 
 import os
 import random

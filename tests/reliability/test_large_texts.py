@@ -1,4 +1,4 @@
-"""Texts that are much longer than a model's limit."""
+"""Texts that are much longer than a model's limit are refused or truncated."""
 
 import pytest
 from examples import VALID

@@ -19,7 +19,7 @@ from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts
 from onnx_ml_bridge.runtime.session import create_session
 from small_barts import PAD, POSITIONS, generation_config
 
-# Scores that differ by less than this are equal within rounding errors, so either sequence is a correct answer.
+# If the scores of two sequences differ by less than this, rounding errors decide, and both are correct answers.
 TIE = 1e-5
 
 
@@ -57,7 +57,10 @@ class Tally:
 
 
 def fixed_settings() -> Iterator[dict[str, Any]]:
-    """Yield settings of the graph: n-grams of 0 to 4 tokens, three ways to stop, with or without forced tokens."""
+    """Yield the settings that are fixed in a graph.
+
+    They forbid repeated n-grams of 0 to 4 tokens, stop in three ways, and force the first or last token or do not.
+    """
     for index, (early, size) in enumerate((early, size) for early in (True, False, "never") for size in range(5)):
         forced = {"forced_bos_token_id": None if index % 3 == 1 else 0, "forced_eos_token_id": None if index % 2 else 2}
         yield {"early_stopping": early, "no_repeat_ngram_size": size, **forced}
@@ -91,7 +94,7 @@ def session_of(parts: SummarizerParts, folder: Path, **fixed: Any) -> Any:
 def original(model: Any, call: Call, fixed: dict[str, Any]) -> tuple[list[list[int]], list[float] | None]:
     """Return the result of `generate`: sequences without padding, and their scores if there are several beams."""
     settings = generation_config(**fixed, **asdict(call.settings))
-    model.generation_config = settings  # `generate` takes missing settings from here
+    model.generation_config = settings  # `generate` takes settings that are not arguments from here
     with torch.no_grad():
         result = model.generate(
             input_ids=torch.from_numpy(call.ids),

@@ -6,7 +6,8 @@ import pytest
 from onnx_ml_bridge.artifacts.errors import InputError
 from onnx_ml_bridge.cli.jsonl import LineFormat, parse_line
 
-# For a line format whose texts have at most ten bytes.
+# Pairs of an invalid line and its error code, for a line format whose texts have at most ten bytes. None stands for a
+# line that was too long to be read.
 BAD_LINES = (
     (b"", "bad_line"),
     (b"{", "bad_line"),

@@ -1,4 +1,4 @@
-"""Small tokenizers that join pairs in different ways: every word is one token, `w0` to `w99`, or unknown."""
+"""Small tokenizers that join a pair of texts in different ways; a word is a token from `w0` to `w99`, or unknown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAD, UNK, CLS, SEP, START, END = range(len(SPECIALS))
 FIRST = len(SPECIALS)
 WORDS = [f"w{number}" for number in range(100)]
 
-# By kind: the post-processor of a tokenizer, or None for one without special tokens.
+# For every kind of tokenizer: the function that creates its post-processor, or None if it adds no special tokens.
 PROCESSORS: dict[str, Callable[[], PostProcessor] | None] = {
     "bert": lambda: processors.BertProcessing(("[SEP]", SEP), ("[CLS]", CLS)),
     "roberta": lambda: processors.RobertaProcessing(("</s>", END), ("<s>", START), trim_offsets=False),
@@ -56,7 +56,7 @@ def pair_tokenizer(folder: Path, tokenizer: Tokenizer, max_tokens: int, side: st
 
 
 def words(count: int) -> str:
-    """Return a text of `count` tokens; token i is `w` and the remainder of i by 100."""
+    """Return a text of `count` tokens: `w0` to `w99`, repeated."""
     return " ".join(WORDS[number % len(WORDS)] for number in range(count))
 
 

@@ -19,7 +19,7 @@ from transformers import BartConfig, BartForConditionalGeneration, GenerationCon
 
 BOS, PAD, EOS = 0, 1, 2
 POSITIONS = 64
-# Standard deviation of the logits, with which the best tokens differ by a few units.
+# The standard deviation of the logits, with which the logits of the best tokens differ by a few units.
 _PEAK = 2.5
 _SIZES = {
     "d_model": 48,

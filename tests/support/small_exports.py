@@ -31,7 +31,7 @@ Feeds = dict[str, NDArray[np.int64]]
 
 _EVERY = 7
 _CALIBRATION_TEXTS = 64
-# Texts that are always included. The lines are short because ruff counts wide characters twice.
+# Texts that `varied_texts` always includes. The lines are short because ruff counts wide characters twice.
 _ODD = (
     *("", " \n\t ", "🎉", "👩‍👩‍👧 🏳️‍🌈 and some words", "Ünïcödé", "日本語のテスト"),
     *("שלום עולם", "नमस्ते दुनिया", "Привет, мир", "안녕하세요"),
@@ -86,7 +86,7 @@ def add_int8(small: SmallExport) -> QuantizedGraph:
 
 @cache
 def varied_texts() -> list[str]:
-    """Return about 90 texts: every seventh parity text, and always empty ones, whitespace, emoji and other scripts."""
+    """Return about 90 texts: every seventh parity text, empty texts, whitespace, emoji and texts in other scripts."""
     return [*parity_texts()[::_EVERY], *_ODD]
 
 

@@ -52,11 +52,11 @@ DENSE_OUT = 24
 # 130 positions, of which RoBERTa and similar models do not use the first two.
 POSITIONS = 130
 MAX_TOKENS = 128
-# More than 2**16 / HIDDEN entries: the word table is then large enough for int8 to quantize it.
+# The size of the vocabulary is above 2**16 / HIDDEN, so that the word embeddings are large enough to be quantized.
 VOCAB_SIZE = 2300
 _LAYERS, _HEADS, _INNER = 2, 4, 64
 _SEED = 20260102
-# The score (log probability) of single characters in Unigram vocabularies, below that of all longer tokens.
+# The score (log probability) of single characters in Unigram vocabularies; all longer tokens have higher scores.
 _RARE = -12.0
 
 BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -226,8 +226,8 @@ def unigram() -> tuple[tuple[str, float], ...]:
             vocab_size=VOCAB_SIZE, special_tokens=list(_ROBERTA_SPECIALS), unk_token="<unk>", show_progress=False
         ),
     )
-    # Made deterministic: the last digits of scores depend on the order of threads, and the scores of single characters,
-    # which the trainer adds for coverage, on the order of a hash table.
+    # The scores are changed so that they are deterministic: their last digits depend on the order of threads, and those
+    # of single characters, which the trainer adds for coverage, depend on the order of a hash table.
     scores = {token: _RARE if len(token) == 1 else round(score, 6) for token, score in _state(tokenizer)["vocab"]}
     tokens = sorted(scores.keys() - set(_ROBERTA_SPECIALS), key=lambda token: (-scores[token], token))
     return (*((special, 0.0) for special in _ROBERTA_SPECIALS), *((token, scores[token]) for token in tokens))

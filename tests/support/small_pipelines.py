@@ -48,11 +48,11 @@ VECTOR_WORDS = (
 _VECTOR_WIDTH = 6
 _ROWS = (61, 53, 47, 59)
 _SEED = 20260303
-# spaCy's numbers of the kinds of moves.
+# spaCy's numbers for the kinds of moves of the component `ner`, then for those of the parser.
 _BEGIN, _IN, _LAST, _UNIT, _OUT = range(1, 6)
 _SHIFT, _REDUCE, _LEFT, _RIGHT, _BREAK = range(5)
-# Standard deviation of the scores of a move, and what is added to the scores of some kinds of moves, so that about half
-# of a text is in entities and sentences have several tokens.
+# `_SPREAD` is the standard deviation of a move's scores, and `_BIAS` is added to the scores of some kinds of moves.
+# With these values, about half of a text is in entities, and sentences have several tokens.
 _SPREAD = 3.0
 _BIAS = {"ner": {"O": 4.5, "I": 1.0}, "parser": {"S": 2.0, "D": 0.5, "L": 1.0, "R": 1.0}}
 _ROUNDS = 3
@@ -122,9 +122,9 @@ def make_pipeline(
 
 
 def clear_texts(nlp: Language, texts: Iterable[str], margin: float) -> list[str]:
-    """Return the texts for which the score of the best valid move of every state exceeds the second best by `margin`.
+    """Return the texts for which the two best valid moves of every state have scores that differ by at least `margin`.
 
-    If scores are closer, rounding errors decide, which depend on the order in which an engine adds numbers.
+    If the scores are closer, rounding errors decide, which depend on the order in which an engine adds numbers.
     """
     candidates = list(texts)
     docs = [nlp.make_doc(text) for text in candidates]
@@ -137,7 +137,10 @@ def clear_texts(nlp: Language, texts: Iterable[str], margin: float) -> list[str]
 
 
 def _margins(component: Any, docs: list[Doc]) -> Any:
-    """Return the smallest margin of each document, float64 `[docs]`; infinite if there was never a choice of moves."""
+    """Return the smallest difference between the two best valid moves of each document, float64 `[docs]`.
+
+    The difference is infinite if no state has two valid moves.
+    """
     names = component_moves(component)
     smallest = np.full(len(docs), np.inf)
     for indices, states, scores in _steps(component, docs):
@@ -197,7 +200,7 @@ def _initialize(nlp: Language, labels: Sequence[str], last_first: bool) -> None:
 
 
 def _ner_actions(labels: Sequence[str], last_first: bool) -> dict[int, dict[str, int]]:
-    """Return the frequency of each label by kind of move; spaCy orders moves with a negative frequency last."""
+    """Return the frequencies of the labels for every kind of move; spaCy orders moves by them, negative ones last."""
     known = {label: len(labels) - index for index, label in enumerate(labels)}
     within = {label: -frequency for label, frequency in known.items()} if last_first else known
     return {_BEGIN: known, _IN: within, _LAST: known, _UNIT: {**known, "": 1}, _OUT: {"": 1}}
@@ -209,7 +212,7 @@ def _parser_actions() -> dict[int, dict[str, int]]:
 
 
 def _fill(model: Model[Any, Any], source: RandomState) -> None:
-    """Set all weights to random values; uneven scales and biases reveal one that is missing or misplaced."""
+    """Set all weights to random values; the scales and biases are uneven, so that tests detect missing ones."""
     for layer in model.walk():
         for name in layer.param_names:
             if layer.has_param(name):

@@ -108,7 +108,7 @@ def reranker_of(staged: Staged, variant: str = EXACT, **options: Any) -> Reranke
 
 
 def random_inputs(queries: int, documents: int) -> list[RerankInput]:
-    """Return queries with documents drawn from the parity texts: short, long, empty, in any script."""
+    """Return random queries and documents from the parity texts, which are short, long or empty and in any script."""
     source, texts = random.Random(_SEED), parity_texts()
     return [
         RerankInput(source.choice(texts), tuple(source.choice(texts) for _ in range(documents))) for _ in range(queries)

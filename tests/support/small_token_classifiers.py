@@ -55,9 +55,10 @@ from transformers import (
 LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-GEO-LOC", "I-GEO-LOC", "MISC", "B-MISC", "E-MAIL")
 _SEED = 20260203
 _LAYERS, _HEADS, _INNER, _EMBEDDING = 2, 4, 64, 24
-# Standard deviation of the logits: the best labels differ by a few units, and no score rounds to 1.
+# The standard deviation of the logits: the logits of the best labels differ by a few units, and no score rounds to 1.
 _PEAK = 3.0
-# With larger outliers, tokens would hardly differ in the other channels, and the head would amplify rounding errors.
+# The factor of outlier channels. With a larger factor, tokens would hardly differ in the other channels, and the head
+# would amplify rounding errors.
 _OUTLIER = 1.5
 # The head reads this many principal components of the hidden states, those with the largest variance.
 _DIRECTIONS = 12
@@ -116,7 +117,7 @@ def _peak(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _hidden_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """Return the inputs of the head for all tokens of some lines, float32 `[tokens, hidden]`."""
+    """Return the inputs of the classification head for all tokens of sample lines, float32 `[tokens, hidden]`."""
     seen: list[torch.Tensor] = []
     hook = model.classifier.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0][0]))
     names = ("input_ids", "attention_mask")
@@ -207,7 +208,7 @@ TOKEN_CLASSIFIERS: dict[str, TokenClassifier] = {
         RobertaForTokenClassification,
         roberta_tokenizer,
     ),
-    "roberta-prefix": TokenClassifier(  # the same with a space before the text
+    "roberta-prefix": TokenClassifier(  # byte-level BPE that adds a space before the text
         lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
         RobertaForTokenClassification,
         lambda **settings: roberta_tokenizer(add_prefix_space=True, **settings),
@@ -224,5 +225,5 @@ TOKEN_CLASSIFIERS: dict[str, TokenClassifier] = {
     ),
     "deberta-v2": TokenClassifier(
         _deberta, DebertaV2ForTokenClassification, _deberta_tokenizer
-    ),  # Unigram that keeps spaces
+    ),  # Unigram that keeps all spaces
 }

@@ -33,7 +33,7 @@ class Pipeline:
     sentences: str = "none"
 
 
-# By the name of the artifact, which is the same in models.toml for those that it builds.
+# The pipelines by the name of their artifact. Artifacts that models.toml also defines have the same name there.
 PIPELINES = {
     "en-core-web-sm": Pipeline(_EN),
     "en-core-web-sm-given": Pipeline(_EN, "given"),

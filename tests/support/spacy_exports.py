@@ -39,7 +39,8 @@ def recognizer_of(exported: SpacyExport, staging: Path) -> SpacyRecognizer:
     return SpacyRecognizer(SpacyModel(staging, "small", "1", "fp32", graphs, spec, preprocessor), threads=1)
 
 
-# A network with all attributes, and tables so large that different attribute values hardly ever share their rows.
+# A network that reads all attributes of tokens. Its tables are so large that different values of an attribute hardly
+# ever have the same row.
 _PROBE = SpacyNetwork(
     columns=tuple(
         HashColumn(name, 2**31 - 1, seed)
@@ -93,7 +94,7 @@ def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
 
 
 def check_offsets(texts: Sequence[str], results: Sequence[Entities]) -> int:
-    """Assert that the offsets in characters, bytes and UTF-16 units select the text of each entity; count entities."""
+    """Assert that every entity's offsets in characters, bytes and UTF-16 units select its text; return their number."""
     count = 0
     for text, result in zip(texts, results, strict=True):
         raw, wide = text.encode(), text.encode("utf-16-le")

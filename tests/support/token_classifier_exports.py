@@ -28,10 +28,10 @@ from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifi
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from small_token_classifiers import make_token_classifier
 
-# Most texts have more tokens than this limit.
+# The tokenizers' limit; most texts of the tests have more tokens.
 MAX_TOKENS = 24
-STRIDES = (0, 9)  # a window has 22 tokens of text
-# One architecture for every kind of tokenizer.
+STRIDES = (0, 9)  # a window of 24 tokens has 22 tokens of text
+# The names of small models, one for every kind of tokenizer.
 KINDS = ("bert", "deberta-v2", "distilbert", "roberta", "roberta-prefix", "xlm-roberta")
 SPECIALS = "[CLS] [SEP] [PAD] [MASK] [UNK] <s> </s> <pad> <mask> <unk> ##ing"
 _ODD = (

@@ -1,4 +1,4 @@
-"""Planning of batches, and jobs in worker threads."""
+"""The division of inputs into batches, and jobs that run in worker threads."""
 
 import threading
 import time

@@ -54,7 +54,7 @@ def test_utf16_range_refuses_another_text(other):
         entity.utf16_range(other)
 
 
-# -- Agreement
+# -- Counts of equal and different entities
 
 
 def expected(*triples: Any) -> list[ExpectedEntity]:
@@ -73,7 +73,7 @@ def test_agreement_by_hand():
         [expected((0, 1, "A"), (2, 3, "B")), expected((0, 1, "A")), expected(), expected((5, 6, "B"), (7, 8, "B"))],
         [found((0, 1, "A"), (2, 3, "B")), found((0, 1, "B")), found(), found((7, 8, "B"), (5, 6, "B"))],
     )
-    assert (counted.documents, counted.differing) == (4, (1, 3))  # the order of entities counts
+    assert (counted.documents, counted.differing) == (4, (1, 3))  # document 3 differs in the order of its entities
     assert counted.labels == {"A": LabelAgreement(2, 1, 1), "B": LabelAgreement(3, 4, 3)}
     assert counted.labels["A"].f1 == pytest.approx(2 / 3) and counted.labels["B"].f1 == pytest.approx(6 / 7)
     assert counted.entity_f1 == pytest.approx(8 / 10)
@@ -100,7 +100,7 @@ def test_scores_of_common_entities_are_compared():
     assert agreement([expected((0, 1, "A"))], [found((0, 1, "A"))]).score_max_abs is None
 
 
-# -- Golden cases
+# -- Golden cases of entities
 
 
 CASES = st.builds(
@@ -191,12 +191,12 @@ def test_a_valid_case_is_accepted(tmp_path):
     assert read_golden(tmp_path / "golden.jsonl", EntityCase) == [case, case]
 
 
-# -- The bridge
+# -- Calls of `OnnxMlBridge`
 
 
 @pytest.fixture(scope="module")
 def bridge() -> OnnxMlBridge:
-    """The examples of all families of the task, the first of them under two names."""
+    """A bridge with the example artifact of every family of the task `ner`, the first of them under two names."""
     first = next(iter(EXAMPLES.values()))
     return OnnxMlBridge.open(ner={"again": first} | {family.name: folder for family, folder in EXAMPLES.items()})
 

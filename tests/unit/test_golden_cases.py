@@ -1,4 +1,4 @@
-"""The shared cases: their files, names and codes, and the manifests among them."""
+"""The invalid artifacts and manifests of tests/golden, which both languages read: files, names and error codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnx_ml_bridge.artifacts.manifest import parse_manifest
 from overlay_operations import apply
 
 MANIFESTS = overlays.manifest_cases()
-# A reader of manifest bytes alone refuses them with one of these codes.
+# The error codes with which a reader refuses a manifest when it has only the bytes of the manifest.
 MANIFEST_CODES = {"json", "format_version", "unknown_task", "schema"}
 MAX_FILES = 299
 every_folder = pytest.mark.parametrize("folder", ["manifests", "invalid"])
@@ -66,7 +66,8 @@ def test_every_case_has_a_name_of_its_own(folder):
 
 def test_every_case_has_a_known_code():
     assert {case.code for case in overlays.manifest_cases(None).values()} == {None, *MANIFEST_CODES}
-    # `json`, `format_version` and `variant` have no case: the manifests and the calls of `open` have them.
+    # No invalid artifact has the codes `json` and `format_version`, which manifests/ covers, and `variant`, which is an
+    # error of a call of `open`.
     expected = set(ARTIFACT_CODES) - {"json", "format_version", "variant"}
     assert {case.code for case in overlays.artifact_cases(None).values()} == expected
 

@@ -44,7 +44,7 @@ def test_equal_constants_are_shared():
     assert list(scaled().graph.initializers) == ["constant_0"]
     graph = GraphBuilder()
     assert graph.constant([2], np.float32) is graph.constant(np.array([2], np.float32))
-    # A constant with another element type, shape or name is another constant.
+    # A constant with another element type, shape or name is not shared.
     others = [graph.constant([2], np.int64), graph.constant(2, np.float32), graph.constant([2], np.float32, name="two")]
     assert [value.name for value in others] == ["constant_1", "constant_2", "two"]
     assert graph.constant([2], np.float32, name="two") is others[-1]

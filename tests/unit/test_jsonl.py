@@ -75,7 +75,8 @@ def test_an_input_that_fails_does_not_affect_the_others():
         ("bad_line", 9),
         ("inference", 10),
     ]
-    assert found[1].message == "no token there"  # without the index, which counts the inputs of one run
+    # The message does not have the index of the text, because the index counts the inputs of one run, not the lines
+    assert found[1].message == "no token there"
     assert calls == [["a", "bad", "worse", "b"], ["a"], ["bad"], ["worse"], ["b"]]
 
 

@@ -1,4 +1,4 @@
-"""Identifiers are the field's words: CONTRIBUTING.md has the glossary."""
+"""Identifiers use the terms of the glossary in CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Words of the glossary's right column that are never right in a name
+# Words that the glossary's column "do not say" forbids and that no name may contain
 FORBIDDEN = {
     "place",
     "places",
@@ -29,7 +29,7 @@ FORBIDDEN = {
 GENERATED = {"build", "dist", "target"}
 _RUST_STRING = re.compile(r'b?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"', re.DOTALL)
 _RUST_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-# What follows these keywords, or stands before a colon, is defined there
+# Finds the names that Rust source defines: after a keyword, before a colon, or as the argument of a closure
 _RUST_DEFINITION = re.compile(
     r"\b(?:fn|struct|enum|trait|type|mod|const|static|let(?:\s+mut)?|macro_rules!|for|use\s[^;]*\bas)\s+([A-Za-z_]\w*)"
     r"|([A-Za-z_]\w*)\s*:(?!:)"
@@ -38,7 +38,7 @@ _RUST_DEFINITION = re.compile(
 
 
 def words(identifier: str) -> set[str]:
-    """The words of an identifier in any of the usual cases, in lower case."""
+    """The words of an identifier in snake case or camel case, in lower case."""
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)}
 
 
@@ -68,7 +68,7 @@ DEFINITIONS = {".py": python_definitions, ".rs": rust_definitions}
 
 
 def source_files(suffix: str) -> list[Path]:
-    """The files of the repository; what builds leave behind is not searched."""
+    """The source files of the repository, without those in folders that builds create."""
     folders = [path for path in ROOT.iterdir() if path.is_dir() and path.name not in GENERATED and path.name[0] != "."]
     found = [path for folder in folders for path in folder.rglob(f"*{suffix}")]
     return sorted(path for path in found if not GENERATED & set(path.relative_to(ROOT).parts))

@@ -92,7 +92,7 @@ def test_differing_documents_show_both_sides(tmp_path):
     alone = [mark for mark in page.all_of("mark") if mark.get("class") == "unmatched" and "title" in mark]
     assert [mark["title"] for mark in alone] == ["found only by the original", "found only by int8"]
     assert "Paris" in page.texts and "in Paris" in page.texts and "1 of 2" in " ".join(text.split())
-    assert {"−", "+"} <= set(page.texts)  # recognizable without colors
+    assert {"−", "+"} <= set(page.texts)  # signs show differences without colors
     assert "2.5×" in page.texts and "25 words/s instead of 10" in page.texts
     assert "✗ missed" in text and "differing is 1, expected &lt;= 0" in text
 
@@ -204,7 +204,7 @@ def test_long_texts_are_cut_to_excerpts_around_the_differences():
     assert [piece.is_gap for piece in sides.variant][:: len(sides.variant) - 1] == [True, True]
     assert (sides.original_only, sides.variant_only, sides.hidden) == (0, 1, 0)
     many = entities(LONG, *((position, position + 4, "X") for position in range(0, 20_000, 1000))).entities
-    assert both_sides(LONG, many, []).hidden == 15  # 20 entities, of which five excerpts are shown
+    assert both_sides(LONG, many, []).hidden == 15  # excerpts show 5 of 20 entities
 
 
 def test_of_a_very_long_entity_both_ends_are_shown():

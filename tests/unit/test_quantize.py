@@ -33,7 +33,7 @@ def floats(values: Any) -> np.ndarray:
 
 
 def test_symmetric_rows_by_hand():
-    # Every row has its own scale: its largest magnitude over 127 levels, 254 / 127 = 2 and 12.7 / 127 = 0.1.
+    # The scale of a row is its largest magnitude divided by 127 levels: 254 / 127 = 2 and 12.7 / 127 = 0.1.
     q, scale = quantize_rows(floats([[100, -254, 4], [12.7, 0, -1.2]]), SYMMETRIC)
     assert q.dtype == np.uint8
     assert q.tolist() == [[128 + 50, 128 - 127, 128 + 2], [128 + 127, 128, 128 - 12]]
@@ -42,21 +42,21 @@ def test_symmetric_rows_by_hand():
 
 
 def test_rows_after_relu_by_hand():
-    # No value is negative, so all 255 levels are positive: 510 / 255 = 2.
+    # After ReLU, no value is negative, so all 255 levels are positive, and the scale is 510 / 255 = 2.
     q, scale = quantize_rows(floats([[510, 0, 100]]), AFTER_RELU)
     assert q.tolist() == [[255, 0, 50]]
     assert scale.tolist() == [[2]]
 
 
 def test_rows_after_gelu_by_hand():
-    # 231 levels above the zero point 24: 462 / 231 = 2
+    # After GELU, 231 levels are above the zero point 24, and the scale is 462 / 231 = 2
     q, scale = quantize_rows(floats([[462, -0.16, 10]]), AFTER_GELU)
     assert q.tolist() == [[24 + 231, 24, 24 + 5]]
     assert scale.tolist() == [[2]]
 
 
 def test_the_negative_tail_of_gelu_fits_however_small_the_peak():
-    # The scale 0.05 / 231 could not represent -0.17: the minimum scale is 0.1701 / 24 = 0.0070875.
+    # The scale 0.05 / 231 could not represent -0.17, so the minimum scale 0.1701 / 24 = 0.0070875 is used.
     q, scale = quantize_rows(floats([[0.05, -0.17]]), AFTER_GELU)
     assert np.allclose(scale, [[0.0070875]])
     assert q.tolist() == [[24 + 7, 24 - 24]]
@@ -81,12 +81,13 @@ def test_tables_by_hand():
 
 
 def test_noise_ratio_by_hand():
-    # Signal power 25, noise power 0.25: the ratio 100 is 20 dB.
+    # The power of the signal is 25, that of the noise is 0.25, and their ratio 100 is 20 dB.
     assert noise_ratio_db(floats([3, 4]), floats([3, 4.5])) == pytest.approx(20)
 
 
 def test_smoothing_scales_by_hand():
-    # Peaks over both weights are 2 and 8: 3 ** 0.7 / 2 ** 0.3 and 5 ** 0.7 / 8 ** 0.3
+    # The rows of both weights have the largest magnitudes 2 and 8, so the scales are 3 ** 0.7 / 2 ** 0.3 and
+    # 5 ** 0.7 / 8 ** 0.3
     weights = [floats([[1, -2], [0, 0]]), floats([[0, 0], [8, 1]])]
     assert ALPHA == 0.7
     assert np.allclose(smoothing_scales(floats([3, 5]), weights), [3**0.7 / 2**0.3, 5**0.7 / 8**0.3])
@@ -126,7 +127,7 @@ def test_rounding_in_blocks_equals_rounding_at_once(monkeypatch):
 
 
 def test_rounding_beats_nearest_on_correlated_inputs():
-    """The measured squared error is 29 times lower; the test requires 10 times."""
+    """The measured squared error is 29 times lower than with rounding to nearest; the test requires 10 times."""
     generator = np.random.default_rng(2)
     x = generator.normal(size=(2000, 8)) @ generator.normal(size=(8, 64)) + 0.1 * generator.normal(size=(2000, 64))
     weight = floats(generator.normal(size=(64, 32)))
@@ -186,7 +187,8 @@ def random_weight() -> np.ndarray:
 
 
 def test_a_quantized_layer_by_hand(tmp_path):
-    # Scale 2 for [100, -254, 4]: (50, -127, 2); scale 0.1 for [12.7, 0, -1.2]: (127, 0, -12). Columns have scale 1.
+    # The row [100, -254, 4] has the scale 2 and is rounded to (50, -127, 2). The row [12.7, 0, -1.2] has the scale 0.1
+    # and is rounded to (127, 0, -12). The columns of the weights have the scale 1.
     weight = floats([[127, 1], [2, -127], [-3, 5]])
     x = floats([[100, -254, 4], [12.7, 0, -1.2], [0, 0, 0]])
     quantized_linear(tmp_path, weight, "Identity", x)
@@ -206,13 +208,14 @@ def test_a_quantized_layer_equals_the_numpy_reference(tmp_path, before):
     found = run(tmp_path / "int8.onnx", x)
     largest = np.abs(expected).max(axis=1, keepdims=True)
     assert (np.abs(found - expected) <= 1e-6 * largest).all()
-    # Every row is also close to the exact product. GELU's minimum scale of 0.007 is coarse for rows of smaller values.
+    # Every row is also close to the exact product. The tolerance is higher after GELU, because its minimum scale of
+    # 0.007 is coarse for rows of small values.
     errors = np.abs(found - run(tmp_path / "exact.onnx", x)).max(axis=1, keepdims=True)
     assert (errors <= 0.05 * np.maximum(largest, 2.0 if before == "Gelu" else 0.0)).all()
 
 
 def activation_of(folder: Path, x: np.ndarray) -> np.ndarray:
-    """Return the values that the layer's MatMul reads in the exact graph."""
+    """Return the activations that the layer's MatMul reads in the graph before quantization."""
     model = ir.load(folder / "exact.onnx")
     model.graph.outputs.append(model.graph.node(0).outputs[0])
     ir.save(model, folder / "probe.onnx")
@@ -236,7 +239,7 @@ def test_row_scales_are_not_fused_into_one_scale(tmp_path):
 
 
 def readers_of_row_scales(model: ir.Model) -> list[ir.Node]:
-    """Return the nodes that multiply by a row scale; activations are divided by the same value."""
+    """Return the nodes that multiply by a row scale; row scales are found as the divisors of activations."""
     scales = [node.inputs[1] for node in model.graph if node.op_type == "Div"]
     return [use.node for scale in scales for use in scale.uses() if use.node.op_type == "Mul"]
 

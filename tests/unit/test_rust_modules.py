@@ -1,4 +1,4 @@
-"""The modules of the Rust crate: which imports which, without circles."""
+"""The imports between the modules of the Rust crate have no cycles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SOURCE = CRATE / "src"
 _USE = re.compile(r"^\s*(?:pub(?:\([a-z]+\))? )?use ([^;]+);", re.MULTILINE)
 _PATH = re.compile(r"\b((?:crate|super|self)(?:::\w+)+)")
 _TESTS = re.compile(r"#\[cfg\((?:all\()?test.*?\)\]\s*mod tests \{.*", re.DOTALL)
-# These two are one module: mod.rs exports what the other file defines
+# These two files are treated as one module, because mod.rs exports what loading.rs defines
 _FAMILIES = {"families/mod.rs", "families/loading.rs"}
 
 
@@ -22,7 +22,10 @@ def module_path(file: Path) -> tuple[str, ...]:
 
 
 def component(file: Path) -> str:
-    """The component of a file: its top-level module; in families/ the file itself, or its folder or command."""
+    """The component of a file: its top-level module.
+
+    A file in families/ is a component itself, and so are a subfolder of families/ and each command.rs.
+    """
     name = file.relative_to(SOURCE).as_posix()
     parts = name.split("/")
     if name in _FAMILIES:
@@ -33,7 +36,7 @@ def component(file: Path) -> str:
 
 
 def expand(tree: str) -> list[str]:
-    """The paths of a use tree: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`."""
+    """The paths that a Rust `use` declaration imports: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`."""
     start = tree.find("{")
     if start < 0:
         return [re.sub(r" as \w+$", "", tree.strip())]
@@ -49,7 +52,7 @@ def expand(tree: str) -> list[str]:
 
 
 def absolute(path: str, module: tuple[str, ...]) -> tuple[str, ...]:
-    """A path of a module's source from the root of the crate; empty for a path of another crate."""
+    """Resolve a path in the source of a module to a path from the root of the crate; empty for other crates."""
     first, *rest = path.split("::")
     if first == "crate":
         return tuple(rest)
@@ -70,7 +73,7 @@ def files() -> dict[tuple[str, ...], Path]:
 
 
 def exported(modules: dict[tuple[str, ...], Path]) -> dict[str, Path]:
-    """The files of the names that lib.rs exports."""
+    """The files that define the names that lib.rs exports."""
     names = {}
     for tree in _USE.findall((SOURCE / "lib.rs").read_text()):
         for path in expand(tree):
@@ -86,7 +89,7 @@ def exported(modules: dict[tuple[str, ...], Path]) -> dict[str, Path]:
 
 
 def locate(path: tuple[str, ...], modules: dict[tuple[str, ...], Path]) -> Path | None:
-    """The file of the longest prefix of a path that is a module."""
+    """The file of the module that a path belongs to: the longest prefix of the path that is a module."""
     prefixes = (path[:length] for length in range(len(path), 0, -1))
     return next((modules[prefix] for prefix in prefixes if prefix in modules), None)
 
@@ -145,7 +148,7 @@ def test_imports_are_found():
 def test_components_have_no_circles():
     graph = components()
     assert len(graph) > 15
-    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the cycle
 
 
 def test_the_artifact_module_knows_the_format_only():
@@ -155,7 +158,8 @@ def test_the_artifact_module_knows_the_format_only():
 def test_families_are_distinguished_in_few_files():
     variant = re.compile(r"\bFamily::(?!ALL\b)[A-Z]\w*")
     files = [path for path in SOURCE.rglob("*.rs") if variant.search(_TESTS.sub("", path.read_text()))]
-    assert len(files) + 1 <= 5, files  # families/mod.rs, which matches `Self`
+    # 1 is added for families/mod.rs, which distinguishes families by `Self::NAME` instead of `Family::NAME`
+    assert len(files) + 1 <= 5, files
 
 
 def test_clippy_denies_wildcard_arms():

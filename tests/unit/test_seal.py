@@ -15,7 +15,7 @@ EXAMPLE = next(iter(examples().values()))
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names in a folder, without lock files."""
+    """Return the names of all entries of a folder except lock files."""
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 

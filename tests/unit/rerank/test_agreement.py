@@ -22,13 +22,13 @@ def test_equal_rankings():
 @pytest.mark.parametrize(
     ("actual", "expected", "is_same"),
     [
-        # a score that is a little different
+        # one score differs by half of the tolerance, then by twice the tolerance
         ([Ranked(1, 0.75, False), Ranked(2, 0.5, True), Ranked(0, 0.25 + TOLERANCE / 2, False)], (0, 0), True),
         ([Ranked(1, 0.75, False), Ranked(2, 0.5, True), Ranked(0, 0.25 + TOLERANCE * 2, False)], (0, 0), False),
-        # the same scores in another order
+        # the scores are the same, but the documents are in another order
         ([Ranked(2, 0.5, True), Ranked(1, 0.75, False), Ranked(0, 0.25, False)], (1, 0), False),
         ([Ranked(0, 0.25, False), Ranked(1, 0.75, False), Ranked(2, 0.5, True)], (1, 0), False),
-        # another truncation
+        # the scores are the same, but other documents are truncated
         ([Ranked(1, 0.75, True), Ranked(2, 0.5, False), Ranked(0, 0.25, False)], (0, 2), False),
     ],
 )
@@ -51,7 +51,7 @@ def test_documents_with_close_scores_may_swap(gap, differing):
 
 
 def test_scores_are_compared_as_float32():
-    # The shortest digits that Rust prints for this float32, and the float64 of the same value
+    # The same float32 in two forms: with the fewest digits, as Rust prints it, and converted to float64, as in Python
     printed, converted = 0.1, 0.10000000149011612
     assert compare([[Ranked(0, converted, False)]], [[Ranked(0, printed, False)]]).max_abs == 0.0
     assert not math.isclose(printed, converted, rel_tol=1e-9)

@@ -1,4 +1,4 @@
-"""Golden cases of rerankers: records of another form are refused."""
+"""Golden cases of rerankers: records with missing or wrong members are refused."""
 
 from __future__ import annotations
 

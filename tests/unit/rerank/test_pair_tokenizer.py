@@ -30,7 +30,7 @@ both_sides = pytest.mark.parametrize("side", ["right", "left"])
 
 
 def library_pairs(tokenizer, query, documents, max_tokens, side):
-    """The ids and token types of pairs by the library, which truncates them itself."""
+    """The token ids and token types of pairs by the tokenizers library, which also truncates the pairs."""
     tokenizer.enable_truncation(max_tokens, strategy="longest_first", direction=side)
     encodings = [tokenizer.encode(query, document) for document in documents]
     tokenizer.no_truncation()
@@ -51,11 +51,11 @@ def random_text(source: random.Random) -> str:
         (10, 3, 8, (5, 3)),
         (0, 10, 8, (0, 8)),
         (4, 10, 8, (4, 4)),
-        (5, 10, 8, (4, 4)),  # both have half
-        (10, 10, 7, (3, 4)),  # of equal texts, the document has the odd token
-        (10, 11, 7, (3, 4)),  # else the longer one
+        (5, 10, 8, (4, 4)),  # each text keeps half of the limit
+        (10, 10, 7, (3, 4)),  # if both are equally long, the document keeps the odd token
+        (10, 11, 7, (3, 4)),  # otherwise, the longer text keeps the odd token
         (11, 10, 7, (4, 3)),
-        (9, 20, 8, (4, 4)),  # both are longer than the limit
+        (9, 20, 8, (4, 4)),  # both texts are longer than the limit
         (20_000, 20_000, 2, (1, 1)),
     ],
 )
@@ -127,7 +127,7 @@ def test_each_text_of_a_pair_needs_room_for_a_token(tmp_path, kind, minimum):
 
 @both_sides
 def test_two_very_long_texts_are_joined_without_copies_of_the_rest(tmp_path, side):
-    # The library returns every combination of the parts that it cuts off: for these texts, ten million
+    # The tokenizers library also returns every combination of the parts that it cuts off, ten million for these texts
     tokenizer, long = pair_tokenizer(tmp_path, library_tokenizer("bert"), 16, side), 20_000
     pairs = tokenizer.encode(words(long), [words(long), words(3)])
     ids = word_ids(long)

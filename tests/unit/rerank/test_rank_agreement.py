@@ -20,10 +20,10 @@ def scores(*values: float) -> np.ndarray:
         ([1, 2, 3], [3, 2, 1], -1),
         ([1, 2, 3], [1, 3, 2], (2 - 1) / 3),
         ([4, 3, 2, 1], [3, 4, 1, 2], (4 - 2) / 6),
-        ([1, 1, 2], [1, 2, 3], 2 / math.sqrt(2 * 3)),  # one pair of `a` is a tie
+        ([1, 1, 2], [1, 2, 3], 2 / math.sqrt(2 * 3)),  # two documents are tied in `a`
         ([1, 1, 2], [2, 3, 1], -2 / math.sqrt(2 * 3)),
-        ([1, 1, 2, 2], [1, 2, 2, 3], 3 / math.sqrt(4 * 5)),  # and (1, 2) is a tie of `b`
-        ([1, 1, 1], [2, 2, 2], 1),  # neither list orders any documents
+        ([1, 1, 2, 2], [1, 2, 2, 3], 3 / math.sqrt(4 * 5)),  # `a` has two ties, `b` has one
+        ([1, 1, 1], [2, 2, 2], 1),  # all documents are tied in both lists
         ([1, 1, 1], [1, 2, 3], 0),
         ([1, 2, 3], [1, 1, 1], 0),
         ([1], [2], 1),
@@ -52,7 +52,7 @@ def test_other_documents_may_not_swap_or_have_equal_scores():
     ("values", "expected"),
     [
         ([0.1, 0.3, 0.2], [1, 2, 0]),
-        ([1, 2, 1, 2], [1, 3, 0, 2]),  # documents of equal scores keep their order
+        ([1, 2, 1, 2], [1, 3, 0, 2]),  # documents with equal scores keep their order
         ([0.0, -0.0, 0.0], [0, 1, 2]),
         ([-1], [0]),
         ([], []),
@@ -87,6 +87,6 @@ def test_a_first_document_with_a_close_reference_score_counts_as_kept(gap, expec
 
 
 def test_differences_are_computed_in_double_precision():
-    # The difference of these float32 values is no float32 value
+    # float32 cannot represent the exact difference of these two values
     a, b = np.float32(1e8), np.float32(1.5)
     assert rank_figures([scores(a)], [scores(b)])["max_abs"] == float(a) - float(b)

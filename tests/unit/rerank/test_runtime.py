@@ -25,7 +25,7 @@ def reranker(request) -> Reranker:
 
 @pytest.fixture
 def sums(monkeypatch) -> list[tuple[int, int]]:
-    """Replace the graph: a score is the sum of the pair's token ids. Returns the shapes of all runs."""
+    """Replace the graph by a function whose score is the sum of a pair's token ids; return the shapes of all runs."""
     shapes = []
 
     def run(_, outputs, feeds):

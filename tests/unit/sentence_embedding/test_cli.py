@@ -15,9 +15,8 @@ def test_a_text_that_fails_does_not_affect_the_others(monkeypatch):
 
     def poisoned(outputs, feeds):
         (rows,) = run(outputs, feeds)
-        return [
-            np.where((feeds["input_ids"] == 1).any(1)[:, None], np.float32(np.nan), rows)
-        ]  # NaN for texts that contain [UNK]
+        # The vectors of texts that contain the token [UNK] become NaN
+        return [np.where((feeds["input_ids"] == 1).any(1)[:, None], np.float32(np.nan), rows)]
 
     monkeypatch.setattr(embedder._session, "run", poisoned)
     lines = [Line(1, b'"dog"'), Line(2, '"Ω"'.encode()), Line(3, b'"tree"')]

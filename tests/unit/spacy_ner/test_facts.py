@@ -1,4 +1,4 @@
-"""The facts of a spaCy pipeline: which of its components the artifact reproduces, and how to call it."""
+"""The facts of a spaCy pipeline in its model card: the components that the artifact reproduces, and how to call it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which options a spaCy model accepts."""
+"""The options of models.toml that a spaCy model accepts."""
 
 import logging
 

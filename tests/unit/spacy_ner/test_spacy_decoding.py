@@ -19,7 +19,7 @@ from onnx_ml_bridge.runtime.spacy_ner.tree import Tree
 
 
 def tables(within: Sequence[float], last: Sequence[float], bias: Sequence[float]) -> Tables:
-    """Return tables with one hidden unit; for each label the weights of I- and L-, with output biases of zero."""
+    """Return tables with one hidden unit, the given weights of I- and L- for every label, and output biases of zero."""
     weight = np.array([within, last], np.float32).T[:, :, None]
     return Tables(
         norms={},
@@ -39,7 +39,7 @@ def network(pieces: int = 1, tie: str = "in") -> SpacyNer:
 def decode(
     decoder: EntityDecoder, rows: Sequence[tuple[Any, ...]], ends: Sequence[int], cuts: Sequence[int] = ()
 ) -> list[tuple[int, int, int]]:
-    """Feed rows of (label, begins, current, first, previous) in slices, which begin at the indices in `cuts`."""
+    """Decode rows of (label, begins, current, first, previous) in slices that begin at the indices in `cuts`."""
     bounds = [0, *cuts, len(rows)]
     for start, end in itertools.pairwise(bounds):
         chosen = rows[start:end]
@@ -50,8 +50,8 @@ def decode(
     return decoder.spans
 
 
-# With h = current + first (of the entity's first token) + previous (of the token before) + bias (0.5), an entity of
-# label 0 continues while h > 0, an entity of label 1 while h < 0.
+# The hidden unit is h = current + first (of the entity's first token) + previous (of the token before) + bias (0.5). An
+# entity with label 0 continues while h > 0, an entity with label 1 while h < 0.
 ROWS = [
     (-1, False, 9.0, 9.0, 0.0),
     (0, True, 9.0, 1.0, 0.0),  # begins an entity of label 0 with first = 1
@@ -61,11 +61,11 @@ ROWS = [
         -1.0,
         9.0,
         -1.0,
-    ),  # h = -1 + 1 + 0 + 0.5 = 0.5: continues; its own label is ignored
-    (0, True, -1.0, 9.0, 7.0),  # h = -1 + 1 - 1 + 0.5 = -0.5: last token of the entity
+    ),  # h = -1 + 1 + 0 + 0.5 = 0.5: the entity continues, and the token's own label is ignored
+    (0, True, -1.0, 9.0, 7.0),  # h = -1 + 1 - 1 + 0.5 = -0.5: the entity ends with this token
     (1, True, 0.0, -2.0, 0.0),  # begins an entity of label 1
-    (-1, False, 1.0, 9.0, 0.0),  # h = 1 - 2 + 0 + 0.5 = -0.5: continues
-    (-1, False, 9.0, 9.0, 0.0),  # last token of a sentence: ends the entity for any h
+    (-1, False, 1.0, 9.0, 0.0),  # h = 1 - 2 + 0 + 0.5 = -0.5: the entity continues
+    (-1, False, 9.0, 9.0, 0.0),  # the last token of a sentence ends the entity for any h
     (1, False, 9.0, 9.0, 0.0),  # an entity of one token
     (0, False, 9.0, 9.0, 0.0),
     (-1, False, 9.0, 9.0, 0.0),
@@ -111,8 +111,8 @@ def test_the_maximum_of_the_pieces_is_used():
     state = tables(within=(1.0,), last=(0.0,), bias=(0.0, -1.0))
     rows = [
         (0, True, (0, 0), (-2, 1), (0, 0)),
-        (-1, False, (1, 1), (0, 0), (0, 0)),  # max(1 - 2 + 0, 1 + 1 - 1) = 1: continues
-        (-1, False, (-9, -1), (0, 0), (0, 0)),  # max(-11, -1 + 1 - 1) = -1: last token
+        (-1, False, (1, 1), (0, 0), (0, 0)),  # max(1 - 2 + 0, 1 + 1 - 1) = 1: the entity continues
+        (-1, False, (-9, -1), (0, 0), (0, 0)),  # max(-11, -1 + 1 - 1) = -1: the entity ends with this token
         (-1, False, (9, 9), (0, 0), (0, 0)),
     ]
     assert decode(EntityDecoder(network(pieces=2), state), rows, ends=(3,)) == [(0, 3, 0)]
@@ -143,11 +143,11 @@ def test_decoding_an_entity_of_all_tokens_takes_one_step_per_token(tokens, slice
 
 
 def test_an_entity_without_an_end_is_dropped():
-    """This cannot happen in a document, whose last token always ends an open entity."""
+    """An entity without an end cannot occur in a document, whose last token always ends an open entity."""
     assert decode(EntityDecoder(network(), BY_HAND), [(0, True, 0.0, 0.0, 0.0)], ends=()) == []
 
 
-# -- Sentences
+# -- Sentences from the heads of tokens
 
 
 def starts(heads: Sequence[int], labels: Sequence[str] | None = None, spaces: Sequence[int] = ()) -> list[int]:
@@ -160,12 +160,13 @@ def test_sentences_by_hand():
     assert starts([-1]) == [0]
     assert starts([-1, -1, -1]) == [0, 1, 2]
     assert starts([1, -1, 1, 4, -1]) == [0, 3]
-    assert starts([2, 3, -1, -1]) == [0, 1]  # crossing arcs
+    assert starts([2, 3, -1, -1]) == [0, 1]  # the arcs of two tokens cross
     assert starts([3, 0, 1, -1]) == [0]
 
 
 def test_decorated_labels_by_hand():
-    # The head of token 3 is 1, and its label says that the true head has the label "b": token 2, a child of 1.
+    # Token 3 has the head 1 and the decorated label "c||b". It means that the true head of token 3 is a child of token
+    # 1 with the label "b": token 2.
     labels = ["a", "x", "b", "c||b"]
     assert starts([1, -1, 1, 1], labels) == [0]
     tree = Tree([1, -1, 1, 1], labels, np.zeros(4, np.bool_))
@@ -177,7 +178,7 @@ def test_decorated_labels_by_hand():
 
 
 class OfOneToken:
-    """A document of one token, and a runner of the parser's graph that returns constant features for it."""
+    """A fake document of one token, which is also a fake runner of the parser's graph with constant features."""
 
     lexemes = np.zeros(1, np.int64)
 

@@ -24,7 +24,7 @@ def layer_of(window: int, seed: int) -> WindowLayer:
 
 
 def run(x: Any, streams: int, linear: Callable[[GraphBuilder, Any], list[ir.Value]]) -> Any:
-    """Return the linear part of a layer for tokens `[n, WIDTH]`; token i belongs to stream i modulo `streams`."""
+    """Return the linear part of a layer for tokens `[n, WIDTH]`, with token i in the stream i modulo `streams`."""
     graph = GraphBuilder()
     value = graph.input("x", ir.DataType.FLOAT, ["tokens", WIDTH])
     found = linear(graph, graph.split(graph.reshape(value, -1, streams * WIDTH), streams))

@@ -103,7 +103,7 @@ def test_many_threads_get_the_results_of_one(made, monkeypatch, is_full):
         assert all(pool.map(work, range(0, 80, 20 if is_full else 5)))
 
 
-# -- Options
+# -- Options of a call
 
 
 def test_missing_or_unexpected_sentence_starts_are_refused(made):
@@ -171,7 +171,7 @@ def test_the_self_test_passes(made, kind):
 
 
 def test_a_very_long_text(made):
-    """Memory and time are linear in the tokens: a repeated word is not added to the lexicon again."""
+    """Memory and time are linear in the number of tokens; a repeated word is added to the lexicon only once."""
     sentence = "Ann met Bo in Paris, and they talked about the U.S. and 10km of rain. "
     text = sentence * 1500
     large = SpacyRecognizer(made["none"].model, threads=1, text_limit=20_000_000)

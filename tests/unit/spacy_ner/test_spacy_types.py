@@ -1,4 +1,4 @@
-"""The cache of word types: every type is computed once, the least recently used are dropped, windows are summed."""
+"""The cache of word types computes every type once, drops the least recently used ones, and sums those of a window."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH, SUMS = 2, 3
 
 
 class Lexicon:
-    """A lexicon whose rows and vectors encode the lexeme and the trailing space."""
+    """A fake lexicon whose rows and vectors are computed from the lexeme and the trailing space."""
 
     def __len__(self) -> int:
         return 50
@@ -31,7 +31,7 @@ class Lexicon:
 
 
 class Types:
-    """A graph of the word types whose outputs encode the key; `requested` lists the keys of every run."""
+    """A fake graph of word types, whose outputs are computed from the key; `requested` lists the keys of every run."""
 
     def __init__(self, window: int, vectors: bool = False) -> None:
         self.positions, self.vectors, self.requested = 2 * window + 1, vectors, []
@@ -95,10 +95,10 @@ def test_types_that_were_not_used_recently_are_dropped(monkeypatch):
     assert requested(GAP, 10) == [GAP, 10]
     assert requested(GAP, 11, 12) == [11, 12]
     assert requested(GAP, 11) == []
-    # The cache is full: of its four types, the two most recently used stay, the gap and 11.
+    # The cache is full with four types. It keeps the two most recently used ones: the gap and 11.
     assert requested(13) == [13]
     assert requested(GAP, 11, 13) == []
-    # All types of the current run stay, even if they exceed the limit.
+    # The cache keeps all types of the current run, even if they exceed its limit.
     assert requested(GAP, 11, 13, 14, 15, 16) == [14, 15, 16]
     assert requested(GAP, 11, 13, 14, 15, 16) == []
     assert requested(10, 12) == [10, 12]

@@ -26,7 +26,7 @@ def test_a_token_that_would_repeat_a_bigram_is_forbidden():
 def test_an_ngram_that_includes_the_last_token_forbids_nothing():
     rows = np.array([[2, 5, 5, 5, 1, 1]], np.int64)
     result = search.forbid_repeats(np.zeros((1, 9), np.float32), rows, ints(4), ints(3))
-    assert np.argwhere(np.isneginf(result)).tolist() == [[0, 5]]  # 5 5 was followed by 5 before
+    assert np.argwhere(np.isneginf(result)).tolist() == [[0, 5]]  # 5 5 must not be followed by 5 again
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
@@ -55,7 +55,7 @@ def test_a_token_is_forced_only_at_its_position():
 
 
 def test_equal_candidates_are_ordered_by_beam_then_by_token():
-    log_probs = np.zeros((2, 4), np.float32)  # two beams of one text
+    log_probs = np.zeros((2, 4), np.float32)  # the rows are two beams of one text
     log_probs[0, 2:] = -1
     sums, tokens, parents = search.candidates(log_probs, floats([0.0, 0.0]), ints(2))
     assert (tokens.tolist(), parents.tolist()) == ([[0, 1, 0, 1]], [[0, 0, 1, 1]])

@@ -20,20 +20,20 @@ def test_words_are_sequences_of_letters_and_digits_in_lower_case(text, expected)
 @pytest.mark.parametrize(
     ("summary", "reference", "expected"),
     [
-        # ROUGE-1: 3 of 3 and 3 of 6 words, 2 * 3 / 9. ROUGE-2: "the cat" of 2 and 5 bigrams, 2 * 1 / 7. ROUGE-L: the
-        # common subsequence is "the cat mat", 2 * 3 / 9.
+        # ROUGE-1: the texts of 3 and 6 words have 3 words in common, 2 * 3 / 9. ROUGE-2: of their 2 and 5 bigrams, one
+        # ("the cat") is in both, 2 * 1 / 7. ROUGE-L: the longest common subsequence is "the cat mat", 2 * 3 / 9.
         ("the cat mat", "The cat sat on a mat.", (6 / 9, 2 / 7, 6 / 9)),
-        # "the the" has one "the" in common with "the": 2 * 1 / 3
+        # ROUGE-1: "the the" and "the" have only one "the" in common, 2 * 1 / 3
         ("the the", "the", (2 / 3, 0, 2 / 3)),
-        # the same words in reverse order: all unigrams, no bigram, a common subsequence of one word
+        # In reverse order, all words but no bigrams are in both texts; the longest common subsequence has one word
         ("a b c", "c b a", (1, 0, 1 / 3)),
-        # 3 of 4 words; the bigram "the gunman", 1 of 3; a common subsequence of 3 words
+        # 3 of 4 words and 1 of 3 bigrams ("the gunman") are in both texts, the longest common subsequence has 3 words
         ("police kill the gunman", "police killed the gunman", (3 / 4, 1 / 3, 3 / 4)),
-        # the common subsequence is "the gunman"
+        # The longest common subsequence is "the gunman"
         ("the gunman kill police", "police killed the gunman", (3 / 4, 1 / 3, 2 / 4)),
         ("same words", "Same, words!", (1, 1, 1)),
         ("one", "one", (1, 1, 1)),
-        ("one", "two", (0, 0, 0)),  # neither has a bigram
+        ("one", "two", (0, 0, 0)),  # neither text has a bigram
         ("", "", (1, 1, 1)),
         ("", "a b", (0, 0, 0)),
         ("x y", "a b", (0, 0, 0)),

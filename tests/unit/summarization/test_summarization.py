@@ -190,7 +190,7 @@ def stopped(summarizer: Summarizer, options: SummarizeOptions) -> tuple[StoppedE
     return caught.value, time.perf_counter()
 
 
-# A busy machine may delay a thread, so the shortest of several delays is tested.
+# The number of measurements of a delay. The shortest delay is tested, because a busy machine may delay a thread.
 ROUNDS = 4
 
 

@@ -1,4 +1,4 @@
-"""A summarization artifact behind the calls of the bridge."""
+"""The calls of `OnnxMlBridge` with a summarization artifact."""
 
 import logging
 

@@ -21,7 +21,7 @@ from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts, embed_mod
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 START, PAD, END, A, B, C = range(6)
 HIDDEN = 6
-# Indexed by the last token and the next token.
+# LOGITS[last, next] is the logit of the token `next` after the token `last`.
 LOGITS = np.full((6, 6), -9.0, np.float32)
 LOGITS[START, A], LOGITS[START, B] = 2.0, 1.5
 LOGITS[A, C], LOGITS[A, A] = 1.0, 0.9
@@ -37,9 +37,10 @@ NAMES = Path(__file__).with_name("summarizer_graph_names.txt")
 
 
 def parts() -> SummarizerParts:
-    """Return the parts of the model.
+    """Return the parts of the summarizer.
 
-    Embeddings are one-hot, so that their product with `LOGITS`, in the step, is the row of the last token.
+    The embeddings are one-hot vectors. The product of the last token's vector and `LOGITS`, which the decoder step
+    computes, is therefore the row of this token in `LOGITS`.
     """
     table = np.eye(HIDDEN, dtype=np.float32)
     return SummarizerParts(embed_model(table), encoder(), step(), score_model(table, np.ones(6, np.float32)), 1, 1, 6)
@@ -93,7 +94,7 @@ def composed(fixed: FixedGeneration) -> ir.Model:
 
 
 def described(graph: ir.Graph, indent: str = "") -> Iterator[str]:
-    """Yield all names of a graph and its subgraphs, in order."""
+    """Yield the names of a graph's inputs, constants and nodes and of its subgraphs, in order."""
     yield f"{indent}{graph.name}({', '.join(str(value.name) for value in graph.inputs)})"
     yield from (f"{indent}  {name}" for name in graph.initializers)
     for node in graph:
@@ -104,7 +105,7 @@ def described(graph: ir.Graph, indent: str = "") -> Iterator[str]:
 
 
 def test_the_names_in_the_graph_do_not_change():
-    """Names of variables and functions of the search become names in the graph, so renaming one changes artifacts.
+    """The names of variables and functions in the search's code become names in the graph, so they must not change.
 
     To rename one in the code, map the new name to the old one in `SEALED_NAMES`.
     """
@@ -131,8 +132,9 @@ def test_composing_twice_produces_equal_bytes():
 @pytest.mark.parametrize(
     ("num_beams", "expected"),
     [
-        (1, [START, A, C, END]),  # greedy: always the best next token
-        # Probability 0.38 * 1.0 beats 0.62 * 0.52; padded, because the other beam ends one step later.
+        (1, [START, A, C, END]),  # greedy search always takes the best next token
+        # START B END has a higher probability (0.38 * 1.0) than START A C (0.62 * 0.52). It is padded, because the
+        # other beam ends one step later.
         (2, [START, B, END, PAD]),
     ],
 )

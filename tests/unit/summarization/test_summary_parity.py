@@ -82,7 +82,7 @@ def test_other_summaries_differ_unless_their_scores_tie(summarizer, original):
     found = evaluated(summarizer, changed).comparisons["fp32"]
     assert (found.differing, found.ties) == ((0, 2, 4), (1,))
     assert (found.metrics["differing"], found.metrics["ties"], found.metrics["token_mismatches"]) == (3, 1, 1)
-    assert found.metrics["rouge_1"] == pytest.approx(5 / 7)  # two of seven pairs have no word in common
+    assert found.metrics["rouge_1"] == pytest.approx(5 / 7)  # in two of seven pairs, no word is in both
     assert evaluated(summarizer, changed).failures["fp32"] == ["differing is 3, expected <= 0"]
 
 
@@ -155,7 +155,8 @@ def test_the_drop_against_references_is_that_of_the_variant(summarizer, original
     parity = evaluate(
         INPUTS, original, {"fp32": summarizer, "int8": worse}, {"int8": {"rouge_l_drop": 0.5}}, references
     )
-    # "the cat" has 2 of 2 and 2 of 3 words: F1 is 0.8, a drop of 20 points.
+    # The summary "the cat" and the reference "the cat sleeps" have two words in common. F1 is 2 * 2 / 5 = 0.8, which is
+    # 20 points lower than that of the original.
     assert parity.comparisons["int8"].metrics["rouge_l_drop"] == pytest.approx(20)
     assert parity.failures["int8"] == ["rouge_l_drop is 20, expected <= 0.5"]
 

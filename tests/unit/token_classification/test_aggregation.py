@@ -28,7 +28,7 @@ def tokens(rows: list[dict[int, float]], subwords: str = "", starts_window: str 
 
     :param rows: for each token, the scores of some classes.
     :param subwords: one character for each token, `x` for a subword.
-    :param starts_window: the same, `x` for the first token of a window.
+    :param starts_window: one character for each token, `x` for the first token of a window.
     """
     scores = np.zeros((len(rows), len(NAMES)), np.float32)
     for index, row in enumerate(rows):
@@ -46,12 +46,12 @@ def found(scored: ScoredTokens, strategy: str, meaning: Labels | None = None) ->
 
 
 def sure(*classes: int) -> list[dict[int, float]]:
-    """Return rows with one class each, whose scores are 0.50, 0.51, 0.52, ..."""
+    """Return rows of scores, each with only the given class: the scores are 0.50, 0.51, 0.52, ..."""
     return [{label: 0.5 + index / 100} for index, label in enumerate(classes)]
 
 
 def test_softmax_by_hand():
-    # e^0 : e^ln(3) = 1 : 3, also for large logits
+    # The softmax of 0 and ln(3) is 1/4 and 3/4, also if 1000 is added to both logits
     rows = np.array([[0, np.log(3)], [1000, 1000 + np.log(3)]], np.float32)
     assert softmax(rows).dtype == np.float32
     assert np.allclose(softmax(rows), [[0.25, 0.75]] * 2, atol=1e-5)
@@ -66,7 +66,8 @@ def test_none_returns_every_token_with_its_full_label():
 
 
 def test_simple_groups_consecutive_tokens_with_the_same_tag():
-    # B-PER I-PER is one group, the mean of 0.50 and 0.51; B-PER starts a new group; I-ORG has another tag than I-PER.
+    # B-PER I-PER is one group, whose score is the mean of 0.50 and 0.51. The second B-PER starts a new group, and so
+    # does I-ORG, because it has another tag than I-PER.
     assert found(tokens(sure(1, 2, 1, 2, 2, 4, 4)), "simple") == [
         (0, 2, "PER", 0.505),
         (2, 5, "PER", 0.53),
@@ -94,7 +95,7 @@ def test_max_uses_the_token_with_the_highest_score():
 
 
 def test_average_uses_the_mean_of_every_class():
-    # class 4 has the mean (0.3 + 0.9 + 0.7) / 3, class 1 only 0.2
+    # Class 4 has the highest mean of the word's tokens, (0.3 + 0.9 + 0.7) / 3; class 1 has only 0.2
     assert found(tokens(SPLIT, " xx "), "average") == [(0, 3, "ORG", 0.633333)]
 
 
@@ -104,7 +105,7 @@ def test_max_uses_the_first_of_equal_tokens():
 
 
 def test_words_are_grouped_like_tokens():
-    # Two words of two tokens each, B-PER with the score 0.5 and I-PER with 0.7.
+    # Two words have two tokens each. Their first tokens are B-PER with the score 0.5 and I-PER with the score 0.7.
     rows = [{1: 0.5}, {4: 0.9}, {2: 0.7}, {0: 0.9}]
     assert found(tokens(rows, " x x"), "first") == [(0, 4, "PER", 0.6)]
 
@@ -115,7 +116,7 @@ def test_a_subword_at_the_start_of_a_window_starts_a_word():
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_nothing_is_joined_across_windows(strategy):
-    """Two windows have the same entities together as alone."""
+    """Two windows have the same entities whether they are decoded together or separately."""
     rows = [{2: 0.6}, {2: 0.7, 4: 0.1}, {2: 0.5, 4: 0.2}, {2: 0.9}]
     whole = found(tokens(rows, "  xx", "x x "), strategy)
     halves = [found(tokens(half, marks), strategy) for half, marks in ((rows[:2], "  "), (rows[2:], "xx"))]
@@ -179,7 +180,8 @@ def test_of_equally_long_entities_the_higher_score_then_the_first_is_kept():
 
 
 def test_an_entity_that_overlaps_only_a_dropped_one_is_kept():
-    # 2:9 replaces 0:6, and 9:10 starts at the end of 2:9. In the second list, 3:6 is dropped for the longer 0:4.
+    # In the first list, 2:9 replaces the shorter 0:6, and 9:10 is kept, because it starts at the end of 2:9. In the
+    # second list, 3:6 is dropped, because 0:4 is longer.
     assert merge_windows([entity(0, 6), entity(2, 9), entity(9, 10)]) == [entity(2, 9), entity(9, 10)]
     assert merge_windows([entity(0, 4), entity(1, 3), entity(3, 6), entity(4, 9)]) == [entity(0, 4), entity(4, 9)]
 
@@ -191,7 +193,8 @@ def test_only_an_empty_first_entity_occurs_twice():
 
 
 def test_offsets_inside_words():
-    # An offset is inside a word if no space is before or after it. The end of the text counts; a tab is not a space.
+    # An offset is inside a word if the characters before and after it are not spaces. The end of the text may be after
+    # it, and a tab is not a space.
     text = "ab c\td"
     assert [index for index, inside in enumerate(_offsets_inside_words(text)) if inside] == [1, 4, 5, 6]
     assert _offsets_inside_words("").tolist() == [False]

@@ -54,7 +54,7 @@ def test_the_card_shows_the_facts_of_the_manifest():
     assert card.startswith(
         "---\nlicense: mit\nlanguage: en\nlibrary_name: onnx\npipeline_tag: token-classification\n---"
     )
-    assert "- Labels: PER, E MAIL.\n" in card  # without prefixes, and in one line
+    assert "- Labels: PER, E MAIL.\n" in card  # labels have no prefixes and no line breaks
     assert "- Aggregation strategy: simple.\n- Long texts: cut to 128 tokens on the left" in card
     strided = TokenClassificationSpec(TOKEN_CLASSIFIER.labels, ("O",), "none", 16, "length", 1, None)
     assert "windows of 128 tokens with an overlap of 16" in token_classifier_card(token_classification=strided)

@@ -1,4 +1,4 @@
-"""Which options a token classifier accepts."""
+"""The options of models.toml that a token classifier accepts."""
 
 import logging
 

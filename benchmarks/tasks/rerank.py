@@ -162,7 +162,7 @@ def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Con
 
 
 def _ratios(variants: Sequence[str]) -> Iterator[Ratio]:
-    """Yield the ratios between this project and the original, which have no targets."""
+    """Yield the ratios of this project's figures to the original's; no ratio has a target."""
     for variant, language in itertools.product(variants, ("Python", "Rust")):
         name, what = label(variant, language), f"{variant} in {language}"
         yield Ratio(f"{what} / original, 20 documents", FEW.key, name, ORIGINAL)

@@ -127,7 +127,8 @@ def test_each_text_of_a_pair_needs_room_for_a_token(tmp_path, kind, minimum):
 
 @both_sides
 def test_two_very_long_texts_are_joined_without_copies_of_the_rest(tmp_path, side):
-    # The tokenizers library also returns every combination of the parts that it cuts off, ten million for these texts
+    # When it truncates a pair, the library also returns every combination of the parts that it cuts off from both
+    # texts: ten million encodings here
     tokenizer, long = pair_tokenizer(tmp_path, library_tokenizer("bert"), 16, side), 20_000
     pairs = tokenizer.encode(words(long), [words(long), words(3)])
     ids = word_ids(long)

@@ -43,7 +43,7 @@ pub struct NerOptions {
     pub model: Option<String>,
     /// How the classes of tokens become entities; only for token classification.
     pub aggregation_strategy: Option<AggregationStrategy>,
-    /// Number of tokens by which the windows of a long text overlap; only for token classification.
+    /// The number of tokens by which the windows of a long text overlap; only for token classification.
     pub stride: Option<usize>,
     /// The offsets of the starts of each text's sentences, in characters; only for spaCy pipelines that require them.
     pub sentence_starts: Option<Vec<Vec<usize>>>,
@@ -55,7 +55,7 @@ impl NerOptions {
         Self { model: Some(name.into()), ..Self::default() }
     }
 
-    /// The sentence starts of the text that has an index in the call.
+    /// The sentence starts of one text, which is given by its index in the call.
     pub(crate) fn sentence_starts_of(&self, index: usize) -> Option<&[usize]> {
         Some(self.sentence_starts.as_ref()?.get(index)?)
     }
@@ -67,7 +67,7 @@ impl NerOptions {
 pub struct Entities {
     /// The entities in the order of the text.
     pub entities: Vec<Entity>,
-    /// The number of tokens that the model read; with a stride, of all windows together.
+    /// The number of tokens that the model read. With a stride, it is the sum over all windows of the text.
     pub tokens: usize,
     /// Whether the text was truncated, so that its rest was not read.
     pub truncated: bool,

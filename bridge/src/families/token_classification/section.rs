@@ -43,7 +43,7 @@ pub struct TokenClassificationSpec {
     pub stride: Option<usize>,
     /// The rule that distinguishes subwords from tokens that start a word.
     pub subwords: Subwords,
-    /// The id of the unknown token, which always starts a word.
+    /// The vocabulary id of the unknown token, which always starts a word.
     #[serde(deserialize_with = "Option::deserialize")]
     pub unk_token_id: Option<u64>,
     /// The language of the texts, if it is known.

@@ -8,14 +8,14 @@ use super::section::{Subwords, TokenClassificationSpec};
 use crate::families::ner::offsets::CharIndex;
 use crate::tokenizer::{Side, TextEncoder, guarded};
 
-/// The properties of a token that decoding needs.
+/// The properties of a token that are needed for decoding entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// The offset of the token's start in the text, in characters.
     pub(crate) start: usize,
     /// The offset of the token's end in the text, in characters, exclusive.
     pub(crate) end: usize,
-    /// Whether the token is a special token, which is not in the text.
+    /// Whether the token is a special token, such as `[CLS]`, which is not part of the text.
     pub(crate) is_special: bool,
     /// Whether the token continues the word of the previous token.
     pub(crate) is_subword: bool,
@@ -40,12 +40,12 @@ impl Window {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Windows {
     pub(crate) windows: Vec<Window>,
-    /// Whether some tokens of the text are in no window.
+    /// Whether some tokens of the text are in no window, because the text was truncated.
     pub(crate) truncated: bool,
 }
 
 impl Windows {
-    /// The number of tokens of all windows, including special tokens.
+    /// The total number of tokens of all windows, including special tokens.
     pub(crate) fn tokens(&self) -> usize {
         self.windows.iter().map(|window| window.ids.len()).sum()
     }
@@ -53,8 +53,8 @@ impl Windows {
 
 /// A tokenizer that splits texts into windows.
 ///
-/// It splits the tokens itself and adds special tokens to each window. The truncation of the tokenizers crate stops reading
-/// a text early, so that there would be no second window.
+/// It divides the list of tokens into windows itself and adds special tokens to each window. The truncation of the
+/// tokenizers crate would stop reading a long text early, and there would be no second window.
 pub(crate) struct WindowEncoder {
     tokenizer: Tokenizer,
     processor: Option<PostProcessorWrapper>,
@@ -136,7 +136,7 @@ fn ranges(tokens: usize, size: usize, stride: usize, side: Side) -> Vec<Range<us
     (0..count).map(window).collect()
 }
 
-/// A range of the tokens of an encoding, as a new encoding.
+/// Copies a range of an encoding's tokens to a new encoding.
 fn slice(encoding: &Encoding, range: Range<usize>) -> Encoding {
     Encoding::new(
         encoding.get_ids()[range.clone()].to_vec(),
@@ -230,7 +230,8 @@ mod tests {
         assert_eq!(marks(&encoder, "a éé"), [first.as_slice(), &second].concat());
     }
 
-    /// The unknown token `[UNK]` for the text "?" starts a word. By its length alone, it would be a subword.
+    /// The unknown token `[UNK]` for the text "?" starts a word. By the lengths of its vocabulary entry and its text
+    /// alone, it would be a subword.
     #[test]
     fn an_unknown_token_is_not_a_subword() {
         let encoder = encoder(&word_piece(bert()), 100, "right", "length");

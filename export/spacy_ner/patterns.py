@@ -23,14 +23,14 @@ Item = tuple[Any, Any]
 _SURROGATES = (0xD800, 0xE000)
 _SPECIAL = frozenset("\\.^$|?*+()[]{}-&~#")
 _CASE = re.IGNORECASE
-# The operators of elements that a quantifier can follow without a group around the element
+# The operators of those elements of a pattern that a quantifier can follow without a group around the element
 _UNITS = frozenset({sre.ANY, sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.SUBPATTERN, sre.BRANCH})
 _KNOWN_FLAGS = re.IGNORECASE | re.UNICODE
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One alternative of a pattern.
+    """One of the top-level alternatives of a pattern.
 
     `reach` is the maximum number of characters that it can look at, including lookaround; None without a limit.
     `first` is the set of code points that a match can begin with, as ranges `(start, end, ...)`; None if unknown.
@@ -120,7 +120,7 @@ def _item_reach(op: Any, argument: Any) -> int | None:
 def _first(items: Sequence[Item], flags: int) -> tuple[int, ...] | None:
     """Return the code points that a match can begin with; None if they are not known.
 
-    They are known if the first element that consumes a character is a literal or a character class.
+    They are known if the first element of the pattern that is not zero-width is a literal or a character class.
     """
     for op, argument in items:
         if op is sre.AT:

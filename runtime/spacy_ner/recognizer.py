@@ -248,7 +248,7 @@ def _batches(tokenized: Iterable[tuple[str, Document]]) -> Iterator[_Batch]:
 
 
 def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]:
-    """Return which tokens end the document or a sentence, bool `[tokens]`, given the first tokens of sentences."""
+    """Return which tokens end the document or a sentence, bool `[tokens]`; sentences start at the tokens `starts`."""
     is_last = np.zeros(len(document), np.bool_)
     if len(document):
         is_last[-1] = True

@@ -182,8 +182,7 @@ def _members(items: tuple[Item, ...], flags: int) -> tuple[int, ...]:
             point for op, value in items for point in ([value] if op is sre.LITERAL else range(value[0], value[1] + 1))
         }
         return ranges_of(sorted(point for point in points if not _SURROGATES[0] <= point < _SURROGATES[1]))
-    # For shorthand classes and IGNORECASE, `re` itself is asked which characters match, so that the ranges equal what
-    # spaCy's pattern matches
+    # For shorthand classes and IGNORECASE, the ranges are the characters that `re` itself matches, as in spaCy
     matches = re.compile(f"[{''.join(_source(op, value) for op, value in items)}]", flags).findall(_every_character())
     return ranges_of(map(ord, matches))
 

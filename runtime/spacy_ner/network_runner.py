@@ -51,12 +51,12 @@ class _Segment:
 
     @property
     def in_run(self) -> slice:
-        """The run's tokens that belong to the slice or its context."""
+        """The indices of the run's tokens that belong to the slice or its context."""
         return slice(self.offset, self.offset + self.high - self.low)
 
     @property
     def without_context(self) -> slice:
-        """The run's tokens that belong to the slice."""
+        """The indices of the run's tokens that belong to the slice itself."""
         start = self.offset + self.document_slice.start - self.low
         return slice(start, start + self.document_slice.end - self.document_slice.start)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 _SHIFT, _REDUCE, _LEFT, _RIGHT, _BREAK = range(5)
-# Kinds of transitions by the first character of their names in `parser.moves`; the values index `State.valid`.
+# The index of each kind of transition in the result of `State.valid`, by the first character of the transition's name
+# in `parser.moves` of the manifest.
 KINDS = {"S": _SHIFT, "D": _REDUCE, "L": _LEFT, "R": _RIGHT, "B": _BREAK}
 # The index that stands for a missing token or a missing head.
 NONE = -1

@@ -102,7 +102,7 @@ class _CachedOutputs:
     def begin_run(self, keys: NDArray[np.int64], max_key: int) -> NDArray[np.int64]:
         """Begin a run and mark the types with these keys as used by it; return the distinct keys that are not cached.
 
-        :param max_key: no key of the run is greater than this.
+        :param max_key: an upper limit of the keys that types of the lexicon can have.
         """
         if len(self._index_of) < max_key + 2:
             size = len(self._index_of)

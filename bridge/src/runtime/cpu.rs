@@ -17,13 +17,13 @@ impl Cpu {
         Self { x86: cfg!(target_arch = "x86_64"), vnni: has_vnni() }
     }
 
-    /// Whether ONNX Runtime's default kernels can saturate, so that the session option `session.x64quantprecision` has
-    /// to be set.
+    /// Whether the sums of ONNX Runtime's default 8-bit kernels can saturate. If so, the session option
+    /// `session.x64quantprecision` has to be set.
     pub fn saturates(self) -> bool {
         self.x86 && !self.vnni
     }
 
-    /// Whether products of 8-bit integers are exact and fast (VNNI or AMX), so that the variant `auto` selects `int8`.
+    /// Whether products of 8-bit integers are exact and fast (VNNI or AMX). If so, the variant `auto` selects `int8`.
     pub fn has_exact_int8(self) -> bool {
         self.vnni
     }

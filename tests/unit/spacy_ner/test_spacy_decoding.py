@@ -56,25 +56,21 @@ def decode(
 # entity with label 1 while h < 0.
 ROWS = [
     (-1, False, 9.0, 9.0, 0.0),
-    (0, True, 9.0, 1.0, 0.0),  # begins an entity of label 0 with first = 1
-    (
-        1,
-        False,
-        -1.0,
-        9.0,
-        -1.0,
-    ),  # h = -1 (current) + 1 (first) + 0 (previous) + 0.5 (bias) = 0.5 > 0: the entity continues; label 1 is ignored
-    (0, True, -1.0, 9.0, 7.0),  # h = -1 (current) + 1 (first) - 1 (previous) + 0.5 (bias) < 0: the entity ends
-    (1, True, 0.0, -2.0, 0.0),  # begins an entity of label 1
-    (
-        -1,
-        False,
-        1.0,
-        9.0,
-        0.0,
-    ),  # h = 1 (current) - 2 (first) + 0 (previous) + 0.5 (bias) < 0: an entity of label 1 goes on
-    (-1, False, 9.0, 9.0, 0.0),  # the last token of a sentence ends the entity for any h
-    (1, False, 9.0, 9.0, 0.0),  # an entity of one token
+    # An entity of label 0 with first = 1 begins.
+    (0, True, 9.0, 1.0, 0.0),
+    # h = -1 (current) + 1 (first) + 0 (previous) + 0.5 (bias) = 0.5 > 0: the entity continues, and the label 1 of this
+    # row is ignored.
+    (1, False, -1.0, 9.0, -1.0),
+    # h = -1 (current) + 1 (first) - 1 (previous) + 0.5 (bias) = -0.5 < 0: the entity ends with this token.
+    (0, True, -1.0, 9.0, 7.0),
+    # An entity of label 1 with first = -2 begins.
+    (1, True, 0.0, -2.0, 0.0),
+    # h = 1 (current) - 2 (first) + 0 (previous) + 0.5 (bias) = -0.5 < 0: the entity of label 1 continues.
+    (-1, False, 1.0, 9.0, 0.0),
+    # The last token of a sentence ends the entity, whatever h is.
+    (-1, False, 9.0, 9.0, 0.0),
+    # An entity of label 1 has only this token.
+    (1, False, 9.0, 9.0, 0.0),
     (0, False, 9.0, 9.0, 0.0),
     (-1, False, 9.0, 9.0, 0.0),
 ]

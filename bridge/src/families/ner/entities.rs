@@ -69,7 +69,7 @@ pub struct Entities {
     pub entities: Vec<Entity>,
     /// The number of tokens that the model read. With a stride, it is the sum over all windows of the text.
     pub tokens: usize,
-    /// Whether the text was truncated, so that its rest was not read.
+    /// Whether the text was truncated, which means that the model did not read its end.
     pub truncated: bool,
 }
 

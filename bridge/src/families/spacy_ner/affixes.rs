@@ -170,7 +170,7 @@ fn end_of(text: &str, window: Option<usize>) -> &str {
     &text[text.len() - length..]
 }
 
-/// The size in bytes of a number of characters at the end of a text; `None` if the text has fewer characters.
+/// The size in bytes of the given number of characters at the end of a text; `None` if the text has fewer characters.
 fn last_bytes(text: &str, characters: usize) -> Option<usize> {
     match characters {
         0 => Some(0),

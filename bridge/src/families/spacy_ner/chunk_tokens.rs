@@ -48,7 +48,8 @@ impl Splitter<'_> {
     /// Removes prefixes and suffixes from the rest of the chunk, which ends at `end`. Prefixes become tokens, and the lengths
     /// of suffixes are added to `suffixes`. Returns whether a pattern of `token_match` matches the new rest.
     ///
-    /// The windows of the patterns limit how much of a long rest is read for each affix, so that the time is linear.
+    /// The windows of the patterns limit how many characters of a long rest are read for each affix. Therefore the time
+    /// is linear in the length of the chunk.
     fn remove_affixes(&mut self, end: &mut usize, suffixes: &mut Vec<usize>) -> bool {
         let mut before = usize::MAX;
         // The offset at which the last failed attempt to match the patterns of `token_match` started, and the number of

@@ -1,5 +1,5 @@
-//! The two hash functions of spaCy pipelines: one for strings, and one for integers. The latter selects the rows of a
-//! hashed embedding table.
+//! The two hash functions of spaCy pipelines: one for strings, and one for integers, which selects the rows of a hashed
+//! embedding table.
 
 /// The seed of the hash function for strings.
 const STRING_SEED: u64 = 1;

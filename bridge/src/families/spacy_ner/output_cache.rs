@@ -17,7 +17,7 @@ pub(super) struct TypeOutputs<'a> {
     pub(super) contributions: (&'a [i64], &'a [f32]),
 }
 
-/// The inputs of the graph of tokens, each as its number of tokens and its values for all tokens.
+/// The inputs of the graph of tokens: for each input, the number of tokens and the values for all of them.
 #[derive(Debug, PartialEq)]
 pub(super) struct TokenInputs {
     /// The embedding of each token, `[tokens, width]`.

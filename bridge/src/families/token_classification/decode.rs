@@ -223,8 +223,8 @@ mod tests {
             (6, 7, false, &[0.1, 0.1, 0.1, 0.7]),
             (8, 9, false, &[0.1, 0.1, 0.7, 0.1]),
         ];
-        // The tag of the label `art-work` is `art-work`, so that a token with this label continues an entity that
-        // begins with `B-art-work`.
+        // The tag of a label without the prefix `B-` or `I-` is the whole label. Therefore a token with the label
+        // `art-work` continues an entity that begins with `B-art-work`.
         assert_eq!(
             decoded(&spec(&labels, &[]), &tokens, Simple),
             [entity(0, 3, "noun", 0.7), entity(4, 9, "art-work", 0.7)]

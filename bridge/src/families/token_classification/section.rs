@@ -55,8 +55,8 @@ pub struct TokenClassificationSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Subwords {
-    /// A token is a subword if its vocabulary entry and its text differ in their number of characters: entries of subwords
-    /// have a prefix, for example `##`.
+    /// A token is a subword if its vocabulary entry and its text have different numbers of characters: entries of
+    /// subwords have a prefix, for example `##`.
     Length,
     /// A token is a subword if no space precedes it.
     Space,

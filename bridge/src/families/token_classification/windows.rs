@@ -171,7 +171,7 @@ mod tests {
             "pre_tokenizer": {"type": "Whitespace"}, "post_processor": processor, "decoder": null, "model": model})
     }
 
-    /// A byte-level BPE tokenizer without merges, so that every byte is a token.
+    /// A byte-level BPE tokenizer without merges, for which every byte is a token.
     fn bytes(processor: Value) -> Value {
         let alphabet = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
         let mut tokens: Vec<String> = alphabet.into_iter().map(String::from).collect();

@@ -38,7 +38,7 @@ pub(super) struct State {
     labels: Vec<u16>,
     /// For each token, whether a sentence starts there.
     is_start: Vec<bool>,
-    /// For each token, whether it returned from the stack to the buffer, so that it cannot be shifted again.
+    /// For each token, whether it returned from the stack to the buffer and therefore cannot be shifted again.
     unshiftable: Vec<bool>,
     /// For each head, the child on its left that was attached last.
     last_left: Vec<u32>,

@@ -14,7 +14,7 @@ const MAX_CHARS: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Edge {
     pub(crate) sets: Vec<Arc<CharSet>>,
-    /// Whether a text that fits these sets is always a match, so that the backtracking machine need not run.
+    /// Whether every text that fits these sets is a match. If so, the backtracking machine need not run.
     pub(crate) is_all: bool,
 }
 

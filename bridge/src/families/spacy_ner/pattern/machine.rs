@@ -25,7 +25,7 @@ pub(crate) fn steps_of(run: impl FnOnce()) -> u64 {
 /// A state of the machine: the index of an instruction, and an offset in bytes in the text.
 type State = (u32, usize);
 
-/// Runs one program on one text, from any number of start offsets.
+/// Runs one program on one text. The runs can start at several offsets of the text.
 pub(super) struct Machine<'a> {
     program: &'a Program,
     text: &'a str,

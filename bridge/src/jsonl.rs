@@ -35,7 +35,7 @@ pub(crate) trait LineInput: Sized {
     fn texts(&self) -> impl Iterator<Item = &str>;
 }
 
-/// An input that is one text.
+/// The input of a model that reads one text per line.
 impl LineInput for String {
     const EXPECTED: &'static str = TEXT_LINE;
 
@@ -48,7 +48,7 @@ impl LineInput for String {
     }
 }
 
-/// The error of one line, as the commands print it.
+/// The error of one input line, in the form in which the commands print it.
 #[derive(Debug, Serialize)]
 pub(crate) struct LineError {
     pub(crate) code: &'static str,

@@ -188,7 +188,7 @@ pub(crate) struct Lease<'a> {
 }
 
 impl Lease<'_> {
-    /// The leased session.
+    /// The leased session, to run the graph with.
     pub(crate) fn session(&mut self) -> Result<&mut Session, BridgeError> {
         self.session.as_mut().ok_or_else(|| BridgeError::inference(None, "the session was not created"))
     }

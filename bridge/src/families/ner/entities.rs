@@ -1,4 +1,4 @@
-//! Named entities, as all engines return them.
+//! Named entities in the form in which the models of all engines return them.
 
 use super::AggregationStrategy;
 use super::offsets::{CharIndex, utf16_len};
@@ -39,7 +39,7 @@ impl Entity {
 /// Options of a call that finds named entities. A field that is `None` has the manifest's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NerOptions {
-    /// The name of the model; `None` is the only open model.
+    /// The name of the model that finds the entities; `None` means the only open model.
     pub model: Option<String>,
     /// How the classes of tokens become entities; only for token classification.
     pub aggregation_strategy: Option<AggregationStrategy>,
@@ -50,7 +50,7 @@ pub struct NerOptions {
 }
 
 impl NerOptions {
-    /// Options that select a model by its name.
+    /// Creates options that select a model by its name.
     pub fn with_model(name: impl Into<String>) -> Self {
         Self { model: Some(name.into()), ..Self::default() }
     }
@@ -65,7 +65,7 @@ impl NerOptions {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Entities {
-    /// The entities in the order of the text.
+    /// The entities, sorted by their position in the text.
     pub entities: Vec<Entity>,
     /// The number of tokens that the model read. With a stride, it is the sum over all windows of the text.
     pub tokens: usize,
@@ -81,7 +81,7 @@ impl Entities {
     }
 }
 
-/// An entity as decoding returns it: offsets in characters.
+/// An entity without its text, as decoding returns it: its offsets count characters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct EntitySpan<'a> {
     pub(crate) start: usize,

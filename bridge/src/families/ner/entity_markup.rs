@@ -1,4 +1,4 @@
-//! Texts with marked entities, for people.
+//! Formats texts in which entities are marked, for people to read.
 
 use crate::Entity;
 use crate::terminal::{COLORS, DIM, Style, visible};

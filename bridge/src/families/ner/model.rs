@@ -1,4 +1,4 @@
-//! A model that finds named entities, with any engine.
+//! A model that finds named entities with any of the engines.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,7 +34,7 @@ pub(crate) trait Recognizer: Send + Sync {
     /// Whether calls have to pass the starts of sentences.
     fn requires_sentence_starts(&self) -> bool;
 
-    /// Checks the options of a call that has `texts` texts.
+    /// Checks the options of a call. `texts` is the number of texts of the call.
     ///
     /// # Errors
     /// `config`, or `sentence_starts` if sentence starts are missing or unexpected.

@@ -13,7 +13,7 @@ pub(crate) struct CharIndex<'a> {
 }
 
 impl<'a> CharIndex<'a> {
-    /// Builds the index in one pass over the text.
+    /// Builds the index of stored offsets in one pass over the text.
     pub(crate) fn new(text: &'a str) -> Self {
         let is_ascii = text.is_ascii();
         let mut starts = Vec::new();
@@ -43,7 +43,7 @@ impl<'a> CharIndex<'a> {
         rest.char_indices().map(|(byte, _)| byte).chain(ends).nth(offset % STEP).map(|byte| start + byte)
     }
 
-    /// The character at an offset, which counts characters.
+    /// The character at an offset in characters.
     pub(crate) fn char(&self, offset: usize) -> Option<char> {
         self.text[self.byte(offset)?..].chars().next()
     }

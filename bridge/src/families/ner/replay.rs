@@ -126,9 +126,9 @@ struct Tally {
     differing: usize,
     /// The number of entities that both the original and the variant return.
     common: usize,
-    /// The number of entities of the original.
+    /// The number of entities that the original model returns.
     expected: usize,
-    /// The number of entities of the variant.
+    /// The number of entities that the variant returns.
     actual: usize,
     score_max_abs: Option<f64>,
 }

@@ -1,8 +1,8 @@
-//! How the tokens of a token classifier become entities.
+//! The strategies by which the tokens of a token classifier become entities.
 
 use serde::{Deserialize, Serialize};
 
-/// How the classes of tokens become entities.
+/// The aggregation strategy, by which the classes of tokens become entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AggregationStrategy {

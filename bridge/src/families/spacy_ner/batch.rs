@@ -27,7 +27,7 @@ impl Tokens<'_> {
 /// A slice of a document: consecutive tokens whose outputs are computed in one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slice {
-    /// The index of the document.
+    /// The index of the document in the list of documents that run together.
     pub(super) document: usize,
     /// The indices in the document of the tokens whose outputs this slice computes, without the context on both sides.
     pub(super) own: Range<usize>,

@@ -35,19 +35,19 @@ impl CharSet {
         Self { ascii, ranges: merged.into() }
     }
 
-    /// The set of one character.
+    /// The set that has only the given character.
     pub(crate) fn of(character: char) -> Self {
         Self::new(vec![(u32::from(character), u32::from(character) + 1)])
     }
 
-    /// The characters that are not in this set.
+    /// The set of all characters that are not in this set.
     pub(crate) fn complement(&self) -> Self {
         let starts = std::iter::once(0).chain(self.ranges.iter().map(|range| range.1));
         let ends = self.ranges.iter().map(|range| range.0).chain(std::iter::once(u32::from(char::MAX) + 1));
         Self::new(starts.zip(ends).collect())
     }
 
-    /// The characters that are in this set or in another one.
+    /// The union of this set and another one.
     pub(crate) fn union(&self, other: &Self) -> Self {
         Self::new(self.ranges.iter().chain(&other.ranges).copied().collect())
     }

@@ -58,7 +58,7 @@ pub(super) struct Decoder<'a> {
     tables: &'a NerTables,
     hidden: usize,
     tie: Tie,
-    /// The number of labels that entities can have.
+    /// The number of labels that entities can have; labels are indices below it.
     labels: usize,
     /// The number of tokens of the document that were decoded so far.
     done: usize,

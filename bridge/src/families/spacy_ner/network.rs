@@ -50,7 +50,7 @@ pub(super) struct NetworkLease<'a> {
     tokens: Lease<'a>,
 }
 
-/// Which optional inputs the graphs of a network have.
+/// Which of the optional inputs the graphs of a network have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Inputs {
     /// Whether the graph of types has the input `vectors`.

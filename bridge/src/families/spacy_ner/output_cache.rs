@@ -219,7 +219,7 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 9].map(|id| cache.has(id)), [false, true, false, true, true]);
         assert_eq!(cache.token_inputs(&[9, 1, 3]).embedded, (3, vec![9.0, 1.0, 3.0]));
         assert_eq!(cache.token_inputs(&[3]).preactivation, (1, vec![203.0]));
-        // All types of the current run stay, even beyond the limit.
+        // All token types of the current run stay in the cache, even if they exceed its limit.
         add(&mut cache, &[4, 5, 6, 7], |_| 0);
         assert_eq!(cache.token_inputs(&[9, 7, 3]).embedded, (3, vec![9.0, 7.0, 3.0]));
         assert_eq!(cache.embedded.len(), 7);

@@ -35,10 +35,10 @@ pub(super) struct Workspace {
     parser: TypeCache,
 }
 
-/// The outcome of each text, in order.
+/// The outcome of each text of a job, in the order of the texts.
 type Outcomes = Vec<Outcome<Entities>>;
 
-/// One text of a call, with its sentence starts.
+/// One text of a call, with its sentence starts if the caller passes any.
 #[derive(Debug, Clone, Copy)]
 struct Input<'a> {
     text: &'a str,

@@ -1,4 +1,4 @@
-//! The section `spacy` of a manifest.
+//! The section `spacy` of an artifact's manifest.
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::artifact::manifest::SectionCheck;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SpacySpec {
-    /// The language of the texts.
+    /// The language of the texts that the pipeline reads.
     pub language: String,
     /// The labels of the entities. The networks' outputs refer to a label by its index in this list.
     pub labels: Vec<String>,
@@ -71,7 +71,7 @@ pub struct SpacyNer {
     /// The number of values of the hidden layer, which is computed from the features of the tokens in a state of the
     /// recognizer.
     pub hidden: usize,
-    /// The number of maxout pieces of the hidden layer.
+    /// The number of maxout pieces of the hidden layer: each hidden value is the maximum of so many sums.
     pub pieces: usize,
     /// Which of the two moves of an open entity is chosen if their scores are equal.
     pub tie: Tie,
@@ -102,7 +102,7 @@ pub struct SpacyParser {
     /// The number of values of the hidden layer, which is computed from the features of the tokens in a state of the
     /// parser.
     pub hidden: usize,
-    /// The number of maxout pieces of the hidden layer.
+    /// The number of maxout pieces of the hidden layer: each hidden value is the maximum of so many sums.
     pub pieces: usize,
     /// The names of the parser's moves in the order of their scores: `S`, `D`, `L-label`, `R-label`, `B-label`.
     pub moves: Vec<String>,
@@ -115,7 +115,7 @@ pub struct SpacyParser {
 pub struct HashColumn {
     /// The attribute of a token whose hash selects rows of the table.
     pub attribute: Attribute,
-    /// The number of rows of the table.
+    /// The number of rows of the embedding table.
     pub rows: u32,
     /// The seed of the hash function that selects rows of the table.
     pub seed: u32,
@@ -139,6 +139,6 @@ pub enum Attribute {
     Shape,
     /// Whether the token consists of whitespace.
     IsSpace,
-    /// Whether a space follows the token.
+    /// Whether a space follows the token in the text.
     Spacy,
 }

@@ -22,7 +22,7 @@ struct Node {
 type Match = (usize, usize);
 
 impl Sequences {
-    /// Builds the trie of some sequences of token texts.
+    /// Builds the trie of sequences of tokens, which are given as the texts of their tokens.
     ///
     /// # Errors
     /// A message for a sequence without tokens, or with an empty token.

@@ -35,7 +35,7 @@ pub(super) struct Move {
 /// The weights that are needed for decoding entities.
 #[derive(Debug)]
 pub(super) struct NerTables {
-    /// The bias of the maxout layer, flat `[pieces * hidden]`.
+    /// The bias of the maxout layer that computes the hidden layer, flat `[pieces * hidden]`.
     pub(super) bias: Vec<f32>,
     /// The output layer of the move that continues an open entity.
     pub(super) inside: Move,
@@ -46,7 +46,7 @@ pub(super) struct NerTables {
 /// The weights that are needed for scoring the parser's moves.
 #[derive(Debug)]
 pub(super) struct ParserTables {
-    /// The bias of the maxout layer, flat `[pieces * hidden]`.
+    /// The bias of the maxout layer that computes the hidden layer, flat `[pieces * hidden]`.
     pub(super) bias: Vec<f32>,
     /// The features that replace those of a missing token of a state, for each of the tokens' roles, flat
     /// `[STATE_TOKENS, pieces * hidden]`.
@@ -58,7 +58,7 @@ pub(super) struct ParserTables {
     pub(super) output_bias: Vec<f32>,
 }
 
-/// All tables of a spaCy pipeline.
+/// All tables of a spaCy pipeline that `tables.safetensors` contains.
 #[derive(Debug)]
 pub(super) struct Tables {
     /// spaCy's id of each token text's norm, by the id of the text (attribute `ORTH`).

@@ -9,7 +9,7 @@ use super::rules::Rules;
 
 /// Limit on the size of a text in bytes, because tokens have offsets of 32 bits.
 pub(super) const MAX_TEXT_BYTES: usize = (1 << 31) - 1;
-/// Limit on the size of a chunk in the cache, in bytes.
+/// Limit on the size in bytes of a chunk whose tokens are cached.
 const MAX_CACHED_CHUNK_BYTES: usize = 100;
 /// Limits on the number of chunks and on the number of tokens in the cache. If one of them is reached, the cache is
 /// cleared.

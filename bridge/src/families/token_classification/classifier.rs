@@ -38,7 +38,7 @@ pub(super) struct TokenClassifier {
     pool: Pool,
 }
 
-/// The entities of one window, or its error.
+/// The entities that were found in one window, or the error of its run.
 type Decoded<'a> = Outcome<Vec<EntitySpan<'a>>>;
 
 impl TokenClassifier {
@@ -55,7 +55,7 @@ impl TokenClassifier {
         }
     }
 
-    /// The settings of a call.
+    /// The settings of a call, from its options and the manifest's defaults.
     ///
     /// # Errors
     /// `sentence_starts` if the options have any, `config` for an invalid strategy or stride.

@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(decoded(&all, &tokens, First), [entity(0, 4, "PER", 0.4)]);
     }
 
-    /// A window can begin within a word.
+    /// The first token starts a word even if it is a subword, because a window can begin within a word.
     #[test]
     fn the_first_token_starts_a_word() {
         let tokens: [(usize, usize, bool, &[f32]); 2] =

@@ -28,7 +28,7 @@ pub(crate) fn best(scores: &[f32]) -> (usize, f32) {
     scores.iter().enumerate().fold((0, f32::NEG_INFINITY), higher)
 }
 
-/// The mean of some scores.
+/// The mean of a list of scores, from their pairwise sum.
 pub(crate) fn mean(scores: &[f32]) -> f32 {
     sum(scores) / scores.len() as f32
 }

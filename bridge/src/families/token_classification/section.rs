@@ -34,7 +34,7 @@ impl Sections {
 pub struct TokenClassificationSpec {
     /// The label of each class, including its prefix (`B-PER`).
     pub labels: Vec<String>,
-    /// Labels whose entities are dropped from the answer.
+    /// The labels whose entities are not returned.
     pub ignore_labels: Vec<String>,
     /// The default strategy by which tokens become entities.
     pub aggregation_strategy: AggregationStrategy,
@@ -58,6 +58,6 @@ pub enum Subwords {
     /// A token is a subword if its vocabulary entry and its text have different numbers of characters: entries of
     /// subwords have a prefix, for example `##`.
     Length,
-    /// A token is a subword if no space precedes it.
+    /// A token is a subword if no space precedes it in the text.
     Space,
 }

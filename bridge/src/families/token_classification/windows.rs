@@ -30,7 +30,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Whether the window has any token of the text.
+    /// Whether the window has any token of the text in addition to special tokens.
     pub(crate) fn has_text(&self) -> bool {
         self.marks.iter().any(|mark| !mark.is_special)
     }
@@ -162,7 +162,7 @@ mod tests {
 
     const WORDS: [&str; 8] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "new", "##ly", "york", "é"];
 
-    /// A WordPiece tokenizer.
+    /// A small WordPiece tokenizer for the tests.
     fn word_piece(processor: Value) -> Value {
         let vocab: Value = WORDS.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
         let model = json!({"type": "WordPiece", "vocab": vocab, "unk_token": "[UNK]",
@@ -242,7 +242,7 @@ mod tests {
     fn a_space_starts_a_word_if_subwords_have_no_prefix() {
         let encoder = encoder(&word_piece(bert()), 100, "right", "space");
         assert_eq!(marks(&encoder, "new york"), [(0, 3, false), (4, 8, false)]);
-        // A no-break space or a newline does not start a word.
+        // For this tokenizer, neither a no-break space nor a newline before a token makes the token start a word.
         assert_eq!(marks(&encoder, "new\u{a0}york"), [(0, 3, false), (4, 8, true)]);
         assert_eq!(marks(&encoder, "new\nyork"), [(0, 3, false), (4, 8, true)]);
     }

@@ -13,7 +13,7 @@ const MAX_BLOCKS: usize = 12;
 /// A function that computes the features of a range of a document's tokens.
 type Load<'a> = Box<dyn FnMut(Range<usize>) -> Result<Vec<f32>, BridgeError> + 'a>;
 
-/// The features of the tokens of one document.
+/// The features of the tokens of one document, by the index of the token.
 pub(in crate::families::spacy_ner) struct Features<'a> {
     blocks: Vec<Block<'a>>,
     /// The number of tokens of the document.

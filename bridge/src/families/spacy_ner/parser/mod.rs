@@ -27,7 +27,7 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// Parses the names of moves.
+    /// Parses the names of a parser's moves.
     ///
     /// # Errors
     /// The message for the first invalid name, or for too many labels.

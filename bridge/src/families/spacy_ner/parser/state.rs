@@ -92,7 +92,7 @@ impl State {
         ]
     }
 
-    /// Which kinds of moves are valid in this state.
+    /// Which kinds of moves are valid in this state, by the index of the kind.
     pub(super) fn valid(&self) -> [bool; Kind::COUNT] {
         let (b0, b1) = (self.buffer(0), self.buffer(1));
         let is_start = |token: Option<u32>| token.is_some_and(|token| self.is_start[token as usize]);
@@ -108,7 +108,7 @@ impl State {
         valid
     }
 
-    /// Applies a valid move.
+    /// Applies a move to the state, in which it has to be valid.
     pub(super) fn apply(&mut self, kind: Kind, label: u16) {
         match (kind, self.stacked(0), self.buffer(0)) {
             (Kind::Shift, _, Some(_)) => self.push(),

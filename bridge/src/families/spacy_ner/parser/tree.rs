@@ -218,7 +218,7 @@ mod tests {
             reattached(&heads, &[PLAIN, PLAIN, Y, Y, DECORATED], &[3, 1]),
             (heads.to_vec(), vec![PLAIN, PLAIN, Y, Y, X])
         );
-        // A decorated label of a root is ignored.
+        // If a root has a decorated label, the label is ignored.
         assert_eq!(reattached(&[None, Some(0)], &[DECORATED, Y], &[]).1, [DECORATED, Y]);
     }
 

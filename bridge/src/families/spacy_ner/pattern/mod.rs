@@ -21,7 +21,7 @@ use self::program::Program;
 pub(crate) use self::syntax::Classes;
 use self::syntax::{Node, parse};
 
-/// A compiled pattern.
+/// A regular expression that is compiled to a program for the backtracking machine.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     first: Edge,

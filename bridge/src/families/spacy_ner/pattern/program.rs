@@ -22,9 +22,9 @@ pub(super) enum Instruction {
     Jump(u32),
     /// Fails if the condition of the lookaround with this index does not hold.
     Lookaround(u32),
-    /// Fails unless the offset is the start of the string.
+    /// Fails unless the current offset is the start of the string.
     Start,
-    /// Fails unless the offset is the end of the string.
+    /// Fails unless the current offset is the end of the string.
     End,
     /// Ends the run of the machine: the pattern has matched.
     Match,
@@ -39,7 +39,7 @@ pub(super) struct Lookaround {
     pub(super) negative: bool,
 }
 
-/// A pattern compiled to instructions for the machine.
+/// A pattern as a list of instructions for the backtracking machine.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     pub(super) instructions: Vec<Instruction>,
@@ -53,7 +53,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Compiles a pattern.
+    /// Compiles the syntax tree of a pattern.
     ///
     /// # Errors
     /// A message that the program is too long, or that a lookbehind has no fixed width.

@@ -18,7 +18,7 @@ const SPECIAL: &str = ".*+?{()|[\\^$";
 pub(crate) enum Node {
     /// Matches one character that is in the set.
     Set(Arc<CharSet>),
-    /// Matches all nodes, one after the other.
+    /// Matches the given nodes, one after the other.
     Concat(Vec<Node>),
     /// Matches the first of several alternatives for which the rest of the pattern matches as well.
     Alternatives(Vec<Node>),

@@ -10,22 +10,22 @@ use serde_json::{Map, Value};
 use crate::BridgeError;
 use crate::artifact::json;
 
-/// The maximum number of bytes of a JSON line per byte of its text: escapes such as `\u0041` are longer than their
-/// character.
+/// The maximum size of a JSON line relative to the size of its text: an escape such as `\u0041` takes six bytes for a
+/// character of one byte.
 const BYTES_PER_TEXT_BYTE: usize = 6;
-/// Limit on the bytes of a line for its keys and whitespace.
+/// Limit on the number of bytes that the keys and the whitespace of a line may take.
 const LINE_OVERHEAD: usize = 1024;
 /// The key of the text in the JSON object of a line.
 pub(crate) const TEXT: &str = "text";
-/// A description of the expected line for inputs that consist of one text. Error messages show it.
+/// A description of the expected line, for inputs that consist of one text; error messages show it.
 pub(crate) const TEXT_LINE: &str = "a JSON string or an object with a string under \"text\"";
 
-/// An input of a model that is read from a line of JSON.
+/// An input of a model, which is read from one line of JSON.
 pub(crate) trait LineInput: Sized {
-    /// A description of the expected line. Error messages show it.
+    /// A description of the expected line, which error messages show.
     const EXPECTED: &'static str;
 
-    /// Reads the input from the value of a line. `limit` is the maximum size of a text in bytes of UTF-8.
+    /// Reads the input from the JSON value of a line. `limit` is the maximum size of a text in bytes of UTF-8.
     ///
     /// # Errors
     /// `bad_line`, `input_type`, `input_too_large`, or a code of the family.
@@ -35,7 +35,7 @@ pub(crate) trait LineInput: Sized {
     fn texts(&self) -> impl Iterator<Item = &str>;
 }
 
-/// An input that is one text.
+/// The input of a model that reads one text per line.
 impl LineInput for String {
     const EXPECTED: &'static str = TEXT_LINE;
 
@@ -48,7 +48,7 @@ impl LineInput for String {
     }
 }
 
-/// The error of one line, as the commands print it.
+/// The error of one input line, in the form in which the commands print it.
 #[derive(Debug, Serialize)]
 pub(crate) struct LineError {
     pub(crate) code: &'static str,
@@ -56,7 +56,7 @@ pub(crate) struct LineError {
     pub(crate) message: String,
 }
 
-/// Reads all inputs of a file.
+/// Reads all inputs of a file of JSON lines.
 ///
 /// # Errors
 /// `io`, or the error of the first line that is not an input.
@@ -72,7 +72,7 @@ pub(crate) fn read_file<I: LineInput>(path: &Path, limit: usize) -> Result<Vec<I
 
 /// Reads the next line; `None` at the end of the input.
 ///
-/// A line that is too long for any text within the limit is skipped without being stored.
+/// A line that is too long for any text within the limit is an error; it is skipped without being stored.
 pub(crate) fn next_line<I: LineInput>(
     input: &mut impl BufRead,
     limit: usize,
@@ -102,13 +102,13 @@ pub(crate) fn next_line<I: LineInput>(
     }
 }
 
-/// Parses one line to an input.
+/// Parses one JSON line to an input.
 pub(crate) fn parse<I: LineInput>(line: &[u8], limit: usize) -> Result<I, BridgeError> {
     I::read(json::parse(line).map_err(bad_line::<I>)?, limit)
 }
 
-/// The fields of a line's JSON object, whose keys all have to be known. A string is equivalent to an object with a
-/// text.
+/// The fields of a line's JSON object, whose keys all have to be known. A line that is a JSON string is read like an
+/// object with this string under the key `text`.
 ///
 /// # Errors
 /// `bad_line` for an unknown key, `input_type` for another kind of value.
@@ -123,7 +123,7 @@ pub(crate) fn fields<I: LineInput>(value: Value, known: &[&str]) -> Result<Map<S
     }
 }
 
-/// Removes the text from the fields of an object and returns it.
+/// Removes the text from the fields of a line's JSON object and returns it.
 ///
 /// # Errors
 /// `input_type` if the text is missing or not a string, `input_too_large` if it exceeds the limit.
@@ -141,7 +141,7 @@ pub(crate) fn bad_line<I: LineInput>(problem: String) -> BridgeError {
     BridgeError::BadLine { problem, expected: I::EXPECTED }
 }
 
-/// The error for a value of another kind than expected.
+/// The error for a JSON value of another type than the expected one.
 pub(crate) fn wrong_type<I: LineInput>(actual: &str) -> BridgeError {
     BridgeError::InputType { expected: I::EXPECTED, actual: actual.to_owned() }
 }

@@ -1,8 +1,9 @@
 """The token vectors of a spaCy network, as two graphs (FORMAT.md, "spaCy: tokens to entities").
 
-The graph of the *types* computes everything that depends only on the word type of a token: its embedding, and its
-contribution to the first layer of the encoder at each position of the window. Texts repeat words, so the runtime
-computes this once per type. The other graph computes the rest for every token.
+A *word type* stands for all tokens with the same text, norm and trailing space. The graph of the *types* computes
+everything that depends only on the word type of a token: its embedding, and its contribution to the first layer of the
+encoder at each position of the window. Texts repeat words, so the runtime computes this once per type. The other graph
+computes the rest for every token.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from ...graphs.graph_builder import GraphBuilder
 from .layers import affine, max_over_pieces, piece_major
 from .network import Affine, Maxout, Network, WindowLayer
 
-# The constant that thinc adds to the variance in a layer normalization
+# The constant that thinc adds to the variance in a layer normalization, to avoid a division by zero
 _EPSILON = 1e-8
 _FLOAT = ir.DataType.FLOAT
 
 
 def new_graph() -> GraphBuilder:
-    """Return a graph builder that names values by numbers, so that their names equal those in existing artifacts."""
+    """Return a graph builder that names values by running numbers, so that rebuilt artifacts have the same names."""
     return GraphBuilder(names_values=False)
 
 
@@ -75,7 +76,7 @@ def token_vectors(graph: GraphBuilder, network: Network) -> ir.Value:
 def _type_embeddings(graph: GraphBuilder, network: Network) -> ir.Value:
     """Return the embeddings of the word types, float32 `[types, width]`.
 
-    The type that stands for the gap between two documents has the table rows -1; its embedding is zero.
+    Padding tokens separate the documents of a run. All table rows of their type are -1; its embedding is zero.
     """
     count = 4 * len(network.columns)
     rows = graph.input("rows", ir.DataType.INT32, ["types", count])
@@ -101,12 +102,12 @@ def _row_sum(graph: GraphBuilder, table: Any, indices: Sequence[ir.Value]) -> ir
 
 
 def _with_zero_row(table: Any) -> Any:
-    """Append a row of zeros to a table; the index -1, which words without a vector have, selects this row."""
+    """Append a row of zeros to a table of vectors; the index -1, for words without a vector, selects this last row."""
     return np.concatenate([table, np.zeros((1, table.shape[1]), np.float32)])
 
 
 def _maxout(graph: GraphBuilder, linear: ir.Value, layer: Maxout) -> ir.Value:
-    """Add the maximum and the normalization of a maxout layer; the shape `[n, pieces * out]` becomes `[n, out]`."""
+    """Add a maxout layer's maximum and normalization to the graph; the shape `[n, pieces * out]` becomes `[n, out]`."""
     largest = max_over_pieces(graph, linear, layer.weight.shape[1])
     scale, bias = graph.constant(layer.norm_weight), graph.constant(layer.norm_bias)
     return graph.op("LayerNormalization", largest, scale, bias, axis=-1, epsilon=_EPSILON)
@@ -123,7 +124,7 @@ def _linear_of_pairs(graph: GraphBuilder, x: Sequence[ir.Value], layer: WindowLa
     """
     even, odd = x
     left, middle, right = _weights_by_position(layer)
-    # The tokens before and after each pair; zeros past the ends
+    # The tokens before and after each pair of tokens; zeros past the ends of the run
     before = graph.op("Pad", odd, graph.constant([1, 0, -1, 0], np.int64))
     after = graph.op("Pad", even, graph.constant([-1, 0, 1, 0], np.int64))
     outer, center = (left.astype(np.float64) + right) / 2, middle.astype(np.float64) / 2
@@ -137,7 +138,7 @@ def _linear_of_pairs(graph: GraphBuilder, x: Sequence[ir.Value], layer: WindowLa
 
 
 def _linear_of_windows(graph: GraphBuilder, x: ir.Value, layer: WindowLayer) -> ir.Value:
-    """Apply the linear part of a layer to tokens `[tokens, in]` and their neighbors, which are zeros past the ends."""
+    """Apply a layer's linear part to tokens `[tokens, in]` and their neighbors, which are zero past the run's ends."""
     window, axis, shifted = layer.window, graph.constant([0], np.int64), []
     padded = graph.op("Pad", x, graph.constant([window, 0, window, 0], np.int64))
     for shift in range(2 * window + 1):

@@ -59,7 +59,8 @@ def build_parser_graph(network: Network) -> ir.Model:
 def _closed_scores(graph: GraphBuilder, current: ir.Value, network: Network, moves: NerMoves) -> ir.Value:
     """Return scores `[tokens, moves]` of the moves that are possible while no entity is open.
 
-    Without an open entity the second and third token of the state are missing: their features are the padding.
+    A state has three tokens: the current token, the first token of the entity, and the token before the current one.
+    Without an open entity the last two are missing, and the learned padding replaces their features.
     """
     padding = piece_major(network.lower_padding[1]) + piece_major(network.lower_padding[2])
     state = graph.op("Add", current, graph.constant(padding + piece_major(network.lower_bias)))
@@ -70,7 +71,7 @@ def _closed_scores(graph: GraphBuilder, current: ir.Value, network: Network, mov
 def _best_closed_move(
     graph: GraphBuilder, scores: ir.Value, moves: NerMoves, is_space: ir.Value, is_last: ir.Value
 ) -> ir.Value:
-    """Return, for every token, the index of the valid move with the highest score.
+    """Return, for every token, the index of the valid move with the highest score while no entity is open.
 
     A whitespace token cannot begin an entity. The last token of a sentence cannot begin an entity of several tokens.
     """
@@ -84,6 +85,6 @@ def _best_closed_move(
 
 
 def _feature_weight(network: Network, index: int) -> Any:
-    """Return the weight `[in, pieces * hidden]` that multiplies the vector of one of the tokens in a state."""
+    """Return the weight `[in, pieces * hidden]` by which the vector of one of the tokens in a state is multiplied."""
     weight = network.lower[index].transpose(1, 0, 2)
     return weight.reshape(-1, weight.shape[2]).T

@@ -33,7 +33,7 @@ class NerMoves:
 
 
 def move_names(component: Any) -> list[str]:
-    """Return the names of a spaCy component's transitions, in the order of their numbers."""
+    """Return the names of a spaCy component's transitions, in the order of their scores."""
     moves = component.moves
     return [moves.get_class_name(number) for number in range(moves.n_moves)]
 
@@ -48,8 +48,8 @@ def ner_moves(component: Any) -> NerMoves:
     labels = tuple(name[2:] for name in names if name.startswith("B-"))
     classes = {name: number for number, name in enumerate(names)}
     _require_biluo(labels, classes)
-    # The transition U- with an empty label is left out: spaCy applies it only to tokens that another component has
-    # excluded from entities, and no supported component does that
+    # The transition U- (entity of one token) with an empty label is left out: spaCy applies it only to tokens that
+    # another component has excluded from entities, and no supported component does that
     closed = [name for name in names if name == "O" or (name[:2] in ("B-", "U-") and name[2:])]
     within = np.array([classes[f"I-{label}"] for label in labels])
     last = np.array([classes[f"L-{label}"] for label in labels])

@@ -45,7 +45,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Maxout:
-    """A maxout layer with layer normalization.
+    """A maxout layer (maximum over pieces of each output) with layer normalization.
 
     Shapes: weight `[out, pieces, in]`, bias `[out, pieces]`; scale and bias of the normalization `[out]`.
     """
@@ -91,15 +91,15 @@ class Network:
 
     @property
     def context(self) -> int:
-        """The number of tokens on each side of a token that its output depends on.
+        """The number of tokens on each side of a token on which the token's output depends.
 
-        Documents in one run are separated by a gap of this many tokens.
+        Documents in one run are separated by this many padding tokens.
         """
         return sum(layer.window for layer in self.encoder)
 
     @property
     def hidden(self) -> int:
-        """The size of the hidden layer that reads a state of the transition system."""
+        """The number of values of the hidden layer that reads a state of the transition system."""
         return int(self.lower.shape[1])
 
     @property
@@ -141,7 +141,7 @@ def _state_problems(model: Model[Any, Any]) -> list[str]:
 
 
 def _tok2vec(nlp: Language, model: Model[Any, Any]) -> Model[Any, Any]:
-    """Return the model that computes token vectors: the component's own, or that of the component it listens to."""
+    """Return the model that computes token vectors: the component's own, or the shared one that the component uses."""
     own = model.layers[0].layers[0]
     if own.name != "tok2vec-listener":
         return own

@@ -23,14 +23,14 @@ Item = tuple[Any, Any]
 _SURROGATES = (0xD800, 0xE000)
 _SPECIAL = frozenset("\\.^$|?*+()[]{}-&~#")
 _CASE = re.IGNORECASE
-# The operators of elements that a quantifier can follow without a group around the element
+# The operators of those elements of a pattern that a quantifier can follow without a group around the element
 _UNITS = frozenset({sre.ANY, sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.SUBPATTERN, sre.BRANCH})
 _KNOWN_FLAGS = re.IGNORECASE | re.UNICODE
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One alternative of a pattern.
+    """One of the top-level alternatives of a pattern.
 
     `reach` is the maximum number of characters that it can look at, including lookaround; None without a limit.
     `first` is the set of code points that a match can begin with, as ranges `(start, end, ...)`; None if unknown.
@@ -120,7 +120,7 @@ def _item_reach(op: Any, argument: Any) -> int | None:
 def _first(items: Sequence[Item], flags: int) -> tuple[int, ...] | None:
     """Return the code points that a match can begin with; None if they are not known.
 
-    They are known if the first element that consumes a character is a literal or a character class.
+    They are known if the first element of the pattern that is not zero-width is a literal or a character class.
     """
     for op, argument in items:
         if op is sre.AT:
@@ -182,8 +182,7 @@ def _members(items: tuple[Item, ...], flags: int) -> tuple[int, ...]:
             point for op, value in items for point in ([value] if op is sre.LITERAL else range(value[0], value[1] + 1))
         }
         return ranges_of(sorted(point for point in points if not _SURROGATES[0] <= point < _SURROGATES[1]))
-    # For shorthand classes and IGNORECASE, `re` itself is asked which characters match, so that the ranges equal what
-    # spaCy's pattern matches
+    # For shorthand classes and IGNORECASE, the ranges are the characters that `re` itself matches, as in spaCy
     matches = re.compile(f"[{''.join(_source(op, value) for op, value in items)}]", flags).findall(_every_character())
     return ranges_of(map(ord, matches))
 

@@ -73,7 +73,7 @@ def load_pipeline(folder: Path) -> Language:
     """
     try:
         with warnings.catch_warnings():
-            # Hides warnings about models of older spaCy versions, because the parity stage compares the entities
+            # Warnings about models of older spaCy versions are hidden, because the parity stage compares the entities
             warnings.simplefilter("ignore")
             return spacy.load(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
@@ -145,7 +145,7 @@ def _pipeline_problems(nlp: Language, sentences: str) -> list[str]:
 
 
 def _sentence_problems(nlp: Language, factories: dict[str, str]) -> list[str]:
-    """Return why the sentence starts that `ner` reads in the whole pipeline may differ from those of the parser."""
+    """Return the reasons why sentence starts that `ner` reads in the pipeline may differ from those of the parser."""
     before = nlp.pipe_names[: nlp.pipe_names.index("ner")]
     setters = [name for name in before if factories[name] in _SENTENCE_SETTERS]
     if setters != ["parser"] or type(nlp.get_pipe("parser")) is not DependencyParser:

@@ -87,7 +87,7 @@ def describe_rules(nlp: Language) -> dict[str, Any]:
 def norm_tables(nlp: Language) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return `norm.keys` and `norm.values`, uint64 `[n]`: the ascending ids of strings, and the ids of their norms."""
     norms: dict[int, int] = {}
-    # In reverse order, because entries of the first table override entries of later tables
+    # The tables are read in reverse order, because entries of the first table override entries of later tables
     for table in reversed(_norm_tables(nlp) or []):
         norms |= {get_string_id(key): get_string_id(value) for key, value in table.items()}
     keys = sorted(norms)
@@ -106,7 +106,7 @@ def _pattern(nlp: Language, name: str) -> re.Pattern[str] | None:
 
 
 def _affixes(pattern: re.Pattern[str] | None, kind: str) -> list[dict[str, Any]]:
-    """Return the patterns of a prefix or suffix rule: adjacent alternatives with a bounded reach become one pattern."""
+    """Return the patterns of a prefix or suffix rule; adjacent alternatives of bounded reach are joined."""
     alternatives = [] if pattern is None else parse_alternatives(pattern)
     is_prefix = kind == "prefix"
     if not all(each.is_anchored_at_start if is_prefix else each.is_anchored_at_end for each in alternatives):
@@ -211,7 +211,8 @@ def _ranges_with(has_property: Callable[[str], bool]) -> list[int]:
 def _is_cased(character: str) -> bool:
     """Return whether a character has the Unicode property Cased.
 
-    The test: at the end of a word, `str.lower` turns a capital sigma into ς only if a cased character precedes it.
+    Python has no function for it. At the end of a word, `str.lower` turns a capital sigma into ς only if a cased
+    character precedes the sigma.
     """
     return not _is_case_ignorable(character) and f"{character}Σ".lower().endswith("ς")
 
@@ -219,7 +220,7 @@ def _is_cased(character: str) -> bool:
 def _is_case_ignorable(character: str) -> bool:
     """Return whether a character has the Unicode property Case_Ignorable.
 
-    The test: `str.lower` turns a capital sigma into ς if a cased letter precedes it, and skips case-ignorable
-    characters between the two.
+    Python has no function for it. `str.lower` turns a capital sigma into ς if a cased letter precedes it, and skips
+    case-ignorable characters between the two.
     """
     return f"a{character}Σ".lower().endswith("ς") and not f"{character}Σ".lower().endswith("ς")

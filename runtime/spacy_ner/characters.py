@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _SIGMA, _FINAL_SIGMA = "Σ", "ς"
 # spaCy gives texts of this many characters or more the shape "LONG".
 _LONG_TEXT = 100
-# Matches five or more equal characters in a row.
+# A pattern for five or more equal characters in a row.
 _REPEATED = re.compile(r"(.)\1{4,}", re.DOTALL)
 
 
@@ -66,14 +66,14 @@ class Characters:
         )
 
     def _is_final(self, text: str, index: int) -> bool:
-        """Return whether a sigma at `index` ends a word: a cased character precedes it, and none follows it.
+        """Return whether a capital sigma at `index` ends a word: a cased character precedes it, and none follows it.
 
         Case-ignorable characters before and after the sigma are skipped.
         """
         return self._starts_cased(reversed(text[:index])) and not self._starts_cased(text[index + 1 :])
 
     def _starts_cased(self, characters: Iterable[str]) -> bool:
-        """Return whether the first character that is not case-ignorable is cased."""
+        """Return whether the first character of a sequence, after case-ignorable ones are skipped, is cased."""
         for character in characters:
             if character not in self.case_ignorable:
                 return character in self.cased

@@ -40,7 +40,7 @@ class EntityDecoder:
     """
 
     def __init__(self, network: SpacyNer, tables: Tables) -> None:
-        """Create a decoder for one document, of which no token was fed yet."""
+        """Create a decoder for one document, which `feed` receives slice by slice."""
         self.spans: list[Span] = []
         self._tables = tables
         self._hidden = network.hidden
@@ -59,7 +59,8 @@ class EntityDecoder:
         label, begins, current, first, previous = outputs
         if (largest := label.max(initial=-1)) >= (labels := len(self._tables.ner_weight)):
             raise InferenceError(f"the graph returned the label {largest}, expected at most {labels - 1}")
-        # For each token, the sum of those features of its state that do not depend on which entity is open.
+        # For each token, the part of the hidden layer's input that does not depend on the open entity: the sum of the
+        # bias, the features of the token and those of the token before it.
         states = current + self._tables.ner_bias
         states[1:] += previous[:-1]
         if len(self._previous):

@@ -39,7 +39,7 @@ def hash_words(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
 
 
 def _finish(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Apply the final mixing step of MurmurHash3."""
+    """Apply the finalizer of MurmurHash3 to 64-bit words: every input bit affects all output bits."""
     shift = np.uint64(33)
     h = (h ^ (h >> shift)) * np.uint64(0xFF51AFD7ED558CCD)
     h = (h ^ (h >> shift)) * np.uint64(0xC4CEB9FE1A85EC53)

@@ -1,4 +1,4 @@
-"""The lexicon: all distinct tokens of the texts so far; their inputs to the networks are computed once.
+"""The lexicon: all distinct tokens of the texts so far, for each of which network inputs are computed only once.
 
 A *lexeme* is the text of a token and its norm, if a special case sets one. Documents refer to lexemes by their index in
 the lexicon.
@@ -20,7 +20,8 @@ from .tables import Tables
 
 AnyScalar = TypeVar("AnyScalar", bound=np.generic)
 _FIRST_CAPACITY = 4096
-# Many lexemes share prefixes, suffixes and shapes, so the ids of strings are cached; a full cache is emptied.
+# Many lexemes share prefixes, suffixes and shapes, so spaCy's ids (hashes) of strings are cached; a full cache is
+# emptied.
 _MAX_STRINGS = 100_000
 
 
@@ -52,12 +53,12 @@ class Lexicon:
         return len(self.texts)
 
     def index_of(self, token: SpecialToken) -> int:
-        """Return the index of a lexeme, which is added if it is new."""
+        """Return the index of a lexeme; a new lexeme is added to the lexicon."""
         index = self._indices.get(token)
         return self._add(token) if index is None else index
 
     def indices_of(self, tokens: Iterable[SpecialToken]) -> tuple[int, ...]:
-        """Return the indices of several lexemes; new ones are added."""
+        """Return the indices of several lexemes; new ones are added to the lexicon."""
         return tuple(map(self.index_of, tokens))
 
     def lengths(self, lexemes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -102,7 +103,7 @@ class Lexicon:
                 self._norms.append(norm)
                 self.texts.append(text)
                 self.total_characters += len(text)
-                # Assigned after all other fields, because other threads read this dict without the lock
+                # The lexeme is added to this dict last, because other threads read the dict without the lock.
                 self._indices[token] = index
             return index
 
@@ -138,7 +139,7 @@ class Lexicon:
         return (hash_words(keys, column.seed) % np.uint64(column.rows)).astype(np.int32)
 
     def _attribute(self, name: str, lexemes: range) -> list[int]:
-        """Return the value of a token attribute for each lexeme, as a number (FORMAT.md, "Attributes")."""
+        """Return the value of a token attribute for each lexeme, as an integer (FORMAT.md, "Attributes")."""
         rules, texts = self._rules, self.texts[lexemes.start : lexemes.stop]
         if name == "IS_SPACE":
             return [int(rules.characters.is_space(text)) for text in texts]
@@ -152,7 +153,7 @@ class Lexicon:
         return [self.string_id(value(rules, text)) for text in texts]
 
     def _norm(self, text: str) -> int:
-        """Return the id of the norm of a token text that no special case sets a norm for.
+        """Return the id of the norm of a token text for which no special case sets a norm.
 
         The norm is that of the norm table, or the text in lower case if the table does not have the text.
         """

@@ -17,7 +17,8 @@ from ..session import GraphSession
 from .tokenizer import Document
 from .word_types import GAP, TypeCache
 
-# Maximum number of tokens of one run. Its activations fit the second level cache, and the gaps add little work.
+# Maximum number of tokens of one run. The activations of a run fit into the second level cache, and the padding tokens
+# between documents add little work.
 RUN_TOKENS = 2048
 
 
@@ -50,12 +51,12 @@ class _Segment:
 
     @property
     def in_run(self) -> slice:
-        """The run's tokens that belong to the slice or its context."""
+        """The indices of the run's tokens that belong to the slice or its context."""
         return slice(self.offset, self.offset + self.high - self.low)
 
     @property
     def without_context(self) -> slice:
-        """The run's tokens that belong to the slice."""
+        """The indices of the run's tokens that belong to the slice itself."""
         start = self.offset + self.document_slice.start - self.low
         return slice(start, start + self.document_slice.end - self.document_slice.start)
 
@@ -96,7 +97,7 @@ class NetworkRunner:
         return [[array[segment.without_context] for array in outputs] for segment in segments]
 
     def _layout(self, slices: Sequence[DocumentSlice]) -> tuple[list[_Segment], int]:
-        """Return the segment of each slice, and the size of the run in tokens; gaps separate the segments."""
+        """Return the segment of each slice and the size of the run in tokens; padding tokens separate the segments."""
         context = self._context
         segments: list[_Segment] = []
         offset = context
@@ -116,7 +117,7 @@ class NetworkRunner:
 def _ner_inputs(
     segments: Sequence[_Segment], size: int, is_last: Sequence[NDArray[np.bool_]]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return the inputs `is_space` and `is_last` of the graph `spacy_ner`, bool `[tokens]`; both are true for gaps."""
+    """Return the inputs `is_space` and `is_last` of `spacy_ner`, bool `[tokens]`; both are true for padding tokens."""
     feeds = {name: np.ones(size, np.bool_) for name in ("is_space", "is_last")}
     for segment, last in zip(segments, is_last, strict=True):
         feeds["is_space"][segment.in_run] = segment.document_slice.document.is_space()[segment.low : segment.high]

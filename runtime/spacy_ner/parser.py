@@ -21,7 +21,7 @@ class SentenceParser:
     """Finds the sentence starts of documents."""
 
     def __init__(self, runner: NetworkRunner, network: SpacyParser, layer: StateLayer) -> None:
-        """Wrap the runner of the parser's graphs and the weights that score transitions."""
+        """Wrap the runner of the parser's graphs, and the weights of the layer that scores transitions."""
         self._runner = runner
         self._scorer = _Scorer(network, layer)
         self._padding = layer.padding
@@ -69,17 +69,17 @@ class SentenceParser:
 
 
 class _Features(Protocol):
-    """The graph output `features` of all documents: for every token, one row for each slot of a state's context."""
+    """The graph output `features` of documents: for every token, one row for each of the eight roles in a state."""
 
     def rows(self, documents: Sequence[int], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return features of the context tokens of several states, float32 `[states, 8, pieces * hidden]`.
 
         :param documents: the index of each state's document.
-        :param tokens: the context of each state, int64 `[states, 8]`, `NONE` for slots without a token.
+        :param tokens: the eight context tokens of each state, int64 `[states, 8]`, `NONE` for a missing token.
         """
 
     def forget_before(self, token: int) -> None:
-        """Free the memory of the features of all tokens before `token`, which are hardly ever needed again."""
+        """Free the memory of the features of all tokens before `token`; they are hardly ever needed again."""
 
 
 class _AllFeatures:
@@ -87,7 +87,8 @@ class _AllFeatures:
 
     def __init__(self, features: Sequence[NDArray[Any]], sizes: Sequence[int], padding: NDArray[np.float32]) -> None:
         """Concatenate the features of all documents that have tokens; `sizes` are the lengths of all documents."""
-        # The padding precedes each document's features, so that the index NONE, which is -1, selects the padding.
+        # The padding precedes each document's features: relative to their start, the index NONE, which is -1, selects
+        # it.
         arrays: list[NDArray[np.float32]] = []
         rest = iter(features)
         for size in sizes:

@@ -164,7 +164,8 @@ class SpacyRecognizer:
         return self._current_tokenizer()(check_text(text, None, self._text_limit))
 
     def _runner(self, role: str, network: SpacyNetwork, outputs: Sequence[str]) -> NetworkRunner:
-        # Each run uses one thread, because its products are too small to split; batches run in parallel instead.
+        # Each run uses one thread, because its matrix products are too small to divide among threads; batches of texts
+        # run in parallel instead.
         types, tokens = (
             GraphSession(self.model.root / self.model.graphs[name].file, threads=1) for name in (f"{role}_types", role)
         )
@@ -248,7 +249,7 @@ def _batches(tokenized: Iterable[tuple[str, Document]]) -> Iterator[_Batch]:
 
 
 def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]:
-    """Return which tokens end the document or a sentence, bool `[tokens]`, given the first tokens of sentences."""
+    """Return which tokens end the document or a sentence, bool `[tokens]`; sentences start at the tokens `starts`."""
     is_last = np.zeros(len(document), np.bool_)
     if len(document):
         is_last[-1] = True

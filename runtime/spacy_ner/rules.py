@@ -30,7 +30,7 @@ _KEYS = frozenset(
     }
 )
 _SETS = ("space", "alpha", "upper", "digit", "cased", "case_ignorable")
-# One more than the last code point.
+# The number of code points of Unicode, which is one more than the last code point.
 _MAX_BOUND = 0x110000
 
 # A token of a special case: its text, and its norm if the special case sets one.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .lexicon import Lexicon
 from .rules import Rules
 
-# Key of a trie node where a sequence ends. It cannot be a token, because no token is empty.
+# The key by which a node of the trie shows that a sequence ends there. It cannot be a token, because no token is empty.
 _END = ""
 # A run of tokens: the index of its first token and the index after its last token.
 Run = tuple[int, int]
@@ -60,7 +60,7 @@ class SequenceMatcher:
         return np.concatenate([each[0] for each in replaced]), np.concatenate([each[1] for each in replaced])
 
     def _runs(self, lexemes: NDArray[np.int64]) -> list[Run]:
-        """Return every run of tokens that is a sequence; runs may overlap."""
+        """Return every run of tokens that is one of the sequences of special cases; runs may overlap."""
         with self._lock:
             if len(self._starts_sequence) < len(self._lexicon):
                 new = [text in self._trie for text in self._lexicon.texts[len(self._starts_sequence) :]]

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from ...artifacts.errors import ArtifactError
 from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
 
-# Data type and shape of each tensor, by name; a dimension None may have any size.
+# The data type and the shape of each tensor, by its name; a dimension None may have any size.
 _Shapes = dict[str, tuple[str, tuple[int | None, ...]]]
 
 

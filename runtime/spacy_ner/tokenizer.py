@@ -19,7 +19,7 @@ from .sequences import SequenceMatcher
 # The tokens of a chunk are cached if it has at most this many characters: longer chunks rarely occur twice.
 _MAX_CACHED_LENGTH = 200
 _MAX_CACHED_CHUNKS = 50_000
-# The approximate number of characters of a block. A text is split into chunks block by block, to bound memory.
+# The approximate number of characters of a block. A text is split into chunks block by block, to limit the memory.
 _BLOCK = 1 << 16
 _MAX_COMPILED = 1000
 # In a text of at most this many characters, trying all prefix alternatives in one pattern is faster than trying each
@@ -124,7 +124,7 @@ class RuleTokenizer:
         return tokens + [(text, None) for text in reversed(suffixes)]
 
     def _middle(self, text: str) -> list[SpecialToken]:
-        """Return the tokens of what remains of a chunk without its affixes, for a remainder that is no special case."""
+        """Return the tokens of the rest of a chunk whose affixes were cut off, for a rest that is no special case."""
         if self._token_match(text) or self._url_match(text):
             return [(text, None)]
         return [(token, None) for token in self._split_infixes(text)]
@@ -185,7 +185,8 @@ class _Affixes:
 
     def __init__(self, rules: Rules) -> None:
         self._prefix = rules.prefix
-        # One pattern of all prefix alternatives, for short texts; a window for each alternative saves no time there.
+        # One pattern of all prefix alternatives, for short texts: limiting each alternative to its window saves no time
+        # there.
         self._any_prefix = _alternation(affix.pattern for affix in rules.prefix)
         bounded = [affix for affix in rules.suffix if affix.window is not None]
         self._window = max((affix.window or 0 for affix in bounded), default=0)
@@ -205,7 +206,8 @@ class _Affixes:
     def suffix_length(self, text: str, start: int, end: int) -> int:
         """Return the length in characters of the longest suffix of `text[start:end]`; 0 if the range has no suffix.
 
-        Every alternative of the suffix rule matches only at the end of a text, so the leftmost match is the longest.
+        Every alternative of the suffix rule matches only at the end of a text, so the match that starts first is the
+        longest.
         """
         match = self._bounded.search(text[max(start, end - self._window) : end])
         length = match.end() - match.start() if match else 0
@@ -222,7 +224,8 @@ def _alternation(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
 class _Matcher:
     """Tells whether any of several patterns matches a text from its start.
 
-    When a text begins with a character for the first time, the patterns that can match such texts are compiled as one.
+    For each first character of a text, the patterns that can match such texts are compiled as one pattern when the
+    character first occurs.
     """
 
     def __init__(self, matches: Sequence[Match]) -> None:
@@ -239,7 +242,7 @@ class _Matcher:
     def _compile(self, first: str) -> re.Pattern[str] | None:
         sources = [match.source for match in self._matches if match.first is None or first in match.first]
         if len(self._compiled) >= _MAX_COMPILED:
-            self._compiled = {}  # a new dict, because another thread may be reading the old one
+            self._compiled = {}  # not cleared but replaced, because another thread may be reading it
         pattern = compile_pattern("|".join(sources)) if sources else None
         self._compiled[first] = pattern
         return pattern

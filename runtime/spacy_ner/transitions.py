@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 _SHIFT, _REDUCE, _LEFT, _RIGHT, _BREAK = range(5)
-# Kinds of transitions by the first character of their names in `parser.moves`; the values index `State.valid`.
+# The index of each kind of transition in the result of `State.valid`, by the first character of the transition's name
+# in `parser.moves` of the manifest.
 KINDS = {"S": _SHIFT, "D": _REDUCE, "L": _LEFT, "R": _RIGHT, "B": _BREAK}
-# Stands for a missing token or head.
+# The index that stands for a missing token or a missing head.
 NONE = -1
 
 
@@ -46,7 +47,8 @@ class State:
     def context(self) -> tuple[int, ...]:
         """Return the eight tokens whose features determine the scores of transitions; `NONE` for a missing token.
 
-        B0, B1, S0, S1, S2 (buffer and stack, nearest first), last left child of B0, last left and right child of S0.
+        The tokens are B0 and B1 (the first two of the buffer), S0, S1 and S2 (the top three of the stack), the last
+        left child of B0, and the last left and the last right child of S0.
         """
         first, second = self._front()
         top = [*self.stack[-1:-4:-1], NONE, NONE, NONE]
@@ -109,6 +111,6 @@ class State:
 
     @staticmethod
     def _last_child(children: dict[int, list[int]], head: int) -> int:
-        """Return the child of a token that was attached last, or `NONE`."""
+        """Return the child that was attached last to a token on one side, or `NONE`."""
         attached = children.get(head)
         return attached[-1] if attached else NONE

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAX_PASSES = 12
-# Separates a token's label from the label of its true head. spaCy's training adds it to make trees projective.
+# The separator in a decorated label `X||Y`, where X is a token's label and Y the label of its true head. spaCy's
+# training decorates labels to make trees projective.
 _DECORATION = "||"
 _ROOT = "ROOT"
 

@@ -1,7 +1,8 @@
 """Run the graph of the word types and cache its outputs: `TypeCache`.
 
-A *word type* is a lexeme, with or without a trailing space; tokens of one type have the same inputs. Every type has a
-key: `2 * lexeme`, plus 1 with a trailing space. The gap between documents is a type of its own, with the key `GAP`.
+A *word type* is a lexeme (the text and norm of a token), with or without a trailing space; tokens of one type have the
+same inputs. Every type has a key: `2 * lexeme`, plus 1 with a trailing space. The padding tokens between documents have
+a type of their own, with the key `GAP`.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ class TypeCache:
                 if len(new):
                     self._cached.add(new, *self._outputs(lexicon, new))
             except BaseException:
-                self._cached = _CachedOutputs()  # after an interrupted update, outputs could belong to wrong types
+                self._cached = _CachedOutputs()  # an interrupted update may have left outputs of wrong types
                 raise
             return self._cached.inputs(keys)
 
     def _outputs(self, lexicon: Lexicon, keys: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the outputs `embedded` and `contributions` for types.
+        """Run the graph of the word types; return `embedded` and `contributions` for the types with these keys.
 
-        :raises InferenceError: if their shapes are impossible.
+        :raises InferenceError: if the shapes of the outputs are impossible.
         """
         embedded, contributions = self.session.run(["embedded", "contributions"], self._feeds(lexicon, keys))
         sizes = _sizes(len(keys), embedded.shape, contributions.shape)
@@ -67,7 +68,7 @@ class TypeCache:
         return embedded, contributions
 
     def _feeds(self, lexicon: Lexicon, keys: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return the graph's inputs for types; all values for the gap are -1."""
+        """Return the graph's inputs for word types; all values for the type of padding tokens (`GAP`) are -1."""
         words, are_words = keys[keys != GAP], keys != GAP
         rows = np.full((len(keys), 4 * len(self._network.columns)), GAP, np.int32)
         rows[are_words] = lexicon.rows(words // 2, words % 2 == 1, self._network)
@@ -79,17 +80,17 @@ class TypeCache:
 
 
 class _CachedOutputs:
-    """The graph's outputs for types, by key.
+    """The outputs of the graph of the word types, by the key of the type.
 
-    `sizes` are those of one type's outputs: the width, the number of window positions, the number of values for each
-    position; None as long as nothing is cached.
+    `sizes` holds the sizes of one type's outputs: the width of its embedding, the number of window positions, and the
+    number of values for each position; None as long as nothing is cached.
     """
 
     def __init__(self) -> None:
         self.sizes: tuple[int, int, int] | None = None
         self._run = 0
         self._count = 0
-        # At index `key + 1`: the row of the type with this key in the arrays below; -1 if the type is not cached.
+        # At the index `key + 1`, the row of the type with this key in the arrays below; -1 if the type is not cached.
         self._index_of: NDArray[np.int64] = np.empty(0, np.int64)
         self._keys: NDArray[np.int64] = np.empty(0, np.int64)
         # For each cached type: the number of the last run that used it.
@@ -99,9 +100,9 @@ class _CachedOutputs:
         self._contributions: list[NDArray[np.float32]] = []
 
     def begin_run(self, keys: NDArray[np.int64], max_key: int) -> NDArray[np.int64]:
-        """Mark the types with these keys as used by a new run; return the distinct keys that are not cached.
+        """Begin a run and mark the types with these keys as used by it; return the distinct keys that are not cached.
 
-        :param max_key: an upper limit of all keys.
+        :param max_key: an upper limit of the keys that types of the lexicon can have.
         """
         if len(self._index_of) < max_key + 2:
             size = len(self._index_of)
@@ -127,7 +128,7 @@ class _CachedOutputs:
         self._count = added.stop
 
     def inputs(self, keys: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return `embedded` and `preactivation` of tokens; the types of all of them must be cached.
+        """Return `embedded` and `preactivation` of tokens, given the keys of their types, all of which must be cached.
 
         The preactivation of a token is the sum of the contributions of the types at all positions of its window.
         """
@@ -154,7 +155,7 @@ class _CachedOutputs:
         self._index_of[self._keys[: len(kept)] + 1] = np.arange(len(kept))
 
     def _reserve(self, size: int, width: int, positions: int, values: int) -> None:
-        """Enlarge the arrays so that they can hold `size` types; the other parameters are the fields of `sizes`."""
+        """Enlarge the arrays so that they can hold `size` types; the other parameters are the elements of `sizes`."""
         if not self._contributions:
             self._embedded = np.empty((0, width), np.float32)
             self._contributions = [np.empty((0, values), np.float32)] * positions

@@ -45,8 +45,8 @@ def test_odd_texts(nlp, made):
 LONG = ["x", "é", "X1", "(", "a.", "-", "a-b", "1,", "'s", "😀", "\u0301", "a@", "don't", "...", "£1", "http://"]
 
 
-# A shorter word for the pattern of web addresses: from every colon, it searches for an @ to the end of the word, so its
-# time is quadratic in spaCy and in this package
+# A shorter word, for the pattern of web addresses: from every colon, the pattern searches for an @ up to the end of the
+# word, so its time is quadratic in spaCy and in this package
 FEWER = {"http://": 20_000}
 
 

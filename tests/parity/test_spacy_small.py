@@ -95,7 +95,7 @@ def test_the_whole_pipeline_with_its_parser(exported, options, monkeypatch):
     assert 100 < sentences < sum(map(len, docs)) / 1.5
     used = {name[2:] for name in component_moves(nlp.get_pipe("parser")) if name[0] in "LR"}
     assert used <= set(labels), "some label was never given, decorated ones among them"
-    # Without the parser, the entities differ, which shows that the test would detect wrong sentences
+    # Without the parser's sentences, the entities differ, which shows that the test would detect wrong sentences
     with nlp.select_pipes(disable=["parser"]):
         assert differing(original_entities(nlp, texts), found)
 

@@ -48,11 +48,11 @@ VECTOR_WORDS = (
 _VECTOR_WIDTH = 6
 _ROWS = (61, 53, 47, 59)
 _SEED = 20260303
-# spaCy's numbers for the kinds of moves of the component `ner`, then for those of the parser.
+# spaCy's integers for the kinds of moves of the component `ner`, then for those of the parser.
 _BEGIN, _IN, _LAST, _UNIT, _OUT = range(1, 6)
 _SHIFT, _REDUCE, _LEFT, _RIGHT, _BREAK = range(5)
 # `_SPREAD` is the standard deviation of a move's scores, and `_BIAS` is added to the scores of some kinds of moves.
-# With these values, about half of a text is in entities, and sentences have several tokens.
+# With these values, about half of the tokens of a text are in entities, and sentences have several tokens.
 _SPREAD = 3.0
 _BIAS = {"ner": {"O": 4.5, "I": 1.0}, "parser": {"S": 2.0, "D": 0.5, "L": 1.0, "R": 1.0}}
 _ROUNDS = 3
@@ -124,7 +124,8 @@ def make_pipeline(
 def clear_texts(nlp: Language, texts: Iterable[str], margin: float) -> list[str]:
     """Return the texts for which the two best valid moves of every state have scores that differ by at least `margin`.
 
-    If the scores are closer, rounding errors decide, which depend on the order in which an engine adds numbers.
+    If the scores of two moves are closer, rounding errors decide between them, which depend on the order in which an
+    engine adds numbers.
     """
     candidates = list(texts)
     docs = [nlp.make_doc(text) for text in candidates]
@@ -137,9 +138,9 @@ def clear_texts(nlp: Language, texts: Iterable[str], margin: float) -> list[str]
 
 
 def _margins(component: Any, docs: list[Doc]) -> Any:
-    """Return the smallest difference between the two best valid moves of each document, float64 `[docs]`.
+    """Return the smallest difference of the scores of the two best valid moves in each document, float64 `[docs]`.
 
-    The difference is infinite if no state has two valid moves.
+    The difference is infinite if no state of the document has two valid moves.
     """
     names = component_moves(component)
     smallest = np.full(len(docs), np.inf)

@@ -67,9 +67,9 @@ def differing(expected: Sequence[OriginalEntities], found: Sequence[Entities]) -
 
 
 def check_tokens(nlp: Language, model: SpacyModel, texts: Sequence[str]) -> int:
-    """Assert that the tokens of every text are spaCy's, and return their number.
+    """Assert that the tokens of every text equal those of spaCy, and return the number of tokens.
 
-    Compares texts, offsets, trailing spaces, all attributes, and the rows of static vectors.
+    The texts, offsets, trailing spaces and all attributes of the tokens are compared, and the rows of static vectors.
     """
     tokenizer = RuleTokenizer(
         model.preprocessor.rules, Lexicon(model.preprocessor.rules, model.preprocessor.tables, [_PROBE])

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::BridgeError;
 
-/// The default limit on the padded tokens of one run. The tensors of a small run fit into the processor's cache.
+/// The default limit on the tokens of one run, including padding. The tensors of a run of this size fit into the
+/// processor's cache.
 pub(crate) const TOKEN_BUDGET: usize = 512;
 
 /// Limits on the size of one run.
@@ -23,8 +24,8 @@ impl Default for Bounds {
     }
 }
 
-/// Groups texts of similar lengths into runs within the bounds. `texts` has the index and the number of tokens of each
-/// text; a run is a list of indices.
+/// Groups texts of similar lengths into runs within the limits. `texts` has the index and the number of tokens of each
+/// text; a run is a list of the indices of its texts.
 ///
 /// Every index is in exactly one run. The runs are sorted from the longest texts to the shortest.
 pub(crate) fn plan(mut texts: Vec<(usize, usize)>, bounds: Bounds) -> Vec<Vec<usize>> {
@@ -89,7 +90,7 @@ pub(crate) fn run_all<T: Send>(
     Ok(slots.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Attempts one run with all rows. If it fails, every row runs alone, so that one bad row does not lose the others.
+/// Tries one run with all rows. If it fails, every row runs alone, so that one bad row does not lose the others.
 pub(crate) fn run_apart<R, T>(
     rows: &[R],
     mut attempt: impl FnMut(&[R]) -> Result<Vec<Outcome<T>>, BridgeError>,
@@ -106,14 +107,14 @@ pub(crate) fn run_apart<R, T>(
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Padded {
     pub(crate) rows: usize,
-    /// The number of tokens of each row. It is at least 1, even for empty texts: graphs do not support an empty
-    /// dimension.
+    /// The number of tokens of each row, including padding. It is at least 1, even if all texts are empty: graphs do
+    /// not support an empty dimension.
     pub(crate) width: usize,
     pub(crate) ids: Vec<i64>,
     pub(crate) mask: Vec<i64>,
 }
 
-/// Pads texts on the right to the number of tokens of the longest.
+/// Pads texts on the right to the number of tokens of the longest one.
 pub(crate) fn pad(texts: &[&[i64]], pad_id: i64) -> Padded {
     let width = texts.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
     let mut padded = Padded { rows: texts.len(), width, ids: Vec::new(), mask: Vec::new() };

@@ -29,24 +29,25 @@ struct Shared {
 }
 
 impl CancelToken {
-    /// A new token, which is not cancelled.
+    /// A new cancellation token, which is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Stops every call that has the token. Does not wait for the calls to end.
+    /// Stops every call that has this cancellation token. Does not wait for the calls to end.
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::SeqCst);
         let calls: Vec<Arc<Stop>> = self.calls().iter().filter_map(Weak::upgrade).collect();
         calls.iter().for_each(|call| call.stop(BridgeError::Cancelled));
     }
 
-    /// Whether the token was cancelled.
+    /// Whether the cancellation token was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.shared.cancelled.load(Ordering::SeqCst)
     }
 
-    /// A guard that cancels the token when it is dropped, for asynchronous calls whose future may be dropped.
+    /// A guard that cancels this cancellation token when it is dropped, for asynchronous calls whose future may be
+    /// dropped.
     pub(crate) fn on_drop(&self) -> CancelOnDrop {
         CancelOnDrop(self.clone())
     }
@@ -72,7 +73,7 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// A guard that cancels its token when it is dropped.
+/// A guard that cancels its cancellation token when it is dropped.
 pub(crate) struct CancelOnDrop(CancelToken);
 
 impl Drop for CancelOnDrop {
@@ -98,7 +99,7 @@ struct State {
 }
 
 impl Stop {
-    /// Fails if the call was stopped by its token or its time limit.
+    /// Fails if the call was stopped by its cancellation token or its time limit.
     ///
     /// # Errors
     /// The reason: `cancelled` or `timeout`.
@@ -113,8 +114,8 @@ impl Stop {
     /// Runtime cannot create the options.
     pub(crate) fn run<T>(&self, run: impl FnOnce(&RunOptions) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
         let mut options = RunOptions::new().map_err(failed)?;
-        // ONNX Runtime would log an error for every stopped run. The outcome of the run has every error, so that no log
-        // is needed.
+        // ONNX Runtime would log an error for every stopped run. The log is switched off, because the run returns each
+        // error to the caller.
         options.set_log_level(LogLevel::Fatal).map_err(failed)?;
         let options = Arc::new(options);
         let mut state = self.lock();
@@ -153,7 +154,7 @@ impl Stop {
     }
 }
 
-/// A guard that notifies the watching thread when the call has ended, even by a panic.
+/// A guard that tells the thread that watches the time limit that the call has ended, even if it ended by a panic.
 struct Ended<'a>(&'a Stop);
 
 impl Drop for Ended<'_> {
@@ -163,7 +164,7 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Runs a call that the token or the time limit can stop. The time limit starts now.
+/// Runs a call that its cancellation token or its time limit can stop. The time limit starts now.
 pub(crate) fn stoppable<T>(
     cancel: Option<&CancelToken>,
     timeout: Option<Duration>,
@@ -187,7 +188,8 @@ pub(crate) fn stoppable<T>(
 mod tests {
     use super::*;
 
-    /// The code of a call that checks every 10 ms whether it was stopped; `None` if it was not stopped within 10 s.
+    /// Runs a call that checks every 10 ms whether it was stopped, and returns its error code; `None` if it was not
+    /// stopped within 10 s.
     fn busy(cancel: Option<&CancelToken>, timeout: Option<Duration>) -> Option<&'static str> {
         stoppable(cancel, timeout, |stop| {
             for _ in 0..1_000 {

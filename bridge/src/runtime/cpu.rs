@@ -1,4 +1,5 @@
-//! Properties of the processor: whether its products of 8-bit integers can saturate, and the number of threads.
+//! Properties of the processor: whether its products of 8-bit integers can saturate, and how many threads the process
+//! may use.
 
 /// How the processor computes products of 8-bit integers.
 ///
@@ -16,13 +17,13 @@ impl Cpu {
         Self { x86: cfg!(target_arch = "x86_64"), vnni: has_vnni() }
     }
 
-    /// Whether ONNX Runtime's default kernels can saturate, so that the session option `session.x64quantprecision` has
-    /// to be set.
+    /// Whether the sums of ONNX Runtime's default 8-bit kernels can saturate. If so, the session option
+    /// `session.x64quantprecision` has to be set.
     pub fn saturates(self) -> bool {
         self.x86 && !self.vnni
     }
 
-    /// Whether products of 8-bit integers are exact and fast (VNNI or AMX), so that the variant `auto` selects `int8`.
+    /// Whether products of 8-bit integers are exact and fast (VNNI or AMX). If so, the variant `auto` selects `int8`.
     pub fn has_exact_int8(self) -> bool {
         self.vnni
     }
@@ -43,8 +44,8 @@ fn has_vnni() -> bool {
     false
 }
 
-/// Stable Rust cannot detect AMX, but the Linux kernel lists it. If the list is missing, nothing changes: all CPUs with AMX
-/// so far also have AVX512-VNNI.
+/// Whether the Linux kernel lists AMX, which stable Rust cannot detect. If the list is missing, nothing changes: all
+/// CPUs with AMX so far also have AVX512-VNNI.
 #[cfg(target_arch = "x86_64")]
 fn has_amx_int8() -> bool {
     let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

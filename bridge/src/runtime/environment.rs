@@ -39,7 +39,7 @@ fn create(library: Option<&Path>) -> Result<Environment, String> {
     if !path.is_file() {
         return Err(format!("ONNX Runtime was not found: {} is not a file", path.display()));
     }
-    // `ort` would look for a relative path in the folder of the executable first.
+    // For a relative path, `ort` would look in the folder of the executable first.
     let path = std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let builder = ort::init_from(&path).map_err(|error| format!("ONNX Runtime was not loaded: {error}"))?;
     finish(builder)

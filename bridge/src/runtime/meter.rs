@@ -30,7 +30,7 @@ impl Meter {
         metrics::histogram!("onnx_ml_bridge_request_seconds", &labels).record(elapsed.as_secs_f64());
     }
 
-    /// Records the error of a text or of a whole request.
+    /// Records that a text or a whole request failed, by the code of the error.
     pub(crate) fn error(&self, code: &'static str) {
         let (model, version) = (self.model.clone(), self.version.clone());
         let labels = [("model", model), ("version", version), ("code", code.to_owned())];

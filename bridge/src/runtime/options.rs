@@ -7,7 +7,7 @@ pub const DEFAULT_TEXT_LIMIT: usize = 1_000_000;
 /// The default limit on texts x beams x `max_length` of one run, to which the memory of a run is proportional.
 pub const DEFAULT_BEAM_LIMIT: usize = 8192;
 
-/// Options for opening a model.
+/// Options for opening a model: options for its sessions, and limits.
 #[derive(Clone, Default)]
 pub(crate) struct ModelOptions {
     pub(crate) engine: EngineOptions,

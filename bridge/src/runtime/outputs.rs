@@ -1,4 +1,4 @@
-//! Reads the outputs of a run by name.
+//! Reads the output tensors of a run by their names.
 
 use ort::session::SessionOutputs;
 use ort::value::PrimitiveTensorElementType;

@@ -21,7 +21,7 @@ use crate::artifact::manifest::Graph;
 /// How often a caller that waits for a session checks whether it was stopped.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Options for the sessions of a graph.
+/// Options for creating the sessions of a graph.
 #[derive(Clone, Default)]
 pub(crate) struct EngineOptions {
     pub(crate) library: Option<PathBuf>,
@@ -34,8 +34,8 @@ pub(crate) struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// Sets one session per thread, unless the number of sessions is set. For graphs whose matrix products are too small to
-    /// be divided among threads.
+    /// Sets the number of sessions to the number of threads, unless it is set. This suits graphs whose matrix products
+    /// are too small to be divided among threads.
     pub(crate) fn with_session_per_thread(self) -> Self {
         let threads = self.threads.unwrap_or_else(available_threads);
         Self { sessions: self.sessions.or(Some(threads)), ..self }
@@ -94,7 +94,7 @@ impl Pool {
         self.options.sessions.unwrap_or(1).max(1)
     }
 
-    /// Leases a session to the caller. If all sessions are leased, it waits.
+    /// Leases a session of the pool to the caller. If all sessions are leased, it waits for one to be returned.
     ///
     /// # Errors
     /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph.
@@ -130,7 +130,8 @@ impl Pool {
         state.count -= dropped.len();
     }
 
-    /// Creates a session. The caller has already counted it, so that other threads do not exceed the limit.
+    /// Creates a session. The caller has already counted it as one of the pool's sessions, so that other threads do not
+    /// exceed the limit.
     fn create(&self) -> Result<Lease<'_>, BridgeError> {
         let mut lease = Lease { pool: self, session: None };
         let started = Instant::now();
@@ -163,7 +164,7 @@ impl Pool {
             .with_inter_threads(1)?
             // ONNX Runtime would store one memory pattern per input shape, and shapes rarely occur twice.
             .with_memory_pattern(false)?
-            // This disables a fused kernel, which is slower than the two kernels that it replaces.
+            // This option disables a fused kernel, which is slower than the two kernels that it replaces.
             .with_disabled_optimizers("SkipLayerNormFusion")?;
         if cpu.saturates() {
             builder = builder.with_precise_qmm()?;
@@ -187,7 +188,7 @@ pub(crate) struct Lease<'a> {
 }
 
 impl Lease<'_> {
-    /// The leased session.
+    /// The leased session, to run the graph with.
     pub(crate) fn session(&mut self) -> Result<&mut Session, BridgeError> {
         self.session.as_mut().ok_or_else(|| BridgeError::inference(None, "the session was not created"))
     }
@@ -213,11 +214,12 @@ mod tests {
     use super::*;
     use crate::artifact::protobuf::{Field, Fields};
 
-    /// The element type UINT8, as a number of `TensorProto.DataType`.
+    /// The value of UINT8 in ONNX's enumeration of element types, `TensorProto.DataType`.
     const UINT8: u64 = 2;
     const INT8: u64 = 3;
 
-    /// The nested messages in the fields of a protobuf message that have the given number.
+    /// The contents of all fields of a serialized protobuf message that have the given field number and hold nested
+    /// messages or strings.
     fn messages(message: &[u8], number: u64) -> Vec<&[u8]> {
         let bytes = |field| match field {
             Ok((actual, Field::Bytes(value))) if actual == number => Some(value),
@@ -226,7 +228,7 @@ mod tests {
         Fields::of(message).filter_map(bytes).collect()
     }
 
-    /// The varint in the first field of a protobuf message that has the given number.
+    /// The value of the first integer field (varint) of a serialized protobuf message that has the given field number.
     fn varint(message: &[u8], number: u64) -> Option<u64> {
         Fields::of(message).flatten().find_map(|field| match field {
             (actual, Field::Number(value)) if actual == number => Some(value),
@@ -234,7 +236,7 @@ mod tests {
         })
     }
 
-    /// The element types of the weights of all 8-bit matrix products.
+    /// The element types of the weights of all 8-bit matrix products in a serialized ONNX model.
     fn weight_types(model: &[u8]) -> BTreeSet<u64> {
         let graph = messages(model, 7)[0];
         let dtype = |tensor| Some((messages(tensor, 8)[0], varint(tensor, 2)?));

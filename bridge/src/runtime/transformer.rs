@@ -17,7 +17,7 @@ pub(crate) const TOKEN_TYPE_IDS: Port = ("token_type_ids", "int64", 2);
 /// A graph whose inputs are token ids.
 pub(crate) struct Transformer {
     inputs: Vec<String>,
-    /// The name of the only output that is fetched. ONNX Runtime would copy every other output for nothing.
+    /// The name of the only output that is fetched. ONNX Runtime would copy any other output without use.
     output: &'static str,
 }
 

@@ -39,7 +39,7 @@ def network(pieces: int = 1, tie: str = "in") -> SpacyNer:
 def decode(
     decoder: EntityDecoder, rows: Sequence[tuple[Any, ...]], ends: Sequence[int], cuts: Sequence[int] = ()
 ) -> list[tuple[int, int, int]]:
-    """Decode rows of (label, begins, current, first, previous) in slices that begin at the indices in `cuts`."""
+    """Decode tokens given as rows (label, begins, current, first, previous), in slices that begin at 0 and `cuts`."""
     bounds = [0, *cuts, len(rows)]
     for start, end in itertools.pairwise(bounds):
         chosen = rows[start:end]
@@ -50,23 +50,27 @@ def decode(
     return decoder.spans
 
 
-# The hidden unit is h = current + first (of the entity's first token) + previous (of the token before) + bias (0.5). An
-# entity with label 0 continues while h > 0, an entity with label 1 while h < 0.
+# Each row is a token: the label of an entity that starts there (-1 for none), whether that entity has several tokens,
+# and the three features current, first and previous. The hidden unit is h = current (of the token) + first (of the
+# entity's first token) + previous (of the token before) + bias (0.5). An entity with label 0 continues while h > 0, an
+# entity with label 1 while h < 0.
 ROWS = [
     (-1, False, 9.0, 9.0, 0.0),
-    (0, True, 9.0, 1.0, 0.0),  # begins an entity of label 0 with first = 1
-    (
-        1,
-        False,
-        -1.0,
-        9.0,
-        -1.0,
-    ),  # h = -1 + 1 + 0 + 0.5 = 0.5: the entity continues, and the token's own label is ignored
-    (0, True, -1.0, 9.0, 7.0),  # h = -1 + 1 - 1 + 0.5 = -0.5: the entity ends with this token
-    (1, True, 0.0, -2.0, 0.0),  # begins an entity of label 1
-    (-1, False, 1.0, 9.0, 0.0),  # h = 1 - 2 + 0 + 0.5 = -0.5: the entity continues
-    (-1, False, 9.0, 9.0, 0.0),  # the last token of a sentence ends the entity for any h
-    (1, False, 9.0, 9.0, 0.0),  # an entity of one token
+    # An entity of label 0 with first = 1 begins.
+    (0, True, 9.0, 1.0, 0.0),
+    # h = -1 (current) + 1 (first) + 0 (previous) + 0.5 (bias) = 0.5 > 0: the entity continues, and the label 1 of this
+    # row is ignored.
+    (1, False, -1.0, 9.0, -1.0),
+    # h = -1 (current) + 1 (first) - 1 (previous) + 0.5 (bias) = -0.5 < 0: the entity ends with this token.
+    (0, True, -1.0, 9.0, 7.0),
+    # An entity of label 1 with first = -2 begins.
+    (1, True, 0.0, -2.0, 0.0),
+    # h = 1 (current) - 2 (first) + 0 (previous) + 0.5 (bias) = -0.5 < 0: the entity of label 1 continues.
+    (-1, False, 1.0, 9.0, 0.0),
+    # The last token of a sentence ends the entity, whatever h is.
+    (-1, False, 9.0, 9.0, 0.0),
+    # An entity of label 1 has only this token.
+    (1, False, 9.0, 9.0, 0.0),
     (0, False, 9.0, 9.0, 0.0),
     (-1, False, 9.0, 9.0, 0.0),
 ]
@@ -107,12 +111,12 @@ def test_a_tie_is_decided_by_the_manifest(tie, end):
 
 
 def test_the_maximum_of_the_pieces_is_used():
-    """Two maxout pieces of one hidden unit: h = max(current[0] + ..., current[1] + ...)."""
+    """The hidden unit h is the maximum of two pieces, each the sum of current, first, previous and its bias (0, -1)."""
     state = tables(within=(1.0,), last=(0.0,), bias=(0.0, -1.0))
     rows = [
         (0, True, (0, 0), (-2, 1), (0, 0)),
-        (-1, False, (1, 1), (0, 0), (0, 0)),  # max(1 - 2 + 0, 1 + 1 - 1) = 1: the entity continues
-        (-1, False, (-9, -1), (0, 0), (0, 0)),  # max(-11, -1 + 1 - 1) = -1: the entity ends with this token
+        (-1, False, (1, 1), (0, 0), (0, 0)),  # h = max(1 - 2 + 0, 1 + 1 - 1) = 1 > 0: the entity continues
+        (-1, False, (-9, -1), (0, 0), (0, 0)),  # h = max(-9 - 2 + 0, -1 + 1 - 1) = -1 < 0: the entity ends here
         (-1, False, (9, 9), (0, 0), (0, 0)),
     ]
     assert decode(EntityDecoder(network(pieces=2), state), rows, ends=(3,)) == [(0, 3, 0)]
@@ -160,13 +164,13 @@ def test_sentences_by_hand():
     assert starts([-1]) == [0]
     assert starts([-1, -1, -1]) == [0, 1, 2]
     assert starts([1, -1, 1, 4, -1]) == [0, 3]
-    assert starts([2, 3, -1, -1]) == [0, 1]  # the arcs of two tokens cross
+    assert starts([2, 3, -1, -1]) == [0, 1]  # the arcs of the tokens 0 and 1 to their heads cross
     assert starts([3, 0, 1, -1]) == [0]
 
 
 def test_decorated_labels_by_hand():
-    # Token 3 has the head 1 and the decorated label "c||b". It means that the true head of token 3 is a child of token
-    # 1 with the label "b": token 2.
+    # Token 3 has the head 1 and the decorated label "c||b". The label means that the true head of token 3 is the child
+    # of token 1 that has the label "b", which is token 2.
     labels = ["a", "x", "b", "c||b"]
     assert starts([1, -1, 1, 1], labels) == [0]
     tree = Tree([1, -1, 1, 1], labels, np.zeros(4, np.bool_))

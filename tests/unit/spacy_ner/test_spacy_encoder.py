@@ -1,4 +1,4 @@
-"""The linear part of the encoder's window layers: both ways to compute it equal a reference in float64."""
+"""The linear part of the encoder's window layers: both ways to compute it agree with a reference in float64."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def layer_of(window: int, seed: int) -> WindowLayer:
 
 
 def run(x: Any, streams: int, linear: Callable[[GraphBuilder, Any], list[ir.Value]]) -> Any:
-    """Return the linear part of a layer for tokens `[n, WIDTH]`, with token i in the stream i modulo `streams`."""
+    """Return a layer's linear part for tokens `[n, WIDTH]`; token i is in the input tensor i % `streams`."""
     graph = GraphBuilder()
     value = graph.input("x", ir.DataType.FLOAT, ["tokens", WIDTH])
     found = linear(graph, graph.split(graph.reshape(value, -1, streams * WIDTH), streams))
@@ -36,7 +36,7 @@ def run(x: Any, streams: int, linear: Callable[[GraphBuilder, Any], list[ir.Valu
 
 
 def expected(x: Any, layer: WindowLayer) -> Any:
-    """Return the reference in float64, computed for every piece and token."""
+    """Return the linear part of a layer, computed in float64 as a reference: `[tokens, pieces * out]`."""
     window = layer.window
     padded = np.pad(x.astype(np.float64), ((window, window), (0, 0)))
     seen = np.stack([padded[token : token + 2 * window + 1].reshape(-1) for token in range(len(x))])

@@ -31,7 +31,7 @@ class Lexicon:
 
 
 class Types:
-    """A fake graph of word types, whose outputs are computed from the key; `requested` lists the keys of every run."""
+    """A fake graph of word types, which computes outputs from their keys; `requested` lists the keys of every run."""
 
     def __init__(self, window: int, vectors: bool = False) -> None:
         self.positions, self.vectors, self.requested = 2 * window + 1, vectors, []
@@ -95,7 +95,7 @@ def test_types_that_were_not_used_recently_are_dropped(monkeypatch):
     assert requested(GAP, 10) == [GAP, 10]
     assert requested(GAP, 11, 12) == [11, 12]
     assert requested(GAP, 11) == []
-    # The cache is full with four types. It keeps the two most recently used ones: the gap and 11.
+    # The cache is full with four types. It keeps the two most recently used ones: padding (`GAP`) and 11.
     assert requested(13) == [13]
     assert requested(GAP, 11, 13) == []
     # The cache keeps all types of the current run, even if they exceed its limit.

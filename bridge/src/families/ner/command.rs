@@ -58,7 +58,7 @@ fn strategy() -> impl TypedValueParser<Value = AggregationStrategy> {
 struct Ner {
     bridge: OnnxMlBridge,
     options: NerOptions,
-    /// How answers are formatted for people; `None` if they are printed as JSON.
+    /// How answers are formatted for people, as texts with marked entities; `None` if answers are printed as JSON.
     style: Option<Style>,
 }
 
@@ -75,8 +75,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         stride: arguments.stride,
         ..NerOptions::default()
     };
-    // This call without texts reports wrong options and a missing library before any line is read. It may fail for
-    // missing sentence starts, which only the lines have.
+    // This call without any text reports wrong options and a missing library before the first line is read. Its error
+    // for missing sentence starts is ignored, because only the lines have them.
     match bridge.ner_each(&[""; 0], &options) {
         Err(BridgeError::SentenceStarts { .. }) | Ok(_) => {}
         Err(error) => return Err(error.into()),

@@ -1,4 +1,4 @@
-//! Named entities, as all engines return them.
+//! Named entities in the form in which the models of all engines return them.
 
 use super::AggregationStrategy;
 use super::offsets::{CharIndex, utf16_len};
@@ -39,23 +39,23 @@ impl Entity {
 /// Options of a call that finds named entities. A field that is `None` has the manifest's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NerOptions {
-    /// The name of the model; `None` is the only open model.
+    /// The name of the model that finds the entities; `None` means the only open model.
     pub model: Option<String>,
     /// How the classes of tokens become entities; only for token classification.
     pub aggregation_strategy: Option<AggregationStrategy>,
-    /// Number of tokens by which the windows of a long text overlap; only for token classification.
+    /// The number of tokens by which the windows of a long text overlap; only for token classification.
     pub stride: Option<usize>,
     /// The offsets of the starts of each text's sentences, in characters; only for spaCy pipelines that require them.
     pub sentence_starts: Option<Vec<Vec<usize>>>,
 }
 
 impl NerOptions {
-    /// Options that select a model by its name.
+    /// Creates options that select a model by its name.
     pub fn with_model(name: impl Into<String>) -> Self {
         Self { model: Some(name.into()), ..Self::default() }
     }
 
-    /// The sentence starts of the text that has an index in the call.
+    /// The sentence starts of one text, which is given by its index in the call.
     pub(crate) fn sentence_starts_of(&self, index: usize) -> Option<&[usize]> {
         Some(self.sentence_starts.as_ref()?.get(index)?)
     }
@@ -65,11 +65,11 @@ impl NerOptions {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Entities {
-    /// The entities in the order of the text.
+    /// The entities, sorted by their position in the text.
     pub entities: Vec<Entity>,
-    /// The number of tokens that the model read; with a stride, of all windows together.
+    /// The number of tokens that the model read. With a stride, it is the sum over all windows of the text.
     pub tokens: usize,
-    /// Whether the text was truncated, so that its rest was not read.
+    /// Whether the text was truncated, which means that the model did not read its end.
     pub truncated: bool,
 }
 
@@ -81,7 +81,7 @@ impl Entities {
     }
 }
 
-/// An entity as decoding returns it: offsets in characters.
+/// An entity without its text, as decoding returns it: its offsets count characters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct EntitySpan<'a> {
     pub(crate) start: usize,

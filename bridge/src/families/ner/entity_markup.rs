@@ -1,4 +1,4 @@
-//! Texts with marked entities, for people.
+//! Formats texts in which entities are marked, for people to read.
 
 use crate::Entity;
 use crate::terminal::{COLORS, DIM, Style, visible};
@@ -9,7 +9,7 @@ pub(crate) fn marked(text: &str, entities: &[Entity], truncated: bool, style: St
     let mut line = String::new();
     let mut done = 0;
     for entity in entities {
-        // Two entities of single tokens can share a character. It is shown in the first of them.
+        // Two adjacent entities can share a character if their tokens do. The character is shown in the first entity.
         let start = entity.start_byte.max(done);
         let end = entity.end_byte.max(start);
         line.push_str(&visible(text.get(done..start).unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! What the families of the task `ner` share.
+//! Code that the families of the task `ner` (named entities) share.
 
 #[cfg(feature = "cli")]
 pub(crate) mod command;
@@ -17,7 +17,7 @@ pub use self::strategy::AggregationStrategy;
 
 use super::report::{Column, Notation};
 
-/// The columns of the table that `verify` prints.
+/// The columns of the table of metrics that the command `verify` prints.
 pub(crate) const COLUMNS: &[Column] = &[
     Column { metric: "cases", width: 6, notation: Notation::Count },
     Column { metric: "differing", width: 12, notation: Notation::Count },

@@ -1,4 +1,4 @@
-//! A model that finds named entities, with any engine.
+//! A model that finds named entities with any of the engines.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,13 +34,14 @@ pub(crate) trait Recognizer: Send + Sync {
     /// Whether calls have to pass the starts of sentences.
     fn requires_sentence_starts(&self) -> bool;
 
-    /// Checks the options of a call that has `texts` texts.
+    /// Checks the options of a call. `texts` is the number of texts of the call.
     ///
     /// # Errors
     /// `config`, or `sentence_starts` if sentence starts are missing or unexpected.
     fn check(&self, options: &NerOptions, texts: usize) -> Result<(), BridgeError>;
 
-    /// The outcome of each chosen text. `chosen` has the indices of these texts in `texts`; the outcomes have its order.
+    /// The outcome of each chosen text. `chosen` has the indices of these texts in `texts`; the outcomes have the order
+    /// of `chosen`.
     ///
     /// # Errors
     /// `dependency` or `graph`, which concern every text.
@@ -98,7 +99,7 @@ impl NerModel {
         Ok(outcomes)
     }
 
-    /// Answers the texts that do not exceed the limit on their size.
+    /// Runs the engine on the texts that do not exceed the limit on their size. The others get an error.
     fn outcomes(&self, texts: &[&str], options: &NerOptions) -> Result<Vec<Outcome<Entities>>, BridgeError> {
         self.recognizer.check(options, texts.len())?;
         let limit = self.text_limit;

@@ -1,7 +1,7 @@
 //! Converts between offsets in a text: in characters, in bytes of UTF-8 and in UTF-16 code units.
 
-/// The number of characters between two stored offsets. A lookup counts up to this many characters; a stored offset takes 8
-/// bytes.
+/// The number of characters from one stored offset to the next. A lookup counts up to this many characters; each stored
+/// offset takes 8 bytes.
 const STEP: usize = 64;
 
 /// Converts offsets in characters to offsets in bytes, in time that does not depend on the text's length.
@@ -13,7 +13,7 @@ pub(crate) struct CharIndex<'a> {
 }
 
 impl<'a> CharIndex<'a> {
-    /// Builds the index in one pass over the text.
+    /// Builds the index of stored offsets in one pass over the text.
     pub(crate) fn new(text: &'a str) -> Self {
         let is_ascii = text.is_ascii();
         let mut starts = Vec::new();
@@ -23,13 +23,14 @@ impl<'a> CharIndex<'a> {
         Self { text, starts, is_ascii }
     }
 
-    /// The offset in bytes of an offset in characters; `None` if the text has fewer characters.
+    /// Converts an offset in characters to an offset in bytes; `None` if the text has fewer characters.
     pub(crate) fn byte(&self, offset: usize) -> Option<usize> {
         if self.is_ascii {
             return (offset <= self.text.len()).then_some(offset);
         }
         let Some(&start) = self.starts.get(offset / STEP) else {
-            // The offset exceeds the text, or is the end of a text whose length is a multiple of the step.
+            // The offset in characters exceeds the text, or is the end of a text whose length is a multiple of
+            // [`STEP`].
             if offset != self.starts.len() * STEP {
                 return None;
             }
@@ -42,7 +43,7 @@ impl<'a> CharIndex<'a> {
         rest.char_indices().map(|(byte, _)| byte).chain(ends).nth(offset % STEP).map(|byte| start + byte)
     }
 
-    /// The character at an offset, which counts characters.
+    /// The character at an offset in characters.
     pub(crate) fn char(&self, offset: usize) -> Option<char> {
         self.text[self.byte(offset)?..].chars().next()
     }

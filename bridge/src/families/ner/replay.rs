@@ -12,7 +12,7 @@ use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, 
 use crate::families::model::Model;
 use crate::families::report::{VariantReport, count, measurement};
 
-/// One golden case: a text, the settings of the call, and the original's answer.
+/// One golden case: a text, the settings of the call, and the answer of the original model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -54,11 +54,12 @@ struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Metrics {
     cases: usize,
-    /// The number of cases whose list of offsets and labels differs from the original's.
+    /// The number of cases for which the entities' offsets or labels differ from the original model's.
     differing: usize,
     /// The F1 score of the entities of all cases. Two entities are equal if their offsets and labels are.
     entity_f1: f64,
-    /// The maximum absolute difference of the scores of equal entities; `None` if there are no scores.
+    /// The maximum absolute difference between the scores of an entity that both the original model and the variant
+    /// return; `None` if entities have no scores.
     score_max_abs: Option<f64>,
 }
 
@@ -118,16 +119,16 @@ fn check(metrics: &Metrics, gate: &Variant) -> Result<(), String> {
     metrics.score_max_abs.map_or(Ok(()), |score| check_gate(gate, "score_max_abs", score, Bound::Max))
 }
 
-/// The counts over the cases that were compared so far.
+/// The counts from which the metrics are computed, over the cases that were compared so far.
 #[derive(Debug, Default)]
 struct Tally {
     cases: usize,
     differing: usize,
     /// The number of entities that both the original and the variant return.
     common: usize,
-    /// The number of entities of the original.
+    /// The number of entities that the original model returns.
     expected: usize,
-    /// The number of entities of the variant.
+    /// The number of entities that the variant returns.
     actual: usize,
     score_max_abs: Option<f64>,
 }
@@ -153,10 +154,11 @@ impl Tally {
         Ok(())
     }
 
-    /// Pairs equal entities and compares their scores. No entity is in two pairs.
+    /// Pairs each entity of the original model with an equal one of the variant, and compares their scores. No entity
+    /// is in two pairs.
     fn pair(&mut self, expected: &Expected, answer: &Entities) {
         let mut unpaired: BTreeMap<Triple<'_>, Vec<&Entity>> = BTreeMap::new();
-        // In reverse order, so that `pop` returns the first of equal entities.
+        // The list is in reverse order, so that `pop` returns the first of equal entities.
         for entity in answer.entities.iter().rev() {
             unpaired.entry(triple(entity)).or_default().push(entity);
         }
@@ -215,7 +217,8 @@ mod tests {
         let metrics = tally.metrics();
         assert_eq!((metrics.cases, metrics.differing, metrics.entity_f1), (1, 0, 1.0));
         assert_eq!(metrics.score_max_abs, Some(0.25));
-        // The second case has one common entity, so that F1 over both cases is 2 * (2 + 1) / (4 + 4).
+        // Over both cases, the original model and the variant have four entities each, of which 2 + 1 are equal.
+        // Therefore F1 is 2 * (2 + 1) / (4 + 4).
         tally.add(&expected(&two), &answer(&[(0, 4, "A", Some(0.5)), (5, 8, "B", Some(0.0))])).expect("counted");
         let metrics = tally.metrics();
         assert_eq!((metrics.cases, metrics.differing, metrics.entity_f1), (2, 1, 0.75));

@@ -1,8 +1,8 @@
-//! How the tokens of a token classifier become entities.
+//! The strategies by which the tokens of a token classifier become entities.
 
 use serde::{Deserialize, Serialize};
 
-/// How the classes of tokens become entities.
+/// The aggregation strategy, by which the classes of tokens become entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AggregationStrategy {
@@ -10,16 +10,19 @@ pub enum AggregationStrategy {
     None,
     /// Adjacent tokens with the same label are grouped to an entity.
     Simple,
-    /// The first token of a word decides for the word; then words are grouped.
+    /// The class of a word is that of its first token; adjacent words with the same label are then grouped to an
+    /// entity.
     First,
-    /// The mean of the scores of a word's tokens decides for the word; then words are grouped.
+    /// The class of a word is the one with the highest mean score of the word's tokens; adjacent words with the same
+    /// label are then grouped to an entity.
     Average,
-    /// The token of a word with the highest score decides for the word; then words are grouped.
+    /// The class of a word is that of its token with the highest score; adjacent words with the same label are then
+    /// grouped to an entity.
     Max,
 }
 
 impl AggregationStrategy {
-    /// All strategies.
+    /// All aggregation strategies.
     pub const ALL: [Self; 5] = [Self::None, Self::Simple, Self::First, Self::Average, Self::Max];
 
     /// The name of the strategy in manifests and on the command line.

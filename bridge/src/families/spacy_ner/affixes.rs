@@ -1,12 +1,14 @@
-//! Lists of patterns: for the prefixes of chunks, for their suffixes, and for chunks that are not split further.
+//! Lists of the tokenizer's patterns: for the prefixes of chunks, for their suffixes, and for chunks that are not split
+//! further.
 
 use super::pattern::{Classes, Edge, Pattern};
 use super::rules::Affix;
 
-/// The indices of the patterns that can match a text, by the first or last character of the text.
+/// For each character, the indices of the patterns that can match a text with this first character (last character, if
+/// the patterns find suffixes).
 #[derive(Debug)]
 struct Index {
-    /// The indices of the patterns for each ASCII character.
+    /// The indices of the patterns for each ASCII character, by its code point.
     ascii: Vec<Vec<u32>>,
     /// The indices of the patterns for all other characters, and for the empty text.
     other: Vec<u32>,
@@ -54,12 +56,12 @@ impl ChunkPatterns {
         Ok(Self { patterns, index })
     }
 
-    /// Whether a pattern matches at the start of a chunk.
+    /// Whether any of the patterns matches at the start of a chunk.
     pub(super) fn matches(&self, chunk: &str) -> bool {
         self.attempt(chunk).is_ok()
     }
 
-    /// Succeeds if a pattern matches at the start of a chunk.
+    /// Succeeds if any of the patterns matches at the start of a chunk.
     ///
     /// # Errors
     /// Without a match, the number of bytes that the result depends on. If the chunk is truncated to that many bytes or
@@ -94,12 +96,12 @@ impl Prefixes {
         Ok(Self { patterns, index })
     }
 
-    /// The length in bytes of the prefix that the first matching pattern finds; 0 if none matches.
+    /// The length in bytes of the prefix that the first matching pattern of the list finds; 0 if none matches.
     pub(super) fn length(&self, chunk: &str) -> usize {
         let candidates = self.index.candidates(chunk.chars().next()).iter().map(|&id| &self.patterns[id as usize]);
         let mut lengths = candidates.filter_map(|(pattern, window)| {
-            // Comparing the first characters rules out most patterns before the window of the chunk is computed, which
-            // takes longer.
+            // Comparing the chunk's first character rules out most patterns before the characters that a pattern may
+            // read are selected, which takes longer.
             pattern.first().begins(chunk).then(|| pattern.match_at_start(start_of(chunk, *window)))?
         });
         lengths.next().unwrap_or(0)
@@ -134,7 +136,7 @@ impl Suffixes {
             let end = end_of(chunk, *window);
             match pattern.last() {
                 last if last.is_all => last_bytes(end, last.sets.len()),
-                // All matches end at the end of the chunk, so that the first match is the longest.
+                // All matches end at the end of the chunk, and therefore the match that starts first is the longest.
                 _ => pattern.find(end).map(|range| range.len()),
             }
         });
@@ -168,7 +170,7 @@ fn end_of(text: &str, window: Option<usize>) -> &str {
     &text[text.len() - length..]
 }
 
-/// The number of bytes of a text's last characters; `None` if the text has fewer characters.
+/// The size in bytes of the given number of characters at the end of a text; `None` if the text has fewer characters.
 fn last_bytes(text: &str, characters: usize) -> Option<usize> {
     match characters {
         0 => Some(0),

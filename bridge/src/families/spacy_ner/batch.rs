@@ -27,15 +27,15 @@ impl Tokens<'_> {
 /// A slice of a document: consecutive tokens whose outputs are computed in one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slice {
-    /// The index of the document.
+    /// The index of the document in the list of documents that run together.
     pub(super) document: usize,
-    /// The indices in the document of the slice's tokens, without their context.
+    /// The indices in the document of the tokens whose outputs this slice computes, without the context on both sides.
     pub(super) own: Range<usize>,
 }
 
 impl Slice {
-    /// The indices in the document of the slice's tokens and of the tokens on both sides that the slice's outputs
-    /// depend on.
+    /// The indices in the document of the slice's own tokens and of the context: the tokens on both sides that the
+    /// outputs of the slice's own tokens depend on.
     fn with_context(&self, length: usize, context: usize) -> Range<usize> {
         self.own.start.saturating_sub(context)..self.own.end.saturating_add(context).min(length)
     }
@@ -65,18 +65,18 @@ pub(super) fn plan(lengths: impl Iterator<Item = usize>, limit: usize) -> Vec<Ve
 /// number of tokens is always even.
 #[derive(Debug, Default)]
 pub(super) struct RunTokens {
-    /// The type of each token, as its number in the cache of types.
+    /// The type of each token, as its index in the cache of token types.
     pub(super) types: Vec<u32>,
     pub(super) is_space: Vec<bool>,
     pub(super) is_last: Vec<bool>,
-    /// The range of each slice's own tokens, as indices in the run.
+    /// The range of each slice's own tokens (without context), as indices in the run.
     pub(super) ranges: Vec<Range<usize>>,
-    /// The types of the run whose outputs are not in the cache.
+    /// The token types of the run whose outputs are not in the cache.
     pub(super) new: NewTypes,
 }
 
 impl RunTokens {
-    /// Collects the tokens of some slices for one run, with `context` padding tokens around each slice.
+    /// Collects the tokens of some slices for one run, with `context` padding tokens before and after each slice.
     pub(super) fn new(
         slices: &[Slice],
         documents: &[Tokens<'_>],
@@ -159,17 +159,19 @@ mod tests {
         let slices = [slice(0, 3..4), slice(1, 0..1)];
         let mut cache = TypeCache::default();
         let run = RunTokens::new(&slices, &documents, 2, source, &mut cache);
-        // The run has two padding tokens, the tokens 1 to 5, two padding tokens, the other document, and two padding
-        // tokens.
+        // The run has two padding tokens, the tokens 1 to 5 of the first document, two padding tokens, the only token
+        // of the second document, and two padding tokens.
         assert_eq!(run.types, [0, 0, 1, 2, 3, 4, 5, 0, 0, 1, 0, 0]);
         assert_eq!(run.ranges, [4..5, 9..10]);
         let spaces: Vec<usize> = (0..run.len()).filter(|&index| run.is_space[index]).collect();
         assert_eq!(spaces, [0, 1, 3, 7, 8, 10, 11]);
-        // The padding, the token before the sentence start, and the last tokens of the documents end a sentence.
+        // Marked as the last token of a sentence: the padding tokens, the token before the sentence start, and the last
+        // token of each document.
         let last: Vec<usize> = (0..run.len()).filter(|&index| run.is_last[index]).collect();
         assert_eq!(last, [0, 1, 2, 6, 7, 8, 9, 10, 11]);
         assert_eq!(run.new.count(), 6);
-        // The run has one token less, and one more padding token at the end.
+        // This slice ends where its document ends. Therefore the run has one token of context less than the first run,
+        // and one more padding token at its end, which makes its number of tokens even.
         let run = RunTokens::new(&[slice(0, 4..6), slice(1, 0..1)], &documents, 2, source, &mut cache);
         assert_eq!(run.types, [0, 0, 2, 3, 4, 5, 0, 0, 1, 0, 0, 0]);
         assert_eq!((run.ranges, run.new.count()), (vec![4..6, 8..9], 6));

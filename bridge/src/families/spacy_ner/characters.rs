@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-/// The minimum number of characters of a text whose shape is `LONG`.
+/// The minimum number of characters of a text whose shape is `LONG` instead of one class per character.
 const LONG: usize = 100;
-/// Limit on consecutive equal characters in a shape.
+/// Limit on consecutive equal characters in a shape: the shape omits the ones beyond it.
 const MAX_REPEATED: usize = 4;
 /// The capital sigma, whose lower case at the end of a word is the final sigma.
 const SIGMA: char = '\u{3a3}';
@@ -13,7 +13,7 @@ const FINAL_SIGMA: char = '\u{3c2}';
 /// A set of characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CharSet {
-    /// The ASCII characters as a bit map: bit c is set if the set contains the code point c.
+    /// The ASCII characters as a bitmap: bit c is set if the set contains the code point c.
     ascii: u128,
     /// Sorted ranges of code points `[start, end)`, which neither overlap nor adjoin.
     ranges: Box<[(u32, u32)]>,
@@ -35,19 +35,19 @@ impl CharSet {
         Self { ascii, ranges: merged.into() }
     }
 
-    /// The set of one character.
+    /// The set that has only the given character.
     pub(crate) fn of(character: char) -> Self {
         Self::new(vec![(u32::from(character), u32::from(character) + 1)])
     }
 
-    /// The characters that are not in this set.
+    /// The set of all characters that are not in this set.
     pub(crate) fn complement(&self) -> Self {
         let starts = std::iter::once(0).chain(self.ranges.iter().map(|range| range.1));
         let ends = self.ranges.iter().map(|range| range.0).chain(std::iter::once(u32::from(char::MAX) + 1));
         Self::new(starts.zip(ends).collect())
     }
 
-    /// The characters in this set or another.
+    /// The union of this set and another one.
     pub(crate) fn union(&self, other: &Self) -> Self {
         Self::new(self.ranges.iter().chain(&other.ranges).copied().collect())
     }
@@ -67,7 +67,7 @@ impl CharSet {
     }
 }
 
-/// The artifact's classes of characters.
+/// The artifact's classes of characters, which determine the lower case and the shape of texts.
 #[derive(Debug)]
 pub(crate) struct Characters {
     pub(crate) space: CharSet,
@@ -76,7 +76,7 @@ pub(crate) struct Characters {
     pub(crate) digit: CharSet,
     pub(crate) cased: CharSet,
     pub(crate) case_ignorable: CharSet,
-    /// The lower case of each character that differs from it.
+    /// For each character that differs from its lower case, the lower case.
     pub(crate) lower: HashMap<char, Box<str>>,
 }
 
@@ -94,8 +94,9 @@ impl Characters {
         lower
     }
 
-    /// Whether the sigma at an offset in bytes is the last letter of a word with other letters. This is Unicode's condition
-    /// `Final_Sigma`: it follows a cased letter and does not precede one, without regard to case-ignorable characters.
+    /// Whether the capital sigma at an offset in bytes becomes a final sigma in lower case. This is Unicode's condition
+    /// `Final_Sigma`: a cased letter precedes the sigma and none follows it, where case-ignorable characters are
+    /// skipped.
     fn ends_word(&self, text: &str, offset: usize) -> bool {
         let is_relevant = |character: &char| !self.case_ignorable.contains(*character);
         let is_cased = |character: Option<char>| character.is_some_and(|character| self.cased.contains(character));

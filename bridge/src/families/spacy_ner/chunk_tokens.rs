@@ -9,11 +9,11 @@ pub(super) struct ChunkToken {
     pub(super) length: u32,
     /// The index of the token's norm in [`Rules::norms`].
     pub(super) norm: u32,
-    /// Whether any sequence of tokens that the rules look for begins with this token.
+    /// Whether any of the token sequences in [`Rules`] that are replaced by special cases begins with this token.
     pub(super) may_start: bool,
 }
 
-/// Splits a chunk into tokens and appends them to `tokens`. The tokens joined are the chunk.
+/// Splits a chunk into tokens and appends them to `tokens`. Joined, the tokens are equal to the chunk.
 pub(super) fn split(rules: &Rules, chunk: &str, tokens: &mut Vec<ChunkToken>) {
     let mut splitter = Splitter { rules, tokens, start: 0, chunk };
     match rules.special(chunk) {
@@ -26,7 +26,7 @@ struct Splitter<'a> {
     rules: &'a Rules,
     tokens: &'a mut Vec<ChunkToken>,
     chunk: &'a str,
-    /// The offset in bytes at which the rest of the chunk starts, after all tokens so far.
+    /// The offset in bytes at which the rest of the chunk starts: the part after all tokens that were found so far.
     start: usize,
 }
 
@@ -48,10 +48,12 @@ impl Splitter<'_> {
     /// Removes prefixes and suffixes from the rest of the chunk, which ends at `end`. Prefixes become tokens, and the lengths
     /// of suffixes are added to `suffixes`. Returns whether a pattern of `token_match` matches the new rest.
     ///
-    /// The windows of the patterns limit how much of a long rest is read for each affix, so that the time is linear.
+    /// The windows of the patterns limit how many characters of a long rest are read for each affix. Therefore the time
+    /// is linear in the length of the chunk.
     fn remove_affixes(&mut self, end: &mut usize, suffixes: &mut Vec<usize>) -> bool {
         let mut before = usize::MAX;
-        // The start of the last attempt to match the patterns of `token_match`, and the number of bytes it depended on.
+        // The offset at which the last failed attempt to match the patterns of `token_match` started, and the number of
+        // bytes that its result depended on.
         let mut attempt = (usize::MAX, 0);
         while self.start < *end && *end - self.start != before {
             let rest = &self.chunk[self.start..*end];

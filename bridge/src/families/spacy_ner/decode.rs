@@ -17,7 +17,7 @@ pub(super) struct Span {
 /// The graph's outputs for the tokens of one slice of a document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outputs<'a> {
-    /// The label of an entity that starts at each token, `[tokens]`; negative if no entity starts there.
+    /// The index of the label of the entity that starts at each token, `[tokens]`; negative if no entity starts there.
     pub(super) label: &'a [i32],
     /// Whether the entity that starts at each token has more than one token, `[tokens]`.
     pub(super) begins: &'a [bool],
@@ -43,7 +43,7 @@ impl Outputs<'_> {
     }
 }
 
-/// An entity whose end is not decoded yet.
+/// An open entity: its first token is decoded, but its last token is not known yet.
 struct Open {
     start: usize,
     label: usize,
@@ -53,18 +53,19 @@ struct Open {
     previous: Vec<f32>,
 }
 
-/// Decodes one document, slice by slice; an entity may extend over several slices.
+/// Decodes the entities of one document, slice by slice; an entity may extend over several slices.
 pub(super) struct Decoder<'a> {
     tables: &'a NerTables,
     hidden: usize,
     tie: Tie,
-    /// The number of labels that entities can have.
+    /// The number of labels that entities can have; labels are indices below it.
     labels: usize,
-    /// The number of tokens of the document that are decoded.
+    /// The number of tokens of the document that were decoded so far.
     done: usize,
     open: Option<Open>,
     spans: Vec<Span>,
-    /// The hidden layer, computed from the features of the current, the first and the previous token, `[hidden]`.
+    /// The hidden layer of the state, computed from the features of the current token, the entity's first token and the
+    /// token before the current one, `[hidden]`.
     state: Vec<f32>,
 }
 
@@ -75,7 +76,8 @@ impl<'a> Decoder<'a> {
         Self { tables, hidden: network.hidden, tie: network.tie, labels, done: 0, open: None, spans: Vec::new(), state }
     }
 
-    /// Decodes the document's next tokens; `is_last` returns whether a token of the document ends a sentence.
+    /// Decodes the document's next tokens. `is_last` returns whether a token, given by its index in the document, ends
+    /// a sentence.
     ///
     /// # Errors
     /// `inference`, if the graph returned an unknown label or a score that is not finite.
@@ -92,7 +94,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// The entities of the document, after all its tokens were decoded.
+    /// The entities of the document. All of its tokens have to be decoded before.
     pub(super) fn finish(self) -> Vec<Span> {
         self.spans
     }
@@ -128,11 +130,13 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Whether the open entity continues after the current token, whose features are `current`.
+    /// Whether the open entity continues after the current token, whose features are `current`, instead of ending with
+    /// it.
     fn continues(&mut self, open: &Open, current: &[f32]) -> Result<bool, BridgeError> {
         self.state.fill(f32::NEG_INFINITY);
         let features = current.iter().zip(&open.first).zip(&open.previous).zip(&self.tables.bias);
-        // As in spaCy, the bias is added last: the order changes how sums round, which can decide between moves.
+        // As in spaCy, the bias is added last: the order of additions changes how sums are rounded, which can decide
+        // between two moves with nearly equal scores.
         for (index, (((current, first), previous), bias)) in features.enumerate() {
             let state = &mut self.state[index % self.hidden];
             *state = state.max(current + first + previous + bias);
@@ -149,7 +153,8 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// The score of a move of an open entity that has the given label.
+/// The score of one of the two moves of an open entity, which continue or end it. `label` is the index of the entity's
+/// label, and `state` is the hidden layer.
 fn score(output: &Move, label: usize, state: &[f32]) -> f32 {
     let weight = &output.weight[label * state.len()..(label + 1) * state.len()];
     weight.iter().zip(state).map(|(weight, value)| weight * value).sum::<f32>() + output.bias[label]
@@ -162,8 +167,8 @@ mod tests {
 
     const WIDTH: usize = 4;
 
-    /// The graph's outputs for some tokens of a test. The features of each token set the first value of the hidden
-    /// layer to a given value and the second to 1.
+    /// The graph's outputs for the tokens of a test. The features of each token set the first of the two values of the
+    /// hidden layer to a given value, and the second one to 1.
     struct Case {
         label: Vec<i32>,
         begins: Vec<bool>,
@@ -172,12 +177,13 @@ mod tests {
     }
 
     impl Case {
-        /// The outputs for tokens that are given as `(label, begins, first value of the hidden layer)`.
+        /// The graph's outputs for tokens that are given as `(label, begins, first value of the hidden layer)`.
         fn new(tokens: &[(i32, bool, f32)]) -> Self {
             Self {
                 label: tokens.iter().map(|token| token.0).collect(),
                 begins: tokens.iter().map(|token| token.1).collect(),
-                // The second value of the hidden layer is 1: the second one of its two maxout pieces is the larger one.
+                // The second value of the hidden layer is 1, because it is the larger one of the values -1 and 1 of its
+                // two maxout pieces.
                 current: tokens.iter().flat_map(|token| [token.2, -1.0, token.2 - 1.0, 1.0]).collect(),
                 zeros: vec![0.0; tokens.len() * WIDTH],
             }
@@ -189,8 +195,8 @@ mod tests {
         }
     }
 
-    /// Decodes a document and returns its entities as `(start, end, label)`. The slices of the document end at
-    /// `slice_ends`, and its sentences end after the tokens `last`.
+    /// Decodes a document and returns its entities as `(start, end, label)`. The slices of the document end before the
+    /// tokens `slice_ends`, and its sentences end after the tokens `last`.
     fn spans(
         case: Outputs<'_>,
         slice_ends: &[usize],
@@ -210,8 +216,8 @@ mod tests {
         Ok(decoder.finish().into_iter().map(|span| (span.tokens.start, span.tokens.end, span.label)).collect())
     }
 
-    /// An entity with the label 0 continues if the first value of the hidden layer is above 1, an entity with the label
-    /// 1 if that value is below 1.5.
+    /// With the weights of this test, an entity with the label 0 continues if the first value of the hidden layer is
+    /// above 1, an entity with the label 1 if that value is below 1.5.
     #[test]
     fn entities_do_not_depend_on_the_slices_of_the_document() {
         let case = Case::new(&[
@@ -231,7 +237,7 @@ mod tests {
         for slice_ends in [&[][..], &[3], &[4], &[5, 6, 7], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] {
             assert_eq!(spans(case.outputs(), slice_ends, &[], Tie::In), Ok(expected.clone()), "{slice_ends:?}");
         }
-        // If a sentence ends with token 3, the entity ends as well, and another entity can start after it.
+        // If a sentence ends with token 3, the entity ends there as well, and another entity can start after it.
         let expected = vec![(1, 2, 1), (2, 4, 0), (5, 6, 0), (6, 9, 1), (9, 11, 0)];
         assert_eq!(spans(case.outputs(), &[], &[3], Tie::In), Ok(expected));
     }
@@ -240,8 +246,8 @@ mod tests {
     fn the_state_has_the_features_of_the_first_and_the_previous_token() {
         let mut case = Case::new(&[(0, true, 0.0), (-1, false, 0.0), (-1, false, 0.0), (-1, false, 0.0)]);
         let first = [0.5_f32, 0.0, 0.0, 0.0].into_iter().chain([0.0; 12]).collect::<Vec<_>>();
-        // As the previous token, token 0 adds 0.75 to the hidden layer at token 1. The features of the other tokens are
-        // zero.
+        // In its role as the previous token, token 0 adds 0.75 to the first value of the hidden layer at token 1. The
+        // features of the other tokens for this role are zero.
         let previous = [0.75_f32, 0.0, 0.0, 0.0].into_iter().chain([0.0; 12]).collect::<Vec<_>>();
         case.current[4] = 0.0;
         let outputs = Outputs { first: &first, previous: &previous, ..case.outputs() };

@@ -1,10 +1,10 @@
-//! The two hash functions of spaCy pipelines: one for strings, and one for numbers. The latter selects the rows of a
-//! hashed embedding table.
+//! The two hash functions of spaCy pipelines: one for strings, and one for integers, which selects the rows of a hashed
+//! embedding table.
 
 /// The seed of the hash function for strings.
 const STRING_SEED: u64 = 1;
 
-/// The number by which spaCy represents a string: MurmurHash64A of its UTF-8 bytes.
+/// spaCy's 64-bit id of a string: MurmurHash64A of its UTF-8 bytes.
 pub(crate) fn hash_string(text: &str) -> u64 {
     const MULTIPLIER: u64 = 0xc6a4_a793_5bd1_e995;
     const SHIFT: u32 = 47;
@@ -23,7 +23,7 @@ pub(crate) fn hash_string(text: &str) -> u64 {
     hash ^ (hash >> SHIFT)
 }
 
-/// MurmurHash3 (x64, 128 bits) of the eight little-endian bytes of a number, as four words of 32 bits from lowest to
+/// MurmurHash3 (x64, 128 bits) of the eight little-endian bytes of an integer, as four words of 32 bits from lowest to
 /// highest.
 pub(crate) fn hash_number(number: u64, seed: u32) -> [u32; 4] {
     const FIRST: u64 = 0x87c3_7b91_1142_53d5;
@@ -40,14 +40,14 @@ pub(crate) fn hash_number(number: u64, seed: u32) -> [u32; 4] {
     [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32]
 }
 
-/// The finalizer of MurmurHash3: every bit of the input changes about half of the output's bits.
+/// The finalizer of MurmurHash3: flipping any bit of its input changes about half of the output's bits.
 fn avalanche(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     bits = (bits ^ (bits >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     bits ^ (bits >> 33)
 }
 
-/// The little-endian number of up to eight bytes.
+/// Reads up to eight bytes as a little-endian integer.
 fn little_endian(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
@@ -56,7 +56,7 @@ fn little_endian(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// The expected numbers are from `spacy.strings.hash_string` of spaCy 3.8.18.
+    /// The expected ids are from `spacy.strings.hash_string` of spaCy 3.8.18.
     #[test]
     fn strings_have_the_hashes_of_the_original() {
         let known = [
@@ -74,7 +74,7 @@ mod tests {
         }
     }
 
-    /// The expected hashes are from `NumpyOps().hash` of thinc 8.3. The hash of the number 0 with the seed 8 is 0.
+    /// The expected hashes are from `NumpyOps().hash` of thinc 8.3. The hash of the integer 0 with the seed 8 is 0.
     #[test]
     fn numbers_have_the_hashes_of_the_original() {
         let known = [

@@ -43,7 +43,7 @@ use crate::runtime::options::ModelOptions;
 use crate::runtime::session::Pool;
 
 /// The roles of the graphs. Each network has two graphs: the graph of types computes what depends only on a token's
-/// type, the graph of tokens what depends on a token's context.
+/// type (its text, norm and trailing space), the graph of tokens what depends on a token's context.
 const NER: &str = "spacy_ner";
 const NER_TYPES: &str = "spacy_ner_types";
 const PARSER: &str = "spacy_parser";
@@ -88,7 +88,7 @@ pub(crate) const DECLARATION: Declaration = Declaration {
 struct Resources {
     rules: Rules,
     tables: Tables,
-    /// The moves of the dependency parser; `None` if the pipeline has no parser.
+    /// The moves (transitions) of the dependency parser; `None` if the pipeline has no parser.
     moves: Option<Moves>,
 }
 

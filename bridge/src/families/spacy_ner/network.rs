@@ -1,5 +1,5 @@
-//! The two graphs of a network: the graph of types computes what depends only on a token's type, the graph of tokens what
-//! depends on a token's context.
+//! The two graphs of a network: the graph of types computes what depends only on a token's type (its text, norm and
+//! trailing space), the graph of tokens what depends on a token's context.
 
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{PrimitiveTensorElementType, Tensor};
@@ -33,7 +33,7 @@ impl Network {
     /// # Errors
     /// `dependency` without a usable library, `graph` if ONNX Runtime refuses a graph.
     pub(super) fn lease(&self) -> Result<NetworkLease<'_>, BridgeError> {
-        // All callers lease in this order, so that two of them cannot deadlock.
+        // All callers lease the two sessions in this order, which prevents deadlocks between them.
         Ok(NetworkLease { types: self.types.lease()?, tokens: self.tokens.lease()? })
     }
 
@@ -44,13 +44,13 @@ impl Network {
     }
 }
 
-/// A leased session of each graph.
+/// One leased session of each of a network's two graphs.
 pub(super) struct NetworkLease<'a> {
     types: Lease<'a>,
     tokens: Lease<'a>,
 }
 
-/// Which optional inputs the graphs of a network have.
+/// Which of the optional inputs the graphs of a network have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Inputs {
     /// Whether the graph of types has the input `vectors`.
@@ -60,7 +60,8 @@ pub(super) struct Inputs {
 }
 
 impl NetworkLease<'_> {
-    /// Runs the network: the graph of types for the types whose outputs are not in the cache, then the graph of tokens.
+    /// Runs the network on the tokens of a run: the graph of types for the types whose outputs are not in the cache,
+    /// then the graph of tokens.
     ///
     /// # Errors
     /// `inference`, without an index, because any document may be the cause.
@@ -83,7 +84,8 @@ impl NetworkLease<'_> {
     }
 }
 
-/// Runs the graph of types for the new types of a run and adds its outputs to the cache.
+/// Runs the graph of types for the types of a run whose outputs are not in the cache, and adds its outputs to the
+/// cache.
 fn embed(session: &mut Session, new: NewTypes, optional: Inputs, cache: &mut TypeCache) -> Result<(), BridgeError> {
     let mut inputs = vec![tensor("rows", (new.count(), new.rows))?];
     if optional.vectors {

@@ -5,7 +5,7 @@ use crate::BridgeError;
 use crate::families::ner::NerOptions;
 use crate::families::ner::model::UNEXPECTED_SENTENCE_STARTS;
 
-/// Checks the options of a call that has `texts` texts.
+/// Checks the options of a call. `texts` is the number of texts of the call.
 ///
 /// # Errors
 /// `config` for an option of token classification, `sentence_starts` if sentence starts are missing or unexpected.

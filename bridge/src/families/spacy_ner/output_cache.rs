@@ -1,33 +1,33 @@
-//! A cache of the outputs of the graph of types, for the recently used types.
+//! A cache of the outputs of the graph of types, for the recently used token types.
 
 use std::cmp::Reverse;
 
 use crate::BridgeError;
 
-/// The default limit on the types in the cache. The outputs of one type take 4 KB if vectors have 96 elements. If there are
-/// more types, the more recently used half stays: most words occur again soon, or never.
+/// The default limit on the token types in the cache. The outputs of one type take 4 KB if its embedding has 96 values.
+/// If the limit is exceeded, the more recently used half stays: most words occur again soon, or never.
 const MAX_OUTPUTS: usize = 8_192;
 
 /// The outputs of the graph of types, each as its shape and its values in row-major order.
 pub(super) struct TypeOutputs<'a> {
-    /// The embedding of each type, `[types, width]`.
+    /// The embedding of each token type, `[types, width]`.
     pub(super) embedded: (&'a [i64], &'a [f32]),
-    /// What a token of each type adds to the first layer of the tokens around it, by its position in their windows:
-    /// `[types, 2 * window + 1, sums]`.
+    /// What a token of each type adds to the first layer of the tokens in whose windows it is, by its position in the
+    /// window: `[types, 2 * window + 1, sums]`.
     pub(super) contributions: (&'a [i64], &'a [f32]),
 }
 
-/// The inputs of the graph of tokens, each as the number of tokens and the values of all tokens.
+/// The inputs of the graph of tokens: for each input, the number of tokens and the values for all of them.
 #[derive(Debug, PartialEq)]
 pub(super) struct TokenInputs {
     /// The embedding of each token, `[tokens, width]`.
     pub(super) embedded: (usize, Vec<f32>),
-    /// The preactivation of the first layer for each token, `[tokens, sums]`: the sum of what the tokens in its window
-    /// add.
+    /// The preactivation of the encoder's first layer for each token, `[tokens, sums]`: the sum of what the tokens in
+    /// the window around it add.
     pub(super) preactivation: (usize, Vec<f32>),
 }
 
-/// The sizes of the outputs of the graph of types for one type.
+/// The sizes of the graph of types' outputs for one token type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sizes {
     width: usize,
@@ -36,20 +36,22 @@ struct Sizes {
     sums: usize,
 }
 
-/// The outputs of the graph of types for the cached types. The outputs of each type are stored in one slot.
+/// The outputs of the graph of types for the cached token types. The outputs of each type are stored in one slot, which
+/// is a row of the arrays below.
 #[derive(Debug)]
 pub(super) struct OutputCache {
-    /// The slot of each type, by the type's number; `None` if the type is not in the cache.
+    /// The slot of each token type, by the type's index in the cache of types; `None` if the outputs of the type are
+    /// not cached.
     slots: Vec<Option<u32>>,
-    /// The number of the type whose outputs are in each slot.
+    /// The index of the token type whose outputs are in each slot.
     types: Vec<u32>,
-    /// The sizes of one type's outputs; `None` before the first outputs are added.
+    /// The sizes of one type's outputs; `None` until outputs are added for the first time.
     sizes: Option<Sizes>,
     /// The embedding of the type in each slot, flat `[slots, width]`.
     embedded: Vec<f32>,
     /// The contributions to the first layer of the type in each slot, flat `[slots, 2 * window + 1, sums]`.
     contributions: Vec<f32>,
-    /// The maximum number of types in the cache.
+    /// The maximum number of token types in the cache.
     limit: usize,
 }
 
@@ -65,13 +67,13 @@ impl OutputCache {
         Self { slots: Vec::new(), types: Vec::new(), sizes: None, embedded, contributions, limit }
     }
 
-    /// Whether a type's outputs are in the cache.
+    /// Whether the outputs of a token type are in the cache.
     pub(super) fn has(&self, id: u32) -> bool {
         self.slots.get(id as usize).is_some_and(Option::is_some)
     }
 
-    /// Adds the outputs for types that are not in the cache. `age` returns the number of runs since a type was last used.
-    /// Types of the current run, whose age is 0, always stay in the cache.
+    /// Adds the outputs of token types that are not in the cache. `age` returns the number of runs since a type was
+    /// last used. Types of the current run, whose age is 0, always stay in the cache.
     ///
     /// # Errors
     /// `inference`, if the shapes do not match the number of types or the sizes of the cached outputs.
@@ -101,8 +103,9 @@ impl OutputCache {
         Ok(())
     }
 
-    /// The inputs of the graph of tokens for all tokens of a run, given the types of the tokens in order. The
-    /// preactivation of a token is the sum of the contributions of all tokens in the window around it.
+    /// The inputs of the graph of tokens for all tokens of a run, given the indices of the tokens' types in the order
+    /// of the tokens. The preactivation of a token is the sum of the contributions of all tokens in the window around
+    /// it.
     pub(super) fn token_inputs(&self, types: &[u32]) -> TokenInputs {
         let Sizes { width, positions, sums } = self.sizes.unwrap_or(Sizes { width: 0, positions: 1, sums: 1 });
         let (tokens, window) = (types.len(), positions / 2);
@@ -112,8 +115,8 @@ impl OutputCache {
             let Some(slot) = self.slots[id as usize].map(|slot| slot as usize) else { continue };
             embedded.extend_from_slice(&self.embedded[slot * width..(slot + 1) * width]);
             let contributions = &self.contributions[slot * positions * sums..(slot + 1) * positions * sums];
-            // This token is at position 0 in the window of the token `token + window`, at position 1 in that of the
-            // token before, and so on.
+            // This token is at position 0 in the window around the token with the index `token + window`, at position 1
+            // in the window around the token before that one, and so on.
             for (position, contribution) in contributions.chunks_exact(sums).enumerate() {
                 let center = (token + window).checked_sub(position).filter(|center| *center < tokens);
                 let Some(center) = center else { continue };
@@ -132,11 +135,11 @@ impl OutputCache {
         self.slots[index] = slot;
     }
 
-    /// Drops the least recently used types until the cache has half of its maximum number of types. Types of the
-    /// current run stay.
+    /// Drops the least recently used token types until the cache has half of its maximum number of types. Types of the
+    /// current run always stay.
     fn drop_oldest(&mut self, age: impl Fn(u32) -> u64) {
         let mut kept: Vec<usize> = (0..self.types.len()).collect();
-        // Among types with the same age, the last added ones stay.
+        // Among types with the same age, those that were added last are kept first.
         kept.sort_by_key(|&slot| (age(self.types[slot]), Reverse(slot)));
         let current = kept.partition_point(|&slot| age(self.types[slot]) == 0);
         kept.truncate(current.max(self.limit / 2));
@@ -160,8 +163,8 @@ fn move_row(values: &mut [f32], from: usize, to: usize, width: usize) {
     values.copy_within(from * width..(from + 1) * width, to * width);
 }
 
-/// The sizes of one type's outputs, given the outputs for `types` types. `None` if their shapes are invalid or have
-/// another number of types.
+/// The sizes of one type's outputs, given the outputs for as many token types as `types` says. `None` if their shapes
+/// are invalid or have another number of types.
 fn sizes_of(types: usize, outputs: &TypeOutputs<'_>) -> Option<Sizes> {
     let sizes = |shape: &[i64]| shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<_>>>();
     match (&sizes(outputs.embedded.0)?[..], &sizes(outputs.contributions.0)?[..]) {
@@ -181,8 +184,8 @@ fn sizes_of(types: usize, outputs: &TypeOutputs<'_>) -> Option<Sizes> {
 mod tests {
     use super::*;
 
-    /// Adds outputs whose values show the number of their type. A type has an embedding of one element, and one sum for
-    /// each of the three positions in a window.
+    /// Adds outputs whose values reveal the index of their token type. A type has an embedding of one element, and one
+    /// sum for each of the three positions in a window.
     fn add(cache: &mut OutputCache, types: &[u32], age: impl Fn(u32) -> u64) {
         let embedded: Vec<f32> = types.iter().map(|&id| id as f32).collect();
         let contributions: Vec<f32> = embedded.iter().flat_map(|id| [id + 100.0, id + 200.0, id + 300.0]).collect();
@@ -199,8 +202,8 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(|id| cache.has(id)), [false, true, false, true]);
         let inputs = cache.token_inputs(&[1, 3, 3, 1]);
         assert_eq!(inputs.embedded, (4, vec![1.0, 3.0, 3.0, 1.0]));
-        // The left neighbor is at the first position of the window, the token itself at the second, the right neighbor at
-        // the third.
+        // The window of a token has three positions: the left neighbor is at the first one, the token itself at the
+        // second, the right neighbor at the third.
         let sums = [201.0 + 303.0, 101.0 + 203.0 + 303.0, 103.0 + 203.0 + 301.0, 103.0 + 201.0];
         assert_eq!(inputs.preactivation, (4, sums.to_vec()));
         assert_eq!(cache.token_inputs(&[]).preactivation, (0, vec![]));
@@ -210,13 +213,13 @@ mod tests {
     fn the_oldest_types_are_dropped() {
         let mut cache = OutputCache::new(4);
         add(&mut cache, &[0, 1, 2, 3], |_| 0);
-        // After dropping, two types stay: type 1, which is used in this run, and type 3, which was used in the previous
-        // one.
+        // After the oldest types are dropped, two types are left: type 1, which is used in this run, and type 3, which
+        // was used in the previous run.
         add(&mut cache, &[9], |id| [2, 0, 3, 1][id as usize]);
         assert_eq!([0, 1, 2, 3, 9].map(|id| cache.has(id)), [false, true, false, true, true]);
         assert_eq!(cache.token_inputs(&[9, 1, 3]).embedded, (3, vec![9.0, 1.0, 3.0]));
         assert_eq!(cache.token_inputs(&[3]).preactivation, (1, vec![203.0]));
-        // All types of the current run stay, even beyond the limit.
+        // All token types of the current run stay in the cache, even if they exceed its limit.
         add(&mut cache, &[4, 5, 6, 7], |_| 0);
         assert_eq!(cache.token_inputs(&[9, 7, 3]).embedded, (3, vec![9.0, 7.0, 3.0]));
         assert_eq!(cache.embedded.len(), 7);

@@ -19,14 +19,15 @@ use crate::families::ner::model::Recognizer;
 use crate::runtime::batch::{Outcome, in_parallel};
 use crate::runtime::outputs::output;
 
-/// Limit on the tokens of one run. More tokens do not make it faster, and the outputs of a token take kilobytes.
+/// Limit on the tokens of one run. Runs with more tokens are not faster per token, and the outputs for a token take
+/// kilobytes.
 const RUN_TOKENS: usize = 2_000;
-/// Limit on the bytes of the texts of one job. So many bytes have about as many tokens as one run.
+/// Limit on the total size in bytes of the texts of one job. Texts of this size have about as many tokens as one run.
 const JOB_BYTES: usize = 8_000;
-/// The number of bytes that a shorter text counts when texts are divided into jobs.
+/// The size in bytes that is assumed for texts shorter than this, when texts are grouped into jobs.
 const MIN_TEXT_BYTES: usize = 16;
 
-/// Caches that one job leaves to the next one.
+/// The caches of one job, which the next job uses again.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
     chunks: ChunkCache,
@@ -34,10 +35,10 @@ pub(super) struct Workspace {
     parser: TypeCache,
 }
 
-/// The outcome of each text, in order.
+/// The outcome of each text of a job, in the order of the texts.
 type Outcomes = Vec<Outcome<Entities>>;
 
-/// One text of a call, with its sentence starts.
+/// One text of a call, with its sentence starts if the caller passes any.
 #[derive(Debug, Clone, Copy)]
 struct Input<'a> {
     text: &'a str,
@@ -51,7 +52,7 @@ pub(super) struct SpacyRecognizer {
     resources: Arc<Resources>,
     ner: Network,
     parser: Option<Network>,
-    /// The workspaces that no job uses at the moment.
+    /// The workspaces (caches) that no job uses at the moment.
     workspaces: Mutex<Vec<Workspace>>,
 }
 
@@ -91,7 +92,7 @@ impl Recognizer for SpacyRecognizer {
 }
 
 impl SpacyRecognizer {
-    /// The recognizer of one variant. `parser` is `Some` exactly if the manifest has `spacy.parser`.
+    /// Creates the recognizer of one variant. `parser` is `Some` exactly if the manifest has `spacy.parser`.
     pub(super) fn new(spec: SpacySpec, resources: Arc<Resources>, ner: Network, parser: Option<Network>) -> Self {
         Self { spec, resources, ner, parser, workspaces: Mutex::default() }
     }
@@ -115,7 +116,7 @@ impl SpacyRecognizer {
         Ok(outcomes.map(|outcome| outcome.unwrap_or_else(not_run)).collect())
     }
 
-    /// Keeps a workspace for another job. No more workspaces are kept than the network has sessions.
+    /// Keeps a workspace (caches) for another job. No more workspaces are kept than the network can have sessions.
     fn keep(&self, workspace: Workspace) {
         let mut idle = lock(&self.workspaces);
         if idle.len() < self.ner.limit() {
@@ -136,7 +137,7 @@ impl SpacyRecognizer {
         }
     }
 
-    /// Splits the texts of a job into tokens, and runs all texts together for which that does not fail.
+    /// Splits the texts of a job into tokens. Texts for which this fails get their error; all others run together.
     fn recognize(&self, documents: &[Input<'_>], workspace: &mut Workspace) -> Result<Outcomes, BridgeError> {
         let mut read = Vec::with_capacity(documents.len());
         let refused: Vec<Option<BridgeError>> = documents
@@ -171,7 +172,7 @@ impl SpacyRecognizer {
         SentenceFinder { graphs, network, tables, moves, source, run_tokens: RUN_TOKENS }.find(documents, cache)
     }
 
-    /// The entities of every document as ranges of tokens. The graph does not run if no document has a token.
+    /// The entities of every document as ranges of tokens. The graph does not run if all documents are without tokens.
     fn decode(&self, documents: &[Tokens<'_>], cache: &mut TypeCache) -> Result<Vec<Vec<Span>>, BridgeError> {
         let new = |_| Decoder::new(&self.resources.tables.ner, &self.spec.ner);
         let mut decoders: Vec<Decoder<'_>> = documents.iter().map(new).collect();
@@ -239,7 +240,7 @@ fn not_run() -> Outcome<Entities> {
     Err(BridgeError::inference(None, "was not run"))
 }
 
-/// Divides texts into jobs: ranges of consecutive texts with up to about [`JOB_BYTES`] bytes.
+/// Divides texts into jobs: ranges of consecutive texts whose total size is at most about [`JOB_BYTES`].
 fn jobs(documents: &[Input<'_>]) -> Vec<Range<usize>> {
     let mut jobs: Vec<Range<usize>> = Vec::new();
     let mut available = 0;

@@ -51,7 +51,7 @@ pub(super) struct Affix {
 #[serde(deny_unknown_fields)]
 pub(super) struct ChunkPattern {
     pub(super) pattern: String,
-    /// The characters that a match can begin with, as ranges of code points; `None` if they are unknown.
+    /// The characters with which a match can begin, as ranges of code points; `None` if they are unknown.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(super) first: Option<Vec<u32>>,
 }
@@ -85,11 +85,11 @@ pub(super) struct Rules {
     pub(super) infix: Option<Pattern>,
     pub(super) token_match: ChunkPatterns,
     pub(super) url_match: ChunkPatterns,
-    /// The tokens of each special case, by the chunk that is the special case.
+    /// The tokens of each special case, by the text of the chunk for which the special case holds.
     pub(super) specials: HashMap<Box<str>, Box<[SpecialToken]>>,
-    /// The length in bytes of the longest chunk that is a special case.
+    /// The size in bytes of the longest chunk that is a special case.
     pub(super) longest_special: usize,
-    /// spaCy's numbers of the norms that special cases set. Index 0 means that no norm is set.
+    /// spaCy's ids of the norms that special cases set. The index 0 means that no norm is set.
     pub(super) norms: Vec<u64>,
     pub(super) sequences: Sequences,
     pub(super) characters: Characters,
@@ -143,7 +143,7 @@ impl Rules {
         self.specials.get(chunk).map(AsRef::as_ref)
     }
 
-    /// The number by which spaCy represents a string: its symbol if there is one, else its hash.
+    /// spaCy's id of a string: the number of its symbol if it is one of spaCy's symbols, else its hash.
     pub(super) fn number(&self, text: &str) -> u64 {
         number(&self.symbols, text)
     }
@@ -164,7 +164,7 @@ struct Specials<'a> {
     norms: Vec<u64>,
 }
 
-/// A chunk and its tokens, each as its text and its norm.
+/// A special case: a chunk and its tokens, each as its text and its norm.
 type SpecialCase = (String, Vec<(String, Option<String>)>);
 
 impl Specials<'_> {
@@ -213,7 +213,7 @@ fn patterns(name: &str, entries: Vec<ChunkPattern>) -> Result<Vec<String>, Strin
     checked.collect()
 }
 
-/// The set of characters that a list describes: the start and the end of each range of code points.
+/// The set of characters that a flat list of code points describes: the start and the end of each range.
 fn set(name: &str, codes: &[u32]) -> Result<CharSet, String> {
     let ascending = codes.windows(2).all(|pair| pair[0] < pair[1]);
     if codes.len() % 2 == 1 || !ascending || codes.last().is_some_and(|last| *last > CODE_POINTS) {

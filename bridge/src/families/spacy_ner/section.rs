@@ -1,4 +1,4 @@
-//! The section `spacy` of a manifest.
+//! The section `spacy` of an artifact's manifest.
 
 use serde::Deserialize;
 
@@ -11,11 +11,11 @@ use crate::artifact::manifest::SectionCheck;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SpacySpec {
-    /// The language of the texts.
+    /// The language of the texts that the pipeline reads.
     pub language: String,
-    /// The labels of the entities, in the order of the networks' tables.
+    /// The labels of the entities. The networks' outputs refer to a label by its index in this list.
     pub labels: Vec<String>,
-    /// The source of the sentence starts.
+    /// The source of the sentence starts that the recognizer of entities reads.
     pub sentences: Sentences,
     /// The path of the file with the tokenizer's rules, relative to the artifact.
     pub rules: String,
@@ -50,7 +50,7 @@ impl SpacySpec {
 pub enum Sentences {
     /// The pipeline has no sentence starts: the document is one sentence.
     None,
-    /// The options of each call have the sentence starts.
+    /// The caller passes the sentence starts of each text with every call.
     Given,
     /// The artifact's dependency parser finds the sentence starts.
     Parser,
@@ -63,26 +63,27 @@ pub enum Sentences {
 pub struct SpacyNer {
     /// The network's hashed embedding tables.
     pub columns: Vec<HashColumn>,
-    /// Whether the network has static word vectors as an input.
+    /// Whether the network's graph of types has static word vectors as an input.
     pub vectors: bool,
     /// The number of padding tokens between documents, which is also the number of tokens of context on both sides of a
     /// slice of a document.
     pub context: usize,
-    /// The width of the hidden layer, which is computed from the features of a state's tokens.
+    /// The number of values of the hidden layer, which is computed from the features of the tokens in a state of the
+    /// recognizer.
     pub hidden: usize,
-    /// The number of maxout pieces of the hidden layer.
+    /// The number of maxout pieces of the hidden layer: each hidden value is the maximum of so many sums.
     pub pieces: usize,
-    /// The move of an open entity that is preferred if the scores of both moves are equal.
+    /// Which of the two moves of an open entity is chosen if their scores are equal.
     pub tie: Tie,
 }
 
-/// The move of an open entity that is preferred if the scores of both moves are equal.
+/// Which of the two moves of an open entity (to continue it, or to end it) is chosen if their scores are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tie {
-    /// The move that continues the entity is preferred.
+    /// At equal scores, the entity continues.
     In,
-    /// The move that ends the entity is preferred.
+    /// At equal scores, the entity ends.
     Last,
 }
 
@@ -93,16 +94,17 @@ pub enum Tie {
 pub struct SpacyParser {
     /// The network's hashed embedding tables.
     pub columns: Vec<HashColumn>,
-    /// Whether the network has static word vectors as an input.
+    /// Whether the network's graph of types has static word vectors as an input.
     pub vectors: bool,
     /// The number of padding tokens between documents, which is also the number of tokens of context on both sides of a
     /// slice of a document.
     pub context: usize,
-    /// The width of the hidden layer, which is computed from the features of a state's tokens.
+    /// The number of values of the hidden layer, which is computed from the features of the tokens in a state of the
+    /// parser.
     pub hidden: usize,
-    /// The number of maxout pieces of the hidden layer.
+    /// The number of maxout pieces of the hidden layer: each hidden value is the maximum of so many sums.
     pub pieces: usize,
-    /// The moves' names in the order of their scores: `S`, `D`, `L-label`, `R-label`, `B-label`.
+    /// The names of the parser's moves in the order of their scores: `S`, `D`, `L-label`, `R-label`, `B-label`.
     pub moves: Vec<String>,
 }
 
@@ -113,7 +115,7 @@ pub struct SpacyParser {
 pub struct HashColumn {
     /// The attribute of a token whose hash selects rows of the table.
     pub attribute: Attribute,
-    /// The number of rows of the table.
+    /// The number of rows of the embedding table.
     pub rows: u32,
     /// The seed of the hash function that selects rows of the table.
     pub seed: u32,
@@ -137,6 +139,6 @@ pub enum Attribute {
     Shape,
     /// Whether the token consists of whitespace.
     IsSpace,
-    /// Whether a space follows the token.
+    /// Whether a space follows the token in the text.
     Spacy,
 }

@@ -18,8 +18,8 @@ use crate::runtime::outputs::output;
 /// them.
 const BLOCK_TOKENS: usize = 500;
 
-/// Whether each token starts a sentence. `given` has the offsets in characters of the sentence starts that a call
-/// passes.
+/// Whether each token starts a sentence. `given` has the sentence starts that the caller passes, as offsets in
+/// characters.
 ///
 /// # Errors
 /// `sentence_starts`, if `given` is `None` or no token starts at one of the offsets.
@@ -37,7 +37,7 @@ pub(super) fn given_starts(text: &str, tokens: &[Token], given: Option<&[usize]>
     Ok(starts)
 }
 
-/// The error message for a sentence start at which no token starts, with the token that contains it.
+/// The error message for a sentence start that is within a token or at a space. It shows the token.
 fn no_token(text: &str, tokens: &[Token], offset: usize, byte: Option<usize>) -> String {
     let advice = "pass offsets of the first characters of tokens, counted in characters";
     let inside = byte.and_then(|byte| tokens[..tokens.partition_point(|token| token.start() < byte)].last());

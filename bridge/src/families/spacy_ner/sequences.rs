@@ -14,15 +14,15 @@ pub(super) struct Sequences {
 #[derive(Debug, Default)]
 struct Node {
     next: HashMap<Box<str>, usize>,
-    /// Whether a sequence ends at this node of the trie.
+    /// Whether one of the sequences to find ends at this node of the trie.
     is_end: bool,
 }
 
-/// The indices `[start, end)` of tokens that match a sequence.
+/// The range `[start, end)` of the indices of tokens that match a sequence.
 type Match = (usize, usize);
 
 impl Sequences {
-    /// Builds the trie of some sequences of token texts.
+    /// Builds the trie of sequences of tokens, which are given as the texts of their tokens.
     ///
     /// # Errors
     /// A message for a sequence without tokens, or with an empty token.
@@ -45,7 +45,7 @@ impl Sequences {
         Ok(Self { nodes })
     }
 
-    /// Whether any sequence begins with a token of that text.
+    /// Whether any of the sequences begins with a token that has the given text.
     pub(super) fn may_start(&self, text: &str) -> bool {
         self.nodes[0].next.contains_key(text)
     }
@@ -57,7 +57,7 @@ impl Sequences {
         if matches.is_empty() {
             return;
         }
-        // Among overlapping matches the longest one is kept; among equally long ones, the first.
+        // Among overlapping matches the longest one is kept; among equally long ones, the leftmost.
         matches.sort_unstable_by_key(|&(start, end)| (std::cmp::Reverse(end - start), start));
         let mut covered = HashSet::new();
         matches.retain(|&(start, end)| {

@@ -1,11 +1,12 @@
-//! Reads `tables.safetensors`: norms, the rows of vectors, and the weights of the layers that are not part of the graphs.
+//! Reads `tables.safetensors`: the norms of tokens, the rows of static vectors, and the weights of the layers that are
+//! not part of the graphs.
 
 use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::BridgeError;
 use crate::families::spacy_ner::section::SpacySpec;
 
-/// The number of tokens whose features determine a parser's state.
+/// The number of tokens in a state of the parser whose features determine the scores of the moves.
 pub(super) const STATE_TOKENS: usize = 8;
 
 /// A map from keys to values, as two arrays of equal length; the keys are sorted.
@@ -21,7 +22,8 @@ impl<T: Copy> Lookup<T> {
     }
 }
 
-/// The output layer that computes the score of one move of an open entity, for each label of the entity.
+/// The output layer that scores one move of an open entity (to continue it, or to end it), with one row for each label
+/// of the entity.
 #[derive(Debug)]
 pub(super) struct Move {
     /// The weights of the layer, flat `[labels, hidden]`.
@@ -30,37 +32,38 @@ pub(super) struct Move {
     pub(super) bias: Vec<f32>,
 }
 
-/// The weights that decoding entities needs.
+/// The weights that are needed for decoding entities.
 #[derive(Debug)]
 pub(super) struct NerTables {
-    /// The bias of the maxout layer, flat `[pieces * hidden]`.
+    /// The bias of the maxout layer that computes the hidden layer, flat `[pieces * hidden]`.
     pub(super) bias: Vec<f32>,
-    /// The output layer of the move that continues an entity.
+    /// The output layer of the move that continues an open entity.
     pub(super) inside: Move,
-    /// The output layer of the move that ends an entity.
+    /// The output layer of the move that ends an open entity.
     pub(super) last: Move,
 }
 
-/// The weights that scoring the parser's moves needs.
+/// The weights that are needed for scoring the parser's moves.
 #[derive(Debug)]
 pub(super) struct ParserTables {
-    /// The bias of the maxout layer, flat `[pieces * hidden]`.
+    /// The bias of the maxout layer that computes the hidden layer, flat `[pieces * hidden]`.
     pub(super) bias: Vec<f32>,
-    /// The features that replace those of a missing token of a state, flat `[STATE_TOKENS, pieces * hidden]`.
+    /// The features that replace those of a missing token of a state, for each of the tokens' roles, flat
+    /// `[STATE_TOKENS, pieces * hidden]`.
     pub(super) pad: Vec<f32>,
-    /// The weights of the output layer, flat `[hidden, moves]`. This is the transpose of the matrix in the file: a row
-    /// has the weights of all moves, which is faster.
+    /// The weights of the output layer, flat `[hidden, moves]`. This is the transpose of the matrix in the file. A row
+    /// has the weights of all moves for one hidden value, which makes scoring all moves faster.
     pub(super) weight: Vec<f32>,
     /// The biases of the output layer, `[moves]`.
     pub(super) output_bias: Vec<f32>,
 }
 
-/// All tables of a spaCy pipeline.
+/// All tables of a spaCy pipeline that `tables.safetensors` contains.
 #[derive(Debug)]
 pub(super) struct Tables {
-    /// The number of each token text's norm, by the number of the text (attribute `ORTH`).
+    /// spaCy's id of each token text's norm, by the id of the text (attribute `ORTH`).
     pub(super) norms: Lookup<u64>,
-    /// The index of each token text's vector, by the number of the text (attribute `ORTH`); empty for a pipeline
+    /// The index of each token text's static vector, by spaCy's id of the text (attribute `ORTH`); empty for a pipeline
     /// without vectors.
     pub(super) vectors: Lookup<i32>,
     pub(super) ner: NerTables,
@@ -71,7 +74,7 @@ impl Tables {
     /// Reads the tables from the bytes of a file and checks them against the manifest.
     ///
     /// # Errors
-    /// `tokenizer`, with all differences at once.
+    /// `tokenizer`, with all tensors at once that differ from the expected ones.
     pub(super) fn read(bytes: &[u8], spec: &SpacySpec) -> Result<Self, BridgeError> {
         let refuse = |problem| BridgeError::Tokenizer { file: spec.tables.clone(), problem };
         let file = SafeTensors::deserialize(bytes).map_err(|error| refuse(format!("cannot be read: {error}")))?;
@@ -83,7 +86,7 @@ impl Tables {
     }
 }
 
-/// A tensor that the format requires in the file. A size of `None` in its shape means any size.
+/// A tensor that the format requires in the file. A size of `None` in its shape means that any size is allowed.
 struct Expected {
     name: &'static str,
     dtype: Dtype,

@@ -9,7 +9,8 @@ use super::rules::Rules;
 use super::tables::Tables;
 use crate::families::spacy_ner::section::SpacySpec;
 
-/// The tokenizer's rules of the pipeline, as the content of `spacy_tokenizer.json`. They include every kind of rule.
+/// The tokenizer's rules of the small pipeline, as the content of `spacy_tokenizer.json`. They include every kind of
+/// rule.
 pub(super) fn rules_json() -> Value {
     json!({
         "version": 1,
@@ -50,7 +51,7 @@ pub(super) fn rules() -> Rules {
     Rules::read(rules_json().to_string().as_bytes(), "rules.json").expect("valid rules")
 }
 
-/// The section `spacy` of a pipeline that has a parser with five moves.
+/// The section `spacy` of the manifest of the small pipeline, which has a parser with five moves.
 pub(super) fn spec() -> SpacySpec {
     let columns = json!([{"attribute": "NORM", "rows": 100, "seed": 8}, {"attribute": "SHAPE", "rows": 50, "seed": 9}]);
     let value = json!({
@@ -96,7 +97,7 @@ impl Stored {
     }
 }
 
-/// The tensors of the pipeline that [`spec`] describes, by name.
+/// The tensors of the small pipeline that [`spec`] describes, by name.
 pub(super) fn stored() -> BTreeMap<&'static str, Stored> {
     let weight: Vec<f32> = (0_u8..10).map(f32::from).collect();
     BTreeMap::from([

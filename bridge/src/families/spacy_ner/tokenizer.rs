@@ -1,5 +1,5 @@
-//! Splits texts into tokens by the rules. A chunk is a sequence of characters between changes from whitespace to other
-//! characters or back; the tokens of recent chunks are cached.
+//! Splits texts into tokens by the tokenizer's rules. A chunk is a maximal sequence of characters that are all
+//! whitespace or all not whitespace. The tokens of recent chunks are cached.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::rules::Rules;
 
 /// Limit on the size of a text in bytes, because tokens have offsets of 32 bits.
 pub(super) const MAX_TEXT_BYTES: usize = (1 << 31) - 1;
-/// Limit on the size of a chunk in the cache, in bytes.
+/// Limit on the size in bytes of a chunk whose tokens are cached.
 const MAX_CACHED_CHUNK_BYTES: usize = 100;
 /// Limits on the number of chunks and on the number of tokens in the cache. If one of them is reached, the cache is
 /// cleared.
@@ -23,7 +23,8 @@ pub(super) struct Token {
     start: u32,
     /// The length of the token in bytes.
     length: u32,
-    /// The index of the norm in [`Rules::norms`], shifted by `FLAG_BITS`, and the two flags `SPACE` and `MAY_START`.
+    /// The index of the token's norm in [`Rules::norms`], shifted left by `FLAG_BITS`, and below it the two flags
+    /// `SPACE` and `MAY_START`.
     norm: u32,
 }
 
@@ -70,7 +71,7 @@ impl Token {
         self.norm |= SPACE;
     }
 
-    /// Whether any sequence of tokens that the rules look for begins with this token.
+    /// Whether any of the token sequences in [`Rules`] that are replaced by special cases begins with this token.
     pub(super) fn may_start(self) -> bool {
         self.norm & MAY_START != 0
     }
@@ -79,7 +80,7 @@ impl Token {
 /// A cache of the tokens of recent chunks.
 #[derive(Debug, Default)]
 pub(super) struct ChunkCache {
-    /// For each chunk, the range of its tokens in `tokens`.
+    /// For each cached chunk, the range of its tokens in `tokens`.
     chunks: HashMap<Box<str>, (u32, u32)>,
     tokens: Vec<ChunkToken>,
     /// The tokens of the current chunk if it is too long for the cache.
@@ -87,7 +88,7 @@ pub(super) struct ChunkCache {
 }
 
 impl ChunkCache {
-    /// The tokens of a chunk, from the cache if it has the chunk.
+    /// The tokens of a chunk. They are taken from the cache if it has the chunk, else computed.
     fn tokens(&mut self, rules: &Rules, chunk: &str) -> &[ChunkToken] {
         if chunk.len() > MAX_CACHED_CHUNK_BYTES {
             self.uncached.clear();
@@ -108,8 +109,8 @@ impl ChunkCache {
     }
 }
 
-/// The tokens of a text, which has no more than [`MAX_TEXT_BYTES`] bytes. The tokens joined with their trailing spaces
-/// are the text.
+/// The tokens of a text, which must not be larger than [`MAX_TEXT_BYTES`]. Joined with their trailing spaces, the
+/// tokens are equal to the text.
 pub(super) fn tokenize(rules: &Rules, text: &str, cache: &mut ChunkCache) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::with_capacity(text.len() / 5 + 1);
     let (mut offset, mut is_space) = (0, false);
@@ -134,7 +135,8 @@ pub(super) fn tokenize(rules: &Rules, text: &str, cache: &mut ChunkCache) -> Vec
     tokens
 }
 
-/// The end of the chunk that starts at an offset; `is_space` is whether the chunk consists of whitespace.
+/// The offset in bytes at which the chunk that starts at a given offset ends; `is_space` tells whether the chunk
+/// consists of whitespace.
 fn chunk_end(text: &str, start: usize, space: &CharSet, is_space: bool) -> usize {
     let bytes = text.as_bytes();
     let mut offset = start;
@@ -159,7 +161,7 @@ mod tests {
     use crate::families::spacy_ner::pattern::steps_of;
     use crate::families::spacy_ner::testing::rules;
 
-    /// Splits a text into tokens and shows them. A trailing space is shown as `_` after the token.
+    /// Splits a text into tokens and returns their texts. A trailing space is shown as `_` after its token.
     fn split(text: &str) -> Vec<String> {
         let tokens = tokenize(&rules(), text, &mut ChunkCache::default());
         tokens.iter().map(|token| format!("{}{}", token.text(text), if token.has_space() { "_" } else { "" })).collect()
@@ -241,7 +243,7 @@ mod tests {
             ("a(:)", &["a(:", ")"]),
             ("so (x) b", &["so", " ", "(x)_", "b"]),
             ("so (x)", &["so", " ", "(x)"]),
-            // With two spaces the text is not a special case.
+            // With two spaces between its words, the text is not a special case.
             ("so  (x)", &["so_", " ", "(", "x", ")"]),
             ("so (c)", &["so_", "(c)"]),
             // The longer sequence "so (" is not a special case, but it prevents the match of the shorter sequence "(".
@@ -262,7 +264,8 @@ mod tests {
         assert_eq!((norms("don't (c)"), norms("do not")), (vec![0, 2, 1], vec![0, 0]));
     }
 
-    /// Twice the text takes about twice the steps. It would take four times as many if every split read all of the chunk.
+    /// Twice the text takes about twice the steps of the pattern machine. It would take four times as many if every
+    /// split of a chunk read all of the chunk.
     #[test]
     fn the_number_of_steps_is_linear_in_the_length_of_a_chunk() {
         let rules = rules();
@@ -277,8 +280,8 @@ mod tests {
             let [half, whole] = [5_000, 10_000].map(|times| steps(&text.repeat(times), None));
             assert!(2 * whole <= 5 * half, "{text:?}: {half} steps, then {whole}");
         }
-        // The pattern of `token_match` reads all digits up to the quotes. It is tried again only if it read further than
-        // the new end of the chunk.
+        // The pattern of `token_match` reads all digits up to the quotes at the end of the chunk. After a suffix is
+        // removed, the pattern is tried again only if it had read beyond the new end of the chunk.
         let [half, whole] = [5_000, 10_000]
             .map(|times| steps(&format!("a{}{}", "1".repeat(times), "\"".repeat(times)), Some(times + 1)));
         assert!(2 * whole <= 5 * half, "{half} steps, then {whole}");

@@ -11,18 +11,18 @@ use super::tokenizer::Token;
 use crate::BridgeError;
 use crate::families::spacy_ner::section::{Attribute, HashColumn};
 
-/// Limit on the cached types. If there are more, the cache is cleared before the next run.
+/// Limit on the token types in the cache. If there are more, the cache is cleared before the next run.
 const MAX_TYPES: usize = 50_000;
 /// The number of rows that a hash selects from each hashed embedding table.
 const ROWS: usize = 4;
-/// The number of the type that padding tokens have.
+/// The index of the type that all padding tokens have.
 const PADDING: u32 = 0;
-/// The index that stands for a row or vector that does not exist.
+/// The index that stands for a row of a table or a vector that does not exist.
 const NO_ROW: i32 = -1;
-/// The number of characters of the attribute `SUFFIX`.
+/// The number of characters of the token attribute `SUFFIX`.
 const SUFFIX_CHARS: usize = 3;
 
-/// The rules and tables from which the inputs of a network's graph of types are computed.
+/// The rules and tables from which the inputs of a network's graph of types are computed for each token type.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) rules: &'a Rules,
@@ -31,20 +31,20 @@ pub(super) struct Source<'a> {
     pub(super) vectors: bool,
 }
 
-/// The types of a run whose outputs are not in the cache, with the inputs of the graph of types.
+/// The token types of a run whose outputs are not in the cache, with the inputs of the graph of types for them.
 #[derive(Debug, Default)]
 pub(super) struct NewTypes {
-    /// The number of each type in the cache of types.
+    /// The index of each of these types in the cache of types.
     pub(super) types: Vec<u32>,
-    /// The indices of each type's rows in the hashed embedding tables, flat `[types, 4 * columns]`; each column is a
-    /// table.
+    /// The indices of each type's rows in the hashed embedding tables, flat `[types, 4 * columns]`: four rows of each
+    /// table, one table per column.
     pub(super) rows: Vec<i32>,
     /// The index of each type's static vector, `[types]`; empty if the network has no vectors.
     pub(super) vectors: Vec<i32>,
 }
 
 impl NewTypes {
-    /// The number of new types.
+    /// The number of token types whose outputs are not in the cache.
     pub(super) fn count(&self) -> usize {
         self.types.len()
     }
@@ -56,32 +56,33 @@ struct Type {
     norm: u32,
     has_space: bool,
     is_space: bool,
-    /// The number of the next type with the same text; `None` for the last one. Types with the same text form a linked
-    /// list.
+    /// The index of the next type in the linked list of types that have the same text; `None` for the last one.
     next: Option<u32>,
-    /// The number of the last run that has a token of this type.
+    /// The number of the last run that had a token of this type, counted from 1.
     run: u64,
 }
 
-/// A cache of the types of all tokens so far, with the outputs of the graph of types for the recently used types.
+/// A cache of all token types that were seen so far, with the outputs of the graph of types for the recently used ones.
+/// A type is identified by its index in the cache.
 #[derive(Debug, Default)]
 pub(super) struct TypeCache {
-    /// The number of the first type with each text, which is the head of a linked list.
+    /// For each token text, the index of the first type in the linked list of types that have this text. The types of a
+    /// list differ in norm or trailing space.
     first: HashMap<Box<str>, u32>,
-    /// The types in the order of their numbers; the first one is the type of padding.
+    /// The cached types in the order of their indices; the first one is the type of padding tokens.
     types: Vec<Type>,
-    /// The indices of each type's rows in the hashed embedding tables, flat `[types, 4 * columns]`; each column is a
-    /// table.
+    /// The indices of each type's rows in the hashed embedding tables, flat `[types, 4 * columns]`: four rows of each
+    /// table, one table per column.
     rows: Vec<i32>,
     /// The index of each type's static vector, `[types]`; empty if the network has no vectors.
     vectors: Vec<i32>,
-    /// The number of the current run, which counts all runs so far.
+    /// The number of runs so far, including the current one.
     run: u64,
     outputs: OutputCache,
 }
 
 impl TypeCache {
-    /// Begins a run. The number of a type is only valid until the next run begins, because this may clear the cache.
+    /// Begins a run. The index of a type is only valid until the next run begins, because that may clear the cache.
     pub(super) fn begin(&mut self, source: Source<'_>) {
         if self.types.len() >= MAX_TYPES {
             *self = Self { run: self.run, ..Self::default() };
@@ -94,21 +95,21 @@ impl TypeCache {
         }
     }
 
-    /// The number of a token's type, and whether the token consists of whitespace. Adds the type to `new` if the cache
-    /// does not have its outputs.
+    /// The index of a token's type, and whether the token consists of whitespace. Adds the type to `new` if its outputs
+    /// are not in the cache.
     pub(super) fn number(&mut self, source: Source<'_>, text: &str, token: Token, new: &mut NewTypes) -> (u32, bool) {
         let id = self.id(source, token.text(text), token);
         self.mark_used(id, new);
         (id, self.types[id as usize].is_space)
     }
 
-    /// The number of the type of padding tokens. Adds the type to `new` if the cache does not have its outputs.
+    /// The index of the type of padding tokens. Adds the type to `new` if its outputs are not in the cache.
     pub(super) fn padding(&mut self, new: &mut NewTypes) -> u32 {
         self.mark_used(PADDING, new);
         PADDING
     }
 
-    /// Adds the outputs of the graph of types for the new types of the current run to the cache.
+    /// Adds the outputs of the graph of types for the types in `new`, which the current run needs, to the cache.
     ///
     /// # Errors
     /// `inference`, if the shapes of the outputs are not the expected ones.
@@ -117,13 +118,13 @@ impl TypeCache {
         self.outputs.add(types, outputs, |id| run - all[id as usize].run)
     }
 
-    /// The inputs of the graph of tokens for all tokens of a run, given the types of the tokens in order. The cache has
-    /// the outputs of all these types.
+    /// The inputs of the graph of tokens for all tokens of a run, given the indices of the tokens' types in the order
+    /// of the tokens. The outputs of all these types have to be in the cache.
     pub(super) fn token_inputs(&self, types: &[u32]) -> TokenInputs {
         self.outputs.token_inputs(types)
     }
 
-    /// Marks a type as used in the current run. Adds it to `new` if the cache does not have its outputs.
+    /// Marks a type as used in the current run. Adds it to `new` if its outputs are not in the cache.
     fn mark_used(&mut self, id: u32, new: &mut NewTypes) {
         let (index, kind) = (id as usize, &mut self.types[id as usize]);
         if kind.run == self.run {
@@ -138,7 +139,7 @@ impl TypeCache {
         }
     }
 
-    /// The number of a token's type. A new type is added to the cache.
+    /// The index of a token's type. A new type is added to the cache.
     fn id(&mut self, source: Source<'_>, word: &str, token: Token) -> u32 {
         let first = self.first.get(word).copied();
         let mut next = first;
@@ -161,8 +162,8 @@ impl TypeCache {
 }
 
 impl Source<'_> {
-    /// Appends the indices of the rows and of the vector of a token's type. Returns whether the token consists of
-    /// whitespace.
+    /// Computes the inputs of the graph of types for a token's type: appends the indices of its rows to `rows` and the
+    /// index of its vector to `vectors`. Returns whether the token consists of whitespace.
     fn add(self, word: &str, token: Token, rows: &mut Vec<i32>, vectors: &mut Vec<i32>) -> bool {
         let numbers = Numbers { source: self, word, orth: self.rules.number(word), token };
         for column in self.columns {
@@ -174,7 +175,7 @@ impl Source<'_> {
     }
 }
 
-/// Computes the attributes of a token as numbers, which are hashed to select rows.
+/// Computes the attributes of one token as integers. Their hashes select the rows of the embedding tables.
 struct Numbers<'a> {
     source: Source<'a>,
     word: &'a str,
@@ -205,12 +206,12 @@ impl Numbers<'_> {
     }
 }
 
-/// The first character of a word.
+/// The first character of a token's text.
 fn first(word: &str) -> &str {
     &word[..word.chars().next().map_or(0, char::len_utf8)]
 }
 
-/// The last three characters of a word.
+/// The last three characters of a token's text.
 fn last(word: &str) -> &str {
     word.char_indices().nth_back(SUFFIX_CHARS - 1).map_or(word, |(start, _)| &word[start..])
 }

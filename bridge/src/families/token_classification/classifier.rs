@@ -15,10 +15,10 @@ use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
 use crate::runtime::session::Pool;
 use crate::runtime::transformer::{Transformer, check_finite};
 
-/// The name of the graph's output, which has the logits of every token.
+/// The name of the graph's output that has the logits of every token.
 const OUTPUT: &str = "logits";
-/// Limit on the bytes of the texts that are tokenized together, unless a single text exceeds it. It bounds the memory of a
-/// call with many texts.
+/// Limit on the total size in bytes of the texts that are tokenized together; a single larger text is tokenized alone.
+/// The limit bounds the memory of a call with many texts.
 const MAX_BLOCK_BYTES: usize = 1 << 20;
 
 /// The settings of a call: its options, or the manifest's defaults for options that are `None`.
@@ -38,7 +38,7 @@ pub(super) struct TokenClassifier {
     pool: Pool,
 }
 
-/// The entities of one window, or its error.
+/// The entities that were found in one window, or the error of its run.
 type Decoded<'a> = Outcome<Vec<EntitySpan<'a>>>;
 
 impl TokenClassifier {
@@ -55,7 +55,7 @@ impl TokenClassifier {
         }
     }
 
-    /// The settings of a call.
+    /// The settings of a call, from its options and the manifest's defaults.
     ///
     /// # Errors
     /// `sentence_starts` if the options have any, `config` for an invalid strategy or stride.
@@ -96,8 +96,8 @@ impl TokenClassifier {
         Ok(texts.iter().zip(encoded).map(outcome).collect())
     }
 
-    /// Runs the graph on all windows that have a token of a text, with one thread per session. Windows without such a
-    /// token have no entities.
+    /// Runs the graph on all windows that have a token of a text, with one thread per session. Windows that have only
+    /// special tokens have no entities.
     fn run_all(&self, windows: &[&Window], strategy: AggregationStrategy) -> Result<Vec<Decoded<'_>>, BridgeError> {
         let filled = windows.iter().enumerate().filter(|(_, window)| window.has_text());
         let items = filled.map(|(index, window)| (index, window.ids.len())).collect();

@@ -52,7 +52,7 @@ struct Word {
     end: usize,
     /// The number of tokens of the word.
     tokens: usize,
-    /// The score of each class: the score of one of the word's tokens, or the sum over all its tokens.
+    /// The score of each class: the score of one chosen token of the word, or the sum of the scores of all its tokens.
     scores: Vec<f32>,
     /// The properties of the word's first token.
     mark: Mark,
@@ -88,7 +88,8 @@ impl Word {
     }
 }
 
-/// Groups tokens to words. The first token starts a word even if it is a subword.
+/// Groups tokens to words. The first token starts a word even if it is a subword, because a window can begin within a
+/// word.
 fn words(tokens: impl Iterator<Item = Word>, strategy: AggregationStrategy) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     for token in tokens {
@@ -101,8 +102,8 @@ fn words(tokens: impl Iterator<Item = Word>, strategy: AggregationStrategy) -> V
     words
 }
 
-/// Groups adjacent tokens or words with equal tags to entities. Ignored labels are dropped after this, so that they are
-/// grouped as well.
+/// Groups adjacent tokens or words whose labels are equal without their prefixes to entities. Ignored labels are
+/// grouped as well and only dropped afterwards, because they separate other entities.
 fn group<'a>(items: impl Iterator<Item = Item<'a>>) -> Vec<EntitySpan<'a>> {
     let mut groups: Vec<Vec<Item<'a>>> = Vec::new();
     for item in items {
@@ -115,7 +116,7 @@ fn group<'a>(items: impl Iterator<Item = Item<'a>>) -> Vec<EntitySpan<'a>> {
     groups.iter().map(|group| entity(group)).collect()
 }
 
-/// The entity of a group of tokens or words, which has at least one of them.
+/// The entity that consists of a group of tokens or words, of which there is at least one.
 fn entity<'a>(group: &[Item<'a>]) -> EntitySpan<'a> {
     let (first, last) = (group[0], group[group.len() - 1]);
     let scores: Vec<f32> = group.iter().map(|item| item.score).collect();
@@ -198,11 +199,11 @@ mod tests {
             [entity(0, 3, "PER", 0.65), entity(4, 5, "PER", 0.7), entity(6, 7, "LOC", 0.7), entity(8, 9, "PER", 0.9)];
         assert_eq!(decoded(&spec(&LABELS, &["O"]), &tokens, Simple), expected);
         assert_eq!(decoded(&spec(&LABELS, &["O", "PER"]), &tokens, Simple), [expected[2].clone()]);
-        // The labels of groups have no prefix, so that the ignored label B-PER has no effect.
+        // The labels of groups have no prefix. Therefore ignoring the label B-PER has no effect.
         assert_eq!(decoded(&spec(&LABELS, &["O", "B-PER"]), &tokens, Simple), expected);
     }
 
-    /// An ignored label between two tokens separates them.
+    /// A token with an ignored label separates the entities before and after it.
     #[test]
     fn ignored_labels_are_grouped() {
         let per: &[f32] = &[0.1, 0.1, 0.7, 0.1];
@@ -222,8 +223,8 @@ mod tests {
             (6, 7, false, &[0.1, 0.1, 0.1, 0.7]),
             (8, 9, false, &[0.1, 0.1, 0.7, 0.1]),
         ];
-        // The tag of the label `art-work` is `art-work`, so that a token with this label continues an entity that
-        // begins with `B-art-work`.
+        // The tag of a label without the prefix `B-` or `I-` is the whole label. Therefore a token with the label
+        // `art-work` continues an entity that begins with `B-art-work`.
         assert_eq!(
             decoded(&spec(&labels, &[]), &tokens, Simple),
             [entity(0, 3, "noun", 0.7), entity(4, 9, "art-work", 0.7)]
@@ -234,8 +235,9 @@ mod tests {
 
     #[test]
     fn strategies_choose_different_classes_for_a_word() {
-        // One word of three tokens. First chooses O, Max B-LOC with 0.7. Average chooses I-PER: (0.6 + 0.1 + 0.2) / 3 = 0.3 for O,
-        // (0.3 + 0.15 + 0.6) / 3 = 0.35 for I-PER, (0.05 + 0.7 + 0.1) / 3 = 0.2833 for B-LOC.
+        // One word of three tokens. The strategy `first` chooses O, and `max` chooses B-LOC with 0.7. The strategy
+        // `average` chooses I-PER: (0.6 + 0.1 + 0.2) / 3 = 0.3 for O, (0.3 + 0.15 + 0.6) / 3 = 0.35 for I-PER, (0.05 +
+        // 0.7 + 0.1) / 3 = 0.2833 for B-LOC.
         let tokens: [(usize, usize, bool, &[f32]); 3] = [
             (3, 5, false, &[0.6, 0.05, 0.3, 0.05]),
             (5, 6, true, &[0.1, 0.05, 0.15, 0.7]),
@@ -270,12 +272,12 @@ mod tests {
             [(0, 2, false, &[0.1, 0.4, 0.1, 0.4]), (2, 4, true, &[0.4, 0.1, 0.4, 0.1])];
         let all = spec(&LABELS, &[]);
         assert_eq!(decoded(&all, &tokens, Max), [entity(0, 4, "PER", 0.4)]);
-        // All four classes have the same mean.
+        // All four classes have the same mean score; the first one is chosen.
         assert_eq!(decoded(&all, &tokens, Average), [entity(0, 4, "O", 0.25)]);
         assert_eq!(decoded(&all, &tokens, First), [entity(0, 4, "PER", 0.4)]);
     }
 
-    /// A window can begin within a word.
+    /// The first token starts a word even if it is a subword, because a window can begin within a word.
     #[test]
     fn the_first_token_starts_a_word() {
         let tokens: [(usize, usize, bool, &[f32]); 2] =

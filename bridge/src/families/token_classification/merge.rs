@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn entities_are_compared_with_the_kept_one() {
-        // The third entity overlaps the second, which was dropped, but does not overlap the first, which was kept.
+        // The third entity overlaps the second one, which was dropped, but not the first one, which was kept. Therefore
+        // it is kept.
         let (first, second, third) = (span(0, 6, "A", 0.9), span(4, 9, "B", 0.9), span(7, 8, "C", 0.1));
         assert_eq!(merge(vec![third, second, first]), [first, third]);
     }

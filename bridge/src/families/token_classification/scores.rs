@@ -3,9 +3,10 @@
 //! transformers uses NumPy. If two labels or two entities have almost equal scores, the rounding of the sums, which
 //! depends on the order of additions, decides between them.
 
-/// The maximum number of values that NumPy adds as one block. Longer lists are divided in halves first.
+/// The maximum number of values that NumPy adds as one block. A longer list is first divided into halves, which are
+/// added separately.
 const BLOCK: usize = 128;
-/// The number of parallel sums within a block of values.
+/// The number of partial sums that NumPy keeps within a block: each adds every eighth value.
 const LANES: usize = 8;
 
 /// Replaces logits with their softmax.
@@ -27,7 +28,7 @@ pub(crate) fn best(scores: &[f32]) -> (usize, f32) {
     scores.iter().enumerate().fold((0, f32::NEG_INFINITY), higher)
 }
 
-/// The mean of some scores.
+/// The mean of a list of scores, from their pairwise sum.
 pub(crate) fn mean(scores: &[f32]) -> f32 {
     sum(scores) / scores.len() as f32
 }
@@ -73,7 +74,7 @@ mod tests {
     fn the_softmax_of_known_logits() {
         assert_eq!(of(&[0.0, 0.0]), [0.5, 0.5]);
         assert_eq!(of(&[7.0]), [1.0]);
-        // e^0 : e^ln(3) is 1 : 3. Adding a number to all logits changes nothing.
+        // e^0 : e^ln(3) is 1 : 3. Adding the same number to all logits does not change their softmax.
         for shift in [0.0, -50.0, 1000.0] {
             let scores = of(&[shift, shift + 3.0_f32.ln()]);
             assert!((scores[0] - 0.25).abs() < 1e-5 && (scores[1] - 0.75).abs() < 1e-5, "{scores:?}");
@@ -91,7 +92,8 @@ mod tests {
     #[test]
     fn sums_are_equal_to_those_of_numpy() {
         assert_eq!(mean(&[1.0, 0.5]), 0.75);
-        // The bits of NumPy's float32 sums of 1 / (i + 1). Adding the values one by one results in other bits.
+        // The expected bits are those of NumPy's float32 sums of 1 / (i + 1). Adding the values one by one would result
+        // in other bits.
         let values: Vec<f32> = (0..1000).map(|i| 1.0 / (i + 1) as f32).collect();
         let expected = [
             (1, 0x3f800000),

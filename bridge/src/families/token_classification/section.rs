@@ -34,7 +34,7 @@ impl Sections {
 pub struct TokenClassificationSpec {
     /// The label of each class, including its prefix (`B-PER`).
     pub labels: Vec<String>,
-    /// Labels whose entities are dropped from the answer.
+    /// The labels whose entities are not returned.
     pub ignore_labels: Vec<String>,
     /// The default strategy by which tokens become entities.
     pub aggregation_strategy: AggregationStrategy,
@@ -43,7 +43,7 @@ pub struct TokenClassificationSpec {
     pub stride: Option<usize>,
     /// The rule that distinguishes subwords from tokens that start a word.
     pub subwords: Subwords,
-    /// The id of the unknown token, which always starts a word.
+    /// The vocabulary id of the unknown token, which always starts a word.
     #[serde(deserialize_with = "Option::deserialize")]
     pub unk_token_id: Option<u64>,
     /// The language of the texts, if it is known.
@@ -55,9 +55,9 @@ pub struct TokenClassificationSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Subwords {
-    /// A token is a subword if its vocabulary entry and its text differ in their number of characters: entries of subwords
-    /// have a prefix, for example `##`.
+    /// A token is a subword if its vocabulary entry and its text have different numbers of characters: entries of
+    /// subwords have a prefix, for example `##`.
     Length,
-    /// A token is a subword if no space precedes it.
+    /// A token is a subword if no space precedes it in the text.
     Space,
 }

@@ -8,14 +8,14 @@ use super::section::{Subwords, TokenClassificationSpec};
 use crate::families::ner::offsets::CharIndex;
 use crate::tokenizer::{Side, TextEncoder, guarded};
 
-/// The properties of a token that decoding needs.
+/// The properties of a token that are needed for decoding entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// The offset of the token's start in the text, in characters.
     pub(crate) start: usize,
     /// The offset of the token's end in the text, in characters, exclusive.
     pub(crate) end: usize,
-    /// Whether the token is a special token, which is not in the text.
+    /// Whether the token is a special token, such as `[CLS]`, which is not part of the text.
     pub(crate) is_special: bool,
     /// Whether the token continues the word of the previous token.
     pub(crate) is_subword: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Whether the window has any token of the text.
+    /// Whether the window has any token of the text in addition to special tokens.
     pub(crate) fn has_text(&self) -> bool {
         self.marks.iter().any(|mark| !mark.is_special)
     }
@@ -40,12 +40,12 @@ impl Window {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Windows {
     pub(crate) windows: Vec<Window>,
-    /// Whether some tokens of the text are in no window.
+    /// Whether some tokens of the text are in no window, because the text was truncated.
     pub(crate) truncated: bool,
 }
 
 impl Windows {
-    /// The number of tokens of all windows, including special tokens.
+    /// The total number of tokens of all windows, including special tokens.
     pub(crate) fn tokens(&self) -> usize {
         self.windows.iter().map(|window| window.ids.len()).sum()
     }
@@ -53,8 +53,8 @@ impl Windows {
 
 /// A tokenizer that splits texts into windows.
 ///
-/// It splits the tokens itself and adds special tokens to each window. The truncation of the tokenizers crate stops reading
-/// a text early, so that there would be no second window.
+/// It divides the list of tokens into windows itself and adds special tokens to each window. The truncation of the
+/// tokenizers crate would stop reading a long text early, and there would be no second window.
 pub(crate) struct WindowEncoder {
     tokenizer: Tokenizer,
     processor: Option<PostProcessorWrapper>,
@@ -136,7 +136,7 @@ fn ranges(tokens: usize, size: usize, stride: usize, side: Side) -> Vec<Range<us
     (0..count).map(window).collect()
 }
 
-/// A range of the tokens of an encoding, as a new encoding.
+/// Copies a range of an encoding's tokens to a new encoding.
 fn slice(encoding: &Encoding, range: Range<usize>) -> Encoding {
     Encoding::new(
         encoding.get_ids()[range.clone()].to_vec(),
@@ -162,7 +162,7 @@ mod tests {
 
     const WORDS: [&str; 8] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "new", "##ly", "york", "é"];
 
-    /// A WordPiece tokenizer.
+    /// A small WordPiece tokenizer for the tests.
     fn word_piece(processor: Value) -> Value {
         let vocab: Value = WORDS.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
         let model = json!({"type": "WordPiece", "vocab": vocab, "unk_token": "[UNK]",
@@ -171,7 +171,7 @@ mod tests {
             "pre_tokenizer": {"type": "Whitespace"}, "post_processor": processor, "decoder": null, "model": model})
     }
 
-    /// A byte-level BPE tokenizer without merges, so that every byte is a token.
+    /// A byte-level BPE tokenizer without merges, for which every byte is a token.
     fn bytes(processor: Value) -> Value {
         let alphabet = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
         let mut tokens: Vec<String> = alphabet.into_iter().map(String::from).collect();
@@ -230,7 +230,8 @@ mod tests {
         assert_eq!(marks(&encoder, "a éé"), [first.as_slice(), &second].concat());
     }
 
-    /// The unknown token `[UNK]` for the text "?" starts a word. By its length alone, it would be a subword.
+    /// The unknown token `[UNK]` for the text "?" starts a word. By the lengths of its vocabulary entry and its text
+    /// alone, it would be a subword.
     #[test]
     fn an_unknown_token_is_not_a_subword() {
         let encoder = encoder(&word_piece(bert()), 100, "right", "length");
@@ -241,7 +242,7 @@ mod tests {
     fn a_space_starts_a_word_if_subwords_have_no_prefix() {
         let encoder = encoder(&word_piece(bert()), 100, "right", "space");
         assert_eq!(marks(&encoder, "new york"), [(0, 3, false), (4, 8, false)]);
-        // A no-break space or a newline does not start a word.
+        // For this tokenizer, neither a no-break space nor a newline before a token makes the token start a word.
         assert_eq!(marks(&encoder, "new\u{a0}york"), [(0, 3, false), (4, 8, true)]);
         assert_eq!(marks(&encoder, "new\nyork"), [(0, 3, false), (4, 8, true)]);
     }

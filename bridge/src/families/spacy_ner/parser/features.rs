@@ -1,39 +1,41 @@
-//! The features of a document's tokens, computed in blocks of tokens. A limited number of blocks is kept in memory.
+//! The features of a document's tokens that determine the scores of the parser's moves. They are computed in blocks of
+//! tokens, of which a limited number is kept in memory.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::BridgeError;
 
-/// Limit on the blocks of tokens in memory. A state of the parser uses eight tokens, which are in at most eight blocks.
+/// Limit on the blocks of tokens whose features are in memory. A state of the parser uses eight tokens, which are in at
+/// most eight blocks.
 const MAX_BLOCKS: usize = 12;
 
 /// A function that computes the features of a range of a document's tokens.
 type Load<'a> = Box<dyn FnMut(Range<usize>) -> Result<Vec<f32>, BridgeError> + 'a>;
 
-/// The features of the tokens of one document.
+/// The features of the tokens of one document, by the index of the token.
 pub(in crate::families::spacy_ner) struct Features<'a> {
     blocks: Vec<Block<'a>>,
     /// The number of tokens of the document.
     length: usize,
-    /// The number of tokens of a block.
+    /// The number of tokens of a block; the last block may have fewer.
     size: usize,
-    /// The number of features of a token.
+    /// The number of features (float32 values) of a token.
     width: usize,
     load: Load<'a>,
-    /// How many times the features of a token were read so far.
+    /// How many times the features of any token were read so far; a clock for finding the least recently used block.
     clock: u64,
 }
 
 struct Block<'a> {
     index: usize,
     values: Cow<'a, [f32]>,
-    /// The value of the clock when the block was last read.
+    /// The value of the clock of reads when the block was last read.
     used: u64,
 }
 
 impl<'a> Features<'a> {
-    /// Features that are already computed, of the shape `[tokens, width]`.
+    /// Features of a document that are already computed, of the shape `[tokens, width]`.
     pub(in crate::families::spacy_ner) fn all(values: &'a [f32], width: usize) -> Self {
         let length = values.len() / width;
         let block = Block { index: 0, values: Cow::Borrowed(values), used: 0 };
@@ -42,7 +44,8 @@ impl<'a> Features<'a> {
         Self { blocks: vec![block], length, size: length.max(1), width, load: Box::new(load), clock: 0 }
     }
 
-    /// Features of a document of `length` tokens. `load` computes them in blocks of `size` tokens when they are needed.
+    /// Features of a document of `length` tokens. `load` computes them in blocks of `size` tokens when they are first
+    /// needed.
     pub(in crate::families::spacy_ner) fn in_blocks(
         length: usize,
         size: usize,
@@ -52,7 +55,7 @@ impl<'a> Features<'a> {
         Self { blocks: Vec::new(), length, size, width, load: Box::new(load), clock: 0 }
     }
 
-    /// The features of a token. They are computed now if its block is not in memory.
+    /// The features of a token. They are computed now if the token's block is not in memory.
     ///
     /// # Errors
     /// The errors of `load`.
@@ -68,7 +71,8 @@ impl<'a> Features<'a> {
         Ok(&block.values[start..start + self.width])
     }
 
-    /// Loads a block and returns its slot in `blocks`. If there are too many blocks, it drops the least recently used one.
+    /// Loads a block of tokens and returns its index in `blocks`. If `blocks` is full, the block replaces the least
+    /// recently used one.
     fn load_block(&mut self, index: usize) -> Result<usize, BridgeError> {
         let oldest = (0..self.blocks.len()).min_by_key(|&slot| self.blocks[slot].used);
         if let Some(oldest) = oldest.filter(|_| self.blocks.len() >= MAX_BLOCKS) {
@@ -100,9 +104,10 @@ mod tests {
         for token in 0..length {
             assert_eq!(read(token), Ok(token));
         }
-        // The last block is shorter than the others. It replaced the first block, which has the tokens 0..3.
+        // The last block has fewer tokens than the others. It replaced the first block, which has the tokens 0..3.
         assert_eq!(loaded.borrow().last(), Some(&(MAX_BLOCKS * 3..length)));
-        // Token 4 marks the block 3..6 as used, so that the block 0..3 replaces the block 6..9, which is loaded again.
+        // Reading token 4 marks the block 3..6 as recently used. Therefore the block 0..3 replaces the block 6..9,
+        // which is loaded again by reading token 8.
         assert_eq!([read(4), read(0), read(3), read(8)], [Ok(4), Ok(0), Ok(3), Ok(8)]);
         assert_eq!(loaded.borrow()[MAX_BLOCKS + 1..], [0..3, 6..9]);
     }

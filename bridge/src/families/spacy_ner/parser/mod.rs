@@ -13,20 +13,21 @@ use super::tables::{ParserTables, STATE_TOKENS};
 use crate::BridgeError;
 use crate::families::spacy_ner::section::SpacyParser;
 
-/// The separator between the two labels of a decorated label `X||Y`.
+/// The separator between the two labels of a decorated label `X||Y`: the token's own label, and the label of its true
+/// head.
 const DELIMITER: &str = "||";
 
 /// The moves of a parser, parsed from their names in the manifest.
 #[derive(Debug)]
 pub(super) struct Moves {
-    /// The kind and the label id of each move, in the order of the scores that the network computes.
+    /// The kind and the label id of each move, in the order in which the network computes the moves' scores.
     moves: Vec<(Kind, u16)>,
     /// The two labels of each decorated label `X||Y`, by the id of the decorated label.
     decorated: HashMap<u16, Decorated>,
 }
 
 impl Moves {
-    /// Parses the names of moves.
+    /// Parses the names of a parser's moves.
     ///
     /// # Errors
     /// The message for the first invalid name, or for too many labels.
@@ -44,7 +45,7 @@ impl Moves {
     }
 }
 
-/// The ids of labels, which are numbered in the order of their first occurrence.
+/// Assigns ids to labels, in the order of their first occurrence.
 #[derive(Default)]
 struct Labels {
     ids: HashMap<String, u16>,
@@ -70,7 +71,7 @@ impl Labels {
     }
 }
 
-/// A dependency parser, with memory that it reuses for every state.
+/// A dependency parser with buffers that it reuses for every state.
 pub(super) struct Parser<'a> {
     tables: &'a ParserTables,
     moves: &'a Moves,
@@ -111,11 +112,12 @@ impl<'a> Parser<'a> {
         Ok(Tree { heads, labels }.sentence_starts(decorated, is_space))
     }
 
-    /// Scores all moves in the current state. `tokens` are the tokens whose features determine the scores; `None` for a
-    /// missing token.
+    /// Scores all moves in the current state. `tokens` are the indices of the tokens whose features determine the
+    /// scores; `None` for a missing token.
     fn score(&mut self, tokens: &[Option<u32>; STATE_TOKENS], features: &mut Features<'_>) -> Result<(), BridgeError> {
         let width = self.sum.len();
-        // As in spaCy, the biases are added last: the order changes how sums round, which can decide between moves.
+        // As in spaCy, the biases are added last: the order of additions changes how sums are rounded, which can decide
+        // between two moves with nearly equal scores.
         self.sum.fill(0.0);
         for (slot, token) in tokens.iter().enumerate() {
             let values = match token {
@@ -138,7 +140,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The valid move with the highest score, with its label; among equal scores, the first one.
+    /// The valid move with the highest score, with its label; the first one among moves with equal scores.
     fn best(&self, valid: [bool; Kind::COUNT]) -> Result<Option<(Kind, u16)>, BridgeError> {
         let mut best: Option<((Kind, u16), f32)> = None;
         for (&(kind, label), &score) in self.moves.moves.iter().zip(&self.scores) {
@@ -162,17 +164,17 @@ mod tests {
 
     fn tables() -> ParserTables {
         ParserTables {
-            // Because of this bias, the first of the two maxout pieces is always the larger one.
+            // The bias of the second maxout piece is so low that the first of the two pieces is always the larger one.
             bias: vec![0.0, 0.0, -100.0, -100.0],
             pad: vec![0.0; STATE_TOKENS * WIDTH],
-            // The first hidden value raises the score of the move S and lowers that of R; the second hidden value
-            // raises that of D.
+            // The first value of the hidden layer raises the score of the move S (shift) and lowers that of R (right
+            // arc); the second value raises the score of D (reduce).
             weight: vec![1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
             output_bias: vec![0.0, 0.0, -10.0, 0.0, 0.5],
         }
     }
 
-    /// The features of tokens, which are zero unless the token is at the front of the buffer, `B0`.
+    /// The features of tokens, which are zero for all roles in a state except the front of the buffer, `B0`.
     fn features(tokens: &[[f32; 2]]) -> Vec<f32> {
         let padded =
             |values: &[f32; 2]| values.iter().copied().chain([0.0; STATE_TOKENS * WIDTH - 2]).collect::<Vec<_>>();
@@ -185,9 +187,10 @@ mod tests {
         Parser::new(tables, &moves, &network).sentence_starts(length, features, |_| false)
     }
 
-    /// The expected moves are S (score 1, above the 0.5 of B), R (2), B (0.5: token 3 starts a sentence), S (the first of
-    /// several moves with the score 0), D (token 2 returns to the buffer), D (the same score as R, but first), D, S, D, S, D.
-    /// Only token 1 has a head, which is token 0.
+    /// The expected moves, where S is shift, R is right arc, B is break and D is reduce: S (score 1, above the 0.5 of
+    /// B), R (score 2), B (score 0.5; token 3 starts a sentence), S (the first of several moves with the score 0), D
+    /// (token 2 returns to the buffer), D (the same score as R, but first), D, S, D, S, D. Only token 1 has a head,
+    /// which is token 0.
     #[test]
     fn the_first_of_the_best_valid_moves_is_applied() {
         let values = features(&[[1.0, 0.0], [-2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]);

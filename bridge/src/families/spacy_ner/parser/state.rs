@@ -1,21 +1,22 @@
 //! The state of an arc-eager parser and its moves. In comments, `S0` is the top of the stack, and `B0` and `B1` are the
 //! first two tokens of the buffer.
 
-/// The value that a token's index has if there is no token.
+/// The index that stands for a missing token.
 const NONE: u32 = u32::MAX;
 
-/// A kind of move. The names of moves in the artifact begin with its letter.
+/// A kind of move. The name of a move in the artifact begins with the letter of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// `S`: pushes `B0` to the stack.
+    /// `S` (shift): pushes `B0` to the stack.
     Shift,
-    /// `D`: pops `S0`.
+    /// `D` (reduce): pops `S0`. If the token has no head and is not the only one on the stack, it returns to the
+    /// buffer.
     Reduce,
-    /// `L`: attaches `S0` to the head `B0` and pops it.
+    /// `L` (left arc): attaches `S0` to the head `B0` and pops it.
     Left,
-    /// `R`: attaches `B0` to the head `S0` and pushes it.
+    /// `R` (right arc): attaches `B0` to the head `S0` and pushes it.
     Right,
-    /// `B`: a sentence starts at `B1`.
+    /// `B` (break): a sentence starts at `B1`.
     Break,
 }
 
@@ -27,7 +28,7 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct State {
     stack: Vec<u32>,
-    /// Tokens that returned from the stack to the front of the buffer; `B0` is the last of them.
+    /// The tokens that returned from the stack to the front of the buffer; the last of them is `B0`.
     returned: Vec<u32>,
     /// The first token of the buffer that was never on the stack.
     next: u32,
@@ -37,13 +38,13 @@ pub(super) struct State {
     labels: Vec<u16>,
     /// For each token, whether a sentence starts there.
     is_start: Vec<bool>,
-    /// For each token, whether it returned to the buffer, so that it cannot be shifted again.
+    /// For each token, whether it returned from the stack to the buffer and therefore cannot be shifted again.
     unshiftable: Vec<bool>,
-    /// For each head, the last child that was attached on the left.
+    /// For each head, the child on its left that was attached last.
     last_left: Vec<u32>,
-    /// For each head, the last child that was attached on the right.
+    /// For each head, the child on its right that was attached last.
     last_right: Vec<u32>,
-    /// For each child, the child that was attached before it to the same head on the same side.
+    /// For each child, the child that was attached to the same head on the same side just before it.
     sibling: Vec<u32>,
 }
 
@@ -70,7 +71,7 @@ impl State {
         self.stack.is_empty() && self.buffer_len() == 0
     }
 
-    /// The head of every token (`None` for a root), and the label of every token that has a head.
+    /// The head of every token (`None` for a root), and the label of every token (undefined for a root).
     pub(super) fn into_arcs(self) -> (Vec<Option<u32>>, Vec<u16>) {
         (self.heads.into_iter().map(some).collect(), self.labels)
     }
@@ -91,7 +92,7 @@ impl State {
         ]
     }
 
-    /// Which kinds of moves are valid in this state.
+    /// Which kinds of moves are valid in this state, by the index of the kind.
     pub(super) fn valid(&self) -> [bool; Kind::COUNT] {
         let (b0, b1) = (self.buffer(0), self.buffer(1));
         let is_start = |token: Option<u32>| token.is_some_and(|token| self.is_start[token as usize]);
@@ -107,7 +108,7 @@ impl State {
         valid
     }
 
-    /// Applies a valid move.
+    /// Applies a move to the state, in which it has to be valid.
     pub(super) fn apply(&mut self, kind: Kind, label: u16) {
         match (kind, self.stacked(0), self.buffer(0)) {
             (Kind::Shift, _, Some(_)) => self.push(),
@@ -143,7 +144,7 @@ impl State {
         self.stack.push(token);
     }
 
-    /// Sets the head of a token. A token that already had a head is detached from it.
+    /// Sets the head of a token. If the token already has a head, it is detached from that head first.
     fn attach(&mut self, child: u32, head: u32, label: u16) {
         let index = child as usize;
         let old = self.heads[index];
@@ -158,12 +159,12 @@ impl State {
         (self.heads[index], self.labels[index]) = (head, label);
     }
 
-    /// A token of the stack by its depth; the top has the depth 0.
+    /// The token at a depth of the stack; the top has the depth 0.
     fn stacked(&self, depth: usize) -> Option<u32> {
         self.stack.iter().rev().nth(depth).copied()
     }
 
-    /// A token of the buffer by its index.
+    /// The token at an index of the buffer; the front has the index 0.
     fn buffer(&self, index: usize) -> Option<u32> {
         match self.returned.iter().rev().nth(index) {
             Some(token) => Some(*token),
@@ -185,7 +186,7 @@ fn some(token: u32) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// The letters of the valid kinds of moves.
+    /// The letters of the kinds of moves that are valid in a state.
     fn valid(state: &State) -> String {
         state.valid().into_iter().zip("SDLRB".chars()).filter_map(|(valid, letter)| valid.then_some(letter)).collect()
     }
@@ -219,8 +220,9 @@ mod tests {
     fn a_token_without_a_head_goes_back_to_the_buffer() {
         let state = after(3, &[Shift, Shift, Reduce]);
         assert_eq!(state.tokens(), [Some(1), Some(2), Some(0), None, None, None, None, None]);
-        // Token 1 returned to the buffer. Shift is invalid; Right is valid, because it attaches the token, and after
-        // Left it is a head.
+        // Token 1 returned from the stack to the buffer. Therefore the move shift is invalid. Right arc is valid
+        // because it attaches the token. After the move left arc, the token is the head of another token and may be
+        // shifted again.
         assert_eq!(valid(&state), "DLRB");
         let state = after(3, &[Shift, Shift, Reduce, Left]);
         assert_eq!(state.tokens(), [Some(1), Some(2), None, None, None, Some(0), None, None]);
@@ -234,7 +236,7 @@ mod tests {
         assert_eq!(valid(&state), "SDLR");
         assert_eq!(valid(&after(3, &[Shift, Break, Shift])), "D");
         assert_eq!(valid(&State::new(1)), "S");
-        // Break is invalid, because the two tokens of the buffer are not adjacent in the text.
+        // The move break is invalid, because the first two tokens of the buffer are not adjacent in the text.
         let state = after(4, &[Shift, Shift, Right, Reduce, Reduce]);
         assert_eq!((&state.tokens()[..2], valid(&state).as_str()), (&[Some(1), Some(3)][..], "DLR"));
     }
@@ -245,7 +247,8 @@ mod tests {
         assert_eq!(state.last_right[0], 1);
         let state = after(3, &[Shift, Right, Left]);
         assert_eq!((state.heads[1], state.last_right[0], state.last_left[2]), (2, NONE, 1));
-        // The child that was attached before the detached one is the last child again.
+        // After token 2 is detached from token 0, token 1, which was attached before it, is the last right child of
+        // token 0 again.
         let state = after(4, &[Shift, Right, Reduce, Right, Left]);
         assert_eq!((state.heads[2], state.last_right[0], state.last_left[3]), (3, 1, 2));
     }

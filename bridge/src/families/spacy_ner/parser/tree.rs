@@ -1,12 +1,13 @@
-//! Computes sentence starts from the arcs of a parser. The tokens below a head are its children, their children, and so on.
+//! Computes sentence starts from the arcs of a parser. The tokens below a head are its descendants: its children, their
+//! children, and so on.
 
 use std::collections::BTreeSet;
 
-/// Limit on the passes over the tokens that compute their left and right edges.
+/// Limit on the number of passes over the tokens that compute the left and right edges of their subtrees.
 const MAX_PASSES: usize = 12;
 
-/// A decorated label `X||Y`, as label ids: `label` is `X`, and `head` is `Y`, the label of the token to attach to. spaCy
-/// trains parsers with such labels to represent crossing arcs.
+/// A decorated label `X||Y` of a token, as label ids: `label` is `X`, the token's true label, and `head` is `Y`, the
+/// label of the token to which it has to be attached. spaCy trains parsers with such labels to represent crossing arcs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Decorated {
     pub(super) label: u16,
@@ -22,7 +23,8 @@ pub(super) struct Tree {
     pub(super) labels: Vec<u16>,
 }
 
-/// The left and right edge of each token: the first and the last of the token itself and the tokens below it.
+/// The left and the right edge of each token: the first and the last token of the subtree that consists of the token
+/// and the tokens below it.
 #[derive(Debug)]
 struct Edges {
     left: Vec<u32>,
@@ -44,8 +46,9 @@ impl Tree {
         self.starts(&edges)
     }
 
-    /// Computes the edges of all tokens. Each pass extends the edges of heads to the edges of their children, forwards
-    /// and backwards. The passes end when every head is in the sentence of its children.
+    /// Computes the edges of all tokens. Each pass goes over the tokens forwards and then backwards, and extends the
+    /// edges of heads to the edges of their children. The passes end when every head is in the same sentence as its
+    /// children.
     fn edges(&self) -> Edges {
         let length = self.heads.len() as u32;
         let mut edges = Edges { left: (0..length).collect(), right: (0..length).collect() };
@@ -73,8 +76,8 @@ impl Tree {
         starts
     }
 
-    /// Whether no token has a head outside its sentence. As in spaCy, the last token of the document is not checked,
-    /// and the first token of the next sentence counts as inside.
+    /// Whether the head of every token is in the sentence of the token. As in spaCy, the last token of the document is
+    /// not checked, and the first token of the next sentence counts as part of the sentence.
     fn heads_are_inside(&self, starts: &[bool]) -> bool {
         let length = self.heads.len();
         let mut start = 0;
@@ -88,8 +91,8 @@ impl Tree {
         true
     }
 
-    /// Attaches each token with a decorated label to the head that the label names. Returns whether there are any such
-    /// tokens.
+    /// Attaches each token with a decorated label `X||Y` to the head with the label `Y`. Returns whether there are any
+    /// such tokens.
     fn reattach(
         &mut self,
         edges: &Edges,
@@ -112,14 +115,14 @@ impl Tree {
         children.is_some()
     }
 
-    /// All arcs as sorted pairs of head and child.
+    /// All arcs as pairs of head and child, sorted.
     fn children(&self) -> BTreeSet<(u32, u32)> {
         let arcs = (0_u32..).zip(&self.heads).filter_map(|(child, head)| head.map(|head| (head, child)));
         arcs.collect()
     }
 
-    /// Searches the tokens below a head, breadth first, for the first token that has the given label. Skips tokens that
-    /// are no candidates, and the tokens below them.
+    /// Searches the tokens below a head, breadth first, for the first token that has the given label. Tokens that
+    /// cannot become heads are skipped, together with the tokens below them.
     fn search(
         &self,
         children: &BTreeSet<(u32, u32)>,
@@ -152,7 +155,7 @@ mod tests {
     const PLAIN: u16 = 0;
     const Y: u16 = 1;
     const X: u16 = 2;
-    /// The id of the decorated label `X||Y`.
+    /// The id that a decorated label `X||Y` has in these tests.
     const DECORATED: u16 = 3;
 
     fn tree(heads: &[Option<u32>], labels: &[u16]) -> Tree {
@@ -174,20 +177,22 @@ mod tests {
         assert_eq!(starts(&[None]), [0]);
         assert_eq!(starts(&[Some(1), None, Some(1), Some(1), Some(5), None]), [0, 4]);
         assert_eq!(starts(&[None, None, None]), [0, 1, 2]);
-        // In the chain of arcs 4, 3, 2, 1, the left edge of the root, token 4, is token 1.
+        // The arcs form a chain from the root, token 4, over the tokens 3 and 2 to token 1. Therefore the left edge of
+        // the root is token 1.
         assert_eq!(starts(&[None, Some(2), Some(3), Some(4), None]), [0, 1]);
-        // The arcs cross: token 1 belongs to the root 3, token 2 is a root.
+        // Two arcs cross: token 1 belongs to the root 3, although token 2 between them is another root.
         assert_eq!(starts(&[Some(2), Some(3), None, None]), [0, 1]);
     }
 
-    /// The arcs are a chain from token 0 over 4, 1 and 3 to the root 2. After one pass the left edge of the root is token 1,
-    /// so that token 0 has a head outside its sentence.
+    /// The arcs form a chain from token 0 over 4, 1 and 3 to the root 2. After one pass the left edge of the root is
+    /// still token 1, and therefore token 0 has a head outside its sentence.
     #[test]
     fn edges_are_found_in_several_passes() {
         assert_eq!(starts(&[Some(4), Some(3), None, Some(2), Some(1)]), [0]);
     }
 
-    /// The parser makes no cycles. For a cycle, the computation of the edges would end after the last pass.
+    /// The parser never makes cycles of arcs. If there were a cycle, the computation of the edges would end after the
+    /// maximum number of passes.
     #[test]
     fn a_cycle_does_not_cause_an_endless_loop() {
         assert_eq!(starts(&[Some(3), None, Some(0), Some(2)]), [1]);
@@ -202,23 +207,25 @@ mod tests {
 
     #[test]
     fn decorated_labels_name_the_label_of_the_head() {
-        // Breadth first: the child 3 comes before the grandchild 2, although the latter is further left.
+        // The search is breadth first: the child 3 comes before the grandchild 2, although the grandchild is further
+        // left.
         let heads = [None, Some(0), Some(1), Some(0), Some(0)];
         let (new_heads, labels) = reattached(&heads, &[PLAIN, PLAIN, Y, Y, DECORATED], &[]);
         assert_eq!((new_heads[4], labels[4]), (Some(3), X));
-        // Whitespace tokens and the tokens below them are skipped.
+        // The search skips whitespace tokens and the tokens below them.
         assert_eq!(reattached(&heads, &[PLAIN, PLAIN, Y, Y, DECORATED], &[3]).0[4], Some(2));
         assert_eq!(
             reattached(&heads, &[PLAIN, PLAIN, Y, Y, DECORATED], &[3, 1]),
             (heads.to_vec(), vec![PLAIN, PLAIN, Y, Y, X])
         );
-        // The label of a root is ignored.
+        // If a root has a decorated label, the label is ignored.
         assert_eq!(reattached(&[None, Some(0)], &[DECORATED, Y], &[]).1, [DECORATED, Y]);
     }
 
     #[test]
     fn the_search_uses_the_new_heads_and_labels_of_earlier_tokens() {
-        // Token 2 is attached to token 1 and has the label X, so that token 3 is attached to token 1 as well.
+        // Token 2 is attached to token 1 first and gets the label X. Therefore the search for the head of token 3 ends
+        // at token 1 as well.
         let heads = [None, Some(0), Some(0), Some(0)];
         let (new_heads, labels) = reattached(&heads, &[PLAIN, Y, DECORATED, DECORATED], &[]);
         assert_eq!((new_heads, labels), (vec![None, Some(0), Some(1), Some(1)], vec![PLAIN, Y, X, X]));

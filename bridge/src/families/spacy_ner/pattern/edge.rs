@@ -1,12 +1,12 @@
-//! The characters that every match of a pattern begins or ends with. Comparing them with a text is fast, and rules out most
-//! texts before the machine runs.
+//! The edges of a pattern: the sets of characters with which every match begins or ends. Comparing them with a text is
+//! fast, and rules out most texts before the backtracking machine runs.
 
 use std::sync::Arc;
 
 use super::syntax::Node;
 use crate::families::spacy_ner::characters::CharSet;
 
-/// The maximum number of characters that an edge describes.
+/// The maximum number of character positions that an edge describes.
 const MAX_CHARS: usize = 16;
 
 /// An edge of a pattern's matches: for each of the first characters, from left to right, or of the last characters,
@@ -14,7 +14,7 @@ const MAX_CHARS: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Edge {
     pub(crate) sets: Vec<Arc<CharSet>>,
-    /// Whether the sets describe the whole pattern, so that the backtracking machine need not run.
+    /// Whether every text that fits these sets is a match. If so, the backtracking machine need not run.
     pub(crate) is_all: bool,
 }
 
@@ -35,12 +35,13 @@ impl Edge {
         edge
     }
 
-    /// Whether a match can begin at the start of the text: each of its first characters is in the set for its position.
+    /// Whether a match can begin at the start of the text: the text's first characters are in the sets for their
+    /// positions.
     pub(crate) fn begins(&self, text: &str) -> bool {
         self.accepts(text.chars())
     }
 
-    /// Whether a match can end at the end of the text: each of its last characters is in the set for its position.
+    /// Whether a match can end at the end of the text: the text's last characters are in the sets for their positions.
     pub(crate) fn ends(&self, text: &str) -> bool {
         self.accepts(text.chars().rev())
     }
@@ -49,8 +50,8 @@ impl Edge {
         self.sets.iter().all(|set| characters.next().is_some_and(|next| set.contains(next)))
     }
 
-    /// Appends the sets that describe a node of the pattern. Returns whether the sets of the node after it may be
-    /// appended as well.
+    /// Appends the sets of characters that a node of the pattern can match. Returns whether the sets of the node after
+    /// it may be appended as well.
     fn extend(&mut self, node: &Node, backwards: bool) -> bool {
         match node {
             Node::Set(set) if self.sets.len() < MAX_CHARS => {
@@ -64,8 +65,8 @@ impl Edge {
                 self.continues(is_complete && *max == Some(*min))
             }
             Node::Alternatives(nodes) => self.extend_by_any(nodes, backwards),
-            // Assertions match no characters. Their conditions are not described by sets, so that the machine has to
-            // run.
+            // Assertions are zero-width, and sets of characters do not describe their conditions. Therefore the
+            // backtracking machine has to check every match of the pattern.
             Node::Start | Node::End | Node::Lookaround { .. } => {
                 self.is_all = false;
                 true
@@ -74,8 +75,8 @@ impl Edge {
         }
     }
 
-    /// Appends the sets that describe alternatives: for each position the union of the alternatives' sets, up to the
-    /// length of the shortest alternative.
+    /// Appends the sets of characters that alternatives can match: for each position the union of the alternatives'
+    /// sets, up to the length of the shortest alternative.
     fn extend_by_any(&mut self, nodes: &[Node], backwards: bool) -> bool {
         let edges: Vec<Self> = nodes.iter().map(|node| Self::of(node, backwards)).collect();
         let limit = MAX_CHARS - self.sets.len();
@@ -89,7 +90,7 @@ impl Edge {
         self.continues(are_single && shortest == 1)
     }
 
-    /// Records whether the sets describe a node completely, and returns the same value.
+    /// Records in `is_all` whether the sets describe a node completely. Returns the same value.
     fn continues(&mut self, is_complete: bool) -> bool {
         self.is_all &= is_complete;
         is_complete

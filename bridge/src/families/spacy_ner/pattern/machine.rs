@@ -1,15 +1,16 @@
-//! A backtracking machine that runs the program of a pattern. It remembers failed attempts if there are many.
+//! A backtracking machine that runs the program of a compiled pattern. If there are many failed attempts, it remembers
+//! them, and does not repeat them.
 
 use super::program::{Instruction, Lookaround, Program};
 
-/// The number of steps after which the machine starts to remember failed attempts. Most matches need less than a
-/// hundred steps. Tests have a low number, so that they cover both ways.
+/// The number of steps after which the machine starts to remember failed attempts. Most matches need fewer than a
+/// hundred steps. In tests the number is low, so that they cover the machine with and without memory.
 const STEPS_WITHOUT_MEMORY: usize = if cfg!(test) { 20 } else { 2_000 };
 
 #[cfg(test)]
 thread_local! {
-    /// The number of steps of all machines of this thread. Tests use it to measure run time independently of the
-    /// computer.
+    /// The number of steps that all machines of this thread took so far. Tests use it to measure the run time
+    /// independently of the computer's speed.
     static ALL_STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
@@ -21,20 +22,20 @@ pub(crate) fn steps_of(run: impl FnOnce()) -> u64 {
     ALL_STEPS.get() - before
 }
 
-/// A state of the machine: the index of an instruction, and an offset in the text in bytes.
+/// A state of the machine: the index of an instruction, and an offset in bytes in the text.
 type State = (u32, usize);
 
-/// Runs one program on one text, from any number of start offsets.
+/// Runs one program on one text. The runs can start at several offsets of the text.
 pub(super) struct Machine<'a> {
     program: &'a Program,
     text: &'a str,
     /// The states to try when the current one fails; the last one is tried first.
     pending: Vec<State>,
-    /// The number of steps since the last match.
+    /// The number of steps that the machine took since the last match.
     steps: usize,
     /// The memory of failed attempts; `None` while it is not needed.
     attempts: Option<Attempts>,
-    /// The end of the text that was read so far, which [`reach`](Self::reach) returns.
+    /// The offset in bytes up to which the text was read so far, which [`reach`](Self::reach) returns.
     reach: usize,
 }
 
@@ -44,7 +45,7 @@ impl<'a> Machine<'a> {
         Self { program, text, pending: Vec::new(), steps: 0, attempts, reach: 0 }
     }
 
-    /// The end of the match that starts at an offset; `None` if there is no match.
+    /// The offset at which the match that starts at a given offset ends; `None` if there is no match.
     ///
     /// A split that failed at an offset would fail there again. Because the memory prevents such attempts, the time for all
     /// start offsets together is linear in the length of the text.
@@ -60,13 +61,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The end of the text that the runs so far have read: the rest of the text had no influence on their results. It
-    /// exceeds the length of the text if a run depended on the end of the text.
+    /// The offset in bytes up to which the runs so far have read the text: the rest of the text had no influence on
+    /// their results. The offset exceeds the length of the text if a run depended on where the text ends.
     pub(super) fn reach(&self) -> usize {
         self.reach
     }
 
-    /// Follows one state until it fails or matches. Returns the end of the match; `None` if the state fails.
+    /// Runs the machine from one state until it fails or matches. Returns the offset at which the match ends; `None` if
+    /// the state fails.
     fn follow(&mut self, (mut instruction, mut offset): State) -> Option<usize> {
         loop {
             self.steps += 1;
@@ -114,7 +116,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Whether the condition of a lookaround holds at an offset.
+    /// Whether the condition of a lookahead or lookbehind holds at an offset.
     fn holds(&mut self, lookaround: &Lookaround, offset: usize) -> bool {
         let start = match lookaround.back {
             0 => Some(offset),
@@ -129,8 +131,8 @@ impl<'a> Machine<'a> {
         matches != lookaround.negative
     }
 
-    /// Whether a split was already tried at an offset. Adds the attempt to the memory, which is only created after many
-    /// steps.
+    /// Whether a split instruction was already tried at an offset. Adds the attempt to the memory, which is only
+    /// created after many steps.
     fn was_tried(&mut self, choice: u32, offset: usize) -> bool {
         if self.attempts.is_none() && self.steps > STEPS_WITHOUT_MEMORY {
             self.attempts = Some(Attempts::new(self.program, self.text));
@@ -138,14 +140,15 @@ impl<'a> Machine<'a> {
         self.attempts.as_mut().is_some_and(|attempts| !attempts.insert(choice, offset))
     }
 
-    /// Clears the memory after a match, because it includes attempts that did not fail.
+    /// Clears the memory of failed attempts after a match, because it also has the attempts that led to the match.
     fn clear_memory(&mut self) {
         self.steps = 0;
         self.attempts = self.program.may_stall.then(|| Attempts::new(self.program, self.text));
     }
 }
 
-/// A set of pairs of a split and an offset at which it was tried, as a bit map.
+/// The memory of failed attempts, as a bitmap: it has one bit for every pair of a split instruction and an offset in
+/// the text, which is set if the machine has tried the split at that offset.
 struct Attempts {
     bits: Vec<u64>,
     choices: usize,
@@ -157,7 +160,7 @@ impl Attempts {
         Self { bits: vec![0; (choices * (text.len() + 1)).div_ceil(64)], choices }
     }
 
-    /// Inserts a pair of a split and an offset. Returns whether the pair is new.
+    /// Records that a split instruction was tried at an offset. Returns whether this is the first time.
     fn insert(&mut self, choice: u32, offset: usize) -> bool {
         let bit = offset * self.choices + choice as usize;
         let (word, mask) = (&mut self.bits[bit / 64], 1 << (bit % 64));

@@ -1,8 +1,8 @@
 //! Regular expressions of the tokenizer's rules.
 //!
-//! This crate has its own implementation, because the large classes of these patterns take long to compile in others. As in
-//! Python's `re`, the first alternative that matches wins. The machine remembers failed attempts, so that the time is linear
-//! in the length of the text.
+//! This crate has its own implementation, because other regex crates take long to compile the large character classes
+//! of these patterns. As in Python's `re`, the first alternative that matches wins. The backtracking machine remembers
+//! failed attempts, and therefore its time is linear in the length of the text.
 
 mod edge;
 mod machine;
@@ -21,7 +21,7 @@ use self::program::Program;
 pub(crate) use self::syntax::Classes;
 use self::syntax::{Node, parse};
 
-/// A compiled pattern.
+/// A regular expression that is compiled to a program for the backtracking machine.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     first: Edge,
@@ -30,10 +30,10 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern. `classes` caches the parsed character classes, which other patterns can have as well.
+    /// Compiles a pattern. `classes` caches parsed character classes, because many patterns have the same classes.
     ///
     /// # Errors
-    /// A message with the start of the pattern and the problem.
+    /// A message with the start of the pattern and the reason why it cannot be compiled.
     pub(crate) fn new(pattern: &str, classes: &mut Classes) -> Result<Self, String> {
         parse(pattern, classes).and_then(|node| Self::compile(&node)).map_err(|problem| describe(pattern, &problem))
     }
@@ -44,7 +44,7 @@ impl Pattern {
     /// The errors of [`new`](Self::new).
     pub(crate) fn at_start(pattern: &str, classes: &mut Classes) -> Result<Vec<Self>, String> {
         Self::each(pattern, classes, |mut nodes| {
-            // At the start of a text, `^` always holds.
+            // The pattern is only matched at the start of texts, where `^` always holds.
             if matches!(nodes.first(), Some(Node::Start)) {
                 nodes.remove(0);
             }
@@ -83,12 +83,12 @@ impl Pattern {
         Ok(Self { first: Edge::first(node), last: Edge::last(node), program: Program::new(node)? })
     }
 
-    /// The characters that every match of the pattern begins with.
+    /// The sets of characters with which every match of the pattern begins.
     pub(crate) fn first(&self) -> &Edge {
         &self.first
     }
 
-    /// The characters that every match of the pattern ends with.
+    /// The sets of characters with which every match of the pattern ends.
     pub(crate) fn last(&self) -> &Edge {
         &self.last
     }
@@ -106,8 +106,8 @@ impl Pattern {
     /// text.
     pub(crate) fn attempt_at_start(&self, text: &str) -> Result<usize, usize> {
         if !self.first.begins(text) {
-            // The result depends on no bytes: a truncated text does not begin with the pattern's first characters
-            // either.
+            // The text does not begin with the pattern's first characters. A truncated text does not begin with them
+            // either, and therefore the result depends on no bytes.
             return Err(0);
         }
         if self.first.is_all {
@@ -122,8 +122,8 @@ impl Pattern {
         self.matches(text).next()
     }
 
-    /// The ranges in bytes of all matches in the text, from left to right. After an empty match the search skips one
-    /// character.
+    /// The ranges in bytes of all matches in the text that do not overlap, from left to right. After an empty match the
+    /// search continues one character later.
     pub(crate) fn matches<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> {
         let mut machine = Machine::new(&self.program, text);
         let mut from = 0;

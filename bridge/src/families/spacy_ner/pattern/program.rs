@@ -5,27 +5,28 @@ use std::sync::Arc;
 use super::syntax::Node;
 use crate::families::spacy_ner::characters::CharSet;
 
-/// Limit on the instructions of one program. A bounded repetition repeats the instructions of its node.
+/// Limit on the number of instructions of one program. It is needed because a bounded repetition repeats the
+/// instructions of its node.
 const MAX_INSTRUCTIONS: usize = 100_000;
 
-/// An instruction of a program, which is one step of the machine. The machine continues with the next instruction
-/// unless stated otherwise.
+/// An instruction of a program, which is one step of the backtracking machine. After an instruction, the machine
+/// continues with the next one unless stated otherwise.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Instruction {
-    /// Consumes one character that is in the set with this index, or fails.
+    /// Consumes one character if it is in the set with this index, else fails.
     Set(u32),
-    /// Continues with the instruction `first` and, if that fails, with the instruction `second`. `choice` is the number
-    /// of this split among the splits of the program.
+    /// Continues with the instruction at the index `first` and, if that fails, with the instruction at the index
+    /// `second`. `choice` is the index of this split among the splits of the program.
     Split { first: u32, second: u32, choice: u32 },
-    /// Continues with the instruction of this index.
+    /// Continues with the instruction at this index.
     Jump(u32),
-    /// Fails if the lookaround with this index does not hold.
+    /// Fails if the condition of the lookaround with this index does not hold.
     Lookaround(u32),
-    /// Fails unless the offset is the start of the string.
+    /// Fails unless the current offset is the start of the string.
     Start,
-    /// Fails unless the offset is the end of the string.
+    /// Fails unless the current offset is the end of the string.
     End,
-    /// The pattern has matched.
+    /// Ends the run of the machine: the pattern has matched.
     Match,
 }
 
@@ -33,26 +34,26 @@ pub(super) enum Instruction {
 #[derive(Debug)]
 pub(super) struct Lookaround {
     pub(super) program: Program,
-    /// The number of characters before the offset at which the program starts; 0 for a lookahead.
+    /// How many characters before the current offset the lookaround's program starts; 0 for a lookahead.
     pub(super) back: u32,
     pub(super) negative: bool,
 }
 
-/// A pattern compiled to instructions for the machine.
+/// A pattern as a list of instructions for the backtracking machine.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     pub(super) instructions: Vec<Instruction>,
     pub(super) sets: Vec<Arc<CharSet>>,
     pub(super) lookarounds: Vec<Lookaround>,
-    /// The number of the program's instructions of the kind `Split`.
+    /// The number of `Split` instructions of the program.
     pub(super) choices: u32,
-    /// Whether the pattern repeats a node that can match the empty string without a bound. Such a loop would not end
-    /// without the memory of the machine.
+    /// Whether the pattern has an unbounded repetition of a node that can match the empty string. Such a loop would
+    /// never end if the machine did not remember its attempts.
     pub(super) may_stall: bool,
 }
 
 impl Program {
-    /// Compiles a pattern.
+    /// Compiles the syntax tree of a pattern.
     ///
     /// # Errors
     /// A message that the program is too long, or that a lookbehind has no fixed width.
@@ -123,14 +124,15 @@ impl Program {
         self.emit(Instruction::Lookaround(self.lookarounds.len() as u32 - 1)).map(|_| ())
     }
 
-    /// Adds a split between the next instruction and a target that [`set_target`](Self::set_target) sets later.
+    /// Adds a split between the next instruction and a target instruction, which [`set_target`](Self::set_target) sets
+    /// later.
     fn split(&mut self) -> Result<usize, String> {
         let choice = self.choices;
         self.choices += 1;
         self.emit(Instruction::Split { first: self.next_index() + 1, second: 0, choice })
     }
 
-    /// Sets the target of a split, and whether the machine tries it second or first.
+    /// Sets the target instruction of a split, and whether the machine tries the target second or first.
     fn set_target(&mut self, split: usize, target: u32, is_second: bool) {
         if let Instruction::Split { first, second, .. } = &mut self.instructions[split] {
             *second = target;
@@ -140,7 +142,7 @@ impl Program {
         }
     }
 
-    /// The index of a set of characters in the program, to which it is added if it is new.
+    /// The index of a set of characters among the program's sets, to which it is added if it is new.
     fn set(&mut self, set: &Arc<CharSet>) -> u32 {
         let known = self.sets.iter().position(|known| Arc::ptr_eq(known, set));
         known.unwrap_or_else(|| {
@@ -149,7 +151,7 @@ impl Program {
         }) as u32
     }
 
-    /// The index that the next added instruction will have.
+    /// The index of the instruction that will be added next.
     fn next_index(&self) -> u32 {
         self.instructions.len() as u32
     }

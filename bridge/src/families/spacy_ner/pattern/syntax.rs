@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::families::spacy_ner::characters::CharSet;
 
-/// Limit on the nesting depth of groups.
+/// Limit on the nesting depth of the groups of a pattern.
 const MAX_DEPTH: usize = 50;
-/// Characters with a special meaning outside a class, unless they are escaped.
+/// Characters that have a special meaning outside a character class unless they are escaped.
 const SPECIAL: &str = ".*+?{()|[\\^$";
 
 /// A node of the syntax tree of a pattern.
@@ -18,22 +18,22 @@ const SPECIAL: &str = ".*+?{()|[\\^$";
 pub(crate) enum Node {
     /// Matches one character that is in the set.
     Set(Arc<CharSet>),
-    /// Matches all nodes, one after the other.
+    /// Matches the given nodes, one after the other.
     Concat(Vec<Node>),
-    /// Matches the first of several alternatives with which the rest of the pattern matches as well.
+    /// Matches the first of several alternatives for which the rest of the pattern matches as well.
     Alternatives(Vec<Node>),
     /// Matches a node `min` to `max` times; there is no maximum if `max` is `None`.
     Repeat { node: Box<Node>, min: u32, max: Option<u32>, greedy: bool },
-    /// Holds if a lookahead holds, or a lookbehind if `behind` is true.
+    /// A zero-width assertion that holds if a lookahead holds, or a lookbehind if `behind` is true.
     Lookaround { node: Box<Node>, behind: bool, negative: bool },
-    /// Holds at the start of the string.
+    /// A zero-width assertion that holds at the start of the string.
     Start,
-    /// Holds at the end of the string.
+    /// A zero-width assertion that holds at the end of the string.
     End,
 }
 
 impl Node {
-    /// The number of characters that every match of the node has; `None` if the number varies.
+    /// The number of characters of every match of the node; `None` if the number varies.
     pub(crate) fn width(&self) -> Option<u32> {
         match self {
             Self::Set(_) => Some(1),
@@ -60,7 +60,8 @@ impl Node {
     }
 }
 
-/// The parsed character classes of patterns, by their text. The same long classes occur in many patterns.
+/// A cache of the parsed character classes of patterns, by the source text of the class. The same long classes occur in
+/// many patterns.
 pub(crate) type Classes = HashMap<String, Arc<CharSet>>;
 
 /// Parses a pattern to a syntax tree.
@@ -114,7 +115,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses a group after its opening parenthesis.
+    /// Parses a group. The opening parenthesis was already read.
     fn group(&mut self) -> Result<Node, String> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -136,8 +137,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses the kind of a group after `(?`. For a lookaround, returns whether it is a lookbehind and whether it is
-    /// negative; otherwise `None`.
+    /// Parses the kind of a group; `(?` was already read. For a lookaround, returns whether it is a lookbehind and
+    /// whether it is negative; otherwise `None`.
     fn group_kind(&mut self) -> Result<Option<(bool, bool)>, String> {
         let (offset, next) = self.next()?;
         match next {
@@ -198,7 +199,7 @@ impl Parser<'_> {
         digits.parse().map_err(|_| "expected a number in a repetition".to_owned())
     }
 
-    /// Parses a character class after its opening bracket, which is at byte `start` of the pattern.
+    /// Parses a character class. Its opening bracket, which was already read, is at byte `start` of the pattern.
     fn class(&mut self, start: usize) -> Result<Arc<CharSet>, String> {
         let end = self.class_end(start)?;
         let text = &self.pattern[start..end];
@@ -220,7 +221,8 @@ impl Parser<'_> {
         Ok(class)
     }
 
-    /// The end of the character class that starts at an offset of the pattern in bytes; the end is exclusive.
+    /// The offset in bytes at which a character class ends, exclusive, given the offset in the pattern at which it
+    /// starts.
     fn class_end(&self, start: usize) -> Result<usize, String> {
         let mut escaped = false;
         for (offset, byte) in self.pattern.bytes().enumerate().skip(start + 1) {
@@ -268,7 +270,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses an escape after its backslash, which is at byte `start` of the pattern. Returns the escaped character.
+    /// Parses an escape and returns the escaped character. Its backslash, which was already read, is at byte `start` of
+    /// the pattern.
     fn escaped(&mut self, start: usize) -> Result<char, String> {
         match self.next()?.1 {
             'n' => Ok('\n'),
@@ -284,7 +287,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses the hexadecimal digits of a code point. Returns its character.
+    /// Parses the hexadecimal digits of an escaped code point. Returns its character.
     fn code(&mut self, start: usize, digits: usize) -> Result<char, String> {
         let mut code = 0_u32;
         for _ in 0..digits {

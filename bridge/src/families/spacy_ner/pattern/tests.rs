@@ -1,4 +1,4 @@
-//! Tests of patterns.
+//! Tests of the compiler and the backtracking machine of patterns.
 
 use proptest::prelude::*;
 
@@ -148,8 +148,8 @@ fn syntax_that_other_engines_interpret_differently_is_refused() {
     assert!(error.contains("\"a.\"") && error.contains("'.' at byte 1"), "{error}");
 }
 
-/// A backtracking engine without memory needs exponential or quadratic time for these patterns. Here, twice the text takes
-/// about twice the steps.
+/// A backtracking engine without memory needs exponential or quadratic time for these patterns. The engine of this
+/// crate takes about twice the steps for twice the text.
 #[test]
 fn the_number_of_steps_is_linear_in_the_text() {
     let long = "a".repeat(10_000);
@@ -160,7 +160,8 @@ fn the_number_of_steps_is_linear_in_the_text() {
     }
 }
 
-/// A lookahead runs from scratch at every offset, so that its time can be quadratic, but not more.
+/// A lookahead runs from scratch at every offset. Therefore its time can be quadratic in the length of the text, but
+/// not more.
 #[test]
 fn the_number_of_steps_of_a_lookahead_is_quadratic() {
     let source = "(?=(?:a+)+b)a";
@@ -168,7 +169,8 @@ fn the_number_of_steps_of_a_lookahead_is_quadratic() {
     assert!(whole < 5 * half, "{half} steps, then {whole}");
 }
 
-/// Patterns with a few different characters. If `fixed` is true, they have a fixed width and no lookarounds.
+/// Generates patterns of a few different characters. If `fixed` is true, the patterns have a fixed width and no
+/// lookarounds.
 fn patterns(fixed: bool) -> BoxedStrategy<String> {
     let atom =
         proptest::sample::select(vec!["a", "b", "é", "[ab]", "[^aé]", "[a-c]", "\\.", "ab"]).prop_map(str::to_owned);
@@ -179,7 +181,7 @@ fn patterns(fixed: bool) -> BoxedStrategy<String> {
             return prop_oneof![concat, inner.prop_map(|node| format!("(?:{node}){{2}}"))].boxed();
         }
         let repeat = proptest::sample::select(vec!["", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{2,}"]);
-        // The "a" prevents repetitions of the empty string, which engines handle differently.
+        // The literal "a" prevents repetitions of the empty string, which engines handle differently.
         let repeated = (inner.clone(), repeat).prop_map(|(node, times)| format!("(?:a(?:{node})|b){times}"));
         let look = proptest::sample::select(vec!["(?=", "(?!"]);
         let ahead = (look, inner.clone()).prop_map(|(look, node)| format!("{look}{node})"));
@@ -205,7 +207,8 @@ proptest! {
             prop_assert!(pattern(&source).first().begins(matched), "{:?} in {:?}", source, text);
             prop_assert!(pattern(&source).last().ends(matched), "{:?} in {:?}", source, text);
         }
-        // A failed attempt also fails for every prefix of the text that has the bytes that it depended on.
+        // If a pattern does not match a text, it does not match any prefix of the text either that includes all bytes
+        // on which the result depended.
         if let Err(reach) = pattern(&source).attempt_at_start(&text) {
             for end in (reach..text.len()).filter(|&end| text.is_char_boundary(end)) {
                 prop_assert!(pattern(&source).match_at_start(&text[..end]).is_none(), "{:?} in {:?}", source, &text[..end]);

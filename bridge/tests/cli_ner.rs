@@ -39,7 +39,7 @@ fn ner_answers_line_by_line() {
         (7, "bad_line"),
         (8, "sentence_starts"),
         (9, "sentence_starts"),
-    ]; // fmt: skip
+    ];
     for (line, code) in codes {
         let error = &answers[line - 1]["error"];
         assert_eq!((&error["line"], &error["code"]), (&json!(line), &json!(code)));

@@ -35,7 +35,7 @@ fn summarize_answers_line_by_line() {
         (10, "input_type"),
         (11, "empty_input"),
         (12, "input_too_large"),
-    ]; // fmt: skip
+    ];
     for (line, code) in codes {
         let error = &answers[line - 1]["error"];
         assert_eq!((&error["line"], &error["code"]), (&json!(line), &json!(code)));

@@ -125,7 +125,7 @@ pub fn tiny() -> TempDir {
             false,
             json!([entity(0, 3, "PER"), entity(13, 23, "LOC")]),
         ),
-    ]; // fmt: skip
+    ];
     put("golden.jsonl", format!("{}\n", cases.join("\n")).as_bytes());
     put("parity.json", b"{}\n");
     seal(dir.path(), manifest());

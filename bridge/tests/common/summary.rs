@@ -134,7 +134,7 @@ pub fn tiny() -> TempDir {
         case(&["a", "b c"], 6, "a b c", &[2, 4, 5, 6, 3], false),
         case(&["a b c d a b c d"], 4, "a b c", &[2, 4, 5, 6], true),
         case(&["d"], 6, "d", &[2, 7, 3], false),
-    ]; // fmt: skip
+    ];
     put("golden.jsonl", format!("{}\n", cases.join("\n")).as_bytes());
     put("parity.json", b"{}\n");
     seal(dir.path(), manifest());

@@ -185,7 +185,7 @@ mod tests {
             (".Σ", ".σ"),
             ("1Σ", "1σ"),
             ("ΑΣΣ", "ασς"),
-        ]; // fmt: skip
+        ];
         for (text, expected) in cases {
             assert_eq!(characters.lower(text), expected, "{text:?}");
         }
@@ -207,7 +207,7 @@ mod tests {
             ("²", "d"),
             ("日本", "日本"),
             ("日日日日日", "日日日日"),
-        ]; // fmt: skip
+        ];
         for (text, expected) in cases {
             assert_eq!(characters.shape(text), expected, "{text:?}");
         }

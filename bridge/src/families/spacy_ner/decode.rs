@@ -232,7 +232,7 @@ mod tests {
             (-1, false, 2.0),
             (0, true, 9.0),
             (0, true, 9.0),
-        ]); // fmt: skip
+        ]);
         let expected = vec![(1, 2, 1), (2, 6, 0), (6, 9, 1), (9, 11, 0)];
         for slice_ends in [&[][..], &[3], &[4], &[5, 6, 7], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] {
             assert_eq!(spans(case.outputs(), slice_ends, &[], Tie::In), Ok(expected.clone()), "{slice_ends:?}");

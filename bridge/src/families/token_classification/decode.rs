@@ -194,7 +194,7 @@ mod tests {
             (6, 7, false, &[0.1, 0.1, 0.1, 0.7]),   // B-LOC
             (8, 9, false, &[0.05, 0.05, 0.9, 0.0]), // I-PER that does not follow a PER
             (10, 11, false, &[0.7, 0.1, 0.1, 0.1]), // O
-        ]; // fmt: skip
+        ];
         let expected =
             [entity(0, 3, "PER", 0.65), entity(4, 5, "PER", 0.7), entity(6, 7, "LOC", 0.7), entity(8, 9, "PER", 0.9)];
         assert_eq!(decoded(&spec(&LABELS, &["O"]), &tokens, Simple), expected);

@@ -1,4 +1,4 @@
-//! Merges the entities of overlapping windows to those of one text.
+//! Merges the entities of overlapping windows into the entities of the whole text.
 
 use crate::families::ner::entities::EntitySpan;
 

@@ -82,7 +82,7 @@ fn edges_are_the_first_and_last_characters_of_matches() {
         ("(?:a|b)c", 2, true),
         ("aaaaaaaaaaaaaaaaaaaa", 16, false),
         ("aaaaaaaaaaaaaaaa(?:b|c)", 16, false),
-    ]; // fmt: skip
+    ];
     for (source, sets, is_all) in cases {
         let pattern = pattern(source);
         assert_eq!((pattern.first().sets.len(), pattern.first().is_all), (sets, is_all), "{source:?}");
@@ -140,7 +140,7 @@ fn syntax_that_other_engines_interpret_differently_is_refused() {
         "a{70000}{70000}",
         "(?:a{400}){400}",
         &nested,
-    ]; // fmt: skip
+    ];
     for source in patterns {
         assert!(Pattern::new(source, &mut Classes::new()).is_err(), "{source:?}");
     }

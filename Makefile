@@ -67,7 +67,7 @@ test: lint lint-rust test-python test-rust test-rust-families
 
 check: lint lint-rust
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) tests/unit
-	cd bridge && cargo test --quiet --lib
+	cd bridge && ORT_DYLIB_PATH=$(LIBRARY) cargo test --quiet --lib
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,9 +1,10 @@
 //! Loads `tokenizer.json`, runs the check `tokenizer`, and encodes texts.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Deserialize;
-use tokenizers::{PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
+use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
 
 use crate::BridgeError;
 use crate::artifact::Manifest;
@@ -124,6 +125,21 @@ impl TextEncoder {
         let max_text_tokens = self.max_tokens - special_tokens(&self.tokenizer);
         (self.tokenizer, max_text_tokens, self.side)
     }
+}
+
+/// Copies a range of an encoding's tokens to a new encoding, without the parts that truncation cut off.
+pub(crate) fn slice(encoding: &Encoding, range: Range<usize>) -> Encoding {
+    Encoding::new(
+        encoding.get_ids()[range.clone()].to_vec(),
+        encoding.get_type_ids()[range.clone()].to_vec(),
+        encoding.get_tokens()[range.clone()].to_vec(),
+        encoding.get_word_ids()[range.clone()].to_vec(),
+        encoding.get_offsets()[range.clone()].to_vec(),
+        encoding.get_special_tokens_mask()[range.clone()].to_vec(),
+        encoding.get_attention_mask()[range].to_vec(),
+        Vec::new(),
+        Default::default(),
+    )
 }
 
 /// Calls a function of the tokenizers crate and converts a panic to an error: the crate panics on some invalid inputs.

@@ -13,7 +13,7 @@ use crate::artifact::files::ArtifactFiles;
 use crate::artifact::graph::Interface;
 use crate::artifact::manifest::SectionCheck;
 #[cfg(feature = "cli")]
-use crate::jsonl::LineInput;
+use crate::jsonl::{LineInput, read_file};
 use crate::runtime::options::ModelOptions;
 
 /// What a family declares for reading its artifacts.
@@ -104,9 +104,26 @@ pub(crate) trait Workload {
 
 /// A workload made of typed inputs and the call that answers them.
 #[cfg(feature = "cli")]
-pub(crate) struct TypedWorkload<I, F> {
-    pub(crate) inputs: Vec<I>,
-    pub(crate) answer: F,
+struct TypedWorkload<I, F> {
+    inputs: Vec<I>,
+    answer: F,
+}
+
+/// Reads the inputs of a file of JSON lines, which `answer` answers; a text may have `limit` bytes of UTF-8.
+///
+/// # Errors
+/// `io`, or the error of the first line that is not an input.
+#[cfg(feature = "cli")]
+pub(crate) fn read_workload<'a, I, F>(
+    file: &Path,
+    limit: usize,
+    answer: F,
+) -> Result<Box<dyn Workload + 'a>, BridgeError>
+where
+    I: LineInput + 'a,
+    F: Fn(&[I]) -> Result<(), BridgeError> + 'a,
+{
+    Ok(Box::new(TypedWorkload { inputs: read_file(file, limit)?, answer }))
 }
 
 #[cfg(feature = "cli")]

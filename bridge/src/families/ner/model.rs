@@ -154,6 +154,6 @@ impl Model for NerModel {
             let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
             self.recognize(&texts, &NerOptions { sentence_starts, ..NerOptions::default() }).map(|_| ())
         };
-        Ok(Box::new(crate::families::model::TypedWorkload { inputs: crate::jsonl::read_file(file, limit)?, answer }))
+        crate::families::model::read_workload(file, limit, answer)
     }
 }

@@ -168,7 +168,7 @@ impl Reranker {
     }
 
     fn pair(&self, query: &Encoding, document: &str) -> Outcome<Pair> {
-        let pair = self.tokenizer.encode(document).and_then(|document| self.tokenizer.join(query, document));
+        let pair = self.tokenizer.encode(document).and_then(|document| self.tokenizer.join(query, &document));
         pair.map_err(|problem| BridgeError::inference(None, problem))
     }
 
@@ -236,6 +236,6 @@ impl Model for Reranker {
                 |line: &super::line::Line| self.rerank(&line.query, &line.documents(), &RerankOptions::default());
             lines.iter().try_for_each(|line| rerank(line).map(|_| ()))
         };
-        Ok(Box::new(crate::families::model::TypedWorkload { inputs: crate::jsonl::read_file(file, limit)?, answer }))
+        crate::families::model::read_workload(file, limit, answer)
     }
 }

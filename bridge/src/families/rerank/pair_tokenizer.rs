@@ -1,9 +1,9 @@
 //! Converts pairs of a query and a document to token ids, truncated as the tokenizers library truncates pairs.
 
-use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
+use tokenizers::{Encoding, PostProcessor, Tokenizer};
 
 use crate::BridgeError;
-use crate::tokenizer::{Side, TextEncoder, TokenizerSpec, guarded};
+use crate::tokenizer::{Side, TextEncoder, TokenizerSpec, guarded, slice};
 
 /// A text that every tokenizer splits into at least one token.
 const PROBE: &str = "a";
@@ -61,7 +61,7 @@ pub(super) struct PairTokenizer {
     tokenizer: Tokenizer,
     /// The maximum number of tokens of a pair, without the special tokens.
     limit: usize,
-    direction: TruncationDirection,
+    side: Side,
 }
 
 impl PairTokenizer {
@@ -83,11 +83,7 @@ impl PairTokenizer {
         if !guarded(|| has_two_texts(&tokenizer)).map_err(refuse)? {
             return Err(refuse("its pairs are not a query and a document with one token type each".to_owned()));
         }
-        let direction = match side {
-            Side::Left => TruncationDirection::Left,
-            Side::Right => TruncationDirection::Right,
-        };
-        Ok(Self { tokenizer, limit, direction })
+        Ok(Self { tokenizer, limit, side })
     }
 
     /// The tokens of a text, without special tokens. The error is the tokenizer's message, or the message of its panic.
@@ -96,22 +92,20 @@ impl PairTokenizer {
     }
 
     /// Joins the tokens of a query and a document, and adds the special tokens.
-    pub(super) fn join(&self, query: &Encoding, document: Encoding) -> Result<Pair, String> {
+    pub(super) fn join(&self, query: &Encoding, document: &Encoding) -> Result<Pair, String> {
         let (query_len, document_len) = kept_lengths(query.len(), document.len(), self.limit);
         let truncated = (query_len, document_len) != (query.len(), document.len());
-        let query = self.truncated(query.clone(), query_len);
-        let document = self.truncated(document, document_len);
+        let (query, document) = (self.kept(query, query_len), self.kept(document, document_len));
         let joined = guarded(|| self.tokenizer.post_process(query, Some(document), true))?;
         let to_i64 = |ids: &[u32]| ids.iter().map(|id| i64::from(*id)).collect();
         Ok(Pair { ids: to_i64(joined.get_ids()), type_ids: to_i64(joined.get_type_ids()), truncated })
     }
 
-    fn truncated(&self, mut encoding: Encoding, tokens: usize) -> Encoding {
-        encoding.truncate(tokens, 0, self.direction);
-        // Drops the parts that were cut off. Otherwise the library would add special tokens to every combination of
-        // these parts.
-        encoding.take_overflowing();
-        encoding
+    /// The tokens that truncation keeps. A slice has none of the parts that were cut off, to whose combinations the library
+    /// would also add special tokens.
+    fn kept(&self, encoding: &Encoding, tokens: usize) -> Encoding {
+        let spare = encoding.len() - tokens;
+        slice(encoding, if self.side == Side::Left { spare..encoding.len() } else { 0..tokens })
     }
 }
 
@@ -119,7 +113,7 @@ impl PairTokenizer {
 mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
-    use tokenizers::{TruncationParams, TruncationStrategy, truncate_encodings};
+    use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 
     use super::*;
 
@@ -141,7 +135,7 @@ mod tests {
 
     fn pair(tokenizer: &PairTokenizer, query: &str, document: &str) -> Pair {
         let encode = |text| tokenizer.encode(text).expect("tokens");
-        tokenizer.join(&encode(query), encode(document)).expect("a pair")
+        tokenizer.join(&encode(query), &encode(document)).expect("a pair")
     }
 
     #[test]

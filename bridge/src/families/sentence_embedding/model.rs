@@ -242,6 +242,6 @@ impl Model for EmbeddingModel {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             self.embed(&texts, &EmbedOptions::default()).map(|_| ())
         };
-        Ok(Box::new(crate::families::model::TypedWorkload { inputs: crate::jsonl::read_file(file, limit)?, answer }))
+        crate::families::model::read_workload(file, limit, answer)
     }
 }

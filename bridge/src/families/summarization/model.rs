@@ -186,7 +186,7 @@ impl Model for Summarizer {
             let inputs: Vec<Vec<String>> = inputs.iter().map(|input| input.0.clone()).collect();
             self.summarize(&inputs, &SummarizeOptions::default()).map(|_| ())
         };
-        Ok(Box::new(crate::families::model::TypedWorkload { inputs: crate::jsonl::read_file(file, limit)?, answer }))
+        crate::families::model::read_workload(file, limit, answer)
     }
 }
 

@@ -6,7 +6,7 @@ use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper, Tokenizer};
 
 use super::section::{Subwords, TokenClassificationSpec};
 use crate::families::ner::offsets::CharIndex;
-use crate::tokenizer::{Side, TextEncoder, guarded};
+use crate::tokenizer::{Side, TextEncoder, guarded, slice};
 
 /// The properties of a token that are needed for decoding entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,21 +134,6 @@ fn ranges(tokens: usize, size: usize, stride: usize, side: Side) -> Vec<Range<us
         }
     };
     (0..count).map(window).collect()
-}
-
-/// Copies a range of an encoding's tokens to a new encoding.
-fn slice(encoding: &Encoding, range: Range<usize>) -> Encoding {
-    Encoding::new(
-        encoding.get_ids()[range.clone()].to_vec(),
-        encoding.get_type_ids()[range.clone()].to_vec(),
-        encoding.get_tokens()[range.clone()].to_vec(),
-        encoding.get_word_ids()[range.clone()].to_vec(),
-        encoding.get_offsets()[range.clone()].to_vec(),
-        encoding.get_special_tokens_mask()[range.clone()].to_vec(),
-        encoding.get_attention_mask()[range].to_vec(),
-        Vec::new(),
-        Default::default(),
-    )
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ from ..artifacts.staging import Staged
 from ..runtime.entities import NerOptions
 from ..runtime.graph_model import staged_model
 from ..runtime.token_classification.classifier import TokenClassifier
+from ..runtime.tokenizer import TextTokenizer
 from .ner.evaluation import NerInput, NerParity, evaluate, evidence, golden_cases, ner_texts, words_per_second
 from .ner.original import OriginalEntities
 from .ner.report import write_ner_report
@@ -49,7 +50,7 @@ def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
         references += original_entities(original, chosen, strategy, stride)
         inputs += [NerInput(text, strategy, stride) for text in chosen]
     classifiers = {
-        name: TokenClassifier(staged_model(staged, name, "token_classifier", TokenClassificationSpec))
+        name: TokenClassifier(staged_model(staged, name, "token_classifier", TokenClassificationSpec, TextTokenizer))
         for name in sorted(settings.variants)
     }
     parity = evaluate(inputs, references, classifiers, settings.gates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -16,14 +17,15 @@ from ..artifacts.staging import Staged
 from . import cpu
 from .loading import OpenArtifact
 from .session import GraphSession
-from .tokenizer import TextTokenizer
 
 # The dataclass of a family's manifest section, such as `EmbeddingSpec`.
 Spec = TypeVar("Spec")
+# The class of the tokenizer: `TextTokenizer`, or the tokenizer of a family.
+Tokenizer = TypeVar("Tokenizer")
 
 
 @dataclass(frozen=True)
-class GraphModel(Generic[Spec]):
+class GraphModel(Generic[Spec, Tokenizer]):
     """One variant of a model that consists of one graph.
 
     `root` is the folder of the artifact or of the staged model, `spec` the manifest's section of the family.
@@ -35,7 +37,7 @@ class GraphModel(Generic[Spec]):
     variant: str
     graph: Graph
     spec: Spec
-    tokenizer: TextTokenizer
+    tokenizer: Tokenizer
 
     def session(self, threads: int | None) -> GraphSession:
         """Return a session for the graph, which is not loaded yet.
@@ -45,7 +47,7 @@ class GraphModel(Generic[Spec]):
         return GraphSession(self.root / self.graph.file, threads or cpu.usable_cpus())
 
 
-def graph_model(opened: OpenArtifact[TextTokenizer], role: str, spec: Spec) -> GraphModel[Spec]:
+def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> GraphModel[Spec, Tokenizer]:
     """Return the model of a checked artifact whose graph has the given role."""
     manifest = opened.artifact.manifest
     graph = manifest.variants[opened.variant].graphs[role]
@@ -54,11 +56,17 @@ def graph_model(opened: OpenArtifact[TextTokenizer], role: str, spec: Spec) -> G
     )
 
 
-def staged_model(staged: Staged, variant: str, role: str, kind: type[AnySection]) -> GraphModel[AnySection]:
-    """Return the model of a variant in a staging folder; `kind` is the class of the family's section."""
+def staged_model(
+    staged: Staged, variant: str, role: str, kind: type[AnySection], load: Callable[[Path, TokenizerSpec], Tokenizer]
+) -> GraphModel[AnySection, Tokenizer]:
+    """Return the model of a variant in a staging folder.
+
+    :param kind: the class of the family's section.
+    :param load: loads the tokenizer from its file, such as the class `TextTokenizer`.
+    """
     tokenizer, settings = staged.section(TokenizerSpec), staged.settings
     graph = staged.variants[variant].graphs[role]
-    preprocessor = TextTokenizer(staged.folder / tokenizer.file, tokenizer)
+    preprocessor = load(staged.folder / tokenizer.file, tokenizer)
     return GraphModel(
         staged.folder, settings.name, settings.version, variant, graph, staged.section(kind), preprocessor
     )

@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 from ..artifacts.checks import Artifact
 from ..artifacts.errors import ArtifactError, ConfigError, InferenceError, InputError
 from ..artifacts.families.rerank import RERANK, RerankCase, RerankSpec
-from ..artifacts.manifest import Graph
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
-from . import cpu
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from .graph_model import check_limits
+from .graph_model import GraphModel, check_limits, graph_model, staged_model
 from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, open_artifact
 from .pair_tokenizer import Pair, PairTokenizer
 from .rank_agreement import rank_figures, ranking
-from .session import GraphSession
 from .tokenizer import DEFAULT_TEXT_LIMIT, check_text
 
 # The maximum number of documents that are tokenized together, which bounds the memory of a call.
@@ -52,32 +49,17 @@ class Scored:
     truncated: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class RerankModel:
-    """One variant of a reranker. `root` is the folder of the artifact or of the staged model."""
+RerankModel = GraphModel[RerankSpec, PairTokenizer]
 
-    root: Path
-    name: str
-    version: str
-    variant: str
-    graph: Graph
-    tokenizer: PairTokenizer
 
-    @classmethod
-    def of(cls, opened: OpenArtifact[PairTokenizer]) -> RerankModel:
-        """Return the model of the chosen variant of a checked artifact."""
-        artifact, manifest = opened.artifact, opened.artifact.manifest
-        graph = manifest.variants[opened.variant].graphs[ROLE]
-        return cls(artifact.root, manifest.name, manifest.version, opened.variant, graph, opened.preprocessor)
+def rerank_model(opened: OpenArtifact[PairTokenizer]) -> RerankModel:
+    """Return the model of the chosen variant of a checked artifact."""
+    return graph_model(opened, ROLE, opened.artifact.manifest.section(RerankSpec))
 
-    @classmethod
-    def of_staged(cls, staged: Staged, variant: str) -> RerankModel:
-        """Return the model of one variant of a staged model."""
-        spec, settings = staged.section(TokenizerSpec), staged.settings
-        staged.section(RerankSpec)
-        graph = staged.variants[variant].graphs[ROLE]
-        tokenizer = PairTokenizer(staged.folder / spec.file, spec)
-        return cls(staged.folder, settings.name, settings.version, variant, graph, tokenizer)
+
+def staged_rerank_model(staged: Staged, variant: str) -> RerankModel:
+    """Return the model of one variant of a staged model."""
+    return staged_model(staged, variant, ROLE, RerankSpec, PairTokenizer)
 
 
 class Reranker:
@@ -101,7 +83,7 @@ class Reranker:
         self.model = model
         self._token_budget = token_budget
         self._text_limit = text_limit
-        self._session = GraphSession(model.root / model.graph.file, threads or cpu.usable_cpus())
+        self._session = model.session(threads)
 
     @classmethod
     def open(
@@ -114,7 +96,7 @@ class Reranker:
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> Reranker:
         """Check the artifact in `root` and create a reranker for a variant; the options are those of `__init__`."""
-        model = RerankModel.of(open_artifact(root, variant, task=RERANK.task))
+        model = rerank_model(open_artifact(root, variant, task=RERANK.task))
         return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
 
     def load(self) -> None:
@@ -181,7 +163,7 @@ def open_model(
     opened: OpenArtifact[PairTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
 ) -> Reranker:
     """Create a reranker for the opened variant without loading its graph."""
-    return Reranker(RerankModel.of(opened), threads=threads, text_limit=text_limit)
+    return Reranker(rerank_model(opened), threads=threads, text_limit=text_limit)
 
 
 def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], threads: int) -> Figures:

@@ -37,7 +37,7 @@ class EmbeddingResult:
     prompt_name: str | None
 
 
-EmbeddingModel = GraphModel[EmbeddingSpec]
+EmbeddingModel = GraphModel[EmbeddingSpec, TextTokenizer]
 
 
 def embedding_model(opened: OpenArtifact[TextTokenizer]) -> EmbeddingModel:

@@ -65,7 +65,7 @@ def _feeds(staged: Staged, texts: Sequence[str]) -> list[Feeds]:
 
 def _greedy_summaries(staged: Staged, variant: str, texts: Sequence[str]) -> list[tuple[int, ...]]:
     """Return the token ids of each text's summary by greedy search."""
-    model = staged_model(staged, variant, _ROLE, SummarizationSpec)
+    model = staged_model(staged, variant, _ROLE, SummarizationSpec, TextTokenizer)
     max_length = min(_CALIBRATION_LENGTH, model.spec.defaults.max_length)
     greedy = SummarizeOptions(num_beams=1, min_length=0, max_length=max_length)
     return [summary.token_ids for summary in Summarizer(model).summarize_detailed([[text] for text in texts], greedy)]

@@ -47,7 +47,7 @@ class Summary:
 # The index of an input in the call, and the summary of this input.
 _IndexedSummary = tuple[int, Summary]
 _Run = Callable[[list[Tokens], GenerationDefaults, Watch], Iterator[_IndexedSummary]]
-SummarizationModel = GraphModel[SummarizationSpec]
+SummarizationModel = GraphModel[SummarizationSpec, TextTokenizer]
 
 
 def summarization_model(opened: OpenArtifact[TextTokenizer]) -> SummarizationModel:

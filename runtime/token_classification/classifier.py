@@ -25,7 +25,7 @@ from .windows import Window, WindowTokenizer
 _BLOCK_TEXTS = 1024
 _BLOCK_CHARACTERS = 1 << 20
 _OUTPUT = "logits"
-TokenClassifierModel = GraphModel[TokenClassificationSpec]
+TokenClassifierModel = GraphModel[TokenClassificationSpec, TextTokenizer]
 
 
 def token_classifier_model(opened: OpenArtifact[TextTokenizer]) -> TokenClassifierModel:

@@ -23,7 +23,7 @@ from onnx_ml_bridge.cli.rerank import Options
 from onnx_ml_bridge.export.rerank import export
 from onnx_ml_bridge.parity.rerank.inputs import RerankInput
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.rerank import Reranker, RerankModel
+from onnx_ml_bridge.runtime.rerank import Reranker, staged_rerank_model
 from sentence_transformers import CrossEncoder
 from small_models import ARCHITECTURES, MAX_TOKENS, POSITIONS, roughen
 from torch import nn
@@ -104,7 +104,7 @@ def stage_reranker(folder: Path, staging: Path, *variants: str) -> Staged:
 
 def reranker_of(staged: Staged, variant: str = EXACT, **options: Any) -> Reranker:
     """Return a reranker for a staged variant."""
-    return Reranker(RerankModel.of_staged(staged, variant), **options)
+    return Reranker(staged_rerank_model(staged, variant), **options)
 
 
 def random_inputs(queries: int, documents: int) -> list[RerankInput]:

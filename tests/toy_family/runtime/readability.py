@@ -19,7 +19,7 @@ load_preprocessor = load_tokenizer
 class ReadabilityScorer:
     """Scores texts one by one."""
 
-    def __init__(self, model: GraphModel[ReadabilitySpec], threads: int | None = None) -> None:
+    def __init__(self, model: GraphModel[ReadabilitySpec, TextTokenizer], threads: int | None = None) -> None:
         self._model = model
         self._session = model.session(threads)
 

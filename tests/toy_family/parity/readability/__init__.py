@@ -14,6 +14,7 @@ from onnx_ml_bridge.parity.page import Tile, write_page
 from onnx_ml_bridge.parity.proof import Proof, check_gate
 from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.runtime.graph_model import staged_model
+from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from tokenizers import Tokenizer
 
 from ...artifacts.families.readability import READABILITY, ReadabilityCase, ReadabilitySpec
@@ -63,7 +64,7 @@ def _score(model: torch.nn.Module, ids: list[int]) -> float:
 
 
 def _compare(staged: Staged, variant: str, texts: list[str], original: list[float]) -> Comparison:
-    scores = ReadabilityScorer(staged_model(staged, variant, "scorer", ReadabilitySpec)).score(texts)
+    scores = ReadabilityScorer(staged_model(staged, variant, "scorer", ReadabilitySpec, TextTokenizer)).score(texts)
     expected = np.array(original)
     return Comparison(
         {

@@ -2,8 +2,8 @@
 
 from onnx_ml_bridge import OnnxMlBridge
 
-bridge = OnnxMlBridge.open(embedding="dist/all-minilm-l6-v2")
-vector = bridge.generate_embedding("Kofi signed the lease on Tuesday.")
+with OnnxMlBridge.open("dist/all-minilm-l6-v2") as bridge:
+    vector = bridge.generate_embedding("Kofi signed the lease on Tuesday.")
 """
 
 from __future__ import annotations
@@ -23,52 +23,71 @@ from .artifacts.errors import (
     TaskNotLoadedError,
 )
 from .runtime.bridge import OnnxMlBridge
+from .runtime.bridge_config import open_bridge
 from .runtime.cancellation import CancelToken
 from .runtime.entities import Entities, Entity
-from .runtime.verify import VerifyReport, verify
+from .runtime.handles.embedder import Embedder, Embedding, Embeddings, EmbedOptions
+from .runtime.handles.recognizer import Recognizer, RecognizeOptions
+from .runtime.handles.reranker import Ranked, Reranker, RerankOptions
+from .runtime.handles.summarizer import SummarizeOptions, Summarizer, Summary
+from .runtime.interface import MlBridge
+from .runtime.options import BridgeOptions, Model, ModelInfo, Task
+from .runtime.verify import VariantReplay, VerifyReport, verify
 
 if TYPE_CHECKING:
-    from .runtime.rerank import Ranked
-    from .runtime.sentence_embedding import EmbeddingResult
-    from .runtime.summarization.summarize_options import SummarizeOptions
-    from .runtime.summarization.summarizer import Summary
+    from .building import build
+    from .cli.build import Built
+    from .cli.config import ModelConfig
 
 __all__ = [
     "ArtifactError",
+    "BridgeOptions",
     "BuildError",
+    "Built",
     "CancelToken",
     "ConfigError",
     "DependencyError",
-    "EmbeddingResult",
+    "EmbedOptions",
+    "Embedder",
+    "Embedding",
+    "Embeddings",
     "Entities",
     "Entity",
     "InferenceError",
     "InputError",
+    "MlBridge",
+    "Model",
+    "ModelConfig",
+    "ModelInfo",
     "OnnxMlBridge",
     "OnnxMlBridgeError",
     "Ranked",
+    "RecognizeOptions",
+    "Recognizer",
+    "RerankOptions",
+    "Reranker",
     "StoppedError",
     "SummarizeOptions",
+    "Summarizer",
     "Summary",
+    "Task",
     "TaskNotLoadedError",
+    "VariantReplay",
     "VerifyReport",
+    "build",
+    "open_bridge",
     "verify",
 ]
-# Public names that only one model family uses, with their modules: `__getattr__` imports a module on the first access
-_FAMILY_NAMES = {
-    "EmbeddingResult": "runtime.sentence_embedding",
-    "Ranked": "runtime.rerank",
-    "SummarizeOptions": "runtime.summarization.summarize_options",
-    "Summary": "runtime.summarization.summarizer",
-}
+# Public names of the build, whose modules need the libraries of the extra `export`: they are imported on first access.
+_BUILD_NAMES = {"Built": "cli.build", "ModelConfig": "cli.config", "build": "building"}
 
 
 def __getattr__(name: str) -> Any:
-    """Return `__version__` or a name of `_FAMILY_NAMES`; the module that it comes from is imported on first access."""
+    """Return `__version__` or a name of `_BUILD_NAMES`; the module that it comes from is imported on first access."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("onnx-ml-bridge")
-    if name in _FAMILY_NAMES:
-        return getattr(importlib.import_module(f".{_FAMILY_NAMES[name]}", __name__), name)
+    if name in _BUILD_NAMES:
+        return getattr(importlib.import_module(f".{_BUILD_NAMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -72,6 +72,11 @@ class OnnxMlBridgeError(Exception):
         message = ", ".join(parts)
         super().__init__(f"{message}. {hint}" if hint else message)
 
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same call may succeed later: true for `timeout` and `io`."""
+        return self.code in ("timeout", "io")
+
 
 class ArtifactError(OnnxMlBridgeError):
     """An artifact is invalid or not supported; raised by the checks or while a graph is loaded."""
@@ -85,7 +90,13 @@ class InputError(OnnxMlBridgeError):
     ) -> None:
         """Create the error; the message begins with the index of the text in the batch."""
         self.index = index
+        self._parts = (what, expected, actual)
         super().__init__(code, what if index is None else f"text {index}: {what}", expected=expected, actual=actual)
+
+    def with_index(self, index: int | None) -> InputError:
+        """Return the same error with another index in the batch."""
+        what, expected, actual = self._parts
+        return InputError(self.code, what, index=index, expected=expected, actual=actual)
 
 
 class BuildError(OnnxMlBridgeError):
@@ -111,9 +122,9 @@ class DependencyError(OnnxMlBridgeError):
 class TaskNotLoadedError(OnnxMlBridgeError):
     """The call requires a model that is not open."""
 
-    def __init__(self, task: str, argument: str) -> None:
-        """Create the error with the code `task_not_loaded`; `argument` is the argument of `open` for this task."""
-        super().__init__("task_not_loaded", f"no model is open for {task}", hint=f"Pass {argument}=DIR to open().")
+    def __init__(self, task: str) -> None:
+        """Create the error with the code `task_not_loaded`."""
+        super().__init__("task_not_loaded", f"no model for the task {task} is open", hint="Open one for it.")
 
 
 class StoppedError(OnnxMlBridgeError):

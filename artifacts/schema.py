@@ -44,6 +44,11 @@ def schema_validator(families: tuple[Family, ...]) -> jsonschema_rs.Draft202012V
     return jsonschema_rs.Draft202012Validator(compose_schema(families))
 
 
+def bridge_schema() -> dict[str, Any]:
+    """Return the schema of bridge.toml, which the Rust crate also uses."""
+    return _read("bridge.schema.json")
+
+
 def _is_of(family: Family) -> dict[str, Any]:
     return {
         "properties": {"task": {"const": family.task}, "engine": {"const": family.engine}},

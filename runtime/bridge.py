@@ -1,270 +1,216 @@
-"""`OnnxMlBridge`: one object for sentence embeddings, named entities and summaries."""
+"""`OnnxMlBridge`: any number of ONNX models behind the calls of `MlBridge`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.errors import ConfigError, InputError, OnnxMlBridgeError, TaskNotLoadedError
-from .entities import Entities, Entity, NerOptions, Recognizer
-from .loading import AUTO, open_model
-from .ner import open_recognizer
-
-if TYPE_CHECKING:  # at run time, a family's modules are imported when its first model is opened
-    from .rerank import Ranked, Reranker
-    from .sentence_embedding import EmbeddingResult, SentenceEmbedder
-    from .summarization.summarize_options import SummarizeOptions
-    from .summarization.summarizer import Summarizer, Summary
+from .entities import Entity
+from .handles.embedder import Embedder, EmbedOptions
+from .handles.handle import Handle, check_list, open_handle
+from .handles.recognizer import Recognizer
+from .handles.reranker import Ranked, Reranker, RerankOptions
+from .handles.summarizer import Summarizer
+from .interface import MlBridge
+from .options import BridgeOptions, Model, ModelInfo, StrPath, Task
 
 logger = logging.getLogger(__name__)
+AnyHandle = TypeVar("AnyHandle", bound=Handle[Any])
+Self = TypeVar("Self", bound="OnnxMlBridge")
 
-# The name of the task for each argument of `open` that takes a model.
-_TASKS = {"embedding": "sentence-embedding", "ner": "ner", "summarization": "summarization", "rerank": "rerank"}
 
+class OnnxMlBridge(MlBridge):
+    """Any number of open models, each with a name. Thread-safe.
 
-class OnnxMlBridge:
-    """The opened models of all tasks. Thread-safe. The Rust crate has a type of the same name with the same calls."""
+    The Rust crate has a type of the same name with the same calls.
+    """
 
-    def __init__(
-        self,
-        embedder: SentenceEmbedder | None,
-        recognizers: Mapping[str, Recognizer] | None = None,
-        summarizer: Summarizer | None = None,
-        reranker: Reranker | None = None,
-    ) -> None:
-        """Wrap models that are already open. Applications call `open` instead."""
-        self._embedder = embedder
-        self._recognizers = dict(recognizers or {})
-        self._summarizer = summarizer
-        self._reranker = reranker
+    def __init__(self, handles: Iterable[Handle[Any]], defaults: Mapping[Task, str] | None = None) -> None:
+        """Wrap models that are already open. Applications call `open` instead.
+
+        :param defaults: the name of the default model of a task that has several models.
+        :raises ConfigError: if two models have the same name, or if a default is not a model of its task.
+        """
+        self._handles: dict[str, Handle[Any]] = {}
+        for handle in handles:
+            name = handle.info.name
+            if name in self._handles:
+                raise ConfigError("models", expected="different names", actual=f"two models named {name!r}")
+            self._handles[name] = handle
+        self._defaults = _checked_defaults(defaults or {}, self._handles)
 
     @classmethod
     def open(
-        cls,
-        *,
-        embedding: str | Path | None = None,
-        ner: str | Path | Mapping[str, str | Path] | None = None,
-        summarization: str | Path | None = None,
-        rerank: str | Path | None = None,
-        variant: str | Mapping[str, str] = AUTO,
-        threads: int | None = None,
-    ) -> OnnxMlBridge:
+        cls: type[Self],
+        *models: StrPath | Model,
+        defaults: Mapping[Task, str] | None = None,
+        options: BridgeOptions | None = None,
+    ) -> Self:
         """Check artifacts and create their models; graphs are loaded by the first call or by `warm_up`.
 
-        :param embedding: the folder of a sentence embedding artifact.
-        :param ner: the folder of a named entity artifact, or several folders by the names that calls select them with.
-        :param summarization: the folder of a summarization artifact.
-        :param rerank: the folder of a reranking artifact.
-        :param variant: `auto`, or the name of a variant such as `fp32` or `int8`; or one for each task, as in
-            `{"embedding": "int8"}`.
-        :param threads: threads of one call; None uses all CPUs this process may use.
-        :raises ArtifactError: if an artifact is invalid or has no such variant.
-        :raises ConfigError: if `variant` names an unknown task.
+        :param models: folders of artifacts, or `Model` objects that also give a name, a variant or a time limit.
+        :param defaults: the name of the default model of a task that has several models, as in
+            `{"embedding": "minilm"}`.
+        :raises ArtifactError: with the code of the first check that an artifact fails.
+        :raises ConfigError: if there is nothing to open, an option is invalid, two models have the same name, or a
+            default is not a model of its task.
         """
-        chosen = _variants(variant)
-        embedder: SentenceEmbedder | None = None
-        if embedding is not None:
-            embedder = open_model(embedding, chosen["embedding"], task=_TASKS["embedding"], threads=threads)
-        summarizer: Summarizer | None = None
-        if summarization is not None:
-            variant = chosen["summarization"]
-            summarizer = open_model(summarization, variant, task=_TASKS["summarization"], threads=threads)
-        reranker: Reranker | None = None
-        if rerank is not None:
-            reranker = open_model(rerank, chosen["rerank"], task=_TASKS["rerank"], threads=threads)
-        for model in (embedder, summarizer, reranker):
-            if model is not None:
-                logger.info("%s %s: variant %s", model.model.name, model.model.version, model.model.variant)
-        return cls(embedder, _open_recognizers(ner, chosen["ner"], threads), summarizer, reranker)
+        if not models:
+            raise ConfigError("models", expected="the folder of at least one artifact", actual="none")
+        bridge = cls((open_handle(model, options) for model in models), defaults)
+        for info in bridge.models():
+            logger.info("%s: %s %s, variant %s", info.name, info.task, info.version, info.variant)
+        return bridge
 
-    @property
-    def embedder(self) -> SentenceEmbedder:
-        """The sentence embedding model; raises `TaskNotLoadedError` if none is open."""
-        if self._embedder is None:
-            raise TaskNotLoadedError("sentence embedding", "embedding")
-        return self._embedder
+    def models(self) -> tuple[ModelInfo, ...]:
+        """Return the models in the order in which they were opened."""
+        return tuple(handle.info for handle in self._handles.values())
+
+    def embedder(self, model: str | None = None) -> Embedder:
+        """Return the handle of a sentence embedding model."""
+        return self._handle(Embedder, model)
 
     def recognizer(self, model: str | None = None) -> Recognizer:
-        """Return the named entity model with the given name.
+        """Return the handle of a model for named entities."""
+        return self._handle(Recognizer, model)
 
-        :param model: the name of the model; None selects the only one.
-        :raises TaskNotLoadedError: if none is open.
-        :raises InputError: with the code `model_not_found` if no model has the name, or if the name is None and several
-            models are open.
-        """
-        if not self._recognizers:
-            raise TaskNotLoadedError("named entities", "ner")
-        if model is None and len(self._recognizers) == 1:
-            return next(iter(self._recognizers.values()))
-        if model is None or model not in self._recognizers:
-            raise InputError(
-                "model_not_found",
-                "no model was named" if model is None else f"no model {model!r}",
-                expected=f"one of: {', '.join(sorted(self._recognizers))}",
-            )
-        return self._recognizers[model]
+    def summarizer(self, model: str | None = None) -> Summarizer:
+        """Return the handle of a summarization model."""
+        return self._handle(Summarizer, model)
 
-    @property
-    def summarizer(self) -> Summarizer:
-        """The summarization model; raises `TaskNotLoadedError` if none is open."""
-        if self._summarizer is None:
-            raise TaskNotLoadedError("summarization", "summarization")
-        return self._summarizer
+    def reranker(self, model: str | None = None) -> Reranker:
+        """Return the handle of a reranking model."""
+        return self._handle(Reranker, model)
 
-    @property
-    def reranker(self) -> Reranker:
-        """The reranking model; raises `TaskNotLoadedError` if none is open."""
-        if self._reranker is None:
-            raise TaskNotLoadedError("reranking", "rerank")
-        return self._reranker
-
-    def embed(self, texts: Sequence[str], prompt_name: str | None = None) -> EmbeddingResult:
-        """Embed several texts and report token counts and truncation; see `SentenceEmbedder.embed`."""
-        return self.embedder.embed(texts, prompt_name)
-
-    def generate_embedding(self, text: str) -> NDArray[np.float32]:
+    def generate_embedding(
+        self, text: str, *, model: str | None = None, prompt_name: str | None = None
+    ) -> NDArray[np.float32]:
         """Embed one text: float32 `[dim]`. Logs a warning if the text was truncated."""
-        vector: NDArray[np.float32] = self.generate_embeddings_batch([text])[0]
+        vector: NDArray[np.float32] = self.generate_embeddings_batch([text], model=model, prompt_name=prompt_name)[0]
         return vector
 
-    def generate_embeddings_batch(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def generate_embeddings_batch(
+        self, texts: Sequence[str], *, model: str | None = None, prompt_name: str | None = None
+    ) -> NDArray[np.float32]:
         """Embed several texts: float32 `[n, dim]`. Logs a warning if any text was truncated."""
-        result = self.embed(texts)
-        if truncated := int(result.truncated.sum()):
-            limit = self.embedder.model.tokenizer.spec.max_tokens
-            logger.warning("%d of %d texts were truncated to %d tokens", truncated, len(texts), limit)
-        return result.vectors
+        embedder = self.embedder(model)
+        answer = embedder.embed(texts, EmbedOptions(prompt_name=prompt_name))
+        _warn_of_truncation(answer.truncated.tolist(), "texts", embedder.backend.max_tokens)
+        return answer.vectors
 
-    def get_embedding_model_name(self) -> str:
-        """Return the name of the sentence embedding model."""
-        return self.embedder.model.name
-
-    def get_embedding_variant(self) -> str:
-        """Return the name of the variant in use; for `auto`, this is the variant that was selected."""
-        return self.embedder.model.variant
-
-    def ner(
-        self,
-        texts: Sequence[str],
-        model: str | None = None,
-        *,
-        aggregation_strategy: str | None = None,
-        stride: int | None = None,
-        sentence_starts: Sequence[Sequence[int]] | None = None,
-    ) -> list[Entities]:
-        """Find the entities of several texts and report token counts and truncation, in the order of the texts.
-
-        :param model: the name of the model; required if several are open.
-        :param aggregation_strategy: how tokens are grouped to entities (token classifiers only); None selects the
-            manifest's default.
-        :param stride: number of tokens shared by consecutive windows of a long text (token classifiers only); None
-            selects the manifest's default.
-        :param sentence_starts: for each text, the offsets in characters at which its sentences start; for spaCy models
-            whose manifest says `"sentences": "given"`.
-        :raises InputError: with the index of the first invalid text; then no text was run.
-        """
-        options = NerOptions(aggregation_strategy, stride, sentence_starts)
-        return self.recognizer(model).recognize(texts, options)
-
-    def extract_entities(self, text: str, model: str | None = None) -> list[Entity]:
+    def extract_entities(self, text: str, *, model: str | None = None) -> list[Entity]:
         """Find the entities of one text, in the order of the text. Logs a warning if the text was truncated."""
-        return self.extract_entities_batch([text], model)[0]
+        return self.extract_entities_batch([text], model=model)[0]
 
-    def extract_entities_batch(self, texts: Sequence[str], model: str | None = None) -> list[list[Entity]]:
+    def extract_entities_batch(self, texts: Sequence[str], *, model: str | None = None) -> list[list[Entity]]:
         """Find the entities of several texts. Logs a warning if any text was truncated."""
-        results = self.ner(texts, model)
-        if truncated := sum(result.truncated for result in results):
-            logger.warning(
-                "%d of %d texts were truncated; pass a stride to `ner` to read whole texts", truncated, len(texts)
-            )
-        return [list(result.entities) for result in results]
+        answers = self.recognizer(model).recognize(texts)
+        _warn_of_truncation([answer.truncated for answer in answers], "texts", None, "a stride reads whole texts")
+        return [list(answer.entities) for answer in answers]
 
-    def get_ner_model_names(self) -> list[str]:
-        """Return the names of the named entity models; calls select a model by its name."""
-        return list(self._recognizers)
-
-    def summarize(self, messages: Sequence[str]) -> str:
+    def summarize(self, messages: Sequence[str], *, model: str | None = None) -> str:
         """Summarize one list of messages, read as one text. Logs a warning if this text was truncated."""
-        return self.summarize_batch([messages])[0]
+        check_list(messages, "a list of messages")
+        return self.summarize_batch([messages], model=model)[0]
 
-    def summarize_batch(self, inputs: Sequence[Sequence[str]]) -> list[str]:
+    def summarize_batch(self, inputs: Sequence[Sequence[str]], *, model: str | None = None) -> list[str]:
         """Summarize several lists of messages. Logs a warning if any was truncated."""
-        summaries = self.summarize_detailed(inputs)
-        if truncated := sum(summary.truncated for summary in summaries):
-            limit = self.summarizer.model.tokenizer.spec.max_tokens
-            message = "%d of %d inputs were truncated to %d tokens; pass map_reduce to read whole inputs"
-            logger.warning(message, truncated, len(summaries), limit)
+        summarizer = self.summarizer(model)
+        summaries = summarizer.summarize(inputs)
+        truncated, limit = [summary.truncated for summary in summaries], summarizer.backend.max_tokens
+        _warn_of_truncation(truncated, "inputs", limit, "map_reduce reads whole inputs")
         return [summary.text for summary in summaries]
 
-    def summarize_detailed(
-        self, inputs: Sequence[Sequence[str]], options: SummarizeOptions | None = None
-    ) -> list[Summary]:
-        """Summarize several lists of messages with options and full results; see `Summarizer.summarize_detailed`."""
-        return self.summarizer.summarize_detailed(inputs, options)
-
-    def get_summarization_model_name(self) -> str:
-        """Return the name of the summarization model."""
-        return self.summarizer.model.name
-
-    def get_summarization_variant(self) -> str:
-        """Return the name of the variant in use; for `auto`, this is the variant that was selected."""
-        return self.summarizer.model.variant
-
-    def rerank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:
-        """Rank documents for a query, and log a warning if a pair was truncated; see `Reranker.rerank`."""
-        ranked = self.reranker.rerank(query, documents, top_k)
-        if truncated := sum(each.truncated for each in ranked):
-            limit = self.reranker.model.tokenizer.spec.max_tokens
-            logger.warning("%d of %d pairs were truncated to %d tokens", truncated, len(ranked), limit)
+    def rerank(
+        self, query: str, documents: Sequence[str], top_k: int | None = None, *, model: str | None = None
+    ) -> list[Ranked]:
+        """Return documents by descending score. Logs a warning if a pair of query and document was truncated."""
+        reranker = self.reranker(model)
+        ranked = reranker.rerank(query, documents, RerankOptions(top_k=top_k))
+        _warn_of_truncation([each.truncated for each in ranked], "pairs", reranker.backend.max_tokens)
         return ranked
+
+    def get_embedding_model_name(self) -> str:
+        """Return the name of the default sentence embedding model."""
+        return self.embedder().info.name
 
     def warm_up(self) -> None:
         """Load the graphs of all models now instead of in their first calls."""
-        for model in (self._embedder, *self._recognizers.values(), self._summarizer, self._reranker):
-            if model is not None:
-                model.load()
+        for handle in self._handles.values():
+            handle.warm_up()
+
+    def unload(self) -> None:
+        """Free the graphs of all models; the next call of a model loads its graphs again."""
+        for handle in self._handles.values():
+            handle.unload()
 
     def health_check(self) -> bool:
         """Run every model on a short text; true if at least one model is open and none fails."""
         try:
-            if self._embedder is not None:
-                self._embedder.embed(["health check"])
-            for recognizer in self._recognizers.values():
-                recognizer.self_test()
-            if self._summarizer is not None:
-                self._summarizer.self_test()
-            if self._reranker is not None:
-                self._reranker.self_test()
+            for handle in self._handles.values():
+                handle.self_test()
         except OnnxMlBridgeError:
             logger.exception("health check failed")
             return False
-        return any((self._embedder, self._recognizers, self._summarizer, self._reranker))
+        return bool(self._handles)
+
+    def close(self) -> None:
+        """Free the graphs of all models. Calls that run end as usual; later calls raise `TaskNotLoadedError`."""
+        self.unload()
+        self._handles = {}
+
+    def __enter__(self: Self) -> Self:
+        """Return the bridge."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the bridge."""
+        self.close()
+
+    def _handle(self, kind: type[AnyHandle], model: str | None) -> AnyHandle:
+        """Return the handle with the given name, or the default of the task."""
+        handles = {name: handle for name, handle in self._handles.items() if isinstance(handle, kind)}
+        if not handles:
+            raise TaskNotLoadedError(kind.task)
+        if model is None:
+            model = self._defaults.get(kind.task, next(iter(handles)) if len(handles) == 1 else None)
+        if model is None or model not in handles:
+            raise InputError(
+                "model_not_found",
+                f"several models for {kind.task} are open and none was named" if model is None else f"no model {model!r}",
+                expected=f"one of: {', '.join(sorted(handles))}",
+            )
+        return handles[model]
 
 
-def _variants(variant: str | Mapping[str, str]) -> dict[str, str]:
-    """Return the name of the requested variant for every argument of `open` that takes a model."""
-    if isinstance(variant, str):
-        return dict.fromkeys(_TASKS, variant)
-    if unknown := sorted(set(variant) - set(_TASKS)):
-        raise ConfigError("variant", expected=f"the tasks: {', '.join(_TASKS)}", actual=", ".join(unknown))
-    return {task: variant.get(task, AUTO) for task in _TASKS}
+def _checked_defaults(defaults: Mapping[Task, str], handles: Mapping[str, Handle[Any]]) -> dict[Task, str]:
+    """Return the default models by task.
+
+    :raises ConfigError: if a task is unknown, or if a default is not a model of its task.
+    """
+    checked: dict[Task, str] = {}
+    for key, name in defaults.items():
+        if key not in list(Task):
+            raise ConfigError("defaults", expected=f"the tasks {', '.join(Task)}", actual=repr(key))
+        task = Task(key)
+        known = sorted(known for known, handle in handles.items() if handle.task == task)
+        if name not in known:
+            expected = f"one of: {', '.join(known)}" if known else f"no default, because no model for {task} is open"
+            raise ConfigError(f"defaults.{task}", expected=expected, actual=repr(name))
+        checked[task] = name
+    return checked
 
 
-def _open_recognizers(
-    ner: str | Path | Mapping[str, str | Path] | None, variant: str, threads: int | None
-) -> dict[str, Recognizer]:
-    if ner is None:
-        return {}
-    if isinstance(ner, Mapping):
-        opened = {name: open_recognizer(path, variant, threads=threads) for name, path in ner.items()}
-    else:
-        recognizer = open_recognizer(ner, variant, threads=threads)
-        opened = {recognizer.name: recognizer}
-    for name, recognizer in opened.items():
-        logger.info("%s: %s %s, variant %s", name, recognizer.name, recognizer.version, recognizer.variant)
-    return opened
+def _warn_of_truncation(truncated: Sequence[bool], what: str, limit: int | None, remedy: str | None = None) -> None:
+    if count := sum(truncated):
+        tokens = "" if limit is None else f" to {limit} tokens"
+        hint = "" if remedy is None else f"; {remedy}"
+        logger.warning("%d of %d %s were truncated%s%s", count, len(truncated), what, tokens, hint)

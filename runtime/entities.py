@@ -1,10 +1,9 @@
-"""The types that all engines of named entity recognition share: entities, options and the protocol `Recognizer`."""
+"""The entities of a text, which all engines of named entity recognition return."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,47 +56,6 @@ class EntitySpan:
     end: int
     label: str
     score: float | None = None
-
-
-@dataclass(frozen=True)
-class NerOptions:
-    """Options of one call; None selects the manifest's default.
-
-    `aggregation_strategy` and `stride` (in tokens) are for token classifiers. `sentence_starts` is for spaCy models
-    whose manifest says `"sentences": "given"`: for each text, the offsets in characters at which its sentences start.
-    """
-
-    aggregation_strategy: str | None = None
-    stride: int | None = None
-    sentence_starts: Sequence[Sequence[int]] | None = None
-
-
-class Recognizer(Protocol):
-    """An opened variant of a model that recognizes named entities. Thread-safe; the first call loads the graphs."""
-
-    name: str
-    version: str
-    variant: str
-
-    def load(self) -> None:
-        """Load the graphs now instead of in the first call."""
-
-    def check(self, options: NerOptions) -> None:
-        """Check the options of a call without running the model.
-
-        :raises ConfigError: if an option is out of range, or is for another engine.
-        :raises InputError: with the code `sentence_starts` if they are missing, or given to a model that accepts none.
-        """
-
-    def self_test(self) -> None:
-        """Run the model on a short text; any error is raised."""
-
-    def recognize(self, texts: Sequence[str], options: NerOptions) -> list[Entities]:
-        """Find the entities of every text; the result has the order of the texts.
-
-        :raises ConfigError: as `check` does.
-        :raises InputError: as `check` does, or with the index of the first invalid text; then no text was run.
-        """
 
 
 def entities_from_spans(text: str, spans: Sequence[EntitySpan]) -> tuple[Entity, ...]:

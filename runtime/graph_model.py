@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import ConfigError
+from ..artifacts.family import Family
 from ..artifacts.manifest import AnySection, Graph
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
 from . import cpu
 from .loading import OpenArtifact
+from .options import ModelInfo, Task
 from .session import GraphSession
 
 # The dataclass of a family's manifest section, such as `EmbeddingSpec`.
@@ -24,11 +25,46 @@ Spec = TypeVar("Spec")
 Tokenizer = TypeVar("Tokenizer")
 
 
+class HasIdentity(Protocol):
+    """A variant of a model: its folder, its name and version, and its identity if it is sealed."""
+
+    @property
+    def root(self) -> Path:
+        """The folder of the artifact or of the staged model."""
+
+    @property
+    def name(self) -> str:
+        """The name in the manifest."""
+
+    @property
+    def version(self) -> str:
+        """The version in the manifest."""
+
+    @property
+    def variant(self) -> str:
+        """The name of the variant."""
+
+    @property
+    def identity(self) -> str | None:
+        """The SHA-256 of manifest.json in hexadecimal; None if the model is not sealed."""
+
+
+def model_info(family: Family, model: HasIdentity) -> ModelInfo:
+    """Return what a model says of itself."""
+    task = Task.of_manifest(family.task)
+    if task is None:
+        raise ValueError(f"the API has no handle for the task {family.task}")
+    return ModelInfo(
+        model.name, task, family.engine, model.version, model.variant, model.identity, str(model.root)
+    )
+
+
 @dataclass(frozen=True)
 class GraphModel(Generic[Spec, Tokenizer]):
     """One variant of a model that consists of one graph.
 
-    `root` is the folder of the artifact or of the staged model, `spec` the manifest's section of the family.
+    `root` is the folder of the artifact or of the staged model, `spec` the manifest's section of the family. `identity`
+    is that of the artifact, None for a staged model.
     """
 
     root: Path
@@ -38,6 +74,11 @@ class GraphModel(Generic[Spec, Tokenizer]):
     graph: Graph
     spec: Spec
     tokenizer: Tokenizer
+    identity: str | None = None
+
+    def info(self, family: Family) -> ModelInfo:
+        """Return what the model says of itself."""
+        return model_info(family, self)
 
     def session(self, threads: int | None) -> GraphSession:
         """Return a session for the graph, which is not loaded yet.
@@ -52,7 +93,14 @@ def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> Graph
     manifest = opened.artifact.manifest
     graph = manifest.variants[opened.variant].graphs[role]
     return GraphModel(
-        opened.artifact.root, manifest.name, manifest.version, opened.variant, graph, spec, opened.preprocessor
+        opened.artifact.root,
+        manifest.name,
+        manifest.version,
+        opened.variant,
+        graph,
+        spec,
+        opened.preprocessor,
+        opened.artifact.identity,
     )
 
 
@@ -70,13 +118,6 @@ def staged_model(
     return GraphModel(
         staged.folder, settings.name, settings.version, variant, graph, staged.section(kind), preprocessor
     )
-
-
-def check_limits(**limits: int | None) -> None:
-    """Raise `ConfigError` for a limit below 1; None is allowed and means the default."""
-    for name, value in limits.items():
-        if value is not None and value < 1:
-            raise ConfigError(name, expected="at least 1", actual=value)
 
 
 def encoder_feeds(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ..artifacts.checks import Artifact, check_hashes, check_variant, read_artifact
@@ -13,9 +12,9 @@ from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.manifest_sections import TokenizerSpec
 from . import cpu
-from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
+from .options import AUTO, BridgeOptions, Model, StrPath
+from .tokenizer import TextTokenizer
 
-AUTO = "auto"
 # The hint in the error message for a variant whose answers to the golden cases miss its gate.
 OTHER_RESULTS = "This CPU or this ONNX Runtime computes differently from the builder's; do not use the variant."
 # The type of the object that turns texts into a graph's inputs: a tokenizer, or the rules and tables of a spaCy model.
@@ -42,8 +41,11 @@ class FamilyRuntime(Protocol):
         :raises ArtifactError: with the code `tokenizer` if its files are invalid.
         """
 
-    def open_model(self, opened: OpenArtifact[Any], *, threads: int | None = None, text_limit: int = ...) -> Any:
-        """Create the model of the opened variant; its graphs are loaded by the first call."""
+    def open_model(self, opened: OpenArtifact[Any], options: BridgeOptions, name: str | None = None) -> Any:
+        """Create the handle of the opened variant; its graphs are loaded by the first call.
+
+        :param name: the name of the model; None uses the name in its manifest.
+        """
 
     def replay(self, opened: OpenArtifact[Any], cases: Sequence[Any], threads: int) -> Figures:
         """Run golden cases and return the values of the family's metrics.
@@ -58,18 +60,15 @@ def runtime_of(family: Family) -> FamilyRuntime:
 
 
 def open_artifact(
-    root: str | Path, variant: str = AUTO, *, task: str | None = None, families: Iterable[Family] = FAMILIES
+    root: StrPath, variant: str = AUTO, *, families: Iterable[Family] = FAMILIES
 ) -> OpenArtifact[Any]:
     """Check an artifact and choose a variant.
 
     :param variant: the name of a variant, or `auto` (see `choose_variant`).
-    :param task: the required task; None allows any.
     :param families: the known families.
     :raises ArtifactError: with the code of the first check that fails.
     """
     artifact = read_artifact(root, families)
-    if task is not None and artifact.family.task != task:
-        raise ArtifactError("variant", f"{root} is for another task", expected=task, actual=artifact.family.task)
     chosen = choose_variant(artifact, variant)
     check_hashes(artifact, artifact.manifest.preprocessor_files())
     if chosen in artifact.manifest.variants:
@@ -79,26 +78,17 @@ def open_artifact(
     return OpenArtifact(artifact, chosen, preprocessor)
 
 
-def open_model(
-    root: str | Path,
-    variant: str = AUTO,
-    *,
-    task: str,
-    threads: int | None = None,
-    text_limit: int = DEFAULT_TEXT_LIMIT,
-    families: Iterable[Family] = FAMILIES,
-) -> Any:
-    """Check an artifact and create the model of one of its variants; its graphs are loaded by the first call.
+def open_model(model: Model, options: BridgeOptions, families: Iterable[Family] = FAMILIES) -> Any:
+    """Check an artifact and create the handle of one of its variants; its graphs are loaded by the first call.
 
-    :param task: the required task.
-    :param threads: threads of one call; None uses all CPUs this process may use.
-    :param text_limit: maximum size of a text in bytes of UTF-8.
     :param families: the known families.
-    :returns: an object of the family's class, such as `SentenceEmbedder`.
+    :returns: the handle of the artifact's task, such as an `Embedder`.
     :raises ArtifactError: with the code of the first check that fails.
     """
-    opened = open_artifact(root, variant, task=task, families=families)
-    return runtime_of(opened.artifact.family).open_model(opened, threads=threads, text_limit=text_limit)
+    opened = open_artifact(model.path, model.variant, families=families)
+    if model.timeout is not None:
+        options = replace(options, timeout=model.timeout)
+    return runtime_of(opened.artifact.family).open_model(opened, options, model.name)
 
 
 def load_tokenizer(artifact: Artifact) -> TextTokenizer:

@@ -1,39 +1,19 @@
-"""Open an artifact of the task `ner` with either engine, and replay its golden cases."""
+"""Replay the golden cases of the task `ner`, which both of its families share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import cast
+from collections.abc import Sequence
+from typing import Any
 
 from ..artifacts.errors import ArtifactError
-from ..artifacts.families import FAMILIES
-from ..artifacts.family import Family
-from ..artifacts.manifest import Variant
-from ..artifacts.ner import NER, EntityCase
-from .entities import Entities, NerOptions, Recognizer
+from ..artifacts.ner import EntityCase
+from .entities import Entities
 from .entity_agreement import agreement
-from .loading import AUTO, OTHER_RESULTS, Figures, open_model
-from .tokenizer import DEFAULT_TEXT_LIMIT
+from .handles.recognizer import RecognizeOptions, Recognizer
+from .loading import OTHER_RESULTS, Figures, OpenArtifact
 
 
-def open_recognizer(
-    root: str | Path,
-    variant: str = AUTO,
-    *,
-    threads: int | None = None,
-    text_limit: int = DEFAULT_TEXT_LIMIT,
-    families: Iterable[Family] = FAMILIES,
-) -> Recognizer:
-    """Check an artifact of the task `ner` and create the recognizer of one of its variants; see `open_model`.
-
-    :raises ArtifactError: with the code of the first check that fails.
-    """
-    model = open_model(root, variant, task=NER, threads=threads, text_limit=text_limit, families=families)
-    return cast(Recognizer, model)
-
-
-def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], family: Family, variant: Variant) -> Figures:
+def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], opened: OpenArtifact[Any]) -> Figures:
     """Recognize the entities of the golden cases and compare them with the expected ones.
 
     :returns: the metrics `differing`, `entity_f1` and `score_max_abs` over all cases.
@@ -50,8 +30,9 @@ def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], family:
                 actual=(answer.tokens, answer.truncated),
             )
     compared = agreement([case.entities for case in cases], answers)
-    if misses := family.gate_misses(compared.metrics(), variant.gate):
-        raise ArtifactError("golden", f"variant {recognizer.variant}: {'; '.join(misses)}", hint=OTHER_RESULTS)
+    gate = opened.artifact.manifest.variants[opened.variant].gate
+    if misses := opened.artifact.family.gate_misses(compared.metrics(), gate):
+        raise ArtifactError("golden", f"variant {opened.variant}: {'; '.join(misses)}", hint=OTHER_RESULTS)
     return {
         "differing": len(compared.differing),
         "entity_f1": compared.entity_f1,
@@ -60,5 +41,9 @@ def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], family:
 
 
 def _recognize(recognizer: Recognizer, case: EntityCase) -> Entities:
-    starts = None if case.sentence_starts is None else [case.sentence_starts]
-    return recognizer.recognize([case.input], NerOptions(case.aggregation_strategy, case.stride, starts))[0]
+    options = RecognizeOptions(
+        aggregation_strategy=case.aggregation_strategy,
+        stride=case.stride,
+        sentence_starts=None if case.sentence_starts is None else [case.sentence_starts],
+    )
+    return recognizer.recognize([case.input], options)[0]

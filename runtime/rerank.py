@@ -4,36 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.checks import Artifact
-from ..artifacts.errors import ArtifactError, ConfigError, InferenceError, InputError
+from ..artifacts.errors import ArtifactError, InferenceError
 from ..artifacts.families.rerank import RERANK, RerankCase, RerankSpec
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from .graph_model import GraphModel, check_limits, graph_model, staged_model
-from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, open_artifact
+from .cancellation import Watch
+from .graph_model import GraphModel, graph_model, staged_model
+from .handles.reranker import Ranked, Reranker
+from .loading import OTHER_RESULTS, Figures, OpenArtifact
+from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
 from .pair_tokenizer import Pair, PairTokenizer
 from .rank_agreement import rank_figures, ranking
-from .tokenizer import DEFAULT_TEXT_LIMIT, check_text
+from .tokenizer import check_text
 
 # The maximum number of documents that are tokenized together, which bounds the memory of a call.
 _MAX_BLOCK = 1024
 _OUTPUT = "scores"
 ROLE = "pair_scorer"
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A document of a ranking: its index in the call, its score, and whether it or the query was truncated."""
-
-    index: int
-    score: float
-    truncated: bool
 
 
 @dataclass(frozen=True)
@@ -52,18 +45,13 @@ class Scored:
 RerankModel = GraphModel[RerankSpec, PairTokenizer]
 
 
-def rerank_model(opened: OpenArtifact[PairTokenizer]) -> RerankModel:
-    """Return the model of the chosen variant of a checked artifact."""
-    return graph_model(opened, ROLE, opened.artifact.manifest.section(RerankSpec))
-
-
 def staged_rerank_model(staged: Staged, variant: str) -> RerankModel:
     """Return the model of one variant of a staged model."""
     return staged_model(staged, variant, ROLE, RerankSpec, PairTokenizer)
 
 
-class Reranker:
-    """Scores and ranks documents with one variant. Thread-safe. The graph is loaded by the first call."""
+class CrossEncoder:
+    """One variant of a cross-encoder, a `RerankerBackend`."""
 
     def __init__(
         self,
@@ -73,7 +61,7 @@ class Reranker:
         token_budget: int = DEFAULT_TOKEN_BUDGET,
         text_limit: int = DEFAULT_TEXT_LIMIT,
     ) -> None:
-        """Create a reranker without loading the graph.
+        """Wrap a model without loading its graph.
 
         :param threads: threads of one run; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; a single pair may have more.
@@ -84,66 +72,47 @@ class Reranker:
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
+        self.max_tokens = model.tokenizer.spec.max_tokens
+        self.load, self.unload = self._session.load, self._session.unload
 
-    @classmethod
-    def open(
-        cls,
-        root: str | Path,
-        variant: str = AUTO,
-        *,
-        threads: int | None = None,
-        token_budget: int = DEFAULT_TOKEN_BUDGET,
-        text_limit: int = DEFAULT_TEXT_LIMIT,
-    ) -> Reranker:
-        """Check the artifact in `root` and create a reranker for a variant; the options are those of `__init__`."""
-        model = rerank_model(open_artifact(root, variant, task=RERANK.task))
-        return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says of itself."""
+        return self.model.info(RERANK)
 
-    def load(self) -> None:
-        """Load the graph now instead of in the first call."""
-        self._session.load()
-
-    def self_test(self) -> None:
-        """Score a short pair of query and document to check that the model runs; any error is raised."""
-        self.score("health check", ["health check"])
-
-    def rerank(self, query: str, documents: Sequence[str], top_k: int | None = None) -> list[Ranked]:
-        """Return the documents by descending score; documents of equal scores keep their order.
-
-        :param top_k: the number of documents to return; None returns all.
-        :raises ConfigError: for a `top_k` below 1.
-        :raises InputError: for an invalid query or document; nothing was computed then.
-        """
-        if top_k is not None and (type(top_k) is not int or top_k < 1):
-            raise ConfigError("top_k", expected="an integer, at least 1", actual=repr(top_k))
-        scored = self.score(query, documents)
-        order = ranking(scored.scores)[:top_k].tolist()
+    def rank(self, query: str, documents: Sequence[str], watch: Watch) -> list[Ranked]:
+        """Return all documents by descending score; documents of equal scores keep their order."""
+        scored = self.score(query, documents, watch)
+        order = ranking(scored.scores).tolist()
         return [Ranked(index, float(scored.scores[index]), bool(scored.truncated[index])) for index in order]
 
-    def score(self, query: str, documents: Sequence[str]) -> Scored:
+    def score(self, query: str, documents: Sequence[str], watch: Watch | None = None) -> Scored:
         """Score documents for a query; the result has the order of the documents.
 
+        :param watch: can stop the call.
         :raises InputError: for an invalid query or document; nothing was computed then.
         """
-        if isinstance(documents, (str, bytes)):
-            raise InputError("input_type", "a single text where a list was expected", actual=type(documents).__name__)
         query = check_text(query, None, self._text_limit)
         checked = [check_text(document, index, self._text_limit) for index, document in enumerate(documents)]
         scores = np.empty(len(checked), np.float32)
         counts, truncated = np.empty(len(checked), np.int64), np.empty(len(checked), np.bool_)
         for start in range(0, len(checked), _MAX_BLOCK):
+            if watch is not None:
+                watch.check()
             pairs = self.model.tokenizer.encode(query, checked[start : start + _MAX_BLOCK])
             counts[start : start + _MAX_BLOCK] = [len(pair.ids) for pair in pairs]
             truncated[start : start + _MAX_BLOCK] = [pair.truncated for pair in pairs]
-            for batch, values in self._run(pairs):
+            for batch, values in self._run(pairs, watch):
                 scores[[start + index for index in batch]] = values
         return Scored(scores, counts, truncated)
 
-    def _run(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def _run(
+        self, pairs: Sequence[Pair], watch: Watch | None
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         for batch in plan_batches([len(pair.ids) for pair in pairs], self._token_budget):
             feeds = self.model.tokenizer.pad([pairs[index] for index in batch])
             names = [tensor.name for tensor in self.model.graph.inputs]
-            (values,) = self._session.run([_OUTPUT], {name: feeds[name] for name in names})
+            (values,) = self._session.run([_OUTPUT], {name: feeds[name] for name in names}, watch)
             if values.shape != (len(batch),) or not np.isfinite(values).all():
                 problem = f"returned scores of shape {values.shape}, or one that is not finite"
                 raise InferenceError(f"{self.model.name} ({self.model.variant}) {problem}")
@@ -159,11 +128,15 @@ def load_preprocessor(artifact: Artifact) -> PairTokenizer:
     return PairTokenizer(artifact.path(spec.file), spec)
 
 
-def open_model(
-    opened: OpenArtifact[PairTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
-) -> Reranker:
-    """Create a reranker for the opened variant without loading its graph."""
-    return Reranker(rerank_model(opened), threads=threads, text_limit=text_limit)
+def open_model(opened: OpenArtifact[PairTokenizer], options: BridgeOptions, name: str | None = None) -> Reranker:
+    """Create the handle of the opened variant without loading its graph."""
+    backend = _cross_encoder(opened, options)
+    return Reranker(backend, name=name, timeout=options.timeout)
+
+
+def _cross_encoder(opened: OpenArtifact[PairTokenizer], options: BridgeOptions) -> CrossEncoder:
+    model = graph_model(opened, ROLE, opened.artifact.manifest.section(RerankSpec))
+    return CrossEncoder(model, threads=options.threads, text_limit=options.text_limit)
 
 
 def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], threads: int) -> Figures:
@@ -173,8 +146,8 @@ def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], thr
     :raises ArtifactError: with the code `golden` if the tokens or the truncation of a case differ, or if a metric is
         outside of the variant's gate.
     """
-    reranker = open_model(opened, threads=threads)
-    answers = [reranker.score(case.query, case.documents) for case in cases]
+    cross_encoder = _cross_encoder(opened, BridgeOptions(threads=threads))
+    answers = [cross_encoder.score(case.query, case.documents) for case in cases]
     for number, (case, answer) in enumerate(zip(cases, answers, strict=True), start=1):
         expected = [(each.tokens, each.truncated) for each in case.expected]
         actual = list(zip(answer.token_counts.tolist(), answer.truncated.tolist(), strict=True))

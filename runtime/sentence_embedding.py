@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +10,12 @@ from numpy.typing import NDArray
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, EmbeddingSpec, Prompt
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from .graph_model import GraphModel, check_limits, encoder_feeds, graph_model
-from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, load_tokenizer, open_artifact
-from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
+from .cancellation import Watch
+from .graph_model import GraphModel, encoder_feeds, graph_model
+from .handles.embedder import Embedder, Embedding, EmbedOptions
+from .loading import OTHER_RESULTS, Figures, OpenArtifact, load_tokenizer
+from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
+from .tokenizer import TextTokenizer, Tokens, check_text
 
 # A list of texts is processed in blocks of this many, so that the token ids of all texts are never in memory at once.
 _BLOCK_TEXTS = 4096
@@ -22,31 +23,11 @@ _OUTPUT = "sentence_embedding"
 load_preprocessor = load_tokenizer
 
 
-@dataclass(frozen=True)
-class EmbeddingResult:
-    """The embeddings of n texts.
-
-    `vectors` is float32 `[n, dim]`. `token_counts`, int64 `[n]`, includes special tokens and the prompt. `truncated`,
-    bool `[n]`, tells which texts were truncated to the model's limit. `prompt_name` is the name of the prompt that was
-    used, or None.
-    """
-
-    vectors: NDArray[np.float32]
-    token_counts: NDArray[np.int64]
-    truncated: NDArray[np.bool_]
-    prompt_name: str | None
-
-
 EmbeddingModel = GraphModel[EmbeddingSpec, TextTokenizer]
 
 
-def embedding_model(opened: OpenArtifact[TextTokenizer]) -> EmbeddingModel:
-    """Return the model of the chosen variant of a checked artifact."""
-    return graph_model(opened, "encoder", opened.artifact.manifest.section(EmbeddingSpec))
-
-
 class SentenceEmbedder:
-    """One variant of a sentence embedding model. Thread-safe; the first call loads the graph."""
+    """One variant of a sentence embedding model, an `EmbedderBackend`."""
 
     def __init__(
         self,
@@ -64,55 +45,47 @@ class SentenceEmbedder:
         """
         check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
+        self.dim = model.spec.dim
+        self.max_tokens = model.tokenizer.spec.max_tokens
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
+        self.load, self.unload = self._session.load, self._session.unload
 
-    @classmethod
-    def open(
-        cls,
-        root: str | Path,
-        variant: str = AUTO,
-        *,
-        threads: int | None = None,
-        token_budget: int = DEFAULT_TOKEN_BUDGET,
-        text_limit: int = DEFAULT_TEXT_LIMIT,
-    ) -> SentenceEmbedder:
-        """Check the artifact at `root` and create one of its variants; the other arguments are the constructor's."""
-        model = embedding_model(open_artifact(root, variant, task=SENTENCE_EMBEDDING.task))
-        return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says of itself."""
+        return self.model.info(SENTENCE_EMBEDDING)
 
-    def load(self) -> None:
-        """Load the graph now instead of in the first call."""
-        self._session.load()
+    def check(self, options: EmbedOptions) -> None:
+        """Raise `InputError` with the code `prompt_not_found` for an unknown prompt."""
+        self._prompt(options.prompt_name)
 
-    def embed(self, texts: Sequence[str], prompt_name: str | None = None) -> EmbeddingResult:
-        """Embed texts; the result has their order.
+    def prepare(self, value: object, index: int, options: EmbedOptions) -> str:
+        """Return a text if it can be tokenized, and raise `InputError` otherwise."""
+        return check_text(value, index, self._text_limit)
 
-        :param prompt_name: the prompt to put before every text; None selects the model's default prompt, if it has one.
-        :raises InputError: with the index of the first invalid text, or for an unknown prompt; then no text was run.
-        """
-        if isinstance(texts, (str, bytes)):
-            raise InputError("input_type", "a single text where a list was expected", actual=type(texts).__name__)
-        name, prompt = self._prompt(prompt_name)
-        checked = [prompt.text + check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
-        vectors = np.empty((len(checked), self.model.spec.dim), np.float32)
-        counts = np.empty(len(checked), np.int64)
-        truncated = np.empty(len(checked), np.bool_)
-        for start in range(0, len(checked), _BLOCK_TEXTS):
-            encoded = self.model.tokenizer.encode(checked[start : start + _BLOCK_TEXTS])
-            counts[start : start + _BLOCK_TEXTS] = [len(tokens.ids) for tokens in encoded]
-            truncated[start : start + _BLOCK_TEXTS] = [tokens.truncated for tokens in encoded]
-            for batch, rows in self._run(encoded, prompt):
-                vectors[[start + index for index in batch]] = rows
-        return EmbeddingResult(vectors, counts, truncated, name)
+    def results(
+        self, inputs: Sequence[str], options: EmbedOptions, watch: Watch
+    ) -> Iterator[tuple[int, Embedding]]:
+        """Yield the index and the embedding of every text, batch by batch."""
+        prompt = self._prompt(options.prompt_name)
+        for start in range(0, len(inputs), _BLOCK_TEXTS):
+            texts = [prompt.text + text for text in inputs[start : start + _BLOCK_TEXTS]]
+            encoded = self.model.tokenizer.encode(texts, watch)
+            for batch, rows in self._run(encoded, prompt, watch):
+                for index, row in zip(batch, rows, strict=True):
+                    tokens = encoded[index]
+                    yield start + index, Embedding(row, len(tokens.ids), tokens.truncated)
 
-    def _run(self, encoded: list[Tokens], prompt: Prompt) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def _run(
+        self, encoded: list[Tokens], prompt: Prompt, watch: Watch
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Yield the indices of the texts of each batch and their embeddings, float32 `[batch, dim]`."""
         for batch in plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget):
             ids, mask = self.model.tokenizer.pad([encoded[index] for index in batch])
             feeds = encoder_feeds(self.model.graph, ids, mask, prompt.tokens)
-            (rows,) = self._session.run([_OUTPUT], feeds)
+            (rows,) = self._session.run([_OUTPUT], feeds, watch)
             self._check_rows(rows, len(batch))
             yield batch, rows
 
@@ -124,23 +97,23 @@ class SentenceEmbedder:
         if not np.isfinite(rows).all():
             raise InferenceError(f"{who} returned a value that is not finite")
 
-    def _prompt(self, name: str | None) -> tuple[str | None, Prompt]:
-        """Return the name of the prompt to use and the prompt; None and an empty prompt if there is none."""
+    def _prompt(self, name: str | None) -> Prompt:
+        """Return the prompt to use, an empty one if there is none."""
         spec = self.model.spec
         name = spec.default_prompt if name is None else name
         if name is None:
-            return None, Prompt("", 0)
+            return Prompt("", 0)
         if name not in spec.prompts:
             known = ", ".join(sorted(spec.prompts)) or "none"
             raise InputError("prompt_not_found", f"the prompt {name!r} does not exist", expected=f"one of: {known}")
-        return name, spec.prompts[name]
+        return spec.prompts[name]
 
 
-def open_model(
-    opened: OpenArtifact[TextTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
-) -> SentenceEmbedder:
-    """Create the embedder of the opened variant; its graph is loaded by the first call."""
-    return SentenceEmbedder(embedding_model(opened), threads=threads, text_limit=text_limit)
+def open_model(opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name: str | None = None) -> Embedder:
+    """Create the handle of the opened variant; its graph is loaded by the first call."""
+    model = graph_model(opened, "encoder", opened.artifact.manifest.section(EmbeddingSpec))
+    backend = SentenceEmbedder(model, threads=options.threads, text_limit=options.text_limit)
+    return Embedder(backend, name=name, timeout=options.timeout)
 
 
 def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], threads: int) -> Figures:
@@ -149,7 +122,7 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], 
     :returns: the metrics `max_abs` and `cosine_min` over all cases.
     :raises ArtifactError: with the code `golden` if a case is outside of the variant's gate.
     """
-    embedder = open_model(opened, threads=threads)
+    embedder = open_model(opened, BridgeOptions(threads=threads))
     gate = opened.artifact.manifest.variants[opened.variant].gate
     figures = [_compare(embedder, case) for case in cases]
     for number, (case, (max_abs, cosine)) in enumerate(zip(cases, figures, strict=True), start=1):
@@ -165,12 +138,12 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], 
     return {"max_abs": max(max_abs for max_abs, _ in figures), "cosine_min": min(cosine for _, cosine in figures)}
 
 
-def _compare(embedder: SentenceEmbedder, case: EmbeddingCase) -> tuple[float, float]:
+def _compare(embedder: Embedder, case: EmbeddingCase) -> tuple[float, float]:
     """Compare one case: the maximum absolute difference and the cosine of its vector and the expected one.
 
     :raises ArtifactError: with the code `golden` if the token count, `truncated` or the dimension differ.
     """
-    result = embedder.embed([case.input], case.prompt_name)
+    result = embedder.embed([case.input], EmbedOptions(prompt_name=case.prompt_name))
     reference = np.array(case.expected.vector, np.float64)
     vector = result.vectors[0].astype(np.float64)
     actual = (int(result.token_counts[0]), bool(result.truncated[0]), vector.shape)

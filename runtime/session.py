@@ -53,9 +53,18 @@ class GraphSession:
 
         :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load it.
         """
+        self._loaded()
+
+    def _loaded(self) -> Any:
         with self._lock:
             if self._session is None:
                 self._session = create_session(self._path, self._threads)
+            return self._session
+
+    def unload(self) -> None:
+        """Free the graph as soon as the runs in progress have ended; the next run loads it again."""
+        with self._lock:
+            self._session = None
 
     def run(
         self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]], watch: Watch | None = None
@@ -69,14 +78,13 @@ class GraphSession:
         :raises InferenceError: if ONNX Runtime fails.
         :raises StoppedError: if the watch stopped the run.
         """
-        if self._session is None:
-            self.load()
+        session = self._loaded()
         options = import_onnxruntime().RunOptions()
         # Log only fatal errors: all other errors, such as that of a stopped run, are raised as exceptions
         options.log_severity_level = 4
         with nullcontext() if watch is None else watch.running(options):
             try:
-                return [np.asarray(value) for value in self._session.run(list(outputs), dict(feeds), options)]
+                return [np.asarray(value) for value in session.run(list(outputs), dict(feeds), options)]
             except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
                 if watch is not None:
                     watch.check()

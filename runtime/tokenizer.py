@@ -15,9 +15,10 @@ from tokenizers import Tokenizer
 
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.manifest_sections import TokenizerSpec
+from .cancellation import Watch
 
-# Maximum size of a text in bytes of UTF-8.
-DEFAULT_TEXT_LIMIT = 1_000_000
+# The number of texts that are tokenized between two checks whether the call was stopped
+_TEXTS_PER_CHECK = 256
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,24 @@ class TextTokenizer:
         self._lock = threading.Lock()
         self._untruncated: Tokenizer | None = None
 
-    def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokenize texts; the result has their order. Texts with more than `max_tokens` tokens are truncated."""
-        encodings = _run(self._tokenizer.encode_batch_fast, texts)
+    def encode(self, texts: Sequence[str], watch: Watch | None = None) -> list[Tokens]:
+        """Tokenize texts; the result has their order. Texts with more than `max_tokens` tokens are truncated.
+
+        :param watch: can stop the call between texts.
+        :raises StoppedError: if the watch stopped the call.
+        """
+        encodings = [
+            encoding
+            for start in range(0, len(texts), _TEXTS_PER_CHECK)
+            for encoding in self._encode_some(texts[start : start + _TEXTS_PER_CHECK], watch)
+        ]
         limited = [(encoding, *self._within_limit(encoding)) for encoding in encodings]
         return [Tokens(tuple(encoding.ids[kept]), truncated) for encoding, kept, truncated in limited]
+
+    def _encode_some(self, texts: Sequence[str], watch: Watch | None) -> list[Any]:
+        if watch is not None:
+            watch.check()
+        return _run(self._tokenizer.encode_batch_fast, texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Convert token ids to text; special tokens are left out."""

@@ -23,6 +23,7 @@ from ..artifacts.family import Family
 from ..artifacts.golden import read_golden
 from . import cpu
 from .loading import Figures, OpenArtifact, runtime_of
+from .options import StrPath
 from .session import import_onnxruntime
 
 _TIMEOUT_SECONDS = 300
@@ -66,7 +67,7 @@ class VerifyReport:
         return vars(self) | {"variants": {name: replay.to_json() for name, replay in self.variants.items()}}
 
 
-def verify(root: str | Path, families: Iterable[Family] = FAMILIES) -> VerifyReport:
+def verify(root: StrPath, families: Iterable[Family] = FAMILIES) -> VerifyReport:
     """Hash every file, check every graph and run the golden cases with every variant.
 
     :param families: the known families.

@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...artifacts.ner import EntityCase
+from ..handles.recognizer import Recognizer
 from ..loading import Figures, OpenArtifact
 from ..ner import replay_entities
-from ..tokenizer import DEFAULT_TEXT_LIMIT
+from ..options import BridgeOptions
 from .recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer, load_preprocessor
 
 __all__ = ["load_preprocessor", "open_model", "replay"]
 
 
-def open_model(
-    opened: OpenArtifact[SpacyPreprocessor], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
-) -> SpacyRecognizer:
-    """Create the recognizer of the opened variant; its graphs are loaded by the first call."""
-    return SpacyRecognizer(SpacyModel.of(opened), threads=threads, text_limit=text_limit)
+def open_model(opened: OpenArtifact[SpacyPreprocessor], options: BridgeOptions, name: str | None = None) -> Recognizer:
+    """Create the handle of the opened variant; its graphs are loaded by the first call."""
+    backend = SpacyRecognizer(SpacyModel.of(opened), threads=options.threads, text_limit=options.text_limit)
+    return Recognizer(backend, name=name, timeout=options.timeout)
 
 
 def replay(opened: OpenArtifact[SpacyPreprocessor], cases: Sequence[EntityCase], threads: int) -> Figures:
     """Recognize the entities of the golden cases and compare them with the expected ones; see `replay_entities`."""
-    artifact = opened.artifact
-    return replay_entities(
-        open_model(opened, threads=threads), cases, artifact.family, artifact.manifest.variants[opened.variant]
-    )
+    return replay_entities(open_model(opened, BridgeOptions(threads=threads)), cases, opened)

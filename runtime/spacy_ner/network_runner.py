@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.families.spacy_ner import SpacyNetwork
+from ..cancellation import Watch
 from ..session import GraphSession
 from .tokenizer import Document
 from .word_types import GAP, TypeCache
@@ -78,11 +79,17 @@ class NetworkRunner:
         self._types.session.load()
         self._tokens.load()
 
+    def unload(self) -> None:
+        """Free both graphs; the next run loads them again."""
+        self._types.session.unload()
+        self._tokens.unload()
+
     def run(
-        self, slices: Sequence[DocumentSlice], is_last: Sequence[NDArray[np.bool_]] | None = None
+        self, slices: Sequence[DocumentSlice], watch: Watch, is_last: Sequence[NDArray[np.bool_]] | None = None
     ) -> list[list[NDArray[Any]]]:
         """Run several slices together; return, for each slice, the graph outputs for its tokens.
 
+        :param watch: can stop the call.
         :param is_last: for the document of each slice, which tokens end a sentence or the document, bool `[tokens]`;
             only the graph `spacy_ner` has this input.
         """
@@ -90,10 +97,10 @@ class NetworkRunner:
         keys = np.full(size, GAP, np.int64)
         for segment in segments:
             keys[segment.in_run] = self._keys(segment)
-        feeds = self._types.inputs(slices[0].document.lexicon, keys)
+        feeds = self._types.inputs(slices[0].document.lexicon, keys, watch)
         if is_last is not None:
             feeds |= _ner_inputs(segments, size, is_last)
-        outputs = self._tokens.run(self._outputs, feeds)
+        outputs = self._tokens.run(self._outputs, feeds, watch)
         return [[array[segment.without_context] for array in outputs] for segment in segments]
 
     def _layout(self, slices: Sequence[DocumentSlice]) -> tuple[list[_Segment], int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,18 @@ from numpy.typing import NDArray
 
 from ...artifacts.checks import Artifact
 from ...artifacts.errors import ConfigError, InputError
-from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
+from ...artifacts.families.spacy_ner import SPACY_NER, SpacyNetwork, SpacySpec
 from ...artifacts.manifest import Graph
-from ...artifacts.ner import NER
 from .. import cpu
 from ..batching import map_in_order
-from ..entities import Entities, EntitySpan, NerOptions, entities_from_spans
-from ..graph_model import check_limits
-from ..loading import AUTO, OpenArtifact, open_artifact
+from ..cancellation import Watch
+from ..entities import Entities, EntitySpan, entities_from_spans
+from ..graph_model import model_info
+from ..handles.recognizer import RecognizeOptions, SentenceText
+from ..loading import OpenArtifact
+from ..options import DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
 from ..session import GraphSession
-from ..tokenizer import DEFAULT_TEXT_LIMIT, check_text
+from ..tokenizer import check_text
 from .decoding import OUTPUTS, EntityDecoder, Span
 from .lexicon import Lexicon
 from .network_runner import RUN_TOKENS, DocumentSlice, NetworkRunner, slices_of
@@ -66,18 +67,21 @@ class SpacyModel:
     graphs: dict[str, Graph]
     spec: SpacySpec
     preprocessor: SpacyPreprocessor
+    identity: str | None = None
 
     @classmethod
     def of(cls, opened: OpenArtifact[SpacyPreprocessor]) -> SpacyModel:
         """Return the model of the chosen variant of a checked artifact."""
         manifest = opened.artifact.manifest
         graphs, spec = manifest.variants[opened.variant].graphs, manifest.section(SpacySpec)
-        root = opened.artifact.root
-        return cls(root, manifest.name, manifest.version, opened.variant, graphs, spec, opened.preprocessor)
+        artifact, name, version = opened.artifact, manifest.name, manifest.version
+        return cls(
+            artifact.root, name, version, opened.variant, graphs, spec, opened.preprocessor, artifact.identity
+        )
 
 
 class SpacyRecognizer:
-    """The entity recognizer of a spaCy pipeline, a `Recognizer`. Thread-safe; the first call loads the graphs."""
+    """The entity recognizer of a spaCy pipeline, a `RecognizerBackend`."""
 
     def __init__(self, model: SpacyModel, *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT) -> None:
         """Wrap a model without loading its graphs.
@@ -86,11 +90,11 @@ class SpacyRecognizer:
         :param text_limit: maximum size of a text in bytes of UTF-8.
         """
         check_limits(threads=threads, text_limit=text_limit)
-        self.name, self.version, self.variant = model.name, model.version, model.variant
         self.model = model
         self._text_limit = text_limit
         self._threads = threads or cpu.usable_cpus()
         spec = model.spec
+        self.requires_sentence_starts = spec.sentences == "given"
         self._ner = self._runner("spacy_ner", spec.ner, OUTPUTS)
         self._parser = None
         if spec.parser is not None and model.preprocessor.tables.parser is not None:
@@ -98,26 +102,25 @@ class SpacyRecognizer:
             self._parser = SentenceParser(runner, spec.parser, model.preprocessor.tables.parser)
         self._tokenizer = self._new_tokenizer()
 
-    @classmethod
-    def open(
-        cls,
-        root: str | Path,
-        variant: str = AUTO,
-        *,
-        threads: int | None = None,
-        text_limit: int = DEFAULT_TEXT_LIMIT,
-    ) -> SpacyRecognizer:
-        """Check the artifact at `root` and create one of its variants; the other arguments are the constructor's."""
-        model = SpacyModel.of(open_artifact(root, variant, task=NER))
-        return cls(model, threads=threads, text_limit=text_limit)
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says of itself."""
+        return model_info(SPACY_NER, self.model)
 
     def load(self) -> None:
         """Load the graphs now instead of in the first call."""
-        self._ner.load()
-        if self._parser is not None:
-            self._parser.load()
+        for part in self._parts():
+            part.load()
 
-    def check(self, options: NerOptions) -> None:
+    def unload(self) -> None:
+        """Free the graphs; the next call loads them again."""
+        for part in self._parts():
+            part.unload()
+
+    def _parts(self) -> list[NetworkRunner | SentenceParser]:
+        return [self._ner] if self._parser is None else [self._ner, self._parser]
+
+    def check(self, options: RecognizeOptions) -> None:
         """Check the options of a call without running the model.
 
         :raises ConfigError: for an aggregation strategy or a stride, which spaCy models do not have.
@@ -126,38 +129,32 @@ class SpacyRecognizer:
         for name, value in (("aggregation_strategy", options.aggregation_strategy), ("stride", options.stride)):
             if value is not None:
                 raise ConfigError(name, expected="none for a spaCy model", actual=value)
-        required = self.model.spec.sentences == "given"
+        required = self.requires_sentence_starts
         if required != (options.sentence_starts is not None):
             what = "the model requires sentence starts" if required else "the model does not accept sentence starts"
             raise InputError("sentence_starts", what, actual=f"spacy.sentences = {self.model.spec.sentences}")
 
-    def self_test(self) -> None:
-        """Run the model on a short text; any error is raised."""
-        starts = [[0]] if self.model.spec.sentences == "given" else None
-        self.recognize(["Health check in Paris."], NerOptions(sentence_starts=starts))
+    def prepare(self, value: object, index: int, options: RecognizeOptions) -> SentenceText:
+        """Return a text and its sentence starts if it can be tokenized, and raise `InputError` otherwise."""
+        starts = options.sentence_starts
+        return SentenceText(check_text(value, index, self._text_limit), None if starts is None else starts[index])
 
-    def recognize(self, texts: Sequence[str], options: NerOptions) -> list[Entities]:
-        """Find the entities of every text; see `Recognizer`."""
-        self.check(options)
-        if isinstance(texts, (str, bytes)):
-            raise InputError("input_type", "a single text where a list was expected", actual=type(texts).__name__)
-        if options.sentence_starts is not None and len(options.sentence_starts) != len(texts):
-            raise InputError(
-                "sentence_starts",
-                "the number of lists is not the number of texts",
-                expected=len(texts),
-                actual=len(options.sentence_starts),
-            )
-        checked = [check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
-        batches = _batches(self._tokenized(checked))
-        entities = map_in_order(lambda batch: self._recognize_batch(batch, options), batches, self._threads)
-        return list(chain.from_iterable(entities))
+    def results(
+        self, inputs: Sequence[SentenceText], options: RecognizeOptions, watch: Watch
+    ) -> Iterator[tuple[int, Entities]]:
+        """Yield the index and the entities of every text, in their order."""
+        batches = _batches(self._tokenized(inputs, watch))
+        found = map_in_order(lambda batch: self._recognize_batch(batch, watch), batches, self._threads)
+        return enumerate(entities for batch in found for entities in batch)
 
-    def _recognize_batch(self, batch: _Batch, options: NerOptions) -> list[Entities]:
-        starts = self._sentence_starts(batch, options)
+    def _recognize_batch(self, batch: _Batch, watch: Watch) -> list[Entities]:
+        starts = self._sentence_starts(batch, watch)
         is_last = [_last_tokens(document, tokens) for document, tokens in zip(batch.documents, starts, strict=True)]
-        spans = self._spans(batch.documents, is_last)
-        return [self._entities(*each) for each in zip(batch.texts, batch.documents, spans, strict=True)]
+        spans = self._spans(batch.documents, is_last, watch)
+        return [
+            self._entities(each.text, document, found)
+            for each, document, found in zip(batch.texts, batch.documents, spans, strict=True)
+        ]
 
     def tokenize(self, text: str) -> Document:
         """Tokenize a text as `recognize` does; tests compare these tokens with those of spaCy."""
@@ -183,31 +180,32 @@ class SpacyRecognizer:
             self._tokenizer = self._new_tokenizer()  # other threads may still use the old lexicon through its documents
         return self._tokenizer[1]
 
-    def _tokenized(self, texts: Iterable[str]) -> Iterator[tuple[str, Document]]:
-        for text in texts:
-            yield text, self._current_tokenizer()(text)
+    def _tokenized(self, texts: Iterable[SentenceText], watch: Watch) -> Iterator[tuple[SentenceText, Document]]:
+        for each in texts:
+            watch.check()
+            yield each, self._current_tokenizer()(each.text)
 
-    def _sentence_starts(self, batch: _Batch, options: NerOptions) -> Sequence[Sequence[int]]:
+    def _sentence_starts(self, batch: _Batch, watch: Watch) -> Sequence[Sequence[int]]:
         """Return, for each document, the indices of the tokens that start a sentence."""
         if self._parser is not None:
-            return self._parser.sentence_starts(batch.documents)
-        if options.sentence_starts is None:
-            return [()] * len(batch.documents)
+            return self._parser.sentence_starts(batch.documents, watch)
         return [
-            _starting_tokens(document, options.sentence_starts[index], index)
-            for index, document in enumerate(batch.documents, start=batch.first)
+            () if text.starts is None else _starting_tokens(document, text.starts, index)
+            for index, (text, document) in enumerate(zip(batch.texts, batch.documents, strict=True), batch.first)
         ]
 
-    def _spans(self, documents: Sequence[Document], is_last: Sequence[NDArray[np.bool_]]) -> list[list[Span]]:
+    def _spans(
+        self, documents: Sequence[Document], is_last: Sequence[NDArray[np.bool_]], watch: Watch
+    ) -> list[list[Span]]:
         """Return the entities of each document as spans of tokens; `is_last` holds the arrays of `_last_tokens`."""
         decoders = [EntityDecoder(self.model.spec.ner, self.model.preprocessor.tables) for _ in documents]
         if len(documents) == 1:
             for part in slices_of(documents[0]):
-                (outputs,) = self._ner.run([part], is_last)
+                (outputs,) = self._ner.run([part], watch, is_last)
                 decoders[0].feed(outputs, is_last[0][part.start : part.end])
         elif filled := [index for index, document in enumerate(documents) if len(document)]:
             slices = [DocumentSlice(documents[index], 0, len(documents[index])) for index in filled]
-            answers = self._ner.run(slices, [is_last[index] for index in filled])
+            answers = self._ner.run(slices, watch, [is_last[index] for index in filled])
             for index, outputs in zip(filled, answers, strict=True):
                 decoders[index].feed(outputs, is_last[index])
         return [decoder.spans for decoder in decoders]
@@ -226,11 +224,11 @@ class _Batch:
     """Consecutive texts of a call that are run together; `first` is the index of the batch's first text in the call."""
 
     first: int
-    texts: list[str]
+    texts: list[SentenceText]
     documents: list[Document]
 
 
-def _batches(tokenized: Iterable[tuple[str, Document]]) -> Iterator[_Batch]:
+def _batches(tokenized: Iterable[tuple[SentenceText, Document]]) -> Iterator[_Batch]:
     """Collect documents with the same lexicon into batches of at most `RUN_TOKENS` tokens.
 
     A longer document is a batch by itself.

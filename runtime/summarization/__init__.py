@@ -7,19 +7,25 @@ from collections.abc import Sequence
 
 from ...artifacts.errors import ArtifactError
 from ...artifacts.families.summarization import SummaryCase
+from ..handles.summarizer import Summarizer, Summary
 from ..loading import OTHER_RESULTS, Figures, OpenArtifact
 from ..loading import load_tokenizer as load_preprocessor
-from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
-from .summarizer import Summarizer, Summary, summarization_model, summarize_with_settings
+from ..options import BridgeOptions
+from ..tokenizer import TextTokenizer
+from .summarizer import BeamSearchSummarizer, summarization_model, summarize_with_settings
 
 __all__ = ["load_preprocessor", "open_model", "replay"]
 
 
-def open_model(
-    opened: OpenArtifact[TextTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
-) -> Summarizer:
-    """Create the summarizer of the opened variant; its graph is loaded by the first call."""
-    return Summarizer(summarization_model(opened), threads=threads, text_limit=text_limit)
+def open_model(opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name: str | None = None) -> Summarizer:
+    """Create the handle of the opened variant; its graph is loaded by the first call."""
+    backend = BeamSearchSummarizer(
+        summarization_model(opened),
+        threads=options.threads,
+        beam_limit=options.beam_limit,
+        text_limit=options.text_limit,
+    )
+    return Summarizer(backend, name=name, timeout=options.timeout)
 
 
 def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], threads: int) -> Figures:
@@ -30,7 +36,7 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], th
     :raises ArtifactError: with the code `golden` if `truncated` of a case differs, or if a metric is outside of the
         variant's gate.
     """
-    summarizer = open_model(opened, threads=threads)
+    summarizer = open_model(opened, BridgeOptions(threads=threads))
     answers = summarize_with_settings(summarizer, [case.input for case in cases], [case.settings for case in cases])
     pairs = list(zip(cases, answers, strict=True))
     for number, (case, answer) in enumerate(pairs, start=1):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,35 +12,19 @@ from ...artifacts.errors import InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from ..batching import plan_batches
 from ..cancellation import Watch
-from ..graph_model import GraphModel, check_limits, graph_model
-from ..loading import AUTO, OpenArtifact, open_artifact
-from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
+from ..graph_model import GraphModel, graph_model
+from ..handles.summarizer import SummarizeOptions, Summarizer, Summary
+from ..loading import OpenArtifact
+from ..options import DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
+from ..tokenizer import TextTokenizer, Tokens, check_text
 from .chunks import is_whitespace, split_into_chunks
-from .summarize_options import SummarizeOptions, options_of, resolve_settings
+from .settings import options_of, resolve_settings
 
-# Maximum number of token positions in all beams of one run: texts x num_beams x max_length. Bounds the memory of a run.
-DEFAULT_BEAM_LIMIT = 8192
 # Maximum number of padded source tokens of one run.
 DEFAULT_SOURCE_BUDGET = 2048
 _OUTPUTS = ("sequences", "sequences_scores")
 # The tokenizers library stores token ids in 32 bits.
 _MAX_IDS = 1 << 32
-_SELF_TEST = SummarizeOptions(num_beams=1, min_length=0, max_length=2)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The summary of one input.
-
-    `token_ids` includes the decoder's start token, `tokens` does not count it. `score` is the score of the best beam;
-    only scores of calls with the same settings are comparable. `truncated` is true if part of the input was not read.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    tokens: int
-    score: float
-    truncated: bool
 
 
 # The index of an input in the call, and the summary of this input.
@@ -55,8 +38,8 @@ def summarization_model(opened: OpenArtifact[TextTokenizer]) -> SummarizationMod
     return graph_model(opened, "generate", opened.artifact.manifest.section(SummarizationSpec))
 
 
-class Summarizer:
-    """One variant of a summarization model. Thread-safe; the first call loads the graph."""
+class BeamSearchSummarizer:
+    """One variant of a summarization model, a `SummarizerBackend`."""
 
     def __init__(
         self,
@@ -81,66 +64,29 @@ class Summarizer:
         self._beam_limit = beam_limit
         self._text_limit = text_limit
         self._session = model.session(threads)
+        self.max_tokens = model.tokenizer.spec.max_tokens
+        self.load, self.unload = self._session.load, self._session.unload
 
-    @classmethod
-    def open(
-        cls,
-        root: str | Path,
-        variant: str = AUTO,
-        *,
-        threads: int | None = None,
-        token_budget: int = DEFAULT_SOURCE_BUDGET,
-        beam_limit: int = DEFAULT_BEAM_LIMIT,
-        text_limit: int = DEFAULT_TEXT_LIMIT,
-    ) -> Summarizer:
-        """Check the artifact at `root` and create one of its variants; the other arguments are the constructor's."""
-        model = summarization_model(open_artifact(root, variant, task=SUMMARIZATION.task))
-        return cls(model, threads=threads, token_budget=token_budget, beam_limit=beam_limit, text_limit=text_limit)
-
-    def load(self) -> None:
-        """Load the graph now instead of in the first call."""
-        self._session.load()
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says of itself."""
+        return self.model.info(SUMMARIZATION)
 
     def check(self, options: SummarizeOptions) -> None:
         """Raise `ConfigError` if an option is out of its range."""
         resolve_settings(options, self.model.spec, self._beam_limit)
 
-    def self_test(self) -> None:
-        """Run the model on a short text; any error is raised."""
-        self.summarize_detailed([["health check"]], _SELF_TEST)
+    def results(
+        self, inputs: Sequence[str], options: SummarizeOptions, watch: Watch
+    ) -> Iterator[_IndexedSummary]:
+        """Yield the index and the summary of every text."""
+        settings = resolve_settings(options, self.model.spec, self._beam_limit)
+        call = _Call(self.model, settings, self._run, watch, options.progress)
+        return call.reduced(inputs) if options.map_reduce else call.summaries(inputs)
 
-    def summarize(self, messages: Sequence[str]) -> str:
-        """Summarize one list of messages, read as one text."""
-        return self.summarize_batch([messages])[0]
-
-    def summarize_batch(self, inputs: Sequence[Sequence[str]]) -> list[str]:
-        """Summarize several lists of messages; the result has their order."""
-        return [summary.text for summary in self.summarize_detailed(inputs)]
-
-    def summarize_detailed(
-        self, inputs: Sequence[Sequence[str]], options: SummarizeOptions | None = None
-    ) -> list[Summary]:
-        """Summarize several lists of messages; the result has their order.
-
-        :param inputs: lists of messages; the messages of each are joined with the manifest's separator.
-        :raises ConfigError: if an option is out of its range.
-        :raises InputError: with the index of the first invalid input; then nothing was run.
-        :raises StoppedError: if the call was cancelled or its timeout passed.
-        """
-        chosen = options or SummarizeOptions()
-        settings = resolve_settings(chosen, self.model.spec, self._beam_limit)
-        if isinstance(inputs, (str, bytes)):
-            raise InputError(
-                "input_type", "a single text where lists of messages were expected", actual=type(inputs).__name__
-            )
-        texts = [self._join(messages, index) for index, messages in enumerate(inputs)]
-        with Watch(chosen.timeout, chosen.cancel) as watch:
-            watch.check()
-            call = _Call(self.model, settings, self._run, watch, chosen.progress)
-            return call.reduced(texts) if chosen.map_reduce else call.summaries(texts)
-
-    def _join(self, messages: Sequence[str], index: int) -> str:
-        """Check the messages of one input and join them to one text."""
+    def prepare(self, value: object, index: int, options: SummarizeOptions) -> str:
+        """Check the messages of one input and join them to one text; raises `InputError` for an invalid input."""
+        messages = value
         if isinstance(messages, (str, bytes)) or not isinstance(messages, Sequence):
             raise InputError(
                 "input_type",
@@ -197,23 +143,23 @@ class _Call:
     watch: Watch
     progress: Callable[[int, int], None] | None
 
-    def summaries(self, texts: Sequence[str]) -> list[Summary]:
-        """Summarize texts; those that are too long are truncated."""
-        summaries: dict[int, Summary] = {}
-        for index, summary in self.run(self.model.tokenizer.encode(texts), self.settings, self.watch):
-            summaries[index] = summary
+    def summaries(self, texts: Sequence[str]) -> Iterator[_IndexedSummary]:
+        """Yield the index and the summary of each text; texts that are too long are truncated."""
+        encoded = self.model.tokenizer.encode(texts, self.watch)
+        for done, answer in enumerate(self.run(encoded, self.settings, self.watch), start=1):
             if self.progress is not None:
-                self.progress(len(summaries), len(texts))
-        return [summaries[index] for index in range(len(texts))]
+                self.progress(done, len(texts))
+            yield answer
 
-    def reduced(self, texts: Sequence[str]) -> list[Summary]:
+    def reduced(self, texts: Sequence[str]) -> Iterator[_IndexedSummary]:
         """Summarize texts without truncation: if a text is too long, the summaries of its chunks are summarized."""
         shortened = [self._shorten(text) for text in texts]
-        summaries = self.summaries([text for text, _ in shortened])
-        return [
-            Summary(each.text, each.token_ids, each.tokens, each.score, each.truncated or was_truncated)
-            for each, (_, was_truncated) in zip(summaries, shortened, strict=True)
-        ]
+        for index, summary in self.summaries([text for text, _ in shortened]):
+            yield index, replace(summary, truncated=summary.truncated or shortened[index][1])
+
+    def _all(self, texts: Sequence[str]) -> list[Summary]:
+        summaries = dict(self.summaries(texts))
+        return [summaries[index] for index in range(len(texts))]
 
     def _shorten(self, text: str) -> tuple[str, bool]:
         """Replace a text that is too long by the joined summaries of its chunks, until it fits or gets no shorter.
@@ -224,7 +170,7 @@ class _Call:
         tokens = tokenizer.count(text)
         while tokens > tokenizer.spec.max_tokens:
             self.watch.check()
-            summaries = self.summaries(list(split_into_chunks(text, self._fits)))
+            summaries = self._all(list(split_into_chunks(text, self._fits)))
             was_truncated |= any(summary.truncated for summary in summaries)
             text = self.model.spec.join.join(summary.text for summary in summaries)
             before, tokens = tokens, tokenizer.count(text)
@@ -245,7 +191,7 @@ def summarize_with_settings(
     answers: dict[int, Summary] = {}
     for chosen in dict.fromkeys(settings):
         indices = [index for index, each in enumerate(settings) if each == chosen]
-        summaries = summarizer.summarize_detailed([inputs[index] for index in indices], options_of(chosen))
+        summaries = summarizer.summarize([inputs[index] for index in indices], options_of(chosen))
         answers |= zip(indices, summaries, strict=True)
     return [answers[index] for index in range(len(inputs))]
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.errors import ConfigError, InferenceError, InputError
-from ...artifacts.families.token_classification import TokenClassificationSpec
-from ...artifacts.ner import NER, STRATEGIES
+from ...artifacts.families.token_classification import TOKEN_CLASSIFICATION, TokenClassificationSpec
+from ...artifacts.ner import STRATEGIES
 from ..batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from ..entities import Entities, EntitySpan, NerOptions, entities_from_spans
-from ..graph_model import GraphModel, check_limits, encoder_feeds, graph_model
-from ..loading import AUTO, OpenArtifact, open_artifact
-from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, check_text
+from ..cancellation import Watch
+from ..entities import Entities, EntitySpan, entities_from_spans
+from ..graph_model import GraphModel, encoder_feeds, graph_model
+from ..handles.recognizer import RecognizeOptions, SentenceText
+from ..loading import OpenArtifact
+from ..options import DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
+from ..tokenizer import TextTokenizer, check_text
 from .aggregation import Labels, ScoredTokens, aggregate, merge_windows, softmax
 from .windows import Window, WindowTokenizer
 
@@ -35,7 +38,9 @@ def token_classifier_model(opened: OpenArtifact[TextTokenizer]) -> TokenClassifi
 
 
 class TokenClassifier:
-    """One variant of a token classification model, a `Recognizer`. Thread-safe; the first call loads the graph."""
+    """One variant of a token classification model, a `RecognizerBackend`."""
+
+    requires_sentence_starts = False
 
     def __init__(
         self,
@@ -53,39 +58,26 @@ class TokenClassifier:
         """
         check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
-        self.name, self.version, self.variant = model.name, model.version, model.variant
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._labels = Labels(model.spec)
         self._windows = WindowTokenizer(model.tokenizer, model.spec)
         self._session = model.session(threads)
+        self.load, self.unload = self._session.load, self._session.unload
 
-    @classmethod
-    def open(
-        cls,
-        root: str | Path,
-        variant: str = AUTO,
-        *,
-        threads: int | None = None,
-        token_budget: int = DEFAULT_TOKEN_BUDGET,
-        text_limit: int = DEFAULT_TEXT_LIMIT,
-    ) -> TokenClassifier:
-        """Check the artifact at `root` and create one of its variants; the other arguments are the constructor's."""
-        model = token_classifier_model(open_artifact(root, variant, task=NER))
-        return cls(model, threads=threads, token_budget=token_budget, text_limit=text_limit)
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says of itself."""
+        return self.model.info(TOKEN_CLASSIFICATION)
 
-    def load(self) -> None:
-        """Load the graph now instead of in the first call."""
-        self._session.load()
-
-    def check(self, options: NerOptions) -> None:
+    def check(self, options: RecognizeOptions) -> None:
         """Check the options of a call without running the model.
 
         :raises ConfigError: for an unknown aggregation strategy or an invalid stride.
         :raises InputError: with the code `sentence_starts` if they are given.
         """
         if options.sentence_starts is not None:
-            raise InputError("sentence_starts", f"{self.name} does not accept sentence starts", expected="none")
+            raise InputError("sentence_starts", f"{self.model.name} does not accept sentence starts", expected="none")
         strategy, stride = self._settings(options)
         if strategy not in STRATEGIES:
             raise ConfigError("aggregation_strategy", expected=" or ".join(STRATEGIES), actual=repr(strategy))
@@ -99,57 +91,52 @@ class TokenClassifier:
                 "stride", expected="none, because the aggregation strategy none cannot merge windows", actual=stride
             )
 
-    def self_test(self) -> None:
-        """Run the model on a short text; any error is raised."""
-        self.recognize(["Health check in Paris."])
+    def prepare(self, value: object, index: int, options: RecognizeOptions) -> SentenceText:
+        """Return a text if it can be tokenized, and raise `InputError` otherwise."""
+        return SentenceText(check_text(value, index, self._text_limit))
 
-    def recognize(self, texts: Sequence[str], options: NerOptions | None = None) -> list[Entities]:
-        """Find the entities of every text; the result has the order of the texts.
+    def results(
+        self, inputs: Sequence[SentenceText], options: RecognizeOptions, watch: Watch
+    ) -> Iterator[tuple[int, Entities]]:
+        """Yield the index and the entities of every text, in their order."""
+        call = _Call(*self._settings(options), watch)
+        blocks = _blocks([each.text for each in inputs])
+        return enumerate(entities for block in blocks for entities in self._recognize_block(block, call))
 
-        :raises ConfigError: as `check` does.
-        :raises InputError: as `check` does, or with the index of the first invalid text; then no text was run.
-        """
-        options = options or NerOptions()
-        self.check(options)
-        if isinstance(texts, (str, bytes)):
-            raise InputError("input_type", "a single text where a list was expected", actual=type(texts).__name__)
-        checked = [check_text(text, index, self._text_limit) for index, text in enumerate(texts)]
-        strategy, stride = self._settings(options)
-        return [entities for block in _blocks(checked) for entities in self._recognize_block(block, strategy, stride)]
-
-    def _settings(self, options: NerOptions) -> tuple[str, int | None]:
+    def _settings(self, options: RecognizeOptions) -> tuple[str, int | None]:
         """Return the aggregation strategy and the stride: the options, or the manifest's defaults for None."""
         spec = self.model.spec
         strategy, stride = options.aggregation_strategy, options.stride
         return spec.aggregation_strategy if strategy is None else strategy, spec.stride if stride is None else stride
 
-    def _recognize_block(self, texts: list[str], strategy: str, stride: int | None) -> Iterator[Entities]:
-        texts_windows = self._windows.tokenize(texts, stride)
-        spans = iter(self._spans([window for each in texts_windows for window in each.windows], strategy))
+    def _recognize_block(self, texts: list[str], call: _Call) -> Iterator[Entities]:
+        call.watch.check()
+        texts_windows = self._windows.tokenize(texts, call.stride)
+        spans = iter(self._spans([window for each in texts_windows for window in each.windows], call))
         for text, each in zip(texts, texts_windows, strict=True):
             merged = _merged([next(spans) for _ in each.windows])
             yield Entities(entities_from_spans(text, merged), each.tokens, each.truncated)
 
-    def _spans(self, windows: list[Window], strategy: str) -> list[list[EntitySpan]]:
+    def _spans(self, windows: list[Window], call: _Call) -> list[list[EntitySpan]]:
         """Return the entities of every window; a batch may contain windows of different texts."""
         spans: list[list[EntitySpan]] = [[] for _ in windows]
         indices = [index for index, window in enumerate(windows) if len(window.scored)]
         for batch in plan_batches([len(windows[index].ids) for index in indices], self._token_budget):
             chosen = [indices[each] for each in batch]
-            answers = self._run([windows[index] for index in chosen], strategy)
+            answers = self._run([windows[index] for index in chosen], call)
             for index, entities in zip(chosen, answers, strict=True):
                 spans[index] = entities
         return spans
 
-    def _run(self, batch: list[Window], strategy: str) -> Iterator[list[EntitySpan]]:
+    def _run(self, batch: list[Window], call: _Call) -> Iterator[list[EntitySpan]]:
         """Run one batch and yield the entities of each window; every window must have a token to score."""
         ids, mask = self.model.tokenizer.pad(batch)
-        (logits,) = self._session.run([_OUTPUT], encoder_feeds(self.model.graph, ids, mask))
+        (logits,) = self._session.run([_OUTPUT], encoder_feeds(self.model.graph, ids, mask), call.watch)
         self._check_logits(logits, ids.shape)
         rows = [row for row, window in enumerate(batch) for _ in window.scored]
         scored = logits[rows, np.concatenate([window.scored for window in batch])]
-        items = aggregate(_tokens(batch, scored), strategy, self._labels)
-        entities = self._labels.to_spans(items, grouped=strategy != "none")
+        items = aggregate(_tokens(batch, scored), call.strategy, self._labels)
+        entities = self._labels.to_spans(items, grouped=call.strategy != "none")
         borders = [*np.flatnonzero(items.starts_window).tolist(), len(entities)]
         for start, end in pairwise(borders):
             yield [entity for entity in entities[start:end] if entity is not None]
@@ -159,10 +146,19 @@ class TokenClassifier:
         expected = (*shape, len(self.model.spec.labels))
         if logits.shape != expected:
             raise InferenceError(
-                f"{self.name} ({self.variant}) returned logits of shape {logits.shape}, expected {expected}"
+                f"{self.model.name} ({self.model.variant}) returned logits of shape {logits.shape}, expected {expected}"
             )
         if not np.isfinite(logits).all():
-            raise InferenceError(f"{self.name} ({self.variant}) returned a value that is not finite")
+            raise InferenceError(f"{self.model.name} ({self.model.variant}) returned a value that is not finite")
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The settings of one call, and the watch that can stop it."""
+
+    strategy: str
+    stride: int | None
+    watch: Watch
 
 
 def _tokens(batch: Sequence[Window], logits: NDArray[np.float32]) -> ScoredTokens:

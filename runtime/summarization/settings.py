@@ -1,43 +1,23 @@
-"""The options of a call to summarize, and how they become the settings of the beam search."""
+"""How the options of a call become the settings of the beam search."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...artifacts.errors import ConfigError
 from ...artifacts.families.summarization import GenerationDefaults, SummarizationSpec
-from ..cancellation import CancelToken, check_timeout
-
-
-@dataclass(frozen=True)
-class SummarizeOptions:
-    """Options of one call; None selects the model's default.
-
-    `num_beams`, `min_length`, `max_length` and `length_penalty` are those of transformers' `generate`; lengths count
-    tokens, including the decoder's start token.
-
-    With `map_reduce`, an input that is too long is split into chunks, and the summaries of the chunks are summarized;
-    without it, the input is truncated. `timeout` is in seconds from the start of the call; `cancel` can stop the call
-    from another thread. `progress(done, total)` is called whenever a text was summarized; texts are inputs or their
-    chunks, and every round of `map_reduce` counts from 0 again.
-    """
-
-    num_beams: int | None = None
-    min_length: int | None = None
-    max_length: int | None = None
-    length_penalty: float | None = None
-    map_reduce: bool = False
-    timeout: float | None = None
-    cancel: CancelToken | None = None
-    progress: Callable[[int, int], None] | None = None
+from ..cancellation import check_timeout
+from ..handles.summarizer import SummarizeOptions
 
 
 def options_of(settings: GenerationDefaults) -> SummarizeOptions:
     """Return the options of a call with which the beam search has exactly the given settings."""
-    return SummarizeOptions(settings.num_beams, settings.min_length, settings.max_length, settings.length_penalty)
+    return SummarizeOptions(
+        num_beams=settings.num_beams,
+        min_length=settings.min_length,
+        max_length=settings.max_length,
+        length_penalty=settings.length_penalty,
+    )
 
 
 def resolve_settings(options: SummarizeOptions, spec: SummarizationSpec, beam_limit: int) -> GenerationDefaults:

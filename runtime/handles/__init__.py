@@ -1,0 +1,1 @@
+"""The handles of open models: one class per task, with one full call each."""

@@ -1,0 +1,72 @@
+"""The handle of reranking models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...artifacts.errors import ConfigError
+from ..cancellation import CancelToken, Watch
+from ..options import Task
+from .handle import Backend, Handle, check_list, check_options
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerankOptions:
+    """Options of one call.
+
+    `top_k` is the number of documents to return; None returns all. `timeout` is the time limit in seconds; None uses
+    the model's. `cancel` can stop the call from another thread.
+    """
+
+    top_k: int | None = None
+    timeout: float | None = None
+    cancel: CancelToken | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A document of a ranking: its index in the call, its score, and whether it or the query was truncated."""
+
+    index: int
+    score: float
+    truncated: bool
+
+
+class RerankerBackend(Backend, Protocol):
+    """A model that ranks documents."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The number of tokens to which pairs of query and document are truncated; None if it is unknown."""
+
+    def rank(self, query: str, documents: Sequence[str], watch: Watch) -> list[Ranked]:
+        """Return all documents by descending score; documents of equal scores keep their order."""
+
+
+class Reranker(Handle[RerankerBackend]):
+    """An open reranking model. Thread-safe; the first call loads the graph."""
+
+    task = Task.RERANK
+
+    def rerank(self, query: str, documents: Sequence[str], options: RerankOptions | None = None) -> list[Ranked]:
+        """Return the documents by descending score; documents of equal scores keep their order.
+
+        :raises ConfigError: for a `top_k` below 1.
+        :raises InputError: for an invalid query or document; nothing was run then.
+        :raises StoppedError: if the call was cancelled or exceeded its time limit.
+        :raises InferenceError: if ONNX Runtime fails.
+        """
+        options = options or RerankOptions()
+        check_options(options, RerankOptions)
+        check_list(documents)
+        if options.top_k is not None and (type(options.top_k) is not int or options.top_k < 1):
+            raise ConfigError("top_k", expected="an integer, at least 1", actual=repr(options.top_k))
+        with self.watch(options) as watch:
+            watch.check()
+            return self.backend.rank(query, documents, watch)[: options.top_k]
+
+    def self_test(self) -> None:
+        """Rank a short document; any error is raised."""
+        self.rerank("health check", ["health check"])

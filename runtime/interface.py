@@ -1,0 +1,96 @@
+"""`MlBridge`: the calls that an application makes to its models, whatever runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .entities import Entity
+from .handles.embedder import Embedder
+from .handles.recognizer import Recognizer
+from .handles.reranker import Ranked, Reranker
+from .handles.summarizer import Summarizer
+from .options import ModelInfo
+
+Self = TypeVar("Self", bound="MlBridge")
+
+
+class MlBridge(Protocol):
+    """Any number of models, each with a name. Thread-safe.
+
+    `model` selects a model by its name; None selects the default model of the task, which is the only model of the
+    task, or the one that the caller declared. The calls are shortcuts for the calls of the handles; they use the
+    model's default options and log a warning if a text was truncated.
+
+    Every call raises `TaskNotLoadedError` if no model of its task is open, and `InputError` with the code
+    `model_not_found` if there is no model with the name, or several models and no default.
+    """
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """Return the models in the order in which they were opened."""
+
+    def embedder(self, model: str | None = None) -> Embedder:
+        """Return the handle of a sentence embedding model."""
+
+    def recognizer(self, model: str | None = None) -> Recognizer:
+        """Return the handle of a model for named entities."""
+
+    def summarizer(self, model: str | None = None) -> Summarizer:
+        """Return the handle of a summarization model."""
+
+    def reranker(self, model: str | None = None) -> Reranker:
+        """Return the handle of a reranking model."""
+
+    def generate_embedding(
+        self, text: str, *, model: str | None = None, prompt_name: str | None = None
+    ) -> NDArray[np.float32]:
+        """Embed one text: float32 `[dim]`."""
+
+    def generate_embeddings_batch(
+        self, texts: Sequence[str], *, model: str | None = None, prompt_name: str | None = None
+    ) -> NDArray[np.float32]:
+        """Embed several texts: float32 `[n, dim]`."""
+
+    def extract_entities(self, text: str, *, model: str | None = None) -> list[Entity]:
+        """Find the entities of one text, in the order of the text."""
+
+    def extract_entities_batch(self, texts: Sequence[str], *, model: str | None = None) -> list[list[Entity]]:
+        """Find the entities of several texts."""
+
+    def summarize(self, messages: Sequence[str], *, model: str | None = None) -> str:
+        """Summarize one list of messages, read as one text."""
+
+    def summarize_batch(self, inputs: Sequence[Sequence[str]], *, model: str | None = None) -> list[str]:
+        """Summarize several lists of messages."""
+
+    def rerank(
+        self, query: str, documents: Sequence[str], top_k: int | None = None, *, model: str | None = None
+    ) -> list[Ranked]:
+        """Return documents by descending score for a query: all of them, or the first `top_k`."""
+
+    def get_embedding_model_name(self) -> str:
+        """Return the name of the default sentence embedding model."""
+
+    def health_check(self) -> bool:
+        """Run every model on a short text; true if none fails."""
+
+    def warm_up(self) -> None:
+        """Load the graphs of all models now instead of in their first calls."""
+
+    def unload(self) -> None:
+        """Free the graphs of all models; the next call of a model loads its graphs again."""
+
+    def close(self) -> None:
+        """Free the graphs of all models; later calls raise `TaskNotLoadedError`."""
+
+    def __enter__(self: Self) -> Self:
+        """Return the bridge."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the bridge."""

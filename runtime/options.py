@@ -1,0 +1,118 @@
+"""What a caller passes to open models, and what an open model says of itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from ..artifacts.errors import ConfigError
+from .cancellation import check_timeout
+
+StrPath: TypeAlias = str | os.PathLike[str]
+AUTO = "auto"
+# Maximum size of a text in bytes of UTF-8
+DEFAULT_TEXT_LIMIT = 1_000_000
+# Maximum number of token positions in all beams of one run: texts x num_beams x max_length
+DEFAULT_BEAM_LIMIT = 8192
+DEVICES = (AUTO, "cpu")
+
+
+class Task(StrEnum):
+    """A task, by the name that the API and bridge.toml use."""
+
+    EMBEDDING = "embedding"
+    NER = "ner"
+    SUMMARIZATION = "summarization"
+    RERANK = "rerank"
+
+    @property
+    def manifest_name(self) -> str:
+        """The name of the task in manifests and models.toml."""
+        return _MANIFEST_NAMES.get(self, self.value)
+
+    @classmethod
+    def of_manifest(cls, name: str) -> Task | None:
+        """Return the task with this name in manifests; None if the API has no calls for it."""
+        return next((task for task in cls if task.manifest_name == name), None)
+
+
+_MANIFEST_NAMES = {Task.EMBEDDING: "sentence-embedding"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to open.
+
+    `path` is the folder of its artifact. `name` is the name that selects it in calls; None uses the name in the
+    manifest. `variant` is a name such as `fp32` or `int8`; `auto` selects `int8` if the artifact has it and 8-bit
+    products are exact and fast on this CPU, else `fp32`. `device` is `auto` or `cpu`. `timeout` is the time limit in
+    seconds of calls that pass none; None uses that of the `BridgeOptions`.
+    """
+
+    path: StrPath
+    name: str | None = None
+    variant: str = AUTO
+    device: str = AUTO
+    timeout: float | None = None
+
+    def check(self) -> None:
+        """Raise `ConfigError` if a field is invalid."""
+        if self.name is not None and (not isinstance(self.name, str) or not self.name):
+            raise ConfigError("name", expected="a name that is not empty", actual=repr(self.name))
+        if not isinstance(self.variant, str):
+            raise ConfigError("variant", expected="a name such as auto, fp32 or int8", actual=repr(self.variant))
+        if self.device not in DEVICES:
+            raise ConfigError("device", expected=" or ".join(DEVICES), actual=repr(self.device))
+        check_timeout(self.timeout)
+
+    @classmethod
+    def of(cls, model: StrPath | Model) -> Model:
+        """Return a model as it is, and a path as a model with the default values."""
+        return model if isinstance(model, Model) else cls(model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeOptions:
+    """Options for all models of a bridge, or for a handle that is opened alone.
+
+    `threads` is the number of threads of one call; None uses all CPUs that this process may use. `text_limit` is the
+    maximum size of a text in bytes of UTF-8; for messages to summarize, of the joined messages. `beam_limit` is the
+    maximum of texts x `num_beams` x `max_length` of one run of a summarizer. `timeout` is the time limit in seconds of
+    calls that pass none; None is no limit.
+    """
+
+    threads: int | None = None
+    text_limit: int = DEFAULT_TEXT_LIMIT
+    beam_limit: int = DEFAULT_BEAM_LIMIT
+    timeout: float | None = None
+
+    def check(self) -> None:
+        """Raise `ConfigError` if a field is invalid."""
+        check_limits(threads=self.threads, text_limit=self.text_limit, beam_limit=self.beam_limit)
+        check_timeout(self.timeout)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """An open model: the name that selects it in calls, its task, and its artifact.
+
+    `engine`, `version` and `variant` are those of the manifest. `identity` is the SHA-256 of manifest.json in
+    hexadecimal; None for a model that is not sealed yet.
+    """
+
+    name: str
+    task: Task
+    engine: str
+    version: str
+    variant: str
+    identity: str | None
+    path: str
+
+
+def check_limits(**limits: int | None) -> None:
+    """Raise `ConfigError` for a limit that is not an integer of at least 1; None is allowed and means the default."""
+    for name, value in limits.items():
+        if value is not None and (type(value) is not int or value < 1):
+            raise ConfigError(name, expected="an integer, at least 1", actual=repr(value))

@@ -48,7 +48,7 @@ class Artifact:
         return self.manifest.variants[name]
 
 
-def read_artifact(root: str | Path, families: Iterable[Family] = FAMILIES) -> Artifact:
+def read_artifact(root: str | os.PathLike[str], families: Iterable[Family] = FAMILIES) -> Artifact:
     """Read an artifact's manifest and check file types, manifest, file set and file sizes.
 
     The contents of all other files stay unread: see `check_variant` and `check_all`.

@@ -14,7 +14,7 @@ import orjson
 import typer
 
 from ..artifacts import strict_json
-from ..artifacts.errors import InferenceError, InputError, OnnxMlBridgeError, StoppedError
+from ..artifacts.errors import InputError, OnnxMlBridgeError
 from ..runtime.tokenizer import check_text
 from .console import EXIT_FAILED
 
@@ -146,18 +146,6 @@ def answer_lines(
         else:
             answered[index] = entry, result
     return [answered[index] for index in range(len(lines))]
-
-
-def each_answered(
-    run: Callable[[Sequence[Entry]], Sequence[Result]], entries: Sequence[Entry]
-) -> list[Result | OnnxMlBridgeError]:
-    """Process a batch; if that fails, process each entry by itself, so that only the failing entries have no result."""
-    if not entries:
-        return []
-    try:
-        return list(run(entries))
-    except (InferenceError, InputError, StoppedError) as error:
-        return [error] if len(entries) == 1 else [each_answered(run, [entry])[0] for entry in entries]
 
 
 def parse_line(raw: bytes | None, line_format: LineFormat[Entry]) -> Entry:

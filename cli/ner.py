@@ -13,14 +13,14 @@ import typer
 
 from ..artifacts.errors import InputError, OnnxMlBridgeError
 from ..artifacts.ner import STRATEGIES
-from ..runtime.entities import Entities, Entity, NerOptions, Recognizer
-from ..runtime.loading import AUTO
-from ..runtime.ner import open_recognizer
-from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT, check_text
+from ..runtime.entities import Entities, Entity
+from ..runtime.handles.recognizer import RecognizeOptions, Recognizer
+from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT, BridgeOptions, Model
+from ..runtime.tokenizer import check_text
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
 from .console import out, reported_errors
 from .entity_markup import failure_text, highlighted_entities, rendered
-from .jsonl import LineError, LineFormat, check_keys, each_answered, failure_line, json_line, parse_text, print_answers
+from .jsonl import LineError, LineFormat, check_keys, failure_line, json_line, parse_text, print_answers
 
 
 class Format(StrEnum):
@@ -76,13 +76,14 @@ def command(
     Example: echo '"Kofi Annan met Ada in Paris."' | onnx-ml-bridge ner --model dist/en-core-web-sm --format table
     """
     with reported_errors():
-        recognizer = open_recognizer(model, variant, threads=threads, text_limit=text_limit)
-        options = NerOptions(aggregation_strategy, stride)
+        bridge_options = BridgeOptions(threads=threads, text_limit=text_limit)
+        recognizer = Recognizer.open(Model(model, variant=variant), bridge_options)
+        options = RecognizeOptions(aggregation_strategy=aggregation_strategy, stride=stride)
         # Report invalid options, a missing library and an invalid graph once, before any input is read. Missing
         # sentence starts are not an error here, because every line has its own sentence starts
         with suppress(InputError):
-            recognizer.check(options)
-        recognizer.load()
+            recognizer.recognize([], options)
+        recognizer.warm_up()
         to_line, to_failure = _writers(output_format)
         print_answers(EntityAnswers(recognizer, options), LineFormat(text_limit, parse_entry), to_line, to_failure)
 
@@ -115,7 +116,7 @@ def _offsets(value: object) -> tuple[int, ...]:
 class EntityAnswers:
     """Recognizes the entities of a batch of lines."""
 
-    def __init__(self, recognizer: Recognizer, options: NerOptions) -> None:
+    def __init__(self, recognizer: Recognizer, options: RecognizeOptions) -> None:
         """Store the model and the options that all lines share."""
         self._recognizer = recognizer
         self._options = options
@@ -131,13 +132,17 @@ class EntityAnswers:
             indices = [
                 index for index, entry in enumerate(entries) if (entry.sentence_starts is not None) == has_starts
             ]
-            answers |= zip(indices, each_answered(self._recognize, [entries[index] for index in indices]), strict=True)
+            if indices:
+                answers |= zip(indices, self._recognized([entries[index] for index in indices]), strict=True)
         return [answers[index] for index in range(len(entries))]
 
-    def _recognize(self, entries: Sequence[NerEntry]) -> list[Entities]:
+    def _recognized(self, entries: Sequence[NerEntry]) -> Sequence[Entities | OnnxMlBridgeError]:
         starts = [entry.sentence_starts for entry in entries if entry.sentence_starts is not None]
         options = replace(self._options, sentence_starts=starts or None)
-        return self._recognizer.recognize([entry.text for entry in entries], options)
+        try:
+            return self._recognizer.recognize_each([entry.text for entry in entries], options)
+        except InputError as error:  # sentence starts are missing, or the model accepts none
+            return [error] * len(entries)
 
 
 def to_record(answer: Entities) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import numpy as np
 import typer
 
 from ..artifacts.errors import InferenceError, InputError, OnnxMlBridgeError
-from ..runtime.loading import AUTO
-from ..runtime.rerank import Ranked, Reranker
-from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT, check_text
+from ..runtime.handles.reranker import Ranked, Reranker, RerankOptions
+from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT, BridgeOptions, Model
+from ..runtime.tokenizer import check_text
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
 from .console import reported_errors
 from .jsonl import LineFormat, check_keys, failure_line, json_line, parse_texts, print_answers
@@ -51,10 +51,10 @@ def command(
     onnx-ml-bridge rerank --model dist/cross-encoder-package-descriptions
     """
     with reported_errors():
-        reranker = Reranker.open(model, variant, threads=threads, text_limit=text_limit)
+        reranker = Reranker.open(Model(model, variant=variant), BridgeOptions(threads=threads, text_limit=text_limit))
         # Report a missing library and an invalid graph once, before any input is read
-        reranker.load()
-        answers = RerankAnswers(reranker, top_k)
+        reranker.warm_up()
+        answers = RerankAnswers(reranker, RerankOptions(top_k=top_k))
         print_answers(answers, LineFormat(text_limit, parse_entry), lambda _, answer: json_line(answer), failure_line)
 
 
@@ -70,10 +70,10 @@ def parse_entry(value: Any, limit: int) -> RerankEntry:
 class RerankAnswers:
     """Ranks, for every line of a batch, the documents of the line for its query."""
 
-    def __init__(self, reranker: Reranker, top_k: int | None = None) -> None:
-        """Store the model and the maximum number of ranked documents, which all lines share."""
+    def __init__(self, reranker: Reranker, options: RerankOptions | None = None) -> None:
+        """Store the model and the options that all lines share."""
         self._reranker = reranker
-        self._top_k = top_k
+        self._options = options
 
     def __call__(self, entries: Sequence[RerankEntry]) -> list[dict[str, Any] | OnnxMlBridgeError]:
         """Return the JSON object with the ranking, or the error, for every entry."""
@@ -81,7 +81,7 @@ class RerankAnswers:
 
     def _answer(self, entry: RerankEntry) -> dict[str, Any] | OnnxMlBridgeError:
         try:
-            ranked = self._reranker.rerank(entry.query, entry.documents, self._top_k)
+            ranked = self._reranker.rerank(entry.query, entry.documents, self._options)
         except (InferenceError, InputError) as error:
             return error
         return {"ranking": [_record(each) for each in ranked]}

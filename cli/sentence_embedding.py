@@ -9,12 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from ..artifacts.errors import OnnxMlBridgeError
-from ..runtime.loading import AUTO
-from ..runtime.sentence_embedding import SentenceEmbedder
-from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT
+from ..runtime.handles.embedder import Embedder, Embedding, EmbedOptions
+from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT, BridgeOptions, Model
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
 from .console import reported_errors
-from .jsonl import LineFormat, each_answered, failure_line, json_line, parse_text, print_answers
+from .jsonl import LineFormat, failure_line, json_line, parse_text, print_answers
 from .options import ALLOW_PICKLE, option
 
 
@@ -43,27 +42,26 @@ def command(
     Example: echo '{"text": "Kofi signed the lease."}' | onnx-ml-bridge embed --model dist/all-minilm-l6-v2
     """
     with reported_errors():
-        embedder = SentenceEmbedder.open(model, variant, threads=threads, text_limit=text_limit)
+        embedder = Embedder.open(Model(model, variant=variant), BridgeOptions(threads=threads, text_limit=text_limit))
+        options = EmbedOptions(prompt_name=prompt_name)
         # Report an unknown prompt, a missing library and an invalid graph once, before any input is read
-        embedder.embed([], prompt_name)
-        embedder.load()
-        answers = EmbeddingAnswers(embedder, prompt_name)
+        embedder.embed([], options)
+        embedder.warm_up()
+        answers = EmbeddingAnswers(embedder, options)
         print_answers(answers, LineFormat(text_limit, parse_text), lambda _, answer: json_line(answer), failure_line)
 
 
 class EmbeddingAnswers:
     """Embeds the texts of a batch of lines."""
 
-    def __init__(self, embedder: SentenceEmbedder, prompt_name: str | None = None) -> None:
-        """Store the model and the prompt that all lines share."""
+    def __init__(self, embedder: Embedder, options: EmbedOptions | None = None) -> None:
+        """Store the model and the options that all lines share."""
         self._embedder = embedder
-        self._prompt_name = prompt_name
+        self._options = options
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, Any] | OnnxMlBridgeError]:
         """Return, for every text, the JSON object with its embedding, or its error."""
-        return each_answered(self._embed, texts)
-
-    def _embed(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        result = self._embedder.embed(texts, self._prompt_name)
-        rows = zip(result.vectors, result.truncated, strict=True)
-        return [{"embedding": vector, "truncated": bool(truncated)} for vector, truncated in rows]
+        return [
+            {"embedding": answer.vector, "truncated": answer.truncated} if isinstance(answer, Embedding) else answer
+            for answer in self._embedder.embed_each(texts, self._options)
+        ]

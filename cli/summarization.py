@@ -13,10 +13,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..artifacts.errors import InputError, OnnxMlBridgeError
-from ..runtime.loading import AUTO
-from ..runtime.summarization.summarize_options import SummarizeOptions
-from ..runtime.summarization.summarizer import Summarizer, Summary
-from ..runtime.tokenizer import DEFAULT_TEXT_LIMIT
+from ..runtime.handles.summarizer import SummarizeOptions, Summarizer, Summary
+from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT, BridgeOptions, Model
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
 from .console import err, out, reported_errors
 from .entity_markup import failure_text, rendered, visible
@@ -24,7 +22,6 @@ from .jsonl import (
     LineError,
     LineFormat,
     check_keys,
-    each_answered,
     failure_line,
     json_line,
     parse_text,
@@ -106,11 +103,19 @@ def command(
     onnx-ml-bridge summarize --model dist/bart-package-descriptions --format text
     """
     with reported_errors():
-        summarizer = Summarizer.open(model, variant, threads=threads, text_limit=text_limit)
-        options = SummarizeOptions(num_beams, min_length, max_length, length_penalty, map_reduce, timeout)
+        bridge_options = BridgeOptions(threads=threads, text_limit=text_limit)
+        summarizer = Summarizer.open(Model(model, variant=variant), bridge_options)
+        options = SummarizeOptions(
+            num_beams=num_beams,
+            min_length=min_length,
+            max_length=max_length,
+            length_penalty=length_penalty,
+            map_reduce=map_reduce,
+            timeout=timeout,
+        )
         # Report invalid options, a missing library and an invalid graph once, before any input is read
-        summarizer.check(options)
-        summarizer.load()
+        summarizer.summarize([], options)
+        summarizer.warm_up()
         to_line, to_failure = _writers(output_format)
         with _progress() as progress:
             answers = SummaryAnswers(summarizer, replace(options, progress=progress))
@@ -140,10 +145,7 @@ class SummaryAnswers:
 
     def __call__(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary | OnnxMlBridgeError]:
         """Return, for every list of messages, its summary or its error."""
-        return each_answered(self._summarize, inputs)
-
-    def _summarize(self, inputs: Sequence[tuple[str, ...]]) -> list[Summary]:
-        return self._summarizer.summarize_detailed(inputs, self._options)
+        return self._summarizer.summarize_each(inputs, self._options)
 
 
 def to_record(summary: Summary) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..artifacts.families.spacy_ner import SPACY_NER, SpacySpec
 from ..artifacts.manifest import Manifest
 from ..artifacts.ner import ExpectedEntity
 from ..artifacts.staging import Staged
-from ..runtime.entities import NerOptions
+from ..runtime.handles.recognizer import RecognizeOptions, Recognizer
 from ..runtime.spacy_ner.recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer
 from ..runtime.spacy_ner.rules import read_rules
 from ..runtime.spacy_ner.tables import read_tables
@@ -37,14 +37,15 @@ def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
     texts = ner_texts(spec.language)
     original = load_original(folder, spec.sentences)
     starts = some_sentence_starts(original, texts) if spec.sentences == "given" else None
-    recognizer = SpacyRecognizer(_model(staged, spec))
+    recognizer = Recognizer(SpacyRecognizer(_model(staged, spec)))
     speeds = {"original": words_per_second(partial(original_entities, original), texts)}
     references = original_entities(original, texts, starts)
     inputs = [NerInput(text, sentence_starts=starts[index] if starts else None) for index, text in enumerate(texts)]
     parity = evaluate(inputs, references, {EXACT: recognizer}, settings.gates)
     # A model with `given` sentences requires sentence starts in every call
     speeds[EXACT] = words_per_second(
-        lambda chosen: recognizer.recognize(chosen, NerOptions(sentence_starts=starts and starts[: len(chosen)])), texts
+        lambda chosen: recognizer.recognize(chosen, RecognizeOptions(sentence_starts=starts and starts[: len(chosen)])),
+        texts,
     )
     return Proof(parity, speeds)
 

@@ -16,8 +16,8 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.ner import STRATEGIES, ExpectedEntity
 from ..artifacts.staging import Staged
-from ..runtime.entities import NerOptions
 from ..runtime.graph_model import staged_model
+from ..runtime.handles.recognizer import Recognizer
 from ..runtime.token_classification.classifier import TokenClassifier
 from ..runtime.tokenizer import TextTokenizer
 from .ner.evaluation import NerInput, NerParity, evaluate, evidence, golden_cases, ner_texts, words_per_second
@@ -50,14 +50,13 @@ def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
         references += original_entities(original, chosen, strategy, stride)
         inputs += [NerInput(text, strategy, stride) for text in chosen]
     classifiers = {
-        name: TokenClassifier(staged_model(staged, name, "token_classifier", TokenClassificationSpec, TextTokenizer))
+        name: Recognizer(
+            TokenClassifier(staged_model(staged, name, "token_classifier", TokenClassificationSpec, TextTokenizer))
+        )
         for name in sorted(settings.variants)
     }
     parity = evaluate(inputs, references, classifiers, settings.gates)
-    speeds |= {
-        name: words_per_second(partial(classifier.recognize, options=NerOptions()), texts)
-        for name, classifier in classifiers.items()
-    }
+    speeds |= {name: words_per_second(classifier.recognize, texts) for name, classifier in classifiers.items()}
     return Proof(parity, speeds)
 
 

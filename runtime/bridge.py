@@ -185,7 +185,9 @@ class OnnxMlBridge(MlBridge):
         if model is None or model not in handles:
             raise InputError(
                 "model_not_found",
-                f"several models for {kind.task} are open and none was named" if model is None else f"no model {model!r}",
+                f"several models for {kind.task} are open and none was named"
+                if model is None
+                else f"no model {model!r}",
                 expected=f"one of: {', '.join(sorted(handles))}",
             )
         return handles[model]

@@ -54,9 +54,7 @@ def model_info(family: Family, model: HasIdentity) -> ModelInfo:
     task = Task.of_manifest(family.task)
     if task is None:
         raise ValueError(f"the API has no handle for the task {family.task}")
-    return ModelInfo(
-        model.name, task, family.engine, model.version, model.variant, model.identity, str(model.root)
-    )
+    return ModelInfo(model.name, task, family.engine, model.version, model.variant, model.identity, str(model.root))
 
 
 @dataclass(frozen=True)

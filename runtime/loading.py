@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ..artifacts.checks import Artifact, check_hashes, check_variant, read_artifact
-from ..artifacts.errors import ArtifactError
 from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.manifest_sections import TokenizerSpec
@@ -59,9 +58,7 @@ def runtime_of(family: Family) -> FamilyRuntime:
     return cast(FamilyRuntime, family.module("runtime"))
 
 
-def open_artifact(
-    root: StrPath, variant: str = AUTO, *, families: Iterable[Family] = FAMILIES
-) -> OpenArtifact[Any]:
+def open_artifact(root: StrPath, variant: str = AUTO, *, families: Iterable[Family] = FAMILIES) -> OpenArtifact[Any]:
     """Check an artifact and choose a variant.
 
     :param variant: the name of a variant, or `auto` (see `choose_variant`).

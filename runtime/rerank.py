@@ -106,9 +106,7 @@ class CrossEncoder:
                 scores[[start + index for index in batch]] = values
         return Scored(scores, counts, truncated)
 
-    def _run(
-        self, pairs: Sequence[Pair], watch: Watch | None
-    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def _run(self, pairs: Sequence[Pair], watch: Watch | None) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         for batch in plan_batches([len(pair.ids) for pair in pairs], self._token_budget):
             feeds = self.model.tokenizer.pad([pairs[index] for index in batch])
             names = [tensor.name for tensor in self.model.graph.inputs]

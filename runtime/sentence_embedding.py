@@ -65,9 +65,7 @@ class SentenceEmbedder:
         """Return a text if it can be tokenized, and raise `InputError` otherwise."""
         return check_text(value, index, self._text_limit)
 
-    def results(
-        self, inputs: Sequence[str], options: EmbedOptions, watch: Watch
-    ) -> Iterator[tuple[int, Embedding]]:
+    def results(self, inputs: Sequence[str], options: EmbedOptions, watch: Watch) -> Iterator[tuple[int, Embedding]]:
         """Yield the index and the embedding of every text, batch by batch."""
         prompt = self._prompt(options.prompt_name)
         for start in range(0, len(inputs), _BLOCK_TEXTS):

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..artifacts.checks import Artifact, check_all, read_artifact

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...artifacts.ner import METRICS, EntityCase, ExpectedEntity
-from ...runtime.entities import Entities, NerOptions, Recognizer
+from ...runtime.entities import Entities
 from ...runtime.entity_agreement import Agreement, agreement
+from ...runtime.handles.recognizer import RecognizeOptions, Recognizer
 from ..adversarial import adversarial_texts
 from ..proof import check_gate
 from ..texts import parity_texts
@@ -82,7 +83,7 @@ def recognize(recognizer: Recognizer, inputs: Sequence[NerInput]) -> list[Entiti
     answers: dict[int, Entities] = {}
     for (strategy, stride, has_starts), chosen in indices.items():
         starts = [inputs[index].sentence_starts or () for index in chosen] if has_starts else None
-        options = NerOptions(strategy, stride, starts)
+        options = RecognizeOptions(aggregation_strategy=strategy, stride=stride, sentence_starts=starts)
         answers |= zip(chosen, recognizer.recognize([inputs[index].text for index in chosen], options), strict=True)
     return [answers[index] for index in range(len(inputs))]
 

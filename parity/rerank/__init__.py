@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...artifacts.manifest_sections import TokenizerSpec
 from ...artifacts.staging import Staged
-from ...runtime.rerank import Reranker, staged_rerank_model
+from ...runtime.rerank import CrossEncoder, staged_rerank_model
 from ..proof import Proof
 from .evaluation import RerankParity, evaluate, evidence, golden_cases, pairs_per_second
 from .inputs import rerank_inputs
@@ -24,7 +24,7 @@ def prove(staged: Staged, folder: Path) -> Proof[RerankParity]:
     references = [original_scores(original, entry, max_tokens) for entry in inputs]
     # The original is timed before ONNX Runtime starts its threads, because the thread pools would slow each other down
     speeds = {"original": pairs_per_second(lambda entry: predict(original, entry.query, entry.documents), inputs)}
-    rerankers = {name: Reranker(staged_rerank_model(staged, name)) for name in sorted(settings.variants)}
+    rerankers = {name: CrossEncoder(staged_rerank_model(staged, name)) for name in sorted(settings.variants)}
     parity = evaluate(inputs, references, rerankers, settings.gates)
     for name, reranker in rerankers.items():
         speeds[name] = pairs_per_second(lambda entry, own=reranker: own.score(entry.query, entry.documents), inputs)  # type: ignore[misc]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...artifacts.families.rerank import RERANK, ExpectedScore, RerankCase
 from ...runtime.rank_agreement import is_same_order, kendall_tau, rank_figures
-from ...runtime.rerank import Reranker, Scored
+from ...runtime.rerank import CrossEncoder, Scored
 from ..proof import check_gate
 from .inputs import RerankInput
 from .original import OriginalScores
@@ -45,7 +45,7 @@ class RerankParity:
 def evaluate(
     inputs: Sequence[RerankInput],
     original: Sequence[OriginalScores],
-    rerankers: Mapping[str, Reranker],
+    rerankers: Mapping[str, CrossEncoder],
     gates: Mapping[str, Mapping[str, float]],
 ) -> RerankParity:
     """Compare the scores of every variant with those of the original."""
@@ -99,7 +99,9 @@ def pairs_per_second(score: Callable[[RerankInput], object], inputs: Sequence[Re
     return best
 
 
-def _compare(reranker: Reranker, inputs: Sequence[RerankInput], original: Sequence[OriginalScores]) -> RerankComparison:
+def _compare(
+    reranker: CrossEncoder, inputs: Sequence[RerankInput], original: Sequence[OriginalScores]
+) -> RerankComparison:
     answers = [reranker.score(entry.query, entry.documents) for entry in inputs]
     references, scores = [each.scores for each in original], [answer.scores for answer in answers]
     figures = rank_figures(references, scores)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...artifacts.families.sentence_embedding import EmbeddingSpec
 from ...artifacts.staging import Staged
 from ...runtime.graph_model import staged_model
+from ...runtime.handles.embedder import Embedder
 from ...runtime.sentence_embedding import SentenceEmbedder
 from ...runtime.tokenizer import TextTokenizer
 from ..proof import Proof
@@ -23,7 +24,7 @@ def prove(staged: Staged, folder: Path) -> Proof[EmbeddingParity]:
     settings = staged.settings
     original = load_original(folder, allow_pickle=settings.options.allow_pickle)
     embedders = {
-        name: SentenceEmbedder(staged_model(staged, name, "encoder", EmbeddingSpec, TextTokenizer))
+        name: Embedder(SentenceEmbedder(staged_model(staged, name, "encoder", EmbeddingSpec, TextTokenizer)))
         for name in sorted(settings.variants)
     }
     # The original is timed before ONNX Runtime starts its threads, because the thread pools would slow each other down

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from ...artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, ExpectedEmbedding
-from ...runtime.sentence_embedding import SentenceEmbedder
+from ...runtime.handles.embedder import Embedder, EmbedOptions
 from ..proof import check_gate
 from ..texts import parity_texts, text_group
 from .comparison import Comparison, compare
@@ -37,7 +37,7 @@ class EmbeddingParity:
 
 def evaluate(
     pipeline: SentenceTransformer,
-    embedders: Mapping[str, SentenceEmbedder],
+    embedders: Mapping[str, Embedder],
     gates: Mapping[str, Mapping[str, float]],
     texts: Sequence[str] | None = None,
 ) -> EmbeddingParity:
@@ -114,13 +114,13 @@ def texts_per_second(embed: Callable[[list[str]], object], rounds: int = 3) -> f
 
 
 def _compare(
-    embedder: SentenceEmbedder, inputs: Sequence[EmbeddingInput], groups: Sequence[str], original: OriginalEmbeddings
+    embedder: Embedder, inputs: Sequence[EmbeddingInput], groups: Sequence[str], original: OriginalEmbeddings
 ) -> Comparison:
     vectors: NDArray[np.float32] = np.empty_like(original.vectors)
     mismatches = 0
     for name in {entry.prompt_name for entry in inputs}:
         indices = [index for index, entry in enumerate(inputs) if entry.prompt_name == name]
-        result = embedder.embed([inputs[index].text for index in indices], name)
+        result = embedder.embed([inputs[index].text for index in indices], EmbedOptions(prompt_name=name))
         vectors[indices] = result.vectors
         actual = zip(result.token_counts.tolist(), result.truncated.tolist(), strict=True)
         expected = ((original.tokens[index], original.truncated[index]) for index in indices)

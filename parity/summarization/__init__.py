@@ -11,7 +11,8 @@ from ...artifacts.families.summarization import SummarizationSpec
 from ...artifacts.manifest_sections import TokenizerSpec
 from ...artifacts.staging import Staged
 from ...runtime.graph_model import staged_model
-from ...runtime.summarization.summarizer import Summarizer, summarize_with_settings
+from ...runtime.handles.summarizer import Summarizer
+from ...runtime.summarization.summarizer import BeamSearchSummarizer, summarize_with_settings
 from ...runtime.tokenizer import TextTokenizer
 from ..proof import Proof
 from .evaluation import SummaryParity, evaluate, evidence, golden_cases, summaries_per_second
@@ -35,7 +36,7 @@ def prove(staged: Staged, folder: Path) -> Proof[SummaryParity]:
     references = [] if options.references is None else read_references(options.references)
     variants = sorted(settings.variants)
     summarizers = {
-        name: Summarizer(staged_model(staged, name, "generate", SummarizationSpec, TextTokenizer))
+        name: Summarizer(BeamSearchSummarizer(staged_model(staged, name, "generate", SummarizationSpec, TextTokenizer)))
         for name in {*variants, *([EXACT] if references else [])}
     }
     parity = evaluate(inputs, expected, summarizers, settings.gates, references)

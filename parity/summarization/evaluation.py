@@ -9,7 +9,8 @@ from typing import Any
 
 from ...artifacts.constants import EXACT
 from ...artifacts.families.summarization import SUMMARIZATION, ExpectedSummary, SummaryCase
-from ...runtime.summarization.summarizer import Summarizer, Summary, summarize_with_settings
+from ...runtime.handles.summarizer import Summarizer, Summary
+from ...runtime.summarization.summarizer import summarize_with_settings
 from ..proof import check_gate
 from .inputs import SummaryInput
 from .original import OriginalSummary
@@ -207,7 +208,7 @@ def _reference_metrics(
         return {}
     messages, expected = [each.messages for each in references], [each.summary for each in references]
     names = dict.fromkeys([EXACT, *variants])
-    scores = {name: mean_rouge(summarizers[name].summarize_batch(messages), expected).rouge_l for name in names}
+    scores = {name: mean_rouge(_texts(summarizers[name], messages), expected).rouge_l for name in names}
     figures = {name: {"rouge_l_reference": _rounded(scores[name])} for name in variants}
     for name in variants:
         if name != EXACT:
@@ -218,3 +219,7 @@ def _reference_metrics(
 def _rounded(value: float) -> float:
     """Round a number to seven significant digits, so that rounding errors do not change the files of a build."""
     return float(f"{value:.7g}")
+
+
+def _texts(summarizer: Summarizer, inputs: Sequence[Sequence[str]]) -> list[str]:
+    return [summary.text for summary in summarizer.summarize(inputs)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...artifacts.constants import EXACT
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults
 from ...artifacts.manifest import Manifest
-from ...runtime.summarization.summarizer import Summary
+from ...runtime.handles.summarizer import Summary
 from ..count_plots import plot_counts
 from ..page import (
     Plot,

@@ -14,8 +14,8 @@ from ...artifacts.staging import Staged
 from ...graphs.files import describe_graph, save_graph
 from ...graphs.summarization.composition import compose_graph
 from ...runtime.graph_model import staged_model
-from ...runtime.summarization.summarize_options import SummarizeOptions
-from ...runtime.summarization.summarizer import Summarizer
+from ...runtime.handles.summarizer import SummarizeOptions, Summarizer
+from ...runtime.summarization.summarizer import BeamSearchSummarizer
 from ...runtime.tokenizer import TextTokenizer
 from ..calibration import Feeds, describe_calibration, read_calibration_texts
 from ..encoder import INT8
@@ -68,4 +68,5 @@ def _greedy_summaries(staged: Staged, variant: str, texts: Sequence[str]) -> lis
     model = staged_model(staged, variant, _ROLE, SummarizationSpec, TextTokenizer)
     max_length = min(_CALIBRATION_LENGTH, model.spec.defaults.max_length)
     greedy = SummarizeOptions(num_beams=1, min_length=0, max_length=max_length)
-    return [summary.token_ids for summary in Summarizer(model).summarize_detailed([[text] for text in texts], greedy)]
+    summarizer = Summarizer(BeamSearchSummarizer(model))
+    return [summary.token_ids for summary in summarizer.summarize([[text] for text in texts], greedy)]

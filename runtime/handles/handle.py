@@ -12,9 +12,9 @@ from ..loading import open_model
 from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task
 
 # The options of a call, a checked input and the result of one input
-Options = TypeVar("Options", bound="CallOptions")
+Options = TypeVar("Options", bound="CallOptions", contravariant=True)
 Checked = TypeVar("Checked")
-Result = TypeVar("Result")
+Result = TypeVar("Result", covariant=True)
 Self = TypeVar("Self", bound="Handle[Any]")
 
 

@@ -75,9 +75,7 @@ class SpacyModel:
         manifest = opened.artifact.manifest
         graphs, spec = manifest.variants[opened.variant].graphs, manifest.section(SpacySpec)
         artifact, name, version = opened.artifact, manifest.name, manifest.version
-        return cls(
-            artifact.root, name, version, opened.variant, graphs, spec, opened.preprocessor, artifact.identity
-        )
+        return cls(artifact.root, name, version, opened.variant, graphs, spec, opened.preprocessor, artifact.identity)
 
 
 class SpacyRecognizer:

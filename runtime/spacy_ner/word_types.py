@@ -56,9 +56,7 @@ class TypeCache:
                 raise
             return self._cached.inputs(keys)
 
-    def _outputs(
-        self, lexicon: Lexicon, keys: NDArray[np.int64], watch: Watch
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _outputs(self, lexicon: Lexicon, keys: NDArray[np.int64], watch: Watch) -> tuple[NDArray[Any], NDArray[Any]]:
         """Run the graph of the word types; return `embedded` and `contributions` for the types with these keys.
 
         :raises InferenceError: if the shapes of the outputs are impossible.

@@ -76,9 +76,7 @@ class BeamSearchSummarizer:
         """Raise `ConfigError` if an option is out of its range."""
         resolve_settings(options, self.model.spec, self._beam_limit)
 
-    def results(
-        self, inputs: Sequence[str], options: SummarizeOptions, watch: Watch
-    ) -> Iterator[_IndexedSummary]:
+    def results(self, inputs: Sequence[str], options: SummarizeOptions, watch: Watch) -> Iterator[_IndexedSummary]:
         """Yield the index and the summary of every text."""
         settings = resolve_settings(options, self.model.spec, self._beam_limit)
         call = _Call(self.model, settings, self._run, watch, options.progress)

@@ -26,8 +26,6 @@ machine they were measured on.
 ## Use
 
 ```python
-from onnx_ml_bridge import OnnxMlBridge
-
 {usage}
 ```
 

@@ -18,7 +18,9 @@ METRICS = (
         "token_mismatches", "Tokens", "documents with a different number of tokens or truncation", is_upper_bound=True
     ),
 )
-USAGE = """bridge = OnnxMlBridge.open(ner="path/to/this/folder")
+USAGE = """from onnx_ml_bridge import OnnxMlBridge
+
+bridge = OnnxMlBridge.open("path/to/this/folder")
 for entity in bridge.extract_entities("Any text."):
     print(entity.text, entity.label, entity.start, entity.end)"""
 

@@ -57,21 +57,6 @@ class Model:
     device: str = AUTO
     timeout: float | None = None
 
-    def check(self) -> None:
-        """Raise `ConfigError` if a field is invalid."""
-        if self.name is not None and (not isinstance(self.name, str) or not self.name):
-            raise ConfigError("name", expected="a name that is not empty", actual=repr(self.name))
-        if not isinstance(self.variant, str):
-            raise ConfigError("variant", expected="a name such as auto, fp32 or int8", actual=repr(self.variant))
-        if self.device not in DEVICES:
-            raise ConfigError("device", expected=" or ".join(DEVICES), actual=repr(self.device))
-        check_timeout(self.timeout)
-
-    @classmethod
-    def of(cls, model: StrPath | Model) -> Model:
-        """Return a model as it is, and a path as a model with the default values."""
-        return model if isinstance(model, Model) else cls(model)
-
 
 @dataclass(frozen=True, kw_only=True)
 class BridgeOptions:
@@ -87,11 +72,6 @@ class BridgeOptions:
     text_limit: int = DEFAULT_TEXT_LIMIT
     beam_limit: int = DEFAULT_BEAM_LIMIT
     timeout: float | None = None
-
-    def check(self) -> None:
-        """Raise `ConfigError` if a field is invalid."""
-        check_limits(threads=self.threads, text_limit=self.text_limit, beam_limit=self.beam_limit)
-        check_timeout(self.timeout)
 
 
 @dataclass(frozen=True)
@@ -116,3 +96,26 @@ def check_limits(**limits: int | None) -> None:
     for name, value in limits.items():
         if value is not None and (type(value) is not int or value < 1):
             raise ConfigError(name, expected="an integer, at least 1", actual=repr(value))
+
+
+def as_model(model: StrPath | Model) -> Model:
+    """Return a model as it is, and a path as a model with the default values.
+
+    :raises ConfigError: if a field is invalid.
+    """
+    if not isinstance(model, Model):
+        return Model(model)
+    if model.name is not None and (not isinstance(model.name, str) or not model.name):
+        raise ConfigError("name", expected="a name that is not empty", actual=repr(model.name))
+    if not isinstance(model.variant, str):
+        raise ConfigError("variant", expected="a name such as auto, fp32 or int8", actual=repr(model.variant))
+    if model.device not in DEVICES:
+        raise ConfigError("device", expected=" or ".join(DEVICES), actual=repr(model.device))
+    check_timeout(model.timeout)
+    return model
+
+
+def check_bridge_options(options: BridgeOptions) -> None:
+    """Raise `ConfigError` if a field is invalid."""
+    check_limits(threads=options.threads, text_limit=options.text_limit, beam_limit=options.beam_limit)
+    check_timeout(options.timeout)

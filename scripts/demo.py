@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from onnx_ml_bridge import Entity, OnnxMlBridge
+from onnx_ml_bridge import Entity, Model, OnnxMlBridge
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -69,7 +69,7 @@ def show_embeddings(artifact: Path, binary: Path) -> None:
     table.add_column("largest difference", justify="right")
     for variant in ("fp32", "int8"):
         started = time.perf_counter()
-        vectors = OnnxMlBridge.open(embedding=artifact, variant=variant).generate_embeddings_batch(MESSAGES)
+        vectors = OnnxMlBridge.open(Model(artifact, variant=variant)).generate_embeddings_batch(MESSAGES)
         table.add_row(variant, "Python", f"{time.perf_counter() - started:.2f}", "")
         started = time.perf_counter()
         rust = embed_with_rust(binary, artifact, variant)
@@ -92,8 +92,8 @@ def show_entities(dist: Path, binary: Path) -> None:
     """Find entities with the English and the French model, from Python and from Rust, and print them in their texts."""
     console.rule(f"[bold]named entities[/]: {', '.join(NER.values())}")
     started = time.perf_counter()
-    bridge = OnnxMlBridge.open(ner={language: dist / name for language, name in NER.items()})
-    answers = [bridge.extract_entities(text, language) for language, text in NAMES]
+    bridge = OnnxMlBridge.open(*(Model(dist / name, name=language) for language, name in NER.items()))
+    answers = [bridge.extract_entities(text, model=language) for language, text in NAMES]
     console.print(f"{time.perf_counter() - started:.2f} seconds including start, from Python")
     for (language, text), entities in zip(NAMES, answers, strict=True):
         rust = entities_with_rust(binary, dist / NER[language], text)
@@ -131,7 +131,7 @@ def show_summaries(artifact: Path, binary: Path) -> None:
         console.print(Text(" ".join(messages), style="dim"))
     for variant in ("fp32", "int8"):
         started = time.perf_counter()
-        summaries = OnnxMlBridge.open(summarization=artifact, variant=variant).summarize_batch(PACKAGES)
+        summaries = OnnxMlBridge.open(Model(artifact, variant=variant)).summarize_batch(PACKAGES)
         seconds = time.perf_counter() - started
         started = time.perf_counter()
         same = summaries_with_rust(binary, artifact, variant) == summaries
@@ -160,7 +160,7 @@ def show_rankings(artifact: Path, binary: Path) -> None:
     console.rule(f"[bold]rankings[/]: {artifact.name}")
     for variant in ("fp32", "int8"):
         started = time.perf_counter()
-        bridge = OnnxMlBridge.open(rerank=artifact, variant=variant)
+        bridge = OnnxMlBridge.open(Model(artifact, variant=variant))
         rankings = [[(ranked.index, ranked.score) for ranked in bridge.rerank(query, DOCUMENTS)] for query in QUERIES]
         seconds = time.perf_counter() - started
         started = time.perf_counter()

@@ -76,7 +76,9 @@ def _facts(manifest: Manifest) -> dict[str, str]:
 
 
 def _usage(manifest: Manifest) -> str:
-    return """bridge = OnnxMlBridge.open(rerank="path/to/this/folder")
+    return """from onnx_ml_bridge import OnnxMlBridge
+
+bridge = OnnxMlBridge.open("path/to/this/folder")
 for ranked in bridge.rerank("a query", ["a document", "another one"], top_k=1):
     print(ranked.index, ranked.score)"""
 

@@ -101,7 +101,9 @@ def _facts(manifest: Manifest) -> dict[str, str]:
 
 
 def _usage(manifest: Manifest) -> str:
-    return """bridge = OnnxMlBridge.open(embedding="path/to/this/folder")
+    return """from onnx_ml_bridge import OnnxMlBridge
+
+bridge = OnnxMlBridge.open("path/to/this/folder")
 vector = bridge.generate_embedding("any text")"""
 
 

@@ -20,10 +20,12 @@ _SENTENCES = {
     "parser": "the whole pipeline: its parser splits sentences",
     "given": "the pipeline with the sentence_starts that each call passes",
 }
-_GIVEN_SENTENCES_USAGE = """bridge = OnnxMlBridge.open(ner="path/to/this/folder")
+_GIVEN_SENTENCES_USAGE = """from onnx_ml_bridge import Recognizer, RecognizeOptions
+
+recognizer = Recognizer.open("path/to/this/folder")
 # The character offsets of the sentence starts of each text
-(result,) = bridge.ner(["Any text. Another sentence."], sentence_starts=[[0, 10]])
-for entity in result.entities:
+options = RecognizeOptions(sentence_starts=[[0, 10]])
+for entity in recognizer.recognize(["Any text. Another sentence."], options)[0]:
     print(entity.text, entity.label, entity.start, entity.end)"""
 
 

@@ -142,7 +142,9 @@ def _facts(manifest: Manifest) -> dict[str, str]:
 
 
 def _usage(manifest: Manifest) -> str:
-    return """bridge = OnnxMlBridge.open(summarization="path/to/this/folder")
+    return """from onnx_ml_bridge import OnnxMlBridge
+
+bridge = OnnxMlBridge.open("path/to/this/folder")
 print(bridge.summarize(["A first message.", "Another one."]))"""
 
 

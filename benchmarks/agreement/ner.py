@@ -194,7 +194,7 @@ def _run_spacy(pipeline: Any, texts: Sequence[str]) -> tuple[list[tuple[Span, ..
 
 
 def _run_python(artifact: Artifact, texts: Sequence[str]) -> list[list[Entity]]:
-    bridge = OnnxMlBridge.open(ner=artifact.root)
+    bridge = OnnxMlBridge.open(artifact.root)
     batches = (texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH))
     return [entities for batch in batches for entities in bridge.extract_entities_batch(batch)]
 

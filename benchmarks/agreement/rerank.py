@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx_ml_bridge import Model, Ranked, Reranker
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.runtime.rank_agreement import TIE, is_same_order
-from onnx_ml_bridge.runtime.rerank import Ranked, Reranker
 from rich.console import Console
 from rich.table import Table
 
@@ -97,7 +97,7 @@ def rerank_queries(count: int) -> list[RerankInput]:
 
 def python_rankings(artifact: Path, variant: str, queries: Sequence[RerankInput]) -> list[list[Ranked]]:
     """Return the ranking of every query by the Python runtime."""
-    reranker = Reranker.open(artifact, variant)
+    reranker = Reranker.open(Model(artifact, variant=variant))
     return [reranker.rerank(entry.query, entry.documents) for entry in queries]
 
 

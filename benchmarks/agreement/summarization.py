@@ -17,9 +17,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from onnx_ml_bridge import Model, Summarizer, Summary
+from onnx_ml_bridge.artifacts.checks import read_artifact
+from onnx_ml_bridge.artifacts.families.summarization import SummarizationSpec
+from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 from onnx_ml_bridge.parity.summarization.original import OriginalSummary, load_original, original_summaries
 from onnx_ml_bridge.parity.summarization.rouge import mean_rouge
-from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, Summary
 from rich.console import Console
 from rich.table import Table
 
@@ -50,7 +53,7 @@ def run(options: argparse.Namespace) -> bool:
     """
     pairs = held_out_pairs()[: options.documents]
     texts, references = [long for long, _ in pairs], [short for _, short in pairs]
-    summarizers = {name: Summarizer.open(options.artifact, name) for name in ("fp32", "int8")}
+    summarizers = {name: Summarizer.open(Model(options.artifact, variant=name)) for name in ("fp32", "int8")}
     actual = {name: _summaries(each, texts) for name, each in summarizers.items()}
     expected = _original_summaries(options.model, summarizers["fp32"], texts)
     differing, ties = differences(expected, actual["fp32"])
@@ -102,7 +105,7 @@ def differences(
 
 def alone_differing(summarizer: Summarizer, texts: Sequence[str], batched: Sequence[Summary]) -> int:
     """Return the number of texts whose summary differs if they are summarized alone instead of in a batch."""
-    alone = [summarizer.summarize_detailed([[text]])[0] for text in texts]
+    alone = [summarizer.summarize([[text]])[0] for text in texts]
     return sum(a.token_ids != b.token_ids for a, b in zip(alone, batched, strict=False))
 
 
@@ -117,12 +120,13 @@ def rust_differing(rust: Path, artifact: Path, variant: str, texts: Sequence[str
 
 
 def _summaries(summarizer: Summarizer, texts: Sequence[str]) -> list[Summary]:
-    return summarizer.summarize_detailed([[text] for text in texts])
+    return summarizer.summarize([[text] for text in texts])
 
 
 def _original_summaries(model: Path, summarizer: Summarizer, texts: Sequence[str]) -> list[OriginalSummary]:
-    spec = summarizer.model.spec
-    original = load_original(model, spec.join, summarizer.model.tokenizer.spec.max_tokens)
+    manifest = read_artifact(summarizer.info.path).manifest
+    spec = manifest.section(SummarizationSpec)
+    original = load_original(model, spec.join, manifest.section(TokenizerSpec).max_tokens)
     return original_summaries(original, [[text] for text in texts], [spec.defaults] * len(texts))
 
 

@@ -20,7 +20,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Collection
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..contenders import Job
 
 TASKS = (
     "sentence_embedding",
@@ -32,6 +35,20 @@ TASKS = (
 # A function that accepts the texts of one call and returns one answer per text. For the task `rerank`, the texts are
 # objects with a query and documents.
 Run = Callable[[list[Any]], Collection[Any]]
+
+
+def open_bridge(job: Job, task: str) -> Any:
+    """Open the model of a job as a bridge. The process may have an earlier release of this project installed.
+
+    :param task: the name of the task in the API.
+    """
+    import onnx_ml_bridge
+    from onnx_ml_bridge import OnnxMlBridge
+
+    if not hasattr(onnx_ml_bridge, "Model"):  # 0.1.0 had an argument for each task
+        return OnnxMlBridge.open(variant=job.variant, threads=job.threads, **{task: job.source})
+    model = onnx_ml_bridge.Model(job.source, variant=job.variant)
+    return OnnxMlBridge.open(model, options=onnx_ml_bridge.BridgeOptions(threads=job.threads))
 
 
 def task_module(name: str) -> ModuleType:

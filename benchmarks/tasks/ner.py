@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..contenders import BRIDGE, Contender, Job, PythonProcess, bridge_contenders, label
 from ..targets import Ratio
 from ..workload import COLD_START, DISK, PEAK_FIRST, PEAK_LARGE, Metric, Request, Setting, Workload
-from . import Run
+from . import Run, open_bridge
 
 if TYPE_CHECKING:
     import argparse
@@ -289,10 +289,7 @@ def _load_transformers(job: Job) -> Run:
 
 
 def _load_bridge(job: Job) -> Run:
-    from onnx_ml_bridge import OnnxMlBridge
-
-    bridge = OnnxMlBridge.open(ner=job.source, variant=job.variant, threads=job.threads)
-    return bridge.extract_entities_batch
+    return open_bridge(job, "ner").extract_entities_batch
 
 
 LOADERS: dict[str, Callable[[Job], Run]] = {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..contenders import BRIDGE, Contender, Job, PythonProcess, bridge_contenders, label
 from ..targets import Ratio
 from ..workload import COLD_START, DISK, PEAK_FIRST, PEAK_LARGE, Answers, Metric, Request, Setting, Workload
-from . import Run
+from . import Run, open_bridge
 
 if TYPE_CHECKING:
     import argparse
@@ -215,9 +215,7 @@ def _load_original(job: Job) -> Run:
 
 
 def _load_bridge(job: Job) -> Run:
-    from onnx_ml_bridge import OnnxMlBridge
-
-    bridge = OnnxMlBridge.open(rerank=job.source, variant=job.variant, threads=job.threads)
+    bridge = open_bridge(job, "rerank")
     bridge.warm_up()
 
     def rank(queries: list[Any]) -> list[list[tuple[int, float]]]:

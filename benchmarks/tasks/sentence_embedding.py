@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..contenders import BRIDGE, Contender, Job, PythonProcess, Unavailable, bridge_contenders, label
 from ..targets import Ratio
 from ..workload import COLD_START, DISK, PEAK_FIRST, PEAK_LARGE, Answers, Metric, Request, Setting, Workload
-from . import Run
+from . import Run, open_bridge
 
 if TYPE_CHECKING:
     import argparse
@@ -258,10 +258,7 @@ def _compile_openvino(graph: Path, job: Job) -> Any:
 
 
 def _load_bridge(job: Job) -> Run:
-    from onnx_ml_bridge import OnnxMlBridge
-
-    bridge = OnnxMlBridge.open(embedding=job.source, variant=job.variant, threads=job.threads)
-    return bridge.generate_embeddings_batch
+    return open_bridge(job, "embedding").generate_embeddings_batch
 
 
 LOADERS: dict[str, Callable[[Job], Run]] = {

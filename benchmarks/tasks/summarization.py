@@ -27,7 +27,7 @@ from ..workload import (
     Setting,
     Workload,
 )
-from . import Run
+from . import Run, open_bridge
 
 if TYPE_CHECKING:
     import argparse
@@ -228,11 +228,11 @@ def _load_ctranslate2(job: Job) -> Run:
 
 
 def _load_bridge(job: Job) -> Run:
-    from onnx_ml_bridge import OnnxMlBridge
-
-    bridge = OnnxMlBridge.open(summarization=job.source, variant=job.variant, threads=job.threads)
+    bridge = open_bridge(job, "summarization")
     bridge.warm_up()
-    return lambda texts: [each.tokens for each in bridge.summarize_detailed([[text] for text in texts])]
+    if hasattr(bridge, "summarize_detailed"):  # 0.1.0
+        return lambda texts: [each.tokens for each in bridge.summarize_detailed([[text] for text in texts])]
+    return lambda texts: [each.tokens for each in bridge.summarizer().summarize([[text] for text in texts])]
 
 
 LOADERS: dict[str, Callable[[Job], Run]] = {

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from ...artifacts.errors import ArtifactError, ConfigError, InferenceError, InputError, OnnxMlBridgeError, StoppedError
 from ..cancellation import CancelToken, Watch, check_timeout
 from ..loading import open_model
-from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task
+from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model, check_bridge_options
 
 # The options of a call, a checked input and the result of one input
 Options = TypeVar("Options", bound="CallOptions", contravariant=True)
@@ -97,7 +97,7 @@ class Handle(Generic[AnyBackend]):
         """
         handle = open_handle(model, options)
         if not isinstance(handle, cls):
-            path = Model.of(model).path
+            path = as_model(model).path
             raise ArtifactError(
                 "variant", f"{path} is for another task", expected=cls.task.manifest_name, actual=handle.info.task
             )
@@ -125,17 +125,16 @@ class Handle(Generic[AnyBackend]):
         """Run the model on a short input; any error is raised."""
         raise NotImplementedError
 
-    def watch(self, options: CallOptions) -> Watch:
+    def _watch(self, options: CallOptions) -> Watch:
         """Return the watch of a call, which stops it by its time limit or its token."""
         return Watch(self._timeout if options.timeout is None else options.timeout, options.cancel)
 
 
 def open_handle(model: StrPath | Model, options: BridgeOptions | None = None) -> Handle[Any]:
     """Check an artifact and create the handle of its task; see `Handle.open`."""
-    model, options = Model.of(model), options or BridgeOptions()
-    model.check()
-    options.check()
-    handle: Handle[Any] = open_model(model, options)
+    options = options or BridgeOptions()
+    check_bridge_options(options)
+    handle: Handle[Any] = open_model(as_model(model), options)
     return handle
 
 

@@ -63,7 +63,7 @@ class Reranker(Handle[RerankerBackend]):
         check_list(documents)
         if options.top_k is not None and (type(options.top_k) is not int or options.top_k < 1):
             raise ConfigError("top_k", expected="an integer, at least 1", actual=repr(options.top_k))
-        with self.watch(options) as watch:
+        with self._watch(options) as watch:
             watch.check()
             return self.backend.rank(query, documents, watch)[: options.top_k]
 

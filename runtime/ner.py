@@ -13,7 +13,7 @@ from ..artifacts.manifest import Variant
 from ..artifacts.ner import NER, EntityCase
 from .entities import Entities, NerOptions, Recognizer
 from .entity_agreement import agreement
-from .loading import AUTO, OTHER_RESULTS, Figures, open_model
+from .loading import AUTO, OTHER_RESULTS, Figures, Report, open_model, reporting
 from .tokenizer import DEFAULT_TEXT_LIMIT
 
 
@@ -33,14 +33,17 @@ def open_recognizer(
     return cast(Recognizer, model)
 
 
-def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], family: Family, variant: Variant) -> Figures:
+def replay_entities(
+    recognizer: Recognizer, cases: Sequence[EntityCase], family: Family, variant: Variant, report: Report
+) -> Figures:
     """Recognize the entities of the golden cases and compare them with the expected ones.
 
     :returns: the metrics `differing`, `entity_f1` and `score_max_abs` over all cases.
     :raises ArtifactError: with the code `golden` if `tokens` or `truncated` of a case differ, or if a metric is
         outside of the variant's gate.
     """
-    answers = [_recognize(recognizer, case) for case in cases]
+    recognizer.load()
+    answers = [_recognize(recognizer, case) for case in reporting(cases, report)]
     for number, (case, answer) in enumerate(zip(cases, answers, strict=True), start=1):
         if (case.tokens, case.truncated) != (answer.tokens, answer.truncated):
             raise ArtifactError(

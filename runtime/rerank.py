@@ -16,7 +16,7 @@ from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .graph_model import GraphModel, check_limits, graph_model, staged_model
-from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, open_artifact
+from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, Report, open_artifact, reporting
 from .pair_tokenizer import Pair, PairTokenizer
 from .rank_agreement import rank_figures, ranking
 from .tokenizer import DEFAULT_TEXT_LIMIT, check_text
@@ -166,7 +166,7 @@ def open_model(
     return Reranker(rerank_model(opened), threads=threads, text_limit=text_limit)
 
 
-def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], threads: int) -> Figures:
+def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], threads: int, report: Report) -> Figures:
     """Score the golden cases and compare the scores with the expected ones.
 
     :returns: the metrics `max_abs`, `order_differing`, `kendall_tau` and `top_1` over all cases.
@@ -174,7 +174,8 @@ def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], thr
         outside of the variant's gate.
     """
     reranker = open_model(opened, threads=threads)
-    answers = [reranker.score(case.query, case.documents) for case in cases]
+    reranker.load()
+    answers = [reranker.score(case.query, case.documents) for case in reporting(cases, report)]
     for number, (case, answer) in enumerate(zip(cases, answers, strict=True), start=1):
         expected = [(each.tokens, each.truncated) for each in case.expected]
         actual = list(zip(answer.token_counts.tolist(), answer.truncated.tolist(), strict=True))

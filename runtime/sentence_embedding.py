@@ -13,7 +13,7 @@ from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, EmbeddingSpec, Prompt
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .graph_model import GraphModel, check_limits, encoder_feeds, graph_model
-from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, load_tokenizer, open_artifact
+from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, Report, load_tokenizer, open_artifact, reporting
 from .tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer, Tokens, check_text
 
 # A list of texts is processed in blocks of this many, so that the token ids of all texts are never in memory at once.
@@ -143,7 +143,9 @@ def open_model(
     return SentenceEmbedder(embedding_model(opened), threads=threads, text_limit=text_limit)
 
 
-def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], threads: int) -> Figures:
+def replay(
+    opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], threads: int, report: Report
+) -> Figures:
     """Embed the golden cases and compare the vectors with the expected ones.
 
     :returns: the metrics `max_abs` and `cosine_min` over all cases.
@@ -151,7 +153,8 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], 
     """
     embedder = open_model(opened, threads=threads)
     gate = opened.artifact.manifest.variants[opened.variant].gate
-    figures = [_compare(embedder, case) for case in cases]
+    embedder.load()
+    figures = [_compare(embedder, case) for case in reporting(cases, report)]
     for number, (case, (max_abs, cosine)) in enumerate(zip(cases, figures, strict=True), start=1):
         floor = gate.get("cosine_min" if case.group == "plain" else "cosine_min_hard", -1.0)
         if max_abs > gate.get("max_abs", np.inf) or cosine < floor:

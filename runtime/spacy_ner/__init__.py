@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...artifacts.ner import EntityCase
-from ..loading import Figures, OpenArtifact
+from ..loading import Figures, OpenArtifact, Report
 from ..ner import replay_entities
 from ..tokenizer import DEFAULT_TEXT_LIMIT
 from .recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer, load_preprocessor
@@ -20,9 +20,10 @@ def open_model(
     return SpacyRecognizer(SpacyModel.of(opened), threads=threads, text_limit=text_limit)
 
 
-def replay(opened: OpenArtifact[SpacyPreprocessor], cases: Sequence[EntityCase], threads: int) -> Figures:
+def replay(
+    opened: OpenArtifact[SpacyPreprocessor], cases: Sequence[EntityCase], threads: int, report: Report
+) -> Figures:
     """Recognize the entities of the golden cases and compare them with the expected ones; see `replay_entities`."""
     artifact = opened.artifact
-    return replay_entities(
-        open_model(opened, threads=threads), cases, artifact.family, artifact.manifest.variants[opened.variant]
-    )
+    variant = artifact.manifest.variants[opened.variant]
+    return replay_entities(open_model(opened, threads=threads), cases, artifact.family, variant, report)

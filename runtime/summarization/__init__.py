@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from ...artifacts.errors import ArtifactError
 from ...artifacts.families.summarization import SummaryCase
-from ..loading import OTHER_RESULTS, Figures, OpenArtifact
+from ..loading import OTHER_RESULTS, Figures, OpenArtifact, Report, reporting
 from ..loading import load_tokenizer as load_preprocessor
 from ..tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
-from .summarizer import Summarizer, Summary, summarization_model, summarize_with_settings
+from .summarize_options import options_of
+from .summarizer import Summarizer, Summary, summarization_model
 
 __all__ = ["load_preprocessor", "open_model", "replay"]
 
@@ -22,7 +23,7 @@ def open_model(
     return Summarizer(summarization_model(opened), threads=threads, text_limit=text_limit)
 
 
-def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], threads: int) -> Figures:
+def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], threads: int, report: Report) -> Figures:
     """Summarize the inputs of the golden cases and compare the summaries with the expected ones.
 
     :returns: the metrics `differing` (from the original's summaries) and `sealed_same` over all cases; see
@@ -31,8 +32,12 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], th
         variant's gate.
     """
     summarizer = open_model(opened, threads=threads)
-    answers = summarize_with_settings(summarizer, [case.input for case in cases], [case.settings for case in cases])
-    pairs = list(zip(cases, answers, strict=True))
+    summarizer.load()
+    # One case per run: a run of several cases would report nothing for a long time
+    pairs = [
+        (case, summarizer.summarize_detailed([case.input], options_of(case.settings))[0])
+        for case in reporting(cases, report)
+    ]
     for number, (case, answer) in enumerate(pairs, start=1):
         if case.truncated != answer.truncated:
             raise ArtifactError(

@@ -28,8 +28,8 @@ from .loading import Figures, OpenArtifact, runtime_of
 from .session import import_onnxruntime
 from .supervised import child_events
 
-# The maximum time in which the child process loads the graphs of a variant, or runs one case. An endless loop in a graph
-# has no other sign: the child is alive, and its CPU is busy.
+# The maximum time in which the child process loads the graphs of a variant, or runs one case. An endless loop in a
+# graph has no other sign: the child is alive, and its CPU is busy.
 _SILENCE_SECONDS = 120
 _MIN_MEMORY = 8 << 30
 # The number of threads is limited, because every thread reserves address space, which counts towards the memory limit.
@@ -90,8 +90,8 @@ def verify(
     :raises ArtifactError: with the code of the first check that fails.
     :raises ConfigError: if the timeout is not a number above 0.
     :raises DependencyError: if ONNX Runtime is not installed.
-    :raises StoppedError: with the code `timeout` if the call exceeds its timeout, or if it takes more than 120 seconds to
-        load the graphs of a variant or to run a golden case.
+    :raises StoppedError: with the code `timeout` if the call exceeds its timeout, or if it needs more than 120 seconds
+        to load the graphs of a variant or to run a golden case.
     """
     check_timeout(timeout)
     started = time.monotonic()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import orjson
 import typer
@@ -23,9 +24,18 @@ EXIT_CODES = (
 )
 
 # Tables have the width of the terminal, or this many columns if the output is not a terminal
-_WIDTH = None if sys.stdout.isatty() else 160
+_WIDTH = None if sys.stdout is not None and sys.stdout.isatty() else 160
 
-out = Console(highlight=False, width=_WIDTH)
+
+class _Output(Console):
+    """A console that raises `BrokenPipeError` if the program that reads the output has closed the pipe."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Raise the error again: the base class ends the process with the exit status 1."""
+        raise  # this method is called by the handler of the exception
+
+
+out = _Output(highlight=False, width=_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
@@ -36,8 +46,17 @@ def plain(text: str) -> Text:
 
 def print_json(value: Any) -> None:
     """Print a value to stdout as one line of JSON."""
-    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
-    sys.stdout.buffer.flush()
+    write_output(orjson.dumps(value) + b"\n")
+
+
+def write_output(data: bytes) -> None:
+    """Write bytes to stdout and flush it; a process without stdout writes nothing.
+
+    :raises OSError: if stdout cannot be written.
+    """
+    if sys.stdout is not None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 @contextmanager
@@ -45,17 +64,33 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
     """Report exceptions of the package and `OSError` as an error message and an exit status."""
     try:
         yield
-    except BrokenPipeError:
-        sys.stderr.close()  # the program that reads the output has closed the pipe
+    except BrokenPipeError:  # the program that reads the output has closed the pipe
+        _drop_unwritten_output()
         raise typer.Exit(EXIT_OK) from None
     except (OnnxMlBridgeError, OSError) as error:
         code = error.code if isinstance(error, OnnxMlBridgeError) else "io"
         # A file name that is not valid UTF-8 contains lone surrogates
         message = str(error).encode("utf-8", "backslashreplace").decode()
         if as_json:
-            print_json({"ok": False, "error": {"code": code, "message": message}})
+            with suppress(OSError):  # nobody reads the output
+                print_json({"ok": False, "error": {"code": code, "message": message}})
+        _drop_unwritten_output()
         err.print(Text.assemble((f"error[{code}]", "bold red"), ": ", plain(message)), soft_wrap=True)
         raise typer.Exit(_exit_code(error)) from error
+
+
+def _drop_unwritten_output() -> None:
+    """Connect stdout to the null device if it cannot be written.
+
+    Otherwise Python fails again when it writes the rest of the output at the end of the process.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def _exit_code(error: Exception) -> int:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from ..artifacts.checks import Artifact, read_artifact
 from ..artifacts.facts import headline, headlines
 from ..artifacts.family import Family
-from ..runtime.verify import VerifyReport, verify
-from .console import megabytes, out, plain, print_json, reported_errors, table
+from ..runtime.verify import Progress, VerifyReport, verify
+from .console import err, megabytes, out, plain, print_json, reported_errors, table
 
 ArtifactArgument = Annotated[Path, typer.Argument(help="Folder of the artifact.", metavar="DIR")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
@@ -40,19 +43,39 @@ def show_command(families: tuple[Family, ...]) -> Callable[..., None]:
 def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
     """Create the function that runs the subcommand `verify`."""
 
-    def command(folder: ArtifactArgument, as_json: JsonOption = False) -> None:
+    def command(
+        folder: ArtifactArgument,
+        as_json: JsonOption = False,
+        timeout: Annotated[
+            float | None, typer.Option(help="Time limit in seconds. Default: none.", metavar="SECONDS")
+        ] = None,
+    ) -> None:
         """Check the hash of every file and every graph, and replay the golden cases on this CPU.
 
         The replay runs in a child process with limits on memory and time, because a malicious graph could exhaust them.
+        It is stopped if it neither loads the graphs of a variant nor finishes a golden case within 120 seconds.
         """
         with reported_errors(as_json=as_json):
-            report = verify(folder, families)
+            with _progress_bar() as progress:
+                report = verify(folder, families, timeout, progress)
             if as_json:
                 print_json({"ok": True, **report.to_json()})
             else:
                 _print_report(report, read_artifact(folder, families).family)
 
     return command
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress | None]:
+    """Show a progress bar over the golden cases of each variant if stderr is a terminal."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("verifying {task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+    with Bars(*columns, TimeElapsedColumn(), console=err, transient=True) as bars:
+        task = bars.add_task("files", total=None)
+        yield lambda variant, done, cases: bars.update(task, description=variant, completed=done, total=cases)
 
 
 def _print_artifact(artifact: Artifact) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import queue
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import orjson
 import typer
@@ -16,7 +12,8 @@ import typer
 from ..artifacts import strict_json
 from ..artifacts.errors import InputError, OnnxMlBridgeError
 from ..runtime.tokenizer import check_text
-from .console import EXIT_FAILED
+from .console import EXIT_FAILED, write_output
+from .line_reader import Line, arriving_lines, stdin_reader
 
 # The maximum number of lines in a batch. A batch consists of the lines that have already arrived: lines of a file are
 # processed together, and a program that writes one line at a time gets each answer immediately.
@@ -24,14 +21,6 @@ _LINES_PER_RUN = 256
 # Type variables for the parsed value of an input line and for the result that is computed from it
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Line:
-    """An input line without its newline; `number` starts at 1, `raw` is None for a line that exceeds the size limit."""
-
-    number: int
-    raw: bytes | None
 
 
 @dataclass(frozen=True)
@@ -82,16 +71,15 @@ def print_answers(
     :param to_line: formats a result.
     :param to_failure: formats an error.
     :param max_lines: the maximum size of a batch.
-    :raises OSError: if stdin cannot be read.
+    :raises OSError: if stdin cannot be read or stdout cannot be written.
     """
     failed = False
-    for lines in arriving_lines(_stdin(), max_lines, max_bytes=_max_line_bytes(line_format.text_limit)):
+    for lines in arriving_lines(stdin_reader(), max_lines, max_bytes=_max_line_bytes(line_format.text_limit)):
         written = []
         for answered in answer_lines(answer, lines, line_format):
             failed |= isinstance(answered, LineError)
             written.append(to_failure(answered) if isinstance(answered, LineError) else to_line(*answered))
-        sys.stdout.buffer.write(b"".join(written))
-        sys.stdout.buffer.flush()
+        write_output(b"".join(written))
     if failed:
         raise typer.Exit(EXIT_FAILED)
 
@@ -104,29 +92,6 @@ def json_line(value: dict[str, Any]) -> bytes:
 def failure_line(error: LineError) -> bytes:
     """Return the JSON line that is written for an input line with an error."""
     return json_line({"error": {"code": error.code, "line": error.line, "message": error.message}})
-
-
-def arriving_lines(stream: BinaryIO, max_lines: int, *, max_bytes: int) -> Iterator[list[Line]]:
-    """Yield batches of lines: at least one line, and all others that have already arrived, up to `max_lines`.
-
-    A line of more than `max_bytes` is skipped in chunks, so that it is never in memory.
-
-    :raises OSError: if the stream cannot be read.
-    """
-    waiting: queue.Queue[Line | OSError | None] = queue.Queue(maxsize=max_lines)
-    threading.Thread(target=_read_into, args=(waiting, stream, max_bytes), daemon=True).start()
-    lines: list[Line] = []
-    while True:
-        item = waiting.get()
-        if isinstance(item, Line):
-            lines.append(item)
-        if lines and (not isinstance(item, Line) or len(lines) == max_lines or waiting.empty()):
-            yield lines
-            lines = []
-        if item is None:
-            return
-        if isinstance(item, OSError):
-            raise item
 
 
 def answer_lines(
@@ -183,27 +148,6 @@ def parse_texts(value: Any, key: str, limit: int) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise InputError("input_type", f"{key} of the line", expected="a list of strings", actual=str(value)[:80])
     return tuple(check_text(text, None, limit) for text in value)
-
-
-def _read_into(waiting: queue.Queue[Line | OSError | None], stream: BinaryIO, max_bytes: int) -> None:
-    """Put every line of the stream into the queue, and at the end None or the `OSError` that stopped the reading."""
-    try:
-        number = 0
-        while raw := stream.readline(max_bytes + 1):
-            number += 1
-            is_whole = raw.endswith(b"\n") or len(raw) <= max_bytes
-            while not is_whole and (rest := stream.readline(max_bytes)) and not rest.endswith(b"\n"):
-                pass
-            waiting.put(Line(number, raw.removesuffix(b"\n") if is_whole else None))
-    except OSError as error:
-        waiting.put(error)
-    else:
-        waiting.put(None)
-
-
-def _stdin() -> BinaryIO:
-    """Return stdin, or an empty stream if the process has no stdin."""
-    return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
 
 
 def _max_line_bytes(text_limit: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -18,8 +18,12 @@ from .tokenizer import TextTokenizer
 OTHER_RESULTS = "This CPU or this ONNX Runtime computes differently from the builder's; do not use the variant."
 # The type of the object that turns texts into a graph's inputs: a tokenizer, or the rules and tables of a spaCy model.
 Preprocessor = TypeVar("Preprocessor")
+# The type of a golden case.
+AnyCase = TypeVar("AnyCase")
 # The values of a family's metrics, by name; None if a metric does not apply.
 Figures = dict[str, float | None]
+# A function that a replay calls with the number of golden cases that it has finished.
+Report = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,20 @@ class FamilyRuntime(Protocol):
         :param name: the name of the model; None uses the name in its manifest.
         """
 
-    def replay(self, opened: OpenArtifact[Any], cases: Sequence[Any], threads: int) -> Figures:
-        """Run golden cases and return the values of the family's metrics.
+    def replay(self, opened: OpenArtifact[Any], cases: Sequence[Any], threads: int, report: Report) -> Figures:
+        """Load the graphs, run golden cases one by one and return the values of the family's metrics.
 
+        :param report: see `reporting`; `verify` stops a replay that reports nothing for a long time.
         :raises ArtifactError: with the code `golden` if the answers are outside of the variant's gate.
         """
+
+
+def reporting(cases: Sequence[AnyCase], report: Report) -> Iterator[AnyCase]:
+    """Yield the cases of a replay whose graphs are loaded, and report how many are finished: first 0, at last all."""
+    for done, case in enumerate(cases):
+        report(done)
+        yield case
+    report(len(cases))
 
 
 def runtime_of(family: Family) -> FamilyRuntime:

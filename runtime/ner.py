@@ -10,17 +10,20 @@ from ..artifacts.ner import EntityCase
 from .entities import Entities
 from .entity_agreement import agreement
 from .handles.recognizer import RecognizeOptions, Recognizer
-from .loading import OTHER_RESULTS, Figures, OpenArtifact
+from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, reporting
 
 
-def replay_entities(recognizer: Recognizer, cases: Sequence[EntityCase], opened: OpenArtifact[Any]) -> Figures:
+def replay_entities(
+    recognizer: Recognizer, cases: Sequence[EntityCase], opened: OpenArtifact[Any], report: Report
+) -> Figures:
     """Recognize the entities of the golden cases and compare them with the expected ones.
 
     :returns: the metrics `differing`, `entity_f1` and `score_max_abs` over all cases.
     :raises ArtifactError: with the code `golden` if `tokens` or `truncated` of a case differ, or if a metric is
         outside of the variant's gate.
     """
-    answers = [_recognize(recognizer, case) for case in cases]
+    recognizer.warm_up()
+    answers = [_recognize(recognizer, case) for case in reporting(cases, report)]
     for number, (case, answer) in enumerate(zip(cases, answers, strict=True), start=1):
         if (case.tokens, case.truncated) != (answer.tokens, answer.truncated):
             raise ArtifactError(

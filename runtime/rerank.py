@@ -17,7 +17,7 @@ from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .cancellation import Watch
 from .graph_model import GraphModel, graph_model, staged_model
 from .handles.reranker import Ranked, Reranker
-from .loading import OTHER_RESULTS, Figures, OpenArtifact
+from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, reporting
 from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
 from .pair_tokenizer import Pair, PairTokenizer
 from .rank_agreement import rank_figures, ranking
@@ -137,7 +137,7 @@ def _cross_encoder(opened: OpenArtifact[PairTokenizer], options: BridgeOptions) 
     return CrossEncoder(model, threads=options.threads, text_limit=options.text_limit)
 
 
-def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], threads: int) -> Figures:
+def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], threads: int, report: Report) -> Figures:
     """Score the golden cases and compare the scores with the expected ones.
 
     :returns: the metrics `max_abs`, `order_differing`, `kendall_tau` and `top_1` over all cases.
@@ -145,7 +145,8 @@ def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], thr
         outside of the variant's gate.
     """
     cross_encoder = _cross_encoder(opened, BridgeOptions(threads=threads))
-    answers = [cross_encoder.score(case.query, case.documents) for case in cases]
+    cross_encoder.load()
+    answers = [cross_encoder.score(case.query, case.documents) for case in reporting(cases, report)]
     for number, (case, answer) in enumerate(zip(cases, answers, strict=True), start=1):
         expected = [(each.tokens, each.truncated) for each in case.expected]
         actual = list(zip(answer.token_counts.tolist(), answer.truncated.tolist(), strict=True))

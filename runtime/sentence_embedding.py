@@ -13,7 +13,7 @@ from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .cancellation import Watch
 from .graph_model import GraphModel, encoder_feeds, graph_model
 from .handles.embedder import Embedder, Embedding, EmbedOptions
-from .loading import OTHER_RESULTS, Figures, OpenArtifact, load_tokenizer
+from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, load_tokenizer, reporting
 from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
 from .tokenizer import TextTokenizer, Tokens, check_text
 
@@ -114,7 +114,9 @@ def open_model(opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name
     return Embedder(backend, name=name, timeout=options.timeout)
 
 
-def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], threads: int) -> Figures:
+def replay(
+    opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], threads: int, report: Report
+) -> Figures:
     """Embed the golden cases and compare the vectors with the expected ones.
 
     :returns: the metrics `max_abs` and `cosine_min` over all cases.
@@ -122,7 +124,8 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EmbeddingCase], 
     """
     embedder = open_model(opened, BridgeOptions(threads=threads))
     gate = opened.artifact.manifest.variants[opened.variant].gate
-    figures = [_compare(embedder, case) for case in cases]
+    embedder.warm_up()
+    figures = [_compare(embedder, case) for case in reporting(cases, report)]
     for number, (case, (max_abs, cosine)) in enumerate(zip(cases, figures, strict=True), start=1):
         floor = gate.get("cosine_min" if case.group == "plain" else "cosine_min_hard", -1.0)
         if max_abs > gate.get("max_abs", np.inf) or cosine < floor:

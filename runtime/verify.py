@@ -1,17 +1,18 @@
 """`verify`: check every file of an artifact, then run its golden cases on this CPU.
 
-A malicious graph can crash ONNX Runtime. The golden cases therefore run in a child process with limits on memory and
-time: `python -m onnx_ml_bridge.runtime.verify DECLARATION DIR MEMORY`, where `DECLARATION` is `Family.declaration` and
-`MEMORY` is in bytes.
+A malicious graph can crash ONNX Runtime or run for ever. The golden cases therefore run in a child process with limits
+on memory and time: `python -m onnx_ml_bridge.runtime.verify DECLARATION DIR MEMORY`, where `DECLARATION` is
+`Family.declaration` and `MEMORY` is in bytes. The child prints one JSON object per line: `{"variant", "done", "cases"}`
+when the graphs of a variant are loaded and after every case, at last `{"variants"}` or `{"error"}`.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +22,23 @@ from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.golden import read_golden
 from . import cpu
+from .cancellation import check_timeout
 from .loading import Figures, OpenArtifact, runtime_of
 from .options import StrPath
 from .session import import_onnxruntime
+from .supervised import child_events
 
-_TIMEOUT_SECONDS = 300
+# The maximum time in which the child process loads the graphs of a variant, or runs one case. An endless loop in a
+# graph has no other sign: the child is alive, and its CPU is busy.
+_SILENCE_SECONDS = 120
 _MIN_MEMORY = 8 << 30
 # The number of threads is limited, because every thread reserves address space, which counts towards the memory limit.
 _MAX_THREADS = 8
+_WHAT = "the replay of the golden cases"
+
+# A function that is called with the name of a variant, the number of golden cases that it has finished, and the number
+# of all golden cases.
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,24 +76,37 @@ class VerifyReport:
         return vars(self) | {"variants": {name: replay.to_json() for name, replay in self.variants.items()}}
 
 
-def verify(root: StrPath, families: Iterable[Family] = FAMILIES) -> VerifyReport:
+def verify(
+    root: StrPath,
+    families: Iterable[Family] = FAMILIES,
+    timeout: float | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
     """Hash every file, check every graph and run the golden cases with every variant.
 
     :param families: the known families.
+    :param timeout: the maximum time of the call in seconds; None means no limit.
+    :param progress: called when the graphs of a variant are loaded, and after every golden case.
     :raises ArtifactError: with the code of the first check that fails.
+    :raises ConfigError: if the timeout is not a number above 0.
     :raises DependencyError: if ONNX Runtime is not installed.
+    :raises StoppedError: with the code `timeout` if the call exceeds its timeout, or if it needs more than 120 seconds
+        to load the graphs of a variant or to run a golden case.
     """
+    check_timeout(timeout)
+    started = time.monotonic()
     artifact = read_artifact(root, families)
     check_all(artifact)
     runtime_of(artifact.family).load_preprocessor(artifact)
     import_onnxruntime()
     sizes = [entry.size for entry in artifact.manifest.files.values()]
-    variants = _replay_in_child(artifact, max(_MIN_MEMORY, 4 * sum(sizes)))
+    rest = None if timeout is None else max(0.0, timeout - (time.monotonic() - started))
+    variants = _replay_in_child(artifact, max(_MIN_MEMORY, 4 * sum(sizes)), rest, progress)
     manifest = artifact.manifest
     return VerifyReport(manifest.name, manifest.version, artifact.identity, len(sizes), sum(sizes), variants)
 
 
-def replay(artifact: Artifact) -> dict[str, VariantReplay]:
+def replay(artifact: Artifact, progress: Progress | None = None) -> dict[str, VariantReplay]:
     """Run the golden cases with every variant, in this process.
 
     :raises ArtifactError: with the code `golden` if the answers of a variant are outside of its gate.
@@ -94,52 +117,51 @@ def replay(artifact: Artifact) -> dict[str, VariantReplay]:
     if len(cases) != manifest.golden.cases:
         raise ArtifactError("golden", "number of golden cases", expected=manifest.golden.cases, actual=len(cases))
     threads = min(_MAX_THREADS, cpu.usable_cpus())
-    return {
-        name: VariantReplay(len(cases), runtime.replay(OpenArtifact(artifact, name, preprocessor), cases, threads))
-        for name in sorted(manifest.variants)
-    }
+    replays = {}
+    for name in sorted(manifest.variants):
+
+        def report(done: int, variant: str = name) -> None:
+            if progress is not None:
+                progress(variant, done, len(cases))
+
+        figures = runtime.replay(OpenArtifact(artifact, name, preprocessor), cases, threads, report)
+        replays[name] = VariantReplay(len(cases), figures)
+    return replays
 
 
-def _replay_in_child(artifact: Artifact, memory: int) -> dict[str, VariantReplay]:
+def _replay_in_child(
+    artifact: Artifact, memory: int, timeout: float | None, progress: Progress | None
+) -> dict[str, VariantReplay]:
     # The option -P keeps the current directory, which may be the artifact, out of the module search path.
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        __name__,
-        artifact.family.declaration,
-        str(artifact.root.absolute()),
-        str(memory),
-    ]
-    try:
-        child = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ArtifactError("graph", f"the golden cases did not finish within {_TIMEOUT_SECONDS} s") from error
-    try:
-        answer = json.loads(child.stdout)
-    except ValueError as error:
-        detail = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise ArtifactError(
-            "graph", f"running the golden cases failed with exit status {child.returncode}: {detail}"
-        ) from error
-    if "error" in answer:
-        raise ArtifactError(answer["error"]["code"], answer["error"]["message"])
-    return {name: VariantReplay(figures.pop("cases"), figures) for name, figures in answer["variants"].items()}
+    arguments = [artifact.family.declaration, str(artifact.root.absolute()), str(memory)]
+    command = [sys.executable, "-P", "-m", __name__, *arguments]
+    for event in child_events(command, _WHAT, silence=_SILENCE_SECONDS, timeout=timeout):
+        if "error" in event:
+            raise ArtifactError(event["error"]["code"], event["error"]["message"])
+        if "variants" in event:
+            return {name: VariantReplay(figures.pop("cases"), figures) for name, figures in event["variants"].items()}
+        if progress is not None:
+            progress(event["variant"], event["done"], event["cases"])
+    raise ArtifactError("graph", f"{_WHAT} ended without an answer")
 
 
 def _child(declaration: str, root: str, memory: str) -> None:
-    """Run the child process: print one JSON object with the results of all variants or an error."""
+    """Run the child process: print the progress, then the results of all variants or an error."""
     _limit_memory(int(memory))
     module, _, name = declaration.partition(":")
     family: Family = getattr(importlib.import_module(module), name)
     try:
-        variants = {name: result.to_json() for name, result in replay(read_artifact(root, [family])).items()}
-        print(json.dumps({"variants": variants}))
+        replays = replay(read_artifact(root, [family]), _print_progress)
+        print(json.dumps({"variants": {name: result.to_json() for name, result in replays.items()}}))
     except OnnxMlBridgeError as error:
         # Invalid inputs or options mean that the golden cases are invalid; any other error comes from a graph.
         code = "golden" if isinstance(error, (ConfigError, InputError)) else "graph"
         code = error.code if isinstance(error, ArtifactError) else code
         print(json.dumps({"error": {"code": code, "message": str(error)}}))
+
+
+def _print_progress(variant: str, done: int, cases: int) -> None:
+    print(json.dumps({"variant": variant, "done": done, "cases": cases}), flush=True)
 
 
 def _limit_memory(limit: int) -> None:

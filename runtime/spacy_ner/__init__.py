@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...artifacts.ner import EntityCase
 from ..handles.recognizer import Recognizer
-from ..loading import Figures, OpenArtifact
+from ..loading import Figures, OpenArtifact, Report
 from ..ner import replay_entities
 from ..options import BridgeOptions
 from .recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer, load_preprocessor
@@ -20,6 +20,8 @@ def open_model(opened: OpenArtifact[SpacyPreprocessor], options: BridgeOptions, 
     return Recognizer(backend, name=name, timeout=options.timeout)
 
 
-def replay(opened: OpenArtifact[SpacyPreprocessor], cases: Sequence[EntityCase], threads: int) -> Figures:
+def replay(
+    opened: OpenArtifact[SpacyPreprocessor], cases: Sequence[EntityCase], threads: int, report: Report
+) -> Figures:
     """Recognize the entities of the golden cases and compare them with the expected ones; see `replay_entities`."""
-    return replay_entities(open_model(opened, BridgeOptions(threads=threads)), cases, opened)
+    return replay_entities(open_model(opened, BridgeOptions(threads=threads)), cases, opened, report)

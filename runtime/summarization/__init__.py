@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from ...artifacts.errors import ArtifactError
 from ...artifacts.families.summarization import SummaryCase
 from ..handles.summarizer import Summarizer, Summary
-from ..loading import OTHER_RESULTS, Figures, OpenArtifact
+from ..loading import OTHER_RESULTS, Figures, OpenArtifact, Report, reporting
 from ..loading import load_tokenizer as load_preprocessor
 from ..options import BridgeOptions
 from ..tokenizer import TextTokenizer
-from .summarizer import BeamSearchSummarizer, summarization_model, summarize_with_settings
+from .settings import options_of
+from .summarizer import BeamSearchSummarizer, summarization_model
 
 __all__ = ["load_preprocessor", "open_model", "replay"]
 
@@ -28,7 +29,7 @@ def open_model(opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name
     return Summarizer(backend, name=name, timeout=options.timeout)
 
 
-def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], threads: int) -> Figures:
+def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], threads: int, report: Report) -> Figures:
     """Summarize the inputs of the golden cases and compare the summaries with the expected ones.
 
     :returns: the metrics `differing` (from the original's summaries) and `sealed_same` over all cases; see
@@ -37,8 +38,11 @@ def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[SummaryCase], th
         variant's gate.
     """
     summarizer = open_model(opened, BridgeOptions(threads=threads))
-    answers = summarize_with_settings(summarizer, [case.input for case in cases], [case.settings for case in cases])
-    pairs = list(zip(cases, answers, strict=True))
+    summarizer.warm_up()
+    # One case per run: a run of several cases would report nothing for a long time
+    pairs = [
+        (case, summarizer.summarize([case.input], options_of(case.settings))[0]) for case in reporting(cases, report)
+    ]
     for number, (case, answer) in enumerate(pairs, start=1):
         if case.truncated != answer.truncated:
             raise ArtifactError(

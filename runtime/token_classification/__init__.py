@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...artifacts.ner import EntityCase
 from ..handles.recognizer import Recognizer
-from ..loading import Figures, OpenArtifact
+from ..loading import Figures, OpenArtifact, Report
 from ..loading import load_tokenizer as load_preprocessor
 from ..ner import replay_entities
 from ..options import BridgeOptions
@@ -23,6 +23,6 @@ def open_model(opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name
     return Recognizer(backend, name=name, timeout=options.timeout)
 
 
-def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EntityCase], threads: int) -> Figures:
+def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[EntityCase], threads: int, report: Report) -> Figures:
     """Recognize the entities of the golden cases and compare them with the expected ones; see `replay_entities`."""
-    return replay_entities(open_model(opened, BridgeOptions(threads=threads)), cases, opened)
+    return replay_entities(open_model(opened, BridgeOptions(threads=threads)), cases, opened, report)

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from onnx_ml_bridge import ArtifactError, verify
+from onnx_ml_bridge import ArtifactError, ConfigError, StoppedError, verify
 from onnx_ml_bridge.artifacts.families.summarization import ExpectedSummary
 from onnx_ml_bridge.runtime.verify import VariantReplay
-from small_summarizers import CASES, copying_graph, golden_cases, make_artifact, make_model
+from small_summarizers import CASES, copying_graph, endless_graph, golden_cases, make_artifact, make_model
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,27 @@ def test_verify_refuses_a_graph_with_another_start_token(tmp_path):
     with pytest.raises(ArtifactError, match="begin with 2") as refused:
         verify(make_artifact(tmp_path / "small", copying_graph(start=0)))
     assert refused.value.code == "graph"
+
+
+def test_verify_stops_a_graph_that_does_not_end(tmp_path, monkeypatch):
+    endless = make_artifact(tmp_path / "small", endless_graph())
+    with pytest.raises(StoppedError, match="exceeded its time limit") as stopped:
+        verify(endless, timeout=3)
+    assert stopped.value.code == "timeout"
+    monkeypatch.setattr("onnx_ml_bridge.runtime.verify._SILENCE_SECONDS", 4)
+    reports = []
+    with pytest.raises(StoppedError, match="made no progress for 4 seconds") as stopped:
+        verify(endless, progress=lambda *report: reports.append(report))
+    assert (stopped.value.code, reports) == ("timeout", [("fp32", 0, 3)])
+
+
+def test_verify_reports_its_progress(artifact):
+    reports = []
+    verify(artifact, timeout=100, progress=lambda *report: reports.append(report))
+    assert reports == [("fp32", done, 3) for done in range(4)]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "5", True])
+def test_verify_refuses_an_invalid_timeout(artifact, timeout):
+    with pytest.raises(ConfigError):
+        verify(artifact, timeout=timeout)

@@ -8,36 +8,37 @@ import pytest
 from lines import BAD_LINES, code_of_line
 from onnx_ml_bridge.artifacts.errors import ConfigError, InferenceError, InputError
 from onnx_ml_bridge.cli.jsonl import (
-    Line,
     LineError,
     LineFormat,
     answer_lines,
-    arriving_lines,
     each_answered,
     failure_line,
     parse_line,
     parse_text,
 )
+from onnx_ml_bridge.cli.line_reader import Line, arriving_lines
 
 TEXT = LineFormat(10, parse_text)
 
 
 def test_lines_are_returned_as_they_arrive():
-    class Slow(io.BytesIO):
-        def readline(self, size=-1):
-            if self.tell() == 4:
-                time.sleep(0.3)
-            return super().readline(size)
+    stream = io.BytesIO(b"a\nb\nc")
 
-    runs = [[line.raw for line in run] for run in arriving_lines(Slow(b"a\nb\nc"), 10, max_bytes=99)]
+    def read(size):
+        if stream.tell() == 4:
+            time.sleep(0.3)
+        return stream.read(2)
+
+    runs = [[line.raw for line in run] for run in arriving_lines(read, 10, max_bytes=99)]
     assert [raw for run in runs for raw in run] == [b"a", b"b", b"c"]
     assert runs[-1] == [b"c"]
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
 @pytest.mark.parametrize("max_lines", [1, 2, 10])
-def test_lines_above_the_limit_are_dropped(max_lines):
+def test_lines_above_the_limit_are_dropped(max_lines, chunk):
     stream = io.BytesIO(b"short\n" + b"x" * 10 + b"\n" + b"y" * 11 + b"\n" + b"z" * 5000 + b"\n\nlast")
-    lines = [line for run in arriving_lines(stream, max_lines, max_bytes=10) for line in run]
+    lines = [line for run in arriving_lines(lambda _: stream.read(chunk), max_lines, max_bytes=10) for line in run]
     assert [line.raw for line in lines] == [b"short", b"x" * 10, None, None, b"", b"last"]
     assert [line.number for line in lines] == [1, 2, 3, 4, 5, 6]
 

@@ -53,8 +53,11 @@ def test_a_path_without_an_artifact_is_refused(path):
 @every_example
 def test_golden_cases_are_run_with_every_variant(family, folder):
     artifact = open_artifact(folder).artifact
-    replayed = replay(artifact)
+    reports = []
+    replayed = replay(artifact, lambda *report: reports.append(report))
     assert set(replayed) == set(artifact.manifest.variants)
+    cases = artifact.manifest.golden.cases
+    assert reports == [(name, done, cases) for name in sorted(replayed) for done in range(cases + 1)]
     for variant in replayed.values():
         assert variant.cases == artifact.manifest.golden.cases
         assert set(variant.figures) <= {metric.name for metric in family.metrics}

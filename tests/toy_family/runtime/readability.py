@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx_ml_bridge.artifacts.errors import ArtifactError
 from onnx_ml_bridge.runtime.graph_model import GraphModel, encoder_feeds, graph_model
-from onnx_ml_bridge.runtime.loading import Figures, OpenArtifact, load_tokenizer
+from onnx_ml_bridge.runtime.loading import Figures, OpenArtifact, Report, load_tokenizer, reporting
 from onnx_ml_bridge.runtime.tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
 
 from ..artifacts.families.readability import ReadabilityCase, ReadabilitySpec
@@ -39,8 +39,11 @@ def open_model(
     return ReadabilityScorer(graph_model(opened, "scorer", spec), threads)
 
 
-def replay(opened: OpenArtifact[TextTokenizer], cases: Sequence[ReadabilityCase], threads: int) -> Figures:
-    scores = open_model(opened, threads=threads).score([case.input for case in cases])
+def replay(
+    opened: OpenArtifact[TextTokenizer], cases: Sequence[ReadabilityCase], threads: int, report: Report
+) -> Figures:
+    scorer = open_model(opened, threads=threads)
+    scores = np.concatenate([scorer.score([case.input]) for case in reporting(cases, report)])
     expected = np.array([case.score for case in cases])
     figures = {
         "max_abs": float(np.abs(scores - expected).max()),

@@ -188,7 +188,7 @@ class SpacyRecognizer:
         if self._parser is not None:
             return self._parser.sentence_starts(batch.documents, watch)
         return [
-            () if text.starts is None else _starting_tokens(document, text.starts, index)
+            _starting_tokens(document, text.starts, index) if self.requires_sentence_starts else ()
             for index, (text, document) in enumerate(zip(batch.texts, batch.documents, strict=True), batch.first)
         ]
 
@@ -253,7 +253,7 @@ def _last_tokens(document: Document, starts: Sequence[int]) -> NDArray[np.bool_]
     return is_last
 
 
-def _starting_tokens(document: Document, offsets: Sequence[int], index: int) -> list[int]:
+def _starting_tokens(document: Document, offsets: Sequence[int] | None, index: int) -> list[int]:
     """Return the indices of the tokens that start at the given offsets in characters.
 
     :param index: the index of the text in the call, for the error.

@@ -7,7 +7,7 @@ import os
 
 import pytest
 from examples import VALID
-from onnx_ml_bridge import OnnxMlBridge, verify
+from onnx_ml_bridge import Embedder, OnnxMlBridge, Recognizer, Reranker, Summarizer, verify
 from onnx_ml_bridge.artifacts.errors import ArtifactError
 from onnx_ml_bridge.artifacts.families import FAMILIES
 from onnx_ml_bridge.cli.console import EXIT_REFUSED
@@ -17,15 +17,15 @@ from typer.testing import CliRunner
 from without_family import STAGES
 
 DELETED = os.environ["WITHOUT_FAMILY"]
-# The valid artifact of every family, and the argument of `open` for its task
+# The valid artifact of every family, and the handle of its task
 EXAMPLES = {
-    "sentence_embedding": ("tiny-embedding", "embedding"),
-    "token_classification": ("tiny-ner", "ner"),
-    "spacy_ner": ("tiny-spacy", "ner"),
-    "summarization": ("tiny-summary", "summarization"),
-    "rerank": ("tiny-rerank", "rerank"),
+    "sentence_embedding": ("tiny-embedding", Embedder),
+    "token_classification": ("tiny-ner", Recognizer),
+    "spacy_ner": ("tiny-spacy", Recognizer),
+    "summarization": ("tiny-summary", Summarizer),
+    "rerank": ("tiny-rerank", Reranker),
 }
-ARTIFACT, ARGUMENT = VALID / EXAMPLES[DELETED][0], EXAMPLES[DELETED][1]
+ARTIFACT, HANDLE = VALID / EXAMPLES[DELETED][0], EXAMPLES[DELETED][1]
 
 
 def test_it_is_deleted():
@@ -40,10 +40,11 @@ def test_it_is_deleted():
     "refuse",
     [
         lambda: open_artifact(ARTIFACT),
-        lambda: OnnxMlBridge.open(**{ARGUMENT: ARTIFACT}),
+        lambda: OnnxMlBridge.open(ARTIFACT),
+        lambda: HANDLE.open(ARTIFACT),
         lambda: verify(ARTIFACT),
     ],
-    ids=["open_artifact", "open", "verify"],
+    ids=["open_artifact", "open", "open_handle", "verify"],
 )
 def test_its_artifact_is_refused(refuse):
     with pytest.raises(ArtifactError, match=FAMILIES[0].task) as refused:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onnx_ml_bridge import BuildError, OnnxMlBridge, SummarizeOptions, verify
+from onnx_ml_bridge import BuildError, Model, OnnxMlBridge, SummarizeOptions, Summarizer, verify
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
@@ -73,13 +73,13 @@ def test_the_artifact_verifies_and_both_variants_are_there(built):
 
 
 def test_summaries_are_those_of_the_original(built, source):
-    bridge = OnnxMlBridge.open(summarization=built.path, variant="fp32")
+    summarizer = Summarizer.open(Model(built.path, variant="fp32"))
     manifest = read_artifact(built.path).manifest
     spec = manifest.section(SummarizationSpec)
     inputs = [["Kofi signed the lease.", "Ada did not."], ["🙂"], ["word " * 200]]
     original = load_original(source, spec.join, manifest.section(TokenizerSpec).max_tokens)
     expected = original_summaries(original, inputs, [spec.defaults] * 3)
-    found = bridge.summarize_detailed(inputs)
+    found = summarizer.summarize(inputs)
     assert [(each.text, each.token_ids, each.truncated) for each in found] == [
         (each.expected.text, each.expected.token_ids, each.truncated) for each in expected
     ]
@@ -93,9 +93,7 @@ def test_the_score_of_greedy_search_equals_the_originals(built, source):
     original = load_original(source, spec.join, manifest.section(TokenizerSpec).max_tokens)
     inputs = [["Kofi signed the lease."], ["A ferry crossed the strait.", "It was late."]]
     expected = original_summaries(original, inputs, [defaults] * 2)
-    found = OnnxMlBridge.open(summarization=built.path, variant="fp32").summarize_detailed(
-        inputs, SummarizeOptions(num_beams=1)
-    )
+    found = Summarizer.open(Model(built.path, variant="fp32")).summarize(inputs, SummarizeOptions(num_beams=1))
     assert [each.token_ids for each in found] == [each.expected.token_ids for each in expected]
     assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-5)
 
@@ -131,7 +129,7 @@ def test_an_artifact_with_only_int8_has_no_other_graph(source, calibration, tmp_
         "onnx/model_int8.onnx",
         "onnx/model_int8.onnx_data",
     ]
-    assert OnnxMlBridge.open(summarization=found.path).summarize(["A ferry crossed the strait."])
+    assert OnnxMlBridge.open(found.path).summarize(["A ferry crossed the strait."])
 
 
 def test_the_report_shows_summaries_and_the_example_of_the_card_runs(built, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import overlays
 import pytest
 from examples import VALID
-from onnx_ml_bridge import OnnxMlBridge
+from onnx_ml_bridge import Model, OnnxMlBridge
 from onnx_ml_bridge.artifacts.strict_json import canonical
 
 TINY = VALID / "tiny-embedding"
@@ -35,7 +35,7 @@ def test_embed_prints_one_line_per_input_line_in_order(variant):
     assert done.returncode == 0, done.stderr
     found = answers(done)
     assert [answer["truncated"] for answer in found] == [False, False, False, True]
-    expected = OnnxMlBridge.open(embedding=TINY, variant=variant).generate_embeddings_batch(texts)
+    expected = OnnxMlBridge.open(Model(TINY, variant=variant)).generate_embeddings_batch(texts)
     np.testing.assert_array_equal(np.array([answer["embedding"] for answer in found], np.float32), expected)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx_ml_bridge import OnnxMlBridge
+from onnx_ml_bridge import OnnxMlBridge, RecognizeOptions, Recognizer
 from onnx_ml_bridge.artifacts.errors import InputError
 from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
@@ -55,7 +55,7 @@ def test_every_line_has_its_entities_in_the_order_of_the_keys(pipeline):
     first, empty, third = answers(done)
     assert first == third and empty == {"entities": [], "truncated": False}
     assert list(first) == ["entities", "truncated"]
-    expected = OnnxMlBridge.open(ner=pipeline).extract_entities(TEXT)
+    expected = OnnxMlBridge.open(pipeline).extract_entities(TEXT)
     assert len(expected) >= 4 and [list(entity) for entity in first["entities"]] == [KEYS] * len(expected)
     assert [tuple(entity.values()) for entity in first["entities"]] == [
         (each.text, each.label, each.start, each.end, each.start_byte, each.end_byte) for each in expected
@@ -66,7 +66,7 @@ def test_every_line_has_its_entities_in_the_order_of_the_keys(pipeline):
 
 def test_scores_are_float32_in_their_shortest_form(token_classifier):
     done = ner(token_classifier, text=json.dumps("A ferry crossed the strait."))
-    found = OnnxMlBridge.open(ner=token_classifier).extract_entities("A ferry crossed the strait.")
+    found = OnnxMlBridge.open(token_classifier).extract_entities("A ferry crossed the strait.")
     (answer,) = answers(done)
     assert found and [list(entity) for entity in answer["entities"]] == [[*KEYS, "score"]] * len(found)
     raw = done.stdout.decode()
@@ -82,8 +82,8 @@ def test_options_affect_the_answers(token_classifier):
     )
     assert (by_default["truncated"], cut["truncated"], whole["truncated"]) == (True, True, False)
     assert by_default["entities"] != cut["entities"] and len(whole["entities"]) > len(cut["entities"])
-    bridge = OnnxMlBridge.open(ner=token_classifier)
-    (expected,) = bridge.ner([text], aggregation_strategy="max", stride=8)
+    options = RecognizeOptions(aggregation_strategy="max", stride=8)
+    (expected,) = Recognizer.open(token_classifier).recognize([text], options)
     assert [entity["end"] for entity in whole["entities"]] == [entity.end for entity in expected.entities]
 
 
@@ -125,7 +125,7 @@ def test_every_line_has_its_own_sentence_starts(given, pipeline):
         ["sentence_starts", None, "sentence_starts", "sentence_starts"],
     ]
     assert found[2]["error"]["message"].startswith("no token starts at character 1")
-    (expected,) = OnnxMlBridge.open(ner=given).ner([TEXT], sentence_starts=[[0, 38]])
+    (expected,) = Recognizer.open(given).recognize([TEXT], RecognizeOptions(sentence_starts=[[0, 38]]))
     assert [entity["start"] for entity in found[0]["entities"]] == [entity.start for entity in expected.entities]
     assert ner(given, text=text).returncode == 1
 
@@ -159,4 +159,4 @@ def test_show_and_verify_print_the_metrics_of_entities(pipeline, given, token_cl
 
 def test_an_offset_at_which_no_token_starts_is_an_error(given):
     with pytest.raises(InputError, match="text 0: no token starts at character 1"):
-        OnnxMlBridge.open(ner=given).ner(["Ada"], sentence_starts=[[1]])
+        Recognizer.open(given).recognize(["Ada"], RecognizeOptions(sentence_starts=[[1]]))

@@ -7,13 +7,13 @@ from pathlib import Path
 import overlays
 import pytest
 from examples import VALID as FOLDER
-from onnx_ml_bridge import ArtifactError, OnnxMlBridge, verify
+from onnx_ml_bridge import ArtifactError, Embedder, Model, OnnxMlBridge, Recognizer, Reranker, Summarizer, verify
 from onnx_ml_bridge.artifacts import errors
 
 VALID = sorted(path.name for path in FOLDER.iterdir())
 CASES = overlays.artifact_cases()
-# The argument of `open` for an artifact of each task
-ARGUMENTS = {"sentence-embedding": "embedding", "ner": "ner", "summarization": "summarization", "rerank": "rerank"}
+# The handle of each task
+HANDLES = {"sentence-embedding": Embedder, "ner": Recognizer, "summarization": Summarizer, "rerank": Reranker}
 # The invalid artifacts whose error only `verify` detects
 VERIFY_ONLY = {name for name in CASES if name.startswith("golden-")} | {"weights-flipped"}
 
@@ -30,17 +30,16 @@ def task_of(valid: str) -> str:
     return json.loads(overlays.base_manifest(valid))["task"]
 
 
-def open_as_its_base(case: overlays.ArtifactCase, folder: Path) -> OnnxMlBridge:
-    return OnnxMlBridge.open(**{ARGUMENTS[task_of(case.base)]: folder}, variant="fp32")
+def open_fp32(folder: Path) -> OnnxMlBridge:
+    return OnnxMlBridge.open(Model(folder, variant="fp32"))
 
 
-@pytest.mark.parametrize("task", ARGUMENTS)
+@pytest.mark.parametrize("task", HANDLES)
 def test_an_artifact_is_not_opened_for_another_task(task):
     for name in VALID:
         folder = FOLDER / name
-        argument = ARGUMENTS[task]
         expected = None if task_of(name) == task else "variant"
-        assert code_of(lambda: OnnxMlBridge.open(**{argument: folder})) == expected  # noqa: B023
+        assert code_of(lambda: HANDLES[task].open(folder)) == expected  # noqa: B023
 
 
 @pytest.mark.parametrize("name", VALID)
@@ -69,18 +68,18 @@ def test_invalid_artifacts_are_refused_by_verify(name, tmp_path):
 @pytest.mark.parametrize("name", sorted(CASES.keys() - VERIFY_ONLY))
 def test_invalid_artifacts_are_refused_by_open(name, tmp_path):
     folder = CASES[name].write(tmp_path / name)
-    assert code_of(lambda: open_as_its_base(CASES[name], folder)) == CASES[name].code
+    assert code_of(lambda: open_fp32(folder)) == CASES[name].code
 
 
 @pytest.mark.parametrize("name", sorted(VERIFY_ONLY))
 def test_open_does_not_read_the_files_that_only_verify_reads(name, tmp_path):
-    assert open_as_its_base(CASES[name], CASES[name].write(tmp_path / name)).health_check()
+    assert open_fp32(CASES[name].write(tmp_path / name)).health_check()
 
 
 def test_open_hashes_only_the_files_of_its_variant(tmp_path):
     corrupted = CASES["weights-flipped"].write(tmp_path / "corrupted")  # changes the int8 weights
-    OnnxMlBridge.open(embedding=corrupted, variant="fp32").warm_up()
-    assert code_of(lambda: OnnxMlBridge.open(embedding=corrupted, variant="int8")) == "file_hash"
+    OnnxMlBridge.open(Model(corrupted, variant="fp32")).warm_up()
+    assert code_of(lambda: OnnxMlBridge.open(Model(corrupted, variant="int8"))) == "file_hash"
 
 
 def test_every_family_has_an_example():
@@ -101,7 +100,7 @@ def test_every_code_is_defined_once_in_the_format_text():
 
 def test_a_missing_variant_is_named(tmp_path):
     with pytest.raises(ArtifactError, match="fp32 or int8") as refused:
-        OnnxMlBridge.open(embedding=FOLDER / VALID[0], variant="int4")
+        OnnxMlBridge.open(Model(FOLDER / VALID[0], variant="int4"))
     assert refused.value.code == "variant"
 
 

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from onnx_ml_bridge.artifacts.families import FAMILIES
 from onnx_ml_bridge.runtime.loading import open_artifact, runtime_of
+from onnx_ml_bridge import BridgeOptions
 name, folder = sys.argv[1:]
 opened = open_artifact(folder)
-model = runtime_of(opened.artifact.family).open_model(opened)
-model.load()
+model = runtime_of(opened.artifact.family).open_model(opened, BridgeOptions())
+model.warm_up()
 stages = [f"onnx_ml_bridge.runtime.{family.name}" for family in FAMILIES if family.name != name]
 print([module for module in stages if module in sys.modules])
 import onnx_ml_bridge.cli.main

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx_ml_bridge import Model, Summarizer
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.parity.summarization.inputs import summary_inputs
 from onnx_ml_bridge.parity.summarization.original import load_original, original_summaries
 from onnx_ml_bridge.parity.summarization.rouge import mean_rouge
-from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, summarize_with_settings
+from onnx_ml_bridge.runtime.summarization.summarizer import summarize_with_settings
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "bart-package-descriptions"
 TIE = 1e-5
@@ -22,12 +23,12 @@ VARIANTS = ("fp32", "int8")
 
 @pytest.fixture(scope="module")
 def summarizers(summarizer_artifact) -> dict[str, Summarizer]:
-    return {name: Summarizer.open(summarizer_artifact, name) for name in VARIANTS}
+    return {name: Summarizer.open(Model(summarizer_artifact, variant=name)) for name in VARIANTS}
 
 
 @pytest.fixture(scope="module")
 def inputs(summarizers):
-    model = summarizers["fp32"].model
+    model = summarizers["fp32"].backend.model
     return summary_inputs(model.spec.defaults, model.tokenizer.spec.max_tokens, model.spec.max_target_tokens)[::2]
 
 
@@ -41,7 +42,7 @@ def found(summarizers, inputs):
 
 
 def test_fp32_returns_the_tokens_of_the_original(summarizers, inputs, found):
-    model = summarizers["fp32"].model
+    model = summarizers["fp32"].backend.model
     original = load_original(CHECKPOINT, model.spec.join, model.tokenizer.spec.max_tokens)
     expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])
     pairs = list(zip(expected, found["fp32"], strict=True))
@@ -77,7 +78,7 @@ def test_rust_returns_the_summaries_of_python(rust, summarizer_artifact, summari
     lines = "".join(json.dumps({"messages": entry.messages}) + "\n" for entry in own)
     command = [str(rust), "summarize", "--model", str(summarizer_artifact), "--variant", variant]
     done = subprocess.run(command, input=lines.encode(), capture_output=True, check=True)
-    expected = summarizers[variant].summarize_detailed([entry.messages for entry in own])
+    expected = summarizers[variant].summarize([entry.messages for entry in own])
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
         {"summary": each.text, "tokens": each.tokens, "truncated": each.truncated} for each in expected
     ]

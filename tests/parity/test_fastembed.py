@@ -11,13 +11,13 @@ import onnxruntime as ort
 import pytest
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
+from onnx_ml_bridge import Embedder, Model
 from onnx_ml_bridge.artifacts.constants import data_file, graph_file
 from onnx_ml_bridge.artifacts.families.sentence_embedding import SENTENCE_EMBEDDING
 from onnx_ml_bridge.parity.proof import check_gate
 from onnx_ml_bridge.parity.sentence_embedding.comparison import compare
 from onnx_ml_bridge.parity.texts import text_group
 from onnx_ml_bridge.runtime import cpu
-from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 from small_exports import cosines, varied_texts
 
 DIM = 384
@@ -51,7 +51,7 @@ def test_fp32_is_the_same(minilm_artifact, way):
     """The measured maximum difference between the vectors by fastembed and by this package is 2.2e-7."""
     model = open_folder(minilm_artifact, f"bridge/fp32 {way}", "fp32", way)
     found = np.stack(list(model.embed(varied_texts(), batch_size=8)))
-    expected = SentenceEmbedder.open(minilm_artifact, "fp32").embed(varied_texts()).vectors
+    expected = Embedder.open(Model(minilm_artifact, variant="fp32")).embed(varied_texts()).vectors
     assert found.shape == (len(varied_texts()), DIM)
     assert np.abs(found - expected).max() <= 1e-5
 
@@ -80,8 +80,8 @@ def test_int8_satisfies_the_gate_of_the_artifact(minilm_artifact):
     model = open_folder(minilm_artifact, "bridge/int8", "int8", "pooled by the graph")
     texts = varied_texts()
     found = np.stack(list(model.embed(texts, batch_size=8)))
-    original = SentenceEmbedder.open(minilm_artifact, "fp32").embed(texts).vectors
+    original = Embedder.open(Model(minilm_artifact, variant="fp32")).embed(texts).vectors
     metrics = compare(original, found, [text_group(text) for text in texts], 0).metrics
     assert check_gate(SENTENCE_EMBEDDING.metrics, metrics, SENTENCE_EMBEDDING.gates["int8"]) == []
-    ours = SentenceEmbedder.open(minilm_artifact, "int8").embed(texts).vectors
+    ours = Embedder.open(Model(minilm_artifact, variant="int8")).embed(texts).vectors
     assert abs(cosines(found, original).mean() - cosines(ours, original).mean()) <= 1e-4

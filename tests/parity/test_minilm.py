@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from onnx_ml_bridge import Embedder, Model
 from onnx_ml_bridge.artifacts.constants import data_file, graph_file
 from onnx_ml_bridge.artifacts.families.sentence_embedding import SENTENCE_EMBEDDING
 from onnx_ml_bridge.export.source import resolve_source
@@ -30,8 +31,8 @@ class Evaluated:
 
 
 @pytest.fixture(scope="module")
-def embedders(minilm_artifact) -> dict[str, SentenceEmbedder]:
-    return {name: SentenceEmbedder.open(minilm_artifact, name) for name in VARIANTS}
+def embedders(minilm_artifact) -> dict[str, Embedder]:
+    return {name: Embedder.open(Model(minilm_artifact, variant=name)) for name in VARIANTS}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_other_texts_do_not_change_a_vector(embedders, sample, variant):
     """The measured maximum difference between the vectors of a text in a batch and alone is 9e-8."""
     expected = one_by_one(embedders[variant], sample)
     for budget in (256, 2048):
-        model = SentenceEmbedder(embedders[variant].model, token_budget=budget)
+        model = Embedder(SentenceEmbedder(embedders[variant].backend.model, token_budget=budget))
         assert np.abs(model.embed(sample).vectors - expected).max() <= 1e-6
         assert np.abs(model.embed(sample[::-1]).vectors[::-1] - expected).max() <= 1e-6
 
@@ -130,7 +131,7 @@ def test_padding_does_not_change_a_vector(embedders, sample, variant):
 
     The measured maximum difference is 9e-8.
     """
-    model = embedders[variant].model
+    model = embedders[variant].backend.model
     session = create_session(model.root / model.graph.file, usable_cpus())
     expected = one_by_one(embedders[variant], sample)
     ids, mask = model.tokenizer.pad(model.tokenizer.encode(sample))
@@ -140,5 +141,5 @@ def test_padding_does_not_change_a_vector(embedders, sample, variant):
         assert np.abs(found - expected[start : start + 8]).max() <= 1e-6
 
 
-def one_by_one(embedder: SentenceEmbedder, texts: list[str]) -> np.ndarray:
+def one_by_one(embedder: Embedder, texts: list[str]) -> np.ndarray:
     return np.concatenate([embedder.embed([text]).vectors for text in texts])

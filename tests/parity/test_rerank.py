@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx_ml_bridge import RerankOptions
 from onnx_ml_bridge.artifacts.staging import Staged
 from onnx_ml_bridge.parity.rerank.original import OriginalScores, load_original, original_scores
 from onnx_ml_bridge.runtime.rank_agreement import TIE, is_same_order, rank_figures, ranking
@@ -47,7 +48,7 @@ def test_logits_and_order_are_the_originals(small):
     reranker = reranker_of(small.staged)
     largest, spreads, differing = 0.0, [], 0
     for entry, reference in zip(INPUTS, small.references, strict=True):
-        answer = reranker.score(entry.query, entry.documents)
+        answer = reranker.backend.score(entry.query, entry.documents)
         assert answer.token_counts.tolist() == list(reference.tokens)
         assert answer.truncated.tolist() == list(reference.truncated)
         largest = max(largest, float(np.abs(answer.scores - reference.scores).max()))
@@ -66,14 +67,14 @@ def test_the_score_of_a_pair_does_not_depend_on_its_batch(small):
     for variant in ("fp32", "int8"):
         whole, narrow = reranker_of(small.staged, variant), reranker_of(small.staged, variant, token_budget=1)
         for entry in INPUTS[:20]:
-            together = whole.score(entry.query, entry.documents).scores
-            alone = narrow.score(entry.query, entry.documents).scores
+            together = whole.backend.score(entry.query, entry.documents).scores
+            alone = narrow.backend.score(entry.query, entry.documents).scores
             assert np.abs(together - alone).max() <= 1e-6
 
 
 def test_int8_follows_the_order(small):
     reranker = reranker_of(small.staged, "int8")
-    answers = [reranker.score(entry.query, entry.documents).scores for entry in INPUTS[:40]]
+    answers = [reranker.backend.score(entry.query, entry.documents).scores for entry in INPUTS[:40]]
     references = [reference.scores for reference in small.references[:40]]
     assert rank_figures(references, answers)["kendall_tau"] > 0.9
 
@@ -81,12 +82,12 @@ def test_int8_follows_the_order(small):
 def test_the_ranking_is_in_the_order_of_the_scores(small):
     reranker = reranker_of(small.staged)
     entry = INPUTS[0]
-    scored, ranked = reranker.score(entry.query, entry.documents), reranker.rerank(entry.query, entry.documents)
+    scored, ranked = reranker.backend.score(entry.query, entry.documents), reranker.rerank(entry.query, entry.documents)
     assert [each.index for each in ranked] == ranking(scored.scores).tolist()
     assert [each.score for each in ranked] == sorted((each.score for each in ranked), reverse=True)
     assert [each.truncated for each in ranked] == [bool(scored.truncated[each.index]) for each in ranked]
-    assert reranker.rerank(entry.query, entry.documents, 3) == ranked[:3]
-    assert reranker.rerank(entry.query, entry.documents, 1000) == ranked
+    assert reranker.rerank(entry.query, entry.documents, RerankOptions(top_k=3)) == ranked[:3]
+    assert reranker.rerank(entry.query, entry.documents, RerankOptions(top_k=1000)) == ranked
     assert reranker.rerank(entry.query, []) == []
 
 
@@ -104,7 +105,7 @@ def test_sides_and_activations(tmp_path, kind, side):
     reranker, original = reranker_of(stage_reranker(model, tmp_path / "staging")), load_original(model)
     for entry in INPUTS[:30]:
         reference = original_scores(original, entry, MAX_TOKENS)
-        answer = reranker.score(entry.query, entry.documents)
+        answer = reranker.backend.score(entry.query, entry.documents)
         assert answer.token_counts.tolist() == list(reference.tokens)
         assert np.abs(answer.scores - reference.scores).max() <= TOLERANCE
         assert answer.scores.min() >= 0 and answer.scores.max() <= 1

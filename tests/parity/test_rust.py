@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_ml_bridge import Embedder, Embeddings, Model
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingResult, SentenceEmbedder
 
 TOLERANCE = 1e-6
 TEXTS = parity_texts()
@@ -32,9 +32,9 @@ def answers_one_by_one(line: list[str], texts: list[str]) -> Iterator[dict]:
 
 
 @pytest.fixture(scope="module")
-def minilm_vectors(minilm_artifact) -> Callable[[str], EmbeddingResult]:
+def minilm_vectors(minilm_artifact) -> Callable[[str], Embeddings]:
     """A function of the variant, which returns Python's vectors for all texts."""
-    return cache(lambda variant: SentenceEmbedder.open(minilm_artifact, variant).embed(TEXTS))
+    return cache(lambda variant: Embedder.open(Model(minilm_artifact, variant=variant)).embed(TEXTS))
 
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])

@@ -6,6 +6,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+from onnx_ml_bridge import EmbedOptions
 from onnx_ml_bridge.artifacts.families.sentence_embedding import Prompt
 from small_exports import SmallExport, varied_texts
 from small_models import DENSE_OUT, HIDDEN, MAX_TOKENS
@@ -18,7 +19,7 @@ PROMPTS = {"query": "Find what answers this: ", "passage": "Passage: ", "plain":
 def check_parity(small: SmallExport, prompt_name: str | None = None) -> None:
     texts = varied_texts()
     original = small.original(texts, prompt_name)
-    result = small.embedder().embed(texts, prompt_name)
+    result = small.embedder().embed(texts, EmbedOptions(prompt_name=prompt_name))
     worst = np.abs(result.vectors - original.vectors).max()
     # For vectors that are not normalized, the tolerance is relative to their largest element
     assert worst <= TOLERANCE * max(1.0, float(np.abs(original.vectors).max()))

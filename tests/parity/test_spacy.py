@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx_ml_bridge import RecognizeOptions, Recognizer
 from onnx_ml_bridge.export.source import resolve_source
 from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
 from onnx_ml_bridge.parity.spacy_ner import load_original, original_entities, some_sentence_starts
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.entities import Entities, NerOptions
+from onnx_ml_bridge.runtime.entities import Entities
 from onnx_ml_bridge.runtime.spacy_ner.network_runner import RUN_TOKENS
-from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyRecognizer
 from rust_command import rust_ner
 from spacy.language import Language
 from spacy_artifacts import PIPELINES
@@ -28,7 +28,7 @@ SEED = 77
 COMPONENTS = ("en-core-web-sm", "fr-core-news-sm", "fr-core-news-md", "es-core-news-sm")
 WHOLE = ("en-core-web-sm-sentences", "fr-core-news-sm-sentences")
 GIVEN = "en-core-web-sm-given"
-NONE = NerOptions()
+NONE = RecognizeOptions()
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Real:
 
     folder: Path
     nlp: Language
-    recognizer: SpacyRecognizer
+    recognizer: Recognizer
     texts: list[str]
     starts: list[tuple[int, ...]] | None
     expected: list[OriginalEntities]
@@ -45,7 +45,7 @@ class Real:
     @cached_property
     def found(self) -> list[Entities]:
         """The entities that Python finds in the texts."""
-        return self.recognizer.recognize(self.texts, NerOptions(sentence_starts=self.starts))
+        return self.recognizer.recognize(self.texts, RecognizeOptions(sentence_starts=self.starts))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def real(spacy_artifact: Callable[[str], Path]) -> Callable[[str], Real]:
             texts = texts if name in COMPONENTS else texts[::2]
             starts = some_sentence_starts(nlp, texts) if sentences == "given" else None
             made[name] = Real(
-                folder, nlp, SpacyRecognizer.open(folder), texts, starts, original_entities(nlp, texts, starts)
+                folder, nlp, Recognizer.open(folder), texts, starts, original_entities(nlp, texts, starts)
             )
         return made[name]
 
@@ -84,7 +84,7 @@ def test_every_token_and_attribute_is_the_same(real, name):
     rules = sorted(found.nlp.tokenizer.rules)
     chunks = random.Random(SEED).sample(rules, min(150, len(rules)))
     texts = [*found.texts, *chunks, *(f"«{chunk}», {chunk.upper()}-{chunk}" for chunk in chunks)]
-    assert check_tokens(found.nlp, found.recognizer.model, texts) > 10_000
+    assert check_tokens(found.nlp, found.recognizer.backend.model, texts) > 10_000
 
 
 @pytest.mark.parametrize("name", ["en-core-web-sm", "en-core-web-sm-sentences"])

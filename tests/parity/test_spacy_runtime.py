@@ -7,16 +7,15 @@ import time
 import numpy as np
 import pytest
 from odd_texts import ODD
+from onnx_ml_bridge import RecognizeOptions, Recognizer
 from onnx_ml_bridge.parity.spacy_ner import original_entities
-from onnx_ml_bridge.runtime.entities import NerOptions
 from onnx_ml_bridge.runtime.session import GraphSession
 from onnx_ml_bridge.runtime.spacy_ner import network_runner
-from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyRecognizer
 from small_pipelines import component_moves, make_pipeline
 from spacy.language import Language
 from spacy_exports import check_offsets, check_tokens, differing, export_recognizer
 
-NONE = NerOptions()
+NONE = RecognizeOptions()
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def nlp() -> Language:
 
 
 @pytest.fixture(scope="module")
-def made(nlp, tmp_path_factory) -> dict[str, SpacyRecognizer]:
+def made(nlp, tmp_path_factory) -> dict[str, Recognizer]:
     """The recognizers that are exported from one pipeline, one for each value of the setting `sentences`."""
     folder = tmp_path_factory.mktemp("small")
     return {kind: export_recognizer(nlp, folder / kind, kind) for kind in ("none", "given", "parser")}
@@ -35,7 +34,7 @@ def test_odd_texts(nlp, made):
     expected = original_entities(nlp, ODD)
     found = made["parser"].recognize(ODD, NONE)
     assert differing(expected, found) == []
-    assert check_tokens(nlp, made["parser"].model, ODD) > 50
+    assert check_tokens(nlp, made["parser"].backend.model, ODD) > 50
     check_offsets(ODD, found)
     assert [made["parser"].recognize([text], NONE)[0] for text in ODD] == found
 
@@ -53,10 +52,10 @@ FEWER = {"http://": 20_000}
 @pytest.mark.parametrize("unit", LONG)
 def test_a_token_of_200_000_characters(nlp, made, unit):
     model = made["none"]
-    check_tokens(nlp, model.model, [(unit * 1000)[:1000], f"Ann {(unit * 500)[:499]} Bo"])
+    check_tokens(nlp, model.backend.model, [(unit * 1000)[:1000], f"Ann {(unit * 500)[:499]} Bo"])
     text = (unit * 200_000)[: FEWER.get(unit, 200_000)]
     started = time.process_time()
-    document = model.tokenize(text)
+    document = model.backend.tokenize(text)
     assert time.process_time() - started < 20, "in time that is not linear it would be hours"
     assert document.end(len(document) - 1) == len(text)
     assert (document.starts[1:] == [document.end(token) for token in range(len(document) - 1)]).all()
@@ -65,7 +64,7 @@ def test_a_token_of_200_000_characters(nlp, made, unit):
 @pytest.mark.parametrize("unit", ["x", "é", "X1"])
 def test_a_token_of_200_000_characters_is_the_same_in_spacy(nlp, made, unit):
     text = f"Ann {(unit * 200_000)[:200_000]} Bo"
-    assert check_tokens(nlp, made["none"].model, [text]) == 3
+    assert check_tokens(nlp, made["none"].backend.model, [text]) == 3
     with nlp.select_pipes(disable=["parser"]):
         assert differing(original_entities(nlp, [text]), made["none"].recognize([text], NONE)) == []
 
@@ -81,13 +80,13 @@ def test_one_entity_over_thousands_of_tokens(tmp_path, monkeypatch):
     sizes: list[int] = []
     run = GraphSession.run
 
-    def counting(session, outputs, feeds):
+    def counting(session, outputs, feeds, watch):
         if "preactivation" in feeds:  # this is the graph of tokens, not the graph of word types
             sizes.append(len(feeds["preactivation"]))
-        return run(session, outputs, feeds)
+        return run(session, outputs, feeds, watch)
 
     monkeypatch.setattr(GraphSession, "run", counting)
-    context = model.model.spec.ner.context
+    context = model.backend.model.spec.ner.context
     for words in (3000, 6000, 12_000):
         text = "word " * words
         sizes.clear()
@@ -104,4 +103,4 @@ def test_sentence_starts_count_characters(nlp, made):
     assert texts[0][15:17] == "Cy"
     with nlp.select_pipes(disable=["parser"]):
         expected = original_entities(nlp, texts, starts)
-    assert differing(expected, made["given"].recognize(texts, NerOptions(sentence_starts=starts))) == []
+    assert differing(expected, made["given"].recognize(texts, RecognizeOptions(sentence_starts=starts))) == []

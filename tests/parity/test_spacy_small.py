@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from onnx_ml_bridge import RecognizeOptions, Recognizer
 from onnx_ml_bridge.parity.spacy_ner import original_entities, some_sentence_starts
-from onnx_ml_bridge.runtime.entities import Entities, NerOptions
-from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyRecognizer
+from onnx_ml_bridge.runtime.entities import Entities
 from onnx_ml_bridge.runtime.spacy_ner.tree import Tree
 from small_pipelines import ALL_ATTRIBUTES, LABELS, clear_texts, component_moves, make_pipeline
 from spacy.language import Language
@@ -44,7 +44,7 @@ PARSERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def exported(tmp_path) -> Callable[..., SpacyRecognizer]:
+def exported(tmp_path) -> Callable[..., Recognizer]:
     return lambda nlp, sentences="none": export_recognizer(nlp, tmp_path / "staging", sentences)
 
 
@@ -52,10 +52,10 @@ def sample() -> list[str]:
     return ner_sample("en", 110, SEED, 20)
 
 
-def check(nlp: Language, recognizer: SpacyRecognizer, texts: list[str], starts: Any = None) -> list[Entities]:
+def check(nlp: Language, recognizer: Recognizer, texts: list[str], starts: Any = None) -> list[Entities]:
     clear = set(clear_texts(nlp, texts, MARGIN)) if starts is None else set(texts)
     expected = original_entities(nlp, texts, starts)
-    found = recognizer.recognize(texts, NerOptions(sentence_starts=starts))
+    found = recognizer.recognize(texts, RecognizeOptions(sentence_starts=starts))
     assert not [texts[index] for index in differing(expected, found) if texts[index] in clear]
     # Texts with nearly equal scores are not compared, because their entities can depend on the CPU. At most 3% of the
     # texts may have such scores.
@@ -76,7 +76,7 @@ def check_variety(found: list[Entities], labels: tuple[str, ...] = LABELS) -> No
 def test_networks(exported, options):
     nlp = make_pipeline(**options)
     recognizer = exported(nlp)
-    assert recognizer.model.spec.ner.tie == ("last" if options.get("last_first") else "in")
+    assert recognizer.backend.model.spec.ner.tie == ("last" if options.get("last_first") else "in")
     texts = sample()
     check_variety(check(nlp, recognizer, texts), options.get("labels", LABELS))
 
@@ -115,7 +115,10 @@ def test_given_sentences(exported, options):
 def test_the_component_alone_out_of_a_pipeline_with_a_parser(exported):
     nlp = make_pipeline(parser=True, listeners=("ner", "parser"))
     recognizer = exported(nlp)
-    assert list(recognizer.model.graphs) == ["spacy_ner", "spacy_ner_types"] and recognizer.model.spec.parser is None
+    assert (
+        list(recognizer.backend.model.graphs) == ["spacy_ner", "spacy_ner_types"]
+        and recognizer.backend.model.spec.parser is None
+    )
     with nlp.select_pipes(disable=["parser"]):
         check(nlp, recognizer, sample())
 
@@ -128,7 +131,7 @@ def test_other_languages(exported, language):
     texts = ner_sample(language if language in ("fr", "es") else "en", 200, SEED, 40)
     chunks = sorted(nlp.tokenizer.rules)[:: max(1, len(nlp.tokenizer.rules) // 100)]
     texts = [*texts, *chunks, " ".join(chunks), *(f"({chunk}).{chunk}" for chunk in chunks)]
-    assert check_tokens(nlp, recognizer.model, texts) > 4000
+    assert check_tokens(nlp, recognizer.backend.model, texts) > 4000
     check(nlp, recognizer, texts[:100])
 
 
@@ -139,7 +142,7 @@ def test_ties_go_to_the_first_move(exported, last_first):
     usual = original_entities(nlp, texts)
     make_equal(nlp, LABELS)
     expected = original_entities(nlp, texts)
-    assert differing(expected, exported(nlp).recognize(texts, NerOptions())) == []
+    assert differing(expected, exported(nlp).recognize(texts, RecognizeOptions())) == []
     lengths = [(sum(e.end - e.start for e in each.entities)) for each in (*usual, *expected)]
     without, with_ties = sum(lengths[: len(usual)]), sum(lengths[len(usual) :])
     assert with_ties < without if last_first else with_ties > without, (without, with_ties)

@@ -10,13 +10,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
+from onnx_ml_bridge import BridgeOptions, Model, RecognizeOptions, Recognizer
 from onnx_ml_bridge.artifacts.errors import ArtifactError, ConfigError, InferenceError, InputError
 from onnx_ml_bridge.artifacts.ner import STRATEGIES
 from onnx_ml_bridge.parity.ner.original import OriginalEntities
-from onnx_ml_bridge.runtime.entities import Entities, NerOptions
+from onnx_ml_bridge.runtime.entities import Entities
 from onnx_ml_bridge.runtime.entity_agreement import agreement
 from onnx_ml_bridge.runtime.session import GraphSession, create_session
-from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifier
 from onnx_ml_bridge.runtime.verify import verify
 from small_models import POSITIONS
 from small_token_classifiers import LABELS, TOKEN_CLASSIFIERS
@@ -50,7 +50,7 @@ def check(
 ) -> list[Entities]:
     """Assert that the runtime returns the entities of the original pipeline, and return them."""
     expected = small.original(texts, strategy, stride)
-    found = small.classifier(threads=1).recognize(texts, NerOptions(strategy, stride))
+    found = small.classifier(threads=1).recognize(texts, RecognizeOptions(aggregation_strategy=strategy, stride=stride))
     compared = agreement([each.entities for each in expected], found)
     assert compared.differing == (), [texts[index] for index in compared.differing]
     assert counts(expected) == counts(found)
@@ -148,7 +148,7 @@ def test_texts_cut_on_the_left(token_classifier):
     for strategy, stride in (("simple", None), ("average", None), ("average", 9), ("simple", 0)):
         check(small, token_classifier_texts(), strategy, stride)
     text = "Anna " * 100
-    last = small.classifier().recognize([text], NerOptions("none"))[0].entities[-1]
+    last = small.classifier().recognize([text], RecognizeOptions(aggregation_strategy="none"))[0].entities[-1]
     assert last.start >= len(text) - 5
 
 
@@ -181,7 +181,10 @@ def test_ignored_labels(token_classifier):
 @every_token_classifier
 def test_any_batch_gives_the_same_entities(token_classifier, name):
     small, texts = token_classifier(name), token_classifier_texts()[::2]
-    for options in (NerOptions("none"), NerOptions("average", 5)):
+    for options in (
+        RecognizeOptions(aggregation_strategy="none"),
+        RecognizeOptions(aggregation_strategy="average", stride=5),
+    ):
         alone = [small.classifier(threads=1).recognize([text], options)[0] for text in texts]
         for budget in (1, 100, 4096):
             assert same(small.classifier(threads=1, token_budget=budget).recognize(texts, options), alone)
@@ -229,19 +232,19 @@ def test_deberta_computes_no_logarithm(token_classifier):
 @pytest.mark.parametrize(
     ("options", "error", "word"),
     [
-        (NerOptions("none", 5), ConfigError, "none"),
-        (NerOptions("simple", 22), ConfigError, "0 to 21"),
-        (NerOptions("simple", -1), ConfigError, "0 to 21"),
-        (NerOptions("simple", True), ConfigError, "True"),
-        (NerOptions("simple", 5.0), ConfigError, "5.0"),
-        (NerOptions("best"), ConfigError, "'best'"),
-        (NerOptions("SIMPLE"), ConfigError, "'SIMPLE'"),
-        (NerOptions(sentence_starts=[[0]]), InputError, "sentence starts"),
+        (RecognizeOptions(aggregation_strategy="none", stride=5), ConfigError, "none"),
+        (RecognizeOptions(aggregation_strategy="simple", stride=22), ConfigError, "0 to 21"),
+        (RecognizeOptions(aggregation_strategy="simple", stride=-1), ConfigError, "0 to 21"),
+        (RecognizeOptions(aggregation_strategy="simple", stride=True), ConfigError, "True"),
+        (RecognizeOptions(aggregation_strategy="simple", stride=5.0), ConfigError, "5.0"),
+        (RecognizeOptions(aggregation_strategy="best"), ConfigError, "'best'"),
+        (RecognizeOptions(aggregation_strategy="SIMPLE"), ConfigError, "'SIMPLE'"),
+        (RecognizeOptions(sentence_starts=[[0]]), InputError, "sentence starts"),
     ],
 )
 def test_invalid_settings_are_refused(token_classifier, options, error, word):
     classifier = token_classifier("bert").classifier()
-    for call in (lambda: classifier.check(options), lambda: classifier.recognize(["x"], options)):
+    for call in (lambda: classifier.backend.check(options), lambda: classifier.recognize(["x"], options)):
         with pytest.raises(error, match=word) as refused:
             call()
         assert refused.value.code == ("sentence_starts" if error is InputError else "config")
@@ -281,7 +284,7 @@ def test_defaults_are_those_of_the_manifest(token_classifier):
     expected = small.original(texts, "average", 9)
     assert agreement([each.entities for each in expected], small.classifier().recognize(texts)).differing == ()
     with pytest.raises(ConfigError, match="none"):
-        small.classifier().check(NerOptions("none"))
+        small.classifier().backend.check(RecognizeOptions(aggregation_strategy="none"))
 
 
 def test_an_empty_list_of_texts(token_classifier):
@@ -292,8 +295,8 @@ def test_an_empty_list_of_texts(token_classifier):
 def test_a_sealed_export_opens_and_replays(token_classifier, sealed_token_classifier, name):
     root = sealed_token_classifier(name)
     assert verify(root).variants.keys() == {"fp32", "int8"}
-    opened = TokenClassifier.open(root, "fp32", threads=1)
-    assert (opened.name, opened.version, opened.variant) == (name, "1", "fp32")
+    opened = Recognizer.open(Model(root, variant="fp32"), BridgeOptions(threads=1))
+    assert (opened.info.name, opened.info.version, opened.info.variant) == (name, "1", "fp32")
     expected = token_classifier(name).original(token_classifier_texts(), "simple")
     assert agreement([each.entities for each in expected], opened.recognize(token_classifier_texts())).differing == ()
 
@@ -317,7 +320,7 @@ def test_int8_entities_are_close_to_fp32_entities(token_classifier_int8, name):
     products = [node for node in graph if node.op_type == "MatMul"]
     assert sum(value.is_initializer() for node in products for value in node.inputs) == 1  # only the head stays float32
     for strategy in ("simple", "average"):
-        options = NerOptions(strategy, 5)
+        options = RecognizeOptions(aggregation_strategy=strategy, stride=5)
         exact, rounded = (
             small.classifier(variant).recognize(token_classifier_texts(), options) for variant in ("fp32", "int8")
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from onnx_ml_bridge import BridgeOptions, Model, RecognizeOptions, Recognizer
 from onnx_ml_bridge.artifacts.ner import STRATEGIES
-from onnx_ml_bridge.runtime.entities import Entities, Entity, NerOptions
+from onnx_ml_bridge.runtime.entities import Entities, Entity
 from onnx_ml_bridge.runtime.entity_agreement import agreement
-from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifier
 from rust_command import rust_ner
 from token_classifier_exports import KINDS, STRIDES, token_classifier_texts
 
@@ -44,9 +44,9 @@ def test_rust_returns_the_entities_of_the_pipeline(
 @every_kind
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
 def test_rust_and_python_return_the_same_offsets(rust, sealed_token_classifier, name, variant):
-    expected = TokenClassifier.open(sealed_token_classifier(name), variant, threads=1).recognize(
-        token_classifier_texts(), NerOptions("average", STRIDES[1])
-    )
+    expected = Recognizer.open(
+        Model(sealed_token_classifier(name), variant=variant), BridgeOptions(threads=1)
+    ).recognize(token_classifier_texts(), RecognizeOptions(aggregation_strategy="average", stride=STRIDES[1]))
     found = rust_entities(rust, sealed_token_classifier(name), variant, "average", STRIDES[1])
     compared = agreement([each.entities for each in expected], found)
     assert compared.differing == () and compared.score_max_abs is not None and compared.score_max_abs <= TOLERANCE

@@ -130,4 +130,4 @@ def test_no_session_is_created_for_a_refused_artifact(copied, monkeypatch):
     monkeypatch.setattr("onnx_ml_bridge.runtime.session.create_session", no_session)
     (copied / "extra").touch()
     with pytest.raises(ArtifactError):
-        OnnxMlBridge.open(embedding=copied).warm_up()
+        OnnxMlBridge.open(copied).warm_up()

@@ -2,8 +2,7 @@
 
 import pytest
 from examples import VALID
-from onnx_ml_bridge import InputError
-from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
+from onnx_ml_bridge import BridgeOptions, Embedder, InputError
 
 TINY = VALID / "tiny-embedding"
 
@@ -11,6 +10,6 @@ TINY = VALID / "tiny-embedding"
 def test_ten_megabytes_of_text_are_refused_or_cut():
     text = "the cat sleeps. " * 650_000
     with pytest.raises(InputError) as refused:
-        SentenceEmbedder.open(TINY).embed([text])
+        Embedder.open(TINY).embed([text])
     assert refused.value.code == "input_too_large"
-    assert SentenceEmbedder.open(TINY, text_limit=20_000_000).embed([text]).truncated.tolist() == [True]
+    assert Embedder.open(TINY, BridgeOptions(text_limit=20_000_000)).embed([text]).truncated.tolist() == [True]

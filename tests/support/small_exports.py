@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx_ml_bridge import Embedder
 from onnx_ml_bridge.artifacts.constants import graph_file
 from onnx_ml_bridge.artifacts.manifest import Graph
 from onnx_ml_bridge.export.sentence_embedding.pipeline import EmbeddingExport, export_pipeline, load_pipeline
@@ -48,12 +49,12 @@ class SmallExport:
     graphs: dict[str, Graph]
     tokenizer: TextTokenizer
 
-    def embedder(self, variant: str = "fp32", **options: Any) -> SentenceEmbedder:
-        """Return the runtime's model of one variant, created as in a build."""
+    def embedder(self, variant: str = "fp32", **options: Any) -> Embedder:
+        """Return the handle of one variant, created as in a build; `options` are those of `SentenceEmbedder`."""
         model = EmbeddingModel(
             self.staging, "small", "1", variant, self.graphs[variant], self.export.embedding, self.tokenizer
         )
-        return SentenceEmbedder(model, **options)
+        return Embedder(SentenceEmbedder(model, **options))
 
     def original(self, texts: Sequence[str], prompt_name: str | None = None) -> OriginalEmbeddings:
         """Return the embeddings of the original model."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from onnx_ml_bridge import Reranker
 from onnx_ml_bridge.artifacts.constants import EXACT
 from onnx_ml_bridge.artifacts.families.rerank import RERANK
 from onnx_ml_bridge.artifacts.staging import BuildSettings, Staged
@@ -23,7 +24,7 @@ from onnx_ml_bridge.cli.rerank import Options
 from onnx_ml_bridge.export.rerank import export
 from onnx_ml_bridge.parity.rerank.inputs import RerankInput
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.rerank import Reranker, staged_rerank_model
+from onnx_ml_bridge.runtime import rerank
 from sentence_transformers import CrossEncoder
 from small_models import ARCHITECTURES, MAX_TOKENS, POSITIONS, roughen
 from torch import nn
@@ -103,8 +104,8 @@ def stage_reranker(folder: Path, staging: Path, *variants: str) -> Staged:
 
 
 def reranker_of(staged: Staged, variant: str = EXACT, **options: Any) -> Reranker:
-    """Return a reranker for a staged variant."""
-    return Reranker(staged_rerank_model(staged, variant), **options)
+    """Return a reranker for a staged variant; `options` are those of the runtime's `CrossEncoder`."""
+    return Reranker(rerank.CrossEncoder(rerank.staged_rerank_model(staged, variant), **options))
 
 
 def random_inputs(queries: int, documents: int) -> list[RerankInput]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from onnx_ml_bridge import Summarizer
 from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY
 from onnx_ml_bridge.artifacts.families.summarization import (
     SUMMARIZATION,
@@ -24,7 +25,7 @@ from onnx_ml_bridge.artifacts.golden import write_golden
 from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Tensor, Variant
 from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
-from onnx_ml_bridge.runtime.summarization.summarizer import SummarizationModel, Summarizer
+from onnx_ml_bridge.runtime.summarization.summarizer import BeamSearchSummarizer, SummarizationModel
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
@@ -151,7 +152,7 @@ def make_artifact(
 
 def golden_cases(model: SummarizationModel) -> list[SummaryCase]:
     """Return golden cases with the summaries of `CASES`."""
-    found = Summarizer(model).summarize_detailed(CASES)
+    found = Summarizer(BeamSearchSummarizer(model)).summarize(CASES)
     return [
         SummaryCase(tuple(case), DEFAULTS, ExpectedSummary(each.text, each.token_ids), each.truncated, {})
         for case, each in zip(CASES, found, strict=True)

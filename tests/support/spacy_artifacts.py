@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onnx_ml_bridge import Recognizer
 from onnx_ml_bridge.artifacts.families.spacy_ner import SPACY_NER, SpacySpec
 from onnx_ml_bridge.artifacts.seal import seal, staging_for
 from onnx_ml_bridge.artifacts.staging import Staged
@@ -76,8 +77,9 @@ def seal_pipeline(config: ModelConfig, target: Path, texts: Sequence[str]) -> Pa
     return target
 
 
-def _recognizer(staged: Staged) -> SpacyRecognizer:
+def _recognizer(staged: Staged) -> Recognizer:
     folder, spec = staged.folder, staged.section(SpacySpec)
     preprocessor = SpacyPreprocessor(read_rules(folder / spec.rules), read_tables(folder / spec.tables, spec))
     graphs = staged.variants["fp32"].graphs
-    return SpacyRecognizer(SpacyModel(folder, "sealed", "1", "fp32", graphs, spec, preprocessor), threads=1)
+    model = SpacyModel(folder, "sealed", "1", "fp32", graphs, spec, preprocessor)
+    return Recognizer(SpacyRecognizer(model, threads=1))

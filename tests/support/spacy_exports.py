@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from onnx_ml_bridge import Recognizer
 from onnx_ml_bridge.artifacts.families.spacy_ner import HashColumn, SpacyNetwork
 from onnx_ml_bridge.artifacts.manifest import Graph
 from onnx_ml_bridge.export.spacy_ner.pipeline import SpacyExport, export_pipeline
@@ -25,18 +26,19 @@ from onnx_ml_bridge.runtime.spacy_ner.tokenizer import RuleTokenizer
 from spacy.language import Language
 
 
-def export_recognizer(nlp: Language, staging: Path, sentences: str = "none") -> SpacyRecognizer:
+def export_recognizer(nlp: Language, staging: Path, sentences: str = "none") -> Recognizer:
     """Export a loaded pipeline and return the runtime's recognizer for it."""
     staging.mkdir()
     return recognizer_of(export_pipeline(nlp, staging, sentences), staging)
 
 
-def recognizer_of(exported: SpacyExport, staging: Path) -> SpacyRecognizer:
+def recognizer_of(exported: SpacyExport, staging: Path) -> Recognizer:
     """Return the runtime's recognizer for an export in `staging`."""
     graphs: dict[str, Graph] = {role: describe_graph(graph, file) for role, (graph, file) in exported.graphs.items()}
     spec = exported.spec
     preprocessor = SpacyPreprocessor(read_rules(staging / spec.rules), read_tables(staging / spec.tables, spec))
-    return SpacyRecognizer(SpacyModel(staging, "small", "1", "fp32", graphs, spec, preprocessor), threads=1)
+    model = SpacyModel(staging, "small", "1", "fp32", graphs, spec, preprocessor)
+    return Recognizer(SpacyRecognizer(model, threads=1))
 
 
 # A network that reads all attributes of tokens. Its tables are so large that different values of an attribute hardly

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from onnx_ml_bridge import Recognizer
 from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, PARITY, graph_file
 from onnx_ml_bridge.artifacts.families.token_classification import TOKEN_CLASSIFICATION
 from onnx_ml_bridge.artifacts.golden import write_golden
@@ -66,12 +67,12 @@ class SmallTokenClassifier:
     graphs: dict[str, Graph]
     tokenizer: TextTokenizer
 
-    def classifier(self, variant: str = "fp32", **options: Any) -> TokenClassifier:
-        """Return the runtime's model of one variant, created as in a build."""
+    def classifier(self, variant: str = "fp32", **options: Any) -> Recognizer:
+        """Return the handle of one variant, created as in a build; `options` are those of `TokenClassifier`."""
         model = TokenClassifierModel(
             self.staging, "small", "1", variant, self.graphs[variant], self.export.token_classification, self.tokenizer
         )
-        return TokenClassifier(model, **options)
+        return Recognizer(TokenClassifier(model, **options))
 
     @cached_property
     def pipeline(self) -> Any:

@@ -9,13 +9,20 @@ import pytest
 from examples import examples_of
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, TaskNotLoadedError
+from onnx_ml_bridge import (
+    ConfigError,
+    InputError,
+    Model,
+    OnnxMlBridge,
+    RecognizeOptions,
+    Recognizer,
+    TaskNotLoadedError,
+)
 from onnx_ml_bridge.artifacts.errors import ArtifactError
 from onnx_ml_bridge.artifacts.golden import read_golden, write_golden
 from onnx_ml_bridge.artifacts.ner import NER, EntityCase, ExpectedEntity
-from onnx_ml_bridge.runtime.entities import Entities, Entity, EntitySpan, NerOptions, entities_from_spans
+from onnx_ml_bridge.runtime.entities import Entities, Entity, EntitySpan, entities_from_spans
 from onnx_ml_bridge.runtime.entity_agreement import LabelAgreement, agreement
-from onnx_ml_bridge.runtime.ner import open_recognizer
 
 EXAMPLES = examples_of(NER)
 every_example = pytest.mark.parametrize(
@@ -198,57 +205,59 @@ def test_a_valid_case_is_accepted(tmp_path):
 def bridge() -> OnnxMlBridge:
     """A bridge with the example artifact of every family of the task `ner`, the first of them under two names."""
     first = next(iter(EXAMPLES.values()))
-    return OnnxMlBridge.open(ner={"again": first} | {family.name: folder for family, folder in EXAMPLES.items()})
+    return OnnxMlBridge.open(
+        Model(first, "again"), *(Model(folder, family.name) for family, folder in EXAMPLES.items())
+    )
 
 
 @every_example
 def test_a_single_model_is_used_without_its_name(family, folder):
-    bridge = OnnxMlBridge.open(ner=folder)
-    (name,) = bridge.get_ner_model_names()
+    bridge = OnnxMlBridge.open(folder)
+    (name,) = (info.name for info in bridge.models())
     assert name == folder.name
     text = "Ann met Bo in Paris."
-    assert bridge.extract_entities(text) == bridge.extract_entities(text, name)
+    assert bridge.extract_entities(text) == bridge.extract_entities(text, model=name)
     with pytest.raises(InputError, match=name) as refused:
-        bridge.extract_entities("x", "other")
+        bridge.extract_entities("x", model="other")
     assert refused.value.code == "model_not_found"
 
 
 @every_example
 def test_a_model_is_selected_by_name(bridge, family, folder):
     texts = ["the cat, Ann (Bo) on Paris!", "", "a big red house sings"]
-    alone = open_recognizer(folder).recognize(texts, NerOptions())
-    assert alone[0].entities and bridge.ner(texts, family.name) == alone
-    assert bridge.extract_entities_batch(texts, family.name) == [list(each.entities) for each in alone]
-    assert bridge.extract_entities(texts[0], family.name) == list(alone[0].entities)
-    others = [bridge.ner(texts, other.name) for other in EXAMPLES if other is not family]
+    alone = Recognizer.open(folder).recognize(texts, RecognizeOptions())
+    assert alone[0].entities and bridge.recognizer(family.name).recognize(texts) == alone
+    assert bridge.extract_entities_batch(texts, model=family.name) == [list(each.entities) for each in alone]
+    assert bridge.extract_entities(texts[0], model=family.name) == list(alone[0].entities)
+    others = [bridge.recognizer(other.name).recognize(texts) for other in EXAMPLES if other is not family]
     assert alone not in others
 
 
 def test_a_name_is_required_if_several_models_are_open(bridge):
     names = ["again", *(family.name for family in EXAMPLES)]
-    assert bridge.get_ner_model_names() == names
+    assert [info.name for info in bridge.models()] == names
     for name in (None, "", "Again"):
         with pytest.raises(InputError, match=", ".join(sorted(names))) as refused:
-            bridge.extract_entities("x", name)
+            bridge.extract_entities("x", model=name)
         assert refused.value.code == "model_not_found"
 
 
 def test_a_call_without_a_model_of_its_task_is_refused(bridge):
-    with pytest.raises(TaskNotLoadedError, match="ner=") as refused:
-        OnnxMlBridge.open().extract_entities("x")
+    with pytest.raises(TaskNotLoadedError, match="task ner") as refused:
+        OnnxMlBridge([]).extract_entities("x")
     assert refused.value.code == "task_not_loaded"
-    with pytest.raises(TaskNotLoadedError, match="embedding="):
+    with pytest.raises(TaskNotLoadedError, match="task embedding"):
         bridge.generate_embedding("x")
 
 
 @every_example
-def test_a_variant_can_be_selected_for_each_task(family, folder):
-    with pytest.raises(ConfigError, match="embedding, ner"):
-        OnnxMlBridge.open(ner=folder, variant={"entities": "int8"})
+def test_a_variant_can_be_selected_for_each_model(family, folder):
+    with pytest.raises(ConfigError, match="option variant"):
+        OnnxMlBridge.open(Model(folder, variant={"ner": "int8"}))
     with pytest.raises(ArtifactError, match="fp32"):
-        OnnxMlBridge.open(ner=folder, variant="int4")
+        OnnxMlBridge.open(Model(folder, variant="int4"))
     for variant in family.gates:
-        assert OnnxMlBridge.open(ner=folder, variant={"ner": variant}).recognizer().variant == variant
+        assert OnnxMlBridge.open(Model(folder, variant=variant)).recognizer().info.variant == variant
 
 
 @every_name
@@ -266,18 +275,18 @@ def test_a_variant_can_be_selected_for_each_task(family, folder):
 )
 def test_bad_texts_are_refused_with_their_index(bridge, name, texts, code, index):
     with pytest.raises(InputError) as refused:
-        bridge.ner(texts, name)
+        bridge.recognizer(name).recognize(texts)
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
 @every_name
 def test_an_empty_list_of_texts_has_no_answers(bridge, name):
-    assert bridge.ner([], name) == [] and bridge.extract_entities_batch([], name) == []
+    assert bridge.recognizer(name).recognize([]) == [] and bridge.extract_entities_batch([], model=name) == []
 
 
 def test_the_health_check_fails_if_one_model_fails(bridge, monkeypatch):
     bridge.warm_up()
-    assert bridge.health_check() and not OnnxMlBridge(None).health_check()
+    assert bridge.health_check() and not OnnxMlBridge([]).health_check()
 
     def fails(*_arguments: object) -> None:
         raise InputError("input_text", "broken")

@@ -6,17 +6,19 @@ import time
 
 import pytest
 from lines import BAD_LINES, code_of_line
+from onnx_ml_bridge import EmbedOptions
 from onnx_ml_bridge.artifacts.errors import ConfigError, InferenceError, InputError
 from onnx_ml_bridge.cli.jsonl import (
     LineError,
     LineFormat,
     answer_lines,
-    each_answered,
     failure_line,
     parse_line,
     parse_text,
 )
 from onnx_ml_bridge.cli.line_reader import Line, arriving_lines
+from onnx_ml_bridge.runtime.cancellation import Watch
+from onnx_ml_bridge.runtime.handles.handle import each_result
 
 TEXT = LineFormat(10, parse_text)
 
@@ -59,17 +61,26 @@ def test_other_lines_are_refused_with_a_code(raw, expected):
 def test_an_input_that_fails_does_not_affect_the_others():
     calls = []
 
-    def run(inputs):
-        calls.append(list(inputs))
-        for position, entry in enumerate(inputs):
-            if entry == "bad":
-                raise InputError("sentence_starts", "no token there", index=position)
-            if entry == "worse":
-                raise InferenceError("not finite")
-        return [entry.upper() for entry in inputs]
+    class Fake:
+        """Returns texts in upper case; fails after the results of all texts before an invalid one."""
+
+        def check(self, options):
+            pass
+
+        def prepare(self, value, index, options):
+            return value
+
+        def results(self, inputs, options, watch):
+            calls.append(list(inputs))
+            for position, entry in enumerate(inputs):
+                if entry == "bad":
+                    raise InputError("sentence_starts", "no token there", index=position)
+                if entry == "worse":
+                    raise InferenceError("not finite")
+                yield position, entry.upper()
 
     lines = [Line(7, b'"a"'), Line(8, b'"bad"'), Line(9, b"no json"), Line(10, b'"worse"'), Line(11, b'"b"')]
-    found = answer_lines(lambda inputs: each_answered(run, inputs), lines, TEXT)
+    found = answer_lines(lambda inputs: each_result(Fake(), inputs, EmbedOptions(), Watch()), lines, TEXT)
     assert (found[0], found[4]) == (("a", "A"), ("b", "B"))
     assert [(each.code, each.line) for each in found[1:4]] == [
         ("sentence_starts", 8),
@@ -78,16 +89,23 @@ def test_an_input_that_fails_does_not_affect_the_others():
     ]
     # The message does not have the index of the text, because the index counts the inputs of one run, not the lines
     assert found[1].message == "no token there"
-    assert calls == [["a", "bad", "worse", "b"], ["a"], ["bad"], ["worse"], ["b"]]
+    assert calls == [["a", "bad", "worse", "b"], ["bad"], ["worse"], ["b"]]
 
 
 def test_no_inputs_need_no_run_and_errors_of_options_are_raised():
-    def run(inputs):
-        raise ConfigError("stride", expected="none", actual=len(inputs))
+    class Fake:
+        def check(self, options):
+            if options.prompt_name is not None:
+                raise ConfigError("prompt_name", expected="none", actual=options.prompt_name)
 
-    assert each_answered(run, []) == []
-    with pytest.raises(ConfigError):
-        each_answered(run, ["a"])
+        def results(self, inputs, options, watch):
+            assert not inputs
+            return iter(())
+
+    assert each_result(Fake(), [], EmbedOptions(), Watch()) == []
+    for texts in ([], ["a"]):
+        with pytest.raises(ConfigError):
+            each_result(Fake(), texts, EmbedOptions(prompt_name="query"), Watch())
 
 
 def test_a_failure_is_one_line_of_json_with_any_message():

@@ -6,11 +6,12 @@ import shutil
 
 import pytest
 from examples import examples
-from onnx_ml_bridge import ArtifactError
+from onnx_ml_bridge import ArtifactError, BridgeOptions, Embedder, Recognizer, Reranker, Summarizer
 from onnx_ml_bridge.runtime import cpu
 from onnx_ml_bridge.runtime.loading import open_artifact, runtime_of
 from onnx_ml_bridge.runtime.verify import replay
 
+HANDLES = (Embedder, Recognizer, Summarizer, Reranker)
 every_example = pytest.mark.parametrize(
     ("family", "folder"), examples().items(), ids=[family.name for family in examples()]
 )
@@ -18,10 +19,14 @@ every_example = pytest.mark.parametrize(
 
 @every_example
 def test_an_artifact_of_another_task_is_refused(family, folder):
-    assert open_artifact(folder, task=family.task).artifact.family is family
-    with pytest.raises(ArtifactError, match="another task") as refused:
-        open_artifact(folder, task="mind-reading")
-    assert refused.value.code == "variant"
+    assert open_artifact(folder).artifact.family is family
+    for handle in HANDLES:
+        if handle.task.manifest_name == family.task:
+            assert handle.open(folder).info.task == handle.task
+            continue
+        with pytest.raises(ArtifactError, match="another task") as refused:
+            handle.open(folder)
+        assert refused.value.code == "variant"
 
 
 @every_example
@@ -31,8 +36,8 @@ def test_auto_selects_the_variant_by_the_instruction_set(family, folder, flags, 
     opened = open_artifact(folder)
     expected = preferred if preferred in opened.artifact.manifest.variants else "fp32"
     assert opened.variant == expected
-    model = runtime_of(family).open_model(opened, threads=1)
-    model.load()
+    model = runtime_of(family).open_model(opened, BridgeOptions(threads=1))
+    model.warm_up()
 
 
 @every_example

@@ -9,9 +9,10 @@ from typing import Any
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
 from onnx_ml_bridge.cli.arguments import ModelOption, VariantOption
 from onnx_ml_bridge.cli.console import reported_errors
-from onnx_ml_bridge.cli.jsonl import LineFormat, each_answered, failure_line, json_line, parse_text, print_answers
+from onnx_ml_bridge.cli.jsonl import LineFormat, failure_line, json_line, parse_text, print_answers
 from onnx_ml_bridge.cli.options import option
 from onnx_ml_bridge.runtime.loading import open_artifact
+from onnx_ml_bridge.runtime.options import BridgeOptions
 
 from ..artifacts.families.readability import READABILITY
 from ..runtime.readability import open_model
@@ -25,9 +26,9 @@ class Options:
 def command(model: ModelOption, variant: VariantOption = "auto") -> None:
     """Score JSON lines from stdin."""
     with reported_errors():
-        scorer = open_model(open_artifact(model, variant, families=[READABILITY]))
+        scorer = open_model(open_artifact(model, variant, families=[READABILITY]), BridgeOptions())
 
         def answer(texts: Sequence[str]) -> list[dict[str, Any] | OnnxMlBridgeError]:
-            return each_answered(lambda chosen: [{"score": score} for score in scorer.score(chosen)], texts)
+            return [{"score": score} for score in scorer.score(texts)]
 
         print_answers(answer, LineFormat(1000, parse_text), lambda _, result: json_line(result), failure_line)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx_ml_bridge.artifacts.errors import ArtifactError
 from onnx_ml_bridge.runtime.graph_model import GraphModel, encoder_feeds, graph_model
 from onnx_ml_bridge.runtime.loading import Figures, OpenArtifact, Report, load_tokenizer, reporting
-from onnx_ml_bridge.runtime.tokenizer import DEFAULT_TEXT_LIMIT, TextTokenizer
+from onnx_ml_bridge.runtime.options import BridgeOptions
+from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 
 from ..artifacts.families.readability import ReadabilityCase, ReadabilitySpec
 
@@ -33,16 +34,16 @@ class ReadabilityScorer:
 
 
 def open_model(
-    opened: OpenArtifact[TextTokenizer], *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT
+    opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name: str | None = None
 ) -> ReadabilityScorer:
     spec = opened.artifact.manifest.section(ReadabilitySpec)
-    return ReadabilityScorer(graph_model(opened, "scorer", spec), threads)
+    return ReadabilityScorer(graph_model(opened, "scorer", spec), options.threads)
 
 
 def replay(
     opened: OpenArtifact[TextTokenizer], cases: Sequence[ReadabilityCase], threads: int, report: Report
 ) -> Figures:
-    scorer = open_model(opened, threads=threads)
+    scorer = open_model(opened, BridgeOptions(threads=threads))
     scores = np.concatenate([scorer.score([case.input]) for case in reporting(cases, report)])
     expected = np.array([case.score for case in cases])
     figures = {

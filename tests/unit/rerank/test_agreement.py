@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from onnx_ml_bridge import Ranked
 from onnx_ml_bridge.runtime.rank_agreement import TIE
-from onnx_ml_bridge.runtime.rerank import Ranked
 
 from benchmarks.agreement.rerank import TOLERANCE, Comparison, compare
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from examples import VALID
-from onnx_ml_bridge.runtime.rerank import Reranker
+from onnx_ml_bridge import Model, Reranker
 
 from benchmarks.contenders import Job
 from benchmarks.tasks import rerank
@@ -50,5 +50,5 @@ def test_the_loader_ranks_every_query_of_a_call():
     queries = [{"query": "cat", "documents": ["dog", "tree"]}, {"query": "dog", "documents": ["a"]}]
     answers = [rerank.to_json(answer) for answer in run(json.loads(json.dumps(queries)))]
     assert list(map(rerank.count_outputs, answers)) == [2, 1]
-    ranked = Reranker.open(VALID / "tiny-rerank", "fp32").rerank("cat", ["dog", "tree"])
+    ranked = Reranker.open(Model(VALID / "tiny-rerank", variant="fp32")).rerank("cat", ["dog", "tree"])
     assert answers[0]["ranking"] == [{"index": each.index, "score": each.score} for each in ranked]

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 from examples import VALID
+from onnx_ml_bridge import Model, Ranked, Reranker, RerankOptions
 from onnx_ml_bridge.artifacts.errors import InferenceError
 from onnx_ml_bridge.cli.jsonl import Line, LineError, LineFormat, answer_lines, failure_line, json_line
 from onnx_ml_bridge.cli.main import create_app
 from onnx_ml_bridge.cli.rerank import RerankAnswers, parse_entry
-from onnx_ml_bridge.runtime.rerank import Ranked, Reranker
 from typer.testing import CliRunner
 
 ENTRY = LineFormat(1000, parse_entry)
@@ -20,17 +20,17 @@ ENTRY = LineFormat(1000, parse_entry)
 class FakeReranker:
     """Scores a document by a tenth of its length. Documents of 5 characters or more are truncated."""
 
-    def rerank(self, query, documents, top_k=None):
+    def rerank(self, query, documents, options):
         if query == "broken":
             raise InferenceError("not finite")
         ranked = [Ranked(index, len(text) / 10, len(text) >= 5) for index, text in enumerate(documents)]
-        return sorted(ranked, key=lambda each: -each.score)[:top_k]
+        return sorted(ranked, key=lambda each: -each.score)[: options.top_k]
 
 
 def answers(*raws: bytes, top_k: int | None = None) -> list[dict]:
     """Return the output lines for input lines, which are numbered from 1."""
     lines = [Line(number, raw) for number, raw in enumerate(raws, start=1)]
-    found = answer_lines(RerankAnswers(FakeReranker(), top_k), lines, ENTRY)
+    found = answer_lines(RerankAnswers(FakeReranker(), RerankOptions(top_k=top_k)), lines, ENTRY)
     return [json.loads(failure_line(each) if isinstance(each, LineError) else json_line(each[1])) for each in found]
 
 
@@ -64,7 +64,7 @@ def test_a_line_that_fails_does_not_affect_the_others():
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr(FakeReranker, "load", lambda _: None, raising=False)
+    monkeypatch.setattr(FakeReranker, "warm_up", lambda _: None, raising=False)
     monkeypatch.setattr(Reranker, "open", lambda *_, **__: FakeReranker())
 
 
@@ -84,7 +84,7 @@ def test_the_command_refuses_an_invalid_number_of_documents(fake, top_k):
 
 
 def test_scores_are_printed_as_the_shortest_digits_of_a_float32():
-    reranker = Reranker.open(VALID / "tiny-rerank", "fp32")
+    reranker = Reranker.open(Model(VALID / "tiny-rerank", variant="fp32"))
     line = Line(1, b'{"query":"big cat","documents":["the dog","a tree"]}')
     ((entry, answer),) = answer_lines(RerankAnswers(reranker), [line], ENTRY)
     printed = [each["score"] for each in json.loads(json_line(answer))["ranking"]]

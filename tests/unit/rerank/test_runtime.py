@@ -8,10 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from examples import VALID
-from onnx_ml_bridge import ArtifactError, ConfigError, InferenceError, InputError, OnnxMlBridge, TaskNotLoadedError
+from onnx_ml_bridge import (
+    ArtifactError,
+    BridgeOptions,
+    ConfigError,
+    Embedder,
+    InferenceError,
+    InputError,
+    Model,
+    OnnxMlBridge,
+    Ranked,
+    Recognizer,
+    Reranker,
+    RerankOptions,
+    TaskNotLoadedError,
+)
 from onnx_ml_bridge.runtime import rerank, session
-from onnx_ml_bridge.runtime.loading import open_artifact
-from onnx_ml_bridge.runtime.rerank import Ranked, Reranker
+from onnx_ml_bridge.runtime.rerank import CrossEncoder
 
 TINY = VALID / "tiny-rerank"
 QUERY = "the big cat"
@@ -20,7 +33,7 @@ DOCUMENTS = ["a dog sleeps", "", "the cat sings on a red house!", " ", "dog " * 
 
 @pytest.fixture(params=["fp32", "int8"])
 def reranker(request) -> Reranker:
-    return Reranker.open(TINY, request.param)
+    return Reranker.open(Model(TINY, variant=request.param))
 
 
 @pytest.fixture
@@ -28,7 +41,7 @@ def sums(monkeypatch) -> list[tuple[int, int]]:
     """Replace the graph by a function whose score is the sum of a pair's token ids; return the shapes of all runs."""
     shapes = []
 
-    def run(_, outputs, feeds):
+    def run(_, outputs, feeds, watch):
         assert outputs == ["scores"] and list(feeds) == ["input_ids", "attention_mask", "token_type_ids"]
         shapes.append(feeds["input_ids"].shape)
         return [(feeds["input_ids"] * feeds["attention_mask"]).sum(axis=1).astype(np.float32)]
@@ -38,17 +51,17 @@ def sums(monkeypatch) -> list[tuple[int, int]]:
 
 
 def test_shapes_and_types_of_scores(reranker):
-    scored = reranker.score(QUERY, DOCUMENTS)
+    scored = reranker.backend.score(QUERY, DOCUMENTS)
     assert scored.scores.shape == (8,) and scored.scores.dtype == np.float32
     assert (scored.token_counts.dtype, scored.truncated.dtype) == (np.int64, np.bool_)
     assert scored.token_counts.tolist()[:5] == [9, 6, 14, 6, 48]
     assert scored.truncated.tolist() == [False] * 4 + [True] + [False] * 3
-    empty = reranker.score(QUERY, [])
+    empty = reranker.backend.score(QUERY, [])
     assert empty.scores.shape == empty.token_counts.shape == empty.truncated.shape == (0,)
 
 
 def test_a_ranking_has_the_documents_by_descending_score(reranker):
-    scored, ranked = reranker.score(QUERY, DOCUMENTS), reranker.rerank(QUERY, DOCUMENTS)
+    scored, ranked = reranker.backend.score(QUERY, DOCUMENTS), reranker.rerank(QUERY, DOCUMENTS)
     assert sorted(each.index for each in ranked) == list(range(8))
     assert [each.score for each in ranked] == sorted(scored.scores.tolist(), reverse=True)
     for each in ranked:
@@ -63,33 +76,33 @@ def test_documents_of_equal_scores_keep_their_order(reranker):
 
 @pytest.mark.parametrize(("top_k", "count"), [(None, 8), (1, 1), (3, 3), (8, 8), (1000, 8)])
 def test_top_k_limits_the_number_of_documents(reranker, top_k, count):
-    assert reranker.rerank(QUERY, DOCUMENTS, top_k) == reranker.rerank(QUERY, DOCUMENTS)[:count]
+    assert reranker.rerank(QUERY, DOCUMENTS, RerankOptions(top_k=top_k)) == reranker.rerank(QUERY, DOCUMENTS)[:count]
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 1.0, "1", True])
 def test_an_invalid_top_k_is_refused(reranker, top_k):
     with pytest.raises(ConfigError, match=f"option top_k, expected an integer, at least 1, got {top_k!r}"):
-        reranker.rerank(QUERY, DOCUMENTS, top_k)
+        reranker.rerank(QUERY, DOCUMENTS, RerankOptions(top_k=top_k))
 
 
 def test_scores_do_not_depend_on_the_batch(reranker):
-    together = reranker.score(QUERY, DOCUMENTS).scores
-    alone = [reranker.score(QUERY, [document]).scores[0] for document in DOCUMENTS]
-    narrow = Reranker.open(TINY, reranker.model.variant, token_budget=1).score(QUERY, DOCUMENTS).scores
+    together = reranker.backend.score(QUERY, DOCUMENTS).scores
+    alone = [reranker.backend.score(QUERY, [document]).scores[0] for document in DOCUMENTS]
+    narrow = CrossEncoder(reranker.backend.model, token_budget=1).score(QUERY, DOCUMENTS).scores
     np.testing.assert_allclose(together, alone, atol=1e-6, rtol=0)
     np.testing.assert_allclose(together, narrow, atol=1e-6, rtol=0)
 
 
 def test_runs_are_within_the_token_budget_and_results_in_order(sums):
-    reranker = Reranker.open(TINY, token_budget=60)
-    scores = reranker.score(QUERY, DOCUMENTS).scores
+    cross_encoder = CrossEncoder(Reranker.open(TINY).backend.model, token_budget=60)
+    scores = cross_encoder.score(QUERY, DOCUMENTS).scores
     assert max(rows * tokens for rows, tokens in sums) <= 60 and len(sums) > 2
-    pairs = reranker.model.tokenizer.encode(QUERY, DOCUMENTS)
+    pairs = cross_encoder.model.tokenizer.encode(QUERY, DOCUMENTS)
     assert scores.tolist() == [sum(pair.ids) for pair in pairs]
 
 
 def test_a_long_list_is_tokenized_in_blocks(sums, monkeypatch):
-    reranker = Reranker.open(TINY)
+    reranker = Reranker.open(TINY).backend
     encode, blocks = reranker.model.tokenizer.encode, []
     monkeypatch.setattr(
         reranker.model.tokenizer,
@@ -129,9 +142,10 @@ def test_bad_texts_are_refused_with_their_index(reranker, query, documents, code
 def test_a_text_over_the_limit_is_refused_and_with_a_larger_limit_truncated():
     text = "the cat sleeps. " * 65_000
     with pytest.raises(InputError) as refused:
-        Reranker.open(TINY).score(QUERY, [text])
+        Reranker.open(TINY).rerank(QUERY, [text])
     assert refused.value.code == "input_too_large"
-    assert Reranker.open(TINY, text_limit=2_000_000).score(QUERY, [text]).truncated.tolist() == [True]
+    (ranked,) = Reranker.open(TINY, BridgeOptions(text_limit=2_000_000)).rerank(QUERY, [text])
+    assert ranked.truncated
 
 
 @pytest.mark.parametrize(
@@ -140,7 +154,7 @@ def test_a_text_over_the_limit_is_refused_and_with_a_larger_limit_truncated():
 def test_invalid_scores_are_an_error(monkeypatch, values):
     monkeypatch.setattr(session.GraphSession, "run", lambda *_: [values])
     with pytest.raises(InferenceError, match=r"tiny-rerank \(fp32\) returned scores of shape"):
-        Reranker.open(TINY, "fp32").score(QUERY, ["a"])
+        Reranker.open(Model(TINY, variant="fp32")).rerank(QUERY, ["a"])
 
 
 def test_many_threads_get_the_results_of_one(reranker):
@@ -153,34 +167,34 @@ def test_many_threads_get_the_results_of_one(reranker):
 def test_invalid_options_are_named():
     for option in ("threads", "token_budget", "text_limit"):
         with pytest.raises(ConfigError, match=option):
-            Reranker.open(TINY, **{option: 0})
+            CrossEncoder(Reranker.open(TINY).backend.model, **{option: 0})
 
 
 def test_the_bridge_ranks_and_warns_about_truncated_pairs(caplog):
-    bridge = OnnxMlBridge.open(rerank=TINY, variant={"rerank": "int8"})
+    bridge = OnnxMlBridge.open(Model(TINY, variant="int8"))
     bridge.warm_up()
     with caplog.at_level(logging.WARNING):
-        assert bridge.rerank(QUERY, DOCUMENTS[:3], 2) == bridge.reranker.rerank(QUERY, DOCUMENTS[:3])[:2]
+        assert bridge.rerank(QUERY, DOCUMENTS[:3], 2) == bridge.reranker().rerank(QUERY, DOCUMENTS[:3])[:2]
         assert caplog.text == ""
         bridge.rerank(QUERY, DOCUMENTS)
     assert "1 of 8 pairs were truncated to 48 tokens" in caplog.text
-    assert bridge.reranker.model.variant == "int8"
+    assert bridge.reranker().info.variant == "int8"
 
 
 def test_the_health_check_fails_if_the_model_fails(monkeypatch):
-    bridge = OnnxMlBridge.open(rerank=TINY)
+    bridge = OnnxMlBridge.open(TINY)
     assert bridge.health_check()
     monkeypatch.setattr(session.GraphSession, "run", lambda *_: [np.array([np.nan], np.float32)])
     assert not bridge.health_check()
 
 
-def test_a_call_without_a_model_names_the_missing_argument():
-    with pytest.raises(TaskNotLoadedError, match="rerank=DIR"):
-        OnnxMlBridge.open().rerank(QUERY, ["a"])
+def test_a_call_without_a_model_names_the_task():
+    with pytest.raises(TaskNotLoadedError, match="task rerank"):
+        OnnxMlBridge([]).rerank(QUERY, ["a"])
 
 
 def test_another_task_is_refused():
     with pytest.raises(ArtifactError, match="another task"):
-        OnnxMlBridge.open(embedding=TINY)
+        Embedder.open(TINY)
     with pytest.raises(ArtifactError, match="another task"):
-        open_artifact(TINY, task="ner")
+        Recognizer.open(TINY)

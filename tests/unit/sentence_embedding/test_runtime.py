@@ -10,16 +10,19 @@ import pytest
 from examples import VALID
 from onnx_ml_bridge import (
     ArtifactError,
+    BridgeOptions,
     ConfigError,
     DependencyError,
+    Embedder,
+    EmbedOptions,
     InferenceError,
     InputError,
+    Model,
     OnnxMlBridge,
+    Recognizer,
     TaskNotLoadedError,
 )
 from onnx_ml_bridge.runtime import cpu, session
-from onnx_ml_bridge.runtime.loading import open_artifact
-from onnx_ml_bridge.runtime.sentence_embedding import SentenceEmbedder
 
 TINY = VALID / "tiny-embedding"
 TEXTS = ["the cat sleeps", "", "a big red house!", " ", "dog " * 100, "\U0001f600", "a\0b", "ΑΒΓ", "x" * 2000]
@@ -27,15 +30,14 @@ TEXTS = ["the cat sleeps", "", "a big red house!", " ", "dog " * 100, "\U0001f60
 
 @pytest.fixture(params=["fp32", "int8"])
 def bridge(request) -> OnnxMlBridge:
-    return OnnxMlBridge.open(embedding=TINY, variant=request.param)
+    return OnnxMlBridge.open(Model(TINY, variant=request.param))
 
 
 def test_shapes_and_types_of_results(bridge):
-    result = bridge.embed(TEXTS)
+    result = bridge.embedder().embed(TEXTS)
     assert result.vectors.shape == (9, 16) and result.vectors.dtype == np.float32
     assert result.token_counts.tolist()[:2] == [5, 2]
     assert result.truncated.tolist() == [False] * 4 + [True] + [False] * 4
-    assert result.prompt_name is None
     assert bridge.generate_embedding("the cat").shape == (16,)
     assert bridge.get_embedding_model_name() == "tiny-embedding"
 
@@ -74,24 +76,24 @@ def test_a_long_list_is_processed_in_blocks(bridge):
 )
 def test_bad_texts_are_refused_with_their_index(bridge, texts, code, index):
     with pytest.raises(InputError) as refused:
-        bridge.embed(texts)
+        bridge.embedder().embed(texts)
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
 def test_a_text_over_the_limit_is_refused_and_with_a_larger_limit_truncated():
     text = "the cat sleeps. " * 65_000
     with pytest.raises(InputError) as refused:
-        SentenceEmbedder.open(TINY).embed([text])
+        Embedder.open(TINY).embed([text])
     assert refused.value.code == "input_too_large"
-    assert SentenceEmbedder.open(TINY, text_limit=2_000_000).embed([text]).truncated.tolist() == [True]
+    assert Embedder.open(TINY, BridgeOptions(text_limit=2_000_000)).embed([text]).truncated.tolist() == [True]
 
 
 def test_prompts_are_put_before_the_text(bridge):
-    with_prompt = bridge.embed(["cat"], prompt_name="query")
-    assert with_prompt.prompt_name == "query"
-    np.testing.assert_array_equal(with_prompt.vectors, bridge.embed(["the big cat"]).vectors)
+    with_prompt = bridge.embedder().embed(["cat"], EmbedOptions(prompt_name="query"))
+    np.testing.assert_array_equal(with_prompt.vectors, bridge.embedder().embed(["the big cat"]).vectors)
+    np.testing.assert_array_equal(bridge.generate_embedding("cat", prompt_name="query"), with_prompt.vectors[0])
     with pytest.raises(InputError, match="document, query") as refused:
-        bridge.embed(["cat"], prompt_name="nothing")
+        bridge.embedder().embed(["cat"], EmbedOptions(prompt_name="nothing"))
     assert refused.value.code == "prompt_not_found"
 
 
@@ -109,48 +111,49 @@ def test_the_health_check_fails_if_the_model_fails(bridge, monkeypatch):
         bridge.generate_embedding("x")
 
 
-def test_a_call_without_a_model_names_the_missing_argument():
-    empty = OnnxMlBridge.open()
-    with pytest.raises(TaskNotLoadedError, match="embedding=DIR"):
+def test_a_call_without_a_model_names_the_task():
+    empty = OnnxMlBridge([])
+    with pytest.raises(TaskNotLoadedError, match="task embedding"):
         empty.generate_embedding("x")
     assert not empty.health_check()
 
 
-def test_a_variant_can_be_selected_for_the_task():
-    assert OnnxMlBridge.open(embedding=TINY, variant={"embedding": "int8"}).get_embedding_variant() == "int8"
+def test_a_variant_can_be_selected():
+    assert OnnxMlBridge.open(Model(TINY, variant="int8")).embedder().info.variant == "int8"
 
 
 def test_invalid_options_are_named():
     with pytest.raises(ConfigError, match="embeding"):
-        OnnxMlBridge.open(embedding=TINY, variant={"embeding": "int8"})
+        OnnxMlBridge.open(TINY, defaults={"embeding": "tiny-embedding"})
     for threads in (0, -1):
         with pytest.raises(ConfigError, match="threads"):
-            OnnxMlBridge.open(embedding=TINY, threads=threads)
+            OnnxMlBridge.open(TINY, options=BridgeOptions(threads=threads))
 
 
 def test_an_invalid_path_is_refused():
     for path in ("", "a\0b"):
         with pytest.raises(ArtifactError) as refused:
-            OnnxMlBridge.open(embedding=path)
+            OnnxMlBridge.open(path)
         assert refused.value.code == "path_kind"
 
 
 def test_auto_selects_the_variant_by_the_instruction_set(monkeypatch):
     for flags, expected in ((frozenset({"avx512_vnni"}), "int8"), (frozenset({"avx2"}), "fp32")):
         monkeypatch.setattr(cpu, "cpu_flags", lambda flags=flags: flags)
-        assert OnnxMlBridge.open(embedding=TINY).get_embedding_variant() == expected
+        assert OnnxMlBridge.open(TINY).embedder().info.variant == expected
 
 
 def test_another_task_is_refused():
-    with pytest.raises(ArtifactError, match="another task"):
-        open_artifact(TINY, task="ner")
+    with pytest.raises(ArtifactError, match="another task") as refused:
+        Recognizer.open(TINY)
+    assert refused.value.code == "variant"
 
 
 def test_many_threads_get_the_results_of_one_and_load_the_graph_once(monkeypatch):
     loads = []
     create = session.create_session
     monkeypatch.setattr(session, "create_session", lambda *args: loads.append(args) or create(*args))
-    bridge = OnnxMlBridge.open(embedding=TINY, variant="fp32")
+    bridge = OnnxMlBridge.open(Model(TINY, variant="fp32"))
     barrier = threading.Barrier(16)
 
     def work(number: int) -> np.ndarray:
@@ -160,7 +163,7 @@ def test_many_threads_get_the_results_of_one_and_load_the_graph_once(monkeypatch
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(work, range(16)))
     assert len(loads) == 1
-    serial = OnnxMlBridge.open(embedding=TINY, variant="fp32")
+    serial = OnnxMlBridge.open(Model(TINY, variant="fp32"))
     expected = {text: serial.generate_embedding(text) for text in TEXTS[:4]}
     for number, rows in enumerate(found):
         for turn, row in enumerate(rows):
@@ -170,4 +173,4 @@ def test_many_threads_get_the_results_of_one_and_load_the_graph_once(monkeypatch
 def test_without_onnxruntime_the_error_has_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DependencyError, match=r"pip install 'onnx-ml-bridge\[cpu\]'"):
-        OnnxMlBridge.open(embedding=TINY).warm_up()
+        OnnxMlBridge.open(TINY).warm_up()

@@ -4,23 +4,23 @@ import logging
 
 import pytest
 from examples import VALID
-from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge
+from onnx_ml_bridge import ConfigError, InputError, OnnxMlBridge, RecognizeOptions
 
 
 @pytest.fixture(scope="module")
 def bridge() -> OnnxMlBridge:
-    return OnnxMlBridge.open(ner=VALID / "tiny-spacy")
+    return OnnxMlBridge.open(VALID / "tiny-spacy")
 
 
 @pytest.mark.parametrize("options", [{"aggregation_strategy": "max"}, {"stride": 0}])
 def test_options_of_the_other_engine_are_refused(bridge, options):
     with pytest.raises(ConfigError, match=f"(?s){next(iter(options))}.*spaCy"):
-        bridge.ner(["x"], **options)
+        bridge.recognizer().recognize(["x"], RecognizeOptions(**options))
 
 
 def test_sentence_starts_are_refused_by_a_model_with_a_parser(bridge):
     with pytest.raises(InputError) as refused:
-        bridge.ner(["x"], sentence_starts=[[0]])
+        bridge.recognizer().recognize(["x"], RecognizeOptions(sentence_starts=[[0]]))
     assert refused.value.code == "sentence_starts"
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx_ml_bridge.artifacts.errors import InferenceError
 from onnx_ml_bridge.artifacts.families.spacy_ner import SpacyNer, SpacyParser
+from onnx_ml_bridge.runtime.cancellation import Watch
 from onnx_ml_bridge.runtime.spacy_ner.decoding import EntityDecoder
 from onnx_ml_bridge.runtime.spacy_ner.parser import SentenceParser
 from onnx_ml_bridge.runtime.spacy_ner.tables import StateLayer, Tables
@@ -189,7 +190,7 @@ class OfOneToken:
     def __init__(self, feature: float) -> None:
         self._features = np.full((1, 8, 2), feature, np.float32)
 
-    def run(self, slices: Any) -> Any:
+    def run(self, slices: Any, watch: Watch) -> Any:
         return [[self._features] for _ in slices]
 
     def __len__(self) -> int:
@@ -208,6 +209,7 @@ def test_a_parser_score_that_is_not_finite_is_an_error():
     )
     moves = SpacyParser(columns=(), vectors=False, context=1, hidden=1, pieces=2, moves=("S", "D"))
     good, bad = OfOneToken(1.0), OfOneToken(np.nan)
-    assert SentenceParser(good, moves, layer).sentence_starts([good]) == [[0]]  # type: ignore[arg-type, list-item]
+    parser = SentenceParser(good, moves, layer)  # type: ignore[arg-type]
+    assert parser.sentence_starts([good], Watch()) == [[0]]  # type: ignore[list-item]
     with pytest.raises(InferenceError, match="parser"):
-        SentenceParser(bad, moves, layer).sentence_starts([bad])  # type: ignore[arg-type, list-item]
+        SentenceParser(bad, moves, layer).sentence_starts([bad], Watch())  # type: ignore[arg-type, list-item]

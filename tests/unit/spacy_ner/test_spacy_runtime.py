@@ -10,31 +10,34 @@ import numpy as np
 import pytest
 from examples import VALID
 from odd_texts import ODD
-from onnx_ml_bridge import ConfigError, InputError
+from onnx_ml_bridge import ConfigError, InputError, RecognizeOptions, Recognizer
 from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.entities import NerOptions
 from onnx_ml_bridge.runtime.spacy_ner import lexicon, network_runner, recognizer, tokenizer, word_types
-from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyRecognizer
+from onnx_ml_bridge.runtime.spacy_ner.recognizer import SpacyModel, SpacyRecognizer
 
-NONE = NerOptions()
+NONE = RecognizeOptions()
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, SpacyRecognizer]:
+def made() -> dict[str, Recognizer]:
     """Recognizers of one pipeline, one for each value of the setting `sentences`."""
-    model = SpacyRecognizer.open(VALID / "tiny-spacy").model
+    model = Recognizer.open(VALID / "tiny-spacy").backend.model
     specs = [replace(model.spec, sentences=kind, parser=None) for kind in ("none", "given")]
-    return {spec.sentences: SpacyRecognizer(replace(model, spec=spec), threads=1) for spec in (*specs, model.spec)}
+    return {spec.sentences: recognizer_of(replace(model, spec=spec)) for spec in (*specs, model.spec)}
+
+
+def recognizer_of(model: SpacyModel, **changes: Any) -> Recognizer:
+    return Recognizer(SpacyRecognizer(model, **({"threads": 1} | changes)))
 
 
 def sample() -> list[str]:
     return [*ODD, *adversarial_texts("en", 60, 9), *parity_texts()[::20]]
 
 
-def again(found: SpacyRecognizer) -> SpacyRecognizer:
+def again(found: Recognizer) -> Recognizer:
     """Return a new recognizer of the same model, with no graph loaded and empty caches."""
-    return SpacyRecognizer(found.model, threads=1)
+    return recognizer_of(found.backend.model)
 
 
 def test_results_do_not_depend_on_the_size_of_runs(made, monkeypatch):
@@ -50,8 +53,8 @@ def test_results_do_not_depend_on_the_size_of_runs(made, monkeypatch):
             assert found == expected[kind][:: 1 if size > 3 else 4], f"{kind}, runs of {size}"
 
 
-def options(kind: str, texts: list[str]) -> NerOptions:
-    return NerOptions(sentence_starts=[[0] if text else [] for text in texts] if kind == "given" else None)
+def options(kind: str, texts: list[str]) -> RecognizeOptions:
+    return RecognizeOptions(sentence_starts=[[0] if text else [] for text in texts] if kind == "given" else None)
 
 
 def test_results_do_not_depend_on_the_size_of_text_blocks(made, monkeypatch):
@@ -80,10 +83,10 @@ def test_results_do_not_depend_on_the_size_of_caches(made, monkeypatch, module, 
     expected = made["parser"].recognize(texts, NONE)
     monkeypatch.setattr(module, name, limit)
     fresh = again(made["parser"])
-    first = fresh._tokenizer[0]
+    first = fresh.backend._tokenizer[0]
     assert fresh.recognize(texts, NONE) == expected
     assert fresh.recognize(texts[::-1], NONE) == expected[::-1]
-    assert (fresh._tokenizer[0] is not first) == (module is recognizer)
+    assert (fresh.backend._tokenizer[0] is not first) == (module is recognizer)
 
 
 @pytest.mark.parametrize("is_full", [False, True])
@@ -93,7 +96,7 @@ def test_many_threads_get_the_results_of_one(made, monkeypatch, is_full):
             monkeypatch.setattr(module, name, limit)
     texts = sample()
     expected = made["parser"].recognize(texts, NONE)
-    shared = SpacyRecognizer(made["parser"].model, threads=2)
+    shared = recognizer_of(made["parser"].backend.model, threads=2)
 
     def work(shift: int) -> bool:
         turned = texts[shift:] + texts[:shift]
@@ -109,7 +112,7 @@ def test_many_threads_get_the_results_of_one(made, monkeypatch, is_full):
 def test_missing_or_unexpected_sentence_starts_are_refused(made):
     for kind, starts in (("given", None), ("none", [[0]]), ("parser", [[0]])):
         with pytest.raises(InputError, match=kind) as refused:
-            made[kind].recognize(["Ann met Bo."], NerOptions(sentence_starts=starts))
+            made[kind].recognize(["Ann met Bo."], RecognizeOptions(sentence_starts=starts))
         assert (refused.value.code, refused.value.index) == ("sentence_starts", None)
 
 
@@ -132,7 +135,7 @@ def test_missing_or_unexpected_sentence_starts_are_refused(made):
 )
 def test_invalid_sentence_starts_are_refused(made, starts, index):
     with pytest.raises(InputError) as refused:
-        made["given"].recognize(["Ann met Bo.", "Bo met Ann."], NerOptions(sentence_starts=starts))
+        made["given"].recognize(["Ann met Bo.", "Bo met Ann."], RecognizeOptions(sentence_starts=starts))
     assert (refused.value.code, refused.value.index) == ("sentence_starts", index)
 
 
@@ -141,32 +144,32 @@ def test_sentence_starts_may_have_any_order_and_type(made):
     model = made["given"]
 
     def given(starts: Any) -> Any:
-        return model.recognize([text], NerOptions(sentence_starts=[starts]))
+        return model.recognize([text], RecognizeOptions(sentence_starts=[starts]))
 
     assert given([0, 12]) == given((12, 0, 12)) == given(np.array([12])) == given([12])
     assert given([]) == given([0]) == made["none"].recognize([text], NONE)
 
 
 def test_the_text_limit_counts_bytes(made):
-    limited = SpacyRecognizer(made["none"].model, threads=1, text_limit=8)
+    limited = recognizer_of(made["none"].backend.model, text_limit=8)
     assert limited.recognize(["éééé"], NONE)[0].tokens == 1
     with pytest.raises(InputError) as refused:
         limited.recognize(["ok", "ééééa"], NONE)
     assert (refused.value.code, refused.value.index) == ("input_too_large", 1)
     with pytest.raises(InputError):
-        limited.tokenize("lone \udfff")
+        limited.backend.tokenize("lone \udfff")
 
 
 @pytest.mark.parametrize("wrong", [{"threads": 0}, {"text_limit": 0}])
 def test_invalid_limits_are_refused(made, wrong):
     with pytest.raises(ConfigError):
-        SpacyRecognizer(made["none"].model, **wrong)
+        SpacyRecognizer(made["none"].backend.model, **wrong)
 
 
 @pytest.mark.parametrize("kind", ["none", "given", "parser"])
 def test_the_self_test_passes(made, kind):
     fresh = again(made[kind])
-    fresh.load()
+    fresh.warm_up()
     fresh.self_test()
 
 
@@ -174,11 +177,11 @@ def test_a_very_long_text(made):
     """Memory and time are linear in the number of tokens; a repeated word is added to the lexicon only once."""
     sentence = "Ann met Bo in Paris, and they talked about the U.S. and 10km of rain. "
     text = sentence * 1500
-    large = SpacyRecognizer(made["none"].model, threads=1, text_limit=20_000_000)
+    large = recognizer_of(made["none"].backend.model, text_limit=20_000_000)
     with pytest.raises(InputError) as refused:
         made["none"].recognize([text * 100], NONE)
     assert refused.value.code == "input_too_large"
     (found,) = large.recognize([text], NONE)
     (half,) = large.recognize([sentence * 750], NONE)
     assert found.tokens == 2 * half.tokens and len(found.entities) >= 2 * len(half.entities) - 2
-    assert len(large._tokenizer[0]) < 200 + len(large.model.preprocessor.rules.specials)
+    assert len(large.backend._tokenizer[0]) < 200 + len(large.backend.model.preprocessor.rules.specials)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from onnx_ml_bridge.artifacts.errors import InferenceError
 from onnx_ml_bridge.artifacts.families.spacy_ner import HashColumn, SpacyNetwork
+from onnx_ml_bridge.runtime.cancellation import Watch
 from onnx_ml_bridge.runtime.spacy_ner import word_types
 from onnx_ml_bridge.runtime.spacy_ner.word_types import GAP, TypeCache
 
@@ -36,7 +37,7 @@ class Types:
     def __init__(self, window: int, vectors: bool = False) -> None:
         self.positions, self.vectors, self.requested = 2 * window + 1, vectors, []
 
-    def run(self, outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
+    def run(self, outputs: list[str], feeds: dict[str, Any], watch: Watch) -> list[Any]:
         assert outputs == ["embedded", "contributions"]
         rows = feeds["rows"]
         assert rows.dtype == np.int32 and rows.shape[1] == 8 and (rows == rows[:, :1]).all()
@@ -78,7 +79,7 @@ def test_preactivations_are_sums_over_the_window(window, vectors):
     made, session = cache(window, vectors)
     lexicon = Lexicon()
     for keys in ([GAP, GAP, 7, 6, 7, 30, GAP], [6], [GAP], [30, 31, 30, 8, 9]):
-        check(made.inputs(lexicon, np.array(keys)), keys, window)  # type: ignore[arg-type]
+        check(made.inputs(lexicon, np.array(keys), Watch()), keys, window)  # type: ignore[arg-type]
     assert session.requested == [[GAP, 6, 7, 30], [8, 9, 31]]
 
 
@@ -89,7 +90,7 @@ def test_types_that_were_not_used_recently_are_dropped(monkeypatch):
 
     def requested(*expected: int) -> list[int]:
         session.requested.clear()
-        check(made.inputs(lexicon, np.array(expected)), list(expected), 1)
+        check(made.inputs(lexicon, np.array(expected), Watch()), list(expected), 1)
         return [key for keys in session.requested for key in keys]
 
     assert requested(GAP, 10) == [GAP, 10]
@@ -108,7 +109,7 @@ def test_another_lexicon_empties_the_cache():
     made, session = cache()
     for lexicon in (Lexicon(), Lexicon()):
         for _ in range(2):
-            check(made.inputs(lexicon, np.array([4, 5])), [4, 5], 1)  # type: ignore[arg-type]
+            check(made.inputs(lexicon, np.array([4, 5]), Watch()), [4, 5], 1)  # type: ignore[arg-type]
     assert session.requested == [[4, 5], [4, 5]]
 
 
@@ -117,16 +118,16 @@ def test_an_interrupted_call_empties_the_cache(monkeypatch, method):
     monkeypatch.setattr(word_types, "MAX_TYPES", 2)
     made, session = cache()
     lexicon: Any = Lexicon()
-    check(made.inputs(lexicon, np.array([4, GAP])), [4, GAP], 1)
+    check(made.inputs(lexicon, np.array([4, GAP]), Watch()), [4, GAP], 1)
 
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(session if method == "run" else word_types._CachedOutputs, method, interrupt)
-        made.inputs(lexicon, np.array([4, 7]))
+        made.inputs(lexicon, np.array([4, 7]), Watch())
     for keys in ([9, 7], [4, GAP, 9]):
-        check(made.inputs(lexicon, np.array(keys)), keys, 1)
+        check(made.inputs(lexicon, np.array(keys), Watch()), keys, 1)
 
 
 @pytest.mark.parametrize(
@@ -147,9 +148,9 @@ def test_an_interrupted_call_empties_the_cache(monkeypatch, method):
 def test_outputs_of_invalid_shapes_are_refused(monkeypatch, embedded, contributions):
     made, session = cache()
     lexicon: Any = Lexicon()
-    check(made.inputs(lexicon, np.array([4])), [4], 1)
+    check(made.inputs(lexicon, np.array([4]), Watch()), [4], 1)
     with monkeypatch.context() as patch:
-        patch.setattr(session, "run", lambda outputs, feeds: [np.zeros(embedded), np.zeros(contributions)])
+        patch.setattr(session, "run", lambda outputs, feeds, watch: [np.zeros(embedded), np.zeros(contributions)])
         with pytest.raises(InferenceError, match="2 types"):
-            made.inputs(lexicon, np.array([6, 7]))
-    check(made.inputs(lexicon, np.array([7, 4])), [7, 4], 1)
+            made.inputs(lexicon, np.array([6, 7]), Watch())
+    check(made.inputs(lexicon, np.array([7, 4]), Watch()), [7, 4], 1)

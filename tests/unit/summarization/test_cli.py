@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
+from onnx_ml_bridge import SummarizeOptions, Summarizer
 from onnx_ml_bridge.artifacts.card import model_card
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.errors import StoppedError
 from onnx_ml_bridge.cli import summarization
 from onnx_ml_bridge.cli.summarization import SummaryAnswers
-from onnx_ml_bridge.runtime.summarization.summarize_options import SummarizeOptions
-from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer
+from onnx_ml_bridge.runtime.summarization.summarizer import BeamSearchSummarizer
 from rich.console import Console
 from small_summarizers import endless_graph, make_artifact, make_model
 
@@ -23,7 +23,9 @@ def artifact(tmp_path_factory) -> Path:
 
 
 def test_the_timeout_applies_to_every_line(tmp_path):
-    answers = SummaryAnswers(Summarizer(make_model(tmp_path, endless_graph())), SummarizeOptions(timeout=0.2))
+    answers = SummaryAnswers(
+        Summarizer(BeamSearchSummarizer(make_model(tmp_path, endless_graph()))), SummarizeOptions(timeout=0.2)
+    )
     started = time.perf_counter()
     found = [answers([(text,)])[0] for text in ("a", "b")]
     assert [each.code for each in found if isinstance(each, StoppedError)] == ["timeout", "timeout"]
@@ -36,7 +38,7 @@ def test_progress_is_shown_only_on_a_terminal(artifact, monkeypatch, tmp_path):
         with summarization._progress() as progress:
             summarizer = Summarizer.open(artifact)
             options = SummarizeOptions(max_length=8, map_reduce=True, progress=progress)
-            summarizer.summarize_detailed([["One two. " * 20]], options)
+            summarizer.summarize([["One two. " * 20]], options)
             progress(1, 3)
     assert "1/3" in (tmp_path / "shown").read_text()
     monkeypatch.setattr(summarization, "err", Console(file=sys.stderr, force_terminal=False))

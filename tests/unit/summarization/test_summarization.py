@@ -3,15 +3,24 @@
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from onnx_ml_bridge import ConfigError, InferenceError, InputError, StoppedError
+from onnx_ml_bridge import (
+    CancelToken,
+    ConfigError,
+    InferenceError,
+    InputError,
+    OnnxMlBridge,
+    StoppedError,
+    SummarizeOptions,
+    Summarizer,
+    Summary,
+)
 from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
-from onnx_ml_bridge.runtime.cancellation import CancelToken
 from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, sentences, split_into_chunks
-from onnx_ml_bridge.runtime.summarization.summarize_options import SummarizeOptions
-from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, token_ids
+from onnx_ml_bridge.runtime.summarization.summarizer import BeamSearchSummarizer, SummarizationModel, token_ids
 from small_summarizers import MAX_TOKENS, SPEC, copying_graph, endless_graph, make_model
 from tokenizers import pre_tokenizers
 
@@ -25,12 +34,20 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory):
-    return Summarizer(make_model(tmp_path_factory.mktemp("endless"), endless_graph()))
+    return summarizer_of(make_model(tmp_path_factory.mktemp("endless"), endless_graph()))
 
 
 @pytest.fixture
 def summarizer(model):
-    return Summarizer(model)
+    return summarizer_of(model)
+
+
+def summarizer_of(model: SummarizationModel, **options: Any) -> Summarizer:
+    return Summarizer(BeamSearchSummarizer(model, **options))
+
+
+def texts_of(summaries: list[Summary]) -> list[str]:
+    return [summary.text for summary in summaries]
 
 
 def bytes_of(text: str) -> tuple[int, ...]:
@@ -40,23 +57,26 @@ def bytes_of(text: str) -> tuple[int, ...]:
 
 
 def test_messages_are_joined_to_one_text(summarizer):
-    (summary,) = summarizer.summarize_detailed([["the cat", "sleeps"]])
+    (summary,) = summarizer.summarize([["the cat", "sleeps"]])
     assert summary.text == "the cat sleeps"
     assert summary.token_ids == (2, *bytes_of("the cat sleeps")) and summary.tokens == 16
     assert summary.score == pytest.approx(-16 * 2.0 / 4) and not summary.truncated
-    assert summarizer.summarize(["the cat", "sleeps"]) == "the cat sleeps"
-    assert summarizer.summarize_batch(TEXTS)[3:] == [" two ", "Öl 🙂"]
-    assert summarizer.summarize_batch([]) == []
+    assert texts_of(summarizer.summarize(TEXTS)[3:]) == [" two ", "Öl 🙂"]
+    assert summarizer.summarize([]) == []
+    bridge = OnnxMlBridge([summarizer])
+    assert bridge.summarize(["the cat", "sleeps"]) == "the cat sleeps"
+    assert bridge.summarize_batch(TEXTS)[3:] == [" two ", "Öl 🙂"]
+    assert bridge.summarize_batch([]) == []
 
 
 def test_settings_are_passed_to_the_graph_and_lengths_count_the_start_token(summarizer):
     options = SummarizeOptions(num_beams=2, max_length=8, length_penalty=-0.5)
-    (summary,) = summarizer.summarize_detailed([["a long text"]], options)
+    (summary,) = summarizer.summarize([["a long text"]], options)
     assert (summary.text, summary.tokens, summary.score) == ("a long", 7, pytest.approx(13 * 0.5 / 2))
 
 
 def test_a_long_input_is_truncated(summarizer):
-    (summary,) = summarizer.summarize_detailed([["x" * 100]], SummarizeOptions(max_length=64))
+    (summary,) = summarizer.summarize([["x" * 100]], SummarizeOptions(max_length=64))
     assert summary.text == "x" * (MAX_TOKENS - 2) and summary.truncated
 
 
@@ -94,7 +114,7 @@ def test_token_ids_stop_at_the_end_token_or_before_padding(row, expected):
 )
 def test_bad_inputs_are_refused_with_their_index(summarizer, inputs, code, index):
     with pytest.raises(InputError) as refused:
-        summarizer.summarize_batch(inputs)
+        summarizer.summarize(inputs)
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
@@ -128,42 +148,42 @@ def test_whitespace_is_defined_by_unicode():
 )
 def test_settings_out_of_range_are_refused(summarizer, options, named):
     with pytest.raises(ConfigError, match=f"option {named}"):
-        summarizer.summarize_detailed([["a"]], SummarizeOptions(**options))
+        summarizer.summarize([["a"]], SummarizeOptions(**options))
     with pytest.raises(ConfigError, match=f"option {named}"):
-        summarizer.check(SummarizeOptions(**options))
+        summarizer.backend.check(SummarizeOptions(**options))
 
 
 def test_an_invalid_default_is_reported_as_the_models(tmp_path):
     spec = replace(SPEC, defaults=GenerationDefaults(4, 20, 32, 1.0))
     with pytest.raises(ConfigError, match=r"min_length, expected 0 to 10, got 20 \(the model's default\)"):
-        Summarizer(make_model(tmp_path, spec=spec)).check(SummarizeOptions(max_length=10))
+        BeamSearchSummarizer(make_model(tmp_path, spec=spec)).check(SummarizeOptions(max_length=10))
 
 
 @pytest.mark.parametrize("option", ["threads", "token_budget", "beam_limit", "text_limit"])
 def test_limits_must_be_positive(model, option):
     with pytest.raises(ConfigError, match=option):
-        Summarizer(model, **{option: 0})
+        BeamSearchSummarizer(model, **{option: 0})
 
 
 def test_runs_stay_within_both_limits_and_results_are_in_order(model, monkeypatch):
-    summarizer = Summarizer(model, token_budget=60, beam_limit=3 * 4 * 32)
+    summarizer = summarizer_of(model, token_budget=60, beam_limit=3 * 4 * 32)
     shapes = []
-    run = summarizer._session.run
+    run = summarizer.backend._session.run
 
     def recorded(outputs, feeds, watch):
         shapes.append(feeds["input_ids"].shape)
         return run(outputs, feeds, watch)
 
-    monkeypatch.setattr(summarizer._session, "run", recorded)
+    monkeypatch.setattr(summarizer.backend._session, "run", recorded)
     texts = [["x" * length] for length in (28, 1, 30, 2, 3, 4, 5, 12, 13, 14)]
-    assert summarizer.summarize_batch(texts) == ["x" * min(len(text[0]), 30) for text in texts]
+    assert texts_of(summarizer.summarize(texts)) == ["x" * min(len(text[0]), 30) for text in texts]
     assert max(rows for rows, _ in shapes) == 3
     assert all(rows == 1 or rows * tokens <= 60 for rows, tokens in shapes) and len(shapes) == 5
 
 
 def test_summaries_do_not_depend_on_the_batch(summarizer):
-    together = summarizer.summarize_detailed(TEXTS)
-    assert together == [summarizer.summarize_detailed([text])[0] for text in TEXTS]
+    together = summarizer.summarize(TEXTS)
+    assert together == [summarizer.summarize([text])[0] for text in TEXTS]
 
 
 @pytest.mark.parametrize(
@@ -178,15 +198,15 @@ def test_summaries_do_not_depend_on_the_batch(summarizer):
     ],
 )
 def test_invalid_outputs_are_an_inference_error(model, monkeypatch, sequences, scores, message):
-    summarizer = Summarizer(model)
-    monkeypatch.setattr(summarizer._session, "run", lambda *_: [sequences, scores])
+    summarizer = summarizer_of(model)
+    monkeypatch.setattr(summarizer.backend._session, "run", lambda *_: [sequences, scores])
     with pytest.raises(InferenceError, match=message):
-        summarizer.summarize(["a"])
+        summarizer.summarize([["a"]])
 
 
 def stopped(summarizer: Summarizer, options: SummarizeOptions) -> tuple[StoppedError, float]:
     with pytest.raises(StoppedError) as caught:
-        summarizer.summarize_detailed([["a"]], options)
+        summarizer.summarize([["a"]], options)
     return caught.value, time.perf_counter()
 
 
@@ -196,7 +216,7 @@ ROUNDS = 4
 
 @pytest.mark.parametrize("map_reduce", [False, True])
 def test_cancelling_stops_the_graph_within_200_ms_and_the_session_stays_usable(endless, map_reduce):
-    endless.load()
+    endless.warm_up()
     delays = []
     for _ in range(ROUNDS):
         token, cancelled = CancelToken(), []
@@ -216,7 +236,7 @@ def test_cancelling_stops_the_graph_within_200_ms_and_the_session_stays_usable(e
 
 
 def test_a_timeout_stops_the_graph_within_200_ms(endless):
-    endless.load()
+    endless.warm_up()
     delays = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -228,13 +248,13 @@ def test_a_timeout_stops_the_graph_within_200_ms(endless):
 
 def test_a_cancelled_token_stops_later_calls_with_it_and_no_others(endless, summarizer):
     token = CancelToken()
-    assert summarizer.summarize_detailed([["a"]], SummarizeOptions(cancel=token, timeout=60))[0].text == "a"
+    assert summarizer.summarize([["a"]], SummarizeOptions(cancel=token, timeout=60))[0].text == "a"
     token.cancel()
     error, _ = stopped(endless, SummarizeOptions(cancel=token, timeout=60))
     assert error.code == "cancelled"
     error, _ = stopped(summarizer, SummarizeOptions(cancel=token))
     assert error.code == "cancelled" and not token._watches
-    assert summarizer.summarize(["a"]) == "a"
+    assert texts_of(summarizer.summarize([["a"]])) == ["a"]
 
 
 def test_one_token_stops_the_calls_of_several_threads(endless):
@@ -280,46 +300,46 @@ def test_chunks_contain_as_many_sentences_as_fit():
 
 def test_map_reduce_reads_the_end_of_a_long_text(summarizer):
     text = "Aaaa aaaa. Bbbb bbbb bbb. Cccc cccc cc. Dddd dddd dd. Eeee."
-    (cut,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=8))
+    (cut,) = summarizer.summarize([[text]], SummarizeOptions(max_length=8))
     assert (cut.text, cut.truncated) == ("Aaaa a", True)
-    (whole,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=8, map_reduce=True))
+    (whole,) = summarizer.summarize([[text]], SummarizeOptions(max_length=8, map_reduce=True))
     # At most 32 bytes fit: the chunks are "Aaaa... Bbbb...", " Cccc... Dddd..." and " Eeee.".
     assert (whole.text, whole.truncated) == ("Aaaa a", False)
-    (longer,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=12, map_reduce=True))
+    (longer,) = summarizer.summarize([[text]], SummarizeOptions(max_length=12, map_reduce=True))
     assert longer.text == "Aaaa aaaa." and not longer.truncated
 
 
 def test_map_reduce_keeps_short_texts_and_the_order(summarizer):
     inputs = [["x. " * 40], ["short"], ["y. " * 60]]
-    found = summarizer.summarize_detailed(inputs, SummarizeOptions(max_length=6, map_reduce=True))
+    found = summarizer.summarize(inputs, SummarizeOptions(max_length=6, map_reduce=True))
     assert [each.text for each in found] == ["x. x", "shor", "y. y"]
 
 
 def test_map_reduce_reports_truncation_if_a_sentence_is_too_long_or_nothing_gets_shorter(summarizer):
     options = SummarizeOptions(max_length=8, map_reduce=True)
-    (found,) = summarizer.summarize_detailed([["x" * 100 + ". Short."]], options)
+    (found,) = summarizer.summarize([["x" * 100 + ". Short."]], options)
     assert found.truncated
     text = "Aaaa aaaa aaaa aaaa. Bbbb bbbb bbbb bbbb. Cccc."
-    (found,) = summarizer.summarize_detailed([[text]], SummarizeOptions(max_length=64, map_reduce=True))
+    (found,) = summarizer.summarize([[text]], SummarizeOptions(max_length=64, map_reduce=True))
     assert (found.text, found.truncated) == ((text[:20] + " " + text[20:])[: MAX_TOKENS - 2], True)
 
 
 def test_progress_counts_the_texts_of_every_round(summarizer):
     seen = []
     options = SummarizeOptions(max_length=8, map_reduce=True, progress=lambda done, all_: seen.append((done, all_)))
-    summarizer.summarize_detailed([["Aaaa aaaa aaaa aaaa. Bbbb bbbb bbbb bbbb."]], options)
+    summarizer.summarize([["Aaaa aaaa aaaa aaaa. Bbbb bbbb bbbb bbbb."]], options)
     assert seen == [(1, 2), (2, 2), (1, 1)]
 
 
 def test_a_graph_with_another_start_token_is_refused(tmp_path):
     with pytest.raises(InferenceError, match="begin with 2"):
-        Summarizer(make_model(tmp_path, copying_graph(start=0))).summarize(["a"])
+        summarizer_of(make_model(tmp_path, copying_graph(start=0))).summarize([["a"]])
 
 
 def test_several_threads_get_the_results_of_one(summarizer):
-    expected = summarizer.summarize_batch(TEXTS)
+    expected = summarizer.summarize(TEXTS)
     found = []
-    threads = [threading.Thread(target=lambda: found.append(summarizer.summarize_batch(TEXTS))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(summarizer.summarize(TEXTS))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from onnx_ml_bridge import ArtifactError, OnnxMlBridge, SummarizeOptions, TaskNotLoadedError
+from onnx_ml_bridge import ArtifactError, Embedder, Model, OnnxMlBridge, SummarizeOptions, TaskNotLoadedError
 from small_summarizers import make_artifact
 
 
@@ -14,16 +14,17 @@ def artifact(tmp_path_factory):
 
 @pytest.fixture
 def bridge(artifact):
-    return OnnxMlBridge.open(summarization=artifact)
+    return OnnxMlBridge.open(artifact)
 
 
 def test_the_bridge_summarizes(bridge, caplog):
     bridge.warm_up()
     assert bridge.summarize(["the cat", "sleeps"]) == "the cat sleeps"
     assert bridge.summarize_batch([["a"], ["b", "c"]]) == ["a", "b c"]
-    (summary,) = bridge.summarize_detailed([["the cat"]], SummarizeOptions(num_beams=1, max_length=5))
+    (summary,) = bridge.summarizer().summarize([["the cat"]], SummarizeOptions(num_beams=1, max_length=5))
     assert (summary.text, summary.tokens) == ("the", 4)
-    assert (bridge.get_summarization_model_name(), bridge.get_summarization_variant()) == ("small", "fp32")
+    info = bridge.summarizer().info
+    assert (info.name, info.variant) == ("small", "fp32")
     assert caplog.text == ""
 
 
@@ -35,9 +36,10 @@ def test_summarize_warns_about_a_truncated_input(bridge, caplog):
 
 def test_the_health_check_fails_if_the_model_fails(bridge, artifact, monkeypatch):
     assert bridge.health_check()
-    broken = OnnxMlBridge.open(summarization=artifact)
-    monkeypatch.setattr(broken.summarizer._session, "run", lambda *_: pytest.fail("not reached") or [])
-    monkeypatch.setattr(broken.summarizer.model.tokenizer, "pad", lambda _: _raise())
+    broken = OnnxMlBridge.open(artifact)
+    backend = broken.summarizer().backend
+    monkeypatch.setattr(backend._session, "run", lambda *_: pytest.fail("not reached") or [])
+    monkeypatch.setattr(backend.model.tokenizer, "pad", lambda _: _raise())
     assert not broken.health_check()
 
 
@@ -47,18 +49,18 @@ def _raise():
     raise InferenceError("broken")
 
 
-def test_a_call_without_a_model_names_the_missing_argument():
-    with pytest.raises(TaskNotLoadedError, match="summarization=DIR"):
-        OnnxMlBridge.open().summarize(["a"])
+def test_a_call_without_a_model_names_the_task():
+    with pytest.raises(TaskNotLoadedError, match="task summarization"):
+        OnnxMlBridge([]).summarize(["a"])
 
 
-def test_a_variant_can_be_selected_for_the_task(artifact):
+def test_a_variant_can_be_selected(artifact):
     with pytest.raises(ArtifactError) as refused:
-        OnnxMlBridge.open(summarization=artifact, variant={"summarization": "int8"})
+        OnnxMlBridge.open(Model(artifact, variant="int8"))
     assert refused.value.code == "variant"
-    assert OnnxMlBridge.open(summarization=artifact, variant={"ner": "int8"}).get_summarization_variant() == "fp32"
+    assert OnnxMlBridge.open(Model(artifact, variant="fp32")).summarizer().info.variant == "fp32"
 
 
 def test_another_task_is_refused(artifact):
     with pytest.raises(ArtifactError, match="another task"):
-        OnnxMlBridge.open(embedding=artifact)
+        Embedder.open(artifact)

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from onnx_ml_bridge import BuildError
+from onnx_ml_bridge import BuildError, Summarizer
 from onnx_ml_bridge.artifacts.families.summarization import (
     SUMMARIZATION,
     ExpectedSummary,
@@ -29,7 +29,7 @@ from onnx_ml_bridge.parity.summarization.inputs import SummaryInput, summary_inp
 from onnx_ml_bridge.parity.summarization.original import OriginalSummary
 from onnx_ml_bridge.parity.summarization.references import Reference, read_references, references_hash
 from onnx_ml_bridge.parity.summarization.report import Words, compared_words, rows, write_report
-from onnx_ml_bridge.runtime.summarization.summarizer import Summarizer, summarize_with_settings
+from onnx_ml_bridge.runtime.summarization.summarizer import BeamSearchSummarizer, summarize_with_settings
 from pages import Page
 from small_summarizers import DEFAULTS, MAX_TOKENS, SPEC, make_model
 
@@ -42,7 +42,7 @@ MACHINE = Machine("CPU", ("avx2",), 2)
 
 @pytest.fixture(scope="module")
 def summarizer(tmp_path_factory):
-    return Summarizer(make_model(tmp_path_factory.mktemp("model")))
+    return Summarizer(BeamSearchSummarizer(make_model(tmp_path_factory.mktemp("model"))))
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +92,14 @@ def test_a_difference_in_truncation_is_not_a_tie(summarizer, original):
 
 
 def test_a_variant_that_depends_on_the_batch_fails(summarizer, original, monkeypatch, tmp_path):
-    other = Summarizer(make_model(tmp_path))
-    run = other._session.run
+    other = Summarizer(BeamSearchSummarizer(make_model(tmp_path)))
+    run = other.backend._session.run
 
     def depending(outputs, feeds, watch):
         sequences, scores = run(outputs, feeds, watch)
         return (sequences[:, :2] if len(sequences) > 1 else sequences), scores
 
-    monkeypatch.setattr(other._session, "run", depending)
+    monkeypatch.setattr(other.backend._session, "run", depending)
     parity = evaluate(INPUTS, original, {"int8": other}, {"int8": GATES["int8"]})
     assert parity.comparisons["int8"].metrics["sealed_same"] == 0
     assert "sealed_same is 0, expected >= 0.9" in parity.failures["int8"]
@@ -150,7 +150,8 @@ def test_references_are_read_and_compared(summarizer, original, tmp_path):
 
 
 def test_the_drop_against_references_is_that_of_the_variant(summarizer, original, tmp_path):
-    worse = Summarizer(make_model(tmp_path, spec=replace(SPEC, defaults=replace(DEFAULTS, max_length=9))))
+    spec = replace(SPEC, defaults=replace(DEFAULTS, max_length=9))
+    worse = Summarizer(BeamSearchSummarizer(make_model(tmp_path, spec=spec)))
     references = [Reference(("the cat sleeps",), "the cat sleeps")]
     parity = evaluate(
         INPUTS, original, {"fp32": summarizer, "int8": worse}, {"int8": {"rouge_l_drop": 0.5}}, references

@@ -2,24 +2,23 @@
 
 import numpy as np
 from examples import VALID
+from onnx_ml_bridge import RecognizeOptions, Recognizer
 from onnx_ml_bridge.cli.ner import EntityAnswers, NerEntry
-from onnx_ml_bridge.runtime.entities import NerOptions
-from onnx_ml_bridge.runtime.ner import open_recognizer
 
 TINY = VALID / "tiny-ner"
 
 
 def test_a_text_that_fails_does_not_affect_the_others(monkeypatch):
-    recognizer = open_recognizer(TINY)
-    run = recognizer._session.run
+    recognizer = Recognizer.open(TINY)
+    run = recognizer.backend._session.run
 
-    def poisoned(outputs, feeds):
-        (logits,) = run(outputs, feeds)
+    def poisoned(outputs, feeds, watch):
+        (logits,) = run(outputs, feeds, watch)
         is_short = feeds["attention_mask"].sum(1) < 5
         return [np.where(is_short[:, None, None], np.float32(np.nan), logits)]
 
-    monkeypatch.setattr(recognizer._session, "run", poisoned)
+    monkeypatch.setattr(recognizer.backend._session, "run", poisoned)
     texts = ["A ferry crossed the strait.", "a", "The storm passed before noon."]
-    found = EntityAnswers(recognizer, NerOptions())([NerEntry(text) for text in texts])
+    found = EntityAnswers(recognizer, RecognizeOptions())([NerEntry(text) for text in texts])
     assert [getattr(each, "code", None) for each in found] == [None, "inference", None]
     assert [len(each.entities) > 0 for each in found[::2]] == [True, True]

@@ -4,19 +4,19 @@ import logging
 
 import pytest
 from examples import VALID
-from onnx_ml_bridge import InputError, OnnxMlBridge
+from onnx_ml_bridge import InputError, OnnxMlBridge, RecognizeOptions
 
 
 @pytest.fixture(scope="module")
 def bridge() -> OnnxMlBridge:
-    return OnnxMlBridge.open(ner=VALID / "tiny-ner")
+    return OnnxMlBridge.open(VALID / "tiny-ner")
 
 
 def test_sentence_starts_are_refused(bridge):
     with pytest.raises(InputError) as refused:
-        bridge.ner(["x"], sentence_starts=[[0]])
+        bridge.recognizer().recognize(["x"], RecognizeOptions(sentence_starts=[[0]]))
     assert refused.value.code == "sentence_starts"
-    assert bridge.ner(["the cat sleeps"], aggregation_strategy="none")[0].entities
+    assert bridge.recognizer().recognize(["the cat sleeps"], RecognizeOptions(aggregation_strategy="none"))[0].entities
 
 
 def test_extract_entities_warns_about_a_truncated_text(bridge, caplog):

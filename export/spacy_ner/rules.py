@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +19,7 @@ from spacy.symbols import IDS
 from spacy.tokenizer import Tokenizer
 
 from ...artifacts.errors import BuildError
+from ...artifacts.spacy_patterns import PatternChecker
 from .patterns import Alternative, join, parse_alternatives, ranges_of
 
 _VERSION = 1
@@ -65,11 +66,12 @@ def tokenizer_problems(nlp: Language) -> list[str]:
 def describe_rules(nlp: Language) -> dict[str, Any]:
     """Return the content of spacy_tokenizer.json.
 
-    :raises BuildError: with the code `unsupported_model` for a rule without a portable equivalent.
+    :raises BuildError: with the code `unsupported_model` for a rule without a portable equivalent, and for patterns
+        that exceed a limit of the format.
     """
     tokenizer = nlp.tokenizer
     infix = _pattern(nlp, "infix_finditer")
-    return {
+    described = {
         "version": _VERSION,
         "unicode": unicodedata.unidata_version,
         "prefix": _affixes(_pattern(nlp, "prefix_search"), "prefix"),
@@ -82,6 +84,25 @@ def describe_rules(nlp: Language) -> dict[str, Any]:
         "symbols": {name: number for name, number in IDS.items() if name},
         "characters": _characters(),
     }
+    _check_patterns(described)
+    return described
+
+
+def _check_patterns(described: Mapping[str, Any]) -> None:
+    """Raise `BuildError` with the name of the rule if readers of the format would refuse a pattern."""
+    checker = PatternChecker()
+    for name in ("prefix", "suffix", "infix", "token_match", "url_match"):
+        rule = described[name]
+        patterns = (
+            [entry["pattern"] for entry in rule] if isinstance(rule, list) else [rule] if rule is not None else []
+        )
+        for pattern in patterns:
+            try:
+                checker.python_source(pattern)
+            except ValueError as error:
+                raise BuildError(
+                    "unsupported_model", f"the tokenizer rule {name}: {error}", hint="Simplify the rule."
+                ) from error
 
 
 def norm_tables(nlp: Language) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

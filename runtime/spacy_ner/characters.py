@@ -29,6 +29,8 @@ class CharacterSet:
 
     def pattern(self) -> str:
         """Return the content of a regular expression class that matches the set, without the brackets."""
+        if not self.bounds:
+            return r"\ud800"  # a surrogate, which never occurs in texts: an empty class is a syntax error
         pairs = zip(self.bounds[::2], self.bounds[1::2], strict=True)
         return "".join(f"\\U{start:08x}-\\U{end - 1:08x}" for start, end in pairs)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...artifacts import strict_json
 from ...artifacts.errors import ArtifactError
+from ...artifacts.spacy_patterns import PatternChecker
 from .characters import Characters, CharacterSet
 
 _VERSION = 1
@@ -47,7 +48,7 @@ class Affix:
 
 @dataclass(frozen=True)
 class Match:
-    """A pattern of `token_match` or `url_match`, stored as text and compiled later.
+    """A pattern of `token_match` or `url_match`, checked, in the syntax of `re`; it is compiled later.
 
     `first` holds the characters with which a match can begin; None if they are not known.
     """
@@ -90,12 +91,11 @@ def read_rules(path: Path) -> Rules:
 
 
 def compile_pattern(source: str) -> re.Pattern[str]:
-    r"""Compile a pattern as FORMAT.md defines it: `$` matches only at the end of the string, like `\Z` in Python."""
-    return re.compile(_ESCAPE_OR_END.sub(lambda match: match[1] or r"\Z", _string(source)))
+    """Check one pattern and compile it as FORMAT.md defines it.
 
-
-# The patterns of FORMAT.md escape every literal `$`, also in classes, so every other `$` is the end of the string.
-_ESCAPE_OR_END = re.compile(r"(\\.)|\$", re.DOTALL)
+    :raises ValueError: if it is invalid or exceeds a limit.
+    """
+    return re.compile(PatternChecker().python_source(source))
 
 
 def _rules(data: dict[str, Any]) -> Rules:
@@ -104,17 +104,27 @@ def _rules(data: dict[str, Any]) -> Rules:
         chunk for chunk, tokens in specials.items() if "".join(text for text, _ in tokens) != chunk or not chunk
     ]:
         raise ValueError(f"special cases whose tokens, joined, are not the chunk: {wrong[:3]}")
+    patterns = _patterns(data)
     return Rules(
-        prefix=tuple(_affix(entry) for entry in _list(data["prefix"])),
-        suffix=tuple(_affix(entry) for entry in _list(data["suffix"])),
-        infix=None if data["infix"] is None else compile_pattern(data["infix"]),
-        token_match=tuple(_match(entry) for entry in _list(data["token_match"])),
-        url_match=tuple(_match(entry) for entry in _list(data["url_match"])),
+        prefix=tuple(_affix(entry, patterns) for entry in _list(data["prefix"])),
+        suffix=tuple(_affix(entry, patterns) for entry in _list(data["suffix"])),
+        infix=None if data["infix"] is None else re.compile(patterns[data["infix"]]),
+        token_match=tuple(_match(entry, patterns) for entry in _list(data["token_match"])),
+        url_match=tuple(_match(entry, patterns) for entry in _list(data["url_match"])),
         specials=specials,
         sequences=tuple(_sequence(entry) for entry in _list(data["sequences"])),
         symbols={name: _natural(number) for name, number in _items(data["symbols"])},
         characters=_characters(data["characters"]),
     )
+
+
+def _patterns(data: dict[str, Any]) -> dict[str, str]:
+    """Return every pattern of the file in the syntax of `re`. All of them are checked before any is compiled."""
+    checker = PatternChecker()
+    lists = [_list(data[name]) for name in ("prefix", "suffix", "token_match", "url_match")]
+    sources = [entry["pattern"] for entry in itertools.chain(*lists)]
+    sources += [] if data["infix"] is None else [data["infix"]]
+    return {source: checker.python_source(_string(source)) for source in sources}
 
 
 def _characters(data: dict[str, Any]) -> Characters:
@@ -126,16 +136,16 @@ def _characters(data: dict[str, Any]) -> Characters:
     return Characters(**{name: _set(data[name]) for name in _SETS}, lower=lower)
 
 
-def _affix(entry: dict[str, Any]) -> Affix:
+def _affix(entry: dict[str, Any], patterns: Mapping[str, str]) -> Affix:
     pattern, window = _fields(entry, "pattern", "window")
     if window is not None and _integer(window) < 1:
         raise ValueError(f"a window is {window}, expected at least 1 character")
-    return Affix(compile_pattern(pattern), window)
+    return Affix(re.compile(patterns[pattern]), window)
 
 
-def _match(entry: dict[str, Any]) -> Match:
+def _match(entry: dict[str, Any], patterns: Mapping[str, str]) -> Match:
     first, pattern = _fields(entry, "first", "pattern")
-    return Match(_string(pattern), None if first is None else _set(first))
+    return Match(patterns[pattern], None if first is None else _set(first))
 
 
 def _fields(entry: dict[str, Any], *names: str) -> list[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .lexicon import Lexicon
-from .rules import Match, Rules, SpecialToken, compile_pattern
+from .rules import Match, Rules, SpecialToken
 from .sequences import SequenceMatcher
 
 # The tokens of a chunk are cached if it has at most this many characters: longer chunks rarely occur twice.
@@ -243,6 +243,6 @@ class _Matcher:
         sources = [match.source for match in self._matches if match.first is None or first in match.first]
         if len(self._compiled) >= _MAX_COMPILED:
             self._compiled = {}  # not cleared but replaced, because another thread may be reading it
-        pattern = compile_pattern("|".join(sources)) if sources else None
+        pattern = re.compile("|".join(sources)) if sources else None
         self._compiled[first] = pattern
         return pattern

@@ -107,6 +107,23 @@ def test_networks(make, words, staging):
         export_pipeline(make(), staging)
 
 
+@pytest.mark.parametrize(
+    ("rule", "source", "words"),
+    [
+        ("prefix_search", "^a{1001}", ["tokenizer rule prefix", "more than 1000"]),
+        ("suffix_search", "(?:(?:a{100}){100}){10}$", ["tokenizer rule suffix", "size"]),
+        ("infix_finditer", "(?:$)*a", ["tokenizer rule infix", "repeated"]),
+        ("token_match", "a{0,500}" * 30, ["tokenizer rule token_match", "size"]),
+        ("url_match", "(" * 51 + "a" + ")" * 51, ["tokenizer rule url_match", "nested"]),
+    ],
+)
+def test_patterns_beyond_the_limits_of_the_format(nlp, staging, rule, source, words):
+    method = {"infix_finditer": "finditer", "token_match": "match", "url_match": "match"}.get(rule, "search")
+    setattr(nlp.tokenizer, rule, getattr(re.compile(source), method))
+    with refused("unsupported_model", *words):
+        export_pipeline(nlp, staging)
+
+
 def test_encoders_of_other_kinds(nlp, staging):
     """Encoders with the layer name of PyTorch (such as `TorchBiLSTM`) or of a transformer are refused."""
     tok2vec = nlp.get_pipe("ner").model.layers[0].layers[0]

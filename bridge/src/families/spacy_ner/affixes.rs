@@ -1,7 +1,7 @@
 //! Lists of the tokenizer's patterns: for the prefixes of chunks, for their suffixes, and for chunks that are not split
 //! further.
 
-use super::pattern::{Classes, Edge, Pattern};
+use super::pattern::{Edge, Pattern, PatternFile};
 use super::rules::Affix;
 
 /// For each character, the indices of the patterns that can match a text with this first character (last character, if
@@ -49,8 +49,8 @@ impl ChunkPatterns {
     ///
     /// # Errors
     /// The message for the first pattern that cannot be parsed.
-    pub(super) fn new(patterns: Vec<String>, classes: &mut Classes) -> Result<Self, String> {
-        let compiled = patterns.iter().map(|pattern| Pattern::at_start(pattern, classes));
+    pub(super) fn new(patterns: Vec<String>, file: &mut PatternFile) -> Result<Self, String> {
+        let compiled = patterns.iter().map(|pattern| Pattern::at_start(pattern, file));
         let patterns = compiled.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect::<Vec<_>>();
         let index = Index::new(patterns.iter().map(Pattern::first));
         Ok(Self { patterns, index })
@@ -90,8 +90,8 @@ impl Prefixes {
     ///
     /// # Errors
     /// The message for the first pattern that cannot be parsed.
-    pub(super) fn new(entries: Vec<Affix>, classes: &mut Classes) -> Result<Self, String> {
-        let patterns = read(entries, |pattern| Pattern::at_start(pattern, classes))?;
+    pub(super) fn new(entries: Vec<Affix>, file: &mut PatternFile) -> Result<Self, String> {
+        let patterns = read(entries, |pattern| Pattern::at_start(pattern, file))?;
         let index = Index::new(patterns.iter().map(|entry| entry.0.first()));
         Ok(Self { patterns, index })
     }
@@ -120,8 +120,8 @@ impl Suffixes {
     ///
     /// # Errors
     /// The message for the first pattern that cannot be parsed.
-    pub(super) fn new(entries: Vec<Affix>, classes: &mut Classes) -> Result<Self, String> {
-        let patterns = read(entries, |pattern| Pattern::at_end(pattern, classes))?;
+    pub(super) fn new(entries: Vec<Affix>, file: &mut PatternFile) -> Result<Self, String> {
+        let patterns = read(entries, |pattern| Pattern::at_end(pattern, file))?;
         let index = Index::new(patterns.iter().map(|entry| entry.0.last()));
         Ok(Self { patterns, index })
     }

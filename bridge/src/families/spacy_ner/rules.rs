@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::affixes::{ChunkPatterns, Prefixes, Suffixes};
 use super::characters::{CharSet, Characters};
 use super::hashing::hash_string;
-use super::pattern::{Classes, Pattern};
+use super::pattern::{Pattern, PatternFile};
 use super::sequences::Sequences;
 use crate::BridgeError;
 use crate::artifact::json;
@@ -118,14 +118,14 @@ impl Rules {
         if file.version != VERSION || file.unicode.is_empty() {
             return Err(format!("version is {}, expected {VERSION}, or unicode is empty", file.version));
         }
-        let mut classes = Classes::new();
+        let mut patterns = PatternFile::default();
         let mut specials = Specials { symbols: &file.symbols, ids: HashMap::new(), norms: vec![0] };
         Ok(Self {
-            prefixes: Prefixes::new(file.prefix, &mut classes)?,
-            suffixes: Suffixes::new(file.suffix, &mut classes)?,
-            infix: file.infix.map(|pattern| Pattern::new(&pattern, &mut classes)).transpose()?,
-            token_match: ChunkPatterns::new(patterns("token_match", file.token_match)?, &mut classes)?,
-            url_match: ChunkPatterns::new(patterns("url_match", file.url_match)?, &mut classes)?,
+            prefixes: Prefixes::new(file.prefix, &mut patterns)?,
+            suffixes: Suffixes::new(file.suffix, &mut patterns)?,
+            infix: file.infix.map(|pattern| Pattern::new(&pattern, &mut patterns)).transpose()?,
+            token_match: ChunkPatterns::new(sources("token_match", file.token_match)?, &mut patterns)?,
+            url_match: ChunkPatterns::new(sources("url_match", file.url_match)?, &mut patterns)?,
             longest_special: file.specials.keys().map(String::len).max().unwrap_or(0),
             specials: file.specials.into_iter().map(|special| specials.read(special)).collect::<Result<_, _>>()?,
             norms: specials.norms,
@@ -205,7 +205,7 @@ impl CharactersFile {
 
 /// The regular expressions of a list of chunk patterns. The field `first` is checked but not used: [`ChunkPatterns`]
 /// computes the first characters of matches from the pattern.
-fn patterns(name: &str, entries: Vec<ChunkPattern>) -> Result<Vec<String>, String> {
+fn sources(name: &str, entries: Vec<ChunkPattern>) -> Result<Vec<String>, String> {
     let checked = entries.into_iter().map(|ChunkPattern { pattern, first }| {
         first.map_or(Ok(()), |codes| set(&format!("{name}.first"), &codes).map(|_| ()))?;
         Ok(pattern)

@@ -18,7 +18,7 @@ use self::machine::Machine;
 #[cfg(test)]
 pub(crate) use self::machine::steps_of;
 use self::program::Program;
-pub(crate) use self::syntax::Classes;
+pub(crate) use self::syntax::PatternFile;
 use self::syntax::{Node, parse};
 
 /// A regular expression that is compiled to a program for the backtracking machine.
@@ -30,20 +30,20 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern. `classes` caches parsed character classes, because many patterns have the same classes.
+    /// Compiles a pattern. `file` counts the sizes of all patterns of a file and caches their character classes.
     ///
     /// # Errors
-    /// A message with the start of the pattern and the reason why it cannot be compiled.
-    pub(crate) fn new(pattern: &str, classes: &mut Classes) -> Result<Self, String> {
-        parse(pattern, classes).and_then(|node| Self::compile(&node)).map_err(|problem| describe(pattern, &problem))
+    /// A message with the start of the pattern and the reason why it is refused.
+    pub(crate) fn new(pattern: &str, file: &mut PatternFile) -> Result<Self, String> {
+        parse(pattern, file).map(|node| Self::compile(&node)).map_err(|problem| describe(pattern, &problem))
     }
 
     /// Compiles the alternatives of a pattern one by one, in their order. The caller matches them only at the start of texts.
     ///
     /// # Errors
     /// The errors of [`new`](Self::new).
-    pub(crate) fn at_start(pattern: &str, classes: &mut Classes) -> Result<Vec<Self>, String> {
-        Self::each(pattern, classes, |mut nodes| {
+    pub(crate) fn at_start(pattern: &str, file: &mut PatternFile) -> Result<Vec<Self>, String> {
+        Self::each(pattern, file, |mut nodes| {
             // The pattern is only matched at the start of texts, where `^` always holds.
             if matches!(nodes.first(), Some(Node::Start)) {
                 nodes.remove(0);
@@ -56,31 +56,26 @@ impl Pattern {
     ///
     /// # Errors
     /// The errors of [`new`](Self::new).
-    pub(crate) fn at_end(pattern: &str, classes: &mut Classes) -> Result<Vec<Self>, String> {
-        Self::each(pattern, classes, |mut nodes| {
+    pub(crate) fn at_end(pattern: &str, file: &mut PatternFile) -> Result<Vec<Self>, String> {
+        Self::each(pattern, file, |mut nodes| {
             if matches!(nodes.last(), Some(Node::End)) {
                 nodes.pop();
             }
             let last = Edge::last(&Node::Concat(nodes.clone()));
             nodes.push(Node::End);
-            Ok(Self { last, ..Self::compile(&Node::Concat(nodes))? })
+            Self { last, ..Self::compile(&Node::Concat(nodes)) }
         })
     }
 
-    fn each(
-        pattern: &str,
-        classes: &mut Classes,
-        compile: impl Fn(Vec<Node>) -> Result<Self, String>,
-    ) -> Result<Vec<Self>, String> {
-        let node = parse(pattern, classes).map_err(|problem| describe(pattern, &problem))?;
+    fn each(pattern: &str, file: &mut PatternFile, compile: impl Fn(Vec<Node>) -> Self) -> Result<Vec<Self>, String> {
+        let node = parse(pattern, file).map_err(|problem| describe(pattern, &problem))?;
         let alternatives = if let Node::Alternatives(nodes) = node { nodes } else { vec![node] };
         let concat = |node| if let Node::Concat(nodes) = node { nodes } else { vec![node] };
-        let compiled = alternatives.into_iter().map(|node| compile(concat(node)));
-        compiled.collect::<Result<_, _>>().map_err(|problem| describe(pattern, &problem))
+        Ok(alternatives.into_iter().map(|node| compile(concat(node))).collect())
     }
 
-    fn compile(node: &Node) -> Result<Self, String> {
-        Ok(Self { first: Edge::first(node), last: Edge::last(node), program: Program::new(node)? })
+    fn compile(node: &Node) -> Self {
+        Self { first: Edge::first(node), last: Edge::last(node), program: Program::new(node) }
     }
 
     /// The sets of characters with which every match of the pattern begins.
@@ -123,25 +118,29 @@ impl Pattern {
     }
 
     /// The ranges in bytes of all matches in the text that do not overlap, from left to right. After an empty match the
-    /// search continues one character later.
+    /// next match may start at the same offset if it is not empty, as in Python's `re`.
     pub(crate) fn matches<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> {
         let mut machine = Machine::new(&self.program, text);
-        let mut from = 0;
+        let (mut from, mut after_empty) = (0, false);
         std::iter::from_fn(move || {
-            let range = self.find_from(&mut machine, text, from)?;
-            let skipped = if range.is_empty() { text[range.end..].chars().next().map_or(1, char::len_utf8) } else { 0 };
-            from = range.end + skipped;
+            let range = self.find_from(&mut machine, text, from, after_empty)?;
+            (from, after_empty) = (range.end, range.is_empty());
             Some(range)
         })
     }
 
-    fn find_from(&self, machine: &mut Machine<'_>, text: &str, from: usize) -> Option<Range<usize>> {
+    /// The first match that starts at the offset `from` or after it. If `skips_empty` is true, an empty match at `from`
+    /// itself is skipped.
+    fn find_from(&self, machine: &mut Machine<'_>, text: &str, from: usize, skips_empty: bool) -> Option<Range<usize>> {
         let first = self.first.sets.first();
         let rest = text.get(from..)?;
         let characters = rest.char_indices().map(|(offset, next)| (from + offset, Some(next)));
         characters.chain([(text.len(), None)]).find_map(|(start, next)| {
-            let is_possible = first.is_none_or(|set| next.is_some_and(|next| set.contains(next)));
-            is_possible.then(|| machine.run(start))?.map(|end| start..end)
+            if !first.is_none_or(|set| next.is_some_and(|next| set.contains(next))) {
+                return None;
+            }
+            let end = if skips_empty && start == from { machine.run_forward(start) } else { machine.run(start) };
+            end.map(|end| start..end)
         })
     }
 }

@@ -1,13 +1,10 @@
 //! Compiles a pattern to a program for a backtracking machine.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::syntax::Node;
 use crate::families::spacy_ner::characters::CharSet;
-
-/// Limit on the number of instructions of one program. It is needed because a bounded repetition repeats the
-/// instructions of its node.
-const MAX_INSTRUCTIONS: usize = 100_000;
 
 /// An instruction of a program, which is one step of the backtracking machine. After an instruction, the machine
 /// continues with the next one unless stated otherwise.
@@ -44,6 +41,8 @@ pub(super) struct Lookaround {
 pub(super) struct Program {
     pub(super) instructions: Vec<Instruction>,
     pub(super) sets: Vec<Arc<CharSet>>,
+    /// The index in `sets` of each set, by its address; only used while the program is compiled.
+    indices: HashMap<usize, u32>,
     pub(super) lookarounds: Vec<Lookaround>,
     /// The number of `Split` instructions of the program.
     pub(super) choices: u32,
@@ -53,80 +52,80 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Compiles the syntax tree of a pattern.
-    ///
-    /// # Errors
-    /// A message that the program is too long, or that a lookbehind has no fixed width.
-    pub(super) fn new(node: &Node) -> Result<Self, String> {
+    /// Compiles the syntax tree of a pattern. [`parse`](super::syntax::parse) has limited its size.
+    pub(super) fn new(node: &Node) -> Self {
         let mut program = Self::default();
-        program.add(node)?;
-        program.emit(Instruction::Match)?;
-        Ok(program)
+        program.add(node);
+        program.emit(Instruction::Match);
+        program.indices = HashMap::new();
+        program
     }
 
-    fn add(&mut self, node: &Node) -> Result<(), String> {
+    fn add(&mut self, node: &Node) {
         match node {
             Node::Set(set) => {
                 let set = self.set(set);
-                self.emit(Instruction::Set(set)).map(|_| ())
+                self.emit(Instruction::Set(set));
             }
-            Node::Concat(nodes) => nodes.iter().try_for_each(|node| self.add(node)),
+            Node::Concat(nodes) => nodes.iter().for_each(|node| self.add(node)),
             Node::Alternatives(nodes) => self.add_alternatives(nodes),
             Node::Repeat { node, min, max, greedy } => self.add_repeat(node, *min, *max, *greedy),
             Node::Lookaround { node, behind, negative } => self.add_lookaround(node, *behind, *negative),
-            Node::Start => self.emit(Instruction::Start).map(|_| ()),
-            Node::End => self.emit(Instruction::End).map(|_| ()),
+            Node::Start => {
+                self.emit(Instruction::Start);
+            }
+            Node::End => {
+                self.emit(Instruction::End);
+            }
         }
     }
 
-    fn add_alternatives(&mut self, nodes: &[Node]) -> Result<(), String> {
-        let Some((last, others)) = nodes.split_last() else { return Ok(()) };
+    fn add_alternatives(&mut self, nodes: &[Node]) {
+        let Some((last, others)) = nodes.split_last() else { return };
         let mut ends = Vec::with_capacity(others.len());
         for node in others {
-            let split = self.split()?;
-            self.add(node)?;
-            ends.push(self.emit(Instruction::Jump(0))?);
+            let split = self.split();
+            self.add(node);
+            ends.push(self.emit(Instruction::Jump(0)));
             self.set_target(split, self.next_index(), true);
         }
-        self.add(last)?;
+        self.add(last);
         let end = self.next_index();
         ends.into_iter().for_each(|jump| self.instructions[jump] = Instruction::Jump(end));
-        Ok(())
     }
 
-    fn add_repeat(&mut self, node: &Node, min: u32, max: Option<u32>, greedy: bool) -> Result<(), String> {
+    fn add_repeat(&mut self, node: &Node, min: u32, max: Option<u32>, greedy: bool) {
         for _ in 0..min {
-            self.add(node)?;
+            self.add(node);
         }
         let Some(max) = max else { return self.add_loop(node, greedy) };
         let mut splits = Vec::new();
         for _ in min..max {
-            splits.push(self.split()?);
-            self.add(node)?;
+            splits.push(self.split());
+            self.add(node);
         }
         let end = self.next_index();
         splits.into_iter().for_each(|split| self.set_target(split, end, greedy));
-        Ok(())
     }
 
-    fn add_loop(&mut self, node: &Node, greedy: bool) -> Result<(), String> {
+    fn add_loop(&mut self, node: &Node, greedy: bool) {
         self.may_stall |= node.may_be_empty();
-        let split = self.split()?;
-        self.add(node)?;
-        self.emit(Instruction::Jump(split as u32))?;
+        let split = self.split();
+        self.add(node);
+        self.emit(Instruction::Jump(split as u32));
         self.set_target(split, self.next_index(), greedy);
-        Ok(())
     }
 
-    fn add_lookaround(&mut self, node: &Node, behind: bool, negative: bool) -> Result<(), String> {
-        let back = if behind { node.width().ok_or("a lookbehind has no fixed width")? } else { 0 };
-        self.lookarounds.push(Lookaround { program: Self::new(node)?, back, negative });
-        self.emit(Instruction::Lookaround(self.lookarounds.len() as u32 - 1)).map(|_| ())
+    /// Adds a lookaround. The parser refuses lookbehinds without a fixed width.
+    fn add_lookaround(&mut self, node: &Node, behind: bool, negative: bool) {
+        let back = if behind { node.width().unwrap_or(0) } else { 0 };
+        self.lookarounds.push(Lookaround { program: Self::new(node), back, negative });
+        self.emit(Instruction::Lookaround(self.lookarounds.len() as u32 - 1));
     }
 
     /// Adds a split between the next instruction and a target instruction, which [`set_target`](Self::set_target) sets
     /// later.
-    fn split(&mut self) -> Result<usize, String> {
+    fn split(&mut self) -> usize {
         let choice = self.choices;
         self.choices += 1;
         self.emit(Instruction::Split { first: self.next_index() + 1, second: 0, choice })
@@ -144,11 +143,10 @@ impl Program {
 
     /// The index of a set of characters among the program's sets, to which it is added if it is new.
     fn set(&mut self, set: &Arc<CharSet>) -> u32 {
-        let known = self.sets.iter().position(|known| Arc::ptr_eq(known, set));
-        known.unwrap_or_else(|| {
+        *self.indices.entry(Arc::as_ptr(set).addr()).or_insert_with(|| {
             self.sets.push(Arc::clone(set));
-            self.sets.len() - 1
-        }) as u32
+            self.sets.len() as u32 - 1
+        })
     }
 
     /// The index of the instruction that will be added next.
@@ -156,11 +154,9 @@ impl Program {
         self.instructions.len() as u32
     }
 
-    fn emit(&mut self, instruction: Instruction) -> Result<usize, String> {
-        if self.instructions.len() == MAX_INSTRUCTIONS {
-            return Err(format!("its bounded repetitions need more than {MAX_INSTRUCTIONS} instructions"));
-        }
+    /// Adds an instruction and returns its index.
+    fn emit(&mut self, instruction: Instruction) -> usize {
         self.instructions.push(instruction);
-        Ok(self.instructions.len() - 1)
+        self.instructions.len() - 1
     }
 }

@@ -10,6 +10,14 @@ use crate::families::spacy_ner::characters::CharSet;
 
 /// Limit on the nesting depth of the groups of a pattern.
 const MAX_DEPTH: usize = 50;
+/// Limit on the numbers in a repetition such as `{2,3}`.
+const MAX_REPEATS: u32 = 1000;
+const MAX_DIGITS: usize = 4;
+/// Limit on the size of a pattern, which is counted without expanding its repetitions.
+const MAX_SIZE: u64 = 20_000;
+/// Limits on the size and on the number of character classes of all patterns of a file together.
+const MAX_TOTAL_SIZE: u64 = 500_000;
+const MAX_CLASSES: u64 = 10_000;
 /// Characters that have a special meaning outside a character class unless they are escaped.
 const SPECIAL: &str = ".*+?{()|[\\^$";
 
@@ -33,6 +41,21 @@ pub(crate) enum Node {
 }
 
 impl Node {
+    /// The size of the node as the format defines it: at least the number of instructions of its program.
+    fn size(&self) -> u64 {
+        let sum = |nodes: &[Self]| nodes.iter().map(Self::size).fold(0, u64::saturating_add);
+        match self {
+            Self::Set(_) | Self::Start | Self::End => 1,
+            Self::Concat(nodes) => sum(nodes),
+            Self::Alternatives(nodes) => sum(nodes).saturating_add(2 * (nodes.len() as u64 - 1)),
+            Self::Lookaround { node, .. } => node.size().saturating_add(2),
+            Self::Repeat { node, min, max, .. } => {
+                let times = max.map_or(u64::from(*min) + 1, u64::from);
+                node.size().saturating_add(2).saturating_mul(times)
+            }
+        }
+    }
+
     /// The number of characters of every match of the node; `None` if the number varies.
     pub(crate) fn width(&self) -> Option<u32> {
         match self {
@@ -40,8 +63,9 @@ impl Node {
             Self::Start | Self::End | Self::Lookaround { .. } => Some(0),
             Self::Concat(nodes) => nodes.iter().try_fold(0_u32, |sum, node| sum.checked_add(node.width()?)),
             Self::Alternatives(nodes) => {
-                let first = nodes.first()?.width()?;
-                nodes.iter().all(|node| node.width() == Some(first)).then_some(first)
+                let (first, others) = nodes.split_first()?;
+                let width = first.width()?;
+                others.iter().all(|node| node.width() == Some(width)).then_some(width)
             }
             Self::Repeat { node, min, max, .. } if *max == Some(*min) => node.width()?.checked_mul(*min),
             Self::Repeat { .. } => None,
@@ -60,27 +84,41 @@ impl Node {
     }
 }
 
-/// A cache of the parsed character classes of patterns, by the source text of the class. The same long classes occur in
-/// many patterns.
-pub(crate) type Classes = HashMap<String, Arc<CharSet>>;
+/// The state that the patterns of one file share: a cache of their character classes, because the same long classes
+/// occur in many patterns, and the sums that the format limits.
+#[derive(Debug, Default)]
+pub(crate) struct PatternFile {
+    /// The parsed character classes by their source text.
+    classes: HashMap<String, Arc<CharSet>>,
+    class_count: u64,
+    size: u64,
+}
 
-/// Parses a pattern to a syntax tree.
+/// Parses a pattern to a syntax tree and checks its limits.
 ///
 /// # Errors
 /// The problem, with its offset in the pattern in bytes.
-pub(crate) fn parse(pattern: &str, classes: &mut Classes) -> Result<Node, String> {
-    let mut parser = Parser { pattern, rest: pattern.char_indices().peekable(), classes, depth: 0 };
+pub(crate) fn parse(pattern: &str, file: &mut PatternFile) -> Result<Node, String> {
+    let mut parser = Parser { pattern, rest: pattern.char_indices().peekable(), file, depth: 0 };
     let node = parser.alternatives()?;
-    match parser.rest.next() {
-        None => Ok(node),
-        Some((offset, character)) => Err(format!("unexpected {character:?} at byte {offset}")),
+    if let Some((offset, character)) = parser.rest.next() {
+        return Err(format!("unexpected {character:?} at byte {offset}"));
     }
+    let size = node.size();
+    if size > MAX_SIZE {
+        return Err(format!("its size is more than {MAX_SIZE}"));
+    }
+    file.size += size;
+    if file.size > MAX_TOTAL_SIZE {
+        return Err(format!("the size of the patterns up to it is {}, expected at most {MAX_TOTAL_SIZE}", file.size));
+    }
+    Ok(node)
 }
 
 struct Parser<'a> {
     pattern: &'a str,
     rest: Peekable<CharIndices<'a>>,
-    classes: &'a mut Classes,
+    file: &'a mut PatternFile,
     depth: usize,
 }
 
@@ -187,6 +225,9 @@ impl Parser<'_> {
         if !self.eat('}') || max.is_some_and(|max| max < min) {
             return Err(format!("expected {{n}}, {{n,}} or {{n,m}} at byte {offset}"));
         }
+        if min.max(max.unwrap_or(0)) > MAX_REPEATS {
+            return Err(format!("the repetition at byte {offset} is of more than {MAX_REPEATS}"));
+        }
         Ok((min, max))
     }
 
@@ -196,14 +237,19 @@ impl Parser<'_> {
             digits.push(digit);
             self.rest.next();
         }
-        digits.parse().map_err(|_| "expected a number in a repetition".to_owned())
+        let number = digits.parse().ok().filter(|_| digits.len() <= MAX_DIGITS);
+        number.ok_or_else(|| format!("expected a number of 1 to {MAX_DIGITS} digits in a repetition"))
     }
 
     /// Parses a character class. Its opening bracket, which was already read, is at byte `start` of the pattern.
     fn class(&mut self, start: usize) -> Result<Arc<CharSet>, String> {
         let end = self.class_end(start)?;
         let text = &self.pattern[start..end];
-        if let Some(class) = self.classes.get(text) {
+        self.file.class_count += 1;
+        if self.file.class_count > MAX_CLASSES {
+            return Err(format!("the patterns up to it have more than {MAX_CLASSES} character classes"));
+        }
+        if let Some(class) = self.file.classes.get(text) {
             while self.rest.next_if(|&(offset, _)| offset < end).is_some() {}
             return Ok(Arc::clone(class));
         }
@@ -217,7 +263,7 @@ impl Parser<'_> {
         }
         let set = CharSet::new(ranges);
         let class = Arc::new(if negative { set.complement() } else { set });
-        self.classes.insert(text.to_owned(), Arc::clone(&class));
+        self.file.classes.insert(text.to_owned(), Arc::clone(&class));
         Ok(class)
     }
 

@@ -149,6 +149,7 @@ mod unknown_name;
 pub use api::MlBridge;
 pub use bridge::OnnxMlBridge;
 pub use bridge::builder::Builder;
+pub use bridge::config::open_bridge;
 pub use cause::Cause;
 pub use error::BridgeError;
 pub use error_code::ErrorCode;

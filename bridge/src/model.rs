@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::BridgeError;
-use crate::tasks::Task;
+use crate::tasks::{Task, seconds};
 
 /// The value of [`Model::variant`] and [`Model::device`] that lets this crate choose.
 pub(crate) const AUTO: &str = "auto";
@@ -33,9 +33,9 @@ pub struct Model {
     /// The device that runs the model: `auto` or `cpu`.
     #[serde(default = "auto")]
     pub device: String,
-    /// The time limit of calls that pass none; `None` for that of the bridge.
-    #[serde(skip)]
-    pub(crate) timeout: Option<Duration>,
+    /// The time limit of calls that pass none, above 0; `None` for that of the bridge. JSON has seconds.
+    #[serde(default, with = "seconds")]
+    pub timeout: Option<Duration>,
 }
 
 fn auto() -> String {
@@ -69,14 +69,26 @@ impl Model {
         self
     }
 
+    /// Sets the time limit of calls that pass none, above 0.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
     /// Checks the values that do not depend on the artifact.
     ///
     /// # Errors
-    /// `config` for an empty name or an unknown device.
+    /// `config` for an empty name, an unknown device or a time limit of 0.
     pub(crate) fn check(&self) -> Result<(), BridgeError> {
         let path = self.path.display();
         if self.name.as_deref() == Some("") {
             return Err(BridgeError::config(format!("the name of the model at {path} is empty")));
+        }
+        if self.timeout.is_some_and(|limit| limit.is_zero()) {
+            return Err(BridgeError::config(format!(
+                "the timeout of the model at {path} is 0 s, expected more than 0"
+            )));
         }
         if !DEVICES.contains(&self.device.as_str()) {
             let device = &self.device;

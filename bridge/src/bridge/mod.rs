@@ -1,6 +1,7 @@
 //! [`OnnxMlBridge`]: open models of ONNX artifacts behind the calls of [`MlBridge`].
 
 pub(crate) mod builder;
+pub(crate) mod config;
 
 use std::collections::BTreeMap;
 use std::fmt;

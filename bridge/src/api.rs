@@ -1,115 +1,225 @@
-//! The trait that applications call, and its types.
+//! The trait that applications call.
 
 use async_trait::async_trait;
 
 use crate::BridgeError;
-use crate::families::Task;
-use crate::families::ner::Entity;
-#[cfg(feature = "rerank")]
-use crate::families::rerank::Ranked;
+use crate::handles::any::AnyHandle;
+use crate::handles::{Embedder, Recognizer, Reranker, Summarizer};
+use crate::model::ModelInfo;
+use crate::tasks::{EmbedOptions, Entity, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Task};
 
-/// The calls that an application makes to its open models.
+/// Open models, and shortcuts to the default model of each task.
 ///
-/// The calls are shortcuts. The blocking methods of [`OnnxMlBridge`](crate::OnnxMlBridge) return more: scores, numbers
-/// of tokens, whether a text was truncated. A call for a task of which no model is open fails with `task_not_loaded`,
-/// and so does the default implementation of every method.
+/// A handle has the full calls of a task: with options, with the outcome of each text, asynchronous and blocking. The
+/// shortcuts use the defaults of the model and of the bridge, and log a warning if a text was truncated.
 ///
-/// The trait is object-safe: `Arc<dyn MlBridge>` works.
+/// The default model of a task is the one that the bridge was given as default, or the only open model of the task. Without
+/// any model of the task, handles and shortcuts fail with `task_not_loaded`; with several and no default, with
+/// `model_not_found`.
+///
+/// Asynchronous calls own their inputs. Dropping their future stops the call.
+///
+/// The trait is object-safe: `Arc<dyn MlBridge>` works. Only [`models`](Self::models) and the handles of the tasks that the
+/// bridge has need an implementation.
 #[async_trait]
 pub trait MlBridge: Send + Sync {
-    /// The vector of a text: `dim` finite float32 values. Truncating the text logs a warning.
+    /// The open models.
+    fn models(&self) -> Vec<ModelInfo>;
+
+    /// The handle of an embedding model. Without a name, it is the default model.
     ///
     /// # Errors
-    /// `task_not_loaded`, `input_too_large`, `dependency`, `graph` (at the first call) or `inference`.
+    /// `task_not_loaded` or `model_not_found`.
+    fn embedder(&self, model: Option<&str>) -> Result<Embedder, BridgeError> {
+        let _ = model;
+        Err(not_loaded("embedder", Task::Embedding))
+    }
+
+    /// The handle of a model for named entities. Without a name, it is the default model.
+    ///
+    /// # Errors
+    /// `task_not_loaded` or `model_not_found`.
+    fn recognizer(&self, model: Option<&str>) -> Result<Recognizer, BridgeError> {
+        let _ = model;
+        Err(not_loaded("recognizer", Task::Ner))
+    }
+
+    /// The handle of a summarizer. Without a name, it is the default model.
+    ///
+    /// # Errors
+    /// `task_not_loaded` or `model_not_found`.
+    fn summarizer(&self, model: Option<&str>) -> Result<Summarizer, BridgeError> {
+        let _ = model;
+        Err(not_loaded("summarizer", Task::Summarization))
+    }
+
+    /// The handle of a reranker. Without a name, it is the default model.
+    ///
+    /// # Errors
+    /// `task_not_loaded` or `model_not_found`.
+    fn reranker(&self, model: Option<&str>) -> Result<Reranker, BridgeError> {
+        let _ = model;
+        Err(not_loaded("reranker", Task::Rerank))
+    }
+
+    /// The vector of a text: `dim` finite float32 values.
+    ///
+    /// # Errors
+    /// The errors of [`embedder`](Self::embedder) and [`Embedder::embed`].
     async fn generate_embedding(&self, text: &str) -> Result<Vec<f32>, BridgeError> {
-        let _ = text;
-        Err(BridgeError::TaskNotLoaded { call: "generate_embedding", task: Task::SentenceEmbedding.name() })
+        only(self.generate_embeddings_batch(vec![text.to_owned()]).await?)
     }
 
     /// The vectors of several texts, in their order.
     ///
     /// # Errors
-    /// The errors of [`generate_embedding`](Self::generate_embedding) for the first text that fails, with its index.
-    async fn generate_embeddings(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, BridgeError> {
-        let _ = texts;
-        Err(BridgeError::TaskNotLoaded { call: "generate_embeddings", task: Task::SentenceEmbedding.name() })
+    /// The errors of [`embedder`](Self::embedder) and [`Embedder::embed`].
+    async fn generate_embeddings_batch(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, BridgeError> {
+        let embedder = self.embedder(None)?;
+        let answer = embedder.embed(texts, EmbedOptions::default()).await?;
+        warn_of_truncation(embedder.info(), embedder.max_tokens(), answer.truncated.iter().copied());
+        Ok(answer.vectors)
     }
 
     /// The named entities of a text, in the order of the text.
     ///
-    /// Uses the manifest's defaults. Truncating the text logs a warning.
-    ///
     /// # Errors
-    /// `task_not_loaded`, `model_not_found` (several models are open, and this call names none), `sentence_starts` (the
-    /// model requires them), `input_too_large`, `dependency`, `graph` (at the first call) or `inference`.
+    /// The errors of [`recognizer`](Self::recognizer) and [`Recognizer::recognize`].
     async fn extract_entities(&self, text: &str) -> Result<Vec<Entity>, BridgeError> {
-        let _ = text;
-        Err(BridgeError::TaskNotLoaded { call: "extract_entities", task: Task::Ner.name() })
+        only(self.extract_entities_batch(vec![text.to_owned()]).await?)
     }
 
     /// The named entities of several texts, in their order.
     ///
     /// # Errors
-    /// The errors of [`extract_entities`](Self::extract_entities) for the first text that fails, with its index.
-    async fn extract_entities_batch(&self, texts: &[String]) -> Result<Vec<Vec<Entity>>, BridgeError> {
-        let _ = texts;
-        Err(BridgeError::TaskNotLoaded { call: "extract_entities_batch", task: Task::Ner.name() })
+    /// The errors of [`recognizer`](Self::recognizer) and [`Recognizer::recognize`].
+    async fn extract_entities_batch(&self, texts: Vec<String>) -> Result<Vec<Vec<Entity>>, BridgeError> {
+        let recognizer = self.recognizer(None)?;
+        let answers = recognizer.recognize(texts, RecognizeOptions::default()).await?;
+        let truncated = answers.iter().map(|answer| answer.truncated);
+        warn_of_truncation(recognizer.info(), recognizer.max_tokens(), truncated);
+        Ok(answers.into_iter().map(|answer| answer.entities).collect())
     }
 
     /// The summary of messages that belong together, which are joined with the manifest's separator.
     ///
-    /// Uses the manifest's defaults. Truncating the messages logs a warning.
-    ///
     /// # Errors
-    /// `task_not_loaded`, `empty_input` (no messages, or only whitespace), `input_too_large`, `config` (the manifest's
-    /// defaults exceed the beam limit), `dependency`, `graph` (at the first call) or `inference`.
-    async fn summarize(&self, messages: &[String]) -> Result<String, BridgeError> {
-        let _ = messages;
-        Err(BridgeError::TaskNotLoaded { call: "summarize", task: Task::Summarization.name() })
+    /// The errors of [`summarizer`](Self::summarizer) and [`Summarizer::summarize`].
+    async fn summarize(&self, messages: Vec<String>) -> Result<String, BridgeError> {
+        only(self.summarize_batch(vec![messages]).await?)
     }
 
     /// The summaries of several lists of messages, in their order.
     ///
     /// # Errors
-    /// The errors of [`summarize`](Self::summarize) for the first list that fails, with its index.
-    async fn summarize_batch(&self, inputs: &[Vec<String>]) -> Result<Vec<String>, BridgeError> {
-        let _ = inputs;
-        Err(BridgeError::TaskNotLoaded { call: "summarize_batch", task: Task::Summarization.name() })
+    /// The errors of [`summarizer`](Self::summarizer) and [`Summarizer::summarize`].
+    async fn summarize_batch(&self, inputs: Vec<Vec<String>>) -> Result<Vec<String>, BridgeError> {
+        let summarizer = self.summarizer(None)?;
+        let summaries = summarizer.summarize(inputs, SummarizeOptions::default()).await?;
+        let truncated = summaries.iter().map(|summary| summary.truncated);
+        warn_of_truncation(summarizer.info(), summarizer.max_tokens(), truncated);
+        Ok(summaries.into_iter().map(|summary| summary.text).collect())
     }
 
     /// The documents in the order of descending scores for a query: all of them, or the first `top_k`. Documents of
     /// equal scores keep their order.
     ///
     /// # Errors
-    /// `task_not_loaded`, `config` (a `top_k` of 0), `input_too_large`, `dependency`, `graph` (at the first call) or
-    /// `inference`.
-    #[cfg(feature = "rerank")]
+    /// The errors of [`reranker`](Self::reranker) and [`Reranker::rerank`].
     async fn rerank(
         &self,
         query: &str,
-        documents: &[String],
+        documents: Vec<String>,
         top_k: Option<usize>,
     ) -> Result<Vec<Ranked>, BridgeError> {
-        let _ = (query, documents, top_k);
-        Err(BridgeError::TaskNotLoaded { call: "rerank", task: Task::Rerank.name() })
+        let reranker = self.reranker(None)?;
+        let options = RerankOptions { top_k, ..RerankOptions::default() };
+        let ranking = reranker.rerank(query.to_owned(), documents, options).await?;
+        let truncated: Vec<usize> =
+            ranking.iter().filter(|ranked| ranked.truncated).map(|ranked| ranked.index).collect();
+        warn(reranker.info(), reranker.max_tokens(), &truncated);
+        Ok(ranking)
     }
 
-    /// The embedding model's name in its manifest.
+    /// The name of the default embedding model.
     ///
     /// # Errors
-    /// `task_not_loaded` without an open embedding model.
+    /// The errors of [`embedder`](Self::embedder).
     async fn get_embedding_model_name(&self) -> Result<String, BridgeError> {
-        Err(BridgeError::TaskNotLoaded { call: "get_embedding_model_name", task: Task::SentenceEmbedding.name() })
+        Ok(self.embedder(None)?.info().name.clone())
     }
 
-    /// The summarizer's name in its manifest.
+    /// Creates the first session of every graph of every model now, so that the first calls do not wait for it.
     ///
     /// # Errors
-    /// `task_not_loaded` without an open summarizer.
-    async fn get_summarization_model_name(&self) -> Result<String, BridgeError> {
-        Err(BridgeError::TaskNotLoaded { call: "get_summarization_model_name", task: Task::Summarization.name() })
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
+    async fn warm_up(&self) -> Result<(), BridgeError> {
+        for info in self.models() {
+            handle(self, &info)?.warm_up().await?;
+        }
+        Ok(())
+    }
+
+    /// The blocking twin of [`warm_up`](Self::warm_up).
+    ///
+    /// # Errors
+    /// The errors of [`warm_up`](Self::warm_up).
+    fn warm_up_blocking(&self) -> Result<(), BridgeError> {
+        self.models().iter().try_for_each(|info| handle(self, info)?.warm_up_blocking())
+    }
+
+    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    fn unload(&self) {
+        self.models().iter().filter_map(|info| handle(self, info).ok()).for_each(|handle| handle.unload());
     }
 
     /// Whether every open model answers a short text. Returns `false` for any error.
-    async fn health_check(&self) -> bool;
+    async fn health_check(&self) -> bool {
+        for info in self.models() {
+            let Ok(handle) = handle(self, &info) else { return false };
+            if handle.self_test().await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The blocking twin of [`health_check`](Self::health_check).
+    fn health_check_blocking(&self) -> bool {
+        self.models().iter().all(|info| handle(self, info).is_ok_and(|handle| handle.self_test_blocking().is_ok()))
+    }
+}
+
+/// The handle of an open model.
+fn handle<B: MlBridge + ?Sized>(bridge: &B, info: &ModelInfo) -> Result<AnyHandle, BridgeError> {
+    let name = Some(info.name.as_str());
+    match info.task {
+        Task::Embedding => bridge.embedder(name).map(AnyHandle::Embedder),
+        Task::Ner => bridge.recognizer(name).map(AnyHandle::Recognizer),
+        Task::Summarization => bridge.summarizer(name).map(AnyHandle::Summarizer),
+        Task::Rerank => bridge.reranker(name).map(AnyHandle::Reranker),
+    }
+}
+
+/// The error of a bridge that has no models of a task.
+fn not_loaded(call: &'static str, task: Task) -> BridgeError {
+    BridgeError::TaskNotLoaded { call, task: task.name() }
+}
+
+/// The only answer of a call with one input.
+fn only<T>(answers: Vec<T>) -> Result<T, BridgeError> {
+    answers.into_iter().next().ok_or_else(|| BridgeError::inference(Some(0), "returned no answer"))
+}
+
+/// Logs a warning with the indices of truncated texts, because the shortcuts do not return which texts were truncated.
+fn warn_of_truncation(info: &ModelInfo, max_tokens: Option<usize>, truncated: impl Iterator<Item = bool>) {
+    let indices: Vec<usize> =
+        truncated.enumerate().filter(|(_, truncated)| *truncated).map(|(index, _)| index).collect();
+    warn(info, max_tokens, &indices);
+}
+
+fn warn(info: &ModelInfo, max_tokens: Option<usize>, indices: &[usize]) {
+    if !indices.is_empty() {
+        tracing::warn!(model = %info.name, max_tokens, texts = ?indices, "texts were truncated");
+    }
 }

@@ -1,12 +1,19 @@
-//! The error type of this crate.
+//! The error type of this crate. `error_code.rs` has its codes, `cause.rs` the errors that caused it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::cause::Cause;
+use crate::error_code::ErrorCode;
 
 /// An error, with one variant per cause.
 ///
 /// [`code`](BridgeError::code) returns the stable code that the artifact format lists (`FORMAT.md`). The Python reader
 /// raises the same code for the same artifact. Messages say what is wrong, what is expected and what to do.
+/// [`source`](std::error::Error::source) returns the error of another library or of the system that is the cause, if there
+/// is one: an [`std::io::Error`], an [`ort::Error`], or an error of the crates that parse JSON and TOML.
+///
+/// Two errors are equal if their fields are equal; causes are equal if their messages are.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BridgeError {
@@ -105,6 +112,15 @@ pub enum BridgeError {
         file: String,
         /// What is wrong with the graph.
         problem: String,
+    },
+    /// Code `graph`: ONNX Runtime cannot load a graph.
+    #[error("{file}: ONNX Runtime cannot load it: {cause}")]
+    GraphLoad {
+        /// The graph's file, relative to the artifact.
+        file: String,
+        /// The error of ONNX Runtime.
+        #[source]
+        cause: Cause,
     },
     /// Code `tokenizer`: `tokenizer.json` cannot be loaded or differs from its declaration in the manifest, or the rules or
     /// tables of a spaCy pipeline violate the format.
@@ -224,6 +240,9 @@ pub enum BridgeError {
         index: Option<usize>,
         /// A description of the failure.
         problem: String,
+        /// The error that is the cause; `None` if there is no other error.
+        #[source]
+        cause: Option<Cause>,
     },
     /// Code `cancelled`: the call was cancelled while it ran.
     #[error("the call was cancelled")]
@@ -239,93 +258,72 @@ pub enum BridgeError {
     Config {
         /// The invalid option, its value and the allowed values.
         problem: String,
+        /// The error that is the cause; `None` if there is no other error.
+        #[source]
+        cause: Option<Cause>,
     },
     /// Code `io`: reading or writing a file failed.
     #[error("{}: {problem}", path.display())]
     Io {
         /// The path of the file or directory that could not be read or written.
         path: PathBuf,
-        /// The operating system's message about the failure.
+        /// A description of the failure.
+        problem: String,
+        /// The error of the operating system; `None` if there is none.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// Code `internal`: a defect of this crate, for example a panic while it answered an asynchronous call.
+    #[error("{problem}; this is a defect of onnx-ml-bridge, please report it")]
+    Internal {
+        /// What happened.
         problem: String,
     },
 }
 
 impl BridgeError {
-    /// All codes of this crate, in the order of the checks. The codes that refuse an artifact come first.
-    pub const CODES: [&'static str; 27] = [
-        "path_kind",
-        "manifest_hash",
-        "json",
-        "format_version",
-        "unknown_task",
-        "schema",
-        "file_set",
-        "size",
-        "file_hash",
-        "graph",
-        "tokenizer",
-        "variant",
-        "golden",
-        "input_type",
-        "input_too_large",
-        "empty_input",
-        "bad_line",
-        "prompt_not_found",
-        "sentence_starts",
-        "model_not_found",
-        "task_not_loaded",
-        "dependency",
-        "inference",
-        "cancelled",
-        "timeout",
-        "config",
-        "io",
-    ];
-
-    /// The number of codes at the start of [`CODES`](Self::CODES) that refuse an artifact.
-    const ARTIFACT_CODES: usize = 13;
-
     /// The stable code of this error, as `FORMAT.md` lists it.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::PathKind { .. } => "path_kind",
-            Self::ManifestHash { .. } => "manifest_hash",
-            Self::Json { .. } => "json",
-            Self::FormatVersion { .. } => "format_version",
-            Self::UnknownTask { .. } => "unknown_task",
-            Self::Schema { .. } => "schema",
-            Self::FileSet { .. } => "file_set",
-            Self::Size { .. } => "size",
-            Self::FileHash { .. } => "file_hash",
-            Self::Graph { .. } => "graph",
-            Self::Tokenizer { .. } => "tokenizer",
-            Self::Variant { .. } | Self::Task { .. } => "variant",
-            Self::Golden { .. } => "golden",
-            Self::InputType { .. } => "input_type",
-            Self::InputTooLarge { .. } => "input_too_large",
-            Self::EmptyInput { .. } => "empty_input",
-            Self::BadLine { .. } => "bad_line",
-            Self::PromptNotFound { .. } => "prompt_not_found",
-            Self::SentenceStarts { .. } => "sentence_starts",
-            Self::ModelNotFound { .. } => "model_not_found",
-            Self::TaskNotLoaded { .. } => "task_not_loaded",
-            Self::Dependency { .. } => "dependency",
-            Self::Inference { .. } => "inference",
-            Self::Cancelled => "cancelled",
-            Self::Timeout { .. } => "timeout",
-            Self::Config { .. } => "config",
-            Self::Io { .. } => "io",
+            Self::PathKind { .. } => ErrorCode::PathKind,
+            Self::ManifestHash { .. } => ErrorCode::ManifestHash,
+            Self::Json { .. } => ErrorCode::Json,
+            Self::FormatVersion { .. } => ErrorCode::FormatVersion,
+            Self::UnknownTask { .. } => ErrorCode::UnknownTask,
+            Self::Schema { .. } => ErrorCode::Schema,
+            Self::FileSet { .. } => ErrorCode::FileSet,
+            Self::Size { .. } => ErrorCode::Size,
+            Self::FileHash { .. } => ErrorCode::FileHash,
+            Self::Graph { .. } | Self::GraphLoad { .. } => ErrorCode::Graph,
+            Self::Tokenizer { .. } => ErrorCode::Tokenizer,
+            Self::Variant { .. } | Self::Task { .. } => ErrorCode::Variant,
+            Self::Golden { .. } => ErrorCode::Golden,
+            Self::InputType { .. } => ErrorCode::InputType,
+            Self::InputTooLarge { .. } => ErrorCode::InputTooLarge,
+            Self::EmptyInput { .. } => ErrorCode::EmptyInput,
+            Self::BadLine { .. } => ErrorCode::BadLine,
+            Self::PromptNotFound { .. } => ErrorCode::PromptNotFound,
+            Self::SentenceStarts { .. } => ErrorCode::SentenceStarts,
+            Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
+            Self::TaskNotLoaded { .. } => ErrorCode::TaskNotLoaded,
+            Self::Dependency { .. } => ErrorCode::Dependency,
+            Self::Inference { .. } => ErrorCode::Inference,
+            Self::Cancelled => ErrorCode::Cancelled,
+            Self::Timeout { .. } => ErrorCode::Timeout,
+            Self::Config { .. } => ErrorCode::Config,
+            Self::Io { .. } => ErrorCode::Io,
+            Self::Internal { .. } => ErrorCode::Internal,
         }
     }
 
     /// Whether this error means that the artifact was refused. The first table of codes in `FORMAT.md` has these codes.
     pub fn is_refusal(&self) -> bool {
-        Self::refuses_artifact(self.code())
+        self.code().is_refusal()
     }
 
-    /// Whether a code means that the artifact was refused.
-    pub fn refuses_artifact(code: &str) -> bool {
-        Self::CODES[..Self::ARTIFACT_CODES].contains(&code)
+    /// Whether the same call may succeed later: true for the codes `timeout` and `io`.
+    pub fn is_retryable(&self) -> bool {
+        self.code().is_retryable()
     }
 
     /// The index in the batch of the text that caused the error; `None` if the cause is not one text of a batch.
@@ -353,12 +351,29 @@ impl BridgeError {
         self
     }
 
+    /// The error `io` of a file or a directory. The cause is an equal error, because errors of the system cannot be
+    /// copied.
     pub(crate) fn io(path: &Path, error: &std::io::Error) -> Self {
-        Self::Io { path: path.to_path_buf(), problem: error.to_string() }
+        let cause = match error.raw_os_error() {
+            Some(code) => std::io::Error::from_raw_os_error(code),
+            None => std::io::Error::new(error.kind(), error.to_string()),
+        };
+        Self::Io { path: path.to_path_buf(), problem: error.to_string(), cause: Some(Cause::new(cause)) }
     }
 
+    /// The error `inference` without a cause.
     pub(crate) fn inference(index: Option<usize>, problem: impl std::fmt::Display) -> Self {
-        Self::Inference { index, problem: problem.to_string() }
+        Self::Inference { index, problem: problem.to_string(), cause: None }
+    }
+
+    /// The error `config` without a cause.
+    pub(crate) fn config(problem: impl std::fmt::Display) -> Self {
+        Self::Config { problem: problem.to_string(), cause: None }
+    }
+
+    /// Whether this error means that the call was stopped, by a cancellation token or by its time limit.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(self, Self::Cancelled | Self::Timeout { .. })
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct LineError {
 /// # Errors
 /// `io`, or the error of the first line that is not an input.
 pub(crate) fn read_file<I: LineInput>(path: &Path, limit: usize) -> Result<Vec<I>, BridgeError> {
-    let failed = |error: io::Error| BridgeError::Io { path: path.to_path_buf(), problem: error.to_string() };
+    let failed = |error: io::Error| BridgeError::io(path, &error);
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
     let mut inputs = Vec::new();
     while let Some(line) = next_line(&mut file, limit).map_err(failed)? {
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     fn code(line: Result<String, BridgeError>) -> Result<String, &'static str> {
-        line.map_err(|error| error.code())
+        line.map_err(|error| error.code().as_str())
     }
 
     #[test]

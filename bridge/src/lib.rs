@@ -125,29 +125,45 @@
 mod api;
 pub mod artifact;
 mod bridge;
+mod cause;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 #[cfg(feature = "cli")]
 mod command;
 mod error;
+mod error_code;
 pub mod families;
+mod handles;
 #[cfg(feature = "cli")]
 mod jsonl;
+mod model;
+mod options;
 pub mod runtime;
+mod tasks;
 #[cfg(feature = "cli")]
 mod terminal;
 mod tokenizer;
+mod unknown_name;
 
 pub use api::MlBridge;
 pub use bridge::OnnxMlBridge;
-pub use bridge::builder::OnnxMlBridgeBuilder;
+pub use bridge::builder::Builder;
+pub use bridge::config::open_bridge;
+pub use cause::Cause;
 pub use error::BridgeError;
-pub use families::exports::*;
-/// The bindings to ONNX Runtime, for [`OnnxMlBridgeBuilder::environment`] and
-/// [`OnnxMlBridgeBuilder::execution_providers`].
+pub use error_code::ErrorCode;
+pub use handles::{Embedder, Recognizer, Reranker, Summarizer};
+pub use model::{Model, ModelInfo};
+pub use options::BridgeOptions;
+/// The bindings to ONNX Runtime, for [`Builder::environment`] and [`Builder::execution_providers`].
 pub use ort;
 pub use runtime::CancelToken;
+pub use tasks::{
+    AggregationStrategy, EmbedOptions, Embedding, Embeddings, Entities, Entity, Progress, Ranked, RecognizeOptions,
+    RerankOptions, SummarizeOptions, Summary, Task,
+};
+pub use unknown_name::UnknownName;
 
 /// Compiles the Rust code in the repository's README.md. Exists only in doc tests.
 #[cfg(doctest)]

@@ -203,7 +203,7 @@ mod tests {
     };
 
     fn check(bytes: &[u8], declared: &Graph, files: &BTreeMap<String, FileEntry>) -> Result<(), &'static str> {
-        GraphFile::parse(bytes, declared).check("encoder", Some(&ENCODER), files).map_err(|error| error.code())
+        GraphFile::parse(bytes, declared).check("encoder", Some(&ENCODER), files).map_err(|error| error.code().as_str())
     }
 
     fn code(bytes: &[u8], declared: &Graph) -> Result<(), &'static str> {

@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn code<T>(result: Result<T, BridgeError>) -> Result<T, &'static str> {
-        result.map_err(|error| error.code())
+        result.map_err(|error| error.code().as_str())
     }
 
     #[test]

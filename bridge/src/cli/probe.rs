@@ -51,7 +51,7 @@ struct Reason {
 /// Runs in the child process: sets the limits, then replays the golden cases.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     limit(arguments.memory)
-        .map_err(|error| BridgeError::Config { problem: format!("the limit on memory cannot be set: {error}") })?;
+        .map_err(|error| BridgeError::config(format!("the limit on memory cannot be set: {error}")))?;
     let artifact = Artifact::verify(&arguments.dir)?;
     let variants = replay(artifact, arguments.library.clone())?;
     print_line(&serde_json::json!({"variants": variants}).to_string())
@@ -100,7 +100,7 @@ fn interpret(status: Option<ExitStatus>, output: &[u8]) -> Result<BTreeMap<Strin
 }
 
 fn not_started(error: std::io::Error) -> Failure {
-    BridgeError::Io { path: PathBuf::from("the replay's process"), problem: error.to_string() }.into()
+    BridgeError::io(Path::new("the replay's process"), &error).into()
 }
 
 fn spawn(dir: &Path, library: Option<&Path>, memory: u64) -> std::io::Result<Child> {

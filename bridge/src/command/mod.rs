@@ -4,9 +4,9 @@ pub(crate) mod model;
 pub(crate) mod stream;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 
-use crate::BridgeError;
+use crate::{BridgeError, ErrorCode};
 
 /// The outcome of a command that does not fail as a whole.
 pub(crate) enum Outcome {
@@ -25,7 +25,7 @@ pub(crate) struct Failure {
 
 impl From<BridgeError> for Failure {
     fn from(error: BridgeError) -> Self {
-        Self { code: error.code().to_owned(), message: error.to_string() }
+        Self { code: error.code().to_string(), message: error.to_string() }
     }
 }
 
@@ -33,7 +33,7 @@ impl Failure {
     pub(crate) fn exit_status(&self) -> u8 {
         match self.code.as_str() {
             "dependency" => 4,
-            code if BridgeError::refuses_artifact(code) => 3,
+            code if code.parse().is_ok_and(ErrorCode::is_refusal) => 3,
             _ => 5,
         }
     }
@@ -53,5 +53,5 @@ pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
 }
 
 pub(crate) fn output_failed(error: &io::Error) -> Failure {
-    BridgeError::Io { path: PathBuf::from("standard output"), problem: error.to_string() }.into()
+    BridgeError::io(Path::new("standard output"), error).into()
 }

@@ -1,16 +1,16 @@
 //! The arguments of every command that runs a model.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::families::Task;
-use crate::families::loading::Artifact;
-use crate::families::model::Model;
+use crate::families::loading::{self, Artifact};
+use crate::families::model::FamilyModel;
+use crate::handles::FromOpened;
 use crate::runtime::DEFAULT_TEXT_LIMIT;
-use crate::runtime::options::{Limits, ModelOptions};
-use crate::runtime::session::EngineOptions;
-use crate::{BridgeError, OnnxMlBridge};
+use crate::runtime::options::ModelOptions;
+use crate::{BridgeError, BridgeOptions, Model};
 
 /// The model and its options.
 #[derive(clap::Args)]
@@ -39,25 +39,27 @@ pub(crate) fn directory() -> impl TypedValueParser<Value = PathBuf> {
 }
 
 impl ModelArguments {
-    /// Checks an artifact of a task; its graphs are loaded by the first call.
-    pub(crate) fn open(&self, task: Task) -> Result<OnnxMlBridge, BridgeError> {
-        let mut builder = OnnxMlBridge::builder().model(task, None, &self.model);
-        builder = builder.variant(&self.variant).text_limit(self.text_limit);
-        if let Some(threads) = self.threads {
-            builder = builder.threads(threads.into());
-        }
-        if let Some(library) = &self.library {
-            builder = builder.library(library);
-        }
-        builder.build()
+    /// Checks an artifact and makes a handle of its model; its graphs are loaded by the first call.
+    ///
+    /// # Errors
+    /// The errors of opening the artifact, or `variant` for an artifact of another task.
+    pub(crate) fn open<H: FromOpened>(&self) -> Result<H, BridgeError> {
+        let model = Model::new(&self.model).variant(&self.variant);
+        H::from_opened(loading::open(&model, &self.options()?)?)
     }
 
     /// Checks an artifact of any task and opens its model.
-    pub(crate) fn open_any(&self) -> Result<Box<dyn Model>, BridgeError> {
+    pub(crate) fn open_any(&self) -> Result<Arc<dyn FamilyModel>, BridgeError> {
         let (artifact, variant) = Artifact::open(&self.model, &self.variant)?;
-        let threads = self.threads.map(usize::from);
-        let engine = EngineOptions { threads, library: self.library.clone(), ..EngineOptions::default() };
-        let limits = Limits { text: self.text_limit, ..Limits::default() };
-        artifact.model(&variant, &ModelOptions { engine, limits })
+        artifact.model(&variant, &self.options()?)
+    }
+
+    fn options(&self) -> Result<ModelOptions, BridgeError> {
+        let bridge = BridgeOptions { threads: self.threads.map(usize::from), ..BridgeOptions::default() };
+        let bridge = bridge.text_limit(self.text_limit);
+        bridge.check()?;
+        let mut options = bridge.model_options();
+        options.engine.library.clone_from(&self.library);
+        Ok(options)
     }
 }

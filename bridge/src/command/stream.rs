@@ -1,6 +1,7 @@
 //! Reads JSON lines from standard input and prints one answer per line, in order and as soon as it is ready.
 
 use std::io::{self, BufReader, BufWriter, Write};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -99,7 +100,7 @@ fn next_batch<I>(lines: &Receiver<Line<I>>, limit: usize) -> Result<Option<Vec<R
     };
     let available = lines.try_iter().take(limit.saturating_sub(1));
     let batch: io::Result<Vec<Result<I, BridgeError>>> = std::iter::once(first).chain(available).collect();
-    let failed = |error: io::Error| BridgeError::Io { path: "standard input".into(), problem: error.to_string() };
+    let failed = |error: io::Error| BridgeError::io(Path::new("standard input"), &error);
     Ok(Some(batch.map_err(failed)?))
 }
 
@@ -123,7 +124,7 @@ type Answered<C> = (Option<<C as Answers>::Input>, Result<<C as Answers>::Answer
 fn line_error(error: BridgeError, line: u64) -> LineError {
     // The message has the number of the line. The index in a batch means nothing to users.
     let error = error.with_index(None);
-    LineError { code: error.code(), line, message: error.to_string() }
+    LineError { code: error.code().as_str(), line, message: error.to_string() }
 }
 
 /// Whether the output is still open after a write: false if its reader has closed the pipe.

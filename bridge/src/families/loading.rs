@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::model::{Model, Preprocessor};
+use super::Family;
+use super::model::{FamilyModel, Preprocessor};
 use super::report::VariantReport;
-use super::{Family, Task};
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::{ArtifactFiles, SealedDirectory};
 use crate::artifact::manifest::Graph;
 use crate::artifact::parsing::{Draft, check_rules};
+use crate::model::{Model, ModelInfo};
 use crate::runtime::cpu::{Cpu, available_threads};
 use crate::runtime::options::ModelOptions;
 use crate::runtime::session::EngineOptions;
+use crate::tasks::backend::AnyBackend;
 
 /// Limit on the threads of a replay. Every thread uses address space, which the command `verify` limits.
 const MAX_REPLAY_THREADS: usize = 8;
@@ -91,7 +95,7 @@ impl Artifact {
     ///
     /// # Errors
     /// `variant`, if the artifact has no such variant.
-    pub(crate) fn model(&self, variant: &str, options: &ModelOptions) -> Result<Box<dyn Model>, BridgeError> {
+    pub(crate) fn model(&self, variant: &str, options: &ModelOptions) -> Result<Arc<dyn FamilyModel>, BridgeError> {
         self.preprocessor.open(&self.files, variant, options)
     }
 }
@@ -145,23 +149,41 @@ impl ParsedManifest {
     }
 }
 
-/// Opens the artifact at a path as a model for a task. No graph is loaded yet.
+/// An open model: its description, and what answers its calls. Clones share the model.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub(crate) info: Arc<ModelInfo>,
+    pub(crate) backend: AnyBackend,
+    /// The time limit of calls that pass none.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Opened {
+    /// The same model with a time limit for calls that pass none, unless the model has its own.
+    pub(crate) fn with_default_timeout(self, timeout: Option<Duration>) -> Self {
+        Self { timeout: self.timeout.or(timeout), ..self }
+    }
+}
+
+/// Opens the artifact of a model. No graph is loaded yet.
 ///
 /// # Errors
-/// The errors of [`Artifact::open`], and `variant` for an artifact of another task.
-pub(crate) fn open(
-    path: &Path,
-    task: Task,
-    variant: &str,
-    options: &ModelOptions,
-) -> Result<Box<dyn Model>, BridgeError> {
-    let (artifact, variant) = Artifact::open(path, variant)?;
-    let actual = artifact.family.task();
-    if actual != task {
-        let (expected, actual) = (task.name(), actual.name().to_owned());
-        return Err(BridgeError::Task { path: path.to_path_buf(), expected, actual });
-    }
-    artifact.model(&variant, options)
+/// `config` for a wrong name or device, or the errors of [`Artifact::open`].
+pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, BridgeError> {
+    model.check()?;
+    let (artifact, variant) = Artifact::open(&model.path, &model.variant)?;
+    let backend = artifact.model(&variant, options)?.into_backend();
+    let manifest = artifact.manifest();
+    let info = ModelInfo {
+        name: model.name.clone().unwrap_or_else(|| manifest.name.clone()),
+        task: artifact.family.task(),
+        engine: manifest.engine.clone(),
+        version: manifest.version.clone(),
+        variant,
+        identity: artifact.identity().to_owned(),
+        path: artifact.root().to_path_buf(),
+    };
+    Ok(Opened { info: Arc::new(info), backend, timeout: model.timeout })
 }
 
 /// Replays the golden cases with every variant of an artifact, in this process.
@@ -187,7 +209,7 @@ mod tests {
     use super::*;
 
     fn code(text: &str) -> Result<(), &'static str> {
-        parse_manifest(text.as_bytes()).map(|_| ()).map_err(|error| error.code())
+        parse_manifest(text.as_bytes()).map(|_| ()).map_err(|error| error.code().as_str())
     }
 
     fn manifest(task: &str, engine: &str, revision: u64) -> String {
@@ -197,7 +219,7 @@ mod tests {
     #[test]
     fn versions_and_the_family_are_checked_before_the_schema() {
         for family in Family::ALL {
-            let (task, engine) = (format!("{:?}", family.task().name()), format!("{:?}", family.engine()));
+            let (task, engine) = (format!("{:?}", family.task().manifest_name()), format!("{:?}", family.engine()));
             let newest = family.declaration().revision;
             assert_eq!(code(&manifest(&task, &engine, newest + 1)), Err("format_version"), "{family:?}");
             assert_eq!(code(&manifest(&task, &engine, newest)), Err("schema"), "{family:?}");
@@ -216,7 +238,7 @@ mod tests {
         let error = parse_manifest(manifest("\"x\"", "\"y\"", 1).as_bytes()).expect_err("an unknown task");
         let message = error.to_string();
         for family in Family::ALL {
-            assert!(message.contains(&format!("{}/{}", family.task().name(), family.engine())), "{message}");
+            assert!(message.contains(&format!("{}/{}", family.task().manifest_name(), family.engine())), "{message}");
         }
         assert!(message.contains("\"x\"") && message.contains("\"y\"") && message.contains("upgrade"), "{message}");
     }

@@ -2,14 +2,13 @@
 //!
 //! A family is a pair of a task and an engine. Its folder has its sections of the manifest, the interfaces of its graphs,
 //! its preprocessor, its model, the replay of its golden cases and its command. [`Family`] lists the families, and only
-//! this file distinguishes them. To add a family, write its folder and a file in `bridge/` with its calls, and add it to
-//! this file, to `bridge/mod.rs`, to the trait in `api.rs`, to the commands in `cli/mod.rs` and to the features in
-//! `Cargo.toml`.
+//! this file distinguishes them. To add a family, write its folder and add it to this file, to the commands in `cli/mod.rs`
+//! and to the features in `Cargo.toml`. The options and results of its task are in `tasks/`, the calls in `handles/`.
 
 pub(crate) mod golden_cases;
 pub(crate) mod loading;
 pub(crate) mod model;
-pub mod ner;
+pub(crate) mod ner;
 pub(crate) mod report;
 #[cfg(feature = "rerank")]
 pub mod rerank;
@@ -28,43 +27,7 @@ pub use crate::tokenizer::{Side, TokenizerSpec};
 
 use self::model::Declaration;
 use crate::BridgeError;
-
-/// The public types of the families, which the crate's root exports.
-pub(crate) mod exports {
-    pub use super::ner::{AggregationStrategy, Entities, Entity, NerOptions};
-    #[cfg(feature = "rerank")]
-    pub use super::rerank::{Ranked, RerankOptions};
-    #[cfg(feature = "sentence-embedding")]
-    pub use super::sentence_embedding::{EmbedOptions, Embedding, Embeddings};
-    #[cfg(feature = "summarization")]
-    pub use super::summarization::{Progress, SummarizeOptions, Summary};
-}
-
-/// A task: what a model does with its inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Task {
-    /// Converts texts to vectors.
-    SentenceEmbedding,
-    /// Finds named entities in texts.
-    Ner,
-    /// Summarizes messages.
-    Summarization,
-    /// Ranks documents for a query.
-    Rerank,
-}
-
-impl Task {
-    /// The task's name in manifests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SentenceEmbedding => "sentence-embedding",
-            Self::Ner => "ner",
-            Self::Summarization => "summarization",
-            Self::Rerank => "rerank",
-        }
-    }
-}
+use crate::tasks::Task;
 
 /// A pair of a task and an engine. A build has the families whose cargo features are enabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,11 +70,14 @@ impl Family {
     /// # Errors
     /// `unknown_task`, if this build has no such family.
     pub(crate) fn find(task: &str, engine: &str) -> Result<Self, BridgeError> {
-        let is_family = |family: &&Self| family.task().name() == task && family.engine() == engine;
+        let is_family = |family: &&Self| family.task().manifest_name() == task && family.engine() == engine;
         Self::ALL.iter().find(is_family).copied().ok_or_else(|| BridgeError::UnknownTask {
             task: task.to_owned(),
             engine: engine.to_owned(),
-            known: Self::ALL.iter().map(|family| format!("{}/{}", family.task().name(), family.engine())).collect(),
+            known: Self::ALL
+                .iter()
+                .map(|family| format!("{}/{}", family.task().manifest_name(), family.engine()))
+                .collect(),
         })
     }
 
@@ -133,7 +99,7 @@ impl Family {
     fn parts(self) -> (Task, &'static str, &'static Declaration) {
         match self {
             #[cfg(feature = "sentence-embedding")]
-            Self::SentenceEmbedding => (Task::SentenceEmbedding, "transformers", &sentence_embedding::DECLARATION),
+            Self::SentenceEmbedding => (Task::Embedding, "transformers", &sentence_embedding::DECLARATION),
             #[cfg(feature = "token-classification")]
             Self::TokenClassification => (Task::Ner, "transformers", &token_classification::DECLARATION),
             #[cfg(feature = "spacy")]

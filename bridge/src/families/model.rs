@@ -1,10 +1,10 @@
 //! The interface between a family and the rest of the crate: a declaration, a preprocessor and models.
 
-use std::any::Any;
 #[cfg(feature = "cli")]
 use std::ops::Range;
 #[cfg(feature = "cli")]
 use std::path::Path;
+use std::sync::Arc;
 
 use super::report::{Column, VariantReport};
 use crate::BridgeError;
@@ -15,6 +15,7 @@ use crate::artifact::manifest::SectionCheck;
 #[cfg(feature = "cli")]
 use crate::jsonl::{LineInput, read_file};
 use crate::runtime::options::ModelOptions;
+use crate::tasks::backend::{AnyBackend, Backend};
 
 /// What a family declares for reading its artifacts.
 pub(crate) struct Declaration {
@@ -47,29 +48,24 @@ pub(crate) trait Preprocessor: Send + Sync {
     ///
     /// # Errors
     /// `variant`, if the artifact has no such variant.
-    fn open(&self, files: &ArtifactFiles, variant: &str, options: &ModelOptions)
-    -> Result<Box<dyn Model>, BridgeError>;
+    fn open(
+        &self,
+        files: &ArtifactFiles,
+        variant: &str,
+        options: &ModelOptions,
+    ) -> Result<Arc<dyn FamilyModel>, BridgeError>;
 }
 
 /// One variant of an open model, of any family.
-pub(crate) trait Model: Any + Send + Sync {
+pub(crate) trait FamilyModel: Backend {
     /// The manifest of the model's artifact.
     fn manifest(&self) -> &Manifest;
 
     /// The variant's name.
     fn variant(&self) -> &str;
 
-    /// Creates the first session of every graph, so that the first call does not wait for it.
-    ///
-    /// # Errors
-    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
-    fn warm_up(&self) -> Result<(), BridgeError>;
-
-    /// Drops the sessions that no call uses at the moment.
-    fn unload(&self);
-
-    /// Whether the model answers a short text without an error.
-    fn is_healthy(&self) -> bool;
+    /// The model behind the handles of its task.
+    fn into_backend(self: Arc<Self>) -> AnyBackend;
 
     /// Replays golden cases, given the bytes of their file, and compares the answers with the variant's gate.
     ///

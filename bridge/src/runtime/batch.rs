@@ -175,7 +175,8 @@ mod tests {
             false => Ok(rows.iter().map(|row| Ok(row + 1)).collect()),
         };
         assert_eq!(run_apart(&[1, 2], attempt), [Ok(2), Ok(3)]);
-        let codes: Vec<_> = run_apart(&[1, 7, 2], attempt).into_iter().map(|row| row.map_err(|e| e.code())).collect();
+        let codes: Vec<_> =
+            run_apart(&[1, 7, 2], attempt).into_iter().map(|row| row.map_err(|e| e.code().as_str())).collect();
         assert_eq!(codes, [Ok(2), Err("inference"), Ok(3)]);
         assert!(run_apart(&[7], attempt)[0].is_err());
     }

@@ -113,6 +113,7 @@ impl Stop {
     /// The reason, if the call was stopped before the run or during it; else the error of the run, or `inference` if ONNX
     /// Runtime cannot create the options.
     pub(crate) fn run<T>(&self, run: impl FnOnce(&RunOptions) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
+        self.check()?;
         let mut options = RunOptions::new().map_err(failed)?;
         // ONNX Runtime would log an error for every stopped run. The log is switched off, because the run returns each
         // error to the caller.
@@ -164,19 +165,27 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Runs a call that its cancellation token or its time limit can stop. The time limit starts now.
-pub(crate) fn stoppable<T>(
-    cancel: Option<&CancelToken>,
-    timeout: Option<Duration>,
-    call: impl FnOnce(&Stop) -> T,
-) -> T {
-    let (started, stop) = (Instant::now(), Arc::new(Stop::default()));
-    if let Some(token) = cancel {
+/// A time limit of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeLimit {
+    /// When the call was made. An asynchronous call may wait for a thread afterwards.
+    pub(crate) started: Instant,
+    pub(crate) limit: Duration,
+}
+
+/// Runs a call that any of its cancellation tokens or its time limit can stop.
+pub(crate) fn stoppable<T>(cancel: &[&CancelToken], limit: Option<TimeLimit>, call: impl FnOnce(&Stop) -> T) -> T {
+    let stop = Arc::new(Stop::default());
+    for token in cancel {
         token.attach(&stop);
     }
-    let Some(limit) = timeout else {
+    let Some(TimeLimit { started, limit }) = limit else {
         return call(&stop);
     };
+    if started.elapsed() >= limit {
+        stop.stop(BridgeError::Timeout { limit });
+        return call(&stop);
+    }
     thread::scope(|scope| {
         scope.spawn(|| stop.watch(started, limit));
         let _ended = Ended(&stop);
@@ -188,13 +197,17 @@ pub(crate) fn stoppable<T>(
 mod tests {
     use super::*;
 
+    fn limit(limit: Duration) -> TimeLimit {
+        TimeLimit { started: Instant::now(), limit }
+    }
+
     /// Runs a call that checks every 10 ms whether it was stopped, and returns its error code; `None` if it was not
     /// stopped within 10 s.
-    fn busy(cancel: Option<&CancelToken>, timeout: Option<Duration>) -> Option<&'static str> {
-        stoppable(cancel, timeout, |stop| {
+    fn busy(cancel: &[&CancelToken], timeout: Option<Duration>) -> Option<&'static str> {
+        stoppable(cancel, timeout.map(limit), |stop| {
             for _ in 0..1_000 {
                 if let Err(error) = stop.check() {
-                    return Some(error.code());
+                    return Some(error.code().as_str());
                 }
                 thread::sleep(Duration::from_millis(10));
             }
@@ -205,10 +218,10 @@ mod tests {
     #[test]
     fn the_first_reason_is_returned() {
         let token = CancelToken::new();
-        assert_eq!(busy(Some(&token), Some(Duration::from_millis(30))), Some("timeout"));
+        assert_eq!(busy(&[&CancelToken::new(), &token], Some(Duration::from_millis(30))), Some("timeout"));
         assert!(!token.is_cancelled());
         token.cancel();
-        assert_eq!(busy(Some(&token), Some(Duration::from_secs(5))), Some("cancelled"));
+        assert_eq!(busy(&[&CancelToken::new(), &token], Some(Duration::from_secs(5))), Some("cancelled"));
         assert!(format!("{token:?}").contains("true"));
     }
 
@@ -220,25 +233,32 @@ mod tests {
             thread::sleep(Duration::from_millis(30));
             other.cancel();
         });
-        assert_eq!(busy(Some(&token), None), Some("cancelled"));
+        assert_eq!(busy(&[&CancelToken::new(), &token], None), Some("cancelled"));
         canceller.join().expect("no panic");
     }
 
     #[test]
     fn a_call_that_ends_in_time_does_not_wait_for_the_limit() {
         let started = Instant::now();
-        let answer = stoppable(None, Some(Duration::from_secs(60)), |stop| stop.check().map(|()| 7));
+        let answer = stoppable(&[], Some(limit(Duration::from_secs(60))), |stop| stop.check().map(|()| 7));
         assert_eq!(answer, Ok(7));
         assert!(started.elapsed() < Duration::from_secs(5));
-        let never = stoppable(None, Some(Duration::MAX), |stop| stop.check().is_ok());
+        let never = stoppable(&[], Some(limit(Duration::MAX)), |stop| stop.check().is_ok());
         assert!(never);
+    }
+
+    #[test]
+    fn a_limit_that_is_over_stops_the_call_before_it_starts() {
+        let over = TimeLimit { started: Instant::now() - Duration::from_secs(2), limit: Duration::from_secs(1) };
+        let code = stoppable(&[], Some(over), |stop| stop.run(|_| Ok(())).map_err(|error| error.code().as_str()));
+        assert_eq!(code, Err("timeout"));
     }
 
     #[test]
     fn a_token_drops_ended_calls() {
         let token = CancelToken::new();
         for _ in 0..100 {
-            stoppable(Some(&token), None, |_| ());
+            stoppable(&[&token], None, |_| ());
         }
         assert!(token.calls().len() <= 1);
         drop(token.on_drop());

@@ -1,15 +1,16 @@
 //! Metrics of a model, recorded with the `metrics` facade. Nothing is recorded until the application installs a recorder.
 //!
 //! All metrics have the labels `model` and `version`. The counters are `onnx_ml_bridge_requests_total`, `_items_total` (the
-//! texts), `_tokens_total` (without padding; for summaries the generated tokens) and `_errors_total` (with the additional
-//! label `code`). The histograms, in seconds, are `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
+//! texts), `_tokens_total` (without padding; for summaries the generated tokens) and `_runs_total` (the
+//! runs of graphs that started) and `_errors_total` (with the additional label `code`). The histograms, in seconds, are `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
 
 use std::time::Duration;
 
 use crate::artifact::Manifest;
+use crate::error_code::ErrorCode;
 
 /// Records the metrics of one model, with the labels `model` and `version`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Meter {
     model: String,
     version: String,
@@ -30,10 +31,16 @@ impl Meter {
         metrics::histogram!("onnx_ml_bridge_request_seconds", &labels).record(elapsed.as_secs_f64());
     }
 
+    /// Records that a run of a graph starts.
+    pub(crate) fn run(&self) {
+        let labels = [("model", self.model.clone()), ("version", self.version.clone())];
+        metrics::counter!("onnx_ml_bridge_runs_total", &labels).increment(1);
+    }
+
     /// Records that a text or a whole request failed, by the code of the error.
-    pub(crate) fn error(&self, code: &'static str) {
+    pub(crate) fn error(&self, code: ErrorCode) {
         let (model, version) = (self.model.clone(), self.version.clone());
-        let labels = [("model", model), ("version", version), ("code", code.to_owned())];
+        let labels = [("model", model), ("version", version), ("code", code.as_str().to_owned())];
         metrics::counter!("onnx_ml_bridge_errors_total", &labels).increment(1);
     }
 

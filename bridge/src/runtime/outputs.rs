@@ -4,6 +4,7 @@ use ort::session::SessionOutputs;
 use ort::value::PrimitiveTensorElementType;
 
 use crate::BridgeError;
+use crate::cause::Cause;
 
 /// The values of the output that has the given name. The output must have the given shape.
 ///
@@ -38,5 +39,6 @@ pub(crate) fn shaped_output<'a, T: PrimitiveTensorElementType>(
 
 /// Converts an error of ONNX Runtime to an error of this crate.
 pub(crate) fn failed(error: ort::Error) -> BridgeError {
-    BridgeError::inference(None, format!("ONNX Runtime failed: {error}"))
+    let problem = format!("ONNX Runtime failed: {error}");
+    BridgeError::Inference { index: None, problem, cause: Some(Cause::new(error)) }
 }

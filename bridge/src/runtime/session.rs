@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 use ort::ep::ExecutionProviderDispatch;
-use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{RunOptions, Session};
 
+use super::cancellation::Stop;
 use super::cpu::{Cpu, available_threads};
 use super::environment::{check_version, environment};
 use super::meter::Meter;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
+use crate::cause::Cause;
 
 /// How often a caller that waits for a session checks whether it was stopped.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -55,7 +57,7 @@ pub(crate) struct GraphFile {
 pub(crate) struct Pool {
     graph: GraphFile,
     options: EngineOptions,
-    on_load: Box<dyn Fn(Duration) + Send + Sync>,
+    meter: Meter,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -68,25 +70,19 @@ struct State {
 }
 
 impl Pool {
-    pub(crate) fn new(
-        graph: GraphFile,
-        options: EngineOptions,
-        on_load: impl Fn(Duration) + Send + Sync + 'static,
-    ) -> Self {
-        let on_load = Box::new(on_load);
-        Self { graph, options, on_load, state: Mutex::default(), returned: Condvar::new() }
+    pub(crate) fn new(graph: GraphFile, options: EngineOptions, meter: Meter) -> Self {
+        Self { graph, options, meter, state: Mutex::default(), returned: Condvar::new() }
     }
 
     /// A pool of sessions for a graph of the artifact at `root`. The meter records how long the creation of each
-    /// session takes. Nothing is loaded yet.
+    /// session takes, and every run. Nothing is loaded yet.
     pub(crate) fn of_graph(root: &Path, graph: &Graph, options: EngineOptions, meter: &Meter) -> Self {
         let file = GraphFile {
             name: graph.file.clone(),
             path: root.join(&graph.file),
             min_onnxruntime: graph.min_onnxruntime.clone(),
         };
-        let meter = meter.clone();
-        Self::new(file, options, move |elapsed| meter.load(elapsed))
+        Self::new(file, options, meter.clone())
     }
 
     /// The maximum number of sessions of the pool.
@@ -94,20 +90,24 @@ impl Pool {
         self.options.sessions.unwrap_or(1).max(1)
     }
 
-    /// Leases a session of the pool to the caller. If all sessions are leased, it waits for one to be returned.
+    /// Creates the first session of the pool, unless it has one.
     ///
     /// # Errors
-    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph.
-    pub(crate) fn lease(&self) -> Result<Lease<'_>, BridgeError> {
-        self.lease_while(|| Ok(()))
+    /// The errors of [`lease`](Self::lease) of a call that is not stopped.
+    pub(crate) fn warm_up(&self) -> Result<(), BridgeError> {
+        self.lease(&Stop::default()).map(|_| ())
     }
 
-    /// Like [`lease`](Self::lease), for a caller that can be stopped. `check` is called regularly during the wait, and its
-    /// error ends the wait.
-    pub(crate) fn lease_while(&self, check: impl Fn() -> Result<(), BridgeError>) -> Result<Lease<'_>, BridgeError> {
+    /// Leases a session of the pool to a call. If all sessions are leased, it waits for one to be returned, or until the
+    /// call is stopped.
+    ///
+    /// # Errors
+    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph, or the reason why the call was
+    /// stopped.
+    pub(crate) fn lease(&self, stop: &Stop) -> Result<Lease<'_>, BridgeError> {
         let mut state = self.lock();
         loop {
-            check()?;
+            stop.check()?;
             if let Some(session) = state.idle.pop() {
                 return Ok(Lease { pool: self, session: Some(session) });
             }
@@ -116,7 +116,7 @@ impl Pool {
                 drop(state);
                 return self.create();
             }
-            // The wait needs a timeout even without a check: the notification about a returned session may have gone to
+            // The wait needs a timeout even if the call cannot be stopped: the notification about a returned session may have gone to
             // a caller that was stopped.
             let waited = self.returned.wait_timeout(state, CHECK_INTERVAL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -136,7 +136,7 @@ impl Pool {
         let mut lease = Lease { pool: self, session: None };
         let started = Instant::now();
         lease.session = Some(self.open()?);
-        (self.on_load)(started.elapsed());
+        self.meter.load(started.elapsed());
         Ok(lease)
     }
 
@@ -146,10 +146,8 @@ impl Pool {
             None => environment(self.options.library.as_deref())?,
         };
         check_version(&self.graph.min_onnxruntime)?;
-        let refuse = |error: ort::Error| BridgeError::Graph {
-            file: self.graph.name.clone(),
-            problem: format!("ONNX Runtime cannot load it: {error}"),
-        };
+        let refuse =
+            |error: ort::Error| BridgeError::GraphLoad { file: self.graph.name.clone(), cause: Cause::new(error) };
         let configured = Session::builder(&environment).and_then(|builder| self.configure(builder, Cpu::detect()));
         let mut builder = configured.map_err(refuse)?;
         // ONNX Runtime needs the path to find the graph's external data.
@@ -188,9 +186,22 @@ pub(crate) struct Lease<'a> {
 }
 
 impl Lease<'_> {
-    /// The leased session, to run the graph with.
-    pub(crate) fn session(&mut self) -> Result<&mut Session, BridgeError> {
-        self.session.as_mut().ok_or_else(|| BridgeError::inference(None, "the session was not created"))
+    /// Runs the graph in a closure, which receives the session and the options through which the run can be terminated.
+    /// The run is counted.
+    ///
+    /// # Errors
+    /// The reason, if the call was stopped before the run or during it; else the error of the closure.
+    pub(crate) fn run<T>(
+        &mut self,
+        stop: &Stop,
+        run: impl FnOnce(&mut Session, &RunOptions) -> Result<T, BridgeError>,
+    ) -> Result<T, BridgeError> {
+        let missing = || BridgeError::inference(None, "the session was not created");
+        let session = self.session.as_mut().ok_or_else(missing)?;
+        stop.run(|options| {
+            self.pool.meter.run();
+            run(session, options)
+        })
     }
 }
 
@@ -250,7 +261,7 @@ mod tests {
         let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding");
         let path = shared.join("onnx/model_int8.onnx");
         let graph = GraphFile { name: "int8".to_owned(), path: path.clone(), min_onnxruntime: "1.18".to_owned() };
-        let pool = Pool::new(graph, EngineOptions::default(), |_| {});
+        let pool = Pool::new(graph, EngineOptions::default(), Meter::default());
         let folder = tempfile::tempdir().expect("a temporary directory");
         let written = folder.path().join("optimized.onnx");
         let environment = environment(None).expect("ORT_DYLIB_PATH names ONNX Runtime");

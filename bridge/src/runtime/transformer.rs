@@ -1,10 +1,13 @@
 //! Runs a transformer's graph with token ids as input and fetches one output.
 
-use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::Tensor;
 
 use super::batch::Padded;
+use super::cancellation::Stop;
 use super::outputs::{failed, output};
+use super::session::Lease;
 use crate::BridgeError;
 use crate::artifact::graph::Port;
 use crate::artifact::manifest::Graph;
@@ -33,27 +36,40 @@ impl Transformer {
     /// returns `None` is fed with zeros of the shape `[batch, tokens]`.
     ///
     /// # Errors
-    /// `inference`, without an index, because any row may be the cause.
+    /// `inference`, without an index, because any row may be the cause; or the reason why the call was stopped.
     pub(crate) fn run<T>(
         &self,
-        session: &mut Session,
+        lease: &mut Lease<'_>,
+        stop: &Stop,
         batch: Padded,
         other: impl FnMut(&str) -> Option<ort::Result<Tensor<i64>>>,
         shape: &[usize],
         read: impl FnOnce(&[f32]) -> T,
     ) -> Result<T, BridgeError> {
-        let name = self.output;
-        let inputs = self.inputs(batch, other).map_err(failed)?;
-        let options = RunOptions::new().map_err(failed)?.with_outputs(OutputSelector::no_default().with(name));
-        let outputs = session.run_with_options(inputs, &options).map_err(failed)?;
-        Ok(read(output(&outputs, name, shape)?))
+        lease.run(stop, |session, options| self.run_session(session, options, batch, other, shape, read))
     }
 
-    fn inputs(
+    /// Binds the output, because options that select outputs cannot be shared with the thread that stops the run.
+    fn run_session<T>(
         &self,
+        session: &mut Session,
+        options: &RunOptions,
+        batch: Padded,
+        other: impl FnMut(&str) -> Option<ort::Result<Tensor<i64>>>,
+        shape: &[usize],
+        read: impl FnOnce(&[f32]) -> T,
+    ) -> Result<T, BridgeError> {
+        let binding = self.bind(session, batch, other).map_err(failed)?;
+        let outputs = session.run_binding_with_options(&binding, options).map_err(failed)?;
+        Ok(read(output(&outputs, self.output, shape)?))
+    }
+
+    fn bind(
+        &self,
+        session: &Session,
         batch: Padded,
         mut other: impl FnMut(&str) -> Option<ort::Result<Tensor<i64>>>,
-    ) -> ort::Result<Vec<(&str, SessionInputValue<'static>)>> {
+    ) -> ort::Result<IoBinding> {
         let shape = [batch.rows, batch.width];
         let (mut ids, mut mask) = (Some(batch.ids), Some(batch.mask));
         let mut tensor = |name: &str| match name {
@@ -61,7 +77,13 @@ impl Transformer {
             name if name == ATTENTION_MASK.0 => Tensor::from_array((shape, mask.take().unwrap_or_default())),
             name => other(name).unwrap_or_else(|| Tensor::from_array((shape, vec![0; shape[0] * shape[1]]))),
         };
-        self.inputs.iter().map(|name| Ok((name.as_str(), tensor(name)?.into()))).collect()
+        let mut binding = session.create_binding()?;
+        for name in &self.inputs {
+            binding.bind_input(name, &tensor(name)?)?;
+        }
+        let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
+        binding.bind_output_to_device(self.output, &memory)?;
+        Ok(binding)
     }
 }
 
@@ -83,7 +105,7 @@ mod tests {
     fn values_that_are_not_finite_are_refused() {
         assert!(check_finite(&[0.0, -1.5]).is_ok());
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(check_finite(&[0.0, bad]).map_err(|error| error.code()), Err("inference"));
+            assert_eq!(check_finite(&[0.0, bad]).map_err(|error| error.code().as_str()), Err("inference"));
         }
     }
 }

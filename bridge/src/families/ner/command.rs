@@ -8,14 +8,13 @@ use serde::Serialize;
 
 use super::entity_markup::marked;
 use super::line::Line;
-use super::{AggregationStrategy, Entities, Entity, NerOptions};
 use crate::command::model::ModelArguments;
 use crate::command::stream::{Answers, answer_all, to_json};
 use crate::command::{Failure, Outcome};
-use crate::families::Task;
 use crate::jsonl::LineError;
+use crate::tasks::{AggregationStrategy, Entities, Entity, RecognizeOptions};
 use crate::terminal::Style;
-use crate::{BridgeError, OnnxMlBridge};
+use crate::{BridgeError, Recognizer};
 
 /// Find named entities: JSON lines on standard input, one answer per line on standard output, in order.
 ///
@@ -50,14 +49,13 @@ enum Format {
 }
 
 fn strategy() -> impl TypedValueParser<Value = AggregationStrategy> {
-    let by_name = |name: String| AggregationStrategy::ALL.into_iter().find(|strategy| strategy.name() == name);
     PossibleValuesParser::new(AggregationStrategy::ALL.map(AggregationStrategy::name))
-        .try_map(move |name| by_name(name).ok_or("unknown strategy"))
+        .try_map(|name| name.parse::<AggregationStrategy>())
 }
 
 struct Ner {
-    bridge: OnnxMlBridge,
-    options: NerOptions,
+    recognizer: Recognizer,
+    options: RecognizeOptions,
     /// How answers are formatted for people, as texts with marked entities; `None` if answers are printed as JSON.
     style: Option<Style>,
 }
@@ -69,21 +67,21 @@ struct Answer {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let bridge = arguments.model.open(Task::Ner)?;
-    let options = NerOptions {
+    let recognizer: Recognizer = arguments.model.open()?;
+    let options = RecognizeOptions {
         aggregation_strategy: arguments.aggregation_strategy,
         stride: arguments.stride,
-        ..NerOptions::default()
+        ..RecognizeOptions::default()
     };
     // This call without any text reports wrong options and a missing library before the first line is read. Its error
     // for missing sentence starts is ignored, because only the lines have them.
-    match bridge.ner_each(&[""; 0], &options) {
+    match recognizer.recognize_each_blocking(&[""; 0], &options) {
         Err(BridgeError::SentenceStarts { .. }) | Ok(_) => {}
         Err(error) => return Err(error.into()),
     }
-    bridge.warm_up()?;
+    recognizer.warm_up_blocking()?;
     let style = (arguments.format == Format::Table).then(|| Style::new(io::stdout().is_terminal()));
-    answer_all(&Ner { bridge, options, style }, arguments.model.text_limit)
+    answer_all(&Ner { recognizer, options, style }, arguments.model.text_limit)
 }
 
 impl Answers for Ner {
@@ -127,8 +125,8 @@ impl Ner {
         }
         let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
         let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
-        let options = NerOptions { sentence_starts, ..self.options.clone() };
-        match self.bridge.ner_each(&texts, &options) {
+        let options = RecognizeOptions { sentence_starts, ..self.options.clone() };
+        match self.recognizer.recognize_each_blocking(&texts, &options) {
             Err(error @ BridgeError::SentenceStarts { .. }) => Ok(inputs.iter().map(|_| Err(error.clone())).collect()),
             outcomes => Ok(outcomes?),
         }

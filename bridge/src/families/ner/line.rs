@@ -47,7 +47,7 @@ mod tests {
     fn sentence_starts_are_integers() {
         let starts = |line: &str| {
             let line = parse::<Line>(line.as_bytes(), 10);
-            line.map(|input| input.sentence_starts).map_err(|error| error.code())
+            line.map(|input| input.sentence_starts).map_err(|error| error.code().as_str())
         };
         assert_eq!(starts("\"a\""), Ok(None));
         assert_eq!(starts("{\"text\":\"a\"}"), Ok(None));

@@ -2,18 +2,12 @@
 
 #[cfg(feature = "cli")]
 pub(crate) mod command;
-pub(crate) mod entities;
 #[cfg(feature = "cli")]
 pub(crate) mod entity_markup;
 #[cfg(feature = "cli")]
 mod line;
 pub(crate) mod model;
-pub(crate) mod offsets;
 mod replay;
-mod strategy;
-
-pub use self::entities::{Entities, Entity, NerOptions};
-pub use self::strategy::AggregationStrategy;
 
 use super::report::{Column, Notation};
 

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::entities::{Entities, NerOptions};
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
-use crate::families::model::Model;
+use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::Outcome;
+use crate::runtime::cancellation::Stop;
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
+use crate::tasks::backend::{AnyBackend, Backend, RecognizeBackend, all};
+use crate::tasks::{Entities, RecognizeOptions};
 
 /// The error message for a call that passes sentence starts to a model that does not use any.
 pub(crate) const UNEXPECTED_SENTENCE_STARTS: &str =
@@ -38,10 +40,10 @@ pub(crate) trait Recognizer: Send + Sync {
     ///
     /// # Errors
     /// `config`, or `sentence_starts` if sentence starts are missing or unexpected.
-    fn check(&self, options: &NerOptions, texts: usize) -> Result<(), BridgeError>;
+    fn check(&self, options: &RecognizeOptions, texts: usize) -> Result<(), BridgeError>;
 
     /// The outcome of each chosen text. `chosen` has the indices of these texts in `texts`; the outcomes have the order
-    /// of `chosen`.
+    /// of `chosen`. If the call is stopped, the texts without an answer fail with the reason.
     ///
     /// # Errors
     /// `dependency` or `graph`, which concern every text.
@@ -49,7 +51,8 @@ pub(crate) trait Recognizer: Send + Sync {
         &self,
         texts: &[&str],
         chosen: &[usize],
-        options: &NerOptions,
+        options: &RecognizeOptions,
+        stop: &Stop,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError>;
 }
 
@@ -75,54 +78,32 @@ impl NerModel {
         Self { manifest, variant: variant.to_owned(), recognizer, text_limit: options.limits.text, meter }
     }
 
-    /// The number of tokens that a text is truncated to if no stride is set; `None` if texts are never truncated.
-    pub(crate) fn max_tokens(&self) -> Option<usize> {
-        self.recognizer.max_tokens()
-    }
-
     /// The entities of all texts, or the error of the first text that has one.
-    pub(crate) fn recognize(&self, texts: &[&str], options: &NerOptions) -> Result<Vec<Entities>, BridgeError> {
-        self.recognize_each(texts, options)?.into_iter().collect()
-    }
-
-    /// The outcome of every text. The whole call fails only if no text can be answered.
-    pub(crate) fn recognize_each(
-        &self,
-        texts: &[&str],
-        options: &NerOptions,
-    ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        let started = Instant::now();
-        let outcomes = self.outcomes(texts, options).inspect_err(|error| self.meter.error(error.code()))?;
-        outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
-        let tokens = outcomes.iter().flatten().map(|entities| entities.tokens).sum();
-        self.meter.request(texts.len(), tokens, started.elapsed());
-        Ok(outcomes)
+    pub(crate) fn recognize(&self, texts: &[&str], options: &RecognizeOptions) -> Result<Vec<Entities>, BridgeError> {
+        all(self.recognize_each(texts, options, &Stop::default())?)
     }
 
     /// Runs the engine on the texts that do not exceed the limit on their size. The others get an error.
-    fn outcomes(&self, texts: &[&str], options: &NerOptions) -> Result<Vec<Outcome<Entities>>, BridgeError> {
+    fn outcomes(
+        &self,
+        texts: &[&str],
+        options: &RecognizeOptions,
+        stop: &Stop,
+    ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
         self.recognizer.check(options, texts.len())?;
         let limit = self.text_limit;
         let chosen: Vec<usize> = (0..texts.len()).filter(|&index| texts[index].len() <= limit).collect();
         let too_large =
             |index: usize| BridgeError::InputTooLarge { index: Some(index), bytes: texts[index].len(), limit };
         let mut outcomes: Vec<Outcome<Entities>> = (0..texts.len()).map(|index| Err(too_large(index))).collect();
-        for (index, answer) in chosen.iter().zip(self.recognizer.recognize_each(texts, &chosen, options)?) {
+        for (index, answer) in chosen.iter().zip(self.recognizer.recognize_each(texts, &chosen, options, stop)?) {
             outcomes[*index] = answer.map_err(|error| error.with_index(Some(*index)));
         }
         Ok(outcomes)
     }
 }
 
-impl Model for NerModel {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    fn variant(&self) -> &str {
-        &self.variant
-    }
-
+impl Backend for NerModel {
     fn warm_up(&self) -> Result<(), BridgeError> {
         self.recognizer.warm_up()
     }
@@ -131,10 +112,44 @@ impl Model for NerModel {
         self.recognizer.unload();
     }
 
-    fn is_healthy(&self) -> bool {
+    fn self_test(&self, stop: &Stop) -> Result<(), BridgeError> {
         let sentence_starts = self.recognizer.requires_sentence_starts().then(|| vec![vec![0]]);
-        let options = NerOptions { sentence_starts, ..NerOptions::default() };
-        self.recognize(&["health"], &options).is_ok()
+        let options = RecognizeOptions { sentence_starts, ..RecognizeOptions::default() };
+        all(self.recognize_each(&["health"], &options, stop)?).map(|_| ())
+    }
+
+    fn max_tokens(&self) -> Option<usize> {
+        self.recognizer.max_tokens()
+    }
+}
+
+impl RecognizeBackend for NerModel {
+    fn recognize_each(
+        &self,
+        texts: &[&str],
+        options: &RecognizeOptions,
+        stop: &Stop,
+    ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
+        let started = Instant::now();
+        let outcomes = self.outcomes(texts, options, stop).inspect_err(|error| self.meter.error(error.code()))?;
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
+        let tokens = outcomes.iter().flatten().map(|entities| entities.tokens).sum();
+        self.meter.request(texts.len(), tokens, started.elapsed());
+        Ok(outcomes)
+    }
+}
+
+impl FamilyModel for NerModel {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn variant(&self) -> &str {
+        &self.variant
+    }
+
+    fn into_backend(self: Arc<Self>) -> AnyBackend {
+        AnyBackend::Recognize(self)
     }
 
     fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
@@ -152,7 +167,7 @@ impl Model for NerModel {
             // The sentence starts of all lines, or `None` if any line has none. A model that requires them then returns
             // an error.
             let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
-            self.recognize(&texts, &NerOptions { sentence_starts, ..NerOptions::default() }).map(|_| ())
+            self.recognize(&texts, &RecognizeOptions { sentence_starts, ..RecognizeOptions::default() }).map(|_| ())
         };
         crate::families::model::read_workload(file, limit, answer)
     }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::model::NerModel;
-use super::{AggregationStrategy, Entities, Entity, NerOptions};
 use crate::BridgeError;
 use crate::artifact::manifest::Variant;
 use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, refused_case, refused_variant};
-use crate::families::model::Model;
+use crate::families::model::FamilyModel;
 use crate::families::report::{VariantReport, count, measurement};
+use crate::tasks::{AggregationStrategy, Entities, Entity, RecognizeOptions};
 
 /// One golden case: a text, the settings of the call, and the answer of the original model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -103,13 +103,13 @@ fn batches(cases: &[Case]) -> Vec<Vec<usize>> {
 }
 
 /// The options of the call that replays some cases, which are given by their indices.
-fn options(indices: &[usize], cases: &[Case]) -> NerOptions {
+fn options(indices: &[usize], cases: &[Case]) -> RecognizeOptions {
     let settings: Vec<&Settings> = indices.iter().map(|&index| &cases[index].settings).collect();
-    NerOptions {
-        model: None,
+    RecognizeOptions {
         aggregation_strategy: settings.first().and_then(|settings| settings.aggregation_strategy),
         stride: settings.first().and_then(|settings| settings.stride),
         sentence_starts: settings.iter().map(|settings| settings.sentence_starts.clone()).collect(),
+        ..RecognizeOptions::default()
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::families::ner::entities::EntitySpan;
+    use crate::tasks::entities::EntitySpan;
 
     fn expected(entities: &[(usize, usize, &str, Option<f64>)]) -> Expected {
         let entity = |&(start, end, label, score): &(usize, usize, &str, Option<f64>)| ExpectedEntity {

@@ -4,12 +4,10 @@
 use serde::Serialize;
 
 use super::line::Line;
-use super::{Ranked, RerankOptions};
 use crate::command::model::ModelArguments;
 use crate::command::stream::{Answers, answer_all, to_json};
 use crate::command::{Failure, Outcome};
-use crate::families::Task;
-use crate::{BridgeError, OnnxMlBridge};
+use crate::{BridgeError, Ranked, RerankOptions, Reranker};
 
 /// Rank documents: JSON lines on standard input, one ranking per line on standard output, in order.
 ///
@@ -30,7 +28,7 @@ pub(crate) struct Arguments {
 }
 
 struct Rerank {
-    bridge: OnnxMlBridge,
+    reranker: Reranker,
     options: RerankOptions,
 }
 
@@ -40,11 +38,12 @@ struct Answer {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let bridge = arguments.model.open(Task::Rerank)?;
-    let options = RerankOptions { top_k: arguments.top_k.and_then(|documents| usize::try_from(documents).ok()) };
+    let reranker: Reranker = arguments.model.open()?;
+    let top_k = arguments.top_k.and_then(|documents| usize::try_from(documents).ok());
+    let options = RerankOptions { top_k, ..RerankOptions::default() };
     // This call reports a missing library once, before any line is read.
-    bridge.warm_up()?;
-    answer_all(&Rerank { bridge, options }, arguments.model.text_limit)
+    reranker.warm_up_blocking()?;
+    answer_all(&Rerank { reranker, options }, arguments.model.text_limit)
 }
 
 impl Answers for Rerank {
@@ -58,7 +57,7 @@ impl Answers for Rerank {
     }
 
     fn answer(&self, inputs: &[&Line]) -> Result<Vec<Result<Vec<Ranked>, BridgeError>>, Failure> {
-        let rank = |line: &&Line| self.bridge.rerank_blocking(&line.query, &line.documents(), &self.options);
+        let rank = |line: &&Line| self.reranker.rerank_blocking(&line.query, &line.documents(), &self.options);
         Ok(inputs.iter().map(rank).collect())
     }
 

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_line_has_a_query_and_documents() {
-        let read = |line: &str| parse::<Line>(line.as_bytes(), 4).map_err(|error| error.code());
+        let read = |line: &str| parse::<Line>(line.as_bytes(), 4).map_err(|error| error.code().as_str());
         let line = |documents: &[&str]| {
             Ok(Line { query: "q".to_owned(), documents: documents.iter().map(|text| (*text).to_owned()).collect() })
         };

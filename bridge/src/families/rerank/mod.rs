@@ -12,16 +12,15 @@ mod section;
 
 use std::sync::Arc;
 
-pub use self::model::{Ranked, RerankOptions};
 pub use self::section::{Activation, RerankSpec};
 
-use self::model::Reranker;
+use self::model::RerankModel;
 use self::pair_tokenizer::PairTokenizer;
 use self::section::Sections;
 use crate::BridgeError;
 use crate::artifact::files::ArtifactFiles;
 use crate::artifact::graph::Interface;
-use crate::families::model::{Declaration, Model, Preprocessor};
+use crate::families::model::{Declaration, FamilyModel, Preprocessor};
 use crate::families::report::{Column, Notation};
 use crate::runtime::options::ModelOptions;
 use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
@@ -69,7 +68,7 @@ impl Preprocessor for RerankPreprocessor {
         files: &ArtifactFiles,
         variant: &str,
         options: &ModelOptions,
-    ) -> Result<Box<dyn Model>, BridgeError> {
-        Ok(Box::new(Reranker::new(files, &self.sections, Arc::clone(&self.tokenizer), variant, options)?))
+    ) -> Result<Arc<dyn FamilyModel>, BridgeError> {
+        Ok(Arc::new(RerankModel::new(files, &self.sections, Arc::clone(&self.tokenizer), variant, options)?))
     }
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ort::session::Session;
 use ort::value::Tensor;
-use serde::Serialize;
 use tokenizers::Encoding;
 
 use super::agreement::ranking;
@@ -15,44 +13,21 @@ use super::{ROLE, replay};
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
-use crate::families::model::Model;
+use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
+use crate::runtime::cancellation::Stop;
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
-use crate::runtime::session::Pool;
+use crate::runtime::session::{Lease, Pool};
 use crate::runtime::transformer::{TOKEN_TYPE_IDS, Transformer, check_finite};
+use crate::tasks::backend::{AnyBackend, Backend, RerankBackend};
+use crate::tasks::{Ranked, RerankOptions};
 
 /// The name of the graph's output, which has one score per pair of a query and a document.
 const OUTPUT: &str = "scores";
 /// Limit on the documents that are tokenized together. It bounds the memory of a call with many documents.
 const MAX_BLOCK: usize = 1024;
-
-/// Options of a call that ranks documents.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RerankOptions {
-    /// The number of documents that are returned, at least 1; `None` returns all.
-    pub top_k: Option<usize>,
-}
-
-impl RerankOptions {
-    /// Options that limit the number of returned documents to `top_k`.
-    pub fn with_top_k(documents: usize) -> Self {
-        Self { top_k: Some(documents) }
-    }
-}
-
-/// A document of a ranking, with its score.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Ranked {
-    /// The index of the document in the call.
-    pub index: usize,
-    /// The score of the query and the document; finite.
-    pub score: f32,
-    /// Whether the query or the document was truncated.
-    pub truncated: bool,
-}
 
 /// The score of a pair of a query and a document.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,18 +39,19 @@ pub(super) struct Scored {
 }
 
 /// One variant of a reranker. Its graph is loaded by the first call.
-pub(crate) struct Reranker {
+pub(crate) struct RerankModel {
     manifest: Arc<Manifest>,
     variant: String,
     tokenizer: Arc<PairTokenizer>,
     pad_id: i64,
     scorer: Transformer,
     pool: Pool,
+    max_tokens: usize,
     text_limit: usize,
     meter: Meter,
 }
 
-impl Reranker {
+impl RerankModel {
     /// Opens a variant of a checked artifact. No graph is loaded yet.
     ///
     /// # Errors
@@ -94,6 +70,7 @@ impl Reranker {
             scorer: Transformer::new(graph, OUTPUT),
             pool: Pool::of_graph(files.root(), graph, options.engine.clone(), &meter),
             pad_id: sections.tokenizer.pad_id(),
+            max_tokens: sections.tokenizer.max_tokens,
             text_limit: options.limits.text,
             variant: variant.to_owned(),
             tokenizer,
@@ -102,48 +79,28 @@ impl Reranker {
         })
     }
 
-    /// The documents in the order of descending scores for a query; documents of equal scores keep their order.
-    ///
-    /// # Errors
-    /// `config` for a `top_k` of 0, or the error of the query or of the first document that has one.
-    pub(crate) fn rerank(
-        &self,
-        query: &str,
-        documents: &[&str],
-        options: &RerankOptions,
-    ) -> Result<Vec<Ranked>, BridgeError> {
-        if options.top_k == Some(0) {
-            let problem = "top_k is 0, expected at least 1, or none for all documents".to_owned();
-            return Err(BridgeError::Config { problem });
-        }
-        let scored = self.score(query, documents)?;
-        let scores: Vec<f64> = scored.iter().map(|pair| f64::from(pair.score)).collect();
-        let ranked = ranking(&scores).into_iter().take(options.top_k.unwrap_or(usize::MAX));
-        Ok(ranked
-            .map(|index| Ranked { index, score: scored[index].score, truncated: scored[index].truncated })
-            .collect())
-    }
-
     /// The scores of the documents for a query, in the order of the documents.
     ///
     /// # Errors
-    /// The error of the query, without an index, or of the first document that has one.
-    pub(super) fn score(&self, query: &str, documents: &[&str]) -> Result<Vec<Scored>, BridgeError> {
+    /// The error of the query, without an index, or of the first document that has one; or the reason why the call was
+    /// stopped.
+    pub(super) fn score(&self, query: &str, documents: &[&str], stop: &Stop) -> Result<Vec<Scored>, BridgeError> {
         let started = Instant::now();
-        let scored = self.score_all(query, documents).inspect_err(|error| self.meter.error(error.code()))?;
+        let scored = self.score_all(query, documents, stop).inspect_err(|error| self.meter.error(error.code()))?;
         let tokens = scored.iter().map(|pair| pair.tokens).sum();
         self.meter.request(documents.len(), tokens, started.elapsed());
         Ok(scored)
     }
 
-    fn score_all(&self, query: &str, documents: &[&str]) -> Result<Vec<Scored>, BridgeError> {
+    fn score_all(&self, query: &str, documents: &[&str], stop: &Stop) -> Result<Vec<Scored>, BridgeError> {
         self.check_size(None, query)?;
         documents.iter().enumerate().try_for_each(|(index, document)| self.check_size(Some(index), document))?;
+        stop.check()?;
         let query = self.tokenizer.encode(query).map_err(|problem| BridgeError::inference(None, problem))?;
         let mut scored = Vec::with_capacity(documents.len());
         for block in documents.chunks(MAX_BLOCK) {
             let first = scored.len();
-            for (index, outcome) in self.score_block(&query, block)?.into_iter().enumerate() {
+            for (index, outcome) in self.score_block(&query, block, stop)?.into_iter().enumerate() {
                 scored.push(outcome.map_err(|error| error.with_index(Some(first + index)))?);
             }
         }
@@ -156,9 +113,18 @@ impl Reranker {
     }
 
     /// The score of each document or its error, in the order of the documents.
-    fn score_block(&self, query: &Encoding, documents: &[&str]) -> Result<Vec<Outcome<Scored>>, BridgeError> {
-        let pairs: Vec<Outcome<Pair>> = documents.iter().map(|document| self.pair(query, document)).collect();
-        let scores = self.run_all(&pairs)?;
+    ///
+    /// # Errors
+    /// `dependency` or `graph`, which concern every document, or the reason why the call was stopped.
+    fn score_block(
+        &self,
+        query: &Encoding,
+        documents: &[&str],
+        stop: &Stop,
+    ) -> Result<Vec<Outcome<Scored>>, BridgeError> {
+        let pair = |document: &&str| stop.check().map(|()| self.pair(query, document));
+        let pairs: Vec<Outcome<Pair>> = documents.iter().map(pair).collect::<Result<_, _>>()?;
+        let scores = self.run_all(&pairs, stop)?;
         let outcome = |(pair, score): (Outcome<Pair>, Option<Outcome<f32>>)| {
             let pair = pair?;
             let score = score.unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;
@@ -173,18 +139,20 @@ impl Reranker {
     }
 
     /// Runs all pairs that could be encoded, with one thread per session. The result has one item per pair.
-    fn run_all(&self, pairs: &[Outcome<Pair>]) -> Result<Vec<Option<Outcome<f32>>>, BridgeError> {
+    fn run_all(&self, pairs: &[Outcome<Pair>], stop: &Stop) -> Result<Vec<Option<Outcome<f32>>>, BridgeError> {
         let length = |(index, pair): (usize, &Outcome<Pair>)| Some((index, pair.as_ref().ok()?.ids.len()));
         let items = pairs.iter().enumerate().filter_map(length).collect();
         run_all(pairs.len(), items, self.pool.limit(), Bounds::default(), |run| {
             let rows: Vec<&Pair> = run.iter().filter_map(|&index| pairs[index].as_ref().ok()).collect();
-            let mut lease = self.pool.lease()?;
-            Ok(run_apart(&rows, |rows| self.run(lease.session()?, rows)))
+            let mut lease = self.pool.lease(stop)?;
+            let outcomes = run_apart(&rows, |rows| self.run(&mut lease, rows, stop));
+            stop.check()?;
+            Ok(outcomes)
         })
     }
 
     /// Runs the graph once on several pairs. Returns the score of each pair or its error.
-    fn run(&self, session: &mut Session, rows: &[&Pair]) -> Result<Vec<Outcome<f32>>, BridgeError> {
+    fn run(&self, lease: &mut Lease<'_>, rows: &[&Pair], stop: &Stop) -> Result<Vec<Outcome<f32>>, BridgeError> {
         let ids: Vec<&[i64]> = rows.iter().map(|pair| pair.ids.as_slice()).collect();
         let types: Vec<&[i64]> = rows.iter().map(|pair| pair.type_ids.as_slice()).collect();
         let (batch, types) = (pad(&ids, self.pad_id), pad(&types, 0));
@@ -194,13 +162,49 @@ impl Reranker {
             let values = types.take_if(|_| name == TOKEN_TYPE_IDS.0)?;
             Some(Tensor::from_array((shape, values)))
         };
-        self.scorer.run(session, batch, other, &[rows.len()], |scores| {
+        self.scorer.run(lease, stop, batch, other, &[rows.len()], |scores| {
             scores.iter().map(|score| check_finite(&[*score]).map(|()| *score)).collect()
         })
     }
 }
 
-impl Model for Reranker {
+impl Backend for RerankModel {
+    fn warm_up(&self) -> Result<(), BridgeError> {
+        self.pool.warm_up()
+    }
+
+    fn unload(&self) {
+        self.pool.clear();
+    }
+
+    fn self_test(&self, stop: &Stop) -> Result<(), BridgeError> {
+        self.score("health", &["health"], stop).map(|_| ())
+    }
+
+    fn max_tokens(&self) -> Option<usize> {
+        Some(self.max_tokens)
+    }
+}
+
+impl RerankBackend for RerankModel {
+    fn rerank(
+        &self,
+        query: &str,
+        documents: &[&str],
+        options: &RerankOptions,
+        stop: &Stop,
+    ) -> Result<Vec<Ranked>, BridgeError> {
+        if options.top_k == Some(0) {
+            return Err(BridgeError::config("top_k is 0, expected at least 1, or none for all documents"));
+        }
+        let scored = self.score(query, documents, stop)?;
+        let scores: Vec<f64> = scored.iter().map(|pair| f64::from(pair.score)).collect();
+        let ranked = ranking(&scores).into_iter().take(options.top_k.unwrap_or(usize::MAX));
+        Ok(ranked.map(|index| Ranked::new(index, scored[index].score, scored[index].truncated)).collect())
+    }
+}
+
+impl FamilyModel for RerankModel {
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -209,16 +213,8 @@ impl Model for Reranker {
         &self.variant
     }
 
-    fn warm_up(&self) -> Result<(), BridgeError> {
-        self.pool.lease().map(|_| ())
-    }
-
-    fn unload(&self) {
-        self.pool.clear();
-    }
-
-    fn is_healthy(&self) -> bool {
-        self.score("health", &["health"]).is_ok()
+    fn into_backend(self: Arc<Self>) -> AnyBackend {
+        AnyBackend::Rerank(self)
     }
 
     fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
@@ -232,8 +228,9 @@ impl Model for Reranker {
         limit: usize,
     ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
         let answer = move |lines: &[super::line::Line]| {
-            let rerank =
-                |line: &super::line::Line| self.rerank(&line.query, &line.documents(), &RerankOptions::default());
+            let rerank = |line: &super::line::Line| {
+                self.rerank(&line.query, &line.documents(), &RerankOptions::default(), &Stop::default())
+            };
             lines.iter().try_for_each(|line| rerank(line).map(|_| ()))
         };
         crate::families::model::read_workload(file, limit, answer)

@@ -2,12 +2,10 @@
 
 use serde::Serialize;
 
-use super::{EmbedOptions, Embedding};
 use crate::command::model::ModelArguments;
 use crate::command::stream::{Answers, answer_all, to_json};
 use crate::command::{Failure, Outcome};
-use crate::families::Task;
-use crate::{BridgeError, OnnxMlBridge};
+use crate::{BridgeError, EmbedOptions, Embedder, Embedding};
 
 /// Embed texts: JSON lines on standard input, one answer per line on standard output, in order.
 ///
@@ -26,7 +24,7 @@ pub(crate) struct Arguments {
 }
 
 struct Embed {
-    bridge: OnnxMlBridge,
+    embedder: Embedder,
     options: EmbedOptions,
 }
 
@@ -37,12 +35,12 @@ struct Vector {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let bridge = arguments.model.open(Task::SentenceEmbedding)?;
-    let options = EmbedOptions { prompt_name: arguments.prompt_name.clone() };
+    let embedder: Embedder = arguments.model.open()?;
+    let options = EmbedOptions { prompt_name: arguments.prompt_name.clone(), ..EmbedOptions::default() };
     // This call without texts reports wrong options and a missing library once, before any line is read.
-    bridge.embed_each(&[""; 0], &options)?;
-    bridge.warm_up()?;
-    answer_all(&Embed { bridge, options }, arguments.model.text_limit)
+    embedder.embed_each_blocking(&[""; 0], &options)?;
+    embedder.warm_up_blocking()?;
+    answer_all(&Embed { embedder, options }, arguments.model.text_limit)
 }
 
 impl Answers for Embed {
@@ -50,7 +48,7 @@ impl Answers for Embed {
     type Answer = Embedding;
 
     fn answer(&self, inputs: &[&String]) -> Result<Vec<Result<Embedding, BridgeError>>, Failure> {
-        Ok(self.bridge.embed_each(inputs, &self.options)?)
+        Ok(self.embedder.embed_each_blocking(inputs, &self.options)?)
     }
 
     fn line(&self, _: &String, answer: Embedding) -> Result<String, Failure> {

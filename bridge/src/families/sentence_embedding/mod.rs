@@ -6,7 +6,6 @@ pub(crate) mod model;
 mod replay;
 mod section;
 
-pub use self::model::{EmbedOptions, Embedding, Embeddings};
 pub use self::section::{EmbeddingSpec, Prompt};
 
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use self::section::Sections;
 use crate::BridgeError;
 use crate::artifact::files::ArtifactFiles;
 use crate::artifact::graph::Interface;
-use crate::families::model::{Declaration, Model, Preprocessor};
+use crate::families::model::{Declaration, FamilyModel, Preprocessor};
 use crate::families::report::{Column, Notation};
 use crate::runtime::options::ModelOptions;
 use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
@@ -63,8 +62,8 @@ impl Preprocessor for Embedder {
         files: &ArtifactFiles,
         variant: &str,
         options: &ModelOptions,
-    ) -> Result<Box<dyn Model>, BridgeError> {
+    ) -> Result<Arc<dyn FamilyModel>, BridgeError> {
         let model = EmbeddingModel::new(files, &self.sections, Arc::clone(&self.tokenizer), variant, options)?;
-        Ok(Box::new(model))
+        Ok(Arc::new(model))
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::model::{EmbedOptions, EmbeddingModel, Embeddings};
+use super::model::EmbeddingModel;
 use crate::BridgeError;
 use crate::artifact::manifest::Variant;
 use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, refused_case};
-use crate::families::model::Model;
+use crate::families::model::FamilyModel;
 use crate::families::report::{VariantReport, count, measurement};
+use crate::tasks::{EmbedOptions, Embeddings};
 
 /// One golden case: an input, the settings of the call, and the original's answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -67,7 +68,7 @@ pub(super) fn replay(model: &EmbeddingModel, bytes: &[u8]) -> Result<VariantRepo
     }
     for (settings, indices) in by_settings {
         let texts: Vec<&str> = indices.iter().map(|&index| cases[index].input.as_str()).collect();
-        let options = EmbedOptions { prompt_name: settings.prompt_name.clone() };
+        let options = EmbedOptions { prompt_name: settings.prompt_name.clone(), ..EmbedOptions::default() };
         let answer = model.embed(&texts, &options);
         let answer = answer.map_err(|error| model_error(manifest, &model.variant, error))?;
         for (row, &index) in indices.iter().enumerate() {

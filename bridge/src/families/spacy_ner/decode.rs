@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn unknown_labels_and_scores_that_are_not_finite_are_refused() {
-        let code = |case: &Case| spans(case.outputs(), &[], &[], Tie::In).map_err(|error| error.code());
+        let code = |case: &Case| spans(case.outputs(), &[], &[], Tie::In).map_err(|error| error.code().as_str());
         assert_eq!(code(&Case::new(&[(2, false, 0.0)])), Err("inference"));
         assert_eq!(code(&Case::new(&[(0, true, 0.0), (-1, false, f32::INFINITY), (-1, false, 0.0)])), Err("inference"));
     }

@@ -35,7 +35,7 @@ use self::tables::Tables;
 use crate::BridgeError;
 use crate::artifact::files::ArtifactFiles;
 use crate::artifact::graph::{Interface, Port};
-use crate::families::model::{Declaration, Model, Preprocessor};
+use crate::families::model::{Declaration, FamilyModel, Preprocessor};
 use crate::families::ner;
 use crate::families::ner::model::NerModel;
 use crate::runtime::meter::Meter;
@@ -125,7 +125,7 @@ impl Preprocessor for SpacyPreprocessor {
         files: &ArtifactFiles,
         variant: &str,
         options: &ModelOptions,
-    ) -> Result<Box<dyn Model>, BridgeError> {
+    ) -> Result<Arc<dyn FamilyModel>, BridgeError> {
         let (manifest, engine) = (files.manifest(), options.engine.clone().with_session_per_thread());
         let meter = Meter::of(manifest);
         let pool = |role: &str| {
@@ -135,6 +135,6 @@ impl Preprocessor for SpacyPreprocessor {
         let ner = network(NER_TYPES, NER)?;
         let parser = self.spec.parser.as_ref().map(|_| network(PARSER_TYPES, PARSER)).transpose()?;
         let recognizer = SpacyRecognizer::new(self.spec.clone(), Arc::clone(&self.resources), ner, parser);
-        Ok(Box::new(NerModel::new(files, variant, options, Box::new(recognizer))))
+        Ok(Arc::new(NerModel::new(files, variant, options, Box::new(recognizer))))
     }
 }

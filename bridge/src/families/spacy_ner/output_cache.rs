@@ -242,7 +242,7 @@ mod tests {
         ];
         for (embedded, contributions) in wrong {
             let outputs = TypeOutputs { embedded: (embedded, &values), contributions: (contributions, &values) };
-            let refused = cache.add(&[2, 3], outputs, |_| 0).map_err(|error| error.code());
+            let refused = cache.add(&[2, 3], outputs, |_| 0).map_err(|error| error.code().as_str());
             assert_eq!((refused, cache.has(2)), (Err("inference"), false), "{embedded:?} {contributions:?}");
         }
     }

@@ -14,10 +14,13 @@ use super::sentences::{SentenceFinder, given_starts};
 use super::tokenizer::{ChunkCache, MAX_TEXT_BYTES, tokenize};
 use super::word_types::{Source, TypeCache};
 use crate::BridgeError;
-use crate::families::ner::entities::{Entities, EntitySpan, NerOptions};
 use crate::families::ner::model::Recognizer;
 use crate::runtime::batch::{Outcome, in_parallel};
+use crate::runtime::cancellation::Stop;
 use crate::runtime::outputs::output;
+use crate::tasks::RecognizeOptions;
+use crate::tasks::backend::stopped;
+use crate::tasks::entities::{Entities, EntitySpan};
 
 /// Limit on the tokens of one run. Runs with more tokens are not faster per token, and the outputs for a token take
 /// kilobytes.
@@ -58,8 +61,8 @@ pub(super) struct SpacyRecognizer {
 
 impl Recognizer for SpacyRecognizer {
     fn warm_up(&self) -> Result<(), BridgeError> {
-        self.ner.lease()?;
-        self.parser.as_ref().map_or(Ok(()), |parser| parser.lease().map(|_| ()))
+        self.ner.warm_up()?;
+        self.parser.as_ref().map_or(Ok(()), Network::warm_up)
     }
 
     fn unload(&self) {
@@ -76,7 +79,7 @@ impl Recognizer for SpacyRecognizer {
         self.spec.sentences == Sentences::Given
     }
 
-    fn check(&self, options: &NerOptions, texts: usize) -> Result<(), BridgeError> {
+    fn check(&self, options: &RecognizeOptions, texts: usize) -> Result<(), BridgeError> {
         check_options(options, self.spec.sentences, texts)
     }
 
@@ -84,10 +87,11 @@ impl Recognizer for SpacyRecognizer {
         &self,
         texts: &[&str],
         chosen: &[usize],
-        options: &NerOptions,
+        options: &RecognizeOptions,
+        stop: &Stop,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
         let input = |&index: &usize| Input { text: texts[index], sentence_starts: options.sentence_starts_of(index) };
-        self.recognize_inputs(&chosen.iter().map(input).collect::<Vec<_>>())
+        self.recognize_inputs(&chosen.iter().map(input).collect::<Vec<_>>(), stop)
     }
 }
 
@@ -101,11 +105,11 @@ impl SpacyRecognizer {
     ///
     /// # Errors
     /// `dependency` or `graph`, which concern every text.
-    fn recognize_inputs(&self, inputs: &[Input<'_>]) -> Result<Outcomes, BridgeError> {
+    fn recognize_inputs(&self, inputs: &[Input<'_>], stop: &Stop) -> Result<Outcomes, BridgeError> {
         let slots: Vec<Mutex<Option<Outcome<Entities>>>> = inputs.iter().map(|_| Mutex::default()).collect();
         in_parallel(self.ner.limit(), &jobs(inputs), |job| {
             let mut workspace = lock(&self.workspaces).pop().unwrap_or_default();
-            let outcomes = self.recognize_job(&inputs[job.clone()], &mut workspace)?;
+            let outcomes = stopped(self.recognize_job(&inputs[job.clone()], &mut workspace, stop), job.len())?;
             self.keep(workspace);
             for (index, outcome) in job.clone().zip(outcomes) {
                 *lock(&slots[index]) = Some(outcome);
@@ -126,11 +130,16 @@ impl SpacyRecognizer {
 
     /// Runs one job and returns the outcome of each of its texts. If the job fails, its texts run one by one, so that
     /// one bad text does not lose the others.
-    fn recognize_job(&self, documents: &[Input<'_>], workspace: &mut Workspace) -> Result<Outcomes, BridgeError> {
-        match self.recognize(documents, workspace) {
+    fn recognize_job(
+        &self,
+        documents: &[Input<'_>],
+        workspace: &mut Workspace,
+        stop: &Stop,
+    ) -> Result<Outcomes, BridgeError> {
+        match self.recognize(documents, workspace, stop) {
             Err(error @ BridgeError::Inference { .. }) if documents.len() == 1 => Ok(vec![Err(error)]),
             Err(BridgeError::Inference { .. }) => {
-                let alone = |document| self.recognize_job(std::slice::from_ref(document), workspace);
+                let alone = |document| stopped(self.recognize_job(std::slice::from_ref(document), workspace, stop), 1);
                 Ok(documents.iter().map(alone).collect::<Result<Vec<_>, _>>()?.concat())
             }
             outcomes => outcomes,
@@ -138,14 +147,21 @@ impl SpacyRecognizer {
     }
 
     /// Splits the texts of a job into tokens. Texts for which this fails get their error; all others run together.
-    fn recognize(&self, documents: &[Input<'_>], workspace: &mut Workspace) -> Result<Outcomes, BridgeError> {
+    fn recognize(
+        &self,
+        documents: &[Input<'_>],
+        workspace: &mut Workspace,
+        stop: &Stop,
+    ) -> Result<Outcomes, BridgeError> {
         let mut read = Vec::with_capacity(documents.len());
-        let refused: Vec<Option<BridgeError>> = documents
-            .iter()
-            .map(|document| self.tokenize(*document, &mut workspace.chunks).map(|tokens| read.push(tokens)).err())
-            .collect();
-        self.find_sentences(&mut read, &mut workspace.parser)?;
-        let spans = self.decode(&read, &mut workspace.ner)?;
+        let mut refused: Vec<Option<BridgeError>> = Vec::with_capacity(documents.len());
+        for document in documents {
+            stop.check()?;
+            let tokens = self.tokenize(*document, &mut workspace.chunks);
+            refused.push(tokens.map(|tokens| read.push(tokens)).err());
+        }
+        self.find_sentences(&mut read, &mut workspace.parser, stop)?;
+        let spans = self.decode(&read, &mut workspace.ner, stop)?;
         let mut answers = read.iter().zip(spans).map(|(document, spans)| Ok(self.entities(document, &spans)));
         let outcome = |error: Option<_>| error.map_or_else(|| answers.next().unwrap_or_else(not_run), Err);
         Ok(refused.into_iter().map(outcome).collect())
@@ -165,20 +181,30 @@ impl SpacyRecognizer {
     }
 
     /// Finds sentence starts with the parser, if the pipeline has one.
-    fn find_sentences(&self, documents: &mut [Tokens<'_>], cache: &mut TypeCache) -> Result<(), BridgeError> {
+    fn find_sentences(
+        &self,
+        documents: &mut [Tokens<'_>],
+        cache: &mut TypeCache,
+        stop: &Stop,
+    ) -> Result<(), BridgeError> {
         let parts = (&self.parser, &self.spec.parser, &self.resources.tables.parser, &self.resources.moves);
         let (Some(graphs), Some(network), Some(tables), Some(moves)) = parts else { return Ok(()) };
         let source = self.source(&network.columns, network.vectors);
-        SentenceFinder { graphs, network, tables, moves, source, run_tokens: RUN_TOKENS }.find(documents, cache)
+        SentenceFinder { graphs, network, tables, moves, source, run_tokens: RUN_TOKENS, stop }.find(documents, cache)
     }
 
     /// The entities of every document as ranges of tokens. The graph does not run if all documents are without tokens.
-    fn decode(&self, documents: &[Tokens<'_>], cache: &mut TypeCache) -> Result<Vec<Vec<Span>>, BridgeError> {
+    fn decode(
+        &self,
+        documents: &[Tokens<'_>],
+        cache: &mut TypeCache,
+        stop: &Stop,
+    ) -> Result<Vec<Vec<Span>>, BridgeError> {
         let new = |_| Decoder::new(&self.resources.tables.ner, &self.spec.ner);
         let mut decoders: Vec<Decoder<'_>> = documents.iter().map(new).collect();
         let runs = plan(documents.iter().map(Tokens::len), RUN_TOKENS);
         if !runs.is_empty() {
-            let mut lease = self.ner.lease()?;
+            let mut lease = self.ner.lease(stop)?;
             runs.iter().try_for_each(|run| self.decode_run(run, documents, &mut lease, cache, &mut decoders))?;
         }
         Ok(decoders.into_iter().map(Decoder::finish).collect())
@@ -196,20 +222,21 @@ impl SpacyRecognizer {
         let source = self.source(&network.columns, network.vectors);
         let mut tokens = RunTokens::new(run, documents, network.context, source, cache);
         let (length, ranges) = (tokens.len(), std::mem::take(&mut tokens.ranges));
-        let outputs = lease.run(tokens, Inputs { vectors: network.vectors, flags: true }, cache)?;
         let width = self.resources.tables.ner.bias.len();
-        let all = Outputs {
-            label: output(&outputs, "label", &[length])?,
-            begins: output(&outputs, "begins", &[length])?,
-            current: output(&outputs, "current", &[length, width])?,
-            first: output(&outputs, "first", &[length, width])?,
-            previous: output(&outputs, "previous", &[length, width])?,
-        };
-        for (slice, range) in run.iter().zip(ranges) {
-            let is_last = |token| documents[slice.document].is_last(token);
-            decoders[slice.document].feed(all.slice(range, width), is_last)?;
-        }
-        Ok(())
+        lease.run(tokens, Inputs { vectors: network.vectors, flags: true }, cache, |outputs| {
+            let all = Outputs {
+                label: output(outputs, "label", &[length])?,
+                begins: output(outputs, "begins", &[length])?,
+                current: output(outputs, "current", &[length, width])?,
+                first: output(outputs, "first", &[length, width])?,
+                previous: output(outputs, "previous", &[length, width])?,
+            };
+            for (slice, range) in run.iter().zip(ranges) {
+                let is_last = |token| documents[slice.document].is_last(token);
+                decoders[slice.document].feed(all.slice(range, width), is_last)?;
+            }
+            Ok(())
+        })
     }
 
     fn source<'a>(&'a self, columns: &'a [HashColumn], vectors: bool) -> Source<'a> {

@@ -8,8 +8,9 @@ use super::tables::{ParserTables, STATE_TOKENS};
 use super::tokenizer::Token;
 use super::word_types::{Source, TypeCache};
 use crate::BridgeError;
-use crate::families::ner::offsets::CharIndex;
+use crate::runtime::cancellation::Stop;
 use crate::runtime::outputs::output;
+use crate::tasks::offsets::CharIndex;
 
 /// The number of tokens in a block: the tokens of a long document whose features are computed together.
 ///
@@ -62,13 +63,15 @@ pub(super) struct SentenceFinder<'a> {
     pub(super) source: Source<'a>,
     /// Limit on the tokens of one run of the parser's graphs.
     pub(super) run_tokens: usize,
+    /// The state of the call.
+    pub(super) stop: &'a Stop,
 }
 
 impl SentenceFinder<'_> {
     /// Finds the sentence starts of documents. Short documents share runs of the graph; long ones are run in blocks.
     ///
     /// # Errors
-    /// `dependency` or `graph` without a session, `inference` if a run fails.
+    /// `dependency` or `graph` without a session, `inference` if a run fails, or the reason why the call was stopped.
     pub(super) fn find(&self, documents: &mut [Tokens<'_>], cache: &mut TypeCache) -> Result<(), BridgeError> {
         let is_long = |document: &Tokens<'_>| document.len() > self.run_tokens;
         let mut parser = Parser::new(self.tables, self.moves, self.network);
@@ -94,15 +97,16 @@ impl SentenceFinder<'_> {
         let width = STATE_TOKENS * self.tables.bias.len();
         let mut tokens = RunTokens::new(run, documents, self.network.context, self.source, cache);
         let (length, ranges) = (tokens.len(), std::mem::take(&mut tokens.ranges));
-        let mut lease = self.graphs.lease()?;
-        let outputs = lease.run(tokens, self.inputs(), cache)?;
-        let features = output::<f32>(&outputs, "features", &self.shape(length))?;
-        for (slice, range) in run.iter().zip(ranges) {
-            let document = &mut documents[slice.document];
-            let mut features = Features::all(&features[range.start * width..range.end * width], width);
-            document.starts = self.parse(document, parser, &mut features)?;
-        }
-        Ok(())
+        let mut lease = self.graphs.lease(self.stop)?;
+        lease.run(tokens, self.inputs(), cache, |outputs| {
+            let features = output::<f32>(outputs, "features", &self.shape(length))?;
+            for (slice, range) in run.iter().zip(ranges) {
+                let document = &mut documents[slice.document];
+                let mut features = Features::all(&features[range.start * width..range.end * width], width);
+                document.starts = self.parse(document, parser, &mut features)?;
+            }
+            Ok(())
+        })
     }
 
     fn find_in_long(
@@ -113,7 +117,7 @@ impl SentenceFinder<'_> {
         cache: &mut TypeCache,
     ) -> Result<Vec<bool>, BridgeError> {
         let width = STATE_TOKENS * self.tables.bias.len();
-        let mut lease = self.graphs.lease()?;
+        let mut lease = self.graphs.lease(self.stop)?;
         let load = |own| self.block(Slice { document: index, own }, documents, &mut lease, cache);
         let document = &documents[index];
         let mut features = Features::in_blocks(document.len(), BLOCK_TOKENS, width, load);
@@ -132,9 +136,10 @@ impl SentenceFinder<'_> {
         let slices = std::slice::from_ref(&slice);
         let tokens = RunTokens::new(slices, documents, self.network.context, self.source, cache);
         let (length, start) = (tokens.len(), tokens.ranges.first().map_or(0, |range| range.start));
-        let outputs = lease.run(tokens, self.inputs(), cache)?;
-        let features = output::<f32>(&outputs, "features", &self.shape(length))?;
-        Ok(features[start * width..(start + slice.own.len()) * width].to_vec())
+        lease.run(tokens, self.inputs(), cache, |outputs| {
+            let features = output::<f32>(outputs, "features", &self.shape(length))?;
+            Ok(features[start * width..(start + slice.own.len()) * width].to_vec())
+        })
     }
 
     fn parse(
@@ -166,7 +171,7 @@ mod tests {
     fn given(text: &str, starts: Option<&[usize]>) -> Result<Vec<bool>, String> {
         let tokens = tokenize(&rules(), text, &mut ChunkCache::default());
         given_starts(text, &tokens, starts).map_err(|error| {
-            assert_eq!(error.code(), "sentence_starts");
+            assert_eq!(error.code().as_str(), "sentence_starts");
             error.to_string()
         })
     }

@@ -8,14 +8,12 @@ use serde::Serialize;
 
 use super::messages::Messages;
 use super::progress_bar::Bar;
-use super::{SummarizeOptions, Summary};
 use crate::command::model::ModelArguments;
 use crate::command::stream::{Answers, answer_all, to_json};
 use crate::command::{Failure, Outcome};
-use crate::families::Task;
 use crate::jsonl::LineError;
 use crate::terminal::{Style, visible};
-use crate::{BridgeError, OnnxMlBridge};
+use crate::{BridgeError, SummarizeOptions, Summarizer, Summary};
 
 /// Limit on the lines that are answered together. The limit is low because summaries take long, and the first line is
 /// answered only when the last one is.
@@ -72,7 +70,7 @@ fn seconds(value: &str) -> Result<Duration, String> {
 }
 
 struct Summarize {
-    bridge: OnnxMlBridge,
+    summarizer: Summarizer,
     options: SummarizeOptions,
     bar: Option<Bar>,
     /// How answers are formatted for people; `None` if they are printed as JSON.
@@ -87,7 +85,7 @@ struct Answer {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let bridge = arguments.model.open(Task::Summarization)?;
+    let summarizer: Summarizer = arguments.model.open()?;
     let bar = Bar::new(io::stderr().is_terminal());
     let options = SummarizeOptions {
         num_beams: arguments.num_beams,
@@ -100,10 +98,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         progress: bar.as_ref().map(Bar::progress),
     };
     // This call without texts reports wrong options and a missing library once, before any line is read.
-    bridge.summarize_each(&[], &options)?;
-    bridge.warm_up()?;
+    summarizer.summarize_each_blocking(&[], &options)?;
+    summarizer.warm_up_blocking()?;
     let style = (arguments.format == Format::Text).then(|| Style::new(io::stdout().is_terminal()));
-    answer_all(&Summarize { bridge, options, bar, style }, arguments.model.text_limit)
+    answer_all(&Summarize { summarizer, options, bar, style }, arguments.model.text_limit)
 }
 
 impl Answers for Summarize {
@@ -116,7 +114,7 @@ impl Answers for Summarize {
 
     fn answer(&self, inputs: &[&Messages]) -> Result<Vec<Result<Summary, BridgeError>>, Failure> {
         let inputs: Vec<Vec<String>> = inputs.iter().map(|input| input.0.clone()).collect();
-        let answers = self.bridge.summarize_each(&inputs, &self.options);
+        let answers = self.summarizer.summarize_each_blocking(&inputs, &self.options);
         self.bar.iter().for_each(Bar::clear);
         Ok(answers?)
     }

@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn invalid_sequences_are_refused() {
         let code = |row: &[i64], score| {
-            TOKENS.read(row, score).map(|generated| generated.token_ids).map_err(|error| error.code())
+            TOKENS.read(row, score).map(|generated| generated.token_ids).map_err(|error| error.code().as_str())
         };
         assert_eq!(code(&[2, 7, 2], -1.5), Ok(vec![2, 7, 2]));
         assert_eq!(code(&[0, 7, 2], -1.5), Err("inference"));

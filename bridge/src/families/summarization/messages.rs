@@ -46,7 +46,7 @@ mod tests {
     fn a_line_has_an_array_of_messages_or_a_text() {
         let messages = |line: &str| {
             let line = parse::<Messages>(line.as_bytes(), 10);
-            line.map(|input| input.0).map_err(|error| error.code())
+            line.map(|input| input.0).map_err(|error| error.code().as_str())
         };
         let list = |messages: &[&str]| Ok(messages.iter().map(|message| (*message).to_owned()).collect::<Vec<_>>());
         assert_eq!(messages("\"a\""), list(&["a"]));

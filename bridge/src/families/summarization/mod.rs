@@ -15,15 +15,14 @@ mod section;
 
 use std::sync::Arc;
 
-pub use self::options::{Progress, SummarizeOptions, Summary};
 pub use self::section::{EarlyStopping, FixedGeneration, GenerationDefaults, SummarizationSpec};
 
-use self::model::{Summarizer, SummaryTokenizer};
+use self::model::{SummaryModel, SummaryTokenizer};
 use self::section::Sections;
 use crate::BridgeError;
 use crate::artifact::files::ArtifactFiles;
 use crate::artifact::graph::Interface;
-use crate::families::model::{Declaration, Model, Preprocessor};
+use crate::families::model::{Declaration, FamilyModel, Preprocessor};
 use crate::families::report::{Column, Notation};
 use crate::runtime::options::ModelOptions;
 use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS};
@@ -77,7 +76,7 @@ impl Preprocessor for SummaryPreprocessor {
         files: &ArtifactFiles,
         variant: &str,
         options: &ModelOptions,
-    ) -> Result<Box<dyn Model>, BridgeError> {
-        Ok(Box::new(Summarizer::new(files, &self.sections, Arc::clone(&self.tokenizer), variant, options)?))
+    ) -> Result<Arc<dyn FamilyModel>, BridgeError> {
+        Ok(Arc::new(SummaryModel::new(files, &self.sections, Arc::clone(&self.tokenizer), variant, options)?))
     }
 }

@@ -8,19 +8,21 @@ use tokenizers::Tokenizer;
 
 use super::chunks::{chunks, is_whitespace};
 use super::generate::{Generated, SpecialTokens};
-use super::options::{Progress, Settings, SummarizeOptions, Summary};
+use super::options::Settings;
 use super::section::{Sections, SummarizationSpec};
 use super::{ROLE, replay};
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
-use crate::families::model::Model;
+use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
-use crate::runtime::cancellation::{Stop, stoppable};
+use crate::runtime::cancellation::Stop;
 use crate::runtime::meter::Meter;
 use crate::runtime::options::{Limits, ModelOptions};
 use crate::runtime::session::Pool;
+use crate::tasks::backend::{AnyBackend, Backend, SummarizeBackend, all, stopped};
+use crate::tasks::{Progress, SummarizeOptions, Summary};
 use crate::tokenizer::{Encoded, TextEncoder, guarded};
 
 /// Limit on the padded source tokens of one run; a text that exceeds it runs alone.
@@ -52,10 +54,10 @@ impl SummaryTokenizer {
 }
 
 /// One variant of a summarizer. Its graph is loaded by the first call.
-pub(crate) struct Summarizer {
+pub(crate) struct SummaryModel {
     manifest: Arc<Manifest>,
     variant: String,
-    pub(crate) max_tokens: usize,
+    max_tokens: usize,
     spec: SummarizationSpec,
     tokenizer: Arc<SummaryTokenizer>,
     pad_id: i64,
@@ -65,7 +67,7 @@ pub(crate) struct Summarizer {
     meter: Meter,
 }
 
-impl Summarizer {
+impl SummaryModel {
     /// Opens a variant of a checked artifact. No graph is loaded yet.
     ///
     /// # Errors
@@ -96,40 +98,24 @@ impl Summarizer {
     }
 
     /// The summaries of all inputs, or the error of the first input that has one.
-    pub(crate) fn summarize(
+    pub(super) fn summarize(
         &self,
         inputs: &[Vec<String>],
         options: &SummarizeOptions,
     ) -> Result<Vec<Summary>, BridgeError> {
-        self.summarize_each(inputs, options)?.into_iter().collect()
-    }
-
-    /// The outcome of every input. The whole call fails only if no input can be summarized. If the call is stopped, the
-    /// inputs without a summary fail with the code `cancelled` or `timeout`.
-    pub(crate) fn summarize_each(
-        &self,
-        inputs: &[Vec<String>],
-        options: &SummarizeOptions,
-    ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
-        let started = Instant::now();
-        let outcomes = self.outcomes(inputs, options).inspect_err(|error| self.meter.error(error.code()))?;
-        outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
-        let tokens = outcomes.iter().flatten().map(|summary| summary.tokens).sum();
-        self.meter.request(inputs.len(), tokens, started.elapsed());
-        Ok(outcomes)
+        all(self.summarize_each(inputs, options, &Stop::default())?)
     }
 
     fn outcomes(
         &self,
         inputs: &[Vec<String>],
         options: &SummarizeOptions,
+        stop: &Stop,
     ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
         let settings = Settings::resolve(options, &self.spec, self.limits.beams)?;
         let texts: Vec<Outcome<String>> = inputs.iter().map(|messages| self.join(messages)).collect();
-        let outcomes = stoppable(options.cancel.as_ref(), options.timeout, |stop| {
-            let call = Call { model: self, settings, stop, progress: options.progress.as_ref() };
-            if options.map_reduce { call.reduced(texts) } else { call.summaries(texts) }
-        })?;
+        let call = Call { model: self, settings, stop, progress: options.progress.as_ref() };
+        let outcomes = if options.map_reduce { call.reduced(texts) } else { call.summaries(texts) }?;
         let outcomes = outcomes.into_iter().enumerate();
         Ok(outcomes.map(|(index, outcome)| outcome.map_err(|error| error.with_index(Some(index)))).collect())
     }
@@ -148,7 +134,43 @@ impl Summarizer {
     }
 }
 
-impl Model for Summarizer {
+impl Backend for SummaryModel {
+    fn warm_up(&self) -> Result<(), BridgeError> {
+        self.pool.warm_up()
+    }
+
+    fn unload(&self) {
+        self.pool.clear();
+    }
+
+    /// Summarizes a short text with the smallest possible number of generated tokens.
+    fn self_test(&self, stop: &Stop) -> Result<(), BridgeError> {
+        let options = SummarizeOptions::default().num_beams(1).min_length(0).max_length(2);
+        all(self.summarize_each(&[vec!["health check".to_owned()]], &options, stop)?).map(|_| ())
+    }
+
+    fn max_tokens(&self) -> Option<usize> {
+        Some(self.max_tokens)
+    }
+}
+
+impl SummarizeBackend for SummaryModel {
+    fn summarize_each(
+        &self,
+        inputs: &[Vec<String>],
+        options: &SummarizeOptions,
+        stop: &Stop,
+    ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
+        let started = Instant::now();
+        let outcomes = self.outcomes(inputs, options, stop).inspect_err(|error| self.meter.error(error.code()))?;
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
+        let tokens = outcomes.iter().flatten().map(|summary| summary.tokens).sum();
+        self.meter.request(inputs.len(), tokens, started.elapsed());
+        Ok(outcomes)
+    }
+}
+
+impl FamilyModel for SummaryModel {
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -157,19 +179,8 @@ impl Model for Summarizer {
         &self.variant
     }
 
-    fn warm_up(&self) -> Result<(), BridgeError> {
-        self.pool.lease().map(|_| ())
-    }
-
-    fn unload(&self) {
-        self.pool.clear();
-    }
-
-    /// Summarizes a short text with the smallest possible number of generated tokens.
-    fn is_healthy(&self) -> bool {
-        let (num_beams, min_length, max_length) = (Some(1), Some(0), Some(2));
-        let options = SummarizeOptions { num_beams, min_length, max_length, ..SummarizeOptions::default() };
-        self.summarize(&[vec!["health check".to_owned()]], &options).is_ok()
+    fn into_backend(self: Arc<Self>) -> AnyBackend {
+        AnyBackend::Summarize(self)
     }
 
     fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
@@ -192,7 +203,7 @@ impl Model for Summarizer {
 
 /// What all rounds of one call share. In a round, all texts are summarized, or all chunks of one text.
 struct Call<'a> {
-    model: &'a Summarizer,
+    model: &'a SummaryModel,
     settings: Settings,
     stop: &'a Stop,
     progress: Option<&'a Progress>,
@@ -243,16 +254,15 @@ impl Call<'_> {
     /// # Errors
     /// `dependency` or `graph`, which concern every text.
     fn run(&self, rows: &[&[i64]]) -> Result<Vec<Outcome<Generated>>, BridgeError> {
-        let mut lease = match self.model.pool.lease_while(|| self.stop.check()) {
-            Err(reason @ (BridgeError::Cancelled | BridgeError::Timeout { .. })) => {
-                return Ok(rows.iter().map(|_| Err(reason.clone())).collect());
-            }
-            lease => lease?,
-        };
-        Ok(run_apart(rows, |rows| {
-            let (batch, session) = (pad(rows, self.model.pad_id), lease.session()?);
-            self.stop.run(|options| self.model.special_tokens.run(session, batch, &self.settings, options))
-        }))
+        let outcomes = self.model.pool.lease(self.stop).map(|mut lease| {
+            run_apart(rows, |rows| {
+                let batch = pad(rows, self.model.pad_id);
+                lease.run(self.stop, |session, options| {
+                    self.model.special_tokens.run(session, batch, &self.settings, options)
+                })
+            })
+        });
+        stopped(outcomes, rows.len())
     }
 
     /// Summarizes texts without truncating them: a longer text is replaced by the summaries of its chunks until it fits.

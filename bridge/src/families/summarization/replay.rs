@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::model::Summarizer;
+use super::model::SummaryModel;
 use super::section::GenerationDefaults;
-use super::{SummarizeOptions, Summary};
 use crate::BridgeError;
 use crate::artifact::manifest::Variant;
 use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, refused_case, refused_variant};
-use crate::families::model::Model;
+use crate::families::model::FamilyModel;
 use crate::families::report::{VariantReport, count, measurement};
+use crate::tasks::{SummarizeOptions, Summary};
 
 /// One golden case: messages, the settings of the call, the original's summary, and the summary that each variant had when
 /// the artifact was sealed.
@@ -55,7 +55,7 @@ struct Metrics {
 ///
 /// # Errors
 /// `golden` if the gate is not met or a case cannot be read, or an error of the model.
-pub(super) fn replay(model: &Summarizer, bytes: &[u8]) -> Result<VariantReport, BridgeError> {
+pub(super) fn replay(model: &SummaryModel, bytes: &[u8]) -> Result<VariantReport, BridgeError> {
     let (manifest, variant) = (model.manifest(), model.variant());
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let mut tally = Tally::default();

@@ -8,12 +8,15 @@ use super::section::{Sections, TokenClassificationSpec};
 use super::windows::{Window, WindowEncoder, Windows};
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
-use crate::families::ner::AggregationStrategy;
-use crate::families::ner::entities::{Entities, EntitySpan, NerOptions};
 use crate::families::ner::model::{Recognizer, UNEXPECTED_SENTENCE_STARTS};
 use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
-use crate::runtime::session::Pool;
+use crate::runtime::cancellation::Stop;
+use crate::runtime::session::{Lease, Pool};
 use crate::runtime::transformer::{Transformer, check_finite};
+use crate::tasks::AggregationStrategy;
+use crate::tasks::RecognizeOptions;
+use crate::tasks::backend::stopped;
+use crate::tasks::entities::{Entities, EntitySpan};
 
 /// The name of the graph's output that has the logits of every token.
 const OUTPUT: &str = "logits";
@@ -59,7 +62,7 @@ impl TokenClassifier {
     ///
     /// # Errors
     /// `sentence_starts` if the options have any, `config` for an invalid strategy or stride.
-    fn settings(&self, options: &NerOptions) -> Result<Settings, BridgeError> {
+    fn settings(&self, options: &RecognizeOptions) -> Result<Settings, BridgeError> {
         if options.sentence_starts.is_some() {
             let problem = UNEXPECTED_SENTENCE_STARTS.to_owned();
             return Err(BridgeError::SentenceStarts { index: None, problem });
@@ -67,7 +70,7 @@ impl TokenClassifier {
         let strategy = options.aggregation_strategy.unwrap_or(self.spec.aggregation_strategy);
         let stride = options.stride.or(self.spec.stride);
         let limit = self.encoder.max_text_tokens();
-        let config = |problem: String| Err(BridgeError::Config { problem });
+        let config = |problem: String| Err(BridgeError::config(problem));
         match stride {
             Some(_) if strategy == AggregationStrategy::None => {
                 config("aggregation_strategy is \"none\", expected another one with a stride".to_owned())
@@ -79,13 +82,22 @@ impl TokenClassifier {
         }
     }
 
-    fn recognize_block(&self, texts: &[&str], settings: Settings) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        let encode = |text: &&str| self.encoder.encode(text, settings.stride);
-        let encoded: Vec<Result<Windows, String>> = texts.iter().map(encode).collect();
+    fn recognize_block(
+        &self,
+        texts: &[&str],
+        settings: Settings,
+        stop: &Stop,
+    ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
+        let encode = |text: &&str| {
+            stop.check()?;
+            let windows = self.encoder.encode(text, settings.stride);
+            windows.map_err(|problem| BridgeError::inference(None, problem))
+        };
+        let encoded: Vec<Outcome<Windows>> = texts.iter().map(encode).collect();
         let windows: Vec<&Window> = encoded.iter().flatten().flat_map(|text| &text.windows).collect();
-        let mut decoded = self.run_all(&windows, settings.strategy)?.into_iter();
-        let outcome = |(text, encoded): (&&str, Result<Windows, String>)| {
-            let encoded = encoded.map_err(|problem| BridgeError::inference(None, problem))?;
+        let mut decoded = self.run_all(&windows, settings.strategy, stop)?.into_iter();
+        let outcome = |(text, encoded): (&&str, Outcome<Windows>)| {
+            let encoded = encoded?;
             // Takes the results of all windows of this text, even if one of them is an error. Otherwise the next text
             // would get the remaining results of this one.
             let windows: Vec<Decoded<'_>> = decoded.by_ref().take(encoded.windows.len()).collect();
@@ -98,13 +110,21 @@ impl TokenClassifier {
 
     /// Runs the graph on all windows that have a token of a text, with one thread per session. Windows that have only
     /// special tokens have no entities.
-    fn run_all(&self, windows: &[&Window], strategy: AggregationStrategy) -> Result<Vec<Decoded<'_>>, BridgeError> {
+    fn run_all(
+        &self,
+        windows: &[&Window],
+        strategy: AggregationStrategy,
+        stop: &Stop,
+    ) -> Result<Vec<Decoded<'_>>, BridgeError> {
         let filled = windows.iter().enumerate().filter(|(_, window)| window.has_text());
         let items = filled.map(|(index, window)| (index, window.ids.len())).collect();
         let slots = run_all(windows.len(), items, self.pool.limit(), Bounds::default(), |run| {
             let rows: Vec<&Window> = run.iter().map(|&index| windows[index]).collect();
-            let mut lease = self.pool.lease()?;
-            Ok(run_apart(&rows, |rows| self.run(lease.session()?, rows, strategy)))
+            let outcomes = self
+                .pool
+                .lease(stop)
+                .map(|mut lease| run_apart(&rows, |rows| self.run(&mut lease, rows, strategy, stop)));
+            stopped(outcomes, rows.len())
         })?;
         Ok(slots.into_iter().map(|slot| slot.unwrap_or_else(|| Ok(Vec::new()))).collect())
     }
@@ -113,16 +133,18 @@ impl TokenClassifier {
     /// kept.
     fn run(
         &self,
-        session: &mut ort::session::Session,
+        lease: &mut Lease<'_>,
         rows: &[&Window],
         strategy: AggregationStrategy,
+        stop: &Stop,
     ) -> Result<Vec<Decoded<'_>>, BridgeError> {
         let ids: Vec<&[i64]> = rows.iter().map(|window| window.ids.as_slice()).collect();
         let batch = pad(&ids, self.pad_id);
         let labels = self.spec.labels.len();
         let (shape, row_len) = ([rows.len(), batch.width, labels], batch.width * labels);
         self.graph.run(
-            session,
+            lease,
+            stop,
             batch,
             |_| None,
             &shape,
@@ -140,7 +162,7 @@ impl TokenClassifier {
 
 impl Recognizer for TokenClassifier {
     fn warm_up(&self) -> Result<(), BridgeError> {
-        self.pool.lease().map(|_| ())
+        self.pool.warm_up()
     }
 
     fn unload(&self) {
@@ -155,7 +177,7 @@ impl Recognizer for TokenClassifier {
         false
     }
 
-    fn check(&self, options: &NerOptions, _: usize) -> Result<(), BridgeError> {
+    fn check(&self, options: &RecognizeOptions, _: usize) -> Result<(), BridgeError> {
         self.settings(options).map(|_| ())
     }
 
@@ -163,14 +185,15 @@ impl Recognizer for TokenClassifier {
         &self,
         texts: &[&str],
         chosen: &[usize],
-        options: &NerOptions,
+        options: &RecognizeOptions,
+        stop: &Stop,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
         let settings = self.settings(options)?;
         let texts: Vec<&str> = chosen.iter().map(|&index| texts[index]).collect();
         let mut outcomes: Vec<Outcome<Entities>> = Vec::with_capacity(texts.len());
         while outcomes.len() < texts.len() {
             let rest = &texts[outcomes.len()..];
-            outcomes.extend(self.recognize_block(&rest[..block_len(rest)], settings)?);
+            outcomes.extend(self.recognize_block(&rest[..block_len(rest)], settings, stop)?);
         }
         Ok(outcomes)
     }

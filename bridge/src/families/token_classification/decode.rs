@@ -3,8 +3,8 @@
 use super::scores::{best, mean, softmax};
 use super::section::TokenClassificationSpec;
 use super::windows::{Mark, Window};
-use crate::families::ner::AggregationStrategy;
-use crate::families::ner::entities::EntitySpan;
+use crate::tasks::AggregationStrategy;
+use crate::tasks::entities::EntitySpan;
 
 /// A token or a word with the class that was chosen for it.
 #[derive(Debug, Clone, Copy, PartialEq)]

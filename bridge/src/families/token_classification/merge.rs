@@ -1,6 +1,6 @@
 //! Merges the entities of overlapping windows into the entities of the whole text.
 
-use crate::families::ner::entities::EntitySpan;
+use crate::tasks::entities::EntitySpan;
 
 /// Sorts entities by their start and keeps one of several that overlap. If an entity starts within the previously kept one,
 /// the longer of the two is kept; of equally long ones that with the higher score; of equal scores the previous one.

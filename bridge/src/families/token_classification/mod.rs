@@ -17,7 +17,7 @@ use self::windows::WindowEncoder;
 use crate::BridgeError;
 use crate::artifact::files::ArtifactFiles;
 use crate::artifact::graph::Interface;
-use crate::families::model::{Declaration, Model, Preprocessor};
+use crate::families::model::{Declaration, FamilyModel, Preprocessor};
 use crate::families::ner;
 use crate::families::ner::model::NerModel;
 use crate::runtime::meter::Meter;
@@ -64,11 +64,11 @@ impl Preprocessor for ClassifierPreprocessor {
         files: &ArtifactFiles,
         variant: &str,
         options: &ModelOptions,
-    ) -> Result<Box<dyn Model>, BridgeError> {
+    ) -> Result<Arc<dyn FamilyModel>, BridgeError> {
         let graph = files.manifest().graph(variant, ROLE)?;
         let meter = Meter::of(files.manifest());
         let pool = Pool::of_graph(files.root(), graph, options.engine.clone(), &meter);
         let classifier = TokenClassifier::new(graph, &self.sections, Arc::clone(&self.encoder), pool);
-        Ok(Box::new(NerModel::new(files, variant, options, Box::new(classifier))))
+        Ok(Arc::new(NerModel::new(files, variant, options, Box::new(classifier))))
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::manifest::SectionCheck;
-use crate::families::ner::AggregationStrategy;
+use crate::tasks::AggregationStrategy;
 use crate::tokenizer::TokenizerSpec;
 
 /// The sections `tokenizer` and `token_classification`.

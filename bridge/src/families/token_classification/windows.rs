@@ -5,7 +5,7 @@ use std::ops::Range;
 use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper, Tokenizer};
 
 use super::section::{Subwords, TokenClassificationSpec};
-use crate::families::ner::offsets::CharIndex;
+use crate::tasks::offsets::CharIndex;
 use crate::tokenizer::{Side, TextEncoder, guarded, slice};
 
 /// The properties of a token that are needed for decoding entities.

@@ -117,6 +117,6 @@ mod tests {
         let values = [1.0, 2.0, 3.0, 4.0];
         let mut features = Features::all(&values, 2);
         assert_eq!(features.of(1), Ok(&values[2..]));
-        assert_eq!(features.of(2).map(|_| ()).map_err(|error| error.code()), Err("inference"));
+        assert_eq!(features.of(2).map(|_| ()).map_err(|error| error.code().as_str()), Err("inference"));
     }
 }

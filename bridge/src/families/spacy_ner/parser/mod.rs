@@ -206,7 +206,7 @@ mod tests {
     fn scores_that_are_not_finite_are_refused() {
         let values = features(&[[f32::NAN, 0.0], [f32::INFINITY, 0.0]]);
         let starts = starts(&tables(), &mut Features::all(&values, STATE_TOKENS * WIDTH), 2);
-        assert_eq!(starts.map_err(|error| error.code()), Err("inference"));
+        assert_eq!(starts.map_err(|error| error.code().as_str()), Err("inference"));
     }
 
     #[test]

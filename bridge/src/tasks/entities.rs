@@ -1,10 +1,12 @@
 //! Named entities in the form in which the models of all engines return them.
 
-use super::AggregationStrategy;
+use serde::{Deserialize, Serialize};
+
 use super::offsets::{CharIndex, utf16_len};
 
 /// A named entity in a text.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Entity {
     /// The text of the entity.
     pub text: String,
@@ -36,33 +38,10 @@ impl Entity {
     }
 }
 
-/// Options of a call that finds named entities. A field that is `None` has the manifest's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NerOptions {
-    /// The name of the model that finds the entities; `None` means the only open model.
-    pub model: Option<String>,
-    /// How the classes of tokens become entities; only for token classification.
-    pub aggregation_strategy: Option<AggregationStrategy>,
-    /// The number of tokens by which the windows of a long text overlap; only for token classification.
-    pub stride: Option<usize>,
-    /// The offsets of the starts of each text's sentences, in characters; only for spaCy pipelines that require them.
-    pub sentence_starts: Option<Vec<Vec<usize>>>,
-}
-
-impl NerOptions {
-    /// Creates options that select a model by its name.
-    pub fn with_model(name: impl Into<String>) -> Self {
-        Self { model: Some(name.into()), ..Self::default() }
-    }
-
-    /// The sentence starts of one text, which is given by its index in the call.
-    pub(crate) fn sentence_starts_of(&self, index: usize) -> Option<&[usize]> {
-        Some(self.sentence_starts.as_ref()?.get(index)?)
-    }
-}
-
 /// The entities of one text.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Iterating over it yields the entities.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entities {
     /// The entities, sorted by their position in the text.
@@ -78,6 +57,24 @@ impl Entities {
     pub(crate) fn from_spans(text: &str, spans: &[EntitySpan<'_>], tokens: usize, truncated: bool) -> Self {
         let index = CharIndex::new(text);
         Self { entities: spans.iter().map(|span| span.resolve(text, &index)).collect(), tokens, truncated }
+    }
+}
+
+impl IntoIterator for Entities {
+    type Item = Entity;
+    type IntoIter = std::vec::IntoIter<Entity>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entities.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Entities {
+    type Item = &'a Entity;
+    type IntoIter = std::slice::Iter<'a, Entity>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entities.iter()
     }
 }
 

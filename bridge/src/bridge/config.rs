@@ -1,0 +1,196 @@
+//! Reads bridge.toml: the models of a bridge, with their names, variants, time limits and defaults.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::BridgeError;
+use crate::api::MlBridge;
+use crate::bridge::builder::Builder;
+use crate::cause::Cause;
+use crate::model::Model;
+use crate::options::BridgeOptions;
+use crate::tasks::Task;
+
+const SCHEMA: &str = include_str!("bridge.schema.json");
+
+/// Opens the models that a `bridge.toml` lists:
+///
+/// ```toml
+/// [bridge]
+/// threads = 2                       # default: the CPUs that the process may use
+/// text_limit = 1000000              # bytes of UTF-8
+/// beam_limit = 8192
+/// timeout_ms = 30000                # default: no limit
+/// defaults = { embedding = "minilm" }
+///
+/// [models.minilm]
+/// path = "all-minilm-l6-v2"         # relative to the file
+/// variant = "int8"                  # default: auto
+/// device = "cpu"                    # default: auto
+/// timeout_ms = 500                  # default: that of the bridge
+/// ```
+///
+/// # Errors
+/// `io` if the file cannot be read; `config` with all problems of the file; then the errors of [`Builder::build`].
+pub fn open_bridge(config: impl AsRef<Path>) -> Result<Arc<dyn MlBridge>, BridgeError> {
+    Ok(Arc::new(read(config.as_ref())?.build()?))
+}
+
+/// Reads a `bridge.toml`. Its models are not opened.
+fn read(path: &Path) -> Result<Builder, BridgeError> {
+    let bytes = fs::read(path).map_err(|error| BridgeError::io(path, &error))?;
+    let config =
+        |problem: String, cause| BridgeError::Config { problem: format!("{}: {problem}", path.display()), cause };
+    let text = String::from_utf8(bytes).map_err(|error| config(error.to_string(), Some(Cause::new(error))))?;
+    if text.starts_with('\u{feff}') {
+        return Err(config("starts with a byte order mark, expected TOML in UTF-8".to_owned(), None));
+    }
+    let table: toml::Table =
+        toml::from_str(&text).map_err(|error| config(error.to_string(), Some(Cause::new(error))))?;
+    let value = Value::Object(table.into_iter().map(|(key, value)| (key, to_json(value))).collect());
+    let problems = problems(&value)?;
+    if !problems.is_empty() {
+        return Err(config(problems.join("; "), None));
+    }
+    let file = File::deserialize(value).map_err(|error| config(error.to_string(), Some(Cause::new(error))))?;
+    Ok(file.builder(path))
+}
+
+/// The content of a `bridge.toml` that satisfies the schema.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    bridge: BridgeTable,
+    models: BTreeMap<String, ModelTable>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BridgeTable {
+    threads: Option<usize>,
+    text_limit: Option<usize>,
+    beam_limit: Option<usize>,
+    timeout_ms: Option<u64>,
+    defaults: BTreeMap<Task, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelTable {
+    path: String,
+    variant: Option<String>,
+    device: Option<String>,
+    timeout_ms: Option<u64>,
+}
+
+impl File {
+    fn builder(self, path: &Path) -> Builder {
+        let Self { bridge, models } = self;
+        let defaults = BridgeOptions::default();
+        let options = BridgeOptions {
+            threads: bridge.threads,
+            text_limit: bridge.text_limit.unwrap_or(defaults.text_limit),
+            beam_limit: bridge.beam_limit.unwrap_or(defaults.beam_limit),
+            timeout: bridge.timeout_ms.map(Duration::from_millis),
+            ..defaults
+        };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut builder = Builder::default().options(options);
+        for (name, table) in models {
+            builder = builder.model(table.model(name, folder));
+        }
+        for (task, name) in bridge.defaults {
+            builder = builder.default_model(task, name);
+        }
+        builder
+    }
+}
+
+impl ModelTable {
+    fn model(self, name: String, folder: &Path) -> Model {
+        let mut model = Model::new(folder.join(self.path)).name(name);
+        if let Some(variant) = self.variant {
+            model = model.variant(variant);
+        }
+        if let Some(device) = self.device {
+            model = model.device(device);
+        }
+        model.timeout = self.timeout_ms.map(Duration::from_millis);
+        model
+    }
+}
+
+/// A value of TOML as a value of JSON. A float or a date becomes an object, which no key accepts: JSON has no dates, and for
+/// JSON Schema 1.0 is an integer.
+fn to_json(value: toml::Value) -> Value {
+    let other =
+        |kind: &str, text: String| Value::Object([(kind.to_owned(), Value::String(text))].into_iter().collect());
+    match value {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Integer(number) => Value::from(number),
+        toml::Value::Boolean(value) => Value::Bool(value),
+        toml::Value::Float(number) => other("float", number.to_string()),
+        toml::Value::Datetime(date) => other("date", date.to_string()),
+        toml::Value::Array(values) => Value::Array(values.into_iter().map(to_json).collect()),
+        toml::Value::Table(table) => {
+            Value::Object(table.into_iter().map(|(key, value)| (key, to_json(value))).collect())
+        }
+    }
+}
+
+/// The violations of the schema and of the rules between keys.
+fn problems(file: &Value) -> Result<Vec<String>, BridgeError> {
+    let location = |path: String| path.trim_start_matches('/').replace('/', ".");
+    let mut problems: Vec<String> = validator()?
+        .iter_errors(file)
+        .map(|error| match location(error.instance_path().to_string()) {
+            path if path.is_empty() => error.to_string(),
+            path => format!("{path}: {error}"),
+        })
+        .collect();
+    let (defaults, models) = (file["bridge"]["defaults"].as_object(), file["models"].as_object());
+    if let (Some(defaults), Some(models)) = (defaults, models) {
+        let known: Vec<&String> = models.keys().collect();
+        let named = defaults.iter().filter_map(|(task, name)| Some((task, name.as_str()?)));
+        let unknown = named.filter(|(_, name)| !models.contains_key(*name));
+        problems.extend(
+            unknown.map(|(task, name)| format!("bridge.defaults.{task}: {name:?} is not one of the models {known:?}")),
+        );
+    }
+    Ok(problems)
+}
+
+fn validator() -> Result<&'static jsonschema::Validator, BridgeError> {
+    static VALIDATOR: OnceLock<Result<jsonschema::Validator, String>> = OnceLock::new();
+    let compiled = VALIDATOR.get_or_init(|| {
+        let schema: Value = serde_json::from_str(SCHEMA).map_err(|error| error.to_string())?;
+        jsonschema::draft202012::new(&schema).map_err(|error| error.to_string())
+    });
+    compiled.as_ref().map_err(|problem| BridgeError::Internal { problem: problem.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_schema_is_a_copy() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../artifacts/bridge.schema.json");
+        let expected = fs::read_to_string(path).expect("the schema is in the folder next to the crate's");
+        assert_eq!(SCHEMA, expected, "copy artifacts/bridge.schema.json to bridge/src/bridge/");
+    }
+
+    #[test]
+    fn dates_and_floats_are_values_that_no_key_accepts() {
+        let table: toml::Table = toml::from_str("a = 1.0\nb = 2026-01-31\nc = [1, true, 'x']").expect("TOML");
+        let json = serde_json::json!({"a": {"float": "1"}, "b": {"date": "2026-01-31"}, "c": [1, true, "x"]});
+        assert_eq!(to_json(toml::Value::Table(table)), json);
+    }
+}

@@ -1,0 +1,191 @@
+//! The codes of errors.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::unknown_name::UnknownName;
+
+/// The stable code of a [`BridgeError`](crate::BridgeError), as `FORMAT.md` lists it.
+///
+/// The codes have the order of the checks of an artifact. In text and in JSON, a code is its name, such as
+/// `input_too_large`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The artifact has an entry that is neither a directory nor a regular file, or has no manifest.
+    PathKind,
+    /// `manifest.sha256` is not the expected line.
+    ManifestHash,
+    /// A file violates the rules for JSON.
+    Json,
+    /// The artifact is newer than this reader.
+    FormatVersion,
+    /// This build has no family for the task and the engine.
+    UnknownTask,
+    /// The manifest violates its schema.
+    Schema,
+    /// The files are not exactly the listed ones.
+    FileSet,
+    /// A file does not have its listed size.
+    Size,
+    /// A file does not have its listed hash.
+    FileHash,
+    /// A graph cannot be loaded or differs from its declaration.
+    Graph,
+    /// The tokenizer, or the rules or tables of a pipeline, cannot be loaded or differ from their declaration.
+    Tokenizer,
+    /// The artifact has no such variant, or is for another task.
+    Variant,
+    /// The answers to the golden cases do not meet the variant's gate.
+    Golden,
+    /// A value is not of the expected type.
+    InputType,
+    /// A text is larger than the limit.
+    InputTooLarge,
+    /// There is nothing to summarize.
+    EmptyInput,
+    /// A line is not JSON, or has unknown or duplicate keys.
+    BadLine,
+    /// The artifact has no such prompt.
+    PromptNotFound,
+    /// Sentence starts are missing, unexpected, or not starts of tokens.
+    SentenceStarts,
+    /// No open model has that name, or the call names none of several.
+    ModelNotFound,
+    /// No model of the task is open.
+    TaskNotLoaded,
+    /// ONNX Runtime is missing, cannot be loaded or is too old.
+    Dependency,
+    /// A run failed, or its result is not finite.
+    Inference,
+    /// The call was cancelled.
+    Cancelled,
+    /// The call exceeded its time limit.
+    Timeout,
+    /// An option or a configuration file is invalid.
+    Config,
+    /// Reading or writing a file failed.
+    Io,
+    /// A defect of this crate.
+    Internal,
+}
+
+impl ErrorCode {
+    /// All codes, in the order of the checks. The codes that refuse an artifact come first.
+    pub const ALL: [Self; 28] = [
+        Self::PathKind,
+        Self::ManifestHash,
+        Self::Json,
+        Self::FormatVersion,
+        Self::UnknownTask,
+        Self::Schema,
+        Self::FileSet,
+        Self::Size,
+        Self::FileHash,
+        Self::Graph,
+        Self::Tokenizer,
+        Self::Variant,
+        Self::Golden,
+        Self::InputType,
+        Self::InputTooLarge,
+        Self::EmptyInput,
+        Self::BadLine,
+        Self::PromptNotFound,
+        Self::SentenceStarts,
+        Self::ModelNotFound,
+        Self::TaskNotLoaded,
+        Self::Dependency,
+        Self::Inference,
+        Self::Cancelled,
+        Self::Timeout,
+        Self::Config,
+        Self::Io,
+        Self::Internal,
+    ];
+
+    /// The name of the code, such as `input_too_large`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PathKind => "path_kind",
+            Self::ManifestHash => "manifest_hash",
+            Self::Json => "json",
+            Self::FormatVersion => "format_version",
+            Self::UnknownTask => "unknown_task",
+            Self::Schema => "schema",
+            Self::FileSet => "file_set",
+            Self::Size => "size",
+            Self::FileHash => "file_hash",
+            Self::Graph => "graph",
+            Self::Tokenizer => "tokenizer",
+            Self::Variant => "variant",
+            Self::Golden => "golden",
+            Self::InputType => "input_type",
+            Self::InputTooLarge => "input_too_large",
+            Self::EmptyInput => "empty_input",
+            Self::BadLine => "bad_line",
+            Self::PromptNotFound => "prompt_not_found",
+            Self::SentenceStarts => "sentence_starts",
+            Self::ModelNotFound => "model_not_found",
+            Self::TaskNotLoaded => "task_not_loaded",
+            Self::Dependency => "dependency",
+            Self::Inference => "inference",
+            Self::Cancelled => "cancelled",
+            Self::Timeout => "timeout",
+            Self::Config => "config",
+            Self::Io => "io",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the code means that the artifact was refused.
+    pub fn is_refusal(self) -> bool {
+        self <= Self::Golden
+    }
+
+    /// Whether a call that failed with this code may succeed later: true for `timeout` and `io`.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::Timeout | Self::Io)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for ErrorCode {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name).ok_or_else(|| UnknownName::new(name, &Self::ALL))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_its_name() {
+        for code in ErrorCode::ALL {
+            assert_eq!(code.as_str().parse(), Ok(code));
+            assert_eq!(format!("{code}"), code.as_str().to_owned());
+            assert_eq!(serde_json::to_value(code).expect("JSON"), code.as_str());
+            assert_eq!(serde_json::from_value::<ErrorCode>(code.as_str().into()).expect("a code"), code);
+        }
+        assert!("Config".parse::<ErrorCode>().is_err_and(|error| error.to_string().contains("Config")));
+    }
+
+    #[test]
+    fn codes_are_sorted_and_the_first_ones_refuse_artifacts() {
+        assert!(ErrorCode::ALL.is_sorted());
+        assert_eq!(ErrorCode::ALL.iter().filter(|code| code.is_refusal()).count(), 13);
+        let retryable: Vec<&str> =
+            ErrorCode::ALL.iter().filter(|code| code.is_retryable()).map(|code| code.as_str()).collect();
+        assert_eq!(retryable, ["timeout", "io"]);
+    }
+}

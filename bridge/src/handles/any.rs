@@ -1,0 +1,59 @@
+//! A handle of any task.
+
+use super::{Embedder, Recognizer, Reranker, Summarizer};
+use crate::BridgeError;
+
+/// A handle of a model of any task, for the calls that all models have.
+pub(crate) enum AnyHandle {
+    Embedder(Embedder),
+    Recognizer(Recognizer),
+    Summarizer(Summarizer),
+    Reranker(Reranker),
+}
+
+impl AnyHandle {
+    pub(crate) fn warm_up_blocking(&self) -> Result<(), BridgeError> {
+        match self {
+            Self::Embedder(handle) => handle.warm_up_blocking(),
+            Self::Recognizer(handle) => handle.warm_up_blocking(),
+            Self::Summarizer(handle) => handle.warm_up_blocking(),
+            Self::Reranker(handle) => handle.warm_up_blocking(),
+        }
+    }
+
+    pub(crate) async fn warm_up(&self) -> Result<(), BridgeError> {
+        match self {
+            Self::Embedder(handle) => handle.warm_up().await,
+            Self::Recognizer(handle) => handle.warm_up().await,
+            Self::Summarizer(handle) => handle.warm_up().await,
+            Self::Reranker(handle) => handle.warm_up().await,
+        }
+    }
+
+    pub(crate) fn self_test_blocking(&self) -> Result<(), BridgeError> {
+        match self {
+            Self::Embedder(handle) => handle.self_test_blocking(),
+            Self::Recognizer(handle) => handle.self_test_blocking(),
+            Self::Summarizer(handle) => handle.self_test_blocking(),
+            Self::Reranker(handle) => handle.self_test_blocking(),
+        }
+    }
+
+    pub(crate) async fn self_test(&self) -> Result<(), BridgeError> {
+        match self {
+            Self::Embedder(handle) => handle.self_test().await,
+            Self::Recognizer(handle) => handle.self_test().await,
+            Self::Summarizer(handle) => handle.self_test().await,
+            Self::Reranker(handle) => handle.self_test().await,
+        }
+    }
+
+    pub(crate) fn unload(&self) {
+        match self {
+            Self::Embedder(handle) => handle.unload(),
+            Self::Recognizer(handle) => handle.unload(),
+            Self::Summarizer(handle) => handle.unload(),
+            Self::Reranker(handle) => handle.unload(),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! [`Embedder`].
+
+use std::sync::Arc;
+
+use super::handle::Handle;
+use super::{FromOpened, open, other_task};
+use crate::families::loading::Opened;
+use crate::model::{Model, ModelInfo};
+use crate::tasks::backend::{AnyBackend, EmbedBackend, all};
+use crate::tasks::{EmbedOptions, Embedding, Embeddings, Task};
+use crate::{BridgeError, BridgeOptions};
+
+/// A model that embeds texts.
+///
+/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
+/// tokio's blocking threads; dropping the future of a call stops the call.
+#[derive(Clone, Debug)]
+pub struct Embedder(Handle<dyn EmbedBackend>);
+
+impl Embedder {
+    /// Opens a model alone, without a bridge. Checks its artifact; no graph is loaded yet.
+    ///
+    /// # Errors
+    /// `config` for an invalid option; the code of the first check that the artifact fails, from `path_kind` to `variant`;
+    /// `variant` also for an artifact of another task; `io` if a file cannot be read.
+    pub fn open(model: impl Into<Model>, options: BridgeOptions) -> Result<Self, BridgeError> {
+        open(model.into(), &options)
+    }
+
+    /// Embeds texts. Returns one vector per text, in their order.
+    ///
+    /// # Errors
+    /// `config`, `prompt_not_found`, `input_too_large`, `dependency`, `graph` (at the first call) or `inference`; `cancelled` or `timeout` if the call was stopped. [`BridgeError::index`] is the index of the text that
+    /// caused the error, if one did.
+    pub async fn embed(&self, texts: Vec<String>, options: EmbedOptions) -> Result<Embeddings, BridgeError> {
+        let (cancel, timeout) = (options.cancel.clone(), options.timeout);
+        self.0
+            .call_async(cancel, timeout, move |backend, stop| {
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                stop.check()?;
+                Ok(Embeddings::new(all(backend.embed_each(&texts, &options, stop)?)?, backend.dim()))
+            })
+            .await
+    }
+
+    /// The blocking twin of [`embed`](Self::embed).
+    ///
+    /// # Errors
+    /// The errors of [`embed`](Self::embed).
+    pub fn embed_blocking(&self, texts: &[impl AsRef<str>], options: &EmbedOptions) -> Result<Embeddings, BridgeError> {
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
+            stop.check()?;
+            Ok(Embeddings::new(all(backend.embed_each(&texts, options, stop)?)?, backend.dim()))
+        })
+    }
+
+    /// Like [`embed`](Self::embed), but returns the outcome of each text: one bad text does not lose the others. A call
+    /// that is stopped keeps its finished answers; the other texts fail with the code `cancelled` or `timeout`.
+    ///
+    /// # Errors
+    /// An error that concerns every text: `config`, `prompt_not_found`, `dependency` or `graph`.
+    pub async fn embed_each(
+        &self,
+        texts: Vec<String>,
+        options: EmbedOptions,
+    ) -> Result<Vec<Result<Embedding, BridgeError>>, BridgeError> {
+        let (cancel, timeout) = (options.cancel.clone(), options.timeout);
+        self.0
+            .call_async(cancel, timeout, move |backend, stop| {
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                backend.embed_each(&texts, &options, stop)
+            })
+            .await
+    }
+
+    /// The blocking twin of [`embed_each`](Self::embed_each).
+    ///
+    /// # Errors
+    /// The errors of [`embed_each`](Self::embed_each).
+    pub fn embed_each_blocking(
+        &self,
+        texts: &[impl AsRef<str>],
+        options: &EmbedOptions,
+    ) -> Result<Vec<Result<Embedding, BridgeError>>, BridgeError> {
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| backend.embed_each(&texts, options, stop))
+    }
+
+    /// The name, the task, the version and the variant of the model.
+    pub fn info(&self) -> &ModelInfo {
+        self.0.info()
+    }
+
+    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    ///
+    /// # Errors
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
+    pub async fn warm_up(&self) -> Result<(), BridgeError> {
+        self.0.warm_up().await
+    }
+
+    /// The blocking twin of [`warm_up`](Self::warm_up).
+    ///
+    /// # Errors
+    /// The errors of [`warm_up`](Self::warm_up).
+    pub fn warm_up_blocking(&self) -> Result<(), BridgeError> {
+        self.0.warm_up_blocking()
+    }
+
+    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    pub fn unload(&self) {
+        self.0.unload();
+    }
+
+    /// Answers a short text.
+    ///
+    /// # Errors
+    /// The error of the call: the model cannot be used.
+    pub async fn self_test(&self) -> Result<(), BridgeError> {
+        self.0.self_test().await
+    }
+
+    /// The blocking twin of [`self_test`](Self::self_test).
+    ///
+    /// # Errors
+    /// The errors of [`self_test`](Self::self_test).
+    pub fn self_test_blocking(&self) -> Result<(), BridgeError> {
+        self.0.self_test_blocking()
+    }
+
+    pub(crate) fn max_tokens(&self) -> Option<usize> {
+        self.0.max_tokens()
+    }
+}
+
+impl FromOpened for Embedder {
+    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
+        match &opened.backend {
+            AnyBackend::Embed(backend) => {
+                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
+            }
+            AnyBackend::Recognize(_) | AnyBackend::Summarize(_) | AnyBackend::Rerank(_) => {
+                Err(other_task(&opened, Task::Embedding))
+            }
+        }
+    }
+}

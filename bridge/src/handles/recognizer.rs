@@ -1,0 +1,155 @@
+//! [`Recognizer`].
+
+use std::sync::Arc;
+
+use super::handle::Handle;
+use super::{FromOpened, open, other_task};
+use crate::families::loading::Opened;
+use crate::model::{Model, ModelInfo};
+use crate::tasks::backend::{AnyBackend, RecognizeBackend, all};
+use crate::tasks::{Entities, RecognizeOptions, Task};
+use crate::{BridgeError, BridgeOptions};
+
+/// A model that finds named entities.
+///
+/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
+/// tokio's blocking threads; dropping the future of a call stops the call.
+#[derive(Clone, Debug)]
+pub struct Recognizer(Handle<dyn RecognizeBackend>);
+
+impl Recognizer {
+    /// Opens a model alone, without a bridge. Checks its artifact; no graph is loaded yet.
+    ///
+    /// # Errors
+    /// `config` for an invalid option; the code of the first check that the artifact fails, from `path_kind` to `variant`;
+    /// `variant` also for an artifact of another task; `io` if a file cannot be read.
+    pub fn open(model: impl Into<Model>, options: BridgeOptions) -> Result<Self, BridgeError> {
+        open(model.into(), &options)
+    }
+
+    /// Finds the named entities of texts. Returns one answer per text, in their order.
+    ///
+    /// # Errors
+    /// `config` (an option that the model does not have), `sentence_starts`, `input_too_large`, `dependency`, `graph` (at the
+    /// first call) or `inference`; `cancelled` or `timeout` if the call was stopped. [`BridgeError::index`] is the index of the text that
+    /// caused the error, if one did.
+    pub async fn recognize(&self, texts: Vec<String>, options: RecognizeOptions) -> Result<Vec<Entities>, BridgeError> {
+        let (cancel, timeout) = (options.cancel.clone(), options.timeout);
+        self.0
+            .call_async(cancel, timeout, move |backend, stop| {
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                stop.check()?;
+                all(backend.recognize_each(&texts, &options, stop)?)
+            })
+            .await
+    }
+
+    /// The blocking twin of [`recognize`](Self::recognize).
+    ///
+    /// # Errors
+    /// The errors of [`recognize`](Self::recognize).
+    pub fn recognize_blocking(
+        &self,
+        texts: &[impl AsRef<str>],
+        options: &RecognizeOptions,
+    ) -> Result<Vec<Entities>, BridgeError> {
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
+            stop.check()?;
+            all(backend.recognize_each(&texts, options, stop)?)
+        })
+    }
+
+    /// Like [`recognize`](Self::recognize), but returns the outcome of each text: one bad text does not lose the others. A call
+    /// that is stopped keeps its finished answers; the other texts fail with the code `cancelled` or `timeout`.
+    ///
+    /// # Errors
+    /// An error that concerns every text: `config`, `sentence_starts` (missing or unexpected for all texts), `dependency` or `graph`.
+    pub async fn recognize_each(
+        &self,
+        texts: Vec<String>,
+        options: RecognizeOptions,
+    ) -> Result<Vec<Result<Entities, BridgeError>>, BridgeError> {
+        let (cancel, timeout) = (options.cancel.clone(), options.timeout);
+        self.0
+            .call_async(cancel, timeout, move |backend, stop| {
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                backend.recognize_each(&texts, &options, stop)
+            })
+            .await
+    }
+
+    /// The blocking twin of [`recognize_each`](Self::recognize_each).
+    ///
+    /// # Errors
+    /// The errors of [`recognize_each`](Self::recognize_each).
+    pub fn recognize_each_blocking(
+        &self,
+        texts: &[impl AsRef<str>],
+        options: &RecognizeOptions,
+    ) -> Result<Vec<Result<Entities, BridgeError>>, BridgeError> {
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
+            backend.recognize_each(&texts, options, stop)
+        })
+    }
+
+    /// The name, the task, the version and the variant of the model.
+    pub fn info(&self) -> &ModelInfo {
+        self.0.info()
+    }
+
+    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    ///
+    /// # Errors
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
+    pub async fn warm_up(&self) -> Result<(), BridgeError> {
+        self.0.warm_up().await
+    }
+
+    /// The blocking twin of [`warm_up`](Self::warm_up).
+    ///
+    /// # Errors
+    /// The errors of [`warm_up`](Self::warm_up).
+    pub fn warm_up_blocking(&self) -> Result<(), BridgeError> {
+        self.0.warm_up_blocking()
+    }
+
+    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    pub fn unload(&self) {
+        self.0.unload();
+    }
+
+    /// Answers a short text.
+    ///
+    /// # Errors
+    /// The error of the call: the model cannot be used.
+    pub async fn self_test(&self) -> Result<(), BridgeError> {
+        self.0.self_test().await
+    }
+
+    /// The blocking twin of [`self_test`](Self::self_test).
+    ///
+    /// # Errors
+    /// The errors of [`self_test`](Self::self_test).
+    pub fn self_test_blocking(&self) -> Result<(), BridgeError> {
+        self.0.self_test_blocking()
+    }
+
+    pub(crate) fn max_tokens(&self) -> Option<usize> {
+        self.0.max_tokens()
+    }
+}
+
+impl FromOpened for Recognizer {
+    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
+        match &opened.backend {
+            AnyBackend::Recognize(backend) => {
+                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
+            }
+            AnyBackend::Embed(_) | AnyBackend::Summarize(_) | AnyBackend::Rerank(_) => {
+                Err(other_task(&opened, Task::Ner))
+            }
+        }
+    }
+}

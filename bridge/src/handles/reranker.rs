@@ -1,0 +1,128 @@
+//! [`Reranker`].
+
+use std::sync::Arc;
+
+use super::handle::Handle;
+use super::{FromOpened, open, other_task};
+use crate::families::loading::Opened;
+use crate::model::{Model, ModelInfo};
+use crate::tasks::backend::{AnyBackend, RerankBackend};
+use crate::tasks::{Ranked, RerankOptions, Task};
+use crate::{BridgeError, BridgeOptions};
+
+/// A model that ranks documents for a query.
+///
+/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
+/// tokio's blocking threads; dropping the future of a call stops the call.
+#[derive(Clone, Debug)]
+pub struct Reranker(Handle<dyn RerankBackend>);
+
+impl Reranker {
+    /// Opens a model alone, without a bridge. Checks its artifact; no graph is loaded yet.
+    ///
+    /// # Errors
+    /// `config` for an invalid option; the code of the first check that the artifact fails, from `path_kind` to `variant`;
+    /// `variant` also for an artifact of another task; `io` if a file cannot be read.
+    pub fn open(model: impl Into<Model>, options: BridgeOptions) -> Result<Self, BridgeError> {
+        open(model.into(), &options)
+    }
+
+    /// The documents in the order of descending scores for a query; documents of equal scores keep their order. The
+    /// result is empty if there are no documents.
+    ///
+    /// # Errors
+    /// `config` (a `top_k` of 0), `input_too_large`, `dependency`, `graph` (at the first call) or `inference`; `cancelled` or
+    /// `timeout` if the call was stopped. [`BridgeError::index`] is the index of the document that caused the error, if one
+    /// did.
+    pub async fn rerank(
+        &self,
+        query: String,
+        documents: Vec<String>,
+        options: RerankOptions,
+    ) -> Result<Vec<Ranked>, BridgeError> {
+        let (cancel, timeout) = (options.cancel.clone(), options.timeout);
+        self.0
+            .call_async(cancel, timeout, move |backend, stop| {
+                let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+                stop.check()?;
+                backend.rerank(&query, &documents, &options, stop)
+            })
+            .await
+    }
+
+    /// The blocking twin of [`rerank`](Self::rerank).
+    ///
+    /// # Errors
+    /// The errors of [`rerank`](Self::rerank).
+    pub fn rerank_blocking(
+        &self,
+        query: &str,
+        documents: &[impl AsRef<str>],
+        options: &RerankOptions,
+    ) -> Result<Vec<Ranked>, BridgeError> {
+        let documents: Vec<&str> = documents.iter().map(AsRef::as_ref).collect();
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
+            stop.check()?;
+            backend.rerank(query, &documents, options, stop)
+        })
+    }
+
+    /// The name, the task, the version and the variant of the model.
+    pub fn info(&self) -> &ModelInfo {
+        self.0.info()
+    }
+
+    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    ///
+    /// # Errors
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
+    pub async fn warm_up(&self) -> Result<(), BridgeError> {
+        self.0.warm_up().await
+    }
+
+    /// The blocking twin of [`warm_up`](Self::warm_up).
+    ///
+    /// # Errors
+    /// The errors of [`warm_up`](Self::warm_up).
+    pub fn warm_up_blocking(&self) -> Result<(), BridgeError> {
+        self.0.warm_up_blocking()
+    }
+
+    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    pub fn unload(&self) {
+        self.0.unload();
+    }
+
+    /// Answers a short text.
+    ///
+    /// # Errors
+    /// The error of the call: the model cannot be used.
+    pub async fn self_test(&self) -> Result<(), BridgeError> {
+        self.0.self_test().await
+    }
+
+    /// The blocking twin of [`self_test`](Self::self_test).
+    ///
+    /// # Errors
+    /// The errors of [`self_test`](Self::self_test).
+    pub fn self_test_blocking(&self) -> Result<(), BridgeError> {
+        self.0.self_test_blocking()
+    }
+
+    pub(crate) fn max_tokens(&self) -> Option<usize> {
+        self.0.max_tokens()
+    }
+}
+
+impl FromOpened for Reranker {
+    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
+        match &opened.backend {
+            AnyBackend::Rerank(backend) => {
+                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
+            }
+            AnyBackend::Embed(_) | AnyBackend::Recognize(_) | AnyBackend::Summarize(_) => {
+                Err(other_task(&opened, Task::Rerank))
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! [`Summarizer`].
+
+use std::sync::Arc;
+
+use super::handle::Handle;
+use super::{FromOpened, open, other_task};
+use crate::families::loading::Opened;
+use crate::model::{Model, ModelInfo};
+use crate::tasks::backend::{AnyBackend, SummarizeBackend, all};
+use crate::tasks::{SummarizeOptions, Summary, Task};
+use crate::{BridgeError, BridgeOptions};
+
+/// A model that summarizes lists of messages.
+///
+/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
+/// tokio's blocking threads; dropping the future of a call stops the call.
+#[derive(Clone, Debug)]
+pub struct Summarizer(Handle<dyn SummarizeBackend>);
+
+impl Summarizer {
+    /// Opens a model alone, without a bridge. Checks its artifact; no graph is loaded yet.
+    ///
+    /// # Errors
+    /// `config` for an invalid option; the code of the first check that the artifact fails, from `path_kind` to `variant`;
+    /// `variant` also for an artifact of another task; `io` if a file cannot be read.
+    pub fn open(model: impl Into<Model>, options: BridgeOptions) -> Result<Self, BridgeError> {
+        open(model.into(), &options)
+    }
+
+    /// Summarizes inputs. Each input is a list of messages that belong together. Returns one summary per input, in their
+    /// order.
+    ///
+    /// # Errors
+    /// `config` (a setting out of its range, or beyond the beam limit), `empty_input`, `input_too_large`, `dependency`, `graph`
+    /// (at the first call) or `inference`; `cancelled` or `timeout` if the call was stopped. [`BridgeError::index`] is the index of the input that
+    /// caused the error, if one did.
+    pub async fn summarize(
+        &self,
+        inputs: Vec<Vec<String>>,
+        options: SummarizeOptions,
+    ) -> Result<Vec<Summary>, BridgeError> {
+        let (cancel, timeout) = (options.cancel.clone(), options.timeout);
+        self.0
+            .call_async(cancel, timeout, move |backend, stop| {
+                stop.check()?;
+                all(backend.summarize_each(&inputs, &options, stop)?)
+            })
+            .await
+    }
+
+    /// The blocking twin of [`summarize`](Self::summarize).
+    ///
+    /// # Errors
+    /// The errors of [`summarize`](Self::summarize).
+    pub fn summarize_blocking(
+        &self,
+        inputs: &[Vec<String>],
+        options: &SummarizeOptions,
+    ) -> Result<Vec<Summary>, BridgeError> {
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
+            stop.check()?;
+            all(backend.summarize_each(inputs, options, stop)?)
+        })
+    }
+
+    /// Like [`summarize`](Self::summarize), but returns the outcome of each input: one bad input does not lose the others. A call
+    /// that is stopped keeps its finished answers; the other inputs fail with the code `cancelled` or `timeout`.
+    ///
+    /// # Errors
+    /// An error that concerns every input: `config`, `dependency` or `graph`.
+    pub async fn summarize_each(
+        &self,
+        inputs: Vec<Vec<String>>,
+        options: SummarizeOptions,
+    ) -> Result<Vec<Result<Summary, BridgeError>>, BridgeError> {
+        let (cancel, timeout) = (options.cancel.clone(), options.timeout);
+        self.0.call_async(cancel, timeout, move |backend, stop| backend.summarize_each(&inputs, &options, stop)).await
+    }
+
+    /// The blocking twin of [`summarize_each`](Self::summarize_each).
+    ///
+    /// # Errors
+    /// The errors of [`summarize_each`](Self::summarize_each).
+    pub fn summarize_each_blocking(
+        &self,
+        inputs: &[Vec<String>],
+        options: &SummarizeOptions,
+    ) -> Result<Vec<Result<Summary, BridgeError>>, BridgeError> {
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
+            backend.summarize_each(inputs, options, stop)
+        })
+    }
+
+    /// The name, the task, the version and the variant of the model.
+    pub fn info(&self) -> &ModelInfo {
+        self.0.info()
+    }
+
+    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    ///
+    /// # Errors
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
+    pub async fn warm_up(&self) -> Result<(), BridgeError> {
+        self.0.warm_up().await
+    }
+
+    /// The blocking twin of [`warm_up`](Self::warm_up).
+    ///
+    /// # Errors
+    /// The errors of [`warm_up`](Self::warm_up).
+    pub fn warm_up_blocking(&self) -> Result<(), BridgeError> {
+        self.0.warm_up_blocking()
+    }
+
+    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    pub fn unload(&self) {
+        self.0.unload();
+    }
+
+    /// Answers a short text.
+    ///
+    /// # Errors
+    /// The error of the call: the model cannot be used.
+    pub async fn self_test(&self) -> Result<(), BridgeError> {
+        self.0.self_test().await
+    }
+
+    /// The blocking twin of [`self_test`](Self::self_test).
+    ///
+    /// # Errors
+    /// The errors of [`self_test`](Self::self_test).
+    pub fn self_test_blocking(&self) -> Result<(), BridgeError> {
+        self.0.self_test_blocking()
+    }
+
+    pub(crate) fn max_tokens(&self) -> Option<usize> {
+        self.0.max_tokens()
+    }
+}
+
+impl FromOpened for Summarizer {
+    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
+        match &opened.backend {
+            AnyBackend::Summarize(backend) => {
+                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
+            }
+            AnyBackend::Embed(_) | AnyBackend::Recognize(_) | AnyBackend::Rerank(_) => {
+                Err(other_task(&opened, Task::Summarization))
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! [`BridgeOptions`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::BridgeError;
+use crate::runtime::options::{Limits, ModelOptions};
+use crate::runtime::{DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT};
+use crate::tasks::seconds;
+
+/// Options of a bridge, or of a model that is opened alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BridgeOptions {
+    /// The number of threads that all sessions of a graph share, at least 1; `None` is the number that the CPU affinity and
+    /// the cgroup's quota allow the process.
+    pub threads: Option<usize>,
+    /// Limit on the sessions of a graph, which share the threads, at least 1. Each session is created when it is needed, and
+    /// each has its own copy of the weights; several serve parallel calls better. `None` is one session, but one session
+    /// per thread for the small graphs of spaCy's models.
+    pub sessions: Option<usize>,
+    /// Limit on the size of a text in bytes of UTF-8; for messages to summarize, on the size of the joined messages.
+    pub text_limit: usize,
+    /// Limit on texts x beams x `max_length` of one run of a summarizer, which bounds its memory. More texts need more
+    /// runs; a call that exceeds the limit with a single text fails with `config`.
+    pub beam_limit: usize,
+    /// The time limit of calls that pass none, above 0; `None` is no limit. JSON has seconds.
+    #[serde(with = "seconds")]
+    pub timeout: Option<Duration>,
+}
+
+impl Default for BridgeOptions {
+    fn default() -> Self {
+        let (text_limit, beam_limit) = (DEFAULT_TEXT_LIMIT, DEFAULT_BEAM_LIMIT);
+        Self { threads: None, sessions: None, text_limit, beam_limit, timeout: None }
+    }
+}
+
+impl BridgeOptions {
+    /// Sets the number of threads that all sessions of a graph share, at least 1.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Limits the sessions of a graph, at least 1.
+    #[must_use]
+    pub fn sessions(mut self, sessions: usize) -> Self {
+        self.sessions = Some(sessions);
+        self
+    }
+
+    /// Limits the size of a text in bytes of UTF-8.
+    #[must_use]
+    pub fn text_limit(mut self, bytes: usize) -> Self {
+        self.text_limit = bytes;
+        self
+    }
+
+    /// Limits texts x beams x `max_length` of one run of a summarizer.
+    #[must_use]
+    pub fn beam_limit(mut self, limit: usize) -> Self {
+        self.beam_limit = limit;
+        self
+    }
+
+    /// Sets the time limit of calls that pass none, above 0.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Checks that no number and no time limit is 0.
+    ///
+    /// # Errors
+    /// `config`, with all problems at once.
+    pub(crate) fn check(&self) -> Result<(), BridgeError> {
+        let numbers = [
+            ("threads", self.threads),
+            ("sessions", self.sessions),
+            ("text_limit", Some(self.text_limit)),
+            ("beam_limit", Some(self.beam_limit)),
+        ];
+        let zeros = numbers.into_iter().filter(|(_, value)| *value == Some(0));
+        let mut problems: Vec<String> = zeros.map(|(name, _)| format!("{name} is 0, expected at least 1")).collect();
+        if self.timeout.is_some_and(|limit| limit.is_zero()) {
+            problems.push("timeout is 0 s, expected more than 0".to_owned());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(BridgeError::config(problems.join("; "))) }
+    }
+
+    /// The options for opening models that these options result in.
+    pub(crate) fn model_options(&self) -> ModelOptions {
+        let mut options = ModelOptions::default();
+        options.engine.threads = self.threads;
+        options.engine.sessions = self.sessions;
+        options.limits = Limits { text: self.text_limit, beams: self.beam_limit };
+        options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_refused_together() {
+        assert_eq!(BridgeOptions::default().threads(1).timeout(Duration::from_nanos(1)).check(), Ok(()));
+        let zeros = BridgeOptions::default().threads(0).sessions(0).text_limit(0).beam_limit(0).timeout(Duration::ZERO);
+        let error = zeros.check().expect_err("zeros");
+        assert_eq!((error.code().as_str(), error.to_string().matches("is 0").count()), ("config", 5));
+    }
+
+    #[test]
+    fn json_has_seconds() {
+        let json = r#"{"threads":2,"sessions":null,"text_limit":9,"beam_limit":8192,"timeout":1.5}"#;
+        let options = BridgeOptions::default().threads(2).text_limit(9).timeout(Duration::from_millis(1500));
+        assert_eq!(serde_json::to_string(&options).expect("JSON"), json);
+        assert_eq!(serde_json::from_str::<BridgeOptions>(json).expect("options"), options);
+        assert_eq!(serde_json::from_str::<BridgeOptions>("{}").expect("options"), BridgeOptions::default());
+        for wrong in [r#"{"x":1}"#, r#"{"timeout":-1}"#, r#"{"timeout":"1"}"#] {
+            assert!(serde_json::from_str::<BridgeOptions>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What the models behind the handles do. ONNX artifacts are one implementation, in `families/`.
+
+use std::sync::Arc;
+
+use super::{EmbedOptions, Embedding, Entities, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Summary};
+use crate::BridgeError;
+use crate::runtime::batch::Outcome;
+use crate::runtime::cancellation::Stop;
+
+/// What models of all tasks can do.
+pub(crate) trait Backend: Send + Sync {
+    /// Loads everything that the first call needs.
+    ///
+    /// # Errors
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
+    fn warm_up(&self) -> Result<(), BridgeError>;
+
+    /// Frees the memory that no call uses at the moment. The next call loads the model again.
+    fn unload(&self);
+
+    /// Answers a short text.
+    ///
+    /// # Errors
+    /// The error of the call, or the reason why it was stopped.
+    fn self_test(&self, stop: &Stop) -> Result<(), BridgeError>;
+
+    /// The number of tokens that a text is truncated to by default; `None` if texts are never truncated.
+    fn max_tokens(&self) -> Option<usize>;
+}
+
+/// A model that embeds texts.
+pub(crate) trait EmbedBackend: Backend {
+    /// The number of elements of a vector.
+    fn dim(&self) -> usize;
+
+    /// The outcome of every text. If the call is stopped, no further run starts, and the texts without an answer fail with
+    /// the reason.
+    ///
+    /// # Errors
+    /// An error that concerns every text.
+    fn embed_each(
+        &self,
+        texts: &[&str],
+        options: &EmbedOptions,
+        stop: &Stop,
+    ) -> Result<Vec<Outcome<Embedding>>, BridgeError>;
+}
+
+/// A model that finds named entities.
+pub(crate) trait RecognizeBackend: Backend {
+    /// The outcome of every text, as [`EmbedBackend::embed_each`] returns it.
+    ///
+    /// # Errors
+    /// An error that concerns every text.
+    fn recognize_each(
+        &self,
+        texts: &[&str],
+        options: &RecognizeOptions,
+        stop: &Stop,
+    ) -> Result<Vec<Outcome<Entities>>, BridgeError>;
+}
+
+/// A model that summarizes lists of messages.
+pub(crate) trait SummarizeBackend: Backend {
+    /// The outcome of every input, as [`EmbedBackend::embed_each`] returns it.
+    ///
+    /// # Errors
+    /// An error that concerns every input.
+    fn summarize_each(
+        &self,
+        inputs: &[Vec<String>],
+        options: &SummarizeOptions,
+        stop: &Stop,
+    ) -> Result<Vec<Outcome<Summary>>, BridgeError>;
+}
+
+/// A model that ranks documents.
+pub(crate) trait RerankBackend: Backend {
+    /// The documents in the order of descending scores for a query.
+    ///
+    /// # Errors
+    /// The error of the query or of a document, or the reason why the call was stopped.
+    fn rerank(
+        &self,
+        query: &str,
+        documents: &[&str],
+        options: &RerankOptions,
+        stop: &Stop,
+    ) -> Result<Vec<Ranked>, BridgeError>;
+}
+
+/// A model of any task.
+#[derive(Clone)]
+pub(crate) enum AnyBackend {
+    Embed(Arc<dyn EmbedBackend>),
+    Recognize(Arc<dyn RecognizeBackend>),
+    Summarize(Arc<dyn SummarizeBackend>),
+    Rerank(Arc<dyn RerankBackend>),
+}
+
+/// All results of a call; else the reason why the call was stopped; else the first error.
+///
+/// # Errors
+/// The error of the call.
+pub(crate) fn all<T>(outcomes: Vec<Outcome<T>>) -> Result<Vec<T>, BridgeError> {
+    let stopped = outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|error| error.is_stop()));
+    if let Some(reason) = stopped {
+        return Err(reason.clone());
+    }
+    outcomes.into_iter().collect()
+}
+
+/// The reason why a call was stopped, as the outcome of each of its texts; any other error stays one.
+pub(crate) fn stopped<T>(
+    result: Result<Vec<Outcome<T>>, BridgeError>,
+    texts: usize,
+) -> Result<Vec<Outcome<T>>, BridgeError> {
+    match result {
+        Err(reason) if reason.is_stop() => Ok((0..texts).map(|_| Err(reason.clone())).collect()),
+        outcomes => outcomes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_returned_before_other_errors() {
+        let bad = || Err(BridgeError::inference(Some(0), "bad"));
+        assert_eq!(all(vec![Ok(1), Ok(2)]), Ok(vec![1, 2]));
+        assert_eq!(all(vec![bad(), Ok(2)]), bad().map(|_: i32| vec![]));
+        assert_eq!(all(vec![bad(), Ok(2), Err(BridgeError::Cancelled)]), Err(BridgeError::Cancelled));
+        assert_eq!(stopped::<i32>(Err(BridgeError::Cancelled), 2), Ok(vec![Err(BridgeError::Cancelled); 2]));
+        assert_eq!(stopped::<i32>(Err(BridgeError::config("x")), 2), Err(BridgeError::config("x")));
+    }
+}

@@ -19,7 +19,7 @@ from .options import BridgeOptions, Model, StrPath, Task
 
 @dataclass(frozen=True)
 class BridgeConfig:
-    """The content of a bridge.toml; the paths of the models are absolute."""
+    """The content of a bridge.toml; the models have absolute paths and the order of their names."""
 
     models: tuple[Model, ...]
     defaults: dict[Task, str]
@@ -49,7 +49,7 @@ def read_bridge_config(config: StrPath) -> BridgeConfig:
         **{key: bridge[key] for key in ("threads", "text_limit", "beam_limit") if key in bridge},
         timeout=_seconds(bridge),
     )
-    models = [_model(name, table, path) for name, table in data["models"].items()]
+    models = [_model(name, table, path) for name, table in sorted(data["models"].items())]
     defaults = {Task(task): name for task, name in bridge.get("defaults", {}).items()}
     return BridgeConfig(tuple(models), defaults, options)
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 #[cfg(feature = "cli")]
 use std::path::Path;
 
+use super::golden_cases::Report;
 use super::report::{Column, VariantReport};
 use crate::BridgeError;
 use crate::artifact::Manifest;
@@ -71,11 +72,12 @@ pub(crate) trait Model: Any + Send + Sync {
     /// Whether the model answers a short text without an error.
     fn is_healthy(&self) -> bool;
 
-    /// Replays golden cases, given the bytes of their file, and compares the answers with the variant's gate.
+    /// Loads the graphs, replays golden cases one by one, given the bytes of their file, and compares the answers with
+    /// the variant's gate. `report` is called when the graphs are loaded and after every case.
     ///
     /// # Errors
     /// `golden` if the gate is not met or the cases cannot be read, or an error of the model.
-    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError>;
+    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError>;
 
     /// Reads the inputs of a file of JSON lines for the command `bench`. `limit` is the maximum size of a text in bytes of
     /// UTF-8.

@@ -7,6 +7,7 @@ use super::entities::{Entities, NerOptions};
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
+use crate::families::golden_cases::Report;
 use crate::families::model::Model;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::Outcome;
@@ -137,8 +138,8 @@ impl Model for NerModel {
         self.recognize(&["health"], &options).is_ok()
     }
 
-    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
-        super::replay::replay(self, cases)
+    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+        super::replay::replay(self, cases, report)
     }
 
     #[cfg(feature = "cli")]

@@ -8,6 +8,10 @@ use crate::jsonl::LineError;
 pub(crate) const COLORS: [&str; 6] = ["1;31", "1;32", "1;33", "1;34", "1;35", "1;36"];
 pub(crate) const DIM: &str = "2";
 const RED: &str = COLORS[0];
+/// The text that moves the cursor to the start of the line and clears the line.
+pub(crate) const CLEAR: &str = "\r\u{1b}[K";
+/// The width of a progress bar in characters.
+const BAR_WIDTH: usize = 24;
 
 /// How text is formatted for an output: with or without colors.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +37,15 @@ impl Style {
         let head = self.in_color(RED, &format!("line {}: error[{}]", error.line, error.code));
         format!("{head}: {}", visible(&error.message))
     }
+}
+
+/// A progress bar as text; empty when everything is done.
+pub(crate) fn bar(label: &str, done: usize, total: usize) -> String {
+    if done >= total {
+        return String::new();
+    }
+    let filled = BAR_WIDTH * done / total;
+    format!("{label} [{}{}] {done}/{total}", "#".repeat(filled), ".".repeat(BAR_WIDTH - filled))
 }
 
 /// Shows a text in one line. Control characters, and characters that change the direction of text, are escaped.
@@ -61,6 +74,13 @@ fn is_mark(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bar_grows() {
+        assert_eq!(bar("summarizing", 1, 4), "summarizing [######..................] 1/4");
+        assert_eq!(bar("verifying", 0, 3), "verifying [........................] 0/3");
+        assert_eq!((bar("x", 4, 4), bar("x", 1, 1)), (String::new(), String::new()));
+    }
 
     #[test]
     fn only_output_to_terminals_is_colored() {

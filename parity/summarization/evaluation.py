@@ -167,6 +167,7 @@ def _compare(
     metrics = {
         "differing": float(len(differing)),
         "ties": float(len(ties)),
+        "tie_share": _rounded(len(ties) / len(inputs)) if inputs else 0.0,
         **{name: _rounded(value) for name, value in asdict(scores).items()},
         "token_mismatches": float(sum(a.truncated != b.truncated for _, (a, b) in pairs)),
     }

@@ -142,7 +142,8 @@ def _tiles(parity: SummaryParity, manifest: Manifest, speeds: Mapping[str, float
     cut = sum(each.truncated for each in parity.original)
     tiles = [Tile(f"{inputs:,}", "inputs compared", f"{cut} of them cut to the model's limit")]
     for name, compared in parity.comparisons.items():
-        detail = f"of {inputs:,}" + (f", and {len(compared.ties)} ties" if compared.ties else "")
+        ties = f", and {len(compared.ties)} ties ({share(compared.metrics['tie_share'])})" if compared.ties else ""
+        detail = f"of {inputs:,}{ties}"
         tiles.append(Tile(f"{len(compared.differing):,}", f"{name}, differing summaries", detail))
         if name != EXACT:
             detail = f"the same alone and in a batch: {share(compared.metrics['sealed_same'])}"

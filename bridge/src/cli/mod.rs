@@ -1,6 +1,7 @@
 //! The command line: arguments and exit status. The commands that run models are in the folders of their families.
 
 mod bench;
+mod child;
 mod probe;
 mod verify;
 

@@ -2,27 +2,30 @@
 //! exhaust its memory.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::child::{Exceeded, Limits, Supervised};
 use crate::BridgeError;
 use crate::command::{Failure, print_line};
-use crate::families::{Artifact, VariantReport, replay};
+use crate::families::loading::replay_reporting;
+use crate::families::{Artifact, VariantReport};
 
-const TIME_LIMIT: Duration = Duration::from_secs(300);
+/// Limit on the time in which the child process loads the graphs of a variant, or runs one case. An endless loop in a
+/// graph has no other sign: the child is alive, and its CPU is busy.
+const SILENCE_LIMIT: Duration = Duration::from_secs(120);
 /// The lowest limit on the child process's address space, in bytes. Its threads and ONNX Runtime's library use a part
 /// of the address space before any graph is loaded.
 const MIN_MEMORY: u64 = 8 << 30;
 /// The bytes of address space that the child process gets per byte of the artifact: for the file, the initializers,
 /// their prepacked copies and a reserve.
 const MEMORY_PER_BYTE: u64 = 4;
-/// Limit on the bytes of the child's answer that the parent reads.
-const ANSWER_LIMIT: u64 = 16 << 20;
+/// What the child process does, for error messages.
+const WHAT: &str = "the replay of the golden cases";
 
 /// Replay an artifact's golden cases in this process.
 #[derive(clap::Args)]
@@ -34,12 +37,20 @@ pub(crate) struct Arguments {
     memory: u64,
 }
 
-/// The JSON object that the child process prints: the error that refuses the artifact, or the reports of all variants.
-#[derive(Deserialize)]
-#[serde(untagged)]
+type Variants = BTreeMap<String, VariantReport>;
+
+/// The last line of the child process: the error that refuses the artifact, or the reports of all variants.
 enum Answer {
-    Refused { error: Reason },
-    Replayed { variants: BTreeMap<String, VariantReport> },
+    Refused(Reason),
+    Replayed(Variants),
+}
+
+/// What the child process prints when the graphs of a variant are loaded, and after every case.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    pub(crate) variant: String,
+    pub(crate) done: usize,
+    pub(crate) cases: usize,
 }
 
 #[derive(Deserialize)]
@@ -48,12 +59,16 @@ struct Reason {
     message: String,
 }
 
-/// Runs in the child process: sets the limits, then replays the golden cases.
+/// Runs in the child process: sets the limits, then replays the golden cases. Prints the progress, then the answer.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     limit(arguments.memory)
         .map_err(|error| BridgeError::config(format!("the limit on memory cannot be set: {error}")))?;
     let artifact = Artifact::verify(&arguments.dir)?;
-    let variants = replay(artifact, arguments.library.clone())?;
+    let report = |variant: &str, done, cases| {
+        // If printing fails, the parent has ended and nobody waits for the result.
+        let _ = print_line(&serde_json::json!({"variant": variant, "done": done, "cases": cases}).to_string());
+    };
+    let variants = replay_reporting(artifact, arguments.library.clone(), &report)?;
     print_line(&serde_json::json!({"variants": variants}).to_string())
 }
 
@@ -72,31 +87,56 @@ fn limit(_: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Runs in the parent process: starts the child and returns its answer. `bytes` is the size of the artifact.
-pub(crate) fn replay_in_child(
-    dir: &Path,
-    library: Option<&Path>,
-    bytes: u64,
-) -> Result<BTreeMap<String, VariantReport>, Failure> {
-    let memory = MIN_MEMORY.max(bytes.saturating_mul(MEMORY_PER_BYTE));
-    let mut child = spawn(dir, library, memory).map_err(not_started)?;
-    let reader = child.stdout.take().map(read_in_background);
-    let status = wait(&mut child).map_err(not_started)?;
-    let output = reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
-    interpret(status, &output)
+/// What the parent process replays.
+pub(crate) struct Request<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) library: Option<&'a Path>,
+    /// The size of the artifact.
+    pub(crate) bytes: u64,
+    /// The time at which the replay is stopped.
+    pub(crate) deadline: Option<Instant>,
 }
 
-/// The outcome of a child, given its exit status and its output. The status is `None` if the parent stopped the child.
-fn interpret(status: Option<ExitStatus>, output: &[u8]) -> Result<BTreeMap<String, VariantReport>, Failure> {
-    let died = |problem: String| BridgeError::Graph { file: "the replay of golden cases".to_owned(), problem };
-    let Some(status) = status else {
-        return Err(died(format!("did not end within {} seconds and was stopped", TIME_LIMIT.as_secs())).into());
-    };
-    match serde_json::from_slice(output) {
-        Ok(Answer::Replayed { variants }) if status.success() => Ok(variants),
-        Ok(Answer::Refused { error }) => Err(Failure { code: error.code, message: error.message }),
-        _ => Err(died(format!("ended without an answer ({status}): a graph crashed ONNX Runtime")).into()),
+/// Runs in the parent process: starts the child and returns its answer.
+pub(crate) fn replay_in_child(request: &Request<'_>, progress: &dyn Fn(&Progress)) -> Result<Variants, Failure> {
+    let memory = MIN_MEMORY.max(request.bytes.saturating_mul(MEMORY_PER_BYTE));
+    let mut child = Supervised(spawn(request.dir, request.library, memory).map_err(not_started)?);
+    let limits = Limits { silence: SILENCE_LIMIT, deadline: request.deadline };
+    let mut answer = None;
+    let status = child.follow(limits, |line| match serde_json::from_str(line) {
+        Ok(event) => progress(&event),
+        Err(_) => answer = parse(line),
+    });
+    interpret(status.map_err(not_started)?, answer)
+}
+
+/// The answer in a line of the child's output.
+fn parse(line: &str) -> Option<Answer> {
+    let mut value: Value = serde_json::from_str(line).ok()?;
+    if let Some(error) = value.get_mut("error") {
+        return serde_json::from_value(error.take()).ok().map(Answer::Refused);
     }
+    serde_json::from_value(value.get_mut("variants")?.take()).ok().map(Answer::Replayed)
+}
+
+/// The outcome of a child, given its exit status, or the limit that it exceeded, and its answer.
+fn interpret(status: Result<ExitStatus, Exceeded>, answer: Option<Answer>) -> Result<Variants, Failure> {
+    let status = status.map_err(|exceeded| match exceeded {
+        Exceeded::Silence(limit) => stopped(&format!("made no progress for {} seconds", limit.as_secs_f64())),
+        Exceeded::Deadline => stopped("exceeded its time limit"),
+    })?;
+    match answer {
+        Some(Answer::Replayed(variants)) if status.success() => Ok(variants),
+        Some(Answer::Refused(Reason { code, message })) => Err(Failure { code, message }),
+        _ => {
+            let problem = format!("ended without an answer ({status}): a graph crashed ONNX Runtime");
+            Err(BridgeError::Graph { file: WHAT.to_owned(), problem }.into())
+        }
+    }
+}
+
+fn stopped(problem: &str) -> Failure {
+    Failure { code: "timeout".to_owned(), message: format!("{WHAT} {problem}") }
 }
 
 fn not_started(error: std::io::Error) -> Failure {
@@ -113,37 +153,14 @@ fn spawn(dir: &Path, library: Option<&Path>, memory: u64) -> std::io::Result<Chi
     command.arg("--").arg(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
 }
 
-fn read_in_background(output: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // If reading the child's output fails, the bytes that were read so far are its answer.
-        let _ = output.take(ANSWER_LIMIT).read_to_end(&mut bytes);
-        bytes
-    })
-}
-
-/// Waits for the child. Returns its exit status, or `None` if it was stopped at the time limit.
-fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
-    let started = Instant::now();
-    while started.elapsed() < TIME_LIMIT {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    child.kill()?;
-    child.wait()?;
-    Ok(None)
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
 
-    fn code(status: Option<i32>, output: &str) -> Result<usize, String> {
-        let outcome = interpret(status.map(ExitStatus::from_raw), output.as_bytes());
+    fn code(status: i32, output: &str) -> Result<usize, String> {
+        let outcome = interpret(Ok(ExitStatus::from_raw(status)), parse(output));
         outcome.map(|variants| variants.len()).map_err(|failure| failure.code)
     }
 
@@ -151,12 +168,20 @@ mod tests {
     fn a_child_that_crashes_is_reported_as_a_refused_graph() {
         let report = r#"{"variants":{"fp32":{"cases":1,"max_abs":0.0,"cosine_min":1.0}}}"#;
         let refused = r#"{"ok":false,"error":{"code":"golden","message":"x"}}"#;
-        assert_eq!(code(Some(0), report), Ok(1));
-        assert_eq!(code(Some(3 << 8), refused), Err("golden".to_owned()));
-        let (abort, segmentation_fault, killed) = (Some(6), Some(11), Some(9));
-        for status in [abort, segmentation_fault, killed, Some(0), None] {
+        assert_eq!(code(0, report), Ok(1));
+        assert_eq!(code(3 << 8, refused), Err("golden".to_owned()));
+        let (abort, segmentation_fault, killed) = (6, 11, 9);
+        for status in [abort, segmentation_fault, killed, 0] {
             assert_eq!(code(status, ""), Err("graph".to_owned()));
         }
         assert_eq!(code(abort, report), Err("graph".to_owned()));
+    }
+
+    #[test]
+    fn a_child_that_was_stopped_does_not_refuse_the_artifact() {
+        for exceeded in [Exceeded::Silence(SILENCE_LIMIT), Exceeded::Deadline] {
+            let failure = interpret(Err(exceeded), None).expect_err("a failure");
+            assert_eq!((failure.code.as_str(), failure.exit_status()), ("timeout", 5));
+        }
     }
 }

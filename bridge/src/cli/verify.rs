@@ -1,19 +1,23 @@
 //! The command `verify`, which runs all checks on an artifact and replays its golden cases on this machine.
 
 use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::probe;
+use super::probe::{Progress, Request, replay_in_child};
 use crate::command::model::directory;
-use crate::command::{Failure, print_line};
+use crate::command::{Failure, print_line, seconds};
 use crate::families::report::Column;
 use crate::families::{Artifact, VariantReport};
+use crate::terminal::{CLEAR, bar, visible};
 
 /// Check all files and graphs of an artifact, and replay its golden cases on this machine.
 ///
 /// The replay runs in a child process with limits on memory and time, because a malicious graph can crash ONNX Runtime.
+/// It is stopped if it neither loads the graphs of a variant nor finishes a golden case within 120 seconds.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  onnx-ml-bridge verify dist/all-minilm-l6-v2\n  \
     ORT_DYLIB_PATH=/opt/onnxruntime/lib/libonnxruntime.so onnx-ml-bridge verify --json DIR")]
@@ -24,6 +28,9 @@ pub(crate) struct Arguments {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    /// Time limit in seconds (default: none)
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
     /// ONNX Runtime's shared library (default: the one that ORT_DYLIB_PATH names)
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
@@ -42,9 +49,11 @@ struct Report {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let deadline = arguments.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let artifact = Artifact::verify(&arguments.dir)?;
     let bytes = artifact.manifest().files.values().map(|file| file.size).sum();
-    let variants = probe::replay_in_child(artifact.root(), arguments.library.as_deref(), bytes)?;
+    let library = arguments.library.as_deref();
+    let variants = replay(&Request { dir: artifact.root(), library, bytes, deadline })?;
     let manifest = artifact.manifest();
     let report = Report {
         ok: true,
@@ -58,6 +67,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let columns = artifact.family().declaration().columns;
     let text = if arguments.json { serde_json::json!(report).to_string() } else { table(&report, columns) };
     print_line(&text)
+}
+
+/// Replays the golden cases. Shows the progress if standard error is a terminal.
+fn replay(request: &Request<'_>) -> Result<BTreeMap<String, VariantReport>, Failure> {
+    if !io::stderr().is_terminal() {
+        return replay_in_child(request, &|_| ());
+    }
+    let draw = |progress: &Progress| {
+        let label = format!("verifying {}", visible(&progress.variant));
+        eprint!("{CLEAR}{}", bar(&label, progress.done, progress.cases));
+    };
+    let replayed = replay_in_child(request, &draw);
+    eprint!("{CLEAR}");
+    replayed
 }
 
 fn table(report: &Report, columns: &[Column]) -> String {

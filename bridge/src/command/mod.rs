@@ -5,6 +5,7 @@ pub(crate) mod stream;
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::{BridgeError, ErrorCode};
 
@@ -54,4 +55,25 @@ pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
 
 pub(crate) fn output_failed(error: &io::Error) -> Failure {
     BridgeError::io(Path::new("standard output"), error).into()
+}
+
+/// Parses a time limit: a number of seconds above 0.
+pub(crate) fn seconds(value: &str) -> Result<Duration, String> {
+    let seconds: f64 = value.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    let limit = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if limit.is_zero() { Err("expected more than 0 seconds".to_owned()) } else { Ok(limit) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_of_zero_or_less_are_refused() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(seconds("1e-3"), Ok(Duration::from_millis(1)));
+        for wrong in ["0", "-1", "nan", "inf", "1e300", "x", "", "1e-12"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -60,6 +60,19 @@ pub(crate) fn model_error(manifest: &Manifest, variant: &str, error: BridgeError
     if is_about_input { refused(manifest, error.to_string()) } else { error }
 }
 
+/// A function that a replay calls with the number of cases that it has finished and the number of all cases.
+pub(crate) type Report<'a> = &'a dyn Fn(usize, usize);
+
+/// The cases of a replay, whose graphs are loaded, with their indices. Reports how many cases are finished: first 0, at
+/// last all.
+pub(crate) fn reporting<'a, C>(cases: &'a [C], report: Report<'a>) -> impl Iterator<Item = (usize, &'a C)> {
+    let end = std::iter::from_fn(move || {
+        report(cases.len(), cases.len());
+        None
+    });
+    cases.iter().enumerate().inspect(move |(index, _)| report(*index, cases.len())).chain(end)
+}
+
 /// Whether a gate is an upper or a lower limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {

@@ -196,12 +196,25 @@ pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, Brid
 /// `dependency` without a usable ONNX Runtime (`library`, else `ORT_DYLIB_PATH`); `graph` if it refuses a graph or a run
 /// fails.
 pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
+    replay_reporting(artifact, library, &|_, _, _| ())
+}
+
+/// Like [`replay`]. `report` is called with the name of a variant, the number of cases that it has finished and the
+/// number of all cases: when its graphs are loaded, and after every case.
+pub(crate) fn replay_reporting(
+    artifact: Artifact,
+    library: Option<PathBuf>,
+    report: &dyn Fn(&str, usize, usize),
+) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
     let cases = artifact.files.read(&artifact.manifest().golden.file)?;
     let threads = Some(available_threads().min(MAX_REPLAY_THREADS));
     let engine = EngineOptions { library, threads, ..EngineOptions::default() };
     let options = ModelOptions { engine, ..ModelOptions::default() };
-    let variants = artifact.manifest().variants.keys();
-    variants.map(|name| Ok((name.clone(), artifact.model(name, &options)?.replay(&cases)?))).collect()
+    let replay = |name: &String| {
+        let report = |done, cases| report(name, done, cases);
+        Ok((name.clone(), artifact.model(name, &options)?.replay(&cases, &report)?))
+    };
+    artifact.manifest().variants.keys().map(replay).collect()
 }
 
 #[cfg(test)]

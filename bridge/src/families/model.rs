@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::golden_cases::Report;
 use super::report::{Column, VariantReport};
 use crate::BridgeError;
 use crate::artifact::Manifest;
@@ -67,11 +68,12 @@ pub(crate) trait FamilyModel: Backend {
     /// The model behind the handles of its task.
     fn into_backend(self: Arc<Self>) -> AnyBackend;
 
-    /// Replays golden cases, given the bytes of their file, and compares the answers with the variant's gate.
+    /// Loads the graphs, replays golden cases one by one, given the bytes of their file, and compares the answers with
+    /// the variant's gate. `report` is called when the graphs are loaded and after every case.
     ///
     /// # Errors
     /// `golden` if the gate is not met or the cases cannot be read, or an error of the model.
-    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError>;
+    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError>;
 
     /// Reads the inputs of a file of JSON lines for the command `bench`. `limit` is the maximum size of a text in bytes of
     /// UTF-8.

@@ -16,7 +16,7 @@ def test_paths_of_references_are_relative_to_the_folder_of_the_file(tmp_path):
     settings = model.settings("transformers")
     assert settings.options.references == tmp_path / "r.jsonl"
     assert settings.gates == {
-        "fp32": {"differing": 0, "token_mismatches": 0},
+        "fp32": {"differing": 0, "tie_share": 0.01, "token_mismatches": 0},
         "int8": {**SUMMARIZATION.gates["int8"], "rouge_l_drop": 0.5},
     }
 

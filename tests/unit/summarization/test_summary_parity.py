@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from onnx_ml_bridge import BuildError, Summarizer
+from onnx_ml_bridge.artifacts.facts import headline_row
 from onnx_ml_bridge.artifacts.families.summarization import (
     SUMMARIZATION,
     ExpectedSummary,
@@ -65,6 +66,7 @@ def test_equal_summaries_pass(summarizer, original):
     assert parity.comparisons["fp32"].metrics == {
         "differing": 0,
         "ties": 0,
+        "tie_share": 0,
         "rouge_1": 1,
         "rouge_2": 1,
         "rouge_l": 1,
@@ -84,6 +86,18 @@ def test_other_summaries_differ_unless_their_scores_tie(summarizer, original):
     assert (found.metrics["differing"], found.metrics["ties"], found.metrics["token_mismatches"]) == (3, 1, 1)
     assert found.metrics["rouge_1"] == pytest.approx(5 / 7)  # in two of seven pairs, no word is in both
     assert evaluated(summarizer, changed).failures["fp32"] == ["differing is 3, expected <= 0"]
+
+
+def test_the_default_gate_bounds_the_share_of_ties(summarizer, original):
+    inputs, reference = INPUTS * 29, original * 29  # 203 inputs, so that two of them are less than 1%
+    gates = {"fp32": SUMMARIZATION.gates["fp32"]}
+    for ties, failures in ((2, []), (3, ["tie_share is 0.0147783, expected <= 0.01"])):
+        changed = [with_other_ids(each, each.score) for each in reference[:ties]] + reference[ties:]
+        parity = evaluate(inputs, changed, {"fp32": summarizer}, gates)
+        metrics = parity.comparisons["fp32"].metrics
+        assert (metrics["differing"], metrics["ties"], parity.failures["fp32"]) == (0, ties, failures)
+        assert metrics["tie_share"] == pytest.approx(ties / 203)
+        assert f"tie share {ties / 203:.2%}" in headline_row(SUMMARIZATION, metrics)
 
 
 def test_a_difference_in_truncation_is_not_a_tie(summarizer, original):

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
+use crate::families::golden_cases::Report;
 use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::Outcome;
@@ -152,8 +153,8 @@ impl FamilyModel for NerModel {
         AnyBackend::Recognize(self)
     }
 
-    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
-        super::replay::replay(self, cases)
+    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+        super::replay::replay(self, cases, report)
     }
 
     #[cfg(feature = "cli")]

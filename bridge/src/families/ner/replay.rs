@@ -7,9 +7,12 @@ use serde::Deserialize;
 use super::model::NerModel;
 use crate::BridgeError;
 use crate::artifact::manifest::Variant;
-use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, refused_case, refused_variant};
+use crate::families::golden_cases::{
+    Bound, Report, check_gate, model_error, read_cases, refused_case, refused_variant, reporting,
+};
 use crate::families::model::FamilyModel;
 use crate::families::report::{VariantReport, count, measurement};
+use crate::tasks::backend::Backend;
 use crate::tasks::{AggregationStrategy, Entities, Entity, RecognizeOptions};
 
 /// One golden case: a text, the settings of the call, and the answer of the original model.
@@ -67,16 +70,15 @@ struct Metrics {
 ///
 /// # Errors
 /// `golden` if the gate is not met or a case cannot be read, or an error of the model.
-pub(super) fn replay(model: &NerModel, bytes: &[u8]) -> Result<VariantReport, BridgeError> {
+pub(super) fn replay(model: &NerModel, bytes: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
     let (manifest, variant) = (model.manifest(), model.variant());
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let mut tally = Tally::default();
-    for indices in batches(&cases) {
-        let texts: Vec<&str> = indices.iter().map(|&index| cases[index].input.as_str()).collect();
-        let answers = model.recognize(&texts, &options(&indices, &cases));
-        let answers = answers.map_err(|error| model_error(manifest, variant, error))?;
-        for (&index, answer) in indices.iter().zip(&answers) {
-            let counted = tally.add(&cases[index].expected, answer);
+    model.warm_up()?;
+    for (index, case) in reporting(&cases, report) {
+        let answers = model.recognize(&[&case.input], &options(&case.settings));
+        for answer in answers.map_err(|error| model_error(manifest, variant, error))? {
+            let counted = tally.add(&case.expected, &answer);
             counted.map_err(|problem| refused_case(manifest, index, variant, &problem))?;
         }
     }
@@ -90,25 +92,11 @@ pub(super) fn replay(model: &NerModel, bytes: &[u8]) -> Result<VariantReport, Br
     ]))
 }
 
-/// Groups the cases into calls: cases with the same settings share a call. Returns the indices of the cases of each
-/// call.
-fn batches(cases: &[Case]) -> Vec<Vec<usize>> {
-    let mut batches: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (index, case) in cases.iter().enumerate() {
-        let settings = &case.settings;
-        let key = (settings.aggregation_strategy, settings.stride, settings.sentence_starts.is_some());
-        batches.entry(key).or_default().push(index);
-    }
-    batches.into_values().collect()
-}
-
-/// The options of the call that replays some cases, which are given by their indices.
-fn options(indices: &[usize], cases: &[Case]) -> RecognizeOptions {
-    let settings: Vec<&Settings> = indices.iter().map(|&index| &cases[index].settings).collect();
+fn options(settings: &Settings) -> RecognizeOptions {
     RecognizeOptions {
-        aggregation_strategy: settings.first().and_then(|settings| settings.aggregation_strategy),
-        stride: settings.first().and_then(|settings| settings.stride),
-        sentence_starts: settings.iter().map(|settings| settings.sentence_starts.clone()).collect(),
+        aggregation_strategy: settings.aggregation_strategy,
+        stride: settings.stride,
+        sentence_starts: settings.sentence_starts.clone().map(|starts| vec![starts]),
         ..RecognizeOptions::default()
     }
 }

@@ -13,6 +13,7 @@ use super::{ROLE, replay};
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
+use crate::families::golden_cases::Report;
 use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
@@ -217,8 +218,8 @@ impl FamilyModel for RerankModel {
         AnyBackend::Rerank(self)
     }
 
-    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
-        replay::replay(self, cases)
+    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+        replay::replay(self, cases, report)
     }
 
     #[cfg(feature = "cli")]

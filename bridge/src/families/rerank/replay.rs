@@ -6,10 +6,13 @@ use super::agreement::{is_same_first, is_same_order, kendall_tau};
 use super::model::{RerankModel, Scored};
 use crate::BridgeError;
 use crate::artifact::manifest::Variant;
-use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, refused_case, refused_variant};
+use crate::families::golden_cases::{
+    Bound, Report, check_gate, model_error, read_cases, refused_case, refused_variant, reporting,
+};
 use crate::families::model::FamilyModel;
 use crate::families::report::{VariantReport, count, measurement};
 use crate::runtime::cancellation::Stop;
+use crate::tasks::backend::Backend;
 
 /// One golden case: a query, its documents, and the original's answer for each of them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -54,11 +57,12 @@ struct Figures {
 ///
 /// # Errors
 /// `golden` where the gate is not met or a case cannot be read, or an error of the model.
-pub(super) fn replay(model: &RerankModel, bytes: &[u8]) -> Result<VariantReport, BridgeError> {
+pub(super) fn replay(model: &RerankModel, bytes: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
     let (manifest, variant) = (model.manifest(), model.variant());
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let mut figures = Figures { cases: 0, max_abs: 0.0, order_differing: 0, tau_sum: 0.0, tau_min: 1.0, same_first: 0 };
-    for (index, case) in cases.iter().enumerate() {
+    model.warm_up()?;
+    for (index, case) in reporting(&cases, report) {
         let documents: Vec<&str> = case.input.documents.iter().map(String::as_str).collect();
         let scored = model.score(&case.input.query, &documents, &Stop::default());
         let scored = scored.map_err(|error| model_error(manifest, variant, error))?;

@@ -11,6 +11,7 @@ use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
 use crate::artifact::graph::Port;
+use crate::families::golden_cases::Report;
 use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
@@ -204,8 +205,8 @@ impl FamilyModel for EmbeddingModel {
         AnyBackend::Embed(self)
     }
 
-    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
-        super::replay::replay(self, cases)
+    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+        super::replay::replay(self, cases, report)
     }
 
     #[cfg(feature = "cli")]

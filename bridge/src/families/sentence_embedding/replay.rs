@@ -1,15 +1,14 @@
 //! Replays the golden cases of sentence embeddings.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
 use super::model::EmbeddingModel;
 use crate::BridgeError;
 use crate::artifact::manifest::Variant;
-use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, refused_case};
+use crate::families::golden_cases::{Bound, Report, check_gate, model_error, read_cases, refused_case, reporting};
 use crate::families::model::FamilyModel;
 use crate::families::report::{VariantReport, count, measurement};
+use crate::tasks::backend::Backend;
 use crate::tasks::{EmbedOptions, Embeddings};
 
 /// One golden case: an input, the settings of the call, and the original's answer.
@@ -37,7 +36,7 @@ enum Group {
     Hard,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     #[serde(deserialize_with = "Option::deserialize")]
@@ -57,24 +56,18 @@ struct Metrics {
 ///
 /// # Errors
 /// `golden` for a case that does not meet the gate or cannot be read, or an error of the model.
-pub(super) fn replay(model: &EmbeddingModel, bytes: &[u8]) -> Result<VariantReport, BridgeError> {
+pub(super) fn replay(model: &EmbeddingModel, bytes: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
     let manifest = model.manifest();
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let gate = &manifest.variants[&model.variant];
     let mut metrics = Metrics { max_abs: 0.0, cosine_min: 1.0 };
-    let mut by_settings: BTreeMap<&Settings, Vec<usize>> = BTreeMap::new();
-    for (index, case) in cases.iter().enumerate() {
-        by_settings.entry(&case.settings).or_default().push(index);
-    }
-    for (settings, indices) in by_settings {
-        let texts: Vec<&str> = indices.iter().map(|&index| cases[index].input.as_str()).collect();
-        let options = EmbedOptions { prompt_name: settings.prompt_name.clone(), ..EmbedOptions::default() };
-        let answer = model.embed(&texts, &options);
+    model.warm_up()?;
+    for (index, case) in reporting(&cases, report) {
+        let options = EmbedOptions { prompt_name: case.settings.prompt_name.clone(), ..EmbedOptions::default() };
+        let answer = model.embed(&[&case.input], &options);
         let answer = answer.map_err(|error| model_error(manifest, &model.variant, error))?;
-        for (row, &index) in indices.iter().enumerate() {
-            let compared = compare(&cases[index], &answer, row, gate, &mut metrics);
-            compared.map_err(|problem| refused_case(manifest, index, &model.variant, &problem))?;
-        }
+        let compared = compare(case, &answer, gate, &mut metrics);
+        compared.map_err(|problem| refused_case(manifest, index, &model.variant, &problem))?;
     }
     Ok(VariantReport::new([
         ("cases", count(cases.len())),
@@ -84,9 +77,9 @@ pub(super) fn replay(model: &EmbeddingModel, bytes: &[u8]) -> Result<VariantRepo
 }
 
 /// Compares one answer with the reference and with the gate, and updates the metrics.
-fn compare(case: &Case, answer: &Embeddings, row: usize, gate: &Variant, metrics: &mut Metrics) -> Result<(), String> {
-    let (reference, vector) = (&case.expected, &answer.vectors[row]);
-    let actual = (answer.token_counts[row], answer.truncated[row], vector.len());
+fn compare(case: &Case, answer: &Embeddings, gate: &Variant, metrics: &mut Metrics) -> Result<(), String> {
+    let (reference, vector) = (&case.expected, &answer.vectors[0]);
+    let actual = (answer.token_counts[0], answer.truncated[0], vector.len());
     let expected = (reference.tokens, reference.truncated, reference.vector.len());
     if actual != expected {
         return Err(format!("tokens, truncated and dimensions are {actual:?}, expected {expected:?}"));

@@ -10,7 +10,7 @@ use super::messages::Messages;
 use super::progress_bar::Bar;
 use crate::command::model::ModelArguments;
 use crate::command::stream::{Answers, answer_all, to_json};
-use crate::command::{Failure, Outcome};
+use crate::command::{Failure, Outcome, seconds};
 use crate::jsonl::LineError;
 use crate::terminal::{Style, visible};
 use crate::{BridgeError, SummarizeOptions, Summarizer, Summary};
@@ -61,12 +61,6 @@ pub(crate) struct Arguments {
 enum Format {
     Jsonl,
     Text,
-}
-
-fn seconds(value: &str) -> Result<Duration, String> {
-    let seconds: f64 = value.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    let limit = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
-    if limit.is_zero() { Err("expected more than 0 seconds".to_owned()) } else { Ok(limit) }
 }
 
 struct Summarize {
@@ -133,20 +127,6 @@ impl Answers for Summarize {
         match self.style {
             Some(style) => Ok(style.failure(error)),
             None => to_json(&serde_json::json!({"error": error})),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seconds_of_zero_or_less_are_refused() {
-        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
-        assert_eq!(seconds("1e-3"), Ok(Duration::from_millis(1)));
-        for wrong in ["0", "-1", "nan", "inf", "1e300", "x", "", "1e-12"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }
 }

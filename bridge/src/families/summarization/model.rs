@@ -14,6 +14,7 @@ use super::{ROLE, replay};
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
+use crate::families::golden_cases::Report;
 use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
@@ -183,8 +184,8 @@ impl FamilyModel for SummaryModel {
         AnyBackend::Summarize(self)
     }
 
-    fn replay(&self, cases: &[u8]) -> Result<VariantReport, BridgeError> {
-        replay::replay(self, cases)
+    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+        replay::replay(self, cases, report)
     }
 
     #[cfg(feature = "cli")]

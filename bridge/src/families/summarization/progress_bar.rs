@@ -1,11 +1,7 @@
 //! A progress bar on standard error.
 
 use crate::Progress;
-
-/// The width of the bar in characters.
-const WIDTH: usize = 24;
-/// The text that moves the cursor to the start of the line and clears the line.
-const CLEAR: &str = "\r\u{1b}[K";
+use crate::terminal::{CLEAR, bar};
 
 /// A progress bar in one line of standard error.
 pub(crate) struct Bar;
@@ -18,7 +14,7 @@ impl Bar {
 
     /// The option of a call that draws the bar whenever the call makes progress.
     pub(crate) fn progress(&self) -> Progress {
-        Progress::new(|done, texts| eprint!("{CLEAR}{}", drawn(done, texts)))
+        Progress::new(|done, texts| eprint!("{CLEAR}{}", bar("summarizing", done, texts)))
     }
 
     /// Removes the bar before answers are printed.
@@ -27,24 +23,12 @@ impl Bar {
     }
 }
 
-/// The bar as text; empty when all texts are done.
-fn drawn(done: usize, texts: usize) -> String {
-    if done >= texts {
-        return String::new();
-    }
-    let filled = WIDTH * done / texts;
-    format!("summarizing [{}{}] {done}/{texts}", "#".repeat(filled), ".".repeat(WIDTH - filled))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_grows() {
-        assert_eq!(drawn(1, 4), "summarizing [######..................] 1/4");
-        assert_eq!(drawn(0, 3), "summarizing [........................] 0/3");
-        assert_eq!((drawn(4, 4), drawn(1, 1)), (String::new(), String::new()));
-        assert!(Bar::new(false).is_none());
+    fn only_a_terminal_has_a_bar() {
+        assert!(Bar::new(false).is_none() && Bar::new(true).is_some());
     }
 }

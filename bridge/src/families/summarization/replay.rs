@@ -8,9 +8,12 @@ use super::model::SummaryModel;
 use super::section::GenerationDefaults;
 use crate::BridgeError;
 use crate::artifact::manifest::Variant;
-use crate::families::golden_cases::{Bound, check_gate, model_error, read_cases, refused_case, refused_variant};
+use crate::families::golden_cases::{
+    Bound, Report, check_gate, model_error, read_cases, refused_case, refused_variant, reporting,
+};
 use crate::families::model::FamilyModel;
 use crate::families::report::{VariantReport, count, measurement};
+use crate::tasks::backend::Backend;
 use crate::tasks::{SummarizeOptions, Summary};
 
 /// One golden case: messages, the settings of the call, the original's summary, and the summary that each variant had when
@@ -55,16 +58,15 @@ struct Metrics {
 ///
 /// # Errors
 /// `golden` if the gate is not met or a case cannot be read, or an error of the model.
-pub(super) fn replay(model: &SummaryModel, bytes: &[u8]) -> Result<VariantReport, BridgeError> {
+pub(super) fn replay(model: &SummaryModel, bytes: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
     let (manifest, variant) = (model.manifest(), model.variant());
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let mut tally = Tally::default();
-    for indices in batches(&cases) {
-        let inputs: Vec<Vec<String>> = indices.iter().map(|&index| cases[index].input.clone()).collect();
-        let summaries = indices.first().map(|&index| model.summarize(&inputs, &options(&cases[index].settings)));
-        let summaries = summaries.transpose().map_err(|error| model_error(manifest, variant, error))?;
-        for (&index, summary) in indices.iter().zip(summaries.iter().flatten()) {
-            let counted = tally.add(&cases[index], variant, summary);
+    model.warm_up()?;
+    for (index, case) in reporting(&cases, report) {
+        let summaries = model.summarize(std::slice::from_ref(&case.input), &options(&case.settings));
+        for summary in summaries.map_err(|error| model_error(manifest, variant, error))? {
+            let counted = tally.add(case, variant, &summary);
             counted.map_err(|problem| refused_case(manifest, index, variant, &problem))?;
         }
     }
@@ -75,19 +77,6 @@ pub(super) fn replay(model: &SummaryModel, bytes: &[u8]) -> Result<VariantReport
         ("differing", count(metrics.differing)),
         ("sealed_same", metrics.sealed_same.and_then(measurement)),
     ]))
-}
-
-/// Groups the cases into calls: cases with the same settings share a call. Returns the indices of the cases of each
-/// call.
-fn batches(cases: &[Case]) -> Vec<Vec<usize>> {
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    for (index, case) in cases.iter().enumerate() {
-        match batches.iter_mut().find(|batch| cases[batch[0]].settings == case.settings) {
-            Some(batch) => batch.push(index),
-            None => batches.push(vec![index]),
-        }
-    }
-    batches
 }
 
 fn options(settings: &GenerationDefaults) -> SummarizeOptions {
@@ -200,13 +189,6 @@ mod tests {
         let unsealed = Metrics { sealed_same: None, ..metrics };
         assert!(check(&unsealed, &variant(json!({"sealed_same": 0.0}))).is_err());
         assert!(check(&unsealed, &variant(json!({"differing": 1}))).is_ok());
-    }
-
-    #[test]
-    fn cases_with_the_same_settings_share_a_call() {
-        let mut other = case();
-        other.settings.length_penalty = -1.0;
-        assert_eq!(batches(&[case(), other, case()]), [vec![0, 2], vec![1]]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-"""Unexpected exceptions of a build: those of the original's libraries are `source`, those of this package `internal`."""
+"""Unexpected exceptions of a build: those of the original's libraries are `source`, those of the package `internal`."""
 
 import logging
 from pathlib import Path

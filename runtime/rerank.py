@@ -14,6 +14,7 @@ from ..artifacts.errors import ArtifactError, ConfigError, InferenceError, Input
 from ..artifacts.families.rerank import RERANK, RerankCase, RerankSpec
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
+from .array_equality import ArrayEquality
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .graph_model import GraphModel, check_limits, graph_model, staged_model
 from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, Report, open_artifact, reporting
@@ -36,8 +37,8 @@ class Ranked:
     truncated: bool
 
 
-@dataclass(frozen=True)
-class Scored:
+@dataclass(frozen=True, eq=False)
+class Scored(ArrayEquality):
     """The scores of n documents, in their order.
 
     `scores` is float32 `[n]`. `token_counts`, int64 `[n]`, includes the query and special tokens. `truncated`, bool

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, EmbeddingSpec, Prompt
+from .array_equality import ArrayEquality
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .graph_model import GraphModel, check_limits, encoder_feeds, graph_model
 from .loading import AUTO, OTHER_RESULTS, Figures, OpenArtifact, Report, load_tokenizer, open_artifact, reporting
@@ -22,8 +23,8 @@ _OUTPUT = "sentence_embedding"
 load_preprocessor = load_tokenizer
 
 
-@dataclass(frozen=True)
-class EmbeddingResult:
+@dataclass(frozen=True, eq=False)
+class EmbeddingResult(ArrayEquality):
     """The embeddings of n texts.
 
     `vectors` is float32 `[n, dim]`. `token_counts`, int64 `[n]`, includes special tokens and the prompt. `truncated`,

@@ -15,7 +15,7 @@ from ...artifacts.originals import original_errors
 from .inputs import RerankInput
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OriginalScores:
     """The references for n documents: scores float32 `[n]`, tokens of each pair, and whether it was truncated."""
 

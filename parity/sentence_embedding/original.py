@@ -22,7 +22,7 @@ class EmbeddingInput:
     prompt_name: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OriginalEmbeddings:
     """The references of n inputs: vectors float32 `[n, dim]`, token counts `[n]`, and which texts were cut `[n]`."""
 

@@ -13,13 +13,14 @@ from safetensors.numpy import load_file
 
 from ...artifacts.errors import ArtifactError
 from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
+from ..array_equality import ArrayEquality
 
 # The data type and the shape of each tensor, by its name; a dimension None may have any size.
 _Shapes = dict[str, tuple[str, tuple[int | None, ...]]]
 
 
-@dataclass(frozen=True)
-class StateLayer:
+@dataclass(frozen=True, eq=False)
+class StateLayer(ArrayEquality):
     """The layer that scores the parser's transitions, all float32.
 
     `bias` is `[pieces * hidden]`, `padding` `[8, pieces * hidden]`, `weight` `[moves, hidden]`, `output_bias`
@@ -32,8 +33,8 @@ class StateLayer:
     output_bias: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Tables:
+@dataclass(frozen=True, eq=False)
+class Tables(ArrayEquality):
     """The content of tables.safetensors.
 
     `norms` maps the id of a string to the id of its norm. `vector_keys` (uint64 `[n]`, ascending) and `vector_rows`

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ...artifacts.families.token_classification import TokenClassificationSpec
+from ..array_equality import ArrayEquality
 from ..tokenizer import TextTokenizer
 
 # Maximum number of cached tokenizers, one for each stride; each has a copy of the vocabulary.
@@ -23,8 +24,8 @@ _SPACE = 0x20
 Subwords = Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], NDArray[np.bool_]]
 
 
-@dataclass(frozen=True)
-class Window:
+@dataclass(frozen=True, eq=False)
+class Window(ArrayEquality):
     """Consecutive tokens of one text.
 
     `ids`, int64 `[tokens]`, includes special tokens. `scored` holds the indices in `ids` of all tokens that are not

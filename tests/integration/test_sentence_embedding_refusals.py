@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -257,7 +258,7 @@ def test_modules_outside_of_the_model_are_refused_before_anything_is_read(folder
     (folder / "modules.json").write_text(json.dumps(listing))
     monkeypatch.setattr("onnx_ml_bridge.export.source.sha256_file", lambda path: pytest.fail(f"{path} is hashed"))
     monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter(()) if pattern == "*/config.cfg" else pytest.fail())
-    with refused("source", "outside of the model", path):
+    with refused("source", "outside of the model", re.escape(path)):
         resolve_source(f"path:{folder}")
 
 

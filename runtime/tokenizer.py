@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.manifest_sections import TokenizerSpec
+from .forking import call_after_fork
 
 # Maximum size of a text in bytes of UTF-8.
 DEFAULT_TEXT_LIMIT = 1_000_000
@@ -75,6 +76,12 @@ class TextTokenizer:
         self._tokenizer.enable_truncation(limit, direction=spec.truncation_side)
         self._lock = threading.Lock()
         self._untruncated: Tokenizer | None = None
+        call_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock and what it protects in a child process."""
+        self._lock = threading.Lock()
+        self._untruncated = None
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenize texts; the result has their order. Texts with more than `max_tokens` tokens are truncated."""

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from ...artifacts.families.token_classification import TokenClassificationSpec
 from ..array_equality import ArrayEquality
+from ..forking import call_after_fork
 from ..tokenizer import TextTokenizer
 
 # Maximum number of cached tokenizers, one for each stride; each has a copy of the vocabulary.
@@ -66,6 +67,12 @@ class WindowTokenizer:
         self._token_lengths = tokenizer.token_lengths() if spec.subwords == "length" else None
         self._strided: OrderedDict[int, Tokenizer] = OrderedDict()
         self._lock = threading.Lock()
+        call_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock and what it protects in a child process."""
+        self._lock = threading.Lock()
+        self._strided = OrderedDict()
 
     def tokenize(self, texts: Sequence[str], stride: int | None) -> list[TextWindows]:
         """Split every text into windows of at most `max_tokens` tokens; the result has the order of the texts.

@@ -7,6 +7,7 @@ waits for threads that do not exist.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import weakref
 from typing import Any, Protocol
@@ -30,6 +31,21 @@ def call_after_fork(each: ForkAware) -> None:
 def abandon(each: Any) -> None:
     """Keep an object for ever, so that its destructor never runs: it would wait for threads that do not exist."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
+    _exit_without_destructors()
+
+
+@functools.cache
+def _exit_without_destructors() -> None:
+    """Let the process end without the C++ destructors of libraries, some of which wait for threads of the parent.
+
+    ONNX Runtime has such a destructor. The functions registered here run after Python has ended, in reverse order:
+    first the buffers of C are written, then the process ends with its exit status.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "on_exit"):  # only the GNU C library has it
+        return
+    library.on_exit(library._exit, None)
+    library.__cxa_atexit(library.fflush, None, None)
 
 
 def _after_fork() -> None:

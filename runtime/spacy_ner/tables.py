@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from ...artifacts.errors import ArtifactError
 from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
+from ...artifacts.reading import reading_errors
 from ..array_equality import ArrayEquality
 
 # The data type and the shape of each tensor, by its name; a dimension None may have any size.
@@ -64,15 +65,16 @@ class Tables(ArrayEquality):
         return np.where(self.vector_keys[indices] == ids, self.vector_rows[indices], np.int32(-1))
 
 
+@reading_errors()
 def read_tables(path: Path, spec: SpacySpec) -> Tables:
     """Read the file tables.safetensors of an artifact and check its tensors.
 
-    :raises ArtifactError: with the code `tokenizer` if the file cannot be read or its tensors are not those that
-        FORMAT.md requires for `spec`.
+    :raises ArtifactError: with the code `tokenizer` if its tensors are not those that FORMAT.md requires for `spec`,
+        `io` if it cannot be read.
     """
     try:
         tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, ValueError) as error:
         raise ArtifactError("tokenizer", f"{path.name} cannot be read: {error}") from error
     if problems := _problems(tensors, _expected_shapes(spec)):
         raise ArtifactError("tokenizer", f"{path.name} does not fit the manifest: {'; '.join(problems)}")

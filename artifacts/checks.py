@@ -16,6 +16,7 @@ from .families import FAMILIES
 from .family import Family, require_family
 from .manifest import Graph, Manifest, Tensor, Variant, parse_manifest
 from .onnx_file import OnnxFile, TensorInfo, read_onnx
+from .reading import reading_errors
 from .roles import role_problems
 
 _REBUILD = "The artifact was modified or copied incompletely: download or build it again."
@@ -48,13 +49,15 @@ class Artifact:
         return self.manifest.variants[name]
 
 
+@reading_errors()
 def read_artifact(root: str | os.PathLike[str], families: Iterable[Family] = FAMILIES) -> Artifact:
     """Read an artifact's manifest and check file types, manifest, file set and file sizes.
 
     The contents of all other files stay unread: see `check_variant` and `check_all`.
 
     :param families: the families that this reader supports.
-    :raises ArtifactError: with the code of the first check that fails, `path_kind` to `size`.
+    :raises ArtifactError: with the code of the first check that fails, `path_kind` to `size`; `io` if a file cannot be
+        read.
     """
     root, families = Path(root), tuple(families)
     present = _walk(root)
@@ -72,10 +75,12 @@ def read_artifact(root: str | os.PathLike[str], families: Iterable[Family] = FAM
     return Artifact(root, manifest, identity, require_family(manifest.task, manifest.engine, families))
 
 
+@reading_errors()
 def check_hashes(artifact: Artifact, names: Iterable[str]) -> None:
     """Check the SHA-256 of the named files.
 
-    :raises ArtifactError: with the code `file_hash` for the first file whose hash is not the one in the manifest.
+    :raises ArtifactError: with the code `file_hash` for the first file whose hash is not the one in the manifest; `io`
+        if a file cannot be read.
     """
     for name in sorted(names):
         actual, expected = sha256_file(artifact.path(name)), artifact.manifest.files[name].sha256
@@ -111,7 +116,7 @@ def check_graph(artifact: Artifact, role: str, graph: Graph, onnx_file: OnnxFile
 def check_variant(artifact: Artifact, name: str) -> None:
     """Check one variant as `open` does: the hashes of its graphs and their data files, then the graphs.
 
-    :raises ArtifactError: with the code `variant`, `file_hash` or `graph`.
+    :raises ArtifactError: with the code `variant`, `file_hash` or `graph`; `io` if a file cannot be read.
     """
     graphs = artifact.variant(name).graphs
     check_hashes(artifact, [graph.file for graph in graphs.values()])
@@ -125,7 +130,7 @@ def check_variant(artifact: Artifact, name: str) -> None:
 def check_all(artifact: Artifact) -> None:
     """Check the hash of every file, then every graph of every variant; `verify` calls this first.
 
-    :raises ArtifactError: with the code `file_hash` or `graph`.
+    :raises ArtifactError: with the code `file_hash` or `graph`; `io` if a file cannot be read.
     """
     check_hashes(artifact, artifact.manifest.files)
     for variant in artifact.manifest.variants.values():
@@ -176,13 +181,14 @@ def _walk(root: Path) -> dict[str, int]:
     :raises ArtifactError: with the code `path_kind`.
     """
     try:
-        if not stat.S_ISDIR(root.lstat().st_mode):
-            raise ArtifactError(
-                "path_kind", f"{root} is not a directory", hint="Pass the folder that contains manifest.json."
-            )
-        present = dict(itertools.islice(_files(root, "", 1), MAX_FILES + 1))
+        is_directory = stat.S_ISDIR(root.lstat().st_mode)
     except (OSError, ValueError) as error:  # ValueError: the path contains a NUL character
         raise ArtifactError("path_kind", f"{str(root)!r} cannot be read: {error}") from error
+    if not is_directory:
+        raise ArtifactError(
+            "path_kind", f"{root} is not a directory", hint="Pass the folder that contains manifest.json."
+        )
+    present = dict(itertools.islice(_files(root, "", 1), MAX_FILES + 1))
     if len(present) > MAX_FILES:
         raise ArtifactError("path_kind", f"{root} contains too many files", expected=f"at most {MAX_FILES}")
     return present

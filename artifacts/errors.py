@@ -1,7 +1,7 @@
 """The exceptions of the package.
 
     OnnxMlBridgeError
-    ├── ArtifactError       an artifact is invalid or not supported (`path_kind` ... `golden`)
+    ├── ArtifactError       an artifact is invalid or not supported (`path_kind` ... `golden`), or unreadable (`io`)
     ├── InputError          a text or a line of input is invalid; `index` is its index in the batch
     ├── BuildError          an artifact could not be built (`config`, `source`, `gate`, ...)
     ├── ConfigError         an option of a call is invalid
@@ -51,6 +51,7 @@ OTHER_CODES = (
     "unsafe_checkpoint",
     "gate",
     "io",
+    "internal",
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from . import strict_json
 from .errors import ArtifactError
+from .reading import reading_errors
 
 
 class Case(Protocol):
@@ -32,11 +33,12 @@ def write_golden(cases: Iterable[Case], path: Path) -> None:
     path.write_bytes(b"".join(strict_json.canonical_line(case.to_record()) for case in cases))
 
 
+@reading_errors()
 def read_golden(path: Path, kind: type[AnyCase]) -> list[AnyCase]:
     """Read the cases of a golden.jsonl.
 
     :param kind: the class of the cases.
-    :raises ArtifactError: with the code `golden` if the file or a record is invalid.
+    :raises ArtifactError: with the code `golden` if the file or a record is invalid, `io` if it cannot be read.
     """
     try:
         lines = path.read_bytes().removesuffix(b"\n").split(b"\n")

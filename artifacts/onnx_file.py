@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ArtifactError
+from .reading import reading_errors
 
 DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool"}
 MAX_GRAPH_DEPTH = 16
@@ -43,10 +44,11 @@ class OnnxFile:
     used_domains: frozenset[str]
 
 
+@reading_errors()
 def read_onnx(path: Path) -> OnnxFile:
     """Parse an ONNX file.
 
-    :raises ArtifactError: with the code `graph` if the file is not a valid ONNX model.
+    :raises ArtifactError: with the code `graph` if the file is not a valid ONNX model, `io` if it cannot be read.
     """
     try:
         return _read_model(memoryview(path.read_bytes()))

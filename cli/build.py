@@ -171,10 +171,8 @@ def _build_or_report(
     started = time.perf_counter()
     try:
         return build(model, out, progress, force=force, families=families)
-    except Exception as error:  # torch and transformers raise exceptions of any class
-        if not isinstance(error, (OnnxMlBridgeError, OSError)):
-            logger.exception("build of %s failed with an unexpected exception", model.name)
-        code = error.code if isinstance(error, OnnxMlBridgeError) else "io" if isinstance(error, OSError) else "source"
+    except Exception as error:  # a defect of this package must not prevent the other builds
+        code, message = _describe(error, model.name)
         page = out / REPORTS / model.name / "report.html"
         return Built(
             model.name,
@@ -182,8 +180,21 @@ def _build_or_report(
             model.source,
             round(time.perf_counter() - started, 1),
             report=str(page) if code == "gate" else None,
-            error={"code": code, "message": str(error)},
+            error={"code": code, "message": message},
         )
+
+
+def _describe(error: Exception, name: str) -> tuple[str, str]:
+    """Return the code and the message of a failed build; log the traceback of a defect of this package."""
+    if isinstance(error, OnnxMlBridgeError):
+        return error.code, str(error)
+    if isinstance(error, OSError):
+        return "io", str(error)
+    logger.error("build of %s failed with an unexpected exception", name, exc_info=error)
+    return (
+        "internal",
+        f"{type(error).__name__}: {error}. This is a defect of onnx-ml-bridge; the log has the traceback.",
+    )
 
 
 def _require_gate(failures: dict[str, list[str]], reports: Path) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..artifacts.errors import ArtifactError, DependencyError, OnnxMlBridgeError
+from ..artifacts.errors import ARTIFACT_CODES, ArtifactError, DependencyError, OnnxMlBridgeError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_DEPENDENCY, EXIT_ERROR = range(6)
 EXIT_CODES = (
@@ -94,7 +94,7 @@ def _drop_unwritten_output() -> None:
 
 
 def _exit_code(error: Exception) -> int:
-    if isinstance(error, ArtifactError):
+    if isinstance(error, ArtifactError) and error.code in ARTIFACT_CODES:
         return EXIT_REFUSED
     return EXIT_DEPENDENCY if isinstance(error, DependencyError) else EXIT_ERROR
 

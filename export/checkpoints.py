@@ -10,25 +10,9 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
 from ..artifacts.errors import BuildError
-
-# The exceptions that transformers raises for missing, damaged or unrelated files. The last two occur if a value has an
-# unexpected type.
-_LOAD_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    RuntimeError,
-    ImportError,
-    SafetensorError,
-    StrictDataclassError,
-    AttributeError,
-    TypeError,
-)
 
 
 def model_arguments(*, allow_pickle: bool) -> dict[str, Any]:
@@ -54,7 +38,7 @@ def typed_errors(folder: Path, library: str) -> Iterator[None]:
             expected="only tensors",
             hint="Do not use this checkpoint.",
         ) from error
-    except _LOAD_ERRORS as error:
+    except Exception as error:  # the libraries raise exceptions of any class for missing, damaged or unrelated files
         raise BuildError("source", f"{library} cannot load {folder.name}: {error}") from error
 
 

@@ -7,9 +7,9 @@ import importlib.metadata
 import importlib.util
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..artifacts.checks import sha256_file
 from ..artifacts.constants import SPACY, TRANSFORMERS
@@ -75,8 +75,9 @@ def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
             f"{text} has neither config.json nor config.cfg",
             hint="Name the folder that contains the model's files.",
         )
+    folders = _module_folders(folder)
     _refuse_code(folder)
-    weights = _check_weights(folder, allow_pickle)
+    weights = _check_weights(folder, folders, allow_pickle)
     return LocalModel(folder, Source(kind, identifier, revision, _digest(weights), _license(folder)))
 
 
@@ -142,9 +143,11 @@ def _from_package(rest: str, allow_pickle: bool) -> tuple[Path, str, str | None]
     return folder, rest, importlib.metadata.version(distributions[0]) if distributions else None
 
 
-def _check_weights(folder: Path, allow_pickle: bool) -> list[Path]:
-    """Return the model's weight files, ordered by path: those of safetensors; in folders without any, pickled files."""
-    folders = _module_folders(folder)
+def _check_weights(folder: Path, folders: Sequence[Path], allow_pickle: bool) -> list[Path]:
+    """Return the weight files in the folders of a model, ordered by path.
+
+    These are files of safetensors; in folders without any, pickled files.
+    """
     weights = [path for each in folders for path in each.glob("*.safetensors")]
     safe = {path.parent for path in weights}
     # Pickled weights in a folder with safetensors files are another copy of the same weights, which is not loaded
@@ -162,13 +165,34 @@ def _check_weights(folder: Path, allow_pickle: bool) -> list[Path]:
 
 
 def _module_folders(folder: Path) -> list[Path]:
-    """Return the folders that weights are loaded from: the model's own, and those of the modules in modules.json."""
+    """Return the folders that weights are loaded from: the model's own, and those of the modules in modules.json.
+
+    :raises BuildError: with the code `source` if modules.json names a folder outside of the model.
+    """
     listing = folder / "modules.json"
     try:
         modules = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
-        return sorted({folder, *(folder / str(module["path"]) for module in modules)})
-    except (ValueError, KeyError, TypeError) as error:
+        paths = [str(module["path"]) for module in modules]
+        outside = [path for path in paths if not _is_inside(folder, path)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BuildError("source", f"modules.json cannot be read: {error!r}") from error
+    if outside:
+        raise BuildError("source", f"modules.json names folders outside of the model: {', '.join(outside)}")
+    return sorted({folder, *(folder / path for path in paths)})
+
+
+def _is_inside(folder: Path, path: str) -> bool:
+    """Return whether the path of a module is relative and inside the model's folder; an empty path is the folder.
+
+    Links of files may leave the folder, because the cache of the hub has them; links of folders may not.
+    """
+    parts = PurePosixPath(path.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or ":" in path:
+        return False
+    try:
+        return (folder / path).resolve().is_relative_to(folder.resolve())
+    except RuntimeError:  # an endless chain of links
+        return False
 
 
 def _refuse_code(folder: Path) -> None:

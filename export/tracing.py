@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 import torch
 
+from ..artifacts.originals import original_errors
 from ..graphs.files import OPSET, clean
 
 # Example inputs of `forward` by argument name; the tensors of a list are separate inputs.
@@ -28,7 +29,7 @@ def export_module(module: torch.nn.Module, inputs: Inputs, outputs: Sequence[str
     """
     # The tracer warns about its own internals (optional operators, renamed dimensions); users cannot act on that.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), original_errors("torch.onnx"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),

@@ -15,6 +15,7 @@ from ..artifacts.constants import EXACT
 from ..artifacts.families.spacy_ner import SPACY_NER, SpacySpec
 from ..artifacts.manifest import Manifest
 from ..artifacts.ner import ExpectedEntity
+from ..artifacts.originals import original_errors
 from ..artifacts.staging import Staged
 from ..runtime.handles.recognizer import RecognizeOptions, Recognizer
 from ..runtime.spacy_ner.recognizer import SpacyModel, SpacyPreprocessor, SpacyRecognizer
@@ -62,6 +63,7 @@ def _model(staged: Staged, spec: SpacySpec) -> SpacyModel:
     return SpacyModel(folder, settings.name, settings.version, EXACT, graphs, spec, preprocessor)
 
 
+@original_errors("spaCy")
 def load_original(folder: Path, sentences: str) -> Language:
     """Load the original: the whole pipeline if `sentences` is `parser`, else `ner` and the component it listens to."""
     with warnings.catch_warnings():
@@ -73,6 +75,7 @@ def load_original(folder: Path, sentences: str) -> Language:
     return nlp
 
 
+@original_errors("spaCy")
 def original_entities(
     nlp: Language, texts: Sequence[str], sentence_starts: Sequence[Sequence[int]] | None = None
 ) -> list[OriginalEntities]:
@@ -83,6 +86,7 @@ def original_entities(
     return [_entities(doc) for doc in nlp.pipe(docs)]
 
 
+@original_errors("spaCy")
 def some_sentence_starts(nlp: Language, texts: Sequence[str]) -> list[tuple[int, ...]]:
     """Return the sentence starts of every text by spaCy's rule-based sentencizer, as character offsets."""
     rules = spacy.blank(nlp.lang)

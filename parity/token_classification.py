@@ -15,6 +15,7 @@ from ..artifacts.families.token_classification import TOKEN_CLASSIFICATION, Toke
 from ..artifacts.manifest import Manifest
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.ner import STRATEGIES, ExpectedEntity
+from ..artifacts.originals import original_errors
 from ..artifacts.staging import Staged
 from ..runtime.graph_model import staged_model
 from ..runtime.handles.recognizer import Recognizer
@@ -79,6 +80,7 @@ def _settings(spec: TokenClassificationSpec, texts: list[str]) -> list[tuple[str
     return [(*own, texts), *((*each, texts[::_EVERY]) for each in others if each != own)]
 
 
+@original_errors("transformers")
 def load_original(
     folder: Path, max_tokens: int, *, ignore_labels: Sequence[str] = ("O",), allow_pickle: bool = False
 ) -> Any:
@@ -102,6 +104,7 @@ def load_original(
     return loaded
 
 
+@original_errors("transformers")
 def original_entities(
     pipeline: Any, texts: Sequence[str], aggregation_strategy: str, stride: int | None = None
 ) -> list[OriginalEntities]:

@@ -16,7 +16,7 @@ from .int8_scheme import AFTER_GELU, AFTER_RELU, SYMMETRIC, ActivationScheme
 _MIN_TABLE_VALUES = 1 << 16
 
 
-@dataclass
+@dataclass(eq=False)
 class Linear:
     """A MatMul with a constant weight, float32 `[in, out]`. Smoothing changes `weight` before it is rounded."""
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ..artifacts.errors import ConfigError, StoppedError
+from .forking import call_after_fork
 
 _MESSAGES = {"cancelled": "the call was cancelled", "timeout": "the call exceeded its timeout"}
 
@@ -21,6 +22,12 @@ class CancelToken:
         self._lock = threading.Lock()
         self._watches: set[Watch] = set()
         self._is_cancelled = False
+        call_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock and forget the calls of other threads in a child process."""
+        self._lock = threading.Lock()
+        self._watches = set()
 
     def cancel(self) -> None:
         """Stop every call that the token was passed to. Returns at once, without waiting for the calls to end."""

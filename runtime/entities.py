@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,31 @@ class Entities:
     """The entities of one text.
 
     `entities` are in the order of the text, `tokens` is the number of tokens read, special tokens included.
-    `truncated` is true if the text was longer than the model's limit and its end was not read.
+    `truncated` is true if the text was longer than the model's limit and its end was not read. The object is also a
+    sequence of its entities: it has a length, an iterator and an index.
     """
 
     entities: tuple[Entity, ...]
     tokens: int
     truncated: bool
+
+    def __iter__(self) -> Iterator[Entity]:
+        """Iterate over the entities in the order of the text."""
+        return iter(self.entities)
+
+    def __len__(self) -> int:
+        """Return the number of entities."""
+        return len(self.entities)
+
+    @overload
+    def __getitem__(self, index: int) -> Entity: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Entity, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Entity | tuple[Entity, ...]:
+        """Return the entity at an index, or a tuple for a slice."""
+        return self.entities[index]
 
 
 @dataclass(frozen=True, slots=True)

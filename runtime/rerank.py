@@ -13,6 +13,7 @@ from ..artifacts.errors import ArtifactError, InferenceError
 from ..artifacts.families.rerank import RERANK, RerankCase, RerankSpec
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
+from .array_equality import ArrayEquality
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .cancellation import Watch
 from .graph_model import GraphModel, graph_model, staged_model
@@ -29,8 +30,8 @@ _OUTPUT = "scores"
 ROLE = "pair_scorer"
 
 
-@dataclass(frozen=True)
-class Scored:
+@dataclass(frozen=True, eq=False)
+class Scored(ArrayEquality):
     """The scores of n documents, in their order.
 
     `scores` is float32 `[n]`. `token_counts`, int64 `[n]`, includes the query and special tokens. `truncated`, bool

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..artifacts.errors import ArtifactError, DependencyError, InferenceError
 from . import cpu
 from .cancellation import Watch
+from .forking import abandon, call_after_fork
 
 # On CPUs, ONNX Runtime's fused SkipLayerNormalization is slower than the Add and LayerNormalization it replaces.
 _SLOWER_FUSIONS = ["SkipLayerNormFusion"]
@@ -35,7 +36,7 @@ def import_onnxruntime() -> Any:
 
 
 class GraphSession:
-    """An ONNX Runtime session for one graph, which is loaded on first use. Thread-safe."""
+    """An ONNX Runtime session for one graph. Thread-safe. The first use loads it, in a forked process once more."""
 
     def __init__(self, path: Path, threads: int) -> None:
         """Create a session without reading the file.
@@ -47,6 +48,14 @@ class GraphSession:
         self._threads = threads
         self._lock = threading.Lock()
         self._session: Any = None
+        call_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget the session, whose threads do not exist in a child process; the next run loads the graph again."""
+        self._lock = threading.Lock()
+        if self._session is not None:
+            abandon(self._session)
+            self._session = None
 
     def load(self) -> None:
         """Load the graph if it is not loaded yet; concurrent callers wait for the same load.

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from ..artifacts.errors import ArtifactError, StoppedError
+from ..artifacts.reading import reading_errors
 
 
 def child_events(
@@ -23,10 +24,12 @@ def child_events(
     :param silence: the maximum number of seconds between two objects.
     :param timeout: the maximum number of seconds of the whole command; None means no limit.
     :raises StoppedError: with the code `timeout` if one of the limits is exceeded.
-    :raises ArtifactError: with the code `graph` if the command fails, or prints anything else.
+    :raises ArtifactError: with the code `graph` if the command fails, or prints anything else; with the code `io` if it
+        cannot be started.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     with (
+        reading_errors(),
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as child,
     ):

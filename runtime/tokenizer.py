@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.manifest_sections import TokenizerSpec
 from .cancellation import Watch
+from .forking import call_after_fork
 
 # The number of texts that are tokenized between two checks whether the call was stopped
 _TEXTS_PER_CHECK = 256
@@ -76,6 +77,12 @@ class TextTokenizer:
         self._tokenizer.enable_truncation(limit, direction=spec.truncation_side)
         self._lock = threading.Lock()
         self._untruncated: Tokenizer | None = None
+        call_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock and what it protects in a child process."""
+        self._lock = threading.Lock()
+        self._untruncated = None
 
     def encode(self, texts: Sequence[str], watch: Watch | None = None) -> list[Tokens]:
         """Tokenize texts; the result has their order. Texts with more than `max_tokens` tokens are truncated.

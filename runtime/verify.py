@@ -87,7 +87,7 @@ def verify(
     :param families: the known families.
     :param timeout: the maximum time of the call in seconds; None means no limit.
     :param progress: called when the graphs of a variant are loaded, and after every golden case.
-    :raises ArtifactError: with the code of the first check that fails.
+    :raises ArtifactError: with the code of the first check that fails; `io` if a file cannot be read.
     :raises ConfigError: if the timeout is not a number above 0.
     :raises DependencyError: if ONNX Runtime is not installed.
     :raises StoppedError: with the code `timeout` if the call exceeds its timeout, or if it needs more than 120 seconds

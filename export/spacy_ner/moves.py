@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...artifacts.errors import BuildError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NerMoves:
     """The BILUO transitions of an entity recognizer.
 

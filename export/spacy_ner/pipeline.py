@@ -23,6 +23,7 @@ from ...artifacts import strict_json
 from ...artifacts.constants import EXACT, SPACY_RULES, SPACY_TABLES, graph_file
 from ...artifacts.errors import BuildError
 from ...artifacts.families.spacy_ner import SpacyNer, SpacyParser, SpacySpec
+from ...artifacts.originals import original_errors
 from ...graphs.files import save_graph
 from .encoder import build_types_graph
 from .graphs import build_ner_graph, build_parser_graph
@@ -76,7 +77,7 @@ def load_pipeline(folder: Path) -> Language:
             # Warnings about models of older spaCy versions are hidden, because the parity stage compares the entities
             warnings.simplefilter("ignore")
             return spacy.load(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except Exception as error:  # spaCy raises exceptions of any class for damaged files
         raise BuildError(
             "source",
             f"spaCy cannot load {folder.name}: {error}",
@@ -90,9 +91,12 @@ def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> Sp
     :param sentences: the source of sentence starts, which no entity crosses: `none`, `given` or `parser` (FORMAT.md).
     :raises BuildError: with the code `unsupported_model`, naming what cannot be reproduced.
     """
-    if problems := _pipeline_problems(nlp, sentences) + tokenizer_problems(nlp):
+    with original_errors("spaCy"):
+        problems = _pipeline_problems(nlp, sentences) + tokenizer_problems(nlp)
+    if problems:
         raise BuildError("unsupported_model", f"the pipeline has {'; '.join(problems)}")
-    moves, network = ner_moves(nlp.get_pipe("ner")), read_network(nlp, "ner")
+    with original_errors("spaCy"):
+        moves, network = ner_moves(nlp.get_pipe("ner")), read_network(nlp, "ner")
     graphs = {
         "spacy_ner": (build_ner_graph(network, moves), graph_file("model", EXACT)),
         "spacy_ner_types": (build_types_graph(network), graph_file("types", EXACT)),
@@ -110,7 +114,8 @@ def export_pipeline(nlp: Language, staging: Path, sentences: str = "none") -> Sp
 
 def _add_parser(nlp: Language, graphs: Graphs, tables: Tables) -> SpacyParser:
     """Add the parser's graphs and tables, and return its section of the manifest."""
-    network, moves = read_network(nlp, "parser"), parser_moves(nlp.get_pipe("parser"))
+    with original_errors("spaCy"):
+        network, moves = read_network(nlp, "parser"), parser_moves(nlp.get_pipe("parser"))
     graphs["spacy_parser"] = (build_parser_graph(network), graph_file("parser", EXACT))
     graphs["spacy_parser_types"] = (build_types_graph(network), graph_file("parser_types", EXACT))
     tables |= _parser_tables(network)

@@ -23,7 +23,7 @@ _GOLDEN_CASES = 10
 _SPEED_QUERIES = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RerankComparison:
     """The comparison of a variant with the original: its scores and Kendall's tau by query, and its metrics."""
 

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder
 
+from ...artifacts.originals import original_errors
 from .inputs import RerankInput
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OriginalScores:
     """The references for n documents: scores float32 `[n]`, tokens of each pair, and whether it was truncated."""
 
@@ -23,6 +24,7 @@ class OriginalScores:
     truncated: tuple[bool, ...]
 
 
+@original_errors("sentence-transformers")
 def load_original(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
     """Load the original as its users do, on the CPU and in float32, the precision of the artifact."""
     arguments: dict[str, object] = {"dtype": torch.float32}
@@ -32,6 +34,7 @@ def load_original(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
     return original
 
 
+@original_errors("sentence-transformers")
 def predict(original: CrossEncoder, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
     """Return the scores of the documents, float32 `[n]`.
 
@@ -43,6 +46,7 @@ def predict(original: CrossEncoder, query: str, documents: Sequence[str]) -> NDA
     return np.asarray(scores, np.float32)
 
 
+@original_errors("sentence-transformers")
 def original_scores(original: CrossEncoder, entry: RerankInput, max_tokens: int) -> OriginalScores:
     """Return the scores and token counts of the documents of a query.
 

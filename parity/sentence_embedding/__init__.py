@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ...artifacts.families.sentence_embedding import EmbeddingSpec
+from ...artifacts.originals import original_errors
 from ...artifacts.staging import Staged
 from ...runtime.graph_model import staged_model
 from ...runtime.handles.embedder import Embedder
@@ -28,7 +29,8 @@ def prove(staged: Staged, folder: Path) -> Proof[EmbeddingParity]:
         for name in sorted(settings.variants)
     }
     # The original is timed before ONNX Runtime starts its threads, because the thread pools would slow each other down
-    speeds = {"original": texts_per_second(partial(original.encode, batch_size=32, show_progress_bar=False))}
+    with original_errors("sentence-transformers"):
+        speeds = {"original": texts_per_second(partial(original.encode, batch_size=32, show_progress_bar=False))}
     parity = evaluate(original, embedders, settings.gates)
     speeds |= {name: texts_per_second(embedder.embed) for name, embedder in embedders.items()}
     return Proof(parity, speeds)

@@ -13,7 +13,7 @@ from ..texts import PLAIN
 _NEIGHBORS = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """The comparison of one variant with the original on n texts.
 

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from ...artifacts.originals import original_errors
+
 
 @dataclass(frozen=True)
 class EmbeddingInput:
@@ -20,7 +22,7 @@ class EmbeddingInput:
     prompt_name: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OriginalEmbeddings:
     """The references of n inputs: vectors float32 `[n, dim]`, token counts `[n]`, and which texts were cut `[n]`."""
 
@@ -29,6 +31,7 @@ class OriginalEmbeddings:
     truncated: tuple[bool, ...]
 
 
+@original_errors("sentence-transformers")
 def load_original(folder: Path, *, allow_pickle: bool = False) -> SentenceTransformer:
     """Load the original on the CPU in float32, the precision of the fp32 variant."""
     arguments: dict[str, object] = {"dtype": torch.float32}
@@ -37,6 +40,7 @@ def load_original(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs=arguments)
 
 
+@original_errors("sentence-transformers")
 def original_embeddings(pipeline: SentenceTransformer, inputs: Sequence[EmbeddingInput]) -> OriginalEmbeddings:
     """Embed every input with the original.
 

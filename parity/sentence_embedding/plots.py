@@ -21,7 +21,7 @@ _FLOOR = -16.0
 _MAX_DECIMALS = 6  # the maximum number of decimals of a cosine in a tick label
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ErrorRow:
     """One distribution of 1 - cosine: `errors` float64 `[n]`, and the largest error that the gate allows, or None."""
 
@@ -32,7 +32,7 @@ class ErrorRow:
     bound: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TokenPoints:
     """The cosines `[n]` and token counts `[n]` of n texts; `bounds` has the minimum cosine of the gate by group."""
 

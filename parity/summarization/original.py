@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...artifacts.families.summarization import ExpectedSummary, GenerationDefaults
+from ...artifacts.originals import original_errors
 from ...runtime.summarization.summarizer import token_ids
 
 # torch and transformers are imported in the functions that use them: the report and the metrics do not need them
@@ -35,6 +36,7 @@ class OriginalSummary:
     truncated: bool
 
 
+@original_errors("transformers")
 def load_original(folder: Path, separator: str, max_tokens: int, *, allow_pickle: bool = False) -> OriginalSummarizer:
     """Load the original on the CPU in float32, the precision of the fp32 variant."""
     import torch
@@ -48,6 +50,7 @@ def load_original(folder: Path, separator: str, max_tokens: int, *, allow_pickle
     return OriginalSummarizer(model.eval(), tokenizer, separator, max_tokens)
 
 
+@original_errors("transformers")
 def original_summaries(
     original: OriginalSummarizer, inputs: Sequence[Sequence[str]], settings: Sequence[GenerationDefaults]
 ) -> list[OriginalSummary]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.errors import OnnxMlBridgeError
+from ..array_equality import ArrayEquality
 from ..cancellation import CancelToken
 from ..options import Task
 from .handle import BatchBackend, Handle, all_results, check_list, check_options, each_result
@@ -29,7 +30,7 @@ class EmbedOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Embedding:
+class Embedding(ArrayEquality):
     """The embedding of one text.
 
     `vector` is float32 `[dim]`. `token_count` includes special tokens and the prompt. `truncated` is true if the text
@@ -40,18 +41,9 @@ class Embedding:
     token_count: int
     truncated: bool
 
-    def __eq__(self, other: object) -> bool:
-        """Return whether the other embedding has the same vector, number of tokens and truncation."""
-        if not isinstance(other, Embedding):
-            return NotImplemented
-        same = (self.token_count, self.truncated) == (other.token_count, other.truncated)
-        return same and np.array_equal(self.vector, other.vector)
-
-    __hash__ = None  # type: ignore[assignment]
-
 
 @dataclass(frozen=True, eq=False)
-class Embeddings:
+class Embeddings(ArrayEquality):
     """The embeddings of n texts, in their order.
 
     `vectors` is float32 `[n, dim]`. `token_counts`, int64 `[n]`, includes special tokens and the prompt. `truncated`,
@@ -61,14 +53,6 @@ class Embeddings:
     vectors: NDArray[np.float32]
     token_counts: NDArray[np.int64]
     truncated: NDArray[np.bool_]
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether all arrays are the same."""
-        if not isinstance(other, Embeddings):
-            return NotImplemented
-        return all(np.array_equal(value, getattr(other, name)) for name, value in vars(self).items())
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __len__(self) -> int:
         """Return the number of texts."""

@@ -21,7 +21,7 @@ OUTPUTS = ("label", "begins", "current", "first", "previous")
 Span = tuple[int, int, int]
 
 
-@dataclass
+@dataclass(eq=False)
 class _OpenEntity:
     """An entity whose last token is not known yet.
 

@@ -17,6 +17,7 @@ from .. import cpu
 from ..batching import map_in_order
 from ..cancellation import Watch
 from ..entities import Entities, EntitySpan, entities_from_spans
+from ..forking import call_after_fork
 from ..graph_model import model_info
 from ..handles.recognizer import RecognizeOptions, SentenceText
 from ..loading import OpenArtifact
@@ -98,7 +99,12 @@ class SpacyRecognizer:
         if spec.parser is not None and model.preprocessor.tables.parser is not None:
             runner = self._runner("spacy_parser", spec.parser, ["features"])
             self._parser = SentenceParser(runner, spec.parser, model.preprocessor.tables.parser)
-        self._tokenizer = self._new_tokenizer()
+        self._tokenizer: tuple[Lexicon, RuleTokenizer] | None = self._new_tokenizer()
+        call_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget the lexicon in a child process: another thread may have been adding a lexeme during the fork."""
+        self._tokenizer = None
 
     @property
     def info(self) -> ModelInfo:
@@ -173,10 +179,11 @@ class SpacyRecognizer:
         return lexicon, RuleTokenizer(preprocessor.rules, lexicon)
 
     def _current_tokenizer(self) -> RuleTokenizer:
-        lexicon = self._tokenizer[0]
-        if len(lexicon) > _MAX_LEXEMES or lexicon.total_characters > _MAX_CHARACTERS:
-            self._tokenizer = self._new_tokenizer()  # other threads may still use the old lexicon through its documents
-        return self._tokenizer[1]
+        current = self._tokenizer
+        if current is None or _is_full(current[0]):
+            current = self._new_tokenizer()  # other threads may still use the old lexicon through its documents
+            self._tokenizer = current
+        return current[1]
 
     def _tokenized(self, texts: Iterable[SentenceText], watch: Watch) -> Iterator[tuple[SentenceText, Document]]:
         for each in texts:
@@ -224,6 +231,10 @@ class _Batch:
     first: int
     texts: list[SentenceText]
     documents: list[Document]
+
+
+def _is_full(lexicon: Lexicon) -> bool:
+    return len(lexicon) > _MAX_LEXEMES or lexicon.total_characters > _MAX_CHARACTERS
 
 
 def _batches(tokenized: Iterable[tuple[SentenceText, Document]]) -> Iterator[_Batch]:

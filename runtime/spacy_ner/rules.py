@@ -11,6 +11,7 @@ from typing import Any
 
 from ...artifacts import strict_json
 from ...artifacts.errors import ArtifactError
+from ...artifacts.reading import reading_errors
 from ...artifacts.spacy_patterns import PatternChecker
 from .characters import Characters, CharacterSet
 
@@ -72,10 +73,11 @@ class Rules:
     characters: Characters
 
 
+@reading_errors()
 def read_rules(path: Path) -> Rules:
     """Read the file spacy_tokenizer.json of an artifact and check its content.
 
-    :raises ArtifactError: with the code `tokenizer` if the file cannot be read or breaks a rule of FORMAT.md.
+    :raises ArtifactError: with the code `tokenizer` if the file breaks a rule of FORMAT.md, `io` if it cannot be read.
     """
     try:
         data = strict_json.parse(path.read_bytes(), path.name)

@@ -13,13 +13,15 @@ from safetensors.numpy import load_file
 
 from ...artifacts.errors import ArtifactError
 from ...artifacts.families.spacy_ner import SpacyNetwork, SpacySpec
+from ...artifacts.reading import reading_errors
+from ..array_equality import ArrayEquality
 
 # The data type and the shape of each tensor, by its name; a dimension None may have any size.
 _Shapes = dict[str, tuple[str, tuple[int | None, ...]]]
 
 
-@dataclass(frozen=True)
-class StateLayer:
+@dataclass(frozen=True, eq=False)
+class StateLayer(ArrayEquality):
     """The layer that scores the parser's transitions, all float32.
 
     `bias` is `[pieces * hidden]`, `padding` `[8, pieces * hidden]`, `weight` `[moves, hidden]`, `output_bias`
@@ -32,8 +34,8 @@ class StateLayer:
     output_bias: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Tables:
+@dataclass(frozen=True, eq=False)
+class Tables(ArrayEquality):
     """The content of tables.safetensors.
 
     `norms` maps the id of a string to the id of its norm. `vector_keys` (uint64 `[n]`, ascending) and `vector_rows`
@@ -63,15 +65,16 @@ class Tables:
         return np.where(self.vector_keys[indices] == ids, self.vector_rows[indices], np.int32(-1))
 
 
+@reading_errors()
 def read_tables(path: Path, spec: SpacySpec) -> Tables:
     """Read the file tables.safetensors of an artifact and check its tensors.
 
-    :raises ArtifactError: with the code `tokenizer` if the file cannot be read or its tensors are not those that
-        FORMAT.md requires for `spec`.
+    :raises ArtifactError: with the code `tokenizer` if its tensors are not those that FORMAT.md requires for `spec`,
+        `io` if it cannot be read.
     """
     try:
         tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, ValueError) as error:
         raise ArtifactError("tokenizer", f"{path.name} cannot be read: {error}") from error
     if problems := _problems(tensors, _expected_shapes(spec)):
         raise ArtifactError("tokenizer", f"{path.name} does not fit the manifest: {'; '.join(problems)}")

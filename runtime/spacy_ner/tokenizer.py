@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..array_equality import ArrayEquality
 from .lexicon import Lexicon
 from .rules import Match, Rules, SpecialToken
 from .sequences import SequenceMatcher
@@ -27,8 +28,8 @@ _MAX_COMPILED = 1000
 _SHORT = 64
 
 
-@dataclass(frozen=True)
-class Document:
+@dataclass(frozen=True, eq=False)
+class Document(ArrayEquality):
     """The tokens of a text.
 
     `lexemes` (int64 `[tokens]`) are indices into `lexicon`, `starts` (int64 `[tokens]`) the offsets in characters at

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...artifacts.errors import InferenceError
 from ...artifacts.families.spacy_ner import SpacyNetwork
 from ..cancellation import Watch
+from ..forking import call_after_fork
 from ..session import GraphSession
 from .lexicon import Lexicon, grown
 
@@ -35,6 +36,12 @@ class TypeCache:
         self._lock = threading.Lock()
         self._lexicon: Lexicon | None = None
         self._cached = _CachedOutputs()
+        call_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock and what it protects in a child process."""
+        self._lock = threading.Lock()
+        self._lexicon, self._cached = None, _CachedOutputs()
 
     def inputs(self, lexicon: Lexicon, keys: NDArray[np.int64], watch: Watch) -> dict[str, NDArray[Any]]:
         """Return the inputs `embedded` and `preactivation` of the graph of the tokens, for the tokens of one run.

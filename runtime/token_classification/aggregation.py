@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.families.token_classification import TokenClassificationSpec
+from ..array_equality import ArrayEquality
 from ..entities import EntitySpan
 
 
-@dataclass(frozen=True)
-class ScoredTokens:
+@dataclass(frozen=True, eq=False)
+class ScoredTokens(ArrayEquality):
     """n tokens, without special tokens: `scores` is float32 `[n, labels]`, all other arrays are `[n]`.
 
     `starts` and `ends` are offsets in characters, the ends exclusive. `starts_window` marks the first token of each
@@ -31,8 +32,8 @@ class ScoredTokens:
     subwords: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Items:
+@dataclass(frozen=True, eq=False)
+class Items(ArrayEquality):
     """n items (tokens, words or groups of words), each with its best class and score; all arrays are `[n]`.
 
     `classes` holds the index of each item's best label, `scores` the score of this label. The other fields are those

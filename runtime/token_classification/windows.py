@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ...artifacts.families.token_classification import TokenClassificationSpec
+from ..array_equality import ArrayEquality
+from ..forking import call_after_fork
 from ..tokenizer import TextTokenizer
 
 # Maximum number of cached tokenizers, one for each stride; each has a copy of the vocabulary.
@@ -23,8 +25,8 @@ _SPACE = 0x20
 Subwords = Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], NDArray[np.bool_]]
 
 
-@dataclass(frozen=True)
-class Window:
+@dataclass(frozen=True, eq=False)
+class Window(ArrayEquality):
     """Consecutive tokens of one text.
 
     `ids`, int64 `[tokens]`, includes special tokens. `scored` holds the indices in `ids` of all tokens that are not
@@ -65,6 +67,12 @@ class WindowTokenizer:
         self._token_lengths = tokenizer.token_lengths() if spec.subwords == "length" else None
         self._strided: OrderedDict[int, Tokenizer] = OrderedDict()
         self._lock = threading.Lock()
+        call_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock and what it protects in a child process."""
+        self._lock = threading.Lock()
+        self._strided = OrderedDict()
 
     def tokenize(self, texts: Sequence[str], stride: int | None) -> list[TextWindows]:
         """Split every text into windows of at most `max_tokens` tokens; the result has the order of the texts.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -240,6 +241,32 @@ def test_modules_outside_of_the_model(folder, path):
     (folder / "modules.json").write_text(json.dumps(listing))
     with refused("source", "outside"):
         load_pipeline(folder)
+
+
+@pytest.mark.parametrize(
+    "path", ["../elsewhere", "/", "2_Dense/../../elsewhere", "C:/x", "..\\elsewhere", "link", "loop"]
+)
+def test_modules_outside_of_the_model_are_refused_before_anything_is_read(folder, path, monkeypatch):
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "model.safetensors").write_bytes(b"secret")
+    path = str(elsewhere) if path == "/" else path
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "loop").symlink_to("loop")
+    listing = json.loads((folder / "modules.json").read_text())
+    listing[1]["path"] = path
+    (folder / "modules.json").write_text(json.dumps(listing))
+    monkeypatch.setattr("onnx_ml_bridge.export.source.sha256_file", lambda path: pytest.fail(f"{path} is hashed"))
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter(()) if pattern == "*/config.cfg" else pytest.fail())
+    with refused("source", "outside of the model", re.escape(path)):
+        resolve_source(f"path:{folder}")
+
+
+def test_links_of_files_are_followed(folder):
+    # The cache of the hub has links instead of files
+    moved = (folder / "model.safetensors").rename(folder.parent / "blob")
+    (folder / "model.safetensors").symlink_to(moved)
+    assert resolve_source(f"path:{folder}").source.kind == "path"
 
 
 def test_a_pickled_dense_layer_beside_safe_weights(tmp_path):

@@ -207,7 +207,8 @@ pub enum BridgeError {
         /// The task that the method needs a model for.
         task: &'static str,
     },
-    /// Code `dependency`: ONNX Runtime is missing, cannot be loaded or is too old.
+    /// Code `dependency`: ONNX Runtime is missing, cannot be loaded or is too old. The message has every path that was
+    /// tried, in order, with the reason why it was not loaded.
     #[error(
         "{problem}. Install ONNX Runtime and set ORT_DYLIB_PATH (or the library option) to the path of its shared \
          library: `pip install onnxruntime` installs it as onnxruntime/capi/libonnxruntime.so.1.*, the release archives \
@@ -359,6 +360,10 @@ impl BridgeError {
 
     pub(crate) fn inference(index: Option<usize>, problem: impl std::fmt::Display) -> Self {
         Self::Inference { index, problem: problem.to_string() }
+    }
+
+    pub(crate) fn config(problem: impl std::fmt::Display) -> Self {
+        Self::Config { problem: problem.to_string() }
     }
 }
 

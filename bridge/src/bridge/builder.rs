@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::BridgeError;
 use crate::bridge::{Models, OnnxMlBridge};
 use crate::families::{Task, loading};
+use crate::runtime::environment;
 use crate::runtime::options::ModelOptions;
 
 /// Opens models: it collects the artifacts to open and the options of their models.
@@ -114,8 +115,9 @@ impl OnnxMlBridgeBuilder {
         self
     }
 
-    /// Sets the path of ONNX Runtime's shared library. Default: the path in `ORT_DYLIB_PATH`. A process loads one
-    /// library: the first call that needs it decides.
+    /// Sets the path of ONNX Runtime's shared library. Default: the path in `ORT_DYLIB_PATH`, else the library beside the
+    /// executable, else the one that the system's loader finds. A process loads one library; another one is `config`, and
+    /// so is a library together with an environment.
     pub fn library(mut self, path: impl Into<PathBuf>) -> Self {
         self.options.engine.library = Some(path.into());
         self
@@ -184,6 +186,7 @@ impl OnnxMlBridgeBuilder {
                 return Err(config(format!("{name} is 0, expected at least 1")));
             }
         }
+        environment::check_options(engine.library.as_deref(), engine.environment.as_ref())?;
         if self.models.is_empty() {
             let problem = "there is nothing to open: pass the path of an artifact, for example with embedding(path)";
             return Err(config(problem.to_owned()));

@@ -10,8 +10,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BridgeError {
-    /// Code `path_kind`: an entry of the artifact's directory is neither a directory nor a regular file with one hard link,
-    /// there are too many entries or too many levels, or `manifest.json` or `manifest.sha256` is missing or too large.
+    /// Code `path_kind`: an entry of the artifact's directory is neither a directory nor a regular file, there are too
+    /// many entries or too many levels, or `manifest.json` or `manifest.sha256` is missing or too large.
     #[error("{}: {problem}", path.display())]
     PathKind {
         /// The path of the refused entry.

@@ -22,8 +22,7 @@ pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const IDENTITY: &str = "manifest.sha256";
 
-/// The content of a directory when it was walked. Every file is a regular file with one hard link; paths are relative
-/// and separated by `/`.
+/// The content of a directory when it was walked. Every file is a regular file; paths are relative and separated by `/`.
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: PathBuf,
@@ -204,18 +203,10 @@ fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), BridgeError> {
     if !metadata.is_file() {
         return Err(path_kind(
             path,
-            "expected a regular file or a directory; links and devices are refused".to_owned(),
+            "expected a regular file or a directory; symbolic links and devices are refused".to_owned(),
         ));
     }
-    if links(metadata) != 1 {
-        return Err(path_kind(path, format!("has {} hard links, expected 1; copy the file", links(metadata))));
-    }
     Ok(())
-}
-
-#[cfg(unix)]
-fn links(metadata: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::nlink(metadata)
 }
 
 #[cfg(unix)]
@@ -224,12 +215,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-// On systems other than Unix, the standard library returns neither the number of hard links nor the file's identity.
-#[cfg(not(unix))]
-fn links(_: &Metadata) -> u64 {
-    1
-}
-
+// On systems other than Unix, the standard library does not return the file's identity.
 #[cfg(not(unix))]
 fn identity(_: &Metadata) -> (u64, u64) {
     (0, 0)

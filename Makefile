@@ -120,6 +120,10 @@ test-rust-linked: setup lock
 	$(LINKED_CARGO) clippy --quiet $(LINKED_FEATURES) -- -D warnings
 	$(LINKED_CARGO) test --quiet $(LINKED_FEATURES) --test embedding
 
+# An application that depends on the crate, with old and new versions of tokio and serde, and beside fastembed
+test-consumer: setup
+	ORT_DYLIB_PATH=$(LIBRARY) $(PYTHON) scripts/test_consumer.py
+
 # Measures speed, start time and memory, also of the originals and other libraries; writes docs/benchmarks.md
 bench: models $(RUST_RELEASE)
 	$(BIN)/pip install -q -c constraints.txt ".[bench]"

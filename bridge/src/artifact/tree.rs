@@ -22,6 +22,12 @@ pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const IDENTITY: &str = "manifest.sha256";
 
+#[cfg(test)]
+thread_local! {
+    /// The files that this thread has opened, for tests that count how often a file is read.
+    pub(crate) static OPENED: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
 /// The content of a directory when it was walked. Every file is a regular file; paths are relative and separated by `/`.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -153,13 +159,14 @@ impl Tree {
             }
             digest.update(&buffer[..count]);
         }
-        let actual = hex(&digest.finalize());
-        let expected = entry.sha256.clone();
-        if actual == expected {
-            Ok(())
-        } else {
-            Err(BridgeError::FileHash { file: relative.to_owned(), expected, actual })
-        }
+        compare_hash(relative, entry, hex(&digest.finalize()))
+    }
+
+    /// The check `file_hash` for one file, which is read into memory. Returns its bytes.
+    pub(crate) fn read_checked(&self, relative: &str, entry: &FileEntry) -> Result<Vec<u8>, BridgeError> {
+        let bytes = self.read(relative)?;
+        compare_hash(relative, entry, sha256(&bytes))?;
+        Ok(bytes)
     }
 
     /// Reads a file, but no more bytes than it had when the directory was walked.
@@ -173,6 +180,8 @@ impl Tree {
 
     /// Opens a file and checks that it was not replaced since the directory was walked.
     fn open(&self, relative: &str) -> Result<File, BridgeError> {
+        #[cfg(test)]
+        OPENED.with_borrow_mut(|opened| opened.push(relative.to_owned()));
         let path = self.path(relative);
         let refused = |error| BridgeError::io(&path, &error);
         let file = File::open(&path).map_err(refused)?;
@@ -183,6 +192,13 @@ impl Tree {
         }
         Ok(file)
     }
+}
+
+fn compare_hash(relative: &str, entry: &FileEntry, actual: String) -> Result<(), BridgeError> {
+    if actual == entry.sha256 {
+        return Ok(());
+    }
+    Err(BridgeError::FileHash { file: relative.to_owned(), expected: entry.sha256.clone(), actual })
 }
 
 /// The text of some bytes as lowercase hexadecimal digits.

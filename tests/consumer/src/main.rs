@@ -1,0 +1,14 @@
+//! Prints the embedding of a text as JSON: `consumer ARTIFACT`.
+
+use onnx_ml_bridge::{MlBridge, OnnxMlBridge};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let artifact = std::env::args_os().nth(1).ok_or("usage: consumer ARTIFACT")?;
+    let bridge = OnnxMlBridge::builder().embedding(artifact).build()?;
+    let vector = bridge.generate_embedding("Hello world").await?;
+    println!("{}", serde_json::to_string(&vector)?);
+    #[cfg(feature = "fastembed")]
+    eprintln!("beside fastembed with {:?}", fastembed::EmbeddingModel::AllMiniLML6V2);
+    Ok(())
+}

@@ -89,6 +89,7 @@ test-python: install models $(RUST_DEBUG)
 
 lint-rust: lock
 	cd bridge && cargo fmt --check
+	rustfmt --check --edition 2024 --config-path bridge tests/consumer/src/main.rs
 	cd bridge && $(CARGO) clippy --all-targets -- -D warnings
 	cd bridge && $(CARGO) clippy --all-targets --features cli -- -D warnings
 

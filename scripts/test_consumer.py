@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "tests" / "consumer"
-ARTIFACT = ROOT / "tests" / "golden" / "valid" / "tiny-embedding"
+VALID = ROOT / "tests" / "golden" / "valid"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "bridge" / "target")) / "consumer"
 # The dependencies of which an application has its own version
 SHARED = ("serde", "serde_json", "tokio")
@@ -45,9 +45,13 @@ def copy(name: str, requirements: dict[str, str]) -> Path:
 
 
 def run(folder: Path, features: list[str]) -> list[float]:
-    """Compile and run a copy of the crate. Return the embedding that it prints."""
+    """Compile and run a copy of the crate. Return the embedding that it prints.
+
+    It also replays the golden cases of every family, so that all JSON files are read with these versions.
+    """
     environment = os.environ | {"CARGO_TARGET_DIR": str(TARGET / "target")}
-    command = ["cargo", "run", "--quiet", "--features", ",".join(features), "--", str(ARTIFACT)]
+    command = ["cargo", "run", "--quiet", "--features", ",".join(features), "--"]
+    command += [VALID / "tiny-embedding", *sorted(VALID.iterdir())]
     done = subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE)
     packages = tomllib.loads((folder / "Cargo.lock").read_text())["package"]
     versions = [f"{package['name']} {package['version']}" for package in packages if package["name"] in SHARED]

@@ -29,8 +29,8 @@ BENCH = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup install models demo test check lint lint-rust test-python test-rust test-rust-families bench \
-	agreement agreement-rerank agreement-summaries clean
+.PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-families \
+	test-rust-linked test-consumer bench agreement agreement-rerank agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -54,20 +54,29 @@ install: setup
 models: install
 	$(BIN)/onnx-ml-bridge build models.toml --out dist
 
-$(RUST_RELEASE): FORCE
-	cd bridge && $(CARGO) build --release
-$(RUST_DEBUG): FORCE
-	cd bridge && $(CARGO) build
+$(RUST_RELEASE): lock FORCE
+	cd bridge && $(CARGO) build --release --features cli
+$(RUST_DEBUG): lock FORCE
+	cd bridge && $(CARGO) build --features cli
 FORCE:
+
+# Gives Cargo.lock the versions of bridge/pins.txt, if it has others
+lock:
+	$(PYTHON) scripts/rust_pins.py
+
+# Writes the newest versions to bridge/pins.txt
+pins:
+	cd bridge && $(CARGO) update
+	$(PYTHON) scripts/rust_pins.py --write
 
 demo: models $(RUST_RELEASE)
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python scripts/demo.py dist $(RUST_RELEASE)
 
-test: lint lint-rust test-python test-rust test-rust-families
+test: lint lint-rust test-python test-rust test-rust-families test-rust-linked
 
 check: lint lint-rust
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) tests/unit
-	cd bridge && ORT_DYLIB_PATH=$(LIBRARY) cargo test --quiet --lib
+	cd bridge && ORT_DYLIB_PATH=$(LIBRARY) cargo test --quiet --lib --features cli
 
 lint: install
 	$(BIN)/ruff check .
@@ -78,13 +87,15 @@ test-python: install models $(RUST_DEBUG)
 	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10
 
-lint-rust:
+lint-rust: lock
 	cd bridge && cargo fmt --check
+	rustfmt --check --edition 2024 --config-path bridge tests/consumer/src/main.rs
 	cd bridge && $(CARGO) clippy --all-targets -- -D warnings
+	cd bridge && $(CARGO) clippy --all-targets --features cli -- -D warnings
 
-test-rust: setup
+test-rust: setup lock
 	cd bridge && ORT_DYLIB_PATH=$(LIBRARY) ONNX_ML_BRIDGE_ARTIFACT=$(abspath tests/golden/valid/tiny-embedding) \
-		cargo test --quiet
+		cargo test --quiet --features cli
 	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 
 define test_without
@@ -94,8 +105,25 @@ cd bridge && ORT_DYLIB_PATH=$(LIBRARY) cargo test --quiet --lib --test families 
 endef
 
 # The crate without each family: the other families pass their quick tests, and its artifacts are refused
-test-rust-families: setup
+test-rust-families: setup lock
 	$(foreach family,$(RUST_FAMILIES),$(call test_without,$(family)))
+
+# The build that links the shared library of ONNX Runtime instead of loading it: no warnings, and it runs models. The
+# folder has the names of the library that the linker and the loader look for.
+LINKED = $(abspath bridge/target/linked)
+LINKED_CARGO = cd bridge && ORT_LIB_PATH=$(LINKED) ORT_PREFER_DYNAMIC_LINK=1 LD_LIBRARY_PATH=$(LINKED) cargo
+LINKED_FEATURES = --no-default-features --features "$(RUST_FAMILIES)"
+
+test-rust-linked: setup lock
+	mkdir -p $(LINKED)
+	ln -sf $(LIBRARY) $(LINKED)/libonnxruntime.so
+	ln -sf $(LIBRARY) $(LINKED)/libonnxruntime.so.1
+	$(LINKED_CARGO) clippy --quiet $(LINKED_FEATURES) -- -D warnings
+	$(LINKED_CARGO) test --quiet $(LINKED_FEATURES) --test embedding
+
+# An application that depends on the crate, with old and new versions of tokio and serde, and beside fastembed
+test-consumer: setup
+	ORT_DYLIB_PATH=$(LIBRARY) $(PYTHON) scripts/test_consumer.py
 
 # Measures speed, start time and memory, also of the originals and other libraries; writes docs/benchmarks.md
 bench: models $(RUST_RELEASE)

@@ -205,14 +205,14 @@ def _files(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, int]]:
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 yield from _files(folder / entry.name, f"{prefix}{entry.name}/", depth + 1)
-            elif stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            elif stat.S_ISREG(status.st_mode):
                 yield prefix + entry.name, status.st_size
             else:
                 raise ArtifactError(
                     "path_kind",
-                    f"{prefix}{entry.name} is a link or not a regular file",
-                    expected="regular files with one link",
-                    hint="Copy the folder without links (cp -rL).",
+                    f"{prefix}{entry.name} is a symbolic link or not a regular file",
+                    expected="regular files and directories",
+                    hint="Copy the folder without symbolic links (cp -rL).",
                 )
 
 

@@ -62,6 +62,7 @@ def seal(staging: Path, manifest: Manifest, target: Path, families: Iterable[Fam
     :raises ArtifactError: if the new artifact fails the checks; `target` is unchanged then.
     """
     families = tuple(families)
+    _copy_hard_links(staging)
     (staging / MANIFEST).write_bytes(manifest.to_bytes(families))
     identity = sha256_file(staging / MANIFEST)
     (staging / MANIFEST_HASH).write_bytes(hash_line(identity))
@@ -100,6 +101,13 @@ def _swap(staging: Path, target: Path) -> None:
         raise
     _sync(target.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _copy_hard_links(folder: Path) -> None:
+    """Replace every file that has another name by a copy: a change of the other file would change the artifact."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink > 1):
+        copied = shutil.copyfile(path, path.with_name(f"{path.name}.copied"))
+        copied.replace(path)
 
 
 def _staging(target: Path) -> Path:

@@ -17,8 +17,8 @@ use crate::error_code::ErrorCode;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BridgeError {
-    /// Code `path_kind`: an entry of the artifact's directory is neither a directory nor a regular file with one hard link,
-    /// there are too many entries or too many levels, or `manifest.json` or `manifest.sha256` is missing or too large.
+    /// Code `path_kind`: an entry of the artifact's directory is neither a directory nor a regular file, there are too
+    /// many entries or too many levels, or `manifest.json` or `manifest.sha256` is missing or too large.
     #[error("{}: {problem}", path.display())]
     PathKind {
         /// The path of the refused entry.
@@ -223,7 +223,8 @@ pub enum BridgeError {
         /// The task that the method needs a model for.
         task: &'static str,
     },
-    /// Code `dependency`: ONNX Runtime is missing, cannot be loaded or is too old.
+    /// Code `dependency`: ONNX Runtime is missing, cannot be loaded or is too old. The message has every path that was
+    /// tried, in order, with the reason why it was not loaded.
     #[error(
         "{problem}. Install ONNX Runtime and set ORT_DYLIB_PATH (or the library option) to the path of its shared \
          library: `pip install onnxruntime` installs it as onnxruntime/capi/libonnxruntime.so.1.*, the release archives \

@@ -134,3 +134,15 @@ fn every_failure_has_its_exit_status() {
     let output = command(&["verify", "--json", model]).env_remove("ORT_DYLIB_PATH").output().expect("an end");
     assert_eq!((output.status.code(), &lines(&output)[0]["error"]["code"]), (Some(4), &json!("dependency")));
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_thread_that_the_system_refuses_is_an_error() {
+    let dir = common::tiny();
+    let mut command = command(&["embed", "--model", text(dir.path())]);
+    // A stack that is larger than the address space
+    let output =
+        command.env("RUST_MIN_STACK", (1_u64 << 60).to_string()).stdin(Stdio::null()).output().expect("an end");
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error[inference]: the system refused a thread"));
+}

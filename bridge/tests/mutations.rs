@@ -56,7 +56,20 @@ fn invalid_directories_are_refused() {
 
 #[test]
 #[cfg(unix)]
-fn links_and_devices_are_refused() {
+fn hard_links_are_accepted_and_their_content_is_checked() {
+    let (dir, store) = (common::tiny(), tempfile::tempdir().unwrap());
+    for (name, linked) in [("manifest.json", "a"), ("onnx/model.onnx", "b"), ("tokenizer.json", "c")] {
+        fs::hard_link(dir.path().join(name), store.path().join(linked)).unwrap();
+    }
+    assert_eq!((verify(dir.path()), open(dir.path())), (Ok(()), Ok(())));
+    let bytes = fs::read(store.path().join("c")).unwrap();
+    fs::write(store.path().join("c"), bytes.to_ascii_uppercase()).unwrap();
+    assert_eq!((verify(dir.path()), open(dir.path())), (Err("file_hash"), Err("file_hash")));
+}
+
+#[test]
+#[cfg(unix)]
+fn symbolic_links_and_devices_are_refused() {
     use std::os::unix::fs::symlink;
     refused("path_kind", |root| symlink("config.json", root.join("link")).unwrap());
     let (dir, other) = (common::tiny(), tempfile::tempdir().unwrap());
@@ -67,7 +80,7 @@ fn links_and_devices_are_refused() {
         fs::rename(root.join("tokenizer.json"), root.join("elsewhere")).unwrap();
         symlink("elsewhere", root.join("tokenizer.json")).unwrap();
     });
-    refused("path_kind", |root| fs::hard_link(root.join("parity.json"), root.join("twin")).unwrap());
+    refused("file_set", |root| fs::hard_link(root.join("parity.json"), root.join("twin")).unwrap());
     refused("path_kind", |root| {
         assert!(std::process::Command::new("mkfifo").arg(root.join("fifo")).status().unwrap().success());
     });

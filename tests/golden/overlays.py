@@ -55,10 +55,7 @@ class ArtifactCase:
         return apply(self.change["manifest.json"], raw) if "manifest.json" in self.change else raw
 
     def write(self, folder: Path) -> Path:
-        """Write the artifact to a new folder and return the folder.
-
-        The files of the base are copied because readers refuse hard links.
-        """
+        """Write the artifact to a new folder and return the folder."""
         shutil.copytree(GOLDEN / "valid" / self.base, folder)
         for name in self.remove:
             (folder / name).unlink()

@@ -66,10 +66,6 @@ def make_symlink(folder: Path) -> None:
     (folder / "config.json").symlink_to(folder.parent / "outside.json")
 
 
-def make_hardlink(folder: Path) -> None:
-    os.link(folder / "config.json", folder.parent / "outside.json")
-
-
 def make_fifo(folder: Path) -> None:
     os.mkfifo(folder / "fifo")
 
@@ -100,7 +96,6 @@ def make_empty_folder(folder: Path) -> None:
     ("corrupt", "code"),
     [
         (make_symlink, "path_kind"),
-        (make_hardlink, "path_kind"),
         (make_fifo, "path_kind"),
         (make_linked_folder, "path_kind"),
         (make_too_many, "path_kind"),
@@ -109,9 +104,21 @@ def make_empty_folder(folder: Path) -> None:
         (make_empty_folder, "file_set"),
     ],
 )
-def test_links_special_files_and_too_many_files_are_refused(copied, corrupt, code):
+def test_symbolic_links_special_files_and_too_many_files_are_refused(copied, corrupt, code):
     corrupt(copied)
     assert refusal(copied) == code
+
+
+def test_hard_links_are_accepted_and_their_content_is_checked(copied):
+    """A store whose files are named by their hashes links them into the folders of artifacts."""
+    store = copied.parent / "store"
+    store.mkdir()
+    for number, name in enumerate(FILES):
+        os.link(copied / name, store / str(number))
+    assert refusal(copied) is None
+    config = store / str(FILES.index("config.json"))
+    config.write_bytes(config.read_bytes().swapcase())
+    assert refusal(copied) == "file_hash"
 
 
 def test_a_path_without_an_artifact_is_refused(tmp_path, copied):

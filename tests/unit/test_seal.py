@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_sealing_an_artifact_again_keeps_its_bytes(tmp_path):
         shutil.copytree(EXAMPLE, staging, dirs_exist_ok=True)
         assert seal(staging, artifact.manifest, target) == artifact.identity
     assert contents(target) == contents(EXAMPLE)
+
+
+def test_sealed_files_are_not_hard_links(tmp_path):
+    """Otherwise a program that changes the other file would change the artifact."""
+    store, target = shutil.copytree(EXAMPLE, tmp_path / "store"), tmp_path / "artifact"
+    with staging_for(target) as staging:
+        shutil.copytree(store, staging, dirs_exist_ok=True, copy_function=os.link)
+        seal(staging, read_artifact(EXAMPLE).manifest, target)
+    assert contents(target) == contents(store) == contents(EXAMPLE)
+    assert {path.stat().st_nlink for path in target.rglob("*") if path.is_file()} == {1}
 
 
 def test_an_interrupted_swap_is_repaired(tmp_path):

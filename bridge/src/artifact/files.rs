@@ -1,11 +1,13 @@
 //! Checks on the files of an artifact, in the order of `FORMAT.md`: first the directory, then the manifest's hash, then the
 //! listed files and graphs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::graph::{GraphFile, Interface};
+use super::graph::{GraphFile, Interface, ParsedFiles};
 use super::manifest::{Graph, Manifest};
+use super::onnx::Model;
 use super::tree::{IDENTITY, MANIFEST, Tree, sha256};
 use crate::BridgeError;
 
@@ -84,24 +86,43 @@ impl ArtifactFiles {
         entries.into_iter().try_for_each(|(path, entry)| self.tree.check_hash(path, entry))
     }
 
-    /// Reads and parses a graph's file. A file that cannot be parsed is refused later, by [`check_graph`](Self::check_graph).
-    pub(crate) fn read_graph<'a>(&self, declared: &'a Graph) -> Result<GraphFile<'a>, BridgeError> {
-        Ok(GraphFile::parse(&self.read(&declared.file)?, declared))
+    /// Runs the check `file_hash` for some of the listed files, and parses those that `graphs` declare. Each file is read
+    /// once. A graph that cannot be parsed is refused later, by [`check_graph`](Self::check_graph).
+    pub(crate) fn check_and_parse<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a String>,
+        graphs: &[(&String, &Graph)],
+    ) -> Result<ParsedFiles, BridgeError> {
+        let declared: BTreeSet<&String> = graphs.iter().map(|(_, graph)| &graph.file).collect();
+        let mut parsed = ParsedFiles::new();
+        for path in paths {
+            match self.manifest.files.get(path) {
+                Some(entry) if declared.contains(path) && !parsed.contains_key(path) => {
+                    parsed.insert(path.clone(), Model::parse(&self.tree.read_checked(path, entry)?));
+                }
+                Some(entry) if !declared.contains(path) => self.tree.check_hash(path, entry)?,
+                _ => {}
+            }
+        }
+        Ok(parsed)
     }
 
     /// Runs the check `file_hash` for the files with a graph's external data.
-    pub(crate) fn check_data_hashes(&self, graph: &GraphFile<'_>) -> Result<(), BridgeError> {
-        self.check_hashes(&graph.data_files(&self.manifest.files))
+    pub(crate) fn check_data_hashes(&self, parsed: &ParsedFiles, graph: &Graph) -> Result<(), BridgeError> {
+        let graph = GraphFile::find(parsed, graph);
+        self.check_hashes(&graph.map(|graph| graph.data_files(&self.manifest.files)).unwrap_or_default())
     }
 
     /// Runs the check `graph` on a parsed graph. `interface` is the interface that the role of the graph requires;
     /// `None` if the model's family has no such role.
     pub(crate) fn check_graph(
         &self,
-        graph: &GraphFile<'_>,
+        parsed: &ParsedFiles,
+        graph: &Graph,
         role: &str,
         interface: Option<&Interface>,
     ) -> Result<(), BridgeError> {
-        graph.check(role, interface, &self.manifest.files)
+        let missing = || BridgeError::Graph { file: graph.file.clone(), problem: "was not read".to_owned() };
+        GraphFile::find(parsed, graph).ok_or_else(missing)?.check(role, interface, &self.manifest.files)
     }
 }

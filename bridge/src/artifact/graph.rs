@@ -21,22 +21,25 @@ pub(crate) struct Interface {
     pub(crate) outputs: &'static [Port],
 }
 
+/// The parsed ONNX files of an artifact by their paths. A file that cannot be parsed is an error.
+pub(crate) type ParsedFiles = BTreeMap<String, Result<Model, String>>;
+
 /// A parsed ONNX file with its declaration in the manifest. `model` is an error if the file cannot be parsed.
 pub(crate) struct GraphFile<'a> {
     declared: &'a Graph,
-    model: Result<Model, String>,
+    model: Result<&'a Model, &'a String>,
 }
 
 impl<'a> GraphFile<'a> {
-    /// Parses the bytes of the file of a declared graph.
-    pub(crate) fn parse(bytes: &[u8], declared: &'a Graph) -> Self {
-        Self { declared, model: Model::parse(bytes) }
+    /// The parsed file of a declared graph; `None` if `files` does not have it.
+    pub(crate) fn find(files: &'a ParsedFiles, declared: &'a Graph) -> Option<Self> {
+        files.get(&declared.file).map(|model| Self { declared, model: model.as_ref() })
     }
 
     /// The files with the graph's external data, relative to the artifact. Empty if the graph cannot be parsed or names a
     /// file that is not listed; [`check`](Self::check) refuses both.
     pub(crate) fn data_files(&self, files: &BTreeMap<String, FileEntry>) -> Vec<String> {
-        let model = self.model.as_ref().ok();
+        let model = self.model.ok();
         model.and_then(|model| data_files(model, self.declared, files).ok()).unwrap_or_default()
     }
 
@@ -52,7 +55,7 @@ impl<'a> GraphFile<'a> {
     ) -> Result<(), BridgeError> {
         let declared = self.declared;
         let refuse = |problem: String| BridgeError::Graph { file: declared.file.clone(), problem };
-        let model = self.model.as_ref().map_err(|problem| refuse(format!("is not an ONNX graph: {problem}")))?;
+        let model = self.model.map_err(|problem| refuse(format!("is not an ONNX graph: {problem}")))?;
         data_files(model, declared, files).map_err(refuse)?;
         let mut problems = version_problems(model, declared);
         problems.extend(interface_problems("input", &model.inputs, &declared.inputs));
@@ -202,8 +205,14 @@ mod tests {
         outputs: &[("token_embeddings", "float32", 3), ("sentence_embedding", "float32", 2)],
     };
 
+    fn parsed(bytes: &[u8], declared: &Graph) -> ParsedFiles {
+        ParsedFiles::from([(declared.file.clone(), Model::parse(bytes))])
+    }
+
     fn check(bytes: &[u8], declared: &Graph, files: &BTreeMap<String, FileEntry>) -> Result<(), &'static str> {
-        GraphFile::parse(bytes, declared).check("encoder", Some(&ENCODER), files).map_err(|error| error.code().as_str())
+        let parsed = parsed(bytes, declared);
+        let graph = GraphFile::find(&parsed, declared).expect("a graph");
+        graph.check("encoder", Some(&ENCODER), files).map_err(|error| error.code().as_str())
     }
 
     fn code(bytes: &[u8], declared: &Graph) -> Result<(), &'static str> {
@@ -256,8 +265,9 @@ mod tests {
 
     #[test]
     fn a_role_that_the_family_does_not_have_is_refused() {
-        let (bytes, declared) = (model(&[], 2), declared());
-        let refused = GraphFile::parse(&bytes, &declared).check("decoder", None, &files(&[]));
+        let declared = declared();
+        let parsed = parsed(&model(&[], 2), &declared);
+        let refused = GraphFile::find(&parsed, &declared).expect("a graph").check("decoder", None, &files(&[]));
         assert!(refused.is_err_and(|error| error.to_string().contains("\"decoder\"")));
     }
 
@@ -270,11 +280,15 @@ mod tests {
         let listed = files(&["onnx/m.onnx_data", "other"]);
         let (declared, bytes) = (declared(), tensor("m.onnx_data"));
         assert_eq!(check(&bytes, &declared, &listed), Ok(()));
-        assert_eq!(GraphFile::parse(&bytes, &declared).data_files(&listed), ["onnx/m.onnx_data"]);
+        let data_files = |bytes: &[u8]| {
+            let parsed = parsed(bytes, &declared);
+            GraphFile::find(&parsed, &declared).expect("a graph").data_files(&listed)
+        };
+        assert_eq!(data_files(&bytes), ["onnx/m.onnx_data"]);
         for location in ["../other", "other", "./m.onnx_data", "/etc/hosts", "", "../onnx/m.onnx_data", "a\\..\\b"] {
             let bytes = tensor(location);
             assert_eq!(check(&bytes, &declared, &listed), Err("graph"), "{location}");
-            assert!(GraphFile::parse(&bytes, &declared).data_files(&listed).is_empty(), "{location}");
+            assert!(data_files(&bytes).is_empty(), "{location}");
         }
     }
 }

@@ -23,24 +23,25 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
         return Err("starts with a byte order mark, expected none".to_owned());
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0 }.deserialize(&mut reader).map_err(|error| error.to_string())?;
+    let value = Strict { text, depth: 0 }.deserialize(&mut reader).map_err(|error| error.to_string())?;
     reader.end().map_err(|error| error.to_string())?;
     Ok(value)
 }
 
 /// Builds a [`Value`] and refuses duplicate keys and deep nesting. `serde_json`'s own `Value` would keep the last of two
-/// equal keys. `depth` is the number of arrays and objects around the value.
+/// equal keys. `depth` is the number of arrays and objects around the value, and `text` is the whole JSON text.
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'t> {
+    text: &'t str,
     depth: usize,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth == MAX_DEPTH {
             return Err(E::custom(format!("nested deeper than {MAX_DEPTH}")));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
@@ -58,7 +59,60 @@ fn bounded<E: serde::de::Error>(number: Number) -> Result<Value, E> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+/// The first key of a map that `serde_json` passes to a visitor.
+enum Key {
+    Text(String),
+    /// The map is a number, whose digits are its only value. `serde_json` passes numbers like this if any crate of the build
+    /// enables its feature `arbitrary_precision`.
+    Number,
+}
+
+/// Reads the first key of a map in a JSON text.
+struct KeyOf<'t>(&'t str);
+
+/// An object could have the same key as the map of a number. But that key is in the JSON text, or is a copy
+/// because the text escapes some of its characters; the key of a number is a constant of `serde_json`.
+impl<'de> Visitor<'de> for KeyOf<'_> {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key, E> {
+        let is_in_text = self.0.as_bytes().as_ptr_range().contains(&key.as_ptr()) || key.is_empty();
+        Ok(if is_in_text { Key::Text(key.to_owned()) } else { Key::Number })
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+        Ok(Key::Text(key.to_owned()))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for KeyOf<'_> {
+    type Value = Key;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// The number with these digits, as `serde_json` represents it without `arbitrary_precision`.
+fn number<E: serde::de::Error>(digits: &str) -> Result<Value, E> {
+    if let Ok(number) = digits.parse::<u64>() {
+        return bounded(number.into());
+    }
+    match digits.parse::<i64>() {
+        Ok(number) if number != 0 => bounded(number.into()),
+        _ => float(digits.parse().map_err(|_| E::custom(format!("{digits} is not a number")))?),
+    }
+}
+
+fn float<E: serde::de::Error>(value: f64) -> Result<Value, E> {
+    bounded(Number::from_f64(value).ok_or_else(|| E::custom("a number is not finite"))?)
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -66,7 +120,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,8 +144,7 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        let number = Number::from_f64(value).ok_or_else(|| E::custom("a number is not finite"))?;
-        bounded(number)
+        float(value)
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -108,13 +161,19 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut next = match entries.next_key_seed(KeyOf(self.text))? {
+            Some(Key::Number) => return number(&entries.next_value::<String>()?),
+            Some(Key::Text(key)) => Some(key),
+            None => None,
+        };
         let inner = self.deeper()?;
         let mut object = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
+        while let Some(key) = next {
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format!("duplicate key {key:?}")));
             }
             object.insert(key, entries.next_value_seed(inner)?);
+            next = entries.next_key()?;
         }
         Ok(Value::Object(object))
     }
@@ -134,6 +193,29 @@ mod tests {
         }
         let deep = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
         assert!(parse(deep.as_bytes()).is_ok());
+    }
+
+    /// Also in a build with `serde_json`'s feature `arbitrary_precision`, which represents a number by its digits.
+    #[test]
+    fn numbers_are_read_as_integers_or_floats() {
+        let read = |text: &str| parse(text.as_bytes()).expect(text);
+        assert_eq!([read("7"), read("-7"), read("0")], [7, -7, 0].map(Value::from));
+        for (text, value) in [("1.5", 1.5), ("-25e-2", -0.25), ("1e3", 1000.0), ("1.0", 1.0), ("-0", -0.0)] {
+            let number = read(text);
+            assert_eq!(number.as_f64().map(f64::to_bits), Some(f64::to_bits(value)), "{text}");
+            assert_eq!(number, Number::from_f64(value).map_or(Value::Null, Value::Number), "{text}");
+            assert!(!number.is_u64() && !number.is_i64(), "{text}");
+        }
+        let deep = format!("{}7{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+        assert!(parse(deep.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn the_key_with_which_serde_json_marks_numbers_is_an_ordinary_key() {
+        for key in ["$serde_json::private::Number", "\\u0024serde_json::private::Number", ""] {
+            let text = format!("{{\"{key}\":\"1\"}}");
+            assert_eq!(parse(text.as_bytes()).map(|value| value.is_object()), Ok(true), "{text}");
+        }
     }
 
     #[test]

@@ -22,8 +22,13 @@ pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const IDENTITY: &str = "manifest.sha256";
 
-/// The content of a directory when it was walked. Every file is a regular file with one hard link; paths are relative
-/// and separated by `/`.
+#[cfg(test)]
+thread_local! {
+    /// The files that this thread has opened, for tests that count how often a file is read.
+    pub(crate) static OPENED: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// The content of a directory when it was walked. Every file is a regular file; paths are relative and separated by `/`.
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: PathBuf,
@@ -154,13 +159,14 @@ impl Tree {
             }
             digest.update(&buffer[..count]);
         }
-        let actual = hex(&digest.finalize());
-        let expected = entry.sha256.clone();
-        if actual == expected {
-            Ok(())
-        } else {
-            Err(BridgeError::FileHash { file: relative.to_owned(), expected, actual })
-        }
+        compare_hash(relative, entry, hex(&digest.finalize()))
+    }
+
+    /// The check `file_hash` for one file, which is read into memory. Returns its bytes.
+    pub(crate) fn read_checked(&self, relative: &str, entry: &FileEntry) -> Result<Vec<u8>, BridgeError> {
+        let bytes = self.read(relative)?;
+        compare_hash(relative, entry, sha256(&bytes))?;
+        Ok(bytes)
     }
 
     /// Reads a file, but no more bytes than it had when the directory was walked.
@@ -174,6 +180,8 @@ impl Tree {
 
     /// Opens a file and checks that it was not replaced since the directory was walked.
     fn open(&self, relative: &str) -> Result<File, BridgeError> {
+        #[cfg(test)]
+        OPENED.with_borrow_mut(|opened| opened.push(relative.to_owned()));
         let path = self.path(relative);
         let refused = |error| BridgeError::io(&path, &error);
         let file = File::open(&path).map_err(refused)?;
@@ -184,6 +192,13 @@ impl Tree {
         }
         Ok(file)
     }
+}
+
+fn compare_hash(relative: &str, entry: &FileEntry, actual: String) -> Result<(), BridgeError> {
+    if actual == entry.sha256 {
+        return Ok(());
+    }
+    Err(BridgeError::FileHash { file: relative.to_owned(), expected: entry.sha256.clone(), actual })
 }
 
 /// The text of some bytes as lowercase hexadecimal digits.
@@ -204,18 +219,10 @@ fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), BridgeError> {
     if !metadata.is_file() {
         return Err(path_kind(
             path,
-            "expected a regular file or a directory; links and devices are refused".to_owned(),
+            "expected a regular file or a directory; symbolic links and devices are refused".to_owned(),
         ));
     }
-    if links(metadata) != 1 {
-        return Err(path_kind(path, format!("has {} hard links, expected 1; copy the file", links(metadata))));
-    }
     Ok(())
-}
-
-#[cfg(unix)]
-fn links(metadata: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::nlink(metadata)
 }
 
 #[cfg(unix)]
@@ -224,12 +231,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-// On systems other than Unix, the standard library returns neither the number of hard links nor the file's identity.
-#[cfg(not(unix))]
-fn links(_: &Metadata) -> u64 {
-    1
-}
-
+// On systems other than Unix, the standard library does not return the file's identity.
 #[cfg(not(unix))]
 fn identity(_: &Metadata) -> (u64, u64) {
     (0, 0)

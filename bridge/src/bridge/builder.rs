@@ -9,6 +9,7 @@ use crate::families::loading::{self, Opened};
 use crate::handles::on_blocking_thread;
 use crate::model::Model;
 use crate::options::BridgeOptions;
+use crate::runtime::environment;
 use crate::runtime::session::EngineOptions;
 use crate::tasks::Task;
 
@@ -43,8 +44,9 @@ impl Builder {
         self
     }
 
-    /// Sets the path of ONNX Runtime's shared library. Default: the path in `ORT_DYLIB_PATH`. A process loads one library:
-    /// the first call that needs it decides.
+    /// Sets the path of ONNX Runtime's shared library. Default: the path in `ORT_DYLIB_PATH`, else the library beside the
+    /// executable, else the one that the system's loader finds. A process loads one library; another one is `config`, and
+    /// so is a library together with an environment.
     pub fn library(mut self, path: impl Into<PathBuf>) -> Self {
         self.engine.library = Some(path.into());
         self
@@ -71,11 +73,7 @@ impl Builder {
     /// the first check that an artifact fails, from `path_kind` to `variant`; `io` if a file cannot be read.
     pub fn build(self) -> Result<OnnxMlBridge, BridgeError> {
         self.options.check()?;
-        if self.engine.library.is_some() && self.engine.environment.is_some() {
-            return Err(BridgeError::config(
-                "a library and an environment were passed: the environment has its library, pass one of them",
-            ));
-        }
+        environment::check_options(self.engine.library.as_deref(), self.engine.environment.as_ref())?;
         if self.models.is_empty() {
             return Err(BridgeError::config("there is nothing to open: pass the path of an artifact with model(path)"));
         }

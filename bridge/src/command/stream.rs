@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Failure, Outcome, output_failed};
 use crate::BridgeError;
 use crate::jsonl::{LineError, LineInput, next_line};
+use crate::runtime::batch::refused_thread;
 
 /// Limit on the lines that are read ahead, and the default limit on the lines that are answered together.
 const MAX_BATCH: usize = 256;
@@ -59,7 +60,8 @@ pub(crate) fn to_json(answer: &impl Serialize) -> Result<String, Failure> {
 pub(crate) fn answer_all<C: Answers>(command: &C, limit: usize) -> Result<Outcome, Failure> {
     let (sender, receiver) = sync_channel(MAX_BATCH);
     // The thread is not joined, because it may wait for input that never comes after the output was closed.
-    thread::spawn(move || read_lines::<C::Input>(&sender, limit));
+    let read = move || read_lines::<C::Input>(&sender, limit);
+    thread::Builder::new().spawn(read).map_err(|error| refused_thread(&error))?;
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut done, mut failed) = (0_u64, false);
     while let Some(batch) = next_batch(&receiver, command.max_batch())? {

@@ -46,11 +46,11 @@ impl Artifact {
         let manifest = files.manifest();
         let known = chosen.as_ref().ok().and_then(|name| manifest.variants.get(name));
         let graphs: Vec<(&String, &Graph)> = known.into_iter().flat_map(|variant| &variant.graphs).collect();
-        files.check_hashes(preprocessor.iter().chain(graphs.iter().map(|(_, graph)| &graph.file)))?;
+        let paths = preprocessor.iter().chain(graphs.iter().map(|(_, graph)| &graph.file));
+        let parsed = files.check_and_parse(paths, &graphs)?;
         for (role, graph) in graphs {
-            let graph = files.read_graph(graph)?;
-            files.check_data_hashes(&graph)?;
-            files.check_graph(&graph, role, family.declaration().interface(role))?;
+            files.check_data_hashes(&parsed, graph)?;
+            files.check_graph(&parsed, graph, role, family.declaration().interface(role))?;
         }
         let preprocessor = (family.declaration().load)(&files)?;
         let chosen = chosen?;
@@ -63,9 +63,11 @@ impl Artifact {
     /// The code of the first check that fails, from `path_kind` to `tokenizer`; `io` if a file cannot be read.
     pub fn verify(path: &Path) -> Result<Self, BridgeError> {
         let Layout { family, files, .. } = Layout::read(path)?;
-        files.check_hashes(files.manifest().files.keys())?;
-        for (role, graph) in files.manifest().variants.values().flat_map(|variant| &variant.graphs) {
-            files.check_graph(&files.read_graph(graph)?, role, family.declaration().interface(role))?;
+        let manifest = files.manifest();
+        let graphs: Vec<_> = manifest.variants.values().flat_map(|variant| &variant.graphs).collect();
+        let parsed = files.check_and_parse(manifest.files.keys(), &graphs)?;
+        for (role, graph) in graphs {
+            files.check_graph(&parsed, graph, role, family.declaration().interface(role))?;
         }
         let preprocessor = (family.declaration().load)(&files)?;
         Ok(Self { family, files, preprocessor })
@@ -220,6 +222,7 @@ pub(crate) fn replay_reporting(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::tree::OPENED;
 
     fn code(text: &str) -> Result<(), &'static str> {
         parse_manifest(text.as_bytes()).map(|_| ()).map_err(|error| error.code().as_str())
@@ -227,6 +230,25 @@ mod tests {
 
     fn manifest(task: &str, engine: &str, revision: u64) -> String {
         format!("{{\"format_version\":1,\"task\":{task},\"engine\":{engine},\"task_revision\":{revision}}}")
+    }
+
+    /// The graph files that a function opens, each as often as it opens it.
+    fn opened_graphs(run: impl FnOnce()) -> Vec<String> {
+        OPENED.take();
+        run();
+        let mut graphs: Vec<String> = OPENED.take().into_iter().filter(|path| path.ends_with(".onnx")).collect();
+        graphs.sort();
+        graphs
+    }
+
+    #[test]
+    #[cfg(feature = "sentence-embedding")]
+    fn every_graph_file_is_read_once() {
+        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding");
+        let open = || drop(Artifact::open(&shared, "int8").expect("an artifact"));
+        assert_eq!(opened_graphs(open), ["onnx/model_int8.onnx"]);
+        let verify = || drop(Artifact::verify(&shared).expect("an artifact"));
+        assert_eq!(opened_graphs(verify), ["onnx/model.onnx", "onnx/model_int8.onnx"]);
     }
 
     #[test]

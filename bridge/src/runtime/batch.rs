@@ -41,7 +41,8 @@ pub(crate) fn plan(mut texts: Vec<(usize, usize)>, bounds: Bounds) -> Vec<Vec<us
     runs
 }
 
-/// Processes jobs on several threads. A thread ends when one of its jobs fails.
+/// Processes jobs on several threads. A thread ends when one of its jobs fails. If the system refuses a thread, the others
+/// process its jobs; without any, the calling thread does.
 ///
 /// # Errors
 /// The error of a job, or `inference` if a thread panicked.
@@ -56,10 +57,25 @@ pub(crate) fn in_parallel<J: Sync>(
         return worker();
     }
     std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads.min(jobs.len())).map(|_| scope.spawn(worker)).collect();
+        let start = |_| match std::thread::Builder::new().spawn_scoped(scope, worker) {
+            Ok(handle) => Some(handle),
+            Err(error) => {
+                tracing::warn!(%error, "the system refused a thread: a call runs on fewer threads");
+                None
+            }
+        };
+        let handles: Vec<_> = (0..threads.min(jobs.len())).map_while(start).collect();
+        if handles.is_empty() {
+            return worker();
+        }
         let crashed = |_| Err(BridgeError::inference(None, "a worker thread panicked"));
         handles.into_iter().try_for_each(|handle| handle.join().unwrap_or_else(crashed))
     })
+}
+
+/// The error for a thread that the system refuses, for example because of a limit on processes or memory.
+pub(crate) fn refused_thread(error: &std::io::Error) -> BridgeError {
+    BridgeError::inference(None, format!("the system refused a thread: {error}; raise the limits of the process"))
 }
 
 /// The outcome of one item of a run: its result or its error.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ort::logging::LogLevel;
 use ort::session::RunOptions;
 
+use super::batch::refused_thread;
 use super::outputs::failed;
 use crate::BridgeError;
 
@@ -187,7 +188,11 @@ pub(crate) fn stoppable<T>(cancel: &[&CancelToken], limit: Option<TimeLimit>, ca
         return call(&stop);
     }
     thread::scope(|scope| {
-        scope.spawn(|| stop.watch(started, limit));
+        let watch = || stop.watch(started, limit);
+        if let Err(error) = thread::Builder::new().spawn_scoped(scope, watch) {
+            // Nothing would end the call at its time limit.
+            stop.stop(refused_thread(&error));
+        }
         let _ended = Ended(&stop);
         call(&stop)
     })

@@ -1,64 +1,129 @@
-//! Finds and loads the library of ONNX Runtime and creates the environment of the process.
+//! Creates the environment of ONNX Runtime, of which a process has only one.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ort::environment::Environment;
+use ort::environment::{Environment, EnvironmentBuilder};
 
+#[cfg(feature = "load-dynamic")]
+use super::library::{self, Candidate};
 use crate::BridgeError;
 
 /// The environment variable with the path of ONNX Runtime's shared library, which an option can override.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// ONNX Runtime's environment of this process. It is never dropped, because `ort` can create only one per process.
-static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+static PROCESS: Mutex<Process> = Mutex::new(Process::new());
 
-/// ONNX Runtime's environment of this process. The first successful call loads the library; `library` has no effect on
-/// later calls.
+/// What this process has of ONNX Runtime. Neither is ever dropped, because `ort` loads only one library and creates only
+/// one environment.
+struct Process {
+    #[cfg(feature = "load-dynamic")]
+    library: Option<Candidate>,
+    environment: Option<Environment>,
+}
+
+/// ONNX Runtime's environment of this process. The first successful call loads the library.
 ///
 /// # Errors
-/// `dependency` if the library is missing or cannot be loaded. A later call may try again.
+/// `dependency` if no library can be loaded; a later call may try again. `config` if the process has loaded another library
+/// than `library`.
 pub(crate) fn environment(library: Option<&Path>) -> Result<Environment, BridgeError> {
-    let mut shared = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(environment) = shared.as_ref() {
+    let mut process = Process::lock();
+    process.check_library(library)?;
+    if let Some(environment) = process.environment.as_ref() {
         return Ok(environment.clone());
     }
-    let environment = create(library).map_err(|problem| BridgeError::Dependency { problem })?;
-    *shared = Some(environment.clone());
+    let environment = process.create(library).map_err(|problem| BridgeError::Dependency { problem })?;
+    process.environment = Some(environment.clone());
     Ok(environment)
 }
 
-#[cfg(feature = "load-dynamic")]
-fn create(library: Option<&Path>) -> Result<Environment, String> {
-    let path = match library.map(Path::to_path_buf).or_else(from_variable) {
-        Some(path) => path,
-        None => {
-            return Err(format!("ONNX Runtime was not found: {LIBRARY_VARIABLE} is not set and no library was passed"));
-        }
-    };
-    if !path.is_file() {
-        return Err(format!("ONNX Runtime was not found: {} is not a file", path.display()));
+/// Checks the options for the library and the environment, without loading anything.
+///
+/// # Errors
+/// `config` if both are given, or if the process has loaded another library than `library`.
+pub(crate) fn check_options(library: Option<&Path>, environment: Option<&Environment>) -> Result<(), BridgeError> {
+    match library {
+        Some(library) if environment.is_some() => Err(BridgeError::config(format!(
+            "both an environment and the library {} are given: an environment has a library already, pass only one of them",
+            library.display()
+        ))),
+        _ => Process::lock().check_library(library),
     }
-    // For a relative path, `ort` would look in the folder of the executable first.
-    let path = std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let builder = ort::init_from(&path).map_err(|error| format!("ONNX Runtime was not loaded: {error}"))?;
-    finish(builder)
+}
+
+impl Process {
+    fn lock() -> MutexGuard<'static, Self> {
+        PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(feature = "load-dynamic")]
-fn from_variable() -> Option<PathBuf> {
-    std::env::var_os(LIBRARY_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+impl Process {
+    const fn new() -> Self {
+        Self { library: None, environment: None }
+    }
+
+    /// The library option contradicts the library of the process, which an earlier call with other options has loaded.
+    /// Nothing is missing. Hence the error is not `dependency`.
+    fn check_library(&self, library: Option<&Path>) -> Result<(), BridgeError> {
+        match (library, &self.library) {
+            (Some(requested), Some(loaded)) if !loaded.is(requested) => Err(BridgeError::config(format!(
+                "the library {} cannot be loaded: the process has already loaded {loaded}, and it can load only one",
+                requested.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn create(&mut self, library: Option<&Path>) -> Result<Environment, String> {
+        let builder = match &self.library {
+            // The library was loaded, but an earlier call could not create the environment.
+            Some(_) => ort::init(),
+            None => {
+                let (builder, loaded) = library::load(library)?;
+                self.library = Some(loaded);
+                builder
+            }
+        };
+        finish(builder).map_err(|problem| format!("{}: {problem}", self.name()))
+    }
+
+    /// The loaded library, for error messages.
+    fn name(&self) -> String {
+        self.library.as_ref().map_or_else(|| "the given environment".to_owned(), Candidate::to_string)
+    }
 }
 
 #[cfg(not(feature = "load-dynamic"))]
-fn create(library: Option<&Path>) -> Result<Environment, String> {
-    let problem = || "a library was passed, but ONNX Runtime is linked into this build".to_owned();
-    library.map_or_else(|| finish(ort::init()), |_| Err(problem()))
+impl Process {
+    const fn new() -> Self {
+        Self { environment: None }
+    }
+
+    fn check_library(&self, library: Option<&Path>) -> Result<(), BridgeError> {
+        library.map_or(Ok(()), |library| {
+            let problem = "cannot be loaded: ONNX Runtime is linked into this build";
+            Err(BridgeError::config(format!("the library {} {problem}", library.display())))
+        })
+    }
+
+    fn create(&mut self, _: Option<&Path>) -> Result<Environment, String> {
+        finish(ort::init())
+    }
+
+    fn name(&self) -> String {
+        "the linked ONNX Runtime".to_owned()
+    }
 }
 
-fn finish(builder: ort::environment::EnvironmentBuilder) -> Result<Environment, String> {
-    let environment = builder.with_name("onnx-ml-bridge").with_telemetry(false).build();
-    environment.map_err(|error| format!("ONNX Runtime did not create an environment: {error}"))
+/// Creates the environment. `ort` panics if the library does not have the version of the API that `ort` needs.
+fn finish(builder: EnvironmentBuilder) -> Result<Environment, String> {
+    let builder = builder.with_name("onnx-ml-bridge").with_telemetry(false);
+    let built = catch_unwind(AssertUnwindSafe(|| builder.build()));
+    let built = built.map_err(|_| format!("does not have version {} of ONNX Runtime's API", ort::MINOR_VERSION))?;
+    built.map_err(|error| format!("did not create an environment: {error}"))
 }
 
 /// Checks that the loaded library is not older than the graph requires. A build without a version is accepted.
@@ -68,7 +133,12 @@ fn finish(builder: ort::environment::EnvironmentBuilder) -> Result<Environment, 
 pub(crate) fn check_version(minimum: &str) -> Result<(), BridgeError> {
     match (version_in(ort::info()), major_minor(minimum)) {
         (Some(loaded), Some(required)) if loaded < required => Err(BridgeError::Dependency {
-            problem: format!("ONNX Runtime {}.{} is loaded, the graph needs {minimum} or newer", loaded.0, loaded.1),
+            problem: format!(
+                "{} is ONNX Runtime {}.{}, the graph needs {minimum} or newer",
+                Process::lock().name(),
+                loaded.0,
+                loaded.1
+            ),
         }),
         _ => Ok(()),
     }

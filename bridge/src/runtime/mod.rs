@@ -4,6 +4,8 @@ pub(crate) mod batch;
 pub(crate) mod cancellation;
 pub mod cpu;
 pub(crate) mod environment;
+#[cfg(feature = "load-dynamic")]
+mod library;
 pub(crate) mod meter;
 pub(crate) mod options;
 pub(crate) mod outputs;

@@ -51,6 +51,7 @@ OTHER_CODES = (
     "unsafe_checkpoint",
     "gate",
     "io",
+    "internal",
 )
 
 

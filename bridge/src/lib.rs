@@ -1,56 +1,73 @@
 //! Sentence embeddings, named entities, summaries and rankings from sealed ONNX artifacts, without Python.
 //!
 //! An *artifact* is a directory with a model's graphs, its tokenizer and a manifest that lists every file with its hash.
-//! This crate opens artifacts, checks their files before ONNX Runtime loads them, and answers the calls of [`MlBridge`].
+//! This crate opens artifacts and checks their files before ONNX Runtime loads them. A bridge ([`OnnxMlBridge`]) holds any
+//! number of models by name. A handle ([`Embedder`], [`Recognizer`], [`Summarizer`], [`Reranker`]) has the full calls of a
+//! task; the trait [`MlBridge`] has shortcuts to the default model of each task.
 //!
 //! ONNX Runtime is loaded at run time: set `ORT_DYLIB_PATH` to the path of its shared library, or pass the path to
-//! [`OnnxMlBridgeBuilder::library`]. Nothing is downloaded.
+//! [`Builder::library`]. Nothing is downloaded.
 //!
 //! # Example
 //!
 //! The example needs the environment variable `ONNX_ML_BRIDGE_ARTIFACT` with the directory of an artifact:
 //!
 //! ```
-//! use onnx_ml_bridge::{BridgeError, EmbedOptions, OnnxMlBridge};
+//! use onnx_ml_bridge::{BridgeError, BridgeOptions, EmbedOptions, Embedder, Model};
 //!
 //! fn main() -> Result<(), BridgeError> {
 //!     let Some(artifact) = std::env::var_os("ONNX_ML_BRIDGE_ARTIFACT") else {
 //!         eprintln!("set ONNX_ML_BRIDGE_ARTIFACT to an artifact's directory to run this example");
 //!         return Ok(());
 //!     };
-//!     let bridge = OnnxMlBridge::builder().embedding(artifact).variant("auto").build()?;
+//!     let embedder = Embedder::open(Model::new(artifact).variant("auto"), BridgeOptions::default())?;
 //!
 //!     // One vector per text, in the order of the texts. Each has `dim` finite float32 values.
-//!     let answer = bridge.embed(&["Hello world", "Bonjour le monde"], &EmbedOptions::default())?;
+//!     let answer = embedder.embed_blocking(&["Hello world", "Bonjour le monde"], &EmbedOptions::default())?;
 //!     assert_eq!(answer.vectors.len(), 2);
 //!     assert_eq!(answer.vectors[0].len(), answer.dim);
 //!     assert_eq!(answer.truncated, [false, false]);
-//!
-//!     // A shortcut for one text. Asynchronous code calls `MlBridge::generate_embedding(&bridge, text).await`.
-//!     let vector = bridge.generate_embedding_blocking("Hello world")?;
-//!     println!("{} dimensions from the variant {}", vector.len(), bridge.embedding_variant()?);
+//!     println!("{} dimensions from the variant {}", answer.dim, embedder.info().variant);
 //!     Ok(())
 //! }
+//! ```
+//!
+//! # Several models
+//!
+//! The manifest of an artifact says which task it is for. Every model has a unique name: that of its manifest, or a given
+//! one. Calls select a model by its name, or use the default model of their task. [`open_bridge`] opens the models that a
+//! file lists.
+//!
+//! ```no_run
+//! use onnx_ml_bridge::{MlBridge, Model, OnnxMlBridge, Task};
+//!
+//! # async fn example() -> Result<(), onnx_ml_bridge::BridgeError> {
+//! let bridge = OnnxMlBridge::builder()
+//!     .model("dist/all-minilm-l6-v2")
+//!     .model(Model::new("dist/en-core-web-sm").name("en"))
+//!     .model(Model::new("dist/camembert-ner").name("fr"))
+//!     .default_model(Task::Ner, "en")
+//!     .build_async()
+//!     .await?;
+//! let vector = bridge.generate_embedding("The lease was signed.").await?;
+//! let entities = bridge.extract_entities("Ada Lovelace lived in London.").await?;
+//! let french = bridge.recognizer(Some("fr"))?;
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # Named entities
 //!
 //! The same calls work for spaCy pipelines and for token classifiers of transformers. Offsets count characters and bytes of
-//! UTF-8; [`Entity::utf16_range`] returns offsets in UTF-16 code units, as JavaScript counts. Several models can be open,
-//! each with its own name:
+//! UTF-8; [`Entity::utf16_range`] returns offsets in UTF-16 code units, as JavaScript counts.
 //!
 //! ```no_run
-//! use onnx_ml_bridge::{AggregationStrategy, NerOptions, OnnxMlBridge};
+//! use onnx_ml_bridge::{AggregationStrategy, BridgeOptions, RecognizeOptions, Recognizer};
 //!
 //! # fn main() -> Result<(), onnx_ml_bridge::BridgeError> {
-//! let bridge = OnnxMlBridge::builder().ner("dist/en-core-web-sm").ner_named("fr", "dist/camembert-ner").build()?;
-//! let options = NerOptions {
-//!     model: Some("fr".to_owned()),
-//!     aggregation_strategy: Some(AggregationStrategy::Max),
-//!     stride: Some(64),
-//!     ..NerOptions::default()
-//! };
-//! for entity in &bridge.ner(&["Ada Lovelace vivait à Londres."], &options)?[0].entities {
+//! let recognizer = Recognizer::open("dist/camembert-ner", BridgeOptions::default())?;
+//! let options = RecognizeOptions::default().aggregation_strategy(AggregationStrategy::Max).stride(64);
+//! for entity in &recognizer.recognize_blocking(&["Ada Lovelace vivait à Londres."], &options)?[0] {
 //!     println!("{} {} {}..{}", entity.label, entity.text, entity.start, entity.end);
 //! }
 //! # Ok(())
@@ -60,18 +77,18 @@
 //! # Summaries
 //!
 //! The beam search is part of the graph. The options of a call set the number of beams, the lengths and the length penalty.
-//! They can also split longer inputs into chunks, set a time limit, or stop the call from another thread:
+//! They can also split longer inputs into chunks:
 //!
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use onnx_ml_bridge::{OnnxMlBridge, SummarizeOptions};
+//! use onnx_ml_bridge::{BridgeOptions, SummarizeOptions, Summarizer};
 //!
-//! # fn main() -> Result<(), onnx_ml_bridge::BridgeError> {
-//! let bridge = OnnxMlBridge::open_summarization("dist/distilbart-cnn-12-6")?;
+//! # async fn example() -> Result<(), onnx_ml_bridge::BridgeError> {
+//! let summarizer = Summarizer::open("dist/distilbart-cnn-12-6", BridgeOptions::default())?;
 //! let messages = vec!["The meeting is moved to Friday.".to_owned(), "Bring the figures.".to_owned()];
-//! let options = SummarizeOptions { map_reduce: true, timeout: Some(Duration::from_secs(30)), ..Default::default() };
-//! for summary in bridge.summarize_detailed(&[messages], &options)? {
+//! let options = SummarizeOptions::default().map_reduce(true).timeout(Duration::from_secs(30));
+//! for summary in summarizer.summarize(vec![messages], options).await? {
 //!     println!("{} ({} tokens)", summary.text, summary.tokens);
 //! }
 //! # Ok(())
@@ -83,28 +100,37 @@
 //! A reranker scores a query with each of several documents and returns the documents by descending score:
 //!
 //! ```no_run
-//! use onnx_ml_bridge::{OnnxMlBridge, RerankOptions};
+//! use onnx_ml_bridge::{BridgeOptions, RerankOptions, Reranker};
 //!
 //! # fn main() -> Result<(), onnx_ml_bridge::BridgeError> {
-//! let bridge = OnnxMlBridge::open_rerank("dist/cross-encoder-package-descriptions")?;
+//! let reranker = Reranker::open("dist/cross-encoder-package-descriptions", BridgeOptions::default())?;
 //! let documents = ["A server that streams music.", "A chess game with an opponent."];
-//! for ranked in bridge.rerank_blocking("play a board game", &documents, &RerankOptions::with_top_k(1))? {
+//! let options = RerankOptions::default().top_k(1);
+//! for ranked in reranker.rerank_blocking("play a board game", &documents, &options)? {
 //!     println!("{:.3} {}", ranked.score, documents[ranked.index]);
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! # Time limits and cancellation
+//!
+//! Every call can be stopped: by its time limit (`timeout` in its options, else that of the model, else that of the bridge),
+//! by a [`CancelToken`] in its options, or by dropping its future. ONNX Runtime ends the running graph after its current
+//! node, and no further run starts. A call with a `_each` in its name keeps the answers that were finished. The model can
+//! still be used.
+//!
 //! # Errors
 //!
-//! Every call fails with a [`BridgeError`], whose [`code`](BridgeError::code) is one of those that `FORMAT.md` lists.
+//! Every call fails with a [`BridgeError`], whose [`code`](BridgeError::code) is one of those that `FORMAT.md` lists, and
+//! whose [`source`](std::error::Error::source) is the error of the system or of another library, if that is the cause.
 //!
 //! # Observability
 //!
 //! Warnings are logged with `tracing`. Metrics are recorded with the `metrics` facade and have the labels `model` and
 //! `version`. The counters are `onnx_ml_bridge_requests_total`, `onnx_ml_bridge_items_total`,
-//! `onnx_ml_bridge_tokens_total` and `onnx_ml_bridge_errors_total` (with the additional label `code`). The histograms are
-//! `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
+//! `onnx_ml_bridge_tokens_total`, `onnx_ml_bridge_runs_total` (runs of graphs) and `onnx_ml_bridge_errors_total` (with the
+//! additional label `code`). The histograms are `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -116,7 +142,8 @@
         feature = "sentence-embedding",
         feature = "token-classification",
         feature = "spacy",
-        feature = "summarization"
+        feature = "summarization",
+        feature = "rerank"
     )),
     allow(dead_code, unused_imports)
 )]

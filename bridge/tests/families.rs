@@ -21,11 +21,13 @@ const FEATURES: [bool; 5] = [
 fn is_known(path: &Path) -> bool {
     let manifest: Value =
         serde_json::from_slice(&std::fs::read(path.join("manifest.json")).expect("a manifest")).expect("JSON");
-    Family::ALL.iter().any(|family| manifest["task"] == family.task().name() && manifest["engine"] == family.engine())
+    Family::ALL
+        .iter()
+        .any(|family| manifest["task"] == family.task().manifest_name() && manifest["engine"] == family.engine())
 }
 
 fn code(result: Result<(), onnx_ml_bridge::BridgeError>) -> Option<&'static str> {
-    result.err().map(|error| error.code())
+    result.err().map(|error| error.code().as_str())
 }
 
 #[test]

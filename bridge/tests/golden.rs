@@ -14,8 +14,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use onnx_ml_bridge::artifact::Manifest;
-use onnx_ml_bridge::families::{Artifact, Task, parse_manifest, replay};
-use onnx_ml_bridge::{BridgeError, EmbedOptions, NerOptions, OnnxMlBridge, SummarizeOptions};
+use onnx_ml_bridge::families::{Artifact, parse_manifest, replay};
+use onnx_ml_bridge::{
+    BridgeError, EmbedOptions, MlBridge, Model, OnnxMlBridge, RecognizeOptions, SummarizeOptions, Task,
+};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
@@ -28,7 +30,7 @@ fn entries(folder: &str) -> BTreeMap<String, PathBuf> {
 }
 
 fn code<T>(result: Result<T, BridgeError>) -> Code {
-    result.err().map(|error| error.code().to_owned())
+    result.err().map(|error| error.code().to_string())
 }
 
 fn verify(path: &Path) -> Code {
@@ -43,17 +45,9 @@ fn task(path: &Path) -> Task {
     Artifact::verify(path).expect("a valid artifact").family().task()
 }
 
-/// One variant of an artifact, opened for its task.
+/// One variant of an artifact.
 fn open(path: &Path, variant: &str) -> OnnxMlBridge {
-    let builder = OnnxMlBridge::builder().variant(variant);
-    let builder = match task(path) {
-        Task::SentenceEmbedding => builder.embedding(path),
-        Task::Ner => builder.ner(path),
-        Task::Summarization => builder.summarization(path),
-        Task::Rerank => builder.rerank(path),
-        other => panic!("no model for {other:?}"),
-    };
-    builder.build().expect("a valid artifact")
+    OnnxMlBridge::builder().model(Model::new(path).variant(variant)).build().expect("a valid artifact")
 }
 
 /// All variants of the valid artifacts of a task, each as the artifact's path and the variant's name.
@@ -79,11 +73,11 @@ fn every_valid_artifact_verifies_and_runs() {
 #[test]
 fn a_vector_depends_neither_on_its_batch_nor_on_its_padding() {
     let texts: Vec<String> = (1..60).map(|words| "the old mill by the river ".repeat(words % 9 + 1)).collect();
-    for (path, variant) in variants(Task::SentenceEmbedding) {
-        let bridge = open(&path, &variant);
-        let together = bridge.embed(&texts, &EmbedOptions::default()).expect("vectors");
+    for (path, variant) in variants(Task::Embedding) {
+        let embedder = open(&path, &variant).embedder(None).expect("an embedder");
+        let together = embedder.embed_blocking(&texts, &EmbedOptions::default()).expect("vectors");
         for (text, expected) in texts.iter().zip(&together.vectors) {
-            let alone = bridge.generate_embedding_blocking(text).expect("a vector");
+            let alone = embedder.embed_blocking(&[text], &EmbedOptions::default()).expect("a vector").vectors.remove(0);
             let close = alone.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5);
             assert!(close, "{variant}: {text}");
         }
@@ -103,14 +97,16 @@ fn golden_inputs<T: DeserializeOwned>(path: &Path) -> Vec<T> {
 #[test]
 fn entities_depend_neither_on_their_batch_nor_on_their_padding() {
     for (path, variant) in variants(Task::Ner) {
-        let (bridge, texts) = (open(&path, &variant), golden_inputs::<String>(&path));
+        let recognizer = open(&path, &variant).recognizer(None).expect("a recognizer");
+        let texts = golden_inputs::<String>(&path);
         let starts = |count: usize| {
             let given = manifest(&path).sections.get("spacy").is_some_and(|spacy| spacy["sentences"] == "given");
-            NerOptions { sentence_starts: given.then(|| vec![vec![]; count]), ..NerOptions::default() }
+            let options = RecognizeOptions::default();
+            if given { options.sentence_starts(vec![vec![]; count]) } else { options }
         };
-        let together = bridge.ner(&texts, &starts(texts.len())).expect("entities");
+        let together = recognizer.recognize_blocking(&texts, &starts(texts.len())).expect("entities");
         for (text, expected) in texts.iter().zip(&together) {
-            let alone = &bridge.ner(&[text], &starts(1)).expect("entities")[0];
+            let alone = &recognizer.recognize_blocking(&[text], &starts(1)).expect("entities")[0];
             assert_eq!((alone.tokens, alone.truncated), (expected.tokens, expected.truncated), "{variant}: {text}");
             assert_eq!(alone.entities.len(), expected.entities.len(), "{variant}: {text}");
             for (a, b) in alone.entities.iter().zip(&expected.entities) {
@@ -127,12 +123,13 @@ fn summaries_depend_neither_on_their_batch_nor_on_their_padding() {
     let variants = variants(Task::Summarization);
     assert!(!variants.is_empty());
     for (path, variant) in variants {
-        let (bridge, inputs) = (open(&path, &variant), golden_inputs::<Vec<String>>(&path));
-        let options = |num_beams| SummarizeOptions { num_beams: Some(num_beams), ..SummarizeOptions::default() };
+        let summarizer = open(&path, &variant).summarizer(None).expect("a summarizer");
+        let inputs = golden_inputs::<Vec<String>>(&path);
+        let options = |num_beams| SummarizeOptions::default().num_beams(num_beams);
         for num_beams in [1, 3] {
-            let together = bridge.summarize_detailed(&inputs, &options(num_beams)).expect("summaries");
+            let together = summarizer.summarize_blocking(&inputs, &options(num_beams)).expect("summaries");
             for (input, expected) in inputs.iter().zip(&together) {
-                let alone = bridge.summarize_detailed(std::slice::from_ref(input), &options(num_beams));
+                let alone = summarizer.summarize_blocking(std::slice::from_ref(input), &options(num_beams));
                 let alone = alone.expect("a summary").remove(0);
                 assert_eq!((alone.tokens, alone.truncated), (alone.token_ids.len() - 1, expected.truncated));
                 let tie = (alone.score - expected.score).abs() < 1e-5;

@@ -11,11 +11,11 @@ use onnx_ml_bridge::families::Artifact;
 use serde_json::{Value, json};
 
 fn verify(root: &Path) -> Result<(), &'static str> {
-    Artifact::verify(root).map(|_| ()).map_err(|error| error.code())
+    Artifact::verify(root).map(|_| ()).map_err(|error| error.code().as_str())
 }
 
 fn open(root: &Path) -> Result<(), &'static str> {
-    Artifact::open(root, "auto").map(|_| ()).map_err(|error| error.code())
+    Artifact::open(root, "auto").map(|_| ()).map_err(|error| error.code().as_str())
 }
 
 /// Corrupts a new artifact. Verifying and opening have to refuse it with the given code.
@@ -207,7 +207,7 @@ fn max_tokens_has_to_exceed_the_number_of_special_tokens() {
 #[test]
 fn an_unknown_variant_is_the_last_check() {
     let dir = common::tiny();
-    let code = |root: &Path| Artifact::open(root, "int4").map(|_| ()).map_err(|error| error.code());
+    let code = |root: &Path| Artifact::open(root, "int4").map(|_| ()).map_err(|error| error.code().as_str());
     assert_eq!(code(dir.path()), Err("variant"));
     fs::write(dir.path().join("extra"), b"").unwrap();
     assert_eq!(code(dir.path()), Err("file_set"));

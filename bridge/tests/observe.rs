@@ -10,7 +10,7 @@ use std::thread;
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
-use onnx_ml_bridge::{EmbedOptions, OnnxMlBridge};
+use onnx_ml_bridge::{BridgeOptions, EmbedOptions, Embedder};
 
 static TOTALS: OnceLock<Mutex<BTreeMap<String, u64>>> = OnceLock::new();
 
@@ -67,13 +67,13 @@ impl Recorder for Totals {
 fn requests_are_counted_and_a_model_is_loaded_once() {
     metrics::set_global_recorder(Totals).expect("the only recorder");
     let dir = common::tiny();
-    let bridge = OnnxMlBridge::open_embedding(dir.path()).expect("a valid artifact");
+    let embedder = Embedder::open(dir.path(), BridgeOptions::default()).expect("a valid artifact");
     thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| bridge.embed_each(&["a b", "nan"], &EmbedOptions::default()).expect("outcomes"));
+            scope.spawn(|| embedder.embed_each_blocking(&["a b", "nan"], &EmbedOptions::default()).expect("outcomes"));
         }
     });
-    bridge.embed(&["a"], &EmbedOptions::with_prompt("nobody")).expect_err("no such prompt");
+    embedder.embed_blocking(&["a"], &EmbedOptions::default().prompt_name("nobody")).expect_err("no such prompt");
     let expected = [
         ("onnx_ml_bridge_errors_total model=tiny version=1 code=inference", 8),
         ("onnx_ml_bridge_errors_total model=tiny version=1 code=prompt_not_found", 1),
@@ -81,6 +81,8 @@ fn requests_are_counted_and_a_model_is_loaded_once() {
         ("onnx_ml_bridge_load_seconds model=tiny version=1", 1),
         ("onnx_ml_bridge_request_seconds model=tiny version=1", 8),
         ("onnx_ml_bridge_requests_total model=tiny version=1", 8),
+        // Each of the 8 calls runs both texts together, and then each of them alone, if one fails; "nan" does not fail a run.
+        ("onnx_ml_bridge_runs_total model=tiny version=1", 8),
         ("onnx_ml_bridge_tokens_total model=tiny version=1", 16),
     ];
     let expected: BTreeMap<String, u64> = expected.iter().map(|(name, total)| ((*name).to_owned(), *total)).collect();

@@ -1,6 +1,7 @@
 //! Opening models: [`Builder`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::BridgeError;
@@ -96,6 +97,17 @@ impl Builder {
     /// The errors of [`build`](Self::build), and `config` without a tokio runtime.
     pub async fn build_async(self) -> Result<OnnxMlBridge, BridgeError> {
         on_blocking_thread(move || self.build()).await
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { models, defaults, options, .. } = self;
+        f.debug_struct("Builder")
+            .field("models", models)
+            .field("defaults", defaults)
+            .field("options", options)
+            .finish_non_exhaustive()
     }
 }
 

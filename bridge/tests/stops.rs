@@ -1,0 +1,324 @@
+//! Tests that a stopped call starts no further run, for every task. The tests count runs and do not measure time.
+#![cfg(all(
+    feature = "sentence-embedding",
+    feature = "token-classification",
+    feature = "spacy",
+    feature = "summarization",
+    feature = "rerank"
+))]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, Once};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use onnx_ml_bridge::{
+    BridgeError, BridgeOptions, CancelToken, EmbedOptions, MlBridge, Model, OnnxMlBridge, RecognizeOptions,
+    RerankOptions, SummarizeOptions, Task,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What happens when a run starts. The argument is the number of runs of the model that have started, including this one.
+type Hook = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// The runs and the hooks of all models, by name.
+static RUNS: Mutex<BTreeMap<String, (u64, Option<Hook>)>> = Mutex::new(BTreeMap::new());
+
+/// Records the runs of models, and calls the hook of the model for each.
+struct Runs;
+
+struct Run(String);
+
+impl CounterFn for Run {
+    fn increment(&self, value: u64) {
+        let mut runs = RUNS.lock().expect("not poisoned");
+        let entry = runs.entry(self.0.clone()).or_default();
+        entry.0 += value;
+        let (count, hook) = entry.clone();
+        drop(runs);
+        if let Some(hook) = hook {
+            hook(count);
+        }
+    }
+    fn absolute(&self, _: u64) {}
+}
+
+impl Recorder for Runs {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let model = key.labels().find(|label| label.key() == "model").expect("a model").value().to_owned();
+        if key.name() == "onnx_ml_bridge_runs_total" {
+            Counter::from_arc(Arc::new(Run(model)))
+        } else {
+            Counter::noop()
+        }
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+/// An open model, whose calls need many runs.
+struct Subject {
+    _dir: TempDir,
+    bridge: OnnxMlBridge,
+    task: Task,
+    name: String,
+}
+
+const ARTIFACTS: [&str; 5] = ["tiny-embedding", "tiny-ner", "tiny-spacy", "tiny-summary", "tiny-rerank"];
+/// The texts of a call. Together they need more than ten runs of every model.
+const TEXTS: usize = 200;
+
+/// Opens a copy of an artifact whose name is unique, so that its runs are counted separately.
+fn subject(artifact: &str, test: &str, options: BridgeOptions) -> Subject {
+    static RECORDER: Once = Once::new();
+    RECORDER.call_once(|| metrics::set_global_recorder(Runs).expect("the only recorder"));
+    let dir = common::copy(&common::golden().join("valid").join(artifact));
+    let mut manifest: Value =
+        serde_json::from_slice(&fs::read(dir.path().join("manifest.json")).expect("a manifest")).expect("JSON");
+    let name = format!("{artifact}-{test}");
+    manifest["name"] = name.clone().into();
+    common::write_manifest(dir.path(), format!("{manifest:#}\n").as_bytes());
+    let options = options.sessions(1).beam_limit(300);
+    let builder = OnnxMlBridge::builder().model(Model::new(dir.path()).variant("fp32")).options(options);
+    let bridge = builder.build().expect("a valid artifact");
+    bridge.warm_up_blocking().expect("sessions");
+    let task = bridge.models()[0].task;
+    Subject { _dir: dir, bridge, task, name }
+}
+
+fn subjects(test: &str, options: &BridgeOptions) -> Vec<Subject> {
+    ARTIFACTS.iter().map(|artifact| subject(artifact, test, options.clone())).collect()
+}
+
+fn texts() -> Vec<String> {
+    vec!["the old mill by the river ".repeat(10); TEXTS]
+}
+
+/// The codes of the outcomes of the texts of a call.
+fn codes<T>(outcomes: Result<Vec<Result<T, BridgeError>>, BridgeError>) -> Vec<Option<&'static str>> {
+    let code = |outcome: Result<T, BridgeError>| outcome.err().map(|error| error.code().as_str());
+    outcomes.expect("outcomes").into_iter().map(code).collect()
+}
+
+impl Subject {
+    /// Sets what happens when a run starts.
+    fn on_run(&self, hook: impl Fn(u64) + Send + Sync + 'static) {
+        RUNS.lock().expect("not poisoned").insert(self.name.clone(), (0, Some(Arc::new(hook))));
+    }
+
+    /// The number of runs that have started.
+    fn runs(&self) -> u64 {
+        RUNS.lock().expect("not poisoned").get(&self.name).map_or(0, |(count, _)| *count)
+    }
+
+    /// Makes the full call of the task, without blocking. Returns the code of its error.
+    fn call(
+        &self,
+        cancel: &CancelToken,
+        timeout: Option<Duration>,
+    ) -> Pin<Box<dyn Future<Output = Option<&'static str>> + Send>> {
+        fn code<T>(result: Result<T, BridgeError>) -> Option<&'static str> {
+            result.err().map(|error| error.code().as_str())
+        }
+        macro_rules! options {
+            ($options:expr) => {{
+                let options = $options.cancel(cancel.clone());
+                if let Some(limit) = timeout { options.timeout(limit) } else { options }
+            }};
+        }
+        match self.task {
+            Task::Embedding => {
+                let (model, options) =
+                    (self.bridge.embedder(None).expect("a model"), options!(EmbedOptions::default()));
+                Box::pin(async move { code(model.embed(texts(), options).await) })
+            }
+            Task::Ner => {
+                let model = self.bridge.recognizer(None).expect("a model");
+                let options = options!(RecognizeOptions::default());
+                Box::pin(async move { code(model.recognize(texts(), options).await) })
+            }
+            Task::Summarization => {
+                let model = self.bridge.summarizer(None).expect("a model");
+                let options = options!(SummarizeOptions::default());
+                let inputs = texts().into_iter().map(|text| vec![text]).collect();
+                Box::pin(async move { code(model.summarize(inputs, options).await) })
+            }
+            Task::Rerank => {
+                let (model, options) =
+                    (self.bridge.reranker(None).expect("a model"), options!(RerankOptions::default()));
+                Box::pin(async move { code(model.rerank("a mill".to_owned(), texts(), options).await) })
+            }
+            other => panic!("no call for {other}"),
+        }
+    }
+
+    /// Makes the call that returns the outcome of each text. Returns their codes; `None` for a task without such a call.
+    fn each(&self, cancel: &CancelToken) -> Option<Vec<Option<&'static str>>> {
+        match self.task {
+            Task::Embedding => {
+                let options = EmbedOptions::default().cancel(cancel.clone());
+                Some(codes(self.bridge.embedder(None).expect("a model").embed_each_blocking(&texts(), &options)))
+            }
+            Task::Ner => {
+                let options = RecognizeOptions::default().cancel(cancel.clone());
+                Some(codes(self.bridge.recognizer(None).expect("a model").recognize_each_blocking(&texts(), &options)))
+            }
+            Task::Summarization => {
+                let options = SummarizeOptions::default().cancel(cancel.clone());
+                let inputs: Vec<Vec<String>> = texts().into_iter().map(|text| vec![text]).collect();
+                Some(codes(self.bridge.summarizer(None).expect("a model").summarize_each_blocking(&inputs, &options)))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_call_starts_no_run() {
+    for subject in subjects("before", &BridgeOptions::default()) {
+        let cancelled = CancelToken::new();
+        cancelled.cancel();
+        subject.on_run(|_| ());
+        assert_eq!(subject.call(&cancelled, None).await, Some("cancelled"), "{}", subject.name);
+        if let Some(codes) = subject.each(&cancelled) {
+            assert_eq!(codes, [Some("cancelled"); TEXTS], "{}", subject.name);
+        }
+        assert_eq!(subject.runs(), 0, "{}", subject.name);
+        assert_eq!(subject.call(&CancelToken::new(), None).await, None, "{}", subject.name);
+        assert!(subject.runs() > 10, "{} has {} runs", subject.name, subject.runs());
+    }
+}
+
+/// The seventh run is cancelled when it starts. The answers of the runs before it are kept.
+#[tokio::test]
+async fn no_run_starts_after_a_cancel() {
+    for subject in subjects("during", &BridgeOptions::default()) {
+        for each in [false, true] {
+            let cancel = CancelToken::new();
+            let token = cancel.clone();
+            subject.on_run(move |run| {
+                if run == 7 {
+                    token.cancel()
+                }
+            });
+            let code = if each { None } else { Some(subject.call(&cancel, None).await) };
+            assert!(code.is_none_or(|code| code == Some("cancelled")), "{}", subject.name);
+            let codes = if each { subject.each(&cancel) } else { None };
+            if let Some(codes) = codes {
+                let kept = codes.iter().filter(|code| code.is_none()).count();
+                let stopped = codes.iter().filter(|code| **code == Some("cancelled")).count();
+                assert!(kept > 0 && stopped > 0 && kept + stopped == TEXTS, "{} kept {kept}", subject.name);
+            } else if each {
+                continue;
+            }
+            assert_eq!(subject.runs(), 7, "{}", subject.name);
+        }
+    }
+}
+
+/// The third run takes longer than the time limit, which is that of the call, of the bridge or of the model.
+#[tokio::test]
+async fn no_run_starts_after_the_time_limit() {
+    let limit = Duration::from_millis(500);
+    let slow = move |run| {
+        if run == 3 {
+            thread::sleep(limit * 2)
+        }
+    };
+    for subject in subjects("timeout", &BridgeOptions::default()) {
+        subject.on_run(slow);
+        assert_eq!(subject.call(&CancelToken::new(), Some(limit)).await, Some("timeout"), "{}", subject.name);
+        assert_eq!(subject.runs(), 3, "{}", subject.name);
+    }
+    let subject = subject("tiny-embedding", "default-timeout", BridgeOptions::default().timeout(limit));
+    subject.on_run(slow);
+    assert_eq!(subject.call(&CancelToken::new(), None).await, Some("timeout"));
+    subject.on_run(slow);
+    assert_eq!(subject.call(&CancelToken::new(), Some(Duration::from_secs(600))).await, None);
+}
+
+/// A runtime with one blocking thread, and a sender whose drop frees this thread.
+fn busy_runtime() -> (tokio::runtime::Runtime, SyncSender<()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).build();
+    let (runtime, (sender, receiver)) = (runtime.expect("a runtime"), sync_channel::<()>(0));
+    runtime.spawn_blocking(move || receiver.recv());
+    (runtime, sender)
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> bool {
+    poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context).is_ready())).await
+}
+
+#[test]
+fn a_future_that_is_dropped_before_its_run_starts_none() {
+    for subject in subjects("dropped", &BridgeOptions::default()) {
+        subject.on_run(|_| ());
+        let (runtime, busy) = busy_runtime();
+        runtime.block_on(async {
+            let mut call = subject.call(&CancelToken::new(), None);
+            assert!(!poll_once(&mut call).await);
+            drop(call);
+            drop(busy);
+            // The only thread has taken up the dropped call before this code.
+            tokio::task::spawn_blocking(|| ()).await.expect("no panic");
+        });
+        assert_eq!(subject.runs(), 0, "{}", subject.name);
+    }
+}
+
+/// A call that waits for a blocking thread exceeds its time limit there.
+#[test]
+fn the_time_limit_includes_the_wait_for_a_thread() {
+    let subject = subject("tiny-embedding", "waiting", BridgeOptions::default());
+    subject.on_run(|_| ());
+    let (runtime, busy) = busy_runtime();
+    let call = runtime.spawn(subject.call(&CancelToken::new(), Some(Duration::from_millis(50))));
+    thread::sleep(Duration::from_millis(200));
+    drop(busy);
+    assert_eq!(runtime.block_on(call).expect("no panic"), Some("timeout"));
+    assert_eq!(subject.runs(), 0);
+}
+
+/// The future is dropped while the third run starts.
+#[test]
+fn no_run_starts_after_a_future_is_dropped() {
+    for subject in subjects("dropped-later", &BridgeOptions::default()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let (started, is_started) = sync_channel::<()>(0);
+        let (dropped, is_dropped) = sync_channel::<()>(0);
+        let is_dropped: Mutex<Receiver<()>> = Mutex::new(is_dropped);
+        subject.on_run(move |run| {
+            if run == 3 {
+                started.send(()).expect("a receiver");
+                is_dropped.lock().expect("not poisoned").recv().expect("a sender");
+            }
+        });
+        let call = runtime.spawn(subject.call(&CancelToken::new(), None));
+        is_started.recv().expect("the third run");
+        call.abort();
+        assert!(runtime.block_on(call).is_err());
+        dropped.send(()).expect("a receiver");
+        // Dropping the runtime waits for the blocking thread of the call.
+        drop(runtime);
+        assert_eq!(subject.runs(), 3, "{}", subject.name);
+        subject.on_run(|_| ());
+        assert!(subject.bridge.health_check_blocking(), "{}", subject.name);
+    }
+}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,19 @@ class Summarizer:
             )
 
 
+@dataclass
+class _Shortened:
+    """A text that is replaced by shorter texts until it fits the model.
+
+    `was_truncated` tells whether a chunk was truncated, `can_shrink` whether the last replacement was shorter.
+    """
+
+    text: str
+    tokens: int
+    was_truncated: bool = False
+    can_shrink: bool = True
+
+
 @dataclass(frozen=True)
 class _Call:
     """The state of one call to summarize; the function `run` summarizes a list of tokenized texts."""
@@ -207,30 +221,38 @@ class _Call:
         return [summaries[index] for index in range(len(texts))]
 
     def reduced(self, texts: Sequence[str]) -> list[Summary]:
-        """Summarize texts without truncation: if a text is too long, the summaries of its chunks are summarized."""
-        shortened = [self._shorten(text) for text in texts]
-        summaries = self.summaries([text for text, _ in shortened])
+        """Summarize texts without truncation: if a text is too long, the summaries of its chunks are summarized.
+
+        In each round, the chunks of all texts that are still too long are summarized together.
+        """
+        shortened = [_Shortened(text, self._count(text)) for text in texts]
+        while too_long := [each for each in shortened if each.can_shrink and each.tokens > self._max_tokens]:
+            self._shorten(too_long)
+        summaries = self.summaries([each.text for each in shortened])
         return [
-            Summary(each.text, each.token_ids, each.tokens, each.score, each.truncated or was_truncated)
-            for each, (_, was_truncated) in zip(summaries, shortened, strict=True)
+            replace(summary, truncated=summary.truncated or each.was_truncated)
+            for summary, each in zip(summaries, shortened, strict=True)
         ]
 
-    def _shorten(self, text: str) -> tuple[str, bool]:
-        """Replace a text that is too long by the joined summaries of its chunks, until it fits or gets no shorter.
+    @property
+    def _max_tokens(self) -> int:
+        return self.model.tokenizer.spec.max_tokens
 
-        :returns: the text, and whether a chunk was truncated, which is a single sentence that does not fit.
-        """
-        tokenizer, was_truncated = self.model.tokenizer, False
-        tokens = tokenizer.count(text)
-        while tokens > tokenizer.spec.max_tokens:
-            self.watch.check()
-            summaries = self.summaries(list(split_into_chunks(text, self._fits)))
-            was_truncated |= any(summary.truncated for summary in summaries)
-            text = self.model.spec.join.join(summary.text for summary in summaries)
-            before, tokens = tokens, tokenizer.count(text)
-            if tokens >= before:
-                break
-        return text, was_truncated
+    def _shorten(self, texts: Sequence[_Shortened]) -> None:
+        """Replace each text by the joined summaries of its chunks."""
+        chunks = [list(split_into_chunks(each.text, self._fits)) for each in texts]
+        summaries = iter(self.summaries([*itertools.chain(*chunks)]))
+        for each, own in zip(texts, chunks, strict=True):
+            found = list(itertools.islice(summaries, len(own)))
+            # A chunk is truncated if it is a single sentence that does not fit.
+            each.was_truncated |= any(summary.truncated for summary in found)
+            each.text = self.model.spec.join.join(summary.text for summary in found)
+            before, each.tokens = each.tokens, self._count(each.text)
+            each.can_shrink = each.tokens < before
+
+    def _count(self, text: str) -> int:
+        self.watch.check()
+        return self.model.tokenizer.count(text)
 
     def _fits(self, text: str) -> bool:
         self.watch.check()

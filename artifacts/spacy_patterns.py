@@ -91,6 +91,24 @@ class PatternChecker:
             raise ValueError(f"the pattern that begins with {pattern[:_SHOWN]!r} is refused: {error}") from error
         return "".join(r"\Z" if token[0] == "$" else token[0] for token in tokens)
 
+    @staticmethod
+    def looks_back(pattern: str) -> bool:
+        """Return whether a valid pattern has a lookbehind or `^`."""
+        return any(token[0] == "^" or token["open"] in ("(?<=", "(?<!") for token in _tokens(pattern))
+
+    @staticmethod
+    def consumed_source(pattern: str) -> str | None:
+        """Return a pattern of `re` for one character: all characters of any match of a valid pattern match it.
+
+        None for a pattern with lookarounds or `^`, whose matches depend on other characters too.
+        """
+        tokens = list(_tokens(pattern))
+        if any(token[0] == "^" or token["open"] in ("(?=", "(?!", "(?<=", "(?<!") for token in tokens):
+            return None
+        texts = [re.escape(each) for token in tokens for each in token["text"] or ""]
+        sets = [token[0] for token in tokens if token.lastgroup in ("escape", "members")]
+        return "|".join(dict.fromkeys([*texts, *sets])) or "(?!)"
+
     def _check_classes(self, classes: Iterable[str]) -> None:
         for text in classes:
             self._classes += 1

@@ -41,21 +41,28 @@ SpecialToken = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Affix:
-    """Alternatives of the prefix or suffix rule that match at most `window` characters; None means no limit."""
+    """Alternatives of the prefix or suffix rule that match at most `window` characters; None means no limit.
+
+    All characters of a match without limit match `consumed`; None if such a match depends on other characters too.
+    """
 
     pattern: re.Pattern[str]
     window: int | None
+    consumed: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True)
 class Match:
     """A pattern of `token_match` or `url_match`, checked, in the syntax of `re`; it is compiled later.
 
+    `is_local` is true if a match depends on no characters before it.
+
     `first` holds the characters with which a match can begin; None if they are not known.
     """
 
     source: str
     first: CharacterSet | None
+    is_local: bool
 
 
 @dataclass(frozen=True)
@@ -142,12 +149,16 @@ def _affix(entry: dict[str, Any], patterns: Mapping[str, str]) -> Affix:
     pattern, window = _fields(entry, "pattern", "window")
     if window is not None and _integer(window) < 1:
         raise ValueError(f"a window is {window}, expected at least 1 character")
-    return Affix(re.compile(patterns[pattern]), window)
+    # `^` of a prefix holds wherever the rest of a chunk starts.
+    consumed = PatternChecker.consumed_source(pattern.removeprefix("^")) if window is None else None
+    return Affix(re.compile(patterns[pattern]), window, None if consumed is None else re.compile(consumed))
 
 
 def _match(entry: dict[str, Any], patterns: Mapping[str, str]) -> Match:
     first, pattern = _fields(entry, "first", "pattern")
-    return Match(patterns[pattern], None if first is None else _set(first))
+    # A match starts at the start of the text, where `^` always holds.
+    is_local = not PatternChecker.looks_back(pattern.removeprefix("^"))
+    return Match(patterns[pattern].removeprefix("^"), None if first is None else _set(first), is_local)
 
 
 def _fields(entry: dict[str, Any], *names: str) -> list[Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..array_equality import ArrayEquality
 from .lexicon import Lexicon
-from .rules import Match, Rules, SpecialToken
+from .rules import Affix, Match, Rules, SpecialToken
 from .sequences import SequenceMatcher
 
 # The tokens of a chunk are cached if it has at most this many characters: longer chunks rarely occur twice.
@@ -126,7 +126,7 @@ class RuleTokenizer:
 
     def _middle(self, text: str) -> list[SpecialToken]:
         """Return the tokens of the rest of a chunk whose affixes were cut off, for a rest that is no special case."""
-        if self._token_match(text) or self._url_match(text):
+        if self._token_match(text, 0, len(text)) or self._url_match(text, 0, len(text)):
             return [(text, None)]
         return [(token, None) for token in self._split_infixes(text)]
 
@@ -139,7 +139,7 @@ class RuleTokenizer:
         suffixes: list[str] = []
         start, end, size = 0, len(text), -1
         while start < end and end - start != size:
-            if self._is_special(text, start, end) or self._has_match(text, start, end):
+            if self._is_special(text, start, end) or self._token_match(text, start, end):
                 break
             size = end - start
             prefix = self._affixes.prefix_length(text, start, end)
@@ -173,9 +173,6 @@ class RuleTokenizer:
             start = infix.end()
         return [token for token in (*tokens, text[start:]) if token]
 
-    def _has_match(self, text: str, start: int, end: int) -> bool:
-        return bool(self._rules.token_match) and self._token_match(text[start:end])
-
     def _is_special(self, text: str, start: int, end: int) -> bool:
         # The length is checked first, because copying a slice of a very long chunk after every cut would be slow.
         return 0 < end - start <= self._max_special_length and text[start:end] in self._specials
@@ -192,7 +189,7 @@ class _Affixes:
         bounded = [affix for affix in rules.suffix if affix.window is not None]
         self._window = max((affix.window or 0 for affix in bounded), default=0)
         self._bounded = _alternation(affix.pattern for affix in bounded)
-        self._unbounded = _alternation(affix.pattern for affix in rules.suffix if affix.window is None)
+        self._unbounded = [affix for affix in rules.suffix if affix.window is None]
 
     def prefix_length(self, text: str, start: int, end: int) -> int:
         """Return the length in characters of the prefix of `text[start:end]`; 0 if the range has no prefix."""
@@ -200,7 +197,8 @@ class _Affixes:
             match = self._any_prefix.match(text[start:end])
             return match.end() if match else 0
         for affix in self._prefix:
-            if match := affix.pattern.match(text[start : end if affix.window is None else start + affix.window]):
+            stop = min(end, start + affix.window) if affix.window is not None else _end_of_run(affix, text, start, end)
+            if match := affix.pattern.match(text[start:stop]):
                 return match.end()
         return 0
 
@@ -212,9 +210,31 @@ class _Affixes:
         """
         match = self._bounded.search(text[max(start, end - self._window) : end])
         length = match.end() - match.start() if match else 0
-        if match := self._unbounded.search(text[start:end]):
-            length = max(length, match.end() - match.start())
+        for affix in self._unbounded:
+            if match := affix.pattern.search(text[_start_of_run(affix, text, start, end) : end]):
+                length = max(length, match.end() - match.start())
         return length
+
+
+def _end_of_run(affix: Affix, text: str, start: int, end: int) -> int:
+    """Return the offset up to which an unlimited prefix of `text[start:end]` can reach.
+
+    Reading all of a long chunk for each of its prefixes would take quadratic time.
+    """
+    if affix.consumed is None:
+        return end
+    while start < end and affix.consumed.match(text, start):
+        start += 1
+    return start
+
+
+def _start_of_run(affix: Affix, text: str, start: int, end: int) -> int:
+    """Return the offset from which on an unlimited suffix of `text[start:end]` can begin."""
+    if affix.consumed is None:
+        return start
+    while start < end and affix.consumed.match(text, end - 1):
+        end -= 1
+    return end
 
 
 def _alternation(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
@@ -223,22 +243,27 @@ def _alternation(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
 
 
 class _Matcher:
-    """Tells whether any of several patterns matches a text from its start.
+    """Tells whether any of several patterns matches a range of a text from its start.
 
-    For each first character of a text, the patterns that can match such texts are compiled as one pattern when the
+    For each first character of a range, the patterns that can match such texts are compiled as one pattern when the
     character first occurs.
     """
 
     def __init__(self, matches: Sequence[Match]) -> None:
         self._matches = matches
+        self._is_local = all(match.is_local for match in matches)
         self._compiled: dict[str, re.Pattern[str] | None] = {}
 
-    def __call__(self, text: str) -> bool:
+    def __call__(self, text: str, start: int, end: int) -> bool:
         if not self._matches:
             return False
-        compiled, first = self._compiled, text[0]
+        compiled, first = self._compiled, text[start]
         pattern = compiled[first] if first in compiled else self._compile(first)
-        return pattern is not None and pattern.match(text) is not None
+        if pattern is None:
+            return False
+        # Copying a slice of a very long chunk after every cut would be slow.
+        found = pattern.match(text, start, end) if self._is_local else pattern.match(text[start:end])
+        return found is not None
 
     def _compile(self, first: str) -> re.Pattern[str] | None:
         sources = [match.source for match in self._matches if match.first is None or first in match.first]

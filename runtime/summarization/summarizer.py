@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -131,6 +132,19 @@ class BeamSearchSummarizer:
             )
 
 
+@dataclass
+class _Shortened:
+    """A text that is replaced by shorter texts until it fits the model.
+
+    `was_truncated` tells whether a chunk was truncated, `can_shrink` whether the last replacement was shorter.
+    """
+
+    text: str
+    tokens: int
+    was_truncated: bool = False
+    can_shrink: bool = True
+
+
 @dataclass(frozen=True)
 class _Call:
     """The state of one call to summarize; the function `run` summarizes a list of tokenized texts."""
@@ -150,31 +164,36 @@ class _Call:
             yield answer
 
     def reduced(self, texts: Sequence[str]) -> Iterator[_IndexedSummary]:
-        """Summarize texts without truncation: if a text is too long, the summaries of its chunks are summarized."""
-        shortened = [self._shorten(text) for text in texts]
-        for index, summary in self.summaries([text for text, _ in shortened]):
-            yield index, replace(summary, truncated=summary.truncated or shortened[index][1])
+        """Summarize texts without truncation: if a text is too long, the summaries of its chunks are summarized.
 
-    def _all(self, texts: Sequence[str]) -> list[Summary]:
-        summaries = dict(self.summaries(texts))
-        return [summaries[index] for index in range(len(texts))]
-
-    def _shorten(self, text: str) -> tuple[str, bool]:
-        """Replace a text that is too long by the joined summaries of its chunks, until it fits or gets no shorter.
-
-        :returns: the text, and whether a chunk was truncated, which is a single sentence that does not fit.
+        In each round, the chunks of all texts that are still too long are summarized together.
         """
-        tokenizer, was_truncated = self.model.tokenizer, False
-        tokens = tokenizer.count(text)
-        while tokens > tokenizer.spec.max_tokens:
-            self.watch.check()
-            summaries = self._all(list(split_into_chunks(text, self._fits)))
-            was_truncated |= any(summary.truncated for summary in summaries)
-            text = self.model.spec.join.join(summary.text for summary in summaries)
-            before, tokens = tokens, tokenizer.count(text)
-            if tokens >= before:
-                break
-        return text, was_truncated
+        shortened = [_Shortened(text, self._count(text)) for text in texts]
+        while too_long := [each for each in shortened if each.can_shrink and each.tokens > self._max_tokens]:
+            self._shorten(too_long)
+        for index, summary in self.summaries([each.text for each in shortened]):
+            yield index, replace(summary, truncated=summary.truncated or shortened[index].was_truncated)
+
+    @property
+    def _max_tokens(self) -> int:
+        return self.model.tokenizer.spec.max_tokens
+
+    def _shorten(self, texts: Sequence[_Shortened]) -> None:
+        """Replace each text by the joined summaries of its chunks."""
+        chunks = [list(split_into_chunks(each.text, self._fits)) for each in texts]
+        summaries = dict(self.summaries([*itertools.chain(*chunks)]))
+        in_order = (summaries[index] for index in range(len(summaries)))
+        for each, own in zip(texts, chunks, strict=True):
+            found = list(itertools.islice(in_order, len(own)))
+            # A chunk is truncated if it is a single sentence that does not fit.
+            each.was_truncated |= any(summary.truncated for summary in found)
+            each.text = self.model.spec.join.join(summary.text for summary in found)
+            before, each.tokens = each.tokens, self._count(each.text)
+            each.can_shrink = each.tokens < before
+
+    def _count(self, text: str) -> int:
+        self.watch.check()
+        return self.model.tokenizer.count(text)
 
     def _fits(self, text: str) -> bool:
         self.watch.check()

@@ -2,11 +2,16 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx_ml_bridge import (
     CancelToken,
     ConfigError,
@@ -19,10 +24,11 @@ from onnx_ml_bridge import (
     Summary,
 )
 from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
+from onnx_ml_bridge.runtime.summarization import chunks
 from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, sentences, split_into_chunks
 from onnx_ml_bridge.runtime.summarization.summarizer import BeamSearchSummarizer, SummarizationModel, token_ids
 from small_summarizers import MAX_TOKENS, SPEC, copying_graph, endless_graph, make_model
-from tokenizers import pre_tokenizers
+from tokenizers import Tokenizer, pre_tokenizers
 
 TEXTS = [["the cat", "sleeps"], ["a"], ["x" * 100], ["", "two", ""], ["Öl 🙂"]]
 
@@ -296,6 +302,104 @@ def test_chunks_contain_as_many_sentences_as_fit():
 
     assert list(split_into_chunks("ab. cd. efghijklmn. op.\nq", fits)) == ["ab. cd.", " efghijklmn.", " op.\nq"]
     assert list(split_into_chunks("ab." + " " * 20 + "\n" * 20 + "cd", fits)) == ["ab.", "\n\n\ncd"]
+
+
+def one_by_one(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Return the chunks of a text, found by trying one sentence more after the other."""
+    chunks = [""]
+    for sentence in sentences(text):
+        if chunks[-1] and not fits(chunks[-1] + sentence):
+            chunks.append("")
+        chunks[-1] += sentence
+    return [chunk for chunk in chunks if not is_whitespace(chunk)]
+
+
+@given(st.text("ab.!?\u2026 \n", max_size=200), st.integers(1, 30))
+def test_chunks_are_those_of_trying_one_sentence_after_the_other(text, limit):
+    def fits(chunk: str) -> bool:
+        return len(chunk) <= limit
+
+    assert list(split_into_chunks(text, fits)) == one_by_one(text, fits)
+
+
+LONG = "a" * 5000
+
+
+@pytest.mark.parametrize("word", ["\n", "a b c. ", "!? ", f"{LONG}. ", "b\n" * 900 + f"{LONG}\n"])
+def test_the_tested_characters_are_linear_in_the_length_of_the_text(word):
+    def tested(size: int) -> int:
+        lengths = []
+
+        def fits(chunk: str) -> bool:
+            lengths.append(len(chunk))
+            return len(chunk) <= 1000
+
+        list(split_into_chunks(word * (size // len(word)), fits))
+        return sum(lengths)
+
+    half, whole = tested(50_000), tested(100_000)
+    assert 2 * whole <= 5 * half and whole < 3_000_000
+
+
+# The Rust tests have the same cases.
+@pytest.mark.parametrize(
+    ("fitting", "start", "limit", "expected", "tests"),
+    [
+        ({1, 2, 4, 5, 6}, 1, 20, 6, [1, 2, 4, 8, 6, 7]),
+        ({1, 2, 3, 5}, 9, 20, 3, [9, 8, 6, 2, 4, 3]),
+        ({1, 7, 8}, 7, 8, 8, [7, 8]),
+        ({1}, 5, 3, 1, [3, 2, 1]),
+    ],
+)
+def test_the_search_is_the_one_of_the_format(fitting, start, limit, expected, tests):
+    tested = []
+
+    def fits(count: int) -> bool:
+        tested.append(count)
+        return count in fitting
+
+    assert (chunks._largest(fits, start, limit), tested) == (expected, tests)
+
+
+BART = Path(__file__).parents[2] / "models" / "bart-package-descriptions" / "tokenizer.json"
+
+
+@pytest.mark.parametrize("max_tokens", [40, 128])
+def test_chunks_of_a_real_tokenizer_are_those_of_trying_one_sentence_after_the_other(max_tokens):
+    tokenizer = Tokenizer.from_file(str(BART))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+
+    def fits(chunk: str) -> bool:
+        return not tokenizer.encode(chunk).overflowing
+
+    for seed in range(8):
+        text = "".join(adversarial_sentences(seed))
+        assert list(split_into_chunks(text, fits)) == one_by_one(text, fits)
+
+
+def adversarial_sentences(seed: int) -> Iterator[str]:
+    random = Random(seed)
+    words = ["Öl", "package", "v1.2", "🙂", "don't", "naïve", "x" * 30, "the", "of", "C++", "3.14", "日本語"]
+    for _ in range(150):
+        yield " ".join(random.choices(words, k=random.randint(1, 25))) + random.choice(
+            [". ", "!", "?! ", "\n", ".\n\n"]
+        )
+
+
+def test_chunks_of_all_texts_share_batches(summarizer):
+    text = "Aaaa aaaa aaaa aaaa. Bbbb bbbb bbbb bbbb."
+    seen = []
+    options = SummarizeOptions(max_length=8, map_reduce=True, progress=lambda done, all_: seen.append((done, all_)))
+    found = summarizer.summarize([[text], ["short"], [f"{text} {text}"]], options)
+    # The first round has two chunks of the first text and four of the third; the second round has all texts.
+    assert seen[0][1] == 6 and seen[-1] == (3, 3) and {total for _, total in seen} <= {6, 3, 2, 1}
+    assert [each.text for each in found] == ["Aaaa a", "short", "Aaaa a"]
+
+
+def test_a_long_run_of_marks_is_split_in_linear_time():
+    text = "!" * 300_000 + "x. y"
+    assert list(sentences(text)) == ["!" * 300_000 + "x.", " y"]
 
 
 def test_map_reduce_reads_the_end_of_a_long_text(summarizer):

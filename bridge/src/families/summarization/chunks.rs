@@ -36,21 +36,61 @@ fn sentence_len(text: &str) -> usize {
 /// Splits a text into chunks with as many consecutive sentences as fit. A single sentence that does not fit is also a
 /// chunk. Chunks that consist of whitespace are omitted.
 ///
+/// The time is linear in the length of the text: most chunks have about as many sentences as the chunk before them,
+/// where the search starts.
+///
 /// # Errors
 /// The error of `fits`, which returns whether the model can read a chunk without truncating it.
 pub(super) fn chunks<E>(text: &str, fits: impl Fn(&str) -> Result<bool, E>) -> Result<Vec<&str>, E> {
-    let (mut chunks, mut start, mut end) = (Vec::new(), 0, 0);
-    for sentence in sentences(text) {
-        let longer = end + sentence.len();
-        if end > start && !fits(&text[start..longer])? {
-            chunks.push(&text[start..end]);
-            start = end;
-        }
-        end = longer;
+    let mut ends = vec![0];
+    ends.extend(sentences(text).scan(0, |end, sentence| {
+        *end += sentence.len();
+        Some(*end)
+    }));
+    let (mut chunks, mut first, mut count) = (Vec::new(), 0, 1);
+    while first + 1 < ends.len() {
+        let of = |count: usize| &text[ends[first]..ends[first + count]];
+        count = largest(|count| Ok(count == 1 || fits(of(count))?), count, ends.len() - 1 - first)?;
+        chunks.push(of(count));
+        first += count;
     }
-    chunks.push(&text[start..]);
     chunks.retain(|chunk| !is_whitespace(chunk));
     Ok(chunks)
+}
+
+/// A number of sentences that fit, up to `limit`, where one sentence more does not fit.
+///
+/// The search starts at `start` and goes up or down in steps of 1, 2, 4, ... sentences; then it halves the last step. The
+/// format defines it exactly: if more sentences can have fewer tokens, there can be several such numbers.
+fn largest<E>(fits: impl Fn(usize) -> Result<bool, E>, start: usize, limit: usize) -> Result<usize, E> {
+    let start = start.min(limit);
+    let (mut low, mut high, mut step) = (start, start, 1);
+    if fits(start)? {
+        while low < limit {
+            high = limit.min(low + step);
+            if !fits(high)? {
+                break;
+            }
+            (low, step) = (high, 2 * step);
+        }
+    } else {
+        loop {
+            low = high.saturating_sub(step).max(1);
+            if fits(low)? {
+                break;
+            }
+            (high, step) = (low, 2 * step);
+        }
+    }
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        if fits(middle)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
 }
 
 #[cfg(test)]
@@ -119,7 +159,68 @@ mod tests {
         assert_eq!(chunks("a. b. c.", |_| Err("stop")), Err("stop"));
     }
 
+    /// The chunks, found by trying one sentence more after the other.
+    fn one_by_one(text: &str, fits: impl Fn(&str) -> bool) -> Vec<&str> {
+        let (mut chunks, mut start, mut end) = (Vec::new(), 0, 0);
+        for sentence in split(text) {
+            let longer = end + sentence.len();
+            if end > start && !fits(&text[start..longer]) {
+                chunks.push(&text[start..end]);
+                start = end;
+            }
+            end = longer;
+        }
+        chunks.push(&text[start..]);
+        chunks.retain(|chunk| !is_whitespace(chunk));
+        chunks
+    }
+
+    /// The number of bytes that are tested to split a text into chunks of up to 1000 bytes.
+    fn tested_bytes(text: &str) -> usize {
+        let tested = std::cell::Cell::new(0);
+        let fits = |chunk: &str| {
+            tested.set(tested.get() + chunk.len());
+            Ok::<bool, Infallible>(chunk.len() <= 1000)
+        };
+        chunks(text, fits).expect("chunks");
+        tested.get()
+    }
+
+    #[test]
+    fn the_time_is_linear_in_the_text() {
+        let long = "a".repeat(5000);
+        for word in ["\n", "a b c. ", "!? ", &format!("{long}. "), &format!("{}{long}\n", "b\n".repeat(900))] {
+            let [half, whole] = [50_000, 100_000].map(|size| tested_bytes(&word.repeat(size / word.len())));
+            assert!(2 * whole <= 5 * half && whole < 3_000_000, "{half} bytes, then {whole}");
+        }
+    }
+
+    /// If a longer text can fit although a shorter one does not, the number of sentences depends on the exact search. The
+    /// Python tests have the same cases.
+    #[test]
+    fn the_search_is_the_one_of_the_format() {
+        let found = |fitting: &[usize], start, limit| {
+            let tested = std::cell::RefCell::new(Vec::new());
+            let fits = |count| {
+                tested.borrow_mut().push(count);
+                Ok::<bool, Infallible>(fitting.contains(&count))
+            };
+            let found = largest(fits, start, limit).expect("a number");
+            (found, tested.into_inner())
+        };
+        assert_eq!(found(&[1, 2, 4, 5, 6], 1, 20), (6, vec![1, 2, 4, 8, 6, 7]));
+        assert_eq!(found(&[1, 2, 3, 5], 9, 20), (3, vec![9, 8, 6, 2, 4, 3]));
+        assert_eq!(found(&[1, 7, 8], 7, 8), (8, vec![7, 8]));
+        assert_eq!(found(&[1], 5, 3), (1, vec![3, 2, 1]));
+    }
+
     proptest! {
+        #[test]
+        fn the_chunks_are_those_of_trying_one_by_one(text in "[ab.!?\u{2026} \n]{0,200}", max_chars in 1_usize..30) {
+            let fits = |chunk: &str| chunk.chars().count() <= max_chars;
+            prop_assert_eq!(of_chars(&text, max_chars), one_by_one(&text, fits));
+        }
+
         #[test]
         fn only_whitespace_is_lost(text in "[ab.!?\u{2026}\u{3002} \n\r\u{a0}]{0,60}", max_chars in 1_usize..20) {
             prop_assert_eq!(split(&text).concat(), text.as_str());

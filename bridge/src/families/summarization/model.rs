@@ -202,7 +202,23 @@ impl FamilyModel for SummaryModel {
     }
 }
 
-/// What all rounds of one call share. In a round, all texts are summarized, or all chunks of one text.
+/// A text that is replaced by shorter texts until the model can read it.
+struct Shortened {
+    text: String,
+    tokens: usize,
+    /// Whether a chunk of the text was truncated.
+    was_truncated: bool,
+    /// Whether the last replacement was shorter.
+    can_shrink: bool,
+}
+
+impl Shortened {
+    fn is_too_long(&self, max_tokens: usize) -> bool {
+        self.can_shrink && self.tokens > max_tokens
+    }
+}
+
+/// What all rounds of one call share. In a round, all texts are summarized, or the chunks of all texts that are too long.
 struct Call<'a> {
     model: &'a SummaryModel,
     settings: Settings,
@@ -266,40 +282,73 @@ impl Call<'_> {
         stopped(outcomes, rows.len())
     }
 
-    /// Summarizes texts without truncating them: a longer text is replaced by the summaries of its chunks until it fits.
+    /// Summarizes texts without truncating them: a longer text is replaced by the summaries of its chunks until it fits. In
+    /// each round, the chunks of all texts that are still too long are summarized together.
     fn reduced(&self, texts: Vec<Outcome<String>>) -> Result<Vec<Outcome<Summary>>, BridgeError> {
-        let shortened = texts.into_iter().map(|text| self.shorten(text?));
-        let (texts, was_truncated): (Vec<Outcome<String>>, Vec<bool>) = shortened
-            .map(|shortened| match shortened {
-                Ok((text, was_truncated)) => (Ok(text), was_truncated),
-                Err(error) => (Err(error), false),
-            })
-            .unzip();
-        let mut outcomes = self.summaries(texts)?;
+        let mut texts: Vec<Outcome<Shortened>> = texts.into_iter().map(|text| self.measured(text?)).collect();
+        let max_tokens = self.model.max_tokens;
+        while texts.iter().flatten().any(|text| text.is_too_long(max_tokens)) {
+            self.shorten(&mut texts)?;
+        }
+        let was_truncated: Vec<bool> =
+            texts.iter().map(|text| text.as_ref().is_ok_and(|text| text.was_truncated)).collect();
+        let mut outcomes = self.summaries(texts.into_iter().map(|text| Ok(text?.text)).collect())?;
         for (outcome, was_truncated) in outcomes.iter_mut().zip(was_truncated) {
             outcome.iter_mut().for_each(|summary| summary.truncated |= was_truncated);
         }
         Ok(outcomes)
     }
 
-    /// Replaces a text that is too long by the summaries of its chunks until it fits, or until the summaries are not shorter
-    /// than the text. Returns whether any sentence was truncated as well.
-    fn shorten(&self, mut text: String) -> Outcome<(String, bool)> {
-        let (tokenizer, mut was_truncated) = (&self.model.tokenizer, false);
-        let mut tokens = tokenizer.count(&text)?;
-        while tokens > self.model.max_tokens {
-            let chunks = chunks(&text, |chunk| self.fits(chunk))?;
-            let outcomes = self.summaries(chunks.into_iter().map(|chunk| Ok(chunk.to_owned())).collect())?;
-            let summaries = outcomes.into_iter().collect::<Outcome<Vec<Summary>>>()?;
-            was_truncated |= summaries.iter().any(|summary| summary.truncated);
-            let summaries: Vec<String> = summaries.into_iter().map(|summary| summary.text).collect();
-            text = summaries.join(&self.model.spec.join);
-            let before = std::mem::replace(&mut tokens, tokenizer.count(&text)?);
-            if tokens >= before {
-                break;
+    fn measured(&self, text: String) -> Outcome<Shortened> {
+        self.stop.check()?;
+        let tokens = self.model.tokenizer.count(&text)?;
+        Ok(Shortened { text, tokens, was_truncated: false, can_shrink: true })
+    }
+
+    /// Replaces every text that is too long by the joined summaries of its chunks.
+    ///
+    /// # Errors
+    /// Errors that concern every text. A text that cannot be shortened is replaced by its error.
+    fn shorten(&self, texts: &mut [Outcome<Shortened>]) -> Result<(), BridgeError> {
+        let max_tokens = self.model.max_tokens;
+        let (mut all, mut counts) = (Vec::new(), Vec::new());
+        for outcome in texts.iter_mut() {
+            let Some(text) = outcome.as_ref().ok().filter(|text| text.is_too_long(max_tokens)) else {
+                counts.push(None);
+                continue;
+            };
+            match chunks(&text.text, |chunk| self.fits(chunk)) {
+                Ok(chunks) => {
+                    counts.push(Some(chunks.len()));
+                    all.extend(chunks.into_iter().map(|chunk| Ok(chunk.to_owned())));
+                }
+                Err(error) => {
+                    counts.push(None);
+                    *outcome = Err(error);
+                }
             }
         }
-        Ok((text, was_truncated))
+        let mut summaries = self.summaries(all)?.into_iter();
+        for (outcome, count) in texts.iter_mut().zip(counts) {
+            if let (Ok(text), Some(count)) = (&mut *outcome, count) {
+                let own: Vec<Outcome<Summary>> = summaries.by_ref().take(count).collect();
+                if let Err(error) = self.replace(text, own.into_iter().collect()) {
+                    *outcome = Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces a text by the summaries of its chunks.
+    fn replace(&self, text: &mut Shortened, summaries: Outcome<Vec<Summary>>) -> Outcome<()> {
+        let summaries = summaries?;
+        text.was_truncated |= summaries.iter().any(|summary| summary.truncated);
+        let summaries: Vec<String> = summaries.into_iter().map(|summary| summary.text).collect();
+        let shorter = self.measured(summaries.join(&self.model.spec.join))?;
+        text.can_shrink = shorter.tokens < text.tokens;
+        (text.text, text.tokens) = (shorter.text, shorter.tokens);
+        Ok(())
     }
 
     fn fits(&self, chunk: &str) -> Outcome<bool> {

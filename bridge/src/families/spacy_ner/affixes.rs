@@ -137,7 +137,8 @@ impl Suffixes {
             match pattern.last() {
                 last if last.is_all => last_bytes(end, last.sets.len()),
                 // All matches end at the end of the chunk, and therefore the match that starts first is the longest.
-                _ => pattern.find(end).map(|range| range.len()),
+                // Without a window, reading all of a long chunk for each of its suffixes would take quadratic time.
+                _ => pattern.find(pattern.reachable_end(end)).map(|range| range.len()),
             }
         });
         lengths.max().unwrap_or(0)

@@ -276,7 +276,7 @@ mod tests {
                 assert!(expected.is_none_or(|count| tokens.len() == count));
             })
         };
-        for text in ["(", ")", "\"", "(a", "a-", "a.", "--", "...", "é", "a12)"] {
+        for text in ["(", ")", "\"", "(a", "a-", "a.", "--", "...", "é", "a12)", "--\"", "--)"] {
             let [half, whole] = [5_000, 10_000].map(|times| steps(&text.repeat(times), None));
             assert!(2 * whole <= 5 * half, "{text:?}: {half} steps, then {whole}");
         }

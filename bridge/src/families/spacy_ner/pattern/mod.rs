@@ -20,12 +20,15 @@ pub(crate) use self::machine::steps_of;
 use self::program::Program;
 pub(crate) use self::syntax::PatternFile;
 use self::syntax::{Node, parse};
+use super::characters::CharSet;
 
 /// A regular expression that is compiled to a program for the backtracking machine.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     first: Edge,
     last: Edge,
+    /// For a pattern of suffixes, the characters that its matches can consist of, if they depend on no others.
+    consumed: Option<CharSet>,
     program: Program,
 }
 
@@ -63,7 +66,8 @@ impl Pattern {
             }
             let last = Edge::last(&Node::Concat(nodes.clone()));
             nodes.push(Node::End);
-            Self { last, ..Self::compile(&Node::Concat(nodes)) }
+            let node = Node::Concat(nodes);
+            Self { last, consumed: node.consumed(), ..Self::compile(&node) }
         })
     }
 
@@ -75,7 +79,7 @@ impl Pattern {
     }
 
     fn compile(node: &Node) -> Self {
-        Self { first: Edge::first(node), last: Edge::last(node), program: Program::new(node) }
+        Self { first: Edge::first(node), last: Edge::last(node), consumed: None, program: Program::new(node) }
     }
 
     /// The sets of characters with which every match of the pattern begins.
@@ -86,6 +90,13 @@ impl Pattern {
     /// The sets of characters with which every match of the pattern ends.
     pub(crate) fn last(&self) -> &Edge {
         &self.last
+    }
+
+    /// The end of the text that a match at the end of the text must be in: the last characters that a match can consist
+    /// of. The text itself, if matches depend on other characters too.
+    pub(crate) fn reachable_end<'a>(&self, text: &'a str) -> &'a str {
+        let start = self.consumed.as_ref().map(|set| text.trim_end_matches(|character| set.contains(character)).len());
+        &text[start.unwrap_or(0)..]
     }
 
     /// The length in bytes of the match at the start of the text; `None` if there is no match.

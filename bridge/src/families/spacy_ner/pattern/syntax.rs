@@ -72,6 +72,21 @@ impl Node {
         }
     }
 
+    /// The set of all characters that a match of the node can consist of; `None` if a match also depends on characters
+    /// before or after it, or on the start of the string.
+    pub(super) fn consumed(&self) -> Option<CharSet> {
+        let none = || CharSet::new(Vec::new());
+        match self {
+            Self::Set(set) => Some((**set).clone()),
+            Self::End => Some(none()),
+            Self::Start | Self::Lookaround { .. } => None,
+            Self::Concat(nodes) | Self::Alternatives(nodes) => {
+                nodes.iter().try_fold(none(), |union, node| Some(union.union(&node.consumed()?)))
+            }
+            Self::Repeat { node, .. } => node.consumed(),
+        }
+    }
+
     /// Whether the node can match the empty string.
     pub(crate) fn may_be_empty(&self) -> bool {
         match self {

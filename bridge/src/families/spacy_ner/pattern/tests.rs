@@ -59,6 +59,8 @@ fn separately_compiled_alternatives_match_like_the_whole_pattern() {
         [Some(2), Some(1), None, Some(2), None, None]
     );
     let ends = Pattern::at_end("é$|(?<=[0-9])km$|\\.\\.+", &mut PatternFile::default()).expect("a pattern");
+    assert_eq!(ends.iter().map(|pattern| pattern.reachable_end("é.1km..é..").len()).max(), Some("é.1km..é..".len()));
+    assert_eq!(ends[2].reachable_end("é.1km..é.."), "..");
     let longest = |text: &str| {
         let ranges = ends.iter().filter(|pattern| pattern.last().ends(text)).filter_map(|pattern| pattern.find(text));
         ranges.map(|range| range.len()).max()

@@ -81,7 +81,7 @@ fn requests_are_counted_and_a_model_is_loaded_once() {
         ("onnx_ml_bridge_load_seconds model=tiny version=1", 1),
         ("onnx_ml_bridge_request_seconds model=tiny version=1", 8),
         ("onnx_ml_bridge_requests_total model=tiny version=1", 8),
-        // Each of the 8 calls runs both texts together, and then each of them alone, if one fails; "nan" does not fail a run.
+        // Each of the 8 calls needs one run: a vector that is not finite does not fail the run.
         ("onnx_ml_bridge_runs_total model=tiny version=1", 8),
         ("onnx_ml_bridge_tokens_total model=tiny version=1", 16),
     ];

@@ -54,7 +54,9 @@ def model_info(family: Family, model: HasIdentity) -> ModelInfo:
     task = Task.of_manifest(family.task)
     if task is None:
         raise ValueError(f"the API has no handle for the task {family.task}")
-    return ModelInfo(model.name, task, family.engine, model.version, model.variant, model.identity, str(model.root))
+    return ModelInfo(
+        model.name, task, family.engine, model.version, model.variant, model.identity, str(model.root.resolve())
+    )
 
 
 @dataclass(frozen=True)

@@ -37,21 +37,21 @@ fn started_process() {
             _ => open(dir.path(), path),
         };
         let (code, message) =
-            outcome.map_or_else(|error| (error.code(), error.to_string()), |()| ("ok", String::new()));
+            outcome.map_or_else(|error| (error.code().as_str(), error.to_string()), |()| ("ok", String::new()));
         println!("\n{MARK}{}", json!([code, message]));
     }
 }
 
 fn open(model: &Path, library: Option<PathBuf>) -> Result<(), BridgeError> {
-    let builder = OnnxMlBridge::builder().embedding(model);
+    let builder = OnnxMlBridge::builder().model(model);
     let builder = library.into_iter().fold(builder, |builder, path| builder.library(path));
-    builder.build()?.warm_up()
+    builder.build()?.warm_up_blocking()
 }
 
 fn open_with_environment(model: &Path, library: &Path) -> Result<(), BridgeError> {
     let environment = ort::init_from(library).expect("a library").build().expect("an environment");
-    let builder = OnnxMlBridge::builder().embedding(model).environment(environment.clone());
-    builder.clone().build()?.warm_up()?;
+    let builder = OnnxMlBridge::builder().model(model).environment(environment.clone());
+    builder.clone().build()?.warm_up_blocking()?;
     builder.library(library).build().map(drop)
 }
 

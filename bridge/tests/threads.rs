@@ -7,7 +7,7 @@ mod common;
 use std::process::Command;
 use std::time::Duration;
 
-use onnx_ml_bridge::{EmbedOptions, OnnxMlBridge, SummarizeOptions};
+use onnx_ml_bridge::{BridgeOptions, EmbedOptions, Embedder, ErrorCode, SummarizeOptions, Summarizer};
 
 /// Set in a started process.
 const STARTED: &str = "ONNX_ML_BRIDGE_NO_THREADS";
@@ -28,13 +28,13 @@ fn a_time_limit_that_nothing_would_watch_is_refused() {
         return run("a_time_limit_that_nothing_would_watch_is_refused");
     }
     let dir = common::summary::tiny();
-    let bridge = OnnxMlBridge::open_summarization(dir.path()).expect("a model");
+    let summarizer = Summarizer::open(dir.path(), BridgeOptions::default()).expect("a model");
     let inputs = [vec!["a b".to_owned()]];
-    let options = SummarizeOptions { timeout: Some(Duration::from_secs(60)), ..SummarizeOptions::default() };
-    let error = bridge.summarize_detailed(&inputs, &options).expect_err("no thread");
-    assert_eq!(error.code(), "inference");
+    let options = SummarizeOptions::default().timeout(Duration::from_secs(60));
+    let error = summarizer.summarize_blocking(&inputs, &options).expect_err("no thread");
+    assert_eq!(error.code(), ErrorCode::Inference);
     assert!(error.to_string().contains("refused a thread"), "{error}");
-    assert_eq!(bridge.summarize_detailed(&inputs, &SummarizeOptions::default()).map(|all| all.len()), Ok(1));
+    assert_eq!(summarizer.summarize_blocking(&inputs, &SummarizeOptions::default()).map(|all| all.len()), Ok(1));
 }
 
 #[test]
@@ -43,7 +43,8 @@ fn runs_of_several_threads_are_answered_by_one() {
         return run("runs_of_several_threads_are_answered_by_one");
     }
     let dir = common::tiny();
-    let bridge = OnnxMlBridge::builder().embedding(dir.path()).threads(2).sessions(2).build().expect("a model");
+    let options = BridgeOptions::default().threads(2).sessions(2);
+    let embedder = Embedder::open(dir.path(), options).expect("a model");
     let texts = vec!["a b"; 1000];
-    assert_eq!(bridge.embed(&texts, &EmbedOptions::default()).map(|answer| answer.vectors.len()), Ok(1000));
+    assert_eq!(embedder.embed_blocking(&texts, &EmbedOptions::default()).map(|answer| answer.vectors.len()), Ok(1000));
 }

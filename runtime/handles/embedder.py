@@ -83,7 +83,7 @@ class Embedder(Handle[EmbedderBackend]):
         :raises StoppedError: if the call was cancelled or exceeded its time limit.
         :raises InferenceError: if ONNX Runtime fails.
         """
-        options = options or EmbedOptions()
+        options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
         check_list(texts)
         answers = all_results(self.backend, texts, options, self._watch(options))
@@ -102,7 +102,7 @@ class Embedder(Handle[EmbedderBackend]):
 
         :raises OnnxMlBridgeError: for an error of all texts, such as an unknown prompt.
         """
-        options = options or EmbedOptions()
+        options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
         check_list(texts)
         return each_result(self.backend, texts, options, self._watch(options))

@@ -132,7 +132,8 @@ class Handle(Generic[AnyBackend]):
 
 def open_handle(model: StrPath | Model, options: BridgeOptions | None = None) -> Handle[Any]:
     """Check an artifact and create the handle of its task; see `Handle.open`."""
-    options = options or BridgeOptions()
+    options = BridgeOptions() if options is None else options
+    check_options(options, BridgeOptions)
     check_bridge_options(options)
     handle: Handle[Any] = open_model(as_model(model), options)
     return handle

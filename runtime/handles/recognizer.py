@@ -81,7 +81,7 @@ class Recognizer(Handle[RecognizerBackend]):
         self.recognize(["Health check in Paris."], RecognizeOptions(sentence_starts=starts))
 
     def _checked(self, texts: Sequence[str], options: RecognizeOptions | None) -> RecognizeOptions:
-        options = options or RecognizeOptions()
+        options = RecognizeOptions() if options is None else options
         check_options(options, RecognizeOptions)
         check_list(texts)
         starts = options.sentence_starts

@@ -58,7 +58,7 @@ class Reranker(Handle[RerankerBackend]):
         :raises StoppedError: if the call was cancelled or exceeded its time limit.
         :raises InferenceError: if ONNX Runtime fails.
         """
-        options = options or RerankOptions()
+        options = RerankOptions() if options is None else options
         check_options(options, RerankOptions)
         check_list(documents)
         if options.top_k is not None and (type(options.top_k) is not int or options.top_k < 1):

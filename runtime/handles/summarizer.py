@@ -95,7 +95,7 @@ class Summarizer(Handle[SummarizerBackend]):
 
 
 def _checked(inputs: Sequence[Sequence[str]], options: SummarizeOptions | None) -> SummarizeOptions:
-    options = options or SummarizeOptions()
+    options = SummarizeOptions() if options is None else options
     check_options(options, SummarizeOptions)
     check_list(inputs, "a list of lists of messages")
     return options

@@ -21,7 +21,7 @@ from ..loading import OpenArtifact
 from ..options import DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
 from ..tokenizer import TextTokenizer, check_text
 from .aggregation import Labels, ScoredTokens, aggregate, merge_windows, softmax
-from .windows import Window, WindowTokenizer
+from .windows import TextWindows, Window, WindowTokenizer
 
 # A list of texts is processed in blocks of at most this many texts and characters, so that the windows of all texts are
 # never in memory at once. A single longer text is a block by itself.
@@ -98,10 +98,12 @@ class TokenClassifier:
     def results(
         self, inputs: Sequence[SentenceText], options: RecognizeOptions, watch: Watch
     ) -> Iterator[tuple[int, Entities]]:
-        """Yield the index and the entities of every text, in their order."""
-        call = _Call(*self._settings(options), watch)
-        blocks = _blocks([each.text for each in inputs])
-        return enumerate(entities for block in blocks for entities in self._recognize_block(block, call))
+        """Yield the index and the entities of each text as soon as all of its windows were run."""
+        call, first = _Call(*self._settings(options), watch), 0
+        for block in _blocks([each.text for each in inputs]):
+            for index, entities in self._recognize_block(block, call):
+                yield first + index, entities
+            first += len(block)
 
     def _settings(self, options: RecognizeOptions) -> tuple[str, int | None]:
         """Return the aggregation strategy and the stride: the options, or the manifest's defaults for None."""
@@ -109,24 +111,22 @@ class TokenClassifier:
         strategy, stride = options.aggregation_strategy, options.stride
         return spec.aggregation_strategy if strategy is None else strategy, spec.stride if stride is None else stride
 
-    def _recognize_block(self, texts: list[str], call: _Call) -> Iterator[Entities]:
+    def _recognize_block(self, texts: list[str], call: _Call) -> Iterator[tuple[int, Entities]]:
         call.watch.check()
-        texts_windows = self._windows.tokenize(texts, call.stride)
-        spans = iter(self._spans([window for each in texts_windows for window in each.windows], call))
-        for text, each in zip(texts, texts_windows, strict=True):
-            merged = _merged([next(spans) for _ in each.windows])
-            yield Entities(entities_from_spans(text, merged), each.tokens, each.truncated)
-
-    def _spans(self, windows: list[Window], call: _Call) -> list[list[EntitySpan]]:
-        """Return the entities of every window; a batch may contain windows of different texts."""
-        spans: list[list[EntitySpan]] = [[] for _ in windows]
-        indices = [index for index, window in enumerate(windows) if len(window.scored)]
-        for batch in plan_batches([len(windows[index].ids) for index in indices], self._token_budget):
-            chosen = [indices[each] for each in batch]
-            answers = self._run([windows[index] for index in chosen], call)
-            for index, entities in zip(chosen, answers, strict=True):
-                spans[index] = entities
-        return spans
+        windows = self._windows.tokenize(texts, call.stride)
+        pending = [_PendingText(text, each) for text, each in zip(texts, windows, strict=True)]
+        yield from ((index, each.entities()) for index, each in enumerate(pending) if not each.missing)
+        # The windows to run, as the index of the text and the number of the window; a batch mixes windows of texts
+        jobs = [(index, number) for index, each in enumerate(pending) for number in each.scored()]
+        for batch in plan_batches(
+            [len(pending[text].windows[number].ids) for text, number in jobs], self._token_budget
+        ):
+            chosen = [jobs[each] for each in batch]
+            answers = self._run([pending[text].windows[number] for text, number in chosen], call)
+            for (text, number), spans in zip(chosen, answers, strict=True):
+                pending[text].add(number, spans)
+                if not pending[text].missing:
+                    yield text, pending[text].entities()
 
     def _run(self, batch: list[Window], call: _Call) -> Iterator[list[EntitySpan]]:
         """Run one batch and yield the entities of each window; every window must have a token to score."""
@@ -161,6 +161,33 @@ class _Call:
     watch: Watch
 
 
+class _PendingText:
+    """A text and the entities of those of its windows that were run; `missing` is the number of the other windows."""
+
+    def __init__(self, text: str, windows: TextWindows) -> None:
+        self.windows = windows.windows
+        self._text, self._tokens, self._truncated = text, windows.tokens, windows.truncated
+        self._spans: list[list[EntitySpan]] = [[] for _ in self.windows]
+        self.missing = len(self.scored())
+
+    def scored(self) -> list[int]:
+        """Return the numbers of the windows that have tokens to score."""
+        return [number for number, window in enumerate(self.windows) if len(window.scored)]
+
+    def add(self, number: int, spans: list[EntitySpan]) -> None:
+        """Store the entities of a window."""
+        self._spans[number] = spans
+        self.missing -= 1
+
+    def entities(self) -> Entities:
+        """Return the merged entities of all windows."""
+        if len(self._spans) == 1:
+            merged = self._spans[0]
+        else:
+            merged = merge_windows(entity for spans in self._spans for entity in spans)
+        return Entities(entities_from_spans(self._text, merged), self._tokens, self._truncated)
+
+
 def _tokens(batch: Sequence[Window], logits: NDArray[np.float32]) -> ScoredTokens:
     """Return the tokens of a batch, one window after the other; `logits` is `[tokens, labels]`.
 
@@ -175,11 +202,6 @@ def _tokens(batch: Sequence[Window], logits: NDArray[np.float32]) -> ScoredToken
         starts_window,
         np.concatenate([window.subwords for window in batch]),
     )
-
-
-def _merged(windows: list[list[EntitySpan]]) -> list[EntitySpan]:
-    """Merge the entities that were found in the windows of one text."""
-    return windows[0] if len(windows) == 1 else merge_windows(entity for entities in windows for entity in entities)
 
 
 def _blocks(texts: list[str]) -> Iterator[list[str]]:

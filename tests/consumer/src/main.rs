@@ -8,7 +8,7 @@ use onnx_ml_bridge::{MlBridge, OnnxMlBridge};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let artifact = std::env::args_os().nth(1).ok_or("usage: consumer EMBEDDING [ARTIFACT ...]")?;
-    let bridge = OnnxMlBridge::builder().embedding(artifact).build()?;
+    let bridge = OnnxMlBridge::builder().model(Path::new(&artifact)).build()?;
     let vector = bridge.generate_embedding("Hello world").await?;
     println!("{}", serde_json::to_string(&vector)?);
     for path in std::env::args_os().skip(2) {

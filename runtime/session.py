@@ -50,7 +50,7 @@ class GraphSession:
         self._session: Any = None
         call_after_fork(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Forget the session, whose threads do not exist in a child process; the next run loads the graph again."""
         self._lock = threading.Lock()
         if self._session is not None:

@@ -79,7 +79,7 @@ class TextTokenizer:
         self._untruncated: Tokenizer | None = None
         call_after_fork(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Replace the lock and what it protects in a child process."""
         self._lock = threading.Lock()
         self._untruncated = None

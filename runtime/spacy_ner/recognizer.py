@@ -102,7 +102,7 @@ class SpacyRecognizer:
         self._tokenizer: tuple[Lexicon, RuleTokenizer] | None = self._new_tokenizer()
         call_after_fork(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Forget the lexicon in a child process: another thread may have been adding a lexeme during the fork."""
         self._tokenizer = None
 

@@ -38,7 +38,7 @@ class TypeCache:
         self._cached = _CachedOutputs()
         call_after_fork(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Replace the lock and what it protects in a child process."""
         self._lock = threading.Lock()
         self._lexicon, self._cached = None, _CachedOutputs()

@@ -69,7 +69,7 @@ class WindowTokenizer:
         self._lock = threading.Lock()
         call_after_fork(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Replace the lock and what it protects in a child process."""
         self._lock = threading.Lock()
         self._strided = OrderedDict()

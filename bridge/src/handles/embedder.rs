@@ -30,8 +30,9 @@ impl Embedder {
     /// Embeds texts. Returns one vector per text, in their order.
     ///
     /// # Errors
-    /// `config`, `prompt_not_found`, `input_too_large`, `dependency`, `graph` (at the first call) or `inference`; `cancelled` or `timeout` if the call was stopped. [`BridgeError::index`] is the index of the text that
-    /// caused the error, if one did.
+    /// `config`, `prompt_not_found`, `input_too_large`, `dependency`, `graph` (at the first call) or `inference`;
+    /// `cancelled` or `timeout` if the call was stopped. [`BridgeError::index`] is the index of the text that caused the
+    /// error, if one did.
     pub async fn embed(&self, texts: Vec<String>, options: EmbedOptions) -> Result<Embeddings, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
         self.0

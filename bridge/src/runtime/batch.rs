@@ -68,7 +68,7 @@ pub(crate) fn in_parallel<J: Sync>(
         if handles.is_empty() {
             return worker();
         }
-        let crashed = |_| Err(BridgeError::inference(None, "a worker thread panicked"));
+        let crashed = |_| Err(BridgeError::Internal { problem: "a worker thread panicked".to_owned() });
         handles.into_iter().try_for_each(|handle| handle.join().unwrap_or_else(crashed))
     })
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use onnx_ml_bridge::{BridgeError, OnnxMlBridge, ort};
+use onnx_ml_bridge::{BridgeError, MlBridge, OnnxMlBridge, ort};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

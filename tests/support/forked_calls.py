@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from onnx_ml_bridge import BridgeOptions
 from onnx_ml_bridge.runtime.loading import open_artifact, runtime_of
 
 CHILDREN, THREADS, LIMIT = 4, 3, 60
@@ -20,17 +21,15 @@ TEXT = "Ada met Kofi in Paris on Tuesday. " * 8
 def caller(root: str) -> Callable[[], str]:
     """Return a function that runs the model of an artifact and returns its answer."""
     opened = open_artifact(root)
-    model = runtime_of(opened.artifact.family).open_model(opened, threads=2)
+    model = runtime_of(opened.artifact.family).open_model(opened, BridgeOptions(threads=2))
     texts = [f"{TEXT}{number}" for number in range(4)]
     if opened.artifact.family.task == "sentence-embedding":
         return lambda: repr(model.embed(texts).vectors.tolist())
     if opened.artifact.family.task == "rerank":
         return lambda: repr(model.rerank("Who met Kofi?", texts))
     if opened.artifact.family.task == "summarization":
-        return lambda: repr(model.summarize_batch([[text] for text in texts]))
-    from onnx_ml_bridge.runtime.entities import NerOptions
-
-    return lambda: repr(model.recognize(texts, NerOptions()))
+        return lambda: repr(model.summarize([[text] for text in texts]))
+    return lambda: repr(model.recognize(texts))
 
 
 def status_of_child(call: Callable[[], str], expected: str) -> int:

@@ -2,18 +2,18 @@
 
 import ast
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import onnx_ml_bridge
 import pytest
+from onnx_ml_bridge import Embedding, Embeddings
 from onnx_ml_bridge.runtime.entities import Entities, Entity
 from onnx_ml_bridge.runtime.rerank import Scored
-from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingResult
 
 
-def embeddings() -> EmbeddingResult:
-    return EmbeddingResult(np.ones((2, 3), np.float32), np.array([1, 2]), np.array([True, False]), None)
+def embeddings() -> Embeddings:
+    return Embeddings(np.ones((2, 3), np.float32), np.array([1, 2]), np.array([True, False]))
 
 
 def scored() -> Scored:
@@ -35,12 +35,14 @@ def test_results_with_arrays_are_compared_by_their_elements(make):
 
 def test_results_of_different_classes_differ():
     assert embeddings() != scored()
+    assert Embedding(np.ones(3, np.float32), 1, False) == Embedding(np.ones(3, np.float32), 1, False)
+    assert Embedding(np.ones(3, np.float32), 1, False) != Embedding(np.zeros(3, np.float32), 1, False)
 
 
 def test_no_dataclass_with_arrays_has_a_generated_comparison():
-    root = Path(onnx_ml_bridge.__file__).parents[1]
     stages = ("artifacts", "export", "graphs", "parity", "quantize", "runtime")
-    files = [file for stage in stages for file in (root / stage).rglob("*.py")]
+    folders = [Path(str(resources.files(f"onnx_ml_bridge.{stage}"))) for stage in stages]
+    files = [file for folder in folders for file in folder.rglob("*.py")]
     assert len(files) > 50
     assert [name for file in files for name in generated(ast.parse(file.read_text()))] == []
 

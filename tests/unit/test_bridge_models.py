@@ -312,7 +312,9 @@ def whole() -> OnnxMlBridge:
     return OnnxMlBridge.open(*MODELS, Model(RERANK), defaults={"embedding": "exact"})
 
 
-@pytest.mark.parametrize("value", ["a text", "", b"a text", None, 5, {"a": 1}, iter(["a"])], ids=repr)
+@pytest.mark.parametrize(
+    "value", ["a text", "", b"a text", None, 5, {"a": 1}, iter(["a"])], ids=lambda value: type(value).__name__
+)
 @pytest.mark.parametrize("name", CALLS)
 def test_a_single_text_instead_of_a_list_is_refused(whole, name, value):
     with pytest.raises(InputError, match="a list is required") as refused:
@@ -330,7 +332,9 @@ def test_a_text_instead_of_a_list_of_messages_is_refused_with_its_index(whole):
     assert (second.code, second.index) == ("input_type", 1)
 
 
-@pytest.mark.parametrize("options", ["query", 5, {"prompt_name": "query"}, object()], ids=repr)
+@pytest.mark.parametrize(
+    "options", ["query", 5, {"prompt_name": "query"}, object()], ids=lambda value: type(value).__name__
+)
 def test_options_that_are_no_options_are_refused(whole, options):
     check_options_are_refused(whole, options)
 

@@ -8,19 +8,27 @@ import numpy as np
 import onnx_ml_bridge
 import pytest
 from onnx_ml_bridge.runtime.entities import Entities, Entity
-from onnx_ml_bridge.runtime.rerank import Scored
-from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingResult
 
 
-def embeddings() -> EmbeddingResult:
+def embeddings():
+    from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingResult
+
     return EmbeddingResult(np.ones((2, 3), np.float32), np.array([1, 2]), np.array([True, False]), None)
 
 
-def scored() -> Scored:
+def scored():
+    from onnx_ml_bridge.runtime.rerank import Scored
+
     return Scored(np.ones(2, np.float32), np.array([1, 2]), np.array([True, False]))
 
 
-@pytest.mark.parametrize("make", [embeddings, scored])
+BOTH = [
+    pytest.param(embeddings, marks=pytest.mark.families("sentence_embedding")),
+    pytest.param(scored, marks=pytest.mark.families("rerank")),
+]
+
+
+@pytest.mark.parametrize("make", BOTH)
 def test_results_with_arrays_are_compared_by_their_elements(make):
     result = make()
     assert result == make()
@@ -33,6 +41,7 @@ def test_results_with_arrays_are_compared_by_their_elements(make):
         hash(result)
 
 
+@pytest.mark.families("sentence_embedding", "rerank")
 def test_results_of_different_classes_differ():
     assert embeddings() != scored()
 

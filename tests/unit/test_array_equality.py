@@ -9,18 +9,35 @@ import numpy as np
 import pytest
 from onnx_ml_bridge import Embedding, Embeddings
 from onnx_ml_bridge.runtime.entities import Entities, Entity
+<<<<<<< HEAD
 from onnx_ml_bridge.runtime.rerank import Scored
 
 
 def embeddings() -> Embeddings:
     return Embeddings(np.ones((2, 3), np.float32), np.array([1, 2]), np.array([True, False]))
+=======
 
 
-def scored() -> Scored:
+def embeddings():
+    from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingResult
+
+    return EmbeddingResult(np.ones((2, 3), np.float32), np.array([1, 2]), np.array([True, False]), None)
+>>>>>>> pydef
+
+
+def scored():
+    from onnx_ml_bridge.runtime.rerank import Scored
+
     return Scored(np.ones(2, np.float32), np.array([1, 2]), np.array([True, False]))
 
 
-@pytest.mark.parametrize("make", [embeddings, scored])
+BOTH = [
+    pytest.param(embeddings, marks=pytest.mark.families("sentence_embedding")),
+    pytest.param(scored, marks=pytest.mark.families("rerank")),
+]
+
+
+@pytest.mark.parametrize("make", BOTH)
 def test_results_with_arrays_are_compared_by_their_elements(make):
     result = make()
     assert result == make()
@@ -33,6 +50,7 @@ def test_results_with_arrays_are_compared_by_their_elements(make):
         hash(result)
 
 
+@pytest.mark.families("sentence_embedding", "rerank")
 def test_results_of_different_classes_differ():
     assert embeddings() != scored()
     assert Embedding(np.ones(3, np.float32), 1, False) == Embedding(np.ones(3, np.float32), 1, False)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from examples import VALID
+from examples import examples
 from onnx_ml_bridge import verify
 from onnx_ml_bridge.artifacts.checks import check_all, check_hashes, read_artifact
 from onnx_ml_bridge.artifacts.errors import ArtifactError
 from onnx_ml_bridge.artifacts.golden import read_golden
 from onnx_ml_bridge.runtime.loading import open_artifact
 
-ARTIFACTS = sorted(folder.name for folder in VALID.iterdir() if folder.is_dir())
+FOLDERS = {family.name: folder for family, folder in examples().items()}
 
 
 class Broken(io.RawIOBase):
@@ -61,20 +61,20 @@ OPERATIONS = {
 FUNCTIONS = [(io, "open", denied), (io, "open", Broken), (os, "scandir", vanished), (os, "lstat", denied)]
 
 
-@pytest.mark.parametrize("name", ARTIFACTS)
+@pytest.mark.parametrize("family", FOLDERS)
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(("module", "function", "failure"), FUNCTIONS)
-def test_every_failing_call_is_a_typed_error(module, function, failure, operation, name, monkeypatch):
+def test_every_failing_call_is_a_typed_error(module, function, failure, operation, family, monkeypatch):
     monkeypatch.setattr("onnx_ml_bridge.runtime.verify.child_events", lambda *arguments, **options: [{"variants": {}}])
     run, real = OPERATIONS[operation], getattr(module, function)
-    run(VALID / name)  # imports modules, which read files too
+    run(FOLDERS[family])  # imports modules, which read files too
     refused = 0
     for number in range(1, 200):
         with monkeypatch.context() as patch:
             call, calls = failing_at(number, real, failure)
             patch.setattr(module, function, call)
             try:
-                run(VALID / name)
+                run(FOLDERS[family])
             except ArtifactError as error:
                 expected = {"io", "path_kind"} if function == "lstat" else {"io"}
                 assert error.code in expected, error
@@ -93,7 +93,7 @@ def test_every_failing_call_is_a_typed_error(module, function, failure, operatio
     ],
 )
 def test_a_file_that_changes_between_checks(change, code, tmp_path):
-    folder = shutil.copytree(VALID / "tiny-embedding", tmp_path / "copied")
+    folder = shutil.copytree(next(iter(FOLDERS.values())), tmp_path / "copied")
     artifact = read_artifact(folder)
     change(artifact.path(artifact.manifest.golden.file))
     for call in (lambda: check_all(artifact), lambda: check_hashes(artifact, artifact.manifest.files)):
@@ -115,5 +115,5 @@ def test_a_path_that_is_no_directory(operation, path, tmp_path):
 def test_a_child_that_cannot_be_started(monkeypatch):
     monkeypatch.setattr("subprocess.Popen", lambda *arguments, **options: denied())
     with pytest.raises(ArtifactError, match="Permission denied") as refused:
-        verify(VALID / "tiny-embedding")
+        verify(next(iter(FOLDERS.values())))
     assert refused.value.code == "io"

@@ -9,20 +9,10 @@ import numpy as np
 import pytest
 from onnx_ml_bridge import Embedding, Embeddings
 from onnx_ml_bridge.runtime.entities import Entities, Entity
-<<<<<<< HEAD
-from onnx_ml_bridge.runtime.rerank import Scored
 
 
 def embeddings() -> Embeddings:
     return Embeddings(np.ones((2, 3), np.float32), np.array([1, 2]), np.array([True, False]))
-=======
-
-
-def embeddings():
-    from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingResult
-
-    return EmbeddingResult(np.ones((2, 3), np.float32), np.array([1, 2]), np.array([True, False]), None)
->>>>>>> pydef
 
 
 def scored():

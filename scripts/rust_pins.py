@@ -56,6 +56,8 @@ def apply(pins: set[Pin]) -> None:
     """
     if not LOCK.exists():
         subprocess.run(["cargo", "generate-lockfile", "--quiet"], cwd=CRATE, check=True)
+    elif pins != locked():
+        cargo("update", "--workspace")  # adds the packages of requirements that are new in Cargo.toml
     while pins != locked():
         changed = [cargo("update", spec, "--precise", version) for spec, version in replacements(pins, locked())]
         if not any(changed):

@@ -103,8 +103,9 @@ def as_model(model: StrPath | Model) -> Model:
 
     :raises ConfigError: if a field is invalid.
     """
-    if not isinstance(model, Model):
-        return Model(model)
+    model = model if isinstance(model, Model) else Model(model)
+    if not isinstance(model.path, (str, os.PathLike)):
+        raise ConfigError("path", expected="the folder of an artifact", actual=repr(model.path))
     if model.name is not None and (not isinstance(model.name, str) or not model.name):
         raise ConfigError("name", expected="a name that is not empty", actual=repr(model.name))
     if not isinstance(model.variant, str):

@@ -41,8 +41,8 @@ def test_the_calls_of_the_page_exist():
 def test_its_bridge_toml_is_valid(tmp_path):
     (tmp_path / "bridge.toml").write_text(block("toml"), encoding="utf-8")
     config = read_bridge_config(tmp_path / "bridge.toml")
-    assert [model.name for model in config.models] == ["minilm", "en", "fr"]
-    assert config.models[1].timeout == 0.5 and config.defaults == {"ner": "en"}
+    assert [model.name for model in config.models] == ["en", "fr", "minilm"]
+    assert config.models[0].timeout == 0.5 and config.defaults == {"ner": "en"}
 
 
 @pytest.mark.skipif(DIST_VARIABLE not in os.environ, reason=f"{DIST_VARIABLE} does not name the folder of the models")

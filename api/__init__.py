@@ -27,6 +27,7 @@ from .runtime.bridge_config import open_bridge
 from .runtime.cancellation import CancelToken
 from .runtime.entities import Entities, Entity
 from .runtime.handles.embedder import Embedder, Embedding, Embeddings, EmbedOptions
+from .runtime.handles.embedding_windows import EmbeddingWindow, EmbeddingWindows
 from .runtime.handles.recognizer import RecognizeOptions, Recognizer
 from .runtime.handles.reranker import Ranked, Reranker, RerankOptions
 from .runtime.handles.summarizer import SummarizeOptions, Summarizer, Summary
@@ -50,6 +51,8 @@ __all__ = [
     "EmbedOptions",
     "Embedder",
     "Embedding",
+    "EmbeddingWindow",
+    "EmbeddingWindows",
     "Embeddings",
     "Entities",
     "Entity",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,16 @@ from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .cancellation import Watch
 from .graph_model import GraphModel, encoder_feeds, graph_model
 from .handles.embedder import Embedder, Embedding, EmbedOptions
+from .handles.embedding_windows import EmbeddingWindow
 from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, load_tokenizer, reporting
 from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
-from .tokenizer import TextTokenizer, Tokens, check_text
+from .text_windows import text_windows
+from .tokenizer import HasIds, TextTokenizer, check_text
 
 # A list of texts is processed in blocks of this many, so that the token ids of all texts are never in memory at once.
 _BLOCK_TEXTS = 4096
+# The number of windows of a long text that are in memory at the same time
+_BLOCK_WINDOWS = 16
 _OUTPUT = "sentence_embedding"
 load_preprocessor = load_tokenizer
 
@@ -46,6 +51,7 @@ class SentenceEmbedder:
         check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
         self.dim = model.spec.dim
+        self.normalized = model.spec.normalized
         self.max_tokens = model.tokenizer.spec.max_tokens
         self._token_budget = token_budget
         self._text_limit = text_limit
@@ -61,7 +67,7 @@ class SentenceEmbedder:
         """Raise `InputError` with the code `prompt_not_found` for an unknown prompt."""
         self._prompt(options.prompt_name)
 
-    def prepare(self, value: object, index: int, options: EmbedOptions) -> str:
+    def prepare(self, value: object, index: int | None, options: EmbedOptions) -> str:
         """Return a text if it can be tokenized, and raise `InputError` otherwise."""
         return check_text(value, index, self._text_limit)
 
@@ -76,8 +82,25 @@ class SentenceEmbedder:
                     tokens = encoded[index]
                     yield start + index, Embedding(row, len(tokens.ids), tokens.truncated)
 
+    def windows(
+        self, text: str, options: EmbedOptions, stride: int, watch: Watch
+    ) -> Iterator[tuple[EmbeddingWindow, int]]:
+        """Yield the windows of a text in their order, each with the number of tokens that no earlier window has."""
+        prompt = self._prompt(options.prompt_name)
+        windows = text_windows(self.model.tokenizer, prompt.text, text, stride)
+        offset, byte = 0, 0
+        while block := list(islice(windows, _BLOCK_WINDOWS)):
+            vectors = {}
+            for batch, rows in self._run(block, prompt, watch):
+                vectors |= dict(zip(batch, rows, strict=True))
+            for index, window in enumerate(block):
+                offset, byte = window.start, byte + len(text[offset : window.start].encode())
+                end_byte = byte + len(text[window.start : window.end].encode())
+                span = (window.start, window.end, byte, end_byte)
+                yield EmbeddingWindow(*span, len(window.ids), vectors[index]), window.new_tokens
+
     def _run(
-        self, encoded: list[Tokens], prompt: Prompt, watch: Watch
+        self, encoded: Sequence[HasIds], prompt: Prompt, watch: Watch
     ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Yield the indices of the texts of each batch and their embeddings, float32 `[batch, dim]`."""
         for batch in plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget):

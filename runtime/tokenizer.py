@@ -38,6 +38,20 @@ class HasIds(Protocol):
         """The token ids, special tokens included."""
 
 
+@dataclass(frozen=True)
+class WholeText:
+    """All tokens of a text without special tokens: `ids`, int64 `[n]`, and their offsets in characters, int64 `[n]`.
+
+    `prefix` and `suffix` are the special tokens before and after them, int64.
+    """
+
+    ids: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    prefix: NDArray[np.int64]
+    suffix: NDArray[np.int64]
+
+
 class TextTokenizer:
     """The tokenizer of an artifact, with the truncation and padding that its manifest specifies. Thread-safe.
 
@@ -111,6 +125,16 @@ class TextTokenizer:
     def count(self, text: str) -> int:
         """Return the number of tokens of the whole text, special tokens included, without truncation."""
         return len(_run(self.untruncated().encode_batch_fast, [text])[0].ids)
+
+    def encode_whole(self, text: str) -> WholeText:
+        """Tokenize a text without truncation."""
+        (encoding,) = _run(self.untruncated().encode_batch, [text])
+        ids = np.array(encoding.ids, np.int64)
+        offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)
+        own = np.flatnonzero(np.array(encoding.special_tokens_mask, np.int8) == 0)
+        first, end = (int(own[0]), int(own[-1]) + 1) if len(own) else (len(ids), len(ids))
+        starts, ends = offsets[first:end].T
+        return WholeText(ids[first:end], starts, ends, ids[:first], ids[end:])
 
     def untruncated(self) -> Tokenizer:
         """Return a tokenizer of the tokenizers library without truncation and padding; callers must not modify it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ...artifacts.errors import OnnxMlBridgeError
 from ..array_equality import ArrayEquality
-from ..cancellation import CancelToken
+from ..cancellation import CancelToken, Watch
 from ..options import Task
+from .embedding_windows import EmbeddingWindow, EmbeddingWindows
 from .handle import BatchBackend, Handle, all_results, check_list, check_options, each_result
 
 
@@ -70,6 +71,18 @@ class EmbedderBackend(BatchBackend[str, EmbedOptions, Embedding], Protocol):
     def max_tokens(self) -> int | None:
         """The number of tokens to which texts are truncated; None if it is unknown."""
 
+    @property
+    def normalized(self) -> bool:
+        """Whether the vectors have the length 1."""
+
+    def prepare(self, value: object, index: int | None, options: EmbedOptions) -> str:
+        """Check one text; `index` is None for a call with a single text."""
+
+    def windows(
+        self, text: str, options: EmbedOptions, stride: int, watch: Watch
+    ) -> Iterator[tuple[EmbeddingWindow, int]]:
+        """Yield the windows of a text in their order, each with the number of tokens that no earlier window has."""
+
 
 class Embedder(Handle[EmbedderBackend]):
     """An open sentence embedding model. Thread-safe; the first call loads the graph."""
@@ -106,6 +119,32 @@ class Embedder(Handle[EmbedderBackend]):
         check_options(options, EmbedOptions)
         check_list(texts)
         return each_result(self.backend, texts, options, self._watch(options))
+
+    def embed_windows(self, text: str, options: EmbedOptions | None = None, *, stride: int = 0) -> EmbeddingWindows:
+        """Embed a text of any length in windows of the model's `max_tokens`, which are computed while they are read.
+
+        The text is tokenized when the first window is read, which needs up to 600 bytes of memory for a character;
+        nothing else grows with the length of the text.
+
+        :param options: `timeout` limits the time from the first window to the last one.
+        :param stride: number of tokens that consecutive windows share.
+        :returns: an iterator over the windows; its `pool` returns one vector for the whole text.
+        :raises InputError: for an invalid text or an unknown prompt.
+        :raises ConfigError: by the first window, if the stride does not fit into a window.
+        """
+        options = EmbedOptions() if options is None else options
+        check_options(options, EmbedOptions)
+        self.backend.check(options)
+        checked = self.backend.prepare(text, None, options)
+        windows = self._windows(checked, options, stride, self._watch(options))
+        return EmbeddingWindows(windows, self.backend.dim, self.backend.normalized)
+
+    def _windows(
+        self, text: str, options: EmbedOptions, stride: int, watch: Watch
+    ) -> Iterator[tuple[EmbeddingWindow, int]]:
+        with watch:
+            watch.check()
+            yield from self.backend.windows(text, options, stride, watch)
 
     def self_test(self) -> None:
         """Embed a short text; any error is raised."""

@@ -19,9 +19,8 @@ _OTHER = {"BuildError", "Built", "DependencyError", "InferenceError", "StoppedEr
 _OTHER |= {"ArtifactError", "ConfigError", "VariantReplay", "VerifyReport"}
 
 
-def block(language: str) -> str:
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return text
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_names_the_public_api():
@@ -39,16 +38,17 @@ def test_the_calls_of_the_page_exist():
 
 
 def test_its_bridge_toml_is_valid(tmp_path):
-    (tmp_path / "bridge.toml").write_text(block("toml"), encoding="utf-8")
+    (text,) = blocks("toml")
+    (tmp_path / "bridge.toml").write_text(text, encoding="utf-8")
     config = read_bridge_config(tmp_path / "bridge.toml")
     assert [model.name for model in config.models] == ["en", "fr", "minilm"]
     assert config.models[0].timeout == 0.5 and config.defaults == {"ner": "en"}
 
 
 @pytest.mark.skipif(DIST_VARIABLE not in os.environ, reason=f"{DIST_VARIABLE} does not name the folder of the models")
-def test_the_asyncio_example_runs(tmp_path):
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_examples_run(code, tmp_path):
     (tmp_path / "dist").symlink_to(Path(os.environ[DIST_VARIABLE]).absolute())
-    code = block("python")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == re.findall(r"^# (.+)$", code, re.MULTILINE)

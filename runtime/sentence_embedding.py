@@ -90,7 +90,7 @@ class SentenceEmbedder:
         windows = text_windows(self.model.tokenizer, prompt.text, text, stride)
         offset, byte = 0, 0
         while block := list(islice(windows, _BLOCK_WINDOWS)):
-            vectors = {}
+            vectors: dict[int, NDArray[np.float32]] = {}
             for batch, rows in self._run(block, prompt, watch):
                 vectors |= dict(zip(batch, rows, strict=True))
             for index, window in enumerate(block):

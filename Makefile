@@ -18,6 +18,9 @@ RUST_FAMILIES := sentence-embedding token-classification spacy summarization rer
 RUST_RELEASE := bridge/target/release/onnx-ml-bridge
 RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
 RUST_CANCELLATION := bridge/target/release/examples/cancellation
+RUST_SOAK := bridge/target/release/examples/soak
+# Minutes of `make soak` for each language
+MINUTES ?= 5
 # Number of processes that run the tests of Python; they also share the processors
 WORKERS ?= 2
 # Rust loads the shared library of the onnxruntime wheel
@@ -31,7 +34,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-families \
-	test-rust-linked test-consumer bench agreement agreement-rerank agreement-summaries clean
+	test-rust-linked test-consumer bench soak agreement agreement-rerank agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -61,6 +64,8 @@ $(RUST_DEBUG): lock FORCE
 	cd bridge && $(CARGO) build --features cli
 $(RUST_CANCELLATION): lock FORCE
 	cd bridge && $(CARGO) build --release --example cancellation
+$(RUST_SOAK): lock FORCE
+	cd bridge && $(CARGO) build --release --example soak
 FORCE:
 
 # Gives Cargo.lock the versions of bridge/pins.txt, if it has others
@@ -146,6 +151,12 @@ bench: models $(RUST_RELEASE) $(RUST_CANCELLATION)
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.cancellation --artifact dist/all-minilm-l6-v2 \
 		--rust $(RUST_CANCELLATION)
 	$(BENCH) docs
+
+# Runs all models under random load in both languages and looks for growth: `make soak MINUTES=60`
+soak: models $(RUST_SOAK)
+	$(BIN)/pip install -q -c constraints.txt ".[bench]"
+	rm -rf build *.egg-info
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.soak --artifacts dist --rust $(RUST_SOAK) --minutes $(MINUTES)
 
 # Compares summaries with those of generate, for random models with many settings and for the package descriptions of
 # Debian (apt-get -o Acquire::Languages=en update): one by one, in batches, and in Rust

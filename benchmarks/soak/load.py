@@ -1,0 +1,111 @@
+"""The process under load: `python -m benchmarks.soak.load CONFIG` calls models from several threads.
+
+CONFIG is JSON: `bridge`, the path of a bridge.toml; `words`, the path of a text whose words the calls use; `seconds`;
+`callers`, the number of threads; `seed`. Prints the numbers of calls by outcome as JSON. The example `soak` of the Rust
+crate does the same.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnx_ml_bridge import (
+    CancelToken,
+    EmbedOptions,
+    MlBridge,
+    ModelInfo,
+    OnnxMlBridgeError,
+    RecognizeOptions,
+    RerankOptions,
+    SummarizeOptions,
+    Task,
+    open_bridge,
+)
+
+# A text has up to this many words, about 512 tokens
+_MAX_WORDS = 380
+_MAX_BATCH = 64
+# Maximum number of words of a batch, so that no call takes minutes
+_MAX_CALL_WORDS = 4000
+
+
+class Load:
+    """Random calls of the models of a bridge; the numbers of calls by task and outcome are in `outcomes`."""
+
+    def __init__(self, bridge: MlBridge, words: list[str]) -> None:
+        self.bridge = bridge
+        self.outcomes: Counter[str] = Counter()
+        self._models = bridge.models()
+        self._words = words
+        self._lock = threading.Lock()
+
+    def call_until(self, end: float, seed: int) -> None:
+        """Make calls, one after the other, until the monotonic clock reaches `end`."""
+        source = random.Random(seed)
+        while time.monotonic() < end:
+            info = source.choice(self._models)
+            outcome = self._outcome(info, source)
+            with self._lock:
+                self.outcomes[f"{info.task} {outcome}"] += 1
+
+    def _outcome(self, info: ModelInfo, source: random.Random) -> str:
+        token = CancelToken()
+        timer = threading.Timer(source.uniform(0, 0.3), token.cancel) if source.random() < 0.1 else None
+        if timer is not None:
+            timer.start()
+        try:
+            self._call(info, source, token, 0.2 if source.random() < 0.1 else None)
+        except OnnxMlBridgeError as error:
+            return error.code
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return "ok"
+
+    def _call(self, info: ModelInfo, source: random.Random, cancel: CancelToken, timeout: float | None) -> None:
+        texts = self._texts(source)
+        if info.task == Task.EMBEDDING:
+            self.bridge.embedder(info.name).embed(texts, EmbedOptions(timeout=timeout, cancel=cancel))
+        elif info.task == Task.NER:
+            self.bridge.recognizer(info.name).recognize(texts, RecognizeOptions(timeout=timeout, cancel=cancel))
+        elif info.task == Task.RERANK:
+            options = RerankOptions(timeout=timeout, cancel=cancel)
+            self.bridge.reranker(info.name).rerank(texts[0][:200] or "query", texts, options)
+        else:
+            few = SummarizeOptions(num_beams=2, min_length=0, max_length=16, timeout=timeout, cancel=cancel)
+            self.bridge.summarizer(info.name).summarize([[text or "text"] for text in texts[:4]], few)
+
+    def _texts(self, source: random.Random) -> Sequence[str]:
+        """Return texts whose number and length are log-uniform, so that most calls are small."""
+        words = int(_MAX_WORDS ** source.random())
+        count = min(int(_MAX_BATCH ** source.random()), max(_MAX_CALL_WORDS // words, 1))
+        starts = [source.randrange(len(self._words) - words) for _ in range(count)]
+        return [" ".join(self._words[start : start + words]) for start in starts]
+
+
+def main() -> None:
+    """Run the load and print its outcomes."""
+    config = json.loads(sys.argv[1])
+    with open_bridge(config["bridge"]) as bridge:
+        load = Load(bridge, Path(config["words"]).read_text(encoding="utf-8").split())
+        end = time.monotonic() + config["seconds"]
+        threads = [
+            threading.Thread(target=load.call_until, args=(end, config["seed"] + number))
+            for number in range(config["callers"])
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    print(json.dumps(load.outcomes))
+
+
+if __name__ == "__main__":
+    main()

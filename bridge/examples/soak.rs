@@ -1,0 +1,136 @@
+//! Calls the models of a `bridge.toml` at random from several threads: `soak CONFIG`.
+//!
+//! CONFIG is JSON: `bridge`, the path of the `bridge.toml`; `words`, the path of a text whose words the calls use; `seconds`;
+//! `callers`, the number of threads; `seed`. Prints the numbers of calls by outcome as JSON. `python -m benchmarks.soak` runs
+//! it and measures the process.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use onnx_ml_bridge::{
+    BridgeError, CancelToken, EmbedOptions, MlBridge, ModelInfo, RecognizeOptions, RerankOptions, SummarizeOptions,
+    Task, open_bridge,
+};
+use serde::Deserialize;
+
+/// A text has up to this many words, about 512 tokens.
+const MAX_WORDS: f64 = 380.0;
+const MAX_BATCH: f64 = 64.0;
+/// Limit on the words of a batch, so that no call takes minutes.
+const MAX_CALL_WORDS: usize = 4000;
+
+#[derive(Deserialize)]
+struct Config {
+    bridge: String,
+    words: String,
+    seconds: u64,
+    callers: u64,
+    seed: u64,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let argument = std::env::args().nth(1).ok_or("usage: soak CONFIG")?;
+    let config: Config = serde_json::from_str(&argument)?;
+    let text = std::fs::read_to_string(&config.words)?;
+    let load = Load {
+        bridge: &*open_bridge(&config.bridge)?,
+        words: text.split_whitespace().collect(),
+        outcomes: Mutex::default(),
+    };
+    let end = Instant::now() + Duration::from_secs(config.seconds);
+    thread::scope(|scope| {
+        for caller in 0..config.callers {
+            let load = &load;
+            scope.spawn(move || load.call_until(end, config.seed + caller));
+        }
+    });
+    println!("{}", serde_json::to_string(&load.outcomes)?);
+    Ok(())
+}
+
+struct Load<'a> {
+    bridge: &'a dyn MlBridge,
+    words: Vec<&'a str>,
+    /// The numbers of calls by task and outcome.
+    outcomes: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Load<'_> {
+    fn call_until(&self, end: Instant, seed: u64) {
+        let mut source = fastrand::Rng::with_seed(seed);
+        let models = self.bridge.models();
+        while Instant::now() < end {
+            let Some(info) = source.choice(&models) else { return };
+            let outcome = self.outcome(info, &mut source);
+            let code = outcome.map_or_else(|error| error.code().as_str(), |()| "ok");
+            let mut outcomes = self.outcomes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            *outcomes.entry(format!("{} {code}", info.task)).or_default() += 1;
+        }
+    }
+
+    fn outcome(&self, info: &ModelInfo, source: &mut fastrand::Rng) -> Result<(), BridgeError> {
+        let token = CancelToken::new();
+        let canceller = (source.f64() < 0.1).then(|| {
+            let (token, after) = (token.clone(), Duration::from_secs_f64(0.3 * source.f64()));
+            thread::spawn(move || {
+                thread::sleep(after);
+                token.cancel();
+            })
+        });
+        let timeout = (source.f64() < 0.1).then_some(Duration::from_millis(200));
+        let outcome = self.call(info, source, &token, timeout);
+        canceller.map(|thread| thread.join());
+        outcome
+    }
+
+    fn call(
+        &self,
+        info: &ModelInfo,
+        source: &mut fastrand::Rng,
+        token: &CancelToken,
+        timeout: Option<Duration>,
+    ) -> Result<(), BridgeError> {
+        let texts = self.texts(source);
+        let name = Some(info.name.as_str());
+        match info.task {
+            Task::Embedding => {
+                let mut options = EmbedOptions::default().cancel(token.clone());
+                options.timeout = timeout;
+                self.bridge.embedder(name)?.embed_blocking(&texts, &options).map(drop)
+            }
+            Task::Ner => {
+                let mut options = RecognizeOptions::default().cancel(token.clone());
+                options.timeout = timeout;
+                self.bridge.recognizer(name)?.recognize_blocking(&texts, &options).map(drop)
+            }
+            Task::Rerank => {
+                let mut options = RerankOptions::default().cancel(token.clone());
+                options.timeout = timeout;
+                let query = texts[0].chars().take(200).collect::<String>();
+                self.bridge.reranker(name)?.rerank_blocking(&query, &texts, &options).map(drop)
+            }
+            Task::Summarization => {
+                let options = SummarizeOptions::default().num_beams(2).min_length(0).max_length(16);
+                let mut options = options.cancel(token.clone());
+                options.timeout = timeout;
+                let inputs: Vec<Vec<String>> = texts.into_iter().take(4).map(|text| vec![text]).collect();
+                self.bridge.summarizer(name)?.summarize_blocking(&inputs, &options).map(drop)
+            }
+            other => Err(BridgeError::Config { problem: format!("no calls for {other}"), cause: None }),
+        }
+    }
+
+    /// Texts whose number and length are log-uniform, so that most calls are small.
+    fn texts(&self, source: &mut fastrand::Rng) -> Vec<String> {
+        let words = MAX_WORDS.powf(source.f64()) as usize;
+        let count = (MAX_BATCH.powf(source.f64()) as usize).min((MAX_CALL_WORDS / words).max(1));
+        let mut text = || {
+            let start = source.usize(..self.words.len() - words);
+            self.words[start..start + words].join(" ")
+        };
+        (0..count).map(|_| text()).collect()
+    }
+}

@@ -1,9 +1,10 @@
 """The verdict of the soak test about samples of a process."""
 
 import pytest
-from benchmarks.soak.__main__ import Sample, growth, write_bridge
 from examples import VALID
 from onnx_ml_bridge.runtime.bridge_config import read_bridge_config
+
+from benchmarks.soak.__main__ import Sample, growth, write_bridge
 
 MIB = 1 << 20
 

@@ -12,6 +12,8 @@ from .cancellation import check_timeout
 
 StrPath: TypeAlias = str | os.PathLike[str]
 AUTO = "auto"
+# Maximum number of calls that wait for one model
+DEFAULT_MAX_WAITING = 1024
 # Maximum size of a text in bytes of UTF-8
 DEFAULT_TEXT_LIMIT = 1_000_000
 # Maximum number of token positions in all beams of one run: texts x num_beams x max_length

@@ -14,4 +14,4 @@ pub(crate) mod transformer;
 
 pub use self::cancellation::CancelToken;
 pub use self::environment::LIBRARY_VARIABLE;
-pub use self::options::{DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT};
+pub use self::options::{DEFAULT_BEAM_LIMIT, DEFAULT_MAX_WAITING, DEFAULT_TEXT_LIMIT};

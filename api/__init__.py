@@ -19,6 +19,7 @@ from .artifacts.errors import (
     InferenceError,
     InputError,
     OnnxMlBridgeError,
+    OverloadedError,
     StoppedError,
     TaskNotLoadedError,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "ModelInfo",
     "OnnxMlBridge",
     "OnnxMlBridgeError",
+    "OverloadedError",
     "Ranked",
     "RecognizeOptions",
     "Recognizer",

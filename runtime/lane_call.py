@@ -8,15 +8,19 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..artifacts.errors import InferenceError, StoppedError
 from .cancellation import Stop, Watch
+from .tokenizer import HasIds
 
-# A function that runs rows and returns one answer for each: an array or a list.
-Work = Callable[[Sequence[Any], Stop], Sequence[Any]]
+# One answer for each row.
+Answers: TypeAlias = Sequence[Any] | NDArray[Any]
+# A function that runs rows.
+Work: TypeAlias = Callable[[Sequence[Any], Stop], Answers]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +39,9 @@ class Run:
     max_tokens: int = 0
 
 
-def run_of(rows: Sequence[Any], lengths: Iterable[int], work: Work, key: Hashable, max_tokens: int) -> Run:
-    """Return a run that can be merged; `lengths` are the numbers of tokens of its rows."""
-    lengths = list(lengths)
+def run_of(rows: Sequence[HasIds], work: Work, *, key: Hashable, max_tokens: int) -> Run:
+    """Return a run of rows of tokens, which can be merged with runs that have an equal key."""
+    lengths = [len(row.ids) for row in rows]
     return Run(rows, work, key, max(lengths), sum(lengths), max_tokens)
 
 
@@ -235,12 +239,12 @@ class Turn:
             return Outcome(number, error=error)
 
     @staticmethod
-    def _checked(answers: Sequence[Any], rows: int) -> Sequence[Any]:
+    def _checked(answers: Answers, rows: int) -> Answers:
         if len(answers) != rows:
             raise InferenceError(f"a run of {rows} rows has {len(answers)} answers")
         return answers
 
 
-def _own(answers: Sequence[Any]) -> Sequence[Any]:
+def _own(answers: Answers) -> Answers:
     """Return the answers of one call without a reference to those of other calls."""
     return answers.copy() if isinstance(answers, np.ndarray) else answers

@@ -87,18 +87,10 @@ class SentenceEmbedder:
         self, encoded: list[Tokens], prompt: Prompt, call: Call, is_last: bool
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield the index of each text and its embedding, float32 `[dim]`."""
-        lengths = [len(tokens.ids) for tokens in encoded]
-        batches = list(plan_batches(lengths, self._token_budget))
-        work = partial(self._embed, prompt_tokens=prompt.tokens)
+        batches = list(plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget))
+        work, budget = partial(self._embed, prompt_tokens=prompt.tokens), self._token_budget
         runs = [
-            run_of(
-                [encoded[index] for index in batch],
-                [lengths[index] for index in batch],
-                work,
-                key=prompt.tokens,
-                max_tokens=self._token_budget,
-            )
-            for batch in batches
+            run_of([encoded[index] for index in batch], work, key=prompt.tokens, max_tokens=budget) for batch in batches
         ]
         for number, rows in call.run(runs, is_last=is_last):
             yield from zip(batches[number], rows, strict=True)
@@ -133,7 +125,13 @@ class SentenceEmbedder:
 def open_model(opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name: str | None = None) -> Embedder:
     """Create the handle of the opened variant; its graph is loaded by the first call."""
     model = graph_model(opened, "encoder", opened.artifact.manifest.section(EmbeddingSpec))
-    backend = SentenceEmbedder(model, threads=options.threads, text_limit=options.text_limit)
+    backend = SentenceEmbedder(
+        model,
+        threads=options.threads,
+        token_budget=opened.lane.run_tokens or DEFAULT_TOKEN_BUDGET,
+        text_limit=options.text_limit,
+        lane=opened.lane,
+    )
     return Embedder(backend, name=name, timeout=options.timeout)
 
 

@@ -33,6 +33,7 @@ from .runtime.handles.reranker import Ranked, Reranker, RerankOptions
 from .runtime.handles.summarizer import SummarizeOptions, Summarizer, Summary
 from .runtime.interface import MlBridge
 from .runtime.options import BridgeOptions, Model, ModelInfo, Task
+from .runtime.status import ModelState, ModelStatus
 from .runtime.verify import VariantReplay, VerifyReport, verify
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ __all__ = [
     "Model",
     "ModelConfig",
     "ModelInfo",
+    "ModelState",
+    "ModelStatus",
     "OnnxMlBridge",
     "OnnxMlBridgeError",
     "OverloadedError",

@@ -150,14 +150,14 @@ class Lane:
             # The thread of the call comes to `run_here` next
             self._call_workers(besides=call)
 
-    def run_here(self, call: Call) -> bool:
+    def run_here(self, call: Call, *, is_told: bool = False) -> None:
         """Run the next run of a call in this thread if no other call is before it and a worker is free.
 
-        :returns: whether it was run; its outcome is delivered then.
+        :param is_told: whether there is no thread that could run it.
         """
         with self._lock:
-            if not self._queue or self._queue[0] is not call or len(self._turns) == self.workers:
-                return False
+            if not self._may_begin() or self._queue[0] is not call or not (is_told or self._runs_here(call)):
+                return
             turn = self._begin()
             self._call_workers()
         outcomes = turn.execute()
@@ -165,7 +165,6 @@ class Lane:
             self._end(turn, outcomes)
             self._call_workers(besides=call)
         _deliver(turn, outcomes)
-        return True
 
     def leave(self, call: Call) -> None:
         """Forget the runs of a call that have not started, and terminate a run that no call needs any more."""
@@ -239,7 +238,7 @@ class Lane:
                 self._last_success = time.time()
 
     def _may_begin(self) -> bool:
-        return bool(self._queue) and len(self._turns) < self.workers and not _is_exiting
+        return bool(self._queue) and len(self._turns) < self.workers
 
     # -- The workers
 
@@ -252,17 +251,23 @@ class Lane:
         startable = [
             call for call in itertools.islice(self._queue, self.workers) for _ in range(self._startable_runs(call))
         ]
-        if startable and startable[0] is besides:
+        if startable and startable[0] is besides and self._runs_here(besides):
             startable, free = startable[1:], free - 1
         for call in startable[self._coming : self._coming + max(0, free)]:
             if not self._call_worker():
                 call.wake()
 
+    def _runs_here(self, call: Call) -> bool:
+        """Whether the thread of a call runs turns: not if it creates further runs for other threads meanwhile."""
+        return self.runs_per_call == 1 or not call.may_grow
+
     def _startable_runs(self, call: Call) -> int:
         return min(len(call.runs), self.runs_per_call - len(call.turns))
 
     def _call_worker(self) -> bool:
-        """Tell a thread to take a turn; start it if there is none. False if the system refuses a thread."""
+        """Tell a thread to take a turn; start it if there is none. False if there can be none."""
+        if _is_exiting:
+            return False
         if self._idle > self._coming:
             self._has_turn.notify()
         elif len(self._threads) < self.workers:
@@ -285,7 +290,7 @@ class Lane:
             outcomes = turn.execute()
             with self._lock:
                 self._end(turn, outcomes)
-                following = self._begin() if self._may_begin() else None
+                following = self._begin() if self._may_begin() and not _is_exiting else None
                 self._call_workers()
             _deliver(turn, outcomes)
             turn = following
@@ -297,7 +302,7 @@ class Lane:
     def _arrive(self) -> Turn | None:
         """Take a turn in a thread that was told to; none if other threads were faster."""
         self._coming = max(0, self._coming - 1)
-        if not self._may_begin():
+        if not self._may_begin() or _is_exiting:
             return None
         turn = self._begin()
         self._call_workers()

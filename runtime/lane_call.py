@@ -60,7 +60,7 @@ class Scheduler(Protocol):
     def add(self, call: Call, runs: Sequence[Run], is_last: bool) -> None:
         """Let runs of a call wait for their turns."""
 
-    def run_here(self, call: Call) -> bool:
+    def run_here(self, call: Call, *, is_told: bool = False) -> None:
         """Run the next run of a call in this thread if no other call is before it and a worker is free."""
 
     def leave(self, call: Call) -> None:
@@ -133,13 +133,15 @@ class Call:
         A caller whose lane is idle runs its run itself: handing it to another thread and back takes longer than some
         runs. As soon as other calls wait, the workers take over.
         """
+        is_told = False
         while True:
             if self._outcomes.empty():
-                self._lane.run_here(self)
+                self._lane.run_here(self, is_told=is_told)
             outcome = self._outcomes.get()
+            is_told = outcome is _YOUR_TURN
             if outcome is _STOPPED:
                 self.watch.check()
-            elif outcome is not _YOUR_TURN:
+            elif not is_told:
                 if outcome.error is not None:
                     raise outcome.error
                 return outcome.number, outcome.answers

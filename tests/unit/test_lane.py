@@ -1,4 +1,4 @@
-"""A lane: the order of runs, merged runs, the bound of the queue, errors, and the threads it uses. No test measures time."""
+"""A lane: the order of runs, merged runs, the bound of the queue, errors, and the threads. No test measures time."""
 
 from __future__ import annotations
 

@@ -103,12 +103,36 @@ def test_generate_embedding_warns_about_a_truncated_text(bridge, caplog):
     assert "truncated to 48 tokens" in caplog.text
 
 
-def test_the_health_check_fails_if_the_model_fails(bridge, monkeypatch):
-    assert bridge.health_check()
+def test_the_health_check_fails_after_a_run_that_failed_and_runs_nothing_itself(monkeypatch):
+    bridge, run, runs = OnnxMlBridge.open(TINY), session.GraphSession.run, []
+    monkeypatch.setattr(session.GraphSession, "run", lambda *arguments: runs.append(1) or run(*arguments))
+    assert bridge.health_check() and bridge.status()[0].state == "unloaded" and not runs
+    bridge.self_test()
+    (status,) = bridge.status()
+    assert (status.name, status.state, status.waiting, status.running) == ("tiny-embedding", "ready", 0, 0)
     monkeypatch.setattr(session.GraphSession, "run", lambda *_: [np.full((1, 16), np.nan, np.float32)])
+    for call in (bridge.self_test, lambda: bridge.generate_embedding("x")):
+        with pytest.raises(InferenceError, match="not finite"):
+            call()
+    (failed,) = bridge.status()
+    assert (failed.state, failed.error, failed.last_success) == ("failed", "inference", status.last_success)
     assert not bridge.health_check()
-    with pytest.raises(InferenceError, match="not finite"):
-        bridge.generate_embedding("x")
+    monkeypatch.setattr(session.GraphSession, "run", run)
+    bridge.generate_embedding("x")
+    assert bridge.health_check() and bridge.status()[0].error is None
+
+
+def test_a_model_whose_graph_cannot_be_loaded_has_failed(monkeypatch):
+    def fail(*_: object) -> None:
+        raise ArtifactError("graph", "cannot load")
+
+    bridge = OnnxMlBridge.open(TINY)
+    monkeypatch.setattr(session, "create_session", fail)
+    for call in (bridge.warm_up, bridge.self_test):
+        with pytest.raises(ArtifactError):
+            call()
+        assert [(each.state, each.error) for each in bridge.status()] == [("failed", "graph")]
+    assert not bridge.health_check()
 
 
 def test_a_call_without_a_model_names_the_task():

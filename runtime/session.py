@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -17,11 +18,14 @@ from . import cpu
 from .cancellation import Stop
 from .forking import abandon, call_after_fork
 
+logger = logging.getLogger(__name__)
 # On CPUs, ONNX Runtime's fused SkipLayerNormalization is slower than the Add and LayerNormalization it replaces.
 _SLOWER_FUSIONS = ["SkipLayerNormFusion"]
 # How long the threads of a session wait actively for work, in microseconds. Between the nodes of a run this is faster
 # than sleeping; without a limit, the threads of models that are used in turn take CPU time from each other.
 _SPIN_MICROSECONDS = "100"
+# Part of the error of a session with its own threads if another library called `set_global_thread_pool_sizes`.
+_GLOBAL_POOL = "use_per_session_threads must be false"
 # After a run, the arena returns memory to the system.
 _SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 
@@ -127,17 +131,36 @@ def create_session(path: Path, threads: int, extra_options: Mapping[str, str] | 
     :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load the graph.
     """
     ort = import_onnxruntime()
+    try:
+        try:
+            return _create(ort, path, threads, extra_options or {}, has_own_threads=True)
+        except RuntimeError as error:
+            if _GLOBAL_POOL not in str(error):
+                raise
+            logger.info(
+                "%s uses the process's global thread pool of ONNX Runtime instead of its own threads", path.name
+            )
+            return _create(ort, path, threads, extra_options or {}, has_own_threads=False)
+    except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
+        raise ArtifactError("graph", f"ONNX Runtime cannot load {path.name}: {error}") from error
+
+
+def _create(ort: Any, path: Path, threads: int, extra_options: Mapping[str, str], *, has_own_threads: bool) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    if has_own_threads:
+        options.intra_op_num_threads = threads
+    else:
+        options.use_per_session_threads = False
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
     if cpu.needs_exact_kernel():
         options.add_session_config_entry("session.x64quantprecision", "1")
-    for key, value in (extra_options or {}).items():
+    for key, value in extra_options.items():
         options.add_session_config_entry(key, value)
-    try:
-        return ort.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER_FUSIONS
-        )
-    except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
-        raise ArtifactError("graph", f"ONNX Runtime cannot load {path.name}: {error}") from error
+    return ort.InferenceSession(
+        str(path),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=_SLOWER_FUSIONS,
+        enable_fallback=0,  # it prints to the standard output and tries again with the same provider
+    )

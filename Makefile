@@ -34,7 +34,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-families \
-	test-rust-linked test-consumer bench soak agreement agreement-rerank agreement-summaries clean
+	test-rust-linked test-consumer bench load soak agreement agreement-rerank agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -157,6 +157,10 @@ soak: models $(RUST_SOAK)
 	$(BIN)/pip install -q -c constraints.txt ".[bench]"
 	rm -rf build *.egg-info
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.soak --artifacts dist --rust $(RUST_SOAK) --minutes $(MINUTES)
+
+# Measures a single text beside a bulk call, and 64 callers of single texts; LOAD_OPTIONS adds contenders
+load: models
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.load --artifact dist/all-minilm-l6-v2 $(LOAD_OPTIONS)
 
 # Compares summaries with those of generate, for random models with many settings and for the package descriptions of
 # Debian (apt-get -o Acquire::Languages=en update): one by one, in batches, and in Rust

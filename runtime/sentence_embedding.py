@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, EmbeddingSpec, Prompt
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from .cancellation import Watch
+from .cancellation import Stop, Watch
 from .graph_model import GraphModel, encoder_feeds, graph_model
 from .handles.embedder import Embedder, Embedding, EmbedOptions
 from .handles.embedding_windows import EmbeddingWindow
+from .lane import Lane, LaneOptions
+from .lane_call import Call, run_of
 from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, load_tokenizer, reporting
 from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
 from .text_windows import text_windows
@@ -41,12 +44,14 @@ class SentenceEmbedder:
         threads: int | None = None,
         token_budget: int = DEFAULT_TOKEN_BUDGET,
         text_limit: int = DEFAULT_TEXT_LIMIT,
+        lane: LaneOptions | None = None,
     ) -> None:
         """Wrap a model without loading its graph.
 
         :param threads: threads of one run; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; see `plan_batches`.
         :param text_limit: maximum size of a text in bytes of UTF-8.
+        :param lane: how runs are scheduled.
         """
         check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
@@ -56,7 +61,13 @@ class SentenceEmbedder:
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
+        self.lane = Lane(lane)
         self.load, self.unload = self._session.load, self._session.unload
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the graph is loaded."""
+        return self._session.is_loaded
 
     @property
     def info(self) -> ModelInfo:
@@ -74,11 +85,12 @@ class SentenceEmbedder:
     def results(self, inputs: Sequence[str], options: EmbedOptions, watch: Watch) -> Iterator[tuple[int, Embedding]]:
         """Yield the index and the embedding of every text, batch by batch."""
         prompt = self._prompt(options.prompt_name)
-        for start in range(0, len(inputs), _BLOCK_TEXTS):
-            texts = [prompt.text + text for text in inputs[start : start + _BLOCK_TEXTS]]
-            encoded = self.model.tokenizer.encode(texts, watch)
-            for batch, rows in self._run(encoded, prompt, watch):
-                for index, row in zip(batch, rows, strict=True):
+        with self.lane.call(watch) as call:
+            for start in range(0, len(inputs), _BLOCK_TEXTS):
+                texts = [prompt.text + text for text in inputs[start : start + _BLOCK_TEXTS]]
+                encoded = self.model.tokenizer.encode(texts, watch)
+                is_last = start + _BLOCK_TEXTS >= len(inputs)
+                for index, row in self._run(encoded, prompt, call, is_last):
                     tokens = encoded[index]
                     yield start + index, Embedding(row, len(tokens.ids), tokens.truncated)
 
@@ -90,9 +102,9 @@ class SentenceEmbedder:
         windows = text_windows(self.model.tokenizer, prompt.text, text, stride)
         offset, byte = 0, 0
         while block := list(islice(windows, _BLOCK_WINDOWS)):
-            vectors: dict[int, NDArray[np.float32]] = {}
-            for batch, rows in self._run(block, prompt, watch):
-                vectors |= dict(zip(batch, rows, strict=True))
+            # A call for each block, because a reader that pauses must not keep a position in the queue
+            with self.lane.call(watch) as call:
+                vectors = dict(self._run(block, prompt, call, is_last=True))
             for index, window in enumerate(block):
                 offset, byte = window.start, byte + len(text[offset : window.start].encode())
                 end_byte = byte + len(text[window.start : window.end].encode())
@@ -100,15 +112,23 @@ class SentenceEmbedder:
                 yield EmbeddingWindow(*span, len(window.ids), vectors[index]), window.new_tokens
 
     def _run(
-        self, encoded: Sequence[HasIds], prompt: Prompt, watch: Watch
-    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield the indices of the texts of each batch and their embeddings, float32 `[batch, dim]`."""
-        for batch in plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget):
-            ids, mask = self.model.tokenizer.pad([encoded[index] for index in batch])
-            feeds = encoder_feeds(self.model.graph, ids, mask, prompt.tokens)
-            (rows,) = self._session.run([_OUTPUT], feeds, watch)
-            self._check_rows(rows, len(batch))
-            yield batch, rows
+        self, encoded: Sequence[HasIds], prompt: Prompt, call: Call, is_last: bool
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield the index of each text and its embedding, float32 `[dim]`."""
+        batches = list(plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget))
+        work, budget = partial(self._embed, prompt_tokens=prompt.tokens), self._token_budget
+        runs = [
+            run_of([encoded[index] for index in batch], work, key=prompt.tokens, max_tokens=budget) for batch in batches
+        ]
+        for number, rows in call.run(runs, is_last=is_last):
+            yield from zip(batches[number], rows, strict=True)
+
+    def _embed(self, encoded: Sequence[HasIds], stop: Stop, prompt_tokens: int) -> NDArray[np.float32]:
+        """Run texts, those of several calls among them, and return their embeddings, float32 `[texts, dim]`."""
+        ids, mask = self.model.tokenizer.pad(encoded)
+        (rows,) = self._session.run([_OUTPUT], encoder_feeds(self.model.graph, ids, mask, prompt_tokens), stop)
+        self._check_rows(rows, len(encoded))
+        return rows
 
     def _check_rows(self, rows: NDArray[np.float32], texts: int) -> None:
         """Raise `InferenceError` for embeddings with an invalid shape or a value that is not finite."""
@@ -133,7 +153,13 @@ class SentenceEmbedder:
 def open_model(opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name: str | None = None) -> Embedder:
     """Create the handle of the opened variant; its graph is loaded by the first call."""
     model = graph_model(opened, "encoder", opened.artifact.manifest.section(EmbeddingSpec))
-    backend = SentenceEmbedder(model, threads=options.threads, text_limit=options.text_limit)
+    backend = SentenceEmbedder(
+        model,
+        threads=options.threads,
+        token_budget=opened.lane.run_tokens or DEFAULT_TOKEN_BUDGET,
+        text_limit=options.text_limit,
+        lane=opened.lane,
+    )
     return Embedder(backend, name=name, timeout=options.timeout)
 
 

@@ -6,10 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
-from ...artifacts.errors import ArtifactError, ConfigError, InferenceError, InputError, OnnxMlBridgeError, StoppedError
+from ...artifacts.errors import (
+    ArtifactError,
+    ConfigError,
+    InferenceError,
+    InputError,
+    OnnxMlBridgeError,
+    OverloadedError,
+    StoppedError,
+)
 from ..cancellation import CancelToken, Watch, check_timeout
+from ..lane import Lane
 from ..loading import open_model
 from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model, check_bridge_options
+from ..status import ModelState, ModelStatus, model_status
 
 # The options of a call, a checked input and the result of one input
 Options = TypeVar("Options", bound="CallOptions", contravariant=True)
@@ -117,15 +127,31 @@ class Handle(Generic[AnyBackend]):
         :raises DependencyError: if ONNX Runtime is not installed.
         :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load a graph.
         """
-        self.backend.load()
+        lane = self._lane()
+        try:
+            self.backend.load()
+        except OnnxMlBridgeError as error:
+            if lane is not None:
+                lane.record(error)
+            raise
 
     def unload(self) -> None:
         """Free the graphs. Calls that run end as usual, and the next call loads the graphs again."""
         self.backend.unload()
 
+    def status(self) -> ModelStatus:
+        """Return the state of the model, its calls and its last success. Runs nothing and never waits for traffic."""
+        state = ModelState.READY if getattr(self.backend, "is_loaded", True) else ModelState.UNLOADED
+        return model_status(self.info.name, state, 0, self._lane())
+
     def self_test(self) -> None:
         """Run the model on a short input; any error is raised."""
         raise NotImplementedError
+
+    def _lane(self) -> Lane | None:
+        """Return the lane of the model; None for a backend of another kind, which schedules its runs itself."""
+        lane: Lane | None = getattr(self.backend, "lane", None)
+        return lane
 
     def _watch(self, options: CallOptions) -> Watch:
         """Return the watch of a call, which stops it by its time limit or its token."""
@@ -212,4 +238,7 @@ def _collect(
             outcomes[indices[0]] = error.with_index(indices[0]) if isinstance(error, InputError) else error
             return
         for index in [index for index in indices if index not in outcomes]:
-            _collect(backend, {index: checked[index]}, options, watch, outcomes)
+            try:
+                _collect(backend, {index: checked[index]}, options, watch, outcomes)
+            except OverloadedError as refused:  # other inputs have results, which are not lost
+                outcomes[index] = refused

@@ -86,7 +86,7 @@ class Embedder(Handle[EmbedderBackend]):
         options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
         check_list(texts)
-        answers = all_results(self.backend, texts, options, self._watch(options))
+        answers = all_results(self._slot, texts, options, self._watch(options))
         vectors = np.empty((len(answers), self.backend.dim), np.float32)
         for row, answer in zip(vectors, answers, strict=True):
             row[:] = answer.vector
@@ -105,7 +105,7 @@ class Embedder(Handle[EmbedderBackend]):
         options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
         check_list(texts)
-        return each_result(self.backend, texts, options, self._watch(options))
+        return each_result(self._slot, texts, options, self._watch(options))
 
     def self_test(self) -> None:
         """Embed a short text; any error is raised."""

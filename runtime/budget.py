@@ -90,6 +90,16 @@ class Budget:
                 self._queue.remove(model)
                 LIFE.changed.notify_all()
 
+    def keep_limit(self, model: Member) -> None:
+        """Unload other models if a model takes more memory than was expected before it was loaded."""
+        if self._limit is None:
+            return
+        with LIFE.changed:
+            others, excess = self._others(model)
+            idle = _candidates(others, excess)
+        for other in idle:
+            other.unload(UnloadReason.MEMORY_LIMIT)
+
     def _next_to_unload(self, model: Member, watch: Watch | None) -> list[Member]:
         """Wait until the model has room or others can be unloaded for it; return the others, or none."""
         with LIFE.changed:

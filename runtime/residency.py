@@ -219,6 +219,7 @@ class Resident:
             call = self._start()
         logger.info("%s: loaded in %.2f s, %d MiB", self.name, seconds, size >> 20)
         housekeeping.watch(self)
+        self._conditions.budget.keep_limit(self)
         return call
 
     def _failed(self, error: BaseException) -> bool:

@@ -303,6 +303,17 @@ def test_a_load_that_waits_for_memory_can_be_stopped():
     assert graphs.is_loaded
 
 
+def test_a_model_that_is_larger_than_expected_unloads_others_after_its_load(monkeypatch):
+    budget = Budget(100)
+    (first, a), (second, b), (third, c) = (model(budget, mebibytes=10) for _ in range(3))
+    for each in (a, b):
+        each.load()
+    memory = iter([0, 85 * MEBIBYTE])
+    monkeypatch.setattr(residency.memory, "process_bytes", lambda: next(memory))
+    c.load()
+    assert (c.size, first.is_loaded, second.is_loaded, third.is_loaded) == (85 * MEBIBYTE, False, True, True)
+
+
 def test_a_call_within_a_call_does_not_wait_for_memory():
     budget = Budget(1)
     (_, a), (graphs, b) = model(budget), model(budget)

@@ -146,8 +146,8 @@ class Handle(Generic[AnyBackend]):
         the old version. After an error, the old version answers calls as before.
 
         :param path: the folder of the new version; None is the folder of the old one, whose files were replaced.
-        :param expect_identity: the identity that the new version must have; None is that of the `Model` that was
-            opened, if it has one.
+        :param expect_identity: the identity that the new version, and that of later reloads, must have; None is the
+            last one that was given here or by `Model.identity`.
         :param timeout: the maximum time for the golden cases in seconds; None means no limit.
         :returns: the description of the new version.
         :raises ArtifactError: with the code of the first check that fails; `identity` for another artifact; `variant`

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .artifacts.errors import (
     ArtifactError,
     BuildError,
+    ClosedError,
     ConfigError,
     DependencyError,
     InferenceError,
@@ -48,6 +49,7 @@ __all__ = [
     "BuildError",
     "Built",
     "CancelToken",
+    "ClosedError",
     "ConfigError",
     "DependencyError",
     "EmbedOptions",

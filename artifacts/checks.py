@@ -7,7 +7,7 @@ import itertools
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .constants import MANIFEST, MANIFEST_HASH, MAX_DEPTH, MAX_FILES, MAX_MANIFEST_BYTES
@@ -20,16 +20,37 @@ from .reading import reading_errors
 from .roles import role_problems
 
 _REBUILD = "The artifact was modified or copied incompletely: download or build it again."
+_RELOAD = "The file was replaced after the artifact was opened: reload the model, or restore the file."
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What the system says of a file; a file that was modified or replaced has another record."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileRecord:
+        """Return the record of a file with this status."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An artifact folder whose file set and file sizes match its manifest; `identity` is the manifest's SHA-256."""
+    """An artifact folder whose file set and file sizes match its manifest; `identity` is the manifest's SHA-256.
+
+    `records` has the records of the files whose hashes were checked, by name.
+    """
 
     root: Path
     manifest: Manifest
     identity: str
     family: Family
+    records: dict[str, FileRecord] = field(default_factory=dict, compare=False, repr=False)
 
     def path(self, name: str) -> Path:
         """Return the path of a file that the manifest lists."""
@@ -76,16 +97,33 @@ def read_artifact(root: str | os.PathLike[str], families: Iterable[Family] = FAM
 
 
 @reading_errors()
-def check_hashes(artifact: Artifact, names: Iterable[str]) -> None:
-    """Check the SHA-256 of the named files.
+def check_hashes(artifact: Artifact, names: Iterable[str], hint: str = _REBUILD) -> None:
+    """Check the SHA-256 of the named files and record the files.
 
+    :param hint: what to do if a hash differs.
     :raises ArtifactError: with the code `file_hash` for the first file whose hash is not the one in the manifest; `io`
         if a file cannot be read.
     """
     for name in sorted(names):
-        actual, expected = sha256_file(artifact.path(name)), artifact.manifest.files[name].sha256
+        with artifact.path(name).open("rb") as file:
+            record = FileRecord.of(os.fstat(file.fileno()))
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        expected = artifact.manifest.files[name].sha256
         if actual != expected:
-            raise ArtifactError("file_hash", name, expected=f"SHA-256 {expected}", actual=actual, hint=_REBUILD)
+            raise ArtifactError("file_hash", name, expected=f"SHA-256 {expected}", actual=actual, hint=hint)
+        artifact.records[name] = record
+
+
+@reading_errors()
+def check_changed_files(artifact: Artifact) -> None:
+    """Check the hashes of the files again that changed since they were checked.
+
+    :raises ArtifactError: with the code `file_hash` if the content of a file changed; `io` if a file cannot be read.
+    """
+    changed = [
+        name for name, record in artifact.records.items() if FileRecord.of(artifact.path(name).lstat()) != record
+    ]
+    check_hashes(artifact, changed, _RELOAD)
 
 
 def check_graph(artifact: Artifact, role: str, graph: Graph, onnx_file: OnnxFile) -> None:

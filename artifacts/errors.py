@@ -7,6 +7,7 @@
     ├── ConfigError         an option of a call is invalid
     ├── DependencyError     a required library is not installed
     ├── TaskNotLoadedError  the call requires a model that is not open
+    ├── ClosedError         the model or the bridge was closed
     ├── StoppedError        a call was cancelled or exceeded its timeout (`cancelled`, `timeout`)
     ├── OverloadedError     the model has too many waiting calls, or the system refuses a thread (`overloaded`)
     └── InferenceError      ONNX Runtime failed or a graph returned an invalid value
@@ -43,6 +44,7 @@ OTHER_CODES = (
     "sentence_starts",
     "model_not_found",
     "task_not_loaded",
+    "closed",
     "dependency",
     "inference",
     "cancelled",
@@ -129,6 +131,14 @@ class TaskNotLoadedError(OnnxMlBridgeError):
     def __init__(self, task: str) -> None:
         """Create the error with the code `task_not_loaded`."""
         super().__init__("task_not_loaded", f"no model for the task {task} is open", hint="Open one for it.")
+
+
+class ClosedError(OnnxMlBridgeError):
+    """The model or the bridge was closed."""
+
+    def __init__(self, name: str) -> None:
+        """Create the error with the code `closed`; `name` is the name of the model, or `the bridge`."""
+        super().__init__("closed", f"{name} was closed", hint="Open it again.")
 
 
 class StoppedError(OnnxMlBridgeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -10,15 +11,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import ConfigError, InputError, TaskNotLoadedError
+from ..artifacts.errors import ClosedError, ConfigError, InputError, TaskNotLoadedError
+from .budget import Budget
 from .entities import Entity
+from .forking import call_after_fork
 from .handles.embedder import Embedder, EmbedOptions
-from .handles.handle import Handle, check_list, open_handle
+from .handles.handle import Handle, check_list, checked_options, open_handle
 from .handles.recognizer import Recognizer
 from .handles.reranker import Ranked, Reranker, RerankOptions
 from .handles.summarizer import Summarizer
 from .interface import MlBridge
-from .options import BridgeOptions, Model, ModelInfo, StrPath, Task
+from .options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model
 from .status import ModelState, ModelStatus
 
 logger = logging.getLogger(__name__)
@@ -39,12 +42,19 @@ class OnnxMlBridge(MlBridge):
         :raises ConfigError: if two models have the same name, or if a default is not a model of its task.
         """
         self._handles: dict[str, Handle[Any]] = {}
+        self._is_closed = False
+        self._options, self._budget = BridgeOptions(), Budget()
+        self._after_fork()
+        call_after_fork(self)
         for handle in handles:
             name = handle.info.name
-            if name in self._handles:
-                raise ConfigError("models", expected="different names", actual=f"two models named {name!r}")
+            _check_new(name, self._handles)
             self._handles[name] = handle
         self._defaults = _checked_defaults(defaults or {}, self._handles)
+
+    def _after_fork(self) -> None:
+        """Replace the lock of changes in a child process."""
+        self._changing = threading.Lock()
 
     @classmethod
     def open(
@@ -64,8 +74,11 @@ class OnnxMlBridge(MlBridge):
         """
         if not models:
             raise ConfigError("models", expected="the folder of at least one artifact", actual="none")
-        handles = [open_handle(model, options) for model in models]
+        checked = checked_options(options)
+        budget = Budget(checked.memory_mb)
+        handles = [open_handle(model, checked, budget) for model in models]
         bridge = cls(handles, defaults)
+        bridge._options, bridge._budget = checked, budget
         for model, handle in zip(models, handles, strict=True):
             if isinstance(model, Model) and model.preload:
                 handle.warm_up()
@@ -76,6 +89,53 @@ class OnnxMlBridge(MlBridge):
     def models(self) -> tuple[ModelInfo, ...]:
         """Return the models in the order in which they were opened."""
         return tuple(handle.info for handle in self._handles.values())
+
+    def add(self, model: StrPath | Model) -> ModelInfo:
+        """Open one more model, with the options of the bridge.
+
+        :raises ArtifactError: with the code of the first check that the artifact fails.
+        :raises ConfigError: if the bridge has a model of the same name, or if a field of the model is invalid.
+        :raises ClosedError: if the bridge was closed.
+        """
+        model = as_model(model)
+        self._check_open()
+        if model.name is not None:
+            _check_new(model.name, self._handles)
+        handle = open_handle(model, self._options, self._budget)
+        _check_new(handle.info.name, self._handles)
+        if model.preload:
+            handle.warm_up()
+        with self._changing:
+            self._check_open()
+            _check_new(handle.info.name, self._handles)
+            self._handles = {**self._handles, handle.info.name: handle}
+        return handle.info
+
+    def remove(self, name: str) -> None:
+        """Close one model: its running calls end first, and later calls of its handles raise `ClosedError`.
+
+        :raises InputError: with the code `model_not_found` if there is no model with the name.
+        :raises ClosedError: if the bridge was closed.
+        """
+        with self._changing:
+            handle = self._named(name)
+            self._handles = {known: each for known, each in self._handles.items() if each is not handle}
+        handle.close()
+
+    def reload(
+        self,
+        name: str,
+        path: StrPath | None = None,
+        *,
+        expect_identity: str | None = None,
+        timeout: float | None = None,
+    ) -> ModelInfo:
+        """Replace one model by another version, which is checked first; see `Handle.reload`. Its handles stay valid.
+
+        :raises InputError: with the code `model_not_found` if there is no model with the name.
+        :raises OnnxMlBridgeError: if the new version is refused; the old version answers calls as before.
+        """
+        return self._named(name).reload(path, expect_identity=expect_identity, timeout=timeout)
 
     def embedder(self, model: str | None = None) -> Embedder:
         """Return the handle of a sentence embedding model."""
@@ -151,7 +211,7 @@ class OnnxMlBridge(MlBridge):
             handle.warm_up()
 
     def unload(self) -> None:
-        """Free the graphs of all models; the next call of a model loads its graphs again."""
+        """Free the graphs of every model as soon as no call uses it; its next call loads them again."""
         for handle in self._handles.values():
             handle.unload()
 
@@ -170,9 +230,15 @@ class OnnxMlBridge(MlBridge):
             handle.self_test()
 
     def close(self) -> None:
-        """Free the graphs of all models. Calls that run end as usual; later calls raise `TaskNotLoadedError`."""
-        self.unload()
-        self._handles = {}
+        """Close all models after their running calls have ended.
+
+        Later calls of the bridge raise `TaskNotLoadedError`, later calls of its handles `ClosedError`.
+        """
+        with self._changing:
+            handles, self._handles = self._handles, {}
+            self._is_closed = True
+        for handle in handles.values():
+            handle.close()
 
     def __enter__(self: Self) -> Self:
         """Return the bridge."""
@@ -190,16 +256,32 @@ class OnnxMlBridge(MlBridge):
         if not handles:
             raise TaskNotLoadedError(kind.task)
         if model is None:
-            model = self._defaults.get(kind.task, next(iter(handles)) if len(handles) == 1 else None)
+            default = self._defaults.get(kind.task)  # may have been removed
+            model = default if default in handles else next(iter(handles)) if len(handles) == 1 else None
         if model is None or model not in handles:
-            raise InputError(
-                "model_not_found",
-                f"several models for {kind.task} are open and none was named"
-                if model is None
-                else f"no model {model!r}",
-                expected=f"one of: {', '.join(sorted(handles))}",
-            )
+            raise _not_found(model, handles, f"several models for {kind.task} are open and none was named")
         return handles[model]
+
+    def _named(self, name: str) -> Handle[Any]:
+        """Return the handle with the given name, of any task."""
+        self._check_open()
+        if name not in self._handles:
+            raise _not_found(name, self._handles)
+        return self._handles[name]
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the bridge")
+
+
+def _check_new(name: str, handles: Mapping[str, Handle[Any]]) -> None:
+    if name in handles:
+        raise ConfigError("models", expected="different names", actual=f"two models named {name!r}")
+
+
+def _not_found(name: str | None, handles: Iterable[str], problem: str = "") -> InputError:
+    what = problem if name is None else f"no model {name!r}"
+    return InputError("model_not_found", what, expected=f"one of: {', '.join(sorted(handles)) or '(none)'}")
 
 
 def _checked_defaults(defaults: Mapping[Task, str], handles: Mapping[str, Handle[Any]]) -> dict[Task, str]:

@@ -9,12 +9,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..artifacts.errors import ConfigError
 from .entities import Entity
 from .handles.embedder import Embedder
 from .handles.recognizer import Recognizer
 from .handles.reranker import Ranked, Reranker
 from .handles.summarizer import Summarizer
-from .options import ModelInfo
+from .options import Model, ModelInfo, StrPath
 from .status import ModelStatus
 
 Self = TypeVar("Self", bound="MlBridge")
@@ -33,6 +34,28 @@ class MlBridge(Protocol):
 
     def models(self) -> tuple[ModelInfo, ...]:
         """Return the models in the order in which they were opened."""
+
+    def add(self, model: StrPath | Model) -> ModelInfo:
+        """Open one more model.
+
+        :raises ConfigError: if the bridge cannot change its models; `remove` and `reload` likewise.
+        """
+        raise _fixed("add", self)
+
+    def remove(self, name: str) -> None:
+        """Close one model after its running calls have ended."""
+        raise _fixed("remove", self)
+
+    def reload(
+        self,
+        name: str,
+        path: StrPath | None = None,
+        *,
+        expect_identity: str | None = None,
+        timeout: float | None = None,
+    ) -> ModelInfo:
+        """Replace one model by another version, which is checked first; see `Handle.reload`."""
+        raise _fixed("reload", self)
 
     def embedder(self, model: str | None = None) -> Embedder:
         """Return the handle of a sentence embedding model."""
@@ -89,10 +112,10 @@ class MlBridge(Protocol):
         """Load the graphs of all models now instead of in their first calls."""
 
     def unload(self) -> None:
-        """Free the graphs of all models; the next call of a model loads its graphs again."""
+        """Free the graphs of every model as soon as no call uses it; its next call loads them again."""
 
     def close(self) -> None:
-        """Free the graphs of all models; later calls raise `TaskNotLoadedError`."""
+        """Close all models after their running calls have ended; later calls raise `TaskNotLoadedError`."""
 
     def __enter__(self: Self) -> Self:
         """Return the bridge."""
@@ -101,3 +124,7 @@ class MlBridge(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the bridge."""
+
+
+def _fixed(call: str, bridge: MlBridge) -> ConfigError:
+    return ConfigError(call, expected="a bridge that can change its models", actual=type(bridge).__name__)

@@ -136,11 +136,13 @@ def _with_max_tokens(manifest: Manifest, max_tokens: int) -> Manifest:
     return replace(manifest, sections={**manifest.sections, key: replace(spec, max_tokens=max_tokens)})
 
 
-def open_model(model: Model, options: BridgeOptions, families: Iterable[Family] = FAMILIES) -> Any:
+def open_model(
+    model: Model, options: BridgeOptions, families: Iterable[Family] = FAMILIES
+) -> tuple[Any, OpenArtifact[Any]]:
     """Check an artifact and create the handle of one of its variants; its graphs are loaded by the first call.
 
     :param families: the known families.
-    :returns: the handle of the artifact's task, such as an `Embedder`.
+    :returns: the handle of the artifact's task, such as an `Embedder`, and the artifact.
     :raises ArtifactError: with the code of the first check that fails.
     """
     opened = open_artifact(
@@ -152,7 +154,7 @@ def open_model(model: Model, options: BridgeOptions, families: Iterable[Family] 
     opened = replace(opened, lane=lane)
     if model.timeout is not None:
         options = replace(options, timeout=model.timeout)
-    return runtime_of(opened.artifact.family).open_model(opened, options, model.name)
+    return runtime_of(opened.artifact.family).open_model(opened, options, model.name), opened
 
 
 def load_tokenizer(artifact: Artifact) -> TextTokenizer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +14,15 @@ from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .cancellation import Stop, Watch
 from .graph_model import GraphModel, encoder_feeds, graph_model
 from .handles.embedder import Embedder, Embedding, EmbedOptions
-from .handles.embedding_windows import EmbeddingWindow
 from .lane import Lane, LaneOptions
 from .lane_call import Call, run_of
 from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, load_tokenizer, reporting
 from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
-from .text_windows import text_windows
+from .text_windows import TextWindow, text_windows
 from .tokenizer import HasIds, TextTokenizer, check_text
 
 # A list of texts is processed in blocks of this many, so that the token ids of all texts are never in memory at once.
 _BLOCK_TEXTS = 4096
-# The number of windows of a long text that are in memory at the same time
-_BLOCK_WINDOWS = 16
 _OUTPUT = "sentence_embedding"
 load_preprocessor = load_tokenizer
 
@@ -94,22 +90,17 @@ class SentenceEmbedder:
                     tokens = encoded[index]
                     yield start + index, Embedding(row, len(tokens.ids), tokens.truncated)
 
-    def windows(
-        self, text: str, options: EmbedOptions, stride: int, watch: Watch
-    ) -> Iterator[tuple[EmbeddingWindow, int]]:
-        """Yield the windows of a text in their order, each with the number of tokens that no earlier window has."""
-        prompt = self._prompt(options.prompt_name)
-        windows = text_windows(self.model.tokenizer, prompt.text, text, stride)
-        offset, byte = 0, 0
-        while block := list(islice(windows, _BLOCK_WINDOWS)):
-            # A call for each block, because a reader that pauses must not keep a position in the queue
-            with self.lane.call(watch) as call:
-                vectors = dict(self._run(block, prompt, call, is_last=True))
-            for index, window in enumerate(block):
-                offset, byte = window.start, byte + len(text[offset : window.start].encode())
-                end_byte = byte + len(text[window.start : window.end].encode())
-                span = (window.start, window.end, byte, end_byte)
-                yield EmbeddingWindow(*span, len(window.ids), vectors[index]), window.new_tokens
+    def split(self, text: str, options: EmbedOptions, stride: int) -> Iterator[TextWindow]:
+        """Yield the windows of a text in their order."""
+        return text_windows(self.model.tokenizer, self._prompt(options.prompt_name).text, text, stride)
+
+    def embed_windows(
+        self, windows: Sequence[TextWindow], options: EmbedOptions, watch: Watch
+    ) -> list[NDArray[np.float32]]:
+        """Embed windows that `split` returned: float32 `[dim]` for each."""
+        with self.lane.call(watch) as call:
+            vectors = dict(self._run(windows, self._prompt(options.prompt_name), call, is_last=True))
+        return [vectors[index] for index in range(len(windows))]
 
     def _run(
         self, encoded: Sequence[HasIds], prompt: Prompt, call: Call, is_last: bool

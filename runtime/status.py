@@ -37,13 +37,15 @@ class ModelStatus:
     error: str | None
 
 
-def model_status(name: str, state: str, resident_bytes: int, lane: Lane | None) -> ModelStatus:
+def model_status(name: str, state: str, failure: str | None, resident_bytes: int, lane: Lane | None) -> ModelStatus:
     """Return the status of a model in a state.
 
-    :param lane: the lane of the model; None for a model without one.
+    :param failure: the code of the last load if it failed.
+    :param lane: the lane of the model; None for a closed model, or one without a lane.
     """
     does = LaneStatus(0, 0, None, None) if lane is None else lane.status()
-    failed = does.error is not None and state != ModelState.CLOSED
+    error = failure or does.error
+    failed = error is not None and state != ModelState.CLOSED
     return ModelStatus(
         name,
         ModelState.FAILED if failed else ModelState(state),
@@ -51,5 +53,5 @@ def model_status(name: str, state: str, resident_bytes: int, lane: Lane | None) 
         does.waiting,
         does.running,
         resident_bytes,
-        does.error,
+        error,
     )

@@ -1,9 +1,9 @@
 """`verify`: check every file of an artifact, then run its golden cases on this CPU.
 
 A malicious graph can crash ONNX Runtime or run for ever. The golden cases therefore run in a child process with limits
-on memory and time: `python -m onnx_ml_bridge.runtime.verify DECLARATION DIR MEMORY`, where `DECLARATION` is
-`Family.declaration` and `MEMORY` is in bytes. The child prints one JSON object per line: `{"variant", "done", "cases"}`
-when the graphs of a variant are loaded and after every case, at last `{"variants"}` or `{"error"}`.
+on memory and time: `python -m onnx_ml_bridge.runtime.verify DECLARATION DIR MEMORY [VARIANT]`, where `DECLARATION`
+is `Family.declaration` and `MEMORY` is in bytes. The child prints one JSON object per line: `{"variant", "done",
+"cases"}` when the graphs of a variant are loaded and after every case, at last `{"variants"}` or `{"error"}`.
 """
 
 from __future__ import annotations
@@ -99,15 +99,29 @@ def verify(
     check_all(artifact)
     runtime_of(artifact.family).load_preprocessor(artifact)
     import_onnxruntime()
-    sizes = [entry.size for entry in artifact.manifest.files.values()]
     rest = None if timeout is None else max(0.0, timeout - (time.monotonic() - started))
-    variants = _replay_in_child(artifact, max(_MIN_MEMORY, 4 * sum(sizes)), rest, progress)
+    variants = _replay_in_child(artifact, None, rest, progress)
     manifest = artifact.manifest
+    sizes = [entry.size for entry in manifest.files.values()]
     return VerifyReport(manifest.name, manifest.version, artifact.identity, len(sizes), sum(sizes), variants)
 
 
-def replay(artifact: Artifact, progress: Progress | None = None) -> dict[str, VariantReplay]:
-    """Run the golden cases with every variant, in this process.
+def verify_variant(artifact: Artifact, variant: str, timeout: float | None = None) -> VariantReplay:
+    """Hash every file of an artifact that is open, check every graph, and run the golden cases with one variant.
+
+    :param timeout: the maximum time of the replay in seconds; None means no limit.
+    :raises OnnxMlBridgeError: as `verify` does.
+    """
+    check_timeout(timeout)
+    check_all(artifact)
+    import_onnxruntime()
+    return _replay_in_child(artifact, variant, timeout, None)[variant]
+
+
+def replay(
+    artifact: Artifact, progress: Progress | None = None, variant: str | None = None
+) -> dict[str, VariantReplay]:
+    """Run the golden cases with every variant, or with one, in this process.
 
     :raises ArtifactError: with the code `golden` if the answers of a variant are outside of its gate.
     """
@@ -118,7 +132,7 @@ def replay(artifact: Artifact, progress: Progress | None = None) -> dict[str, Va
         raise ArtifactError("golden", "number of golden cases", expected=manifest.golden.cases, actual=len(cases))
     threads = min(_MAX_THREADS, cpu.usable_cpus())
     replays = {}
-    for name in sorted(manifest.variants):
+    for name in sorted(manifest.variants) if variant is None else [variant]:
 
         def report(done: int, variant: str = name) -> None:
             if progress is not None:
@@ -130,10 +144,12 @@ def replay(artifact: Artifact, progress: Progress | None = None) -> dict[str, Va
 
 
 def _replay_in_child(
-    artifact: Artifact, memory: int, timeout: float | None, progress: Progress | None
+    artifact: Artifact, variant: str | None, timeout: float | None, progress: Progress | None
 ) -> dict[str, VariantReplay]:
     # The option -P keeps the current directory, which may be the artifact, out of the module search path.
+    memory = max(_MIN_MEMORY, 4 * sum(entry.size for entry in artifact.manifest.files.values()))
     arguments = [artifact.family.declaration, str(artifact.root.absolute()), str(memory)]
+    arguments += [] if variant is None else [variant]
     command = [sys.executable, "-P", "-m", __name__, *arguments]
     for event in child_events(command, _WHAT, silence=_SILENCE_SECONDS, timeout=timeout):
         if "error" in event:
@@ -145,13 +161,13 @@ def _replay_in_child(
     raise ArtifactError("graph", f"{_WHAT} ended without an answer")
 
 
-def _child(declaration: str, root: str, memory: str) -> None:
-    """Run the child process: print the progress, then the results of all variants or an error."""
+def _child(declaration: str, root: str, memory: str, variant: str | None = None) -> None:
+    """Run the child process: print the progress, then the results of the variants or an error."""
     _limit_memory(int(memory))
     module, _, name = declaration.partition(":")
     family: Family = getattr(importlib.import_module(module), name)
     try:
-        replays = replay(read_artifact(root, [family]), _print_progress)
+        replays = replay(read_artifact(root, [family]), _print_progress, variant)
         print(json.dumps({"variants": {name: result.to_json() for name, result in replays.items()}}))
     except OnnxMlBridgeError as error:
         # Invalid inputs or options mean that the golden cases are invalid; any other error comes from a graph.

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.errors import OnnxMlBridgeError
+from ...artifacts.errors import OnnxMlBridgeError, StoppedError
 from ..array_equality import ArrayEquality
 from ..cancellation import CancelToken, Watch
 from ..options import Task
+from ..text_windows import TextWindow
 from .embedding_windows import EmbeddingWindow, EmbeddingWindows
 from .handle import BatchBackend, Handle, all_results, check_list, check_options, each_result
+
+# The number of windows of a long text that are embedded at once
+_BLOCK_WINDOWS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +83,13 @@ class EmbedderBackend(BatchBackend[str, EmbedOptions, Embedding], Protocol):
     def prepare(self, value: object, index: int | None, options: EmbedOptions) -> str:
         """Check one text; `index` is None for a call with a single text."""
 
-    def windows(
-        self, text: str, options: EmbedOptions, stride: int, watch: Watch
-    ) -> Iterator[tuple[EmbeddingWindow, int]]:
-        """Yield the windows of a text in their order, each with the number of tokens that no earlier window has."""
+    def split(self, text: str, options: EmbedOptions, stride: int) -> Iterator[TextWindow]:
+        """Yield the windows of a text in their order."""
+
+    def embed_windows(
+        self, windows: Sequence[TextWindow], options: EmbedOptions, watch: Watch
+    ) -> list[NDArray[np.float32]]:
+        """Embed windows that `split` returned: float32 `[dim]` for each."""
 
 
 class Embedder(Handle[EmbedderBackend]):
@@ -99,7 +107,7 @@ class Embedder(Handle[EmbedderBackend]):
         options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
         check_list(texts)
-        answers = all_results(self.backend, texts, options, self._watch(options))
+        answers = all_results(self._slot, texts, options, self._watch(options))
         vectors = np.empty((len(answers), self.backend.dim), np.float32)
         for row, answer in zip(vectors, answers, strict=True):
             row[:] = answer.vector
@@ -118,7 +126,7 @@ class Embedder(Handle[EmbedderBackend]):
         options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
         check_list(texts)
-        return each_result(self.backend, texts, options, self._watch(options))
+        return each_result(self._slot, texts, options, self._watch(options))
 
     def embed_windows(self, text: str, options: EmbedOptions | None = None, *, stride: int = 0) -> EmbeddingWindows:
         """Embed a text of any length in windows of the model's `max_tokens`, which are computed while they are read.
@@ -131,6 +139,7 @@ class Embedder(Handle[EmbedderBackend]):
         :returns: an iterator over the windows; its `pool` returns one vector for the whole text.
         :raises InputError: for an invalid text or an unknown prompt.
         :raises ConfigError: by the first window, if the stride does not fit into a window.
+        :raises StoppedError: while windows are read, if the model is reloaded, or for the reasons of `embed`.
         """
         options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
@@ -142,9 +151,26 @@ class Embedder(Handle[EmbedderBackend]):
     def _windows(
         self, text: str, options: EmbedOptions, stride: int, watch: Watch
     ) -> Iterator[tuple[EmbeddingWindow, int]]:
+        """Yield the windows of a text, each with the number of tokens that no earlier window has.
+
+        Every block of windows is a call of its own, because a reader that pauses must not keep a position in the queue,
+        nor the model loaded.
+        """
+        backend = self.backend
+        start, byte = 0, 0
         with watch:
             watch.check()
-            yield from self.backend.windows(text, options, stride, watch)
+            windows = backend.split(text, options, stride)
+            while block := list(islice(windows, _BLOCK_WINDOWS)):
+                with self._slot.running(watch) as current:
+                    if current is not backend:
+                        raise StoppedError("cancelled", "the model was reloaded while the windows of a text were read")
+                    vectors = backend.embed_windows(block, options, watch)
+                for window, vector in zip(block, vectors, strict=True):
+                    start, byte = window.start, byte + len(text[start : window.start].encode())
+                    end_byte = byte + len(text[start : window.end].encode())
+                    span = (start, window.end, byte, end_byte)
+                    yield EmbeddingWindow(*span, len(window.ids), vector), window.new_tokens
 
     def self_test(self) -> None:
         """Embed a short text; any error is raised."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from ...artifacts.errors import (
@@ -15,11 +15,12 @@ from ...artifacts.errors import (
     OverloadedError,
     StoppedError,
 )
+from ..budget import Budget
 from ..cancellation import CancelToken, Watch, check_timeout
-from ..lane import Lane
 from ..loading import open_model
 from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model, check_bridge_options
-from ..status import ModelState, ModelStatus, model_status
+from ..status import ModelStatus, model_status
+from .slot import Origin, Slot
 
 # The options of a call, a checked input and the result of one input
 Options = TypeVar("Options", bound="CallOptions", contravariant=True)
@@ -93,8 +94,7 @@ class Handle(Generic[AnyBackend]):
         :param timeout: the time limit in seconds of calls that pass none; None is no limit.
         """
         check_timeout(timeout)
-        self.backend = backend
-        self._name = name
+        self._slot = Slot(backend, name)
         self._timeout = timeout
 
     @classmethod
@@ -118,53 +118,106 @@ class Handle(Generic[AnyBackend]):
     @property
     def info(self) -> ModelInfo:
         """The name, task, version and variant of the model."""
-        info = self.backend.info
-        return info if self._name is None else replace(info, name=self._name)
+        return self._slot.info
+
+    @property
+    def backend(self) -> AnyBackend:
+        """The model that answers new calls.
+
+        :raises ClosedError: if the handle was closed.
+        """
+        return self._slot.backend
 
     def warm_up(self) -> None:
         """Load the graphs now instead of in the first call.
 
         :raises DependencyError: if ONNX Runtime is not installed.
-        :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load a graph.
+        :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load a graph; `file_hash` or `io` if a file
+            was replaced or removed after the model was opened.
+        :raises ClosedError: if the handle was closed.
         """
-        lane = self._lane()
-        try:
-            self.backend.load()
-        except OnnxMlBridgeError as error:
-            if lane is not None:
-                lane.record(error)
-            raise
+        self._slot.load()
 
     def unload(self) -> None:
-        """Free the graphs. Calls that run end as usual, and the next call loads the graphs again."""
-        self.backend.unload()
+        """Free the graphs as soon as no call uses them; the next call loads them again."""
+        self._slot.unload()
+
+    def resident_bytes(self) -> int:
+        """Return the memory of the graphs in bytes, as measured when they were loaded; 0 if they are not loaded."""
+        return self._slot.resident_bytes()
+
+    def reload(
+        self, path: StrPath | None = None, *, expect_identity: str | None = None, timeout: float | None = None
+    ) -> ModelInfo:
+        """Replace the model by another version.
+
+        The new version is checked first: every hash, and the golden cases in a child process. Running calls end with
+        the old version. After an error, the old version answers calls as before.
+
+        :param path: the folder of the new version; None is the folder of the old one, whose files were replaced.
+        :param expect_identity: the identity that the new version, and that of later reloads, must have; None is the
+            last one that was given here or by `Model.identity`.
+        :param timeout: the maximum time for the golden cases in seconds; None means no limit.
+        :returns: the description of the new version.
+        :raises ArtifactError: with the code of the first check that fails; `identity` for another artifact; `variant`
+            for another task.
+        :raises StoppedError: if the golden cases exceed the timeout.
+        :raises ClosedError: if the handle was closed.
+        """
+        return self._slot.reload(path, expect_identity, timeout)
+
+    def close(self) -> None:
+        """Refuse new calls, wait until the running calls have ended, and free the model."""
+        self._slot.close()
+
+    def __enter__(self: Self) -> Self:
+        """Return the handle."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the handle."""
+        self.close()
 
     def status(self) -> ModelStatus:
         """Return the state of the model, its calls and its last success. Runs nothing and never waits for traffic."""
-        state = ModelState.READY if getattr(self.backend, "is_loaded", True) else ModelState.UNLOADED
-        return model_status(self.info.name, state, 0, self._lane())
+        slot = self._slot
+        return model_status(self.info.name, slot.state, slot.failure, slot.resident_bytes(), slot.lane)
 
     def self_test(self) -> None:
         """Run the model on a short input; any error is raised."""
         raise NotImplementedError
-
-    def _lane(self) -> Lane | None:
-        """Return the lane of the model; None for a backend of another kind, which schedules its runs itself."""
-        lane: Lane | None = getattr(self.backend, "lane", None)
-        return lane
 
     def _watch(self, options: CallOptions) -> Watch:
         """Return the watch of a call, which stops it by its time limit or its token."""
         return Watch(self._timeout if options.timeout is None else options.timeout, options.cancel)
 
 
-def open_handle(model: StrPath | Model, options: BridgeOptions | None = None) -> Handle[Any]:
-    """Check an artifact and create the handle of its task, as `Handle.open` does, but load no graph."""
+def open_handle(
+    model: StrPath | Model, options: BridgeOptions | None = None, budget: Budget | None = None
+) -> Handle[Any]:
+    """Check an artifact and create the handle of its task, as `Handle.open` does, but load no graph.
+
+    :param budget: the memory limit that the model shares with others; None is a limit for this model alone.
+    """
+    model, checked = as_model(model), checked_options(options)
+    shared = Budget(checked.memory_mb) if budget is None else budget
+    handle: Handle[Any]
+    handle, opened = open_model(model, checked)
+    handle._slot.adopt(Origin(opened, model, lambda new: open_handle(new, checked, shared)._slot, shared))
+    return handle
+
+
+def checked_options(options: BridgeOptions | None) -> BridgeOptions:
+    """Return the options, or the defaults.
+
+    :raises ConfigError: if a field is invalid.
+    """
     options = BridgeOptions() if options is None else options
     check_options(options, BridgeOptions)
     check_bridge_options(options)
-    handle: Handle[Any] = open_model(as_model(model), options)
-    return handle
+    return options
 
 
 def check_list(values: object, what: str = "a list of strings") -> None:
@@ -180,42 +233,67 @@ def check_options(options: object, expected: type) -> None:
         raise ConfigError("options", expected=expected.__name__, actual=repr(options))
 
 
-def all_results(
-    backend: BatchBackend[Checked, Options, Result], inputs: Sequence[Any], options: Options, watch: Watch
-) -> list[Result]:
+def all_results(slot: Slot[Any], inputs: Sequence[Any], options: CallOptions, watch: Watch) -> list[Any]:
     """Return the result of every input, in their order.
 
     :raises InputError: with the index of the first invalid input; then no input was run.
     :raises StoppedError: if the call was cancelled or exceeded its time limit.
     """
-    backend.check(options)
-    checked = [backend.prepare(value, index, options) for index, value in enumerate(inputs)]
+    prepared_for = slot.backend
+    checked = _all_prepared(prepared_for, inputs, options)
+    if not checked:
+        return []
     with watch:
         watch.check()
-        results = dict(backend.results(checked, options, watch))
+        with slot.running(watch) as backend:
+            if backend is not prepared_for:  # the model was reloaded meanwhile
+                checked = _all_prepared(backend, inputs, options)
+            results = dict(backend.results(checked, options, watch))
     return [results[index] for index in range(len(inputs))]
 
 
-def each_result(
-    backend: BatchBackend[Checked, Options, Result], inputs: Sequence[Any], options: Options, watch: Watch
-) -> list[Result | OnnxMlBridgeError]:
+def _all_prepared(
+    backend: BatchBackend[Checked, Options, Any], inputs: Sequence[Any], options: Options
+) -> list[Checked]:
+    backend.check(options)
+    return [backend.prepare(value, index, options) for index, value in enumerate(inputs)]
+
+
+def each_result(slot: Slot[Any], inputs: Sequence[Any], options: CallOptions, watch: Watch) -> list[Any]:
     """Return the result or the error of every input, in their order.
 
     An invalid input does not lose the others. A call that is stopped keeps the results that are ready.
 
     :raises OnnxMlBridgeError: for an error of all inputs, such as an invalid option or graph.
     """
+    prepared_for = slot.backend
+    checked, outcomes = _each_prepared(prepared_for, inputs, options)
+    if checked:
+        with watch:
+            try:
+                watch.check()
+                with slot.running(watch) as backend:
+                    if backend is not prepared_for:  # the model was reloaded meanwhile
+                        checked, outcomes = _each_prepared(backend, inputs, options)
+                    _collect(backend, checked, options, watch, outcomes)
+            except StoppedError as error:
+                outcomes |= {index: error for index in checked if index not in outcomes}
+    return [outcomes[index] for index in range(len(inputs))]
+
+
+def _each_prepared(
+    backend: BatchBackend[Checked, Options, Any], inputs: Sequence[Any], options: Options
+) -> tuple[dict[int, Checked], dict[int, Any]]:
+    """Return the checked inputs and the errors of the others, by index."""
     backend.check(options)
-    outcomes: dict[int, Result | OnnxMlBridgeError] = {}
+    outcomes: dict[int, Any] = {}
     checked: dict[int, Checked] = {}
     for index, value in enumerate(inputs):
         try:
             checked[index] = backend.prepare(value, index, options)
         except InputError as error:
             outcomes[index] = error
-    with watch:
-        _collect(backend, checked, options, watch, outcomes)
-    return [outcomes[index] for index in range(len(inputs))]
+    return checked, outcomes
 
 
 def _collect(

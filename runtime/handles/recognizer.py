@@ -61,7 +61,7 @@ class Recognizer(Handle[RecognizerBackend]):
         :raises InferenceError: if ONNX Runtime fails.
         """
         options = self._checked(texts, options)
-        return all_results(self.backend, texts, options, self._watch(options))
+        return all_results(self._slot, texts, options, self._watch(options))
 
     def recognize_each(
         self, texts: Sequence[str], options: RecognizeOptions | None = None
@@ -73,7 +73,7 @@ class Recognizer(Handle[RecognizerBackend]):
         :raises OnnxMlBridgeError: for an error of all texts, such as an invalid option.
         """
         options = self._checked(texts, options)
-        return each_result(self.backend, texts, options, self._watch(options))
+        return each_result(self._slot, texts, options, self._watch(options))
 
     def self_test(self) -> None:
         """Find the entities of a short text; any error is raised."""

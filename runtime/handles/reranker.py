@@ -65,7 +65,8 @@ class Reranker(Handle[RerankerBackend]):
             raise ConfigError("top_k", expected="an integer, at least 1", actual=repr(options.top_k))
         with self._watch(options) as watch:
             watch.check()
-            return self.backend.rank(query, documents, watch)[: options.top_k]
+            with self._slot.running(watch) as backend:
+                return backend.rank(query, documents, watch)[: options.top_k]
 
     def self_test(self) -> None:
         """Rank a short document; any error is raised."""

@@ -75,7 +75,7 @@ class Summarizer(Handle[SummarizerBackend]):
         :raises InferenceError: if ONNX Runtime fails.
         """
         options = _checked(inputs, options)
-        return all_results(self.backend, inputs, options, self._watch(options))
+        return all_results(self._slot, inputs, options, self._watch(options))
 
     def summarize_each(
         self, inputs: Sequence[Sequence[str]], options: SummarizeOptions | None = None
@@ -87,7 +87,7 @@ class Summarizer(Handle[SummarizerBackend]):
         :raises OnnxMlBridgeError: for an error of all inputs, such as an invalid option.
         """
         options = _checked(inputs, options)
-        return each_result(self.backend, inputs, options, self._watch(options))
+        return each_result(self._slot, inputs, options, self._watch(options))
 
     def self_test(self) -> None:
         """Summarize a short text with the smallest number of generated tokens; any error is raised."""

@@ -63,7 +63,7 @@ class ArtifactCase:
             path = folder / name
             path.write_bytes(apply(operation, path.read_bytes() if path.exists() else b""))
         if self.reseal:
-            _reseal(folder, self.change)
+            reseal(folder, self.change)
         return folder
 
 
@@ -118,9 +118,14 @@ def _named_pair(manifest: bytes) -> Pair | None:
     return pair if all(isinstance(name, str) for name in pair) else None
 
 
-def _reseal(folder: Path, names: Collection[str]) -> None:
-    """Update the entries of the named files in the manifest, and the manifest's own hash."""
+def reseal(folder: Path, names: Collection[str], version: str | None = None) -> None:
+    """Update the entries of the named files in the manifest, and the manifest's own hash.
+
+    :param version: a new version number.
+    """
     manifest = json.loads((folder / "manifest.json").read_bytes())
+    if version is not None:
+        manifest["version"] = version
     for name in manifest["files"].keys() & set(names):
         raw = (folder / name).read_bytes()
         manifest["files"][name] = {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}

@@ -11,6 +11,7 @@ from examples import VALID
 from onnx_ml_bridge import (
     ArtifactError,
     BridgeOptions,
+    ClosedError,
     ConfigError,
     Embedder,
     Embedding,
@@ -251,7 +252,7 @@ def test_a_call_after_unload_loads_the_graphs_again():
 def test_a_closed_bridge_has_no_models():
     bridge = OnnxMlBridge.open(EMBEDDING, NER)
     embedder = bridge.embedder()
-    before = embedder.embed(TEXTS)
+    embedder.embed(TEXTS)
     bridge.close()
     assert bridge.models() == () and not bridge.health_check()
     for call in (bridge.embedder, bridge.get_embedding_model_name, lambda: bridge.extract_entities("x")):
@@ -259,7 +260,12 @@ def test_a_closed_bridge_has_no_models():
             call()
     bridge.close()
     bridge.warm_up()
-    assert embedder.embed(TEXTS) == before  # a handle that is still held loads its graph again
+    for call in (lambda: embedder.embed(TEXTS), lambda: embedder.embed([]), embedder.warm_up, embedder.reload):
+        with pytest.raises(ClosedError, match="tiny-embedding was closed"):
+            call()
+    for call in (lambda: bridge.add(NER), lambda: bridge.remove("tiny-ner"), lambda: bridge.reload("tiny-ner")):
+        with pytest.raises(ClosedError, match="the bridge was closed"):
+            call()
 
 
 def test_with_closes_the_bridge_after_an_error_too():

@@ -1,0 +1,219 @@
+"""What a handle refers to: a model under a name, whose version a reload replaces."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from ...artifacts.checks import check_changed_files
+from ...artifacts.errors import ArtifactError, ClosedError, ConfigError, OnnxMlBridgeError
+from ..budget import Budget
+from ..cancellation import Watch, check_timeout
+from ..forking import call_after_fork
+from ..lane import Lane
+from ..life import LIFE
+from ..loading import OpenArtifact
+from ..options import Model, ModelInfo, StrPath
+from ..residency import Conditions, Loadable, Resident
+from ..session import import_onnxruntime
+from ..verify import verify_variant
+
+
+class Described(Loadable, Protocol):
+    """A model that can be loaded and describes itself."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says of itself."""
+
+
+AnyBackend = TypeVar("AnyBackend", bound=Described)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from: the artifact, the model that was opened, and how another version of it is opened."""
+
+    opened: OpenArtifact[Any]
+    model: Model
+    reopen: Callable[[Model], Slot[Any]]
+    budget: Budget
+
+    def conditions(self) -> Conditions:
+        """Return what applies to the loads of the model."""
+        size = self.opened.artifact.manifest.variant_bytes(self.opened.variant)
+        return Conditions(partial(_prepare, self.opened), size, self.model.idle_unload, self.budget)
+
+
+@dataclass(frozen=True)
+class Generation(Generic[AnyBackend]):
+    """One version of a model; `origin` is None for a model that was not opened from a folder."""
+
+    backend: AnyBackend
+    resident: Resident
+    origin: Origin | None
+
+
+class Slot(Generic[AnyBackend]):
+    """A model under a name, until it is closed. Thread-safe."""
+
+    def __init__(self, backend: AnyBackend, name: str | None) -> None:
+        """Wrap a model that is open.
+
+        :param name: the name of the model; None uses the name in its manifest.
+        """
+        info = backend.info
+        self.name = info.name if name is None else name
+        self._generation: Generation[AnyBackend] | None = None
+        # All generations whose calls may still run
+        self._residents: weakref.WeakSet[Resident] = weakref.WeakSet()
+        self._info = info
+        self._set(Generation(backend, Resident(backend, info.name, info.version), None))
+        self._after_fork()
+        call_after_fork(self)
+
+    def _after_fork(self) -> None:
+        """Replace the lock of reloads in a child process."""
+        self._reloading = threading.Lock()
+
+    def adopt(self, origin: Origin) -> None:
+        """Set where the model comes from, before its first call."""
+        backend, info = self.backend, self._info
+        self._set(Generation(backend, Resident(backend, info.name, info.version, origin.conditions()), origin))
+
+    @property
+    def info(self) -> ModelInfo:
+        """The description of the model; after `close`, that of its last version."""
+        return replace(self._info, name=self.name)
+
+    @property
+    def backend(self) -> AnyBackend:
+        """The version of the model that answers new calls.
+
+        :raises ClosedError: if the model was closed.
+        """
+        return self._current().backend
+
+    @property
+    def state(self) -> str:
+        """The state of the model: `unloaded`, `loading`, `ready`, `failed` (the last load failed) or `closed`."""
+        generation = self._generation
+        if generation is None:
+            return "closed"
+        resident = generation.resident
+        if resident.state == "unloaded" and resident.failure is not None:
+            return "failed"
+        return "unloaded" if resident.state == "unloading" else resident.state.value
+
+    @property
+    def failure(self) -> str | None:
+        """The code of the last load if it failed."""
+        generation = self._generation
+        error = None if generation is None else generation.resident.failure
+        return error.code if isinstance(error, OnnxMlBridgeError) else None if error is None else "internal"
+
+    @property
+    def lane(self) -> Lane | None:
+        """The lane of the model; None for a closed model, and for a backend that schedules its runs itself."""
+        generation = self._generation
+        lane: Lane | None = None if generation is None else getattr(generation.backend, "lane", None)
+        return lane
+
+    @contextmanager
+    def running(self, watch: Watch | None = None) -> Iterator[AnyBackend]:
+        """Run a call: load the model if necessary, and keep it loaded until the context ends.
+
+        :param watch: can stop the call while it waits for the load or for memory.
+        :returns: the version of the model that answers the call, from `__enter__`.
+        :raises ClosedError: if the model was closed.
+        :raises OnnxMlBridgeError: if the model cannot be loaded.
+        """
+        while True:
+            generation = self._current()
+            if (call := generation.resident.enter(watch)) is not None:
+                break
+        try:
+            yield generation.backend
+        finally:
+            generation.resident.leave(call)
+
+    def load(self) -> None:
+        """Load the graphs now."""
+        self._current().resident.load()
+
+    def unload(self) -> None:
+        """Free the graphs as soon as no call uses them."""
+        if (generation := self._generation) is not None:
+            generation.resident.unload_when_idle()
+
+    def resident_bytes(self) -> int:
+        """Return the memory of the graphs in bytes, as measured when they were loaded; 0 if they are not loaded."""
+        generation = self._generation
+        return generation.resident.size if generation is not None and generation.resident.is_loaded else 0
+
+    def reload(self, path: StrPath | None, expect_identity: str | None, timeout: float | None) -> ModelInfo:
+        """Replace the model by another version; see `Handle.reload`."""
+        check_timeout(timeout)
+        with self._reloading:
+            old = self._current()
+            if old.origin is None:
+                raise ConfigError("reload", expected="a model that was opened from a folder", actual=self.name)
+            model = old.origin.model
+            identity = model.identity if expect_identity is None else expect_identity
+            new = old.origin.reopen(replace(model, path=model.path if path is None else path, identity=identity))
+            generation = self._verified(new, timeout)
+            if old.resident.is_loaded:
+                generation.resident.load()
+            return self._swap(generation)
+
+    def _verified(self, new: Slot[Any], timeout: float | None) -> Generation[Any]:
+        """Return the generation of a new version of the model after its golden cases were replayed."""
+        generation = new._current()
+        assert generation.origin is not None
+        opened = generation.origin.opened
+        if new.info.task != self._info.task:
+            what = f"{opened.artifact.root} is for another task"
+            raise ArtifactError("variant", what, expected=self._info.task, actual=new.info.task)
+        verify_variant(replace(opened.artifact, records={}), opened.variant, timeout)
+        return generation
+
+    def _swap(self, generation: Generation[AnyBackend]) -> ModelInfo:
+        with LIFE.changed:
+            old = self._generation
+            if old is not None:
+                self._set(generation)
+        retired = generation if old is None else old
+        retired.resident.retire()
+        if old is None:
+            raise ClosedError(self.name)
+        return self.info
+
+    def close(self) -> None:
+        """Refuse new calls, wait until the running calls have ended, and free the model."""
+        with LIFE.changed:
+            generation, self._generation = self._generation, None
+        if generation is not None:
+            generation.resident.retire()
+        for resident in list(self._residents):
+            resident.wait_for_calls()
+
+    def _current(self) -> Generation[AnyBackend]:
+        generation = self._generation
+        if generation is None:
+            raise ClosedError(self.name)
+        return generation
+
+    def _set(self, generation: Generation[AnyBackend]) -> None:
+        self._generation, self._info = generation, generation.backend.info
+        self._residents.add(generation.resident)
+
+
+def _prepare(opened: OpenArtifact[Any]) -> None:
+    """Check that the graphs can be loaded: ONNX Runtime is installed, and the files are those that were checked."""
+    import_onnxruntime()
+    check_changed_files(opened.artifact)

@@ -1,0 +1,96 @@
+"""The memory of the process and of the system, from files of /proc and of cgroups."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from onnx_ml_bridge.runtime.memory import Room, is_scarce, process_bytes, return_free_memory, rooms
+
+MEMORY = "MemTotal:       1000 kB\nMemFree:           10 kB\nMemAvailable:    500 kB\nHugePages_Total:       0\n"
+IN_V2 = {"proc/meminfo": MEMORY, "proc/self/cgroup": "0::/a/b\n"}
+IN_V1 = {"proc/meminfo": MEMORY, "proc/self/cgroup": "5:cpu,cpuacct:/x\n4:memory:/docker/c\n1:name=systemd:/y\n"}
+
+
+def folders(tmp_path: Path, files: dict[str, str]) -> tuple[Path, Path]:
+    """Write files and return the folders that stand for /proc and /sys/fs/cgroup."""
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "proc", tmp_path / "cgroup"
+
+
+def version_2(folder: str, limit: str, usage: str, inactive: int = 0) -> dict[str, str]:
+    return {
+        f"cgroup{folder}/memory.max": f"{limit}\n",
+        f"cgroup{folder}/memory.current": f"{usage}\n",
+        f"cgroup{folder}/memory.stat": f"anon 5\nfile 7\ninactive_anon 9\ninactive_file {inactive}\nslab 3\n",
+    }
+
+
+def version_1(folder: str, limit: str, usage: str, inactive: int = 0) -> dict[str, str]:
+    return {
+        f"cgroup/memory{folder}/memory.limit_in_bytes": f"{limit}\n",
+        f"cgroup/memory{folder}/memory.usage_in_bytes": f"{usage}\n",
+        f"cgroup/memory{folder}/memory.stat": f"inactive_file 999\ntotal_inactive_file {inactive}\n",
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, []),
+        ({"proc/meminfo": MEMORY}, [Room(1024_000, 512_000)]),
+        ({"proc/meminfo": "MemTotal: 5 kB\n"}, []),
+        ({"proc/self/cgroup": "0::/a/b\n"} | version_2("/a/b", "1000", "950", 50), [Room(1000, 100)]),
+        ({"proc/self/cgroup": "0::/a/b\n"} | version_2("/a/b", "max", "950"), []),
+        # The limits above a cgroup apply too
+        (
+            {"proc/self/cgroup": "0::/a/b\n"} | version_2("/a/b", "900", "1") | version_2("/a", "1000", "990"),
+            [Room(900, 899), Room(1000, 10)],
+        ),
+        # In a container, the own cgroup is mounted as the root
+        ({"proc/self/cgroup": "0::/a/b\n"} | version_2("", "1000", "400", 100), [Room(1000, 700)]),
+        ({"proc/self/cgroup": "4:memory:/d/c\n"} | version_1("/d/c", "1000", "901", 1), [Room(1000, 100)]),
+        ({"proc/self/cgroup": "4:hugetlb,memory:/d\n"} | version_1("", "1000", "2000"), [Room(1000, 0)]),
+        ({"proc/self/cgroup": "4:memory:/d\n"} | version_1("/d", "9223372036854771712", "901"), []),
+        # A file cache that is larger than the usage, and files without numbers
+        ({"proc/self/cgroup": "0::/\n"} | version_2("", "1000", "50", 70), [Room(1000, 1000)]),
+        ({"proc/self/cgroup": "0::/\n"} | version_2("", "x", "50"), []),
+    ],
+)
+def test_the_limits_of_the_machine_and_of_cgroups_are_read(tmp_path, files, expected):
+    assert rooms(*folders(tmp_path, files)) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, False),
+        ({"proc/meminfo": MEMORY}, False),
+        ({"proc/meminfo": MEMORY.replace(" 500", " 99")}, True),
+        ({"proc/meminfo": MEMORY.replace(" 500", " 100")}, False),
+        (IN_V2 | version_2("/a/b", "1000", "901"), True),
+        (IN_V2 | version_2("/a/b", "1000", "900"), False),
+        (IN_V2 | version_2("/a/b", "1000", "999", 99), False),
+        (IN_V2 | version_2("/elsewhere", "1000", "999"), False),
+        (IN_V1 | version_1("/docker/c", "1000", "901"), True),
+        (IN_V1 | version_1("/docker/c", "1000", "999", 99), False),
+        (IN_V1 | version_1("", "1000", "901"), True),
+    ],
+)
+def test_memory_is_scarce_if_less_than_a_tenth_of_a_limit_is_free(tmp_path, files, expected):
+    assert is_scarce(*folders(tmp_path, files)) is expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these files")
+def test_the_memory_of_this_process_is_known():
+    before = process_bytes()
+    block = b"x" * (64 << 20)
+    after = process_bytes()
+    assert before is not None and after is not None and after - before > 60 << 20
+    del block
+    return_free_memory()
+    assert any(room.limit > room.free > 0 for room in rooms())

@@ -31,7 +31,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-families \
-	test-rust-linked test-consumer bench agreement agreement-rerank agreement-summaries clean
+	test-rust-linked test-consumer bench load agreement agreement-rerank agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -146,6 +146,10 @@ bench: models $(RUST_RELEASE) $(RUST_CANCELLATION)
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.cancellation --artifact dist/all-minilm-l6-v2 \
 		--rust $(RUST_CANCELLATION)
 	$(BENCH) docs
+
+# Measures a single text beside a bulk call, and 64 callers of single texts; LOAD_OPTIONS adds contenders
+load: models
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.load --artifact dist/all-minilm-l6-v2 $(LOAD_OPTIONS)
 
 # Compares summaries with those of generate, for random models with many settings and for the package descriptions of
 # Debian (apt-get -o Acquire::Languages=en update): one by one, in batches, and in Rust

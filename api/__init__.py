@@ -20,6 +20,7 @@ from .artifacts.errors import (
     InferenceError,
     InputError,
     OnnxMlBridgeError,
+    OverloadedError,
     StoppedError,
     TaskNotLoadedError,
 )
@@ -33,6 +34,7 @@ from .runtime.handles.reranker import Ranked, Reranker, RerankOptions
 from .runtime.handles.summarizer import SummarizeOptions, Summarizer, Summary
 from .runtime.interface import MlBridge
 from .runtime.options import BridgeOptions, Model, ModelInfo, Task
+from .runtime.status import ModelState, ModelStatus
 from .runtime.verify import VariantReplay, VerifyReport, verify
 
 if TYPE_CHECKING:
@@ -61,8 +63,11 @@ __all__ = [
     "Model",
     "ModelConfig",
     "ModelInfo",
+    "ModelState",
+    "ModelStatus",
     "OnnxMlBridge",
     "OnnxMlBridgeError",
+    "OverloadedError",
     "Ranked",
     "RecognizeOptions",
     "Recognizer",

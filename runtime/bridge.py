@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import ClosedError, ConfigError, InputError, OnnxMlBridgeError, TaskNotLoadedError
+from ..artifacts.errors import ClosedError, ConfigError, InputError, TaskNotLoadedError
 from .budget import Budget
 from .entities import Entity
 from .forking import call_after_fork
@@ -22,6 +22,7 @@ from .handles.reranker import Ranked, Reranker, RerankOptions
 from .handles.summarizer import Summarizer
 from .interface import MlBridge
 from .options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model
+from .status import ModelState, ModelStatus
 
 logger = logging.getLogger(__name__)
 AnyHandle = TypeVar("AnyHandle", bound=Handle[Any])
@@ -214,15 +215,19 @@ class OnnxMlBridge(MlBridge):
         for handle in self._handles.values():
             handle.unload()
 
+    def status(self) -> tuple[ModelStatus, ...]:
+        """Return the status of every model. Runs nothing and never waits for traffic."""
+        return tuple(handle.status() for handle in self._handles.values())
+
     def health_check(self) -> bool:
-        """Run every model on a short text; true if at least one model is open and none fails."""
-        try:
-            for handle in self._handles.values():
-                handle.self_test()
-        except OnnxMlBridgeError:
-            logger.exception("health check failed")
-            return False
-        return bool(self._handles)
+        """Return whether at least one model is open and none is `failed`. Runs nothing; see `status`."""
+        found = self.status()
+        return bool(found) and all(each.state != ModelState.FAILED for each in found)
+
+    def self_test(self) -> None:
+        """Run every model on a short text; the first error is raised."""
+        for handle in self._handles.values():
+            handle.self_test()
 
     def close(self) -> None:
         """Close all models after their running calls have ended.

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from ..artifacts.errors import ConfigError, StoppedError
+from .deadlines import Deadline, call_after
 from .forking import call_after_fork
 
 _MESSAGES = {"cancelled": "the call was cancelled", "timeout": "the call exceeded its timeout"}
+
+
+class Stop(Protocol):
+    """What can stop a run of a graph."""
+
+    def check(self) -> None:
+        """Raise `StoppedError` if the run is not needed any more."""
+
+    def running(self, options: Any) -> AbstractContextManager[None]:
+        """Terminate a run of a graph if it is not needed any more while this context is active.
+
+        :param options: the `onnxruntime.RunOptions` of the run.
+        :raises StoppedError: if it is not needed already.
+        """
 
 
 class CancelToken:
@@ -61,17 +77,16 @@ class Watch:
         """
         check_timeout(timeout)
         self._lock = threading.Lock()
-        self._running: list[Any] = []
+        self._listeners: list[Callable[[], None]] = []
         self._reason: str | None = None
         self._cancel = cancel
-        self._timer = None if timeout is None else threading.Timer(timeout, self.stop, ("timeout",))
-        if self._timer is not None:
-            self._timer.daemon = True
+        self._timeout = timeout
+        self._deadline: Deadline | None = None
 
     def __enter__(self) -> Watch:
-        """Start the timer and register with the token."""
-        if self._timer is not None:
-            self._timer.start()
+        """Start the time and register with the token."""
+        if self._timeout is not None:
+            self._deadline = call_after(self._timeout, partial(self.stop, "timeout"))
         if self._cancel is not None:
             self._cancel._attach(self)
         return self
@@ -79,18 +94,21 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel the timer and unregister from the token, so that neither of them can stop the call any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        """Cancel the deadline and unregister from the token, so that neither of them can stop the call any more."""
+        if self._deadline is not None:
+            self._deadline.cancel()
         if self._cancel is not None:
             self._cancel._detach(self)
 
     def stop(self, reason: str) -> None:
         """Stop the call with the error code `reason`; later reasons are ignored."""
         with self._lock:
-            self._reason = self._reason or reason
-            for options in self._running:
-                options.terminate = True
+            if self._reason is not None:
+                return
+            self._reason = reason
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener()
 
     def check(self) -> None:
         """Raise `StoppedError` if the call was stopped."""
@@ -98,20 +116,28 @@ class Watch:
             raise StoppedError(self._reason, _MESSAGES[self._reason])
 
     @contextmanager
-    def running(self, options: Any) -> Iterator[None]:
-        """Terminate a run of a graph if the call is stopped while this context is active.
+    def listening(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call a function if the call is stopped while this context is active, at once if it is stopped already.
 
-        :param options: the `onnxruntime.RunOptions` of the run.
-        :raises StoppedError: if the call is already stopped.
+        :param listener: called in the thread that stops the call.
         """
         with self._lock:
-            self.check()
-            self._running.append(options)
+            self._listeners.append(listener)
+            is_stopped = self._reason is not None
+        if is_stopped:
+            listener()
         try:
             yield
         finally:
             with self._lock:
-                self._running.remove(options)
+                self._listeners.remove(listener)
+
+    @contextmanager
+    def running(self, options: Any) -> Iterator[None]:
+        """Terminate a run of a graph if the call is stopped while this context is active; see `Stop`."""
+        self.check()
+        with self.listening(partial(setattr, options, "terminate", True)):
+            yield
 
 
 def check_timeout(timeout: float | None, name: str = "timeout") -> None:

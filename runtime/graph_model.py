@@ -15,6 +15,7 @@ from ..artifacts.manifest import AnySection, Graph
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
 from . import cpu
+from .batching import DEFAULT_TOKEN_BUDGET
 from .loading import OpenArtifact
 from .options import ModelInfo, Task
 from .session import GraphSession
@@ -80,12 +81,13 @@ class GraphModel(Generic[Spec, Tokenizer]):
         """Return what the model says of itself."""
         return model_info(family, self)
 
-    def session(self, threads: int | None) -> GraphSession:
+    def session(self, threads: int | None, shrink_above: int = DEFAULT_TOKEN_BUDGET) -> GraphSession:
         """Return a session for the graph, which is not loaded yet.
 
         :param threads: threads of one run; None uses all CPUs this process may use.
+        :param shrink_above: runs of more padded tokens return their memory to the system; see `GraphSession`.
         """
-        return GraphSession(self.root / self.graph.file, threads or cpu.usable_cpus())
+        return GraphSession(self.root / self.graph.file, threads or cpu.usable_cpus(), shrink_above)
 
 
 def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> GraphModel[Spec, Tokenizer]:

@@ -16,6 +16,7 @@ from .handles.recognizer import Recognizer
 from .handles.reranker import Ranked, Reranker
 from .handles.summarizer import Summarizer
 from .options import Model, ModelInfo, StrPath
+from .status import ModelStatus
 
 Self = TypeVar("Self", bound="MlBridge")
 
@@ -98,8 +99,14 @@ class MlBridge(Protocol):
     def get_embedding_model_name(self) -> str:
         """Return the name of the default sentence embedding model."""
 
+    def status(self) -> tuple[ModelStatus, ...]:
+        """Return the status of every model. Runs nothing and never waits for traffic."""
+
     def health_check(self) -> bool:
-        """Run every model on a short text; true if none fails."""
+        """Return whether at least one model is open and none is `failed`. Runs nothing."""
+
+    def self_test(self) -> None:
+        """Run every model on a short text; the first error is raised."""
 
     def warm_up(self) -> None:
         """Load the graphs of all models now instead of in their first calls."""

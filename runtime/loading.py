@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ..artifacts.checks import Artifact, check_hashes, check_variant, read_artifact
@@ -13,6 +13,7 @@ from ..artifacts.family import Family
 from ..artifacts.manifest import Manifest
 from ..artifacts.manifest_sections import TokenizerSpec
 from . import cpu
+from .lane import LaneOptions
 from .options import AUTO, BridgeOptions, Model, StrPath
 from .tokenizer import TextTokenizer
 
@@ -30,11 +31,15 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True)
 class OpenArtifact(Generic[Preprocessor]):
-    """A checked artifact, the variant chosen from it, and the preprocessor that all variants share."""
+    """A checked artifact, the variant chosen from it, and the preprocessor that all variants share.
+
+    `lane` tells how the runs of the variant are scheduled.
+    """
 
     artifact: Artifact
     variant: str
     preprocessor: Preprocessor
+    lane: LaneOptions = field(default_factory=LaneOptions)
 
 
 class FamilyRuntime(Protocol):
@@ -143,6 +148,10 @@ def open_model(
     opened = open_artifact(
         model.path, model.variant, identity=model.identity, max_tokens=model.max_tokens, families=families
     )
+    lane = LaneOptions(
+        workers=model.workers, run_tokens=model.run_tokens, merge=model.merge, max_waiting=options.max_waiting
+    )
+    opened = replace(opened, lane=lane)
     if model.timeout is not None:
         options = replace(options, timeout=model.timeout)
     return runtime_of(opened.artifact.family).open_model(opened, options, model.name), opened

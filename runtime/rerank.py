@@ -15,9 +15,11 @@ from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
 from .array_equality import ArrayEquality
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from .cancellation import Watch
+from .cancellation import Stop, Watch
 from .graph_model import GraphModel, graph_model, staged_model
 from .handles.reranker import Ranked, Reranker
+from .lane import Lane, LaneOptions
+from .lane_call import Call, run_of
 from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, reporting
 from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
 from .pair_tokenizer import Pair, PairTokenizer
@@ -61,20 +63,28 @@ class CrossEncoder:
         threads: int | None = None,
         token_budget: int = DEFAULT_TOKEN_BUDGET,
         text_limit: int = DEFAULT_TEXT_LIMIT,
+        lane: LaneOptions | None = None,
     ) -> None:
         """Wrap a model without loading its graph.
 
         :param threads: threads of one run; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; a single pair may have more.
         :param text_limit: maximum size of a query or a document in bytes of UTF-8.
+        :param lane: how runs are scheduled.
         """
         check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
+        self.lane = Lane(lane)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the graph is loaded."""
+        return self._session.is_loaded
 
     @property
     def info(self) -> ModelInfo:
@@ -97,25 +107,38 @@ class CrossEncoder:
         checked = [check_text(document, index, self._text_limit) for index, document in enumerate(documents)]
         scores = np.empty(len(checked), np.float32)
         counts, truncated = np.empty(len(checked), np.int64), np.empty(len(checked), np.bool_)
-        for start in range(0, len(checked), _MAX_BLOCK):
-            if watch is not None:
+        watch = Watch() if watch is None else watch
+        with self.lane.call(watch) as call:
+            for start in range(0, len(checked), _MAX_BLOCK):
                 watch.check()
-            pairs = self.model.tokenizer.encode(query, checked[start : start + _MAX_BLOCK])
-            counts[start : start + _MAX_BLOCK] = [len(pair.ids) for pair in pairs]
-            truncated[start : start + _MAX_BLOCK] = [pair.truncated for pair in pairs]
-            for batch, values in self._run(pairs, watch):
-                scores[[start + index for index in batch]] = values
+                pairs = self.model.tokenizer.encode(query, checked[start : start + _MAX_BLOCK])
+                counts[start : start + _MAX_BLOCK] = [len(pair.ids) for pair in pairs]
+                truncated[start : start + _MAX_BLOCK] = [pair.truncated for pair in pairs]
+                for batch, values in self._run(pairs, call, is_last=start + _MAX_BLOCK >= len(checked)):
+                    scores[[start + index for index in batch]] = values
         return Scored(scores, counts, truncated)
 
-    def _run(self, pairs: Sequence[Pair], watch: Watch | None) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        for batch in plan_batches([len(pair.ids) for pair in pairs], self._token_budget):
-            feeds = self.model.tokenizer.pad([pairs[index] for index in batch])
-            names = [tensor.name for tensor in self.model.graph.inputs]
-            (values,) = self._session.run([_OUTPUT], {name: feeds[name] for name in names}, watch)
-            if values.shape != (len(batch),) or not np.isfinite(values).all():
-                problem = f"returned scores of shape {values.shape}, or one that is not finite"
-                raise InferenceError(f"{self.model.name} ({self.model.variant}) {problem}")
-            yield batch, values
+    def _run(
+        self, pairs: Sequence[Pair], call: Call, *, is_last: bool
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield the indices of the pairs of each batch and their scores."""
+        budget = self._token_budget
+        batches = list(plan_batches([len(pair.ids) for pair in pairs], budget))
+        runs = [
+            run_of([pairs[index] for index in batch], self._scores, key=_OUTPUT, max_tokens=budget) for batch in batches
+        ]
+        for number, values in call.run(runs, is_last=is_last):
+            yield batches[number], values
+
+    def _scores(self, pairs: Sequence[Pair], stop: Stop) -> NDArray[np.float32]:
+        """Run pairs, those of several calls among them, and return their scores, float32 `[pairs]`."""
+        feeds = self.model.tokenizer.pad(pairs)
+        names = [tensor.name for tensor in self.model.graph.inputs]
+        (values,) = self._session.run([_OUTPUT], {name: feeds[name] for name in names}, stop)
+        if values.shape != (len(pairs),) or not np.isfinite(values).all():
+            problem = f"returned scores of shape {values.shape}, or one that is not finite"
+            raise InferenceError(f"{self.model.name} ({self.model.variant}) {problem}")
+        return values
 
 
 def load_preprocessor(artifact: Artifact) -> PairTokenizer:
@@ -135,7 +158,13 @@ def open_model(opened: OpenArtifact[PairTokenizer], options: BridgeOptions, name
 
 def _cross_encoder(opened: OpenArtifact[PairTokenizer], options: BridgeOptions) -> CrossEncoder:
     model = graph_model(opened, ROLE, opened.artifact.manifest.section(RerankSpec))
-    return CrossEncoder(model, threads=options.threads, text_limit=options.text_limit)
+    return CrossEncoder(
+        model,
+        threads=options.threads,
+        token_budget=opened.lane.run_tokens or DEFAULT_TOKEN_BUDGET,
+        text_limit=options.text_limit,
+        lane=opened.lane,
+    )
 
 
 def replay(opened: OpenArtifact[PairTokenizer], cases: Sequence[RerankCase], threads: int, report: Report) -> Figures:

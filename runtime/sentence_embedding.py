@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, EmbeddingSpec, Prompt
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from .cancellation import Watch
+from .cancellation import Stop, Watch
 from .graph_model import GraphModel, encoder_feeds, graph_model
 from .handles.embedder import Embedder, Embedding, EmbedOptions
+from .lane import Lane, LaneOptions
+from .lane_call import Call, run_of
 from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, load_tokenizer, reporting
 from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
 from .tokenizer import TextTokenizer, Tokens, check_text
@@ -36,12 +39,14 @@ class SentenceEmbedder:
         threads: int | None = None,
         token_budget: int = DEFAULT_TOKEN_BUDGET,
         text_limit: int = DEFAULT_TEXT_LIMIT,
+        lane: LaneOptions | None = None,
     ) -> None:
         """Wrap a model without loading its graph.
 
         :param threads: threads of one run; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; see `plan_batches`.
         :param text_limit: maximum size of a text in bytes of UTF-8.
+        :param lane: how runs are scheduled.
         """
         check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
@@ -50,7 +55,13 @@ class SentenceEmbedder:
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
+        self.lane = Lane(lane)
         self.load, self.unload = self._session.load, self._session.unload
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the graph is loaded."""
+        return self._session.is_loaded
 
     @property
     def info(self) -> ModelInfo:
@@ -68,24 +79,33 @@ class SentenceEmbedder:
     def results(self, inputs: Sequence[str], options: EmbedOptions, watch: Watch) -> Iterator[tuple[int, Embedding]]:
         """Yield the index and the embedding of every text, batch by batch."""
         prompt = self._prompt(options.prompt_name)
-        for start in range(0, len(inputs), _BLOCK_TEXTS):
-            texts = [prompt.text + text for text in inputs[start : start + _BLOCK_TEXTS]]
-            encoded = self.model.tokenizer.encode(texts, watch)
-            for batch, rows in self._run(encoded, prompt, watch):
-                for index, row in zip(batch, rows, strict=True):
+        with self.lane.call(watch) as call:
+            for start in range(0, len(inputs), _BLOCK_TEXTS):
+                texts = [prompt.text + text for text in inputs[start : start + _BLOCK_TEXTS]]
+                encoded = self.model.tokenizer.encode(texts, watch)
+                is_last = start + _BLOCK_TEXTS >= len(inputs)
+                for index, row in self._run(encoded, prompt, call, is_last):
                     tokens = encoded[index]
                     yield start + index, Embedding(row, len(tokens.ids), tokens.truncated)
 
     def _run(
-        self, encoded: list[Tokens], prompt: Prompt, watch: Watch
-    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield the indices of the texts of each batch and their embeddings, float32 `[batch, dim]`."""
-        for batch in plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget):
-            ids, mask = self.model.tokenizer.pad([encoded[index] for index in batch])
-            feeds = encoder_feeds(self.model.graph, ids, mask, prompt.tokens)
-            (rows,) = self._session.run([_OUTPUT], feeds, watch)
-            self._check_rows(rows, len(batch))
-            yield batch, rows
+        self, encoded: list[Tokens], prompt: Prompt, call: Call, is_last: bool
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield the index of each text and its embedding, float32 `[dim]`."""
+        batches = list(plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget))
+        work, budget = partial(self._embed, prompt_tokens=prompt.tokens), self._token_budget
+        runs = [
+            run_of([encoded[index] for index in batch], work, key=prompt.tokens, max_tokens=budget) for batch in batches
+        ]
+        for number, rows in call.run(runs, is_last=is_last):
+            yield from zip(batches[number], rows, strict=True)
+
+    def _embed(self, encoded: Sequence[Tokens], stop: Stop, prompt_tokens: int) -> NDArray[np.float32]:
+        """Run texts, those of several calls among them, and return their embeddings, float32 `[texts, dim]`."""
+        ids, mask = self.model.tokenizer.pad(encoded)
+        (rows,) = self._session.run([_OUTPUT], encoder_feeds(self.model.graph, ids, mask, prompt_tokens), stop)
+        self._check_rows(rows, len(encoded))
+        return rows
 
     def _check_rows(self, rows: NDArray[np.float32], texts: int) -> None:
         """Raise `InferenceError` for embeddings with an invalid shape or a value that is not finite."""
@@ -110,7 +130,13 @@ class SentenceEmbedder:
 def open_model(opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name: str | None = None) -> Embedder:
     """Create the handle of the opened variant; its graph is loaded by the first call."""
     model = graph_model(opened, "encoder", opened.artifact.manifest.section(EmbeddingSpec))
-    backend = SentenceEmbedder(model, threads=options.threads, text_limit=options.text_limit)
+    backend = SentenceEmbedder(
+        model,
+        threads=options.threads,
+        token_budget=opened.lane.run_tokens or DEFAULT_TOKEN_BUDGET,
+        text_limit=options.text_limit,
+        lane=opened.lane,
+    )
     return Embedder(backend, name=name, timeout=options.timeout)
 
 

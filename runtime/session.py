@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -14,11 +15,19 @@ from numpy.typing import NDArray
 
 from ..artifacts.errors import ArtifactError, DependencyError, InferenceError
 from . import cpu
-from .cancellation import Watch
+from .cancellation import Stop
 from .forking import abandon, call_after_fork
 
+logger = logging.getLogger(__name__)
 # On CPUs, ONNX Runtime's fused SkipLayerNormalization is slower than the Add and LayerNormalization it replaces.
 _SLOWER_FUSIONS = ["SkipLayerNormFusion"]
+# How long the threads of a session wait actively for work, in microseconds. Between the nodes of a run this is faster
+# than sleeping; without a limit, the threads of models that are used in turn take CPU time from each other.
+_SPIN_MICROSECONDS = "100"
+# Part of the error of a session with its own threads if another library called `set_global_thread_pool_sizes`.
+_GLOBAL_POOL = "use_per_session_threads must be false"
+# After a run, the arena returns memory to the system.
+_SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 
 
 def import_onnxruntime() -> Any:
@@ -38,14 +47,17 @@ def import_onnxruntime() -> Any:
 class GraphSession:
     """An ONNX Runtime session for one graph. Thread-safe. The first use loads it, in a forked process once more."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, shrink_above: int | None = None) -> None:
         """Create a session without reading the file.
 
         :param path: the ONNX file.
         :param threads: threads of one run.
+        :param shrink_above: runs with an input of more elements return the memory of their activations to the system;
+            other runs keep it for the next ones. None means all runs keep it.
         """
         self._path = path
         self._threads = threads
+        self._shrink_above = shrink_above
         self._lock = threading.Lock()
         self._session: Any = None
         call_after_fork(self)
@@ -70,34 +82,45 @@ class GraphSession:
                 self._session = create_session(self._path, self._threads)
             return self._session
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the graph is loaded. Never waits for a load."""
+        return self._session is not None
+
     def unload(self) -> None:
         """Free the graph as soon as the runs in progress have ended; the next run loads it again."""
         with self._lock:
             self._session = None
 
     def run(
-        self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]], watch: Watch | None = None
+        self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]], stop: Stop | None = None
     ) -> list[NDArray[Any]]:
         """Run the graph, which is loaded first if necessary.
 
         :param outputs: the names of the outputs to compute.
         :param feeds: the inputs by name.
-        :param watch: can stop the run, between two nodes of the graph; the session stays usable.
-        :returns: the arrays in the order of `outputs`.
+        :param stop: can stop the run, between two nodes of the graph; the session stays usable.
+        :returns: the arrays in the order of `outputs`. They are copies: an array in the memory of the arena would keep
+            a large part of it, even after the session is freed.
         :raises InferenceError: if ONNX Runtime fails.
-        :raises StoppedError: if the watch stopped the run.
+        :raises StoppedError: if the run was stopped.
         """
-        session = self._loaded()
+        session, options = self._loaded(), self._run_options(feeds)
+        with nullcontext() if stop is None else stop.running(options):
+            try:
+                return [np.array(value) for value in session.run(list(outputs), dict(feeds), options)]
+            except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
+                if stop is not None:
+                    stop.check()
+                raise InferenceError(f"ONNX Runtime failed on {self._path.name}: {error}") from error
+
+    def _run_options(self, feeds: Mapping[str, NDArray[Any]]) -> Any:
         options = import_onnxruntime().RunOptions()
         # Log only fatal errors: all other errors, such as that of a stopped run, are raised as exceptions
         options.log_severity_level = 4
-        with nullcontext() if watch is None else watch.running(options):
-            try:
-                return [np.asarray(value) for value in session.run(list(outputs), dict(feeds), options)]
-            except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
-                if watch is not None:
-                    watch.check()
-                raise InferenceError(f"ONNX Runtime failed on {self._path.name}: {error}") from error
+        if self._shrink_above is not None and max(feed.size for feed in feeds.values()) > self._shrink_above:
+            options.add_run_config_entry(*_SHRINK)
+        return options
 
 
 def create_session(path: Path, threads: int, extra_options: Mapping[str, str] | None = None) -> Any:
@@ -108,16 +131,36 @@ def create_session(path: Path, threads: int, extra_options: Mapping[str, str] | 
     :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load the graph.
     """
     ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    if cpu.needs_exact_kernel():
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    for key, value in (extra_options or {}).items():
-        options.add_session_config_entry(key, value)
     try:
-        return ort.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER_FUSIONS
-        )
+        try:
+            return _create(ort, path, threads, extra_options or {}, has_own_threads=True)
+        except RuntimeError as error:
+            if _GLOBAL_POOL not in str(error):
+                raise
+            logger.info(
+                "%s uses the process's global thread pool of ONNX Runtime instead of its own threads", path.name
+            )
+            return _create(ort, path, threads, extra_options or {}, has_own_threads=False)
     except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
         raise ArtifactError("graph", f"ONNX Runtime cannot load {path.name}: {error}") from error
+
+
+def _create(ort: Any, path: Path, threads: int, extra_options: Mapping[str, str], *, has_own_threads: bool) -> Any:
+    options = ort.SessionOptions()
+    if has_own_threads:
+        options.intra_op_num_threads = threads
+    else:
+        options.use_per_session_threads = False
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
+    if cpu.needs_exact_kernel():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    for key, value in extra_options.items():
+        options.add_session_config_entry(key, value)
+    return ort.InferenceSession(
+        str(path),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=_SLOWER_FUSIONS,
+        enable_fallback=0,  # it prints to the standard output and tries again with the same provider
+    )

@@ -6,11 +6,20 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
-from ...artifacts.errors import ArtifactError, ConfigError, InferenceError, InputError, OnnxMlBridgeError, StoppedError
+from ...artifacts.errors import (
+    ArtifactError,
+    ConfigError,
+    InferenceError,
+    InputError,
+    OnnxMlBridgeError,
+    OverloadedError,
+    StoppedError,
+)
 from ..budget import Budget
 from ..cancellation import CancelToken, Watch, check_timeout
 from ..loading import open_model
 from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model, check_bridge_options
+from ..status import ModelStatus, model_status
 from .slot import Origin, Slot
 
 # The options of a call, a checked input and the result of one input
@@ -171,6 +180,11 @@ class Handle(Generic[AnyBackend]):
         """Close the handle."""
         self.close()
 
+    def status(self) -> ModelStatus:
+        """Return the state of the model, its calls and its last success. Runs nothing and never waits for traffic."""
+        slot = self._slot
+        return model_status(slot.name, slot.state, slot.resident_bytes(), slot.lane, slot.load_error)
+
     def self_test(self) -> None:
         """Run the model on a short input; any error is raised."""
         raise NotImplementedError
@@ -302,4 +316,7 @@ def _collect(
             outcomes[indices[0]] = error.with_index(indices[0]) if isinstance(error, InputError) else error
             return
         for index in [index for index in indices if index not in outcomes]:
-            _collect(backend, {index: checked[index]}, options, watch, outcomes)
+            try:
+                _collect(backend, {index: checked[index]}, options, watch, outcomes)
+            except OverloadedError as refused:  # other inputs have results, which are not lost
+                outcomes[index] = refused

@@ -16,7 +16,8 @@ __all__ = ["load_preprocessor", "open_model", "replay"]
 
 def open_model(opened: OpenArtifact[SpacyPreprocessor], options: BridgeOptions, name: str | None = None) -> Recognizer:
     """Create the handle of the opened variant; its graphs are loaded by the first call."""
-    backend = SpacyRecognizer(SpacyModel.of(opened), threads=options.threads, text_limit=options.text_limit)
+    model = SpacyModel.of(opened)
+    backend = SpacyRecognizer(model, threads=options.threads, text_limit=options.text_limit, lane=opened.lane)
     return Recognizer(backend, name=name, timeout=options.timeout)
 
 

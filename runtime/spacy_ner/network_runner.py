@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.families.spacy_ner import SpacyNetwork
-from ..cancellation import Watch
+from ..cancellation import Stop
 from ..session import GraphSession
 from .tokenizer import Document
 from .word_types import GAP, TypeCache
@@ -74,6 +74,11 @@ class NetworkRunner:
         self._outputs = list(outputs)
         self._uses_spaces = any(column.attribute == "SPACY" for column in network.columns)
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether both graphs are loaded."""
+        return self._types.session.is_loaded and self._tokens.is_loaded
+
     def load(self) -> None:
         """Load both graphs now instead of in the first run."""
         self._types.session.load()
@@ -85,11 +90,11 @@ class NetworkRunner:
         self._tokens.unload()
 
     def run(
-        self, slices: Sequence[DocumentSlice], watch: Watch, is_last: Sequence[NDArray[np.bool_]] | None = None
+        self, slices: Sequence[DocumentSlice], stop: Stop, is_last: Sequence[NDArray[np.bool_]] | None = None
     ) -> list[list[NDArray[Any]]]:
         """Run several slices together; return, for each slice, the graph outputs for its tokens.
 
-        :param watch: can stop the call.
+        :param stop: can stop the run.
         :param is_last: for the document of each slice, which tokens end a sentence or the document, bool `[tokens]`;
             only the graph `spacy_ner` has this input.
         """
@@ -97,10 +102,10 @@ class NetworkRunner:
         keys = np.full(size, GAP, np.int64)
         for segment in segments:
             keys[segment.in_run] = self._keys(segment)
-        feeds = self._types.inputs(slices[0].document.lexicon, keys, watch)
+        feeds = self._types.inputs(slices[0].document.lexicon, keys, stop)
         if is_last is not None:
             feeds |= _ner_inputs(segments, size, is_last)
-        outputs = self._tokens.run(self._outputs, feeds, watch)
+        outputs = self._tokens.run(self._outputs, feeds, stop)
         return [[array[segment.without_context] for array in outputs] for segment in segments]
 
     def _layout(self, slices: Sequence[DocumentSlice]) -> tuple[list[_Segment], int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...artifacts.errors import InferenceError
 from ...artifacts.families.spacy_ner import SpacyParser
-from ..cancellation import Watch
+from ..cancellation import Stop
 from .network_runner import DocumentSlice, NetworkRunner, slices_of
 from .tables import StateLayer
 from .tokenizer import Document
@@ -27,6 +27,11 @@ class SentenceParser:
         self._scorer = _Scorer(network, layer)
         self._padding = layer.padding
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the graphs are loaded."""
+        return self._runner.is_loaded
+
     def load(self) -> None:
         """Load the graphs now instead of in the first call."""
         self._runner.load()
@@ -35,26 +40,26 @@ class SentenceParser:
         """Free the graphs; the next call loads them again."""
         self._runner.unload()
 
-    def sentence_starts(self, documents: Sequence[Document], watch: Watch) -> list[list[int]]:
+    def sentence_starts(self, documents: Sequence[Document], stop: Stop) -> list[list[int]]:
         """Return, for each document, the ascending indices of the tokens that start a sentence.
 
-        :param watch: can stop the call.
+        :param stop: can stop the run.
         """
         states = [State(len(document)) for document in documents]
-        self._parse(states, self._features(documents, watch), watch)
+        self._parse(states, self._features(documents, stop), stop)
         return [
             Tree(state.heads, state.labels, document.is_space()).sentence_starts()
             for state, document in zip(states, documents, strict=True)
         ]
 
-    def _features(self, documents: Sequence[Document], watch: Watch) -> _Features:
+    def _features(self, documents: Sequence[Document], stop: Stop) -> _Features:
         slices = [part for document in documents for part in slices_of(document)]
         if len(documents) == 1 and len(slices) > 1:
-            return _LazyFeatures(slices, lambda part: self._runner.run([part], watch)[0][0], self._padding)
-        features = [outputs[0] for outputs in self._runner.run(slices, watch)] if slices else []
+            return _LazyFeatures(slices, lambda part: self._runner.run([part], stop)[0][0], self._padding)
+        features = [outputs[0] for outputs in self._runner.run(slices, stop)] if slices else []
         return _AllFeatures(features, [len(document) for document in documents], self._padding)
 
-    def _parse(self, states: Sequence[State], features: _Features, watch: Watch) -> None:
+    def _parse(self, states: Sequence[State], features: _Features, stop: Stop) -> None:
         """Apply transitions until every state is final or has no valid transition.
 
         Each step applies one transition to every unfinished state: scoring many states together costs little more than
@@ -62,7 +67,7 @@ class SentenceParser:
         """
         unfinished = [index for index, state in enumerate(states) if not state.is_final()]
         while unfinished:
-            watch.check()
+            stop.check()
             moves = self._scorer.best([states[index] for index in unfinished], unfinished, features)
             remaining = []
             for index, move in zip(unfinished, moves, strict=True):

@@ -14,12 +14,13 @@ from ...artifacts.errors import ConfigError, InputError
 from ...artifacts.families.spacy_ner import SPACY_NER, SpacyNetwork, SpacySpec
 from ...artifacts.manifest import Graph
 from .. import cpu
-from ..batching import map_in_order
-from ..cancellation import Watch
+from ..cancellation import Stop, Watch
 from ..entities import Entities, EntitySpan, entities_from_spans
 from ..forking import call_after_fork
 from ..graph_model import model_info
 from ..handles.recognizer import RecognizeOptions, SentenceText
+from ..lane import Lane, LaneOptions
+from ..lane_call import Run
 from ..loading import OpenArtifact
 from ..options import DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
 from ..session import GraphSession
@@ -32,6 +33,8 @@ from .rules import Rules, read_rules
 from .tables import Tables, read_tables
 from .tokenizer import Document, RuleTokenizer
 
+# Maximum number of runs at the same time, if the model has no `workers`.
+_MAX_WORKERS = 4
 # If the lexicon exceeds one of these limits, it is replaced by an empty lexicon before the next text.
 _MAX_LEXEMES = 500_000
 _MAX_CHARACTERS = 50_000_000
@@ -82,16 +85,28 @@ class SpacyModel:
 class SpacyRecognizer:
     """The entity recognizer of a spaCy pipeline, a `RecognizerBackend`."""
 
-    def __init__(self, model: SpacyModel, *, threads: int | None = None, text_limit: int = DEFAULT_TEXT_LIMIT) -> None:
+    def __init__(
+        self,
+        model: SpacyModel,
+        *,
+        threads: int | None = None,
+        text_limit: int = DEFAULT_TEXT_LIMIT,
+        lane: LaneOptions | None = None,
+    ) -> None:
         """Wrap a model without loading its graphs.
 
         :param threads: threads of one call; None uses all CPUs this process may use.
         :param text_limit: maximum size of a text in bytes of UTF-8.
+        :param lane: how runs are scheduled.
         """
         check_limits(threads=threads, text_limit=text_limit)
         self.model = model
         self._text_limit = text_limit
-        self._threads = threads or cpu.usable_cpus()
+        self._run_tokens = lane.run_tokens if lane else None
+        # Each run uses one thread, because its matrix products are too small to divide among threads; batches of a call
+        # run in parallel instead.
+        workers = min(threads or cpu.usable_cpus(), _MAX_WORKERS)
+        self.lane = Lane(lane, workers=workers, runs_per_call=(lane and lane.workers) or workers)
         spec = model.spec
         self.requires_sentence_starts = spec.sentences == "given"
         self._ner = self._runner("spacy_ner", spec.ner, OUTPUTS)
@@ -105,6 +120,11 @@ class SpacyRecognizer:
     def _after_fork(self) -> None:
         """Forget the lexicon in a child process: another thread may have been adding a lexeme during the fork."""
         self._tokenizer = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether all graphs are loaded."""
+        return all(part.is_loaded for part in self._parts())
 
     @property
     def info(self) -> ModelInfo:
@@ -147,14 +167,19 @@ class SpacyRecognizer:
         self, inputs: Sequence[SentenceText], options: RecognizeOptions, watch: Watch
     ) -> Iterator[tuple[int, Entities]]:
         """Yield the index and the entities of every text, in their order."""
-        batches = _batches(self._tokenized(inputs, watch))
-        found = map_in_order(lambda batch: self._recognize_batch(batch, watch), batches, self._threads)
-        return enumerate(entities for batch in found for entities in batch)
+        with self.lane.call(watch) as call:
+            batches = _batches(self._tokenized(inputs, watch), self._run_tokens or RUN_TOKENS)
+            runs = (Run([batch], self._recognize_batches) for batch in batches)
+            found = call.in_order(runs, self.lane.runs_per_call)
+            yield from enumerate(entities for batch in found for entities in batch[0])
 
-    def _recognize_batch(self, batch: _Batch, watch: Watch) -> list[Entities]:
-        starts = self._sentence_starts(batch, watch)
+    def _recognize_batches(self, batches: Sequence[_Batch], stop: Stop) -> list[list[Entities]]:
+        return [self._recognize_batch(batch, stop) for batch in batches]
+
+    def _recognize_batch(self, batch: _Batch, stop: Stop) -> list[Entities]:
+        starts = self._sentence_starts(batch, stop)
         is_last = [_last_tokens(document, tokens) for document, tokens in zip(batch.documents, starts, strict=True)]
-        spans = self._spans(batch.documents, is_last, watch)
+        spans = self._spans(batch.documents, is_last, stop)
         return [
             self._entities(each.text, document, found)
             for each, document, found in zip(batch.texts, batch.documents, spans, strict=True)
@@ -165,8 +190,6 @@ class SpacyRecognizer:
         return self._current_tokenizer()(check_text(text, None, self._text_limit))
 
     def _runner(self, role: str, network: SpacyNetwork, outputs: Sequence[str]) -> NetworkRunner:
-        # Each run uses one thread, because its matrix products are too small to divide among threads; batches of texts
-        # run in parallel instead.
         types, tokens = (
             GraphSession(self.model.root / self.model.graphs[name].file, threads=1) for name in (f"{role}_types", role)
         )
@@ -190,27 +213,27 @@ class SpacyRecognizer:
             watch.check()
             yield each, self._current_tokenizer()(each.text)
 
-    def _sentence_starts(self, batch: _Batch, watch: Watch) -> Sequence[Sequence[int]]:
+    def _sentence_starts(self, batch: _Batch, stop: Stop) -> Sequence[Sequence[int]]:
         """Return, for each document, the indices of the tokens that start a sentence."""
         if self._parser is not None:
-            return self._parser.sentence_starts(batch.documents, watch)
+            return self._parser.sentence_starts(batch.documents, stop)
         return [
             _starting_tokens(document, text.starts, index) if self.requires_sentence_starts else ()
             for index, (text, document) in enumerate(zip(batch.texts, batch.documents, strict=True), batch.first)
         ]
 
     def _spans(
-        self, documents: Sequence[Document], is_last: Sequence[NDArray[np.bool_]], watch: Watch
+        self, documents: Sequence[Document], is_last: Sequence[NDArray[np.bool_]], stop: Stop
     ) -> list[list[Span]]:
         """Return the entities of each document as spans of tokens; `is_last` holds the arrays of `_last_tokens`."""
         decoders = [EntityDecoder(self.model.spec.ner, self.model.preprocessor.tables) for _ in documents]
         if len(documents) == 1:
             for part in slices_of(documents[0]):
-                (outputs,) = self._ner.run([part], watch, is_last)
+                (outputs,) = self._ner.run([part], stop, is_last)
                 decoders[0].feed(outputs, is_last[0][part.start : part.end])
         elif filled := [index for index, document in enumerate(documents) if len(document)]:
             slices = [DocumentSlice(documents[index], 0, len(documents[index])) for index in filled]
-            answers = self._ner.run(slices, watch, [is_last[index] for index in filled])
+            answers = self._ner.run(slices, stop, [is_last[index] for index in filled])
             for index, outputs in zip(filled, answers, strict=True):
                 decoders[index].feed(outputs, is_last[index])
         return [decoder.spans for decoder in decoders]
@@ -237,15 +260,15 @@ def _is_full(lexicon: Lexicon) -> bool:
     return len(lexicon) > _MAX_LEXEMES or lexicon.total_characters > _MAX_CHARACTERS
 
 
-def _batches(tokenized: Iterable[tuple[SentenceText, Document]]) -> Iterator[_Batch]:
-    """Collect documents with the same lexicon into batches of at most `RUN_TOKENS` tokens.
+def _batches(tokenized: Iterable[tuple[SentenceText, Document]], run_tokens: int) -> Iterator[_Batch]:
+    """Collect documents with the same lexicon into batches of at most `run_tokens` tokens.
 
     A longer document is a batch by itself.
     """
     batch, tokens = _Batch(0, [], []), 0
     for index, (text, document) in enumerate(tokenized):
         is_other = bool(batch.documents) and document.lexicon is not batch.documents[0].lexicon
-        if batch.documents and (is_other or tokens + len(document) > RUN_TOKENS):
+        if batch.documents and (is_other or tokens + len(document) > run_tokens):
             yield batch
             batch, tokens = _Batch(index, [], []), 0
         batch.texts.append(text)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...artifacts.errors import InferenceError
 from ...artifacts.families.spacy_ner import SpacyNetwork
-from ..cancellation import Watch
+from ..cancellation import Stop
 from ..forking import call_after_fork
 from ..session import GraphSession
 from .lexicon import Lexicon, grown
@@ -43,12 +43,12 @@ class TypeCache:
         self._lock = threading.Lock()
         self._lexicon, self._cached = None, _CachedOutputs()
 
-    def inputs(self, lexicon: Lexicon, keys: NDArray[np.int64], watch: Watch) -> dict[str, NDArray[Any]]:
+    def inputs(self, lexicon: Lexicon, keys: NDArray[np.int64], stop: Stop) -> dict[str, NDArray[Any]]:
         """Return the inputs `embedded` and `preactivation` of the graph of the tokens, for the tokens of one run.
 
         :param lexicon: the lexicon that the keys refer to; the cache is emptied if it differs from the previous call's.
         :param keys: the key of each token's type, int64 `[tokens]`.
-        :param watch: can stop the call.
+        :param stop: can stop the run.
         :raises InferenceError: if the graph's outputs have impossible shapes.
         """
         with self._lock:
@@ -57,18 +57,18 @@ class TypeCache:
             try:
                 new = self._cached.begin_run(keys, 2 * len(lexicon))
                 if len(new):
-                    self._cached.add(new, *self._outputs(lexicon, new, watch))
+                    self._cached.add(new, *self._outputs(lexicon, new, stop))
             except BaseException:
                 self._cached = _CachedOutputs()  # an interrupted update may have left outputs of wrong types
                 raise
             return self._cached.inputs(keys)
 
-    def _outputs(self, lexicon: Lexicon, keys: NDArray[np.int64], watch: Watch) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _outputs(self, lexicon: Lexicon, keys: NDArray[np.int64], stop: Stop) -> tuple[NDArray[Any], NDArray[Any]]:
         """Run the graph of the word types; return `embedded` and `contributions` for the types with these keys.
 
         :raises InferenceError: if the shapes of the outputs are impossible.
         """
-        embedded, contributions = self.session.run(["embedded", "contributions"], self._feeds(lexicon, keys), watch)
+        embedded, contributions = self.session.run(["embedded", "contributions"], self._feeds(lexicon, keys), stop)
         sizes = _sizes(len(keys), embedded.shape, contributions.shape)
         if sizes is None or self._cached.sizes not in (None, sizes):
             shapes = f"{embedded.shape}, {contributions.shape}"

@@ -13,7 +13,7 @@ from ..loading import load_tokenizer as load_preprocessor
 from ..options import BridgeOptions
 from ..tokenizer import TextTokenizer
 from .settings import options_of
-from .summarizer import BeamSearchSummarizer, summarization_model
+from .summarizer import DEFAULT_SOURCE_BUDGET, BeamSearchSummarizer, summarization_model
 
 __all__ = ["load_preprocessor", "open_model", "replay"]
 
@@ -23,8 +23,10 @@ def open_model(opened: OpenArtifact[TextTokenizer], options: BridgeOptions, name
     backend = BeamSearchSummarizer(
         summarization_model(opened),
         threads=options.threads,
+        token_budget=opened.lane.run_tokens or DEFAULT_SOURCE_BUDGET,
         beam_limit=options.beam_limit,
         text_limit=options.text_limit,
+        lane=opened.lane,
     )
     return Summarizer(backend, name=name, timeout=options.timeout)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from ...artifacts.errors import InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from ..batching import plan_batches
-from ..cancellation import Watch
+from ..cancellation import Stop, Watch
 from ..graph_model import GraphModel, graph_model
 from ..handles.summarizer import SummarizeOptions, Summarizer, Summary
+from ..lane import Lane, LaneOptions
+from ..lane_call import Call, Run
 from ..loading import OpenArtifact
 from ..options import DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
 from ..tokenizer import TextTokenizer, Tokens, check_text
@@ -30,7 +33,8 @@ _MAX_IDS = 1 << 32
 
 # The index of an input in the call, and the summary of this input.
 _IndexedSummary = tuple[int, Summary]
-_Run = Callable[[list[Tokens], GenerationDefaults, Watch], Iterator[_IndexedSummary]]
+# A function that summarizes tokenized texts; the flag tells that they are the last ones of the call.
+_Run = Callable[[list[Tokens], bool], Iterator[_IndexedSummary]]
 SummarizationModel = GraphModel[SummarizationSpec, TextTokenizer]
 
 
@@ -50,6 +54,7 @@ class BeamSearchSummarizer:
         token_budget: int = DEFAULT_SOURCE_BUDGET,
         beam_limit: int = DEFAULT_BEAM_LIMIT,
         text_limit: int = DEFAULT_TEXT_LIMIT,
+        lane: LaneOptions | None = None,
     ) -> None:
         """Wrap a model without loading its graph.
 
@@ -58,15 +63,23 @@ class BeamSearchSummarizer:
         :param beam_limit: maximum of texts x `num_beams` x `max_length` of one run. Options that exceed it for a
             single text raise `ConfigError`.
         :param text_limit: maximum size of an input, its messages joined, in bytes of UTF-8.
+        :param lane: how runs are scheduled.
         """
         check_limits(threads=threads, token_budget=token_budget, beam_limit=beam_limit, text_limit=text_limit)
         self.model = model
         self._token_budget = token_budget
         self._beam_limit = beam_limit
         self._text_limit = text_limit
-        self._session = model.session(threads)
+        # The beams of a run need much more memory than its inputs show
+        self._session = model.session(threads, shrink_above=0)
+        self.lane = Lane(lane)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the graph is loaded."""
+        return self._session.is_loaded
 
     @property
     def info(self) -> ModelInfo:
@@ -80,8 +93,10 @@ class BeamSearchSummarizer:
     def results(self, inputs: Sequence[str], options: SummarizeOptions, watch: Watch) -> Iterator[_IndexedSummary]:
         """Yield the index and the summary of every text."""
         settings = resolve_settings(options, self.model.spec, self._beam_limit)
-        call = _Call(self.model, settings, self._run, watch, options.progress)
-        return call.reduced(inputs) if options.map_reduce else call.summaries(inputs)
+        with self.lane.call(watch) as lane_call:
+            run = partial(self._run, settings, lane_call)
+            call = _Call(self.model, run, watch, options.progress)
+            yield from call.reduced(inputs) if options.map_reduce else call.summaries(inputs, is_last=True)
 
     def prepare(self, value: object, index: int, options: SummarizeOptions) -> str:
         """Check the messages of one input and join them to one text; raises `InputError` for an invalid input."""
@@ -102,16 +117,27 @@ class BeamSearchSummarizer:
             )
         return text
 
-    def _run(self, encoded: list[Tokens], settings: GenerationDefaults, watch: Watch) -> Iterator[_IndexedSummary]:
+    def _run(
+        self, settings: GenerationDefaults, call: Call, encoded: list[Tokens], is_last: bool
+    ) -> Iterator[_IndexedSummary]:
         """Yield the summary of each text with its index, batch by batch."""
         max_texts = self._beam_limit // (settings.num_beams * settings.max_length)
-        for batch in plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget, max_texts):
-            ids, mask = self.model.tokenizer.pad([encoded[index] for index in batch])
-            feeds = {"input_ids": ids, "attention_mask": mask, **_settings_feeds(settings)}
-            sequences, scores = self._session.run(_OUTPUTS, feeds, watch)
-            self._check_outputs(sequences, scores, len(batch))
-            for index, row, score in zip(batch, sequences, scores.tolist(), strict=True):
+        batches = list(plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget, max_texts))
+        generate = partial(self._generate, settings)
+        runs = [Run([encoded[index] for index in batch], generate) for batch in batches]
+        for number, answers in call.run(runs, is_last=is_last):
+            for index, (row, score) in zip(batches[number], answers, strict=True):
                 yield index, self._summary(row, score, truncated=encoded[index].truncated)
+
+    def _generate(
+        self, settings: GenerationDefaults, encoded: Sequence[Tokens], stop: Stop
+    ) -> list[tuple[NDArray[np.int64], float]]:
+        """Run texts of one call and return the sequence and the score of each."""
+        ids, mask = self.model.tokenizer.pad(encoded)
+        feeds = {"input_ids": ids, "attention_mask": mask, **_settings_feeds(settings)}
+        sequences, scores = self._session.run(_OUTPUTS, feeds, stop)
+        self._check_outputs(sequences, scores, len(encoded))
+        return list(zip(sequences, scores.tolist(), strict=True))
 
     def _summary(self, row: NDArray[np.int64], score: float, *, truncated: bool) -> Summary:
         ids = token_ids(row, self.model.spec.eos_token_id, self.model.tokenizer.spec.pad_token_id)
@@ -150,15 +176,17 @@ class _Call:
     """The state of one call to summarize; the function `run` summarizes a list of tokenized texts."""
 
     model: SummarizationModel
-    settings: GenerationDefaults
     run: _Run
     watch: Watch
     progress: Callable[[int, int], None] | None
 
-    def summaries(self, texts: Sequence[str]) -> Iterator[_IndexedSummary]:
-        """Yield the index and the summary of each text; texts that are too long are truncated."""
+    def summaries(self, texts: Sequence[str], *, is_last: bool) -> Iterator[_IndexedSummary]:
+        """Yield the index and the summary of each text; texts that are too long are truncated.
+
+        :param is_last: whether the call summarizes no further texts.
+        """
         encoded = self.model.tokenizer.encode(texts, self.watch)
-        for done, answer in enumerate(self.run(encoded, self.settings, self.watch), start=1):
+        for done, answer in enumerate(self.run(encoded, is_last), start=1):
             if self.progress is not None:
                 self.progress(done, len(texts))
             yield answer
@@ -171,7 +199,7 @@ class _Call:
         shortened = [_Shortened(text, self._count(text)) for text in texts]
         while too_long := [each for each in shortened if each.can_shrink and each.tokens > self._max_tokens]:
             self._shorten(too_long)
-        for index, summary in self.summaries([each.text for each in shortened]):
+        for index, summary in self.summaries([each.text for each in shortened], is_last=True):
             yield index, replace(summary, truncated=summary.truncated or shortened[index].was_truncated)
 
     @property
@@ -181,7 +209,7 @@ class _Call:
     def _shorten(self, texts: Sequence[_Shortened]) -> None:
         """Replace each text by the joined summaries of its chunks."""
         chunks = [list(split_into_chunks(each.text, self._fits)) for each in texts]
-        summaries = dict(self.summaries([*itertools.chain(*chunks)]))
+        summaries = dict(self.summaries([*itertools.chain(*chunks)], is_last=False))
         in_order = (summaries[index] for index in range(len(summaries)))
         for each, own in zip(texts, chunks, strict=True):
             found = list(itertools.islice(in_order, len(own)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -13,10 +12,12 @@ from ...artifacts.errors import ConfigError, InferenceError, InputError
 from ...artifacts.families.token_classification import TOKEN_CLASSIFICATION, TokenClassificationSpec
 from ...artifacts.ner import STRATEGIES
 from ..batching import DEFAULT_TOKEN_BUDGET, plan_batches
-from ..cancellation import Watch
+from ..cancellation import Stop, Watch
 from ..entities import Entities, EntitySpan, entities_from_spans
 from ..graph_model import GraphModel, encoder_feeds, graph_model
 from ..handles.recognizer import RecognizeOptions, SentenceText
+from ..lane import Lane, LaneOptions
+from ..lane_call import Call, run_of
 from ..loading import OpenArtifact
 from ..options import DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
 from ..tokenizer import TextTokenizer, check_text
@@ -49,12 +50,14 @@ class TokenClassifier:
         threads: int | None = None,
         token_budget: int = DEFAULT_TOKEN_BUDGET,
         text_limit: int = DEFAULT_TEXT_LIMIT,
+        lane: LaneOptions | None = None,
     ) -> None:
         """Wrap a model without loading its graph.
 
         :param threads: threads of one run; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; see `plan_batches`.
         :param text_limit: maximum size of a text in bytes of UTF-8.
+        :param lane: how runs are scheduled.
         """
         check_limits(threads=threads, token_budget=token_budget, text_limit=text_limit)
         self.model = model
@@ -63,7 +66,13 @@ class TokenClassifier:
         self._labels = Labels(model.spec)
         self._windows = WindowTokenizer(model.tokenizer, model.spec)
         self._session = model.session(threads)
+        self.lane = Lane(lane)
         self.load, self.unload = self._session.load, self._session.unload
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the graph is loaded."""
+        return self._session.is_loaded
 
     @property
     def info(self) -> ModelInfo:
@@ -99,11 +108,16 @@ class TokenClassifier:
         self, inputs: Sequence[SentenceText], options: RecognizeOptions, watch: Watch
     ) -> Iterator[tuple[int, Entities]]:
         """Yield the index and the entities of each text as soon as all of its windows were run."""
-        call, first = _Call(*self._settings(options), watch), 0
-        for block in _blocks([each.text for each in inputs]):
-            for index, entities in self._recognize_block(block, call):
-                yield first + index, entities
-            first += len(block)
+        blocks, first = list(_blocks([each.text for each in inputs])), 0
+        strategy, stride = self._settings(options)
+        with self.lane.call(watch) as call:
+            for number, block in enumerate(blocks, start=1):
+                watch.check()
+                windows = self._windows.tokenize(block, stride)
+                pending = [_PendingText(text, each) for text, each in zip(block, windows, strict=True)]
+                for index, entities in self._recognize_block(pending, strategy, call, number == len(blocks)):
+                    yield first + index, entities
+                first += len(block)
 
     def _settings(self, options: RecognizeOptions) -> tuple[str, int | None]:
         """Return the aggregation strategy and the stride: the options, or the manifest's defaults for None."""
@@ -111,32 +125,40 @@ class TokenClassifier:
         strategy, stride = options.aggregation_strategy, options.stride
         return spec.aggregation_strategy if strategy is None else strategy, spec.stride if stride is None else stride
 
-    def _recognize_block(self, texts: list[str], call: _Call) -> Iterator[tuple[int, Entities]]:
-        call.watch.check()
-        windows = self._windows.tokenize(texts, call.stride)
-        pending = [_PendingText(text, each) for text, each in zip(texts, windows, strict=True)]
+    def _recognize_block(
+        self, pending: list[_PendingText], strategy: str, call: Call, is_last: bool
+    ) -> Iterator[tuple[int, Entities]]:
         yield from ((index, each.entities()) for index, each in enumerate(pending) if not each.missing)
         # The windows to run, as the index of the text and the number of the window; a batch mixes windows of texts
         jobs = [(index, number) for index, each in enumerate(pending) for number in each.scored()]
-        for batch in plan_batches(
-            [len(pending[text].windows[number].ids) for text, number in jobs], self._token_budget
-        ):
-            chosen = [jobs[each] for each in batch]
-            answers = self._run([pending[text].windows[number] for text, number in chosen], call)
-            for (text, number), spans in zip(chosen, answers, strict=True):
+        lengths = [len(pending[text].windows[number].ids) for text, number in jobs]
+        budget = self._token_budget
+        batches = [[jobs[each] for each in batch] for batch in plan_batches(lengths, budget)]
+        windows = [[pending[text].windows[number] for text, number in batch] for batch in batches]
+        runs = [run_of(each, self._logits, key=_OUTPUT, max_tokens=budget) for each in windows]
+        for run, logits in call.run(runs, is_last=is_last):
+            answers = self._spans(windows[run], np.concatenate(logits), strategy)
+            for (text, number), spans in zip(batches[run], answers, strict=True):
                 pending[text].add(number, spans)
                 if not pending[text].missing:
                     yield text, pending[text].entities()
 
-    def _run(self, batch: list[Window], call: _Call) -> Iterator[list[EntitySpan]]:
-        """Run one batch and yield the entities of each window; every window must have a token to score."""
-        ids, mask = self.model.tokenizer.pad(batch)
-        (logits,) = self._session.run([_OUTPUT], encoder_feeds(self.model.graph, ids, mask), call.watch)
+    def _logits(self, windows: Sequence[Window], stop: Stop) -> list[NDArray[np.float32]]:
+        """Run windows, those of several calls among them; return the logits of the tokens to score of each.
+
+        Each array is float32 `[tokens, labels]`.
+        """
+        ids, mask = self.model.tokenizer.pad(windows)
+        (logits,) = self._session.run([_OUTPUT], encoder_feeds(self.model.graph, ids, mask), stop)
         self._check_logits(logits, ids.shape)
-        rows = [row for row, window in enumerate(batch) for _ in window.scored]
-        scored = logits[rows, np.concatenate([window.scored for window in batch])]
-        items = aggregate(_tokens(batch, scored), call.strategy, self._labels)
-        entities = self._labels.to_spans(items, grouped=call.strategy != "none")
+        return [row[window.scored] for row, window in zip(logits, windows, strict=True)]
+
+    def _spans(
+        self, windows: Sequence[Window], logits: NDArray[np.float32], strategy: str
+    ) -> Iterator[list[EntitySpan]]:
+        """Yield the entities of each window; every window must have a token to score."""
+        items = aggregate(_tokens(windows, logits), strategy, self._labels)
+        entities = self._labels.to_spans(items, grouped=strategy != "none")
         borders = [*np.flatnonzero(items.starts_window).tolist(), len(entities)]
         for start, end in pairwise(borders):
             yield [entity for entity in entities[start:end] if entity is not None]
@@ -150,15 +172,6 @@ class TokenClassifier:
             )
         if not np.isfinite(logits).all():
             raise InferenceError(f"{self.model.name} ({self.model.variant}) returned a value that is not finite")
-
-
-@dataclass(frozen=True)
-class _Call:
-    """The settings of one call, and the watch that can stop it."""
-
-    strategy: str
-    stride: int | None
-    watch: Watch
 
 
 class _PendingText:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx_ml_bridge import (
     ConfigError,
+    InferenceError,
     InputError,
     Model,
     OnnxMlBridge,
@@ -285,11 +286,18 @@ def test_an_empty_list_of_texts_has_no_answers(bridge, name):
 
 
 def test_the_health_check_fails_if_one_model_fails(bridge, monkeypatch):
-    bridge.warm_up()
+    bridge.self_test()
     assert bridge.health_check() and not OnnxMlBridge([]).health_check()
 
     def fails(*_arguments: object) -> None:
-        raise InputError("input_text", "broken")
+        raise InferenceError("broken")
 
-    monkeypatch.setattr(bridge.recognizer("again"), "self_test", fails)
-    assert not bridge.health_check()
+    backend = bridge.recognizer("again").backend
+    with monkeypatch.context() as broken:
+        broken.setattr(backend, "_recognize_batch" if hasattr(backend, "_recognize_batch") else "_check_logits", fails)
+        with pytest.raises(InferenceError, match="broken"):
+            bridge.self_test()
+        assert not bridge.health_check()
+        assert [each.name for each in bridge.status() if each.state == "failed"] == ["again"]
+    bridge.self_test()
+    assert bridge.health_check()

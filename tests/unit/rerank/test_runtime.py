@@ -183,8 +183,11 @@ def test_the_bridge_ranks_and_warns_about_truncated_pairs(caplog):
 
 def test_the_health_check_fails_if_the_model_fails(monkeypatch):
     bridge = OnnxMlBridge.open(TINY)
+    bridge.self_test()
     assert bridge.health_check()
     monkeypatch.setattr(session.GraphSession, "run", lambda *_: [np.array([np.nan], np.float32)])
+    with pytest.raises(InferenceError):
+        bridge.self_test()
     assert not bridge.health_check()
 
 

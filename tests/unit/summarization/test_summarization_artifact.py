@@ -3,7 +3,15 @@
 import logging
 
 import pytest
-from onnx_ml_bridge import ArtifactError, Embedder, Model, OnnxMlBridge, SummarizeOptions, TaskNotLoadedError
+from onnx_ml_bridge import (
+    ArtifactError,
+    Embedder,
+    InferenceError,
+    Model,
+    OnnxMlBridge,
+    SummarizeOptions,
+    TaskNotLoadedError,
+)
 from small_summarizers import make_artifact
 
 
@@ -35,17 +43,18 @@ def test_summarize_warns_about_a_truncated_input(bridge, caplog):
 
 
 def test_the_health_check_fails_if_the_model_fails(bridge, artifact, monkeypatch):
+    bridge.self_test()
     assert bridge.health_check()
     broken = OnnxMlBridge.open(artifact)
     backend = broken.summarizer().backend
     monkeypatch.setattr(backend._session, "run", lambda *_: pytest.fail("not reached") or [])
     monkeypatch.setattr(backend.model.tokenizer, "pad", lambda _: _raise())
-    assert not broken.health_check()
+    with pytest.raises(InferenceError, match="broken"):
+        broken.self_test()
+    assert not broken.health_check() and broken.status()[0].error == "inference"
 
 
 def _raise():
-    from onnx_ml_bridge import InferenceError
-
     raise InferenceError("broken")
 
 

@@ -1,0 +1,366 @@
+"""The lane of a model: calls wait in a bounded queue and take turns, run by run.
+
+A lane has a queue of calls and a few workers. A worker takes one run of the first call, merges rows of next runs of
+other waiting calls with it if that fits, runs them, and puts the call back at the end of the queue. So a bulk call
+gives way after every run. A caller that meets an idle lane is its own worker, under the same rules.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..artifacts.errors import InputError, OnnxMlBridgeError, OverloadedError, StoppedError
+from .batching import MAX_SCORES
+from .cancellation import Watch
+from .forking import call_after_fork
+from .lane_call import Call, Outcome, Run, Turn
+from .options import DEFAULT_MAX_WAITING
+
+# A worker looks at this many waiting calls for rows to merge.
+_MAX_SEEN = 64
+# A worker without work ends after this many seconds, so that a model that is not used keeps no thread.
+_LINGER_SECONDS = 60.0
+# At the end of the process, workers have this many seconds to end their terminated runs.
+_EXIT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneOptions:
+    """How the runs of one model are scheduled; None selects the default of the model's family.
+
+    `workers` is the maximum number of runs at the same time, `run_tokens` the maximum number of padded tokens of a run.
+    `merge` lets rows of several calls share a run. More than `max_waiting` waiting calls are refused.
+    """
+
+    workers: int | None = None
+    run_tokens: int | None = None
+    merge: bool = True
+    max_waiting: int = DEFAULT_MAX_WAITING
+
+
+@dataclass(frozen=True)
+class LaneStatus:
+    """What a lane did and does.
+
+    `waiting` is the number of calls with runs that have not started, `running` the number of runs in progress.
+    `last_success` is the time of the last successful run in seconds since 1970, None before it. `error` is the code of
+    the last run if the model failed in it.
+    """
+
+    waiting: int
+    running: int
+    last_success: float | None
+    error: str | None
+
+
+class Lane:
+    """Schedules the runs of one model. Thread-safe; threads start with the first call that finds the lane busy."""
+
+    def __init__(self, options: LaneOptions | None = None, *, workers: int = 1, runs_per_call: int = 1) -> None:
+        """Create a lane without threads.
+
+        :param workers: the number of workers if the options have none.
+        :param runs_per_call: the maximum number of runs of one call at the same time.
+        """
+        options = LaneOptions() if options is None else options
+        self.workers = options.workers or workers
+        self.runs_per_call = runs_per_call
+        self._merge = options.merge
+        self._max_waiting = options.max_waiting
+        self._last_success: float | None = None
+        self._error: str | None = None
+        self._reset(())
+        call_after_fork(self)
+        _lanes.add(self)
+
+    def _reset(self, calls: Sequence[Call]) -> None:
+        self._lock = threading.Lock()
+        self._has_turn = threading.Condition(self._lock)
+        self._calls = set(calls)  # the calls that are counted in `waiting`: some of their runs have not started
+        self._queue: deque[Call] = deque()  # the calls of which a run may start now, the next one first
+        self._turns: list[Turn] = []  # the runs in progress
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0  # threads that wait for a turn
+        self._coming = 0  # threads that are told to take a turn and have not taken it yet
+
+    def _after_fork(self) -> None:
+        """Restart in a child process: it has no worker, and of the calls only those of the thread that forked."""
+        calls = self._calls | {call for turn in self._turns for call, _, _ in turn.runs}
+        own = [call for call in calls if call.owner == threading.get_ident() and not call.is_gone]
+        self._reset(own)
+        for call in own:
+            started = [(number, run) for turn in call.turns for each, number, run in turn.runs if each is call]
+            call.runs.extendleft(reversed(started))
+            call.turns, call.is_queued = [], False
+            self._enqueue(call)
+
+    @contextmanager
+    def call(self, watch: Watch) -> Iterator[Call]:
+        """Admit a call to the lane for the time of this context; at its end, no run of the call is left.
+
+        :param watch: stops the call.
+        :raises OverloadedError: if too many calls wait.
+        """
+        call = Call(self, watch)
+        with self._lock:
+            if len(self._calls) >= self._max_waiting:
+                what = "too many calls wait for the model"
+                raise OverloadedError(what, expected=f"fewer than {self._max_waiting}", actual=len(self._calls))
+            self._calls.add(call)
+        try:
+            with watch.listening(call.stop):
+                yield call
+        finally:
+            self.leave(call)
+
+    def status(self) -> LaneStatus:
+        """Return what the lane did and does. Never waits for a run."""
+        with self._lock:
+            return LaneStatus(len(self._calls), len(self._turns), self._last_success, self._error)
+
+    def record(self, error: BaseException | None) -> None:
+        """Remember whether the model failed, for `status`; errors of the caller and stopped calls say nothing of it."""
+        if error is None:
+            self._error = None
+        elif not isinstance(error, (StoppedError, InputError, OverloadedError)):
+            self._error = error.code if isinstance(error, OnnxMlBridgeError) else "internal"
+
+    # -- What a call uses
+
+    def add(self, call: Call, runs: Sequence[Run], is_last: bool) -> None:
+        """Let runs of a call wait for their turns.
+
+        :param is_last: whether the call has no further runs.
+        """
+        with self._lock:
+            if call.is_gone:
+                return
+            call.runs.extend((call.number(), run) for run in runs)
+            call.may_grow = not is_last
+            self._settle(call)
+            self._enqueue(call)
+            # The thread of the call comes to `run_here` next
+            self._call_workers(besides=call)
+
+    def run_here(self, call: Call, *, is_told: bool = False) -> None:
+        """Run the next run of a call in this thread if no other call is before it and a worker is free.
+
+        :param is_told: whether there is no thread that could run it.
+        """
+        self.pause_at_exit()
+        with self._lock:
+            if not self._may_begin() or self._queue[0] is not call or not (is_told or self._runs_here(call)):
+                return
+            turn = self._begin()
+            self._call_workers()
+        outcomes = turn.execute()
+        with self._lock:
+            self._end(turn, outcomes)
+            self._call_workers(besides=call)
+        _deliver(turn, outcomes)
+
+    def pause_at_exit(self) -> None:
+        """Let a daemon thread wait for the end of the process, once it has begun, instead of running or failing."""
+        if _is_exiting and threading.current_thread().daemon:
+            threading.Event().wait()
+
+    def leave(self, call: Call) -> None:
+        """Forget the runs of a call that have not started, and terminate a run that no call needs any more."""
+        with self._lock:
+            call.is_gone, call.may_grow = True, False
+            call.runs.clear()
+            self._settle(call)
+            if call.is_queued:
+                self._queue.remove(call)
+                call.is_queued = False
+            for turn in call.turns:
+                turn.terminate_if_unneeded()
+
+    # -- The queue; all of these methods require the lock
+
+    def _settle(self, call: Call) -> None:
+        """Count a call no more among the waiting ones if all of its runs have started."""
+        if not call.runs and not call.may_grow:
+            self._calls.discard(call)
+
+    def _enqueue(self, call: Call) -> None:
+        """Put a call at the end of the queue if a run of it may start."""
+        if call.runs and not call.is_queued and len(call.turns) < self.runs_per_call:
+            self._queue.append(call)
+            call.is_queued = True
+
+    def _begin(self) -> Turn:
+        """Take the next run of the first call, and runs of other calls that can be merged with it."""
+        call = self._queue.popleft()
+        turn = Turn(self._lock, call, *self._take(call))
+        if self._merge and turn.runs[0][2].key is not None:
+            self._fill(turn)
+        self._turns.append(turn)
+        for each, _, _ in turn.runs:
+            each.turns.append(turn)
+            self._enqueue(each)
+        return turn
+
+    def _take(self, call: Call) -> tuple[int, Run]:
+        """Take the next run of a call that has left the queue."""
+        call.is_queued = False
+        number, run = call.runs.popleft()
+        self._settle(call)
+        return number, run
+
+    def _fill(self, turn: Turn) -> None:
+        """Merge next runs of other waiting calls, as long as at most a quarter of the tokens is padding."""
+        first = turn.runs[0][2]
+        longest, rows, tokens = first.longest, len(first.rows), first.tokens
+        merged = []
+        for call in itertools.islice(self._queue, _MAX_SEEN):
+            run = call.runs[0][1]
+            width, height, count = max(longest, run.longest), rows + len(run.rows), tokens + run.tokens
+            padded = width * height
+            fits = padded <= first.max_tokens and padded * width <= MAX_SCORES
+            if run.key == first.key and fits and 4 * count >= 3 * padded:
+                longest, rows, tokens = width, height, count
+                merged.append(call)
+        for call in merged:
+            self._queue.remove(call)
+            turn.add(call, *self._take(call))
+
+    def _end(self, turn: Turn, outcomes: Sequence[Outcome]) -> None:
+        """End a turn: its calls go to the end of the queue if they have further runs."""
+        self._turns.remove(turn)
+        for (call, _, _), outcome in zip(turn.runs, outcomes, strict=True):
+            call.turns.remove(turn)
+            self._enqueue(call)
+            self.record(outcome.error)
+            if outcome.error is None:
+                self._last_success = time.time()
+
+    def _may_begin(self) -> bool:
+        return bool(self._queue) and len(self._turns) < self.workers
+
+    # -- The workers
+
+    def _call_workers(self, besides: Call | None = None) -> None:
+        """Tell as many workers to take a turn as there are runs that may start. Requires the lock.
+
+        :param besides: the call of this thread, which takes its next run itself if it is the first in the queue.
+        """
+        free = self.workers - len(self._turns) - self._coming
+        startable = [
+            call for call in itertools.islice(self._queue, self.workers) for _ in range(self._startable_runs(call))
+        ]
+        if startable and startable[0] is besides and self._runs_here(besides):
+            startable, free = startable[1:], free - 1
+        for call in startable[self._coming : self._coming + max(0, free)]:
+            if not self._call_worker():
+                call.wake()
+
+    def _runs_here(self, call: Call) -> bool:
+        """Whether the thread of a call runs turns: not if it creates further runs for other threads meanwhile."""
+        return self.runs_per_call == 1 or not call.may_grow
+
+    def _startable_runs(self, call: Call) -> int:
+        return min(len(call.runs), self.runs_per_call - len(call.turns))
+
+    def _call_worker(self) -> bool:
+        """Tell a thread to take a turn; start it if there is none. False if there can be none."""
+        if _is_exiting:
+            return False
+        if self._idle > self._coming:
+            self._has_turn.notify()
+        elif len(self._threads) < self.workers:
+            thread = threading.Thread(target=self._work, name="onnx-ml-bridge worker", daemon=True)
+            self._threads.add(thread)
+            try:
+                thread.start()
+            except RuntimeError:  # the threads of the callers run the turns then
+                self._threads.discard(thread)
+                return False
+        else:
+            return True  # all threads are busy or coming, and look at the queue next
+        self._coming += 1
+        return True
+
+    def _work(self) -> None:
+        """Take turns until there was none for a while."""
+        turn = self._first_turn()
+        while turn or (turn := self._wait_for_turn()):
+            outcomes = turn.execute()
+            with self._lock:
+                self._end(turn, outcomes)
+                following = self._begin() if self._may_begin() and not _is_exiting else None
+                self._call_workers()
+            _deliver(turn, outcomes)
+            turn = following
+
+    def _first_turn(self) -> Turn | None:
+        with self._lock:
+            return self._arrive()
+
+    def _arrive(self) -> Turn | None:
+        """Take a turn in a thread that was told to; none if other threads were faster."""
+        self._coming = max(0, self._coming - 1)
+        if not self._may_begin() or _is_exiting:
+            return None
+        turn = self._begin()
+        self._call_workers()
+        return turn
+
+    def _wait_for_turn(self) -> Turn | None:
+        """Wait for a turn; None if the thread has to end."""
+        with self._lock:
+            while not _is_exiting:
+                self._idle += 1
+                was_told = self._has_turn.wait(_LINGER_SECONDS) or self._coming > 0
+                self._idle -= 1
+                if not was_told:
+                    break
+                if turn := self._arrive():
+                    return turn
+            self._threads.discard(threading.current_thread())
+            return None
+
+    def is_running(self) -> bool:
+        """Whether a run is in progress, or a thread has not ended yet."""
+        return bool(self._turns or self._threads)
+
+    def end_workers(self) -> None:
+        """Terminate the runs in progress and tell the threads to end, at the end of the process."""
+        with self._lock:
+            for call in {call for turn in self._turns for call, _, _ in turn.runs}:
+                call.is_gone = True
+            for turn in self._turns:
+                turn.terminate_if_unneeded()
+            self._has_turn.notify_all()
+
+
+def _deliver(turn: Turn, outcomes: Sequence[Outcome]) -> None:
+    for (call, _, _), outcome in zip(turn.runs, outcomes, strict=True):
+        call.deliver(outcome)
+
+
+_lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
+_is_exiting = False
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End all runs before the interpreter ends: it would stop their threads inside of ONNX Runtime, which aborts.
+
+    The threads that are left at this time are the workers and the daemon threads of the application.
+    """
+    global _is_exiting
+    _is_exiting = True
+    for lane in list(_lanes):
+        lane.end_workers()
+    end = time.monotonic() + _EXIT_SECONDS
+    while any(lane.is_running() for lane in list(_lanes)) and time.monotonic() < end:
+        time.sleep(0.001)

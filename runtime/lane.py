@@ -127,10 +127,13 @@ class Lane:
             return LaneStatus(len(self._calls), len(self._turns), self._last_success, self._error)
 
     def record(self, error: BaseException | None) -> None:
-        """Remember whether the model failed, for `status`; errors of the caller and stopped calls say nothing of it."""
+        """Remember whether the model failed, for `status`.
+
+        Errors of the caller, stopped calls and interrupts of the process say nothing of the model.
+        """
         if error is None:
             self._error = None
-        elif not isinstance(error, (StoppedError, InputError, OverloadedError)):
+        elif isinstance(error, Exception) and not isinstance(error, (StoppedError, InputError, OverloadedError)):
             self._error = error.code if isinstance(error, OnnxMlBridgeError) else "internal"
 
     # -- What a call uses

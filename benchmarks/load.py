@@ -5,8 +5,7 @@ r"""Measure an embedding model under load: a single text beside a bulk call, and
         --rust bridge/target/release/examples/load
 
 Each round measures every contender once, in a process of its own and in another order. All figures are ratios within
-one round, of which the median is shown. A Rust contender gets the arguments of benchmarks/load_worker.py and prints the
-same JSON object.
+one round, of which the median is shown. The Rust contender is the example `load` of the crate, with texts of its own.
 """
 
 from __future__ import annotations
@@ -20,15 +19,16 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 from onnx_ml_bridge.runtime import cpu
 from onnx_ml_bridge.runtime.batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
-from rich.console import Console
 from rich.table import Table
 
+from .console import wide_console
 from .corpora.composed_texts import composed_texts
 from .environment import child_environment
 from .harness import round_order
@@ -55,10 +55,30 @@ class LoadContender:
 
         :raises subprocess.CalledProcessError: if the process fails.
         """
-        options = json.dumps(asdict(load) | {"workers": self.workers})
-        line = [*self.command, str(artifact), variant, str(file), options]
+        options = [str(file), json.dumps(asdict(load) | {"workers": self.workers})]
+        if self.language == "Rust":
+            options = [str(load.texts), str(self.workers)]
+        line = [*self.command, str(artifact), variant, *options]
         done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, env=child_environment())
-        return LoadFigures(**json.loads(done.stdout))
+        found = json.loads(done.stdout)
+        return figures_of_rust(found) if self.language == "Rust" else LoadFigures(**found)
+
+
+def figures_of_rust(found: dict[str, Any]) -> LoadFigures:
+    """Return the figures that the example `load` of the crate prints."""
+
+    def times(name: str) -> list[float]:
+        return [found[name][key] for key in ("p50", "p99", "max")]
+
+    return LoadFigures(
+        run_ms=found["one_run_ms"]["p50"],
+        bulk_rate=found["texts"] / found["bulk_s"],
+        single_ms=times("single_beside_bulk_ms"),
+        beside_rate=found["texts"] / found["bulk_beside_singles_s"],
+        caller_ms=times("callers_ms"),
+        caller_share=found["callers_over_bulk"],
+        threads=None,
+    )
 
 
 def contenders(pythons: Sequence[str], binaries: Sequence[str]) -> list[LoadContender]:
@@ -72,7 +92,7 @@ def contenders(pythons: Sequence[str], binaries: Sequence[str]) -> list[LoadCont
             for label, _, path in (each.partition("=") for each in pythons)
         ),
         *(
-            LoadContender(f"Rust ({label})" if label else "Rust", "Rust", (path,))
+            LoadContender(f"Rust ({label})" if label else "Rust", "Rust", (path,), 1)
             for label, _, path in (each.rpartition("=") for each in binaries)
         ),
     ]
@@ -91,7 +111,7 @@ def row(contender: LoadContender, rounds: Sequence[LoadFigures], reference: Sequ
 
     :param reference: the figures of the first contender, to which the bulk rate is compared.
     """
-    share = [each.caller_rate / each.bulk_rate for each in rounds]
+    share = [each.caller_share for each in rounds]
     wait = [each.single_ms[1] / each.run_ms for each in rounds]
     spread = [each.caller_ms[1] / each.caller_ms[0] for each in rounds]
     bulk = [each.bulk_rate / first.bulk_rate for each, first in zip(rounds, reference, strict=True)]
@@ -103,8 +123,8 @@ def row(contender: LoadContender, rounds: Sequence[LoadFigures], reference: Sequ
         f"{statistics.median(each.beside_rate / each.bulk_rate for each in rounds):.2f}",
         _with_target(statistics.median(share), _MIN_SHARE[contender.language], is_maximum=False),
         _with_target(statistics.median(spread), _MAX_SPREAD, is_maximum=True),
-        f"{statistics.median(bulk):.3f}",
-        str(max(each.threads for each in rounds)),
+        f"{statistics.median(bulk):.3f}" if contender.language == "Python" else "",
+        str(max(each.threads or 0 for each in rounds) or ""),
     ]
 
 
@@ -130,8 +150,8 @@ def main() -> None:
     """Run the command."""
     options = _parser().parse_args()
     found, texts = contenders(options.python, options.rust), composed_texts(options.texts)
-    load = Load(runs_of_bulk(options.artifact, texts), None, options.callers, options.seconds)
-    console, machine = Console(), cpu.describe(cpu.usable_cpus())
+    load = Load(len(texts), runs_of_bulk(options.artifact, texts), None, options.callers, options.seconds)
+    console, machine = wide_console(), cpu.describe(cpu.usable_cpus())
     console.print(f"{machine.cpu}, {machine.threads} CPUs, {' '.join(machine.instruction_set)}", markup=False)
     title = f"{options.artifact.name} {options.variant}, {len(texts)} texts, {options.callers} callers"
     table = Table(*_COLUMNS, title=title)

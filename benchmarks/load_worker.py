@@ -20,8 +20,9 @@ from onnx_ml_bridge import Embedder, Model
 
 @dataclass(frozen=True)
 class Load:
-    """What is measured: `runs` is the number of runs of a bulk call, `workers` is None for the model's default."""
+    """What is measured: a bulk call of `texts` in `runs`; `workers` is None for the model's default."""
 
+    texts: int
     runs: int
     workers: int | None
     callers: int
@@ -34,9 +35,9 @@ class LoadFigures:
 
     `run_ms` is the mean time of a run of a bulk call. `single_ms` has the times of single texts beside a bulk call,
     `caller_ms` those of single texts of concurrent callers: the median, the 99th percentile and the longest.
-    `bulk_rate`, `beside_rate` and `caller_rate` are texts per second: of a bulk call alone, of one beside single texts,
-    and of all concurrent callers together. `threads` is the number of threads of the process beside those of the
-    callers.
+    `bulk_rate` and `beside_rate` are the texts per second of a bulk call alone and beside single texts, `caller_share`
+    is the texts per second of all concurrent callers together as a share of those of a bulk call. `threads` is the
+    number of threads of the process beside those of the callers, None if it is unknown.
     """
 
     run_ms: float
@@ -44,8 +45,8 @@ class LoadFigures:
     single_ms: list[float]
     beside_rate: float
     caller_ms: list[float]
-    caller_rate: float
-    threads: int
+    caller_share: float
+    threads: int | None
 
 
 def measure(artifact: Path, variant: str, texts: list[str], load: Load) -> LoadFigures:
@@ -64,7 +65,7 @@ def measure(artifact: Path, variant: str, texts: list[str], load: Load) -> LoadF
         single_ms=_summary(single),
         beside_rate=len(texts) / beside,
         caller_ms=_summary(times),
-        caller_rate=len(times) / seconds,
+        caller_share=len(times) / seconds * alone / len(texts),
         threads=threads,
     )
 

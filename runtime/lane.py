@@ -127,10 +127,13 @@ class Lane:
             return LaneStatus(len(self._calls), len(self._turns), self._last_success, self._error)
 
     def record(self, error: BaseException | None) -> None:
-        """Remember whether the model failed, for `status`; errors of the caller and stopped calls say nothing of it."""
+        """Remember whether the model failed, for `status`.
+
+        Errors of the caller, stopped calls and interrupts of the process say nothing of the model.
+        """
         if error is None:
             self._error = None
-        elif not isinstance(error, (StoppedError, InputError, OverloadedError)):
+        elif isinstance(error, Exception) and not isinstance(error, (StoppedError, InputError, OverloadedError)):
             self._error = error.code if isinstance(error, OnnxMlBridgeError) else "internal"
 
     # -- What a call uses
@@ -155,6 +158,7 @@ class Lane:
 
         :param is_told: whether there is no thread that could run it.
         """
+        self.pause_at_exit()
         with self._lock:
             if not self._may_begin() or self._queue[0] is not call or not (is_told or self._runs_here(call)):
                 return
@@ -165,6 +169,11 @@ class Lane:
             self._end(turn, outcomes)
             self._call_workers(besides=call)
         _deliver(turn, outcomes)
+
+    def pause_at_exit(self) -> None:
+        """Let a daemon thread wait for the end of the process, once it has begun, instead of running or failing."""
+        if _is_exiting and threading.current_thread().daemon:
+            threading.Event().wait()
 
     def leave(self, call: Call) -> None:
         """Forget the runs of a call that have not started, and terminate a run that no call needs any more."""
@@ -322,7 +331,11 @@ class Lane:
             self._threads.discard(threading.current_thread())
             return None
 
-    def end_workers(self) -> list[threading.Thread]:
+    def is_running(self) -> bool:
+        """Whether a run is in progress, or a thread has not ended yet."""
+        return bool(self._turns or self._threads)
+
+    def end_workers(self) -> None:
         """Terminate the runs in progress and tell the threads to end, at the end of the process."""
         with self._lock:
             for call in {call for turn in self._turns for call, _, _ in turn.runs}:
@@ -330,7 +343,6 @@ class Lane:
             for turn in self._turns:
                 turn.terminate_if_unneeded()
             self._has_turn.notify_all()
-            return list(self._threads)
 
 
 def _deliver(turn: Turn, outcomes: Sequence[Outcome]) -> None:
@@ -344,9 +356,14 @@ _is_exiting = False
 
 @atexit.register
 def _end_workers() -> None:
-    """End the workers before the interpreter does: it would stop them inside of ONNX Runtime, which aborts."""
+    """End all runs before the interpreter ends: it would stop their threads inside of ONNX Runtime, which aborts.
+
+    The threads that are left at this time are the workers and the daemon threads of the application.
+    """
     global _is_exiting
     _is_exiting = True
+    for lane in list(_lanes):
+        lane.end_workers()
     end = time.monotonic() + _EXIT_SECONDS
-    for thread in [thread for lane in list(_lanes) for thread in lane.end_workers()]:
-        thread.join(max(0.0, end - time.monotonic()))
+    while any(lane.is_running() for lane in list(_lanes)) and time.monotonic() < end:
+        time.sleep(0.001)

@@ -63,6 +63,9 @@ class Scheduler(Protocol):
     def run_here(self, call: Call, *, is_told: bool = False) -> None:
         """Run the next run of a call in this thread if no other call is before it and a worker is free."""
 
+    def pause_at_exit(self) -> None:
+        """Let a daemon thread wait for the end of the process, once it has begun."""
+
     def leave(self, call: Call) -> None:
         """Forget the runs of a call that have not started, and terminate a run that no call needs any more."""
 
@@ -138,6 +141,7 @@ class Call:
             if self._outcomes.empty():
                 self._lane.run_here(self, is_told=is_told)
             outcome = self._outcomes.get()
+            self._lane.pause_at_exit()
             is_told = outcome is _YOUR_TURN
             if outcome is _STOPPED:
                 self.watch.check()

@@ -57,11 +57,11 @@ class Model:
     loads the graphs when the model is opened, not in the first call. `idle_unload` is the number of seconds without a
     call after which the graphs are freed; None keeps them.
 
-    `workers` is the number of threads that run the model, each with its own session; None uses 1, for spaCy's small
-    graphs one per CPU, at most 4. `run_tokens` is the maximum number of tokens of a run, including padding; None uses
-    512, and a single longer text runs alone. `merge` runs inputs of waiting calls together, which changes scores and
-    vectors by rounding, about 1e-7. `max_tokens` truncates texts earlier than the model does; None uses the model's
-    limit.
+    `workers` is the maximum number of runs at the same time; None uses 1, for spaCy's small graphs one per CPU, at most
+    4. `run_tokens` is the maximum number of tokens of a run, including padding; None uses 512, for spaCy models and
+    summaries 2,048, and a single longer text runs alone. `merge` runs inputs of waiting calls together, which changes
+    scores and vectors by rounding, about 1e-7. `max_tokens` truncates texts earlier than the model does; None uses the
+    model's limit.
     """
 
     path: StrPath

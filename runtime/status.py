@@ -37,18 +37,20 @@ class ModelStatus:
     error: str | None
 
 
-def model_status(name: str, state: str, failure: str | None, resident_bytes: int, lane: Lane | None) -> ModelStatus:
+def model_status(
+    name: str, state: ModelState, resident_bytes: int, lane: Lane | None, load_error: str | None
+) -> ModelStatus:
     """Return the status of a model in a state.
 
-    :param failure: the code of the last load if it failed.
-    :param lane: the lane of the model; None for a closed model, or one without a lane.
+    :param lane: the lane of the model; None for a model without one.
+    :param load_error: the code of the last load if it failed.
     """
     does = LaneStatus(0, 0, None, None) if lane is None else lane.status()
-    error = failure or does.error
+    error = load_error or does.error
     failed = error is not None and state != ModelState.CLOSED
     return ModelStatus(
         name,
-        ModelState.FAILED if failed else ModelState(state),
+        ModelState.FAILED if failed else state,
         does.last_success,
         does.waiting,
         does.running,

@@ -12,7 +12,7 @@ from ..artifacts.errors import ConfigError
 from .tokenizer import TextTokenizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TextWindow:
     """The tokens of one window: `ids`, with special tokens and the prompt, is int64 `[n]`.
 

@@ -38,7 +38,7 @@ class HasIds(Protocol):
         """The token ids, special tokens included."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WholeText:
     """All tokens of a text without special tokens: `ids`, int64 `[n]`, and their offsets in characters, int64 `[n]`.
 

@@ -102,6 +102,7 @@ class Embedder(Handle[EmbedderBackend]):
 
         :raises InputError: with the index of the first invalid text, or for an unknown prompt; then no text was run.
         :raises StoppedError: if the call was cancelled or exceeded its time limit.
+        :raises OverloadedError: if too many calls wait for the model; nothing was run then.
         :raises InferenceError: if ONNX Runtime fails.
         """
         options = EmbedOptions() if options is None else options

@@ -183,7 +183,7 @@ class Handle(Generic[AnyBackend]):
     def status(self) -> ModelStatus:
         """Return the state of the model, its calls and its last success. Runs nothing and never waits for traffic."""
         slot = self._slot
-        return model_status(self.info.name, slot.state, slot.failure, slot.resident_bytes(), slot.lane)
+        return model_status(slot.name, slot.state, slot.resident_bytes(), slot.lane, slot.load_error)
 
     def self_test(self) -> None:
         """Run the model on a short input; any error is raised."""

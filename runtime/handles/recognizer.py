@@ -58,6 +58,7 @@ class Recognizer(Handle[RecognizerBackend]):
         :raises InputError: with the index of the first invalid text, or with the code `sentence_starts` if they are
             missing or not accepted; then no text was run.
         :raises StoppedError: if the call was cancelled or exceeded its time limit.
+        :raises OverloadedError: if too many calls wait for the model; nothing was run then.
         :raises InferenceError: if ONNX Runtime fails.
         """
         options = self._checked(texts, options)

@@ -56,6 +56,7 @@ class Reranker(Handle[RerankerBackend]):
         :raises ConfigError: for a `top_k` below 1.
         :raises InputError: for an invalid query or document; nothing was run then.
         :raises StoppedError: if the call was cancelled or exceeded its time limit.
+        :raises OverloadedError: if too many calls wait for the model; nothing was run then.
         :raises InferenceError: if ONNX Runtime fails.
         """
         options = RerankOptions() if options is None else options

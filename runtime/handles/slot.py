@@ -19,8 +19,9 @@ from ..lane import Lane
 from ..life import LIFE
 from ..loading import OpenArtifact
 from ..options import Model, ModelInfo, StrPath
-from ..residency import Conditions, Loadable, Resident
+from ..residency import Conditions, Loadable, LoadState, Resident
 from ..session import import_onnxruntime
+from ..status import ModelState
 from ..verify import verify_variant
 
 
@@ -33,6 +34,12 @@ class Described(Loadable, Protocol):
 
 
 AnyBackend = TypeVar("AnyBackend", bound=Described)
+_STATES = {
+    LoadState.UNLOADED: ModelState.UNLOADED,
+    LoadState.LOADING: ModelState.LOADING,
+    LoadState.READY: ModelState.READY,
+    LoadState.UNLOADING: ModelState.UNLOADED,
+}
 
 
 @dataclass(frozen=True)
@@ -100,28 +107,25 @@ class Slot(Generic[AnyBackend]):
         return self._current().backend
 
     @property
-    def state(self) -> str:
-        """The state of the model: `unloaded`, `loading`, `ready`, `failed` (the last load failed) or `closed`."""
+    def state(self) -> ModelState:
+        """Whether the model is loaded, and whether its last load failed."""
         generation = self._generation
         if generation is None:
-            return "closed"
-        resident = generation.resident
-        if resident.state == "unloaded" and resident.failure is not None:
-            return "failed"
-        return "unloaded" if resident.state == "unloading" else resident.state.value
+            return ModelState.CLOSED
+        if generation.resident.state is LoadState.UNLOADED and self.load_error is not None:
+            return ModelState.FAILED
+        return _STATES[generation.resident.state]
 
     @property
-    def failure(self) -> str | None:
+    def load_error(self) -> str | None:
         """The code of the last load if it failed."""
-        generation = self._generation
-        error = None if generation is None else generation.resident.failure
-        return error.code if isinstance(error, OnnxMlBridgeError) else None if error is None else "internal"
+        failure = None if self._generation is None else self._generation.resident.failure
+        return failure.code if isinstance(failure, OnnxMlBridgeError) else None if failure is None else "internal"
 
     @property
     def lane(self) -> Lane | None:
         """The lane of the model; None for a closed model, and for a backend that schedules its runs itself."""
-        generation = self._generation
-        lane: Lane | None = None if generation is None else getattr(generation.backend, "lane", None)
+        lane: Lane | None = None if self._generation is None else getattr(self._generation.backend, "lane", None)
         return lane
 
     @contextmanager

@@ -72,6 +72,7 @@ class Summarizer(Handle[SummarizerBackend]):
         :raises ConfigError: if an option is out of its range.
         :raises InputError: with the index of the first invalid input; then nothing was run.
         :raises StoppedError: if the call was cancelled or exceeded its time limit.
+        :raises OverloadedError: if too many calls wait for the model; nothing was run then.
         :raises InferenceError: if ONNX Runtime fails.
         """
         options = _checked(inputs, options)

@@ -1,4 +1,4 @@
-"""Sessions give the memory of large runs back, and work beside another library's global thread pool."""
+"""Sessions give the memory of large runs back, work beside a global thread pool, and let the process end."""
 
 import subprocess
 import sys
@@ -100,3 +100,29 @@ def test_a_session_beside_a_global_thread_pool_uses_it_and_prints_nothing():
     line = [sys.executable, "-c", code, str(VALID / "tiny-embedding")]
     done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "" and "global thread pool" in done.stderr
+
+
+def test_a_process_ends_normally_while_daemon_threads_run_graphs(tmp_path):
+    """Python stops daemon threads at its end, and one that is stopped inside of ONNX Runtime aborts the process."""
+    code = (
+        "import sys, threading, time; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from onnx_ml_bridge.runtime.cancellation import Watch\n"
+        "from onnx_ml_bridge.runtime.lane import Lane\n"
+        "from onnx_ml_bridge.runtime.lane_call import Run\n"
+        "from onnx_ml_bridge.runtime.session import GraphSession\n"
+        "session, lane = GraphSession(Path(sys.argv[1]), 1), Lane()\n"
+        "feeds = {'x': np.ones((4000, 16), np.float32)}\n"
+        "work = lambda rows, stop: session.run(['sums'], feeds, stop)\n"
+        "def call():\n"
+        "    while True:\n"
+        "        with Watch() as watch, lane.call(watch) as admitted:\n"
+        "            list(admitted.run([Run([0], work)], is_last=True))\n"
+        "for _ in range(4): threading.Thread(target=call, daemon=True).start()\n"
+        "while not lane._threads or not lane._turns: time.sleep(0.001)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(scores(tmp_path))], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -20,6 +20,7 @@ from onnx_ml_bridge import (
     CancelToken,
     Embedder,
     EmbedOptions,
+    InferenceError,
     Model,
     OverloadedError,
     RecognizeOptions,
@@ -222,6 +223,27 @@ def test_a_full_queue_refuses_calls_of_every_task_before_they_run(name, rows_of_
             ask(handle, 0, None)
         assert rows_of_runs == [] and handle.status().waiting == 2
     assert ask(handle, 0, None) == expected
+
+
+def test_each_keeps_its_results_if_the_queue_is_full_when_the_other_inputs_run_again(monkeypatch):
+    embedder = Embedder.open(Model(EMBEDDING, variant="fp32"))
+    backend: Any = embedder.backend
+    backend._token_budget = 1
+    texts = ["a", "a cat", "a big red house"]
+    expected, embed = embedder.embed_each(texts), backend._embed
+
+    def failing(encoded: Any, stop: Any, prompt_tokens: int) -> Any:
+        rows = embed(encoded, stop, prompt_tokens)
+        if len(encoded[0].ids) == expected[2].token_count:
+            backend.lane._max_waiting = 0  # no further call is admitted
+            raise InferenceError("the longest text")
+        return rows
+
+    monkeypatch.setattr(backend, "_embed", failing)
+    *found, refused = embedder.embed_each(texts)
+    assert found == expected[:2] and isinstance(refused, OverloadedError)
+    with pytest.raises(OverloadedError):
+        embedder.embed_each(texts)
 
 
 # -- A fork

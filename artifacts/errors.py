@@ -42,6 +42,7 @@ OTHER_CODES = (
     "sentence_starts",
     "model_not_found",
     "task_not_loaded",
+    "closed",
     "dependency",
     "inference",
     "cancelled",

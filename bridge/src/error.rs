@@ -233,6 +233,12 @@ pub enum BridgeError {
         /// The task that the method needs a model for.
         task: &'static str,
     },
+    /// Code `closed`: the model or the bridge was closed.
+    #[error("{name} was closed; open it again")]
+    Closed {
+        /// The name of the model, or `the bridge`.
+        name: String,
+    },
     /// Code `dependency`: ONNX Runtime is missing, cannot be loaded or is too old. The message has every path that was
     /// tried, in order, with the reason why it was not loaded.
     #[error(
@@ -318,6 +324,7 @@ impl BridgeError {
             Self::SentenceStarts { .. } => ErrorCode::SentenceStarts,
             Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
             Self::TaskNotLoaded { .. } => ErrorCode::TaskNotLoaded,
+            Self::Closed { .. } => ErrorCode::Closed,
             Self::Dependency { .. } => ErrorCode::Dependency,
             Self::Inference { .. } => ErrorCode::Inference,
             Self::Cancelled => ErrorCode::Cancelled,

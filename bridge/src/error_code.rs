@@ -59,6 +59,8 @@ pub enum ErrorCode {
     ModelNotFound,
     /// No model of the task is open.
     TaskNotLoaded,
+    /// The model or the bridge was closed.
+    Closed,
     /// ONNX Runtime is missing, cannot be loaded or is too old.
     Dependency,
     /// A run failed, or its result is not finite.
@@ -77,7 +79,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in the order of the checks. The codes that refuse an artifact come first.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::PathKind,
         Self::ManifestHash,
         Self::Json,
@@ -100,6 +102,7 @@ impl ErrorCode {
         Self::SentenceStarts,
         Self::ModelNotFound,
         Self::TaskNotLoaded,
+        Self::Closed,
         Self::Dependency,
         Self::Inference,
         Self::Cancelled,
@@ -134,6 +137,7 @@ impl ErrorCode {
             Self::SentenceStarts => "sentence_starts",
             Self::ModelNotFound => "model_not_found",
             Self::TaskNotLoaded => "task_not_loaded",
+            Self::Closed => "closed",
             Self::Dependency => "dependency",
             Self::Inference => "inference",
             Self::Cancelled => "cancelled",

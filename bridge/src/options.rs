@@ -1,5 +1,6 @@
 //! [`BridgeOptions`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,45 @@ impl BridgeOptions {
         options.engine.sessions = self.sessions;
         options.limits = Limits { text: self.text_limit, beams: self.beam_limit };
         options
+    }
+}
+
+/// Options of [`MlBridge::reload`](crate::MlBridge::reload).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ReloadOptions {
+    /// The directory of the new artifact; `None` for the one that is open, whose files were replaced.
+    pub path: Option<PathBuf>,
+    /// The SHA-256 of `manifest.json` that the new artifact must have, hexadecimal; `None` for that of
+    /// [`Model::identity`](crate::Model), else any.
+    pub expect_identity: Option<String>,
+    /// The time limit of the checks and of the golden cases, above 0; `None` is no limit. It is looked at between two cases.
+    /// JSON has seconds.
+    #[serde(with = "seconds")]
+    pub timeout: Option<Duration>,
+}
+
+impl ReloadOptions {
+    /// Sets the directory of the new artifact.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Sets the SHA-256 of `manifest.json` that the new artifact must have.
+    #[must_use]
+    pub fn expect_identity(mut self, identity: impl Into<String>) -> Self {
+        self.expect_identity = Some(identity.into());
+        self
+    }
+
+    /// Sets the time limit of the checks and of the golden cases, above 0.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
     }
 }
 

@@ -84,7 +84,7 @@ def items(source: str) -> Iterator[str]:
             yield from (f"{bare} :: {each}" for each in methods if each.startswith("pub "))
         elif bare.startswith("impl"):
             trait, name = re.findall(r"(\w+)(?:<[^ ]*>)? for &?(?:'\w+ )?(\w+)", bare)[0]
-            if name in types and trait != "FromOpened":
+            if name in types and trait != "FromSlot":
                 yield bare
         elif not bare.startswith("pub ") or bare.startswith("pub use"):
             continue

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::{FromOpened, open, other_task};
-use crate::families::loading::Opened;
+use super::{FromSlot, open};
+use crate::life::slot::Slot;
 use crate::model::{Model, ModelInfo};
-use crate::tasks::backend::{AnyBackend, EmbedBackend, all};
-use crate::tasks::{EmbedOptions, Embedding, Embeddings, Task};
+use crate::tasks::backend::{EmbedBackend, all};
+use crate::tasks::{EmbedOptions, Embedding, Embeddings};
 use crate::{BridgeError, BridgeOptions};
 
 /// A model that embeds texts.
@@ -88,9 +88,15 @@ impl Embedder {
         self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| backend.embed_each(&texts, options, stop))
     }
 
-    /// The name, the task, the version and the variant of the model.
-    pub fn info(&self) -> &ModelInfo {
+    /// The name, the task, the version and the variant of the model. A reload changes them.
+    pub fn info(&self) -> ModelInfo {
         self.0.info()
+    }
+
+    /// The memory that the loaded graphs take, in bytes; 0 if they are not loaded. It is how much the process grew when they
+    /// were loaded, at least the size of their files.
+    pub fn resident_bytes(&self) -> u64 {
+        self.0.resident_bytes()
     }
 
     /// Creates the first session of every graph now, so that the first call does not wait for it.
@@ -109,7 +115,7 @@ impl Embedder {
         self.0.warm_up_blocking()
     }
 
-    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    /// Frees the graphs as soon as no call uses them; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
     }
@@ -135,15 +141,8 @@ impl Embedder {
     }
 }
 
-impl FromOpened for Embedder {
-    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
-        match &opened.backend {
-            AnyBackend::Embed(backend) => {
-                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
-            }
-            AnyBackend::Recognize(_) | AnyBackend::Summarize(_) | AnyBackend::Rerank(_) => {
-                Err(other_task(&opened, Task::Embedding))
-            }
-        }
+impl FromSlot for Embedder {
+    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
+        Handle::new(slot).map(Self)
     }
 }

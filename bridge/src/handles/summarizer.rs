@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::{FromOpened, open, other_task};
-use crate::families::loading::Opened;
+use super::{FromSlot, open};
+use crate::life::slot::Slot;
 use crate::model::{Model, ModelInfo};
-use crate::tasks::backend::{AnyBackend, SummarizeBackend, all};
-use crate::tasks::{SummarizeOptions, Summary, Task};
+use crate::tasks::backend::{SummarizeBackend, all};
+use crate::tasks::{SummarizeOptions, Summary};
 use crate::{BridgeError, BridgeOptions};
 
 /// A model that summarizes lists of messages.
@@ -91,9 +91,15 @@ impl Summarizer {
         })
     }
 
-    /// The name, the task, the version and the variant of the model.
-    pub fn info(&self) -> &ModelInfo {
+    /// The name, the task, the version and the variant of the model. A reload changes them.
+    pub fn info(&self) -> ModelInfo {
         self.0.info()
+    }
+
+    /// The memory that the loaded graphs take, in bytes; 0 if they are not loaded. It is how much the process grew when they
+    /// were loaded, at least the size of their files.
+    pub fn resident_bytes(&self) -> u64 {
+        self.0.resident_bytes()
     }
 
     /// Creates the first session of every graph now, so that the first call does not wait for it.
@@ -112,7 +118,7 @@ impl Summarizer {
         self.0.warm_up_blocking()
     }
 
-    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    /// Frees the graphs as soon as no call uses them; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
     }
@@ -138,15 +144,8 @@ impl Summarizer {
     }
 }
 
-impl FromOpened for Summarizer {
-    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
-        match &opened.backend {
-            AnyBackend::Summarize(backend) => {
-                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
-            }
-            AnyBackend::Embed(_) | AnyBackend::Recognize(_) | AnyBackend::Rerank(_) => {
-                Err(other_task(&opened, Task::Summarization))
-            }
-        }
+impl FromSlot for Summarizer {
+    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
+        Handle::new(slot).map(Self)
     }
 }

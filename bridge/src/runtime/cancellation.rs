@@ -174,6 +174,19 @@ pub(crate) struct TimeLimit {
     pub(crate) limit: Duration,
 }
 
+impl TimeLimit {
+    /// The time limit of a call that is made now; `None` without a limit.
+    ///
+    /// # Errors
+    /// `config` for a limit of 0.
+    pub(crate) fn of(limit: Option<Duration>) -> Result<Option<Self>, BridgeError> {
+        if limit.is_some_and(|limit| limit.is_zero()) {
+            return Err(BridgeError::config("timeout is 0 s, expected more than 0"));
+        }
+        Ok(limit.map(|limit| Self { started: Instant::now(), limit }))
+    }
+}
+
 /// Runs a call that any of its cancellation tokens or its time limit can stop.
 pub(crate) fn stoppable<T>(cancel: &[&CancelToken], limit: Option<TimeLimit>, call: impl FnOnce(&Stop) -> T) -> T {
     let stop = Arc::new(Stop::default());

@@ -6,11 +6,13 @@ pub mod cpu;
 pub(crate) mod environment;
 #[cfg(feature = "load-dynamic")]
 mod library;
+pub(crate) mod memory;
 pub(crate) mod meter;
 pub(crate) mod options;
 pub(crate) mod outputs;
 pub(crate) mod session;
 pub(crate) mod transformer;
+pub(crate) mod trim;
 
 pub use self::cancellation::CancelToken;
 pub use self::environment::LIBRARY_VARIABLE;

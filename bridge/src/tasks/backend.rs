@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{EmbedOptions, Embedding, Entities, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Summary};
+use super::{
+    EmbedOptions, Embedding, Entities, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Summary, Task,
+};
 use crate::BridgeError;
 use crate::runtime::batch::Outcome;
 use crate::runtime::cancellation::Stop;
@@ -99,19 +101,41 @@ pub(crate) enum AnyBackend {
 }
 
 impl AnyBackend {
-    /// Loads everything that the first call needs.
-    ///
-    /// # Errors
-    /// The errors of [`Backend::warm_up`].
-    pub(crate) fn warm_up(&self) -> Result<(), BridgeError> {
+    /// The backend of any task.
+    pub(crate) fn any(&self) -> &dyn Backend {
         match self {
-            Self::Embed(backend) => backend.warm_up(),
-            Self::Recognize(backend) => backend.warm_up(),
-            Self::Summarize(backend) => backend.warm_up(),
-            Self::Rerank(backend) => backend.warm_up(),
+            Self::Embed(backend) => &**backend,
+            Self::Recognize(backend) => &**backend,
+            Self::Summarize(backend) => &**backend,
+            Self::Rerank(backend) => &**backend,
         }
     }
 }
+
+/// The backends of one task.
+pub(crate) trait OfTask: Backend {
+    const TASK: Task;
+
+    /// The backend, if it is one of this task.
+    fn of(backend: &AnyBackend) -> Option<&Arc<Self>>;
+}
+
+macro_rules! of_task {
+    ($backend:ident, $task:ident, $variant:ident) => {
+        impl OfTask for dyn $backend {
+            const TASK: Task = Task::$task;
+
+            fn of(backend: &AnyBackend) -> Option<&Arc<Self>> {
+                if let AnyBackend::$variant(backend) = backend { Some(backend) } else { None }
+            }
+        }
+    };
+}
+
+of_task!(EmbedBackend, Embedding, Embed);
+of_task!(RecognizeBackend, Ner, Recognize);
+of_task!(SummarizeBackend, Summarization, Summarize);
+of_task!(RerankBackend, Rerank, Rerank);
 
 /// All results of a call; else the reason why the call was stopped; else the first error.
 ///

@@ -180,7 +180,7 @@ fn options_and_results_are_json() {
     assert_eq!(read, answer);
     let info: ModelInfo =
         serde_json::from_value(serde_json::to_value(embedder.info()).expect("JSON")).expect("a description");
-    assert_eq!(&info, embedder.info());
+    assert_eq!(info, embedder.info());
 }
 
 #[test]

@@ -167,6 +167,7 @@ mod jsonl;
 mod model;
 mod options;
 pub mod runtime;
+mod status;
 mod tasks;
 #[cfg(feature = "cli")]
 mod terminal;
@@ -186,6 +187,7 @@ pub use options::BridgeOptions;
 /// The bindings to ONNX Runtime, for [`Builder::environment`] and [`Builder::execution_providers`].
 pub use ort;
 pub use runtime::CancelToken;
+pub use status::{ModelState, ModelStatus};
 pub use tasks::{
     AggregationStrategy, EmbedOptions, Embedding, Embeddings, Entities, Entity, Progress, Ranked, RecognizeOptions,
     RerankOptions, SummarizeOptions, Summary, Task,

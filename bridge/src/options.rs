@@ -97,8 +97,8 @@ impl BridgeOptions {
     pub(crate) fn model_options(&self) -> ModelOptions {
         let mut options = ModelOptions::default();
         options.engine.threads = self.threads;
-        options.engine.sessions = self.sessions;
-        options.limits = Limits { text: self.text_limit, beams: self.beam_limit };
+        options.engine.workers = self.sessions;
+        options.limits = Limits { text: self.text_limit, beams: self.beam_limit, ..Limits::default() };
         options
     }
 }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use crate::BridgeError;
 use crate::bridge::OnnxMlBridge;
 use crate::families::loading::{self, Opened};
-use crate::handles::on_blocking_thread;
 use crate::model::Model;
 use crate::options::BridgeOptions;
+use crate::runtime::blocking::on_blocking_thread;
 use crate::runtime::environment;
 use crate::runtime::session::EngineOptions;
 use crate::tasks::Task;
@@ -80,8 +80,8 @@ impl Builder {
         }
         self.models.iter().try_for_each(Model::check)?;
         let mut options = self.options.model_options();
-        let EngineOptions { threads, sessions, .. } = options.engine;
-        options.engine = EngineOptions { threads, sessions, ..self.engine.clone() };
+        let EngineOptions { threads, workers, .. } = options.engine;
+        options.engine = EngineOptions { threads, workers, ..self.engine.clone() };
         let open = |model| Ok(loading::open(model, &options)?.with_default_timeout(self.options.timeout));
         let models = self.models.iter().map(open).collect::<Result<Vec<Opened>, BridgeError>>()?;
         let problems = problems(&models, &self.defaults);

@@ -1,4 +1,4 @@
-//! What the handles of all tasks have in common: how a call is stopped, and how it runs on a blocking thread.
+//! What the handles of all tasks have in common: how a call is stopped, and how it waits.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::BridgeError;
 use crate::model::ModelInfo;
-use crate::runtime::cancellation::{CancelToken, Stop, TimeLimit, stoppable};
+use crate::runtime::blocking::{block_on, runtime};
+use crate::runtime::cancellation::{CancelToken, Stoppable, TimeLimit};
+use crate::runtime::lane::Caller;
+use crate::runtime::panics::caught;
+use crate::status::ModelStatus;
 use crate::tasks::backend::Backend;
 
 /// An open model. Clones share it.
@@ -46,61 +50,56 @@ impl<B: Backend + ?Sized + 'static> Handle<B> {
         self.backend.unload();
     }
 
+    pub(super) fn status(&self) -> ModelStatus {
+        self.backend.status(&self.info.name)
+    }
+
     pub(super) fn warm_up_blocking(&self) -> Result<(), BridgeError> {
         self.backend.warm_up()
     }
 
     pub(super) async fn warm_up(&self) -> Result<(), BridgeError> {
-        self.call_async(None, None, |backend, stop| {
-            stop.check()?;
-            backend.warm_up()
-        })
-        .await
+        self.call_async(None, None, |backend, caller| async move { backend.load(&caller).await }).await
     }
 
     pub(super) fn self_test_blocking(&self) -> Result<(), BridgeError> {
-        self.call(None, None, |backend, stop| backend.self_test(stop))
+        self.call(None, None, B::self_test)
     }
 
     pub(super) async fn self_test(&self) -> Result<(), BridgeError> {
-        self.call_async(None, None, |backend, stop| backend.self_test(stop)).await
+        self.call_async(None, None, B::self_test).await
     }
 
-    /// Makes a call that its token and its time limit can stop.
+    /// Makes a call that its token and its time limit can stop. Blocks the calling thread.
     ///
     /// # Errors
     /// `config` for a time limit of 0, or the errors of the call.
-    pub(super) fn call<T>(
+    pub(super) fn call<T, F: Future<Output = Result<T, BridgeError>>>(
         &self,
         cancel: Option<&CancelToken>,
         timeout: Option<Duration>,
-        call: impl FnOnce(&B, &Stop) -> Result<T, BridgeError>,
+        call: impl FnOnce(Arc<B>, Caller) -> F,
     ) -> Result<T, BridgeError> {
-        let limit = self.limit(timeout)?;
-        stoppable(cancel.as_slice(), limit, |stop| call(&self.backend, stop))
+        let stoppable = Stoppable::new(cancel, self.limit(timeout)?)?;
+        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: false };
+        block_on(call(Arc::clone(&self.backend), caller))
     }
 
-    /// Makes a call on a blocking thread. Dropping the future stops the call; a call that waits for a thread then starts
-    /// no run at all. The time limit includes the wait for a thread.
+    /// Makes a call without blocking a thread. Dropping the future stops the call; a call that waits for its turn then
+    /// starts no run at all. The time limit includes every wait.
     ///
     /// # Errors
     /// `config` for a time limit of 0 or without a tokio runtime, `internal` if the call panics, or the errors of the call.
-    pub(super) async fn call_async<T: Send + 'static>(
+    pub(super) async fn call_async<T, F: Future<Output = Result<T, BridgeError>> + Send>(
         &self,
-        cancel: Option<CancelToken>,
+        cancel: Option<&CancelToken>,
         timeout: Option<Duration>,
-        call: impl FnOnce(&B, &Stop) -> Result<T, BridgeError> + Send + 'static,
+        call: impl FnOnce(Arc<B>, Caller) -> F + Send,
     ) -> Result<T, BridgeError> {
-        let limit = self.limit(timeout)?;
-        let backend = Arc::clone(&self.backend);
-        let dropped = CancelToken::new();
-        let _cancel_on_drop = dropped.on_drop();
-        let tokens: Vec<CancelToken> = cancel.into_iter().chain([dropped.clone()]).collect();
-        on_blocking_thread(move || {
-            let tokens: Vec<&CancelToken> = tokens.iter().collect();
-            stoppable(&tokens, limit, |stop| call(&backend, stop))
-        })
-        .await
+        runtime()?;
+        let stoppable = Stoppable::new(cancel, self.limit(timeout)?)?;
+        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: true };
+        caught(call(Arc::clone(&self.backend), caller)).await
     }
 
     fn limit(&self, timeout: Option<Duration>) -> Result<Option<TimeLimit>, BridgeError> {
@@ -110,27 +109,4 @@ impl<B: Backend + ?Sized + 'static> Handle<B> {
         }
         Ok(timeout.map(|limit| TimeLimit { started: Instant::now(), limit }))
     }
-}
-
-/// Runs blocking code on one of tokio's threads for it.
-///
-/// # Errors
-/// `config` without a tokio runtime, `internal` if the code panics, `cancelled` if the runtime shuts down before it runs,
-/// or the errors of the code.
-pub(crate) async fn on_blocking_thread<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, BridgeError> + Send + 'static,
-) -> Result<T, BridgeError> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
-        BridgeError::config("the asynchronous calls need a tokio runtime; without one, use the blocking calls")
-    })?;
-    runtime.spawn_blocking(call).await.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(panic) => Err(BridgeError::Internal { problem: format!("the call panicked: {}", message(&*panic)) }),
-        Err(_) => Err(BridgeError::Cancelled),
-    })
-}
-
-/// The message of a panic.
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

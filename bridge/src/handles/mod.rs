@@ -8,7 +8,6 @@ mod reranker;
 mod summarizer;
 
 pub use self::embedder::Embedder;
-pub(crate) use self::handle::on_blocking_thread;
 pub use self::recognizer::Recognizer;
 pub use self::reranker::Reranker;
 pub use self::summarizer::Summarizer;
@@ -42,4 +41,9 @@ fn open<H: FromOpened>(model: Model, options: &BridgeOptions) -> Result<H, Bridg
 fn other_task(opened: &Opened, expected: Task) -> BridgeError {
     let (path, actual): (PathBuf, _) = (opened.info.path.clone(), opened.info.task.name().to_owned());
     BridgeError::Task { path, expected: expected.name(), actual }
+}
+
+/// Copies the texts of a blocking call, which the threads of the model get.
+fn owned(texts: &[impl AsRef<str>]) -> Vec<String> {
+    texts.iter().map(|text| text.as_ref().to_owned()).collect()
 }

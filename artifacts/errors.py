@@ -32,6 +32,7 @@ ARTIFACT_CODES = (
     "golden",
 )
 OTHER_CODES = (
+    "identity",
     "input_type",
     "input_text",
     "input_too_large",

@@ -63,7 +63,11 @@ class OnnxMlBridge(MlBridge):
         """
         if not models:
             raise ConfigError("models", expected="the folder of at least one artifact", actual="none")
-        bridge = cls((open_handle(model, options) for model in models), defaults)
+        handles = [open_handle(model, options) for model in models]
+        bridge = cls(handles, defaults)
+        for model, handle in zip(models, handles, strict=True):
+            if isinstance(model, Model) and model.preload:
+                handle.warm_up()
         for info in bridge.models():
             logger.info("%s: %s %s, variant %s", info.name, info.task, info.version, info.variant)
         return bridge

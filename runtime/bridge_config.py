@@ -46,7 +46,7 @@ def read_bridge_config(config: StrPath) -> BridgeConfig:
         raise ConfigError(str(path), expected="a bridge.toml without problems", actual="; ".join(problems))
     bridge = data.get("bridge", {})
     options = BridgeOptions(
-        **{key: bridge[key] for key in ("threads", "text_limit", "beam_limit") if key in bridge},
+        **{key: value for key, value in bridge.items() if key not in ("defaults", "timeout_ms")},
         timeout=_seconds(bridge),
     )
     models = [_model(name, table, path) for name, table in sorted(data["models"].items())]
@@ -101,8 +101,8 @@ def _validator() -> jsonschema_rs.Draft202012Validator:
 
 def _model(name: str, table: dict[str, Any], path: Path) -> Model:
     folder = path.absolute().parent / table["path"]
-    chosen = {key: table[key] for key in ("variant", "device") if key in table}
-    return Model(folder, name, timeout=_seconds(table), **chosen)
+    chosen = {key: value for key, value in table.items() if key not in ("path", "timeout_ms", "idle_unload_s")}
+    return Model(folder, name, timeout=_seconds(table), idle_unload=table.get("idle_unload_s"), **chosen)
 
 
 def _seconds(table: dict[str, Any]) -> float | None:

@@ -114,10 +114,13 @@ class Watch:
                 self._running.remove(options)
 
 
-def check_timeout(timeout: float | None) -> None:
-    """Raise `ConfigError` unless the timeout, in seconds, is None or a number above 0."""
+def check_timeout(timeout: float | None, name: str = "timeout") -> None:
+    """Raise `ConfigError` unless the time, in seconds, is None or a number above 0.
+
+    :param name: the name of the option.
+    """
     if timeout is None:
         return
     is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
     if not is_number or not 0 < timeout <= threading.TIMEOUT_MAX:  # false for NaN
-        raise ConfigError("timeout", expected="a number of seconds above 0", actual=repr(timeout))
+        raise ConfigError(name, expected="a number of seconds above 0", actual=repr(timeout))

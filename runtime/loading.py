@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ..artifacts.checks import Artifact, check_hashes, check_variant, read_artifact
+from ..artifacts.errors import ArtifactError, ConfigError
 from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
+from ..artifacts.manifest import Manifest
 from ..artifacts.manifest_sections import TokenizerSpec
 from . import cpu
 from .options import AUTO, BridgeOptions, Model, StrPath
@@ -71,21 +73,62 @@ def runtime_of(family: Family) -> FamilyRuntime:
     return cast(FamilyRuntime, family.module("runtime"))
 
 
-def open_artifact(root: StrPath, variant: str = AUTO, *, families: Iterable[Family] = FAMILIES) -> OpenArtifact[Any]:
+def open_artifact(
+    root: StrPath,
+    variant: str = AUTO,
+    *,
+    identity: str | None = None,
+    max_tokens: int | None = None,
+    families: Iterable[Family] = FAMILIES,
+) -> OpenArtifact[Any]:
     """Check an artifact and choose a variant.
 
     :param variant: the name of a variant, or `auto` (see `choose_variant`).
+    :param identity: the identity that the artifact must have; None accepts any.
+    :param max_tokens: a lower limit on the tokens of a text than that of the artifact; None uses the artifact's.
     :param families: the known families.
-    :raises ArtifactError: with the code of the first check that fails.
+    :raises ArtifactError: with the code of the first check that fails; `identity` if it is another artifact.
+    :raises ConfigError: if the model does not support the limit.
     """
     artifact = read_artifact(root, families)
+    if identity not in (None, artifact.identity):
+        raise ArtifactError("identity", f"{root} is another artifact", expected=identity, actual=artifact.identity)
     chosen = choose_variant(artifact, variant)
     check_hashes(artifact, artifact.manifest.preprocessor_files())
     if chosen in artifact.manifest.variants:
         check_variant(artifact, chosen)
-    preprocessor = runtime_of(artifact.family).load_preprocessor(artifact)
+    preprocessor = _load_preprocessor(artifact, max_tokens)
     artifact.variant(chosen)  # raises for an unknown variant, which is the last check in the order of FORMAT.md
     return OpenArtifact(artifact, chosen, preprocessor)
+
+
+def _load_preprocessor(artifact: Artifact, max_tokens: int | None) -> Any:
+    """Load the preprocessor of an artifact, which truncates texts to `max_tokens` tokens."""
+    load = runtime_of(artifact.family).load_preprocessor
+    if max_tokens is None:
+        return load(artifact)
+    limited = replace(artifact, manifest=_with_max_tokens(artifact.manifest, max_tokens))
+    try:
+        return load(limited)
+    except ArtifactError as error:
+        load(artifact)  # raises if the tokenizer itself is invalid, otherwise the limit is
+        raise ConfigError(
+            "max_tokens", expected="space for text beside the special tokens", actual=max_tokens
+        ) from error
+
+
+def _with_max_tokens(manifest: Manifest, max_tokens: int) -> Manifest:
+    """Return a manifest whose tokenizer has a lower limit.
+
+    :raises ConfigError: if the limit is above the model's, or if the model has none.
+    """
+    found = [(key, each) for key, each in manifest.sections.items() if isinstance(each, TokenizerSpec)]
+    if not found:
+        raise ConfigError("max_tokens", expected=f"none, because {manifest.name} has no limit", actual=max_tokens)
+    ((key, spec),) = found
+    if max_tokens > spec.max_tokens:
+        raise ConfigError("max_tokens", expected=f"at most {spec.max_tokens}", actual=max_tokens)
+    return replace(manifest, sections={**manifest.sections, key: replace(spec, max_tokens=max_tokens)})
 
 
 def open_model(model: Model, options: BridgeOptions, families: Iterable[Family] = FAMILIES) -> Any:
@@ -95,7 +138,9 @@ def open_model(model: Model, options: BridgeOptions, families: Iterable[Family] 
     :returns: the handle of the artifact's task, such as an `Embedder`.
     :raises ArtifactError: with the code of the first check that fails.
     """
-    opened = open_artifact(model.path, model.variant, families=families)
+    opened = open_artifact(
+        model.path, model.variant, identity=model.identity, max_tokens=model.max_tokens, families=families
+    )
     if model.timeout is not None:
         options = replace(options, timeout=model.timeout)
     return runtime_of(opened.artifact.family).open_model(opened, options, model.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -12,6 +13,8 @@ from .cancellation import check_timeout
 
 StrPath: TypeAlias = str | os.PathLike[str]
 AUTO = "auto"
+# Maximum number of calls that wait for one model
+DEFAULT_MAX_WAITING = 1024
 # Maximum size of a text in bytes of UTF-8
 DEFAULT_TEXT_LIMIT = 1_000_000
 # Maximum number of token positions in all beams of one run: texts x num_beams x max_length
@@ -49,6 +52,16 @@ class Model:
     manifest. `variant` is a name such as `fp32` or `int8`; `auto` selects `int8` if the artifact has it and 8-bit
     products are exact and fast on this CPU, else `fp32`. `device` is `auto` or `cpu`. `timeout` is the time limit in
     seconds of calls that pass none; None uses that of the `BridgeOptions`.
+
+    `identity` is the SHA-256 of manifest.json that the artifact must have, in hexadecimal; None accepts any. `preload`
+    loads the graphs when the model is opened, not in the first call. `idle_unload` is the number of seconds without a
+    call after which the graphs are freed; None keeps them.
+
+    `workers` is the number of threads that run the model, each with its own session; None uses 1, for spaCy's small
+    graphs one per CPU, at most 4. `run_tokens` is the maximum number of tokens of a run, including padding; None uses
+    512, and a single longer text runs alone. `merge` runs inputs of waiting calls together, which changes scores and
+    vectors by rounding, about 1e-7. `max_tokens` truncates texts earlier than the model does; None uses the model's
+    limit.
     """
 
     path: StrPath
@@ -56,19 +69,30 @@ class Model:
     variant: str = AUTO
     device: str = AUTO
     timeout: float | None = None
+    identity: str | None = None
+    preload: bool = False
+    idle_unload: float | None = None
+    workers: int | None = None
+    run_tokens: int | None = None
+    max_tokens: int | None = None
+    merge: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class BridgeOptions:
     """Options for all models of a bridge, or for a handle that is opened alone.
 
-    `threads` is the number of threads of one call; None uses all CPUs that this process may use. `text_limit` is the
+    `threads` is the number of threads of one run; None uses all CPUs that this process may use. `memory_mb` is the
+    maximum memory of all loaded models in MiB, which unloads the models that were idle longest; None is no limit.
+    `max_waiting` is the maximum number of calls that wait for one model; more are refused. `text_limit` is the
     maximum size of a text in bytes of UTF-8; for messages to summarize, of the joined messages. `beam_limit` is the
     maximum of texts x `num_beams` x `max_length` of one run of a summarizer. `timeout` is the time limit in seconds of
     calls that pass none; None is no limit.
     """
 
     threads: int | None = None
+    memory_mb: int | None = None
+    max_waiting: int = DEFAULT_MAX_WAITING
     text_limit: int = DEFAULT_TEXT_LIMIT
     beam_limit: int = DEFAULT_BEAM_LIMIT
     timeout: float | None = None
@@ -112,11 +136,25 @@ def as_model(model: StrPath | Model) -> Model:
         raise ConfigError("variant", expected="a name such as auto, fp32 or int8", actual=repr(model.variant))
     if model.device not in DEVICES:
         raise ConfigError("device", expected=" or ".join(DEVICES), actual=repr(model.device))
+    if model.identity is not None and not (
+        isinstance(model.identity, str) and re.fullmatch("[0-9a-f]{64}", model.identity)
+    ):
+        raise ConfigError("identity", expected="64 hexadecimal digits in lower case", actual=repr(model.identity))
+    _check_flags(preload=model.preload, merge=model.merge)
+    check_limits(workers=model.workers, run_tokens=model.run_tokens, max_tokens=model.max_tokens)
     check_timeout(model.timeout)
+    check_timeout(model.idle_unload, "idle_unload")
     return model
+
+
+def _check_flags(**flags: bool) -> None:
+    for name, value in flags.items():
+        if type(value) is not bool:
+            raise ConfigError(name, expected="True or False", actual=repr(value))
 
 
 def check_bridge_options(options: BridgeOptions) -> None:
     """Raise `ConfigError` if a field is invalid."""
-    check_limits(threads=options.threads, text_limit=options.text_limit, beam_limit=options.beam_limit)
+    limits = ("threads", "memory_mb", "max_waiting", "text_limit", "beam_limit")
+    check_limits(**{name: getattr(options, name) for name in limits})
     check_timeout(options.timeout)

@@ -158,6 +158,16 @@ pub enum BridgeError {
         /// The case or the metric that failed, and what is wrong with it.
         problem: String,
     },
+    /// Code `identity`: the artifact is valid, but not the one that the caller pinned.
+    #[error("{} is another artifact: its identity is {actual}, expected {expected}", path.display())]
+    Identity {
+        /// The path of the artifact.
+        path: PathBuf,
+        /// The identity that the caller pinned.
+        expected: String,
+        /// The SHA-256 of the artifact's `manifest.json`, hexadecimal.
+        actual: String,
+    },
     /// Code `input_type`: the value of a JSON line is not of the expected type.
     #[error("expected {expected}, got {actual}")]
     InputType {
@@ -305,6 +315,7 @@ impl BridgeError {
             Self::Tokenizer { .. } => ErrorCode::Tokenizer,
             Self::Variant { .. } | Self::Task { .. } => ErrorCode::Variant,
             Self::Golden { .. } => ErrorCode::Golden,
+            Self::Identity { .. } => ErrorCode::Identity,
             Self::InputType { .. } => ErrorCode::InputType,
             Self::InputTooLarge { .. } => ErrorCode::InputTooLarge,
             Self::EmptyInput { .. } => ErrorCode::EmptyInput,

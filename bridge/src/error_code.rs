@@ -41,6 +41,8 @@ pub enum ErrorCode {
     Variant,
     /// The answers to the golden cases do not meet the variant's gate.
     Golden,
+    /// The artifact is valid, but not the one that the caller pinned.
+    Identity,
     /// A value is not of the expected type.
     InputType,
     /// A text is larger than the limit.
@@ -91,6 +93,7 @@ impl ErrorCode {
         Self::Tokenizer,
         Self::Variant,
         Self::Golden,
+        Self::Identity,
         Self::InputType,
         Self::InputTooLarge,
         Self::EmptyInput,
@@ -125,6 +128,7 @@ impl ErrorCode {
             Self::Tokenizer => "tokenizer",
             Self::Variant => "variant",
             Self::Golden => "golden",
+            Self::Identity => "identity",
             Self::InputType => "input_type",
             Self::InputTooLarge => "input_too_large",
             Self::EmptyInput => "empty_input",

@@ -36,16 +36,55 @@ pub struct Model {
     /// The time limit of calls that pass none, above 0; `None` for that of the bridge. JSON has seconds.
     #[serde(default, with = "seconds")]
     pub timeout: Option<Duration>,
+    /// The SHA-256 of `manifest.json` that the artifact must have, 64 hexadecimal digits in lower case; `None` for any.
+    #[serde(default)]
+    pub identity: Option<String>,
+    /// Loads the graphs when the model is opened, not in the first call.
+    #[serde(default)]
+    pub preload: bool,
+    /// How long the model has no call before its graphs are freed, above 0; `None` to keep them. JSON has seconds.
+    #[serde(default, with = "seconds")]
+    pub idle_unload: Option<Duration>,
+    /// The number of threads that run the model, each with its own session, at least 1. `None` for 1, but for spaCy's small
+    /// graphs one per CPU, at most 4.
+    #[serde(default)]
+    pub workers: Option<usize>,
+    /// Limit on the tokens of a run, including padding, at least 1. `None` for 512. A single longer text runs alone.
+    #[serde(default)]
+    pub run_tokens: Option<usize>,
+    /// Truncates texts to this number of tokens, which is at most the model's own limit; `None` for the model's limit.
+    #[serde(default)]
+    pub max_tokens: Option<usize>,
+    /// Runs inputs of waiting calls together, which changes scores and vectors by rounding, about 1e-7.
+    #[serde(default = "yes")]
+    pub merge: bool,
 }
 
 fn auto() -> String {
     AUTO.to_owned()
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Model {
     /// The model of an artifact, given its directory.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), name: None, variant: auto(), device: auto(), timeout: None }
+        Self {
+            path: path.into(),
+            name: None,
+            variant: auto(),
+            device: auto(),
+            timeout: None,
+            identity: None,
+            preload: false,
+            idle_unload: None,
+            workers: None,
+            run_tokens: None,
+            max_tokens: None,
+            merge: true,
+        }
     }
 
     /// Sets the name by which calls select the model.
@@ -76,27 +115,88 @@ impl Model {
         self
     }
 
+    /// Sets the SHA-256 of `manifest.json` that the artifact must have.
+    #[must_use]
+    pub fn identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Sets whether the graphs are loaded when the model is opened.
+    #[must_use]
+    pub fn preload(mut self, preload: bool) -> Self {
+        self.preload = preload;
+        self
+    }
+
+    /// Sets how long the model has no call before its graphs are freed, above 0.
+    #[must_use]
+    pub fn idle_unload(mut self, time: Duration) -> Self {
+        self.idle_unload = Some(time);
+        self
+    }
+
+    /// Sets the number of threads that run the model, at least 1.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Limits the tokens of a run, including padding, at least 1.
+    #[must_use]
+    pub fn run_tokens(mut self, tokens: usize) -> Self {
+        self.run_tokens = Some(tokens);
+        self
+    }
+
+    /// Truncates texts to this number of tokens, at most the model's own limit.
+    #[must_use]
+    pub fn max_tokens(mut self, tokens: usize) -> Self {
+        self.max_tokens = Some(tokens);
+        self
+    }
+
+    /// Sets whether inputs of waiting calls run together.
+    #[must_use]
+    pub fn merge(mut self, merge: bool) -> Self {
+        self.merge = merge;
+        self
+    }
+
     /// Checks the values that do not depend on the artifact.
     ///
     /// # Errors
-    /// `config` for an empty name, an unknown device or a time limit of 0.
+    /// `config`, with all problems at once.
     pub(crate) fn check(&self) -> Result<(), BridgeError> {
+        let problems = self.problems();
         let path = self.path.display();
-        if self.name.as_deref() == Some("") {
-            return Err(BridgeError::config(format!("the name of the model at {path} is empty")));
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(BridgeError::config(format!("the model at {path}: {}", problems.join("; ")))),
         }
-        if self.timeout.is_some_and(|limit| limit.is_zero()) {
-            return Err(BridgeError::config(format!(
-                "the timeout of the model at {path} is 0 s, expected more than 0"
-            )));
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let numbers = [("workers", self.workers), ("run_tokens", self.run_tokens), ("max_tokens", self.max_tokens)];
+        let zeros = numbers.iter().filter(|(_, value)| *value == Some(0));
+        let mut problems: Vec<String> = zeros.map(|(name, _)| format!("{name} is 0, expected at least 1")).collect();
+        for (name, time) in [("timeout", self.timeout), ("idle_unload", self.idle_unload)] {
+            if time.is_some_and(|time| time.is_zero()) {
+                problems.push(format!("{name} is 0 s, expected more than 0"));
+            }
+        }
+        if self.name.as_deref() == Some("") {
+            problems.push("the name is empty".to_owned());
         }
         if !DEVICES.contains(&self.device.as_str()) {
-            let device = &self.device;
-            return Err(BridgeError::config(format!(
-                "the device of the model at {path} is {device:?}, expected one of {DEVICES:?}"
-            )));
+            problems.push(format!("device is {:?}, expected one of {DEVICES:?}", self.device));
         }
-        Ok(())
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if let Some(identity) = self.identity.as_ref().filter(|text| text.len() != 64 || !text.bytes().all(is_digit)) {
+            problems.push(format!("identity is {identity:?}, expected 64 hexadecimal digits in lower case"));
+        }
+        problems
     }
 }
 
@@ -170,5 +270,11 @@ mod tests {
         assert_eq!(code(Model::new("a").name("x").variant("int8").device("cpu")), Ok(()));
         assert_eq!(code(Model::new("a").name("")), Err("config"));
         assert_eq!(code(Model::new("a").device("cuda")), Err("config"));
+        assert_eq!(code(Model::new("a").identity("0a".repeat(32))), Ok(()));
+        assert_eq!(code(Model::new("a").identity("0A".repeat(32))), Err("config"));
+        let zeros =
+            Model::new("a").workers(0).run_tokens(0).max_tokens(0).timeout(Duration::ZERO).idle_unload(Duration::ZERO);
+        let error = zeros.check().expect_err("zeros");
+        assert_eq!((error.code().as_str(), error.to_string().matches(" is 0").count()), ("config", 5));
     }
 }

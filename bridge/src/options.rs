@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::BridgeError;
 use crate::runtime::options::{Limits, ModelOptions};
-use crate::runtime::{DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT};
+use crate::runtime::{DEFAULT_BEAM_LIMIT, DEFAULT_MAX_WAITING, DEFAULT_TEXT_LIMIT};
 use crate::tasks::seconds;
 
 /// Options of a bridge, or of a model that is opened alone.
@@ -21,6 +21,11 @@ pub struct BridgeOptions {
     /// each has its own copy of the weights; several serve parallel calls better. `None` is one session, but one session
     /// per thread for the small graphs of spaCy's models.
     pub sessions: Option<usize>,
+    /// Limit on the memory of all loaded models in MiB, at least 1: a load unloads the models that were idle longest. `None`
+    /// is no limit.
+    pub memory_mb: Option<usize>,
+    /// Limit on the calls that wait for one model, at least 1; further calls fail with `overloaded`.
+    pub max_waiting: usize,
     /// Limit on the size of a text in bytes of UTF-8; for messages to summarize, on the size of the joined messages.
     pub text_limit: usize,
     /// Limit on texts x beams x `max_length` of one run of a summarizer, which bounds its memory. More texts need more
@@ -34,7 +39,8 @@ pub struct BridgeOptions {
 impl Default for BridgeOptions {
     fn default() -> Self {
         let (text_limit, beam_limit) = (DEFAULT_TEXT_LIMIT, DEFAULT_BEAM_LIMIT);
-        Self { threads: None, sessions: None, text_limit, beam_limit, timeout: None }
+        let max_waiting = DEFAULT_MAX_WAITING;
+        Self { threads: None, sessions: None, memory_mb: None, max_waiting, text_limit, beam_limit, timeout: None }
     }
 }
 
@@ -50,6 +56,20 @@ impl BridgeOptions {
     #[must_use]
     pub fn sessions(mut self, sessions: usize) -> Self {
         self.sessions = Some(sessions);
+        self
+    }
+
+    /// Limits the memory of all loaded models in MiB, at least 1.
+    #[must_use]
+    pub fn memory_mb(mut self, mebibytes: usize) -> Self {
+        self.memory_mb = Some(mebibytes);
+        self
+    }
+
+    /// Limits the calls that wait for one model, at least 1.
+    #[must_use]
+    pub fn max_waiting(mut self, calls: usize) -> Self {
+        self.max_waiting = calls;
         self
     }
 
@@ -82,6 +102,8 @@ impl BridgeOptions {
         let numbers = [
             ("threads", self.threads),
             ("sessions", self.sessions),
+            ("memory_mb", self.memory_mb),
+            ("max_waiting", Some(self.max_waiting)),
             ("text_limit", Some(self.text_limit)),
             ("beam_limit", Some(self.beam_limit)),
         ];
@@ -110,15 +132,23 @@ mod tests {
     #[test]
     fn zeros_are_refused_together() {
         assert_eq!(BridgeOptions::default().threads(1).timeout(Duration::from_nanos(1)).check(), Ok(()));
-        let zeros = BridgeOptions::default().threads(0).sessions(0).text_limit(0).beam_limit(0).timeout(Duration::ZERO);
+        let zeros = BridgeOptions::default()
+            .threads(0)
+            .sessions(0)
+            .memory_mb(0)
+            .max_waiting(0)
+            .text_limit(0)
+            .beam_limit(0)
+            .timeout(Duration::ZERO);
         let error = zeros.check().expect_err("zeros");
-        assert_eq!((error.code().as_str(), error.to_string().matches("is 0").count()), ("config", 5));
+        assert_eq!((error.code().as_str(), error.to_string().matches("is 0").count()), ("config", 7));
     }
 
     #[test]
     fn json_has_seconds() {
-        let json = r#"{"threads":2,"sessions":null,"text_limit":9,"beam_limit":8192,"timeout":1.5}"#;
-        let options = BridgeOptions::default().threads(2).text_limit(9).timeout(Duration::from_millis(1500));
+        let json = r#"{"threads":2,"sessions":null,"memory_mb":null,"max_waiting":9,"text_limit":9,"beam_limit":8192,"timeout":1.5}"#;
+        let options =
+            BridgeOptions::default().threads(2).max_waiting(9).text_limit(9).timeout(Duration::from_millis(1500));
         assert_eq!(serde_json::to_string(&options).expect("JSON"), json);
         assert_eq!(serde_json::from_str::<BridgeOptions>(json).expect("options"), options);
         assert_eq!(serde_json::from_str::<BridgeOptions>("{}").expect("options"), BridgeOptions::default());

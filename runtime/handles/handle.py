@@ -101,6 +101,8 @@ class Handle(Generic[AnyBackend]):
             raise ArtifactError(
                 "variant", f"{path} is for another task", expected=cls.task.manifest_name, actual=handle.info.task
             )
+        if as_model(model).preload:
+            handle.warm_up()
         return handle
 
     @property
@@ -131,7 +133,7 @@ class Handle(Generic[AnyBackend]):
 
 
 def open_handle(model: StrPath | Model, options: BridgeOptions | None = None) -> Handle[Any]:
-    """Check an artifact and create the handle of its task; see `Handle.open`."""
+    """Check an artifact and create the handle of its task, as `Handle.open` does, but load no graph."""
     options = BridgeOptions() if options is None else options
     check_options(options, BridgeOptions)
     check_bridge_options(options)

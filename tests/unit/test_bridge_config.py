@@ -1,5 +1,6 @@
 """bridge.toml: the shared cases, which the Rust tests also read, and the models that a file opens."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from onnx_ml_bridge.runtime.bridge_config import read_bridge_config
 
 FOLDER = Path(__file__).parents[1] / "golden/bridge_toml"
 CASES: dict[str, str | None] = json.loads((FOLDER / "cases.json").read_text(encoding="utf-8"))
+IDENTITY = hashlib.sha256((FOLDER.parent / "valid/tiny-embedding/manifest.json").read_bytes()).hexdigest()
 FAMILIES = pytest.mark.families("sentence_embedding", "token_classification", "spacy_ner", "summarization", "rerank")
 
 
@@ -48,6 +50,10 @@ def test_a_file_sets_what_a_model_and_a_bridge_have(tmp_path):
     read = read_bridge_config(FOLDER / "valid-all-keys.toml")
     a, b, c = read.models
     assert (a.name, a.variant, a.device, a.timeout) == ("a", "int8", "cpu", 0.001)
+    assert (b.identity, b.idle_unload, b.preload, b.merge) == (IDENTITY, 900, False, False)
+    assert (b.workers, b.run_tokens, b.max_tokens) == (2, 256, 16)
+    assert (a.identity, a.idle_unload, a.workers, a.run_tokens, a.max_tokens, a.merge) == (None,) * 5 + (True,)
+    assert (read.options.memory_mb, read.options.max_waiting) == (4096, 16)
     assert (b.timeout, c.timeout, c.variant) == (4294967.295, None, "auto")
     assert (read.options.threads, read.options.text_limit, read.options.beam_limit) == (2, 100_000, 0x2000)
     assert read.options.timeout == 60 and read.defaults == {"embedding": "b", "ner": "c"}

@@ -64,6 +64,15 @@ impl ArtifactFiles {
         &self.manifest
     }
 
+    /// The same files with a manifest whose tokenizer truncates texts earlier.
+    ///
+    /// # Errors
+    /// `config` if the limit is above the model's, or if the model has none.
+    pub(crate) fn with_max_tokens(&self, max_tokens: usize) -> Result<Self, BridgeError> {
+        let manifest = Arc::new(self.manifest.with_max_tokens(max_tokens)?);
+        Ok(Self { tree: self.tree.clone(), manifest, identity: self.identity.clone() })
+    }
+
     /// SHA-256 of `manifest.json`, hexadecimal.
     pub(crate) fn identity(&self) -> &str {
         &self.identity

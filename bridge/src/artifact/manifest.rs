@@ -90,6 +90,27 @@ impl Manifest {
         T::deserialize(section).map_err(|error| BridgeError::Schema { problems: vec![format!("{name}: {error}")] })
     }
 
+    /// The same manifest with a lower limit on the tokens of a text.
+    ///
+    /// # Errors
+    /// `config` if the limit is above the model's, or if the model has none.
+    pub(crate) fn with_max_tokens(&self, max_tokens: usize) -> Result<Self, BridgeError> {
+        let refuse = |expected: String| {
+            Err(BridgeError::config(format!("max_tokens of {} is {max_tokens}, expected {expected}", self.name)))
+        };
+        let mut manifest = self.clone();
+        match manifest.sections.get_mut("tokenizer").and_then(|section| section.get_mut("max_tokens")) {
+            None => refuse("none, because the model has no limit".to_owned()),
+            Some(limit) => match limit.as_u64() {
+                Some(models) if models < max_tokens as u64 => refuse(format!("at most {models}")),
+                _ => {
+                    *limit = Value::from(max_tokens);
+                    Ok(manifest)
+                }
+            },
+        }
+    }
+
     /// The name of the variant to open. The name `auto` selects `int8` if the artifact has it and `exact_int8` is true,
     /// else `fp32`, else the first variant by name. `exact_int8` is whether the CPU computes 8-bit products exactly and fast.
     ///

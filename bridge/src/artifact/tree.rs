@@ -29,7 +29,7 @@ thread_local! {
 }
 
 /// The content of a directory when it was walked. Every file is a regular file; paths are relative and separated by `/`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tree {
     root: PathBuf,
     files: BTreeMap<String, FileState>,

@@ -67,11 +67,12 @@ impl Builder {
     }
 
     /// Runs the checks that `FORMAT.md` requires for opening artifacts. Does not load ONNX Runtime: the first call or
-    /// [`MlBridge::warm_up`](crate::MlBridge::warm_up) creates sessions.
+    /// [`MlBridge::warm_up`](crate::MlBridge::warm_up) creates sessions, unless a model has `preload`.
     ///
     /// # Errors
     /// `config` for an invalid option, two models with one name, or a default that is not a model of its task; the code of
-    /// the first check that an artifact fails, from `path_kind` to `variant`; `io` if a file cannot be read.
+    /// the first check that an artifact fails, from `path_kind` to `variant`; `identity` for another artifact than the pinned
+    /// one; `io` if a file cannot be read; with `preload` also the errors of [`MlBridge::warm_up`](crate::MlBridge::warm_up).
     pub fn build(self) -> Result<OnnxMlBridge, BridgeError> {
         self.options.check()?;
         environment::check_options(self.engine.library.as_deref(), self.engine.environment.as_ref())?;
@@ -87,6 +88,11 @@ impl Builder {
         let problems = problems(&models, &self.defaults);
         if !problems.is_empty() {
             return Err(BridgeError::config(problems.join("; ")));
+        }
+        for (model, opened) in self.models.iter().zip(&models) {
+            if model.preload {
+                opened.backend.warm_up()?;
+            }
         }
         Ok(OnnxMlBridge::new(models, self.defaults))
     }

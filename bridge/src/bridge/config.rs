@@ -24,6 +24,8 @@ const SCHEMA: &str = include_str!("bridge.schema.json");
 /// ```toml
 /// [bridge]
 /// threads = 2                       # default: the CPUs that the process may use
+/// memory_mb = 2048                  # of all loaded models; default: no limit
+/// max_waiting = 1024                # calls that wait for one model
 /// text_limit = 1000000              # bytes of UTF-8
 /// beam_limit = 8192
 /// timeout_ms = 30000                # default: no limit
@@ -33,7 +35,14 @@ const SCHEMA: &str = include_str!("bridge.schema.json");
 /// path = "all-minilm-l6-v2"         # relative to the file
 /// variant = "int8"                  # default: auto
 /// device = "cpu"                    # default: auto
+/// identity = "9f86d0..."            # SHA-256 of manifest.json; default: any
+/// preload = true                    # default: false, the first call loads the graphs
 /// timeout_ms = 500                  # default: that of the bridge
+/// idle_unload_s = 900               # default: never
+/// workers = 2                       # default: 1, for spaCy one per CPU, at most 4
+/// run_tokens = 512
+/// max_tokens = 128                  # default: the model's limit
+/// merge = false                     # default: true
 /// ```
 ///
 /// # Errors
@@ -75,6 +84,8 @@ struct File {
 #[serde(deny_unknown_fields, default)]
 struct BridgeTable {
     threads: Option<usize>,
+    memory_mb: Option<usize>,
+    max_waiting: Option<usize>,
     text_limit: Option<usize>,
     beam_limit: Option<usize>,
     timeout_ms: Option<u64>,
@@ -87,7 +98,15 @@ struct ModelTable {
     path: String,
     variant: Option<String>,
     device: Option<String>,
+    identity: Option<String>,
+    #[serde(default)]
+    preload: bool,
     timeout_ms: Option<u64>,
+    idle_unload_s: Option<u64>,
+    workers: Option<usize>,
+    run_tokens: Option<usize>,
+    max_tokens: Option<usize>,
+    merge: Option<bool>,
 }
 
 impl File {
@@ -96,6 +115,8 @@ impl File {
         let defaults = BridgeOptions::default();
         let options = BridgeOptions {
             threads: bridge.threads,
+            memory_mb: bridge.memory_mb,
+            max_waiting: bridge.max_waiting.unwrap_or(defaults.max_waiting),
             text_limit: bridge.text_limit.unwrap_or(defaults.text_limit),
             beam_limit: bridge.beam_limit.unwrap_or(defaults.beam_limit),
             timeout: bridge.timeout_ms.map(Duration::from_millis),
@@ -115,15 +136,20 @@ impl File {
 
 impl ModelTable {
     fn model(self, name: String, folder: &Path) -> Model {
-        let mut model = Model::new(folder.join(self.path)).name(name);
-        if let Some(variant) = self.variant {
-            model = model.variant(variant);
+        let defaults = Model::new(folder.join(self.path)).name(name);
+        Model {
+            variant: self.variant.unwrap_or(defaults.variant),
+            device: self.device.unwrap_or(defaults.device),
+            identity: self.identity,
+            preload: self.preload,
+            timeout: self.timeout_ms.map(Duration::from_millis),
+            idle_unload: self.idle_unload_s.map(Duration::from_secs),
+            workers: self.workers,
+            run_tokens: self.run_tokens,
+            max_tokens: self.max_tokens,
+            merge: self.merge.unwrap_or(defaults.merge),
+            ..defaults
         }
-        if let Some(device) = self.device {
-            model = model.device(device);
-        }
-        model.timeout = self.timeout_ms.map(Duration::from_millis);
-        model
     }
 }
 

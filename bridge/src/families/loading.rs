@@ -40,7 +40,21 @@ impl Artifact {
     /// # Errors
     /// The code of the first check that fails, from `path_kind` to `variant`; `io` if a file cannot be read.
     pub fn open(path: &Path, variant: &str) -> Result<(Self, String), BridgeError> {
+        Self::open_model(&Model::new(path).variant(variant))
+    }
+
+    /// Like [`open`](Self::open), with the identity and the limit on tokens that a model may have.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open); `identity` for another artifact than the pinned one; `config` for a limit that
+    /// the model does not support.
+    fn open_model(model: &Model) -> Result<(Self, String), BridgeError> {
+        let (path, variant) = (&model.path, &model.variant);
         let Layout { family, files, preprocessor } = Layout::read(path)?;
+        if let Some(expected) = model.identity.as_ref().filter(|expected| *expected != files.identity()) {
+            let (expected, actual) = (expected.clone(), files.identity().to_owned());
+            return Err(BridgeError::Identity { path: path.clone(), expected, actual });
+        }
         // An unknown variant is reported last: the errors of all other checks take precedence.
         let chosen = files.manifest().choose_variant(variant, Cpu::detect().has_exact_int8());
         let manifest = files.manifest();
@@ -52,7 +66,7 @@ impl Artifact {
             files.check_data_hashes(&parsed, graph)?;
             files.check_graph(&parsed, graph, role, family.declaration().interface(role))?;
         }
-        let preprocessor = (family.declaration().load)(&files)?;
+        let (files, preprocessor) = load_preprocessor(family, files, model.max_tokens)?;
         let chosen = chosen?;
         Ok((Self { family, files, preprocessor }, chosen))
     }
@@ -99,6 +113,27 @@ impl Artifact {
     /// `variant`, if the artifact has no such variant.
     pub(crate) fn model(&self, variant: &str, options: &ModelOptions) -> Result<Arc<dyn FamilyModel>, BridgeError> {
         self.preprocessor.open(&self.files, variant, options)
+    }
+}
+
+/// Loads the preprocessor of an artifact, which truncates texts to `max_tokens` tokens. Returns the files with this limit.
+fn load_preprocessor(
+    family: Family,
+    files: ArtifactFiles,
+    max_tokens: Option<usize>,
+) -> Result<(ArtifactFiles, Box<dyn Preprocessor>), BridgeError> {
+    let load = family.declaration().load;
+    let Some(max_tokens) = max_tokens else {
+        let preprocessor = load(&files)?;
+        return Ok((files, preprocessor));
+    };
+    let limited = files.with_max_tokens(max_tokens)?;
+    match load(&limited) {
+        Ok(preprocessor) => Ok((limited, preprocessor)),
+        Err(error) => {
+            load(&files)?; // fails if the tokenizer itself is invalid, otherwise the limit is
+            Err(BridgeError::config(format!("max_tokens is {max_tokens}: {error}")))
+        }
     }
 }
 
@@ -170,10 +205,11 @@ impl Opened {
 /// Opens the artifact of a model. No graph is loaded yet.
 ///
 /// # Errors
-/// `config` for a wrong name or device, or the errors of [`Artifact::open`].
+/// `config` for an invalid field of the model, the errors of [`Artifact::open`], `identity` for another artifact than the
+/// pinned one.
 pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, BridgeError> {
     model.check()?;
-    let (artifact, variant) = Artifact::open(&model.path, &model.variant)?;
+    let (artifact, variant) = Artifact::open_model(model)?;
     let backend = artifact.model(&variant, options)?.into_backend();
     let manifest = artifact.manifest();
     let info = ModelInfo {

@@ -27,14 +27,20 @@ pub(crate) trait FromOpened: Sized {
     fn from_opened(opened: Opened) -> Result<Self, BridgeError>;
 }
 
-/// Opens a model alone. No graph is loaded yet.
+/// Opens a model alone. Its graphs are only loaded if it has `preload`.
 ///
 /// # Errors
-/// `config`, the errors of opening the artifact, or `variant` for an artifact of another task.
+/// `config`, the errors of opening the artifact, or `variant` for an artifact of another task; with `preload` also the
+/// errors of loading the graphs.
 fn open<H: FromOpened>(model: Model, options: &BridgeOptions) -> Result<H, BridgeError> {
     options.check()?;
     let opened = loading::open(&model, &options.model_options())?;
-    H::from_opened(opened.with_default_timeout(options.timeout))
+    let backend = opened.backend.clone();
+    let handle = H::from_opened(opened.with_default_timeout(options.timeout))?;
+    if model.preload {
+        backend.warm_up()?;
+    }
+    Ok(handle)
 }
 
 /// The error for a model that is for another task than the handle.

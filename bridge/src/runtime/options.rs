@@ -4,6 +4,8 @@ use super::batch::{Bounds, TOKEN_BUDGET};
 use super::lane::LaneOptions;
 use super::session::EngineOptions;
 
+/// The default limit on the calls that wait for one model.
+pub const DEFAULT_MAX_WAITING: usize = 1024;
 /// The default limit on the size of a text, in bytes of UTF-8.
 pub const DEFAULT_TEXT_LIMIT: usize = 1_000_000;
 /// The default limit on texts x beams x `max_length` of one run, to which the memory of a run is proportional.

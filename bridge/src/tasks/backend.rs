@@ -119,6 +119,21 @@ pub(crate) enum AnyBackend {
     Rerank(Arc<dyn RerankBackend>),
 }
 
+impl AnyBackend {
+    /// Loads everything that the first call needs.
+    ///
+    /// # Errors
+    /// The errors of [`Backend::warm_up`].
+    pub(crate) fn warm_up(&self) -> Result<(), BridgeError> {
+        match self {
+            Self::Embed(backend) => backend.warm_up(),
+            Self::Recognize(backend) => backend.warm_up(),
+            Self::Summarize(backend) => backend.warm_up(),
+            Self::Rerank(backend) => backend.warm_up(),
+        }
+    }
+}
+
 /// All results of a call; else the reason why the call was stopped; else the first error.
 ///
 /// # Errors

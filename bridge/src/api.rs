@@ -169,7 +169,7 @@ pub trait MlBridge: Send + Sync {
         self.models().iter().try_for_each(|info| handle(self, info)?.warm_up_blocking())
     }
 
-    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    /// Frees the memory of the graphs, unless a run uses it at the moment; the next call loads them again.
     fn unload(&self) {
         self.models().iter().filter_map(|info| handle(self, info).ok()).for_each(|handle| handle.unload());
     }

@@ -79,7 +79,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in the order of the checks. The codes that refuse an artifact come first.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::PathKind,
         Self::ManifestHash,
         Self::Json,

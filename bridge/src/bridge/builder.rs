@@ -81,8 +81,7 @@ impl Builder {
         }
         self.models.iter().try_for_each(Model::check)?;
         let mut options = self.options.model_options();
-        let EngineOptions { threads, workers, .. } = options.engine;
-        options.engine = EngineOptions { threads, workers, ..self.engine.clone() };
+        options.engine = EngineOptions { threads: options.engine.threads, ..self.engine.clone() };
         let open = |model| Ok(loading::open(model, &options)?.with_default_timeout(self.options.timeout));
         let models = self.models.iter().map(open).collect::<Result<Vec<Opened>, BridgeError>>()?;
         let problems = problems(&models, &self.defaults);

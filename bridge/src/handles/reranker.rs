@@ -85,7 +85,7 @@ impl Reranker {
         self.0.warm_up_blocking()
     }
 
-    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    /// Frees the memory of the graphs, unless a run uses it at the moment; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
     }

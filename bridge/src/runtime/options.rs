@@ -3,6 +3,7 @@
 use super::batch::{Bounds, TOKEN_BUDGET};
 use super::lane::LaneOptions;
 use super::session::EngineOptions;
+use crate::model::Model;
 
 /// The default limit on the calls that wait for one model.
 pub const DEFAULT_MAX_WAITING: usize = 1024;
@@ -10,9 +11,6 @@ pub const DEFAULT_MAX_WAITING: usize = 1024;
 pub const DEFAULT_TEXT_LIMIT: usize = 1_000_000;
 /// The default limit on texts x beams x `max_length` of one run, to which the memory of a run is proportional.
 pub const DEFAULT_BEAM_LIMIT: usize = 8192;
-
-/// The default limit on the calls that wait for one model.
-pub const DEFAULT_MAX_WAITING: usize = 1024;
 
 /// Options for opening a model: options for its sessions, limits, and how calls share runs.
 #[derive(Clone, Default)]
@@ -23,6 +21,14 @@ pub(crate) struct ModelOptions {
 }
 
 impl ModelOptions {
+    /// The same options with those of one model.
+    pub(crate) fn of_model(&self, model: &Model) -> Self {
+        let mut options = self.clone();
+        options.engine.workers = model.workers;
+        options.sharing = Sharing { run_tokens: model.run_tokens, merges: model.merge };
+        options
+    }
+
     /// The options of the lane of a model whose runs can have rows of several calls.
     pub(crate) fn lane(&self) -> LaneOptions {
         LaneOptions {

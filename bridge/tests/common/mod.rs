@@ -4,6 +4,7 @@
 pub mod command;
 pub mod ner;
 pub mod overlays;
+pub mod runs;
 pub mod summary;
 
 use std::fs;

@@ -7,6 +7,8 @@
 pub(crate) mod fork;
 mod inbox;
 mod queue;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::VecDeque;

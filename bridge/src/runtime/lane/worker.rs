@@ -319,6 +319,18 @@ impl<R: Runner> Shared<R> {
         drop(workers);
     }
 
+    /// The number of jobs that wait for their turn.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.lock().queue.len()
+    }
+
+    /// The number of jobs that were ever added.
+    #[cfg(test)]
+    pub(super) fn jobs(&self) -> u64 {
+        self.lock().next_id
+    }
+
     /// Ends the threads when their runs have ended.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;

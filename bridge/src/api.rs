@@ -179,7 +179,7 @@ pub trait MlBridge: Send + Sync {
         self.models().iter().filter_map(|info| handle(self, info).ok()).map(|handle| handle.status()).collect()
     }
 
-    /// Whether a model is open, and none could not be loaded. Runs nothing and does not wait for any call;
+    /// Whether a model is open, and none is `failed`. Runs nothing and does not wait for any call;
     /// [`self_test`](Self::self_test) runs the models.
     async fn health_check(&self) -> bool {
         self.health_check_blocking()

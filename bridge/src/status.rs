@@ -18,7 +18,7 @@ pub enum ModelState {
     Loading,
     /// The graphs are loaded.
     Ready,
-    /// The graphs could not be loaded. The next call tries it again.
+    /// The last load or the last run failed because of the model. The next call tries it again.
     Failed,
     /// The model was closed.
     Closed,
@@ -53,13 +53,13 @@ pub struct ModelStatus {
     pub state: ModelState,
     /// When a run last had an answer; `None` before the first one.
     pub last_success: Option<SystemTime>,
-    /// The number of calls that wait for a run.
+    /// The number of calls with runs that have not started.
     pub waiting: usize,
-    /// The number of calls that have a run at the moment.
+    /// The number of runs at the moment.
     pub running: usize,
     /// The memory of the loaded graphs in bytes; 0 if none is loaded.
     pub resident_bytes: u64,
-    /// The code of the last failure to load the graphs or to run them; `None` before the first one.
+    /// The code of the last failure to load the graphs or to run them; `None` after a success.
     pub error: Option<ErrorCode>,
 }
 

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use onnx_ml_bridge::{
-    BridgeError, BridgeOptions, CancelToken, EmbedOptions, Embedder, Model, ModelState, RecognizeOptions, Recognizer,
-    RerankOptions, Reranker,
+    BridgeError, BridgeOptions, CancelToken, EmbedOptions, Embedder, Embeddings, Model, ModelState, RecognizeOptions,
+    Recognizer, RerankOptions, Reranker,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -83,7 +83,8 @@ fn concurrent(name: &str, merge: bool) -> (u64, bool, bool) {
         .map(|index| {
             let handle = embedder.clone();
             let call = thread::spawn(move || embed(&handle, &text(index % 64)).expect("a vector"));
-            until(|| embedder.status().waiting + embedder.status().running > index);
+            // The first call runs alone. The others wait, if they are encoded in time.
+            until(|| embedder.status().waiting >= index && common::runs::count(name) == 1);
             call
         })
         .collect();
@@ -120,8 +121,9 @@ fn all_mergeable_tasks_share_runs() {
         .map(|index| {
             let (recognizer_2, reranker_2) = (recognizer.clone(), reranker.clone());
             let calls = (thread::spawn(move || recognize(&recognizer_2)), thread::spawn(move || rerank(&reranker_2)));
-            let calls_of = |status: onnx_ml_bridge::ModelStatus| status.waiting + status.running;
-            until(|| calls_of(recognizer.status()) > index && calls_of(reranker.status()) > index);
+            let has_started = |model| common::runs::count(model) == 1;
+            until(|| recognizer.status().waiting >= index && has_started("merged-ner"));
+            until(|| reranker.status().waiting >= index && has_started("merged-rerank"));
             calls
         })
         .collect();
@@ -173,6 +175,9 @@ fn a_full_queue_answers_at_once() {
     assert_eq!((embedder.status().waiting, embedder.status().running), (0, 0));
 }
 
+/// What ends a call, and when.
+type EndAction = (Duration, Box<dyn FnOnce() + Send>);
+
 /// How a call ends early.
 #[derive(Clone, Copy)]
 enum End {
@@ -187,57 +192,70 @@ enum End {
 fn stopped_calls_lose_no_other_call() {
     let (_dir, embedder) = embedder("stopped", |model| model, BridgeOptions::default().max_waiting(10_000));
     let expected: Vec<Vec<f32>> = (0..24).map(|index| embed(&embedder, &text(index)).expect("a vector")).collect();
-    let expected = Arc::new(expected);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().expect("a runtime");
-    runtime.block_on(async {
-        let mut random = 7_u64;
-        let tasks: Vec<_> = (0..2000)
-            .map(|index: usize| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let delay = Duration::from_micros(1 + (random >> 33) % 60_000);
-                let end = [End::Not, End::Cancel, End::Not, End::Timeout, End::Not, End::Drop][index % 6];
-                tokio::spawn(one_call(embedder.clone(), Arc::clone(&expected), index, end, delay))
-            })
-            .collect();
-        for task in tasks {
-            task.await.expect("no panic");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().expect("a runtime");
+    let mut random = 7_u64;
+    let (mut calls, mut ends): (Vec<_>, Vec<EndAction>) = (Vec::new(), Vec::new());
+    for index in 0..2000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let delay = Duration::from_micros(1 + (random >> 33) % 300_000);
+        let end = [End::Not, End::Cancel, End::Not, End::Timeout, End::Not, End::Drop][index % 6];
+        let (handle, token) = (embedder.clone(), CancelToken::new());
+        let options = EmbedOptions::default().cancel(token.clone());
+        let options = if matches!(end, End::Timeout) { options.timeout(delay) } else { options };
+        let texts = (0..3).map(|offset| text((index + offset) % 24)).collect();
+        let call = runtime.spawn(async move { handle.embed(texts, options).await });
+        let aborted = call.abort_handle();
+        match end {
+            End::Not | End::Timeout => {}
+            End::Cancel => ends.push((delay, Box::new(move || token.cancel()))),
+            End::Drop => ends.push((delay, Box::new(move || aborted.abort()))),
         }
+        calls.push((index, end, call));
+    }
+    ends.sort_by_key(|(delay, _)| *delay);
+    let started = Instant::now();
+    for (delay, end) in ends {
+        thread::sleep(delay.saturating_sub(started.elapsed()));
+        end();
+    }
+    let stopped: Vec<&str> = runtime.block_on(async {
+        let mut stopped = Vec::new();
+        for (index, end, call) in calls {
+            stopped.extend(check(index, end, call.await, &expected));
+        }
+        stopped
     });
+    assert!(stopped.len() > 100, "only {} calls were stopped", stopped.len());
     assert_eq!((embedder.status().waiting, embedder.status().state), (0, ModelState::Ready));
     until(|| embedder.status().running == 0);
     assert!(embedder.self_test_blocking().is_ok());
 }
 
-async fn one_call(embedder: Embedder, expected: Arc<Vec<Vec<f32>>>, index: usize, end: End, delay: Duration) {
-    let texts: Vec<String> = (0..3).map(|offset| text((index + offset) % 24)).collect();
-    let token = CancelToken::new();
-    let options = EmbedOptions::default().cancel(token.clone());
-    let options = if matches!(end, End::Timeout) { options.timeout(delay) } else { options };
-    let call = tokio::spawn(async move { embedder.embed(texts, options).await });
-    let aborted = call.abort_handle();
-    let allowed = match end {
-        End::Not => &[][..],
-        End::Timeout => &["timeout"],
-        End::Cancel => {
-            tokio::time::sleep(delay).await;
-            token.cancel();
-            &["cancelled"]
-        }
-        End::Drop => {
-            tokio::time::sleep(delay).await;
-            aborted.abort();
-            &["dropped"]
-        }
-    };
-    match call.await {
+/// Checks the answer of a call. Returns how the call was stopped; `None` if it was not.
+fn check(
+    index: usize,
+    end: End,
+    answer: Result<Result<Embeddings, BridgeError>, tokio::task::JoinError>,
+    expected: &[Vec<f32>],
+) -> Option<&'static str> {
+    let reason = match answer {
         Ok(Ok(answer)) => {
-            let vectors = answer.vectors.iter().enumerate();
-            assert!(vectors.into_iter().all(|(offset, vector)| is_close(vector, &expected[(index + offset) % 24])));
+            let mut vectors = answer.vectors.iter().enumerate();
+            assert!(vectors.all(|(offset, vector)| is_close(vector, &expected[(index + offset) % 24])));
+            return None;
         }
-        Ok(Err(error)) => assert!(allowed.contains(&error.code().as_str()), "{error}"),
-        Err(error) => assert!(error.is_cancelled() && allowed == ["dropped"], "{error}"),
-    }
+        Ok(Err(error)) => error.code().as_str(),
+        Err(error) if error.is_cancelled() => "dropped",
+        Err(error) => panic!("{error}"),
+    };
+    let allowed = match end {
+        End::Not => "",
+        End::Cancel => "cancelled",
+        End::Timeout => "timeout",
+        End::Drop => "dropped",
+    };
+    assert_eq!(reason, allowed);
+    Some(reason)
 }
 
 #[test]

@@ -240,7 +240,7 @@ impl<R: Runner> Seat<R> {
     }
 
     /// Adds a job to the queue.
-    fn enqueue(&self, job: Job<R>, caller: &Caller) -> Result<(Pending<R>, Arc<Inbox<R::Answer>>), BridgeError> {
+    fn enqueue(&self, job: Job<R>, caller: &Caller) -> Result<Enqueued<R>, BridgeError> {
         let Job { key, rows, runs, is_last } = job;
         let (rows, runs): (_, VecDeque<_>) = (rows.into_iter().map(Some).collect(), runs.into());
         let (stop, inbox) = (Arc::clone(&caller.stop), Arc::new(Inbox::new()));
@@ -268,6 +268,9 @@ impl<R: Runner> Drop for Seat<R> {
         }
     }
 }
+
+/// A job in the queue, and where its messages arrive.
+type Enqueued<R> = (Pending<R>, Arc<Inbox<<R as Runner>::Answer>>);
 
 /// A job of which some runs may be left. When this value is dropped, they leave the queue.
 struct Pending<R: Runner> {

@@ -294,7 +294,7 @@ fn a_model_that_cannot_be_loaded_is_tried_again() {
     assert_eq!(status(), (ModelState::Failed, Some("dependency")));
     assert!(subject.lane.status().last_success.is_none());
     assert_eq!(call(&subject.lane, job("a", &[&[5], &[4]]), &caller), Ok(vec![Ok(5), Ok(4)]));
-    assert_eq!(status(), (ModelState::Ready, Some("dependency")));
+    assert_eq!(status(), (ModelState::Ready, None));
     assert!(subject.lane.status().last_success.is_some());
     subject.lane.unload();
     assert_eq!(status().0, ModelState::Unloaded);

@@ -38,7 +38,7 @@ struct State<R: Runner> {
     idle: usize,
     /// The number of threads that were started and have not looked at the queue yet.
     starting: usize,
-    /// The number of calls that have a run at the moment.
+    /// The number of runs at the moment.
     running: usize,
     /// The number of threads that load the model at the moment, and of those that have loaded it.
     loading: usize,
@@ -46,11 +46,12 @@ struct State<R: Runner> {
     next_id: u64,
     is_closed: bool,
     last_success: Option<SystemTime>,
-    /// The code of the last failure.
+    /// Why the last load or the last run failed; `None` after a success.
     error: Option<ErrorCode>,
-    /// Whether the last load failed.
-    has_failed: bool,
 }
+
+/// Whether a run succeeded, or the code of its error; `None` if its calls were stopped.
+type RunResult = Option<Result<(), ErrorCode>>;
 
 impl<R: Runner> Shared<R> {
     pub(super) fn new(runner: R, options: LaneOptions, meter: Meter) -> Self {
@@ -67,7 +68,6 @@ impl<R: Runner> Shared<R> {
             is_closed: false,
             last_success: None,
             error: None,
-            has_failed: false,
         };
         Self { runner, options, owner: Owner::default(), meter, state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -183,7 +183,7 @@ impl<R: Runner> Shared<R> {
     /// Takes the next batch, and sessions that no run uses.
     fn take(self: &Arc<Self>, state: &mut State<R>) -> Option<(Batch<R>, Option<R::Worker>)> {
         let batch = state.queue.take(&self.options)?;
-        state.running += batch.parts.len();
+        state.running += 1;
         // Runs of one call that overlap need further threads. A refused one was logged.
         self.start_threads(state);
         if state.queue.len() > 0 {
@@ -201,8 +201,8 @@ impl<R: Runner> Shared<R> {
             Ok(worker) => Some(worker),
             Err(error) => return self.fail(parts, &error),
         };
-        let outcomes = self.outcomes(&mut worker, &key, &parts);
-        let parts = self.end(worker, &outcomes, parts);
+        let (outcomes, result) = self.outcomes(&mut worker, &key, &parts);
+        let parts = self.end(worker, result, parts);
         let mut outcomes = outcomes.into_iter();
         for part in parts {
             let rows = part.rows.into_iter().map(|(row, _)| row);
@@ -211,15 +211,15 @@ impl<R: Runner> Shared<R> {
     }
 
     /// Notes that a run has ended, keeps its sessions for another one, and puts calls with further runs back into the queue.
-    fn end(&self, worker: Option<R::Worker>, outcomes: &[Outcome<R::Answer>], mut parts: Vec<Part<R>>) -> Vec<Part<R>> {
-        let failure = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).rfind(|error| !error.is_stop());
+    fn end(&self, worker: Option<R::Worker>, result: RunResult, mut parts: Vec<Part<R>>) -> Vec<Part<R>> {
         let mut state = self.lock();
         state.workers.extend(worker);
-        state.running -= parts.len();
-        if outcomes.iter().any(Result::is_ok) {
-            state.last_success = Some(SystemTime::now());
+        state.running -= 1;
+        match result {
+            Some(Ok(())) => (state.last_success, state.error) = (Some(SystemTime::now()), None),
+            Some(Err(code)) => state.error = Some(code),
+            None => {}
         }
-        state.error = failure.map(BridgeError::code).or(state.error);
         let rests: Vec<Call<R>> =
             parts.iter_mut().filter_map(|part| part.rest.take().filter(|call| call.stop.check().is_ok())).collect();
         // This thread itself takes the next turn.
@@ -235,32 +235,44 @@ impl<R: Runner> Shared<R> {
         let mut state = self.lock();
         state.loading -= 1;
         state.loaded += usize::from(loaded.is_ok());
-        state.has_failed = loaded.is_err();
-        if let Err(error) = &loaded {
-            state.error = Some(error.code());
-        }
+        state.error = loaded.as_ref().err().map(BridgeError::code);
         loaded
     }
 
     /// Sends an error that concerns all rows of some calls.
     fn fail(&self, parts: Vec<Part<R>>, error: &BridgeError) {
-        self.lock().running -= parts.len();
+        self.lock().running -= 1;
         parts.into_iter().for_each(|part| part.inbox.send(Message::Failed(error.clone())));
     }
 
-    /// The outcomes of all rows. If the run fails, every row runs alone, so that one bad row does not lose the others.
-    fn outcomes(&self, worker: &mut Option<R::Worker>, key: &R::Key, parts: &[Part<R>]) -> Vec<Outcome<R::Answer>> {
+    /// The outcomes of all rows, and the result of the run. If the run fails, every row runs alone, so that one bad row does
+    /// not lose the others.
+    fn outcomes(
+        &self,
+        worker: &mut Option<R::Worker>,
+        key: &R::Key,
+        parts: &[Part<R>],
+    ) -> (Vec<Outcome<R::Answer>>, RunResult) {
         let rows: Vec<&R::Row> = parts.iter().flat_map(|part| &part.rows).map(|(_, row)| row).collect();
+        if rows.is_empty() {
+            // The model was only loaded.
+            return (Vec::new(), None);
+        }
         let calls = parts.iter().map(|part| Arc::clone(&part.stop)).collect();
         match self.run(worker, key, &rows, calls) {
-            Ok(outcomes) => outcomes,
-            Err(error) if rows.len() == 1 || error.is_stop() => rows.iter().map(|_| Err(error.clone())).collect(),
-            Err(_) => {
+            Ok(outcomes) => (outcomes, Some(Ok(()))),
+            Err(error) if error.is_stop() => (rows.iter().map(|_| Err(error.clone())).collect(), None),
+            Err(error) => {
                 let alone = |(row, call): (&R::Row, &Arc<Stop>)| {
+                    if rows.len() == 1 {
+                        return Err(error.clone());
+                    }
                     self.run(worker, key, &[row], vec![Arc::clone(call)])?.pop().unwrap_or_else(super::not_run)
                 };
                 let calls = parts.iter().flat_map(|part| part.rows.iter().map(|(_, row)| (row, &part.stop)));
-                calls.map(alone).collect()
+                let outcomes: Vec<Outcome<R::Answer>> = calls.map(alone).collect();
+                let has_answer = outcomes.iter().any(Result::is_ok);
+                (outcomes, Some(if has_answer { Ok(()) } else { Err(error.code()) }))
             }
         }
     }
@@ -273,9 +285,6 @@ impl<R: Runner> Shared<R> {
         rows: &[&R::Row],
         calls: Vec<Arc<Stop>>,
     ) -> Result<Vec<Outcome<R::Answer>>, BridgeError> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
         let load = rows.iter().map(|row| Load::of(R::len(row))).reduce(Load::with);
         let scope = RunScope::new(
             calls,
@@ -365,9 +374,9 @@ impl<R: Runner> State<R> {
     fn model_state(&self) -> ModelState {
         match (self.is_closed, self.loaded, self.loading) {
             (true, ..) => ModelState::Closed,
+            (false, ..) if self.error.is_some() => ModelState::Failed,
             (false, 1.., _) => ModelState::Ready,
             (false, 0, 1..) => ModelState::Loading,
-            (false, 0, 0) if self.has_failed => ModelState::Failed,
             (false, 0, 0) => ModelState::Unloaded,
         }
     }

@@ -7,6 +7,7 @@ use crate::handles::any::AnyHandle;
 use crate::handles::{Embedder, Recognizer, Reranker, Summarizer};
 use crate::model::{Model, ModelInfo};
 use crate::options::ReloadOptions;
+use crate::status::{ModelState, ModelStatus};
 use crate::tasks::{EmbedOptions, Entity, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Task};
 
 /// Open models, and shortcuts to the default model of each task.
@@ -150,7 +151,7 @@ pub trait MlBridge: Send + Sync {
         Ok(self.embedder(None)?.info().name)
     }
 
-    /// Creates the first session of every graph of every model now, so that the first calls do not wait for it.
+    /// Loads every graph of every model now, so that the first calls do not wait for it.
     ///
     /// # Errors
     /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
@@ -253,20 +254,40 @@ pub trait MlBridge: Send + Sync {
         Err(unsupported("close"))
     }
 
-    /// Whether every open model answers a short text. Returns `false` for any error.
-    async fn health_check(&self) -> bool {
-        for info in self.models() {
-            let Ok(handle) = handle(self, &info) else { return false };
-            if handle.self_test().await.is_err() {
-                return false;
-            }
-        }
-        true
+    /// What every open model does at the moment. Runs nothing and does not wait for any call.
+    fn status(&self) -> Vec<ModelStatus> {
+        self.models().iter().filter_map(|info| handle(self, info).ok()).map(|handle| handle.status()).collect()
     }
 
-    /// The blocking twin of [`health_check`](Self::health_check).
+    /// Whether a model is open, and none is `failed`. Runs nothing and does not wait for any call;
+    /// [`self_test`](Self::self_test) runs the models.
+    async fn health_check(&self) -> bool {
+        self.health_check_blocking()
+    }
+
+    /// The same as [`health_check`](Self::health_check).
     fn health_check_blocking(&self) -> bool {
-        self.models().iter().all(|info| handle(self, info).is_ok_and(|handle| handle.self_test_blocking().is_ok()))
+        let status = self.status();
+        !status.is_empty() && status.iter().all(|model| model.state != ModelState::Failed)
+    }
+
+    /// Answers a short text with every open model.
+    ///
+    /// # Errors
+    /// The error of the first model that cannot be used.
+    async fn self_test(&self) -> Result<(), BridgeError> {
+        for info in self.models() {
+            handle(self, &info)?.self_test().await?;
+        }
+        Ok(())
+    }
+
+    /// The blocking twin of [`self_test`](Self::self_test).
+    ///
+    /// # Errors
+    /// The errors of [`self_test`](Self::self_test).
+    fn self_test_blocking(&self) -> Result<(), BridgeError> {
+        self.models().iter().try_for_each(|info| handle(self, info)?.self_test_blocking())
     }
 }
 

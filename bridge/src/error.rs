@@ -270,6 +270,12 @@ pub enum BridgeError {
         /// The time limit that the call exceeded.
         limit: Duration,
     },
+    /// Code `overloaded`: too many calls wait for the model. Nothing of the call was run.
+    #[error("{limit} calls wait for the model, which is the limit: try again later, or raise max_waiting")]
+    Overloaded {
+        /// The limit on waiting calls.
+        limit: usize,
+    },
     /// Code `config`: an option is invalid.
     #[error("{problem}")]
     Config {
@@ -329,6 +335,7 @@ impl BridgeError {
             Self::Inference { .. } => ErrorCode::Inference,
             Self::Cancelled => ErrorCode::Cancelled,
             Self::Timeout { .. } => ErrorCode::Timeout,
+            Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::Config { .. } => ErrorCode::Config,
             Self::Io { .. } => ErrorCode::Io,
             Self::Internal { .. } => ErrorCode::Internal,
@@ -340,7 +347,7 @@ impl BridgeError {
         self.code().is_refusal()
     }
 
-    /// Whether the same call may succeed later: true for the codes `timeout` and `io`.
+    /// Whether the same call may succeed later: true for the codes `timeout`, `overloaded` and `io`.
     pub fn is_retryable(&self) -> bool {
         self.code().is_retryable()
     }

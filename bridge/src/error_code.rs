@@ -69,6 +69,8 @@ pub enum ErrorCode {
     Cancelled,
     /// The call exceeded its time limit.
     Timeout,
+    /// Too many calls wait for the model.
+    Overloaded,
     /// An option or a configuration file is invalid.
     Config,
     /// Reading or writing a file failed.
@@ -79,7 +81,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in the order of the checks. The codes that refuse an artifact come first.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::PathKind,
         Self::ManifestHash,
         Self::Json,
@@ -107,6 +109,7 @@ impl ErrorCode {
         Self::Inference,
         Self::Cancelled,
         Self::Timeout,
+        Self::Overloaded,
         Self::Config,
         Self::Io,
         Self::Internal,
@@ -142,6 +145,7 @@ impl ErrorCode {
             Self::Inference => "inference",
             Self::Cancelled => "cancelled",
             Self::Timeout => "timeout",
+            Self::Overloaded => "overloaded",
             Self::Config => "config",
             Self::Io => "io",
             Self::Internal => "internal",
@@ -153,9 +157,9 @@ impl ErrorCode {
         self <= Self::Golden
     }
 
-    /// Whether a call that failed with this code may succeed later: true for `timeout` and `io`.
+    /// Whether a call that failed with this code may succeed later: true for `timeout`, `overloaded` and `io`.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Timeout | Self::Io)
+        matches!(self, Self::Timeout | Self::Overloaded | Self::Io)
     }
 }
 
@@ -194,6 +198,6 @@ mod tests {
         assert_eq!(ErrorCode::ALL.iter().filter(|code| code.is_refusal()).count(), 13);
         let retryable: Vec<&str> =
             ErrorCode::ALL.iter().filter(|code| code.is_retryable()).map(|code| code.as_str()).collect();
-        assert_eq!(retryable, ["timeout", "io"]);
+        assert_eq!(retryable, ["timeout", "overloaded", "io"]);
     }
 }

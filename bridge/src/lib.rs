@@ -113,6 +113,12 @@
 //! # }
 //! ```
 //!
+//! # Many calls at a time
+//!
+//! Every model has a queue and [`workers`](Model::workers) threads of its own. Calls take turns, run by run, and inputs of
+//! waiting calls share runs. When [`max_waiting`](BridgeOptions::max_waiting) calls wait, the next one fails with the code
+//! `overloaded`. Asynchronous calls hold no thread while they wait. `status` says what a model does at the moment.
+//!
 //! # Time limits and cancellation
 //!
 //! Every call can be stopped: by its time limit (`timeout` in its options, else that of the model, else that of the bridge),
@@ -174,6 +180,7 @@ mod life;
 mod model;
 mod options;
 pub mod runtime;
+mod status;
 mod tasks;
 #[cfg(feature = "cli")]
 mod terminal;
@@ -193,6 +200,7 @@ pub use options::{BridgeOptions, ReloadOptions};
 /// The bindings to ONNX Runtime, for [`Builder::environment`] and [`Builder::execution_providers`].
 pub use ort;
 pub use runtime::CancelToken;
+pub use status::{ModelState, ModelStatus};
 pub use tasks::{
     AggregationStrategy, EmbedOptions, Embedding, Embeddings, Entities, Entity, Progress, Ranked, RecognizeOptions,
     RerankOptions, SummarizeOptions, Summary, Task,

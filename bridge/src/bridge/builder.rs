@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::BridgeError;
 use crate::bridge::OnnxMlBridge;
-use crate::handles::on_blocking_thread;
 use crate::life::slot::{Opening, Slot};
 use crate::model::Model;
 use crate::options::BridgeOptions;
+use crate::runtime::blocking::on_blocking_thread;
 use crate::runtime::environment;
 use crate::runtime::session::EngineOptions;
 use crate::tasks::Task;
@@ -82,8 +82,7 @@ impl Builder {
         }
         self.models.iter().try_for_each(Model::check)?;
         let mut options = self.options.model_options();
-        let EngineOptions { threads, sessions, .. } = options.engine;
-        options.engine = EngineOptions { threads, sessions, ..self.engine.clone() };
+        options.engine = EngineOptions { threads: options.engine.threads, ..self.engine.clone() };
         let opening = Opening::new(&self.options, options);
         let open = |model| Slot::open(model, &opening);
         let models = self.models.into_iter().map(open).collect::<Result<Vec<Arc<Slot>>, BridgeError>>()?;

@@ -12,10 +12,11 @@ use async_trait::async_trait;
 use crate::BridgeError;
 use crate::api::MlBridge;
 use crate::bridge::builder::{Builder, two_models};
-use crate::handles::{Embedder, FromSlot, Recognizer, Reranker, Summarizer, on_blocking_thread};
+use crate::handles::{Embedder, FromSlot, Recognizer, Reranker, Summarizer};
 use crate::life::slot::{Opening, Slot};
 use crate::model::{Model, ModelInfo};
 use crate::options::ReloadOptions;
+use crate::runtime::blocking::on_blocking_thread;
 use crate::tasks::Task;
 
 /// Open models of ONNX artifacts. Clones share them; all calls take `&self` and may come from many threads at once.

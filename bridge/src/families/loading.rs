@@ -209,7 +209,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, BridgeError> {
     model.check()?;
     let (artifact, variant) = Artifact::open_model(model)?;
-    let backend = artifact.model(&variant, options)?.into_backend();
+    let backend = artifact.model(&variant, &options.of_model(model))?.into_backend();
     let manifest = artifact.manifest();
     let meter = Meter::of(manifest);
     let info = ModelInfo {

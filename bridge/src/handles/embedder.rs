@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::{FromSlot, open};
+use super::{FromSlot, open, owned};
 use crate::life::slot::Slot;
 use crate::model::{Model, ModelInfo};
+use crate::runtime::lane::Caller;
+use crate::status::ModelStatus;
 use crate::tasks::backend::{EmbedBackend, all};
 use crate::tasks::{EmbedOptions, Embedding, Embeddings};
 use crate::{BridgeError, BridgeOptions};
 
 /// A model that embeds texts.
 ///
-/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
-/// tokio's blocking threads; dropping the future of a call stops the call.
+/// Clones share the model. All calls take `&self` and may come from many threads at once. Calls
+/// wait in a queue and are served in turn. Asynchronous calls need a tokio runtime and hold no thread while they wait;
+/// dropping the future of a call stops the call.
 #[derive(Clone, Debug)]
 pub struct Embedder(Handle<dyn EmbedBackend>);
 
@@ -35,13 +38,7 @@ impl Embedder {
     /// error, if one did.
     pub async fn embed(&self, texts: Vec<String>, options: EmbedOptions) -> Result<Embeddings, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                stop.check()?;
-                Ok(Embeddings::new(all(backend.embed_each(&texts, &options, stop)?)?, backend.dim()))
-            })
-            .await
+        self.0.call_async(cancel.as_ref(), timeout, |backend, caller| embed(backend, texts, options, caller)).await
     }
 
     /// The blocking twin of [`embed`](Self::embed).
@@ -49,10 +46,8 @@ impl Embedder {
     /// # Errors
     /// The errors of [`embed`](Self::embed).
     pub fn embed_blocking(&self, texts: &[impl AsRef<str>], options: &EmbedOptions) -> Result<Embeddings, BridgeError> {
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            stop.check()?;
-            Ok(Embeddings::new(all(backend.embed_each(&texts, options, stop)?)?, backend.dim()))
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            embed(backend, owned(texts), options.clone(), caller)
         })
     }
 
@@ -67,12 +62,7 @@ impl Embedder {
         options: EmbedOptions,
     ) -> Result<Vec<Result<Embedding, BridgeError>>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                backend.embed_each(&texts, &options, stop)
-            })
-            .await
+        self.0.call_async(cancel.as_ref(), timeout, |backend, caller| backend.embed_each(texts, options, caller)).await
     }
 
     /// The blocking twin of [`embed_each`](Self::embed_each).
@@ -84,8 +74,9 @@ impl Embedder {
         texts: &[impl AsRef<str>],
         options: &EmbedOptions,
     ) -> Result<Vec<Result<Embedding, BridgeError>>, BridgeError> {
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| backend.embed_each(&texts, options, stop))
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            backend.embed_each(owned(texts), options.clone(), caller)
+        })
     }
 
     /// The name, the task, the version and the variant of the model. A reload changes them.
@@ -99,7 +90,7 @@ impl Embedder {
         self.0.resident_bytes()
     }
 
-    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    /// Loads every graph now, so that the first call does not wait for it.
     ///
     /// # Errors
     /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
@@ -118,6 +109,11 @@ impl Embedder {
     /// Frees the graphs as soon as no call uses them; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
+    }
+
+    /// What the model does at the moment. Runs nothing and does not wait for any call.
+    pub fn status(&self) -> ModelStatus {
+        self.0.status()
     }
 
     /// Answers a short text.
@@ -139,6 +135,17 @@ impl Embedder {
     pub(crate) fn max_tokens(&self) -> Option<usize> {
         self.0.max_tokens()
     }
+}
+
+async fn embed(
+    backend: Arc<dyn EmbedBackend>,
+    texts: Vec<String>,
+    options: EmbedOptions,
+    caller: Caller,
+) -> Result<Embeddings, BridgeError> {
+    caller.stop.check()?;
+    let dim = backend.dim();
+    Ok(Embeddings::new(all(backend.embed_each(texts, options, caller).await?)?, dim))
 }
 
 impl FromSlot for Embedder {

@@ -8,7 +8,6 @@ mod reranker;
 mod summarizer;
 
 pub use self::embedder::Embedder;
-pub(crate) use self::handle::on_blocking_thread;
 pub use self::recognizer::Recognizer;
 pub use self::reranker::Reranker;
 pub use self::summarizer::Summarizer;
@@ -38,4 +37,9 @@ fn open<H: FromSlot>(model: Model, options: &BridgeOptions) -> Result<H, BridgeE
     let handle = H::from_slot(Arc::clone(&slot))?;
     slot.preload()?;
     Ok(handle)
+}
+
+/// Copies the texts of a blocking call, which the threads of the model get.
+fn owned(texts: &[impl AsRef<str>]) -> Vec<String> {
+    texts.iter().map(|text| text.as_ref().to_owned()).collect()
 }

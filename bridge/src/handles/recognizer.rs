@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::{FromSlot, open};
+use super::{FromSlot, open, owned};
 use crate::life::slot::Slot;
 use crate::model::{Model, ModelInfo};
+use crate::runtime::lane::Caller;
+use crate::status::ModelStatus;
 use crate::tasks::backend::{RecognizeBackend, all};
 use crate::tasks::{Entities, RecognizeOptions};
 use crate::{BridgeError, BridgeOptions};
 
 /// A model that finds named entities.
 ///
-/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
-/// tokio's blocking threads; dropping the future of a call stops the call.
+/// Clones share the model. All calls take `&self` and may come from many threads at once. Calls
+/// wait in a queue and are served in turn. Asynchronous calls need a tokio runtime and hold no thread while they wait;
+/// dropping the future of a call stops the call.
 #[derive(Clone, Debug)]
 pub struct Recognizer(Handle<dyn RecognizeBackend>);
 
@@ -35,13 +38,7 @@ impl Recognizer {
     /// caused the error, if one did.
     pub async fn recognize(&self, texts: Vec<String>, options: RecognizeOptions) -> Result<Vec<Entities>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                stop.check()?;
-                all(backend.recognize_each(&texts, &options, stop)?)
-            })
-            .await
+        self.0.call_async(cancel.as_ref(), timeout, |backend, caller| recognize(backend, texts, options, caller)).await
     }
 
     /// The blocking twin of [`recognize`](Self::recognize).
@@ -53,10 +50,8 @@ impl Recognizer {
         texts: &[impl AsRef<str>],
         options: &RecognizeOptions,
     ) -> Result<Vec<Entities>, BridgeError> {
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            stop.check()?;
-            all(backend.recognize_each(&texts, options, stop)?)
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            recognize(backend, owned(texts), options.clone(), caller)
         })
     }
 
@@ -72,10 +67,7 @@ impl Recognizer {
     ) -> Result<Vec<Result<Entities, BridgeError>>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
         self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                backend.recognize_each(&texts, &options, stop)
-            })
+            .call_async(cancel.as_ref(), timeout, |backend, caller| backend.recognize_each(texts, options, caller))
             .await
     }
 
@@ -88,9 +80,8 @@ impl Recognizer {
         texts: &[impl AsRef<str>],
         options: &RecognizeOptions,
     ) -> Result<Vec<Result<Entities, BridgeError>>, BridgeError> {
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            backend.recognize_each(&texts, options, stop)
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            backend.recognize_each(owned(texts), options.clone(), caller)
         })
     }
 
@@ -105,7 +96,7 @@ impl Recognizer {
         self.0.resident_bytes()
     }
 
-    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    /// Loads every graph now, so that the first call does not wait for it.
     ///
     /// # Errors
     /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
@@ -124,6 +115,11 @@ impl Recognizer {
     /// Frees the graphs as soon as no call uses them; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
+    }
+
+    /// What the model does at the moment. Runs nothing and does not wait for any call.
+    pub fn status(&self) -> ModelStatus {
+        self.0.status()
     }
 
     /// Answers a short text.
@@ -145,6 +141,16 @@ impl Recognizer {
     pub(crate) fn max_tokens(&self) -> Option<usize> {
         self.0.max_tokens()
     }
+}
+
+async fn recognize(
+    backend: Arc<dyn RecognizeBackend>,
+    texts: Vec<String>,
+    options: RecognizeOptions,
+    caller: Caller,
+) -> Result<Vec<Entities>, BridgeError> {
+    caller.stop.check()?;
+    all(backend.recognize_each(texts, options, caller).await?)
 }
 
 impl FromSlot for Recognizer {

@@ -6,14 +6,17 @@ use super::handle::Handle;
 use super::{FromSlot, open};
 use crate::life::slot::Slot;
 use crate::model::{Model, ModelInfo};
+use crate::runtime::lane::Caller;
+use crate::status::ModelStatus;
 use crate::tasks::backend::{SummarizeBackend, all};
 use crate::tasks::{SummarizeOptions, Summary};
 use crate::{BridgeError, BridgeOptions};
 
 /// A model that summarizes lists of messages.
 ///
-/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
-/// tokio's blocking threads; dropping the future of a call stops the call.
+/// Clones share the model. All calls take `&self` and may come from many threads at once. Calls
+/// wait in a queue and are served in turn. Asynchronous calls need a tokio runtime and hold no thread while they wait;
+/// dropping the future of a call stops the call.
 #[derive(Clone, Debug)]
 pub struct Summarizer(Handle<dyn SummarizeBackend>);
 
@@ -40,12 +43,7 @@ impl Summarizer {
         options: SummarizeOptions,
     ) -> Result<Vec<Summary>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                stop.check()?;
-                all(backend.summarize_each(&inputs, &options, stop)?)
-            })
-            .await
+        self.0.call_async(cancel.as_ref(), timeout, |backend, caller| summarize(backend, inputs, options, caller)).await
     }
 
     /// The blocking twin of [`summarize`](Self::summarize).
@@ -57,9 +55,8 @@ impl Summarizer {
         inputs: &[Vec<String>],
         options: &SummarizeOptions,
     ) -> Result<Vec<Summary>, BridgeError> {
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            stop.check()?;
-            all(backend.summarize_each(inputs, options, stop)?)
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            summarize(backend, inputs.to_vec(), options.clone(), caller)
         })
     }
 
@@ -74,7 +71,9 @@ impl Summarizer {
         options: SummarizeOptions,
     ) -> Result<Vec<Result<Summary, BridgeError>>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0.call_async(cancel, timeout, move |backend, stop| backend.summarize_each(&inputs, &options, stop)).await
+        self.0
+            .call_async(cancel.as_ref(), timeout, |backend, caller| backend.summarize_each(inputs, options, caller))
+            .await
     }
 
     /// The blocking twin of [`summarize_each`](Self::summarize_each).
@@ -86,8 +85,8 @@ impl Summarizer {
         inputs: &[Vec<String>],
         options: &SummarizeOptions,
     ) -> Result<Vec<Result<Summary, BridgeError>>, BridgeError> {
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            backend.summarize_each(inputs, options, stop)
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            backend.summarize_each(inputs.to_vec(), options.clone(), caller)
         })
     }
 
@@ -102,7 +101,7 @@ impl Summarizer {
         self.0.resident_bytes()
     }
 
-    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    /// Loads every graph now, so that the first call does not wait for it.
     ///
     /// # Errors
     /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
@@ -121,6 +120,11 @@ impl Summarizer {
     /// Frees the graphs as soon as no call uses them; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
+    }
+
+    /// What the model does at the moment. Runs nothing and does not wait for any call.
+    pub fn status(&self) -> ModelStatus {
+        self.0.status()
     }
 
     /// Answers a short text.
@@ -142,6 +146,16 @@ impl Summarizer {
     pub(crate) fn max_tokens(&self) -> Option<usize> {
         self.0.max_tokens()
     }
+}
+
+async fn summarize(
+    backend: Arc<dyn SummarizeBackend>,
+    inputs: Vec<Vec<String>>,
+    options: SummarizeOptions,
+    caller: Caller,
+) -> Result<Vec<Summary>, BridgeError> {
+    caller.stop.check()?;
+    all(backend.summarize_each(inputs, options, caller).await?)
 }
 
 impl FromSlot for Summarizer {

@@ -13,6 +13,7 @@ use crate::runtime::memory;
 use crate::runtime::meter::UnloadReason;
 use crate::runtime::session::EngineOptions;
 use crate::runtime::trim::return_free_memory;
+use crate::status::{ModelState, ModelStatus};
 
 /// How often a caller that waits for a model checks whether it was stopped.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -82,6 +83,29 @@ impl Generation {
             unloads_after_calls: false,
         };
         Arc::new(Self { opened, conditions, state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    /// Starts a call if the graphs are loaded; otherwise `None`.
+    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Call> {
+        let mut state = self.lock();
+        let is_ready = state.load == LoadState::Ready && !state.is_leaving;
+        is_ready.then(|| self.start(&mut state))
+    }
+
+    /// What the model, which has this name, does at the moment. Does not wait.
+    pub(super) fn status(&self, name: &str) -> ModelStatus {
+        let status = self.opened.backend.any().status(name);
+        let resident_bytes = self.resident_bytes();
+        let state = self.lock();
+        let failure = state.failure.as_ref().map(BridgeError::code);
+        let model = match state.load {
+            _ if status.state == ModelState::Failed => ModelState::Failed,
+            LoadState::Unloaded if failure.is_some() => ModelState::Failed,
+            LoadState::Unloaded | LoadState::Unloading => ModelState::Unloaded,
+            LoadState::Loading => ModelState::Loading,
+            LoadState::Ready => ModelState::Ready,
+        };
+        ModelStatus { state: model, resident_bytes, error: failure.or(status.error), ..status }
     }
 
     /// Starts a call. The first of several concurrent calls loads the graphs, and the others wait for it.

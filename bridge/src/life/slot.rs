@@ -11,6 +11,7 @@ use crate::model::{Model, ModelInfo};
 use crate::options::{BridgeOptions, ReloadOptions};
 use crate::runtime::cancellation::{Stop, TimeLimit};
 use crate::runtime::options::ModelOptions;
+use crate::status::ModelStatus;
 use crate::tasks::Task;
 use crate::tasks::backend::AnyBackend;
 
@@ -117,6 +118,26 @@ impl Slot {
             }
         };
         Ok(Call { _running: running, generation, _counted: counted })
+    }
+
+    /// Starts a call if the current generation is loaded; otherwise `None`.
+    ///
+    /// # Errors
+    /// `closed`.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Option<Call>, BridgeError> {
+        let mut state = self.lock();
+        let generation = state.current.clone().ok_or_else(|| self.closed())?;
+        let Some(running) = generation.try_enter() else { return Ok(None) };
+        state.calls += 1;
+        Ok(Some(Call { _running: Some(running), generation, _counted: Counted(Arc::clone(self)) }))
+    }
+
+    /// What the model does at the moment. Does not wait.
+    pub(crate) fn status(&self) -> ModelStatus {
+        match self.current() {
+            Ok(current) => current.status(&self.name),
+            Err(_) => ModelStatus::closed(&self.name),
+        }
     }
 
     /// Frees the graphs of the current generation as soon as no call uses them.

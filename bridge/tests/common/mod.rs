@@ -5,6 +5,7 @@ pub mod command;
 pub mod life;
 pub mod ner;
 pub mod overlays;
+pub mod runs;
 pub mod summary;
 
 use std::fs;

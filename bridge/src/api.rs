@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use crate::BridgeError;
 use crate::handles::any::AnyHandle;
 use crate::handles::{Embedder, Recognizer, Reranker, Summarizer};
-use crate::model::ModelInfo;
+use crate::model::{Model, ModelInfo};
+use crate::options::ReloadOptions;
+use crate::status::{ModelState, ModelStatus};
 use crate::tasks::{EmbedOptions, Entity, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Task};
 
 /// Open models, and shortcuts to the default model of each task.
@@ -77,7 +79,7 @@ pub trait MlBridge: Send + Sync {
     async fn generate_embeddings_batch(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, BridgeError> {
         let embedder = self.embedder(None)?;
         let answer = embedder.embed(texts, EmbedOptions::default()).await?;
-        warn_of_truncation(embedder.info(), embedder.max_tokens(), answer.truncated.iter().copied());
+        warn_of_truncation(&embedder.info(), embedder.max_tokens(), answer.truncated.iter().copied());
         Ok(answer.vectors)
     }
 
@@ -97,7 +99,7 @@ pub trait MlBridge: Send + Sync {
         let recognizer = self.recognizer(None)?;
         let answers = recognizer.recognize(texts, RecognizeOptions::default()).await?;
         let truncated = answers.iter().map(|answer| answer.truncated);
-        warn_of_truncation(recognizer.info(), recognizer.max_tokens(), truncated);
+        warn_of_truncation(&recognizer.info(), recognizer.max_tokens(), truncated);
         Ok(answers.into_iter().map(|answer| answer.entities).collect())
     }
 
@@ -117,7 +119,7 @@ pub trait MlBridge: Send + Sync {
         let summarizer = self.summarizer(None)?;
         let summaries = summarizer.summarize(inputs, SummarizeOptions::default()).await?;
         let truncated = summaries.iter().map(|summary| summary.truncated);
-        warn_of_truncation(summarizer.info(), summarizer.max_tokens(), truncated);
+        warn_of_truncation(&summarizer.info(), summarizer.max_tokens(), truncated);
         Ok(summaries.into_iter().map(|summary| summary.text).collect())
     }
 
@@ -137,7 +139,7 @@ pub trait MlBridge: Send + Sync {
         let ranking = reranker.rerank(query.to_owned(), documents, options).await?;
         let truncated: Vec<usize> =
             ranking.iter().filter(|ranked| ranked.truncated).map(|ranked| ranked.index).collect();
-        warn(reranker.info(), reranker.max_tokens(), &truncated);
+        warn(&reranker.info(), reranker.max_tokens(), &truncated);
         Ok(ranking)
     }
 
@@ -146,10 +148,10 @@ pub trait MlBridge: Send + Sync {
     /// # Errors
     /// The errors of [`embedder`](Self::embedder).
     async fn get_embedding_model_name(&self) -> Result<String, BridgeError> {
-        Ok(self.embedder(None)?.info().name.clone())
+        Ok(self.embedder(None)?.info().name)
     }
 
-    /// Creates the first session of every graph of every model now, so that the first calls do not wait for it.
+    /// Loads every graph of every model now, so that the first calls do not wait for it.
     ///
     /// # Errors
     /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
@@ -168,25 +170,124 @@ pub trait MlBridge: Send + Sync {
         self.models().iter().try_for_each(|info| handle(self, info)?.warm_up_blocking())
     }
 
-    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    /// Frees the graphs of every model as soon as no call uses it; its next call loads them again.
     fn unload(&self) {
         self.models().iter().filter_map(|info| handle(self, info).ok()).for_each(|handle| handle.unload());
     }
 
-    /// Whether every open model answers a short text. Returns `false` for any error.
-    async fn health_check(&self) -> bool {
-        for info in self.models() {
-            let Ok(handle) = handle(self, &info) else { return false };
-            if handle.self_test().await.is_err() {
-                return false;
-            }
-        }
-        true
+    /// Opens a model and adds it to the bridge.
+    ///
+    /// # Errors
+    /// The errors of [`Builder::build`](crate::Builder::build), `config` also if a model has its name; `closed` if the bridge
+    /// was closed; `config` if the bridge cannot do this.
+    async fn add(&self, model: Model) -> Result<ModelInfo, BridgeError> {
+        let _ = model;
+        Err(unsupported("add"))
     }
 
-    /// The blocking twin of [`health_check`](Self::health_check).
+    /// The blocking twin of [`add`](Self::add).
+    ///
+    /// # Errors
+    /// The errors of [`add`](Self::add).
+    fn add_blocking(&self, model: Model) -> Result<ModelInfo, BridgeError> {
+        let _ = model;
+        Err(unsupported("add"))
+    }
+
+    /// Closes a model: its handles fail with `closed`. Waits until its running calls have ended, and frees it.
+    ///
+    /// # Errors
+    /// `model_not_found`; `closed` if the bridge was closed; `config` if the bridge cannot do this.
+    async fn remove(&self, name: &str) -> Result<(), BridgeError> {
+        let _ = name;
+        Err(unsupported("remove"))
+    }
+
+    /// The blocking twin of [`remove`](Self::remove).
+    ///
+    /// # Errors
+    /// The errors of [`remove`](Self::remove).
+    fn remove_blocking(&self, name: &str) -> Result<(), BridgeError> {
+        let _ = name;
+        Err(unsupported("remove"))
+    }
+
+    /// Replaces a model by another version of it, for the same task. Handles stay valid.
+    ///
+    /// All files of the new artifact are checked, and its golden cases are replayed in this process, with sessions of their
+    /// own; meanwhile both versions take memory. The replay of an artifact that is not trusted belongs in another process:
+    /// `onnx-ml-bridge verify` has limits. Then new calls go to the new version; the running ones end with the old one, which
+    /// is then freed. After an error, the old version answers calls as before.
+    ///
+    /// # Errors
+    /// `model_not_found`; the errors of opening an artifact; `golden`, `graph` or `dependency` if the new version does not
+    /// answer its golden cases; `variant` if it is for another task; `identity` if it is not the expected one; `timeout`;
+    /// `closed` if the model or the bridge was closed; `config` if the bridge cannot do this.
+    async fn reload(&self, name: &str, options: ReloadOptions) -> Result<ModelInfo, BridgeError> {
+        let _ = (name, options);
+        Err(unsupported("reload"))
+    }
+
+    /// The blocking twin of [`reload`](Self::reload).
+    ///
+    /// # Errors
+    /// The errors of [`reload`](Self::reload).
+    fn reload_blocking(&self, name: &str, options: &ReloadOptions) -> Result<ModelInfo, BridgeError> {
+        let _ = (name, options);
+        Err(unsupported("reload"))
+    }
+
+    /// Closes all models: their handles fail with `closed`, and the bridge has no models. Waits until the running calls have
+    /// ended, and frees the models. Closing a closed bridge does nothing.
+    ///
+    /// # Errors
+    /// `config` if the bridge cannot do this.
+    async fn close(&self) -> Result<(), BridgeError> {
+        Err(unsupported("close"))
+    }
+
+    /// The blocking twin of [`close`](Self::close).
+    ///
+    /// # Errors
+    /// The errors of [`close`](Self::close).
+    fn close_blocking(&self) -> Result<(), BridgeError> {
+        Err(unsupported("close"))
+    }
+
+    /// What every open model does at the moment. Runs nothing and does not wait for any call.
+    fn status(&self) -> Vec<ModelStatus> {
+        self.models().iter().filter_map(|info| handle(self, info).ok()).map(|handle| handle.status()).collect()
+    }
+
+    /// Whether a model is open, and none is `failed`. Runs nothing and does not wait for any call;
+    /// [`self_test`](Self::self_test) runs the models.
+    async fn health_check(&self) -> bool {
+        self.health_check_blocking()
+    }
+
+    /// The same as [`health_check`](Self::health_check).
     fn health_check_blocking(&self) -> bool {
-        self.models().iter().all(|info| handle(self, info).is_ok_and(|handle| handle.self_test_blocking().is_ok()))
+        let status = self.status();
+        !status.is_empty() && status.iter().all(|model| model.state != ModelState::Failed)
+    }
+
+    /// Answers a short text with every open model.
+    ///
+    /// # Errors
+    /// The error of the first model that cannot be used.
+    async fn self_test(&self) -> Result<(), BridgeError> {
+        for info in self.models() {
+            handle(self, &info)?.self_test().await?;
+        }
+        Ok(())
+    }
+
+    /// The blocking twin of [`self_test`](Self::self_test).
+    ///
+    /// # Errors
+    /// The errors of [`self_test`](Self::self_test).
+    fn self_test_blocking(&self) -> Result<(), BridgeError> {
+        self.models().iter().try_for_each(|info| handle(self, info)?.self_test_blocking())
     }
 }
 
@@ -204,6 +305,11 @@ fn handle<B: MlBridge + ?Sized>(bridge: &B, info: &ModelInfo) -> Result<AnyHandl
 /// The error of a bridge that has no models of a task.
 fn not_loaded(call: &'static str, task: Task) -> BridgeError {
     BridgeError::TaskNotLoaded { call, task: task.name() }
+}
+
+/// The error of a bridge whose models cannot be changed.
+fn unsupported(call: &str) -> BridgeError {
+    BridgeError::config(format!("this bridge does not support {call}"))
 }
 
 /// The only answer of a call with one input.

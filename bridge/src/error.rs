@@ -233,6 +233,12 @@ pub enum BridgeError {
         /// The task that the method needs a model for.
         task: &'static str,
     },
+    /// Code `closed`: the model or the bridge was closed.
+    #[error("{name} was closed; open it again")]
+    Closed {
+        /// The name of the model, or `the bridge`.
+        name: String,
+    },
     /// Code `dependency`: ONNX Runtime is missing, cannot be loaded or is too old. The message has every path that was
     /// tried, in order, with the reason why it was not loaded.
     #[error(
@@ -263,6 +269,12 @@ pub enum BridgeError {
     Timeout {
         /// The time limit that the call exceeded.
         limit: Duration,
+    },
+    /// Code `overloaded`: too many calls wait for the model. Nothing of the call was run.
+    #[error("{limit} calls wait for the model, which is the limit: try again later, or raise max_waiting")]
+    Overloaded {
+        /// The limit on waiting calls.
+        limit: usize,
     },
     /// Code `config`: an option is invalid.
     #[error("{problem}")]
@@ -318,10 +330,12 @@ impl BridgeError {
             Self::SentenceStarts { .. } => ErrorCode::SentenceStarts,
             Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
             Self::TaskNotLoaded { .. } => ErrorCode::TaskNotLoaded,
+            Self::Closed { .. } => ErrorCode::Closed,
             Self::Dependency { .. } => ErrorCode::Dependency,
             Self::Inference { .. } => ErrorCode::Inference,
             Self::Cancelled => ErrorCode::Cancelled,
             Self::Timeout { .. } => ErrorCode::Timeout,
+            Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::Config { .. } => ErrorCode::Config,
             Self::Io { .. } => ErrorCode::Io,
             Self::Internal { .. } => ErrorCode::Internal,
@@ -333,7 +347,7 @@ impl BridgeError {
         self.code().is_refusal()
     }
 
-    /// Whether the same call may succeed later: true for the codes `timeout` and `io`.
+    /// Whether the same call may succeed later: true for the codes `timeout`, `overloaded` and `io`.
     pub fn is_retryable(&self) -> bool {
         self.code().is_retryable()
     }

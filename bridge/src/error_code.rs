@@ -59,6 +59,8 @@ pub enum ErrorCode {
     ModelNotFound,
     /// No model of the task is open.
     TaskNotLoaded,
+    /// The model or the bridge was closed.
+    Closed,
     /// ONNX Runtime is missing, cannot be loaded or is too old.
     Dependency,
     /// A run failed, or its result is not finite.
@@ -67,6 +69,8 @@ pub enum ErrorCode {
     Cancelled,
     /// The call exceeded its time limit.
     Timeout,
+    /// Too many calls wait for the model.
+    Overloaded,
     /// An option or a configuration file is invalid.
     Config,
     /// Reading or writing a file failed.
@@ -77,7 +81,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in the order of the checks. The codes that refuse an artifact come first.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::PathKind,
         Self::ManifestHash,
         Self::Json,
@@ -100,10 +104,12 @@ impl ErrorCode {
         Self::SentenceStarts,
         Self::ModelNotFound,
         Self::TaskNotLoaded,
+        Self::Closed,
         Self::Dependency,
         Self::Inference,
         Self::Cancelled,
         Self::Timeout,
+        Self::Overloaded,
         Self::Config,
         Self::Io,
         Self::Internal,
@@ -134,10 +140,12 @@ impl ErrorCode {
             Self::SentenceStarts => "sentence_starts",
             Self::ModelNotFound => "model_not_found",
             Self::TaskNotLoaded => "task_not_loaded",
+            Self::Closed => "closed",
             Self::Dependency => "dependency",
             Self::Inference => "inference",
             Self::Cancelled => "cancelled",
             Self::Timeout => "timeout",
+            Self::Overloaded => "overloaded",
             Self::Config => "config",
             Self::Io => "io",
             Self::Internal => "internal",
@@ -149,9 +157,9 @@ impl ErrorCode {
         self <= Self::Golden
     }
 
-    /// Whether a call that failed with this code may succeed later: true for `timeout` and `io`.
+    /// Whether a call that failed with this code may succeed later: true for `timeout`, `overloaded` and `io`.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Timeout | Self::Io)
+        matches!(self, Self::Timeout | Self::Overloaded | Self::Io)
     }
 }
 
@@ -190,6 +198,6 @@ mod tests {
         assert_eq!(ErrorCode::ALL.iter().filter(|code| code.is_refusal()).count(), 13);
         let retryable: Vec<&str> =
             ErrorCode::ALL.iter().filter(|code| code.is_retryable()).map(|code| code.as_str()).collect();
-        assert_eq!(retryable, ["timeout", "io"]);
+        assert_eq!(retryable, ["timeout", "overloaded", "io"]);
     }
 }

@@ -113,6 +113,12 @@
 //! # }
 //! ```
 //!
+//! # Many calls at a time
+//!
+//! Every model has a queue and [`workers`](Model::workers) threads of its own. Calls take turns, run by run, and inputs of
+//! waiting calls share runs. When [`max_waiting`](BridgeOptions::max_waiting) calls wait, the next one fails with the code
+//! `overloaded`. Asynchronous calls hold no thread while they wait. `status` says what a model does at the moment.
+//!
 //! # Time limits and cancellation
 //!
 //! Every call can be stopped: by its time limit (`timeout` in its options, else that of the model, else that of the bridge),
@@ -127,12 +133,18 @@
 //!
 //! # Observability
 //!
-//! Warnings are logged with `tracing`. Metrics are recorded with the `metrics` facade and have the labels `model` and
-//! `version`. The counters are `onnx_ml_bridge_requests_total`, `onnx_ml_bridge_items_total`,
-//! `onnx_ml_bridge_tokens_total`, `onnx_ml_bridge_runs_total` (runs of graphs) and `onnx_ml_bridge_errors_total` (with the
-//! additional label `code`). The histograms are `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
+//! Warnings are logged with `tracing`. Every call has a span named `call` with the fields `model` and `task`. No text is in a
+//! span, a log or a metric.
+//!
+//! Metrics are recorded with the `metrics` facade and have the labels `model` and `version`. The counters are
+//! `onnx_ml_bridge_requests_total`, `onnx_ml_bridge_items_total`, `onnx_ml_bridge_tokens_total`, `onnx_ml_bridge_runs_total`
+//! (runs of graphs), `onnx_ml_bridge_errors_total` (with the additional label `code`) and `onnx_ml_bridge_unloads_total` (with
+//! the additional label `reason`: `idle`, `memory_mb`, `pressure` or `call`). The histograms are
+//! `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`. The gauges are `onnx_ml_bridge_loaded` (models whose
+//! graphs are loaded) and `onnx_ml_bridge_resident_bytes` (the memory that these take).
 
-#![forbid(unsafe_code)]
+// One function of the C library, in runtime/trim.rs, has no safe wrapper.
+#![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![deny(missing_docs)]
 // In a build without the command or without some families, a part of the code that they share is unused.
@@ -164,9 +176,11 @@ pub mod families;
 mod handles;
 #[cfg(feature = "cli")]
 mod jsonl;
+mod life;
 mod model;
 mod options;
 pub mod runtime;
+mod status;
 mod tasks;
 #[cfg(feature = "cli")]
 mod terminal;
@@ -182,10 +196,11 @@ pub use error::BridgeError;
 pub use error_code::ErrorCode;
 pub use handles::{Embedder, Recognizer, Reranker, Summarizer};
 pub use model::{Model, ModelInfo};
-pub use options::BridgeOptions;
+pub use options::{BridgeOptions, ReloadOptions};
 /// The bindings to ONNX Runtime, for [`Builder::environment`] and [`Builder::execution_providers`].
 pub use ort;
 pub use runtime::CancelToken;
+pub use status::{ModelState, ModelStatus};
 pub use tasks::{
     AggregationStrategy, EmbedOptions, Embedding, Embeddings, Entities, Entity, Progress, Ranked, RecognizeOptions,
     RerankOptions, SummarizeOptions, Summary, Task,

@@ -1,5 +1,6 @@
 //! [`BridgeOptions`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,10 +18,6 @@ pub struct BridgeOptions {
     /// The number of threads that all sessions of a graph share, at least 1; `None` is the number that the CPU affinity and
     /// the cgroup's quota allow the process.
     pub threads: Option<usize>,
-    /// Limit on the sessions of a graph, which share the threads, at least 1. Each session is created when it is needed, and
-    /// each has its own copy of the weights; several serve parallel calls better. `None` is one session, but one session
-    /// per thread for the small graphs of spaCy's models.
-    pub sessions: Option<usize>,
     /// Limit on the memory of all loaded models in MiB, at least 1: a load unloads the models that were idle longest. `None`
     /// is no limit.
     pub memory_mb: Option<usize>,
@@ -40,7 +37,7 @@ impl Default for BridgeOptions {
     fn default() -> Self {
         let (text_limit, beam_limit) = (DEFAULT_TEXT_LIMIT, DEFAULT_BEAM_LIMIT);
         let max_waiting = DEFAULT_MAX_WAITING;
-        Self { threads: None, sessions: None, memory_mb: None, max_waiting, text_limit, beam_limit, timeout: None }
+        Self { threads: None, memory_mb: None, max_waiting, text_limit, beam_limit, timeout: None }
     }
 }
 
@@ -49,13 +46,6 @@ impl BridgeOptions {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
-        self
-    }
-
-    /// Limits the sessions of a graph, at least 1.
-    #[must_use]
-    pub fn sessions(mut self, sessions: usize) -> Self {
-        self.sessions = Some(sessions);
         self
     }
 
@@ -101,7 +91,6 @@ impl BridgeOptions {
     pub(crate) fn check(&self) -> Result<(), BridgeError> {
         let numbers = [
             ("threads", self.threads),
-            ("sessions", self.sessions),
             ("memory_mb", self.memory_mb),
             ("max_waiting", Some(self.max_waiting)),
             ("text_limit", Some(self.text_limit)),
@@ -119,9 +108,47 @@ impl BridgeOptions {
     pub(crate) fn model_options(&self) -> ModelOptions {
         let mut options = ModelOptions::default();
         options.engine.threads = self.threads;
-        options.engine.sessions = self.sessions;
-        options.limits = Limits { text: self.text_limit, beams: self.beam_limit };
+        options.limits = Limits { text: self.text_limit, beams: self.beam_limit, waiting: self.max_waiting };
         options
+    }
+}
+
+/// Options of [`MlBridge::reload`](crate::MlBridge::reload).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ReloadOptions {
+    /// The directory of the new artifact; `None` for the one that is open, whose files were replaced.
+    pub path: Option<PathBuf>,
+    /// The SHA-256 of `manifest.json` that the new artifact must have, hexadecimal; `None` for that of
+    /// [`Model::identity`](crate::Model), else any.
+    pub expect_identity: Option<String>,
+    /// The time limit of the checks and of the golden cases, above 0; `None` is no limit. It is looked at between two cases.
+    /// JSON has seconds.
+    #[serde(with = "seconds")]
+    pub timeout: Option<Duration>,
+}
+
+impl ReloadOptions {
+    /// Sets the directory of the new artifact.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Sets the SHA-256 of `manifest.json` that the new artifact must have.
+    #[must_use]
+    pub fn expect_identity(mut self, identity: impl Into<String>) -> Self {
+        self.expect_identity = Some(identity.into());
+        self
+    }
+
+    /// Sets the time limit of the checks and of the golden cases, above 0.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
     }
 }
 
@@ -134,19 +161,18 @@ mod tests {
         assert_eq!(BridgeOptions::default().threads(1).timeout(Duration::from_nanos(1)).check(), Ok(()));
         let zeros = BridgeOptions::default()
             .threads(0)
-            .sessions(0)
             .memory_mb(0)
             .max_waiting(0)
             .text_limit(0)
             .beam_limit(0)
             .timeout(Duration::ZERO);
         let error = zeros.check().expect_err("zeros");
-        assert_eq!((error.code().as_str(), error.to_string().matches("is 0").count()), ("config", 7));
+        assert_eq!((error.code().as_str(), error.to_string().matches("is 0").count()), ("config", 6));
     }
 
     #[test]
     fn json_has_seconds() {
-        let json = r#"{"threads":2,"sessions":null,"memory_mb":null,"max_waiting":9,"text_limit":9,"beam_limit":8192,"timeout":1.5}"#;
+        let json = r#"{"threads":2,"memory_mb":null,"max_waiting":9,"text_limit":9,"beam_limit":8192,"timeout":1.5}"#;
         let options =
             BridgeOptions::default().threads(2).max_waiting(9).text_limit(9).timeout(Duration::from_millis(1500));
         assert_eq!(serde_json::to_string(&options).expect("JSON"), json);

@@ -117,6 +117,7 @@ fn five_models_answer_as_each_of_them_alone() {
         assert_eq!(recognize(&recognizer(None)), pipeline);
         assert_eq!(summarize(&bridge.summarizer(None).expect("a summarizer")), summaries);
         bridge.unload();
+        assert_eq!(bridge.self_test_blocking(), Ok(()));
         assert!(bridge.health_check_blocking());
     }
 }
@@ -180,7 +181,9 @@ impl MlBridge for Empty {
 async fn a_bridge_needs_only_its_models() {
     let bridge: Arc<dyn MlBridge> = Arc::new(Empty);
     assert_eq!(code(bridge.generate_embedding("a").await), Some("task_not_loaded"));
-    assert!(bridge.health_check().await && bridge.health_check_blocking());
+    // A bridge without models answers no call.
+    assert!(!bridge.health_check().await && !bridge.health_check_blocking());
+    assert_eq!((bridge.self_test().await, bridge.self_test_blocking()), (Ok(()), Ok(())));
     assert_eq!((bridge.warm_up().await, bridge.warm_up_blocking()), (Ok(()), Ok(())));
     bridge.unload();
 }

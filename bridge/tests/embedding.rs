@@ -21,6 +21,13 @@ fn open(options: BridgeOptions) -> (TempDir, Embedder) {
     (dir, embedder)
 }
 
+fn with_two_workers() -> (TempDir, Embedder) {
+    let dir = common::tiny();
+    let model = Model::new(dir.path()).workers(2);
+    let embedder = Embedder::open(model, BridgeOptions::default().threads(2)).expect("a valid artifact");
+    (dir, embedder)
+}
+
 fn vectors(embedder: &Embedder, texts: &[impl AsRef<str>]) -> Vec<Vec<f32>> {
     embedder.embed_blocking(texts, &EmbedOptions::default()).expect("vectors").vectors
 }
@@ -77,7 +84,7 @@ fn one_bad_text_fails_and_the_others_are_answered() {
 
 #[test]
 fn a_vector_does_not_depend_on_other_texts() {
-    let (_dir, embedder) = open(BridgeOptions::default().sessions(2).threads(2));
+    let (_dir, embedder) = with_two_workers();
     let texts: Vec<String> =
         (0..700).map(|index| ["a", "b", "a b", "b b a", "x a b a"][index % 5].to_owned()).collect();
     let together = vectors(&embedder, &texts);
@@ -88,7 +95,7 @@ fn a_vector_does_not_depend_on_other_texts() {
 
 #[test]
 fn many_threads_share_one_model() {
-    let (_dir, embedder) = open(BridgeOptions::default().sessions(2));
+    let (_dir, embedder) = with_two_workers();
     let expected = vectors(&embedder, &["a b", "b"]);
     let work = |embedder: Embedder| move || (0..50).map(|_| vectors(&embedder, &["a b", "b"])).collect::<Vec<_>>();
     let threads: Vec<_> = (0..8).map(|_| thread::spawn(work(embedder.clone()))).collect();
@@ -180,7 +187,7 @@ fn options_and_results_are_json() {
     assert_eq!(read, answer);
     let info: ModelInfo =
         serde_json::from_value(serde_json::to_value(embedder.info()).expect("JSON")).expect("a description");
-    assert_eq!(&info, embedder.info());
+    assert_eq!(info, embedder.info());
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use onnx_ml_bridge::{
-    AggregationStrategy, BridgeError, BridgeOptions, Embedder, Entity, MlBridge, OnnxMlBridge, RecognizeOptions,
+    AggregationStrategy, BridgeError, BridgeOptions, Embedder, Entity, MlBridge, Model, OnnxMlBridge, RecognizeOptions,
     Recognizer,
 };
 use serde_json::json;
@@ -75,7 +75,9 @@ fn options_set_the_strategy_and_the_stride() {
 
 #[test]
 fn an_answer_does_not_depend_on_other_texts() {
-    let (_dir, recognizer) = open(BridgeOptions::default().sessions(2).threads(2));
+    let dir = common::ner::tiny();
+    let model = Model::new(dir.path()).workers(2);
+    let recognizer = Recognizer::open(model, BridgeOptions::default().threads(2)).expect("a valid artifact");
     let words = ["ann", "Anna", "oslo fjord", "in", "lives", ""];
     let texts: Vec<String> = (0..300).map(|index| words[index % 6].to_owned() + " " + words[index % 5]).collect();
     let options = with(AggregationStrategy::First, Some(1));

@@ -94,8 +94,8 @@ fn subject(artifact: &str, test: &str, options: BridgeOptions) -> Subject {
     let name = format!("{artifact}-{test}");
     manifest["name"] = name.clone().into();
     common::write_manifest(dir.path(), format!("{manifest:#}\n").as_bytes());
-    let options = options.sessions(1).beam_limit(300);
-    let builder = OnnxMlBridge::builder().model(Model::new(dir.path()).variant("fp32")).options(options);
+    let options = options.beam_limit(300);
+    let builder = OnnxMlBridge::builder().model(Model::new(dir.path()).variant("fp32").workers(1)).options(options);
     let bridge = builder.build().expect("a valid artifact");
     bridge.warm_up_blocking().expect("sessions");
     let task = bridge.models()[0].task;

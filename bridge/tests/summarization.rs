@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use onnx_ml_bridge::{
-    BridgeError, BridgeOptions, CancelToken, MlBridge, OnnxMlBridge, Progress, SummarizeOptions, Summarizer, Summary,
+    BridgeError, BridgeOptions, CancelToken, MlBridge, Model, OnnxMlBridge, Progress, SummarizeOptions, Summarizer,
+    Summary,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -118,7 +119,9 @@ fn one_bad_input_fails_and_the_others_are_answered() {
 #[test]
 fn a_summary_does_not_depend_on_other_inputs() {
     // With 2 beams and a length of 4 tokens, the beam limit of 16 allows 2 texts per run.
-    let (_dir, summarizer) = open(BridgeOptions::default().sessions(2).threads(2).beam_limit(16));
+    let dir = common::summary::tiny();
+    let options = BridgeOptions::default().threads(2).beam_limit(16);
+    let summarizer = Summarizer::open(Model::new(dir.path()).workers(2), options).expect("a valid artifact");
     let texts: Vec<Vec<String>> =
         (0..60).map(|index| vec!["a b c d ".repeat(index % 3 + 1) + ["a", "b"][index % 2]]).collect();
     let together = summarizer.summarize_blocking(&texts, &of_length(4)).expect("summaries");

@@ -7,7 +7,7 @@ mod common;
 use std::process::Command;
 use std::time::Duration;
 
-use onnx_ml_bridge::{BridgeOptions, EmbedOptions, Embedder, ErrorCode, SummarizeOptions, Summarizer};
+use onnx_ml_bridge::{BridgeOptions, EmbedOptions, Embedder, ErrorCode, Model, SummarizeOptions, Summarizer};
 
 /// Set in a started process.
 const STARTED: &str = "ONNX_ML_BRIDGE_NO_THREADS";
@@ -43,8 +43,8 @@ fn runs_of_several_threads_are_answered_by_one() {
         return run("runs_of_several_threads_are_answered_by_one");
     }
     let dir = common::tiny();
-    let options = BridgeOptions::default().threads(2).sessions(2);
-    let embedder = Embedder::open(dir.path(), options).expect("a model");
+    let options = BridgeOptions::default().threads(2);
+    let embedder = Embedder::open(Model::new(dir.path()).workers(2), options).expect("a model");
     let texts = vec!["a b"; 1000];
     assert_eq!(embedder.embed_blocking(&texts, &EmbedOptions::default()).map(|answer| answer.vectors.len()), Ok(1000));
 }

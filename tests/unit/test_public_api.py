@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "bridge" / "src"
 SNAPSHOT = ROOT / "tests" / "api" / "rust.txt"
 # The parts of the crate whose public items are exported, by the module through which they are
-EXPORTED = ("api.rs", "bridge", "cause.rs", "error.rs", "error_code.rs", "handles", "model.rs", "options.rs", "tasks")
+EXPORTED = ("api.rs", "bridge", "cause.rs", "error.rs", "error_code.rs", "handles", "model.rs", "options.rs", "status.rs", "tasks")
 EXPORTED += (
     "unknown_name.rs",
     "runtime/cancellation.rs",
@@ -84,7 +84,7 @@ def items(source: str) -> Iterator[str]:
             yield from (f"{bare} :: {each}" for each in methods if each.startswith("pub "))
         elif bare.startswith("impl"):
             trait, name = re.findall(r"(\w+)(?:<[^ ]*>)? for &?(?:'\w+ )?(\w+)", bare)[0]
-            if name in types and trait != "FromOpened":
+            if name in types and trait != "FromSlot":
                 yield bare
         elif not bare.startswith("pub ") or bare.startswith("pub use"):
             continue

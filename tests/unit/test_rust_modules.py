@@ -135,7 +135,7 @@ def test_use_trees_and_relative_paths_are_resolved():
 
 def test_imports_are_found():
     graph = components()
-    assert {"families", "handles", "model", "runtime", "tasks", "error"} <= graph["bridge"]
+    assert {"handles", "life", "model", "runtime", "tasks", "error"} <= graph["bridge"]
     assert "families/ner" in graph["families/spacy_ner"]
     assert "handles" in graph["families/ner/command"]
 

@@ -88,6 +88,20 @@ impl ArtifactFiles {
         self.tree.read(relative)
     }
 
+    /// Runs the check `file_hash` again for each file that was hashed and has changed on disk since then.
+    ///
+    /// # Errors
+    /// `file_hash` for other bytes, `path_kind` or `io` if the file is no regular file any more or cannot be read.
+    pub(crate) fn check_changed(&self) -> Result<(), BridgeError> {
+        self.tree.check_changed(&self.manifest.files)
+    }
+
+    /// The size in bytes of the files whose hashes were checked, without some of them.
+    pub(crate) fn hashed_bytes(&self, without: &[String]) -> u64 {
+        let hashed = self.tree.hashed().into_iter().filter(|path| !without.contains(path));
+        hashed.filter_map(|path| self.manifest.files.get(&path)).map(|entry| entry.size).sum()
+    }
+
     /// Runs the check `file_hash` for some of the listed files.
     pub(crate) fn check_hashes<'a>(&self, paths: impl IntoIterator<Item = &'a String>) -> Result<(), BridgeError> {
         let listed = &self.manifest.files;

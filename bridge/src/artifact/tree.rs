@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use super::manifest::FileEntry;
+use super::stamp::Stamp;
 use crate::BridgeError;
 
 /// The maximum number of files of an artifact, including `manifest.json` and `manifest.sha256`.
@@ -35,6 +37,8 @@ pub(crate) struct Tree {
     files: BTreeMap<String, FileState>,
     directories: usize,
     empty_directories: Vec<String>,
+    /// The stamps that the files had when their hashes were right. Only these files were hashed.
+    stamps: Arc<Mutex<BTreeMap<String, Stamp>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +59,13 @@ impl Tree {
             return Err(path_kind(root, "expected an artifact's directory, not a file or a link".to_owned()));
         }
         let root = fs::canonicalize(&named).map_err(refuse)?;
-        let mut tree =
-            Self { root: root.clone(), files: BTreeMap::new(), directories: 0, empty_directories: Vec::new() };
+        let mut tree = Self {
+            root: root.clone(),
+            files: BTreeMap::new(),
+            directories: 0,
+            empty_directories: Vec::new(),
+            stamps: Arc::default(),
+        };
         tree.visit(&root, "", 1)?;
         for name in [MANIFEST, IDENTITY] {
             tree.require(name)?;
@@ -149,7 +158,62 @@ impl Tree {
 
     /// The check `file_hash` for one file.
     pub(crate) fn check_hash(&self, relative: &str, entry: &FileEntry) -> Result<(), BridgeError> {
-        let mut file = self.open(relative)?;
+        let file = self.open(relative)?;
+        let stamp = self.stamp(relative, &file)?;
+        self.hash(relative, file, entry)?;
+        self.keep(relative, stamp);
+        Ok(())
+    }
+
+    /// The check `file_hash` for one file, which is read into memory. Returns its bytes.
+    pub(crate) fn read_checked(&self, relative: &str, entry: &FileEntry) -> Result<Vec<u8>, BridgeError> {
+        let file = self.open(relative)?;
+        let stamp = self.stamp(relative, &file)?;
+        let bytes = self.read_from(relative, file)?;
+        compare_hash(relative, entry, sha256(&bytes))?;
+        self.keep(relative, stamp);
+        Ok(bytes)
+    }
+
+    /// Runs the check `file_hash` again for each file that was hashed and has changed on disk since then.
+    ///
+    /// # Errors
+    /// `file_hash` for other bytes, `path_kind` or `io` if the file is no regular file any more or cannot be read.
+    pub(crate) fn check_changed(&self, listed: &BTreeMap<String, FileEntry>) -> Result<(), BridgeError> {
+        let stamps = self.stamps().clone();
+        for (relative, entry) in listed {
+            let Some(hashed) = stamps.get(relative) else { continue };
+            let file = self.open_any(relative)?.0;
+            let stamp = self.stamp(relative, &file)?;
+            if stamp != *hashed {
+                self.hash(relative, file, entry)?;
+                self.keep(relative, stamp);
+            }
+        }
+        Ok(())
+    }
+
+    /// The paths of the files whose hashes were checked.
+    pub(crate) fn hashed(&self) -> Vec<String> {
+        self.stamps().keys().cloned().collect()
+    }
+
+    /// The stamp of an open file. It is taken before the file is read, so that later changes are seen.
+    fn stamp(&self, relative: &str, file: &File) -> Result<Stamp, BridgeError> {
+        file.metadata()
+            .map(|metadata| Stamp::of(&metadata))
+            .map_err(|error| BridgeError::io(&self.path(relative), &error))
+    }
+
+    fn keep(&self, relative: &str, stamp: Stamp) {
+        self.stamps().insert(relative.to_owned(), stamp);
+    }
+
+    fn stamps(&self) -> MutexGuard<'_, BTreeMap<String, Stamp>> {
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hash(&self, relative: &str, mut file: File, entry: &FileEntry) -> Result<(), BridgeError> {
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
         loop {
@@ -162,35 +226,38 @@ impl Tree {
         compare_hash(relative, entry, hex(&digest.finalize()))
     }
 
-    /// The check `file_hash` for one file, which is read into memory. Returns its bytes.
-    pub(crate) fn read_checked(&self, relative: &str, entry: &FileEntry) -> Result<Vec<u8>, BridgeError> {
-        let bytes = self.read(relative)?;
-        compare_hash(relative, entry, sha256(&bytes))?;
-        Ok(bytes)
-    }
-
     /// Reads a file, but no more bytes than it had when the directory was walked.
     pub(crate) fn read(&self, relative: &str) -> Result<Vec<u8>, BridgeError> {
+        self.read_from(relative, self.open(relative)?)
+    }
+
+    fn read_from(&self, relative: &str, file: File) -> Result<Vec<u8>, BridgeError> {
         let limit = self.files.get(relative).map_or(0, |file| file.size);
         let mut bytes = Vec::new();
-        let file = self.open(relative)?;
         file.take(limit).read_to_end(&mut bytes).map_err(|error| BridgeError::io(&self.path(relative), &error))?;
         Ok(bytes)
     }
 
     /// Opens a file and checks that it was not replaced since the directory was walked.
     fn open(&self, relative: &str) -> Result<File, BridgeError> {
+        let (file, metadata) = self.open_any(relative)?;
+        if self.files.get(relative).is_none_or(|walked| walked.identity != identity(&metadata)) {
+            return Err(path_kind(&self.path(relative), "was replaced while the artifact was being read".to_owned()));
+        }
+        Ok(file)
+    }
+
+    /// Opens a regular file, which may have been replaced.
+    fn open_any(&self, relative: &str) -> Result<(File, Metadata), BridgeError> {
         #[cfg(test)]
         OPENED.with_borrow_mut(|opened| opened.push(relative.to_owned()));
         let path = self.path(relative);
         let refused = |error| BridgeError::io(&path, &error);
+        check_regular(&path, &fs::symlink_metadata(&path).map_err(refused)?)?;
         let file = File::open(&path).map_err(refused)?;
         let metadata = file.metadata().map_err(refused)?;
         check_regular(&path, &metadata)?;
-        if self.files.get(relative).is_none_or(|walked| walked.identity != identity(&metadata)) {
-            return Err(path_kind(&path, "was replaced while the artifact was being read".to_owned()));
-        }
-        Ok(file)
+        Ok((file, metadata))
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::BridgeError;
 use crate::bridge::OnnxMlBridge;
-use crate::families::loading::{self, Opened};
-use crate::handles::on_blocking_thread;
+use crate::life::slot::{Opening, Slot};
 use crate::model::Model;
 use crate::options::BridgeOptions;
+use crate::runtime::blocking::on_blocking_thread;
 use crate::runtime::environment;
 use crate::runtime::session::EngineOptions;
 use crate::tasks::Task;
@@ -81,20 +82,16 @@ impl Builder {
         }
         self.models.iter().try_for_each(Model::check)?;
         let mut options = self.options.model_options();
-        let EngineOptions { threads, sessions, .. } = options.engine;
-        options.engine = EngineOptions { threads, sessions, ..self.engine.clone() };
-        let open = |model| Ok(loading::open(model, &options)?.with_default_timeout(self.options.timeout));
-        let models = self.models.iter().map(open).collect::<Result<Vec<Opened>, BridgeError>>()?;
+        options.engine = EngineOptions { threads: options.engine.threads, ..self.engine.clone() };
+        let opening = Opening::new(&self.options, options);
+        let open = |model| Slot::open(model, &opening);
+        let models = self.models.into_iter().map(open).collect::<Result<Vec<Arc<Slot>>, BridgeError>>()?;
         let problems = problems(&models, &self.defaults);
         if !problems.is_empty() {
             return Err(BridgeError::config(problems.join("; ")));
         }
-        for (model, opened) in self.models.iter().zip(&models) {
-            if model.preload {
-                opened.backend.warm_up()?;
-            }
-        }
-        Ok(OnnxMlBridge::new(models, self.defaults))
+        models.iter().try_for_each(Slot::preload)?;
+        Ok(OnnxMlBridge::new(models, self.defaults, opening))
     }
 
     /// Like [`build`](Self::build), on one of tokio's blocking threads: opening reads and hashes all files of a variant.
@@ -118,22 +115,26 @@ impl fmt::Debug for Builder {
 }
 
 /// What is wrong with the names of models and with the defaults.
-fn problems(models: &[Opened], defaults: &BTreeMap<Task, String>) -> Vec<String> {
+fn problems(models: &[Arc<Slot>], defaults: &BTreeMap<Task, String>) -> Vec<String> {
     let mut problems = Vec::new();
     for (index, model) in models.iter().enumerate() {
-        let name = &model.info.name;
-        if models[..index].iter().any(|other| other.info.name == *name) {
-            problems.push(format!("two models have the name {name:?}: open one of them with another name"));
+        if models[..index].iter().any(|other| other.name == model.name) {
+            problems.push(two_models(&model.name));
         }
     }
     for (task, name) in defaults {
-        match models.iter().find(|model| model.info.name == *name) {
+        match models.iter().find(|model| model.name == *name) {
             None => problems.push(format!("the default for {task} is {name:?}, which is not the name of a model")),
-            Some(model) if model.info.task != *task => {
-                problems.push(format!("the default for {task} is {name:?}, which is a model for {}", model.info.task));
+            Some(model) if model.task != *task => {
+                problems.push(format!("the default for {task} is {name:?}, which is a model for {}", model.task));
             }
             Some(_) => {}
         }
     }
     problems
+}
+
+/// The problem of a name that a second model has.
+pub(super) fn two_models(name: &str) -> String {
+    format!("two models have the name {name:?}: open one of them with another name")
 }

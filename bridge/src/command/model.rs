@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::families::loading::{self, Artifact};
+use crate::families::loading::Artifact;
 use crate::families::model::FamilyModel;
-use crate::handles::FromOpened;
+use crate::handles::FromSlot;
+use crate::life::slot::{Opening, Slot};
 use crate::runtime::DEFAULT_TEXT_LIMIT;
 use crate::runtime::options::ModelOptions;
 use crate::{BridgeError, BridgeOptions, Model};
@@ -43,9 +44,9 @@ impl ModelArguments {
     ///
     /// # Errors
     /// The errors of opening the artifact, or `variant` for an artifact of another task.
-    pub(crate) fn open<H: FromOpened>(&self) -> Result<H, BridgeError> {
+    pub(crate) fn open<H: FromSlot>(&self) -> Result<H, BridgeError> {
         let model = Model::new(&self.model).variant(&self.variant);
-        H::from_opened(loading::open(&model, &self.options()?)?)
+        H::from_slot(Slot::open(model, &Opening::new(&BridgeOptions::default(), self.options()?))?)
     }
 
     /// Checks an artifact of any task and opens its model.

@@ -1,5 +1,7 @@
 //! Reads golden cases, compares metrics with gates, and converts the errors of models to refusals of the artifact.
 
+use std::ops::ControlFlow;
+
 use serde::de::DeserializeOwned;
 
 use crate::BridgeError;
@@ -60,17 +62,16 @@ pub(crate) fn model_error(manifest: &Manifest, variant: &str, error: BridgeError
     if is_about_input { refused(manifest, error.to_string()) } else { error }
 }
 
-/// A function that a replay calls with the number of cases that it has finished and the number of all cases.
-pub(crate) type Report<'a> = &'a dyn Fn(usize, usize);
+/// A function that a replay calls with the number of cases that it has finished and the number of all cases. The replay ends
+/// early if the function returns `Break`; what it then returns says nothing about the model.
+pub(crate) type Report<'a> = &'a dyn Fn(usize, usize) -> ControlFlow<()>;
 
 /// The cases of a replay, whose graphs are loaded, with their indices. Reports how many cases are finished: first 0, at
 /// last all.
 pub(crate) fn reporting<'a, C>(cases: &'a [C], report: Report<'a>) -> impl Iterator<Item = (usize, &'a C)> {
-    let end = std::iter::from_fn(move || {
-        report(cases.len(), cases.len());
-        None
-    });
-    cases.iter().enumerate().inspect(move |(index, _)| report(*index, cases.len())).chain(end)
+    let count = cases.len();
+    let reported = (0..=count).take_while(move |finished| report(*finished, count).is_continue());
+    reported.filter_map(|index| Some((index, cases.get(index)?)))
 }
 
 /// Whether a gate is an upper or a lower limit.
@@ -93,4 +94,26 @@ pub(crate) fn check_gate(variant: &Variant, metric: &str, value: f64, bound: Bou
         Bound::Min => value >= *gate,
     };
     if is_met { Ok(()) } else { Err(format!("{metric} is {value:e}, the gate is {gate:e}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn a_replay_ends_when_its_report_says_so() {
+        let replay = |end: usize| {
+            let reported = RefCell::new(Vec::new());
+            let report = |finished, cases| {
+                reported.borrow_mut().push((finished, cases));
+                if finished < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            let cases: Vec<usize> = reporting(&["a", "b"], &report).map(|(index, _)| index).collect();
+            (cases, reported.into_inner())
+        };
+        assert_eq!(replay(9), (vec![0, 1], vec![(0, 2), (1, 2), (2, 2)]));
+        assert_eq!(replay(1), (vec![0], vec![(0, 2), (1, 2)]));
+    }
 }

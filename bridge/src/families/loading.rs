@@ -1,9 +1,9 @@
 //! Opens, verifies and replays artifacts of all families. The checks run in the order that `FORMAT.md` requires.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Family;
 use super::model::{FamilyModel, Preprocessor};
@@ -14,9 +14,13 @@ use crate::artifact::files::{ArtifactFiles, SealedDirectory};
 use crate::artifact::manifest::Graph;
 use crate::artifact::parsing::{Draft, check_rules};
 use crate::model::{Model, ModelInfo};
+use crate::runtime::cancellation::TimeLimit;
 use crate::runtime::cpu::{Cpu, available_threads};
+use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
 use crate::runtime::session::EngineOptions;
+use crate::runtime::trim::return_free_memory;
+use crate::tasks::Task;
 use crate::tasks::backend::AnyBackend;
 
 /// Limit on the threads of a replay. Every thread uses address space, which the command `verify` limits.
@@ -191,15 +195,10 @@ impl ParsedManifest {
 pub(crate) struct Opened {
     pub(crate) info: Arc<ModelInfo>,
     pub(crate) backend: AnyBackend,
-    /// The time limit of calls that pass none.
-    pub(crate) timeout: Option<Duration>,
-}
-
-impl Opened {
-    /// The same model with a time limit for calls that pass none, unless the model has its own.
-    pub(crate) fn with_default_timeout(self, timeout: Option<Duration>) -> Self {
-        Self { timeout: self.timeout.or(timeout), ..self }
-    }
+    pub(crate) files: Arc<ArtifactFiles>,
+    /// The size in bytes of the files that loading the graphs reads.
+    pub(crate) graph_bytes: u64,
+    pub(crate) meter: Meter,
 }
 
 /// Opens the artifact of a model. No graph is loaded yet.
@@ -210,8 +209,9 @@ impl Opened {
 pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, BridgeError> {
     model.check()?;
     let (artifact, variant) = Artifact::open_model(model)?;
-    let backend = artifact.model(&variant, options)?.into_backend();
+    let backend = artifact.model(&variant, &options.of_model(model))?.into_backend();
     let manifest = artifact.manifest();
+    let meter = Meter::of(manifest);
     let info = ModelInfo {
         name: model.name.clone().unwrap_or_else(|| manifest.name.clone()),
         task: artifact.family.task(),
@@ -221,7 +221,67 @@ pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, Brid
         identity: artifact.identity().to_owned(),
         path: artifact.root().to_path_buf(),
     };
-    Ok(Opened { info: Arc::new(info), backend, timeout: model.timeout })
+    let preprocessor = (artifact.family.declaration().check_sections)(manifest)?.files;
+    let preprocessor: Vec<String> = preprocessor.into_iter().map(|(_, path)| path).collect();
+    let graph_bytes = artifact.files.hashed_bytes(&preprocessor);
+    let files = Arc::new(artifact.files);
+    Ok(Opened { info: Arc::new(info), backend, files, graph_bytes, meter })
+}
+
+/// Checks every file of the artifact of a model and replays its golden cases with the variant to open, in this process. Then
+/// opens the model. The replay has the default limits and loads its own sessions, which are freed again.
+///
+/// # Errors
+/// The errors of [`Artifact::verify`], [`replay`] and [`open`]; `variant` for an artifact of another task; `identity` if the
+/// artifact was replaced meanwhile; `timeout` if the time limit was over between two cases.
+pub(crate) fn open_replayed(
+    model: &Model,
+    task: Task,
+    options: &ModelOptions,
+    limit: Option<TimeLimit>,
+) -> Result<Opened, BridgeError> {
+    model.check()?;
+    let artifact = Artifact::verify(&model.path)?;
+    if artifact.family.task() != task {
+        let (path, actual) = (model.path.clone(), artifact.family.task().name().to_owned());
+        return Err(BridgeError::Task { path, expected: task.name(), actual });
+    }
+    let identity = artifact.identity().to_owned();
+    check_identity(model, &identity, model.identity.as_deref())?;
+    let variant = artifact.manifest().choose_variant(&model.variant, Cpu::detect().has_exact_int8())?;
+    replay_within(&artifact, &variant, &options.engine, limit)?;
+    let opened = open(model, options)?;
+    check_identity(model, &opened.info.identity, Some(&identity))?;
+    Ok(opened)
+}
+
+fn replay_within(
+    artifact: &Artifact,
+    variant: &str,
+    engine: &EngineOptions,
+    limit: Option<TimeLimit>,
+) -> Result<(), BridgeError> {
+    let over = || limit.filter(|limit| limit.started.elapsed() >= limit.limit);
+    let report = |_, _| if over().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let cases = artifact.files.read(&artifact.manifest().golden.file)?;
+    let options = ModelOptions { engine: engine.clone(), ..ModelOptions::default() };
+    let replayed = artifact.model(variant, &options)?.replay(&cases, &report);
+    return_free_memory();
+    match over() {
+        Some(TimeLimit { limit, .. }) => Err(BridgeError::Timeout { limit }),
+        None => replayed.map(|_| ()),
+    }
+}
+
+fn check_identity(model: &Model, actual: &str, expected: Option<&str>) -> Result<(), BridgeError> {
+    match expected {
+        Some(expected) if expected != actual => Err(BridgeError::Identity {
+            path: model.path.clone(),
+            expected: expected.to_owned(),
+            actual: actual.to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Replays the golden cases with every variant of an artifact, in this process.
@@ -249,7 +309,10 @@ pub(crate) fn replay_reporting(
     let engine = EngineOptions { library, threads, ..EngineOptions::default() };
     let options = ModelOptions { engine, ..ModelOptions::default() };
     let replay = |name: &String| {
-        let report = |done, cases| report(name, done, cases);
+        let report = |done, cases| {
+            report(name, done, cases);
+            ControlFlow::Continue(())
+        };
         Ok((name.clone(), artifact.model(name, &options)?.replay(&cases, &report)?))
     };
     artifact.manifest().variants.keys().map(replay).collect()

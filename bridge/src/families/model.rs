@@ -73,7 +73,7 @@ pub(crate) trait FamilyModel: Backend {
     ///
     /// # Errors
     /// `golden` if the gate is not met or the cases cannot be read, or an error of the model.
-    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError>;
+    fn replay(self: Arc<Self>, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError>;
 
     /// Reads the inputs of a file of JSON lines for the command `bench`. `limit` is the maximum size of a text in bytes of
     /// UTF-8.
@@ -81,7 +81,7 @@ pub(crate) trait FamilyModel: Backend {
     /// # Errors
     /// `io`, or the error of the first line that is not an input.
     #[cfg(feature = "cli")]
-    fn workload<'a>(&'a self, file: &Path, limit: usize) -> Result<Box<dyn Workload + 'a>, BridgeError>;
+    fn workload(self: Arc<Self>, file: &Path, limit: usize) -> Result<Box<dyn Workload>, BridgeError>;
 }
 
 /// A workload for the command `bench`: inputs, and the model that answers them with its default options.
@@ -112,14 +112,10 @@ struct TypedWorkload<I, F> {
 /// # Errors
 /// `io`, or the error of the first line that is not an input.
 #[cfg(feature = "cli")]
-pub(crate) fn read_workload<'a, I, F>(
-    file: &Path,
-    limit: usize,
-    answer: F,
-) -> Result<Box<dyn Workload + 'a>, BridgeError>
+pub(crate) fn read_workload<I, F>(file: &Path, limit: usize, answer: F) -> Result<Box<dyn Workload>, BridgeError>
 where
-    I: LineInput + 'a,
-    F: Fn(&[I]) -> Result<(), BridgeError> + 'a,
+    I: LineInput + 'static,
+    F: Fn(&[I]) -> Result<(), BridgeError> + 'static,
 {
     Ok(Box::new(TypedWorkload { inputs: read_file(file, limit)?, answer }))
 }

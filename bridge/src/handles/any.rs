@@ -2,6 +2,7 @@
 
 use super::{Embedder, Recognizer, Reranker, Summarizer};
 use crate::BridgeError;
+use crate::status::ModelStatus;
 
 /// A handle of a model of any task, for the calls that all models have.
 pub(crate) enum AnyHandle {
@@ -45,6 +46,15 @@ impl AnyHandle {
             Self::Recognizer(handle) => handle.self_test().await,
             Self::Summarizer(handle) => handle.self_test().await,
             Self::Reranker(handle) => handle.self_test().await,
+        }
+    }
+
+    pub(crate) fn status(&self) -> ModelStatus {
+        match self {
+            Self::Embedder(handle) => handle.status(),
+            Self::Recognizer(handle) => handle.status(),
+            Self::Summarizer(handle) => handle.status(),
+            Self::Reranker(handle) => handle.status(),
         }
     }
 

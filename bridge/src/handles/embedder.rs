@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::{FromOpened, open, other_task};
-use crate::families::loading::Opened;
+use super::{FromSlot, open, owned};
+use crate::life::slot::Slot;
 use crate::model::{Model, ModelInfo};
-use crate::tasks::backend::{AnyBackend, EmbedBackend, all};
-use crate::tasks::{EmbedOptions, Embedding, Embeddings, Task};
+use crate::runtime::lane::Caller;
+use crate::status::ModelStatus;
+use crate::tasks::backend::{EmbedBackend, all};
+use crate::tasks::{EmbedOptions, Embedding, Embeddings};
 use crate::{BridgeError, BridgeOptions};
 
 /// A model that embeds texts.
 ///
-/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
-/// tokio's blocking threads; dropping the future of a call stops the call.
+/// Clones share the model. All calls take `&self` and may come from many threads at once. Calls
+/// wait in a queue and are served in turn. Asynchronous calls need a tokio runtime and hold no thread while they wait;
+/// dropping the future of a call stops the call.
 #[derive(Clone, Debug)]
 pub struct Embedder(Handle<dyn EmbedBackend>);
 
@@ -35,13 +38,7 @@ impl Embedder {
     /// error, if one did.
     pub async fn embed(&self, texts: Vec<String>, options: EmbedOptions) -> Result<Embeddings, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                stop.check()?;
-                Ok(Embeddings::new(all(backend.embed_each(&texts, &options, stop)?)?, backend.dim()))
-            })
-            .await
+        self.0.call_async(cancel.as_ref(), timeout, |backend, caller| embed(backend, texts, options, caller)).await
     }
 
     /// The blocking twin of [`embed`](Self::embed).
@@ -49,10 +46,8 @@ impl Embedder {
     /// # Errors
     /// The errors of [`embed`](Self::embed).
     pub fn embed_blocking(&self, texts: &[impl AsRef<str>], options: &EmbedOptions) -> Result<Embeddings, BridgeError> {
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            stop.check()?;
-            Ok(Embeddings::new(all(backend.embed_each(&texts, options, stop)?)?, backend.dim()))
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            embed(backend, owned(texts), options.clone(), caller)
         })
     }
 
@@ -67,12 +62,7 @@ impl Embedder {
         options: EmbedOptions,
     ) -> Result<Vec<Result<Embedding, BridgeError>>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                backend.embed_each(&texts, &options, stop)
-            })
-            .await
+        self.0.call_async(cancel.as_ref(), timeout, |backend, caller| backend.embed_each(texts, options, caller)).await
     }
 
     /// The blocking twin of [`embed_each`](Self::embed_each).
@@ -84,16 +74,23 @@ impl Embedder {
         texts: &[impl AsRef<str>],
         options: &EmbedOptions,
     ) -> Result<Vec<Result<Embedding, BridgeError>>, BridgeError> {
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| backend.embed_each(&texts, options, stop))
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            backend.embed_each(owned(texts), options.clone(), caller)
+        })
     }
 
-    /// The name, the task, the version and the variant of the model.
-    pub fn info(&self) -> &ModelInfo {
+    /// The name, the task, the version and the variant of the model. A reload changes them.
+    pub fn info(&self) -> ModelInfo {
         self.0.info()
     }
 
-    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    /// The memory that the loaded graphs take, in bytes; 0 if they are not loaded. It is how much the process grew when they
+    /// were loaded, at least the size of their files.
+    pub fn resident_bytes(&self) -> u64 {
+        self.0.resident_bytes()
+    }
+
+    /// Loads every graph now, so that the first call does not wait for it.
     ///
     /// # Errors
     /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
@@ -109,9 +106,14 @@ impl Embedder {
         self.0.warm_up_blocking()
     }
 
-    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    /// Frees the graphs as soon as no call uses them; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
+    }
+
+    /// What the model does at the moment. Runs nothing and does not wait for any call.
+    pub fn status(&self) -> ModelStatus {
+        self.0.status()
     }
 
     /// Answers a short text.
@@ -135,15 +137,19 @@ impl Embedder {
     }
 }
 
-impl FromOpened for Embedder {
-    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
-        match &opened.backend {
-            AnyBackend::Embed(backend) => {
-                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
-            }
-            AnyBackend::Recognize(_) | AnyBackend::Summarize(_) | AnyBackend::Rerank(_) => {
-                Err(other_task(&opened, Task::Embedding))
-            }
-        }
+async fn embed(
+    backend: Arc<dyn EmbedBackend>,
+    texts: Vec<String>,
+    options: EmbedOptions,
+    caller: Caller,
+) -> Result<Embeddings, BridgeError> {
+    caller.stop.check()?;
+    let dim = backend.dim();
+    Ok(Embeddings::new(all(backend.embed_each(texts, options, caller).await?)?, dim))
+}
+
+impl FromSlot for Embedder {
+    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
+        Handle::new(slot).map(Self)
     }
 }

@@ -1,136 +1,148 @@
-//! What the handles of all tasks have in common: how a call is stopped, and how it runs on a blocking thread.
+//! What the handles of all tasks have in common: how a call is stopped, and how it waits.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tracing::Instrument;
 
 use crate::BridgeError;
+use crate::life::slot::{Call, Slot};
 use crate::model::ModelInfo;
-use crate::runtime::cancellation::{CancelToken, Stop, TimeLimit, stoppable};
-use crate::tasks::backend::Backend;
+use crate::runtime::blocking::{block_on, on_blocking_thread, runtime};
+use crate::runtime::cancellation::{CancelToken, Stoppable, TimeLimit};
+use crate::runtime::lane::Caller;
+use crate::runtime::panics::caught;
+use crate::status::ModelStatus;
+use crate::tasks::backend::OfTask;
 
-/// An open model. Clones share it.
+/// A model of the task of a backend. Clones share it.
 pub(crate) struct Handle<B: ?Sized> {
-    info: Arc<ModelInfo>,
-    backend: Arc<B>,
-    /// The time limit of calls that pass none.
-    timeout: Option<Duration>,
+    slot: Arc<Slot>,
+    backend: PhantomData<fn() -> Box<B>>,
 }
 
 impl<B: ?Sized> Clone for Handle<B> {
     fn clone(&self) -> Self {
-        Self { info: Arc::clone(&self.info), backend: Arc::clone(&self.backend), timeout: self.timeout }
+        Self { slot: Arc::clone(&self.slot), backend: PhantomData }
     }
 }
 
 impl<B: ?Sized> fmt::Debug for Handle<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Handle").field(&self.info).finish()
+        f.debug_tuple("Handle").field(&self.slot.info()).finish()
     }
 }
 
-impl<B: Backend + ?Sized + 'static> Handle<B> {
-    pub(super) fn new(info: Arc<ModelInfo>, backend: Arc<B>, timeout: Option<Duration>) -> Self {
-        Self { info, backend, timeout }
+impl<B: OfTask + ?Sized + 'static> Handle<B> {
+    /// # Errors
+    /// `variant`, if the model is for another task.
+    pub(super) fn new(slot: Arc<Slot>) -> Result<Self, BridgeError> {
+        if slot.task == B::TASK {
+            return Ok(Self { slot, backend: PhantomData });
+        }
+        let (path, actual) = (slot.info().path.clone(), slot.task.name().to_owned());
+        Err(BridgeError::Task { path, expected: B::TASK.name(), actual })
     }
 
-    pub(super) fn info(&self) -> &ModelInfo {
-        &self.info
+    pub(super) fn info(&self) -> ModelInfo {
+        (*self.slot.info()).clone()
     }
 
+    pub(super) fn resident_bytes(&self) -> u64 {
+        self.slot.resident_bytes()
+    }
+
+    /// `None` also for a closed model.
     pub(super) fn max_tokens(&self) -> Option<usize> {
-        self.backend.max_tokens()
+        self.slot.current().ok()?.opened.backend.any().max_tokens()
     }
 
     pub(super) fn unload(&self) {
-        self.backend.unload();
+        self.slot.unload();
+    }
+
+    pub(super) fn status(&self) -> ModelStatus {
+        self.slot.status()
     }
 
     pub(super) fn warm_up_blocking(&self) -> Result<(), BridgeError> {
-        self.backend.warm_up()
+        self.call(None, None, |_, caller| async move { caller.stop.check() })
     }
 
     pub(super) async fn warm_up(&self) -> Result<(), BridgeError> {
-        self.call_async(None, None, |backend, stop| {
-            stop.check()?;
-            backend.warm_up()
-        })
-        .await
+        self.call_async(None, None, |_, caller| async move { caller.stop.check() }).await
     }
 
     pub(super) fn self_test_blocking(&self) -> Result<(), BridgeError> {
-        self.call(None, None, |backend, stop| backend.self_test(stop))
+        self.call(None, None, B::self_test)
     }
 
     pub(super) async fn self_test(&self) -> Result<(), BridgeError> {
-        self.call_async(None, None, |backend, stop| backend.self_test(stop)).await
+        self.call_async(None, None, B::self_test).await
     }
 
-    /// Makes a call that its token and its time limit can stop.
+    /// Makes a call that its token and its time limit can stop. Blocks the calling thread.
     ///
     /// # Errors
-    /// `config` for a time limit of 0, or the errors of the call.
-    pub(super) fn call<T>(
+    /// `config` for a time limit of 0, `closed`, the errors of loading the model, or those of the call.
+    pub(super) fn call<T, F: Future<Output = Result<T, BridgeError>>>(
         &self,
         cancel: Option<&CancelToken>,
         timeout: Option<Duration>,
-        call: impl FnOnce(&B, &Stop) -> Result<T, BridgeError>,
+        call: impl FnOnce(Arc<B>, Caller) -> F,
     ) -> Result<T, BridgeError> {
-        let limit = self.limit(timeout)?;
-        stoppable(cancel.as_slice(), limit, |stop| call(&self.backend, stop))
+        let _span = self.span().entered();
+        let stoppable = Stoppable::new(cancel, self.limit(timeout)?)?;
+        let running = self.slot.enter(stoppable.stop())?;
+        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: false };
+        block_on(call(self.backend(&running)?, caller))
     }
 
-    /// Makes a call on a blocking thread. Dropping the future stops the call; a call that waits for a thread then starts
-    /// no run at all. The time limit includes the wait for a thread.
+    /// Makes a call without blocking a thread. Dropping the future stops the call; a call that waits for its turn then
+    /// starts no run at all. The time limit includes every wait.
     ///
     /// # Errors
-    /// `config` for a time limit of 0 or without a tokio runtime, `internal` if the call panics, or the errors of the call.
-    pub(super) async fn call_async<T: Send + 'static>(
+    /// `config` for a time limit of 0 or without a tokio runtime, `closed`, the errors of loading the model, `internal` if the
+    /// call panics, or the errors of the call.
+    pub(super) async fn call_async<T, F: Future<Output = Result<T, BridgeError>> + Send>(
         &self,
-        cancel: Option<CancelToken>,
+        cancel: Option<&CancelToken>,
         timeout: Option<Duration>,
-        call: impl FnOnce(&B, &Stop) -> Result<T, BridgeError> + Send + 'static,
+        call: impl FnOnce(Arc<B>, Caller) -> F + Send,
     ) -> Result<T, BridgeError> {
-        let limit = self.limit(timeout)?;
-        let backend = Arc::clone(&self.backend);
-        let dropped = CancelToken::new();
-        let _cancel_on_drop = dropped.on_drop();
-        let tokens: Vec<CancelToken> = cancel.into_iter().chain([dropped.clone()]).collect();
-        on_blocking_thread(move || {
-            let tokens: Vec<&CancelToken> = tokens.iter().collect();
-            stoppable(&tokens, limit, |stop| call(&backend, stop))
-        })
-        .await
+        runtime()?;
+        let stoppable = Stoppable::new(cancel, self.limit(timeout)?)?;
+        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: true };
+        let answer = async {
+            let running = self.enter(&caller).await?;
+            call(self.backend(&running)?, caller).await
+        };
+        caught(answer.instrument(self.span())).await
+    }
+
+    /// Starts a call. Only the load of a model that is not loaded needs a blocking thread.
+    async fn enter(&self, caller: &Caller) -> Result<Call, BridgeError> {
+        if let Some(running) = self.slot.try_enter()? {
+            return Ok(running);
+        }
+        let (slot, stop) = (Arc::clone(&self.slot), Arc::clone(&caller.stop));
+        on_blocking_thread(move || slot.enter(&stop)).await
+    }
+
+    /// The backend of the generation that a call runs on.
+    fn backend(&self, running: &Call) -> Result<Arc<B>, BridgeError> {
+        let problem = || format!("the model {:?} is for another task", self.slot.name);
+        B::of(running.backend()).cloned().ok_or_else(|| BridgeError::Internal { problem: problem() })
+    }
+
+    /// The span of a call. It has no text.
+    fn span(&self) -> tracing::Span {
+        tracing::info_span!("call", model = %self.slot.name, task = %self.slot.task)
     }
 
     fn limit(&self, timeout: Option<Duration>) -> Result<Option<TimeLimit>, BridgeError> {
-        let timeout = timeout.or(self.timeout);
-        if timeout.is_some_and(|limit| limit.is_zero()) {
-            return Err(BridgeError::config("timeout is 0 s, expected more than 0"));
-        }
-        Ok(timeout.map(|limit| TimeLimit { started: Instant::now(), limit }))
+        TimeLimit::of(timeout.or(self.slot.timeout))
     }
-}
-
-/// Runs blocking code on one of tokio's threads for it.
-///
-/// # Errors
-/// `config` without a tokio runtime, `internal` if the code panics, `cancelled` if the runtime shuts down before it runs,
-/// or the errors of the code.
-pub(crate) async fn on_blocking_thread<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, BridgeError> + Send + 'static,
-) -> Result<T, BridgeError> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
-        BridgeError::config("the asynchronous calls need a tokio runtime; without one, use the blocking calls")
-    })?;
-    runtime.spawn_blocking(call).await.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(panic) => Err(BridgeError::Internal { problem: format!("the call panicked: {}", message(&*panic)) }),
-        Err(_) => Err(BridgeError::Cancelled),
-    })
-}
-
-/// The message of a panic.
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

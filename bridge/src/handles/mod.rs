@@ -8,24 +8,22 @@ mod reranker;
 mod summarizer;
 
 pub use self::embedder::Embedder;
-pub(crate) use self::handle::on_blocking_thread;
 pub use self::recognizer::Recognizer;
 pub use self::reranker::Reranker;
 pub use self::summarizer::Summarizer;
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::families::loading::{self, Opened};
-use crate::tasks::Task;
+use crate::life::slot::{Opening, Slot};
 use crate::{BridgeError, BridgeOptions, Model};
 
 /// A handle of the models of one task.
-pub(crate) trait FromOpened: Sized {
+pub(crate) trait FromSlot: Sized {
     /// Makes the handle of an open model.
     ///
     /// # Errors
     /// `variant`, if the model is for another task.
-    fn from_opened(opened: Opened) -> Result<Self, BridgeError>;
+    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError>;
 }
 
 /// Opens a model alone. Its graphs are only loaded if it has `preload`.
@@ -33,19 +31,15 @@ pub(crate) trait FromOpened: Sized {
 /// # Errors
 /// `config`, the errors of opening the artifact, or `variant` for an artifact of another task; with `preload` also the
 /// errors of loading the graphs.
-fn open<H: FromOpened>(model: Model, options: &BridgeOptions) -> Result<H, BridgeError> {
+fn open<H: FromSlot>(model: Model, options: &BridgeOptions) -> Result<H, BridgeError> {
     options.check()?;
-    let opened = loading::open(&model, &options.model_options())?;
-    let backend = opened.backend.clone();
-    let handle = H::from_opened(opened.with_default_timeout(options.timeout))?;
-    if model.preload {
-        backend.warm_up()?;
-    }
+    let slot = Slot::open(model, &Opening::new(options, options.model_options()))?;
+    let handle = H::from_slot(Arc::clone(&slot))?;
+    slot.preload()?;
     Ok(handle)
 }
 
-/// The error for a model that is for another task than the handle.
-fn other_task(opened: &Opened, expected: Task) -> BridgeError {
-    let (path, actual): (PathBuf, _) = (opened.info.path.clone(), opened.info.task.name().to_owned());
-    BridgeError::Task { path, expected: expected.name(), actual }
+/// Copies the texts of a blocking call, which the threads of the model get.
+fn owned(texts: &[impl AsRef<str>]) -> Vec<String> {
+    texts.iter().map(|text| text.as_ref().to_owned()).collect()
 }

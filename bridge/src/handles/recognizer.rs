@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::{FromOpened, open, other_task};
-use crate::families::loading::Opened;
+use super::{FromSlot, open, owned};
+use crate::life::slot::Slot;
 use crate::model::{Model, ModelInfo};
-use crate::tasks::backend::{AnyBackend, RecognizeBackend, all};
-use crate::tasks::{Entities, RecognizeOptions, Task};
+use crate::runtime::lane::Caller;
+use crate::status::ModelStatus;
+use crate::tasks::backend::{RecognizeBackend, all};
+use crate::tasks::{Entities, RecognizeOptions};
 use crate::{BridgeError, BridgeOptions};
 
 /// A model that finds named entities.
 ///
-/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
-/// tokio's blocking threads; dropping the future of a call stops the call.
+/// Clones share the model. All calls take `&self` and may come from many threads at once. Calls
+/// wait in a queue and are served in turn. Asynchronous calls need a tokio runtime and hold no thread while they wait;
+/// dropping the future of a call stops the call.
 #[derive(Clone, Debug)]
 pub struct Recognizer(Handle<dyn RecognizeBackend>);
 
@@ -35,13 +38,7 @@ impl Recognizer {
     /// caused the error, if one did.
     pub async fn recognize(&self, texts: Vec<String>, options: RecognizeOptions) -> Result<Vec<Entities>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                stop.check()?;
-                all(backend.recognize_each(&texts, &options, stop)?)
-            })
-            .await
+        self.0.call_async(cancel.as_ref(), timeout, |backend, caller| recognize(backend, texts, options, caller)).await
     }
 
     /// The blocking twin of [`recognize`](Self::recognize).
@@ -53,10 +50,8 @@ impl Recognizer {
         texts: &[impl AsRef<str>],
         options: &RecognizeOptions,
     ) -> Result<Vec<Entities>, BridgeError> {
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            stop.check()?;
-            all(backend.recognize_each(&texts, options, stop)?)
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            recognize(backend, owned(texts), options.clone(), caller)
         })
     }
 
@@ -72,10 +67,7 @@ impl Recognizer {
     ) -> Result<Vec<Result<Entities, BridgeError>>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
         self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                backend.recognize_each(&texts, &options, stop)
-            })
+            .call_async(cancel.as_ref(), timeout, |backend, caller| backend.recognize_each(texts, options, caller))
             .await
     }
 
@@ -88,18 +80,23 @@ impl Recognizer {
         texts: &[impl AsRef<str>],
         options: &RecognizeOptions,
     ) -> Result<Vec<Result<Entities, BridgeError>>, BridgeError> {
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            backend.recognize_each(&texts, options, stop)
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            backend.recognize_each(owned(texts), options.clone(), caller)
         })
     }
 
-    /// The name, the task, the version and the variant of the model.
-    pub fn info(&self) -> &ModelInfo {
+    /// The name, the task, the version and the variant of the model. A reload changes them.
+    pub fn info(&self) -> ModelInfo {
         self.0.info()
     }
 
-    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    /// The memory that the loaded graphs take, in bytes; 0 if they are not loaded. It is how much the process grew when they
+    /// were loaded, at least the size of their files.
+    pub fn resident_bytes(&self) -> u64 {
+        self.0.resident_bytes()
+    }
+
+    /// Loads every graph now, so that the first call does not wait for it.
     ///
     /// # Errors
     /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
@@ -115,9 +112,14 @@ impl Recognizer {
         self.0.warm_up_blocking()
     }
 
-    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    /// Frees the graphs as soon as no call uses them; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
+    }
+
+    /// What the model does at the moment. Runs nothing and does not wait for any call.
+    pub fn status(&self) -> ModelStatus {
+        self.0.status()
     }
 
     /// Answers a short text.
@@ -141,15 +143,18 @@ impl Recognizer {
     }
 }
 
-impl FromOpened for Recognizer {
-    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
-        match &opened.backend {
-            AnyBackend::Recognize(backend) => {
-                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
-            }
-            AnyBackend::Embed(_) | AnyBackend::Summarize(_) | AnyBackend::Rerank(_) => {
-                Err(other_task(&opened, Task::Ner))
-            }
-        }
+async fn recognize(
+    backend: Arc<dyn RecognizeBackend>,
+    texts: Vec<String>,
+    options: RecognizeOptions,
+    caller: Caller,
+) -> Result<Vec<Entities>, BridgeError> {
+    caller.stop.check()?;
+    all(backend.recognize_each(texts, options, caller).await?)
+}
+
+impl FromSlot for Recognizer {
+    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
+        Handle::new(slot).map(Self)
     }
 }

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::{FromOpened, open, other_task};
-use crate::families::loading::Opened;
+use super::{FromSlot, open, owned};
+use crate::life::slot::Slot;
 use crate::model::{Model, ModelInfo};
-use crate::tasks::backend::{AnyBackend, RerankBackend};
-use crate::tasks::{Ranked, RerankOptions, Task};
+use crate::runtime::lane::Caller;
+use crate::status::ModelStatus;
+use crate::tasks::backend::RerankBackend;
+use crate::tasks::{Ranked, RerankOptions};
 use crate::{BridgeError, BridgeOptions};
 
 /// A model that ranks documents for a query.
 ///
-/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
-/// tokio's blocking threads; dropping the future of a call stops the call.
+/// Clones share the model. All calls take `&self` and may come from many threads at once. Calls
+/// wait in a queue and are served in turn. Asynchronous calls need a tokio runtime and hold no thread while they wait;
+/// dropping the future of a call stops the call.
 #[derive(Clone, Debug)]
 pub struct Reranker(Handle<dyn RerankBackend>);
 
@@ -42,11 +45,7 @@ impl Reranker {
     ) -> Result<Vec<Ranked>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
         self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
-                stop.check()?;
-                backend.rerank(&query, &documents, &options, stop)
-            })
+            .call_async(cancel.as_ref(), timeout, |backend, caller| rerank(backend, query, documents, options, caller))
             .await
     }
 
@@ -60,19 +59,23 @@ impl Reranker {
         documents: &[impl AsRef<str>],
         options: &RerankOptions,
     ) -> Result<Vec<Ranked>, BridgeError> {
-        let documents: Vec<&str> = documents.iter().map(AsRef::as_ref).collect();
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            stop.check()?;
-            backend.rerank(query, &documents, options, stop)
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            rerank(backend, query.to_owned(), owned(documents), options.clone(), caller)
         })
     }
 
-    /// The name, the task, the version and the variant of the model.
-    pub fn info(&self) -> &ModelInfo {
+    /// The name, the task, the version and the variant of the model. A reload changes them.
+    pub fn info(&self) -> ModelInfo {
         self.0.info()
     }
 
-    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    /// The memory that the loaded graphs take, in bytes; 0 if they are not loaded. It is how much the process grew when they
+    /// were loaded, at least the size of their files.
+    pub fn resident_bytes(&self) -> u64 {
+        self.0.resident_bytes()
+    }
+
+    /// Loads every graph now, so that the first call does not wait for it.
     ///
     /// # Errors
     /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
@@ -88,9 +91,14 @@ impl Reranker {
         self.0.warm_up_blocking()
     }
 
-    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    /// Frees the graphs as soon as no call uses them; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
+    }
+
+    /// What the model does at the moment. Runs nothing and does not wait for any call.
+    pub fn status(&self) -> ModelStatus {
+        self.0.status()
     }
 
     /// Answers a short text.
@@ -114,15 +122,19 @@ impl Reranker {
     }
 }
 
-impl FromOpened for Reranker {
-    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
-        match &opened.backend {
-            AnyBackend::Rerank(backend) => {
-                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
-            }
-            AnyBackend::Embed(_) | AnyBackend::Recognize(_) | AnyBackend::Summarize(_) => {
-                Err(other_task(&opened, Task::Rerank))
-            }
-        }
+async fn rerank(
+    backend: Arc<dyn RerankBackend>,
+    query: String,
+    documents: Vec<String>,
+    options: RerankOptions,
+    caller: Caller,
+) -> Result<Vec<Ranked>, BridgeError> {
+    caller.stop.check()?;
+    backend.rerank(query, documents, options, caller).await
+}
+
+impl FromSlot for Reranker {
+    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
+        Handle::new(slot).map(Self)
     }
 }

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use super::{FromOpened, open, other_task};
-use crate::families::loading::Opened;
+use super::{FromSlot, open};
+use crate::life::slot::Slot;
 use crate::model::{Model, ModelInfo};
-use crate::tasks::backend::{AnyBackend, SummarizeBackend, all};
-use crate::tasks::{SummarizeOptions, Summary, Task};
+use crate::runtime::lane::Caller;
+use crate::status::ModelStatus;
+use crate::tasks::backend::{SummarizeBackend, all};
+use crate::tasks::{SummarizeOptions, Summary};
 use crate::{BridgeError, BridgeOptions};
 
 /// A model that summarizes lists of messages.
 ///
-/// Clones share the model. All calls take `&self` and may come from many threads at once. The asynchronous calls run on
-/// tokio's blocking threads; dropping the future of a call stops the call.
+/// Clones share the model. All calls take `&self` and may come from many threads at once. Calls
+/// wait in a queue and are served in turn. Asynchronous calls need a tokio runtime and hold no thread while they wait;
+/// dropping the future of a call stops the call.
 #[derive(Clone, Debug)]
 pub struct Summarizer(Handle<dyn SummarizeBackend>);
 
@@ -40,12 +43,7 @@ impl Summarizer {
         options: SummarizeOptions,
     ) -> Result<Vec<Summary>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0
-            .call_async(cancel, timeout, move |backend, stop| {
-                stop.check()?;
-                all(backend.summarize_each(&inputs, &options, stop)?)
-            })
-            .await
+        self.0.call_async(cancel.as_ref(), timeout, |backend, caller| summarize(backend, inputs, options, caller)).await
     }
 
     /// The blocking twin of [`summarize`](Self::summarize).
@@ -57,9 +55,8 @@ impl Summarizer {
         inputs: &[Vec<String>],
         options: &SummarizeOptions,
     ) -> Result<Vec<Summary>, BridgeError> {
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            stop.check()?;
-            all(backend.summarize_each(inputs, options, stop)?)
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            summarize(backend, inputs.to_vec(), options.clone(), caller)
         })
     }
 
@@ -74,7 +71,9 @@ impl Summarizer {
         options: SummarizeOptions,
     ) -> Result<Vec<Result<Summary, BridgeError>>, BridgeError> {
         let (cancel, timeout) = (options.cancel.clone(), options.timeout);
-        self.0.call_async(cancel, timeout, move |backend, stop| backend.summarize_each(&inputs, &options, stop)).await
+        self.0
+            .call_async(cancel.as_ref(), timeout, |backend, caller| backend.summarize_each(inputs, options, caller))
+            .await
     }
 
     /// The blocking twin of [`summarize_each`](Self::summarize_each).
@@ -86,17 +85,23 @@ impl Summarizer {
         inputs: &[Vec<String>],
         options: &SummarizeOptions,
     ) -> Result<Vec<Result<Summary, BridgeError>>, BridgeError> {
-        self.0.call(options.cancel.as_ref(), options.timeout, |backend, stop| {
-            backend.summarize_each(inputs, options, stop)
+        self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
+            backend.summarize_each(inputs.to_vec(), options.clone(), caller)
         })
     }
 
-    /// The name, the task, the version and the variant of the model.
-    pub fn info(&self) -> &ModelInfo {
+    /// The name, the task, the version and the variant of the model. A reload changes them.
+    pub fn info(&self) -> ModelInfo {
         self.0.info()
     }
 
-    /// Creates the first session of every graph now, so that the first call does not wait for it.
+    /// The memory that the loaded graphs take, in bytes; 0 if they are not loaded. It is how much the process grew when they
+    /// were loaded, at least the size of their files.
+    pub fn resident_bytes(&self) -> u64 {
+        self.0.resident_bytes()
+    }
+
+    /// Loads every graph now, so that the first call does not wait for it.
     ///
     /// # Errors
     /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
@@ -112,9 +117,14 @@ impl Summarizer {
         self.0.warm_up_blocking()
     }
 
-    /// Drops the sessions that no call uses at the moment; the next call creates new ones.
+    /// Frees the graphs as soon as no call uses them; the next call loads them again.
     pub fn unload(&self) {
         self.0.unload();
+    }
+
+    /// What the model does at the moment. Runs nothing and does not wait for any call.
+    pub fn status(&self) -> ModelStatus {
+        self.0.status()
     }
 
     /// Answers a short text.
@@ -138,15 +148,18 @@ impl Summarizer {
     }
 }
 
-impl FromOpened for Summarizer {
-    fn from_opened(opened: Opened) -> Result<Self, BridgeError> {
-        match &opened.backend {
-            AnyBackend::Summarize(backend) => {
-                Ok(Self(Handle::new(opened.info.clone(), Arc::clone(backend), opened.timeout)))
-            }
-            AnyBackend::Embed(_) | AnyBackend::Recognize(_) | AnyBackend::Rerank(_) => {
-                Err(other_task(&opened, Task::Summarization))
-            }
-        }
+async fn summarize(
+    backend: Arc<dyn SummarizeBackend>,
+    inputs: Vec<Vec<String>>,
+    options: SummarizeOptions,
+    caller: Caller,
+) -> Result<Vec<Summary>, BridgeError> {
+    caller.stop.check()?;
+    all(backend.summarize_each(inputs, options, caller).await?)
+}
+
+impl FromSlot for Summarizer {
+    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
+        Handle::new(slot).map(Self)
     }
 }

@@ -1,13 +1,14 @@
-//! Groups encoded texts into runs, pads them, and runs them on several threads.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+//! Groups encoded texts into runs, and pads them.
 
 use crate::BridgeError;
 
 /// The default limit on the tokens of one run, including padding. The tensors of a run of this size fit into the
 /// processor's cache.
 pub(crate) const TOKEN_BUDGET: usize = 512;
+
+/// Limit on rows x length x length of one run of several rows. A transformer computes this many scores for each head of its
+/// attention: with 12 heads, they take 100 MB as float32.
+pub(crate) const SCORE_BUDGET: usize = 1 << 21;
 
 /// Limits on the size of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,9 @@ pub(crate) fn plan(mut texts: Vec<(usize, usize)>, bounds: Bounds) -> Vec<Vec<us
     let mut runs = Vec::new();
     let mut rest = texts.as_slice();
     while let Some(&(_, longest)) = rest.first() {
-        let rows = (bounds.tokens / longest.max(1)).min(bounds.texts).clamp(1, rest.len());
+        let longest = longest.max(1);
+        let scores = SCORE_BUDGET / longest.saturating_mul(longest);
+        let rows = (bounds.tokens / longest).min(scores).min(bounds.texts).clamp(1, rest.len());
         let (run, others) = rest.split_at(rows);
         runs.push(run.iter().map(|&(index, _)| index).collect());
         rest = others;
@@ -41,36 +44,37 @@ pub(crate) fn plan(mut texts: Vec<(usize, usize)>, bounds: Bounds) -> Vec<Vec<us
     runs
 }
 
-/// Processes jobs on several threads. A thread ends when one of its jobs fails. If the system refuses a thread, the others
-/// process its jobs; without any, the calling thread does.
-///
-/// # Errors
-/// The error of a job, or `inference` if a thread panicked.
-pub(crate) fn in_parallel<J: Sync>(
-    threads: usize,
-    jobs: &[J],
-    work: impl Fn(&J) -> Result<(), BridgeError> + Sync,
-) -> Result<(), BridgeError> {
-    let next = AtomicUsize::new(0);
-    let worker = || std::iter::from_fn(|| jobs.get(next.fetch_add(1, Ordering::Relaxed))).try_for_each(&work);
-    if threads.min(jobs.len()) <= 1 {
-        return worker();
+/// The size of a run: its rows, the length of the longest one, and the sum of their lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    rows: usize,
+    pub(crate) width: usize,
+    tokens: usize,
+}
+
+impl Load {
+    /// A run of one row.
+    pub(crate) fn of(length: usize) -> Self {
+        Self { rows: 1, width: length.max(1), tokens: length.max(1) }
     }
-    std::thread::scope(|scope| {
-        let start = |_| match std::thread::Builder::new().spawn_scoped(scope, worker) {
-            Ok(handle) => Some(handle),
-            Err(error) => {
-                tracing::warn!(%error, "the system refused a thread: a call runs on fewer threads");
-                None
-            }
-        };
-        let handles: Vec<_> = (0..threads.min(jobs.len())).map_while(start).collect();
-        if handles.is_empty() {
-            return worker();
-        }
-        let crashed = |_| Err(BridgeError::Internal { problem: "a worker thread panicked".to_owned() });
-        handles.into_iter().try_for_each(|handle| handle.join().unwrap_or_else(crashed))
-    })
+
+    /// Both runs together.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, width: self.width.max(other.width), tokens: self.tokens + other.tokens }
+    }
+
+    /// The tokens of the run, including padding.
+    pub(crate) fn padded(self) -> usize {
+        self.rows.saturating_mul(self.width)
+    }
+
+    /// Whether rows of several calls may run together like this: within the limits, and at most a quarter is padding.
+    pub(crate) fn can_merge(self, max_tokens: usize) -> bool {
+        let padded = self.padded();
+        padded <= max_tokens
+            && padded.saturating_mul(self.width) <= SCORE_BUDGET
+            && (padded - self.tokens).saturating_mul(4) <= padded
+    }
 }
 
 /// The error for a thread that the system refuses, for example because of a limit on processes or memory.
@@ -80,44 +84,6 @@ pub(crate) fn refused_thread(error: &std::io::Error) -> BridgeError {
 
 /// The outcome of one item of a run: its result or its error.
 pub(crate) type Outcome<T> = Result<T, BridgeError>;
-
-/// Runs items on several threads and returns the outcome for each index below `count`; `None` for an index that is not
-/// among the items. `items` has the index and the number of tokens of each item. `work` receives the indices of one run and
-/// returns their outcomes in the same order.
-///
-/// # Errors
-/// The error of `work`, which ends the whole call.
-pub(crate) fn run_all<T: Send>(
-    count: usize,
-    items: Vec<(usize, usize)>,
-    threads: usize,
-    bounds: Bounds,
-    work: impl Fn(&[usize]) -> Result<Vec<Outcome<T>>, BridgeError> + Sync,
-) -> Result<Vec<Option<Outcome<T>>>, BridgeError> {
-    let slots = Mutex::new((0..count).map(|_| None).collect::<Vec<_>>());
-    in_parallel(threads, &plan(items, bounds), |run| {
-        let outcomes = work(run)?;
-        let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
-        for (&index, outcome) in run.iter().zip(outcomes) {
-            slots[index] = Some(outcome);
-        }
-        Ok(())
-    })?;
-    Ok(slots.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Tries one run with all rows. If it fails, every row runs alone, so that one bad row does not lose the others.
-pub(crate) fn run_apart<R, T>(
-    rows: &[R],
-    mut attempt: impl FnMut(&[R]) -> Result<Vec<Outcome<T>>, BridgeError>,
-) -> Vec<Outcome<T>> {
-    let nothing = || Err(BridgeError::inference(None, "was not run"));
-    match attempt(rows) {
-        Ok(outcomes) => outcomes,
-        Err(error) if rows.len() == 1 => vec![Err(error)],
-        Err(_) => rows.chunks(1).map(|row| attempt(row)?.pop().unwrap_or_else(nothing)).collect(),
-    }
-}
 
 /// The token ids and the attention mask of one run, both of the shape `[rows, width]` in row-major order.
 #[derive(Debug, PartialEq, Eq)]
@@ -160,41 +126,22 @@ mod tests {
     }
 
     #[test]
-    fn every_job_is_done_once_and_an_error_is_returned() {
-        let jobs: Vec<usize> = (0..100).collect();
-        for threads in [0, 1, 3] {
-            let sum = AtomicUsize::new(0);
-            let add = |job: &usize| {
-                sum.fetch_add(*job, Ordering::Relaxed);
-                Ok(())
-            };
-            assert_eq!(in_parallel(threads, &jobs, add), Ok(()));
-            assert_eq!(sum.into_inner(), 4950);
-            let fail = |job: &usize| if *job == 7 { Err(BridgeError::inference(Some(7), "x")) } else { Ok(()) };
-            assert_eq!(in_parallel(threads, &jobs, fail).map_err(|error| error.index()), Err(Some(7)));
-        }
+    fn merged_runs_have_little_padding_and_are_bounded() {
+        let run = |lengths: &[usize]| lengths.iter().map(|length| Load::of(*length)).reduce(Load::with).expect("rows");
+        assert_eq!(run(&[5, 0, 3]), Load { rows: 3, width: 5, tokens: 9 });
+        assert!(run(&[8, 4]).can_merge(16));
+        assert!(!run(&[8, 4]).can_merge(15));
+        assert!(!run(&[8, 3]).can_merge(16));
+        assert!(run(&[1024; 2]).can_merge(usize::MAX));
+        assert!(!run(&[1024; 3]).can_merge(usize::MAX));
     }
 
     #[test]
-    fn every_item_gets_its_own_outcome() {
-        let work = |run: &[usize]| Ok(run.iter().map(|index| Ok(index * 2)).collect());
-        let outcomes = run_all(4, vec![(3, 900), (0, 1), (2, 600)], 2, Bounds::default(), work).expect("outcomes");
-        assert_eq!(outcomes, [Some(Ok(0)), None, Some(Ok(4)), Some(Ok(6))]);
-        let broken = |_: &[usize]| Err::<Vec<Outcome<()>>, _>(BridgeError::inference(None, "x"));
-        assert!(run_all(1, vec![(0, 1)], 1, Bounds::default(), broken).is_err());
-    }
-
-    #[test]
-    fn one_bad_row_does_not_lose_the_others() {
-        let attempt = |rows: &[i32]| match rows.contains(&7) {
-            true => Err(BridgeError::inference(None, "seven")),
-            false => Ok(rows.iter().map(|row| Ok(row + 1)).collect()),
-        };
-        assert_eq!(run_apart(&[1, 2], attempt), [Ok(2), Ok(3)]);
-        let codes: Vec<_> =
-            run_apart(&[1, 7, 2], attempt).into_iter().map(|row| row.map_err(|e| e.code().as_str())).collect();
-        assert_eq!(codes, [Ok(2), Err("inference"), Ok(3)]);
-        assert!(run_apart(&[7], attempt)[0].is_err());
+    fn long_texts_of_a_large_budget_are_divided() {
+        let lengths: Vec<(usize, usize)> = (0..10).map(|index| (index, 1024)).collect();
+        let bounds = Bounds { tokens: usize::MAX, ..Bounds::default() };
+        assert!(plan(lengths, bounds).iter().all(|run| run.len() == 2));
+        assert_eq!(plan(vec![(0, usize::MAX)], bounds), [[0]]);
     }
 
     proptest! {

@@ -1,16 +1,13 @@
 //! Stops a call before it has an answer, from another thread or when its time limit is over.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use ort::logging::LogLevel;
 use ort::session::RunOptions;
 
-use super::batch::refused_thread;
-use super::outputs::failed;
+use super::deadlines::Deadline;
 use crate::BridgeError;
 
 /// Cancels all calls whose options have this token or a clone of it, both current calls and later ones. A cancellation
@@ -47,12 +44,6 @@ impl CancelToken {
         self.shared.cancelled.load(Ordering::SeqCst)
     }
 
-    /// A guard that cancels this cancellation token when it is dropped, for asynchronous calls whose future may be
-    /// dropped.
-    pub(crate) fn on_drop(&self) -> CancelOnDrop {
-        CancelOnDrop(self.clone())
-    }
-
     fn attach(&self, call: &Arc<Stop>) {
         let mut calls = self.calls();
         calls.retain(|call| call.strong_count() > 0);
@@ -74,29 +65,22 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// A guard that cancels its cancellation token when it is dropped.
-pub(crate) struct CancelOnDrop(CancelToken);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
+/// What happens when a call is stopped, given the reason.
+type Hook = Box<dyn FnOnce(BridgeError) + Send>;
 
 /// The state of one call, through which other threads can stop it.
 #[derive(Default)]
 pub(crate) struct Stop {
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     /// Why the call was stopped: the first reason, if there are several.
     reason: Option<BridgeError>,
-    /// Whether the call has ended.
-    ended: bool,
-    runs: Vec<Arc<RunOptions>>,
+    /// The runs that compute something for the call.
+    runs: Vec<Arc<Running>>,
+    hook: Option<Hook>,
 }
 
 impl Stop {
@@ -108,47 +92,49 @@ impl Stop {
         self.lock().reason.clone().map_or(Ok(()), Err)
     }
 
-    /// Runs a graph with options through which the run can be terminated.
-    ///
-    /// # Errors
-    /// The reason, if the call was stopped before the run or during it; else the error of the run, or `inference` if ONNX
-    /// Runtime cannot create the options.
-    pub(crate) fn run<T>(&self, run: impl FnOnce(&RunOptions) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
-        self.check()?;
-        let mut options = RunOptions::new().map_err(failed)?;
-        // ONNX Runtime would log an error for every stopped run. The log is switched off, because the run returns each
-        // error to the caller.
-        options.set_log_level(LogLevel::Fatal).map_err(failed)?;
-        let options = Arc::new(options);
+    /// Stops the call, unless it was stopped already. The hook is called without any lock.
+    pub(crate) fn stop(&self, reason: BridgeError) {
         let mut state = self.lock();
-        state.reason.clone().map_or(Ok(()), Err)?;
-        state.runs.push(Arc::clone(&options));
+        if state.reason.is_some() {
+            return;
+        }
+        state.reason = Some(reason.clone());
+        let (runs, hook) = (std::mem::take(&mut state.runs), state.hook.take());
         drop(state);
-        let answer = run(&options);
-        self.lock().runs.retain(|other| !Arc::ptr_eq(other, &options));
-        answer.map_err(|error| self.check().err().unwrap_or(error))
+        runs.iter().for_each(|run| run.leave());
+        hook.into_iter().for_each(|hook| hook(reason.clone()));
     }
 
-    fn stop(&self, reason: BridgeError) {
+    /// Sets what happens when the call is stopped. It happens at once if the call was stopped already.
+    pub(crate) fn on_stop(&self, hook: impl FnOnce(BridgeError) + Send + 'static) {
         let mut state = self.lock();
-        state.reason.get_or_insert(reason);
-        for options in &state.runs {
-            if let Err(error) = options.terminate() {
-                tracing::warn!(%error, "a run could not be terminated");
+        match state.reason.clone() {
+            None => state.hook = Some(Box::new(hook)),
+            Some(reason) => {
+                drop(state);
+                hook(reason);
             }
         }
     }
 
-    /// Waits until the call has ended, or stops it when its time limit is over.
-    fn watch(&self, started: Instant, limit: Duration) {
+    /// Removes the hook.
+    pub(crate) fn forget(&self) {
+        let hook = self.lock().hook.take();
+        drop(hook);
+    }
+
+    /// Adds a run that computes something for the call. A call that was stopped does not join a run.
+    pub(super) fn join(&self, run: &Arc<Running>) {
         let mut state = self.lock();
-        while !state.ended {
-            let Some(left) = limit.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) else {
-                drop(state);
-                return self.stop(BridgeError::Timeout { limit });
-            };
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        if state.reason.is_none() {
+            run.calls.fetch_add(1, Ordering::SeqCst);
+            state.runs.push(Arc::clone(run));
         }
+    }
+
+    /// Removes a run that has ended.
+    pub(super) fn end(&self, run: &Arc<Running>) {
+        self.lock().runs.retain(|other| !Arc::ptr_eq(other, run));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -156,13 +142,20 @@ impl Stop {
     }
 }
 
-/// A guard that tells the thread that watches the time limit that the call has ended, even if it ended by a panic.
-struct Ended<'a>(&'a Stop);
+/// A run of a graph, which may be for several calls. It is terminated when all of them were stopped.
+pub(super) struct Running {
+    pub(super) options: RunOptions,
+    /// The number of calls that have joined the run and were not stopped.
+    pub(super) calls: AtomicUsize,
+}
 
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.lock().ended = true;
-        self.0.changed.notify_all();
+impl Running {
+    pub(super) fn leave(&self) {
+        if self.calls.fetch_sub(1, Ordering::SeqCst) == 1
+            && let Err(error) = self.options.terminate()
+        {
+            tracing::warn!(%error, "a run could not be terminated");
+        }
     }
 }
 
@@ -174,59 +167,80 @@ pub(crate) struct TimeLimit {
     pub(crate) limit: Duration,
 }
 
-/// Runs a call that any of its cancellation tokens or its time limit can stop.
-pub(crate) fn stoppable<T>(cancel: &[&CancelToken], limit: Option<TimeLimit>, call: impl FnOnce(&Stop) -> T) -> T {
-    let stop = Arc::new(Stop::default());
-    for token in cancel {
-        token.attach(&stop);
-    }
-    let Some(TimeLimit { started, limit }) = limit else {
-        return call(&stop);
-    };
-    if started.elapsed() >= limit {
-        stop.stop(BridgeError::Timeout { limit });
-        return call(&stop);
-    }
-    thread::scope(|scope| {
-        let watch = || stop.watch(started, limit);
-        if let Err(error) = thread::Builder::new().spawn_scoped(scope, watch) {
-            // Nothing would end the call at its time limit.
-            stop.stop(refused_thread(&error));
+impl TimeLimit {
+    /// The time limit of a call that is made now; `None` without a limit.
+    ///
+    /// # Errors
+    /// `config` for a limit of 0.
+    pub(crate) fn of(limit: Option<Duration>) -> Result<Option<Self>, BridgeError> {
+        if limit.is_some_and(|limit| limit.is_zero()) {
+            return Err(BridgeError::config("timeout is 0 s, expected more than 0"));
         }
-        let _ended = Ended(&stop);
-        call(&stop)
-    })
+        Ok(limit.map(|limit| Self { started: Instant::now(), limit }))
+    }
+}
+
+/// A call that any of its cancellation tokens or its time limit can stop. Dropping this value stops the call, too.
+pub(crate) struct Stoppable {
+    stop: Arc<Stop>,
+    _deadline: Option<Deadline>,
+}
+
+impl Stoppable {
+    /// # Errors
+    /// `inference` if the system refuses the thread that waits for time limits.
+    pub(crate) fn new(cancel: Option<&CancelToken>, limit: Option<TimeLimit>) -> Result<Self, BridgeError> {
+        let stop = Arc::new(Stop::default());
+        let mut deadline = None;
+        cancel.into_iter().for_each(|token| token.attach(&stop));
+        if let Some(TimeLimit { started, limit }) = limit {
+            match started.checked_add(limit) {
+                Some(at) if at <= Instant::now() => stop.stop(BridgeError::Timeout { limit }),
+                Some(at) => deadline = Some(Deadline::new(at, limit, &stop)?),
+                // The time limit is never over.
+                None => {}
+            }
+        }
+        Ok(Self { stop, _deadline: deadline })
+    }
+
+    pub(crate) fn stop(&self) -> &Arc<Stop> {
+        &self.stop
+    }
+}
+
+impl Drop for Stoppable {
+    fn drop(&mut self) {
+        self.stop.stop(BridgeError::Cancelled);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
     use super::*;
 
     fn limit(limit: Duration) -> TimeLimit {
         TimeLimit { started: Instant::now(), limit }
     }
 
-    /// Runs a call that checks every 10 ms whether it was stopped, and returns its error code; `None` if it was not
-    /// stopped within 10 s.
-    fn busy(cancel: &[&CancelToken], timeout: Option<Duration>) -> Option<&'static str> {
-        stoppable(cancel, timeout.map(limit), |stop| {
-            for _ in 0..1_000 {
-                if let Err(error) = stop.check() {
-                    return Some(error.code().as_str());
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
-            None
-        })
+    /// Makes a call that waits until it is stopped, and returns its error code.
+    fn busy(cancel: Option<&CancelToken>, timeout: Option<Duration>) -> &'static str {
+        let call = Stoppable::new(cancel, timeout.map(limit)).expect("a thread");
+        let (sender, receiver) = mpsc::channel();
+        call.stop().on_stop(move |reason| sender.send(reason.code().as_str()).expect("a receiver"));
+        receiver.recv_timeout(Duration::from_secs(20)).expect("a reason")
     }
 
     #[test]
     fn the_first_reason_is_returned() {
         let token = CancelToken::new();
-        assert_eq!(busy(&[&CancelToken::new(), &token], Some(Duration::from_millis(30))), Some("timeout"));
+        assert_eq!(busy(Some(&token), Some(Duration::from_millis(30))), "timeout");
         assert!(!token.is_cancelled());
         token.cancel();
-        assert_eq!(busy(&[&CancelToken::new(), &token], Some(Duration::from_secs(5))), Some("cancelled"));
+        assert_eq!(busy(Some(&token), Some(Duration::from_secs(5))), "cancelled");
         assert!(format!("{token:?}").contains("true"));
     }
 
@@ -238,35 +252,34 @@ mod tests {
             thread::sleep(Duration::from_millis(30));
             other.cancel();
         });
-        assert_eq!(busy(&[&CancelToken::new(), &token], None), Some("cancelled"));
+        assert_eq!(busy(Some(&token), None), "cancelled");
         canceller.join().expect("no panic");
     }
 
     #[test]
-    fn a_call_that_ends_in_time_does_not_wait_for_the_limit() {
-        let started = Instant::now();
-        let answer = stoppable(&[], Some(limit(Duration::from_secs(60))), |stop| stop.check().map(|()| 7));
-        assert_eq!(answer, Ok(7));
-        assert!(started.elapsed() < Duration::from_secs(5));
-        let never = stoppable(&[], Some(limit(Duration::MAX)), |stop| stop.check().is_ok());
-        assert!(never);
-    }
-
-    #[test]
     fn a_limit_that_is_over_stops_the_call_before_it_starts() {
-        let over = TimeLimit { started: Instant::now() - Duration::from_secs(2), limit: Duration::from_secs(1) };
-        let code = stoppable(&[], Some(over), |stop| stop.run(|_| Ok(())).map_err(|error| error.code().as_str()));
-        assert_eq!(code, Err("timeout"));
+        let started = Instant::now();
+        thread::sleep(Duration::from_millis(2));
+        let over = Stoppable::new(None, Some(TimeLimit { started, limit: Duration::from_millis(1) }));
+        assert_eq!(over.expect("a call").stop().check().map_err(|error| error.code().as_str()), Err("timeout"));
+        let never = Stoppable::new(None, Some(limit(Duration::MAX))).expect("a call");
+        assert_eq!(never.stop().check(), Ok(()));
     }
 
     #[test]
     fn a_token_drops_ended_calls() {
         let token = CancelToken::new();
         for _ in 0..100 {
-            stoppable(&[&token], None, |_| ());
+            Stoppable::new(Some(&token), None).expect("a call");
         }
         assert!(token.calls().len() <= 1);
-        drop(token.on_drop());
-        assert!(token.is_cancelled());
+    }
+
+    #[test]
+    fn a_call_that_is_dropped_is_stopped() {
+        let call = Stoppable::new(None, None).expect("a call");
+        let stop = Arc::clone(call.stop());
+        drop(call);
+        assert_eq!(stop.check(), Err(BridgeError::Cancelled));
     }
 }

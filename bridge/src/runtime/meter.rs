@@ -1,13 +1,39 @@
 //! Metrics of a model, recorded with the `metrics` facade. Nothing is recorded until the application installs a recorder.
 //!
 //! All metrics have the labels `model` and `version`. The counters are `onnx_ml_bridge_requests_total`, `_items_total` (the
-//! texts), `_tokens_total` (without padding; for summaries the generated tokens) and `_runs_total` (the
-//! runs of graphs that started) and `_errors_total` (with the additional label `code`). The histograms, in seconds, are `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`.
+//! texts), `_tokens_total` (without padding; for summaries the generated tokens), `_runs_total` (the runs of graphs that
+//! started), `_errors_total` (with the additional label `code`) and `_unloads_total` (with the additional label `reason`).
+//! The histograms, in seconds, are `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`. The gauges are
+//! `onnx_ml_bridge_loaded` (loaded models) and `onnx_ml_bridge_resident_bytes` (their memory).
 
 use std::time::Duration;
 
 use crate::artifact::Manifest;
 use crate::error_code::ErrorCode;
+
+/// Why a model was unloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnloadReason {
+    /// The model had no call for its `idle_unload`.
+    Idle,
+    /// Another model needed the memory, within the limit of the bridge.
+    MemoryLimit,
+    /// The memory of the system is scarce.
+    Pressure,
+    /// The application asked for it.
+    Call,
+}
+
+impl UnloadReason {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::MemoryLimit => "memory_mb",
+            Self::Pressure => "pressure",
+            Self::Call => "call",
+        }
+    }
+}
 
 /// Records the metrics of one model, with the labels `model` and `version`.
 #[derive(Debug, Clone, Default)]
@@ -48,5 +74,24 @@ impl Meter {
     pub(crate) fn load(&self, elapsed: Duration) {
         let labels = [("model", self.model.clone()), ("version", self.version.clone())];
         metrics::histogram!("onnx_ml_bridge_load_seconds", &labels).record(elapsed.as_secs_f64());
+    }
+
+    /// Records that the model was loaded and takes this memory.
+    pub(crate) fn loaded(&self, bytes: u64) {
+        let labels = [("model", self.model.clone()), ("version", self.version.clone())];
+        metrics::gauge!("onnx_ml_bridge_loaded", &labels).increment(1.0);
+        metrics::gauge!("onnx_ml_bridge_resident_bytes", &labels).increment(bytes as f64);
+    }
+
+    /// Records that the memory of the loaded model was freed: by an unload with a reason, or with the model itself.
+    pub(crate) fn unloaded(&self, bytes: u64, reason: Option<UnloadReason>) {
+        let labels = [("model", self.model.clone()), ("version", self.version.clone())];
+        metrics::gauge!("onnx_ml_bridge_loaded", &labels).decrement(1.0);
+        metrics::gauge!("onnx_ml_bridge_resident_bytes", &labels).decrement(bytes as f64);
+        if let Some(reason) = reason {
+            let [model, version] = labels;
+            let labels = [model, version, ("reason", reason.label().to_owned())];
+            metrics::counter!("onnx_ml_bridge_unloads_total", &labels).increment(1);
+        }
     }
 }

@@ -1,16 +1,23 @@
-//! Runs graphs: ONNX Runtime and its sessions, batches of inputs, metrics and cancellation.
+//! Runs graphs: ONNX Runtime and its sessions, the lanes of models, batches of inputs, metrics and cancellation.
 
 pub(crate) mod batch;
+pub(crate) mod blocking;
 pub(crate) mod cancellation;
 pub mod cpu;
+pub(crate) mod deadlines;
 pub(crate) mod environment;
+pub(crate) mod lane;
 #[cfg(feature = "load-dynamic")]
 mod library;
+pub(crate) mod memory;
 pub(crate) mod meter;
 pub(crate) mod options;
 pub(crate) mod outputs;
+pub(crate) mod panics;
+pub(crate) mod scope;
 pub(crate) mod session;
 pub(crate) mod transformer;
+pub(crate) mod trim;
 
 pub use self::cancellation::CancelToken;
 pub use self::environment::LIBRARY_VARIABLE;

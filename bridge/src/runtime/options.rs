@@ -1,6 +1,9 @@
 //! Options for opening a model: its sessions and its limits.
 
+use super::batch::{Bounds, TOKEN_BUDGET};
+use super::lane::LaneOptions;
 use super::session::EngineOptions;
+use crate::model::Model;
 
 /// The default limit on the calls that wait for one model.
 pub const DEFAULT_MAX_WAITING: usize = 1024;
@@ -9,11 +12,55 @@ pub const DEFAULT_TEXT_LIMIT: usize = 1_000_000;
 /// The default limit on texts x beams x `max_length` of one run, to which the memory of a run is proportional.
 pub const DEFAULT_BEAM_LIMIT: usize = 8192;
 
-/// Options for opening a model: options for its sessions, and limits.
+/// Options for opening a model: options for its sessions, limits, and how calls share runs.
 #[derive(Clone, Default)]
 pub(crate) struct ModelOptions {
     pub(crate) engine: EngineOptions,
     pub(crate) limits: Limits,
+    pub(crate) sharing: Sharing,
+}
+
+impl ModelOptions {
+    /// The same options with those of one model.
+    pub(crate) fn of_model(&self, model: &Model) -> Self {
+        let mut options = self.clone();
+        options.engine.workers = model.workers;
+        options.sharing = Sharing { run_tokens: model.run_tokens, merges: model.merge };
+        options
+    }
+
+    /// The options of the lane of a model whose runs can have rows of several calls.
+    pub(crate) fn lane(&self) -> LaneOptions {
+        LaneOptions {
+            workers: self.engine.workers(),
+            max_waiting: self.limits.waiting,
+            run_tokens: self.bounds().tokens,
+            merges: self.sharing.merges,
+            overlaps: false,
+            // A session with other providers may have no arena on the CPU, and the option would make its runs fail.
+            shrinks: self.engine.providers.is_empty(),
+        }
+    }
+
+    /// The limits of a run of a transformer.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds { tokens: self.sharing.run_tokens.unwrap_or(TOKEN_BUDGET), ..Bounds::default() }
+    }
+}
+
+/// How the calls of a model share runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sharing {
+    /// Limit on the tokens of a run, including padding; `None` is the default.
+    pub(crate) run_tokens: Option<usize>,
+    /// Whether inputs of waiting calls run together.
+    pub(crate) merges: bool,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self { run_tokens: None, merges: true }
+    }
 }
 
 /// Limits on the inputs of a call and on the memory of a run.
@@ -23,10 +70,12 @@ pub(crate) struct Limits {
     pub(crate) text: usize,
     /// Limit on texts x beams x `max_length` of one run of a summarizer.
     pub(crate) beams: usize,
+    /// Limit on the calls that wait for the model.
+    pub(crate) waiting: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { text: DEFAULT_TEXT_LIMIT, beams: DEFAULT_BEAM_LIMIT }
+        Self { text: DEFAULT_TEXT_LIMIT, beams: DEFAULT_BEAM_LIMIT, waiting: DEFAULT_MAX_WAITING }
     }
 }

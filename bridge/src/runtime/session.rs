@@ -1,18 +1,16 @@
-//! Sessions of one graph, shared between threads.
+//! Creates the sessions of graphs.
 //!
-//! A session runs one request at a time, because `ort` requires `&mut` for it. Several threads therefore need several
-//! sessions.
+//! A session runs one request at a time, because `ort` requires `&mut` for it. Every thread that runs a graph therefore has
+//! its own session.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ort::environment::Environment;
 use ort::ep::ExecutionProviderDispatch;
+use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{RunOptions, Session};
 
-use super::cancellation::Stop;
 use super::cpu::{Cpu, available_threads};
 use super::environment::{check_version, environment};
 use super::meter::Meter;
@@ -20,8 +18,11 @@ use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 use crate::cause::Cause;
 
-/// How often a caller that waits for a session checks whether it was stopped.
-const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long the threads of a session wait for work without sleeping, in microseconds: a session that is not used soon after
+/// a run does not keep a CPU busy.
+const SPIN_DURATION: (&str, &str) = ("session.intra_op.spin_duration_us", "100");
+/// The default limit on the threads that run a spaCy pipeline: each has its own caches of about 30 MB.
+const MAX_DEFAULT_WORKERS: usize = 4;
 
 /// Options for creating the sessions of a graph.
 #[derive(Clone, Default)]
@@ -31,20 +32,25 @@ pub(crate) struct EngineOptions {
     pub(crate) providers: Vec<ExecutionProviderDispatch>,
     /// The number of threads that all sessions of a graph share; `None` is all threads that the process may use.
     pub(crate) threads: Option<usize>,
-    /// Limit on the sessions of a graph; `None` is one session.
-    pub(crate) sessions: Option<usize>,
+    /// The number of sessions of a graph, one per thread that runs it; `None` is one session.
+    pub(crate) workers: Option<usize>,
 }
 
 impl EngineOptions {
-    /// Sets the number of sessions to the number of threads, unless it is set. This suits graphs whose matrix products
-    /// are too small to be divided among threads.
+    /// Sets the number of sessions to the number of threads, but to at most 4, unless it is set. This suits graphs whose
+    /// matrix products are too small to be divided among threads.
     pub(crate) fn with_session_per_thread(self) -> Self {
         let threads = self.threads.unwrap_or_else(available_threads);
-        Self { sessions: self.sessions.or(Some(threads)), ..self }
+        Self { workers: self.workers.or(Some(threads.min(MAX_DEFAULT_WORKERS))), ..self }
+    }
+
+    /// The number of sessions of a graph.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.unwrap_or(1).max(1)
     }
 }
 
-/// The graph that a pool's sessions run.
+/// The graph that sessions run.
 #[derive(Debug, Clone)]
 pub(crate) struct GraphFile {
     /// The path of the graph's file relative to the artifact, which error messages show.
@@ -53,29 +59,19 @@ pub(crate) struct GraphFile {
     pub(crate) min_onnxruntime: String,
 }
 
-/// A pool of sessions of one graph. Each session is created when it is first needed.
-pub(crate) struct Pool {
+/// Creates the sessions of one graph.
+pub(crate) struct SessionFactory {
     graph: GraphFile,
     options: EngineOptions,
     meter: Meter,
-    state: Mutex<State>,
-    returned: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    idle: Vec<Session>,
-    /// The number of sessions of the pool: idle, leased or being created.
-    count: usize,
-}
-
-impl Pool {
+impl SessionFactory {
     pub(crate) fn new(graph: GraphFile, options: EngineOptions, meter: Meter) -> Self {
-        Self { graph, options, meter, state: Mutex::default(), returned: Condvar::new() }
+        Self { graph, options, meter }
     }
 
-    /// A pool of sessions for a graph of the artifact at `root`. The meter records how long the creation of each
-    /// session takes, and every run. Nothing is loaded yet.
+    /// Creates sessions for a graph of the artifact at `root`. The meter records how long the creation of each takes.
     pub(crate) fn of_graph(root: &Path, graph: &Graph, options: EngineOptions, meter: &Meter) -> Self {
         let file = GraphFile {
             name: graph.file.clone(),
@@ -85,59 +81,20 @@ impl Pool {
         Self::new(file, options, meter.clone())
     }
 
-    /// The maximum number of sessions of the pool.
-    pub(crate) fn limit(&self) -> usize {
-        self.options.sessions.unwrap_or(1).max(1)
+    /// The size of the graph's file in bytes, without files of external data; 0 if it cannot be read.
+    pub(crate) fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.graph.path).map_or(0, |file| file.len())
     }
 
-    /// Creates the first session of the pool, unless it has one.
+    /// Creates a session.
     ///
     /// # Errors
-    /// The errors of [`lease`](Self::lease) of a call that is not stopped.
-    pub(crate) fn warm_up(&self) -> Result<(), BridgeError> {
-        self.lease(&Stop::default()).map(|_| ())
-    }
-
-    /// Leases a session of the pool to a call. If all sessions are leased, it waits for one to be returned, or until the
-    /// call is stopped.
-    ///
-    /// # Errors
-    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph, or the reason why the call was
-    /// stopped.
-    pub(crate) fn lease(&self, stop: &Stop) -> Result<Lease<'_>, BridgeError> {
-        let mut state = self.lock();
-        loop {
-            stop.check()?;
-            if let Some(session) = state.idle.pop() {
-                return Ok(Lease { pool: self, session: Some(session) });
-            }
-            if state.count < self.limit() {
-                state.count += 1;
-                drop(state);
-                return self.create();
-            }
-            // The wait needs a timeout even if the call cannot be stopped: the notification about a returned session may have gone to
-            // a caller that was stopped.
-            let waited = self.returned.wait_timeout(state, CHECK_INTERVAL);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Drops the idle sessions of the pool. The next call creates new ones.
-    pub(crate) fn clear(&self) {
-        let mut state = self.lock();
-        let dropped = std::mem::take(&mut state.idle);
-        state.count -= dropped.len();
-    }
-
-    /// Creates a session. The caller has already counted it as one of the pool's sessions, so that other threads do not
-    /// exceed the limit.
-    fn create(&self) -> Result<Lease<'_>, BridgeError> {
-        let mut lease = Lease { pool: self, session: None };
+    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph.
+    pub(crate) fn create(&self) -> Result<Session, BridgeError> {
         let started = Instant::now();
-        lease.session = Some(self.open()?);
+        let session = self.open()?;
         self.meter.load(started.elapsed());
-        Ok(lease)
+        Ok(session)
     }
 
     fn open(&self) -> Result<Session, BridgeError> {
@@ -155,11 +112,12 @@ impl Pool {
     }
 
     fn configure(&self, builder: SessionBuilder, cpu: Cpu) -> ort::Result<SessionBuilder> {
-        let threads = self.options.threads.unwrap_or_else(available_threads) / self.limit();
+        let threads = self.options.threads.unwrap_or_else(available_threads) / self.options.workers();
         let mut builder = builder
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(threads.max(1))?
             .with_inter_threads(1)?
+            .with_config_entry(SPIN_DURATION.0, SPIN_DURATION.1)?
             // ONNX Runtime would store one memory pattern per input shape, and shapes rarely occur twice.
             .with_memory_pattern(false)?
             // This option disables a fused kernel, which is slower than the two kernels that it replaces.
@@ -171,49 +129,6 @@ impl Pool {
             builder = builder.with_execution_providers(&self.options.providers)?;
         }
         Ok(builder)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A leased session, which returns to the pool when the lease is dropped.
-pub(crate) struct Lease<'a> {
-    pool: &'a Pool,
-    /// The leased session; `None` only while the session is being created, or if that failed.
-    session: Option<Session>,
-}
-
-impl Lease<'_> {
-    /// Runs the graph in a closure, which receives the session and the options through which the run can be terminated.
-    /// The run is counted.
-    ///
-    /// # Errors
-    /// The reason, if the call was stopped before the run or during it; else the error of the closure.
-    pub(crate) fn run<T>(
-        &mut self,
-        stop: &Stop,
-        run: impl FnOnce(&mut Session, &RunOptions) -> Result<T, BridgeError>,
-    ) -> Result<T, BridgeError> {
-        let missing = || BridgeError::inference(None, "the session was not created");
-        let session = self.session.as_mut().ok_or_else(missing)?;
-        stop.run(|options| {
-            self.pool.meter.run();
-            run(session, options)
-        })
-    }
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        let mut state = self.pool.lock();
-        match self.session.take() {
-            Some(session) => state.idle.push(session),
-            None => state.count -= 1,
-        }
-        drop(state);
-        self.pool.returned.notify_one();
     }
 }
 
@@ -261,11 +176,11 @@ mod tests {
         let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding");
         let path = shared.join("onnx/model_int8.onnx");
         let graph = GraphFile { name: "int8".to_owned(), path: path.clone(), min_onnxruntime: "1.18".to_owned() };
-        let pool = Pool::new(graph, EngineOptions::default(), Meter::default());
+        let factory = SessionFactory::new(graph, EngineOptions::default(), Meter::default());
         let folder = tempfile::tempdir().expect("a temporary directory");
         let written = folder.path().join("optimized.onnx");
         let environment = environment(None).expect("ORT_DYLIB_PATH names ONNX Runtime");
-        let builder = Session::builder(&environment).and_then(|builder| pool.configure(builder, cpu));
+        let builder = Session::builder(&environment).and_then(|builder| factory.configure(builder, cpu));
         let builder = builder.and_then(|builder| Ok(builder.with_optimized_model_path(&written)?));
         builder.expect("options").commit_from_file(&path).expect("a session");
         std::fs::read(&written).expect("a graph")
@@ -273,10 +188,11 @@ mod tests {
 
     #[test]
     fn small_graphs_have_one_session_per_thread_by_default() {
-        let options = |threads, sessions| EngineOptions { threads, sessions, ..EngineOptions::default() };
-        let chosen = |threads, sessions| options(threads, sessions).with_session_per_thread().sessions;
-        assert_eq!([chosen(Some(3), None), chosen(Some(3), Some(2))], [Some(3), Some(2)]);
-        assert_eq!(chosen(None, None), Some(available_threads()));
+        let options = |threads, workers| EngineOptions { threads, workers, ..EngineOptions::default() };
+        let chosen = |threads, workers| options(threads, workers).with_session_per_thread().workers();
+        assert_eq!([chosen(Some(3), None), chosen(Some(3), Some(2)), chosen(Some(9), None)], [3, 2, 4]);
+        assert_eq!(chosen(None, None), available_threads().min(4));
+        assert_eq!(options(Some(3), None).workers(), 1);
     }
 
     /// With `session.x64quantprecision`, ONNX Runtime converts the weights to unsigned integers, whose kernels do not

@@ -5,9 +5,8 @@ use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::Tensor;
 
 use super::batch::Padded;
-use super::cancellation::Stop;
 use super::outputs::{failed, output};
-use super::session::Lease;
+use super::scope::RunScope;
 use crate::BridgeError;
 use crate::artifact::graph::Port;
 use crate::artifact::manifest::Graph;
@@ -36,17 +35,17 @@ impl Transformer {
     /// returns `None` is fed with zeros of the shape `[batch, tokens]`.
     ///
     /// # Errors
-    /// `inference`, without an index, because any row may be the cause; or the reason why the call was stopped.
+    /// `inference`, without an index, because any row may be the cause; or the reason, if all calls of the run were stopped.
     pub(crate) fn run<T>(
         &self,
-        lease: &mut Lease<'_>,
-        stop: &Stop,
+        session: &mut Session,
+        scope: &RunScope<'_>,
         batch: Padded,
         other: impl FnMut(&str) -> Option<ort::Result<Tensor<i64>>>,
         shape: &[usize],
         read: impl FnOnce(&[f32]) -> T,
     ) -> Result<T, BridgeError> {
-        lease.run(stop, |session, options| self.run_session(session, options, batch, other, shape, read))
+        scope.run(|options| self.run_session(session, options, batch, other, shape, read))
     }
 
     /// Binds the output, because options that select outputs cannot be shared with the thread that stops the run.

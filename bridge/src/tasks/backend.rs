@@ -2,18 +2,34 @@
 
 use std::sync::Arc;
 
-use super::{EmbedOptions, Embedding, Entities, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Summary};
+use async_trait::async_trait;
+
+use super::{
+    EmbedOptions, Embedding, Entities, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Summary, Task,
+};
 use crate::BridgeError;
 use crate::runtime::batch::Outcome;
-use crate::runtime::cancellation::Stop;
+use crate::runtime::blocking::block_on;
+use crate::runtime::lane::Caller;
+use crate::status::ModelStatus;
 
-/// What models of all tasks can do.
+/// What models of all tasks can do. The asynchronous methods wait without blocking; only for a caller that may be blocked,
+/// they prepare inputs of any size on the calling thread.
+#[async_trait]
 pub(crate) trait Backend: Send + Sync {
     /// Loads everything that the first call needs.
     ///
     /// # Errors
-    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
-    fn warm_up(&self) -> Result<(), BridgeError>;
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph, or the reason why the call was stopped.
+    async fn load(&self, caller: &Caller) -> Result<(), BridgeError>;
+
+    /// The blocking twin of [`load`](Self::load).
+    ///
+    /// # Errors
+    /// The errors of [`load`](Self::load).
+    fn warm_up(&self) -> Result<(), BridgeError> {
+        block_on(self.load(&Caller::blocking()))
+    }
 
     /// Frees the memory that no call uses at the moment. The next call loads the model again.
     fn unload(&self);
@@ -22,13 +38,17 @@ pub(crate) trait Backend: Send + Sync {
     ///
     /// # Errors
     /// The error of the call, or the reason why it was stopped.
-    fn self_test(&self, stop: &Stop) -> Result<(), BridgeError>;
+    async fn self_test(self: Arc<Self>, caller: Caller) -> Result<(), BridgeError>;
+
+    /// What the model, which has this name, does at the moment. Does not wait.
+    fn status(&self, name: &str) -> ModelStatus;
 
     /// The number of tokens that a text is truncated to by default; `None` if texts are never truncated.
     fn max_tokens(&self) -> Option<usize>;
 }
 
 /// A model that embeds texts.
+#[async_trait]
 pub(crate) trait EmbedBackend: Backend {
     /// The number of elements of a vector.
     fn dim(&self) -> usize;
@@ -38,54 +58,57 @@ pub(crate) trait EmbedBackend: Backend {
     ///
     /// # Errors
     /// An error that concerns every text.
-    fn embed_each(
-        &self,
-        texts: &[&str],
-        options: &EmbedOptions,
-        stop: &Stop,
+    async fn embed_each(
+        self: Arc<Self>,
+        texts: Vec<String>,
+        options: EmbedOptions,
+        caller: Caller,
     ) -> Result<Vec<Outcome<Embedding>>, BridgeError>;
 }
 
 /// A model that finds named entities.
+#[async_trait]
 pub(crate) trait RecognizeBackend: Backend {
     /// The outcome of every text, as [`EmbedBackend::embed_each`] returns it.
     ///
     /// # Errors
     /// An error that concerns every text.
-    fn recognize_each(
-        &self,
-        texts: &[&str],
-        options: &RecognizeOptions,
-        stop: &Stop,
+    async fn recognize_each(
+        self: Arc<Self>,
+        texts: Vec<String>,
+        options: RecognizeOptions,
+        caller: Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError>;
 }
 
 /// A model that summarizes lists of messages.
+#[async_trait]
 pub(crate) trait SummarizeBackend: Backend {
     /// The outcome of every input, as [`EmbedBackend::embed_each`] returns it.
     ///
     /// # Errors
     /// An error that concerns every input.
-    fn summarize_each(
-        &self,
-        inputs: &[Vec<String>],
-        options: &SummarizeOptions,
-        stop: &Stop,
+    async fn summarize_each(
+        self: Arc<Self>,
+        inputs: Vec<Vec<String>>,
+        options: SummarizeOptions,
+        caller: Caller,
     ) -> Result<Vec<Outcome<Summary>>, BridgeError>;
 }
 
 /// A model that ranks documents.
+#[async_trait]
 pub(crate) trait RerankBackend: Backend {
     /// The documents in the order of descending scores for a query.
     ///
     /// # Errors
     /// The error of the query or of a document, or the reason why the call was stopped.
-    fn rerank(
-        &self,
-        query: &str,
-        documents: &[&str],
-        options: &RerankOptions,
-        stop: &Stop,
+    async fn rerank(
+        self: Arc<Self>,
+        query: String,
+        documents: Vec<String>,
+        options: RerankOptions,
+        caller: Caller,
     ) -> Result<Vec<Ranked>, BridgeError>;
 }
 
@@ -99,19 +122,41 @@ pub(crate) enum AnyBackend {
 }
 
 impl AnyBackend {
-    /// Loads everything that the first call needs.
-    ///
-    /// # Errors
-    /// The errors of [`Backend::warm_up`].
-    pub(crate) fn warm_up(&self) -> Result<(), BridgeError> {
+    /// The backend of any task.
+    pub(crate) fn any(&self) -> &dyn Backend {
         match self {
-            Self::Embed(backend) => backend.warm_up(),
-            Self::Recognize(backend) => backend.warm_up(),
-            Self::Summarize(backend) => backend.warm_up(),
-            Self::Rerank(backend) => backend.warm_up(),
+            Self::Embed(backend) => &**backend,
+            Self::Recognize(backend) => &**backend,
+            Self::Summarize(backend) => &**backend,
+            Self::Rerank(backend) => &**backend,
         }
     }
 }
+
+/// The backends of one task.
+pub(crate) trait OfTask: Backend {
+    const TASK: Task;
+
+    /// The backend, if it is one of this task.
+    fn of(backend: &AnyBackend) -> Option<&Arc<Self>>;
+}
+
+macro_rules! of_task {
+    ($backend:ident, $task:ident, $variant:ident) => {
+        impl OfTask for dyn $backend {
+            const TASK: Task = Task::$task;
+
+            fn of(backend: &AnyBackend) -> Option<&Arc<Self>> {
+                if let AnyBackend::$variant(backend) = backend { Some(backend) } else { None }
+            }
+        }
+    };
+}
+
+of_task!(EmbedBackend, Embedding, Embed);
+of_task!(RecognizeBackend, Ner, Recognize);
+of_task!(SummarizeBackend, Summarization, Summarize);
+of_task!(RerankBackend, Rerank, Rerank);
 
 /// All results of a call; else the reason why the call was stopped; else the first error.
 ///
@@ -125,17 +170,6 @@ pub(crate) fn all<T>(outcomes: Vec<Outcome<T>>) -> Result<Vec<T>, BridgeError> {
     outcomes.into_iter().collect()
 }
 
-/// The reason why a call was stopped, as the outcome of each of its texts; any other error stays one.
-pub(crate) fn stopped<T>(
-    result: Result<Vec<Outcome<T>>, BridgeError>,
-    texts: usize,
-) -> Result<Vec<Outcome<T>>, BridgeError> {
-    match result {
-        Err(reason) if reason.is_stop() => Ok((0..texts).map(|_| Err(reason.clone())).collect()),
-        outcomes => outcomes,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +180,5 @@ mod tests {
         assert_eq!(all(vec![Ok(1), Ok(2)]), Ok(vec![1, 2]));
         assert_eq!(all(vec![bad(), Ok(2)]), bad().map(|_: i32| vec![]));
         assert_eq!(all(vec![bad(), Ok(2), Err(BridgeError::Cancelled)]), Err(BridgeError::Cancelled));
-        assert_eq!(stopped::<i32>(Err(BridgeError::Cancelled), 2), Ok(vec![Err(BridgeError::Cancelled); 2]));
-        assert_eq!(stopped::<i32>(Err(BridgeError::config("x")), 2), Err(BridgeError::config("x")));
     }
 }

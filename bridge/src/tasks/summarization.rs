@@ -101,7 +101,7 @@ pub struct Progress(Arc<dyn Fn(usize, usize) + Send + Sync>);
 impl Progress {
     /// Passes the progress to a callback. The arguments of the callback are the number of finished texts and the number
     /// of all texts of a round. These texts are inputs, or the chunks of one input. The callback is called after every
-    /// run, from the threads that run the graph.
+    /// run, in the thread that waits for the call.
     pub fn new(callback: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
         Self(Arc::new(callback))
     }

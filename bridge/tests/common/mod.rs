@@ -2,8 +2,10 @@
 #![allow(dead_code)]
 
 pub mod command;
+pub mod life;
 pub mod ner;
 pub mod overlays;
+pub mod runs;
 pub mod summary;
 
 use std::fs;
@@ -84,8 +86,8 @@ pub fn table() -> Vec<u8> {
 }
 
 /// The initializer with the table of word vectors. `data` is either the field `raw_data`, or a reference to a file.
-fn initializer(data: Vec<u8>) -> Vec<u8> {
-    part(5, [number(1, WORDS.len() as u64), number(1, DIM as u64), number(2, 1), part(8, "table"), data].concat())
+fn initializer(rows: usize, data: Vec<u8>) -> Vec<u8> {
+    part(5, [number(1, rows as u64), number(1, DIM as u64), number(2, 1), part(8, "table"), data].concat())
 }
 
 /// The fields of an initializer that refer to a file with its data.
@@ -96,6 +98,11 @@ pub fn external(location: &str) -> Vec<u8> {
 /// The bytes of the tiny model's ONNX file. `data` is the data of the table of word vectors, as [`initializer`]
 /// describes it.
 pub fn model(data: Vec<u8>) -> Vec<u8> {
+    model_of(WORDS.len(), data)
+}
+
+/// Like [`model`], with a table of more rows than there are words.
+fn model_of(rows: usize, data: Vec<u8>) -> Vec<u8> {
     let graph = [
         node("Gather", &["table", "input_ids"], "token_embeddings", &[]),
         node("Cast", &["attention_mask"], "mask", &int("to", 1)),
@@ -105,7 +112,7 @@ pub fn model(data: Vec<u8>) -> Vec<u8> {
         node("ReduceSum", &["wide", "one"], "count", &int("keepdims", 0)),
         node("Div", &["sum", "count"], "sentence_embedding", &[]),
         part(2, "tiny"),
-        initializer(data),
+        initializer(rows, data),
         axis("one", 1),
         axis("two", 2),
         value(11, "input_ids", 7, &["batch", "tokens"]),
@@ -172,6 +179,34 @@ pub fn tiny() -> TempDir {
     put("parity.json", b"{}\n");
     put("1_Pooling/config.json", b"{}\n");
     seal(dir.path(), manifest());
+    dir
+}
+
+/// Another version of the tiny model, whose vectors are `scale` times as long. Its graph has at least `bytes` bytes.
+pub fn tiny_version(name: &str, version: &str, scale: f32, bytes: usize) -> TempDir {
+    let dir = tiny();
+    let exact = table();
+    let scaled = exact.chunks_exact(4).flat_map(|cell| {
+        let value = f32::from_le_bytes(cell.try_into().expect("4 bytes"));
+        (value * scale).to_le_bytes()
+    });
+    let mut data: Vec<u8> = scaled.collect();
+    let rows = (bytes / (4 * DIM)).max(WORDS.len());
+    data.resize(rows * 4 * DIM, 0);
+    write(dir.path(), "onnx/model.onnx", &model_of(rows, part(9, data)));
+    let cases = fs::read_to_string(dir.path().join("golden.jsonl")).expect("cases");
+    let cases = cases.lines().map(|line| {
+        let mut case: Value = serde_json::from_str(line).expect("a case");
+        for value in case["expected"]["vector"].as_array_mut().expect("a vector") {
+            *value = json!(value.as_f64().expect("a number") * f64::from(scale));
+        }
+        format!("{case}\n")
+    });
+    write(dir.path(), "golden.jsonl", cases.collect::<String>().as_bytes());
+    let mut manifest = manifest();
+    manifest["name"] = json!(name);
+    manifest["version"] = json!(version);
+    seal(dir.path(), manifest);
     dir
 }
 

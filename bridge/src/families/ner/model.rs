@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use async_trait::async_trait;
+
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
@@ -10,9 +12,11 @@ use crate::families::golden_cases::Report;
 use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::Outcome;
-use crate::runtime::cancellation::Stop;
+use crate::runtime::blocking::block_on;
+use crate::runtime::lane::Caller;
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
+use crate::status::ModelStatus;
 use crate::tasks::backend::{AnyBackend, Backend, RecognizeBackend, all};
 use crate::tasks::{Entities, RecognizeOptions};
 
@@ -20,16 +24,23 @@ use crate::tasks::{Entities, RecognizeOptions};
 pub(crate) const UNEXPECTED_SENTENCE_STARTS: &str =
     "sentence starts were passed, but this model does not use any: omit them";
 
+/// A text of a call, and its index among all texts of the call.
+pub(crate) type Chosen = (usize, String);
+
 /// The engine of one variant, which finds entities. Its graphs are loaded by the first call; any thread may call it.
+#[async_trait]
 pub(crate) trait Recognizer: Send + Sync {
-    /// Creates the first session of every graph.
+    /// Loads every graph, unless they are loaded.
     ///
     /// # Errors
-    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph.
-    fn warm_up(&self) -> Result<(), BridgeError>;
+    /// `dependency` without a usable ONNX Runtime, `graph` if it refuses a graph, or the reason why the call was stopped.
+    async fn load(&self, caller: &Caller) -> Result<(), BridgeError>;
 
-    /// Drops the sessions that no call uses at the moment.
+    /// Frees the memory that no call uses at the moment.
     fn unload(&self);
+
+    /// What the engine of the model, which has this name, does at the moment.
+    fn status(&self, name: &str) -> ModelStatus;
 
     /// The number of tokens that a text is truncated to if no stride is set; `None` if texts are never truncated.
     fn max_tokens(&self) -> Option<usize>;
@@ -43,17 +54,16 @@ pub(crate) trait Recognizer: Send + Sync {
     /// `config`, or `sentence_starts` if sentence starts are missing or unexpected.
     fn check(&self, options: &RecognizeOptions, texts: usize) -> Result<(), BridgeError>;
 
-    /// The outcome of each chosen text. `chosen` has the indices of these texts in `texts`; the outcomes have the order
-    /// of `chosen`. If the call is stopped, the texts without an answer fail with the reason.
+    /// The outcome of each chosen text, in their order. If the call is stopped, the texts without an answer fail with the
+    /// reason.
     ///
     /// # Errors
-    /// `dependency` or `graph`, which concern every text.
-    fn recognize_each(
-        &self,
-        texts: &[&str],
-        chosen: &[usize],
-        options: &RecognizeOptions,
-        stop: &Stop,
+    /// `overloaded`, `dependency` or `graph`, which concern every text.
+    async fn recognize_each(
+        self: Arc<Self>,
+        chosen: Vec<Chosen>,
+        options: RecognizeOptions,
+        caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError>;
 }
 
@@ -61,7 +71,7 @@ pub(crate) trait Recognizer: Send + Sync {
 pub(crate) struct NerModel {
     manifest: Arc<Manifest>,
     variant: String,
-    recognizer: Box<dyn Recognizer>,
+    recognizer: Arc<dyn Recognizer>,
     text_limit: usize,
     meter: Meter,
 }
@@ -72,7 +82,7 @@ impl NerModel {
         files: &ArtifactFiles,
         variant: &str,
         options: &ModelOptions,
-        recognizer: Box<dyn Recognizer>,
+        recognizer: Arc<dyn Recognizer>,
     ) -> Self {
         let manifest = Arc::clone(files.manifest());
         let meter = Meter::of(&manifest);
@@ -80,43 +90,55 @@ impl NerModel {
     }
 
     /// The entities of all texts, or the error of the first text that has one.
-    pub(crate) fn recognize(&self, texts: &[&str], options: &RecognizeOptions) -> Result<Vec<Entities>, BridgeError> {
-        all(self.recognize_each(texts, options, &Stop::default())?)
+    pub(crate) fn recognize(
+        self: &Arc<Self>,
+        texts: Vec<String>,
+        options: RecognizeOptions,
+    ) -> Result<Vec<Entities>, BridgeError> {
+        all(block_on(Arc::clone(self).recognize_each(texts, options, Caller::blocking()))?)
     }
 
     /// Runs the engine on the texts that do not exceed the limit on their size. The others get an error.
-    fn outcomes(
+    async fn outcomes(
         &self,
-        texts: &[&str],
-        options: &RecognizeOptions,
-        stop: &Stop,
+        texts: Vec<String>,
+        options: RecognizeOptions,
+        caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        self.recognizer.check(options, texts.len())?;
+        self.recognizer.check(&options, texts.len())?;
         let limit = self.text_limit;
-        let chosen: Vec<usize> = (0..texts.len()).filter(|&index| texts[index].len() <= limit).collect();
-        let too_large =
-            |index: usize| BridgeError::InputTooLarge { index: Some(index), bytes: texts[index].len(), limit };
-        let mut outcomes: Vec<Outcome<Entities>> = (0..texts.len()).map(|index| Err(too_large(index))).collect();
-        for (index, answer) in chosen.iter().zip(self.recognizer.recognize_each(texts, &chosen, options, stop)?) {
-            outcomes[*index] = answer.map_err(|error| error.with_index(Some(*index)));
+        let too_large = |(index, text): (usize, &String)| {
+            Err(BridgeError::InputTooLarge { index: Some(index), bytes: text.len(), limit })
+        };
+        let mut outcomes: Vec<Outcome<Entities>> = texts.iter().enumerate().map(too_large).collect();
+        let chosen: Vec<Chosen> = texts.into_iter().enumerate().filter(|(_, text)| text.len() <= limit).collect();
+        let indices: Vec<usize> = chosen.iter().map(|(index, _)| *index).collect();
+        let answers = Arc::clone(&self.recognizer).recognize_each(chosen, options, caller).await?;
+        for (index, answer) in indices.into_iter().zip(answers) {
+            outcomes[index] = answer.map_err(|error| error.with_index(Some(index)));
         }
         Ok(outcomes)
     }
 }
 
+#[async_trait]
 impl Backend for NerModel {
-    fn warm_up(&self) -> Result<(), BridgeError> {
-        self.recognizer.warm_up()
+    async fn load(&self, caller: &Caller) -> Result<(), BridgeError> {
+        self.recognizer.load(caller).await
     }
 
     fn unload(&self) {
         self.recognizer.unload();
     }
 
-    fn self_test(&self, stop: &Stop) -> Result<(), BridgeError> {
+    async fn self_test(self: Arc<Self>, caller: Caller) -> Result<(), BridgeError> {
         let sentence_starts = self.recognizer.requires_sentence_starts().then(|| vec![vec![0]]);
         let options = RecognizeOptions { sentence_starts, ..RecognizeOptions::default() };
-        all(self.recognize_each(&["health"], &options, stop)?).map(|_| ())
+        all(self.recognize_each(vec!["health".to_owned()], options, caller).await?).map(|_| ())
+    }
+
+    fn status(&self, name: &str) -> ModelStatus {
+        self.recognizer.status(name)
     }
 
     fn max_tokens(&self) -> Option<usize> {
@@ -124,18 +146,20 @@ impl Backend for NerModel {
     }
 }
 
+#[async_trait]
 impl RecognizeBackend for NerModel {
-    fn recognize_each(
-        &self,
-        texts: &[&str],
-        options: &RecognizeOptions,
-        stop: &Stop,
+    async fn recognize_each(
+        self: Arc<Self>,
+        texts: Vec<String>,
+        options: RecognizeOptions,
+        caller: Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        let started = Instant::now();
-        let outcomes = self.outcomes(texts, options, stop).inspect_err(|error| self.meter.error(error.code()))?;
+        let (started, count) = (Instant::now(), texts.len());
+        let outcomes = self.outcomes(texts, options, &caller).await;
+        let outcomes = outcomes.inspect_err(|error| self.meter.error(error.code()))?;
         outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
         let tokens = outcomes.iter().flatten().map(|entities| entities.tokens).sum();
-        self.meter.request(texts.len(), tokens, started.elapsed());
+        self.meter.request(count, tokens, started.elapsed());
         Ok(outcomes)
     }
 }
@@ -153,22 +177,22 @@ impl FamilyModel for NerModel {
         AnyBackend::Recognize(self)
     }
 
-    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
-        super::replay::replay(self, cases, report)
+    fn replay(self: Arc<Self>, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+        super::replay::replay(&self, cases, report)
     }
 
     #[cfg(feature = "cli")]
-    fn workload<'a>(
-        &'a self,
+    fn workload(
+        self: Arc<Self>,
         file: &std::path::Path,
         limit: usize,
-    ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
+    ) -> Result<Box<dyn crate::families::model::Workload>, BridgeError> {
         let answer = move |inputs: &[super::line::Line]| {
-            let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
+            let texts: Vec<String> = inputs.iter().map(|input| input.text.clone()).collect();
             // The sentence starts of all lines, or `None` if any line has none. A model that requires them then returns
             // an error.
             let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
-            self.recognize(&texts, &RecognizeOptions { sentence_starts, ..RecognizeOptions::default() }).map(|_| ())
+            self.recognize(texts, RecognizeOptions { sentence_starts, ..RecognizeOptions::default() }).map(|_| ())
         };
         crate::families::model::read_workload(file, limit, answer)
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use async_trait::async_trait;
+use ort::session::Session;
 use ort::value::Tensor;
 use tokenizers::Encoding;
 
@@ -16,12 +18,16 @@ use crate::artifact::files::ArtifactFiles;
 use crate::families::golden_cases::Report;
 use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
-use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
+use crate::runtime::batch::{Bounds, Outcome, pad, plan};
+use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stop;
+use crate::runtime::lane::{Caller, Job, Lane, Runner, Seat};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
-use crate::runtime::session::{Lease, Pool};
+use crate::runtime::scope::RunScope;
+use crate::runtime::session::SessionFactory;
 use crate::runtime::transformer::{TOKEN_TYPE_IDS, Transformer, check_finite};
+use crate::status::ModelStatus;
 use crate::tasks::backend::{AnyBackend, Backend, RerankBackend};
 use crate::tasks::{Ranked, RerankOptions};
 
@@ -44,12 +50,18 @@ pub(crate) struct RerankModel {
     manifest: Arc<Manifest>,
     variant: String,
     tokenizer: Arc<PairTokenizer>,
-    pad_id: i64,
-    scorer: Transformer,
-    pool: Pool,
+    lane: Lane<PairRunner>,
+    bounds: Bounds,
     max_tokens: usize,
     text_limit: usize,
     meter: Meter,
+}
+
+/// The encoded pairs of a block of documents.
+struct Prepared {
+    job: Job<PairRunner>,
+    /// The tokens of every pair and whether it was truncated, or why it could not be encoded.
+    pairs: Vec<Outcome<(usize, bool)>>,
 }
 
 impl RerankModel {
@@ -67,10 +79,14 @@ impl RerankModel {
         let manifest = Arc::clone(files.manifest());
         let graph = manifest.graph(variant, ROLE)?;
         let meter = Meter::of(&manifest);
-        Ok(Self {
+        let runner = PairRunner {
+            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone(), &meter),
             scorer: Transformer::new(graph, OUTPUT),
-            pool: Pool::of_graph(files.root(), graph, options.engine.clone(), &meter),
             pad_id: sections.tokenizer.pad_id(),
+        };
+        Ok(Self {
+            lane: Lane::new(runner, options.lane(), meter.clone()),
+            bounds: options.bounds(),
             max_tokens: sections.tokenizer.max_tokens,
             text_limit: options.limits.text,
             variant: variant.to_owned(),
@@ -85,23 +101,41 @@ impl RerankModel {
     /// # Errors
     /// The error of the query, without an index, or of the first document that has one; or the reason why the call was
     /// stopped.
-    pub(super) fn score(&self, query: &str, documents: &[&str], stop: &Stop) -> Result<Vec<Scored>, BridgeError> {
-        let started = Instant::now();
-        let scored = self.score_all(query, documents, stop).inspect_err(|error| self.meter.error(error.code()))?;
+    pub(super) async fn score(
+        self: &Arc<Self>,
+        query: String,
+        documents: Vec<String>,
+        caller: &Caller,
+    ) -> Result<Vec<Scored>, BridgeError> {
+        let (started, count) = (Instant::now(), documents.len());
+        let scored = self.score_all(query, documents, caller).await;
+        let scored = scored.inspect_err(|error| self.meter.error(error.code()))?;
         let tokens = scored.iter().map(|pair| pair.tokens).sum();
-        self.meter.request(documents.len(), tokens, started.elapsed());
+        self.meter.request(count, tokens, started.elapsed());
         Ok(scored)
     }
 
-    fn score_all(&self, query: &str, documents: &[&str], stop: &Stop) -> Result<Vec<Scored>, BridgeError> {
-        self.check_size(None, query)?;
+    async fn score_all(
+        self: &Arc<Self>,
+        query: String,
+        mut documents: Vec<String>,
+        caller: &Caller,
+    ) -> Result<Vec<Scored>, BridgeError> {
+        self.check_size(None, &query)?;
         documents.iter().enumerate().try_for_each(|(index, document)| self.check_size(Some(index), document))?;
-        stop.check()?;
-        let query = self.tokenizer.encode(query).map_err(|problem| BridgeError::inference(None, problem))?;
+        caller.stop.check()?;
+        let seat = self.lane.seat()?;
+        let (tokenizer, bytes) = (Arc::clone(&self.tokenizer), query.len());
+        let encode = move || tokenizer.encode(&query).map_err(|problem| BridgeError::inference(None, problem));
+        let query = Arc::new(caller.prepare(bytes, encode).await?);
         let mut scored = Vec::with_capacity(documents.len());
-        for block in documents.chunks(MAX_BLOCK) {
+        while !documents.is_empty() {
             let first = scored.len();
-            for (index, outcome) in self.score_block(&query, block, stop)?.into_iter().enumerate() {
+            let others = documents.split_off(documents.len().min(MAX_BLOCK));
+            let block = std::mem::replace(&mut documents, others);
+            for (index, outcome) in
+                self.score_block(&seat, &query, block, documents.is_empty(), caller).await?.into_iter().enumerate()
+            {
                 scored.push(outcome.map_err(|error| error.with_index(Some(first + index)))?);
             }
         }
@@ -117,43 +151,83 @@ impl RerankModel {
     ///
     /// # Errors
     /// `dependency` or `graph`, which concern every document, or the reason why the call was stopped.
-    fn score_block(
+    async fn score_block(
+        self: &Arc<Self>,
+        seat: &Seat<PairRunner>,
+        query: &Arc<Encoding>,
+        documents: Vec<String>,
+        is_last: bool,
+        caller: &Caller,
+    ) -> Result<Vec<Outcome<Scored>>, BridgeError> {
+        let (model, query, stop) = (Arc::clone(self), Arc::clone(query), Arc::clone(&caller.stop));
+        let bytes = documents.iter().map(String::len).sum();
+        let prepared = caller.prepare(bytes, move || model.prepare(&query, &documents, is_last, &stop));
+        let Prepared { job, pairs } = prepared.await?;
+        let mut scores = seat.run(job, caller, |_| ()).await?.into_iter();
+        caller.stop.check()?;
+        let outcome = |pair: Outcome<(usize, bool)>| {
+            let (tokens, truncated) = pair?;
+            let score = scores.next().unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;
+            Ok(Scored { score, tokens, truncated })
+        };
+        Ok(pairs.into_iter().map(outcome).collect())
+    }
+
+    fn prepare(
         &self,
         query: &Encoding,
-        documents: &[&str],
+        documents: &[String],
+        is_last: bool,
         stop: &Stop,
-    ) -> Result<Vec<Outcome<Scored>>, BridgeError> {
-        let pair = |document: &&str| stop.check().map(|()| self.pair(query, document));
-        let pairs: Vec<Outcome<Pair>> = documents.iter().map(pair).collect::<Result<_, _>>()?;
-        let scores = self.run_all(&pairs, stop)?;
-        let outcome = |(pair, score): (Outcome<Pair>, Option<Outcome<f32>>)| {
-            let pair = pair?;
-            let score = score.unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;
-            Ok(Scored { score, tokens: pair.ids.len(), truncated: pair.truncated })
-        };
-        Ok(pairs.into_iter().zip(scores).map(outcome).collect())
+    ) -> Result<Prepared, BridgeError> {
+        let mut rows: Vec<Pair> = Vec::with_capacity(documents.len());
+        let mut pairs = Vec::with_capacity(documents.len());
+        for document in documents {
+            stop.check()?;
+            pairs.push(self.pair(query, document).map(|pair| {
+                let about = (pair.ids.len(), pair.truncated);
+                rows.push(pair);
+                about
+            }));
+        }
+        let runs = plan(rows.iter().map(|pair| pair.ids.len()).enumerate().collect(), self.bounds);
+        Ok(Prepared { job: Job { key: (), rows, runs, is_last }, pairs })
     }
 
     fn pair(&self, query: &Encoding, document: &str) -> Outcome<Pair> {
         let pair = self.tokenizer.encode(document).and_then(|document| self.tokenizer.join(query, &document));
         pair.map_err(|problem| BridgeError::inference(None, problem))
     }
+}
 
-    /// Runs all pairs that could be encoded, with one thread per session. The result has one item per pair.
-    fn run_all(&self, pairs: &[Outcome<Pair>], stop: &Stop) -> Result<Vec<Option<Outcome<f32>>>, BridgeError> {
-        let length = |(index, pair): (usize, &Outcome<Pair>)| Some((index, pair.as_ref().ok()?.ids.len()));
-        let items = pairs.iter().enumerate().filter_map(length).collect();
-        run_all(pairs.len(), items, self.pool.limit(), Bounds::default(), |run| {
-            let rows: Vec<&Pair> = run.iter().filter_map(|&index| pairs[index].as_ref().ok()).collect();
-            let mut lease = self.pool.lease(stop)?;
-            let outcomes = run_apart(&rows, |rows| self.run(&mut lease, rows, stop));
-            stop.check()?;
-            Ok(outcomes)
-        })
+/// Runs the graph on pairs.
+struct PairRunner {
+    sessions: SessionFactory,
+    scorer: Transformer,
+    pad_id: i64,
+}
+
+impl Runner for PairRunner {
+    type Worker = Session;
+    type Key = ();
+    type Row = Pair;
+    type Answer = f32;
+
+    fn load(&self) -> Result<Session, BridgeError> {
+        self.sessions.create()
     }
 
-    /// Runs the graph once on several pairs. Returns the score of each pair or its error.
-    fn run(&self, lease: &mut Lease<'_>, rows: &[&Pair], stop: &Stop) -> Result<Vec<Outcome<f32>>, BridgeError> {
+    fn len(pair: &Pair) -> usize {
+        pair.ids.len()
+    }
+
+    fn run(
+        &self,
+        session: &mut Session,
+        (): &(),
+        rows: &[&Pair],
+        scope: &RunScope<'_>,
+    ) -> Result<Vec<Outcome<f32>>, BridgeError> {
         let ids: Vec<&[i64]> = rows.iter().map(|pair| pair.ids.as_slice()).collect();
         let types: Vec<&[i64]> = rows.iter().map(|pair| pair.type_ids.as_slice()).collect();
         let (batch, types) = (pad(&ids, self.pad_id), pad(&types, 0));
@@ -163,23 +237,28 @@ impl RerankModel {
             let values = types.take_if(|_| name == TOKEN_TYPE_IDS.0)?;
             Some(Tensor::from_array((shape, values)))
         };
-        self.scorer.run(lease, stop, batch, other, &[rows.len()], |scores| {
+        self.scorer.run(session, scope, batch, other, &[rows.len()], |scores| {
             scores.iter().map(|score| check_finite(&[*score]).map(|()| *score)).collect()
         })
     }
 }
 
+#[async_trait]
 impl Backend for RerankModel {
-    fn warm_up(&self) -> Result<(), BridgeError> {
-        self.pool.warm_up()
+    async fn load(&self, caller: &Caller) -> Result<(), BridgeError> {
+        self.lane.warm_up((), caller).await
     }
 
     fn unload(&self) {
-        self.pool.clear();
+        self.lane.unload();
     }
 
-    fn self_test(&self, stop: &Stop) -> Result<(), BridgeError> {
-        self.score("health", &["health"], stop).map(|_| ())
+    async fn self_test(self: Arc<Self>, caller: Caller) -> Result<(), BridgeError> {
+        self.score("health".to_owned(), vec!["health".to_owned()], &caller).await.map(|_| ())
+    }
+
+    fn status(&self, name: &str) -> ModelStatus {
+        self.lane.status().of_model(name, self.lane.runner().sessions.bytes())
     }
 
     fn max_tokens(&self) -> Option<usize> {
@@ -187,18 +266,19 @@ impl Backend for RerankModel {
     }
 }
 
+#[async_trait]
 impl RerankBackend for RerankModel {
-    fn rerank(
-        &self,
-        query: &str,
-        documents: &[&str],
-        options: &RerankOptions,
-        stop: &Stop,
+    async fn rerank(
+        self: Arc<Self>,
+        query: String,
+        documents: Vec<String>,
+        options: RerankOptions,
+        caller: Caller,
     ) -> Result<Vec<Ranked>, BridgeError> {
         if options.top_k == Some(0) {
             return Err(BridgeError::config("top_k is 0, expected at least 1, or none for all documents"));
         }
-        let scored = self.score(query, documents, stop)?;
+        let scored = self.score(query, documents, &caller).await?;
         let scores: Vec<f64> = scored.iter().map(|pair| f64::from(pair.score)).collect();
         let ranked = ranking(&scores).into_iter().take(options.top_k.unwrap_or(usize::MAX));
         Ok(ranked.map(|index| Ranked::new(index, scored[index].score, scored[index].truncated)).collect())
@@ -218,19 +298,21 @@ impl FamilyModel for RerankModel {
         AnyBackend::Rerank(self)
     }
 
-    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
-        replay::replay(self, cases, report)
+    fn replay(self: Arc<Self>, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+        replay::replay(&self, cases, report)
     }
 
     #[cfg(feature = "cli")]
-    fn workload<'a>(
-        &'a self,
+    fn workload(
+        self: Arc<Self>,
         file: &std::path::Path,
         limit: usize,
-    ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
+    ) -> Result<Box<dyn crate::families::model::Workload>, BridgeError> {
         let answer = move |lines: &[super::line::Line]| {
             let rerank = |line: &super::line::Line| {
-                self.rerank(&line.query, &line.documents(), &RerankOptions::default(), &Stop::default())
+                let documents = line.documents().into_iter().map(str::to_owned).collect();
+                let (query, options) = (line.query.clone(), RerankOptions::default());
+                block_on(Arc::clone(&self).rerank(query, documents, options, Caller::blocking()))
             };
             lines.iter().try_for_each(|line| rerank(line).map(|_| ()))
         };

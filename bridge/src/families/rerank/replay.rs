@@ -1,5 +1,7 @@
 //! Replays the golden cases of rerankers. The metrics are computed over all cases together.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::agreement::{is_same_first, is_same_order, kendall_tau};
@@ -11,7 +13,8 @@ use crate::families::golden_cases::{
 };
 use crate::families::model::FamilyModel;
 use crate::families::report::{VariantReport, count, measurement};
-use crate::runtime::cancellation::Stop;
+use crate::runtime::blocking::block_on;
+use crate::runtime::lane::Caller;
 use crate::tasks::backend::Backend;
 
 /// One golden case: a query, its documents, and the original's answer for each of them.
@@ -57,14 +60,14 @@ struct Figures {
 ///
 /// # Errors
 /// `golden` where the gate is not met or a case cannot be read, or an error of the model.
-pub(super) fn replay(model: &RerankModel, bytes: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+pub(super) fn replay(model: &Arc<RerankModel>, bytes: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
     let (manifest, variant) = (model.manifest(), model.variant());
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let mut figures = Figures { cases: 0, max_abs: 0.0, order_differing: 0, tau_sum: 0.0, tau_min: 1.0, same_first: 0 };
     model.warm_up()?;
     for (index, case) in reporting(&cases, report) {
-        let documents: Vec<&str> = case.input.documents.iter().map(String::as_str).collect();
-        let scored = model.score(&case.input.query, &documents, &Stop::default());
+        let (query, documents) = (case.input.query.clone(), case.input.documents.clone());
+        let scored = block_on(model.score(query, documents, &Caller::blocking()));
         let scored = scored.map_err(|error| model_error(manifest, variant, error))?;
         figures.add(case, &scored).map_err(|problem| refused_case(manifest, index, variant, &problem))?;
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use async_trait::async_trait;
+use ort::session::Session;
 use ort::value::Tensor;
 
 use super::ROLE;
@@ -14,13 +16,17 @@ use crate::artifact::graph::Port;
 use crate::families::golden_cases::Report;
 use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
-use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
+use crate::runtime::batch::{Bounds, Outcome, pad, plan};
+use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stop;
+use crate::runtime::lane::{Caller, Job, Lane, Runner};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
-use crate::runtime::session::Pool;
+use crate::runtime::scope::RunScope;
+use crate::runtime::session::SessionFactory;
 use crate::runtime::transformer::{Transformer, check_finite};
-use crate::tasks::backend::{AnyBackend, Backend, EmbedBackend, all, stopped};
+use crate::status::ModelStatus;
+use crate::tasks::backend::{AnyBackend, Backend, EmbedBackend, all};
 use crate::tasks::{EmbedOptions, Embedding, Embeddings};
 use crate::tokenizer::{Encoded, TextEncoder};
 
@@ -32,8 +38,6 @@ const OUTPUT: &str = "sentence_embedding";
 
 /// The vectors of several texts, or their errors, in the order of the texts.
 type Outcomes = Vec<Outcome<Embedding>>;
-/// The vector of one text, or its error.
-type Vector = Outcome<Vec<f32>>;
 
 /// One variant of an embedding model.
 pub(crate) struct EmbeddingModel {
@@ -41,10 +45,9 @@ pub(crate) struct EmbeddingModel {
     pub(super) variant: String,
     spec: EmbeddingSpec,
     max_tokens: usize,
-    pad_id: i64,
     tokenizer: Arc<TextEncoder>,
-    encoder: Transformer,
-    pool: Pool,
+    lane: Lane<VectorRunner>,
+    bounds: Bounds,
     text_limit: usize,
     meter: Meter,
 }
@@ -64,12 +67,17 @@ impl EmbeddingModel {
         let manifest = Arc::clone(files.manifest());
         let graph = manifest.graph(variant, ROLE)?;
         let meter = Meter::of(&manifest);
-        Ok(Self {
+        let runner = VectorRunner {
+            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone(), &meter),
             encoder: Transformer::new(graph, OUTPUT),
-            pool: Pool::of_graph(files.root(), graph, options.engine.clone(), &meter),
+            dim: sections.embedding.dim,
+            pad_id: sections.tokenizer.pad_id(),
+        };
+        Ok(Self {
+            lane: Lane::new(runner, options.lane(), meter.clone()),
+            bounds: options.bounds(),
             spec: sections.embedding.clone(),
             max_tokens: sections.tokenizer.max_tokens,
-            pad_id: sections.tokenizer.pad_id(),
             text_limit: options.limits.text,
             variant: variant.to_owned(),
             tokenizer,
@@ -79,25 +87,50 @@ impl EmbeddingModel {
     }
 
     /// All vectors, or the error of the first text that has one.
-    pub(super) fn embed(&self, texts: &[&str], options: &EmbedOptions) -> Result<Embeddings, BridgeError> {
-        let answers = all(self.embed_each(texts, options, &Stop::default())?)?;
-        Ok(Embeddings::new(answers, self.spec.dim))
+    pub(super) fn embed(
+        self: &Arc<Self>,
+        texts: Vec<String>,
+        options: EmbedOptions,
+    ) -> Result<Embeddings, BridgeError> {
+        let outcomes = block_on(Arc::clone(self).embed_each(texts, options, Caller::blocking()))?;
+        Ok(Embeddings::new(all(outcomes)?, self.spec.dim))
     }
 
-    fn outcomes(&self, texts: &[&str], options: &EmbedOptions, stop: &Stop) -> Result<Outcomes, BridgeError> {
+    async fn outcomes(
+        self: &Arc<Self>,
+        texts: Vec<String>,
+        options: EmbedOptions,
+        caller: &Caller,
+    ) -> Result<Outcomes, BridgeError> {
+        let seat = self.lane.seat()?;
+        let (model, stop) = (Arc::clone(self), Arc::clone(&caller.stop));
+        let bytes = texts.iter().map(String::len).sum();
+        let prepared = caller.prepare(bytes, move || model.prepare(&texts, &options, &stop));
+        let Prepared { job, texts } = prepared.await?;
+        let mut vectors = seat.run(job, caller, |_| ()).await?.into_iter();
+        let outcome = |(index, text): (usize, Outcome<Text>)| {
+            let Text { tokens, truncated } = text?;
+            let vector = vectors.next().unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")));
+            Ok(Embedding::new(vector.map_err(|error| error.with_index(Some(index)))?, tokens, truncated))
+        };
+        Ok(texts.into_iter().enumerate().map(outcome).collect())
+    }
+
+    /// Encodes texts and plans their runs. Texts that cannot be encoded are in no run.
+    fn prepare(&self, texts: &[String], options: &EmbedOptions, stop: &Stop) -> Result<Prepared, BridgeError> {
         let prompt = self.prompt(options)?;
-        let encode = |(index, text): (usize, &&str)| {
-            stop.check()?;
-            self.encode(index, text, prompt)
-        };
-        let encoded: Vec<_> = texts.iter().enumerate().map(encode).collect();
-        let vectors = self.run_all(&encoded, prompt.map_or(0, |prompt| prompt.tokens), stop)?;
-        let outcome = |(text, vector): (Outcome<Encoded>, Option<Vector>)| {
-            let text = text?;
-            let vector = vector.unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;
-            Ok(Embedding::new(vector, text.ids.len(), text.truncated))
-        };
-        Ok(encoded.into_iter().zip(vectors).map(outcome).collect())
+        let (mut rows, mut encoded) = (Vec::with_capacity(texts.len()), Vec::with_capacity(texts.len()));
+        for (index, text) in texts.iter().enumerate() {
+            let outcome = stop.check().and_then(|()| self.encode(index, text, prompt));
+            encoded.push(outcome.map(|Encoded { ids, truncated }| {
+                let tokens = ids.len();
+                rows.push(ids);
+                Text { tokens, truncated }
+            }));
+        }
+        let runs = plan(rows.iter().map(Vec::len).enumerate().collect(), self.bounds);
+        let key = prompt.map_or(0, |prompt| i64::try_from(prompt.tokens).unwrap_or(0));
+        Ok(Prepared { job: Job { key, rows, runs, is_last: true }, texts: encoded })
     }
 
     fn prompt(&self, options: &EmbedOptions) -> Result<Option<&Prompt>, BridgeError> {
@@ -120,56 +153,79 @@ impl EmbeddingModel {
         };
         encoded.map_err(|problem| BridgeError::inference(Some(index), problem))
     }
+}
 
-    /// Runs all texts that could be encoded, with one thread per session. The result has one item per text.
-    fn run_all(
-        &self,
-        texts: &[Outcome<Encoded>],
-        prompt: u64,
-        stop: &Stop,
-    ) -> Result<Vec<Option<Vector>>, BridgeError> {
-        let length = |(index, text): (usize, &Outcome<Encoded>)| Some((index, text.as_ref().ok()?.ids.len()));
-        let items = texts.iter().enumerate().filter_map(length).collect();
-        run_all(texts.len(), items, self.pool.limit(), Bounds::default(), |run| {
-            let rows: Vec<&[i64]> =
-                run.iter().filter_map(|&index| Some(texts[index].as_ref().ok()?.ids.as_slice())).collect();
-            let vectors = stopped(self.run(&rows, prompt, stop), rows.len())?.into_iter().zip(run);
-            Ok(vectors.map(|(vector, &index)| vector.map_err(|error| error.with_index(Some(index)))).collect())
-        })
+/// The encoded texts of a call.
+struct Prepared {
+    job: Job<VectorRunner>,
+    /// Every text of the call, or why it could not be encoded.
+    texts: Vec<Outcome<Text>>,
+}
+
+/// What is left of a text after it was encoded.
+struct Text {
+    tokens: usize,
+    truncated: bool,
+}
+
+/// Runs the graph on token ids. All rows of a run have prompts of the same length.
+struct VectorRunner {
+    sessions: SessionFactory,
+    encoder: Transformer,
+    dim: usize,
+    pad_id: i64,
+}
+
+impl Runner for VectorRunner {
+    type Worker = Session;
+    type Key = i64;
+    type Row = Vec<i64>;
+    type Answer = Vec<f32>;
+
+    fn load(&self) -> Result<Session, BridgeError> {
+        self.sessions.create()
     }
 
-    /// Runs the graph once on several texts. Returns the vector of each text or its error.
-    ///
-    /// # Errors
-    /// `dependency` or `graph`, which concern every text, or the reason why the call was stopped.
-    fn run(&self, rows: &[&[i64]], prompt: u64, stop: &Stop) -> Result<Vec<Vector>, BridgeError> {
-        let mut lease = self.pool.lease(stop)?;
-        let length = i64::try_from(prompt).unwrap_or(0);
-        Ok(run_apart(rows, |rows| {
-            let (batch, shape) = (pad(rows, self.pad_id), [rows.len(), self.spec.dim]);
-            let other = |name: &str| (name == PROMPT_LENGTH.0).then(|| Tensor::from_array(([1], vec![length])));
-            self.encoder.run(&mut lease, stop, batch, other, &shape, |values| {
-                values.chunks_exact(self.spec.dim).map(finite_vector).collect()
-            })
-        }))
+    fn len(ids: &Vec<i64>) -> usize {
+        ids.len()
+    }
+
+    fn run(
+        &self,
+        session: &mut Session,
+        prompt: &i64,
+        rows: &[&Vec<i64>],
+        scope: &RunScope<'_>,
+    ) -> Result<Vec<Outcome<Vec<f32>>>, BridgeError> {
+        let ids: Vec<&[i64]> = rows.iter().map(|ids| ids.as_slice()).collect();
+        let (batch, shape) = (pad(&ids, self.pad_id), [rows.len(), self.dim]);
+        let other = |name: &str| (name == PROMPT_LENGTH.0).then(|| Tensor::from_array(([1], vec![*prompt])));
+        self.encoder.run(session, scope, batch, other, &shape, |values| {
+            values.chunks_exact(self.dim).map(finite_vector).collect()
+        })
     }
 }
 
-fn finite_vector(values: &[f32]) -> Vector {
+fn finite_vector(values: &[f32]) -> Outcome<Vec<f32>> {
     check_finite(values).map(|()| values.to_vec())
 }
 
+#[async_trait]
 impl Backend for EmbeddingModel {
-    fn warm_up(&self) -> Result<(), BridgeError> {
-        self.pool.warm_up()
+    async fn load(&self, caller: &Caller) -> Result<(), BridgeError> {
+        self.lane.warm_up(0, caller).await
     }
 
     fn unload(&self) {
-        self.pool.clear();
+        self.lane.unload();
     }
 
-    fn self_test(&self, stop: &Stop) -> Result<(), BridgeError> {
-        all(self.embed_each(&["health"], &EmbedOptions::default(), stop)?).map(|_| ())
+    async fn self_test(self: Arc<Self>, caller: Caller) -> Result<(), BridgeError> {
+        all(self.embed_each(vec!["health".to_owned()], EmbedOptions::default(), caller).await?).map(|_| ())
+    }
+
+    fn status(&self, name: &str) -> ModelStatus {
+        self.lane.status().of_model(name, self.lane.runner().sessions.bytes())
     }
 
     fn max_tokens(&self) -> Option<usize> {
@@ -177,17 +233,24 @@ impl Backend for EmbeddingModel {
     }
 }
 
+#[async_trait]
 impl EmbedBackend for EmbeddingModel {
     fn dim(&self) -> usize {
         self.spec.dim
     }
 
-    fn embed_each(&self, texts: &[&str], options: &EmbedOptions, stop: &Stop) -> Result<Outcomes, BridgeError> {
-        let started = Instant::now();
-        let outcomes = self.outcomes(texts, options, stop).inspect_err(|error| self.meter.error(error.code()))?;
+    async fn embed_each(
+        self: Arc<Self>,
+        texts: Vec<String>,
+        options: EmbedOptions,
+        caller: Caller,
+    ) -> Result<Outcomes, BridgeError> {
+        let (started, count) = (Instant::now(), texts.len());
+        let outcomes = self.outcomes(texts, options, &caller).await;
+        let outcomes = outcomes.inspect_err(|error| self.meter.error(error.code()))?;
         outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
         let tokens = outcomes.iter().flatten().map(|embedding| embedding.token_count).sum();
-        self.meter.request(texts.len(), tokens, started.elapsed());
+        self.meter.request(count, tokens, started.elapsed());
         Ok(outcomes)
     }
 }
@@ -205,20 +268,17 @@ impl FamilyModel for EmbeddingModel {
         AnyBackend::Embed(self)
     }
 
-    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
-        super::replay::replay(self, cases, report)
+    fn replay(self: Arc<Self>, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+        super::replay::replay(&self, cases, report)
     }
 
     #[cfg(feature = "cli")]
-    fn workload<'a>(
-        &'a self,
+    fn workload(
+        self: Arc<Self>,
         file: &std::path::Path,
         limit: usize,
-    ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
-        let answer = move |texts: &[String]| {
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            self.embed(&texts, &EmbedOptions::default()).map(|_| ())
-        };
+    ) -> Result<Box<dyn crate::families::model::Workload>, BridgeError> {
+        let answer = move |texts: &[String]| self.embed(texts.to_vec(), EmbedOptions::default()).map(|_| ());
         crate::families::model::read_workload(file, limit, answer)
     }
 }

@@ -1,5 +1,7 @@
 //! Replays the golden cases of sentence embeddings.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::model::EmbeddingModel;
@@ -56,7 +58,11 @@ struct Metrics {
 ///
 /// # Errors
 /// `golden` for a case that does not meet the gate or cannot be read, or an error of the model.
-pub(super) fn replay(model: &EmbeddingModel, bytes: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+pub(super) fn replay(
+    model: &Arc<EmbeddingModel>,
+    bytes: &[u8],
+    report: Report<'_>,
+) -> Result<VariantReport, BridgeError> {
     let manifest = model.manifest();
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let gate = &manifest.variants[&model.variant];
@@ -64,7 +70,7 @@ pub(super) fn replay(model: &EmbeddingModel, bytes: &[u8], report: Report<'_>) -
     model.warm_up()?;
     for (index, case) in reporting(&cases, report) {
         let options = EmbedOptions { prompt_name: case.settings.prompt_name.clone(), ..EmbedOptions::default() };
-        let answer = model.embed(&[&case.input], &options);
+        let answer = model.embed(vec![case.input.clone()], options);
         let answer = answer.map_err(|error| model_error(manifest, &model.variant, error))?;
         let compared = compare(case, &answer, gate, &mut metrics);
         compared.map_err(|problem| refused_case(manifest, index, &model.variant, &problem))?;

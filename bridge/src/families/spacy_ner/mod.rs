@@ -12,6 +12,7 @@ mod options;
 mod output_cache;
 mod parser;
 mod pattern;
+mod pipeline;
 mod recognizer;
 mod rules;
 mod section;
@@ -29,6 +30,7 @@ pub use self::section::{Attribute, HashColumn, Sentences, SpacyNer, SpacyParser,
 
 use self::network::Network;
 use self::parser::Moves;
+use self::pipeline::Pipeline;
 use self::recognizer::SpacyRecognizer;
 use self::rules::Rules;
 use self::tables::Tables;
@@ -38,9 +40,10 @@ use crate::artifact::graph::{Interface, Port};
 use crate::families::model::{Declaration, FamilyModel, Preprocessor};
 use crate::families::ner;
 use crate::families::ner::model::NerModel;
+use crate::runtime::lane::{Lane, LaneOptions};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
-use crate::runtime::session::Pool;
+use crate::runtime::session::SessionFactory;
 
 /// The roles of the graphs. Each network has two graphs: the graph of types computes what depends only on a token's
 /// type (its text, norm and trailing space), the graph of tokens what depends on a token's context.
@@ -128,13 +131,17 @@ impl Preprocessor for SpacyPreprocessor {
     ) -> Result<Arc<dyn FamilyModel>, BridgeError> {
         let (manifest, engine) = (files.manifest(), options.engine.clone().with_session_per_thread());
         let meter = Meter::of(manifest);
-        let pool = |role: &str| {
-            Ok::<_, BridgeError>(Pool::of_graph(files.root(), manifest.graph(variant, role)?, engine.clone(), &meter))
+        let sessions = |role: &str| {
+            let graph = manifest.graph(variant, role)?;
+            Ok::<_, BridgeError>(SessionFactory::of_graph(files.root(), graph, engine.clone(), &meter))
         };
-        let network = |types, tokens| Ok::<_, BridgeError>(Network::new(pool(types)?, pool(tokens)?));
+        let network = |types, tokens| Ok::<_, BridgeError>(Network::new(sessions(types)?, sessions(tokens)?));
         let ner = network(NER_TYPES, NER)?;
         let parser = self.spec.parser.as_ref().map(|_| network(PARSER_TYPES, PARSER)).transpose()?;
-        let recognizer = SpacyRecognizer::new(self.spec.clone(), Arc::clone(&self.resources), ner, parser);
-        Ok(Arc::new(NerModel::new(files, variant, options, Box::new(recognizer))))
+        // The graphs are too small to be divided among threads: several texts run at a time, each on its own thread.
+        let lane = LaneOptions { workers: engine.workers(), merges: false, overlaps: true, ..options.lane() };
+        let pipeline = Pipeline::new(self.spec.clone(), Arc::clone(&self.resources), ner, parser);
+        let recognizer = SpacyRecognizer::new(Lane::new(pipeline, lane, meter));
+        Ok(Arc::new(NerModel::new(files, variant, options, Arc::new(recognizer))))
     }
 }

@@ -1,15 +1,15 @@
 //! Sentence starts: from the options of a call, or from the parser.
 
 use super::batch::{RunTokens, Slice, Tokens, plan};
-use super::network::{Inputs, Network, NetworkLease};
+use super::network::{Inputs, NetworkSessions};
 use super::parser::{Features, Moves, Parser};
 use super::section::SpacyParser;
 use super::tables::{ParserTables, STATE_TOKENS};
 use super::tokenizer::Token;
 use super::word_types::{Source, TypeCache};
 use crate::BridgeError;
-use crate::runtime::cancellation::Stop;
 use crate::runtime::outputs::output;
+use crate::runtime::scope::RunScope;
 use crate::tasks::offsets::CharIndex;
 
 /// The number of tokens in a block: the tokens of a long document whose features are computed together.
@@ -54,34 +54,38 @@ fn no_token(text: &str, tokens: &[Token], offset: usize, byte: Option<usize>) ->
     }
 }
 
-/// The dependency parser of a pipeline: its graphs and its tables.
+/// The dependency parser of a pipeline: its tables.
 pub(super) struct SentenceFinder<'a> {
-    pub(super) graphs: &'a Network,
     pub(super) network: &'a SpacyParser,
     pub(super) tables: &'a ParserTables,
     pub(super) moves: &'a Moves,
     pub(super) source: Source<'a>,
     /// Limit on the tokens of one run of the parser's graphs.
     pub(super) run_tokens: usize,
-    /// The state of the call.
-    pub(super) stop: &'a Stop,
+    /// The run of which this is a part.
+    pub(super) scope: &'a RunScope<'a>,
 }
 
 impl SentenceFinder<'_> {
     /// Finds the sentence starts of documents. Short documents share runs of the graph; long ones are run in blocks.
     ///
     /// # Errors
-    /// `dependency` or `graph` without a session, `inference` if a run fails, or the reason why the call was stopped.
-    pub(super) fn find(&self, documents: &mut [Tokens<'_>], cache: &mut TypeCache) -> Result<(), BridgeError> {
+    /// `inference` if a run fails, or the reason why the call was stopped.
+    pub(super) fn find(
+        &self,
+        documents: &mut [Tokens<'_>],
+        sessions: &mut NetworkSessions,
+        cache: &mut TypeCache,
+    ) -> Result<(), BridgeError> {
         let is_long = |document: &Tokens<'_>| document.len() > self.run_tokens;
         let mut parser = Parser::new(self.tables, self.moves, self.network);
         let short = documents.iter().map(|document| if is_long(document) { 0 } else { document.len() });
         for run in plan(short, self.run_tokens) {
-            self.find_in_run(&run, documents, &mut parser, cache)?;
+            self.find_in_run(&run, documents, &mut parser, sessions, cache)?;
         }
         for index in 0..documents.len() {
             if is_long(&documents[index]) {
-                documents[index].starts = self.find_in_long(documents, index, &mut parser, cache)?;
+                documents[index].starts = self.find_in_long(documents, index, &mut parser, sessions, cache)?;
             }
         }
         Ok(())
@@ -92,13 +96,13 @@ impl SentenceFinder<'_> {
         run: &[Slice],
         documents: &mut [Tokens<'_>],
         parser: &mut Parser<'_>,
+        sessions: &mut NetworkSessions,
         cache: &mut TypeCache,
     ) -> Result<(), BridgeError> {
         let width = STATE_TOKENS * self.tables.bias.len();
         let mut tokens = RunTokens::new(run, documents, self.network.context, self.source, cache);
         let (length, ranges) = (tokens.len(), std::mem::take(&mut tokens.ranges));
-        let mut lease = self.graphs.lease(self.stop)?;
-        lease.run(tokens, self.inputs(), cache, |outputs| {
+        sessions.run(self.scope, tokens, self.inputs(), cache, |outputs| {
             let features = output::<f32>(outputs, "features", &self.shape(length))?;
             for (slice, range) in run.iter().zip(ranges) {
                 let document = &mut documents[slice.document];
@@ -114,11 +118,11 @@ impl SentenceFinder<'_> {
         documents: &[Tokens<'_>],
         index: usize,
         parser: &mut Parser<'_>,
+        sessions: &mut NetworkSessions,
         cache: &mut TypeCache,
     ) -> Result<Vec<bool>, BridgeError> {
         let width = STATE_TOKENS * self.tables.bias.len();
-        let mut lease = self.graphs.lease(self.stop)?;
-        let load = |own| self.block(Slice { document: index, own }, documents, &mut lease, cache);
+        let load = |own| self.block(Slice { document: index, own }, documents, sessions, cache);
         let document = &documents[index];
         let mut features = Features::in_blocks(document.len(), BLOCK_TOKENS, width, load);
         self.parse(document, parser, &mut features)
@@ -129,14 +133,14 @@ impl SentenceFinder<'_> {
         &self,
         slice: Slice,
         documents: &[Tokens<'_>],
-        lease: &mut NetworkLease<'_>,
+        sessions: &mut NetworkSessions,
         cache: &mut TypeCache,
     ) -> Result<Vec<f32>, BridgeError> {
         let width = STATE_TOKENS * self.tables.bias.len();
         let slices = std::slice::from_ref(&slice);
         let tokens = RunTokens::new(slices, documents, self.network.context, self.source, cache);
         let (length, start) = (tokens.len(), tokens.ranges.first().map_or(0, |range| range.start));
-        lease.run(tokens, self.inputs(), cache, |outputs| {
+        sessions.run(self.scope, tokens, self.inputs(), cache, |outputs| {
             let features = output::<f32>(outputs, "features", &self.shape(length))?;
             Ok(features[start * width..(start + slice.own.len()) * width].to_vec())
         })

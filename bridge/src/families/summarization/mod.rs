@@ -11,6 +11,8 @@ mod options;
 #[cfg(feature = "cli")]
 mod progress_bar;
 mod replay;
+mod rounds;
+mod runner;
 mod section;
 
 use std::sync::Arc;

@@ -1,14 +1,16 @@
 //! A summarizer, which computes one summary per list of messages. The beam search is part of the graph.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use tokenizers::Tokenizer;
 
-use super::chunks::{chunks, is_whitespace};
-use super::generate::{Generated, SpecialTokens};
+use super::chunks::is_whitespace;
+use super::generate::SpecialTokens;
 use super::options::Settings;
+use super::rounds::Rounds;
+use super::runner::SummaryRunner;
 use super::section::{Sections, SummarizationSpec};
 use super::{ROLE, replay};
 use crate::BridgeError;
@@ -17,16 +19,18 @@ use crate::artifact::files::ArtifactFiles;
 use crate::families::golden_cases::Report;
 use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
-use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
-use crate::runtime::cancellation::Stop;
+use crate::runtime::batch::{Bounds, Outcome};
+use crate::runtime::blocking::block_on;
+use crate::runtime::lane::{Caller, Lane, LaneOptions};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::{Limits, ModelOptions};
-use crate::runtime::session::Pool;
-use crate::tasks::backend::{AnyBackend, Backend, SummarizeBackend, all, stopped};
-use crate::tasks::{Progress, SummarizeOptions, Summary};
+use crate::runtime::session::SessionFactory;
+use crate::status::ModelStatus;
+use crate::tasks::backend::{AnyBackend, Backend, SummarizeBackend, all};
+use crate::tasks::{SummarizeOptions, Summary};
 use crate::tokenizer::{Encoded, TextEncoder, guarded};
 
-/// Limit on the padded source tokens of one run; a text that exceeds it runs alone.
+/// The default limit on the padded source tokens of one run; a text that exceeds it runs alone.
 const SOURCE_BUDGET: usize = 2048;
 
 /// Converts texts to token ids and back. The variants of an artifact share it.
@@ -42,12 +46,17 @@ impl SummaryTokenizer {
         Self { encoder, without_limit: OnceLock::new() }
     }
 
-    fn encode(&self, text: &str) -> Outcome<Encoded> {
+    pub(super) fn encode(&self, text: &str) -> Outcome<Encoded> {
         self.encoder.encode(text).map_err(|problem| BridgeError::inference(None, problem))
     }
 
+    /// The text of generated token ids, without special tokens.
+    pub(super) fn decode(&self, token_ids: &[i64]) -> Outcome<String> {
+        self.encoder.decode(token_ids).map_err(|problem| BridgeError::inference(None, problem))
+    }
+
     /// The number of tokens that a text has if it is not truncated, including special tokens.
-    fn count(&self, text: &str) -> Outcome<usize> {
+    pub(super) fn count(&self, text: &str) -> Outcome<usize> {
         let tokenizer = self.without_limit.get_or_init(|| self.encoder.without_limit());
         let encoding = guarded(|| tokenizer.encode_fast(text, true));
         encoding.map(|encoding| encoding.len()).map_err(|problem| BridgeError::inference(None, problem))
@@ -58,12 +67,11 @@ impl SummaryTokenizer {
 pub(crate) struct SummaryModel {
     manifest: Arc<Manifest>,
     variant: String,
-    max_tokens: usize,
-    spec: SummarizationSpec,
-    tokenizer: Arc<SummaryTokenizer>,
-    pad_id: i64,
-    special_tokens: SpecialTokens,
-    pool: Pool,
+    pub(super) max_tokens: usize,
+    pub(super) spec: SummarizationSpec,
+    pub(super) tokenizer: Arc<SummaryTokenizer>,
+    pub(super) lane: Lane<SummaryRunner>,
+    source_budget: usize,
     limits: Limits,
     meter: Meter,
 }
@@ -84,15 +92,21 @@ impl SummaryModel {
         let graph = manifest.graph(variant, ROLE)?;
         let (spec, pad_id) = (sections.summarization.clone(), sections.tokenizer.pad_id());
         let meter = Meter::of(&manifest);
-        Ok(Self {
-            pool: Pool::of_graph(files.root(), graph, options.engine.clone(), &meter),
-            max_tokens: sections.tokenizer.max_tokens,
+        let runner = SummaryRunner {
+            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone(), &meter),
             special_tokens: SpecialTokens::new(&spec, pad_id),
+            pad_id,
+        };
+        // The texts of several calls do not run together: a run lasts as long as its longest summary.
+        let lane = LaneOptions { merges: false, ..options.lane() };
+        Ok(Self {
+            lane: Lane::new(runner, lane, meter.clone()),
+            source_budget: options.sharing.run_tokens.unwrap_or(SOURCE_BUDGET),
+            max_tokens: sections.tokenizer.max_tokens,
             variant: variant.to_owned(),
             limits: options.limits,
             spec,
             tokenizer,
-            pad_id,
             meter,
             manifest,
         })
@@ -100,23 +114,30 @@ impl SummaryModel {
 
     /// The summaries of all inputs, or the error of the first input that has one.
     pub(super) fn summarize(
-        &self,
-        inputs: &[Vec<String>],
-        options: &SummarizeOptions,
+        self: &Arc<Self>,
+        inputs: Vec<Vec<String>>,
+        options: SummarizeOptions,
     ) -> Result<Vec<Summary>, BridgeError> {
-        all(self.summarize_each(inputs, options, &Stop::default())?)
+        all(block_on(Arc::clone(self).summarize_each(inputs, options, Caller::blocking()))?)
     }
 
-    fn outcomes(
-        &self,
+    /// The limits of a run with some settings.
+    pub(super) fn bounds(&self, settings: &Settings) -> Bounds {
+        Bounds { tokens: self.source_budget, texts: self.limits.beams / settings.beam_tokens() }
+    }
+
+    async fn outcomes(
+        self: &Arc<Self>,
         inputs: &[Vec<String>],
         options: &SummarizeOptions,
-        stop: &Stop,
+        caller: &Caller,
     ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
         let settings = Settings::resolve(options, &self.spec, self.limits.beams)?;
         let texts: Vec<Outcome<String>> = inputs.iter().map(|messages| self.join(messages)).collect();
-        let call = Call { model: self, settings, stop, progress: options.progress.as_ref() };
-        let outcomes = if options.map_reduce { call.reduced(texts) } else { call.summaries(texts) }?;
+        let seat = self.lane.seat()?;
+        let rounds = Rounds { model: self, settings, caller, seat, progress: options.progress.as_ref() };
+        let outcomes =
+            if options.map_reduce { rounds.reduced(texts).await? } else { rounds.summaries(texts, true).await? };
         let outcomes = outcomes.into_iter().enumerate();
         Ok(outcomes.map(|(index, outcome)| outcome.map_err(|error| error.with_index(Some(index)))).collect())
     }
@@ -135,19 +156,25 @@ impl SummaryModel {
     }
 }
 
+#[async_trait]
 impl Backend for SummaryModel {
-    fn warm_up(&self) -> Result<(), BridgeError> {
-        self.pool.warm_up()
+    async fn load(&self, caller: &Caller) -> Result<(), BridgeError> {
+        let settings = Settings::resolve(&SummarizeOptions::default(), &self.spec, usize::MAX)?;
+        self.lane.warm_up(settings, caller).await
     }
 
     fn unload(&self) {
-        self.pool.clear();
+        self.lane.unload();
     }
 
     /// Summarizes a short text with the smallest possible number of generated tokens.
-    fn self_test(&self, stop: &Stop) -> Result<(), BridgeError> {
+    async fn self_test(self: Arc<Self>, caller: Caller) -> Result<(), BridgeError> {
         let options = SummarizeOptions::default().num_beams(1).min_length(0).max_length(2);
-        all(self.summarize_each(&[vec!["health check".to_owned()]], &options, stop)?).map(|_| ())
+        all(self.summarize_each(vec![vec!["health check".to_owned()]], options, caller).await?).map(|_| ())
+    }
+
+    fn status(&self, name: &str) -> ModelStatus {
+        self.lane.status().of_model(name, self.lane.runner().sessions.bytes())
     }
 
     fn max_tokens(&self) -> Option<usize> {
@@ -155,15 +182,17 @@ impl Backend for SummaryModel {
     }
 }
 
+#[async_trait]
 impl SummarizeBackend for SummaryModel {
-    fn summarize_each(
-        &self,
-        inputs: &[Vec<String>],
-        options: &SummarizeOptions,
-        stop: &Stop,
+    async fn summarize_each(
+        self: Arc<Self>,
+        inputs: Vec<Vec<String>>,
+        options: SummarizeOptions,
+        caller: Caller,
     ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
         let started = Instant::now();
-        let outcomes = self.outcomes(inputs, options, stop).inspect_err(|error| self.meter.error(error.code()))?;
+        let outcomes = self.outcomes(&inputs, &options, &caller).await;
+        let outcomes = outcomes.inspect_err(|error| self.meter.error(error.code()))?;
         outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
         let tokens = outcomes.iter().flatten().map(|summary| summary.tokens).sum();
         self.meter.request(inputs.len(), tokens, started.elapsed());
@@ -184,175 +213,20 @@ impl FamilyModel for SummaryModel {
         AnyBackend::Summarize(self)
     }
 
-    fn replay(&self, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
-        replay::replay(self, cases, report)
+    fn replay(self: Arc<Self>, cases: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+        replay::replay(&self, cases, report)
     }
 
     #[cfg(feature = "cli")]
-    fn workload<'a>(
-        &'a self,
+    fn workload(
+        self: Arc<Self>,
         file: &std::path::Path,
         limit: usize,
-    ) -> Result<Box<dyn crate::families::model::Workload + 'a>, BridgeError> {
+    ) -> Result<Box<dyn crate::families::model::Workload>, BridgeError> {
         let answer = move |inputs: &[super::messages::Messages]| {
             let inputs: Vec<Vec<String>> = inputs.iter().map(|input| input.0.clone()).collect();
-            self.summarize(&inputs, &SummarizeOptions::default()).map(|_| ())
+            self.summarize(inputs, SummarizeOptions::default()).map(|_| ())
         };
         crate::families::model::read_workload(file, limit, answer)
-    }
-}
-
-/// A text that is replaced by shorter texts until the model can read it.
-struct Shortened {
-    text: String,
-    tokens: usize,
-    /// Whether a chunk of the text was truncated.
-    was_truncated: bool,
-    /// Whether the last replacement was shorter.
-    can_shrink: bool,
-}
-
-impl Shortened {
-    fn is_too_long(&self, max_tokens: usize) -> bool {
-        self.can_shrink && self.tokens > max_tokens
-    }
-}
-
-/// What all rounds of one call share. In a round, all texts are summarized, or the chunks of all texts that are too long.
-struct Call<'a> {
-    model: &'a SummaryModel,
-    settings: Settings,
-    stop: &'a Stop,
-    progress: Option<&'a Progress>,
-}
-
-impl Call<'_> {
-    /// Summarizes texts in one round; texts that are too long are truncated.
-    fn summaries(&self, texts: Vec<Outcome<String>>) -> Result<Vec<Outcome<Summary>>, BridgeError> {
-        let encode = |text: Outcome<String>| {
-            self.stop.check()?;
-            self.model.tokenizer.encode(&text?)
-        };
-        let encoded: Vec<Outcome<Encoded>> = texts.into_iter().map(encode).collect();
-        let generated = self.run_all(&encoded)?;
-        let outcome = |(text, generated): (Outcome<Encoded>, Option<Outcome<Generated>>)| {
-            let text = text?;
-            let generated = generated.unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;
-            self.summary(generated, text.truncated)
-        };
-        Ok(encoded.into_iter().zip(generated).map(outcome).collect())
-    }
-
-    fn summary(&self, generated: Generated, truncated: bool) -> Outcome<Summary> {
-        let Generated { token_ids, score } = generated;
-        let text = self.model.tokenizer.encoder.decode(&token_ids);
-        let text = text.map_err(|problem| BridgeError::inference(None, problem))?;
-        Ok(Summary { text, tokens: token_ids.len() - 1, token_ids, score, truncated })
-    }
-
-    /// Runs all texts that could be encoded, with one thread per session. The result has one item per text.
-    fn run_all(&self, texts: &[Outcome<Encoded>]) -> Result<Vec<Option<Outcome<Generated>>>, BridgeError> {
-        let length = |(index, text): (usize, &Outcome<Encoded>)| Some((index, text.as_ref().ok()?.ids.len()));
-        let items = texts.iter().enumerate().filter_map(length).collect();
-        let bounds = Bounds { tokens: SOURCE_BUDGET, texts: self.model.limits.beams / self.settings.beam_tokens() };
-        let done = AtomicUsize::new(texts.iter().filter(|text| text.is_err()).count());
-        run_all(texts.len(), items, self.model.pool.limit(), bounds, |run| {
-            let rows: Vec<&[i64]> =
-                run.iter().filter_map(|&index| Some(texts[index].as_ref().ok()?.ids.as_slice())).collect();
-            let outcomes = self.run(&rows)?;
-            let before = done.fetch_add(rows.len(), Ordering::Relaxed);
-            self.progress.iter().for_each(|progress| progress.report(before + rows.len(), texts.len()));
-            Ok(outcomes)
-        })
-    }
-
-    /// Runs the graph once on several texts. If the call is stopped, the outcome of every text is the reason.
-    ///
-    /// # Errors
-    /// `dependency` or `graph`, which concern every text.
-    fn run(&self, rows: &[&[i64]]) -> Result<Vec<Outcome<Generated>>, BridgeError> {
-        let outcomes = self.model.pool.lease(self.stop).map(|mut lease| {
-            run_apart(rows, |rows| {
-                let batch = pad(rows, self.model.pad_id);
-                lease.run(self.stop, |session, options| {
-                    self.model.special_tokens.run(session, batch, &self.settings, options)
-                })
-            })
-        });
-        stopped(outcomes, rows.len())
-    }
-
-    /// Summarizes texts without truncating them: a longer text is replaced by the summaries of its chunks until it fits. In
-    /// each round, the chunks of all texts that are still too long are summarized together.
-    fn reduced(&self, texts: Vec<Outcome<String>>) -> Result<Vec<Outcome<Summary>>, BridgeError> {
-        let mut texts: Vec<Outcome<Shortened>> = texts.into_iter().map(|text| self.measured(text?)).collect();
-        let max_tokens = self.model.max_tokens;
-        while texts.iter().flatten().any(|text| text.is_too_long(max_tokens)) {
-            self.shorten(&mut texts)?;
-        }
-        let was_truncated: Vec<bool> =
-            texts.iter().map(|text| text.as_ref().is_ok_and(|text| text.was_truncated)).collect();
-        let mut outcomes = self.summaries(texts.into_iter().map(|text| Ok(text?.text)).collect())?;
-        for (outcome, was_truncated) in outcomes.iter_mut().zip(was_truncated) {
-            outcome.iter_mut().for_each(|summary| summary.truncated |= was_truncated);
-        }
-        Ok(outcomes)
-    }
-
-    fn measured(&self, text: String) -> Outcome<Shortened> {
-        self.stop.check()?;
-        let tokens = self.model.tokenizer.count(&text)?;
-        Ok(Shortened { text, tokens, was_truncated: false, can_shrink: true })
-    }
-
-    /// Replaces every text that is too long by the joined summaries of its chunks.
-    ///
-    /// # Errors
-    /// Errors that concern every text. A text that cannot be shortened is replaced by its error.
-    fn shorten(&self, texts: &mut [Outcome<Shortened>]) -> Result<(), BridgeError> {
-        let max_tokens = self.model.max_tokens;
-        let (mut all, mut counts) = (Vec::new(), Vec::new());
-        for outcome in texts.iter_mut() {
-            let Some(text) = outcome.as_ref().ok().filter(|text| text.is_too_long(max_tokens)) else {
-                counts.push(None);
-                continue;
-            };
-            match chunks(&text.text, |chunk| self.fits(chunk)) {
-                Ok(chunks) => {
-                    counts.push(Some(chunks.len()));
-                    all.extend(chunks.into_iter().map(|chunk| Ok(chunk.to_owned())));
-                }
-                Err(error) => {
-                    counts.push(None);
-                    *outcome = Err(error);
-                }
-            }
-        }
-        let mut summaries = self.summaries(all)?.into_iter();
-        for (outcome, count) in texts.iter_mut().zip(counts) {
-            if let (Ok(text), Some(count)) = (&mut *outcome, count) {
-                let own: Vec<Outcome<Summary>> = summaries.by_ref().take(count).collect();
-                if let Err(error) = self.replace(text, own.into_iter().collect()) {
-                    *outcome = Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Replaces a text by the summaries of its chunks.
-    fn replace(&self, text: &mut Shortened, summaries: Outcome<Vec<Summary>>) -> Outcome<()> {
-        let summaries = summaries?;
-        text.was_truncated |= summaries.iter().any(|summary| summary.truncated);
-        let summaries: Vec<String> = summaries.into_iter().map(|summary| summary.text).collect();
-        let shorter = self.measured(summaries.join(&self.model.spec.join))?;
-        text.can_shrink = shorter.tokens < text.tokens;
-        (text.text, text.tokens) = (shorter.text, shorter.tokens);
-        Ok(())
-    }
-
-    fn fits(&self, chunk: &str) -> Outcome<bool> {
-        self.stop.check()?;
-        Ok(!self.model.tokenizer.encode(chunk)?.truncated)
     }
 }

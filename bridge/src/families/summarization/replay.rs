@@ -1,6 +1,7 @@
 //! Replays the golden cases of summaries. The metrics are computed over all cases together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -58,13 +59,17 @@ struct Metrics {
 ///
 /// # Errors
 /// `golden` if the gate is not met or a case cannot be read, or an error of the model.
-pub(super) fn replay(model: &SummaryModel, bytes: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
+pub(super) fn replay(
+    model: &Arc<SummaryModel>,
+    bytes: &[u8],
+    report: Report<'_>,
+) -> Result<VariantReport, BridgeError> {
     let (manifest, variant) = (model.manifest(), model.variant());
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
     let mut tally = Tally::default();
     model.warm_up()?;
     for (index, case) in reporting(&cases, report) {
-        let summaries = model.summarize(std::slice::from_ref(&case.input), &options(&case.settings));
+        let summaries = model.summarize(vec![case.input.clone()], options(&case.settings));
         for summary in summaries.map_err(|error| model_error(manifest, variant, error))? {
             let counted = tally.add(case, variant, &summary);
             counted.map_err(|problem| refused_case(manifest, index, variant, &problem))?;

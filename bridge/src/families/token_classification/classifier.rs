@@ -1,25 +1,25 @@
-//! The engine of token classification, which runs the graph on the windows of texts and decodes the entities.
+//! The engine of token classification, which runs the graph on the windows of texts and merges the entities of each text.
 
 use std::sync::Arc;
 
-use super::decode::decode;
+use async_trait::async_trait;
+
 use super::merge::merge;
+use super::runner::{Found, WindowRunner};
 use super::section::{Sections, TokenClassificationSpec};
 use super::windows::{Window, WindowEncoder, Windows};
 use crate::BridgeError;
-use crate::artifact::manifest::Graph;
-use crate::families::ner::model::{Recognizer, UNEXPECTED_SENTENCE_STARTS};
-use crate::runtime::batch::{Bounds, Outcome, pad, run_all, run_apart};
+use crate::families::ner::model::{Chosen, Recognizer, UNEXPECTED_SENTENCE_STARTS};
+use crate::runtime::batch::{Bounds, Outcome, plan};
 use crate::runtime::cancellation::Stop;
-use crate::runtime::session::{Lease, Pool};
-use crate::runtime::transformer::{Transformer, check_finite};
+use crate::runtime::lane::{Caller, Job, Lane};
+use crate::runtime::meter::Meter;
+use crate::runtime::options::ModelOptions;
+use crate::status::ModelStatus;
 use crate::tasks::AggregationStrategy;
 use crate::tasks::RecognizeOptions;
-use crate::tasks::backend::stopped;
-use crate::tasks::entities::{Entities, EntitySpan};
+use crate::tasks::entities::Entities;
 
-/// The name of the graph's output that has the logits of every token.
-const OUTPUT: &str = "logits";
 /// Limit on the total size in bytes of the texts that are tokenized together; a single larger text is tokenized alone.
 /// The limit bounds the memory of a call with many texts.
 const MAX_BLOCK_BYTES: usize = 1 << 20;
@@ -36,26 +36,38 @@ pub(super) struct TokenClassifier {
     spec: TokenClassificationSpec,
     max_tokens: usize,
     encoder: Arc<WindowEncoder>,
-    pad_id: i64,
-    graph: Transformer,
-    pool: Pool,
+    lane: Lane<WindowRunner>,
+    bounds: Bounds,
 }
 
-/// The entities that were found in one window, or the error of its run.
-type Decoded<'a> = Outcome<Vec<EntitySpan<'a>>>;
+/// The encoded texts of a block.
+struct Prepared {
+    job: Job<WindowRunner>,
+    /// Every text of the block, or why it could not be encoded.
+    texts: Vec<Outcome<Text>>,
+}
+
+/// What is left of a text after its windows became rows.
+struct Text {
+    text: String,
+    /// For each window, whether it is a row. Windows that have only special tokens have no entities.
+    is_row: Vec<bool>,
+    tokens: usize,
+    truncated: bool,
+}
 
 impl TokenClassifier {
     /// The engine for a graph of a checked artifact. The graph is not loaded yet.
-    pub(super) fn new(graph: &Graph, sections: &Sections, encoder: Arc<WindowEncoder>, pool: Pool) -> Self {
+    pub(super) fn new(
+        runner: WindowRunner,
+        sections: &Sections,
+        encoder: Arc<WindowEncoder>,
+        options: &ModelOptions,
+        meter: Meter,
+    ) -> Self {
         let Sections { tokenizer, classes } = sections;
-        Self {
-            spec: classes.clone(),
-            max_tokens: tokenizer.max_tokens,
-            pad_id: tokenizer.pad_id(),
-            graph: Transformer::new(graph, OUTPUT),
-            encoder,
-            pool,
-        }
+        let (lane, bounds) = (Lane::new(runner, options.lane(), meter), options.bounds());
+        Self { spec: classes.clone(), max_tokens: tokenizer.max_tokens, encoder, lane, bounds }
     }
 
     /// The settings of a call, from its options and the manifest's defaults.
@@ -82,91 +94,53 @@ impl TokenClassifier {
         }
     }
 
-    fn recognize_block(
-        &self,
-        texts: &[&str],
-        settings: Settings,
-        stop: &Stop,
-    ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        let encode = |text: &&str| {
+    /// Splits the texts of a block into windows and plans their runs.
+    fn prepare(&self, texts: Vec<String>, settings: Settings, stop: &Stop, is_last: bool) -> Prepared {
+        let mut rows = Vec::new();
+        let mut encode = |text: String| {
             stop.check()?;
-            let windows = self.encoder.encode(text, settings.stride);
-            windows.map_err(|problem| BridgeError::inference(None, problem))
+            let windows = self.encoder.encode(&text, settings.stride);
+            let windows: Windows = windows.map_err(|problem| BridgeError::inference(None, problem))?;
+            let (tokens, truncated) = (windows.tokens(), windows.truncated);
+            let is_row = windows.windows.iter().map(Window::has_text).collect();
+            rows.extend(windows.windows.into_iter().filter(Window::has_text));
+            Ok(Text { text, is_row, tokens, truncated })
         };
-        let encoded: Vec<Outcome<Windows>> = texts.iter().map(encode).collect();
-        let windows: Vec<&Window> = encoded.iter().flatten().flat_map(|text| &text.windows).collect();
-        let mut decoded = self.run_all(&windows, settings.strategy, stop)?.into_iter();
-        let outcome = |(text, encoded): (&&str, Outcome<Windows>)| {
-            let encoded = encoded?;
-            // Takes the results of all windows of this text, even if one of them is an error. Otherwise the next text
-            // would get the remaining results of this one.
-            let windows: Vec<Decoded<'_>> = decoded.by_ref().take(encoded.windows.len()).collect();
-            let spans = windows.into_iter().collect::<Outcome<Vec<_>>>()?.concat();
-            let spans = if encoded.windows.len() > 1 { merge(spans) } else { spans };
-            Ok(Entities::from_spans(text, &spans, encoded.tokens(), encoded.truncated))
-        };
-        Ok(texts.iter().zip(encoded).map(outcome).collect())
-    }
-
-    /// Runs the graph on all windows that have a token of a text, with one thread per session. Windows that have only
-    /// special tokens have no entities.
-    fn run_all(
-        &self,
-        windows: &[&Window],
-        strategy: AggregationStrategy,
-        stop: &Stop,
-    ) -> Result<Vec<Decoded<'_>>, BridgeError> {
-        let filled = windows.iter().enumerate().filter(|(_, window)| window.has_text());
-        let items = filled.map(|(index, window)| (index, window.ids.len())).collect();
-        let slots = run_all(windows.len(), items, self.pool.limit(), Bounds::default(), |run| {
-            let rows: Vec<&Window> = run.iter().map(|&index| windows[index]).collect();
-            let outcomes = self
-                .pool
-                .lease(stop)
-                .map(|mut lease| run_apart(&rows, |rows| self.run(&mut lease, rows, strategy, stop)));
-            stopped(outcomes, rows.len())
-        })?;
-        Ok(slots.into_iter().map(|slot| slot.unwrap_or_else(|| Ok(Vec::new()))).collect())
-    }
-
-    /// Runs the graph once on several windows. The logits are decoded in the engine's memory, and only the entities are
-    /// kept.
-    fn run(
-        &self,
-        lease: &mut Lease<'_>,
-        rows: &[&Window],
-        strategy: AggregationStrategy,
-        stop: &Stop,
-    ) -> Result<Vec<Decoded<'_>>, BridgeError> {
-        let ids: Vec<&[i64]> = rows.iter().map(|window| window.ids.as_slice()).collect();
-        let batch = pad(&ids, self.pad_id);
-        let labels = self.spec.labels.len();
-        let (shape, row_len) = ([rows.len(), batch.width, labels], batch.width * labels);
-        self.graph.run(
-            lease,
-            stop,
-            batch,
-            |_| None,
-            &shape,
-            |values| {
-                let decoded = |(window, row): (&&Window, &[f32])| {
-                    let logits = &row[..window.ids.len() * labels];
-                    check_finite(logits)?;
-                    Ok(decode(logits, window, &self.spec, strategy))
-                };
-                rows.iter().zip(values.chunks_exact(row_len)).map(decoded).collect()
-            },
-        )
+        let texts = texts.into_iter().map(&mut encode).collect();
+        let runs = plan(rows.iter().map(|window| window.ids.len()).enumerate().collect(), self.bounds);
+        Prepared { job: Job { key: settings.strategy, rows, runs, is_last }, texts }
     }
 }
 
+/// The entities of every text of a block, given those of the rows.
+fn outcomes(texts: Vec<Outcome<Text>>, rows: Vec<Outcome<Vec<Found>>>) -> Vec<Outcome<Entities>> {
+    let mut rows = rows.into_iter();
+    let outcome = |text: Outcome<Text>| {
+        let Text { text, is_row, tokens, truncated } = text?;
+        // Takes the results of all windows of this text, even if one of them is an error. Otherwise the next text would
+        // get the remaining results of this one.
+        let own: Vec<Outcome<Vec<Found>>> =
+            rows.by_ref().take(is_row.iter().filter(|is_row| **is_row).count()).collect();
+        let found = own.into_iter().collect::<Outcome<Vec<_>>>()?.concat();
+        let spans = found.iter().map(Found::span).collect();
+        let spans = if is_row.len() > 1 { merge(spans) } else { spans };
+        Ok(Entities::from_spans(&text, &spans, tokens, truncated))
+    };
+    texts.into_iter().map(outcome).collect()
+}
+
+#[async_trait]
 impl Recognizer for TokenClassifier {
-    fn warm_up(&self) -> Result<(), BridgeError> {
-        self.pool.warm_up()
+    async fn load(&self, caller: &Caller) -> Result<(), BridgeError> {
+        self.lane.warm_up(self.spec.aggregation_strategy, caller).await
     }
 
     fn unload(&self) {
-        self.pool.clear();
+        self.lane.unload();
+    }
+
+    fn status(&self, name: &str) -> ModelStatus {
+        self.lane.status().of_model(name, self.lane.runner().sessions.bytes())
     }
 
     fn max_tokens(&self) -> Option<usize> {
@@ -181,29 +155,34 @@ impl Recognizer for TokenClassifier {
         self.settings(options).map(|_| ())
     }
 
-    fn recognize_each(
-        &self,
-        texts: &[&str],
-        chosen: &[usize],
-        options: &RecognizeOptions,
-        stop: &Stop,
+    async fn recognize_each(
+        self: Arc<Self>,
+        chosen: Vec<Chosen>,
+        options: RecognizeOptions,
+        caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        let settings = self.settings(options)?;
-        let texts: Vec<&str> = chosen.iter().map(|&index| texts[index]).collect();
-        let mut outcomes: Vec<Outcome<Entities>> = Vec::with_capacity(texts.len());
-        while outcomes.len() < texts.len() {
-            let rest = &texts[outcomes.len()..];
-            outcomes.extend(self.recognize_block(&rest[..block_len(rest)], settings, stop)?);
+        let settings = self.settings(&options)?;
+        let seat = self.lane.seat()?;
+        let mut rest: Vec<String> = chosen.into_iter().map(|(_, text)| text).collect();
+        let mut answers: Vec<Outcome<Entities>> = Vec::with_capacity(rest.len());
+        while !rest.is_empty() {
+            let others = rest.split_off(block_len(&rest));
+            let block = std::mem::replace(&mut rest, others);
+            let (engine, stop, is_last) = (Arc::clone(&self), Arc::clone(&caller.stop), rest.is_empty());
+            let bytes = block.iter().map(String::len).sum();
+            let prepared = caller.prepare(bytes, move || Ok(engine.prepare(block, settings, &stop, is_last)));
+            let Prepared { job, texts } = prepared.await?;
+            answers.extend(outcomes(texts, seat.run(job, caller, |_| ()).await?));
         }
-        Ok(outcomes)
+        Ok(answers)
     }
 }
 
 /// The number of texts at the start of `texts` that are tokenized together, within the limit on their bytes; at least
 /// one.
-fn block_len(texts: &[&str]) -> usize {
+fn block_len(texts: &[String]) -> usize {
     let mut bytes = 0;
-    let fits = |text: &&&str| {
+    let fits = |text: &&String| {
         bytes += text.len();
         bytes <= MAX_BLOCK_BYTES
     };
@@ -216,11 +195,11 @@ mod tests {
 
     #[test]
     fn blocks_have_a_limited_size_and_are_not_empty() {
-        let half = "x".repeat(MAX_BLOCK_BYTES / 2);
-        let huge = "x".repeat(MAX_BLOCK_BYTES + 1);
-        assert_eq!(block_len(&[&half, &half, &half]), 2);
-        assert_eq!(block_len(&[&huge, &half]), 1);
-        assert_eq!(block_len(&[&half, &huge]), 1);
-        assert_eq!(block_len(&[""; 5]), 5);
+        let texts = |lengths: &[usize]| lengths.iter().map(|length| "x".repeat(*length)).collect::<Vec<String>>();
+        let (half, huge) = (MAX_BLOCK_BYTES / 2, MAX_BLOCK_BYTES + 1);
+        assert_eq!(block_len(&texts(&[half, half, half])), 2);
+        assert_eq!(block_len(&texts(&[huge, half])), 1);
+        assert_eq!(block_len(&texts(&[half, huge])), 1);
+        assert_eq!(block_len(&texts(&[0; 5])), 5);
     }
 }

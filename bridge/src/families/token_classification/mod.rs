@@ -3,6 +3,7 @@
 mod classifier;
 mod decode;
 mod merge;
+mod runner;
 mod scores;
 mod section;
 mod windows;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 pub use self::section::{Subwords, TokenClassificationSpec};
 
 use self::classifier::TokenClassifier;
+use self::runner::WindowRunner;
 use self::section::Sections;
 use self::windows::WindowEncoder;
 use crate::BridgeError;
@@ -22,7 +24,7 @@ use crate::families::ner;
 use crate::families::ner::model::NerModel;
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
-use crate::runtime::session::Pool;
+use crate::runtime::session::SessionFactory;
 use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
 use crate::tokenizer::TextEncoder;
 
@@ -67,8 +69,9 @@ impl Preprocessor for ClassifierPreprocessor {
     ) -> Result<Arc<dyn FamilyModel>, BridgeError> {
         let graph = files.manifest().graph(variant, ROLE)?;
         let meter = Meter::of(files.manifest());
-        let pool = Pool::of_graph(files.root(), graph, options.engine.clone(), &meter);
-        let classifier = TokenClassifier::new(graph, &self.sections, Arc::clone(&self.encoder), pool);
-        Ok(Arc::new(NerModel::new(files, variant, options, Box::new(classifier))))
+        let sessions = SessionFactory::of_graph(files.root(), graph, options.engine.clone(), &meter);
+        let runner = WindowRunner::new(graph, &self.sections, sessions);
+        let classifier = TokenClassifier::new(runner, &self.sections, Arc::clone(&self.encoder), options, meter);
+        Ok(Arc::new(NerModel::new(files, variant, options, Arc::new(classifier))))
     }
 }

@@ -1,0 +1,233 @@
+//! What the handles of a model refer to.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::generation::{self, Conditions, Generation};
+use crate::BridgeError;
+use crate::families::loading;
+use crate::model::{Model, ModelInfo};
+use crate::options::{BridgeOptions, ReloadOptions};
+use crate::runtime::cancellation::{Stop, TimeLimit};
+use crate::runtime::options::ModelOptions;
+use crate::status::ModelStatus;
+use crate::tasks::Task;
+use crate::tasks::backend::AnyBackend;
+
+/// A model under a name. It has the generation that answers new calls, until it is closed.
+pub(crate) struct Slot {
+    pub(crate) name: String,
+    pub(crate) task: Task,
+    options: ModelOptions,
+    conditions: Conditions,
+    /// The time limit of calls that pass none.
+    pub(crate) timeout: Option<Duration>,
+    /// The model that is open. A reload locks it, so that there is one at a time.
+    model: Mutex<Model>,
+    state: Mutex<State>,
+    call_ended: Condvar,
+}
+
+struct State {
+    /// The description of the current generation, or of the last one.
+    info: Arc<ModelInfo>,
+    /// `None` if the slot is closed.
+    current: Option<Arc<Generation>>,
+    calls: usize,
+}
+
+/// How a bridge opens models.
+#[derive(Clone)]
+pub(crate) struct Opening {
+    options: ModelOptions,
+    /// The time limit of calls that pass none, for models without their own.
+    timeout: Option<Duration>,
+    budget: Arc<Budget>,
+}
+
+impl Opening {
+    pub(crate) fn new(bridge: &BridgeOptions, options: ModelOptions) -> Self {
+        Self { options, timeout: bridge.timeout, budget: Arc::new(Budget::new(bridge.memory_mb)) }
+    }
+}
+
+impl Slot {
+    /// Opens a model. Its graphs are not loaded.
+    ///
+    /// # Errors
+    /// The errors of [`loading::open`].
+    pub(crate) fn open(model: Model, opening: &Opening) -> Result<Arc<Self>, BridgeError> {
+        let opened = loading::open(&model, &opening.options)?;
+        let Opening { options, timeout, budget } = opening.clone();
+        let (engine, idle_unload) = (options.engine.clone(), model.idle_unload);
+        let conditions = Conditions { engine, idle_unload, budget };
+        let info = Arc::clone(&opened.info);
+        let current = Some(Generation::new(opened, conditions.clone()));
+        Ok(Arc::new(Self {
+            name: info.name.clone(),
+            task: info.task,
+            timeout: model.timeout.or(timeout),
+            options,
+            conditions,
+            model: Mutex::new(model),
+            state: Mutex::new(State { info, current, calls: 0 }),
+            call_ended: Condvar::new(),
+        }))
+    }
+
+    /// Loads the graphs of a model with `preload`.
+    ///
+    /// # Errors
+    /// The errors of [`enter`](Self::enter).
+    pub(crate) fn preload(self: &Arc<Self>) -> Result<(), BridgeError> {
+        let preload = self.model.lock().unwrap_or_else(PoisonError::into_inner).preload;
+        if preload { self.enter(&Stop::default()).map(|_| ()) } else { Ok(()) }
+    }
+
+    /// The description of the current generation; of the last one if the slot is closed.
+    pub(crate) fn info(&self) -> Arc<ModelInfo> {
+        Arc::clone(&self.lock().info)
+    }
+
+    /// The current generation.
+    ///
+    /// # Errors
+    /// `closed`.
+    pub(crate) fn current(&self) -> Result<Arc<Generation>, BridgeError> {
+        self.lock().current.clone().ok_or_else(|| self.closed())
+    }
+
+    /// Starts a call: loads the current generation, unless it is loaded. A call that is stopped starts without the graphs; it
+    /// starts no run anyway.
+    ///
+    /// # Errors
+    /// `closed`, or the errors of loading.
+    pub(crate) fn enter(self: &Arc<Self>, stop: &Stop) -> Result<Call, BridgeError> {
+        let mut state = self.lock();
+        let generation = state.current.clone().ok_or_else(|| self.closed())?;
+        state.calls += 1;
+        drop(state);
+        let counted = Counted(Arc::clone(self));
+        let running = match generation.enter(stop) {
+            Ok(running) => Some(running),
+            Err(reason) if reason.is_stop() => None,
+            Err(error) => {
+                generation.opened.meter.error(error.code());
+                return Err(error);
+            }
+        };
+        Ok(Call { _running: running, generation, _counted: counted })
+    }
+
+    /// Starts a call if the current generation is loaded; otherwise `None`.
+    ///
+    /// # Errors
+    /// `closed`.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Option<Call>, BridgeError> {
+        let mut state = self.lock();
+        let generation = state.current.clone().ok_or_else(|| self.closed())?;
+        let Some(running) = generation.try_enter() else { return Ok(None) };
+        state.calls += 1;
+        Ok(Some(Call { _running: Some(running), generation, _counted: Counted(Arc::clone(self)) }))
+    }
+
+    /// What the model does at the moment. Does not wait.
+    pub(crate) fn status(&self) -> ModelStatus {
+        match self.current() {
+            Ok(current) => current.status(&self.name),
+            Err(_) => ModelStatus::closed(&self.name),
+        }
+    }
+
+    /// Frees the graphs of the current generation as soon as no call uses them.
+    pub(crate) fn unload(&self) {
+        if let Ok(current) = self.current() {
+            current.unload_after_calls();
+        }
+    }
+
+    /// The memory of the loaded graphs in bytes; 0 if they are not loaded.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.current().map_or(0, |current| current.resident_bytes())
+    }
+
+    /// Replaces the current generation by another version of the model, after it was verified and its golden cases were
+    /// replayed. The calls that run end with the old generation, which is then freed. If that one is loaded, so is the new
+    /// one before it answers calls. After an error, the old generation answers calls as before.
+    ///
+    /// # Errors
+    /// `config` for a time limit of 0, `closed`, the errors of [`loading::open_replayed`], or of loading the graphs.
+    pub(crate) fn reload(self: &Arc<Self>, options: &ReloadOptions) -> Result<ModelInfo, BridgeError> {
+        let limit = TimeLimit::of(options.timeout)?;
+        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.current()?;
+        let new = Model {
+            path: options.path.clone().unwrap_or_else(|| model.path.clone()),
+            name: Some(self.name.clone()),
+            identity: options.expect_identity.clone().or_else(|| model.identity.clone()),
+            ..model.clone()
+        };
+        let opened = loading::open_replayed(&new, self.task, &self.options, limit)?;
+        let generation = Generation::new(opened, self.conditions.clone());
+        // Keeps the graphs loaded until the new generation answers calls.
+        let _call = old.is_loaded().then(|| generation.enter(&Stop::default())).transpose()?;
+        let info = Arc::clone(&generation.opened.info);
+        let old = (old, self.replace(generation)?);
+        drop(old); // frees its memory, unless it answers calls
+        *model = new;
+        Ok((*info).clone())
+    }
+
+    fn replace(&self, generation: Arc<Generation>) -> Result<Option<Arc<Generation>>, BridgeError> {
+        let mut state = self.lock();
+        if state.current.is_none() {
+            return Err(self.closed());
+        }
+        state.info = Arc::clone(&generation.opened.info);
+        Ok(state.current.replace(generation))
+    }
+
+    /// Refuses new calls, waits until the running calls have ended, and frees the model.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        let current = state.current.take();
+        while state.calls > 0 {
+            state = self.call_ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        drop(current);
+    }
+
+    fn closed(&self) -> BridgeError {
+        BridgeError::Closed { name: self.name.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running call, which keeps its generation and the graphs of it.
+pub(crate) struct Call {
+    _running: Option<generation::Call>,
+    generation: Arc<Generation>,
+    /// Dropped last, so that the generation is freed before the slot is closed.
+    _counted: Counted,
+}
+
+impl Call {
+    pub(crate) fn backend(&self) -> &AnyBackend {
+        &self.generation.opened.backend
+    }
+}
+
+/// Counts a call of a slot until it is dropped.
+struct Counted(Arc<Slot>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.lock().calls -= 1;
+        self.0.call_ended.notify_all();
+    }
+}

@@ -1,0 +1,383 @@
+//! The threads of a lane.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::SystemTime;
+
+use super::fork::Owner;
+use super::inbox::Message;
+use super::queue::{Batch, Call, Part, Queue};
+use super::{LaneOptions, Runner};
+use crate::BridgeError;
+use crate::error_code::ErrorCode;
+use crate::runtime::batch::{Load, Outcome, refused_thread};
+use crate::runtime::cancellation::Stop;
+use crate::runtime::meter::Meter;
+use crate::runtime::panics;
+use crate::runtime::scope::RunScope;
+use crate::status::{LaneStatus, ModelState};
+
+/// What the callers and the threads of a lane share.
+pub(super) struct Shared<R: Runner> {
+    pub(super) runner: R,
+    pub(super) options: LaneOptions,
+    pub(super) owner: Owner,
+    meter: Meter,
+    state: Mutex<State<R>>,
+    changed: Condvar,
+}
+
+struct State<R: Runner> {
+    queue: Queue<R>,
+    /// The sessions and caches that no run uses at the moment.
+    workers: Vec<R::Worker>,
+    /// The number of threads, and how many of them have nothing to do.
+    threads: usize,
+    idle: usize,
+    /// The number of threads that were started and have not looked at the queue yet.
+    starting: usize,
+    /// The number of runs at the moment.
+    running: usize,
+    /// The number of threads that load the model at the moment, and of those that have loaded it.
+    loading: usize,
+    loaded: usize,
+    next_id: u64,
+    is_closed: bool,
+    last_success: Option<SystemTime>,
+    /// Why the last load or the last run failed; `None` after a success.
+    error: Option<ErrorCode>,
+}
+
+/// Whether a run succeeded, or the code of its error; `None` if its calls were stopped.
+type RunResult = Option<Result<(), ErrorCode>>;
+
+impl<R: Runner> Shared<R> {
+    pub(super) fn new(runner: R, options: LaneOptions, meter: Meter) -> Self {
+        let state = State {
+            queue: Queue::default(),
+            workers: Vec::new(),
+            threads: 0,
+            idle: 0,
+            starting: 0,
+            running: 0,
+            loading: 0,
+            loaded: 0,
+            next_id: 0,
+            is_closed: false,
+            last_success: None,
+            error: None,
+        };
+        Self { runner, options, owner: Owner::default(), meter, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a new call as a waiting one.
+    pub(super) fn enter(&self) -> Result<Arc<AtomicBool>, BridgeError> {
+        self.owner.check()?;
+        let mut state = self.lock();
+        let limit = self.options.max_waiting;
+        if state.queue.waiting >= limit {
+            return Err(BridgeError::Overloaded { limit });
+        }
+        state.queue.waiting += 1;
+        Ok(Arc::new(AtomicBool::new(true)))
+    }
+
+    /// A call that counted as a waiting one has ended.
+    pub(super) fn left(&self) {
+        self.lock().queue.waiting -= 1;
+    }
+
+    /// Removes a job from the queue.
+    pub(super) fn leave(&self, id: u64) {
+        let call = self.lock().queue.remove(id);
+        drop(call);
+    }
+
+    /// Adds a job to the queue. Returns its number, and whether the calling thread has to run the queue, because the system
+    /// refuses the first thread.
+    ///
+    /// # Errors
+    /// `inference` for an asynchronous call if the system refuses the first thread.
+    pub(super) fn submit(self: &Arc<Self>, mut call: Call<R>, is_async: bool) -> Result<(u64, bool), BridgeError> {
+        let mut state = self.lock();
+        let id = state.next_id;
+        state.next_id += 1;
+        call.id = id;
+        state.queue.push(call);
+        let refused = self.start_threads(&mut state).filter(|_| state.threads == 0);
+        match refused {
+            None => {
+                self.changed.notify_one();
+                Ok((id, false))
+            }
+            Some(_) if !is_async => {
+                state.threads = 1;
+                Ok((id, true))
+            }
+            Some(error) => {
+                state.queue.remove(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts threads for calls that wait, if all threads have something to do. Returns the error of a refused thread.
+    fn start_threads(self: &Arc<Self>, state: &mut State<R>) -> Option<BridgeError> {
+        while state.queue.len() > state.idle + state.starting && state.threads < self.options.workers {
+            let shared = Arc::clone(self);
+            let name = "onnx-lane".to_owned();
+            if let Err(error) = thread::Builder::new().name(name).spawn(move || shared.work()) {
+                tracing::warn!(%error, "the system refused a thread: a model runs on fewer threads");
+                return Some(refused_thread(&error));
+            }
+            state.threads += 1;
+            state.starting += 1;
+        }
+        None
+    }
+
+    /// The loop of a thread.
+    fn work(self: Arc<Self>) {
+        self.lock().starting -= 1;
+        while let Some((batch, worker)) = self.next() {
+            self.process(batch, worker);
+        }
+    }
+
+    /// Waits for the next batch; `None` when the lane is closed.
+    fn next(self: &Arc<Self>) -> Option<(Batch<R>, Option<R::Worker>)> {
+        let mut state = self.lock();
+        loop {
+            if state.is_closed {
+                state.threads -= 1;
+                return None;
+            }
+            if let Some(batch) = self.take(&mut state) {
+                return Some(batch);
+            }
+            state.idle += 1;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+
+    /// Runs the queue on the calling thread until nothing waits.
+    pub(super) fn work_off(self: &Arc<Self>) {
+        loop {
+            let mut state = self.lock();
+            let Some((batch, worker)) = self.take(&mut state) else {
+                state.threads -= 1;
+                return;
+            };
+            drop(state);
+            self.process(batch, worker);
+        }
+    }
+
+    /// Takes the next batch, and sessions that no run uses.
+    fn take(self: &Arc<Self>, state: &mut State<R>) -> Option<(Batch<R>, Option<R::Worker>)> {
+        let batch = state.queue.take(&self.options)?;
+        state.running += 1;
+        // Runs of one call that overlap need further threads. A refused one was logged.
+        self.start_threads(state);
+        if state.queue.len() > 0 {
+            self.changed.notify_one();
+        }
+        let worker = state.workers.pop();
+        state.loading += usize::from(worker.is_none());
+        Some((batch, worker))
+    }
+
+    /// Runs a batch and sends the outcomes to its calls.
+    fn process(&self, batch: Batch<R>, worker: Option<R::Worker>) {
+        let Batch { key, parts } = batch;
+        let mut worker = match worker.map_or_else(|| self.load(), Ok) {
+            Ok(worker) => Some(worker),
+            Err(error) => return self.fail(parts, &error),
+        };
+        let (outcomes, result) = self.outcomes(&mut worker, &key, &parts);
+        let parts = self.end(worker, result, parts);
+        let mut outcomes = outcomes.into_iter();
+        for part in parts {
+            let rows = part.rows.into_iter().map(|(row, _)| row);
+            part.inbox.send(Message::Outcomes(rows.zip(outcomes.by_ref()).collect()));
+        }
+    }
+
+    /// Notes that a run has ended, keeps its sessions for another one, and puts calls with further runs back into the queue.
+    fn end(&self, worker: Option<R::Worker>, result: RunResult, mut parts: Vec<Part<R>>) -> Vec<Part<R>> {
+        let mut state = self.lock();
+        state.workers.extend(worker);
+        state.running -= 1;
+        match result {
+            Some(Ok(())) => (state.last_success, state.error) = (Some(SystemTime::now()), None),
+            Some(Err(code)) => state.error = Some(code),
+            None => {}
+        }
+        let rests: Vec<Call<R>> =
+            parts.iter_mut().filter_map(|part| part.rest.take().filter(|call| call.stop.check().is_ok())).collect();
+        // This thread itself takes the next turn.
+        (1..rests.len()).for_each(|_| self.changed.notify_one());
+        rests.into_iter().for_each(|call| state.queue.push(call));
+        parts
+    }
+
+    /// Creates the sessions of a thread, which counts as loading.
+    fn load(&self) -> Result<R::Worker, BridgeError> {
+        let loaded =
+            catch_unwind(AssertUnwindSafe(|| self.runner.load())).unwrap_or_else(|panic| Err(panics::error(&*panic)));
+        let mut state = self.lock();
+        state.loading -= 1;
+        state.loaded += usize::from(loaded.is_ok());
+        state.error = loaded.as_ref().err().map(BridgeError::code);
+        loaded
+    }
+
+    /// Sends an error that concerns all rows of some calls.
+    fn fail(&self, parts: Vec<Part<R>>, error: &BridgeError) {
+        self.lock().running -= 1;
+        parts.into_iter().for_each(|part| part.inbox.send(Message::Failed(error.clone())));
+    }
+
+    /// The outcomes of all rows, and the result of the run. If the run fails, every row runs alone, so that one bad row does
+    /// not lose the others.
+    fn outcomes(
+        &self,
+        worker: &mut Option<R::Worker>,
+        key: &R::Key,
+        parts: &[Part<R>],
+    ) -> (Vec<Outcome<R::Answer>>, RunResult) {
+        let rows: Vec<&R::Row> = parts.iter().flat_map(|part| &part.rows).map(|(_, row)| row).collect();
+        if rows.is_empty() {
+            // The model was only loaded.
+            return (Vec::new(), None);
+        }
+        let calls = parts.iter().map(|part| Arc::clone(&part.stop)).collect();
+        match self.run(worker, key, &rows, calls) {
+            Ok(outcomes) => (outcomes, Some(Ok(()))),
+            Err(error) if error.is_stop() => (rows.iter().map(|_| Err(error.clone())).collect(), None),
+            Err(error) => {
+                let alone = |(row, call): (&R::Row, &Arc<Stop>)| {
+                    if rows.len() == 1 {
+                        return Err(error.clone());
+                    }
+                    self.run(worker, key, &[row], vec![Arc::clone(call)])?.pop().unwrap_or_else(super::not_run)
+                };
+                let calls = parts.iter().flat_map(|part| part.rows.iter().map(|(_, row)| (row, &part.stop)));
+                let outcomes: Vec<Outcome<R::Answer>> = calls.map(alone).collect();
+                let has_answer = outcomes.iter().any(Result::is_ok);
+                (outcomes, Some(if has_answer { Ok(()) } else { Err(error.code()) }))
+            }
+        }
+    }
+
+    /// Runs some rows together. After a panic, the sessions are created again.
+    fn run(
+        &self,
+        worker: &mut Option<R::Worker>,
+        key: &R::Key,
+        rows: &[&R::Row],
+        calls: Vec<Arc<Stop>>,
+    ) -> Result<Vec<Outcome<R::Answer>>, BridgeError> {
+        let load = rows.iter().map(|row| Load::of(R::len(row))).reduce(Load::with);
+        let scope = RunScope::new(
+            calls,
+            self.options.shrinks && load.is_some_and(|load| R::shrinks(load.padded())),
+            &self.meter,
+        )?;
+        let current = match worker {
+            Some(worker) => worker,
+            None => worker.insert(self.reload()?),
+        };
+        match catch_unwind(AssertUnwindSafe(|| self.runner.run(current, key, rows, &scope))) {
+            Ok(Ok(outcomes)) if outcomes.len() != rows.len() => Err(BridgeError::Internal {
+                problem: format!("a run of {} rows has {} outcomes", rows.len(), outcomes.len()),
+            }),
+            Ok(outcomes) => outcomes,
+            Err(panic) => {
+                *worker = None;
+                self.lock().loaded -= 1;
+                Err(panics::error(&*panic))
+            }
+        }
+    }
+
+    fn reload(&self) -> Result<R::Worker, BridgeError> {
+        self.lock().loading += 1;
+        self.load()
+    }
+
+    pub(super) fn is_loaded(&self) -> bool {
+        self.lock().loaded > 0
+    }
+
+    pub(super) fn unload(&self) {
+        if self.owner.is_other() {
+            return;
+        }
+        let mut state = self.lock();
+        let workers = std::mem::take(&mut state.workers);
+        state.loaded -= workers.len();
+        drop(state);
+        drop(workers);
+    }
+
+    /// The number of jobs that wait for their turn.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.lock().queue.len()
+    }
+
+    /// The number of jobs that were ever added.
+    #[cfg(test)]
+    pub(super) fn jobs(&self) -> u64 {
+        self.lock().next_id
+    }
+
+    /// Ends the threads when their runs have ended.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn status(&self) -> LaneStatus {
+        if self.owner.is_other() {
+            let error = Some(super::fork::forked().code());
+            return LaneStatus {
+                state: ModelState::Failed,
+                last_success: None,
+                waiting: 0,
+                running: 0,
+                loaded: 0,
+                error,
+            };
+        }
+        let state = self.lock();
+        LaneStatus {
+            state: state.model_state(),
+            last_success: state.last_success,
+            waiting: state.queue.waiting,
+            running: state.running,
+            loaded: state.loaded,
+            error: state.error,
+        }
+    }
+}
+
+impl<R: Runner> State<R> {
+    fn model_state(&self) -> ModelState {
+        match (self.is_closed, self.loaded, self.loading) {
+            (true, ..) => ModelState::Closed,
+            (false, ..) if self.error.is_some() => ModelState::Failed,
+            (false, 1.., _) => ModelState::Ready,
+            (false, 0, 1..) => ModelState::Loading,
+            (false, 0, 0) => ModelState::Unloaded,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Tests that all metrics have their names, that calls have spans, and that texts are in no metric, span or log.
+#![cfg(all(
+    feature = "sentence-embedding",
+    feature = "token-classification",
+    feature = "spacy",
+    feature = "summarization",
+    feature = "rerank"
+))]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+use onnx_ml_bridge::{
+    BridgeOptions, CancelToken, EmbedOptions, MlBridge, OnnxMlBridge, RecognizeOptions, RerankOptions,
+    SummarizeOptions, Task,
+};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
+
+/// A word of the texts of all calls.
+const CANARY: &str = "zqxcanary";
+const ARTIFACTS: [&str; 5] = ["tiny-embedding", "tiny-ner", "tiny-spacy", "tiny-summary", "tiny-rerank"];
+/// The metrics, as the documentation of the crate lists them.
+const METRICS: [&str; 10] = [
+    "errors_total",
+    "items_total",
+    "load_seconds",
+    "loaded",
+    "request_seconds",
+    "requests_total",
+    "resident_bytes",
+    "runs_total",
+    "tokens_total",
+    "unloads_total",
+];
+
+/// The names of the metrics that were recorded.
+static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// Everything that was recorded or logged.
+static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// The models and the tasks of the spans.
+static SPANS: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+
+struct Metric(Key);
+
+impl Metric {
+    fn record(&self) {
+        NAMES.lock().expect("not poisoned").insert(self.0.name().to_owned());
+        SEEN.lock().expect("not poisoned").push(format!("{:?}", self.0));
+    }
+}
+
+impl CounterFn for Metric {
+    fn increment(&self, _: u64) {
+        self.record();
+    }
+    fn absolute(&self, _: u64) {}
+}
+
+impl GaugeFn for Metric {
+    fn increment(&self, _: f64) {
+        self.record();
+    }
+    fn decrement(&self, _: f64) {}
+    fn set(&self, _: f64) {
+        self.record();
+    }
+}
+
+impl HistogramFn for Metric {
+    fn record(&self, _: f64) {
+        self.record();
+    }
+}
+
+struct Names;
+
+impl Recorder for Names {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::new(Metric(key.clone())))
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Arc::new(Metric(key.clone())))
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::new(Metric(key.clone())))
+    }
+}
+
+/// The fields of a span or an event.
+#[derive(Default)]
+struct Fields(Vec<(String, String)>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.push((field.name().to_owned(), format!("{value:?}")));
+    }
+}
+
+impl Fields {
+    fn keep(self) {
+        SEEN.lock().expect("not poisoned").push(format!("{:?}", self.0));
+    }
+}
+
+struct Logs;
+
+impl Subscriber for Logs {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut fields = Fields::default();
+        span.record(&mut fields);
+        if span.metadata().target().starts_with("onnx_ml_bridge") {
+            let value = |name| fields.0.iter().find(|(field, _)| field == name).expect("a field").1.clone();
+            SPANS.lock().expect("not poisoned").insert((value("model"), value("task")));
+        }
+        fields.keep();
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        fields.keep();
+    }
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        fields.keep();
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+fn builder() -> onnx_ml_bridge::Builder {
+    let path = |name| common::golden().join("valid").join(name);
+    let builder = ARTIFACTS.iter().fold(OnnxMlBridge::builder(), |builder, name| builder.model(path(name)));
+    builder.default_model(Task::Ner, "tiny-spacy").options(BridgeOptions::default().text_limit(4096))
+}
+
+/// Makes calls of every task: with answers, with truncated texts, with a text that is too large, and cancelled.
+fn call(bridge: &OnnxMlBridge) {
+    let texts = [format!("the old {CANARY} by the river"), CANARY.to_owned() + &" a".repeat(1000), CANARY.repeat(500)];
+    let token = CancelToken::new();
+    for _ in 0..2 {
+        let embedder = bridge.embedder(None).expect("an embedder");
+        let options = EmbedOptions::default().cancel(token.clone());
+        drop(embedder.embed_each_blocking(&texts, &options));
+        drop(embedder.embed_blocking(&texts, &options.prompt_name(CANARY)));
+        for name in ["tiny-ner", "tiny-spacy"] {
+            let recognizer = bridge.recognizer(Some(name)).expect("a recognizer");
+            drop(recognizer.recognize_each_blocking(&texts, &RecognizeOptions::default().cancel(token.clone())));
+        }
+        let summarizer = bridge.summarizer(None).expect("a summarizer");
+        let inputs = texts.clone().map(|text| vec![text]);
+        drop(summarizer.summarize_each_blocking(&inputs, &SummarizeOptions::default().cancel(token.clone())));
+        let reranker = bridge.reranker(None).expect("a reranker");
+        let options = RerankOptions::default().cancel(token.clone());
+        drop(reranker.rerank_blocking(CANARY, &texts[..2], &options));
+        drop(reranker.rerank_blocking(CANARY, &texts, &options));
+        token.cancel();
+    }
+}
+
+/// Makes the calls that log which texts were truncated.
+async fn shortcuts(bridge: &OnnxMlBridge) {
+    let text = format!("{CANARY}{}", " a".repeat(1000));
+    bridge.generate_embedding(&text).await.expect("a vector");
+    bridge.extract_entities(&text).await.expect("entities");
+    bridge.summarize(vec![text.clone()]).await.expect("a summary");
+    bridge.rerank(CANARY, vec![text], None).await.expect("a ranking");
+}
+
+#[tokio::test]
+async fn metrics_have_their_names_and_no_text_is_recorded() {
+    metrics::set_global_recorder(Names).expect("the only recorder");
+    tracing::subscriber::set_global_default(Logs).expect("the only subscriber");
+    let bridge = builder().build().expect("five models");
+    call(&bridge);
+    shortcuts(&bridge).await;
+    bridge.unload();
+    bridge.close().await.expect("no call runs");
+
+    let names = NAMES.lock().expect("not poisoned").clone();
+    assert_eq!(names, METRICS.map(|name| format!("onnx_ml_bridge_{name}")).into_iter().collect());
+    let seen = SEEN.lock().expect("not poisoned");
+    assert!(seen.iter().any(|line| line.contains("texts were truncated")));
+    let leaks: Vec<&String> = seen.iter().filter(|line| line.contains(CANARY)).collect();
+    assert!(leaks.is_empty(), "{leaks:?}");
+    let spans = SPANS.lock().expect("not poisoned").clone();
+    let tasks = [Task::Embedding, Task::Ner, Task::Ner, Task::Summarization, Task::Rerank];
+    let expected = ARTIFACTS.iter().zip(tasks).map(|(name, task)| ((*name).to_owned(), task.to_string()));
+    assert_eq!(spans, expected.collect());
+}
+
+/// The documentation of the crate lists the metrics.
+#[test]
+fn metrics_are_documented() {
+    let text = include_str!("../src/lib.rs");
+    let start = text.find("# Observability").expect("a section");
+    let section = &text[start..text[start..].find("\n#!").expect("the end") + start];
+    for name in METRICS {
+        assert!(section.contains(&format!("`onnx_ml_bridge_{name}`")), "{name}");
+    }
+}

@@ -8,6 +8,7 @@
     ├── DependencyError     a required library is not installed
     ├── TaskNotLoadedError  the call requires a model that is not open
     ├── StoppedError        a call was cancelled or exceeded its timeout (`cancelled`, `timeout`)
+    ├── OverloadedError     the model has too many waiting calls, or the system refuses a thread (`overloaded`)
     └── InferenceError      ONNX Runtime failed or a graph returned an invalid value
 
 Every exception has a `code`, which is stable, listed in FORMAT.md and the same in the Rust crate. The wording of the
@@ -46,6 +47,7 @@ OTHER_CODES = (
     "inference",
     "cancelled",
     "timeout",
+    "overloaded",
     "config",
     "source",
     "unsupported_model",
@@ -76,8 +78,8 @@ class OnnxMlBridgeError(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same call may succeed later: true for `timeout` and `io`."""
-        return self.code in ("timeout", "io")
+        """Whether the same call may succeed later: true for `timeout`, `overloaded` and `io`."""
+        return self.code in ("timeout", "overloaded", "io")
 
 
 class ArtifactError(OnnxMlBridgeError):
@@ -131,6 +133,14 @@ class TaskNotLoadedError(OnnxMlBridgeError):
 
 class StoppedError(OnnxMlBridgeError):
     """A call was cancelled or exceeded its timeout; the model can still be used."""
+
+
+class OverloadedError(OnnxMlBridgeError):
+    """The model has too many waiting calls, or the system refuses a thread; nothing of the call was run."""
+
+    def __init__(self, what: str, *, expected: object = None, actual: object = None) -> None:
+        """Create the error with the code `overloaded`."""
+        super().__init__("overloaded", what, expected=expected, actual=actual, hint="Try again later.")
 
 
 class InferenceError(OnnxMlBridgeError):

@@ -15,7 +15,7 @@ use crate::artifact::manifest::Graph;
 use crate::artifact::parsing::{Draft, check_rules};
 use crate::model::{Model, ModelInfo};
 use crate::runtime::cpu::{Cpu, available_threads};
-use crate::runtime::options::ModelOptions;
+use crate::runtime::options::{ModelOptions, Sharing};
 use crate::runtime::session::EngineOptions;
 use crate::tasks::backend::AnyBackend;
 
@@ -210,7 +210,7 @@ impl Opened {
 pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, BridgeError> {
     model.check()?;
     let (artifact, variant) = Artifact::open_model(model)?;
-    let backend = artifact.model(&variant, &options.of_model(model))?.into_backend();
+    let backend = artifact.model(&variant, &options_of(model, options))?.into_backend();
     let manifest = artifact.manifest();
     let info = ModelInfo {
         name: model.name.clone().unwrap_or_else(|| manifest.name.clone()),
@@ -222,6 +222,14 @@ pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, Brid
         path: artifact.root().to_path_buf(),
     };
     Ok(Opened { info: Arc::new(info), backend, timeout: model.timeout })
+}
+
+/// The options of a model: those of its bridge, and its own.
+fn options_of(model: &Model, options: &ModelOptions) -> ModelOptions {
+    let mut options = options.clone();
+    options.engine.workers = model.workers;
+    options.sharing = Sharing { run_tokens: model.run_tokens, merges: model.merge };
+    options
 }
 
 /// Replays the golden cases with every variant of an artifact, in this process.

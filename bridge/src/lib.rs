@@ -115,8 +115,8 @@
 //!
 //! # Many calls at a time
 //!
-//! Every model has a queue and [`workers`](Model::workers) threads of its own. Calls take turns, run by run, and inputs of
-//! waiting calls share runs. When [`max_waiting`](BridgeOptions::max_waiting) calls wait, the next one fails with the code
+//! Every model has a queue and [`workers`](Model::workers()) threads of its own. Calls take turns, run by run, and inputs of
+//! waiting calls share runs. When [`max_waiting`](BridgeOptions::max_waiting()) calls wait, the next one fails with the code
 //! `overloaded`. Asynchronous calls hold no thread while they wait. `status` says what a model does at the moment.
 //!
 //! # Time limits and cancellation

@@ -14,7 +14,18 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "bridge" / "src"
 SNAPSHOT = ROOT / "tests" / "api" / "rust.txt"
 # The parts of the crate whose public items are exported, by the module through which they are
-EXPORTED = ("api.rs", "bridge", "cause.rs", "error.rs", "error_code.rs", "handles", "model.rs", "options.rs", "status.rs", "tasks")
+EXPORTED = (
+    "api.rs",
+    "bridge",
+    "cause.rs",
+    "error.rs",
+    "error_code.rs",
+    "handles",
+    "model.rs",
+    "options.rs",
+    "status.rs",
+    "tasks",
+)
 EXPORTED += (
     "unknown_name.rs",
     "runtime/cancellation.rs",

@@ -17,7 +17,7 @@ use crate::model::{Model, ModelInfo};
 use crate::runtime::cancellation::TimeLimit;
 use crate::runtime::cpu::{Cpu, available_threads};
 use crate::runtime::meter::Meter;
-use crate::runtime::options::ModelOptions;
+use crate::runtime::options::{ModelOptions, Sharing};
 use crate::runtime::session::EngineOptions;
 use crate::runtime::trim::return_free_memory;
 use crate::tasks::Task;
@@ -209,7 +209,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, BridgeError> {
     model.check()?;
     let (artifact, variant) = Artifact::open_model(model)?;
-    let backend = artifact.model(&variant, &options.of_model(model))?.into_backend();
+    let backend = artifact.model(&variant, &options_of(model, options))?.into_backend();
     let manifest = artifact.manifest();
     let meter = Meter::of(manifest);
     let info = ModelInfo {
@@ -282,6 +282,14 @@ fn check_identity(model: &Model, actual: &str, expected: Option<&str>) -> Result
         }),
         _ => Ok(()),
     }
+}
+
+/// The options of a model: those of its bridge, and its own.
+fn options_of(model: &Model, options: &ModelOptions) -> ModelOptions {
+    let mut options = options.clone();
+    options.engine.workers = model.workers;
+    options.sharing = Sharing { run_tokens: model.run_tokens, merges: model.merge };
+    options
 }
 
 /// Replays the golden cases with every variant of an artifact, in this process.

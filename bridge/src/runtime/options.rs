@@ -3,7 +3,6 @@
 use super::batch::{Bounds, TOKEN_BUDGET};
 use super::lane::LaneOptions;
 use super::session::EngineOptions;
-use crate::model::Model;
 
 /// The default limit on the calls that wait for one model.
 pub const DEFAULT_MAX_WAITING: usize = 1024;
@@ -21,14 +20,6 @@ pub(crate) struct ModelOptions {
 }
 
 impl ModelOptions {
-    /// The same options with those of one model.
-    pub(crate) fn of_model(&self, model: &Model) -> Self {
-        let mut options = self.clone();
-        options.engine.workers = model.workers;
-        options.sharing = Sharing { run_tokens: model.run_tokens, merges: model.merge };
-        options
-    }
-
     /// The options of the lane of a model whose runs can have rows of several calls.
     pub(crate) fn lane(&self) -> LaneOptions {
         LaneOptions {

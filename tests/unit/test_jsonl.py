@@ -6,7 +6,7 @@ import time
 
 import pytest
 from lines import BAD_LINES, code_of_line
-from onnx_ml_bridge import EmbedOptions
+from onnx_ml_bridge import EmbedOptions, ModelInfo, Task
 from onnx_ml_bridge.artifacts.errors import ConfigError, InferenceError, InputError
 from onnx_ml_bridge.cli.jsonl import (
     LineError,
@@ -19,8 +19,21 @@ from onnx_ml_bridge.cli.jsonl import (
 from onnx_ml_bridge.cli.line_reader import Line, arriving_lines
 from onnx_ml_bridge.runtime.cancellation import Watch
 from onnx_ml_bridge.runtime.handles.handle import each_result
+from onnx_ml_bridge.runtime.handles.slot import Slot
 
 TEXT = LineFormat(10, parse_text)
+
+
+class FakeModel:
+    """A model without graphs."""
+
+    info = ModelInfo("fake", Task.EMBEDDING, "none", "1.0.0", "fp32", None, "/fake")
+
+    def load(self):
+        pass
+
+    def unload(self):
+        pass
 
 
 def test_lines_are_returned_as_they_arrive():
@@ -61,7 +74,7 @@ def test_other_lines_are_refused_with_a_code(raw, expected):
 def test_an_input_that_fails_does_not_affect_the_others():
     calls = []
 
-    class Fake:
+    class Fake(FakeModel):
         """Returns texts in upper case; fails after the results of all texts before an invalid one."""
 
         def check(self, options):
@@ -80,7 +93,7 @@ def test_an_input_that_fails_does_not_affect_the_others():
                 yield position, entry.upper()
 
     lines = [Line(7, b'"a"'), Line(8, b'"bad"'), Line(9, b"no json"), Line(10, b'"worse"'), Line(11, b'"b"')]
-    found = answer_lines(lambda inputs: each_result(Fake(), inputs, EmbedOptions(), Watch()), lines, TEXT)
+    found = answer_lines(lambda inputs: each_result(Slot(Fake(), None), inputs, EmbedOptions(), Watch()), lines, TEXT)
     assert (found[0], found[4]) == (("a", "A"), ("b", "B"))
     assert [(each.code, each.line) for each in found[1:4]] == [
         ("sentence_starts", 8),
@@ -93,7 +106,7 @@ def test_an_input_that_fails_does_not_affect_the_others():
 
 
 def test_no_inputs_need_no_run_and_errors_of_options_are_raised():
-    class Fake:
+    class Fake(FakeModel):
         def check(self, options):
             if options.prompt_name is not None:
                 raise ConfigError("prompt_name", expected="none", actual=options.prompt_name)
@@ -102,10 +115,10 @@ def test_no_inputs_need_no_run_and_errors_of_options_are_raised():
             assert not inputs
             return iter(())
 
-    assert each_result(Fake(), [], EmbedOptions(), Watch()) == []
+    assert each_result(Slot(Fake(), None), [], EmbedOptions(), Watch()) == []
     for texts in ([], ["a"]):
         with pytest.raises(ConfigError):
-            each_result(Fake(), texts, EmbedOptions(prompt_name="query"), Watch())
+            each_result(Slot(Fake(), None), texts, EmbedOptions(prompt_name="query"), Watch())
 
 
 def test_a_failure_is_one_line_of_json_with_any_message():

@@ -16,21 +16,21 @@ DEFAULT_TOKEN_BUDGET = 512
 
 
 def plan_batches(lengths: Sequence[int], token_budget: int, max_texts: int | None = None) -> Iterator[list[int]]:
-    """Yield batches of indices into `lengths`, the shortest texts first; every index occurs once.
+    """Yield batches of indices into `lengths`, the longest texts first; every index occurs once.
 
-    The padded size of a batch (the number of its texts times the length of the longest) is at most `token_budget`,
-    except that a single longer text is a batch by itself.
+    Rust groups texts into the same batches, so that both languages compute the same bits. The padded size of a batch
+    (the number of its texts times the length of the longest) is at most `token_budget`, except that a single longer
+    text is a batch by itself.
 
     :param lengths: the number of tokens of each text.
     :param max_texts: maximum number of texts in a batch, at least 1; None means no limit.
     """
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batch and (len(batch) == max_texts or lengths[index] * (len(batch) + 1) > token_budget):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
+    indices = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    while indices:
+        texts = max(1, token_budget // max(1, lengths[indices[0]]))
+        if max_texts is not None:
+            texts = min(texts, max_texts)
+        batch, indices = indices[:texts], indices[texts:]
         yield batch
 
 

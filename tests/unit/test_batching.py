@@ -19,6 +19,12 @@ def test_batches_contain_every_index_once_and_stay_within_the_budget(lengths, bu
         assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
 
 
+def test_the_longest_texts_are_first_and_equal_ones_keep_their_order():
+    assert list(plan_batches([3, 5, 3, 9, 5, 0], 10)) == [[3], [1, 4], [0, 2, 5]]
+    assert list(plan_batches([3, 3, 3, 3], 100, 3)) == [[0, 1, 2], [3]]
+    assert list(plan_batches([], 10)) == []
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_answers_are_in_the_order_of_the_jobs_and_jobs_are_consumed_lazily(threads):
     made: list[int] = []

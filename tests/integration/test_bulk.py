@@ -148,3 +148,29 @@ def test_a_file_without_rows_is_complete(tmp_path):
     done = run(PYTHON, tmp_path / "empty.jsonl", tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "0 rows in 0 parts, 0 failed\n")
     assert list(contents(tmp_path / "out")) == ["state.json"]
+
+
+def test_parquet_has_the_answers_of_json_lines(rows, tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    texts = [json.loads(line) for line in rows.read_bytes().splitlines()]
+    column = [text if isinstance(text, str) else None for text in texts]
+    table = pyarrow.table({"id": range(ROWS), "text": column})
+    parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=130)
+    assert run(PYTHON, tmp_path / "rows.parquet", tmp_path / "out", "--part-rows", 100).returncode == 1
+    run(PYTHON, rows, tmp_path / "lines", "--part-rows", 100)
+    answers = [
+        {key: value for key, value in row.items() if value is not None}
+        for path in sorted((tmp_path / "out").glob("part-*.parquet"))
+        for row in parquet.ParquetFile(path).read().to_pylist()
+    ]
+    lines = [json.loads(line) for path in sorted((tmp_path / "lines").glob("part-*")) for line in path.open()]
+    assert len(answers) == len(lines) == ROWS
+    for answer, line in zip(answers, lines, strict=True):
+        assert answer.pop("embedding", []) == pytest.approx(line.pop("embedding", []), abs=1e-7)
+        assert answer.get("truncated") == line.get("truncated")
+        assert ("error" in answer) == ("error" in line)
+    assert answers[0] == {"error": {"code": "input_type", "line": 1}}
+    before = contents(tmp_path / "out")
+    (tmp_path / "out" / "part-00000002.parquet").unlink()
+    run(PYTHON, tmp_path / "rows.parquet", tmp_path / "out", "--part-rows", 100, "--resume")
+    assert contents(tmp_path / "out") == before

@@ -15,12 +15,13 @@ from bulk_runs import PYTHON, arguments, contents, kill_and_resume, run, write_r
 from examples import VALID
 
 KILLS = int(os.environ.get("ONNX_ML_BRIDGE_KILLS", "20"))
+ROWS = int(os.environ.get("ONNX_ML_BRIDGE_ROWS", "300"))
 PART_ROWS = 10
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    path = write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", 300)
+    path = write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", ROWS)
     with path.open("ab") as file:
         file.write(b'\xff\n\n"' + b"x" * 70 + b'"\n"the end"')
     return path

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 
 import pytest
-from onnx_ml_bridge.artifacts.errors import ConfigError, OnnxMlBridgeError
+from onnx_ml_bridge.artifacts.errors import ConfigError, DependencyError, OnnxMlBridgeError
 from onnx_ml_bridge.cli.bulk import source
 from onnx_ml_bridge.cli.bulk.part import calls
 from onnx_ml_bridge.cli.bulk.source import Row, open_source, read_contents
@@ -128,3 +129,11 @@ def test_parquet_files_that_cannot_be_read_are_refused(tmp_path):
     pq.write_table(pa.table({"id": [1]}), path)
     with pytest.raises(ConfigError, match="a column text, got id"):
         open_source(read_contents(path, 10), ("text",))
+
+
+def test_a_missing_pyarrow_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "rows.parquet"
+    path.touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DependencyError, match=r"pip install 'onnx-ml-bridge\[bulk\]'"):
+        read_contents(path, 10)

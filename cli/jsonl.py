@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import orjson
 import typer
@@ -54,6 +54,8 @@ class LineError:
 
 # A function that processes a batch of entries and returns, in their order, a result or an exception for each
 Answer = Callable[[Sequence[Entry]], Sequence[Result | OnnxMlBridgeError]]
+# The parsed entry of an input line and None, or None and the error of an invalid line
+Parsed = tuple[Entry | None, InputError | None]
 # The outcome for one input line: its parsed entry with the result, or its error
 Answered = tuple[Entry, Result] | LineError
 
@@ -74,7 +76,7 @@ def print_answers(
     :raises OSError: if stdin cannot be read or stdout cannot be written.
     """
     failed = False
-    for lines in arriving_lines(stdin_reader(), max_lines, max_bytes=_max_line_bytes(line_format.text_limit)):
+    for lines in arriving_lines(stdin_reader(), max_lines, max_bytes=max_line_bytes(line_format.text_limit)):
         written = []
         for answered in answer_lines(answer, lines, line_format):
             failed |= isinstance(answered, LineError)
@@ -98,19 +100,38 @@ def answer_lines(
     answer: Answer[Entry, Result], lines: Sequence[Line], line_format: LineFormat[Entry]
 ) -> list[Answered[Entry, Result]]:
     """Parse and process a batch of lines; returns the entry with its result, or the error, for every line in order."""
+    return answer_entries(answer, [(line.number, parsed_line(line.raw, line_format)) for line in lines])
+
+
+def answer_entries(
+    answer: Answer[Entry, Result], parsed: Sequence[tuple[int, Parsed[Entry]]]
+) -> list[Answered[Entry, Result]]:
+    """Process a batch of parsed rows.
+
+    :param parsed: the number of each row, and its entry or the error of a row that is invalid.
+    :returns: the entry with its result, or the error, for every row in order.
+    """
     entries: dict[int, Entry] = {}
     answered: dict[int, Answered[Entry, Result]] = {}
-    for index, line in enumerate(lines):
-        try:
-            entries[index] = parse_line(line.raw, line_format)
-        except InputError as error:
-            answered[index] = LineError.of(error, line.number)
+    for index, (number, (entry, error)) in enumerate(parsed):
+        if error is not None:
+            answered[index] = LineError.of(error, number)
+        else:
+            entries[index] = cast(Entry, entry)
     for (index, entry), result in zip(entries.items(), answer(list(entries.values())), strict=True):
         if isinstance(result, OnnxMlBridgeError):
-            answered[index] = LineError.of(result, lines[index].number)
+            answered[index] = LineError.of(result, parsed[index][0])
         else:
             answered[index] = entry, result
-    return [answered[index] for index in range(len(lines))]
+    return [answered[index] for index in range(len(parsed))]
+
+
+def parsed_line(raw: bytes | None, line_format: LineFormat[Any]) -> Parsed[Any]:
+    """Parse an input line as `parse_line` does; returns the entry and None, or None and the error."""
+    try:
+        return parse_line(raw, line_format), None
+    except InputError as error:
+        return None, error
 
 
 def parse_line(raw: bytes | None, line_format: LineFormat[Entry]) -> Entry:
@@ -150,6 +171,6 @@ def parse_texts(value: Any, key: str, limit: int) -> tuple[str, ...]:
     return tuple(check_text(text, None, limit) for text in value)
 
 
-def _max_line_bytes(text_limit: int) -> int:
+def max_line_bytes(text_limit: int) -> int:
     """Return the maximum line length: JSON escapes need up to six bytes per byte of text, plus keys and whitespace."""
     return 6 * text_limit + 1024

@@ -15,9 +15,20 @@ from ..artifacts.errors import InputError, OnnxMlBridgeError
 from ..artifacts.ner import STRATEGIES
 from ..runtime.entities import Entities, Entity
 from ..runtime.handles.recognizer import RecognizeOptions, Recognizer
-from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT, BridgeOptions, Model
+from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT
 from ..runtime.tokenizer import check_text
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
+from .bulk.options import (
+    InputOption,
+    OutputOption,
+    PartRowsOption,
+    RayOption,
+    RayWorkersOption,
+    ResumeOption,
+    bulk_options,
+)
+from .bulk.run import run_bulk
+from .bulk.task import RowSettings, RowTask
 from .console import out, reported_errors
 from .entity_markup import failure_text, highlighted_entities, rendered
 from .jsonl import LineError, LineFormat, check_keys, failure_line, json_line, parse_text, print_answers
@@ -61,6 +72,12 @@ def command(
     ] = Format.JSONL,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
+    input_file: InputOption = None,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    part_rows: PartRowsOption = None,
+    ray: RayOption = None,
+    ray_workers: RayWorkersOption = None,
 ) -> None:
     """Recognize named entities in JSON lines from stdin: {"text": ...} or a JSON string, one per line.
 
@@ -73,19 +90,48 @@ def command(
     are still processed, and the exit status is 1. Offsets are in characters and in bytes of UTF-8; the end is
     exclusive. Models without scores omit score.
 
+    With --input and --output, a file is processed in parts, and a run that was interrupted can be resumed. The parts
+    have these lines in the order of the rows, but an error has no message; join them with: cat DIR/part-*.jsonl
+
     Example: echo '"Kofi Annan met Ada in Paris."' | onnx-ml-bridge ner --model dist/en-core-web-sm --format table
     """
+    bulk = bulk_options(input_file, output, resume, part_rows, ray, ray_workers)
+    if bulk is not None and output_format is not Format.JSONL:
+        raise typer.BadParameter("--format table requires stdin")
+    options = {"aggregation_strategy": aggregation_strategy, "stride": stride}
+    settings = RowSettings(model, variant, threads, text_limit, options)
     with reported_errors():
-        bridge_options = BridgeOptions(threads=threads, text_limit=text_limit)
-        recognizer = Recognizer.open(Model(model, variant=variant), bridge_options)
-        options = RecognizeOptions(aggregation_strategy=aggregation_strategy, stride=stride)
-        # Report invalid options, a missing library and an invalid graph once, before any input is read. Missing
-        # sentence starts are not an error here, because every line has its own sentence starts
-        with suppress(InputError):
-            recognizer.recognize([], options)
-        recognizer.warm_up()
-        to_line, to_failure = _writers(output_format)
-        print_answers(EntityAnswers(recognizer, options), LineFormat(text_limit, parse_entry), to_line, to_failure)
+        if bulk is not None:
+            run_bulk("ner", open_rows, settings, bulk)
+            return
+        task = open_rows(settings)
+        print_answers(task.answer, task.line_format, *_writers(output_format))
+
+
+def open_rows(settings: RowSettings) -> RowTask[NerEntry, Entities]:
+    """Open the model; reports invalid options, a missing library and an invalid graph before any input is read.
+
+    Missing sentence starts are not an error here, because every line has its own sentence starts.
+    """
+    recognizer = Recognizer.open(settings.to_model(), settings.to_bridge_options())
+    options = RecognizeOptions(**settings.options)
+    with suppress(InputError):
+        recognizer.recognize([], options)
+    recognizer.warm_up()
+    return RowTask(
+        recognizer.info,
+        EntityAnswers(recognizer, options),
+        LineFormat(settings.text_limit, parse_entry),
+        ("text", "sentence_starts"),
+        to_record,
+        _columns,
+    )
+
+
+def _columns(pa: Any) -> dict[str, Any]:
+    offsets = [(name, pa.int64()) for name in ("start", "end", "start_byte", "end_byte")]
+    entity = pa.struct([("text", pa.string()), ("label", pa.string()), *offsets, ("score", pa.float32())])
+    return {"entities": pa.list_(entity), "truncated": pa.bool_()}
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,26 @@ import typer
 
 from ..artifacts.errors import InferenceError, InputError, OnnxMlBridgeError
 from ..runtime.handles.reranker import Ranked, Reranker, RerankOptions
-from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT, BridgeOptions, Model
+from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT
 from ..runtime.tokenizer import check_text
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
+from .bulk.options import (
+    InputOption,
+    OutputOption,
+    PartRowsOption,
+    RayOption,
+    RayWorkersOption,
+    ResumeOption,
+    bulk_options,
+)
+from .bulk.run import run_bulk
+from .bulk.task import RowSettings, RowTask
 from .console import reported_errors
 from .jsonl import LineFormat, check_keys, failure_line, json_line, parse_texts, print_answers
 from .options import ALLOW_PICKLE, option
+
+# The default number of rows of a part: a row has many documents
+_PART_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,12 @@ def command(
     top_k: Annotated[int | None, typer.Option(help="Print only the best K documents.", metavar="K", min=1)] = None,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
+    input_file: InputOption = None,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    part_rows: PartRowsOption = None,
+    ray: RayOption = None,
+    ray_workers: RayWorkersOption = None,
 ) -> None:
     """Rank documents in JSON lines from stdin: {"query": "...", "documents": ["...", ...]}, one query per line.
 
@@ -47,15 +67,39 @@ def command(
     `index` is the index in `documents`; or {"error":{"code","line","message"}} if the line fails. The other lines are
     still answered, and the exit status is 1 at the end.
 
+    With --input and --output, a file is processed in parts, and a run that was interrupted can be resumed. The parts
+    have these lines in the order of the rows, but an error has no message; join them with: cat DIR/part-*.jsonl
+
     Example: echo '{"query": "play music", "documents": ["A chess game.", "A music player."]}' |
     onnx-ml-bridge rerank --model dist/cross-encoder-package-descriptions
     """
+    bulk = bulk_options(input_file, output, resume, part_rows, ray, ray_workers, _PART_ROWS)
+    settings = RowSettings(model, variant, threads, text_limit, {"top_k": top_k})
     with reported_errors():
-        reranker = Reranker.open(Model(model, variant=variant), BridgeOptions(threads=threads, text_limit=text_limit))
-        # Report a missing library and an invalid graph once, before any input is read
-        reranker.warm_up()
-        answers = RerankAnswers(reranker, RerankOptions(top_k=top_k))
-        print_answers(answers, LineFormat(text_limit, parse_entry), lambda _, answer: json_line(answer), failure_line)
+        if bulk is not None:
+            run_bulk("rerank", open_rows, settings, bulk)
+            return
+        task = open_rows(settings)
+        print_answers(task.answer, task.line_format, lambda _, answer: json_line(answer), failure_line)
+
+
+def open_rows(settings: RowSettings) -> RowTask[RerankEntry, dict[str, Any]]:
+    """Open the model; reports a missing library and an invalid graph before any input is read."""
+    reranker = Reranker.open(settings.to_model(), settings.to_bridge_options())
+    reranker.warm_up()
+    return RowTask(
+        reranker.info,
+        RerankAnswers(reranker, RerankOptions(**settings.options)),
+        LineFormat(settings.text_limit, parse_entry),
+        ("query", "documents"),
+        lambda record: record,
+        _columns,
+    )
+
+
+def _columns(pa: Any) -> dict[str, Any]:
+    ranked = pa.struct([("index", pa.int64()), ("score", pa.float32()), ("truncated", pa.bool_())])
+    return {"ranking": pa.list_(ranked)}
 
 
 def parse_entry(value: Any, limit: int) -> RerankEntry:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from ..artifacts.errors import OnnxMlBridgeError
 from ..runtime.handles.embedder import Embedder, Embedding, EmbedOptions
-from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT, BridgeOptions, Model
+from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
+from .bulk.options import (
+    InputOption,
+    OutputOption,
+    PartRowsOption,
+    RayOption,
+    RayWorkersOption,
+    ResumeOption,
+    bulk_options,
+)
+from .bulk.run import run_bulk
+from .bulk.task import RowSettings, RowTask
 from .console import reported_errors
 from .jsonl import LineFormat, failure_line, json_line, parse_text, print_answers
 from .options import ALLOW_PICKLE, option
@@ -32,6 +41,12 @@ def command(
     ] = None,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
+    input_file: InputOption = None,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    part_rows: PartRowsOption = None,
+    ray: RayOption = None,
+    ray_workers: RayWorkersOption = None,
 ) -> None:
     """Embed JSON lines from stdin: {"text": ...} or a JSON string, one per line.
 
@@ -39,29 +54,37 @@ def command(
     {"error":{"code","line","message"}} if the line is invalid. After an error the other lines are still processed, and
     the exit status is 1.
 
+    With --input and --output, a file is processed in parts, and a run that was interrupted can be resumed. The parts
+    have these lines in the order of the rows, but an error has no message; join them with: cat DIR/part-*.jsonl
+
     Example: echo '{"text": "Kofi signed the lease."}' | onnx-ml-bridge embed --model dist/all-minilm-l6-v2
     """
+    bulk = bulk_options(input_file, output, resume, part_rows, ray, ray_workers)
+    settings = RowSettings(model, variant, threads, text_limit, {"prompt_name": prompt_name})
     with reported_errors():
-        embedder = Embedder.open(Model(model, variant=variant), BridgeOptions(threads=threads, text_limit=text_limit))
-        options = EmbedOptions(prompt_name=prompt_name)
-        # Report an unknown prompt, a missing library and an invalid graph once, before any input is read
-        embedder.embed([], options)
-        embedder.warm_up()
-        answers = EmbeddingAnswers(embedder, options)
-        print_answers(answers, LineFormat(text_limit, parse_text), lambda _, answer: json_line(answer), failure_line)
+        if bulk is not None:
+            run_bulk("embed", open_rows, settings, bulk)
+            return
+        task = open_rows(settings)
+        print_answers(task.answer, task.line_format, lambda _, answer: json_line(task.to_record(answer)), failure_line)
 
 
-class EmbeddingAnswers:
-    """Embeds the texts of a batch of lines."""
+def open_rows(settings: RowSettings) -> RowTask[str, Embedding]:
+    """Open the model; reports an unknown prompt, a missing library and an invalid graph before any input is read."""
+    embedder = Embedder.open(settings.to_model(), settings.to_bridge_options())
+    options = EmbedOptions(**settings.options)
+    embedder.embed([], options)
+    embedder.warm_up()
+    return RowTask(
+        embedder.info,
+        lambda texts: embedder.embed_each(texts, options),
+        LineFormat(settings.text_limit, parse_text),
+        ("text",),
+        to_record,
+        lambda pa: {"embedding": pa.list_(pa.float32()), "truncated": pa.bool_()},
+    )
 
-    def __init__(self, embedder: Embedder, options: EmbedOptions | None = None) -> None:
-        """Store the model and the options that all lines share."""
-        self._embedder = embedder
-        self._options = options
 
-    def __call__(self, texts: Sequence[str]) -> list[dict[str, Any] | OnnxMlBridgeError]:
-        """Return, for every text, the JSON object with its embedding, or its error."""
-        return [
-            {"embedding": answer.vector, "truncated": answer.truncated} if isinstance(answer, Embedding) else answer
-            for answer in self._embedder.embed_each(texts, self._options)
-        ]
+def to_record(answer: Embedding) -> dict[str, Any]:
+    """Return the JSON object that is written for one text; the elements of the vector are float32."""
+    return {"embedding": answer.vector, "truncated": answer.truncated}

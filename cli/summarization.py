@@ -14,8 +14,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..artifacts.errors import InputError, OnnxMlBridgeError
 from ..runtime.handles.summarizer import SummarizeOptions, Summarizer, Summary
-from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT, BridgeOptions, Model
+from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
+from .bulk.options import (
+    InputOption,
+    OutputOption,
+    PartRowsOption,
+    RayOption,
+    RayWorkersOption,
+    ResumeOption,
+    bulk_options,
+)
+from .bulk.run import run_bulk
+from .bulk.task import RowSettings, RowTask
 from .console import err, out, reported_errors
 from .entity_markup import failure_text, rendered, visible
 from .jsonl import (
@@ -33,6 +44,8 @@ from .options import ALLOW_PICKLE, option
 # The maximum number of lines in a batch. It is small, because generation is slow and the summary of the first line is
 # written only after the last line of the batch was summarized.
 _LINES_PER_RUN = 8
+# The default number of rows of a part, and the maximum number of rows of a call when a file is processed
+_PART_ROWS = 64
 
 
 class Format(StrEnum):
@@ -89,6 +102,12 @@ def command(
     output_format: Annotated[
         Format, typer.Option("--format", help="JSON lines, or plain text with one summary per line.")
     ] = Format.JSONL,
+    input_file: InputOption = None,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    part_rows: PartRowsOption = None,
+    ray: RayOption = None,
+    ray_workers: RayWorkersOption = None,
 ) -> None:
     """Summarize JSON lines from stdin: {"messages": [...]}, {"text": ...} or a JSON string.
 
@@ -99,28 +118,54 @@ def command(
     the exit status is 1. `tokens` is the number of generated tokens. `truncated` is true if a part of the input was not
     read. The artifact has a default for every setting.
 
+    With --input and --output, a file is processed in parts, and a run that was interrupted can be resumed. The parts
+    have these lines in the order of the rows, but an error has no message; join them with: cat DIR/part-*.jsonl
+
     Example: echo '{"messages": ["The meeting is on Friday.", "Bring the figures."]}' |
     onnx-ml-bridge summarize --model dist/bart-package-descriptions --format text
     """
+    bulk = bulk_options(input_file, output, resume, part_rows, ray, ray_workers, _PART_ROWS)
+    if bulk is not None and output_format is not Format.JSONL:
+        raise typer.BadParameter("--format text requires stdin")
+    options = {
+        "num_beams": num_beams,
+        "min_length": min_length,
+        "max_length": max_length,
+        "length_penalty": length_penalty,
+        "map_reduce": map_reduce,
+        "timeout": timeout,
+    }
+    settings = RowSettings(model, variant, threads, text_limit, options)
     with reported_errors():
-        bridge_options = BridgeOptions(threads=threads, text_limit=text_limit)
-        summarizer = Summarizer.open(Model(model, variant=variant), bridge_options)
-        options = SummarizeOptions(
-            num_beams=num_beams,
-            min_length=min_length,
-            max_length=max_length,
-            length_penalty=length_penalty,
-            map_reduce=map_reduce,
-            timeout=timeout,
-        )
-        # Report invalid options, a missing library and an invalid graph once, before any input is read
-        summarizer.summarize([], options)
-        summarizer.warm_up()
-        to_line, to_failure = _writers(output_format)
+        if bulk is not None:
+            run_bulk("summarize", open_rows, settings, bulk)
+            return
         with _progress() as progress:
-            answers = SummaryAnswers(summarizer, replace(options, progress=progress))
-            max_lines = _LINES_PER_RUN if timeout is None else 1
-            print_answers(answers, LineFormat(text_limit, parse_messages), to_line, to_failure, max_lines)
+            task = open_rows(settings, progress)
+            max_lines = min(task.max_rows, _LINES_PER_RUN)
+            print_answers(task.answer, task.line_format, *_writers(output_format), max_lines)
+
+
+def open_rows(
+    settings: RowSettings, progress: Callable[[int, int], None] | None = None
+) -> RowTask[tuple[str, ...], Summary]:
+    """Open the model; reports invalid options, a missing library and an invalid graph before any input is read.
+
+    :param progress: see `SummarizeOptions`.
+    """
+    summarizer = Summarizer.open(settings.to_model(), settings.to_bridge_options())
+    options = SummarizeOptions(**settings.options)
+    summarizer.summarize([], options)
+    summarizer.warm_up()
+    return RowTask(
+        summarizer.info,
+        SummaryAnswers(summarizer, replace(options, progress=progress)),
+        LineFormat(settings.text_limit, parse_messages),
+        ("text", "messages"),
+        to_record,
+        lambda pa: {"summary": pa.string(), "tokens": pa.int64(), "truncated": pa.bool_()},
+        max_rows=_PART_ROWS if options.timeout is None else 1,
+    )
 
 
 def parse_messages(value: Any, limit: int) -> tuple[str, ...]:

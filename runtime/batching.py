@@ -13,21 +13,20 @@ MAX_SCORES = 1 << 21
 
 
 def plan_batches(lengths: Sequence[int], token_budget: int, max_texts: int | None = None) -> Iterator[list[int]]:
-    """Yield batches of indices into `lengths`, the shortest texts first; every index occurs once.
+    """Yield batches of indices into `lengths`, the longest texts first; every index occurs once.
 
-    The padded size of a batch (the number of its texts times the length of the longest) is at most `token_budget`, and
-    this size times the length is at most `MAX_SCORES`, except that a single longer text is a batch by itself.
+    Rust groups texts into the same batches, so that both languages compute the same bits. The padded size of a batch
+    (the number of its texts times the length of the longest) is at most `token_budget`, and this size times the length
+    is at most `MAX_SCORES`, except that a single longer text is a batch by itself.
 
     :param lengths: the number of tokens of each text.
     :param max_texts: maximum number of texts in a batch, at least 1; None means no limit.
     """
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        padded = lengths[index] * (len(batch) + 1)
-        is_full = len(batch) == max_texts or padded > token_budget or padded * lengths[index] > MAX_SCORES
-        if batch and is_full:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
+    indices = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    start = 0
+    while start < len(indices):
+        longest = max(1, lengths[indices[start]])
+        texts = max(1, min(token_budget // longest, MAX_SCORES // longest**2))
+        batch = indices[start : start + (texts if max_texts is None else min(texts, max_texts))]
+        start += len(batch)
         yield batch

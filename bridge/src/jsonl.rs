@@ -77,7 +77,40 @@ pub(crate) fn next_line<I: LineInput>(
     input: &mut impl BufRead,
     limit: usize,
 ) -> io::Result<Option<Result<I, BridgeError>>> {
-    let max_bytes = limit.saturating_mul(BYTES_PER_TEXT_BYTE).saturating_add(LINE_OVERHEAD);
+    Ok(next_row(input, limit)?.map(|line| line.parse(limit)))
+}
+
+/// A line of an input, before it is parsed.
+pub(crate) struct RawLine {
+    /// The line without its newline; `None` for a line that is too long.
+    text: Option<Vec<u8>>,
+    /// The length of the line in bytes, without its newline.
+    length: usize,
+}
+
+impl RawLine {
+    /// The number of bytes that the line counts in a batch.
+    pub(crate) fn bytes(&self, limit: usize) -> usize {
+        self.length.min(max_line_bytes(limit))
+    }
+
+    /// Parses the line.
+    ///
+    /// # Errors
+    /// `input_too_large` for a line that is too long, or the errors of [`parse`].
+    pub(crate) fn parse<I: LineInput>(&self, limit: usize) -> Result<I, BridgeError> {
+        let text = self.text.as_ref().ok_or_else(|| too_large(self.length / BYTES_PER_TEXT_BYTE, limit))?;
+        parse(text, limit)
+    }
+}
+
+/// The maximum number of bytes of a line whose texts have at most `limit` bytes.
+fn max_line_bytes(limit: usize) -> usize {
+    limit.saturating_mul(BYTES_PER_TEXT_BYTE).saturating_add(LINE_OVERHEAD)
+}
+
+/// Reads the next line; `None` at the end of the input. A line of more than `max_bytes` is skipped without being stored.
+fn next_raw(input: &mut impl BufRead, max_bytes: usize) -> io::Result<Option<RawLine>> {
     let mut line = Vec::new();
     let (mut length, mut ended) = (0_usize, false);
     while !ended {
@@ -95,11 +128,13 @@ pub(crate) fn next_line<I: LineInput>(
         let consumed = content.len() + usize::from(ended);
         input.consume(consumed);
     }
-    match (length, ended) {
-        (0, false) => Ok(None),
-        (length, _) if length > max_bytes => Ok(Some(Err(too_large(length / BYTES_PER_TEXT_BYTE, limit)))),
-        _ => Ok(Some(parse(&line, limit))),
-    }
+    let text = (length <= max_bytes).then_some(line);
+    Ok((length > 0 || ended).then_some(RawLine { text, length }))
+}
+
+/// Reads the next line of a file whose texts have at most `limit` bytes; `None` at the end.
+pub(crate) fn next_row(input: &mut impl BufRead, limit: usize) -> io::Result<Option<RawLine>> {
+    next_raw(input, max_line_bytes(limit))
 }
 
 /// Parses one JSON line to an input.

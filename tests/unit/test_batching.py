@@ -20,6 +20,12 @@ def test_the_attention_scores_of_a_batch_are_bounded(lengths):
         assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) ** 2 <= batching.MAX_SCORES
 
 
+def test_the_longest_texts_are_first_and_equal_ones_keep_their_order():
+    assert list(plan_batches([3, 5, 3, 9, 5, 0], 10)) == [[3], [1, 4], [0, 2, 5]]
+    assert list(plan_batches([3, 3, 3, 3], 100, 3)) == [[0, 1, 2], [3]]
+    assert list(plan_batches([], 10)) == []
+
+
 def test_the_bound_of_the_attention_scores_divides_no_batch_of_the_default_budgets():
     assert list(plan_batches([1024, 1024], 2048)) == [[0, 1]]
     assert list(plan_batches([512] * 9, 1 << 20)) == [list(range(8)), [8]]

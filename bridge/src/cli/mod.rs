@@ -21,7 +21,7 @@ use crate::families::sentence_embedding::command as embed;
 use crate::families::summarization::command as summarize;
 
 const EXIT_STATUS: &str = "Exit status: 0 success, 1 some lines failed, 2 usage, 3 artifact refused, 4 ONNX Runtime is \
-                           missing, 5 any other error.\n\nEnvironment: ORT_DYLIB_PATH is the path of ONNX Runtime's shared \
+                           missing, 5 any other error, 6 stopped by a signal.\n\nEnvironment: ORT_DYLIB_PATH is the path of ONNX Runtime's shared \
                            library, unless --library is passed; RUST_LOG sets the log level (default: warn).";
 
 /// Verifies sealed ONNX models and runs them, without Python.
@@ -67,6 +67,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeLinesFailed) => ExitCode::from(1),
+        Ok(Outcome::Stopped) => ExitCode::from(6),
         Err(failure) => report(&failure, json),
     }
 }

@@ -1,5 +1,6 @@
 //! The code that commands share: arguments, reading and answering lines, printing, and the exit status.
 
+pub(crate) mod bulk;
 pub(crate) mod model;
 pub(crate) mod stream;
 
@@ -15,6 +16,8 @@ pub(crate) enum Outcome {
     Done,
     /// Some lines failed; their errors are in the output.
     SomeLinesFailed,
+    /// A signal stopped a run over a file after the part that was running.
+    Stopped,
 }
 
 /// An error that a command reports. It is an error of this process, or of the child process that replays golden cases.

@@ -27,6 +27,11 @@ pub(crate) trait Answers {
         MAX_BATCH
     }
 
+    /// Limit on the rows of a file that are answered together.
+    fn max_rows(&self) -> usize {
+        1024
+    }
+
     /// Answers the inputs of several lines and returns the outcome of each.
     ///
     /// # Errors
@@ -107,7 +112,7 @@ fn next_batch<I>(lines: &Receiver<Line<I>>, limit: usize) -> Result<Option<Vec<R
 }
 
 /// Answers a batch of lines. Returns the input and the outcome of every line.
-fn answer_batch<C: Answers>(
+pub(super) fn answer_batch<C: Answers>(
     command: &C,
     batch: Vec<Result<C::Input, BridgeError>>,
 ) -> Result<Vec<Answered<C>>, Failure> {
@@ -121,7 +126,7 @@ fn answer_batch<C: Answers>(
     Ok(batch.into_iter().map(answered).collect())
 }
 
-type Answered<C> = (Option<<C as Answers>::Input>, Result<<C as Answers>::Answer, BridgeError>);
+pub(super) type Answered<C> = (Option<<C as Answers>::Input>, Result<<C as Answers>::Answer, BridgeError>);
 
 fn line_error(error: BridgeError, line: u64) -> LineError {
     // The message has the number of the line. The index in a batch means nothing to users.

@@ -65,6 +65,7 @@ def test_a_line_that_fails_does_not_affect_the_others():
 @pytest.fixture
 def fake(monkeypatch):
     monkeypatch.setattr(FakeReranker, "warm_up", lambda _: None, raising=False)
+    monkeypatch.setattr(FakeReranker, "info", None, raising=False)
     monkeypatch.setattr(Reranker, "open", lambda *_, **__: FakeReranker())
 
 

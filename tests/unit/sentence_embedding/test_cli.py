@@ -4,7 +4,6 @@ import numpy as np
 from examples import VALID
 from onnx_ml_bridge import Embedder
 from onnx_ml_bridge.cli.jsonl import Line, LineError, LineFormat, answer_lines, parse_text
-from onnx_ml_bridge.cli.sentence_embedding import EmbeddingAnswers
 
 TINY = VALID / "tiny-embedding"
 
@@ -20,5 +19,5 @@ def test_a_text_that_fails_does_not_affect_the_others(monkeypatch):
 
     monkeypatch.setattr(embedder.backend._session, "run", poisoned)
     lines = [Line(1, b'"dog"'), Line(2, '"Ω"'.encode()), Line(3, b'"tree"')]
-    found = answer_lines(EmbeddingAnswers(embedder), lines, LineFormat(1000, parse_text))
+    found = answer_lines(embedder.embed_each, lines, LineFormat(1000, parse_text))
     assert [each.code if isinstance(each, LineError) else None for each in found] == [None, "inference", None]

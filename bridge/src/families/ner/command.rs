@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::entity_markup::marked;
 use super::line::Line;
+use crate::command::bulk::{BulkArguments, Pinned, answer_file};
 use crate::command::model::ModelArguments;
 use crate::command::stream::{Answers, answer_all, to_json};
 use crate::command::{Failure, Outcome};
@@ -40,6 +41,8 @@ pub(crate) struct Arguments {
     /// JSON lines for programs, or texts with colored entities for people (NO_COLOR is respected)
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
+    #[command(flatten)]
+    bulk: BulkArguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,6 +70,7 @@ struct Answer {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    arguments.bulk.require_json(arguments.format == Format::Jsonl)?;
     let recognizer: Recognizer = arguments.model.open()?;
     let options = RecognizeOptions {
         aggregation_strategy: arguments.aggregation_strategy,
@@ -81,7 +85,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     recognizer.warm_up_blocking()?;
     let style = (arguments.format == Format::Table).then(|| Style::new(io::stdout().is_terminal()));
-    answer_all(&Ner { recognizer, options, style }, arguments.model.text_limit)
+    let command = Ner { recognizer, options, style };
+    let Some(paths) = arguments.bulk.paths() else {
+        return answer_all(&command, arguments.model.text_limit);
+    };
+    let strategy = arguments.aggregation_strategy.map(AggregationStrategy::name);
+    let pinned = Pinned {
+        command: "ner",
+        info: command.recognizer.info(),
+        options: serde_json::json!({"aggregation_strategy": strategy, "stride": arguments.stride}),
+        text_limit: arguments.model.text_limit,
+        part_rows: 1024,
+    };
+    answer_file(&command, &arguments.bulk, paths, &pinned)
 }
 
 impl Answers for Ner {

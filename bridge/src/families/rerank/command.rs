@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::line::Line;
+use crate::command::bulk::{BulkArguments, Pinned, answer_file};
 use crate::command::model::ModelArguments;
 use crate::command::stream::{Answers, answer_all, to_json};
 use crate::command::{Failure, Outcome};
@@ -25,6 +26,8 @@ pub(crate) struct Arguments {
     /// Print only the best K documents
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top_k: Option<u32>,
+    #[command(flatten)]
+    bulk: BulkArguments,
 }
 
 struct Rerank {
@@ -43,7 +46,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let options = RerankOptions { top_k, ..RerankOptions::default() };
     // This call reports a missing library once, before any line is read.
     reranker.warm_up_blocking()?;
-    answer_all(&Rerank { reranker, options }, arguments.model.text_limit)
+    let command = Rerank { reranker, options };
+    let Some(paths) = arguments.bulk.paths() else {
+        return answer_all(&command, arguments.model.text_limit);
+    };
+    let pinned = Pinned {
+        command: "rerank",
+        info: command.reranker.info(),
+        options: serde_json::json!({"top_k": arguments.top_k}),
+        text_limit: arguments.model.text_limit,
+        // A row has many documents.
+        part_rows: 128,
+    };
+    answer_file(&command, &arguments.bulk, paths, &pinned)
 }
 
 impl Answers for Rerank {

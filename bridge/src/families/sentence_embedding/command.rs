@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::command::bulk::{BulkArguments, Pinned, answer_file};
 use crate::command::model::ModelArguments;
 use crate::command::stream::{Answers, answer_all, to_json};
 use crate::command::{Failure, Outcome};
@@ -21,6 +22,8 @@ pub(crate) struct Arguments {
     /// The prompt put before every text (default: the artifact's default prompt)
     #[arg(long, value_name = "NAME")]
     prompt_name: Option<String>,
+    #[command(flatten)]
+    bulk: BulkArguments,
 }
 
 struct Embed {
@@ -40,7 +43,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     // This call without texts reports wrong options and a missing library once, before any line is read.
     embedder.embed_each_blocking(&[""; 0], &options)?;
     embedder.warm_up_blocking()?;
-    answer_all(&Embed { embedder, options }, arguments.model.text_limit)
+    let command = Embed { embedder, options };
+    let Some(paths) = arguments.bulk.paths() else {
+        return answer_all(&command, arguments.model.text_limit);
+    };
+    let pinned = Pinned {
+        command: "embed",
+        info: command.embedder.info(),
+        options: serde_json::json!({"prompt_name": arguments.prompt_name}),
+        text_limit: arguments.model.text_limit,
+        part_rows: 1024,
+    };
+    answer_file(&command, &arguments.bulk, paths, &pinned)
 }
 
 impl Answers for Embed {

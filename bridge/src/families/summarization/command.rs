@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::messages::Messages;
 use super::progress_bar::Bar;
+use crate::command::bulk::{BulkArguments, Pinned, answer_file};
 use crate::command::model::ModelArguments;
 use crate::command::stream::{Answers, answer_all, to_json};
 use crate::command::{Failure, Outcome, seconds};
@@ -18,6 +19,8 @@ use crate::{BridgeError, SummarizeOptions, Summarizer, Summary};
 /// Limit on the lines that are answered together. The limit is low because summaries take long, and the first line is
 /// answered only when the last one is.
 const MAX_BATCH: usize = 8;
+/// The default number of rows of a part, and the limit on the rows of a file that are answered together.
+const PART_ROWS: u16 = 64;
 
 /// Summarize messages: JSON lines on standard input, one summary per line on standard output, in order.
 ///
@@ -55,6 +58,8 @@ pub(crate) struct Arguments {
     /// JSON lines for programs, or plain summaries, one per line
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
+    #[command(flatten)]
+    bulk: BulkArguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,8 +84,10 @@ struct Answer {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    arguments.bulk.require_json(arguments.format == Format::Jsonl)?;
     let summarizer: Summarizer = arguments.model.open()?;
-    let bar = Bar::new(io::stderr().is_terminal());
+    // A run over a file has a bar of its own.
+    let bar = Bar::new(io::stderr().is_terminal() && arguments.bulk.paths().is_none());
     let options = SummarizeOptions {
         num_beams: arguments.num_beams,
         min_length: arguments.min_length,
@@ -95,7 +102,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     summarizer.summarize_each_blocking(&[], &options)?;
     summarizer.warm_up_blocking()?;
     let style = (arguments.format == Format::Text).then(|| Style::new(io::stdout().is_terminal()));
-    answer_all(&Summarize { summarizer, options, bar, style }, arguments.model.text_limit)
+    let command = Summarize { summarizer, options, bar, style };
+    let Some(paths) = arguments.bulk.paths() else {
+        return answer_all(&command, arguments.model.text_limit);
+    };
+    let pinned = Pinned {
+        command: "summarize",
+        info: command.summarizer.info(),
+        options: arguments.pinned(),
+        text_limit: arguments.model.text_limit,
+        part_rows: PART_ROWS.into(),
+    };
+    answer_file(&command, &arguments.bulk, paths, &pinned)
+}
+
+impl Arguments {
+    /// The options on which summaries depend.
+    fn pinned(&self) -> serde_json::Value {
+        serde_json::json!({
+            "num_beams": self.num_beams,
+            "min_length": self.min_length,
+            "max_length": self.max_length,
+            "length_penalty": self.length_penalty.map(decimal),
+            "map_reduce": self.map_reduce,
+            "timeout": self.timeout.map(|limit| limit.as_secs_f64()),
+        })
+    }
+}
+
+/// The float64 with the shortest decimal form of a float32, as people write it.
+fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 impl Answers for Summarize {
@@ -104,6 +141,10 @@ impl Answers for Summarize {
 
     fn max_batch(&self) -> usize {
         if self.options.timeout.is_some() { 1 } else { MAX_BATCH }
+    }
+
+    fn max_rows(&self) -> usize {
+        if self.options.timeout.is_some() { 1 } else { PART_ROWS.into() }
     }
 
     fn answer(&self, inputs: &[&Messages]) -> Result<Vec<Result<Summary, BridgeError>>, Failure> {

@@ -1,0 +1,87 @@
+"""state.json in the output folder: what a run depends on, so that only the same run resumes, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...artifacts import strict_json
+from ...artifacts.errors import ConfigError, OnnxMlBridgeError
+from .files import has_files, new_file
+
+STATE = "state.json"
+_FORMAT = 1
+RUNNING, STOPPED, COMPLETE = "running", "stopped", "complete"
+
+
+@dataclass(frozen=True)
+class State:
+    """The inputs of a run, from which every byte of its output follows.
+
+    `identity` is the SHA-256 of the artifact's manifest. `variant` is resolved, not `auto`.
+    """
+
+    command: str
+    input_bytes: int
+    input_sha256: str
+    rows: int
+    part_rows: int
+    identity: str | None
+    variant: str
+    options: Mapping[str, Any]
+    format: int = _FORMAT
+
+
+def begin(folder: Path, state: State, *, resume: bool) -> None:
+    """Write the state of a new run, or compare it with that of the run to resume.
+
+    :raises ConfigError: if the folder has files of another run, or of this one without `resume`.
+    """
+    if not has_files(folder):
+        write(folder, state, RUNNING)
+    elif not resume:
+        expected = "a new or empty folder, or --resume to continue the run of this folder"
+        raise ConfigError("--output", expected=expected, actual=str(folder))
+    else:
+        _compare(state, _read(folder))
+        write(folder, state, RUNNING)
+
+
+def write(folder: Path, state: State, status: str, failed: int | None = None) -> None:
+    """Replace the state.
+
+    :param status: `running`, `stopped` or `complete`.
+    :param failed: the number of rows that failed, if the run is complete.
+    """
+    with new_file(folder / STATE) as file:
+        file.write(strict_json.canonical({**asdict(state), "status": status, "failed": failed}))
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        value = strict_json.parse_any((folder / STATE).read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError("--output", expected=f"a folder with {STATE}", actual=str(folder)) from error
+    except ValueError as error:
+        raise OnnxMlBridgeError("io", f"{folder / STATE}: {error}", hint="Choose another --output.") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _compare(state: State, started: Mapping[str, Any]) -> None:
+    differences = list(_differences(asdict(state), started))
+    if differences:
+        problems = "; ".join(f"{name} was {before!r} and is {now!r}" for name, before, now in differences)
+        expected = "the input, model and options with which the run was started"
+        raise ConfigError("--resume", expected=expected, actual=problems)
+
+
+def _differences(state: Mapping[str, Any], started: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the name of every field that differs, with its value when the run was started and its value now."""
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            before = started.get(name)
+            yield from _differences(value, before if isinstance(before, Mapping) else {})
+        elif started.get(name) != value:
+            yield name, started.get(name), value

@@ -1,0 +1,62 @@
+"""What a command does with the rows of a file, and the settings from which any process can open it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from ...runtime.options import DEFAULT_TEXT_LIMIT, BridgeOptions, Model, ModelInfo
+from ..jsonl import Answer, LineFormat
+
+Entry = TypeVar("Entry")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """The model of a command and the options of its calls; can be pickled.
+
+    `options` has the arguments of the dataclass with the options of a call.
+    """
+
+    model: Path
+    variant: str
+    threads: int | None = None
+    text_limit: int = DEFAULT_TEXT_LIMIT
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_model(self) -> Model:
+        """Return the model to open."""
+        return Model(self.model, variant=self.variant)
+
+    def to_bridge_options(self) -> BridgeOptions:
+        """Return the options to open it with."""
+        return BridgeOptions(threads=self.threads, text_limit=self.text_limit)
+
+    def pinned(self) -> dict[str, Any]:
+        """Return the settings on which the output depends, besides the model."""
+        return {**self.options, "text_limit": self.text_limit}
+
+
+@dataclass(frozen=True)
+class RowTask(Generic[Entry, Result]):
+    """An open model that answers rows.
+
+    `keys` are the keys of a row, in a JSON object or as columns of Parquet. `to_record` returns the JSON object of a
+    result. `columns` maps the module pyarrow to the types of the columns of this object. `max_rows` is the maximum
+    number of rows of a call.
+    """
+
+    info: ModelInfo
+    answer: Answer[Entry, Result]
+    line_format: LineFormat[Entry]
+    keys: tuple[str, ...]
+    to_record: Callable[[Result], dict[str, Any]]
+    columns: Callable[[Any], dict[str, Any]]
+    max_rows: int = 1024
+
+
+# Opens the model of a command; a function of a module, so that it can be pickled
+OpenRows = Callable[[RowSettings], RowTask[Any, Any]]

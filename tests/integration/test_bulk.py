@@ -1,0 +1,176 @@
+"""Runs over files: interrupted, resumed, refused, and on a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from bulk_runs import PYTHON, TINY, arguments, contents, kill_and_resume, run, write_rows
+
+KILLS = int(os.environ.get("ONNX_ML_BRIDGE_KILLS", "20"))
+ROWS = int(os.environ.get("ONNX_ML_BRIDGE_ROWS", "600"))
+PART_ROWS = 10
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", ROWS)
+
+
+@pytest.fixture(scope="module")
+def whole(rows, tmp_path_factory):
+    """The files of a run that was not interrupted, and its seconds."""
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    started = time.monotonic()
+    done = run(PYTHON, rows, folder, "--part-rows", PART_ROWS)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    return contents(folder), time.monotonic() - started
+
+
+def test_the_parts_are_the_lines_of_stdin_in_order(rows, whole):
+    with rows.open("rb") as stdin:
+        done = subprocess.run([*PYTHON, "embed", "--model", TINY], stdin=stdin, stdout=-1, check=False)
+    files, _ = whole
+    assert len(files) == -(-ROWS // PART_ROWS) + 1
+    for name in files:
+        assert name == "state.json" or name.startswith("part-")
+    lines = b"".join(files[name] for name in files if name != "state.json").splitlines()
+    for line, expected in zip(map(json.loads, lines), map(json.loads, done.stdout.splitlines()), strict=True):
+        expected.get("error", {}).pop("message", None)
+        vector = expected.pop("embedding", [])
+        assert line.pop("embedding", []) == pytest.approx(vector, abs=1e-6)  # the batches differ
+        assert line == expected
+    state = json.loads(files["state.json"])
+    assert (state["status"], state["rows"], state["failed"]) == ("complete", ROWS, -(-ROWS // 10))
+
+
+def test_killed_runs_are_resumed_byte_for_byte(rows, whole, tmp_path):
+    files, seconds = whole
+    folder = tmp_path / "out"
+    line = arguments(PYTHON, rows, folder, "--part-rows", PART_ROWS, "--resume")
+    interrupted = 0
+    for distinct in kill_and_resume(line, folder, KILLS, seconds):
+        assert contents(folder) == files
+        interrupted = distinct
+    assert interrupted > 2, "the kills interrupted too few runs between two parts"
+
+
+def test_sigterm_finishes_the_part_and_says_so(rows, whole, tmp_path):
+    line = arguments(PYTHON, rows, tmp_path, "--part-rows", PART_ROWS)
+    with subprocess.Popen(line, stderr=-1, text=True) as process:
+        while not (tmp_path / "part-00000002.jsonl").exists():
+            time.sleep(0.002)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(60)
+    assert process.returncode == 6, errors
+    files = contents(tmp_path)
+    parts = len(files) - 1
+    assert 3 <= parts < ROWS / PART_ROWS
+    rows_done = parts * PART_ROWS
+    assert errors == f"stopped by SIGTERM: {rows_done} of {ROWS} rows are in {parts} parts; continue with --resume\n"
+    assert json.loads(files["state.json"])["status"] == "stopped"
+    assert run(PYTHON, rows, tmp_path, "--part-rows", PART_ROWS, "--resume").returncode == 1
+    assert contents(tmp_path) == whole[0]
+
+
+def test_only_missing_parts_are_processed(rows, whole, tmp_path):
+    run(PYTHON, rows, tmp_path, "--part-rows", PART_ROWS)
+    (tmp_path / "part-00000003.jsonl").unlink()
+    (tmp_path / ".part-00000009.jsonl.00.tmp").touch()
+    kept = {path.name: path.stat().st_ino for path in tmp_path.glob("part-*")}
+    assert run(PYTHON, rows, tmp_path, "--part-rows", PART_ROWS, "--resume").returncode == 1
+    assert contents(tmp_path) == whole[0]
+    for name, inode in kept.items():
+        assert (tmp_path / name).stat().st_ino == inode
+
+
+def refused(done, *texts):
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.startswith("error[config]: ")
+    for text in texts:
+        assert text in done.stderr
+
+
+def test_a_changed_input_or_artifact_is_not_resumed(rows, tmp_path):
+    source, model = tmp_path / "rows.jsonl", tmp_path / "model"
+    shutil.copy(rows, source)
+    shutil.copytree(TINY, model)
+    out = tmp_path / "out"
+    assert run(PYTHON, source, out).returncode == 1
+    before = contents(out)
+    refused(run(PYTHON, source, out), "--resume")
+    refused(run(PYTHON, source, out, "--resume", "--part-rows", 5), "part_rows was 1024 and is 5")
+    refused(run(PYTHON, source, out, "--resume", "--variant", "fp32"), "variant was 'int8' and is 'fp32'")
+    text = source.read_text()
+    source.write_text(text.replace("cat 1 ", "dog 1 "))
+    refused(run(PYTHON, source, out, "--resume"), "input_sha256 was")
+    source.write_text(text + '"more"\n')
+    refused(run(PYTHON, source, out, "--resume"), "input_bytes was", f"rows was {ROWS} and is {ROWS + 1}")
+    source.write_text(text)
+    assert run(PYTHON, source, out, "--resume").returncode == 1
+    assert contents(out) == before
+
+
+def test_a_full_disk_is_an_error_and_leaves_no_half_written_file(rows, whole, tmp_path):
+    files, _ = whole
+    limit = max(len(text) for name, text in files.items() if name != "state.json") - 1
+    line = arguments(PYTHON, rows, tmp_path, "--part-rows", PART_ROWS)
+    code = (
+        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+        "sys.argv = sys.argv[1:]; runpy.run_module('onnx_ml_bridge', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "onnx-ml-bridge", *line[3:]], stderr=-1, text=True, check=False)
+    assert done.returncode == 5 and done.stderr.startswith("error[io]: "), done.stderr
+    partial = contents(tmp_path)
+    assert 0 < len(partial) < len(files)
+    assert all(files[name] == text for name, text in partial.items() if name != "state.json")
+    assert run(PYTHON, rows, tmp_path, "--part-rows", PART_ROWS, "--resume").returncode == 1
+    assert contents(tmp_path) == files
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--resume"], ["--output", "out"], ["--part-rows", "5"], ["--ray", "local"], ["--input", "rows.jsonl"]],
+)
+def test_options_that_require_others_are_wrong_usage(options):
+    done = subprocess.run([*PYTHON, "embed", "--model", TINY, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "requires" in done.stderr
+
+
+def test_a_file_without_rows_is_complete(tmp_path):
+    (tmp_path / "empty.jsonl").touch()
+    done = run(PYTHON, tmp_path / "empty.jsonl", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "0 rows in 0 parts, 0 failed\n")
+    assert list(contents(tmp_path / "out")) == ["state.json"]
+
+
+def test_parquet_has_the_answers_of_json_lines(rows, tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    texts = [json.loads(line) for line in rows.read_bytes().splitlines()]
+    column = [text if isinstance(text, str) else None for text in texts]
+    table = pyarrow.table({"id": range(ROWS), "text": column})
+    parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=130)
+    assert run(PYTHON, tmp_path / "rows.parquet", tmp_path / "out", "--part-rows", 100).returncode == 1
+    run(PYTHON, rows, tmp_path / "lines", "--part-rows", 100)
+    answers = [
+        {key: value for key, value in row.items() if value is not None}
+        for path in sorted((tmp_path / "out").glob("part-*.parquet"))
+        for row in parquet.ParquetFile(path).read().to_pylist()
+    ]
+    lines = [json.loads(line) for path in sorted((tmp_path / "lines").glob("part-*")) for line in path.open()]
+    assert len(answers) == len(lines) == ROWS
+    for answer, line in zip(answers, lines, strict=True):
+        assert answer.pop("embedding", []) == pytest.approx(line.pop("embedding", []), abs=1e-7)
+        assert answer.get("truncated") == line.get("truncated")
+        assert ("error" in answer) == ("error" in line)
+    assert answers[0] == {"error": {"code": "input_type", "line": 1}}
+    before = contents(tmp_path / "out")
+    (tmp_path / "out" / "part-00000002.parquet").unlink()
+    run(PYTHON, tmp_path / "rows.parquet", tmp_path / "out", "--part-rows", 100, "--resume")
+    assert contents(tmp_path / "out") == before

@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let strategy = arguments.aggregation_strategy.map(AggregationStrategy::name);
     let pinned = Pinned {
         command: "ner",
-        info: command.recognizer.info(),
+        info: &command.recognizer.info(),
         options: serde_json::json!({"aggregation_strategy": strategy, "stride": arguments.stride}),
         text_limit: arguments.model.text_limit,
         part_rows: 1024,

@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     };
     let pinned = Pinned {
         command: "rerank",
-        info: command.reranker.info(),
+        info: &command.reranker.info(),
         options: serde_json::json!({"top_k": arguments.top_k}),
         text_limit: arguments.model.text_limit,
         // A row has many documents.

@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     };
     let pinned = Pinned {
         command: "embed",
-        info: command.embedder.info(),
+        info: &command.embedder.info(),
         options: serde_json::json!({"prompt_name": arguments.prompt_name}),
         text_limit: arguments.model.text_limit,
         part_rows: 1024,

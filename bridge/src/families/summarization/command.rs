@@ -108,7 +108,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     };
     let pinned = Pinned {
         command: "summarize",
-        info: command.summarizer.info(),
+        info: &command.summarizer.info(),
         options: arguments.pinned(),
         text_limit: arguments.model.text_limit,
         part_rows: PART_ROWS.into(),

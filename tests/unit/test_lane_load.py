@@ -234,14 +234,14 @@ def test_each_keeps_its_results_if_the_queue_is_full_when_the_other_inputs_run_a
 
     def failing(encoded: Any, stop: Any, prompt_tokens: int) -> Any:
         rows = embed(encoded, stop, prompt_tokens)
-        if len(encoded[0].ids) == expected[2].token_count:
+        if len(encoded[0].ids) == expected[0].token_count:
             backend.lane._max_waiting = 0  # no further call is admitted
-            raise InferenceError("the longest text")
+            raise InferenceError("the shortest text, which runs last")
         return rows
 
     monkeypatch.setattr(backend, "_embed", failing)
-    *found, refused = embedder.embed_each(texts)
-    assert found == expected[:2] and isinstance(refused, OverloadedError)
+    refused, *found = embedder.embed_each(texts)
+    assert found == expected[1:] and isinstance(refused, OverloadedError)
     with pytest.raises(OverloadedError):
         embedder.embed_each(texts)
 

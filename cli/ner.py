@@ -18,16 +18,8 @@ from ..runtime.handles.recognizer import RecognizeOptions, Recognizer
 from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT
 from ..runtime.tokenizer import check_text
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
-from .bulk.options import (
-    InputOption,
-    OutputOption,
-    PartRowsOption,
-    RayOption,
-    RayWorkersOption,
-    ResumeOption,
-    bulk_options,
-)
-from .bulk.run import run_bulk
+from .bulk.options import with_files
+from .bulk.run import BulkOptions, run_bulk
 from .bulk.task import RowSettings, RowTask
 from .console import out, reported_errors
 from .entity_markup import failure_text, highlighted_entities, rendered
@@ -47,6 +39,7 @@ def _known_strategy(value: str | None) -> str | None:
     return value
 
 
+@with_files()
 def command(
     model: ModelOption,
     variant: VariantOption = AUTO,
@@ -72,12 +65,7 @@ def command(
     ] = Format.JSONL,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
-    input_file: InputOption = None,
-    output: OutputOption = None,
-    resume: ResumeOption = False,
-    part_rows: PartRowsOption = None,
-    ray: RayOption = None,
-    ray_workers: RayWorkersOption = None,
+    files: BulkOptions | None = None,
 ) -> None:
     """Recognize named entities in JSON lines from stdin: {"text": ...} or a JSON string, one per line.
 
@@ -95,14 +83,13 @@ def command(
 
     Example: echo '"Kofi Annan met Ada in Paris."' | onnx-ml-bridge ner --model dist/en-core-web-sm --format table
     """
-    bulk = bulk_options(input_file, output, resume, part_rows, ray, ray_workers)
-    if bulk is not None and output_format is not Format.JSONL:
+    if files is not None and output_format is not Format.JSONL:
         raise typer.BadParameter("--format table requires stdin")
     options = {"aggregation_strategy": aggregation_strategy, "stride": stride}
     settings = RowSettings(model, variant, threads, text_limit, options)
     with reported_errors():
-        if bulk is not None:
-            run_bulk("ner", open_rows, settings, bulk)
+        if files is not None:
+            run_bulk("ner", open_rows, settings, files)
             return
         task = open_rows(settings)
         print_answers(task.answer, task.line_format, *_writers(output_format))

@@ -14,16 +14,8 @@ from ..runtime.handles.reranker import Ranked, Reranker, RerankOptions
 from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT
 from ..runtime.tokenizer import check_text
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
-from .bulk.options import (
-    InputOption,
-    OutputOption,
-    PartRowsOption,
-    RayOption,
-    RayWorkersOption,
-    ResumeOption,
-    bulk_options,
-)
-from .bulk.run import run_bulk
+from .bulk.options import with_files
+from .bulk.run import BulkOptions, run_bulk
 from .bulk.task import RowSettings, RowTask
 from .console import reported_errors
 from .jsonl import LineFormat, check_keys, failure_line, json_line, parse_texts, print_answers
@@ -48,18 +40,14 @@ class RerankEntry:
     documents: tuple[str, ...]
 
 
+@with_files(part_rows=_PART_ROWS)
 def command(
     model: ModelOption,
     variant: VariantOption = AUTO,
     top_k: Annotated[int | None, typer.Option(help="Print only the best K documents.", metavar="K", min=1)] = None,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
-    input_file: InputOption = None,
-    output: OutputOption = None,
-    resume: ResumeOption = False,
-    part_rows: PartRowsOption = None,
-    ray: RayOption = None,
-    ray_workers: RayWorkersOption = None,
+    files: BulkOptions | None = None,
 ) -> None:
     """Rank documents in JSON lines from stdin: {"query": "...", "documents": ["...", ...]}, one query per line.
 
@@ -73,11 +61,10 @@ def command(
     Example: echo '{"query": "play music", "documents": ["A chess game.", "A music player."]}' |
     onnx-ml-bridge rerank --model dist/cross-encoder-package-descriptions
     """
-    bulk = bulk_options(input_file, output, resume, part_rows, ray, ray_workers, _PART_ROWS)
     settings = RowSettings(model, variant, threads, text_limit, {"top_k": top_k})
     with reported_errors():
-        if bulk is not None:
-            run_bulk("rerank", open_rows, settings, bulk)
+        if files is not None:
+            run_bulk("rerank", open_rows, settings, files)
             return
         task = open_rows(settings)
         print_answers(task.answer, task.line_format, lambda _, answer: json_line(answer), failure_line)

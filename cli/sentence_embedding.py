@@ -10,16 +10,8 @@ import typer
 from ..runtime.handles.embedder import Embedder, Embedding, EmbedOptions
 from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
-from .bulk.options import (
-    InputOption,
-    OutputOption,
-    PartRowsOption,
-    RayOption,
-    RayWorkersOption,
-    ResumeOption,
-    bulk_options,
-)
-from .bulk.run import run_bulk
+from .bulk.options import with_files
+from .bulk.run import BulkOptions, run_bulk
 from .bulk.task import RowSettings, RowTask
 from .console import reported_errors
 from .jsonl import LineFormat, failure_line, json_line, parse_text, print_answers
@@ -33,6 +25,7 @@ class Options:
     allow_pickle: bool = option(False, ALLOW_PICKLE)
 
 
+@with_files()
 def command(
     model: ModelOption,
     variant: VariantOption = AUTO,
@@ -41,12 +34,7 @@ def command(
     ] = None,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
-    input_file: InputOption = None,
-    output: OutputOption = None,
-    resume: ResumeOption = False,
-    part_rows: PartRowsOption = None,
-    ray: RayOption = None,
-    ray_workers: RayWorkersOption = None,
+    files: BulkOptions | None = None,
 ) -> None:
     """Embed JSON lines from stdin: {"text": ...} or a JSON string, one per line.
 
@@ -59,11 +47,10 @@ def command(
 
     Example: echo '{"text": "Kofi signed the lease."}' | onnx-ml-bridge embed --model dist/all-minilm-l6-v2
     """
-    bulk = bulk_options(input_file, output, resume, part_rows, ray, ray_workers)
     settings = RowSettings(model, variant, threads, text_limit, {"prompt_name": prompt_name})
     with reported_errors():
-        if bulk is not None:
-            run_bulk("embed", open_rows, settings, bulk)
+        if files is not None:
+            run_bulk("embed", open_rows, settings, files)
             return
         task = open_rows(settings)
         print_answers(task.answer, task.line_format, lambda _, answer: json_line(task.to_record(answer)), failure_line)

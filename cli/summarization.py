@@ -16,16 +16,8 @@ from ..artifacts.errors import InputError, OnnxMlBridgeError
 from ..runtime.handles.summarizer import SummarizeOptions, Summarizer, Summary
 from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
-from .bulk.options import (
-    InputOption,
-    OutputOption,
-    PartRowsOption,
-    RayOption,
-    RayWorkersOption,
-    ResumeOption,
-    bulk_options,
-)
-from .bulk.run import run_bulk
+from .bulk.options import with_files
+from .bulk.run import BulkOptions, run_bulk
 from .bulk.task import RowSettings, RowTask
 from .console import err, out, reported_errors
 from .entity_markup import failure_text, rendered, visible
@@ -69,6 +61,7 @@ class Options:
             raise ValueError(f"parity_inputs is {self.parity_inputs}, expected at least 1")
 
 
+@with_files(part_rows=_PART_ROWS)
 def command(
     model: ModelOption,
     variant: VariantOption = AUTO,
@@ -102,12 +95,7 @@ def command(
     output_format: Annotated[
         Format, typer.Option("--format", help="JSON lines, or plain text with one summary per line.")
     ] = Format.JSONL,
-    input_file: InputOption = None,
-    output: OutputOption = None,
-    resume: ResumeOption = False,
-    part_rows: PartRowsOption = None,
-    ray: RayOption = None,
-    ray_workers: RayWorkersOption = None,
+    files: BulkOptions | None = None,
 ) -> None:
     """Summarize JSON lines from stdin: {"messages": [...]}, {"text": ...} or a JSON string.
 
@@ -124,8 +112,7 @@ def command(
     Example: echo '{"messages": ["The meeting is on Friday.", "Bring the figures."]}' |
     onnx-ml-bridge summarize --model dist/bart-package-descriptions --format text
     """
-    bulk = bulk_options(input_file, output, resume, part_rows, ray, ray_workers, _PART_ROWS)
-    if bulk is not None and output_format is not Format.JSONL:
+    if files is not None and output_format is not Format.JSONL:
         raise typer.BadParameter("--format text requires stdin")
     options = {
         "num_beams": num_beams,
@@ -137,8 +124,8 @@ def command(
     }
     settings = RowSettings(model, variant, threads, text_limit, options)
     with reported_errors():
-        if bulk is not None:
-            run_bulk("summarize", open_rows, settings, bulk)
+        if files is not None:
+            run_bulk("summarize", open_rows, settings, files)
             return
         with _progress() as progress:
             task = open_rows(settings, progress)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .run import BulkOptions
 
 _PANEL = "Files"
-InputOption = Annotated[
+_InputOption = Annotated[
     Path | None,
     typer.Option(
         "--input",
@@ -19,7 +22,7 @@ InputOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-OutputOption = Annotated[
+_OutputOption = Annotated[
     Path | None,
     typer.Option(
         "--output",
@@ -28,14 +31,14 @@ OutputOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-ResumeOption = Annotated[
+_ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue the run of the output folder.", rich_help_panel=_PANEL)
 ]
-PartRowsOption = Annotated[
+_PartRowsOption = Annotated[
     int | None,
     typer.Option("--part-rows", help="Number of rows of a part.", metavar="N", min=1, rich_help_panel=_PANEL),
 ]
-RayOption = Annotated[
+_RayOption = Annotated[
     str | None,
     typer.Option(
         "--ray",
@@ -44,7 +47,7 @@ RayOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-RayWorkersOption = Annotated[
+_RayWorkersOption = Annotated[
     int | None,
     typer.Option(
         "--ray-workers",
@@ -56,14 +59,51 @@ RayWorkersOption = Annotated[
 ]
 
 
-def bulk_options(
+# The type and the default of every option, by the name of its parameter
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "source": (_InputOption, None),
+    "output": (_OutputOption, None),
+    "resume": (_ResumeOption, False),
+    "part_rows": (_PartRowsOption, None),
+    "ray": (_RayOption, None),
+    "ray_workers": (_RayWorkersOption, None),
+}
+
+
+def with_files(part_rows: int = 1024) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace the parameter `files` of a command, the options of a run over a file, with command line options.
+
+    :param part_rows: the default number of rows of a part.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [each for each in signature.parameters.values() if each.name != "files"]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        options = [
+            inspect.Parameter(name, kind, default=default, annotation=annotation)
+            for name, (annotation, default) in _OPTIONS.items()
+        ]
+
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> None:
+            given = {name: values.pop(name) for name in _OPTIONS}
+            command(**values, files=_bulk_options(**given, default_part_rows=part_rows))
+
+        wrapped.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate
+
+
+def _bulk_options(
     source: Path | None,
     output: Path | None,
     resume: bool,
     part_rows: int | None,
     ray: str | None,
     ray_workers: int | None,
-    default_part_rows: int = 1024,
+    default_part_rows: int,
 ) -> BulkOptions | None:
     """Return the options of a run over a file; None if the command reads stdin.
 

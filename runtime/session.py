@@ -82,11 +82,6 @@ class GraphSession:
                 self._session = create_session(self._path, self._threads)
             return self._session
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the graph is loaded. Never waits for a load."""
-        return self._session is not None
-
     def unload(self) -> None:
         """Free the graph as soon as the runs in progress have ended; the next run loads it again."""
         with self._lock:

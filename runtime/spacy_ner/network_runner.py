@@ -74,11 +74,6 @@ class NetworkRunner:
         self._outputs = list(outputs)
         self._uses_spaces = any(column.attribute == "SPACY" for column in network.columns)
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether both graphs are loaded."""
-        return self._types.session.is_loaded and self._tokens.is_loaded
-
     def load(self) -> None:
         """Load both graphs now instead of in the first run."""
         self._types.session.load()

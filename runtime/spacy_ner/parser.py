@@ -27,11 +27,6 @@ class SentenceParser:
         self._scorer = _Scorer(network, layer)
         self._padding = layer.padding
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the graphs are loaded."""
-        return self._runner.is_loaded
-
     def load(self) -> None:
         """Load the graphs now instead of in the first call."""
         self._runner.load()

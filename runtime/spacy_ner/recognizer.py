@@ -122,11 +122,6 @@ class SpacyRecognizer:
         self._tokenizer = None
 
     @property
-    def is_loaded(self) -> bool:
-        """Whether all graphs are loaded."""
-        return all(part.is_loaded for part in self._parts())
-
-    @property
     def info(self) -> ModelInfo:
         """What the model says of itself."""
         return model_info(SPACY_NER, self.model)

@@ -77,11 +77,6 @@ class BeamSearchSummarizer:
         self.load, self.unload = self._session.load, self._session.unload
 
     @property
-    def is_loaded(self) -> bool:
-        """Whether the graph is loaded."""
-        return self._session.is_loaded
-
-    @property
     def info(self) -> ModelInfo:
         """What the model says of itself."""
         return self.model.info(SUMMARIZATION)

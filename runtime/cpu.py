@@ -9,6 +9,7 @@ import platform
 from pathlib import Path
 
 from ..artifacts.manifest import Machine
+from . import cgroup
 
 # CPU flags with which 8-bit products cannot saturate (FORMAT.md, "int8 graphs"): any one of them is enough.
 EXACT_INT8 = ("amx_int8", "avx512_vnni", "avx_vnni")
@@ -55,20 +56,10 @@ def describe(threads: int) -> Machine:
     return Machine(_cpuinfo("model name") or platform.processor() or platform.machine(), instruction_set(), threads)
 
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
+def _cgroup_quota(root: Path = cgroup.ROOT, own: Path = cgroup.OWN) -> float | None:
     """Return the CPU quota of cgroup version 2, in CPUs (0.5 is half of one); None without a limit."""
-    try:
-        groups = [
-            line.split("::", 1)[1].strip("/\n") for line in own.read_text().splitlines() if line.startswith("0::")
-        ]
-    except OSError:
-        return None
-    quotas = []
-    for group in groups:
-        parts = Path(group).parts
-        for depth in range(len(parts) + 1):  # the quotas of all ancestors of a cgroup apply too
-            quotas += _quota(root.joinpath(*parts[:depth], "cpu.max"))
-    return min(quotas, default=None)
+    folders = [folder for version, folder in cgroup.cgroups("cpu", root, own) if version == 2]
+    return min((quota for folder in folders for quota in _quota(folder / "cpu.max")), default=None)
 
 
 def _quota(path: Path) -> list[float]:

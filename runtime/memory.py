@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cgroup import ROOT, cgroups
+
 # Memory is scarce below this share of what the process may use.
 _SCARCE = 0.1
 # cgroup version 1 states a number above this one if there is no limit.
 _NO_LIMIT = 1 << 60
-PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
-class Room:
+class MemoryLimit:
     """A limit on memory and how much of it is free, in bytes."""
 
     limit: int
@@ -41,8 +43,11 @@ class _CgroupFiles:
     inactive: str
 
 
-_VERSION_1 = _CgroupFiles("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-_VERSION_2 = _CgroupFiles("memory.max", "memory.current", "inactive_file")
+# By version
+_CGROUP_FILES = {
+    1: _CgroupFiles("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: _CgroupFiles("memory.max", "memory.current", "inactive_file"),
+}
 
 
 def process_bytes() -> int | None:
@@ -53,18 +58,18 @@ def process_bytes() -> int | None:
         return None
 
 
-def is_scarce(proc: Path = PROC, cgroup: Path = CGROUP) -> bool:
+def is_scarce(proc: Path = PROC, cgroup: Path = ROOT) -> bool:
     """Return whether less than a tenth of the memory that this process may use is free.
 
     :param proc: the folder that is /proc.
     :param cgroup: the folder at which the cgroups are mounted.
     """
-    return any(room.is_scarce for room in rooms(proc, cgroup))
+    return any(limit.is_scarce for limit in memory_limits(proc, cgroup))
 
 
-def rooms(proc: Path = PROC, cgroup: Path = CGROUP) -> list[Room]:
+def memory_limits(proc: Path = PROC, cgroup: Path = ROOT) -> list[MemoryLimit]:
     """Return the limits that apply to this process: that of the machine, and those of its cgroups."""
-    return [*_machine(proc), *_cgroups(proc, cgroup)]
+    return [*_machine(proc), *_cgroup_limits(cgroup, proc / "self/cgroup")]
 
 
 def return_free_memory() -> None:
@@ -81,37 +86,23 @@ def _malloc_trim() -> Callable[[int], int]:
     return function or (lambda pad: 0)
 
 
-def _machine(proc: Path) -> Iterator[Room]:
+def _machine(proc: Path) -> Iterator[MemoryLimit]:
     values = {
         key: int(rest.split()[0]) * 1024
         for key, _, rest in (line.partition(":") for line in _text(proc / "meminfo").splitlines())
         if key in ("MemTotal", "MemAvailable") and rest.split()
     }
     if len(values) == 2:
-        yield Room(values["MemTotal"], values["MemAvailable"])
+        yield MemoryLimit(values["MemTotal"], values["MemAvailable"])
 
 
-def _cgroups(proc: Path, cgroup: Path) -> Iterator[Room]:
-    for line in _text(proc / "self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            yield from _rooms_of(_VERSION_2, cgroup, path)
-        elif "memory" in controllers.split(","):
-            yield from _rooms_of(_VERSION_1, cgroup / "memory", path)
-
-
-def _rooms_of(files: _CgroupFiles, root: Path, path: str) -> Iterator[Room]:
-    """Yield the rooms of a cgroup and of those above it, whose limits apply too.
-
-    In a container, the folder of the cgroup itself is often mounted as `root`; then its path does not exist below it.
-    """
-    parts = Path(path.strip("/")).parts
-    for depth in range(len(parts), -1, -1):
-        folder = root.joinpath(*parts[:depth])
+def _cgroup_limits(root: Path, own: Path) -> Iterator[MemoryLimit]:
+    for version, folder in cgroups("memory", root, own):
+        files = _CGROUP_FILES[version]
         limit, usage = (_text(folder / name).strip() for name in (files.limit, files.usage))
         if limit.isdigit() and usage.isdigit() and int(limit) < _NO_LIMIT:
             used = max(0, int(usage) - _inactive(folder, files.inactive))
-            yield Room(int(limit), max(0, int(limit) - used))
+            yield MemoryLimit(int(limit), max(0, int(limit) - used))
 
 
 def _inactive(folder: Path, key: str) -> int:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from onnx_ml_bridge.runtime.memory import Room, is_scarce, process_bytes, return_free_memory, rooms
+from onnx_ml_bridge.runtime.memory import MemoryLimit, is_scarce, memory_limits, process_bytes, return_free_memory
 
 MEMORY = "MemTotal:       1000 kB\nMemFree:           10 kB\nMemAvailable:    500 kB\nHugePages_Total:       0\n"
 IN_V2 = {"proc/meminfo": MEMORY, "proc/self/cgroup": "0::/a/b\n"}
@@ -42,27 +42,27 @@ def version_1(folder: str, limit: str, usage: str, inactive: int = 0) -> dict[st
     ("files", "expected"),
     [
         ({}, []),
-        ({"proc/meminfo": MEMORY}, [Room(1024_000, 512_000)]),
+        ({"proc/meminfo": MEMORY}, [MemoryLimit(1024_000, 512_000)]),
         ({"proc/meminfo": "MemTotal: 5 kB\n"}, []),
-        ({"proc/self/cgroup": "0::/a/b\n"} | version_2("/a/b", "1000", "950", 50), [Room(1000, 100)]),
+        ({"proc/self/cgroup": "0::/a/b\n"} | version_2("/a/b", "1000", "950", 50), [MemoryLimit(1000, 100)]),
         ({"proc/self/cgroup": "0::/a/b\n"} | version_2("/a/b", "max", "950"), []),
         # The limits above a cgroup apply too
         (
             {"proc/self/cgroup": "0::/a/b\n"} | version_2("/a/b", "900", "1") | version_2("/a", "1000", "990"),
-            [Room(900, 899), Room(1000, 10)],
+            [MemoryLimit(900, 899), MemoryLimit(1000, 10)],
         ),
         # In a container, the own cgroup is mounted as the root
-        ({"proc/self/cgroup": "0::/a/b\n"} | version_2("", "1000", "400", 100), [Room(1000, 700)]),
-        ({"proc/self/cgroup": "4:memory:/d/c\n"} | version_1("/d/c", "1000", "901", 1), [Room(1000, 100)]),
-        ({"proc/self/cgroup": "4:hugetlb,memory:/d\n"} | version_1("", "1000", "2000"), [Room(1000, 0)]),
+        ({"proc/self/cgroup": "0::/a/b\n"} | version_2("", "1000", "400", 100), [MemoryLimit(1000, 700)]),
+        ({"proc/self/cgroup": "4:memory:/d/c\n"} | version_1("/d/c", "1000", "901", 1), [MemoryLimit(1000, 100)]),
+        ({"proc/self/cgroup": "4:hugetlb,memory:/d\n"} | version_1("", "1000", "2000"), [MemoryLimit(1000, 0)]),
         ({"proc/self/cgroup": "4:memory:/d\n"} | version_1("/d", "9223372036854771712", "901"), []),
         # A file cache that is larger than the usage, and files without numbers
-        ({"proc/self/cgroup": "0::/\n"} | version_2("", "1000", "50", 70), [Room(1000, 1000)]),
+        ({"proc/self/cgroup": "0::/\n"} | version_2("", "1000", "50", 70), [MemoryLimit(1000, 1000)]),
         ({"proc/self/cgroup": "0::/\n"} | version_2("", "x", "50"), []),
     ],
 )
 def test_the_limits_of_the_machine_and_of_cgroups_are_read(tmp_path, files, expected):
-    assert rooms(*folders(tmp_path, files)) == expected
+    assert memory_limits(*folders(tmp_path, files)) == expected
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ def test_the_memory_of_this_process_is_known():
     assert before is not None and after is not None and after - before > 60 << 20
     del block
     return_free_memory()
-    assert any(room.limit > room.free > 0 for room in rooms())
+    assert any(each.limit > each.free > 0 for each in memory_limits())

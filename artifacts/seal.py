@@ -20,6 +20,7 @@ from .errors import BuildError
 from .families import FAMILIES
 from .family import Family
 from .manifest import FileEntry, Manifest
+from .new_file import sync
 
 
 @contextmanager
@@ -99,7 +100,7 @@ def _swap(staging: Path, target: Path) -> None:
         if replaced.exists():
             replaced.rename(target)
         raise
-    _sync(target.parent)
+    sync(target.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
@@ -121,16 +122,8 @@ def _replaced(target: Path) -> Path:
 def _sync_tree(folder: Path) -> None:
     for directory, _, names in os.walk(folder):
         for name in names:
-            _sync(Path(directory, name))
-        _sync(Path(directory))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(Path(directory, name))
+        sync(Path(directory))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from markupsafe import Markup
 from ..artifacts.constants import EXACT
 from ..artifacts.family import Family, Metric, gate_misses
 from ..artifacts.manifest import Manifest
+from ..artifacts.new_file import new_file
 from . import drawing
 from .proof import Parity
 
@@ -276,12 +276,5 @@ def _template(name: str, package: str = __package__) -> str:
 
 def _write_atomically(page: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with new_file(path) as file:
+        file.write(page.encode())

@@ -1,50 +1,18 @@
-"""Files that exist completely or not at all, and a lock for a folder."""
+"""The files of an output folder that are not its parts: the lock, and what a killed process was writing."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from ...artifacts.errors import ConfigError
 
+# The temporary names of `new_file`
 _TEMPORARY = ".*.tmp"
 _LOCK = ".lock"
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file under a temporary name, and rename it to `path` at the end of the context.
-
-    The file is on disk before it has its name. After an error nothing is left.
-
-    :raises OSError: if the file cannot be written, for example because the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Write the names of a folder to disk; does nothing where folders cannot be opened, as on Windows."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove_temporary(folder: Path) -> None:
@@ -59,21 +27,13 @@ def only_writer(folder: Path) -> Iterator[None]:
 
     :raises ConfigError: if another process holds it.
     """
-    with (folder / _LOCK).open("ab") as file:
-        try:
-            _lock(file)
-        except OSError as error:
-            raise ConfigError("--output", expected="a folder that no other run writes", actual=str(folder)) from error
-        yield
+    try:
+        with FileLock(folder / _LOCK).acquire(blocking=False):
+            yield
+    except Timeout as error:
+        raise ConfigError("--output", expected="a folder that no other run writes", actual=str(folder)) from error
 
 
 def has_files(folder: Path) -> bool:
     """Return whether a folder has other files than the lock and those that a killed process was writing."""
     return any(path.name != _LOCK and not path.match(_TEMPORARY) for path in folder.iterdir())
-
-
-def _lock(file: IO[bytes]) -> None:
-    if os.name == "posix":
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

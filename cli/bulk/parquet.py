@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...artifacts.errors import ConfigError, DependencyError, InputError, OnnxMlBridgeError
-from ..jsonl import Answered, LineError, LineFormat
+from ..jsonl import Answered, LineFormat
 from .source import Contents, Row
 from .task import RowTask
 
@@ -102,7 +102,7 @@ class ParquetSink:
         """Write a row group with one row for each answer."""
         import pyarrow
 
-        records = [self._record(answer) for answer in answers]
+        records = [self._task.output_row(answer) for answer in answers]
         arrays = [
             pyarrow.array([record.get(column.name) for record in records], column.type) for column in self._schema
         ]
@@ -111,11 +111,6 @@ class ParquetSink:
     def close(self) -> None:
         """Write the footer."""
         self._writer.close()
-
-    def _record(self, answer: Answered[Any, Any]) -> dict[str, Any]:
-        if isinstance(answer, LineError):
-            return {"error": {"code": answer.code, "line": answer.line}}
-        return self._task.to_record(answer[1])
 
 
 def failed_rows(path: Path) -> int:

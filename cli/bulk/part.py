@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from ...artifacts.new_file import new_file
 from ..jsonl import Answered, LineError, answer_entries, json_line
-from .files import new_file
 from .source import Contents, Row, Source, is_parquet
 from .task import RowTask
 
@@ -77,11 +77,7 @@ def failed_rows(path: Path) -> int:
 
 
 class JsonSink:
-    """Writes answers as JSON lines.
-
-    A row that failed has its code and its number. The message is left out, because its wording is not part of the
-    format and would make the output depend on the language and the version of the command.
-    """
+    """Writes answers as JSON lines."""
 
     def __init__(self, task: RowTask[Any, Any], file: IO[bytes]) -> None:
         """Store the file."""
@@ -90,15 +86,10 @@ class JsonSink:
 
     def add(self, answers: Iterable[Answered[Any, Any]]) -> None:
         """Write one line for each answer."""
-        self._file.writelines(json_line(self._record(answer)) for answer in answers)
+        self._file.writelines(json_line(self._task.output_row(answer)) for answer in answers)
 
     def close(self) -> None:
         """Do nothing: all lines are written."""
-
-    def _record(self, answer: Answered[Any, Any]) -> dict[str, Any]:
-        if isinstance(answer, LineError):
-            return {"error": {"code": answer.code, "line": answer.line}}
-        return self._task.to_record(answer[1])
 
 
 def _sink(task: RowTask[Any, Any], contents: Contents, file: IO[bytes]) -> Sink:

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...artifacts import strict_json
 from ...artifacts.errors import ConfigError, OnnxMlBridgeError
-from .files import has_files, new_file
+from ...artifacts.new_file import new_file
+from .files import has_files
 
 STATE = "state.json"
 _FORMAT = 1

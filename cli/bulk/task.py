@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ...runtime.options import DEFAULT_TEXT_LIMIT, BridgeOptions, Model, ModelInfo
-from ..jsonl import Answer, LineFormat
+from ..jsonl import Answer, Answered, LineError, LineFormat
 
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
@@ -56,6 +56,16 @@ class RowTask(Generic[Entry, Result]):
     to_record: Callable[[Result], dict[str, Any]]
     columns: Callable[[Any], dict[str, Any]]
     max_rows: int = 1024
+
+    def output_row(self, answer: Answered[Entry, Result]) -> dict[str, Any]:
+        """Return the row of the output: the record of a result, or the code and the number of a row that failed.
+
+        The message of an error is left out, because its wording is not part of the format and would make the output
+        depend on the language and the version of the command.
+        """
+        if isinstance(answer, LineError):
+            return {"error": {"code": answer.code, "line": answer.line}}
+        return self.to_record(answer[1])
 
 
 # Opens the model of a command; a function of a module, so that it can be pickled

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 from onnx_ml_bridge.artifacts.errors import ConfigError
-from onnx_ml_bridge.cli.bulk.files import new_file, only_writer, remove_temporary
+from onnx_ml_bridge.artifacts.new_file import new_file
+from onnx_ml_bridge.cli.bulk.files import only_writer, remove_temporary
 from onnx_ml_bridge.cli.bulk.state import COMPLETE, STATE, State, begin, write
 
 RUN = State("embed", 10, "aa", 7, 2, "bb", "fp32", {"prompt_name": None, "text_limit": 100})

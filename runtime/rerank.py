@@ -86,9 +86,15 @@ class CrossEncoder:
         """What the model says of itself."""
         return self.model.info(RERANK)
 
+    def check_texts(self, query: object, documents: Sequence[object]) -> None:
+        """Raise `InputError` if the query or a document cannot be tokenized."""
+        check_text(query, None, self._text_limit)
+        for index, document in enumerate(documents):
+            check_text(document, index, self._text_limit)
+
     def rank(self, query: str, documents: Sequence[str], watch: Watch) -> list[Ranked]:
         """Return all documents by descending score; documents of equal scores keep their order."""
-        scored = self.score(query, documents, watch)
+        scored = self._scored(query, documents, watch)
         order = ranking(scored.scores).tolist()
         return [Ranked(index, float(scored.scores[index]), bool(scored.truncated[index])) for index in order]
 
@@ -98,18 +104,20 @@ class CrossEncoder:
         :param watch: can stop the call.
         :raises InputError: for an invalid query or document; nothing was computed then.
         """
-        query = check_text(query, None, self._text_limit)
-        checked = [check_text(document, index, self._text_limit) for index, document in enumerate(documents)]
-        scores = np.empty(len(checked), np.float32)
-        counts, truncated = np.empty(len(checked), np.int64), np.empty(len(checked), np.bool_)
-        watch = Watch() if watch is None else watch
+        self.check_texts(query, documents)
+        return self._scored(query, documents, Watch() if watch is None else watch)
+
+    def _scored(self, query: str, documents: Sequence[str], watch: Watch) -> Scored:
+        documents = list(documents)
+        scores = np.empty(len(documents), np.float32)
+        counts, truncated = np.empty(len(documents), np.int64), np.empty(len(documents), np.bool_)
         with self.lane.call(watch) as call:
-            for start in range(0, len(checked), _MAX_BLOCK):
+            for start in range(0, len(documents), _MAX_BLOCK):
                 watch.check()
-                pairs = self.model.tokenizer.encode(query, checked[start : start + _MAX_BLOCK])
+                pairs = self.model.tokenizer.encode(query, documents[start : start + _MAX_BLOCK])
                 counts[start : start + _MAX_BLOCK] = [len(pair.ids) for pair in pairs]
                 truncated[start : start + _MAX_BLOCK] = [pair.truncated for pair in pairs]
-                for batch, values in self._run(pairs, call, is_last=start + _MAX_BLOCK >= len(checked)):
+                for batch, values in self._run(pairs, call, is_last=start + _MAX_BLOCK >= len(documents)):
                     scores[[start + index for index in batch]] = values
         return Scored(scores, counts, truncated)
 

@@ -41,8 +41,17 @@ class RerankerBackend(Backend, Protocol):
     def max_tokens(self) -> int | None:
         """The number of tokens to which pairs of query and document are truncated; None if it is unknown."""
 
+    def check_texts(self, query: object, documents: Sequence[object]) -> None:
+        """Check the texts of a call.
+
+        :raises InputError: if the model cannot read the query or a document.
+        """
+
     def rank(self, query: str, documents: Sequence[str], watch: Watch) -> list[Ranked]:
-        """Return all documents by descending score; documents of equal scores keep their order."""
+        """Return all documents by descending score; documents of equal scores keep their order.
+
+        The texts are those that `check_texts` has accepted.
+        """
 
 
 class Reranker(Handle[RerankerBackend]):
@@ -64,6 +73,7 @@ class Reranker(Handle[RerankerBackend]):
         check_list(documents)
         if options.top_k is not None and (type(options.top_k) is not int or options.top_k < 1):
             raise ConfigError("top_k", expected="an integer, at least 1", actual=repr(options.top_k))
+        self.backend.check_texts(query, documents)
         with self._watch(options) as watch:
             watch.check()
             with self._slot.running(watch) as backend:

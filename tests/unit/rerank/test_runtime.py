@@ -139,6 +139,13 @@ def test_bad_texts_are_refused_with_their_index(reranker, query, documents, code
     assert (refused.value.code, refused.value.index) == (code, index)
 
 
+def test_invalid_texts_are_refused_before_the_graph_is_loaded():
+    reranker = Reranker.open(TINY)
+    with pytest.raises(InputError):
+        reranker.rerank(QUERY, ["a", 5])
+    assert reranker.status().state == "unloaded"
+
+
 def test_a_text_over_the_limit_is_refused_and_with_a_larger_limit_truncated():
     text = "the cat sleeps. " * 65_000
     with pytest.raises(InputError) as refused:

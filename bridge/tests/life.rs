@@ -7,12 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use common::life::{answer, bridge, code, options, reload, under_load, version};
-use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use onnx_ml_bridge::{
     BridgeError, CancelToken, EmbedOptions, Embedder, MlBridge, Model, ModelInfo, OnnxMlBridge, ReloadOptions,
 };
@@ -59,51 +58,22 @@ struct Held {
     call: JoinHandle<Result<f32, BridgeError>>,
 }
 
-/// What the next run of the model `held` does.
-static HELD: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
-
 fn held() -> Held {
-    static RECORDER: Once = Once::new();
-    RECORDER.call_once(|| metrics::set_global_recorder(Runs).expect("the only recorder"));
+    common::runs::record();
     let artifact = common::tiny_version("held", "1", 1.0, 0);
     let (bridge, embedder) = bridge(&artifact);
     let ((started, running), (release, released)) = (channel(), channel());
-    *HELD.lock().expect("not poisoned") = Some(Box::new(move || {
-        started.send(()).expect("a receiver");
-        released.recv().expect("a sender");
-    }));
+    let released = Mutex::new(released);
+    common::runs::on_run("held", move |run| {
+        if run == 1 {
+            started.send(()).expect("a receiver");
+            released.lock().expect("not poisoned").recv().expect("a sender");
+        }
+    });
     let handle = embedder.clone();
     let call = thread::spawn(move || answer(&handle));
     running.recv().expect("a run");
     Held { _artifact: artifact, bridge, embedder, release, call }
-}
-
-/// Counts nothing, but lets the runs of the model `held` wait.
-struct Runs;
-
-impl CounterFn for Runs {
-    fn increment(&self, _: u64) {
-        let hook = HELD.lock().expect("not poisoned").take();
-        hook.into_iter().for_each(|hook| hook());
-    }
-    fn absolute(&self, _: u64) {}
-}
-
-impl Recorder for Runs {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let is_held = key.labels().any(|label| (label.key(), label.value()) == ("model", "held"));
-        let is_run = key.name() == "onnx_ml_bridge_runs_total";
-        if is_held && is_run { Counter::from_arc(Arc::new(Runs)) } else { Counter::noop() }
-    }
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
-    }
 }
 
 /// One test, because there is one call that waits.

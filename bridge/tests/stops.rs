@@ -9,68 +9,21 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::Mutex;
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use onnx_ml_bridge::{
     BridgeError, BridgeOptions, CancelToken, EmbedOptions, MlBridge, Model, OnnxMlBridge, RecognizeOptions,
     RerankOptions, SummarizeOptions, Task,
 };
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// What happens when a run starts. The argument is the number of runs of the model that have started, including this one.
-type Hook = Arc<dyn Fn(u64) + Send + Sync>;
-
-/// The runs and the hooks of all models, by name.
-static RUNS: Mutex<BTreeMap<String, (u64, Option<Hook>)>> = Mutex::new(BTreeMap::new());
-
-/// Records the runs of models, and calls the hook of the model for each.
-struct Runs;
-
-struct Run(String);
-
-impl CounterFn for Run {
-    fn increment(&self, value: u64) {
-        let mut runs = RUNS.lock().expect("not poisoned");
-        let entry = runs.entry(self.0.clone()).or_default();
-        entry.0 += value;
-        let (count, hook) = entry.clone();
-        drop(runs);
-        if let Some(hook) = hook {
-            hook(count);
-        }
-    }
-    fn absolute(&self, _: u64) {}
-}
-
-impl Recorder for Runs {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let model = key.labels().find(|label| label.key() == "model").expect("a model").value().to_owned();
-        if key.name() == "onnx_ml_bridge_runs_total" {
-            Counter::from_arc(Arc::new(Run(model)))
-        } else {
-            Counter::noop()
-        }
-    }
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
-    }
-}
 
 /// An open model, whose calls need many runs.
 struct Subject {
@@ -86,8 +39,7 @@ const TEXTS: usize = 200;
 
 /// Opens a copy of an artifact whose name is unique, so that its runs are counted separately.
 fn subject(artifact: &str, test: &str, options: BridgeOptions) -> Subject {
-    static RECORDER: Once = Once::new();
-    RECORDER.call_once(|| metrics::set_global_recorder(Runs).expect("the only recorder"));
+    common::runs::record();
     let dir = common::copy(&common::golden().join("valid").join(artifact));
     let mut manifest: Value =
         serde_json::from_slice(&fs::read(dir.path().join("manifest.json")).expect("a manifest")).expect("JSON");
@@ -119,12 +71,12 @@ fn codes<T>(outcomes: Result<Vec<Result<T, BridgeError>>, BridgeError>) -> Vec<O
 impl Subject {
     /// Sets what happens when a run starts.
     fn on_run(&self, hook: impl Fn(u64) + Send + Sync + 'static) {
-        RUNS.lock().expect("not poisoned").insert(self.name.clone(), (0, Some(Arc::new(hook))));
+        common::runs::on_run(&self.name, hook);
     }
 
     /// The number of runs that have started.
     fn runs(&self) -> u64 {
-        RUNS.lock().expect("not poisoned").get(&self.name).map_or(0, |(count, _)| *count)
+        common::runs::count(&self.name)
     }
 
     /// Makes the full call of the task, without blocking. Returns the code of its error.

@@ -78,18 +78,7 @@ pub(crate) struct LaneStatus {
     pub(crate) last_success: Option<SystemTime>,
     pub(crate) waiting: usize,
     pub(crate) running: usize,
-    /// The number of threads that have loaded the model.
-    pub(crate) loaded: usize,
     pub(crate) error: Option<ErrorCode>,
-}
-
-impl LaneStatus {
-    /// The status of a model whose graphs need `bytes` of memory per thread.
-    pub(crate) fn of_model(self, name: &str, bytes: u64) -> ModelStatus {
-        let Self { state, last_success, waiting, running, loaded, error } = self;
-        let resident_bytes = bytes.saturating_mul(loaded as u64);
-        ModelStatus { name: name.to_owned(), state, last_success, waiting, running, resident_bytes, error }
-    }
 }
 
 #[cfg(test)]

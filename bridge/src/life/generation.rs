@@ -94,18 +94,26 @@ impl Generation {
 
     /// What the model, which has this name, does at the moment. Does not wait.
     pub(super) fn status(&self, name: &str) -> ModelStatus {
-        let status = self.opened.backend.any().status(name);
+        let lane = self.opened.backend.any().status();
         let resident_bytes = self.resident_bytes();
         let state = self.lock();
         let failure = state.failure.as_ref().map(BridgeError::code);
         let model = match state.load {
-            _ if status.state == ModelState::Failed => ModelState::Failed,
+            _ if lane.state == ModelState::Failed => ModelState::Failed,
             LoadState::Unloaded if failure.is_some() => ModelState::Failed,
             LoadState::Unloaded | LoadState::Unloading => ModelState::Unloaded,
             LoadState::Loading => ModelState::Loading,
             LoadState::Ready => ModelState::Ready,
         };
-        ModelStatus { state: model, resident_bytes, error: failure.or(status.error), ..status }
+        ModelStatus {
+            name: name.to_owned(),
+            state: model,
+            last_success: lane.last_success,
+            waiting: lane.waiting,
+            running: lane.running,
+            resident_bytes,
+            error: failure.or(lane.error),
+        }
     }
 
     /// Starts a call. The first of several concurrent calls loads the graphs, and the others wait for it.

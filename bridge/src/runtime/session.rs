@@ -81,11 +81,6 @@ impl SessionFactory {
         Self::new(file, options, meter.clone())
     }
 
-    /// The size of the graph's file in bytes, without files of external data; 0 if it cannot be read.
-    pub(crate) fn bytes(&self) -> u64 {
-        std::fs::metadata(&self.graph.path).map_or(0, |file| file.len())
-    }
-
     /// Creates a session.
     ///
     /// # Errors

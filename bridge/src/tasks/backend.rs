@@ -11,7 +11,7 @@ use crate::BridgeError;
 use crate::runtime::batch::Outcome;
 use crate::runtime::blocking::block_on;
 use crate::runtime::lane::Caller;
-use crate::status::ModelStatus;
+use crate::status::LaneStatus;
 
 /// What models of all tasks can do. The asynchronous methods wait without blocking; only for a caller that may be blocked,
 /// they prepare inputs of any size on the calling thread.
@@ -40,8 +40,8 @@ pub(crate) trait Backend: Send + Sync {
     /// The error of the call, or the reason why it was stopped.
     async fn self_test(self: Arc<Self>, caller: Caller) -> Result<(), BridgeError>;
 
-    /// What the model, which has this name, does at the moment. Does not wait.
-    fn status(&self, name: &str) -> ModelStatus;
+    /// What the lane of the model does at the moment. Does not wait.
+    fn status(&self) -> LaneStatus;
 
     /// The number of tokens that a text is truncated to by default; `None` if texts are never truncated.
     fn max_tokens(&self) -> Option<usize>;

@@ -16,7 +16,7 @@ use crate::runtime::blocking::block_on;
 use crate::runtime::lane::Caller;
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
-use crate::status::ModelStatus;
+use crate::status::LaneStatus;
 use crate::tasks::backend::{AnyBackend, Backend, RecognizeBackend, all};
 use crate::tasks::{Entities, RecognizeOptions};
 
@@ -39,8 +39,8 @@ pub(crate) trait Recognizer: Send + Sync {
     /// Frees the memory that no call uses at the moment.
     fn unload(&self);
 
-    /// What the engine of the model, which has this name, does at the moment.
-    fn status(&self, name: &str) -> ModelStatus;
+    /// What the engine does at the moment.
+    fn status(&self) -> LaneStatus;
 
     /// The number of tokens that a text is truncated to if no stride is set; `None` if texts are never truncated.
     fn max_tokens(&self) -> Option<usize>;
@@ -137,8 +137,8 @@ impl Backend for NerModel {
         all(self.recognize_each(vec!["health".to_owned()], options, caller).await?).map(|_| ())
     }
 
-    fn status(&self, name: &str) -> ModelStatus {
-        self.recognizer.status(name)
+    fn status(&self) -> LaneStatus {
+        self.recognizer.status()
     }
 
     fn max_tokens(&self) -> Option<usize> {

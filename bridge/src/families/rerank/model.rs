@@ -27,7 +27,7 @@ use crate::runtime::options::ModelOptions;
 use crate::runtime::scope::RunScope;
 use crate::runtime::session::SessionFactory;
 use crate::runtime::transformer::{TOKEN_TYPE_IDS, Transformer, check_finite};
-use crate::status::ModelStatus;
+use crate::status::LaneStatus;
 use crate::tasks::backend::{AnyBackend, Backend, RerankBackend};
 use crate::tasks::{Ranked, RerankOptions};
 
@@ -257,8 +257,8 @@ impl Backend for RerankModel {
         self.score("health".to_owned(), vec!["health".to_owned()], &caller).await.map(|_| ())
     }
 
-    fn status(&self, name: &str) -> ModelStatus {
-        self.lane.status().of_model(name, self.lane.runner().sessions.bytes())
+    fn status(&self) -> LaneStatus {
+        self.lane.status()
     }
 
     fn max_tokens(&self) -> Option<usize> {

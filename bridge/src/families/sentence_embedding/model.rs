@@ -25,7 +25,7 @@ use crate::runtime::options::ModelOptions;
 use crate::runtime::scope::RunScope;
 use crate::runtime::session::SessionFactory;
 use crate::runtime::transformer::{Transformer, check_finite};
-use crate::status::ModelStatus;
+use crate::status::LaneStatus;
 use crate::tasks::backend::{AnyBackend, Backend, EmbedBackend, all};
 use crate::tasks::{EmbedOptions, Embedding, Embeddings};
 use crate::tokenizer::{Encoded, TextEncoder};
@@ -224,8 +224,8 @@ impl Backend for EmbeddingModel {
         all(self.embed_each(vec!["health".to_owned()], EmbedOptions::default(), caller).await?).map(|_| ())
     }
 
-    fn status(&self, name: &str) -> ModelStatus {
-        self.lane.status().of_model(name, self.lane.runner().sessions.bytes())
+    fn status(&self) -> LaneStatus {
+        self.lane.status()
     }
 
     fn max_tokens(&self) -> Option<usize> {

@@ -31,11 +31,6 @@ impl Network {
     pub(super) fn create(&self) -> Result<NetworkSessions, BridgeError> {
         Ok(NetworkSessions { types: self.types.create()?, tokens: self.tokens.create()? })
     }
-
-    /// The size of both graphs' files in bytes.
-    pub(super) fn bytes(&self) -> u64 {
-        self.types.bytes() + self.tokens.bytes()
-    }
 }
 
 /// One session of each of a network's two graphs.

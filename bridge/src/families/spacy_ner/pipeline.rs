@@ -101,11 +101,6 @@ impl Pipeline {
         Self { spec, resources, ner, parser }
     }
 
-    /// The size of all graphs' files in bytes.
-    pub(super) fn bytes(&self) -> u64 {
-        self.ner.bytes() + self.parser.as_ref().map_or(0, Network::bytes)
-    }
-
     fn tokenize<'a>(&self, input: &'a Input, cache: &mut ChunkCache) -> Result<Tokens<'a>, BridgeError> {
         let text = input.text.as_str();
         if text.len() > MAX_TEXT_BYTES {

@@ -12,7 +12,7 @@ use crate::BridgeError;
 use crate::families::ner::model::{Chosen, Recognizer};
 use crate::runtime::batch::Outcome;
 use crate::runtime::lane::{Caller, Job, Lane};
-use crate::status::ModelStatus;
+use crate::status::LaneStatus;
 use crate::tasks::RecognizeOptions;
 use crate::tasks::entities::Entities;
 
@@ -47,8 +47,8 @@ impl Recognizer for SpacyRecognizer {
         self.lane.unload();
     }
 
-    fn status(&self, name: &str) -> ModelStatus {
-        self.lane.status().of_model(name, self.lane.runner().bytes())
+    fn status(&self) -> LaneStatus {
+        self.lane.status()
     }
 
     fn max_tokens(&self) -> Option<usize> {

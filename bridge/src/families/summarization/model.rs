@@ -25,7 +25,7 @@ use crate::runtime::lane::{Caller, Lane, LaneOptions};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::{Limits, ModelOptions};
 use crate::runtime::session::SessionFactory;
-use crate::status::ModelStatus;
+use crate::status::LaneStatus;
 use crate::tasks::backend::{AnyBackend, Backend, SummarizeBackend, all};
 use crate::tasks::{SummarizeOptions, Summary};
 use crate::tokenizer::{Encoded, TextEncoder, guarded};
@@ -173,8 +173,8 @@ impl Backend for SummaryModel {
         all(self.summarize_each(vec![vec!["health check".to_owned()]], options, caller).await?).map(|_| ())
     }
 
-    fn status(&self, name: &str) -> ModelStatus {
-        self.lane.status().of_model(name, self.lane.runner().sessions.bytes())
+    fn status(&self) -> LaneStatus {
+        self.lane.status()
     }
 
     fn max_tokens(&self) -> Option<usize> {

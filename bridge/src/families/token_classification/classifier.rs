@@ -15,7 +15,7 @@ use crate::runtime::cancellation::Stop;
 use crate::runtime::lane::{Caller, Job, Lane};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
-use crate::status::ModelStatus;
+use crate::status::LaneStatus;
 use crate::tasks::AggregationStrategy;
 use crate::tasks::RecognizeOptions;
 use crate::tasks::entities::Entities;
@@ -139,8 +139,8 @@ impl Recognizer for TokenClassifier {
         self.lane.unload();
     }
 
-    fn status(&self, name: &str) -> ModelStatus {
-        self.lane.status().of_model(name, self.lane.runner().sessions.bytes())
+    fn status(&self) -> LaneStatus {
+        self.lane.status()
     }
 
     fn max_tokens(&self) -> Option<usize> {

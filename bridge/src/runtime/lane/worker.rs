@@ -349,14 +349,7 @@ impl<R: Runner> Shared<R> {
     pub(super) fn status(&self) -> LaneStatus {
         if self.owner.is_other() {
             let error = Some(super::fork::forked().code());
-            return LaneStatus {
-                state: ModelState::Failed,
-                last_success: None,
-                waiting: 0,
-                running: 0,
-                loaded: 0,
-                error,
-            };
+            return LaneStatus { state: ModelState::Failed, last_success: None, waiting: 0, running: 0, error };
         }
         let state = self.lock();
         LaneStatus {
@@ -364,7 +357,6 @@ impl<R: Runner> Shared<R> {
             last_success: state.last_success,
             waiting: state.queue.waiting,
             running: state.running,
-            loaded: state.loaded,
             error: state.error,
         }
     }

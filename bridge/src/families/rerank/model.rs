@@ -21,7 +21,7 @@ use crate::families::report::VariantReport;
 use crate::runtime::batch::{Bounds, Outcome, pad, plan};
 use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stop;
-use crate::runtime::lane::{Caller, Job, Lane, Runner, Seat};
+use crate::runtime::lane::{Caller, Job, Lane, Permit, Runner};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
 use crate::runtime::scope::RunScope;
@@ -124,7 +124,7 @@ impl RerankModel {
         self.check_size(None, &query)?;
         documents.iter().enumerate().try_for_each(|(index, document)| self.check_size(Some(index), document))?;
         caller.stop.check()?;
-        let seat = self.lane.seat()?;
+        let permit = self.lane.admit()?;
         let (tokenizer, bytes) = (Arc::clone(&self.tokenizer), query.len());
         let encode = move || tokenizer.encode(&query).map_err(|problem| BridgeError::inference(None, problem));
         let query = Arc::new(caller.prepare(bytes, encode).await?);
@@ -134,7 +134,7 @@ impl RerankModel {
             let others = documents.split_off(documents.len().min(MAX_BLOCK));
             let block = std::mem::replace(&mut documents, others);
             for (index, outcome) in
-                self.score_block(&seat, &query, block, documents.is_empty(), caller).await?.into_iter().enumerate()
+                self.score_block(&permit, &query, block, documents.is_empty(), caller).await?.into_iter().enumerate()
             {
                 scored.push(outcome.map_err(|error| error.with_index(Some(first + index)))?);
             }
@@ -153,7 +153,7 @@ impl RerankModel {
     /// `dependency` or `graph`, which concern every document, or the reason why the call was stopped.
     async fn score_block(
         self: &Arc<Self>,
-        seat: &Seat<PairRunner>,
+        permit: &Permit<PairRunner>,
         query: &Arc<Encoding>,
         documents: Vec<String>,
         is_last: bool,
@@ -163,7 +163,7 @@ impl RerankModel {
         let bytes = documents.iter().map(String::len).sum();
         let prepared = caller.prepare(bytes, move || model.prepare(&query, &documents, is_last, &stop));
         let Prepared { job, pairs } = prepared.await?;
-        let mut scores = seat.run(job, caller, |_| ()).await?.into_iter();
+        let mut scores = permit.run(job, caller, |_| ()).await?.into_iter();
         caller.stop.check()?;
         let outcome = |pair: Outcome<(usize, bool)>| {
             let (tokens, truncated) = pair?;

@@ -102,12 +102,12 @@ impl EmbeddingModel {
         options: EmbedOptions,
         caller: &Caller,
     ) -> Result<Outcomes, BridgeError> {
-        let seat = self.lane.seat()?;
+        let permit = self.lane.admit()?;
         let (model, stop) = (Arc::clone(self), Arc::clone(&caller.stop));
         let bytes = texts.iter().map(String::len).sum();
         let prepared = caller.prepare(bytes, move || model.prepare(&texts, &options, &stop));
         let Prepared { job, texts } = prepared.await?;
-        let mut vectors = seat.run(job, caller, |_| ()).await?.into_iter();
+        let mut vectors = permit.run(job, caller, |_| ()).await?.into_iter();
         let outcome = |(index, text): (usize, Outcome<Text>)| {
             let Text { tokens, truncated } = text?;
             let vector = vectors.next().unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")));

@@ -69,10 +69,10 @@ impl Recognizer for SpacyRecognizer {
         options: RecognizeOptions,
         caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        let seat = self.lane.seat()?;
+        let permit = self.lane.admit()?;
         let bytes = chosen.iter().map(|(_, text)| text.len()).sum();
         let job = caller.prepare(bytes, move || Ok(job(chosen, &options))).await?;
-        seat.run(job, caller, |_| ()).await
+        permit.run(job, caller, |_| ()).await
     }
 }
 

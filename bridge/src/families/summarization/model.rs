@@ -134,8 +134,8 @@ impl SummaryModel {
     ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
         let settings = Settings::resolve(options, &self.spec, self.limits.beams)?;
         let texts: Vec<Outcome<String>> = inputs.iter().map(|messages| self.join(messages)).collect();
-        let seat = self.lane.seat()?;
-        let rounds = Rounds { model: self, settings, caller, seat, progress: options.progress.as_ref() };
+        let permit = self.lane.admit()?;
+        let rounds = Rounds { model: self, settings, caller, permit, progress: options.progress.as_ref() };
         let outcomes =
             if options.map_reduce { rounds.reduced(texts).await? } else { rounds.summaries(texts, true).await? };
         let outcomes = outcomes.into_iter().enumerate();

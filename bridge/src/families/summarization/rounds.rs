@@ -10,7 +10,7 @@ use super::runner::SummaryRunner;
 use crate::BridgeError;
 use crate::runtime::batch::{Bounds, Outcome, plan};
 use crate::runtime::cancellation::Stop;
-use crate::runtime::lane::{Caller, Job, Seat};
+use crate::runtime::lane::{Caller, Job, Permit};
 use crate::tasks::{Progress, Summary};
 
 /// A text that is replaced by shorter texts until the model can read it.
@@ -34,7 +34,7 @@ pub(super) struct Rounds<'a> {
     pub(super) model: &'a Arc<SummaryModel>,
     pub(super) settings: Settings,
     pub(super) caller: &'a Caller,
-    pub(super) seat: Seat<SummaryRunner>,
+    pub(super) permit: Permit<SummaryRunner>,
     pub(super) progress: Option<&'a Progress>,
 }
 
@@ -55,7 +55,7 @@ impl Rounds<'_> {
             done += rows;
             self.progress.iter().for_each(|progress| progress.report(done, count));
         };
-        let mut generated = self.seat.run(job, self.caller, report).await?.into_iter();
+        let mut generated = self.permit.run(job, self.caller, report).await?.into_iter();
         let outcome = |truncated: Outcome<bool>| {
             let truncated = truncated?;
             let generated = generated.next().unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;

@@ -162,7 +162,7 @@ impl Recognizer for TokenClassifier {
         caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
         let settings = self.settings(&options)?;
-        let seat = self.lane.seat()?;
+        let permit = self.lane.admit()?;
         let mut rest: Vec<String> = chosen.into_iter().map(|(_, text)| text).collect();
         let mut answers: Vec<Outcome<Entities>> = Vec::with_capacity(rest.len());
         while !rest.is_empty() {
@@ -172,7 +172,7 @@ impl Recognizer for TokenClassifier {
             let bytes = block.iter().map(String::len).sum();
             let prepared = caller.prepare(bytes, move || Ok(engine.prepare(block, settings, &stop, is_last)));
             let Prepared { job, texts } = prepared.await?;
-            answers.extend(outcomes(texts, seat.run(job, caller, |_| ()).await?));
+            answers.extend(outcomes(texts, permit.run(job, caller, |_| ()).await?));
         }
         Ok(answers)
     }

@@ -140,13 +140,13 @@ impl<R: Runner> Lane<R> {
         &self.shared.runner
     }
 
-    /// Lets a call in. All its jobs need the seat.
+    /// Admits a call. All its jobs need the permit.
     ///
     /// # Errors
     /// `overloaded` if too many calls wait, `inference` in a process that was forked after the first call.
-    pub(crate) fn seat(&self) -> Result<Seat<R>, BridgeError> {
+    pub(crate) fn admit(&self) -> Result<Permit<R>, BridgeError> {
         let waits = self.shared.enter()?;
-        Ok(Seat { shared: Arc::clone(&self.shared), waits })
+        Ok(Permit { shared: Arc::clone(&self.shared), waits })
     }
 
     /// Loads the model in one thread, unless it is loaded.
@@ -158,8 +158,8 @@ impl<R: Runner> Lane<R> {
         if self.shared.is_loaded() {
             return Ok(());
         }
-        let seat = Seat { shared: Arc::clone(&self.shared), waits: Arc::new(AtomicBool::new(false)) };
-        seat.submit(Job { key, rows: Vec::new(), runs: vec![Vec::new()], is_last: true }, caller, |_| ()).await?;
+        let permit = Permit { shared: Arc::clone(&self.shared), waits: Arc::new(AtomicBool::new(false)) };
+        permit.submit(Job { key, rows: Vec::new(), runs: vec![Vec::new()], is_last: true }, caller, |_| ()).await?;
         caller.stop.check()
     }
 
@@ -185,14 +185,14 @@ impl<R: Runner> Drop for Lane<R> {
     }
 }
 
-/// A call that a lane has let in.
-pub(crate) struct Seat<R: Runner> {
+/// A call that the lane has admitted.
+pub(crate) struct Permit<R: Runner> {
     shared: Arc<Shared<R>>,
     /// Whether the call counts as a waiting one.
     waits: Arc<AtomicBool>,
 }
 
-impl<R: Runner> Seat<R> {
+impl<R: Runner> Permit<R> {
     /// Runs a job and returns the outcome of every row. `on_run` gets the number of rows of each finished run. If the call
     /// is stopped, the rows without an answer fail with the reason.
     ///
@@ -261,7 +261,7 @@ impl<R: Runner> Seat<R> {
     }
 }
 
-impl<R: Runner> Drop for Seat<R> {
+impl<R: Runner> Drop for Permit<R> {
     fn drop(&mut self) {
         if self.waits.swap(false, Ordering::Relaxed) {
             self.shared.left();

@@ -103,7 +103,7 @@ fn job(name: &'static str, runs: &[&[usize]]) -> Job<Recorder> {
 type Answer = Result<Vec<Outcome<usize>>, BridgeError>;
 
 fn call(lane: &Lane<Recorder>, job: Job<Recorder>, caller: &Caller) -> Answer {
-    block_on(lane.seat()?.run(job, caller, |_| ()))
+    block_on(lane.admit()?.run(job, caller, |_| ()))
 }
 
 /// Waits until a condition holds.
@@ -231,15 +231,15 @@ fn a_stopped_call_leaves_the_queue() {
 fn a_future_that_is_dropped_leaves_the_queue() {
     let (subject, gate) = blocked(options());
     let first = subject.start("first", &[&[90]]);
-    let seat = subject.lane.seat().expect("a seat");
+    let permit = subject.lane.admit().expect("a permit");
     let caller = Caller::blocking();
     {
-        let mut future = Box::pin(seat.run(job("dropped", &[&[5]]), &caller, |_| ()));
+        let mut future = Box::pin(permit.run(job("dropped", &[&[5]]), &caller, |_| ()));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(future.as_mut().poll(&mut context).is_pending());
         assert_eq!(subject.lane.shared.queued(), 1);
     }
-    drop(seat);
+    drop(permit);
     assert_eq!((subject.lane.shared.queued(), subject.lane.status().waiting), (0, 0));
     drop(gate);
     assert!(answer(first.1).is_ok());

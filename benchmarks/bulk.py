@@ -2,7 +2,7 @@ r"""Measure runs over files: memory for 10,000 and 100,000 rows, and speed compa
 
     python -m benchmarks.bulk --artifact dist/all-minilm-l6-v2 --rust bridge/target/release/onnx-ml-bridge
 
-The texts have 8 to 16 words of a few letters. A round measures, one after the other, a process that passes all texts to
+The texts have 6 to 14 words, 8 to 16 tokens. A round measures, one after the other, a process that passes all texts to
 `generate_embeddings_batch` and writes the same lines, and a process of every command that embeds the file. The figures
 are ratios within a round: texts/s of the command to those of the call (target: at least 0.95), and its peak memory for
 all rows to that for a tenth of them (target: at most 1.05).
@@ -11,7 +11,6 @@ all rows to that for a tenth of them (target: at most 1.05).
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -19,14 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from .console import print_machine
 from .environment import child_environment
+from .inputs import write_texts
 
 _SEED = 20261126
 _SPEED_TARGET, _MEMORY_TARGET = 0.95, 1.05
@@ -64,14 +65,12 @@ def measure(command: Sequence[str]) -> Usage:
     return Usage(time.perf_counter() - started, usage.ru_maxrss * 1024)
 
 
-def write_texts(path: Path, rows: int) -> Path:
-    """Write short texts as JSON lines."""
+def short_texts(count: int) -> Iterator[str]:
+    """Yield texts of a few words."""
     random.seed(_SEED)
     words = ["the", "lease", "cat", "signed", "was", "river", "green", "stone", "by", "house", "old", "light"]
-    with path.open("w", encoding="utf-8") as file:
-        for _ in range(rows):
-            file.write(json.dumps(" ".join(random.choices(words, k=random.randint(6, 14)))) + "\n")
-    return path
+    for _ in range(count):
+        yield " ".join(random.choices(words, k=random.randint(6, 14)))
 
 
 def main() -> None:
@@ -82,14 +81,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    console = Console(width=110)
+    print_machine(console)
     commands = {"Python": [sys.executable, "-m", "onnx_ml_bridge"]}
     if options.rust:
         commands["Rust"] = [options.rust]
     speeds: dict[str, list[float]] = {name: [] for name in commands}
     memory: dict[str, list[float]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory() as folder:
-        large = write_texts(Path(folder, "large.jsonl"), options.rows)
-        small = write_texts(Path(folder, "small.jsonl"), options.rows // 10)
+        large = write_texts(Path(folder, "large.jsonl"), short_texts(options.rows))
+        small = write_texts(Path(folder, "small.jsonl"), short_texts(options.rows // 10))
         for number in range(options.rounds):
             call = measure([sys.executable, "-c", _CALL, options.artifact, str(large), str(Path(folder, "call.jsonl"))])
             for name, command in commands.items():
@@ -99,10 +100,10 @@ def main() -> None:
                 tenth = measure([*line, "--input", str(small), "--output", str(outputs[1])])
                 speeds[name].append(call.seconds / whole.seconds)
                 memory[name].append(whole.peak / tenth.peak)
-    _print(speeds, memory)
+    _print(console, speeds, memory)
 
 
-def _print(speeds: dict[str, list[float]], memory: dict[str, list[float]]) -> None:
+def _print(console: Console, speeds: dict[str, list[float]], memory: dict[str, list[float]]) -> None:
     table = Table("command", "figure", "median", "worst", "target")
     for name, values in speeds.items():
         row = f"{statistics.median(values):.3f}", f"{min(values):.3f}", f">= {_SPEED_TARGET}"
@@ -110,7 +111,7 @@ def _print(speeds: dict[str, list[float]], memory: dict[str, list[float]]) -> No
     for name, values in memory.items():
         row = f"{statistics.median(values):.3f}", f"{max(values):.3f}", f"<= {_MEMORY_TARGET}"
         table.add_row(name, "peak memory relative to a tenth of the rows", *row)
-    Console(width=110).print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

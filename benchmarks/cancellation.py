@@ -21,12 +21,13 @@ from pathlib import Path
 
 import numpy as np
 from onnx_ml_bridge import CancelToken, Embedder, EmbedOptions, Model, StoppedError
-from onnx_ml_bridge.runtime import cpu
 from rich.console import Console
 from rich.table import Table
 
+from .console import print_machine
 from .corpora.composed_texts import composed_texts
 from .environment import child_environment
+from .inputs import write_texts
 
 _SEED = 20261126
 _TARGET_MS = 200.0
@@ -82,12 +83,11 @@ def main() -> None:
     options = parser.parse_args()
     source, texts = random.Random(_SEED), composed_texts(options.texts)
     times = [source.uniform(0.0, options.longest) for _ in range(options.calls)]
-    console, machine = Console(), cpu.describe(cpu.usable_cpus())
-    console.print(f"{machine.cpu}, {machine.threads} CPUs, {' '.join(machine.instruction_set)}", markup=False)
+    console = Console()
+    print_machine(console)
     table = Table("", "calls", "p50", "p90", "p99", "longest", title="ms from the cancellation to the end of the call")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "texts.jsonl"
-        file.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
+        file = write_texts(Path(folder) / "texts.jsonl", texts)
         for variant in ("fp32", "int8"):
             _add_row(table, f"Python, {variant}", python_stops(options.artifact, variant, texts, times))
             if options.rust is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnx_ml_bridge.runtime import cpu
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -18,6 +19,12 @@ def wide_console() -> Console:
     """Return a console that is wide enough for the tables, even if the output is not a terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal and console.width >= _WIDTH else Console(width=_WIDTH, highlight=False)
+
+
+def print_machine(console: Console) -> None:
+    """Print the CPU and its instruction set."""
+    machine = cpu.describe(cpu.usable_cpus())
+    console.print(f"{machine.cpu}, {machine.threads} CPUs, {' '.join(machine.instruction_set)}", markup=False)
 
 
 def print_results(results: Results, console: Console) -> None:

@@ -23,15 +23,15 @@ from typing import Any
 
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
-from onnx_ml_bridge.runtime import cpu
 from onnx_ml_bridge.runtime.batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from rich.table import Table
 
-from .console import wide_console
+from .console import print_machine, wide_console
 from .corpora.composed_texts import composed_texts
 from .environment import child_environment
 from .harness import round_order
+from .inputs import write_texts
 from .load_worker import Load, LoadFigures
 
 _WORKER = Path(__file__).with_name("load_worker.py")
@@ -151,14 +151,13 @@ def main() -> None:
     options = _parser().parse_args()
     found, texts = contenders(options.python, options.rust), composed_texts(options.texts)
     load = Load(len(texts), runs_of_bulk(options.artifact, texts), None, options.callers, options.seconds)
-    console, machine = wide_console(), cpu.describe(cpu.usable_cpus())
-    console.print(f"{machine.cpu}, {machine.threads} CPUs, {' '.join(machine.instruction_set)}", markup=False)
+    console = wide_console()
+    print_machine(console)
     title = f"{options.artifact.name} {options.variant}, {len(texts)} texts, {options.callers} callers"
     table = Table(*_COLUMNS, title=title)
     figures: dict[str, list[LoadFigures]] = {each.name: [] for each in found}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "texts.jsonl"
-        file.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
+        file = write_texts(Path(folder) / "texts.jsonl", texts)
         for number in range(1, options.rounds + 1):
             for each in round_order(found, number):
                 console.print(f"round {number} of {options.rounds}, {each.name}", style="dim", markup=False)

@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx_ml_bridge.runtime import cpu
 from rich.console import Console
 from rich.table import Table
 
+from ..console import print_machine
 from ..corpora.composed_texts import composed_texts
 from ..environment import child_environment
 
@@ -115,8 +115,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0, metavar="N", help="for each language")
     parser.add_argument("--callers", type=int, default=8, metavar="N")
     options = parser.parse_args()
-    console, machine = Console(), cpu.describe(cpu.usable_cpus())
-    console.print(f"{machine.cpu}, {machine.threads} CPUs, {' '.join(machine.instruction_set)}", markup=False)
+    console = Console()
+    print_machine(console)
     commands = {"Python": [sys.executable, "-m", "benchmarks.soak.load"]}
     if options.rust is not None:
         commands["Rust"] = [str(options.rust)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from ..artifacts.manifest import AnySection, Graph
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
 from . import cpu
+from .devices import Devices
 from .loading import OpenArtifact
 from .options import ModelInfo, Task
 from .session import GraphSession
@@ -48,6 +49,10 @@ class HasIdentity(Protocol):
     def identity(self) -> str | None:
         """The SHA-256 of manifest.json in hexadecimal; None if the model is not sealed."""
 
+    @property
+    def devices(self) -> Devices:
+        """The devices that run the model."""
+
 
 def model_info(family: Family, model: HasIdentity) -> ModelInfo:
     """Return what a model says of itself."""
@@ -55,7 +60,15 @@ def model_info(family: Family, model: HasIdentity) -> ModelInfo:
     if task is None:
         raise ValueError(f"the API has no handle for the task {family.task}")
     return ModelInfo(
-        model.name, task, family.engine, model.version, model.variant, model.identity, str(model.root.resolve())
+        model.name,
+        task,
+        family.engine,
+        model.version,
+        model.variant,
+        model.identity,
+        str(model.root.resolve()),
+        model.devices.name,
+        model.devices.providers(),
     )
 
 
@@ -75,6 +88,7 @@ class GraphModel(Generic[Spec, Tokenizer]):
     spec: Spec
     tokenizer: Tokenizer
     identity: str | None = None
+    devices: Devices = field(default_factory=Devices)
 
     def info(self, family: Family) -> ModelInfo:
         """Return what the model says of itself."""
@@ -85,7 +99,7 @@ class GraphModel(Generic[Spec, Tokenizer]):
 
         :param threads: threads of one run; None uses all CPUs this process may use.
         """
-        return GraphSession(self.root / self.graph.file, threads or cpu.usable_cpus())
+        return GraphSession(self.root / self.graph.file, threads or cpu.usable_cpus(), self.devices)
 
 
 def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> GraphModel[Spec, Tokenizer]:
@@ -101,6 +115,7 @@ def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> Graph
         spec,
         opened.preprocessor,
         opened.artifact.identity,
+        opened.devices,
     )
 
 

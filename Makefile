@@ -1,6 +1,7 @@
 # Requires python3 >= 3.11, make, cargo and a C compiler:
 #   make demo   sets up, builds the models of models.toml and runs them from Python and from Rust
 #   make test   sets up and runs all tests of both languages
+#   make test-openvino   runs models on OpenVINO, in an environment of its own
 #   make check  lint and unit tests of both languages, a few minutes
 # All output goes to .venv, dist and bridge/target.
 
@@ -31,7 +32,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-families \
-	test-rust-linked test-consumer bench agreement agreement-rerank agreement-summaries clean
+	test-rust-linked test-consumer test-openvino bench agreement agreement-rerank agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -128,6 +129,18 @@ test-rust-linked: setup lock
 test-consumer: setup
 	ORT_DYLIB_PATH=$(LIBRARY) $(PYTHON) scripts/test_consumer.py
 
+# Another execution provider than the CPU's really runs the nodes, in Python and in Rust. Its wheel has its own library.
+OPENVINO := .venv-openvino
+OPENVINO_LIBRARY = $(abspath $(firstword $(wildcard \
+	$(OPENVINO)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.*)))
+
+test-openvino: lock
+	$(PYTHON) -m venv $(OPENVINO)
+	$(OPENVINO)/bin/pip install -q -c constraints.txt onnxruntime-openvino==1.24.1 pytest pytest-xdist .
+	rm -rf build *.egg-info
+	ONNX_ML_BRIDGE_OPENVINO=1 $(OPENVINO)/bin/python -m pytest tests/integration/test_openvino.py
+	cd bridge && ORT_DYLIB_PATH=$(OPENVINO_LIBRARY) cargo test --quiet --features openvino --test openvino
+
 # Measures speed, start time and memory, also of the originals and other libraries; writes docs/benchmarks.md
 bench: models $(RUST_RELEASE) $(RUST_CANCELLATION)
 	$(BIN)/pip install -q -c constraints.txt ".[bench]"
@@ -177,4 +190,4 @@ agreement: models $(RUST_RELEASE)
 	$(AGREEMENT) --model fr_core_news_sm --artifact dist/fr-core-news-sm-sentences --documents 2000
 
 clean:
-	rm -rf .venv dist build *.egg-info bridge/target
+	rm -rf .venv .venv-openvino dist build *.egg-info bridge/target

@@ -50,6 +50,8 @@ KINDS = (
     DeviceKind("openvino", "OpenVINOExecutionProvider", "device_type", ("CPU", "GPU")),
 )
 ALIASES = {"rocm": "migraphx"}
+# Options that each session sets. TensorFloat-32 would give fp32 graphs 10 bits of precision, which their gates refuse.
+_FIXED_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 # The kinds that `auto` tries before the CPU, in this order
 AUTO_ORDER = ("cuda", "migraphx", "directml")
 
@@ -69,7 +71,10 @@ class Device:
 
     def providers(self) -> list[Any]:
         """Return the providers of a session, in the form that `onnxruntime.InferenceSession` takes."""
-        return [CPU_PROVIDER] if self.is_cpu else [(self.provider, dict(self.options)), CPU_PROVIDER]
+        if self.is_cpu:
+            return [CPU_PROVIDER]
+        options = dict(self.options) | _FIXED_OPTIONS.get(self.provider, {})
+        return [(self.provider, options), CPU_PROVIDER]
 
 
 CPU = Device("cpu", CPU_PROVIDER)

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from ..artifacts.errors import ConfigError
 from .cancellation import check_timeout
-from .devices import AUTO, parse_devices
+from .devices import AUTO as AUTO
+from .devices import parse_devices
 
 StrPath: TypeAlias = str | os.PathLike[str]
 # Maximum number of calls that wait for one model

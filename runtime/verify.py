@@ -1,8 +1,9 @@
 """`verify`: check every file of an artifact, then run its golden cases on this CPU.
 
 A malicious graph can crash ONNX Runtime or run for ever. The golden cases therefore run in a child process with limits
-on memory and time: `python -m onnx_ml_bridge.runtime.verify DECLARATION DIR MEMORY`, where `DECLARATION` is
-`Family.declaration` and `MEMORY` is in bytes. The child prints one JSON object per line: `{"variant", "done", "cases"}`
+on memory and time: `python -m onnx_ml_bridge.runtime.verify DECLARATION DIR MEMORY DEVICE`, where `DECLARATION` is
+`Family.declaration`, `MEMORY` is in bytes, 0 for no limit, and `DEVICE` names the device that runs the graphs. The
+child prints one JSON object per line: `{"variant", "done", "cases"}`
 when the graphs of a variant are loaded and after every case, at last `{"variants"}` or `{"error"}`.
 """
 
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..artifacts.checks import Artifact, check_all, read_artifact
-from ..artifacts.errors import ArtifactError, ConfigError, InputError, OnnxMlBridgeError
+from ..artifacts.errors import ArtifactError, ConfigError, DeviceError, InputError, OnnxMlBridgeError
 from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.golden import read_golden
 from . import cpu
 from .cancellation import check_timeout
+from .device_selection import select_devices
 from .loading import Figures, OpenArtifact, runtime_of
 from .options import StrPath
 from .session import import_onnxruntime
@@ -81,14 +83,18 @@ def verify(
     families: Iterable[Family] = FAMILIES,
     timeout: float | None = None,
     progress: Progress | None = None,
+    *,
+    device: str = "cpu",
 ) -> VerifyReport:
     """Hash every file, check every graph and run the golden cases with every variant.
 
     :param families: the known families.
     :param timeout: the maximum time of the call in seconds; None means no limit.
     :param progress: called when the graphs of a variant are loaded, and after every golden case.
+    :param device: the device that runs the graphs; see `Model`. Only on the CPU, the memory of the replay is limited.
     :raises ArtifactError: with the code of the first check that fails; `io` if a file cannot be read.
-    :raises ConfigError: if the timeout is not a number above 0.
+    :raises ConfigError: if the timeout is not a number above 0, or the device is no device.
+    :raises DeviceError: if the device cannot be used.
     :raises DependencyError: if ONNX Runtime is not installed.
     :raises StoppedError: with the code `timeout` if the call exceeds its timeout, or if it needs more than 120 seconds
         to load the graphs of a variant or to run a golden case.
@@ -99,16 +105,20 @@ def verify(
     check_all(artifact)
     runtime_of(artifact.family).load_preprocessor(artifact)
     import_onnxruntime()
+    is_cpu = select_devices(device).is_cpu
     sizes = [entry.size for entry in artifact.manifest.files.values()]
     rest = None if timeout is None else max(0.0, timeout - (time.monotonic() - started))
-    variants = _replay_in_child(artifact, max(_MIN_MEMORY, 4 * sum(sizes)), rest, progress)
+    # The drivers of GPUs reserve far more address space than they use
+    memory = max(_MIN_MEMORY, 4 * sum(sizes)) if is_cpu else 0
+    variants = _replay_in_child(artifact, memory, device, rest, progress)
     manifest = artifact.manifest
     return VerifyReport(manifest.name, manifest.version, artifact.identity, len(sizes), sum(sizes), variants)
 
 
-def replay(artifact: Artifact, progress: Progress | None = None) -> dict[str, VariantReplay]:
+def replay(artifact: Artifact, progress: Progress | None = None, device: str = "cpu") -> dict[str, VariantReplay]:
     """Run the golden cases with every variant, in this process.
 
+    :param device: the device that runs the graphs.
     :raises ArtifactError: with the code `golden` if the answers of a variant are outside of its gate.
     """
     manifest, runtime = artifact.manifest, runtime_of(artifact.family)
@@ -117,6 +127,7 @@ def replay(artifact: Artifact, progress: Progress | None = None) -> dict[str, Va
     if len(cases) != manifest.golden.cases:
         raise ArtifactError("golden", "number of golden cases", expected=manifest.golden.cases, actual=len(cases))
     threads = min(_MAX_THREADS, cpu.usable_cpus())
+    devices = select_devices(device)
     replays = {}
     for name in sorted(manifest.variants):
 
@@ -124,16 +135,16 @@ def replay(artifact: Artifact, progress: Progress | None = None) -> dict[str, Va
             if progress is not None:
                 progress(variant, done, len(cases))
 
-        figures = runtime.replay(OpenArtifact(artifact, name, preprocessor), cases, threads, report)
+        figures = runtime.replay(OpenArtifact(artifact, name, preprocessor, devices), cases, threads, report)
         replays[name] = VariantReplay(len(cases), figures)
     return replays
 
 
 def _replay_in_child(
-    artifact: Artifact, memory: int, timeout: float | None, progress: Progress | None
+    artifact: Artifact, memory: int, device: str, timeout: float | None, progress: Progress | None
 ) -> dict[str, VariantReplay]:
     # The option -P keeps the current directory, which may be the artifact, out of the module search path.
-    arguments = [artifact.family.declaration, str(artifact.root.absolute()), str(memory)]
+    arguments = [artifact.family.declaration, str(artifact.root.absolute()), str(memory), device]
     command = [sys.executable, "-P", "-m", __name__, *arguments]
     for event in child_events(command, _WHAT, silence=_SILENCE_SECONDS, timeout=timeout):
         if "error" in event:
@@ -145,18 +156,19 @@ def _replay_in_child(
     raise ArtifactError("graph", f"{_WHAT} ended without an answer")
 
 
-def _child(declaration: str, root: str, memory: str) -> None:
+def _child(declaration: str, root: str, memory: str, device: str) -> None:
     """Run the child process: print the progress, then the results of all variants or an error."""
-    _limit_memory(int(memory))
+    if int(memory):
+        _limit_memory(int(memory))
     module, _, name = declaration.partition(":")
     family: Family = getattr(importlib.import_module(module), name)
     try:
-        replays = replay(read_artifact(root, [family]), _print_progress)
+        replays = replay(read_artifact(root, [family]), _print_progress, device)
         print(json.dumps({"variants": {name: result.to_json() for name, result in replays.items()}}))
     except OnnxMlBridgeError as error:
         # Invalid inputs or options mean that the golden cases are invalid; any other error comes from a graph.
         code = "golden" if isinstance(error, (ConfigError, InputError)) else "graph"
-        code = error.code if isinstance(error, ArtifactError) else code
+        code = error.code if isinstance(error, (ArtifactError, DeviceError)) else code
         print(json.dumps({"error": {"code": code, "message": str(error)}}))
 
 

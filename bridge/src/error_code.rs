@@ -61,6 +61,8 @@ pub enum ErrorCode {
     TaskNotLoaded,
     /// ONNX Runtime is missing, cannot be loaded or is too old.
     Dependency,
+    /// A device that an option names cannot be used.
+    Device,
     /// A run failed, or its result is not finite.
     Inference,
     /// The call was cancelled.
@@ -77,7 +79,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in the order of the checks. The codes that refuse an artifact come first.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::PathKind,
         Self::ManifestHash,
         Self::Json,
@@ -101,6 +103,7 @@ impl ErrorCode {
         Self::ModelNotFound,
         Self::TaskNotLoaded,
         Self::Dependency,
+        Self::Device,
         Self::Inference,
         Self::Cancelled,
         Self::Timeout,
@@ -135,6 +138,7 @@ impl ErrorCode {
             Self::ModelNotFound => "model_not_found",
             Self::TaskNotLoaded => "task_not_loaded",
             Self::Dependency => "dependency",
+            Self::Device => "device",
             Self::Inference => "inference",
             Self::Cancelled => "cancelled",
             Self::Timeout => "timeout",

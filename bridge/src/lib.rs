@@ -186,6 +186,7 @@ pub use options::BridgeOptions;
 /// The bindings to ONNX Runtime, for [`Builder::environment`] and [`Builder::execution_providers`].
 pub use ort;
 pub use runtime::CancelToken;
+pub use runtime::providers::Providers;
 pub use tasks::{
     AggregationStrategy, EmbedOptions, Embedding, Embeddings, Entities, Entity, Progress, Ranked, RecognizeOptions,
     RerankOptions, SummarizeOptions, Summary, Task,

@@ -40,23 +40,27 @@ impl Artifact {
     /// # Errors
     /// The code of the first check that fails, from `path_kind` to `variant`; `io` if a file cannot be read.
     pub fn open(path: &Path, variant: &str) -> Result<(Self, String), BridgeError> {
-        Self::open_model(&Model::new(path).variant(variant))
+        let model = Model::new(path).variant(variant).device("cpu");
+        Self::open_model(&model, &EngineOptions::default()).map(|(artifact, variant, _)| (artifact, variant))
     }
 
-    /// Like [`open`](Self::open), with the identity and the limit on tokens that a model may have.
+    /// Like [`open`](Self::open), with the identity, the limit on tokens and the devices that a model may have. Also returns
+    /// the options with these devices.
     ///
     /// # Errors
-    /// The errors of [`open`](Self::open); `identity` for another artifact than the pinned one; `config` for a limit that
-    /// the model does not support.
-    fn open_model(model: &Model) -> Result<(Self, String), BridgeError> {
+    /// The errors of [`open`](Self::open); `identity` for another artifact than the pinned one; `device` for a device that
+    /// cannot be used; `config` for a limit that the model does not support.
+    fn open_model(model: &Model, engine: &EngineOptions) -> Result<(Self, String, EngineOptions), BridgeError> {
         let (path, variant) = (&model.path, &model.variant);
         let Layout { family, files, preprocessor } = Layout::read(path)?;
         if let Some(expected) = model.identity.as_ref().filter(|expected| *expected != files.identity()) {
             let (expected, actual) = (expected.clone(), files.identity().to_owned());
             return Err(BridgeError::Identity { path: path.clone(), expected, actual });
         }
+        let engine = engine.on_devices(&model.device)?;
+        let int8 = engine.devices.is_cpu().then(|| Cpu::detect().has_exact_int8());
         // An unknown variant is reported last: the errors of all other checks take precedence.
-        let chosen = files.manifest().choose_variant(variant, Cpu::detect().has_exact_int8());
+        let chosen = files.manifest().choose_variant(variant, int8);
         let manifest = files.manifest();
         let known = chosen.as_ref().ok().and_then(|name| manifest.variants.get(name));
         let graphs: Vec<(&String, &Graph)> = known.into_iter().flat_map(|variant| &variant.graphs).collect();
@@ -68,7 +72,7 @@ impl Artifact {
         }
         let (files, preprocessor) = load_preprocessor(family, files, model.max_tokens)?;
         let chosen = chosen?;
-        Ok((Self { family, files, preprocessor }, chosen))
+        Ok((Self { family, files, preprocessor }, chosen, engine))
     }
 
     /// Checks every file and every graph, but does not replay the golden cases, for which there is [`replay`].
@@ -209,8 +213,9 @@ impl Opened {
 /// pinned one.
 pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, BridgeError> {
     model.check()?;
-    let (artifact, variant) = Artifact::open_model(model)?;
-    let backend = artifact.model(&variant, options)?.into_backend();
+    let (artifact, variant, engine) = Artifact::open_model(model, &options.engine)?;
+    let devices = engine.devices.clone();
+    let backend = artifact.model(&variant, &ModelOptions { engine, ..options.clone() })?.into_backend();
     let manifest = artifact.manifest();
     let info = ModelInfo {
         name: model.name.clone().unwrap_or_else(|| manifest.name.clone()),
@@ -220,6 +225,8 @@ pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, Brid
         variant,
         identity: artifact.identity().to_owned(),
         path: artifact.root().to_path_buf(),
+        device: devices.name(),
+        providers: devices.providers,
     };
     Ok(Opened { info: Arc::new(info), backend, timeout: model.timeout })
 }
@@ -234,19 +241,23 @@ pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, Brid
 /// `dependency` without a usable ONNX Runtime (`library`, else `ORT_DYLIB_PATH`); `graph` if it refuses a graph or a run
 /// fails.
 pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
-    replay_reporting(artifact, library, &|_, _, _| ())
+    replay_reporting(artifact, library, "cpu", &|_, _, _| ())
 }
 
-/// Like [`replay`]. `report` is called with the name of a variant, the number of cases that it has finished and the
+/// Like [`replay`], on the devices that an option names. `report` is called with the name of a variant, the number of cases that it has finished and the
 /// number of all cases: when its graphs are loaded, and after every case.
+///
+/// # Errors
+/// The errors of [`replay`]; `config` or `device` for a device that does not exist.
 pub(crate) fn replay_reporting(
     artifact: Artifact,
     library: Option<PathBuf>,
+    device: &str,
     report: &dyn Fn(&str, usize, usize),
 ) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
     let cases = artifact.files.read(&artifact.manifest().golden.file)?;
     let threads = Some(available_threads().min(MAX_REPLAY_THREADS));
-    let engine = EngineOptions { library, threads, ..EngineOptions::default() };
+    let engine = EngineOptions { library, threads, ..EngineOptions::default() }.on_devices(device)?;
     let options = ModelOptions { engine, ..ModelOptions::default() };
     let replay = |name: &String| {
         let report = |done, cases| report(name, done, cases);

@@ -3,12 +3,15 @@
 pub(crate) mod batch;
 pub(crate) mod cancellation;
 pub mod cpu;
+pub(crate) mod devices;
 pub(crate) mod environment;
+pub(crate) mod execution_providers;
 #[cfg(feature = "load-dynamic")]
 mod library;
 pub(crate) mod meter;
 pub(crate) mod options;
 pub(crate) mod outputs;
+pub(crate) mod providers;
 pub(crate) mod session;
 pub(crate) mod transformer;
 

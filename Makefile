@@ -32,7 +32,7 @@ export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-families \
-	test-rust-linked test-consumer test-openvino bench agreement agreement-rerank agreement-summaries clean
+	test-rust-linked test-consumer test-openvino bench bench-gpu agreement agreement-rerank agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -160,6 +160,14 @@ bench: models $(RUST_RELEASE) $(RUST_CANCELLATION)
 		--rust $(RUST_CANCELLATION)
 	$(BENCH) docs
 
+# Measures a GPU against the CPU, in an environment of its own: needs CUDA's driver, and an artifact with fp32 and fp16
+GPU_ARTIFACT ?= dist/all-minilm-l6-v2-fp16
+bench-gpu:
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/pip install -q ".[gpu]"
+	rm -rf build *.egg-info
+	.venv-gpu/bin/python -m benchmarks.gpu --artifact $(GPU_ARTIFACT)
+
 # Compares summaries with those of generate, for random models with many settings and for the package descriptions of
 # Debian (apt-get -o Acquire::Languages=en update): one by one, in batches, and in Rust
 agreement-summaries: models $(RUST_RELEASE)
@@ -190,4 +198,4 @@ agreement: models $(RUST_RELEASE)
 	$(AGREEMENT) --model fr_core_news_sm --artifact dist/fr-core-news-sm-sentences --documents 2000
 
 clean:
-	rm -rf .venv .venv-openvino dist build *.egg-info bridge/target
+	rm -rf .venv .venv-openvino .venv-gpu dist build *.egg-info bridge/target

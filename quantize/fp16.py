@@ -6,7 +6,10 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+from onnxruntime.transformers.float16 import (  # type: ignore[import-untyped]
+    DEFAULT_OP_BLOCK_LIST,
+    convert_float_to_float16,
+)
 
 from ..artifacts.constants import EXACT, FP16, graph_file
 from ..artifacts.manifest import Variant
@@ -31,7 +34,7 @@ def convert(path: Path) -> ir.Model:
     converted = convert_float_to_float16(onnx.load(path), keep_io_types=True, op_block_list=blocked)
     _drop_repeated_nodes(converted.graph)
     _skip_detours(converted.graph)
-    model = ir.from_proto(converted)
+    model: ir.Model = ir.from_proto(converted)
     clean(model)
     return model
 

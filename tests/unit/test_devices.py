@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from examples import VALID
-from onnx_ml_bridge import ConfigError, DeviceError, Embedder, Model, OnnxMlBridge
+from onnx_ml_bridge import ConfigError, DeviceError, Embedder, Model, OnnxMlBridge, verify
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.runtime import cpu, device_selection, session
 from onnx_ml_bridge.runtime.device_selection import probe_device, select_devices
@@ -119,6 +119,13 @@ def test_an_absent_device_is_refused_when_a_model_is_opened():
         Embedder.open(Model(TINY, device="coreml"))
     with pytest.raises(DeviceError, match="device tensorrt:1 cannot be used"):
         OnnxMlBridge.open(Model(TINY, device="cpu,tensorrt:1"))
+
+
+@EMBEDDING
+def test_verify_runs_on_a_device():
+    with pytest.raises(DeviceError, match="device coreml cannot be used"):
+        verify(TINY, device="coreml")
+    assert verify(TINY, device="cpu,cpu").variants.keys() == {"fp32", "int8"}
 
 
 @EMBEDDING

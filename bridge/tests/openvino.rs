@@ -15,7 +15,7 @@ fn open(device: &str) -> Embedder {
 }
 
 fn vectors(embedder: &Embedder) -> Vec<f32> {
-    embedder.embed_blocking(&TEXTS, &EmbedOptions::default()).expect("vectors").vectors
+    embedder.embed_blocking(&TEXTS, &EmbedOptions::default()).expect("vectors").vectors.concat()
 }
 
 #[test]

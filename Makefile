@@ -131,15 +131,15 @@ test-consumer: setup
 
 # Another execution provider than the CPU's really runs the nodes, in Python and in Rust. Its wheel has its own library.
 OPENVINO := .venv-openvino
-OPENVINO_LIBRARY = $(abspath $(firstword $(wildcard \
-	$(OPENVINO)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.*)))
+# The shell looks for the library, because make expands a recipe before it runs the first line
+OPENVINO_LIBRARY = $$(ls $(abspath $(OPENVINO))/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.*)
 
 test-openvino: lock
 	$(PYTHON) -m venv $(OPENVINO)
 	$(OPENVINO)/bin/pip install -q -c constraints.txt onnxruntime-openvino==1.24.1 pytest pytest-xdist .
 	rm -rf build *.egg-info
 	ONNX_ML_BRIDGE_OPENVINO=1 $(OPENVINO)/bin/python -m pytest tests/integration/test_openvino.py
-	cd bridge && ORT_DYLIB_PATH=$(OPENVINO_LIBRARY) cargo test --quiet --features openvino --test openvino
+	cd bridge && ORT_DYLIB_PATH="$(OPENVINO_LIBRARY)" cargo test --quiet --features openvino --test openvino
 
 # Measures speed, start time and memory, also of the originals and other libraries; writes docs/benchmarks.md
 bench: models $(RUST_RELEASE) $(RUST_CANCELLATION)

@@ -1,6 +1,7 @@
 # Requires python3 >= 3.11, make, cargo and a C compiler:
 #   make demo   sets up, builds the models of models.toml and runs them from Python and from Rust
 #   make test   sets up and runs all tests of both languages
+#   make test-openvino   runs models on OpenVINO, in an environment of its own
 #   make check  lint and unit tests of both languages, a few minutes
 # All output goes to .venv, dist and bridge/target.
 
@@ -37,8 +38,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 RAY_BIN := .venv-ray/bin
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-families \
-	test-rust-linked test-consumer test-kill test-ray bench load soak agreement agreement-rerank agreement-summaries \
-	clean
+	test-rust-linked test-consumer test-kill test-ray test-openvino bench bench-gpu load soak agreement \
+	agreement-rerank agreement-summaries clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -150,6 +151,18 @@ test-ray:
 	rm -rf build *.egg-info
 	$(RAY_BIN)/python -m pytest tests/cluster
 
+# Another execution provider than the CPU's really runs the nodes, in Python and in Rust. Its wheel has its own library.
+OPENVINO := .venv-openvino
+# The shell looks for the library, because make expands a recipe before it runs the first line
+OPENVINO_LIBRARY = $$(ls $(abspath $(OPENVINO))/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.*)
+
+test-openvino: lock
+	$(PYTHON) -m venv $(OPENVINO)
+	$(OPENVINO)/bin/pip install -q -c constraints.txt onnxruntime-openvino==1.24.1 pytest pytest-xdist .
+	rm -rf build *.egg-info
+	ONNX_ML_BRIDGE_OPENVINO=1 $(OPENVINO)/bin/python -m pytest tests/integration/test_openvino.py
+	cd bridge && ORT_DYLIB_PATH="$(OPENVINO_LIBRARY)" cargo test --quiet --features openvino --test openvino
+
 # Measures speed, start time and memory, also of the originals and other libraries; writes docs/benchmarks.md
 bench: models $(RUST_RELEASE) $(RUST_CANCELLATION)
 	$(BIN)/pip install -q -c constraints.txt ".[bench]"
@@ -178,6 +191,14 @@ soak: models $(RUST_SOAK)
 # Measures a single text beside a bulk call, and 64 callers of single texts; LOAD_OPTIONS adds contenders
 load: models
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.load --artifact dist/all-minilm-l6-v2 $(LOAD_OPTIONS)
+
+# Measures a GPU against the CPU, in an environment of its own: needs CUDA's driver, and an artifact with fp32 and fp16
+GPU_ARTIFACT ?= dist/all-minilm-l6-v2-fp16
+bench-gpu:
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/pip install -q ".[gpu]"
+	rm -rf build *.egg-info
+	.venv-gpu/bin/python -m benchmarks.gpu --artifact $(GPU_ARTIFACT)
 
 # Compares summaries with those of generate, for random models with many settings and for the package descriptions of
 # Debian (apt-get -o Acquire::Languages=en update): one by one, in batches, and in Rust
@@ -209,4 +230,4 @@ agreement: models $(RUST_RELEASE)
 	$(AGREEMENT) --model fr_core_news_sm --artifact dist/fr-core-news-sm-sentences --documents 2000
 
 clean:
-	rm -rf .venv .venv-ray dist build *.egg-info bridge/target
+	rm -rf .venv .venv-ray .venv-openvino .venv-gpu dist build *.egg-info bridge/target

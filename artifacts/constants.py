@@ -6,6 +6,8 @@ FORMAT_VERSION = 1
 TRANSFORMERS, SPACY = "transformers", "spacy"
 # The name of the variant that reproduces the original; the other variants are derived from this variant
 EXACT = "fp32"
+# The name of the variant for GPUs
+FP16 = "fp16"
 # Python distributions whose versions determine the bytes of the files exported from transformers models
 TOKENIZER_BUILDERS = ("onnxscript", "tokenizers", "torch", "transformers")
 

@@ -6,6 +6,7 @@
     ├── BuildError          an artifact could not be built (`config`, `source`, `gate`, ...)
     ├── ConfigError         an option of a call is invalid
     ├── DependencyError     a required library is not installed
+    ├── DeviceError         a device cannot be used
     ├── TaskNotLoadedError  the call requires a model that is not open
     ├── ClosedError         the model or the bridge was closed
     ├── StoppedError        a call was cancelled or exceeded its timeout (`cancelled`, `timeout`)
@@ -17,6 +18,8 @@ messages may change.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 ARTIFACT_CODES = (
     "path_kind",
@@ -46,6 +49,7 @@ OTHER_CODES = (
     "task_not_loaded",
     "closed",
     "dependency",
+    "device",
     "inference",
     "cancelled",
     "timeout",
@@ -123,6 +127,20 @@ class DependencyError(OnnxMlBridgeError):
     def __init__(self, what: str, *, hint: str) -> None:
         """Create the error with the code `dependency`."""
         super().__init__("dependency", what, hint=hint)
+
+
+class DeviceError(OnnxMlBridgeError):
+    """A device that an option names cannot be used; `reason` says why."""
+
+    def __init__(self, device: str, reason: str, *, available: Iterable[str] = ()) -> None:
+        """Create the error with the code `device`.
+
+        :param available: the devices that this build of ONNX Runtime supports.
+        """
+        self.reason = reason
+        names = ", ".join(available)
+        hint = f"Available: {names}. The device auto uses a GPU if one works, else the CPU." if names else None
+        super().__init__("device", f"device {device} cannot be used: {reason.rstrip('.')}", hint=hint)
 
 
 class TaskNotLoadedError(OnnxMlBridgeError):

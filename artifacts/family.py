@@ -72,7 +72,8 @@ class Family:
     :param schema: the JSON schema of a manifest of this family, in addition to the common schema.
     :param roles: the interfaces of a variant's graphs, by role.
     :param case: the class of the golden cases.
-    :param gates: the default thresholds by variant and metric; the keys are the variants that can be built.
+    :param gates: the default thresholds by variant and metric; the keys are the variants that are built by default.
+    :param optional_gates: the same for the variants that are built only if the build settings name them.
     :param facts: a function that returns the properties that `show`, the model card and the report display, by title.
     :param usage: a function that returns the lines of Python in the model card that run the model.
     :param command: the subcommand that runs the models on JSON lines.
@@ -101,6 +102,12 @@ class Family:
     language: Callable[[Manifest], str | None] = lambda manifest: None
     extra: str | None = None
     package: str = PACKAGE
+    optional_gates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def all_gates(self) -> dict[str, Mapping[str, float]]:
+        """The default thresholds of all variants that can be built."""
+        return {**self.gates, **self.optional_gates}
 
     @property
     def declaration(self) -> str:

@@ -9,7 +9,7 @@ import typer
 
 ModelOption = Annotated[Path, typer.Option("--model", help="Folder of the artifact.", metavar="DIR")]
 VariantOption = Annotated[
-    str, typer.Option("--variant", help="fp32, int8, or auto, which chooses by the instruction set of the CPU.")
+    str, typer.Option("--variant", help="fp32, int8, fp16, or auto, which chooses by the device.")
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Number of threads of ONNX Runtime.", min=1)]
 TextLimitOption = Annotated[int, typer.Option("--text-limit", help="Maximum size of a text in bytes of UTF-8.", min=1)]

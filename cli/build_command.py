@@ -75,7 +75,7 @@ def export_command(families: tuple[Family, ...]) -> Callable[..., None]:
         out_folder: Annotated[Path, typer.Option("--out", help="Folder of the new artifact.", metavar="DIR")],
         version: Annotated[str, typer.Option("--artifact-version", help="Version of the artifact.")] = "1",
         variant: Annotated[
-            list[str] | None, typer.Option(help="fp32 or int8. Can be repeated. Default: all variants.")
+            list[str] | None, typer.Option(help="fp32, int8 or fp16. Can be repeated. Default: fp32 and int8.")
         ] = None,
         calibration: Annotated[
             Path | None, typer.Option(help="File with one calibration text per line.", metavar="FILE")

@@ -58,7 +58,7 @@ class ModelConfig(_Strict):
         is_empty = "variants" in self.model_fields_set and not self.variants
         if is_empty or len(set(self.variants)) != len(self.variants):
             raise ValueError("variants must contain at least one variant and no duplicates")
-        known = {name for family in candidates for name in family.gates}
+        known = {name for family in candidates for name in family.all_gates}
         if unknown := sorted(set(self.variants) - known):
             raise ValueError(f"variant {unknown[0]!r} is not one of {', '.join(sorted(known))}")
         if unknown := sorted(set(self.gate) - set(self.variants or known)):
@@ -94,13 +94,13 @@ class ModelConfig(_Strict):
         if family is None:
             engines = sorted(each.engine for each in families if each.task == self.task)
             raise self._error(f"a {engine} model for the task {self.task}", engines, engine)
-        if unknown := sorted({*self.variants, *self.gate} - set(family.gates)):
-            raise self._error(f"variants of a {engine} model", family.gates, ", ".join(unknown))
+        if unknown := sorted({*self.variants, *self.gate} - set(family.all_gates)):
+            raise self._error(f"variants of a {engine} model", family.all_gates, ", ".join(unknown))
         own = known_options([family])
         if unknown := sorted(set(self.options) - set(own)):
             raise self._error(f"options of a {engine} model for {self.task}", sorted(own), ", ".join(unknown))
         variants = tuple(self.variants or family.gates)
-        gates = {variant: {**family.gates[variant], **self.gate.get(variant, {})} for variant in variants}
+        gates = {variant: {**family.all_gates[variant], **self.gate.get(variant, {})} for variant in variants}
         options = read_options(family, self.options)
         return BuildSettings(family, self.name, self.version, variants, gates, self.calibration, options)
 

@@ -49,15 +49,18 @@ def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
         timeout: Annotated[
             float | None, typer.Option(help="Time limit in seconds. Default: none.", metavar="SECONDS")
         ] = None,
+        device: Annotated[
+            str, typer.Option(help="Device that runs the graphs, such as auto, cuda:0 or openvino:GPU.")
+        ] = "cpu",
     ) -> None:
-        """Check the hash of every file and every graph, and replay the golden cases on this CPU.
+        """Check the hash of every file and every graph, and replay the golden cases on this machine.
 
         The replay runs in a child process with limits on memory and time, because a malicious graph could exhaust them.
         It is stopped if it neither loads the graphs of a variant nor finishes a golden case within 120 seconds.
         """
         with reported_errors(as_json=as_json):
             with _progress_bar() as progress:
-                report = verify(folder, families, timeout, progress)
+                report = verify(folder, families, timeout, progress, device=device)
             if as_json:
                 print_json({"ok": True, **report.to_json()})
             else:

@@ -11,13 +11,16 @@ from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
 from ..runtime.pair_tokenizer import PairTokenizer
 from .calibration import describe_calibration, read_calibration_texts
-from .encoder import add_int8
+from .encoder import INT8, add_int8, add_requested_fp16, is_requested
 
 _PAIRS = "calibration_pairs.txt"
 
 
 def quantize(staged: Staged) -> Staged:
-    """Add the int8 variant. Its last product stays float32, because errors there directly change the ranking."""
+    """Add the requested variants. The last product of int8 stays float32: errors there directly change the ranking."""
+    staged = add_requested_fp16(staged, "pair_scorer")
+    if not is_requested(staged, INT8):
+        return staged
     spec = staged.section(TokenizerSpec)
     tokenizer = PairTokenizer(staged.folder / spec.file, spec)
     lines = _read_lines(staged.settings.calibration)

@@ -83,7 +83,9 @@ class OnnxMlBridge(MlBridge):
             if isinstance(model, Model) and model.preload:
                 handle.warm_up()
         for info in bridge.models():
-            logger.info("%s: %s %s, variant %s", info.name, info.task, info.version, info.variant)
+            logger.info(
+                "%s: %s %s, variant %s, device %s", info.name, info.task, info.version, info.variant, info.device
+            )
         return bridge
 
     def models(self) -> tuple[ModelInfo, ...]:

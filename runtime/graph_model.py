@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import Staged
 from . import cpu
 from .batching import DEFAULT_TOKEN_BUDGET
+from .devices import Devices
 from .loading import OpenArtifact
 from .options import ModelInfo, Task
 from .session import GraphSession
@@ -49,6 +50,10 @@ class HasIdentity(Protocol):
     def identity(self) -> str | None:
         """The SHA-256 of manifest.json in hexadecimal; None if the model is not sealed."""
 
+    @property
+    def devices(self) -> Devices:
+        """The devices that run the model."""
+
 
 def model_info(family: Family, model: HasIdentity) -> ModelInfo:
     """Return what a model says of itself."""
@@ -56,7 +61,15 @@ def model_info(family: Family, model: HasIdentity) -> ModelInfo:
     if task is None:
         raise ValueError(f"the API has no handle for the task {family.task}")
     return ModelInfo(
-        model.name, task, family.engine, model.version, model.variant, model.identity, str(model.root.resolve())
+        model.name,
+        task,
+        family.engine,
+        model.version,
+        model.variant,
+        model.identity,
+        str(model.root.resolve()),
+        model.devices.name,
+        model.devices.providers(),
     )
 
 
@@ -76,6 +89,7 @@ class GraphModel(Generic[Spec, Tokenizer]):
     spec: Spec
     tokenizer: Tokenizer
     identity: str | None = None
+    devices: Devices = field(default_factory=Devices)
 
     def info(self, family: Family) -> ModelInfo:
         """Return what the model says of itself."""
@@ -87,7 +101,8 @@ class GraphModel(Generic[Spec, Tokenizer]):
         :param threads: threads of one run; None uses all CPUs this process may use.
         :param shrink_above: runs of more padded tokens return their memory to the system; see `GraphSession`.
         """
-        return GraphSession(self.root / self.graph.file, threads or cpu.usable_cpus(), shrink_above)
+        path, threads = self.root / self.graph.file, threads or cpu.usable_cpus()
+        return GraphSession(path, threads, self.devices, shrink_above=shrink_above)
 
 
 def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> GraphModel[Spec, Tokenizer]:
@@ -103,6 +118,7 @@ def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> Graph
         spec,
         opened.preprocessor,
         opened.artifact.identity,
+        opened.devices,
     )
 
 

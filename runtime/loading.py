@@ -13,6 +13,8 @@ from ..artifacts.family import Family
 from ..artifacts.manifest import Manifest
 from ..artifacts.manifest_sections import TokenizerSpec
 from . import cpu
+from .device_selection import select_devices
+from .devices import Devices
 from .lane import LaneOptions
 from .options import AUTO, BridgeOptions, Model, StrPath
 from .tokenizer import TextTokenizer
@@ -31,7 +33,7 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True)
 class OpenArtifact(Generic[Preprocessor]):
-    """A checked artifact, the variant chosen from it, and the preprocessor that all variants share.
+    """A checked artifact, the variant and the devices chosen for it, and the preprocessor that all variants share.
 
     `lane` tells how the runs of the variant are scheduled.
     """
@@ -39,6 +41,7 @@ class OpenArtifact(Generic[Preprocessor]):
     artifact: Artifact
     variant: str
     preprocessor: Preprocessor
+    devices: Devices = field(default_factory=Devices)
     lane: LaneOptions = field(default_factory=LaneOptions)
 
 
@@ -82,6 +85,7 @@ def open_artifact(
     root: StrPath,
     variant: str = AUTO,
     *,
+    device: str = AUTO,
     identity: str | None = None,
     max_tokens: int | None = None,
     families: Iterable[Family] = FAMILIES,
@@ -89,6 +93,7 @@ def open_artifact(
     """Check an artifact and choose a variant.
 
     :param variant: the name of a variant, or `auto` (see `choose_variant`).
+    :param device: the devices that run it; see `device_selection.select_devices`.
     :param identity: the identity that the artifact must have; None accepts any.
     :param max_tokens: a lower limit on the tokens of a text than that of the artifact; None uses the artifact's.
     :param families: the known families.
@@ -98,13 +103,14 @@ def open_artifact(
     artifact = read_artifact(root, families)
     if identity not in (None, artifact.identity):
         raise ArtifactError("identity", f"{root} is another artifact", expected=identity, actual=artifact.identity)
-    chosen = choose_variant(artifact, variant)
+    devices = select_devices(device)
+    chosen = choose_variant(artifact, variant, devices)
     check_hashes(artifact, artifact.manifest.preprocessor_files())
     if chosen in artifact.manifest.variants:
         check_variant(artifact, chosen)
     preprocessor = _load_preprocessor(artifact, max_tokens)
     artifact.variant(chosen)  # raises for an unknown variant, which is the last check in the order of FORMAT.md
-    return OpenArtifact(artifact, chosen, preprocessor)
+    return OpenArtifact(artifact, chosen, preprocessor, devices)
 
 
 def _load_preprocessor(artifact: Artifact, max_tokens: int | None) -> Any:
@@ -146,7 +152,12 @@ def open_model(
     :raises ArtifactError: with the code of the first check that fails.
     """
     opened = open_artifact(
-        model.path, model.variant, identity=model.identity, max_tokens=model.max_tokens, families=families
+        model.path,
+        model.variant,
+        device=model.device,
+        identity=model.identity,
+        max_tokens=model.max_tokens,
+        families=families,
     )
     lane = LaneOptions(
         workers=model.workers, run_tokens=model.run_tokens, merge=model.merge, max_waiting=options.max_waiting
@@ -163,10 +174,17 @@ def load_tokenizer(artifact: Artifact) -> TextTokenizer:
     return TextTokenizer(artifact.path(spec.file), spec)
 
 
-def choose_variant(artifact: Artifact, variant: str) -> str:
-    """Return the name of the variant to use; `auto` selects int8 if 8-bit products are exact on this CPU, else fp32."""
+def choose_variant(artifact: Artifact, variant: str, devices: Devices | None = None) -> str:
+    """Return the name of the variant to use.
+
+    On the CPU, `auto` selects int8 if 8-bit products are exact on it, else fp32, else the first variant by name. On
+    other devices it selects fp16, else fp32, else the first one by name that is not int8; only int8 is not enough.
+    """
+    names = sorted(artifact.manifest.variants)
     if variant != AUTO:
         return variant
-    preferred = "int8" if cpu.has_exact_int8() else "fp32"
-    candidates = [name for name in (preferred, "fp32") if name in artifact.manifest.variants]
-    return candidates[0] if candidates else min(artifact.manifest.variants)
+    if devices is None or devices.is_cpu:
+        preferred = ("int8", "fp32", *names) if cpu.has_exact_int8() else ("fp32", *names)
+    else:
+        preferred = ("fp16", "fp32", *(name for name in names if name != "int8"))
+    return next((name for name in preferred if name in names), "fp32")

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
 from ..artifacts.errors import ConfigError
 from .cancellation import check_timeout
+from .devices import AUTO as AUTO
+from .devices import parse_devices
 
 StrPath: TypeAlias = str | os.PathLike[str]
-AUTO = "auto"
 # Maximum number of calls that wait for one model
 DEFAULT_MAX_WAITING = 1024
 # Maximum size of a text in bytes of UTF-8
 DEFAULT_TEXT_LIMIT = 1_000_000
 # Maximum number of token positions in all beams of one run: texts x num_beams x max_length
 DEFAULT_BEAM_LIMIT = 8192
-DEVICES = (AUTO, "cpu")
 
 
 class Task(StrEnum):
@@ -50,18 +51,23 @@ class Model:
 
     `path` is the folder of its artifact. `name` is the name that selects it in calls; None uses the name in the
     manifest. `variant` is a name such as `fp32` or `int8`; `auto` selects `int8` if the artifact has it and 8-bit
-    products are exact and fast on this CPU, else `fp32`. `device` is `auto` or `cpu`. `timeout` is the time limit in
-    seconds of calls that pass none; None uses that of the `BridgeOptions`.
+    products are exact and fast on this CPU, else `fp32`; on other devices `fp16` if the artifact has it, else `fp32`.
+    `timeout` is the time limit in seconds of calls that pass none; None uses that of the `BridgeOptions`.
+
+    `device` is `cpu`, `cuda`, `tensorrt`, `migraphx` (or `rocm`), `coreml`, `directml` or `openvino`, with an index as
+    in `cuda:1` or a type as in `openvino:GPU`; or an execution provider of ONNX Runtime by its full name, which is
+    untested. `auto` uses a GPU if one works (`cuda`, `migraphx` or `directml`), else the CPU. Several devices,
+    separated by commas, take turns.
 
     `identity` is the SHA-256 of manifest.json that the artifact must have, in hexadecimal; None accepts any. `preload`
     loads the graphs when the model is opened, not in the first call. `idle_unload` is the number of seconds without a
     call after which the graphs are freed; None keeps them.
 
-    `workers` is the maximum number of runs at the same time; None uses 1, for spaCy's small graphs one per CPU, at most
-    4. `run_tokens` is the maximum number of tokens of a run, including padding; None uses 512, for spaCy models and
-    summaries 2,048, and a single longer text runs alone. `merge` runs inputs of waiting calls together, which changes
-    scores and vectors by rounding, about 1e-7. `max_tokens` truncates texts earlier than the model does; None uses the
-    model's limit.
+    `workers` is the maximum number of runs at the same time; None uses 1 per device, for spaCy's small graphs one per
+    CPU, at most 4. `run_tokens` is the maximum number of tokens of a run, including padding; None uses 512, for spaCy
+    models and summaries 2,048, and a single longer text runs alone. `merge` runs inputs of waiting calls together,
+    which changes scores and vectors by rounding, about 1e-7. `max_tokens` truncates texts earlier than the model does;
+    None uses the model's limit.
     """
 
     path: StrPath
@@ -103,7 +109,10 @@ class ModelInfo:
     """An open model: the name that selects it in calls, its task, and its artifact.
 
     `engine`, `version` and `variant` are those of the manifest. `identity` is the SHA-256 of manifest.json in
-    hexadecimal; None for a model that is not sealed yet.
+    hexadecimal; None for a model that is not sealed yet. `device` is the device that was chosen. `providers` has the
+    execution providers that run the nodes of the loaded graphs, and the number of nodes of each, as a profiled run
+    counted them when the graphs were loaded; None if the session has no provider except the CPU's, which then runs all.
+    It is empty before the graphs are loaded.
     """
 
     name: str
@@ -113,6 +122,8 @@ class ModelInfo:
     variant: str
     identity: str | None
     path: str
+    device: str = "cpu"
+    providers: Mapping[str, int | None] = field(default_factory=dict, hash=False)
 
 
 def check_limits(**limits: int | None) -> None:
@@ -134,8 +145,7 @@ def as_model(model: StrPath | Model) -> Model:
         raise ConfigError("name", expected="a name that is not empty", actual=repr(model.name))
     if not isinstance(model.variant, str):
         raise ConfigError("variant", expected="a name such as auto, fp32 or int8", actual=repr(model.variant))
-    if model.device not in DEVICES:
-        raise ConfigError("device", expected=" or ".join(DEVICES), actual=repr(model.device))
+    parse_devices(model.device)
     if model.identity is not None and not (
         isinstance(model.identity, str) and re.fullmatch("[0-9a-f]{64}", model.identity)
     ):

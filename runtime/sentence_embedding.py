@@ -57,7 +57,8 @@ class SentenceEmbedder:
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
-        self.lane = Lane(lane)
+        devices = model.devices.count
+        self.lane = Lane(lane, workers=devices, runs_per_call=devices)
         self.load, self.unload = self._session.load, self._session.unload
 
     @property

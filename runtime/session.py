@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import ArtifactError, DependencyError, InferenceError
+from ..artifacts.errors import ArtifactError, DependencyError, DeviceError, InferenceError
 from . import cpu
 from .cancellation import Stop
+from .devices import CPU, CPU_PROVIDER, Device, Devices
 from .forking import abandon, call_after_fork
+from .provider_report import count_nodes, profile_prefix
 
 logger = logging.getLogger(__name__)
 # On CPUs, ONNX Runtime's fused SkipLayerNormalization is slower than the Add and LayerNormalization it replaces.
@@ -47,17 +49,21 @@ def import_onnxruntime() -> Any:
 class GraphSession:
     """An ONNX Runtime session for one graph. Thread-safe. The first use loads it, in a forked process once more."""
 
-    def __init__(self, path: Path, threads: int, shrink_above: int | None = None) -> None:
+    def __init__(
+        self, path: Path, threads: int, devices: Devices | None = None, *, shrink_above: int | None = None
+    ) -> None:
         """Create a session without reading the file.
 
         :param path: the ONNX file.
         :param threads: threads of one run.
-        :param shrink_above: runs with an input of more elements return the memory of their activations to the system;
-            other runs keep it for the next ones. None means all runs keep it.
+        :param devices: the devices that run the graph; None is the CPU.
+        :param shrink_above: on the CPU, runs with an input of more elements return the memory of their activations to
+            the system; other runs keep it for the next ones. None means all runs keep it.
         """
         self._path = path
         self._threads = threads
-        self._shrink_above = shrink_above
+        self._devices = devices or Devices()
+        self._shrink_above = shrink_above if self._devices.is_cpu else None
         self._lock = threading.Lock()
         self._session: Any = None
         call_after_fork(self)
@@ -73,14 +79,20 @@ class GraphSession:
         """Load the graph if it is not loaded yet; concurrent callers wait for the same load.
 
         :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load it.
+        :raises DeviceError: if a device cannot be used.
         """
         self._loaded()
 
     def _loaded(self) -> Any:
         with self._lock:
             if self._session is None:
-                self._session = create_session(self._path, self._threads)
+                self._session = self._devices.create(self._create)
             return self._session
+
+    def _create(self, device: Device) -> Any:
+        session, nodes = create_device_session(self._path, self._threads, device)
+        self._devices.record(self._path.name, device, nodes)
+        return session
 
     def unload(self) -> None:
         """Free the graph as soon as the runs in progress have ended; the next run loads it again."""
@@ -118,31 +130,62 @@ class GraphSession:
         return options
 
 
-def create_session(path: Path, threads: int, extra_options: Mapping[str, str] | None = None) -> Any:
-    """Create an `onnxruntime.InferenceSession` on the CPU with the options that FORMAT.md requires.
+def create_session(
+    path: Path,
+    threads: int,
+    extra_options: Mapping[str, str] | None = None,
+    device: Device = CPU,
+    profile: str | None = None,
+) -> Any:
+    """Create an `onnxruntime.InferenceSession` with the options that FORMAT.md requires.
 
     :param threads: threads of one run.
     :param extra_options: further session config entries.
+    :param device: the device that runs the graph.
+    :param profile: the beginning of the path of the file with the profile of all runs; None writes no profile.
     :raises ArtifactError: with the code `graph` if ONNX Runtime cannot load the graph.
+    :raises DeviceError: if the device cannot be used.
     """
-    ort = import_onnxruntime()
     try:
         try:
-            return _create(ort, path, threads, extra_options or {}, has_own_threads=True)
+            options = _session_options(threads, extra_options or {}, profile)
+            session = _create(path, options, device)
         except RuntimeError as error:
             if _GLOBAL_POOL not in str(error):
                 raise
             logger.info(
                 "%s uses the process's global thread pool of ONNX Runtime instead of its own threads", path.name
             )
-            return _create(ort, path, threads, extra_options or {}, has_own_threads=False)
+            session = _create(path, _session_options(None, extra_options or {}, profile), device)
     except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
-        raise ArtifactError("graph", f"ONNX Runtime cannot load {path.name}: {error}") from error
+        where = "" if device.is_cpu else f" on {device.name}"
+        raise ArtifactError("graph", f"ONNX Runtime cannot load {path.name}{where}: {error}") from error
+    check_provider(session, device)
+    return session
 
 
-def _create(ort: Any, path: Path, threads: int, extra_options: Mapping[str, str], *, has_own_threads: bool) -> Any:
-    options = ort.SessionOptions()
-    if has_own_threads:
+def check_provider(session: Any, device: Device) -> None:
+    """Raise `DeviceError` if a session does not have the provider of its device: ONNX Runtime may only log why."""
+    if device.provider not in session.get_providers():
+        raise DeviceError(device.name, f"{device.provider} could not be initialized; ONNX Runtime has logged why")
+
+
+def create_device_session(path: Path, threads: int, device: Device) -> tuple[Any, dict[str, int | None]]:
+    """Create a session as `create_session` does, and return it with the number of nodes that each provider runs.
+
+    On the CPU, no other provider can run a node, and the number is None: nothing is counted.
+    """
+    if device.is_cpu:
+        return create_session(path, threads), {CPU_PROVIDER: None}
+    with profile_prefix() as prefix:
+        session = create_session(path, threads, device=device, profile=prefix)
+        return session, dict(count_nodes(session))
+
+
+def _session_options(threads: int | None, extra_options: Mapping[str, str], profile: str | None) -> Any:
+    """Return the options of a session with its own threads, or with those of the process if `threads` is None."""
+    options = import_onnxruntime().SessionOptions()
+    if threads is not None:
         options.intra_op_num_threads = threads
     else:
         options.use_per_session_threads = False
@@ -152,10 +195,14 @@ def _create(ort: Any, path: Path, threads: int, extra_options: Mapping[str, str]
         options.add_session_config_entry("session.x64quantprecision", "1")
     for key, value in extra_options.items():
         options.add_session_config_entry(key, value)
-    return ort.InferenceSession(
-        str(path),
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=_SLOWER_FUSIONS,
-        enable_fallback=0,  # it prints to the standard output and tries again with the same provider
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, profile
+    return options
+
+
+def _create(path: Path, options: Any, device: Device) -> Any:
+    others = {"disabled_optimizers": _SLOWER_FUSIONS} if device.is_cpu else {}
+    # The fallback prints to the standard output, and replaces a provider that fails by the CPU
+    return import_onnxruntime().InferenceSession(
+        str(path), options, providers=device.providers(), enable_fallback=0, **others
     )

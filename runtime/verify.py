@@ -1,9 +1,10 @@
 """`verify`: check every file of an artifact, then run its golden cases on this CPU.
 
 A malicious graph can crash ONNX Runtime or run for ever. The golden cases therefore run in a child process with limits
-on memory and time: `python -m onnx_ml_bridge.runtime.verify DECLARATION DIR MEMORY [VARIANT]`, where `DECLARATION`
-is `Family.declaration` and `MEMORY` is in bytes. The child prints one JSON object per line: `{"variant", "done",
-"cases"}` when the graphs of a variant are loaded and after every case, at last `{"variants"}` or `{"error"}`.
+on memory and time: `python -m onnx_ml_bridge.runtime.verify DECLARATION DIR MEMORY DEVICE [VARIANT]`. `DECLARATION` is
+`Family.declaration`, `MEMORY` is in bytes, 0 for no limit, and `DEVICE` names the device that runs the graphs. The
+child prints one JSON object per line: `{"variant", "done", "cases"}` when the graphs of a variant are loaded and after
+every case, at last `{"variants"}` or `{"error"}`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..artifacts.checks import Artifact, check_all, read_artifact
-from ..artifacts.errors import ArtifactError, ConfigError, InputError, OnnxMlBridgeError
+from ..artifacts.errors import ArtifactError, ConfigError, DeviceError, InputError, OnnxMlBridgeError
 from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.golden import read_golden
 from . import cpu
 from .cancellation import check_timeout
+from .device_selection import select_devices
+from .devices import Devices
 from .loading import Figures, OpenArtifact, runtime_of
 from .options import StrPath
 from .session import import_onnxruntime
@@ -81,14 +84,18 @@ def verify(
     families: Iterable[Family] = FAMILIES,
     timeout: float | None = None,
     progress: Progress | None = None,
+    *,
+    device: str = "cpu",
 ) -> VerifyReport:
     """Hash every file, check every graph and run the golden cases with every variant.
 
     :param families: the known families.
     :param timeout: the maximum time of the call in seconds; None means no limit.
     :param progress: called when the graphs of a variant are loaded, and after every golden case.
+    :param device: the device that runs the graphs; see `Model`. Only on the CPU, the memory of the replay is limited.
     :raises ArtifactError: with the code of the first check that fails; `io` if a file cannot be read.
-    :raises ConfigError: if the timeout is not a number above 0.
+    :raises ConfigError: if the timeout is not a number above 0, or the device is no device.
+    :raises DeviceError: if the device cannot be used.
     :raises DependencyError: if ONNX Runtime is not installed.
     :raises StoppedError: with the code `timeout` if the call exceeds its timeout, or if it needs more than 120 seconds
         to load the graphs of a variant or to run a golden case.
@@ -99,30 +106,33 @@ def verify(
     check_all(artifact)
     runtime_of(artifact.family).load_preprocessor(artifact)
     import_onnxruntime()
+    devices = select_devices(device)
     rest = None if timeout is None else max(0.0, timeout - (time.monotonic() - started))
-    variants = _replay_in_child(artifact, None, rest, progress)
+    variants = _replay_in_child(artifact, devices, None, rest, progress)
     manifest = artifact.manifest
     sizes = [entry.size for entry in manifest.files.values()]
     return VerifyReport(manifest.name, manifest.version, artifact.identity, len(sizes), sum(sizes), variants)
 
 
-def verify_variant(artifact: Artifact, variant: str, timeout: float | None = None) -> VariantReplay:
+def verify_variant(artifact: Artifact, variant: str, devices: Devices, timeout: float | None = None) -> VariantReplay:
     """Hash every file of an artifact that is open, check every graph, and run the golden cases with one variant.
 
+    :param devices: the devices that run the graphs.
     :param timeout: the maximum time of the replay in seconds; None means no limit.
     :raises OnnxMlBridgeError: as `verify` does.
     """
     check_timeout(timeout)
     check_all(artifact)
     import_onnxruntime()
-    return _replay_in_child(artifact, variant, timeout, None)[variant]
+    return _replay_in_child(artifact, devices, variant, timeout, None)[variant]
 
 
 def replay(
-    artifact: Artifact, progress: Progress | None = None, variant: str | None = None
+    artifact: Artifact, progress: Progress | None = None, device: str = "cpu", variant: str | None = None
 ) -> dict[str, VariantReplay]:
     """Run the golden cases with every variant, or with one, in this process.
 
+    :param device: the device that runs the graphs.
     :raises ArtifactError: with the code `golden` if the answers of a variant are outside of its gate.
     """
     manifest, runtime = artifact.manifest, runtime_of(artifact.family)
@@ -131,6 +141,7 @@ def replay(
     if len(cases) != manifest.golden.cases:
         raise ArtifactError("golden", "number of golden cases", expected=manifest.golden.cases, actual=len(cases))
     threads = min(_MAX_THREADS, cpu.usable_cpus())
+    devices = select_devices(device)
     replays = {}
     for name in sorted(manifest.variants) if variant is None else [variant]:
 
@@ -138,17 +149,18 @@ def replay(
             if progress is not None:
                 progress(variant, done, len(cases))
 
-        figures = runtime.replay(OpenArtifact(artifact, name, preprocessor), cases, threads, report)
+        figures = runtime.replay(OpenArtifact(artifact, name, preprocessor, devices), cases, threads, report)
         replays[name] = VariantReplay(len(cases), figures)
     return replays
 
 
 def _replay_in_child(
-    artifact: Artifact, variant: str | None, timeout: float | None, progress: Progress | None
+    artifact: Artifact, devices: Devices, variant: str | None, timeout: float | None, progress: Progress | None
 ) -> dict[str, VariantReplay]:
+    # The drivers of GPUs reserve far more address space than they use
+    memory = max(_MIN_MEMORY, 4 * sum(each.size for each in artifact.manifest.files.values())) if devices.is_cpu else 0
     # The option -P keeps the current directory, which may be the artifact, out of the module search path.
-    memory = max(_MIN_MEMORY, 4 * sum(entry.size for entry in artifact.manifest.files.values()))
-    arguments = [artifact.family.declaration, str(artifact.root.absolute()), str(memory)]
+    arguments = [artifact.family.declaration, str(artifact.root.absolute()), str(memory), devices.name]
     arguments += [] if variant is None else [variant]
     command = [sys.executable, "-P", "-m", __name__, *arguments]
     for event in child_events(command, _WHAT, silence=_SILENCE_SECONDS, timeout=timeout):
@@ -161,18 +173,19 @@ def _replay_in_child(
     raise ArtifactError("graph", f"{_WHAT} ended without an answer")
 
 
-def _child(declaration: str, root: str, memory: str, variant: str | None = None) -> None:
+def _child(declaration: str, root: str, memory: str, device: str, variant: str | None = None) -> None:
     """Run the child process: print the progress, then the results of the variants or an error."""
-    _limit_memory(int(memory))
+    if int(memory):
+        _limit_memory(int(memory))
     module, _, name = declaration.partition(":")
     family: Family = getattr(importlib.import_module(module), name)
     try:
-        replays = replay(read_artifact(root, [family]), _print_progress, variant)
+        replays = replay(read_artifact(root, [family]), _print_progress, device, variant)
         print(json.dumps({"variants": {name: result.to_json() for name, result in replays.items()}}))
     except OnnxMlBridgeError as error:
         # Invalid inputs or options mean that the golden cases are invalid; any other error comes from a graph.
         code = "golden" if isinstance(error, (ConfigError, InputError)) else "graph"
-        code = error.code if isinstance(error, ArtifactError) else code
+        code = error.code if isinstance(error, (ArtifactError, DeviceError)) else code
         print(json.dumps({"error": {"code": code, "message": str(error)}}))
 
 

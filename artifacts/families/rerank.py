@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..constants import TOKENIZER_BUILDERS, TRANSFORMERS
+from ..constants import FP16, TOKENIZER_BUILDERS, TRANSFORMERS
 from ..family import Family, Interface, Metric
 from ..manifest_sections import Section, TokenizerSpec
 from ..schema import read_schema
@@ -117,6 +117,7 @@ RERANK = Family(
         "fp32": {"max_abs": 1e-5, "order_differing": 0, "token_mismatches": 0},
         "int8": {"kendall_tau": 0.93, "top_1": 0.95, "token_mismatches": 0},
     },
+    optional_gates={FP16: {"kendall_tau": 0.99, "top_1": 0.99, "token_mismatches": 0}},
     facts=_facts,
     usage=_usage,
     command="rerank",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..constants import TOKENIZER_BUILDERS, TRANSFORMERS
+from ..constants import FP16, TOKENIZER_BUILDERS, TRANSFORMERS
 from ..family import Family, Interface, Metric
 from ..manifest_sections import Section, TokenizerSpec
 from ..schema import read_schema
@@ -152,6 +152,7 @@ SENTENCE_EMBEDDING = Family(
             "token_mismatches": 0,
         },
     },
+    optional_gates={FP16: {"cosine_min": 0.999, "cosine_min_hard": 0.999, "token_mismatches": 0}},
     facts=_facts,
     usage=_usage,
     command="embed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..constants import TOKENIZER_BUILDERS, TRANSFORMERS
+from ..constants import FP16, TOKENIZER_BUILDERS, TRANSFORMERS
 from ..family import Family, Interface
 from ..manifest_sections import Section, TokenizerSpec
 from ..ner import METRICS, NER, USAGE, EntityCase
@@ -79,6 +79,7 @@ TOKEN_CLASSIFICATION = Family(
         "fp32": {"differing": 0, "score_max_abs": 1e-5, "token_mismatches": 0},
         "int8": {"entity_f1": 0.97, "token_mismatches": 0},
     },
+    optional_gates={FP16: {"entity_f1": 0.99, "token_mismatches": 0}},
     facts=_facts,
     usage=lambda manifest: USAGE,
     language=lambda manifest: manifest.section(TokenClassificationSpec).language,

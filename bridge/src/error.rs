@@ -250,6 +250,19 @@ pub enum BridgeError {
         /// What is missing or cannot be loaded.
         problem: String,
     },
+    /// Code `device`: a device that an option names cannot be used.
+    #[error(
+        "device {device} cannot be used: {reason}; available: {}; the device auto uses a GPU if one works, else the CPU",
+        available.join(", ")
+    )]
+    Device {
+        /// The name of the device, such as `cuda:1`.
+        device: String,
+        /// Why it cannot be used.
+        reason: String,
+        /// The devices that ONNX Runtime and this build support.
+        available: Vec<String>,
+    },
     /// Code `inference`: ONNX Runtime failed while it ran a graph, or a result is not finite.
     #[error("{}{problem}", prefix(index))]
     Inference {
@@ -332,6 +345,7 @@ impl BridgeError {
             Self::TaskNotLoaded { .. } => ErrorCode::TaskNotLoaded,
             Self::Closed { .. } => ErrorCode::Closed,
             Self::Dependency { .. } => ErrorCode::Dependency,
+            Self::Device { .. } => ErrorCode::Device,
             Self::Inference { .. } => ErrorCode::Inference,
             Self::Cancelled => ErrorCode::Cancelled,
             Self::Timeout { .. } => ErrorCode::Timeout,

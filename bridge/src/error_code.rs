@@ -63,6 +63,8 @@ pub enum ErrorCode {
     Closed,
     /// ONNX Runtime is missing, cannot be loaded or is too old.
     Dependency,
+    /// A device that an option names cannot be used.
+    Device,
     /// A run failed, or its result is not finite.
     Inference,
     /// The call was cancelled.
@@ -81,7 +83,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in the order of the checks. The codes that refuse an artifact come first.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::PathKind,
         Self::ManifestHash,
         Self::Json,
@@ -106,6 +108,7 @@ impl ErrorCode {
         Self::TaskNotLoaded,
         Self::Closed,
         Self::Dependency,
+        Self::Device,
         Self::Inference,
         Self::Cancelled,
         Self::Timeout,
@@ -142,6 +145,7 @@ impl ErrorCode {
             Self::TaskNotLoaded => "task_not_loaded",
             Self::Closed => "closed",
             Self::Dependency => "dependency",
+            Self::Device => "device",
             Self::Inference => "inference",
             Self::Cancelled => "cancelled",
             Self::Timeout => "timeout",

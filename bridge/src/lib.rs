@@ -200,6 +200,7 @@ pub use options::{BridgeOptions, ReloadOptions};
 /// The bindings to ONNX Runtime, for [`Builder::environment`] and [`Builder::execution_providers`].
 pub use ort;
 pub use runtime::CancelToken;
+pub use runtime::providers::Providers;
 pub use status::{ModelState, ModelStatus};
 pub use tasks::{
     AggregationStrategy, EmbedOptions, Embedding, Embeddings, Entities, Entity, Progress, Ranked, RecognizeOptions,

@@ -6,12 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::BridgeError;
+use crate::runtime::devices::{AUTO, parse};
+use crate::runtime::providers::Providers;
 use crate::tasks::{Task, seconds};
-
-/// The value of [`Model::variant`] and [`Model::device`] that lets this crate choose.
-pub(crate) const AUTO: &str = "auto";
-/// The devices that this crate can run models on.
-const DEVICES: [&str; 2] = [AUTO, "cpu"];
 
 /// A model to open: an artifact, and how to open it.
 ///
@@ -27,10 +24,14 @@ pub struct Model {
     #[serde(default)]
     pub name: Option<String>,
     /// A variant of the artifact, or `auto`: `int8` if the artifact has it and the CPU has VNNI or AMX, whose 8-bit products
-    /// are exact and fast; else `fp32`, else the first variant by name.
+    /// are exact and fast; else `fp32`, else the first variant by name. On other devices `auto` is `fp16` if the artifact has
+    /// it, else `fp32`, never `int8`.
     #[serde(default = "auto")]
     pub variant: String,
-    /// The device that runs the model: `auto` or `cpu`.
+    /// The device that runs the model: `cpu`, `cuda`, `tensorrt`, `migraphx` (or `rocm`), `coreml`, `directml` or `openvino`,
+    /// with an index as in `cuda:1` or a type as in `openvino:GPU`; or an execution provider of ONNX Runtime by its full name,
+    /// which is untested. Each needs its cargo feature. `auto` uses a GPU if one works (`cuda`, `migraphx` or `directml`),
+    /// else the CPU. Sessions take several devices, separated by commas, in turn.
     #[serde(default = "auto")]
     pub device: String,
     /// The time limit of calls that pass none, above 0; `None` for that of the bridge. JSON has seconds.
@@ -45,8 +46,8 @@ pub struct Model {
     /// How long the model has no call before its graphs are freed, above 0; `None` to keep them. JSON has seconds.
     #[serde(default, with = "seconds")]
     pub idle_unload: Option<Duration>,
-    /// The number of threads that run the model, each with its own session, at least 1. `None` for 1, but for spaCy's small
-    /// graphs one per CPU, at most 4.
+    /// The number of threads that run the model, each with its own session, at least 1. `None` for 1 per device, but for
+    /// spaCy's small graphs one per CPU, at most 4.
     #[serde(default)]
     pub workers: Option<usize>,
     /// Limit on the tokens of a run, including padding, at least 1. `None` for 512. A single longer text runs alone.
@@ -101,7 +102,7 @@ impl Model {
         self
     }
 
-    /// Sets the device that runs the model: `auto` or `cpu`.
+    /// Sets the device that runs the model, such as `auto`, `cpu` or `cuda:1`.
     #[must_use]
     pub fn device(mut self, device: impl Into<String>) -> Self {
         self.device = device.into();
@@ -189,9 +190,7 @@ impl Model {
         if self.name.as_deref() == Some("") {
             problems.push("the name is empty".to_owned());
         }
-        if !DEVICES.contains(&self.device.as_str()) {
-            problems.push(format!("device is {:?}, expected one of {DEVICES:?}", self.device));
-        }
+        problems.extend(parse(&self.device).err());
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if let Some(identity) = self.identity.as_ref().filter(|text| text.len() != 64 || !text.bytes().all(is_digit)) {
             problems.push(format!("identity is {identity:?}, expected 64 hexadecimal digits in lower case"));
@@ -248,6 +247,10 @@ pub struct ModelInfo {
     pub identity: String,
     /// The directory of the artifact, absolute and without symbolic links.
     pub path: PathBuf,
+    /// The device that was chosen, such as `cpu` or `cuda:0`.
+    pub device: String,
+    /// The execution providers that run the nodes of the loaded graphs.
+    pub providers: Providers,
 }
 
 #[cfg(test)]
@@ -269,7 +272,7 @@ mod tests {
         let code = |model: Model| model.check().map_err(|error| error.code().as_str());
         assert_eq!(code(Model::new("a").name("x").variant("int8").device("cpu")), Ok(()));
         assert_eq!(code(Model::new("a").name("")), Err("config"));
-        assert_eq!(code(Model::new("a").device("cuda")), Err("config"));
+        assert_eq!(code(Model::new("a").device("tpu")), Err("config"));
         assert_eq!(code(Model::new("a").identity("0a".repeat(32))), Ok(()));
         assert_eq!(code(Model::new("a").identity("0A".repeat(32))), Err("config"));
         let zeros =

@@ -164,11 +164,25 @@ fn invalid_options_are_refused() {
     let dir = common::tiny();
     let open = |model: Model, options| code(Embedder::open(model, options));
     assert_eq!(open(dir.path().into(), BridgeOptions::default().threads(0)), Some("config"));
-    assert_eq!(open(Model::new(dir.path()).device("cuda"), BridgeOptions::default()), Some("config"));
+    assert_eq!(open(Model::new(dir.path()).device("tpu"), BridgeOptions::default()), Some("config"));
+    // Of the devices, tests may have cuda or openvino, but not this one.
+    assert_eq!(open(Model::new(dir.path()).device("cpu,migraphx:1"), BridgeOptions::default()), Some("device"));
     assert_eq!(open(Model::new(dir.path()).variant("int4"), BridgeOptions::default()), Some("variant"));
     let (_dir, embedder) = self::open(BridgeOptions::default());
     let zero = EmbedOptions::default().timeout(Duration::ZERO);
     assert_eq!(code(embedder.embed_blocking(&["a"], &zero)), Some("config"));
+}
+
+#[test]
+fn models_report_their_devices_and_providers() {
+    let (dir, one) = open(BridgeOptions::default());
+    let model = Model::new(dir.path()).device("cpu,cpu");
+    let two = Embedder::open(model, BridgeOptions::default()).expect("a valid artifact");
+    assert_eq!((one.info().device.as_str(), two.info().device.as_str()), ("cpu", "cpu,cpu"));
+    assert!(two.info().providers.counts().is_empty());
+    let texts: Vec<String> = (0..700).map(|index| ["a", "b", "a b", "b b a"][index % 4].to_owned()).collect();
+    assert_eq!(vectors(&two, &texts), vectors(&one, &texts));
+    assert_eq!(two.info().providers.counts(), [("CPUExecutionProvider".to_owned(), None)].into());
 }
 
 /// Options and results are the same values in JSON; tokens for cancellation are omitted.

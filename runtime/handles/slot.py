@@ -96,7 +96,9 @@ class Slot(Generic[AnyBackend]):
     @property
     def info(self) -> ModelInfo:
         """The description of the model; after `close`, that of its last version."""
-        return replace(self._info, name=self.name)
+        generation = self._generation
+        info = self._info if generation is None else generation.backend.info
+        return replace(info, name=self.name)
 
     @property
     def backend(self) -> AnyBackend:
@@ -183,7 +185,7 @@ class Slot(Generic[AnyBackend]):
         if new.info.task != self._info.task:
             what = f"{opened.artifact.root} is for another task"
             raise ArtifactError("variant", what, expected=self._info.task, actual=new.info.task)
-        verify_variant(replace(opened.artifact, records={}), opened.variant, timeout)
+        verify_variant(replace(opened.artifact, records={}), opened.variant, opened.devices, timeout)
         return generation
 
     def _swap(self, generation: Generation[AnyBackend]) -> ModelInfo:

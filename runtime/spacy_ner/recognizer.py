@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from ...artifacts.families.spacy_ner import SPACY_NER, SpacyNetwork, SpacySpec
 from ...artifacts.manifest import Graph
 from .. import cpu
 from ..cancellation import Stop, Watch
+from ..devices import Devices
 from ..entities import Entities, EntitySpan, entities_from_spans
 from ..forking import call_after_fork
 from ..graph_model import model_info
@@ -72,6 +73,7 @@ class SpacyModel:
     spec: SpacySpec
     preprocessor: SpacyPreprocessor
     identity: str | None = None
+    devices: Devices = field(default_factory=Devices)
 
     @classmethod
     def of(cls, opened: OpenArtifact[SpacyPreprocessor]) -> SpacyModel:
@@ -79,7 +81,8 @@ class SpacyModel:
         manifest = opened.artifact.manifest
         graphs, spec = manifest.variants[opened.variant].graphs, manifest.section(SpacySpec)
         artifact, name, version = opened.artifact, manifest.name, manifest.version
-        return cls(artifact.root, name, version, opened.variant, graphs, spec, opened.preprocessor, artifact.identity)
+        model = cls(artifact.root, name, version, opened.variant, graphs, spec, opened.preprocessor, artifact.identity)
+        return replace(model, devices=opened.devices)
 
 
 class SpacyRecognizer:
@@ -186,7 +189,8 @@ class SpacyRecognizer:
 
     def _runner(self, role: str, network: SpacyNetwork, outputs: Sequence[str]) -> NetworkRunner:
         types, tokens = (
-            GraphSession(self.model.root / self.model.graphs[name].file, threads=1) for name in (f"{role}_types", role)
+            GraphSession(self.model.root / self.model.graphs[name].file, 1, self.model.devices)
+            for name in (f"{role}_types", role)
         )
         return NetworkRunner(types, tokens, network, outputs)
 

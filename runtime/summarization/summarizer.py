@@ -72,7 +72,8 @@ class BeamSearchSummarizer:
         self._text_limit = text_limit
         # The beams of a run need much more memory than its inputs show
         self._session = model.session(threads, shrink_above=0)
-        self.lane = Lane(lane)
+        devices = model.devices.count
+        self.lane = Lane(lane, workers=devices, runs_per_call=devices)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 

@@ -66,7 +66,8 @@ class TokenClassifier:
         self._labels = Labels(model.spec)
         self._windows = WindowTokenizer(model.tokenizer, model.spec)
         self._session = model.session(threads)
-        self.lane = Lane(lane)
+        devices = model.devices.count
+        self.lane = Lane(lane, workers=devices, runs_per_call=devices)
         self.load, self.unload = self._session.load, self._session.unload
 
     @property

@@ -25,7 +25,7 @@ def run(session, rows):
     return session.run(["sums"], {"x": np.ones((rows, 16), np.float32)})[0]
 
 shrink_above = json.loads(sys.argv[2])
-session = GraphSession(Path(sys.argv[1]), 1, shrink_above)
+session = GraphSession(Path(sys.argv[1]), 1, shrink_above=shrink_above)
 run(session, 4)
 loaded = resident()
 large = run(session, 8000)

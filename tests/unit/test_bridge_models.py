@@ -156,7 +156,7 @@ def test_a_task_without_a_model_is_named(bridge):
         ((Model(EMBEDDING, "tiny-ner"), NER), "two models named 'tiny-ner'"),
         ((Model(EMBEDDING, ""),), "option name"),
         ((Model(EMBEDDING, 5),), "option name"),
-        ((Model(EMBEDDING, device="tpu"),), "option device, expected auto or cpu, got 'tpu'"),
+        ((Model(EMBEDDING, device="tpu"),), "option device, expected auto, cpu, cuda.* got 'tpu'"),
         ((Model(EMBEDDING, device=None),), "option device"),
         ((None,), "option path"),
         ((Model(5),), "option path, expected the folder of an artifact, got 5"),

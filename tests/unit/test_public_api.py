@@ -32,6 +32,7 @@ EXPORTED += (
     "runtime/cpu.rs",
     "runtime/environment.rs",
     "runtime/options.rs",
+    "runtime/providers.rs",
 )
 _IGNORED = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|r#".*?"#', re.DOTALL)
 _ATTRIBUTE = re.compile(r"#!?\[(?:[^\[\]]|\[[^\]]*\])*\]\s*")

@@ -111,12 +111,13 @@ impl Manifest {
         }
     }
 
-    /// The name of the variant to open. The name `auto` selects `int8` if the artifact has it and `exact_int8` is true,
-    /// else `fp32`, else the first variant by name. `exact_int8` is whether the CPU computes 8-bit products exactly and fast.
+    /// The name of the variant to open. On the CPU, the name `auto` selects `int8` if the artifact has it and the CPU computes
+    /// 8-bit products exactly and fast, which `exact_int8` says; else `fp32`, else the first variant by name. On other
+    /// devices `exact_int8` is `None`, and `auto` selects `fp16`, else `fp32`, else the first one by name that is not `int8`.
     ///
     /// # Errors
     /// `variant`, if the artifact has no such variant.
-    pub(crate) fn choose_variant(&self, requested: &str, exact_int8: bool) -> Result<String, BridgeError> {
+    pub(crate) fn choose_variant(&self, requested: &str, exact_int8: Option<bool>) -> Result<String, BridgeError> {
         let names: Vec<&str> = self.variants.keys().map(String::as_str).collect();
         let chosen = choose(&names, requested, exact_int8).ok_or_else(|| self.unknown_variant(requested))?;
         Ok(chosen.to_owned())
@@ -140,12 +141,17 @@ fn missing(name: &str) -> BridgeError {
     BridgeError::Schema { problems: vec![format!("{name} is missing")] }
 }
 
-fn choose<'a>(names: &[&'a str], requested: &str, exact_int8: bool) -> Option<&'a str> {
+fn choose<'a>(names: &[&'a str], requested: &str, exact_int8: Option<bool>) -> Option<&'a str> {
     let find = |name: &str| names.iter().find(|known| **known == name).copied();
     match requested {
         "auto" => {
-            let int8 = find("int8").filter(|_| exact_int8);
-            int8.or_else(|| find("fp32")).or_else(|| names.first().copied())
+            let preferred = match exact_int8 {
+                Some(true) => find("int8"),
+                Some(false) => None,
+                None => find("fp16"),
+            };
+            let first = || names.iter().find(|name| exact_int8.is_some() || **name != "int8").copied();
+            preferred.or_else(|| find("fp32")).or_else(first)
         }
         name => find(name),
     }
@@ -317,13 +323,34 @@ mod tests {
     #[test]
     fn auto_selects_int8_only_if_its_products_are_exact_and_fast() {
         for exact in [true, false] {
-            let chosen = |names: &[&'static str], requested: &str| choose(names, requested, exact);
+            let chosen = |names: &[&'static str], requested: &str| choose(names, requested, Some(exact));
             assert_eq!(chosen(&["fp32", "int8"], "auto"), Some(if exact { "int8" } else { "fp32" }));
             assert_eq!(chosen(&["fp16", "int8"], "auto"), Some(if exact { "int8" } else { "fp16" }));
             assert_eq!(chosen(&["bf16", "fp32"], "auto"), Some("fp32"));
             assert_eq!(chosen(&["int8"], "auto"), Some("int8"));
             assert_eq!(chosen(&["fp32", "int8"], "int8"), Some("int8"));
             assert_eq!(chosen(&["fp32", "int8"], "int4"), None);
+        }
+    }
+
+    /// The shared cases say which variant a device gets.
+    #[test]
+    fn other_devices_than_the_cpu_never_get_int8() {
+        #[derive(Deserialize)]
+        struct Case {
+            device: String,
+            variants: Vec<String>,
+            exact_int8: bool,
+            expected: String,
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/devices.json");
+        let mut cases: Value = serde_json::from_slice(&std::fs::read(path).expect("the shared cases")).expect("JSON");
+        let cases: Vec<Case> = serde_json::from_value(cases["variant"].take()).expect("cases");
+        assert!(cases.len() > 10);
+        for Case { device, variants, exact_int8, expected } in cases {
+            let names: Vec<&str> = variants.iter().map(String::as_str).collect();
+            let int8 = (device == "cpu").then_some(exact_int8);
+            assert_eq!(choose(&names, "auto", int8).unwrap_or("variant"), expected, "{device} {names:?}");
         }
     }
 }

@@ -33,8 +33,11 @@ pub(crate) struct Arguments {
     dir: PathBuf,
     #[arg(long)]
     library: Option<PathBuf>,
+    /// 0 is no limit
     #[arg(long)]
     memory: u64,
+    #[arg(long)]
+    device: String,
 }
 
 type Variants = BTreeMap<String, VariantReport>;
@@ -61,14 +64,16 @@ struct Reason {
 
 /// Runs in the child process: sets the limits, then replays the golden cases. Prints the progress, then the answer.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    limit(arguments.memory)
+    Some(arguments.memory)
+        .filter(|memory| *memory > 0)
+        .map_or(Ok(()), limit)
         .map_err(|error| BridgeError::config(format!("the limit on memory cannot be set: {error}")))?;
     let artifact = Artifact::verify(&arguments.dir)?;
     let report = |variant: &str, done, cases| {
         // If printing fails, the parent has ended and nobody waits for the result.
         let _ = print_line(&serde_json::json!({"variant": variant, "done": done, "cases": cases}).to_string());
     };
-    let variants = replay_reporting(artifact, arguments.library.clone(), &report)?;
+    let variants = replay_reporting(artifact, arguments.library.clone(), &arguments.device, &report)?;
     print_line(&serde_json::json!({"variants": variants}).to_string())
 }
 
@@ -91,6 +96,8 @@ fn limit(_: u64) -> std::io::Result<()> {
 pub(crate) struct Request<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) library: Option<&'a Path>,
+    /// The device that runs the graphs.
+    pub(crate) device: &'a str,
     /// The size of the artifact.
     pub(crate) bytes: u64,
     /// The time at which the replay is stopped.
@@ -99,8 +106,12 @@ pub(crate) struct Request<'a> {
 
 /// Runs in the parent process: starts the child and returns its answer.
 pub(crate) fn replay_in_child(request: &Request<'_>, progress: &dyn Fn(&Progress)) -> Result<Variants, Failure> {
-    let memory = MIN_MEMORY.max(request.bytes.saturating_mul(MEMORY_PER_BYTE));
-    let mut child = Supervised(spawn(request.dir, request.library, memory).map_err(not_started)?);
+    // The drivers of GPUs reserve far more address space than they use.
+    let memory = match request.device {
+        "cpu" => MIN_MEMORY.max(request.bytes.saturating_mul(MEMORY_PER_BYTE)),
+        _ => 0,
+    };
+    let mut child = Supervised(spawn(request, memory).map_err(not_started)?);
     let limits = Limits { silence: SILENCE_LIMIT, deadline: request.deadline };
     let mut answer = None;
     let status = child.follow(limits, |line| match serde_json::from_str(line) {
@@ -143,14 +154,14 @@ fn not_started(error: std::io::Error) -> Failure {
     BridgeError::io(Path::new("the replay's process"), &error).into()
 }
 
-fn spawn(dir: &Path, library: Option<&Path>, memory: u64) -> std::io::Result<Child> {
+fn spawn(request: &Request<'_>, memory: u64) -> std::io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("replay").arg("--memory").arg(memory.to_string());
-    if let Some(library) = library {
+    command.arg("replay").arg("--memory").arg(memory.to_string()).arg("--device").arg(request.device);
+    if let Some(library) = request.library {
         command.arg("--library").arg(library);
     }
     // The parent reports the child's answer. The standard error of a crashing library does not help users.
-    command.arg("--").arg(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+    command.arg("--").arg(request.dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
 }
 
 #[cfg(all(test, unix))]

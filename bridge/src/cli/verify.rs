@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// ONNX Runtime's shared library (default: the one that ORT_DYLIB_PATH names)
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
+    /// Device that runs the graphs, such as auto, cuda:0 or openvino:GPU; only on the CPU, the memory is limited
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
 }
 
 /// The result of verifying an artifact, as the command prints it.
@@ -53,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let artifact = Artifact::verify(&arguments.dir)?;
     let bytes = artifact.manifest().files.values().map(|file| file.size).sum();
     let library = arguments.library.as_deref();
-    let variants = replay(&Request { dir: artifact.root(), library, bytes, deadline })?;
+    let variants = replay(&Request { dir: artifact.root(), library, device: &arguments.device, bytes, deadline })?;
     let manifest = artifact.manifest();
     let report = Report {
         ok: true,

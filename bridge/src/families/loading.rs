@@ -15,7 +15,7 @@ use crate::artifact::manifest::Graph;
 use crate::artifact::parsing::{Draft, check_rules};
 use crate::model::{Model, ModelInfo};
 use crate::runtime::cancellation::TimeLimit;
-use crate::runtime::cpu::{Cpu, available_threads};
+use crate::runtime::cpu::available_threads;
 use crate::runtime::meter::Meter;
 use crate::runtime::options::{ModelOptions, Sharing};
 use crate::runtime::session::EngineOptions;
@@ -44,23 +44,26 @@ impl Artifact {
     /// # Errors
     /// The code of the first check that fails, from `path_kind` to `variant`; `io` if a file cannot be read.
     pub fn open(path: &Path, variant: &str) -> Result<(Self, String), BridgeError> {
-        Self::open_model(&Model::new(path).variant(variant))
+        let model = Model::new(path).variant(variant).device("cpu");
+        Self::open_model(&model, &EngineOptions::default()).map(|(artifact, variant, _)| (artifact, variant))
     }
 
-    /// Like [`open`](Self::open), with the identity and the limit on tokens that a model may have.
+    /// Like [`open`](Self::open), with the identity, the limit on tokens and the devices that a model may have. Also returns
+    /// the options with these devices.
     ///
     /// # Errors
-    /// The errors of [`open`](Self::open); `identity` for another artifact than the pinned one; `config` for a limit that
-    /// the model does not support.
-    fn open_model(model: &Model) -> Result<(Self, String), BridgeError> {
+    /// The errors of [`open`](Self::open); `identity` for another artifact than the pinned one; `device` for a device that
+    /// cannot be used; `config` for a limit that the model does not support.
+    fn open_model(model: &Model, engine: &EngineOptions) -> Result<(Self, String, EngineOptions), BridgeError> {
         let (path, variant) = (&model.path, &model.variant);
         let Layout { family, files, preprocessor } = Layout::read(path)?;
         if let Some(expected) = model.identity.as_ref().filter(|expected| *expected != files.identity()) {
             let (expected, actual) = (expected.clone(), files.identity().to_owned());
             return Err(BridgeError::Identity { path: path.clone(), expected, actual });
         }
+        let engine = engine.on_devices(&model.device)?;
         // An unknown variant is reported last: the errors of all other checks take precedence.
-        let chosen = files.manifest().choose_variant(variant, Cpu::detect().has_exact_int8());
+        let chosen = files.manifest().choose_variant(variant, engine.devices.exact_int8());
         let manifest = files.manifest();
         let known = chosen.as_ref().ok().and_then(|name| manifest.variants.get(name));
         let graphs: Vec<(&String, &Graph)> = known.into_iter().flat_map(|variant| &variant.graphs).collect();
@@ -72,7 +75,7 @@ impl Artifact {
         }
         let (files, preprocessor) = load_preprocessor(family, files, model.max_tokens)?;
         let chosen = chosen?;
-        Ok((Self { family, files, preprocessor }, chosen))
+        Ok((Self { family, files, preprocessor }, chosen, engine))
     }
 
     /// Checks every file and every graph, but does not replay the golden cases, for which there is [`replay`].
@@ -208,8 +211,10 @@ pub(crate) struct Opened {
 /// pinned one.
 pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, BridgeError> {
     model.check()?;
-    let (artifact, variant) = Artifact::open_model(model)?;
-    let backend = artifact.model(&variant, &options_of(model, options))?.into_backend();
+    let options = options_of(model, options);
+    let (artifact, variant, engine) = Artifact::open_model(model, &options.engine)?;
+    let devices = engine.devices.clone();
+    let backend = artifact.model(&variant, &ModelOptions { engine, ..options })?.into_backend();
     let manifest = artifact.manifest();
     let meter = Meter::of(manifest);
     let info = ModelInfo {
@@ -220,6 +225,8 @@ pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, Brid
         variant,
         identity: artifact.identity().to_owned(),
         path: artifact.root().to_path_buf(),
+        device: devices.name(),
+        providers: devices.providers,
     };
     let preprocessor = (artifact.family.declaration().check_sections)(manifest)?.files;
     let preprocessor: Vec<String> = preprocessor.into_iter().map(|(_, path)| path).collect();
@@ -248,8 +255,9 @@ pub(crate) fn open_replayed(
     }
     let identity = artifact.identity().to_owned();
     check_identity(model, &identity, model.identity.as_deref())?;
-    let variant = artifact.manifest().choose_variant(&model.variant, Cpu::detect().has_exact_int8())?;
-    replay_within(&artifact, &variant, &options.engine, limit)?;
+    let engine = options.engine.on_devices(&model.device)?;
+    let variant = artifact.manifest().choose_variant(&model.variant, engine.devices.exact_int8())?;
+    replay_within(&artifact, &variant, engine, limit)?;
     let opened = open(model, options)?;
     check_identity(model, &opened.info.identity, Some(&identity))?;
     Ok(opened)
@@ -258,13 +266,13 @@ pub(crate) fn open_replayed(
 fn replay_within(
     artifact: &Artifact,
     variant: &str,
-    engine: &EngineOptions,
+    engine: EngineOptions,
     limit: Option<TimeLimit>,
 ) -> Result<(), BridgeError> {
     let over = || limit.filter(|limit| limit.started.elapsed() >= limit.limit);
     let report = |_, _| if over().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let cases = artifact.files.read(&artifact.manifest().golden.file)?;
-    let options = ModelOptions { engine: engine.clone(), ..ModelOptions::default() };
+    let options = ModelOptions { engine, ..ModelOptions::default() };
     let replayed = artifact.model(variant, &options)?.replay(&cases, &report);
     return_free_memory();
     match over() {
@@ -302,19 +310,23 @@ fn options_of(model: &Model, options: &ModelOptions) -> ModelOptions {
 /// `dependency` without a usable ONNX Runtime (`library`, else `ORT_DYLIB_PATH`); `graph` if it refuses a graph or a run
 /// fails.
 pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
-    replay_reporting(artifact, library, &|_, _, _| ())
+    replay_reporting(artifact, library, "cpu", &|_, _, _| ())
 }
 
-/// Like [`replay`]. `report` is called with the name of a variant, the number of cases that it has finished and the
-/// number of all cases: when its graphs are loaded, and after every case.
+/// Like [`replay`], on the devices that an option names. `report` is called with the name of a variant, the number of cases
+/// that it has finished and the number of all cases: when its graphs are loaded, and after every case.
+///
+/// # Errors
+/// The errors of [`replay`]; `config` or `device` for a device that does not exist.
 pub(crate) fn replay_reporting(
     artifact: Artifact,
     library: Option<PathBuf>,
+    device: &str,
     report: &dyn Fn(&str, usize, usize),
 ) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
     let cases = artifact.files.read(&artifact.manifest().golden.file)?;
     let threads = Some(available_threads().min(MAX_REPLAY_THREADS));
-    let engine = EngineOptions { library, threads, ..EngineOptions::default() };
+    let engine = EngineOptions { library, threads, ..EngineOptions::default() }.on_devices(device)?;
     let options = ModelOptions { engine, ..ModelOptions::default() };
     let replay = |name: &String| {
         let report = |done, cases| {

@@ -5,7 +5,9 @@ pub(crate) mod blocking;
 pub(crate) mod cancellation;
 pub mod cpu;
 pub(crate) mod deadlines;
+pub(crate) mod devices;
 pub(crate) mod environment;
+pub(crate) mod execution_providers;
 pub(crate) mod lane;
 #[cfg(feature = "load-dynamic")]
 mod library;
@@ -14,6 +16,7 @@ pub(crate) mod meter;
 pub(crate) mod options;
 pub(crate) mod outputs;
 pub(crate) mod panics;
+pub(crate) mod providers;
 pub(crate) mod scope;
 pub(crate) mod session;
 pub(crate) mod transformer;

@@ -27,9 +27,9 @@ impl ModelOptions {
             max_waiting: self.limits.waiting,
             run_tokens: self.bounds().tokens,
             merges: self.sharing.merges,
-            overlaps: false,
+            overlaps: self.engine.devices.count() > 1,
             // A session with other providers may have no arena on the CPU, and the option would make its runs fail.
-            shrinks: self.engine.providers.is_empty(),
+            shrinks: self.engine.providers.is_empty() && self.engine.devices.is_cpu(),
         }
     }
 

@@ -3,7 +3,9 @@
 //! A session runs one request at a time, because `ort` requires `&mut` for it. Every thread that runs a graph therefore has
 //! its own session.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ort::environment::Environment;
@@ -12,7 +14,9 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::cpu::{Cpu, available_threads};
+use super::devices::{AUTO, Device, Devices};
 use super::environment::{check_version, environment};
+use super::execution_providers::{Library, Profile, on_device};
 use super::meter::Meter;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
@@ -29,14 +33,49 @@ const MAX_DEFAULT_WORKERS: usize = 4;
 pub(crate) struct EngineOptions {
     pub(crate) library: Option<PathBuf>,
     pub(crate) environment: Option<Environment>,
+    /// The execution providers of the application, which are tried before the CPU.
     pub(crate) providers: Vec<ExecutionProviderDispatch>,
+    /// The devices of the sessions.
+    pub(crate) devices: Devices,
     /// The number of threads that all sessions of a graph share; `None` is all threads that the process may use.
     pub(crate) threads: Option<usize>,
-    /// The number of sessions of a graph, one per thread that runs it; `None` is one session.
+    /// The number of sessions of a graph, one per thread that runs it; `None` is one session per device.
     pub(crate) workers: Option<usize>,
 }
 
 impl EngineOptions {
+    /// The environment of these options.
+    ///
+    /// # Errors
+    /// `dependency` or `config`, if the library cannot be loaded.
+    pub(crate) fn environment(&self) -> Result<Environment, BridgeError> {
+        match &self.environment {
+            Some(environment) => Ok(environment.clone()),
+            None => environment(self.library.as_deref()),
+        }
+    }
+
+    /// The same options with the devices that a `device` option names. `auto` stands for the execution providers of the
+    /// application, if it passes any.
+    ///
+    /// # Errors
+    /// `config` if it names no device or if the application passes execution providers too, `device` if a device cannot be
+    /// used, `dependency` without a usable library.
+    pub(crate) fn on_devices(&self, device: &str) -> Result<Self, BridgeError> {
+        let devices = match self.providers.as_slice() {
+            [] => Devices::select(device, &Library(self))?,
+            given if device == AUTO => {
+                Devices::of_providers(&given.iter().map(ExecutionProviderDispatch::name).collect::<Vec<_>>())
+            }
+            _ => {
+                return Err(BridgeError::config(format!(
+                    "device is {device:?} beside execution providers, expected auto"
+                )));
+            }
+        };
+        Ok(Self { devices, ..self.clone() })
+    }
+
     /// Sets the number of sessions to the number of threads, but to at most 4, unless it is set. This suits graphs whose
     /// matrix products are too small to be divided among threads.
     pub(crate) fn with_session_per_thread(self) -> Self {
@@ -46,7 +85,7 @@ impl EngineOptions {
 
     /// The number of sessions of a graph.
     pub(crate) fn workers(&self) -> usize {
-        self.workers.unwrap_or(1).max(1)
+        self.workers.unwrap_or(self.devices.count()).max(1)
     }
 }
 
@@ -64,11 +103,13 @@ pub(crate) struct SessionFactory {
     graph: GraphFile,
     options: EngineOptions,
     meter: Meter,
+    /// The number of sessions that were created so far, which take the devices in turn.
+    created: AtomicUsize,
 }
 
 impl SessionFactory {
     pub(crate) fn new(graph: GraphFile, options: EngineOptions, meter: Meter) -> Self {
-        Self { graph, options, meter }
+        Self { graph, options, meter, created: AtomicUsize::new(0) }
     }
 
     /// Creates sessions for a graph of the artifact at `root`. The meter records how long the creation of each takes.
@@ -93,20 +134,21 @@ impl SessionFactory {
     }
 
     fn open(&self) -> Result<Session, BridgeError> {
-        let environment = match &self.options.environment {
-            Some(environment) => environment.clone(),
-            None => environment(self.options.library.as_deref())?,
-        };
+        let environment = self.options.environment()?;
         check_version(&self.graph.min_onnxruntime)?;
         let refuse =
             |error: ort::Error| BridgeError::GraphLoad { file: self.graph.name.clone(), cause: Cause::new(error) };
-        let configured = Session::builder(&environment).and_then(|builder| self.configure(builder, Cpu::detect()));
-        let mut builder = configured.map_err(refuse)?;
-        // ONNX Runtime needs the path to find the graph's external data.
-        builder.commit_from_file(&self.graph.path).map_err(refuse)
+        let devices = &self.options.devices;
+        let device = devices.in_turn(self.created.fetch_add(1, Ordering::Relaxed));
+        let configured =
+            Session::builder(&environment).and_then(|builder| self.configure(builder, Cpu::detect(), device));
+        let builder = configured.map_err(refuse)?;
+        let (session, counts) = load(&self.graph.path, builder, device).map_err(refuse)?;
+        devices.providers.record(&self.graph.name, &device.name, counts);
+        Ok(session)
     }
 
-    fn configure(&self, builder: SessionBuilder, cpu: Cpu) -> ort::Result<SessionBuilder> {
+    fn configure(&self, builder: SessionBuilder, cpu: Cpu, device: &Device) -> ort::Result<SessionBuilder> {
         let threads = self.options.threads.unwrap_or_else(available_threads) / self.options.workers();
         let mut builder = builder
             .with_optimization_level(GraphOptimizationLevel::All)?
@@ -114,17 +156,37 @@ impl SessionFactory {
             .with_inter_threads(1)?
             .with_config_entry(SPIN_DURATION.0, SPIN_DURATION.1)?
             // ONNX Runtime would store one memory pattern per input shape, and shapes rarely occur twice.
-            .with_memory_pattern(false)?
-            // This option disables a fused kernel, which is slower than the two kernels that it replaces.
-            .with_disabled_optimizers("SkipLayerNormFusion")?;
+            .with_memory_pattern(false)?;
+        if device.is_cpu() {
+            // This option disables a fused kernel, which on CPUs is slower than the two kernels that it replaces.
+            builder = builder.with_disabled_optimizers("SkipLayerNormFusion")?;
+        }
         if cpu.saturates() {
             builder = builder.with_precise_qmm()?;
         }
-        if !self.options.providers.is_empty() {
-            builder = builder.with_execution_providers(&self.options.providers)?;
+        match self.options.providers.as_slice() {
+            [] => on_device(builder, device),
+            given => Ok(builder.with_execution_providers(given)?),
         }
-        Ok(builder)
     }
+}
+
+/// Loads a graph, and counts the nodes that each provider runs. On the CPU, no other provider can run any, and they are not
+/// counted.
+fn load(
+    path: &Path,
+    builder: SessionBuilder,
+    device: &Device,
+) -> ort::Result<(Session, BTreeMap<String, Option<usize>>)> {
+    // ONNX Runtime needs the path to find the graph's external data.
+    if device.is_cpu() {
+        let mut builder = builder;
+        return Ok((builder.commit_from_file(path)?, BTreeMap::from([(device.provider.clone(), None)])));
+    }
+    let (profile, mut builder) = Profile::start(builder)?;
+    let mut session = builder.commit_from_file(path)?;
+    let counts = profile.count(&mut session);
+    Ok((session, counts))
 }
 
 #[cfg(test)]
@@ -175,7 +237,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let written = folder.path().join("optimized.onnx");
         let environment = environment(None).expect("ORT_DYLIB_PATH names ONNX Runtime");
-        let builder = Session::builder(&environment).and_then(|builder| factory.configure(builder, cpu));
+        let builder =
+            Session::builder(&environment).and_then(|builder| factory.configure(builder, cpu, &Device::cpu()));
         let builder = builder.and_then(|builder| Ok(builder.with_optimized_model_path(&written)?));
         builder.expect("options").commit_from_file(&path).expect("a session");
         std::fs::read(&written).expect("a graph")

@@ -1,6 +1,7 @@
 # Requires python3 >= 3.11, make, cargo and a C compiler:
 #   make demo   sets up, builds the models of models.toml and runs them from Python and from Rust
-#   make test   sets up and runs all tests of both languages
+#   make test   sets up and runs the tests of both languages
+#   make test-families   runs the tests of all families but one, for each of them, in both languages
 #   make test-openvino   runs models on OpenVINO, in an environment of its own
 #   make check  lint and unit tests of both languages, a few minutes
 # All output goes to .venv, dist and bridge/target.
@@ -24,6 +25,8 @@ RUST_SOAK := bridge/target/release/examples/soak
 MINUTES ?= 5
 # Number of processes that run the tests of Python; they also share the processors
 WORKERS ?= 2
+# Runs tests/unit once without each family
+DELETION := tests/integration/test_deletion.py
 # Rust loads the shared library of the onnxruntime wheel
 LIBRARY = $(abspath $(firstword $(wildcard .venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1.* \
 	.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.1.*.dylib)))
@@ -37,8 +40,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment with ray, which is large
 RAY_BIN := .venv-ray/bin
 
-.PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-families \
-	test-rust-linked test-consumer test-kill test-ray test-openvino bench bench-gpu load soak agreement \
+.PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-linked \
+	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-openvino bench bench-gpu load soak agreement \
 	agreement-rerank agreement-summaries clean
 
 help:
@@ -85,7 +88,7 @@ pins:
 demo: models $(RUST_RELEASE)
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python scripts/demo.py dist $(RUST_RELEASE)
 
-test: lint lint-rust test-python test-rust test-rust-families test-rust-linked
+test: lint lint-rust test-python test-rust test-rust-linked
 
 check: lint lint-rust
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) tests/unit
@@ -98,7 +101,7 @@ lint: install
 
 test-python: install models $(RUST_DEBUG)
 	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
-		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10 --ignore $(DELETION)
 
 lint-rust: lock
 	cd bridge && cargo fmt --check
@@ -111,13 +114,18 @@ test-rust: setup lock
 		cargo test --quiet --features cli
 	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 
+# Without one family, for each of them: the other families pass their quick tests, and its artifacts are refused
+test-families: test-python-families test-rust-families
+
+test-python-families: install
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(DELETION)
+
 define test_without
 cd bridge && ORT_DYLIB_PATH=$(LIBRARY) cargo test --quiet --lib --test families --test golden_cases \
 	--no-default-features --features "cli load-dynamic $(filter-out $(1),$(RUST_FAMILIES))"
 
 endef
 
-# The crate without each family: the other families pass their quick tests, and its artifacts are refused
 test-rust-families: setup lock
 	$(foreach family,$(RUST_FAMILIES),$(call test_without,$(family)))
 

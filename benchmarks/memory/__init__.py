@@ -1,0 +1,1 @@
+"""Measure the memory that models use and give back."""

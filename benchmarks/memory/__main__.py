@@ -1,0 +1,148 @@
+r"""Measure the memory that models use and give back, in processes of Python and Rust.
+
+    python -m benchmarks.recipes.long_encoder --out DIR
+    python -m benchmarks.memory --artifact dist/all-minilm-l6-v2 --artifacts dist --long DIR/artifact/random-long-encoder \
+        --rust bridge/target/release/examples/memory
+
+- long text: the resident memory after one text of 8,000 tokens and a short one, compared with that before them.
+- limit: six models share a limit that holds three, and 4 threads call them at random; the growth of the resident memory
+  in comparison with the limit. All answers must be right.
+- cycles: every model of a folder is loaded, called and unloaded again and again; the part of the memory of a load that
+  the unload gives back, the median from the second cycle on, and the growth from the second cycle to the last.
+
+The exit status is 1 if a target is missed. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..console import print_machine, wide_console
+from ..corpora.composed_texts import composed_texts
+from ..environment import child_environment
+from ..soak.__main__ import write_bridge
+
+_SEED = 20261126
+_MIB = 1 << 20
+_LONG_WORDS = 7998  # of one token each, with the two special tokens 8,000
+_TEXTS, _MODELS, _FITS, _CALLERS = 64, 6, 3, 4
+# Targets: memory after a long text and growth under a limit, as shares of the loaded model and of the limit, at most;
+# the memory that an unload gives back, as a share, at least; the growth of all cycles in bytes, at most.
+_MAX_AFTER, _MAX_GROWN, _MIN_BACK, _MAX_GROWTH = 1.2, 1.1, 0.9, 5 * _MIB
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure, its target, and whether it is met."""
+
+    what: str
+    figure: str
+    target: str
+    is_met: bool
+
+
+def long_lines(found: dict[str, Any]) -> list[Line]:
+    """Return the figures of the measure `long`."""
+    share = found["after"] / found["loaded"]
+    sizes = f"{_mib(found['loaded'])} → {_mib(found['after'])} MiB, {share:.2f} times, peak {_mib(found['peak'])} MiB"
+    return [Line(f"text of {found['tokens']} tokens", sizes, f"at most {_MAX_AFTER} times", share <= _MAX_AFTER)]
+
+
+def limit_lines(found: dict[str, Any]) -> list[Line]:
+    """Return the figures of the measure `limit`."""
+    share, wrong = found["grown"] / found["limit"], found["calls"] - found["right"]
+    sizes = f"{_mib(found['grown'])} of {_mib(found['limit'])} MiB, {share:.2f} times; {_mib(found['each'])} MiB each"
+    return [
+        Line("limit: growth", sizes, f"at most {_MAX_GROWN} times", share <= _MAX_GROWN),
+        Line("limit: wrong answers", f"{wrong} of {found['calls']}", "0", wrong == 0),
+    ]
+
+
+def cycle_lines(found: dict[str, Any]) -> list[Line]:
+    """Return the figures of the measure `cycles`."""
+    lines = []
+    for name, cycles in found.items():
+        back = statistics.median((loaded - after) / max(loaded - before, 1) for before, loaded, after in cycles[1:])
+        growth = cycles[-1][2] - cycles[1][2]
+        lines.append(Line(f"{name}: given back", f"{back:.1%}", f"at least {_MIN_BACK:.0%}", back >= _MIN_BACK))
+        lines.append(
+            Line(f"{name}: growth", f"{growth / _MIB:.1f} MiB", f"under {_mib(_MAX_GROWTH)} MiB", growth < _MAX_GROWTH)
+        )
+    return lines
+
+
+def _mib(size: float) -> str:
+    return f"{size / _MIB:.0f}"
+
+
+def configs(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Return the parameters of the measures that the options select."""
+    bridge, text = folder / "bridge.toml", folder / "text.txt"
+    write_bridge(options.artifacts, bridge)
+    text.write_text("house " * _LONG_WORDS, encoding="utf-8")
+    limit = {"models": _MODELS, "fits": _FITS, "calls": options.calls, "callers": _CALLERS, "seed": _SEED}
+    return [
+        {"measure": "long", "path": str(options.long.resolve()), "text": str(text)},
+        {"measure": "limit", "path": str(options.artifact.resolve()), "texts": composed_texts(_TEXTS), **limit},
+        {"measure": "cycles", "bridge": str(bridge), "cycles": options.cycles},
+    ]
+
+
+_LINES = {"long": long_lines, "limit": limit_lines, "cycles": cycle_lines}
+
+
+def measure(command: Sequence[str], config: dict[str, Any]) -> list[Line]:
+    """Run one measure in a process of its own.
+
+    :raises subprocess.CalledProcessError: if the process fails.
+    """
+    line = [*command, json.dumps(config)]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, env=child_environment())
+    return _LINES[config["measure"]](json.loads(done.stdout))
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--artifact", type=Path, required=True, metavar="DIR", help="an embedding model, for the limit")
+    parser.add_argument("--artifacts", type=Path, required=True, metavar="DIR", help="a folder of models, for cycles")
+    parser.add_argument("--long", type=Path, required=True, metavar="DIR", help="the artifact of the recipe")
+    parser.add_argument("--rust", type=Path, metavar="BINARY", help="the example `memory` of the crate")
+    parser.add_argument("--calls", type=int, default=2000, metavar="N", help="calls under the limit")
+    parser.add_argument("--cycles", type=int, default=50, metavar="N")
+    options = parser.parse_args()
+    commands = {"Python": [sys.executable, "-m", "benchmarks.memory.worker"]}
+    if options.rust is not None:
+        commands["Rust"] = [str(options.rust)]
+    console = wide_console()
+    print_machine(console)
+    with tempfile.TemporaryDirectory() as folder:
+        measures = configs(options, Path(folder))
+        status = max([_report(console, name, command, measures) for name, command in commands.items()])
+    sys.exit(status)
+
+
+def _report(console: Console, name: str, command: Sequence[str], measures: list[dict[str, Any]]) -> int:
+    """Print the table of a language; return 1 if a target is missed."""
+    lines = [line for config in measures for line in measure(command, config)]
+    table = Table("", "figure", "target", "", title=name, title_justify="left")
+    for line in lines:
+        table.add_row(line.what, line.figure, line.target, "met" if line.is_met else "missed")
+    console.print(table)
+    return int(not all(line.is_met for line in lines))
+
+
+if __name__ == "__main__":
+    main()

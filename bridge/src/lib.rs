@@ -194,7 +194,7 @@ pub use bridge::config::open_bridge;
 pub use cause::Cause;
 pub use error::BridgeError;
 pub use error_code::ErrorCode;
-pub use handles::{Embedder, Recognizer, Reranker, Summarizer};
+pub use handles::{Embedder, EmbeddingWindows, EmbeddingWindowsBlocking, Recognizer, Reranker, Summarizer};
 pub use model::{Model, ModelInfo};
 pub use options::{BridgeOptions, ReloadOptions};
 /// The bindings to ONNX Runtime, for [`Builder::environment`] and [`Builder::execution_providers`].
@@ -203,8 +203,8 @@ pub use runtime::CancelToken;
 pub use runtime::providers::Providers;
 pub use status::{ModelState, ModelStatus};
 pub use tasks::{
-    AggregationStrategy, EmbedOptions, Embedding, Embeddings, Entities, Entity, Progress, Ranked, RecognizeOptions,
-    RerankOptions, SummarizeOptions, Summary, Task,
+    AggregationStrategy, EmbedOptions, Embedding, EmbeddingWindow, Embeddings, Entities, Entity, Progress, Ranked,
+    RecognizeOptions, RerankOptions, SummarizeOptions, Summary, Task,
 };
 pub use unknown_name::UnknownName;
 

@@ -109,6 +109,11 @@ impl TextEncoder {
         guarded(|| self.tokenizer.decode(&ids, true))
     }
 
+    /// The maximum number of tokens of a text without special tokens.
+    pub(crate) fn max_text_tokens(&self) -> usize {
+        self.max_tokens - special_tokens(&self.tokenizer)
+    }
+
     /// A copy of the tokenizer that does not truncate. The copy includes the vocabulary.
     pub(crate) fn without_limit(&self) -> Tokenizer {
         let mut tokenizer = self.tokenizer.clone();
@@ -122,7 +127,7 @@ impl TextEncoder {
     pub(crate) fn into_parts(mut self) -> (Tokenizer, usize, Side) {
         // Removing the truncation cannot fail.
         let _ = self.tokenizer.with_truncation(None);
-        let max_text_tokens = self.max_tokens - special_tokens(&self.tokenizer);
+        let max_text_tokens = self.max_text_tokens();
         (self.tokenizer, max_text_tokens, self.side)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::embedding_windows::{EmbeddingWindows, EmbeddingWindowsBlocking};
 use super::handle::Handle;
 use super::{FromSlot, open, owned};
 use crate::life::slot::Slot;
@@ -77,6 +78,53 @@ impl Embedder {
         self.0.call(options.cancel.as_ref(), options.timeout, |backend, caller| {
             backend.embed_each(owned(texts), options.clone(), caller)
         })
+    }
+
+    /// Embeds a text of any length in windows of the model's `max_tokens`, which are computed while they are read. `stride` is
+    /// the number of tokens that consecutive windows share.
+    ///
+    /// The text is tokenized when the first window is read, which needs up to 600 bytes of memory for a character; nothing
+    /// else grows with the length of the text. `timeout` limits the time from the first window to the last one.
+    ///
+    /// # Errors
+    /// `config` for a time limit of 0, `input_too_large`, `prompt_not_found`, `closed`.
+    pub fn embed_windows(
+        &self,
+        text: impl Into<Arc<str>>,
+        options: EmbedOptions,
+        stride: usize,
+    ) -> Result<EmbeddingWindows, BridgeError> {
+        EmbeddingWindows::new(self.0.clone(), text.into(), options, stride, true)
+    }
+
+    /// The blocking twin of [`embed_windows`](Self::embed_windows).
+    ///
+    /// ```
+    /// # use onnx_ml_bridge::{BridgeError, BridgeOptions, EmbedOptions, Embedder};
+    /// # fn main() -> Result<(), BridgeError> {
+    /// # let Some(artifact) = std::env::var_os("ONNX_ML_BRIDGE_ARTIFACT") else { return Ok(()) };
+    /// let embedder = Embedder::open(artifact, BridgeOptions::default())?;
+    /// let text = "The tenants signed the lease on Tuesday. ".repeat(100);
+    /// let mut windows = embedder.embed_windows_blocking(text.as_str(), EmbedOptions::default(), 8)?;
+    /// for window in &mut windows {
+    ///     let window = window?;
+    ///     println!("{} tokens: {}", window.token_count, &text[window.start_byte..window.end_byte]);
+    /// }
+    /// let vector = windows.pool()?; // one vector for the whole text
+    /// # assert!(!vector.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The errors of [`embed_windows`](Self::embed_windows).
+    pub fn embed_windows_blocking(
+        &self,
+        text: impl Into<Arc<str>>,
+        options: EmbedOptions,
+        stride: usize,
+    ) -> Result<EmbeddingWindowsBlocking, BridgeError> {
+        EmbeddingWindows::new(self.0.clone(), text.into(), options, stride, false).map(EmbeddingWindowsBlocking)
     }
 
     /// The name, the task, the version and the variant of the model. A reload changes them.

@@ -15,7 +15,7 @@ use crate::runtime::cancellation::{CancelToken, Stoppable, TimeLimit};
 use crate::runtime::lane::Caller;
 use crate::runtime::panics::caught;
 use crate::status::ModelStatus;
-use crate::tasks::backend::OfTask;
+use crate::tasks::backend::{AnyBackend, OfTask};
 
 /// A model of the task of a backend. Clones share it.
 pub(crate) struct Handle<B: ?Sized> {
@@ -122,6 +122,46 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         caught(answer.instrument(self.span())).await
     }
 
+    /// What stops a call that is made in parts; each of them is a [`part`](Self::part).
+    ///
+    /// # Errors
+    /// `config` for a time limit of 0; `inference` if the system refuses the thread that waits for time limits.
+    pub(super) fn stoppable(
+        &self,
+        cancel: Option<&CancelToken>,
+        timeout: Option<Duration>,
+    ) -> Result<Stoppable, BridgeError> {
+        Stoppable::new(cancel, self.limit(timeout)?)
+    }
+
+    /// Makes one part of a call. The model is in use only during the part.
+    ///
+    /// # Errors
+    /// `config` for an asynchronous caller without a tokio runtime, `closed`, the errors of loading the model, `internal` if
+    /// the part panics, or its errors.
+    pub(super) async fn part<T, F: Future<Output = Result<T, BridgeError>> + Send>(
+        &self,
+        caller: &Caller,
+        part: impl FnOnce(Arc<B>) -> F + Send,
+    ) -> Result<T, BridgeError> {
+        if caller.is_async {
+            runtime()?;
+        }
+        let answer = async {
+            let running = if caller.is_async { self.enter(caller).await? } else { self.slot.enter(&caller.stop)? };
+            part(self.backend(&running)?).await
+        };
+        caught(answer.instrument(self.span())).await
+    }
+
+    /// The backend of the current generation.
+    ///
+    /// # Errors
+    /// `closed`.
+    pub(super) fn current(&self) -> Result<Arc<B>, BridgeError> {
+        self.of_task(&self.slot.current()?.opened.backend)
+    }
+
     /// Starts a call. Only the load of a model that is not loaded needs a blocking thread.
     async fn enter(&self, caller: &Caller) -> Result<Call, BridgeError> {
         if let Some(running) = self.slot.try_enter()? {
@@ -133,8 +173,12 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
 
     /// The backend of the generation that a call runs on.
     fn backend(&self, running: &Call) -> Result<Arc<B>, BridgeError> {
+        self.of_task(running.backend())
+    }
+
+    fn of_task(&self, backend: &AnyBackend) -> Result<Arc<B>, BridgeError> {
         let problem = || format!("the model {:?} is for another task", self.slot.name);
-        B::of(running.backend()).cloned().ok_or_else(|| BridgeError::Internal { problem: problem() })
+        B::of(backend).cloned().ok_or_else(|| BridgeError::Internal { problem: problem() })
     }
 
     /// The span of a call. It has no text.

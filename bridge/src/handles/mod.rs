@@ -2,12 +2,14 @@
 
 pub(crate) mod any;
 mod embedder;
+mod embedding_windows;
 mod handle;
 mod recognizer;
 mod reranker;
 mod summarizer;
 
 pub use self::embedder::Embedder;
+pub use self::embedding_windows::{EmbeddingWindows, EmbeddingWindowsBlocking};
 pub use self::recognizer::Recognizer;
 pub use self::reranker::Reranker;
 pub use self::summarizer::Summarizer;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::text_windows::TextWindows;
 use super::{
     EmbedOptions, Embedding, Entities, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Summary, Task,
 };
@@ -64,6 +65,38 @@ pub(crate) trait EmbedBackend: Backend {
         options: EmbedOptions,
         caller: Caller,
     ) -> Result<Vec<Outcome<Embedding>>, BridgeError>;
+
+    /// Whether the vectors have the length 1.
+    fn normalized(&self) -> bool;
+
+    /// Checks a text and the options of a call that embeds its windows.
+    ///
+    /// # Errors
+    /// `input_too_large` or `prompt_not_found`.
+    fn check(&self, text: &str, options: &EmbedOptions) -> Result<(), BridgeError>;
+
+    /// Tokenizes a text and splits it into windows that share `stride` tokens.
+    ///
+    /// # Errors
+    /// `config` for a stride that does not fit into a window, or the errors of the tokenizer.
+    async fn split(
+        self: Arc<Self>,
+        text: Arc<str>,
+        options: EmbedOptions,
+        stride: usize,
+        caller: &Caller,
+    ) -> Result<TextWindows, BridgeError>;
+
+    /// The vectors of some windows that [`split`](Self::split) returned.
+    ///
+    /// # Errors
+    /// The error of any window, or the reason why the call was stopped.
+    async fn embed_windows(
+        self: Arc<Self>,
+        windows: Vec<Vec<i64>>,
+        options: &EmbedOptions,
+        caller: &Caller,
+    ) -> Result<Vec<Vec<f32>>, BridgeError>;
 }
 
 /// A model that finds named entities.

@@ -93,3 +93,21 @@ impl Embeddings {
         all
     }
 }
+
+/// The embedding of one window of a text. Both ends are exclusive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EmbeddingWindow {
+    /// The offset of the window's start in the text, in characters.
+    pub start: usize,
+    /// The offset of the window's end in the text, in characters.
+    pub end: usize,
+    /// The offset of the window's start in the text, in bytes of UTF-8.
+    pub start_byte: usize,
+    /// The offset of the window's end in the text, in bytes of UTF-8.
+    pub end_byte: usize,
+    /// The number of tokens that the model read, including special tokens and the prompt.
+    pub token_count: usize,
+    /// The vector: `dim` finite float32 values.
+    pub vector: Vec<f32>,
+}

@@ -12,8 +12,9 @@ pub(crate) mod seconds;
 mod strategy;
 pub(crate) mod summarization;
 mod task;
+pub(crate) mod text_windows;
 
-pub use self::embedding::{EmbedOptions, Embedding, Embeddings};
+pub use self::embedding::{EmbedOptions, Embedding, EmbeddingWindow, Embeddings};
 pub use self::entities::{Entities, Entity};
 pub use self::ner::RecognizeOptions;
 pub use self::rerank::{Ranked, RerankOptions};

@@ -1,7 +1,13 @@
-"""The windows of long texts and their pooled vector."""
+"""The windows of long texts and their pooled vector.
 
+`bridge/tests/windows.rs` compares the answers of Rust with tests/golden/embedding-windows.json. Run this file as a
+script to write it, with the folder `tests/support` in PYTHONPATH.
+"""
+
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,6 +17,8 @@ from onnx_ml_bridge.runtime.session import GraphSession
 
 TINY = VALID / "tiny-embedding"
 TEXT = "the cat sings, and the dog reads a book about Paris. Ωmega! " * 40
+ANSWERS = VALID.parent / "embedding-windows.json"
+MIXED = "[CLS] Ω \n 🙂 é cat sings, 東京 the dog"
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +116,39 @@ print((peak(200_000) - base) / 200_000)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(done.stdout) <= 600
+
+
+def answers(embedder):
+    """Return the windows and the pooled vectors of some texts, as JSON has them."""
+    cases = []
+    for text in ("", "cat", TEXT[:500], MIXED * 60):
+        for prompt in (None, "query"):
+            for stride in (0, 1, 20):
+                windows = embedder.embed_windows(text, EmbedOptions(prompt_name=prompt), stride=stride)
+                read = [{**asdict(window), "vector": rounded(window.vector)} for window in windows]
+                case = {"text": text, "prompt_name": prompt, "stride": stride, "windows": read}
+                cases.append({**case, "pooled": rounded(windows.pool())})
+    return cases
+
+
+def rounded(vector):
+    return [round(float(value), 7) for value in vector]
+
+
+def vectors(cases):
+    return np.array(
+        [row for case in cases for row in [case["pooled"], *(each.pop("vector") for each in case["windows"])]]
+    )
+
+
+def test_the_stored_answers_for_rust_are_those_of_today(embedder):
+    stored, cases = json.loads(ANSWERS.read_text(encoding="utf-8")), answers(embedder)
+    assert np.abs(vectors(stored) - vectors(cases)).max() < 1e-5
+    for case in [*stored, *cases]:
+        del case["pooled"]
+    assert stored == cases
+
+
+if __name__ == "__main__":
+    lines = ",\n".join(json.dumps(case) for case in answers(Embedder.open(Model(TINY, variant="fp32"))))
+    ANSWERS.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod model;
 mod replay;
 mod section;
+mod split;
 
 pub use self::section::{EmbeddingSpec, Prompt};
 

@@ -1,14 +1,16 @@
 //! A sentence embedding model, which computes one vector per text.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use async_trait::async_trait;
 use ort::session::Session;
 use ort::value::Tensor;
+use tokenizers::Tokenizer;
 
 use super::ROLE;
 use super::section::{EmbeddingSpec, Prompt, Sections};
+use super::split::split;
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::files::ArtifactFiles;
@@ -27,6 +29,7 @@ use crate::runtime::session::SessionFactory;
 use crate::runtime::transformer::{Transformer, check_finite};
 use crate::status::LaneStatus;
 use crate::tasks::backend::{AnyBackend, Backend, EmbedBackend, all};
+use crate::tasks::text_windows::TextWindows;
 use crate::tasks::{EmbedOptions, Embedding, Embeddings};
 use crate::tokenizer::{Encoded, TextEncoder};
 
@@ -46,6 +49,8 @@ pub(crate) struct EmbeddingModel {
     spec: EmbeddingSpec,
     max_tokens: usize,
     tokenizer: Arc<TextEncoder>,
+    /// A copy of the tokenizer without truncation, made for the first long text, because it copies the vocabulary.
+    whole: OnceLock<Tokenizer>,
     lane: Lane<VectorRunner>,
     bounds: Bounds,
     text_limit: usize,
@@ -81,6 +86,7 @@ impl EmbeddingModel {
             text_limit: options.limits.text,
             variant: variant.to_owned(),
             tokenizer,
+            whole: OnceLock::new(),
             meter,
             manifest,
         })
@@ -128,9 +134,14 @@ impl EmbeddingModel {
                 Text { tokens, truncated }
             }));
         }
+        Ok(Prepared { job: self.job(rows, prompt), texts: encoded })
+    }
+
+    /// Plans the runs of some rows.
+    fn job(&self, rows: Vec<Vec<i64>>, prompt: Option<&Prompt>) -> Job<VectorRunner> {
         let runs = plan(rows.iter().map(Vec::len).enumerate().collect(), self.bounds);
         let key = prompt.map_or(0, |prompt| i64::try_from(prompt.tokens).unwrap_or(0));
-        Ok(Prepared { job: Job { key, rows, runs, is_last: true }, texts: encoded })
+        Job { key, rows, runs, is_last: true }
     }
 
     fn prompt(&self, options: &EmbedOptions) -> Result<Option<&Prompt>, BridgeError> {
@@ -144,14 +155,17 @@ impl EmbeddingModel {
     }
 
     fn encode(&self, index: usize, text: &str, prompt: Option<&Prompt>) -> Outcome<Encoded> {
-        if text.len() > self.text_limit {
-            return Err(BridgeError::InputTooLarge { index: Some(index), bytes: text.len(), limit: self.text_limit });
-        }
+        self.check_size(Some(index), text)?;
         let encoded = match prompt {
             Some(prompt) => self.tokenizer.encode(&format!("{}{text}", prompt.text)),
             None => self.tokenizer.encode(text),
         };
         encoded.map_err(|problem| BridgeError::inference(Some(index), problem))
+    }
+
+    fn check_size(&self, index: Option<usize>, text: &str) -> Result<(), BridgeError> {
+        let (bytes, limit) = (text.len(), self.text_limit);
+        if bytes > limit { Err(BridgeError::InputTooLarge { index, bytes, limit }) } else { Ok(()) }
     }
 }
 
@@ -252,6 +266,42 @@ impl EmbedBackend for EmbeddingModel {
         let tokens = outcomes.iter().flatten().map(|embedding| embedding.token_count).sum();
         self.meter.request(count, tokens, started.elapsed());
         Ok(outcomes)
+    }
+
+    fn normalized(&self) -> bool {
+        self.spec.normalized
+    }
+
+    fn check(&self, text: &str, options: &EmbedOptions) -> Result<(), BridgeError> {
+        self.prompt(options)?;
+        self.check_size(None, text)
+    }
+
+    async fn split(
+        self: Arc<Self>,
+        text: Arc<str>,
+        options: EmbedOptions,
+        stride: usize,
+        caller: &Caller,
+    ) -> Result<TextWindows, BridgeError> {
+        let bytes = text.len();
+        let work = move || {
+            let prompt = self.prompt(&options)?.map_or("", |prompt| prompt.text.as_str());
+            let whole = self.whole.get_or_init(|| self.tokenizer.without_limit());
+            split(whole, self.tokenizer.max_text_tokens(), prompt, &text, stride)
+        };
+        caller.prepare(bytes, work).await
+    }
+
+    async fn embed_windows(
+        self: Arc<Self>,
+        rows: Vec<Vec<i64>>,
+        options: &EmbedOptions,
+        caller: &Caller,
+    ) -> Result<Vec<Vec<f32>>, BridgeError> {
+        let permit = self.lane.admit()?;
+        let job = self.job(rows, self.prompt(options)?);
+        permit.run(job, caller, |_| ()).await?.into_iter().collect()
     }
 }
 

@@ -102,10 +102,10 @@ impl Embedder {
     /// ```
     /// # use onnx_ml_bridge::{BridgeError, BridgeOptions, EmbedOptions, Embedder};
     /// # fn main() -> Result<(), BridgeError> {
-    /// # let Some(artifact) = std::env::var_os("ONNX_ML_BRIDGE_ARTIFACT") else { return Ok(()) };
-    /// let embedder = Embedder::open(artifact, BridgeOptions::default())?;
+    /// # let Some(artifact) = std::env::var("ONNX_ML_BRIDGE_ARTIFACT").ok() else { return Ok(()) };
+    /// let embedder = Embedder::open(artifact.as_str(), BridgeOptions::default())?;
     /// let text = "The tenants signed the lease on Tuesday. ".repeat(100);
-    /// let mut windows = embedder.embed_windows_blocking(text.as_str(), EmbedOptions::default(), 8)?;
+    /// let mut windows = embedder.embed_windows_blocking(text.as_str(), &EmbedOptions::default(), 8)?;
     /// for window in &mut windows {
     ///     let window = window?;
     ///     println!("{} tokens: {}", window.token_count, &text[window.start_byte..window.end_byte]);
@@ -121,10 +121,10 @@ impl Embedder {
     pub fn embed_windows_blocking(
         &self,
         text: impl Into<Arc<str>>,
-        options: EmbedOptions,
+        options: &EmbedOptions,
         stride: usize,
     ) -> Result<EmbeddingWindowsBlocking, BridgeError> {
-        EmbeddingWindows::new(self.0.clone(), text.into(), options, stride, false).map(EmbeddingWindowsBlocking)
+        EmbeddingWindows::new(self.0.clone(), text.into(), options.clone(), stride, false).map(EmbeddingWindowsBlocking)
     }
 
     /// The name, the task, the version and the variant of the model. A reload changes them.

@@ -1,4 +1,4 @@
-//! [`EmbeddingWindows`].
+//! [`EmbeddingWindows`]: the vectors of the windows of a long text.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,13 +10,13 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 
 use super::handle::Handle;
+use crate::BridgeError;
 use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stoppable;
 use crate::runtime::lane::Caller;
 use crate::tasks::backend::EmbedBackend;
 use crate::tasks::text_windows::{TextWindow, TextWindows};
 use crate::tasks::{EmbedOptions, EmbeddingWindow};
-use crate::{BridgeError, CancelToken};
 
 /// The number of windows of a long text that are embedded at once
 const BLOCK_WINDOWS: usize = 16;
@@ -53,7 +53,7 @@ impl EmbeddingWindows {
         is_async: bool,
     ) -> Result<Self, BridgeError> {
         let backend = handle.current()?;
-        handle.stoppable(None::<&CancelToken>, options.timeout)?;
+        handle.limit(options.timeout)?;
         backend.check(&text, &options)?;
         let pooled = Pooled::new(backend.dim(), backend.normalized());
         let backend = Arc::downgrade(&backend);
@@ -71,6 +71,11 @@ impl EmbeddingWindows {
         Ok(Self { step: Step::Idle(Box::new(state)), ready: VecDeque::new(), pooled, failed: None })
     }
 
+    /// Computes the next window; `None` after the last one and after an error.
+    pub async fn next(&mut self) -> Option<Result<EmbeddingWindow, BridgeError>> {
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
     /// Computes the windows that are left and returns one vector for the whole text.
     ///
     /// It is the mean of all windows, weighted by the number of tokens that no earlier window has, and has the length 1 if
@@ -83,10 +88,6 @@ impl EmbeddingWindows {
             window?;
         }
         self.failed.clone().map_or_else(|| Ok(self.pooled.vector()), Err)
-    }
-
-    async fn next(&mut self) -> Option<Result<EmbeddingWindow, BridgeError>> {
-        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
     /// Reads the next block of windows, an empty one at the end.

@@ -186,7 +186,11 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         tracing::info_span!("call", model = %self.slot.name, task = %self.slot.task)
     }
 
-    fn limit(&self, timeout: Option<Duration>) -> Result<Option<TimeLimit>, BridgeError> {
+    /// The time limit of a call that starts now.
+    ///
+    /// # Errors
+    /// `config` for a limit of 0.
+    pub(super) fn limit(&self, timeout: Option<Duration>) -> Result<Option<TimeLimit>, BridgeError> {
         TimeLimit::of(timeout.or(self.slot.timeout))
     }
 }

@@ -178,7 +178,7 @@ class Embedder(Handle[EmbedderBackend]):
             watch.check()
             windows = backend.split(text, options, stride)
             while block := list(islice(windows, _BLOCK_WINDOWS)):
-                with self._slot.running(watch) as current:
+                with self._slot.span(), self._slot.running(watch) as current:
                     if current is not backend:
                         raise StoppedError("cancelled", "the model was reloaded while the windows of a text were read")
                     vectors = backend.embed_windows(block, options, watch)

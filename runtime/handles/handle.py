@@ -249,7 +249,7 @@ def all_results(
     :raises InputError: with the index of the first invalid input; then no input was run.
     :raises StoppedError: if the call was cancelled or exceeded its time limit.
     """
-    with Request(slot.meter, len(inputs), tokens) as request:
+    with slot.span(), Request(slot.meter, len(inputs), tokens) as request:
         prepared_for = slot.backend
         checked = _all_prepared(prepared_for, inputs, options)
         if not checked:
@@ -284,7 +284,7 @@ def each_result(
     :param tokens: returns the number of tokens of a result, for metrics.
     :raises OnnxMlBridgeError: for an error of all inputs, such as an invalid option or graph.
     """
-    with Request(slot.meter, len(inputs), tokens) as request:
+    with slot.span(), Request(slot.meter, len(inputs), tokens) as request:
         _collect_each(slot, inputs, options, watch, request)
     return [request.outcomes[index] for index in range(len(inputs))]
 

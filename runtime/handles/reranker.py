@@ -85,7 +85,7 @@ class Reranker(Handle[RerankerBackend]):
         if options.top_k is not None and (type(options.top_k) is not int or options.top_k < 1):
             raise ConfigError("top_k", expected="an integer, at least 1", actual=repr(options.top_k))
         meter = self._slot.meter
-        with counted_errors(meter):
+        with self._slot.span(), counted_errors(meter):
             self.backend.check_texts(query, documents)
             with self._watch(options) as watch:
                 return self._ranked(query, documents, watch, meter)[: options.top_k]

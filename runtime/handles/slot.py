@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -22,6 +22,7 @@ from ..meter import Meter
 from ..options import Model, ModelInfo, StrPath
 from ..residency import Conditions, Loadable, LoadState, Resident
 from ..session import import_onnxruntime
+from ..spans import call_span
 from ..status import ModelState
 from ..verify import verify_variant
 from .request import Request, counted_errors
@@ -109,6 +110,10 @@ class Slot(Generic[AnyBackend]):
         :raises ClosedError: if the model was closed.
         """
         return self._current().backend
+
+    def span(self) -> AbstractContextManager[Any]:
+        """Return the span of a call, for traces."""
+        return call_span(self.name, self._info.task)
 
     @property
     def meter(self) -> Meter:

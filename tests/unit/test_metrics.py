@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,12 @@ from onnx_ml_bridge import (
     SummarizeOptions,
     Summarizer,
 )
-from onnx_ml_bridge.runtime import meter
+from onnx_ml_bridge.runtime import meter, spans
 from onnx_ml_bridge.runtime.lane import Lane, LaneOptions
 from onnx_ml_bridge.runtime.lane_call import Run, run_of
 from onnx_ml_bridge.runtime.meter import Histogram, Meter, all_numbers
 from onnx_ml_bridge.runtime.metrics import METRICS, PREFIX
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
 ROOT = Path(__file__).parents[2]
@@ -343,8 +345,49 @@ def fails(function, *arguments):
     return None
 
 
+class Spans(trace.TracerProvider, trace.Tracer):
+    """Records the spans of OpenTelemetry."""
+
+    def __init__(self):
+        self.seen = []
+
+    def get_tracer(self, *_, **__):
+        return self
+
+    def start_span(self, *arguments, **options):
+        raise AssertionError("spans are current ones")
+
+    @contextmanager
+    def start_as_current_span(self, name, **options):
+        self.seen.append((name, options["attributes"]["model"], options["attributes"]["task"]))
+        try:
+            yield self
+        except Exception as error:
+            if options["record_exception"] or options["set_status_on_exception"]:
+                self.seen.append(repr(error))
+            raise
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """The spans of a test, with the names of their models and tasks."""
+    provider = Spans()
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    spans._tracer.cache_clear()
+    yield provider.seen
+    spans._tracer.cache_clear()
+
+
+def test_a_process_without_opentelemetry_has_no_spans(recorded, monkeypatch):
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace")
+    with spans.call_span("model", "ner"):
+        pass
+    assert not recorded
+    assert "opentelemetry.trace" not in sys.modules
+
+
 @families
-def test_a_scrape_has_every_name_and_no_text(caplog):
+def test_a_scrape_has_every_name_and_no_text(caplog, recorded):
     caplog.set_level(logging.DEBUG)
     models = [EMBEDDING, NER, Model(SPACY), SUMMARY, RERANK]
     bridge = OnnxMlBridge.open(*models, defaults={"ner": "tiny-ner"}, options=BridgeOptions(text_limit=4096))
@@ -369,4 +412,7 @@ def test_a_scrape_has_every_name_and_no_text(caplog):
             lines = [line for line in text.splitlines() if line.startswith(sample + "{") and label in line]
             assert lines, (sample, label)
     assert "loaded in" in caplog.text
-    assert CANARY not in text + caplog.text
+    tasks = ("embedding", "ner", "ner", "summarization", "rerank")
+    names = [path.name for path in (EMBEDDING, NER, SPACY, SUMMARY, RERANK)]
+    assert set(recorded) == {("call", name, task) for name, task in zip(names, tasks, strict=True)}
+    assert CANARY not in text + caplog.text + repr(recorded)

@@ -143,7 +143,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
 
     /// The spans of a call. They have no text.
     fn trace(&self) -> Trace {
-        Trace::of(&self.slot.name, self.slot.task)
+        Trace::of(&self.slot.name, self.slot.task.name())
     }
 
     fn limit(&self, timeout: Option<Duration>) -> Result<Option<TimeLimit>, BridgeError> {

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use tracing::{Span, info_span};
 
-use crate::tasks::Task;
-
 /// The span of a call, of which those of its stages are children; `None` if nobody records it.
 #[derive(Clone, Default)]
 pub(crate) struct Trace(Option<Arc<CallSpan>>);
@@ -13,7 +11,7 @@ pub(crate) struct Trace(Option<Arc<CallSpan>>);
 struct CallSpan {
     span: Span,
     model: String,
-    task: Task,
+    task: &'static str,
 }
 
 /// Creates the span of a stage, a child of that of the call.
@@ -28,7 +26,7 @@ macro_rules! stage {
 
 impl Trace {
     /// Creates the span of a call, unless nobody records it.
-    pub(crate) fn of(model: &str, task: Task) -> Self {
+    pub(crate) fn of(model: &str, task: &'static str) -> Self {
         let span = info_span!("call", model = %model, task = %task);
         Self((!span.is_disabled()).then(|| Arc::new(CallSpan { span, model: model.to_owned(), task })))
     }

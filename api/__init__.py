@@ -35,6 +35,7 @@ from .runtime.handles.recognizer import RecognizeOptions, Recognizer
 from .runtime.handles.reranker import Ranked, Reranker, RerankOptions
 from .runtime.handles.summarizer import SummarizeOptions, Summarizer, Summary
 from .runtime.interface import MlBridge
+from .runtime.metrics import MetricsCollector
 from .runtime.options import BridgeOptions, Model, ModelInfo, Task
 from .runtime.status import ModelState, ModelStatus
 from .runtime.verify import VariantReplay, VerifyReport, verify
@@ -64,6 +65,7 @@ __all__ = [
     "Entity",
     "InferenceError",
     "InputError",
+    "MetricsCollector",
     "MlBridge",
     "Model",
     "ModelConfig",

@@ -18,6 +18,7 @@ from . import cpu
 from .batching import DEFAULT_TOKEN_BUDGET
 from .devices import Devices
 from .loading import OpenArtifact
+from .meter import Meter
 from .options import ModelInfo, Task
 from .session import GraphSession
 
@@ -91,6 +92,11 @@ class GraphModel(Generic[Spec, Tokenizer]):
     identity: str | None = None
     devices: Devices = field(default_factory=Devices)
 
+    @property
+    def meter(self) -> Meter:
+        """Records what the model does."""
+        return Meter(self.name, self.version)
+
     def info(self, family: Family) -> ModelInfo:
         """Return what the model says of itself."""
         return model_info(family, self)
@@ -102,7 +108,7 @@ class GraphModel(Generic[Spec, Tokenizer]):
         :param shrink_above: runs of more padded tokens return their memory to the system; see `GraphSession`.
         """
         path, threads = self.root / self.graph.file, threads or cpu.usable_cpus()
-        return GraphSession(path, threads, self.devices, shrink_above=shrink_above)
+        return GraphSession(path, threads, self.devices, shrink_above=shrink_above, meter=self.meter)
 
 
 def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> GraphModel[Spec, Tokenizer]:

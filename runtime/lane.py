@@ -22,6 +22,7 @@ from .batching import MAX_SCORES
 from .cancellation import Watch
 from .forking import call_after_fork
 from .lane_call import Call, Outcome, Run, Turn
+from .meter import Meter
 from .options import DEFAULT_MAX_WAITING
 
 # A worker looks at this many waiting calls for rows to merge.
@@ -64,11 +65,19 @@ class LaneStatus:
 class Lane:
     """Schedules the runs of one model. Thread-safe; threads start with the first call that finds the lane busy."""
 
-    def __init__(self, options: LaneOptions | None = None, *, workers: int = 1, runs_per_call: int = 1) -> None:
+    def __init__(
+        self,
+        options: LaneOptions | None = None,
+        *,
+        workers: int = 1,
+        runs_per_call: int = 1,
+        meter: Meter | None = None,
+    ) -> None:
         """Create a lane without threads.
 
         :param workers: the number of workers if the options have none.
         :param runs_per_call: the maximum number of runs of one call at the same time.
+        :param meter: records how calls wait.
         """
         options = LaneOptions() if options is None else options
         self.workers = options.workers or workers
@@ -77,8 +86,11 @@ class Lane:
         self._max_waiting = options.max_waiting
         self._last_success: float | None = None
         self._error: str | None = None
+        self._meter = meter
         self._reset(())
         call_after_fork(self)
+        if meter is not None:
+            meter.watch(self)
         _lanes.add(self)
 
     def _reset(self, calls: Sequence[Call]) -> None:
@@ -121,6 +133,11 @@ class Lane:
         finally:
             self.leave(call)
 
+    @property
+    def waiting(self) -> int:
+        """The number of calls with runs that have not started."""
+        return len(self._calls)
+
     def status(self) -> LaneStatus:
         """Return what the lane did and does. Never waits for a run."""
         with self._lock:
@@ -148,6 +165,8 @@ class Lane:
                 return
             call.runs.extend((call.number(), run) for run in runs)
             call.may_grow = not is_last
+            if call.added is None:
+                call.added = time.perf_counter()
             self._settle(call)
             self._enqueue(call)
             # The thread of the call comes to `run_here` next
@@ -164,11 +183,19 @@ class Lane:
                 return
             turn = self._begin()
             self._call_workers()
-        outcomes = turn.execute()
+        outcomes = self._execute(turn)
         with self._lock:
             self._end(turn, outcomes)
             self._call_workers(besides=call)
         _deliver(turn, outcomes)
+
+    def _execute(self, turn: Turn) -> list[Outcome]:
+        """Run a turn; for the calls of which it has the first run, record how long they waited for it."""
+        now = time.perf_counter()
+        for call, number, _ in turn.runs:
+            if number == 0 and call.added is not None and self._meter is not None:
+                self._meter.waited(now - call.added)
+        return turn.execute()
 
     def pause_at_exit(self) -> None:
         """Let a daemon thread wait for the end of the process, once it has begun, instead of running or failing."""
@@ -296,7 +323,7 @@ class Lane:
         """Take turns until there was none for a while."""
         turn = self._first_turn()
         while turn or (turn := self._wait_for_turn()):
-            outcomes = turn.execute()
+            outcomes = self._execute(turn)
             with self._lock:
                 self._end(turn, outcomes)
                 following = self._begin() if self._may_begin() and not _is_exiting else None

@@ -89,6 +89,7 @@ class Call:
         self.runs: deque[tuple[int, Run]] = deque()
         self.turns: list[Turn] = []
         self.may_grow = True
+        self.added: float | None = None  # when the first runs came, by `time.perf_counter`
         self.is_queued = False
         self.is_gone = False
         self._lane = lane

@@ -17,7 +17,7 @@ from .array_equality import ArrayEquality
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .cancellation import Stop, Watch
 from .graph_model import GraphModel, graph_model, staged_model
-from .handles.reranker import Ranked, Reranker
+from .handles.reranker import Ranked, Ranking, Reranker
 from .lane import Lane, LaneOptions
 from .lane_call import Call, run_of
 from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, reporting
@@ -78,7 +78,7 @@ class CrossEncoder:
         self._text_limit = text_limit
         self._session = model.session(threads)
         devices = model.devices.count
-        self.lane = Lane(lane, workers=devices, runs_per_call=devices)
+        self.lane = Lane(lane, workers=devices, runs_per_call=devices, meter=model.meter)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 
@@ -93,11 +93,12 @@ class CrossEncoder:
         for index, document in enumerate(documents):
             check_text(document, index, self._text_limit)
 
-    def rank(self, query: str, documents: Sequence[str], watch: Watch) -> list[Ranked]:
+    def rank(self, query: str, documents: Sequence[str], watch: Watch) -> Ranking:
         """Return all documents by descending score; documents of equal scores keep their order."""
         scored = self._scored(query, documents, watch)
         order = ranking(scored.scores).tolist()
-        return [Ranked(index, float(scored.scores[index]), bool(scored.truncated[index])) for index in order]
+        ranked = [Ranked(index, float(scored.scores[index]), bool(scored.truncated[index])) for index in order]
+        return Ranking(ranked, int(scored.token_counts.sum()))
 
     def score(self, query: str, documents: Sequence[str], watch: Watch | None = None) -> Scored:
         """Score documents for a query; the result has the order of the documents.

@@ -10,12 +10,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from ..artifacts.errors import OnnxMlBridgeError, StoppedError
-from . import housekeeping, memory, meter
+from . import housekeeping, memory
 from .budget import Budget
 from .cancellation import Watch
 from .forking import call_after_fork
 from .life import LIFE
-from .meter import UnloadReason
+from .meter import Meter, UnloadReason
 
 logger = logging.getLogger(__name__)
 # A model with small files may take this memory beyond four times their size.
@@ -69,7 +69,7 @@ class Resident:
         self.name = name
         self.last_use = time.monotonic()
         self.size = 0
-        self._version = version
+        self.meter = Meter(name, version)
         self._graphs = graphs
         self._conditions = conditions or Conditions()
         self.graph_bytes = self._conditions.graph_bytes
@@ -91,7 +91,7 @@ class Resident:
     def __del__(self) -> None:
         """Count the memory of loaded graphs as freed."""
         if getattr(self, "state", None) is LoadState.READY:
-            meter.freed(self.name, self._version, self.size)
+            self.meter.freed(self.size)
 
     @property
     def is_loaded(self) -> bool:
@@ -214,7 +214,7 @@ class Resident:
         with LIFE.changed:
             self.size, self.state, self.failure = size, LoadState.READY, None
             self.has_room = False
-            meter.loaded(self.name, self._version, seconds, size)
+            self.meter.loaded(seconds, size)
             LIFE.changed.notify_all()
             call = self._start()
         logger.info("%s: loaded in %.2f s, %d MiB", self.name, seconds, size >> 20)
@@ -265,6 +265,6 @@ class Resident:
         finally:
             with LIFE.changed:
                 self.state, self.is_leaving, self._is_due = LoadState.UNLOADED, False, False
-                meter.freed(self.name, self._version, self.size, reason)
+                self.meter.freed(self.size, reason)
                 LIFE.changed.notify_all()
         logger.info("%s: unloaded (%s)", self.name, reason)

@@ -58,7 +58,7 @@ class SentenceEmbedder:
         self._text_limit = text_limit
         self._session = model.session(threads)
         devices = model.devices.count
-        self.lane = Lane(lane, workers=devices, runs_per_call=devices)
+        self.lane = Lane(lane, workers=devices, runs_per_call=devices, meter=model.meter)
         self.load, self.unload = self._session.load, self._session.unload
 
     @property

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from . import cpu
 from .cancellation import Stop
 from .devices import CPU, CPU_PROVIDER, Device, Devices
 from .forking import abandon, call_after_fork
+from .meter import Meter
 from .provider_report import count_nodes, profile_prefix
 
 logger = logging.getLogger(__name__)
@@ -50,7 +52,13 @@ class GraphSession:
     """An ONNX Runtime session for one graph. Thread-safe. The first use loads it, in a forked process once more."""
 
     def __init__(
-        self, path: Path, threads: int, devices: Devices | None = None, *, shrink_above: int | None = None
+        self,
+        path: Path,
+        threads: int,
+        devices: Devices | None = None,
+        *,
+        shrink_above: int | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """Create a session without reading the file.
 
@@ -59,10 +67,12 @@ class GraphSession:
         :param devices: the devices that run the graph; None is the CPU.
         :param shrink_above: on the CPU, runs with an input of more elements return the memory of their activations to
             the system; other runs keep it for the next ones. None means all runs keep it.
+        :param meter: records the runs.
         """
         self._path = path
         self._threads = threads
         self._devices = devices or Devices()
+        self._meter = meter
         self._shrink_above = shrink_above if self._devices.is_cpu else None
         self._lock = threading.Lock()
         self._session: Any = None
@@ -100,7 +110,10 @@ class GraphSession:
             self._session = None
 
     def run(
-        self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]], stop: Stop | None = None
+        self,
+        outputs: Sequence[str],
+        feeds: Mapping[str, NDArray[Any]],
+        stop: Stop | None = None,
     ) -> list[NDArray[Any]]:
         """Run the graph, which is loaded first if necessary.
 
@@ -113,13 +126,26 @@ class GraphSession:
         :raises StoppedError: if the run was stopped.
         """
         session, options = self._loaded(), self._run_options(feeds)
-        with nullcontext() if stop is None else stop.running(options):
+        with nullcontext() if stop is None else stop.running(options), self._metered(feeds):
             try:
                 return [np.array(value) for value in session.run(list(outputs), dict(feeds), options)]
             except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
                 if stop is not None:
                     stop.check()
                 raise InferenceError(f"ONNX Runtime failed on {self._path.name}: {error}") from error
+
+    @contextmanager
+    def _metered(self, feeds: Mapping[str, NDArray[Any]]) -> Iterator[None]:
+        """Record a run."""
+        if self._meter is None:
+            yield
+            return
+        self._meter.run(_tokens(feeds))
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._meter.run_ended(time.perf_counter() - started)
 
     def _run_options(self, feeds: Mapping[str, NDArray[Any]]) -> Any:
         options = import_onnxruntime().RunOptions()
@@ -128,6 +154,12 @@ class GraphSession:
         if self._shrink_above is not None and max(feed.size for feed in feeds.values()) > self._shrink_above:
             options.add_run_config_entry(*_SHRINK)
         return options
+
+
+def _tokens(feeds: Mapping[str, NDArray[Any]]) -> int:
+    """Return the number of tokens of a run, padding included; spaCy's graphs have inputs of one row for each."""
+    ids = feeds.get("input_ids")
+    return next(iter(feeds.values())).shape[0] if ids is None else ids.size
 
 
 def create_session(

@@ -133,15 +133,35 @@
 //!
 //! # Observability
 //!
-//! Warnings are logged with `tracing`. Every call has a span named `call` with the fields `model` and `task`. No text is in a
-//! span, a log or a metric.
+//! Warnings are logged with `tracing`. Every call has a span named `call`, with a span for each of its stages: `tokenize`,
+//! `queue` (the wait for the first run), `run` and `decode` (summaries and token classification). A run for several calls is
+//! a child of the first one's span and follows from those of the others. All spans have the fields `model` and `task`. No
+//! text is in a span, a log or a metric.
 //!
-//! Metrics are recorded with the `metrics` facade and have the labels `model` and `version`. The counters are
-//! `onnx_ml_bridge_requests_total`, `onnx_ml_bridge_items_total`, `onnx_ml_bridge_tokens_total`, `onnx_ml_bridge_runs_total`
-//! (runs of graphs), `onnx_ml_bridge_errors_total` (with the additional label `code`) and `onnx_ml_bridge_unloads_total` (with
-//! the additional label `reason`: `idle`, `memory_mb`, `pressure` or `call`). The histograms are
-//! `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`. The gauges are `onnx_ml_bridge_loaded` (models whose
-//! graphs are loaded) and `onnx_ml_bridge_resident_bytes` (the memory that these take).
+//! Metrics are recorded with the `metrics` facade and have the labels `model` and `version`. `docs/metrics.md` defines them
+//! for both languages. The counters are `onnx_ml_bridge_requests_total`, `onnx_ml_bridge_items_total`,
+//! `onnx_ml_bridge_tokens_total`, `onnx_ml_bridge_runs_total` (runs of graphs), `onnx_ml_bridge_errors_total` (with the
+//! additional label `code`) and `onnx_ml_bridge_unloads_total` (with the additional label `reason`: `idle`, `memory_mb`,
+//! `pressure` or `call`). The histograms are `onnx_ml_bridge_request_seconds`, `onnx_ml_bridge_queue_seconds` (the wait for
+//! the first run of a call), `onnx_ml_bridge_run_seconds`, `onnx_ml_bridge_run_tokens` (the tokens of a run, padding
+//! included) and `onnx_ml_bridge_load_seconds`. The gauges are `onnx_ml_bridge_waiting` (calls of which a run has not
+//! started), `onnx_ml_bridge_loaded` (models whose graphs are loaded) and `onnx_ml_bridge_resident_bytes` (the memory that
+//! these take).
+//!
+//! `metrics-exporter-prometheus` exports summaries unless it gets buckets. These are the buckets of Python:
+//!
+//! ```ignore
+//! use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+//!
+//! let seconds = [
+//!     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+//! ];
+//! let tokens: Vec<f64> = (0..=16).map(|power| f64::from(1 << power)).collect();
+//! PrometheusBuilder::new()
+//!     .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)?
+//!     .set_buckets_for_metric(Matcher::Suffix("_run_tokens".to_owned()), &tokens)?
+//!     .install()?;
+//! ```
 
 // One function of the C library, in runtime/trim.rs, has no safe wrapper.
 #![deny(unsafe_code)]

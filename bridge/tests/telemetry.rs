@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
@@ -28,55 +28,68 @@ use tracing::{Event, Subscriber};
 const CANARY: &str = "zqxcanary";
 const ARTIFACTS: [&str; 5] = ["tiny-embedding", "tiny-ner", "tiny-spacy", "tiny-summary", "tiny-rerank"];
 /// The metrics, as the documentation of the crate lists them.
-const METRICS: [&str; 10] = [
+const METRICS: [&str; 14] = [
     "errors_total",
     "items_total",
     "load_seconds",
     "loaded",
+    "queue_seconds",
     "request_seconds",
     "requests_total",
     "resident_bytes",
+    "run_seconds",
+    "run_tokens",
     "runs_total",
     "tokens_total",
     "unloads_total",
+    "waiting",
 ];
 
-/// The names of the metrics that were recorded.
-static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// The stages of a call that have spans in every task, and those of the tasks whose answers are decoded apart.
+const STAGES: [&str; 4] = ["call", "queue", "run", "tokenize"];
+const DECODED: [&str; 2] = ["tiny-ner", "tiny-summary"];
+
+/// For each metric, the sum of its values by model, and for histograms the number of values.
+static VALUES: Mutex<BTreeMap<String, BTreeMap<String, f64>>> = Mutex::new(BTreeMap::new());
 /// Everything that was recorded or logged.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
-/// The models and the tasks of the spans.
-static SPANS: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+/// The names of the spans, with the models and the tasks.
+static SPANS: Mutex<BTreeSet<(String, String, String)>> = Mutex::new(BTreeSet::new());
 
 struct Metric(Key);
 
 impl Metric {
-    fn record(&self) {
-        NAMES.lock().expect("not poisoned").insert(self.0.name().to_owned());
+    fn add(&self, value: f64) {
+        let label = self.0.labels().find(|label| label.key() == "model").expect("a model");
+        let mut values = VALUES.lock().expect("not poisoned");
+        *values.entry(self.0.name().to_owned()).or_default().entry(label.value().to_owned()).or_default() += value;
         SEEN.lock().expect("not poisoned").push(format!("{:?}", self.0));
     }
 }
 
 impl CounterFn for Metric {
-    fn increment(&self, _: u64) {
-        self.record();
+    fn increment(&self, value: u64) {
+        self.add(value as f64);
     }
     fn absolute(&self, _: u64) {}
 }
 
 impl GaugeFn for Metric {
-    fn increment(&self, _: f64) {
-        self.record();
+    fn increment(&self, value: f64) {
+        self.add(value);
     }
-    fn decrement(&self, _: f64) {}
+    fn decrement(&self, value: f64) {
+        self.add(-value);
+    }
     fn set(&self, _: f64) {
-        self.record();
+        panic!("models of one name would overwrite each other");
     }
 }
 
 impl HistogramFn for Metric {
-    fn record(&self, _: f64) {
-        self.record();
+    fn record(&self, value: f64) {
+        assert!(value >= 0.0);
+        self.add(1.0);
     }
 }
 
@@ -124,7 +137,11 @@ impl Subscriber for Logs {
         span.record(&mut fields);
         if span.metadata().target().starts_with("onnx_ml_bridge") {
             let value = |name| fields.0.iter().find(|(field, _)| field == name).expect("a field").1.clone();
-            SPANS.lock().expect("not poisoned").insert((value("model"), value("task")));
+            SPANS.lock().expect("not poisoned").insert((
+                span.metadata().name().to_owned(),
+                value("model"),
+                value("task"),
+            ));
         }
         fields.keep();
         Id::from_u64(1)
@@ -193,7 +210,8 @@ async fn metrics_have_their_names_and_no_text_is_recorded() {
     bridge.unload();
     bridge.close().await.expect("no call runs");
 
-    let names = NAMES.lock().expect("not poisoned").clone();
+    let values = VALUES.lock().expect("not poisoned").clone();
+    let names: BTreeSet<String> = values.keys().cloned().collect();
     assert_eq!(names, METRICS.map(|name| format!("onnx_ml_bridge_{name}")).into_iter().collect());
     let seen = SEEN.lock().expect("not poisoned");
     assert!(seen.iter().any(|line| line.contains("texts were truncated")));
@@ -201,8 +219,24 @@ async fn metrics_have_their_names_and_no_text_is_recorded() {
     assert!(leaks.is_empty(), "{leaks:?}");
     let spans = SPANS.lock().expect("not poisoned").clone();
     let tasks = [Task::Embedding, Task::Ner, Task::Ner, Task::Summarization, Task::Rerank];
-    let expected = ARTIFACTS.iter().zip(tasks).map(|(name, task)| ((*name).to_owned(), task.to_string()));
+    let expected = ARTIFACTS.iter().zip(tasks).flat_map(|(name, task)| {
+        let decoded = DECODED.contains(name).then_some("decode");
+        STAGES.into_iter().chain(decoded).map(move |stage| (stage.to_owned(), (*name).to_owned(), task.to_string()))
+    });
     assert_eq!(spans, expected.collect());
+    for name in ARTIFACTS {
+        check_values(|metric| values[&format!("onnx_ml_bridge_{metric}")][name]);
+    }
+}
+
+/// Checks the values of one model after all calls, given its value of a metric.
+fn check_values(value: impl Fn(&str) -> f64) {
+    assert_eq!([value("waiting"), value("loaded"), value("resident_bytes")], [0.0; 3]);
+    assert!(value("runs_total") > 0.0);
+    assert_eq!([value("run_seconds"), value("run_tokens")], [value("runs_total"); 2]);
+    assert_eq!(value("request_seconds"), value("requests_total"));
+    assert!((1.0..=value("requests_total") + value("errors_total")).contains(&value("queue_seconds")));
+    assert_eq!(value("load_seconds"), 1.0);
 }
 
 /// The documentation of the crate lists the metrics.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -17,9 +18,11 @@ from ..options import Task
 from ..text_windows import TextWindow
 from .embedding_windows import EmbeddingWindow, EmbeddingWindows
 from .handle import BatchBackend, Handle, all_results, check_list, check_options, each_result
+from .request import Request, counted_errors
 
 # The number of windows of a long text that are embedded at once
 _BLOCK_WINDOWS = 16
+_token_count = attrgetter("token_count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,7 @@ class Embedder(Handle[EmbedderBackend]):
         options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
         check_list(texts)
-        answers = all_results(self._slot, texts, options, self._watch(options))
+        answers = all_results(self._slot, texts, options, self._watch(options), _token_count)
         vectors = np.empty((len(answers), self.backend.dim), np.float32)
         for row, answer in zip(vectors, answers, strict=True):
             row[:] = answer.vector
@@ -127,7 +130,7 @@ class Embedder(Handle[EmbedderBackend]):
         options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
         check_list(texts)
-        return each_result(self._slot, texts, options, self._watch(options))
+        return each_result(self._slot, texts, options, self._watch(options), _token_count)
 
     def embed_windows(self, text: str, options: EmbedOptions | None = None, *, stride: int = 0) -> EmbeddingWindows:
         """Embed a text of any length in windows of the model's `max_tokens`, which are computed while they are read.
@@ -144,10 +147,22 @@ class Embedder(Handle[EmbedderBackend]):
         """
         options = EmbedOptions() if options is None else options
         check_options(options, EmbedOptions)
-        self.backend.check(options)
-        checked = self.backend.prepare(text, None, options)
-        windows = self._windows(checked, options, stride, self._watch(options))
+        with counted_errors(self._slot.meter):
+            self.backend.check(options)
+            checked = self.backend.prepare(text, None, options)
+        windows = self._counted_windows(checked, options, stride, self._watch(options))
         return EmbeddingWindows(windows, self.backend.dim, self.backend.normalized)
+
+    def _counted_windows(
+        self, text: str, options: EmbedOptions, stride: int, watch: Watch
+    ) -> Iterator[tuple[EmbeddingWindow, int]]:
+        """Yield the windows of a text as `_windows` does, and count the call when the last one was read."""
+        tokens = 0
+        with Request(self._slot.meter, 1, int) as request:
+            for window, new_tokens in self._windows(text, options, stride, watch):
+                tokens += window.token_count
+                yield window, new_tokens
+            request.outcomes[0] = tokens
 
     def _windows(
         self, text: str, options: EmbedOptions, stride: int, watch: Watch
@@ -163,7 +178,7 @@ class Embedder(Handle[EmbedderBackend]):
             watch.check()
             windows = backend.split(text, options, stride)
             while block := list(islice(windows, _BLOCK_WINDOWS)):
-                with self._slot.running(watch) as current:
+                with self._slot.span(), self._slot.running(watch) as current:
                     if current is not backend:
                         raise StoppedError("cancelled", "the model was reloaded while the windows of a text were read")
                     vectors = backend.embed_windows(block, options, watch)

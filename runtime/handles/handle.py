@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from ..cancellation import CancelToken, Watch, check_timeout
 from ..loading import open_model
 from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model, check_bridge_options
 from ..status import ModelStatus, model_status
+from .request import Request
 from .slot import Origin, Slot
 
 # The options of a call, a checked input and the result of one input
@@ -27,6 +29,7 @@ Options = TypeVar("Options", bound="CallOptions", contravariant=True)
 Checked = TypeVar("Checked")
 Result = TypeVar("Result", covariant=True)
 Self = TypeVar("Self", bound="Handle[Any]")
+_tokens: Callable[[Any], int] = attrgetter("tokens")
 
 
 class CallOptions(Protocol):
@@ -233,23 +236,31 @@ def check_options(options: object, expected: type) -> None:
         raise ConfigError("options", expected=expected.__name__, actual=repr(options))
 
 
-def all_results(slot: Slot[Any], inputs: Sequence[Any], options: CallOptions, watch: Watch) -> list[Any]:
+def all_results(
+    slot: Slot[Any],
+    inputs: Sequence[Any],
+    options: CallOptions,
+    watch: Watch,
+    tokens: Callable[[Any], int] = _tokens,
+) -> list[Any]:
     """Return the result of every input, in their order.
 
+    :param tokens: returns the number of tokens of a result, for metrics.
     :raises InputError: with the index of the first invalid input; then no input was run.
     :raises StoppedError: if the call was cancelled or exceeded its time limit.
     """
-    prepared_for = slot.backend
-    checked = _all_prepared(prepared_for, inputs, options)
-    if not checked:
-        return []
-    with watch:
-        watch.check()
-        with slot.running(watch) as backend:
-            if backend is not prepared_for:  # the model was reloaded meanwhile
-                checked = _all_prepared(backend, inputs, options)
-            results = dict(backend.results(checked, options, watch))
-    return [results[index] for index in range(len(inputs))]
+    with slot.span(), Request(slot.meter, len(inputs), tokens) as request:
+        prepared_for = slot.backend
+        checked = _all_prepared(prepared_for, inputs, options)
+        if not checked:
+            return []
+        with watch:
+            watch.check()
+            with slot.running(watch, request) as backend:
+                if backend is not prepared_for:  # the model was reloaded meanwhile
+                    checked = _all_prepared(backend, inputs, options)
+                request.outcomes.update(backend.results(checked, options, watch))
+    return [request.outcomes[index] for index in range(len(inputs))]
 
 
 def _all_prepared(
@@ -259,26 +270,40 @@ def _all_prepared(
     return [backend.prepare(value, index, options) for index, value in enumerate(inputs)]
 
 
-def each_result(slot: Slot[Any], inputs: Sequence[Any], options: CallOptions, watch: Watch) -> list[Any]:
+def each_result(
+    slot: Slot[Any],
+    inputs: Sequence[Any],
+    options: CallOptions,
+    watch: Watch,
+    tokens: Callable[[Any], int] = _tokens,
+) -> list[Any]:
     """Return the result or the error of every input, in their order.
 
     An invalid input does not lose the others. A call that is stopped keeps the results that are ready.
 
+    :param tokens: returns the number of tokens of a result, for metrics.
     :raises OnnxMlBridgeError: for an error of all inputs, such as an invalid option or graph.
     """
+    with slot.span(), Request(slot.meter, len(inputs), tokens) as request:
+        _collect_each(slot, inputs, options, watch, request)
+    return [request.outcomes[index] for index in range(len(inputs))]
+
+
+def _collect_each(slot: Slot[Any], inputs: Sequence[Any], options: CallOptions, watch: Watch, request: Request) -> None:
+    """Add the outcome of every input to those of a call."""
     prepared_for = slot.backend
-    checked, outcomes = _each_prepared(prepared_for, inputs, options)
-    if checked:
-        with watch:
-            try:
-                watch.check()
-                with slot.running(watch) as backend:
-                    if backend is not prepared_for:  # the model was reloaded meanwhile
-                        checked, outcomes = _each_prepared(backend, inputs, options)
-                    _collect(backend, checked, options, watch, outcomes)
-            except StoppedError as error:
-                outcomes |= {index: error for index in checked if index not in outcomes}
-    return [outcomes[index] for index in range(len(inputs))]
+    checked, request.outcomes = _each_prepared(prepared_for, inputs, options)
+    if not checked:
+        return
+    with watch:
+        try:
+            watch.check()
+            with slot.running(watch, request) as backend:
+                if backend is not prepared_for:  # the model was reloaded meanwhile
+                    checked, request.outcomes = _each_prepared(backend, inputs, options)
+                _collect(backend, checked, options, watch, request.outcomes)
+        except StoppedError as error:
+            request.outcomes |= {index: error for index in checked if index not in request.outcomes}
 
 
 def _each_prepared(

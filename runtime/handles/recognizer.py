@@ -11,6 +11,7 @@ from ..cancellation import CancelToken
 from ..entities import Entities
 from ..options import Task
 from .handle import BatchBackend, Handle, all_results, check_list, check_options, each_result
+from .request import counted_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +86,13 @@ class Recognizer(Handle[RecognizerBackend]):
         options = RecognizeOptions() if options is None else options
         check_options(options, RecognizeOptions)
         check_list(texts)
+        with counted_errors(self._slot.meter):
+            self._check(texts, options)
+        return options
+
+    def _check(self, texts: Sequence[str], options: RecognizeOptions) -> None:
         starts = options.sentence_starts
         self.backend.check(options)
         if starts is not None and len(starts) != len(texts):
             what = "the number of lists is not the number of texts"
             raise InputError("sentence_starts", what, expected=len(texts), actual=len(starts))
-        return options

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ...artifacts.errors import ConfigError
 from ..cancellation import CancelToken, Watch
+from ..meter import Meter
 from ..options import Task
 from .handle import Backend, Handle, check_list, check_options
+from .request import counted_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,14 @@ class Ranked:
     truncated: bool
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """All documents of a call by descending score, and the number of tokens of all pairs of query and document."""
+
+    ranked: list[Ranked]
+    tokens: int
+
+
 class RerankerBackend(Backend, Protocol):
     """A model that ranks documents."""
 
@@ -47,7 +58,7 @@ class RerankerBackend(Backend, Protocol):
         :raises InputError: if the model cannot read the query or a document.
         """
 
-    def rank(self, query: str, documents: Sequence[str], watch: Watch) -> list[Ranked]:
+    def rank(self, query: str, documents: Sequence[str], watch: Watch) -> Ranking:
         """Return all documents by descending score; documents of equal scores keep their order.
 
         The texts are those that `check_texts` has accepted.
@@ -73,11 +84,20 @@ class Reranker(Handle[RerankerBackend]):
         check_list(documents)
         if options.top_k is not None and (type(options.top_k) is not int or options.top_k < 1):
             raise ConfigError("top_k", expected="an integer, at least 1", actual=repr(options.top_k))
-        self.backend.check_texts(query, documents)
-        with self._watch(options) as watch:
-            watch.check()
-            with self._slot.running(watch) as backend:
-                return backend.rank(query, documents, watch)[: options.top_k]
+        meter = self._slot.meter
+        with self._slot.span(), counted_errors(meter):
+            self.backend.check_texts(query, documents)
+            with self._watch(options) as watch:
+                return self._ranked(query, documents, watch, meter)[: options.top_k]
+
+    def _ranked(self, query: str, documents: Sequence[str], watch: Watch, meter: Meter) -> list[Ranked]:
+        """Return all documents. A call that is answered is counted here; an error concerns all documents."""
+        watch.check()
+        with self._slot.running(watch) as backend:
+            started = time.perf_counter()
+            ranking = backend.rank(query, documents, watch)
+            meter.request(len(documents), ranking.tokens, time.perf_counter() - started)
+            return ranking.ranked
 
     def self_test(self) -> None:
         """Rank a short document; any error is raised."""

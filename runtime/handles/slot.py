@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -18,11 +18,14 @@ from ..forking import call_after_fork
 from ..lane import Lane
 from ..life import LIFE
 from ..loading import OpenArtifact
+from ..meter import Meter
 from ..options import Model, ModelInfo, StrPath
 from ..residency import Conditions, Loadable, LoadState, Resident
 from ..session import import_onnxruntime
+from ..spans import call_span
 from ..status import ModelState
 from ..verify import verify_variant
+from .request import Request, counted_errors
 
 
 class Described(Loadable, Protocol):
@@ -108,6 +111,18 @@ class Slot(Generic[AnyBackend]):
         """
         return self._current().backend
 
+    def span(self) -> AbstractContextManager[Any]:
+        """Return the span of a call, for traces."""
+        return call_span(self.name, self._info.task)
+
+    @property
+    def meter(self) -> Meter:
+        """The meter of the version that answers new calls.
+
+        :raises ClosedError: if the model was closed.
+        """
+        return self._current().resident.meter
+
     @property
     def state(self) -> ModelState:
         """Whether the model is loaded, and whether its last load failed."""
@@ -131,10 +146,11 @@ class Slot(Generic[AnyBackend]):
         return lane
 
     @contextmanager
-    def running(self, watch: Watch | None = None) -> Iterator[AnyBackend]:
+    def running(self, watch: Watch | None = None, request: Request | None = None) -> Iterator[AnyBackend]:
         """Run a call: load the model if necessary, and keep it loaded until the context ends.
 
         :param watch: can stop the call while it waits for the load or for memory.
+        :param request: counts the call; its time starts when the model is loaded.
         :returns: the version of the model that answers the call, from `__enter__`.
         :raises ClosedError: if the model was closed.
         :raises OnnxMlBridgeError: if the model cannot be loaded.
@@ -143,6 +159,8 @@ class Slot(Generic[AnyBackend]):
             generation = self._current()
             if (call := generation.resident.enter(watch)) is not None:
                 break
+        if request is not None:
+            request.start(generation.resident.meter)
         try:
             yield generation.backend
         finally:
@@ -150,7 +168,9 @@ class Slot(Generic[AnyBackend]):
 
     def load(self) -> None:
         """Load the graphs now."""
-        self._current().resident.load()
+        resident = self._current().resident
+        with counted_errors(resident.meter):
+            resident.load()
 
     def unload(self) -> None:
         """Free the graphs as soon as no call uses them."""

@@ -23,6 +23,7 @@ from ..handles.recognizer import RecognizeOptions, SentenceText
 from ..lane import Lane, LaneOptions
 from ..lane_call import Run
 from ..loading import OpenArtifact
+from ..meter import Meter
 from ..options import DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
 from ..session import GraphSession
 from ..tokenizer import check_text
@@ -109,7 +110,9 @@ class SpacyRecognizer:
         # Each run uses one thread, because its matrix products are too small to divide among threads; batches of a call
         # run in parallel instead.
         workers = min(threads or cpu.usable_cpus(), _MAX_WORKERS)
-        self.lane = Lane(lane, workers=workers, runs_per_call=(lane and lane.workers) or workers)
+        self._meter = Meter(model.name, model.version)
+        runs_per_call = (lane and lane.workers) or workers
+        self.lane = Lane(lane, workers=workers, runs_per_call=runs_per_call, meter=self._meter)
         spec = model.spec
         self.requires_sentence_starts = spec.sentences == "given"
         self._ner = self._runner("spacy_ner", spec.ner, OUTPUTS)
@@ -189,7 +192,7 @@ class SpacyRecognizer:
 
     def _runner(self, role: str, network: SpacyNetwork, outputs: Sequence[str]) -> NetworkRunner:
         types, tokens = (
-            GraphSession(self.model.root / self.model.graphs[name].file, 1, self.model.devices)
+            GraphSession(self.model.root / self.model.graphs[name].file, 1, self.model.devices, meter=self._meter)
             for name in (f"{role}_types", role)
         )
         return NetworkRunner(types, tokens, network, outputs)

@@ -73,7 +73,7 @@ class BeamSearchSummarizer:
         # The beams of a run need much more memory than its inputs show
         self._session = model.session(threads, shrink_above=0)
         devices = model.devices.count
-        self.lane = Lane(lane, workers=devices, runs_per_call=devices)
+        self.lane = Lane(lane, workers=devices, runs_per_call=devices, meter=model.meter)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 

@@ -67,7 +67,7 @@ class TokenClassifier:
         self._windows = WindowTokenizer(model.tokenizer, model.spec)
         self._session = model.session(threads)
         devices = model.devices.count
-        self.lane = Lane(lane, workers=devices, runs_per_call=devices)
+        self.lane = Lane(lane, workers=devices, runs_per_call=devices, meter=model.meter)
         self.load, self.unload = self._session.load, self._session.unload
 
     @property

@@ -25,7 +25,7 @@ from onnx_ml_bridge import (
     SummarizeOptions,
 )
 from onnx_ml_bridge.runtime import verify
-from onnx_ml_bridge.runtime.meter import life_counts
+from onnx_ml_bridge.runtime.meter import all_numbers
 from versions import copy_of, not_a_number, version_of
 
 pytestmark = pytest.mark.families("sentence_embedding", "token_classification", "summarization")
@@ -146,7 +146,7 @@ def test_reloads_back_to_back_under_load_lose_no_call(second):
             reloads += 1
     assert min(done) > 0
     print(f"{reloads} reloads, {sum(done)} calls")
-    assert sum(counts.loaded for (name, _), counts in life_counts().items() if name == "tiny-embedding") >= 1
+    assert sum(numbers.loaded for meter, numbers in all_numbers().items() if meter.model == "tiny-embedding") >= 1
 
 
 def test_unloads_after_reloads_of_a_replaced_folder_lose_no_call(tmp_path, second):

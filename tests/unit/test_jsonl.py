@@ -93,7 +93,9 @@ def test_an_input_that_fails_does_not_affect_the_others():
                 yield position, entry.upper()
 
     lines = [Line(7, b'"a"'), Line(8, b'"bad"'), Line(9, b"no json"), Line(10, b'"worse"'), Line(11, b'"b"')]
-    found = answer_lines(lambda inputs: each_result(Slot(Fake(), None), inputs, EmbedOptions(), Watch()), lines, TEXT)
+    found = answer_lines(
+        lambda inputs: each_result(Slot(Fake(), None), inputs, EmbedOptions(), Watch(), len), lines, TEXT
+    )
     assert (found[0], found[4]) == (("a", "A"), ("b", "B"))
     assert [(each.code, each.line) for each in found[1:4]] == [
         ("sentence_starts", 8),

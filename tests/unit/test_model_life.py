@@ -27,7 +27,7 @@ from onnx_ml_bridge import (
 from onnx_ml_bridge.artifacts import checks
 from onnx_ml_bridge.runtime import session
 from onnx_ml_bridge.runtime.interface import MlBridge
-from onnx_ml_bridge.runtime.meter import life_counts
+from onnx_ml_bridge.runtime.meter import all_numbers
 from versions import copy_of
 
 pytestmark = pytest.mark.families("sentence_embedding", "token_classification", "spacy_ner", "summarization", "rerank")
@@ -236,9 +236,9 @@ def test_five_models_share_a_limit_that_holds_fewer():
         sizes[handle].size = 6 << 20
     bridge.unload()
     before = {
-        name: counts.unloads.get("memory_mb", 0)
-        for (name, version), counts in life_counts().items()
-        if version == "1.0.0"
+        meter.model: numbers.unloads["memory_mb"]
+        for meter, numbers in all_numbers().items()
+        if meter.version == "1.0.0"
     }
     over = []
 
@@ -254,9 +254,9 @@ def test_five_models_share_a_limit_that_holds_fewer():
         for done in [pool.submit(work, seed) for seed in range(4)]:
             done.result()
     unloads = {
-        name: counts.unloads.get("memory_mb", 0)
-        for (name, version), counts in life_counts().items()
-        if version == "1.0.0"
+        meter.model: numbers.unloads["memory_mb"]
+        for meter, numbers in all_numbers().items()
+        if meter.version == "1.0.0"
     }
     assert not over and all(unloads[name] > before.get(name, 0) for name in calls)
 

@@ -79,7 +79,7 @@ def eventually(condition):
 
 
 def counts(name):
-    return next(value for (known, _), value in meter.life_counts().items() if known == name)
+    return next(numbers for known, numbers in meter.all_numbers().items() if known.model == name)
 
 
 # -- Loads
@@ -204,7 +204,7 @@ def test_loads_and_unloads_are_counted_by_reason():
             assert (counts("counted").loaded, counts("counted").resident_bytes) == (1, 3 * MEBIBYTE)
         assert loaded.unload(reason)
     found = counts("counted")
-    assert (found.loads, found.loaded, found.resident_bytes) == (5, 0, 0)
+    assert (found.load_seconds.count, found.loaded, found.resident_bytes) == (5, 0, 0)
     assert found.unloads == {"idle": 2, "memory_mb": 1, "pressure": 1, "call": 1}
     loaded.load()
     assert counts("counted").loaded == 1

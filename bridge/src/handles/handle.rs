@@ -14,6 +14,7 @@ use crate::runtime::blocking::{block_on, on_blocking_thread, runtime};
 use crate::runtime::cancellation::{CancelToken, Stoppable, TimeLimit};
 use crate::runtime::lane::Caller;
 use crate::runtime::panics::caught;
+use crate::runtime::trace::Trace;
 use crate::status::ModelStatus;
 use crate::tasks::backend::{AnyBackend, OfTask};
 
@@ -93,10 +94,11 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         timeout: Option<Duration>,
         call: impl FnOnce(Arc<B>, Caller) -> F,
     ) -> Result<T, BridgeError> {
-        let _span = self.span().entered();
+        let trace = self.trace();
+        let _span = trace.call().entered();
         let stoppable = Stoppable::new(cancel, self.limit(timeout)?)?;
         let running = self.slot.enter(stoppable.stop())?;
-        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: false };
+        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: false, trace };
         block_on(call(self.backend(&running)?, caller))
     }
 
@@ -114,12 +116,14 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
     ) -> Result<T, BridgeError> {
         runtime()?;
         let stoppable = Stoppable::new(cancel, self.limit(timeout)?)?;
-        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: true };
+        let trace = self.trace();
+        let span = trace.call();
+        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: true, trace };
         let answer = async {
             let running = self.enter(&caller).await?;
             call(self.backend(&running)?, caller).await
         };
-        caught(answer.instrument(self.span())).await
+        caught(answer.instrument(span)).await
     }
 
     /// What stops a call that is made in parts; each of them is a [`part`](Self::part).
@@ -181,9 +185,9 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         B::of(backend).cloned().ok_or_else(|| BridgeError::Internal { problem: problem() })
     }
 
-    /// The span of a call. It has no text.
-    fn span(&self) -> tracing::Span {
-        tracing::info_span!("call", model = %self.slot.name, task = %self.slot.task)
+    /// The spans of a call. They have no text.
+    fn trace(&self) -> Trace {
+        Trace::of(&self.slot.name, self.slot.task.name())
     }
 
     /// The time limit of a call that starts now.

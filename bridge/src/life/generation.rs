@@ -162,7 +162,9 @@ impl Generation {
         }
         let _turn = budget.make_room(self, stop)?;
         let before = memory::resident_bytes();
+        let started = Instant::now();
         self.opened.backend.any().warm_up()?;
+        self.opened.meter.load(started.elapsed());
         return_free_memory();
         let grown = memory::resident_bytes().zip(before).map_or(0, |(after, before)| after.saturating_sub(before));
         let taken = self.plausible(grown);

@@ -1,10 +1,6 @@
 //! Metrics of a model, recorded with the `metrics` facade. Nothing is recorded until the application installs a recorder.
 //!
-//! All metrics have the labels `model` and `version`. The counters are `onnx_ml_bridge_requests_total`, `_items_total` (the
-//! texts), `_tokens_total` (without padding; for summaries the generated tokens), `_runs_total` (the runs of graphs that
-//! started), `_errors_total` (with the additional label `code`) and `_unloads_total` (with the additional label `reason`).
-//! The histograms, in seconds, are `onnx_ml_bridge_request_seconds` and `onnx_ml_bridge_load_seconds`. The gauges are
-//! `onnx_ml_bridge_loaded` (loaded models) and `onnx_ml_bridge_resident_bytes` (their memory).
+//! `docs/metrics.md` lists their names, labels and meanings, which Python shares.
 
 use std::time::Duration;
 
@@ -57,10 +53,35 @@ impl Meter {
         metrics::histogram!("onnx_ml_bridge_request_seconds", &labels).record(elapsed.as_secs_f64());
     }
 
-    /// Records that a run of a graph starts.
-    pub(crate) fn run(&self) {
+    /// Records that a call starts to wait in the lane.
+    pub(crate) fn waits(&self) {
+        let labels = [("model", self.model.clone()), ("version", self.version.clone())];
+        metrics::gauge!("onnx_ml_bridge_waiting", &labels).increment(1.0);
+    }
+
+    /// Records that a call does not wait any more: its last run has started, or it has left the lane.
+    pub(crate) fn waits_no_more(&self) {
+        let labels = [("model", self.model.clone()), ("version", self.version.clone())];
+        metrics::gauge!("onnx_ml_bridge_waiting", &labels).decrement(1.0);
+    }
+
+    /// Records how long a call waited in the queue until its first run started.
+    pub(crate) fn waited(&self, elapsed: Duration) {
+        let labels = [("model", self.model.clone()), ("version", self.version.clone())];
+        metrics::histogram!("onnx_ml_bridge_queue_seconds", &labels).record(elapsed.as_secs_f64());
+    }
+
+    /// Records that a run of a graph starts, and its size in tokens, padding included.
+    pub(crate) fn run(&self, tokens: usize) {
         let labels = [("model", self.model.clone()), ("version", self.version.clone())];
         metrics::counter!("onnx_ml_bridge_runs_total", &labels).increment(1);
+        metrics::histogram!("onnx_ml_bridge_run_tokens", &labels).record(tokens as f64);
+    }
+
+    /// Records how long a run of a graph took, also one that failed.
+    pub(crate) fn run_ended(&self, elapsed: Duration) {
+        let labels = [("model", self.model.clone()), ("version", self.version.clone())];
+        metrics::histogram!("onnx_ml_bridge_run_seconds", &labels).record(elapsed.as_secs_f64());
     }
 
     /// Records that a text or a whole request failed, by the code of the error.
@@ -70,7 +91,7 @@ impl Meter {
         metrics::counter!("onnx_ml_bridge_errors_total", &labels).increment(1);
     }
 
-    /// Records how long the creation of a session took.
+    /// Records how long it took to load the graphs.
     pub(crate) fn load(&self, elapsed: Duration) {
         let labels = [("model", self.model.clone()), ("version", self.version.clone())];
         metrics::histogram!("onnx_ml_bridge_load_seconds", &labels).record(elapsed.as_secs_f64());

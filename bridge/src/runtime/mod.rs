@@ -19,6 +19,7 @@ pub(crate) mod panics;
 pub(crate) mod providers;
 pub(crate) mod scope;
 pub(crate) mod session;
+pub(crate) mod trace;
 pub(crate) mod transformer;
 pub(crate) mod trim;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
 use ort::logging::LogLevel;
 use ort::session::RunOptions;
@@ -53,14 +54,21 @@ impl<'a> RunScope<'a> {
         if first.is_err() && reasons.any(|reason| reason.is_ok()) { Ok(()) } else { first }
     }
 
-    /// Runs a graph with the options of this scope, and counts the run.
+    /// Runs a graph with the options of this scope, and records the run. `tokens` is its size, padding included.
     ///
     /// # Errors
     /// The reason, if all calls were stopped before the run or during it; else the error of the run.
-    pub(crate) fn run<T>(&self, run: impl FnOnce(&RunOptions) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
+    pub(crate) fn run<T>(
+        &self,
+        tokens: usize,
+        run: impl FnOnce(&RunOptions) -> Result<T, BridgeError>,
+    ) -> Result<T, BridgeError> {
         self.check()?;
-        self.meter.run();
-        run(&self.running.options).map_err(|error| self.check().err().unwrap_or(error))
+        self.meter.run(tokens);
+        let started = Instant::now();
+        let result = run(&self.running.options);
+        self.meter.run_ended(started.elapsed());
+        result.map_err(|error| self.check().err().unwrap_or(error))
     }
 }
 

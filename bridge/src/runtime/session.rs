@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use ort::environment::Environment;
 use ort::ep::ExecutionProviderDispatch;
@@ -17,7 +16,6 @@ use super::cpu::{Cpu, available_threads};
 use super::devices::{AUTO, Device, Devices};
 use super::environment::{check_version, environment};
 use super::execution_providers::{Library, Profile, on_device};
-use super::meter::Meter;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 use crate::cause::Cause;
@@ -102,24 +100,23 @@ pub(crate) struct GraphFile {
 pub(crate) struct SessionFactory {
     graph: GraphFile,
     options: EngineOptions,
-    meter: Meter,
     /// The number of sessions that were created so far, which take the devices in turn.
     created: AtomicUsize,
 }
 
 impl SessionFactory {
-    pub(crate) fn new(graph: GraphFile, options: EngineOptions, meter: Meter) -> Self {
-        Self { graph, options, meter, created: AtomicUsize::new(0) }
+    pub(crate) fn new(graph: GraphFile, options: EngineOptions) -> Self {
+        Self { graph, options, created: AtomicUsize::new(0) }
     }
 
-    /// Creates sessions for a graph of the artifact at `root`. The meter records how long the creation of each takes.
-    pub(crate) fn of_graph(root: &Path, graph: &Graph, options: EngineOptions, meter: &Meter) -> Self {
+    /// Creates sessions for a graph of the artifact at `root`.
+    pub(crate) fn of_graph(root: &Path, graph: &Graph, options: EngineOptions) -> Self {
         let file = GraphFile {
             name: graph.file.clone(),
             path: root.join(&graph.file),
             min_onnxruntime: graph.min_onnxruntime.clone(),
         };
-        Self::new(file, options, meter.clone())
+        Self::new(file, options)
     }
 
     /// Creates a session.
@@ -127,13 +124,6 @@ impl SessionFactory {
     /// # Errors
     /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph.
     pub(crate) fn create(&self) -> Result<Session, BridgeError> {
-        let started = Instant::now();
-        let session = self.open()?;
-        self.meter.load(started.elapsed());
-        Ok(session)
-    }
-
-    fn open(&self) -> Result<Session, BridgeError> {
         let environment = self.options.environment()?;
         check_version(&self.graph.min_onnxruntime)?;
         let refuse =
@@ -233,7 +223,7 @@ mod tests {
         let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding");
         let path = shared.join("onnx/model_int8.onnx");
         let graph = GraphFile { name: "int8".to_owned(), path: path.clone(), min_onnxruntime: "1.18".to_owned() };
-        let factory = SessionFactory::new(graph, EngineOptions::default(), Meter::default());
+        let factory = SessionFactory::new(graph, EngineOptions::default());
         let folder = tempfile::tempdir().expect("a temporary directory");
         let written = folder.path().join("optimized.onnx");
         let environment = environment(None).expect("ORT_DYLIB_PATH names ONNX Runtime");

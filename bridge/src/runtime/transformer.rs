@@ -45,7 +45,7 @@ impl Transformer {
         shape: &[usize],
         read: impl FnOnce(&[f32]) -> T,
     ) -> Result<T, BridgeError> {
-        scope.run(|options| self.run_session(session, options, batch, other, shape, read))
+        scope.run(batch.rows * batch.width, |options| self.run_session(session, options, batch, other, shape, read))
     }
 
     /// Binds the output, because options that select outputs cannot be shared with the thread that stops the run.

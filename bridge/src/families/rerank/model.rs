@@ -80,7 +80,7 @@ impl RerankModel {
         let graph = manifest.graph(variant, ROLE)?;
         let meter = Meter::of(&manifest);
         let runner = PairRunner {
-            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone(), &meter),
+            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone()),
             scorer: Transformer::new(graph, OUTPUT),
             pad_id: sections.tokenizer.pad_id(),
         };

@@ -73,7 +73,7 @@ impl EmbeddingModel {
         let graph = manifest.graph(variant, ROLE)?;
         let meter = Meter::of(&manifest);
         let runner = VectorRunner {
-            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone(), &meter),
+            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone()),
             encoder: Transformer::new(graph, OUTPUT),
             dim: sections.embedding.dim,
             pad_id: sections.tokenizer.pad_id(),

@@ -133,7 +133,7 @@ impl Preprocessor for SpacyPreprocessor {
         let meter = Meter::of(manifest);
         let sessions = |role: &str| {
             let graph = manifest.graph(variant, role)?;
-            Ok::<_, BridgeError>(SessionFactory::of_graph(files.root(), graph, engine.clone(), &meter))
+            Ok::<_, BridgeError>(SessionFactory::of_graph(files.root(), graph, engine.clone()))
         };
         let network = |types, tokens| Ok::<_, BridgeError>(Network::new(sessions(types)?, sessions(tokens)?));
         let ner = network(NER_TYPES, NER)?;

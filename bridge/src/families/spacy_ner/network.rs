@@ -73,7 +73,7 @@ impl NetworkSessions {
             inputs.extend([flags("is_space", is_space)?, flags("is_last", is_last)?]);
         }
         let session = &mut self.tokens;
-        scope.run(|options| read(&session.run_with_options(inputs, options).map_err(failed)?))
+        scope.run(types.len(), |options| read(&session.run_with_options(inputs, options).map_err(failed)?))
     }
 
     /// Runs the graph of types for the types of a run whose outputs are not in the cache, and adds its outputs to the
@@ -85,13 +85,14 @@ impl NetworkSessions {
         optional: Inputs,
         cache: &mut TypeCache,
     ) -> Result<(), BridgeError> {
-        let mut inputs = vec![tensor("rows", (new.count(), new.rows))?];
+        let types = new.count();
+        let mut inputs = vec![tensor("rows", (types, new.rows))?];
         if optional.vectors {
             let count = new.vectors.len();
             inputs.push(("vectors", Tensor::from_array(([count], new.vectors)).map_err(failed)?.into()));
         }
         let session = &mut self.types;
-        scope.run(|options| {
+        scope.run(types, |options| {
             let outputs = session.run_with_options(inputs, options).map_err(failed)?;
             let embedded = shaped_output(&outputs, "embedded")?;
             let contributions = shaped_output(&outputs, "contributions")?;

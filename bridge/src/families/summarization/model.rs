@@ -93,7 +93,7 @@ impl SummaryModel {
         let (spec, pad_id) = (sections.summarization.clone(), sections.tokenizer.pad_id());
         let meter = Meter::of(&manifest);
         let runner = SummaryRunner {
-            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone(), &meter),
+            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone()),
             special_tokens: SpecialTokens::new(&spec, pad_id),
             pad_id,
         };

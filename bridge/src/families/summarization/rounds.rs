@@ -61,7 +61,7 @@ impl Rounds<'_> {
             let generated = generated.next().unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")))?;
             self.summary(generated, truncated)
         };
-        Ok(truncated.into_iter().map(outcome).collect())
+        Ok(self.caller.trace.decode().in_scope(|| truncated.into_iter().map(outcome).collect()))
     }
 
     fn summary(&self, generated: Generated, truncated: bool) -> Outcome<Summary> {

@@ -45,6 +45,6 @@ impl Runner for SummaryRunner {
     ) -> Result<Vec<Outcome<Generated>>, BridgeError> {
         let ids: Vec<&[i64]> = rows.iter().map(|ids| ids.as_slice()).collect();
         let batch = pad(&ids, self.pad_id);
-        scope.run(|options| self.special_tokens.run(session, batch, settings, options))
+        scope.run(batch.rows * batch.width, |options| self.special_tokens.run(session, batch, settings, options))
     }
 }

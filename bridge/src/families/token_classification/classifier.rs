@@ -172,7 +172,8 @@ impl Recognizer for TokenClassifier {
             let bytes = block.iter().map(String::len).sum();
             let prepared = caller.prepare(bytes, move || Ok(engine.prepare(block, settings, &stop, is_last)));
             let Prepared { job, texts } = prepared.await?;
-            answers.extend(outcomes(texts, permit.run(job, caller, |_| ()).await?));
+            let rows = permit.run(job, caller, |_| ()).await?;
+            answers.extend(caller.trace.decode().in_scope(|| outcomes(texts, rows)));
         }
         Ok(answers)
     }

@@ -69,7 +69,7 @@ impl Preprocessor for ClassifierPreprocessor {
     ) -> Result<Arc<dyn FamilyModel>, BridgeError> {
         let graph = files.manifest().graph(variant, ROLE)?;
         let meter = Meter::of(files.manifest());
-        let sessions = SessionFactory::of_graph(files.root(), graph, options.engine.clone(), &meter);
+        let sessions = SessionFactory::of_graph(files.root(), graph, options.engine.clone());
         let runner = WindowRunner::new(graph, &self.sections, sessions);
         let classifier = TokenClassifier::new(runner, &self.sections, Arc::clone(&self.encoder), options, meter);
         Ok(Arc::new(NerModel::new(files, variant, options, Arc::new(classifier))))

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::inbox::{Inbox, Message};
-use self::queue::Call;
+use self::queue::{Call, Wait};
 use self::worker::Shared;
 use super::batch::Outcome;
 use super::blocking::on_blocking_thread;
 use super::cancellation::Stop;
 use super::meter::Meter;
 use super::scope::RunScope;
+use super::trace::Trace;
 use crate::BridgeError;
 use crate::status::LaneStatus;
 
@@ -92,12 +93,13 @@ pub(crate) struct Caller {
     pub(crate) stop: Arc<Stop>,
     /// Whether the calling thread must not be blocked.
     pub(crate) is_async: bool,
+    pub(crate) trace: Trace,
 }
 
 impl Caller {
     /// A caller that cannot be stopped and may be blocked.
     pub(crate) fn blocking() -> Self {
-        Self { stop: Arc::default(), is_async: false }
+        Self { stop: Arc::default(), is_async: false, trace: Trace::default() }
     }
 
     /// Prepares the inputs of a call, of this total size in bytes. For an asynchronous call, large inputs are prepared on
@@ -110,6 +112,8 @@ impl Caller {
         bytes: usize,
         work: impl FnOnce() -> Result<T, BridgeError> + Send + 'static,
     ) -> Result<T, BridgeError> {
+        let span = self.trace.tokenize();
+        let work = move || span.in_scope(work);
         if self.is_async && bytes > MAX_INLINE_BYTES { on_blocking_thread(work).await } else { work() }
     }
 }
@@ -146,7 +150,7 @@ impl<R: Runner> Lane<R> {
     /// `overloaded` if too many calls wait, `inference` in a process that was forked after the first call.
     pub(crate) fn admit(&self) -> Result<Permit<R>, BridgeError> {
         let waits = self.shared.enter()?;
-        Ok(Permit { shared: Arc::clone(&self.shared), waits })
+        Ok(Permit { shared: Arc::clone(&self.shared), waits, has_jobs: AtomicBool::new(false) })
     }
 
     /// Loads the model in one thread, unless it is loaded.
@@ -158,7 +162,8 @@ impl<R: Runner> Lane<R> {
         if self.shared.is_loaded() {
             return Ok(());
         }
-        let permit = Permit { shared: Arc::clone(&self.shared), waits: Arc::new(AtomicBool::new(false)) };
+        let (waits, has_jobs) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(true));
+        let permit = Permit { shared: Arc::clone(&self.shared), waits, has_jobs };
         permit.submit(Job { key, rows: Vec::new(), runs: vec![Vec::new()], is_last: true }, caller, |_| ()).await?;
         caller.stop.check()
     }
@@ -190,6 +195,8 @@ pub(crate) struct Permit<R: Runner> {
     shared: Arc<Shared<R>>,
     /// Whether the call counts as a waiting one.
     waits: Arc<AtomicBool>,
+    /// Whether the call has added a job to the queue.
+    has_jobs: AtomicBool,
 }
 
 impl<R: Runner> Permit<R> {
@@ -244,8 +251,9 @@ impl<R: Runner> Permit<R> {
         let Job { key, rows, runs, is_last } = job;
         let (rows, runs): (_, VecDeque<_>) = (rows.into_iter().map(Some).collect(), runs.into());
         let (stop, inbox) = (Arc::clone(&caller.stop), Arc::new(Inbox::new()));
-        let call =
-            Call { id: 0, key, rows, runs, is_last, waits: Arc::clone(&self.waits), stop, inbox: Arc::clone(&inbox) };
+        let wait = (!self.has_jobs.swap(true, Ordering::Relaxed)).then(|| Wait::start(&caller.trace));
+        let (waits, trace) = (Arc::clone(&self.waits), caller.trace.clone());
+        let call = Call { id: 0, key, rows, runs, is_last, waits, wait, trace, stop, inbox: Arc::clone(&inbox) };
         let (id, works) = self.shared.submit(call, caller.is_async)?;
         let pending =
             Pending { shared: Arc::clone(&self.shared), stop: Arc::clone(&caller.stop), id, has_ended: false };

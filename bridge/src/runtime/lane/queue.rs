@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tracing::Span;
 
 use super::inbox::Inbox;
 use super::{LaneOptions, Runner};
 use crate::runtime::batch::Load;
 use crate::runtime::cancellation::Stop;
+use crate::runtime::trace::Trace;
 
 /// How many waiting calls are looked at for rows that can run together with those of the first call.
 const MAX_LOOKED_AT: usize = 64;
@@ -24,13 +28,33 @@ pub(super) struct Call<R: Runner> {
     pub(super) is_last: bool,
     /// Whether the call counts as a waiting one. Calls do that until their last run starts.
     pub(super) waits: Arc<AtomicBool>,
+    /// How long the call waits for its first run; `None` after that.
+    pub(super) wait: Option<Wait>,
+    pub(super) trace: Trace,
     pub(super) stop: Arc<Stop>,
     pub(super) inbox: Arc<Inbox<R::Answer>>,
+}
+
+/// The wait for the first run of a call, and its span.
+pub(super) struct Wait {
+    pub(super) since: Instant,
+    _span: Span,
+}
+
+impl Wait {
+    pub(super) fn start(trace: &Trace) -> Self {
+        Self { since: Instant::now(), _span: trace.queue() }
+    }
 }
 
 /// The rows of one call in a run, by their index in the call.
 pub(super) struct Part<R: Runner> {
     pub(super) rows: Vec<(usize, R::Row)>,
+    /// The wait that ends with this run.
+    pub(super) wait: Option<Wait>,
+    /// Whether the call does not count as a waiting one any more, from this run on.
+    pub(super) waits_no_more: bool,
+    pub(super) trace: Trace,
     pub(super) stop: Arc<Stop>,
     pub(super) inbox: Arc<Inbox<R::Answer>>,
     /// The call, if it has runs left and goes back to the queue when this run has ended.
@@ -58,8 +82,17 @@ impl<R: Runner> Call<R> {
     fn take(mut self) -> Part<R> {
         let run = self.runs.pop_front().unwrap_or_default();
         let rows = run.into_iter().filter_map(|row| Some((row, self.rows[row].take()?))).collect();
-        let (stop, inbox) = (Arc::clone(&self.stop), Arc::clone(&self.inbox));
-        Part { rows, stop, inbox, rest: Some(self).filter(|call| !call.runs.is_empty()) }
+        let (stop, inbox, trace) = (Arc::clone(&self.stop), Arc::clone(&self.inbox), self.trace.clone());
+        let wait = self.wait.take();
+        Part {
+            rows,
+            wait,
+            waits_no_more: false,
+            trace,
+            stop,
+            inbox,
+            rest: Some(self).filter(|call| !call.runs.is_empty()),
+        }
     }
 }
 
@@ -125,10 +158,10 @@ impl<R: Runner> Queue<R> {
 
     /// Takes the next run of a call. A call that may have several runs at a time returns to the queue at once.
     fn part(&mut self, call: Call<R>, options: &LaneOptions) -> Part<R> {
-        if call.is_last && call.runs.len() <= 1 && call.waits.swap(false, Ordering::Relaxed) {
-            self.waiting -= 1;
-        }
+        let waits_no_more = call.is_last && call.runs.len() <= 1 && call.waits.swap(false, Ordering::Relaxed);
+        self.waiting -= usize::from(waits_no_more);
         let mut part = call.take();
+        part.waits_no_more = waits_no_more;
         if options.overlaps {
             part.rest.take().into_iter().for_each(|rest| self.push(rest));
         }
@@ -171,7 +204,7 @@ mod tests {
         let mut indices = 0..rows.len();
         let runs = runs.iter().map(|run| indices.by_ref().take(run.len()).collect()).collect();
         let (waits, stop, inbox) = (Arc::new(AtomicBool::new(true)), Arc::default(), Arc::new(Inbox::new()));
-        Call { id, key, rows, runs, is_last: true, waits, stop, inbox }
+        Call { id, key, rows, runs, is_last: true, waits, wait: None, trace: Trace::default(), stop, inbox }
     }
 
     fn queue(calls: Vec<Call<Words>>) -> Queue<Words> {

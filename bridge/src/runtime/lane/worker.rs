@@ -6,6 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
+use tracing::Span;
+
 use super::fork::Owner;
 use super::inbox::Message;
 use super::queue::{Batch, Call, Part, Queue};
@@ -85,12 +87,15 @@ impl<R: Runner> Shared<R> {
             return Err(BridgeError::Overloaded { limit });
         }
         state.queue.waiting += 1;
+        drop(state);
+        self.meter.waits();
         Ok(Arc::new(AtomicBool::new(true)))
     }
 
     /// A call that counted as a waiting one has ended.
     pub(super) fn left(&self) {
         self.lock().queue.waiting -= 1;
+        self.meter.waits_no_more();
     }
 
     /// Removes a job from the queue.
@@ -196,17 +201,30 @@ impl<R: Runner> Shared<R> {
 
     /// Runs a batch and sends the outcomes to its calls.
     fn process(&self, batch: Batch<R>, worker: Option<R::Worker>) {
-        let Batch { key, parts } = batch;
+        let Batch { key, mut parts } = batch;
+        self.record_waits(&mut parts);
         let mut worker = match worker.map_or_else(|| self.load(), Ok) {
             Ok(worker) => Some(worker),
             Err(error) => return self.fail(parts, &error),
         };
-        let (outcomes, result) = self.outcomes(&mut worker, &key, &parts);
+        let (outcomes, result) = self.outcomes_in_span(&mut worker, &key, &parts);
         let parts = self.end(worker, result, parts);
         let mut outcomes = outcomes.into_iter();
         for part in parts {
             let rows = part.rows.into_iter().map(|(row, _)| row);
             part.inbox.send(Message::Outcomes(rows.zip(outcomes.by_ref()).collect()));
+        }
+    }
+
+    /// Records which calls do not wait any more, now that their runs start.
+    fn record_waits(&self, parts: &mut [Part<R>]) {
+        for part in parts {
+            if let Some(wait) = part.wait.take() {
+                self.meter.waited(wait.since.elapsed());
+            }
+            if part.waits_no_more {
+                self.meter.waits_no_more();
+            }
         }
     }
 
@@ -243,6 +261,18 @@ impl<R: Runner> Shared<R> {
     fn fail(&self, parts: Vec<Part<R>>, error: &BridgeError) {
         self.lock().running -= 1;
         parts.into_iter().for_each(|part| part.inbox.send(Message::Failed(error.clone())));
+    }
+
+    /// The outcomes of all rows, within the span of the run.
+    fn outcomes_in_span(
+        &self,
+        worker: &mut Option<R::Worker>,
+        key: &R::Key,
+        parts: &[Part<R>],
+    ) -> (Vec<Outcome<R::Answer>>, RunResult) {
+        let mut traces = parts.iter().filter(|part| !part.rows.is_empty()).map(|part| &part.trace);
+        let span = traces.next().map_or_else(Span::none, |first| first.run(traces));
+        span.in_scope(|| self.outcomes(worker, key, parts))
     }
 
     /// The outcomes of all rows, and the result of the run. If the run fails, every row runs alone, so that one bad row does

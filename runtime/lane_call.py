@@ -112,11 +112,12 @@ class Call:
         """Yield the answers of runs in their order; the runs are created only a few ahead of the answers."""
         ready: dict[int, Any] = {}
         rest = iter(runs)
-        following, yielded = next(rest, None), 0
+        following, submitted, yielded = next(rest, None), 0, 0
         while following is not None:
             run, following = following, next(rest, None)
             self.submit([run], is_last=following is None)
-            while self._submitted - yielded > (ahead if following is not None else 0):
+            submitted += 1  # also if the lane ignores the run because the call was stopped
+            while submitted - yielded > (ahead if following is not None else 0):
                 while yielded not in ready:
                     ready.update([self._next()])
                 yield ready.pop(yielded)

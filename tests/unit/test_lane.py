@@ -447,3 +447,17 @@ def test_callers_run_their_turns_themselves_if_the_system_refuses_threads(monkey
     engine.free.set()
     assert first.result() == [[0]]
     assert [each.result() for each in callers] == [[[10 * number]] * 2 for number in range(1, 20)]
+
+
+def test_a_call_that_is_stopped_between_two_runs_raises():
+    for count in (0, 1):
+        lane, engine, watch = Lane(), Engine(), Watch()
+
+        def runs(count=count, engine=engine, watch=watch):
+            yield from engine.apart(*range(count))
+            watch.stop("cancelled")
+            yield engine.run(7)
+
+        with watch, lane.call(watch) as admitted, pytest.raises(StoppedError):
+            list(admitted.in_order(runs(), 2))
+        assert [7] not in engine.runs

@@ -21,6 +21,7 @@ RUST_RELEASE := bridge/target/release/onnx-ml-bridge
 RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
 RUST_CANCELLATION := bridge/target/release/examples/cancellation
 RUST_SOAK := bridge/target/release/examples/soak
+RUST_MEMORY := bridge/target/release/examples/memory
 # Minutes of `make soak` for each language
 MINUTES ?= 5
 # Number of processes that run the tests of Python; they also share the processors
@@ -41,7 +42,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 RAY_BIN := .venv-ray/bin
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-linked \
-	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-openvino bench bench-gpu load soak agreement \
+	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-openvino bench bench-gpu load memory soak agreement \
 	agreement-rerank agreement-summaries clean
 
 help:
@@ -74,6 +75,8 @@ $(RUST_CANCELLATION): lock FORCE
 	cd bridge && $(CARGO) build --release --example cancellation
 $(RUST_SOAK): lock FORCE
 	cd bridge && $(CARGO) build --release --example soak
+$(RUST_MEMORY): lock FORCE
+	cd bridge && $(CARGO) build --release --example memory
 FORCE:
 
 # Gives Cargo.lock the versions of bridge/pins.txt, if it has others
@@ -195,6 +198,12 @@ soak: models $(RUST_SOAK)
 	$(BIN)/pip install -q -c constraints.txt ".[bench]"
 	rm -rf build *.egg-info
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.soak --artifacts dist --rust $(RUST_SOAK) --minutes $(MINUTES)
+
+# Measures what memory a long text, models under a limit, and unloads leave behind
+memory: models $(RUST_MEMORY)
+	$(BIN)/python -m benchmarks.recipes.long_encoder --out dist/.long
+	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.memory --artifact dist/all-minilm-l6-v2 --artifacts dist \
+		--long dist/.long/artifact/random-long-encoder --rust $(RUST_MEMORY)
 
 # Measures a single text beside a bulk call, and 64 callers of single texts; LOAD_OPTIONS adds contenders
 load: models

@@ -1,8 +1,8 @@
 r"""Measure the memory that models use and give back, in processes of Python and Rust.
 
     python -m benchmarks.recipes.long_encoder --out DIR
-    python -m benchmarks.memory --artifact dist/all-minilm-l6-v2 --artifacts dist --long DIR/artifact/random-long-encoder \
-        --rust bridge/target/release/examples/memory
+    python -m benchmarks.memory --artifact dist/all-minilm-l6-v2 --artifacts dist \
+        --long DIR/artifact/random-long-encoder --rust bridge/target/release/examples/memory
 
 - long text: the resident memory after one text of 8,000 tokens and a short one, compared with that before them.
 - limit: six models share a limit that holds three, and 4 threads call them at random; the growth of the resident memory

@@ -175,6 +175,7 @@ fn call(bridge: &OnnxMlBridge) {
         let embedder = bridge.embedder(None).expect("an embedder");
         let options = EmbedOptions::default().cancel(token.clone());
         drop(embedder.embed_each_blocking(&texts, &options));
+        drop(embedder.embed_windows_blocking(texts[0].as_str(), &options, 0).map(|mut windows| windows.pool()));
         drop(embedder.embed_blocking(&texts, &options.prompt_name(CANARY)));
         for name in ["tiny-ner", "tiny-spacy"] {
             let recognizer = bridge.recognizer(Some(name)).expect("a recognizer");

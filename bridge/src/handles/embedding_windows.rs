@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use futures_core::Stream;
 
@@ -14,6 +15,7 @@ use crate::BridgeError;
 use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stoppable;
 use crate::runtime::lane::Caller;
+use crate::runtime::meter::Meter;
 use crate::tasks::backend::EmbedBackend;
 use crate::tasks::text_windows::{TextWindow, TextWindows};
 use crate::tasks::{EmbedOptions, EmbeddingWindow};
@@ -54,7 +56,7 @@ impl EmbeddingWindows {
     ) -> Result<Self, BridgeError> {
         let backend = handle.current()?;
         handle.limit(options.timeout)?;
-        backend.check(&text, &options)?;
+        backend.check(&text, &options).inspect_err(|error| backend.meter().error(error.code()))?;
         let pooled = Pooled::new(backend.dim(), backend.normalized());
         let backend = Arc::downgrade(&backend);
         let state = Reader {
@@ -67,6 +69,8 @@ impl EmbeddingWindows {
             stoppable: None,
             windows: None,
             position: (0, 0),
+            started: Instant::now(),
+            tokens: 0,
         };
         Ok(Self { step: Step::Idle(Box::new(state)), ready: VecDeque::new(), pooled, failed: None })
     }
@@ -205,6 +209,9 @@ struct Reader {
     windows: Option<TextWindows>,
     /// The start of the last window in characters and in bytes.
     position: (usize, usize),
+    /// When the first window was requested, and the number of tokens of the windows since then.
+    started: Instant,
+    tokens: usize,
 }
 
 impl Reader {
@@ -212,7 +219,6 @@ impl Reader {
     /// that pauses must not keep a position in the queue, nor the model loaded.
     async fn read(&mut self) -> Result<Block, BridgeError> {
         let caller = self.caller()?;
-        caller.stop.check()?;
         let handle = self.handle.clone();
         handle.part(&caller, |backend| self.block(backend, &caller)).await
     }
@@ -220,21 +226,47 @@ impl Reader {
     fn caller(&mut self) -> Result<Caller, BridgeError> {
         let stoppable = match self.stoppable.take() {
             Some(stoppable) => stoppable,
-            None => self.handle.stoppable(self.options.cancel.as_ref(), self.options.timeout)?,
+            None => {
+                self.started = Instant::now();
+                self.handle.stoppable(self.options.cancel.as_ref(), self.options.timeout)?
+            }
         };
         let stop = Arc::clone(self.stoppable.insert(stoppable).stop());
-        Ok(Caller { stop, is_async: self.is_async })
+        Ok(Caller { stop, is_async: self.is_async, trace: self.handle.trace() })
     }
 
+    /// Computes the next block, and counts the text in the metrics with the last one.
     async fn block(&mut self, backend: Arc<dyn EmbedBackend>, caller: &Caller) -> Result<Block, BridgeError> {
+        let block = self.windows(&backend, caller).await;
+        self.count(backend.meter(), block.as_ref());
+        block
+    }
+
+    fn count(&mut self, meter: &Meter, block: Result<&Block, &BridgeError>) {
+        let is_answered = match block {
+            Ok(block) => {
+                self.tokens += block.iter().map(|(window, _)| window.token_count).sum::<usize>();
+                block.is_empty()
+            }
+            Err(error) => {
+                meter.error(error.code());
+                error.is_stop() || matches!(error, BridgeError::Inference { .. })
+            }
+        };
+        if is_answered {
+            meter.request(1, self.tokens, self.started.elapsed());
+        }
+    }
+
+    async fn windows(&mut self, backend: &Arc<dyn EmbedBackend>, caller: &Caller) -> Result<Block, BridgeError> {
         caller.stop.check()?;
         // The tokens are those of another version of the model after a reload
-        if !std::ptr::addr_eq(Arc::as_ptr(&backend), self.backend.as_ptr()) {
+        if !std::ptr::addr_eq(Arc::as_ptr(backend), self.backend.as_ptr()) {
             return Err(BridgeError::Cancelled);
         }
         if self.windows.is_none() {
             let (text, options) = (Arc::clone(&self.text), self.options.clone());
-            self.windows = Some(Arc::clone(&backend).split(text, options, self.stride, caller).await?);
+            self.windows = Some(Arc::clone(backend).split(text, options, self.stride, caller).await?);
         }
         let mut block: Vec<TextWindow> = self.windows.iter_mut().flatten().take(BLOCK_WINDOWS).collect();
         if block.is_empty() {
@@ -242,7 +274,7 @@ impl Reader {
         }
         let rows = block.iter_mut().map(|window| std::mem::take(&mut window.ids)).collect::<Vec<_>>();
         let counts: Vec<usize> = rows.iter().map(Vec::len).collect();
-        let vectors = backend.embed_windows(rows, &self.options, caller).await?;
+        let vectors = Arc::clone(backend).embed_windows(rows, &self.options, caller).await?;
         let windows = block.iter().zip(counts).zip(vectors);
         Ok(windows.map(|((window, tokens), vector)| (self.finish(window, tokens, vector), window.new_tokens)).collect())
     }

@@ -155,7 +155,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
             let running = if caller.is_async { self.enter(caller).await? } else { self.slot.enter(&caller.stop)? };
             part(self.backend(&running)?).await
         };
-        caught(answer.instrument(self.span())).await
+        caught(answer.instrument(caller.trace.call())).await
     }
 
     /// The backend of the current generation.
@@ -186,7 +186,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
     }
 
     /// The spans of a call. They have no text.
-    fn trace(&self) -> Trace {
+    pub(super) fn trace(&self) -> Trace {
         Trace::of(&self.slot.name, self.slot.task.name())
     }
 

@@ -12,6 +12,7 @@ use crate::BridgeError;
 use crate::runtime::batch::Outcome;
 use crate::runtime::blocking::block_on;
 use crate::runtime::lane::Caller;
+use crate::runtime::meter::Meter;
 use crate::status::LaneStatus;
 
 /// What models of all tasks can do. The asynchronous methods wait without blocking; only for a caller that may be blocked,
@@ -68,6 +69,9 @@ pub(crate) trait EmbedBackend: Backend {
 
     /// Whether the vectors have the length 1.
     fn normalized(&self) -> bool;
+
+    /// The metrics of the model.
+    fn meter(&self) -> &Meter;
 
     /// Checks a text and the options of a call that embeds its windows.
     ///

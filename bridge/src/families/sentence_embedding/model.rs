@@ -272,6 +272,10 @@ impl EmbedBackend for EmbeddingModel {
         self.spec.normalized
     }
 
+    fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     fn check(&self, text: &str, options: &EmbedOptions) -> Result<(), BridgeError> {
         self.prompt(options)?;
         self.check_size(None, text)

@@ -80,8 +80,11 @@ fn requests_are_counted_and_a_model_is_loaded_once() {
         ("onnx_ml_bridge_errors_total model=tiny version=1 code=prompt_not_found", 1),
         ("onnx_ml_bridge_items_total model=tiny version=1", 16),
         ("onnx_ml_bridge_load_seconds model=tiny version=1", 1),
+        ("onnx_ml_bridge_queue_seconds model=tiny version=1", 8),
         ("onnx_ml_bridge_request_seconds model=tiny version=1", 8),
         ("onnx_ml_bridge_requests_total model=tiny version=1", 8),
+        ("onnx_ml_bridge_run_seconds model=tiny version=1", 8),
+        ("onnx_ml_bridge_run_tokens model=tiny version=1", 8),
         // Without merging, each of the 8 calls needs one run: a vector that is not finite does not fail the run.
         ("onnx_ml_bridge_runs_total model=tiny version=1", 8),
         ("onnx_ml_bridge_tokens_total model=tiny version=1", 16),

@@ -135,8 +135,8 @@ class Embedder(Handle[EmbedderBackend]):
     def embed_windows(self, text: str, options: EmbedOptions | None = None, *, stride: int = 0) -> EmbeddingWindows:
         """Embed a text of any length in windows of the model's `max_tokens`, which are computed while they are read.
 
-        The text is tokenized when the first window is read, which needs up to 600 bytes of memory for a character;
-        nothing else grows with the length of the text.
+        The text is tokenized when the first window is read, which needs up to 1,000 bytes of memory for a character, or
+        for a token where a character has several; nothing else grows with the length of the text.
 
         :param options: `timeout` limits the time from the first window to the last one.
         :param stride: number of tokens that consecutive windows share.

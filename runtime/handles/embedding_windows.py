@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...artifacts.errors import OnnxMlBridgeError
 from ..array_equality import ArrayEquality
 
 
@@ -43,6 +44,7 @@ class EmbeddingWindows(Iterator[EmbeddingWindow]):
         self._tokens = 0
         self._count = 0
         self._last: EmbeddingWindow | None = None
+        self._failure: OnnxMlBridgeError | None = None
 
     def __next__(self) -> EmbeddingWindow:
         """Compute the next window.
@@ -50,7 +52,11 @@ class EmbeddingWindows(Iterator[EmbeddingWindow]):
         :raises StoppedError: if the call was cancelled or exceeded its time limit.
         :raises InferenceError: if ONNX Runtime fails.
         """
-        window, new_tokens = next(self._windows)
+        try:
+            window, new_tokens = next(self._windows)
+        except OnnxMlBridgeError as error:
+            self._failure = error
+            raise
         self._sum += new_tokens * window.vector.astype(np.float64)
         self._tokens += new_tokens
         self._count += 1
@@ -63,11 +69,12 @@ class EmbeddingWindows(Iterator[EmbeddingWindow]):
         It is the mean of all windows, weighted by the number of tokens that no earlier window has, and has the length 1
         if the model's vectors have it. The vector of a text with one window is that of the window.
 
-        :raises StoppedError: if the call was cancelled or exceeded its time limit.
-        :raises InferenceError: if ONNX Runtime fails.
+        :raises OnnxMlBridgeError: the error of a window, also of one that was read before.
         """
         for _ in self:
             pass
+        if self._failure is not None:
+            raise self._failure
         if self._count == 1 and self._last is not None:
             return self._last.vector
         mean = self._sum / max(self._tokens, 1)

@@ -83,7 +83,7 @@ impl Embedder {
     /// Embeds a text of any length in windows of the model's `max_tokens`, which are computed while they are read. `stride` is
     /// the number of tokens that consecutive windows share.
     ///
-    /// The text is tokenized when the first window is read, which needs up to 600 bytes of memory for a character; nothing
+    /// The text is tokenized when the first window is read, which needs up to 1,000 bytes of memory for a character; nothing
     /// else grows with the length of the text. `timeout` limits the time from the first window to the last one.
     ///
     /// # Errors

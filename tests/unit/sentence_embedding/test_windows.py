@@ -94,12 +94,15 @@ def test_windows_are_computed_while_they_are_read_and_can_be_cancelled(embedder,
     started = len(runs)
     assert 0 < started <= 16
     token.cancel()
-    with pytest.raises(StoppedError):
+    with pytest.raises(StoppedError) as stopped:
         list(windows)
     assert len(runs) == started
+    with pytest.raises(StoppedError) as pooled:  # not the mean of the windows before the error
+        windows.pool()
+    assert pooled.value is stopped.value
 
 
-@pytest.mark.parametrize("unit", ["a ", "Ω", "cat sings "])
+@pytest.mark.parametrize("unit", ["a ", "Ω", "cat sings ", ".", "日"])
 def test_memory_grows_by_a_bounded_number_of_bytes_per_character(unit):
     """Measured in a process of its own, because the peak of this one is that of other tests."""
     code = f"""
@@ -115,7 +118,7 @@ base = peak(2_000)
 print((peak(200_000) - base) / 200_000)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert float(done.stdout) <= 600
+    assert float(done.stdout) <= 1000
 
 
 def answers(embedder):

@@ -6,8 +6,6 @@ import pytest
 from examples import VALID
 from onnx_ml_bridge.artifacts.constants import FP16
 from onnx_ml_bridge.artifacts.errors import BuildError
-from onnx_ml_bridge.artifacts.families.sentence_embedding import SENTENCE_EMBEDDING
-from onnx_ml_bridge.artifacts.families.spacy_ner import SPACY_NER
 from onnx_ml_bridge.cli.config import ModelConfig
 from onnx_ml_bridge.graphs.files import describe_graph, save_graph
 from onnx_ml_bridge.quantize.fp16 import _EXACT_OPERATORS, convert
@@ -74,14 +72,14 @@ def test_the_same_graph_is_converted_to_the_same_bytes(converted, tmp_path):
 
 @EMBEDDING
 def test_only_builds_that_name_fp16_have_it():
-    config = ModelConfig(name="x", version="1", source="path:x", task=SENTENCE_EMBEDDING.task)
+    config = ModelConfig(name="x", version="1", source="path:x", task="sentence-embedding")
     assert config.settings("transformers").variants == ("fp32", "int8")
     named = config.model_copy(update={"variants": ["fp32", FP16]}).settings("transformers")
     assert named.variants == ("fp32", FP16) and named.gate(FP16)["cosine_min"] == 0.999
 
 
-@pytest.mark.families("spacy_ner")
+@pytest.mark.families("spacy_ner", "token_classification")
 def test_spacy_models_have_no_fp16():
-    config = ModelConfig(name="x", version="1", source="path:x", task=SPACY_NER.task, variants=[FP16])
+    config = ModelConfig(name="x", version="1", source="path:x", task="ner", variants=[FP16])
     with pytest.raises(BuildError, match="fp16"):
         config.settings("spacy")

@@ -67,6 +67,7 @@ def test_selection(case):
     assert tried == case["tried"]
 
 
+@EMBEDDING
 @pytest.mark.parametrize("case", CASES["variant"], ids=str)
 def test_the_automatic_variant(case, monkeypatch):
     artifact = read_artifact(TINY)

@@ -88,3 +88,10 @@ def write_round_texts(folder: Path, texts: Sequence[str], rounds: int) -> tuple[
 def count_words(texts: Iterable[str]) -> int:
     """Count the words of texts, which are separated by whitespace."""
     return sum(len(text.split()) for text in texts)
+
+
+def write_bridge(artifacts: Path, path: Path) -> None:
+    """Write a bridge.toml that opens all artifacts of a folder."""
+    folders = sorted(each.parent for each in artifacts.glob("*/manifest.json"))
+    tables = [f"[models.{json.dumps(folder.name)}]\npath = {json.dumps(str(folder.resolve()))}\n" for folder in folders]
+    path.write_text("\n".join(tables), encoding="utf-8")

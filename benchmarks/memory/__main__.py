@@ -32,7 +32,7 @@ from rich.table import Table
 from ..console import print_machine, wide_console
 from ..corpora.composed_texts import composed_texts
 from ..environment import child_environment
-from ..soak.__main__ import write_bridge
+from ..inputs import write_bridge
 
 _SEED = 20261126
 _MIB = 1 << 20

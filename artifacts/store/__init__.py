@@ -1,0 +1,1 @@
+"""A store of versions of artifacts, as STORE.md lays it out."""

@@ -171,6 +171,14 @@ def check_all(artifact: Artifact) -> None:
     :raises ArtifactError: with the code `file_hash` or `graph`; `io` if a file cannot be read.
     """
     check_hashes(artifact, artifact.manifest.files)
+    check_graphs(artifact)
+
+
+def check_graphs(artifact: Artifact) -> None:
+    """Check every graph of every variant, whose hashes were checked before.
+
+    :raises ArtifactError: with the code `graph`; `io` if a file cannot be read.
+    """
     for variant in artifact.manifest.variants.values():
         for role, graph in variant.graphs.items():
             check_graph(artifact, role, graph, read_onnx(artifact.path(graph.file)))

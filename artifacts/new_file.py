@@ -39,3 +39,9 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folders(folder: Path) -> None:
+    """Write the names in a folder and its subfolders to disk."""
+    for directory, _, _ in os.walk(folder, topdown=False):
+        sync(Path(directory))

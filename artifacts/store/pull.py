@@ -1,0 +1,110 @@
+"""Brings an artifact of a store to a local folder, verified."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ..checks import Artifact, check_all, check_changed_files, check_graphs, check_hashes, read_artifact
+from ..errors import ArtifactError, StoreError
+from ..new_file import sync_folders
+from .cache import Cache, cache_errors
+from .download import Report, Source, download
+from .resolve import Resolved, resolve
+from .spec import Spec
+
+
+def pull(
+    source: Source,
+    spec: Spec,
+    cache: Cache,
+    *,
+    offline: bool = False,
+    report: Report | None = None,
+    is_checked_later: bool = False,
+) -> Artifact:
+    """Return an artifact of a bucket or web server from the cache, to which it is downloaded first if necessary.
+
+    A pinned artifact that is in the cache needs no request.
+
+    :param offline: make no request.
+    :param report: is called during the download; see `download.Report`.
+    :param is_checked_later: do not hash the files of an artifact that is in the cache, because the caller does.
+    :raises StoreError: as `resolve` does; `offline` if the artifact is not in the cache.
+    :raises ArtifactError: with the code of the first check that fails; nothing is added to the cache then.
+    """
+    if spec.identity is not None and (found := _cached(cache, spec.identity, is_checked_later)):
+        return _named(found, spec.name, spec.version)
+    resolved = resolve(source, spec, cache, offline=offline)
+    found = _cached(cache, resolved.identity, is_checked_later)
+    if found is None:
+        if offline:
+            raise _not_cached(resolved, cache)
+        found = _downloaded(source, resolved, cache, report, is_checked_later)
+    return _named(found, resolved.name, resolved.version)
+
+
+def _named(artifact: Artifact, name: str, version: str | None) -> Artifact:
+    """Return an artifact that has the name and the version of the record; None is any version."""
+    manifest = artifact.manifest
+    if manifest.name != name or version not in (None, manifest.version):
+        expected, actual = f"{name} {version or ''}".rstrip(), f"{manifest.name} {manifest.version}"
+        raise StoreError(f"{artifact.identity} has another name or version", expected=expected, actual=actual)
+    return artifact
+
+
+def _cached(cache: Cache, identity: str, is_checked_later: bool) -> Artifact | None:
+    """Return an artifact that is in the cache; None if it is not there, or was damaged there."""
+    path = cache.find(identity)
+    if path is None:
+        return None
+    try:
+        return _checked(path, identity, is_checked_later)
+    except ArtifactError:
+        return None
+
+
+def _checked(path: Path, identity: str, is_checked_later: bool) -> Artifact:
+    artifact = read_artifact(path)
+    if artifact.identity != identity:
+        raise ArtifactError("identity", f"{path} is another artifact", expected=identity, actual=artifact.identity)
+    if not is_checked_later:
+        check_all(artifact)
+    return artifact
+
+
+def _not_cached(resolved: Resolved, cache: Cache) -> StoreError:
+    what = f"{resolved.name} {resolved.version} ({resolved.identity}) is not in the cache {cache.folder}"
+    return StoreError(f"{what}, and requests are off", code="offline", hint="Pull it once with a network.")
+
+
+def _downloaded(
+    source: Source, resolved: Resolved, cache: Cache, report: Report | None, is_checked_later: bool
+) -> Artifact:
+    """Download an artifact, unless somebody else does so first."""
+    identity = resolved.identity
+    with cache.lock(identity), cache_errors(cache.folder):
+        if found := _cached(cache, identity, is_checked_later):
+            return found
+        cache.remove(identity)  # a damaged one
+        staging = cache.staging(identity)
+        records = download(source, identity, staging, report)
+        try:
+            artifact = read_artifact(staging)
+            artifact.records.update(records)
+            _check_rest(artifact)
+        except ArtifactError:
+            shutil.rmtree(staging, ignore_errors=True)  # another try would end the same way
+            raise
+        _named(artifact, resolved.name, resolved.version)
+        sync_folders(staging)
+        path = cache.add(identity, staging)
+    cache.shrink()
+    return read_artifact(path)
+
+
+def _check_rest(artifact: Artifact) -> None:
+    """Check what is not known of the files that were hashed when they were written."""
+    check_hashes(artifact, artifact.manifest.files.keys() - artifact.records.keys())
+    check_changed_files(artifact)
+    check_graphs(artifact)

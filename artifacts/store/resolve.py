@@ -1,0 +1,68 @@
+"""Which artifact a name in a store means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ArtifactError, StoreError
+from .backend import Reader
+from .cache import Cache
+from .layout import MAX_RECORD_BYTES, tag_key, version_key
+from .records import TagRecord, VersionRecord
+from .spec import Spec
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The version and the artifact that a name means; `tag` is the record of its tag, None for a version."""
+
+    name: str
+    version: str
+    identity: str
+    tag: TagRecord | None = None
+
+
+def resolve(reader: Reader, spec: Spec, cache: Cache | None = None, *, offline: bool = False) -> Resolved:
+    """Return what a name means now.
+
+    :param cache: keeps the record, for later calls with `offline`; None keeps nothing.
+    :param offline: make no request, and use the record in the cache.
+    :raises StoreError: with the code `not_found` if the store has no such model, version or tag, or if the version was
+        yanked; `offline` if the cache has no record; `store` if the store cannot be read.
+    :raises ArtifactError: with the code `identity` if the pinned artifact is another one.
+    """
+    is_tag = spec.version is None
+    key = tag_key(spec.name, spec.tag or "") if is_tag else version_key(spec.name, spec.version or "")
+    raw = _record(reader, key, spec, cache, offline)
+    if is_tag:
+        tag = TagRecord.from_bytes(raw, key)
+        resolved = Resolved(spec.name, tag.version, tag.identity, tag)
+    else:
+        record = VersionRecord.from_bytes(raw, key)
+        if record.is_yanked:
+            raise StoreError(f"{spec.name} {spec.version} was yanked", code="not_found", hint=_LIST)
+        resolved = Resolved(spec.name, spec.version or "", record.identity)
+    if spec.identity not in (None, resolved.identity):
+        what = f"{spec.name} {resolved.version} in the store {reader.address} is another artifact"
+        raise ArtifactError("identity", what, expected=spec.identity, actual=resolved.identity)
+    if cache is not None and not offline:
+        cache.keep_resolved(reader.address, key, raw)
+    return resolved
+
+
+_LIST = "See the versions: onnx-ml-bridge list NAME"
+
+
+def _record(reader: Reader, key: str, spec: Spec, cache: Cache | None, offline: bool) -> bytes:
+    if offline:
+        raw = None if cache is None else cache.resolved(reader.address, key)
+        if raw is None:
+            hint = "Pull it once with a network, or name a pinned artifact that is in the cache."
+            raise StoreError(f"{spec} was not resolved before, and requests are off", code="offline", hint=hint)
+        return raw
+    stored = reader.get(key, MAX_RECORD_BYTES)
+    if stored is None:
+        which = f"version {spec.version}" if spec.version else f"tag {spec.tag}"
+        what = f"the store {reader.address} has no {which} of {spec.name}"
+        raise StoreError(what, code="not_found", hint=_LIST)
+    return stored.content

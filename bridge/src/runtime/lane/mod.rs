@@ -7,6 +7,7 @@
 pub(crate) mod fork;
 mod inbox;
 mod queue;
+mod running;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -6,19 +6,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
-use tracing::Span;
-
 use super::fork::Owner;
 use super::inbox::Message;
 use super::queue::{Batch, Call, Part, Queue};
+use super::running::RunResult;
 use super::{LaneOptions, Runner};
 use crate::BridgeError;
 use crate::error_code::ErrorCode;
-use crate::runtime::batch::{Load, Outcome, refused_thread};
-use crate::runtime::cancellation::Stop;
+use crate::runtime::batch::refused_thread;
 use crate::runtime::meter::Meter;
 use crate::runtime::panics;
-use crate::runtime::scope::RunScope;
 use crate::status::{LaneStatus, ModelState};
 
 /// What the callers and the threads of a lane share.
@@ -26,7 +23,7 @@ pub(super) struct Shared<R: Runner> {
     pub(super) runner: R,
     pub(super) options: LaneOptions,
     pub(super) owner: Owner,
-    meter: Meter,
+    pub(super) meter: Meter,
     state: Mutex<State<R>>,
     changed: Condvar,
 }
@@ -51,9 +48,6 @@ struct State<R: Runner> {
     /// Why the last load or the last run failed; `None` after a success.
     error: Option<ErrorCode>,
 }
-
-/// Whether a run succeeded, or the code of its error; `None` if its calls were stopped.
-type RunResult = Option<Result<(), ErrorCode>>;
 
 impl<R: Runner> Shared<R> {
     pub(super) fn new(runner: R, options: LaneOptions, meter: Meter) -> Self {
@@ -263,84 +257,15 @@ impl<R: Runner> Shared<R> {
         parts.into_iter().for_each(|part| part.inbox.send(Message::Failed(error.clone())));
     }
 
-    /// The outcomes of all rows, within the span of the run.
-    fn outcomes_in_span(
-        &self,
-        worker: &mut Option<R::Worker>,
-        key: &R::Key,
-        parts: &[Part<R>],
-    ) -> (Vec<Outcome<R::Answer>>, RunResult) {
-        let mut traces = parts.iter().filter(|part| !part.rows.is_empty()).map(|part| &part.trace);
-        let span = traces.next().map_or_else(Span::none, |first| first.run(traces));
-        span.in_scope(|| self.outcomes(worker, key, parts))
-    }
-
-    /// The outcomes of all rows, and the result of the run. If the run fails, every row runs alone, so that one bad row does
-    /// not lose the others.
-    fn outcomes(
-        &self,
-        worker: &mut Option<R::Worker>,
-        key: &R::Key,
-        parts: &[Part<R>],
-    ) -> (Vec<Outcome<R::Answer>>, RunResult) {
-        let rows: Vec<&R::Row> = parts.iter().flat_map(|part| &part.rows).map(|(_, row)| row).collect();
-        if rows.is_empty() {
-            // The model was only loaded.
-            return (Vec::new(), None);
-        }
-        let calls = parts.iter().map(|part| Arc::clone(&part.stop)).collect();
-        match self.run(worker, key, &rows, calls) {
-            Ok(outcomes) => (outcomes, Some(Ok(()))),
-            Err(error) if error.is_stop() => (rows.iter().map(|_| Err(error.clone())).collect(), None),
-            Err(error) => {
-                let alone = |(row, call): (&R::Row, &Arc<Stop>)| {
-                    if rows.len() == 1 {
-                        return Err(error.clone());
-                    }
-                    self.run(worker, key, &[row], vec![Arc::clone(call)])?.pop().unwrap_or_else(super::not_run)
-                };
-                let calls = parts.iter().flat_map(|part| part.rows.iter().map(|(_, row)| (row, &part.stop)));
-                let outcomes: Vec<Outcome<R::Answer>> = calls.map(alone).collect();
-                let has_answer = outcomes.iter().any(Result::is_ok);
-                (outcomes, Some(if has_answer { Ok(()) } else { Err(error.code()) }))
-            }
-        }
-    }
-
-    /// Runs some rows together. After a panic, the sessions are created again.
-    fn run(
-        &self,
-        worker: &mut Option<R::Worker>,
-        key: &R::Key,
-        rows: &[&R::Row],
-        calls: Vec<Arc<Stop>>,
-    ) -> Result<Vec<Outcome<R::Answer>>, BridgeError> {
-        let load = rows.iter().map(|row| Load::of(R::len(row))).reduce(Load::with);
-        let scope = RunScope::new(
-            calls,
-            self.options.shrinks && load.is_some_and(|load| R::shrinks(load.padded())),
-            &self.meter,
-        )?;
-        let current = match worker {
-            Some(worker) => worker,
-            None => worker.insert(self.reload()?),
-        };
-        match catch_unwind(AssertUnwindSafe(|| self.runner.run(current, key, rows, &scope))) {
-            Ok(Ok(outcomes)) if outcomes.len() != rows.len() => Err(BridgeError::Internal {
-                problem: format!("a run of {} rows has {} outcomes", rows.len(), outcomes.len()),
-            }),
-            Ok(outcomes) => outcomes,
-            Err(panic) => {
-                *worker = None;
-                self.lock().loaded -= 1;
-                Err(panics::error(&*panic))
-            }
-        }
-    }
-
-    fn reload(&self) -> Result<R::Worker, BridgeError> {
+    /// Creates the sessions of a thread again, after a panic.
+    pub(super) fn reload(&self) -> Result<R::Worker, BridgeError> {
         self.lock().loading += 1;
         self.load()
+    }
+
+    /// The sessions of a thread are gone.
+    pub(super) fn lost(&self) {
+        self.lock().loaded -= 1;
     }
 
     pub(super) fn is_loaded(&self) -> bool {

@@ -12,6 +12,7 @@ from ..artifacts.family import Family
 from .build_command import build_command, export_command
 from .console import EXIT_CODES, out
 from .inspect import show_command, verify_command
+from .store.commands import add_store_commands
 
 
 def create_app(families: Iterable[Family] = FAMILIES) -> typer.Typer:
@@ -33,6 +34,7 @@ def create_app(families: Iterable[Family] = FAMILIES) -> typer.Typer:
     # Each subcommand is added once, although several families of one task can share it
     for name, family in {family.command: family for family in families}.items():
         app.command(name)(family.module("cli").command)
+    add_store_commands(app)
     return app
 
 

@@ -55,7 +55,7 @@ class Writer(Reader, Protocol):
         """Store a sealed artifact completely, or not at all as far as readers see; one that is complete is kept."""
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
-        """Write an object that does not exist; false if it exists."""
+        """Write an object that does not exist; false if it exists with another content."""
 
     def replace(self, key: str, content: bytes, etag: str | None) -> bool:
         """Write an object if its ETag is the given one, or if it is absent for None; false otherwise."""
@@ -65,6 +65,9 @@ class Writer(Reader, Protocol):
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; missing ones are ignored."""
+
+    def sweep(self, before: float, *, dry_run: bool = False) -> list[str]:
+        """Delete what interrupted writes left before a time, in seconds since 1970; return the keys."""
 
     def delete_artifact(self, identity: str) -> None:
         """Delete the files of an artifact, so that no reader sees a part of them as complete."""

@@ -162,3 +162,7 @@ class BucketBackend(ObjectReader):
         first = [artifact_key(identity, MANIFEST), artifact_key(identity, MANIFEST_HASH)]
         self.delete([key for key in first if key in keys])
         self.delete([key for key in keys if key not in first])
+
+    def sweep(self, before: float, *, dry_run: bool = False) -> list[str]:
+        """Return nothing: an interrupted write leaves no object."""
+        return []

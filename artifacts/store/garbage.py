@@ -1,0 +1,77 @@
+"""Deletes what a store does not need any more: artifacts without a version, and interrupted writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .backend import Writer
+from .layout import ARTIFACTS, MAX_RECORD_BYTES, MODELS, signatures_key
+from .records import TagRecord, VersionRecord
+
+# Artifacts are kept for this time after their last file was written, in seconds: a publisher may be about to name them.
+GRACE_SECONDS = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was deleted, or would be: identities of artifacts, and keys of what interrupted writes left."""
+
+    artifacts: tuple[str, ...]
+    leftovers: tuple[str, ...]
+
+
+def collect_garbage(writer: Writer, *, grace: float = GRACE_SECONDS, dry_run: bool = False) -> Collected:
+    """Delete the artifacts that no version and no tag names and that are older than the grace period.
+
+    The records are read again right before every deletion.
+
+    :param grace: in seconds.
+    :param dry_run: only return what would be deleted.
+    """
+    before = time.time() - grace
+    named, deleted = identities(writer), []
+    for identity, modified in sorted(_newest(writer).items()):
+        if modified >= before or identity in named:
+            continue
+        if not dry_run:
+            named = identities(writer)
+            if identity in named or _newest(writer, identity).get(identity, before) >= before:
+                continue
+            _delete(writer, identity)
+        deleted.append(identity)
+    return Collected(tuple(deleted), tuple(writer.sweep(before, dry_run=dry_run)))
+
+
+def identities(writer: Writer) -> set[str]:
+    """Return the identities of the artifacts that versions and tags name; a yanked version names none."""
+    return set(_identities(writer))
+
+
+def _identities(writer: Writer) -> Iterator[str]:
+    for entry in list(writer.entries(MODELS)):
+        name, _, file = entry.key.removeprefix(f"{MODELS}/").partition("/")
+        kind, _, record = file.partition("/")
+        if not name or not record.endswith(".json") or record.startswith("."):
+            continue
+        stored = writer.get(entry.key, MAX_RECORD_BYTES)
+        if stored is not None and kind == "versions":
+            version = VersionRecord.from_bytes(stored.content, entry.key)
+            yield from () if version.is_yanked else (version.identity,)
+        elif stored is not None and kind == "refs":
+            yield TagRecord.from_bytes(stored.content, entry.key).identity
+
+
+def _newest(writer: Writer, identity: str = "") -> dict[str, float]:
+    """Return when the newest file of each artifact was written, in seconds since 1970."""
+    newest: dict[str, float] = {}
+    for entry in writer.entries(f"{ARTIFACTS}/{identity}".rstrip("/")):
+        found = entry.key.split("/")[1]
+        newest[found] = max(newest.get(found, 0.0), entry.modified)
+    return newest
+
+
+def _delete(writer: Writer, identity: str) -> None:
+    writer.delete_artifact(identity)
+    writer.delete([entry.key for entry in writer.entries(signatures_key(identity))])

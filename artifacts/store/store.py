@@ -1,0 +1,225 @@
+"""A store of versions of artifacts."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import semver
+
+from ..errors import ConfigError, StoreError
+from .addresses import open_backend
+from .backend import Reader, Writer
+from .cache import Cache, is_offline
+from .garbage import GRACE_SECONDS, Collected, collect_garbage
+from .layout import MAX_RECORD_BYTES, MODELS, tag_key, version_key, versions_key
+from .locate import Report, StrPath, store_address
+from .publish import Published, publish
+from .pull import pull
+from .records import TagRecord, VersionRecord
+from .resolve import Resolved, resolve
+from .spec import Spec, is_name, is_version, require_tag
+from .tags import Sign, promote, rollback, tag_names, yank
+
+# Records of a bucket are read by this many requests at a time.
+_REQUESTS = 32
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """A version of a model in a store, and the SHA-256 of its manifest in hexadecimal."""
+
+    version: str
+    identity: str
+
+
+@dataclass(frozen=True)
+class StoredTag:
+    """A tag of a model in a store; `revision` counts its changes from 1."""
+
+    tag: str
+    version: str
+    identity: str
+    revision: int
+
+
+class Store:
+    """A store in a folder, in a bucket (`s3://`, `gs://`, `az://`) or on a web server (`https://`, reading only).
+
+    Thread-safe. Names of models in it are `NAME[@VERSION|@TAG][#sha256:IDENTITY]`; without a version the tag is
+    `latest`.
+    """
+
+    def __init__(
+        self, address: StrPath | None = None, *, cache: StrPath | None = None, offline: bool | None = None
+    ) -> None:
+        """Open a store; this makes no request.
+
+        :param address: a folder or a URL; None is the one in ONNX_ML_BRIDGE_STORE.
+        :param cache: the folder for artifacts from buckets and web servers; None is the one in ONNX_ML_BRIDGE_CACHE,
+            else the cache folder of the user.
+        :param offline: answer from the cache only; None is what ONNX_ML_BRIDGE_OFFLINE says.
+        :raises ConfigError: if there is no address, or an invalid one.
+        :raises DependencyError: if a library of the extra `store` is missing.
+        """
+        self._reader = open_backend(store_address(address))
+        self._cache_folder = cache
+        self._offline = is_offline() if offline is None else offline
+
+    @property
+    def address(self) -> str:
+        """The address without credentials."""
+        return self._reader.address
+
+    # -- Reading
+
+    def pull(self, spec: str, *, report: Report | None = None) -> Path:
+        """Return the folder of an artifact on this machine, downloaded if necessary, with all hashes checked.
+
+        :param report: is called during a download with the number of bytes that are there, and that of all.
+        :raises StoreError: with the code `not_found`, `offline` or `store`.
+        :raises ArtifactError: with the code of the first check that the artifact fails.
+        """
+        return pull(self._reader, Spec.parse(spec), self._cache, offline=self._offline, report=report).root
+
+    def resolve(self, spec: str) -> Resolved:
+        """Return the version and the identity that a name means now."""
+        return resolve(self._reader, Spec.parse(spec), self._cache, offline=self._offline)
+
+    def models(self) -> list[str]:
+        """Return the names of all models, sorted."""
+        return [name for name in self._online.names(MODELS) if is_name(name)]
+
+    def versions(self, name: str) -> list[StoredVersion]:
+        """Return the versions of a model that were not yanked, the lowest first.
+
+        :raises StoreError: with the code `not_found` if there is no such model.
+        """
+        found = [file.removesuffix(".json") for file in self._online.names(versions_key(_model(name)))]
+        versions = sorted(filter(is_version, found), key=semver.Version.parse)
+        if not versions:
+            raise StoreError(f"the store {self.address} has no model {name}", code="not_found")
+        keys = [version_key(name, version) for version in versions]
+        records = [VersionRecord.from_bytes(raw, key) for key, raw in zip(keys, self._contents(keys), strict=True)]
+        return [
+            StoredVersion(version, record.identity)
+            for version, record in zip(versions, records, strict=True)
+            if not record.is_yanked
+        ]
+
+    def tags(self, name: str) -> list[StoredTag]:
+        """Return the tags of a model, sorted by their names."""
+        tags = tag_names(self._online, _model(name))
+        keys = [tag_key(name, tag) for tag in tags]
+        records = [TagRecord.from_bytes(raw, key) for key, raw in zip(keys, self._contents(keys), strict=True)]
+        return [
+            StoredTag(tag, record.version, record.identity, record.revision)
+            for tag, record in zip(tags, records, strict=True)
+        ]
+
+    def updates(self, spec: str) -> list[StoredVersion]:
+        """Return the versions that are higher than the one a name means, the lowest first.
+
+        Pre-releases are updates of pre-releases only. The version in a name need not exist any more.
+        """
+        parsed = Spec.parse(spec)
+        current = semver.Version.parse(parsed.version or self.resolve(spec).version)
+        return [
+            each
+            for each in self.versions(parsed.name)
+            if (version := semver.Version.parse(each.version)) > current
+            and (current.prerelease or not version.prerelease)
+        ]
+
+    # -- Writing
+
+    def publish(self, folder: StrPath, *, tags: Iterable[str] = (), sign: Sign | None = None) -> Published:
+        """Publish an artifact under the name and version of its manifest, then move tags to it.
+
+        The bundles of signatures in `FOLDER.signatures` are published too. Publishing the same artifact again completes
+        what an interrupted upload left.
+
+        :raises ArtifactError: with the code of the first check that the artifact fails.
+        :raises StoreError: with the code `exists` if the version exists with another artifact; `conflict` if somebody
+            else moves a tag at the same time; `store`.
+        """
+        tags = [require_tag(tag) for tag in tags]
+        published = publish(self._writer, Path(folder))
+        for tag in tags:
+            promote(self._writer, published.name, published.version, tag, sign=sign)
+        return published
+
+    def promote(
+        self, name: str, version: str, tag: str, *, if_current: str | None = None, sign: Sign | None = None
+    ) -> StoredTag:
+        """Move a tag to a version.
+
+        :param if_current: the version that the tag has to name now.
+        :raises StoreError: with the code `not_found` if there is no such version; `conflict` if the tag names another
+            version than `if_current`, or if somebody else changes it at the same time.
+        """
+        return _stored(tag, promote(self._writer, _model(name), version, tag, if_current=if_current, sign=sign))
+
+    def rollback(self, name: str, tag: str, *, sign: Sign | None = None) -> StoredTag:
+        """Move a tag to the version that it named before.
+
+        :raises StoreError: with the code `not_found` if there is no such tag or no version before; `conflict`.
+        """
+        return _stored(tag, rollback(self._writer, _model(name), tag, sign=sign))
+
+    def yank(self, name: str, version: str) -> None:
+        """Withdraw a version: it does not resolve any more, and its number is not used again.
+
+        :raises StoreError: with the code `not_found` if there is no such version; `conflict` if a tag names it.
+        """
+        yank(self._writer, _model(name), version)
+
+    def gc(self, *, grace: float = GRACE_SECONDS, dry_run: bool = False) -> Collected:
+        """Delete the artifacts that no version and no tag names, and what interrupted writes left.
+
+        :param grace: only what is older than this many seconds.
+        :param dry_run: only return what would be deleted.
+        """
+        return collect_garbage(self._writer, grace=grace, dry_run=dry_run)
+
+    # -- Parts
+
+    @functools.cached_property
+    def _cache(self) -> Cache:
+        return Cache(self._cache_folder)
+
+    @property
+    def _online(self) -> Reader:
+        if self._offline:
+            raise StoreError(f"the store {self.address} is not asked: requests are off", code="offline")
+        return self._reader
+
+    @property
+    def _writer(self) -> Writer:
+        if not hasattr(self._online, "put_if_absent"):
+            what = f"the store {self.address} cannot be written: web servers are for reading"
+            raise StoreError(what, hint="Write to the folder or bucket behind the web server.")
+        return cast(Writer, self._online)
+
+    def _contents(self, keys: Sequence[str]) -> list[bytes]:
+        """Return the contents of records. A record that vanishes while it is read is an error."""
+        with ThreadPoolExecutor(min(_REQUESTS, len(keys)) or 1) as pool:
+            found = list(pool.map(lambda key: self._reader.get(key, MAX_RECORD_BYTES), keys))
+        if missing := [key for key, stored in zip(keys, found, strict=True) if stored is None]:
+            raise StoreError(f"{missing[0]} vanished from the store {self.address}", hint="Try again.")
+        return [stored.content for stored in found if stored is not None]
+
+
+def _model(name: str) -> str:
+    if not is_name(name):
+        raise ConfigError("name", expected="the name of a model, such as minilm", actual=repr(os.fspath(name)))
+    return name
+
+
+def _stored(tag: str, record: TagRecord) -> StoredTag:
+    return StoredTag(tag, record.version, record.identity, record.revision)

@@ -1,0 +1,24 @@
+"""Adds the subcommands of stores to the application."""
+
+from __future__ import annotations
+
+import typer
+
+from .reading import list_command, updates_command
+from .writing import gc_command, promote_command, publish_command, rollback_command, yank_command
+
+_PANEL = "Stores"
+
+
+def add_store_commands(app: typer.Typer) -> None:
+    """Add the subcommands to an application."""
+    for name, command in (
+        ("publish", publish_command),
+        ("list", list_command),
+        ("updates", updates_command),
+        ("promote", promote_command),
+        ("rollback", rollback_command),
+        ("yank", yank_command),
+        ("gc", gc_command),
+    ):
+        app.command(name, rich_help_panel=_PANEL)(command)

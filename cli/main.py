@@ -12,6 +12,7 @@ from ..artifacts.family import Family
 from .build_command import build_command, export_command
 from .console import EXIT_CODES, out
 from .inspect import show_command, verify_command
+from .store.pull import pull_command
 
 
 def create_app(families: Iterable[Family] = FAMILIES) -> typer.Typer:
@@ -30,6 +31,7 @@ def create_app(families: Iterable[Family] = FAMILIES) -> typer.Typer:
     app.command("export")(export_command(families))
     app.command("show")(show_command(families))
     app.command("verify")(verify_command(families))
+    app.command("pull")(pull_command)
     # Each subcommand is added once, although several families of one task can share it
     for name, family in {family.command: family for family in families}.items():
         app.command(name)(family.module("cli").command)

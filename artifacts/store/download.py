@@ -23,14 +23,13 @@ from ..manifest import FileEntry, Manifest, parse_manifest
 from ..new_file import sync
 from .backend import Reader
 from .layout import artifact_key
+from .locate import Report
 
 PART_BYTES = 8 << 20
 IN_FLIGHT = 4
 # A part is given up after this number of errors without a byte in between.
 _ATTEMPTS = 3
 
-# A function that is called with the number of bytes that are there, and that of all.
-Report = Callable[[int, int], None]
 Pieces = Iterable[bytes]
 
 

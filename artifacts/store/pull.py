@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import cast
 
 from ..checks import Artifact, check_all, check_changed_files, check_graphs, check_hashes, read_artifact
 from ..errors import ArtifactError, StoreError
 from ..new_file import sync_folders
+from .backend import Reader
 from .cache import Cache, cache_errors
-from .download import Report, Source, download
+from .download import Source, download
+from .folder import FolderBackend
+from .layout import artifact_key
+from .locate import Report
 from .resolve import Resolved, resolve
 from .spec import Spec
 
 
 def pull(
-    source: Source,
+    reader: Reader,
     spec: Spec,
     cache: Cache,
     *,
@@ -23,9 +28,10 @@ def pull(
     report: Report | None = None,
     is_checked_later: bool = False,
 ) -> Artifact:
-    """Return an artifact of a bucket or web server from the cache, to which it is downloaded first if necessary.
+    """Return an artifact of a store on this machine.
 
-    A pinned artifact that is in the cache needs no request.
+    That of a folder is used where it is. That of a bucket or web server is in the cache, to which it is downloaded
+    first if necessary; a pinned artifact that is in the cache needs no request.
 
     :param offline: make no request.
     :param report: is called during the download; see `download.Report`.
@@ -33,15 +39,24 @@ def pull(
     :raises StoreError: as `resolve` does; `offline` if the artifact is not in the cache.
     :raises ArtifactError: with the code of the first check that fails; nothing is added to the cache then.
     """
+    if isinstance(reader, FolderBackend):
+        return _in_place(reader, spec, is_checked_later)
     if spec.identity is not None and (found := _cached(cache, spec.identity, is_checked_later)):
         return _named(found, spec.name, spec.version)
-    resolved = resolve(source, spec, cache, offline=offline)
+    resolved = resolve(reader, spec, cache, offline=offline)
     found = _cached(cache, resolved.identity, is_checked_later)
     if found is None:
         if offline:
             raise _not_cached(resolved, cache)
-        found = _downloaded(source, resolved, cache, report, is_checked_later)
+        found = _downloaded(cast(Source, reader), resolved, cache, report, is_checked_later)
     return _named(found, resolved.name, resolved.version)
+
+
+def _in_place(reader: FolderBackend, spec: Spec, is_checked_later: bool) -> Artifact:
+    """Return an artifact of a folder store, checked where it is."""
+    resolved = resolve(reader, spec)
+    path = reader.root / artifact_key(resolved.identity)
+    return _named(_checked(path, resolved.identity, is_checked_later), resolved.name, resolved.version)
 
 
 def _named(artifact: Artifact, name: str, version: str | None) -> Artifact:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import semver
-
-from ..errors import ConfigError
+from ..errors import ConfigError, DependencyError
 
 # Where a path is possible too, the name of an artifact in a store begins with this.
 PREFIX = "store:"
@@ -46,6 +44,10 @@ class Spec:
             return cls(name, which, None, identity or None)
         return cls(name, None, require_tag(which or DEFAULT_TAG), identity or None)
 
+    def pinned(self, identity: str | None) -> Spec:
+        """Return the name with an identity, unless it has one; None changes nothing."""
+        return self if self.identity is not None else replace(self, identity=identity)
+
     def __str__(self) -> str:
         """Return the name without the prefix."""
         pin = f"#sha256:{self.identity}" if self.identity else ""
@@ -59,6 +61,11 @@ def is_name(text: str) -> bool:
 
 def is_version(text: str) -> bool:
     """Whether a text is a version: SemVer 2.0.0, in lower case, without build metadata."""
+    try:
+        import semver
+    except ImportError as error:
+        hint = "Install it: pip install 'onnx-ml-bridge[store]'"
+        raise DependencyError("stores require the library semver", hint=hint) from error
     return text == text.lower() and "+" not in text and len(text) <= 64 and semver.Version.is_valid(text)
 
 

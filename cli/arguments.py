@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-ModelOption = Annotated[Path, typer.Option("--model", help="Folder of the artifact.", metavar="DIR")]
+ModelOption = Annotated[
+    Path, typer.Option("--model", help="Folder of the artifact, or its name in a store.", metavar="DIR|store:NAME")
+]
 VariantOption = Annotated[
     str, typer.Option("--variant", help="fp32, int8, fp16, or auto, which chooses by the device.")
 ]

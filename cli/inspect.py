@@ -17,8 +17,11 @@ from ..artifacts.facts import headline, headlines
 from ..artifacts.family import Family
 from ..runtime.verify import Progress, VerifyReport, verify
 from .console import err, megabytes, out, plain, print_json, reported_errors, table
+from .store.progress import pulled
 
-ArtifactArgument = Annotated[Path, typer.Argument(help="Folder of the artifact.", metavar="DIR")]
+ArtifactArgument = Annotated[
+    Path, typer.Argument(help="Folder of the artifact, or store:NAME.", metavar="DIR|store:NAME")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
 
 
@@ -31,7 +34,7 @@ def show_command(families: tuple[Family, ...]) -> Callable[..., None]:
         This checks the manifest, the list of files and their sizes. Use `verify` to check hashes too.
         """
         with reported_errors(as_json=as_json):
-            artifact = read_artifact(folder, families)
+            artifact = read_artifact(pulled(folder), families)
             if as_json:
                 print_json({"identity": artifact.identity, "manifest": artifact.manifest.to_json()})
             else:
@@ -59,12 +62,13 @@ def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
         It is stopped if it neither loads the graphs of a variant nor finishes a golden case within 120 seconds.
         """
         with reported_errors(as_json=as_json):
+            root = pulled(folder)
             with _progress_bar() as progress:
-                report = verify(folder, families, timeout, progress, device=device)
+                report = verify(root, families, timeout, progress, device=device)
             if as_json:
                 print_json({"ok": True, **report.to_json()})
             else:
-                _print_report(report, read_artifact(folder, families).family)
+                _print_report(report, read_artifact(root, families).family)
 
     return command
 

@@ -12,6 +12,7 @@ import jsonschema_rs
 
 from ..artifacts.errors import ConfigError, OnnxMlBridgeError
 from ..artifacts.schema import bridge_schema
+from ..artifacts.store.locate import is_name_in_store
 from .bridge import OnnxMlBridge
 from .interface import MlBridge
 from .options import BridgeOptions, Model, StrPath, Task
@@ -46,8 +47,9 @@ def read_bridge_config(config: StrPath) -> BridgeConfig:
         raise ConfigError(str(path), expected="a bridge.toml without problems", actual="; ".join(problems))
     bridge = data.get("bridge", {})
     options = BridgeOptions(
-        **{key: value for key, value in bridge.items() if key not in ("defaults", "timeout_ms")},
+        **{key: value for key, value in bridge.items() if key not in ("defaults", "store", "timeout_ms")},
         timeout=_seconds(bridge),
+        store=_store(bridge, path),
     )
     models = [_model(name, table, path) for name, table in sorted(data["models"].items())]
     defaults = {Task(task): name for task, name in bridge.get("defaults", {}).items()}
@@ -100,9 +102,15 @@ def _validator() -> jsonschema_rs.Draft202012Validator:
 
 
 def _model(name: str, table: dict[str, Any], path: Path) -> Model:
-    folder = path.absolute().parent / table["path"]
+    name_or_folder = table["path"] if is_name_in_store(table["path"]) else path.absolute().parent / table["path"]
     chosen = {key: value for key, value in table.items() if key not in ("path", "timeout_ms", "idle_unload_s")}
-    return Model(folder, name, timeout=_seconds(table), idle_unload=table.get("idle_unload_s"), **chosen)
+    return Model(name_or_folder, name, timeout=_seconds(table), idle_unload=table.get("idle_unload_s"), **chosen)
+
+
+def _store(bridge: dict[str, Any], path: Path) -> str | Path | None:
+    """Return the address of the store; a folder is relative to that of the file."""
+    address: str | None = bridge.get("store")
+    return address if address is None or "://" in address else path.absolute().parent / address
 
 
 def _seconds(table: dict[str, Any]) -> float | None:

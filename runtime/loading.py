@@ -12,6 +12,7 @@ from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.manifest import Manifest
 from ..artifacts.manifest_sections import TokenizerSpec
+from ..artifacts.store.locate import local_folder
 from . import cpu
 from .device_selection import select_devices
 from .devices import Devices
@@ -147,12 +148,15 @@ def open_model(
 ) -> tuple[Any, OpenArtifact[Any]]:
     """Check an artifact and create the handle of one of its variants; its graphs are loaded by the first call.
 
+    An artifact of a store is pulled first.
+
     :param families: the known families.
     :returns: the handle of the artifact's task, such as an `Embedder`, and the artifact.
+    :raises StoreError: if the store has no such artifact, or cannot be read.
     :raises ArtifactError: with the code of the first check that fails.
     """
     opened = open_artifact(
-        model.path,
+        local_folder(model.path, options.store, identity=model.identity),
         model.variant,
         device=model.device,
         identity=model.identity,

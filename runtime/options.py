@@ -49,10 +49,11 @@ _MANIFEST_NAMES = {Task.EMBEDDING: "sentence-embedding"}
 class Model:
     """A model to open.
 
-    `path` is the folder of its artifact. `name` is the name that selects it in calls; None uses the name in the
-    manifest. `variant` is a name such as `fp32` or `int8`; `auto` selects `int8` if the artifact has it and 8-bit
-    products are exact and fast on this CPU, else `fp32`; on other devices `fp16` if the artifact has it, else `fp32`.
-    `timeout` is the time limit in seconds of calls that pass none; None uses that of the `BridgeOptions`.
+    `path` is the folder of its artifact, or its name in a store, such as `store:minilm@1.2.0`, which is pulled. `name`
+    is the name that selects it in calls; None uses the name in the manifest. `variant` is a name such as `fp32` or
+    `int8`; `auto` selects `int8` if the artifact has it and 8-bit products are exact and fast on this CPU, else `fp32`;
+    on other devices `fp16` if the artifact has it, else `fp32`. `timeout` is the time limit in seconds of calls that
+    pass none; None uses that of the `BridgeOptions`.
 
     `device` is `cpu`, `cuda`, `tensorrt`, `migraphx` (or `rocm`), `coreml`, `directml` or `openvino`, with an index as
     in `cuda:1` or a type as in `openvino:GPU`; or an execution provider of ONNX Runtime by its full name, which is
@@ -93,7 +94,8 @@ class BridgeOptions:
     `max_waiting` is the maximum number of calls that wait for one model; more are refused. `text_limit` is the
     maximum size of a text in bytes of UTF-8; for messages to summarize, of the joined messages. `beam_limit` is the
     maximum of texts x `num_beams` x `max_length` of one run of a summarizer. `timeout` is the time limit in seconds of
-    calls that pass none; None is no limit.
+    calls that pass none; None is no limit. `store` is the address of the store of models whose path is a name in it: a
+    folder, or a URL with s3, gs, az or https; None uses ONNX_ML_BRIDGE_STORE.
     """
 
     threads: int | None = None
@@ -102,6 +104,7 @@ class BridgeOptions:
     text_limit: int = DEFAULT_TEXT_LIMIT
     beam_limit: int = DEFAULT_BEAM_LIMIT
     timeout: float | None = None
+    store: StrPath | None = None
 
 
 @dataclass(frozen=True)
@@ -168,3 +171,5 @@ def check_bridge_options(options: BridgeOptions) -> None:
     limits = ("threads", "memory_mb", "max_waiting", "text_limit", "beam_limit")
     check_limits(**{name: getattr(options, name) for name in limits})
     check_timeout(options.timeout)
+    if options.store is not None and not isinstance(options.store, (str, os.PathLike)):
+        raise ConfigError("store", expected="the address of a store", actual=repr(options.store))

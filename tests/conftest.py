@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,25 @@ def package_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in ("LICENSE", "README.md", "pyproject.toml", "setup.py"):
         shutil.copy(TESTS.parent / file, target / file)
     return target
+
+
+@pytest.fixture(scope="session")
+def s3_environment() -> Iterator[dict[str, str]]:
+    """The environment of the clients of an S3 server, which `make test-s3` installs; skips without it."""
+    from store_servers import s3_server
+
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def s3_address(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty folder of a bucket."""
+    from store_servers import BUCKET
+
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{secrets.token_hex(8)}"
 
 
 @pytest.fixture(scope="session")

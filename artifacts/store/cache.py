@@ -93,12 +93,11 @@ class Cache:
         Artifacts that were used within 24 hours, or whose lock somebody holds, remain.
         """
         now = time.time()
-        used = sorted(_by_last_use(self.folder / ARTIFACTS))
-        size = sum(_size(path) for _, path in used)
-        for last_use, path in used:
-            if size <= self.max_bytes or last_use > now - KEPT_SECONDS:
-                break
-            size -= _size(path) if self._evict(path) else 0
+        sizes = {path: _size(path) for _, path in sorted(_by_last_use(self.folder / ARTIFACTS))}
+        excess = sum(sizes.values()) - self.max_bytes
+        for path, size in sizes.items():
+            if excess > 0 and self._evict(path):
+                excess -= size
         for last_use, path in _by_last_use(self.folder / STAGING):
             if last_use < now - MAX_STAGING_SECONDS:
                 with self._try_lock(path.name) as is_held:
@@ -106,7 +105,7 @@ class Cache:
                         shutil.rmtree(path, ignore_errors=True)
 
     def _evict(self, path: Path) -> bool:
-        """Remove an artifact that nobody used since it was listed; return whether it was removed."""
+        """Remove an artifact that nobody used within 24 hours; return whether it was removed."""
         with self._try_lock(path.name) as is_held:
             if not is_held or path.stat().st_mtime > time.time() - KEPT_SECONDS:
                 return False

@@ -11,7 +11,7 @@ from ..errors import DependencyError, StoreError
 from .backend import Stored
 
 # The size in bytes of the pieces of an object that `read` yields.
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18
 
 _OFFLINE = "ONNX_ML_BRIDGE_OFFLINE=1 uses what was resolved and pulled before."
 _CREDENTIALS = "Check the credentials and the region in the environment, such as AWS_ACCESS_KEY_ID and AWS_REGION."

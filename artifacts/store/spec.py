@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import ConfigError, DependencyError
 
@@ -61,12 +62,12 @@ def is_name(text: str) -> bool:
 
 def is_version(text: str) -> bool:
     """Whether a text is a version: SemVer 2.0.0, in lower case, without build metadata."""
-    try:
-        import semver
-    except ImportError as error:
-        hint = "Install it: pip install 'onnx-ml-bridge[store]'"
-        raise DependencyError("stores require the library semver", hint=hint) from error
-    return text == text.lower() and "+" not in text and len(text) <= 64 and semver.Version.is_valid(text)
+    return text == text.lower() and "+" not in text and len(text) <= 64 and _semver().Version.is_valid(text)
+
+
+def precedence(version: str) -> Any:
+    """Return a version as an object that compares by the precedence of SemVer, with the attribute `prerelease`."""
+    return _semver().Version.parse(version)
 
 
 def require_version(text: str) -> str:
@@ -88,3 +89,12 @@ def require_tag(text: str) -> str:
     if not _TAG.fullmatch(text) or is_version(text):
         raise ConfigError("tag", expected=f"{_TAG.pattern}, not a version", actual=repr(text))
     return text
+
+
+def _semver() -> Any:
+    try:
+        import semver
+    except ImportError as error:
+        hint = "Install it: pip install 'onnx-ml-bridge[store]'"
+        raise DependencyError("stores require the library semver", hint=hint) from error
+    return semver

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import semver
-
 from ..errors import ConfigError, StoreError
 from .addresses import open_backend
 from .backend import Reader, Writer
@@ -23,7 +21,7 @@ from .publish import Published, publish
 from .pull import pull
 from .records import TagRecord, VersionRecord
 from .resolve import Resolved, resolve
-from .spec import Spec, is_name, is_version, require_tag
+from .spec import Spec, is_name, is_version, precedence, require_tag
 from .tags import Sign, promote, rollback, tag_names, yank
 
 # Records of a bucket are read by this many requests at a time.
@@ -101,7 +99,7 @@ class Store:
         :raises StoreError: with the code `not_found` if there is no such model.
         """
         found = [file.removesuffix(".json") for file in self._online.names(versions_key(_model(name)))]
-        versions = sorted(filter(is_version, found), key=semver.Version.parse)
+        versions = sorted(filter(is_version, found), key=precedence)
         if not versions:
             raise StoreError(f"the store {self.address} has no model {name}", code="not_found")
         keys = [version_key(name, version) for version in versions]
@@ -128,12 +126,11 @@ class Store:
         Pre-releases are updates of pre-releases only. The version in a name need not exist any more.
         """
         parsed = Spec.parse(spec)
-        current = semver.Version.parse(parsed.version or self.resolve(spec).version)
+        current = precedence(parsed.version or self.resolve(spec).version)
         return [
             each
             for each in self.versions(parsed.name)
-            if (version := semver.Version.parse(each.version)) > current
-            and (current.prerelease or not version.prerelease)
+            if (version := precedence(each.version)) > current and (current.prerelease or not version.prerelease)
         ]
 
     # -- Writing

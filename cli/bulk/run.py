@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -42,7 +42,7 @@ class BulkOptions:
 class Run:
     """A run whose state is written: what it needs to process a part.
 
-    `settings` has the variant that was chosen here, so that other machines do not choose another.
+    `settings` has the variant and the version that were chosen here, so that other machines do not choose others.
     """
 
     open_rows: OpenRows
@@ -97,8 +97,7 @@ def run_bulk(command: str, open_rows: OpenRows, settings: RowSettings, options: 
             state = _state(command, task, settings, contents)
             begin(options.output, state, resume=options.resume)
             remove_temporary(options.output)
-            settings = replace(settings, variant=task.info.variant)
-            run = Run(open_rows, settings, contents, options.output, task.keys)
+            run = Run(open_rows, settings.pinned_to(task.info), contents, options.output, task.keys)
             failed = _run_parts(run, _executor(run, task, options), stop)
             write(options.output, state, COMPLETE if failed is not None else STOPPED, failed)
     _report(run, failed, stop)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from ...artifacts.store.locate import is_name_in_store
+from ...artifacts.store.spec import PREFIX
 from ...runtime.options import DEFAULT_TEXT_LIMIT, BridgeOptions, Model, ModelInfo
 from ..jsonl import Answer, Answered, LineError, LineFormat
+from ..store.progress import pulled
 
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
@@ -28,12 +31,17 @@ class RowSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_model(self) -> Model:
-        """Return the model to open."""
-        return Model(self.model, variant=self.variant)
+        """Return the model to open, which is pulled if it is one of a store."""
+        return Model(pulled(self.model), variant=self.variant)
 
     def to_bridge_options(self) -> BridgeOptions:
         """Return the options to open it with."""
         return BridgeOptions(threads=self.threads, text_limit=self.text_limit)
+
+    def pinned_to(self, info: ModelInfo) -> RowSettings:
+        """Return the settings for other machines, on which variant and version of the model must be the same."""
+        name = f"{PREFIX}{info.name}@{info.version}#sha256:{info.identity}"
+        return replace(self, variant=info.variant, model=Path(name) if is_name_in_store(self.model) else self.model)
 
     def pinned(self) -> dict[str, Any]:
         """Return the settings on which the output depends, besides the model."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .pull import pull_command
 from .reading import list_command, updates_command
 from .writing import gc_command, promote_command, publish_command, rollback_command, yank_command
 
@@ -14,6 +15,7 @@ def add_store_commands(app: typer.Typer) -> None:
     """Add the subcommands to an application."""
     for name, command in (
         ("publish", publish_command),
+        ("pull", pull_command),
         ("list", list_command),
         ("updates", updates_command),
         ("promote", promote_command),

@@ -157,7 +157,8 @@ class Handle(Generic[AnyBackend]):
         The new version is checked first: every hash, and the golden cases in a child process. Running calls end with
         the old version. After an error, the old version answers calls as before.
 
-        :param path: the folder of the new version; None is the folder of the old one, whose files were replaced.
+        :param path: the folder of the new version, or its name in a store; None is the folder of the old one, whose
+            files were replaced, or the version that its name in a store means now.
         :param expect_identity: the identity that the new version, and that of later reloads, must have; None is the
             last one that was given here or by `Model.identity`.
         :param timeout: the maximum time for the golden cases in seconds; None means no limit.

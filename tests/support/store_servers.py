@@ -32,7 +32,6 @@ class WebServer:
         self.fault: Callable[[str, bytes], bytes] = lambda path, body: body
         # Changes a file before it is served
         self.change: Callable[[str, bytes], bytes] = lambda path, content: content
-        self.delay = threading.Event()
         self.requests: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
         self.sent = 0

@@ -1,0 +1,32 @@
+"""A progress bar for what is pulled from a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from ...artifacts.store.locate import Report, is_name_in_store, local_folder
+from ..console import err
+
+
+@contextmanager
+def download_bar() -> Iterator[Report | None]:
+    """Show a progress bar over the bytes of a download if stderr is a terminal; nothing if nothing is downloaded."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("pulling"), BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bars:
+        task = bars.add_task("", total=None, visible=False)
+        yield lambda done, total: bars.update(task, completed=done, total=total, visible=True)
+
+
+def pulled(model: Path) -> Path:
+    """Return a folder as it is, and that of a name in the store in ONNX_ML_BRIDGE_STORE, which is pulled."""
+    if not is_name_in_store(model):
+        return model
+    with download_bar() as report:
+        return Path(local_folder(model, report=report))

@@ -23,6 +23,7 @@ from .artifacts.errors import (
     OnnxMlBridgeError,
     OverloadedError,
     StoppedError,
+    StoreError,
     TaskNotLoadedError,
 )
 from .runtime.bridge import OnnxMlBridge
@@ -41,6 +42,7 @@ from .runtime.status import ModelState, ModelStatus
 from .runtime.verify import VariantReplay, VerifyReport, verify
 
 if TYPE_CHECKING:
+    from .artifacts.store.store import Store, StoredTag, StoredVersion
     from .building import build
     from .cli.build import Built
     from .cli.config import ModelConfig
@@ -81,6 +83,10 @@ __all__ = [
     "RerankOptions",
     "Reranker",
     "StoppedError",
+    "Store",
+    "StoreError",
+    "StoredTag",
+    "StoredVersion",
     "SummarizeOptions",
     "Summarizer",
     "Summary",
@@ -92,16 +98,17 @@ __all__ = [
     "open_bridge",
     "verify",
 ]
-# Public names of the build, whose modules need the libraries of the extra `export`: they are imported on first access.
-_BUILD_NAMES = {"Built": "cli.build", "ModelConfig": "cli.config", "build": "building"}
+# Public names whose modules need the libraries of an extra: they are imported on first access.
+_OPTIONAL_NAMES = {"Built": "cli.build", "ModelConfig": "cli.config", "build": "building"}
+_OPTIONAL_NAMES |= dict.fromkeys(("Store", "StoredTag", "StoredVersion"), "artifacts.store.store")
 
 
 def __getattr__(name: str) -> Any:
-    """Return `__version__` or a name of `_BUILD_NAMES`; the module that it comes from is imported on first access."""
+    """Return `__version__` or a name of `_OPTIONAL_NAMES`, whose module is imported on first access."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("onnx-ml-bridge")
-    if name in _BUILD_NAMES:
-        return getattr(importlib.import_module(f".{_BUILD_NAMES[name]}", __name__), name)
+    if name in _OPTIONAL_NAMES:
+        return getattr(importlib.import_module(f".{_OPTIONAL_NAMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

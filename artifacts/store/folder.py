@@ -280,12 +280,11 @@ _CHANGED = "The file changed while it was published: publish again."
 
 def _newest(path: Path) -> float:
     """Return when a file, or the newest file in a folder, was last modified."""
-    times = [time.time()]
-    with suppress(OSError):
-        times = [path.lstat().st_mtime]
-        for parent, _, names in os.walk(path):
-            times += [Path(parent, name).lstat().st_mtime for name in names]
-    return max(times)
+    try:
+        times = [Path(parent, name).lstat().st_mtime for parent, _, names in os.walk(path) for name in names]
+        return max(times, default=path.lstat().st_mtime)
+    except OSError:  # somebody writes or deletes it
+        return time.time()
 
 
 def _hint(error: OSError) -> str:

@@ -25,18 +25,19 @@ class Collected:
 def collect_garbage(writer: Writer, *, grace: float = GRACE_SECONDS, dry_run: bool = False) -> Collected:
     """Delete the artifacts that no version and no tag names and that are older than the grace period.
 
-    The records are read again right before every deletion.
+    A version that was yanked names its artifact for the grace period, so that those who are downloading it can end. The
+    records are read again right before every deletion.
 
     :param grace: in seconds.
     :param dry_run: only return what would be deleted.
     """
     before = time.time() - grace
-    named, deleted = identities(writer), []
+    named, deleted = identities(writer, before), []
     for identity, modified in sorted(_newest(writer).items()):
         if modified >= before or identity in named:
             continue
         if not dry_run:
-            named = identities(writer)
+            named = identities(writer, before)
             if identity in named or _newest(writer, identity).get(identity, before) >= before:
                 continue
             _delete(writer, identity)
@@ -44,12 +45,15 @@ def collect_garbage(writer: Writer, *, grace: float = GRACE_SECONDS, dry_run: bo
     return Collected(tuple(deleted), tuple(writer.sweep(before, dry_run=dry_run)))
 
 
-def identities(writer: Writer) -> set[str]:
-    """Return the identities of the artifacts that versions and tags name; a yanked version names none."""
-    return set(_identities(writer))
+def identities(writer: Writer, before: float) -> set[str]:
+    """Return the identities of the artifacts that versions and tags name.
+
+    :param before: versions that were yanked before this time, in seconds since 1970, name none.
+    """
+    return set(_identities(writer, before))
 
 
-def _identities(writer: Writer) -> Iterator[str]:
+def _identities(writer: Writer, before: float) -> Iterator[str]:
     for entry in list(writer.entries(MODELS)):
         name, _, file = entry.key.removeprefix(f"{MODELS}/").partition("/")
         kind, _, record = file.partition("/")
@@ -58,7 +62,8 @@ def _identities(writer: Writer) -> Iterator[str]:
         stored = writer.get(entry.key, MAX_RECORD_BYTES)
         if stored is not None and kind == "versions":
             version = VersionRecord.from_bytes(stored.content, entry.key)
-            yield from () if version.is_yanked else (version.identity,)
+            if not version.is_yanked or entry.modified >= before:
+                yield version.identity
         elif stored is not None and kind == "refs":
             yield TagRecord.from_bytes(stored.content, entry.key).identity
 

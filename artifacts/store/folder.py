@@ -18,7 +18,7 @@ from ..constants import MANIFEST, MANIFEST_HASH
 from ..errors import ArtifactError, DependencyError, StoreError
 from ..new_file import new_file, sync, sync_folders
 from .backend import Entry, Stored
-from .layout import ARTIFACTS, LOCKS, STAGING, artifact_key
+from .layout import LOCKS, STAGING, artifact_key
 
 logger = logging.getLogger(__name__)
 _PIECE_BYTES = 1 << 20
@@ -179,7 +179,6 @@ class FolderBackend:
         """Delete an artifact: first its name, then its files."""
         with self._errors(f"delete {artifact_key(identity)}"), suppress(FileNotFoundError):
             self._discard(self.root / artifact_key(identity))
-            sync(self.root / ARTIFACTS)
 
     def sweep(self, before: float, *, dry_run: bool = False) -> list[str]:
         """Delete what interrupted writes left before a time, in seconds since 1970; return the keys."""
@@ -197,9 +196,12 @@ class FolderBackend:
     # -- Folders, files and locks
 
     def _discard(self, path: Path) -> None:
+        """Take an artifact out of the store, then delete its files: they stay complete as long as it has its name."""
         removed = self.root / STAGING / f"removed-{uuid.uuid4()}"
         self._make_folder(removed.parent)
         path.rename(removed)
+        sync(path.parent)
+        sync(removed.parent)
         shutil.rmtree(removed, ignore_errors=True)
 
     def _make_folder(self, folder: Path) -> None:

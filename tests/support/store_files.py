@@ -18,15 +18,17 @@ TINY = Path(__file__).parents[1] / "golden" / "valid" / "tiny-embedding"
 NAME = "tiny-embedding"
 
 
-def sealed_version(folder: Path, version: str = "1.0.0", extra: Mapping[str, bytes] | None = None) -> str:
+def sealed_version(
+    folder: Path, version: str = "1.0.0", extra: Mapping[str, bytes] | None = None, *, name: str = NAME
+) -> str:
     """Write a valid artifact with a version and more files; return its identity."""
     shutil.copytree(TINY, folder)
     manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest |= {"version": version, "name": NAME}
-    for name, content in (extra or {}).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-        manifest["files"][name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest |= {"version": version, "name": name}
+    for file, content in (extra or {}).items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(content)
+        manifest["files"][file] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     raw = canonical(manifest)
     identity = hashlib.sha256(raw).hexdigest()
     (folder / "manifest.json").write_bytes(raw)

@@ -1,4 +1,4 @@
-"""The commands and the code of docs/store.md run in their order, with small artifacts and a store in a temporary folder."""
+"""The commands and the code of docs/store.md run in their order, with small artifacts."""
 
 from __future__ import annotations
 

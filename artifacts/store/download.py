@@ -30,7 +30,8 @@ IN_FLIGHT = 4
 # A part is given up after this number of errors without a byte in between.
 _ATTEMPTS = 3
 
-Pieces = Iterable[bytes]
+Piece = bytes | memoryview
+Pieces = Iterable[Piece]
 
 
 class Source(Reader, Protocol):
@@ -143,7 +144,7 @@ class _Progress:
             self._report(self._done, self._total)
 
 
-def _write(write: Callable[[memoryview], int | None], piece: bytes) -> None:
+def _write(write: Callable[[memoryview], int | None], piece: Piece) -> None:
     """Write all bytes of a piece; an unbuffered file can write fewer."""
     view = memoryview(piece)
     while view:
@@ -182,7 +183,7 @@ def _streams(source: Source, files: Iterable[_File]) -> Iterator[Iterator[Pieces
     yield (_resumed(source, part, threading.Event()) for part in missing)
 
 
-def _resumed(source: Source, part: Part, stopped: threading.Event) -> Iterator[bytes]:
+def _resumed(source: Source, part: Part, stopped: threading.Event) -> Iterator[Piece]:
     """Yield the pieces of a part; after an error, continue after what was received."""
     position, failures = part.start, 0
     while position < part.end:

@@ -136,6 +136,7 @@ import os, re, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     def log_message(self, *arguments): pass
     def do_HEAD(self): self.do_GET()
     def do_GET(self):

@@ -20,7 +20,6 @@ from ..checks import FileRecord, hash_line
 from ..constants import MANIFEST, MANIFEST_HASH, MAX_MANIFEST_BYTES
 from ..errors import ArtifactError, OnnxMlBridgeError, StoreError
 from ..manifest import FileEntry, Manifest, parse_manifest
-from ..new_file import sync
 from .backend import Reader
 from .layout import artifact_key
 from .locate import Report
@@ -69,7 +68,7 @@ def fetch_manifest(source: Source, identity: str) -> bytes:
 def download(source: Source, identity: str, folder: Path, report: Report | None = None) -> dict[str, FileRecord]:
     """Download the files of an artifact to a folder, which can have a part of them from an earlier try.
 
-    Every file has the hash in the manifest, and is on disk; the names in the folders are not yet.
+    Every file has the hash in the manifest, but nothing needs to be on disk yet; see `new_file.sync_tree`.
 
     :returns: the records of the files whose hashes were computed from what was written, by name.
     :raises StoreError: if the store cannot be read; what is there by then remains.
@@ -86,7 +85,6 @@ def download(source: Source, identity: str, folder: Path, report: Report | None 
         records = {file.path.relative_to(folder).as_posix(): file.complete(fetched, progress) for file in files}
     for name, content in ((MANIFEST, raw), (MANIFEST_HASH, hash_line(identity))):
         (folder / name).write_bytes(content)
-        sync(folder / name)
     return records
 
 
@@ -119,7 +117,6 @@ class _File:
                     hasher.update(piece)
                     self.start += len(piece)
                     progress.add(len(piece))
-            os.fsync(file.fileno())
             record = FileRecord.of(os.fstat(file.fileno()))
         if (actual := hasher.hexdigest()) != self.entry.sha256:
             self.path.unlink()

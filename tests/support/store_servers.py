@@ -49,6 +49,7 @@ class WebServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     web: WebServer
 
     def log_message(self, *arguments: Any) -> None:

@@ -2,6 +2,7 @@
 #   make demo   sets up, builds the models of models.toml and runs them from Python and from Rust
 #   make test   sets up and runs the tests of both languages
 #   make test-families   runs the tests of all families but one, for each of them, in both languages
+#   make test-s3   runs the tests of stores in buckets against an S3 server, which gets an environment of its own
 #   make test-openvino   runs models on OpenVINO, in an environment of its own
 #   make check  lint and unit tests of both languages, a few minutes
 # All output goes to .venv, dist and bridge/target.
@@ -42,7 +43,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 RAY_BIN := .venv-ray/bin
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-linked \
-	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-openvino bench bench-gpu load memory soak agreement \
+	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-s3 test-openvino bench bench-gpu load memory soak agreement \
 	agreement-rerank agreement-summaries clean
 
 help:
@@ -162,6 +163,17 @@ test-ray:
 	rm -rf build *.egg-info
 	$(RAY_BIN)/python -m pytest tests/cluster
 
+# An S3 server in memory. Its libraries require an older python-dateutil than the project's. `make test` runs its tests
+# too if it is installed.
+.venv-s3/.installed:
+	$(PYTHON) -m venv .venv-s3
+	.venv-s3/bin/pip install -q 'moto[s3]>=5.1' flask flask-cors
+	touch $@
+
+test-s3: install .venv-s3/.installed
+	$(BIN)/python -m pytest tests/integration/test_store_bucket.py tests/integration/test_store_pull.py \
+		tests/integration/test_store_life.py
+
 # Another execution provider than the CPU's really runs the nodes, in Python and in Rust. Its wheel has its own library.
 OPENVINO := .venv-openvino
 # The shell looks for the library, because make expands a recipe before it runs the first line
@@ -247,4 +259,4 @@ agreement: models $(RUST_RELEASE)
 	$(AGREEMENT) --model fr_core_news_sm --artifact dist/fr-core-news-sm-sentences --documents 2000
 
 clean:
-	rm -rf .venv .venv-ray .venv-openvino .venv-gpu dist build *.egg-info bridge/target
+	rm -rf .venv .venv-ray .venv-s3 .venv-openvino .venv-gpu dist build *.egg-info bridge/target

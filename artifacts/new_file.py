@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+# A disk writes several files faster together than one after another
+_SYNCED_TOGETHER = 8
 
 
 @contextmanager
@@ -41,7 +45,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_folders(folder: Path) -> None:
-    """Write the names in a folder and its subfolders to disk."""
-    for directory, _, _ in os.walk(folder, topdown=False):
-        sync(Path(directory))
+def sync_tree(folder: Path) -> None:
+    """Write all files below a folder to disk, several at the same time, and then the names in the folders."""
+    folders = [Path(parent) for parent, _, _ in os.walk(folder, topdown=False)]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    with ThreadPoolExecutor(_SYNCED_TOGETHER) as pool:
+        list(pool.map(sync, files))
+    for each in folders:
+        sync(each)

@@ -22,6 +22,7 @@ from ..artifacts.errors import ArtifactError, ConfigError, DeviceError, InputErr
 from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.golden import read_golden
+from ..artifacts.store.locate import local_folder
 from . import cpu
 from .cancellation import check_timeout
 from .device_selection import select_devices
@@ -102,7 +103,7 @@ def verify(
     """
     check_timeout(timeout)
     started = time.monotonic()
-    artifact = read_artifact(root, families)
+    artifact = read_artifact(local_folder(root), families)
     check_all(artifact)
     runtime_of(artifact.family).load_preprocessor(artifact)
     import_onnxruntime()

@@ -38,7 +38,7 @@ class Reader(Protocol):
         :param limit: the maximum size in bytes.
         """
 
-    def read(self, key: str, start: int, end: int) -> Iterator[bytes]:
+    def read(self, key: str, start: int, end: int) -> Iterator[bytes | memoryview]:
         """Yield the bytes of an object in `[start, end)`, in pieces."""
 
     def entries(self, prefix: str) -> Iterator[Entry]:

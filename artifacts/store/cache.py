@@ -107,10 +107,10 @@ class Cache:
     def _evict(self, path: Path) -> bool:
         """Remove an artifact that nobody used within 24 hours; return whether it was removed."""
         with self._try_lock(path.name) as is_held:
-            if not is_held or path.stat().st_mtime > time.time() - KEPT_SECONDS:
-                return False
-            self.remove(path.name)
-            return True
+            kept = not is_held or not path.exists() or path.stat().st_mtime > time.time() - KEPT_SECONDS
+            if not kept:
+                self.remove(path.name)
+            return not kept
 
     @contextmanager
     def _try_lock(self, identity: str) -> Iterator[bool]:

@@ -20,7 +20,6 @@ from ..checks import FileRecord, hash_line
 from ..constants import MANIFEST, MANIFEST_HASH, MAX_MANIFEST_BYTES
 from ..errors import ArtifactError, OnnxMlBridgeError, StoreError
 from ..manifest import FileEntry, Manifest, parse_manifest
-from ..new_file import sync
 from .backend import Reader
 from .layout import artifact_key
 from .locate import Report
@@ -30,7 +29,8 @@ IN_FLIGHT = 4
 # A part is given up after this number of errors without a byte in between.
 _ATTEMPTS = 3
 
-Pieces = Iterable[bytes]
+Piece = bytes | memoryview
+Pieces = Iterable[Piece]
 
 
 class Source(Reader, Protocol):
@@ -68,7 +68,7 @@ def fetch_manifest(source: Source, identity: str) -> bytes:
 def download(source: Source, identity: str, folder: Path, report: Report | None = None) -> dict[str, FileRecord]:
     """Download the files of an artifact to a folder, which can have a part of them from an earlier try.
 
-    Every file has the hash in the manifest, and is on disk; the names in the folders are not yet.
+    Every file has the hash in the manifest, but nothing needs to be on disk yet; see `new_file.sync_tree`.
 
     :returns: the records of the files whose hashes were computed from what was written, by name.
     :raises StoreError: if the store cannot be read; what is there by then remains.
@@ -85,7 +85,6 @@ def download(source: Source, identity: str, folder: Path, report: Report | None 
         records = {file.path.relative_to(folder).as_posix(): file.complete(fetched, progress) for file in files}
     for name, content in ((MANIFEST, raw), (MANIFEST_HASH, hash_line(identity))):
         (folder / name).write_bytes(content)
-        sync(folder / name)
     return records
 
 
@@ -118,7 +117,6 @@ class _File:
                     hasher.update(piece)
                     self.start += len(piece)
                     progress.add(len(piece))
-            os.fsync(file.fileno())
             record = FileRecord.of(os.fstat(file.fileno()))
         if (actual := hasher.hexdigest()) != self.entry.sha256:
             self.path.unlink()
@@ -143,7 +141,7 @@ class _Progress:
             self._report(self._done, self._total)
 
 
-def _write(write: Callable[[memoryview], int | None], piece: bytes) -> None:
+def _write(write: Callable[[memoryview], int | None], piece: Piece) -> None:
     """Write all bytes of a piece; an unbuffered file can write fewer."""
     view = memoryview(piece)
     while view:
@@ -182,7 +180,7 @@ def _streams(source: Source, files: Iterable[_File]) -> Iterator[Iterator[Pieces
     yield (_resumed(source, part, threading.Event()) for part in missing)
 
 
-def _resumed(source: Source, part: Part, stopped: threading.Event) -> Iterator[bytes]:
+def _resumed(source: Source, part: Part, stopped: threading.Event) -> Iterator[Piece]:
     """Yield the pieces of a part; after an error, continue after what was received."""
     position, failures = part.start, 0
     while position < part.end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ class ObjectReader:
         except MissingObjectError:
             return None
 
-    def read(self, key: str, start: int, end: int) -> Iterator[bytes]:
+    def read(self, key: str, start: int, end: int) -> Iterator[bytes | memoryview]:
         """Yield the bytes of an object in `[start, end)`, in pieces.
 
         A server without ranges sends the object from its beginning; what is before `start` is dropped.
@@ -66,7 +67,7 @@ class ObjectReader:
         with self.errors(f"read {key}"):
             result, position = self._open(key, start, end)
             for piece in result.stream(min_chunk_size=PIECE_BYTES):
-                data = bytes(piece)[max(0, start - position) : end - position]
+                data = memoryview(piece)[max(0, start - position) : end - position]
                 position += len(piece)
                 if data:
                     yield data
@@ -95,6 +96,7 @@ class ObjectReader:
         :raises StoreError: for other errors.
         """
         exceptions = self._obstore.exceptions
+        _check_process()
         try:
             yield
         except (exceptions.BaseError, OSError) as error:
@@ -111,6 +113,23 @@ class ObjectReader:
         is_refused = isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError))
         hint = _CREDENTIALS if is_refused else f"Check the address and the network; {_OFFLINE}"
         return StoreError(f"{what}: {reason}", hint=hint)
+
+
+# The process that made the first request
+_process: int | None = None
+
+
+def _check_process() -> None:
+    """Refuse a request in a child process of a fork: the threads of `obstore` are in its parent, and it would wait.
+
+    :raises StoreError: if the parent made a request before the fork.
+    """
+    global _process
+    if _process is None:
+        _process = os.getpid()
+    if _process != os.getpid():
+        hint = "Pull in the parent, or start processes with spawn instead of fork."
+        raise StoreError("the process was forked from one that used a bucket or web server", hint=hint)
 
 
 class MissingObjectError(StoreError):

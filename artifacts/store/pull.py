@@ -8,7 +8,7 @@ from typing import cast
 
 from ..checks import Artifact, check_all, check_changed_files, check_graphs, check_hashes, read_artifact
 from ..errors import ArtifactError, StoreError
-from ..new_file import sync_folders
+from ..new_file import sync_tree
 from .backend import Reader
 from .cache import Cache, cache_errors
 from .download import Source, download
@@ -112,7 +112,7 @@ def _downloaded(
             shutil.rmtree(staging, ignore_errors=True)  # another try would end the same way
             raise
         _named(artifact, resolved.name, resolved.version)
-        sync_folders(staging)
+        sync_tree(staging)
         path = cache.add(identity, staging)
     cache.shrink()
     return read_artifact(path)

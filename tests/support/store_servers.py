@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -30,8 +31,8 @@ class WebServer:
         self.status: int | None = None
         # The bytes of an answer to a path, for faults: a shorter one is cut in the middle of the connection
         self.fault: Callable[[str, bytes], bytes] = lambda path, body: body
-        # Changes a file before it is served
-        self.change: Callable[[str, bytes], bytes] = lambda path, content: content
+        # Changes a file before it is served, if it is not None
+        self.change: Callable[[str, bytes], bytes] | None = None
         self.requests: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
         self.sent = 0
@@ -48,6 +49,7 @@ class WebServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     web: WebServer
 
     def log_message(self, *arguments: Any) -> None:
@@ -62,16 +64,19 @@ class _Handler(BaseHTTPRequestHandler):
         if self.web.status is not None or not path.is_file():
             self._answer(self.web.status or 404, b"", {})
             return
-        content = self.web.change(key, path.read_bytes())
-        found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if found is None or not self.web.has_ranges:
-            self._answer(200, content, {})
-            return
-        start, end = int(found[1]), min(int(found[2]) + 1, len(content))
-        if start >= len(content):
-            self._answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
-            return
-        self._answer(206, content[start:end], {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"})
+        changed = None if self.web.change is None else self.web.change(key, path.read_bytes())
+        with path.open("rb") if changed is None else io.BytesIO(changed) as file:
+            size = file.seek(0, os.SEEK_END)
+            found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            start, end = (int(found[1]), min(int(found[2]) + 1, size)) if found else (0, size)
+            file.seek(start)
+            if found is None or not self.web.has_ranges:
+                file.seek(0)
+                self._answer(200, file.read(), {})
+            elif start >= size:
+                self._answer(416, b"", {"Content-Range": f"bytes */{size}"})
+            else:
+                self._answer(206, file.read(end - start), {"Content-Range": f"bytes {start}-{end - 1}/{size}"})
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)

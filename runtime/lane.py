@@ -252,13 +252,13 @@ class Lane:
         first = turn.runs[0][2]
         longest, rows, tokens = first.longest, len(first.rows), first.tokens
         merged = []
-        for place, call in self._mergeable(first):
+        for index, call in self._mergeable(first):
             run = call.runs[0][1]
             width, height, count = max(longest, run.longest), rows + len(run.rows), tokens + run.tokens
             padded = width * height
             if padded <= first.max_tokens and padded * width <= MAX_SCORES and 4 * count >= 3 * padded:
                 longest, rows, tokens = width, height, count
-                merged.append((place, call))
+                merged.append((index, call))
         for _, call in sorted(merged, key=itemgetter(0)):
             self._queue.remove(call)
             turn.add(call, *self._take(call))
@@ -269,7 +269,7 @@ class Lane:
         Those with about the same number of tokens in the longest row come first: they need the least padding.
         """
         looked_at = itertools.islice(self._queue, _MAX_SEEN)
-        others = [(place, call) for place, call in enumerate(looked_at) if call.runs[0][1].key == first.key]
+        others = [(index, call) for index, call in enumerate(looked_at) if call.runs[0][1].key == first.key]
         return sorted(others, key=lambda other: abs(other[1].runs[0][1].longest - first.longest))
 
     def _end(self, turn: Turn, outcomes: Sequence[Outcome]) -> None:

@@ -40,7 +40,7 @@ def pull(
     :raises ArtifactError: with the code of the first check that fails; nothing is added to the cache then.
     """
     if isinstance(reader, FolderBackend):
-        return _in_place(reader, spec, is_checked_later)
+        return _in_folder(reader, spec, is_checked_later)
     if spec.identity is not None and (found := _cached(cache, spec.identity, is_checked_later)):
         return _named(found, spec.name, spec.version)
     resolved = resolve(reader, spec, cache, offline=offline)
@@ -52,7 +52,7 @@ def pull(
     return _named(found, resolved.name, resolved.version)
 
 
-def _in_place(reader: FolderBackend, spec: Spec, is_checked_later: bool) -> Artifact:
+def _in_folder(reader: FolderBackend, spec: Spec, is_checked_later: bool) -> Artifact:
     """Return an artifact of a folder store, checked where it is."""
     resolved = resolve(reader, spec)
     path = reader.root / artifact_key(resolved.identity)

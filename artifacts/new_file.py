@@ -47,9 +47,13 @@ def sync(path: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Write all files below a folder to disk, several at the same time, and then the names in the folders."""
-    folders = [Path(parent) for parent, _, _ in os.walk(folder, topdown=False)]
     files = [path for path in folder.rglob("*") if path.is_file()]
     with ThreadPoolExecutor(_SYNCED_TOGETHER) as pool:
         list(pool.map(sync, files))
-    for each in folders:
-        sync(each)
+    sync_folders(folder)
+
+
+def sync_folders(folder: Path) -> None:
+    """Write the names in a folder and its subfolders to disk."""
+    for parent, _, _ in os.walk(folder, topdown=False):
+        sync(Path(parent))

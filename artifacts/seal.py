@@ -20,7 +20,7 @@ from .errors import BuildError
 from .families import FAMILIES
 from .family import Family
 from .manifest import FileEntry, Manifest
-from .new_file import sync
+from .new_file import sync, sync_tree
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def seal(staging: Path, manifest: Manifest, target: Path, families: Iterable[Fam
     (staging / MANIFEST).write_bytes(manifest.to_bytes(families))
     identity = sha256_file(staging / MANIFEST)
     (staging / MANIFEST_HASH).write_bytes(hash_line(identity))
-    _sync_tree(staging)
+    sync_tree(staging)
     check_all(read_artifact(staging, families))
     _swap(staging, target)
     return identity
@@ -117,13 +117,6 @@ def _staging(target: Path) -> Path:
 
 def _replaced(target: Path) -> Path:
     return target.parent / f".{target.name}.replaced"
-
-
-def _sync_tree(folder: Path) -> None:
-    for directory, _, names in os.walk(folder):
-        for name in names:
-            sync(Path(directory, name))
-        sync(Path(directory))
 
 
 @contextmanager

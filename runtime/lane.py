@@ -264,7 +264,7 @@ class Lane:
             turn.add(call, *self._take(call))
 
     def _mergeable(self, first: Run) -> list[tuple[int, Call]]:
-        """Return waiting calls whose next run has the key of `first`, with their places in the queue.
+        """Return waiting calls whose next run has the key of `first`, with their indices in the queue.
 
         Those with about the same number of tokens in the longest row come first: they need the least padding.
         """

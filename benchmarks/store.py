@@ -1,6 +1,8 @@
 """Measures stores on this machine: a pull beside a download without hashes and fsync, and lists of many versions.
 
-python -m benchmarks.store [--megabytes 1000] [--rounds 5] [--versions 1000] [--s3-python .venv-s3/bin/python]
+python -m benchmarks.store [--megabytes 1000] [--rounds 5] [--versions 1000] [--bucket s3://BUCKET]
+
+The time of a bucket depends on its server: that of the tests answers one request at a time.
 """
 
 from __future__ import annotations
@@ -34,9 +36,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--versions", type=int, default=1000)
+    parser.add_argument("--bucket", help="an empty bucket, whose endpoint and credentials are in the environment")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        for address in filter(None, (folder + "/list", options.bucket)):
+            list_versions(address, options.versions, options.rounds)
         compare_downloads(Path(folder), options.megabytes, options.rounds)
+
+
+def list_versions(address: str, count: int, rounds: int) -> None:
+    """Write records of versions and print the time in which they are listed with their identities."""
+    from onnx_ml_bridge.artifacts.store.addresses import open_backend
+    from onnx_ml_bridge.artifacts.store.layout import version_key
+    from onnx_ml_bridge.artifacts.store.listing import version_records
+    from onnx_ml_bridge.artifacts.store.records import VersionRecord
+    from onnx_ml_bridge.artifacts.store.remote import BucketBackend
+
+    backend = open_backend(address)
+    keys = [version_key("many", f"1.{number}.0") for number in range(count)]
+    record = VersionRecord("a" * 64).to_bytes()
+    if isinstance(backend, BucketBackend):
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda key: backend.put(key, record), keys))
+    else:
+        (Path(address) / keys[0]).parent.mkdir(parents=True)
+        for key in keys:
+            (Path(address) / key).write_bytes(record)
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        assert len(version_records(backend, "many")) == count
+        seconds.append(time.perf_counter() - started)
+    print(f"{count} versions of {address}: {statistics.median(seconds):.3f} s")
 
 
 def compare_downloads(folder: Path, megabytes: int, rounds: int) -> None:

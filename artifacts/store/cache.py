@@ -68,7 +68,8 @@ class Cache:
         try:
             yield
         finally:
-            lock.release()
+            with cache_errors(self.folder):
+                lock.release()
 
     def add(self, identity: str, staging: Path) -> Path:
         """Make a verified artifact visible, whose files and folders are on disk. Requires its lock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import cast
@@ -17,6 +18,8 @@ from .layout import artifact_key
 from .locate import Report
 from .resolve import Resolved, resolve
 from .spec import Spec
+
+logger = logging.getLogger(__name__)
 
 
 def pull(
@@ -114,7 +117,10 @@ def _downloaded(
         _named(artifact, resolved.name, resolved.version)
         sync_tree(staging)
         path = cache.add(identity, staging)
-    cache.shrink()
+    try:
+        cache.shrink()
+    except OSError as error:
+        logger.warning("the cache %s could not be made smaller: %s", cache.folder, error)
     return read_artifact(path)
 
 

@@ -17,6 +17,7 @@ from ..artifacts.facts import headline, headlines
 from ..artifacts.family import Family
 from ..runtime.verify import Progress, VerifyReport, verify
 from .console import err, megabytes, out, plain, print_json, reported_errors, table
+from .store.options import KeysOption
 from .store.progress import pulled
 
 ArtifactArgument = Annotated[
@@ -55,6 +56,7 @@ def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
         device: Annotated[
             str, typer.Option(help="Device that runs the graphs, such as auto, cuda:0 or openvino:GPU.")
         ] = "cpu",
+        key: KeysOption = None,
     ) -> None:
         """Check the hash of every file and every graph, and replay the golden cases on this machine.
 
@@ -62,9 +64,10 @@ def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
         It is stopped if it neither loads the graphs of a variant nor finishes a golden case within 120 seconds.
         """
         with reported_errors(as_json=as_json):
-            root = pulled(folder)
+            keys = key or []
+            root = pulled(folder, keys)
             with _progress_bar() as progress:
-                report = verify(root, families, timeout, progress, device=device)
+                report = verify(root, families, timeout, progress, device=device, keys=keys)
             if as_json:
                 print_json({"ok": True, **report.to_json()})
             else:

@@ -17,6 +17,9 @@ from .bridge import OnnxMlBridge
 from .interface import MlBridge
 from .options import BridgeOptions, Model, StrPath, Task
 
+# Keys of the table [bridge] whose values are not those of `BridgeOptions`.
+_CONVERTED = ("defaults", "store", "timeout_ms", "trusted_keys")
+
 
 @dataclass(frozen=True)
 class BridgeConfig:
@@ -47,9 +50,10 @@ def read_bridge_config(config: StrPath) -> BridgeConfig:
         raise ConfigError(str(path), expected="a bridge.toml without problems", actual="; ".join(problems))
     bridge = data.get("bridge", {})
     options = BridgeOptions(
-        **{key: value for key, value in bridge.items() if key not in ("defaults", "store", "timeout_ms")},
+        **{key: value for key, value in bridge.items() if key not in _CONVERTED},
         timeout=_seconds(bridge),
         store=_store(bridge, path),
+        trusted_keys=tuple(path.absolute().parent / key for key in bridge.get("trusted_keys", ())),
     )
     models = [_model(name, table, path) for name, table in sorted(data["models"].items())]
     defaults = {Task(task): name for task, name in bridge.get("defaults", {}).items()}

@@ -13,6 +13,8 @@ from ..artifacts.family import Family
 from ..artifacts.manifest import Manifest
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.store.locate import local_folder
+from ..artifacts.trust.enforced import check_signed
+from ..artifacts.trust.keys import PublicKey, read_keys
 from . import cpu
 from .device_selection import select_devices
 from .devices import Devices
@@ -89,6 +91,7 @@ def open_artifact(
     device: str = AUTO,
     identity: str | None = None,
     max_tokens: int | None = None,
+    keys: Iterable[PublicKey] = (),
     families: Iterable[Family] = FAMILIES,
 ) -> OpenArtifact[Any]:
     """Check an artifact and choose a variant.
@@ -97,6 +100,7 @@ def open_artifact(
     :param device: the devices that run it; see `device_selection.select_devices`.
     :param identity: the identity that the artifact must have; None accepts any.
     :param max_tokens: a lower limit on the tokens of a text than that of the artifact; None uses the artifact's.
+    :param keys: the artifact must be signed by one of them; without any key, it is trusted.
     :param families: the known families.
     :raises ArtifactError: with the code of the first check that fails; `identity` if it is another artifact.
     :raises ConfigError: if the model does not support the limit.
@@ -104,6 +108,7 @@ def open_artifact(
     artifact = read_artifact(root, families)
     if identity not in (None, artifact.identity):
         raise ArtifactError("identity", f"{root} is another artifact", expected=identity, actual=artifact.identity)
+    check_signed(artifact, keys)
     devices = select_devices(device)
     chosen = choose_variant(artifact, variant, devices)
     check_hashes(artifact, artifact.manifest.preprocessor_files())
@@ -153,14 +158,16 @@ def open_model(
     :param families: the known families.
     :returns: the handle of the artifact's task, such as an `Embedder`, and the artifact.
     :raises StoreError: if the store has no such artifact, or cannot be read.
-    :raises ArtifactError: with the code of the first check that fails.
+    :raises ArtifactError: with the code of the first check that fails; `signature` if no trusted key signed it.
     """
+    keys = read_keys(options.trusted_keys)
     opened = open_artifact(
-        local_folder(model.path, options.store, identity=model.identity),
+        local_folder(model.path, options.store, identity=model.identity, keys=keys),
         model.variant,
         device=model.device,
         identity=model.identity,
         max_tokens=model.max_tokens,
+        keys=keys,
         families=families,
     )
     lane = LaneOptions(

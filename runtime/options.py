@@ -95,7 +95,8 @@ class BridgeOptions:
     maximum size of a text in bytes of UTF-8; for messages to summarize, of the joined messages. `beam_limit` is the
     maximum of texts x `num_beams` x `max_length` of one run of a summarizer. `timeout` is the time limit in seconds of
     calls that pass none; None is no limit. `store` is the address of the store of models whose path is a name in it: a
-    folder, or a URL with s3, gs, az or https; None uses ONNX_ML_BRIDGE_STORE.
+    folder, or a URL with s3, gs, az or https; None uses ONNX_ML_BRIDGE_STORE. `trusted_keys` are paths of public keys in
+    PEM (P-256): artifacts, and tags of a store, must be signed by one of them; without any key, nothing is checked.
     """
 
     threads: int | None = None
@@ -105,6 +106,7 @@ class BridgeOptions:
     beam_limit: int = DEFAULT_BEAM_LIMIT
     timeout: float | None = None
     store: StrPath | None = None
+    trusted_keys: Sequence[StrPath] = ()
 
 
 @dataclass(frozen=True)
@@ -173,3 +175,5 @@ def check_bridge_options(options: BridgeOptions) -> None:
     check_timeout(options.timeout)
     if options.store is not None and not isinstance(options.store, (str, os.PathLike)):
         raise ConfigError("store", expected="the address of a store", actual=repr(options.store))
+    if isinstance(options.trusted_keys, (str, os.PathLike)):  # each character would be a path
+        raise ConfigError("trusted_keys", expected="a list of paths", actual=repr(options.trusted_keys))

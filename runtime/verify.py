@@ -23,6 +23,8 @@ from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.golden import read_golden
 from ..artifacts.store.locate import local_folder
+from ..artifacts.trust.enforced import check_signed
+from ..artifacts.trust.keys import read_keys
 from . import cpu
 from .cancellation import check_timeout
 from .device_selection import select_devices
@@ -87,6 +89,7 @@ def verify(
     progress: Progress | None = None,
     *,
     device: str = "cpu",
+    keys: Iterable[StrPath] = (),
 ) -> VerifyReport:
     """Hash every file, check every graph and run the golden cases with every variant.
 
@@ -94,6 +97,7 @@ def verify(
     :param timeout: the maximum time of the call in seconds; None means no limit.
     :param progress: called when the graphs of a variant are loaded, and after every golden case.
     :param device: the device that runs the graphs; see `Model`. Only on the CPU, the memory of the replay is limited.
+    :param keys: paths of public keys in PEM (P-256): one of them must have signed the artifact, and the tag that names it.
     :raises ArtifactError: with the code of the first check that fails; `io` if a file cannot be read.
     :raises ConfigError: if the timeout is not a number above 0, or the device is no device.
     :raises DeviceError: if the device cannot be used.
@@ -103,7 +107,9 @@ def verify(
     """
     check_timeout(timeout)
     started = time.monotonic()
-    artifact = read_artifact(local_folder(root), families)
+    trusted = read_keys(keys)
+    artifact = read_artifact(local_folder(root, keys=trusted), families)
+    check_signed(artifact, trusted)
     check_all(artifact)
     runtime_of(artifact.family).load_preprocessor(artifact)
     import_onnxruntime()

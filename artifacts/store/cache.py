@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import DependencyError, OnnxMlBridgeError, StoreError
 from ..new_file import new_file, sync
-from .layout import ARTIFACTS, LOCKS, MAX_RECORD_BYTES, STAGING
+from .layout import ARTIFACTS, LOCKS, MAX_RECORD_BYTES, STAGING, signature_key
 
 CACHE_VARIABLE = "ONNX_ML_BRIDGE_CACHE"
 OFFLINE_VARIABLE = "ONNX_ML_BRIDGE_OFFLINE"
@@ -142,12 +142,27 @@ class Cache:
 
     def keep_resolved(self, address: str, key: str, content: bytes) -> None:
         """Keep a record of a store; a cache that cannot be written keeps none."""
-        path = self._resolved(address, key)
         with suppress(OSError):
             if self.resolved(address, key) != content:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with new_file(path) as file:
-                    file.write(content)
+                self.write_resolved(address, key, content)
+
+    def write_resolved(self, address: str, key: str, content: bytes) -> None:
+        """Keep a record of a store."""
+        self._write(self._resolved(address, key), content)
+
+    def signature(self, identity: str, key_hash: str) -> Path:
+        """Return the path of the bundle of a key."""
+        return self.folder / signature_key(identity, key_hash)
+
+    def keep_signature(self, identity: str, key_hash: str, content: bytes) -> None:
+        """Keep a bundle, which is valid."""
+        self._write(self.signature(identity, key_hash), content)
+
+    @staticmethod
+    def _write(path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path) as file:
+            file.write(content)
 
     def _artifact(self, identity: str) -> Path:
         return self.folder / ARTIFACTS / identity

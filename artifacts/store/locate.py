@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from ..errors import ConfigError
+from ..trust.keys import PublicKey
 from .spec import PREFIX, Spec
 
 STORE_VARIABLE = "ONNX_ML_BRIDGE_STORE"
@@ -34,7 +35,12 @@ def store_address(address: StrPath | None = None) -> StrPath:
 
 
 def local_folder(
-    path: StrPath, store: StrPath | None = None, *, identity: str | None = None, report: Report | None = None
+    path: StrPath,
+    store: StrPath | None = None,
+    *,
+    identity: str | None = None,
+    report: Report | None = None,
+    keys: Sequence[PublicKey] = (),
 ) -> StrPath:
     """Return a path as it is, or the folder of the artifact with a name in a store, which is pulled if necessary.
 
@@ -43,6 +49,7 @@ def local_folder(
     :param store: the address of the store; None is the one in ONNX_ML_BRIDGE_STORE.
     :param identity: pins the artifact if the name does not.
     :param report: is called during a download with the number of bytes that are there, and that of all.
+    :param keys: an artifact of a store, and the tag that names it, must be signed by one of them.
     :raises StoreError: if the store has no such artifact, or cannot be read.
     :raises ArtifactError: with the code of the first check that the artifact fails.
     """
@@ -53,4 +60,4 @@ def local_folder(
     from .pull import pull
 
     spec, reader = Spec.parse(os.fspath(path)).pinned(identity), open_backend(store_address(store))
-    return pull(reader, spec, Cache(), offline=is_offline(), report=report, is_checked_later=True).root
+    return pull(reader, spec, Cache(), offline=is_offline(), report=report, is_checked_later=True, keys=keys).root

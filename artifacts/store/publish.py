@@ -8,13 +8,11 @@ from pathlib import Path
 
 from ..checks import check_all, read_artifact
 from ..errors import StoreError
+from ..trust.enforced import SIGNATURES_SUFFIX
 from .backend import Reader, Writer
 from .layout import MAX_BUNDLE_BYTES, MAX_RECORD_BYTES, signature_key, version_key
 from .records import VersionRecord
 from .spec import require_version
-
-# Beside an artifact DIR, the folder with its bundles of signatures is DIR.signatures.
-SIGNATURES_SUFFIX = ".signatures"
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,7 @@ def publish(writer: Writer, folder: Path) -> Published:
 
 def bundles(folder: Path) -> Iterable[Path]:
     """Return the bundles of signatures beside an artifact, by the hash of their keys."""
+    folder = folder.absolute()
     beside = folder.with_name(folder.name + SIGNATURES_SUFFIX)
     return sorted(beside.glob("*.json")) if beside.is_dir() else ()
 

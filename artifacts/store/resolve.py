@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ArtifactError, StoreError
+from ..trust.enforced import check_revision, check_tag
+from ..trust.keys import PublicKey
 from .backend import Reader
-from .cache import Cache
+from .cache import Cache, cache_errors
 from .layout import MAX_RECORD_BYTES, tag_key, version_key
 from .records import TagRecord, VersionRecord
 from .spec import Spec
@@ -22,20 +26,29 @@ class Resolved:
     tag: TagRecord | None = None
 
 
-def resolve(reader: Reader, spec: Spec, cache: Cache | None = None, *, offline: bool = False) -> Resolved:
+def resolve(
+    reader: Reader,
+    spec: Spec,
+    cache: Cache | None = None,
+    *,
+    offline: bool = False,
+    keys: Sequence[PublicKey] = (),
+) -> Resolved:
     """Return what a name means now.
 
     :param cache: keeps the record, for later calls with `offline`; None keeps nothing.
     :param offline: make no request, and use the record in the cache.
+    :param keys: a tag must be signed by one of them, and not be older than the cache has seen it; requires a cache.
     :raises StoreError: with the code `not_found` if the store has no such model, version or tag, or if the version was
         yanked; `offline` if the cache has no record; `store` if the store cannot be read.
-    :raises ArtifactError: with the code `identity` if the pinned artifact is another one.
+    :raises ArtifactError: with the code `identity` if the pinned artifact is another one; `signature`.
     """
     is_tag = spec.version is None
     key = tag_key(spec.name, spec.tag or "") if is_tag else version_key(spec.name, spec.version or "")
     raw = _record(reader, key, spec, cache, offline)
     if is_tag:
         tag = TagRecord.from_bytes(raw, key)
+        check_tag(tag, spec.name, spec.tag or "", keys)
         resolved = Resolved(spec.name, tag.version, tag.identity, tag)
     else:
         record = VersionRecord.from_bytes(raw, key)
@@ -46,8 +59,25 @@ def resolve(reader: Reader, spec: Spec, cache: Cache | None = None, *, offline: 
         what = f"{spec.name} {resolved.version} in the store {reader.address} is another artifact"
         raise ArtifactError("identity", what, expected=spec.identity, actual=resolved.identity)
     if cache is not None and not offline:
-        cache.keep_resolved(reader.address, key, raw)
+        if resolved.tag is not None and keys:
+            _keep_newest(cache, reader.address, key, resolved.tag, spec)
+        else:
+            cache.keep_resolved(reader.address, key, raw)
     return resolved
+
+
+def _keep_newest(cache: Cache, address: str, key: str, record: TagRecord, spec: Spec) -> None:
+    """Keep the record of a tag, unless a newer one was seen before.
+
+    :raises ArtifactError: with the code `signature` if a newer one was seen.
+    :raises OnnxMlBridgeError: with the code `io` if the cache cannot keep it.
+    """
+    with cache.lock(f"resolved-{hashlib.sha256(address.encode()).hexdigest()}"), cache_errors(cache.folder):
+        seen = cache.resolved(address, key)
+        before = None if seen is None else TagRecord.from_bytes(seen, f"{key} in the cache {cache.folder}")
+        check_revision(record, before, spec.name, spec.tag or "")
+        if record != before:
+            cache.write_resolved(address, key, record.to_bytes())
 
 
 _LIST = "See the versions: onnx-ml-bridge list NAME"

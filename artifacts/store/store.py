@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from ..errors import ConfigError, StoreError
+from ..trust.keys import read_keys
 from .addresses import open_backend
 from .backend import Reader, Writer
 from .cache import Cache, is_offline
@@ -54,18 +55,25 @@ class Store:
     """
 
     def __init__(
-        self, address: StrPath | None = None, *, cache: StrPath | None = None, offline: bool | None = None
+        self,
+        address: StrPath | None = None,
+        *,
+        keys: Iterable[StrPath] = (),
+        cache: StrPath | None = None,
+        offline: bool | None = None,
     ) -> None:
         """Open a store; this makes no request.
 
         :param address: a folder or a URL; None is the one in ONNX_ML_BRIDGE_STORE.
+        :param keys: paths of public keys in PEM (P-256): `pull` and `resolve` refuse what none of them signed.
         :param cache: the folder for artifacts from buckets and web servers; None is the one in ONNX_ML_BRIDGE_CACHE,
             else the cache folder of the user.
         :param offline: answer from the cache only; None is what ONNX_ML_BRIDGE_OFFLINE says.
-        :raises ConfigError: if there is no address, or an invalid one.
+        :raises ConfigError: if there is no address, or an invalid one; for an invalid key.
         :raises DependencyError: if a library of the extra `store` is missing.
         """
         self._reader = open_backend(store_address(address))
+        self._keys = read_keys(keys)
         self._cache_folder = cache
         self._offline = is_offline() if offline is None else offline
 
@@ -81,13 +89,15 @@ class Store:
 
         :param report: is called during a download with the number of bytes that are there, and that of all.
         :raises StoreError: with the code `not_found`, `offline` or `store`.
-        :raises ArtifactError: with the code of the first check that the artifact fails.
+        :raises ArtifactError: with the code of the first check that the artifact fails; `signature`.
         """
-        return pull(self._reader, Spec.parse(spec), self._cache, offline=self._offline, report=report).root
+        return pull(
+            self._reader, Spec.parse(spec), self._cache, offline=self._offline, report=report, keys=self._keys
+        ).root
 
     def resolve(self, spec: str) -> Resolved:
         """Return the version and the identity that a name means now."""
-        return resolve(self._reader, Spec.parse(spec), self._cache, offline=self._offline)
+        return resolve(self._reader, Spec.parse(spec), self._cache, offline=self._offline, keys=self._keys)
 
     def models(self) -> list[str]:
         """Return the names of all models, sorted."""

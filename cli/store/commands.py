@@ -6,6 +6,7 @@ import typer
 
 from .pull import pull_command
 from .reading import list_command, updates_command
+from .sign import sign_command
 from .writing import gc_command, promote_command, publish_command, rollback_command, yank_command
 
 _PANEL = "Stores"
@@ -14,6 +15,7 @@ _PANEL = "Stores"
 def add_store_commands(app: typer.Typer) -> None:
     """Add the subcommands to an application."""
     for name, command in (
+        ("sign", sign_command),
         ("publish", publish_command),
         ("pull", pull_command),
         ("list", list_command),

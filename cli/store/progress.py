@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ...artifacts.store.locate import Report, is_name_in_store, local_folder
+from ...artifacts.trust.keys import read_keys
 from ..console import err
 
 
@@ -24,9 +25,12 @@ def download_bar() -> Iterator[Report | None]:
         yield lambda done, total: bars.update(task, completed=done, total=total, visible=True)
 
 
-def pulled(model: Path) -> Path:
-    """Return a folder as it is, and that of a name in the store in ONNX_ML_BRIDGE_STORE, which is pulled."""
+def pulled(model: Path, keys: Sequence[Path] = ()) -> Path:
+    """Return a folder as it is, and that of a name in the store in ONNX_ML_BRIDGE_STORE, which is pulled.
+
+    :param keys: paths of public keys; what is pulled must be signed by one of them.
+    """
     if not is_name_in_store(model):
         return model
     with download_bar() as report:
-        return Path(local_folder(model, report=report))
+        return Path(local_folder(model, report=report, keys=read_keys(keys)))

@@ -9,12 +9,15 @@ from ...artifacts.store.cache import Cache, is_offline
 from ...artifacts.store.locate import store_address
 from ...artifacts.store.pull import pull
 from ...artifacts.store.spec import Spec
+from ...artifacts.trust.keys import read_keys
 from ..console import print_json, reported_errors, write_output
-from .options import JsonOption, SpecArgument, StoreOption
+from .options import JsonOption, KeysOption, SpecArgument, StoreOption
 from .progress import download_bar
 
 
-def pull_command(spec: SpecArgument, store: StoreOption = None, as_json: JsonOption = False) -> None:
+def pull_command(
+    spec: SpecArgument, store: StoreOption = None, key: KeysOption = None, as_json: JsonOption = False
+) -> None:
     """Download a version of an artifact to the cache, check it, and print its folder.
 
     A version that is in the cache is checked again. A store in a folder is used where it is. With
@@ -22,8 +25,9 @@ def pull_command(spec: SpecArgument, store: StoreOption = None, as_json: JsonOpt
     """
     with reported_errors(as_json=as_json):
         parsed, reader = Spec.parse(spec), open_backend(store_address(store))
+        keys = read_keys(key or ())
         with download_bar() as report:
-            artifact = pull(reader, parsed, Cache(), offline=is_offline(), report=report)
+            artifact = pull(reader, parsed, Cache(), offline=is_offline(), report=report, keys=keys)
         if as_json:
             manifest = artifact.manifest
             found = {"name": manifest.name, "version": manifest.version, "identity": artifact.identity}

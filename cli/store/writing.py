@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..console import out, plain, print_json, reported_errors
-from .options import JsonOption, NameArgument, StoreOption
+from .options import JsonOption, NameArgument, SigningKeyOption, StoreOption
 
 if TYPE_CHECKING:
     from ...artifacts.store.store import Store, StoredTag
+    from ...artifacts.store.tags import Sign
 
 VersionArgument = Annotated[str, typer.Argument(help="Version, such as 1.2.0.", metavar="VERSION")]
 TagArgument = Annotated[str, typer.Argument(help="Tag, such as stable.", metavar="TAG")]
@@ -21,6 +22,7 @@ TagArgument = Annotated[str, typer.Argument(help="Tag, such as stable.", metavar
 def publish_command(
     folder: Annotated[Path, typer.Argument(help="Folder of the artifact.", metavar="DIR")],
     tag: Annotated[list[str] | None, typer.Option(help="Tag to move to the version; repeatable.")] = None,
+    key: SigningKeyOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -30,7 +32,7 @@ def publish_command(
     another artifact with this version is refused with the code `exists`.
     """
     with reported_errors(as_json=as_json):
-        published = open_store(store).publish(folder, tags=tag or ())
+        published = open_store(store).publish(folder, tags=tag or (), sign=_signer(key))
         if as_json:
             print_json({"ok": True, **asdict(published)})
             return
@@ -45,20 +47,27 @@ def promote_command(
     if_current: Annotated[
         str | None, typer.Option(help="Version that the tag has to name now.", metavar="VERSION")
     ] = None,
+    key: SigningKeyOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Move a tag to a version."""
     with reported_errors(as_json=as_json):
-        _print_tag(name, open_store(store).promote(name, version, tag, if_current=if_current), as_json)
+        _print_tag(
+            name, open_store(store).promote(name, version, tag, if_current=if_current, sign=_signer(key)), as_json
+        )
 
 
 def rollback_command(
-    name: NameArgument, tag: TagArgument, store: StoreOption = None, as_json: JsonOption = False
+    name: NameArgument,
+    tag: TagArgument,
+    key: SigningKeyOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Move a tag to the version that it named before."""
     with reported_errors(as_json=as_json):
-        _print_tag(name, open_store(store).rollback(name, tag), as_json)
+        _print_tag(name, open_store(store).rollback(name, tag, sign=_signer(key)), as_json)
 
 
 def yank_command(
@@ -98,6 +107,13 @@ def open_store(address: str | None) -> Store:
     from ...artifacts.store.store import Store
 
     return Store(address)
+
+
+def _signer(key: Path | None) -> Sign | None:
+    from ...artifacts.trust.enforced import tag_signer
+    from ...artifacts.trust.keys import PrivateKey
+
+    return None if key is None else tag_signer(PrivateKey.read(key))
 
 
 def _print_tag(name: str, tag: StoredTag, as_json: bool) -> None:

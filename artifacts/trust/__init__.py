@@ -1,0 +1,1 @@
+"""Signatures of artifacts and tags, as the section Signatures of STORE.md describes them."""

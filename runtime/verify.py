@@ -97,7 +97,8 @@ def verify(
     :param timeout: the maximum time of the call in seconds; None means no limit.
     :param progress: called when the graphs of a variant are loaded, and after every golden case.
     :param device: the device that runs the graphs; see `Model`. Only on the CPU, the memory of the replay is limited.
-    :param keys: paths of public keys in PEM (P-256): one of them must have signed the artifact, and the tag that names it.
+    :param keys: paths of public keys in PEM (P-256), of which one must have signed the artifact and the tag that names
+        it; without any key, signatures are not checked.
     :raises ArtifactError: with the code of the first check that fails; `io` if a file cannot be read.
     :raises ConfigError: if the timeout is not a number above 0, or the device is no device.
     :raises DeviceError: if the device cannot be used.

@@ -96,7 +96,7 @@ class BridgeOptions:
     maximum of texts x `num_beams` x `max_length` of one run of a summarizer. `timeout` is the time limit in seconds of
     calls that pass none; None is no limit. `store` is the address of the store of models whose path is a name in it: a
     folder, or a URL with s3, gs, az or https; None uses ONNX_ML_BRIDGE_STORE. `trusted_keys` are paths of public keys in
-    PEM (P-256): artifacts, and tags of a store, must be signed by one of them; without keys, nothing is checked.
+    PEM (P-256), one of which must have signed an artifact, and a tag of a store; without keys, nothing is checked.
     """
 
     threads: int | None = None

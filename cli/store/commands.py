@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .files import pack_command, sbom_command
 from .pull import pull_command
 from .reading import list_command, updates_command
 from .sign import sign_command
@@ -24,5 +25,7 @@ def add_store_commands(app: typer.Typer) -> None:
         ("rollback", rollback_command),
         ("yank", yank_command),
         ("gc", gc_command),
+        ("pack", pack_command),
+        ("sbom", sbom_command),
     ):
         app.command(name, rich_help_panel=_PANEL)(command)

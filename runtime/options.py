@@ -94,8 +94,8 @@ class BridgeOptions:
     `max_waiting` is the maximum number of calls that wait for one model; more are refused. `text_limit` is the
     maximum size of a text in bytes of UTF-8; for messages to summarize, of the joined messages. `beam_limit` is the
     maximum of texts x `num_beams` x `max_length` of one run of a summarizer. `timeout` is the time limit in seconds of
-    calls that pass none; None is no limit. `store` is the address of the store of models whose path is a name in it: a
-    folder, or a URL with s3, gs, az or https; None uses ONNX_ML_BRIDGE_STORE. `trusted_keys` are paths of public keys in
+    calls that pass none; None is no limit. `store` is the address of the store of models whose path is a name in it, a
+    folder or a URL with s3, gs, az or https; None uses ONNX_ML_BRIDGE_STORE. `trusted_keys` are paths of public keys in
     PEM (P-256), one of which must have signed an artifact, and a tag of a store; without keys, nothing is checked.
     """
 

@@ -3,9 +3,9 @@ r"""Run models under random load and compare memory, threads and open files at t
     python -m benchmarks.soak --artifacts dist --minutes 60 --rust bridge/target/release/examples/soak
 
 Texts have 1 to 512 tokens, batches 1 to 64 texts; a tenth of the calls is cancelled, another tenth has a short time
-limit. The process passes if no call fails, except by being stopped, and if from the warm-up (the first fifth of the
-time) to the end the resident memory grows by at most max(2 %, 16 MiB) and threads and open files do not grow. The exit
-status is 1 otherwise.
+limit. Every 30 seconds a model is reloaded. The process passes if no call fails, except by being stopped, and if from
+the warm-up (the first fifth of the time) to the end the resident memory grows by at most max(2 %, 16 MiB) and threads
+and open files do not grow. The exit status is 1 otherwise.
 """
 
 from __future__ import annotations

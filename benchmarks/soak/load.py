@@ -29,6 +29,8 @@ from onnx_ml_bridge import (
     open_bridge,
 )
 
+# A model is reloaded after every interval of this length
+_RELOAD_SECONDS = 30.0
 # A text has up to this many words, about 512 tokens
 _MAX_WORDS = 380
 _MAX_BATCH = 64
@@ -54,6 +56,19 @@ class Load:
             outcome = self._outcome(info, source)
             with self._lock:
                 self.outcomes[f"{info.task} {outcome}"] += 1
+
+    def reload_until(self, end: float, seed: int) -> None:
+        """Reload models, one after the other, until the monotonic clock reaches `end`."""
+        source = random.Random(seed)
+        while (rest := end - time.monotonic()) > _RELOAD_SECONDS:
+            time.sleep(min(_RELOAD_SECONDS, rest))
+            try:
+                self.bridge.reload(source.choice(self._models).name)
+                outcome = "ok"
+            except OnnxMlBridgeError as error:
+                outcome = error.code
+            with self._lock:
+                self.outcomes[f"reload {outcome}"] += 1
 
     def _outcome(self, info: ModelInfo, source: random.Random) -> str:
         token = CancelToken()
@@ -100,6 +115,7 @@ def main() -> None:
             threading.Thread(target=load.call_until, args=(end, config["seed"] + number))
             for number in range(config["callers"])
         ]
+        threads.append(threading.Thread(target=load.reload_until, args=(end, config["seed"])))
         for thread in threads:
             thread.start()
         for thread in threads:

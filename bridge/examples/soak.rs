@@ -11,11 +11,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use onnx_ml_bridge::{
-    BridgeError, CancelToken, EmbedOptions, MlBridge, ModelInfo, RecognizeOptions, RerankOptions, SummarizeOptions,
-    Task, open_bridge,
+    BridgeError, CancelToken, EmbedOptions, MlBridge, ModelInfo, RecognizeOptions, ReloadOptions, RerankOptions,
+    SummarizeOptions, Task, open_bridge,
 };
 use serde::Deserialize;
 
+/// A model is reloaded after every interval of this length.
+const RELOAD: Duration = Duration::from_secs(30);
 /// A text has up to this many words, about 512 tokens.
 const MAX_WORDS: f64 = 380.0;
 const MAX_BATCH: f64 = 64.0;
@@ -46,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let load = &load;
             scope.spawn(move || load.call_until(end, config.seed + caller));
         }
+        scope.spawn(|| load.reload_until(end, config.seed));
     });
     println!("{}", serde_json::to_string(&load.outcomes)?);
     Ok(())
@@ -64,11 +67,24 @@ impl Load<'_> {
         let models = self.bridge.models();
         while Instant::now() < end {
             let Some(info) = source.choice(&models) else { return };
-            let outcome = self.outcome(info, &mut source);
-            let code = outcome.map_or_else(|error| error.code().as_str(), |()| "ok");
-            let mut outcomes = self.outcomes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            *outcomes.entry(format!("{} {code}", info.task)).or_default() += 1;
+            self.count(info.task.name(), self.outcome(info, &mut source));
         }
+    }
+
+    fn reload_until(&self, end: Instant, seed: u64) {
+        let mut source = fastrand::Rng::with_seed(seed);
+        let models = self.bridge.models();
+        while end.saturating_duration_since(Instant::now()) > RELOAD {
+            thread::sleep(RELOAD);
+            let Some(info) = source.choice(&models) else { return };
+            self.count("reload", self.bridge.reload_blocking(&info.name, &ReloadOptions::default()).map(drop));
+        }
+    }
+
+    fn count(&self, what: &str, outcome: Result<(), BridgeError>) {
+        let code = outcome.map_or_else(|error| error.code().as_str(), |()| "ok");
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *outcomes.entry(format!("{what} {code}")).or_default() += 1;
     }
 
     fn outcome(&self, info: &ModelInfo, source: &mut fastrand::Rng) -> Result<(), BridgeError> {

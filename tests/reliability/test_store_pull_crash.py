@@ -65,7 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
 
 def traced(server: WebServer, cache: Cache, log: Path, *inject: str) -> subprocess.CompletedProcess[str]:
     """Pull under strace, which logs the calls."""
-    strace = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *inject]
+    strace = ["strace", "-f", "-y", "-qq", "-s", "4096", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *inject]
     command = [*strace, sys.executable, "-B", "-c", _PULL, server.address, NAME, str(cache.folder)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
@@ -109,3 +109,24 @@ def test_a_crash_leaves_nothing_torn(server: WebServer, tmp_path: Path):
             check_all(read_artifact(path))
         check_all(pull(WebBackend.open(server.address), Spec.parse(NAME), cache))
     print(f"{len(chosen)} of {len(every)} crashes")
+
+
+def test_all_is_on_disk_before_it_is_visible(server: WebServer, tmp_path: Path):
+    """A power loss at any time leaves a complete artifact or none: files and folders are synced before the rename."""
+    log, cache = tmp_path / "trace", Cache(tmp_path / "cache")
+    assert traced(server, cache, log).returncode == 0
+    (path,) = (cache.folder / "artifacts").iterdir()
+    calls = [line.split(maxsplit=1)[1] for line in log.read_text().splitlines()]
+    staging = str(cache.staging(path.name))
+    named = next(index for index, call in enumerate(calls) if call.startswith("rename(") and f'"{path}") = 0' in call)
+
+    def indices(call: str, file: str) -> list[int]:
+        return [index for index, each in enumerate(calls) if each.startswith(f"{call}(") and f"<{file}>" in each]
+
+    for file in [path, *path.rglob("*")]:
+        written_as = staging + str(file).removeprefix(str(path))
+        written = [*indices("write", written_as), *indices("ftruncate", written_as)]
+        assert file.is_dir() or written, file
+        synced = indices("fsync", written_as)
+        assert synced and max(written, default=0) < max(synced) < named, file
+    assert max(indices("fsync", str(path.parent))) > named

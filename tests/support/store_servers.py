@@ -113,7 +113,8 @@ def s3_server() -> Iterator[dict[str, str]]:
     ONNX_ML_BRIDGE_S3_SERVER=1 uses the server and the credentials in the environment, and its bucket `models`.
     """
     if os.environ.get("ONNX_ML_BRIDGE_S3_SERVER"):
-        yield {}
+        # Without them the library would ask the metadata service of a cloud
+        yield {name: os.environ[name] for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
         return
     python = Path(os.environ.get("ONNX_ML_BRIDGE_S3_PYTHON", _ROOT / ".venv-s3" / "bin" / "python"))
     if not python.is_file():

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
 from ..checks import Artifact, check_all, check_changed_files, check_graphs, check_hashes, read_artifact
 from ..errors import ArtifactError, StoreError
-from ..new_file import sync_tree
+from ..new_file import new_file, sync_tree
 from .backend import Reader
 from .cache import Cache, cache_errors
 from .download import Source, download
 from .folder import FolderBackend
-from .layout import artifact_key
+from .layout import MAX_BUNDLE_BYTES, artifact_key, signature_key
 from .locate import Report
 from .resolve import Resolved, resolve
 from .spec import Spec
@@ -53,6 +54,27 @@ def pull(
             raise _not_cached(resolved, cache)
         found = _downloaded(cast(Source, reader), resolved, cache, report, is_checked_later)
     return _named(found, resolved.name, resolved.version)
+
+
+def fetch_bundles(reader: Reader, identity: str, key_hashes: Iterable[str], cache: Cache) -> None:
+    """Copy the signatures of an artifact by some keys to the cache, where they lie as in a store.
+
+    Those that are there are kept; those that the store does not have are left out. Nothing is checked here. A folder
+    store has them where they are needed.
+
+    :param key_hashes: the hashes of the public keys; a web server cannot list which signatures it has.
+    """
+    if isinstance(reader, FolderBackend):
+        return
+    for key_hash in key_hashes:
+        key = signature_key(identity, key_hash)
+        path = cache.folder / key
+        if path.is_file() or (stored := reader.get(key, MAX_BUNDLE_BYTES)) is None:
+            continue
+        with cache_errors(cache.folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with new_file(path) as file:
+                file.write(stored.content)
 
 
 def _in_place(reader: FolderBackend, spec: Spec, is_checked_later: bool) -> Artifact:

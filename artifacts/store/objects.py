@@ -51,7 +51,9 @@ class ObjectReader:
                 result = self._obstore.get(self._store, key)
                 if (size := result.meta["size"]) > limit:
                     raise StoreError(f"{key} is too large", expected=f"at most {limit} bytes", actual=size)
-                return Stored(bytes(result.bytes()), result.meta["e_tag"] or "")
+                # Google Cloud Storage compares the version, the others the ETag
+                etag = "\n".join(each or "" for each in (result.meta["e_tag"], result.meta["version"]))
+                return Stored(bytes(result.bytes()), etag)
         except MissingObjectError:
             return None
 

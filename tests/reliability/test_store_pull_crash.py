@@ -30,7 +30,7 @@ pytestmark = [
 ]
 CALLS = ("mkdir", "ftruncate", "fsync", "utimensat", "rename", "flock", "write")
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EACCES", "EMFILE")
-SAMPLE = 12
+SAMPLE = 8
 _PULL = """
 import sys
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError

@@ -171,7 +171,8 @@ test-ray:
 	touch $@
 
 test-s3: install .venv-s3/.installed
-	$(BIN)/python -m pytest tests/integration/test_store_bucket.py tests/integration/test_store_pull.py
+	$(BIN)/python -m pytest tests/integration/test_store_bucket.py tests/integration/test_store_life.py \
+		tests/integration/test_store_pull.py
 
 # Another execution provider than the CPU's really runs the nodes, in Python and in Rust. Its wheel has its own library.
 OPENVINO := .venv-openvino

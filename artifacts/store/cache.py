@@ -10,10 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import DependencyError, OnnxMlBridgeError, StoreError
 from ..new_file import new_file, sync
 from .layout import ARTIFACTS, LOCKS, MAX_RECORD_BYTES, STAGING, signature_key
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 CACHE_VARIABLE = "ONNX_ML_BRIDGE_CACHE"
 OFFLINE_VARIABLE = "ONNX_ML_BRIDGE_OFFLINE"
@@ -200,7 +204,7 @@ def cache_errors(folder: Path) -> Iterator[None]:
         raise OnnxMlBridgeError("io", f"the cache {folder} cannot be used: {error}", hint=hint) from error
 
 
-def _file_lock(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _file_lock(path: Path) -> BaseFileLock:
     try:
         from filelock import FileLock
     except ImportError as error:

@@ -16,6 +16,7 @@ PIECE_BYTES = 1 << 18
 
 _OFFLINE = "ONNX_ML_BRIDGE_OFFLINE=1 uses what was resolved and pulled before."
 _CREDENTIALS = "Check the credentials and the region in the environment, such as AWS_ACCESS_KEY_ID and AWS_REGION."
+_METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 # Signed URLs of Azure have their signature in the query.
 _QUERY = re.compile(r"\?[^\s)\"']*")
 
@@ -50,7 +51,9 @@ class ObjectReader:
                 result = self._obstore.get(self._store, key)
                 if (size := result.meta["size"]) > limit:
                     raise StoreError(f"{key} is too large", expected=f"at most {limit} bytes", actual=size)
-                return Stored(bytes(result.bytes()), result.meta["e_tag"] or "")
+                # Google Cloud Storage compares the version, the others the ETag
+                etag = "\n".join(each or "" for each in (result.meta["e_tag"], result.meta["version"]))
+                return Stored(bytes(result.bytes()), etag)
         except MissingObjectError:
             return None
 
@@ -111,6 +114,8 @@ class ObjectReader:
             return MissingObjectError(f"{what}: it is missing")
         reason = _QUERY.sub("?...", text.partition("\n")[0]).rstrip(": ")
         is_refused = isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError))
+        # Without credentials in the environment, the library asks the metadata service of the cloud
+        is_refused = is_refused or any(host in text for host in _METADATA_HOSTS)
         hint = _CREDENTIALS if is_refused else f"Check the address and the network; {_OFFLINE}"
         return StoreError(f"{what}: {reason}", hint=hint)
 

@@ -119,7 +119,8 @@ class BucketBackend(ObjectReader):
         """Write an object if its ETag is the given one, or if it is absent for None; false otherwise."""
         if etag is None:
             return self.put_if_absent(key, content)
-        if self._put_if(key, content, {"e_tag": etag}):
+        e_tag, _, version = etag.partition("\n")
+        if self._put_if(key, content, {"e_tag": e_tag} | ({"version": version} if version else {})):
             return True
         stored = self.get(key, MAX_BUNDLE_BYTES)
         return stored is not None and stored.content == content

@@ -15,6 +15,8 @@ from .layout import MAX_RECORD_BYTES, tag_key, version_key
 from .records import TagRecord, VersionRecord
 from .spec import Spec
 
+_LIST = "See the versions: onnx-ml-bridge list NAME"
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -43,27 +45,35 @@ def resolve(
         yanked; `offline` if the cache has no record; `store` if the store cannot be read.
     :raises ArtifactError: with the code `identity` if the pinned artifact is another one; `signature`.
     """
-    is_tag = spec.version is None
-    key = tag_key(spec.name, spec.tag or "") if is_tag else version_key(spec.name, spec.version or "")
+    resolved, is_yanked = _resolved(reader, spec, cache, offline, keys)
+    if is_yanked:
+        raise StoreError(f"{spec.name} {spec.version} was yanked", code="not_found", hint=_LIST)
+    if spec.identity not in (None, resolved.identity):
+        what = f"{spec.name} {resolved.version} in the store {reader.address} is another artifact"
+        raise ArtifactError("identity", what, expected=spec.identity, actual=resolved.identity)
+    return resolved
+
+
+def _resolved(
+    reader: Reader, spec: Spec, cache: Cache | None, offline: bool, keys: Sequence[PublicKey]
+) -> tuple[Resolved, bool]:
+    """Return what a name means, and whether it is a yanked version; keep the record if it is valid."""
+    key = tag_key(spec.name, spec.tag or "") if spec.version is None else version_key(spec.name, spec.version)
     raw = _record(reader, key, spec, cache, offline)
-    if is_tag:
+    is_yanked = False
+    if spec.version is None:
         tag = TagRecord.from_bytes(raw, key)
         check_tag(tag, spec.name, spec.tag or "", keys)
         resolved = Resolved(spec.name, tag.version, tag.identity, tag)
     else:
         record = VersionRecord.from_bytes(raw, key)
-        if record.is_yanked:
-            raise StoreError(f"{spec.name} {spec.version} was yanked", code="not_found", hint=_LIST)
-        resolved = Resolved(spec.name, spec.version or "", record.identity)
-    if spec.identity not in (None, resolved.identity):
-        what = f"{spec.name} {resolved.version} in the store {reader.address} is another artifact"
-        raise ArtifactError("identity", what, expected=spec.identity, actual=resolved.identity)
+        resolved, is_yanked = Resolved(spec.name, spec.version, record.identity), record.is_yanked
     if cache is not None and not offline:
         if resolved.tag is not None and keys:
             _keep_newest(cache, reader.address, key, resolved.tag, spec)
         else:
             cache.keep_resolved(reader.address, key, raw)
-    return resolved
+    return resolved, is_yanked
 
 
 def _keep_newest(cache: Cache, address: str, key: str, record: TagRecord, spec: Spec) -> None:
@@ -78,9 +88,6 @@ def _keep_newest(cache: Cache, address: str, key: str, record: TagRecord, spec: 
         check_revision(record, before, spec.name, spec.tag or "")
         if record != before:
             cache.write_resolved(address, key, record.to_bytes())
-
-
-_LIST = "See the versions: onnx-ml-bridge list NAME"
 
 
 def _record(reader: Reader, key: str, spec: Spec, cache: Cache | None, offline: bool) -> bytes:

@@ -81,12 +81,17 @@ def require_version(text: str) -> str:
     return text
 
 
+def is_tag(text: str) -> bool:
+    """Whether a text is a tag; a version is none."""
+    return bool(_TAG.fullmatch(text)) and not is_version(text)
+
+
 def require_tag(text: str) -> str:
     """Return a tag.
 
     :raises ConfigError: for a text that is no tag.
     """
-    if not _TAG.fullmatch(text) or is_version(text):
+    if not is_tag(text):
         raise ConfigError("tag", expected=f"{_TAG.pattern}, not a version", actual=repr(text))
     return text
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -16,17 +15,15 @@ from .addresses import open_backend
 from .backend import Reader, Writer
 from .cache import Cache, is_offline
 from .garbage import GRACE_SECONDS, Collected, collect_garbage
-from .layout import MAX_RECORD_BYTES, MODELS, tag_key, version_key, versions_key
+from .layout import MODELS
+from .listing import tag_records, version_records
 from .locate import Report, StrPath, store_address
 from .publish import Published, publish
 from .pull import pull
-from .records import TagRecord, VersionRecord
+from .records import TagRecord
 from .resolve import Resolved, resolve
-from .spec import Spec, is_name, is_version, precedence, require_tag
-from .tags import Sign, promote, rollback, tag_names, yank
-
-# Records of a bucket are read by this many requests at a time.
-_REQUESTS = 32
+from .spec import Spec, is_name, precedence, require_tag
+from .tags import Sign, promote, rollback, yank
 
 
 @dataclass(frozen=True)
@@ -108,27 +105,16 @@ class Store:
 
         :raises StoreError: with the code `not_found` if there is no such model.
         """
-        found = [file.removesuffix(".json") for file in self._online.names(versions_key(_model(name)))]
-        versions = sorted(filter(is_version, found), key=precedence)
-        if not versions:
+        records = version_records(self._online, _model(name))
+        if not records:
             raise StoreError(f"the store {self.address} has no model {name}", code="not_found")
-        keys = [version_key(name, version) for version in versions]
-        records = [VersionRecord.from_bytes(raw, key) for key, raw in zip(keys, self._contents(keys), strict=True)]
-        return [
-            StoredVersion(version, record.identity)
-            for version, record in zip(versions, records, strict=True)
-            if not record.is_yanked
-        ]
+        versions = sorted((version for version, record in records.items() if not record.is_yanked), key=precedence)
+        return [StoredVersion(version, records[version].identity) for version in versions]
 
     def tags(self, name: str) -> list[StoredTag]:
         """Return the tags of a model, sorted by their names."""
-        tags = tag_names(self._online, _model(name))
-        keys = [tag_key(name, tag) for tag in tags]
-        records = [TagRecord.from_bytes(raw, key) for key, raw in zip(keys, self._contents(keys), strict=True)]
-        return [
-            StoredTag(tag, record.version, record.identity, record.revision)
-            for tag, record in zip(tags, records, strict=True)
-        ]
+        records = tag_records(self._online, _model(name))
+        return [_stored(tag, record) for tag, record in records.items()]
 
     def updates(self, spec: str) -> list[StoredVersion]:
         """Return the versions that are higher than the one a name means, the lowest first.
@@ -212,14 +198,6 @@ class Store:
             what = f"the store {self.address} cannot be written: web servers are for reading"
             raise StoreError(what, hint="Write to the folder or bucket behind the web server.")
         return cast(Writer, self._online)
-
-    def _contents(self, keys: Sequence[str]) -> list[bytes]:
-        """Return the contents of records. A record that vanishes while it is read is an error."""
-        with ThreadPoolExecutor(min(_REQUESTS, len(keys)) or 1) as pool:
-            found = list(pool.map(lambda key: self._reader.get(key, MAX_RECORD_BYTES), keys))
-        if missing := [key for key, stored in zip(keys, found, strict=True) if stored is None]:
-            raise StoreError(f"{missing[0]} vanished from the store {self.address}", hint="Try again.")
-        return [stored.content for stored in found if stored is not None]
 
 
 def _model(name: str) -> str:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from ..errors import StoreError
 from .backend import Reader, Writer
-from .layout import MAX_RECORD_BYTES, tag_key, tags_key, version_key
+from .layout import MAX_RECORD_BYTES, tag_key, version_key
+from .listing import tag_records
 from .publish import version_record
 from .records import TagRecord, VersionRecord
-from .spec import is_version, require_tag, require_version
+from .spec import require_tag, require_version
 
 # A function that returns signatures of a payload in base64, by the hash of their public key.
 Sign = Callable[[bytes], Mapping[str, str]]
@@ -83,17 +84,6 @@ def yank(writer: Writer, name: str, version: str) -> VersionRecord:
     return yanked
 
 
-def tag_names(reader: Reader, name: str) -> list[str]:
-    """Return the names of the tags of a model, sorted."""
-    found = (file.removesuffix(".json") for file in reader.names(tags_key(name)) if file.endswith(".json"))
-    return [tag for tag in found if not tag.startswith(".") and not is_version(tag)]
-
-
-def tag_record(reader: Reader, name: str, tag: str) -> TagRecord | None:
-    """Return the record of a tag, None if there is none."""
-    return _current(reader, name, tag)[0]
-
-
 def _current(reader: Reader, name: str, tag: str) -> tuple[TagRecord | None, str | None]:
     key = tag_key(name, tag)
     stored = reader.get(key, MAX_RECORD_BYTES)
@@ -117,5 +107,4 @@ def _replace(writer: Writer, name: str, tag: str, record: TagRecord, etag: str |
 
 
 def _tags_of(writer: Writer, name: str, version: str) -> list[str]:
-    records = {tag: tag_record(writer, name, tag) for tag in tag_names(writer, name)}
-    return [tag for tag, record in records.items() if record is not None and record.version == version]
+    return [tag for tag, record in tag_records(writer, name).items() if record.version == version]

@@ -15,7 +15,7 @@ from onnx_ml_bridge.artifacts.checks import check_all, read_artifact
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
 from onnx_ml_bridge.artifacts.store import objects, web
 from onnx_ml_bridge.artifacts.store.cache import Cache
-from onnx_ml_bridge.artifacts.store.pull import pull
+from onnx_ml_bridge.artifacts.store.pull import fetch_bundles, pull
 from onnx_ml_bridge.artifacts.store.remote import BucketBackend
 from onnx_ml_bridge.artifacts.store.spec import Spec
 from onnx_ml_bridge.artifacts.store.web import WebBackend
@@ -304,6 +304,18 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(OnnxMlBridgeError, match=r"pip install 'onnx-ml-bridge\[store\]'") as refused:
         objects.import_obstore()
     assert refused.value.code == "dependency"
+
+
+def test_signatures_are_copied_to_the_cache(root: Path, server: WebServer, cache: Cache):
+    key, other = "a" * 64, "b" * 64
+    identity = next((root / "artifacts").iterdir()).name
+    bundle = root / "signatures" / identity / f"{key}.json"
+    bundle.parent.mkdir(parents=True)
+    bundle.write_bytes(b"{}")
+    for _ in range(2):
+        fetch_bundles(WebBackend.open(server.address), identity, [key, other], cache)
+    assert [path.name for path in (cache.folder / "signatures" / identity).iterdir()] == [bundle.name]
+    assert server.requests[f"signatures/{identity}/{bundle.name}"] == 1
 
 
 def test_a_forked_process_refuses_to_make_requests(server: WebServer, cache: Cache, tmp_path: Path):

@@ -1,6 +1,6 @@
 """Damage on the way from a web server: bits are flipped, answers cut, files truncated. None of it becomes visible.
 
-ONNX_ML_BRIDGE_WIRE_FAULTS is the number of faults, 20 by default.
+ONNX_ML_BRIDGE_WIRE_FAULTS is the number of faults, 12 by default.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from store_files import NAME, laid_out, sealed_version
 from store_servers import WebServer, web_server
 
 pytestmark = pytest.mark.families("sentence_embedding")
-FAULTS = int(os.environ.get("ONNX_ML_BRIDGE_WIRE_FAULTS", "20"))
+FAULTS = int(os.environ.get("ONNX_ML_BRIDGE_WIRE_FAULTS", "12"))
 CODES = {"file_hash", "manifest_hash", "store"}
 
 

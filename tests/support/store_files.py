@@ -50,11 +50,11 @@ def published(backend: Any, folder: Path, *tags: str) -> str:
 
 def laid_out(root: Path, folder: Path, *tags: str) -> str:
     """Copy an artifact, its version and tags to a folder with the layout of a store; return its identity."""
-    return published(_Folder(root), folder, *tags)
+    return published(FolderWriter(root), folder, *tags)
 
 
-class _Folder:
-    """Writes to a folder without any care."""
+class FolderWriter:
+    """Writes a store in a folder without any care."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -30,7 +30,14 @@ def test_an_address_has_its_backend(address: str, kind: type, shown: str, monkey
 
 @pytest.mark.parametrize(
     "address",
-    ["s3://", "s3://key:secret@models", "s3://models?token=secret", "https://", "https://host/a?token=secret#secret"],
+    [
+        "s3://",
+        "s3://key:secret@models",
+        "s3://models?token=secret",
+        "https://",
+        "https://host/a?token=secret#secret",
+        "ftp://user:secret@host",
+    ],
 )
 def test_an_invalid_address_is_refused_without_its_credentials(address: str):
     with pytest.raises(ConfigError) as refused:

@@ -46,7 +46,7 @@ impl ModelArguments {
     /// The errors of opening the artifact, or `variant` for an artifact of another task.
     pub(crate) fn open<H: FromSlot>(&self) -> Result<H, BridgeError> {
         let model = Model::new(&self.model).variant(&self.variant);
-        H::from_slot(Slot::open(model, &Opening::new(&BridgeOptions::default(), self.options()?))?)
+        H::from_slot(Slot::open(model, &Opening::new(&BridgeOptions::default(), self.options()?)?)?)
     }
 
     /// Checks an artifact of any task and opens its model.

@@ -14,15 +14,26 @@ const PREFIX: &str = "store:";
 #[derive(Clone, Default)]
 pub(crate) struct Locator {
     /// The address of the store; `None` for that of the environment.
+    #[cfg(feature = "store")]
     store: Option<String>,
     pub(crate) trust: Trust,
 }
 
 impl Locator {
     /// # Errors
-    /// `dependency` for trusted keys in a build without the feature `store`; `io` or `config` for a key that cannot be read.
+    /// `dependency` for a store or trusted keys in a build without the feature `store`; `io` or `config` for a key that cannot
+    /// be read.
     pub(crate) fn new(options: &BridgeOptions) -> Result<Self, BridgeError> {
-        Ok(Self { store: options.store.clone(), trust: Trust::read(&options.trusted_keys)? })
+        let trust = Trust::read(&options.trusted_keys)?;
+        #[cfg(not(feature = "store"))]
+        if options.store.is_some() {
+            return Err(BridgeError::Feature { what: "the option store".to_owned(), feature: "store" });
+        }
+        Ok(Self {
+            #[cfg(feature = "store")]
+            store: options.store.clone(),
+            trust,
+        })
     }
 
     /// The model with the folder of its artifact instead of its name in a store, and with the identity that it has there.
@@ -31,8 +42,14 @@ impl Locator {
     /// `dependency` for a name in a store in a build without the feature `store`; the errors of the store; `identity` if the
     /// model names another one.
     pub(crate) fn locate(&self, model: &Model) -> Result<Model, BridgeError> {
+        self.locate_reporting(model, &|_, _| ())
+    }
+
+    /// Like [`locate`](Self::locate). `report` gets the number of bytes that are there, and that of all, while an artifact is
+    /// copied.
+    pub(crate) fn locate_reporting(&self, model: &Model, report: &dyn Fn(u64, u64)) -> Result<Model, BridgeError> {
         let Some(spec) = name_in_store(&model.path) else { return Ok(model.clone()) };
-        let (path, identity) = self.find(spec)?;
+        let (path, identity) = self.find(spec, model.identity.as_deref(), report)?;
         match model.identity.as_ref().filter(|expected| **expected != identity) {
             Some(expected) => Err(BridgeError::Identity { path, expected: expected.clone(), actual: identity }),
             None => Ok(Model { path, identity: Some(identity), ..model.clone() }),
@@ -40,15 +57,16 @@ impl Locator {
     }
 
     #[cfg(feature = "store")]
-    fn find(&self, spec: &str) -> Result<(PathBuf, String), BridgeError> {
-        use crate::store::{Checks, Store};
+    fn find(&self, spec: &str, pin: Option<&str>, report: &dyn Fn(u64, u64)) -> Result<(PathBuf, String), BridgeError> {
+        use crate::store::{Checks, Spec, Store};
+        let spec: Spec = spec.parse()?;
         let store = Store::of(self.store.as_deref(), &self.trust)?;
-        let located = store.locate(&spec.parse()?, Checks::Layout, &|_, _| ())?;
+        let located = store.locate(&spec.pinned(pin), Checks::Layout, report)?;
         Ok((located.path, located.resolved.identity))
     }
 
     #[cfg(not(feature = "store"))]
-    fn find(&self, spec: &str) -> Result<(PathBuf, String), BridgeError> {
+    fn find(&self, spec: &str, _: Option<&str>, _: &dyn Fn(u64, u64)) -> Result<(PathBuf, String), BridgeError> {
         Err(BridgeError::Feature { what: format!("the model {spec}"), feature: "store" })
     }
 }

@@ -45,8 +45,16 @@ impl Artifact {
     /// # Errors
     /// The code of the first check that fails, from `path_kind` to `variant`; `io` if a file cannot be read.
     pub fn open(path: &Path, variant: &str) -> Result<(Self, String), BridgeError> {
-        let model = Model::new(path).variant(variant).device("cpu");
-        Self::open_model(&model, &ModelOptions::default()).map(|(artifact, variant, _)| (artifact, variant))
+        Self::open_signed(&Model::new(path).variant(variant).device("cpu"), &Trust::default())
+    }
+
+    /// Like [`open`](Self::open), for an artifact that one of the trusted keys must have signed.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open), `identity` for another artifact than the pinned one, and `signature`.
+    pub(crate) fn open_signed(model: &Model, trust: &Trust) -> Result<(Self, String), BridgeError> {
+        let options = ModelOptions { trust: trust.clone(), ..ModelOptions::default() };
+        Self::open_model(model, &options).map(|(artifact, variant, _)| (artifact, variant))
     }
 
     /// Like [`open`](Self::open), with the identity, the limit on tokens and the devices that a model may have. Also returns
@@ -92,8 +100,14 @@ impl Artifact {
     /// a graph or a tokenizer is read.
     ///
     /// # Errors
-    /// The errors of [`verify`](Self::verify), and `signature`.
-    pub(crate) fn verify_signed(path: &Path, trust: &Trust) -> Result<Self, BridgeError> {
+    /// The errors of [`verify`](Self::verify), `signature`, and `identity` for another artifact than the pinned one.
+    pub(crate) fn verify_model(model: &Model, trust: &Trust) -> Result<Self, BridgeError> {
+        let artifact = Self::verify_signed(&model.path, trust)?;
+        check_identity(model, artifact.identity(), model.identity.as_deref())?;
+        Ok(artifact)
+    }
+
+    fn verify_signed(path: &Path, trust: &Trust) -> Result<Self, BridgeError> {
         let Layout { family, files, .. } = Layout::read(path)?;
         trust.check(&files)?;
         let manifest = files.manifest();
@@ -274,13 +288,12 @@ pub(crate) fn open_replayed(
     limit: Option<TimeLimit>,
 ) -> Result<Opened, BridgeError> {
     model.check()?;
-    let artifact = Artifact::verify_signed(&model.path, &options.trust)?;
+    let artifact = Artifact::verify_model(model, &options.trust)?;
     if artifact.family.task() != task {
         let (path, actual) = (model.path.clone(), artifact.family.task().name().to_owned());
         return Err(BridgeError::Task { path, expected: task.name(), actual });
     }
     let identity = artifact.identity().to_owned();
-    check_identity(model, &identity, model.identity.as_deref())?;
     let engine = options.engine.on_devices(&model.device)?;
     let variant = artifact.manifest().choose_variant(&model.variant, engine.devices.exact_int8())?;
     replay_within(&artifact, &variant, engine, limit)?;

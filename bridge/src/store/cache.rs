@@ -93,7 +93,12 @@ impl Cache {
                 break;
             }
             let (name, bytes) = (name_of(&path), size_of(&path));
-            if let Some(_lock) = self.try_lock(&name)? {
+            // Somebody may have used it since the folder was listed.
+            let is_unused =
+                || fs::metadata(&path).and_then(|data| data.modified()).is_ok_and(|time| is_older(time, KEPT));
+            if let Some(_lock) = self.try_lock(&name)?
+                && is_unused()
+            {
                 self.remove(&name)?;
                 size -= bytes;
             }

@@ -20,8 +20,9 @@ impl Folder {
     /// `store`, if it is not a folder.
     pub(crate) fn open(root: &Path) -> Result<Self, BridgeError> {
         let refuse = |error: &io::Error| failure(root, error);
-        let root = fs::canonicalize(root).map_err(|error| refuse(&error))?;
-        if !root.is_dir() {
+        // Not the canonical path: the cache has the records of a store under its address, in Python as well.
+        let root = std::path::absolute(root).map_err(|error| refuse(&error))?;
+        if !fs::metadata(&root).map_err(|error| refuse(&error))?.is_dir() {
             return Err(refuse(&io::Error::from(io::ErrorKind::NotADirectory)));
         }
         Ok(Self { root })

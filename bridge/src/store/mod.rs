@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::cache::Cache;
 pub(crate) use self::locate::Checks;
 use self::source::Source;
+pub(crate) use self::spec::Spec;
 use crate::BridgeError;
 use crate::families::loading::check_signed;
 use crate::runtime::blocking::on_blocking_thread;
@@ -107,7 +108,8 @@ impl Store {
     /// does not exist.
     pub fn open(address: impl AsRef<str>) -> Result<Self, BridgeError> {
         let source = Source::open(address.as_ref())?;
-        let offline = env::var_os(OFFLINE_VARIABLE).is_some_and(|value| value == "1");
+        let offline = env::var(OFFLINE_VARIABLE)
+            .is_ok_and(|value| ["1", "true", "yes", "on"].contains(&value.to_lowercase().as_str()));
         Ok(Self { source, trust: Trust::default(), cache: None, offline })
     }
 
@@ -158,15 +160,15 @@ impl Store {
     /// `config` for an invalid name; `not_found`; `identity` for another artifact than the pinned one; `signature`; `store`;
     /// `offline`; `io`; the errors of [`Artifact::verify`](crate::families::Artifact::verify).
     pub fn pull_blocking(&self, spec: &str) -> Result<PathBuf, BridgeError> {
-        self.pull_reporting(spec, &|_, _| ())
+        self.pull_reporting(spec, &|_, _| ()).map(|located| located.path)
     }
 
     /// Like [`pull_blocking`](Self::pull_blocking). `report` gets the number of bytes that are there, and that of all, while
     /// an artifact is copied.
-    pub(crate) fn pull_reporting(&self, spec: &str, report: &dyn Fn(u64, u64)) -> Result<PathBuf, BridgeError> {
+    pub(crate) fn pull_reporting(&self, spec: &str, report: &dyn Fn(u64, u64)) -> Result<Located, BridgeError> {
         let located = self.locate(&spec.parse()?, Checks::All, report)?;
         check_signed(&located.path, &self.trust)?;
-        Ok(located.path)
+        Ok(located)
     }
 
     /// Like [`pull_blocking`](Self::pull_blocking), on one of tokio's blocking threads.

@@ -29,6 +29,13 @@ pub(crate) struct Spec {
     pub(crate) identity: Option<String>,
 }
 
+impl Spec {
+    /// The name with an identity, unless it has one.
+    pub(crate) fn pinned(self, identity: Option<&str>) -> Self {
+        Self { identity: self.identity.or_else(|| identity.map(str::to_owned)), ..self }
+    }
+}
+
 impl FromStr for Spec {
     type Err = BridgeError;
 

@@ -75,3 +75,21 @@ impl Locator {
 pub(crate) fn name_in_store(path: &Path) -> Option<&str> {
     path.to_str().filter(|path| path.starts_with(PREFIX))
 }
+
+#[cfg(all(test, not(feature = "store")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_the_feature_is_an_error_that_names_it() {
+        let needing =
+            [BridgeOptions::default().trusted_key("key.pem"), BridgeOptions::default().store("s3://models/prod")];
+        for options in needing {
+            let error = Locator::new(&options).err().expect("an error");
+            assert_eq!(error.code().as_str(), "dependency");
+            assert!(error.to_string().contains("cargo feature store"), "{error}");
+        }
+        let error = Locator::default().locate(&Model::new("store:minilm")).expect_err("an error");
+        assert_eq!(error.code().as_str(), "dependency");
+    }
+}

@@ -7,14 +7,14 @@ use crate::artifact::files::ArtifactFiles;
 
 /// No trusted keys.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Trust;
+pub(crate) struct Trust {}
 
 impl Trust {
     /// # Errors
     /// `dependency`, if there is a key: this build cannot check signatures.
     pub(crate) fn read(paths: &[PathBuf]) -> Result<Self, BridgeError> {
         match paths.is_empty() {
-            true => Ok(Self),
+            true => Ok(Self {}),
             false => Err(BridgeError::Feature { what: "trusted keys".to_owned(), feature: "store" }),
         }
     }

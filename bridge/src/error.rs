@@ -158,6 +158,13 @@ pub enum BridgeError {
         /// The case or the metric that failed, and what is wrong with it.
         problem: String,
     },
+    /// Code `signature`: trusted keys are given, and the artifact or the tag that names it has no valid signature of one of
+    /// them, or the tag is an older one than the cache has seen.
+    #[error("{problem}")]
+    Signature {
+        /// What is not signed, and by which keys.
+        problem: String,
+    },
     /// Code `identity`: the artifact is valid, but not the one that the caller pinned.
     #[error("{} is another artifact: its identity is {actual}, expected {expected}", path.display())]
     Identity {
@@ -250,6 +257,14 @@ pub enum BridgeError {
         /// What is missing or cannot be loaded.
         problem: String,
     },
+    /// Code `dependency`: this build of the crate lacks a cargo feature.
+    #[error("{what} needs the cargo feature {feature} of onnx-ml-bridge: enable it, and build again")]
+    Feature {
+        /// What needs the feature.
+        what: String,
+        /// The name of the feature.
+        feature: &'static str,
+    },
     /// Code `device`: a device that an option names cannot be used.
     #[error(
         "device {device} cannot be used: {reason}; available: {}; the device auto uses a GPU if one works, else the CPU",
@@ -309,6 +324,27 @@ pub enum BridgeError {
         #[source]
         cause: Option<Cause>,
     },
+    /// Code `not_found`: a store has no such model, version or tag.
+    #[error("{problem}")]
+    NotFound {
+        /// What the store does not have.
+        problem: String,
+    },
+    /// Code `offline`: the answer is not in the cache, and requests are off.
+    #[error("{problem}; requests are off (offline, or ONNX_ML_BRIDGE_OFFLINE): pull it once with requests")]
+    Offline {
+        /// What is not in the cache.
+        problem: String,
+    },
+    /// Code `store`: a store cannot be reached, answers with an error, or has an invalid record.
+    #[error("{problem}")]
+    Store {
+        /// What failed, with the address of the store or the key of the record.
+        problem: String,
+        /// The error that is the cause; `None` if there is no other error.
+        #[source]
+        cause: Option<Cause>,
+    },
     /// Code `internal`: a defect of this crate, for example a panic while it answered an asynchronous call.
     #[error("{problem}; this is a defect of onnx-ml-bridge, please report it")]
     Internal {
@@ -334,6 +370,7 @@ impl BridgeError {
             Self::Tokenizer { .. } => ErrorCode::Tokenizer,
             Self::Variant { .. } | Self::Task { .. } => ErrorCode::Variant,
             Self::Golden { .. } => ErrorCode::Golden,
+            Self::Signature { .. } => ErrorCode::Signature,
             Self::Identity { .. } => ErrorCode::Identity,
             Self::InputType { .. } => ErrorCode::InputType,
             Self::InputTooLarge { .. } => ErrorCode::InputTooLarge,
@@ -344,7 +381,7 @@ impl BridgeError {
             Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
             Self::TaskNotLoaded { .. } => ErrorCode::TaskNotLoaded,
             Self::Closed { .. } => ErrorCode::Closed,
-            Self::Dependency { .. } => ErrorCode::Dependency,
+            Self::Dependency { .. } | Self::Feature { .. } => ErrorCode::Dependency,
             Self::Device { .. } => ErrorCode::Device,
             Self::Inference { .. } => ErrorCode::Inference,
             Self::Cancelled => ErrorCode::Cancelled,
@@ -352,6 +389,9 @@ impl BridgeError {
             Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::Config { .. } => ErrorCode::Config,
             Self::Io { .. } => ErrorCode::Io,
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::Offline { .. } => ErrorCode::Offline,
+            Self::Store { .. } => ErrorCode::Store,
             Self::Internal { .. } => ErrorCode::Internal,
         }
     }
@@ -361,7 +401,8 @@ impl BridgeError {
         self.code().is_refusal()
     }
 
-    /// Whether the same call may succeed later: true for the codes `timeout`, `overloaded` and `io`.
+    /// Whether the same call may succeed later: true for the codes `timeout`, `overloaded`, `io`, `conflict` and
+    /// `store`.
     pub fn is_retryable(&self) -> bool {
         self.code().is_retryable()
     }
@@ -409,6 +450,18 @@ impl BridgeError {
     /// The error `config` without a cause.
     pub(crate) fn config(problem: impl std::fmt::Display) -> Self {
         Self::Config { problem: problem.to_string(), cause: None }
+    }
+
+    /// The error `store` without a cause.
+    #[cfg(feature = "store")]
+    pub(crate) fn store(problem: impl std::fmt::Display) -> Self {
+        Self::Store { problem: problem.to_string(), cause: None }
+    }
+
+    /// The error `signature`.
+    #[cfg(feature = "store")]
+    pub(crate) fn signature(problem: impl std::fmt::Display) -> Self {
+        Self::Signature { problem: problem.to_string() }
     }
 
     /// Whether this error means that the call was stopped, by a cancellation token or by its time limit.

@@ -41,6 +41,8 @@ pub enum ErrorCode {
     Variant,
     /// The answers to the golden cases do not meet the variant's gate.
     Golden,
+    /// The artifact, or the tag that names it, is not signed by a trusted key.
+    Signature,
     /// The artifact is valid, but not the one that the caller pinned.
     Identity,
     /// A value is not of the expected type.
@@ -77,13 +79,23 @@ pub enum ErrorCode {
     Config,
     /// Reading or writing a file failed.
     Io,
+    /// A store has no such model, version or tag.
+    NotFound,
+    /// The version exists with another artifact. This crate writes no store, so it never returns this code.
+    Exists,
+    /// Somebody else changed the tag at the same time. This crate writes no store, so it never returns this code.
+    Conflict,
+    /// The answer is not in the cache, and requests are off.
+    Offline,
+    /// A store cannot be reached, answers with an error, or has an invalid record.
+    Store,
     /// A defect of this crate.
     Internal,
 }
 
 impl ErrorCode {
     /// All codes, in the order of the checks. The codes that refuse an artifact come first.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 38] = [
         Self::PathKind,
         Self::ManifestHash,
         Self::Json,
@@ -97,6 +109,7 @@ impl ErrorCode {
         Self::Tokenizer,
         Self::Variant,
         Self::Golden,
+        Self::Signature,
         Self::Identity,
         Self::InputType,
         Self::InputTooLarge,
@@ -115,6 +128,11 @@ impl ErrorCode {
         Self::Overloaded,
         Self::Config,
         Self::Io,
+        Self::NotFound,
+        Self::Exists,
+        Self::Conflict,
+        Self::Offline,
+        Self::Store,
         Self::Internal,
     ];
 
@@ -134,6 +152,7 @@ impl ErrorCode {
             Self::Tokenizer => "tokenizer",
             Self::Variant => "variant",
             Self::Golden => "golden",
+            Self::Signature => "signature",
             Self::Identity => "identity",
             Self::InputType => "input_type",
             Self::InputTooLarge => "input_too_large",
@@ -152,18 +171,24 @@ impl ErrorCode {
             Self::Overloaded => "overloaded",
             Self::Config => "config",
             Self::Io => "io",
+            Self::NotFound => "not_found",
+            Self::Exists => "exists",
+            Self::Conflict => "conflict",
+            Self::Offline => "offline",
+            Self::Store => "store",
             Self::Internal => "internal",
         }
     }
 
     /// Whether the code means that the artifact was refused.
     pub fn is_refusal(self) -> bool {
-        self <= Self::Golden
+        self <= Self::Signature
     }
 
-    /// Whether a call that failed with this code may succeed later: true for `timeout`, `overloaded` and `io`.
+    /// Whether a call that failed with this code may succeed later: true for `timeout`, `overloaded`, `io`,
+    /// `conflict` and `store`.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Timeout | Self::Overloaded | Self::Io)
+        matches!(self, Self::Timeout | Self::Overloaded | Self::Io | Self::Conflict | Self::Store)
     }
 }
 
@@ -199,9 +224,9 @@ mod tests {
     #[test]
     fn codes_are_sorted_and_the_first_ones_refuse_artifacts() {
         assert!(ErrorCode::ALL.is_sorted());
-        assert_eq!(ErrorCode::ALL.iter().filter(|code| code.is_refusal()).count(), 13);
+        assert_eq!(ErrorCode::ALL.iter().filter(|code| code.is_refusal()).count(), 14);
         let retryable: Vec<&str> =
             ErrorCode::ALL.iter().filter(|code| code.is_retryable()).map(|code| code.as_str()).collect();
-        assert_eq!(retryable, ["timeout", "overloaded", "io"]);
+        assert_eq!(retryable, ["timeout", "overloaded", "io", "conflict", "store"]);
     }
 }

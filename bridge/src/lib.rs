@@ -167,7 +167,8 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![deny(missing_docs)]
-// In a build without the command or without some families, a part of the code that they share is unused.
+// In a build without the command, without some families or with stores in folders only, a part of the code that they share is
+// unused.
 #![cfg_attr(
     not(all(
         feature = "cli",
@@ -175,7 +176,8 @@
         feature = "token-classification",
         feature = "spacy",
         feature = "summarization",
-        feature = "rerank"
+        feature = "rerank",
+        any(feature = "store-remote", not(feature = "store"))
     )),
     allow(dead_code, unused_imports)
 )]
@@ -197,14 +199,18 @@ mod handles;
 #[cfg(feature = "cli")]
 mod jsonl;
 mod life;
+mod location;
 mod model;
 mod options;
 pub mod runtime;
 mod status;
+#[cfg(feature = "store")]
+mod store;
 mod tasks;
 #[cfg(feature = "cli")]
 mod terminal;
 mod tokenizer;
+mod trust;
 mod unknown_name;
 
 pub use api::MlBridge;
@@ -222,6 +228,8 @@ pub use ort;
 pub use runtime::CancelToken;
 pub use runtime::providers::Providers;
 pub use status::{ModelState, ModelStatus};
+#[cfg(feature = "store")]
+pub use store::{Resolved, Store, StoredTag, StoredVersion};
 pub use tasks::{
     AggregationStrategy, EmbedOptions, Embedding, EmbeddingWindow, Embeddings, Entities, Entity, Progress, Ranked,
     RecognizeOptions, RerankOptions, SummarizeOptions, Summary, Task,

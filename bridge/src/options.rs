@@ -31,13 +31,20 @@ pub struct BridgeOptions {
     /// The time limit of calls that pass none, above 0; `None` is no limit. JSON has seconds.
     #[serde(with = "seconds")]
     pub timeout: Option<Duration>,
+    /// The address of the store for models whose path is a name in a store (`store:NAME`); `None` for that of
+    /// `ONNX_ML_BRIDGE_STORE`. Such names need the feature `store`, and `store-remote` for all stores but folders.
+    pub store: Option<String>,
+    /// Files with public keys in PEM (ECDSA on P-256). If there are any, artifacts and tags that none of the keys signed are
+    /// refused with `signature`. This needs the feature `store`.
+    pub trusted_keys: Vec<PathBuf>,
 }
 
 impl Default for BridgeOptions {
     fn default() -> Self {
         let (text_limit, beam_limit) = (DEFAULT_TEXT_LIMIT, DEFAULT_BEAM_LIMIT);
         let max_waiting = DEFAULT_MAX_WAITING;
-        Self { threads: None, memory_mb: None, max_waiting, text_limit, beam_limit, timeout: None }
+        let (store, trusted_keys) = (None, Vec::new());
+        Self { threads: None, memory_mb: None, max_waiting, text_limit, beam_limit, timeout: None, store, trusted_keys }
     }
 }
 
@@ -81,6 +88,20 @@ impl BridgeOptions {
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// Sets the address of the store for models whose path is a name in a store.
+    #[must_use]
+    pub fn store(mut self, address: impl Into<String>) -> Self {
+        self.store = Some(address.into());
+        self
+    }
+
+    /// Adds a trusted key: a file with a public key in PEM (ECDSA on P-256).
+    #[must_use]
+    pub fn trusted_key(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trusted_keys.push(path.into());
         self
     }
 
@@ -172,7 +193,7 @@ mod tests {
 
     #[test]
     fn json_has_seconds() {
-        let json = r#"{"threads":2,"memory_mb":null,"max_waiting":9,"text_limit":9,"beam_limit":8192,"timeout":1.5}"#;
+        let json = r#"{"threads":2,"memory_mb":null,"max_waiting":9,"text_limit":9,"beam_limit":8192,"timeout":1.5,"store":null,"trusted_keys":[]}"#;
         let options =
             BridgeOptions::default().threads(2).max_waiting(9).text_limit(9).timeout(Duration::from_millis(1500));
         assert_eq!(serde_json::to_string(&options).expect("JSON"), json);

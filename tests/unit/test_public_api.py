@@ -24,6 +24,7 @@ EXPORTED = (
     "model.rs",
     "options.rs",
     "status.rs",
+    "store",
     "tasks",
 )
 EXPORTED += (

@@ -83,7 +83,7 @@ impl Builder {
         self.models.iter().try_for_each(Model::check)?;
         let mut options = self.options.model_options();
         options.engine = EngineOptions { threads: options.engine.threads, ..self.engine.clone() };
-        let opening = Opening::new(&self.options, options);
+        let opening = Opening::new(&self.options, options)?;
         let open = |model| Slot::open(model, &opening);
         let models = self.models.into_iter().map(open).collect::<Result<Vec<Arc<Slot>>, BridgeError>>()?;
         let problems = problems(&models, &self.defaults);

@@ -13,6 +13,7 @@ use crate::BridgeError;
 use crate::api::MlBridge;
 use crate::bridge::builder::Builder;
 use crate::cause::Cause;
+use crate::location::name_in_store;
 use crate::model::Model;
 use crate::options::BridgeOptions;
 use crate::tasks::Task;
@@ -30,9 +31,11 @@ const SCHEMA: &str = include_str!("bridge.schema.json");
 /// beam_limit = 8192
 /// timeout_ms = 30000                # default: no limit
 /// defaults = { embedding = "minilm" }
+/// store = "s3://models/prod"        # or a folder, relative to the file; default: ONNX_ML_BRIDGE_STORE
+/// trusted_keys = ["release.pem"]    # relative to the file; with keys, what they did not sign is refused
 ///
 /// [models.minilm]
-/// path = "all-minilm-l6-v2"         # relative to the file
+/// path = "all-minilm-l6-v2"         # relative to the file, or a name in the store: "store:minilm@1.2.0"
 /// variant = "int8"                  # default: auto
 /// device = "cpu"                    # default: auto
 /// identity = "9f86d0..."            # SHA-256 of manifest.json; default: any
@@ -90,6 +93,8 @@ struct BridgeTable {
     beam_limit: Option<usize>,
     timeout_ms: Option<u64>,
     defaults: BTreeMap<Task, String>,
+    store: Option<String>,
+    trusted_keys: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +118,7 @@ impl File {
     fn builder(self, path: &Path) -> Builder {
         let Self { bridge, models } = self;
         let defaults = BridgeOptions::default();
+        let folder = path.parent().unwrap_or(Path::new(""));
         let options = BridgeOptions {
             threads: bridge.threads,
             memory_mb: bridge.memory_mb,
@@ -120,9 +126,9 @@ impl File {
             text_limit: bridge.text_limit.unwrap_or(defaults.text_limit),
             beam_limit: bridge.beam_limit.unwrap_or(defaults.beam_limit),
             timeout: bridge.timeout_ms.map(Duration::from_millis),
-            ..defaults
+            store: bridge.store.map(|address| relative_address(folder, address)),
+            trusted_keys: bridge.trusted_keys.into_iter().map(|key| folder.join(key)).collect(),
         };
-        let folder = path.parent().unwrap_or(Path::new(""));
         let mut builder = Builder::default().options(options);
         for (name, table) in models {
             builder = builder.model(table.model(name, folder));
@@ -136,7 +142,11 @@ impl File {
 
 impl ModelTable {
     fn model(self, name: String, folder: &Path) -> Model {
-        let defaults = Model::new(folder.join(self.path)).name(name);
+        let path = match name_in_store(Path::new(&self.path)) {
+            Some(_) => self.path.into(),
+            None => folder.join(self.path),
+        };
+        let defaults = Model::new(path).name(name);
         Model {
             variant: self.variant.unwrap_or(defaults.variant),
             device: self.device.unwrap_or(defaults.device),
@@ -151,6 +161,11 @@ impl ModelTable {
             ..defaults
         }
     }
+}
+
+/// The address of a store: a URL, or a folder relative to that of the file.
+fn relative_address(folder: &Path, address: String) -> String {
+    if address.contains("://") { address } else { folder.join(address).display().to_string() }
 }
 
 /// A value of TOML as a value of JSON. A float or a date becomes an object, which no key accepts: JSON has no dates, and for

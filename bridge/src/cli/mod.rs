@@ -3,6 +3,8 @@
 mod bench;
 mod child;
 mod probe;
+#[cfg(feature = "store")]
+mod store;
 mod verify;
 
 use std::io;
@@ -35,6 +37,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Verify(verify::Arguments),
+    #[cfg(feature = "store")]
+    Pull(store::PullArguments),
+    #[cfg(feature = "store")]
+    List(store::ListArguments),
+    #[cfg(feature = "store")]
+    Updates(store::UpdatesArguments),
     #[cfg(feature = "sentence-embedding")]
     Embed(embed::Arguments),
     #[cfg(any(feature = "token-classification", feature = "spacy"))]
@@ -53,6 +61,12 @@ pub fn main() -> ExitCode {
     start_logging();
     let (json, result) = match Arguments::parse().command {
         Command::Verify(arguments) => (arguments.json, verify::run(&arguments).map(|()| Outcome::Done)),
+        #[cfg(feature = "store")]
+        Command::Pull(arguments) => (arguments.json, store::pull(&arguments).map(|()| Outcome::Done)),
+        #[cfg(feature = "store")]
+        Command::List(arguments) => (arguments.json, store::list(&arguments).map(|()| Outcome::Done)),
+        #[cfg(feature = "store")]
+        Command::Updates(arguments) => (arguments.json, store::updates(&arguments).map(|()| Outcome::Done)),
         #[cfg(feature = "sentence-embedding")]
         Command::Embed(arguments) => (false, embed::run(&arguments)),
         #[cfg(any(feature = "token-classification", feature = "spacy"))]

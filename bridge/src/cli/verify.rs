@@ -8,10 +8,17 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::probe::{Progress, Request, replay_in_child};
+use crate::BridgeError;
+#[cfg(not(feature = "store"))]
+use crate::Model;
 use crate::command::model::directory;
+#[cfg(feature = "store")]
+use crate::command::store::StoreArguments;
 use crate::command::{Failure, print_line, seconds};
 use crate::families::report::Column;
 use crate::families::{Artifact, VariantReport};
+#[cfg(not(feature = "store"))]
+use crate::location::Locator;
 use crate::terminal::{CLEAR, bar, visible};
 
 /// Check all files and graphs of an artifact, and replay its golden cases on this machine.
@@ -22,9 +29,12 @@ use crate::terminal::{CLEAR, bar, visible};
 #[command(after_help = "Examples:\n  onnx-ml-bridge verify dist/all-minilm-l6-v2\n  \
     ORT_DYLIB_PATH=/opt/onnxruntime/lib/libonnxruntime.so onnx-ml-bridge verify --json DIR")]
 pub(crate) struct Arguments {
-    /// The artifact's directory
-    #[arg(value_parser = directory())]
+    /// The artifact's directory, or its name in a store: store:NAME@VERSION
+    #[arg(value_name = "DIR|store:NAME", value_parser = directory())]
     dir: PathBuf,
+    #[cfg(feature = "store")]
+    #[command(flatten)]
+    store: StoreArguments,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
@@ -53,7 +63,7 @@ struct Report {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let deadline = arguments.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let artifact = Artifact::verify(&arguments.dir)?;
+    let artifact = arguments.check()?;
     let bytes = artifact.manifest().files.values().map(|file| file.size).sum();
     let library = arguments.library.as_deref();
     let variants = replay(&Request { dir: artifact.root(), library, device: &arguments.device, bytes, deadline })?;
@@ -70,6 +80,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let columns = artifact.family().declaration().columns;
     let text = if arguments.json { serde_json::json!(report).to_string() } else { table(&report, columns) };
     print_line(&text)
+}
+
+impl Arguments {
+    /// Runs all checks but the replay.
+    #[cfg(feature = "store")]
+    fn check(&self) -> Result<Artifact, BridgeError> {
+        let model = self.store.locate(&self.dir)?;
+        Artifact::verify_model(&model, &self.store.locator()?.trust)
+    }
+
+    #[cfg(not(feature = "store"))]
+    fn check(&self) -> Result<Artifact, BridgeError> {
+        let locator = Locator::default();
+        Artifact::verify_model(&locator.locate(&Model::new(&self.dir))?, &locator.trust)
+    }
 }
 
 /// Replays the golden cases. Shows the progress if standard error is a terminal.

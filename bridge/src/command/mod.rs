@@ -2,6 +2,8 @@
 
 pub(crate) mod bulk;
 pub(crate) mod model;
+#[cfg(feature = "store")]
+pub(crate) mod store;
 pub(crate) mod stream;
 
 use std::io::{self, Write};

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+#[cfg(feature = "store")]
+use crate::command::store::StoreArguments;
 use crate::families::loading::Artifact;
 use crate::families::model::FamilyModel;
 use crate::handles::FromSlot;
 use crate::life::slot::{Opening, Slot};
+use crate::location::Locator;
 use crate::runtime::DEFAULT_TEXT_LIMIT;
 use crate::runtime::options::ModelOptions;
 use crate::{BridgeError, BridgeOptions, Model};
@@ -16,9 +19,12 @@ use crate::{BridgeError, BridgeOptions, Model};
 /// The model and its options.
 #[derive(clap::Args)]
 pub(crate) struct ModelArguments {
-    /// The artifact's directory
-    #[arg(long, value_name = "DIR", value_parser = directory())]
+    /// The artifact's directory, or its name in a store: store:NAME@VERSION
+    #[arg(long, value_name = "DIR|store:NAME", value_parser = directory())]
     pub(crate) model: PathBuf,
+    #[cfg(feature = "store")]
+    #[command(flatten)]
+    store: StoreArguments,
     /// A variant of the artifact, or auto: int8 if the CPU runs it exactly and fast, else fp32
     #[arg(long, default_value = "auto")]
     variant: String,
@@ -46,13 +52,25 @@ impl ModelArguments {
     /// The errors of opening the artifact, or `variant` for an artifact of another task.
     pub(crate) fn open<H: FromSlot>(&self) -> Result<H, BridgeError> {
         let model = Model::new(&self.model).variant(&self.variant);
-        H::from_slot(Slot::open(model, &Opening::new(&BridgeOptions::default(), self.options()?))?)
+        H::from_slot(Slot::open(model, &Opening::new(&self.bridge_options(), self.options()?)?)?)
     }
 
     /// Checks an artifact of any task and opens its model.
     pub(crate) fn open_any(&self) -> Result<Arc<dyn FamilyModel>, BridgeError> {
-        let (artifact, variant) = Artifact::open(&self.model, &self.variant)?;
+        let locator = Locator::new(&self.bridge_options())?;
+        let model = locator.locate(&Model::new(&self.model).variant(&self.variant).device("cpu"))?;
+        let (artifact, variant) = Artifact::open_signed(&model, &locator.trust)?;
         artifact.model(&variant, &self.options()?)
+    }
+
+    #[cfg(feature = "store")]
+    fn bridge_options(&self) -> BridgeOptions {
+        self.store.add_to(BridgeOptions::default())
+    }
+
+    #[cfg(not(feature = "store"))]
+    fn bridge_options(&self) -> BridgeOptions {
+        BridgeOptions::default()
     }
 
     fn options(&self) -> Result<ModelOptions, BridgeError> {

@@ -22,6 +22,7 @@ use crate::runtime::session::EngineOptions;
 use crate::runtime::trim::return_free_memory;
 use crate::tasks::Task;
 use crate::tasks::backend::AnyBackend;
+use crate::trust::Trust;
 
 /// Limit on the threads of a replay. Every thread uses address space, which the command `verify` limits.
 const MAX_REPLAY_THREADS: usize = 8;
@@ -44,8 +45,16 @@ impl Artifact {
     /// # Errors
     /// The code of the first check that fails, from `path_kind` to `variant`; `io` if a file cannot be read.
     pub fn open(path: &Path, variant: &str) -> Result<(Self, String), BridgeError> {
-        let model = Model::new(path).variant(variant).device("cpu");
-        Self::open_model(&model, &EngineOptions::default()).map(|(artifact, variant, _)| (artifact, variant))
+        Self::open_signed(&Model::new(path).variant(variant).device("cpu"), &Trust::default())
+    }
+
+    /// Like [`open`](Self::open), for an artifact that one of the trusted keys must have signed.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open), `identity` for another artifact than the pinned one, and `signature`.
+    pub(crate) fn open_signed(model: &Model, trust: &Trust) -> Result<(Self, String), BridgeError> {
+        let options = ModelOptions { trust: trust.clone(), ..ModelOptions::default() };
+        Self::open_model(model, &options).map(|(artifact, variant, _)| (artifact, variant))
     }
 
     /// Like [`open`](Self::open), with the identity, the limit on tokens and the devices that a model may have. Also returns
@@ -54,14 +63,15 @@ impl Artifact {
     /// # Errors
     /// The errors of [`open`](Self::open); `identity` for another artifact than the pinned one; `device` for a device that
     /// cannot be used; `config` for a limit that the model does not support.
-    fn open_model(model: &Model, engine: &EngineOptions) -> Result<(Self, String, EngineOptions), BridgeError> {
+    fn open_model(model: &Model, options: &ModelOptions) -> Result<(Self, String, EngineOptions), BridgeError> {
         let (path, variant) = (&model.path, &model.variant);
         let Layout { family, files, preprocessor } = Layout::read(path)?;
         if let Some(expected) = model.identity.as_ref().filter(|expected| *expected != files.identity()) {
             let (expected, actual) = (expected.clone(), files.identity().to_owned());
             return Err(BridgeError::Identity { path: path.clone(), expected, actual });
         }
-        let engine = engine.on_devices(&model.device)?;
+        options.trust.check(&files)?;
+        let engine = options.engine.on_devices(&model.device)?;
         // An unknown variant is reported last: the errors of all other checks take precedence.
         let chosen = files.manifest().choose_variant(variant, engine.devices.exact_int8());
         let manifest = files.manifest();
@@ -83,7 +93,23 @@ impl Artifact {
     /// # Errors
     /// The code of the first check that fails, from `path_kind` to `tokenizer`; `io` if a file cannot be read.
     pub fn verify(path: &Path) -> Result<Self, BridgeError> {
+        Self::verify_signed(path, &Trust::default())
+    }
+
+    /// Like [`verify`](Self::verify), for an artifact that one of the trusted keys must have signed. This check comes before
+    /// a graph or a tokenizer is read.
+    ///
+    /// # Errors
+    /// The errors of [`verify`](Self::verify), `signature`, and `identity` for another artifact than the pinned one.
+    pub(crate) fn verify_model(model: &Model, trust: &Trust) -> Result<Self, BridgeError> {
+        let artifact = Self::verify_signed(&model.path, trust)?;
+        check_identity(model, artifact.identity(), model.identity.as_deref())?;
+        Ok(artifact)
+    }
+
+    fn verify_signed(path: &Path, trust: &Trust) -> Result<Self, BridgeError> {
         let Layout { family, files, .. } = Layout::read(path)?;
+        trust.check(&files)?;
         let manifest = files.manifest();
         let graphs: Vec<_> = manifest.variants.values().flat_map(|variant| &variant.graphs).collect();
         let parsed = files.check_and_parse(manifest.files.keys(), &graphs)?;
@@ -161,6 +187,20 @@ impl Layout {
     }
 }
 
+/// Runs the checks `path_kind` to `size` on an artifact, and returns its manifest and its identity. No file is hashed but the
+/// manifest.
+#[cfg(feature = "store")]
+pub(crate) fn check_layout(path: &Path) -> Result<(Manifest, String), BridgeError> {
+    let files = Layout::read(path)?.files;
+    Ok((Manifest::clone(files.manifest()), files.identity().to_owned()))
+}
+
+/// Runs the check `signature` on an artifact.
+#[cfg(feature = "store")]
+pub(crate) fn check_signed(path: &Path, trust: &Trust) -> Result<(), BridgeError> {
+    trust.check(&Layout::read(path)?.files)
+}
+
 /// Reads a manifest from its bytes.
 ///
 /// # Errors
@@ -212,7 +252,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, BridgeError> {
     model.check()?;
     let options = options_of(model, options);
-    let (artifact, variant, engine) = Artifact::open_model(model, &options.engine)?;
+    let (artifact, variant, engine) = Artifact::open_model(model, &options)?;
     let devices = engine.devices.clone();
     let backend = artifact.model(&variant, &ModelOptions { engine, ..options })?.into_backend();
     let manifest = artifact.manifest();
@@ -248,13 +288,12 @@ pub(crate) fn open_replayed(
     limit: Option<TimeLimit>,
 ) -> Result<Opened, BridgeError> {
     model.check()?;
-    let artifact = Artifact::verify(&model.path)?;
+    let artifact = Artifact::verify_model(model, &options.trust)?;
     if artifact.family.task() != task {
         let (path, actual) = (model.path.clone(), artifact.family.task().name().to_owned());
         return Err(BridgeError::Task { path, expected: task.name(), actual });
     }
     let identity = artifact.identity().to_owned();
-    check_identity(model, &identity, model.identity.as_deref())?;
     let engine = options.engine.on_devices(&model.device)?;
     let variant = artifact.manifest().choose_variant(&model.variant, engine.devices.exact_int8())?;
     replay_within(&artifact, &variant, engine, limit)?;

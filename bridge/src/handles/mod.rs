@@ -35,7 +35,7 @@ pub(crate) trait FromSlot: Sized {
 /// errors of loading the graphs.
 fn open<H: FromSlot>(model: Model, options: &BridgeOptions) -> Result<H, BridgeError> {
     options.check()?;
-    let slot = Slot::open(model, &Opening::new(options, options.model_options()))?;
+    let slot = Slot::open(model, &Opening::new(options, options.model_options())?)?;
     let handle = H::from_slot(Arc::clone(&slot))?;
     slot.preload()?;
     Ok(handle)

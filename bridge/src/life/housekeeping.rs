@@ -117,7 +117,7 @@ mod tests {
     fn loaded_model() -> Arc<Slot> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/valid/tiny-embedding");
         let options = BridgeOptions::default().threads(1);
-        let opening = Opening::new(&options, options.model_options());
+        let opening = Opening::new(&options, options.model_options()).expect("options");
         let slot = Slot::open(Model::new(path), &opening).expect("an artifact");
         drop(slot.enter(&Stop::default()).expect("graphs"));
         slot

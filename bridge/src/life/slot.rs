@@ -7,6 +7,7 @@ use super::budget::Budget;
 use super::generation::{self, Conditions, Generation};
 use crate::BridgeError;
 use crate::families::loading;
+use crate::location::Locator;
 use crate::model::{Model, ModelInfo};
 use crate::options::{BridgeOptions, ReloadOptions};
 use crate::runtime::cancellation::{Stop, TimeLimit};
@@ -20,6 +21,7 @@ pub(crate) struct Slot {
     pub(crate) name: String,
     pub(crate) task: Task,
     options: ModelOptions,
+    locator: Locator,
     conditions: Conditions,
     /// The time limit of calls that pass none.
     pub(crate) timeout: Option<Duration>,
@@ -44,11 +46,17 @@ pub(crate) struct Opening {
     /// The time limit of calls that pass none, for models without their own.
     timeout: Option<Duration>,
     budget: Arc<Budget>,
+    locator: Locator,
 }
 
 impl Opening {
-    pub(crate) fn new(bridge: &BridgeOptions, options: ModelOptions) -> Self {
-        Self { options, timeout: bridge.timeout, budget: Arc::new(Budget::new(bridge.memory_mb)) }
+    /// # Errors
+    /// The errors of [`Locator::new`].
+    pub(crate) fn new(bridge: &BridgeOptions, options: ModelOptions) -> Result<Self, BridgeError> {
+        let locator = Locator::new(bridge)?;
+        let options = ModelOptions { trust: locator.trust.clone(), ..options };
+        let budget = Arc::new(Budget::new(bridge.memory_mb));
+        Ok(Self { options, timeout: bridge.timeout, budget, locator })
     }
 }
 
@@ -56,10 +64,11 @@ impl Slot {
     /// Opens a model. Its graphs are not loaded.
     ///
     /// # Errors
-    /// The errors of [`loading::open`].
+    /// The errors of [`Locator::locate`] and [`loading::open`].
     pub(crate) fn open(model: Model, opening: &Opening) -> Result<Arc<Self>, BridgeError> {
-        let opened = loading::open(&model, &opening.options)?;
-        let Opening { options, timeout, budget } = opening.clone();
+        model.check()?;
+        let opened = loading::open(&opening.locator.locate(&model)?, &opening.options)?;
+        let Opening { options, timeout, budget, locator } = opening.clone();
         let (engine, idle_unload) = (options.engine.clone(), model.idle_unload);
         let conditions = Conditions { engine, idle_unload, budget };
         let info = Arc::clone(&opened.info);
@@ -69,6 +78,7 @@ impl Slot {
             task: info.task,
             timeout: model.timeout.or(timeout),
             options,
+            locator,
             conditions,
             model: Mutex::new(model),
             state: Mutex::new(State { info, current, calls: 0 }),
@@ -157,7 +167,7 @@ impl Slot {
     /// one before it answers calls. After an error, the old generation answers calls as before.
     ///
     /// # Errors
-    /// `config` for a time limit of 0, `closed`, the errors of [`loading::open_replayed`], or of loading the graphs.
+    /// `config` for a time limit of 0, `closed`, the errors of [`Locator::locate`] and [`loading::open_replayed`], or of loading the graphs.
     pub(crate) fn reload(self: &Arc<Self>, options: &ReloadOptions) -> Result<ModelInfo, BridgeError> {
         let limit = TimeLimit::of(options.timeout)?;
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +178,7 @@ impl Slot {
             identity: options.expect_identity.clone().or_else(|| model.identity.clone()),
             ..model.clone()
         };
-        let opened = loading::open_replayed(&new, self.task, &self.options, limit)?;
+        let opened = loading::open_replayed(&self.locator.locate(&new)?, self.task, &self.options, limit)?;
         let generation = Generation::new(opened, self.conditions.clone());
         // Keeps the graphs loaded until the new generation answers calls.
         let _call = old.is_loaded().then(|| generation.enter(&Stop::default())).transpose()?;

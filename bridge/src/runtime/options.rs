@@ -3,6 +3,7 @@
 use super::batch::{Bounds, TOKEN_BUDGET};
 use super::lane::LaneOptions;
 use super::session::EngineOptions;
+use crate::trust::Trust;
 
 /// The default limit on the calls that wait for one model.
 pub const DEFAULT_MAX_WAITING: usize = 1024;
@@ -17,6 +18,8 @@ pub(crate) struct ModelOptions {
     pub(crate) engine: EngineOptions,
     pub(crate) limits: Limits,
     pub(crate) sharing: Sharing,
+    /// The keys that the artifact must be signed with.
+    pub(crate) trust: Trust,
 }
 
 impl ModelOptions {

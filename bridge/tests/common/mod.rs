@@ -6,7 +6,11 @@ pub mod life;
 pub mod ner;
 pub mod overlays;
 pub mod runs;
+#[cfg(all(feature = "store", feature = "sentence-embedding"))]
+pub mod store;
 pub mod summary;
+#[cfg(feature = "store-remote")]
+pub mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};

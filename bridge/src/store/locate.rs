@@ -1,0 +1,187 @@
+//! The folder of an artifact of a store: in the store itself, or in the cache.
+
+use std::path::{Path, PathBuf};
+
+use super::folder::Folder;
+use super::layout::artifact;
+use super::source::Source;
+use super::spec::{Spec, Which};
+use super::{Located, Resolved, Store};
+use crate::BridgeError;
+use crate::artifact::Manifest;
+use crate::families::loading::{Artifact, check_layout};
+
+/// A function that gets the number of bytes that are there, and that of all.
+pub(crate) type Report<'a> = &'a dyn Fn(u64, u64);
+
+/// Which files of an artifact are hashed before its folder is returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checks {
+    /// None, because the caller hashes those that it uses.
+    Layout,
+    /// All of them; all graphs are parsed, too.
+    All,
+}
+
+impl Store {
+    /// The folder of the artifact that a name stands for. Whether it is signed is checked only before a download.
+    ///
+    /// # Errors
+    /// Those of [`pull_blocking`](Self::pull_blocking).
+    pub(crate) fn locate(&self, spec: &Spec, checks: Checks, report: Report<'_>) -> Result<Located, BridgeError> {
+        match &self.source {
+            Source::Folder { folder, .. } => self.locate_in_folder(folder, spec, checks),
+            #[cfg(feature = "store-remote")]
+            Source::Remote(remote) => self.locate_in_cache(remote, spec, checks, report),
+        }
+    }
+
+    fn locate_in_folder(&self, folder: &Folder, spec: &Spec, checks: Checks) -> Result<Located, BridgeError> {
+        let resolved = self.resolve_spec(spec)?;
+        let path = folder.root().join(artifact(&resolved.identity));
+        let (manifest, identity) = check(&path, checks)?;
+        check_identity(&path, &identity, &resolved.identity)?;
+        check_name(&manifest, &resolved)?;
+        Ok(Located { path, resolved })
+    }
+}
+
+/// Runs checks on an artifact, and returns its manifest and its identity.
+fn check(path: &Path, checks: Checks) -> Result<(Manifest, String), BridgeError> {
+    match checks {
+        Checks::Layout => check_layout(path),
+        Checks::All => {
+            Artifact::verify(path).map(|artifact| (artifact.manifest().clone(), artifact.identity().to_owned()))
+        }
+    }
+}
+
+fn check_identity(path: &Path, actual: &str, expected: &str) -> Result<(), BridgeError> {
+    match actual == expected {
+        true => Ok(()),
+        false => {
+            let (path, expected, actual) = (path.to_path_buf(), expected.to_owned(), actual.to_owned());
+            Err(BridgeError::Identity { path, expected, actual })
+        }
+    }
+}
+
+/// Checks that an artifact has the name and the version of the record.
+fn check_name(manifest: &Manifest, resolved: &Resolved) -> Result<(), BridgeError> {
+    match (&manifest.name, &manifest.version) == (&resolved.name, &resolved.version) {
+        true => Ok(()),
+        false => Err(BridgeError::store(format!(
+            "the artifact of {} {} is {} {}: the record is wrong",
+            resolved.name, resolved.version, manifest.name, manifest.version
+        ))),
+    }
+}
+
+#[cfg(feature = "store-remote")]
+mod copies {
+    use super::*;
+    use crate::families::loading::parse_manifest;
+    use crate::store::cache::{Cache, MAX_BYTES, remove_folder, write};
+    use crate::store::download::{download, fetch_manifest};
+    use crate::store::layout::signature;
+    use crate::store::remote::Remote;
+    use crate::trust::MAX_BUNDLE_BYTES;
+
+    impl Store {
+        pub(super) fn locate_in_cache(
+            &self,
+            remote: &Remote,
+            spec: &Spec,
+            checks: Checks,
+            report: Report<'_>,
+        ) -> Result<Located, BridgeError> {
+            let cache = self.open_cache()?;
+            if let Some(pin) = &spec.identity
+                && let Some((path, manifest)) = cached(&cache, pin, checks)
+            {
+                let resolved = pinned(spec, pin, &manifest);
+                check_name(&manifest, &resolved)?;
+                self.fetch_bundles(remote, &cache, pin)?;
+                return Ok(Located { path, resolved });
+            }
+            let resolved = self.resolve_spec(spec)?;
+            let (path, manifest) = match cached(&cache, &resolved.identity, checks) {
+                Some(found) => found,
+                None if self.offline => return Err(not_cached(&resolved)),
+                None => self.copy(remote, &cache, &resolved, report)?,
+            };
+            check_name(&manifest, &resolved)?;
+            self.fetch_bundles(remote, &cache, &resolved.identity)?;
+            Ok(Located { path, resolved })
+        }
+
+        /// Downloads an artifact, unless somebody else does so first.
+        fn copy(
+            &self,
+            remote: &Remote,
+            cache: &Cache,
+            resolved: &Resolved,
+            report: Report<'_>,
+        ) -> Result<(PathBuf, Manifest), BridgeError> {
+            let identity = &resolved.identity;
+            let lock = cache.lock(identity)?;
+            if let Some(found) = cached(cache, identity, Checks::All) {
+                return Ok(found);
+            }
+            cache.remove(identity)?; // a damaged one
+            let raw = fetch_manifest(remote, identity)?;
+            let manifest = parse_manifest(&raw)?;
+            check_name(&manifest, resolved)?;
+            self.fetch_bundles(remote, cache, identity)?;
+            let bundle = |hash: &str| cache.path(&signature(identity, hash));
+            self.trust.check_manifest(&manifest, identity, &|hash| vec![bundle(hash)])?;
+            let staging = cache.staging(identity);
+            download(remote, &manifest, &raw, &staging, report)?;
+            if let Err(error) = Artifact::verify(&staging) {
+                remove_folder(&staging)?; // another try would end the same way
+                return Err(error);
+            }
+            let path = cache.add(identity)?;
+            drop(lock);
+            if let Err(error) = cache.shrink(MAX_BYTES) {
+                tracing::warn!("the cache could not be made smaller: {error}");
+            }
+            Ok((path, manifest))
+        }
+
+        /// Copies the bundles of the trusted keys to the cache, unless it has one of them.
+        fn fetch_bundles(&self, remote: &Remote, cache: &Cache, identity: &str) -> Result<(), BridgeError> {
+            let keys: Vec<String> = self.trust.keys().iter().map(|key| signature(identity, key.hash())).collect();
+            if self.offline || keys.iter().any(|key| cache.path(key).is_file()) {
+                return Ok(());
+            }
+            for key in keys {
+                if let Some(bundle) = remote.get(&key, MAX_BUNDLE_BYTES)? {
+                    write(&cache.path(&key), &bundle)?;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// An artifact that is in the cache; `None` if it is not there, or damaged.
+    fn cached(cache: &Cache, identity: &str, checks: Checks) -> Option<(PathBuf, Manifest)> {
+        let path = cache.find(identity)?;
+        let (manifest, actual) = check(&path, checks).ok()?;
+        (actual == identity).then_some((path, manifest))
+    }
+
+    /// What a pinned name stands for, given the manifest of the artifact.
+    fn pinned(spec: &Spec, identity: &str, manifest: &Manifest) -> Resolved {
+        let (tag, version) = match &spec.which {
+            Which::Version(version) => (None, version.clone()),
+            Which::Tag(tag) => (Some(tag.clone()), manifest.version.clone()),
+        };
+        Resolved { name: spec.name.clone(), tag, version, identity: identity.to_owned() }
+    }
+
+    fn not_cached(resolved: &Resolved) -> BridgeError {
+        let Resolved { name, version, identity, .. } = resolved;
+        BridgeError::Offline { problem: format!("{name} {version} ({identity}) is not in the cache") }
+    }
+}

@@ -1,0 +1,68 @@
+//! Tests of the commands with names in a store.
+#![cfg(all(feature = "cli", feature = "store", feature = "sentence-embedding"))]
+
+mod common;
+
+use std::fs;
+
+use common::command::{lines, run};
+use common::store::{Folder, NAME};
+use serde_json::{Value, json};
+
+#[test]
+fn stores_are_listed_and_pulled() {
+    let folder = Folder::new();
+    folder.put(&format!("models/{NAME}/versions/1.1.0.json"), &json!({"identity": folder.identity}));
+    let address = folder.address();
+    let answer = |arguments: &[&str]| {
+        let output = run(&[arguments, &["--store", &address, "--json"]].concat(), "");
+        (output.status.code(), lines(&output).remove(0))
+    };
+    let (status, pulled) = answer(&["pull", NAME]);
+    assert_eq!((status, &pulled["version"], &pulled["identity"]), (Some(0), &json!("1.0.0"), &json!(folder.identity)));
+    assert_eq!(pulled["path"], json!(folder.path(&format!("artifacts/{}", folder.identity))));
+    assert_eq!(answer(&["list"]).1, json!({"ok": true, "models": [NAME]}));
+    let listed = answer(&["list", NAME]).1;
+    assert_eq!((&listed["versions"][0]["tags"], &listed["versions"][1]["tags"]), (&json!(["latest"]), &json!([])));
+    assert_eq!(answer(&["updates", &format!("{NAME}@1.0.0")]).1["updates"][0]["version"], json!("1.1.0"));
+    let (status, missing) = answer(&["pull", "none"]);
+    assert_eq!((status, &missing["error"]["code"]), (Some(5), &json!("not_found")));
+    let text = run(&["list", NAME, "--store", &address], "");
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert_eq!(text, format!("1.0.0  sha256:{0}  latest\n1.1.0  sha256:{0}\n", folder.identity));
+}
+
+#[test]
+fn models_are_named_by_their_names_in_a_store() {
+    let folder = Folder::new();
+    let (name, address) = (format!("store:{NAME}@latest"), folder.address());
+    let embedded = run(&["embed", "--model", &name, "--store", &address, "--variant", "fp32"], "\"a\"\n");
+    assert_eq!((embedded.status.code(), lines(&embedded).len()), (Some(0), 1), "{embedded:?}");
+    let verified = run(&["verify", &name, "--store", &address, "--json"], "");
+    assert_eq!((verified.status.code(), &lines(&verified)[0]["ok"]), (Some(0), &json!(true)), "{verified:?}");
+    let without = run(&["embed", "--model", &name], "");
+    assert!(String::from_utf8_lossy(&without.stderr).starts_with("error[config]"), "{without:?}");
+}
+
+#[test]
+fn unsigned_artifacts_are_refused_with_status_three() {
+    let folder = Folder::new();
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/signed/release.pem");
+    let path = folder.path(&format!("artifacts/{}", folder.identity));
+    let path = path.to_str().expect("UTF-8");
+    let code = |arguments: &[&str]| {
+        let output = run(arguments, "");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), text.split([']', '[']).nth(1).map(str::to_owned))
+    };
+    let refused = (Some(3), Some("signature".to_owned()));
+    assert_eq!(code(&["verify", path, "--key", key]), refused);
+    assert_eq!(code(&["embed", "--model", path, "--key", key]), refused);
+    assert_eq!(code(&["pull", NAME, "--store", &folder.address(), "--key", key]), refused);
+    let signed = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/signed/");
+    let bundle = fs::read_to_string(format!("{signed}bundle.json")).expect("a file");
+    let hash = fs::read_to_string(format!("{signed}release.sha256")).expect("a file");
+    let bundle: Value = serde_json::from_str(&bundle).expect("JSON");
+    folder.put(&format!("signatures/{}/{}.json", folder.identity, hash.trim()), &bundle);
+    assert_eq!(code(&["verify", path, "--key", key]).0, Some(0));
+}

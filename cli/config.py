@@ -119,7 +119,7 @@ def read_models(path: Path, families: Iterable[Family] = FAMILIES) -> list[Model
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         raise BuildError("config", f"{path}: {error}") from error
     families = tuple(families)
     models = validate(_File, data, str(path), families).model

@@ -32,6 +32,7 @@ class ModelConfig(_Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")
     source: str
+    weights_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     task: str
     variants: list[str] = []  # an empty list selects all variants of the family
     calibration: Path | None = None

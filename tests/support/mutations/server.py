@@ -1,4 +1,4 @@
-"""Answers which verdict the reader of Python has on a file or an artifact; the crate's example `verdicts` does the same.
+"""Answers which verdict Python's reader has on a file or an artifact; the crate's example `verdicts` does the same.
 
 Every line of the standard input is a word and a path. The word is `verify`, `replay` or `bridge`, or the name of one of
 `TARGETS`. The answer is one line: the code of the error or `valid`. `crash:NAME` is an exception without a code, and
@@ -16,8 +16,9 @@ sys.path[:0] = [str(Path(__file__).parents[2] / name) for name in ("golden", "su
 
 import onnx_ml_bridge as api  # noqa: E402
 from onnx_ml_bridge import artifacts, cli, runtime  # noqa: E402
-from mutations.targets import TARGETS, WHOLE  # noqa: E402
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError  # noqa: E402
+
+from mutations.targets import TARGETS, WHOLE  # noqa: E402
 
 _PACKAGES = [folder for module in (api, artifacts, runtime, cli) for folder in module.__path__]
 _SYSTEM = ("/proc", "/sys", "/etc/os-release")

@@ -22,8 +22,9 @@ from onnx_ml_bridge.artifacts.errors import ARTIFACT_CODES, OTHER_CODES
 from reliability import by_mode, record
 
 CODES = {"valid", *ARTIFACT_CODES, *OTHER_CODES} - {"internal"}
-CASES = by_mode(40, 2_000, 20_000)
-ARTIFACTS = by_mode(200, 2_000, 10_000)
+CASES = by_mode(40, 1_000, 20_000)
+FILE = "tests/reliability/test_mutations.py"
+ARTIFACTS = by_mode(200, 1_000, 10_000)
 
 pytestmark = pytest.mark.families("sentence_embedding", "token_classification", "spacy_ner", "summarization", "rerank")
 
@@ -76,7 +77,10 @@ def test_a_parser_refuses_mutated_files_with_a_code_in_time(python_reader, name,
     check()
     assert python_reader.slowest[0] < SECONDS, python_reader.slowest
     assert len(verdicts) > 1, verdicts
-    record("fuzzing", name, f"{sum(verdicts.values()):,} files, slowest {python_reader.slowest[0] * 1000:.0f} ms")
+    record(
+        f"{FILE}::files of {name}",
+        f"{sum(verdicts.values()):,} files, slowest {python_reader.slowest[0] * 1000:.0f} ms",
+    )
 
 
 def test_both_readers_agree_on_mutated_artifacts(python_reader, rust_reader, tmp_path):
@@ -97,8 +101,7 @@ def test_both_readers_agree_on_mutated_artifacts(python_reader, rust_reader, tmp
     slowest = max(python_reader.slowest, rust_reader.slowest)
     assert slowest[0] < SECONDS, slowest
     record(
-        "agreement",
-        "artifacts",
+        f"{FILE}::agreement on artifacts",
         f"{ARTIFACTS:,} artifacts, {len(verdicts)} verdicts, 0 differ, {time.monotonic() - started:.0f} s",
     )
 
@@ -120,4 +123,4 @@ def test_both_readers_agree_on_mutated_bridge_files(python_reader, rust_reader, 
         verdicts[python] += 1
     assert not differing, differing
     assert len(verdicts) > 1, verdicts
-    record("agreement", "bridge.toml", f"{ARTIFACTS // 4:,} files, 0 differ")
+    record(f"{FILE}::agreement on bridge.toml", f"{ARTIFACTS // 4:,} files, 0 differ")

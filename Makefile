@@ -4,6 +4,8 @@
 #   make test-families   runs the tests of all families but one, for each of them, in both languages
 #   make test-s3   runs the tests of stores in buckets against an S3 server, which gets an environment of its own
 #   make test-openvino   runs models on OpenVINO, in an environment of its own
+#   make reliability   runs the tests of docs/reliability.md for long; make reliability-ci for at most 15 minutes
+#   make fuzz   fuzzes every parser of both languages by coverage, SECONDS each
 #   make check  lint and unit tests of both languages, a few minutes
 # All output goes to .venv, dist and bridge/target.
 
@@ -23,6 +25,7 @@ RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
 RUST_CANCELLATION := bridge/target/release/examples/cancellation
 RUST_SOAK := bridge/target/release/examples/soak
 RUST_MEMORY := bridge/target/release/examples/memory
+RUST_VERDICTS := bridge/target/debug/examples/verdicts
 # Minutes of `make soak` for each language
 MINUTES ?= 5
 # Number of processes that run the tests of Python; they also share the processors
@@ -44,7 +47,7 @@ RAY_BIN := .venv-ray/bin
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-linked \
 	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-s3 test-openvino bench bench-gpu load memory soak agreement \
-	agreement-rerank agreement-summaries clean
+	agreement-rerank agreement-summaries reliability reliability-ci fuzz fuzz-python fuzz-rust clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -76,6 +79,8 @@ $(RUST_CANCELLATION): lock FORCE
 	cd bridge && $(CARGO) build --release --example cancellation
 $(RUST_SOAK): lock FORCE
 	cd bridge && $(CARGO) build --release --example soak
+$(RUST_VERDICTS): lock FORCE
+	cd bridge && $(CARGO) build --example verdicts
 $(RUST_MEMORY): lock FORCE
 	cd bridge && $(CARGO) build --release --example memory
 FORCE:
@@ -103,7 +108,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	cd tests && ../$(BIN)/mypy --config-file ../pyproject.toml -p onnx_ml_bridge
 
-test-python: install models $(RUST_DEBUG)
+test-python: install models $(RUST_DEBUG) $(RUST_VERDICTS)
 	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10 --ignore $(DELETION)
 
@@ -173,6 +178,35 @@ test-ray:
 test-s3: install .venv-s3/.installed
 	$(BIN)/python -m pytest tests/integration/test_store_bucket.py tests/integration/test_store_life.py \
 		tests/integration/test_store_pull.py
+
+# The tests of docs/reliability.md, and the page with their results
+RELIABILITY = ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $$($(PYTHON) scripts/reliability.py --files)
+
+reliability: install $(RUST_DEBUG) $(RUST_VERDICTS)
+	ONNX_ML_BRIDGE_RELIABILITY=long ONNX_ML_BRIDGE_RESULTS=$(abspath docs/reliability.json) $(RELIABILITY)
+	$(PYTHON) scripts/reliability.py
+
+reliability-ci: install $(RUST_DEBUG) $(RUST_VERDICTS)
+	ONNX_ML_BRIDGE_RELIABILITY=ci timeout 900 $(RELIABILITY)
+
+# Fuzzing by coverage: atheris for Python, libFuzzer for Rust, whose flags are those of cargo-fuzz without a sanitizer
+SECONDS ?= 600
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+FUZZ_TARGET := x86_64-unknown-linux-gnu
+
+fuzz: fuzz-python fuzz-rust
+
+fuzz-python: install
+	$(BIN)/pip install -q -c constraints.txt atheris
+	for name in $$($(BIN)/python tests/reliability/fuzz.py --list); do \
+		$(BIN)/python tests/reliability/fuzz.py $$name -max_total_time=$(SECONDS) -print_final_stats=1; done
+
+fuzz-rust: lock
+	cp bridge/Cargo.lock bridge/fuzz/Cargo.lock
+	cd bridge/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_TARGET)
+	cd bridge/fuzz && $(PYTHON) run.py target/$(FUZZ_TARGET)/release/onnx-ml-bridge-fuzz $(SECONDS)
 
 # Another execution provider than the CPU's really runs the nodes, in Python and in Rust. Its wheel has its own library.
 OPENVINO := .venv-openvino
@@ -259,4 +293,4 @@ agreement: models $(RUST_RELEASE)
 	$(AGREEMENT) --model fr_core_news_sm --artifact dist/fr-core-news-sm-sentences --documents 2000
 
 clean:
-	rm -rf .venv .venv-ray .venv-s3 .venv-openvino .venv-gpu dist build *.egg-info bridge/target
+	rm -rf .venv .venv-ray .venv-s3 .venv-openvino .venv-gpu dist build *.egg-info bridge/target bridge/fuzz/target bridge/fuzz/corpus

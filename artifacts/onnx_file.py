@@ -79,7 +79,7 @@ def _read_model(model: memoryview) -> OnnxFile:
     imports = [_opset(opset) for opset in opsets]
     if len(dict(imports)) != len(imports):
         raise ValueError("it imports an operator domain twice")
-    ir_version = next((value for number, value in _fields(model) if number == 1 and isinstance(value, int)), 0)
+    ir_version = _number(model, 1)
     used = frozenset(references.domains - {_domain(_text(function, 10)) for function in functions})
     inputs, outputs = _signature(graphs[0])
     return OnnxFile(ir_version, dict(imports), tuple(inputs), tuple(outputs), tuple(sorted(references.external)), used)
@@ -115,8 +115,7 @@ def _tensor_info(value_info: memoryview) -> TensorInfo:
 
 
 def _opset(entry: memoryview) -> tuple[str, int]:
-    version = next((value for number, value in _fields(entry) if number == 2 and isinstance(value, int)), 0)
-    return _domain(_text(entry, 1)), version
+    return _domain(_text(entry, 1)), _number(entry, 2)
 
 
 def _walk_graph(graph: memoryview, references: _References, depth: int) -> None:
@@ -168,8 +167,9 @@ def _walk_tensor(tensor: memoryview, references: _References) -> None:
     for number, value in _fields(tensor):
         if number == 14 and value == _EXTERNAL:
             is_external = True
-        elif number == 13 and isinstance(value, memoryview) and _text(value, 1) == "location":
-            locations.append(_text(value, 2))
+        elif number == 13 and isinstance(value, memoryview):
+            key, text = _text(value, 1), _text(value, 2)
+            locations += [text] if key == "location" else []
     if is_external and len(locations) != 1:
         raise ValueError(f"a tensor with external data has {len(locations)} locations, expected 1")
     references.external.update(locations)
@@ -187,6 +187,12 @@ def _nested(message: memoryview, *path: int) -> Iterator[memoryview]:
     for number, value in _messages(message):
         if number == path[0]:
             yield from _nested(value, *path[1:])
+
+
+def _number(message: memoryview, field: int) -> int:
+    """Return the number in a field; of several, the last one counts, as in every parser of protobuf."""
+    values = [value for number, value in _fields(message) if number == field and isinstance(value, int)]
+    return values[-1] if values else 0
 
 
 def _text(message: memoryview, field: int) -> str:
@@ -224,7 +230,9 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
     for shift in range(0, 70, 7):
         byte = message[position]
         position += 1
+        if shift == 63 and byte > 1:  # nine bytes have 63 of the 64 bits
+            break
         result |= (byte & 0x7F) << shift
         if byte < 0x80:
             return result, position
-    raise ValueError("a varint is longer than 10 bytes")
+    raise ValueError("a varint is longer than 64 bits")

@@ -32,6 +32,7 @@ class ModelConfig(_Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")
     source: str
+    weights_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     task: str
     variants: list[str] = []  # an empty list selects all variants of the family
     calibration: Path | None = None
@@ -119,7 +120,7 @@ def read_models(path: Path, families: Iterable[Family] = FAMILIES) -> list[Model
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         raise BuildError("config", f"{path}: {error}") from error
     families = tuple(families)
     models = validate(_File, data, str(path), families).model

@@ -54,13 +54,27 @@ class LocalModel:
         return SPACY if (self.folder / _SPACY_CONFIG).is_file() else TRANSFORMERS
 
 
-def resolve_source(text: str, *, allow_pickle: bool = False) -> LocalModel:
+def resolve_source(text: str, *, allow_pickle: bool = False, weights_sha256: str | None = None) -> LocalModel:
     """Find the model, download it if its source is the hub, and refuse it if it is not safe to load.
 
     :param text: `hub:ID@REVISION`, `path:DIR` or `package:MODULE[/SUB/DIR]`.
     :param allow_pickle: whether weights may be pickled files.
+    :param weights_sha256: the hash that the weights must have (`Source.weights_sha256`); None accepts any.
     :raises BuildError: with the code `source` or `unsafe_checkpoint`.
     """
+    local = _resolve(text, allow_pickle)
+    if weights_sha256 not in (None, local.source.weights_sha256):
+        raise BuildError(
+            "source",
+            f"the weights of {text} are not those that weights_sha256 pins",
+            expected=weights_sha256,
+            actual=local.source.weights_sha256,
+            hint="Name the revision with these weights, or check the new ones and change the pin.",
+        )
+    return local
+
+
+def _resolve(text: str, allow_pickle: bool) -> LocalModel:
     kind, _, rest = text.partition(":")
     resolvers = {"hub": _from_hub, "path": _from_path, "package": _from_package}
     if kind not in resolvers or not rest:
@@ -105,18 +119,12 @@ def _spacy_license(folder: Path) -> str | None:
 
 
 def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from .hub import download  # huggingface_hub is imported only for this kind of source
 
     identifier, _, revision = rest.partition("@")
     patterns = [*_HUB_PATTERNS, *_SPACY_PATTERNS, *(_PICKLED if allow_pickle else ())]
-    try:
-        folder = snapshot_download(
-            identifier, revision=revision or None, allow_patterns=patterns, local_files_only=constants.HF_HUB_OFFLINE
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise BuildError("source", f"{rest} cannot be downloaded from the hub: {error}") from error
-    return Path(folder), identifier, Path(folder).name  # the hub's cache names the folder after the commit
+    folder = download(identifier, revision or None, patterns)
+    return folder, identifier, folder.name  # the hub's cache names the folder after the commit
 
 
 def _from_path(rest: str, allow_pickle: bool) -> tuple[Path, str, None]:

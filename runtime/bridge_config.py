@@ -67,7 +67,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise OnnxMlBridgeError("io", f"{path}: {error}") from error
     try:
         return tomllib.loads(raw.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: arrays or tables that are nested too deeply
         raise ConfigError(str(path), expected="TOML in UTF-8", actual=str(error)) from error
 
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from ..artifacts.errors import ArtifactError
 from ..artifacts.manifest_sections import TokenizerSpec
-from .tokenizer import TextTokenizer
+from .tokenizer import TextTokenizer, typed_panic
 
 # A text that every tokenizer splits into at least one token.
 _PROBE = "a"
@@ -116,8 +116,8 @@ class PairTokenizer:
         self._tokenizer = TextTokenizer(path, spec).untruncated()
         try:
             self._template = PairTemplate.of(self._tokenizer)
-        except ValueError as error:
-            raise ArtifactError("tokenizer", f"{spec.file}: {error}") from error
+        except BaseException as error:  # the library panics for a template with an unknown special token
+            raise typed_panic(error, ArtifactError("tokenizer", f"{spec.file}: {error}")) from error
         self._limit = spec.max_tokens - len(self._template)
         if self._limit < 2:
             raise ArtifactError(

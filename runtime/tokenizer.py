@@ -223,17 +223,17 @@ def _run(encode: Callable[[list[str]], list[Any]], texts: Sequence[str]) -> list
     try:
         return encode(list(texts))
     except BaseException as error:
-        raise _typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
+        raise typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
 
 
 def _load(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except BaseException as error:
-        raise _typed_panic(error, ArtifactError("tokenizer", f"{path.name} cannot be loaded: {error}")) from error
+        raise typed_panic(error, ArtifactError("tokenizer", f"{path.name} cannot be loaded: {error}")) from error
 
 
-def _typed_panic(error: BaseException, typed: Exception) -> BaseException:
+def typed_panic(error: BaseException, typed: Exception) -> BaseException:
     """Return the exception to raise for an error of the tokenizers library.
 
     This is `typed` for an `Exception` and for a panic of Rust code, which pyo3 raises as a `PanicException` that is no

@@ -191,10 +191,17 @@ def _child(declaration: str, root: str, memory: str, device: str, variant: str |
         replays = replay(read_artifact(root, [family]), _print_progress, device, variant)
         print(json.dumps({"variants": {name: result.to_json() for name, result in replays.items()}}))
     except OnnxMlBridgeError as error:
-        # Invalid inputs or options mean that the golden cases are invalid; any other error comes from a graph.
-        code = "golden" if isinstance(error, (ConfigError, InputError)) else "graph"
-        code = error.code if isinstance(error, (ArtifactError, DeviceError)) else code
-        print(json.dumps({"error": {"code": code, "message": str(error)}}))
+        print(json.dumps({"error": {"code": refusal_code(error), "message": str(error)}}))
+
+
+def refusal_code(error: OnnxMlBridgeError) -> str:
+    """Return the code with which an artifact is refused whose replay raises an error.
+
+    Invalid inputs or options mean that the golden cases are invalid; an error of another kind comes from a graph.
+    """
+    if isinstance(error, (ArtifactError, DeviceError)):
+        return error.code
+    return "golden" if isinstance(error, (ConfigError, InputError)) else "graph"
 
 
 def _print_progress(variant: str, done: int, cases: int) -> None:

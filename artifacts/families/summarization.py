@@ -94,14 +94,16 @@ class SummaryCase:
 
         :raises ValueError, KeyError, TypeError: for a record with other keys or types.
         """
-        expected = dict(record["expected"])
+        expected, sealed = dict(record["expected"]), record["sealed"]
+        if not isinstance(sealed, dict):
+            raise TypeError(f"sealed is a {type(sealed).__name__}, expected an object")
         truncated = expected.pop("truncated")
         case = cls(
             tuple(record["input"]),
             GenerationDefaults(**record["settings"]),
             _summary(expected),
             truncated,
-            {name: _summary(summary) for name, summary in record["sealed"].items()},
+            {name: _summary(summary) for name, summary in sealed.items()},
         )
         if not case._is_typed() or case.to_record() != record:
             raise ValueError("unknown keys or values of the wrong type")

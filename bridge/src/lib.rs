@@ -195,6 +195,9 @@ mod command;
 mod error;
 mod error_code;
 pub mod families;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handles;
 #[cfg(feature = "cli")]
 mod jsonl;

@@ -20,7 +20,9 @@ BAD_FILES = {
     f"{MODEL}variants=['fp32']\n[model.gate.int8]\ncosine_min=1.0": "not built",
     MODEL * 2: "several models have the name a",
     f"{MODEL}[model.gate.fp32]\nbeauty=1.0": f"beauty.*{FAMILY.metrics[0].name}",
+    f"{MODEL}weights_sha256='x'": "weights_sha256",
     "not toml": "models.toml",
+    "a = " + "[" * 2000 + "]" * 2000: "models.toml",
 }
 
 

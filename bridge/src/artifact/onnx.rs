@@ -5,7 +5,6 @@
 //! tensors, functions and training graphs. Unknown fields are skipped, and so are fields whose wire type is not that of
 //! `onnx.proto3`, as every protobuf parser does.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::protobuf::{Field, Fields};
@@ -113,15 +112,15 @@ impl Model {
     }
 
     fn node(&mut self, message: &[u8], depth: usize) -> Result<(), String> {
-        let mut domain = Cow::Borrowed("");
+        let mut domain = "";
         for field in Fields::of(message) {
             match field? {
                 (5, Field::Bytes(value)) => self.attribute(value, depth)?,
-                (7, Field::Bytes(value)) => domain = String::from_utf8_lossy(value),
+                (7, Field::Bytes(value)) => domain = text(value)?,
                 _ => {}
             }
         }
-        let domain = canonical(&domain);
+        let domain = canonical(domain);
         if !self.domains_used.contains(domain) {
             self.domains_used.insert(domain.to_owned());
         }
@@ -355,7 +354,8 @@ mod tests {
         for graph in [&without_location, &two_locations, &deep] {
             assert!(Model::parse(&model(graph)).is_err());
         }
-        for bytes in [&b""[..], b"not a model", &good[..good.len() - 1]] {
+        let unreadable_domain = model(&message(1, &message(7, b"\xff")));
+        for bytes in [&b""[..], b"not a model", &good[..good.len() - 1], &unreadable_domain] {
             assert!(Model::parse(bytes).is_err());
         }
         for second in

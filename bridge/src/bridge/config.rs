@@ -56,7 +56,11 @@ pub fn open_bridge(config: impl AsRef<Path>) -> Result<Arc<dyn MlBridge>, Bridge
 
 /// Reads a `bridge.toml`. Its models are not opened.
 fn read(path: &Path) -> Result<Builder, BridgeError> {
-    let bytes = fs::read(path).map_err(|error| BridgeError::io(path, &error))?;
+    parse(fs::read(path).map_err(|error| BridgeError::io(path, &error))?, path)
+}
+
+/// Parses a `bridge.toml`; `path` is its own path.
+pub(crate) fn parse(bytes: Vec<u8>, path: &Path) -> Result<Builder, BridgeError> {
     let config =
         |problem: String, cause| BridgeError::Config { problem: format!("{}: {problem}", path.display()), cause };
     let text = String::from_utf8(bytes).map_err(|error| config(error.to_string(), Some(Cause::new(error))))?;

@@ -25,6 +25,14 @@ use crate::families::report::{Column, Notation};
 use crate::runtime::options::ModelOptions;
 use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
 
+/// Reads a tokenizer and encodes a pair, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_tokenizer(bytes: &[u8], manifest: &crate::artifact::Manifest) -> Result<(), BridgeError> {
+    let tokenizer = PairTokenizer::load(bytes, &crate::tokenizer::TokenizerSpec::read(manifest)?)?;
+    let encode = |text: &str| tokenizer.encode(text).map_err(BridgeError::config);
+    tokenizer.join(&encode("the cat")?, &encode("\u{e9}")?).map(drop).map_err(BridgeError::config)
+}
+
 /// The role of the family's only graph.
 const ROLE: &str = "pair_scorer";
 

@@ -45,6 +45,18 @@ use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
 use crate::runtime::session::SessionFactory;
 
+/// Reads the rules, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_rules(bytes: &[u8]) -> Result<(), BridgeError> {
+    Rules::read(bytes, "rules").map(drop)
+}
+
+/// Reads the tables, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_tables(bytes: &[u8], manifest: &crate::artifact::Manifest) -> Result<(), BridgeError> {
+    Tables::read(bytes, &SpacySpec::read(manifest)?).map(drop)
+}
+
 /// The roles of the graphs. Each network has two graphs: the graph of types computes what depends only on a token's
 /// type (its text, norm and trailing space), the graph of tokens what depends on a token's context.
 const NER: &str = "spacy_ner";

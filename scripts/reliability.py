@@ -1,0 +1,119 @@
+"""Writes docs/reliability.md: the rows below, with the results in docs/reliability.json, which the tests record.
+
+python scripts/reliability.py [--check | --files]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "docs" / "reliability.json", ROOT / "docs" / "reliability.md"
+MUTATIONS = "tests/reliability/test_mutations.py"
+HEAD = """# Reliability
+
+What the tests try to break, the command of each row, and its last run. `make reliability` runs all rows that are tests
+of Python for long, `make reliability-ci` for at most 15 minutes, `make test` for about a minute. A mode (`short`,
+`ci`, `long`) stands behind the date. scripts/reliability.py writes this page.
+
+| what | passes when | command | last run | result |
+|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: what is tested, when it passes, its command, and which results are shown; without a command it is not run.
+
+    Every result whose name begins with `results` is shown.
+    """
+
+    what: str
+    passes: str
+    command: str = ""
+    results: str = ""
+
+
+def _test(what: str, passes: str, file: str, part: str = "") -> Row:
+    return Row(what, passes, f"pytest {file}", f"{file}::{part}" if part else file)
+
+
+ROWS = (
+    Row("kill -9 of publish, promote, rollback, gc and pull", "no torn version, a tag is old or new"),
+    Row("power loss, replayed from a trace of system calls", "the same; a missing fsync is found"),
+    Row("errors of the system at every changing call", "typed error, the store verifies"),
+    Row("16 publishers, 32 readers, 1 gc", "the history matches a model, no reader sees a missing file"),
+    Row("bundles and archives of strangers", "refused with a code"),
+    _test(
+        "bit flips, truncation, swapped, missing and extra files, links, too many files, depth",
+        "refused before a graph is loaded",
+        "tests/reliability/test_damage.py",
+    ),
+    Row("the same in Rust", "the same", "cargo test --test mutations --test golden"),
+    _test(
+        "files of every parser of Python, mutated by Hypothesis",
+        "typed errors only, 1 s, 256 MiB, nothing outside of the folder opened",
+        MUTATIONS,
+        "files",
+    ),
+    Row("the parsers of both languages, fuzzed by coverage", "no crash", "make fuzz", "fuzz"),
+    _test("mutated artifacts, sealed again", "the same code in Python and Rust", MUTATIONS, "agreement"),
+    _test("hostile paths, lying sizes, huge dimensions", "refused with their code", "tests/unit/test_golden_cases.py"),
+    _test("no network: open, verify, run", "works, and no socket is made", "tests/reliability/test_offline.py"),
+    _test(
+        "a model hub that fails: cut, flipped byte, 401, 404, 429, proxy, token",
+        "the right bytes or `source`",
+        "tests/integration/test_hub.py",
+    ),
+    _test(
+        "concurrent inference on 16 threads",
+        "equal to serial calls",
+        "tests/reliability/test_many_inferences.py",
+    ),
+    _test("texts of 10 MB", "refused or cut", "tests/reliability/test_large_texts.py"),
+    _test("reload and unload under load", "no lost call, the old version serves", "tests/integration/test_reload.py"),
+    Row("random load on all models", "memory, threads and files do not grow", "make soak"),
+    _test(
+        "checkpoints with code or pickles",
+        "refused, nothing is run",
+        "tests/integration/test_sentence_embedding_refusals.py",
+    ),
+    _test("artifacts of every release", "verify and open", "tests/integration/test_released.py"),
+)
+
+
+def page(results: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the text of docs/reliability.md."""
+    return HEAD + "".join(_line(row, results) for row in ROWS)
+
+
+def _line(row: Row, results: Mapping[str, Mapping[str, str]]) -> str:
+    own = {name: each for name, each in results.items() if row.results and name.startswith(row.results)}
+    own = {name: each for name, each in own.items() if ("::" in name) == ("::" in row.results)}
+    last = max(own.values(), key=lambda each: each["date"], default=None)
+    when = f"{last['date']} {last['mode']}" if last else "not run yet"
+    figures = "; ".join(f"{name.rpartition('::')[2]}: {each['figure']}" for name, each in sorted(own.items()))
+    if "::" not in row.results:
+        figures = "; ".join(each["figure"] for each in own.values())
+    command = f"`{row.command}`" if row.command else ""
+    return f"| {row.what} | {row.passes} | {command} | {when} | {figures} |\n"
+
+
+def main() -> int:
+    """Write the page. With --check return 1 if it is not up to date; with --files print the tests of Python."""
+    if "--files" in sys.argv:
+        print(*dict.fromkeys(row.command.removeprefix("pytest ") for row in ROWS if row.command.startswith("pytest ")))
+        return 0
+    text = page(json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {})
+    if "--check" in sys.argv:
+        return 0 if PAGE.read_text(encoding="utf-8") == text else 1
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "docs" / "reliability.json", ROOT / "docs" / "reliability.md"
 MUTATIONS = "tests/reliability/test_mutations.py"
+CRASHES, PULL_CRASHES = "tests/reliability/test_store_crashes.py", "tests/reliability/test_store_pull_crash.py"
+POWER_LOSS, RACES = "tests/reliability/test_store_power_loss.py", "tests/reliability/test_store_races.py"
 HEAD = """# Reliability
 
 What the tests try to break, the command of each row, and its last run. `make reliability` runs all rows that are tests
@@ -43,11 +45,27 @@ def _test(what: str, passes: str, file: str, part: str = "") -> Row:
 
 
 ROWS = (
-    Row("kill -9 of publish, promote, rollback, gc and pull", "no torn version, a tag is old or new"),
-    Row("power loss, replayed from a trace of system calls", "the same; a missing fsync is found"),
-    Row("errors of the system at every changing call", "typed error, the store verifies"),
-    Row("16 publishers, 32 readers, 1 gc", "the history matches a model, no reader sees a missing file"),
-    Row("bundles and archives of strangers", "refused with a code"),
+    _test(
+        "publish, promote, rollback, yank and gc, killed at each changing call, or with an error of the system there",
+        "no torn version, a tag is old or new, an acknowledged change is there",
+        CRASHES,
+    ),
+    _test("pull, killed at each changing call, or with an error of the system there", "the same", PULL_CRASHES),
+    _test(
+        "power loss at any moment of them, replayed from a trace of system calls",
+        "the same; every fsync taken out is found",
+        POWER_LOSS,
+    ),
+    _test(
+        "16 publishers, 32 readers, 1 gc, with locks", "the history matches, no reader misses a file", RACES, "locks"
+    ),
+    _test("the same without working locks", "the same, except that a move of a tag can be lost", RACES, "no locks"),
+    _test(
+        "cut, flipped and changed answers of a server",
+        "nothing of them in the cache",
+        "tests/reliability/test_store_wire.py",
+    ),
+    _test("bundles, keys and archives of strangers", "refused with a code", "tests/unit/trust"),
     _test(
         "bit flips, truncation, swapped, missing and extra files, links, too many files, depth",
         "refused before a graph is loaded",

@@ -19,6 +19,7 @@ from onnx_ml_bridge.artifacts.store.pull import fetch_bundles, pull
 from onnx_ml_bridge.artifacts.store.remote import BucketBackend
 from onnx_ml_bridge.artifacts.store.spec import Spec
 from onnx_ml_bridge.artifacts.store.web import WebBackend
+from reliability import by_mode
 from store_files import NAME, laid_out, published, sealed_version
 from store_servers import WebServer, web_server
 
@@ -250,7 +251,7 @@ def started_pull(server: WebServer, cache: Cache) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("kills", [int(os.environ.get("ONNX_ML_BRIDGE_KILLS", "3"))])
+@pytest.mark.parametrize("kills", [by_mode(3, 3, 38)])
 def test_a_killed_pull_is_continued(server: WebServer, cache: Cache, tmp_path: Path, kills: int):
     """Every kill costs at most the parts in flight, and leaves nothing that is not verified."""
     size = 16_000_000 * (kills + 2)

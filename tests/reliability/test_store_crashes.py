@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from extent import EXTENT, Extent
 from onnx_ml_bridge import Store
+from reliability import by_mode, record
 from store_files import NAME, sealed_version
 from store_state import problems, tag_of, versions_of
 from traced import ERRORS, Point, changing_points, failed_at, killed_at, needs_strace
 
 pytestmark = [pytest.mark.families("sentence_embedding"), needs_strace]
 # How many calls are interrupted for each operation and kind; None is all of them.
-SAMPLE = {Extent.SHORT: 1, Extent.CI: 12, Extent.LONG: None}[EXTENT]
-KINDS = {Extent.SHORT: ("KILL", "ENOSPC"), Extent.CI: ("KILL", *ERRORS), Extent.LONG: ("KILL", *ERRORS)}[EXTENT]
+SAMPLE = by_mode(1, 4, None)
+KINDS = by_mode(("KILL", "ENOSPC"), ("KILL", *ERRORS), ("KILL", *ERRORS))
+FILE = "tests/reliability/test_store_crashes.py"
 STORE = "import sys; from onnx_ml_bridge.artifacts.store.store import Store; store = Store(sys.argv[1]); "
 
 
@@ -90,7 +91,7 @@ def sampled(points: list[Point], seed: str) -> list[Point]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_interrupted_change_is_made_or_not_made(name, kind, fresh, tmp_path, record_property):
+def test_an_interrupted_change_is_made_or_not_made(name, kind, fresh, tmp_path):
     operation, log = OPERATIONS[name], tmp_path / "trace"
     root = fresh(name)
     points = changing_points(operation.command(root), root, log)
@@ -108,7 +109,7 @@ def test_an_interrupted_change_is_made_or_not_made(name, kind, fresh, tmp_path, 
         assert problems(root) == [], point
         assert tag_of(root, NAME, "stable") in ("1.1.0", "1.0.0") and {"1.0.0", "1.1.0"} <= versions_of(root, NAME)
         _repeat(operation, root)
-    record_property("figure", f"{len(runs)} of {len(points)} calls of {name}: {kind}")
+    record(f"{FILE}::{name}, {kind}", f"{len(runs)} of {len(points)} calls, all intact")
 
 
 def _repeat(operation: Operation, root: Path) -> None:

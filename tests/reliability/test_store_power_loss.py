@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from extent import EXTENT, Extent
 from onnx_ml_bridge import Store
-from power_loss import Disk, Event, record
+from power_loss import Disk, Event, recorded_changes
+from reliability import MODE, by_mode, record
 from store_files import NAME, sealed_version
 from store_state import problems, tag_of, versions_of
 from traced import needs_strace
 
 pytestmark = [pytest.mark.families("sentence_embedding"), needs_strace]
-STATES = {Extent.SHORT: 60, Extent.CI: 400, Extent.LONG: 5000}[EXTENT]
+STATES = by_mode(60, 400, 5000)
 # Enough states to find a missing fsync with near certainty
 STATES_WITHOUT = 600
 PROGRAM = "import sys; from onnx_ml_bridge.artifacts.store.store import Store; store = Store(sys.argv[1]); "
@@ -62,7 +62,7 @@ def recorded(tmp_path_factory) -> Recorded:
     for number, (statement, is_done) in enumerate(STEPS):
         before = shutil.copytree(root, folder / f"before-{number}")
         command = [sys.executable, "-c", PROGRAM + statement, str(root), str(folder)]
-        events = record(command, root, folder / "trace")
+        events = recorded_changes(command, root, folder / "trace")
         assert is_done(root) and problems(root) == []
         found.append((before, events, is_done))
     return found
@@ -95,12 +95,12 @@ def _crashed(before: Path, events: Sequence[Event], folder: Path, source: random
     return crashed
 
 
-def test_nothing_is_torn_and_nothing_acknowledged_is_lost(recorded, tmp_path, record_property):
+def test_nothing_is_torn_and_nothing_acknowledged_is_lost(recorded, tmp_path):
     assert failures(recorded, STATES, tmp_path) == []
-    record_property("figure", f"{STATES} states, none bad")
+    record("tests/reliability/test_store_power_loss.py::states", f"{STATES:,} states, none bad")
 
 
-@pytest.mark.parametrize("what", SYNCED if EXTENT is not Extent.SHORT else ["content of a tag", "name of a version"])
+@pytest.mark.parametrize("what", SYNCED if MODE != "short" else ["content of a tag", "name of a version"])
 def test_every_fsync_is_needed(recorded, what, tmp_path):
     assert any(
         re.search(SYNCED[what], each.path) for _, events, _ in recorded for each in events if each.call == "fsync"

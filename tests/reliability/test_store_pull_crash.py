@@ -5,7 +5,6 @@ ONNX_ML_BRIDGE_CRASHES=all tries every call, otherwise a sample of them. Require
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from onnx_ml_bridge.artifacts.store.cache import Cache
 from onnx_ml_bridge.artifacts.store.pull import pull
 from onnx_ml_bridge.artifacts.store.spec import Spec
 from onnx_ml_bridge.artifacts.store.web import WebBackend
+from reliability import MODE
 from store_files import NAME, laid_out, sealed_version
 from store_servers import WebServer, web_server
 
@@ -94,7 +94,7 @@ def test_a_crash_leaves_nothing_torn(server: WebServer, tmp_path: Path):
     assert traced(server, Cache(tmp_path / "whole"), log).returncode == 0
     every = crashes(log.read_text())
     assert len(every) > 100
-    is_sample = os.environ.get("ONNX_ML_BRIDGE_CRASHES") != "all"
+    is_sample = MODE != "long"
     chosen = random.Random(14).sample(every, SAMPLE) if is_sample else every
     for number, crash in enumerate(chosen):
         cache = Cache(tmp_path / f"cache-{number}")

@@ -12,22 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from extent import EXTENT, Extent
 from onnx_ml_bridge import Store
 from onnx_ml_bridge.artifacts.checks import check_hashes, read_artifact
 from onnx_ml_bridge.artifacts.errors import StoreError
+from reliability import by_mode, record
 from store_files import NAME, sealed_version
 from store_state import problems
 
 pytestmark = pytest.mark.families("sentence_embedding")
 # Publishers, readers, and seconds.
-PUBLISHERS, READERS, SECONDS = {
-    Extent.SHORT: (3, 4, 3.0),
-    Extent.CI: (16, 32, 60.0),
-    Extent.LONG: (16, 32, 900.0),
-}[EXTENT]
+PUBLISHERS, READERS, SECONDS = by_mode((3, 4, 3.0), (16, 32, 30.0), (16, 32, 900.0))
 # A reader has to end within this time after a version was yanked, in seconds.
-GRACE = {Extent.SHORT: 2.0, Extent.CI: 10.0, Extent.LONG: 10.0}[EXTENT]
+GRACE = by_mode(2.0, 10.0, 10.0)
 Queue = Any
 
 
@@ -100,7 +96,7 @@ def collector(root: Path, end: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("has_locks", [True, False], ids=["locks", "no locks"])
-def test_the_history_is_what_was_acknowledged(has_locks, tmp_path, record_property):
+def test_the_history_is_what_was_acknowledged(has_locks, tmp_path):
     root, end = tmp_path / "store", time.time() + SECONDS
     context = multiprocessing.get_context("fork")
     results = context.Queue()
@@ -124,4 +120,6 @@ def test_the_history_is_what_was_acknowledged(has_locks, tmp_path, record_proper
     assert problems(root) == [] and total["published"] > 0 and total["reads"] > 0
     (tag,) = store.tags(NAME)
     assert tag.revision == total["moved"] if has_locks else tag.revision <= total["moved"]
-    record_property("figure", ", ".join(f"{count} {what}" for what, count in total.items()))
+    how = "locks" if has_locks else "no locks"
+    figures = ", ".join(f"{count:,} {what}" for what, count in total.items())
+    record(f"tests/reliability/test_store_races.py::{how}", figures)

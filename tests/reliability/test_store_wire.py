@@ -17,11 +17,12 @@ from onnx_ml_bridge.artifacts.store.cache import Cache
 from onnx_ml_bridge.artifacts.store.pull import pull
 from onnx_ml_bridge.artifacts.store.spec import Spec
 from onnx_ml_bridge.artifacts.store.web import WebBackend
+from reliability import by_mode
 from store_files import NAME, laid_out, sealed_version
 from store_servers import WebServer, web_server
 
 pytestmark = pytest.mark.families("sentence_embedding")
-FAULTS = int(os.environ.get("ONNX_ML_BRIDGE_WIRE_FAULTS", "12"))
+FAULTS = by_mode(12, 50, 200)
 CODES = {"file_hash", "manifest_hash", "store"}
 
 

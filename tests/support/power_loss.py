@@ -51,7 +51,7 @@ class Change:
     is_durable: bool = False
 
 
-def record(command: Sequence[str], root: Path, log: Path) -> list[Event]:
+def recorded_changes(command: Sequence[str], root: Path, log: Path) -> list[Event]:
     """Run a program and return the changes below `root`, in their order.
 
     :raises AssertionError: if the program fails, or uses a call that the model does not have.

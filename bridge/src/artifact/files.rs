@@ -1,6 +1,8 @@
 //! Checks on the files of an artifact, in the order of `FORMAT.md`: first the directory, then the manifest's hash, then the
 //! listed files and graphs.
 
+#[cfg(feature = "store-remote")]
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use std::sync::Arc;
 use super::graph::{GraphFile, Interface, ParsedFiles};
 use super::manifest::{Graph, Manifest};
 use super::onnx::Model;
+#[cfg(feature = "store-remote")]
+use super::stamp::Stamp;
 use super::tree::{IDENTITY, MANIFEST, Tree, sha256};
 use crate::BridgeError;
 
@@ -86,6 +90,12 @@ impl ArtifactFiles {
     /// Reads a file, given its path relative to the artifact.
     pub(crate) fn read(&self, relative: &str) -> Result<Vec<u8>, BridgeError> {
         self.tree.read(relative)
+    }
+
+    /// Adds the stamps of files whose hashes were right when they were written. The check `file_hash` does not read them again.
+    #[cfg(feature = "store-remote")]
+    pub(crate) fn add_hashed(&self, stamps: BTreeMap<String, Stamp>) {
+        self.tree.add_hashed(stamps);
     }
 
     /// Runs the check `file_hash` again for each file that was hashed and has changed on disk since then.

@@ -11,7 +11,7 @@ pub mod manifest;
 pub(crate) mod onnx;
 pub(crate) mod parsing;
 pub(crate) mod protobuf;
-mod stamp;
+pub(crate) mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod tree;

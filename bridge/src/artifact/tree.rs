@@ -156,10 +156,13 @@ impl Tree {
         if problems.is_empty() { Ok(()) } else { Err(BridgeError::Size { problems }) }
     }
 
-    /// The check `file_hash` for one file.
+    /// The check `file_hash` for one file. A file that did not change since it was hashed is not read.
     pub(crate) fn check_hash(&self, relative: &str, entry: &FileEntry) -> Result<(), BridgeError> {
         let file = self.open(relative)?;
         let stamp = self.stamp(relative, &file)?;
+        if self.stamps().get(relative) == Some(&stamp) {
+            return Ok(());
+        }
         self.hash(relative, file, entry)?;
         self.keep(relative, stamp);
         Ok(())
@@ -191,6 +194,12 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Adds the stamps of files whose hashes were right when they were written.
+    #[cfg(feature = "store-remote")]
+    pub(crate) fn add_hashed(&self, stamps: BTreeMap<String, Stamp>) {
+        self.stamps().extend(stamps);
     }
 
     /// The paths of the files whose hashes were checked.

@@ -1,5 +1,6 @@
 //! Downloads an artifact in parts: several at a time, appended in order and hashed, continued after a break.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::io::{Seek, SeekFrom, Write};
@@ -13,6 +14,7 @@ use super::locate::Report;
 use super::remote::{PART, Part, Parts, Remote};
 use crate::BridgeError;
 use crate::artifact::Manifest;
+use crate::artifact::stamp::Stamp;
 use crate::artifact::tree::{IDENTITY, MANIFEST, MAX_MANIFEST_BYTES, hex, sha256};
 
 /// The bytes of the manifest of an artifact.
@@ -35,7 +37,7 @@ pub(super) fn fetch_manifest(remote: &Remote, identity: &str) -> Result<Vec<u8>,
 }
 
 /// Downloads the files of an artifact to a folder, which can have a part of them from an earlier try. Every file has its
-/// hash and is on disk, and so are the names in the folders.
+/// hash and is on disk, and so are the names in the folders. Returns the stamps of the files.
 ///
 /// # Errors
 /// `store`, if the store cannot be read; `file_hash` for a file of another content, which is removed; `io`.
@@ -45,7 +47,7 @@ pub(super) fn download(
     raw: &[u8],
     folder: &Path,
     report: Report<'_>,
-) -> Result<(), BridgeError> {
+) -> Result<BTreeMap<String, Stamp>, BridgeError> {
     make_folder(folder)?;
     let identity = sha256(raw);
     let mut files = Vec::new();
@@ -65,12 +67,14 @@ pub(super) fn download(
         true => Some(remote.parts(files.iter().flat_map(Missing::parts).collect())?),
         false => None,
     };
+    let mut stamps = BTreeMap::new();
     for file in files {
-        file.complete(remote, fetched.as_mut(), &mut progress)?;
+        stamps.insert(file.name.clone(), file.complete(remote, fetched.as_mut(), &mut progress)?);
     }
     write(&folder.join(MANIFEST), raw)?;
     write(&folder.join(IDENTITY), line(&identity).as_bytes())?;
-    sync_folders(folder)
+    sync_folders(folder)?;
+    Ok(stamps)
 }
 
 /// A file that is missing, or whose end is.
@@ -102,7 +106,7 @@ impl Missing {
         remote: &Remote,
         fetched: Option<&mut Parts<'_>>,
         progress: &mut Progress<'_>,
-    ) -> Result<(), BridgeError> {
+    ) -> Result<Stamp, BridgeError> {
         make_folder(self.path.parent().unwrap_or(Path::new(".")))?;
         let refused = |error| BridgeError::io(&self.path, &error);
         let options = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path);
@@ -124,7 +128,7 @@ impl Missing {
         file.sync_all().map_err(refused)?;
         let actual = hex(&digest.finalize());
         if written == self.size && actual == self.sha256 {
-            return Ok(());
+            return Ok(Stamp::of(&file.metadata().map_err(refused)?));
         }
         fs::remove_file(&self.path).map_err(refused)?;
         Err(BridgeError::FileHash { file: self.name, expected: self.sha256, actual })

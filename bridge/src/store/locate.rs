@@ -136,8 +136,8 @@ mod copies {
             let bundle = |hash: &str| cache.path(&signature(identity, hash));
             self.trust.check_manifest(&manifest, identity, &|hash| vec![bundle(hash)])?;
             let staging = cache.staging(identity);
-            download(remote, &manifest, &raw, &staging, report)?;
-            if let Err(error) = Artifact::verify(&staging) {
+            let written = download(remote, &manifest, &raw, &staging, report)?;
+            if let Err(error) = Artifact::verify_written(&staging, written) {
                 remove_folder(&staging)?; // another try would end the same way
                 return Err(error);
             }

@@ -74,7 +74,7 @@ models: install
 $(RUST_RELEASE): lock FORCE
 	cd bridge && $(CARGO) build --release --features cli
 $(RUST_DEBUG): lock FORCE
-	cd bridge && $(CARGO) build --features cli
+	cd bridge && $(CARGO) build --features cli,store,store-remote
 $(RUST_CANCELLATION): lock FORCE
 	cd bridge && $(CARGO) build --release --example cancellation
 $(RUST_SOAK): lock FORCE

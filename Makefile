@@ -180,7 +180,7 @@ test-s3: install .venv-s3/.installed
 		tests/integration/test_store_pull.py
 
 # The tests of docs/reliability.md, and the page with their results
-RELIABILITY = ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
+RELIABILITY = env ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $$($(PYTHON) scripts/reliability.py --files)
 
 reliability: install $(RUST_DEBUG) $(RUST_VERDICTS)
@@ -202,11 +202,13 @@ fuzz-python: install
 	$(BIN)/pip install -q -c constraints.txt atheris
 	for name in $$($(BIN)/python tests/reliability/fuzz.py --list); do \
 		$(BIN)/python tests/reliability/fuzz.py $$name -max_total_time=$(SECONDS) -print_final_stats=1; done
+	$(PYTHON) scripts/reliability.py --record fuzz::Python "each target for $(SECONDS) s, no finding"
 
 fuzz-rust: lock
 	cp bridge/Cargo.lock bridge/fuzz/Cargo.lock
 	cd bridge/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_TARGET)
 	cd bridge/fuzz && $(PYTHON) run.py target/$(FUZZ_TARGET)/release/onnx-ml-bridge-fuzz $(SECONDS)
+	$(PYTHON) scripts/reliability.py --record fuzz::Rust "each target for $(SECONDS) s, no finding"
 
 # Another execution provider than the CPU's really runs the nodes, in Python and in Rust. Its wheel has its own library.
 OPENVINO := .venv-openvino

@@ -1,10 +1,11 @@
 """Writes docs/reliability.md: the rows below, with the results in docs/reliability.json, which the tests record.
 
-python scripts/reliability.py [--check | --files]
+python scripts/reliability.py [--check | --files | --record NAME FIGURE]
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 from collections.abc import Mapping
@@ -78,7 +79,7 @@ ROWS = (
         MUTATIONS,
         "files",
     ),
-    Row("the parsers of both languages, fuzzed by coverage", "no crash", "make fuzz", "fuzz"),
+    Row("the parsers of both languages, fuzzed by coverage", "no crash", "make fuzz", "fuzz::"),
     _test("mutated artifacts, sealed again", "the same code in Python and Rust", MUTATIONS, "agreement"),
     _test("hostile paths, lying sizes, huge dimensions", "refused with their code", "tests/unit/test_golden_cases.py"),
     _test("no network: open, verify, run", "works, and no socket is made", "tests/reliability/test_offline.py"),
@@ -122,11 +123,23 @@ def _line(row: Row, results: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def main() -> int:
-    """Write the page. With --check return 1 if it is not up to date; with --files print the tests of Python."""
+    """Write the page. With --check return 1 if it is not up to date; with --files print the tests of Python.
+
+    --record adds a result that is not one of a test of Python.
+    """
     if "--files" in sys.argv:
         print(*dict.fromkeys(row.command.removeprefix("pytest ") for row in ROWS if row.command.startswith("pytest ")))
         return 0
-    text = page(json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {})
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    if "--record" in sys.argv:
+        name, figure = sys.argv[2:]
+        results[name] = {
+            "mode": "long",
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "figure": figure,
+        }
+        RESULTS.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    text = page(results)
     if "--check" in sys.argv:
         return 0 if PAGE.read_text(encoding="utf-8") == text else 1
     PAGE.write_text(text, encoding="utf-8")

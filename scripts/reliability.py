@@ -66,7 +66,7 @@ ROWS = (
         "nothing of them in the cache",
         "tests/reliability/test_store_wire.py",
     ),
-    _test("bundles, keys and archives of strangers", "refused with a code", "tests/unit/trust"),
+    _test("bundles, keys and archives of strangers", "refused with a code", "tests/unit/trust/test_trust.py"),
     _test(
         "bit flips, truncation, swapped, missing and extra files, links, too many files, depth",
         "refused before a graph is loaded",

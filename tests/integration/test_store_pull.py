@@ -15,12 +15,13 @@ from onnx_ml_bridge.artifacts.checks import check_all, read_artifact
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
 from onnx_ml_bridge.artifacts.store import objects, web
 from onnx_ml_bridge.artifacts.store.cache import Cache
-from onnx_ml_bridge.artifacts.store.pull import fetch_bundles, pull
+from onnx_ml_bridge.artifacts.store.pull import pull
 from onnx_ml_bridge.artifacts.store.remote import BucketBackend
 from onnx_ml_bridge.artifacts.store.spec import Spec
 from onnx_ml_bridge.artifacts.store.web import WebBackend
+from onnx_ml_bridge.artifacts.trust.keys import PublicKey
 from reliability import by_mode
-from store_files import NAME, laid_out, published, sealed_version
+from store_files import NAME, TINY, laid_out, published, sealed_version
 from store_servers import WebServer, web_server
 
 pytestmark = pytest.mark.families("sentence_embedding")
@@ -164,9 +165,9 @@ def test_a_cut_connection_is_continued(server: WebServer, cache: Cache, has_rang
         assert server.sent < artifact.manifest.files[DATA].size + 1_000_000
 
 
-def test_a_pull_that_fails_is_continued_by_the_next_one(server: WebServer, cache: Cache):
-    calls = iter(range(100))
-    server.fault = lambda path, body: body if len(body) < 4_000_000 or next(calls) < 1 else b""
+def test_a_pull_that_fails_is_continued_by_the_next_one(server: WebServer, cache: Cache, large: Path):
+    first = (large / DATA).read_bytes()[:64]
+    server.fault = lambda path, body: body if len(body) < 4_000_000 or body.startswith(first) else b""
     assert code_of_pull(server, cache) == "store"
     assert not visible(cache)
 
@@ -307,16 +308,27 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
     assert refused.value.code == "dependency"
 
 
-def test_signatures_are_copied_to_the_cache(root: Path, server: WebServer, cache: Cache):
-    key, other = "a" * 64, "b" * 64
-    identity = next((root / "artifacts").iterdir()).name
-    bundle = root / "signatures" / identity / f"{key}.json"
+def test_signatures_are_checked_and_kept_in_the_cache(cache: Cache, tmp_path: Path):
+    with web_server(tmp_path) as server:
+        check_signatures(tmp_path, server, cache)
+
+
+def check_signatures(root: Path, server: WebServer, cache: Cache) -> None:
+    trust = TINY.parents[1] / "trust"
+    trusted, other = PublicKey.read(trust / "trusted.pub"), PublicKey.read(trust / "other.pub")
+    identity = laid_out(root, TINY)
+    bundle = root / "signatures" / identity / f"{trusted.hash}.json"
     bundle.parent.mkdir(parents=True)
-    bundle.write_bytes(b"{}")
+    bundle.write_bytes((trust / "bundles" / "signed.json").read_bytes())
+    spec, reader = Spec.parse(f"{NAME}@{read_artifact(TINY).manifest.version}"), WebBackend.open(server.address)
+    with pytest.raises(OnnxMlBridgeError) as refused:
+        pull(reader, spec, cache, keys=[other])
+    assert refused.value.code == "signature" and not (cache.folder / "artifacts").exists()
     for _ in range(2):
-        fetch_bundles(WebBackend.open(server.address), identity, [key, other], cache)
+        assert pull(reader, spec, cache, keys=[other, trusted]).identity == identity
     assert [path.name for path in (cache.folder / "signatures" / identity).iterdir()] == [bundle.name]
     assert server.requests[f"signatures/{identity}/{bundle.name}"] == 1
+    assert pull(reader, spec, cache, keys=[trusted], offline=True).identity == identity
 
 
 def test_a_forked_process_refuses_to_make_requests(server: WebServer, cache: Cache, tmp_path: Path):

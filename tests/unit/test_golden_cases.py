@@ -66,9 +66,9 @@ def test_every_case_has_a_name_of_its_own(folder):
 
 def test_every_case_has_a_known_code():
     assert {case.code for case in overlays.manifest_cases(None).values()} == {None, *MANIFEST_CODES}
-    # No invalid artifact has the codes `json` and `format_version`, which manifests/ covers, and `variant`, which is an
-    # error of a call of `open`.
-    expected = set(ARTIFACT_CODES) - {"json", "format_version", "variant"}
+    # No invalid artifact has the codes `json` and `format_version`, which manifests/ covers, `signature`, which trust/
+    # covers, and `variant`, which is an error of a call of `open`.
+    expected = set(ARTIFACT_CODES) - {"json", "format_version", "variant", "signature"}
     assert {case.code for case in overlays.artifact_cases(None).values()} == expected
 
 

@@ -37,6 +37,8 @@ EXPORTED += (
 )
 _IGNORED = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|r#".*?"#', re.DOTALL)
 _ATTRIBUTE = re.compile(r"#!?\[(?:[^\[\]]|\[[^\]]*\])*\]\s*")
+# Modules that only a build for fuzzing has
+_FUZZING = re.compile(r"#\[cfg\(fuzzing\)\]\s*#\[doc\(hidden\)\]\s*pub mod \w+;")
 _TESTS = re.compile(r"#\[cfg\(test\)\]\s*mod tests.*", re.DOTALL)
 
 
@@ -87,7 +89,7 @@ def line(text: str) -> str:
 
 def items(source: str) -> Iterator[str]:
     """Yield a line for every public item of a file: types, fields, variants, traits, functions and constants."""
-    source = _IGNORED.sub("", _TESTS.sub("", source))
+    source = _IGNORED.sub("", _FUZZING.sub("", _TESTS.sub("", source)))
     types = re.findall(r"\bpub (?:struct|enum) (\w+)", source)
     for head, body in blocks(source):
         text = line(head)
@@ -120,7 +122,7 @@ def members(bare: str, body: str) -> Iterator[str]:
 
 def derived(source: str) -> Iterator[str]:
     """Yield the derived traits of every public type."""
-    source = _IGNORED.sub("", _TESTS.sub("", source))
+    source = _IGNORED.sub("", _FUZZING.sub("", _TESTS.sub("", source)))
     for head, _ in blocks(source):
         if found := re.search(r"\bpub (?:struct|enum) (\w+)", head):
             traits = re.findall(r"[\w:]+", " ".join(re.findall(r"derive\(([^)]*)\)", head)))
@@ -130,7 +132,7 @@ def derived(source: str) -> Iterator[str]:
 def public_api() -> str:
     """The snapshot: a section for every file with public items."""
     paths = sorted(path for path in SOURCE.rglob("*.rs") if path.relative_to(SOURCE).as_posix().startswith(EXPORTED))
-    exports = _IGNORED.sub("", (SOURCE / "lib.rs").read_text(encoding="utf-8"))
+    exports = _IGNORED.sub("", _FUZZING.sub("", (SOURCE / "lib.rs").read_text(encoding="utf-8")))
     result = ["# lib.rs", *sorted(line(text) for text, _ in blocks_of_uses(exports))]
     for path in paths:
         source = path.read_text(encoding="utf-8")

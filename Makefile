@@ -188,7 +188,8 @@ reliability: install $(RUST_DEBUG) $(RUST_VERDICTS)
 	$(PYTHON) scripts/reliability.py
 
 reliability-ci: install $(RUST_DEBUG) $(RUST_VERDICTS)
-	ONNX_ML_BRIDGE_RELIABILITY=ci timeout 900 $(RELIABILITY)
+	ONNX_ML_BRIDGE_RELIABILITY=ci ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10 tests/reliability
 
 # Fuzzing by coverage: atheris for Python, libFuzzer for Rust, whose flags are those of cargo-fuzz without a sanitizer
 SECONDS ?= 600

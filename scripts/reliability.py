@@ -20,8 +20,8 @@ POWER_LOSS, RACES = "tests/reliability/test_store_power_loss.py", "tests/reliabi
 HEAD = """# Reliability
 
 What the tests try to break, the command of each row, and its last run. `make reliability` runs all rows that are tests
-of Python for long, `make reliability-ci` for at most 15 minutes, `make test` for about a minute. A mode (`short`,
-`ci`, `long`) stands behind the date. scripts/reliability.py writes this page.
+of Python for long, `make reliability-ci` those of tests/reliability for at most 15 minutes, `make test` all of them for
+about a minute. The mode (`short`, `ci`, `long`) is behind the date. scripts/reliability.py writes this page.
 
 | what | passes when | command | last run | result |
 |---|---|---|---|---|

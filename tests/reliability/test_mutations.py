@@ -22,9 +22,9 @@ from onnx_ml_bridge.artifacts.errors import ARTIFACT_CODES, OTHER_CODES
 from reliability import by_mode, record
 
 CODES = {"valid", *ARTIFACT_CODES, *OTHER_CODES} - {"internal"}
-CASES = by_mode(40, 1_000, 20_000)
+CASES = by_mode(40, 300, 20_000)
 FILE = "tests/reliability/test_mutations.py"
-ARTIFACTS = by_mode(200, 1_000, 10_000)
+ARTIFACTS = by_mode(200, 500, 10_000)
 
 pytestmark = pytest.mark.families("sentence_embedding", "token_classification", "spacy_ner", "summarization", "rerank")
 

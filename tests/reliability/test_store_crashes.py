@@ -22,7 +22,7 @@ from traced import ERRORS, Point, changing_points, failed_at, killed_at, needs_s
 
 pytestmark = [pytest.mark.families("sentence_embedding"), needs_strace]
 # How many calls are interrupted for each operation and kind; None is all of them.
-SAMPLE = by_mode(1, 4, None)
+SAMPLE = by_mode(1, 2, None)
 KINDS = by_mode(("KILL", "ENOSPC"), ("KILL", *ERRORS), ("KILL", *ERRORS))
 FILE = "tests/reliability/test_store_crashes.py"
 STORE = "import sys; from onnx_ml_bridge.artifacts.store.store import Store; store = Store(sys.argv[1]); "

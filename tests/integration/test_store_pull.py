@@ -161,8 +161,10 @@ def test_a_cut_connection_is_continued(server: WebServer, cache: Cache, has_rang
     artifact = pull(WebBackend.open(server.address), LATEST, cache)
 
     assert visible(cache) == [artifact.root]
-    if has_ranges:  # what was received before a cut is not requested again
-        assert server.sent < artifact.manifest.files[DATA].size + 1_000_000
+    # What was received before a cut is not requested again, except the bytes that the library had not handed over yet.
+    # Requesting all of it again would send 6 MB more.
+    if has_ranges:
+        assert server.sent < artifact.manifest.files[DATA].size + 3_000_000
 
 
 def test_a_pull_that_fails_is_continued_by_the_next_one(server: WebServer, cache: Cache, large: Path):

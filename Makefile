@@ -80,7 +80,7 @@ $(RUST_CANCELLATION): lock FORCE
 $(RUST_SOAK): lock FORCE
 	cd bridge && $(CARGO) build --release --example soak
 $(RUST_VERDICTS): lock FORCE
-	cd bridge && $(CARGO) build --example verdicts
+	cd bridge && $(CARGO) build --example verdicts --features cli,store,store-remote
 $(RUST_MEMORY): lock FORCE
 	cd bridge && $(CARGO) build --release --example memory
 FORCE:

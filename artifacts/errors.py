@@ -160,6 +160,14 @@ class DeviceError(OnnxMlBridgeError):
         super().__init__("device", f"device {device} cannot be used: {reason.rstrip('.')}", hint=hint)
 
 
+def missing_store_library(what: str, library: str) -> DependencyError:
+    """Return the error for a library of the extra `store` that is not installed.
+
+    :param what: what requires it, such as `stores require`.
+    """
+    return DependencyError(f"{what} the library {library}", hint="Install it: pip install 'onnx-ml-bridge[store]'")
+
+
 class TaskNotLoadedError(OnnxMlBridgeError):
     """The call requires a model that is not open."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from .checks import Artifact
 from .constants import EXACT
-from .errors import DependencyError
+from .errors import missing_store_library
 from .manifest import Manifest, Tensor, Variant
 from .strict_json import canonical
 
@@ -131,8 +131,7 @@ def _licenses(text: str | None) -> list[dict[str, Any]]:
     try:
         from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
     except ImportError as error:
-        hint = "Install it: pip install 'onnx-ml-bridge[store]'"
-        raise DependencyError("an SBOM requires the library packaging", hint=hint) from error
+        raise missing_store_library("an SBOM requires", "packaging") from error
     try:
         return [{"expression": str(canonicalize_license_expression(text))}]
     except InvalidLicenseExpression:

@@ -10,14 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..errors import DependencyError, OnnxMlBridgeError, StoreError
+from ..errors import OnnxMlBridgeError, StoreError, missing_store_library
 from ..new_file import new_file, sync
 from .layout import ARTIFACTS, LOCKS, MAX_RECORD_BYTES, STAGING, signature_key
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from .locking import file_lock
 
 CACHE_VARIABLE = "ONNX_ML_BRIDGE_CACHE"
 OFFLINE_VARIABLE = "ONNX_ML_BRIDGE_OFFLINE"
@@ -67,7 +64,7 @@ class Cache:
         path = self.folder / LOCKS / f"{identity}.lock"
         with cache_errors(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = _file_lock(path)
+            lock = file_lock(path)
             lock.acquire()
         try:
             yield
@@ -122,7 +119,7 @@ class Cache:
         """Hold the lock of an artifact if nobody else does."""
         from filelock import Timeout
 
-        lock = _file_lock(self.folder / LOCKS / f"{identity}.lock")
+        lock = file_lock(self.folder / LOCKS / f"{identity}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -182,7 +179,7 @@ def default_cache() -> Path:
     try:
         import platformdirs
     except ImportError as error:
-        raise _missing("platformdirs") from error
+        raise missing_store_library("stores require", "platformdirs") from error
     return Path(platformdirs.user_cache_dir("onnx-ml-bridge", appauthor=False))
 
 
@@ -202,19 +199,6 @@ def cache_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         hint = f"Free some space, or set {CACHE_VARIABLE} to another folder on a local disk."
         raise OnnxMlBridgeError("io", f"the cache {folder} cannot be used: {error}", hint=hint) from error
-
-
-def _file_lock(path: Path) -> BaseFileLock:
-    try:
-        from filelock import FileLock
-    except ImportError as error:
-        raise _missing("filelock") from error
-    return FileLock(path, thread_local=False)
-
-
-def _missing(name: str) -> DependencyError:
-    hint = "Install it: pip install 'onnx-ml-bridge[store]'"
-    return DependencyError(f"stores require the library {name}", hint=hint)
 
 
 def _by_last_use(folder: Path) -> list[tuple[float, Path]]:

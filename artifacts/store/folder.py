@@ -15,10 +15,11 @@ from pathlib import Path
 
 from ..checks import check_hashes, read_artifact
 from ..constants import MANIFEST, MANIFEST_HASH
-from ..errors import ArtifactError, DependencyError, StoreError
+from ..errors import ArtifactError, StoreError
 from ..new_file import new_file, sync, sync_folders
 from .backend import Entry, Stored
 from .layout import LOCKS, STAGING, artifact_key
+from .locking import file_lock
 
 logger = logging.getLogger(__name__)
 _PIECE_BYTES = 1 << 20
@@ -232,15 +233,10 @@ class FolderBackend:
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
         """Hold the lock of an object. The operating system releases it when the process ends."""
-        try:
-            from filelock import FileLock
-        except ImportError as error:
-            hint = "Install it: pip install 'onnx-ml-bridge[store]'"
-            raise DependencyError("stores require the library filelock", hint=hint) from error
         path = self.root / LOCKS / f"{hashlib.sha256(key.encode()).hexdigest()}.lock"
         with self._errors(f"lock {key}"):
             self._make_folder(path.parent)
-            lock = FileLock(path, thread_local=False)
+            lock = file_lock(path)
             try:
                 lock.acquire()
             except NotImplementedError:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from .backend import Reader
 from .folder import FolderBackend
-from .layout import MAX_RECORD_BYTES, tag_key, tags_key, version_key, versions_key
+from .layout import MAX_RECORD_BYTES, tags_key, versions_key
 from .records import TagRecord, VersionRecord
 from .spec import is_tag, is_version
 
 # The number of records of a bucket that are read at the same time
 _REQUESTS = 32
 _SUFFIX = ".json"
+Record = TypeVar("Record")
 
 
 def version_records(reader: Reader, name: str) -> dict[str, VersionRecord]:
@@ -21,13 +23,7 @@ def version_records(reader: Reader, name: str) -> dict[str, VersionRecord]:
 
     :raises StoreError: if the store cannot be listed or read, or if a record is invalid.
     """
-    versions = list(filter(is_version, _names(reader, versions_key(name))))
-    keys = [version_key(name, version) for version in versions]
-    return {
-        version: VersionRecord.from_bytes(raw, key)
-        for version, key, raw in zip(versions, keys, _contents(reader, keys), strict=True)
-        if raw is not None
-    }
+    return _records(reader, versions_key(name), is_version, VersionRecord.from_bytes)
 
 
 def tag_records(reader: Reader, name: str) -> dict[str, TagRecord]:
@@ -35,13 +31,17 @@ def tag_records(reader: Reader, name: str) -> dict[str, TagRecord]:
 
     :raises StoreError: if the store cannot be listed or read, or if a record is invalid.
     """
-    tags = list(filter(is_tag, _names(reader, tags_key(name))))
-    keys = [tag_key(name, tag) for tag in tags]
-    return {
-        tag: TagRecord.from_bytes(raw, key)
-        for tag, key, raw in zip(tags, keys, _contents(reader, keys), strict=True)
-        if raw is not None
-    }
+    return _records(reader, tags_key(name), is_tag, TagRecord.from_bytes)
+
+
+def _records(
+    reader: Reader, prefix: str, is_kind: Callable[[str], bool], parse: Callable[[bytes, str], Record]
+) -> dict[str, Record]:
+    """Return the records below a prefix by their names; those that vanish meanwhile are left out."""
+    names = list(filter(is_kind, _names(reader, prefix)))
+    keys = [f"{prefix}/{name}{_SUFFIX}" for name in names]
+    contents = zip(names, keys, _contents(reader, keys), strict=True)
+    return {name: parse(raw, key) for name, key, raw in contents if raw is not None}
 
 
 def _names(reader: Reader, prefix: str) -> list[str]:

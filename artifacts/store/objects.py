@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import DependencyError, StoreError
+from ..errors import StoreError, missing_store_library
 from .backend import Stored
 
 # The size in bytes of the pieces of an object that `read` yields.
@@ -150,6 +150,5 @@ def import_obstore() -> Any:
         import obstore.exceptions
         import obstore.store
     except ImportError as error:
-        hint = "Install it: pip install 'onnx-ml-bridge[store]'"
-        raise DependencyError("buckets and web servers require the library obstore", hint=hint) from error
+        raise missing_store_library("buckets and web servers require", "obstore") from error
     return obstore

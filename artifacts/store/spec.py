@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ConfigError, DependencyError
+from ..errors import ConfigError, missing_store_library
 
 # Where a path is possible too, the name of an artifact in a store begins with this.
 PREFIX = "store:"
@@ -100,6 +100,5 @@ def _semver() -> Any:
     try:
         import semver
     except ImportError as error:
-        hint = "Install it: pip install 'onnx-ml-bridge[store]'"
-        raise DependencyError("stores require the library semver", hint=hint) from error
+        raise missing_store_library("stores require", "semver") from error
     return semver

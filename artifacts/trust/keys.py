@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, DependencyError, OnnxMlBridgeError
+from ..errors import ConfigError, OnnxMlBridgeError, missing_store_library
 
 # The environment variable with the password of an encrypted private key.
 PASSWORD_VARIABLE = "ONNX_ML_BRIDGE_KEY_PASSWORD"
@@ -151,6 +151,5 @@ def _import_serialization() -> Any:
     try:
         from cryptography.hazmat.primitives import serialization
     except ImportError as error:
-        hint = "Install it: pip install 'onnx-ml-bridge[store]'"
-        raise DependencyError("signatures require the library cryptography", hint=hint) from error
+        raise missing_store_library("signatures require", "cryptography") from error
     return serialization

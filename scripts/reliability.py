@@ -115,9 +115,12 @@ def _line(row: Row, results: Mapping[str, Mapping[str, str]]) -> str:
     own = {name: each for name, each in own.items() if ("::" in name) == ("::" in row.results)}
     last = max(own.values(), key=lambda each: each["date"], default=None)
     when = f"{last['date']} {last['mode']}" if last else "not run yet"
-    figures = "; ".join(f"{name.rpartition('::')[2]}: {each['figure']}" for name, each in sorted(own.items()))
-    if "::" not in row.results:
-        figures = "; ".join(each["figure"] for each in own.values())
+    has_parts = "::" in row.results
+    shown = [
+        f"{name.rpartition('::')[2]}: {own[name]['figure']}" if has_parts else own[name]["figure"]
+        for name in sorted(own)
+    ]
+    figures = "; ".join(shown)
     command = f"`{row.command}`" if row.command else ""
     return f"| {row.what} | {row.passes} | {command} | {when} | {figures} |\n"
 

@@ -1,7 +1,8 @@
-"""The base class of manifest sections, and the section that several families share."""
+"""The base class of manifest sections, and the sections that several families share."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -31,3 +32,18 @@ class TokenizerSpec(Section):
     def files(self) -> tuple[str, ...]:
         """Return the path of tokenizer.json."""
         return (self.file,)
+
+
+@dataclass(frozen=True)
+class IgnoredCodeSpec(Section):
+    """The optional section `ignored_code`: the references of the checkpoint to code that the build ignored."""
+
+    references: tuple[str, ...]
+
+
+def code_facts(sections: Mapping[str, Section]) -> dict[str, str]:
+    """Return what `show`, the model card and the report say about ignored code; empty if there was none."""
+    specs = [section for section in sections.values() if isinstance(section, IgnoredCodeSpec)]
+    ignored = [reference for spec in specs for reference in spec.references]
+    said = f"proven against transformers' own class, the checkpoint's code ignored: {', '.join(ignored)}"
+    return {"code": said} if ignored else {}

@@ -104,8 +104,8 @@ def build(
     started, families = time.perf_counter(), tuple(families)
     target, reports = out / model.name, out / REPORTS / model.name
     progress("fetch")
-    allow_pickle = bool(model.options.get("allow_pickle"))
-    local = resolve_source(model.source, allow_pickle=allow_pickle, weights_sha256=model.weights_sha256)
+    allowed = {name: bool(model.options.get(name)) for name in ("allow_pickle", "ignore_code")}
+    local = resolve_source(model.source, weights_sha256=model.weights_sha256, **allowed)
     settings = model.settings(local.engine, families)
     key = _build_key(settings, local)
     if not force and (artifact := _up_to_date(target, reports, key, families)) is not None:

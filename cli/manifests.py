@@ -9,6 +9,7 @@ from pathlib import Path
 from ..artifacts.card import model_card
 from ..artifacts.constants import FORMAT_VERSION, GOLDEN, MODEL_CARD, PARITY
 from ..artifacts.manifest import GoldenSpec, Machine, Manifest, ParitySpec, Variant
+from ..artifacts.manifest_sections import IgnoredCodeSpec, Section
 from ..artifacts.seal import describe_file, list_files
 from ..artifacts.staging import Staged
 from ..export.source import LocalModel
@@ -42,11 +43,15 @@ def compose_manifest(
         golden=GoldenSpec(GOLDEN, cases),
         parity=ParitySpec(PARITY, len(parity.inputs), machine, metrics),
         files=list_files(folder),
-        sections=staged.sections,
+        sections={**staged.sections, **_ignored_code(model)},
     )
     card = folder / MODEL_CARD
     card.write_text(model_card(manifest, family), encoding="utf-8")
     return replace(manifest, files={**manifest.files, MODEL_CARD: describe_file(card)})
+
+
+def _ignored_code(model: LocalModel) -> dict[str, Section]:
+    return {"ignored_code": IgnoredCodeSpec(model.ignored_code)} if model.ignored_code else {}
 
 
 def _remove_intermediate(folder: Path, staged: Mapping[str, Variant], kept: Mapping[str, Variant]) -> None:

@@ -14,6 +14,7 @@ import typer
 from ..artifacts.family import Family
 
 ALLOW_PICKLE = "Accept pickled weights; they are loaded with weights_only."
+IGNORE_CODE = "Build with transformers' own class if the model refers to code, which is never run."
 
 
 def option(default: Any, help_text: str) -> Any:

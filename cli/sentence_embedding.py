@@ -15,7 +15,7 @@ from .bulk.run import BulkOptions, run_bulk
 from .bulk.task import RowSettings, RowTask
 from .console import reported_errors
 from .jsonl import LineFormat, failure_line, json_line, parse_text, print_answers
-from .options import ALLOW_PICKLE, option
+from .options import ALLOW_PICKLE, IGNORE_CODE, option
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Options:
     """The options of a sentence embedding model in models.toml."""
 
     allow_pickle: bool = option(False, ALLOW_PICKLE)
+    ignore_code: bool = option(False, IGNORE_CODE)
 
 
 @with_files()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .ner import command
-from .options import ALLOW_PICKLE, option
+from .options import ALLOW_PICKLE, IGNORE_CODE, option
 
 __all__ = ["Options", "command"]
 
@@ -16,6 +16,7 @@ class Options:
     """The options of a token classifier in models.toml; None selects the value of the model, or else a default."""
 
     allow_pickle: bool = option(False, ALLOW_PICKLE)
+    ignore_code: bool = option(False, IGNORE_CODE)
     aggregation_strategy: Literal["none", "simple", "first", "average", "max"] | None = option(
         None, "ner: aggregation strategy: none, simple, first, average or max."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,8 +11,16 @@ from typing import Any
 
 import torch
 from transformers import AutoTokenizer
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from ..artifacts.errors import BuildError
+from .remote_code import without_code
+
+# Arguments of `from_pretrained`: code of the model is never run, and nothing is downloaded
+_SAFE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+# The outputs of poolers are not part of any graph, so their weights may be missing or unused
+_POOLER = "pooler"
+_SHOWN_WEIGHTS = 8
 
 
 def model_arguments(*, allow_pickle: bool) -> dict[str, Any]:
@@ -47,20 +55,121 @@ def load_checkpoint(model_class: Any, folder: Path, purpose: str, *, allow_pickl
 
     :param model_class: a model class of transformers, or an `Auto` class.
     :param purpose: the task that the checkpoint must be trained for, used in error messages.
-    :raises BuildError: with the code `unsupported_model` if weights are missing, `unsafe_checkpoint` or `source`.
+    :raises BuildError: with the code `unsupported_model` if the weights do not fit, `unsafe_checkpoint` or `source`.
     """
-    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-    arguments = model_arguments(allow_pickle=allow_pickle)
+    model = load_weights(model_class, folder, purpose, allow_pickle=allow_pickle)
     with typed_errors(folder, "transformers"):
-        model, loading = model_class.from_pretrained(str(folder), output_loading_info=True, **safe, **arguments)
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
-    if missing := sorted(loading["missing_keys"]):  # transformers initializes missing weights with random numbers
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **_SAFE)
+    return model, tokenizer
+
+
+def load_weights(model_class: Any, folder: Path, purpose: str, *, allow_pickle: bool, config: Any = None) -> Any:
+    """Load a model in evaluation mode whose class has exactly the weights of the checkpoint, except for poolers.
+
+    transformers initializes missing weights with random numbers, and drops those that its class does not have.
+
+    :param config: the configuration; None for that of `folder`.
+    :raises BuildError: like `load_checkpoint`.
+    """
+    arguments = model_arguments(allow_pickle=allow_pickle) | ({} if config is None else {"config": config})
+    with typed_errors(folder, "transformers"):
+        model, loading = model_class.from_pretrained(
+            str(folder), output_loading_info=True, ignore_mismatched_sizes=True, **_SAFE, **arguments
+        )
+    if problems := _weight_problems(loading):
         raise BuildError(
             "unsupported_model",
-            f"{folder.name} has no weights for {', '.join(missing)}",
-            hint=f"Use a checkpoint that was trained for {purpose}.",
+            f"the weights of {folder.name} are not those of {type(model).__name__}: {'; '.join(problems)}",
+            hint=f"Use a checkpoint that was trained for {purpose} with this class.",
         )
-    return model.eval(), tokenizer
+    return model.eval()
+
+
+def _weight_problems(loading: Mapping[str, Iterable[Any]]) -> list[str]:
+    """Return the differences between the weights of a checkpoint and those of its class, one message per kind."""
+    pairs = {str(name): (list(actual), list(own)) for name, actual, own in loading["mismatched_keys"]}
+    mismatched = {name: f"{name} {actual} for {own}" for name, (actual, own) in pairs.items()}
+    kinds = {
+        "missing": {name: name for name in loading["missing_keys"] if name not in mismatched},
+        "unexpected": {name: name for name in loading["unexpected_keys"]},
+        "of another shape": mismatched,
+    }
+    problems = []
+    for kind, texts in kinds.items():
+        shown = [text for name, text in sorted(texts.items()) if _POOLER not in name.split(".")]
+        if shown:
+            more = f" and {len(shown) - _SHOWN_WEIGHTS} more" if len(shown) > _SHOWN_WEIGHTS else ""
+            problems.append(f"{kind}: {', '.join(shown[:_SHOWN_WEIGHTS])}{more}")
+    return problems
+
+
+def refuse_unknown_type(folder: Path) -> None:
+    """Check the `model_type` in config.json before any weights are loaded.
+
+    :raises BuildError: with the code `unsupported_model` if transformers has no such type, or `source`.
+    """
+    config = read_config(folder)
+    if (model_type := config.get("model_type")) not in CONFIG_MAPPING_NAMES:
+        raise BuildError(
+            "unsupported_model",
+            f"{folder.name} has the model_type {model_type!r}, of which transformers has no class",
+            hint="A class that is only in the checkpoint's own code cannot be exported, since that code is never run.",
+        )
+
+
+def refuse_foreign_head(folder: Path, classes: Mapping[str, Any], head: str) -> None:
+    """Check config.json of a model that must have a head of transformers, before any weights are loaded.
+
+    :param classes: the name of the class with this head for each `model_type`.
+    :param head: the suffix of these names.
+    :raises BuildError: with the code `unsupported_model`, naming every problem, or `source`.
+    """
+    config = read_config(folder)
+    refuse_unknown_type(folder)
+    model_type, architectures, problems = config["model_type"], _architectures(config, folder), []
+    if model_type not in classes:
+        problems.append(f"the model_type {model_type!r}, of which transformers has no class with this head")
+    elif architectures and classes[model_type] not in architectures:
+        problems.append(f"a head that is not supported ({', '.join(architectures)}, not {classes[model_type]})")
+    if config.get("quantization_config"):
+        problems.append("weights that are already quantized")
+    if problems:
+        raise BuildError(
+            "unsupported_model",
+            f"{folder.name} has {'; '.join(problems)}",
+            expected=f"a class *{head} in full precision",
+        )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read config.json.
+
+    :raises BuildError: with the code `source` if it is not a JSON object.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise TypeError(f"expected an object, got {type(config).__name__}")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise BuildError("source", f"config.json of {folder.name} cannot be read: {error!r}") from error
+    return config
+
+
+def save_config(folder: Path, staging: Path, name: str = "config.json") -> None:
+    """Copy a configuration file into the staging folder; references to code are left out, since it is not copied."""
+    content = (folder / name).read_bytes()
+    config = json.loads(content)
+    kept = without_code(config)
+    (staging / name).parent.mkdir(parents=True, exist_ok=True)
+    (staging / name).write_bytes(content if kept == config else json.dumps(kept, indent=2).encode())
+
+
+def _architectures(config: Mapping[str, Any], folder: Path) -> list[str]:
+    names = config.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        what = f"architectures in config.json of {folder.name}"
+        raise BuildError("source", what, expected="a list of names", actual=repr(names))
+    return names
 
 
 def refuse_unknown_architecture(folder: Path, known: Mapping[str, str]) -> None:
@@ -69,16 +178,13 @@ def refuse_unknown_architecture(folder: Path, known: Mapping[str, str]) -> None:
     :param known: the supported class for each `model_type`.
     :raises BuildError: with the code `unsupported_model`, naming every problem, or `source`.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model_type, architectures = config.get("model_type"), list(config.get("architectures") or [])
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise BuildError("source", f"config.json of {folder.name} cannot be read: {error!r}") from error
-    problems, supported = [], known.get(model_type)
+    config = read_config(folder)
+    model_type, architectures = config.get("model_type"), _architectures(config, folder)
+    problems, supported = [], known.get(str(model_type))
     if supported is None:
         problems.append(f"the architecture {model_type!r}")
     elif architectures and supported not in architectures:
-        problems.append(f"a head that is not supported ({', '.join(map(str, architectures))}, not {supported})")
+        problems.append(f"a head that is not supported ({', '.join(architectures)}, not {supported})")
     if config.get("quantization_config"):
         problems.append("weights that are already quantized")
     if problems:

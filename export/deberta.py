@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.models.deberta_v2.modeling_deberta_v2 import DebertaV2Encoder
 
 
 @contextmanager
@@ -19,8 +20,8 @@ def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
 
     :param max_tokens: the length of the longest text.
     """
-    encoder = getattr(getattr(model, "deberta", None), "encoder", None)
-    if encoder is None or not encoder.relative_attention:
+    encoder = getattr(getattr(model, "deberta", model), "encoder", None)
+    if not isinstance(encoder, DebertaV2Encoder) or not encoder.relative_attention:
         yield
         return
     table = _buckets(encoder, max_tokens)

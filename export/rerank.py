@@ -87,7 +87,7 @@ def export_model(encoder: CrossEncoder, folder: Path, staging: Path) -> RerankEx
     tokenizer = encoder.tokenizer
     model: Any = encoder.model
     activation: Any = encoder.activation_fn
-    spec = describe_tokenizer(tokenizer, model.config, _LIMIT_SETTING)
+    spec = describe_tokenizer(tokenizer, model, _LIMIT_SETTING)
     file = graph_file("model", EXACT)
     with bucket_lookup(model, spec.max_tokens):
         graph = _trace(model, activation, "token_type_ids" in tokenizer.model_input_names, spec.pad_token_id)

@@ -15,6 +15,7 @@ from ..artifacts.checks import sha256_file
 from ..artifacts.constants import SPACY, TRANSFORMERS
 from ..artifacts.errors import BuildError
 from ..artifacts.manifest import Source
+from .remote_code import find_code
 
 _FORMS = "hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR]"
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
@@ -43,10 +44,11 @@ _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 @dataclass(frozen=True)
 class LocalModel:
-    """The local folder of a model, and its source as the manifest describes it."""
+    """The local folder of a model, its source as the manifest describes it, and the ignored references to code."""
 
     folder: Path
     source: Source
+    ignored_code: tuple[str, ...] = ()
 
     @property
     def engine(self) -> str:
@@ -54,15 +56,18 @@ class LocalModel:
         return SPACY if (self.folder / _SPACY_CONFIG).is_file() else TRANSFORMERS
 
 
-def resolve_source(text: str, *, allow_pickle: bool = False, weights_sha256: str | None = None) -> LocalModel:
+def resolve_source(
+    text: str, *, allow_pickle: bool = False, ignore_code: bool = False, weights_sha256: str | None = None
+) -> LocalModel:
     """Find the model, download it if its source is the hub, and refuse it if it is not safe to load.
 
     :param text: `hub:ID@REVISION`, `path:DIR` or `package:MODULE[/SUB/DIR]`.
     :param allow_pickle: whether weights may be pickled files.
+    :param ignore_code: whether the model may refer to code, which is then ignored.
     :param weights_sha256: the hash that the weights must have (`Source.weights_sha256`); None accepts any.
     :raises BuildError: with the code `source` or `unsafe_checkpoint`.
     """
-    local = _resolve(text, allow_pickle)
+    local = _resolve(text, allow_pickle=allow_pickle, ignore_code=ignore_code)
     if weights_sha256 not in (None, local.source.weights_sha256):
         raise BuildError(
             "source",
@@ -74,7 +79,7 @@ def resolve_source(text: str, *, allow_pickle: bool = False, weights_sha256: str
     return local
 
 
-def _resolve(text: str, allow_pickle: bool) -> LocalModel:
+def _resolve(text: str, *, allow_pickle: bool, ignore_code: bool) -> LocalModel:
     kind, _, rest = text.partition(":")
     resolvers = {"hub": _from_hub, "path": _from_path, "package": _from_package}
     if kind not in resolvers or not rest:
@@ -90,9 +95,9 @@ def _resolve(text: str, allow_pickle: bool) -> LocalModel:
             hint="Name the folder that contains the model's files.",
         )
     folders = _module_folders(folder)
-    _refuse_code(folder)
+    ignored = _ignored_code(folder, ignore_code=ignore_code)
     weights = _check_weights(folder, folders, allow_pickle)
-    return LocalModel(folder, Source(kind, identifier, revision, _digest(weights), _license(folder)))
+    return LocalModel(folder, Source(kind, identifier, revision, _digest(weights), _license(folder)), ignored)
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -203,21 +208,20 @@ def _is_inside(folder: Path, path: str) -> bool:
         return False
 
 
-def _refuse_code(folder: Path) -> None:
-    """Raise `BuildError` if a configuration file names code to import."""
-    for path in sorted(folder.rglob("*.json")):
-        if path.name in ("tokenizer.json", "vocab.json") or path.name.endswith(".index.json"):
-            continue
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise BuildError("source", f"{path.relative_to(folder)} is not valid JSON: {error}") from error
-        if isinstance(config, dict) and config.get("auto_map"):
-            raise BuildError(
-                "unsafe_checkpoint",
-                f"{path.relative_to(folder)} refers to code of the model (auto_map: {config['auto_map']})",
-                hint="Code of models is never run. Use a model whose class is part of transformers.",
-            )
+def _ignored_code(folder: Path, *, ignore_code: bool) -> tuple[str, ...]:
+    """Return the references to code that the build ignores.
+
+    :raises BuildError: with the code `unsafe_checkpoint` if there are any and they may not be ignored.
+    """
+    references = [str(reference) for reference in find_code(folder) if not reference.is_ported]
+    if references and not ignore_code:
+        raise BuildError(
+            "unsafe_checkpoint",
+            f"{', '.join(references)} refers to code of the model",
+            hint="Code of models is never run. With the option ignore_code, the model is built with transformers' own "
+            "class of its model_type, whose answers can differ from those of the code.",
+        )
+    return tuple(references)
 
 
 def _license(folder: Path) -> str | None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForTokenClassification
+from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES
 
 from ..artifacts.constants import EXACT, graph_file
 from ..artifacts.errors import BuildError
@@ -23,21 +23,13 @@ from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.ner import STRATEGIES
 from ..artifacts.staging import BuildSettings, Staged
 from ..graphs.files import describe_graph, save_graph
-from .checkpoints import load_checkpoint, refuse_unknown_architecture
+from .checkpoints import load_checkpoint, refuse_foreign_head, save_config
 from .deberta import bucket_lookup
-from .tokenizer_files import counts_from_edge, describe_tokenizer, save_tokenizer
+from .encoder_checks import input_problems, padding_changes, reads_token_types
+from .tokenizer_files import describe_tokenizer, save_tokenizer
 from .tracing import export_module
 
-# The supported architectures by `model_type`. Tests compare each with the original. All have one linear head.
-_ARCHITECTURES = {
-    "bert": "BertForTokenClassification",
-    "camembert": "CamembertForTokenClassification",
-    "deberta-v2": "DebertaV2ForTokenClassification",
-    "distilbert": "DistilBertForTokenClassification",
-    "electra": "ElectraForTokenClassification",
-    "roberta": "RobertaForTokenClassification",
-    "xlm-roberta": "XLMRobertaForTokenClassification",
-}
+_HEAD = "ForTokenClassification"
 _LIMIT_SETTING = "model_max_length in tokenizer_config.json"
 
 
@@ -98,11 +90,11 @@ def _defaults(options: Any) -> NerDefaults:
 
 
 def load_model(folder: Path, *, allow_pickle: bool = False) -> LoadedClassifier:
-    """Load a model and its tokenizer; architectures that are not supported are refused before loading.
+    """Load a model and its tokenizer; models without a class of transformers are refused before loading.
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
-    refuse_unknown_architecture(folder, _ARCHITECTURES)
+    refuse_foreign_head(folder, MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, _HEAD)
     model_class = AutoModelForTokenClassification
     return LoadedClassifier(*load_checkpoint(model_class, folder, "token classification", allow_pickle=allow_pickle))
 
@@ -121,13 +113,13 @@ def export_model(
     """
     if problems := _problems(loaded):
         raise BuildError("unsupported_model", f"the model has {'; '.join(problems)}")
-    config = loaded.model.config
-    tokenizer = describe_tokenizer(loaded.tokenizer, config, _LIMIT_SETTING)
+    tokenizer = describe_tokenizer(loaded.tokenizer, loaded.model, _LIMIT_SETTING)
     spec = _describe(loaded, tokenizer, defaults or NerDefaults())
+    _refuse_dependence_on_padding(loaded, tokenizer)
     file = graph_file("model", EXACT)
     with bucket_lookup(loaded.model, tokenizer.max_tokens):
         graph = _trace(loaded, tokenizer.pad_token_id)
-    (staging / "config.json").write_bytes((folder / "config.json").read_bytes())
+    save_config(folder, staging)
     save_tokenizer(loaded.tokenizer, staging)
     save_graph(graph, staging, file)
     return TokenClassificationExport(graph, file, tokenizer, spec)
@@ -154,28 +146,35 @@ def _trace(loaded: LoadedClassifier, pad_id: int) -> ir.Model:
     mask[1, 5:] = 0
     ids[1, 5:] = pad_id
     inputs = {"input_ids": ids, "attention_mask": mask}
-    if _reads_token_types(loaded):
+    if reads_token_types(loaded.model, loaded.tokenizer):
         inputs["token_type_ids"] = torch.zeros_like(ids)
     return export_module(
         TokenScorer(loaded.model), inputs, ["logits"], {name: {0: "batch", 1: "tokens"} for name in inputs}
     )
 
 
-def _reads_token_types(loaded: LoadedClassifier) -> bool:
-    """Return whether the original uses token types: its tokenizer returns them, and its model embeds them."""
-    count = int(getattr(loaded.model.config, "type_vocab_size", 0) or 0)
-    parameters = inspect.signature(loaded.model.forward).parameters
-    return "token_type_ids" in loaded.tokenizer.model_input_names and "token_type_ids" in parameters and count > 0
+def _refuse_dependence_on_padding(loaded: LoadedClassifier, tokenizer: TokenizerSpec) -> None:
+    """Compare the original's logits of texts alone and padded in a batch, as the windows of a long text are.
+
+    :raises BuildError: with the code `unsupported_model` if they differ.
+    """
+    scorer, vocab_size = TokenScorer(loaded.model), loaded.model.config.vocab_size
+    for side in dict.fromkeys(("right", loaded.tokenizer.padding_side)):
+        if padding_changes(scorer, vocab_size, tokenizer.pad_token_id, tokenizer.max_tokens, side):
+            raise BuildError(
+                "unsupported_model",
+                f"{type(loaded.model).__name__} itself answers differently when a text has padding on the {side}",
+                hint="Set padding_side to right." if side == "left" else None,
+            )
 
 
 def _problems(loaded: LoadedClassifier) -> list[str]:
     """Return everything in a loaded model and its tokenizer that cannot be reproduced."""
     kind, config = type(loaded.model), loaded.model.config
     problems = []
-    if kind.__name__ != _ARCHITECTURES.get(config.model_type) or not kind.__module__.startswith("transformers."):
-        problems.append(
-            f"the class {kind.__module__}.{kind.__name__}, not one of {', '.join(sorted(_ARCHITECTURES.values()))}"
-        )
+    expected = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.get(config.model_type)
+    if kind.__name__ != expected or not kind.__module__.startswith("transformers."):
+        problems.append(f"the class {kind.__module__}.{kind.__name__}, not {expected} of transformers")
     if getattr(config, "is_decoder", False):
         problems.append("a decoder, whose attention is causal (is_decoder in config.json)")
     if sorted(config.id2label) != list(range(config.num_labels)):
@@ -189,16 +188,9 @@ def _tokenizer_problems(loaded: LoadedClassifier) -> list[str]:
         return ["a tokenizer that is not a fast one: without tokenizer.json there are no offsets in the text"]
     if tokenizer.pad_token is None:
         problems.append("a tokenizer without a padding token")
-    if tokenizer.padding_side == "left" and counts_from_edge(loaded.model.config):
-        problems.append(
-            "padding on the left with positions that count from the left edge, so that the padding of a window changes "
-            "its scores (set padding_side to right)"
-        )
     if getattr(tokenizer, "split_special_tokens", False):
         problems.append("a tokenizer with split_special_tokens, which tokenizer.json cannot express")
-    if _reads_token_types(loaded) and any(tokenizer("a", return_token_type_ids=True)["token_type_ids"]):
-        problems.append("token types other than 0")
-    return problems
+    return problems + input_problems(loaded.model, tokenizer)
 
 
 def _describe(loaded: LoadedClassifier, tokenizer: TokenizerSpec, defaults: NerDefaults) -> TokenClassificationSpec:

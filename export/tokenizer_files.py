@@ -11,21 +11,18 @@ from ..artifacts import strict_json
 from ..artifacts.constants import TOKENIZER
 from ..artifacts.errors import BuildError
 from ..artifacts.manifest_sections import TokenizerSpec
+from .encoder_checks import position_count
 
 # For a tokenizer without a limit, transformers sets `model_max_length` to a number that is larger than this one.
 _NO_LIMIT = 1_000_000
-# Types of models that count positions from padding_idx + 1, starting at the first token that is not padding.
-_OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "xlm-roberta", "xmod", "longformer")
-# Types of models that count positions from the left edge of the sequence, padding included.
-_EDGE_POSITIONS = ("bart", "bert", "distilbert", "electra")
 
 
 def describe_tokenizer(
-    tokenizer: Any, config: Any, setting: str = "max_seq_length in sentence_bert_config.json"
+    tokenizer: Any, model: Any, setting: str = "max_seq_length in sentence_bert_config.json"
 ) -> TokenizerSpec:
     """Return the section of the manifest that describes a fast tokenizer of transformers.
 
-    :param config: the configuration of the model.
+    :param model: the model of transformers.
     :param setting: the setting with the maximum number of tokens, which error messages name.
     :raises BuildError: with the code `unsupported_model`, if there is no maximum, or if it exceeds the number of
         positions.
@@ -33,41 +30,30 @@ def describe_tokenizer(
     return TokenizerSpec(
         file=TOKENIZER,
         vocab_size=tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=True),
-        max_tokens=_max_tokens(tokenizer.model_max_length, config, setting),
+        max_tokens=_max_tokens(tokenizer.model_max_length, model, setting),
         truncation_side=tokenizer.truncation_side,
         pad_token=str(tokenizer.pad_token),
         pad_token_id=int(tokenizer.pad_token_id),
     )
 
 
-def _max_tokens(limit: int | None, config: Any, setting: str) -> int:
-    positions = _position_count(config)
+def _max_tokens(limit: int | None, model: Any, setting: str) -> int:
+    positions = position_count(model)
     if limit is None or limit > _NO_LIMIT:
-        limit = positions
+        limit = positions or int(getattr(model.config, "max_position_embeddings", 0) or 0)
     if not limit:
         raise BuildError(
             "unsupported_model",
             "neither the tokenizer nor the model has a maximum number of tokens",
             hint=f"Set {setting}.",
         )
-    if limit > positions > 0 and has_absolute_positions(config):  # the original fails on texts of this length
+    if positions is not None and limit > positions:  # the original fails on texts of this length
         raise BuildError(
             "unsupported_model",
             f"texts are cut to {limit} tokens, but the model has only {positions} positions",
             hint=f"Set {setting} to {positions}.",
         )
     return int(limit)
-
-
-def has_absolute_positions(config: Any) -> bool:
-    """Return whether a table limits the number of positions; DeBERTa has one only with `position_biased_input`."""
-    return config.model_type in _OFFSET_POSITIONS or counts_from_edge(config)
-
-
-def counts_from_edge(config: Any) -> bool:
-    """Return whether padding on the left of a token changes its position."""
-    biased = config.model_type == "deberta-v2" and bool(getattr(config, "position_biased_input", True))
-    return biased or config.model_type in _EDGE_POSITIONS
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
@@ -88,9 +74,3 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         **specials,
     }
     (folder / "tokenizer_config.json").write_bytes(strict_json.canonical(config))
-
-
-def _position_count(config: Any) -> int:
-    """Return the maximum number of tokens for which the model has positions; 0 if unknown."""
-    positions = int(getattr(config, "max_position_embeddings", 0) or 0)
-    return positions - 2 if config.model_type in _OFFSET_POSITIONS and positions else positions

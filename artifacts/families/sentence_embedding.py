@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..constants import FP16, TOKENIZER_BUILDERS, TRANSFORMERS
 from ..family import Family, Interface, Metric
-from ..manifest_sections import Section, TokenizerSpec
+from ..manifest_sections import IgnoredCodeSpec, Section, TokenizerSpec, code_facts
 from ..schema import read_schema
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def _facts(manifest: Manifest) -> dict[str, str]:
         "pooling": ", ".join(embedding.pooling),
         "prompts": ", ".join(sorted(name for name, prompt in embedding.prompts.items() if prompt.text)) or "none",
         "long texts": f"cut to {tokenizer.max_tokens} tokens on the {tokenizer.truncation_side}",
+        **code_facts(manifest.sections),
     }
 
 
@@ -114,7 +115,7 @@ SENTENCE_EMBEDDING = Family(
     revision=1,
     title="Sentence embeddings",
     pipeline_tag="sentence-similarity",
-    sections={"embedding": EmbeddingSpec, "tokenizer": TokenizerSpec},
+    sections={"embedding": EmbeddingSpec, "tokenizer": TokenizerSpec, "ignored_code": IgnoredCodeSpec},
     schema=read_schema("sentence_embedding"),
     roles={
         "encoder": Interface(

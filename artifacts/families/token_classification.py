@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..constants import FP16, TOKENIZER_BUILDERS, TRANSFORMERS
 from ..family import Family, Interface
-from ..manifest_sections import Section, TokenizerSpec
+from ..manifest_sections import IgnoredCodeSpec, Section, TokenizerSpec, code_facts
 from ..ner import METRICS, NER, USAGE, EntityCase
 from ..schema import read_schema
 
@@ -54,6 +54,7 @@ def _facts(manifest: Manifest) -> dict[str, str]:
         "aggregation strategy": spec.aggregation_strategy,
         "long texts": long_texts,
         "scores": "the probability of the label",
+        **code_facts(manifest.sections),
     }
 
 
@@ -64,7 +65,11 @@ TOKEN_CLASSIFICATION = Family(
     revision=1,
     title="Named entities",
     pipeline_tag="token-classification",
-    sections={"token_classification": TokenClassificationSpec, "tokenizer": TokenizerSpec},
+    sections={
+        "token_classification": TokenClassificationSpec,
+        "tokenizer": TokenizerSpec,
+        "ignored_code": IgnoredCodeSpec,
+    },
     schema=read_schema("token_classification"),
     roles={
         "token_classifier": Interface(

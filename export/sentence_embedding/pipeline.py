@@ -18,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules.dense import Dense
 from sentence_transformers.base.modules.normalize import Normalize
 from sentence_transformers.base.modules.transformer import Transformer
+from sentence_transformers.sentence_transformer.modules.layer_norm import LayerNorm
 from sentence_transformers.sentence_transformer.modules.pooling import Pooling
 from torch import Tensor, nn
 
@@ -26,13 +27,17 @@ from ...artifacts.errors import BuildError
 from ...artifacts.families.sentence_embedding import EmbeddingSpec, Prompt
 from ...artifacts.manifest_sections import TokenizerSpec
 from ...graphs.files import save_graph
-from ..checkpoints import model_arguments, typed_errors
+from ..checkpoints import load_weights, model_arguments, refuse_unknown_type, save_config, typed_errors
+from ..deberta import bucket_lookup
+from ..encoder_checks import input_problems, padding_changes, reads_token_types
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
 from ..tracing import export_module
 from .pooling import POOLING, without_prompt
 
 # The classes of sentence-transformers modules that may follow Transformer and Pooling in a pipeline
-_HEADS = (Dense, Normalize)
+_HEADS = (Dense, LayerNorm, Normalize)
+# The method of the encoder whose result is pooled, and the field of this result
+_TEXT_MODALITY = {"method": "forward", "method_output_name": "last_hidden_state"}
 _MODULE_NAMES = ("Transformer", "Pooling", *(head.__name__ for head in _HEADS))
 
 
@@ -51,12 +56,18 @@ def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
-    _refuse_unknown_modules(folder)
-    arguments = model_arguments(allow_pickle=allow_pickle)
+    encoder = folder / _refuse_unknown_modules(folder)
+    refuse_unknown_type(encoder)
+    arguments = model_arguments(allow_pickle=allow_pickle) | {"ignore_mismatched_sizes": True}
     with typed_errors(folder, "sentence-transformers"):
-        return SentenceTransformer(
+        pipeline = SentenceTransformer(
             str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=arguments
         )
+    if type(pipeline[0]) is Transformer:  # other pipelines are refused at export
+        model: Any = pipeline[0].model
+        # sentence-transformers does not say which weights are missing or left over
+        load_weights(type(model), encoder, "sentence embeddings", allow_pickle=allow_pickle, config=model.config)
+    return pipeline
 
 
 def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) -> EmbeddingExport:
@@ -66,10 +77,12 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
     """
     transformer, pooling, heads = _modules(pipeline)
     fast_tokenizer: Any = transformer.tokenizer
-    tokenizer = describe_tokenizer(fast_tokenizer, transformer.model.config)
+    tokenizer = describe_tokenizer(fast_tokenizer, transformer.model)
+    _refuse_dependence_on_padding(transformer.model, tokenizer)
     module = SentenceEncoder(transformer.model, pooling, heads)
-    with_types = "token_type_ids" in fast_tokenizer.model_input_names
-    graph = _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
+    with_types = reads_token_types(transformer.model, fast_tokenizer)
+    with bucket_lookup(transformer.model, tokenizer.max_tokens):
+        graph = _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
     file = graph_file("model", EXACT)
     _copy_configuration(folder, staging)
     save_tokenizer(fast_tokenizer, staging)
@@ -130,7 +143,26 @@ def _trace(module: SentenceEncoder, vocab_size: int, with_types: bool, pad_id: i
     return export_module(module, inputs, ["token_embeddings", "sentence_embedding"], dynamic)
 
 
-def _refuse_unknown_modules(folder: Path) -> None:
+def _refuse_dependence_on_padding(model: Any, tokenizer: TokenizerSpec) -> None:
+    """Compare the original's vectors of texts alone and padded in a batch; the artifact pads on the right.
+
+    :raises BuildError: with the code `unsupported_model` if they differ.
+    """
+
+    def run(ids: Tensor, mask: Tensor) -> Tensor:
+        tokens: Tensor = model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return tokens
+
+    if padding_changes(run, model.config.vocab_size, tokenizer.pad_token_id, tokenizer.max_tokens, "right"):
+        what = f"{type(model).__name__} itself answers differently when a text has padding on the right"
+        raise BuildError("unsupported_model", what)
+
+
+def _refuse_unknown_modules(folder: Path) -> str:
+    """Check modules.json, and return the path of the first module.
+
+    :raises BuildError: with the code `unsupported_model` or `source`.
+    """
     listing = folder / "modules.json"
     if not listing.is_file():
         raise BuildError(
@@ -152,6 +184,7 @@ def _refuse_unknown_modules(folder: Path) -> None:
             f"modules that are not supported: {', '.join(unknown)}",
             expected=f"only {', '.join(_MODULE_NAMES)}",
         )
+    return str(modules[0]["path"]) if modules else ""
 
 
 def _is_inside(path: str) -> bool:
@@ -194,13 +227,17 @@ def _transformer_problems(transformer: Transformer) -> list[str]:
         problems.append(
             f"the modalities {', '.join(map(str, transformer.modality_config))} where only text is supported"
         )
+    elif transformer.modality_config["text"] != _TEXT_MODALITY:
+        problems.append(f"other token vectors than the last hidden states ({transformer.modality_config['text']})")
+    if transformer.query_expansion:
+        problems.append("query expansion")
     tokenizer: Any = transformer.tokenizer
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         problems.append("a tokenizer that is not a fast one (no tokenizer.json)")
     elif tokenizer.pad_token is None:
         problems.append("a tokenizer without a padding token")
-    if getattr(transformer.model.config, "is_decoder", False):
-        problems.append("a decoder, whose attention is causal")
+    else:
+        problems += input_problems(transformer.model, tokenizer)
     return problems
 
 
@@ -228,12 +265,14 @@ def _describe(
 
 
 def _copy_configuration(folder: Path, staging: Path) -> None:
-    """Copy the original's configuration files and dense layers, so that other libraries can open the artifact too."""
+    """Copy the original's configuration files and heads, so that other libraries can open the artifact too."""
     names = ["config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"]
-    dense = [path.relative_to(folder).as_posix() for path in folder.glob("*_Dense/*.safetensors")]
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    listed = [f"{module['path']}/config.json" for module in modules if module["path"]]
-    for name in [*names, *listed, *sorted(dense)]:
+    names += [f"{module['path']}/config.json" for module in modules if module["path"]]
+    for name in dict.fromkeys(names):
         if (folder / name).is_file():
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
-            (staging / name).write_bytes((folder / name).read_bytes())
+            save_config(folder, staging, name)
+    for weights in sorted(path for kind in _HEADS for path in folder.glob(f"*_{kind.__name__}/*.safetensors")):
+        copy = staging / weights.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(weights.read_bytes())

@@ -67,7 +67,7 @@ def export_model(loaded: LoadedSummarizer, folder: Path, staging: Path) -> Summa
     if problems := _problems(loaded):
         raise BuildError("unsupported_model", f"the model has {'; '.join(problems)}")
     config = loaded.model.config
-    tokenizer = describe_tokenizer(loaded.tokenizer, config, _LIMIT_SETTING)
+    tokenizer = describe_tokenizer(loaded.tokenizer, loaded.model, _LIMIT_SETTING)
     spec = describe_generation(loaded.model.generation_config, config.max_position_embeddings, config.vocab_size)
     parts = trace_parts(loaded.model)
     graph = compose_graph(parts, spec, tokenizer.pad_token_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,8 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx_ml_bridge import Embedder
-from onnx_ml_bridge.artifacts.constants import graph_file
-from onnx_ml_bridge.artifacts.manifest import Graph
+from onnx_ml_bridge.artifacts.constants import FORMAT_VERSION, GOLDEN, PARITY, graph_file
+from onnx_ml_bridge.artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase
+from onnx_ml_bridge.artifacts.golden import write_golden
+from onnx_ml_bridge.artifacts.manifest import GoldenSpec, Graph, Machine, Manifest, ParitySpec, Source, Variant
+from onnx_ml_bridge.artifacts.seal import list_files, seal, staging_for
 from onnx_ml_bridge.export.sentence_embedding.pipeline import EmbeddingExport, export_pipeline, load_pipeline
 from onnx_ml_bridge.graphs.files import describe_graph, save_graph
 from onnx_ml_bridge.parity.sentence_embedding.original import (
@@ -22,8 +26,8 @@ from onnx_ml_bridge.parity.sentence_embedding.original import (
     original_embeddings,
 )
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.quantize.calibration import read_calibration_texts
-from onnx_ml_bridge.quantize.int8 import QuantizedGraph, quantize_graph
+from onnx_ml_bridge.quantize.calibration import describe_calibration, read_calibration_texts
+from onnx_ml_bridge.quantize.int8 import QuantizedGraph, describe_quantization, quantize_graph
 from onnx_ml_bridge.runtime.sentence_embedding import EmbeddingModel, SentenceEmbedder, encoder_feeds
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from small_models import make_model
@@ -68,7 +72,11 @@ class SmallExport:
 
 def export_small(folder: Path, architecture: str, **options: Any) -> SmallExport:
     """Create the model with these options (see `make_model`) and export it."""
-    source, staging = make_model(folder, architecture, **options), folder / "staging"
+    return export_saved(make_model(folder, architecture, **options), folder / "staging")
+
+
+def export_saved(source: Path, staging: Path) -> SmallExport:
+    """Export the model in `source` to a new folder."""
     staging.mkdir()
     exported = export_pipeline(load_pipeline(source), source, staging)
     graphs = {"fp32": describe_graph(exported.graph, exported.graph_file)}
@@ -83,6 +91,39 @@ def add_int8(small: SmallExport) -> QuantizedGraph:
     save_graph(quantized.model, small.staging, file)
     small.graphs["int8"] = describe_graph(quantized.model, file)
     return quantized
+
+
+def seal_small(small: SmallExport, target: Path, cases: Sequence[EmbeddingCase], int8: QuantizedGraph) -> Path:
+    """Seal a copy of the export as an artifact with these golden cases; `int8` is the result of `add_int8`."""
+    inputs = small.calibration()
+    calibration = describe_calibration(["small"], sum(feeds["input_ids"].size for feeds in inputs))
+    quantization = {"int8": describe_quantization(int8, calibration, {})}
+    gates = {"fp32": {"max_abs": 1e-5}, "int8": {"cosine_min": 0.99}}
+    with staging_for(target) as staging:
+        shutil.copytree(small.staging, staging, dirs_exist_ok=True)
+        write_golden(cases, staging / GOLDEN)
+        (staging / PARITY).write_bytes(b"{}\n")
+        variants = {
+            name: Variant({"encoder": graph}, gates[name], quantization.get(name))
+            for name, graph in small.graphs.items()
+        }
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            task=SENTENCE_EMBEDDING.task,
+            task_revision=SENTENCE_EMBEDDING.revision,
+            engine=SENTENCE_EMBEDDING.engine,
+            name=target.name,
+            version="1",
+            source=Source("path", "small", None, "0" * 64, None),
+            builder={"onnx-ml-bridge": "0", "recipe": "small_exports"},
+            variants=variants,
+            parity=ParitySpec(PARITY, len(cases), Machine("any", (), 1), {name: {} for name in variants}),
+            golden=GoldenSpec(GOLDEN, len(cases)),
+            files=list_files(staging),
+            sections={"tokenizer": small.export.tokenizer, "embedding": small.export.embedding},
+        )
+        seal(staging, manifest, target)
+    return target
 
 
 @cache

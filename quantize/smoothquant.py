@@ -6,6 +6,7 @@ quantized instead of `x`, and the rows of the weight are multiplied by `s`. The 
 
 - into scale and bias of a LayerNormalization; for other readers of its result (a residual connection), the result is
   multiplied by `s` again;
+- into the scale of an RMS norm, which is a Mul by a constant vector; other readers keep the Mul as it was;
 - into the value projection of an attention: each channel of the attention's result is a weighted sum of one channel of
   the projection.
 """
@@ -40,6 +41,8 @@ def smooth(editor: GraphEditor, groups: Sequence[LinearGroup], stats: Mapping[st
         scales = smoothing_scales(observed.absmax, [linear.weight for linear in group.linears])
         if producer.op_type == "LayerNormalization":
             _fold_into_norm(editor, producer, group, scales)
+        elif (vector := _constant_vector(producer)) is not None and vector.shape == scales.shape:
+            _fold_into_scale(editor, producer, vector, group, scales)
         elif (projection := _value_projection(group.activation, linears)) is not None:
             _fold_into_linear(editor, projection, scales)
         else:
@@ -86,31 +89,59 @@ def _fold_into_norm(editor: GraphEditor, norm: ir.Node, group: LinearGroup, scal
         editor.graph.remove(norm, safe=True)
 
 
+def _constant_vector(node: ir.Node) -> ir.Value | None:
+    """Return the operand of a Mul that is a constant vector with one element per channel; None for any other node."""
+    if node.op_type != "Mul" or node.domain != "":
+        return None
+    vectors = [value for value in node.inputs if (tensor := constant(value)) is not None and len(tensor.shape) == 1]
+    return vectors[0] if len(vectors) == 1 else None
+
+
+def _fold_into_scale(
+    editor: GraphEditor, product: ir.Node, vector: ir.Value, group: LinearGroup, scales: Floats
+) -> None:
+    """Add a Mul whose constant vector is divided by `scales`, for the linears of the group."""
+    tensor = constant(vector)
+    assert tensor is not None  # _constant_vector has checked it
+    chain = editor.after(product)
+    divided = chain.constant(tensor.numpy() / scales, name="scale")
+    x = group.activation
+    smoothed = chain.op("Mul", *(divided if value is vector else value for value in product.inputs))
+    for linear in group.linears:
+        linear.node.replace_input_with(0, smoothed)
+    group.activation = smoothed
+    if not x.uses() and not x.is_graph_output():
+        editor.graph.remove(product, safe=True)
+
+
 def _fold_into_linear(editor: GraphEditor, linear: Linear, scales: Floats) -> None:
-    """Divide the output channels of a linear, and of the bias that is added to it, by `scales`."""
+    """Divide the output channels of a linear, and of the bias that is added to it if there is one, by `scales`."""
     linear.weight /= scales
     for use in linear.node.outputs[0].uses():
-        bias = next(value for value in use.node.inputs if constant(value) is not None)
-        index = list(use.node.inputs).index(bias)
-        tensor = constant(bias)
-        assert tensor is not None  # _value_projection has checked it
-        divided = editor.after(linear.node).constant(tensor.numpy() / scales, name="bias")
-        use.node.replace_input_with(index, divided)
+        for index, value in enumerate(use.node.inputs):
+            tensor = constant(value) if use.node.op_type == "Add" else None
+            if tensor is not None:
+                divided = editor.after(linear.node).constant(tensor.numpy() / scales, name="bias")
+                use.node.replace_input_with(index, divided)
 
 
 def _value_projection(activation: ir.Value, linears: Mapping[ir.Value, Linear]) -> Linear | None:
     """Return the value projection of the attention that computes `activation`; None if no attention computes it.
 
     The operators from the activation backwards are: Reshape, Transpose(0, 2, 1, 3), MatMul(probabilities, values),
-    Transpose(0, 2, 1, 3), Reshape, Add of a constant bias, MatMul. Heads are split and merged in the same order, so
-    channel c of the result is a weighted sum of channel c of the projection.
+    Transpose(0, 2, 1, 3), Reshape, an Add if the projection has a bias, MatMul. Heads are split and merged in the same
+    order, so channel c of the result is a weighted sum of channel c of the projection.
     """
     product = _upstream(activation, ("Reshape", 0), ("Transpose", 0))
     if product is None or (matmul := product.producer()) is None or matmul.op_type != "MatMul":
         return None
-    biased = _upstream(matmul.inputs[1], ("Transpose", 0), ("Reshape", 0))
-    add = biased.producer() if biased is not None else None
-    if biased is None or add is None or add.op_type != "Add" or len(biased.uses()) != 1:
+    values = _upstream(matmul.inputs[1], ("Transpose", 0), ("Reshape", 0))
+    if values is None or len(values.uses()) != 1:
+        return None
+    if values in linears:
+        return linears[values] if linears[values].weight.shape[1] == activation.shape[-1] else None
+    add = values.producer()
+    if add is None or add.op_type != "Add":
         return None
     projections = [linears[value] for value in add.inputs if value is not None and value in linears]
     has_constant_bias = any(constant(value) is not None for value in add.inputs)

@@ -97,7 +97,7 @@ def _roughen(model: nn.Module) -> None:
     """
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
-            parameter.mul_(4)
+            parameter.mul_(3)
         elif name.endswith("bias"):
             parameter.add_(torch.randn_like(parameter) * 0.05)
         elif len(parameter) == HIDDEN:
@@ -165,9 +165,7 @@ ENCODERS: dict[str, Encoder] = {
     "albert": Encoder("albert", _unigram_with(AlbertTokenizer, ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))),
     "electra": Encoder("electra", _wordpiece_tokenizer, {"embedding_size": 32}),
     "deberta-v2": Encoder("deberta-v2", _unigram_with(DebertaV2Tokenizer, BERT_SPECIALS), _DEBERTA),
-    "modernbert": Encoder(
-        "modernbert", roberta_tokenizer, _MODERNBERT, heads=lambda: [LayerNorm(HIDDEN)]
-    ),
+    "modernbert": Encoder("modernbert", roberta_tokenizer, _MODERNBERT, heads=lambda: [LayerNorm(HIDDEN)]),
     "nomic-bert": Encoder("nomic_bert", _wordpiece_tokenizer),
     "jina-embeddings-v3": Encoder("jina_embeddings_v3", _XLMR, {"type_vocab_size": 1}),
     "gte": Encoder("gte", _XLMR, pooling="cls"),

@@ -15,6 +15,7 @@ from onnx_ml_bridge.export.source import resolve_source
 from refusing import refused
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from small_encoders import FNET, QWEN2, make_encoder
 from small_models import make_model
 
 MODULES = "sentence_transformers.models."
@@ -56,7 +57,6 @@ def test_the_pristine_model_is_accepted(folder):
 @pytest.mark.parametrize(
     "kind",
     [
-        f"{MODULES}LayerNorm",
         f"{MODULES}WeightedLayerPooling",
         f"{MODULES}LSTM",
         "sentence_transformers.sentence_transformer.modules.cnn.CNN",
@@ -188,10 +188,26 @@ def test_a_limit_beyond_the_positions(tmp_path):
         export(load_pipeline(made), made)
 
 
-def test_a_decoder(folder):
+def test_a_decoder_without_a_padding_token(tmp_path):
+    """Without one, the original itself cannot read several texts at once."""
+    made = make_encoder(tmp_path, QWEN2)
+    pipeline = load_pipeline(made)
+    pipeline[0].tokenizer.pad_token = None
+    with refused("unsupported_model", "padding token"):
+        export(pipeline, made)
+
+
+def test_a_model_that_answers_differently_when_padded(tmp_path):
+    """FNet mixes all tokens, padding included."""
+    made = make_encoder(tmp_path, FNET)
+    with refused("unsupported_model", "FNetModel itself", "padding on the right"):
+        export(load_pipeline(made), made)
+
+
+def test_other_inputs(folder):
     pipeline = load_pipeline(folder)
-    pipeline[0].model.config.is_decoder = True
-    with refused("unsupported_model", "decoder"):
+    pipeline[0].tokenizer.model_input_names = ["input_ids", "attention_mask", "bbox"]
+    with refused("unsupported_model", "the inputs bbox"):
         export(pipeline, folder)
 
 

@@ -183,5 +183,7 @@ ENCODERS: dict[str, Encoder] = {
     "qwen3": Encoder("qwen3", roberta_tokenizer, {"num_key_value_heads": 2, "head_dim": 32}, **_CAUSAL),
     "llama": Encoder("llama", roberta_tokenizer, {"num_key_value_heads": 2}, **_CAUSAL),
 }
-# Not part of the matrix: the model whose checkpoints exist with attention in both directions
-QWEN2 = Encoder("qwen2", roberta_tokenizer, {"num_key_value_heads": 2}, **_CAUSAL)
+# Not part of the matrix: the model whose checkpoints exist with attention in both directions, and one that ignores the
+# attention mask
+QWEN2 = Encoder("qwen2", roberta_tokenizer, {"num_key_value_heads": 2})
+FNET = Encoder("fnet", _wordpiece_tokenizer, {"tpu_short_seq_length": POSITIONS})

@@ -5,6 +5,7 @@
 #   make test-s3   runs the tests of stores in buckets against an S3 server, which gets an environment of its own
 #   make test-openvino   runs models on OpenVINO, in an environment of its own
 #   make reliability   runs the tests of docs/reliability.md for long; make reliability-ci for at most 15 minutes
+#   make architectures   compares all architectures of docs/models.md with the originals, and writes the page
 #   make fuzz   fuzzes every parser of both languages by coverage, SECONDS each
 #   make check  lint and unit tests of both languages, a few minutes
 # All output goes to .venv, dist and bridge/target.
@@ -47,7 +48,7 @@ RAY_BIN := .venv-ray/bin
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-linked \
 	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-s3 test-openvino bench bench-gpu load memory soak agreement \
-	agreement-rerank agreement-summaries reliability reliability-ci fuzz fuzz-python fuzz-rust clean
+	agreement-rerank agreement-summaries reliability reliability-ci architectures fuzz fuzz-python fuzz-rust clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -190,6 +191,14 @@ reliability: install $(RUST_DEBUG) $(RUST_VERDICTS)
 reliability-ci: install $(RUST_DEBUG) $(RUST_VERDICTS)
 	ONNX_ML_BRIDGE_RELIABILITY=ci ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10 tests/reliability
+
+# The tests of docs/models.md with all architectures and settings, and the page with their results
+architectures: install $(RUST_DEBUG)
+	ONNX_ML_BRIDGE_ARCHITECTURES=all ONNX_ML_BRIDGE_MODELS=$(abspath docs/models.json) \
+		ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope \
+		tests/parity/test_architectures.py tests/parity/test_token_classifier_architectures.py
+	$(PYTHON) scripts/models.py
 
 # Fuzzing by coverage: atheris for Python, libFuzzer for Rust, whose flags are those of cargo-fuzz without a sanitizer
 SECONDS ?= 600

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_exports import SmallExport, add_int8, export_small
 from token_classifier_exports import (
     MAX_TOKENS,
@@ -24,6 +25,15 @@ from token_classifier_exports import add_int8 as add_token_classifier_int8
 def rust() -> Path:
     """The path of the Rust command. It loads the library in ORT_DYLIB_PATH; the Makefile sets both variables."""
     return Path(os.environ["ONNX_ML_BRIDGE_RUST"])
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Use one thread: more are not faster for small networks, and the threads of two libraries slow each other down."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ NAMES = sorted(ENCODERS) if os.environ.get("ONNX_ML_BRIDGE_ARCHITECTURES") == "a
 VARIANTS = ("fp32", "int8")
 ALONE = slice(None, None, 3)
 
-pytestmark = pytest.mark.families("sentence_embedding")
+pytestmark = [pytest.mark.families("sentence_embedding"), pytest.mark.usefixtures("one_thread")]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,17 +32,9 @@ from token_classifier_exports import (
 
 TOLERANCE = 1e-5
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 every_token_classifier = pytest.mark.parametrize("name", sorted(TOKEN_CLASSIFIERS))
 every_kind = pytest.mark.parametrize("name", KINDS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Use one thread: more are not faster for small networks, and the threads of two libraries slow each other down."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def check(

@@ -142,7 +142,7 @@ def roughen(encoder: nn.Module, outlier: float = 4) -> None:
         if isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight, mean=1.0, std=0.2)
             module.weight.data[:2] *= outlier
-        if isinstance(module, (nn.LayerNorm, nn.Linear)):
+        if isinstance(module, (nn.LayerNorm, nn.Linear)) and module.bias is not None:
             nn.init.normal_(module.bias, std=0.05)
     encoder.get_input_embeddings().weight.data *= 5
 

@@ -75,7 +75,7 @@ class TokenClassifier:
 
 def make_token_classifier(
     folder: Path,
-    name: str,
+    name: str | TokenClassifier,
     *,
     model_max_length: int | None = MAX_TOKENS,
     tokenizer: dict[str, Any] | None = None,
@@ -83,12 +83,12 @@ def make_token_classifier(
 ) -> Path:
     """Save a small token classifier to `folder` and return `folder`.
 
-    :param name: a key of `TOKEN_CLASSIFIERS`.
+    :param name: a key of `TOKEN_CLASSIFIERS`, or the recipe of another token classifier.
     :param model_max_length: the tokenizer's limit, special tokens included; None for none.
     :param tokenizer: further settings of the tokenizer.
     :param config: further settings of the model's configuration.
     """
-    made = TOKEN_CLASSIFIERS[name]
+    made = TOKEN_CLASSIFIERS[name] if isinstance(name, str) else name
     limit = {} if model_max_length is None else {"model_max_length": model_max_length}
     text = made.tokenizer(**limit, **(tokenizer or {}))
     with torch.random.fork_rng():
@@ -128,7 +128,7 @@ def _hidden_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     return torch.cat(seen)
 
 
-def _sizes(size: int, **more: Any) -> dict[str, Any]:
+def sizes(size: int, **more: Any) -> dict[str, Any]:
     return {
         "vocab_size": size,
         "hidden_size": HIDDEN,
@@ -172,10 +172,10 @@ def _deberta(size: int, **more: Any) -> DebertaV2Config:
         "type_vocab_size": 0,
         **more,
     }
-    return DebertaV2Config(**_sizes(size, **settings))
+    return DebertaV2Config(**sizes(size, **settings))
 
 
-def _wordpiece_of(kind: type[BertTokenizer], lowercase: bool) -> Callable[..., PreTrainedTokenizerBase]:
+def wordpiece_of(kind: type[BertTokenizer], lowercase: bool) -> Callable[..., PreTrainedTokenizerBase]:
     vocab = wordpiece(BERT_SPECIALS, lowercase)
     return lambda **settings: kind(vocab=dict(vocab), do_lower_case=lowercase, **settings)
 
@@ -191,35 +191,35 @@ def _unigram_tokenizer(**settings: Any) -> XLMRobertaTokenizer:
 
 TOKEN_CLASSIFIERS: dict[str, TokenClassifier] = {
     "bert": TokenClassifier(  # cased WordPiece
-        lambda size, **more: BertConfig(**_sizes(size, **more)),
+        lambda size, **more: BertConfig(**sizes(size, **more)),
         BertForTokenClassification,
-        _wordpiece_of(BertTokenizer, lowercase=False),
+        wordpiece_of(BertTokenizer, lowercase=False),
     ),
     "distilbert": TokenClassifier(
-        _distilbert, DistilBertForTokenClassification, _wordpiece_of(DistilBertTokenizer, lowercase=True)
+        _distilbert, DistilBertForTokenClassification, wordpiece_of(DistilBertTokenizer, lowercase=True)
     ),
     "electra": TokenClassifier(  # embeddings smaller than the layers, with a projection in between
-        lambda size, **more: ElectraConfig(**_sizes(size, embedding_size=_EMBEDDING, **more)),
+        lambda size, **more: ElectraConfig(**sizes(size, embedding_size=_EMBEDDING, **more)),
         ElectraForTokenClassification,
-        _wordpiece_of(ElectraTokenizer, lowercase=True),
+        wordpiece_of(ElectraTokenizer, lowercase=True),
     ),
     "roberta": TokenClassifier(  # byte-level BPE
-        lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
+        lambda size, **more: RobertaConfig(**sizes(size, type_vocab_size=1, **more)),
         RobertaForTokenClassification,
         roberta_tokenizer,
     ),
     "roberta-prefix": TokenClassifier(  # byte-level BPE that adds a space before the text
-        lambda size, **more: RobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
+        lambda size, **more: RobertaConfig(**sizes(size, type_vocab_size=1, **more)),
         RobertaForTokenClassification,
         lambda **settings: roberta_tokenizer(add_prefix_space=True, **settings),
     ),
     "xlm-roberta": TokenClassifier(  # Unigram over words split at whitespace
-        lambda size, **more: XLMRobertaConfig(**_sizes(size, type_vocab_size=1, **more)),
+        lambda size, **more: XLMRobertaConfig(**sizes(size, type_vocab_size=1, **more)),
         XLMRobertaForTokenClassification,
         _unigram_tokenizer,
     ),
     "camembert": TokenClassifier(
-        lambda size, **more: CamembertConfig(**_sizes(size, type_vocab_size=1, **more)),
+        lambda size, **more: CamembertConfig(**sizes(size, type_vocab_size=1, **more)),
         CamembertForTokenClassification,
         _unigram_tokenizer,
     ),

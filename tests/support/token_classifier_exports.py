@@ -27,6 +27,7 @@ from onnx_ml_bridge.quantize.int8 import QuantizedGraph, describe_quantization, 
 from onnx_ml_bridge.runtime.sentence_embedding import encoder_feeds
 from onnx_ml_bridge.runtime.token_classification.classifier import TokenClassifier, TokenClassifierModel
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
+from small_token_classifiers import TokenClassifier as TokenClassifierRecipe
 from small_token_classifiers import make_token_classifier
 
 # The tokenizers' limit; most texts of the tests have more tokens.
@@ -116,7 +117,7 @@ def remember(pipeline: Any) -> Any:
 
 
 def export_token_classifier(
-    folder: Path, name: str, *, defaults: NerDefaults | None = None, **options: Any
+    folder: Path, name: str | TokenClassifierRecipe, *, defaults: NerDefaults | None = None, **options: Any
 ) -> SmallTokenClassifier:
     """Create the model with these options (see `make_token_classifier`) and export it."""
     source, staging = make_token_classifier(folder / "model", name, **options), folder / "staging"

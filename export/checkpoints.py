@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from transformers import AutoTokenizer
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.models.auto.auto_mappings import CONFIG_MAPPING_NAMES
 
 from ..artifacts.errors import BuildError
 from .remote_code import without_code

@@ -20,8 +20,9 @@ def bucket_lookup(model: Any, max_tokens: int) -> Iterator[None]:
 
     :param max_tokens: the length of the longest text.
     """
-    encoder = getattr(getattr(model, "deberta", model), "encoder", None)
-    if not isinstance(encoder, DebertaV2Encoder) or not encoder.relative_attention:
+    encoder: Any = getattr(getattr(model, "deberta", model), "encoder", None)
+    is_deberta = isinstance(encoder, DebertaV2Encoder)
+    if not is_deberta or not encoder.relative_attention:
         yield
         return
     table = _buckets(encoder, max_tokens)

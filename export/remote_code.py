@@ -39,7 +39,7 @@ def find_code(folder: Path) -> list[CodeReference]:
 
     :raises BuildError: with the code `source` for a configuration file that is not valid JSON.
     """
-    references = []
+    references: list[CodeReference] = []
     for path in sorted(folder.rglob("*.json")):
         if path.name not in _VOCABULARIES and not path.name.endswith(".index.json"):
             references += _references(path.relative_to(folder).as_posix(), _read(path, folder))

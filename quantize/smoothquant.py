@@ -41,9 +41,9 @@ def smooth(editor: GraphEditor, groups: Sequence[LinearGroup], stats: Mapping[st
         scales = smoothing_scales(observed.absmax, [linear.weight for linear in group.linears])
         if producer.op_type == "LayerNormalization":
             _fold_into_norm(editor, producer, group, scales)
-        elif (vector := _constant_vector(producer)) is not None and vector.shape == scales.shape:
+        elif (vector := _constant_vector(producer, len(scales))) is not None:
             _fold_into_scale(editor, producer, vector, group, scales)
-        elif (projection := _value_projection(group.activation, linears)) is not None:
+        elif (projection := _value_projection(group.activation, linears)) and projection.weight.shape[1] == len(scales):
             _fold_into_linear(editor, projection, scales)
         else:
             continue
@@ -89,11 +89,12 @@ def _fold_into_norm(editor: GraphEditor, norm: ir.Node, group: LinearGroup, scal
         editor.graph.remove(norm, safe=True)
 
 
-def _constant_vector(node: ir.Node) -> ir.Value | None:
-    """Return the operand of a Mul that is a constant vector with one element per channel; None for any other node."""
+def _constant_vector(node: ir.Node, channels: int) -> ir.Value | None:
+    """Return the operand of a Mul that is a constant vector `[channels]`; None for any other node."""
     if node.op_type != "Mul" or node.domain != "":
         return None
-    vectors = [value for value in node.inputs if (tensor := constant(value)) is not None and len(tensor.shape) == 1]
+    tensors = [(value, constant(value)) for value in node.inputs]
+    vectors = [value for value, tensor in tensors if tensor is not None and list(tensor.shape) == [channels]]
     return vectors[0] if len(vectors) == 1 else None
 
 
@@ -139,7 +140,7 @@ def _value_projection(activation: ir.Value, linears: Mapping[ir.Value, Linear]) 
     if values is None or len(values.uses()) != 1:
         return None
     if values in linears:
-        return linears[values] if linears[values].weight.shape[1] == activation.shape[-1] else None
+        return linears[values]
     add = values.producer()
     if add is None or add.op_type != "Add":
         return None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from ...artifacts.constants import EXACT
 from ...artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, ExpectedEmbedding
 from ...runtime.handles.embedder import Embedder, EmbedOptions
 from ..proof import check_gate
@@ -22,6 +23,8 @@ _TEXTS_PER_PROMPT = 64
 _WORST = 10
 _GOLDEN_EVERY = 26
 _SPEED_TEXTS = 128
+# Every n-th input is also embedded alone
+_ALONE_EVERY = 40
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def evaluate(
         name: check_gate(SENTENCE_EMBEDDING.metrics, compared.metrics, gates[name])
         for name, compared in comparisons.items()
     }
+    if EXACT in embedders:
+        failures[EXACT] += _misses_alone(embedders[EXACT], inputs, original, gates[EXACT])
     return EmbeddingParity(inputs, groups, original, comparisons, failures)
 
 
@@ -91,6 +96,25 @@ def golden_cases(parity: EmbeddingParity) -> list[EmbeddingCase]:
     indices = {*range(0, len(parity.inputs), _GOLDEN_EVERY), len(parity.inputs) - 1}
     indices |= {index for index, entry in enumerate(parity.inputs) if not entry.text.strip() and not entry.prompt_name}
     return [_case(parity, index) for index in sorted(indices)]
+
+
+def _misses_alone(
+    embedder: Embedder, inputs: Sequence[EmbeddingInput], original: OriginalEmbeddings, gate: Mapping[str, float]
+) -> list[str]:
+    """Compare texts that are embedded alone, each without padding, with the original's vectors.
+
+    The other comparisons are of batches, in which shorter texts are padded.
+
+    :returns: a message if a difference is above the gate's threshold `max_abs`.
+    """
+    worst = 0.0
+    for index in range(0, len(inputs), _ALONE_EVERY):
+        options = EmbedOptions(prompt_name=inputs[index].prompt_name)
+        (vector,) = embedder.embed([inputs[index].text], options).vectors
+        worst = max(worst, float(np.abs(vector - original.vectors[index]).max()))
+    threshold = gate.get("max_abs", np.inf)
+    is_missed = not worst <= threshold  # a value that is not a number misses the threshold too
+    return [f"max_abs of texts alone is {worst:.6g}, expected <= {threshold:.6g}"] if is_missed else []
 
 
 def _case(parity: EmbeddingParity, index: int) -> EmbeddingCase:

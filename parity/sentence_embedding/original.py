@@ -37,7 +37,9 @@ def load_original(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
     arguments: dict[str, object] = {"dtype": torch.float32}
     if not allow_pickle:
         arguments["use_safetensors"] = True
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs=arguments)
+    return SentenceTransformer(
+        str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=arguments
+    )
 
 
 @original_errors("sentence-transformers")

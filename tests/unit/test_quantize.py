@@ -9,7 +9,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx_ml_bridge.graphs.files import save_graph
+from onnx_ml_bridge.graphs.graph_editor import GraphEditor
 from onnx_ml_bridge.quantize import gptq
+from onnx_ml_bridge.quantize.calibration import ActivationStats
 from onnx_ml_bridge.quantize.gptq import round_weights
 from onnx_ml_bridge.quantize.int8 import quantize_graph
 from onnx_ml_bridge.quantize.int8_scheme import (
@@ -24,7 +26,8 @@ from onnx_ml_bridge.quantize.int8_scheme import (
     quantize_rows,
     quantize_table,
 )
-from onnx_ml_bridge.quantize.smoothquant import ALPHA, smoothing_scales
+from onnx_ml_bridge.quantize.matmul_groups import find_groups
+from onnx_ml_bridge.quantize.smoothquant import ALPHA, smooth, smoothing_scales
 from onnx_ml_bridge.runtime.session import create_session
 
 
@@ -91,6 +94,35 @@ def test_smoothing_scales_by_hand():
     weights = [floats([[1, -2], [0, 0]]), floats([[0, 0], [8, 1]])]
     assert ALPHA == 0.7
     assert np.allclose(smoothing_scales(floats([3, 5]), weights), [3**0.7 / 2**0.3, 5**0.7 / 8**0.3])
+
+
+def test_smoothing_an_rms_norm():
+    """The constant vector of the Mul is divided by the scales, the rows of the weight are multiplied by them."""
+    vector, weight = floats([2, 30]), floats([[1, 2], [3, 4]])
+    x = ir.Value(name="x", shape=ir.Shape(["rows", 2]), type=ir.TensorType(ir.DataType.FLOAT))
+    constants = [
+        ir.Value(name=name, const_value=ir.tensor(each, name=name))
+        for name, each in zip("vw", (vector, weight), strict=True)
+    ]
+    norm = ir.node("Mul", [x, constants[0]])
+    product = ir.node("MatMul", [norm.outputs[0], constants[1]], name="product")
+    other = ir.node("Neg", [norm.outputs[0]])  # another reader of the norm, which must not be scaled
+    outputs = [product.outputs[0], other.outputs[0]]
+    for name, value in zip("yz", outputs, strict=True):
+        value.name, value.shape, value.type = name, ir.Shape(["rows", 2]), ir.TensorType(ir.DataType.FLOAT)
+    graph = ir.Graph([x], outputs, nodes=[norm, product, other], initializers=constants, opset_imports={"": 20})
+    groups, stats = find_groups(graph), ActivationStats(2)
+    rows = floats([[1, -2], [3, 0.5]])
+    stats.add(rows * vector)
+    (name,) = [str(group.activation.name) for group in groups]
+    smooth(GraphEditor(graph), groups, {name: stats})
+    scales = smoothing_scales(floats([6, 60]), [weight])
+    (linear,) = groups[0].linears
+    assert np.allclose(linear.weight, weight * scales[:, None])
+    smoothed = groups[0].activation.producer()
+    assert smoothed is not norm and np.allclose(smoothed.inputs[1].const_value.numpy(), vector / scales)
+    assert np.allclose(rows * (vector / scales) @ linear.weight, rows * vector @ weight)
+    assert other.inputs[0] is norm.outputs[0] and np.allclose(stats.absmax, floats([6, 60]) / scales)
 
 
 def test_independent_inputs_are_rounded_to_nearest():

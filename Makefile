@@ -6,6 +6,7 @@
 #   make test-openvino   runs models on OpenVINO, in an environment of its own
 #   make reliability   runs the tests of docs/reliability.md for long; make reliability-ci for at most 15 minutes
 #   make architectures   compares all architectures of docs/models.md with the originals, and writes the page
+#   make large   exports and quantizes a model whose graph is larger than 2 GiB, within 20 GiB of memory
 #   make fuzz   fuzzes every parser of both languages by coverage, SECONDS each
 #   make check  lint and unit tests of both languages, a few minutes
 # All output goes to .venv, dist and bridge/target.
@@ -48,7 +49,7 @@ RAY_BIN := .venv-ray/bin
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-linked \
 	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-s3 test-openvino bench bench-gpu load memory soak agreement \
-	agreement-rerank agreement-summaries reliability reliability-ci architectures fuzz fuzz-python fuzz-rust clean
+	agreement-rerank agreement-summaries reliability reliability-ci architectures large fuzz fuzz-python fuzz-rust clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -199,6 +200,10 @@ architectures: install $(RUST_DEBUG)
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope \
 		tests/parity/test_architectures.py tests/parity/test_token_classifier_architectures.py
 	$(PYTHON) scripts/models.py
+
+# A model in the shape of Qwen3-0.6B
+large: install
+	ONNX_ML_BRIDGE_LARGE=1 $(BIN)/python -m pytest -s tests/large
 
 # Fuzzing by coverage: atheris for Python, libFuzzer for Rust, whose flags are those of cargo-fuzz without a sanitizer
 SECONDS ?= 600

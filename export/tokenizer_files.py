@@ -41,7 +41,7 @@ def _max_tokens(limit: int | None, model: Any, setting: str) -> int:
     positions = position_count(model)
     if limit is None or limit > _NO_LIMIT:
         limit = positions or int(getattr(model.config, "max_position_embeddings", 0) or 0)
-    if not limit:
+    if limit < 1:  # XLNet states -1
         raise BuildError(
             "unsupported_model",
             "neither the tokenizer nor the model has a maximum number of tokens",

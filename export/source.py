@@ -218,8 +218,8 @@ def _ignored_code(folder: Path, *, ignore_code: bool) -> tuple[str, ...]:
         raise BuildError(
             "unsafe_checkpoint",
             f"{', '.join(references)} refers to code of the model",
-            hint="Code of models is never run. The option ignore_code of sentence embeddings and token classifiers uses "
-            "transformers' own class of the model_type instead, whose answers can differ from those of the code.",
+            hint="Code of models is never run. The option ignore_code of sentence embeddings and token classifiers "
+            "selects transformers' own class of the model_type, whose answers can differ from those of the code.",
         )
     return tuple(references)
 

@@ -204,6 +204,21 @@ def test_a_model_that_answers_differently_when_padded(tmp_path):
         export(load_pipeline(made), made)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"message": {"method": "forward", "method_output_name": "last_hidden_state"}}, ["text, message"]),
+        ({"text": {"method": "forward", "method_output_name": "pooler_output"}}, ["token vectors", "pooler_output"]),
+    ],
+)
+def test_other_modalities_and_outputs(folder, changes, words):
+    """A chat template gives a pipeline the modality `message`."""
+    pipeline = load_pipeline(folder)
+    pipeline[0].modality_config = {**pipeline[0].modality_config, **changes}
+    with refused("unsupported_model", *words):
+        export(pipeline, folder)
+
+
 def test_other_inputs(folder):
     pipeline = load_pipeline(folder)
     pipeline[0].tokenizer.model_input_names = ["input_ids", "attention_mask", "bbox"]

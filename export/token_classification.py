@@ -23,6 +23,7 @@ from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.ner import STRATEGIES
 from ..artifacts.staging import BuildSettings, Staged
 from ..graphs.files import describe_graph, save_graph
+from .attention_blocks import trace_in_blocks
 from .checkpoints import load_checkpoint, refuse_unknown_architecture
 from .deberta import bucket_lookup
 from .tokenizer_files import counts_from_edge, describe_tokenizer, save_tokenizer
@@ -126,7 +127,7 @@ def export_model(
     spec = _describe(loaded, tokenizer, defaults or NerDefaults())
     file = graph_file("model", EXACT)
     with bucket_lookup(loaded.model, tokenizer.max_tokens):
-        graph = _trace(loaded, tokenizer.pad_token_id)
+        graph = trace_in_blocks(loaded.model, tokenizer.max_tokens, lambda: _trace(loaded, tokenizer.pad_token_id))
     (staging / "config.json").write_bytes((folder / "config.json").read_bytes())
     save_tokenizer(loaded.tokenizer, staging)
     save_graph(graph, staging, file)

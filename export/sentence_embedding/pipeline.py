@@ -26,6 +26,7 @@ from ...artifacts.errors import BuildError
 from ...artifacts.families.sentence_embedding import EmbeddingSpec, Prompt
 from ...artifacts.manifest_sections import TokenizerSpec
 from ...graphs.files import save_graph
+from ..attention_blocks import trace_in_blocks
 from ..checkpoints import model_arguments, typed_errors
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
 from ..tracing import export_module
@@ -69,7 +70,11 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
     tokenizer = describe_tokenizer(fast_tokenizer, transformer.model.config)
     module = SentenceEncoder(transformer.model, pooling, heads)
     with_types = "token_type_ids" in fast_tokenizer.model_input_names
-    graph = _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
+    graph = trace_in_blocks(
+        transformer.model,
+        tokenizer.max_tokens,
+        lambda: _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id),
+    )
     file = graph_file("model", EXACT)
     _copy_configuration(folder, staging)
     save_tokenizer(fast_tokenizer, staging)

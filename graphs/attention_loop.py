@@ -1,7 +1,7 @@
 """Attention over blocks of queries: a `Loop` with standard operators that never holds the scores of all queries.
 
-The scores of 8,192 tokens and 12 heads take 3.2 GB per layer, those of a block of 256 queries 100 MB. A block reads only
-the keys that its queries can see, so causal attention does half of the products, and a sliding window a few percent.
+The scores of 8,192 tokens and 12 heads take 3.2 GB per layer, those of a block of 256 queries 100 MB. A block reads
+only the keys that its queries can see: causal attention computes half of the products, a sliding window a few percent.
 The graph of a layer, with `size` queries in each of `turns` blocks:
 
     scaled queries [batch, heads, tokens, in], padded to turns * size tokens
@@ -189,22 +189,78 @@ class AttentionLoops:
         return self._float(MASKED_NAME, MASKED)
 
 
+def attention_loops(graph: ir.Graph) -> list[ir.Node]:
+    """Return the loops of a graph that `attend` has written."""
+    return [node for node in graph if _products(node) is not None]
+
+
 def looped_values(result: ir.Value | None) -> ir.Value | None:
     """Return the `values` of the attention that computes `result`; None if it is not the result of `attend`."""
     node = result.producer() if result is not None else None
-    for expected in ("Slice", "Reshape", "Transpose", "Loop"):
-        if node is None or node.op_type != expected:
+    for expected in ("Slice", "Reshape", "Transpose"):
+        if node is None or node.op_type != expected or (operand := node.inputs[0]) is None:
             return None
-        loop, operand = node, node.inputs[0]
-        node = operand.producer() if operand is not None else None
-    product = _producer(loop.attributes["body"].as_graph().outputs[1], "Transpose")
-    product = _producer(product.inputs[0], "MatMul") if product is not None else None
-    if product is None:
+        node = operand.producer()
+    products = _products(node)
+    if products is None:
         return None
-    part = _producer(product.inputs[1], "Slice")
-    values = product.inputs[1]
+    values = products[1].inputs[1]
+    part = _producer(values, "Slice")
     # The values of a window are sliced inside of the body
-    return part.inputs[0] if part is not None and part.graph is product.graph else values
+    return part.inputs[0] if part is not None and part.graph is products[1].graph else values
+
+
+def float32_nodes(graph: ir.Graph) -> list[ir.Node]:
+    """Return the nodes of attentions that stay float32 in a graph of float16: all loops, and those of their masks."""
+    loops = attention_loops(graph)
+    paddings = {_padding_use(loop)[0].inputs[_padding_use(loop)[1]] for loop in loops}
+    return [*loops, *(producer for value in paddings if value and (producer := value.producer()) is not None)]
+
+
+def use_half_products(loop: ir.Node) -> None:
+    """Compute the products of a loop in float16, and the rest of its attention in float32.
+
+    All nodes around it except `float32_nodes` have been converted to float16, with casts around those.
+    """
+    products = _products(loop)
+    assert products is not None  # the loop is one of `attention_loops`
+    reader, index = _padding_use(loop)
+    rounded = _producer(reader.inputs[index], "Cast")
+    assert rounded is not None
+    reader.replace_input_with(index, rounded.inputs[0])
+    body = GraphEditor(loop.attributes["body"].as_graph())
+    for value in (value for node in body.graph for value in node.outputs if not value.is_graph_output()):
+        value.type = value.shape = None  # they are inferred again
+    weights = products[1].inputs[0]
+    assert weights is not None
+    for value, dtype in ((weights, ir.DataType.FLOAT16), *((node.outputs[0], ir.DataType.FLOAT) for node in products)):
+        producer, uses = value.producer(), list(value.uses())
+        assert producer is not None
+        body.redirect(value, body.after(producer).op("Cast", value, to=int(dtype)), uses)
+
+
+def _padding_use(loop: ir.Node) -> tuple[ir.Node, int]:
+    """Return the node in the body of a loop that reads the `padding` of its attention, and the index of this input."""
+    body = loop.attributes["body"].as_graph()
+    (softmax,) = [node for node in body if node.op_type == "Softmax"]
+    add = _producer(softmax.inputs[0], "Add")
+    assert add is not None
+    where = _producer(add.inputs[1], "Where")
+    if where is None or where.graph is not body:
+        return add, 1
+    part = _producer(where.inputs[1], "Slice")
+    assert part is not None
+    return part, 0
+
+
+def _products(node: ir.Node | None) -> tuple[ir.Node, ir.Node] | None:
+    """Return a loop's product of queries and keys, and that of weights and values; None for other nodes."""
+    if node is None or node.op_type != "Loop":
+        return None
+    products = [each for each in node.attributes["body"].as_graph() if each.op_type == "MatMul"]
+    if len(products) != 2 or _producer(products[1].inputs[0], "Softmax") is None:
+        return None
+    return products[0], products[1]
 
 
 def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:

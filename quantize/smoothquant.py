@@ -102,9 +102,9 @@ def _fold_into_linear(editor: GraphEditor, linear: Linear, scales: Floats) -> No
 def _value_projection(activation: ir.Value, linears: Mapping[ir.Value, Linear]) -> Linear | None:
     """Return the value projection of the attention that computes `activation`; None if no attention computes it.
 
-    The operators from the activation backwards are: Reshape, attention, Transpose(0, 2, 1, 3), Reshape, Add of a constant
-    bias, MatMul. Heads are split and merged in the same order, so channel c of the result is a weighted sum of channel c
-    of the projection.
+    The operators from the activation backwards are: Reshape, attention, Transpose(0, 2, 1, 3), Reshape, Add of a
+    constant bias, MatMul. Heads are split and merged in the same order, so channel c of the result is a weighted sum of
+    channel c of the projection.
     """
     biased = _upstream(_weighted_values(_upstream(activation, ("Reshape", 0))), ("Transpose", 0), ("Reshape", 0))
     add = biased.producer() if biased is not None else None

@@ -68,9 +68,7 @@ def _config(architecture: str, vocab_size: int) -> Any:
         return BertConfig(vocab_size=vocab_size, num_hidden_layers=2, intermediate_size=3072, **_SIZES)
     # The first layer reads the whole text, the two others windows of 128 tokens
     specials = {"pad_token_id": 0, "cls_token_id": 101, "sep_token_id": 102, "bos_token_id": None, "eos_token_id": None}
-    return ModernBertConfig(
-        vocab_size=vocab_size, num_hidden_layers=3, intermediate_size=1152, **specials, **_SIZES
-    )
+    return ModernBertConfig(vocab_size=vocab_size, num_hidden_layers=3, intermediate_size=1152, **specials, **_SIZES)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from ..graphs.attention_loop import Attention, AttentionLoops, Band
 from ..graphs.files import clean
 from ..graphs.graph_editor import GraphEditor
+from ..graphs.token_sums import sum_in_blocks
 
 logger = logging.getLogger(__name__)
 # Models that read at most this number of tokens keep their plain attention
@@ -38,6 +39,7 @@ _NO_BAND = (-2, -2)
 def trace_in_blocks(model: Any, max_tokens: int, trace: Callable[[], ir.Model]) -> ir.Model:
     """Trace a model so that its attention runs over blocks of queries, if it reads more than `MAX_PLAIN_TOKENS`.
 
+    Sums over the tokens are then sums of blocks, too.
     Attention that does not go through transformers' interfaces (DeBERTa, MPNet, T5), or that does more than they
     describe, stays plain; a warning says why.
 
@@ -47,6 +49,13 @@ def trace_in_blocks(model: Any, max_tokens: int, trace: Callable[[], ir.Model]) 
     """
     if max_tokens <= MAX_PLAIN_TOKENS:
         return trace()
+    graph = _trace_in_blocks(model, max_tokens, trace)
+    sum_in_blocks(graph.graph)
+    clean(graph)
+    return graph
+
+
+def _trace_in_blocks(model: Any, max_tokens: int, trace: Callable[[], ir.Model]) -> ir.Model:
     problem = f"{type(model).__name__} does not use AttentionInterface"
     if model._supports_attention_backend and model._can_set_attn_implementation():
         with _symbolic_attention(model, max_tokens):
@@ -190,7 +199,6 @@ def _write_loops(model: ir.Model) -> None:
     for node in _nodes(model.graph, _MASK):
         model.graph.remove(node, safe=True)
     model.graph.opset_imports.pop(_DOMAIN)
-    clean(model)
 
 
 def _band(mask: ir.Node) -> Band:

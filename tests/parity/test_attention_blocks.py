@@ -21,7 +21,9 @@ from onnx_ml_bridge.export.attention_blocks import MAX_PLAIN_TOKENS, trace_in_bl
 from onnx_ml_bridge.export.tracing import export_module
 from onnx_ml_bridge.graphs.attention_loop import attention_loops
 from onnx_ml_bridge.graphs.files import save_graph
+from onnx_ml_bridge.quantize import smoothquant
 from onnx_ml_bridge.quantize.fp16 import convert
+from onnx_ml_bridge.quantize.matmul_groups import find_groups
 from onnx_ml_bridge.runtime.cpu import usable_cpus
 from onnx_ml_bridge.runtime.session import create_session
 from onnxruntime import InferenceSession
@@ -234,6 +236,21 @@ def test_a_long_text_has_the_same_vector_in_a_batch(built, name, variant):
     together = vectors(long_texts())
     for text, vector in zip(long_texts(), together, strict=True):
         assert np.abs(vectors([text])[0] - vector).max() <= 1e-6
+
+
+def test_smoothing_reaches_the_value_projection_through_the_loop(built):
+    _, artifact = built("bert")
+    groups = find_groups(ir.load(artifact / graph_file("model", "fp32")).graph)
+    linears = {linear.node.outputs[0]: linear for group in groups for linear in group.linears}
+    merged = [group for group in groups if group.activation.producer().op_type == "Reshape"]
+    projections = [smoothquant._value_projection(group.activation, linears) for group in merged]
+    weights = [projection.node.inputs[1].name for projection in projections]
+    assert weights == [projection.node.inputs[1].name for projection in dict.fromkeys(projections)]
+    assert len(weights) == LAYERS
+    # Queries, keys and values read one activation; the values come last
+    assert [projection.node for projection in projections] == [
+        group.linears[2].node for group in groups if len(group.linears) == 3
+    ]
 
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])

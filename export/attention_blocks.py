@@ -1,8 +1,7 @@
 """Exports the attention of long texts as a loop over blocks of queries, whose memory grows with the tokens alone.
 
-While a model is traced, two functions take the places of its attention and of its mask through transformers'
-`AttentionInterface` and `AttentionMaskInterface`. They leave symbolic nodes in the graph, which become loops
-afterwards (`graphs.attention_loop`).
+While a model is traced, two functions replace its attention and its masks through transformers' `AttentionInterface`
+and `AttentionMaskInterface`. They add symbolic nodes to the graph, which `graphs.attention_loop` makes loops of.
 """
 
 from __future__ import annotations
@@ -39,9 +38,8 @@ _NO_BAND = (-2, -2)
 def trace_in_blocks(model: Any, max_tokens: int, trace: Callable[[], ir.Model]) -> ir.Model:
     """Trace a model so that its attention runs over blocks of queries, if it reads more than `MAX_PLAIN_TOKENS`.
 
-    Sums over the tokens are then sums of blocks, too.
-    Attention that does not go through transformers' interfaces (DeBERTa, MPNet, T5), or that does more than they
-    describe, stays plain; a warning says why.
+    Its sums over the tokens, such as that of a mean, then become sums of blocks. Attention stays plain, with a warning
+    that says why, if it does not use transformers' interfaces (DeBERTa, MPNet, T5) or computes more than they describe.
 
     :param model: the model of transformers that `trace` traces.
     :param max_tokens: the length of the longest text.
@@ -56,7 +54,8 @@ def trace_in_blocks(model: Any, max_tokens: int, trace: Callable[[], ir.Model]) 
 
 
 def _trace_in_blocks(model: Any, max_tokens: int, trace: Callable[[], ir.Model]) -> ir.Model:
-    problem = f"{type(model).__name__} does not use AttentionInterface"
+    """Return the graph with loops, or the plain graph if there cannot be loops."""
+    problem: str | None = f"{type(model).__name__} does not use AttentionInterface"
     if model._supports_attention_backend and model._can_set_attn_implementation():
         with _symbolic_attention(model, max_tokens):
             graph = trace()
@@ -95,10 +94,10 @@ def _attend(
     softcap: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Return a symbolic attention `[batch, tokens, heads, out]`, in place of transformers' attention functions."""
+    """Return a symbolic attention `[batch, tokens, heads, out]`, as transformers' attention functions do."""
     groups = query.shape[1] // key.shape[1]
     unknown = sorted(name for name, given in others.items() if given is not None and name not in _IGNORED)
-    attributes = {
+    attributes: dict[str, Any] = {
         "scale": float(query.shape[-1] ** -0.5 if scaling is None else scaling),
         "softcap": float(softcap or 0),
         "unknown": ", ".join(unknown),
@@ -115,7 +114,7 @@ def _repeat(heads: Tensor, groups: int) -> Tensor:
 
 
 def _mask(attention_mask: Tensor, mask_function: Callable[..., Tensor], max_tokens: int) -> Tensor:
-    """Return a symbolic mask `[batch, 1, 1, tokens]`, in place of transformers' mask functions.
+    """Return a symbolic mask `[batch, 1, 1, tokens]`, as transformers' mask functions do.
 
     :param attention_mask: bool `[batch, tokens]`.
     :param mask_function: returns whether a query sees a key, by the indices of text, head, query and key.
@@ -176,29 +175,37 @@ def _write_loops(model: ir.Model) -> None:
     """Replace the symbolic nodes of a traced graph."""
     editor = GraphEditor(model.graph)
     loops = AttentionLoops(editor)
-    bands = {mask.outputs[0]: _band(mask) for mask in _nodes(model.graph, _MASK)}
-    paddings = {mask: loops.padding(mask.producer(), mask.producer().inputs[0]) for mask in bands}
+    masks: dict[ir.Value | None, tuple[ir.Value, Band]] = {}
+    for node in _nodes(model.graph, _MASK):
+        assert node.inputs[0] is not None
+        masks[node.outputs[0]] = loops.padding(node, node.inputs[0]), _band(node)
     for node in _nodes(model.graph, _ATTENTION):
-        query, keys, values, mask = node.inputs
-        _, _, heads, out = node.outputs[0].shape
-        attributes = node.attributes
-        attention = Attention(
-            query,
-            keys,
-            values,
-            paddings[mask],
-            bands[mask],
-            attributes.get_float("scale"),
-            attributes.get_float("softcap"),
-            heads,
-            out,
-        )
-        result = loops.attend(node, attention)
+        result = loops.attend(node, _attention(node, *masks[node.inputs[3]]))
         result.type, result.shape = node.outputs[0].type, node.outputs[0].shape
         editor.replace(node, result)
     for node in _nodes(model.graph, _MASK):
         model.graph.remove(node, safe=True)
     model.graph.opset_imports.pop(_DOMAIN)
+
+
+def _attention(node: ir.Node, padding: ir.Value, band: Band) -> Attention:
+    """Return the operands of a symbolic attention."""
+    queries, keys, values, _ = node.inputs
+    shape, attributes = node.outputs[0].shape, node.attributes
+    assert queries is not None and keys is not None and values is not None and shape is not None
+    heads, out = shape[2], shape[3]
+    assert isinstance(heads, int) and isinstance(out, int)
+    return Attention(
+        queries=queries,
+        keys=keys,
+        values=values,
+        padding=padding,
+        band=band,
+        scale=attributes.get_float("scale", 1.0),
+        softcap=attributes.get_float("softcap", 0.0),
+        heads=heads,
+        out=out,
+    )
 
 
 def _band(mask: ir.Node) -> Band:

@@ -140,18 +140,15 @@ class AttentionLoops:
             first, last = self._span(body, attention.band, blocks, start, stop)
             keys = body.op("Slice", keys, first, last, self._integers(3))
             values = body.op("Slice", values, first, last, self._integers(2))
-            rows = body.op("Unsqueeze", body.op("Slice", positions, start, stop), self._integers(1))
-            columns = body.op("Slice", positions, first, last)
-            visible = self._visible(body, attention.band, body.op("Sub", rows, columns))
+            rows, columns = body.op("Slice", positions, start, stop), body.op("Slice", positions, first, last)
             mask = body.op("Slice", mask, first, last, self._integers(3))
-            mask = body.op("Where", visible, mask, self._masked())
+            mask = body.op("Where", self._visible(body, attention.band, rows, columns), mask, self._masked())
         scores = self._cap(body, body.op("MatMul", queries, keys), attention.softcap)
         weights = body.op("Softmax", body.op("Add", scores, mask), axis=-1)
         result = body.op("Transpose", body.op("MatMul", weights, values), perm=[0, 2, 1, 3])
-        outputs = [body.op("Identity", condition), result]
-        for value, dtype in zip(outputs, (ir.DataType.BOOL, ir.DataType.FLOAT), strict=True):
-            value.type = ir.TensorType(dtype)
-        return body.graph(outputs, name)
+        go_on = body.op("Identity", condition)
+        result.type, go_on.type = ir.TensorType(ir.DataType.FLOAT), ir.TensorType(ir.DataType.BOOL)
+        return body.graph([go_on, result], name)
 
     def _span(
         self, body: GraphBuilder, band: Band, blocks: _Blocks, start: ir.Value, stop: ir.Value
@@ -164,9 +161,9 @@ class AttentionLoops:
             last = body.op("Min", last, body.op("Add", stop, self._integers(band.after)))
         return first, last
 
-    def _visible(self, body: GraphBuilder, band: Band, distances: ir.Value) -> ir.Value:
-        """Return which distances, query position minus key position, are in the band."""
-        limits = []
+    def _visible(self, body: GraphBuilder, band: Band, rows: ir.Value, columns: ir.Value) -> ir.Value:
+        """Return which keys of the positions `columns` the queries of the positions `rows` see."""
+        distances, limits = body.op("Sub", body.op("Unsqueeze", rows, self._integers(1)), columns), []
         if band.before is not None:
             limits.append(body.op("LessOrEqual", distances, self._integers(band.before)))
         if band.after is not None:
@@ -213,8 +210,9 @@ def looped_values(result: ir.Value | None) -> ir.Value | None:
 def float32_nodes(graph: ir.Graph) -> list[ir.Node]:
     """Return the nodes of attentions that stay float32 in a graph of float16: all loops, and those of their masks."""
     loops = attention_loops(graph)
-    paddings = {_padding_use(loop)[0].inputs[_padding_use(loop)[1]] for loop in loops}
-    return [*loops, *(producer for value in paddings if value and (producer := value.producer()) is not None)]
+    paddings = [node.inputs[index] for node, index in map(_padding_use, loops)]
+    masks = {mask: None for value in paddings if (mask := _producer(value, "Where")) is not None}
+    return [*loops, *masks]
 
 
 def use_half_products(loop: ir.Node) -> None:

@@ -266,7 +266,7 @@ soak: models $(RUST_SOAK)
 memory: models $(RUST_MEMORY)
 	$(BIN)/python -m benchmarks.recipes.long_encoder --out dist/.long
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.memory --artifact dist/all-minilm-l6-v2 --artifacts dist \
-		--long dist/.long/artifact/random-long-encoder --rust $(RUST_MEMORY)
+		--long dist/.long --rust $(RUST_MEMORY)
 
 # Measures a single text beside a bulk call, and 64 callers of single texts; LOAD_OPTIONS adds contenders
 load: models

@@ -19,6 +19,7 @@ from ..artifacts.manifest import Variant
 from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import BuildSettings, Staged
 from ..graphs.files import describe_graph, save_graph
+from .attention_blocks import trace_in_blocks
 from .checkpoints import load_checkpoint, model_arguments, refuse_unknown_architecture, typed_errors
 from .deberta import bucket_lookup
 from .tokenizer_files import describe_tokenizer, save_tokenizer
@@ -90,7 +91,10 @@ def export_model(encoder: CrossEncoder, folder: Path, staging: Path) -> RerankEx
     spec = describe_tokenizer(tokenizer, model, _LIMIT_SETTING)
     file = graph_file("model", EXACT)
     with bucket_lookup(model, spec.max_tokens):
-        graph = _trace(model, activation, "token_type_ids" in tokenizer.model_input_names, spec.pad_token_id)
+        with_types = "token_type_ids" in tokenizer.model_input_names
+        graph = trace_in_blocks(
+            model, spec.max_tokens, lambda: _trace(model, activation, with_types, spec.pad_token_id)
+        )
     for name in _CONFIGURATIONS:
         if (folder / name).is_file():
             (staging / name).write_bytes((folder / name).read_bytes())

@@ -23,6 +23,7 @@ from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.ner import STRATEGIES
 from ..artifacts.staging import BuildSettings, Staged
 from ..graphs.files import describe_graph, save_graph
+from .attention_blocks import trace_in_blocks
 from .checkpoints import load_checkpoint, refuse_foreign_head, save_config
 from .deberta import bucket_lookup
 from .encoder_checks import input_problems, padding_changes, reads_token_types
@@ -118,7 +119,7 @@ def export_model(
     _refuse_dependence_on_padding(loaded, tokenizer)
     file = graph_file("model", EXACT)
     with bucket_lookup(loaded.model, tokenizer.max_tokens):
-        graph = _trace(loaded, tokenizer.pad_token_id)
+        graph = trace_in_blocks(loaded.model, tokenizer.max_tokens, lambda: _trace(loaded, tokenizer.pad_token_id))
     save_config(folder, staging)
     save_tokenizer(loaded.tokenizer, staging)
     save_graph(graph, staging, file)

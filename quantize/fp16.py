@@ -14,6 +14,7 @@ from onnxruntime.transformers.float16 import (  # type: ignore[import-untyped]
 from ..artifacts.constants import EXACT, FP16, graph_file
 from ..artifacts.manifest import Variant
 from ..artifacts.staging import Staged
+from ..graphs.attention_loop import attention_loops, float32_nodes, use_half_products
 from ..graphs.files import clean, describe_graph, save_graph
 
 # Operators that stay in float32: sums over many elements, and the last steps of pooling, whose result has the length 1.
@@ -31,10 +32,16 @@ def add_fp16(staged: Staged, role: str) -> Staged:
 def convert(path: Path) -> ir.Model:
     """Return the graph of a file with float16 weights and operators, except for those that stay in float32."""
     blocked = [*DEFAULT_OP_BLOCK_LIST, *_EXACT_OPERATORS]
-    converted = convert_float_to_float16(onnx.load(path), keep_io_types=True, op_block_list=blocked)
+    # The converter cannot convert the body of a loop, which reads values of the graph around it
+    exact = [str(node.name) for node in float32_nodes(ir.load(path).graph)]
+    converted = convert_float_to_float16(
+        onnx.load(path), keep_io_types=True, op_block_list=blocked, node_block_list=exact
+    )
     _drop_repeated_nodes(converted.graph)
     _skip_detours(converted.graph)
     model: ir.Model = ir.from_proto(converted)
+    for loop in attention_loops(model.graph):
+        use_half_products(loop)
     clean(model)
     return model
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from ..graphs.attention_loop import looped_values
 from ..graphs.graph_editor import GraphEditor
 from .calibration import ActivationStats
 from .int8_scheme import Floats
@@ -129,14 +130,11 @@ def _fold_into_linear(editor: GraphEditor, linear: Linear, scales: Floats) -> No
 def _value_projection(activation: ir.Value, linears: Mapping[ir.Value, Linear]) -> Linear | None:
     """Return the value projection of the attention that computes `activation`; None if no attention computes it.
 
-    The operators from the activation backwards are: Reshape, Transpose(0, 2, 1, 3), MatMul(probabilities, values),
-    Transpose(0, 2, 1, 3), Reshape, an Add if the projection has a bias, MatMul. Heads are split and merged in the same
-    order, so channel c of the result is a weighted sum of channel c of the projection.
+    The operators from the activation backwards are: Reshape, attention, Transpose(0, 2, 1, 3), Reshape, an Add if the
+    projection has a bias, MatMul. Heads are split and merged in the same order, so channel c of the result is a weighted
+    sum of channel c of the projection.
     """
-    product = _upstream(activation, ("Reshape", 0), ("Transpose", 0))
-    if product is None or (matmul := product.producer()) is None or matmul.op_type != "MatMul":
-        return None
-    values = _upstream(matmul.inputs[1], ("Transpose", 0), ("Reshape", 0))
+    values = _upstream(_weighted_values(_upstream(activation, ("Reshape", 0))), ("Transpose", 0), ("Reshape", 0))
     if values is None or len(values.uses()) != 1:
         return None
     if values in linears:
@@ -149,6 +147,19 @@ def _value_projection(activation: ir.Value, linears: Mapping[ir.Value, Linear]) 
     if len(projections) != 1 or not has_constant_bias or len(projections[0].node.outputs[0].uses()) != 1:
         return None
     return projections[0]
+
+
+def _weighted_values(result: ir.Value | None) -> ir.Value | None:
+    """Return the values `[batch, heads, tokens, size]` of the attention that computes `result`; None for other nodes.
+
+    The attention is a loop over blocks of queries, or the operators MatMul(probabilities, values) and
+    Transpose(0, 2, 1, 3).
+    """
+    if (values := looped_values(result)) is not None:
+        return values
+    product = _upstream(result, ("Transpose", 0))
+    matmul = product.producer() if product is not None else None
+    return matmul.inputs[1] if matmul is not None and matmul.op_type == "MatMul" else None
 
 
 def _upstream(value: ir.Value | None, *path: tuple[str, int]) -> ir.Value | None:

@@ -39,14 +39,15 @@ def status(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
-def long(path: str, text: str) -> dict[str, Any]:
+def long(path: str, variant: str, text: str) -> dict[str, Any]:
     """Embed a short text, a long one and the short one again."""
-    embedder = Embedder.open(path)
+    embedder = Embedder.open(Model(path, variant=variant))
     embedder.embed([_SHORT])
     loaded = status("VmRSS")
-    tokens = int(embedder.embed([Path(text).read_text(encoding="utf-8")]).token_counts[0])
+    result = embedder.embed([Path(text).read_text(encoding="utf-8")])
+    peak, tokens, vector = status("VmHWM"), int(result.token_counts[0]), result.vectors[0].tolist()
     embedder.embed([_SHORT])
-    return {"tokens": tokens, "loaded": loaded, "after": status("VmRSS"), "peak": status("VmHWM")}
+    return {"tokens": tokens, "loaded": loaded, "after": status("VmRSS"), "peak": peak, "vector": vector}
 
 
 def limit(path: str, texts: list[str], models: int, fits: int, calls: int, callers: int, seed: int) -> dict[str, Any]:

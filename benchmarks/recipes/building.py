@@ -22,6 +22,7 @@ def run(
     arguments: Sequence[str] | None = None,
     *,
     rebuild: bool = False,
+    subfolder: str = ".",
 ) -> None:
     """Run the command of a recipe, which creates the model and its artifact.
 
@@ -29,10 +30,11 @@ def run(
     :param make_model: saves the model to a folder.
     :param models_toml: the configuration of the build, whose source is the folder `MODEL`.
     :param rebuild: build the artifact again if it is up to date.
+    :param subfolder: the part of the command's folder for this model.
     """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.recipes.{recipe}", description=description)
     parser.add_argument("--out", type=Path, required=True, help=f"folder for {MODEL}/ and {ARTIFACT}/")
-    folder = parser.parse_args(arguments).out
+    folder = parser.parse_args(arguments).out / subfolder
     try:
         make_model(folder / MODEL)
         if rebuild:

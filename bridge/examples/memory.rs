@@ -55,19 +55,22 @@ fn status(key: &str) -> Outcome<u64> {
 struct Long {
     /// The artifact.
     path: String,
+    variant: String,
     /// The file with the long text.
     text: String,
 }
 
 impl Long {
     fn measure(self) -> Outcome<Value> {
-        let embedder = Embedder::open(self.path.as_str(), BridgeOptions::default())?;
+        let embedder = Embedder::open(Model::new(&self.path).variant(&self.variant), BridgeOptions::default())?;
         let embed = |text: &str| embedder.embed_blocking(&[text], &EmbedOptions::default());
         embed(SHORT)?;
         let loaded = status("VmRSS")?;
-        let tokens = embed(&fs::read_to_string(self.text)?)?.token_counts[0];
+        let long = embed(&fs::read_to_string(self.text)?)?;
+        let (peak, tokens) = (status("VmHWM")?, long.token_counts[0]);
         embed(SHORT)?;
-        Ok(json!({"tokens": tokens, "loaded": loaded, "after": status("VmRSS")?, "peak": status("VmHWM")?}))
+        let after = status("VmRSS")?;
+        Ok(json!({"tokens": tokens, "loaded": loaded, "after": after, "peak": peak, "vector": long.vectors[0]}))
     }
 }
 

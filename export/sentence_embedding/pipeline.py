@@ -27,6 +27,7 @@ from ...artifacts.errors import BuildError
 from ...artifacts.families.sentence_embedding import EmbeddingSpec, Prompt
 from ...artifacts.manifest_sections import TokenizerSpec
 from ...graphs.files import save_graph
+from ..attention_blocks import trace_in_blocks
 from ..checkpoints import load_weights, model_arguments, refuse_unknown_type, save_config, typed_errors
 from ..deberta import bucket_lookup
 from ..encoder_checks import input_problems, padding_changes, reads_token_types
@@ -82,7 +83,11 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
     module = SentenceEncoder(transformer.model, pooling, heads)
     with_types = reads_token_types(transformer.model, fast_tokenizer)
     with bucket_lookup(transformer.model, tokenizer.max_tokens):
-        graph = _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
+        graph = trace_in_blocks(
+            transformer.model,
+            tokenizer.max_tokens,
+            lambda: _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id),
+        )
     file = graph_file("model", EXACT)
     _copy_configuration(folder, staging)
     save_tokenizer(fast_tokenizer, staging)

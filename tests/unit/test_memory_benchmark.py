@@ -7,7 +7,7 @@ import sys
 import pytest
 from examples import VALID
 
-from benchmarks.memory.__main__ import cycle_lines, limit_lines, long_lines, measure
+from benchmarks.memory.__main__ import Measure, cycle_lines, limit_lines, long_lines, run
 
 MIB = 1 << 20
 
@@ -16,12 +16,15 @@ def are_met(lines):
     return [line.is_met for line in lines]
 
 
-def test_memory_after_a_long_text_is_compared_with_the_loaded_model():
-    found = {"tokens": 8000, "loaded": 100 * MIB, "peak": 7000 * MIB}
-    (line,) = long_lines(found | {"after": 120 * MIB})
-    assert (line.what, line.is_met) == ("text of 8000 tokens", True)
-    assert line.figure == "100 → 120 MiB, 1.20 times, peak 7000 MiB"
-    assert are_met(long_lines(found | {"after": 121 * MIB})) == [False]
+def test_memory_of_a_long_text_is_compared_with_the_loaded_model():
+    found = {"tokens": 8000, "loaded": 100 * MIB, "peak": 1000 * MIB, "vector": [1.0, 0.5]}
+    peak, after, difference = long_lines(found | {"after": 120 * MIB}, [1.0, 0.500009])
+    assert (peak.what, peak.figure) == ("text of 8000 tokens: peak", "900 MiB above the model")
+    assert after.figure == "100 → 120 MiB, 1.20 times" and difference.figure == "9.0e-06"
+    assert are_met([peak, after, difference]) == [True, True, True]
+    found |= {"peak": 1054 * MIB, "after": 121 * MIB}
+    assert are_met(long_lines(found, [1.0, 0.50002])) == [False, False, False]
+    assert len(long_lines(found)) == 2
 
 
 def test_growth_is_compared_with_the_limit_and_wrong_answers_are_missed():
@@ -43,7 +46,8 @@ def test_the_process_measures_a_model_in_cycles(tmp_path):
     bridge = tmp_path / "bridge.toml"
     bridge.write_text(f"[models.tiny]\npath = {json.dumps(str(VALID / 'tiny-embedding'))}\n", encoding="utf-8")
     command = [sys.executable, "-m", "benchmarks.memory.worker"]
-    lines = measure(command, {"measure": "cycles", "bridge": str(bridge), "cycles": 3})
+    config = {"measure": "cycles", "bridge": str(bridge), "cycles": 3}
+    lines = run(command, Measure("cycles", config, cycle_lines))
     assert [line.what for line in lines] == ["tiny: given back", "tiny: growth"]
     with pytest.raises(subprocess.CalledProcessError):
-        measure(command, {"measure": "cycles", "bridge": str(tmp_path / "absent.toml"), "cycles": 1})
+        run(command, Measure("cycles", config | {"bridge": str(tmp_path / "absent.toml")}, cycle_lines))

@@ -33,7 +33,7 @@ from .pooling import POOLING, without_prompt
 
 # The classes of sentence-transformers modules that may follow Transformer and Pooling in a pipeline
 _HEADS = (Dense, Normalize)
-_MODULE_NAMES = ("Transformer", "Pooling", *(head.__name__ for head in _HEADS))
+_MODULE_NAMES = ("Transformer", "Pooling", "StaticEmbedding", *(head.__name__ for head in _HEADS))
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
     tokenizer = describe_tokenizer(fast_tokenizer, transformer.model.config)
     module = SentenceEncoder(transformer.model, pooling, heads)
     with_types = "token_type_ids" in fast_tokenizer.model_input_names
-    graph = _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
+    graph = trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id)
     file = graph_file("model", EXACT)
-    _copy_configuration(folder, staging)
+    copy_configuration(folder, staging)
     save_tokenizer(fast_tokenizer, staging)
     save_graph(graph, staging, file)
     return EmbeddingExport(graph, file, tokenizer, _describe(pipeline, transformer, pooling, heads))
@@ -114,7 +114,8 @@ def pooling_modes(pooling: Pooling) -> tuple[str, ...]:
     return (pooling.pooling_mode,) if isinstance(pooling.pooling_mode, str) else tuple(pooling.pooling_mode)
 
 
-def _trace(module: SentenceEncoder, vocab_size: int, with_types: bool, pad_id: int) -> ir.Model:
+def trace(module: SentenceEncoder, vocab_size: int, with_types: bool, pad_id: int) -> ir.Model:
+    """Trace a pipeline with the inputs that it has; the vocabulary has `vocab_size` tokens."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, vocab_size, (3, 7), generator=generator)
     mask = torch.ones_like(ids)
@@ -136,7 +137,8 @@ def _refuse_unknown_modules(folder: Path) -> None:
         raise BuildError(
             "unsupported_model",
             f"{folder.name} has no modules.json, which names the pooling",
-            hint="Save it with sentence-transformers as a pipeline of Transformer and Pooling.",
+            hint="Name the pooling with the option pooling (mean, cls, lasttoken, ...), if its authors document one; or save "
+            "it with sentence-transformers as a pipeline of Transformer and Pooling.",
         )
     try:
         modules = json.loads(listing.read_text(encoding="utf-8"))
@@ -227,11 +229,12 @@ def _describe(
     )
 
 
-def _copy_configuration(folder: Path, staging: Path) -> None:
+def copy_configuration(folder: Path, staging: Path) -> None:
     """Copy the original's configuration files and dense layers, so that other libraries can open the artifact too."""
     names = ["config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"]
     dense = [path.relative_to(folder).as_posix() for path in folder.glob("*_Dense/*.safetensors")]
-    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    listing = folder / "modules.json"
+    modules = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
     listed = [f"{module['path']}/config.json" for module in modules if module["path"]]
     for name in [*names, *listed, *sorted(dense)]:
         if (folder / name).is_file():

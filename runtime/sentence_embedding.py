@@ -70,7 +70,7 @@ class SentenceEmbedder:
     def check(self, options: EmbedOptions) -> None:
         """Raise `InputError` for an unknown prompt, `ConfigError` for dimensions that the manifest does not list."""
         self._prompt(options.prompt_name)
-        check_dimensions(self.model.spec, options.dimensions)
+        check_dimensions(options.dimensions, self.model.spec.dimensions)
 
     def prepare(self, value: object, index: int | None, options: EmbedOptions) -> str:
         """Return a text if it can be tokenized, and raise `InputError` otherwise."""
@@ -86,7 +86,7 @@ class SentenceEmbedder:
                 is_last = start + _BLOCK_TEXTS >= len(inputs)
                 for index, row in self._run(encoded, prompt, call, is_last):
                     tokens = encoded[index]
-                    vector = shortened(row, self.model.spec, options.dimensions)
+                    vector = shortened(row, options.dimensions, normalized=self.normalized)
                     yield start + index, Embedding(vector, len(tokens.ids), tokens.truncated)
 
     def split(self, text: str, options: EmbedOptions, stride: int) -> Iterator[TextWindow]:
@@ -99,7 +99,8 @@ class SentenceEmbedder:
         """Embed windows that `split` returned: float32 `[dim]`, or `[dimensions]` of the options, for each."""
         with self.lane.call(watch) as call:
             vectors = dict(self._run(windows, self._prompt(options.prompt_name), call, is_last=True))
-        return [shortened(vectors[index], self.model.spec, options.dimensions) for index in range(len(windows))]
+        whole = (vectors[index] for index in range(len(windows)))
+        return [shortened(vector, options.dimensions, normalized=self.normalized) for vector in whole]
 
     def _run(
         self, encoded: Sequence[HasIds], prompt: Prompt, call: Call, is_last: bool

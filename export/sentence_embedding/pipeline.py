@@ -137,7 +137,7 @@ def _refuse_unknown_modules(folder: Path) -> None:
         raise BuildError(
             "unsupported_model",
             f"{folder.name} has no modules.json, which names the pooling",
-            hint="Name the pooling with the option pooling (mean, cls, lasttoken, ...), if its authors document one; or save "
+            hint="Name the pooling that its authors document with the option pooling (mean, cls, ...), or save "
             "it with sentence-transformers as a pipeline of Transformer and Pooling.",
         )
     try:

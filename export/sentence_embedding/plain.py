@@ -42,7 +42,7 @@ def load_plain(folder: Path, pooling: str, *, allow_pickle: bool = False) -> Sen
 
 
 def save_modules(pipeline: SentenceTransformer, staging: Path) -> None:
-    """Write the modules.json and the pooling that the checkpoint lacks, so that other libraries can open the artifact."""
+    """Write the modules.json and the pooling that a checkpoint lacks, so that other libraries can open the artifact."""
     listing = [
         {"idx": index, "name": str(index), "path": path, "type": f"{type(module).__module__}.{type(module).__name__}"}
         for index, (path, module) in enumerate(zip(("", "1_Pooling"), pipeline, strict=True))

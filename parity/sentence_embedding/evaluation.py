@@ -32,7 +32,7 @@ _SHORTENED_EVERY = 4
 _SPEED_TEXTS = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EmbeddingParity:
     """The parity results: inputs, their groups, references, and the comparison and missed thresholds by variant.
 
@@ -143,7 +143,8 @@ def _shortened_metrics(
     """Compare the vectors of every number of dimensions, shortened as in a call."""
     metrics: dict[str, float] = {}
     for dimensions, reference in references.items():
-        metrics |= compare_shortened(reference, shortened(vectors, spec, dimensions), groups)
+        actual = shortened(vectors, dimensions, normalized=spec.normalized)
+        metrics |= compare_shortened(reference, actual, groups)
     return metrics
 
 

@@ -28,10 +28,10 @@ class Options:
 
     allow_pickle: bool = option(False, ALLOW_PICKLE)
     dimensions: list[int] | None = option(
-        None, "A smaller number of elements that calls may ask for (Matryoshka models). Can be repeated."
+        None, "embedding: number of elements that calls may ask for (Matryoshka models). Can be repeated."
     )
     pooling: str | None = option(
-        None, "Pooling of a transformers checkpoint without modules.json, such as mean, cls or lasttoken."
+        None, "embedding: pooling of a checkpoint without modules.json, such as mean, cls or lasttoken."
     )
 
 

@@ -1,4 +1,8 @@
-"""Shorter vectors: the first elements, normalized again, for the dimensions that a manifest lists."""
+"""Shorter vectors: the first elements, normalized again, for the dimensions that a manifest lists.
+
+`bridge/tests/dimensions.rs` compares the answers of Rust with tests/golden/embedding-dimensions.json. Run this file as
+a script to write it, with the folder `tests/support` in PYTHONPATH.
+"""
 
 import json
 from dataclasses import replace
@@ -18,6 +22,7 @@ from onnx_ml_bridge.parity.sentence_embedding.comparison import compare_shortene
 from onnx_ml_bridge.runtime.dimensions import shortened
 
 MATRYOSHKA, TINY, STATIC = (VALID / name for name in ("tiny-matryoshka", "tiny-embedding", "tiny-static"))
+ANSWERS = VALID.parent / "embedding-dimensions.json"
 TEXTS = ["the cat sings", "", "a big red house and a small tree", "Ω", "the dog runs in the house" * 20]
 
 
@@ -195,3 +200,36 @@ def test_static_embeddings_read_texts_of_any_length():
     np.testing.assert_array_equal(window.vector, result.vectors[0])
     with pytest.raises(ArtifactError):
         Embedder.open(Model(STATIC, variant="int8"))
+
+
+def answers():
+    """Return vectors and pooled windows of shorter sizes, as JSON has them."""
+    embedder = Embedder.open(Model(MATRYOSHKA, variant="fp32"))
+    cases = []
+    for text in [*TEXTS, "the cat sings, and the dog sleeps in a small house. " * 9]:
+        for prompt in (None, "query"):
+            for dimensions in (4, 8):
+                options = at(dimensions, prompt_name=prompt)
+                vector = embedder.embed([text], options).vectors[0]
+                pooled = embedder.embed_windows(text, options, stride=3).pool()
+                rows = {"vector": rounded(vector), "pooled": rounded(pooled)}
+                cases.append({"text": text, "prompt_name": prompt, "dimensions": dimensions, **rows})
+    return cases
+
+
+def rounded(vector):
+    return [round(float(value), 7) for value in vector]
+
+
+def test_the_stored_answers_for_rust_are_those_of_today():
+    stored, today = json.loads(ANSWERS.read_text(encoding="utf-8")), answers()
+    assert len(stored) == len(today) > 20
+    for before, now in zip(stored, today, strict=True):
+        for name in ("vector", "pooled"):
+            np.testing.assert_allclose(before.pop(name), now.pop(name), atol=1e-5)
+        assert before == now
+
+
+if __name__ == "__main__":
+    lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in answers())
+    ANSWERS.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -40,4 +40,5 @@ def shortened(vectors: NDArray[np.float32], dimensions: int | None, *, normalize
         return cut.copy()
     wide = cut.astype(np.float64)
     lengths = np.sqrt((wide * wide).sum(-1, keepdims=True))
-    return (wide / np.maximum(lengths, _MIN_LENGTH)).astype(np.float32)
+    result: NDArray[np.float32] = (wide / np.maximum(lengths, _MIN_LENGTH)).astype(np.float32)
+    return result

@@ -51,7 +51,8 @@ fn vectors_and_pooled_windows_are_equal_to_those_of_python() {
 
 #[test]
 fn every_call_refuses_dimensions_that_are_not_listed() {
-    for (embedder, asked) in [(open("tiny-matryoshka"), 5), (open("tiny-matryoshka"), 16), (open("tiny-embedding"), 8)] {
+    for (embedder, asked) in [(open("tiny-matryoshka"), 5), (open("tiny-matryoshka"), 16), (open("tiny-embedding"), 8)]
+    {
         let options = EmbedOptions::default().dimensions(asked);
         let codes = [
             embedder.embed_blocking(&["cat"], &options).map(|_| ()),

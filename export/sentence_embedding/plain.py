@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules.transformer import Transformer
@@ -49,5 +50,6 @@ def save_modules(pipeline: SentenceTransformer, staging: Path) -> None:
     ]
     (staging / "modules.json").write_text(json.dumps(listing, indent=2), encoding="utf-8")
     (staging / "1_Pooling").mkdir()
-    config = pipeline[1].get_config_dict()
+    pooling: Any = pipeline[1]
+    config = pooling.get_config_dict()
     (staging / "1_Pooling" / "config.json").write_bytes(strict_json.canonical(config))

@@ -84,7 +84,7 @@ class TableEncoder(nn.Module):
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
-        self.table = nn.Embedding.from_pretrained(table)
+        self.table = nn.Embedding(*table.shape, _weight=table)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
         """Look up the rows of token ids, int64 `[batch, tokens]`: float32 `[batch, tokens, dim]`."""
@@ -105,22 +105,22 @@ def _refuse_heads(heads: Sequence[nn.Module]) -> None:
 def _describe_tokenizer(static: StaticEmbedding) -> TokenizerSpec:
     tokenizer = static.tokenizer
     ids = tokenizer.get_vocab(with_added_tokens=True).values()
-    if max(ids, default=-1) >= static.num_embeddings:
+    if not ids or max(ids) >= static.num_embeddings:
         raise BuildError(
             "unsupported_model",
-            f"the table has {static.num_embeddings} rows, but the tokenizer has ids up to {max(ids)}",
+            f"the table has {static.num_embeddings} rows, but the tokenizer has ids up to {max(ids, default='none')}",
         )
     limit = tokenizer.truncation or {}
     # Padding is not part of the mean, so that any token can stand for it
-    pad_token = next((token for token in _PAD_TOKENS if tokenizer.token_to_id(token) is not None), None)
-    pad_id = tokenizer.token_to_id(pad_token) if pad_token is not None else min(ids)
+    known = (tokenizer.token_to_id(token) for token in _PAD_TOKENS)
+    pad_id = next((number for number in known if number is not None), min(ids))
     return TokenizerSpec(
         file=TOKENIZER,
         vocab_size=tokenizer.get_vocab_size(with_added_tokens=True),
         max_tokens=int(limit.get("max_length", UNLIMITED_TOKENS)),
         truncation_side=str(limit.get("direction", "right")),
         pad_token=str(tokenizer.id_to_token(pad_id)),
-        pad_token_id=int(pad_id),
+        pad_token_id=pad_id,
     )
 
 

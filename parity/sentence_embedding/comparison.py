@@ -55,7 +55,7 @@ def compare_shortened(
 
 
 def _cosine_metrics(cosines: NDArray[np.float64], plain: NDArray[np.bool_]) -> dict[str, float]:
-    metrics = {}
+    metrics: dict[str, float] = {}
     for suffix, chosen in (("", cosines[plain]), ("_hard", cosines[~plain])):
         if len(chosen):
             figures = {

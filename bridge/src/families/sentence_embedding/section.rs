@@ -29,7 +29,8 @@ impl Sections {
         let mut problems: Vec<String> = unknown.into_iter().map(problem).collect();
         let dimensions = &embedding.dimensions;
         if !dimensions.is_sorted_by(|a, b| a < b) || dimensions.iter().any(|number| *number > embedding.dim) {
-            problems.push(format!("embedding.dimensions {dimensions:?} do not ascend, or exceed dim {}", embedding.dim));
+            problems
+                .push(format!("embedding.dimensions {dimensions:?} do not ascend, or exceed dim {}", embedding.dim));
         }
         Ok(SectionCheck { files: vec![tokenizer.named_file()], problems })
     }

@@ -31,12 +31,13 @@ def load_plain(folder: Path, pooling: str, *, allow_pickle: bool = False) -> Sen
             f"options.pooling is {pooling}, but {folder.name} has a modules.json, which names its pooling",
             hint="Leave out the option, or remove modules.json.",
         )
+    safe = {"trust_remote_code": False, "local_files_only": True}
     with typed_errors(folder, "sentence-transformers"):
         transformer = Transformer(
             str(folder),
-            model_kwargs={**model_arguments(allow_pickle=allow_pickle), "local_files_only": True},
-            processor_kwargs={"local_files_only": True},
-            config_kwargs={"local_files_only": True},
+            model_kwargs={**model_arguments(allow_pickle=allow_pickle), **safe},
+            processor_kwargs=safe,
+            config_kwargs=safe,
         )
         pooled = Pooling(transformer.get_embedding_dimension(), pooling)
         return SentenceTransformer(modules=[transformer, pooled], device="cpu")

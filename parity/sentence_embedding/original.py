@@ -56,7 +56,8 @@ def load_original(folder: Path, pooling: str | None = None, *, allow_pickle: boo
 
 
 def _pooled_modules(folder: Path, pooling: str, arguments: dict[str, object]) -> list[nn.Module]:
-    transformer = Transformer(str(folder), model_kwargs={**arguments, "local_files_only": True})
+    safe: dict[str, object] = {"trust_remote_code": False, "local_files_only": True}
+    transformer = Transformer(str(folder), model_kwargs=arguments | safe, processor_kwargs=safe, config_kwargs=safe)
     return [transformer, Pooling(transformer.get_embedding_dimension(), pooling)]
 
 

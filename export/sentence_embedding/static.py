@@ -84,7 +84,7 @@ class TableEncoder(nn.Module):
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
-        self.table = nn.Embedding(*table.shape, _weight=table)
+        self.table = nn.Embedding(table.shape[0], table.shape[1], _weight=table)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
         """Look up the rows of token ids, int64 `[batch, tokens]`: float32 `[batch, tokens, dim]`."""

@@ -41,7 +41,7 @@ mod tests {
     use crate::jsonl::parse;
 
     #[test]
-    fn dimensions_are_an_integer_of_at_least_1() {
+    fn dimensions_are_a_positive_integer() {
         let read = |line: &str| {
             let line = parse::<Line>(line.as_bytes(), 10);
             line.map(|line| line.dimensions).map_err(|error| error.code().as_str())

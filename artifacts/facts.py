@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .family import Family
+from .family import Family, metrics_among
 
 Figures = Mapping[str, float | None]
 
@@ -15,7 +15,7 @@ def headlines(family: Family, variants: Iterable[Figures]) -> dict[str, str]:
     Metrics that were measured for no variant are left out.
     """
     measured = {name for figures in variants for name, value in figures.items() if value is not None}
-    return {metric.name: metric.title for metric in family.metrics if metric.title and metric.name in measured}
+    return {metric.name: metric.title for metric in metrics_among(family.metrics, measured) if metric.title}
 
 
 def headline(family: Family, figures: Figures, name: str) -> str:

@@ -7,8 +7,8 @@ A family is a pair of task and engine. Its declaration is data. Each stage has a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,9 @@ class Metric:
     :param is_upper_bound: whether a threshold is a maximum (true) or a minimum (false).
     :param is_share: whether the report displays the value as a percentage.
     :param needs_option: the option of models.toml that is required to measure the metric, or None.
+    :param per_option: the option of models.toml that lists the values for which the metric is measured, or None. The
+        name of such a metric is `BASE_at_N`, where N stands for the value. If a gate has no threshold for it, that of
+        the metric BASE applies.
     """
 
     name: str
@@ -44,6 +47,29 @@ class Metric:
     is_upper_bound: bool = False
     is_share: bool = False
     needs_option: str | None = None
+    per_option: str | None = None
+
+    def at(self, value: str) -> Metric:
+        """Return this metric, which `per_option` repeats, for one value."""
+        title = None if self.title is None else f"{self.title} at {value}"
+        return replace(self, name=self.name.removesuffix("N") + value, label=f"{self.label} at {value}", title=title)
+
+    def among(self, names: Iterable[str]) -> list[Metric]:
+        """Return the metrics of these names that are this metric, or this metric for a value, lowest first."""
+        if self.per_option is None:
+            return [self] if self.name in names else []
+        start = self.name.removesuffix("N")
+        values = (name.removeprefix(start) for name in names if name.startswith(start))
+        return [self.at(value) for value in sorted((each for each in values if each.isdecimal()), key=int)]
+
+    def threshold(self, gate: Mapping[str, float]) -> float | None:
+        """Return the threshold of this metric in a gate, None if the gate has none."""
+        return gate.get(self.name, None if self.per_option is None else gate.get(self.name.partition("_at_")[0]))
+
+
+def metrics_among(metrics: Iterable[Metric], names: Collection[str]) -> list[Metric]:
+    """Return the metrics of these names in the order of declaration, one for each value of `per_option`."""
+    return [each for metric in metrics for each in metric.among(names)]
 
 
 @dataclass(frozen=True)
@@ -120,7 +146,7 @@ class Family:
 
     def metric(self, name: str) -> Metric | None:
         """Return the metric with this name; None if the family has no such metric."""
-        return next((metric for metric in self.metrics if metric.name == name), None)
+        return next(iter(metrics_among(self.metrics, (name,))), None)
 
     def gate_misses(self, figures: Mapping[str, float], gate: Mapping[str, float]) -> list[str]:
         """Compare measured values with the thresholds of a gate for this family's metrics; see `gate_misses` below."""
@@ -135,10 +161,10 @@ def gate_misses(metrics: Iterable[Metric], figures: Mapping[str, float], gate: M
     :returns: one message per missed threshold; a value that is not a number misses every threshold.
     """
     misses = []
-    for metric in metrics:
-        if metric.name not in gate or metric.name not in figures:
+    for metric in metrics_among(metrics, figures):
+        value, threshold = figures[metric.name], metric.threshold(gate)
+        if threshold is None:
             continue
-        value, threshold = figures[metric.name], gate[metric.name]
         if not (value <= threshold if metric.is_upper_bound else value >= threshold):
             bound = "<=" if metric.is_upper_bound else ">="
             misses.append(f"{metric.name} is {value:.6g}, expected {bound} {threshold:.6g}")

@@ -189,8 +189,8 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values; the sections are top-level keys."""
         fields = dataclasses.asdict(self)
-        sections: dict[str, Any] = fields.pop("sections")
-        return fields | sections
+        del fields["sections"]
+        return fields | {key: section.to_json() for key, section in self.sections.items()}
 
     def to_bytes(self, families: Iterable[Family] = FAMILIES) -> bytes:
         """Return the manifest as canonical JSON.

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
+@dataclass(frozen=True)
 class Section:
     """Base class of the sections: frozen dataclasses whose fields are the keys of the section."""
+
+    def revision(self) -> int:
+        """Return the oldest task revision that has every key of the section."""
+        return 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the section as JSON values."""
+        return asdict(self)
 
     def files(self) -> tuple[str, ...]:
         """Return the paths of the files that the section refers to; all variants require them."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from ..artifacts.errors import BuildError
 from ..artifacts.families import FAMILIES
-from ..artifacts.family import Family, find_family
+from ..artifacts.family import Family, find_family, metrics_among
 from ..artifacts.staging import BuildSettings
 from .options import known_options, path_options, read_options
 
@@ -75,13 +75,16 @@ class ModelConfig(_Strict):
 
     def _check_gates(self, candidates: list[Family]) -> None:
         named = {figure for gate in self.gate.values() for figure in gate}
-        metrics = {metric.name: metric for family in candidates for metric in family.metrics}
+        metrics = {metric.name: metric for family in candidates for metric in metrics_among(family.metrics, named)}
         if unknown := sorted(named - set(metrics)):
-            raise ValueError(f"gate metric {unknown[0]!r} is not one of {', '.join(sorted(metrics))}")
+            known = {metric.name for family in candidates for metric in family.metrics}
+            raise ValueError(f"gate metric {unknown[0]!r} is not one of {', '.join(sorted(known))}")
         for name in sorted(named):
-            needed = metrics[name].needs_option
+            needed, listed = metrics[name].needs_option, metrics[name].per_option
             if needed is not None and self.options.get(needed) is None:
                 raise ValueError(f"gate metric {name} requires options.{needed}")
+            if listed is not None and name.rpartition("_")[2] not in map(str, self.options.get(listed) or ()):
+                raise ValueError(f"gate metric {name} requires {name.rpartition('_')[2]} in options.{listed}")
 
     def settings(self, engine: str, families: Iterable[Family] = FAMILIES) -> BuildSettings:
         """Return the build settings of this model: its family, variants, gates and options, with defaults filled in.

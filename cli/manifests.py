@@ -33,7 +33,7 @@ def compose_manifest(
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         task=family.task,
-        task_revision=family.revision,
+        task_revision=max(section.revision() for section in staged.sections.values()),
         engine=family.engine,
         name=settings.name,
         version=settings.version,

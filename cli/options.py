@@ -41,7 +41,7 @@ def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
 def _argument_type(annotation: str) -> Any:
     """Return the type of a command line option for the annotation of a field; a literal type becomes a string."""
     kinds: dict[str, Any] = {"bool": bool, "int": int | None, "float": float | None, "Path": Path | None}
-    kinds["list[str]"] = list[str] | None
+    kinds |= {"list[str]": list[str] | None, "list[int]": list[int] | None}
     return kinds.get(annotation.removesuffix(" | None"), str | None)
 
 

@@ -88,7 +88,8 @@ def _resolve(text: str, *, allow_pickle: bool, ignore_code: bool) -> LocalModel:
     if (pipeline := _spacy_folder(folder)) is not None:
         files = sorted(path for path in pipeline.rglob("*") if path.is_file())
         return LocalModel(pipeline, Source(kind, identifier, revision, _digest(files), _spacy_license(pipeline)))
-    if not (folder / "config.json").is_file():
+    # A pipeline of static embeddings has no config.json
+    if not any((folder / name).is_file() for name in ("config.json", "modules.json")):
         raise BuildError(
             "source",
             f"{text} has neither config.json nor config.cfg",

@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ..artifacts.constants import EXACT
-from ..artifacts.family import Family, Metric, gate_misses
+from ..artifacts.family import Family, Metric, gate_misses, metrics_among
 from ..artifacts.manifest import Manifest
 from ..artifacts.new_file import new_file
 from . import drawing
@@ -104,10 +104,9 @@ def metric_groups(metrics: Sequence[Metric], parity: Parity, manifest: Manifest)
     """Return the rows of the table of metrics, by group; metrics that were not measured have no row."""
     measured = {name for comparison in parity.comparisons.values() for name in comparison.metrics}
     groups: dict[str, list[MetricRow]] = {}
-    for metric in metrics:
-        if metric.name in measured:
-            cells = [_cell(parity, manifest, variant, metric) for variant in parity.comparisons]
-            groups.setdefault(metric.group, []).append(MetricRow(metric.label, metric.name, cells))
+    for metric in metrics_among(metrics, measured):
+        cells = [_cell(parity, manifest, variant, metric) for variant in parity.comparisons]
+        groups.setdefault(metric.group, []).append(MetricRow(metric.label, metric.name, cells))
     return groups
 
 
@@ -116,10 +115,11 @@ def _cell(parity: Parity, manifest: Manifest, variant: str, metric: Metric) -> C
     if metric.name not in figures:
         return Cell("–", "", None)
     value = f"{figures[metric.name]:.1%}" if metric.is_share else figure(figures[metric.name])
-    if metric.name not in gate:
+    threshold = metric.threshold(gate)
+    if threshold is None:
         return Cell(value, "", None)
-    threshold = f"{gate[metric.name]:.1%}" if metric.is_share else _threshold(gate[metric.name])
-    bound = f"{'≤' if metric.is_upper_bound else '≥'} {threshold}"
+    shown = f"{threshold:.1%}" if metric.is_share else _threshold(threshold)
+    bound = f"{'≤' if metric.is_upper_bound else '≥'} {shown}"
     return Cell(value, bound, not gate_misses([metric], figures, gate))
 
 

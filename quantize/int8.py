@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from ..artifacts.errors import BuildError
 from ..artifacts.manifest import Calibration, Quantization
 from ..graphs.graph_builder import MICROSOFT
 from ..graphs.graph_editor import GraphEditor, Insertion
@@ -57,20 +58,28 @@ def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds], exact: Coll
 
     :param exact: outputs whose last product stays in float32. The head of a classifier is small, and no later layer
         could compensate its error.
+    :raises BuildError: with the code `unsupported_model` if the graph has nothing to quantize.
     """
     model = ir.load(folder / file)
     editor = GraphEditor(model.graph)
     fold_constant_products(editor, folder, file, inputs[0])
     groups = find_groups(model.graph, exact)
     names = [str(group.activation.name) for group in groups]  # read before smoothing, which replaces some activations
-    stats = observe(folder, file, names, inputs)
+    stats = observe(folder, file, names, inputs) if groups else {}
     smoothquant.smooth(editor, groups, stats)
     layers: dict[str, float] = {}
     for name, group in dict(zip(names, groups, strict=True)).items():
         layers |= _quantize_group(editor, group, stats[name])
     tables = tuple(quantize_table_lookup(editor, node) for node in find_tables(model.graph))
+    if not layers and not tables:
+        raise BuildError(
+            "unsupported_model",
+            f"{file} has neither a matrix product nor a large table that int8 would make smaller",
+            hint='Build it with variants = ["fp32"].',
+        )
     editor.drop_unused_constants()
-    model.opset_imports[MICROSOFT] = 1
+    if layers:  # a graph with int8 tables alone has only standard operators
+        model.opset_imports[MICROSOFT] = 1
     return QuantizedGraph(model, layers, tables)
 
 

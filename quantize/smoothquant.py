@@ -131,8 +131,8 @@ def _value_projection(activation: ir.Value, linears: Mapping[ir.Value, Linear]) 
     """Return the value projection of the attention that computes `activation`; None if no attention computes it.
 
     The operators from the activation backwards are: Reshape, attention, Transpose(0, 2, 1, 3), Reshape, an Add if the
-    projection has a bias, MatMul. Heads are split and merged in the same order, so channel c of the result is a weighted
-    sum of channel c of the projection.
+    projection has a bias, MatMul. Heads are split and merged in the same order, so channel c of the result is a
+    weighted sum of channel c of the projection.
     """
     values = _upstream(_weighted_values(_upstream(activation, ("Reshape", 0))), ("Transpose", 0), ("Reshape", 0))
     if values is None or len(values.uses()) != 1:

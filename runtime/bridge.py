@@ -156,18 +156,29 @@ class OnnxMlBridge(MlBridge):
         return self._handle(Reranker, model)
 
     def generate_embedding(
-        self, text: str, *, model: str | None = None, prompt_name: str | None = None
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        prompt_name: str | None = None,
+        dimensions: int | None = None,
     ) -> NDArray[np.float32]:
-        """Embed one text: float32 `[dim]`. Logs a warning if the text was truncated."""
-        vector: NDArray[np.float32] = self.generate_embeddings_batch([text], model=model, prompt_name=prompt_name)[0]
+        """Embed one text: float32 `[dim]`, or `[dimensions]`. Logs a warning if the text was truncated."""
+        vectors = self.generate_embeddings_batch([text], model=model, prompt_name=prompt_name, dimensions=dimensions)
+        vector: NDArray[np.float32] = vectors[0]
         return vector
 
     def generate_embeddings_batch(
-        self, texts: Sequence[str], *, model: str | None = None, prompt_name: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        model: str | None = None,
+        prompt_name: str | None = None,
+        dimensions: int | None = None,
     ) -> NDArray[np.float32]:
-        """Embed several texts: float32 `[n, dim]`. Logs a warning if any text was truncated."""
+        """Embed several texts: float32 `[n, dim]`, or `[n, dimensions]`. Logs a warning if any text was truncated."""
         embedder = self.embedder(model)
-        answer = embedder.embed(texts, EmbedOptions(prompt_name=prompt_name))
+        answer = embedder.embed(texts, EmbedOptions(prompt_name=prompt_name, dimensions=dimensions))
         _warn_of_truncation(answer.truncated.tolist(), "texts", embedder.backend.max_tokens)
         return answer.vectors
 

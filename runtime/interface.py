@@ -70,14 +70,24 @@ class MlBridge(Protocol):
         """Return the handle of a reranking model."""
 
     def generate_embedding(
-        self, text: str, *, model: str | None = None, prompt_name: str | None = None
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        prompt_name: str | None = None,
+        dimensions: int | None = None,
     ) -> NDArray[np.float32]:
-        """Embed one text: float32 `[dim]`."""
+        """Embed one text: float32 `[dim]`, or `[dimensions]`."""
 
     def generate_embeddings_batch(
-        self, texts: Sequence[str], *, model: str | None = None, prompt_name: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        model: str | None = None,
+        prompt_name: str | None = None,
+        dimensions: int | None = None,
     ) -> NDArray[np.float32]:
-        """Embed several texts: float32 `[n, dim]`."""
+        """Embed several texts: float32 `[n, dim]`, or `[n, dimensions]`."""
 
     def extract_entities(self, text: str, *, model: str | None = None) -> list[Entity]:
         """Find the entities of one text, in the order of the text."""

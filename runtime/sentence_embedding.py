@@ -12,6 +12,7 @@ from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.families.sentence_embedding import SENTENCE_EMBEDDING, EmbeddingCase, EmbeddingSpec, Prompt
 from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .cancellation import Stop, Watch
+from .dimensions import check_dimensions, shortened
 from .graph_model import GraphModel, encoder_feeds, graph_model
 from .handles.embedder import Embedder, Embedding, EmbedOptions
 from .lane import Lane, LaneOptions
@@ -67,8 +68,9 @@ class SentenceEmbedder:
         return self.model.info(SENTENCE_EMBEDDING)
 
     def check(self, options: EmbedOptions) -> None:
-        """Raise `InputError` with the code `prompt_not_found` for an unknown prompt."""
+        """Raise `InputError` for an unknown prompt, `ConfigError` for dimensions that the manifest does not list."""
         self._prompt(options.prompt_name)
+        check_dimensions(options.dimensions, self.model.spec.dimensions)
 
     def prepare(self, value: object, index: int | None, options: EmbedOptions) -> str:
         """Return a text if it can be tokenized, and raise `InputError` otherwise."""
@@ -84,7 +86,8 @@ class SentenceEmbedder:
                 is_last = start + _BLOCK_TEXTS >= len(inputs)
                 for index, row in self._run(encoded, prompt, call, is_last):
                     tokens = encoded[index]
-                    yield start + index, Embedding(row, len(tokens.ids), tokens.truncated)
+                    vector = shortened(row, options.dimensions, normalized=self.normalized)
+                    yield start + index, Embedding(vector, len(tokens.ids), tokens.truncated)
 
     def split(self, text: str, options: EmbedOptions, stride: int) -> Iterator[TextWindow]:
         """Yield the windows of a text in their order."""
@@ -93,10 +96,11 @@ class SentenceEmbedder:
     def embed_windows(
         self, windows: Sequence[TextWindow], options: EmbedOptions, watch: Watch
     ) -> list[NDArray[np.float32]]:
-        """Embed windows that `split` returned: float32 `[dim]` for each."""
+        """Embed windows that `split` returned: float32 `[dim]`, or `[dimensions]` of the options, for each."""
         with self.lane.call(watch) as call:
             vectors = dict(self._run(windows, self._prompt(options.prompt_name), call, is_last=True))
-        return [vectors[index] for index in range(len(windows))]
+        whole = (vectors[index] for index in range(len(windows)))
+        return [shortened(vector, options.dimensions, normalized=self.normalized) for vector in whole]
 
     def _run(
         self, encoded: Sequence[HasIds], prompt: Prompt, call: Call, is_last: bool
@@ -163,15 +167,12 @@ def replay(
     embedder.warm_up()
     figures = [_compare(embedder, case) for case in reporting(cases, report)]
     for number, (case, (max_abs, cosine)) in enumerate(zip(cases, figures, strict=True), start=1):
-        floor = gate.get("cosine_min" if case.group == "plain" else "cosine_min_hard", -1.0)
-        if max_abs > gate.get("max_abs", np.inf) or cosine < floor:
-            raise ArtifactError(
-                "golden",
-                f"case {number} with variant {opened.variant}",
-                expected=f"max abs <= {gate.get('max_abs', 'any')}, cosine >= {floor}",
-                actual=f"max abs {max_abs:.2e}, cosine {cosine:.6f}",
-                hint=OTHER_RESULTS,
-            )
+        measured = {"max_abs": max_abs, "cosine_min" if case.group == "plain" else "cosine_min_hard": cosine}
+        if case.dimensions is not None:
+            measured = {f"{name}_at_{case.dimensions}": value for name, value in measured.items()}
+        if misses := SENTENCE_EMBEDDING.gate_misses(measured, gate):
+            problem = f"case {number} with variant {opened.variant}: {'; '.join(misses)}"
+            raise ArtifactError("golden", problem, hint=OTHER_RESULTS)
     return {"max_abs": max(max_abs for max_abs, _ in figures), "cosine_min": min(cosine for _, cosine in figures)}
 
 
@@ -180,7 +181,8 @@ def _compare(embedder: Embedder, case: EmbeddingCase) -> tuple[float, float]:
 
     :raises ArtifactError: with the code `golden` if the token count, `truncated` or the dimension differ.
     """
-    result = embedder.embed([case.input], EmbedOptions(prompt_name=case.prompt_name))
+    options = EmbedOptions(prompt_name=case.prompt_name, dimensions=case.dimensions)
+    result = embedder.embed([case.input], options)
     reference = np.array(case.expected.vector, np.float64)
     vector = result.vectors[0].astype(np.float64)
     actual = (int(result.token_counts[0]), bool(result.truncated[0]), vector.shape)

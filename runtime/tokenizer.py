@@ -187,7 +187,8 @@ class TextTokenizer:
 
     def pad(self, batch: Sequence[HasIds]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the token ids and attention mask of a batch, each int64 `[batch, max_length]`, padded on the right."""
-        longest = max(len(tokens.ids) for tokens in batch)
+        # A batch of texts without tokens has one column of padding, because runtimes refuse tensors without elements
+        longest = max([1, *(len(tokens.ids) for tokens in batch)])
         ids = np.full((len(batch), longest), self.spec.pad_token_id, np.int64)
         mask = np.zeros_like(ids)
         for row, tokens in enumerate(batch):

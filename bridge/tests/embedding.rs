@@ -188,12 +188,13 @@ fn models_report_their_devices_and_providers() {
 /// Options and results are the same values in JSON; tokens for cancellation are omitted.
 #[test]
 fn options_and_results_are_json() {
-    let options =
-        EmbedOptions::default().prompt_name("query").timeout(Duration::from_millis(250)).cancel(CancelToken::new());
-    let json = json!({"prompt_name": "query", "timeout": 0.25});
+    let options = EmbedOptions::default().prompt_name("query").dimensions(64).timeout(Duration::from_millis(250));
+    let options = options.cancel(CancelToken::new());
+    let json = json!({"prompt_name": "query", "dimensions": 64, "timeout": 0.25});
     assert_eq!(serde_json::to_value(&options).expect("JSON"), json);
     let read: EmbedOptions = serde_json::from_value(json).expect("options");
-    assert_eq!((read.prompt_name, read.timeout), (options.prompt_name, options.timeout));
+    assert_eq!((read.dimensions, read.timeout), (options.dimensions, options.timeout));
+    assert_eq!(read.prompt_name, options.prompt_name);
     assert!(serde_json::from_value::<EmbedOptions>(json!({"prompt": "query"})).is_err());
     let (_dir, embedder) = open(BridgeOptions::default());
     let answer = embedder.embed_blocking(&["a b"], &EmbedOptions::default()).expect("vectors");

@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use onnx_ml_bridge::families::{Artifact, Family};
 use serde_json::Value;
@@ -18,12 +19,17 @@ const FEATURES: [bool; 5] = [
     cfg!(feature = "rerank"),
 ];
 
-fn is_known(path: &Path) -> bool {
+/// The task and the engine of an artifact.
+fn family_of(path: &Path) -> (String, String) {
     let manifest: Value =
         serde_json::from_slice(&std::fs::read(path.join("manifest.json")).expect("a manifest")).expect("JSON");
-    Family::ALL
-        .iter()
-        .any(|family| manifest["task"] == family.task().manifest_name() && manifest["engine"] == family.engine())
+    let text = |key: &str| manifest[key].as_str().expect("a string").to_owned();
+    (text("task"), text("engine"))
+}
+
+fn is_known(path: &Path) -> bool {
+    let (task, engine) = family_of(path);
+    Family::ALL.iter().any(|family| task == family.task().manifest_name() && engine == family.engine())
 }
 
 fn code(result: Result<(), onnx_ml_bridge::BridgeError>) -> Option<&'static str> {
@@ -34,8 +40,10 @@ fn code(result: Result<(), onnx_ml_bridge::BridgeError>) -> Option<&'static str>
 fn every_feature_is_a_family_with_an_example() {
     let enabled = FEATURES.iter().filter(|enabled| **enabled).count();
     assert_eq!(Family::ALL.len(), enabled);
-    assert_eq!(common::valid_artifacts().iter().filter(|path| is_known(path)).count(), enabled);
-    assert_eq!(common::valid_artifacts().len(), FEATURES.len());
+    let families = |paths: &[PathBuf]| paths.iter().map(|path| family_of(path)).collect::<BTreeSet<_>>().len();
+    let all = common::valid_artifacts();
+    let known: Vec<PathBuf> = all.iter().filter(|path| is_known(path)).cloned().collect();
+    assert_eq!((families(&known), families(&all)), (enabled, FEATURES.len()));
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn open_checks_only_the_hashes_of_files_that_it_uses() {
 #[test]
 fn invalid_manifests_are_refused() {
     resealed("format_version", |_, manifest| manifest["format_version"] = json!(2));
-    resealed("format_version", |_, manifest| manifest["task_revision"] = json!(2));
+    resealed("format_version", |_, manifest| manifest["task_revision"] = json!(3));
     resealed("schema", |_, manifest| manifest["extra"] = json!(1));
     resealed("schema", |_, manifest| manifest["embedding"]["default_prompt"] = json!("nobody"));
     resealed("schema", |_, manifest| manifest["golden"]["file"] = json!("nowhere.jsonl"));

@@ -39,7 +39,7 @@ from .pooling import POOLING, without_prompt
 _HEADS = (Dense, LayerNorm, Normalize)
 # The method of the encoder whose result is pooled, and the field of this result
 _TEXT_MODALITY = {"method": "forward", "method_output_name": "last_hidden_state"}
-_MODULE_NAMES = ("Transformer", "Pooling", *(head.__name__ for head in _HEADS))
+_MODULE_NAMES = ("Transformer", "Pooling", "StaticEmbedding", *(head.__name__ for head in _HEADS))
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,28 @@ def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
-    encoder = folder / _refuse_unknown_modules(folder)
-    refuse_unknown_type(encoder)
+    path = _refuse_unknown_modules(folder)
+    if path is not None:
+        refuse_unknown_type(folder / path)
     arguments = model_arguments(allow_pickle=allow_pickle) | {"ignore_mismatched_sizes": True}
     with typed_errors(folder, "sentence-transformers"):
         pipeline = SentenceTransformer(
             str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=arguments
         )
-    if type(pipeline[0]) is Transformer:  # other pipelines are refused at export
-        model: Any = pipeline[0].model
-        # sentence-transformers does not say which weights are missing or left over
-        load_weights(type(model), encoder, "sentence embeddings", allow_pickle=allow_pickle, config=model.config)
+    if type(pipeline[0]) is Transformer and path is not None:  # other pipelines are refused at export
+        refuse_other_weights(pipeline[0], folder / path, allow_pickle=allow_pickle)
     return pipeline
+
+
+def refuse_other_weights(transformer: Transformer, folder: Path, *, allow_pickle: bool) -> None:
+    """Check that the checkpoint in `folder` has exactly the weights of its class.
+
+    sentence-transformers does not say which weights are missing or left over.
+
+    :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
+    """
+    model: Any = transformer.model
+    load_weights(type(model), folder, "sentence embeddings", allow_pickle=allow_pickle, config=model.config)
 
 
 def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) -> EmbeddingExport:
@@ -86,10 +96,10 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
         graph = trace_in_blocks(
             transformer.model,
             tokenizer.max_tokens,
-            lambda: _trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id),
+            lambda: trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id),
         )
     file = graph_file("model", EXACT)
-    _copy_configuration(folder, staging)
+    copy_configuration(folder, staging)
     save_tokenizer(fast_tokenizer, staging)
     save_graph(graph, staging, file)
     return EmbeddingExport(graph, file, tokenizer, _describe(pipeline, transformer, pooling, heads))
@@ -132,7 +142,8 @@ def pooling_modes(pooling: Pooling) -> tuple[str, ...]:
     return (pooling.pooling_mode,) if isinstance(pooling.pooling_mode, str) else tuple(pooling.pooling_mode)
 
 
-def _trace(module: SentenceEncoder, vocab_size: int, with_types: bool, pad_id: int) -> ir.Model:
+def trace(module: SentenceEncoder, vocab_size: int, with_types: bool, pad_id: int) -> ir.Model:
+    """Trace a pipeline with the inputs that it has; the vocabulary has `vocab_size` tokens."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, vocab_size, (3, 7), generator=generator)
     mask = torch.ones_like(ids)
@@ -163,8 +174,8 @@ def _refuse_dependence_on_padding(model: Any, tokenizer: TokenizerSpec) -> None:
         raise BuildError("unsupported_model", what)
 
 
-def _refuse_unknown_modules(folder: Path) -> str:
-    """Check modules.json, and return the path of the first module.
+def _refuse_unknown_modules(folder: Path) -> str | None:
+    """Check modules.json, and return the path of the encoder; None if the first module is no encoder.
 
     :raises BuildError: with the code `unsupported_model` or `source`.
     """
@@ -173,7 +184,8 @@ def _refuse_unknown_modules(folder: Path) -> str:
         raise BuildError(
             "unsupported_model",
             f"{folder.name} has no modules.json, which names the pooling",
-            hint="Save it with sentence-transformers as a pipeline of Transformer and Pooling.",
+            hint="Name the pooling that its authors document with the option pooling (mean, cls, ...), or save "
+            "it with sentence-transformers as a pipeline of Transformer and Pooling.",
         )
     try:
         modules = json.loads(listing.read_text(encoding="utf-8"))
@@ -189,7 +201,7 @@ def _refuse_unknown_modules(folder: Path) -> str:
             f"modules that are not supported: {', '.join(unknown)}",
             expected=f"only {', '.join(_MODULE_NAMES)}",
         )
-    return str(modules[0]["path"]) if modules else ""
+    return str(modules[0]["path"]) if types and types[0].endswith(".Transformer") else None
 
 
 def _is_inside(path: str) -> bool:
@@ -269,10 +281,11 @@ def _describe(
     )
 
 
-def _copy_configuration(folder: Path, staging: Path) -> None:
+def copy_configuration(folder: Path, staging: Path) -> None:
     """Copy the original's configuration files and heads, so that other libraries can open the artifact too."""
     names = ["config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"]
-    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    listing = folder / "modules.json"
+    modules = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
     names += [f"{module['path']}/config.json" for module in modules if module["path"]]
     for name in dict.fromkeys(names):
         if (folder / name).is_file():

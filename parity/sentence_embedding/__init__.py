@@ -23,7 +23,8 @@ __all__ = ["evidence", "golden_cases", "prove", "write_report"]
 def prove(staged: Staged, folder: Path) -> Proof[EmbeddingParity]:
     """Compare every variant that the build settings name with the original model in `folder`."""
     settings = staged.settings
-    original = load_original(folder, allow_pickle=settings.options.allow_pickle)
+    options = settings.options
+    original = load_original(folder, options.pooling, allow_pickle=options.allow_pickle)
     embedders = {
         name: Embedder(SentenceEmbedder(staged_model(staged, name, "encoder", EmbeddingSpec, TextTokenizer)))
         for name in sorted(settings.variants)
@@ -31,6 +32,6 @@ def prove(staged: Staged, folder: Path) -> Proof[EmbeddingParity]:
     # The original is timed before ONNX Runtime starts its threads, because the thread pools would slow each other down
     with original_errors("sentence-transformers"):
         speeds = {"original": texts_per_second(partial(original.encode, batch_size=32, show_progress_bar=False))}
-    parity = evaluate(original, embedders, settings.gates)
+    parity = evaluate(original, embedders, settings.gates, spec=staged.section(EmbeddingSpec))
     speeds |= {name: texts_per_second(embedder.embed) for name, embedder in embedders.items()}
     return Proof(parity, speeds)

@@ -39,6 +39,23 @@ def compare(
     differences = np.abs(a - b).max(1)
     plain = np.array([group == PLAIN for group in groups])
     metrics = {"max_abs": float(differences.max()), "token_mismatches": float(token_mismatches)}
+    metrics |= _cosine_metrics(cosines, plain) | _rank_agreement(a, b)
+    return Comparison(cosines, differences, {name: _rounded(value) for name, value in metrics.items()})
+
+
+def compare_shortened(
+    original: NDArray[np.float32], variant: NDArray[np.float32], groups: Sequence[str]
+) -> dict[str, float]:
+    """Compare shorter vectors `[n, dimensions]` and return the metrics of this number of dimensions."""
+    a, b = original.astype(np.float64), variant.astype(np.float64)
+    cosines = _cosine_metrics(_cosines(a, b), np.array([group == PLAIN for group in groups]))
+    kept = {name: value for name, value in cosines.items() if "_p0" not in name}
+    metrics = {"max_abs": float(np.abs(a - b).max()), **kept}
+    return {f"{name}_at_{original.shape[1]}": _rounded(value) for name, value in metrics.items()}
+
+
+def _cosine_metrics(cosines: NDArray[np.float64], plain: NDArray[np.bool_]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
     for suffix, chosen in (("", cosines[plain]), ("_hard", cosines[~plain])):
         if len(chosen):
             figures = {
@@ -48,13 +65,14 @@ def compare(
                 "mean": chosen.mean(),
             }
             metrics |= {f"cosine_{name}{suffix}": float(value) for name, value in figures.items()}
-    metrics |= _rank_agreement(a, b)
-    return Comparison(cosines, differences, {name: _rounded(value) for name, value in metrics.items()})
+    return metrics
 
 
 def _cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     result: NDArray[np.float64] = (a * b).sum(1) / np.maximum(norms, 1e-30)
+    # Static embeddings of a text without tokens are zero in the original too
+    result[~a.any(1) & ~b.any(1)] = 1
     return result
 
 

@@ -30,10 +30,12 @@ class EmbedOptions:
     """Options of one call.
 
     `prompt_name` is the name of the prompt to put before every text; None uses the model's default prompt, if it has
-    one. `timeout` is the time limit in seconds; None uses the model's. `cancel` can stop the call from another thread.
+    one. `dimensions` asks for shorter vectors, of a size that the model's manifest lists; None returns whole vectors.
+    `timeout` is the time limit in seconds; None uses the model's. `cancel` can stop the call from another thread.
     """
 
     prompt_name: str | None = None
+    dimensions: int | None = None
     timeout: float | None = None
     cancel: CancelToken | None = None
 
@@ -42,8 +44,8 @@ class EmbedOptions:
 class Embedding(ArrayEquality):
     """The embedding of one text.
 
-    `vector` is float32 `[dim]`. `token_count` includes special tokens and the prompt. `truncated` is true if the text
-    was longer than the model's limit and its end was not read.
+    `vector` is float32 `[dim]`, or `[dimensions]` of the options. `token_count` includes special tokens and the prompt.
+    `truncated` is true if the text was longer than the model's limit and its end was not read.
     """
 
     vector: NDArray[np.float32]
@@ -55,8 +57,8 @@ class Embedding(ArrayEquality):
 class Embeddings(ArrayEquality):
     """The embeddings of n texts, in their order.
 
-    `vectors` is float32 `[n, dim]`. `token_counts`, int64 `[n]`, includes special tokens and the prompt. `truncated`,
-    bool `[n]`, tells which texts were truncated to the model's limit.
+    `vectors` is float32 `[n, dim]`, or `[n, dimensions]` of the options. `token_counts`, int64 `[n]`, includes special
+    tokens and the prompt. `truncated`, bool `[n]`, tells which texts were truncated to the model's limit.
     """
 
     vectors: NDArray[np.float32]
@@ -92,7 +94,7 @@ class EmbedderBackend(BatchBackend[str, EmbedOptions, Embedding], Protocol):
     def embed_windows(
         self, windows: Sequence[TextWindow], options: EmbedOptions, watch: Watch
     ) -> list[NDArray[np.float32]]:
-        """Embed windows that `split` returned: float32 `[dim]` for each."""
+        """Embed windows that `split` returned: float32 `[dim]`, or `[dimensions]` of the options, for each."""
 
 
 class Embedder(Handle[EmbedderBackend]):
@@ -104,6 +106,7 @@ class Embedder(Handle[EmbedderBackend]):
         """Embed texts; the result has their order.
 
         :raises InputError: with the index of the first invalid text, or for an unknown prompt; then no text was run.
+        :raises ConfigError: for dimensions that the model does not list.
         :raises StoppedError: if the call was cancelled or exceeded its time limit.
         :raises OverloadedError: if too many calls wait for the model; nothing was run then.
         :raises InferenceError: if ONNX Runtime fails.
@@ -112,7 +115,7 @@ class Embedder(Handle[EmbedderBackend]):
         check_options(options, EmbedOptions)
         check_list(texts)
         answers = all_results(self._slot, texts, options, self._watch(options), _token_count)
-        vectors = np.empty((len(answers), self.backend.dim), np.float32)
+        vectors = np.empty((len(answers), self._dim(options)), np.float32)
         for row, answer in zip(vectors, answers, strict=True):
             row[:] = answer.vector
         counts = np.array([answer.token_count for answer in answers], np.int64)
@@ -142,7 +145,8 @@ class Embedder(Handle[EmbedderBackend]):
         :param stride: number of tokens that consecutive windows share.
         :returns: an iterator over the windows; its `pool` returns one vector for the whole text.
         :raises InputError: for an invalid text or an unknown prompt.
-        :raises ConfigError: by the first window, if the stride does not fit into a window.
+        :raises ConfigError: for dimensions that the model does not list; by the first window, if the stride does not
+            fit into a window.
         :raises StoppedError: while windows are read, if the model is reloaded, or for the reasons of `embed`.
         """
         options = EmbedOptions() if options is None else options
@@ -151,7 +155,11 @@ class Embedder(Handle[EmbedderBackend]):
             self.backend.check(options)
             checked = self.backend.prepare(text, None, options)
         windows = self._counted_windows(checked, options, stride, self._watch(options))
-        return EmbeddingWindows(windows, self.backend.dim, self.backend.normalized)
+        return EmbeddingWindows(windows, self._dim(options), self.backend.normalized)
+
+    def _dim(self, options: EmbedOptions) -> int:
+        """Return the number of elements of the vectors of a call."""
+        return self.backend.dim if options.dimensions is None else options.dimensions
 
     def _counted_windows(
         self, text: str, options: EmbedOptions, stride: int, watch: Watch

@@ -17,7 +17,8 @@ class EmbeddingWindow(ArrayEquality):
     """The embedding of one window of a text.
 
     `start` and `end` are offsets of the window in characters, `start_byte` and `end_byte` in bytes of UTF-8; both ends
-    are exclusive. `token_count` includes special tokens and the prompt. `vector` is float32 `[dim]`.
+    are exclusive. `token_count` includes special tokens and the prompt. `vector` is float32 `[dim]`, or
+    `[dimensions]` of the options.
     """
 
     start: int

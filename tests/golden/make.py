@@ -26,8 +26,10 @@ from sources import (  # noqa: E402
     LOOSE_RANKINGS,
     LOOSE_SUMMARIES,
     make_embedder,
+    make_matryoshka_embedder,
     make_pipeline_folder,
     make_reranker,
+    make_static_embedder,
     make_summarizer,
     make_token_classifier,
 )
@@ -35,9 +37,22 @@ from sources import (  # noqa: E402
 # For every artifact, by name: the function that creates its model, and the options of its build configuration.
 VALID: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "tiny-embedding": (make_embedder, {"task": "sentence-embedding", "gate": {"int8": LOOSE}}),
+    "tiny-matryoshka": (
+        make_matryoshka_embedder,
+        {
+            "task": "sentence-embedding",
+            "options": {"dimensions": [4, 8]},
+            "gate": {"fp32": {"max_abs_at_4": 2e-6}, "int8": {**LOOSE, "cosine_min_at_4": 0.8}},
+        },
+    ),
     "tiny-ner": (make_token_classifier, {"task": "ner", "gate": {"int8": LOOSE_ENTITIES}}),
     "tiny-rerank": (make_reranker, {"task": "rerank", "gate": {"int8": LOOSE_RANKINGS}}),
     "tiny-spacy": (make_pipeline_folder, {"task": "ner", "options": {"sentences": "parser"}}),
+    # Its table is too small for int8 to make it smaller
+    "tiny-static": (
+        make_static_embedder,
+        {"task": "sentence-embedding", "variants": ["fp32"], "options": {"dimensions": [4]}},
+    ),
     "tiny-summary": (make_summarizer, {"task": "summarization", "gate": {"int8": LOOSE_SUMMARIES}}),
 }
 

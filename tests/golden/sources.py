@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import spacy
 import torch
+from safetensors.torch import save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules.normalize import Normalize
 from sentence_transformers.base.modules.transformer import Transformer
@@ -83,8 +85,28 @@ _SPECIALS = {
 
 def make_embedder(folder: Path) -> None:
     """Write a BERT sentence embedder: 2 layers, 16 channels, about 100 WordPiece tokens, mean pooling, prompts."""
+    _make_embedder(folder, seed=7)
+
+
+def make_matryoshka_embedder(folder: Path) -> None:
+    """Write another embedder of the same shape, whose artifact lists dimensions."""
+    _make_embedder(folder, seed=11)
+
+
+def make_static_embedder(folder: Path) -> None:
+    """Write static embeddings of 16 channels for the same vocabulary, as model2vec saves them."""
+    source = folder / "model"
+    source.mkdir()
+    tokenizer = _tokenizer().backend_tokenizer
+    tokenizer.save(str(source / "tokenizer.json"))
+    torch.manual_seed(12)
+    save_file({"embeddings": torch.randn(tokenizer.get_vocab_size(), 16)}, source / "model.safetensors")
+    (source / "config.json").write_text(json.dumps({"model_type": "model2vec", "normalize": True}))
+
+
+def _make_embedder(folder: Path, seed: int) -> None:
     fast = _tokenizer()
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     plain = folder / "plain"
     BertModel(_config(len(fast))).save_pretrained(plain)
     fast.save_pretrained(plain)

@@ -45,6 +45,23 @@ def ranking_lines(path: Path) -> Path:
     return path
 
 
+def test_rows_with_dimensions_write_the_same_bytes(rust, tmp_path):
+    rows = [{"text": f"the cat {row}", "dimensions": (4, 8, 5, "4")[row % 4]} for row in range(40)]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(f"{json.dumps(line)}\n" for line in [*rows, "the dog"]))
+    outputs = []
+    for program in (PYTHON, [str(rust)]):
+        out = tmp_path / f"out{len(outputs)}"
+        line = [*program, "embed", "--model", VALID / "tiny-matryoshka", "--dimensions", "8", "--variant", "fp32"]
+        line += ["--input", source, "--output", out, "--part-rows", "15"]
+        assert subprocess.run(line, capture_output=True, check=False).returncode == 1
+        outputs.append(contents(out))
+    assert outputs[0] == outputs[1]
+    written = [json.loads(line) for name, raw in sorted(outputs[0].items()) if "part" in name for line in raw.split()]
+    found = [answer["error"]["code"] if "error" in answer else len(answer["embedding"]) for answer in written]
+    assert found == [4, 8, "config", "input_type"] * 10 + [8]
+
+
 @pytest.mark.parametrize(
     ("command", "model"),
     [("ner", "tiny-spacy"), ("summarize", "tiny-summary"), ("rerank", "tiny-rerank"), ("ner", "tiny-ner")],

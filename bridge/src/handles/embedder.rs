@@ -192,7 +192,7 @@ async fn embed(
     caller: Caller,
 ) -> Result<Embeddings, BridgeError> {
     caller.stop.check()?;
-    let dim = backend.dim();
+    let dim = backend.dim(&options);
     Ok(Embeddings::new(all(backend.embed_each(texts, options, caller).await?)?, dim))
 }
 

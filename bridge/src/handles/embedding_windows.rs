@@ -46,7 +46,7 @@ enum Step {
 
 impl EmbeddingWindows {
     /// # Errors
-    /// `config` for a time limit of 0, `input_too_large`, `prompt_not_found`, `closed`.
+    /// `config` for a time limit of 0 or dimensions that the model does not list, `input_too_large`, `prompt_not_found`, `closed`.
     pub(super) fn new(
         handle: Handle<dyn EmbedBackend>,
         text: Arc<str>,
@@ -57,7 +57,7 @@ impl EmbeddingWindows {
         let backend = handle.current()?;
         handle.limit(options.timeout)?;
         backend.check(&text, &options).inspect_err(|error| backend.meter().error(error.code()))?;
-        let pooled = Pooled::new(backend.dim(), backend.normalized());
+        let pooled = Pooled::new(backend.dim(&options), backend.normalized());
         let backend = Arc::downgrade(&backend);
         let state = Reader {
             handle,

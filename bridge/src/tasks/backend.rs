@@ -52,8 +52,8 @@ pub(crate) trait Backend: Send + Sync {
 /// A model that embeds texts.
 #[async_trait]
 pub(crate) trait EmbedBackend: Backend {
-    /// The number of elements of a vector.
-    fn dim(&self) -> usize;
+    /// The number of elements of the vectors of a call.
+    fn dim(&self, options: &EmbedOptions) -> usize;
 
     /// The outcome of every text. If the call is stopped, no further run starts, and the texts without an answer fail with
     /// the reason.
@@ -76,7 +76,7 @@ pub(crate) trait EmbedBackend: Backend {
     /// Checks a text and the options of a call that embeds its windows.
     ///
     /// # Errors
-    /// `input_too_large` or `prompt_not_found`.
+    /// `input_too_large`, `prompt_not_found` or `config`.
     fn check(&self, text: &str, options: &EmbedOptions) -> Result<(), BridgeError>;
 
     /// Tokenizes a text and splits it into windows that share `stride` tokens.

@@ -14,6 +14,9 @@ use crate::runtime::cancellation::CancelToken;
 pub struct EmbedOptions {
     /// The prompt put before every text, by its name in the manifest; `None` for the manifest's `default_prompt`.
     pub prompt_name: Option<String>,
+    /// The number of elements of the vectors, one of those that the manifest lists under `embedding.dimensions`; `None`
+    /// for whole vectors.
+    pub dimensions: Option<usize>,
     /// Time limit of the whole call, above 0. JSON has seconds.
     #[serde(with = "seconds")]
     pub timeout: Option<Duration>,
@@ -27,6 +30,13 @@ impl EmbedOptions {
     #[must_use]
     pub fn prompt_name(mut self, name: impl Into<String>) -> Self {
         self.prompt_name = Some(name.into());
+        self
+    }
+
+    /// Sets the number of elements of the vectors, one of those that the manifest lists.
+    #[must_use]
+    pub fn dimensions(mut self, dimensions: usize) -> Self {
+        self.dimensions = Some(dimensions);
         self
     }
 
@@ -49,7 +59,7 @@ impl EmbedOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Embedding {
-    /// The vector: `dim` finite float32 values.
+    /// The vector: `dim` finite float32 values, or `dimensions` of the options.
     pub vector: Vec<f32>,
     /// The number of tokens that the model read, including special tokens and the prompt, without padding.
     pub token_count: usize,
@@ -67,7 +77,7 @@ impl Embedding {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Embeddings {
-    /// One vector of `dim` finite float32 values per text.
+    /// One vector of `dim` finite float32 values per text, or `dimensions` of the options.
     pub vectors: Vec<Vec<f32>>,
     /// The number of tokens that the model read of each text, including special tokens and the prompt, without padding.
     pub token_counts: Vec<usize>,
@@ -108,6 +118,6 @@ pub struct EmbeddingWindow {
     pub end_byte: usize,
     /// The number of tokens that the model read, including special tokens and the prompt.
     pub token_count: usize,
-    /// The vector: `dim` finite float32 values.
+    /// The vector: `dim` finite float32 values, or `dimensions` of the options.
     pub vector: Vec<f32>,
 }

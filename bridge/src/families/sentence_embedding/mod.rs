@@ -2,6 +2,9 @@
 
 #[cfg(feature = "cli")]
 pub(crate) mod command;
+mod dimensions;
+#[cfg(feature = "cli")]
+mod line;
 pub(crate) mod model;
 mod replay;
 mod section;
@@ -27,7 +30,7 @@ const ROLE: &str = "encoder";
 
 /// What the family declares for reading its artifacts: the interface of the graph, the sections and the preprocessor.
 pub(crate) const DECLARATION: Declaration = Declaration {
-    revision: 1,
+    revision: 2,
     roles: &[(
         ROLE,
         Interface {

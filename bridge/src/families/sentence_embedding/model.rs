@@ -98,8 +98,9 @@ impl EmbeddingModel {
         texts: Vec<String>,
         options: EmbedOptions,
     ) -> Result<Embeddings, BridgeError> {
+        let dim = self.dim(&options);
         let outcomes = block_on(Arc::clone(self).embed_each(texts, options, Caller::blocking()))?;
-        Ok(Embeddings::new(all(outcomes)?, self.spec.dim))
+        Ok(Embeddings::new(all(outcomes)?, dim))
     }
 
     async fn outcomes(
@@ -109,7 +110,7 @@ impl EmbeddingModel {
         caller: &Caller,
     ) -> Result<Outcomes, BridgeError> {
         let permit = self.lane.admit()?;
-        let (model, stop) = (Arc::clone(self), Arc::clone(&caller.stop));
+        let (model, stop, dimensions) = (Arc::clone(self), Arc::clone(&caller.stop), options.dimensions);
         let bytes = texts.iter().map(String::len).sum();
         let prepared = caller.prepare(bytes, move || model.prepare(&texts, &options, &stop));
         let Prepared { job, texts } = prepared.await?;
@@ -117,7 +118,8 @@ impl EmbeddingModel {
         let outcome = |(index, text): (usize, Outcome<Text>)| {
             let Text { tokens, truncated } = text?;
             let vector = vectors.next().unwrap_or_else(|| Err(BridgeError::inference(None, "was not run")));
-            Ok(Embedding::new(vector.map_err(|error| error.with_index(Some(index)))?, tokens, truncated))
+            let vector = vector.map_err(|error| error.with_index(Some(index)))?;
+            Ok(Embedding::new(self.spec.shorten(vector, dimensions), tokens, truncated))
         };
         Ok(texts.into_iter().enumerate().map(outcome).collect())
     }
@@ -125,6 +127,7 @@ impl EmbeddingModel {
     /// Encodes texts and plans their runs. Texts that cannot be encoded are in no run.
     fn prepare(&self, texts: &[String], options: &EmbedOptions, stop: &Stop) -> Result<Prepared, BridgeError> {
         let prompt = self.prompt(options)?;
+        self.spec.check_dimensions(options.dimensions)?;
         let (mut rows, mut encoded) = (Vec::with_capacity(texts.len()), Vec::with_capacity(texts.len()));
         for (index, text) in texts.iter().enumerate() {
             let outcome = stop.check().and_then(|()| self.encode(index, text, prompt));
@@ -249,8 +252,8 @@ impl Backend for EmbeddingModel {
 
 #[async_trait]
 impl EmbedBackend for EmbeddingModel {
-    fn dim(&self) -> usize {
-        self.spec.dim
+    fn dim(&self, options: &EmbedOptions) -> usize {
+        options.dimensions.unwrap_or(self.spec.dim)
     }
 
     async fn embed_each(
@@ -278,6 +281,7 @@ impl EmbedBackend for EmbeddingModel {
 
     fn check(&self, text: &str, options: &EmbedOptions) -> Result<(), BridgeError> {
         self.prompt(options)?;
+        self.spec.check_dimensions(options.dimensions)?;
         self.check_size(None, text)
     }
 
@@ -305,7 +309,8 @@ impl EmbedBackend for EmbeddingModel {
     ) -> Result<Vec<Vec<f32>>, BridgeError> {
         let permit = self.lane.admit()?;
         let job = self.job(rows, self.prompt(options)?);
-        permit.run(job, caller, |_| ()).await?.into_iter().collect()
+        let vectors = permit.run(job, caller, |_| ()).await?.into_iter();
+        vectors.map(|vector| Ok(self.spec.shorten(vector?, options.dimensions))).collect()
     }
 }
 

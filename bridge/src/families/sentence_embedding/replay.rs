@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::model::EmbeddingModel;
 use crate::BridgeError;
@@ -43,6 +43,13 @@ enum Group {
 struct Settings {
     #[serde(deserialize_with = "Option::deserialize")]
     prompt_name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    dimensions: Option<usize>,
+}
+
+/// Reads a key that may be missing but not null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    usize::deserialize(deserializer).map(Some)
 }
 
 /// The metrics over the cases that were compared so far.
@@ -69,7 +76,8 @@ pub(super) fn replay(
     let mut metrics = Metrics { max_abs: 0.0, cosine_min: 1.0 };
     model.warm_up()?;
     for (index, case) in reporting(&cases, report) {
-        let options = EmbedOptions { prompt_name: case.settings.prompt_name.clone(), ..EmbedOptions::default() };
+        let Settings { prompt_name, dimensions } = case.settings.clone();
+        let options = EmbedOptions { prompt_name, dimensions, ..EmbedOptions::default() };
         let answer = model.embed(vec![case.input.clone()], options);
         let answer = answer.map_err(|error| model_error(manifest, &model.variant, error))?;
         let compared = compare(case, &answer, gate, &mut metrics);
@@ -94,8 +102,14 @@ fn compare(case: &Case, answer: &Embeddings, gate: &Variant, metrics: &mut Metri
     metrics.max_abs = metrics.max_abs.max(max_abs);
     metrics.cosine_min = metrics.cosine_min.min(cosine);
     let cosine_metric = if case.group == Group::Plain { "cosine_min" } else { "cosine_min_hard" };
-    check_gate(gate, "max_abs", max_abs, Bound::Max)?;
-    check_gate(gate, cosine_metric, cosine, Bound::Min)
+    check_gate(gate, &metric(gate, "max_abs", case), max_abs, Bound::Max)?;
+    check_gate(gate, &metric(gate, cosine_metric, case), cosine, Bound::Min)
+}
+
+/// The metric whose threshold holds for a case: `BASE_at_N` for a vector of N elements if the gate has it, else `base`.
+fn metric(gate: &Variant, base: &str, case: &Case) -> String {
+    let own = case.settings.dimensions.map(|dimensions| format!("{base}_at_{dimensions}"));
+    own.filter(|name| gate.gate.contains_key(name)).unwrap_or_else(|| base.to_owned())
 }
 
 fn max_abs(a: &[f32], b: &[f32]) -> f64 {

@@ -26,7 +26,13 @@ impl Sections {
         let Self { tokenizer, embedding } = Self::read(manifest)?;
         let unknown = embedding.default_prompt.filter(|prompt| !embedding.prompts.contains_key(prompt));
         let problem = |prompt| format!("embedding.default_prompt {prompt:?} is not a key of embedding.prompts");
-        Ok(SectionCheck { files: vec![tokenizer.named_file()], problems: unknown.into_iter().map(problem).collect() })
+        let mut problems: Vec<String> = unknown.into_iter().map(problem).collect();
+        let dimensions = &embedding.dimensions;
+        if !dimensions.is_sorted_by(|a, b| a < b) || dimensions.iter().any(|number| *number > embedding.dim) {
+            problems
+                .push(format!("embedding.dimensions {dimensions:?} do not ascend, or exceed dim {}", embedding.dim));
+        }
+        Ok(SectionCheck { files: vec![tokenizer.named_file()], problems })
     }
 }
 
@@ -50,6 +56,9 @@ pub struct EmbeddingSpec {
     pub default_prompt: Option<String>,
     /// The similarity that the model was trained for: `cosine`, `dot`, `euclidean` or `manhattan`.
     pub similarity: String,
+    /// The numbers of elements that a call may ask for, ascending. Empty if the manifest lists none.
+    #[serde(default)]
+    pub dimensions: Vec<usize>,
 }
 
 /// A text that is put before every input.

@@ -54,7 +54,7 @@ class Metric:
         title = None if self.title is None else f"{self.title} at {value}"
         return replace(self, name=self.name.removesuffix("N") + value, label=f"{self.label} at {value}", title=title)
 
-    def among(self, names: Iterable[str]) -> list[Metric]:
+    def among(self, names: Collection[str]) -> list[Metric]:
         """Return the metrics of these names that are this metric, or this metric for a value, lowest first."""
         if self.per_option is None:
             return [self] if self.name in names else []

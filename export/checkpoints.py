@@ -117,28 +117,16 @@ def refuse_unknown_type(folder: Path) -> None:
         )
 
 
-def refuse_foreign_head(folder: Path, classes: Mapping[str, Any], head: str) -> None:
+def refuse_foreign_head(folder: Path, classes: Mapping[str, str], head: str) -> None:
     """Check config.json of a model that must have a head of transformers, before any weights are loaded.
 
     :param classes: the name of the class with this head for each `model_type`.
     :param head: the suffix of these names.
     :raises BuildError: with the code `unsupported_model`, naming every problem, or `source`.
     """
-    config = read_config(folder)
     refuse_unknown_type(folder)
-    model_type, architectures, problems = config["model_type"], _architectures(config, folder), []
-    if model_type not in classes:
-        problems.append(f"the model_type {model_type!r}, of which transformers has no class with this head")
-    elif architectures and classes[model_type] not in architectures:
-        problems.append(f"a head that is not supported ({', '.join(architectures)}, not {classes[model_type]})")
-    if config.get("quantization_config"):
-        problems.append("weights that are already quantized")
-    if problems:
-        raise BuildError(
-            "unsupported_model",
-            f"{folder.name} has {'; '.join(problems)}",
-            expected=f"a class *{head} in full precision",
-        )
+    no_class = "the model_type {!r}, of which transformers has no class with this head"
+    _refuse_other_classes(folder, classes, no_class, f"a class *{head}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -178,18 +166,25 @@ def refuse_unknown_architecture(folder: Path, known: Mapping[str, str]) -> None:
     :param known: the supported class for each `model_type`.
     :raises BuildError: with the code `unsupported_model`, naming every problem, or `source`.
     """
+    expected = f"one of {', '.join(sorted(known.values()))}"
+    _refuse_other_classes(folder, known, "the architecture {!r}", expected)
+
+
+def _refuse_other_classes(folder: Path, classes: Mapping[str, str], no_class: str, expected: str) -> None:
+    """Check that a model has the class of its `model_type` in `classes`, in full precision.
+
+    :param no_class: the message for a `model_type` that is not in `classes`, with `{!r}` for the type.
+    """
     config = read_config(folder)
     model_type, architectures = config.get("model_type"), _architectures(config, folder)
-    problems, supported = [], known.get(str(model_type))
+    problems, supported = [], classes.get(str(model_type))
     if supported is None:
-        problems.append(f"the architecture {model_type!r}")
+        problems.append(no_class.format(model_type))
     elif architectures and supported not in architectures:
         problems.append(f"a head that is not supported ({', '.join(architectures)}, not {supported})")
     if config.get("quantization_config"):
         problems.append("weights that are already quantized")
     if problems:
         raise BuildError(
-            "unsupported_model",
-            f"{folder.name} has {'; '.join(problems)}",
-            expected=f"one of {', '.join(sorted(known.values()))} in full precision",
+            "unsupported_model", f"{folder.name} has {'; '.join(problems)}", expected=f"{expected} in full precision"
         )

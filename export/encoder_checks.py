@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..artifacts.errors import BuildError
+from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.originals import original_errors
 
 # The original's answer to token ids and mask, int64 `[batch, tokens]`: one vector per token, `[batch, tokens, n]`
@@ -68,6 +70,23 @@ def _position_offset(table: nn.Embedding) -> int:
     if table.padding_idx is not None:
         return table.padding_idx + 1
     return int(getattr(table, "offset", 0))
+
+
+def refuse_dependence_on_padding(model: nn.Module, run: Run, tokenizer: TokenizerSpec, sides: Iterable[str]) -> None:
+    """Compare the original's answers for texts alone and padded in a batch.
+
+    :param run: calls `model`.
+    :param sides: where texts are padded, `left` or `right`.
+    :raises BuildError: with the code `unsupported_model` if the answers differ.
+    """
+    config: Any = model.config
+    for side in sides:
+        if padding_changes(run, config.vocab_size, tokenizer.pad_token_id, tokenizer.max_tokens, side):
+            raise BuildError(
+                "unsupported_model",
+                f"{type(model).__name__} itself answers differently when a text has padding on the {side}",
+                hint="Set padding_side to right." if side == "left" else None,
+            )
 
 
 def padding_changes(run: Run, vocab_size: int, pad_id: int, max_tokens: int, side: str) -> bool:

@@ -26,7 +26,7 @@ from ..graphs.files import describe_graph, save_graph
 from .attention_blocks import trace_in_blocks
 from .checkpoints import load_checkpoint, refuse_foreign_head, save_config
 from .deberta import bucket_lookup
-from .encoder_checks import input_problems, padding_changes, reads_token_types
+from .encoder_checks import input_problems, reads_token_types, refuse_dependence_on_padding
 from .tokenizer_files import describe_tokenizer, save_tokenizer
 from .tracing import export_module
 
@@ -116,7 +116,8 @@ def export_model(
         raise BuildError("unsupported_model", f"the model has {'; '.join(problems)}")
     tokenizer = describe_tokenizer(loaded.tokenizer, loaded.model, _LIMIT_SETTING)
     spec = _describe(loaded, tokenizer, defaults or NerDefaults())
-    _refuse_dependence_on_padding(loaded, tokenizer)
+    sides = dict.fromkeys(("right", loaded.tokenizer.padding_side))
+    refuse_dependence_on_padding(loaded.model, TokenScorer(loaded.model), tokenizer, sides)
     file = graph_file("model", EXACT)
     with bucket_lookup(loaded.model, tokenizer.max_tokens):
         graph = trace_in_blocks(loaded.model, tokenizer.max_tokens, lambda: _trace(loaded, tokenizer.pad_token_id))
@@ -152,21 +153,6 @@ def _trace(loaded: LoadedClassifier, pad_id: int) -> ir.Model:
     return export_module(
         TokenScorer(loaded.model), inputs, ["logits"], {name: {0: "batch", 1: "tokens"} for name in inputs}
     )
-
-
-def _refuse_dependence_on_padding(loaded: LoadedClassifier, tokenizer: TokenizerSpec) -> None:
-    """Compare the original's logits of texts alone and padded in a batch, as the windows of a long text are.
-
-    :raises BuildError: with the code `unsupported_model` if they differ.
-    """
-    scorer, vocab_size = TokenScorer(loaded.model), loaded.model.config.vocab_size
-    for side in dict.fromkeys(("right", loaded.tokenizer.padding_side)):
-        if padding_changes(scorer, vocab_size, tokenizer.pad_token_id, tokenizer.max_tokens, side):
-            raise BuildError(
-                "unsupported_model",
-                f"{type(loaded.model).__name__} itself answers differently when a text has padding on the {side}",
-                hint="Set padding_side to right." if side == "left" else None,
-            )
 
 
 def _problems(loaded: LoadedClassifier) -> list[str]:

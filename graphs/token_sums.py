@@ -26,7 +26,7 @@ def sum_in_blocks(graph: ir.Graph) -> None:
         block, two = (chain.constant(np.array([n * _BLOCK], np.int64), name=f"blocks_{n}") for n in (1, 2))
         # Mod has the sign of the divisor: this is the number of tokens that the last block lacks
         missing = chain.op("Mod", chain.op("Neg", tokens), block)
-        # A single block would be added in another order without a batch than in one
+        # At least two blocks: ONNX Runtime adds the tokens of a single one in an order that depends on the batch
         missing = chain.op("Max", missing, chain.op("Sub", two, tokens))
         pads = chain.op("Concat", zero, zero, zero, zero, missing, zero, axis=0)
         shape = chain.constant(np.array([0, -1, _BLOCK, x.shape[2]], np.int64), name="shape")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,7 +31,7 @@ from ...graphs.files import save_graph
 from ..attention_blocks import trace_in_blocks
 from ..checkpoints import load_weights, model_arguments, refuse_unknown_type, save_config, typed_errors
 from ..deberta import bucket_lookup
-from ..encoder_checks import input_problems, padding_changes, reads_token_types
+from ..encoder_checks import input_problems, reads_token_types, refuse_dependence_on_padding
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
 from ..tracing import export_module
 from .pooling import POOLING, without_prompt
@@ -65,8 +66,9 @@ def load_pipeline(folder: Path, *, allow_pickle: bool = False) -> SentenceTransf
         pipeline = SentenceTransformer(
             str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=arguments
         )
-    if type(pipeline[0]) is Transformer and path is not None:  # other pipelines are refused at export
-        refuse_other_weights(pipeline[0], folder / path, allow_pickle=allow_pickle)
+    encoder = pipeline[0]
+    if isinstance(encoder, Transformer) and path is not None:
+        refuse_other_weights(encoder, folder / path, allow_pickle=allow_pickle)
     return pipeline
 
 
@@ -89,7 +91,8 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
     transformer, pooling, heads = _modules(pipeline)
     fast_tokenizer: Any = transformer.tokenizer
     tokenizer = describe_tokenizer(fast_tokenizer, transformer.model)
-    _refuse_dependence_on_padding(transformer.model, tokenizer)
+    # The artifact pads on the right
+    refuse_dependence_on_padding(transformer.model, partial(_token_vectors, transformer.model), tokenizer, ("right",))
     module = SentenceEncoder(transformer.model, pooling, heads)
     with_types = reads_token_types(transformer.model, fast_tokenizer)
     with bucket_lookup(transformer.model, tokenizer.max_tokens):
@@ -103,6 +106,11 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
     save_tokenizer(fast_tokenizer, staging)
     save_graph(graph, staging, file)
     return EmbeddingExport(graph, file, tokenizer, _describe(pipeline, transformer, pooling, heads))
+
+
+def _token_vectors(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    tokens: Tensor = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    return tokens
 
 
 class SentenceEncoder(nn.Module):
@@ -157,21 +165,6 @@ def trace(module: SentenceEncoder, vocab_size: int, with_types: bool, pad_id: in
         inputs["prompt_length"] = torch.tensor([2])
         dynamic["prompt_length"] = {}
     return export_module(module, inputs, ["token_embeddings", "sentence_embedding"], dynamic)
-
-
-def _refuse_dependence_on_padding(model: Any, tokenizer: TokenizerSpec) -> None:
-    """Compare the original's vectors of texts alone and padded in a batch; the artifact pads on the right.
-
-    :raises BuildError: with the code `unsupported_model` if they differ.
-    """
-
-    def run(ids: Tensor, mask: Tensor) -> Tensor:
-        tokens: Tensor = model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return tokens
-
-    if padding_changes(run, model.config.vocab_size, tokenizer.pad_token_id, tokenizer.max_tokens, "right"):
-        what = f"{type(model).__name__} itself answers differently when a text has padding on the right"
-        raise BuildError("unsupported_model", what)
 
 
 def _refuse_unknown_modules(folder: Path) -> str | None:

@@ -22,7 +22,7 @@ def load_plain(folder: Path, pooling: str, *, allow_pickle: bool = False) -> Sen
 
     :param pooling: a pooling mode of sentence-transformers.
     :raises BuildError: with the code `config` for an unknown mode, or if the folder has a modules.json, which names the
-        pooling; with the code `unsafe_checkpoint` or `source`.
+        pooling; with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
     if pooling not in POOLING:
         raise BuildError("config", "options.pooling", expected=f"one of {', '.join(POOLING)}", actual=pooling)

@@ -21,8 +21,8 @@ tokenizers and pipelines of real ones. `make architectures` runs the tests and w
 
 What is refused, by name: other inputs than token ids, attention mask and token types; models that themselves answer
 differently when padded, such as ConvBERT, FNet, Nystromformer and YOSO; weights that are missing, unexpected or of
-another shape; chat templates; modules of sentence-transformers other than Transformer, Pooling, Dense, LayerNorm and
-Normalize; and code of the checkpoint (`auto_map`), unless transformers has ported it (eurobert, gte,
+another shape; chat templates; modules of sentence-transformers other than Transformer, StaticEmbedding, Pooling, Dense,
+LayerNorm and Normalize; and code of the checkpoint (`auto_map`), unless transformers has ported it (eurobert, gte,
 jina_embeddings_v3, nomic_bert) or the option `ignore_code` is set.
 """
 EMBEDDINGS = """

@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from ..artifacts.checks import sha256_file
 from ..artifacts.constants import SPACY, TRANSFORMERS
 from ..artifacts.errors import BuildError
+from ..artifacts.families.gliner import CHECKPOINT_CONFIG
+from ..artifacts.families.gliner import ENGINE as GLINER
 from ..artifacts.manifest import Source
 
 _FORMS = "hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR]"
@@ -50,8 +52,9 @@ class LocalModel:
 
     @property
     def engine(self) -> str:
-        """The library that loads the model: spaCy if the folder has a config.cfg, else transformers."""
-        return SPACY if (self.folder / _SPACY_CONFIG).is_file() else TRANSFORMERS
+        """The library of the model: spaCy or GLiNER if the folder has the configuration of one, else transformers."""
+        engines = {_SPACY_CONFIG: SPACY, CHECKPOINT_CONFIG: GLINER}
+        return next((name for file, name in engines.items() if (self.folder / file).is_file()), TRANSFORMERS)
 
 
 def resolve_source(text: str, *, allow_pickle: bool = False, weights_sha256: str | None = None) -> LocalModel:
@@ -83,10 +86,10 @@ def _resolve(text: str, allow_pickle: bool) -> LocalModel:
     if (pipeline := _spacy_folder(folder)) is not None:
         files = sorted(path for path in pipeline.rglob("*") if path.is_file())
         return LocalModel(pipeline, Source(kind, identifier, revision, _digest(files), _spacy_license(pipeline)))
-    if not (folder / "config.json").is_file():
+    if not any((folder / file).is_file() for file in ("config.json", CHECKPOINT_CONFIG)):
         raise BuildError(
             "source",
-            f"{text} has neither config.json nor config.cfg",
+            f"{text} has neither config.json, config.cfg nor {CHECKPOINT_CONFIG}",
             hint="Name the folder that contains the model's files.",
         )
     folders = _module_folders(folder)

@@ -54,8 +54,8 @@ def command(
     stride: Annotated[
         int | None,
         typer.Option(
-            help="Split long texts into windows that overlap by N tokens (transformers) or words (GLiNER). Default: the "
-            "artifact's.",
+            help="Split long texts into windows that overlap by N tokens (transformers) or words (GLiNER). "
+            "Default: the artifact's.",
             metavar="N",
             min=0,
         ),

@@ -121,13 +121,19 @@ class OriginalGliner:
         """Return the number of tokens of every word."""
         counts = np.zeros(len(words), np.int64)
         if words:
-            encoded = self._tokenizer(words, is_split_into_words=True, truncation=False, add_special_tokens=False)
+            encoded = self._tokenizer(
+                words, is_split_into_words=True, truncation=False, add_special_tokens=False, verbose=False
+            )
             np.add.at(counts, encoded.word_ids(0), 1)
         return counts
 
     def _fixed(self, labels: tuple[str, ...]) -> int:
         """Return the number of tokens of the prompt, special tokens included."""
-        return len(self._tokenizer(self._prompt(labels), is_split_into_words=True, truncation=False)["input_ids"])
+        return len(
+            self._tokenizer(self._prompt(labels), is_split_into_words=True, truncation=False, verbose=False)[
+                "input_ids"
+            ]
+        )
 
     def _own(self, probabilities: Tensor, threshold: float, window: WordRange) -> list[_Found]:
         find = _token_spans if self.network.is_token else _scored_spans
@@ -149,8 +155,10 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 def _scored_spans(probabilities: Tensor, threshold: float) -> list[_Found]:
     """Return the spans above the threshold; `probabilities` is `[words, max_width, labels]`."""
     indices = (probabilities > threshold).nonzero().tolist()
-    return [_Found(first, first + width, label, float(probabilities[first, width, label]))
-            for first, width, label in indices]
+    return [
+        _Found(first, first + width, label, float(probabilities[first, width, label]))
+        for first, width, label in indices
+    ]
 
 
 def _token_spans(probabilities: Tensor, threshold: float) -> list[_Found]:

@@ -74,8 +74,10 @@ def token_candidates(logits: Floats, threshold: float) -> Candidates:
     """
     scores = probabilities(logits)
     starts, ends = scores[..., 0] > np.float32(threshold), scores[..., 1] > np.float32(threshold)
-    parts = [_of_start(scores[:, label], int(first), int(label), ends[:, label], threshold)
-             for first, label in np.argwhere(starts)]
+    parts = [
+        _of_start(scores[:, label], int(first), int(label), ends[:, label], threshold)
+        for first, label in np.argwhere(starts)
+    ]
     return joined(parts)
 
 

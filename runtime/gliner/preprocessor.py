@@ -191,9 +191,7 @@ def _encoded(ids: NDArray[np.int64], word_ids: Sequence[int]) -> _Encoded:
     return _Encoded(ids, words[starts], starts)
 
 
-def _window(
-    words: WordRange, encoded: _Encoded, ends: NDArray[np.int64], prompt: Prompt, room: int
-) -> GlinerWindow:
+def _window(words: WordRange, encoded: _Encoded, ends: NDArray[np.int64], prompt: Prompt, room: int) -> GlinerWindow:
     """Return one window.
 
     GLiNER numbers the words that have tokens, those of the prompt included. If one before a word has no token, the word

@@ -191,9 +191,7 @@ class _PendingText:
         """Return the entities of the text, which one search finds in the candidates of all windows."""
         settings = self._settings
         parts = [each for each in self._candidates if each is not None]
-        found = search(
-            joined(parts), len(self._words), nested=settings.nested, multi_label=settings.multi_label
-        )
+        found = search(joined(parts), len(self._words), nested=settings.nested, multi_label=settings.multi_label)
         rows = zip(found.first.tolist(), found.last.tolist(), found.label.tolist(), found.score.tolist(), strict=True)
         spans = [
             EntitySpan(int(self._words[first, 0]), int(self._words[last, 1]), settings.labels[label], score)

@@ -116,7 +116,9 @@ class Recognizer(Handle[RecognizerBackend]):
         backend = self.backend
         for name in LABEL_OPTIONS:
             if getattr(options, name) is not None and not isinstance(backend, LabeledBackend):
-                raise ConfigError(name, expected="none: the labels of the model are fixed", actual=getattr(options, name))
+                raise ConfigError(
+                    name, expected="none: the labels of the model are fixed", actual=getattr(options, name)
+                )
         backend.check(options)
         if starts is not None and len(starts) != len(texts):
             what = "the number of lists is not the number of texts"

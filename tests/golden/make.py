@@ -39,7 +39,11 @@ VALID: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "tiny-embedding": (make_embedder, {"task": "sentence-embedding", "gate": {"int8": LOOSE}}),
     "tiny-gliner": (
         make_gliner,
-        {"task": "ner", "gate": {"int8": LOOSE_SPANS}, "options": {"labels": ["person", "big house"], "threshold": 0.9}},
+        {
+            "task": "ner",
+            "gate": {"int8": LOOSE_SPANS},
+            "options": {"labels": ["person", "big house"], "threshold": 0.9},
+        },
     ),
     "tiny-ner": (make_token_classifier, {"task": "ner", "gate": {"int8": LOOSE_ENTITIES}}),
     "tiny-rerank": (make_reranker, {"task": "rerank", "gate": {"int8": LOOSE_RANKINGS}}),

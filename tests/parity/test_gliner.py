@@ -39,8 +39,8 @@ def test_entities_are_those_of_the_library(small):
     differing, near, largest = differences(calls, expected, answers)
     entities = sum(len(each.entities) for each in expected)
     print(
-        f"\n{name}: {TEXTS:,} texts x 5 label sets, {len(calls):,} calls, {entities:,} entities, {len(differing)} calls "
-        f"differ, {len(near)} differ near the threshold, scores within {largest:.1e}"
+        f"\n{name}: {TEXTS:,} texts x 5 label sets, {len(calls):,} calls, {entities:,} entities, {len(differing)} "
+        f"calls differ, {len(near)} differ near the threshold, scores within {largest:.1e}"
     )
     assert not differing, [(calls[index], expected[index], answers[index]) for index in differing[:2]]
     assert len(near) <= 0.01 * len(calls)

@@ -2,8 +2,8 @@
 
     .venv-gliner/bin/python tests/support/gliner_library.py MODEL < calls.jsonl > answers.jsonl
 
-A call is {"text", "labels", "threshold", "nested", "multi_label"}, its answer a list of [start, end, label, score]. Each
-call is a batch of its own.
+A call is {"text", "labels", "threshold", "nested", "multi_label"}, its answer a list of [start, end, label, score].
+Each call is a batch of its own.
 """
 
 from __future__ import annotations

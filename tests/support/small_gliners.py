@@ -98,7 +98,7 @@ def _roughen(network: Network) -> None:
     """Set biases other than zero, and make the vectors of different tokens and labels differ."""
     for name, parameter in network.named_parameters():
         is_encoder = name.startswith("token_rep_layer.bert_layer")
-        if is_encoder and "word_embeddings" in name or "tok_embeddings" in name:
+        if (is_encoder and "word_embeddings" in name) or "tok_embeddings" in name:
             parameter.mul_(3)
         elif not is_encoder and "bias" in name:
             torch.nn.init.normal_(parameter, std=0.1)

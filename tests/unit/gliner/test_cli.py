@@ -16,7 +16,9 @@ TEXT = "the cat sleeps in a big house and the dog runs"
 
 
 def run(lines, *options):
-    return CliRunner().invoke(create_app(), [*MODEL, *options], input="".join(json.dumps(line) + "\n" for line in lines))
+    return CliRunner().invoke(
+        create_app(), [*MODEL, *options], input="".join(json.dumps(line) + "\n" for line in lines)
+    )
 
 
 def labels_of(line: str) -> set[str]:

@@ -57,11 +57,8 @@ def slow_search(spans, nested, multi_label):
         for a, b, *_ in kept:
             inside = (first <= a and last >= b) or (a <= first and b >= last)
             apart = first > b or a > last
-            if (first, last) == (a, b):
-                conflict = not multi_label
-            else:
-                conflict = not apart and not (nested and inside)
-            if conflict:
+            same = (first, last) == (a, b)
+            if not multi_label if same else not apart and not (nested and inside):
                 break
         else:
             kept.append((first, last, label, score))

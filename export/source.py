@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from ..artifacts.checks import sha256_file
 from ..artifacts.constants import SPACY, TRANSFORMERS
 from ..artifacts.errors import BuildError
-from ..artifacts.families.gliner import CHECKPOINT_CONFIG
-from ..artifacts.families.gliner import ENGINE as GLINER
 from ..artifacts.manifest import Source
 
 _FORMS = "hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR]"
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
-_SPACY_CONFIG = "config.cfg"
+_SPACY_CONFIG, _GLINER_CONFIG = "config.cfg", "gliner_config.json"
+# The engines of models with a configuration of their own; the others have config.json and are those of transformers
+_ENGINES = {_SPACY_CONFIG: SPACY, _GLINER_CONFIG: "gliner"}
 _SPACY_PATTERNS = [
     _SPACY_CONFIG,
     "tokenizer",
@@ -53,8 +53,7 @@ class LocalModel:
     @property
     def engine(self) -> str:
         """The library of the model: spaCy or GLiNER if the folder has the configuration of one, else transformers."""
-        engines = {_SPACY_CONFIG: SPACY, CHECKPOINT_CONFIG: GLINER}
-        return next((name for file, name in engines.items() if (self.folder / file).is_file()), TRANSFORMERS)
+        return next((name for file, name in _ENGINES.items() if (self.folder / file).is_file()), TRANSFORMERS)
 
 
 def resolve_source(text: str, *, allow_pickle: bool = False, weights_sha256: str | None = None) -> LocalModel:
@@ -86,10 +85,10 @@ def _resolve(text: str, allow_pickle: bool) -> LocalModel:
     if (pipeline := _spacy_folder(folder)) is not None:
         files = sorted(path for path in pipeline.rglob("*") if path.is_file())
         return LocalModel(pipeline, Source(kind, identifier, revision, _digest(files), _spacy_license(pipeline)))
-    if not any((folder / file).is_file() for file in ("config.json", CHECKPOINT_CONFIG)):
+    if not any((folder / file).is_file() for file in ("config.json", _GLINER_CONFIG)):
         raise BuildError(
             "source",
-            f"{text} has neither config.json, config.cfg nor {CHECKPOINT_CONFIG}",
+            f"{text} has neither config.json, config.cfg nor {_GLINER_CONFIG}",
             hint="Name the folder that contains the model's files.",
         )
     folders = _module_folders(folder)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..manifest import Manifest
 
 ENGINE = "gliner"
-# The configuration of a checkpoint, by which its engine is recognized
+# The configuration of a checkpoint
 CHECKPOINT_CONFIG = "gliner_config.json"
 WORDS = "words.json"
 # Labels may leave no fewer than this share of a window's tokens to the text

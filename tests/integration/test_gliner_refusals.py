@@ -72,9 +72,9 @@ def test_code_of_the_checkpoint_is_never_run(folder, where):
     (folder / "code.py").write_text(f"open({str(canary)!r}, 'w')\n")
     values = json.loads((folder / "gliner_config.json").read_text())
     trap = {"auto_map": {"AutoModel": "code.Model", "AutoConfig": "code.Config"}}
-    places = {"encoder_config": {"encoder_config": values["encoder_config"] | trap}, "top": trap}
-    places["nested"] = {"encoder_config": values["encoder_config"] | {"inner": [trap]}}
-    change(folder, **places[where])
+    values_of = {"encoder_config": {"encoder_config": values["encoder_config"] | trap}, "top": trap}
+    values_of["nested"] = {"encoder_config": values["encoder_config"] | {"inner": [trap]}}
+    change(folder, **values_of[where])
     with refused("unsafe_checkpoint", "auto_map"):
         load_checkpoint(folder)
     assert not canary.exists()

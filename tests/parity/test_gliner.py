@@ -82,7 +82,7 @@ def test_answers_do_not_depend_on_the_batch(chosen):
         ), call
 
 
-def test_int8_finds_most_entities(chosen):
+def test_int8_finds_nearly_the_same_entities(chosen):
     """The gate is loose, because scores of random weights are spread, and many are near the threshold."""
     calls = calls_of(chosen, STORED_TEXTS)
     exact = recognize(chosen.recognizer(), calls)

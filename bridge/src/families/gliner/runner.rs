@@ -48,11 +48,8 @@ impl SpanRunner {
         check_finite(logits)?;
         let words = row.window.words;
         let found = candidates(logits, &self.spec, row.label_positions.len(), row.threshold).into_iter();
-        let shifted = found.map(|each| Candidate {
-            first: each.first + words.start,
-            last: each.last + words.start,
-            ..each
-        });
+        let shifted =
+            found.map(|each| Candidate { first: each.first + words.start, last: each.last + words.start, ..each });
         Ok(shifted.filter(|each| (words.own_start..words.own_end).contains(&each.first)).collect())
     }
 }
@@ -91,14 +88,15 @@ impl Runner for SpanRunner {
         };
         let row_len = words.width * per_word;
         let other = |name: &str| match name {
-            name if name == WORD_POSITIONS.0 => Some(Tensor::from_array(([rows.len(), words.width], words.ids.clone()))),
+            name if name == WORD_POSITIONS.0 => {
+                Some(Tensor::from_array(([rows.len(), words.width], words.ids.clone())))
+            }
             name if name == LABEL_POSITIONS.0 => Some(Tensor::from_array(([rows.len(), *labels], of_labels.clone()))),
             _ => None,
         };
         self.graph.run(session, scope, pad(&ids, self.pad_id), other, &shape, |values| {
-            let decoded = |(row, logits): (&&Row, &[f32])| {
-                self.own(row, &logits[..row.window.word_positions.len() * per_word])
-            };
+            let decoded =
+                |(row, logits): (&&Row, &[f32])| self.own(row, &logits[..row.window.word_positions.len() * per_word]);
             rows.iter().zip(values.chunks_exact(row_len)).map(decoded).collect()
         })
     }

@@ -61,7 +61,9 @@ impl WordSplitter {
             let mut end = start + 1;
             if *kind == Kind::Word {
                 end = run(start);
-                while characters.get(end).is_some_and(|(_, character, _)| matches!(character, '-' | '_')) && is_word(end + 1) {
+                while characters.get(end).is_some_and(|(_, character, _)| matches!(character, '-' | '_'))
+                    && is_word(end + 1)
+                {
                     end = run(end + 1);
                 }
             }
@@ -105,7 +107,10 @@ mod tests {
 
     #[test]
     fn hyphens_join_words_and_other_characters_are_words() {
-        assert_eq!(words("well-known, x--y_z -a- b-"), ["well-known", ",", "x", "-", "-", "y_z", "-", "a", "-", "b", "-"]);
+        assert_eq!(
+            words("well-known, x--y_z -a- b-"),
+            ["well-known", ",", "x", "-", "-", "y_z", "-", "a", "-", "b", "-"]
+        );
         assert_eq!(words("né 💻!"), ["né", "💻", "!"]);
         assert_eq!(words(" \t\n"), [""; 0]);
         assert_eq!(words("a-b-c"), ["a-b-c"]);

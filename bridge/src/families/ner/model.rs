@@ -122,7 +122,9 @@ impl NerModel {
         caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
         if let Some(name) = options.label_option().filter(|_| !self.recognizer.takes_labels()) {
-            return Err(BridgeError::config(format!("{name} was passed, but the labels of this model are fixed: omit it")));
+            return Err(BridgeError::config(format!(
+                "{name} was passed, but the labels of this model are fixed: omit it"
+            )));
         }
         self.recognizer.check(&options, texts.len())?;
         let limit = self.text_limit;

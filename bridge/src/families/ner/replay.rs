@@ -278,9 +278,8 @@ mod tests {
         let good = json!({"expected": {"entities": [{"start": 0, "end": 1, "label": "A", "score": null}], "tokens": 1,
             "truncated": false}, "input": "a",
             "settings": {"aggregation_strategy": null, "sentence_starts": null, "stride": null}});
-        let is_valid = |case: Value| {
-            serde_json::from_value::<Case>(case).is_ok_and(|case| case_options(case.settings).is_ok())
-        };
+        let is_valid =
+            |case: Value| serde_json::from_value::<Case>(case).is_ok_and(|case| case_options(case.settings).is_ok());
         assert!(is_valid(good.clone()));
         let bad = |path: &str, value: Option<Value>| {
             let mut case = good.clone();

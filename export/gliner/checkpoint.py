@@ -65,7 +65,7 @@ class GlinerCheckpoint:
     """A model in float32 in evaluation mode, its configuration, and its fast tokenizer."""
 
     config: GlinerConfig
-    model: nn.Module
+    model: Any
     tokenizer: Any
 
 

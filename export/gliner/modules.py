@@ -28,12 +28,16 @@ def _mlp(size: int, out: int, hidden: int) -> nn.Sequential:
 class Checkpoint(nn.Module):
     """The modules that span and token models share."""
 
+    token_rep_layer: Any
+    rnn: Any
+
     def __init__(self, config: Any) -> None:
         """Create the modules with random weights, for a `GlinerConfig`."""
         super().__init__()
         self.token_rep_layer = nn.Module()
         self.token_rep_layer.bert_layer = nn.Module()
-        self.token_rep_layer.bert_layer.model = AutoModel.from_config(config.encoder, trust_remote_code=False)
+        automatic: Any = AutoModel
+        self.token_rep_layer.bert_layer.model = automatic.from_config(config.encoder, trust_remote_code=False)
         width = config.encoder.hidden_size
         self.token_rep_layer.projection = (
             nn.Identity() if width == config.hidden_size else nn.Linear(width, config.hidden_size)
@@ -52,6 +56,9 @@ class Checkpoint(nn.Module):
 class SpanCheckpoint(Checkpoint):
     """The modules of the span modes `markerV0` and `marker`."""
 
+    span_rep_layer: Any
+    prompt_rep_layer: Any
+
     def __init__(self, config: Any) -> None:
         """Create the modules with random weights, for a `GlinerConfig`."""
         super().__init__(config)
@@ -69,6 +76,8 @@ class SpanCheckpoint(Checkpoint):
 class TokenCheckpoint(Checkpoint):
     """The modules of the span mode `token_level`."""
 
+    scorer: Any
+
     def __init__(self, config: Any) -> None:
         """Create the modules with random weights, for a `GlinerConfig`."""
         super().__init__(config)
@@ -85,6 +94,10 @@ class WordLstm(nn.Module):
 
     PyTorch runs the texts as a packed sequence, which cannot be traced.
     """
+
+    w: Tensor
+    r: Tensor
+    b: Tensor
 
     def __init__(self, lstm: nn.LSTM) -> None:
         """Copy the weights, whose gates ONNX has in another order."""
@@ -121,6 +134,8 @@ def _reordered(weight: Tensor) -> Tensor:
 class EntityScorer(nn.Module):
     """Computes the vectors of words and labels; the base class of the exported modules."""
 
+    projection: Any
+
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Use the modules of a checkpoint."""
         super().__init__()
@@ -154,6 +169,14 @@ def _take(states: Tensor, positions: Tensor) -> Tensor:
 class SpanScorer(EntityScorer):
     """Scores every span of up to `max_width` words for every label."""
 
+    project_start: Any
+    project_end: Any
+    prompt: Any
+    last: Any
+    start: Tensor
+    end: Tensor
+    bias: Tensor
+
     def __init__(self, checkpoint: SpanCheckpoint, max_width: int) -> None:
         """Use the modules of a checkpoint, and split the weight of `out_project` between start and end."""
         super().__init__(checkpoint)
@@ -181,16 +204,27 @@ class SpanScorer(EntityScorer):
         ends = linear(self.project_end(words).relu(), self.end)
         count = words.shape[1]
         last = torch.arange(count)[:, None] + torch.arange(self.max_width)[None, :]
-        ends = ends[:, last.clamp(max=count - 1).flatten()].unflatten(1, (count, self.max_width))
+        ends = ends[:, last.clamp(max=count - 1)]
         spans = starts[:, :, None, :] + ends
+        logits: Tensor
         if self.last is None:
-            return spans @ labels.transpose(1, 2)[:, None]
-        offset = labels @ self.last.bias
-        return spans.relu() @ (labels @ self.last.weight).transpose(1, 2)[:, None] + offset[:, None, None, :]
+            logits = spans @ labels.transpose(1, 2)[:, None]
+        else:
+            offset = labels @ self.last.bias
+            logits = spans.relu() @ (labels @ self.last.weight).transpose(1, 2)[:, None] + offset[:, None, None, :]
+        return logits
 
 
 class TokenScorer(EntityScorer):
     """Scores every word as the start, the end and the inside of an entity of every label."""
+
+    word: Any
+    label: Any
+    last: Any
+    of_word: Tensor
+    of_label: Tensor
+    of_both: Tensor
+    bias: Tensor
 
     def __init__(self, checkpoint: TokenCheckpoint) -> None:
         """Use the modules of a checkpoint, and split the weight of the first layer between words, labels and both."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ...artifacts.families.gliner import GLINER, GlinerSpec
@@ -32,7 +33,7 @@ def prove(staged: Staged, folder: Path) -> Proof[NerParity]:
     call, options = inputs[0].call, inputs[0].options
     speeds = {"original": words_per_second(lambda chosen: [original.entities(each, call) for each in chosen], texts)}
     for name, recognizer in recognizers.items():
-        speeds[name] = words_per_second(lambda chosen, each=recognizer: each.recognize(chosen, options), texts)
+        speeds[name] = words_per_second(partial(recognizer.recognize, options=options), texts)
     return Proof(parity, speeds)
 
 

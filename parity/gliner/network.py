@@ -21,12 +21,16 @@ def _layers(size: int, out: int, factor: int = 4) -> nn.Sequential:
 class _TokenRepresentation(nn.Module):
     """The encoder, and a projection if the sizes differ."""
 
+    bert_layer: Any
+    projection: Any
+
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__()
         encoder = dict(values["encoder_config"])
         config = CONFIG_MAPPING[encoder.get("model_type", "deberta-v2")](**encoder)
         self.bert_layer = nn.Module()
-        self.bert_layer.model = AutoModel.from_config(config, trust_remote_code=False)
+        automatic: Any = AutoModel
+        self.bert_layer.model = automatic.from_config(config, trust_remote_code=False)
         if config.hidden_size != values["hidden_size"]:
             self.projection = nn.Linear(config.hidden_size, values["hidden_size"])
 
@@ -38,6 +42,8 @@ class _TokenRepresentation(nn.Module):
 
 
 class _SpanRepresentation(nn.Module):
+    span_rep_layer: Any
+
     def __init__(self, size: int, span_mode: str) -> None:
         super().__init__()
         self.span_rep_layer = nn.Module()
@@ -56,6 +62,11 @@ class _SpanRepresentation(nn.Module):
 
 class Network(nn.Module):
     """The modules of a uni-encoder; `values` is the content of gliner_config.json."""
+
+    rnn: Any
+    scorer: Any
+    span_rep_layer: Any
+    prompt_rep_layer: Any
 
     def __init__(self, values: dict[str, Any]) -> None:
         """Create the modules with random weights."""

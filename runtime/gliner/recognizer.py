@@ -155,14 +155,20 @@ class GlinerRecognizer:
         (logits,) = self._session.run([_OUTPUT], feeds, stop)
         rows, words = feeds["word_positions"].shape
         labels, width = feeds["label_positions"].shape[1], self.model.spec.max_width
+        own = [row[: len(window.word_positions)] for row, window in zip(logits, windows, strict=False)]
         expected = (rows, words, labels, 3) if width is None else (rows, words, width, labels)
+        self._check_logits(own, logits.shape, expected)
+        return own
+
+    def _check_logits(
+        self, own: Sequence[NDArray[np.float32]], shape: tuple[int, ...], expected: tuple[int, ...]
+    ) -> None:
+        """Raise `InferenceError` for another shape, or if a value of a word is not finite."""
         name = f"{self.model.name} ({self.model.variant})"
-        if logits.shape != expected:
-            raise InferenceError(f"{name} returned logits of shape {logits.shape}, expected {expected}")
-        result = [row[: len(window.word_positions)] for row, window in zip(logits, windows, strict=True)]
-        if not all(np.isfinite(each).all() for each in result):
+        if shape != expected:
+            raise InferenceError(f"{name} returned logits of shape {shape}, expected {expected}")
+        if not all(np.isfinite(each).all() for each in own):
             raise InferenceError(f"{name} returned a value that is not finite")
-        return result
 
     def _candidates(self, window: GlinerWindow, logits: NDArray[np.float32], threshold: float) -> Candidates:
         """Return the candidates that start at a word that the window owns, with indices of words in the text."""

@@ -83,7 +83,7 @@ def test_open_hashes_only_the_files_of_its_variant(tmp_path):
 
 
 def test_every_family_has_an_example():
-    assert VALID == ["tiny-embedding", "tiny-ner", "tiny-rerank", "tiny-spacy", "tiny-summary"]
+    assert VALID == ["tiny-embedding", "tiny-gliner", "tiny-ner", "tiny-rerank", "tiny-spacy", "tiny-summary"]
 
 
 def test_with_all_families_no_case_is_omitted():

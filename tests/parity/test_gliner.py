@@ -34,7 +34,7 @@ def chosen(small) -> SmallGlinerExport:
 def test_entities_are_those_of_the_library(small):
     name = small.staged.settings.name
     calls = calls_of(small, TEXTS)
-    expected = library_answers(PYTHON, small.source, calls) if PYTHON else stored_answers(name, calls)
+    expected = library_answers(PYTHON, small, calls) if PYTHON else stored_answers(name, calls)
     answers = recognize(small.recognizer(), calls)
     differing, near, largest = differences(calls, expected, answers)
     entities = sum(len(each.entities) for each in expected)

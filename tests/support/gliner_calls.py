@@ -72,7 +72,7 @@ def _windows(export: SmallGlinerExport, text: str, labels: tuple[str, ...]) -> I
         yield text[int(divided.words[window.words.start, 0]) : int(divided.words[window.words.end - 1, 1])]
 
 
-def library_answers(python: str, folder: Path, calls: Sequence[GlinerInput]) -> list[OriginalAnswer]:
+def library_answers(python: str, export: SmallGlinerExport, calls: Sequence[GlinerInput]) -> list[OriginalAnswer]:
     """Return the answers of GLiNER's library.
 
     :param python: the interpreter of the environment with the library.
@@ -82,8 +82,13 @@ def library_answers(python: str, folder: Path, calls: Sequence[GlinerInput]) -> 
         json.dumps({"text": each.text, **{name: getattr(each.call, name) for name in settings}}) + "\n"
         for each in calls
     )
+    limit = export.preprocessor.tokenizer.spec.max_tokens
     done = subprocess.run(
-        [python, str(LIBRARY), str(folder)], input=lines, capture_output=True, encoding="utf-8", check=True
+        [python, str(LIBRARY), str(export.source), str(limit)],
+        input=lines,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == len(calls), done.stderr[-2000:]
@@ -132,7 +137,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             export = export_gliner(Path(folder), name)
             calls = calls_of(export, STORED_TEXTS)
-            answers = library_answers(python, export.source, calls)
+            answers = library_answers(python, export, calls)
         rows = [
             [[each.start, each.end, call.call.labels.index(each.label), round(each.score, 5)] for each in one.entities]
             for call, one in zip(calls, answers, strict=True)

@@ -110,7 +110,7 @@ mod tests {
                 let is_apart = each.first > other.last || other.first > each.last;
                 let is_inside = each.first <= other.first && each.last >= other.last
                     || other.first <= each.first && other.last >= each.last;
-                !is_apart && !(overlaps.nested && is_inside)
+                !(is_apart || overlaps.nested && is_inside)
             };
             if !kept.iter().any(conflicts) {
                 kept.push(each);

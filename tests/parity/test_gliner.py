@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 from gliner_calls import STORED_TEXTS, calls_of, differences, library_answers, stored_answers
@@ -18,17 +20,21 @@ TOLERANCE = 1e-4
 PYTHON, TEXTS = os.environ.get("ONNX_ML_BRIDGE_GLINER"), int(os.environ.get("ONNX_ML_BRIDGE_TEXTS", STORED_TEXTS))
 
 
-@pytest.fixture(scope="module", params=SMALL_GLINERS)
-def small(request, tmp_path_factory) -> SmallGlinerExport:
-    return export_gliner(tmp_path_factory.mktemp(request.param), request.param)
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory) -> Callable[[str], SmallGlinerExport]:
+    """The function `exports(name)`, which exports every small model once."""
+    return cache(lambda name: export_gliner(tmp_path_factory.mktemp(name), name))
 
 
-@pytest.fixture
-def chosen(small) -> SmallGlinerExport:
+@pytest.fixture(params=SMALL_GLINERS)
+def small(request, exports) -> SmallGlinerExport:
+    return exports(request.param)
+
+
+@pytest.fixture(params=["span-deberta", "token-bert"])
+def chosen(request, exports) -> SmallGlinerExport:
     """One model of each mode."""
-    if small.staged.settings.name not in ("span-deberta", "token-bert"):
-        pytest.skip("one model of each mode is enough")
-    return small
+    return exports(request.param)
 
 
 def test_entities_are_those_of_the_library(small):

@@ -23,19 +23,21 @@ struct Recorder {
     runs: Arc<Mutex<Vec<Vec<Row>>>>,
     loads: Arc<AtomicUsize>,
     fails_to_load: usize,
+    /// Every loaded worker has a clone.
+    sessions: Arc<()>,
     hook: Hook,
 }
 
 impl Runner for Recorder {
-    type Worker = ();
+    type Worker = Arc<()>;
     type Key = u8;
     type Row = Row;
     type Answer = usize;
 
-    fn load(&self) -> Result<(), BridgeError> {
+    fn load(&self) -> Result<Arc<()>, BridgeError> {
         match self.loads.fetch_add(1, Ordering::SeqCst) {
             load if load < self.fails_to_load => Err(BridgeError::Dependency { problem: "no library".to_owned() }),
-            _ => Ok(()),
+            _ => Ok(Arc::clone(&self.sessions)),
         }
     }
 
@@ -45,7 +47,7 @@ impl Runner for Recorder {
 
     fn run(
         &self,
-        (): &mut (),
+        _: &mut Arc<()>,
         _: &u8,
         rows: &[&Row],
         scope: &RunScope<'_>,
@@ -71,7 +73,8 @@ fn options() -> LaneOptions {
 fn subject_with(options: LaneOptions, fails_to_load: usize, hook: Hook) -> Subject {
     environment(None).expect("ORT_DYLIB_PATH names ONNX Runtime");
     let (runs, loads) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicUsize>::default());
-    let runner = Recorder { runs: Arc::clone(&runs), loads: Arc::clone(&loads), fails_to_load, hook };
+    let runner =
+        Recorder { runs: Arc::clone(&runs), loads: Arc::clone(&loads), fails_to_load, sessions: Arc::default(), hook };
     Subject { lane: Arc::new(Lane::new(runner, options, Meter::default())), runs, loads }
 }
 
@@ -323,6 +326,18 @@ fn runs_of_one_call_overlap_on_several_threads() {
     drop(open);
     assert_eq!(answer(thread), Ok(vec![Ok(5), Ok(4), Ok(3), Ok(2), Ok(1)]));
     assert_eq!(subject.loads.load(Ordering::SeqCst), 3);
+}
+
+/// The caller may look at the memory, or end the process.
+#[test]
+fn the_sessions_are_freed_before_the_drop_of_a_lane_returns() {
+    let Subject { lane, .. } = subject(options(), |_| Ok(()));
+    call(&lane, job("a", &[&[1]]), &Caller::blocking()).expect("an answer");
+    let sessions = Arc::clone(&lane.runner().sessions);
+    let _as_a_thread = Arc::clone(&lane.shared);
+    assert_eq!(Arc::strong_count(&sessions), 3);
+    drop(lane);
+    assert_eq!(Arc::strong_count(&sessions), 2);
 }
 
 #[test]

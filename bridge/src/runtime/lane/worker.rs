@@ -295,10 +295,14 @@ impl<R: Runner> Shared<R> {
         self.lock().next_id
     }
 
-    /// Ends the threads when their runs have ended.
+    /// Ends the threads when their runs have ended, and frees the sessions that no run uses.
+    ///
+    /// The threads would free them too, but later: the memory would not be free yet when this function returns, and a GPU's
+    /// library could crash if the process ended meanwhile.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
+        self.unload();
     }
 
     pub(super) fn status(&self) -> LaneStatus {

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.errors import InferenceError, InputError
+from ...artifacts.errors import DeviceError, InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from ..batching import plan_batches
 from ..cancellation import Stop, Watch
@@ -27,6 +27,7 @@ from .settings import options_of, resolve_settings
 # Maximum number of padded source tokens of one run.
 DEFAULT_SOURCE_BUDGET = 2048
 _OUTPUTS = ("sequences", "sequences_scores")
+_CRASHES_WITH_INT8 = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 # The tokenizers library stores token ids in 32 bits.
 _MAX_IDS = 1 << 32
 
@@ -41,6 +42,17 @@ SummarizationModel = GraphModel[SummarizationSpec, TextTokenizer]
 def summarization_model(opened: OpenArtifact[TextTokenizer]) -> SummarizationModel:
     """Return the model of the chosen variant of a checked artifact."""
     return graph_model(opened, "generate", opened.artifact.manifest.section(SummarizationSpec))
+
+
+def _check_device(model: SummarizationModel) -> None:
+    """Refuse what ends the process: ONNX Runtime 1.31 crashes when it loads an int8 summarizer on a GPU of NVIDIA.
+
+    :raises DeviceError: for such a model.
+    """
+    for device in model.devices.chosen:
+        if model.variant == "int8" and device.provider in _CRASHES_WITH_INT8:
+            reason = "ONNX Runtime crashes with the int8 graph of a summarizer there, use fp32"
+            raise DeviceError(device.name, reason, available=["cpu"])
 
 
 class BeamSearchSummarizer:
@@ -66,6 +78,7 @@ class BeamSearchSummarizer:
         :param lane: how runs are scheduled.
         """
         check_limits(threads=threads, token_budget=token_budget, beam_limit=beam_limit, text_limit=text_limit)
+        _check_device(model)
         self.model = model
         self._token_budget = token_budget
         self._beam_limit = beam_limit

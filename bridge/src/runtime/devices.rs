@@ -215,6 +215,11 @@ impl Devices {
         self.is_cpu().then(|| Cpu::detect().has_exact_int8())
     }
 
+    /// The first of the devices that needs one of these execution providers.
+    pub(crate) fn with_provider(&self, providers: &[&str]) -> Option<&Device> {
+        self.chosen.iter().find(|device| providers.contains(&device.provider.as_str()))
+    }
+
     /// The device of a session, given the number of sessions that were created before.
     pub(crate) fn in_turn(&self, session: usize) -> &Device {
         &self.chosen[session % self.chosen.len()]

@@ -23,7 +23,9 @@ from onnx_ml_bridge import (
     Summarizer,
     Summary,
 )
+from onnx_ml_bridge.artifacts.errors import DeviceError
 from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
+from onnx_ml_bridge.runtime.devices import Device, Devices
 from onnx_ml_bridge.runtime.summarization import chunks
 from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, sentences, split_into_chunks
 from onnx_ml_bridge.runtime.summarization.summarizer import BeamSearchSummarizer, SummarizationModel, token_ids
@@ -449,3 +451,10 @@ def test_several_threads_get_the_results_of_one(summarizer):
     for thread in threads:
         thread.join()
     assert found == [expected] * 8
+
+
+def test_int8_is_refused_where_it_would_crash(model):
+    on_gpu = replace(model, variant="int8", devices=Devices([Device("cuda", "CUDAExecutionProvider")]))
+    with pytest.raises(DeviceError, match="use fp32"):
+        summarizer_of(on_gpu)
+    assert summarizer_of(replace(on_gpu, variant="fp32")).info.device == "cuda"

@@ -21,6 +21,7 @@ use crate::families::model::FamilyModel;
 use crate::families::report::VariantReport;
 use crate::runtime::batch::{Bounds, Outcome};
 use crate::runtime::blocking::block_on;
+use crate::runtime::devices::Devices;
 use crate::runtime::lane::{Caller, Lane, LaneOptions};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::{Limits, ModelOptions};
@@ -76,11 +77,23 @@ pub(crate) struct SummaryModel {
     meter: Meter,
 }
 
+/// Refuses what ends the process: ONNX Runtime 1.31 crashes when it loads an int8 summarizer on a GPU of NVIDIA.
+fn check_device(variant: &str, devices: &Devices) -> Result<(), BridgeError> {
+    match devices.with_provider(&["CUDAExecutionProvider", "TensorrtExecutionProvider"]) {
+        Some(device) if variant == "int8" => Err(BridgeError::Device {
+            device: device.name.clone(),
+            reason: "ONNX Runtime crashes with the int8 graph of a summarizer there, use fp32".to_owned(),
+            available: vec!["cpu".to_owned()],
+        }),
+        _ => Ok(()),
+    }
+}
+
 impl SummaryModel {
     /// Opens a variant of a checked artifact. No graph is loaded yet.
     ///
     /// # Errors
-    /// `variant` if the manifest has no such variant.
+    /// `variant` if the manifest has no such variant, `device` for int8 on a GPU of NVIDIA.
     pub(super) fn new(
         files: &ArtifactFiles,
         sections: &Sections,
@@ -90,6 +103,7 @@ impl SummaryModel {
     ) -> Result<Self, BridgeError> {
         let manifest = Arc::clone(files.manifest());
         let graph = manifest.graph(variant, ROLE)?;
+        check_device(variant, &options.engine.devices)?;
         let (spec, pad_id) = (sections.summarization.clone(), sections.tokenizer.pad_id());
         let meter = Meter::of(&manifest);
         let runner = SummaryRunner {
@@ -228,5 +242,18 @@ impl FamilyModel for SummaryModel {
             self.summarize(inputs, SummarizeOptions::default()).map(|_| ())
         };
         crate::families::model::read_workload(file, limit, answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn int8_is_refused_where_it_would_crash() {
+        let code = |variant, provider| check_device(variant, &Devices::of_providers(&[provider])).map_err(|e| e.code());
+        assert_eq!(code("int8", "CUDAExecutionProvider"), Err(crate::ErrorCode::Device));
+        assert_eq!(code("fp32", "CUDAExecutionProvider"), Ok(()));
+        assert_eq!(code("int8", "CPUExecutionProvider"), Ok(()));
     }
 }

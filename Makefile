@@ -27,6 +27,7 @@ RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
 RUST_CANCELLATION := bridge/target/release/examples/cancellation
 RUST_SOAK := bridge/target/release/examples/soak
 RUST_MEMORY := bridge/target/release/examples/memory
+RUST_DEVICE := bridge/target/release/examples/device
 RUST_VERDICTS := bridge/target/debug/examples/verdicts
 # Minutes of `make soak` for each language
 MINUTES ?= 5
@@ -85,6 +86,8 @@ $(RUST_VERDICTS): lock FORCE
 	cd bridge && $(CARGO) build --example verdicts --features cli,store,store-remote
 $(RUST_MEMORY): lock FORCE
 	cd bridge && $(CARGO) build --release --example memory
+$(RUST_DEVICE): lock FORCE
+	cd bridge && $(CARGO) build --release --example device --features cuda
 FORCE:
 
 # Gives Cargo.lock the versions of bridge/pins.txt, if it has others
@@ -274,11 +277,13 @@ load: models
 
 # Measures a GPU against the CPU, in an environment of its own: needs CUDA's driver, and an artifact with fp32 and fp16
 GPU_ARTIFACT ?= dist/all-minilm-l6-v2-fp16
-bench-gpu:
+bench-gpu: $(RUST_DEVICE)
 	$(PYTHON) -m venv .venv-gpu
 	.venv-gpu/bin/pip install -q ".[gpu]"
 	rm -rf build *.egg-info
-	.venv-gpu/bin/python -m benchmarks.gpu --artifact $(GPU_ARTIFACT)
+	ORT_DYLIB_PATH="$$(ls .venv-gpu/lib/python*/site-packages/onnxruntime/capi/libonnxruntime.so.1.*)" \
+		LD_LIBRARY_PATH="$$(ls -d .venv-gpu/lib/python*/site-packages/nvidia/*/lib | paste -s -d :)" \
+		.venv-gpu/bin/python -m benchmarks.gpu --artifact $(GPU_ARTIFACT) --rust $(RUST_DEVICE)
 
 # Compares summaries with those of generate, for random models with many settings and for the package descriptions of
 # Debian (apt-get -o Acquire::Languages=en update): one by one, in batches, and in Rust

@@ -1,16 +1,19 @@
 """Measure a sentence embedding model on a GPU and on the CPU in one run: texts per second, and how much vectors differ.
 
 The artifact has the variants fp32 and fp16. The rounds of all contenders alternate, so that a slow moment of the
-machine does not favor one of them; the fastest round counts. The last line is the result as JSON.
+machine does not favor one of them; the fastest round counts. With --rust, the Rust crate runs the same contenders after
+that, in a process of its own each, with the library that ORT_DYLIB_PATH names. The last line is the result as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +51,7 @@ class Figures:
     """The speed of a contender, relative to the first one too, and its vectors compared with those of the first one."""
 
     name: str
+    seconds: float
     texts_per_second: float
     ratio: float
     cosine_min: float
@@ -62,13 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda", help="device to compare with the CPU")
     parser.add_argument("--texts", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rust", type=Path, help="the example `device` of the Rust crate")
     options = parser.parse_args(arguments)
     contenders = [Contender("cpu", "fp32", _RUN_TOKENS[0])]
     contenders += [Contender(options.device, variant, size) for size in _RUN_TOKENS for variant in ("fp32", "fp16")]
-    figures = measure(options.artifact, contenders, texts_of(options.artifact, options.texts), options.rounds)
+    texts = texts_of(options.artifact, options.texts)
+    figures, reference = measure(options.artifact, contenders, texts, options.rounds)
+    if options.rust:
+        run = partial(measure_rust, options.rust, options.artifact, texts=texts, rounds=options.rounds)
+        figures += [run(contender, reference=reference, seconds=figures[0].seconds) for contender in contenders]
     for each in figures:
         print(
-            f"{each.name:40} {each.texts_per_second:9.0f} texts/s {each.ratio:6.1f}x  cosine min {each.cosine_min:.6f}"
+            f"{each.name:46} {each.texts_per_second:9.0f} texts/s {each.ratio:6.1f}x  cosine min {each.cosine_min:.6f}"
             f"  max abs {each.max_abs:.1e}  {each.providers}"
         )
     print(json.dumps([asdict(each) for each in figures]))
@@ -81,14 +90,17 @@ def texts_of(artifact: Path, count: int) -> list[str]:
     return [cases[number % len(cases)].input for number in range(count)]
 
 
-def measure(artifact: Path, contenders: Sequence[Contender], texts: Sequence[str], rounds: int) -> list[Figures]:
-    """Embed the texts with all contenders in each round, and compare them with the first one."""
+def measure(
+    artifact: Path, contenders: Sequence[Contender], texts: Sequence[str], rounds: int
+) -> tuple[list[Figures], NDArray[np.float32]]:
+    """Embed the texts with all contenders in each round, compare them with the first one, and return its vectors."""
     embedders = [contender.open(artifact) for contender in contenders]
     vectors = [embedder.embed(texts).vectors for embedder in embedders]
     seconds = [min(times) for times in zip(*[_round(embedders, texts) for _ in range(rounds)], strict=True)]
-    return [
+    figures = [
         Figures(
-            contender.name,
+            f"Python, {contender.name}",
+            own,
             len(texts) / own,
             seconds[0] / own,
             *_compared(vectors[0], found),
@@ -96,6 +108,27 @@ def measure(artifact: Path, contenders: Sequence[Contender], texts: Sequence[str
         )
         for contender, own, found, embedder in zip(contenders, seconds, vectors, embedders, strict=True)
     ]
+    return figures, vectors[0]
+
+
+def measure_rust(
+    program: Path,
+    artifact: Path,
+    contender: Contender,
+    texts: Sequence[str],
+    rounds: int,
+    reference: NDArray[np.float32],
+    seconds: float,
+) -> Figures:
+    """Embed the texts in Rust; ratio and vectors are relative to those of Python's first contender."""
+    command = [program, artifact, contender.device, contender.variant, contender.run_tokens, rounds]
+    ran = subprocess.run(
+        [str(part) for part in command], input=json.dumps(texts), stdout=subprocess.PIPE, text=True, check=True
+    )
+    found = json.loads(ran.stdout)
+    own = min(found["seconds"])
+    compared = _compared(reference, np.array(found["vectors"], dtype=np.float32))
+    return Figures(f"Rust, {contender.name}", own, len(texts) / own, seconds / own, *compared, found["providers"])
 
 
 def _round(embedders: Sequence[Embedder], texts: Sequence[str]) -> list[float]:

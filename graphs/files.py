@@ -11,8 +11,8 @@ from ..artifacts.manifest import Graph, Tensor
 
 OPSET = 20
 IR_VERSION = 10
-# The first release of ONNX Runtime that reads IR version 10 and opset 20.
-MIN_ONNXRUNTIME = "1.18"
+# The first release of ONNX Runtime that reads IR version 10 and an opset; for 21, that quantizes in blocks on CPUs.
+_MIN_ONNXRUNTIME = {20: "1.18", 21: "1.20"}
 # Smaller tensors stay in the protobuf: ONNX Runtime reads shapes and scalars while it loads a graph.
 _EXTERNAL_FROM_BYTES = 1024
 _DTYPES = {
@@ -64,7 +64,7 @@ def describe_graph(model: ir.Model, file: str) -> Graph:
         file=file,
         ir_version=int(model.ir_version),
         domains=dict(sorted(model.opset_imports.items())),
-        min_onnxruntime=MIN_ONNXRUNTIME,
+        min_onnxruntime=_MIN_ONNXRUNTIME[model.opset_imports[""]],
         inputs=tuple(_tensor(value) for value in graph.inputs),
         outputs=tuple(_tensor(value) for value in graph.outputs),
     )

@@ -144,7 +144,7 @@ class GraphBuilder(NodeBuilder):
         :param prefix: put before the names of the model's constants.
         :param constants: the builder that stores these constants; constants with the same name are stored once.
         """
-        self._domains |= {**model.opset_imports, "": OPSET}
+        self._domains |= {**model.opset_imports, "": max(self._domains[""], model.opset_imports[""])}
         copies = dict(zip(model.graph.inputs, inputs, strict=True))
         for name, value in model.graph.initializers.items():
             assert value.const_value is not None  # every initializer has a value
@@ -167,6 +167,8 @@ class GraphBuilder(NodeBuilder):
             value.name, value.type, value.shape = name, ir.TensorType(dtype), ir.Shape(dims)
         graph = self.graph([value for value, _, _ in outputs.values()], "main")
         functions = [ir.serde.deserialize_function(each.to_function_proto()) for each in self._functions.values()]
+        for function in functions:  # int8 parts have a later opset, in which the functions' operators are the same
+            function.opset_imports[""] = self._domains[""]
         own_domains = {function.domain: 1 for function in functions}
         graph.opset_imports.update(self._domains | own_domains)
         model = ir.Model(graph, ir_version=IR_VERSION, functions=functions)

@@ -33,6 +33,8 @@ from .int8_scheme import (
 from .matmul_groups import Linear, LinearGroup, constant, find_groups, find_tables
 
 SCHEME = "row-uint8-channel-int8"
+# The operators of int8 products: QuantizeLinear takes blocks since opset 21.
+INT8_OPSETS = {"": 21, MICROSOFT: 1}
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def quantize_graph(folder: Path, file: str, inputs: Sequence[Feeds], exact: Coll
             hint='Build it with variants = ["fp32"].',
         )
     editor.drop_unused_constants()
-    if layers:  # a graph with int8 tables alone has only standard operators
-        model.opset_imports[MICROSOFT] = 1
+    if layers:  # a graph with int8 tables alone has only operators of the fp32 graph
+        model.opset_imports.update(INT8_OPSETS)
     return QuantizedGraph(model, layers, tables)
 
 
@@ -116,7 +118,8 @@ def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationSt
     """Quantize an activation and every product with it, and return each product's signal-to-noise ratio in dB."""
     producer = group.activation.producer()
     assert producer is not None  # `find_groups` returns only activations that a node computes
-    q, scale = quantize_rows_in_graph(editor.after(producer), group.activation, group.scheme)
+    features = group.linears[0].weight.shape[0]
+    q, scale = quantize_rows_in_graph(editor.after(producer), group.activation, group.scheme, features)
     zero_point = editor.constant(np.uint8(group.scheme.zero_point), name=f"zero_point_{group.scheme.zero_point}")
     activation = _QuantizedActivation(q, scale, zero_point)
     sample = stats.sample
@@ -129,8 +132,16 @@ def _quantize_group(editor: GraphEditor, group: LinearGroup, stats: ActivationSt
     return ratios
 
 
-def quantize_rows_in_graph(chain: Insertion, x: ir.Value, scheme: ActivationScheme) -> tuple[ir.Value, ir.Value]:
-    """Insert nodes that compute `int8_scheme.quantize_rows`, and return the bytes and the scale of every row."""
+def quantize_rows_in_graph(
+    chain: Insertion, x: ir.Value, scheme: ActivationScheme, features: int
+) -> tuple[ir.Value, ir.Value]:
+    """Insert nodes that compute `int8_scheme.quantize_rows`, and return the bytes and the scale of every row.
+
+    QuantizeLinear divides by the scale of each row if a block is as long as a row. With one scale for all rows, a Div
+    before it would read and write the activation once more.
+
+    :param features: the size of the last dimension of `x`.
+    """
     last = chain.constant(np.array([-1], np.int64), name="axis")
     peak = chain.op("ReduceMax", x, last, keepdims=1)
     if scheme.two_sided:
@@ -138,9 +149,9 @@ def quantize_rows_in_graph(chain: Insertion, x: ir.Value, scheme: ActivationSche
         peak = chain.op("Max", peak, chain.op("Neg", lowest))
     scale = chain.op("Mul", peak, chain.constant(np.float32(1 / scheme.levels), name="per_level"))
     scale = chain.op("Max", scale, chain.constant(np.float32(scheme.min_scale), name="min_scale"))
-    levels = chain.op("Div", x, scale)
-    zero_point = chain.constant(np.uint8(scheme.zero_point), name="zero_point")
-    return chain.op("QuantizeLinear", levels, chain.constant(np.float32(1), name="one"), zero_point), scale
+    zero_point = ir.tensor(np.array([scheme.zero_point], np.uint8))
+    zero_points = chain.op("ConstantOfShape", chain.op("Shape", scale), value=zero_point)
+    return chain.op("QuantizeLinear", x, scale, zero_points, axis=-1, block_size=features), scale
 
 
 def _replace_product(

@@ -19,6 +19,12 @@ _SCARCE = 0.1
 # cgroup version 1 states a number above this one if there is no limit.
 _NO_LIMIT = 1 << 60
 PROC = Path("/proc")
+# Options of mallopt, from the GNU C library's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# How a host sets the size from which a block is mapped on its own
+_MMAP_VARIABLE, _MMAP_TUNABLE = "MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold"
+# That size in bytes. Most weights are larger, most texts and vectors are not.
+_LARGE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,17 +79,39 @@ def memory_limits(proc: Path = PROC, cgroup: Path = ROOT) -> list[MemoryLimit]:
 
 
 def return_free_memory() -> None:
-    """Return the memory that the process has freed to the system, which the C library keeps otherwise."""
-    _malloc_trim()(0)
+    """Return the memory that the process has freed to the system, which the GNU C library keeps otherwise."""
+    trim = _c_function("malloc_trim")
+    if trim is not None:
+        trim(0)
 
 
 @functools.cache
-def _malloc_trim() -> Callable[[int], int]:
-    """Return `malloc_trim`, which only the GNU C library has, or a function that does nothing."""
+def map_large_blocks() -> None:
+    """Let the C library map each large block on its own, so that the system gets it back when it is freed.
+
+    By default, the GNU C library raises the size from which it does so to that of the largest block that was ever
+    freed, up to 32 MiB. Blocks of weights then lie among those of running calls, and the memory of a process that
+    reloads models under load grows for hours. A host that sets the size itself keeps its own.
+    """
+    set_option = _c_function("mallopt")
+    if set_option is None or _MMAP_VARIABLE in os.environ or _MMAP_TUNABLE in os.environ.get("GLIBC_TUNABLES", ""):
+        return
+    set_option(_MMAP_THRESHOLD, _LARGE)
+    # The default of 128 KiB would return and request the end of the heap again and again.
+    set_option(_TRIM_THRESHOLD, 2 * _LARGE)
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """Return a function of the C library; None if it has no such function."""
     if os.name != "posix":
-        return lambda pad: 0
-    function: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return function or (lambda pad: 0)
+        return None
+    function: Callable[..., int] | None = getattr(_c_library(), name, None)
+    return function
+
+
+@functools.cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _machine(proc: Path) -> Iterator[MemoryLimit]:

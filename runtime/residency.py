@@ -237,6 +237,7 @@ class Resident:
         """Load the graphs; return the time that it took in seconds, and the memory that they take."""
         self._conditions.prepare()
         self._conditions.budget.make_room(self, watch)
+        memory.map_large_blocks()
         before, started = memory.process_bytes(), time.monotonic()
         self._graphs.load()
         seconds = time.monotonic() - started

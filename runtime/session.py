@@ -23,8 +23,8 @@ from .meter import Meter
 from .provider_report import count_nodes, profile_prefix
 
 logger = logging.getLogger(__name__)
-# On CPUs, ONNX Runtime's fused SkipLayerNormalization is slower than the Add and LayerNormalization it replaces.
-_SLOWER_FUSIONS = ["SkipLayerNormFusion"]
+# On CPUs, the fused kernels SkipLayerNormalization and BiasGelu are slower than the two kernels that each replaces.
+_SLOWER_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 # How long the threads of a session wait actively for work, in microseconds. Between the nodes of a run this is faster
 # than sleeping; without a limit, the threads of models that are used in turn take CPU time from each other.
 _SPIN_MICROSECONDS = "100"

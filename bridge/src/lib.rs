@@ -163,7 +163,7 @@
 //!     .install()?;
 //! ```
 
-// One function of the C library, in runtime/trim.rs, has no safe wrapper.
+// Two functions of the C library, in runtime/freed_memory.rs, have no safe wrappers.
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![deny(missing_docs)]

@@ -15,8 +15,7 @@ use onnx_ml_bridge::{BridgeError, BridgeOptions, EmbedOptions, Embedder, MlBridg
 use tempfile::TempDir;
 
 const MEBIBYTE: u64 = 1 << 20;
-/// The size of the graph of each model. The GNU C library returns an allocation of more than 32 MiB to the system as soon as it
-/// is freed; it may keep smaller ones.
+/// The size of the graph of each model.
 const GRAPH_BYTES: usize = 40 << 20;
 const MODELS: usize = 5;
 
@@ -171,6 +170,28 @@ fn unloads_give_the_memory_back() {
     let grown = sizes[19].saturating_sub(sizes[1]);
     println!("an unload gives back at least {share:.3} of the memory; 20 cycles grow by {} KiB", grown / 1024);
     assert!(share >= 0.9 && grown < 5 * MEBIBYTE, "{share} {grown}");
+}
+
+/// The number of blocks that the GNU C library maps on their own.
+fn mapped_blocks() -> usize {
+    /// `struct mallinfo2` of malloc.h: arena, ordblks, smblks, hblks and six more.
+    #[repr(C)]
+    struct Statistics([usize; 10]);
+    #[allow(unsafe_code)]
+    unsafe extern "C" {
+        safe fn mallinfo2() -> Statistics;
+    }
+    mallinfo2().0[3]
+}
+
+/// By default, a large block that is freed lets later ones lie among small blocks, so that they cannot be returned.
+#[test]
+fn large_blocks_are_returned_to_the_system_after_a_larger_one_was_freed() {
+    let _alone = alone();
+    drop(vec![1_u8; 24 << 20]);
+    let before = mapped_blocks();
+    let blocks: Vec<Vec<u8>> = (0..20).map(|_| vec![1_u8; 2 << 20]).collect();
+    assert_eq!(mapped_blocks(), before + blocks.len());
 }
 
 /// The threads of this process with the name of the one that unloads idle models.

@@ -23,7 +23,7 @@ from ...graphs.summarization.parts import MASKED, TABLE, SummarizerParts
 from ...runtime import cpu
 from ...runtime.session import create_session
 from ..calibration import Feeds
-from ..int8 import QuantizedGraph, quantize_graph, quantize_rows_in_graph, quantize_table_lookup
+from ..int8 import INT8_OPSETS, QuantizedGraph, quantize_graph, quantize_rows_in_graph, quantize_table_lookup
 from ..int8_scheme import SYMMETRIC, Floats, noise_ratio_db, quantize_table
 from ..matmul_groups import constant
 
@@ -150,7 +150,7 @@ def _quantize_score(score: ir.Model, table: NDArray[np.float32], hidden: NDArray
     entries, scales = quantize_table(table, TABLE_LEVELS)
     _replace_scores(editor, next(iter(model.graph)), entries, scales)
     editor.drop_unused_constants()
-    model.graph.opset_imports[MICROSOFT] = 1
+    model.graph.opset_imports.update(INT8_OPSETS)
     return model, noise_ratio_db(hidden @ table.T, hidden @ (entries * scales).T)
 
 
@@ -163,7 +163,7 @@ def _replace_scores(editor: GraphEditor, product: ir.Node, entries: NDArray[np.i
     x, weight, *bias = product.inputs
     assert x is not None and weight is not None  # `score_model` creates the product with both inputs
     chain = editor.before(product)
-    q, scale = quantize_rows_in_graph(chain, x, SYMMETRIC)
+    q, scale = quantize_rows_in_graph(chain, x, SYMMETRIC, entries.shape[1])
     zero_point = editor.constant(np.uint8(SYMMETRIC.zero_point), name=f"zero_point_{SYMMETRIC.zero_point}")
     weights = [
         editor.constant(entries, name=f"{weight.name}_int8"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,3 +96,32 @@ def test_the_memory_of_this_process_is_known():
     del block
     return_free_memory()
     assert any(each.limit > each.free > 0 for each in memory_limits())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only the GNU C library has these functions")
+@pytest.mark.parametrize("variable", [None, "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"])
+def test_large_blocks_are_returned_to_the_system_unless_the_host_decides(variable):
+    value = "glibc.malloc.mmap_threshold=33554432" if variable == "GLIBC_TUNABLES" else "33554432"
+    environment = {key: text for key, text in os.environ.items() if key != variable}
+    environment |= {variable: value} if variable else {}
+    ran = subprocess.run(
+        [sys.executable, "-c", _MAPPED], env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=120
+    )
+    assert int(ran.stdout) == (0 if variable else 20)
+
+
+# Prints how many of 20 blocks of 2 MiB the C library maps on their own after a larger block was freed.
+_MAPPED = """
+import ctypes
+from onnx_ml_bridge.runtime.memory import map_large_blocks
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+Statistics = type("Statistics", (ctypes.Structure,), {"_fields_": [(f"field{n}", ctypes.c_size_t) for n in range(10)]})
+libc.mallinfo2.restype = Statistics
+map_large_blocks()
+libc.free(libc.malloc(24 << 20))
+before = libc.mallinfo2().field3
+blocks = [libc.malloc(2 << 20) for _ in range(20)]
+print(libc.mallinfo2().field3 - before)
+"""

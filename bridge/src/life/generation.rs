@@ -9,10 +9,10 @@ use crate::BridgeError;
 use crate::families::loading::Opened;
 use crate::runtime::cancellation::Stop;
 use crate::runtime::environment::environment;
+use crate::runtime::freed_memory::{map_large_blocks, return_free_memory};
 use crate::runtime::memory;
 use crate::runtime::meter::UnloadReason;
 use crate::runtime::session::EngineOptions;
-use crate::runtime::trim::return_free_memory;
 use crate::status::{ModelState, ModelStatus};
 
 /// How often a caller that waits for a model checks whether it was stopped.
@@ -161,6 +161,7 @@ impl Generation {
             environment(engine.library.as_deref())?;
         }
         let _turn = budget.make_room(self, stop)?;
+        map_large_blocks();
         let before = memory::resident_bytes();
         let started = Instant::now();
         self.opened.backend.any().warm_up()?;

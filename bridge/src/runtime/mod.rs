@@ -8,6 +8,7 @@ pub(crate) mod deadlines;
 pub(crate) mod devices;
 pub(crate) mod environment;
 pub(crate) mod execution_providers;
+pub(crate) mod freed_memory;
 pub(crate) mod lane;
 #[cfg(feature = "load-dynamic")]
 mod library;
@@ -21,7 +22,6 @@ pub(crate) mod scope;
 pub(crate) mod session;
 pub(crate) mod trace;
 pub(crate) mod transformer;
-pub(crate) mod trim;
 
 pub use self::cancellation::CancelToken;
 pub use self::environment::LIBRARY_VARIABLE;

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rust_command import rust_with_stores
 from store_files import NAME, laid_out, sealed_version
 from store_servers import web_server
 
@@ -18,12 +19,8 @@ pytestmark = pytest.mark.families("sentence_embedding")
 
 
 @pytest.fixture
-def binary(rust: Path) -> Path:
-    """The Rust command, if it was built with the feature that reads stores."""
-    help_text = subprocess.run([rust, "--help"], capture_output=True, text=True, check=True).stdout
-    if " pull " not in help_text:
-        pytest.skip("the Rust command was built without the feature store-remote")
-    return rust
+def binary() -> Path:
+    return rust_with_stores()
 
 
 def test_both_languages_share_a_cache(binary: Path, tmp_path: Path):

@@ -20,7 +20,7 @@ from reliability import by_mode, record
 from rust_command import rust_with_stores
 from store_files import NAME, laid_out, sealed_version
 from store_servers import WebServer, web_server
-from traced import CHANGING, ERRORS, Ended, Point, changing_points, failed_at, killed_at, needs_strace
+from traced import CHANGING, ERRORS, Ended, Point, changing_points, interrupted_at, needs_strace
 
 pytestmark = [pytest.mark.families("sentence_embedding"), needs_strace]
 FILE = "tests/reliability/test_store_pull_crash.py"
@@ -28,8 +28,6 @@ CALLS = (*CHANGING, "flock")
 KINDS = by_mode(("KILL", "ENOSPC"), ("KILL", *ERRORS), ("KILL", *ERRORS))
 # How many calls are interrupted for each language and kind; None is all of them.
 SAMPLE = by_mode(2, 3, None)
-# How often an interruption is tried again that hit a call of another thread
-TRIES = 10
 _PYTHON = """
 import sys
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
@@ -58,13 +56,10 @@ class Program:
 
     def interrupted(self, point: Point, kind: str) -> Ended:
         """Pull to an empty cache, and let a call of the cache be the last one, or fail."""
-        for _ in range(TRIES):
-            shutil.rmtree(self.cache.folder, ignore_errors=True)
-            injected = (self.command, point, *([kind] if kind != "KILL" else []), self.log)
-            ended = killed_at(*injected) if kind == "KILL" else failed_at(*injected)
-            if point.path is not None or str(self.cache.folder) in ended.hit:
-                return ended
-        raise AssertionError(f"only other threads were interrupted: {point} {ended}")
+        folder = self.cache.folder
+        return interrupted_at(
+            self.command, folder, point, kind, self.log, lambda: shutil.rmtree(folder, ignore_errors=True)
+        )
 
     def repeat(self) -> None:
         """Pull again, and check what is visible then."""

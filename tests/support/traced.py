@@ -6,11 +6,14 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -24,7 +27,9 @@ _LINE = re.compile(r"^(\d+) +(\w+)\(")
 # The paths in a call: that of a file descriptor, or an argument
 _PATH = re.compile(r"[<\"](/[^>\"]*)[>\"]")
 # Random names
-_OTHER_IN_EACH_RUN = re.compile(r"\.[0-9a-f]{16}\.tmp$|/removed-[^/]+")
+_OTHER_IN_EACH_RUN = re.compile(r"\.[0-9a-f]{16}\.tmp$|/removed-[^/]+|/\.[^/]+\.[a-z0-9_]{8}(/|$)")
+# How often an interruption is tried again that hit a call of another thread
+_TRIES = 10
 # Stands for the number of the process in a path
 _PROCESS = "{process}"
 
@@ -53,8 +58,21 @@ class Ended:
     hit: str = ""
 
 
+class Stopped(Protocol):
+    """A program that starts with a stop, so that strace can attach to it."""
+
+    def start(self) -> int:
+        """Return the number of a process that is stopped."""
+
+    def end(self) -> Ended:
+        """Wait for the end of the process, and return how it ended."""
+
+
+Program = Sequence[str] | Stopped
+
+
 def changing_points(
-    command: Sequence[str], root: Path, log: Path, calls: Sequence[str] = CHANGING, *, by_path: bool = False
+    command: Program, root: Path, log: Path, calls: Sequence[str] = CHANGING, *, by_path: bool = False
 ) -> list[Point]:
     """Run a program and return its calls that change what is below `root`, in their order.
 
@@ -83,17 +101,34 @@ def changing_points(
     return points
 
 
-def killed_at(command: Sequence[str], point: Point, log: Path) -> Ended:
+def interrupted_at(
+    command: Program, root: Path, point: Point, kind: str, log: Path, prepare: Callable[[], object]
+) -> Ended:
+    """Run a program and let one of its calls below `root` be the last one (the kind `KILL`), or fail with an error.
+
+    A call without a path of its own is hit by its number only: the run is repeated if that was a call elsewhere.
+
+    :param prepare: is called before each run.
+    """
+    for _ in range(_TRIES):
+        prepare()
+        ended = killed_at(command, point, log) if kind == "KILL" else failed_at(command, point, kind, log)
+        if point.path is not None or str(root) in ended.hit:
+            return ended
+    raise AssertionError(f"only other calls were interrupted: {point} {ended}")
+
+
+def killed_at(command: Program, point: Point, log: Path) -> Ended:
     """Run a program and kill it right before one of its calls."""
     return _injected(command, point, f"signal=KILL:when={point.number}", log)
 
 
-def failed_at(command: Sequence[str], point: Point, error: str, log: Path) -> Ended:
+def failed_at(command: Program, point: Point, error: str, log: Path) -> Ended:
     """Run a program and let one of its calls fail."""
     return _injected(command, point, f"error={error}:when={point.number}", log)
 
 
-def _injected(command: Sequence[str], point: Point, what: str, log: Path) -> Ended:
+def _injected(command: Program, point: Point, what: str, log: Path) -> Ended:
     path = () if point.path is None else ("-P", point.path)
     ended = _run(command, log, [point.call], [*path, "-e", f"inject={point.call}:{what}"])
     lines = log.read_text(errors="replace").splitlines()
@@ -117,11 +152,26 @@ def _hit(lines: Sequence[str]) -> list[str]:
     return hit
 
 
-def _run(command: Sequence[str], log: Path, calls: Sequence[str], options: Sequence[str]) -> Ended:
+def _run(command: Program, log: Path, calls: Sequence[str], options: Sequence[str]) -> Ended:
+    strace = ["strace", "-f", "-y", "-qq", "-o", str(log), "-e", f"trace={','.join(calls)}", *options]
+    if not isinstance(command, list | tuple):
+        return _attached(command, strace)
     # With -D the program is this child, so that the shell knows its number before it begins
-    line = ["strace", "-D", "-f", "-y", "-qq", "-o", str(log), "-e", f"trace={','.join(calls)}", *options, *command]
-    script = f"exec {shlex.join(line)}".replace(_PROCESS, "'\"$$\"'")
+    script = f"exec {shlex.join([*strace, '-D', *command])}".replace(_PROCESS, "'\"$$\"'")
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
     # The pipes end when strace ends, after its log was written
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=environment)
     return Ended(done.returncode, done.stderr)
+
+
+def _attached(program: Stopped, strace: Sequence[str]) -> Ended:
+    process = program.start()
+    tracer = subprocess.Popen([each.replace(_PROCESS, str(process)) for each in strace] + ["-p", str(process)])
+    status = Path(f"/proc/{process}/status")
+    while re.search(r"^TracerPid:\s+0$", status.read_text(), re.MULTILINE):
+        assert tracer.poll() is None, "strace ended before it was attached"
+        time.sleep(0.005)
+    os.kill(process, signal.SIGCONT)
+    ended = program.end()
+    tracer.wait()
+    return ended

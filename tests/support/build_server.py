@@ -1,8 +1,8 @@
 """Builds the model of the toy family in forks of one process that has imported all libraries.
 
-Run as `python build_server.py FOLDER`. For each line with a version on its standard input it forks; the fork stops itself,
-so that a tracer can attach, and then builds `FOLDER/out/toy`. The answers are the number of the fork, and when it has ended
-its exit status, negative for a signal. `FOLDER/error` has the code and the message of a failed build.
+Run as `python build_server.py FOLDER`. For each line with a version on its standard input it forks; the fork stops
+itself, so that a tracer can attach, and then builds `FOLDER/out/toy`. The answers are the number of the fork, and when
+it has ended its exit status, negative for a signal. `FOLDER/error` has the code and the message of a failed build.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ import pytest
 # The system calls that change files, or write them to disk.
 CHANGING = ("openat", "mkdir", "link", "linkat", "rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir")
 CHANGING += ("fsync", "fdatasync", "write", "pwrite64", "ftruncate", "copy_file_range", "sendfile", "utimensat")
-# Their arguments are a file and then bytes, which can be a path
-_WITH_CONTENT = ("write", "pwrite64")
+# Only their first path is one that strace finds them by: the bytes that are written can be a path, too
+_BY_FIRST_PATH = ("write", "pwrite64", "rename")
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EACCES", "EMFILE")
 _LINE = re.compile(r"^(\d+) +(\w+)\(")
 # The paths in a call: that of a file descriptor, or an argument
@@ -89,7 +89,7 @@ def changing_points(
         if not (found := _LINE.match(line)):
             continue
         thread, call = found.groups()
-        shown = line.partition(", ")[0] if call in _WITH_CONTENT else line
+        shown = line.partition(", ")[0] if call in _BY_FIRST_PATH else line
         paths = [path for path in _PATH.findall(shown) if path.startswith(str(root))]
         paths = [re.sub(rf"\.{process}$", f".{_PROCESS}", path) for path in paths]
         stable = [path for path in paths if by_path and not _OTHER_IN_EACH_RUN.search(path)]

@@ -3,6 +3,8 @@
 
 mod cache;
 #[cfg(feature = "store-remote")]
+mod client;
+#[cfg(feature = "store-remote")]
 mod download;
 mod folder;
 mod layout;
@@ -10,6 +12,8 @@ mod locate;
 mod records;
 #[cfg(feature = "store-remote")]
 mod remote;
+#[cfg(feature = "store-remote")]
+mod requests;
 mod resolve;
 mod source;
 mod spec;

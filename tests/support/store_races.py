@@ -63,7 +63,7 @@ def run(race: Race, publishers: int, readers: int) -> list[Report]:
     processes = [context.Process(target=_worker, args=(action, race, number, results)) for action, number in actions]
     for process in processes:
         process.start()
-    reports = [results.get(timeout=race.end - time.time() + 300) for _ in processes]
+    reports = [results.get(timeout=race.end - time.time() + 600) for _ in processes]
     for process in processes:
         process.join()
     return reports

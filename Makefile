@@ -180,9 +180,10 @@ test-ray:
 	.venv-s3/bin/pip install -q 'moto[s3]>=5.1' flask flask-cors
 	touch $@
 
-test-s3: install .venv-s3/.installed
-	$(BIN)/python -m pytest tests/integration/test_store_bucket.py tests/integration/test_store_life.py \
-		tests/integration/test_store_pull.py
+test-s3: install $(RUST_DEBUG) .venv-s3/.installed
+	ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m pytest \
+		tests/integration/test_store_bucket.py tests/integration/test_store_life.py \
+		tests/integration/test_store_pull.py tests/parity/test_store_rust.py tests/reliability/test_store_races.py
 
 # The tests of docs/reliability.md, and the page with their results
 RELIABILITY = env ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -74,11 +74,11 @@ def seal(staging: Path, manifest: Manifest, target: Path, families: Iterable[Fam
 
 def recover(target: Path) -> None:
     """Restore the artifact after an interrupted replacement, and remove leftovers of an interrupted build."""
-    replaced = _replaced(target)
-    if replaced.exists() and not target.exists():
-        replaced.rename(target)
-    shutil.rmtree(replaced, ignore_errors=True)
-    shutil.rmtree(_staging(target), ignore_errors=True)
+    staging, replaced = _staging(target), _replaced(target)
+    shutil.rmtree(staging, ignore_errors=True)
+    if replaced.exists():
+        replaced.rename(staging if target.exists() else target)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _require_replaceable(target: Path) -> None:
@@ -100,7 +100,11 @@ def _swap(staging: Path, target: Path) -> None:
             replaced.rename(target)
         raise
     sync(target.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    if replaced.exists():
+        # Only a complete artifact has this name, because `recover` puts it back
+        with suppress(OSError):
+            replaced.rename(staging)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _copy_hard_links(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Measures stores on this machine: a pull beside a download without hashes and fsync, and lists of many versions.
 
-python -m benchmarks.store [--megabytes 1000] [--rounds 5] [--versions 1000] [--bucket s3://BUCKET]
+python -m benchmarks.store [--megabytes 1000] [--rounds 5] [--versions 1000] [--bucket s3://BUCKET] [--rust COMMAND]
 
+COMMAND is the crate's, a release build with the feature `store-remote`; its figures are those of the whole process.
 The time of a bucket depends on its server: that of the tests answers one request at a time.
 """
 
@@ -38,11 +39,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--versions", type=int, default=1000)
     parser.add_argument("--bucket", help="an empty bucket, whose endpoint and credentials are in the environment")
+    parser.add_argument("--rust", help="the path of the command onnx-ml-bridge of the crate")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for address in filter(None, (folder + "/list", options.bucket)):
             list_versions(address, options.versions, options.rounds)
-        compare_downloads(Path(folder), options.megabytes, options.rounds)
+        compare_downloads(Path(folder), options.megabytes, options.rounds, options.rust)
 
 
 def list_versions(address: str, count: int, rounds: int) -> None:
@@ -71,26 +73,44 @@ def list_versions(address: str, count: int, rounds: int) -> None:
     print(f"{count} versions of {address}: {statistics.median(seconds):.3f} s")
 
 
-def compare_downloads(folder: Path, megabytes: int, rounds: int) -> None:
-    """Print time, CPU time and memory of both ways to download one artifact, in turns."""
+def compare_downloads(folder: Path, megabytes: int, rounds: int, rust: str | None) -> None:
+    """Print time, CPU time and memory of all ways to download one artifact, in turns."""
     from onnx_ml_bridge.artifacts.store.layout import artifact_key
 
     identity = write_store(folder / "store", megabytes * 1_000_000)
-    results: dict[str, list[dict[str, float]]] = {"plain": [], "pull": []}
+    results: dict[str, list[dict[str, float]]] = {"plain": [], "pull": [], **({"rust": []} if rust else {})}
     with web_server(folder / "store") as address:
         for _ in range(rounds):
             for how, answers in results.items():
                 target = folder / "target"
                 key = artifact_key(identity, "data.bin")
-                command = [sys.executable, "-m", "benchmarks.store", how, address, str(target), key]
-                answers.append(json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT).stdout))
+                if how == "rust":
+                    answers.append(measured_command([str(rust), "pull", "tiny-embedding", "--store", address], target))
+                else:
+                    command = [sys.executable, "-m", "benchmarks.store", how, address, str(target), key]
+                    done = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+                    answers.append(json.loads(done.stdout))
                 shutil.rmtree(target)
     gigabytes = megabytes / 1000
     for how, answers in results.items():
         seconds, cpu, memory = (statistics.median(each[name] for each in answers) for name in ("wall", "cpu", "memory"))
         print(f"{how:5}  {seconds:6.2f} s  {cpu / gigabytes:5.2f} CPU s per GB  {memory / 1e6:6.0f} MB more memory")
-    ratios = [pull["wall"] / plain["wall"] for plain, pull in zip(results["plain"], results["pull"], strict=True)]
-    print(f"pull / plain: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+    for how in list(results)[1:]:
+        ratios = [each["wall"] / plain["wall"] for plain, each in zip(results["plain"], results[how], strict=True)]
+        print(f"{how} / plain: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+
+
+def measured_command(command: list[str], cache: Path) -> dict[str, float]:
+    """Run a command with an empty cache, and return what it took."""
+    started = time.perf_counter()
+    environment = os.environ | {"ONNX_ML_BRIDGE_CACHE": str(cache)}
+    process = os.posix_spawn(
+        command[0], command, environment, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, 1, 0)]
+    )
+    _, status, used = os.wait4(process, 0)
+    seconds = time.perf_counter() - started
+    assert status == 0, command
+    return {"wall": seconds, "cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss * 1024}
 
 
 def measured(how: str, address: str, target: str, key: str) -> None:

@@ -22,6 +22,7 @@ from ..artifacts.facts import headline_row
 from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.manifest import Manifest
+from ..artifacts.new_file import new_file
 from ..artifacts.seal import seal, staging_for
 from ..artifacts.staging import BuildSettings, Staged
 from ..export.requirements import require_extra
@@ -163,7 +164,8 @@ def _record_build(reports: Path, key: str, identity: str, seconds: float, proof:
         "seconds": round(seconds, 1),
         "texts_per_second": {name: round(value, 1) for name, value in proof.speeds.items()},
     }
-    (reports / "build.json").write_bytes(strict_json.canonical(record))
+    with new_file(reports / "build.json") as file:
+        file.write(strict_json.canonical(record))
 
 
 def _build_or_report(

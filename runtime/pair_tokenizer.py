@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer
 
 from ..artifacts.errors import ArtifactError
 from ..artifacts.manifest_sections import TokenizerSpec
-from .tokenizer import TextTokenizer, typed_panic
+from .tokenizer import TextTokenizer, run_tokenizer, typed_panic
 
 # A text that every tokenizer splits into at least one token.
 _PROBE = "a"
@@ -128,11 +129,12 @@ class PairTokenizer:
             )
 
     def encode(self, query: str, documents: Sequence[str]) -> list[Pair]:
-        """Return the pairs of a query with each document, in the order of the documents."""
-        (query_ids, *document_ids) = (
-            encoding.ids
-            for encoding in self._tokenizer.encode_batch_fast([query, *documents], add_special_tokens=False)
-        )
+        """Return the pairs of a query with each document, in the order of the documents.
+
+        :raises InferenceError: if the tokenizer fails.
+        """
+        encode = partial(self._tokenizer.encode_batch_fast, add_special_tokens=False)
+        (query_ids, *document_ids) = (encoding.ids for encoding in run_tokenizer(encode, [query, *documents]))
         return [self._pair(query_ids, ids) for ids in document_ids]
 
     def _pair(self, query: Sequence[int], document: Sequence[int]) -> Pair:

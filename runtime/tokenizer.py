@@ -115,20 +115,20 @@ class TextTokenizer:
     def _encode_some(self, texts: Sequence[str], watch: Watch | None) -> list[Any]:
         if watch is not None:
             watch.check()
-        return _run(self._tokenizer.encode_batch_fast, texts)
+        return run_tokenizer(self._tokenizer.encode_batch_fast, texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Convert token ids to text; special tokens are left out."""
-        (text,) = _run(lambda _: [self._tokenizer.decode(list(ids), skip_special_tokens=True)], ())
+        (text,) = run_tokenizer(lambda _: [self._tokenizer.decode(list(ids), skip_special_tokens=True)], ())
         return str(text)
 
     def count(self, text: str) -> int:
         """Return the number of tokens of the whole text, special tokens included, without truncation."""
-        return len(_run(self.untruncated().encode_batch_fast, [text])[0].ids)
+        return len(run_tokenizer(self.untruncated().encode_batch_fast, [text])[0].ids)
 
     def encode_whole(self, text: str) -> WholeText:
         """Tokenize a text without truncation."""
-        (encoding,) = _run(self.untruncated().encode_batch, [text])
+        (encoding,) = run_tokenizer(self.untruncated().encode_batch, [text])
         ids = np.array(encoding.ids, np.int64)
         offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)
         own = np.flatnonzero(np.array(encoding.special_tokens_mask, np.int8) == 0)
@@ -150,7 +150,7 @@ class TextTokenizer:
         :returns: for each text, the library's `Encoding`, the slice of its tokens that are within `max_tokens`, and
             whether the text was truncated.
         """
-        encodings = _run(self._tokenizer.encode_batch, texts)
+        encodings = run_tokenizer(self._tokenizer.encode_batch, texts)
         return [(encoding, *self._within_limit(encoding)) for encoding in encodings]
 
     def encode_windows(self, texts: Sequence[str], strided: Tokenizer) -> Iterator[list[Any]]:
@@ -158,7 +158,7 @@ class TextTokenizer:
 
         :param strided: a tokenizer that `with_stride` returned.
         """
-        encodings = _run(strided.encode_batch, texts)[::-1]
+        encodings = run_tokenizer(strided.encode_batch, texts)[::-1]
         while encodings:  # `overflowing` copies the windows of a text; the loop keeps the copies of one text
             encoding = encodings.pop()
             yield [encoding, *encoding.overflowing]
@@ -219,7 +219,7 @@ def check_text(text: object, index: int | None, limit: int) -> str:
     return text
 
 
-def _run(encode: Callable[[list[str]], list[Any]], texts: Sequence[str]) -> list[Any]:
+def run_tokenizer(encode: Callable[[list[str]], list[Any]], texts: Sequence[str]) -> list[Any]:
     """Call an encode function of the tokenizers library on texts; its errors and panics become `InferenceError`."""
     try:
         return encode(list(texts))

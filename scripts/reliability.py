@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "docs" / "reliability.json", ROOT / "docs" / "reliability.md"
 MUTATIONS = "tests/reliability/test_mutations.py"
 CRASHES, PULL_CRASHES = "tests/reliability/test_store_crashes.py", "tests/reliability/test_store_pull_crash.py"
+BUILD_CRASHES = "tests/reliability/test_build_crash.py"
 POWER_LOSS, RACES = "tests/reliability/test_store_power_loss.py", "tests/reliability/test_store_races.py"
 HEAD = """# Reliability
 
@@ -51,7 +52,16 @@ ROWS = (
         "no torn version, a tag is old or new, an acknowledged change is there",
         CRASHES,
     ),
-    _test("pull, killed at each changing call, or with an error of the system there", "the same", PULL_CRASHES),
+    _test(
+        "pull in both languages, killed at each changing call, or with an error of the system there",
+        "the same",
+        PULL_CRASHES,
+    ),
+    _test(
+        "build, killed at each changing call, or with an error of the system there",
+        "the old artifact, the new one, or between two renames none",
+        BUILD_CRASHES,
+    ),
     _test(
         "power loss at any moment of them, replayed from a trace of system calls",
         "the same; every fsync taken out is found",
@@ -61,6 +71,7 @@ ROWS = (
         "16 publishers, 32 readers, 1 gc, with locks", "the history matches, no reader misses a file", RACES, "locks"
     ),
     _test("the same without working locks", "the same, except that a move of a tag can be lost", RACES, "no locks"),
+    _test("the same on a bucket of an S3 server", "the same as with locks", RACES, "bucket"),
     _test(
         "cut, flipped and changed answers of a server",
         "nothing of them in the cache",
@@ -72,7 +83,7 @@ ROWS = (
         "refused before a graph is loaded",
         "tests/reliability/test_damage.py",
     ),
-    Row("the same in Rust", "the same", "cargo test --test mutations --test golden"),
+    Row("the same in Rust", "the same", "cargo test --test mutations --test golden", "cargo::damage"),
     _test(
         "files of every parser of Python, mutated by Hypothesis",
         "typed errors only, 1 s, 256 MiB, nothing outside of the folder opened",

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::BridgeError;
 use crate::unknown_name::UnknownName;
 
 /// The stable code of a [`BridgeError`](crate::BridgeError), as `FORMAT.md` lists it.
@@ -203,6 +204,61 @@ impl FromStr for ErrorCode {
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
         Self::ALL.into_iter().find(|code| code.as_str() == name).ok_or_else(|| UnknownName::new(name, &Self::ALL))
+    }
+}
+
+impl BridgeError {
+    /// The stable code of this error, as `FORMAT.md` lists it.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::PathKind { .. } => ErrorCode::PathKind,
+            Self::ManifestHash { .. } => ErrorCode::ManifestHash,
+            Self::Json { .. } => ErrorCode::Json,
+            Self::FormatVersion { .. } => ErrorCode::FormatVersion,
+            Self::UnknownTask { .. } => ErrorCode::UnknownTask,
+            Self::Schema { .. } => ErrorCode::Schema,
+            Self::FileSet { .. } => ErrorCode::FileSet,
+            Self::Size { .. } => ErrorCode::Size,
+            Self::FileHash { .. } => ErrorCode::FileHash,
+            Self::Graph { .. } | Self::GraphLoad { .. } => ErrorCode::Graph,
+            Self::Tokenizer { .. } => ErrorCode::Tokenizer,
+            Self::Variant { .. } | Self::Task { .. } => ErrorCode::Variant,
+            Self::Golden { .. } => ErrorCode::Golden,
+            Self::Signature { .. } => ErrorCode::Signature,
+            Self::Identity { .. } => ErrorCode::Identity,
+            Self::InputType { .. } => ErrorCode::InputType,
+            Self::InputTooLarge { .. } => ErrorCode::InputTooLarge,
+            Self::EmptyInput { .. } => ErrorCode::EmptyInput,
+            Self::BadLine { .. } => ErrorCode::BadLine,
+            Self::PromptNotFound { .. } => ErrorCode::PromptNotFound,
+            Self::SentenceStarts { .. } => ErrorCode::SentenceStarts,
+            Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
+            Self::TaskNotLoaded { .. } => ErrorCode::TaskNotLoaded,
+            Self::Closed { .. } => ErrorCode::Closed,
+            Self::Dependency { .. } | Self::Feature { .. } => ErrorCode::Dependency,
+            Self::Device { .. } => ErrorCode::Device,
+            Self::Inference { .. } => ErrorCode::Inference,
+            Self::Cancelled => ErrorCode::Cancelled,
+            Self::Timeout { .. } => ErrorCode::Timeout,
+            Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::Config { .. } => ErrorCode::Config,
+            Self::Io { .. } => ErrorCode::Io,
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::Offline { .. } => ErrorCode::Offline,
+            Self::Store { .. } => ErrorCode::Store,
+            Self::Internal { .. } => ErrorCode::Internal,
+        }
+    }
+
+    /// Whether this error means that the artifact was refused. The first table of codes in `FORMAT.md` has these codes.
+    pub fn is_refusal(&self) -> bool {
+        self.code().is_refusal()
+    }
+
+    /// Whether the same call may succeed later: true for the codes `timeout`, `overloaded`, `io`, `conflict` and
+    /// `store`.
+    pub fn is_retryable(&self) -> bool {
+        self.code().is_retryable()
     }
 }
 

@@ -4,14 +4,18 @@ use std::path::Path;
 
 use crate::BridgeError;
 use crate::artifact::{Manifest, json, onnx};
-use crate::families::{TokenizerSpec, parse_manifest, rerank, spacy_ner};
+use crate::families::{
+    TokenizerSpec, gliner, ner, parse_manifest, rerank, sentence_embedding, spacy_ner, summarization,
+};
+use crate::store::{self, Spec};
 use crate::tokenizer::TextEncoder;
+use crate::trust;
 
 /// A parser: it reads bytes, and the manifest that belongs to them.
 pub type Parser = fn(&[u8], &Manifest) -> Result<(), BridgeError>;
 
 /// Every parser, with the name of the valid artifact and the file that it reads. A new parser is one line.
-pub const PARSERS: [(&str, &str, &str, Parser); 8] = [
+pub const PARSERS: [(&str, &str, &str, Parser); 17] = [
     ("json", "tiny-ner", "parity.json", |bytes, _| json::parse(bytes).map(drop).map_err(refused)),
     ("manifest", "tiny-summary", "manifest.json", |bytes, _| parse_manifest(bytes).map(drop)),
     ("onnx", "tiny-rerank", "onnx/model.onnx", |bytes, _| onnx::Model::parse(bytes).map(drop).map_err(refused)),
@@ -22,6 +26,17 @@ pub const PARSERS: [(&str, &str, &str, Parser); 8] = [
     ("bridge_toml", "tiny-ner", "../../bridge_toml/valid-all-keys.toml", |bytes, _| {
         crate::bridge::config::parse(bytes.to_vec(), Path::new("bridge.toml")).map(drop)
     }),
+    ("golden_sentence_embedding", "tiny-matryoshka", "golden.jsonl", sentence_embedding::read_golden),
+    ("golden_ner", "tiny-ner", "golden.jsonl", ner::read_golden),
+    ("golden_gliner", "tiny-gliner", "golden.jsonl", gliner::read_golden),
+    ("golden_rerank", "tiny-rerank", "golden.jsonl", rerank::read_golden),
+    ("golden_summarization", "tiny-summary", "golden.jsonl", summarization::read_golden),
+    ("version_record", "tiny-ner", "../../store/version.json", |bytes, _| store::read_version(bytes)),
+    ("tag_record", "tiny-ner", "../../trust/tags/signed.json", |bytes, _| store::read_tag(bytes)),
+    ("store_spec", "tiny-ner", "../../store/name.txt", |bytes, _| {
+        String::from_utf8_lossy(bytes).parse::<Spec>().map(drop)
+    }),
+    ("bundle", "tiny-ner", "../../trust/bundles/signed.json", |bytes, _| trust::read_bundle(bytes).map_err(refused)),
 ];
 
 fn read_tokenizer(bytes: &[u8], manifest: &Manifest) -> Result<(), BridgeError> {

@@ -1,13 +1,19 @@
-"""Both languages use one cache: they download once together, and each finds offline what the other resolved."""
+"""Both languages read what `Store` writes, and use one cache: each finds offline what the other resolved."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from onnx_ml_bridge import OnnxMlBridge, Store
+from onnx_ml_bridge.artifacts.errors import StoreError
+from rust_command import rust_with_stores
 from store_files import NAME, laid_out, sealed_version
 from store_servers import web_server
 
@@ -18,12 +24,8 @@ pytestmark = pytest.mark.families("sentence_embedding")
 
 
 @pytest.fixture
-def binary(rust: Path) -> Path:
-    """The Rust command, if it was built with the feature that reads stores."""
-    help_text = subprocess.run([rust, "--help"], capture_output=True, text=True, check=True).stdout
-    if " pull " not in help_text:
-        pytest.skip("the Rust command was built without the feature store-remote")
-    return rust
+def binary() -> Path:
+    return rust_with_stores()
 
 
 def test_both_languages_share_a_cache(binary: Path, tmp_path: Path):
@@ -47,3 +49,65 @@ def test_both_languages_share_a_cache(binary: Path, tmp_path: Path):
             result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
             assert result.stdout in answers, result.stderr
         assert not server.requests
+
+
+@pytest.fixture(params=["folder", "s3"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "store") if request.param == "folder" else request.getfixturevalue("s3_address")
+
+
+@pytest.fixture
+def ask(address: str, binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """The function `ask(*arguments)`: what a command of both languages says of the store, which has to be equal."""
+    monkeypatch.setenv("ONNX_ML_BRIDGE_STORE", address)
+    monkeypatch.setenv("ONNX_ML_BRIDGE_CACHE", str(tmp_path / "own"))
+
+    def answer(command: list[str], cache: str, arguments: tuple[str, ...]) -> dict[str, Any]:
+        environment = os.environ | {"ONNX_ML_BRIDGE_CACHE": str(tmp_path / cache)}
+        done = subprocess.run(
+            [*command, *arguments, "--json"], env=environment, capture_output=True, text=True, timeout=120
+        )
+        given: dict[str, Any] = json.loads(done.stdout)
+        if "path" in given:
+            given["path"] = given["path"].replace(str(tmp_path / cache), "CACHE")
+        return {key: given[key] for key in ("ok", "version", "identity", "updates", "path") if key in given} | {
+            "code": given.get("error", {}).get("code")
+        }
+
+    def ask(*arguments: str) -> dict[str, Any]:
+        rust, python = answer([str(binary)], "rust", arguments), answer(PYTHON, "python", arguments)
+        assert rust == python, arguments
+        return rust
+
+    return ask
+
+
+def test_both_languages_follow_the_life_of_a_model(ask: Callable[..., dict[str, Any]], address: str, tmp_path: Path):
+    first, second = (sealed_version(tmp_path / version, version) for version in ("1.0.0", "1.1.0"))
+    store = Store(address)
+    assert store.publish(tmp_path / "1.0.0").is_new
+    assert ask("pull", NAME)["code"] == "not_found"
+    store.promote(NAME, "1.0.0", "latest")
+    assert ask("pull", NAME)["identity"] == first
+    with OnnxMlBridge.open(f"store:{NAME}") as bridge:
+        assert bridge.models()[0].identity == first and bridge.generate_embedding("hello").any()
+    assert ask("verify", f"store:{NAME}")["ok"]
+
+    store.publish(tmp_path / "1.1.0")
+    assert not store.publish(tmp_path / "1.1.0").is_new
+    assert ask("pull", NAME)["version"] == "1.0.0"
+    assert ask("updates", NAME)["updates"] == [{"version": "1.1.0", "identity": second}]
+    store.promote(NAME, "1.1.0", "latest", if_current="1.0.0")
+    assert ask("pull", NAME)["identity"] == second and ask("updates", NAME)["updates"] == []
+    assert ask("verify", f"store:{NAME}")["identity"] == second
+
+    assert store.rollback(NAME, "latest").version == "1.0.0"
+    assert ask("pull", NAME)["identity"] == first
+    store.yank(NAME, "1.1.0")
+    assert ask("pull", f"{NAME}@1.1.0")["code"] == "not_found" and ask("updates", NAME)["updates"] == []
+    assert store.gc(grace=3600.0).artifacts == ()
+    assert store.gc(grace=-1.0).artifacts == (second,)
+    assert ask("pull", NAME)["identity"] == first and ask("verify", f"store:{NAME}")["ok"]
+    with pytest.raises(StoreError) as refused:
+        store.publish(tmp_path / "1.1.0")
+    assert refused.value.code == "exists"

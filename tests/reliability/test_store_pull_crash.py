@@ -1,6 +1,6 @@
 """A pull that is killed before a system call, or whose call fails: what is visible is intact, the next pull works.
 
-ONNX_ML_BRIDGE_CRASHES=all tries every call, otherwise a sample of them. Requires strace.
+The programs of both languages are unmodified; strace interrupts one of their calls.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import random
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +16,19 @@ from pathlib import Path
 import pytest
 from onnx_ml_bridge.artifacts.checks import check_all, read_artifact
 from onnx_ml_bridge.artifacts.store.cache import Cache
-from onnx_ml_bridge.artifacts.store.pull import pull
-from onnx_ml_bridge.artifacts.store.spec import Spec
-from onnx_ml_bridge.artifacts.store.web import WebBackend
-from reliability import MODE
+from reliability import by_mode, record
+from rust_command import rust_with_stores
 from store_files import NAME, laid_out, sealed_version
 from store_servers import WebServer, web_server
+from traced import CHANGING, ERRORS, Ended, Point, changing_points, interrupted_at, needs_strace
 
-pytestmark = [
-    pytest.mark.families("sentence_embedding"),
-    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
-]
-CALLS = ("mkdir", "ftruncate", "fsync", "utimensat", "rename", "flock", "write")
-ERRORS = ("ENOSPC", "EIO", "EROFS", "EACCES", "EMFILE")
-SAMPLE = 8
-_PULL = """
+pytestmark = [pytest.mark.families("sentence_embedding"), needs_strace]
+FILE = "tests/reliability/test_store_pull_crash.py"
+CALLS = (*CHANGING, "flock")
+KINDS = by_mode(("KILL", "ENOSPC"), ("KILL", *ERRORS), ("KILL", *ERRORS))
+# How many calls are interrupted for each language and kind; None is all of them.
+SAMPLE = by_mode(2, 3, None)
+_PYTHON = """
 import sys
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
 from onnx_ml_bridge.artifacts.store.addresses import open_backend
@@ -39,19 +36,37 @@ from onnx_ml_bridge.artifacts.store.cache import Cache
 from onnx_ml_bridge.artifacts.store.pull import pull
 from onnx_ml_bridge.artifacts.store.spec import Spec
 try:
-    pull(open_backend(sys.argv[1]), Spec.parse(sys.argv[2]), Cache(sys.argv[3]))
+    pull(open_backend(sys.argv[1]), Spec.parse(sys.argv[2]), Cache())
 except OnnxMlBridgeError as error:
-    sys.exit(f"typed {error.code}")
+    sys.exit(f"error[{error.code}]: {error}")
 """
 
 
 @dataclass(frozen=True)
-class Crash:
-    """What happens at the n-th call of a thread: its signal, or the error that it returns."""
+class Program:
+    """A program that pulls an artifact to a cache."""
 
-    call: str
-    when: int
-    action: str
+    command: list[str]
+    cache: Cache
+    log: Path
+
+    def points(self) -> list[Point]:
+        """Return the calls that change the cache."""
+        return changing_points(self.command, self.cache.folder, self.log, CALLS, by_path=True)
+
+    def interrupted(self, point: Point, kind: str) -> Ended:
+        """Pull to an empty cache, and let a call of the cache be the last one, or fail."""
+        folder = self.cache.folder
+        return interrupted_at(
+            self.command, folder, point, kind, self.log, lambda: shutil.rmtree(folder, ignore_errors=True)
+        )
+
+    def repeat(self) -> None:
+        """Pull again, and check what is visible then."""
+        done = subprocess.run(self.command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (path,) = (self.cache.folder / "artifacts").iterdir()
+        check_all(read_artifact(path))
 
 
 @pytest.fixture(scope="module")
@@ -63,64 +78,47 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
         yield running
 
 
-def traced(server: WebServer, cache: Cache, log: Path, *inject: str) -> subprocess.CompletedProcess[str]:
-    """Pull under strace, which logs the calls."""
-    strace = ["strace", "-f", "-y", "-qq", "-s", "4096", "-o", str(log), "-e", f"trace={','.join(CALLS)}", *inject]
-    command = [*strace, sys.executable, "-B", "-c", _PULL, server.address, NAME, str(cache.folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+@pytest.fixture(params=["Python", "Rust"])
+def program(
+    request: pytest.FixtureRequest, server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Program:
+    cache = Cache(tmp_path / "cache")
+    monkeypatch.setenv("ONNX_ML_BRIDGE_CACHE", str(cache.folder))
+    if request.param == "Python":
+        command = [sys.executable, "-B", "-c", _PYTHON, server.address, NAME]
+    else:
+        command = [str(rust_with_stores()), "pull", NAME, "--store", server.address]
+    return Program(command, cache, tmp_path / "trace")
 
 
-def crashes(log: str) -> list[Crash]:
-    """Every call that the log has, by its number in its thread, with a signal and with every error."""
-    counts: dict[str, Counter[str]] = {call: Counter() for call in CALLS}
-    main = log.partition(" ")[0]
-    for line in log.splitlines():
-        thread, _, rest = line.partition(" ")
-        call = rest.strip().partition("(")[0]
-        # The threads of the network library also write, to wake each other, as often as it happens
-        if call in counts and (call != "write" or thread == main):
-            counts[call][thread] += 1
-    found = []
-    for call, threads in counts.items():
-        for when in range(1, max(threads.values()) + 1):
-            found.append(Crash(call, when, "signal=KILL"))
-            if call != "write":  # an error would also be that of a thread of the network library
-                found.extend(Crash(call, when, f"error={error}") for error in ERRORS)
-    return found
-
-
-def test_a_crash_leaves_nothing_torn(server: WebServer, tmp_path: Path):
-    log = tmp_path / "trace"
-    assert traced(server, Cache(tmp_path / "whole"), log).returncode == 0
-    every = crashes(log.read_text())
-    assert len(every) > 100
-    is_sample = MODE != "long"
-    chosen = random.Random(14).sample(every, SAMPLE) if is_sample else every
-    for number, crash in enumerate(chosen):
-        cache = Cache(tmp_path / f"cache-{number}")
-        result = traced(server, cache, log, "-e", f"inject={crash.call}:{crash.action}:when={crash.when}")
-        if crash.action.startswith("error"):
-            assert "(INJECTED)" in log.read_text(), crash
-            assert result.returncode == 0 or result.stderr.strip() in ("typed io", "typed store"), (
-                crash,
-                result.stderr,
-            )
-        else:
-            assert result.returncode != 0, crash
-        for path in (cache.folder / "artifacts").glob("*"):
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_pull_leaves_nothing_torn(program: Program, kind: str, request):
+    every = program.points()
+    assert len(every) > 80
+    chosen = every if SAMPLE is None else random.Random(request.node.name).sample(every, SAMPLE)
+    for point in chosen:
+        ended = program.interrupted(point, kind)
+        visible = list((program.cache.folder / "artifacts").glob("*"))
+        for path in visible:
             check_all(read_artifact(path))
-        check_all(pull(WebBackend.open(server.address), Spec.parse(NAME), cache))
-    print(f"{len(chosen)} of {len(every)} crashes")
+        if kind == "KILL":
+            assert ended.status == -9, ended
+        elif ended.status == 0:
+            assert len(visible) == 1, f"a success was reported: {point}"
+        else:
+            assert ended.error.startswith(("error[io]", "error[store]")), (point, ended)
+        program.repeat()
+    language = request.node.callspec.params["program"]
+    record(f"{FILE}::{language}, {kind}", f"{len(chosen)} of {len(every)} calls, all intact")
 
 
-def test_all_is_on_disk_before_it_is_visible(server: WebServer, tmp_path: Path):
+def test_all_is_on_disk_before_it_is_visible(program: Program):
     """A power loss at any time leaves a complete artifact or none: files and folders are synced before the rename."""
-    log, cache = tmp_path / "trace", Cache(tmp_path / "cache")
-    assert traced(server, cache, log).returncode == 0
-    (path,) = (cache.folder / "artifacts").iterdir()
-    calls = [line.split(maxsplit=1)[1] for line in log.read_text().splitlines()]
-    staging = str(cache.staging(path.name))
-    named = next(index for index, call in enumerate(calls) if call.startswith("rename(") and f'"{path}") = 0' in call)
+    program.points()
+    calls = [line.split(maxsplit=1)[1] for line in program.log.read_text().splitlines()]
+    (path,) = (program.cache.folder / "artifacts").iterdir()
+    staging = str(program.cache.staging(path.name))
+    named = next(index for index, call in enumerate(calls) if call.startswith("rename(") and f', "{path}"' in call)
 
     def indices(call: str, file: str) -> list[int]:
         return [index for index, each in enumerate(calls) if each.startswith(f"{call}(") and f"<{file}>" in each]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 
 def rust_ner(binary: Path, artifact: Path, lines: Sequence[dict[str, Any]], *options: str) -> list[dict[str, Any]]:
@@ -18,3 +21,12 @@ def rust_ner(binary: Path, artifact: Path, lines: Sequence[dict[str, Any]], *opt
         check=True,
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def rust_with_stores() -> Path:
+    """Return the Rust command; skips the test if it is missing, or was built without the feature `store-remote`."""
+    if (binary := os.environ.get("ONNX_ML_BRIDGE_RUST")) is None:
+        pytest.skip("ONNX_ML_BRIDGE_RUST is not set; `make test` builds the command")
+    if " pull " not in subprocess.run([binary, "--help"], capture_output=True, text=True, check=True).stdout:
+        pytest.skip("the Rust command was built without the feature store-remote")
+    return Path(binary)

@@ -28,6 +28,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`pull_blocking`](Self::pull_blocking).
+    #[cfg_attr(not(feature = "store-remote"), expect(unused_variables, reason = "only a download reports"))]
     pub(crate) fn locate(&self, spec: &Spec, checks: Checks, report: Report<'_>) -> Result<Located, BridgeError> {
         match &self.source {
             Source::Folder { folder, .. } => self.locate_in_folder(folder, spec, checks),

@@ -3,6 +3,8 @@
 
 mod cache;
 #[cfg(feature = "store-remote")]
+mod client;
+#[cfg(feature = "store-remote")]
 mod download;
 mod folder;
 mod layout;
@@ -10,6 +12,8 @@ mod locate;
 mod records;
 #[cfg(feature = "store-remote")]
 mod remote;
+#[cfg(feature = "store-remote")]
+mod requests;
 mod resolve;
 mod source;
 mod spec;
@@ -28,6 +32,18 @@ use crate::BridgeError;
 use crate::families::loading::check_signed;
 use crate::runtime::blocking::on_blocking_thread;
 use crate::trust::{Trust, TrustedKey};
+
+/// Reads the record of a version, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_version(bytes: &[u8]) -> Result<(), BridgeError> {
+    records::VersionRecord::parse(bytes, "a version").map(drop)
+}
+
+/// Reads the record of a tag and what its signatures sign, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_tag(bytes: &[u8]) -> Result<(), BridgeError> {
+    records::TagRecord::parse(bytes, "a tag").map(|record| drop(record.payload("minilm", "latest")))
+}
 
 const STORE_VARIABLE: &str = "ONNX_ML_BRIDGE_STORE";
 const OFFLINE_VARIABLE: &str = "ONNX_ML_BRIDGE_OFFLINE";

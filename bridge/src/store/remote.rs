@@ -4,24 +4,16 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use futures_util::stream;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::http::HttpBuilder;
 use object_store::path::Path;
-use object_store::{
-    ClientOptions, Error, GetOptions, GetRange, GetResult, HeaderMap, HeaderValue, ObjectStore, ObjectStoreExt,
-    RetryConfig,
-};
+use object_store::{Error, ObjectStore};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
+use super::client::{Url, objects};
+use super::requests::{Problem, first_line, get, get_part, get_part_again, send_rest};
 use crate::BridgeError;
 use crate::runtime::blocking::block_on;
 
@@ -31,17 +23,6 @@ pub(super) const PART: u64 = 8 << 20;
 const PARTS: usize = 4;
 /// The number of records that are requested at a time.
 const RECORDS: usize = 32;
-/// How often a part is requested if its answer is cut, and the pause before the second time.
-const ATTEMPTS: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(100);
-/// How often object_store repeats a request that gets no answer, and for how long.
-const RETRIES: usize = 4;
-const RETRY_TIME: Duration = Duration::from_secs(60);
-/// A file without ranges is one long answer: not its time is limited, but the time without any byte.
-const TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The bytes of a piece of a file.
 pub(crate) type Piece = Vec<u8>;
 
@@ -252,205 +233,6 @@ impl Drop for Remote {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
-        }
-    }
-}
-
-/// Why a request failed. The error of object_store is not kept as a cause: it repeats the whole request, and the query of a
-/// request to Azure has its signature.
-struct Problem(String);
-
-impl Problem {
-    fn of(error: Error) -> Self {
-        let line = first_line(&error.to_string());
-        let mut words = line.split(' ').map(|word| word.split_once('?').map_or(word, |(word, _)| word));
-        Self(
-            words.next().map_or_else(String::new, |first| words.fold(first.to_owned(), |text, word| text + " " + word)),
-        )
-    }
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-async fn get(objects: Arc<dyn ObjectStore>, path: Path, limit: u64) -> Result<Option<Vec<u8>>, Problem> {
-    let object = match objects.get(&path).await {
-        Err(error) if is_missing(&error) => return Ok(None),
-        object => object.map_err(Problem::of)?,
-    };
-    let mut bytes = Vec::new();
-    let mut pieces = object.into_stream();
-    while let Some(piece) = pieces.next().await {
-        bytes.extend_from_slice(&piece.map_err(Problem::of)?);
-        if bytes.len() as u64 > limit {
-            return Err(Problem(format!("it has more than {limit} bytes")));
-        }
-    }
-    Ok(Some(bytes))
-}
-
-/// Requests a part of an object, again after an error.
-async fn get_part_again(objects: &Arc<dyn ObjectStore>, path: Path, range: Range<u64>) -> Result<Piece, Error> {
-    let mut attempt = 1;
-    loop {
-        match get_part(objects, &path, range.clone()).await {
-            Err(error) if attempt < ATTEMPTS && !matches!(error, Error::NotFound { .. }) => {
-                tokio::time::sleep(PAUSE * attempt).await;
-                attempt += 1;
-            }
-            part => return part,
-        }
-    }
-}
-
-async fn get_part(objects: &Arc<dyn ObjectStore>, path: &Path, range: Range<u64>) -> Result<Piece, Error> {
-    let size = range.end - range.start;
-    let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-    // `bytes()` of the answer would need twice the memory, because it joins the pieces at the end.
-    let mut pieces = objects.get_opts(path, options).await?.into_stream();
-    let mut part = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    while let Some(piece) = pieces.next().await {
-        part.extend_from_slice(&piece?);
-    }
-    Ok(part)
-}
-
-/// Sends the bytes of a range of an object from a server without ranges, which sends the whole object.
-async fn send_rest(
-    objects: Arc<dyn ObjectStore>,
-    path: Path,
-    range: Range<u64>,
-    sender: mpsc::Sender<Result<Piece, Error>>,
-) {
-    let mut pieces = match objects.get(&path).await.map(GetResult::into_stream) {
-        Ok(pieces) => pieces,
-        Err(error) => {
-            let _ = sender.send(Err(error)).await;
-            return;
-        }
-    };
-    let mut position = 0;
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map(|bytes| {
-            let skipped = range.start.saturating_sub(position).min(bytes.len() as u64);
-            position += bytes.len() as u64;
-            bytes[skipped as usize..].to_vec()
-        });
-        let is_last = piece.is_err() || position >= range.end;
-        if sender.send(piece).await.is_err() || is_last {
-            return;
-        }
-    }
-}
-
-fn shared(objects: impl ObjectStore) -> Arc<dyn ObjectStore> {
-    Arc::new(objects)
-}
-
-fn retries() -> RetryConfig {
-    RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIME, ..RetryConfig::default() }
-}
-
-/// Whether an error means that an object is missing, and not its bucket.
-fn is_missing(error: &Error) -> bool {
-    let text = error.to_string();
-    let is_bucket =
-        ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"].iter().any(|name| text.contains(name));
-    matches!(error, Error::NotFound { .. }) && !is_bucket
-}
-
-/// The client of a bucket or a web server.
-fn objects(url: &Url<'_>) -> Result<Arc<dyn ObjectStore>, Error> {
-    let bucket = format!("{}://{}", url.scheme, url.host);
-    match url.scheme {
-        "s3" => AmazonS3Builder::from_env().with_url(bucket).with_retry(retries()).build().map(shared),
-        "gs" => GoogleCloudStorageBuilder::from_env().with_url(bucket).with_retry(retries()).build().map(shared),
-        "az" => MicrosoftAzureBuilder::from_env().with_url(bucket).with_retry(retries()).build().map(shared),
-        _ => {
-            let mut options = ClientOptions::new().with_allow_http(url.scheme == "http").with_timeout(TIMEOUT);
-            options = options.with_connect_timeout(CONNECT_TIMEOUT).with_read_timeout(READ_TIMEOUT);
-            if let Some(header) = url.authorization() {
-                let mut headers = HeaderMap::new();
-                headers.insert("authorization", header);
-                options = options.with_default_headers(headers);
-            }
-            let builder = HttpBuilder::new().with_url(url.address()).with_client_options(options);
-            builder.with_retry(retries()).build().map(shared)
-        }
-    }
-}
-
-/// The parts of the URL of a bucket or a web server.
-struct Url<'a> {
-    scheme: &'a str,
-    /// The user and the password for a web server.
-    credentials: Option<&'a str>,
-    host: &'a str,
-    path: &'a str,
-}
-
-impl<'a> Url<'a> {
-    fn parse(url: &'a str) -> Result<Self, BridgeError> {
-        let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (credentials, host) =
-            authority.rsplit_once('@').map_or((None, authority), |(credentials, host)| (Some(credentials), host));
-        let parsed = Self { scheme, credentials, host, path: path.trim_end_matches('/') };
-        let is_valid = !host.is_empty() && !rest.contains(['?', '#']);
-        let is_bucket = matches!(scheme, "s3" | "gs" | "az") && credentials.is_none();
-        if is_valid && (is_bucket || parsed.is_web()) {
-            return Ok(parsed);
-        }
-        let expected = "a folder, https://HOST/FOLDER, or s3://, gs:// or az://BUCKET/FOLDER with the credentials in \
-                        the environment";
-        Err(BridgeError::config(format!("the store is {scheme}://{host}, expected {expected}, without a query")))
-    }
-
-    fn is_web(&self) -> bool {
-        matches!(self.scheme, "http" | "https")
-    }
-
-    /// The URL without credentials.
-    fn address(&self) -> String {
-        format!("{}://{}/{}", self.scheme, self.host, self.path).trim_end_matches('/').to_owned()
-    }
-
-    /// The header of basic authentication; `None` without credentials.
-    fn authorization(&self) -> Option<HeaderValue> {
-        let credentials = percent_decoded(self.credentials?);
-        let mut header = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(credentials))).ok()?;
-        header.set_sensitive(true);
-        Some(header)
-    }
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let digits = |at: usize| u8::from_str_radix(text.get(at + 1..at + 3)?, 16).ok();
-    let (mut decoded, mut at) = (Vec::new(), 0);
-    while let Some(byte) = text.as_bytes().get(at) {
-        let escaped = (*byte == b'%').then(|| digits(at)).flatten();
-        decoded.push(escaped.unwrap_or(*byte));
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    decoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_have_no_credentials() {
-        let store = Remote::open("https://user:secret@models.example/a/b/").expect("a store");
-        assert_eq!(store.address(), "https://models.example/a/b");
-        assert!(!format!("{store:?}").contains("secret"));
-        let url = Url::parse("https://user:a%20b@host").expect("a URL");
-        assert_eq!(url.authorization().expect("a header"), "Basic dXNlcjphIGI=");
-        for url in ["ftp://host/a", "https://", "https://host/a?token=secret", "s3:///a", "s3://secret@bucket"] {
-            let error = Remote::open(url).expect_err(url);
-            assert_eq!(error.code().as_str(), "config", "{url}");
-            assert!(!error.to_string().contains("secret"), "{error}");
         }
     }
 }

@@ -12,6 +12,8 @@ mod keys;
 #[cfg(not(feature = "store"))]
 mod missing;
 
+#[cfg(all(fuzzing, feature = "store"))]
+pub(crate) use bundle::read as read_bundle;
 #[cfg(feature = "store-remote")]
 pub(crate) use enforced::MAX_BUNDLE_BYTES;
 #[cfg(feature = "store")]

@@ -1,14 +1,34 @@
-"""Mutations of bytes: anywhere, in the fields of protobuf messages, and in files of safetensors."""
+"""Mutations of bytes: anywhere, in the fields of protobuf messages, in files of safetensors and in tar files."""
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from dataclasses import dataclass
 from random import Random
 
 from .json_values import mutated_json
 
 _MAX_DEPTH = 5
+_BLOCK = 512
+# Offset and length of the fields of a header in a tar file: name, mode, size, time, type, link, magic, prefix
+_TAR_FIELDS = ((0, 100), (100, 8), (124, 12), (136, 12), (156, 1), (157, 100), (257, 8), (345, 155))
+_TAR_VALUES = (
+    b"",
+    b"../x",
+    b"/x",
+    b"1",
+    b"2",
+    b"5",
+    b"x",
+    b"g",
+    b"L",
+    b"S",
+    b"77777777777",
+    b"\xff" * 12,
+    b"\x80" + b"\0" * 11,
+)
 _NUMBERS = (0, 1, 2, 127, 128, 1 << 16, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
 
 
@@ -32,6 +52,27 @@ def mutated_bytes(raw: bytes, source: Random) -> bytes:
         )
         raw = raw[:start] + middle + raw[end:]
     return raw[: source.randrange(len(raw) + 1)] if source.random() < 0.05 else raw
+
+
+def mutated_tar(raw: bytes, source: Random) -> bytes:
+    """Return a changed tar file; the checksum of a changed header is right again, mostly."""
+    if source.random() < 0.15:
+        return mutated_bytes(raw, source)
+    with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
+        member = source.choice(archive.getmembers())
+    start, end = member.offset, member.offset_data + -(-member.size // _BLOCK) * _BLOCK
+    kind = source.randrange(6)
+    if kind == 0:  # a member twice, missing, or at the end
+        return raw[:start] + source.choice((raw[start:end] * 2, b"", raw[end:] + raw[start:end]))
+    if kind == 1:
+        return raw[:start]
+    header = bytearray(raw[start : start + _BLOCK])
+    offset, length = source.choice(_TAR_FIELDS)
+    value = source.choice(_TAR_VALUES) if kind < 4 else mutated_bytes(bytes(header[offset : offset + length]), source)
+    header[offset : offset + length] = value[:length].ljust(length, b"\0")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return raw[:start] + bytes(header) + raw[start + _BLOCK :]
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ A new parser is one entry of `TARGETS`.
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from examples import VALID, examples
 from onnx_ml_bridge.artifacts import strict_json
@@ -20,13 +23,16 @@ from onnx_ml_bridge.artifacts.errors import ArtifactError, OnnxMlBridgeError
 from onnx_ml_bridge.artifacts.golden import read_golden
 from onnx_ml_bridge.artifacts.manifest import Manifest, parse_manifest
 from onnx_ml_bridge.artifacts.onnx_file import read_onnx
+from onnx_ml_bridge.artifacts.store.cache import Cache
+from onnx_ml_bridge.artifacts.store.packing import pack, unpack
 from onnx_ml_bridge.artifacts.store.records import TagRecord, VersionRecord
 from onnx_ml_bridge.artifacts.store.spec import Spec
+from onnx_ml_bridge.artifacts.trust.bundles import verify_bundle
 from onnx_ml_bridge.runtime.bridge_config import open_bridge, read_bridge_config
 from onnx_ml_bridge.runtime.loading import runtime_of
 from onnx_ml_bridge.runtime.verify import refusal_code, replay
 
-from .binary import mutated_bytes, mutated_protobuf, mutated_safetensors
+from .binary import mutated_bytes, mutated_protobuf, mutated_safetensors, mutated_tar
 from .json_values import mutated_json
 from .toml_text import mutated_toml
 
@@ -53,6 +59,16 @@ def json_lines_or_bytes(raw: bytes, source: Random) -> bytes:
     index = source.randrange(len(lines))
     changed = mutated_json(json.loads(lines[index]), source, line=True)
     return mutated_bytes(raw, source) if source.random() < 0.1 else b"".join([*lines[:index], changed])
+
+
+def bundle_or_payload(raw: bytes, source: Random) -> bytes:
+    """Mutate a bundle, or the statement that is encoded in it."""
+    if source.random() < 0.5:
+        return json_or_bytes(raw, source)
+    bundle = json.loads(raw)
+    statement = json_or_bytes(base64.b64decode(bundle["dsseEnvelope"]["payload"]), source)
+    bundle["dsseEnvelope"]["payload"] = base64.b64encode(statement).decode()
+    return json.dumps(bundle).encode()
 
 
 def _file(base: str, name: str) -> bytes:
@@ -86,9 +102,45 @@ def _reads_pair_tokenizer(path: Path) -> object:
     return PairTokenizer(path, _manifest("tiny-rerank").section(TokenizerSpec)).encode("the cat", ["é", ""])
 
 
+class _AnySignature:
+    """A public key for which every signature is right, so that the statement is read."""
+
+    def verify(self, payload_type: str, payload: bytes, signature: str) -> None:
+        pass
+
+
+def _reads_bundle(path: Path) -> object:
+    raw = path.read_bytes()
+    try:
+        return verify_bundle(raw, cast(Any, _AnySignature()), _signed_files())
+    except ValueError as error:
+        raise ArtifactError("signature", str(error)) from error
+
+
+@cache
+def _signed_files() -> dict[str, str]:
+    statement = json.loads(base64.b64decode(json.loads(_BUNDLE)["dsseEnvelope"]["payload"]))
+    return {each["name"]: each["digest"] for each in statement["predicate"]["resources"]}
+
+
+def _reads_archive(path: Path) -> object:
+    """Unpack to a cache beside the file."""
+    cache = path.with_name("cache")
+    try:
+        return unpack(path, Cache(cache))
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+def _packed() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        pack(VALID / "tiny-ner", Path(folder) / "packed.tar")
+        return (Path(folder) / "packed.tar").read_bytes()
+
+
 _BRIDGE = (VALID.parent / "bridge_toml" / "valid-all-keys.toml").read_bytes()
-_HASH, _SIGNATURE = "0" * 64, "c2lnbmF0dXJl"
-_TAG = TagRecord("1.0.0", _HASH, 2, ("0.9.0", "1.0.0-rc.1"), {_HASH: _SIGNATURE}).to_bytes()
+_BUNDLE = (VALID.parent / "trust" / "bundles" / "signed.json").read_bytes()
+_STORE = VALID.parent / "store"
 
 TARGETS: dict[str, Target] = {
     "manifest": Target(
@@ -109,13 +161,19 @@ TARGETS: dict[str, Target] = {
     "bridge_toml": Target(read_bridge_config, _BRIDGE, mutated_toml),
     "version_record": Target(
         lambda path: VersionRecord.from_bytes(path.read_bytes(), path.name),
-        VersionRecord(_HASH, True).to_bytes(),
+        (_STORE / "version.json").read_bytes(),
         json_or_bytes,
     ),
-    "tag_record": Target(lambda path: TagRecord.from_bytes(path.read_bytes(), path.name), _TAG, json_or_bytes),
+    "tag_record": Target(
+        lambda path: TagRecord.from_bytes(path.read_bytes(), path.name),
+        (VALID.parent / "trust" / "tags" / "signed.json").read_bytes(),
+        json_or_bytes,
+    ),
+    "bundle": Target(_reads_bundle, _BUNDLE, bundle_or_payload),
+    "archive": Target(_reads_archive, _packed(), mutated_tar),
     "store_spec": Target(
         lambda path: Spec.parse(path.read_bytes().decode("utf-8", "replace")),
-        f"store:minilm@1.2.0-rc.1#sha256:{_HASH}".encode(),
+        (_STORE / "name.txt").read_bytes(),
         mutated_bytes,
     ),
     **{

@@ -6,12 +6,13 @@ import random
 
 import numpy as np
 import pytest
-from onnx_ml_bridge import ArtifactError
+from onnx_ml_bridge import ArtifactError, InferenceError
 from onnx_ml_bridge.runtime.pair_tokenizer import PairTemplate, kept_lengths
 from pair_tokenizers import (
     CLS,
     END,
     FIRST,
+    PAD,
     PROCESSORS,
     SEP,
     START,
@@ -23,7 +24,7 @@ from pair_tokenizers import (
     word_ids,
     words,
 )
-from tokenizers import processors
+from tokenizers import models, processors
 
 every_kind = pytest.mark.parametrize("kind", PROCESSORS)
 both_sides = pytest.mark.parametrize("side", ["right", "left"])
@@ -154,3 +155,11 @@ def test_a_batch_is_padded_on_the_right(tmp_path):
         "attention_mask": [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]],
         "token_type_ids": [[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 0, 0]],
     }
+
+
+def test_an_error_of_the_tokenizer_has_a_code(tmp_path):
+    library = tokenizer_with(None)
+    library.model = models.WordLevel({"[PAD]": PAD, "a": 1}, unk_token="[UNK]")
+    tokenizer = pair_tokenizer(tmp_path, library, 16)
+    with pytest.raises(InferenceError, match="the tokenizer failed"):
+        tokenizer.encode("a", ["unknown"])

@@ -251,17 +251,43 @@ def test_gc_reads_the_records_right_before_it_deletes(store, version, tmp_path):
     age(root, 8 * 24 * 3600)
 
     class Named(FolderBackend):
-        reads = 0
-
-        def entries(self, prefix: str):
-            self.reads += prefix == "models"
-            if self.reads == 2:
+        def get(self, key: str, limit: int):
+            if key == artifact_key(published.identity, "manifest.json"):
                 (self.root / version_key(NAME, "1.0.0")).write_bytes(record)
-            return super().entries(prefix)
+            return super().get(key, limit)
 
     store._reader = Named(root)
     assert store.gc().artifacts == ()
     assert store.pull(f"{NAME}@1.0.0").name == published.identity
+
+
+def test_gc_lists_the_versions_as_often_for_many_artifacts_as_for_one(store, version, tmp_path):
+    root, listed = tmp_path / "store", []
+
+    class Listed(FolderBackend):
+        def entries(self, prefix: str):
+            listed.append(prefix)
+            return super().entries(prefix)
+
+    store._reader = Listed(root)
+    for count in (1, 8):
+        for number in range(count):
+            store.publish(version(f"{count}.{number}.0"))
+            store.yank(NAME, f"{count}.{number}.0")
+        age(root, 8 * 24 * 3600)
+        listed.clear()
+        assert len(store.gc().artifacts) == count
+        assert listed.count("models") == 2, "once for the records, once for what interrupted writes left"
+
+
+@pytest.mark.parametrize("content", [None, b"[]", b"{", b'{"name": "../refs", "version": "1.0.0"}'])
+def test_gc_deletes_an_old_artifact_without_a_valid_manifest(store, version, tmp_path, content):
+    root, published = tmp_path / "store", store.publish(version())
+    (root / version_key(NAME, "1.0.0")).unlink()
+    manifest = root / artifact_key(published.identity, "manifest.json")
+    manifest.unlink() if content is None else manifest.write_bytes(content)
+    age(root, 8 * 24 * 3600)
+    assert store.gc().artifacts == (published.identity,)
 
 
 # -- Other content of a store

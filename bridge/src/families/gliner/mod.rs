@@ -29,6 +29,12 @@ use crate::runtime::options::ModelOptions;
 use crate::runtime::session::SessionFactory;
 use crate::runtime::transformer::{ATTENTION_MASK, INPUT_IDS};
 
+/// Reads golden cases, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_golden(bytes: &[u8], manifest: &crate::artifact::Manifest) -> Result<(), BridgeError> {
+    ner::read_golden_with(bytes, manifest, replay::case_options)
+}
+
 /// The role of the family's only graph.
 const ROLE: &str = "entity_scorer";
 const WORD_POSITIONS: Port = ("word_positions", "int64", 2);

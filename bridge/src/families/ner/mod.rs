@@ -9,7 +9,16 @@ mod line;
 pub(crate) mod model;
 mod replay;
 
+#[cfg(fuzzing)]
+pub(crate) use self::replay::read_golden_with;
+
 use super::report::{Column, Notation};
+
+/// Reads golden cases of models with fixed labels, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_golden(bytes: &[u8], manifest: &crate::artifact::Manifest) -> Result<(), crate::BridgeError> {
+    read_golden_with(bytes, manifest, replay::case_options)
+}
 
 /// The columns of the table of metrics that the command `verify` prints.
 pub(crate) const COLUMNS: &[Column] = &[

@@ -68,6 +68,19 @@ struct Metrics {
     score_max_abs: Option<f64>,
 }
 
+/// Reads the cases and the settings of their calls, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_golden_with(
+    bytes: &[u8],
+    manifest: &crate::artifact::Manifest,
+    options: fn(Value) -> Result<RecognizeOptions, String>,
+) -> Result<(), BridgeError> {
+    let cases: Vec<Case> = read_cases(manifest, bytes)?;
+    cases
+        .into_iter()
+        .try_for_each(|case| options(case.settings).map(drop).map_err(|problem| refused(manifest, problem)))
+}
+
 /// Replays the cases with one variant, and compares the metrics with its gate.
 ///
 /// # Errors

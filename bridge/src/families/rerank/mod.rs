@@ -12,6 +12,8 @@ mod section;
 
 use std::sync::Arc;
 
+#[cfg(fuzzing)]
+pub(crate) use self::replay::read_golden;
 pub use self::section::{Activation, RerankSpec};
 
 use self::model::RerankModel;

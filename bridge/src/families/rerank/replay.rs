@@ -56,6 +56,12 @@ struct Figures {
     same_first: usize,
 }
 
+/// Reads the cases, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_golden(bytes: &[u8], manifest: &crate::artifact::Manifest) -> Result<(), BridgeError> {
+    read_cases::<Case>(manifest, bytes).map(drop)
+}
+
 /// Replays the cases with one variant, and compares the metrics over all cases with its gate.
 ///
 /// # Errors

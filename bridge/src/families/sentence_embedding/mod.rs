@@ -10,6 +10,8 @@ mod replay;
 mod section;
 mod split;
 
+#[cfg(fuzzing)]
+pub(crate) use self::replay::read_golden;
 pub use self::section::{EmbeddingSpec, Prompt};
 
 use std::sync::Arc;

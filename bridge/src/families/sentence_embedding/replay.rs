@@ -61,6 +61,12 @@ struct Metrics {
     cosine_min: f64,
 }
 
+/// Reads the cases, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_golden(bytes: &[u8], manifest: &crate::artifact::Manifest) -> Result<(), BridgeError> {
+    read_cases::<Case>(manifest, bytes).map(drop)
+}
+
 /// Replays the cases with one variant. Ends at the first case that does not meet the gate.
 ///
 /// # Errors

@@ -17,6 +17,8 @@ mod section;
 
 use std::sync::Arc;
 
+#[cfg(fuzzing)]
+pub(crate) use self::replay::read_golden;
 pub use self::section::{EarlyStopping, FixedGeneration, GenerationDefaults, SummarizationSpec};
 
 use self::model::{SummaryModel, SummaryTokenizer};

@@ -55,6 +55,12 @@ struct Metrics {
     sealed_same: Option<f64>,
 }
 
+/// Reads the cases, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_golden(bytes: &[u8], manifest: &crate::artifact::Manifest) -> Result<(), BridgeError> {
+    read_cases::<Case>(manifest, bytes).map(drop)
+}
+
 /// Replays the cases with one variant, and compares the metrics with its gate.
 ///
 /// # Errors

@@ -284,7 +284,7 @@ bench-gpu:
 # Debian (apt-get -o Acquire::Languages=en update): one by one, in batches, and in Rust
 agreement-summaries: models $(RUST_RELEASE)
 	$(BIN)/pip install -q -c constraints.txt lz4
-	ONNX_ML_BRIDGE_SEQUENCES=1000 $(BIN)/python -m pytest -s tests/parity/test_bart_search.py
+	ONNX_ML_BRIDGE_SEQUENCES=1000 $(BIN)/python -m pytest -s tests/parity/test_beam_search.py
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement summarization \
 		--artifact dist/bart-package-descriptions --rust $(RUST_RELEASE) --documents 300
 

@@ -13,7 +13,7 @@ from onnx_ml_bridge.export.summarization.pipeline import LoadedSummarizer, expor
 from onnx_ml_bridge.export.summarization.settings import describe_generation
 from refusing import refused
 from safetensors.torch import load_file, save_file
-from small_barts import POSITIONS, generation_config, make_bart
+from small_seq2seq import POSITIONS, generation_config, make_bart
 from transformers import PreTrainedTokenizerFast
 
 

@@ -12,15 +12,25 @@ import random
 
 import pytest
 import torch
-from bart_searches import Tally, calls, compare, fixed_settings, session_of
+from beam_searches import Tally, calls, compare, fixed_settings, session_of
 from onnx_ml_bridge.export.summarization.tracing import trace_parts
-from small_barts import random_bart
+from small_seq2seq import architecture_of, random_summarizer, specials_of
 
-SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "200"))
+SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "300"))
 VOCABULARY = 90
+# The id of the language code of an mBART
+LANGUAGE = 80
 MODELS = {
-    "gelu": {"seed": 1, "eos_bias": 4.5},
-    "relu, scaled embeddings": {"seed": 2, "eos_bias": 6.5, "activation_function": "relu", "scale_embedding": True},
+    "bart": {"seed": 1, "eos_bias": 4.5},
+    "bart, relu, scaled embeddings": {
+        "seed": 2,
+        "eos_bias": 6.5,
+        "activation_function": "relu",
+        "scale_embedding": True,
+    },
+    "mbart": {"seed": 3, "eos_bias": 5.5},
+    "mbart50": {"seed": 4, "eos_bias": 5.0},
+    "pegasus": {"seed": 5, "eos_bias": 5.0},
 }
 
 
@@ -35,15 +45,18 @@ def one_thread():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_sequences_are_those_of_generate(name, tmp_path):
-    model = random_bart(vocab_size=VOCABULARY, **MODELS[name])
+    kind = name.partition(",")[0]
+    specials = specials_of(kind, LANGUAGE)
+    model = random_summarizer(architecture_of(kind), specials, vocab_size=VOCABULARY, **MODELS[name])
     parts = trace_parts(model)
     tally, source = Tally(), random.Random(name)
     sessions = [
-        (fixed, session_of(parts, tmp_path / str(index), **fixed)) for index, fixed in enumerate(fixed_settings())
+        (fixed, session_of(parts, tmp_path / str(index), specials, **fixed))
+        for index, fixed in enumerate(fixed_settings(specials))
     ]
     for fixed, session in itertools.cycle(sessions):
-        for call in calls(source, 2, VOCABULARY):
-            compare(model, session, call, fixed, tally)
+        for call in calls(source, 2, VOCABULARY, specials):
+            compare(model, session, call, fixed, tally, specials)
         if tally.sequences >= SEQUENCES / len(MODELS) and fixed is sessions[-1][0]:
             break
     print(

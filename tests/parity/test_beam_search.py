@@ -28,9 +28,9 @@ MODELS = {
         "activation_function": "relu",
         "scale_embedding": True,
     },
-    "mbart": {"seed": 3, "eos_bias": 5.5},
+    "mbart": {"seed": 3, "eos_bias": 6.5},
     "mbart50": {"seed": 4, "eos_bias": 5.0},
-    "pegasus": {"seed": 5, "eos_bias": 5.0},
+    "pegasus": {"seed": 8, "eos_bias": 5.5},
 }
 
 

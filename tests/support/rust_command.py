@@ -18,3 +18,11 @@ def rust_ner(binary: Path, artifact: Path, lines: Sequence[dict[str, Any]], *opt
         check=True,
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def rust_verify(binary: Path, artifact: Path) -> dict[str, Any]:
+    """Return the figures of the command `verify` by variant; asserts that the artifact passes."""
+    done = subprocess.run([str(binary), "verify", "--json", str(artifact)], capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return dict(report["variants"])

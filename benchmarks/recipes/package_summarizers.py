@@ -25,7 +25,7 @@ from .building import MODEL, run
 
 _SEED = 20261127
 _LANGUAGE = "en_XX"
-_VOCABULARY, _MAX_SOURCE, _POSITIONS = 4000, 96, 256
+_VOCABULARY, _MAX_SOURCE, _POSITIONS = 2000, 96, 128
 _SIZES = {
     "d_model": 192,
     "encoder_layers": 2,
@@ -38,7 +38,7 @@ _SIZES = {
     "scale_embedding": True,
 }
 _SEARCH = {"num_beams": 4, "length_penalty": 1.0, "max_length": 32, "no_repeat_ngram_size": 3, "early_stopping": True}
-_TOKENS_PER_BATCH, _MASKED, _RATE, _WARM_UP = 3000, 0.15, 1e-3, 200
+_TOKENS_PER_BATCH, _MASKED, _RATE, _WARM_UP = 1500, 0.15, 1e-3, 200
 _IGNORED = -100
 _NAME = "{}-package-descriptions"
 _MODELS_TOML = """[[model]]
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Create the model and the artifact."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("architecture", choices=("mbart", "pegasus"))
-    parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--minutes", type=float, default=20, help="minutes of training (default: %(default)s)")
     options, others = parser.parse_known_args(arguments)
     config = _MODELS_TOML.format(name=_NAME.format(options.architecture), model=MODEL)
     make = partial(make_model, architecture=options.architecture, minutes=options.minutes)
@@ -104,7 +104,7 @@ def _tokenizer(folder: Path, architecture: str, texts: Sequence[str]) -> Any:
     (folder / ("spiece.model" if is_pegasus else "sentencepiece.bpe.model")).write_bytes(model.getvalue())
     languages = {} if is_pegasus else {"src_lang": _LANGUAGE, "tgt_lang": _LANGUAGE}
     kind = "PegasusTokenizer" if is_pegasus else "MBartTokenizer"
-    config = {"tokenizer_class": kind, "model_max_length": _POSITIONS, **languages}
+    config = {"tokenizer_class": kind, "model_max_length": _MAX_SOURCE, **languages}
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     return AutoTokenizer.from_pretrained(folder)
 

@@ -16,14 +16,15 @@ RESULTS, PAGE = ROOT / "docs" / "models.json", ROOT / "docs" / "models.md"
 HEAD = """# Models
 
 Any encoder or decoder of which transformers has a class is accepted if its export returns the answers of the original,
-for a text alone and in a batch with padding. These architectures are tested, as small random models with the classes,
-tokenizers and pipelines of real ones. `make architectures` runs the tests and writes this page with scripts/models.py.
+for a text alone and in a batch with padding. Summarizers are BART, mBART (with 25 or 50 languages) and Pegasus. These
+architectures are tested, as small random models with the classes, tokenizers and pipelines of real ones. `make
+architectures` runs the tests and writes this page with scripts/models.py.
 
 What is refused, by name: other inputs than token ids, attention mask and token types; models that themselves answer
-differently when padded, such as ConvBERT, FNet, Nystromformer and YOSO; weights that are missing, unexpected or of
-another shape; chat templates; modules of sentence-transformers other than Transformer, StaticEmbedding, Pooling, Dense,
-LayerNorm and Normalize; and code of the checkpoint (`auto_map`), unless transformers has ported it (eurobert, gte,
-jina_embeddings_v3, nomic_bert) or the option `ignore_code` is set.
+differently when padded, such as ConvBERT, FNet, Nystromformer and YOSO; summarizers without a padding token; weights
+that are missing, unexpected or of another shape; chat templates; modules of sentence-transformers other than
+Transformer, StaticEmbedding, Pooling, Dense, LayerNorm and Normalize; and code of the checkpoint (`auto_map`), unless
+transformers has ported it (eurobert, gte, jina_embeddings_v3, nomic_bert) or the option `ignore_code` is set.
 """
 EMBEDDINGS = """
 ## Sentence embeddings
@@ -44,6 +45,16 @@ byte fallback (eurobert).
 | architecture | `model_type` | settings | texts | entities | differing, Python | differing, Rust |
 |---|---|---|---|---|---|---|
 """
+SUMMARIES = """
+## Summaries
+
+How many sequences differ from those of `generate`: of the search, over random token ids with many settings, and of
+whole models with texts and random settings. Then how many tokenizations and decoded texts differ from those of
+transformers; the tokenizers are read from tokenizer.json and from SentencePiece models.
+
+| model | `model_type` | search | differing | summaries | Python | Rust | tokenizations | Python | Rust |
+|---|---|---|---|---|---|---|---|---|---|
+"""
 _DIFFERENCES = ("fp32", "alone fp32", "alone int8", "rust fp32", "rust int8")
 
 Row = Mapping[str, Any]
@@ -53,7 +64,8 @@ def page(results: Mapping[str, Mapping[str, Row]]) -> str:
     """Return the text of docs/models.md."""
     embeddings = [_embedding(name, row) for name, row in sorted(results.get("embeddings", {}).items())]
     entities = [_entities(name, row) for name, row in sorted(results.get("entities", {}).items())]
-    return "".join([HEAD, EMBEDDINGS, *embeddings, ENTITIES, *entities])
+    summaries = [_summaries(name, row) for name, row in sorted(results.get("summaries", {}).items())]
+    return "".join([HEAD, EMBEDDINGS, *embeddings, ENTITIES, *entities, SUMMARIES, *summaries])
 
 
 def _embedding(name: str, row: Row) -> str:
@@ -69,10 +81,22 @@ def _entities(name: str, row: Row) -> str:
     return _line(name, f"`{row['model_type']}`", str(settings), *counts, *differing)
 
 
+def _summaries(name: str, row: Row) -> str:
+    keys = ("sequences", "search differing", "summaries", "python differing", "rust differing")
+    counts = [f"{row[key]:,}" if key in row else "not run" for key in keys]
+    tokenizations = [_total(row, " texts"), _total(row, ", python differing"), _total(row, ", rust differing")]
+    return _line(name, f"`{row['model_type']}`", *counts, *tokenizations)
+
+
+def _total(row: Row, ending: str) -> str:
+    """Return the sum of the figures whose keys have this ending, or `not run`."""
+    values = [row[key] for key in row if key.endswith(ending)]
+    return f"{sum(values):,}" if values else "not run"
+
+
 def _sum(row: Row, language: str, figure: str) -> str:
     """Return the sum of a figure over all settings, or `not run`."""
-    values = [row[key] for key in row if key.startswith(f"{language} ") and key.endswith(f" {figure}")]
-    return f"{sum(values):,}" if values else "not run"
+    return _total({key: row[key] for key in row if key.startswith(f"{language} ")}, f" {figure}")
 
 
 def _line(*cells: str) -> str:

@@ -3,9 +3,8 @@
 python -m benchmarks.recipes.package_summarizers mbart --out DIR
 
 It requires the list of descriptions (apt-get -o Acquire::Languages=en update) and lz4. The tokenizer is a SentencePiece
-model, as in real checkpoints. In the first third of the time the model copies short texts whose tokens are partly
-masked, which trains the cross-attention; then it summarizes. The duration of the training is fixed, so the weights
-differ from run to run.
+model, as in real checkpoints. In the first third of the steps the model copies short texts whose tokens are partly
+masked, which trains the cross-attention; then it summarizes.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import argparse
 import io
 import json
 import random
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +24,20 @@ from .building import MODEL, run
 
 _SEED = 20261127
 _LANGUAGE = "en_XX"
-_VOCABULARY, _MAX_SOURCE, _POSITIONS = 2000, 96, 128
+_VOCABULARY, _MAX_SOURCE, _POSITIONS = 1500, 96, 128
 _SIZES = {
-    "d_model": 192,
+    "d_model": 128,
     "encoder_layers": 2,
     "decoder_layers": 2,
     "encoder_attention_heads": 4,
     "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 768,
-    "decoder_ffn_dim": 768,
+    "encoder_ffn_dim": 512,
+    "decoder_ffn_dim": 512,
     "max_position_embeddings": _POSITIONS,
     "scale_embedding": True,
 }
 _SEARCH = {"num_beams": 4, "length_penalty": 1.0, "max_length": 32, "no_repeat_ngram_size": 3, "early_stopping": True}
-_TOKENS_PER_BATCH, _MASKED, _RATE, _WARM_UP = 1500, 0.15, 1e-3, 200
+_TOKENS_PER_BATCH, _MASKED, _RATE, _WARM_UP = 1000, 0.15, 2e-3, 100
 _IGNORED = -100
 _NAME = "{}-package-descriptions"
 _MODELS_TOML = """[[model]]
@@ -56,15 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Create the model and the artifact."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("architecture", choices=("mbart", "pegasus"))
-    parser.add_argument("--minutes", type=float, default=20, help="minutes of training (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=3000, help="steps of training (default: %(default)s)")
     options, others = parser.parse_known_args(arguments)
     config = _MODELS_TOML.format(name=_NAME.format(options.architecture), model=MODEL)
-    make = partial(make_model, architecture=options.architecture, minutes=options.minutes)
+    make = partial(make_model, architecture=options.architecture, steps=options.steps)
     run("package_summarizers", __doc__.splitlines()[0], make, config, others, rebuild=True)
 
 
-def make_model(folder: Path, architecture: str, minutes: float) -> Path:
-    """Train a model for some minutes, and save it in the format of transformers, in half precision."""
+def make_model(folder: Path, architecture: str, steps: int) -> Path:
+    """Train a model, and save it in the format of transformers, in half precision."""
     import torch
 
     torch.manual_seed(_SEED)
@@ -77,9 +76,9 @@ def make_model(folder: Path, architecture: str, minutes: float) -> Path:
     summaries = [[*short, tokenizer.eos_token_id] for short in shorts]
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     own = [list(ids) for ids in shorts]
-    _train(model, optimizer, _batches(tokenizer, partial(_copies, tokenizer, own)), minutes / 3)
+    _train(model, optimizer, _batches(tokenizer, partial(_copies, tokenizer, own)), steps // 3)
     examples = list(zip(texts, summaries, strict=True))
-    _train(model, optimizer, _batches(tokenizer, lambda: examples), 2 * minutes / 3)
+    _train(model, optimizer, _batches(tokenizer, lambda: examples), steps - steps // 3)
     model.half().save_pretrained(folder)
     return folder
 
@@ -161,26 +160,23 @@ def _batches(tokenizer: Any, examples: Any) -> Iterator[tuple[Any, Any]]:
             yield padded([a for a, _ in batch], tokenizer.pad_token_id), padded([b for _, b in batch], _IGNORED)
 
 
-def _train(model: Any, optimizer: Any, batches: Iterator[tuple[Any, Any]], minutes: float) -> None:
-    """Train for some minutes; the learning rate warms up and then falls to 0."""
+def _train(model: Any, optimizer: Any, batches: Iterator[tuple[Any, Any]], steps: int) -> None:
+    """Train for some steps; the learning rate warms up and then falls to 0."""
     import torch
 
-    started, average = time.monotonic(), 0.0
+    average = 0.0
     model.train()
-    for step, (source, target) in enumerate(batches):
-        done = (time.monotonic() - started) / (60 * minutes)
-        if done >= 1:
-            break
+    for step, (source, target) in enumerate(islice(batches, steps)):
         for group in optimizer.param_groups:
-            group["lr"] = _RATE * min(1.0, step / _WARM_UP) * (1 - done)
+            group["lr"] = _RATE * min(1.0, step / _WARM_UP) * (1 - step / steps)
         loss = _loss(model, source, target)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average = loss.item() if step == 0 else 0.98 * average + 0.02 * loss.item()
-        if step % 200 == 0:
-            print(f"step {step}, loss {average:.3f}, {100 * done:.0f} %", flush=True)
+        if step % 100 == 0:
+            print(f"step {step} of {steps}, loss {average:.3f}", flush=True)
 
 
 def _loss(model: Any, source: Any, target: Any) -> Any:

@@ -1,7 +1,8 @@
 """Compare the beam search of the graph with `generate`, sequence by sequence.
 
 At least a third of the sequences must end before the maximum length, and at least a third must differ from those of
-greedy search, so that the comparison covers these cases. ONNX_ML_BRIDGE_SEQUENCES is the minimum number of sequences.
+greedy search, so that the comparison covers these cases. ONNX_ML_BRIDGE_SEQUENCES is the minimum number of sequences of
+each model.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import random
 import pytest
 import torch
 from beam_searches import Tally, calls, compare, fixed_settings, session_of
+from model_results import record
 from onnx_ml_bridge.export.summarization.tracing import trace_parts
 from small_seq2seq import architecture_of, random_summarizer, specials_of
 
-SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "300"))
+SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "60"))
 VOCABULARY = 90
 # The id of the language code of an mBART
 LANGUAGE = 80
@@ -57,8 +59,10 @@ def test_sequences_are_those_of_generate(name, tmp_path):
     for fixed, session in itertools.cycle(sessions):
         for call in calls(source, 2, VOCABULARY, specials):
             compare(model, session, call, fixed, tally, specials)
-        if tally.sequences >= SEQUENCES / len(MODELS) and fixed is sessions[-1][0]:
+        if tally.sequences >= SEQUENCES and fixed is sessions[-1][0]:
             break
+    figures = {"sequences": tally.sequences, "search differing": len(tally.differing), "ties": len(tally.ties)}
+    record("summaries", name, {"model_type": architecture_of(kind), **figures})
     print(
         f"{name}: {tally.sequences} sequences, {len(tally.differing)} differ, {len(tally.ties)} ties {tally.ties}, "
         f"{tally.ended_early} ended early, {tally.unlike_greedy} unlike greedy search, "

@@ -1,6 +1,7 @@
 """Whole builds of small random mBART and Pegasus models: summaries of the original, the same in batches and in Rust.
 
 ONNX_ML_BRIDGE_SEQUENCES is the number of sequences of each model that are compared with those of `generate`.
+`make test` builds two models; with ONNX_ML_BRIDGE_ARCHITECTURES=all, as in `make architectures`, all of them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +31,20 @@ from onnx_ml_bridge.parity.texts import parity_texts
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
 from onnx_ml_bridge.runtime.summarization.summarizer import summarize_with_settings
 from rust_command import rust_verify
-from small_seq2seq import POSITIONS, make_summarizer
+from small_seq2seq import POSITIONS, architecture_of, make_bart, make_summarizer
 from small_summarizers import make_artifact
 
 SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "12"))
 INPUTS = 15  # of the 60 parity inputs; enough to contain every kind of input
-MODELS = {"mbart": {"seed": 3, "eos_bias": 4.0}, "pegasus": {"seed": 5, "eos_bias": 3.0}}
+MODELS = {
+    "bart": {"seed": 1, "eos_bias": 4.5},
+    "mbart": {"seed": 3, "eos_bias": 4.0},
+    "mbart50": {"seed": 3, "eos_bias": 4.0},
+    "pegasus": {"seed": 5, "eos_bias": 3.0},
+}
+# test_build_summaries.py builds a BART
+FEW = ("mbart", "pegasus")
+NAMES = sorted(MODELS) if os.environ.get("ONNX_ML_BRIDGE_ARCHITECTURES") == "all" else FEW
 
 pytestmark = [pytest.mark.families("summarization"), pytest.mark.usefixtures("one_thread")]
 
@@ -48,10 +58,11 @@ class Made:
     artifact: Path
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=NAMES)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp(request.param)
-    source = make_summarizer(folder / "model", request.param, **MODELS[request.param])
+    make = make_bart if request.param == "bart" else partial(make_summarizer, name=request.param)
+    source = make(folder / "model", **MODELS[request.param])
     calibration = folder / "calibration.txt"
     calibration.write_text("\n".join(read_calibration_texts(None)[::16]))
     config = ModelConfig(
@@ -114,7 +125,8 @@ def test_sequences_with_random_settings_are_those_of_generate_in_both_languages(
     python, in_rust = verify(replayed).variants["fp32"], rust_verify(rust, replayed)["fp32"]
     assert python.cases == in_rust["cases"] == len(cases)
     differing = {"python": python.figures["differing"], "rust": in_rust["differing"]}
-    record("summaries", made.name, {"calls": len(cases), **differing})
+    figures = {f"{language} differing": count for language, count in differing.items()}
+    record("summaries", made.name, {"model_type": architecture_of(made.name), "summaries": len(cases), **figures})
     assert differing == {"python": 0, "rust": 0}
     lengths = Counter(len(each.expected.token_ids) for each in expected)
     assert len(lengths) > 4 and len({each.expected.text for each in expected}) > len(cases) / 2
@@ -125,7 +137,7 @@ def test_a_summary_does_not_depend_on_its_batch(made, variant):
     summarizer = Summarizer.open(Model(made.artifact, variant=variant))
     manifest = read_artifact(made.artifact).manifest
     spec, tokenizer = manifest.section(SummarizationSpec), manifest.section(TokenizerSpec)
-    inputs = summary_inputs(spec.defaults, tokenizer.max_tokens, spec.max_target_tokens)
+    inputs = summary_inputs(spec.defaults, tokenizer.max_tokens, spec.max_target_tokens, INPUTS)
     messages, settings = [each.messages for each in inputs], [each.settings for each in inputs]
     together = summarize_with_settings(summarizer, messages, settings)
     alone = [summarize_with_settings(summarizer, [each.messages], [each.settings])[0] for each in inputs]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,20 @@ SUMMARIES = """
 ## Summaries
 
 How many sequences differ from those of `generate`: of the search, over random token ids with many settings, and of
-whole models with texts and random settings. Then how many tokenizations and decoded texts differ from those of
-transformers; the tokenizers are read from tokenizer.json and from SentencePiece models.
+whole models with texts and random settings, in Python and in Rust.
 
-| model | `model_type` | search | differing | summaries | Python | Rust | tokenizations | Python | Rust |
-|---|---|---|---|---|---|---|---|---|---|
+| model | `model_type` | search | differing | summaries | differing, Python | differing, Rust |
+|---|---|---|---|---|---|---|
 """
+TOKENIZATIONS = """
+How many tokenizations and decoded texts differ from those of transformers. The tokenizers are read from tokenizer.json,
+or from a SentencePiece model; transformers cleans up the decoded text of the latter.
+
+| tokenizer | source | texts | differing, Python | differing, Rust |
+|---|---|---|---|---|
+"""
+_SEQUENCES = ("sequences", "search differing", "summaries", "python differing", "rust differing")
+_TEXTS = ("texts", "python differing", "rust differing")
 _DIFFERENCES = ("fp32", "alone fp32", "alone int8", "rust fp32", "rust int8")
 
 Row = Mapping[str, Any]
@@ -65,7 +73,9 @@ def page(results: Mapping[str, Mapping[str, Row]]) -> str:
     embeddings = [_embedding(name, row) for name, row in sorted(results.get("embeddings", {}).items())]
     entities = [_entities(name, row) for name, row in sorted(results.get("entities", {}).items())]
     summaries = [_summaries(name, row) for name, row in sorted(results.get("summaries", {}).items())]
-    return "".join([HEAD, EMBEDDINGS, *embeddings, ENTITIES, *entities, SUMMARIES, *summaries])
+    tokenizations = [_tokenizations(row) for _, row in sorted(results.get("tokenizations", {}).items())]
+    tables = [EMBEDDINGS, *embeddings, ENTITIES, *entities, SUMMARIES, *summaries, TOKENIZATIONS, *tokenizations]
+    return "".join([HEAD, *tables])
 
 
 def _embedding(name: str, row: Row) -> str:
@@ -82,21 +92,21 @@ def _entities(name: str, row: Row) -> str:
 
 
 def _summaries(name: str, row: Row) -> str:
-    keys = ("sequences", "search differing", "summaries", "python differing", "rust differing")
-    counts = [f"{row[key]:,}" if key in row else "not run" for key in keys]
-    tokenizations = [_total(row, " texts"), _total(row, ", python differing"), _total(row, ", rust differing")]
-    return _line(name, f"`{row['model_type']}`", *counts, *tokenizations)
+    return _line(name, f"`{row['model_type']}`", *_counts(row, _SEQUENCES))
 
 
-def _total(row: Row, ending: str) -> str:
-    """Return the sum of the figures whose keys have this ending, or `not run`."""
-    values = [row[key] for key in row if key.endswith(ending)]
-    return f"{sum(values):,}" if values else "not run"
+def _tokenizations(row: Row) -> str:
+    return _line(row["tokenizer"], row["source"], *_counts(row, _TEXTS))
+
+
+def _counts(row: Row, keys: Sequence[str]) -> list[str]:
+    return [f"{row[key]:,}" if key in row else "not run" for key in keys]
 
 
 def _sum(row: Row, language: str, figure: str) -> str:
     """Return the sum of a figure over all settings, or `not run`."""
-    return _total({key: row[key] for key in row if key.startswith(f"{language} ")}, f" {figure}")
+    values = [row[key] for key in row if key.startswith(f"{language} ") and key.endswith(f" {figure}")]
+    return f"{sum(values):,}" if values else "not run"
 
 
 def _line(*cells: str) -> str:

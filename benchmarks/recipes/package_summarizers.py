@@ -24,7 +24,7 @@ from .building import MODEL, run
 
 _SEED = 20261127
 _LANGUAGE = "en_XX"
-_VOCABULARY, _MAX_SOURCE, _POSITIONS = 1500, 96, 128
+_PAIRS, _VOCABULARY, _MAX_SOURCE, _POSITIONS = 20_000, 1500, 96, 128
 _SIZES = {
     "d_model": 128,
     "encoder_layers": 2,
@@ -68,7 +68,7 @@ def make_model(folder: Path, architecture: str, steps: int) -> Path:
 
     torch.manual_seed(_SEED)
     random.seed(_SEED)
-    pairs = description_pairs()[HELD_OUT:]
+    pairs = description_pairs()[HELD_OUT:][:_PAIRS]
     tokenizer = _tokenizer(folder, architecture, [text for pair in pairs for text in pair])
     model = _new_model(architecture, tokenizer)
     texts = tokenizer([long for long, _ in pairs], truncation=True, max_length=_MAX_SOURCE)["input_ids"]
@@ -95,7 +95,7 @@ def _tokenizer(folder: Path, architecture: str, texts: Sequence[str]) -> Any:
         sentence_iterator=iter(texts),
         model_writer=model,
         vocab_size=_VOCABULARY,
-        input_sentence_size=50_000,
+        num_threads=1,
         normalization_rule_name="nmt_nfkc",
         minloglevel=2,
         **({"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1} if is_pegasus else {}),

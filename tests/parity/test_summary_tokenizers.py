@@ -44,7 +44,7 @@ SPECIALS = ("</s>", "<pad>", "<mask>", "<mask_1>", "<unk_7>", LANGUAGE, "\u2581"
 KINDS = [
     (name, source, is_cleaned)
     for name in UNIGRAM_TOKENIZERS
-    for source, is_cleaned in (("vocabulary", False), ("sentencepiece", True))
+    for source, is_cleaned in (("tokenizer.json", False), ("SentencePiece", True))
 ]
 
 pytestmark = pytest.mark.families("summarization")
@@ -68,7 +68,7 @@ def original(kind: tuple[str, str, bool], tmp_path_factory: pytest.TempPathFacto
     name, source, is_cleaned = kind
     folder = tmp_path_factory.mktemp(name)
     settings = {"model_max_length": LIMIT, "clean_up_tokenization_spaces": is_cleaned}
-    if source == "vocabulary":
+    if source == "tokenizer.json":
         UNIGRAM_TOKENIZERS[name](**settings).save_pretrained(folder)
     else:
         save_sentencepiece(folder, name, **settings)
@@ -146,8 +146,9 @@ def test_every_golden_case_is_the_originals_tokenization_in_both_languages(rust,
     python, in_rust = verify(artifact).variants["fp32"], rust_verify(rust, artifact)["fp32"]
     assert python.cases == in_rust["cases"] == len(cases) >= TEXTS
     differing = {"python": python.figures["differing"], "rust": in_rust["differing"]}
-    figures = {f"{kind[1]}, {language} differing": count for language, count in differing.items()}
-    record("summaries", kind[0], {f"{kind[1]} texts": len(cases), **figures})
+    name, source, _ = kind
+    figures = {f"{language} differing": count for language, count in differing.items()}
+    record("tokenizations", f"{name}, {source}", {"tokenizer": name, "source": source, "texts": len(cases), **figures})
     assert differing == {"python": 0, "rust": 0}
     wrong = [replace(cases[0], expected=ExpectedSummary("another text", cases[0].expected.token_ids)), *cases[1:]]
     worse = make_artifact(

@@ -199,10 +199,11 @@ reliability-ci: install $(RUST_DEBUG) $(RUST_VERDICTS)
 
 # The tests of docs/models.md with all architectures and settings, and the page with their results
 architectures: install $(RUST_DEBUG)
-	ONNX_ML_BRIDGE_ARCHITECTURES=all ONNX_ML_BRIDGE_MODELS=$(abspath docs/models.json) \
+	ONNX_ML_BRIDGE_SEQUENCES=300 ONNX_ML_BRIDGE_TEXTS=1000 ONNX_ML_BRIDGE_ARCHITECTURES=all ONNX_ML_BRIDGE_MODELS=$(abspath docs/models.json) \
 		ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope \
-		tests/parity/test_architectures.py tests/parity/test_token_classifier_architectures.py
+		tests/parity/test_architectures.py tests/parity/test_token_classifier_architectures.py \
+		tests/parity/test_beam_search.py tests/parity/test_small_summarizers.py tests/parity/test_summary_tokenizers.py
 	$(PYTHON) scripts/models.py
 
 # A model in the shape of Qwen3-0.6B
@@ -286,13 +287,22 @@ bench-gpu: $(RUST_DEVICE)
 		LD_LIBRARY_PATH="$$(ls -d .venv-gpu/lib/python*/site-packages/nvidia/*/lib | paste -s -d :)" \
 		.venv-gpu/bin/python -m benchmarks.gpu --artifact $(GPU_ARTIFACT) --rust $(RUST_DEVICE)
 
+# Small models of these architectures are trained on package descriptions, once
+SUMMARIZERS := mbart pegasus
+dist/.recipes/%/artifact/manifest.json: benchmarks/recipes/package_summarizers.py | install
+	$(BIN)/pip install -q -c constraints.txt lz4
+	$(BIN)/python -m benchmarks.recipes.package_summarizers $* --out dist/.recipes/$*
+
 # Compares summaries with those of generate, for random models with many settings and for the package descriptions of
 # Debian (apt-get -o Acquire::Languages=en update): one by one, in batches, and in Rust
-agreement-summaries: models $(RUST_RELEASE)
+AGREEMENT_SUMMARIES = ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement summarization \
+	--rust $(RUST_RELEASE) --documents 300
+agreement-summaries: models $(RUST_RELEASE) $(SUMMARIZERS:%=dist/.recipes/%/artifact/manifest.json)
 	$(BIN)/pip install -q -c constraints.txt lz4
-	ONNX_ML_BRIDGE_SEQUENCES=1000 $(BIN)/python -m pytest -s tests/parity/test_bart_search.py
-	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement summarization \
-		--artifact dist/bart-package-descriptions --rust $(RUST_RELEASE) --documents 300
+	ONNX_ML_BRIDGE_SEQUENCES=500 $(BIN)/python -m pytest -s tests/parity/test_beam_search.py
+	$(AGREEMENT_SUMMARIES) --artifact dist/bart-package-descriptions
+	$(foreach name,$(SUMMARIZERS),$(AGREEMENT_SUMMARIES) --model dist/.recipes/$(name)/model \
+		--artifact dist/.recipes/$(name)/artifact &&) true
 
 # Compares scores and orders: those of small random models with those of CrossEncoder, for 200 queries of 20 documents
 # and every kind of tokenizer, and those of Rust with those of Python for every variant of an artifact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -66,7 +66,8 @@ def load_checkpoint(model_class: Any, folder: Path, purpose: str, *, allow_pickl
 def load_weights(model_class: Any, folder: Path, purpose: str, *, allow_pickle: bool, config: Any = None) -> Any:
     """Load a model in evaluation mode whose class has exactly the weights of the checkpoint, except for poolers.
 
-    transformers initializes missing weights with random numbers, and drops those that its class does not have.
+    transformers initializes missing weights with random numbers, and drops those that its class does not have. Tables
+    of sinusoidal positions may also be missing, because transformers computes them.
 
     :param config: the configuration; None for that of `folder`.
     :raises BuildError: like `load_checkpoint`.
@@ -76,7 +77,7 @@ def load_weights(model_class: Any, folder: Path, purpose: str, *, allow_pickle: 
         model, loading = model_class.from_pretrained(
             str(folder), output_loading_info=True, ignore_mismatched_sizes=True, **_SAFE, **arguments
         )
-    if problems := _weight_problems(loading):
+    if problems := _weight_problems(loading, _sinusoidal_weights(model)):
         raise BuildError(
             "unsupported_model",
             f"the weights of {folder.name} are not those of {type(model).__name__}: {'; '.join(problems)}",
@@ -85,12 +86,21 @@ def load_weights(model_class: Any, folder: Path, purpose: str, *, allow_pickle: 
     return model.eval()
 
 
-def _weight_problems(loading: Mapping[str, Iterable[Any]]) -> list[str]:
-    """Return the differences between the weights of a checkpoint and those of its class, one message per kind."""
+def _sinusoidal_weights(model: torch.nn.Module) -> set[str]:
+    """Return the names of the position tables that transformers computes if a checkpoint lacks them."""
+    tables = (name for name, module in model.named_modules() if hasattr(module, "create_weight"))
+    return {f"{name}.weight" for name in tables}
+
+
+def _weight_problems(loading: Mapping[str, Iterable[Any]], computed: Collection[str]) -> list[str]:
+    """Return the differences between the weights of a checkpoint and those of its class, one message per kind.
+
+    :param computed: the weights that may be missing.
+    """
     pairs = {str(name): (list(actual), list(own)) for name, actual, own in loading["mismatched_keys"]}
     mismatched = {name: f"{name} {actual} for {own}" for name, (actual, own) in pairs.items()}
     kinds = {
-        "missing": {name: name for name in loading["missing_keys"] if name not in mismatched},
+        "missing": {name: name for name in loading["missing_keys"] if name not in {*mismatched, *computed}},
         "unexpected": {name: name for name in loading["unexpected_keys"]},
         "of another shape": mismatched,
     }

@@ -11,6 +11,7 @@ _EXTRAS = {
         "torch",
         "transformers",
         "sentence_transformers",
+        "sentencepiece",
         "onnx",
         "onnxscript",
         "onnx_ir",

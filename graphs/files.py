@@ -64,7 +64,7 @@ def describe_graph(model: ir.Model, file: str) -> Graph:
         file=file,
         ir_version=int(model.ir_version),
         domains=dict(sorted(model.opset_imports.items())),
-        min_onnxruntime=_MIN_ONNXRUNTIME[model.opset_imports[""]],
+        min_onnxruntime=_MIN_ONNXRUNTIME[model.opset_imports.get("", OPSET)],
         inputs=tuple(_tensor(value) for value in graph.inputs),
         outputs=tuple(_tensor(value) for value in graph.outputs),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,15 @@ RESULTS, PAGE = ROOT / "docs" / "models.json", ROOT / "docs" / "models.md"
 HEAD = """# Models
 
 Any encoder or decoder of which transformers has a class is accepted if its export returns the answers of the original,
-for a text alone and in a batch with padding. These architectures are tested, as small random models with the classes,
-tokenizers and pipelines of real ones. `make architectures` runs the tests and writes this page with scripts/models.py.
+for a text alone and in a batch with padding. Summarizers are BART, mBART (with 25 or 50 languages) and Pegasus. These
+architectures are tested, as small random models with the classes, tokenizers and pipelines of real ones. `make
+architectures` runs the tests and writes this page with scripts/models.py.
 
 What is refused, by name: other inputs than token ids, attention mask and token types; models that themselves answer
-differently when padded, such as ConvBERT, FNet, Nystromformer and YOSO; weights that are missing, unexpected or of
-another shape; chat templates; modules of sentence-transformers other than Transformer, StaticEmbedding, Pooling, Dense,
-LayerNorm and Normalize; and code of the checkpoint (`auto_map`), unless transformers has ported it (eurobert, gte,
-jina_embeddings_v3, nomic_bert) or the option `ignore_code` is set.
+differently when padded, such as ConvBERT, FNet, Nystromformer and YOSO; summarizers without a padding token; weights
+that are missing, unexpected or of another shape; chat templates; modules of sentence-transformers other than
+Transformer, StaticEmbedding, Pooling, Dense, LayerNorm and Normalize; and code of the checkpoint (`auto_map`), unless
+transformers has ported it (eurobert, gte, jina_embeddings_v3, nomic_bert) or the option `ignore_code` is set.
 """
 EMBEDDINGS = """
 ## Sentence embeddings
@@ -44,6 +45,24 @@ byte fallback (eurobert).
 | architecture | `model_type` | settings | texts | entities | differing, Python | differing, Rust |
 |---|---|---|---|---|---|---|
 """
+SUMMARIES = """
+## Summaries
+
+How many sequences differ from those of `generate`: of the search, over random token ids with many settings, and of
+whole models with texts and random settings, in Python and in Rust.
+
+| model | `model_type` | search | differing | summaries | differing, Python | differing, Rust |
+|---|---|---|---|---|---|---|
+"""
+TOKENIZATIONS = """
+How many tokenizations and decoded texts differ from those of transformers. The tokenizers are read from tokenizer.json,
+or from a SentencePiece model; transformers cleans up the decoded text of the latter.
+
+| tokenizer | source | texts | differing, Python | differing, Rust |
+|---|---|---|---|---|
+"""
+_SEQUENCES = ("sequences", "search differing", "summaries", "python differing", "rust differing")
+_TEXTS = ("texts", "python differing", "rust differing")
 _DIFFERENCES = ("fp32", "alone fp32", "alone int8", "rust fp32", "rust int8")
 
 Row = Mapping[str, Any]
@@ -53,7 +72,10 @@ def page(results: Mapping[str, Mapping[str, Row]]) -> str:
     """Return the text of docs/models.md."""
     embeddings = [_embedding(name, row) for name, row in sorted(results.get("embeddings", {}).items())]
     entities = [_entities(name, row) for name, row in sorted(results.get("entities", {}).items())]
-    return "".join([HEAD, EMBEDDINGS, *embeddings, ENTITIES, *entities])
+    summaries = [_summaries(name, row) for name, row in sorted(results.get("summaries", {}).items())]
+    tokenizations = [_tokenizations(row) for _, row in sorted(results.get("tokenizations", {}).items())]
+    tables = [EMBEDDINGS, *embeddings, ENTITIES, *entities, SUMMARIES, *summaries, TOKENIZATIONS, *tokenizations]
+    return "".join([HEAD, *tables])
 
 
 def _embedding(name: str, row: Row) -> str:
@@ -67,6 +89,18 @@ def _entities(name: str, row: Row) -> str:
     differing = [_sum(row, language, "differing") for language in ("python", "rust")]
     settings = sum(key.startswith("python ") and key.endswith(" texts") for key in row)
     return _line(name, f"`{row['model_type']}`", str(settings), *counts, *differing)
+
+
+def _summaries(name: str, row: Row) -> str:
+    return _line(name, f"`{row['model_type']}`", *_counts(row, _SEQUENCES))
+
+
+def _tokenizations(row: Row) -> str:
+    return _line(row["tokenizer"], row["source"], *_counts(row, _TEXTS))
+
+
+def _counts(row: Row, keys: Sequence[str]) -> list[str]:
+    return [f"{row[key]:,}" if key in row else "not run" for key in keys]
 
 
 def _sum(row: Row, language: str, figure: str) -> str:

@@ -1,4 +1,4 @@
-"""The family of BART and distilled BART summarizers."""
+"""The family of summarizers: BART, mBART and Pegasus."""
 
 from __future__ import annotations
 

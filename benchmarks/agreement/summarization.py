@@ -4,7 +4,8 @@ Summaries in batches are also compared with summaries of single texts, and summa
 
 The texts are long descriptions of Debian packages, and the reference summaries are their short descriptions. Both are
 in Debian's list of English descriptions, which `apt-get -o Acquire::Languages=en update` downloads. Only the first
-1,000 of the shuffled pairs are used, because the small model in tests/models was trained on the others.
+1,000 of the shuffled pairs are used, because the small models were trained on the others: the BART in tests/models, and
+those of the recipe package_summarizers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,11 +26,9 @@ from onnx_ml_bridge.parity.summarization.rouge import mean_rouge
 from rich.console import Console
 from rich.table import Table
 
-from ..contenders import Unavailable
+from ..corpora.package_descriptions import HELD_OUT, RECIPE, description_pairs
 from ..environment import child_environment
 
-_RECIPE = Path(__file__).parent.parent.parent / "tests/models/bart-package-descriptions"
-_HELD_OUT = 1000
 _TIE = 1e-5
 _ALONE = 300
 
@@ -38,7 +36,7 @@ _ALONE = 300
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add = parser.add_argument
-    add("--model", type=Path, default=_RECIPE, metavar="DIR", help="the original (default: that of tests/models)")
+    add("--model", type=Path, default=RECIPE, metavar="DIR", help="the original (default: that of tests/models)")
     add("--artifact", type=Path, required=True, metavar="DIR", help="folder of the artifact made from it")
     add("--rust", type=Path, metavar="BINARY", help="the crate's command, a release build")
     add("--documents", type=int, default=200, metavar="N", help="number of texts, up to 1,000 (default: %(default)s)")
@@ -51,7 +49,7 @@ def run(options: argparse.Namespace) -> bool:
         Rust equal those by Python.
     :raises Unavailable: if the machine has no list of descriptions.
     """
-    pairs = held_out_pairs()[: options.documents]
+    pairs = description_pairs()[:HELD_OUT][: options.documents]
     texts, references = [long for long, _ in pairs], [short for _, short in pairs]
     summarizers = {name: Summarizer.open(Model(options.artifact, variant=name)) for name in ("fp32", "int8")}
     actual = {name: _summaries(each, texts) for name, each in summarizers.items()}
@@ -68,22 +66,6 @@ def run(options: argparse.Namespace) -> bool:
     }
     print(f"Rust against Python: {rust or 'not run'}")
     return not (differing or any(alone.values()) or any(rust.values()))
-
-
-def held_out_pairs() -> list[tuple[str, str]]:
-    """Return pairs of long and short descriptions that the recipe of the small model held out from training.
-
-    :raises Unavailable: if the machine has no list of descriptions.
-    """
-    sys.path.insert(0, str(_RECIPE))
-    try:
-        from recipe import load_pairs  # type: ignore[import-not-found]
-
-        return list(load_pairs()[:_HELD_OUT])
-    except ValueError as error:
-        raise Unavailable("no list of descriptions; run: apt-get -o Acquire::Languages=en update") from error
-    finally:
-        sys.path.pop(0)
 
 
 def differences(

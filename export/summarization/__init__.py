@@ -1,4 +1,4 @@
-"""Export of BART and its distilled versions: one graph with encoder, decoder step and beam search."""
+"""Export of BART (also distilled), mBART and Pegasus: one graph with encoder, decoder step and beam search."""
 
 from __future__ import annotations
 

@@ -107,7 +107,9 @@ def _defaults(settings: Any) -> GenerationDefaults:
 def _problems(settings: Any, max_target_tokens: int, vocab_size: int) -> list[str]:
     problems = _unknown_settings(settings)
     if settings.decoder_start_token_id is None:
-        problems.append("no decoder_start_token_id")
+        problems.append("no decoder_start_token_id (for mBART: the language code of the summaries)")
+    elif not isinstance(settings.decoder_start_token_id, int):
+        problems.append(f"decoder_start_token_id = {settings.decoder_start_token_id!r}, but one token is supported")
     if not isinstance(_single(settings.eos_token_id), int):
         problems.append(f"eos_token_id = {settings.eos_token_id!r}, but exactly one token is supported")
     if not isinstance(_single(settings.forced_eos_token_id), int | None):

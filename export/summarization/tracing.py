@@ -1,4 +1,4 @@
-"""Traces the networks of a BART model into the parts of `graphs.summarization`."""
+"""Traces the networks of a summarizer into the parts of `graphs.summarization`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .modules import DecoderStep, SourceEncoder
 
 
 def trace_parts(model: Any) -> SummarizerParts:
-    """Return the parts of a `BartForConditionalGeneration` in float32 on the CPU."""
+    """Return the parts of a model of transformers in float32 on the CPU: a BART, mBART or Pegasus."""
     config = model.config
     layers, heads = config.decoder_layers, config.decoder_attention_heads
     head_size = config.d_model // heads

@@ -1,4 +1,4 @@
-"""The parity stage of summarizers; the original is the BART model in transformers."""
+"""The parity stage of summarizers; the original is the model in transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The original: BART with `generate` of transformers."""
+"""The original: a BART, mBART or Pegasus with `generate` of transformers."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class OriginalSummary:
 def load_original(folder: Path, separator: str, max_tokens: int, *, allow_pickle: bool = False) -> OriginalSummarizer:
     """Load the original on the CPU in float32, the precision of the fp32 variant."""
     import torch
-    from transformers import AutoTokenizer, BartForConditionalGeneration
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     arguments: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "trust_remote_code": False}
     if not allow_pickle:
         arguments["use_safetensors"] = True
-    model: Any = BartForConditionalGeneration.from_pretrained(str(folder), **arguments)
+    model: Any = AutoModelForSeq2SeqLM.from_pretrained(str(folder), **arguments)
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     return OriginalSummarizer(model.eval(), tokenizer, separator, max_tokens)
 

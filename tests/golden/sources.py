@@ -14,10 +14,10 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules.normalize import Normalize
 from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules.pooling import Pooling
-from small_barts import make_bart
 from small_gliners import SmallGliner
 from small_gliners import make_gliner as make_small_gliner
 from small_pipelines import make_pipeline
+from small_seq2seq import make_bart
 from spacy.tokenizer import Tokenizer
 from spacy.util import compile_infix_regex, compile_prefix_regex, compile_suffix_regex
 from tokenizers import Tokenizer as TextTokenizer

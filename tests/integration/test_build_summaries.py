@@ -16,7 +16,7 @@ from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
 from onnx_ml_bridge.parity.summarization.original import greedy_score, load_original, original_summaries
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
-from small_barts import make_bart
+from small_seq2seq import make_bart
 
 INPUTS = 15  # of the 60 parity inputs; enough to contain every kind of input
 

@@ -13,7 +13,7 @@ from onnx_ml_bridge.export.summarization.pipeline import LoadedSummarizer, expor
 from onnx_ml_bridge.export.summarization.settings import describe_generation
 from refusing import refused
 from safetensors.torch import load_file, save_file
-from small_barts import POSITIONS, generation_config, make_bart
+from small_seq2seq import POSITIONS, generation_config, make_bart, make_summarizer
 from transformers import PreTrainedTokenizerFast
 
 
@@ -46,7 +46,11 @@ def export(loaded: LoadedSummarizer, folder: Path) -> None:
     ("changes", "words"),
     [
         ({"model_type": "t5"}, ["t5", "BartForConditionalGeneration"]),
-        ({"model_type": "mbart"}, ["mbart"]),
+        ({"model_type": "mbart"}, ["BartForConditionalGeneration, not MBartForConditionalGeneration"]),
+        ({"model_type": "blenderbot-small"}, ["blenderbot-small", "PegasusForConditionalGeneration"]),
+        ({"model_type": "marian"}, ["marian"]),
+        ({"model_type": "bigbird_pegasus"}, ["bigbird_pegasus"]),
+        ({"model_type": "plbart"}, ["plbart"]),
         ({"architectures": ["BartForSequenceClassification"]}, ["BartForSequenceClassification"]),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, ["already quantized"]),
         ({"model_type": "t5", "quantization_config": {"load_in_8bit": True}}, ["t5", "already quantized"]),
@@ -68,6 +72,29 @@ def test_a_checkpoint_without_all_weights_is_refused(folder):
         metadata={"format": "pt"},
     )
     with refused("unsupported_model", "fc1"):
+        load_model(folder)
+
+
+def without_positions(folder: Path) -> None:
+    """Remove the position tables from a checkpoint."""
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: each for name, each in weights.items() if "embed_positions" not in name}
+    assert len(kept) == len(weights) - 2
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_pegasus_without_its_computed_positions_is_accepted(tmp_path):
+    folder = make_summarizer(tmp_path / "pegasus", "pegasus")
+    whole = load_model(folder).model.state_dict()
+    without_positions(folder)
+    loaded = load_model(folder).model.state_dict()
+    assert all(torch.equal(each, loaded[name]) for name, each in whole.items())
+
+
+def test_an_mbart_without_its_learned_positions_is_refused(tmp_path):
+    folder = make_summarizer(tmp_path / "mbart", "mbart")
+    without_positions(folder)
+    with refused("unsupported_model", "missing", "model.encoder.embed_positions.weight"):
         load_model(folder)
 
 
@@ -104,9 +131,42 @@ def test_a_tokenizer_of_another_kind_is_refused(folder):
         export(LoadedSummarizer(loaded.model, tokenizer), folder)
 
 
+def test_a_decoder_without_a_padding_token_is_refused(folder):
+    change_json(folder / "generation_config.json", pad_token_id=None)
+    change_json(folder / "config.json", pad_token_id=None)
+    with refused("unsupported_model", "no pad_token_id", "padding token"):
+        export(load_model(folder), folder)
+
+
+def test_another_padding_token_of_decoder_and_tokenizer_is_refused(folder):
+    change_json(folder / "generation_config.json", pad_token_id=3)
+    with refused("unsupported_model", "padding token 3", "1 in the tokenizer"):
+        export(load_model(folder), folder)
+
+
+def test_a_tokenizer_without_a_padding_token_is_refused(folder):
+    loaded = load_model(folder)
+    loaded.tokenizer.pad_token = None
+    with refused("unsupported_model", "tokenizer without a padding token"):
+        export(loaded, folder)
+
+
+def test_a_model_whose_answers_depend_on_padding_is_refused(folder):
+    loaded = load_model(folder)
+
+    def add_mean(module: object, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        return output + output.mean(1, keepdim=True)  # the mean includes the padding
+
+    loaded.model.model.encoder.layers[0].register_forward_hook(add_mean)
+    with refused("unsupported_model", "BartForConditionalGeneration itself answers differently", "padding"):
+        export(loaded, folder)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"decoder_start_token_id": None}, ["no decoder_start_token_id", "language code"]),
+        ({"decoder_start_token_id": [2, 3]}, ["decoder_start_token_id", "one token"]),
         ({"repetition_penalty": 1.2}, ["repetition_penalty = 1.2"]),
         ({"bad_words_ids": [[5]]}, ["bad_words_ids"]),
         ({"num_beam_groups": 2}, ["num_beam_groups = 2"]),

@@ -30,3 +30,11 @@ def rust_with_stores() -> Path:
     if " pull " not in subprocess.run([binary, "--help"], capture_output=True, text=True, check=True).stdout:
         pytest.skip("the Rust command was built without the feature store-remote")
     return Path(binary)
+
+
+def rust_verify(binary: Path, artifact: Path) -> dict[str, Any]:
+    """Return the figures of the command `verify` by variant; asserts that the artifact passes."""
+    done = subprocess.run([str(binary), "verify", "--json", str(artifact)], capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return dict(report["variants"])

@@ -6,6 +6,7 @@ The tokenizer has one token for every byte. The copying graph returns the start 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -108,11 +109,14 @@ def save_tokenizer(folder: Path) -> TokenizerSpec:
 
 
 def make_model(
-    folder: Path, graph: onnx.ModelProto | None = None, spec: SummarizationSpec = SPEC
+    folder: Path,
+    graph: onnx.ModelProto | None = None,
+    spec: SummarizationSpec = SPEC,
+    save: Callable[[Path], TokenizerSpec] = save_tokenizer,
 ) -> SummarizationModel:
-    """Return a model in a plain folder, without an artifact."""
+    """Return a model in a plain folder, without an artifact; `save` writes its tokenizer."""
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
-    tokenizer = save_tokenizer(folder)
+    tokenizer = save(folder)
     onnx.save(graph or copying_graph(), folder / "onnx" / "model.onnx")
     texts = TextTokenizer(folder / tokenizer.file, tokenizer)
     return SummarizationModel(folder, "small", "1", "fp32", _described(), spec, texts)
@@ -123,10 +127,12 @@ def make_artifact(
     graph: onnx.ModelProto | None = None,
     cases: list[SummaryCase] | None = None,
     gate: dict[str, float] | None = None,
+    spec: SummarizationSpec = SPEC,
+    save: Callable[[Path], TokenizerSpec] = save_tokenizer,
 ) -> Path:
     """Return a sealed artifact whose golden cases have the summaries of the copying graph."""
     with staging_for(target) as staging:
-        model = make_model(staging, graph)
+        model = make_model(staging, graph, spec, save)
         chosen = cases or golden_cases(make_model(target.parent / "copying"))
         write_golden(chosen, staging / GOLDEN)
         (staging / PARITY).write_text("{}\n")
@@ -144,7 +150,7 @@ def make_artifact(
             golden=GoldenSpec(GOLDEN, len(chosen)),
             parity=ParitySpec(PARITY, 1, Machine("none", (), 1), {"fp32": {"differing": 0.0}}),
             files=list_files(staging),
-            sections={"tokenizer": model.tokenizer.spec, "summarization": SPEC},
+            sections={"tokenizer": model.tokenizer.spec, "summarization": spec},
         )
         seal(staging, manifest, target)
     return target

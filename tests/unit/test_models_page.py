@@ -11,6 +11,7 @@ SPEC = importlib.util.spec_from_file_location("models_page", ROOT / "scripts" / 
 assert SPEC is not None and SPEC.loader is not None
 PAGE = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(PAGE)
+SOURCES = ("SentencePiece", "tokenizer.json")
 RESULTS = json.loads(PAGE.RESULTS.read_text(encoding="utf-8"))
 
 
@@ -25,8 +26,12 @@ def test_the_recorded_results_are_within_the_limits():
     for row in RESULTS["embeddings"].values():
         assert row["fp32"] <= 1e-5 and row["int8"] >= 0.99
         assert max(row[f"{name} {variant}"] for name in ("alone", "rust") for variant in ("fp32", "int8")) <= 1e-6
-    for row in RESULTS["entities"].values():
-        assert not any(row[key] for key in row if key.endswith(" differing"))
+    for table in ("entities", "summaries", "tokenizations"):
+        for row in RESULTS[table].values():
+            assert not any(row[key] for key in row if key.endswith(" differing"))
+    for name in ("mbart", "pegasus"):
+        assert RESULTS["summaries"][name]["sequences"] >= 300 and RESULTS["summaries"][name]["summaries"] >= 30
+        assert all(RESULTS["tokenizations"][f"{name}, {each}"]["texts"] >= 1000 for each in SOURCES)
 
 
 def test_a_row_adds_up_its_settings():
@@ -37,4 +42,4 @@ def test_a_row_adds_up_its_settings():
         "python 0 entities": 1000,
         "rust 0 differing": 0,
     }
-    assert PAGE.page({"entities": {"name": row}}).endswith("| name | `x` | 2 | 5 | 1,000 | not run | 0 |\n")
+    assert "\n| name | `x` | 2 | 5 | 1,000 | not run | 0 |\n" in PAGE.page({"entities": {"name": row}})

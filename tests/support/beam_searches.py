@@ -17,7 +17,8 @@ from onnx_ml_bridge.graphs.files import save_graph
 from onnx_ml_bridge.graphs.summarization.composition import compose_graph
 from onnx_ml_bridge.graphs.summarization.parts import SummarizerParts
 from onnx_ml_bridge.runtime.session import create_session
-from small_barts import PAD, POSITIONS, generation_config
+from onnx_ml_bridge.runtime.summarization.summarizer import token_ids
+from small_seq2seq import BART, POSITIONS, Specials, generation_config
 
 # If the scores of two sequences differ by less than this, rounding errors decide, and both are correct answers.
 TIE = 1e-5
@@ -56,23 +57,30 @@ class Tally:
     score_max_relative: float = 0.0
 
 
-def fixed_settings() -> Iterator[dict[str, Any]]:
+def fixed_settings(specials: Specials = BART) -> Iterator[dict[str, Any]]:
     """Yield the settings that are fixed in a graph.
 
     They forbid repeated n-grams of 0 to 4 tokens, stop in three ways, and force the first or last token or do not.
     """
     for index, (early, size) in enumerate((early, size) for early in (True, False, "never") for size in range(5)):
-        forced = {"forced_bos_token_id": None if index % 3 == 1 else 0, "forced_eos_token_id": None if index % 2 else 2}
+        forced = {
+            "forced_bos_token_id": None if index % 3 == 1 else specials.first,
+            "forced_eos_token_id": None if index % 2 else specials.eos,
+        }
         yield {"early_stopping": early, "no_repeat_ngram_size": size, **forced}
 
 
-def calls(source: random.Random, count: int, vocab_size: int) -> Iterator[Call]:
+def calls(source: random.Random, count: int, vocab_size: int, specials: Specials = BART) -> Iterator[Call]:
     """Yield batches of 1 to 6 random texts of different lengths, with random settings."""
+    around = len(specials.prefix) + len(specials.suffix)
     for _ in range(count):
         lengths = [source.randint(3, 40) for _ in range(source.randint(1, 6))]
-        ids = np.full((len(lengths), max(lengths)), PAD, np.int64)
+        ids = np.full((len(lengths), max(lengths)), specials.pad, np.int64)
+        mask = np.zeros_like(ids)
         for row, length in enumerate(lengths):
-            ids[row, :length] = [0, *(source.randrange(3, vocab_size) for _ in range(length - 2)), 2]
+            text = (source.randrange(3, vocab_size) for _ in range(length - around))
+            ids[row, :length] = [*specials.prefix, *text, *specials.suffix]
+            mask[row, :length] = 1
         longest = source.choice((2, 8, 16, 24, 40, 40, 40, 56))
         settings = GenerationDefaults(
             num_beams=source.choice((1, 2, 3, 4, 4, 5, 6)),
@@ -80,20 +88,22 @@ def calls(source: random.Random, count: int, vocab_size: int) -> Iterator[Call]:
             max_length=longest,
             length_penalty=source.choice((-1.0, 0.0, 0.5, 1.0, 2.0)),
         )
-        yield Call(ids, (ids != PAD).astype(np.int64), settings)
+        yield Call(ids, mask, settings)
 
 
-def session_of(parts: SummarizerParts, folder: Path, **fixed: Any) -> Any:
+def session_of(parts: SummarizerParts, folder: Path, specials: Specials = BART, **fixed: Any) -> Any:
     """Return a session for the graph with these fixed settings."""
-    settings = generation_config(**{"max_length": POSITIONS, **fixed})
+    settings = generation_config(specials, **{"max_length": POSITIONS, **fixed})
     spec = describe_generation(settings, POSITIONS, 1 << 20)
-    save_graph(compose_graph(parts, spec, PAD), folder, "onnx/model.onnx")
+    save_graph(compose_graph(parts, spec, specials.pad), folder, "onnx/model.onnx")
     return create_session(folder / "onnx/model.onnx", 1)
 
 
-def original(model: Any, call: Call, fixed: dict[str, Any]) -> tuple[list[list[int]], list[float] | None]:
+def original(
+    model: Any, call: Call, fixed: dict[str, Any], specials: Specials = BART
+) -> tuple[list[list[int]], list[float] | None]:
     """Return the result of `generate`: sequences without padding, and their scores if there are several beams."""
-    settings = generation_config(**fixed, **asdict(call.settings))
+    settings = generation_config(specials, **fixed, **asdict(call.settings))
     model.generation_config = settings  # `generate` takes settings that are not arguments from here
     with torch.no_grad():
         result = model.generate(
@@ -103,28 +113,25 @@ def original(model: Any, call: Call, fixed: dict[str, Any]) -> tuple[list[list[i
             output_scores=True,
         )
     scores = None if call.settings.num_beams == 1 else [float(score) for score in result.sequences_scores]
-    return [trimmed(row.tolist()) for row in result.sequences], scores
+    return [list(token_ids(row.numpy(), specials.eos, specials.pad)) for row in result.sequences], scores
 
 
-def trimmed(row: list[int], eos: int = 2) -> list[int]:
-    """Return a sequence up to its end token, or without padding if it has none."""
-    if eos in row[1:]:
-        return row[: row.index(eos, 1) + 1]
-    while row[-1] == PAD:
-        row = row[:-1]
-    return row
-
-
-def compare(model: Any, session: Any, call: Call, fixed: dict[str, Any], tally: Tally) -> None:
+def compare(
+    model: Any, session: Any, call: Call, fixed: dict[str, Any], tally: Tally, specials: Specials = BART
+) -> None:
     """Run a call with the model and with the graph, and add the comparison to the tally."""
-    expected, expected_scores = original(model, call, fixed)
+
+    def trimmed(row: NDArray[np.int64]) -> list[int]:
+        return list(token_ids(row, specials.eos, specials.pad))
+
+    expected, expected_scores = original(model, call, fixed, specials)
     rows, scores = session.run(["sequences", "sequences_scores"], call.feeds())
     greedy = session.run(["sequences"], replace_beams(call, 1).feeds())[0]
     for index, reference in enumerate(expected):
-        actual = trimmed(rows[index].tolist())
+        actual = trimmed(rows[index])
         tally.sequences += 1
         tally.ended_early += len(reference) < call.settings.max_length
-        tally.unlike_greedy += reference != trimmed(greedy[index].tolist())
+        tally.unlike_greedy += reference != trimmed(greedy[index])
         distance = abs(expected_scores[index] - float(scores[index])) if expected_scores else 0.0
         if actual == reference:
             size = max(1.0, abs(expected_scores[index])) if expected_scores else 1.0

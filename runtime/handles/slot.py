@@ -82,7 +82,7 @@ class Slot(Generic[AnyBackend]):
         # All generations whose calls may still run
         self._residents: weakref.WeakSet[Resident] = weakref.WeakSet()
         self._info = info
-        self._set(Generation(backend, Resident(backend, info.name, info.version), None))
+        self._set(Generation(backend, Resident(backend, info.name, info.version or info.backend), None))
         self._after_fork()
         call_after_fork(self)
 

@@ -18,7 +18,7 @@ _LIMITS = {"max_attempts": 10, "max_in_flight": 1024, "requests_per_minute": 1_0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
+class ApiServer:
     """A server with OpenAI's protocol, and how it is asked. Times are in seconds.
 
     `base_url` is http or https, without user, query and fragment. `api_key_env` is the name of the environment variable
@@ -60,10 +60,10 @@ class Secret:
         raise TypeError("a key cannot be pickled")
 
 
-def check_server(server: Server) -> None:
+def check_server(server: ApiServer) -> None:
     """Raise `ConfigError` if a field is invalid."""
-    if not isinstance(server, Server):
-        raise ConfigError("server", expected="a Server", actual=type(server).__name__)
+    if not isinstance(server, ApiServer):
+        raise ConfigError("server", expected="an ApiServer", actual=type(server).__name__)
     _check_url(server.base_url)
     for name, maximum in _LIMITS.items():
         value = getattr(server, name)

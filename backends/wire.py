@@ -17,7 +17,7 @@ from ..runtime.meter import Meter
 from . import verdicts
 from .event_stream import EventStream
 from .pacing import Pacing
-from .server import Secret, Server, is_loopback
+from .server import ApiServer, Secret, is_loopback
 from .verdicts import Failure
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Wire:
 
     def __init__(
         self,
-        server: Server,
+        server: ApiServer,
         *,
         who: str,
         key: Secret | None = None,
@@ -76,7 +76,7 @@ class Wire:
         self.who = who
         self._socket = socket
         self._prepare = prepare
-        self._headers = {"Accept-Encoding": "identity", **({"Authorization": key.header()} if key else {})}
+        self._key = key
         self._is_near = socket is not None or is_loopback(server.base_url)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Any = None
@@ -221,7 +221,9 @@ class Wire:
 
         A library's message may have a part of the answer.
         """
-        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+        if self._key is not None:
+            headers["Authorization"] = self._key.header()
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         url = self.server.base_url.rstrip("/") + path
         try:

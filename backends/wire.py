@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urljoin
 
 from ..artifacts.errors import DependencyError, InputError, OnnxMlBridgeError
 from ..runtime.lane import LaneStatus
@@ -93,7 +94,7 @@ class Wire:
     ) -> T:
         """Send a request and return what `read` makes of the JSON of its answer.
 
-        :param path: the path after the base URL.
+        :param path: the path after the base URL, or after the host if it begins with `/` twice.
         :param read: raises KeyError, TypeError, ValueError, LookupError or `Failure` for an answer off its schema.
         :param ends: when the time of the call is over, by `time.monotonic`.
         :raises OnnxMlBridgeError: the error of the last attempt.
@@ -124,14 +125,22 @@ class Wire:
 
         return await self._repeat(attempt, meter, ends)
 
-    async def get(self, path: str) -> int:
-        """Send a request once, without a slot, and return the status of its answer.
+    async def ask(self, path: str, body: Any = None) -> int:
+        """Send a request once, without a slot, and return the status of its answer, which is read to its end.
 
-        :raises Failure: if there is no answer.
+        :param path: a path after the base URL, or after the host if it begins with `/` twice.
+        :param body: what to send with POST; None is a GET.
+        :raises Failure: if there is no complete answer.
         """
         self._bind()
-        async with self._sending("GET", path, None) as response:
+        async with self._sending("GET" if body is None else "POST", path, body) as response:
+            async for _ in self._chunks(response):
+                pass
             return int(response.status_code)
+
+    def move(self, socket: str) -> None:
+        """Connect to another Unix socket from now on."""
+        self._socket, self._loop = socket, None
 
     async def _repeat(self, attempt: Callable[[], Awaitable[T]], meter: Meter, ends: float | None) -> T:
         self._bind()
@@ -225,7 +234,8 @@ class Wire:
         if self._key is not None:
             headers["Authorization"] = self._key.header()
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
-        url = self.server.base_url.rstrip("/") + path
+        base = self.server.base_url.rstrip("/")
+        url = urljoin(base, path[1:]) if path.startswith("//") else base + path
         try:
             async with self._client.stream(method, url, content=content, headers=headers) as response:
                 yield response

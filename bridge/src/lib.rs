@@ -177,6 +177,7 @@
         feature = "spacy",
         feature = "summarization",
         feature = "rerank",
+        feature = "gliner",
         any(feature = "store-remote", not(feature = "store"))
     )),
     allow(dead_code, unused_imports)

@@ -10,20 +10,20 @@ from ..runtime.answers import Location
 from ..runtime.handle_bridge import HandleBridge
 from ..runtime.handles.embedder import Embedder
 from ..runtime.handles.handle import Handle
-from ..runtime.handles.recognizer import Recognizer
+from ..runtime.handles.recognizer import LabeledBackend, Recognizer
 from ..runtime.handles.summarizer import Summarizer
 from ..runtime.interface import MlBridge
 from ..runtime.local_only import is_local_only, not_local
 from ..runtime.options import ModelInfo, Task
 from ..runtime.status import Health
-from .chain import EmbedderChain, Member, RecognizerChain, SummarizerChain
+from .chain import EmbedderChain, LabeledRecognizerChain, Member, RecognizerChain, SummarizerChain
 
 AnyHandle = TypeVar("AnyHandle", bound=Handle[Any])
 Self = TypeVar("Self", bound="CompositeMlBridge")
 # How the handle of a chain is created, and how a bridge returns the handle of its default model
 _CHAINS: dict[Task, Callable[[Sequence[Member]], Handle[Any]]] = {
     Task.EMBEDDING: lambda members: Embedder(EmbedderChain(members)),
-    Task.NER: lambda members: Recognizer(RecognizerChain(members)),
+    Task.NER: lambda members: Recognizer(_recognizer_chain(members)),
     Task.SUMMARIZATION: lambda members: Summarizer(SummarizerChain(members)),
 }
 _HANDLES: dict[Task, Callable[[MlBridge], Handle[Any]]] = {
@@ -72,7 +72,7 @@ class CompositeMlBridge(HandleBridge):
         self._set(chains, members, list(owned.values()), local_only=local_only)
 
     @classmethod
-    def of_members(
+    def _of_members(
         cls: type[Self],
         chains: Mapping[Task, Sequence[Member]],
         members: Sequence[Member],
@@ -144,6 +144,12 @@ class CompositeMlBridge(HandleBridge):
             handle.close()
         for bridge in self._owned:
             bridge.close()
+
+
+def _recognizer_chain(members: Sequence[Member]) -> RecognizerChain:
+    """Return a chain that takes labels if all its members do."""
+    takes_labels = all(isinstance(member.handle.backend, LabeledBackend) for member in members)
+    return LabeledRecognizerChain(members) if takes_labels else RecognizerChain(members)
 
 
 def _check_chain(task: Task, chain: Sequence[Member]) -> None:

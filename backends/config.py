@@ -40,7 +40,7 @@ def open_composite(config: BridgeConfig) -> CompositeMlBridge:
             bridges.append(backend)
             members += [Member(name, handle) for handle in backend._all_handles()]
         chains = _chains(config, members)
-        bridge = CompositeMlBridge.of_members(chains, members, bridges, local_only=config.options.local_only)
+        bridge = CompositeMlBridge._of_members(chains, members, bridges, local_only=config.options.local_only)
         opened.pop_all()  # the bridge closes them
     return bridge
 

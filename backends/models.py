@@ -112,11 +112,11 @@ def chat_settings(
     output_tokens = DEFAULT_OUTPUT_TOKENS[task] if max_output_tokens is None else max_output_tokens
     if output_tokens >= context:
         raise ConfigError("max_output_tokens", expected=f"less than the context of {context}", actual=output_tokens)
-    checked = _checked_labels(labels)
+    checked = ONTONOTES if labels in ((), []) else checked_labels(labels)
     check_temperature(temperature)
     if prompt is not None and not isinstance(prompt, (str, os.PathLike)):
         raise ConfigError("prompt", expected="the path of a file", actual=repr(prompt))
-    found = read_prompt(prompt, task, checked)
+    found = read_prompt(prompt, task)
     return ChatSettings(context, output_tokens, found, limit_key, temperature, checked, extra)
 
 
@@ -127,11 +127,16 @@ def check_temperature(value: Any) -> None:
         raise ConfigError("temperature", expected="a number from 0 to 2", actual=repr(value))
 
 
-def _checked_labels(labels: Any) -> tuple[str, ...]:
-    is_list = isinstance(labels, Sequence) and not isinstance(labels, str)
+def checked_labels(labels: Any) -> tuple[str, ...]:
+    """Return the types of entities to find, without repetitions.
+
+    :raises ConfigError: if they are no names, or none.
+    """
+    is_list = isinstance(labels, Sequence) and not isinstance(labels, str) and len(labels) > 0
     if not is_list or any(not isinstance(each, str) or not each for each in labels):
-        raise ConfigError("labels", expected="a list of names", actual=repr(labels))
-    found: tuple[str, ...] = tuple(labels) or ONTONOTES
-    if len(set(found)) != len(found):
-        raise ConfigError("labels", expected="different names", actual=repr(labels))
-    return found
+        raise ConfigError("labels", expected="a list of names, at least one", actual=repr(labels))
+    try:
+        "".join(labels).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError("labels", expected="names without lone surrogates", actual=repr(error.object)) from error
+    return tuple(dict.fromkeys(labels))

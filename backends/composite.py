@@ -25,6 +25,7 @@ _CHAINS: dict[Task, Callable[[Sequence[Member]], Handle[Any]]] = {
     Task.EMBEDDING: lambda members: Embedder(EmbedderChain(members)),
     Task.NER: lambda members: Recognizer(_recognizer_chain(members)),
     Task.SUMMARIZATION: lambda members: Summarizer(SummarizerChain(members)),
+    Task.RERANK: lambda members: members[0].handle,
 }
 _HANDLES: dict[Task, Callable[[MlBridge], Handle[Any]]] = {
     Task.EMBEDDING: lambda bridge: bridge.embedder(),
@@ -104,9 +105,7 @@ class CompositeMlBridge(HandleBridge):
         if is_local_only(local_only):
             _check_local(members)
         self._members, self._owned = tuple(members), tuple(owned)
-        self._chains = {
-            task: chain[0].handle if task is Task.RERANK else _CHAINS[task](chain) for task, chain in chains.items()
-        }
+        self._chains = {task: _CHAINS[task](chain) for task, chain in chains.items()}
         self._is_closed = False
 
     def _all_handles(self) -> Iterable[Handle[Any]]:
@@ -157,12 +156,24 @@ def _check_chain(task: Task, chain: Sequence[Member]) -> None:
     names = [member.name for member in chain]
     if len(set(names)) != len(names):
         raise ConfigError(task, expected="members with different names", actual=", ".join(names))
-    if task is Task.RERANK and len(chain) > 1:
-        raise ConfigError(task, expected="one member, because rankings have no chains", actual=", ".join(names))
+    if task in _CHECKS and len(chain) > 1:
+        _CHECKS[task](chain)
+
+
+def _check_space(chain: Sequence[Member]) -> None:
     spaces = {member.handle.info.space for member in chain}
-    if task is Task.EMBEDDING and len(chain) > 1 and (len(spaces) > 1 or None in spaces):
+    if len(spaces) > 1 or None in spaces:
         actual = ", ".join(f"{member.name}: {member.handle.info.space or 'none'}" for member in chain)
-        raise ConfigError(task, expected="members that declare the same space", actual=actual)
+        raise ConfigError("embedding", expected="members that declare the same space", actual=actual)
+
+
+def _refuse_chain(chain: Sequence[Member]) -> None:
+    actual = ", ".join(member.name for member in chain)
+    raise ConfigError("rerank", expected="one member, because rankings have no chains", actual=actual)
+
+
+# The rules of some tasks for chains of several members
+_CHECKS: dict[Task, Callable[[Sequence[Member]], None]] = {Task.EMBEDDING: _check_space, Task.RERANK: _refuse_chain}
 
 
 def _check_local(members: Iterable[Member]) -> None:

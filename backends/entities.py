@@ -10,11 +10,11 @@ from typing import Any
 
 from ..artifacts.errors import ConfigError, InferenceError, InputError, OnnxMlBridgeError
 from ..runtime.cancellation import Watch
+from ..runtime.chunks import is_whitespace
 from ..runtime.entities import Entities, entities_from_spans
 from ..runtime.handles.handle import with_index
 from ..runtime.handles.recognizer import RecognizeOptions, SentenceText
 from ..runtime.options import ModelInfo
-from ..runtime.summarization.chunks import is_whitespace
 from ..runtime.tokenizer import check_text
 from .align import Copied, align
 from .chat import Asked, Completion, chat_body, complete

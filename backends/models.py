@@ -89,8 +89,6 @@ def check_api_model(model: object, task: Task) -> ApiModel:
         raise ConfigError("model", expected="the name of a model", actual=repr(model.model))
     check_limits(context=model.context, dimensions=model.dimensions, max_output_tokens=model.max_output_tokens)
     check_space(model.space)
-    if task is Task.EMBEDDING and model.dimensions is None:
-        raise ConfigError("dimensions", expected="the number of elements of a vector", actual="None")
     return model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from onnx_ml_bridge import (
     InferenceError,
     InputError,
     Location,
+    MetricsCollector,
     OnnxMlBridge,
     OnnxMlBridgeError,
     OpenAiMlBridge,
@@ -198,6 +200,23 @@ def test_fallbacks_are_counted(servers):
     with chained(servers) as bridge:
         bridge.summarize(MESSAGES)
     assert all_numbers()[meter].fallbacks["quota"] == before + 1
+
+
+def test_a_scrape_has_what_only_servers_count(servers):
+    prometheus = pytest.importorskip("prometheus_client")
+    servers[0].script("500", "500", "ok")
+    with chained(servers, max_attempts=2, max_backoff=0.01) as bridge:
+        bridge.summarize(MESSAGES)
+        bridge.recognizer("first").recognize(["The entity is elsewhere."])
+    registry = prometheus.CollectorRegistry()
+    registry.register(MetricsCollector())
+    text = prometheus.generate_latest(registry).decode()
+    for sample in (
+        'retries_total{code="upstream",model="m",version="first"}',
+        'fallbacks_total{code="upstream",model="m",version="composite"}',
+        'dropped_entities_total{model="m",version="first"}',
+    ):
+        assert re.search(rf"^onnx_ml_bridge_{re.escape(sample)} [1-9]", text, re.MULTILINE), sample
 
 
 def test_an_onnx_model_is_a_member(servers):

@@ -2,7 +2,8 @@
 
 use super::{Embedder, Recognizer, Reranker, Summarizer};
 use crate::BridgeError;
-use crate::status::ModelStatus;
+use crate::model::ModelInfo;
+use crate::status::{Health, ModelStatus};
 
 /// A handle of a model of any task, for the calls that all models have.
 pub(crate) enum AnyHandle {
@@ -64,6 +65,33 @@ impl AnyHandle {
             Self::Recognizer(handle) => handle.unload(),
             Self::Summarizer(handle) => handle.unload(),
             Self::Reranker(handle) => handle.unload(),
+        }
+    }
+
+    pub(crate) fn info(&self) -> ModelInfo {
+        match self {
+            Self::Embedder(handle) => handle.info(),
+            Self::Recognizer(handle) => handle.info(),
+            Self::Summarizer(handle) => handle.info(),
+            Self::Reranker(handle) => handle.info(),
+        }
+    }
+
+    pub(crate) fn max_tokens(&self) -> Option<usize> {
+        match self {
+            Self::Embedder(handle) => handle.max_tokens(),
+            Self::Recognizer(handle) => handle.max_tokens(),
+            Self::Summarizer(handle) => handle.max_tokens(),
+            Self::Reranker(handle) => handle.max_tokens(),
+        }
+    }
+
+    pub(crate) async fn health(&self) -> Health {
+        match self {
+            Self::Embedder(handle) => handle.health().await,
+            Self::Recognizer(handle) => handle.health().await,
+            Self::Summarizer(handle) => handle.health().await,
+            Self::Reranker(handle) => handle.health().await,
         }
     }
 }

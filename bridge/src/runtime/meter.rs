@@ -43,6 +43,11 @@ impl Meter {
         Self { model: manifest.name.clone(), version: manifest.version.clone() }
     }
 
+    /// The metrics of a model of another backend: `model` is the name of the backend, `version` that of the model.
+    pub(crate) fn of_backend(backend: &str, model: &str) -> Self {
+        Self { model: backend.to_owned(), version: model.to_owned() }
+    }
+
     /// Records a request that was answered: the number of its texts and of its tokens, and its duration.
     pub(crate) fn request(&self, items: usize, tokens: usize, elapsed: Duration) {
         let (model, version) = (self.model.clone(), self.version.clone());

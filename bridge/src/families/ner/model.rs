@@ -158,7 +158,7 @@ impl RecognizeBackend for NerModel {
         let outcomes = self.outcomes(texts, options, &caller).await;
         let outcomes = outcomes.inspect_err(|error| self.meter.error(error.code()))?;
         outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
-        let tokens = outcomes.iter().flatten().map(|entities| entities.tokens).sum();
+        let tokens = outcomes.iter().flatten().filter_map(|entities| entities.tokens).sum();
         self.meter.request(count, tokens, started.elapsed());
         Ok(outcomes)
     }

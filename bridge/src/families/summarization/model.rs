@@ -132,6 +132,7 @@ impl SummaryModel {
         options: &SummarizeOptions,
         caller: &Caller,
     ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
+        options.refuse_prompting()?;
         let settings = Settings::resolve(options, &self.spec, self.limits.beams)?;
         let texts: Vec<Outcome<String>> = inputs.iter().map(|messages| self.join(messages)).collect();
         let permit = self.lane.admit()?;
@@ -194,7 +195,7 @@ impl SummarizeBackend for SummaryModel {
         let outcomes = self.outcomes(&inputs, &options, &caller).await;
         let outcomes = outcomes.inspect_err(|error| self.meter.error(error.code()))?;
         outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
-        let tokens = outcomes.iter().flatten().map(|summary| summary.tokens).sum();
+        let tokens = outcomes.iter().flatten().filter_map(|summary| summary.tokens).sum();
         self.meter.request(inputs.len(), tokens, started.elapsed());
         Ok(outcomes)
     }

@@ -67,7 +67,7 @@ impl Rounds<'_> {
     fn summary(&self, generated: Generated, truncated: bool) -> Outcome<Summary> {
         let Generated { token_ids, score } = generated;
         let text = self.model.tokenizer.decode(&token_ids)?;
-        Ok(Summary { text, tokens: token_ids.len() - 1, token_ids, score, truncated })
+        Ok(Summary::of_tokens(text, token_ids, score, truncated))
     }
 
     /// Summarizes texts without truncating them: a longer text is replaced by the summaries of its chunks until it fits. In

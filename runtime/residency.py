@@ -253,6 +253,8 @@ class Resident:
         A process grows by less than the graphs take if it uses memory again that it had freed, and by more if other
         threads work meanwhile.
         """
+        if (measured := getattr(self._graphs, "resident_bytes", None)) is not None:
+            return int(measured())  # of another process
         after = memory.process_bytes()
         grown = 0 if before is None or after is None else after - before
         return max(min(grown, 4 * self.graph_bytes + _SLACK), self.graph_bytes, self.size)

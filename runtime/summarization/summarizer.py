@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.errors import InferenceError, InputError
+from ...artifacts.errors import ConfigError, InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from ..batching import plan_batches
 from ..cancellation import Stop, Watch
@@ -82,8 +82,16 @@ class BeamSearchSummarizer:
         """What the model says of itself."""
         return self.model.info(SUMMARIZATION)
 
+    @property
+    def short_options(self) -> SummarizeOptions:
+        """Options that generate the smallest number of tokens."""
+        return SummarizeOptions(num_beams=1, min_length=0, max_length=2)
+
     def check(self, options: SummarizeOptions) -> None:
-        """Raise `ConfigError` if an option is out of its range."""
+        """Raise `ConfigError` if an option is out of its range, or is for language models."""
+        for name in ("prompt", "temperature", "seed", "on_token"):
+            if getattr(options, name) is not None:
+                raise ConfigError(name, expected="None, because the model is an ONNX artifact", actual="a value")
         resolve_settings(options, self.model.spec, self._beam_limit)
 
     def results(self, inputs: Sequence[str], options: SummarizeOptions, watch: Watch) -> Iterator[_IndexedSummary]:
@@ -235,6 +243,18 @@ def summarize_with_settings(
         summaries = summarizer.summarize([inputs[index] for index in indices], options_of(chosen))
         answers |= zip(indices, summaries, strict=True)
     return [answers[index] for index in range(len(inputs))]
+
+
+def ids_of(summary: Summary) -> tuple[int, ...]:
+    """Return the token ids of a summary by beam search."""
+    assert summary.token_ids is not None
+    return summary.token_ids
+
+
+def score_of(summary: Summary) -> float:
+    """Return the score of a summary by beam search."""
+    assert summary.score is not None
+    return summary.score
 
 
 def token_ids(row: NDArray[np.int64], eos_token_id: int, pad_token_id: int) -> tuple[int, ...]:

@@ -193,8 +193,8 @@ pub enum BridgeError {
         /// The limit on the size of a text, in bytes of UTF-8.
         limit: usize,
     },
-    /// Code `empty_input`: there are no messages to summarize, or they consist of whitespace.
-    #[error("{}nothing to summarize; pass a message that is not only whitespace", prefix(index))]
+    /// Code `empty_input`: there are no messages to summarize or no text to embed, or they consist of whitespace.
+    #[error("{}nothing to read; pass a text that is not only whitespace", prefix(index))]
     EmptyInput {
         /// The input's index in the batch, from 0; `None` if there is no batch.
         index: Option<usize>,
@@ -411,12 +411,12 @@ pub enum BridgeError {
         /// What is not local: a base URL or the address of a store.
         what: String,
     },
-    /// Code `dependency`: the program that runs GGUF files cannot be started.
-    #[error("{program:?} cannot be started: {problem}; install llama.cpp, or set command to its llama-server")]
+    /// Code `dependency`: a program, or a part of the system, that another backend needs is missing or fails.
+    #[error("{program} cannot be used: {problem}")]
     Program {
-        /// The program.
+        /// The program or the part of the system.
         program: String,
-        /// The error of the operating system.
+        /// The error, and what to do.
         problem: String,
     },
     /// Code `internal`: a defect of this crate, for example a panic while it answered an asynchronous call.

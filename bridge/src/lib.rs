@@ -186,6 +186,8 @@
 
 mod api;
 pub mod artifact;
+#[cfg(feature = "openai")]
+mod backends;
 mod bridge;
 mod cause;
 #[cfg(feature = "cli")]

@@ -203,8 +203,8 @@ async fn embed(
     caller: Caller,
 ) -> Result<Embeddings, BridgeError> {
     caller.stop.check()?;
-    let dim = backend.dim(&options);
-    Ok(Embeddings::new(all(backend.embed_each(texts, options, caller).await?)?, dim))
+    let embeddings = all(Arc::clone(&backend).embed_each(texts, options.clone(), caller).await?)?;
+    Ok(Embeddings::new(embeddings, backend.dim(&options)))
 }
 
 impl FromSource for Embedder {

@@ -85,6 +85,20 @@ impl Embedding {
     }
 }
 
+impl Embedding {
+    /// The answer of a server. `token_count` is `None` if it counted several texts together.
+    #[cfg(feature = "openai")]
+    pub(crate) fn of_server(
+        vector: Vec<f32>,
+        token_count: Option<usize>,
+        backend: &str,
+        usage: Option<Usage>,
+    ) -> Self {
+        let (truncated, backend) = (false, backend.to_owned());
+        Self { vector, token_count, truncated, backend, fallbacks: Vec::new(), usage }
+    }
+}
+
 impl FromBackend for Embedding {
     fn set_backend(&mut self, backend: &str, fallbacks: &[Fallback]) {
         backend.clone_into(&mut self.backend);

@@ -71,6 +71,13 @@ impl Entities {
         let (tokens, backend) = (Some(tokens), onnx());
         Self { entities, tokens, truncated, backend, fallbacks: Vec::new(), usage: None }
     }
+
+    /// The answer of a server.
+    #[cfg(feature = "openai")]
+    pub(crate) fn of_server(text: &str, spans: &[EntitySpan<'_>], backend: &str, usage: Option<Usage>) -> Self {
+        let tokens = usage.and_then(|usage| usize::try_from(usage.prompt_tokens).ok());
+        Self { tokens, backend: backend.to_owned(), usage, ..Self::from_spans(text, spans, 0, false) }
+    }
 }
 
 impl FromBackend for Entities {

@@ -4,6 +4,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod backend;
+pub(crate) mod chunks;
 pub(crate) mod embedding;
 pub(crate) mod entities;
 pub(crate) mod ner;

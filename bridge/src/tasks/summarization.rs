@@ -247,6 +247,14 @@ impl Summary {
         let (tokens, token_ids, score) = (Some(token_ids.len().saturating_sub(1)), Some(token_ids), Some(score));
         Self { text, token_ids, tokens, score, truncated, backend: onnx(), fallbacks: Vec::new(), usage: None }
     }
+
+    /// The summary of a language model. `usage` is that of all requests, `last` that of the one for this text.
+    #[cfg(feature = "openai")]
+    pub(crate) fn of_server(text: String, backend: &str, usage: Option<Usage>, last: Option<Usage>) -> Self {
+        let tokens = last.and_then(|usage| usize::try_from(usage.completion_tokens).ok());
+        let (token_ids, score, truncated, backend) = (None, None, false, backend.to_owned());
+        Self { text, token_ids, tokens, score, truncated, backend, fallbacks: Vec::new(), usage }
+    }
 }
 
 impl FromBackend for Summary {

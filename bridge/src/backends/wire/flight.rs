@@ -24,13 +24,27 @@ pub(crate) async fn fly<T: Send + 'static>(
     parts: Vec<impl Future<Output = Outcome<T>> + Send + 'static>,
     caller: &Caller,
 ) -> Result<Vec<Outcome<T>>, BridgeError> {
+    fly_counted(parts, caller, |_| ()).await
+}
+
+/// Like [`fly`]. `report` gets the number of parts of which all outcomes up to there are known, after each of them.
+///
+/// # Errors
+/// The errors of [`fly`].
+pub(crate) async fn fly_counted<T: Send + 'static>(
+    parts: Vec<impl Future<Output = Outcome<T>> + Send + 'static>,
+    caller: &Caller,
+    report: impl Fn(usize) + Send,
+) -> Result<Vec<Outcome<T>>, BridgeError> {
     let parts = parts.into_iter().map(spawned).collect::<Result<Vec<_>, BridgeError>>()?;
     let aborts: Vec<AbortHandle> = parts.iter().map(|part| part.0.abort_handle()).collect();
     caller.stop.on_stop(move |_| aborts.iter().for_each(AbortHandle::abort));
     let _hook = Hook(&caller.stop);
     let mut outcomes = Vec::with_capacity(parts.len());
     for part in parts {
-        outcomes.push(part.await.unwrap_or_else(|| Err(caller.stop.check().err().unwrap_or(BridgeError::Cancelled))));
+        let stopped = || Err(caller.stop.check().err().unwrap_or(BridgeError::Cancelled));
+        outcomes.push(part.await.unwrap_or_else(stopped));
+        report(outcomes.len());
     }
     Ok(outcomes)
 }

@@ -30,9 +30,8 @@ impl Key {
         }
     }
 
-    /// The value of the header `Authorization`.
-    pub(crate) fn bearer(&self) -> String {
-        format!("Bearer {}", self.0)
+    pub(super) fn secret(&self) -> &str {
+        &self.0
     }
 }
 
@@ -49,7 +48,7 @@ mod tests {
     #[test]
     fn a_key_is_printable_ascii_and_is_never_shown() {
         let key = Key::new("sk-canary".to_owned()).expect("a key");
-        assert_eq!((format!("{key:?}"), key.bearer()), ("Key".to_owned(), "Bearer sk-canary".to_owned()));
+        assert_eq!((format!("{key:?}"), key.secret()), ("Key".to_owned(), "sk-canary"));
         for bad in ["", "a b", "a\n", "é", "a\u{7f}"] {
             assert!(Key::new(bad.to_owned()).is_err(), "{bad:?}");
         }

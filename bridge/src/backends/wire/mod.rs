@@ -15,18 +15,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::address::Address;
-pub(crate) use self::attempt::Attempt;
 pub(crate) use self::client::{Client, Endpoint};
-pub(crate) use self::flight::{fly, spawned};
+pub(crate) use self::flight::{fly, fly_counted, spawned};
 pub(crate) use self::gate::Gate;
 pub(crate) use self::key::Key;
 pub(crate) use self::sse::Events;
 pub(crate) use self::verdict::Failure;
 
+use self::attempt::Attempt;
 use self::backoff::random_wait;
 use crate::BridgeError;
 use crate::backends::condition::Condition;
+use crate::error_code::ErrorCode;
 use crate::runtime::meter::Meter;
+use crate::status::{LaneStatus, ModelState};
 
 /// A longer wait before the next attempt is not worth it: the call fails at once.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -84,19 +86,25 @@ impl Wire {
         read: impl Fn(reqwest::Response) -> F + Send + Sync,
     ) -> Result<T, BridgeError> {
         for number in 1_u32.. {
+            let waiting = self.condition.waits();
             let slot = self.gate.enter(deadline).await.map_err(|wait| self.rate_limited(Some(wait)))?;
+            drop(waiting);
             let attempt = Attempt { wire: self, path };
             let result = self.counted(attempt.send(body, &read)).await;
             drop(slot);
             let failure = match result {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.condition.ended(None);
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
             let wait = failure.wait.unwrap_or_else(|| random_wait(number - 1, self.limits.max_backoff));
-            if failure.is_rate_limit() && wait <= MAX_WAIT {
-                self.gate.hold(wait);
+            if failure.is_rate_limit() {
+                self.gate.hold(wait.min(MAX_WAIT));
             }
             if !failure.again || number >= self.limits.max_attempts || !fits(wait, deadline) {
+                self.condition.ended(Some(&failure.error));
                 return Err(failure.error);
             }
             self.meter.retry(failure.error.code());
@@ -107,11 +115,39 @@ impl Wire {
 
     /// Counts an attempt in the metrics.
     async fn counted<T>(&self, attempt: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let started = Instant::now();
+        let (started, _running) = (Instant::now(), self.condition.runs());
         self.meter.sent();
         let result = attempt.await;
         self.meter.run_ended(started.elapsed());
         result
+    }
+
+    /// What the requests do at the moment.
+    pub(crate) fn status(&self) -> LaneStatus {
+        self.condition.status(self.endpoint.idle_state())
+    }
+
+    /// Whether the server works: asks it for its models, or a child for its health, once.
+    pub(crate) async fn probe(self: &Arc<Self>) -> Option<(ModelState, Option<ErrorCode>)> {
+        let Some((client, path)) = self.endpoint.probed() else {
+            let status = self.status();
+            return Some((status.state, status.error));
+        };
+        let wire = Arc::clone(self);
+        let asked = async move {
+            let response = client.get(&path, wire.key.as_ref()).send().await.map_err(|error| wire.broken(&error).error)?;
+            Ok(response.status().as_u16())
+        };
+        let status = spawned(asked).ok()?.await?;
+        let code = match status {
+            Ok(401 | 403) => Some(ErrorCode::Auth),
+            Ok(429) => Some(ErrorCode::RateLimited),
+            Ok(500..) => Some(ErrorCode::Upstream),
+            // Also 404, the answer of a server without this path.
+            Ok(_) => None,
+            Err(error) => Some(error.code()),
+        };
+        Some((if code.is_some() { ModelState::Failed } else { ModelState::Ready }, code))
     }
 
     pub(crate) fn rate_limited(&self, retry_after: Option<Duration>) -> BridgeError {

@@ -6,7 +6,6 @@ use std::time::Instant;
 use async_trait::async_trait;
 use tokenizers::Tokenizer;
 
-use super::chunks::is_whitespace;
 use super::generate::SpecialTokens;
 use super::options::Settings;
 use super::rounds::Rounds;
@@ -26,6 +25,7 @@ use crate::runtime::meter::Meter;
 use crate::runtime::options::{Limits, ModelOptions};
 use crate::runtime::session::SessionFactory;
 use crate::status::LaneStatus;
+use crate::tasks::chunks::is_whitespace;
 use crate::tasks::backend::{AnyBackend, Backend, SummarizeBackend, all};
 use crate::tasks::{SummarizeOptions, Summary};
 use crate::tokenizer::{Encoded, TextEncoder, guarded};

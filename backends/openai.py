@@ -17,7 +17,7 @@ from .embeddings import RemoteEmbedder
 from .entities import RemoteRecognizer
 from .models import ApiModel, ChatSettings, chat_settings, check_api_model
 from .remote import ServerHost
-from .server import OPENAI_HOST, Server, check_local, check_server, is_loopback, read_key
+from .server import OPENAI_HOST, ApiServer, check_local, check_server, is_loopback, read_key
 from .summaries import RemoteSummarizer
 from .task_bridge import TaskBridge, check_any
 from .wire import Wire
@@ -39,7 +39,7 @@ class OpenAiMlBridge(TaskBridge):
         embedding: ApiModel | None = None,
         ner: ApiModel | None = None,
         summarization: ApiModel | None = None,
-        server: Server | None = None,
+        server: ApiServer | None = None,
         options: BridgeOptions | None = None,
         name: str = KIND,
     ) -> Self:
@@ -50,7 +50,7 @@ class OpenAiMlBridge(TaskBridge):
         :raises BackendError: with the code `not_local` if `local_only` is set and the server is not on this machine.
         :raises DependencyError: if the extra `openai` is not installed.
         """
-        server, options = Server() if server is None else server, checked_options(options)
+        server, options = ApiServer() if server is None else server, checked_options(options)
         check_server(server)
         given = {Task.EMBEDDING: embedding, Task.NER: ner, Task.SUMMARIZATION: summarization}
         models = {task: check_api_model(model, task) for task, model in given.items() if model is not None}

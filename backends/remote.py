@@ -74,7 +74,7 @@ class RemoteModel:
 def probed(wire: Wire, path: str) -> tuple[ModelState, str | None]:
     """Return the state of a server by its answer to one GET; 404 is an answer of a server without this path."""
     try:
-        status = run(wire.get(path))
+        status = run(wire.ask(path))
     except Failure as failure:
         return ModelState.FAILED, failure.error.code
     if status in (401, 403):

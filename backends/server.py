@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ..artifacts.errors import BackendError, ConfigError
+from ..artifacts.errors import ConfigError
 from ..runtime.cancellation import check_timeout
+from ..runtime.local_only import is_local_only, not_local
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 OPENAI_HOST = "api.openai.com"
-LOCAL_ONLY_VARIABLE = "ONNX_ML_BRIDGE_LOCAL_ONLY"
 _LIMITS = {"max_attempts": 10, "max_in_flight": 1024, "requests_per_minute": 1_000_000}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
+class ApiServer:
     """A server with OpenAI's protocol, and how it is asked. Times are in seconds.
 
     `base_url` is http or https, without user, query and fragment. `api_key_env` is the name of the environment variable
@@ -60,10 +60,10 @@ class Secret:
         raise TypeError("a key cannot be pickled")
 
 
-def check_server(server: Server) -> None:
+def check_server(server: ApiServer) -> None:
     """Raise `ConfigError` if a field is invalid."""
-    if not isinstance(server, Server):
-        raise ConfigError("server", expected="a Server", actual=type(server).__name__)
+    if not isinstance(server, ApiServer):
+        raise ConfigError("server", expected="an ApiServer", actual=type(server).__name__)
     _check_url(server.base_url)
     for name, maximum in _LIMITS.items():
         value = getattr(server, name)
@@ -118,17 +118,8 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def is_local_only(option: bool) -> bool:
-    """Whether models must be on this machine: by the option or the environment variable."""
-    return option or os.environ.get(LOCAL_ONLY_VARIABLE) == "1"
-
-
 def check_local(url: str, local_only: bool) -> None:
     """Raise `BackendError` with the code `not_local` if a server must be on this machine and is not."""
     if is_local_only(local_only) and not is_loopback(url):
-        raise BackendError(
-            "not_local",
-            "local_only is set, and a server is not on this machine",
-            expected="a loopback address such as http://127.0.0.1:8080/v1",
-            actual=urlsplit(url).hostname,
-        )
+        expected = "a loopback address such as http://127.0.0.1:8080/v1"
+        raise not_local("a server", expected=expected, actual=urlsplit(url).hostname)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urljoin
 
 from ..artifacts.errors import DependencyError, InputError, OnnxMlBridgeError
 from ..runtime.lane import LaneStatus
@@ -17,7 +18,7 @@ from ..runtime.meter import Meter
 from . import verdicts
 from .event_stream import EventStream
 from .pacing import Pacing
-from .server import Secret, Server, is_loopback
+from .server import ApiServer, Secret, is_loopback
 from .verdicts import Failure
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class Wire:
 
     def __init__(
         self,
-        server: Server,
+        server: ApiServer,
         *,
         who: str,
         key: Secret | None = None,
@@ -76,7 +77,7 @@ class Wire:
         self.who = who
         self._socket = socket
         self._prepare = prepare
-        self._headers = {"Accept-Encoding": "identity", **({"Authorization": key.header()} if key else {})}
+        self._key = key
         self._is_near = socket is not None or is_loopback(server.base_url)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Any = None
@@ -93,7 +94,7 @@ class Wire:
     ) -> T:
         """Send a request and return what `read` makes of the JSON of its answer.
 
-        :param path: the path after the base URL.
+        :param path: the path after the base URL, or after the host if it begins with `/` twice.
         :param read: raises KeyError, TypeError, ValueError, LookupError or `Failure` for an answer off its schema.
         :param ends: when the time of the call is over, by `time.monotonic`.
         :raises OnnxMlBridgeError: the error of the last attempt.
@@ -124,14 +125,22 @@ class Wire:
 
         return await self._repeat(attempt, meter, ends)
 
-    async def get(self, path: str) -> int:
-        """Send a request once, without a slot, and return the status of its answer.
+    async def ask(self, path: str, body: Any = None) -> int:
+        """Send a request once, without a slot, and return the status of its answer, which is read to its end.
 
-        :raises Failure: if there is no answer.
+        :param path: a path after the base URL, or after the host if it begins with `/` twice.
+        :param body: what to send with POST; None is a GET.
+        :raises Failure: if there is no complete answer.
         """
         self._bind()
-        async with self._sending("GET", path, None) as response:
+        async with self._sending("GET" if body is None else "POST", path, body) as response:
+            async for _ in self._chunks(response):
+                pass
             return int(response.status_code)
+
+    def move(self, socket: str) -> None:
+        """Connect to another Unix socket from now on."""
+        self._socket, self._loop = socket, None
 
     async def _repeat(self, attempt: Callable[[], Awaitable[T]], meter: Meter, ends: float | None) -> T:
         self._bind()
@@ -221,9 +230,12 @@ class Wire:
 
         A library's message may have a part of the answer.
         """
-        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+        if self._key is not None:
+            headers["Authorization"] = self._key.header()
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
-        url = self.server.base_url.rstrip("/") + path
+        base = self.server.base_url.rstrip("/")
+        url = urljoin(base, path[1:]) if path.startswith("//") else base + path
         try:
             async with self._client.stream(method, url, content=content, headers=headers) as response:
                 yield response

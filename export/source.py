@@ -19,7 +19,9 @@ from .remote_code import find_code
 
 _FORMS = "hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR]"
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
-_SPACY_CONFIG = "config.cfg"
+_SPACY_CONFIG, _GLINER_CONFIG = "config.cfg", "gliner_config.json"
+# The engines of models with a configuration of their own; the others have config.json and are those of transformers
+_ENGINES = {_SPACY_CONFIG: SPACY, _GLINER_CONFIG: "gliner"}
 _SPACY_PATTERNS = [
     _SPACY_CONFIG,
     "tokenizer",
@@ -52,8 +54,8 @@ class LocalModel:
 
     @property
     def engine(self) -> str:
-        """The library that loads the model: spaCy if the folder has a config.cfg, else transformers."""
-        return SPACY if (self.folder / _SPACY_CONFIG).is_file() else TRANSFORMERS
+        """The library of the model: spaCy or GLiNER if the folder has the configuration of one, else transformers."""
+        return next((name for file, name in _ENGINES.items() if (self.folder / file).is_file()), TRANSFORMERS)
 
 
 def resolve_source(
@@ -89,10 +91,10 @@ def _resolve(text: str, *, allow_pickle: bool, ignore_code: bool) -> LocalModel:
         files = sorted(path for path in pipeline.rglob("*") if path.is_file())
         return LocalModel(pipeline, Source(kind, identifier, revision, _digest(files), _spacy_license(pipeline)))
     # A pipeline of static embeddings has no config.json
-    if not any((folder / name).is_file() for name in ("config.json", "modules.json")):
+    if not any((folder / file).is_file() for file in ("config.json", "modules.json", _GLINER_CONFIG)):
         raise BuildError(
             "source",
-            f"{text} has neither config.json nor config.cfg",
+            f"{text} has none of config.json, modules.json, config.cfg and {_GLINER_CONFIG}",
             hint="Name the folder that contains the model's files.",
         )
     folders = _module_folders(folder)

@@ -342,11 +342,15 @@ class Lane:
 
     def _first_turn(self) -> Turn | None:
         with self._lock:
-            return self._arrive()
+            self._arrive()
+            return self._take_turn()
 
-    def _arrive(self) -> Turn | None:
-        """Take a turn in a thread that was told to; none if other threads were faster."""
+    def _arrive(self) -> None:
+        """Count a thread that was told to take a turn no more among those that are coming."""
         self._coming = max(0, self._coming - 1)
+
+    def _take_turn(self) -> Turn | None:
+        """Begin the next turn; None if other threads were faster, or there is none."""
         if not self._may_begin() or _is_exiting:
             return None
         turn = self._begin()
@@ -356,16 +360,18 @@ class Lane:
     def _wait_for_turn(self) -> Turn | None:
         """Wait for a turn; None if the thread has to end."""
         with self._lock:
-            while not _is_exiting:
+            # Calls that came while this thread delivered outcomes told no thread, because it looks at the queue here
+            while (turn := self._take_turn()) is None and not _is_exiting:
                 self._idle += 1
                 was_told = self._has_turn.wait(_LINGER_SECONDS) or self._coming > 0
                 self._idle -= 1
-                if not was_told:
+                if was_told:
+                    self._arrive()
+                elif not self._may_begin():
                     break
-                if turn := self._arrive():
-                    return turn
-            self._threads.discard(threading.current_thread())
-            return None
+            if turn is None:
+                self._threads.discard(threading.current_thread())
+            return turn
 
     def is_running(self) -> bool:
         """Whether a run is in progress, or a thread has not ended yet."""

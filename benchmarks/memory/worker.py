@@ -34,20 +34,27 @@ _MIB = 1 << 20
 
 
 def status(key: str) -> int:
-    """Return a size of this process: `VmRSS`, the resident memory now, or `VmHWM`, its highest value."""
+    """Return a size of this process: `VmRSS`, the resident memory now, `VmHWM`, its highest value, or `RssAnon`.
+
+    `RssAnon` is the part of the resident memory that belongs to no file.
+    """
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 def long(path: str, variant: str, text: str) -> dict[str, Any]:
-    """Embed a short text, a long one and the short one again."""
+    """Embed a short text, a long one and the short one again.
+
+    `before` and `after` exclude the files: the weights of late positions come into memory with the first long text.
+    """
     embedder = Embedder.open(Model(path, variant=variant))
     embedder.embed([_SHORT])
-    loaded = status("VmRSS")
+    loaded, before = status("VmRSS"), status("RssAnon")
     result = embedder.embed([Path(text).read_text(encoding="utf-8")])
     peak, tokens, vector = status("VmHWM"), int(result.token_counts[0]), result.vectors[0].tolist()
     embedder.embed([_SHORT])
-    return {"tokens": tokens, "loaded": loaded, "after": status("VmRSS"), "peak": peak, "vector": vector}
+    sizes = {"loaded": loaded, "peak": peak, "before": before, "after": status("RssAnon")}
+    return {"tokens": tokens, "vector": vector, **sizes}
 
 
 def limit(path: str, texts: list[str], models: int, fits: int, calls: int, callers: int, seed: int) -> dict[str, Any]:

@@ -42,7 +42,8 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// A size of this process: `VmRSS`, the resident memory now, or `VmHWM`, its highest value.
+/// A size of this process: `VmRSS`, the resident memory now, `VmHWM`, its highest value, or `RssAnon`, the part of the
+/// resident memory that belongs to no file.
 fn status(key: &str) -> Outcome<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with(key)).ok_or("no such size")?;
@@ -50,7 +51,8 @@ fn status(key: &str) -> Outcome<u64> {
     Ok(kibibytes * 1024)
 }
 
-/// Embeds a short text, a long one and the short one again.
+/// Embeds a short text, a long one and the short one again. `before` and `after` exclude the files: the weights of late
+/// positions come into memory with the first long text.
 #[derive(Deserialize)]
 struct Long {
     /// The artifact.
@@ -65,12 +67,13 @@ impl Long {
         let embedder = Embedder::open(Model::new(&self.path).variant(&self.variant), BridgeOptions::default())?;
         let embed = |text: &str| embedder.embed_blocking(&[text], &EmbedOptions::default());
         embed(SHORT)?;
-        let loaded = status("VmRSS")?;
+        let (loaded, before) = (status("VmRSS")?, status("RssAnon")?);
         let long = embed(&fs::read_to_string(self.text)?)?;
         let (peak, tokens) = (status("VmHWM")?, long.token_counts[0]);
         embed(SHORT)?;
-        let after = status("VmRSS")?;
-        Ok(json!({"tokens": tokens, "loaded": loaded, "after": after, "peak": peak, "vector": long.vectors[0]}))
+        let after = status("RssAnon")?;
+        Ok(json!({"tokens": tokens, "vector": long.vectors[0],
+            "loaded": loaded, "peak": peak, "before": before, "after": after}))
     }
 }
 

@@ -177,6 +177,7 @@
         feature = "spacy",
         feature = "summarization",
         feature = "rerank",
+        feature = "gliner",
         feature = "llama-cpp",
         any(feature = "store-remote", not(feature = "store"))
     )),
@@ -220,9 +221,11 @@ mod trust;
 mod unknown_name;
 
 pub use api::{MlBridge, Outcomes};
+#[cfg(feature = "openai")]
+pub use backends::{ApiModel, ApiServer, CompositeBuilder, CompositeMlBridge, OpenAiBuilder, OpenAiMlBridge};
 pub use bridge::OnnxMlBridge;
 pub use bridge::builder::Builder;
-pub use bridge::config::open_bridge;
+pub use bridge::config::{open_bridge, open_bridge_local_only};
 pub use cause::Cause;
 pub use error::BridgeError;
 pub use error_code::ErrorCode;

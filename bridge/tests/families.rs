@@ -11,12 +11,13 @@ use onnx_ml_bridge::families::{Artifact, Family};
 use serde_json::Value;
 
 /// Whether this build has each feature. Every family has one feature and one artifact in tests/golden/valid.
-const FEATURES: [bool; 5] = [
+const FEATURES: [bool; 6] = [
     cfg!(feature = "sentence-embedding"),
     cfg!(feature = "token-classification"),
     cfg!(feature = "spacy"),
     cfg!(feature = "summarization"),
     cfg!(feature = "rerank"),
+    cfg!(feature = "gliner"),
 ];
 
 /// The task and the engine of an artifact.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from ...artifacts.errors import InputError, OnnxMlBridgeError
+from ...artifacts.errors import ConfigError, InputError, OnnxMlBridgeError
 from ..cancellation import CancelToken
 from ..entities import Entities
 from ..options import Task
@@ -18,15 +18,24 @@ from .request import counted_errors
 class RecognizeOptions:
     """Options of one call; None selects the manifest's default.
 
-    `aggregation_strategy`, how tokens are grouped to entities, and `stride`, the number of tokens that consecutive
-    windows of a long text share, are for token classifiers. `sentence_starts` is for spaCy models whose manifest says
-    `"sentences": "given"`: for each text, the offsets in characters at which its sentences start. `timeout` is the time
-    limit in seconds; None uses the model's. `cancel` can stop the call from another thread.
+    `aggregation_strategy`, how tokens are grouped to entities, is for token classifiers. `stride` is the overlap of
+    consecutive windows of a long text: in tokens for token classifiers, in words for GLiNER. `sentence_starts` is for
+    spaCy models whose manifest says `"sentences": "given"`: for each text, the offsets in characters at which its
+    sentences start. `timeout` is the time limit in seconds; None uses the model's. `cancel` can stop the call from
+    another thread.
+
+    The other options are for GLiNER: `labels` are the labels to find, of which repetitions are ignored; `threshold` is
+    the score that entities must exceed, from 0 to 1; `nested` allows entities inside of others; `multi_label` allows
+    several labels for the same words.
     """
 
     aggregation_strategy: str | None = None
     stride: int | None = None
     sentence_starts: Sequence[Sequence[int]] | None = None
+    labels: Sequence[str] | None = None
+    threshold: float | None = None
+    nested: bool | None = None
+    multi_label: bool | None = None
     timeout: float | None = None
     cancel: CancelToken | None = None
 
@@ -45,6 +54,17 @@ class RecognizerBackend(BatchBackend[SentenceText, RecognizeOptions, Entities], 
     @property
     def requires_sentence_starts(self) -> bool:
         """Whether every call must pass `sentence_starts`."""
+
+
+@runtime_checkable
+class LabeledBackend(Protocol):
+    """A recognizer whose calls name the labels, as in `RecognizeOptions.labels`."""
+
+    takes_labels: bool
+
+
+# The options of models whose calls name the labels
+LABEL_OPTIONS = ("labels", "threshold", "nested", "multi_label")
 
 
 class Recognizer(Handle[RecognizerBackend]):
@@ -80,7 +100,8 @@ class Recognizer(Handle[RecognizerBackend]):
     def self_test(self) -> None:
         """Find the entities of a short text; any error is raised."""
         starts = [[0]] if self.backend.requires_sentence_starts else None
-        self.recognize(["Health check in Paris."], RecognizeOptions(sentence_starts=starts))
+        labels = ["location"] if isinstance(self.backend, LabeledBackend) else None
+        self.recognize(["Health check in Paris."], RecognizeOptions(sentence_starts=starts, labels=labels))
 
     def _checked(self, texts: Sequence[str], options: RecognizeOptions | None) -> RecognizeOptions:
         options = RecognizeOptions() if options is None else options
@@ -92,7 +113,13 @@ class Recognizer(Handle[RecognizerBackend]):
 
     def _check(self, texts: Sequence[str], options: RecognizeOptions) -> None:
         starts = options.sentence_starts
-        self.backend.check(options)
+        backend = self.backend
+        for name in LABEL_OPTIONS:
+            if getattr(options, name) is not None and not isinstance(backend, LabeledBackend):
+                raise ConfigError(
+                    name, expected="none: the labels of the model are fixed", actual=getattr(options, name)
+                )
+        backend.check(options)
         if starts is not None and len(starts) != len(texts):
             what = "the number of lists is not the number of texts"
             raise InputError("sentence_starts", what, expected=len(texts), actual=len(starts))

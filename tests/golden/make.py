@@ -24,8 +24,10 @@ from sources import (  # noqa: E402
     LOOSE,
     LOOSE_ENTITIES,
     LOOSE_RANKINGS,
+    LOOSE_SPANS,
     LOOSE_SUMMARIES,
     make_embedder,
+    make_gliner,
     make_matryoshka_embedder,
     make_pipeline_folder,
     make_reranker,
@@ -37,6 +39,14 @@ from sources import (  # noqa: E402
 # For every artifact, by name: the function that creates its model, and the options of its build configuration.
 VALID: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "tiny-embedding": (make_embedder, {"task": "sentence-embedding", "gate": {"int8": LOOSE}}),
+    "tiny-gliner": (
+        make_gliner,
+        {
+            "task": "ner",
+            "gate": {"int8": LOOSE_SPANS},
+            "options": {"labels": ["person", "big house"], "threshold": 0.9},
+        },
+    ),
     "tiny-matryoshka": (
         make_matryoshka_embedder,
         {

@@ -24,6 +24,7 @@ EXAMPLES = {
     "spacy_ner": ("tiny-spacy", Recognizer),
     "summarization": ("tiny-summary", Summarizer),
     "rerank": ("tiny-rerank", Reranker),
+    "gliner": ("tiny-gliner", Recognizer),
 }
 ARTIFACT, HANDLE = VALID / EXAMPLES[DELETED][0], EXAMPLES[DELETED][1]
 

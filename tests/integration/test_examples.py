@@ -85,7 +85,9 @@ def test_open_hashes_only_the_files_of_its_variant(tmp_path):
 
 def test_every_family_has_an_example():
     embeddings = ["tiny-embedding", "tiny-matryoshka", "tiny-static"]
-    assert sorted(VALID) == sorted([*embeddings, "tiny-ner", "tiny-rerank", "tiny-spacy", "tiny-summary"])
+    assert sorted(VALID) == sorted(
+        [*embeddings, "tiny-gliner", "tiny-ner", "tiny-rerank", "tiny-spacy", "tiny-summary"]
+    )
 
 
 def test_with_all_families_no_case_is_omitted():

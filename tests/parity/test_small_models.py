@@ -76,6 +76,13 @@ def test_dense_with_residual(small):
     check_parity(small("bert", pooling=("cls", "mean"), dense="residual"))
 
 
+def test_layer_norm_after_pooling(small):
+    export = small("bert", dense="layernorm")
+    check_parity(export)
+    (weights,) = export.staging.glob("*_LayerNorm/*.safetensors")  # other libraries can open the artifact too
+    assert weights.read_bytes() == (export.source / weights.relative_to(export.staging)).read_bytes()
+
+
 def test_without_normalization(small):
     export = small("bert", normalize=False)
     assert not export.export.embedding.normalized

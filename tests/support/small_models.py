@@ -24,6 +24,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules.dense import Dense
 from sentence_transformers.base.modules.normalize import Normalize
 from sentence_transformers.base.modules.transformer import Transformer
+from sentence_transformers.sentence_transformer.modules.layer_norm import LayerNorm
 from sentence_transformers.sentence_transformer.modules.pooling import Pooling
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import nn
@@ -91,7 +92,7 @@ def make_model(
 
     :param architecture: a key of `ARCHITECTURES`.
     :param dense: `tanh` for a projection to `DENSE_OUT` channels, `residual` for a projection without activation whose
-        input is added to its output, None for no projection.
+        input is added to its output, `layernorm` for a LayerNorm instead, None for no projection.
     :param max_seq_length: the tokenizer's limit, special tokens included.
     """
     made = ARCHITECTURES[architecture]
@@ -126,6 +127,9 @@ def _heads(dim: int, dense: str | None, normalize: bool) -> list[nn.Module]:
         heads.append(Dense(dim, DENSE_OUT, activation_function=nn.Tanh()))
     elif dense == "residual":
         heads.append(Dense(dim, dim, activation_function=nn.Identity(), use_residual=True))
+    elif dense == "layernorm":
+        heads.append(LayerNorm(dim))
+        roughen_norms(heads[-1], outlier=4)
     elif dense is not None:
         raise ValueError(f"no recipe for dense={dense!r}")
     return [*heads, Normalize()] if normalize else heads
@@ -138,13 +142,18 @@ def roughen(encoder: nn.Module, outlier: float = 4) -> None:
     outlier channels for SmoothQuant to smooth. Word embeddings are scaled up relative to those of positions and token
     types, so that different texts have different vectors.
     """
-    for module in encoder.modules():
+    roughen_norms(encoder, outlier)
+    encoder.get_input_embeddings().weight.data *= 5
+
+
+def roughen_norms(model: nn.Module, outlier: float) -> None:
+    """Set uneven LayerNormalization scales and biases, as `roughen` does, and the biases of linear layers."""
+    for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight, mean=1.0, std=0.2)
             module.weight.data[:2] *= outlier
         if isinstance(module, (nn.LayerNorm, nn.Linear)) and module.bias is not None:
             nn.init.normal_(module.bias, std=0.05)
-    encoder.get_input_embeddings().weight.data *= 5
 
 
 def _sizes(vocab_size: int, **more: Any) -> dict[str, Any]:

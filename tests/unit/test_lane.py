@@ -435,6 +435,35 @@ def test_a_busy_lane_starts_as_many_threads_as_it_has_workers(workers):
     assert len(engine.threads - own) <= workers and len(lane._threads) <= workers
 
 
+def test_a_worker_that_delivers_outcomes_takes_the_calls_that_came_meanwhile(monkeypatch):
+    lane = Lane()
+    engine, first = held(lane)
+    second = Caller(lane, engine.apart(1))
+    waiting(lane, 1)
+    delivers, may_go_on = threading.Event(), threading.Event()
+    deliver = lane_module._deliver
+
+    def slow(turn: Any, outcomes: Any) -> None:
+        deliver(turn, outcomes)
+        if threading.current_thread() in lane._threads:
+            delivers.set()
+            assert may_go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(lane_module, "_deliver", slow)
+    engine.free.set()
+    assert (first.result(), second.result()) == ([[0]], [[10]])
+    assert delivers.wait(PATIENCE)
+    engine.free.clear()
+    third = Caller(lane, engine.apart(2))  # finds an idle lane, and runs its run itself
+    wait_for(lambda: [2] in engine.runs)
+    fourth = Caller(lane, engine.apart(3))
+    waiting(lane, 1)
+    engine.free.set()
+    assert third.result() == [[20]]
+    may_go_on.set()
+    assert fourth.result() == [[30]]
+
+
 def test_a_worker_without_work_ends_and_another_one_starts_later(monkeypatch):
     monkeypatch.setattr(lane_module, "_LINGER_SECONDS", 0.01)
     lane = Lane()

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod config;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt;

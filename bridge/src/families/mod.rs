@@ -5,6 +5,8 @@
 //! this file distinguishes them. To add a family, write its folder and add it to this file, to the commands in `cli/mod.rs`
 //! and to the features in `Cargo.toml`. The options and results of its task are in `tasks/`, the calls in `handles/`.
 
+#[cfg(feature = "gliner")]
+pub mod gliner;
 pub(crate) mod golden_cases;
 pub(crate) mod loading;
 pub(crate) mod model;
@@ -48,6 +50,9 @@ pub enum Family {
     /// Rankings of cross-encoders.
     #[cfg(feature = "rerank")]
     Rerank,
+    /// Named entities of any labels, by GLiNER.
+    #[cfg(feature = "gliner")]
+    Gliner,
 }
 
 impl Family {
@@ -63,6 +68,8 @@ impl Family {
         Self::Summarization,
         #[cfg(feature = "rerank")]
         Self::Rerank,
+        #[cfg(feature = "gliner")]
+        Self::Gliner,
     ];
 
     /// The family of a task and an engine, as a manifest names them.
@@ -108,6 +115,8 @@ impl Family {
             Self::Summarization => (Task::Summarization, "transformers", &summarization::DECLARATION),
             #[cfg(feature = "rerank")]
             Self::Rerank => (Task::Rerank, "transformers", &rerank::DECLARATION),
+            #[cfg(feature = "gliner")]
+            Self::Gliner => (Task::Ner, "gliner", &gliner::DECLARATION),
         }
     }
 }

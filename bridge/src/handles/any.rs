@@ -6,6 +6,7 @@ use crate::model::ModelInfo;
 use crate::status::{Health, ModelStatus};
 
 /// A handle of a model of any task, for the calls that all models have.
+#[derive(Clone)]
 pub(crate) enum AnyHandle {
     Embedder(Embedder),
     Recognizer(Recognizer),
@@ -14,6 +15,12 @@ pub(crate) enum AnyHandle {
 }
 
 impl AnyHandle {
+    /// The error of a handle of another task than that of the call.
+    #[cfg(feature = "openai")]
+    pub(crate) fn unexpected(&self) -> BridgeError {
+        BridgeError::Internal { problem: format!("the model {:?} is for another task", self.info().name) }
+    }
+
     pub(crate) fn warm_up_blocking(&self) -> Result<(), BridgeError> {
         match self {
             Self::Embedder(handle) => handle.warm_up_blocking(),

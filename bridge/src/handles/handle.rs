@@ -4,6 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(feature = "openai")]
+use std::time::Instant;
 
 use tracing::Instrument;
 
@@ -11,12 +13,25 @@ use super::source::{Running, Source};
 use crate::BridgeError;
 use crate::model::ModelInfo;
 use crate::runtime::blocking::{block_on, on_blocking_thread, runtime};
+#[cfg(feature = "openai")]
+use crate::runtime::cancellation::Stop;
 use crate::runtime::cancellation::{CancelToken, Stoppable, TimeLimit};
 use crate::runtime::lane::Caller;
 use crate::runtime::panics::caught;
 use crate::runtime::trace::Trace;
 use crate::status::{Health, ModelStatus};
 use crate::tasks::backend::{AnyBackend, OfTask};
+
+/// Removes the hook of a call when a part of it has ended.
+#[cfg(feature = "openai")]
+struct Hook<'a>(&'a Stop);
+
+#[cfg(feature = "openai")]
+impl Drop for Hook<'_> {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
+}
 
 /// A model of the task of a backend. Clones share it.
 pub(crate) struct Handle<B: ?Sized> {
@@ -47,7 +62,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         Err(BridgeError::Task { path, expected: B::TASK.name(), actual })
     }
 
-    pub(super) fn info(&self) -> ModelInfo {
+    pub(crate) fn info(&self) -> ModelInfo {
         self.source.info()
     }
 
@@ -56,7 +71,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
     }
 
     /// `None` also for a closed model.
-    pub(super) fn max_tokens(&self) -> Option<usize> {
+    pub(crate) fn max_tokens(&self) -> Option<usize> {
         self.source.backend().ok()?.any().max_tokens()
     }
 
@@ -64,7 +79,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         self.source.unload();
     }
 
-    pub(super) fn status(&self) -> ModelStatus {
+    pub(crate) fn status(&self) -> ModelStatus {
         self.source.status()
     }
 
@@ -74,7 +89,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
     }
 
     /// Whether the model works, as its server says if it has one.
-    pub(super) async fn health(&self) -> Health {
+    pub(crate) async fn health(&self) -> Health {
         let (status, info) = (self.status(), self.info());
         let probed = match self.source.backend() {
             Ok(backend) => backend.any().probe().await,
@@ -176,7 +191,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
     ///
     /// # Errors
     /// `closed`.
-    pub(super) fn current(&self) -> Result<Arc<B>, BridgeError> {
+    pub(crate) fn current(&self) -> Result<Arc<B>, BridgeError> {
         self.of_task(&self.source.backend()?)
     }
 
@@ -187,6 +202,35 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         }
         let (source, stop) = (self.source.clone(), Arc::clone(&caller.stop));
         on_blocking_thread(move || source.enter(&stop)).await
+    }
+
+    /// Makes a call as a part of another one: what stops that one stops this one. The time limit is that of the model, if it
+    /// is shorter than what is left of the other call.
+    ///
+    /// # Errors
+    /// The errors of [`part`](Self::part).
+    #[cfg(feature = "openai")]
+    pub(crate) async fn within<T, F: Future<Output = Result<T, BridgeError>> + Send>(
+        &self,
+        parent: &Caller,
+        call: impl FnOnce(Arc<B>, Caller) -> F + Send,
+    ) -> Result<T, BridgeError> {
+        let own = if self.is_shorter_than(parent) { self.limit(None)? } else { None };
+        let stoppable = Stoppable::new(None, own)?;
+        let stop = Arc::clone(stoppable.stop());
+        parent.stop.on_stop(move |reason| stop.stop(reason));
+        let _hook = Hook(&parent.stop);
+        let caller = self.caller(&stoppable, parent.is_async);
+        let caller = Caller { deadline: caller.deadline.or(parent.deadline), ..caller };
+        self.part(&caller, |backend| call(backend, caller.clone())).await
+    }
+
+    /// Whether the time limit of the model is shorter than what is left of a call.
+    #[cfg(feature = "openai")]
+    pub(crate) fn is_shorter_than(&self, parent: &Caller) -> bool {
+        let ends = |limit| Instant::now().checked_add(limit);
+        let own = self.timeout().and_then(ends);
+        own.is_some_and(|own| parent.deadline.is_none_or(|deadline| own < deadline))
     }
 
     /// The backend of the generation that a call runs on.

@@ -3,7 +3,7 @@
 pub(crate) mod any;
 mod embedder;
 mod embedding_windows;
-mod handle;
+pub(crate) mod handle;
 pub(crate) mod source;
 mod recognizer;
 mod reranker;

@@ -144,6 +144,11 @@ impl Recognizer {
         self.0.self_test_blocking()
     }
 
+    #[cfg(feature = "openai")]
+    pub(crate) fn handle(&self) -> &Handle<dyn RecognizeBackend> {
+        &self.0
+    }
+
     /// The time limit of calls that pass none.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.0.timeout()

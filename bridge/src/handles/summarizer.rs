@@ -149,6 +149,11 @@ impl Summarizer {
         self.0.self_test_blocking()
     }
 
+    #[cfg(feature = "openai")]
+    pub(crate) fn handle(&self) -> &Handle<dyn SummarizeBackend> {
+        &self.0
+    }
+
     /// The time limit of calls that pass none.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.0.timeout()

@@ -59,6 +59,12 @@ pub(crate) trait Backend: Send + Sync {
 /// A model that embeds texts.
 #[async_trait]
 pub(crate) trait EmbedBackend: Backend {
+    /// Checks the options of a call.
+    ///
+    /// # Errors
+    /// `config` or `prompt_not_found`.
+    fn check_options(&self, options: &EmbedOptions) -> Result<(), BridgeError>;
+
     /// The number of elements of the vectors of a call.
     fn dim(&self, options: &EmbedOptions) -> usize;
 
@@ -120,6 +126,12 @@ pub(crate) trait WindowBackend: EmbedBackend {
 /// A model that finds named entities.
 #[async_trait]
 pub(crate) trait RecognizeBackend: Backend {
+    /// Checks the options of a call with a number of texts.
+    ///
+    /// # Errors
+    /// `config` or `sentence_starts`.
+    fn check_options(&self, options: &RecognizeOptions, texts: usize) -> Result<(), BridgeError>;
+
     /// The outcome of every text, as [`EmbedBackend::embed_each`] returns it.
     ///
     /// # Errors
@@ -135,6 +147,12 @@ pub(crate) trait RecognizeBackend: Backend {
 /// A model that summarizes lists of messages.
 #[async_trait]
 pub(crate) trait SummarizeBackend: Backend {
+    /// Checks the options of a call.
+    ///
+    /// # Errors
+    /// `config`.
+    fn check_options(&self, options: &SummarizeOptions) -> Result<(), BridgeError>;
+
     /// The outcome of every input, as [`EmbedBackend::embed_each`] returns it.
     ///
     /// # Errors

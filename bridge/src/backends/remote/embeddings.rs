@@ -44,10 +44,20 @@ impl Embeddings {
         Some(self.dimensions.load(Ordering::Relaxed)).filter(|dimensions| *dimensions > 0)
     }
 
-    /// Refuses options that the model does not have.
-    ///
-    /// # Errors
-    /// `prompt_not_found` for any prompt; `config` for a number of elements that requests cannot ask for.
+    /// Remembers the number of elements of the first answer.
+    fn learn(&self, vectors: &[Vec<f32>]) {
+        let learned = vectors.first().map_or(0, Vec::len);
+        // Another request may have been first; answers of different lengths are refused from then on.
+        let _ = self.dimensions.compare_exchange(0, learned, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl RemoteTask for Embeddings {
+    type Input = String;
+    type Options = EmbedOptions;
+    type Answer = Embedding;
+
     fn check(&self, options: &EmbedOptions) -> Result<(), BridgeError> {
         if let Some(requested) = options.prompt_name.clone() {
             return Err(BridgeError::PromptNotFound { requested, known: Vec::new() });
@@ -63,20 +73,6 @@ impl Embeddings {
         let advice = if self.sends_dimensions { " or fewer" } else { "; send_dimensions lets calls ask for fewer" };
         Err(BridgeError::config(format!("dimensions is {asked}, expected {expected}{advice}")))
     }
-
-    /// Remembers the number of elements of the first answer.
-    fn learn(&self, vectors: &[Vec<f32>]) {
-        let learned = vectors.first().map_or(0, Vec::len);
-        // Another request may have been first; answers of different lengths are refused from then on.
-        let _ = self.dimensions.compare_exchange(0, learned, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
-
-#[async_trait]
-impl RemoteTask for Embeddings {
-    type Input = String;
-    type Options = EmbedOptions;
-    type Answer = Embedding;
 
     fn probe_input() -> (String, EmbedOptions) {
         ("health".to_owned(), EmbedOptions::default())
@@ -94,7 +90,6 @@ impl RemoteTask for Embeddings {
         caller: &Caller,
     ) -> Result<Vec<Outcome<Embedding>>, BridgeError> {
         let (remote, task) = (&model.remote, &model.task);
-        task.check(options)?;
         let checked: Vec<Outcome<()>> = inputs.iter().map(|text| remote.check_text(text)).collect();
         let sizes = checked.iter().zip(&inputs).map(|(checked, text)| checked.is_ok().then_some(text.len()));
         let plan = plan(sizes, task.context);
@@ -262,6 +257,10 @@ fn ordered(data: Vec<Entry>, texts: usize, dimensions: Option<usize>) -> Result<
 
 #[async_trait]
 impl EmbedBackend for RemoteModel<Embeddings> {
+    fn check_options(&self, options: &EmbedOptions) -> Result<(), BridgeError> {
+        self.task.check(options)
+    }
+
     fn dim(&self, options: &EmbedOptions) -> usize {
         options.dimensions.or_else(|| self.task.dimensions()).unwrap_or(0)
     }

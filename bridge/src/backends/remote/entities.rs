@@ -91,28 +91,24 @@ struct List {
     entities: Vec<Copied>,
 }
 
-/// Refuses options of ONNX models.
-///
-/// # Errors
-/// `config`.
-fn check(options: &RecognizeOptions) -> Result<(), BridgeError> {
-    let set = [
-        ("aggregation_strategy", options.aggregation_strategy.is_some()),
-        ("stride", options.stride.is_some()),
-        ("sentence_starts", options.sentence_starts.is_some()),
-    ];
-    let names: Vec<&str> = set.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect();
-    match names.is_empty() {
-        true => Ok(()),
-        false => Err(BridgeError::config(format!("{} need an ONNX model: omit them", names.join(", ")))),
-    }
-}
-
 #[async_trait]
 impl RemoteTask for Recognition {
     type Input = String;
     type Options = RecognizeOptions;
     type Answer = Entities;
+
+    fn check(&self, options: &RecognizeOptions) -> Result<(), BridgeError> {
+        let set = [
+            ("aggregation_strategy", options.aggregation_strategy.is_some()),
+            ("stride", options.stride.is_some()),
+            ("sentence_starts", options.sentence_starts.is_some()),
+        ];
+        let first = set.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name);
+        match first.or(options.label_option()) {
+            None => Ok(()),
+            Some(name) => Err(BridgeError::config(format!("{name} needs an ONNX model: omit it"))),
+        }
+    }
 
     fn probe_input() -> (String, RecognizeOptions) {
         ("health".to_owned(), RecognizeOptions::default())
@@ -125,10 +121,9 @@ impl RemoteTask for Recognition {
     async fn outcomes(
         model: &Arc<RemoteModel<Self>>,
         inputs: Vec<String>,
-        options: &RecognizeOptions,
+        _: &RecognizeOptions,
         caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        check(options)?;
         let mut outcomes = Vec::with_capacity(inputs.len());
         for text in &inputs {
             outcomes.push(model.unasked(text, caller).await);
@@ -185,6 +180,10 @@ impl RemoteModel<Recognition> {
 
 #[async_trait]
 impl RecognizeBackend for RemoteModel<Recognition> {
+    fn check_options(&self, options: &RecognizeOptions, _: usize) -> Result<(), BridgeError> {
+        self.task.check(options)
+    }
+
     async fn recognize_each(
         self: Arc<Self>,
         texts: Vec<String>,

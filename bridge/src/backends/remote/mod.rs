@@ -68,7 +68,13 @@ pub(crate) trait RemoteTask: Send + Sync + Sized + 'static {
     /// The number of tokens of an answer, for metrics.
     fn tokens(answer: &Self::Answer) -> usize;
 
-    /// The outcome of every input.
+    /// Refuses options that the model cannot follow.
+    ///
+    /// # Errors
+    /// `config` or `prompt_not_found`.
+    fn check(&self, options: &Self::Options) -> Result<(), BridgeError>;
+
+    /// The outcome of every input, for options that were checked.
     ///
     /// # Errors
     /// An error that concerns every input: `config` or `prompt_not_found` for the options, `io`.
@@ -102,7 +108,10 @@ impl<T: RemoteTask> RemoteModel<T> {
         caller: &Caller,
     ) -> Result<Vec<Outcome<T::Answer>>, BridgeError> {
         let (started, count, meter) = (Instant::now(), inputs.len(), &self.remote.wire.meter);
-        let outcomes = T::outcomes(&self, inputs, options, caller).await;
+        let outcomes = match self.task.check(options) {
+            Ok(()) => T::outcomes(&self, inputs, options, caller).await,
+            Err(error) => Err(error),
+        };
         let outcomes = outcomes.inspect_err(|error| meter.error(error.code()))?;
         outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| meter.error(error.code()));
         let tokens = outcomes.iter().flatten().map(T::tokens).sum();

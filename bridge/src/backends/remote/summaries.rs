@@ -26,23 +26,6 @@ pub(crate) struct Summarization {
 }
 
 impl Summarization {
-    /// Refuses options that the model cannot follow.
-    ///
-    /// # Errors
-    /// `config`.
-    fn check(&self, options: &SummarizeOptions) -> Result<(), BridgeError> {
-        options.refuse_beams()?;
-        check_temperature(options.temperature)?;
-        let context = self.chat.context;
-        if let Some(length) = options.max_length.filter(|length| *length == 0 || *length >= context) {
-            return Err(BridgeError::config(format!("max_length is {length}, expected 1 to {}", context - 1)));
-        }
-        if let Some(seed) = options.seed.filter(|seed| *seed > u64::from(u32::MAX)) {
-            return Err(BridgeError::config(format!("seed is {seed}, expected an integer of 32 bits")));
-        }
-        Ok(())
-    }
-
     fn prompt(&self, options: &SummarizeOptions) -> Result<Prompt, BridgeError> {
         options.prompt.as_ref().map_or_else(|| Ok(self.chat.prompt.clone()), |text| Prompt::parse(text, &[]))
     }
@@ -65,6 +48,19 @@ impl RemoteTask for Summarization {
     type Options = SummarizeOptions;
     type Answer = Summary;
 
+    fn check(&self, options: &SummarizeOptions) -> Result<(), BridgeError> {
+        options.refuse_beams()?;
+        check_temperature(options.temperature)?;
+        let context = self.chat.context;
+        if let Some(length) = options.max_length.filter(|length| *length == 0 || *length >= context) {
+            return Err(BridgeError::config(format!("max_length is {length}, expected 1 to {}", context - 1)));
+        }
+        if let Some(seed) = options.seed.filter(|seed| *seed > u64::from(u32::MAX)) {
+            return Err(BridgeError::config(format!("seed is {seed}, expected an integer of 32 bits")));
+        }
+        self.prompt(options).map(|_| ())
+    }
+
     fn probe_input() -> (Vec<String>, SummarizeOptions) {
         (vec!["health check".to_owned()], SummarizeOptions::default().max_length(1))
     }
@@ -79,7 +75,6 @@ impl RemoteTask for Summarization {
         options: &SummarizeOptions,
         caller: &Caller,
     ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
-        model.task.check(options)?;
         let prompt = model.task.prompt(options)?;
         let texts = inputs.iter().map(|messages| model.joined(messages)).collect();
         Rounds { model, options, prompt, caller }.summaries(texts).await
@@ -96,6 +91,10 @@ impl RemoteModel<Summarization> {
 
 #[async_trait]
 impl SummarizeBackend for RemoteModel<Summarization> {
+    fn check_options(&self, options: &SummarizeOptions) -> Result<(), BridgeError> {
+        self.task.check(options)
+    }
+
     async fn summarize_each(
         self: Arc<Self>,
         inputs: Vec<Vec<String>>,

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::entity_markup::marked;
 use super::line::Line;
@@ -35,9 +36,27 @@ pub(crate) struct Arguments {
     /// How tokens become entities, for token classification (default: the artifact's)
     #[arg(long, value_name = "STRATEGY", value_parser = strategy())]
     aggregation_strategy: Option<AggregationStrategy>,
-    /// Read long texts in windows that overlap by N tokens, for token classification (default: the artifact's)
+    /// Read long texts in windows that overlap by N tokens (token classification) or words (GLiNER) (default: the artifact's)
     #[arg(long, value_name = "N")]
     stride: Option<usize>,
+    /// Labels to find, separated by commas, for GLiNER (default: the artifact's)
+    #[arg(long, value_name = "A,B")]
+    labels: Option<String>,
+    /// Score that entities must exceed, 0 to 1, for GLiNER (default: the artifact's)
+    #[arg(long, value_name = "P")]
+    threshold: Option<f64>,
+    /// Allow entities inside of others, for GLiNER (default: the artifact's)
+    #[arg(long, overrides_with = "flat")]
+    nested: bool,
+    /// Allow no entities inside of others, for GLiNER
+    #[arg(long, overrides_with = "nested")]
+    flat: bool,
+    /// Allow several labels for the same words, for GLiNER (default: the artifact's)
+    #[arg(long, overrides_with = "single_label")]
+    multi_label: bool,
+    /// Allow one label for the same words, for GLiNER
+    #[arg(long, overrides_with = "multi_label")]
+    single_label: bool,
     /// JSON lines for programs, or texts with colored entities for people (NO_COLOR is respected)
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
@@ -72,45 +91,89 @@ struct Answer {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     arguments.bulk.require_json(arguments.format == Format::Jsonl)?;
     let recognizer: Recognizer = arguments.model.open()?;
-    let options = RecognizeOptions {
-        aggregation_strategy: arguments.aggregation_strategy,
-        stride: arguments.stride,
-        ..RecognizeOptions::default()
-    };
-    // This call without any text reports wrong options and a missing library before the first line is read. Its error
-    // for missing sentence starts is ignored, because only the lines have them.
-    match recognizer.recognize_each_blocking(&[""; 0], &options) {
-        Err(BridgeError::SentenceStarts { .. }) | Ok(_) => {}
-        Err(error) => return Err(error.into()),
-    }
+    let options = arguments.options();
+    check(&recognizer, &options)?;
     recognizer.warm_up_blocking()?;
     let style = (arguments.format == Format::Table).then(|| Style::new(io::stdout().is_terminal()));
     let command = Ner { recognizer, options, style };
     let Some(paths) = arguments.bulk.paths() else {
         return answer_all(&command, arguments.model.text_limit);
     };
-    let strategy = arguments.aggregation_strategy.map(AggregationStrategy::name);
     let pinned = Pinned {
         command: "ner",
         info: &command.recognizer.info(),
-        options: serde_json::json!({"aggregation_strategy": strategy, "stride": arguments.stride}),
+        options: arguments.pinned_options(),
         text_limit: arguments.model.text_limit,
         part_rows: 1024,
     };
     answer_file(&command, &arguments.bulk, paths, &pinned)
 }
 
+/// The value of two flags, of which at most one is set.
+fn either(yes: bool, no: bool) -> Option<bool> {
+    (yes || no).then_some(yes)
+}
+
+impl Arguments {
+    fn options(&self) -> RecognizeOptions {
+        let names = |labels: &String| -> Vec<String> {
+            labels.split(',').map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect()
+        };
+        RecognizeOptions {
+            aggregation_strategy: self.aggregation_strategy,
+            stride: self.stride,
+            labels: self.labels.as_ref().map(names),
+            threshold: self.threshold,
+            nested: either(self.nested, self.flat),
+            multi_label: either(self.multi_label, self.single_label),
+            ..RecognizeOptions::default()
+        }
+    }
+
+    /// The options in the state of a run over a file. Those of labels are left out if they are not given.
+    fn pinned_options(&self) -> Value {
+        let options = self.options();
+        let strategy = self.aggregation_strategy.map(AggregationStrategy::name);
+        let mut pinned = json!({"aggregation_strategy": strategy, "stride": self.stride});
+        let labels = json!({"labels": options.labels, "threshold": options.threshold, "nested": options.nested,
+            "multi_label": options.multi_label});
+        for (name, value) in labels.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+            pinned[name.as_str()] = value.clone();
+        }
+        pinned
+    }
+}
+
+/// Reports wrong options and a missing library before the first line is read, by calls without any text. An error for
+/// missing sentence starts or labels is ignored, because lines can have their own.
+fn check(recognizer: &Recognizer, options: &RecognizeOptions) -> Result<(), BridgeError> {
+    let call = |options: &RecognizeOptions| match recognizer.recognize_each_blocking(&[""; 0], options) {
+        Err(BridgeError::SentenceStarts { .. }) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    let error = match call(options) {
+        Err(error @ BridgeError::Config { .. }) if options.labels.is_none() => error,
+        outcome => return outcome,
+    };
+    call(&options.clone().labels(["a"])).map_err(|_| error)
+}
+
 impl Answers for Ner {
     type Input = Line;
     type Answer = Entities;
 
-    /// Lines with sentence starts and lines without them need two calls, because a call has sentence starts for all texts or
-    /// for none.
+    /// Lines with different options need different calls, and so do lines with and without sentence starts, because a call
+    /// has sentence starts for all texts or for none.
     fn answer(&self, inputs: &[&Line]) -> Result<Vec<Result<Entities, BridgeError>>, Failure> {
-        let (with, without): (Vec<usize>, Vec<usize>) =
-            (0..inputs.len()).partition(|&index| inputs[index].sentence_starts.is_some());
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (index, input) in inputs.iter().enumerate() {
+            match groups.iter_mut().find(|group| inputs[group[0]].is_like(input)) {
+                Some(group) => group.push(index),
+                None => groups.push(vec![index]),
+            }
+        }
         let mut outcomes: Vec<(usize, Result<Entities, BridgeError>)> = Vec::with_capacity(inputs.len());
-        for indices in [with, without] {
+        for indices in groups {
             let answers = self.call(&indices.iter().map(|&index| inputs[index]).collect::<Vec<_>>())?;
             outcomes.extend(indices.into_iter().zip(answers));
         }
@@ -134,16 +197,20 @@ impl Answers for Ner {
 }
 
 impl Ner {
-    /// Answers lines that all have sentence starts or all have none. If the model requires the opposite, every line fails.
+    /// Answers lines with the same options, which all have sentence starts or all have none. If the model refuses them, every
+    /// line fails.
     fn call(&self, inputs: &[&Line]) -> Result<Vec<Result<Entities, BridgeError>>, Failure> {
-        if inputs.is_empty() {
-            return Ok(Vec::new());
-        }
+        let Some(first) = inputs.first() else { return Ok(Vec::new()) };
+        let all = |error: &BridgeError| inputs.iter().map(|_| Err(error.clone())).collect();
+        let options = match first.options(&self.options) {
+            Ok(options) => options,
+            Err(error) => return Ok(all(&error)),
+        };
         let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
         let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
-        let options = RecognizeOptions { sentence_starts, ..self.options.clone() };
+        let options = RecognizeOptions { sentence_starts, ..options };
         match self.recognizer.recognize_each_blocking(&texts, &options) {
-            Err(error @ BridgeError::SentenceStarts { .. }) => Ok(inputs.iter().map(|_| Err(error.clone())).collect()),
+            Err(error @ (BridgeError::SentenceStarts { .. } | BridgeError::Config { .. })) => Ok(all(&error)),
             outcomes => Ok(outcomes?),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use crate::BridgeError;
 use crate::artifact::Manifest;
@@ -48,6 +49,16 @@ pub(crate) trait Recognizer: Send + Sync {
     /// Whether calls have to pass the starts of sentences.
     fn requires_sentence_starts(&self) -> bool;
 
+    /// Whether calls name the labels.
+    fn takes_labels(&self) -> bool {
+        false
+    }
+
+    /// The options of the call, given the settings of a golden case. The error describes what is wrong with them.
+    fn case_options(&self, settings: Value) -> Result<RecognizeOptions, String> {
+        super::replay::case_options(settings)
+    }
+
     /// Checks the options of a call. `texts` is the number of texts of the call.
     ///
     /// # Errors
@@ -89,6 +100,11 @@ impl NerModel {
         Self { manifest, variant: variant.to_owned(), recognizer, text_limit: options.limits.text, meter }
     }
 
+    /// The options of the call, given the settings of a golden case.
+    pub(super) fn case_options(&self, settings: Value) -> Result<RecognizeOptions, String> {
+        self.recognizer.case_options(settings)
+    }
+
     /// The entities of all texts, or the error of the first text that has one.
     pub(crate) fn recognize(
         self: &Arc<Self>,
@@ -105,7 +121,7 @@ impl NerModel {
         options: RecognizeOptions,
         caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        self.recognizer.check(&options, texts.len())?;
+        self.check_options(&options, texts.len())?;
         let limit = self.text_limit;
         let too_large = |(index, text): (usize, &String)| {
             Err(BridgeError::InputTooLarge { index: Some(index), bytes: text.len(), limit })
@@ -133,7 +149,8 @@ impl Backend for NerModel {
 
     async fn self_test(self: Arc<Self>, caller: Caller) -> Result<(), BridgeError> {
         let sentence_starts = self.recognizer.requires_sentence_starts().then(|| vec![vec![0]]);
-        let options = RecognizeOptions { sentence_starts, ..RecognizeOptions::default() };
+        let labels = self.recognizer.takes_labels().then(|| vec!["location".to_owned()]);
+        let options = RecognizeOptions { sentence_starts, labels, ..RecognizeOptions::default() };
         all(self.recognize_each(vec!["health".to_owned()], options, caller).await?).map(|_| ())
     }
 
@@ -148,6 +165,15 @@ impl Backend for NerModel {
 
 #[async_trait]
 impl RecognizeBackend for NerModel {
+    fn check_options(&self, options: &RecognizeOptions, texts: usize) -> Result<(), BridgeError> {
+        if let Some(name) = options.label_option().filter(|_| !self.recognizer.takes_labels()) {
+            return Err(BridgeError::config(format!(
+                "{name} was passed, but the labels of this model are fixed: omit it"
+            )));
+        }
+        self.recognizer.check(options, texts)
+    }
+
     async fn recognize_each(
         self: Arc<Self>,
         texts: Vec<String>,
@@ -188,11 +214,14 @@ impl FamilyModel for NerModel {
         limit: usize,
     ) -> Result<Box<dyn crate::families::model::Workload>, BridgeError> {
         let answer = move |inputs: &[super::line::Line]| {
+            let Some(first) = inputs.first() else { return Ok(()) };
+            if !inputs.iter().all(|input| input.is_like(first)) {
+                return Err(BridgeError::config("the lines have different options, expected the same in all"));
+            }
             let texts: Vec<String> = inputs.iter().map(|input| input.text.clone()).collect();
-            // The sentence starts of all lines, or `None` if any line has none. A model that requires them then returns
-            // an error.
             let sentence_starts = inputs.iter().map(|input| input.sentence_starts.clone()).collect();
-            self.recognize(texts, RecognizeOptions { sentence_starts, ..RecognizeOptions::default() }).map(|_| ())
+            let options = first.options(&RecognizeOptions::default())?;
+            self.recognize(texts, RecognizeOptions { sentence_starts, ..options }).map(|_| ())
         };
         crate::families::model::read_workload(file, limit, answer)
     }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::model::NerModel;
 use crate::BridgeError;
 use crate::artifact::manifest::Variant;
 use crate::families::golden_cases::{
-    Bound, Report, check_gate, model_error, read_cases, refused_case, refused_variant, reporting,
+    Bound, Report, check_gate, model_error, read_cases, refused, refused_case, refused_variant, reporting,
 };
 use crate::families::model::FamilyModel;
 use crate::families::report::{VariantReport, count, measurement};
@@ -22,7 +23,7 @@ use crate::tasks::{AggregationStrategy, Entities, Entity, RecognizeOptions};
 struct Case {
     expected: Expected,
     input: String,
-    settings: Settings,
+    settings: Value,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -74,10 +75,15 @@ struct Metrics {
 pub(super) fn replay(model: &Arc<NerModel>, bytes: &[u8], report: Report<'_>) -> Result<VariantReport, BridgeError> {
     let (manifest, variant) = (model.manifest(), model.variant());
     let cases: Vec<Case> = read_cases(manifest, bytes)?;
+    let options = cases.iter().enumerate().map(|(index, case)| {
+        let options = model.case_options(case.settings.clone());
+        options.map_err(|problem| refused(manifest, format!("line {}: {problem}", index + 1)))
+    });
+    let options = options.collect::<Result<Vec<_>, _>>()?;
     let mut tally = Tally::default();
     model.warm_up()?;
     for (index, case) in reporting(&cases, report) {
-        let answers = model.recognize(vec![case.input.clone()], options(&case.settings));
+        let answers = model.recognize(vec![case.input.clone()], options[index].clone());
         for answer in answers.map_err(|error| model_error(manifest, variant, error))? {
             let counted = tally.add(&case.expected, &answer);
             counted.map_err(|problem| refused_case(manifest, index, variant, &problem))?;
@@ -93,13 +99,16 @@ pub(super) fn replay(model: &Arc<NerModel>, bytes: &[u8], report: Report<'_>) ->
     ]))
 }
 
-fn options(settings: &Settings) -> RecognizeOptions {
-    RecognizeOptions {
+/// The options of the call, given the settings of a golden case of models with fixed labels. The error describes what is
+/// wrong with them.
+pub(super) fn case_options(settings: Value) -> Result<RecognizeOptions, String> {
+    let settings: Settings = serde_json::from_value(settings).map_err(|error| error.to_string())?;
+    Ok(RecognizeOptions {
         aggregation_strategy: settings.aggregation_strategy,
         stride: settings.stride,
-        sentence_starts: settings.sentence_starts.clone().map(|starts| vec![starts]),
+        sentence_starts: settings.sentence_starts.map(|starts| vec![starts]),
         ..RecognizeOptions::default()
-    }
+    })
 }
 
 fn check(metrics: &Metrics, gate: &Variant) -> Result<(), String> {
@@ -177,7 +186,7 @@ fn triple(entity: &Entity) -> Triple<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::tasks::entities::EntitySpan;
@@ -269,7 +278,9 @@ mod tests {
         let good = json!({"expected": {"entities": [{"start": 0, "end": 1, "label": "A", "score": null}], "tokens": 1,
             "truncated": false}, "input": "a",
             "settings": {"aggregation_strategy": null, "sentence_starts": null, "stride": null}});
-        assert!(serde_json::from_value::<Case>(good.clone()).is_ok());
+        let is_valid =
+            |case: Value| serde_json::from_value::<Case>(case).is_ok_and(|case| case_options(case.settings).is_ok());
+        assert!(is_valid(good.clone()));
         let bad = |path: &str, value: Option<Value>| {
             let mut case = good.clone();
             let (parent, key) = path.rsplit_once('/').expect("a path");
@@ -278,7 +289,7 @@ mod tests {
                 Some(value) => parent.insert(key.to_owned(), value),
                 None => parent.remove(key),
             };
-            assert!(serde_json::from_value::<Case>(case).is_err(), "{path}");
+            assert!(!is_valid(case), "{path}");
         };
         for path in [
             "/input",

@@ -252,6 +252,11 @@ impl Backend for EmbeddingModel {
 
 #[async_trait]
 impl EmbedBackend for EmbeddingModel {
+    fn check_options(&self, options: &EmbedOptions) -> Result<(), BridgeError> {
+        self.prompt(options)?;
+        self.spec.check_dimensions(options.dimensions)
+    }
+
     fn dim(&self, options: &EmbedOptions) -> usize {
         options.dimensions.unwrap_or(self.spec.dim)
     }
@@ -287,8 +292,7 @@ impl WindowBackend for EmbeddingModel {
     }
 
     fn check(&self, text: &str, options: &EmbedOptions) -> Result<(), BridgeError> {
-        self.prompt(options)?;
-        self.spec.check_dimensions(options.dimensions)?;
+        self.check_options(options)?;
         self.check_size(None, text)
     }
 

@@ -132,8 +132,7 @@ impl SummaryModel {
         options: &SummarizeOptions,
         caller: &Caller,
     ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
-        options.refuse_prompting()?;
-        let settings = Settings::resolve(options, &self.spec, self.limits.beams)?;
+        let settings = self.settings(options)?;
         let texts: Vec<Outcome<String>> = inputs.iter().map(|messages| self.join(messages)).collect();
         let permit = self.lane.admit()?;
         let rounds = Rounds { model: self, settings, caller, permit, progress: options.progress.as_ref() };
@@ -141,6 +140,11 @@ impl SummaryModel {
             if options.map_reduce { rounds.reduced(texts).await? } else { rounds.summaries(texts, true).await? };
         let outcomes = outcomes.into_iter().enumerate();
         Ok(outcomes.map(|(index, outcome)| outcome.map_err(|error| error.with_index(Some(index)))).collect())
+    }
+
+    fn settings(&self, options: &SummarizeOptions) -> Result<Settings, BridgeError> {
+        options.refuse_prompting()?;
+        Settings::resolve(options, &self.spec, self.limits.beams)
     }
 
     fn join(&self, messages: &[String]) -> Outcome<String> {
@@ -185,6 +189,10 @@ impl Backend for SummaryModel {
 
 #[async_trait]
 impl SummarizeBackend for SummaryModel {
+    fn check_options(&self, options: &SummarizeOptions) -> Result<(), BridgeError> {
+        self.settings(options).map(|_| ())
+    }
+
     async fn summarize_each(
         self: Arc<Self>,
         inputs: Vec<Vec<String>>,

@@ -1,0 +1,19 @@
+//! Models of other backends than ONNX: servers of OpenAI's protocol, GGUF files in llama.cpp, and chains of models.
+//!
+//! `docs/backends.md` defines what both languages do. `wire` sends requests, `remote` has the tasks on top of it, and `align`
+//! finds entities in their text.
+
+mod align;
+mod composite;
+mod condition;
+pub(crate) mod config;
+mod models;
+mod openai;
+mod prompt;
+mod remote;
+mod services;
+mod wire;
+
+pub use self::composite::{CompositeBuilder, CompositeMlBridge};
+pub use self::models::{ApiModel, ApiServer};
+pub use self::openai::{OpenAiBuilder, OpenAiMlBridge};

@@ -60,7 +60,7 @@ class OpenAiMlBridge(TaskBridge):
         wire = Wire(server, who=name, key=read_key(server.api_key_env))
         timeout = options.timeout if server.timeout is None else server.timeout
         opener = _Opener(ServerHost(wire), server.base_url, name, options.text_limit)
-        return cls([opener.handle(task, model, timeout) for task, model in models.items()])
+        return cls([opener.handle(task, model, timeout) for task, model in models.items()], wire.close)
 
 
 class _Opener:

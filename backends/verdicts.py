@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from ..artifacts.errors import BackendError, InferenceError, InputError, OnnxMlB
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"}
 _CONTEXT_MESSAGE = "too large to process"
 _QUOTA = "insufficient_quota"
+_DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+# Seconds; longer waits are all the same
+_LONGEST = 365.0 * 24 * 3600
 # The statuses of the types and codes that error events of streams have
 _EVENT_STATUSES = {
     "authentication_error": 401,
@@ -126,19 +130,18 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     :param headers: names in lower case.
     :param now: the time in seconds since 1970; None is the current one.
     """
-    try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return _seconds(float(milliseconds) / 1000)
-        value = headers.get("retry-after")
-        return None if value is None else _seconds(float(value))
-    except ValueError:
-        return _seconds_until(headers.get("retry-after", ""), time.time() if now is None else now)
+    wait = _seconds(headers.get("retry-after-ms", ""), per_second=1000)
+    if wait is None:
+        value = headers.get("retry-after", "")
+        wait = _seconds(value, per_second=1)
+        if wait is None:
+            wait = _seconds_until(value, time.time() if now is None else now)
+    return wait
 
 
-def _seconds(value: float) -> float:
-    if not value < float("inf"):  # also false for NaN
-        raise ValueError
-    return max(0.0, value)
+def _seconds(text: str, *, per_second: int) -> float | None:
+    """Return the seconds of a number in decimal digits, at most `_LONGEST`; None for another text."""
+    return min(float(text) / per_second, _LONGEST) if _DECIMAL.fullmatch(text.strip()) else None
 
 
 def _seconds_until(date: str, now: float) -> float | None:

@@ -10,8 +10,8 @@ VARIABLE = "ONNX_ML_BRIDGE_LOCAL_ONLY"
 
 
 def is_local_only(option: bool) -> bool:
-    """Return whether models must be on this machine: by the option, or by ONNX_ML_BRIDGE_LOCAL_ONLY=1."""
-    return option or os.environ.get(VARIABLE) == "1"
+    """Return whether models must be on this machine: by the option, or by a value of the variable other than 0."""
+    return option or os.environ.get(VARIABLE, "") not in ("", "0")
 
 
 def not_local(what: str, *, expected: str, actual: object) -> BackendError:

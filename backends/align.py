@@ -6,8 +6,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..runtime.chunks import is_whitespace
 from ..runtime.entities import EntitySpan
-from ..runtime.summarization.chunks import is_whitespace
 
 # The number of occurrences of one string that are compared; texts with more are not written by people.
 _MAX_OCCURRENCES = 10_000

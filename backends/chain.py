@@ -238,6 +238,12 @@ class RecognizerChain(Chain):
         return any(member.handle.backend.requires_sentence_starts for member in self.members)
 
 
+class LabeledRecognizerChain(RecognizerChain):
+    """A chain of models whose calls may name the labels."""
+
+    takes_labels = True
+
+
 class SummarizerChain(Chain):
     """A chain of summarization models, a `SummarizerBackend`."""
 

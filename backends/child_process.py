@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from ..artifacts.errors import ConfigError, DependencyError
 
 # The seconds that a child has to end when its standard input is closed
 _END_SECONDS = 2.0
+# Without it, a llama.cpp that crashes runs a debugger on itself and ends many seconds later
+_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
 
 
@@ -30,11 +33,18 @@ class ChildProcess:
         :raises DependencyError: if the program is not there or cannot be started.
         :raises ConfigError: for a memory limit on a system that has none for other processes.
         """
+        if shutil.which(command[0]) is None:  # a supervisor would only report a status
+            raise _missing(command, "no such program")
         supervised = [] if ends_with_input else [sys.executable, "-I", str(_SUPERVISOR)]
-        pipe = subprocess.PIPE
+        pipe, environment = subprocess.PIPE, {**os.environ, **_ENVIRONMENT}
         try:
             self._process = subprocess.Popen(
-                [*supervised, *command], stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, start_new_session=True
+                [*supervised, *command],
+                stdin=pipe,
+                stdout=subprocess.DEVNULL,
+                stderr=pipe,
+                env=environment,
+                start_new_session=True,
             )
         except OSError as error:
             raise _missing(command, error.strerror or "") from error

@@ -10,21 +10,22 @@ from ..runtime.answers import Location
 from ..runtime.handle_bridge import HandleBridge
 from ..runtime.handles.embedder import Embedder
 from ..runtime.handles.handle import Handle
-from ..runtime.handles.recognizer import Recognizer
+from ..runtime.handles.recognizer import LabeledBackend, Recognizer
 from ..runtime.handles.summarizer import Summarizer
 from ..runtime.interface import MlBridge
 from ..runtime.local_only import is_local_only, not_local
 from ..runtime.options import ModelInfo, Task
 from ..runtime.status import Health
-from .chain import EmbedderChain, Member, RecognizerChain, SummarizerChain
+from .chain import EmbedderChain, LabeledRecognizerChain, Member, RecognizerChain, SummarizerChain
 
 AnyHandle = TypeVar("AnyHandle", bound=Handle[Any])
 Self = TypeVar("Self", bound="CompositeMlBridge")
 # How the handle of a chain is created, and how a bridge returns the handle of its default model
 _CHAINS: dict[Task, Callable[[Sequence[Member]], Handle[Any]]] = {
     Task.EMBEDDING: lambda members: Embedder(EmbedderChain(members)),
-    Task.NER: lambda members: Recognizer(RecognizerChain(members)),
+    Task.NER: lambda members: Recognizer(_recognizer_chain(members)),
     Task.SUMMARIZATION: lambda members: Summarizer(SummarizerChain(members)),
+    Task.RERANK: lambda members: members[0].handle,
 }
 _HANDLES: dict[Task, Callable[[MlBridge], Handle[Any]]] = {
     Task.EMBEDDING: lambda bridge: bridge.embedder(),
@@ -72,7 +73,7 @@ class CompositeMlBridge(HandleBridge):
         self._set(chains, members, list(owned.values()), local_only=local_only)
 
     @classmethod
-    def of_members(
+    def _of_members(
         cls: type[Self],
         chains: Mapping[Task, Sequence[Member]],
         members: Sequence[Member],
@@ -104,9 +105,7 @@ class CompositeMlBridge(HandleBridge):
         if is_local_only(local_only):
             _check_local(members)
         self._members, self._owned = tuple(members), tuple(owned)
-        self._chains = {
-            task: chain[0].handle if task is Task.RERANK else _CHAINS[task](chain) for task, chain in chains.items()
-        }
+        self._chains = {task: _CHAINS[task](chain) for task, chain in chains.items()}
         self._is_closed = False
 
     def _all_handles(self) -> Iterable[Handle[Any]]:
@@ -146,17 +145,35 @@ class CompositeMlBridge(HandleBridge):
             bridge.close()
 
 
+def _recognizer_chain(members: Sequence[Member]) -> RecognizerChain:
+    """Return a chain that takes labels if all its members do."""
+    takes_labels = all(isinstance(member.handle.backend, LabeledBackend) for member in members)
+    return LabeledRecognizerChain(members) if takes_labels else RecognizerChain(members)
+
+
 def _check_chain(task: Task, chain: Sequence[Member]) -> None:
     """Raise `ConfigError` for a chain whose members cannot stand for each other."""
     names = [member.name for member in chain]
     if len(set(names)) != len(names):
         raise ConfigError(task, expected="members with different names", actual=", ".join(names))
-    if task is Task.RERANK and len(chain) > 1:
-        raise ConfigError(task, expected="one member, because rankings have no chains", actual=", ".join(names))
+    if task in _CHECKS and len(chain) > 1:
+        _CHECKS[task](chain)
+
+
+def _check_space(chain: Sequence[Member]) -> None:
     spaces = {member.handle.info.space for member in chain}
-    if task is Task.EMBEDDING and len(chain) > 1 and (len(spaces) > 1 or None in spaces):
+    if len(spaces) > 1 or None in spaces:
         actual = ", ".join(f"{member.name}: {member.handle.info.space or 'none'}" for member in chain)
-        raise ConfigError(task, expected="members that declare the same space", actual=actual)
+        raise ConfigError("embedding", expected="members that declare the same space", actual=actual)
+
+
+def _refuse_chain(chain: Sequence[Member]) -> None:
+    actual = ", ".join(member.name for member in chain)
+    raise ConfigError("rerank", expected="one member, because rankings have no chains", actual=actual)
+
+
+# The rules of some tasks for chains of several members
+_CHECKS: dict[Task, Callable[[Sequence[Member]], None]] = {Task.EMBEDDING: _check_space, Task.RERANK: _refuse_chain}
 
 
 def _check_local(members: Iterable[Member]) -> None:

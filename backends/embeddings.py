@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ..artifacts.errors import ConfigError, InputError, OnnxMlBridgeError
 from ..runtime.answers import Usage
 from ..runtime.cancellation import Watch
+from ..runtime.chunks import is_whitespace
 from ..runtime.handles.embedder import Embedding, EmbedOptions
 from ..runtime.handles.handle import with_index
 from ..runtime.options import ModelInfo
-from ..runtime.summarization.chunks import is_whitespace
 from ..runtime.text_windows import TextWindow
 from ..runtime.tokenizer import check_text
 from .loop import run_all

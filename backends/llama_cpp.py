@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from ..runtime.options import BridgeOptions, ModelInfo, StrPath, Task, check_lim
 from .embeddings import RemoteEmbedder
 from .entities import RemoteRecognizer
 from .llama_host import LlamaHost, LlamaOptions
-from .models import chat_settings
+from .models import ChatSettings, chat_settings
 from .summaries import RemoteSummarizer
 from .task_bridge import TaskBridge, check_any
 
@@ -112,37 +112,54 @@ class _Opener:
 
     def handle(self, task: Task, model: Gguf) -> Handle[Any]:
         """Return the handle of a model."""
-        host, timeout = self._host(task, model), self._options.timeout
-        text_limit, info = self._options.text_limit, self._info(task, model)
-        if task is Task.EMBEDDING:
-            context, dimensions = _context(task, model), model.dimensions
-            embedder = RemoteEmbedder(host, info, context=context, text_limit=text_limit, dimensions=dimensions)
-            return Embedder(embedder, timeout=timeout)
+        create: Mapping[Task, Callable[[Gguf], Handle[Any]]] = {
+            Task.EMBEDDING: self._embedder,
+            Task.NER: self._recognizer,
+            Task.SUMMARIZATION: self._summarizer,
+        }
+        return create[task](model)
+
+    def _embedder(self, model: Gguf) -> Embedder:
+        context = model.context or DEFAULT_EMBEDDING_CONTEXT
+        host, info = self._host(model, context, is_embedding=True), self._info(Task.EMBEDDING, model)
+        limit, dimensions = self._options.text_limit, model.dimensions
+        embedder = RemoteEmbedder(host, info, context=context, text_limit=limit, dimensions=dimensions)
+        return Embedder(embedder, timeout=self._options.timeout)
+
+    def _recognizer(self, model: Gguf) -> Recognizer:
+        host, settings = self._chat(Task.NER, model)
+        info, limit = self._info(Task.NER, model), self._options.text_limit
+        recognizer = RemoteRecognizer(host, info, settings, text_limit=limit, count=host.count)
+        return Recognizer(recognizer, timeout=self._options.timeout)
+
+    def _summarizer(self, model: Gguf) -> Summarizer:
+        host, settings = self._chat(Task.SUMMARIZATION, model)
+        info, limit = self._info(Task.SUMMARIZATION, model), self._options.text_limit
+        summarizer = RemoteSummarizer(host, info, settings, text_limit=limit, count=host.count)
+        return Summarizer(summarizer, timeout=self._options.timeout)
+
+    def _chat(self, task: Task, model: Gguf) -> tuple[LlamaHost, ChatSettings]:
+        """Return the host and the settings of a language model."""
+        context = model.context or DEFAULT_CONTEXT
         settings = chat_settings(
             task,
-            context=_context(task, model),
+            context=context,
             prompt=model.prompt,
             max_output_tokens=model.max_output_tokens,
             labels=model.labels,
             temperature=0.0,
             extra=_DETERMINISTIC,
         )
-        if task is Task.NER:
-            return Recognizer(
-                RemoteRecognizer(host, info, settings, text_limit=text_limit, count=host.count), timeout=timeout
-            )
-        return Summarizer(
-            RemoteSummarizer(host, info, settings, text_limit=text_limit, count=host.count), timeout=timeout
-        )
+        return self._host(model, context, is_embedding=False), settings
 
-    def _host(self, task: Task, model: Gguf) -> LlamaHost:
+    def _host(self, model: Gguf, context: int, *, is_embedding: bool) -> LlamaHost:
         options = LlamaOptions(
             Path(model.path).absolute(),
             model.sha256,
-            _context(task, model),
+            context,
             model.threads,
             model.memory_mb,
-            task is Task.EMBEDDING,
+            is_embedding,
             self._command,
             self._start_timeout,
             self._read_timeout,
@@ -158,12 +175,6 @@ class _Opener:
         return ModelInfo(
             name, task, KIND, "", path.name, model.sha256, str(path), "cpu", {}, self._name, machine, model.space
         )
-
-
-def _context(task: Task, model: Gguf) -> int:
-    if model.context is not None:
-        return model.context
-    return DEFAULT_EMBEDDING_CONTEXT if task is Task.EMBEDDING else DEFAULT_CONTEXT
 
 
 def _checked(model: object, task: Task) -> Gguf:

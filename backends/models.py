@@ -89,8 +89,6 @@ def check_api_model(model: object, task: Task) -> ApiModel:
         raise ConfigError("model", expected="the name of a model", actual=repr(model.model))
     check_limits(context=model.context, dimensions=model.dimensions, max_output_tokens=model.max_output_tokens)
     check_space(model.space)
-    if task is Task.EMBEDDING and model.dimensions is None:
-        raise ConfigError("dimensions", expected="the number of elements of a vector", actual="None")
     return model
 
 
@@ -112,11 +110,11 @@ def chat_settings(
     output_tokens = DEFAULT_OUTPUT_TOKENS[task] if max_output_tokens is None else max_output_tokens
     if output_tokens >= context:
         raise ConfigError("max_output_tokens", expected=f"less than the context of {context}", actual=output_tokens)
-    checked = _checked_labels(labels)
+    checked = ONTONOTES if labels in ((), []) else checked_labels(labels)
     check_temperature(temperature)
     if prompt is not None and not isinstance(prompt, (str, os.PathLike)):
         raise ConfigError("prompt", expected="the path of a file", actual=repr(prompt))
-    found = read_prompt(prompt, task, checked)
+    found = read_prompt(prompt, task)
     return ChatSettings(context, output_tokens, found, limit_key, temperature, checked, extra)
 
 
@@ -127,11 +125,16 @@ def check_temperature(value: Any) -> None:
         raise ConfigError("temperature", expected="a number from 0 to 2", actual=repr(value))
 
 
-def _checked_labels(labels: Any) -> tuple[str, ...]:
-    is_list = isinstance(labels, Sequence) and not isinstance(labels, str)
+def checked_labels(labels: Any) -> tuple[str, ...]:
+    """Return the types of entities to find, without repetitions.
+
+    :raises ConfigError: if they are no names, or none.
+    """
+    is_list = isinstance(labels, Sequence) and not isinstance(labels, str) and len(labels) > 0
     if not is_list or any(not isinstance(each, str) or not each for each in labels):
-        raise ConfigError("labels", expected="a list of names", actual=repr(labels))
-    found: tuple[str, ...] = tuple(labels) or ONTONOTES
-    if len(set(found)) != len(found):
-        raise ConfigError("labels", expected="different names", actual=repr(labels))
-    return found
+        raise ConfigError("labels", expected="a list of names, at least one", actual=repr(labels))
+    try:
+        "".join(labels).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError("labels", expected="names without lone surrogates", actual=repr(error.object)) from error
+    return tuple(dict.fromkeys(labels))

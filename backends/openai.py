@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from ..artifacts.errors import ConfigError
 from ..runtime.answers import Location
 from ..runtime.handles.embedder import Embedder
 from ..runtime.handles.handle import Handle, checked_options
@@ -59,7 +60,7 @@ class OpenAiMlBridge(TaskBridge):
         wire = Wire(server, who=name, key=read_key(server.api_key_env))
         timeout = options.timeout if server.timeout is None else server.timeout
         opener = _Opener(ServerHost(wire), server.base_url, name, options.text_limit)
-        return cls([opener.handle(task, model, timeout) for task, model in models.items()])
+        return cls([opener.handle(task, model, timeout) for task, model in models.items()], wire.close)
 
 
 class _Opener:
@@ -80,17 +81,16 @@ class _Opener:
 
     def _info(self, task: Task, model: ApiModel) -> ModelInfo:
         location = Location.MACHINE if is_loopback(self._url) else Location.NETWORK
-        info = ModelInfo(
+        return ModelInfo(
             model.model, task, KIND, "", model.model, None, self._url, location.value, {}, self._name, location
         )
-        if task is not Task.EMBEDDING:
-            return info
-        return replace(info, name=f"{info.name}@{model.dimensions}", space=model.space)
 
     def _embedder(self, model: ApiModel, info: ModelInfo) -> RemoteEmbedder:
+        if model.dimensions is None:
+            raise ConfigError("dimensions", expected="the number of elements of a vector", actual="None")
         return RemoteEmbedder(
             self._host,
-            info,
+            replace(info, name=f"{info.name}@{model.dimensions}", space=model.space),
             context=model.context,
             text_limit=self._text_limit,
             dimensions=model.dimensions,

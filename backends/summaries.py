@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from ..artifacts.errors import ConfigError, InputError, OnnxMlBridgeError
 from ..runtime.answers import Usage, total_usage
 from ..runtime.cancellation import Watch
+from ..runtime.chunks import is_whitespace, split_into_chunks
 from ..runtime.handles.handle import with_index
 from ..runtime.handles.summarizer import SummarizeOptions, Summary
 from ..runtime.options import ModelInfo, check_limits
-from ..runtime.summarization.chunks import is_whitespace, split_into_chunks
 from ..runtime.tokenizer import check_text
 from .chat import Asked, Completion, chat_body, complete
 from .loop import run_all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 from ..artifacts.errors import ConfigError, InputError, TaskNotLoadedError
@@ -16,8 +16,12 @@ AnyHandle = TypeVar("AnyHandle", bound=Handle[Any])
 class TaskBridge(HandleBridge):
     """A bridge with at most one model for each task; calls select it by its name or that of its backend, or by none."""
 
-    def __init__(self, handles: Iterable[Handle[Any]]) -> None:
-        """Wrap models that are open, of different tasks."""
+    def __init__(self, handles: Iterable[Handle[Any]], on_close: Callable[[], None] | None = None) -> None:
+        """Wrap models that are open, of different tasks.
+
+        :param on_close: called when all calls have ended.
+        """
+        self._on_close = on_close
         self._handles: dict[Task, Handle[Any]] = {handle.task: handle for handle in handles}
 
     def _all_handles(self) -> Iterable[Handle[Any]]:
@@ -37,6 +41,8 @@ class TaskBridge(HandleBridge):
         handles, self._handles = self._handles, {}
         for handle in handles.values():
             handle.close()
+        if self._on_close is not None:
+            self._on_close()
 
 
 def check_any(models: Collection[object]) -> None:

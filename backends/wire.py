@@ -17,6 +17,7 @@ from ..runtime.lane import LaneStatus
 from ..runtime.meter import Meter
 from . import verdicts
 from .event_stream import EventStream
+from .loop import run
 from .pacing import Pacing
 from .server import ApiServer, Secret, is_loopback
 from .verdicts import Failure
@@ -137,6 +138,17 @@ class Wire:
             async for _ in self._chunks(response):
                 pass
             return int(response.status_code)
+
+    def close(self) -> None:
+        """Close the connections that are kept for further requests, after the last request has ended."""
+        if self._client is not None:
+            run(self._close())
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        if self._loop is asyncio.get_running_loop():  # else they are those of the parent process
+            await client.aclose()
+        self._loop = None
 
     def move(self, socket: str) -> None:
         """Connect to another Unix socket from now on."""

@@ -25,14 +25,14 @@ class Prompt:
         """Return the prompt of a text, whose braces mean nothing."""
         return self.before + text + self.after
 
-    @property
-    def size(self) -> int:
-        """The size without a text in bytes of UTF-8."""
-        return len(self.with_text("").encode())
+    def with_labels(self, labels: Sequence[str]) -> Prompt:
+        """Return the prompt with the labels instead of `{labels}`."""
+        before, after = (part.replace(_LABELS, ", ".join(labels)) for part in (self.before, self.after))
+        return Prompt(before, after)
 
 
-def parse_prompt(template: object, labels: Sequence[str] = ()) -> Prompt:
-    """Return the prompt of a text with one `{text}`; `{labels}` is replaced by the labels.
+def parse_prompt(template: object) -> Prompt:
+    """Return the prompt of a text with one `{text}`.
 
     :raises ConfigError: if it has no or several `{text}`, or a lone surrogate.
     """
@@ -44,17 +44,17 @@ def parse_prompt(template: object, labels: Sequence[str] = ()) -> Prompt:
         template.encode()
     except UnicodeEncodeError as error:
         raise ConfigError("prompt", expected=expected, actual="a lone surrogate") from error
-    before, after = (part.replace(_LABELS, ", ".join(labels)) for part in template.split(_TEXT))
+    before, after = template.split(_TEXT)
     return Prompt(before, after)
 
 
-def read_prompt(path: StrPath | None, task: Task, labels: Sequence[str] = ()) -> Prompt:
+def read_prompt(path: StrPath | None, task: Task) -> Prompt:
     """Return the prompt in a UTF-8 file; None is the one of the package for the task.
 
     :raises OnnxMlBridgeError: with the code `io` if the file cannot be read.
     :raises ConfigError: if it is not UTF-8, or has not exactly one `{text}`.
     """
-    return parse_prompt(_built_in(task) if path is None else _file(Path(path)), labels)
+    return parse_prompt(_built_in(task) if path is None else _file(Path(path)))
 
 
 @cache

@@ -14,6 +14,7 @@ from ...artifacts.errors import ConfigError, InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from ..batching import plan_batches
 from ..cancellation import Stop, Watch
+from ..chunks import is_whitespace, split_into_chunks
 from ..graph_model import GraphModel, graph_model
 from ..handles.summarizer import SummarizeOptions, Summarizer, Summary
 from ..lane import Lane, LaneOptions
@@ -21,7 +22,6 @@ from ..lane_call import Call, Run
 from ..loading import OpenArtifact
 from ..options import DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
 from ..tokenizer import TextTokenizer, Tokens, check_text
-from .chunks import is_whitespace, split_into_chunks
 from .settings import options_of, resolve_settings
 
 # Maximum number of padded source tokens of one run.

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,43 @@ def test_health_costs_no_request_for_tokens(server, open_bridge):
     assert not server.requests()
     gone = OpenAiMlBridge.open(summarization=ApiModel("m"), server=ApiServer(base_url="http://127.0.0.1:9/v1"))
     assert [(each.state, each.error) for each in gone.health()] == [("failed", "upstream")]
+
+
+def test_connections_to_other_machines_are_kept_until_the_bridge_is_closed(monkeypatch):
+    """As if loopback were another machine, because this one keeps no connection."""
+    monkeypatch.setattr("onnx_ml_bridge.backends.wire.is_loopback", lambda url: False)
+    opened, ended = [], threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle(self) -> None:
+            opened.append(self.client_address)
+            super().handle()
+            ended.set()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            body = json.dumps({"data": [{"index": 0, "embedding": [0.5]}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{running.server_port}/v1"
+        bridge = OpenAiMlBridge.open(embedding=ApiModel("m", dimensions=1), server=ApiServer(base_url=url))
+        for _ in range(3):
+            assert bridge.generate_embedding("a").tolist() == [0.5]
+        assert len(opened) == 1 and not ended.is_set()
+        bridge.close()
+        assert ended.wait(5)
+        bridge.close()
+        running.shutdown()
 
 
 def test_base64_is_little_endian():

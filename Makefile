@@ -119,12 +119,12 @@ lint-rust: lock
 	cd bridge && cargo fmt --check
 	rustfmt --check --edition 2024 --config-path bridge tests/consumer/src/main.rs
 	cd bridge && $(CARGO) clippy --all-targets -- -D warnings
-	cd bridge && $(CARGO) clippy --all-targets --features cli,store,store-remote -- -D warnings
+	cd bridge && $(CARGO) clippy --all-targets --features cli,store,store-remote,openai,llama-cpp -- -D warnings
 
 test-rust: setup lock
 	cd bridge && ORT_DYLIB_PATH=$(LIBRARY) ONNX_ML_BRIDGE_ARTIFACT=$(abspath tests/golden/valid/tiny-embedding) \
-		cargo test --quiet --features cli,store,store-remote
-	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features store,store-remote
+		cargo test --quiet --features cli,store,store-remote,openai,llama-cpp
+	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features store,store-remote,openai,llama-cpp
 
 # Without one family, for each of them: the other families pass their quick tests, and its artifacts are refused
 test-families: test-python-families test-rust-families

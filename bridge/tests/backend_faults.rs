@@ -349,7 +349,7 @@ fn options_of_other_models_are_refused() {
     assert_eq!(code(EmbedOptions::default().dimensions(2)), ErrorCode::Config);
     assert_eq!(code(EmbedOptions::default().prompt_name("query")), ErrorCode::PromptNotFound);
     let recognizer = bridge.recognizer(None).expect("a handle");
-    for options in [RecognizeOptions::default().stride(2), RecognizeOptions::default().labels(["A"])] {
+    for options in [RecognizeOptions::default().stride(2), RecognizeOptions::default().labels([""; 1])] {
         assert_eq!(recognizer.recognize_blocking(&["a"], &options).expect_err("an option").code(), ErrorCode::Config);
     }
     assert!(faulty.requests().is_empty());

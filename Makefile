@@ -29,6 +29,7 @@ RUST_CANCELLATION := bridge/target/release/examples/cancellation
 RUST_SOAK := bridge/target/release/examples/soak
 RUST_MEMORY := bridge/target/release/examples/memory
 RUST_VERDICTS := bridge/target/debug/examples/verdicts
+RUST_BACKENDS := bridge/target/debug/examples/backends
 # Minutes of `make soak` for each language
 MINUTES ?= 5
 # Number of processes that run the tests of Python; they also share the processors
@@ -84,6 +85,8 @@ $(RUST_SOAK): lock FORCE
 	cd bridge && $(CARGO) build --release --example soak
 $(RUST_VERDICTS): lock FORCE
 	cd bridge && $(CARGO) build --example verdicts --features cli,store,store-remote
+$(RUST_BACKENDS): lock FORCE
+	cd bridge && $(CARGO) build --example backends --features llama-cpp
 $(RUST_MEMORY): lock FORCE
 	cd bridge && $(CARGO) build --release --example memory
 FORCE:
@@ -119,12 +122,12 @@ lint-rust: lock
 	cd bridge && cargo fmt --check
 	rustfmt --check --edition 2024 --config-path bridge tests/consumer/src/main.rs
 	cd bridge && $(CARGO) clippy --all-targets -- -D warnings
-	cd bridge && $(CARGO) clippy --all-targets --features cli,store,store-remote -- -D warnings
+	cd bridge && $(CARGO) clippy --all-targets --features cli,store,store-remote,openai,llama-cpp -- -D warnings
 
 test-rust: setup lock
 	cd bridge && ORT_DYLIB_PATH=$(LIBRARY) ONNX_ML_BRIDGE_ARTIFACT=$(abspath tests/golden/valid/tiny-embedding) \
-		cargo test --quiet --features cli,store,store-remote
-	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features store,store-remote
+		cargo test --quiet --features cli,store,store-remote,openai,llama-cpp
+	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features store,store-remote,openai,llama-cpp
 
 # Without one family, for each of them: the other families pass their quick tests, and its artifacts are refused
 test-families: test-python-families test-rust-families
@@ -184,10 +187,10 @@ test-s3: install .venv-s3/.installed
 
 # llama.cpp's own server with small GGUF files, the official SDK, and a network namespace. ONNX_ML_BRIDGE_DOCUMENTS and
 # ONNX_ML_BRIDGE_TEXTS change the numbers of texts.
-test-backends: install models
+test-backends: install models $(RUST_BACKENDS)
 	$(BIN)/pip install -q -c constraints.txt "xllamacpp>=2026.10.11549" gguf openai
-	ONNX_ML_BRIDGE_DIST=$(abspath dist) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10 \
-		tests/backends
+	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST_BACKENDS=$(abspath $(RUST_BACKENDS)) ORT_DYLIB_PATH=$(LIBRARY) \
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10 tests/backends
 
 # The tests of docs/reliability.md, and the page with their results
 RELIABILITY = env ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \

@@ -221,6 +221,8 @@ mod trust;
 mod unknown_name;
 
 pub use api::{MlBridge, Outcomes};
+#[cfg(feature = "llama-cpp")]
+pub use backends::{Gguf, LlamaCppBuilder, LlamaCppMlBridge};
 #[cfg(feature = "openai")]
 pub use backends::{ApiModel, ApiServer, CompositeBuilder, CompositeMlBridge, OpenAiBuilder, OpenAiMlBridge};
 pub use bridge::OnnxMlBridge;

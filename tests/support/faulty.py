@@ -18,12 +18,11 @@ import contextlib
 import email.utils
 import hashlib
 import json
+import struct
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 DIMENSIONS = 4
 SUMMARY = ("The", " lease", " was", " signed.")
@@ -100,13 +99,13 @@ def retry_after(argument: str) -> str:
     return f"{'retry-after-ms' if unit == 'ms' else 'Retry-After'}: {value}\r\n" if unit else ""
 
 
-def vector(text: str) -> np.ndarray:
+def vector(text: str) -> list[float]:
     """The vector of a text: the first bytes of its SHA-256, divided by 256."""
-    return np.frombuffer(hashlib.sha256(text.encode()).digest()[:DIMENSIONS], np.uint8).astype("<f4") / 256
+    return [byte / 256 for byte in hashlib.sha256(text.encode()).digest()[:DIMENSIONS]]
 
 
-def encoded(vector: np.ndarray) -> str:
-    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+def encoded(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def embeddings(request: Request) -> dict[str, Any]:
@@ -131,12 +130,12 @@ def changed(request: Request, change: str) -> dict[str, Any]:
         del body["data"]
     elif change == "lists":
         for each, text in zip(data, request.body["input"], strict=True):
-            each["embedding"] = vector(text).tolist()
+            each["embedding"] = vector(text)
     else:
         data[0]["embedding"] = {
             "badb64": "!!notbase64",
             "short64": base64.b64encode(b"\0\0\0\0\0").decode(),
-            "nan": encoded(np.full(DIMENSIONS, np.nan)),
+            "nan": encoded([float("nan")] * DIMENSIONS),
             "dims": encoded(first[:-1]),
         }[change]
     return body

@@ -168,6 +168,23 @@ mod tests {
         assert_eq!(spans("İstanbul is big", &[("", "istanbul"), ("", "İstanbul")]), (vec![(0, 8)], 1));
     }
 
+    #[test]
+    fn copies_are_found_where_python_finds_them() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/align.json");
+        let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(path).expect("cases")).expect("JSON");
+        let cases = cases["cases"].as_array().expect("a list");
+        assert!(cases.len() >= 14);
+        for case in cases {
+            let copies: Vec<[String; 3]> = serde_json::from_value(case["copies"].clone()).expect("copies");
+            let of = |[before, text, label]: [String; 3]| Copied { before, text, label };
+            let copies: Vec<Copied> = copies.into_iter().map(of).collect();
+            let aligned = align(case["text"].as_str().expect("a text"), &copies);
+            let spans: Vec<_> = aligned.spans.iter().map(|span| (span.start, span.end, span.label)).collect();
+            assert_eq!(serde_json::json!(spans), case["spans"], "{case}");
+            assert_eq!(serde_json::json!(aligned.dropped), case["dropped"], "{case}");
+        }
+    }
+
     proptest! {
         #[test]
         fn spans_are_sorted_and_do_not_overlap(

@@ -7,6 +7,8 @@ mod align;
 mod composite;
 mod condition;
 pub(crate) mod config;
+#[cfg(feature = "llama-cpp")]
+mod llama_cpp;
 mod models;
 mod openai;
 mod prompt;
@@ -15,5 +17,7 @@ mod services;
 mod wire;
 
 pub use self::composite::{CompositeBuilder, CompositeMlBridge};
+#[cfg(feature = "llama-cpp")]
+pub use self::llama_cpp::{Gguf, LlamaCppBuilder, LlamaCppMlBridge};
 pub use self::models::{ApiModel, ApiServer};
 pub use self::openai::{OpenAiBuilder, OpenAiMlBridge};

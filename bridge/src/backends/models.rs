@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::prompt::Prompt;
 use super::remote::chat::Chat;
-use super::remote::entities::{ONTONOTES, Recognition};
+use super::remote::entities::{ONTONOTES, Recognition, checked_labels};
 use super::remote::summaries::{Summarization, check_temperature};
 use super::remote::{Remote, RemoteModel, Size};
 use super::wire::Limits;
@@ -302,7 +302,10 @@ impl ChatFields<'_> {
     /// # Errors
     /// `config`; `io` for a prompt that cannot be read.
     pub(super) fn settings(&self, task: Task) -> Result<ChatSettings, BridgeError> {
-        let labels = self.checked_labels()?;
+        let labels = match self.labels {
+            [] => ONTONOTES.map(str::to_owned).to_vec(),
+            labels => checked_labels(labels)?,
+        };
         let default = if task == Task::Ner { 2048 } else { 256 };
         let (context, max_output_tokens) = (self.context, self.max_output_tokens.unwrap_or(default));
         check_counts(&[("max_output_tokens", Some(max_output_tokens))])?;
@@ -311,23 +314,11 @@ impl ChatFields<'_> {
             return Err(BridgeError::config(problem));
         }
         check_temperature(self.temperature)?;
-        let prompt = Prompt::read(self.prompt.map(PathBuf::as_path), task, &labels)?;
+        let prompt = Prompt::read(self.prompt.map(PathBuf::as_path), task)?;
         let (limit_key, temperature, seed) = (self.limit_key, self.temperature, None);
         let chat =
             Chat { context, max_output_tokens, prompt, limit_key, temperature, seed, extra: serde_json::Map::new() };
         Ok(ChatSettings { chat, labels })
-    }
-
-    fn checked_labels(&self) -> Result<Vec<String>, BridgeError> {
-        if self.labels.is_empty() {
-            return Ok(ONTONOTES.map(str::to_owned).to_vec());
-        }
-        let is_twice = |(index, label): (usize, &String)| self.labels[..index].contains(label);
-        if self.labels.iter().any(String::is_empty) || self.labels.iter().enumerate().any(is_twice) {
-            let problem = format!("labels are {:?}, expected different names", self.labels);
-            return Err(BridgeError::config(problem));
-        }
-        Ok(self.labels.to_vec())
     }
 }
 
@@ -394,6 +385,6 @@ mod tests {
             fields(&labels, Some(100)).settings(Task::Ner).map(|settings| settings.labels.len()).ok()
         };
         assert_eq!((labels(&[]), labels(&["A", "B"])), (Some(18), Some(2)));
-        assert_eq!((labels(&["A", "A"]), labels(&[""])), (None, None));
+        assert_eq!((labels(&["A", "A"]), labels(&[""])), (Some(1), None));
     }
 }

@@ -43,9 +43,9 @@ impl Meter {
         Self { model: manifest.name.clone(), version: manifest.version.clone() }
     }
 
-    /// The metrics of a model of another backend: `model` is the name of the backend, `version` that of the model.
+    /// The metrics of a model of another backend: `model` is the name of the model, `version` that of the backend.
     pub(crate) fn of_backend(backend: &str, model: &str) -> Self {
-        Self { model: backend.to_owned(), version: model.to_owned() }
+        Self { model: model.to_owned(), version: backend.to_owned() }
     }
 
     /// Records a request that was answered: the number of its texts and of its tokens, and its duration.

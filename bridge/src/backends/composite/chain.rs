@@ -38,7 +38,7 @@ pub(super) struct Chain<B: ?Sized> {
 impl<B: Linked + ?Sized + 'static> Chain<B> {
     pub(super) fn new(members: Vec<Member<B>>) -> Self {
         let first = members.first().map_or_else(String::new, |member| member.handle.info().name);
-        Self { members, meter: Meter::of_backend(&first, COMPOSITE) }
+        Self { members, meter: Meter::of_backend(COMPOSITE, &first) }
     }
 
     /// Checks the options for all members.

@@ -198,7 +198,7 @@ mod tests {
         Chat {
             context: 100,
             max_output_tokens: 7,
-            prompt: Prompt::parse("{text}", &[]).expect("a prompt"),
+            prompt: Prompt::parse("{text}").expect("a prompt"),
             limit_key: "max_tokens",
             temperature: Some(0.5),
             seed: None,

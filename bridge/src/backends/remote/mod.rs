@@ -128,7 +128,7 @@ impl<T: RemoteTask> Backend for RemoteModel<T> {
         match &self.remote.wire.endpoint {
             Endpoint::Server(_) => caller.stop.check(),
             #[cfg(feature = "llama-cpp")]
-            Endpoint::Child(supervisor) => supervisor.load(caller).await,
+            Endpoint::Child(supervisor, task) => supervisor.load(*task, caller).await,
         }
     }
 
@@ -136,7 +136,7 @@ impl<T: RemoteTask> Backend for RemoteModel<T> {
         match &self.remote.wire.endpoint {
             Endpoint::Server(_) => {}
             #[cfg(feature = "llama-cpp")]
-            Endpoint::Child(supervisor) => supervisor.unload(),
+            Endpoint::Child(supervisor, task) => supervisor.unload(*task),
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Summarization {
 
 impl Summarization {
     fn prompt(&self, options: &SummarizeOptions) -> Result<Prompt, BridgeError> {
-        options.prompt.as_ref().map_or_else(|| Ok(self.chat.prompt.clone()), |text| Prompt::parse(text, &[]))
+        options.prompt.as_ref().map_or_else(|| Ok(self.chat.prompt.clone()), |text| Prompt::parse(text))
     }
 }
 

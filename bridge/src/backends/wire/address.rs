@@ -45,9 +45,13 @@ impl Address {
         Self { base: "http://llama-cpp/v1".to_owned(), host: "llama-cpp".to_owned(), is_loopback: true }
     }
 
-    /// The URL of a path that starts with a slash, such as `/embeddings`.
+    /// The URL of a path below the base URL, such as `/embeddings`, or with two slashes of one below the root of llama.cpp's
+    /// server, such as `//health`.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        match path.strip_prefix("//") {
+            Some(path) => format!("{}/{path}", self.base.trim_end_matches("/v1")),
+            None => format!("{}{path}", self.base),
+        }
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -9,14 +9,16 @@ use crate::BridgeError;
 #[cfg(feature = "llama-cpp")]
 use crate::backends::llama_cpp::supervisor::{Running, Supervisor};
 use crate::status::ModelState;
+#[cfg(feature = "llama-cpp")]
+use crate::tasks::Task;
 
 /// Where requests go.
 pub(crate) enum Endpoint {
     /// A server that is there.
     Server(Arc<Client>),
-    /// A child process, which the first request starts.
+    /// A child process, which the first request of a task starts.
     #[cfg(feature = "llama-cpp")]
-    Child(Arc<Supervisor>),
+    Child(Arc<Supervisor>, Task),
 }
 
 impl Endpoint {
@@ -28,7 +30,7 @@ impl Endpoint {
         match self {
             Self::Server(client) => Ok(Arc::clone(client)),
             #[cfg(feature = "llama-cpp")]
-            Self::Child(supervisor) => supervisor.client().await,
+            Self::Child(supervisor, task) => supervisor.client(*task).await,
         }
     }
 }
@@ -39,7 +41,7 @@ impl Endpoint {
         match self {
             Self::Server(_) => ModelState::Ready,
             #[cfg(feature = "llama-cpp")]
-            Self::Child(supervisor) => supervisor.state(),
+            Self::Child(supervisor, _) => supervisor.state(),
         }
     }
 
@@ -48,7 +50,10 @@ impl Endpoint {
         match self {
             Self::Server(client) => Some((Arc::clone(client), client.address.url("/models"))),
             #[cfg(feature = "llama-cpp")]
-            Self::Child(supervisor) => supervisor.current().map(|client| (client, "http://llama-cpp/health".to_owned())),
+            Self::Child(supervisor, _) => supervisor.current().map(|client| {
+                let url = client.address.url("//health");
+                (client, url)
+            }),
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) use self::client::{Client, Endpoint};
 pub(crate) use self::flight::{fly, fly_counted, spawned};
 pub(crate) use self::gate::Gate;
 pub(crate) use self::key::Key;
+#[cfg(feature = "llama-cpp")]
+pub(crate) use self::runtime::runtime;
 pub(crate) use self::sse::Events;
 pub(crate) use self::verdict::Failure;
 

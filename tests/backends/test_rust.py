@@ -12,17 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_server import INJECTIONS, SLACK, START_LIMIT, is_alive, wait_for
 from odd_texts import ODD
 from onnx_ml_bridge import OnnxMlBridgeError, RecognizeOptions, SummarizeOptions, open_bridge
 
 pytest.importorskip("xllamacpp")
 pytest.importorskip("gguf")
-from gguf_models import HOSTILE, write_llama
-from test_hostile_files import SLACK, START_LIMIT, USED
-from test_llama import INJECTIONS, is_alive, wait_for
+from gguf_models import HOSTILE, USABLE, write_llama
 
 PROGRAM = os.environ.get("ONNX_ML_BRIDGE_RUST_BACKENDS")
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="ONNX_ML_BRIDGE_RUST_BACKENDS is the example backends of the crate")
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="ONNX_ML_BRIDGE_RUST_BACKENDS is an example of the crate")
 GOLDEN_FOLDER = Path(__file__).parents[1] / "golden"
 COMMAND = json.dumps([sys.executable, "-m", "onnx_ml_bridge.backends.llama_child"])
 LOCAL = """
@@ -108,7 +107,7 @@ def test_a_hostile_file_is_a_typed_error_within_the_start_limit(name, tmp_path):
     started = time.monotonic()
     ((answer,),) = rust(config, {"task": "summarization", "inputs": [["one"]]})
     assert time.monotonic() - started < START_LIMIT + SLACK
-    assert answer.get("code") == (None if name in USED else "inference"), answer
+    assert answer.get("code") == (None if name in USABLE else "inference"), answer
 
 
 def test_a_server_that_dies_is_started_again_and_ends_with_its_parent(llama_file, tmp_path):

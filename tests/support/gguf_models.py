@@ -228,3 +228,12 @@ HOSTILE: dict[str, dict[str, Any]] = {
     },
     "another architecture": {"general.architecture": "bert"},
 }
+# Those of them that llama.cpp uses all the same
+USABLE = {
+    "a first token out of range",
+    "a last token out of range",
+    "an unknown token out of range",
+    "the tokenizer plamo2",
+    "the tokenizer rwkv",
+    "the tokenizer t5",
+}

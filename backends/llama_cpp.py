@@ -92,7 +92,7 @@ class LlamaCppMlBridge(TaskBridge):
         check_timeout(start_timeout, "start_timeout")
         check_timeout(read_timeout, "read_timeout")
         opener = _Opener(_checked_command(command), start_timeout, read_timeout, name, options)
-        return cls([opener.handle(task, model) for task, model in models.items()])
+        return cls([opener.handle(task, model) for task, model in models.items()], opener.close)
 
 
 class _Opener:
@@ -118,6 +118,11 @@ class _Opener:
             Task.SUMMARIZATION: self._summarizer,
         }
         return create[task](model)
+
+    def close(self) -> None:
+        """End all servers."""
+        for host in self._hosts.values():
+            host.close()
 
     def _embedder(self, model: Gguf) -> Embedder:
         context = model.context or DEFAULT_EMBEDDING_CONTEXT

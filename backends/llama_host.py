@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,27 +71,36 @@ class LlamaHost:
         server = ApiServer(base_url=_BASE_URL, max_in_flight=1, read_timeout=options.read_timeout, max_backoff=0.5)
         self.wire = Wire(server, who=self._who, socket="", prepare=self._restart)
         self._child: ChildProcess | None = None
+        self._starting: _Starting | None = None
         self._folder: weakref.finalize[..., LlamaHost] | None = None
         self._after_fork()
         call_after_fork(self)
 
     def _after_fork(self) -> None:
         """Use no child of the parent process, but let it end with the parent."""
-        if self._child is not None:
-            self._child.abandon()
+        for child in (self._child, None if self._starting is None else self._starting.child):
+            if child is not None:
+                child.abandon()
         self._lock = threading.Lock()
-        self._child = self._folder = None
+        self._child = self._starting = self._folder = None
         self._users = 0
 
-    def load(self) -> None:
+    def load(self, watch: Watch | None = None) -> None:
         """Start the server, unless it runs already, and let it answer once.
 
+        :param watch: can end the wait; the server goes on to start, and the next call waits for the rest.
+        :raises StoppedError: if the watch stopped the call.
         :raises InferenceError: if llama.cpp refuses the file, ends, or exceeds the start limit.
         :raises DependencyError: if the program is missing.
         """
-        with self._lock:
-            self._ensure_running()
+        watch = Watch() if watch is None else watch
+        while not self._lock.acquire(timeout=_PAUSE):
+            watch.check()
+        try:
+            self._ensure_running(watch)
             self._users += 1
+        finally:
+            self._lock.release()
 
     def unload(self) -> None:
         """End the server if no other model uses it."""
@@ -98,6 +108,12 @@ class LlamaHost:
             self._users -= 1
             if self._users <= 0:
                 self._end()
+
+    def close(self) -> None:
+        """End the server, also one that still starts."""
+        with self._lock:
+            self._users = 0
+            self._end()
 
     def resident_bytes(self) -> int:
         """Return the memory of the server in bytes."""
@@ -131,11 +147,24 @@ class LlamaHost:
     def _locked_restart(self) -> None:
         with self._lock:
             if self._users > 0:
-                self._ensure_running()
+                self._ensure_running(Watch())
 
-    def _ensure_running(self) -> None:
+    def _ensure_running(self, watch: Watch) -> None:
         if self._child is not None and self._child.status is None:
             return
+        starting = self._start() if self._starting is None else self._starting
+        try:
+            self._wait_until_ready(starting, watch)
+        except StoppedError:
+            self._starting = starting
+            raise
+        except BaseException:
+            self._starting = starting
+            self._end()
+            raise
+        self._child, self._starting = starting.child, None
+
+    def _start(self) -> _Starting:
         self._end()
         self._check_file()
         options = self._options
@@ -145,17 +174,14 @@ class LlamaHost:
             memory_mb=options.memory_mb,
             ends_with_input=options.command is None or options.command[-1:] == (_MODULE,),
         )
-        try:
-            self._wait_until_ready(child)
-        except BaseException:
-            child.end()
-            raise
-        self._child = child
+        return _Starting(child, time.monotonic() + options.start_timeout)
 
     def _end(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.end()
+        children = (self._child, None if self._starting is None else self._starting.child)
+        self._child = self._starting = None
+        for child in children:
+            if child is not None:
+                child.end()
         if self._folder is not None:
             self._folder()
             self._folder = None
@@ -170,26 +196,29 @@ class LlamaHost:
         self.wire.move(str(socket))
         return socket
 
-    def _wait_until_ready(self, child: ChildProcess) -> None:
+    def _wait_until_ready(self, starting: _Starting, watch: Watch) -> None:
         """Wait until the server answers; at last it computes a token, because some files fail only then."""
-        ends = time.monotonic() + self._options.start_timeout
-        while not self._is_answered(child, ends, "//health", None):
+        while not self._is_answered(starting, watch, "//health", None):
             time.sleep(_PAUSE)
         path, body = ("/embeddings", {"input": "a"}) if self._options.is_embedding else ("/chat/completions", _FIRST)
-        if not self._is_answered(child, ends, path, body):
+        if not self._is_answered(starting, watch, path, body):
             raise InferenceError(f"{self._who}: llama.cpp cannot use the file: its first answer is an error")
 
-    def _is_answered(self, child: ChildProcess, ends: float, path: str, body: Any) -> bool:
+    def _is_answered(self, starting: _Starting, watch: Watch, path: str, body: Any) -> bool:
         """Return whether the server answers a request with the status 200.
 
+        :raises StoppedError: if the watch stopped the call.
         :raises InferenceError: if the server ended, or if the start limit is exceeded.
         """
+        watch.check()
+        child, ends = starting.child, starting.ends
         rest = ends - time.monotonic()
         try:
             if rest > 0:
-                with Watch(rest) as watch:
-                    return run(self.wire.ask(path, body), watch) == 200
+                with Watch(rest) as limit, watch.listening(partial(limit.stop, "cancelled")):
+                    return run(self.wire.ask(path, body), limit) == 200
         except (Failure, StoppedError):
+            watch.check()
             rest = ends - time.monotonic()
         if child.status is not None:
             what = f"llama.cpp ended with the status {child.status} when it started: {child.last_message}"
@@ -213,6 +242,14 @@ class LlamaHost:
         if actual != self._options.sha256:
             raise ArtifactError("file_hash", f"{path} is another file", expected=self._options.sha256, actual=actual)
         self._stamp = stamp
+
+
+@dataclass(frozen=True)
+class _Starting:
+    """A child that does not answer yet, and when it has to, by `time.monotonic`."""
+
+    child: ChildProcess
+    ends: float
 
 
 _MODULE = "onnx_ml_bridge.backends.llama_child"

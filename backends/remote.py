@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ..artifacts.errors import OnnxMlBridgeError
 from ..runtime.answers import Usage
+from ..runtime.cancellation import Watch
 from ..runtime.meter import Meter
 from ..runtime.options import ModelInfo
 from ..runtime.status import ModelState
@@ -23,8 +24,8 @@ class Host(Protocol):
     def wire(self) -> Wire:
         """The wire to it."""
 
-    def load(self) -> None:
-        """Start it, if it is started by this process."""
+    def load(self, watch: Watch | None = None) -> None:
+        """Start it, if it is started by this process; the watch can end the wait for it."""
 
     def unload(self) -> None:
         """End it, if it is started by this process."""
@@ -42,7 +43,7 @@ class ServerHost:
 
     wire: Wire
 
-    def load(self) -> None:
+    def load(self, watch: Watch | None = None) -> None:
         """Do nothing: the server has its models loaded."""
 
     def unload(self) -> None:
@@ -67,8 +68,12 @@ class RemoteModel:
         self.wire = host.wire
         self.lane = host.wire  # its status
         self.meter = Meter(info.name, info.version or info.backend)
-        self.load, self.unload = host.load, host.unload
+        self.load_within, self.unload = host.load, host.unload
         self.resident_bytes, self.probe = host.resident_bytes, host.probe
+
+    def load(self) -> None:
+        """Start the host now instead of in the first call."""
+        self.host.load()
 
 
 def probed(wire: Wire, path: str) -> tuple[ModelState, str | None]:

@@ -238,7 +238,11 @@ class Resident:
         self._conditions.prepare()
         self._conditions.budget.make_room(self, watch)
         before, started = memory.process_bytes(), time.monotonic()
-        self._graphs.load()
+        load_within = getattr(self._graphs, "load_within", None)
+        if load_within is None:
+            self._graphs.load()
+        else:
+            load_within(watch)  # a load by another process, which this call need not wait for
         seconds = time.monotonic() - started
         try:
             self._conditions.prepare()  # the files that were loaded may not be those that were checked before

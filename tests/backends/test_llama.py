@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -236,6 +237,31 @@ def test_limits_of_memory_and_of_the_start(llama_file):
     with opened(llama_file, command=["no-such-llama-server"]) as bridge, pytest.raises(OnnxMlBridgeError) as failed:
         bridge.summarize(["one"])
     assert isinstance(failed.value, DependencyError)
+
+
+def test_a_call_does_not_wait_for_the_start_beyond_its_limit(llama_file):
+    """The server goes on to start: a later call waits for the rest, and a bridge that is closed ends it."""
+    slow = f"import time; time.sleep(2)\n{STUBBORN}"
+    with opened(llama_file, command=[sys.executable, "-c", slow]) as bridge:
+        host = bridge.summarizer().backend.host
+        started = time.monotonic()
+        with pytest.raises(StoppedError) as stopped:
+            bridge.summarizer().summarize([["one"]], SummarizeOptions(timeout=0.3))
+        assert stopped.value.code == "timeout" and time.monotonic() - started < 1.5
+        token = CancelToken()
+        threading.Timer(0.2, token.cancel).start()
+        with pytest.raises(StoppedError) as stopped:
+            bridge.recognizer().recognize(["one"], RecognizeOptions(cancel=token))
+        pid = host._starting.child._process.pid
+        assert stopped.value.code == "cancelled" and is_alive(pid)
+        assert bridge.summarize(["one"]) and child_of(bridge) == pid
+    bridge = opened(llama_file, command=[sys.executable, "-c", slow])
+    host = bridge.summarizer().backend.host
+    with pytest.raises(StoppedError):
+        bridge.summarizer().summarize([["one"]], SummarizeOptions(timeout=0.1))
+    pid = host._starting.child._process.pid
+    bridge.close()
+    assert not is_alive(pid)
 
 
 def test_the_socket_is_for_this_user_alone(llama_file):

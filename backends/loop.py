@@ -16,8 +16,8 @@ from ..runtime.forking import call_after_fork
 T = TypeVar("T")
 # A coroutine function that may emit events on the way to its result.
 Job = Callable[[Callable[[Any], None]], Coroutine[Any, Any, T]]
-# What the queue of a call holds at its end.
-_END = object()
+# What the queue of a call holds at its end, and what it holds beside an exception
+_END, _RAISED = object(), object()
 
 
 class _LoopThread:
@@ -85,13 +85,15 @@ def run_all(
             while (item := queue.get()) is not _END:
                 watch.check()
                 kind, value = item
+                if kind is _RAISED:
+                    raise value from value.__cause__
                 if kind is None:
                     if on_event is not None:
                         on_event(value)
                 else:
                     yield kind, value
             watch.check()
-            _raise_error(future)
+            future.result()
     finally:
         future.cancel()
 
@@ -101,19 +103,17 @@ def _cancel(future: Future[None]) -> None:
 
 
 async def _all(jobs: Sequence[Job[T]], queue: SimpleQueue[Any]) -> None:
-    """Put the result of every job into the queue with its index; events have the index None."""
+    """Put the result of every job into the queue with its index; events have the index None.
+
+    The first exception goes there too, because asyncio logs one that nobody takes from a task.
+    """
 
     async def one(index: int, job: Job[T]) -> None:
         queue.put((index, await job(lambda event: queue.put((None, event)))))
 
-    async with asyncio.TaskGroup() as group:
-        for index, job in enumerate(jobs):
-            group.create_task(one(index, job))
-
-
-def _raise_error(future: Future[None]) -> None:
-    """Raise the first exception of a job itself, without the group around it."""
     try:
-        future.result()
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group.exceptions[0].__cause__
+        async with asyncio.TaskGroup() as group:
+            for index, job in enumerate(jobs):
+                group.create_task(one(index, job))
+    except BaseExceptionGroup as errors:
+        queue.put((_RAISED, errors.exceptions[0]))

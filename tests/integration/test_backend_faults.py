@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gc
 import json
 import logging
 import threading
@@ -31,6 +33,8 @@ from onnx_ml_bridge import (
     SummarizeOptions,
     Usage,
 )
+from onnx_ml_bridge.backends.loop import run_all
+from onnx_ml_bridge.runtime.cancellation import Watch
 from onnx_ml_bridge.runtime.meter import Meter, all_numbers
 
 pytest.importorskip("httpx2")
@@ -176,6 +180,7 @@ def test_requests_per_minute_spaces_requests(server, open_bridge):
 @pytest.mark.parametrize("stop", ["cancel", "timeout"])
 def test_a_call_that_stops_closes_its_connection(server, open_bridge, stop):
     bridge = open_bridge()
+    bridge.generate_embedding("the first request takes longer")
     server.script("stall")
     token = CancelToken()
     threading.Timer(0.3, token.cancel if stop == "cancel" else lambda: None).start()
@@ -188,6 +193,21 @@ def test_a_call_that_stops_closes_its_connection(server, open_bridge, stop):
         assert time.monotonic() - returned < 2
         time.sleep(0.01)
     assert request["ended"] - returned < 0.5
+
+
+def test_a_call_that_fails_while_it_is_stopped_logs_nothing(caplog):
+    async def fail(emit):
+        emit("an event")
+        await asyncio.sleep(0.1)
+        raise ValueError("nobody takes this")
+
+    with Watch() as watch, pytest.raises(StoppedError):
+        for _ in run_all([fail], watch, lambda event: (time.sleep(0.3), watch.stop("cancelled"))):
+            raise AssertionError("no result")
+    with Watch() as watch, pytest.raises(ValueError, match="nobody"):
+        list(run_all([fail], watch))
+    gc.collect()
+    assert not caplog.records
 
 
 def test_a_redirect_brings_nothing_to_the_other_host(server, open_bridge):

@@ -89,7 +89,7 @@
 //! let messages = vec!["The meeting is moved to Friday.".to_owned(), "Bring the figures.".to_owned()];
 //! let options = SummarizeOptions::default().map_reduce(true).timeout(Duration::from_secs(30));
 //! for summary in summarizer.summarize(vec![messages], options).await? {
-//!     println!("{} ({} tokens)", summary.text, summary.tokens);
+//!     println!("{} ({:?} tokens)", summary.text, summary.tokens);
 //! }
 //! # Ok(())
 //! # }
@@ -167,8 +167,8 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![deny(missing_docs)]
-// In a build without the command, without some families, without other backends or with stores in folders only, a part of the code that they share is
-// unused.
+// In a build without the command, without some families, without other backends or with stores in folders only, a part of
+// the code that they share is unused.
 #![cfg_attr(
     not(all(
         feature = "cli",
@@ -221,10 +221,10 @@ mod trust;
 mod unknown_name;
 
 pub use api::{MlBridge, Outcomes};
-#[cfg(feature = "llama-cpp")]
-pub use backends::{Gguf, LlamaCppBuilder, LlamaCppMlBridge};
 #[cfg(feature = "openai")]
 pub use backends::{ApiModel, ApiServer, CompositeBuilder, CompositeMlBridge, OpenAiBuilder, OpenAiMlBridge};
+#[cfg(feature = "llama-cpp")]
+pub use backends::{Gguf, LlamaCppBuilder, LlamaCppMlBridge};
 pub use bridge::OnnxMlBridge;
 pub use bridge::builder::Builder;
 pub use bridge::config::{open_bridge, open_bridge_local_only};

@@ -50,12 +50,7 @@ impl Servers {
     }
 }
 
-fn opened(
-    server: &Faulty,
-    name: &str,
-    dimensions: usize,
-    options: onnx_ml_bridge::BridgeOptions,
-) -> Arc<dyn MlBridge> {
+fn opened(server: &Faulty, name: &str, dimensions: usize, options: onnx_ml_bridge::BridgeOptions) -> Arc<dyn MlBridge> {
     let settings = ApiServer::new(server.url()).max_attempts(1).max_in_flight(1);
     let embedding = ApiModel::new("m").dimensions(dimensions).context(1000).space("m");
     let builder = OpenAiMlBridge::builder().embedding(embedding).ner(ApiModel::new("m"));
@@ -151,7 +146,8 @@ fn a_member_that_fails_three_times_in_a_row_is_skipped() {
     servers.first.script(&["500", "500", "ok", "500", "500", "500"]);
     let bridge = servers.chain(None, 4);
     let summarizer = bridge.summarizer(None).expect("a chain");
-    let answer = || summarizer.summarize_blocking(&messages(), &SummarizeOptions::default()).map(|mut all| all.remove(0));
+    let answer =
+        || summarizer.summarize_blocking(&messages(), &SummarizeOptions::default()).map(|mut all| all.remove(0));
     let backends: Vec<String> = (0..6).map(|_| answer().expect("a summary").backend).collect();
     assert_eq!(backends, ["second", "second", "first", "second", "second", "second"]);
     assert_eq!(servers.counts(), [6, 5]);
@@ -196,7 +192,8 @@ fn a_cancelled_call_does_not_fall_through() {
         canceller.cancel();
     });
     let options = SummarizeOptions::default().cancel(token);
-    let error = bridge.summarizer(None).expect("a chain").summarize_blocking(&messages(), &options).expect_err("a stop");
+    let error =
+        bridge.summarizer(None).expect("a chain").summarize_blocking(&messages(), &options).expect_err("a stop");
     thread.join().expect("no panic");
     let cancelled = Instant::now();
     servers.first.ended();
@@ -336,7 +333,9 @@ fn a_file_sets_what_backends_have() {
     recognizer.recognize_blocking(&["So Kofi came."], &RecognizeOptions::default()).expect("entities");
     assert_eq!(server.requests().last().expect("a request")["body"]["temperature"], 0.5);
     let infos = bridge.models();
-    assert!(infos.iter().any(|info| info.name == "m@4" && info.backend == "cloud" && info.space.as_deref() == Some("m")));
+    assert!(
+        infos.iter().any(|info| info.name == "m@4" && info.backend == "cloud" && info.space.as_deref() == Some("m"))
+    );
     assert_eq!(infos.len(), 6);
     let missing = bridge.recognizer(Some("summaries")).expect_err("a model of another task");
     assert_eq!(missing.code(), ErrorCode::ModelNotFound);

@@ -231,7 +231,12 @@ fn a_call_that_stops_closes_its_connection() {
             thread.join().expect("no panic");
         }
         let (returned, _) = (Instant::now(), faulty.ended());
-        assert!(returned.elapsed() < Duration::from_secs(1), "{stop}: {:?} of {:?}", returned.elapsed(), started.elapsed());
+        assert!(
+            returned.elapsed() < Duration::from_secs(1),
+            "{stop}: {:?} of {:?}",
+            returned.elapsed(),
+            started.elapsed()
+        );
         assert_eq!(faulty.requests().len(), 1, "{stop}");
     }
     // The slots are free again.
@@ -285,9 +290,10 @@ fn many_texts_are_several_requests_and_bad_ones_do_not_lose_the_others() {
         outcomes.iter().map(|outcome| outcome.as_ref().err().map(|error| error.code().as_str())).collect();
     assert_eq!(codes.iter().filter(|code| **code == Some("context_too_long")).count(), 2, "{codes:?}");
     assert_eq!((codes[2], codes.iter().filter(|code| code.is_none()).count()), (Some("empty_input"), 1), "{codes:?}");
-    let wrong = outcomes.iter().enumerate().filter(|(index, outcome)| {
-        outcome.as_ref().is_err_and(|error| error.index() != Some(*index))
-    });
+    let wrong = outcomes
+        .iter()
+        .enumerate()
+        .filter(|(index, outcome)| outcome.as_ref().is_err_and(|error| error.index() != Some(*index)));
     assert_eq!(wrong.count(), 0);
 }
 
@@ -310,7 +316,8 @@ fn a_long_input_is_read_in_chunks() {
     let messages: Vec<String> =
         (0..12).map(|number| format!("Message {number} says that the lease was signed.")).collect();
     let summarizer = bridge.summarizer(None).expect("a handle");
-    let summary = summarizer.summarize_blocking(&[messages.clone()], &SummarizeOptions::default()).expect("text").remove(0);
+    let summary =
+        summarizer.summarize_blocking(&[messages.clone()], &SummarizeOptions::default()).expect("text").remove(0);
     let contents: Vec<String> = faulty
         .requests()
         .iter()
@@ -446,8 +453,8 @@ fn nothing_shows_the_key_or_a_text() {
     let settings = server(&faulty).api_key_env(VARIABLE).read_timeout(Duration::from_millis(100)).max_attempts(1);
     let bridge = open(settings.clone());
     let faults = [
-        "400", "401", "403", "404", "429:s=0", "quota", "500", "400long", "garbage", "badb64", "close", "cut:60", "stall",
-        "redirect",
+        "400", "401", "403", "404", "429:s=0", "quota", "500", "400long", "garbage", "badb64", "close", "cut:60",
+        "stall", "redirect",
     ];
     let mut shown = vec![format!("{bridge:?} {:?} {settings:?}", bridge.models())];
     let (embedder, summarizer) = (bridge.embedder(None).expect("a handle"), bridge.summarizer(None).expect("a handle"));

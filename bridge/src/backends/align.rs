@@ -138,7 +138,8 @@ mod tests {
     use super::*;
 
     fn copied(entities: &[(&str, &str)]) -> Vec<Copied> {
-        let of = |&(before, text): &(&str, &str)| Copied { text: text.into(), label: "X".into(), before: before.into() };
+        let of =
+            |&(before, text): &(&str, &str)| Copied { text: text.into(), label: "X".into(), before: before.into() };
         entities.iter().map(of).collect()
     }
 

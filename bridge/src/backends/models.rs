@@ -310,7 +310,8 @@ impl ChatFields<'_> {
         let (context, max_output_tokens) = (self.context, self.max_output_tokens.unwrap_or(default));
         check_counts(&[("max_output_tokens", Some(max_output_tokens))])?;
         if max_output_tokens >= context {
-            let problem = format!("max_output_tokens is {max_output_tokens}, expected less than the context of {context}");
+            let problem =
+                format!("max_output_tokens is {max_output_tokens}, expected less than the context of {context}");
             return Err(BridgeError::config(problem));
         }
         check_temperature(self.temperature)?;

@@ -21,7 +21,9 @@ impl Services {
     /// `config` without any model.
     pub(super) fn new(services: Vec<Arc<Service>>) -> Result<Self, BridgeError> {
         if services.is_empty() {
-            return Err(BridgeError::config("there is nothing to open: pass a model for embedding, ner or summarization"));
+            return Err(BridgeError::config(
+                "there is nothing to open: pass a model for embedding, ner or summarization",
+            ));
         }
         Ok(Self { services: Arc::new(Mutex::new(services)) })
     }

@@ -37,7 +37,8 @@ impl Names<'_> {
     fn problem(&self, key: &str, task: &str, name: &Value) -> Option<String> {
         let name = name.as_str()?;
         if !has(self.models, name) && !has(self.backends, name) {
-            let known: Vec<&String> = entries(self.models).chain(entries(self.backends)).map(|(name, _)| name).collect();
+            let known: Vec<&String> =
+                entries(self.models).chain(entries(self.backends)).map(|(name, _)| name).collect();
             return Some(format!("{key}: {name:?} is not one of the models and backends {known:?}"));
         }
         let is_missing = !has(self.models, name) && !has(&self.backends[name], task);

@@ -294,7 +294,8 @@ impl Reader {
 /// # Errors
 /// `config`, if it cannot.
 fn of_windows(backend: &Arc<dyn EmbedBackend>) -> Result<Arc<dyn WindowBackend>, BridgeError> {
-    let refused = || BridgeError::config("embed_windows needs an ONNX model: other backends do not tokenize texts here");
+    let refused =
+        || BridgeError::config("embed_windows needs an ONNX model: other backends do not tokenize texts here");
     Arc::clone(backend).windows().ok_or_else(refused)
 }
 

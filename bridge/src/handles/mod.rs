@@ -4,9 +4,9 @@ pub(crate) mod any;
 mod embedder;
 mod embedding_windows;
 pub(crate) mod handle;
-pub(crate) mod source;
 mod recognizer;
 mod reranker;
+pub(crate) mod source;
 mod summarizer;
 
 pub use self::embedder::Embedder;

@@ -88,12 +88,7 @@ impl Embedding {
 impl Embedding {
     /// The answer of a server. `token_count` is `None` if it counted several texts together.
     #[cfg(feature = "openai")]
-    pub(crate) fn of_server(
-        vector: Vec<f32>,
-        token_count: Option<usize>,
-        backend: &str,
-        usage: Option<Usage>,
-    ) -> Self {
+    pub(crate) fn of_server(vector: Vec<f32>, token_count: Option<usize>, backend: &str, usage: Option<Usage>) -> Self {
         let (truncated, backend) = (false, backend.to_owned());
         Self { vector, token_count, truncated, backend, fallbacks: Vec::new(), usage }
     }
@@ -105,7 +100,6 @@ impl FromBackend for Embedding {
         fallbacks.clone_into(&mut self.fallbacks);
     }
 }
-
 
 /// The answers for a batch, each field in the order of the texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

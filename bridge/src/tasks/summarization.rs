@@ -263,4 +263,3 @@ impl FromBackend for Summary {
         fallbacks.clone_into(&mut self.fallbacks);
     }
 }
-

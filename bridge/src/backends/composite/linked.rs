@@ -14,9 +14,7 @@ use crate::runtime::meter::Meter;
 use crate::tasks::answers::FromBackend;
 use crate::tasks::backend::{EmbedBackend, OfTask, RecognizeBackend, SummarizeBackend, WindowBackend};
 use crate::tasks::text_windows::TextWindows;
-use crate::tasks::{
-    EmbedOptions, Embedding, Entities, OnToken, RecognizeOptions, SummarizeOptions, Summary,
-};
+use crate::tasks::{EmbedOptions, Embedding, Entities, OnToken, RecognizeOptions, SummarizeOptions, Summary};
 
 /// The indices of inputs of which a part was shown.
 pub(super) type Shown = Arc<Mutex<BTreeSet<usize>>>;
@@ -41,8 +39,12 @@ pub(super) trait Linked: OfTask {
     }
 
     /// The outcome of every input.
-    fn answers(self: Arc<Self>, inputs: Vec<Self::Input>, options: Self::Options, caller: Caller)
-    -> Answers<Self::Answer>;
+    fn answers(
+        self: Arc<Self>,
+        inputs: Vec<Self::Input>,
+        options: Self::Options,
+        caller: Caller,
+    ) -> Answers<Self::Answer>;
 
     /// Checks the answer of a member against the first member of the chain.
     ///
@@ -82,7 +84,10 @@ impl Linked for dyn EmbedBackend {
         if expected == 0 || actual == expected {
             return Ok(());
         }
-        Err(BridgeError::inference(None, format!("{member} returned a vector of {actual} elements, expected {expected}")))
+        Err(BridgeError::inference(
+            None,
+            format!("{member} returned a vector of {actual} elements, expected {expected}"),
+        ))
     }
 }
 

@@ -70,7 +70,9 @@ pub(super) fn check_chain(task: Task, chain: &[NamedHandle]) -> Result<(), Bridg
     let spaces: Vec<Option<String>> = chain.iter().map(|member| member.info().space).collect();
     let is_one = spaces.iter().all(|space| space.is_some() && *space == spaces[0]);
     if task == Task::Embedding && chain.len() > 1 && !is_one {
-        return Err(BridgeError::config(format!("the members {names:?} declare the spaces {spaces:?}, not the same one")));
+        return Err(BridgeError::config(format!(
+            "the members {names:?} declare the spaces {spaces:?}, not the same one"
+        )));
     }
     Ok(())
 }

@@ -43,7 +43,11 @@ impl ChildProcess {
     ///
     /// # Errors
     /// `dependency` without a shell.
-    pub(super) fn start(command: &[String], arguments: &[String], memory_mb: Option<usize>) -> Result<Self, BridgeError> {
+    pub(super) fn start(
+        command: &[String],
+        arguments: &[String],
+        memory_mb: Option<usize>,
+    ) -> Result<Self, BridgeError> {
         let program = command.first().cloned().unwrap_or_default();
         let refused = |problem: String| BridgeError::Program { program: "the shell sh".to_owned(), problem };
         let memory_kb = memory_mb.map_or_else(String::new, |size| size.saturating_mul(1024).to_string());

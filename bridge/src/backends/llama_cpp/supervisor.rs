@@ -49,7 +49,8 @@ impl ServeOptions {
     fn arguments(&self, socket: &Path) -> Vec<String> {
         let context = self.context.to_string();
         let (path, socket) = (self.path.display().to_string(), socket.display().to_string());
-        let mut arguments = vec!["--model", &path, "--host", &socket, "--ctx-size", &context, "--parallel", "1", "--no-warmup"];
+        let mut arguments =
+            vec!["--model", &path, "--host", &socket, "--ctx-size", &context, "--parallel", "1", "--no-warmup"];
         let threads = self.threads.map(|threads| threads.to_string());
         if let Some(threads) = &threads {
             arguments.extend(["--threads", threads, "--threads-batch", threads]);
@@ -64,9 +65,7 @@ impl ServeOptions {
     fn first_request(&self) -> (&'static str, Value) {
         match self.is_embedding {
             true => ("/embeddings", json!({"input": "a"})),
-            false => {
-                ("/chat/completions", json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1}))
-            }
+            false => ("/chat/completions", json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1})),
         }
     }
 }

@@ -64,8 +64,8 @@ impl RemoteTask for Embeddings {
         }
         let Some(asked) = options.dimensions else { return Ok(()) };
         let own = self.dimensions();
-        let is_possible = own == Some(asked)
-            || self.sends_dimensions && asked > 0 && own.is_none_or(|own| asked <= own);
+        let is_possible =
+            own == Some(asked) || self.sends_dimensions && asked > 0 && own.is_none_or(|own| asked <= own);
         if is_possible {
             return Ok(());
         }
@@ -99,7 +99,8 @@ impl RemoteTask for Embeddings {
         };
         let answers = fly(plan.iter().map(request).collect(), caller).await?;
         answers.iter().flatten().for_each(|vectors| task.learn(&vectors.vectors));
-        let mut outcomes: Vec<Outcome<Embedding>> = checked.into_iter().map(|checked| Err(unanswered(checked))).collect();
+        let mut outcomes: Vec<Outcome<Embedding>> =
+            checked.into_iter().map(|checked| Err(unanswered(checked))).collect();
         for (texts, answer) in plan.into_iter().zip(answers) {
             let embeddings = split(answer, texts.len(), &remote.wire.backend);
             texts.into_iter().zip(embeddings).for_each(|(index, outcome)| outcomes[index] = outcome);
@@ -236,7 +237,8 @@ fn read(wire: &Wire, body: &[u8], texts: usize, dimensions: Option<usize>) -> Re
         }
     })?;
     let usage = usage_of(&answer.usage);
-    let vectors = ordered(answer.data, texts, dimensions).map_err(|problem| Failure::lasting(wire.off_schema(problem)))?;
+    let vectors =
+        ordered(answer.data, texts, dimensions).map_err(|problem| Failure::lasting(wire.off_schema(problem)))?;
     Ok(Vectors { vectors, usage })
 }
 

@@ -53,7 +53,9 @@ pub(crate) struct Recognition {
 /// `config` without labels, or for an empty one.
 pub(crate) fn checked_labels(labels: &[String]) -> Result<Vec<String>, BridgeError> {
     if labels.is_empty() || labels.iter().any(String::is_empty) {
-        return Err(BridgeError::config(format!("labels are {labels:?}, expected at least one name, and no empty ones")));
+        return Err(BridgeError::config(format!(
+            "labels are {labels:?}, expected at least one name, and no empty ones"
+        )));
     }
     let is_first = |(index, label): &(usize, &String)| !labels[..*index].contains(label);
     Ok(labels.iter().enumerate().filter(is_first).map(|(_, label)| label.clone()).collect())

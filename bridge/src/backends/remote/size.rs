@@ -32,7 +32,8 @@ impl Size {
             #[cfg(feature = "llama-cpp")]
             Self::Tokens => {
                 let (remote, deadline) = (Arc::clone(remote), caller.deadline);
-                let count = async move { crate::backends::llama_cpp::tokens::count(&remote.wire, content, deadline).await };
+                let count =
+                    async move { crate::backends::llama_cpp::tokens::count(&remote.wire, content, deadline).await };
                 only(crate::backends::wire::fly(vec![count], caller).await?)
             }
         }

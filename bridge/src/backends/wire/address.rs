@@ -110,7 +110,9 @@ mod tests {
 
     #[test]
     fn other_urls_are_refused_and_passwords_are_not_repeated() {
-        for url in ["", "api.openai.com", "ftp://x/", "http://u:canary@x/", "http://canary@x/", "http://x/?a", "http://x/#a"] {
+        for url in
+            ["", "api.openai.com", "ftp://x/", "http://u:canary@x/", "http://canary@x/", "http://x/?a", "http://x/#a"]
+        {
             let error = Address::parse(url).expect_err(url);
             assert_eq!(error.code().as_str(), "config", "{url}");
             assert!(!error.to_string().contains("canary"), "{error}");

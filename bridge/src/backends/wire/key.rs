@@ -15,7 +15,9 @@ impl Key {
     /// `config` if the variable is missing, empty, or not of printable ASCII characters.
     pub(crate) fn from_env(variable: &str) -> Result<Self, BridgeError> {
         let refused = |problem: &str| {
-            BridgeError::config(format!("the environment variable {variable} of api_key_env {problem}: set it to the key"))
+            BridgeError::config(format!(
+                "the environment variable {variable} of api_key_env {problem}: set it to the key"
+            ))
         };
         let key = std::env::var_os(variable).ok_or_else(|| refused("is not set"))?;
         let key = key.into_string().map_err(|_| refused("is not printable ASCII"))?;
@@ -58,6 +60,8 @@ mod tests {
     fn a_missing_variable_is_named() {
         let error = Key::from_env("ONNX_ML_BRIDGE_NO_SUCH_KEY").expect_err("not set");
         assert_eq!(error.code().as_str(), "config");
-        assert!(error.to_string().contains("ONNX_ML_BRIDGE_NO_SUCH_KEY is") || error.to_string().contains("is not set"));
+        assert!(
+            error.to_string().contains("ONNX_ML_BRIDGE_NO_SUCH_KEY is") || error.to_string().contains("is not set")
+        );
     }
 }

@@ -137,7 +137,8 @@ impl Wire {
         };
         let wire = Arc::clone(self);
         let asked = async move {
-            let response = client.get(&path, wire.key.as_ref()).send().await.map_err(|error| wire.broken(&error).error)?;
+            let response =
+                client.get(&path, wire.key.as_ref()).send().await.map_err(|error| wire.broken(&error).error)?;
             Ok(response.status().as_u16())
         };
         let status = spawned(asked).ok()?.await?;

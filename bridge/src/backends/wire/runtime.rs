@@ -16,7 +16,8 @@ const THREADS: usize = 2;
 pub(crate) fn runtime() -> Result<&'static Runtime, BridgeError> {
     static RUNTIME: OnceLock<Result<Runtime, BridgeError>> = OnceLock::new();
     let build = || {
-        let runtime = Builder::new_multi_thread().worker_threads(THREADS).thread_name("onnx-requests").enable_all().build();
+        let runtime =
+            Builder::new_multi_thread().worker_threads(THREADS).thread_name("onnx-requests").enable_all().build();
         runtime.map_err(|error| BridgeError::io(std::path::Path::new("threads of requests"), &error))
     };
     RUNTIME.get_or_init(build).as_ref().map_err(BridgeError::clone)

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn events_end_with_an_empty_line() {
-        let stream = b": comment\ndata: a\n\nevent: x\r\ndata:b\r\ndata: c\r\n\r\ndata\n\nid: 1\n\ndata: open\n".as_slice();
+        let stream =
+            b": comment\ndata: a\n\nevent: x\r\ndata:b\r\ndata: c\r\n\r\ndata\n\nid: 1\n\ndata: open\n".as_slice();
         assert_eq!(events(&[stream]), Ok(["a", "b\nc", ""].map(str::to_owned).to_vec()));
         assert_eq!(events(&[b"datax: a\n\n\n\n"]), Ok(vec![]));
         assert_eq!(events(&[b"data: \xc3", b"\xa9\r", b"\n\r", b"\n"]), Ok(vec!["é".to_owned()]));

@@ -25,8 +25,8 @@ use crate::runtime::meter::Meter;
 use crate::runtime::options::{Limits, ModelOptions};
 use crate::runtime::session::SessionFactory;
 use crate::status::LaneStatus;
-use crate::tasks::chunks::is_whitespace;
 use crate::tasks::backend::{AnyBackend, Backend, SummarizeBackend, all};
+use crate::tasks::chunks::is_whitespace;
 use crate::tasks::{SummarizeOptions, Summary};
 use crate::tokenizer::{Encoded, TextEncoder, guarded};
 

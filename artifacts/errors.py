@@ -11,6 +11,7 @@
     ├── TaskNotLoadedError  the call requires a model that is not open
     ├── ClosedError         the model or the bridge was closed
     ├── StoppedError        a call was cancelled or exceeded its timeout (`cancelled`, `timeout`)
+    ├── BackendError        a server or another backend gives no answer (`auth`, `rate_limited`, `upstream`, ...)
     ├── OverloadedError     the model has too many waiting calls, or the system refuses a thread (`overloaded`)
     └── InferenceError      ONNX Runtime failed or a graph returned an invalid value
 
@@ -67,6 +68,13 @@ OTHER_CODES = (
     "conflict",
     "offline",
     "store",
+    "auth",
+    "quota",
+    "rate_limited",
+    "context_too_long",
+    "refused",
+    "upstream",
+    "not_local",
     "internal",
 )
 
@@ -91,8 +99,11 @@ class OnnxMlBridgeError(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same call may succeed later: true for `timeout`, `overloaded`, `io`, `conflict` and `store`."""
-        return self.code in ("timeout", "overloaded", "io", "conflict", "store")
+        """Whether the same call may succeed later.
+
+        True for `timeout`, `overloaded`, `io`, `conflict`, `store`, `rate_limited` and `upstream`.
+        """
+        return self.code in ("timeout", "overloaded", "io", "conflict", "store", "rate_limited", "upstream")
 
 
 class ArtifactError(OnnxMlBridgeError):
@@ -143,6 +154,30 @@ class StoreError(OnnxMlBridgeError):
         self, what: str, *, code: str = "store", expected: object = None, actual: object = None, hint: str | None = None
     ) -> None:
         """Create the error, with the code `store` unless another one is given."""
+        super().__init__(code, what, expected=expected, actual=actual, hint=hint)
+
+
+class BackendError(OnnxMlBridgeError):
+    """A server or another backend gives no answer, or may not be used; docs/backends.md lists the codes.
+
+    `status` is the HTTP status of the answer, `retry_after` the time in seconds after which the server allows another
+    request; both are None if the server did not say.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        what: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        expected: object = None,
+        actual: object = None,
+        hint: str | None = None,
+    ) -> None:
+        """Create the error; the message never has what a server wrote, which may quote the key or a text."""
+        self.status = status
+        self.retry_after = retry_after
         super().__init__(code, what, expected=expected, actual=actual, hint=hint)
 
 

@@ -1,10 +1,11 @@
-"""Read bridge.toml: the models of a bridge, with their names, variants, time limits and defaults."""
+"""Read bridge.toml: the models and backends of a bridge, with their names, time limits, defaults and chains."""
 
 from __future__ import annotations
 
 import functools
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..artifacts.errors import ConfigError, OnnxMlBridgeError
 from ..artifacts.schema import bridge_schema
 from ..artifacts.store.locate import is_name_in_store
 from .bridge import OnnxMlBridge
+from .bridge_rules import rule_problems
 from .interface import MlBridge
 from .options import BridgeOptions, Model, StrPath, Task
 
@@ -23,22 +25,37 @@ _CONVERTED = ("defaults", "store", "timeout_ms", "trusted_keys")
 
 @dataclass(frozen=True)
 class BridgeConfig:
-    """The content of a bridge.toml; the models have absolute paths and the order of their names."""
+    """The content of a bridge.toml; the models have absolute paths and the order of their names.
+
+    `backends` has the tables of the backends by name, `tasks` the names of the members of chains; relative paths in
+    tables are relative to `folder`.
+    """
 
     models: tuple[Model, ...]
     defaults: dict[Task, str]
     options: BridgeOptions
+    backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tasks: Mapping[Task, tuple[str, ...]] = field(default_factory=dict)
+    folder: Path = Path()
 
 
-def open_bridge(config: StrPath) -> MlBridge:
-    """Open the models that a bridge.toml lists.
+def open_bridge(config: StrPath, *, local_only: bool = False) -> MlBridge:
+    """Open the models and the backends that a bridge.toml lists.
 
     :param config: the path of the file; relative paths in it are relative to its folder.
+    :param local_only: refuse what would leave this machine, whatever the file says.
     :raises OnnxMlBridgeError: with the code `io` if the file cannot be read.
     :raises ConfigError: naming all problems of the file.
     :raises ArtifactError: with the code of the first check that an artifact fails.
+    :raises BackendError: with the code `not_local` if `local_only` is set and something is not on this machine.
     """
     read = read_bridge_config(config)
+    if local_only:
+        read = replace(read, options=replace(read.options, local_only=True))
+    if read.backends or read.tasks:
+        from ..backends.config import open_composite
+
+        return open_composite(read)
     return OnnxMlBridge.open(*read.models, defaults=read.defaults, options=read.options)
 
 
@@ -55,9 +72,10 @@ def read_bridge_config(config: StrPath) -> BridgeConfig:
         store=_store(bridge, path),
         trusted_keys=tuple(path.absolute().parent / key for key in bridge.get("trusted_keys", ())),
     )
-    models = [_model(name, table, path) for name, table in sorted(data["models"].items())]
+    models = [_model(name, table, path) for name, table in sorted(data.get("models", {}).items())]
     defaults = {Task(task): name for task, name in bridge.get("defaults", {}).items()}
-    return BridgeConfig(tuple(models), defaults, options)
+    tasks = {Task(task): tuple(chain) for task, chain in data.get("tasks", {}).items()}
+    return BridgeConfig(tuple(models), defaults, options, data.get("backend", {}), tasks, path.absolute().parent)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -77,15 +95,7 @@ def _problems(data: dict[str, Any]) -> list[str]:
         f"{'.'.join(str(key) for key in error.instance_path) or 'the file'}: {error.message}"
         for error in _validator().iter_errors(_as_json(data))
     ]
-    bridge, models = data.get("bridge"), data.get("models")
-    defaults = bridge.get("defaults") if isinstance(bridge, dict) else None
-    if isinstance(defaults, dict) and isinstance(models, dict):
-        problems += [
-            f"bridge.defaults.{task}: {name!r} is not one of the models {', '.join(models) or '(none)'}"
-            for task, name in defaults.items()
-            if isinstance(name, str) and name not in models
-        ]
-    return problems
+    return problems + rule_problems(data)
 
 
 def _as_json(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -82,10 +83,17 @@ class Watch:
         self._cancel = cancel
         self._timeout = timeout
         self._deadline: Deadline | None = None
+        self._ends: float | None = None
+
+    @property
+    def ends(self) -> float | None:
+        """When the time of the call is over, by `time.monotonic`; None without a limit, and before `__enter__`."""
+        return self._ends
 
     def __enter__(self) -> Watch:
         """Start the time and register with the token."""
         if self._timeout is not None:
+            self._ends = time.monotonic() + self._timeout
             self._deadline = call_after(self._timeout, partial(self.stop, "timeout"))
         if self._cancel is not None:
             self._cancel._attach(self)

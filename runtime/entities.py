@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
+from .answers import ONNX, Fallback, Usage
+
 
 @dataclass(frozen=True, slots=True)
 class Entity:
@@ -42,12 +44,16 @@ class Entities:
 
     `entities` are in the order of the text, `tokens` is the number of tokens read, special tokens included.
     `truncated` is true if the text was longer than the model's limit and its end was not read. The object is also a
-    sequence of its entities: it has a length, an iterator and an index.
+    sequence of its entities: it has a length, an iterator and an index. `backend` is what gave the answer, `fallbacks`
+    what failed before in a chain, `usage` the tokens that a server counted; `tokens` is None if it did not count.
     """
 
     entities: tuple[Entity, ...]
-    tokens: int
+    tokens: int | None
     truncated: bool
+    backend: str = ONNX
+    fallbacks: tuple[Fallback, ...] = ()
+    usage: Usage | None = None
 
     def __iter__(self) -> Iterator[Entity]:
         """Iterate over the entities in the order of the text."""

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.errors import ConfigError
+from .answers import Location
 from .entities import Entity
 from .handles.embedder import Embedder
 from .handles.recognizer import Recognizer
 from .handles.reranker import Ranked, Reranker
 from .handles.summarizer import Summarizer
-from .options import Model, ModelInfo, StrPath
-from .status import ModelStatus
+from .options import Model, ModelInfo, StrPath, Task
+from .status import Health, ModelStatus
 
 Self = TypeVar("Self", bound="MlBridge")
 
@@ -114,6 +115,12 @@ class MlBridge(Protocol):
 
     def health_check(self) -> bool:
         """Return whether at least one model is open and none is `failed`. Runs nothing."""
+
+    def health(self) -> tuple[Health, ...]:
+        """Return whether each model works, without a run. Servers are asked, which takes time but no tokens."""
+
+    def location(self, task: Task | str) -> Location | None:
+        """Return where the default model of a task runs; None if there is none. The farthest of a chain counts."""
 
     def self_test(self) -> None:
         """Run every model on a short text; the first error is raised."""

@@ -77,8 +77,11 @@ class Numbers:
     items: int = 0
     tokens: int = 0
     runs: int = 0
+    dropped_entities: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     unloads: Counter[UnloadReason] = field(default_factory=Counter)
+    retries: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
     request_seconds: Histogram = field(default_factory=_seconds)
     queue_seconds: Histogram = field(default_factory=_seconds)
     run_seconds: Histogram = field(default_factory=_seconds)
@@ -147,6 +150,26 @@ class Meter:
             numbers = _REGISTRY.of(self)
             numbers.runs += 1
             numbers.run_tokens.add(tokens)
+
+    def sent(self) -> None:
+        """Count a request that is sent to a server, whose tokens are not known, as a run."""
+        with _REGISTRY.lock:
+            _REGISTRY.of(self).runs += 1
+
+    def retried(self, code: str) -> None:
+        """Count a request that is sent again, by the code of the attempt that failed."""
+        with _REGISTRY.lock:
+            _REGISTRY.of(self).retries[code] += 1
+
+    def fell_back(self, code: str) -> None:
+        """Count a text that a chain gives to its next member, by the code of this one's error."""
+        with _REGISTRY.lock:
+            _REGISTRY.of(self).fallbacks[code] += 1
+
+    def dropped(self, entities: int) -> None:
+        """Count entities of a language model that are not in the text."""
+        with _REGISTRY.lock:
+            _REGISTRY.of(self).dropped_entities += entities
 
     def run_ended(self, seconds: float) -> None:
         """Record how long a run of a graph took, also one that failed."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from ..artifacts.errors import ConfigError
+from .answers import ONNX, Location
 from .cancellation import check_timeout
 from .devices import AUTO as AUTO
 from .devices import parse_devices
@@ -68,7 +69,8 @@ class Model:
     CPU, at most 4. `run_tokens` is the maximum number of tokens of a run, including padding; None uses 512, for spaCy
     models and summaries 2,048, and a single longer text runs alone. `merge` runs inputs of waiting calls together,
     which changes scores and vectors by rounding, about 1e-7. `max_tokens` truncates texts earlier than the model does;
-    None uses the model's limit.
+    None uses the model's limit. `space` names the space of an embedding model's vectors: models of the same space may
+    replace each other in a chain.
     """
 
     path: StrPath
@@ -83,6 +85,7 @@ class Model:
     run_tokens: int | None = None
     max_tokens: int | None = None
     merge: bool = True
+    space: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,8 @@ class BridgeOptions:
     calls that pass none; None is no limit. `store` is the address of the store of models whose path is a name in it, a
     folder or a URL with s3, gs, az or https; None uses ONNX_ML_BRIDGE_STORE. `trusted_keys` are paths of public keys in
     PEM (P-256), one of which must have signed an artifact, and a tag of a store; without keys, nothing is checked.
+    `local_only` refuses to open models that are not on this machine, with the code `not_local`; so does the environment
+    variable ONNX_ML_BRIDGE_LOCAL_ONLY=1.
     """
 
     threads: int | None = None
@@ -107,6 +112,7 @@ class BridgeOptions:
     timeout: float | None = None
     store: StrPath | None = None
     trusted_keys: Sequence[StrPath] = ()
+    local_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,11 @@ class ModelInfo:
     execution providers that run the nodes of the loaded graphs, and the number of nodes of each, as a profiled run
     counted them when the graphs were loaded; None if the session has no provider except the CPU's, which then runs all.
     It is empty before the graphs are loaded.
+
+    `backend` is what answers calls: `onnx`, or another backend by its kind, or by its name in bridge.toml. `location`
+    is where the model runs, `space` the space that was declared for its vectors. For another backend, `engine` is its
+    kind, `variant` the name of the model at the server or of the file, `identity` the SHA-256 of the file, and `path`
+    the address or the file.
     """
 
     name: str
@@ -129,6 +140,9 @@ class ModelInfo:
     path: str
     device: str = "cpu"
     providers: Mapping[str, int | None] = field(default_factory=dict, hash=False)
+    backend: str = ONNX
+    location: Location = Location.PROCESS
+    space: str | None = None
 
 
 def check_limits(**limits: int | None) -> None:
@@ -159,7 +173,14 @@ def as_model(model: StrPath | Model) -> Model:
     check_limits(workers=model.workers, run_tokens=model.run_tokens, max_tokens=model.max_tokens)
     check_timeout(model.timeout)
     check_timeout(model.idle_unload, "idle_unload")
+    check_space(model.space)
     return model
+
+
+def check_space(space: object) -> None:
+    """Raise `ConfigError` unless the name of a space of vectors is None or a string that is not empty."""
+    if space is not None and (not isinstance(space, str) or not space):
+        raise ConfigError("space", expected="a name that is not empty", actual=repr(space))
 
 
 def _check_flags(**flags: bool) -> None:
@@ -173,6 +194,7 @@ def check_bridge_options(options: BridgeOptions) -> None:
     limits = ("threads", "memory_mb", "max_waiting", "text_limit", "beam_limit")
     check_limits(**{name: getattr(options, name) for name in limits})
     check_timeout(options.timeout)
+    _check_flags(local_only=options.local_only)
     if options.store is not None and not isinstance(options.store, (str, os.PathLike)):
         raise ConfigError("store", expected="the address of a store", actual=repr(options.store))
     if isinstance(options.trusted_keys, (str, os.PathLike)):  # each character would be a path

@@ -239,7 +239,11 @@ class Resident:
         self._conditions.budget.make_room(self, watch)
         memory.map_large_blocks()
         before, started = memory.process_bytes(), time.monotonic()
-        self._graphs.load()
+        load_within = getattr(self._graphs, "load_within", None)
+        if load_within is None:
+            self._graphs.load()
+        else:
+            load_within(watch)  # a load by another process, which this call need not wait for
         seconds = time.monotonic() - started
         try:
             self._conditions.prepare()  # the files that were loaded may not be those that were checked before
@@ -254,6 +258,8 @@ class Resident:
         A process grows by less than the graphs take if it uses memory again that it had freed, and by more if other
         threads work meanwhile.
         """
+        if (measured := getattr(self._graphs, "resident_bytes", None)) is not None:
+            return int(measured())  # of another process
         after = memory.process_bytes()
         grown = 0 if before is None or after is None else after - before
         return max(min(grown, 4 * self.graph_bytes + _SLACK), self.graph_bytes, self.size)

@@ -185,6 +185,7 @@ def _compare(embedder: Embedder, case: EmbeddingCase) -> tuple[float, float]:
     result = embedder.embed([case.input], options)
     reference = np.array(case.expected.vector, np.float64)
     vector = result.vectors[0].astype(np.float64)
+    assert result.token_counts is not None  # an ONNX model counts
     actual = (int(result.token_counts[0]), bool(result.truncated[0]), vector.shape)
     expected = (case.expected.tokens, case.expected.truncated, reference.shape)
     if actual != expected:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
-from .lane import Lane, LaneStatus
+from .answers import Location
+from .lane import LaneStatus
+from .options import Task
 
 
 class ModelState(StrEnum):
@@ -37,8 +40,31 @@ class ModelStatus:
     error: str | None
 
 
+@dataclass(frozen=True)
+class Health:
+    """Whether a model works, as far as that can be told without a run.
+
+    `backend` is what answers its calls, `location` where it runs. `state` is that of the model; a server that cannot be
+    reached, or refuses the key, is `failed`, and `error` is the code.
+    """
+
+    backend: str
+    task: Task
+    model: str
+    location: Location
+    state: ModelState
+    error: str | None
+
+
+class HasStatus(Protocol):
+    """A lane, or another object that knows what the calls of a model do."""
+
+    def status(self) -> LaneStatus:
+        """Return what the calls do. Never waits for a run."""
+
+
 def model_status(
-    name: str, state: ModelState, resident_bytes: int, lane: Lane | None, load_error: str | None
+    name: str, state: ModelState, resident_bytes: int, lane: HasStatus | None, load_error: str | None
 ) -> ModelStatus:
     """Return the status of a model in a state.
 

@@ -69,7 +69,7 @@ impl Long {
         embed(SHORT)?;
         let (loaded, before) = (status("VmRSS")?, status("RssAnon")?);
         let long = embed(&fs::read_to_string(self.text)?)?;
-        let (peak, tokens) = (status("VmHWM")?, long.token_counts[0]);
+        let (peak, tokens) = (status("VmHWM")?, long.token_counts.map_or(0, |counts| counts[0]));
         embed(SHORT)?;
         let after = status("RssAnon")?;
         Ok(json!({"tokens": tokens, "vector": long.vectors[0],

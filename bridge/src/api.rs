@@ -7,8 +7,15 @@ use crate::handles::any::AnyHandle;
 use crate::handles::{Embedder, Recognizer, Reranker, Summarizer};
 use crate::model::{Model, ModelInfo};
 use crate::options::ReloadOptions;
-use crate::status::{ModelState, ModelStatus};
-use crate::tasks::{EmbedOptions, Entity, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Task};
+use crate::status::{Health, ModelState, ModelStatus};
+use crate::tasks::backend::all;
+use crate::tasks::{
+    EmbedOptions, Embedding, Entities, Entity, Location, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions,
+    Summary, Task,
+};
+
+/// The outcome of every input of a call, in their order; or an error that concerns all of them.
+pub type Outcomes<T> = Result<Vec<Result<T, BridgeError>>, BridgeError>;
 
 /// Open models, and shortcuts to the default model of each task.
 ///
@@ -19,10 +26,11 @@ use crate::tasks::{EmbedOptions, Entity, Ranked, RecognizeOptions, RerankOptions
 /// any model of the task, handles and shortcuts fail with `task_not_loaded`; with several and no default, with
 /// `model_not_found`.
 ///
-/// Asynchronous calls own their inputs. Dropping their future stops the call.
+/// Asynchronous calls own their inputs or borrow them until they end. Dropping their future stops the call.
 ///
-/// The trait is object-safe: `Arc<dyn MlBridge>` works. Only [`models`](Self::models) and the handles of the tasks that the
-/// bridge has need an implementation.
+/// The trait is object-safe: `Arc<dyn MlBridge>` works. Only [`models`](Self::models) needs an implementation, and for each
+/// task of the bridge either its handles or its core method, of which the shortcuts are made: [`embed_with`](Self::embed_with),
+/// [`ner_with`](Self::ner_with) or [`summarize_with`](Self::summarize_with).
 #[async_trait]
 pub trait MlBridge: Send + Sync {
     /// The open models.
@@ -64,6 +72,47 @@ pub trait MlBridge: Send + Sync {
         Err(not_loaded("reranker", Task::Rerank))
     }
 
+    /// The outcome of every text: its vector and where it comes from. All calls that embed texts with the default model are
+    /// shortcuts for this one.
+    ///
+    /// # Errors
+    /// An error that concerns every text: those of [`embedder`](Self::embedder) and [`Embedder::embed_each`].
+    async fn embed_with(&self, texts: &[String], options: &EmbedOptions) -> Outcomes<Embedding> {
+        self.embedder(None)?.embed_each(texts.to_vec(), options.clone()).await
+    }
+
+    /// The outcome of every text: its entities and where they come from. All calls that find entities with the default model
+    /// are shortcuts for this one.
+    ///
+    /// # Errors
+    /// An error that concerns every text: those of [`recognizer`](Self::recognizer) and [`Recognizer::recognize_each`].
+    async fn ner_with(&self, texts: &[String], options: &RecognizeOptions) -> Outcomes<Entities> {
+        self.recognizer(None)?.recognize_each(texts.to_vec(), options.clone()).await
+    }
+
+    /// The outcome of every list of messages: its summary and where it comes from. All calls that summarize with the default
+    /// model are shortcuts for this one.
+    ///
+    /// # Errors
+    /// An error that concerns every input: those of [`summarizer`](Self::summarizer) and [`Summarizer::summarize_each`].
+    async fn summarize_with(&self, inputs: &[Vec<String>], options: &SummarizeOptions) -> Outcomes<Summary> {
+        self.summarizer(None)?.summarize_each(inputs.to_vec(), options.clone()).await
+    }
+
+    /// Whether every open model works. Runs nothing and spends no tokens: servers of models are asked, once.
+    async fn health(&self) -> Vec<Health> {
+        let mut all = Vec::new();
+        for handle in self.models().iter().filter_map(|info| handle(self, info).ok()) {
+            all.push(handle.health().await);
+        }
+        all
+    }
+
+    /// Where the default model of a task runs; `None` without one.
+    fn location(&self, task: Task) -> Option<Location> {
+        default_handle(self, task).ok().map(|handle| handle.info().location)
+    }
+
     /// The vector of a text: `dim` finite float32 values.
     ///
     /// # Errors
@@ -77,10 +126,9 @@ pub trait MlBridge: Send + Sync {
     /// # Errors
     /// The errors of [`embedder`](Self::embedder) and [`Embedder::embed`].
     async fn generate_embeddings_batch(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, BridgeError> {
-        let embedder = self.embedder(None)?;
-        let answer = embedder.embed(texts, EmbedOptions::default()).await?;
-        warn_of_truncation(&embedder.info(), embedder.max_tokens(), answer.truncated.iter().copied());
-        Ok(answer.vectors)
+        let answers = all(self.embed_with(&texts, &EmbedOptions::default()).await?)?;
+        warn_of_truncation(self, Task::Embedding, answers.iter().map(|answer| answer.truncated));
+        Ok(answers.into_iter().map(|answer| answer.vector).collect())
     }
 
     /// The named entities of a text, in the order of the text.
@@ -96,10 +144,8 @@ pub trait MlBridge: Send + Sync {
     /// # Errors
     /// The errors of [`recognizer`](Self::recognizer) and [`Recognizer::recognize`].
     async fn extract_entities_batch(&self, texts: Vec<String>) -> Result<Vec<Vec<Entity>>, BridgeError> {
-        let recognizer = self.recognizer(None)?;
-        let answers = recognizer.recognize(texts, RecognizeOptions::default()).await?;
-        let truncated = answers.iter().map(|answer| answer.truncated);
-        warn_of_truncation(&recognizer.info(), recognizer.max_tokens(), truncated);
+        let answers = all(self.ner_with(&texts, &RecognizeOptions::default()).await?)?;
+        warn_of_truncation(self, Task::Ner, answers.iter().map(|answer| answer.truncated));
         Ok(answers.into_iter().map(|answer| answer.entities).collect())
     }
 
@@ -116,10 +162,8 @@ pub trait MlBridge: Send + Sync {
     /// # Errors
     /// The errors of [`summarizer`](Self::summarizer) and [`Summarizer::summarize`].
     async fn summarize_batch(&self, inputs: Vec<Vec<String>>) -> Result<Vec<String>, BridgeError> {
-        let summarizer = self.summarizer(None)?;
-        let summaries = summarizer.summarize(inputs, SummarizeOptions::default()).await?;
-        let truncated = summaries.iter().map(|summary| summary.truncated);
-        warn_of_truncation(&summarizer.info(), summarizer.max_tokens(), truncated);
+        let summaries = all(self.summarize_with(&inputs, &SummarizeOptions::default()).await?)?;
+        warn_of_truncation(self, Task::Summarization, summaries.iter().map(|summary| summary.truncated));
         Ok(summaries.into_iter().map(|summary| summary.text).collect())
     }
 
@@ -139,7 +183,7 @@ pub trait MlBridge: Send + Sync {
         let ranking = reranker.rerank(query.to_owned(), documents, options).await?;
         let truncated: Vec<usize> =
             ranking.iter().filter(|ranked| ranked.truncated).map(|ranked| ranked.index).collect();
-        warn(&reranker.info(), reranker.max_tokens(), &truncated);
+        warn(&AnyHandle::Reranker(reranker), &truncated);
         Ok(ranking)
     }
 
@@ -302,6 +346,16 @@ fn handle<B: MlBridge + ?Sized>(bridge: &B, info: &ModelInfo) -> Result<AnyHandl
     }
 }
 
+/// The handle of the default model of a task.
+fn default_handle<B: MlBridge + ?Sized>(bridge: &B, task: Task) -> Result<AnyHandle, BridgeError> {
+    match task {
+        Task::Embedding => bridge.embedder(None).map(AnyHandle::Embedder),
+        Task::Ner => bridge.recognizer(None).map(AnyHandle::Recognizer),
+        Task::Summarization => bridge.summarizer(None).map(AnyHandle::Summarizer),
+        Task::Rerank => bridge.reranker(None).map(AnyHandle::Reranker),
+    }
+}
+
 /// The error of a bridge that has no models of a task.
 fn not_loaded(call: &'static str, task: Task) -> BridgeError {
     BridgeError::TaskNotLoaded { call, task: task.name() }
@@ -318,14 +372,17 @@ fn only<T>(answers: Vec<T>) -> Result<T, BridgeError> {
 }
 
 /// Logs a warning with the indices of truncated texts, because the shortcuts do not return which texts were truncated.
-fn warn_of_truncation(info: &ModelInfo, max_tokens: Option<usize>, truncated: impl Iterator<Item = bool>) {
+fn warn_of_truncation<B: MlBridge + ?Sized>(bridge: &B, task: Task, truncated: impl Iterator<Item = bool>) {
     let indices: Vec<usize> =
         truncated.enumerate().filter(|(_, truncated)| *truncated).map(|(index, _)| index).collect();
-    warn(info, max_tokens, &indices);
+    if let Ok(handle) = default_handle(bridge, task) {
+        warn(&handle, &indices);
+    }
 }
 
-fn warn(info: &ModelInfo, max_tokens: Option<usize>, indices: &[usize]) {
+fn warn(handle: &AnyHandle, indices: &[usize]) {
     if !indices.is_empty() {
-        tracing::warn!(model = %info.name, max_tokens, texts = ?indices, "texts were truncated");
+        let (model, max_tokens) = (handle.info().name, handle.max_tokens());
+        tracing::warn!(%model, max_tokens, texts = ?indices, "texts were truncated");
     }
 }

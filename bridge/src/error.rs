@@ -192,8 +192,8 @@ pub enum BridgeError {
         /// The limit on the size of a text, in bytes of UTF-8.
         limit: usize,
     },
-    /// Code `empty_input`: there are no messages to summarize, or they consist of whitespace.
-    #[error("{}nothing to summarize; pass a message that is not only whitespace", prefix(index))]
+    /// Code `empty_input`: there are no messages to summarize or no text to embed, or they consist of whitespace.
+    #[error("{}nothing to read; pass a text that is not only whitespace", prefix(index))]
     EmptyInput {
         /// The input's index in the batch, from 0; `None` if there is no batch.
         index: Option<usize>,
@@ -344,6 +344,80 @@ pub enum BridgeError {
         #[source]
         cause: Option<Cause>,
     },
+    /// Code `auth`: a server refuses the key, or there is none.
+    #[error("{backend} refuses the key with the status {status}; set the variable of api_key_env to a valid key")]
+    Auth {
+        /// The name of the backend.
+        backend: String,
+        /// The HTTP status of the answer.
+        status: u16,
+    },
+    /// Code `quota`: the account at a server has no quota left.
+    #[error("{backend} has no quota left for this account (status {status}); see the account at the server")]
+    Quota {
+        /// The name of the backend.
+        backend: String,
+        /// The HTTP status of the answer.
+        status: u16,
+    },
+    /// Code `rate_limited`: a server refuses requests for a time.
+    #[error("{backend} refuses requests for a time{}; try again later", after(retry_after))]
+    RateLimited {
+        /// The name of the backend.
+        backend: String,
+        /// How long the server refuses requests; `None` if it did not say.
+        retry_after: Option<Duration>,
+    },
+    /// Code `context_too_long`: a text has more tokens than the model can read.
+    #[error("{}{problem}; shorten the text, or use a model with a longer context", prefix(index))]
+    ContextTooLong {
+        /// The index in the batch, from 0, of the text; `None` if it is not known.
+        index: Option<usize>,
+        /// What is too long.
+        problem: String,
+    },
+    /// Code `refused`: a model refuses to answer, or a server filters the answer.
+    #[error("{}{problem}", prefix(index))]
+    Refused {
+        /// The index in the batch, from 0, of the text; `None` if there is no batch.
+        index: Option<usize>,
+        /// How the answer was refused.
+        problem: String,
+    },
+    /// Code `upstream`: a server cannot be reached, fails, or its answer is incomplete or cannot be read.
+    #[error("{backend}: {problem}")]
+    Upstream {
+        /// The name of the backend.
+        backend: String,
+        /// What failed. It never has what a server wrote, which may quote the key or a text.
+        problem: String,
+        /// The HTTP status of the answer; `None` without a complete answer.
+        status: Option<u16>,
+    },
+    /// Code `model_not_found`: a server has no such model, or no such path.
+    #[error("{backend} answers with the status {status} for the model {model:?}; check its name and base_url")]
+    NoSuchModel {
+        /// The name of the backend.
+        backend: String,
+        /// The name of the model at the server.
+        model: String,
+        /// The HTTP status of the answer.
+        status: u16,
+    },
+    /// Code `not_local`: `local_only` is set, and a model is not on this machine.
+    #[error("{what} is not on this machine, and local_only is set; use a loopback address such as 127.0.0.1")]
+    NotLocal {
+        /// What is not local: a base URL or the address of a store.
+        what: String,
+    },
+    /// Code `dependency`: a program, or a part of the system, that another backend needs is missing or fails.
+    #[error("{program} cannot be used: {problem}")]
+    Program {
+        /// The program or the part of the system.
+        program: String,
+        /// The error, and what to do.
+        problem: String,
+    },
     /// Code `internal`: a defect of this crate, for example a panic while it answered an asynchronous call.
     #[error("{problem}; this is a defect of onnx-ml-bridge, please report it")]
     Internal {
@@ -358,6 +432,8 @@ impl BridgeError {
         let (Self::InputTooLarge { index, .. }
         | Self::EmptyInput { index }
         | Self::SentenceStarts { index, .. }
+        | Self::ContextTooLong { index, .. }
+        | Self::Refused { index, .. }
         | Self::Inference { index, .. }) = self
         else {
             return None;
@@ -371,6 +447,8 @@ impl BridgeError {
         if let Self::InputTooLarge { index, .. }
         | Self::EmptyInput { index }
         | Self::SentenceStarts { index, .. }
+        | Self::ContextTooLong { index, .. }
+        | Self::Refused { index, .. }
         | Self::Inference { index, .. } = &mut self
         {
             *index = new;
@@ -410,6 +488,11 @@ impl BridgeError {
         Self::Signature { problem: problem.to_string() }
     }
 
+    /// How long a server refuses requests; `None` for other errors, or if it did not say.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::RateLimited { retry_after, .. } = self { *retry_after } else { None }
+    }
+
     /// Whether this error means that the call was stopped, by a cancellation token or by its time limit.
     pub(crate) fn is_stop(&self) -> bool {
         matches!(self, Self::Cancelled | Self::Timeout { .. })
@@ -421,6 +504,11 @@ fn not_found(requested: &Option<String>, known: &[String]) -> String {
         Some(name) => format!("no open model has the name {name:?}, the open models are {known:?}; name one of them"),
         None => format!("several models are open, {known:?}, and the call names none; name one of them"),
     }
+}
+
+/// How long a server refuses requests.
+fn after(retry_after: &Option<Duration>) -> String {
+    retry_after.map_or_else(String::new, |wait| format!(", {} s", wait.as_secs_f64()))
 }
 
 /// The start of a message about one text of a batch.

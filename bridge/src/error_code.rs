@@ -90,13 +90,27 @@ pub enum ErrorCode {
     Offline,
     /// A store cannot be reached, answers with an error, or has an invalid record.
     Store,
+    /// A server refuses the key, or there is none.
+    Auth,
+    /// The account at a server has no quota left.
+    Quota,
+    /// A server refuses requests for a time.
+    RateLimited,
+    /// A text has more tokens than the model of a server or of a GGUF file can read.
+    ContextTooLong,
+    /// A model refuses to answer, or a server filters the answer.
+    Refused,
+    /// A server cannot be reached, fails, or its answer is incomplete or cannot be read.
+    Upstream,
+    /// `local_only` is set, and a model is not on this machine.
+    NotLocal,
     /// A defect of this crate.
     Internal,
 }
 
 impl ErrorCode {
     /// All codes, in the order of the checks. The codes that refuse an artifact come first.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 45] = [
         Self::PathKind,
         Self::ManifestHash,
         Self::Json,
@@ -134,6 +148,13 @@ impl ErrorCode {
         Self::Conflict,
         Self::Offline,
         Self::Store,
+        Self::Auth,
+        Self::Quota,
+        Self::RateLimited,
+        Self::ContextTooLong,
+        Self::Refused,
+        Self::Upstream,
+        Self::NotLocal,
         Self::Internal,
     ];
 
@@ -177,6 +198,13 @@ impl ErrorCode {
             Self::Conflict => "conflict",
             Self::Offline => "offline",
             Self::Store => "store",
+            Self::Auth => "auth",
+            Self::Quota => "quota",
+            Self::RateLimited => "rate_limited",
+            Self::ContextTooLong => "context_too_long",
+            Self::Refused => "refused",
+            Self::Upstream => "upstream",
+            Self::NotLocal => "not_local",
             Self::Internal => "internal",
         }
     }
@@ -187,9 +215,18 @@ impl ErrorCode {
     }
 
     /// Whether a call that failed with this code may succeed later: true for `timeout`, `overloaded`, `io`,
-    /// `conflict` and `store`.
+    /// `conflict`, `store`, `rate_limited` and `upstream`.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Timeout | Self::Overloaded | Self::Io | Self::Conflict | Self::Store)
+        matches!(
+            self,
+            Self::Timeout
+                | Self::Overloaded
+                | Self::Io
+                | Self::Conflict
+                | Self::Store
+                | Self::RateLimited
+                | Self::Upstream
+        )
     }
 }
 
@@ -235,7 +272,7 @@ impl BridgeError {
             Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
             Self::TaskNotLoaded { .. } => ErrorCode::TaskNotLoaded,
             Self::Closed { .. } => ErrorCode::Closed,
-            Self::Dependency { .. } | Self::Feature { .. } => ErrorCode::Dependency,
+            Self::Dependency { .. } | Self::Feature { .. } | Self::Program { .. } => ErrorCode::Dependency,
             Self::Device { .. } => ErrorCode::Device,
             Self::Inference { .. } => ErrorCode::Inference,
             Self::Cancelled => ErrorCode::Cancelled,
@@ -246,6 +283,13 @@ impl BridgeError {
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::Offline { .. } => ErrorCode::Offline,
             Self::Store { .. } => ErrorCode::Store,
+            Self::Auth { .. } => ErrorCode::Auth,
+            Self::Quota { .. } => ErrorCode::Quota,
+            Self::RateLimited { .. } => ErrorCode::RateLimited,
+            Self::ContextTooLong { .. } => ErrorCode::ContextTooLong,
+            Self::Refused { .. } => ErrorCode::Refused,
+            Self::Upstream { .. } => ErrorCode::Upstream,
+            Self::NotLocal { .. } => ErrorCode::NotLocal,
             Self::Internal { .. } => ErrorCode::Internal,
         }
     }
@@ -255,8 +299,8 @@ impl BridgeError {
         self.code().is_refusal()
     }
 
-    /// Whether the same call may succeed later: true for the codes `timeout`, `overloaded`, `io`, `conflict` and
-    /// `store`.
+    /// Whether the same call may succeed later: true for the codes `timeout`, `overloaded`, `io`, `conflict`, `store`,
+    /// `rate_limited` and `upstream`.
     pub fn is_retryable(&self) -> bool {
         self.code().is_retryable()
     }
@@ -283,6 +327,6 @@ mod tests {
         assert_eq!(ErrorCode::ALL.iter().filter(|code| code.is_refusal()).count(), 14);
         let retryable: Vec<&str> =
             ErrorCode::ALL.iter().filter(|code| code.is_retryable()).map(|code| code.as_str()).collect();
-        assert_eq!(retryable, ["timeout", "overloaded", "io", "conflict", "store"]);
+        assert_eq!(retryable, ["timeout", "overloaded", "io", "conflict", "store", "rate_limited", "upstream"]);
     }
 }

@@ -89,7 +89,7 @@
 //! let messages = vec!["The meeting is moved to Friday.".to_owned(), "Bring the figures.".to_owned()];
 //! let options = SummarizeOptions::default().map_reduce(true).timeout(Duration::from_secs(30));
 //! for summary in summarizer.summarize(vec![messages], options).await? {
-//!     println!("{} ({} tokens)", summary.text, summary.tokens);
+//!     println!("{} ({:?} tokens)", summary.text, summary.tokens);
 //! }
 //! # Ok(())
 //! # }
@@ -167,8 +167,8 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![deny(missing_docs)]
-// In a build without the command, without some families or with stores in folders only, a part of the code that they share is
-// unused.
+// In a build without the command, without some families, without other backends or with stores in folders only, a part of
+// the code that they share is unused.
 #![cfg_attr(
     not(all(
         feature = "cli",
@@ -178,6 +178,7 @@
         feature = "summarization",
         feature = "rerank",
         feature = "gliner",
+        feature = "llama-cpp",
         any(feature = "store-remote", not(feature = "store"))
     )),
     allow(dead_code, unused_imports)
@@ -186,6 +187,8 @@
 
 mod api;
 pub mod artifact;
+#[cfg(feature = "openai")]
+mod backends;
 mod bridge;
 mod cause;
 #[cfg(feature = "cli")]
@@ -217,10 +220,14 @@ mod tokenizer;
 mod trust;
 mod unknown_name;
 
-pub use api::MlBridge;
+pub use api::{MlBridge, Outcomes};
+#[cfg(feature = "openai")]
+pub use backends::{ApiModel, ApiServer, CompositeBuilder, CompositeMlBridge, OpenAiBuilder, OpenAiMlBridge};
+#[cfg(feature = "llama-cpp")]
+pub use backends::{Gguf, LlamaCppBuilder, LlamaCppMlBridge};
 pub use bridge::OnnxMlBridge;
 pub use bridge::builder::Builder;
-pub use bridge::config::open_bridge;
+pub use bridge::config::{open_bridge, open_bridge_local_only};
 pub use cause::Cause;
 pub use error::BridgeError;
 pub use error_code::ErrorCode;
@@ -231,12 +238,12 @@ pub use options::{BridgeOptions, ReloadOptions};
 pub use ort;
 pub use runtime::CancelToken;
 pub use runtime::providers::Providers;
-pub use status::{ModelState, ModelStatus};
+pub use status::{Health, ModelState, ModelStatus};
 #[cfg(feature = "store")]
 pub use store::{Resolved, Store, StoredTag, StoredVersion};
 pub use tasks::{
-    AggregationStrategy, EmbedOptions, Embedding, EmbeddingWindow, Embeddings, Entities, Entity, Progress, Ranked,
-    RecognizeOptions, RerankOptions, SummarizeOptions, Summary, Task,
+    AggregationStrategy, EmbedOptions, Embedding, EmbeddingWindow, Embeddings, Entities, Entity, Fallback, Location,
+    OnToken, Progress, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Summary, Task, Usage,
 };
 pub use unknown_name::UnknownName;
 

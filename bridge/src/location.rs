@@ -16,6 +16,8 @@ pub(crate) struct Locator {
     /// The address of the store; `None` for that of the environment.
     #[cfg(feature = "store")]
     store: Option<String>,
+    #[cfg(feature = "store")]
+    local_only: bool,
     pub(crate) trust: Trust,
 }
 
@@ -32,6 +34,8 @@ impl Locator {
         Ok(Self {
             #[cfg(feature = "store")]
             store: options.store.clone(),
+            #[cfg(feature = "store")]
+            local_only: options.is_local_only(),
             trust,
         })
     }
@@ -39,8 +43,8 @@ impl Locator {
     /// The model with the folder of its artifact instead of its name in a store, and with the identity that it has there.
     ///
     /// # Errors
-    /// `dependency` for a name in a store in a build without the feature `store`; the errors of the store; `identity` if the
-    /// model names another one.
+    /// `dependency` for a name in a store in a build without the feature `store`; `not_local` for one in a store elsewhere, if
+    /// `local_only` is set; the errors of the store; `identity` if the model names another one.
     pub(crate) fn locate(&self, model: &Model) -> Result<Model, BridgeError> {
         self.locate_reporting(model, &|_, _| ())
     }
@@ -60,6 +64,9 @@ impl Locator {
     fn find(&self, spec: &str, pin: Option<&str>, report: &dyn Fn(u64, u64)) -> Result<(PathBuf, String), BridgeError> {
         use crate::store::{Checks, Spec, Store};
         let spec: Spec = spec.parse()?;
+        if self.local_only {
+            Store::check_local(self.store.as_deref())?;
+        }
         let store = Store::of(self.store.as_deref(), &self.trust)?;
         let located = store.locate(&spec.pinned(pin), Checks::Layout, report)?;
         Ok((located.path, located.resolved.identity))

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::BridgeError;
 use crate::runtime::devices::{AUTO, parse};
 use crate::runtime::providers::Providers;
-use crate::tasks::{Task, seconds};
+use crate::tasks::answers::onnx;
+use crate::tasks::{Location, Task, seconds};
 
 /// A model to open: an artifact, and how to open it.
 ///
@@ -59,6 +60,10 @@ pub struct Model {
     /// Runs inputs of waiting calls together, which changes scores and vectors by rounding, about 1e-7.
     #[serde(default = "yes")]
     pub merge: bool,
+    /// The name of the space of an embedding model: vectors of models in the same space may replace each other. Chains of
+    /// embeddings need it.
+    #[serde(default)]
+    pub space: Option<String>,
 }
 
 fn auto() -> String {
@@ -85,6 +90,7 @@ impl Model {
             run_tokens: None,
             max_tokens: None,
             merge: true,
+            space: None,
         }
     }
 
@@ -165,6 +171,13 @@ impl Model {
         self
     }
 
+    /// Sets the name of the space of an embedding model.
+    #[must_use]
+    pub fn space(mut self, space: impl Into<String>) -> Self {
+        self.space = Some(space.into());
+        self
+    }
+
     /// Checks the values that do not depend on the artifact.
     ///
     /// # Errors
@@ -237,20 +250,30 @@ pub struct ModelInfo {
     pub name: String,
     /// The task of the model.
     pub task: Task,
-    /// The library of the original model: `transformers` or `spacy`.
+    /// The library of the original model, `transformers` or `spacy`; for other backends their kind, such as `openai`.
     pub engine: String,
-    /// The version of the model.
+    /// The version of the model; empty for other backends.
     pub version: String,
-    /// The variant that is open.
+    /// The variant that is open; for other backends the name of the model at the server, or of its file.
     pub variant: String,
-    /// SHA-256 of the artifact's `manifest.json`, hexadecimal. It identifies this version of the model.
+    /// SHA-256 of the artifact's `manifest.json` or of the GGUF file, hexadecimal. It identifies this version of the model.
+    /// Empty for models of servers.
     pub identity: String,
-    /// The directory of the artifact, absolute and without symbolic links.
+    /// The directory of the artifact, absolute and without symbolic links; for other backends the GGUF file or the base URL.
     pub path: PathBuf,
-    /// The device that was chosen, such as `cpu` or `cuda:0`.
+    /// The device that was chosen, such as `cpu` or `cuda:0`; empty for other backends.
     pub device: String,
     /// The execution providers that run the nodes of the loaded graphs.
     pub providers: Providers,
+    /// What answers calls: `onnx`, `openai`, `llama-cpp`, or the name of a member of a chain.
+    #[serde(default = "onnx")]
+    pub backend: String,
+    /// Where the model runs.
+    #[serde(default)]
+    pub location: Location,
+    /// The name of the space of an embedding model, if it declares one.
+    #[serde(default)]
+    pub space: Option<String>,
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use crate::runtime::options::{Limits, ModelOptions};
 use crate::runtime::{DEFAULT_BEAM_LIMIT, DEFAULT_MAX_WAITING, DEFAULT_TEXT_LIMIT};
 use crate::tasks::seconds;
 
+/// The environment variable that sets `local_only` if it is `1`.
+const LOCAL_ONLY: &str = "ONNX_ML_BRIDGE_LOCAL_ONLY";
+
 /// Options of a bridge, or of a model that is opened alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -37,14 +40,18 @@ pub struct BridgeOptions {
     /// Files with public keys in PEM (ECDSA on P-256). If there are any, artifacts and tags that none of the keys signed are
     /// refused with `signature`. This needs the feature `store`.
     pub trusted_keys: Vec<PathBuf>,
+    /// Refuses to open what would leave this machine, with the code `not_local`: models of servers elsewhere, and names in a
+    /// store whose address is a URL. The environment variable `ONNX_ML_BRIDGE_LOCAL_ONLY=1` does the same.
+    pub local_only: bool,
 }
 
 impl Default for BridgeOptions {
     fn default() -> Self {
         let (text_limit, beam_limit) = (DEFAULT_TEXT_LIMIT, DEFAULT_BEAM_LIMIT);
         let max_waiting = DEFAULT_MAX_WAITING;
-        let (store, trusted_keys) = (None, Vec::new());
-        Self { threads: None, memory_mb: None, max_waiting, text_limit, beam_limit, timeout: None, store, trusted_keys }
+        let (store, trusted_keys, local_only) = (None, Vec::new(), false);
+        let (threads, memory_mb, timeout) = (None, None, None);
+        Self { threads, memory_mb, max_waiting, text_limit, beam_limit, timeout, store, trusted_keys, local_only }
     }
 }
 
@@ -103,6 +110,18 @@ impl BridgeOptions {
     pub fn trusted_key(mut self, path: impl Into<PathBuf>) -> Self {
         self.trusted_keys.push(path.into());
         self
+    }
+
+    /// Sets whether what would leave this machine is refused.
+    #[must_use]
+    pub fn local_only(mut self, enabled: bool) -> Self {
+        self.local_only = enabled;
+        self
+    }
+
+    /// Whether what would leave this machine is refused, by the option or by the environment.
+    pub(crate) fn is_local_only(&self) -> bool {
+        self.local_only || std::env::var_os(LOCAL_ONLY).is_some_and(|value| value == "1")
     }
 
     /// Checks that no number and no time limit is 0.
@@ -193,7 +212,7 @@ mod tests {
 
     #[test]
     fn json_has_seconds() {
-        let json = r#"{"threads":2,"memory_mb":null,"max_waiting":9,"text_limit":9,"beam_limit":8192,"timeout":1.5,"store":null,"trusted_keys":[]}"#;
+        let json = r#"{"threads":2,"memory_mb":null,"max_waiting":9,"text_limit":9,"beam_limit":8192,"timeout":1.5,"store":null,"trusted_keys":[],"local_only":false}"#;
         let options =
             BridgeOptions::default().threads(2).max_waiting(9).text_limit(9).timeout(Duration::from_millis(1500));
         assert_eq!(serde_json::to_string(&options).expect("JSON"), json);

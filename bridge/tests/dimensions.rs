@@ -72,7 +72,7 @@ fn static_embeddings_of_texts_without_tokens_are_zero_alone_and_in_a_batch() {
     let embedder = open("tiny-static");
     let texts = ["", " \n", "the cat"];
     let together = embedder.embed_blocking(&texts, &EmbedOptions::default()).expect("vectors");
-    assert_eq!(together.token_counts, [0, 0, 2]);
+    assert_eq!(together.token_counts, Some(vec![0, 0, 2]));
     for (text, vector) in texts.iter().zip(&together.vectors) {
         let alone = embedder.embed_blocking(&[text], &EmbedOptions::default()).expect("a vector");
         assert!(close(&alone.vectors[0], vector), "{text:?}");
@@ -80,5 +80,5 @@ fn static_embeddings_of_texts_without_tokens_are_zero_alone_and_in_a_batch() {
     }
     let long = "the cat sings ".repeat(5000);
     let answer = embedder.embed_blocking(&[&long], &EmbedOptions::default()).expect("a vector");
-    assert_eq!((answer.token_counts[0], answer.truncated[0]), (15_000, false));
+    assert_eq!((answer.token_counts, answer.truncated[0]), (Some(vec![15_000]), false));
 }

@@ -182,6 +182,7 @@ def _embedded(
         indices = [index for index, entry in enumerate(inputs) if entry.prompt_name == name]
         result = embedder.embed([inputs[index].text for index in indices], EmbedOptions(prompt_name=name))
         vectors[indices] = result.vectors
+        assert result.token_counts is not None  # an ONNX model counts
         actual = zip(result.token_counts.tolist(), result.truncated.tolist(), strict=True)
         expected = ((original.tokens[index], original.truncated[index]) for index in indices)
         mismatches += sum(a != b for a, b in zip(actual, expected, strict=True))

@@ -10,7 +10,7 @@ from typing import Any
 from ...artifacts.constants import EXACT
 from ...artifacts.families.summarization import SUMMARIZATION, ExpectedSummary, SummaryCase
 from ...runtime.handles.summarizer import Summarizer, Summary
-from ...runtime.summarization.summarizer import summarize_with_settings
+from ...runtime.summarization.summarizer import ids_of, score_of, summarize_with_settings
 from ..proof import check_gate
 from .inputs import SummaryInput
 from .original import OriginalSummary
@@ -105,7 +105,7 @@ def differing_inputs(parity: SummaryParity, variant: str, indices: Sequence[int]
                 "source": " ".join(entry.messages)[:_EXCERPT],
                 "settings": asdict(entry.settings),
                 "original": {"text": original.expected.text, "score": _rounded(original.score)},
-                "variant": {"text": summary.text, "score": _rounded(summary.score)},
+                "variant": {"text": summary.text, "score": _rounded(score_of(summary))},
             }
         )
     return shown
@@ -125,7 +125,7 @@ def golden_cases(parity: SummaryParity) -> list[SummaryCase]:
             parity.inputs[index].settings,
             parity.original[index].expected,
             parity.original[index].truncated,
-            {name: ExpectedSummary(each[index].text, each[index].token_ids) for name, each in sealed.items()},
+            {name: ExpectedSummary(each[index].text, ids_of(each[index])) for name, each in sealed.items()},
         )
         for index in indices
     ]
@@ -184,7 +184,7 @@ def _is_same(original: OriginalSummary, summary: Summary) -> bool:
 def _is_tie(original: OriginalSummary, summary: Summary) -> bool:
     has_same_cut = original.truncated == summary.truncated
     has_other_ids = original.expected.token_ids != summary.token_ids
-    return has_same_cut and has_other_ids and abs(original.score - summary.score) < TIE
+    return has_same_cut and has_other_ids and abs(original.score - score_of(summary)) < TIE
 
 
 def _same_alone(summarizer: Summarizer, inputs: Sequence[SummaryInput], summaries: Sequence[Summary]) -> float:

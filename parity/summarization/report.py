@@ -11,6 +11,7 @@ from ...artifacts.constants import EXACT
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults
 from ...artifacts.manifest import Manifest
 from ...runtime.handles.summarizer import Summary
+from ...runtime.summarization.summarizer import score_of
 from ..count_plots import plot_counts
 from ..page import (
     Plot,
@@ -127,7 +128,7 @@ def _verdict(original: OriginalSummary, summary: Summary, *, is_tie: bool) -> st
         is_same = original.expected.text == summary.text
         return "the same tokens" if is_same else "the same tokens, but a different text"
     rouge_l = f"ROUGE-L {rouge(summary.text, original.expected.text).rouge_l:.3f}"
-    distance = f"scores differ by {figure(abs(original.score - summary.score))}"
+    distance = f"scores differ by {figure(abs(original.score - score_of(summary)))}"
     return f"{rouge_l}, {distance}: a tie" if is_tie else f"{rouge_l}, {distance}"
 
 

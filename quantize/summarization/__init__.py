@@ -15,7 +15,7 @@ from ...graphs.files import describe_graph, save_graph
 from ...graphs.summarization.composition import compose_graph
 from ...runtime.graph_model import staged_model
 from ...runtime.handles.summarizer import SummarizeOptions, Summarizer
-from ...runtime.summarization.summarizer import BeamSearchSummarizer
+from ...runtime.summarization.summarizer import BeamSearchSummarizer, ids_of
 from ...runtime.tokenizer import TextTokenizer
 from ..calibration import Feeds, describe_calibration, read_calibration_texts
 from ..encoder import INT8
@@ -69,4 +69,4 @@ def _greedy_summaries(staged: Staged, variant: str, texts: Sequence[str]) -> lis
     max_length = min(_CALIBRATION_LENGTH, model.spec.defaults.max_length)
     greedy = SummarizeOptions(num_beams=1, min_length=0, max_length=max_length)
     summarizer = Summarizer(BeamSearchSummarizer(model))
-    return [summary.token_ids for summary in summarizer.summarize([[text] for text in texts], greedy)]
+    return [ids_of(summary) for summary in summarizer.summarize([[text] for text in texts], greedy)]

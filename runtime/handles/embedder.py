@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...artifacts.errors import OnnxMlBridgeError, StoppedError
+from ..answers import ONNX, Fallback, Usage, total_usage
 from ..array_equality import ArrayEquality
 from ..cancellation import CancelToken, Watch
 from ..options import Task
@@ -22,7 +22,6 @@ from .request import Request, counted_errors
 
 # The number of windows of a long text that are embedded at once
 _BLOCK_WINDOWS = 16
-_token_count = attrgetter("token_count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +45,17 @@ class Embedding(ArrayEquality):
 
     `vector` is float32 `[dim]`, or `[dimensions]` of the options. `token_count` includes special tokens and the prompt.
     `truncated` is true if the text was longer than the model's limit and its end was not read.
+
+    `backend` is what gave the answer, `fallbacks` what failed before in a chain, `usage` the tokens that a server
+    counted: a request of several texts is counted at its first text, and `token_count` of each is None.
     """
 
     vector: NDArray[np.float32]
-    token_count: int
+    token_count: int | None
     truncated: bool
+    backend: str = ONNX
+    fallbacks: tuple[Fallback, ...] = ()
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +63,17 @@ class Embeddings(ArrayEquality):
     """The embeddings of n texts, in their order.
 
     `vectors` is float32 `[n, dim]`, or `[n, dimensions]` of the options. `token_counts`, int64 `[n]`, includes special
-    tokens and the prompt. `truncated`, bool `[n]`, tells which texts were truncated to the model's limit.
+    tokens and the prompt; it is None if a server did not count each text. `truncated`, bool `[n]`, tells which texts
+    were truncated to the model's limit. `backends` and `fallbacks` are those of every text, `usage` the sum of what
+    servers counted.
     """
 
     vectors: NDArray[np.float32]
-    token_counts: NDArray[np.int64]
+    token_counts: NDArray[np.int64] | None
     truncated: NDArray[np.bool_]
+    backends: tuple[str, ...] = ()
+    fallbacks: tuple[tuple[Fallback, ...], ...] = ()
+    usage: Usage | None = None
 
     def __len__(self) -> int:
         """Return the number of texts."""
@@ -118,8 +128,15 @@ class Embedder(Handle[EmbedderBackend]):
         vectors = np.empty((len(answers), self._dim(options)), np.float32)
         for row, answer in zip(vectors, answers, strict=True):
             row[:] = answer.vector
-        counts = np.array([answer.token_count for answer in answers], np.int64)
-        return Embeddings(vectors, counts, np.array([answer.truncated for answer in answers], np.bool_))
+        counts = [answer.token_count for answer in answers]
+        return Embeddings(
+            vectors,
+            None if None in counts else np.array(counts, np.int64),
+            np.array([answer.truncated for answer in answers], np.bool_),
+            tuple(answer.backend for answer in answers),
+            tuple(answer.fallbacks for answer in answers),
+            total_usage(answer.usage for answer in answers),
+        )
 
     def embed_each(
         self, texts: Sequence[str], options: EmbedOptions | None = None
@@ -199,3 +216,10 @@ class Embedder(Handle[EmbedderBackend]):
     def self_test(self) -> None:
         """Embed a short text; any error is raised."""
         self.embed(["health check"])
+
+
+def _token_count(answer: Embedding) -> int:
+    """Return the tokens of an answer for metrics; a server counts those of a request at its first text."""
+    if answer.token_count is not None:
+        return answer.token_count
+    return 0 if answer.usage is None else answer.usage.prompt_tokens

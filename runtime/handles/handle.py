@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,7 +19,7 @@ from ..budget import Budget
 from ..cancellation import CancelToken, Watch, check_timeout
 from ..loading import open_model
 from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model, check_bridge_options
-from ..status import ModelStatus, model_status
+from ..status import Health, ModelState, ModelStatus, model_status
 from .request import Request
 from .slot import Origin, Slot
 
@@ -29,7 +28,11 @@ Options = TypeVar("Options", bound="CallOptions", contravariant=True)
 Checked = TypeVar("Checked")
 Result = TypeVar("Result", covariant=True)
 Self = TypeVar("Self", bound="Handle[Any]")
-_tokens: Callable[[Any], int] = attrgetter("tokens")
+
+
+def _tokens(result: Any) -> int:
+    """Return the number of tokens of a result for metrics; 0 if a server did not count."""
+    return result.tokens or 0
 
 
 class CallOptions(Protocol):
@@ -74,8 +77,12 @@ class BatchBackend(Backend, Protocol[Checked, Options, Result]):
         :raises InputError: if the model cannot read it.
         """
 
-    def results(self, inputs: Sequence[Checked], options: Options, watch: Watch) -> Iterator[tuple[int, Result]]:
+    def results(
+        self, inputs: Sequence[Checked], options: Options, watch: Watch
+    ) -> Iterator[tuple[int, Result | OnnxMlBridgeError]]:
         """Yield the index of an input and its result, in any order, as soon as it is ready.
+
+        A backend that knows which inputs fail yields their errors, and no input runs twice.
 
         :raises StoppedError: if the watch stopped the call.
         :raises InferenceError: if ONNX Runtime fails.
@@ -189,6 +196,13 @@ class Handle(Generic[AnyBackend]):
         slot = self._slot
         return model_status(slot.name, slot.state, slot.resident_bytes(), slot.lane, slot.load_error)
 
+    def health(self) -> Health:
+        """Return whether the model works, without a run; the server of a model that has one is asked."""
+        status, info = self.status(), self.info
+        probe = getattr(self.backend, "probe", None) if status.state is not ModelState.CLOSED else None
+        state, error = (status.state, status.error) if probe is None else probe()
+        return Health(info.backend, self.task, info.name, info.location, state, error)
+
     def self_test(self) -> None:
         """Run the model on a short input; any error is raised."""
         raise NotImplementedError
@@ -260,8 +274,19 @@ def all_results(
             with slot.running(watch, request) as backend:
                 if backend is not prepared_for:  # the model was reloaded meanwhile
                     checked = _all_prepared(backend, inputs, options)
-                request.outcomes.update(backend.results(checked, options, watch))
+                request.outcomes.update(_without_errors(backend.results(checked, options, watch)))
     return [request.outcomes[index] for index in range(len(inputs))]
+
+
+def _without_errors(results: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """Yield results, and raise the first that is an error; the others are not computed then."""
+    for index, result in results:
+        if isinstance(result, OnnxMlBridgeError):
+            close = getattr(results, "close", None)
+            if close is not None:
+                close()
+            raise result
+        yield index, result
 
 
 def _all_prepared(
@@ -323,26 +348,31 @@ def _each_prepared(
 
 
 def _collect(
-    backend: BatchBackend[Checked, Options, Result],
+    backend: BatchBackend[Checked, Options, Any],
     checked: dict[int, Checked],
     options: Options,
     watch: Watch,
-    outcomes: dict[int, Result | OnnxMlBridgeError],
+    outcomes: dict[int, Any],
 ) -> None:
     """Add the outcome of every checked input. After an error, the inputs without a result run one by one."""
     indices = list(checked)
     try:
         watch.check()
         for number, result in backend.results(list(checked.values()), options, watch):
-            outcomes[indices[number]] = result
+            outcomes[indices[number]] = with_index(result, indices[number])
     except StoppedError as error:
         outcomes |= {index: error for index in indices if index not in outcomes}
     except (InferenceError, InputError) as error:
         if len(indices) == 1:
-            outcomes[indices[0]] = error.with_index(indices[0]) if isinstance(error, InputError) else error
+            outcomes[indices[0]] = with_index(error, indices[0])
             return
         for index in [index for index in indices if index not in outcomes]:
             try:
                 _collect(backend, {index: checked[index]}, options, watch, outcomes)
             except OverloadedError as refused:  # other inputs have results, which are not lost
                 outcomes[index] = refused
+
+
+def with_index(outcome: Any, index: int) -> Any:
+    """Return the outcome of an input; an error of the input gets its index in the call."""
+    return outcome.with_index(index) if isinstance(outcome, InputError) else outcome

@@ -15,7 +15,6 @@ from ...artifacts.errors import ArtifactError, ClosedError, ConfigError, OnnxMlB
 from ..budget import Budget
 from ..cancellation import Watch, check_timeout
 from ..forking import call_after_fork
-from ..lane import Lane
 from ..life import LIFE
 from ..loading import OpenArtifact
 from ..meter import Meter
@@ -23,7 +22,7 @@ from ..options import Model, ModelInfo, StrPath
 from ..residency import Conditions, Loadable, LoadState, Resident
 from ..session import import_onnxruntime
 from ..spans import call_span
-from ..status import ModelState
+from ..status import HasStatus, ModelState
 from ..verify import verify_variant
 from .request import Request, counted_errors
 
@@ -83,7 +82,7 @@ class Slot(Generic[AnyBackend]):
         # All generations whose calls may still run
         self._residents: weakref.WeakSet[Resident] = weakref.WeakSet()
         self._info = info
-        self._set(Generation(backend, Resident(backend, info.name, info.version), None))
+        self._set(Generation(backend, Resident(backend, info.name, info.version or info.backend), None))
         self._after_fork()
         call_after_fork(self)
 
@@ -101,7 +100,8 @@ class Slot(Generic[AnyBackend]):
         """The description of the model; after `close`, that of its last version."""
         generation = self._generation
         info = self._info if generation is None else generation.backend.info
-        return replace(info, name=self.name)
+        origin = None if generation is None else generation.origin
+        return replace(info, name=self.name, space=info.space if origin is None else origin.model.space)
 
     @property
     def backend(self) -> AnyBackend:
@@ -140,9 +140,9 @@ class Slot(Generic[AnyBackend]):
         return failure.code if isinstance(failure, OnnxMlBridgeError) else None if failure is None else "internal"
 
     @property
-    def lane(self) -> Lane | None:
+    def lane(self) -> HasStatus | None:
         """The lane of the model; None for a closed model, and for a backend that schedules its runs itself."""
-        lane: Lane | None = None if self._generation is None else getattr(self._generation.backend, "lane", None)
+        lane: HasStatus | None = None if self._generation is None else getattr(self._generation.backend, "lane", None)
         return lane
 
     @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...artifacts.errors import OnnxMlBridgeError
+from ..answers import ONNX, Fallback, Usage
 from ..cancellation import CancelToken
 from ..options import Task
 from .handle import BatchBackend, Handle, all_results, check_list, check_options, each_result
@@ -25,6 +26,10 @@ class SummarizeOptions:
     without it, the input is truncated. `timeout` is in seconds from the start of the call; `cancel` can stop the call
     from another thread. `progress(done, total)` is called whenever a text was summarized; texts are inputs or their
     chunks, and every round of `map_reduce` counts from 0 again.
+
+    The next four are for language models, which in turn have no `num_beams`, `min_length` and `length_penalty`, and
+    always read whole inputs. `prompt` is a text with one `{text}`. `temperature` and `seed` are those of the sampling.
+    `on_token(index, text)` is called with the index of the input and every new part of its summary, as it is generated.
     """
 
     num_beams: int | None = None
@@ -35,6 +40,10 @@ class SummarizeOptions:
     timeout: float | None = None
     cancel: CancelToken | None = None
     progress: Callable[[int, int], None] | None = None
+    prompt: str | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    on_token: Callable[[int, str], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,13 +52,19 @@ class Summary:
 
     `token_ids` includes the decoder's start token, `tokens` does not count it. `score` is the score of the best beam;
     only scores of calls with the same settings are comparable. `truncated` is true if part of the input was not read.
+
+    `backend` is what gave the answer, `fallbacks` what failed before in a chain, `usage` the tokens that a server
+    counted. Language models have no `token_ids` and no `score`; `tokens` is None if the server did not count.
     """
 
     text: str
-    token_ids: tuple[int, ...]
-    tokens: int
-    score: float
+    token_ids: tuple[int, ...] | None
+    tokens: int | None
+    score: float | None
     truncated: bool
+    backend: str = ONNX
+    fallbacks: tuple[Fallback, ...] = ()
+    usage: Usage | None = None
 
 
 class SummarizerBackend(BatchBackend[str, SummarizeOptions, Summary], Protocol):
@@ -58,6 +73,10 @@ class SummarizerBackend(BatchBackend[str, SummarizeOptions, Summary], Protocol):
     @property
     def max_tokens(self) -> int | None:
         """The number of tokens to which inputs are truncated; None if it is unknown."""
+
+    @property
+    def short_options(self) -> SummarizeOptions:
+        """Options with which a summary of one short text takes little time."""
 
 
 class Summarizer(Handle[SummarizerBackend]):
@@ -92,7 +111,7 @@ class Summarizer(Handle[SummarizerBackend]):
 
     def self_test(self) -> None:
         """Summarize a short text with the smallest number of generated tokens; any error is raised."""
-        self.summarize([[_SELF_TEST_TEXT]], SummarizeOptions(num_beams=1, min_length=0, max_length=2))
+        self.summarize([[_SELF_TEST_TEXT]], self.backend.short_options)
 
 
 def _checked(inputs: Sequence[Sequence[str]], options: SummarizeOptions | None) -> SummarizeOptions:

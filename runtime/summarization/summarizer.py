@@ -10,10 +10,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.errors import DeviceError, InferenceError, InputError
+from ...artifacts.errors import ConfigError, DeviceError, InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from ..batching import plan_batches
 from ..cancellation import Stop, Watch
+from ..chunks import is_whitespace, split_into_chunks
 from ..graph_model import GraphModel, graph_model
 from ..handles.summarizer import SummarizeOptions, Summarizer, Summary
 from ..lane import Lane, LaneOptions
@@ -21,7 +22,6 @@ from ..lane_call import Call, Run
 from ..loading import OpenArtifact
 from ..options import DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
 from ..tokenizer import TextTokenizer, Tokens, check_text
-from .chunks import is_whitespace, split_into_chunks
 from .settings import options_of, resolve_settings
 
 # Maximum number of padded source tokens of one run.
@@ -95,8 +95,16 @@ class BeamSearchSummarizer:
         """What the model says of itself."""
         return self.model.info(SUMMARIZATION)
 
+    @property
+    def short_options(self) -> SummarizeOptions:
+        """Options that generate the smallest number of tokens."""
+        return SummarizeOptions(num_beams=1, min_length=0, max_length=2)
+
     def check(self, options: SummarizeOptions) -> None:
-        """Raise `ConfigError` if an option is out of its range."""
+        """Raise `ConfigError` if an option is out of its range, or is for language models."""
+        for name in ("prompt", "temperature", "seed", "on_token"):
+            if getattr(options, name) is not None:
+                raise ConfigError(name, expected="None, because the model is an ONNX artifact", actual="a value")
         resolve_settings(options, self.model.spec, self._beam_limit)
 
     def results(self, inputs: Sequence[str], options: SummarizeOptions, watch: Watch) -> Iterator[_IndexedSummary]:
@@ -248,6 +256,18 @@ def summarize_with_settings(
         summaries = summarizer.summarize([inputs[index] for index in indices], options_of(chosen))
         answers |= zip(indices, summaries, strict=True)
     return [answers[index] for index in range(len(inputs))]
+
+
+def ids_of(summary: Summary) -> tuple[int, ...]:
+    """Return the token ids of a summary by beam search."""
+    assert summary.token_ids is not None
+    return summary.token_ids
+
+
+def score_of(summary: Summary) -> float:
+    """Return the score of a summary by beam search."""
+    assert summary.score is not None
+    return summary.score
 
 
 def token_ids(row: NDArray[np.int64], eos_token_id: int, pad_token_id: int) -> tuple[int, ...]:

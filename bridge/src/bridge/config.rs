@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::BridgeError;
 use crate::api::MlBridge;
 use crate::bridge::builder::Builder;
+use crate::bridge::rules;
 use crate::cause::Cause;
 use crate::location::name_in_store;
 use crate::model::Model;
@@ -33,6 +34,7 @@ const SCHEMA: &str = include_str!("bridge.schema.json");
 /// defaults = { embedding = "minilm" }
 /// store = "s3://models/prod"        # or a folder, relative to the file; default: ONNX_ML_BRIDGE_STORE
 /// trusted_keys = ["release.pem"]    # relative to the file; with keys, what they did not sign is refused
+/// local_only = true                 # default: false; refuses what would leave this machine
 ///
 /// [models.minilm]
 /// path = "all-minilm-l6-v2"         # relative to the file, or a name in the store: "store:minilm@1.2.0"
@@ -48,19 +50,76 @@ const SCHEMA: &str = include_str!("bridge.schema.json");
 /// merge = false                     # default: true
 /// ```
 ///
+/// A file may also list models of servers and GGUF files in tables `[backend.NAME]`, and chains of models in `[tasks]`, as
+/// `docs/backends.md` says; these need the features `openai` and `llama-cpp`.
+///
 /// # Errors
-/// `io` if the file cannot be read; `config` with all problems of the file; then the errors of [`Builder::build`].
+/// `io` if the file cannot be read; `config` with all problems of the file; then the errors of [`Builder::build`]; `not_local`
+/// if the file has `local_only` and lists something that is not on this machine.
 pub fn open_bridge(config: impl AsRef<Path>) -> Result<Arc<dyn MlBridge>, BridgeError> {
-    Ok(Arc::new(read(config.as_ref())?.build()?))
+    read(config.as_ref())?.open()
+}
+
+/// Like [`open_bridge`]. Refuses what would leave this machine, whatever the file says.
+///
+/// # Errors
+/// The errors of [`open_bridge`].
+pub fn open_bridge_local_only(config: impl AsRef<Path>) -> Result<Arc<dyn MlBridge>, BridgeError> {
+    let file = read(config.as_ref())?;
+    let options = file.options.clone().local_only(true);
+    BridgeFile { options, ..file }.open()
 }
 
 /// Reads a `bridge.toml`. Its models are not opened.
-fn read(path: &Path) -> Result<Builder, BridgeError> {
+fn read(path: &Path) -> Result<BridgeFile, BridgeError> {
     parse(fs::read(path).map_err(|error| BridgeError::io(path, &error))?, path)
 }
 
+/// The content of a `bridge.toml`. Paths of models are relative to the current directory.
+pub(crate) struct BridgeFile {
+    /// Sorted by their names.
+    pub(crate) models: Vec<Model>,
+    pub(crate) defaults: BTreeMap<Task, String>,
+    pub(crate) options: BridgeOptions,
+    /// The tables of backends, whose relative paths are relative to `folder`.
+    pub(crate) backends: BTreeMap<String, Value>,
+    /// The names of the members of each chain.
+    pub(crate) tasks: BTreeMap<Task, Vec<String>>,
+    /// The folder of the file.
+    pub(crate) folder: PathBuf,
+}
+
+impl BridgeFile {
+    fn open(self) -> Result<Arc<dyn MlBridge>, BridgeError> {
+        if !self.backends.is_empty() || !self.tasks.is_empty() {
+            return self.open_composite();
+        }
+        let mut builder = self.builder();
+        for (task, name) in self.defaults {
+            builder = builder.default_model(task, name);
+        }
+        Ok(Arc::new(builder.build()?))
+    }
+
+    /// A builder of the ONNX models, without defaults.
+    pub(crate) fn builder(&self) -> Builder {
+        let builder = Builder::default().options(self.options.clone());
+        self.models.iter().fold(builder, |builder, model| builder.model(model.clone()))
+    }
+
+    #[cfg(feature = "openai")]
+    fn open_composite(self) -> Result<Arc<dyn MlBridge>, BridgeError> {
+        Ok(Arc::new(crate::backends::config::open(&self)?))
+    }
+
+    #[cfg(not(feature = "openai"))]
+    fn open_composite(self) -> Result<Arc<dyn MlBridge>, BridgeError> {
+        Err(BridgeError::Feature { what: "a bridge.toml with backends or tasks".to_owned(), feature: "openai" })
+    }
+}
+
 /// Parses a `bridge.toml`; `path` is its own path.
-pub(crate) fn parse(bytes: Vec<u8>, path: &Path) -> Result<Builder, BridgeError> {
+pub(crate) fn parse(bytes: Vec<u8>, path: &Path) -> Result<BridgeFile, BridgeError> {
     let config =
         |problem: String, cause| BridgeError::Config { problem: format!("{}: {problem}", path.display()), cause };
     let text = String::from_utf8(bytes).map_err(|error| config(error.to_string(), Some(Cause::new(error))))?;
@@ -75,7 +134,7 @@ pub(crate) fn parse(bytes: Vec<u8>, path: &Path) -> Result<Builder, BridgeError>
         return Err(config(problems.join("; "), None));
     }
     let file = File::deserialize(value).map_err(|error| config(error.to_string(), Some(Cause::new(error))))?;
-    Ok(file.builder(path))
+    Ok(file.resolved(path))
 }
 
 /// The content of a `bridge.toml` that satisfies the schema.
@@ -84,7 +143,12 @@ pub(crate) fn parse(bytes: Vec<u8>, path: &Path) -> Result<Builder, BridgeError>
 struct File {
     #[serde(default)]
     bridge: BridgeTable,
+    #[serde(default)]
     models: BTreeMap<String, ModelTable>,
+    #[serde(default)]
+    backend: BTreeMap<String, Value>,
+    #[serde(default)]
+    tasks: BTreeMap<Task, Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -99,6 +163,7 @@ struct BridgeTable {
     defaults: BTreeMap<Task, String>,
     store: Option<String>,
     trusted_keys: Vec<String>,
+    local_only: bool,
 }
 
 #[derive(Deserialize)]
@@ -116,11 +181,12 @@ struct ModelTable {
     run_tokens: Option<usize>,
     max_tokens: Option<usize>,
     merge: Option<bool>,
+    space: Option<String>,
 }
 
 impl File {
-    fn builder(self, path: &Path) -> Builder {
-        let Self { bridge, models } = self;
+    fn resolved(self, path: &Path) -> BridgeFile {
+        let Self { bridge, models, backend: backends, tasks } = self;
         let defaults = BridgeOptions::default();
         let folder = path.parent().unwrap_or(Path::new(""));
         let options = BridgeOptions {
@@ -132,15 +198,10 @@ impl File {
             timeout: bridge.timeout_ms.map(Duration::from_millis),
             store: bridge.store.map(|address| relative_address(folder, address)),
             trusted_keys: bridge.trusted_keys.into_iter().map(|key| folder.join(key)).collect(),
+            local_only: bridge.local_only,
         };
-        let mut builder = Builder::default().options(options);
-        for (name, table) in models {
-            builder = builder.model(table.model(name, folder));
-        }
-        for (task, name) in bridge.defaults {
-            builder = builder.default_model(task, name);
-        }
-        builder
+        let models = models.into_iter().map(|(name, table)| table.model(name, folder)).collect();
+        BridgeFile { models, defaults: bridge.defaults, options, backends, tasks, folder: folder.to_path_buf() }
     }
 }
 
@@ -162,6 +223,7 @@ impl ModelTable {
             run_tokens: self.run_tokens,
             max_tokens: self.max_tokens,
             merge: self.merge.unwrap_or(defaults.merge),
+            space: self.space,
             ..defaults
         }
     }
@@ -200,15 +262,7 @@ fn problems(file: &Value) -> Result<Vec<String>, BridgeError> {
             path => format!("{path}: {error}"),
         })
         .collect();
-    let (defaults, models) = (file["bridge"]["defaults"].as_object(), file["models"].as_object());
-    if let (Some(defaults), Some(models)) = (defaults, models) {
-        let known: Vec<&String> = models.keys().collect();
-        let named = defaults.iter().filter_map(|(task, name)| Some((task, name.as_str()?)));
-        let unknown = named.filter(|(_, name)| !models.contains_key(*name));
-        problems.extend(
-            unknown.map(|(task, name)| format!("bridge.defaults.{task}: {name:?} is not one of the models {known:?}")),
-        );
-    }
+    problems.extend(rules::problems(file));
     Ok(problems)
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod config;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,8 @@ use async_trait::async_trait;
 use crate::BridgeError;
 use crate::api::MlBridge;
 use crate::bridge::builder::{Builder, two_models};
-use crate::handles::{Embedder, FromSlot, Recognizer, Reranker, Summarizer};
+use crate::handles::source::Source;
+use crate::handles::{Embedder, FromSource, Recognizer, Reranker, Summarizer};
 use crate::life::slot::{Opening, Slot};
 use crate::model::{Model, ModelInfo};
 use crate::options::ReloadOptions;
@@ -51,7 +53,7 @@ impl OnnxMlBridge {
     /// # Errors
     /// `task_not_loaded` without any model of the task; `model_not_found` for a name that no model of the task has, or
     /// without a name if there are several models and no default.
-    fn handle<H: FromSlot>(&self, call: &'static str, task: Task, name: Option<&str>) -> Result<H, BridgeError> {
+    fn handle<H: FromSource>(&self, call: &'static str, task: Task, name: Option<&str>) -> Result<H, BridgeError> {
         let models = self.lock().clone().unwrap_or_default();
         let models: Vec<Arc<Slot>> = models.into_iter().filter(|model| model.task == task).collect();
         if models.is_empty() {
@@ -66,7 +68,7 @@ impl OnnxMlBridge {
                 default.or_else(|| models.first().filter(|_| models.len() == 1))
             }
         };
-        H::from_slot(Arc::clone(model.ok_or_else(|| not_found(name, &models))?))
+        H::from_source(Source::Artifact(Arc::clone(model.ok_or_else(|| not_found(name, &models))?)))
     }
 
     /// Opens a model and adds it.

@@ -9,7 +9,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use crate::command::store::StoreArguments;
 use crate::families::loading::Artifact;
 use crate::families::model::FamilyModel;
-use crate::handles::FromSlot;
+use crate::handles::FromSource;
+use crate::handles::source::Source;
 use crate::life::slot::{Opening, Slot};
 use crate::location::Locator;
 use crate::runtime::DEFAULT_TEXT_LIMIT;
@@ -50,9 +51,9 @@ impl ModelArguments {
     ///
     /// # Errors
     /// The errors of opening the artifact, or `variant` for an artifact of another task.
-    pub(crate) fn open<H: FromSlot>(&self) -> Result<H, BridgeError> {
+    pub(crate) fn open<H: FromSource>(&self) -> Result<H, BridgeError> {
         let model = Model::new(&self.model).variant(&self.variant);
-        H::from_slot(Slot::open(model, &Opening::new(&self.bridge_options(), self.options()?)?)?)
+        H::from_source(Source::Artifact(Slot::open(model, &Opening::new(&self.bridge_options(), self.options()?)?)?))
     }
 
     /// Checks an artifact of any task and opens its model.

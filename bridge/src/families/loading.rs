@@ -22,8 +22,9 @@ use crate::runtime::freed_memory::return_free_memory;
 use crate::runtime::meter::Meter;
 use crate::runtime::options::{ModelOptions, Sharing};
 use crate::runtime::session::EngineOptions;
-use crate::tasks::Task;
+use crate::tasks::answers::onnx;
 use crate::tasks::backend::AnyBackend;
+use crate::tasks::{Location, Task};
 use crate::trust::Trust;
 
 /// Limit on the threads of a replay. Every thread uses address space, which the command `verify` limits.
@@ -282,6 +283,9 @@ pub(crate) fn open(model: &Model, options: &ModelOptions) -> Result<Opened, Brid
         path: artifact.root().to_path_buf(),
         device: devices.name(),
         providers: devices.providers,
+        backend: onnx(),
+        location: Location::Process,
+        space: model.space.clone(),
     };
     let preprocessor = (artifact.family.declaration().check_sections)(manifest)?.files;
     let preprocessor: Vec<String> = preprocessor.into_iter().map(|(_, path)| path).collect();

@@ -2,9 +2,11 @@
 
 use super::{Embedder, Recognizer, Reranker, Summarizer};
 use crate::BridgeError;
-use crate::status::ModelStatus;
+use crate::model::ModelInfo;
+use crate::status::{Health, ModelStatus};
 
 /// A handle of a model of any task, for the calls that all models have.
+#[derive(Clone)]
 pub(crate) enum AnyHandle {
     Embedder(Embedder),
     Recognizer(Recognizer),
@@ -13,6 +15,12 @@ pub(crate) enum AnyHandle {
 }
 
 impl AnyHandle {
+    /// The error of a handle of another task than that of the call.
+    #[cfg(feature = "openai")]
+    pub(crate) fn unexpected(&self) -> BridgeError {
+        BridgeError::Internal { problem: format!("the model {:?} is for another task", self.info().name) }
+    }
+
     pub(crate) fn warm_up_blocking(&self) -> Result<(), BridgeError> {
         match self {
             Self::Embedder(handle) => handle.warm_up_blocking(),
@@ -64,6 +72,33 @@ impl AnyHandle {
             Self::Recognizer(handle) => handle.unload(),
             Self::Summarizer(handle) => handle.unload(),
             Self::Reranker(handle) => handle.unload(),
+        }
+    }
+
+    pub(crate) fn info(&self) -> ModelInfo {
+        match self {
+            Self::Embedder(handle) => handle.info(),
+            Self::Recognizer(handle) => handle.info(),
+            Self::Summarizer(handle) => handle.info(),
+            Self::Reranker(handle) => handle.info(),
+        }
+    }
+
+    pub(crate) fn max_tokens(&self) -> Option<usize> {
+        match self {
+            Self::Embedder(handle) => handle.max_tokens(),
+            Self::Recognizer(handle) => handle.max_tokens(),
+            Self::Summarizer(handle) => handle.max_tokens(),
+            Self::Reranker(handle) => handle.max_tokens(),
+        }
+    }
+
+    pub(crate) async fn health(&self) -> Health {
+        match self {
+            Self::Embedder(handle) => handle.health().await,
+            Self::Recognizer(handle) => handle.health().await,
+            Self::Summarizer(handle) => handle.health().await,
+            Self::Reranker(handle) => handle.health().await,
         }
     }
 }

@@ -1,14 +1,15 @@
 //! [`Embedder`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::embedding_windows::{EmbeddingWindows, EmbeddingWindowsBlocking};
 use super::handle::Handle;
-use super::{FromSlot, open, owned};
-use crate::life::slot::Slot;
+use super::source::Source;
+use super::{FromSource, open, owned};
 use crate::model::{Model, ModelInfo};
 use crate::runtime::lane::Caller;
-use crate::status::ModelStatus;
+use crate::status::{Health, ModelStatus};
 use crate::tasks::backend::{EmbedBackend, all};
 use crate::tasks::{EmbedOptions, Embedding, Embeddings};
 use crate::{BridgeError, BridgeOptions};
@@ -164,6 +165,11 @@ impl Embedder {
         self.0.status()
     }
 
+    /// Whether the model works. Runs nothing and spends no tokens: the server of a model that has one is asked.
+    pub async fn health(&self) -> Health {
+        self.0.health().await
+    }
+
     /// Answers a short text.
     ///
     /// # Errors
@@ -180,6 +186,16 @@ impl Embedder {
         self.0.self_test_blocking()
     }
 
+    #[cfg(feature = "openai")]
+    pub(crate) fn handle(&self) -> &Handle<dyn EmbedBackend> {
+        &self.0
+    }
+
+    /// The time limit of calls that pass none.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.0.timeout()
+    }
+
     pub(crate) fn max_tokens(&self) -> Option<usize> {
         self.0.max_tokens()
     }
@@ -192,12 +208,12 @@ async fn embed(
     caller: Caller,
 ) -> Result<Embeddings, BridgeError> {
     caller.stop.check()?;
-    let dim = backend.dim(&options);
-    Ok(Embeddings::new(all(backend.embed_each(texts, options, caller).await?)?, dim))
+    let embeddings = all(Arc::clone(&backend).embed_each(texts, options.clone(), caller).await?)?;
+    Ok(Embeddings::new(embeddings, backend.dim(&options)))
 }
 
-impl FromSlot for Embedder {
-    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
-        Handle::new(slot).map(Self)
+impl FromSource for Embedder {
+    fn from_source(source: Source) -> Result<Self, BridgeError> {
+        Handle::new(source).map(Self)
     }
 }

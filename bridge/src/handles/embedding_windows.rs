@@ -16,7 +16,7 @@ use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stoppable;
 use crate::runtime::lane::Caller;
 use crate::runtime::meter::Meter;
-use crate::tasks::backend::EmbedBackend;
+use crate::tasks::backend::{EmbedBackend, WindowBackend};
 use crate::tasks::text_windows::{TextWindow, TextWindows};
 use crate::tasks::{EmbedOptions, EmbeddingWindow};
 
@@ -46,7 +46,7 @@ enum Step {
 
 impl EmbeddingWindows {
     /// # Errors
-    /// `config` for a time limit of 0 or dimensions that the model does not list, `input_too_large`, `prompt_not_found`, `closed`.
+    /// `config` for a time limit of 0, dimensions that the model does not list or a backend without windows, `input_too_large`, `prompt_not_found`, `closed`.
     pub(super) fn new(
         handle: Handle<dyn EmbedBackend>,
         text: Arc<str>,
@@ -56,8 +56,9 @@ impl EmbeddingWindows {
     ) -> Result<Self, BridgeError> {
         let backend = handle.current()?;
         handle.limit(options.timeout)?;
-        backend.check(&text, &options).inspect_err(|error| backend.meter().error(error.code()))?;
-        let pooled = Pooled::new(backend.dim(&options), backend.normalized());
+        let windows = of_windows(&backend)?;
+        windows.check(&text, &options).inspect_err(|error| backend.meter().error(error.code()))?;
+        let pooled = Pooled::new(backend.dim(&options), windows.normalized());
         let backend = Arc::downgrade(&backend);
         let state = Reader {
             handle,
@@ -263,9 +264,10 @@ impl Reader {
         if !std::ptr::addr_eq(Arc::as_ptr(backend), self.backend.as_ptr()) {
             return Err(BridgeError::Cancelled);
         }
+        let model = of_windows(backend)?;
         if self.windows.is_none() {
             let (text, options) = (Arc::clone(&self.text), self.options.clone());
-            self.windows = Some(Arc::clone(backend).split(text, options, self.stride, caller).await?);
+            self.windows = Some(Arc::clone(&model).split(text, options, self.stride, caller).await?);
         }
         let mut block: Vec<TextWindow> = self.windows.iter_mut().flatten().take(BLOCK_WINDOWS).collect();
         if block.is_empty() {
@@ -273,7 +275,7 @@ impl Reader {
         }
         let rows = block.iter_mut().map(|window| std::mem::take(&mut window.ids)).collect::<Vec<_>>();
         let counts: Vec<usize> = rows.iter().map(Vec::len).collect();
-        let vectors = Arc::clone(backend).embed_windows(rows, &self.options, caller).await?;
+        let vectors = model.embed_windows(rows, &self.options, caller).await?;
         let windows = block.iter().zip(counts).zip(vectors);
         Ok(windows.map(|((window, tokens), vector)| (self.finish(window, tokens, vector), window.new_tokens)).collect())
     }
@@ -285,6 +287,16 @@ impl Reader {
         self.position = (window.start, start_byte);
         EmbeddingWindow { start: window.start, end: window.end, start_byte, end_byte, token_count, vector }
     }
+}
+
+/// The model behind a backend, if it can split texts into windows.
+///
+/// # Errors
+/// `config`, if it cannot.
+fn of_windows(backend: &Arc<dyn EmbedBackend>) -> Result<Arc<dyn WindowBackend>, BridgeError> {
+    let refused =
+        || BridgeError::config("embed_windows needs an ONNX model: other backends do not tokenize texts here");
+    Arc::clone(backend).windows().ok_or_else(refused)
 }
 
 /// The size of the first characters of a text in bytes.

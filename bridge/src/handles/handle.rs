@@ -4,76 +4,107 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(feature = "openai")]
+use std::time::Instant;
 
 use tracing::Instrument;
 
+use super::source::{Running, Source};
 use crate::BridgeError;
-use crate::life::slot::{Call, Slot};
 use crate::model::ModelInfo;
 use crate::runtime::blocking::{block_on, on_blocking_thread, runtime};
+#[cfg(feature = "openai")]
+use crate::runtime::cancellation::Stop;
 use crate::runtime::cancellation::{CancelToken, Stoppable, TimeLimit};
 use crate::runtime::lane::Caller;
 use crate::runtime::panics::caught;
 use crate::runtime::trace::Trace;
-use crate::status::ModelStatus;
+use crate::status::{Health, ModelStatus};
 use crate::tasks::backend::{AnyBackend, OfTask};
+
+/// Removes the hook of a call when a part of it has ended.
+#[cfg(feature = "openai")]
+struct Hook<'a>(&'a Stop);
+
+#[cfg(feature = "openai")]
+impl Drop for Hook<'_> {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
+}
 
 /// A model of the task of a backend. Clones share it.
 pub(crate) struct Handle<B: ?Sized> {
-    slot: Arc<Slot>,
+    source: Source,
     backend: PhantomData<fn() -> Box<B>>,
 }
 
 impl<B: ?Sized> Clone for Handle<B> {
     fn clone(&self) -> Self {
-        Self { slot: Arc::clone(&self.slot), backend: PhantomData }
+        Self { source: self.source.clone(), backend: PhantomData }
     }
 }
 
 impl<B: ?Sized> fmt::Debug for Handle<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Handle").field(&self.slot.info()).finish()
+        f.debug_tuple("Handle").field(&self.source.info()).finish()
     }
 }
 
 impl<B: OfTask + ?Sized + 'static> Handle<B> {
     /// # Errors
     /// `variant`, if the model is for another task.
-    pub(super) fn new(slot: Arc<Slot>) -> Result<Self, BridgeError> {
-        if slot.task == B::TASK {
-            return Ok(Self { slot, backend: PhantomData });
+    pub(super) fn new(source: Source) -> Result<Self, BridgeError> {
+        if source.task() == B::TASK {
+            return Ok(Self { source, backend: PhantomData });
         }
-        let (path, actual) = (slot.info().path.clone(), slot.task.name().to_owned());
+        let (path, actual) = (source.info().path, source.task().name().to_owned());
         Err(BridgeError::Task { path, expected: B::TASK.name(), actual })
     }
 
-    pub(super) fn info(&self) -> ModelInfo {
-        (*self.slot.info()).clone()
+    pub(crate) fn info(&self) -> ModelInfo {
+        self.source.info()
     }
 
     pub(super) fn resident_bytes(&self) -> u64 {
-        self.slot.resident_bytes()
+        self.source.resident_bytes()
     }
 
     /// `None` also for a closed model.
-    pub(super) fn max_tokens(&self) -> Option<usize> {
-        self.slot.current().ok()?.opened.backend.any().max_tokens()
+    pub(crate) fn max_tokens(&self) -> Option<usize> {
+        self.source.backend().ok()?.any().max_tokens()
     }
 
     pub(super) fn unload(&self) {
-        self.slot.unload();
+        self.source.unload();
     }
 
-    pub(super) fn status(&self) -> ModelStatus {
-        self.slot.status()
+    pub(crate) fn status(&self) -> ModelStatus {
+        self.source.status()
+    }
+
+    /// The time limit of calls that pass none.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.source.timeout()
+    }
+
+    /// Whether the model works, as its server says if it has one.
+    pub(crate) async fn health(&self) -> Health {
+        let (status, info) = (self.status(), self.info());
+        let probed = match self.source.backend() {
+            Ok(backend) => backend.any().probe().await,
+            Err(_) => None,
+        };
+        let (state, error) = probed.unwrap_or((status.state, status.error));
+        Health::new(&info, state, error)
     }
 
     pub(super) fn warm_up_blocking(&self) -> Result<(), BridgeError> {
-        self.call(None, None, |_, caller| async move { caller.stop.check() })
+        self.call(None, None, |backend, caller| async move { backend.load(&caller).await })
     }
 
     pub(super) async fn warm_up(&self) -> Result<(), BridgeError> {
-        self.call_async(None, None, |_, caller| async move { caller.stop.check() }).await
+        self.call_async(None, None, |backend, caller| async move { backend.load(&caller).await }).await
     }
 
     pub(super) fn self_test_blocking(&self) -> Result<(), BridgeError> {
@@ -97,7 +128,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         let stoppable = self.stoppable(cancel, timeout)?;
         let caller = self.caller(&stoppable, false);
         let _span = caller.trace.call().entered();
-        let running = self.slot.enter(stoppable.stop())?;
+        let running = self.source.enter(stoppable.stop())?;
         block_on(call(self.backend(&running)?, caller))
     }
 
@@ -121,7 +152,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
 
     /// A caller that can be stopped.
     pub(super) fn caller(&self, stoppable: &Stoppable, is_async: bool) -> Caller {
-        Caller { stop: Arc::clone(stoppable.stop()), is_async, trace: self.trace() }
+        Caller { stop: Arc::clone(stoppable.stop()), is_async, trace: self.trace(), deadline: stoppable.deadline() }
     }
 
     /// What stops a call.
@@ -150,7 +181,7 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
             runtime()?;
         }
         let answer = async {
-            let running = if caller.is_async { self.enter(caller).await? } else { self.slot.enter(&caller.stop)? };
+            let running = if caller.is_async { self.enter(caller).await? } else { self.source.enter(&caller.stop)? };
             part(self.backend(&running)?).await
         };
         caught(answer.instrument(caller.trace.call())).await
@@ -160,32 +191,61 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
     ///
     /// # Errors
     /// `closed`.
-    pub(super) fn current(&self) -> Result<Arc<B>, BridgeError> {
-        self.of_task(&self.slot.current()?.opened.backend)
+    pub(crate) fn current(&self) -> Result<Arc<B>, BridgeError> {
+        self.of_task(&self.source.backend()?)
     }
 
     /// Starts a call. Only the load of a model that is not loaded needs a blocking thread.
-    async fn enter(&self, caller: &Caller) -> Result<Call, BridgeError> {
-        if let Some(running) = self.slot.try_enter()? {
+    async fn enter(&self, caller: &Caller) -> Result<Running, BridgeError> {
+        if let Some(running) = self.source.try_enter()? {
             return Ok(running);
         }
-        let (slot, stop) = (Arc::clone(&self.slot), Arc::clone(&caller.stop));
-        on_blocking_thread(move || slot.enter(&stop)).await
+        let (source, stop) = (self.source.clone(), Arc::clone(&caller.stop));
+        on_blocking_thread(move || source.enter(&stop)).await
+    }
+
+    /// Makes a call as a part of another one: what stops that one stops this one. The time limit is that of the model, if it
+    /// is shorter than what is left of the other call.
+    ///
+    /// # Errors
+    /// The errors of [`part`](Self::part).
+    #[cfg(feature = "openai")]
+    pub(crate) async fn within<T, F: Future<Output = Result<T, BridgeError>> + Send>(
+        &self,
+        parent: &Caller,
+        call: impl FnOnce(Arc<B>, Caller) -> F + Send,
+    ) -> Result<T, BridgeError> {
+        let own = if self.is_shorter_than(parent) { self.limit(None)? } else { None };
+        let stoppable = Stoppable::new(None, own)?;
+        let stop = Arc::clone(stoppable.stop());
+        parent.stop.on_stop(move |reason| stop.stop(reason));
+        let _hook = Hook(&parent.stop);
+        let caller = self.caller(&stoppable, parent.is_async);
+        let caller = Caller { deadline: caller.deadline.or(parent.deadline), ..caller };
+        self.part(&caller, |backend| call(backend, caller.clone())).await
+    }
+
+    /// Whether the time limit of the model is shorter than what is left of a call.
+    #[cfg(feature = "openai")]
+    pub(crate) fn is_shorter_than(&self, parent: &Caller) -> bool {
+        let ends = |limit| Instant::now().checked_add(limit);
+        let own = self.timeout().and_then(ends);
+        own.is_some_and(|own| parent.deadline.is_none_or(|deadline| own < deadline))
     }
 
     /// The backend of the generation that a call runs on.
-    fn backend(&self, running: &Call) -> Result<Arc<B>, BridgeError> {
+    fn backend(&self, running: &Running) -> Result<Arc<B>, BridgeError> {
         self.of_task(running.backend())
     }
 
     fn of_task(&self, backend: &AnyBackend) -> Result<Arc<B>, BridgeError> {
-        let problem = || format!("the model {:?} is for another task", self.slot.name);
+        let problem = || format!("the model {:?} is for another task", self.source.name());
         B::of(backend).cloned().ok_or_else(|| BridgeError::Internal { problem: problem() })
     }
 
     /// The spans of a call. They have no text.
     fn trace(&self) -> Trace {
-        Trace::of(&self.slot.name, self.slot.task.name())
+        Trace::of(self.source.name(), self.source.task().name())
     }
 
     /// The time limit of a call that starts now.
@@ -193,6 +253,6 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
     /// # Errors
     /// `config` for a limit of 0.
     pub(super) fn limit(&self, timeout: Option<Duration>) -> Result<Option<TimeLimit>, BridgeError> {
-        TimeLimit::of(timeout.or(self.slot.timeout))
+        TimeLimit::of(timeout.or(self.source.timeout()))
     }
 }

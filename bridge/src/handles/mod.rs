@@ -3,9 +3,10 @@
 pub(crate) mod any;
 mod embedder;
 mod embedding_windows;
-mod handle;
+pub(crate) mod handle;
 mod recognizer;
 mod reranker;
+pub(crate) mod source;
 mod summarizer;
 
 pub use self::embedder::Embedder;
@@ -16,16 +17,17 @@ pub use self::summarizer::Summarizer;
 
 use std::sync::Arc;
 
+use self::source::Source;
 use crate::life::slot::{Opening, Slot};
 use crate::{BridgeError, BridgeOptions, Model};
 
 /// A handle of the models of one task.
-pub(crate) trait FromSlot: Sized {
+pub(crate) trait FromSource: Sized {
     /// Makes the handle of an open model.
     ///
     /// # Errors
     /// `variant`, if the model is for another task.
-    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError>;
+    fn from_source(source: Source) -> Result<Self, BridgeError>;
 }
 
 /// Opens a model alone. Its graphs are only loaded if it has `preload`.
@@ -33,10 +35,10 @@ pub(crate) trait FromSlot: Sized {
 /// # Errors
 /// `config`, the errors of opening the artifact, or `variant` for an artifact of another task; with `preload` also the
 /// errors of loading the graphs.
-fn open<H: FromSlot>(model: Model, options: &BridgeOptions) -> Result<H, BridgeError> {
+fn open<H: FromSource>(model: Model, options: &BridgeOptions) -> Result<H, BridgeError> {
     options.check()?;
     let slot = Slot::open(model, &Opening::new(options, options.model_options())?)?;
-    let handle = H::from_slot(Arc::clone(&slot))?;
+    let handle = H::from_source(Source::Artifact(Arc::clone(&slot)))?;
     slot.preload()?;
     Ok(handle)
 }

@@ -1,13 +1,14 @@
 //! [`Recognizer`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::handle::Handle;
-use super::{FromSlot, open, owned};
-use crate::life::slot::Slot;
+use super::source::Source;
+use super::{FromSource, open, owned};
 use crate::model::{Model, ModelInfo};
 use crate::runtime::lane::Caller;
-use crate::status::ModelStatus;
+use crate::status::{Health, ModelStatus};
 use crate::tasks::backend::{RecognizeBackend, all};
 use crate::tasks::{Entities, RecognizeOptions};
 use crate::{BridgeError, BridgeOptions};
@@ -122,6 +123,11 @@ impl Recognizer {
         self.0.status()
     }
 
+    /// Whether the model works. Runs nothing and spends no tokens: the server of a model that has one is asked.
+    pub async fn health(&self) -> Health {
+        self.0.health().await
+    }
+
     /// Answers a short text.
     ///
     /// # Errors
@@ -136,6 +142,16 @@ impl Recognizer {
     /// The errors of [`self_test`](Self::self_test).
     pub fn self_test_blocking(&self) -> Result<(), BridgeError> {
         self.0.self_test_blocking()
+    }
+
+    #[cfg(feature = "openai")]
+    pub(crate) fn handle(&self) -> &Handle<dyn RecognizeBackend> {
+        &self.0
+    }
+
+    /// The time limit of calls that pass none.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.0.timeout()
     }
 
     pub(crate) fn max_tokens(&self) -> Option<usize> {
@@ -153,8 +169,8 @@ async fn recognize(
     all(backend.recognize_each(texts, options, caller).await?)
 }
 
-impl FromSlot for Recognizer {
-    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
-        Handle::new(slot).map(Self)
+impl FromSource for Recognizer {
+    fn from_source(source: Source) -> Result<Self, BridgeError> {
+        Handle::new(source).map(Self)
     }
 }

@@ -1,13 +1,14 @@
 //! [`Reranker`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::handle::Handle;
-use super::{FromSlot, open, owned};
-use crate::life::slot::Slot;
+use super::source::Source;
+use super::{FromSource, open, owned};
 use crate::model::{Model, ModelInfo};
 use crate::runtime::lane::Caller;
-use crate::status::ModelStatus;
+use crate::status::{Health, ModelStatus};
 use crate::tasks::backend::RerankBackend;
 use crate::tasks::{Ranked, RerankOptions};
 use crate::{BridgeError, BridgeOptions};
@@ -101,6 +102,11 @@ impl Reranker {
         self.0.status()
     }
 
+    /// Whether the model works. Runs nothing and spends no tokens: the server of a model that has one is asked.
+    pub async fn health(&self) -> Health {
+        self.0.health().await
+    }
+
     /// Answers a short text.
     ///
     /// # Errors
@@ -115,6 +121,11 @@ impl Reranker {
     /// The errors of [`self_test`](Self::self_test).
     pub fn self_test_blocking(&self) -> Result<(), BridgeError> {
         self.0.self_test_blocking()
+    }
+
+    /// The time limit of calls that pass none.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.0.timeout()
     }
 
     pub(crate) fn max_tokens(&self) -> Option<usize> {
@@ -133,8 +144,8 @@ async fn rerank(
     backend.rerank(query, documents, options, caller).await
 }
 
-impl FromSlot for Reranker {
-    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
-        Handle::new(slot).map(Self)
+impl FromSource for Reranker {
+    fn from_source(source: Source) -> Result<Self, BridgeError> {
+        Handle::new(source).map(Self)
     }
 }

@@ -1,13 +1,14 @@
 //! [`Summarizer`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::handle::Handle;
-use super::{FromSlot, open};
-use crate::life::slot::Slot;
+use super::source::Source;
+use super::{FromSource, open};
 use crate::model::{Model, ModelInfo};
 use crate::runtime::lane::Caller;
-use crate::status::ModelStatus;
+use crate::status::{Health, ModelStatus};
 use crate::tasks::backend::{SummarizeBackend, all};
 use crate::tasks::{SummarizeOptions, Summary};
 use crate::{BridgeError, BridgeOptions};
@@ -127,6 +128,11 @@ impl Summarizer {
         self.0.status()
     }
 
+    /// Whether the model works. Runs nothing and spends no tokens: the server of a model that has one is asked.
+    pub async fn health(&self) -> Health {
+        self.0.health().await
+    }
+
     /// Answers a short text.
     ///
     /// # Errors
@@ -141,6 +147,16 @@ impl Summarizer {
     /// The errors of [`self_test`](Self::self_test).
     pub fn self_test_blocking(&self) -> Result<(), BridgeError> {
         self.0.self_test_blocking()
+    }
+
+    #[cfg(feature = "openai")]
+    pub(crate) fn handle(&self) -> &Handle<dyn SummarizeBackend> {
+        &self.0
+    }
+
+    /// The time limit of calls that pass none.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.0.timeout()
     }
 
     pub(crate) fn max_tokens(&self) -> Option<usize> {
@@ -158,8 +174,8 @@ async fn summarize(
     all(backend.summarize_each(inputs, options, caller).await?)
 }
 
-impl FromSlot for Summarizer {
-    fn from_slot(slot: Arc<Slot>) -> Result<Self, BridgeError> {
-        Handle::new(slot).map(Self)
+impl FromSource for Summarizer {
+    fn from_source(source: Source) -> Result<Self, BridgeError> {
+        Handle::new(source).map(Self)
     }
 }

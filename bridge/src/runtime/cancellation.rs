@@ -183,6 +183,7 @@ impl TimeLimit {
 /// A call that any of its cancellation tokens or its time limit can stop. Dropping this value stops the call, too.
 pub(crate) struct Stoppable {
     stop: Arc<Stop>,
+    at: Option<Instant>,
     _deadline: Option<Deadline>,
 }
 
@@ -191,21 +192,27 @@ impl Stoppable {
     /// `inference` if the system refuses the thread that waits for time limits.
     pub(crate) fn new(cancel: Option<&CancelToken>, limit: Option<TimeLimit>) -> Result<Self, BridgeError> {
         let stop = Arc::new(Stop::default());
-        let mut deadline = None;
+        let (mut at, mut deadline) = (None, None);
         cancel.into_iter().for_each(|token| token.attach(&stop));
         if let Some(TimeLimit { started, limit }) = limit {
-            match started.checked_add(limit) {
+            at = started.checked_add(limit);
+            match at {
                 Some(at) if at <= Instant::now() => stop.stop(BridgeError::Timeout { limit }),
                 Some(at) => deadline = Some(Deadline::new(at, limit, &stop)?),
                 // The time limit is never over.
                 None => {}
             }
         }
-        Ok(Self { stop, _deadline: deadline })
+        Ok(Self { stop, at, _deadline: deadline })
     }
 
     pub(crate) fn stop(&self) -> &Arc<Stop> {
         &self.stop
+    }
+
+    /// When the time limit is over; `None` without one.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.at
     }
 }
 

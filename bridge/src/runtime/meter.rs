@@ -43,6 +43,11 @@ impl Meter {
         Self { model: manifest.name.clone(), version: manifest.version.clone() }
     }
 
+    /// The metrics of a model of another backend: `model` is the name of the model, `version` that of the backend.
+    pub(crate) fn of_backend(backend: &str, model: &str) -> Self {
+        Self { model: model.to_owned(), version: backend.to_owned() }
+    }
+
     /// Records a request that was answered: the number of its texts and of its tokens, and its duration.
     pub(crate) fn request(&self, items: usize, tokens: usize, elapsed: Duration) {
         let (model, version) = (self.model.clone(), self.version.clone());
@@ -78,6 +83,34 @@ impl Meter {
         metrics::histogram!("onnx_ml_bridge_run_tokens", &labels).record(tokens as f64);
     }
 
+    /// Records that a request is sent to a server.
+    pub(crate) fn sent(&self) {
+        let labels = [("model", self.model.clone()), ("version", self.version.clone())];
+        metrics::counter!("onnx_ml_bridge_runs_total", &labels).increment(1);
+    }
+
+    /// Records that a request is sent again, by the code of the error before.
+    pub(crate) fn retry(&self, code: ErrorCode) {
+        self.of_code("onnx_ml_bridge_retries_total", code);
+    }
+
+    /// Records that a chain passed a text on, by the code of the error.
+    pub(crate) fn fallback(&self, code: ErrorCode) {
+        self.of_code("onnx_ml_bridge_fallbacks_total", code);
+    }
+
+    /// Records entities of a language model that are not in the text.
+    pub(crate) fn dropped(&self, entities: usize) {
+        let labels = [("model", self.model.clone()), ("version", self.version.clone())];
+        metrics::counter!("onnx_ml_bridge_dropped_entities_total", &labels).increment(entities as u64);
+    }
+
+    fn of_code(&self, name: &'static str, code: ErrorCode) {
+        let (model, version) = (self.model.clone(), self.version.clone());
+        let labels = [("model", model), ("version", version), ("code", code.as_str().to_owned())];
+        metrics::counter!(name, &labels).increment(1);
+    }
+
     /// Records how long a run of a graph took, also one that failed.
     pub(crate) fn run_ended(&self, elapsed: Duration) {
         let labels = [("model", self.model.clone()), ("version", self.version.clone())];
@@ -86,9 +119,7 @@ impl Meter {
 
     /// Records that a text or a whole request failed, by the code of the error.
     pub(crate) fn error(&self, code: ErrorCode) {
-        let (model, version) = (self.model.clone(), self.version.clone());
-        let labels = [("model", model), ("version", version), ("code", code.as_str().to_owned())];
-        metrics::counter!("onnx_ml_bridge_errors_total", &labels).increment(1);
+        self.of_code("onnx_ml_bridge_errors_total", code);
     }
 
     /// Records how long it took to load the graphs.

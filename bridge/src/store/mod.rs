@@ -134,13 +134,18 @@ impl Store {
     /// # Errors
     /// The errors of [`open`](Self::open); `config` without an address.
     pub(crate) fn of(address: Option<&str>, trust: &Trust) -> Result<Self, BridgeError> {
-        let named = || env::var(STORE_VARIABLE).ok().filter(|address| !address.is_empty());
-        let missing = || {
-            let remedy = format!("set {STORE_VARIABLE}, the option store, or store in bridge.toml");
-            BridgeError::config(format!("a name in a store was given, but no store: {remedy}"))
-        };
-        let address = address.map(str::to_owned).or_else(named).ok_or_else(missing)?;
-        Ok(Self { trust: trust.clone(), ..Self::open(address)? })
+        Ok(Self { trust: trust.clone(), ..Self::open(address_of(address)?)? })
+    }
+
+    /// Refuses the store of [`of`](Self::of) if its address is a URL.
+    ///
+    /// # Errors
+    /// `not_local`, or `config` without a store.
+    pub(crate) fn check_local(address: Option<&str>) -> Result<(), BridgeError> {
+        match address_of(address)?.split_once("://") {
+            Some((scheme, _)) => Err(BridgeError::NotLocal { what: format!("the store at {scheme}://") }),
+            None => Ok(()),
+        }
     }
 
     /// Adds a trusted key: a public key in PEM (ECDSA on P-256). With keys, an artifact or a tag that none of them signed is
@@ -293,4 +298,17 @@ impl Store {
     fn open_cache(&self) -> Result<Cache, BridgeError> {
         Cache::open(self.cache.as_deref())
     }
+}
+
+/// The given address of a store, else that of the environment.
+///
+/// # Errors
+/// `config` without any.
+fn address_of(address: Option<&str>) -> Result<String, BridgeError> {
+    let named = || env::var(STORE_VARIABLE).ok().filter(|address| !address.is_empty());
+    let missing = || {
+        let remedy = format!("set {STORE_VARIABLE}, the option store, or store in bridge.toml");
+        BridgeError::config(format!("a name in a store was given, but no store: {remedy}"))
+    };
+    address.map(str::to_owned).or_else(named).ok_or_else(missing)
 }

@@ -9,11 +9,12 @@ use super::{
     EmbedOptions, Embedding, Entities, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions, Summary, Task,
 };
 use crate::BridgeError;
+use crate::error_code::ErrorCode;
 use crate::runtime::batch::Outcome;
 use crate::runtime::blocking::block_on;
 use crate::runtime::lane::Caller;
 use crate::runtime::meter::Meter;
-use crate::status::LaneStatus;
+use crate::status::{LaneStatus, ModelState};
 
 /// What models of all tasks can do. The asynchronous methods wait without blocking; only for a caller that may be blocked,
 /// they prepare inputs of any size on the calling thread.
@@ -45,6 +46,12 @@ pub(crate) trait Backend: Send + Sync {
     /// What the lane of the model does at the moment. Does not wait.
     fn status(&self) -> LaneStatus;
 
+    /// Asks the server of the model whether it works, without spending tokens; `None` for a model without a server, of which
+    /// the status says all.
+    async fn probe(&self) -> Option<(ModelState, Option<ErrorCode>)> {
+        None
+    }
+
     /// The number of tokens that a text is truncated to by default; `None` if texts are never truncated.
     fn max_tokens(&self) -> Option<usize>;
 }
@@ -52,6 +59,12 @@ pub(crate) trait Backend: Send + Sync {
 /// A model that embeds texts.
 #[async_trait]
 pub(crate) trait EmbedBackend: Backend {
+    /// Checks the options of a call.
+    ///
+    /// # Errors
+    /// `config` or `prompt_not_found`.
+    fn check_options(&self, options: &EmbedOptions) -> Result<(), BridgeError>;
+
     /// The number of elements of the vectors of a call.
     fn dim(&self, options: &EmbedOptions) -> usize;
 
@@ -67,11 +80,18 @@ pub(crate) trait EmbedBackend: Backend {
         caller: Caller,
     ) -> Result<Vec<Outcome<Embedding>>, BridgeError>;
 
-    /// Whether the vectors have the length 1.
-    fn normalized(&self) -> bool;
-
     /// The metrics of the model.
     fn meter(&self) -> &Meter;
+
+    /// The windows of long texts; `None` if the backend cannot tokenize texts itself.
+    fn windows(self: Arc<Self>) -> Option<Arc<dyn WindowBackend>>;
+}
+
+/// A model that embeds the windows of long texts.
+#[async_trait]
+pub(crate) trait WindowBackend: EmbedBackend {
+    /// Whether the vectors have the length 1.
+    fn normalized(&self) -> bool;
 
     /// Checks a text and the options of a call that embeds its windows.
     ///
@@ -106,6 +126,12 @@ pub(crate) trait EmbedBackend: Backend {
 /// A model that finds named entities.
 #[async_trait]
 pub(crate) trait RecognizeBackend: Backend {
+    /// Checks the options of a call with a number of texts.
+    ///
+    /// # Errors
+    /// `config` or `sentence_starts`.
+    fn check_options(&self, options: &RecognizeOptions, texts: usize) -> Result<(), BridgeError>;
+
     /// The outcome of every text, as [`EmbedBackend::embed_each`] returns it.
     ///
     /// # Errors
@@ -121,6 +147,12 @@ pub(crate) trait RecognizeBackend: Backend {
 /// A model that summarizes lists of messages.
 #[async_trait]
 pub(crate) trait SummarizeBackend: Backend {
+    /// Checks the options of a call.
+    ///
+    /// # Errors
+    /// `config`.
+    fn check_options(&self, options: &SummarizeOptions) -> Result<(), BridgeError>;
+
     /// The outcome of every input, as [`EmbedBackend::embed_each`] returns it.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::answers::{Fallback, FromBackend, Usage, onnx};
 use super::seconds;
 use crate::runtime::cancellation::CancelToken;
 
@@ -61,15 +62,42 @@ impl EmbedOptions {
 pub struct Embedding {
     /// The vector: `dim` finite float32 values, or `dimensions` of the options.
     pub vector: Vec<f32>,
-    /// The number of tokens that the model read, including special tokens and the prompt, without padding.
-    pub token_count: usize,
+    /// The number of tokens that the model read, including special tokens and the prompt, without padding; `None` if a
+    /// server counted several texts together.
+    pub token_count: Option<usize>,
     /// Whether the text was truncated to the model's `max_tokens`.
     pub truncated: bool,
+    /// The name of what gave the answer: `onnx`, `openai`, `llama-cpp`, or the member of a chain.
+    #[serde(default = "onnx")]
+    pub backend: String,
+    /// What failed before in a chain, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
+    /// What a server counted; `None` for ONNX models. A request of several texts is counted at its first text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 impl Embedding {
     pub(crate) fn new(vector: Vec<f32>, token_count: usize, truncated: bool) -> Self {
-        Self { vector, token_count, truncated }
+        let (token_count, backend) = (Some(token_count), onnx());
+        Self { vector, token_count, truncated, backend, fallbacks: Vec::new(), usage: None }
+    }
+}
+
+impl Embedding {
+    /// The answer of a server. `token_count` is `None` if it counted several texts together.
+    #[cfg(feature = "openai")]
+    pub(crate) fn of_server(vector: Vec<f32>, token_count: Option<usize>, backend: &str, usage: Option<Usage>) -> Self {
+        let (truncated, backend) = (false, backend.to_owned());
+        Self { vector, token_count, truncated, backend, fallbacks: Vec::new(), usage }
+    }
+}
+
+impl FromBackend for Embedding {
+    fn set_backend(&mut self, backend: &str, fallbacks: &[Fallback]) {
+        backend.clone_into(&mut self.backend);
+        fallbacks.clone_into(&mut self.fallbacks);
     }
 }
 
@@ -79,26 +107,35 @@ impl Embedding {
 pub struct Embeddings {
     /// One vector of `dim` finite float32 values per text, or `dimensions` of the options.
     pub vectors: Vec<Vec<f32>>,
-    /// The number of tokens that the model read of each text, including special tokens and the prompt, without padding.
-    pub token_counts: Vec<usize>,
+    /// The number of tokens that the model read of each text, including special tokens and the prompt, without padding;
+    /// `None` if a server did not count each text.
+    pub token_counts: Option<Vec<usize>>,
     /// Whether each text was truncated to the model's `max_tokens`.
     pub truncated: Vec<bool>,
     /// The number of elements of a vector.
     pub dim: usize,
+    /// The name of what gave each answer.
+    #[serde(default)]
+    pub backends: Vec<String>,
+    /// What failed before in a chain, for each text.
+    #[serde(default)]
+    pub fallbacks: Vec<Vec<Fallback>>,
+    /// The sum of what servers counted; `None` for ONNX models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 impl Embeddings {
     pub(crate) fn new(answers: Vec<Embedding>, dim: usize) -> Self {
-        let mut all = Self {
-            vectors: Vec::with_capacity(answers.len()),
-            token_counts: Vec::with_capacity(answers.len()),
-            truncated: Vec::with_capacity(answers.len()),
-            dim,
-        };
-        for Embedding { vector, token_count, truncated } in answers {
-            all.vectors.push(vector);
-            all.token_counts.push(token_count);
-            all.truncated.push(truncated);
+        let token_counts = answers.iter().map(|answer| answer.token_count).collect();
+        let usage = Usage::total(answers.iter().map(|answer| answer.usage));
+        let (vectors, truncated, backends, fallbacks) = Default::default();
+        let mut all = Self { vectors, token_counts, truncated, dim, backends, fallbacks, usage };
+        for answer in answers {
+            all.vectors.push(answer.vector);
+            all.truncated.push(answer.truncated);
+            all.backends.push(answer.backend);
+            all.fallbacks.push(answer.fallbacks);
         }
         all
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::answers::{Fallback, FromBackend, Usage, onnx};
 use super::offsets::{CharIndex, utf16_len};
 
 /// A named entity in a text.
@@ -47,16 +48,42 @@ pub struct Entities {
     /// The entities, sorted by their position in the text.
     pub entities: Vec<Entity>,
     /// The number of tokens that the model read. With a stride, it is the sum over all windows of the text.
-    pub tokens: usize,
+    /// `None` if a server did not count.
+    pub tokens: Option<usize>,
     /// Whether the text was truncated, which means that the model did not read its end.
     pub truncated: bool,
+    /// The name of what gave the answer: `onnx`, `openai`, `llama-cpp`, or the member of a chain.
+    #[serde(default = "onnx")]
+    pub backend: String,
+    /// What failed before in a chain, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
+    /// What a server counted; `None` for ONNX models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 impl Entities {
     /// Adds texts and byte offsets to the entities of a text.
     pub(crate) fn from_spans(text: &str, spans: &[EntitySpan<'_>], tokens: usize, truncated: bool) -> Self {
         let index = CharIndex::new(text);
-        Self { entities: spans.iter().map(|span| span.resolve(text, &index)).collect(), tokens, truncated }
+        let entities = spans.iter().map(|span| span.resolve(text, &index)).collect();
+        let (tokens, backend) = (Some(tokens), onnx());
+        Self { entities, tokens, truncated, backend, fallbacks: Vec::new(), usage: None }
+    }
+
+    /// The answer of a server.
+    #[cfg(feature = "openai")]
+    pub(crate) fn of_server(text: &str, spans: &[EntitySpan<'_>], backend: &str, usage: Option<Usage>) -> Self {
+        let tokens = usage.and_then(|usage| usize::try_from(usage.prompt_tokens).ok());
+        Self { tokens, backend: backend.to_owned(), usage, ..Self::from_spans(text, spans, 0, false) }
+    }
+}
+
+impl FromBackend for Entities {
+    fn set_backend(&mut self, backend: &str, fallbacks: &[Fallback]) {
+        backend.clone_into(&mut self.backend);
+        fallbacks.clone_into(&mut self.fallbacks);
     }
 }
 

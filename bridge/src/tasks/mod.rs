@@ -2,7 +2,9 @@
 //!
 //! The types are part of every build. The cargo features decide which families of artifacts can be opened.
 
+pub(crate) mod answers;
 pub(crate) mod backend;
+pub(crate) mod chunks;
 pub(crate) mod embedding;
 pub(crate) mod entities;
 pub(crate) mod ner;
@@ -14,10 +16,11 @@ pub(crate) mod summarization;
 mod task;
 pub(crate) mod text_windows;
 
+pub use self::answers::{Fallback, Location, Usage};
 pub use self::embedding::{EmbedOptions, Embedding, EmbeddingWindow, Embeddings};
 pub use self::entities::{Entities, Entity};
 pub use self::ner::RecognizeOptions;
 pub use self::rerank::{Ranked, RerankOptions};
 pub use self::strategy::AggregationStrategy;
-pub use self::summarization::{Progress, SummarizeOptions, Summary};
+pub use self::summarization::{OnToken, Progress, SummarizeOptions, Summary};
 pub use self::task::Task;

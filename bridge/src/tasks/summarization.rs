@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::answers::{Fallback, FromBackend, Usage, onnx};
 use super::seconds;
+use crate::BridgeError;
 use crate::runtime::cancellation::CancelToken;
 
 /// Options of a call that summarizes. A field that is `None` has the default of the model or of the bridge. Lengths count
@@ -25,6 +27,12 @@ pub struct SummarizeOptions {
     pub length_penalty: Option<f32>,
     /// Whether longer inputs are read in chunks, whose summaries are summarized again, instead of being truncated.
     pub map_reduce: bool,
+    /// The prompt, a text with one `{text}`; for language models only.
+    pub prompt: Option<String>,
+    /// The temperature of sampling, at least 0; for language models only.
+    pub temperature: Option<f64>,
+    /// The seed of sampling; for language models only.
+    pub seed: Option<u64>,
     /// Time limit of the whole call, above 0. JSON has seconds.
     #[serde(with = "seconds")]
     pub timeout: Option<Duration>,
@@ -34,6 +42,9 @@ pub struct SummarizeOptions {
     /// Receives the progress of the call. JSON omits it.
     #[serde(skip)]
     pub progress: Option<Progress>,
+    /// Receives the text of summaries while it is generated; for language models only. JSON omits it.
+    #[serde(skip)]
+    pub on_token: Option<OnToken>,
 }
 
 impl SummarizeOptions {
@@ -86,6 +97,61 @@ impl SummarizeOptions {
         self
     }
 
+    /// Sets the prompt, a text with one `{text}`; for language models only.
+    #[must_use]
+    pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.prompt = Some(prompt.into());
+        self
+    }
+
+    /// Sets the temperature of sampling, at least 0; for language models only.
+    #[must_use]
+    pub fn temperature(mut self, temperature: f64) -> Self {
+        self.temperature = Some(temperature);
+        self
+    }
+
+    /// Sets the seed of sampling; for language models only.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sets the receiver of the text of summaries; for language models only.
+    #[must_use]
+    pub fn on_token(mut self, on_token: OnToken) -> Self {
+        self.on_token = Some(on_token);
+        self
+    }
+
+    /// Refuses the options of language models, which other models cannot follow.
+    ///
+    /// # Errors
+    /// `config`, with the names of the options.
+    pub(crate) fn refuse_prompting(&self) -> Result<(), BridgeError> {
+        let set = [
+            ("prompt", self.prompt.is_some()),
+            ("temperature", self.temperature.is_some()),
+            ("seed", self.seed.is_some()),
+            ("on_token", self.on_token.is_some()),
+        ];
+        refuse(&set, "an ONNX model, which has no prompt and no sampling")
+    }
+
+    /// Refuses the options of a beam search, which language models cannot follow.
+    ///
+    /// # Errors
+    /// `config`, with the names of the options.
+    pub(crate) fn refuse_beams(&self) -> Result<(), BridgeError> {
+        let set = [
+            ("num_beams", self.num_beams.is_some()),
+            ("min_length", self.min_length.is_some()),
+            ("length_penalty", self.length_penalty.is_some()),
+        ];
+        refuse(&set, "a language model, which has no beam search")
+    }
+
     /// Sets the receiver of the call's progress.
     #[must_use]
     pub fn progress(mut self, progress: Progress) -> Self {
@@ -117,18 +183,83 @@ impl fmt::Debug for Progress {
     }
 }
 
+/// Refuses the options that are set.
+fn refuse(options: &[(&str, bool)], model: &str) -> Result<(), BridgeError> {
+    let names: Vec<&str> = options.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect();
+    match names.is_empty() {
+        true => Ok(()),
+        false => Err(BridgeError::config(format!("{} cannot be used with {model}: omit it", names.join(", ")))),
+    }
+}
+
+/// Receives the text of summaries through a callback, while it is generated. Clones share the callback.
+#[derive(Clone)]
+pub struct OnToken(Arc<dyn Fn(usize, &str) + Send + Sync>);
+
+impl OnToken {
+    /// Passes text to a callback. Its arguments are the index of the input and the next part of its summary. Of a longer
+    /// input, whose chunks are summarized first, only the last round is passed. The callback is called on a thread that
+    /// receives answers, so it must not block.
+    pub fn new(callback: impl Fn(usize, &str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(callback))
+    }
+
+    pub(crate) fn call(&self, input: usize, text: &str) {
+        (self.0)(input, text);
+    }
+}
+
+impl fmt::Debug for OnToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnToken")
+    }
+}
+
 /// The summary of one input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Summary {
     /// The text of the summary.
     pub text: String,
-    /// The token ids of the summary; the first is the decoder's start token.
-    pub token_ids: Vec<i64>,
-    /// The number of generated tokens: all of `token_ids` but the first.
-    pub tokens: usize,
-    /// The score of the best finished beam. Scores are only comparable if their settings are the same.
-    pub score: f32,
+    /// The token ids of the summary; the first is the decoder's start token. `None` for language models.
+    pub token_ids: Option<Vec<i64>>,
+    /// The number of generated tokens: all of `token_ids` but the first. `None` if a server did not count.
+    pub tokens: Option<usize>,
+    /// The score of the best finished beam. Scores are only comparable if their settings are the same. `None` for language
+    /// models.
+    pub score: Option<f32>,
     /// Whether a part of the input was not read.
     pub truncated: bool,
+    /// The name of what gave the answer: `onnx`, `openai`, `llama-cpp`, or the member of a chain.
+    #[serde(default = "onnx")]
+    pub backend: String,
+    /// What failed before in a chain, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
+    /// What a server counted in all requests for the input; `None` for ONNX models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+impl Summary {
+    /// The summary of a beam search. `token_ids` start with the decoder's start token.
+    pub(crate) fn of_tokens(text: String, token_ids: Vec<i64>, score: f32, truncated: bool) -> Self {
+        let (tokens, token_ids, score) = (Some(token_ids.len().saturating_sub(1)), Some(token_ids), Some(score));
+        Self { text, token_ids, tokens, score, truncated, backend: onnx(), fallbacks: Vec::new(), usage: None }
+    }
+
+    /// The summary of a language model. `usage` is that of all requests, `last` that of the one for this text.
+    #[cfg(feature = "openai")]
+    pub(crate) fn of_server(text: String, backend: &str, usage: Option<Usage>, last: Option<Usage>) -> Self {
+        let tokens = last.and_then(|usage| usize::try_from(usage.completion_tokens).ok());
+        let (token_ids, score, truncated, backend) = (None, None, false, backend.to_owned());
+        Self { text, token_ids, tokens, score, truncated, backend, fallbacks: Vec::new(), usage }
+    }
+}
+
+impl FromBackend for Summary {
+    fn set_backend(&mut self, backend: &str, fallbacks: &[Fallback]) {
+        backend.clone_into(&mut self.backend);
+        fallbacks.clone_into(&mut self.fallbacks);
+    }
 }

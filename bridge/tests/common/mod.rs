@@ -2,6 +2,8 @@
 #![allow(dead_code)]
 
 pub mod command;
+#[cfg(feature = "openai")]
+pub mod faulty;
 pub mod life;
 pub mod ner;
 pub mod overlays;

@@ -25,9 +25,9 @@ from onnx_ml_bridge import (
 )
 from onnx_ml_bridge.artifacts.errors import DeviceError
 from onnx_ml_bridge.artifacts.families.summarization import GenerationDefaults
+from onnx_ml_bridge.runtime import chunks
+from onnx_ml_bridge.runtime.chunks import is_whitespace, sentences, split_into_chunks
 from onnx_ml_bridge.runtime.devices import Device, Devices
-from onnx_ml_bridge.runtime.summarization import chunks
-from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace, sentences, split_into_chunks
 from onnx_ml_bridge.runtime.summarization.summarizer import BeamSearchSummarizer, SummarizationModel, token_ids
 from small_summarizers import MAX_TOKENS, SPEC, copying_graph, endless_graph, make_model
 from tokenizers import Tokenizer, pre_tokenizers

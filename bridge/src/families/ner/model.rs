@@ -121,12 +121,7 @@ impl NerModel {
         options: RecognizeOptions,
         caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
-        if let Some(name) = options.label_option().filter(|_| !self.recognizer.takes_labels()) {
-            return Err(BridgeError::config(format!(
-                "{name} was passed, but the labels of this model are fixed: omit it"
-            )));
-        }
-        self.recognizer.check(&options, texts.len())?;
+        self.check_options(&options, texts.len())?;
         let limit = self.text_limit;
         let too_large = |(index, text): (usize, &String)| {
             Err(BridgeError::InputTooLarge { index: Some(index), bytes: text.len(), limit })
@@ -170,6 +165,15 @@ impl Backend for NerModel {
 
 #[async_trait]
 impl RecognizeBackend for NerModel {
+    fn check_options(&self, options: &RecognizeOptions, texts: usize) -> Result<(), BridgeError> {
+        if let Some(name) = options.label_option().filter(|_| !self.recognizer.takes_labels()) {
+            return Err(BridgeError::config(format!(
+                "{name} was passed, but the labels of this model are fixed: omit it"
+            )));
+        }
+        self.recognizer.check(options, texts)
+    }
+
     async fn recognize_each(
         self: Arc<Self>,
         texts: Vec<String>,
@@ -180,7 +184,7 @@ impl RecognizeBackend for NerModel {
         let outcomes = self.outcomes(texts, options, &caller).await;
         let outcomes = outcomes.inspect_err(|error| self.meter.error(error.code()))?;
         outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
-        let tokens = outcomes.iter().flatten().map(|entities| entities.tokens).sum();
+        let tokens = outcomes.iter().flatten().filter_map(|entities| entities.tokens).sum();
         self.meter.request(count, tokens, started.elapsed());
         Ok(outcomes)
     }

@@ -28,7 +28,7 @@ use crate::runtime::scope::RunScope;
 use crate::runtime::session::SessionFactory;
 use crate::runtime::transformer::{Transformer, check_finite};
 use crate::status::LaneStatus;
-use crate::tasks::backend::{AnyBackend, Backend, EmbedBackend, all};
+use crate::tasks::backend::{AnyBackend, Backend, EmbedBackend, WindowBackend, all};
 use crate::tasks::text_windows::TextWindows;
 use crate::tasks::{EmbedOptions, Embedding, Embeddings};
 use crate::tokenizer::{Encoded, TextEncoder};
@@ -252,6 +252,11 @@ impl Backend for EmbeddingModel {
 
 #[async_trait]
 impl EmbedBackend for EmbeddingModel {
+    fn check_options(&self, options: &EmbedOptions) -> Result<(), BridgeError> {
+        self.prompt(options)?;
+        self.spec.check_dimensions(options.dimensions)
+    }
+
     fn dim(&self, options: &EmbedOptions) -> usize {
         options.dimensions.unwrap_or(self.spec.dim)
     }
@@ -266,22 +271,28 @@ impl EmbedBackend for EmbeddingModel {
         let outcomes = self.outcomes(texts, options, &caller).await;
         let outcomes = outcomes.inspect_err(|error| self.meter.error(error.code()))?;
         outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
-        let tokens = outcomes.iter().flatten().map(|embedding| embedding.token_count).sum();
+        let tokens = outcomes.iter().flatten().filter_map(|embedding| embedding.token_count).sum();
         self.meter.request(count, tokens, started.elapsed());
         Ok(outcomes)
-    }
-
-    fn normalized(&self) -> bool {
-        self.spec.normalized
     }
 
     fn meter(&self) -> &Meter {
         &self.meter
     }
 
+    fn windows(self: Arc<Self>) -> Option<Arc<dyn WindowBackend>> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl WindowBackend for EmbeddingModel {
+    fn normalized(&self) -> bool {
+        self.spec.normalized
+    }
+
     fn check(&self, text: &str, options: &EmbedOptions) -> Result<(), BridgeError> {
-        self.prompt(options)?;
-        self.spec.check_dimensions(options.dimensions)?;
+        self.check_options(options)?;
         self.check_size(None, text)
     }
 

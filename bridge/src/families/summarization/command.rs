@@ -79,7 +79,7 @@ struct Summarize {
 #[derive(Serialize)]
 struct Answer {
     summary: String,
-    tokens: usize,
+    tokens: Option<usize>,
     truncated: bool,
 }
 
@@ -97,6 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         timeout: arguments.timeout,
         cancel: None,
         progress: bar.as_ref().map(Bar::progress),
+        ..SummarizeOptions::default()
     };
     // This call without texts reports wrong options and a missing library once, before any line is read.
     summarizer.summarize_each_blocking(&[], &options)?;

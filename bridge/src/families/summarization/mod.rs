@@ -1,6 +1,5 @@
 //! Summaries: the task `summarization`, the engine `transformers`.
 
-mod chunks;
 #[cfg(feature = "cli")]
 pub(crate) mod command;
 mod generate;

@@ -6,7 +6,6 @@ use std::time::Instant;
 use async_trait::async_trait;
 use tokenizers::Tokenizer;
 
-use super::chunks::is_whitespace;
 use super::generate::SpecialTokens;
 use super::options::Settings;
 use super::rounds::Rounds;
@@ -28,6 +27,7 @@ use crate::runtime::options::{Limits, ModelOptions};
 use crate::runtime::session::SessionFactory;
 use crate::status::LaneStatus;
 use crate::tasks::backend::{AnyBackend, Backend, SummarizeBackend, all};
+use crate::tasks::chunks::is_whitespace;
 use crate::tasks::{SummarizeOptions, Summary};
 use crate::tokenizer::{Encoded, TextEncoder, guarded};
 
@@ -146,7 +146,7 @@ impl SummaryModel {
         options: &SummarizeOptions,
         caller: &Caller,
     ) -> Result<Vec<Outcome<Summary>>, BridgeError> {
-        let settings = Settings::resolve(options, &self.spec, self.limits.beams)?;
+        let settings = self.settings(options)?;
         let texts: Vec<Outcome<String>> = inputs.iter().map(|messages| self.join(messages)).collect();
         let permit = self.lane.admit()?;
         let rounds = Rounds { model: self, settings, caller, permit, progress: options.progress.as_ref() };
@@ -154,6 +154,11 @@ impl SummaryModel {
             if options.map_reduce { rounds.reduced(texts).await? } else { rounds.summaries(texts, true).await? };
         let outcomes = outcomes.into_iter().enumerate();
         Ok(outcomes.map(|(index, outcome)| outcome.map_err(|error| error.with_index(Some(index)))).collect())
+    }
+
+    fn settings(&self, options: &SummarizeOptions) -> Result<Settings, BridgeError> {
+        options.refuse_prompting()?;
+        Settings::resolve(options, &self.spec, self.limits.beams)
     }
 
     fn join(&self, messages: &[String]) -> Outcome<String> {
@@ -198,6 +203,10 @@ impl Backend for SummaryModel {
 
 #[async_trait]
 impl SummarizeBackend for SummaryModel {
+    fn check_options(&self, options: &SummarizeOptions) -> Result<(), BridgeError> {
+        self.settings(options).map(|_| ())
+    }
+
     async fn summarize_each(
         self: Arc<Self>,
         inputs: Vec<Vec<String>>,
@@ -208,7 +217,7 @@ impl SummarizeBackend for SummaryModel {
         let outcomes = self.outcomes(&inputs, &options, &caller).await;
         let outcomes = outcomes.inspect_err(|error| self.meter.error(error.code()))?;
         outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| self.meter.error(error.code()));
-        let tokens = outcomes.iter().flatten().map(|summary| summary.tokens).sum();
+        let tokens = outcomes.iter().flatten().filter_map(|summary| summary.tokens).sum();
         self.meter.request(inputs.len(), tokens, started.elapsed());
         Ok(outcomes)
     }

@@ -124,7 +124,9 @@ impl Tally {
         if actual.truncated != expected.truncated {
             return Err(format!("truncated is {}, expected {}", actual.truncated, expected.truncated));
         }
-        let has = |ids: &[u64]| actual.token_ids.iter().map(|id| u64::try_from(*id)).eq(ids.iter().map(|id| Ok(*id)));
+        let has = |ids: &[u64]| {
+            actual.token_ids.iter().flatten().map(|id| u64::try_from(*id)).eq(ids.iter().map(|id| Ok(*id)))
+        };
         self.cases += 1;
         self.differing += usize::from(!has(&expected.token_ids) || actual.text != expected.text);
         if let Some(sealed) = case.sealed.get(variant) {
@@ -157,8 +159,7 @@ mod tests {
     }
 
     fn summary(text: &str, token_ids: &[i64], truncated: bool) -> Summary {
-        let tokens = token_ids.len() - 1;
-        Summary { text: text.to_owned(), token_ids: token_ids.to_vec(), tokens, score: -0.5, truncated }
+        Summary::of_tokens(text.to_owned(), token_ids.to_vec(), -0.5, truncated)
     }
 
     fn metrics(variant: &str, summaries: &[Summary]) -> Metrics {

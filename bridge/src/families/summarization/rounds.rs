@@ -1,16 +1,18 @@
 //! The rounds of a call: in each, all texts are summarized, or the chunks of all texts that are too long.
 
+use std::future::ready;
 use std::sync::Arc;
 
-use super::chunks::chunks;
 use super::generate::Generated;
 use super::model::{SummaryModel, SummaryTokenizer};
 use super::options::Settings;
 use super::runner::SummaryRunner;
 use crate::BridgeError;
 use crate::runtime::batch::{Bounds, Outcome, plan};
+use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stop;
 use crate::runtime::lane::{Caller, Job, Permit};
+use crate::tasks::chunks::chunks;
 use crate::tasks::{Progress, Summary};
 
 /// A text that is replaced by shorter texts until the model can read it.
@@ -67,7 +69,7 @@ impl Rounds<'_> {
     fn summary(&self, generated: Generated, truncated: bool) -> Outcome<Summary> {
         let Generated { token_ids, score } = generated;
         let text = self.model.tokenizer.decode(&token_ids)?;
-        Ok(Summary { text, tokens: token_ids.len() - 1, token_ids, score, truncated })
+        Ok(Summary::of_tokens(text, token_ids, score, truncated))
     }
 
     /// Summarizes texts without truncating them: a longer text is replaced by the summaries of its chunks until it fits. In
@@ -166,7 +168,7 @@ impl Reader {
                 counts.push(None);
                 continue;
             };
-            match chunks(&text.text, |chunk| self.fits(chunk)) {
+            match block_on(chunks(&text.text, |range| ready(self.fits(&text.text[range])))) {
                 Ok(chunks) => {
                     counts.push(Some(chunks.len()));
                     all.extend(chunks.into_iter().map(str::to_owned));

@@ -15,6 +15,7 @@ mod worker;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use self::inbox::{Inbox, Message};
 use self::queue::{Call, Wait};
@@ -95,12 +96,14 @@ pub(crate) struct Caller {
     /// Whether the calling thread must not be blocked.
     pub(crate) is_async: bool,
     pub(crate) trace: Trace,
+    /// When the time limit of the call is over.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Caller {
     /// A caller that cannot be stopped and may be blocked.
     pub(crate) fn blocking() -> Self {
-        Self { stop: Arc::default(), is_async: false, trace: Trace::default() }
+        Self { stop: Arc::default(), is_async: false, trace: Trace::default(), deadline: None }
     }
 
     /// Prepares the inputs of a call, of this total size in bytes. For an asynchronous call, large inputs are prepared on

@@ -1,10 +1,12 @@
 //! Splits a text that is too long for a model into chunks. As the format requires, chunks end at the ends of sentences.
 
+use std::ops::Range;
+
 /// Characters that end a sentence if whitespace follows them.
 const ENDS: [char; 7] = ['.', '!', '?', '\u{2026}', '\u{3002}', '\u{ff01}', '\u{ff1f}'];
 
 /// Whether all characters of a text have the property `White_Space` of Unicode.
-pub(super) fn is_whitespace(text: &str) -> bool {
+pub(crate) fn is_whitespace(text: &str) -> bool {
     text.chars().all(char::is_whitespace)
 }
 
@@ -40,8 +42,12 @@ fn sentence_len(text: &str) -> usize {
 /// where the search starts.
 ///
 /// # Errors
-/// The error of `fits`, which returns whether the model can read a chunk without truncating it.
-pub(super) fn chunks<E>(text: &str, fits: impl Fn(&str) -> Result<bool, E>) -> Result<Vec<&str>, E> {
+/// The error of `fits`, which gets the range of a chunk in bytes, and returns whether the model can read the chunk without
+/// truncating it. A server may have to be asked, hence the future.
+pub(crate) async fn chunks<E, F: Future<Output = Result<bool, E>> + Send>(
+    text: &str,
+    fits: impl Fn(Range<usize>) -> F + Send + Sync,
+) -> Result<Vec<&str>, E> {
     let mut ends = vec![0];
     ends.extend(sentences(text).scan(0, |end, sentence| {
         *end += sentence.len();
@@ -49,9 +55,13 @@ pub(super) fn chunks<E>(text: &str, fits: impl Fn(&str) -> Result<bool, E>) -> R
     }));
     let (mut chunks, mut first, mut count) = (Vec::new(), 0, 1);
     while first + 1 < ends.len() {
-        let of = |count: usize| &text[ends[first]..ends[first + count]];
-        count = largest(|count| Ok(count == 1 || fits(of(count))?), count, ends.len() - 1 - first)?;
-        chunks.push(of(count));
+        let of = |count: usize| ends[first]..ends[first + count];
+        let more = |count: usize| {
+            let fits = (count > 1).then(|| fits(of(count)));
+            async { if let Some(fits) = fits { fits.await } else { Ok(true) } }
+        };
+        count = largest(more, count, ends.len() - 1 - first).await?;
+        chunks.push(&text[of(count)]);
         first += count;
     }
     chunks.retain(|chunk| !is_whitespace(chunk));
@@ -62,13 +72,17 @@ pub(super) fn chunks<E>(text: &str, fits: impl Fn(&str) -> Result<bool, E>) -> R
 ///
 /// The search starts at `start` and goes up or down in steps of 1, 2, 4, ... sentences; then it halves the last step. The
 /// format defines it exactly: if more sentences can have fewer tokens, there can be several such numbers.
-fn largest<E>(fits: impl Fn(usize) -> Result<bool, E>, start: usize, limit: usize) -> Result<usize, E> {
+async fn largest<E, F: Future<Output = Result<bool, E>> + Send>(
+    fits: impl Fn(usize) -> F + Send + Sync,
+    start: usize,
+    limit: usize,
+) -> Result<usize, E> {
     let start = start.min(limit);
     let (mut low, mut high, mut step) = (start, start, 1);
-    if fits(start)? {
+    if fits(start).await? {
         while low < limit {
             high = limit.min(low + step);
-            if !fits(high)? {
+            if !fits(high).await? {
                 break;
             }
             (low, step) = (high, 2 * step);
@@ -76,7 +90,7 @@ fn largest<E>(fits: impl Fn(usize) -> Result<bool, E>, start: usize, limit: usiz
     } else {
         loop {
             low = high.saturating_sub(step).max(1);
-            if fits(low)? {
+            if fits(low).await? {
                 break;
             }
             (high, step) = (low, 2 * step);
@@ -84,7 +98,7 @@ fn largest<E>(fits: impl Fn(usize) -> Result<bool, E>, start: usize, limit: usiz
     }
     while high - low > 1 {
         let middle = low.midpoint(high);
-        if fits(middle)? {
+        if fits(middle).await? {
             low = middle;
         } else {
             high = middle;
@@ -96,10 +110,20 @@ fn largest<E>(fits: impl Fn(usize) -> Result<bool, E>, start: usize, limit: usiz
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use std::future::ready;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::blocking::block_on;
+
+    /// The chunks for a test that needs not be waited for.
+    fn chunks_by<E: Send>(text: &str, fits: impl Fn(&str) -> Result<bool, E> + Send + Sync) -> Result<Vec<&str>, E> {
+        block_on(chunks(text, |range| ready(fits(&text[range]))))
+    }
 
     fn split(text: &str) -> Vec<&str> {
         sentences(text).collect()
@@ -107,7 +131,7 @@ mod tests {
 
     /// Splits a text into chunks of up to `max_chars` characters.
     fn of_chars(text: &str, max_chars: usize) -> Vec<&str> {
-        chunks(text, |chunk| Ok::<bool, Infallible>(chunk.chars().count() <= max_chars)).expect("chunks")
+        chunks_by(text, |chunk| Ok::<bool, Infallible>(chunk.chars().count() <= max_chars)).expect("chunks")
     }
 
     #[test]
@@ -156,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_error_is_returned() {
-        assert_eq!(chunks("a. b. c.", |_| Err("stop")), Err("stop"));
+        assert_eq!(chunks_by("a. b. c.", |_| Err("stop")), Err("stop"));
     }
 
     /// The chunks, found by trying one sentence more after the other.
@@ -177,13 +201,13 @@ mod tests {
 
     /// The number of bytes that are tested to split a text into chunks of up to 1000 bytes.
     fn tested_bytes(text: &str) -> usize {
-        let tested = std::cell::Cell::new(0);
+        let tested = AtomicUsize::new(0);
         let fits = |chunk: &str| {
-            tested.set(tested.get() + chunk.len());
+            tested.fetch_add(chunk.len(), Ordering::Relaxed);
             Ok::<bool, Infallible>(chunk.len() <= 1000)
         };
-        chunks(text, fits).expect("chunks");
-        tested.get()
+        chunks_by(text, fits).expect("chunks");
+        tested.into_inner()
     }
 
     #[test]
@@ -200,13 +224,13 @@ mod tests {
     #[test]
     fn the_search_is_the_one_of_the_format() {
         let found = |fitting: &[usize], start, limit| {
-            let tested = std::cell::RefCell::new(Vec::new());
+            let tested = Mutex::new(Vec::new());
             let fits = |count| {
-                tested.borrow_mut().push(count);
-                Ok::<bool, Infallible>(fitting.contains(&count))
+                tested.lock().expect("no panic").push(count);
+                ready(Ok::<bool, Infallible>(fitting.contains(&count)))
             };
-            let found = largest(fits, start, limit).expect("a number");
-            (found, tested.into_inner())
+            let found = block_on(largest(fits, start, limit)).expect("a number");
+            (found, tested.into_inner().expect("no panic"))
         };
         assert_eq!(found(&[1, 2, 4, 5, 6], 1, 20), (6, vec![1, 2, 4, 8, 6, 7]));
         assert_eq!(found(&[1, 2, 3, 5], 9, 20), (3, vec![9, 8, 6, 2, 4, 3]));

@@ -1,0 +1,394 @@
+//! [`LlamaCppMlBridge`]: GGUF files behind the calls of [`MlBridge`](crate::MlBridge), each in a server of llama.cpp that is
+//! started here.
+
+mod process;
+pub(crate) mod supervisor;
+pub(crate) mod tokens;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::supervisor::{ServeOptions, Supervisor};
+use super::condition::Condition;
+use super::models::{ChatFields, check_counts};
+use super::remote::embeddings::Embeddings;
+use super::remote::{Remote, RemoteModel, Size};
+use super::services::{Services, bridge_of_services};
+use super::wire::{Endpoint, Gate, Limits, Wire};
+use crate::BridgeError;
+use crate::life::service::Service;
+use crate::model::ModelInfo;
+use crate::options::BridgeOptions;
+use crate::runtime::blocking::on_blocking_thread;
+use crate::runtime::meter::Meter;
+use crate::runtime::providers::Providers;
+use crate::tasks::backend::AnyBackend;
+use crate::tasks::{Location, Task};
+
+const KIND: &str = "llama-cpp";
+const COMMAND: &str = "llama-server";
+const CONTEXT: usize = 4096;
+const EMBEDDING_CONTEXT: usize = 512;
+/// The longest random wait before a request is sent again: the server is on this machine.
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
+
+/// A GGUF file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Gguf {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// The SHA-256 that the file must have, 64 hexadecimal digits in lower case; `None` for any.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// The number of tokens that the model reads and writes; `None` for 4,096, for embeddings 512.
+    #[serde(default)]
+    pub context: Option<usize>,
+    /// The number of threads; `None` for those that llama.cpp chooses.
+    #[serde(default)]
+    pub threads: Option<usize>,
+    /// The limit on the address space of the server in MiB, on Linux; `None` is no limit.
+    #[serde(default)]
+    pub memory_mb: Option<usize>,
+    /// The number of elements of vectors; `None` accepts that of the first answer.
+    #[serde(default)]
+    pub dimensions: Option<usize>,
+    /// The name of the space of an embedding model: vectors of models in the same space may replace each other.
+    #[serde(default)]
+    pub space: Option<String>,
+    /// A UTF-8 file with one `{text}`, for named entities and summaries; `None` for the built-in prompt.
+    #[serde(default)]
+    pub prompt: Option<PathBuf>,
+    /// The limit on the tokens of an answer, less than the context; `None` for 2048 with named entities, 256 with summaries.
+    #[serde(default)]
+    pub max_output_tokens: Option<usize>,
+    /// The labels of named entities; empty for the 18 of OntoNotes.
+    #[serde(default)]
+    pub labels: Vec<String>,
+}
+
+impl Gguf {
+    /// The file at a path.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            sha256: None,
+            context: None,
+            threads: None,
+            memory_mb: None,
+            dimensions: None,
+            space: None,
+            prompt: None,
+            max_output_tokens: None,
+            labels: Vec::new(),
+        }
+    }
+
+    /// Sets the SHA-256 that the file must have.
+    #[must_use]
+    pub fn sha256(mut self, sha256: impl Into<String>) -> Self {
+        self.sha256 = Some(sha256.into());
+        self
+    }
+
+    /// Sets the number of tokens that the model reads and writes.
+    #[must_use]
+    pub fn context(mut self, tokens: usize) -> Self {
+        self.context = Some(tokens);
+        self
+    }
+
+    /// Sets the number of threads.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Limits the address space of the server in MiB, on Linux.
+    #[must_use]
+    pub fn memory_mb(mut self, mebibytes: usize) -> Self {
+        self.memory_mb = Some(mebibytes);
+        self
+    }
+
+    /// Sets the number of elements of vectors.
+    #[must_use]
+    pub fn dimensions(mut self, dimensions: usize) -> Self {
+        self.dimensions = Some(dimensions);
+        self
+    }
+
+    /// Sets the name of the space of an embedding model.
+    #[must_use]
+    pub fn space(mut self, space: impl Into<String>) -> Self {
+        self.space = Some(space.into());
+        self
+    }
+
+    /// Sets the file of the prompt.
+    #[must_use]
+    pub fn prompt(mut self, path: impl Into<PathBuf>) -> Self {
+        self.prompt = Some(path.into());
+        self
+    }
+
+    /// Limits the tokens of an answer, less than the context.
+    #[must_use]
+    pub fn max_output_tokens(mut self, tokens: usize) -> Self {
+        self.max_output_tokens = Some(tokens);
+        self
+    }
+
+    /// Sets the labels of named entities.
+    #[must_use]
+    pub fn labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// # Errors
+    /// `config`.
+    fn check(&self) -> Result<(), BridgeError> {
+        check_counts(&[
+            ("context", self.context),
+            ("threads", self.threads),
+            ("memory_mb", self.memory_mb),
+            ("dimensions", self.dimensions),
+        ])?;
+        if self.memory_mb.is_some() && !cfg!(target_os = "linux") {
+            return Err(BridgeError::config("memory_mb works on Linux alone: omit it"));
+        }
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        match self.sha256.as_ref().filter(|text| text.len() != 64 || !text.bytes().all(is_digit)) {
+            Some(sha256) => {
+                let expected = "expected 64 hexadecimal digits in lower case";
+                Err(BridgeError::config(format!("sha256 is {sha256:?}, {expected}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn context_of(&self, task: Task) -> usize {
+        self.context.unwrap_or(if task == Task::Embedding { EMBEDDING_CONTEXT } else { CONTEXT })
+    }
+}
+
+/// GGUF files, one for each task, each in a server of llama.cpp: a child process that the first call starts, that is started
+/// again after its death, and that ends with this process. Clones share them; all calls take `&self` and may come from many
+/// threads at once.
+///
+/// Summaries are deterministic: the temperature is 0 unless a call asks for another one.
+/// [`MlBridge`](crate::MlBridge) has the calls.
+#[derive(Clone)]
+pub struct LlamaCppMlBridge {
+    services: Services,
+}
+
+bridge_of_services!(LlamaCppMlBridge);
+
+impl LlamaCppMlBridge {
+    /// A builder, which opens files.
+    pub fn builder() -> LlamaCppBuilder {
+        LlamaCppBuilder::default()
+    }
+}
+
+/// Opens GGUF files.
+#[derive(Debug, Clone)]
+#[must_use = "call build() or build_async()"]
+pub struct LlamaCppBuilder {
+    models: BTreeMap<Task, Gguf>,
+    command: Vec<String>,
+    start_timeout: Duration,
+    read_timeout: Duration,
+    options: BridgeOptions,
+    name: String,
+}
+
+impl Default for LlamaCppBuilder {
+    fn default() -> Self {
+        Self {
+            models: BTreeMap::new(),
+            command: vec![COMMAND.to_owned()],
+            start_timeout: Duration::from_secs(60),
+            read_timeout: Limits::default().read_timeout,
+            options: BridgeOptions::default(),
+            name: KIND.to_owned(),
+        }
+    }
+}
+
+impl LlamaCppBuilder {
+    /// Sets the file that embeds texts.
+    pub fn embedding(self, model: Gguf) -> Self {
+        self.model(Task::Embedding, model)
+    }
+
+    /// Sets the file of the language model that finds named entities.
+    pub fn ner(self, model: Gguf) -> Self {
+        self.model(Task::Ner, model)
+    }
+
+    /// Sets the file of the language model that summarizes.
+    pub fn summarization(self, model: Gguf) -> Self {
+        self.model(Task::Summarization, model)
+    }
+
+    pub(super) fn model(mut self, task: Task, model: Gguf) -> Self {
+        self.models.insert(task, model);
+        self
+    }
+
+    /// Sets the program of the server and its first arguments. Default: `llama-server`.
+    pub fn command(mut self, command: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.command = command.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the time in which a server must give its first answer.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = limit;
+        self
+    }
+
+    /// Sets the time in which a request must bring the next bytes.
+    pub fn read_timeout(mut self, limit: Duration) -> Self {
+        self.read_timeout = limit;
+        self
+    }
+
+    /// Sets the options of the bridge: `text_limit` and `timeout`. The others are about ONNX models.
+    pub fn options(mut self, options: BridgeOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sets the name of the backend in answers, metrics and messages. Default: `llama-cpp`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Checks what was given and the hashes of the files, and reads the prompts. Nothing is started.
+    ///
+    /// # Errors
+    /// `config` for an invalid option or without a file; `io` for a file that cannot be read; `file_hash` for one with another
+    /// hash.
+    pub fn build(self) -> Result<LlamaCppMlBridge, BridgeError> {
+        self.options.check()?;
+        self.models.values().try_for_each(Gguf::check)?;
+        if self.command.is_empty() || self.command.iter().any(String::is_empty) {
+            return Err(BridgeError::config(format!("command is {:?}, expected a program", self.command)));
+        }
+        if self.start_timeout.is_zero() || self.read_timeout.is_zero() {
+            return Err(BridgeError::config("start_timeout and read_timeout must be more than 0"));
+        }
+        let mut opener = Opener { builder: &self, servers: Vec::new() };
+        let services = self.models.iter().map(|(task, model)| opener.service(*task, model));
+        Ok(LlamaCppMlBridge { services: Services::new(services.collect::<Result<_, BridgeError>>()?)? })
+    }
+
+    /// Like [`build`](Self::build), on one of tokio's blocking threads: opening reads and hashes files.
+    ///
+    /// # Errors
+    /// The errors of [`build`](Self::build), and `config` without a tokio runtime.
+    pub async fn build_async(self) -> Result<LlamaCppMlBridge, BridgeError> {
+        on_blocking_thread(move || self.build()).await
+    }
+}
+
+/// Opens files; equal files of language models share a server.
+struct Opener<'a> {
+    builder: &'a LlamaCppBuilder,
+    servers: Vec<(Arc<Supervisor>, Arc<Gate>)>,
+}
+
+impl Opener<'_> {
+    fn service(&mut self, task: Task, model: &Gguf) -> Result<Arc<Service>, BridgeError> {
+        let path = std::path::absolute(&model.path).map_err(|error| BridgeError::io(&model.path, &error))?;
+        let info = self.info(task, model, &path);
+        let (supervisor, gate) = self.server(task, model, &path)?;
+        let wire = Arc::new(Wire {
+            backend: self.builder.name.clone(),
+            model: info.variant.clone(),
+            endpoint: Endpoint::Child(supervisor, task),
+            key: None,
+            gate,
+            limits: self.limits(),
+            meter: Meter::of_backend(&self.builder.name, &info.name),
+            condition: Condition::default(),
+        });
+        let remote = Arc::new(Remote { wire, text_limit: self.builder.options.text_limit });
+        let backend = if task == Task::Embedding {
+            let settings = Embeddings::new(model.context_of(task), model.dimensions, false);
+            AnyBackend::Embed(RemoteModel::new(remote, settings))
+        } else {
+            chat(task, model).settings(task)?.deterministic().backend(task, remote, Size::Tokens)
+        };
+        Ok(Service::new(info, self.builder.options.timeout, backend))
+    }
+
+    fn server(&mut self, task: Task, model: &Gguf, path: &Path) -> Result<(Arc<Supervisor>, Arc<Gate>), BridgeError> {
+        let options = ServeOptions {
+            path: path.to_path_buf(),
+            sha256: model.sha256.clone(),
+            context: model.context_of(task),
+            threads: model.threads,
+            memory_mb: model.memory_mb,
+            is_embedding: task == Task::Embedding,
+            command: self.builder.command.clone(),
+            start_timeout: self.builder.start_timeout,
+            limits: self.limits(),
+        };
+        if let Some(server) = self.servers.iter().find(|(supervisor, _)| supervisor.serves(&options)) {
+            return Ok(server.clone());
+        }
+        // A server has one slot.
+        let server = (Supervisor::new(options, &self.builder.name)?, Gate::new(1, None));
+        self.servers.push(server.clone());
+        Ok(server)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { max_backoff: MAX_BACKOFF, read_timeout: self.builder.read_timeout, ..Limits::default() }
+    }
+
+    fn info(&self, task: Task, model: &Gguf, path: &Path) -> ModelInfo {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = match model.dimensions {
+            Some(dimensions) => format!("{stem}@{dimensions}"),
+            None => stem.into_owned(),
+        };
+        ModelInfo {
+            name,
+            task,
+            engine: KIND.to_owned(),
+            version: String::new(),
+            variant: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            identity: model.sha256.clone().unwrap_or_default(),
+            path: path.to_path_buf(),
+            device: String::new(),
+            providers: Providers::default(),
+            backend: self.builder.name.clone(),
+            location: Location::Machine,
+            space: model.space.clone().filter(|_| task == Task::Embedding),
+        }
+    }
+}
+
+fn chat(task: Task, model: &Gguf) -> ChatFields<'_> {
+    ChatFields {
+        context: model.context_of(task),
+        prompt: model.prompt.as_ref(),
+        max_output_tokens: model.max_output_tokens,
+        labels: &model.labels,
+        temperature: Some(0.0),
+        limit_key: "max_tokens",
+    }
+}

@@ -1,0 +1,136 @@
+//! [`Gate`]: what all requests to one server share: slots, a pace, and the waits that the server asks for.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep_until;
+
+/// Limits the requests to one server.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    slots: Arc<Semaphore>,
+    /// The time between the starts of two requests; `None` without a limit.
+    interval: Option<Duration>,
+    times: Mutex<Times>,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    /// The server refuses requests until then.
+    held: Option<Instant>,
+    /// The next request may start then.
+    next: Option<Instant>,
+}
+
+impl Gate {
+    /// # Panics
+    /// Never: `max_in_flight` is at most 1024, fewer than a semaphore can have.
+    pub(crate) fn new(max_in_flight: usize, requests_per_minute: Option<u32>) -> Arc<Self> {
+        let interval = requests_per_minute.map(|count| Duration::from_secs(60) / count.max(1));
+        let slots = Arc::new(Semaphore::new(max_in_flight.clamp(1, Semaphore::MAX_PERMITS)));
+        Arc::new(Self { slots, interval, times: Mutex::default() })
+    }
+
+    /// Waits until a request may start. The slot is free again when the value is dropped. A waiting request has no slot.
+    ///
+    /// # Errors
+    /// How long the server refuses requests, if that is past the deadline.
+    pub(crate) async fn enter(&self, deadline: Option<Instant>) -> Result<Option<OwnedSemaphorePermit>, Duration> {
+        loop {
+            while let Some(until) = self.held() {
+                if deadline.is_some_and(|deadline| until >= deadline) {
+                    return Err(until.saturating_duration_since(Instant::now()));
+                }
+                sleep_until(until.into()).await;
+            }
+            if let Some(start) = self.reserve() {
+                sleep_until(start.into()).await;
+            }
+            let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+            if self.held().is_none() {
+                return Ok(slot);
+            }
+        }
+    }
+
+    /// Holds back all requests for a time, which the server asked for.
+    pub(crate) fn hold(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut times = self.lock();
+        times.held = times.held.max(Some(until));
+    }
+
+    /// The number of requests that have a slot, at most `limit`.
+    #[cfg(test)]
+    fn free(&self) -> usize {
+        self.slots.available_permits()
+    }
+
+    /// The time until which the server refuses requests; `None` if it does not.
+    fn held(&self) -> Option<Instant> {
+        self.lock().held.filter(|until| *until > Instant::now())
+    }
+
+    /// Takes the next start of a request; `None` without a limit on their number.
+    fn reserve(&self) -> Option<Instant> {
+        let interval = self.interval?;
+        let mut times = self.lock();
+        let start = times.next.map_or_else(Instant::now, |next| next.max(Instant::now()));
+        times.next = Some(start + interval);
+        Some(start)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::wire::runtime::runtime;
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        runtime().expect("a runtime").block_on(future)
+    }
+
+    #[test]
+    fn slots_are_limited_and_given_back() {
+        let gate = Gate::new(2, None);
+        wait(async {
+            let (one, two) = (gate.enter(None).await, gate.enter(None).await);
+            assert_eq!(gate.free(), 0);
+            let short = Duration::from_millis(20);
+            assert!(tokio::time::timeout(short, gate.enter(None)).await.is_err());
+            drop(one);
+            assert!(gate.enter(None).await.is_ok());
+            drop(two);
+            assert_eq!(gate.free(), 2);
+        });
+    }
+
+    #[test]
+    fn all_requests_are_held_back() {
+        let gate = Gate::new(8, None);
+        gate.hold(Duration::from_millis(80));
+        gate.hold(Duration::from_millis(1)); // does not shorten the wait
+        let started = Instant::now();
+        let soon = Some(Instant::now() + Duration::from_millis(20));
+        assert!(wait(gate.enter(soon)).is_err_and(|wait| wait <= Duration::from_millis(80)));
+        assert!(started.elapsed() < Duration::from_millis(80));
+        assert!(wait(gate.enter(None)).is_ok() && started.elapsed() >= Duration::from_millis(80));
+    }
+
+    #[test]
+    fn requests_per_minute_are_evenly_spaced() {
+        let gate = Gate::new(8, Some(3000));
+        let started = Instant::now();
+        wait(async {
+            for _ in 0..4 {
+                drop(gate.enter(None).await);
+            }
+        });
+        assert!(started.elapsed() >= Duration::from_millis(60), "{:?}", started.elapsed());
+    }
+}

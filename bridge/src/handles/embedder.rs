@@ -1,7 +1,6 @@
 //! [`Embedder`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::embedding_windows::{EmbeddingWindows, EmbeddingWindowsBlocking};
 use super::handle::Handle;
@@ -189,11 +188,6 @@ impl Embedder {
     #[cfg(feature = "openai")]
     pub(crate) fn handle(&self) -> &Handle<dyn EmbedBackend> {
         &self.0
-    }
-
-    /// The time limit of calls that pass none.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.0.timeout()
     }
 
     pub(crate) fn max_tokens(&self) -> Option<usize> {

@@ -1,7 +1,6 @@
 //! [`Recognizer`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::handle::Handle;
 use super::source::Source;
@@ -147,11 +146,6 @@ impl Recognizer {
     #[cfg(feature = "openai")]
     pub(crate) fn handle(&self) -> &Handle<dyn RecognizeBackend> {
         &self.0
-    }
-
-    /// The time limit of calls that pass none.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.0.timeout()
     }
 
     pub(crate) fn max_tokens(&self) -> Option<usize> {

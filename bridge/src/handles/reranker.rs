@@ -1,7 +1,6 @@
 //! [`Reranker`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::handle::Handle;
 use super::source::Source;
@@ -121,11 +120,6 @@ impl Reranker {
     /// The errors of [`self_test`](Self::self_test).
     pub fn self_test_blocking(&self) -> Result<(), BridgeError> {
         self.0.self_test_blocking()
-    }
-
-    /// The time limit of calls that pass none.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.0.timeout()
     }
 
     pub(crate) fn max_tokens(&self) -> Option<usize> {

@@ -1,7 +1,6 @@
 //! [`Summarizer`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::handle::Handle;
 use super::source::Source;
@@ -152,11 +151,6 @@ impl Summarizer {
     #[cfg(feature = "openai")]
     pub(crate) fn handle(&self) -> &Handle<dyn SummarizeBackend> {
         &self.0
-    }
-
-    /// The time limit of calls that pass none.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.0.timeout()
     }
 
     pub(crate) fn max_tokens(&self) -> Option<usize> {

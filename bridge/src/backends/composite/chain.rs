@@ -90,11 +90,10 @@ impl<'a, B: Linked + ?Sized + 'static> Call<'a, B> {
     async fn run(mut self) -> Result<Vec<Outcome<B::Answer>>, BridgeError> {
         let (members, now) = (&self.chain.members, Instant::now());
         let (paused, active): (Vec<_>, Vec<_>) = members.iter().partition(|member| member.pause.is_active(now));
-        let active = if active.is_empty() { members.iter().collect() } else { active };
-        if active.len() + paused.len() == members.len() {
-            for member in paused {
-                self.pass_on(&member.name, &self.pending.clone(), ErrorCode::Upstream);
-            }
+        // If all are paused, all are asked.
+        let (paused, active) = if active.is_empty() { (Vec::new(), paused) } else { (paused, active) };
+        for member in paused {
+            self.pass_on(&member.name, &self.pending.clone(), ErrorCode::Upstream);
         }
         for (number, member) in active.iter().enumerate() {
             if !self.pending.is_empty() {

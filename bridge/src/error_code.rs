@@ -269,7 +269,7 @@ impl BridgeError {
             Self::BadLine { .. } => ErrorCode::BadLine,
             Self::PromptNotFound { .. } => ErrorCode::PromptNotFound,
             Self::SentenceStarts { .. } => ErrorCode::SentenceStarts,
-            Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
+            Self::ModelNotFound { .. } | Self::NoSuchModel { .. } => ErrorCode::ModelNotFound,
             Self::TaskNotLoaded { .. } => ErrorCode::TaskNotLoaded,
             Self::Closed { .. } => ErrorCode::Closed,
             Self::Dependency { .. } | Self::Feature { .. } | Self::Program { .. } => ErrorCode::Dependency,

@@ -27,6 +27,7 @@ LIBRARIES = (
     "torch",
     "fastembed",
     "openvino",
+    "nncf",
     "onnxruntime",
     "tokenizers",
     "numpy",
@@ -34,7 +35,7 @@ LIBRARIES = (
 
 ORIGINAL = "sentence-transformers"
 FASTEMBED = "fastembed, quantize_dynamic"
-OPENVINO_F32, OPENVINO_BF16 = "OpenVINO f32", "OpenVINO bf16"
+OPENVINO_F32, OPENVINO_BF16, OPENVINO_INT8 = "OpenVINO f32", "OpenVINO bf16", "OpenVINO int8, NNCF"
 PYTHON_FP32, PYTHON_INT8 = label("fp32", "Python"), label("int8", "Python")
 RUST_FP32, RUST_INT8 = label("fp32", "Rust"), label("int8", "Rust")
 
@@ -134,9 +135,20 @@ def _peers(artifact: Artifact, request: Request, folder: Path, threads: int) -> 
         FASTEMBED: (replace(job, loader="fastembed", source=str(quantized)), folder_bytes(quantized)),
         OPENVINO_F32: (replace(job, loader="openvino", source=fp32, variant="f32"), fp32_bytes),
         OPENVINO_BF16: (replace(job, loader="openvino", source=fp32, variant="bf16"), fp32_bytes),
+        OPENVINO_INT8: _openvino_int8(replace(job, loader="openvino", source=fp32, variant="f32"), artifact, folder),
     }
     for name, (each, size) in jobs.items():
         yield Contender(name, each, process, size, ORIGINAL)
+
+
+def _openvino_int8(job: Job, artifact: Artifact, folder: Path) -> tuple[Job, int]:
+    """Return the job of the model that NNCF makes, whose layers that are not int8 are float32, and its size."""
+    from ..inputs import folder_bytes
+    from ..recipes import openvino_int8
+
+    target = folder / "openvino_int8"
+    options = {**job.options, "graph": str(openvino_int8.build(artifact, target))}
+    return replace(job, options=options), folder_bytes(target)
 
 
 def _bridges(artifact: Artifact, request: Request, threads: int) -> Iterator[Contender]:
@@ -160,6 +172,8 @@ def _ratios(instruction_set: tuple[str, ...], *, exact_int8: bool) -> Iterator[R
     else:
         yield Ratio("int8 / fp32, one call", _BULK, PYTHON_INT8, PYTHON_FP32)
     yield Ratio("int8 / OpenVINO bf16, one call", _BULK, PYTHON_INT8, OPENVINO_BF16)
+    vnni_minimum = 1 / 1.2 if exact_int8 else None
+    yield Ratio("int8 / OpenVINO int8, one call", _BULK, PYTHON_INT8, OPENVINO_INT8, vnni_minimum)
     minima = {PYTHON_FP32: (12, 4), PYTHON_INT8: (12, 5), RUST_FP32: (20, 5), RUST_INT8: (30, 8)}
     for name, (cold_start, _) in minima.items():
         yield Ratio(f"original / {name}, cold start", COLD_START.key, ORIGINAL, name, cold_start)
@@ -222,7 +236,7 @@ def _load_openvino(job: Job) -> Run:
     names = [tensor.name for tensor in graph.inputs]
     if "prompt_length" in names:
         raise Unavailable("the graph has an input for the length of a prompt, which this contender does not fill")
-    compiled = _compile_openvino(artifact.path(graph.file), job)
+    compiled = _compile_openvino(Path(job.options.get("graph", artifact.path(graph.file))), job)
 
     def embed(texts: list[str]) -> NDArray[np.float32]:
         vectors = np.empty((len(texts), job.options["dim"]), np.float32)

@@ -271,8 +271,8 @@ def test_row_scales_are_not_fused_into_one_scale(tmp_path):
 
 
 def readers_of_row_scales(model: ir.Model) -> list[ir.Node]:
-    """Return the nodes that multiply by a row scale; row scales are found as the divisors of activations."""
-    scales = [node.inputs[1] for node in model.graph if node.op_type == "Div"]
+    """Return the nodes that multiply by a row scale: by the scale of a QuantizeLinear."""
+    scales = [node.inputs[1] for node in model.graph if node.op_type == "QuantizeLinear"]
     return [use.node for scale in scales for use in scale.uses() if use.node.op_type == "Mul"]
 
 

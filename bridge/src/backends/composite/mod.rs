@@ -18,10 +18,11 @@ use crate::BridgeError;
 use crate::api::MlBridge;
 use crate::handles::any::AnyHandle;
 use crate::handles::{Embedder, Recognizer, Reranker, Summarizer};
+use crate::health::Health;
 use crate::model::ModelInfo;
 use crate::options::BridgeOptions;
 use crate::runtime::blocking::on_blocking_thread;
-use crate::status::{Health, ModelStatus};
+use crate::status::ModelStatus;
 use crate::tasks::{Location, Task};
 
 /// A chain of models for each task, of any backends. Clones share them; all calls take `&self` and may come from many threads

@@ -200,31 +200,27 @@ impl MlBridge for CompositeMlBridge {
     }
 
     fn embedder(&self, model: Option<&str>) -> Result<Embedder, BridgeError> {
-        match self.handle("embedder", Task::Embedding, model)? {
-            AnyHandle::Embedder(handle) => Ok(handle),
-            other => Err(other.unexpected()),
-        }
+        let found = self.handle("embedder", Task::Embedding, model)?;
+        let AnyHandle::Embedder(handle) = &found else { return Err(found.unexpected()) };
+        Ok(handle.clone())
     }
 
     fn recognizer(&self, model: Option<&str>) -> Result<Recognizer, BridgeError> {
-        match self.handle("recognizer", Task::Ner, model)? {
-            AnyHandle::Recognizer(handle) => Ok(handle),
-            other => Err(other.unexpected()),
-        }
+        let found = self.handle("recognizer", Task::Ner, model)?;
+        let AnyHandle::Recognizer(handle) = &found else { return Err(found.unexpected()) };
+        Ok(handle.clone())
     }
 
     fn summarizer(&self, model: Option<&str>) -> Result<Summarizer, BridgeError> {
-        match self.handle("summarizer", Task::Summarization, model)? {
-            AnyHandle::Summarizer(handle) => Ok(handle),
-            other => Err(other.unexpected()),
-        }
+        let found = self.handle("summarizer", Task::Summarization, model)?;
+        let AnyHandle::Summarizer(handle) = &found else { return Err(found.unexpected()) };
+        Ok(handle.clone())
     }
 
     fn reranker(&self, model: Option<&str>) -> Result<Reranker, BridgeError> {
-        match self.handle("reranker", Task::Rerank, model)? {
-            AnyHandle::Reranker(handle) => Ok(handle),
-            other => Err(other.unexpected()),
-        }
+        let found = self.handle("reranker", Task::Rerank, model)?;
+        let AnyHandle::Reranker(handle) = &found else { return Err(found.unexpected()) };
+        Ok(handle.clone())
     }
 
     /// The health of every member.

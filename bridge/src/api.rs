@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use crate::BridgeError;
 use crate::handles::any::AnyHandle;
 use crate::handles::{Embedder, Recognizer, Reranker, Summarizer};
+use crate::health::Health;
 use crate::model::{Model, ModelInfo};
 use crate::options::ReloadOptions;
-use crate::status::{Health, ModelState, ModelStatus};
+use crate::status::{ModelState, ModelStatus};
 use crate::tasks::backend::all;
 use crate::tasks::{
     EmbedOptions, Embedding, Entities, Entity, Location, Ranked, RecognizeOptions, RerankOptions, SummarizeOptions,

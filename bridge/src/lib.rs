@@ -203,11 +203,13 @@ pub mod families;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handles;
+mod health;
 #[cfg(feature = "cli")]
 mod jsonl;
 mod life;
 mod location;
 mod model;
+mod open;
 mod options;
 pub mod runtime;
 mod status;
@@ -227,18 +229,19 @@ pub use backends::{ApiModel, ApiServer, CompositeBuilder, CompositeMlBridge, Ope
 pub use backends::{Gguf, LlamaCppBuilder, LlamaCppMlBridge};
 pub use bridge::OnnxMlBridge;
 pub use bridge::builder::Builder;
-pub use bridge::config::{open_bridge, open_bridge_local_only};
 pub use cause::Cause;
 pub use error::BridgeError;
 pub use error_code::ErrorCode;
 pub use handles::{Embedder, EmbeddingWindows, EmbeddingWindowsBlocking, Recognizer, Reranker, Summarizer};
+pub use health::Health;
 pub use model::{Model, ModelInfo};
+pub use open::{open_bridge, open_bridge_local_only};
 pub use options::{BridgeOptions, ReloadOptions};
 /// The bindings to ONNX Runtime, for [`Builder::environment`] and [`Builder::execution_providers`].
 pub use ort;
 pub use runtime::CancelToken;
 pub use runtime::providers::Providers;
-pub use status::{Health, ModelState, ModelStatus};
+pub use status::{ModelState, ModelStatus};
 #[cfg(feature = "store")]
 pub use store::{Resolved, Store, StoredTag, StoredVersion};
 pub use tasks::{

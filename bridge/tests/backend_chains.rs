@@ -286,8 +286,11 @@ fn every_file_has_its_code() {
     }
 }
 
+/// The number of a vector's elements, the names of entities, and the backend and the fallbacks of a summary.
+type Answers = (usize, Vec<String>, String, Vec<&'static str>);
+
 /// The program of the acceptance: what it returns depends on the file alone.
-fn program(config: &Path) -> Result<(usize, Vec<String>, String, Vec<&'static str>), BridgeError> {
+fn program(config: &Path) -> Result<Answers, BridgeError> {
     let bridge = open_bridge_local_only(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {

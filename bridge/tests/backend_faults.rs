@@ -136,7 +136,7 @@ fn retry_after_is_kept() {
         embed(&open(server(&faulty)), &EmbedOptions::default()).expect("vectors");
         let seen = faulty.requests();
         let wait = seen[1]["at"].as_f64().expect("a time") - seen[0]["ended"].as_f64().expect("a time");
-        assert!((seconds..seconds + 0.5).contains(&wait), "{asked}: {wait} s");
+        assert!((seconds..seconds + 0.2).contains(&wait), "{asked}: {wait} s");
     }
 }
 
@@ -316,8 +316,10 @@ fn a_long_input_is_read_in_chunks() {
     let messages: Vec<String> =
         (0..12).map(|number| format!("Message {number} says that the lease was signed.")).collect();
     let summarizer = bridge.summarizer(None).expect("a handle");
-    let summary =
-        summarizer.summarize_blocking(&[messages.clone()], &SummarizeOptions::default()).expect("text").remove(0);
+    let summary = summarizer
+        .summarize_blocking(std::slice::from_ref(&messages), &SummarizeOptions::default())
+        .expect("text")
+        .remove(0);
     let contents: Vec<String> = faulty
         .requests()
         .iter()

@@ -16,12 +16,15 @@ SNAPSHOT = ROOT / "tests" / "api" / "rust.txt"
 # The parts of the crate whose public items are exported, by the module through which they are
 EXPORTED = (
     "api.rs",
+    "backends",
     "bridge",
     "cause.rs",
     "error.rs",
     "error_code.rs",
     "handles",
+    "health.rs",
     "model.rs",
+    "open.rs",
     "options.rs",
     "status.rs",
     "store",

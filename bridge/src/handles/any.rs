@@ -2,8 +2,9 @@
 
 use super::{Embedder, Recognizer, Reranker, Summarizer};
 use crate::BridgeError;
+use crate::health::Health;
 use crate::model::ModelInfo;
-use crate::status::{Health, ModelStatus};
+use crate::status::ModelStatus;
 
 /// A handle of a model of any task, for the calls that all models have.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use super::source::{Running, Source};
 use crate::BridgeError;
+use crate::health::Health;
 use crate::model::ModelInfo;
 use crate::runtime::blocking::{block_on, on_blocking_thread, runtime};
 #[cfg(feature = "openai")]
@@ -19,7 +20,7 @@ use crate::runtime::cancellation::{CancelToken, Stoppable, TimeLimit};
 use crate::runtime::lane::Caller;
 use crate::runtime::panics::caught;
 use crate::runtime::trace::Trace;
-use crate::status::{Health, ModelStatus};
+use crate::status::ModelStatus;
 use crate::tasks::backend::{AnyBackend, OfTask};
 
 /// Removes the hook of a call when a part of it has ended.

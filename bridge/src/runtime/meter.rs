@@ -91,12 +91,12 @@ impl Meter {
 
     /// Records that a request is sent again, by the code of the error before.
     pub(crate) fn retry(&self, code: ErrorCode) {
-        self.of_code("onnx_ml_bridge_retries_total", code);
+        metrics::counter!("onnx_ml_bridge_retries_total", &self.with_code(code)).increment(1);
     }
 
     /// Records that a chain passed a text on, by the code of the error.
     pub(crate) fn fallback(&self, code: ErrorCode) {
-        self.of_code("onnx_ml_bridge_fallbacks_total", code);
+        metrics::counter!("onnx_ml_bridge_fallbacks_total", &self.with_code(code)).increment(1);
     }
 
     /// Records entities of a language model that are not in the text.
@@ -105,10 +105,8 @@ impl Meter {
         metrics::counter!("onnx_ml_bridge_dropped_entities_total", &labels).increment(entities as u64);
     }
 
-    fn of_code(&self, name: &'static str, code: ErrorCode) {
-        let (model, version) = (self.model.clone(), self.version.clone());
-        let labels = [("model", model), ("version", version), ("code", code.as_str().to_owned())];
-        metrics::counter!(name, &labels).increment(1);
+    fn with_code(&self, code: ErrorCode) -> [(&'static str, String); 3] {
+        [("model", self.model.clone()), ("version", self.version.clone()), ("code", code.as_str().to_owned())]
     }
 
     /// Records how long a run of a graph took, also one that failed.
@@ -119,7 +117,7 @@ impl Meter {
 
     /// Records that a text or a whole request failed, by the code of the error.
     pub(crate) fn error(&self, code: ErrorCode) {
-        self.of_code("onnx_ml_bridge_errors_total", code);
+        metrics::counter!("onnx_ml_bridge_errors_total", &self.with_code(code)).increment(1);
     }
 
     /// Records how long it took to load the graphs.

@@ -192,9 +192,11 @@ fn refuse(options: &[(&str, bool)], model: &str) -> Result<(), BridgeError> {
     }
 }
 
+type TextCallback = dyn Fn(usize, &str) + Send + Sync;
+
 /// Receives the text of summaries through a callback, while it is generated. Clones share the callback.
 #[derive(Clone)]
-pub struct OnToken(Arc<dyn Fn(usize, &str) + Send + Sync>);
+pub struct OnToken(Arc<TextCallback>);
 
 impl OnToken {
     /// Passes text to a callback. Its arguments are the index of the input and the next part of its summary. Of a longer

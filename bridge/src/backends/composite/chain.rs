@@ -169,12 +169,9 @@ fn record<B: ?Sized, T>(member: &Member<B>, outcomes: &[Outcome<T>], is_own: boo
 /// Whether the next member gets an input. `is_own` is whether the time limit of the member is shorter than what was left of
 /// that of the call.
 fn falls_through(error: &BridgeError, is_own: bool) -> bool {
-    match error.code() {
-        ErrorCode::Upstream | ErrorCode::RateLimited | ErrorCode::Quota => true,
-        ErrorCode::Dependency | ErrorCode::Inference => true,
-        ErrorCode::Timeout => is_own,
-        _ => false,
-    }
+    use ErrorCode::{Dependency, Inference, Quota, RateLimited, Timeout, Upstream};
+    let code = error.code();
+    matches!(code, Upstream | RateLimited | Quota | Dependency | Inference) || (code == Timeout && is_own)
 }
 
 #[async_trait]

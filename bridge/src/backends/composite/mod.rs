@@ -18,10 +18,11 @@ use crate::BridgeError;
 use crate::api::MlBridge;
 use crate::handles::any::AnyHandle;
 use crate::handles::{Embedder, Recognizer, Reranker, Summarizer};
+use crate::health::Health;
 use crate::model::ModelInfo;
 use crate::options::BridgeOptions;
 use crate::runtime::blocking::on_blocking_thread;
-use crate::status::{Health, ModelStatus};
+use crate::status::ModelStatus;
 use crate::tasks::{Location, Task};
 
 /// A chain of models for each task, of any backends. Clones share them; all calls take `&self` and may come from many threads
@@ -199,31 +200,27 @@ impl MlBridge for CompositeMlBridge {
     }
 
     fn embedder(&self, model: Option<&str>) -> Result<Embedder, BridgeError> {
-        match self.handle("embedder", Task::Embedding, model)? {
-            AnyHandle::Embedder(handle) => Ok(handle),
-            other => Err(other.unexpected()),
-        }
+        let found = self.handle("embedder", Task::Embedding, model)?;
+        let AnyHandle::Embedder(handle) = &found else { return Err(found.unexpected()) };
+        Ok(handle.clone())
     }
 
     fn recognizer(&self, model: Option<&str>) -> Result<Recognizer, BridgeError> {
-        match self.handle("recognizer", Task::Ner, model)? {
-            AnyHandle::Recognizer(handle) => Ok(handle),
-            other => Err(other.unexpected()),
-        }
+        let found = self.handle("recognizer", Task::Ner, model)?;
+        let AnyHandle::Recognizer(handle) = &found else { return Err(found.unexpected()) };
+        Ok(handle.clone())
     }
 
     fn summarizer(&self, model: Option<&str>) -> Result<Summarizer, BridgeError> {
-        match self.handle("summarizer", Task::Summarization, model)? {
-            AnyHandle::Summarizer(handle) => Ok(handle),
-            other => Err(other.unexpected()),
-        }
+        let found = self.handle("summarizer", Task::Summarization, model)?;
+        let AnyHandle::Summarizer(handle) = &found else { return Err(found.unexpected()) };
+        Ok(handle.clone())
     }
 
     fn reranker(&self, model: Option<&str>) -> Result<Reranker, BridgeError> {
-        match self.handle("reranker", Task::Rerank, model)? {
-            AnyHandle::Reranker(handle) => Ok(handle),
-            other => Err(other.unexpected()),
-        }
+        let found = self.handle("reranker", Task::Rerank, model)?;
+        let AnyHandle::Reranker(handle) = &found else { return Err(found.unexpected()) };
+        Ok(handle.clone())
     }
 
     /// The health of every member.

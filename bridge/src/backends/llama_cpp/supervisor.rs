@@ -301,12 +301,8 @@ impl Supervisor {
     /// Adds the names of the backend and the file to an error.
     fn named(&self, error: BridgeError) -> BridgeError {
         let file = self.options.path.file_name().unwrap_or_default().to_string_lossy();
-        match error {
-            BridgeError::Inference { problem, .. } => {
-                BridgeError::inference(None, format!("{} ({file}): {problem}", self.backend))
-            }
-            other => other,
-        }
+        let BridgeError::Inference { problem, .. } = &error else { return error };
+        BridgeError::inference(None, format!("{} ({file}): {problem}", self.backend))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -106,7 +106,7 @@ ROWS = (
     ),
     _test("texts of 10 MB", "refused or cut", "tests/reliability/test_large_texts.py"),
     _test("reload and unload under load", "no lost call, the old version serves", "tests/integration/test_reload.py"),
-    Row("random load on all models", "memory, threads and files do not grow", "make soak"),
+    Row("random load on all models", "memory, threads and files do not grow", "make soak", "soak::"),
     _test(
         "checkpoints with code or pickles",
         "refused, nothing is run",

@@ -121,7 +121,7 @@ impl BridgeOptions {
 
     /// Whether what would leave this machine is refused, by the option or by the environment.
     pub(crate) fn is_local_only(&self) -> bool {
-        self.local_only || std::env::var_os(LOCAL_ONLY).is_some_and(|value| value == "1")
+        self.local_only || std::env::var_os(LOCAL_ONLY).is_some_and(|value| !value.is_empty() && value != "0")
     }
 
     /// Checks that no number and no time limit is 0.

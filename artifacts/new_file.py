@@ -46,10 +46,17 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Write all files below a folder to disk, several at the same time, and then the names in the folders."""
+    """Write all files below a folder to disk, several at the same time, and then the names in the folders.
+
+    If the system refuses a thread, which Python reports as RuntimeError, the files are written one after the other.
+    """
     files = [path for path in folder.rglob("*") if path.is_file()]
-    with ThreadPoolExecutor(_SYNCED_TOGETHER) as pool:
-        list(pool.map(sync, files))
+    try:
+        with ThreadPoolExecutor(_SYNCED_TOGETHER) as pool:
+            list(pool.map(sync, files))
+    except RuntimeError:
+        for file in files:
+            sync(file)
     sync_folders(folder)
 
 

@@ -29,7 +29,7 @@ from onnx_ml_bridge.export.summarization.clean_up import with_clean_up
 from onnx_ml_bridge.export.tokenizer_files import describe_tokenizer, save_tokenizer
 from onnx_ml_bridge.parity.adversarial import adversarial_texts
 from onnx_ml_bridge.parity.texts import parity_texts
-from onnx_ml_bridge.runtime.summarization.chunks import is_whitespace
+from onnx_ml_bridge.runtime.chunks import is_whitespace
 from onnx_ml_bridge.runtime.summarization.summarizer import token_ids
 from onnx_ml_bridge.runtime.tokenizer import TextTokenizer
 from rust_command import rust_verify

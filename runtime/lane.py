@@ -346,7 +346,7 @@ class Lane:
             return self._take_turn()
 
     def _arrive(self) -> None:
-        """Count a thread that was told to take a turn no more among those that are coming."""
+        """Stop counting a thread as coming: it was told to take a turn, and is here."""
         self._coming = max(0, self._coming - 1)
 
     def _take_turn(self) -> Turn | None:

@@ -21,9 +21,9 @@ _NO_LIMIT = 1 << 60
 PROC = Path("/proc")
 # Options of mallopt, from the GNU C library's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-# How a host sets the size from which a block is mapped on its own
+# The environment variable and the tunable with which a host sets its own threshold
 _MMAP_VARIABLE, _MMAP_TUNABLE = "MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold"
-# That size in bytes. Most weights are larger, most texts and vectors are not.
+# The threshold in bytes: larger blocks are mapped on their own. Most weights are larger, most texts are not.
 _LARGE = 1 << 20
 
 

@@ -172,8 +172,8 @@ def _ratios(instruction_set: tuple[str, ...], *, exact_int8: bool) -> Iterator[R
     else:
         yield Ratio("int8 / fp32, one call", _BULK, PYTHON_INT8, PYTHON_FP32)
     yield Ratio("int8 / OpenVINO bf16, one call", _BULK, PYTHON_INT8, OPENVINO_BF16)
-    vnni_minimum = 1 / 1.2 if exact_int8 else None
-    yield Ratio("int8 / OpenVINO int8, one call", _BULK, PYTHON_INT8, OPENVINO_INT8, vnni_minimum)
+    openvino_minimum = 1 / 1.2 if exact_int8 else None
+    yield Ratio("int8 / OpenVINO int8, one call", _BULK, PYTHON_INT8, OPENVINO_INT8, openvino_minimum)
     minima = {PYTHON_FP32: (12, 4), PYTHON_INT8: (12, 5), RUST_FP32: (20, 5), RUST_INT8: (30, 8)}
     for name, (cold_start, _) in minima.items():
         yield Ratio(f"original / {name}, cold start", COLD_START.key, ORIGINAL, name, cold_start)

@@ -43,25 +43,37 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def kill_and_resume(line: Sequence[str], folder: Path, kills: int, seconds: float) -> Iterator[int]:
-    """Run a command with --resume, and kill it at random moments within `seconds`, `kills` times in all.
+    """Run a command with --resume, and kill it `kills` times in all.
 
-    Yields how many parts the kills interrupted the run at, whenever a run is complete, and then starts again with an
-    empty folder if there are kills left.
+    A kill follows a random number of new parts after up to a tenth of `seconds`, the time of a whole run. Slow and fast
+    machines are so killed at the same parts. Yields how many parts the kills interrupted the run at, whenever a run is
+    complete, and then starts again with an empty folder if there are kills left.
     """
     random.seed(5)
     killed, interrupted = 0, set()
     while True:
         with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
             if killed < kills:
-                time.sleep(random.uniform(0.1, 1) * seconds)
+                _wait_for_parts(process, folder, _parts(folder) + random.randrange(10))
+                time.sleep(random.uniform(0, seconds / 10))
                 process.send_signal(signal.SIGKILL)
             _, errors = process.communicate()
         if process.returncode == -signal.SIGKILL:
             killed += 1
-            interrupted.add(len(list(folder.glob("part-*"))))
+            interrupted.add(_parts(folder))
             continue
         assert process.returncode in (0, 1), errors
         yield len(interrupted)
         if killed >= kills:
             return
         shutil.rmtree(folder)
+
+
+def _parts(folder: Path) -> int:
+    return len(list(folder.glob("part-*")))
+
+
+def _wait_for_parts(process: subprocess.Popen[str], folder: Path, parts: int) -> None:
+    """Wait until the folder has this many parts, or the process has ended."""
+    while process.poll() is None and _parts(folder) < parts:
+        time.sleep(0.001)

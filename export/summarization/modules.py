@@ -43,7 +43,7 @@ class SourceEncoder(nn.Module):
         :param embeddings: float32 `[batch, tokens, hidden]`.
         :param attention_mask: int64 `[batch, tokens]`.
         :return: the mask `[batch, 1, 1, tokens]` that is added to attention scores, then for each decoder layer keys
-            `[batch, heads, head_size, tokens]` and values `[batch, heads, tokens, head_size]`, float32.
+            `[batch, heads, 1, head_size, tokens]` and values `[batch, heads, 1, tokens, head_size]`, float32.
         """
         mask = ((attention_mask - 1).to(embeddings.dtype) * -MASKED)[:, None, None, :]
         positions = torch.arange(embeddings.shape[1])[None]
@@ -55,8 +55,8 @@ class SourceEncoder(nn.Module):
         x = self.last_norm(x)
         outputs = [mask]
         for attention in self.cross:
-            outputs.append(_heads(attention.k_proj(x), attention).transpose(2, 3))
-            outputs.append(_heads(attention.v_proj(x), attention))
+            outputs.append(_heads(attention.k_proj(x), attention).transpose(2, 3).unsqueeze(2))
+            outputs.append(_heads(attention.v_proj(x), attention).unsqueeze(2))
         return tuple(outputs)
 
 
@@ -149,8 +149,10 @@ def _cross_attention(attention: Any, mask: Tensor, source: tuple[Tensor, Tensor]
     """Return the output `[beams, batch, hidden]` of attention over the keys and values of the source."""
     beams, batch, _ = x.shape
     q = attention.q_proj(x).view(beams, batch, attention.num_heads, -1).permute(1, 2, 0, 3)
-    scores = q @ source[0] * attention.head_dim**-0.5
-    context = torch.softmax(scores + mask, -1) @ source[1]
+    # A product of one row for each beam. ONNX Runtime copies the keys and the values of products of several rows to
+    # pack them, which takes longer than the products.
+    scores = (q.unsqueeze(3) @ source[0]).squeeze(3) * attention.head_dim**-0.5
+    context = (torch.softmax(scores + mask, -1).unsqueeze(3) @ source[1]).squeeze(3)
     output: Tensor = attention.out_proj(_beams_first(context))
     return output
 

@@ -49,8 +49,8 @@ def _trace_step(model: Any, layers: int, heads: int, head_size: int) -> ir.Model
         "cross_mask": torch.zeros(batch, 1, 1, tokens),
         "past_keys": [_random(slots, batch, heads, head_size) for _ in range(layers)],
         "past_values": [_random(slots, batch, heads, head_size) for _ in range(layers)],
-        "cross_keys": [_random(batch, heads, head_size, tokens) for _ in range(layers)],
-        "cross_values": [_random(batch, heads, tokens, head_size) for _ in range(layers)],
+        "cross_keys": [_random(batch, heads, 1, head_size, tokens) for _ in range(layers)],
+        "cross_values": [_random(batch, heads, 1, tokens, head_size) for _ in range(layers)],
     }
     dynamic = {
         "embeddings": {0: "beams", 1: "batch"},
@@ -60,8 +60,8 @@ def _trace_step(model: Any, layers: int, heads: int, head_size: int) -> ir.Model
         "cross_mask": {0: "batch", 3: "tokens"},
         "past_keys": {0: "slots", 1: "batch"},
         "past_values": {0: "slots", 1: "batch"},
-        "cross_keys": {0: "batch", 3: "tokens"},
-        "cross_values": {0: "batch", 2: "tokens"},
+        "cross_keys": {0: "batch", 4: "tokens"},
+        "cross_values": {0: "batch", 3: "tokens"},
     }
     outputs = ["hidden", "mask"] + [f"{kind}_{layer}" for layer in range(layers) for kind in ("keys", "values")]
     return export_module(DecoderStep(model), inputs, outputs, dynamic)

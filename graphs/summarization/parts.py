@@ -26,7 +26,7 @@ class SummarizerParts:
     - `embed`: ids int64 `[rows, columns]` to float32 `[rows, columns, hidden]`.
     - `encoder`: `embeddings` float32 `[batch, tokens, hidden]` and `attention_mask` int64 `[batch, tokens]` to
       `cross_mask` float32 `[batch, 1, 1, tokens]`, 0 or `MASKED`, then for each decoder layer `cross_keys_LAYER`
-      `[batch, heads, head_size, tokens]` and `cross_values_LAYER` `[batch, heads, tokens, head_size]`, float32.
+      `[batch, heads, 1, head_size, tokens]` and `cross_values_LAYER` `[batch, heads, 1, tokens, head_size]`, float32.
     - `step`: one step of the decoder, which reads one token of every beam. The cache has a slot for every token that
       any beam has read; a mask holds 0 for the slots of a beam's own sequence, else `MASKED`. Inputs, in this order:
       `embeddings` float32 `[beams, batch, hidden]`, `positions` int64 `[beams, 1]`, `past_mask` float32

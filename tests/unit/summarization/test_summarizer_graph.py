@@ -51,13 +51,13 @@ def encoder() -> ir.Model:
     embeddings = graph.input("embeddings", FLOAT, ["batch", "tokens", HIDDEN])
     mask = graph.input("attention_mask", INT64, ["batch", "tokens"])
     cross_mask = graph.op("Unsqueeze", graph.op("Cast", mask, to=int(FLOAT)), graph.integers(1, 2))
-    values = graph.op("Unsqueeze", embeddings, graph.integers(1))
-    keys = graph.op("Transpose", values, perm=[0, 1, 3, 2])
+    values = graph.op("Unsqueeze", embeddings, graph.integers(1, 2))
+    keys = graph.op("Transpose", values, perm=[0, 1, 2, 4, 3])
     return graph.model(
         {
             "cross_mask": (cross_mask, FLOAT, ["batch", 1, 1, "tokens"]),
-            "cross_keys_0": (keys, FLOAT, ["batch", 1, HIDDEN, "tokens"]),
-            "cross_values_0": (values, FLOAT, ["batch", 1, "tokens", HIDDEN]),
+            "cross_keys_0": (keys, FLOAT, ["batch", 1, 1, HIDDEN, "tokens"]),
+            "cross_values_0": (values, FLOAT, ["batch", 1, 1, "tokens", HIDDEN]),
         }
     )
 
@@ -70,8 +70,8 @@ def step() -> ir.Model:
     new_mask = graph.input("new_mask", FLOAT, ["beams", "beams"])
     graph.input("cross_mask", FLOAT, ["batch", 1, 1, "tokens"])
     past = [graph.input(f"past_{kind}_0", FLOAT, ["slots", "batch", 1, HIDDEN]) for kind in ("keys", "values")]
-    graph.input("cross_keys_0", FLOAT, ["batch", 1, HIDDEN, "tokens"])
-    graph.input("cross_values_0", FLOAT, ["batch", 1, "tokens", HIDDEN])
+    graph.input("cross_keys_0", FLOAT, ["batch", 1, 1, HIDDEN, "tokens"])
+    graph.input("cross_values_0", FLOAT, ["batch", 1, 1, "tokens", HIDDEN])
     transitions = graph.constant(LOGITS, name="transitions")
     hidden = graph.op("MatMul", graph.op("Reshape", embeddings, graph.integers(-1, HIDDEN)), transitions)
     batch = graph.op("Shape", past_mask, start=0, end=1)

@@ -18,7 +18,7 @@ from model_results import record
 from onnx_ml_bridge.export.summarization.tracing import trace_parts
 from small_seq2seq import architecture_of, random_summarizer, specials_of
 
-SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "60"))
+SEQUENCES = int(os.environ.get("ONNX_ML_BRIDGE_SEQUENCES", "30"))
 VOCABULARY = 90
 # The id of the language code of an mBART
 LANGUAGE = 80

@@ -18,8 +18,8 @@ from small_rerankers import RERANKERS, make_reranker, random_inputs, reranker_of
 from torch import nn
 
 TOLERANCE = 1e-5
-# The default is 40 queries; `make agreement-rerank` sets ONNX_ML_BRIDGE_QUERIES to 200
-QUERIES, DOCUMENTS = int(os.environ.get("ONNX_ML_BRIDGE_QUERIES", "40")), 20
+# The default is 16 queries; `make agreement-rerank` sets ONNX_ML_BRIDGE_QUERIES to 200
+QUERIES, DOCUMENTS = int(os.environ.get("ONNX_ML_BRIDGE_QUERIES", "16")), 20
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ const MAX_MESSAGES: usize = 8192;
 /// The statuses of a shell for a command that it cannot start.
 const NOT_STARTED: [i32; 2] = [126, 127];
 
-/// A running command. It ends when this value is dropped, and with this process, however that ends.
+/// A running command. It ends when this value is dropped, and with this process, however that ends: both close the
+/// standard input of the shell, which is never killed itself, because it could have started the command alone by then.
 pub(super) struct ChildProcess {
     program: String,
     shell: Mutex<Child>,
@@ -61,7 +62,6 @@ impl ChildProcess {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true)
             .spawn()
             .map_err(|error| refused(error.to_string()))?;
         let messages = Arc::<Mutex<Vec<u8>>>::default();
@@ -161,7 +161,7 @@ mod tests {
     fn a_command_ends_when_it_is_dropped() {
         run(async {
             let file = tempfile::NamedTempFile::new().expect("a file");
-            let script = format!("echo $$ >{}; sleep 600", file.path().display());
+            let script = format!("echo $$ >{}; exec sleep 600", file.path().display());
             let child = start(&["sh", "-c", &script], None);
             let read = || std::fs::read_to_string(file.path()).ok().filter(|text| text.ends_with('\n'));
             while read().is_none() {

@@ -371,7 +371,7 @@ mod tests {
         let missing = error(options(file.path(), &["/no/such/llama-server"]));
         assert_eq!(missing.code().as_str(), "dependency");
         let start_timeout = Duration::from_millis(300);
-        let sleeps = error(ServeOptions { start_timeout, ..options(file.path(), &["sh", "-c", "sleep 600"]) });
+        let sleeps = error(ServeOptions { start_timeout, ..options(file.path(), &["sh", "-c", "exec sleep 600"]) });
         assert_eq!(sleeps.code().as_str(), "inference");
         assert!(sleeps.to_string().contains("within 0.3 s"), "{sleeps}");
     }

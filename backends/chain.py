@@ -62,6 +62,9 @@ class Chain:
     def load(self) -> None:
         """Do nothing: members are loaded by the calls that reach them."""
 
+    def load_within(self, watch: Watch | None) -> None:
+        """Do nothing; see `load`."""
+
     def unload(self) -> None:
         """Do nothing; see `load`."""
 

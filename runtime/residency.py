@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..artifacts.errors import OnnxMlBridgeError, StoppedError
 from . import housekeeping, memory
@@ -41,6 +41,17 @@ class Loadable(Protocol):
 
     def unload(self) -> None:
         """Free the graphs."""
+
+
+@runtime_checkable
+class LoadableElsewhere(Loadable, Protocol):
+    """A model that another process loads."""
+
+    def load_within(self, watch: Watch | None) -> None:
+        """Load the model; the watch can end the wait for it."""
+
+    def resident_bytes(self) -> int:
+        """Return the memory in bytes that the model takes on this machine, outside of this process."""
 
 
 @dataclass(frozen=True)
@@ -239,11 +250,10 @@ class Resident:
         self._conditions.budget.make_room(self, watch)
         memory.map_large_blocks()
         before, started = memory.process_bytes(), time.monotonic()
-        load_within = getattr(self._graphs, "load_within", None)
-        if load_within is None:
-            self._graphs.load()
+        if isinstance(self._graphs, LoadableElsewhere):
+            self._graphs.load_within(watch)
         else:
-            load_within(watch)  # a load by another process, which this call need not wait for
+            self._graphs.load()
         seconds = time.monotonic() - started
         try:
             self._conditions.prepare()  # the files that were loaded may not be those that were checked before
@@ -258,8 +268,8 @@ class Resident:
         A process grows by less than the graphs take if it uses memory again that it had freed, and by more if other
         threads work meanwhile.
         """
-        if (measured := getattr(self._graphs, "resident_bytes", None)) is not None:
-            return int(measured())  # of another process
+        if isinstance(self._graphs, LoadableElsewhere):
+            return self._graphs.resident_bytes()
         after = memory.process_bytes()
         grown = 0 if before is None or after is None else after - before
         return max(min(grown, 4 * self.graph_bytes + _SLACK), self.graph_bytes, self.size)

@@ -16,8 +16,9 @@ from ..array_equality import ArrayEquality
 from ..cancellation import CancelToken, Watch
 from ..options import Task
 from ..text_windows import TextWindow
+from .backend import BatchBackend
 from .embedding_windows import EmbeddingWindow, EmbeddingWindows
-from .handle import BatchBackend, Handle, all_results, check_list, check_options, each_result
+from .handle import Handle, all_results, check_list, check_options, each_result
 from .request import Request, counted_errors
 
 # The number of windows of a long text that are embedded at once

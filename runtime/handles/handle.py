@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ...artifacts.errors import (
     ArtifactError,
@@ -16,77 +16,20 @@ from ...artifacts.errors import (
     StoppedError,
 )
 from ..budget import Budget
-from ..cancellation import CancelToken, Watch, check_timeout
+from ..cancellation import Watch, check_timeout
 from ..loading import open_model
 from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model, check_bridge_options
 from ..status import Health, ModelState, ModelStatus, model_status
+from .backend import Backend, BatchBackend, CallOptions, Checked, Options, Probed
 from .request import Request
 from .slot import Origin, Slot
 
-# The options of a call, a checked input and the result of one input
-Options = TypeVar("Options", bound="CallOptions", contravariant=True)
-Checked = TypeVar("Checked")
-Result = TypeVar("Result", covariant=True)
 Self = TypeVar("Self", bound="Handle[Any]")
 
 
 def _tokens(result: Any) -> int:
     """Return the number of tokens of a result for metrics; 0 if a server did not count."""
     return result.tokens or 0
-
-
-class CallOptions(Protocol):
-    """The options that calls of every task have."""
-
-    @property
-    def timeout(self) -> float | None:
-        """The time limit of the call in seconds; None uses the model's."""
-
-    @property
-    def cancel(self) -> CancelToken | None:
-        """The token that can stop the call."""
-
-
-class Backend(Protocol):
-    """A model behind a handle. Thread-safe; the first call loads the graphs."""
-
-    @property
-    def info(self) -> ModelInfo:
-        """What the model says of itself."""
-
-    def load(self) -> None:
-        """Load the graphs now instead of in the first call."""
-
-    def unload(self) -> None:
-        """Free the graphs; running calls end first, and the next call loads them again."""
-
-
-class BatchBackend(Backend, Protocol[Checked, Options, Result]):
-    """A model that maps each input of a list to a result."""
-
-    def check(self, options: Options) -> None:
-        """Check the options of a call without running the model.
-
-        :raises OnnxMlBridgeError: if an option is invalid for the model.
-        """
-
-    def prepare(self, value: Any, index: int, options: Options) -> Checked:
-        """Check one input.
-
-        :param index: the index of the input in the call, for the error.
-        :raises InputError: if the model cannot read it.
-        """
-
-    def results(
-        self, inputs: Sequence[Checked], options: Options, watch: Watch
-    ) -> Iterator[tuple[int, Result | OnnxMlBridgeError]]:
-        """Yield the index of an input and its result, in any order, as soon as it is ready.
-
-        A backend that knows which inputs fail yields their errors, and no input runs twice.
-
-        :raises StoppedError: if the watch stopped the call.
-        :raises InferenceError: if ONNX Runtime fails.
-        """
 
 
 AnyBackend = TypeVar("AnyBackend", bound=Backend)
@@ -199,8 +142,9 @@ class Handle(Generic[AnyBackend]):
     def health(self) -> Health:
         """Return whether the model works, without a run; the server of a model that has one is asked."""
         status, info = self.status(), self.info
-        probe = getattr(self.backend, "probe", None) if status.state is not ModelState.CLOSED else None
-        state, error = (status.state, status.error) if probe is None else probe()
+        state, error = status.state, status.error
+        if state is not ModelState.CLOSED and isinstance(self.backend, Probed):
+            state, error = self.backend.probe()
         return Health(info.backend, self.task, info.name, info.location, state, error)
 
     def self_test(self) -> None:

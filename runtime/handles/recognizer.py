@@ -10,7 +10,8 @@ from ...artifacts.errors import ConfigError, InputError, OnnxMlBridgeError
 from ..cancellation import CancelToken
 from ..entities import Entities
 from ..options import Task
-from .handle import BatchBackend, Handle, all_results, check_list, check_options, each_result
+from .backend import BatchBackend
+from .handle import Handle, all_results, check_list, check_options, each_result
 from .request import counted_errors
 
 

@@ -11,7 +11,8 @@ from ...artifacts.errors import ConfigError
 from ..cancellation import CancelToken, Watch
 from ..meter import Meter
 from ..options import Task
-from .handle import Backend, Handle, check_list, check_options
+from .backend import Backend
+from .handle import Handle, check_list, check_options
 from .request import counted_errors
 
 

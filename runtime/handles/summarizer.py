@@ -10,7 +10,8 @@ from ...artifacts.errors import OnnxMlBridgeError
 from ..answers import ONNX, Fallback, Usage
 from ..cancellation import CancelToken
 from ..options import Task
-from .handle import BatchBackend, Handle, all_results, check_list, check_options, each_result
+from .backend import BatchBackend
+from .handle import Handle, all_results, check_list, check_options, each_result
 
 _SELF_TEST_TEXT = "health check"
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from ..artifacts.errors import ArtifactError, InferenceError, InputError
 from ..artifacts.manifest_sections import TokenizerSpec
@@ -229,9 +230,13 @@ def run_tokenizer(encode: Callable[[list[str]], list[Any]], texts: Sequence[str]
 
 def _load(path: Path) -> Tokenizer:
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except BaseException as error:
         raise typed_panic(error, ArtifactError("tokenizer", f"{path.name} cannot be loaded: {error}")) from error
+    if isinstance(tokenizer.model, BPE):
+        # Every thread would keep the words of every BPE model that it has used, also after the model is gone: 5 MB each
+        tokenizer.model._resize_cache(0)
+    return tokenizer
 
 
 def typed_panic(error: BaseException, typed: Exception) -> BaseException:

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Deserialize;
+use tokenizers::models::ModelWrapper;
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
 
 use crate::BridgeError;
@@ -82,6 +83,13 @@ impl TextEncoder {
     pub(crate) fn load(bytes: &[u8], spec: &TokenizerSpec) -> Result<Self, BridgeError> {
         let refuse = |problem| BridgeError::Tokenizer { file: spec.file.clone(), problem };
         let mut tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(refuse)?;
+        if let ModelWrapper::BPE(model) = tokenizer.get_model() {
+            // Every thread would keep the words of every BPE model that it has used, also after the model is gone: 5 MB
+            // each.
+            let mut model = model.clone();
+            model.resize_cache(0);
+            tokenizer.with_model(model);
+        }
         let problems = differences(&tokenizer, spec);
         if !problems.is_empty() {
             return Err(refuse(problems.join("; ")));

@@ -194,6 +194,29 @@ fn large_blocks_are_returned_to_the_system_after_a_larger_one_was_freed() {
     assert_eq!(mapped_blocks(), before + blocks.len());
 }
 
+/// The library of tokenizers keeps the words of BPE models in every thread that used them, unless it is told not to.
+#[test]
+#[cfg(feature = "summarization")]
+fn a_tokenizer_that_is_gone_leaves_no_words_in_the_threads_that_used_it() {
+    use onnx_ml_bridge::{SummarizeOptions, Summarizer};
+
+    let _alone = alone();
+    let artifact = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/valid/tiny-summary");
+    let mut seed = 7;
+    let sizes: Vec<u64> = (0..6)
+        .map(|_| {
+            let words: Vec<String> = (0..10_000).map(|_| random(&mut seed).to_string()).collect();
+            let summarizer = Summarizer::open(artifact, options()).expect("a model");
+            let call = SummarizeOptions::default().max_length(4);
+            summarizer.summarize_blocking(&[vec![words.join(" ")]], &call).expect("a summary");
+            drop(summarizer);
+            resident()
+        })
+        .collect();
+    println!("{sizes:?}");
+    assert!(sizes[5] < sizes[1] + 8 * MEBIBYTE, "{sizes:?}");
+}
+
 /// The threads of this process with the name of the one that unloads idle models.
 fn housekeepers() -> usize {
     let threads = fs::read_dir("/proc/self/task").expect("threads").flatten();

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from examples import VALID
+from onnx_ml_bridge import SummarizeOptions, Summarizer
 from onnx_ml_bridge.runtime.memory import MemoryLimit, is_scarce, memory_limits, process_bytes, return_free_memory
 
 MEMORY = "MemTotal:       1000 kB\nMemFree:           10 kB\nMemAvailable:    500 kB\nHugePages_Total:       0\n"
@@ -125,3 +128,17 @@ before = libc.mallinfo2().field3
 blocks = [libc.malloc(2 << 20) for _ in range(20)]
 print(libc.mallinfo2().field3 - before)
 """
+
+
+@pytest.mark.skipif(process_bytes() is None, reason="the system does not state the memory of a process")
+@pytest.mark.families("summarization")
+def test_a_tokenizer_that_is_gone_leaves_no_words_in_the_threads_that_used_it():
+    """The library keeps the words of BPE models in every thread that used them, unless it is told not to."""
+    source, sizes = random.Random(7), []
+    for _ in range(6):
+        text = " ".join(str(source.randrange(10**9)) for _ in range(10_000))
+        with Summarizer.open(VALID / "tiny-summary") as summarizer:
+            summarizer.summarize([[text]], SummarizeOptions(max_length=4))
+        return_free_memory()
+        sizes.append(process_bytes() or 0)
+    assert sizes[5] < sizes[1] + (8 << 20), sizes

@@ -373,7 +373,7 @@ impl Opener<'_> {
             variant: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             identity: model.sha256.clone().unwrap_or_default(),
             path: path.to_path_buf(),
-            device: String::new(),
+            device: "cpu".to_owned(),
             providers: Providers::default(),
             backend: self.builder.name.clone(),
             location: Location::Machine,

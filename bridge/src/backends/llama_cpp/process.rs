@@ -8,6 +8,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 
 use crate::BridgeError;
 use crate::backends::wire::runtime;
+use crate::runtime::memory;
 
 /// Runs a command that the shell kills when its own standard input is closed. The first argument is the limit of the
 /// command's address space in KiB, or empty. The command has the same standard input, which nobody writes to.
@@ -34,6 +35,8 @@ const NOT_STARTED: [i32; 2] = [126, 127];
 /// standard input of the shell, which is never killed itself, because it could have started the command alone by then.
 pub(super) struct ChildProcess {
     program: String,
+    /// The group of the shell's processes; `None` for one that ended at once.
+    group: Option<u32>,
     shell: Mutex<Child>,
     _input: ChildStdin,
     messages: Arc<Mutex<Vec<u8>>>,
@@ -68,7 +71,12 @@ impl ChildProcess {
         let (input, errors) = (shell.stdin.take(), shell.stderr.take());
         let (Some(input), Some(errors)) = (input, errors) else { return Err(refused("has no pipes".to_owned())) };
         runtime()?.spawn(keep(errors, Arc::clone(&messages)));
-        Ok(Self { program, shell: Mutex::new(shell), _input: input, messages })
+        Ok(Self { program, group: shell.id(), shell: Mutex::new(shell), _input: input, messages })
+    }
+
+    /// The memory of the command in bytes, with that of its shell; 0 where the system does not state it.
+    pub(super) fn resident_bytes(&self) -> u64 {
+        self.group.map_or(0, memory::group_bytes)
     }
 
     /// The status of a command that has ended, as the shell says it: 137 for one that was killed.
@@ -153,6 +161,23 @@ mod tests {
         run(async {
             let child = start(&["sh", "-c", "test \"$(ulimit -v)\" = 65536 && exit 5"], Some(64));
             assert_eq!(ended(&child).await, 5);
+        });
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_memory_of_a_command_is_counted() {
+        run(async {
+            let size = 32 << 20;
+            // `tail` keeps a line whole.
+            let child = start(&["sh", "-c", &format!("{{ head -c {size} /dev/zero; sleep 600; }} | tail")], None);
+            for _ in 0..1000 {
+                if child.resident_bytes() > size {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("the child has {} bytes", child.resident_bytes());
         });
     }
 

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -74,6 +74,8 @@ impl ServeOptions {
 pub(crate) struct Running {
     process: ChildProcess,
     folder: SocketFolder,
+    /// The memory in bytes when the server had answered its first request.
+    resident_bytes: OnceLock<u64>,
 }
 
 impl Running {
@@ -219,11 +221,12 @@ impl Supervisor {
         let (options, folder) = (&self.options, SocketFolder::new()?);
         let arguments = options.arguments(&folder.socket());
         let process = ChildProcess::start(&options.command, &arguments, options.memory_mb)?;
-        let running = Arc::new(Running { process, folder });
+        let running = Arc::new(Running { process, folder, resident_bytes: OnceLock::new() });
         let client = Arc::new(Client::of_child(Arc::clone(&running), &options.limits)?);
         let ready = tokio::time::timeout(options.start_timeout, self.ready(&client, &running)).await;
         let limit = options.start_timeout.as_secs_f64();
         ready.unwrap_or_else(|_| Err(self.inference(format!("llama.cpp did not start within {limit} s"))))?;
+        running.resident_bytes.get_or_init(|| running.process.resident_bytes());
         Ok(client)
     }
 
@@ -259,6 +262,12 @@ impl Supervisor {
             Phase::Running(client) => Some(Arc::clone(client)),
             Phase::Starting(..) | Phase::Ended => None,
         }
+    }
+
+    /// The memory of the server in bytes, as measured when it had started; 0 if it does not run.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let running = self.current().and_then(|client| client.child.clone());
+        running.and_then(|running| running.resident_bytes.get().copied()).unwrap_or(0)
     }
 
     pub(crate) fn state(&self) -> ModelState {

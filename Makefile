@@ -193,7 +193,8 @@ test-s3: install $(RUST_DEBUG) .venv-s3/.installed
 # ONNX_ML_BRIDGE_TEXTS change the numbers of texts.
 test-backends: install models $(RUST_BACKENDS)
 	$(BIN)/pip install -q -c constraints.txt "xllamacpp>=2026.10.11549" gguf openai
-	ONNX_ML_BRIDGE_DIST=$(abspath dist) ONNX_ML_BRIDGE_RUST_BACKENDS=$(abspath $(RUST_BACKENDS)) ORT_DYLIB_PATH=$(LIBRARY) \
+	ONNX_ML_BRIDGE_DOCUMENTS=$${ONNX_ML_BRIDGE_DOCUMENTS:-3000} ONNX_ML_BRIDGE_DIST=$(abspath dist) \
+		ONNX_ML_BRIDGE_RUST_BACKENDS=$(abspath $(RUST_BACKENDS)) ORT_DYLIB_PATH=$(LIBRARY) \
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --durations=10 tests/backends
 
 # The tests of docs/reliability.md, and the page with their results

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..artifacts.errors import ConfigError, DependencyError
+from ..runtime.memory import group_bytes
 
 # The seconds that a child has to end when its standard input is closed
 _END_SECONDS = 2.0
@@ -71,12 +72,8 @@ class ChildProcess:
         return next((line for line in reversed(self._lines) if line), "no message")
 
     def resident_bytes(self) -> int:
-        """Return the memory of the child in bytes; 0 where the system does not tell."""
-        try:
-            pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
-            return int(pages) * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, IndexError, ValueError):
-            return 0
+        """Return the memory of the child and of those that it started, in bytes; 0 where the system does not tell."""
+        return group_bytes(self._process.pid)
 
     def end(self) -> None:
         """End the child, and those that it started."""

@@ -19,6 +19,8 @@ _SCARCE = 0.1
 # cgroup version 1 states a number above this one if there is no limit.
 _NO_LIMIT = 1 << 60
 PROC = Path("/proc")
+# The fields of /proc/PID/stat after the name: the group, and the pages in RAM
+_GROUP, _RESIDENT = 2, 21
 # Options of mallopt, from the GNU C library's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 # The environment variable and the tunable with which a host sets its own threshold
@@ -62,6 +64,25 @@ def process_bytes() -> int | None:
         return int((PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
+
+
+def group_bytes(group: int, proc: Path = PROC) -> int:
+    """Return the memory of all processes of a group that is in RAM, in bytes; 0 if the system does not state it.
+
+    :param proc: the folder that is /proc.
+    """
+    found = [_stat(folder) for folder in proc.glob("[0-9]*")]
+    pages = sum(int(fields[_RESIDENT]) for fields in found if len(fields) > _RESIDENT and fields[_GROUP] == str(group))
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _stat(process: Path) -> list[str]:
+    """Return what the system states of a process, after its name; nothing of one that has ended."""
+    try:
+        text = (process / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()  # the name in brackets may itself have brackets and spaces
 
 
 def is_scarce(proc: Path = PROC, cgroup: Path = ROOT) -> bool:

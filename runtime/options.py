@@ -127,8 +127,8 @@ class ModelInfo:
 
     `backend` is what answers calls: `onnx`, or another backend by its kind, or by its name in bridge.toml. `location`
     is where the model runs, `space` the space that was declared for its vectors. For another backend, `engine` is its
-    kind, `variant` the name of the model at the server or of the file, `identity` the SHA-256 of the file, and `path`
-    the address or the file.
+    kind, `variant` the name of the model at the server or of the file, `identity` the SHA-256 of the file, `path` the
+    address or the file, and `device` `cpu` for a file, the location for a model of a server, and empty for a chain.
     """
 
     name: str

@@ -8,7 +8,7 @@
 //! EOF
 //! ```
 //!
-//! Prints a line for each request, with the answer or the error of every input.
+//! The tasks `health`, `models` and `status` have no inputs. Prints a line for each request, with the answer or the error of every input.
 
 use std::error::Error;
 use std::io;
@@ -38,6 +38,8 @@ enum Request {
         options: SummarizeOptions,
     },
     Health,
+    Models,
+    Status,
 }
 
 #[tokio::main]
@@ -64,6 +66,8 @@ async fn answer(bridge: &Arc<dyn MlBridge>, request: Request) -> serde_json::Res
         Request::Ner { inputs, options } => outcomes(bridge.ner_with(&inputs, &options).await),
         Request::Summarization { inputs, options } => outcomes(bridge.summarize_with(&inputs, &options).await),
         Request::Health => serde_json::to_value(bridge.health().await),
+        Request::Models => serde_json::to_value(bridge.models()),
+        Request::Status => serde_json::to_value(bridge.status()),
     }
 }
 

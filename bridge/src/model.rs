@@ -261,7 +261,8 @@ pub struct ModelInfo {
     pub identity: String,
     /// The directory of the artifact, absolute and without symbolic links; for other backends the GGUF file or the base URL.
     pub path: PathBuf,
-    /// The device that was chosen, such as `cpu` or `cuda:0`; empty for other backends.
+    /// The device that was chosen, such as `cpu` or `cuda:0`. For models of servers it is their `location`, for a chain it
+    /// is empty.
     pub device: String,
     /// The execution providers that run the nodes of the loaded graphs.
     pub providers: Providers,

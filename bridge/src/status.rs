@@ -57,7 +57,7 @@ pub struct ModelStatus {
     pub waiting: usize,
     /// The number of runs at the moment.
     pub running: usize,
-    /// The memory of the loaded graphs in bytes; 0 if none is loaded.
+    /// The memory of the loaded graphs in bytes, or that of the server of a GGUF file when it had started; 0 if none is loaded.
     pub resident_bytes: u64,
     /// The code of the last failure to load the graphs or to run them; `None` after a success.
     pub error: Option<ErrorCode>,

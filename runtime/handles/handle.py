@@ -96,7 +96,10 @@ class Handle(Generic[AnyBackend]):
         self._slot.unload()
 
     def resident_bytes(self) -> int:
-        """Return the memory of the graphs in bytes, as measured when they were loaded; 0 if they are not loaded."""
+        """Return the memory of the graphs in bytes, as measured when they were loaded; 0 if they are not loaded.
+
+        For a GGUF file it is the memory of its server, as measured when that had started.
+        """
         return self._slot.resident_bytes()
 
     def reload(

@@ -152,6 +152,18 @@ def test_the_server_starts_with_the_first_call_and_ends_with_the_bridge(llama_fi
     assert not is_alive(last)
 
 
+def test_the_memory_is_that_of_the_server(llama_file):
+    """Also of one under another process; it is measured when the server has started."""
+    sizes = []
+    for command in (None, [sys.executable, "-c", STUBBORN]):
+        with opened(llama_file, command=command) as bridge:
+            assert [each.resident_bytes for each in bridge.status()] == [0, 0]
+            bridge.warm_up()
+            sizes += [each.resident_bytes for each in bridge.status()]
+            assert {each.device for each in bridge.models()} == {"cpu"}
+    assert min(sizes) > 20 << 20 and max(sizes) < 1.5 * min(sizes), sizes
+
+
 def test_a_server_that_dies_is_started_again(llama_file):
     with opened(llama_file) as bridge:
         text = bridge.summarize(["one"])

@@ -15,13 +15,15 @@ import pytest
 from llama_server import INJECTIONS, SLACK, START_LIMIT, is_alive, wait_for
 from odd_texts import ODD
 from onnx_ml_bridge import OnnxMlBridgeError, RecognizeOptions, SummarizeOptions, open_bridge
+from rust_backends import PROGRAM, needs_program, rust
+
+from benchmarks.corpora.documents import documents
 
 pytest.importorskip("xllamacpp")
 pytest.importorskip("gguf")
 from gguf_models import HOSTILE, USABLE, write_llama
 
-PROGRAM = os.environ.get("ONNX_ML_BRIDGE_RUST_BACKENDS")
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="ONNX_ML_BRIDGE_RUST_BACKENDS is an example of the crate")
+pytestmark = needs_program
 GOLDEN_FOLDER = Path(__file__).parents[1] / "golden"
 COMMAND = json.dumps([sys.executable, "-m", "onnx_ml_bridge.backends.llama_child"])
 LOCAL = """
@@ -32,6 +34,8 @@ start_timeout_ms = {start}
 summarization = {{ path = {file}, context = 512, threads = 1, max_output_tokens = 40, memory_mb = 8192 }}
 ner = {{ path = {file}, context = 512, threads = 1, max_output_tokens = 40, memory_mb = 8192 }}
 """
+MAX_TOKENS = 256
+TEXTS = int(os.environ.get("ONNX_ML_BRIDGE_TEXTS", "200"))
 EMBEDDING = """
 [backend.{name}]
 kind = "{kind}"
@@ -46,13 +50,16 @@ def local(folder: Path, file: Path, start: float = 60) -> Path:
     return folder / "bridge.toml"
 
 
-def rust(config: Path, *requests: dict[str, Any]) -> list[Any]:
-    """The answers of the crate."""
-    assert PROGRAM is not None
-    lines = "".join(json.dumps(request) + "\n" for request in requests)
-    done = subprocess.run([PROGRAM, str(config)], input=lines, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def minilm(file: Path, server: Any) -> dict[str, str]:
+    """The bridge.toml of each backend with MiniLM."""
+    where = {
+        "llama-cpp": (f"command = {COMMAND}", f"path = {json.dumps(str(file))}, threads = 1"),
+        "openai": (f'base_url = "{server.url}"', 'model = "m"'),
+    }
+    return {
+        kind: EMBEDDING.format(name="m", kind=kind, where=address, model=model)
+        for kind, (address, model) in where.items()
+    }
 
 
 def test_summaries_and_entities_are_those_of_python(llama_file, tmp_path):
@@ -81,14 +88,10 @@ def test_summaries_and_entities_are_those_of_python(llama_file, tmp_path):
 
 def test_vectors_are_those_of_python_by_both_backends(minilm_file, embedding_server, tmp_path):
     texts = [text for text in ODD if text.strip()][:100]
-    where = {
-        "llama-cpp": (f"command = {COMMAND}", f"path = {json.dumps(str(minilm_file))}, threads = 1"),
-        "openai": (f'base_url = "{embedding_server.url}"', 'model = "m"'),
-    }
     vectors = {}
-    for kind, (address, model) in where.items():
+    for kind, written in minilm(minilm_file, embedding_server).items():
         config = tmp_path / f"{kind}.toml"
-        config.write_text(EMBEDDING.format(name="m", kind=kind, where=address, model=model), encoding="utf-8")
+        config.write_text(written, encoding="utf-8")
         (answers,) = rust(config, {"task": "embedding", "inputs": texts})
         with open_bridge(config) as bridge:
             expected = bridge.embedder().embed_each(texts)
@@ -99,6 +102,56 @@ def test_vectors_are_those_of_python_by_both_backends(minilm_file, embedding_ser
                 assert np.array_equal(np.array(ours["vector"], np.float32), python.vector)
         vectors[kind] = [each.get("vector") for each in answers]
     assert vectors["llama-cpp"] == vectors["openai"]
+
+
+@pytest.fixture(scope="module")
+def whole(minilm_artifact, tmp_path_factory):
+    """Texts that our fp32 artifact reads whole, with its answers in Rust."""
+    config = tmp_path_factory.mktemp("onnx") / "bridge.toml"
+    model = f'[models.minilm]\npath = {json.dumps(str(minilm_artifact))}\nvariant = "fp32"\n'
+    config.write_text(model, encoding="utf-8")
+    drawn = [*documents("en", TEXTS).texts, *(text for text in ODD if text.strip())]
+    (found,) = rust(config, {"task": "embedding", "inputs": drawn})
+    kept = [(text, each) for text, each in zip(drawn, found, strict=True) if not each.get("truncated", True)]
+    assert len(kept) > 0.9 * TEXTS and max(each["token_count"] for _, each in kept) <= MAX_TOKENS
+    return kept
+
+
+def cosine(left: list[float], right: list[float]) -> float:
+    a, b = np.array(left), np.array(right)
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("kind", ["llama-cpp", "openai"])
+def test_equal_tokens_give_the_vectors_of_our_own_model(kind, whole, minilm_file, embedding_server, tmp_path):
+    (tmp_path / "bridge.toml").write_text(minilm(minilm_file, embedding_server)[kind], encoding="utf-8")
+    # Each text alone, so that the server's count is that of the text
+    answers = rust(tmp_path / "bridge.toml", *({"task": "embedding", "inputs": [text]} for text, _ in whole))
+    equal, others = [], []
+    for (text, ours), (theirs,) in zip(whole, answers, strict=True):
+        if theirs.get("token_count") == ours["token_count"]:
+            equal.append((cosine(theirs["vector"], ours["vector"]), text))
+        else:
+            others.append(f"{text[:60]!r}: {theirs.get('token_count', theirs)}, here {ours['token_count']}")
+    lowest, text = min(equal)
+    print(f"\n{len(equal)} texts with equal tokens, the lowest cosine is {lowest:.7f}; {len(others)} with others")
+    print("\n".join(others))
+    assert len(equal) >= 0.9 * len(whole) and lowest >= 0.999, text
+
+
+def test_the_description_and_the_memory_are_those_of_python(llama_file, tmp_path):
+    config = local(tmp_path, llama_file)
+    asked = [{"task": "status"}, {"task": "models"}, {"task": "summarization", "inputs": [["one"]]}, {"task": "status"}]
+    before, models, _, after = rust(config, *asked)
+    with open_bridge(config) as bridge:
+        bridge.warm_up()
+        expected, infos = bridge.status(), bridge.models()
+    assert [(each["name"], each["device"], each["location"]) for each in models] == [
+        (each.name, each.device, each.location) for each in infos
+    ]
+    assert [each["resident_bytes"] for each in before] == [0, 0]
+    for ours, python in zip(after, expected, strict=True):
+        assert 0.5 < ours["resident_bytes"] / python.resident_bytes < 2
 
 
 @pytest.mark.parametrize("name", HOSTILE)

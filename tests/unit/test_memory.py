@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 from examples import VALID
 from onnx_ml_bridge import SummarizeOptions, Summarizer
-from onnx_ml_bridge.runtime.memory import MemoryLimit, is_scarce, memory_limits, process_bytes, return_free_memory
+from onnx_ml_bridge.runtime.memory import (
+    MemoryLimit,
+    group_bytes,
+    is_scarce,
+    memory_limits,
+    process_bytes,
+    return_free_memory,
+)
 
 MEMORY = "MemTotal:       1000 kB\nMemFree:           10 kB\nMemAvailable:    500 kB\nHugePages_Total:       0\n"
 IN_V2 = {"proc/meminfo": MEMORY, "proc/self/cgroup": "0::/a/b\n"}
@@ -41,6 +48,26 @@ def version_1(folder: str, limit: str, usage: str, inactive: int = 0) -> dict[st
         f"cgroup/memory{folder}/memory.usage_in_bytes": f"{usage}\n",
         f"cgroup/memory{folder}/memory.stat": f"inactive_file 999\ntotal_inactive_file {inactive}\n",
     }
+
+
+def test_the_memory_of_a_group_is_that_of_its_processes(tmp_path):
+    stat = "{pid} ({name}) S 1 {group} 7 0 -1 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 {pages} 20\n"
+    files = {
+        "proc/7/stat": stat.format(pid=7, name="a) b", group=7, pages=100),
+        "proc/8/stat": stat.format(pid=8, name="c", group=7, pages=20),
+        "proc/70/stat": stat.format(pid=70, name="c", group=70, pages=3),
+        "proc/9/status": "Name: a process that has ended",
+        "proc/meminfo": MEMORY,
+    }
+    proc, _ = folders(tmp_path, files)
+    assert group_bytes(7, proc) == 120 * os.sysconf("SC_PAGE_SIZE")
+    assert group_bytes(7, tmp_path / "no such folder") == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_the_memory_of_this_group_has_that_of_this_process():
+    own = process_bytes()
+    assert own is not None and group_bytes(os.getpgrp()) > 0.5 * own
 
 
 @pytest.mark.parametrize(

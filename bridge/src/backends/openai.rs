@@ -184,7 +184,7 @@ impl Opener<'_> {
             variant: model.model.clone(),
             identity: String::new(),
             path: PathBuf::from(self.client.address.as_str()),
-            device: String::new(),
+            device: self.client.address.location().to_string(),
             providers: Providers::default(),
             backend: self.builder.name.clone(),
             location: self.client.address.location(),

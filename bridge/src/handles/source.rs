@@ -78,11 +78,11 @@ impl Source {
         }
     }
 
-    /// The memory of the loaded graphs in bytes; 0 for other backends.
+    /// The memory of the loaded graphs, or of the server that is started for the model, in bytes.
     pub(super) fn resident_bytes(&self) -> u64 {
         match self {
             Self::Artifact(slot) => slot.resident_bytes(),
-            Self::Service(_) => 0,
+            Self::Service(service) => service.resident_bytes(),
         }
     }
 

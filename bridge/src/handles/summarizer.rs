@@ -97,7 +97,7 @@ impl Summarizer {
     }
 
     /// The memory that the loaded graphs take, in bytes; 0 if they are not loaded. It is how much the process grew when they
-    /// were loaded, at least the size of their files.
+    /// were loaded, at least the size of their files. For a GGUF file it is the memory of its server when that had started.
     pub fn resident_bytes(&self) -> u64 {
         self.0.resident_bytes()
     }

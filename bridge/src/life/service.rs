@@ -63,9 +63,14 @@ impl Service {
             last_success: lane.last_success,
             waiting: lane.waiting,
             running: lane.running,
-            resident_bytes: 0,
+            resident_bytes: backend.any().resident_bytes(),
             error: lane.error.filter(|_| lane.state != ModelState::Closed),
         }
+    }
+
+    /// The memory in bytes that the model takes on this machine; 0 for a closed one.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.backend().map_or(0, |backend| backend.any().resident_bytes())
     }
 
     /// Frees what no call uses.

@@ -14,6 +14,12 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
+/// The memory in bytes that is in RAM of all processes of a group; 0 if the system does not state it.
+#[cfg(feature = "llama-cpp")]
+pub(crate) fn group_bytes(group: u32) -> u64 {
+    System::default().group_bytes(group)
+}
+
 /// Whether less than a tenth of the memory that this process may use is free.
 pub(crate) fn is_scarce() -> bool {
     System::default().is_scarce()
@@ -47,6 +53,14 @@ impl Room {
 impl System {
     fn is_scarce(&self) -> bool {
         self.machine().into_iter().chain(self.cgroups()).any(Room::is_scarce)
+    }
+
+    #[cfg(feature = "llama-cpp")]
+    fn group_bytes(&self, group: u32) -> u64 {
+        let Ok(entries) = fs::read_dir(&self.proc) else { return 0 };
+        let folders = entries.flatten().map(|entry| entry.path()).filter(|folder| group_of(folder) == Some(group));
+        let resident = |folder: PathBuf| kibibytes(&fs::read_to_string(folder.join("status")).ok()?, "VmRSS:");
+        folders.filter_map(resident).sum()
     }
 
     /// The memory of the machine. `MemAvailable` includes what the kernel can free.
@@ -104,6 +118,14 @@ impl CgroupFiles {
     }
 }
 
+/// The group of a process, by its folder in `/proc`; `None` for other folders and for processes that have ended.
+#[cfg(feature = "llama-cpp")]
+fn group_of(folder: &Path) -> Option<u32> {
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
+    // The program's name in brackets may itself have brackets and spaces.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
+}
+
 /// A value in KiB of a file like `/proc/meminfo`, in bytes.
 fn kibibytes(text: &str, key: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -137,6 +159,25 @@ mod tests {
     fn this_process_has_memory() {
         assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
         assert!(System::default().machine().is_some_and(|room| room.limit > room.free));
+    }
+
+    #[test]
+    #[cfg(feature = "llama-cpp")]
+    fn the_memory_of_a_group_is_that_of_its_processes() {
+        let files = [
+            ("proc/7/stat", "7 (a) b) S 1 7 7 0 -1"),
+            ("proc/7/status", "Name:\ta) b\nVmRSS:\t     100 kB\n"),
+            ("proc/8/stat", "8 (c) S 7 7 7 0 -1"),
+            ("proc/8/status", "VmRSS:\t      20 kB\n"),
+            // A process that has ended, and one of another group
+            ("proc/9/stat", "9 (c) Z 7 7 7 0 -1"),
+            ("proc/9/status", "Name:\tc\n"),
+            ("proc/70/stat", "70 (c) S 7 70 7 0 -1"),
+            ("proc/70/status", "VmRSS:\t       3 kB\n"),
+            ("proc/meminfo", MEMORY),
+        ];
+        assert_eq!(system(&files).1.group_bytes(7), 120 << 10);
+        assert_eq!(system(&[]).1.group_bytes(7), 0);
     }
 
     #[test]

@@ -46,6 +46,11 @@ pub(crate) trait Backend: Send + Sync {
     /// What the lane of the model does at the moment. Does not wait.
     fn status(&self) -> LaneStatus;
 
+    /// The memory in bytes that the model takes in another process of this machine, as measured when that had started.
+    fn resident_bytes(&self) -> u64 {
+        0
+    }
+
     /// Asks the server of the model whether it works, without spending tokens; `None` for a model without a server, of which
     /// the status says all.
     async fn probe(&self) -> Option<(ModelState, Option<ErrorCode>)> {

@@ -1,6 +1,8 @@
 //! Builds a small artifact, whose graph computes the mean of one-hot word vectors.
 #![allow(dead_code)]
 
+#[cfg(feature = "openai")]
+pub mod api;
 pub mod command;
 #[cfg(feature = "openai")]
 pub mod faulty;

@@ -4,6 +4,7 @@
 mod process;
 pub(crate) mod supervisor;
 pub(crate) mod tokens;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -314,6 +315,8 @@ impl Opener<'_> {
         let path = std::path::absolute(&model.path).map_err(|error| BridgeError::io(&model.path, &error))?;
         let info = self.info(task, model, &path);
         let (supervisor, gate) = self.server(task, model, &path)?;
+        let meter = Meter::of_backend(&self.builder.name, &info.name);
+        supervisor.measure(task, meter.clone());
         let wire = Arc::new(Wire {
             backend: self.builder.name.clone(),
             model: info.variant.clone(),
@@ -321,7 +324,7 @@ impl Opener<'_> {
             key: None,
             gate,
             limits: self.limits(),
-            meter: Meter::of_backend(&self.builder.name, &info.name),
+            meter,
             condition: Condition::default(),
         });
         let remote = Arc::new(Remote { wire, text_limit: self.builder.options.text_limit });
@@ -373,7 +376,7 @@ impl Opener<'_> {
             variant: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             identity: model.sha256.clone().unwrap_or_default(),
             path: path.to_path_buf(),
-            device: String::new(),
+            device: "cpu".to_owned(),
             providers: Providers::default(),
             backend: self.builder.name.clone(),
             location: Location::Machine,

@@ -2,12 +2,15 @@
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
+use tokio::sync::watch;
 
 use crate::BridgeError;
 use crate::backends::wire::runtime;
+use crate::runtime::memory;
 
 /// Runs a command that the shell kills when its own standard input is closed. The first argument is the limit of the
 /// command's address space in KiB, or empty. The command has the same standard input, which nobody writes to.
@@ -27,6 +30,8 @@ exit "$status"
 "#;
 /// The last part of the messages of a command that is kept, in bytes.
 const MAX_MESSAGES: usize = 8192;
+/// How long the messages of a command that has ended may arrive.
+const MAX_READING: Duration = Duration::from_secs(1);
 /// The statuses of a shell for a command that it cannot start.
 const NOT_STARTED: [i32; 2] = [126, 127];
 
@@ -34,9 +39,13 @@ const NOT_STARTED: [i32; 2] = [126, 127];
 /// standard input of the shell, which is never killed itself, because it could have started the command alone by then.
 pub(super) struct ChildProcess {
     program: String,
+    /// The group of the shell's processes; `None` for one that ended at once.
+    group: Option<u32>,
     shell: Mutex<Child>,
     _input: ChildStdin,
     messages: Arc<Mutex<Vec<u8>>>,
+    /// Has no sender when all messages are read.
+    reading: watch::Receiver<()>,
 }
 
 impl ChildProcess {
@@ -67,8 +76,18 @@ impl ChildProcess {
         let messages = Arc::<Mutex<Vec<u8>>>::default();
         let (input, errors) = (shell.stdin.take(), shell.stderr.take());
         let (Some(input), Some(errors)) = (input, errors) else { return Err(refused("has no pipes".to_owned())) };
-        runtime()?.spawn(keep(errors, Arc::clone(&messages)));
-        Ok(Self { program, shell: Mutex::new(shell), _input: input, messages })
+        let (reads, reading) = watch::channel(());
+        let kept = Arc::clone(&messages);
+        runtime()?.spawn(async move {
+            keep(errors, kept).await;
+            drop(reads);
+        });
+        Ok(Self { program, group: shell.id(), shell: Mutex::new(shell), _input: input, messages, reading })
+    }
+
+    /// The memory of the command in bytes, with that of its shell; 0 where the system does not state it.
+    pub(super) fn resident_bytes(&self) -> u64 {
+        self.group.map_or(0, memory::group_bytes)
     }
 
     /// The status of a command that has ended, as the shell says it: 137 for one that was killed.
@@ -78,7 +97,9 @@ impl ChildProcess {
     }
 
     /// The error of a command that ended before it was ready.
-    pub(super) fn ended(&self, status: i32) -> BridgeError {
+    pub(super) async fn ended(&self, status: i32) -> BridgeError {
+        // Another process may have the pipe of the messages open.
+        let _ = tokio::time::timeout(MAX_READING, self.reading.clone().changed()).await;
         let message = self.last_message();
         if NOT_STARTED.contains(&status) {
             let problem = format!("{message}; install it, or change `command`");
@@ -109,7 +130,7 @@ async fn keep(mut errors: ChildStderr, messages: Arc<Mutex<Vec<u8>>>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 
@@ -125,7 +146,6 @@ mod tests {
     async fn ended(child: &ChildProcess) -> i32 {
         for _ in 0..1000 {
             if let Some(status) = child.status() {
-                tokio::time::sleep(Duration::from_millis(50)).await; // its messages arrive
                 return status;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -137,11 +157,11 @@ mod tests {
     fn a_command_that_ends_has_a_status_and_a_message() {
         run(async {
             let child = start(&["sh", "-c", "echo first >&2; echo ' bad file ' >&2; exit 3"], None);
-            let error = child.ended(ended(&child).await);
+            let error = child.ended(ended(&child).await).await;
             assert_eq!(error.code().as_str(), "inference");
             assert!(error.to_string().contains("status 3 when it started: bad file"), "{error}");
             let missing = start(&["/no/such/llama-server"], None);
-            let error = missing.ended(ended(&missing).await);
+            let error = missing.ended(ended(&missing).await).await;
             assert_eq!(error.code().as_str(), "dependency");
             assert!(error.to_string().contains("/no/such/llama-server"), "{error}");
         });
@@ -153,6 +173,22 @@ mod tests {
         run(async {
             let child = start(&["sh", "-c", "test \"$(ulimit -v)\" = 65536 && exit 5"], Some(64));
             assert_eq!(ended(&child).await, 5);
+        });
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_memory_of_a_command_is_counted() {
+        run(async {
+            let size = 32 << 20;
+            let child = start(&["python3", "-c", "import time; x = b'x' * (32 << 20); time.sleep(600)"], None);
+            for _ in 0..1000 {
+                if child.resident_bytes() > size {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("the child has {} bytes", child.resident_bytes());
         });
     }
 

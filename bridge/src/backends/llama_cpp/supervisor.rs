@@ -1,13 +1,12 @@
 //! [`Supervisor`]: the server of one GGUF file, which is started, watched and ended.
 
-use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -15,10 +14,12 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::process::ChildProcess;
+use super::users::Users;
 use crate::BridgeError;
 use crate::artifact::tree::hex;
 use crate::backends::wire::{Client, Limits, fly, runtime};
 use crate::runtime::lane::Caller;
+use crate::runtime::meter::{Meter, UnloadReason};
 use crate::status::ModelState;
 use crate::tasks::Task;
 
@@ -74,6 +75,8 @@ impl ServeOptions {
 pub(crate) struct Running {
     process: ChildProcess,
     folder: SocketFolder,
+    /// The memory in bytes when the server had answered its first request.
+    resident_bytes: OnceLock<u64>,
 }
 
 impl Running {
@@ -123,7 +126,7 @@ pub(crate) struct Supervisor {
 
 struct State {
     /// The tasks whose models use the server.
-    users: BTreeSet<Task>,
+    users: Users,
     phase: Phase,
     /// What the file was when its hash was right.
     stamp: Option<Stamp>,
@@ -143,7 +146,7 @@ impl Supervisor {
     /// # Errors
     /// `io` or `file_hash`.
     pub(super) fn new(options: ServeOptions, backend: &str) -> Result<Arc<Self>, BridgeError> {
-        let state = State { users: BTreeSet::new(), phase: Phase::Ended, stamp: None };
+        let state = State { users: Users::default(), phase: Phase::Ended, stamp: None };
         let supervisor = Self { backend: backend.to_owned(), options, state: Mutex::new(state) };
         supervisor.check_file()?;
         Ok(Arc::new(supervisor))
@@ -151,6 +154,11 @@ impl Supervisor {
 
     pub(super) fn serves(&self, options: &ServeOptions) -> bool {
         self.options == *options
+    }
+
+    /// Sets the metrics of the model of a task.
+    pub(super) fn measure(&self, task: Task, meter: Meter) {
+        self.lock().users.measure(task, meter);
     }
 
     /// Starts the server, unless it runs.
@@ -166,7 +174,7 @@ impl Supervisor {
     /// Ends the server if no other model uses it. Requests that run keep it until they have ended.
     pub(crate) fn unload(&self, task: Task) {
         let mut state = self.lock();
-        state.users.remove(&task);
+        state.users.remove(task, Some(UnloadReason::Call));
         if state.users.is_empty()
             && let Phase::Starting(_, start) = std::mem::replace(&mut state.phase, Phase::Ended)
         {
@@ -180,6 +188,16 @@ impl Supervisor {
     /// `inference` if llama.cpp refuses the file, ends, or does not start within the limit; `dependency` if the program is
     /// missing; `io` or `file_hash` for the file; `upstream` if the model was unloaded meanwhile.
     pub(crate) async fn client(self: &Arc<Self>, task: Task) -> Started {
+        let began = Instant::now();
+        let client = self.running_client(task).await?;
+        let bytes = self.resident_bytes();
+        self.lock().users.loaded(task, began.elapsed(), bytes);
+        Ok(client)
+    }
+
+    /// # Errors
+    /// The errors of [`client`](Self::client).
+    async fn running_client(self: &Arc<Self>, task: Task) -> Started {
         let mut started = {
             let mut state = self.lock();
             state.users.insert(task);
@@ -219,11 +237,12 @@ impl Supervisor {
         let (options, folder) = (&self.options, SocketFolder::new()?);
         let arguments = options.arguments(&folder.socket());
         let process = ChildProcess::start(&options.command, &arguments, options.memory_mb)?;
-        let running = Arc::new(Running { process, folder });
+        let running = Arc::new(Running { process, folder, resident_bytes: OnceLock::new() });
         let client = Arc::new(Client::of_child(Arc::clone(&running), &options.limits)?);
         let ready = tokio::time::timeout(options.start_timeout, self.ready(&client, &running)).await;
         let limit = options.start_timeout.as_secs_f64();
         ready.unwrap_or_else(|_| Err(self.inference(format!("llama.cpp did not start within {limit} s"))))?;
+        running.resident_bytes.get_or_init(|| running.process.resident_bytes());
         Ok(client)
     }
 
@@ -231,7 +250,7 @@ impl Supervisor {
     async fn ready(&self, client: &Client, running: &Running) -> Result<(), BridgeError> {
         while !is_good(client.get(&client.address.url("//health"), None)).await {
             if let Some(status) = running.process.status() {
-                return Err(self.named(running.process.ended(status)));
+                return Err(self.named(running.process.ended(status).await));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -248,7 +267,7 @@ impl Supervisor {
             }
         };
         match tokio::time::timeout(END, status).await {
-            Ok(status) => Err(self.named(running.process.ended(status))),
+            Ok(status) => Err(self.named(running.process.ended(status).await)),
             Err(_) => Err(self.inference("llama.cpp cannot use the file: its first answer is an error".to_owned())),
         }
     }
@@ -259,6 +278,12 @@ impl Supervisor {
             Phase::Running(client) => Some(Arc::clone(client)),
             Phase::Starting(..) | Phase::Ended => None,
         }
+    }
+
+    /// The memory of the server in bytes, as measured when it had started; 0 if it does not run.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let running = self.current().and_then(|client| client.child.clone());
+        running.and_then(|running| running.resident_bytes.get().copied()).unwrap_or(0)
     }
 
     pub(crate) fn state(&self) -> ModelState {

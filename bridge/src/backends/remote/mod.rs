@@ -149,6 +149,14 @@ impl<T: RemoteTask> Backend for RemoteModel<T> {
         self.remote.wire.status()
     }
 
+    fn resident_bytes(&self) -> u64 {
+        match &self.remote.wire.endpoint {
+            Endpoint::Server(_) => 0,
+            #[cfg(feature = "llama-cpp")]
+            Endpoint::Child(supervisor, _) => supervisor.resident_bytes(),
+        }
+    }
+
     async fn probe(&self) -> Option<(ModelState, Option<ErrorCode>)> {
         self.remote.wire.probe().await
     }

@@ -1,7 +1,10 @@
 //! [`LlamaCppMlBridge`]: GGUF files behind the calls of [`MlBridge`](crate::MlBridge), each in a server of llama.cpp that is
 //! started here.
 
+mod gguf_file;
 mod process;
+mod serve_options;
+mod socket_folder;
 pub(crate) mod supervisor;
 pub(crate) mod tokens;
 mod users;
@@ -13,7 +16,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::supervisor::{ServeOptions, Supervisor};
+use self::serve_options::ServeOptions;
+use self::supervisor::Supervisor;
 use super::condition::Condition;
 use super::models::{ChatFields, check_counts};
 use super::remote::embeddings::Embeddings;

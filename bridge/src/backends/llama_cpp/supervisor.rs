@@ -1,23 +1,19 @@
 //! [`Supervisor`]: the server of one GGUF file, which is started, watched and ended.
 
-use std::fs::{self, DirBuilder, File};
-use std::hash::{BuildHasher, Hasher};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::gguf_file::GgufFile;
 use super::process::ChildProcess;
+use super::serve_options::ServeOptions;
+use super::socket_folder::SocketFolder;
 use super::users::Users;
 use crate::BridgeError;
-use crate::artifact::tree::hex;
-use crate::backends::wire::{Client, Limits, fly, runtime};
+use crate::backends::wire::{Client, fly, runtime};
 use crate::runtime::lane::Caller;
 use crate::runtime::meter::{Meter, UnloadReason};
 use crate::status::ModelState;
@@ -27,49 +23,6 @@ use crate::tasks::Task;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait for the status of a server whose connection ended.
 const END: Duration = Duration::from_secs(1);
-/// The longest path of a Unix socket.
-const MAX_SOCKET: usize = 100;
-
-/// How a file is served. Equal options of several tasks share a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ServeOptions {
-    /// The absolute path of the file.
-    pub(super) path: PathBuf,
-    pub(super) sha256: Option<String>,
-    pub(super) context: usize,
-    pub(super) threads: Option<usize>,
-    pub(super) memory_mb: Option<usize>,
-    pub(super) is_embedding: bool,
-    pub(super) command: Vec<String>,
-    pub(super) start_timeout: Duration,
-    pub(super) limits: Limits,
-}
-
-impl ServeOptions {
-    /// The arguments of `llama-server`.
-    fn arguments(&self, socket: &Path) -> Vec<String> {
-        let context = self.context.to_string();
-        let (path, socket) = (self.path.display().to_string(), socket.display().to_string());
-        let mut arguments =
-            vec!["--model", &path, "--host", &socket, "--ctx-size", &context, "--parallel", "1", "--no-warmup"];
-        let threads = self.threads.map(|threads| threads.to_string());
-        if let Some(threads) = &threads {
-            arguments.extend(["--threads", threads, "--threads-batch", threads]);
-        }
-        if self.is_embedding {
-            arguments.extend(["--embeddings", "--batch-size", &context, "--ubatch-size", &context]);
-        }
-        arguments.into_iter().map(str::to_owned).collect()
-    }
-
-    /// The path and the body of the first request, which shows whether the file works at all.
-    fn first_request(&self) -> (&'static str, Value) {
-        match self.is_embedding {
-            true => ("/embeddings", json!({"input": "a"})),
-            false => ("/chat/completions", json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1})),
-        }
-    }
-}
 
 /// A server that runs, and its socket. It ends when this value is dropped.
 pub(crate) struct Running {
@@ -85,42 +38,12 @@ impl Running {
     }
 }
 
-/// A new folder for a socket, which only this user can read.
-struct SocketFolder(PathBuf);
-
-impl SocketFolder {
-    /// # Errors
-    /// `io`, or `config` if the path of temporary files is too long for a socket.
-    fn new() -> Result<Self, BridgeError> {
-        let number = std::hash::RandomState::new().build_hasher().finish();
-        let path = std::env::temp_dir().join(format!("onnx-ml-bridge-{number:016x}"));
-        let folder = Self(path);
-        if folder.socket().as_os_str().len() > MAX_SOCKET {
-            let problem = format!("TMPDIR: {} is too long for a Unix socket", folder.socket().display());
-            std::mem::forget(folder); // nothing was created
-            return Err(BridgeError::config(problem));
-        }
-        DirBuilder::new().mode(0o700).create(&folder.0).map_err(|error| BridgeError::io(&folder.0, &error))?;
-        Ok(folder)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.0.join("llama.sock")
-    }
-}
-
-impl Drop for SocketFolder {
-    fn drop(&mut self) {
-        // What is left is an empty folder for temporary files.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Starts the server of a file when a model needs it, and again after its death.
 pub(crate) struct Supervisor {
     /// The name of the backend.
     backend: String,
     options: ServeOptions,
+    file: GgufFile,
     state: Mutex<State>,
 }
 
@@ -128,8 +51,6 @@ struct State {
     /// The tasks whose models use the server.
     users: Users,
     phase: Phase,
-    /// What the file was when its hash was right.
-    stamp: Option<Stamp>,
 }
 
 enum Phase {
@@ -146,9 +67,10 @@ impl Supervisor {
     /// # Errors
     /// `io` or `file_hash`.
     pub(super) fn new(options: ServeOptions, backend: &str) -> Result<Arc<Self>, BridgeError> {
-        let state = State { users: Users::default(), phase: Phase::Ended, stamp: None };
-        let supervisor = Self { backend: backend.to_owned(), options, state: Mutex::new(state) };
-        supervisor.check_file()?;
+        let state = State { users: Users::default(), phase: Phase::Ended };
+        let file = GgufFile::new(options.path.clone(), options.sha256.clone());
+        file.check()?;
+        let supervisor = Self { backend: backend.to_owned(), options, file, state: Mutex::new(state) };
         Ok(Arc::new(supervisor))
     }
 
@@ -232,7 +154,7 @@ impl Supervisor {
 
     async fn start(self: &Arc<Self>) -> Started {
         let supervisor = Arc::clone(self);
-        let checked = runtime()?.spawn_blocking(move || supervisor.check_file()).await;
+        let checked = runtime()?.spawn_blocking(move || supervisor.file.check()).await;
         checked.map_err(|error| BridgeError::Internal { problem: error.to_string() })??;
         let (options, folder) = (&self.options, SocketFolder::new()?);
         let arguments = options.arguments(&folder.socket());
@@ -295,26 +217,6 @@ impl Supervisor {
         }
     }
 
-    /// Checks that the file can be read, and its hash unless the file did not change since the last check.
-    fn check_file(&self) -> Result<(), BridgeError> {
-        let path = &self.options.path;
-        let io = |error: io::Error| BridgeError::io(path, &error);
-        let mut file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        let stamp = Stamp(metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
-        let Some(expected) = self.options.sha256.clone().filter(|_| self.lock().stamp != Some(stamp)) else {
-            return Ok(());
-        };
-        let mut digest = Sha256::new();
-        io::copy(&mut file, &mut Hash(&mut digest)).map_err(io)?;
-        let actual = hex(&digest.finalize());
-        if actual != expected {
-            return Err(BridgeError::FileHash { file: path.display().to_string(), expected, actual });
-        }
-        self.lock().stamp = Some(stamp);
-        Ok(())
-    }
-
     fn upstream(&self, problem: &str) -> BridgeError {
         BridgeError::Upstream { backend: self.backend.clone(), problem: problem.to_owned(), status: None }
     }
@@ -335,23 +237,6 @@ impl Supervisor {
     }
 }
 
-/// What identifies the content of a file: device, inode, size and time of the last change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp(u64, u64, u64, i64, i64);
-
-struct Hash<'a>(&'a mut Sha256);
-
-impl io::Write for Hash<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn has_ended(client: &Client) -> bool {
     client.child.as_ref().is_some_and(|child| child.process.status().is_some())
 }
@@ -366,20 +251,6 @@ async fn is_good(request: reqwest::RequestBuilder) -> bool {
 mod tests {
     use super::*;
 
-    fn options(path: &Path, command: &[&str]) -> ServeOptions {
-        ServeOptions {
-            path: path.to_path_buf(),
-            sha256: None,
-            context: 64,
-            threads: Some(1),
-            memory_mb: None,
-            is_embedding: false,
-            command: command.iter().map(|part| (*part).to_owned()).collect(),
-            start_timeout: Duration::from_secs(20),
-            limits: Limits::default(),
-        }
-    }
-
     fn error(options: ServeOptions) -> BridgeError {
         let supervisor = Supervisor::new(options, "local").expect("a file");
         let started = runtime().expect("a runtime").block_on(async { supervisor.client(Task::Ner).await });
@@ -390,47 +261,17 @@ mod tests {
     #[test]
     fn what_does_not_start_has_a_typed_error() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let ends = error(options(file.path(), &["sh", "-c", "echo bad magic >&2; exit 1"]));
+        let ends = error(ServeOptions::of_command(file.path(), &["sh", "-c", "echo bad magic >&2; exit 1"]));
         assert_eq!(ends.code().as_str(), "inference");
         assert!(ends.to_string().contains("local (") && ends.to_string().contains("bad magic"), "{ends}");
-        let missing = error(options(file.path(), &["/no/such/llama-server"]));
+        let missing = error(ServeOptions::of_command(file.path(), &["/no/such/llama-server"]));
         assert_eq!(missing.code().as_str(), "dependency");
         let start_timeout = Duration::from_millis(300);
-        let sleeps = error(ServeOptions { start_timeout, ..options(file.path(), &["sh", "-c", "exec sleep 600"]) });
+        let sleeps = error(ServeOptions {
+            start_timeout,
+            ..ServeOptions::of_command(file.path(), &["sh", "-c", "exec sleep 600"])
+        });
         assert_eq!(sleeps.code().as_str(), "inference");
         assert!(sleeps.to_string().contains("within 0.3 s"), "{sleeps}");
-    }
-
-    #[test]
-    fn a_file_is_checked_when_it_is_opened_and_when_it_changes() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        fs::write(file.path(), "abc").expect("bytes");
-        let right = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let pinned = |sha256: &str| ServeOptions { sha256: Some(sha256.to_owned()), ..options(file.path(), &["x"]) };
-        let code = |options| Supervisor::new(options, "local").err().map(|error| error.code().as_str());
-        assert_eq!(code(pinned(&"0".repeat(64))), Some("file_hash"));
-        assert_eq!(code(options(Path::new("/no/such/file"), &["x"])), Some("io"));
-        let supervisor = Supervisor::new(pinned(right), "local").expect("the file");
-        fs::write(file.path(), "abd!").expect("bytes");
-        assert_eq!(supervisor.check_file().map_err(|error| error.code().as_str()), Err("file_hash"));
-    }
-
-    #[test]
-    fn sockets_are_for_this_user_alone() {
-        let folder = SocketFolder::new().expect("a folder");
-        assert_eq!(fs::metadata(&folder.0).expect("a folder").mode() & 0o777, 0o700);
-        let path = folder.0.clone();
-        drop(folder);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn the_arguments_are_those_of_llama_server() {
-        let mut options = options(Path::new("/m.gguf"), &["x"]);
-        let line = |options: &ServeOptions| options.arguments(Path::new("/s.sock")).join(" ");
-        let common = "--model /m.gguf --host /s.sock --ctx-size 64 --parallel 1 --no-warmup";
-        assert_eq!(line(&options), format!("{common} --threads 1 --threads-batch 1"));
-        (options.threads, options.is_embedding) = (None, true);
-        assert_eq!(line(&options), format!("{common} --embeddings --batch-size 64 --ubatch-size 64"));
     }
 }

@@ -29,7 +29,9 @@ _PATH = re.compile(r"[<\"](/[^>\"]*)[>\"]")
 # Random names
 _OTHER_IN_EACH_RUN = re.compile(r"\.[0-9a-f]{16}\.tmp$|/removed-[^/]+|/\.[^/]+\.[a-z0-9_]{8}(/|$)")
 # How often an interruption is tried again that hit a call of another thread
-_TRIES = 10
+_TRIES = 40
+# The seconds in which a program has to end: a library whose own calls fail may wait forever
+_LIMIT = 60
 # Stands for the number of the process in a path
 _PROCESS = "{process}"
 
@@ -40,13 +42,14 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace
 class Point:
     """The `number`-th call of a system call by one thread of a program, from 1, and its line in the trace.
 
-    With a path, only the calls with this path are counted.
+    With a path, only the calls with this path are counted. `is_main` says whether the thread is the first one.
     """
 
     call: str
     number: int
     line: str
     path: str | None = None
+    is_main: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def changing_points(
         if not paths or (call == "openat" and "O_CREAT" not in line):
             continue
         number = counts[thread, call, stable[0]] if stable else counts[thread, call]
-        points.append(Point(call, number, line, stable[0] if stable else None))
+        points.append(Point(call, number, line, stable[0] if stable else None, thread == process))
     return points
 
 
@@ -106,17 +109,28 @@ def interrupted_at(
 ) -> Ended:
     """Run a program and let one of its calls below `root` be the last one (the kind `KILL`), or fail with an error.
 
-    A call without a path of its own is hit by its number only: the run is repeated if that was a call elsewhere.
+    A call without a path of its own is hit by its number only, which is another one if the thread wakes others more or
+    less often: if that was a call elsewhere, the run is repeated with a number near it.
 
     :param prepare: is called before each run.
     """
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         prepare()
-        ended = killed_at(command, point, log) if kind == "KILL" else failed_at(command, point, kind, log)
+        ended = _interrupted(command, replace(point, number=_near(point.number, attempt)), kind, log)
         # strace counts for each thread, so that a call of another one can fail, too
         if point.path is not None or (str(root) in ended.hit and ended.hit.count("(INJECTED)") <= 1):
             return ended
     raise AssertionError(f"only other calls were interrupted: {point} {ended}")
+
+
+def _near(number: int, attempt: int) -> int:
+    """Return the number itself, then those up to 5 around it in turns, such as 7, 8, 6, 9, 5, and all of them again."""
+    distance = (attempt % 11 + 1) // 2
+    return max(1, number + distance if attempt % 11 % 2 else number - distance)
+
+
+def _interrupted(command: Program, point: Point, kind: str, log: Path) -> Ended:
+    return killed_at(command, point, log) if kind == "KILL" else failed_at(command, point, kind, log)
 
 
 def killed_at(command: Program, point: Point, log: Path) -> Ended:
@@ -131,10 +145,13 @@ def failed_at(command: Program, point: Point, error: str, log: Path) -> Ended:
 
 def _injected(command: Program, point: Point, what: str, log: Path) -> Ended:
     path = () if point.path is None else ("-P", point.path)
-    ended = _run(command, log, [point.call], [*path, "-e", f"inject={point.call}:{what}"])
+    # strace counts the calls of each thread: those of the others would be hit, too
+    is_followed = point.path is not None or not point.is_main
+    ended = _run(command, log, [point.call], [*path, "-e", f"inject={point.call}:{what}"], is_followed)
     lines = log.read_text(errors="replace").splitlines()
     is_killed = any("killed by SIGKILL" in line for line in lines)
-    assert is_killed or any("(INJECTED)" in line for line in lines), f"strace injected nothing: {point} {lines[-5:]}"
+    is_hit = is_killed or any("(INJECTED)" in line for line in lines)
+    assert is_hit or point.path is None, f"strace injected nothing: {point} {lines[-5:]}"
     return replace(ended, hit="\n".join(_hit(lines)))
 
 
@@ -153,15 +170,21 @@ def _hit(lines: Sequence[str]) -> list[str]:
     return hit
 
 
-def _run(command: Program, log: Path, calls: Sequence[str], options: Sequence[str]) -> Ended:
-    strace = ["strace", "-f", "-y", "-qq", "-o", str(log), "-e", f"trace={','.join(calls)}", *options]
+def _run(command: Program, log: Path, calls: Sequence[str], options: Sequence[str], is_followed: bool = True) -> Ended:
+    """Run a program under strace; `is_followed` says whether its other threads and processes are traced, too."""
+    follow = ("-f",) if is_followed else ()
+    strace = ["strace", *follow, "-y", "-qq", "-o", str(log), "-e", f"trace={','.join(calls)}", *options]
     if not isinstance(command, list | tuple):
         return _attached(command, strace)
     # With -D the program is this child, so that the shell knows its number before it begins
     script = f"exec {shlex.join([*strace, '-D', *command])}".replace(_PROCESS, "'\"$$\"'")
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
-    # The pipes end when strace ends, after its log was written
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=environment)
+    shell = ["sh", "-c", script]
+    try:
+        # The pipes end when strace ends, after its log was written
+        done = subprocess.run(shell, capture_output=True, text=True, check=False, env=environment, timeout=_LIMIT)
+    except subprocess.TimeoutExpired as error:
+        return Ended(124, f"the program did not end within {error.timeout} seconds")
     return Ended(done.returncode, done.stderr)
 
 

@@ -57,7 +57,7 @@ def real(spacy_artifact: Callable[[str], Path]) -> Callable[[str], Real]:
             sentences = PIPELINES[name].sentences
             nlp = load_original(resolve_source(PIPELINES[name].source).folder, sentences)
             folder = spacy_artifact(name)
-            texts = [*adversarial_texts(nlp.lang, 240, SEED), *parity_texts()[7::10]]
+            texts = [*adversarial_texts(nlp.lang, 320, SEED), *parity_texts()[7::10]]
             texts = texts if name in COMPONENTS else texts[::2]
             starts = some_sentence_starts(nlp, texts) if sentences == "given" else None
             made[name] = Real(
@@ -74,7 +74,7 @@ def test_no_document_differs(real, name):
     found = with_name.found
     assert differing(with_name.expected, found) == []
     entities = check_offsets(with_name.texts, found)
-    assert len(with_name.texts) >= 140 and entities > len(with_name.texts) / 2
+    assert len(with_name.texts) >= 180 and entities > len(with_name.texts) / 2
     assert sum(bool(each.entities) for each in found) > 0.4 * len(found)
 
 

@@ -116,7 +116,8 @@ def interrupted_at(
     """
     for attempt in range(_TRIES):
         prepare()
-        ended = _interrupted(command, replace(point, number=_near(point.number, attempt)), kind, log)
+        near = replace(point, number=_near(point.number, attempt))
+        ended = _injected(command, near, kind, log, must_hit=point.path is not None)
         # strace counts for each thread, so that a call of another one can fail, too
         if point.path is not None or (str(root) in ended.hit and ended.hit.count("(INJECTED)") <= 1):
             return ended
@@ -129,21 +130,18 @@ def _near(number: int, attempt: int) -> int:
     return max(1, number + distance if attempt % 11 % 2 else number - distance)
 
 
-def _interrupted(command: Program, point: Point, kind: str, log: Path) -> Ended:
-    return killed_at(command, point, log) if kind == "KILL" else failed_at(command, point, kind, log)
-
-
 def killed_at(command: Program, point: Point, log: Path) -> Ended:
     """Run a program and kill it right before one of its calls."""
-    return _injected(command, point, f"signal=KILL:when={point.number}", log)
+    return _injected(command, point, "KILL", log)
 
 
 def failed_at(command: Program, point: Point, error: str, log: Path) -> Ended:
     """Run a program and let one of its calls fail."""
-    return _injected(command, point, f"error={error}:when={point.number}", log)
+    return _injected(command, point, error, log)
 
 
-def _injected(command: Program, point: Point, what: str, log: Path) -> Ended:
+def _injected(command: Program, point: Point, kind: str, log: Path, *, must_hit: bool = True) -> Ended:
+    what = f"{'signal=KILL' if kind == 'KILL' else f'error={kind}'}:when={point.number}"
     path = () if point.path is None else ("-P", point.path)
     # strace counts the calls of each thread: those of the others would be hit, too
     is_followed = point.path is not None or not point.is_main
@@ -151,7 +149,7 @@ def _injected(command: Program, point: Point, what: str, log: Path) -> Ended:
     lines = log.read_text(errors="replace").splitlines()
     is_killed = any("killed by SIGKILL" in line for line in lines)
     is_hit = is_killed or any("(INJECTED)" in line for line in lines)
-    assert is_hit or point.path is None, f"strace injected nothing: {point} {lines[-5:]}"
+    assert is_hit or not must_hit, f"strace injected nothing: {point} {lines[-5:]}"
     return replace(ended, hit="\n".join(_hit(lines)))
 
 

@@ -56,6 +56,9 @@ def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
         device: Annotated[
             str, typer.Option(help="Device that runs the graphs, such as auto, cuda:0 or openvino:GPU.")
         ] = "cpu",
+        variant: Annotated[
+            str | None, typer.Option(help="Replay only this variant. Default: all.", metavar="VARIANT")
+        ] = None,
         key: KeysOption = None,
     ) -> None:
         """Check the hash of every file and every graph, and replay the golden cases on this machine.
@@ -67,7 +70,7 @@ def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
             keys = key or []
             root = pulled(folder, keys)
             with _progress_bar() as progress:
-                report = verify(root, families, timeout, progress, device=device, keys=keys)
+                report = verify(root, families, timeout, progress, device=device, variant=variant, keys=keys)
             if as_json:
                 print_json({"ok": True, **report.to_json()})
             else:

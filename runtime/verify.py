@@ -89,17 +89,20 @@ def verify(
     progress: Progress | None = None,
     *,
     device: str = "cpu",
+    variant: str | None = None,
     keys: Iterable[StrPath] = (),
 ) -> VerifyReport:
-    """Hash every file, check every graph and run the golden cases with every variant.
+    """Hash every file, check every graph and run the golden cases with every variant, or with one.
 
     :param families: the known families.
     :param timeout: the maximum time of the call in seconds; None means no limit.
     :param progress: called when the graphs of a variant are loaded, and after every golden case.
     :param device: the device that runs the graphs; see `Model`. Only on the CPU, the memory of the replay is limited.
+    :param variant: the variant that is replayed; None means all of them.
     :param keys: paths of public keys in PEM (P-256), of which one must have signed the artifact and the tag that names
         it; without any key, signatures are not checked.
-    :raises ArtifactError: with the code of the first check that fails; `io` if a file cannot be read.
+    :raises ArtifactError: with the code of the first check that fails; `io` if a file cannot be read, `variant` if the
+        artifact has no such variant.
     :raises ConfigError: if the timeout is not a number above 0, or the device is no device.
     :raises DeviceError: if the device cannot be used.
     :raises DependencyError: if ONNX Runtime is not installed.
@@ -111,12 +114,14 @@ def verify(
     trusted = read_keys(keys)
     artifact = read_artifact(local_folder(root, keys=trusted), families)
     check_signed(artifact, trusted)
+    if variant is not None:
+        artifact.variant(variant)
     check_all(artifact)
     runtime_of(artifact.family).load_preprocessor(artifact)
     import_onnxruntime()
     devices = select_devices(device)
     rest = None if timeout is None else max(0.0, timeout - (time.monotonic() - started))
-    variants = _replay_in_child(artifact, devices, None, rest, progress)
+    variants = _replay_in_child(artifact, devices, variant, rest, progress)
     manifest = artifact.manifest
     sizes = [entry.size for entry in manifest.files.values()]
     return VerifyReport(manifest.name, manifest.version, artifact.identity, len(sizes), sum(sizes), variants)

@@ -24,6 +24,16 @@ fn verify_reports_a_valid_artifact() {
 }
 
 #[test]
+fn verify_replays_one_variant() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/valid/tiny-embedding");
+    let verified = |variant: &str| run(&["verify", "--json", dir, "--variant", variant], "");
+    let variants = &lines(&verified("int8"))[0]["variants"];
+    assert_eq!(variants.as_object().expect("variants").keys().collect::<Vec<_>>(), ["int8"]);
+    let refused = verified("fp16");
+    assert_eq!((refused.status.code(), &lines(&refused)[0]["error"]["code"]), (Some(3), &json!("variant")));
+}
+
+#[test]
 fn verify_refuses_with_status_three() {
     let dir = common::tiny();
     std::fs::write(dir.path().join("extra"), b"").expect("a file");

@@ -135,6 +135,13 @@ def test_verify_prints_json():
     assert report["variants"]["int8"]["cases"] == report["variants"]["fp32"]["cases"] > 20
 
 
+def test_verify_replays_one_variant():
+    (report,) = answers(command("verify", TINY, "--json", "--variant", "int8"))
+    assert report["variants"].keys() == {"int8"}
+    done = command("verify", TINY, "--json", "--variant", "fp16")
+    assert (done.returncode, answers(done)[0]["error"]["code"]) == (3, "variant")
+
+
 @pytest.mark.parametrize("name", ["file-flipped", "manifest-flipped", "file-extra", "golden-other-vector"])
 def test_verify_refuses_with_a_code_and_status_3(name, tmp_path):
     case = overlays.artifact_cases()[name]

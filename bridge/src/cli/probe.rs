@@ -38,6 +38,8 @@ pub(crate) struct Arguments {
     memory: u64,
     #[arg(long)]
     device: String,
+    #[arg(long)]
+    variant: Option<String>,
 }
 
 type Variants = BTreeMap<String, VariantReport>;
@@ -73,7 +75,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         // If printing fails, the parent has ended and nobody waits for the result.
         let _ = print_line(&serde_json::json!({"variant": variant, "done": done, "cases": cases}).to_string());
     };
-    let variants = replay_reporting(artifact, arguments.library.clone(), &arguments.device, &report)?;
+    let only = arguments.variant.as_deref();
+    let variants = replay_reporting(artifact, arguments.library.clone(), &arguments.device, only, &report)?;
     print_line(&serde_json::json!({"variants": variants}).to_string())
 }
 
@@ -98,6 +101,8 @@ pub(crate) struct Request<'a> {
     pub(crate) library: Option<&'a Path>,
     /// The device that runs the graphs.
     pub(crate) device: &'a str,
+    /// The variant that is replayed; `None` means all of them.
+    pub(crate) variant: Option<&'a str>,
     /// The size of the artifact.
     pub(crate) bytes: u64,
     /// The time at which the replay is stopped.
@@ -159,6 +164,9 @@ fn spawn(request: &Request<'_>, memory: u64) -> std::io::Result<Child> {
     command.arg("replay").arg("--memory").arg(memory.to_string()).arg("--device").arg(request.device);
     if let Some(library) = request.library {
         command.arg("--library").arg(library);
+    }
+    if let Some(variant) = request.variant {
+        command.arg("--variant").arg(variant);
     }
     // The parent reports the child's answer. The standard error of a crashing library does not help users.
     command.arg("--").arg(request.dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()

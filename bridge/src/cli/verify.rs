@@ -47,6 +47,9 @@ pub(crate) struct Arguments {
     /// Device that runs the graphs, such as auto, cuda:0 or openvino:GPU; only on the CPU, the memory is limited
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: String,
+    /// Replay only this variant (default: all)
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
 }
 
 /// The result of verifying an artifact, as the command prints it.
@@ -65,8 +68,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let deadline = arguments.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let artifact = arguments.check()?;
     let bytes = artifact.manifest().files.values().map(|file| file.size).sum();
-    let library = arguments.library.as_deref();
-    let variants = replay(&Request { dir: artifact.root(), library, device: &arguments.device, bytes, deadline })?;
+    let (library, variant) = (arguments.library.as_deref(), arguments.variant.as_deref());
+    let device = arguments.device.as_str();
+    let variants = replay(&Request { dir: artifact.root(), library, device, variant, bytes, deadline })?;
     let manifest = artifact.manifest();
     let report = Report {
         ok: true,

@@ -368,32 +368,36 @@ fn options_of(model: &Model, options: &ModelOptions) -> ModelOptions {
 /// `dependency` without a usable ONNX Runtime (`library`, else `ORT_DYLIB_PATH`); `graph` if it refuses a graph or a run
 /// fails.
 pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
-    replay_reporting(artifact, library, "cpu", &|_, _, _| ())
+    replay_reporting(artifact, library, "cpu", None, &|_, _, _| ())
 }
 
-/// Like [`replay`], on the devices that an option names. `report` is called with the name of a variant, the number of cases
+/// Like [`replay`], on the devices that an option names, and with one variant if `only` names it. `report` is called with the name of a variant, the number of cases
 /// that it has finished and the number of all cases: when its graphs are loaded, and after every case.
 ///
 /// # Errors
-/// The errors of [`replay`]; `config` or `device` for a device that does not exist.
+/// The errors of [`replay`]; `config` or `device` for a device that does not exist, `variant` for such a variant.
 pub(crate) fn replay_reporting(
     artifact: Artifact,
     library: Option<PathBuf>,
     device: &str,
+    only: Option<&str>,
     report: &dyn Fn(&str, usize, usize),
 ) -> Result<BTreeMap<String, VariantReport>, BridgeError> {
     let cases = artifact.files.read(&artifact.manifest().golden.file)?;
     let threads = Some(available_threads().min(MAX_REPLAY_THREADS));
     let engine = EngineOptions { library, threads, ..EngineOptions::default() }.on_devices(device)?;
     let options = ModelOptions { engine, ..ModelOptions::default() };
-    let replay = |name: &String| {
+    let replay = |name: &str| {
         let report = |done, cases| {
             report(name, done, cases);
             ControlFlow::Continue(())
         };
-        Ok((name.clone(), artifact.model(name, &options)?.replay(&cases, &report)?))
+        Ok((name.to_owned(), artifact.model(name, &options)?.replay(&cases, &report)?))
     };
-    artifact.manifest().variants.keys().map(replay).collect()
+    match only {
+        Some(name) => Ok(BTreeMap::from([replay(name)?])),
+        None => artifact.manifest().variants.keys().map(|name| replay(name)).collect(),
+    }
 }
 
 #[cfg(test)]

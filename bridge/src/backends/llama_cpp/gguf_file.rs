@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use crate::BridgeError;
+use crate::artifact::stamp::Stamp;
 use crate::artifact::tree::hex;
 
 /// A GGUF file, and the SHA-256 in hexadecimal that it must have; `None` accepts any.
@@ -32,8 +32,7 @@ impl GgufFile {
         let path = &self.path;
         let io = |error: io::Error| BridgeError::io(path, &error);
         let mut file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        let stamp = Stamp(metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+        let stamp = Stamp::of(&file.metadata().map_err(io)?);
         let Some(expected) = self.sha256.clone().filter(|_| *self.stamp() != Some(stamp)) else {
             return Ok(());
         };
@@ -51,10 +50,6 @@ impl GgufFile {
         self.stamp.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// What identifies the content of a file: device, inode, size and time of the last change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp(u64, u64, u64, i64, i64);
 
 struct Hash<'a>(&'a mut Sha256);
 

@@ -43,6 +43,8 @@ class Member:
 class Chain:
     """The members of one task, the backend of a handle. The options of a call must be valid for all of them."""
 
+    is_started_here = False  # loads are those of the members
+
     def __init__(self, members: Sequence[Member]) -> None:
         """Wrap at least one member; the first one is asked first."""
         self.members = tuple(members)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..artifacts.errors import ArtifactError, ConfigError, InferenceError, OnnxMlBridgeError, StoppedError
 from ..runtime.cancellation import Watch
@@ -56,6 +56,8 @@ class LlamaOptions:
 
 class LlamaHost:
     """The server of one file, a `Host`. It starts when the first of its models is loaded, and ends with the last."""
+
+    is_started_here: ClassVar[bool] = True
 
     def __init__(self, options: LlamaOptions, name: str) -> None:
         """Check the file; nothing is started.

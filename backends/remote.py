@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from ..artifacts.errors import OnnxMlBridgeError
 from ..runtime.answers import Usage
@@ -19,6 +19,8 @@ from .wire import Wire
 
 class Host(Protocol):
     """What a remote model runs on: a server that is there, or one that is started."""
+
+    is_started_here: ClassVar[bool]
 
     @property
     def wire(self) -> Wire:
@@ -41,6 +43,7 @@ class Host(Protocol):
 class ServerHost:
     """A server that is there."""
 
+    is_started_here: ClassVar[bool] = False
     wire: Wire
 
     def load(self, watch: Watch | None = None) -> None:
@@ -68,6 +71,7 @@ class RemoteModel:
         self.wire = host.wire
         self.lane = host.wire  # its status
         self.meter = Meter(info.name, info.version or info.backend)
+        self.is_started_here = host.is_started_here
         self.load_within, self.unload = host.load, host.unload
         self.resident_bytes, self.probe = host.resident_bytes, host.probe
 

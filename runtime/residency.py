@@ -45,7 +45,12 @@ class Loadable(Protocol):
 
 @runtime_checkable
 class LoadableElsewhere(Loadable, Protocol):
-    """A model that another process loads."""
+    """A model that another process loads.
+
+    `is_started_here` tells whether this process starts the other one. Without that, there are no loads to count.
+    """
+
+    is_started_here: bool
 
     def load_within(self, watch: Watch | None) -> None:
         """Load the model; the watch can end the wait for it."""
@@ -102,7 +107,15 @@ class Resident:
     def __del__(self) -> None:
         """Count the memory of loaded graphs as freed."""
         if getattr(self, "state", None) is LoadState.READY:
-            self.meter.freed(self.size)
+            self._count_freed()
+
+    @property
+    def _has_loads(self) -> bool:
+        return not isinstance(self._graphs, LoadableElsewhere) or self._graphs.is_started_here
+
+    def _count_freed(self, reason: UnloadReason | None = None) -> None:
+        if self._has_loads:
+            self.meter.freed(self.size, reason)
 
     @property
     def is_loaded(self) -> bool:
@@ -225,7 +238,8 @@ class Resident:
         with LIFE.changed:
             self.size, self.state, self.failure = size, LoadState.READY, None
             self.has_room = False
-            self.meter.loaded(seconds, size)
+            if self._has_loads:
+                self.meter.loaded(seconds, size)
             LIFE.changed.notify_all()
             call = self._start()
         logger.info("%s: loaded in %.2f s, %d MiB", self.name, seconds, size >> 20)
@@ -282,6 +296,6 @@ class Resident:
         finally:
             with LIFE.changed:
                 self.state, self.is_leaving, self._is_due = LoadState.UNLOADED, False, False
-                self.meter.freed(self.size, reason)
+                self._count_freed(reason)
                 LIFE.changed.notify_all()
         logger.info("%s: unloaded (%s)", self.name, reason)

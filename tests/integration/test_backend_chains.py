@@ -217,6 +217,8 @@ def test_a_scrape_has_what_only_servers_count(servers):
         'dropped_entities_total{model="m",version="first"}',
     ):
         assert re.search(rf"^onnx_ml_bridge_{re.escape(sample)} [1-9]", text, re.MULTILINE), sample
+    for sample in ('load_seconds_count{model="m",version="first"}', 'loaded{model="m",version="composite"}'):
+        assert f"onnx_ml_bridge_{sample} 0.0" in text, f"nothing is loaded: {sample}"
 
 
 def test_an_onnx_model_is_a_member(servers):

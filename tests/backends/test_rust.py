@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from equal_tokens import Reading, assert_equal_vectors
 from llama_server import INJECTIONS, SLACK, START_LIMIT, is_alive, wait_for
 from odd_texts import ODD
 from onnx_ml_bridge import OnnxMlBridgeError, RecognizeOptions, SummarizeOptions, open_bridge
@@ -117,26 +118,17 @@ def whole(minilm_artifact, tmp_path_factory):
     return kept
 
 
-def cosine(left: list[float], right: list[float]) -> float:
-    a, b = np.array(left), np.array(right)
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-
-
 @pytest.mark.parametrize("kind", ["llama-cpp", "openai"])
 def test_equal_tokens_give_the_vectors_of_our_own_model(kind, whole, minilm_file, embedding_server, tmp_path):
     (tmp_path / "bridge.toml").write_text(minilm(minilm_file, embedding_server)[kind], encoding="utf-8")
     # Each text alone, so that the server's count is that of the text
     answers = rust(tmp_path / "bridge.toml", *({"task": "embedding", "inputs": [text]} for text, _ in whole))
-    equal, others = [], []
-    for (text, ours), (theirs,) in zip(whole, answers, strict=True):
-        if theirs.get("token_count") == ours["token_count"]:
-            equal.append((cosine(theirs["vector"], ours["vector"]), text))
-        else:
-            others.append(f"{text[:60]!r}: {theirs.get('token_count', theirs)}, here {ours['token_count']}")
-    lowest, text = min(equal)
-    print(f"\n{len(equal)} texts with equal tokens, the lowest cosine is {lowest:.7f}; {len(others)} with others")
-    print("\n".join(others))
-    assert len(equal) >= 0.9 * len(whole) and lowest >= 0.999, text
+    pairs = zip(whole, answers, strict=True)
+    assert_equal_vectors((text, reading(ours), reading(theirs)) for (text, ours), (theirs,) in pairs)
+
+
+def reading(answer: dict[str, Any]) -> Reading:
+    return answer.get("token_count", answer), answer.get("vector")
 
 
 def test_the_description_and_the_memory_are_those_of_python(llama_file, tmp_path):

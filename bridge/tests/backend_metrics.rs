@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use common::api::messages;
 use common::faulty::Faulty;
-use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use common::recorder::{Change, on_change};
+use metrics::Key;
 use onnx_ml_bridge::{
     ApiModel, ApiServer, CompositeMlBridge, MlBridge, OpenAiMlBridge, RecognizeOptions, SummarizeOptions,
 };
@@ -17,33 +18,12 @@ use onnx_ml_bridge::{
 /// The counters by their names and labels, as Prometheus writes them.
 static TOTALS: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 
-struct Total(String);
-
-impl CounterFn for Total {
-    fn increment(&self, value: u64) {
-        *TOTALS.lock().expect("a lock").entry(self.0.clone()).or_default() += value;
-    }
-    fn absolute(&self, _: u64) {}
-}
-
-struct Totals;
-
-impl Recorder for Totals {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let mut labels: Vec<String> =
-            key.labels().map(|label| format!("{}={:?}", label.key(), label.value())).collect();
-        labels.sort();
-        Counter::from_arc(Arc::new(Total(format!("{}{{{}}}", key.name(), labels.join(",")))))
-    }
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
-    }
+fn record(key: &Key, change: Change) {
+    let Change::Count(count) = change else { return };
+    let mut labels: Vec<String> = key.labels().map(|label| format!("{}={:?}", label.key(), label.value())).collect();
+    labels.sort();
+    let sample = format!("{}{{{}}}", key.name(), labels.join(","));
+    *TOTALS.lock().expect("a lock").entry(sample).or_default() += count;
 }
 
 fn member(server: &Faulty, name: &str) -> Arc<dyn MlBridge> {
@@ -55,7 +35,7 @@ fn member(server: &Faulty, name: &str) -> Arc<dyn MlBridge> {
 /// The names and labels are those of the test of Python's scrape.
 #[test]
 fn requests_sent_again_fallbacks_and_dropped_entities_are_counted() {
-    metrics::set_global_recorder(Totals).expect("no other recorder");
+    on_change(record);
     let servers = [Faulty::start(), Faulty::start()];
     servers[0].script(&["500", "500", "ok"]);
     let members = || [member(&servers[0], "first"), member(&servers[1], "second")];

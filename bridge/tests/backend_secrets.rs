@@ -5,12 +5,12 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use common::api::{KEY, VARIABLE, has_key, open, server};
 use common::faulty::Faulty;
-use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use common::recorder::on_change;
 use onnx_ml_bridge::{EmbedOptions, MlBridge, SummarizeOptions};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -46,32 +46,6 @@ impl Subscriber for Logs {
     fn exit(&self, _: &Id) {}
 }
 
-struct Counted(String);
-
-impl CounterFn for Counted {
-    fn increment(&self, _: u64) {
-        SEEN.lock().expect("a lock").push(self.0.clone());
-    }
-    fn absolute(&self, _: u64) {}
-}
-
-struct Names;
-
-impl Recorder for Names {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::new(Counted(format!("{key:?}"))))
-    }
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
-    }
-}
-
 /// A server that quotes the key and the whole request in its errors: 1,000 calls that fail, with all logs on.
 #[test]
 fn nothing_shows_the_key_or_a_text() {
@@ -80,7 +54,7 @@ fn nothing_shows_the_key_or_a_text() {
     }
     const CANARY: &str = "canary-text-9c1f";
     tracing::subscriber::set_global_default(Logs).expect("no other subscriber");
-    metrics::set_global_recorder(Names).expect("no other recorder");
+    on_change(|key, _| SEEN.lock().expect("a lock").push(format!("{key:?}")));
     let faulty = Faulty::start();
     let settings = server(&faulty).api_key_env(VARIABLE).read_timeout(Duration::from_millis(100)).max_attempts(1);
     let bridge = open(settings.clone());

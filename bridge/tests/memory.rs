@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use common::recorder::{Change, on_change};
+use metrics::Key;
 use onnx_ml_bridge::{BridgeError, BridgeOptions, EmbedOptions, Embedder, MlBridge, Model, OnnxMlBridge};
 use tempfile::TempDir;
 
@@ -26,38 +27,22 @@ struct Total {
     maximum: AtomicI64,
 }
 
-impl GaugeFn for &'static Total {
-    fn increment(&self, value: f64) {
-        let now = self.now.fetch_add(value as i64, Ordering::SeqCst) + value as i64;
+impl Total {
+    fn add(&self, value: i64) {
+        let now = self.now.fetch_add(value, Ordering::SeqCst) + value;
         self.maximum.fetch_max(now, Ordering::SeqCst);
     }
-    fn decrement(&self, value: f64) {
-        self.now.fetch_sub(value as i64, Ordering::SeqCst);
-    }
-    fn set(&self, _: f64) {}
 }
 
 static LOADED: Total = Total { now: AtomicI64::new(0), maximum: AtomicI64::new(0) };
 static BYTES: Total = Total { now: AtomicI64::new(0), maximum: AtomicI64::new(0) };
 
-struct Totals;
-
-impl Recorder for Totals {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::noop()
-    }
-    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        match key.name() {
-            "onnx_ml_bridge_loaded" => Gauge::from_arc(Arc::new(&LOADED)),
-            "onnx_ml_bridge_resident_bytes" => Gauge::from_arc(Arc::new(&BYTES)),
-            _ => Gauge::noop(),
-        }
-    }
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
+fn record(key: &Key, change: Change) {
+    let Change::Add(value) = change else { return };
+    match key.name() {
+        "onnx_ml_bridge_loaded" => LOADED.add(value as i64),
+        "onnx_ml_bridge_resident_bytes" => BYTES.add(value as i64),
+        _ => {}
     }
 }
 
@@ -66,7 +51,7 @@ fn alone() -> MutexGuard<'static, ()> {
     static TEST: Mutex<()> = Mutex::new(());
     static RECORDER: Once = Once::new();
     let guard = TEST.lock().unwrap_or_else(PoisonError::into_inner);
-    RECORDER.call_once(|| metrics::set_global_recorder(Totals).expect("the only recorder"));
+    RECORDER.call_once(|| on_change(record));
     let small = common::tiny();
     assert_eq!(answer(&Embedder::open(small.path(), options()).expect("a model")), Ok(0.5));
     guard

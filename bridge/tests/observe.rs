@@ -4,68 +4,33 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Mutex;
 use std::thread;
 
-use metrics::{
-    Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
-};
+use common::recorder::{Change, on_change};
+use metrics::Key;
 use onnx_ml_bridge::{BridgeOptions, EmbedOptions, Embedder, Model};
 
-static TOTALS: OnceLock<Mutex<BTreeMap<String, u64>>> = OnceLock::new();
+static TOTALS: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 
-fn totals() -> &'static Mutex<BTreeMap<String, u64>> {
-    TOTALS.get_or_init(Mutex::default)
-}
-
-/// Sums the increments of a counter, or counts the recorded values of a histogram.
-struct Total(String);
-
-impl Total {
-    fn add(&self, value: u64) {
-        *totals().lock().expect("not poisoned").entry(self.0.clone()).or_default() += value;
-    }
-}
-
-impl CounterFn for Total {
-    fn increment(&self, value: u64) {
-        self.add(value);
-    }
-    fn absolute(&self, _: u64) {}
-}
-
-impl HistogramFn for Total {
-    fn record(&self, seconds: f64) {
-        assert!(seconds > 0.0);
-        self.add(1);
-    }
-}
-
-struct Totals;
-
-fn total(key: &Key) -> Arc<Total> {
+/// Sums the increments of counters, and counts the values of histograms.
+fn record(key: &Key, change: Change) {
+    let value = match change {
+        Change::Count(count) => count,
+        Change::Add(_) => return,
+        Change::Value(seconds) => {
+            assert!(seconds > 0.0);
+            1
+        }
+    };
     let labels: Vec<String> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-    Arc::new(Total(format!("{} {}", key.name(), labels.join(" "))))
-}
-
-impl Recorder for Totals {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(total(key))
-    }
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(total(key))
-    }
+    let sample = format!("{} {}", key.name(), labels.join(" "));
+    *TOTALS.lock().expect("not poisoned").entry(sample).or_default() += value;
 }
 
 #[test]
 fn requests_are_counted_and_a_model_is_loaded_once() {
-    metrics::set_global_recorder(Totals).expect("the only recorder");
+    on_change(record);
     let dir = common::tiny();
     let embedder =
         Embedder::open(Model::new(dir.path()).merge(false), BridgeOptions::default()).expect("a valid artifact");
@@ -90,5 +55,5 @@ fn requests_are_counted_and_a_model_is_loaded_once() {
         ("onnx_ml_bridge_tokens_total model=tiny version=1", 16),
     ];
     let expected: BTreeMap<String, u64> = expected.iter().map(|(name, total)| ((*name).to_owned(), *total)).collect();
-    assert_eq!(*totals().lock().expect("not poisoned"), expected);
+    assert_eq!(*TOTALS.lock().expect("not poisoned"), expected);
 }

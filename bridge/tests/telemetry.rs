@@ -11,11 +11,10 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use metrics::{
-    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
-};
+use common::recorder::{Change, on_change};
+use metrics::Key;
 use onnx_ml_bridge::{
     BridgeOptions, CancelToken, EmbedOptions, MlBridge, OnnxMlBridge, RecognizeOptions, RerankOptions,
     SummarizeOptions, Task,
@@ -56,58 +55,19 @@ static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// The names of the spans, with the models and the tasks.
 static SPANS: Mutex<BTreeSet<(String, String, String)>> = Mutex::new(BTreeSet::new());
 
-struct Metric(Key);
-
-impl Metric {
-    fn add(&self, value: f64) {
-        let label = self.0.labels().find(|label| label.key() == "model").expect("a model");
-        let mut values = VALUES.lock().expect("not poisoned");
-        *values.entry(self.0.name().to_owned()).or_default().entry(label.value().to_owned()).or_default() += value;
-        SEEN.lock().expect("not poisoned").push(format!("{:?}", self.0));
-    }
-}
-
-impl CounterFn for Metric {
-    fn increment(&self, value: u64) {
-        self.add(value as f64);
-    }
-    fn absolute(&self, _: u64) {}
-}
-
-impl GaugeFn for Metric {
-    fn increment(&self, value: f64) {
-        self.add(value);
-    }
-    fn decrement(&self, value: f64) {
-        self.add(-value);
-    }
-    fn set(&self, _: f64) {
-        panic!("models of one name would overwrite each other");
-    }
-}
-
-impl HistogramFn for Metric {
-    fn record(&self, value: f64) {
-        assert!(value >= 0.0);
-        self.add(1.0);
-    }
-}
-
-struct Names;
-
-impl Recorder for Names {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::new(Metric(key.clone())))
-    }
-    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(Arc::new(Metric(key.clone())))
-    }
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(Arc::new(Metric(key.clone())))
-    }
+fn record(key: &Key, change: Change) {
+    let value = match change {
+        Change::Count(count) => count as f64,
+        Change::Add(value) => value,
+        Change::Value(value) => {
+            assert!(value >= 0.0);
+            1.0
+        }
+    };
+    let label = key.labels().find(|label| label.key() == "model").expect("a model");
+    let mut values = VALUES.lock().expect("not poisoned");
+    *values.entry(key.name().to_owned()).or_default().entry(label.value().to_owned()).or_default() += value;
+    SEEN.lock().expect("not poisoned").push(format!("{key:?}"));
 }
 
 /// The fields of a span or an event.
@@ -203,7 +163,7 @@ async fn shortcuts(bridge: &OnnxMlBridge) {
 
 #[tokio::test]
 async fn metrics_have_their_names_and_no_text_is_recorded() {
-    metrics::set_global_recorder(Names).expect("the only recorder");
+    on_change(record);
     tracing::subscriber::set_global_default(Logs).expect("the only subscriber");
     let bridge = builder().build().expect("five models");
     call(&bridge);

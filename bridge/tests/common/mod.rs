@@ -9,6 +9,7 @@ pub mod faulty;
 pub mod life;
 pub mod ner;
 pub mod overlays;
+pub mod recorder;
 pub mod runs;
 #[cfg(all(feature = "store", feature = "sentence-embedding"))]
 pub mod store;

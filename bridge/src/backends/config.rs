@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::api_model::ApiModel;
+use super::api_server::ApiServer;
 use super::composite::{CompositeMlBridge, NamedHandle};
-use super::models::{ApiModel, ApiServer};
 use super::openai::{OpenAiBuilder, OpenAiMlBridge};
 use crate::BridgeError;
 use crate::api::MlBridge;

@@ -4,20 +4,23 @@
 //! finds entities in their text.
 
 mod align;
+mod api_model;
+mod api_server;
+mod chat_settings;
 mod composite;
 mod condition;
 pub(crate) mod config;
 #[cfg(feature = "llama-cpp")]
 mod llama_cpp;
-mod models;
 mod openai;
 mod prompt;
 mod remote;
 mod services;
 mod wire;
 
+pub use self::api_model::ApiModel;
+pub use self::api_server::ApiServer;
 pub use self::composite::{CompositeBuilder, CompositeMlBridge};
 #[cfg(feature = "llama-cpp")]
 pub use self::llama_cpp::{Gguf, LlamaCppBuilder, LlamaCppMlBridge};
-pub use self::models::{ApiModel, ApiServer};
 pub use self::openai::{OpenAiBuilder, OpenAiMlBridge};

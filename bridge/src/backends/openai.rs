@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::api_model::ApiModel;
+use super::api_server::ApiServer;
+use super::chat_settings::ChatFields;
 use super::condition::Condition;
-use super::models::{ApiModel, ApiServer, ChatFields};
 use super::remote::embeddings::Embeddings;
 use super::remote::{Remote, RemoteModel, Size};
 use super::services::{Services, bridge_of_services};

@@ -371,8 +371,9 @@ pub fn replay(artifact: Artifact, library: Option<PathBuf>) -> Result<BTreeMap<S
     replay_reporting(artifact, library, "cpu", None, &|_, _, _| ())
 }
 
-/// Like [`replay`], on the devices that an option names, and with one variant if `only` names it. `report` is called with the name of a variant, the number of cases
-/// that it has finished and the number of all cases: when its graphs are loaded, and after every case.
+/// Like [`replay`], on the devices that an option names, and with one variant if `only` names it. `report` is called with the
+/// name of a variant, the number of cases that it has finished and the number of all cases: when its graphs are loaded, and
+/// after every case.
 ///
 /// # Errors
 /// The errors of [`replay`]; `config` or `device` for a device that does not exist, `variant` for such a variant.

@@ -11,7 +11,7 @@ pub(crate) mod tokens;
 mod users;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class Member:
 class Chain:
     """The members of one task, the backend of a handle. The options of a call must be valid for all of them."""
 
-    is_started_here = False  # loads are those of the members
+    counts_loads: ClassVar[bool] = False
 
     def __init__(self, members: Sequence[Member]) -> None:
         """Wrap at least one member; the first one is asked first."""

@@ -57,7 +57,7 @@ class LlamaOptions:
 class LlamaHost:
     """The server of one file, a `Host`. It starts when the first of its models is loaded, and ends with the last."""
 
-    is_started_here: ClassVar[bool] = True
+    counts_loads: ClassVar[bool] = True
 
     def __init__(self, options: LlamaOptions, name: str) -> None:
         """Check the file; nothing is started.

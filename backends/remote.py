@@ -18,9 +18,12 @@ from .wire import Wire
 
 
 class Host(Protocol):
-    """What a remote model runs on: a server that is there, or one that is started."""
+    """What a remote model runs on: a server that is there, or one that is started.
 
-    is_started_here: ClassVar[bool]
+    `counts_loads` tells whether it is started, and the metrics count that as a load.
+    """
+
+    counts_loads: ClassVar[bool]
 
     @property
     def wire(self) -> Wire:
@@ -43,7 +46,7 @@ class Host(Protocol):
 class ServerHost:
     """A server that is there."""
 
-    is_started_here: ClassVar[bool] = False
+    counts_loads: ClassVar[bool] = False
     wire: Wire
 
     def load(self, watch: Watch | None = None) -> None:
@@ -71,7 +74,7 @@ class RemoteModel:
         self.wire = host.wire
         self.lane = host.wire  # its status
         self.meter = Meter(info.name, info.version or info.backend)
-        self.is_started_here = host.is_started_here
+        self.counts_loads = host.counts_loads
         self.load_within, self.unload = host.load, host.unload
         self.resident_bytes, self.probe = host.resident_bytes, host.probe
 

@@ -47,10 +47,11 @@ class Loadable(Protocol):
 class LoadableElsewhere(Loadable, Protocol):
     """A model that another process loads.
 
-    `is_started_here` tells whether this process starts the other one. Without that, there are no loads to count.
+    `counts_loads` tells whether the metrics count its loads: those of a process that this one starts. A server that
+    is there is not loaded, and a chain leaves that to its members.
     """
 
-    is_started_here: bool
+    counts_loads: bool
 
     def load_within(self, watch: Watch | None) -> None:
         """Load the model; the watch can end the wait for it."""
@@ -110,11 +111,11 @@ class Resident:
             self._count_freed()
 
     @property
-    def _has_loads(self) -> bool:
-        return not isinstance(self._graphs, LoadableElsewhere) or self._graphs.is_started_here
+    def _counts_loads(self) -> bool:
+        return not isinstance(self._graphs, LoadableElsewhere) or self._graphs.counts_loads
 
     def _count_freed(self, reason: UnloadReason | None = None) -> None:
-        if self._has_loads:
+        if self._counts_loads:
             self.meter.freed(self.size, reason)
 
     @property
@@ -238,7 +239,7 @@ class Resident:
         with LIFE.changed:
             self.size, self.state, self.failure = size, LoadState.READY, None
             self.has_room = False
-            if self._has_loads:
+            if self._counts_loads:
                 self.meter.loaded(seconds, size)
             LIFE.changed.notify_all()
             call = self._start()

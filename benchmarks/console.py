@@ -29,7 +29,9 @@ def print_machine(console: Console) -> None:
 
 def print_results(results: Results, console: Console) -> None:
     """Print conditions, figures, targets and pairs."""
-    console.print(f"\n[bold]{results.title}[/]\n{escape(describe_conditions(results))}")
+    console.print(
+        f"\n[bold]{results.title}[/]\n{escape(describe_conditions(results))}, with the lowest and the highest value"
+    )
     for workload in results.workloads:
         console.print(f"\n[bold]{workload.title}[/]\n{escape(describe_workload(workload))}\n")
         for table in tables(workload):

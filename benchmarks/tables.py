@@ -50,10 +50,7 @@ def describe_conditions(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
     fresh = f"{counted(conditions.fresh_rounds, 'round')} of fresh processes"
     machine = f"{conditions.cpu}, {counted(conditions.cpus, 'CPU')}, {' '.join(conditions.instruction_set)}"
-    return (
-        f"{conditions.date}: {machine}\n{versions}\n"
-        f"Medians of {counted(conditions.rounds, 'round')} and of {fresh}, with the lowest and the highest value"
-    )
+    return f"{conditions.date}: {machine}\n{versions}\nMedians of {counted(conditions.rounds, 'round')} and of {fresh}"
 
 
 def describe_workload(workload: WorkloadResults) -> str:

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::BridgeError;
+use crate::artifact::tree::is_hash;
 use crate::runtime::devices::{AUTO, parse};
 use crate::runtime::providers::Providers;
 use crate::tasks::answers::onnx;
@@ -204,8 +205,7 @@ impl Model {
             problems.push("the name is empty".to_owned());
         }
         problems.extend(parse(&self.device).err());
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if let Some(identity) = self.identity.as_ref().filter(|text| text.len() != 64 || !text.bytes().all(is_digit)) {
+        if let Some(identity) = self.identity.as_ref().filter(|text| !is_hash(text)) {
             problems.push(format!("identity is {identity:?}, expected 64 hexadecimal digits in lower case"));
         }
         problems

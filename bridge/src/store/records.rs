@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::layout::MAX_RECORD_BYTES;
-use super::spec::is_hash;
 use super::version::is_version;
 use crate::BridgeError;
 use crate::artifact::json;
+use crate::artifact::tree::is_hash;
 
 /// A tag remembers this many earlier versions.
 const MAX_PREVIOUS: usize = 20;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::version;
 use crate::BridgeError;
+use crate::artifact::tree::is_hash;
 
 /// Where a path is possible too, the name of an artifact in a store begins with this.
 pub(crate) const PREFIX: &str = "store:";
@@ -81,11 +82,6 @@ pub(crate) fn is_name(text: &str) -> bool {
 pub(crate) fn is_tag(text: &str) -> bool {
     let is_short = text.len() <= MAX_TAG;
     is_short && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(is_of_name)
-}
-
-/// Whether a text is a SHA-256 in lower-case hexadecimal.
-pub(crate) fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 fn require_tag(text: &str) -> Result<String, BridgeError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::BridgeError;
+use crate::artifact::tree::is_hash;
 use crate::backends::chat_settings::{ChatFields, check_counts};
 use crate::tasks::Task;
 
@@ -141,8 +142,7 @@ impl Gguf {
         if self.memory_mb.is_some() && !cfg!(target_os = "linux") {
             return Err(BridgeError::config("memory_mb works on Linux alone: omit it"));
         }
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        match self.sha256.as_ref().filter(|text| text.len() != 64 || !text.bytes().all(is_digit)) {
+        match self.sha256.as_ref().filter(|text| !is_hash(text)) {
             Some(sha256) => {
                 let expected = "expected 64 hexadecimal digits in lower case";
                 Err(BridgeError::config(format!("sha256 is {sha256:?}, {expected}")))

@@ -22,6 +22,8 @@ DOCUMENTS = int(os.environ.get("ONNX_ML_BRIDGE_DOCUMENTS", "300"))
 LOWEST = {"of the text": 0.999, "random": 0.99}
 # Of few documents, one entity more or less is a larger share.
 SLACK = 0 if DOCUMENTS >= 3000 else 4
+# The number of words before an entity that the built-in prompt asks for
+WORDS = 5
 CONFIG = """
 [backend.server]
 kind = "openai"
@@ -76,7 +78,7 @@ def cases(request, annotated):
 
 def copied(text: str, span: Span) -> Copied:
     start, end, label = span
-    return Copied(text[start:end], label, " ".join(text[:start].split()[-3:]))
+    return Copied(text[start:end], label, " ".join(text[:start].split()[-WORDS:]))
 
 
 def check(order: str, cases: list[Case], found: list[list[Span]]) -> None:

@@ -22,7 +22,7 @@ from ..errors import ArtifactError, OnnxMlBridgeError, StoreError
 from ..manifest import FileEntry, Manifest, parse_manifest
 from .backend import Reader
 from .layout import artifact_key
-from .locate import Report
+from .progress import Report
 
 PART_BYTES = 8 << 20
 IN_FLIGHT = 4

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from ..errors import ConfigError
 from ..trust.keys import PublicKey
+from .progress import Report
 from .spec import PREFIX, Spec
 
 STORE_VARIABLE = "ONNX_ML_BRIDGE_STORE"
 StrPath: TypeAlias = str | os.PathLike[str]
-# A function that is called during a download with the number of bytes that are there, and that of all.
-Report = Callable[[int, int], None]
 
 
 def is_name_in_store(path: StrPath) -> bool:

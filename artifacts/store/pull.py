@@ -19,7 +19,7 @@ from .cache import Cache, cache_errors
 from .download import Source, download
 from .folder import FolderBackend
 from .layout import MAX_BUNDLE_BYTES, artifact_key, signature_key
-from .locate import Report
+from .progress import Report
 from .resolve import Resolved, resolve
 from .spec import Spec
 
@@ -42,7 +42,7 @@ def pull(
     first if necessary; a pinned artifact that is in the cache needs no request.
 
     :param offline: make no request.
-    :param report: is called during the download; see `download.Report`.
+    :param report: is called during the download; see `progress.Report`.
     :param is_checked_later: do not hash the files of an artifact that is in the cache, because the caller does.
     :param keys: the artifact, and the tag that names it, must be signed by one of them.
     :raises StoreError: as `resolve` does; `offline` if the artifact is not in the cache.

@@ -17,7 +17,8 @@ from .cache import Cache, is_offline
 from .garbage import GRACE_SECONDS, Collected, collect_garbage
 from .layout import MODELS
 from .listing import tag_records, version_records
-from .locate import Report, StrPath, store_address
+from .locate import StrPath, store_address
+from .progress import Report
 from .publish import Published, publish
 from .pull import pull
 from .records import TagRecord

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from ...artifacts.store.locate import Report, is_name_in_store, local_folder
+from ...artifacts.store.locate import is_name_in_store, local_folder
+from ...artifacts.store.progress import Report
 from ...artifacts.trust.keys import read_keys
 from ..console import err
 

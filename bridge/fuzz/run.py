@@ -1,7 +1,7 @@
 """Runs every target of `src/fuzzing.rs` with libFuzzer: `python run.py BINARY SECONDS [TARGET ...]`.
 
-The only seed is the valid file. A panic that nothing catches ends a run, and so does a call of more than a second
-or 1 GiB of memory.
+The only seed is the valid file. A panic that nothing catches ends a run, and so does a call of more than a second each
+time it is repeated, of more than 30 seconds, or of 1 GiB of memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> int:
         corpus = FUZZ / "corpus" / name
         corpus.mkdir(parents=True, exist_ok=True)
         shutil.copy(VALID / artifact / file, corpus / "valid")
-        options = [f"-max_total_time={seconds}", "-timeout=1", "-rss_limit_mb=1024", "-max_len=131072"]
+        options = [f"-max_total_time={seconds}", "-timeout=30", "-rss_limit_mb=1024", "-max_len=131072"]
         done = subprocess.run(
             [binary, str(corpus), *options, "-print_final_stats=1", f"-artifact_prefix={FUZZ / 'corpus' / name}-"],
             env={**os.environ, "ONNX_ML_BRIDGE_FUZZ": name, "ONNX_ML_BRIDGE_VALID": str(VALID)},

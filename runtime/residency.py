@@ -270,6 +270,7 @@ class Resident:
         else:
             self._graphs.load()
         seconds = time.monotonic() - started
+        memory.return_free_memory()  # what ONNX Runtime needs only while it loads a graph
         try:
             self._conditions.prepare()  # the files that were loaded may not be those that were checked before
         except OnnxMlBridgeError:

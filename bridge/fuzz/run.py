@@ -1,7 +1,7 @@
 """Runs every target of `src/fuzzing.rs` with libFuzzer: `python run.py BINARY SECONDS [TARGET ...]`.
 
-The only seed is the valid file. A panic that nothing catches ends a run, and so does a call of more than a second each
-time it is repeated, of more than 30 seconds, or of 1 GiB of memory.
+The only seed is the valid file. A panic that nothing catches ends a run. So do five calls with the same bytes of more
+than a second each, a call of more than 30 seconds, and 1 GiB of memory.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ _MEBIBYTE = 1 << 20
 def _main() -> None:
     name, *options = sys.argv[1:]
     with atheris.instrument_imports(include=["onnx_ml_bridge"]):
+        from mutations.readers import MEMORY, SECONDS
         from mutations.targets import TARGETS
         from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
     if name == "--list":
@@ -42,10 +43,11 @@ def _main() -> None:
             with contextlib.suppress(OnnxMlBridgeError):
                 target.read(path)
             seconds = time.process_time() - started
-            assert seconds <= 1, f"the call took {seconds:.1f} s of CPU time"
+            assert seconds <= SECONDS, f"the call took {seconds:.1f} s of CPU time"
 
-        used = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 // _MEBIBYTE
-        limits = ["-timeout=30", f"-rss_limit_mb={used + 256}", f"-max_len={max(65_536, 2 * len(target.valid))}"]
+        used = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+        memory, length = (used + MEMORY) // _MEBIBYTE, max(65_536, 2 * len(target.valid))
+        limits = ["-timeout=30", f"-rss_limit_mb={memory}", f"-max_len={length}"]
         atheris.Setup([sys.argv[0], *limits, *options, str(seeds)], run)
         atheris.Fuzz()
 

@@ -15,8 +15,9 @@ use onnx_ml_bridge::artifact::Manifest;
 use onnx_ml_bridge::families::parse_manifest;
 use onnx_ml_bridge::fuzzing::{PARSERS, Parser};
 
-/// The limit on the time of a call, and how many calls have to take longer.
+/// The limit on the time of a call.
 const LIMIT: Duration = Duration::from_secs(1);
+/// A call that takes longer may have waited for a CPU: the parser is too slow if this many calls in a row take longer.
 const CALLS: usize = 5;
 
 static TARGET: OnceLock<(Parser, Manifest)> = OnceLock::new();
@@ -37,7 +38,6 @@ fuzz_target!(
     },
     |bytes: &[u8]| {
         let (parser, manifest) = TARGET.get_or_init(target);
-        // On a busy machine, a call may wait long for a CPU: only one that is slow each time is slow.
         let is_fast = || {
             let started = Instant::now();
             let _ = parser(bytes, manifest);

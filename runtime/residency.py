@@ -270,7 +270,7 @@ class Resident:
         else:
             self._graphs.load()
         seconds = time.monotonic() - started
-        memory.return_free_memory()  # what ONNX Runtime needs only while it loads a graph
+        memory.return_free_memory()  # a load frees up to 10 MB, which the C library keeps otherwise
         try:
             self._conditions.prepare()  # the files that were loaded may not be those that were checked before
         except OnnxMlBridgeError:

@@ -3,6 +3,9 @@
 A lane has a queue of calls and a few workers. A worker takes one run of the first call, merges rows of next runs of
 other waiting calls with it if that fits, runs them, and puts the call back at the end of the queue. So a bulk call
 gives way after every run. A caller that meets an idle lane is its own worker, under the same rules.
+
+A lane has as many places as workers. A run takes one, and a run of a long text several: as many runs are in progress as
+have places, so that runs of long texts do not need the memory for them at the same time.
 """
 
 from __future__ import annotations
@@ -71,18 +74,18 @@ class Lane:
         options: LaneOptions | None = None,
         *,
         workers: int = 1,
-        runs_per_call: int = 1,
+        has_places: bool = False,
         meter: Meter | None = None,
     ) -> None:
         """Create a lane without threads.
 
         :param workers: the number of workers if the options have none.
-        :param runs_per_call: the maximum number of runs of one call at the same time.
+        :param has_places: whether a run of more than its `max_tokens` takes several places.
         :param meter: records how calls wait.
         """
         options = LaneOptions() if options is None else options
         self.workers = options.workers or workers
-        self.runs_per_call = runs_per_call
+        self._has_places = has_places
         self._merge = options.merge
         self._max_waiting = options.max_waiting
         self._last_success: float | None = None
@@ -223,15 +226,19 @@ class Lane:
             self._calls.discard(call)
 
     def _enqueue(self, call: Call) -> None:
-        """Put a call at the end of the queue if a run of it may start."""
-        if call.runs and not call.is_queued and len(call.turns) < self.runs_per_call:
+        """Put a call at the end of the queue, unless it has as many runs in progress as there are workers.
+
+        So calls that came meanwhile are served first when one of these runs has ended.
+        """
+        if call.runs and not call.is_queued and len(call.turns) < self.workers:
             self._queue.append(call)
             call.is_queued = True
 
     def _begin(self) -> Turn:
         """Take the next run of the first call, and runs of other calls that can be merged with it."""
         call = self._queue.popleft()
-        turn = Turn(self._lock, call, *self._take(call))
+        places = self._places(call)
+        turn = Turn(self._lock, call, *self._take(call), places)
         if self._merge and turn.runs[0][2].key is not None:
             self._fill(turn)
         self._turns.append(turn)
@@ -283,7 +290,16 @@ class Lane:
                 self._last_success = time.time()
 
     def _may_begin(self) -> bool:
-        return bool(self._queue) and len(self._turns) < self.workers
+        """Whether the first call may run now: it is never overtaken by calls whose runs take fewer places."""
+        return bool(self._queue) and (not self._turns or self._taken() + self._places(self._queue[0]) <= self.workers)
+
+    def _taken(self) -> int:
+        """Return the number of places that are taken."""
+        return sum(turn.places for turn in self._turns)
+
+    def _places(self, call: Call) -> int:
+        """Return the number of places that the next run of a call takes."""
+        return call.runs[0][1].places(self.workers) if self._has_places else 1
 
     # -- The workers
 
@@ -292,7 +308,7 @@ class Lane:
 
         :param besides: the call of this thread, which takes its next run itself if it is the first in the queue.
         """
-        free = self.workers - len(self._turns) - self._coming
+        free = self.workers - self._taken() - self._coming
         startable = [
             call for call in itertools.islice(self._queue, self.workers) for _ in range(self._startable_runs(call))
         ]
@@ -304,10 +320,10 @@ class Lane:
 
     def _runs_here(self, call: Call) -> bool:
         """Whether the thread of a call runs turns: not if it creates further runs for other threads meanwhile."""
-        return self.runs_per_call == 1 or not call.may_grow
+        return self.workers == 1 or not call.may_grow
 
     def _startable_runs(self, call: Call) -> int:
-        return min(len(call.runs), self.runs_per_call - len(call.turns))
+        return min(len(call.runs), self.workers - len(call.turns))
 
     def _call_worker(self) -> bool:
         """Tell a thread to take a turn; start it if there is none. False if there can be none."""

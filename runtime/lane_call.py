@@ -38,6 +38,16 @@ class Run:
     tokens: int = 0
     max_tokens: int = 0
 
+    def places(self, limit: int) -> int:
+        """Return how many places of a lane the run takes: one for every `max_tokens` of its padded tokens.
+
+        :param limit: the maximum, and the number of places of the lane.
+        """
+        if not self.max_tokens:
+            return 1
+        padded = self.longest * len(self.rows)
+        return max(1, min(limit, -(-padded // self.max_tokens)))
+
 
 def run_of(rows: Sequence[HasIds], work: Work, *, key: Hashable, max_tokens: int) -> Run:
     """Return a run of rows of tokens, which can be merged with runs that have an equal key."""
@@ -169,14 +179,15 @@ class Call:
 class Turn:
     """The runs of one or several calls that one worker runs at once, a `Stop` of their graph.
 
-    The graph is terminated only if none of the calls needs it any more.
+    The graph is terminated only if none of the calls needs it any more. The turn takes `places` of the lane.
     """
 
-    def __init__(self, lock: threading.Lock, call: Call, number: int, run: Run) -> None:
+    def __init__(self, lock: threading.Lock, call: Call, number: int, run: Run, places: int) -> None:
         """Create a turn of one run.
 
         :param lock: the lock of the lane.
         """
+        self.places = places
         self.runs: list[tuple[Call, int, Run]] = []
         self._lock = lock
         self._calls: list[Call] = []  # the calls that need the graph that runs now

@@ -18,7 +18,7 @@ from .batching import DEFAULT_TOKEN_BUDGET, plan_batches
 from .cancellation import Stop, Watch
 from .graph_model import GraphModel, graph_model, staged_model
 from .handles.reranker import Ranked, Ranking, Reranker
-from .lane import Lane, LaneOptions
+from .lane import LaneOptions
 from .lane_call import Call, run_of
 from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, reporting
 from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
@@ -67,7 +67,7 @@ class CrossEncoder:
     ) -> None:
         """Wrap a model without loading its graph.
 
-        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param threads: threads of the model; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; a single pair may have more.
         :param text_limit: maximum size of a query or a document in bytes of UTF-8.
         :param lane: how runs are scheduled.
@@ -77,8 +77,7 @@ class CrossEncoder:
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
-        devices = model.devices.count
-        self.lane = Lane(lane, workers=devices, runs_per_call=devices, meter=model.meter)
+        self.lane = model.lane(lane, threads)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 

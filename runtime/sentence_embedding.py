@@ -15,7 +15,7 @@ from .cancellation import Stop, Watch
 from .dimensions import check_dimensions, shortened
 from .graph_model import GraphModel, encoder_feeds, graph_model
 from .handles.embedder import Embedder, Embedding, EmbedOptions
-from .lane import Lane, LaneOptions
+from .lane import LaneOptions
 from .lane_call import Call, run_of
 from .loading import OTHER_RESULTS, Figures, OpenArtifact, Report, load_tokenizer, reporting
 from .options import DEFAULT_TEXT_LIMIT, BridgeOptions, ModelInfo, check_limits
@@ -45,7 +45,7 @@ class SentenceEmbedder:
     ) -> None:
         """Wrap a model without loading its graph.
 
-        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param threads: threads of the model; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; see `plan_batches`.
         :param text_limit: maximum size of a text in bytes of UTF-8.
         :param lane: how runs are scheduled.
@@ -58,8 +58,7 @@ class SentenceEmbedder:
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
-        devices = model.devices.count
-        self.lane = Lane(lane, workers=devices, runs_per_call=devices, meter=model.meter)
+        self.lane = model.lane(lane, threads)
         self.load, self.unload = self._session.load, self._session.unload
 
     @property

@@ -111,8 +111,7 @@ class SpacyRecognizer:
         # run in parallel instead.
         workers = min(threads or cpu.usable_cpus(), _MAX_WORKERS)
         self._meter = Meter(model.name, model.version)
-        runs_per_call = (lane and lane.workers) or workers
-        self.lane = Lane(lane, workers=workers, runs_per_call=runs_per_call, meter=self._meter)
+        self.lane = Lane(lane, workers=workers, meter=self._meter)
         spec = model.spec
         self.requires_sentence_starts = spec.sentences == "given"
         self._ner = self._runner("spacy_ner", spec.ner, OUTPUTS)
@@ -171,7 +170,7 @@ class SpacyRecognizer:
         with self.lane.call(watch) as call:
             batches = _batches(self._tokenized(inputs, watch), self._run_tokens or RUN_TOKENS)
             runs = (Run([batch], self._recognize_batches) for batch in batches)
-            found = call.in_order(runs, self.lane.runs_per_call)
+            found = call.in_order(runs, self.lane.workers)
             yield from enumerate(entities for batch in found for entities in batch[0])
 
     def _recognize_batches(self, batches: Sequence[_Batch], stop: Stop) -> list[list[Entities]]:

@@ -17,7 +17,7 @@ from ..cancellation import Stop, Watch
 from ..chunks import is_whitespace, split_into_chunks
 from ..graph_model import GraphModel, graph_model
 from ..handles.summarizer import SummarizeOptions, Summarizer, Summary
-from ..lane import Lane, LaneOptions
+from ..lane import LaneOptions
 from ..lane_call import Call, Run
 from ..loading import OpenArtifact
 from ..options import DEFAULT_BEAM_LIMIT, DEFAULT_TEXT_LIMIT, ModelInfo, check_limits
@@ -70,7 +70,7 @@ class BeamSearchSummarizer:
     ) -> None:
         """Wrap a model without loading its graph.
 
-        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param threads: threads of the model; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded source tokens of one run; a single text may have more.
         :param beam_limit: maximum of texts x `num_beams` x `max_length` of one run. Options that exceed it for a
             single text raise `ConfigError`.
@@ -85,8 +85,7 @@ class BeamSearchSummarizer:
         self._text_limit = text_limit
         # The beams of a run need much more memory than its inputs show
         self._session = model.session(threads, shrink_above=0)
-        devices = model.devices.count
-        self.lane = Lane(lane, workers=devices, runs_per_call=devices, meter=model.meter)
+        self.lane = model.lane(lane, threads)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 

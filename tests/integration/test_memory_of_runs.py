@@ -94,15 +94,17 @@ def test_a_session_beside_a_global_thread_pool_uses_it_and_prints_nothing():
     code = (
         "import logging, sys, onnxruntime; onnxruntime.set_global_thread_pool_sizes(2, 1)\n"
         "logging.basicConfig(level=logging.INFO, stream=sys.stderr)\n"
-        "from onnx_ml_bridge import Embedder\n"
-        "assert Embedder.open(sys.argv[1]).embed(['a cat']).vectors.shape == (1, 16)\n"
+        "from onnx_ml_bridge import BridgeOptions, Embedder\n"
+        "embedder = Embedder.open(sys.argv[1], BridgeOptions(threads=2))\n"
+        "assert embedder.embed(['a cat'] * 300).vectors.shape == (300, 16), 'with runs at the same time'\n"
     )
     line = [sys.executable, "-c", code, str(VALID / "tiny-embedding")]
     done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "" and "global thread pool" in done.stderr
 
 
-def test_a_process_ends_normally_while_daemon_threads_run_graphs(tmp_path):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_process_ends_normally_while_daemon_threads_run_graphs(tmp_path, threads):
     """Python stops daemon threads at its end, and one that is stopped inside of ONNX Runtime aborts the process."""
     code = (
         "import sys, threading, time; sys.path[:0] = sys.argv[2:]\n"
@@ -112,7 +114,7 @@ def test_a_process_ends_normally_while_daemon_threads_run_graphs(tmp_path):
         "from onnx_ml_bridge.runtime.lane import Lane\n"
         "from onnx_ml_bridge.runtime.lane_call import Run\n"
         "from onnx_ml_bridge.runtime.session import GraphSession\n"
-        "session, lane = GraphSession(Path(sys.argv[1]), 1), Lane()\n"
+        f"session, lane = GraphSession(Path(sys.argv[1]), {threads}), Lane(workers={threads})\n"
         "feeds = {'x': np.ones((4000, 16), np.float32)}\n"
         "work = lambda rows, stop: session.run(['sums'], feeds, stop)\n"
         "def call():\n"

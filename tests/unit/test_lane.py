@@ -53,10 +53,10 @@ def test_two_bulk_calls_alternate():
     assert engine.runs == [[0], [10], [1], [11], [2], [12], [3], [13]]
 
 
-def test_a_call_has_one_run_at_a_time_unless_the_lane_allows_more():
-    for runs_per_call in (1, 3):
-        lane, running, counts = Lane(workers=3, runs_per_call=runs_per_call), [0], []
-        lock, together = threading.Lock(), threading.Barrier(runs_per_call)
+def test_a_call_has_as_many_runs_at_the_same_time_as_there_are_workers():
+    for workers in (1, 3):
+        lane, running, counts = Lane(workers=workers), [0], []
+        lock, together = threading.Lock(), threading.Barrier(workers)
 
         def work(rows: Any, stop: Any, running=running, counts=counts, lock=lock, together=together) -> Any:
             with lock:
@@ -69,12 +69,12 @@ def test_a_call_has_one_run_at_a_time_unless_the_lane_allows_more():
 
         with Watch() as watch, lane.call(watch) as admitted:
             assert len(list(admitted.in_order([Run([number], work) for number in range(9)], 3))) == 9
-        assert max(counts) == runs_per_call
+        assert max(counts) == workers
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_answers_are_in_the_order_of_lazily_created_runs(workers):
-    lane, made = Lane(workers=workers, runs_per_call=workers), []
+    lane, made = Lane(workers=workers), []
 
     def runs() -> Iterator[Run]:
         for number in range(40):

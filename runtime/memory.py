@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import cpu
 from .cgroup import ROOT, cgroups
 
 # Memory is scarce below this share of what the process may use.
@@ -22,9 +23,12 @@ PROC = Path("/proc")
 # The fields of /proc/PID/stat after the name: the group, and the pages in RAM
 _GROUP, _RESIDENT = 2, 21
 # Options of mallopt, from the GNU C library's malloc.h
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-# The environment variable and the tunable with which a host sets its own threshold
-_MMAP_VARIABLE, _MMAP_TUNABLE = "MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold"
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+# The environment variables and the tunables with which a host sets them itself
+_HOST_SETTINGS = {
+    _MMAP_THRESHOLD: ("MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold"),
+    _ARENA_MAX: ("MALLOC_ARENA_MAX", "glibc.malloc.arena_max"),
+}
 # The threshold in bytes: larger blocks are mapped on their own. Most weights are larger, most texts are not.
 _LARGE = 1 << 20
 
@@ -107,19 +111,29 @@ def return_free_memory() -> None:
 
 
 @functools.cache
-def map_large_blocks() -> None:
-    """Let the C library map each large block on its own, so that the system gets it back when it is freed.
+def limit_fragmentation() -> None:
+    """Let the GNU C library keep less of the memory that is freed. An option that the host sets keeps its value.
 
-    By default, the GNU C library raises the size from which it does so to that of the largest block that was ever
-    freed, up to 32 MiB. Blocks of weights then lie among those of running calls, and the memory of a process that
-    reloads models under load grows for hours. A host that sets the size itself keeps its own.
+    Each large block is mapped on its own, so that the system gets it back when it is freed. By default, the size from
+    which this happens rises to that of the largest block that was ever freed, up to 32 MiB. Blocks of weights then lie
+    among those of running calls, and the memory of a process that reloads models under load grows for hours.
+
+    There is one heap (arena) per CPU instead of eight: each of them keeps what fragments it.
     """
     set_option = _c_function("mallopt")
-    if set_option is None or _MMAP_VARIABLE in os.environ or _MMAP_TUNABLE in os.environ.get("GLIBC_TUNABLES", ""):
+    if set_option is None:
         return
-    set_option(_MMAP_THRESHOLD, _LARGE)
-    # The default of 128 KiB would return and request the end of the heap again and again.
-    set_option(_TRIM_THRESHOLD, 2 * _LARGE)
+    if not _is_set_by_host(_MMAP_THRESHOLD):
+        set_option(_MMAP_THRESHOLD, _LARGE)
+        # The default of 128 KiB would return and request the end of the heap again and again.
+        set_option(_TRIM_THRESHOLD, 2 * _LARGE)
+    if not _is_set_by_host(_ARENA_MAX):
+        set_option(_ARENA_MAX, cpu.usable_cpus())
+
+
+def _is_set_by_host(option: int) -> bool:
+    variable, tunable = _HOST_SETTINGS[option]
+    return variable in os.environ or tunable in os.environ.get("GLIBC_TUNABLES", "")
 
 
 def _c_function(name: str) -> Callable[..., int] | None:

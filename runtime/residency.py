@@ -263,7 +263,7 @@ class Resident:
         """Load the graphs; return the time that it took in seconds, and the memory that they take."""
         self._conditions.prepare()
         self._conditions.budget.make_room(self, watch)
-        memory.map_large_blocks()
+        memory.limit_fragmentation()
         before, started = memory.process_bytes(), time.monotonic()
         if isinstance(self._graphs, LoadableElsewhere):
             self._graphs.load_within(watch)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from examples import VALID
 from onnx_ml_bridge import SummarizeOptions, Summarizer
+from onnx_ml_bridge.runtime.cpu import usable_cpus
 from onnx_ml_bridge.runtime.memory import (
     MemoryLimit,
     group_bytes,
@@ -143,17 +144,54 @@ def test_large_blocks_are_returned_to_the_system_unless_the_host_decides(variabl
 # Prints how many of 20 blocks of 2 MiB the C library maps on their own after a larger block was freed.
 _MAPPED = """
 import ctypes
-from onnx_ml_bridge.runtime.memory import map_large_blocks
+from onnx_ml_bridge.runtime.memory import limit_fragmentation
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 Statistics = type("Statistics", (ctypes.Structure,), {"_fields_": [(f"field{n}", ctypes.c_size_t) for n in range(10)]})
 libc.mallinfo2.restype = Statistics
-map_large_blocks()
+limit_fragmentation()
 libc.free(libc.malloc(24 << 20))
 before = libc.mallinfo2().field3
 blocks = [libc.malloc(2 << 20) for _ in range(20)]
 print(libc.mallinfo2().field3 - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only the GNU C library has these functions")
+@pytest.mark.parametrize("own", [None, "5"])
+def test_threads_share_one_heap_per_cpu_unless_the_host_decides(own):
+    environment = {key: text for key, text in os.environ.items() if key != "MALLOC_ARENA_MAX"}
+    environment |= {"MALLOC_ARENA_MAX": own} if own else {}
+    ran = subprocess.run(
+        [sys.executable, "-c", _HEAPS], env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=120
+    )
+    assert ran.stdout.count("<heap") == (int(own) if own else min(usable_cpus(), 12))
+
+
+# Prints the state of the heaps after 12 threads had a block at the same time.
+_HEAPS = """
+import ctypes, threading
+from onnx_ml_bridge.runtime.memory import limit_fragmentation
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+together = threading.Barrier(12)
+
+def use():
+    block = libc.malloc(1000)
+    together.wait()
+    libc.free(block)
+
+limit_fragmentation()
+threads = [threading.Thread(target=use) for _ in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
 """
 
 

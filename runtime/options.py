@@ -65,8 +65,9 @@ class Model:
     loads the graphs when the model is opened, not in the first call. `idle_unload` is the number of seconds without a
     call after which the graphs are freed; None keeps them.
 
-    `workers` is the maximum number of runs at the same time; None uses 1 per device, for spaCy's small graphs one per
-    CPU, at most 4. `run_tokens` is the maximum number of tokens of a run, including padding; None uses 512, for spaCy
+    `workers` is the maximum number of runs at the same time; None uses one per thread on the CPU, on other devices one
+    per device, for spaCy's small graphs one per CPU, at most 4. A run of a longer text than `run_tokens` counts as
+    several. `run_tokens` is the maximum number of tokens of a run, including padding; None uses 512, for spaCy
     models and summaries 2,048, and a single longer text runs alone. `merge` runs inputs of waiting calls together,
     which changes scores and vectors by rounding, about 1e-7. `max_tokens` truncates texts earlier than the model does;
     None uses the model's limit. `space` names the space of an embedding model's vectors: models of the same space may
@@ -92,7 +93,8 @@ class Model:
 class BridgeOptions:
     """Options for all models of a bridge, or for a handle that is opened alone.
 
-    `threads` is the number of threads of one run; None uses all CPUs that this process may use. `memory_mb` is the
+    `threads` is the number of threads of a model on the CPU; None uses all CPUs that this process may use. A run that
+    is alone uses all of them, and runs at the same time use one each. `memory_mb` is the
     maximum memory of all loaded models in MiB, which unloads the models that were idle longest; None is no limit.
     `max_waiting` is the maximum number of calls that wait for one model; more are refused. `text_limit` is the
     maximum size of a text in bytes of UTF-8; for messages to summarize, of the joined messages. `beam_limit` is the

@@ -148,6 +148,11 @@ class Devices:
         """Whether all of them are the CPU."""
         return all(device.is_cpu for device in self.chosen)
 
+    @property
+    def is_one_cpu(self) -> bool:
+        """Whether there is one session, on the CPU, whose runs share its threads."""
+        return self.count == 1 and self.is_cpu
+
     def record(self, graph: str, device: Device, nodes: Mapping[str, int | None]) -> None:
         """Remember how many nodes of a graph each provider runs on a device."""
         with self._lock:

@@ -116,9 +116,9 @@ class GraphModel(Generic[Spec, Tokenizer]):
 
         :param threads: threads of the session; None is all CPUs this process may use.
         """
-        is_cpu = self.devices.is_cpu
+        is_cpu = self.devices.is_one_cpu
         workers = threads or cpu.usable_cpus() if is_cpu else self.devices.count
-        return Lane(options, workers=workers, has_places=is_cpu, meter=self.meter)
+        return Lane(options, workers=workers, counts_tokens=is_cpu, meter=self.meter)
 
 
 def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> GraphModel[Spec, Tokenizer]:

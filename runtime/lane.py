@@ -4,8 +4,8 @@ A lane has a queue of calls and a few workers. A worker takes one run of the fir
 other waiting calls with it if that fits, runs them, and puts the call back at the end of the queue. So a bulk call
 gives way after every run. A caller that meets an idle lane is its own worker, under the same rules.
 
-A lane has as many places as workers. A run takes one, and a run of a long text several: as many runs are in progress as
-have places, so that runs of long texts do not need the memory for them at the same time.
+A lane has as many slots as workers. A run takes one, and the run of a long text several, so that few of these are in
+progress at the same time: the memory for their activations is bounded.
 """
 
 from __future__ import annotations
@@ -74,18 +74,18 @@ class Lane:
         options: LaneOptions | None = None,
         *,
         workers: int = 1,
-        has_places: bool = False,
+        counts_tokens: bool = False,
         meter: Meter | None = None,
     ) -> None:
         """Create a lane without threads.
 
         :param workers: the number of workers if the options have none.
-        :param has_places: whether a run of more than its `max_tokens` takes several places.
+        :param counts_tokens: whether a run of more than its `max_tokens` takes several slots.
         :param meter: records how calls wait.
         """
         options = LaneOptions() if options is None else options
         self.workers = options.workers or workers
-        self._has_places = has_places
+        self._counts_tokens = counts_tokens
         self._merge = options.merge
         self._max_waiting = options.max_waiting
         self._last_success: float | None = None
@@ -237,8 +237,8 @@ class Lane:
     def _begin(self) -> Turn:
         """Take the next run of the first call, and runs of other calls that can be merged with it."""
         call = self._queue.popleft()
-        places = self._places(call)
-        turn = Turn(self._lock, call, *self._take(call), places)
+        slots = self._slots(call)
+        turn = Turn(self._lock, call, *self._take(call), slots)
         if self._merge and turn.runs[0][2].key is not None:
             self._fill(turn)
         self._turns.append(turn)
@@ -290,16 +290,16 @@ class Lane:
                 self._last_success = time.time()
 
     def _may_begin(self) -> bool:
-        """Whether the first call may run now: it is never overtaken by calls whose runs take fewer places."""
-        return bool(self._queue) and (not self._turns or self._taken() + self._places(self._queue[0]) <= self.workers)
+        """Whether the first call may run now: it is never overtaken by calls whose runs take fewer slots."""
+        return bool(self._queue) and (not self._turns or self._taken() + self._slots(self._queue[0]) <= self.workers)
 
     def _taken(self) -> int:
-        """Return the number of places that are taken."""
-        return sum(turn.places for turn in self._turns)
+        """Return the number of slots that are taken."""
+        return sum(turn.slots for turn in self._turns)
 
-    def _places(self, call: Call) -> int:
-        """Return the number of places that the next run of a call takes."""
-        return call.runs[0][1].places(self.workers) if self._has_places else 1
+    def _slots(self, call: Call) -> int:
+        """Return the number of slots that the next run of a call takes."""
+        return call.runs[0][1].slots(self.workers) if self._counts_tokens else 1
 
     # -- The workers
 

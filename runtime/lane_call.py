@@ -38,10 +38,10 @@ class Run:
     tokens: int = 0
     max_tokens: int = 0
 
-    def places(self, limit: int) -> int:
-        """Return how many places of a lane the run takes: one for every `max_tokens` of its padded tokens.
+    def slots(self, limit: int) -> int:
+        """Return how many slots of a lane the run takes: one for every `max_tokens` of its padded tokens.
 
-        :param limit: the maximum, and the number of places of the lane.
+        :param limit: the maximum, and the number of slots of the lane.
         """
         if not self.max_tokens:
             return 1
@@ -179,15 +179,15 @@ class Call:
 class Turn:
     """The runs of one or several calls that one worker runs at once, a `Stop` of their graph.
 
-    The graph is terminated only if none of the calls needs it any more. The turn takes `places` of the lane.
+    The graph is terminated only if none of the calls needs it any more. The turn takes `slots` of the lane.
     """
 
-    def __init__(self, lock: threading.Lock, call: Call, number: int, run: Run, places: int) -> None:
+    def __init__(self, lock: threading.Lock, call: Call, number: int, run: Run, slots: int) -> None:
         """Create a turn of one run.
 
         :param lock: the lock of the lane.
         """
-        self.places = places
+        self.slots = slots
         self.runs: list[tuple[Call, int, Run]] = []
         self._lock = lock
         self._calls: list[Call] = []  # the calls that need the graph that runs now

@@ -104,7 +104,7 @@ class GraphSession:
         session, nodes = create_device_session(self._path, self._threads, device)
         self._devices.record(self._path.name, device, nodes)
         has_own_threads = self._threads > 1 and session.get_session_options().use_per_session_threads
-        return SharedSession(session, self._threads) if has_own_threads and self._devices.is_cpu else session
+        return SharedSession(session, self._threads) if has_own_threads and self._devices.is_one_cpu else session
 
     def unload(self) -> None:
         """Free the graph as soon as the runs in progress have ended; the next run loads it again."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...artifacts.errors import ConfigError, DeviceError, InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
+from .. import cpu
 from ..batching import plan_batches
 from ..cancellation import Stop, Watch
 from ..chunks import is_whitespace, split_into_chunks
@@ -30,6 +31,9 @@ _OUTPUTS = ("sequences", "sequences_scores")
 _CRASHES_WITH_INT8 = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 # The tokenizers library stores token ids in 32 bits.
 _MAX_IDS = 1 << 32
+# The default of the maximum number of searches at the same time: each reads all weights for every token, and its caches
+# need hundreds of megabytes.
+_MAX_SEARCHES = 2
 
 
 # The index of an input in the call, and the summary of this input.
@@ -85,7 +89,7 @@ class BeamSearchSummarizer:
         self._text_limit = text_limit
         # The beams of a run need much more memory than its inputs show
         self._session = model.session(threads, shrink_above=0)
-        self.lane = model.lane(lane, threads)
+        self.lane = model.lane(lane, min(threads or cpu.usable_cpus(), _MAX_SEARCHES))
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 
@@ -136,8 +140,12 @@ class BeamSearchSummarizer:
     def _run(
         self, settings: GenerationDefaults, call: Call, encoded: list[Tokens], is_last: bool
     ) -> Iterator[_IndexedSummary]:
-        """Yield the summary of each text with its index, batch by batch."""
-        max_texts = self._beam_limit // (settings.num_beams * settings.max_length)
+        """Yield the summary of each text with its index, batch by batch.
+
+        Two searches of three texts on one thread each end before one of six texts on two threads.
+        """
+        share = -(-len(encoded) // self.lane.workers)
+        max_texts = min(self._beam_limit // (settings.num_beams * settings.max_length), share)
         batches = list(plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget, max_texts))
         generate = partial(self._generate, settings)
         runs = [Run([encoded[index] for index in batch], generate) for batch in batches]

@@ -1,4 +1,4 @@
-"""The places of a lane: runs of long texts are not in progress together, and no call is overtaken for its size."""
+"""The slots of a lane: runs of long texts are not in progress together, and no call is overtaken for its size."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ LIMIT = 10
 
 
 class Progress:
-    """Runs that record how many places are taken while they are in progress."""
+    """Runs that record how many slots are taken while they are in progress."""
 
     def __init__(self, lane: Lane) -> None:
-        self.most, self.together = 0, 0
+        self.highest, self.together = 0, 0
         self._lane, self._lock, self._now, self._runs = lane, threading.Lock(), 0, 0
 
     def run(self, row: Row) -> Run:
         return run_of([row], self._work, key=None, max_tokens=LIMIT)
 
     def _work(self, rows: Sequence[Row], stop: Any) -> list[int]:
-        places = self.run(rows[0]).places(self._lane.workers)
-        self._count(places, 1)
+        slots = self.run(rows[0]).slots(self._lane.workers)
+        self._count(slots, 1)
         threading.Event().wait(0.0005)  # lets other threads start their runs
-        self._count(-places, -1)
+        self._count(-slots, -1)
         return [row.value for row in rows]
 
-    def _count(self, places: int, runs: int) -> None:
+    def _count(self, slots: int, runs: int) -> None:
         with self._lock:
-            self._now, self._runs = self._now + places, self._runs + runs
-            self.most, self.together = max(self.most, self._now), max(self.together, self._runs)
+            self._now, self._runs = self._now + slots, self._runs + runs
+            self.highest, self.together = max(self.highest, self._now), max(self.together, self._runs)
 
 
 @pytest.mark.parametrize(
-    ("lengths", "max_tokens", "places"),
+    ("lengths", "max_tokens", "slots"),
     [([1], 0, 1), ([500], 0, 1), ([10], 10, 1), ([11], 10, 2), ([5, 5], 10, 1), ([4, 4, 4], 10, 2), ([99], 10, 4)],
 )
-def test_a_run_takes_a_place_for_every_limit_of_padded_tokens(lengths, max_tokens, places):
+def test_a_run_takes_a_slot_for_every_limit_of_padded_tokens(lengths, max_tokens, slots):
     rows = [Row(number, length) for number, length in enumerate(lengths)]
-    assert run_of(rows, lambda rows, stop: rows, key=None, max_tokens=max_tokens).places(4) == places
+    assert run_of(rows, lambda rows, stop: rows, key=None, max_tokens=max_tokens).slots(4) == slots
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=6), min_size=1, max_size=8), st.integers(1, 4))
-def test_runs_take_as_many_places_as_there_are_workers_and_all_are_answered(calls, workers):
-    lane = Lane(workers=workers, has_places=True)
+def test_runs_take_as_many_slots_as_there_are_workers_and_all_are_answered(calls, workers):
+    lane = Lane(workers=workers, counts_tokens=True)
     progress = Progress(lane)
     callers = [
         Caller(lane, [progress.run(Row(number, length)) for number, length in enumerate(lengths)]) for lengths in calls
     ]
     assert [each.result() for each in callers] == [[[number] for number in range(len(each))] for each in calls]
-    assert progress.most <= workers
+    assert progress.highest <= workers
 
 
 def test_short_runs_are_in_progress_together():
-    lane = Lane(LaneOptions(merge=False), workers=3, has_places=True)
+    lane = Lane(LaneOptions(merge=False), workers=3, counts_tokens=True)
     engine = Engine()
     engine.free.clear()
     callers = [Caller(lane, [engine.run(Row(number, LIMIT), max_tokens=LIMIT)]) for number in range(3)]
@@ -70,8 +70,8 @@ def test_short_runs_are_in_progress_together():
     assert [each.result() for each in callers] == [[[0]], [[10]], [[20]]]
 
 
-def test_a_long_run_waits_for_its_places_and_is_not_overtaken():
-    lane = Lane(LaneOptions(merge=False), workers=2, has_places=True)
+def test_a_long_run_waits_for_its_slots_and_is_not_overtaken():
+    lane = Lane(LaneOptions(merge=False), workers=2, counts_tokens=True)
     engine = Engine()
     engine.free.clear()
     first = Caller(lane, [engine.run(Row(1, LIMIT), max_tokens=LIMIT)])
@@ -87,7 +87,7 @@ def test_a_long_run_waits_for_its_places_and_is_not_overtaken():
 
 
 def test_when_a_long_run_ends_all_workers_go_on():
-    lane = Lane(LaneOptions(merge=False), workers=4, has_places=True)
+    lane = Lane(LaneOptions(merge=False), workers=4, counts_tokens=True)
     engine, together = Engine(), threading.Barrier(4)
     engine.free.clear()
     long = Caller(lane, [engine.run(Row(1, 9 * LIMIT), max_tokens=LIMIT)])

@@ -217,6 +217,7 @@ class Lane:
                 call.is_queued = False
             for turn in call.turns:
                 turn.terminate_if_unneeded()
+            self._call_workers()  # the next call may need fewer slots
 
     # -- The queue; all of these methods require the lock
 

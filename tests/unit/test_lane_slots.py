@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lanes import PATIENCE, Caller, Engine, Row, wait_for, waiting
+from lanes import PATIENCE, Caller, Engine, Row, wait_for
+from onnx_ml_bridge import StoppedError
+from onnx_ml_bridge.runtime.cancellation import Watch
 from onnx_ml_bridge.runtime.lane import Lane, LaneOptions
 from onnx_ml_bridge.runtime.lane_call import Run, run_of
 
@@ -37,6 +39,11 @@ class Progress:
         with self._lock:
             self._now, self._runs = self._now + slots, self._runs + runs
             self.highest, self.together = max(self.highest, self._now), max(self.together, self._runs)
+
+
+def queued(lane: Lane, count: int) -> None:
+    """Wait until the runs of a number of calls wait in a lane."""
+    wait_for(lambda: len(lane._queue) == count)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +84,31 @@ def test_a_long_run_waits_for_its_slots_and_is_not_overtaken():
     first = Caller(lane, [engine.run(Row(1, LIMIT), max_tokens=LIMIT)])
     wait_for(lambda: engine.runs == [[1]])
     long = Caller(lane, [engine.run(Row(2, 3 * LIMIT), max_tokens=LIMIT)])
-    waiting(lane, 1)
+    queued(lane, 1)
     short = Caller(lane, [engine.run(Row(3, LIMIT), max_tokens=LIMIT)])
-    waiting(lane, 2)
+    queued(lane, 2)
     assert engine.runs == [[1]], "the short run would fit, but the long one came first"
     engine.free.set()
     assert [each.result() for each in (first, long, short)] == [[[10]], [[20]], [[30]]]
     assert engine.runs == [[1], [2], [3]]
+
+
+def test_a_short_run_starts_when_the_long_one_before_it_is_stopped():
+    lane, watch = Lane(LaneOptions(merge=False), workers=2, counts_tokens=True), Watch()
+    engine = Engine()
+    engine.free.clear()
+    first = Caller(lane, [engine.run(Row(1, LIMIT), max_tokens=LIMIT)])
+    wait_for(lambda: engine.runs == [[1]])
+    long = Caller(lane, [engine.run(Row(2, 3 * LIMIT), max_tokens=LIMIT)], watch)
+    queued(lane, 1)
+    short = Caller(lane, [engine.run(Row(3, LIMIT), max_tokens=LIMIT)])
+    queued(lane, 2)
+    watch.stop("cancelled")
+    wait_for(lambda: engine.runs == [[1], [3]])
+    engine.free.set()
+    assert [each.result() for each in (first, short)] == [[[10]], [[30]]]
+    with pytest.raises(StoppedError):
+        long.result()
 
 
 def test_when_a_long_run_ends_all_workers_go_on():
@@ -98,7 +123,7 @@ def test_when_a_long_run_ends_all_workers_go_on():
         return [row.value for row in rows]
 
     callers = [Caller(lane, [run_of([Row(number)], work, key=None, max_tokens=LIMIT)]) for number in range(4)]
-    waiting(lane, 4)
+    queued(lane, 4)
     engine.free.set()
     assert long.result() == [[10]]
     assert [each.result() for each in callers] == [[[0]], [[1]], [[2]], [[3]]]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::io::{Seek, SeekFrom, Write};
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -118,6 +120,7 @@ impl Missing {
         let mut written = self.start;
         let append = |bytes: &[u8]| {
             file.write_all(bytes).map_err(|error| BridgeError::io(&self.path, &error))?;
+            begin_writing(&file, written, bytes.len() as u64);
             digest.update(bytes);
             written += bytes.len() as u64;
             progress.done += bytes.len() as u64;
@@ -144,6 +147,16 @@ impl Missing {
         self.parts().try_for_each(|_| append(&fetched.next()?))
     }
 }
+
+/// Lets the system begin to write a part of a file to disk, so that the sync at the end has less to wait for. Linux does
+/// that if a part is not needed in memory any more. An error changes nothing but the time.
+#[cfg(target_os = "linux")]
+fn begin_writing(file: &File, start: u64, size: u64) {
+    let _ = rustix::fs::fadvise(file, start, NonZeroU64::new(size), rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn begin_writing(_: &File, _: u64, _: u64) {}
 
 fn hash(file: &mut File, digest: &mut Sha256) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 20];

@@ -64,6 +64,8 @@ pub(super) struct Part<R: Runner> {
 /// The rows that run together.
 pub(super) struct Batch<R: Runner> {
     pub(super) key: R::Key,
+    /// The places that the run takes.
+    pub(super) places: usize,
     pub(super) parts: Vec<Part<R>>,
 }
 
@@ -125,16 +127,23 @@ impl<R: Runner> Queue<R> {
         self.calls.remove(index)
     }
 
-    /// Takes the next run of the first call, and the next runs of other calls that can run together with it.
-    pub(super) fn take(&mut self, options: &LaneOptions) -> Option<Batch<R>> {
+    /// Takes the next run of the first call, and the next runs of other calls that can run together with it. `None` if the
+    /// first run takes more than the free places: no other one overtakes it.
+    pub(super) fn take(&mut self, options: &LaneOptions, free_places: usize) -> Option<Batch<R>> {
         let first = std::iter::from_fn(|| self.calls.pop_front()).find(|call| !call.is_stopped())?;
         let (key, load) = (first.key.clone(), first.load());
+        // Other rows add no places: they run together only up to the limit on tokens, which one place holds.
+        let places = options.places(load);
+        if places > free_places {
+            self.calls.push_front(first);
+            return None;
+        }
         let mut calls = vec![first];
         if let Some(load) = load.filter(|_| options.merges) {
             self.add_others(&mut calls, load, options.run_tokens);
         }
         let parts = calls.into_iter().map(|call| self.part(call, options)).collect();
-        Some(Batch { key, parts })
+        Some(Batch { key, places, parts })
     }
 
     /// Takes other calls of the same key, first those whose rows have about the same length.
@@ -212,12 +221,12 @@ mod tests {
     }
 
     fn options(merges: bool, overlaps: bool) -> LaneOptions {
-        LaneOptions { workers: 1, max_waiting: 9, run_tokens: 100, merges, overlaps, shrinks: true }
+        LaneOptions { workers: 1, max_waiting: 9, run_tokens: 100, merges, overlaps, place_tokens: None, shrinks: true }
     }
 
     /// The lengths of the rows of the next run by call. The calls return to the queue.
     fn next(queue: &mut Queue<Words>, options: &LaneOptions) -> Vec<Vec<usize>> {
-        let parts = queue.take(options).map_or_else(Vec::new, |batch| batch.parts);
+        let parts = queue.take(options, 1).map_or_else(Vec::new, |batch| batch.parts);
         let rows = |part: Part<Words>| {
             part.rest.into_iter().for_each(|rest| queue.push(rest));
             part.rows.into_iter().map(|(_, row)| row).collect()
@@ -240,14 +249,14 @@ mod tests {
     fn a_call_waits_until_its_last_run_starts() {
         let mut queue = queue(vec![call(0, 0, &[&[5], &[4]])]);
         queue
-            .take(&options(true, false))
+            .take(&options(true, false), 1)
             .expect("a run")
             .parts
             .into_iter()
             .filter_map(|part| part.rest)
             .for_each(|rest| queue.push(rest));
         assert_eq!((queue.waiting, queue.len()), (1, 1));
-        assert!(queue.take(&options(true, false)).is_some_and(|batch| batch.parts[0].rest.is_none()));
+        assert!(queue.take(&options(true, false), 1).is_some_and(|batch| batch.parts[0].rest.is_none()));
         assert_eq!(queue.waiting, 0);
     }
 
@@ -279,9 +288,34 @@ mod tests {
     fn runs_of_one_call_overlap_only_if_allowed() {
         let overlapping = options(false, true);
         let mut queue = queue(vec![call(0, 0, &[&[5], &[4]])]);
-        let batches = [queue.take(&overlapping), queue.take(&overlapping)];
+        let batches = [queue.take(&overlapping, 1), queue.take(&overlapping, 1)];
         assert!(batches.iter().flatten().all(|batch| batch.parts[0].rest.is_none()));
         assert_eq!(batches.map(|batch| batch.map(|batch| batch.parts[0].rows[0].1)), [Some(5), Some(4)]);
+    }
+
+    fn with_places(workers: usize) -> LaneOptions {
+        LaneOptions { workers, place_tokens: Some(100), ..options(false, true) }
+    }
+
+    #[test]
+    fn a_run_takes_places_by_its_tokens() {
+        let places = |lengths: &[usize]| {
+            let load = lengths.iter().map(|length| Load::of(*length)).reduce(Load::with);
+            with_places(4).places(load)
+        };
+        assert_eq!([places(&[]), places(&[0]), places(&[100]), places(&[101]), places(&[60, 60])], [1, 1, 1, 2, 2]);
+        assert_eq!([places(&[400]), places(&[401]), places(&[9999, 9])], [4, 4, 4]);
+        assert_eq!(LaneOptions { place_tokens: None, ..with_places(4) }.places(Some(Load::of(400))), 1);
+    }
+
+    #[test]
+    fn a_large_run_waits_for_places_and_is_not_overtaken() {
+        let mut queue = queue(vec![call(0, 0, &[&[250]]), call(1, 0, &[&[10]])]);
+        let options = with_places(4);
+        assert!(queue.take(&options, 2).is_none());
+        assert_eq!((queue.len(), queue.waiting), (2, 2));
+        assert_eq!(queue.take(&options, 3).map(|batch| (batch.places, batch.parts[0].rows[0].1)), Some((3, 250)));
+        assert_eq!(queue.take(&options, 1).map(|batch| (batch.places, batch.parts[0].rows[0].1)), Some((1, 10)));
     }
 
     #[test]
@@ -291,7 +325,7 @@ mod tests {
         let mut queue = queue(calls);
         assert_eq!(queue.remove(3).map(|call| call.id), Some(3));
         assert_eq!(next(&mut queue, &options(true, false)), [[5]]);
-        assert!(queue.take(&options(true, false)).is_none());
+        assert!(queue.take(&options(true, false), 1).is_none());
     }
 
     proptest! {
@@ -304,7 +338,7 @@ mod tests {
             let options = options(true, false);
             let mut seen = Vec::new();
             while let Some(first) = queue.calls.front().map(|call| call.id) {
-                let batch = queue.take(&options).expect("a run");
+                let batch = queue.take(&options, 1).expect("a run");
                 let rows: Vec<usize> = batch.parts.iter().flat_map(|part| &part.rows).map(|(_, row)| *row).collect();
                 prop_assert_eq!(rows[0], lengths[first as usize]);
                 let width = rows.iter().copied().max().unwrap_or(0).max(1);
@@ -317,6 +351,34 @@ mod tests {
             expected.sort_unstable();
             prop_assert_eq!(seen, expected);
             prop_assert_eq!(queue.waiting, 0);
+        }
+
+        #[test]
+        fn runs_start_in_turn_within_the_places(
+            lengths in proptest::collection::vec(proptest::collection::vec(0_usize..500, 1..5), 1..20),
+            workers in 1_usize..6,
+            ends in proptest::collection::vec(0_usize..6, 1..9),
+        ) {
+            let calls = lengths.iter().enumerate().map(|(id, rows)| {
+                let runs: Vec<&[usize]> = rows.chunks(1).collect();
+                call(id as u64, 0, &runs)
+            });
+            let (mut queue, options) = (queue(calls.collect()), with_places(workers));
+            let (mut running, mut ends, mut seen) = (Vec::new(), ends.into_iter().cycle(), Vec::new());
+            while let Some(first) = queue.calls.front().map(|call| call.id) {
+                let used: usize = running.iter().sum();
+                prop_assert!(used <= workers);
+                if let Some(batch) = queue.take(&options, workers - used) {
+                    running.push(batch.places);
+                    seen.push((first, batch.parts[0].rows[0].1));
+                } else {
+                    // The queue waits for the end of a run, and for nothing else.
+                    prop_assert!(!running.is_empty());
+                    running.swap_remove(ends.next().unwrap_or(0) % running.len());
+                }
+            }
+            let rows = |id: usize| seen.iter().filter(|run| run.0 == id as u64).map(|run| run.1).collect::<Vec<_>>();
+            prop_assert_eq!((0..lengths.len()).map(rows).collect::<Vec<_>>(), lengths);
         }
     }
 }

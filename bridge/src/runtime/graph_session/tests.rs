@@ -122,19 +122,25 @@ fn a_run_beside_another_can_be_terminated() {
     terminated.terminate().expect("a terminated run");
     let error = run_with(&session, inputs(1, 2, 0), &terminated).expect_err("terminated before the start");
     assert!(error.contains("terminate"), "{error}");
+    // A run may end before it is terminated, if other processes slow down the thread that terminates it.
+    assert!((0..50).any(|_| is_terminated_at_work(&session)));
+    assert!(session.runs().ever_on_own_threads >= 3);
+}
+
+/// Terminates a large run after a fifth of the time that it takes. Returns whether that ended it.
+fn is_terminated_at_work(session: &GraphSession) -> bool {
     let (large, options) = (|| inputs(4000, 24, 0), options());
     let started = Instant::now();
-    run(&session, large()).expect("vectors");
+    run(session, large()).expect("vectors");
     let whole = started.elapsed();
     let result = thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(whole / 5);
             options.terminate().expect("a terminated run");
         });
-        run_with(&session, large(), &options)
+        run_with(session, large(), &options)
     });
-    assert!(result.is_err_and(|error| error.contains("terminate")));
-    assert_eq!(session.runs().ever_on_own_threads, 3);
+    result.is_err_and(|error| error.contains("terminate"))
 }
 
 #[test]

@@ -92,9 +92,9 @@ fn main() -> Result<(), BridgeError> {
     let mut arguments = env::args().skip(1);
     let path = arguments.next().ok_or_else(missing)?;
     let variant = arguments.next().unwrap_or_else(|| "auto".to_owned());
-    let mut number = |default| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (count, workers) = (number(4096), number(1));
-    let model = Model::new(path).variant(variant).workers(workers);
+    let mut number = || arguments.next().and_then(|text| text.parse().ok());
+    let (count, workers) = (number().unwrap_or(4096), number());
+    let model = workers.into_iter().fold(Model::new(path).variant(variant), Model::workers);
     let embedder = Embedder::open(model, BridgeOptions::default())?;
     let (bulk, one_run) = (texts(count), vec![RUN_TEXT.to_owned(); 32]);
     embed(&embedder, &bulk)?;

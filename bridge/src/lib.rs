@@ -115,8 +115,10 @@
 //!
 //! # Many calls at a time
 //!
-//! Every model has a queue and [`workers`](Model::workers()) threads of its own. Calls take turns, run by run, and inputs of
-//! waiting calls share runs. When [`max_waiting`](BridgeOptions::max_waiting()) calls wait, the next one fails with the code
+//! Every model has a queue of its own, and up to [`workers`](Model::workers()) runs at a time. Calls take turns, run by run, and
+//! inputs of waiting calls share runs. On a CPU, a run that is alone uses all [`threads`](BridgeOptions::threads()), and runs
+//! beside each other use one each, with the same weights. Runs of long texts take the places of several, so that they do not
+//! multiply the memory. When [`max_waiting`](BridgeOptions::max_waiting()) calls wait, the next one fails with the code
 //! `overloaded`. Asynchronous calls hold no thread while they wait. `status` says what a model does at the moment.
 //!
 //! # Time limits and cancellation
@@ -163,7 +165,8 @@
 //!     .install()?;
 //! ```
 
-// Two functions of the C library, in runtime/freed_memory.rs, have no safe wrappers.
+// Two functions of the C library, in runtime/freed_memory.rs, have no safe wrappers. Those of ort do not let several threads
+// run one session: runtime/graph_session/call.rs.
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![deny(missing_docs)]

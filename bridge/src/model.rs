@@ -48,8 +48,9 @@ pub struct Model {
     /// How long the model has no call before its graphs are freed, above 0; `None` to keep them. JSON has seconds.
     #[serde(default, with = "seconds")]
     pub idle_unload: Option<Duration>,
-    /// The number of threads that run the model, each with its own session, at least 1. `None` for 1 per device, but for
-    /// spaCy's small graphs one per CPU, at most 4.
+    /// How many runs of the model there are at the same time, at least 1. `None` for one per thread on the CPU, where all runs
+    /// share a session; for spaCy's small graphs one per thread, at most 4, each with its own session; else one per device,
+    /// each with its own session.
     #[serde(default)]
     pub workers: Option<usize>,
     /// Limit on the tokens of a run, including padding, at least 1. `None` for 512. A single longer text runs alone.
@@ -144,7 +145,7 @@ impl Model {
         self
     }
 
-    /// Sets the number of threads that run the model, at least 1.
+    /// Sets how many runs of the model there are at the same time, at least 1.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);

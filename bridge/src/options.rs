@@ -18,8 +18,8 @@ const LOCAL_ONLY: &str = "ONNX_ML_BRIDGE_LOCAL_ONLY";
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BridgeOptions {
-    /// The number of threads that all sessions of a graph share, at least 1; `None` is the number that the CPU affinity and
-    /// the cgroup's quota allow the process.
+    /// The number of threads of each model, at least 1: a run that is alone uses all of them, runs beside each other use one
+    /// each. `None` is the number that the CPU affinity and the cgroup's quota allow the process.
     pub threads: Option<usize>,
     /// Limit on the memory of all loaded models in MiB, at least 1: a load unloads the models that were idle longest. `None`
     /// is no limit.
@@ -56,7 +56,7 @@ impl Default for BridgeOptions {
 }
 
 impl BridgeOptions {
-    /// Sets the number of threads that all sessions of a graph share, at least 1.
+    /// Sets the number of threads of each model, at least 1.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);

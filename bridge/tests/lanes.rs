@@ -76,7 +76,7 @@ fn until(condition: impl Fn() -> bool) {
 
 /// 64 calls wait for a run that is blocked. With `merge`, they share runs afterwards.
 fn concurrent(name: &str, merge: bool) -> (u64, bool, bool) {
-    let (_dir, embedder) = embedder(name, |model| model.merge(merge), BridgeOptions::default());
+    let (_dir, embedder) = embedder(name, |model| model.merge(merge).workers(1), BridgeOptions::default());
     let alone: Vec<Vec<f32>> = (0..64).map(|index| embed(&embedder, &text(index)).expect("a vector")).collect();
     let gate = block_first_run(name);
     let calls: Vec<_> = (0..65)
@@ -106,10 +106,10 @@ fn waiting_calls_share_runs() {
 #[test]
 fn all_mergeable_tasks_share_runs() {
     let dir = copy("tiny-ner", "merged-ner");
-    let recognizer =
-        Recognizer::open(Model::new(dir.path()).variant("fp32"), BridgeOptions::default()).expect("a model");
+    let one_run = |dir: &TempDir| Model::new(dir.path()).variant("fp32").workers(1);
+    let recognizer = Recognizer::open(one_run(&dir), BridgeOptions::default()).expect("a model");
     let other = copy("tiny-rerank", "merged-rerank");
-    let reranker = Reranker::open(Model::new(other.path()).variant("fp32"), BridgeOptions::default()).expect("a model");
+    let reranker = Reranker::open(one_run(&other), BridgeOptions::default()).expect("a model");
     let recognize = |recognizer: &Recognizer| {
         recognizer.recognize_blocking(&["Ann lives in Oslo"], &RecognizeOptions::default()).expect("entities")
     };
@@ -290,7 +290,7 @@ fn threads() -> usize {
 #[cfg(target_os = "linux")]
 fn waiting_calls_need_no_threads() {
     let name = "threads";
-    let (_dir, embedder) = embedder(name, |model| model, BridgeOptions::default());
+    let (_dir, embedder) = embedder(name, |model| model.workers(1), BridgeOptions::default());
     let gate = block_first_run(name);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {

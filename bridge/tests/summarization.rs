@@ -23,6 +23,14 @@ fn open(options: BridgeOptions) -> (TempDir, Summarizer) {
     (dir, summarizer)
 }
 
+/// A summarizer of two threads with this number of runs at the same time.
+fn with_workers(workers: usize, options: BridgeOptions) -> (TempDir, Summarizer) {
+    let dir = common::summary::tiny();
+    let model = Model::new(dir.path()).workers(workers);
+    let summarizer = Summarizer::open(model, options.threads(2)).expect("a valid artifact");
+    (dir, summarizer)
+}
+
 fn inputs(texts: &[&str]) -> Vec<Vec<String>> {
     texts.iter().map(|text| vec![(*text).to_owned()]).collect()
 }
@@ -208,16 +216,26 @@ fn a_call_ends_at_its_time_limit() {
 }
 
 #[test]
-fn a_token_cancels_running_and_waiting_calls() {
-    let (_dir, summarizer) = open(BridgeOptions::default());
+fn a_token_cancels_a_running_and_a_waiting_call() {
+    a_token_cancels_two_calls(1);
+}
+
+/// One of the two runs is on the calling thread, the other on a thread of the session.
+#[test]
+fn a_token_cancels_runs_beside_each_other() {
+    a_token_cancels_two_calls(2);
+}
+
+fn a_token_cancels_two_calls(workers: usize) {
+    let (_dir, summarizer) = with_workers(workers, BridgeOptions::default());
     summarizer.warm_up_blocking().expect("a session");
     let took = fastest(|| {
         let cancel = CancelToken::new();
         let options = SummarizeOptions::default().cancel(cancel.clone());
         let took = thread::scope(|scope| {
-            // The model has one session, so that one of two calls runs and the other waits.
             let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| stopped(&summarizer, &options))).collect();
             thread::sleep(Duration::from_millis(100));
+            assert_eq!(summarizer.status().running, workers);
             let cancelled = Instant::now();
             cancel.cancel();
             for call in calls {
@@ -235,7 +253,7 @@ fn a_token_cancels_running_and_waiting_calls() {
 /// The longest text runs first and is finished before the slow one is stopped.
 #[test]
 fn a_stopped_call_keeps_its_finished_summaries() {
-    let (_dir, summarizer) = open(BridgeOptions::default().beam_limit(12));
+    let (_dir, summarizer) = with_workers(1, BridgeOptions::default().beam_limit(12));
     summarizer.warm_up_blocking().expect("a session");
     let options = SummarizeOptions::default().timeout(Duration::from_secs(2));
     let outcomes =

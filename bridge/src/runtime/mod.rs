@@ -9,6 +9,7 @@ pub(crate) mod devices;
 pub(crate) mod environment;
 pub(crate) mod execution_providers;
 pub(crate) mod freed_memory;
+pub(crate) mod graph_session;
 pub(crate) mod lane;
 #[cfg(feature = "load-dynamic")]
 mod library;

@@ -25,12 +25,14 @@ pub(crate) struct ModelOptions {
 impl ModelOptions {
     /// The options of the lane of a model whose runs can have rows of several calls.
     pub(crate) fn lane(&self) -> LaneOptions {
+        let (workers, shares_session) = (self.engine.workers(), self.engine.shares_session());
         LaneOptions {
-            workers: self.engine.workers(),
+            workers,
             max_waiting: self.limits.waiting,
             run_tokens: self.bounds().tokens,
             merges: self.sharing.merges,
-            overlaps: self.engine.devices.count() > 1,
+            overlaps: if shares_session { workers > 1 } else { self.engine.devices.count() > 1 },
+            place_tokens: shares_session.then_some(self.bounds().tokens),
             // A session with other providers may have no arena on the CPU, and the option would make its runs fail.
             shrinks: self.engine.providers.is_empty() && self.engine.devices.is_cpu(),
         }

@@ -1,17 +1,38 @@
 //! Reads the output tensors of a run by their names.
 
 use ort::session::SessionOutputs;
-use ort::value::PrimitiveTensorElementType;
+use ort::value::{DynValue, PrimitiveTensorElementType};
 
 use crate::BridgeError;
 use crate::cause::Cause;
+
+/// The outputs of a run, each with its name.
+pub(crate) type NamedValues<'a> = Vec<(&'a str, DynValue)>;
+
+/// What has the outputs of a run.
+pub(crate) trait Outputs {
+    /// The output that has the given name.
+    fn named(&self, name: &str) -> Option<&DynValue>;
+}
+
+impl Outputs for SessionOutputs<'_> {
+    fn named(&self, name: &str) -> Option<&DynValue> {
+        self.get(name)
+    }
+}
+
+impl Outputs for NamedValues<'_> {
+    fn named(&self, name: &str) -> Option<&DynValue> {
+        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+}
 
 /// The values of the output that has the given name. The output must have the given shape.
 ///
 /// # Errors
 /// `inference`, without an index, if the output is missing or has another type or shape.
 pub(crate) fn output<'a, T: PrimitiveTensorElementType>(
-    outputs: &'a SessionOutputs<'_>,
+    outputs: &'a impl Outputs,
     name: &str,
     shape: &[usize],
 ) -> Result<&'a [T], BridgeError> {
@@ -28,11 +49,11 @@ pub(crate) fn output<'a, T: PrimitiveTensorElementType>(
 /// # Errors
 /// `inference`, without an index, if the output is missing or has another type.
 pub(crate) fn shaped_output<'a, T: PrimitiveTensorElementType>(
-    outputs: &'a SessionOutputs<'_>,
+    outputs: &'a impl Outputs,
     name: &str,
 ) -> Result<(&'a [i64], &'a [T]), BridgeError> {
     let output =
-        outputs.get(name).ok_or_else(|| BridgeError::inference(None, format!("the graph returned no {name}")))?;
+        outputs.named(name).ok_or_else(|| BridgeError::inference(None, format!("the graph returned no {name}")))?;
     let (shape, values) = output.try_extract_tensor::<T>().map_err(failed)?;
     Ok((shape, values))
 }

@@ -1,11 +1,12 @@
 //! Creates the sessions of graphs.
 //!
-//! A session runs one request at a time, because `ort` requires `&mut` for it. Every thread that runs a graph therefore has
-//! its own session.
+//! On the CPU, all threads that run a graph share one session. Elsewhere each has its own, and so has each thread that runs a
+//! spaCy pipeline.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ort::environment::Environment;
 use ort::ep::ExecutionProviderDispatch;
@@ -16,6 +17,7 @@ use super::cpu::{Cpu, available_threads};
 use super::devices::{AUTO, Device, Devices};
 use super::environment::{check_version, environment};
 use super::execution_providers::{Library, Profile, on_device};
+use super::graph_session::GraphSession;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 use crate::cause::Cause;
@@ -37,9 +39,10 @@ pub(crate) struct EngineOptions {
     pub(crate) providers: Vec<ExecutionProviderDispatch>,
     /// The devices of the sessions.
     pub(crate) devices: Devices,
-    /// The number of threads that all sessions of a graph share; `None` is all threads that the process may use.
+    /// The number of threads of a graph, which its sessions share; `None` is all threads that the process may use.
     pub(crate) threads: Option<usize>,
-    /// The number of sessions of a graph, one per thread that runs it; `None` is one session per device.
+    /// The number of runs of a graph at the same time; `None` is one per thread where they share a session, else one per
+    /// device.
     pub(crate) workers: Option<usize>,
 }
 
@@ -79,13 +82,24 @@ impl EngineOptions {
     /// Sets the number of sessions to the number of threads, but to at most 4, unless it is set. This suits graphs whose
     /// matrix products are too small to be divided among threads.
     pub(crate) fn with_session_per_thread(self) -> Self {
-        let threads = self.threads.unwrap_or_else(available_threads);
-        Self { workers: self.workers.or(Some(threads.min(MAX_DEFAULT_WORKERS))), ..self }
+        Self { workers: self.workers.or(Some(self.threads().min(MAX_DEFAULT_WORKERS))), ..self }
     }
 
-    /// The number of sessions of a graph.
+    /// The number of threads of a graph.
+    fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(available_threads).max(1)
+    }
+
+    /// Whether the runs of a graph share a session and its threads. Only the provider of the CPU supports runs beside each
+    /// other, and in the environment of an application a session may have no threads of its own.
+    pub(crate) fn shares_session(&self) -> bool {
+        self.environment.is_none() && self.providers.is_empty() && self.devices.is_cpu()
+    }
+
+    /// The number of runs of a graph at the same time.
     pub(crate) fn workers(&self) -> usize {
-        self.workers.unwrap_or(self.devices.count()).max(1)
+        let default = || if self.shares_session() { self.threads() } else { self.devices.count() };
+        self.workers.unwrap_or_else(default).max(1)
     }
 }
 
@@ -104,11 +118,13 @@ pub(crate) struct SessionFactory {
     options: EngineOptions,
     /// The number of sessions that were created so far, which take the devices in turn.
     created: AtomicUsize,
+    /// The session that runs share, while any thread has it.
+    shared: Mutex<Weak<GraphSession>>,
 }
 
 impl SessionFactory {
     pub(crate) fn new(graph: GraphFile, options: EngineOptions) -> Self {
-        Self { graph, options, created: AtomicUsize::new(0) }
+        Self { graph, options, created: AtomicUsize::new(0), shared: Mutex::default() }
     }
 
     /// Creates sessions for a graph of the artifact at `root`.
@@ -121,11 +137,37 @@ impl SessionFactory {
         Self::new(file, options)
     }
 
-    /// Creates a session.
+    /// The session of a thread that runs the graph: the one that other threads have, if runs share a session, else a new
+    /// one. Threads that need a shared session at the same time wait until the first of them has created it.
+    ///
+    /// After a panic in a run, a thread drops its session and comes here again. While other threads have the shared session,
+    /// it gets the same one: a run leaves nothing in a session but the number of runs, which is right after a panic too.
+    ///
+    /// # Errors
+    /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph.
+    pub(crate) fn graph_session(&self) -> Result<Arc<GraphSession>, BridgeError> {
+        if !self.options.shares_session() {
+            return Ok(Arc::new(GraphSession::new(self.create()?, 1)));
+        }
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = shared.upgrade() {
+            return Ok(session);
+        }
+        let threads = self.options.threads();
+        let session = Arc::new(GraphSession::new(self.create_with(threads)?, threads));
+        *shared = Arc::downgrade(&session);
+        Ok(session)
+    }
+
+    /// Creates a session for one thread, with its part of the threads of the graph.
     ///
     /// # Errors
     /// `dependency` without a usable library, `graph` if ONNX Runtime refuses the graph.
     pub(crate) fn create(&self) -> Result<Session, BridgeError> {
+        self.create_with((self.options.threads() / self.options.workers()).max(1))
+    }
+
+    fn create_with(&self, threads: usize) -> Result<Session, BridgeError> {
         let environment = self.options.environment()?;
         check_version(&self.graph.min_onnxruntime)?;
         let refuse =
@@ -133,18 +175,23 @@ impl SessionFactory {
         let devices = &self.options.devices;
         let device = devices.in_turn(self.created.fetch_add(1, Ordering::Relaxed));
         let configured =
-            Session::builder(&environment).and_then(|builder| self.configure(builder, Cpu::detect(), device));
+            Session::builder(&environment).and_then(|builder| self.configure(builder, threads, Cpu::detect(), device));
         let builder = configured.map_err(refuse)?;
         let (session, counts) = load(&self.graph.path, builder, device).map_err(refuse)?;
         devices.providers.record(&self.graph.name, &device.name, counts);
         Ok(session)
     }
 
-    fn configure(&self, builder: SessionBuilder, cpu: Cpu, device: &Device) -> ort::Result<SessionBuilder> {
-        let threads = self.options.threads.unwrap_or_else(available_threads) / self.options.workers();
+    fn configure(
+        &self,
+        builder: SessionBuilder,
+        threads: usize,
+        cpu: Cpu,
+        device: &Device,
+    ) -> ort::Result<SessionBuilder> {
         let mut builder = builder
             .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_intra_threads(threads.max(1))?
+            .with_intra_threads(threads)?
             .with_inter_threads(1)?
             .with_config_entry(SPIN_DURATION.0, SPIN_DURATION.1)?
             // ONNX Runtime would store one memory pattern per input shape, and shapes rarely occur twice.
@@ -229,7 +276,7 @@ mod tests {
         let written = folder.path().join("optimized.onnx");
         let environment = environment(None).expect("ORT_DYLIB_PATH names ONNX Runtime");
         let builder =
-            Session::builder(&environment).and_then(|builder| factory.configure(builder, cpu, &Device::cpu()));
+            Session::builder(&environment).and_then(|builder| factory.configure(builder, 1, cpu, &Device::cpu()));
         let builder = builder.and_then(|builder| Ok(builder.with_optimized_model_path(&written)?));
         builder.expect("options").commit_from_file(&path).expect("a session");
         std::fs::read(&written).expect("a graph")
@@ -241,7 +288,22 @@ mod tests {
         let chosen = |threads, workers| options(threads, workers).with_session_per_thread().workers();
         assert_eq!([chosen(Some(3), None), chosen(Some(3), Some(2)), chosen(Some(9), None)], [3, 2, 4]);
         assert_eq!(chosen(None, None), available_threads().min(4));
-        assert_eq!(options(Some(3), None).workers(), 1);
+    }
+
+    #[test]
+    fn runs_share_the_threads_of_one_session_on_the_cpu_only() {
+        let cpu = EngineOptions { threads: Some(3), ..EngineOptions::default() };
+        let given = environment(None).expect("ORT_DYLIB_PATH names ONNX Runtime");
+        let in_environment = EngineOptions { environment: Some(given), ..cpu.clone() };
+        let of_application = vec![ort::ep::CPU::default().build()];
+        let with_providers = EngineOptions { providers: of_application, ..cpu.clone() };
+        let elsewhere = EngineOptions { devices: Devices::of_providers(&["CUDAExecutionProvider"]), ..cpu.clone() };
+        let chosen = |options: &EngineOptions| (options.shares_session(), options.workers());
+        assert_eq!(chosen(&cpu), (true, 3));
+        assert_eq!(chosen(&EngineOptions { workers: Some(2), ..cpu }), (true, 2));
+        for other in [in_environment, with_providers, elsewhere] {
+            assert_eq!(chosen(&other), (false, 1));
+        }
     }
 
     /// With `session.x64quantprecision`, ONNX Runtime converts the weights to unsigned integers, whose kernels do not

@@ -1,10 +1,10 @@
 //! Runs a transformer's graph with token ids as input and fetches one output.
 
-use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
-use ort::session::{IoBinding, RunOptions, Session};
-use ort::value::Tensor;
+use ort::session::RunOptions;
+use ort::value::{DynValue, Tensor};
 
 use super::batch::Padded;
+use super::graph_session::GraphSession;
 use super::outputs::{failed, output};
 use super::scope::RunScope;
 use crate::BridgeError;
@@ -38,7 +38,7 @@ impl Transformer {
     /// `inference`, without an index, because any row may be the cause; or the reason, if all calls of the run were stopped.
     pub(crate) fn run<T>(
         &self,
-        session: &mut Session,
+        session: &GraphSession,
         scope: &RunScope<'_>,
         batch: Padded,
         other: impl FnMut(&str) -> Option<ort::Result<Tensor<i64>>>,
@@ -48,27 +48,25 @@ impl Transformer {
         scope.run(batch.rows * batch.width, |options| self.run_session(session, options, batch, other, shape, read))
     }
 
-    /// Binds the output, because options that select outputs cannot be shared with the thread that stops the run.
     fn run_session<T>(
         &self,
-        session: &mut Session,
+        session: &GraphSession,
         options: &RunOptions,
         batch: Padded,
         other: impl FnMut(&str) -> Option<ort::Result<Tensor<i64>>>,
         shape: &[usize],
         read: impl FnOnce(&[f32]) -> T,
     ) -> Result<T, BridgeError> {
-        let binding = self.bind(session, batch, other).map_err(failed)?;
-        let outputs = session.run_binding_with_options(&binding, options).map_err(failed)?;
+        let inputs = self.inputs(batch, other).map_err(failed)?;
+        let outputs = session.run(inputs, &[self.output], options).map_err(failed)?;
         Ok(read(output(&outputs, self.output, shape)?))
     }
 
-    fn bind(
+    fn inputs(
         &self,
-        session: &Session,
         batch: Padded,
         mut other: impl FnMut(&str) -> Option<ort::Result<Tensor<i64>>>,
-    ) -> ort::Result<IoBinding> {
+    ) -> ort::Result<Vec<(&str, DynValue)>> {
         let shape = [batch.rows, batch.width];
         let (mut ids, mut mask) = (Some(batch.ids), Some(batch.mask));
         let mut tensor = |name: &str| match name {
@@ -76,13 +74,7 @@ impl Transformer {
             name if name == ATTENTION_MASK.0 => Tensor::from_array((shape, mask.take().unwrap_or_default())),
             name => other(name).unwrap_or_else(|| Tensor::from_array((shape, vec![0; shape[0] * shape[1]]))),
         };
-        let mut binding = session.create_binding()?;
-        for name in &self.inputs {
-            binding.bind_input(name, &tensor(name)?)?;
-        }
-        let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
-        binding.bind_output_to_device(self.output, &memory)?;
-        Ok(binding)
+        self.inputs.iter().map(|name| Ok((name.as_str(), tensor(name)?.into_dyn()))).collect()
     }
 }
 

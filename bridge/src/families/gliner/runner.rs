@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ort::session::Session;
 use ort::value::Tensor;
 
 use super::decode::{Candidate, candidates, logits_per_word};
@@ -12,6 +11,7 @@ use super::{LABEL_POSITIONS, WORD_POSITIONS};
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 use crate::runtime::batch::{Outcome, pad};
+use crate::runtime::graph_session::GraphSession;
 use crate::runtime::lane::Runner;
 use crate::runtime::scope::RunScope;
 use crate::runtime::session::SessionFactory;
@@ -55,13 +55,13 @@ impl SpanRunner {
 }
 
 impl Runner for SpanRunner {
-    type Worker = Session;
+    type Worker = Arc<GraphSession>;
     type Key = usize;
     type Row = Row;
     type Answer = Vec<Candidate>;
 
-    fn load(&self) -> Result<Session, BridgeError> {
-        self.sessions.create()
+    fn load(&self) -> Result<Arc<GraphSession>, BridgeError> {
+        self.sessions.graph_session()
     }
 
     fn len(row: &Row) -> usize {
@@ -72,7 +72,7 @@ impl Runner for SpanRunner {
     /// kept.
     fn run(
         &self,
-        session: &mut Session,
+        session: &mut Arc<GraphSession>,
         labels: &usize,
         rows: &[&Row],
         scope: &RunScope<'_>,

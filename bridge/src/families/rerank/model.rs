@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use ort::session::Session;
 use ort::value::Tensor;
 use tokenizers::Encoding;
 
@@ -21,6 +20,7 @@ use crate::families::report::VariantReport;
 use crate::runtime::batch::{Bounds, Outcome, pad, plan};
 use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stop;
+use crate::runtime::graph_session::GraphSession;
 use crate::runtime::lane::{Caller, Job, Lane, Permit, Runner};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
@@ -208,13 +208,13 @@ struct PairRunner {
 }
 
 impl Runner for PairRunner {
-    type Worker = Session;
+    type Worker = Arc<GraphSession>;
     type Key = ();
     type Row = Pair;
     type Answer = f32;
 
-    fn load(&self) -> Result<Session, BridgeError> {
-        self.sessions.create()
+    fn load(&self) -> Result<Arc<GraphSession>, BridgeError> {
+        self.sessions.graph_session()
     }
 
     fn len(pair: &Pair) -> usize {
@@ -223,7 +223,7 @@ impl Runner for PairRunner {
 
     fn run(
         &self,
-        session: &mut Session,
+        session: &mut Arc<GraphSession>,
         (): &(),
         rows: &[&Pair],
         scope: &RunScope<'_>,

@@ -4,7 +4,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use ort::session::Session;
 use ort::value::Tensor;
 use tokenizers::Tokenizer;
 
@@ -21,6 +20,7 @@ use crate::families::report::VariantReport;
 use crate::runtime::batch::{Bounds, Outcome, pad, plan};
 use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stop;
+use crate::runtime::graph_session::GraphSession;
 use crate::runtime::lane::{Caller, Job, Lane, Runner};
 use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
@@ -194,13 +194,13 @@ struct VectorRunner {
 }
 
 impl Runner for VectorRunner {
-    type Worker = Session;
+    type Worker = Arc<GraphSession>;
     type Key = i64;
     type Row = Vec<i64>;
     type Answer = Vec<f32>;
 
-    fn load(&self) -> Result<Session, BridgeError> {
-        self.sessions.create()
+    fn load(&self) -> Result<Arc<GraphSession>, BridgeError> {
+        self.sessions.graph_session()
     }
 
     fn len(ids: &Vec<i64>) -> usize {
@@ -209,7 +209,7 @@ impl Runner for VectorRunner {
 
     fn run(
         &self,
-        session: &mut Session,
+        session: &mut Arc<GraphSession>,
         prompt: &i64,
         rows: &[&Vec<i64>],
         scope: &RunScope<'_>,

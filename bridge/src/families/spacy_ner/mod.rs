@@ -151,7 +151,8 @@ impl Preprocessor for SpacyPreprocessor {
         let ner = network(NER_TYPES, NER)?;
         let parser = self.spec.parser.as_ref().map(|_| network(PARSER_TYPES, PARSER)).transpose()?;
         // The graphs are too small to be divided among threads: several texts run at a time, each on its own thread.
-        let lane = LaneOptions { workers: engine.workers(), merges: false, overlaps: true, ..options.lane() };
+        let workers = engine.workers();
+        let lane = LaneOptions { workers, merges: false, overlaps: true, place_tokens: None, ..options.lane() };
         let pipeline = Pipeline::new(self.spec.clone(), Arc::clone(&self.resources), ner, parser);
         let recognizer = SpacyRecognizer::new(Lane::new(pipeline, lane, meter));
         Ok(Arc::new(NerModel::new(files, variant, options, Arc::new(recognizer))))

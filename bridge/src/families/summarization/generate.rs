@@ -1,13 +1,18 @@
 //! Runs a summarizer's graph, which returns the best sequence of each text.
 
-use ort::session::{RunOptions, Session, SessionInputValue};
-use ort::value::Tensor;
+use ort::session::RunOptions;
+use ort::value::{DynValue, Tensor};
 
 use super::options::Settings;
 use super::section::SummarizationSpec;
 use crate::BridgeError;
 use crate::runtime::batch::{Outcome, Padded};
+use crate::runtime::graph_session::GraphSession;
 use crate::runtime::outputs::{failed, shaped_output};
+
+/// The names of the graph's outputs.
+const SEQUENCES: &str = "sequences";
+const SCORES: &str = "sequences_scores";
 
 /// The result of the beam search for one text.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,16 +42,16 @@ impl SpecialTokens {
     /// `inference`, without an index, if the run failed, because any text may be the cause.
     pub(super) fn run(
         self,
-        session: &mut Session,
+        session: &GraphSession,
         batch: Padded,
         settings: &Settings,
         options: &RunOptions,
     ) -> Result<Vec<Outcome<Generated>>, BridgeError> {
         let rows = batch.rows;
         let inputs = feed(batch, settings).map_err(failed)?;
-        let outputs = session.run_with_options(inputs, options).map_err(failed)?;
-        let (shape, sequences) = shaped_output::<i64>(&outputs, "sequences")?;
-        let (scores_shape, scores) = shaped_output::<f32>(&outputs, "sequences_scores")?;
+        let outputs = session.run(inputs, &[SEQUENCES, SCORES], options).map_err(failed)?;
+        let (shape, sequences) = shaped_output::<i64>(&outputs, SEQUENCES)?;
+        let (scores_shape, scores) = shaped_output::<f32>(&outputs, SCORES)?;
         let length = sequences.len() / rows.max(1);
         if shape != [rows as i64, length as i64] || length == 0 || scores_shape != [rows as i64] {
             let problem =
@@ -79,16 +84,16 @@ impl SpecialTokens {
     }
 }
 
-fn feed(batch: Padded, settings: &Settings) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
+fn feed(batch: Padded, settings: &Settings) -> ort::Result<Vec<(&'static str, DynValue)>> {
     let shape = [batch.rows, batch.width];
     let integer = |value: usize| Tensor::from_array(([1], vec![i64::try_from(value).unwrap_or(i64::MAX)]));
     Ok(vec![
-        ("input_ids", Tensor::from_array((shape, batch.ids))?.into()),
-        ("attention_mask", Tensor::from_array((shape, batch.mask))?.into()),
-        ("num_beams", integer(settings.num_beams)?.into()),
-        ("min_length", integer(settings.min_length)?.into()),
-        ("max_length", integer(settings.max_length)?.into()),
-        ("length_penalty", Tensor::from_array(([1], vec![settings.length_penalty]))?.into()),
+        ("input_ids", Tensor::from_array((shape, batch.ids))?.into_dyn()),
+        ("attention_mask", Tensor::from_array((shape, batch.mask))?.into_dyn()),
+        ("num_beams", integer(settings.num_beams)?.into_dyn()),
+        ("min_length", integer(settings.min_length)?.into_dyn()),
+        ("max_length", integer(settings.max_length)?.into_dyn()),
+        ("length_penalty", Tensor::from_array(([1], vec![settings.length_penalty]))?.into_dyn()),
     ])
 }
 

@@ -112,10 +112,12 @@ impl SummaryModel {
             pad_id,
         };
         // The texts of several calls do not run together: a run lasts as long as its longest summary.
-        let lane = LaneOptions { merges: false, ..options.lane() };
+        let (lane, source_budget) = (options.lane(), options.sharing.run_tokens.unwrap_or(SOURCE_BUDGET));
+        let place_tokens = lane.place_tokens.map(|_| source_budget);
+        let lane = LaneOptions { merges: false, place_tokens, ..lane };
         Ok(Self {
             lane: Lane::new(runner, lane, meter.clone()),
-            source_budget: options.sharing.run_tokens.unwrap_or(SOURCE_BUDGET),
+            source_budget,
             max_tokens: sections.tokenizer.max_tokens,
             variant: variant.to_owned(),
             limits: options.limits,

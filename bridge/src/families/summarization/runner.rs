@@ -1,11 +1,12 @@
 //! Runs the graph of a summarizer on encoded texts.
 
-use ort::session::Session;
+use std::sync::Arc;
 
 use super::generate::{Generated, SpecialTokens};
 use super::options::Settings;
 use crate::BridgeError;
 use crate::runtime::batch::{Outcome, pad};
+use crate::runtime::graph_session::GraphSession;
 use crate::runtime::lane::Runner;
 use crate::runtime::scope::RunScope;
 use crate::runtime::session::SessionFactory;
@@ -18,13 +19,13 @@ pub(super) struct SummaryRunner {
 }
 
 impl Runner for SummaryRunner {
-    type Worker = Session;
+    type Worker = Arc<GraphSession>;
     type Key = Settings;
     type Row = Vec<i64>;
     type Answer = Generated;
 
-    fn load(&self) -> Result<Session, BridgeError> {
-        self.sessions.create()
+    fn load(&self) -> Result<Arc<GraphSession>, BridgeError> {
+        self.sessions.graph_session()
     }
 
     fn len(ids: &Vec<i64>) -> usize {
@@ -38,7 +39,7 @@ impl Runner for SummaryRunner {
 
     fn run(
         &self,
-        session: &mut Session,
+        session: &mut Arc<GraphSession>,
         settings: &Settings,
         rows: &[&Vec<i64>],
         scope: &RunScope<'_>,

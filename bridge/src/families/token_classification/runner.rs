@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use ort::session::Session;
-
 use super::decode::decode;
 use super::section::{Sections, TokenClassificationSpec};
 use super::windows::Window;
 use crate::BridgeError;
 use crate::artifact::manifest::Graph;
 use crate::runtime::batch::{Outcome, pad};
+use crate::runtime::graph_session::GraphSession;
 use crate::runtime::lane::Runner;
 use crate::runtime::scope::RunScope;
 use crate::runtime::session::SessionFactory;
@@ -55,13 +54,13 @@ impl WindowRunner {
 }
 
 impl Runner for WindowRunner {
-    type Worker = Session;
+    type Worker = Arc<GraphSession>;
     type Key = AggregationStrategy;
     type Row = Window;
     type Answer = Vec<Found>;
 
-    fn load(&self) -> Result<Session, BridgeError> {
-        self.sessions.create()
+    fn load(&self) -> Result<Arc<GraphSession>, BridgeError> {
+        self.sessions.graph_session()
     }
 
     fn len(window: &Window) -> usize {
@@ -72,7 +71,7 @@ impl Runner for WindowRunner {
     /// kept.
     fn run(
         &self,
-        session: &mut Session,
+        session: &mut Arc<GraphSession>,
         strategy: &AggregationStrategy,
         rows: &[&Window],
         scope: &RunScope<'_>,

@@ -1,8 +1,9 @@
 //! The lane of a model: the queue of its calls, and the threads that run its graphs.
 //!
 //! Calls wait in a queue and are served in turn, run by run: a call goes back to the end of the queue when its run has
-//! ended. Rows of waiting calls run together if the model supports that. Only the threads of the lane run graphs; each
-//! has its own sessions and caches. The threads start with the first calls.
+//! ended, or at once if its runs may overlap. Rows of waiting calls run together if the model supports that. Only the threads
+//! of the lane start runs, each with sessions and caches of its own or with a session that they share. The threads start with
+//! the first calls.
 
 pub(crate) mod fork;
 mod inbox;
@@ -20,7 +21,7 @@ use std::time::Instant;
 use self::inbox::{Inbox, Message};
 use self::queue::{Call, Wait};
 use self::worker::Shared;
-use super::batch::Outcome;
+use super::batch::{Load, Outcome};
 use super::blocking::on_blocking_thread;
 use super::cancellation::Stop;
 use super::meter::Meter;
@@ -36,7 +37,7 @@ const MAX_INLINE_BYTES: usize = 16 << 10;
 
 /// What the threads of a lane do for one model.
 pub(crate) trait Runner: Send + Sync + 'static {
-    /// What one thread needs for a run: sessions, and caches.
+    /// What one thread needs for a run: sessions, which threads may share, and caches.
     type Worker: Send;
     /// The options of a call that all rows of one run share.
     type Key: Clone + PartialEq + Send + Sync;
@@ -83,10 +84,21 @@ pub(crate) struct LaneOptions {
     pub(crate) run_tokens: usize,
     /// Whether rows of several calls run together.
     pub(crate) merges: bool,
-    /// Whether runs of one call may overlap, one per thread. This suits graphs that are too small for several threads.
+    /// Whether runs of one call may overlap, one per thread.
     pub(crate) overlaps: bool,
+    /// The tokens of a run, including padding, that take one of as many places as there are threads. A larger run takes
+    /// several, so that long rows beside each other do not multiply the memory. `None`: every run takes one place.
+    pub(crate) place_tokens: Option<usize>,
     /// Whether the sessions free their unused memory after large runs.
     pub(crate) shrinks: bool,
+}
+
+impl LaneOptions {
+    /// The places that a run takes.
+    fn places(&self, load: Option<Load>) -> usize {
+        let tokens = load.map_or(0, Load::padded);
+        self.place_tokens.map_or(1, |limit| tokens.div_ceil(limit.max(1)).clamp(1, self.workers.max(1)))
+    }
 }
 
 /// How a call waits, and how it is stopped.

@@ -1,5 +1,8 @@
 //! The waiting calls of a lane: whose turn it is, and which rows run together.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +67,8 @@ pub(super) struct Part<R: Runner> {
 /// The rows that run together.
 pub(super) struct Batch<R: Runner> {
     pub(super) key: R::Key,
+    /// The places that the run takes.
+    pub(super) places: usize,
     pub(super) parts: Vec<Part<R>>,
 }
 
@@ -125,16 +130,23 @@ impl<R: Runner> Queue<R> {
         self.calls.remove(index)
     }
 
-    /// Takes the next run of the first call, and the next runs of other calls that can run together with it.
-    pub(super) fn take(&mut self, options: &LaneOptions) -> Option<Batch<R>> {
+    /// Takes the next run of the first call, and the next runs of other calls that can run together with it. `None` if the
+    /// first run takes more than the free places: no other one overtakes it.
+    pub(super) fn take(&mut self, options: &LaneOptions, free_places: usize) -> Option<Batch<R>> {
         let first = std::iter::from_fn(|| self.calls.pop_front()).find(|call| !call.is_stopped())?;
         let (key, load) = (first.key.clone(), first.load());
+        // Other rows add no places: they run together only up to the limit on tokens, which one place holds.
+        let places = options.places(load);
+        if places > free_places {
+            self.calls.push_front(first);
+            return None;
+        }
         let mut calls = vec![first];
         if let Some(load) = load.filter(|_| options.merges) {
             self.add_others(&mut calls, load, options.run_tokens);
         }
         let parts = calls.into_iter().map(|call| self.part(call, options)).collect();
-        Some(Batch { key, parts })
+        Some(Batch { key, places, parts })
     }
 
     /// Takes other calls of the same key, first those whose rows have about the same length.
@@ -166,157 +178,5 @@ impl<R: Runner> Queue<R> {
             part.rest.take().into_iter().for_each(|rest| self.push(rest));
         }
         part
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::BridgeError;
-    use crate::runtime::batch::Outcome;
-    use crate::runtime::scope::RunScope;
-
-    struct Words;
-
-    impl Runner for Words {
-        type Worker = ();
-        type Key = u8;
-        type Row = usize;
-        type Answer = ();
-
-        fn load(&self) -> Result<(), BridgeError> {
-            Ok(())
-        }
-
-        fn len(row: &usize) -> usize {
-            *row
-        }
-
-        fn run(&self, (): &mut (), _: &u8, rows: &[&usize], _: &RunScope<'_>) -> Result<Vec<Outcome<()>>, BridgeError> {
-            Ok(rows.iter().map(|_| Ok(())).collect())
-        }
-    }
-
-    fn call(id: u64, key: u8, runs: &[&[usize]]) -> Call<Words> {
-        let rows: Vec<Option<usize>> = runs.concat().into_iter().map(Some).collect();
-        let mut indices = 0..rows.len();
-        let runs = runs.iter().map(|run| indices.by_ref().take(run.len()).collect()).collect();
-        let (waits, stop, inbox) = (Arc::new(AtomicBool::new(true)), Arc::default(), Arc::new(Inbox::new()));
-        Call { id, key, rows, runs, is_last: true, waits, wait: None, trace: Trace::default(), stop, inbox }
-    }
-
-    fn queue(calls: Vec<Call<Words>>) -> Queue<Words> {
-        Queue { waiting: calls.len(), calls: calls.into() }
-    }
-
-    fn options(merges: bool, overlaps: bool) -> LaneOptions {
-        LaneOptions { workers: 1, max_waiting: 9, run_tokens: 100, merges, overlaps, shrinks: true }
-    }
-
-    /// The lengths of the rows of the next run by call. The calls return to the queue.
-    fn next(queue: &mut Queue<Words>, options: &LaneOptions) -> Vec<Vec<usize>> {
-        let parts = queue.take(options).map_or_else(Vec::new, |batch| batch.parts);
-        let rows = |part: Part<Words>| {
-            part.rest.into_iter().for_each(|rest| queue.push(rest));
-            part.rows.into_iter().map(|(_, row)| row).collect()
-        };
-        parts.into_iter().map(rows).collect()
-    }
-
-    #[test]
-    fn calls_take_turns_run_by_run() {
-        let mut queue =
-            queue(vec![call(0, 0, &[&[50, 50], &[40, 40], &[30]]), call(1, 0, &[&[10]]), call(2, 0, &[&[20], &[5]])]);
-        let options = options(false, false);
-        let order: Vec<_> = (0..7).map(|_| next(&mut queue, &options)).collect();
-        let expected: [&[&[usize]]; 7] = [&[&[50, 50]], &[&[10]], &[&[20]], &[&[40, 40]], &[&[5]], &[&[30]], &[]];
-        assert_eq!(order, expected);
-        assert_eq!((queue.waiting, queue.len()), (0, 0));
-    }
-
-    #[test]
-    fn a_call_waits_until_its_last_run_starts() {
-        let mut queue = queue(vec![call(0, 0, &[&[5], &[4]])]);
-        queue
-            .take(&options(true, false))
-            .expect("a run")
-            .parts
-            .into_iter()
-            .filter_map(|part| part.rest)
-            .for_each(|rest| queue.push(rest));
-        assert_eq!((queue.waiting, queue.len()), (1, 1));
-        assert!(queue.take(&options(true, false)).is_some_and(|batch| batch.parts[0].rest.is_none()));
-        assert_eq!(queue.waiting, 0);
-    }
-
-    #[test]
-    fn similar_rows_of_one_key_run_together() {
-        let calls = vec![
-            call(0, 0, &[&[10, 9]]),
-            call(1, 0, &[&[10]]),
-            call(2, 1, &[&[10]]),
-            call(3, 0, &[&[40]]),
-            call(4, 0, &[&[9], &[1]]),
-        ];
-        let mut queue = queue(calls);
-        let options = options(true, false);
-        let order: Vec<_> = (0..5).map(|_| next(&mut queue, &options)).collect();
-        let expected: [&[&[usize]]; 5] = [&[&[10, 9], &[10], &[9]], &[&[10]], &[&[40]], &[&[1]], &[]];
-        assert_eq!(order, expected);
-    }
-
-    #[test]
-    fn a_call_without_rows_runs_alone() {
-        let mut queue = queue(vec![call(0, 0, &[&[]]), call(1, 0, &[&[5]])]);
-        let options = options(true, false);
-        assert_eq!(next(&mut queue, &options), [Vec::<usize>::new()]);
-        assert_eq!(next(&mut queue, &options), [[5]]);
-    }
-
-    #[test]
-    fn runs_of_one_call_overlap_only_if_allowed() {
-        let overlapping = options(false, true);
-        let mut queue = queue(vec![call(0, 0, &[&[5], &[4]])]);
-        let batches = [queue.take(&overlapping), queue.take(&overlapping)];
-        assert!(batches.iter().flatten().all(|batch| batch.parts[0].rest.is_none()));
-        assert_eq!(batches.map(|batch| batch.map(|batch| batch.parts[0].rows[0].1)), [Some(5), Some(4)]);
-    }
-
-    #[test]
-    fn stopped_calls_are_skipped() {
-        let calls: Vec<_> = (0..4).map(|id| call(id, 0, &[&[5]])).collect();
-        [0, 2].into_iter().for_each(|index: usize| calls[index].stop.stop(BridgeError::Cancelled));
-        let mut queue = queue(calls);
-        assert_eq!(queue.remove(3).map(|call| call.id), Some(3));
-        assert_eq!(next(&mut queue, &options(true, false)), [[5]]);
-        assert!(queue.take(&options(true, false)).is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn merged_runs_are_within_the_bounds_and_lose_no_row(
-            lengths in proptest::collection::vec(0_usize..120, 0..90),
-        ) {
-            let calls = lengths.iter().enumerate().map(|(id, length)| call(id as u64, 0, &[&[*length]])).collect();
-            let mut queue = queue(calls);
-            let options = options(true, false);
-            let mut seen = Vec::new();
-            while let Some(first) = queue.calls.front().map(|call| call.id) {
-                let batch = queue.take(&options).expect("a run");
-                let rows: Vec<usize> = batch.parts.iter().flat_map(|part| &part.rows).map(|(_, row)| *row).collect();
-                prop_assert_eq!(rows[0], lengths[first as usize]);
-                let width = rows.iter().copied().max().unwrap_or(0).max(1);
-                let (padded, tokens) = (rows.len() * width, rows.iter().map(|row| *row.max(&1)).sum::<usize>());
-                prop_assert!(rows.len() == 1 || padded <= 100 && (padded - tokens) * 4 <= padded, "{:?}", rows);
-                seen.extend(rows);
-            }
-            let mut expected = lengths;
-            seen.sort_unstable();
-            expected.sort_unstable();
-            prop_assert_eq!(seen, expected);
-            prop_assert_eq!(queue.waiting, 0);
-        }
     }
 }

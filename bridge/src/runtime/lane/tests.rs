@@ -1,5 +1,7 @@
 //! Tests of lanes with a runner that computes nothing and records its runs. They count runs and do not measure time.
 
+mod places;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -67,7 +69,15 @@ struct Subject {
 }
 
 fn options() -> LaneOptions {
-    LaneOptions { workers: 1, max_waiting: 99, run_tokens: 100, merges: true, overlaps: false, shrinks: false }
+    LaneOptions {
+        workers: 1,
+        max_waiting: 99,
+        run_tokens: 100,
+        merges: true,
+        overlaps: false,
+        place_tokens: None,
+        shrinks: false,
+    }
 }
 
 fn subject_with(options: LaneOptions, fails_to_load: usize, hook: Hook) -> Subject {

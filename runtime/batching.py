@@ -30,3 +30,16 @@ def plan_batches(lengths: Sequence[int], token_budget: int, max_texts: int | Non
         batch = indices[start : start + (texts if max_texts is None else min(texts, max_texts))]
         start += len(batch)
         yield batch
+
+
+def plan_even_batches(lengths: Sequence[int], token_budget: int, max_texts: int, workers: int) -> list[list[int]]:
+    """Return batches as `plan_batches` does; if it takes several, they have about the same number of texts.
+
+    Their number is a multiple of `workers` where the lengths allow it, so that no worker is idle at the end. Texts that
+    fit into one batch are not divided: all threads together read the weights once for each step of its search.
+    """
+    batches = list(plan_batches(lengths, token_budget, max_texts))
+    if len(batches) == 1 or workers == 1:
+        return batches
+    runs = -(-len(batches) // workers) * workers
+    return list(plan_batches(lengths, token_budget, -(-len(lengths) // runs)))

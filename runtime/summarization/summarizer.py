@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...artifacts.errors import ConfigError, DeviceError, InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
 from .. import cpu
-from ..batching import plan_batches
+from ..batching import plan_even_batches
 from ..cancellation import Stop, Watch
 from ..chunks import is_whitespace, split_into_chunks
 from ..graph_model import GraphModel, graph_model
@@ -140,13 +140,10 @@ class BeamSearchSummarizer:
     def _run(
         self, settings: GenerationDefaults, call: Call, encoded: list[Tokens], is_last: bool
     ) -> Iterator[_IndexedSummary]:
-        """Yield the summary of each text with its index, batch by batch.
-
-        Two searches of three texts on one thread each end before one of six texts on two threads.
-        """
-        share = -(-len(encoded) // self.lane.workers)
-        max_texts = min(self._beam_limit // (settings.num_beams * settings.max_length), share)
-        batches = list(plan_batches([len(tokens.ids) for tokens in encoded], self._token_budget, max_texts))
+        """Yield the summary of each text with its index, batch by batch."""
+        max_texts = self._beam_limit // (settings.num_beams * settings.max_length)
+        lengths = [len(tokens.ids) for tokens in encoded]
+        batches = plan_even_batches(lengths, self._token_budget, max_texts, self.lane.workers)
         generate = partial(self._generate, settings)
         runs = [Run([encoded[index] for index in batch], generate) for batch in batches]
         for number, answers in call.run(runs, is_last=is_last):

@@ -44,6 +44,19 @@ pub(crate) fn plan(mut texts: Vec<(usize, usize)>, bounds: Bounds) -> Vec<Vec<us
     runs
 }
 
+/// Groups texts as `plan` does; if it takes several runs, they have about the same number of texts. Their number is a
+/// multiple of `workers` where the lengths allow it, so that no worker is idle at the end.
+///
+/// Texts that fit into one run are not divided: all threads together read the weights once for each step of its search.
+pub(crate) fn plan_evenly(texts: Vec<(usize, usize)>, bounds: Bounds, workers: usize) -> Vec<Vec<usize>> {
+    let (count, runs) = (texts.len(), plan(texts.clone(), bounds));
+    if runs.len() <= 1 || workers == 1 {
+        return runs;
+    }
+    let runs = runs.len().next_multiple_of(workers.max(1));
+    plan(texts, Bounds { texts: count.div_ceil(runs), ..bounds })
+}
+
 /// The size of a run: its rows, the length of the longest one, and the sum of their lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
@@ -123,6 +136,18 @@ mod tests {
         assert_eq!((padded.ids, padded.mask), (vec![5, 6, 7, 8, 9, 9], vec![1, 1, 1, 1, 0, 0]));
         let empty = pad(&[&[]], 9);
         assert_eq!((empty.width, empty.ids, empty.mask), (1, vec![9], vec![0]));
+    }
+
+    #[test]
+    fn several_runs_are_divided_evenly_among_workers() {
+        let bounds = Bounds { tokens: 2048, texts: 14 };
+        let sizes = |count: usize, length: usize, workers| {
+            let runs = plan_evenly((0..count).map(|index| (index, length)).collect(), bounds, workers);
+            runs.iter().map(Vec::len).collect::<Vec<usize>>()
+        };
+        assert!(sizes(0, 400, 2).is_empty());
+        assert_eq!([sizes(5, 400, 2), sizes(6, 400, 1), sizes(6, 400, 2)], [vec![5], vec![5, 1], vec![3, 3]]);
+        assert_eq!([sizes(12, 400, 2), sizes(30, 10, 2)], [vec![3; 4], vec![8, 8, 8, 6]]);
     }
 
     #[test]

@@ -31,8 +31,8 @@ impl ModelOptions {
             max_waiting: self.limits.waiting,
             run_tokens: self.bounds().tokens,
             merges: self.sharing.merges,
-            overlaps: if shares_session { workers > 1 } else { self.engine.devices.count() > 1 },
-            place_tokens: shares_session.then_some(self.bounds().tokens),
+            overlaps: workers > 1,
+            slot_tokens: shares_session.then_some(self.bounds().tokens),
             // A session with other providers may have no arena on the CPU, and the option would make its runs fail.
             shrinks: self.engine.providers.is_empty() && self.engine.devices.is_cpu(),
         }

@@ -85,6 +85,11 @@ impl EngineOptions {
         Self { workers: self.workers.or(Some(self.threads().min(MAX_DEFAULT_WORKERS))), ..self }
     }
 
+    /// Sets the number of runs at the same time to `limit`, if the default is higher and no other number is set.
+    pub(crate) fn with_default_workers_up_to(self, limit: usize) -> Self {
+        Self { workers: self.workers.or(Some(self.workers().min(limit))), ..self }
+    }
+
     /// The number of threads of a graph.
     fn threads(&self) -> usize {
         self.threads.unwrap_or_else(available_threads).max(1)
@@ -93,7 +98,7 @@ impl EngineOptions {
     /// Whether the runs of a graph share a session and its threads. Only the provider of the CPU supports runs beside each
     /// other, and in the environment of an application a session may have no threads of its own.
     pub(crate) fn shares_session(&self) -> bool {
-        self.environment.is_none() && self.providers.is_empty() && self.devices.is_cpu()
+        self.environment.is_none() && self.providers.is_empty() && self.devices.is_cpu() && self.devices.count() == 1
     }
 
     /// The number of runs of a graph at the same time.

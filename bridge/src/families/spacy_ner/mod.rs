@@ -152,7 +152,7 @@ impl Preprocessor for SpacyPreprocessor {
         let parser = self.spec.parser.as_ref().map(|_| network(PARSER_TYPES, PARSER)).transpose()?;
         // The graphs are too small to be divided among threads: several texts run at a time, each on its own thread.
         let workers = engine.workers();
-        let lane = LaneOptions { workers, merges: false, overlaps: true, place_tokens: None, ..options.lane() };
+        let lane = LaneOptions { workers, merges: false, overlaps: true, slot_tokens: None, ..options.lane() };
         let pipeline = Pipeline::new(self.spec.clone(), Arc::clone(&self.resources), ner, parser);
         let recognizer = SpacyRecognizer::new(Lane::new(pipeline, lane, meter));
         Ok(Arc::new(NerModel::new(files, variant, options, Arc::new(recognizer))))

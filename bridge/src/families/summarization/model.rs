@@ -33,6 +33,9 @@ use crate::tokenizer::{Encoded, TextEncoder, guarded};
 
 /// The default limit on the padded source tokens of one run; a text that exceeds it runs alone.
 const SOURCE_BUDGET: usize = 2048;
+/// The default limit on searches at the same time: each reads all weights for every token, and its caches need hundreds of
+/// megabytes.
+const MAX_SEARCHES: usize = 2;
 
 /// Converts texts to token ids and back. The variants of an artifact share it.
 pub(super) struct SummaryTokenizer {
@@ -73,6 +76,8 @@ pub(crate) struct SummaryModel {
     pub(super) tokenizer: Arc<SummaryTokenizer>,
     pub(super) lane: Lane<SummaryRunner>,
     source_budget: usize,
+    /// The number of searches at the same time.
+    pub(super) workers: usize,
     limits: Limits,
     meter: Meter,
 }
@@ -106,18 +111,21 @@ impl SummaryModel {
         check_device(variant, &options.engine.devices)?;
         let (spec, pad_id) = (sections.summarization.clone(), sections.tokenizer.pad_id());
         let meter = Meter::of(&manifest);
+        let engine = options.engine.clone().with_default_workers_up_to(MAX_SEARCHES);
+        let workers = engine.workers();
         let runner = SummaryRunner {
-            sessions: SessionFactory::of_graph(files.root(), graph, options.engine.clone()),
+            sessions: SessionFactory::of_graph(files.root(), graph, engine),
             special_tokens: SpecialTokens::new(&spec, pad_id),
             pad_id,
         };
         // The texts of several calls do not run together: a run lasts as long as its longest summary.
         let (lane, source_budget) = (options.lane(), options.sharing.run_tokens.unwrap_or(SOURCE_BUDGET));
-        let place_tokens = lane.place_tokens.map(|_| source_budget);
-        let lane = LaneOptions { merges: false, place_tokens, ..lane };
+        let slot_tokens = lane.slot_tokens.map(|_| source_budget);
+        let lane = LaneOptions { workers, overlaps: workers > 1, merges: false, slot_tokens, ..lane };
         Ok(Self {
             lane: Lane::new(runner, lane, meter.clone()),
             source_budget,
+            workers,
             max_tokens: sections.tokenizer.max_tokens,
             variant: variant.to_owned(),
             limits: options.limits,

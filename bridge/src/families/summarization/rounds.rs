@@ -8,7 +8,7 @@ use super::model::{SummaryModel, SummaryTokenizer};
 use super::options::Settings;
 use super::runner::SummaryRunner;
 use crate::BridgeError;
-use crate::runtime::batch::{Bounds, Outcome, plan};
+use crate::runtime::batch::{Bounds, Outcome, plan_evenly};
 use crate::runtime::blocking::block_on;
 use crate::runtime::cancellation::Stop;
 use crate::runtime::lane::{Caller, Job, Permit};
@@ -115,7 +115,8 @@ impl Rounds<'_> {
     }
 
     fn reader(&self) -> Reader {
-        Reader { tokenizer: Arc::clone(&self.model.tokenizer), stop: Arc::clone(&self.caller.stop) }
+        let (tokenizer, stop) = (Arc::clone(&self.model.tokenizer), Arc::clone(&self.caller.stop));
+        Reader { tokenizer, stop, workers: self.model.workers }
     }
 }
 
@@ -131,6 +132,8 @@ struct Split {
 struct Reader {
     tokenizer: Arc<SummaryTokenizer>,
     stop: Arc<Stop>,
+    /// The number of searches at the same time.
+    workers: usize,
 }
 
 impl Reader {
@@ -150,7 +153,7 @@ impl Reader {
             Ok(encoded.truncated)
         };
         let truncated = texts.into_iter().map(&mut encode).collect();
-        let runs = plan(rows.iter().map(Vec::len).enumerate().collect(), bounds);
+        let runs = plan_evenly(rows.iter().map(Vec::len).enumerate().collect(), bounds, self.workers);
         (Job { key, rows, runs, is_last }, truncated)
     }
 

@@ -54,8 +54,8 @@ impl GraphSession {
         options: &RunOptions,
     ) -> ort::Result<NamedValues<'a>> {
         let call = Call::new(&self.session, options, inputs, outputs)?;
-        let place = Place::enter(self);
-        let values = if place.on_own_thread { call.on_session_thread() } else { call.on_this_thread() }?;
+        let guard = RunGuard::enter(self);
+        let values = if guard.on_own_thread { call.on_session_thread() } else { call.on_this_thread() }?;
         Ok(outputs.iter().copied().zip(values).collect())
     }
 
@@ -65,16 +65,17 @@ impl GraphSession {
 }
 
 /// A run at the moment. It ends when this value is dropped.
-struct Place<'a> {
+struct RunGuard<'a> {
     session: &'a GraphSession,
     /// Whether one of the session's own threads computes the run.
     on_own_thread: bool,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RunGuard<'a> {
     fn enter(session: &'a GraphSession) -> Self {
         let mut runs = session.runs();
-        let on_own_thread = runs.all > 0 && runs.on_own_threads < session.own_threads;
+        let has_other_caller = runs.all > runs.on_own_threads;
+        let on_own_thread = has_other_caller && runs.on_own_threads < session.own_threads;
         runs.all += 1;
         runs.on_own_threads += usize::from(on_own_thread);
         #[cfg(test)]
@@ -85,7 +86,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for RunGuard<'_> {
     fn drop(&mut self) {
         let mut runs = self.session.runs();
         runs.all -= 1;

@@ -61,7 +61,7 @@ fn runs_beside_each_other_have_the_outputs_of_serial_ones() {
     for threads in [1, 2, 4] {
         let session = session(threads);
         let expected: Vec<Vec<f32>> = (0..40).map(|seed| vectors(&session, seed)).collect();
-        let other = Place::enter(&session);
+        let other = RunGuard::enter(&session);
         thread::scope(|scope| {
             for caller in 0..8 {
                 let (session, expected) = (&session, &expected);
@@ -85,8 +85,8 @@ fn a_run_that_is_alone_is_computed_by_its_caller() {
     let on_own_threads = || session.runs().ever_on_own_threads;
     (0..3).for_each(|seed| drop(vectors(&session, seed)));
     assert_eq!(on_own_threads(), 0);
-    let others: Vec<Place<'_>> = (0..6).map(|_| Place::enter(&session)).collect();
-    let kinds: Vec<bool> = others.iter().map(|place| place.on_own_thread).collect();
+    let others: Vec<RunGuard<'_>> = (0..6).map(|_| RunGuard::enter(&session)).collect();
+    let kinds: Vec<bool> = others.iter().map(|guard| guard.on_own_thread).collect();
     assert_eq!(kinds, [false, true, true, true, false, false]);
     drop(others);
     drop(vectors(&session, 0));
@@ -107,7 +107,7 @@ fn errors_of_runs_beside_others_are_returned() {
         (named, shaped)
     };
     let alone = errors();
-    let _other = Place::enter(&session);
+    let _other = RunGuard::enter(&session);
     assert_eq!(errors(), alone);
     assert_eq!(session.runs().ever_on_own_threads, 2);
     assert!(alone.0.contains("nothing") && alone.1.contains("input_ids"), "{alone:?}");
@@ -117,7 +117,7 @@ fn errors_of_runs_beside_others_are_returned() {
 #[test]
 fn a_run_beside_another_can_be_terminated() {
     let session = session(2);
-    let _other = Place::enter(&session);
+    let _other = RunGuard::enter(&session);
     let terminated = options();
     terminated.terminate().expect("a terminated run");
     let error = run_with(&session, inputs(1, 2, 0), &terminated).expect_err("terminated before the start");

@@ -86,18 +86,18 @@ pub(crate) struct LaneOptions {
     pub(crate) merges: bool,
     /// Whether runs of one call may overlap, one per thread.
     pub(crate) overlaps: bool,
-    /// The tokens of a run, including padding, that take one of as many places as there are threads. A larger run takes
-    /// several, so that long rows beside each other do not multiply the memory. `None`: every run takes one place.
-    pub(crate) place_tokens: Option<usize>,
+    /// The tokens of a run, including padding, that take one of as many slots as there are threads. A larger run takes
+    /// several, so that long rows beside each other do not multiply the memory. `None`: every run takes one slot.
+    pub(crate) slot_tokens: Option<usize>,
     /// Whether the sessions free their unused memory after large runs.
     pub(crate) shrinks: bool,
 }
 
 impl LaneOptions {
-    /// The places that a run takes.
-    fn places(&self, load: Option<Load>) -> usize {
+    /// The slots that a run takes.
+    fn slots(&self, load: Option<Load>) -> usize {
         let tokens = load.map_or(0, Load::padded);
-        self.place_tokens.map_or(1, |limit| tokens.div_ceil(limit.max(1)).clamp(1, self.workers.max(1)))
+        self.slot_tokens.map_or(1, |limit| tokens.div_ceil(limit.max(1)).clamp(1, self.workers.max(1)))
     }
 }
 

@@ -67,8 +67,8 @@ pub(super) struct Part<R: Runner> {
 /// The rows that run together.
 pub(super) struct Batch<R: Runner> {
     pub(super) key: R::Key,
-    /// The places that the run takes.
-    pub(super) places: usize,
+    /// The slots that the run takes.
+    pub(super) slots: usize,
     pub(super) parts: Vec<Part<R>>,
 }
 
@@ -131,13 +131,13 @@ impl<R: Runner> Queue<R> {
     }
 
     /// Takes the next run of the first call, and the next runs of other calls that can run together with it. `None` if the
-    /// first run takes more than the free places: no other one overtakes it.
-    pub(super) fn take(&mut self, options: &LaneOptions, free_places: usize) -> Option<Batch<R>> {
+    /// first run takes more than the free slots: no other one overtakes it.
+    pub(super) fn take(&mut self, options: &LaneOptions, free_slots: usize) -> Option<Batch<R>> {
         let first = std::iter::from_fn(|| self.calls.pop_front()).find(|call| !call.is_stopped())?;
         let (key, load) = (first.key.clone(), first.load());
-        // Other rows add no places: they run together only up to the limit on tokens, which one place holds.
-        let places = options.places(load);
-        if places > free_places {
+        // Other rows add no slots: they run together only up to the limit on tokens, which one slot holds.
+        let slots = options.slots(load);
+        if slots > free_slots {
             self.calls.push_front(first);
             return None;
         }
@@ -146,7 +146,7 @@ impl<R: Runner> Queue<R> {
             self.add_others(&mut calls, load, options.run_tokens);
         }
         let parts = calls.into_iter().map(|call| self.part(call, options)).collect();
-        Some(Batch { key, places, parts })
+        Some(Batch { key, slots, parts })
     }
 
     /// Takes other calls of the same key, first those whose rows have about the same length.

@@ -1,6 +1,6 @@
 //! Tests of lanes with a runner that computes nothing and records its runs. They count runs and do not measure time.
 
-mod places;
+mod slots;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -75,7 +75,7 @@ fn options() -> LaneOptions {
         run_tokens: 100,
         merges: true,
         overlaps: false,
-        place_tokens: None,
+        slot_tokens: None,
         shrinks: false,
     }
 }

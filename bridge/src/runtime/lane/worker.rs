@@ -37,9 +37,9 @@ struct State<R: Runner> {
     idle: usize,
     /// The number of threads that were started and have not looked at the queue yet.
     starting: usize,
-    /// The number of runs at the moment, and the places that they take.
+    /// The number of runs at the moment, and the slots that they take.
     running: usize,
-    places: usize,
+    slots: usize,
     /// The number of threads that load the model at the moment, and of those that have loaded it.
     loading: usize,
     loaded: usize,
@@ -59,7 +59,7 @@ impl<R: Runner> Shared<R> {
             idle: 0,
             starting: 0,
             running: 0,
-            places: 0,
+            slots: 0,
             loading: 0,
             loaded: 0,
             next_id: 0,
@@ -184,9 +184,9 @@ impl<R: Runner> Shared<R> {
 
     /// Takes the next batch, and sessions that no run uses.
     fn take(self: &Arc<Self>, state: &mut State<R>) -> Option<(Batch<R>, Option<R::Worker>)> {
-        let batch = state.queue.take(&self.options, self.options.workers.saturating_sub(state.places))?;
+        let batch = state.queue.take(&self.options, self.options.workers.saturating_sub(state.slots))?;
         state.running += 1;
-        state.places += batch.places;
+        state.slots += batch.slots;
         // Runs of one call that overlap need further threads. A refused one was logged.
         self.start_threads(state);
         // Each thread that takes a run wakes the next one, until no further run can start.
@@ -200,14 +200,14 @@ impl<R: Runner> Shared<R> {
 
     /// Runs a batch and sends the outcomes to its calls.
     fn process(&self, batch: Batch<R>, worker: Option<R::Worker>) {
-        let Batch { key, places, mut parts } = batch;
+        let Batch { key, slots, mut parts } = batch;
         self.record_waits(&mut parts);
         let mut worker = match worker.map_or_else(|| self.load(), Ok) {
             Ok(worker) => Some(worker),
-            Err(error) => return self.fail(parts, places, &error),
+            Err(error) => return self.fail(parts, slots, &error),
         };
         let (outcomes, result) = self.outcomes_in_span(&mut worker, &key, &parts);
-        let parts = self.end(worker, result, places, parts);
+        let parts = self.end(worker, result, slots, parts);
         let mut outcomes = outcomes.into_iter();
         for part in parts {
             let rows = part.rows.into_iter().map(|(row, _)| row);
@@ -228,17 +228,11 @@ impl<R: Runner> Shared<R> {
     }
 
     /// Notes that a run has ended, keeps its sessions for another one, and puts calls with further runs back into the queue.
-    fn end(
-        &self,
-        worker: Option<R::Worker>,
-        result: RunResult,
-        places: usize,
-        mut parts: Vec<Part<R>>,
-    ) -> Vec<Part<R>> {
+    fn end(&self, worker: Option<R::Worker>, result: RunResult, slots: usize, mut parts: Vec<Part<R>>) -> Vec<Part<R>> {
         let mut state = self.lock();
         state.workers.extend(worker);
         state.running -= 1;
-        state.places -= places;
+        state.slots -= slots;
         match result {
             Some(Ok(())) => (state.last_success, state.error) = (Some(SystemTime::now()), None),
             Some(Err(code)) => state.error = Some(code),
@@ -264,10 +258,10 @@ impl<R: Runner> Shared<R> {
     }
 
     /// Sends an error that concerns all rows of some calls.
-    fn fail(&self, parts: Vec<Part<R>>, places: usize, error: &BridgeError) {
+    fn fail(&self, parts: Vec<Part<R>>, slots: usize, error: &BridgeError) {
         let mut state = self.lock();
         state.running -= 1;
-        state.places -= places;
+        state.slots -= slots;
         drop(state);
         parts.into_iter().for_each(|part| part.inbox.send(Message::Failed(error.clone())));
     }

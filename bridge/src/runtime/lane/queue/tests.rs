@@ -1,4 +1,4 @@
-//! Tests of the turns of calls, of rows that run together, and of the places of runs.
+//! Tests of the turns of calls, of rows that run together, and of the slots of runs.
 
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ fn queue(calls: Vec<Call<Words>>) -> Queue<Words> {
 }
 
 fn options(merges: bool, overlaps: bool) -> LaneOptions {
-    LaneOptions { workers: 1, max_waiting: 9, run_tokens: 100, merges, overlaps, place_tokens: None, shrinks: true }
+    LaneOptions { workers: 1, max_waiting: 9, run_tokens: 100, merges, overlaps, slot_tokens: None, shrinks: true }
 }
 
 /// The lengths of the rows of the next run by call. The calls return to the queue.
@@ -113,29 +113,29 @@ fn runs_of_one_call_overlap_only_if_allowed() {
     assert_eq!(batches.map(|batch| batch.map(|batch| batch.parts[0].rows[0].1)), [Some(5), Some(4)]);
 }
 
-fn with_places(workers: usize) -> LaneOptions {
-    LaneOptions { workers, place_tokens: Some(100), ..options(false, true) }
+fn with_slots(workers: usize) -> LaneOptions {
+    LaneOptions { workers, slot_tokens: Some(100), ..options(false, true) }
 }
 
 #[test]
-fn a_run_takes_places_by_its_tokens() {
-    let places = |lengths: &[usize]| {
+fn a_run_takes_slots_by_its_tokens() {
+    let slots = |lengths: &[usize]| {
         let load = lengths.iter().map(|length| Load::of(*length)).reduce(Load::with);
-        with_places(4).places(load)
+        with_slots(4).slots(load)
     };
-    assert_eq!([places(&[]), places(&[0]), places(&[100]), places(&[101]), places(&[60, 60])], [1, 1, 1, 2, 2]);
-    assert_eq!([places(&[400]), places(&[401]), places(&[9999, 9])], [4, 4, 4]);
-    assert_eq!(LaneOptions { place_tokens: None, ..with_places(4) }.places(Some(Load::of(400))), 1);
+    assert_eq!([slots(&[]), slots(&[0]), slots(&[100]), slots(&[101]), slots(&[60, 60])], [1, 1, 1, 2, 2]);
+    assert_eq!([slots(&[400]), slots(&[401]), slots(&[9999, 9])], [4, 4, 4]);
+    assert_eq!(LaneOptions { slot_tokens: None, ..with_slots(4) }.slots(Some(Load::of(400))), 1);
 }
 
 #[test]
 fn a_large_run_waits_for_places_and_is_not_overtaken() {
     let mut queue = queue(vec![call(0, 0, &[&[250]]), call(1, 0, &[&[10]])]);
-    let options = with_places(4);
+    let options = with_slots(4);
     assert!(queue.take(&options, 2).is_none());
     assert_eq!((queue.len(), queue.waiting), (2, 2));
-    assert_eq!(queue.take(&options, 3).map(|batch| (batch.places, batch.parts[0].rows[0].1)), Some((3, 250)));
-    assert_eq!(queue.take(&options, 1).map(|batch| (batch.places, batch.parts[0].rows[0].1)), Some((1, 10)));
+    assert_eq!(queue.take(&options, 3).map(|batch| (batch.slots, batch.parts[0].rows[0].1)), Some((3, 250)));
+    assert_eq!(queue.take(&options, 1).map(|batch| (batch.slots, batch.parts[0].rows[0].1)), Some((1, 10)));
 }
 
 #[test]
@@ -174,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn runs_start_in_turn_within_the_places(
+    fn runs_start_in_turn_within_the_slots(
         lengths in proptest::collection::vec(proptest::collection::vec(0_usize..500, 1..5), 1..20),
         workers in 1_usize..6,
         ends in proptest::collection::vec(0_usize..6, 1..9),
@@ -183,13 +183,13 @@ proptest! {
             let runs: Vec<&[usize]> = rows.chunks(1).collect();
             call(id as u64, 0, &runs)
         });
-        let (mut queue, options) = (queue(calls.collect()), with_places(workers));
+        let (mut queue, options) = (queue(calls.collect()), with_slots(workers));
         let (mut running, mut ends, mut seen) = (Vec::new(), ends.into_iter().cycle(), Vec::new());
         while let Some(first) = queue.calls.front().map(|call| call.id) {
             let used: usize = running.iter().sum();
             prop_assert!(used <= workers);
             if let Some(batch) = queue.take(&options, workers - used) {
-                running.push(batch.places);
+                running.push(batch.slots);
                 seen.push((first, batch.parts[0].rows[0].1));
             } else {
                 // The queue waits for the end of a run, and for nothing else.

@@ -1,17 +1,17 @@
-//! Tests of runs beside each other, of which large ones take several places.
+//! Tests of runs beside each other, of which large ones take several slots.
 
 use proptest::prelude::*;
 
 use super::*;
 
 /// Runs of up to three times 100 tokens beside each other.
-fn with_places() -> LaneOptions {
-    LaneOptions { workers: 3, overlaps: true, merges: false, place_tokens: Some(100), ..options() }
+fn with_slots() -> LaneOptions {
+    LaneOptions { workers: 3, overlaps: true, merges: false, slot_tokens: Some(100), ..options() }
 }
 
 #[test]
-fn a_large_run_waits_for_its_places() {
-    let (subject, gate) = blocked(with_places());
+fn a_large_run_waits_for_its_slots() {
+    let (subject, gate) = blocked(with_slots());
     let calls = [subject.start("a", &[&[100]]), subject.start("large", &[&[201]]), subject.start("b", &[&[5]])]
         .map(|call| call.1);
     // The other threads have looked at the queue, and the small call does not overtake the large one.
@@ -24,7 +24,7 @@ fn a_large_run_waits_for_its_places() {
 
 #[test]
 fn a_small_call_starts_when_the_large_one_before_it_is_stopped() {
-    let (subject, gate) = blocked(with_places());
+    let (subject, gate) = blocked(with_slots());
     let first = subject.start("a", &[&[100]]);
     let large = subject.start("large", &[&[300]]);
     let small = subject.start("b", &[&[5]]);
@@ -43,7 +43,7 @@ fn the_end_of_a_large_run_starts_as_many_runs_as_fit() {
     let (arrived, arrivals) = channel::<()>();
     let (open_small, small_gate) = channel::<()>();
     let ends = (Mutex::new(gate), Mutex::new(arrived), Mutex::new(small_gate));
-    let subject = subject(with_places(), move |rows| {
+    let subject = subject(with_slots(), move |rows| {
         if rows[0].0 == "large" {
             let _ = ends.0.lock().expect("not poisoned").recv();
         } else {
@@ -67,19 +67,19 @@ fn the_end_of_a_large_run_starts_as_many_runs_as_fit() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn all_rows_are_answered_within_the_places(
+    fn all_rows_are_answered_within_the_slots(
         calls in proptest::collection::vec(proptest::collection::vec(1_usize..400, 1..12), 1..8),
         workers in 1_usize..5,
         merges in proptest::bool::ANY,
     ) {
-        let options = LaneOptions { workers, overlaps: workers > 1, merges, ..with_places() };
+        let options = LaneOptions { workers, overlaps: workers > 1, merges, ..with_slots() };
         let (used, most) = (AtomicUsize::new(0), Arc::<AtomicUsize>::default());
         let seen = Arc::clone(&most);
         let subject = subject(options, move |rows| {
-            let places = options.places(rows.iter().map(|row| Load::of(row.1)).reduce(Load::with));
-            seen.fetch_max(used.fetch_add(places, Ordering::SeqCst) + places, Ordering::SeqCst);
+            let slots = options.slots(rows.iter().map(|row| Load::of(row.1)).reduce(Load::with));
+            seen.fetch_max(used.fetch_add(slots, Ordering::SeqCst) + slots, Ordering::SeqCst);
             thread::sleep(Duration::from_micros(rows[0].1 as u64));
-            used.fetch_sub(places, Ordering::SeqCst);
+            used.fetch_sub(slots, Ordering::SeqCst);
             Ok(())
         });
         let answers: Vec<Answer> = thread::scope(|scope| {

@@ -39,7 +39,7 @@ def plan_even_batches(lengths: Sequence[int], token_budget: int, max_texts: int,
     fit into one batch are not divided: all threads together read the weights once for each step of its search.
     """
     batches = list(plan_batches(lengths, token_budget, max_texts))
-    if len(batches) == 1 or workers == 1:
+    if len(batches) <= 1 or workers == 1:
         return batches
     runs = -(-len(batches) // workers) * workers
     return list(plan_batches(lengths, token_budget, -(-len(lengths) // runs)))

@@ -129,7 +129,7 @@ fn a_run_takes_slots_by_its_tokens() {
 }
 
 #[test]
-fn a_large_run_waits_for_places_and_is_not_overtaken() {
+fn a_large_run_waits_for_slots_and_is_not_overtaken() {
     let mut queue = queue(vec![call(0, 0, &[&[250]]), call(1, 0, &[&[10]])]);
     let options = with_slots(4);
     assert!(queue.take(&options, 2).is_none());

@@ -57,7 +57,7 @@ class LoadContender:
         """
         options = [str(file), json.dumps(asdict(load) | {"workers": self.workers})]
         if self.language == "Rust":
-            options = [str(load.texts), str(self.workers)]
+            options = [str(load.texts), *([] if self.workers is None else [str(self.workers)])]
         line = [*self.command, str(artifact), variant, *options]
         done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, env=child_environment())
         found = json.loads(done.stdout)
@@ -82,17 +82,17 @@ def figures_of_rust(found: dict[str, Any]) -> LoadFigures:
 
 
 def contenders(pythons: Sequence[str], binaries: Sequence[str]) -> list[LoadContender]:
-    """Return this release with one and with two workers, and the releases of the command line."""
+    """Return this release with its default workers and with one, and the releases of the command line."""
     own = (sys.executable, str(_WORKER))
     return [
+        LoadContender("Python", "Python", own),
         LoadContender("Python, 1 worker", "Python", own, 1),
-        LoadContender("Python, 2 workers", "Python", own, 2),
         *(
             LoadContender(f"Python ({label})", "Python", (path, str(_WORKER)))
             for label, _, path in (each.partition("=") for each in pythons)
         ),
         *(
-            LoadContender(f"Rust ({label})" if label else "Rust", "Rust", (path,), 1)
+            LoadContender(f"Rust ({label})" if label else "Rust", "Rust", (path,))
             for label, _, path in (each.rpartition("=") for each in binaries)
         ),
     ]

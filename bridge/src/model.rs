@@ -49,8 +49,8 @@ pub struct Model {
     #[serde(default, with = "seconds")]
     pub idle_unload: Option<Duration>,
     /// How many runs of the model there are at the same time, at least 1. `None` for one per thread on the CPU, where all runs
-    /// share a session, but at most 2 for summaries; for spaCy's small graphs one per thread, at most 4, each with its own session; else one per device,
-    /// each with its own session.
+    /// share a session, but at most 2 for summaries; for spaCy's small graphs one per thread, at most 4, each with its own
+    /// session; else one per device, each with its own session.
     #[serde(default)]
     pub workers: Option<usize>,
     /// Limit on the tokens of a run, including padding, at least 1. `None` for 512. A single longer text runs alone.

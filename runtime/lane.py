@@ -3,34 +3,26 @@
 A lane has a queue of calls and a few workers. A worker takes one run of the first call, merges rows of next runs of
 other waiting calls with it if that fits, runs them, and puts the call back at the end of the queue. So a bulk call
 gives way after every run. A caller that meets an idle lane is its own worker, under the same rules.
-
-A lane has as many slots as workers. A run takes one, and the run of a long text several, so that few of these are in
-progress at the same time: the memory for their activations is bounded.
 """
 
 from __future__ import annotations
 
 import atexit
-import itertools
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import itemgetter
 
 from ..artifacts.errors import InputError, OnnxMlBridgeError, OverloadedError, StoppedError
-from .batching import MAX_SCORES
 from .cancellation import Watch
 from .forking import call_after_fork
 from .lane_call import Call, Outcome, Run, Turn
+from .lane_queue import LaneQueue
 from .meter import Meter
 from .options import DEFAULT_MAX_WAITING
 
-# A worker looks at this many waiting calls for rows to merge.
-_MAX_SEEN = 64
 # A worker without work ends after this many seconds, so that a model that is not used keeps no thread.
 _LINGER_SECONDS = 60.0
 # At the end of the process, workers have this many seconds to end their terminated runs.
@@ -101,22 +93,21 @@ class Lane:
         self._lock = threading.Lock()
         self._has_turn = threading.Condition(self._lock)
         self._calls = set(calls)  # the calls that are counted in `waiting`: some of their runs have not started
-        self._queue: deque[Call] = deque()  # the calls of which a run may start now, the next one first
-        self._turns: list[Turn] = []  # the runs in progress
+        self._queue = LaneQueue(self._lock, self.workers, merge=self._merge, counts_tokens=self._counts_tokens)
         self._threads: set[threading.Thread] = set()
         self._idle = 0  # threads that wait for a turn
         self._coming = 0  # threads that are told to take a turn and have not taken it yet
 
     def _after_fork(self) -> None:
         """Restart in a child process: it has no worker, and of the calls only those of the thread that forked."""
-        calls = self._calls | {call for turn in self._turns for call, _, _ in turn.runs}
+        calls = self._calls | {call for turn in self._queue.turns for call, _, _ in turn.runs}
         own = [call for call in calls if call.owner == threading.get_ident() and not call.is_gone]
         self._reset(own)
         for call in own:
             started = [(number, run) for turn in call.turns for each, number, run in turn.runs if each is call]
             call.runs.extendleft(reversed(started))
             call.turns, call.is_queued = [], False
-            self._enqueue(call)
+            self._queue.push(call)
 
     @contextmanager
     def call(self, watch: Watch) -> Iterator[Call]:
@@ -145,7 +136,7 @@ class Lane:
     def status(self) -> LaneStatus:
         """Return what the lane did and does. Never waits for a run."""
         with self._lock:
-            return LaneStatus(len(self._calls), len(self._turns), self._last_success, self._error)
+            return LaneStatus(len(self._calls), len(self._queue.turns), self._last_success, self._error)
 
     def record(self, error: BaseException | None) -> None:
         """Remember whether the model failed, for `status`.
@@ -172,7 +163,7 @@ class Lane:
             if call.added is None:
                 call.added = time.perf_counter()
             self._settle(call)
-            self._enqueue(call)
+            self._queue.push(call)
             # The thread of the call comes to `run_here` next
             self._call_workers(besides=call)
 
@@ -183,7 +174,7 @@ class Lane:
         """
         self.pause_at_exit()
         with self._lock:
-            if not self._may_begin() or self._queue[0] is not call or not (is_told or self._runs_here(call)):
+            if not self._queue.begins_with(call) or not (is_told or self._runs_here(call)):
                 return
             turn = self._begin()
             self._call_workers()
@@ -212,95 +203,32 @@ class Lane:
             call.is_gone, call.may_grow = True, False
             call.runs.clear()
             self._settle(call)
-            if call.is_queued:
-                self._queue.remove(call)
-                call.is_queued = False
+            self._queue.remove(call)
             for turn in call.turns:
                 turn.terminate_if_unneeded()
             self._call_workers()  # the next call may need fewer slots
 
-    # -- The queue; all of these methods require the lock
+    # -- What requires the lock
 
     def _settle(self, call: Call) -> None:
         """Count a call no more among the waiting ones if all of its runs have started."""
         if not call.runs and not call.may_grow:
             self._calls.discard(call)
 
-    def _enqueue(self, call: Call) -> None:
-        """Put a call at the end of the queue, unless it has as many runs in progress as there are workers.
-
-        So calls that came meanwhile are served first when one of these runs has ended.
-        """
-        if call.runs and not call.is_queued and len(call.turns) < self.workers:
-            self._queue.append(call)
-            call.is_queued = True
-
     def _begin(self) -> Turn:
-        """Take the next run of the first call, and runs of other calls that can be merged with it."""
-        call = self._queue.popleft()
-        slots = self._slots(call)
-        turn = Turn(self._lock, call, *self._take(call), slots)
-        if self._merge and turn.runs[0][2].key is not None:
-            self._fill(turn)
-        self._turns.append(turn)
-        for each, _, _ in turn.runs:
-            each.turns.append(turn)
-            self._enqueue(each)
+        """Take the next turn from the queue."""
+        turn = self._queue.begin()
+        for call, _, _ in turn.runs:
+            self._settle(call)
         return turn
 
-    def _take(self, call: Call) -> tuple[int, Run]:
-        """Take the next run of a call that has left the queue."""
-        call.is_queued = False
-        number, run = call.runs.popleft()
-        self._settle(call)
-        return number, run
-
-    def _fill(self, turn: Turn) -> None:
-        """Merge next runs of other waiting calls, as long as at most a quarter of the tokens is padding."""
-        first = turn.runs[0][2]
-        longest, rows, tokens = first.longest, len(first.rows), first.tokens
-        merged = []
-        for index, call in self._mergeable(first):
-            run = call.runs[0][1]
-            width, height, count = max(longest, run.longest), rows + len(run.rows), tokens + run.tokens
-            padded = width * height
-            if padded <= first.max_tokens and padded * width <= MAX_SCORES and 4 * count >= 3 * padded:
-                longest, rows, tokens = width, height, count
-                merged.append((index, call))
-        for _, call in sorted(merged, key=itemgetter(0)):
-            self._queue.remove(call)
-            turn.add(call, *self._take(call))
-
-    def _mergeable(self, first: Run) -> list[tuple[int, Call]]:
-        """Return waiting calls whose next run has the key of `first`, with their indices in the queue.
-
-        Those with about the same number of tokens in the longest row come first: they need the least padding.
-        """
-        looked_at = itertools.islice(self._queue, _MAX_SEEN)
-        others = [(index, call) for index, call in enumerate(looked_at) if call.runs[0][1].key == first.key]
-        return sorted(others, key=lambda other: abs(other[1].runs[0][1].longest - first.longest))
-
     def _end(self, turn: Turn, outcomes: Sequence[Outcome]) -> None:
-        """End a turn: its calls go to the end of the queue if they have further runs."""
-        self._turns.remove(turn)
-        for (call, _, _), outcome in zip(turn.runs, outcomes, strict=True):
-            call.turns.remove(turn)
-            self._enqueue(call)
+        """End a turn, and remember its outcomes for `status`."""
+        self._queue.end(turn)
+        for outcome in outcomes:
             self.record(outcome.error)
             if outcome.error is None:
                 self._last_success = time.time()
-
-    def _may_begin(self) -> bool:
-        """Whether the first call may run now: it is never overtaken by calls whose runs take fewer slots."""
-        return bool(self._queue) and (not self._turns or self._taken() + self._slots(self._queue[0]) <= self.workers)
-
-    def _taken(self) -> int:
-        """Return the number of slots that are taken."""
-        return sum(turn.slots for turn in self._turns)
-
-    def _slots(self, call: Call) -> int:
-        """Return the number of slots that the next run of a call takes."""
-        return call.runs[0][1].slots(self.workers) if self._counts_tokens else 1
 
     # -- The workers
 
@@ -309,10 +237,7 @@ class Lane:
 
         :param besides: the call of this thread, which takes its next run itself if it is the first in the queue.
         """
-        free = self.workers - self._taken() - self._coming
-        startable = [
-            call for call in itertools.islice(self._queue, self.workers) for _ in range(self._startable_runs(call))
-        ]
+        free, startable = self._queue.free_slots() - self._coming, self._queue.startable()
         if startable and startable[0] is besides and self._runs_here(besides):
             startable, free = startable[1:], free - 1
         for call in startable[self._coming : self._coming + max(0, free)]:
@@ -322,9 +247,6 @@ class Lane:
     def _runs_here(self, call: Call) -> bool:
         """Whether the thread of a call runs turns: not if it creates further runs for other threads meanwhile."""
         return self.workers == 1 or not call.may_grow
-
-    def _startable_runs(self, call: Call) -> int:
-        return min(len(call.runs), self.workers - len(call.turns))
 
     def _call_worker(self) -> bool:
         """Tell a thread to take a turn; start it if there is none. False if there can be none."""
@@ -352,7 +274,7 @@ class Lane:
             outcomes = self._execute(turn)
             with self._lock:
                 self._end(turn, outcomes)
-                following = self._begin() if self._may_begin() and not _is_exiting else None
+                following = self._begin() if self._queue.may_begin() and not _is_exiting else None
                 self._call_workers()
             _deliver(turn, outcomes)
             turn = following
@@ -368,7 +290,7 @@ class Lane:
 
     def _take_turn(self) -> Turn | None:
         """Begin the next turn; None if other threads were faster, or there is none."""
-        if not self._may_begin() or _is_exiting:
+        if not self._queue.may_begin() or _is_exiting:
             return None
         turn = self._begin()
         self._call_workers()
@@ -384,7 +306,7 @@ class Lane:
                 self._idle -= 1
                 if was_told:
                     self._arrive()
-                elif not self._may_begin():
+                elif not self._queue.may_begin():
                     break
             if turn is None:
                 self._threads.discard(threading.current_thread())
@@ -392,14 +314,14 @@ class Lane:
 
     def is_running(self) -> bool:
         """Whether a run is in progress, or a thread has not ended yet."""
-        return bool(self._turns or self._threads)
+        return bool(self._queue.turns or self._threads)
 
     def end_workers(self) -> None:
         """Terminate the runs in progress and tell the threads to end, at the end of the process."""
         with self._lock:
-            for call in {call for turn in self._turns for call, _, _ in turn.runs}:
+            for call in {call for turn in self._queue.turns for call, _, _ in turn.runs}:
                 call.is_gone = True
-            for turn in self._turns:
+            for turn in self._queue.turns:
                 turn.terminate_if_unneeded()
             self._has_turn.notify_all()
 

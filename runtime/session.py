@@ -103,8 +103,10 @@ class GraphSession:
     def _create(self, device: Device) -> Any:
         session, nodes = create_device_session(self._path, self._threads, device)
         self._devices.record(self._path.name, device, nodes)
-        has_own_threads = self._threads > 1 and session.get_session_options().use_per_session_threads
-        return SharedSession(session, self._threads) if has_own_threads and self._devices.is_one_cpu else session
+        is_shared = self._devices.is_one_cpu and self._threads > 1
+        if is_shared and session.get_session_options().use_per_session_threads:
+            return SharedSession(session, self._threads)
+        return session
 
     def unload(self) -> None:
         """Free the graph as soon as the runs in progress have ended; the next run loads it again."""

@@ -122,7 +122,7 @@ def test_a_process_ends_normally_while_daemon_threads_run_graphs(tmp_path, threa
         "        with Watch() as watch, lane.call(watch) as admitted:\n"
         "            list(admitted.run([Run([0], work)], is_last=True))\n"
         "for _ in range(4): threading.Thread(target=call, daemon=True).start()\n"
-        "while not lane._threads or not lane._turns: time.sleep(0.001)\n"
+        "while not lane._threads or not lane._queue.turns: time.sleep(0.001)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(scores(tmp_path))], capture_output=True, text=True, timeout=60, check=False

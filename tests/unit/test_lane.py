@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lanes import PATIENCE, Caller, Engine, Row, call, wait_for, waiting
 from onnx_ml_bridge import InferenceError, OverloadedError, StoppedError
 from onnx_ml_bridge.runtime import lane as lane_module
+from onnx_ml_bridge.runtime import lane_queue
 from onnx_ml_bridge.runtime.cancellation import Watch
 from onnx_ml_bridge.runtime.lane import Lane, LaneOptions
 from onnx_ml_bridge.runtime.lane_call import Run
@@ -168,7 +169,7 @@ def test_merged_runs_are_within_the_budget_and_have_little_padding(calls, budget
 
 
 def test_the_attention_scores_of_merged_runs_are_bounded(monkeypatch):
-    monkeypatch.setattr(lane_module, "MAX_SCORES", 3 * 10**2)
+    monkeypatch.setattr(lane_queue, "MAX_SCORES", 3 * 10**2)
     lane = Lane()
     engine, _ = held(lane)
     callers = []

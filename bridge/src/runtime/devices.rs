@@ -172,7 +172,7 @@ impl Default for Devices {
 }
 
 impl Devices {
-    fn new(chosen: Vec<Device>) -> Self {
+    pub(super) fn new(chosen: Vec<Device>) -> Self {
         Self { chosen, providers: Providers::default() }
     }
 

@@ -85,9 +85,12 @@ impl EngineOptions {
         Self { workers: self.workers.or(Some(self.threads().min(MAX_DEFAULT_WORKERS))), ..self }
     }
 
-    /// Sets the number of runs at the same time to `limit`, if the default is higher and no other number is set.
+    /// Limits the default number of runs that share a session.
     pub(crate) fn with_default_workers_up_to(self, limit: usize) -> Self {
-        Self { workers: self.workers.or(Some(self.workers().min(limit))), ..self }
+        if !self.shares_session() {
+            return self;
+        }
+        Self { workers: self.workers.or(Some(self.threads().min(limit))), ..self }
     }
 
     /// The number of threads of a graph.
@@ -305,6 +308,11 @@ mod tests {
         let elsewhere = EngineOptions { devices: Devices::of_providers(&["CUDAExecutionProvider"]), ..cpu.clone() };
         let chosen = |options: &EngineOptions| (options.shares_session(), options.workers());
         assert_eq!(chosen(&cpu), (true, 3));
+        let limited = |options: &EngineOptions| chosen(&options.clone().with_default_workers_up_to(2)).1;
+        let gpu = Device { name: "cuda".to_owned(), provider: "CUDAExecutionProvider".to_owned(), option: None };
+        let many = EngineOptions { devices: Devices::new(vec![gpu; 3]), ..cpu.clone() };
+        let five = EngineOptions { workers: Some(5), ..cpu.clone() };
+        assert_eq!([limited(&cpu), limited(&five), limited(&many)], [2, 5, 3]);
         assert_eq!(chosen(&EngineOptions { workers: Some(2), ..cpu }), (true, 2));
         for other in [in_environment, with_providers, elsewhere] {
             assert_eq!(chosen(&other), (false, 1));

@@ -183,6 +183,7 @@ class Lane:
             self._end(turn, outcomes)
             self._call_workers(besides=call)
         _deliver(turn, outcomes)
+        del outcomes  # an error refers to this frame, and must not be referred to by it
 
     def _execute(self, turn: Turn) -> list[Outcome]:
         """Run a turn; for the calls of which it has the first run, record how long they waited for it."""
@@ -278,6 +279,7 @@ class Lane:
                 self._call_workers()
             _deliver(turn, outcomes)
             turn = following
+            del outcomes  # a worker that waits for a turn keeps no answers
 
     def _first_turn(self) -> Turn | None:
         with self._lock:

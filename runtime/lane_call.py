@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -158,9 +159,12 @@ class Call:
             if outcome is _STOPPED:
                 self.watch.check()
             elif not is_told:
-                if outcome.error is not None:
+                if outcome.error is None:
+                    return outcome.number, outcome.answers
+                try:
                     raise outcome.error
-                return outcome.number, outcome.answers
+                finally:
+                    del outcome  # the error refers to this frame, and would live until the garbage collector runs
 
     def deliver(self, outcome: Outcome) -> None:
         """Give the outcome of a run to the thread of the caller."""
@@ -255,6 +259,7 @@ class Turn:
             self.check()
             return Outcome(number, self._checked(run.work(run.rows, self), len(run.rows)))
         except BaseException as error:  # of the caller's own thread too: it raises the error when it takes the outcome
+            _clear_frames(error)
             return Outcome(number, error=error)
 
     @staticmethod
@@ -262,6 +267,17 @@ class Turn:
         if len(answers) != rows:
             raise InferenceError(f"a run of {rows} rows has {len(answers)} answers")
         return answers
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Clear the variables of all functions that an error has ended.
+
+    They have the session: its memory would not be free before the error is gone, long after the model was unloaded.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        traceback.clear_frames(each.__traceback__)
+        each = each.__cause__ or each.__context__
 
 
 def _own(answers: Answers) -> Answers:

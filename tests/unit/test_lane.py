@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -504,3 +506,66 @@ def test_a_call_that_is_stopped_between_two_runs_raises():
         with watch, lane.call(watch) as admitted, pytest.raises(StoppedError):
             list(admitted.in_order(runs(), 2))
         assert [7] not in engine.runs
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_an_error_keeps_nothing_that_its_run_used(is_busy):
+    """Neither the error nor a worker that waits keeps a session in memory, also if no garbage is collected."""
+
+    class Session:
+        pass
+
+    sessions = [Session()]
+    used = weakref.ref(sessions[0])
+
+    def run(session: Any) -> None:
+        try:
+            raise RuntimeError("the graph fails")
+        except RuntimeError as error:
+            raise InferenceError("ONNX Runtime failed") from error
+
+    def work(rows: Any, stop: Any) -> Any:
+        session = sessions.pop()
+        run(session)
+
+    lane = Lane()
+    engine, first = held(lane)
+    if not is_busy:
+        engine.free.set()
+        first.result()
+    gc.collect()
+    gc.disable()
+    try:
+        caller = Caller(lane, [Run([1], work)])
+        if is_busy:
+            waiting(lane, 1)
+            engine.free.set()
+        with pytest.raises(InferenceError) as raised:
+            caller.result()
+        del caller
+        wait_for(lambda: lane.status().running == 0)
+        assert raised.value.code == "inference" and used() is None
+    finally:
+        gc.enable()
+
+
+def test_calls_that_fail_leave_no_garbage():
+    class Watched(InferenceError):
+        pass
+
+    def work(rows: Any, stop: Any) -> Any:
+        raise Watched("the graph fails")
+
+    def fail() -> weakref.ref[Watched]:
+        try:
+            call(Lane(), [Run([1], work)])
+        except Watched as error:
+            return weakref.ref(error)
+        raise AssertionError("the call did not fail")
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert fail()() is None
+    finally:
+        gc.enable()

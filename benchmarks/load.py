@@ -82,11 +82,11 @@ def figures_of_rust(found: dict[str, Any]) -> LoadFigures:
 
 
 def contenders(pythons: Sequence[str], binaries: Sequence[str]) -> list[LoadContender]:
-    """Return this release with its default workers and with one, and the releases of the command line."""
+    """Return this release with one and with two workers, and the releases of the command line."""
     own = (sys.executable, str(_WORKER))
     return [
-        LoadContender("Python", "Python", own),
         LoadContender("Python, 1 worker", "Python", own, 1),
+        LoadContender("Python, 2 workers", "Python", own, 2),
         *(
             LoadContender(f"Python ({label})", "Python", (path, str(_WORKER)))
             for label, _, path in (each.partition("=") for each in pythons)

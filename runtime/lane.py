@@ -183,7 +183,7 @@ class Lane:
             self._end(turn, outcomes)
             self._call_workers(besides=call)
         _deliver(turn, outcomes)
-        del outcomes  # an error refers to this frame, and must not be referred to by it
+        del outcomes  # the traceback of an error has this frame: together they would be a reference cycle
 
     def _execute(self, turn: Turn) -> list[Outcome]:
         """Run a turn; for the calls of which it has the first run, record how long they waited for it."""

@@ -164,7 +164,7 @@ class Call:
                 try:
                     raise outcome.error
                 finally:
-                    del outcome  # the error refers to this frame, and would live until the garbage collector runs
+                    del outcome  # the traceback of the error has this frame: together they would be a reference cycle
 
     def deliver(self, outcome: Outcome) -> None:
         """Give the outcome of a run to the thread of the caller."""

@@ -117,7 +117,7 @@
 //!
 //! Every model has a queue of its own, and up to [`workers`](Model::workers()) runs at a time. Calls take turns, run by run, and
 //! inputs of waiting calls share runs. On a CPU, a run that is alone uses all [`threads`](BridgeOptions::threads()), and runs
-//! beside each other use one each, with the same weights. Runs of long texts take the places of several, so that they do not
+//! beside each other use one each, with the same weights. A run of a long text counts as several, so that long texts do not
 //! multiply the memory. When [`max_waiting`](BridgeOptions::max_waiting()) calls wait, the next one fails with the code
 //! `overloaded`. Asynchronous calls hold no thread while they wait. `status` says what a model does at the moment.
 //!

@@ -30,7 +30,7 @@ use crate::bridge::config::{self, BridgeFile};
 /// preload = true                    # default: false, the first call loads the graphs
 /// timeout_ms = 500                  # default: that of the bridge
 /// idle_unload_s = 900               # default: never
-/// workers = 2                       # runs at the same time; default: threads, for spaCy at most 4; on GPUs one each
+/// workers = 2                       # default: one per thread, for summaries at most 2, for spaCy 4; on GPUs one each
 /// run_tokens = 512
 /// max_tokens = 128                  # default: the model's limit
 /// merge = false                     # default: true

@@ -94,8 +94,8 @@ def test_a_session_beside_a_global_thread_pool_uses_it_and_prints_nothing():
     code = (
         "import logging, sys, onnxruntime; onnxruntime.set_global_thread_pool_sizes(2, 1)\n"
         "logging.basicConfig(level=logging.INFO, stream=sys.stderr)\n"
-        "from onnx_ml_bridge import BridgeOptions, Embedder\n"
-        "embedder = Embedder.open(sys.argv[1], BridgeOptions(threads=2))\n"
+        "from onnx_ml_bridge import BridgeOptions, Embedder, Model\n"
+        "embedder = Embedder.open(Model(sys.argv[1], workers=2), BridgeOptions(threads=2))\n"
         "assert embedder.embed(['a cat'] * 300).vectors.shape == (300, 16), 'with runs at the same time'\n"
     )
     line = [sys.executable, "-c", code, str(VALID / "tiny-embedding")]

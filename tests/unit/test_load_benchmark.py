@@ -28,13 +28,13 @@ def test_a_process_measures_the_figures_of_a_model(tmp_path):
 def test_the_contenders_are_this_release_and_those_of_the_command_line():
     found = contenders(["0.1.0=old/python"], ["new=target/load", "other/load"])
     assert [each.name for each in found] == [
-        "Python",
         "Python, 1 worker",
+        "Python, 2 workers",
         "Python (0.1.0)",
         "Rust (new)",
         "Rust",
     ]
-    assert found[0].command[0] == sys.executable and [each.workers for each in found] == [None, 1, None, None, None]
+    assert found[0].command[0] == sys.executable and [each.workers for each in found] == [1, 2, None, None, None]
     assert found[2].command[0] == "old/python" and [each.command for each in found[3:]] == [
         ("target/load",),
         ("other/load",),

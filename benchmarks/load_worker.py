@@ -105,10 +105,11 @@ def _callers(embedder: Embedder, texts: list[str], load: Load) -> tuple[int, lis
     began = time.perf_counter()
     for thread in threads:
         thread.start()
-    time.sleep(load.seconds / 2)
-    others = threading.active_count() - load.callers
-    for thread in threads:
-        thread.join()
+    others = 0
+    # The main thread executes Python code now and then, as that of a server does
+    while any(thread.is_alive() for thread in threads):
+        others = max(others, threading.active_count() - load.callers)
+        time.sleep(0.1)
     return others, [each for some in times for each in some], time.perf_counter() - began
 
 

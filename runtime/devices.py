@@ -150,7 +150,7 @@ class Devices:
 
     @property
     def is_one_cpu(self) -> bool:
-        """Whether there is one session, on the CPU, whose runs share its memory."""
+        """Whether there is one session, on the CPU, whose runs share its threads."""
         return self.count == 1 and self.is_cpu
 
     def record(self, graph: str, device: Device, nodes: Mapping[str, int | None]) -> None:

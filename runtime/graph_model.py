@@ -19,6 +19,7 @@ from .batching import DEFAULT_TOKEN_BUDGET
 from .devices import Devices
 from .lane import Lane, LaneOptions
 from .loading import OpenArtifact
+from .main_thread import MAIN_THREAD
 from .meter import Meter
 from .options import ModelInfo, Task
 from .session import GraphSession
@@ -105,15 +106,22 @@ class GraphModel(Generic[Spec, Tokenizer]):
     def session(self, threads: int | None, shrink_above: int = DEFAULT_TOKEN_BUDGET) -> GraphSession:
         """Return a session for the graph, which is not loaded yet.
 
-        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param threads: threads of a run that is alone; None uses all CPUs this process may use.
         :param shrink_above: runs of more padded tokens return their memory to the system; see `GraphSession`.
         """
         path, threads = self.root / self.graph.file, threads or cpu.usable_cpus()
         return GraphSession(path, threads, self.devices, shrink_above=shrink_above, meter=self.meter)
 
-    def lane(self, options: LaneOptions | None) -> Lane:
-        """Return a lane for the session, whose default is one run at a time on each device."""
-        return Lane(options, workers=self.devices.count, counts_tokens=self.devices.is_one_cpu, meter=self.meter)
+    def lane(self, options: LaneOptions | None, threads: int | None) -> Lane:
+        """Return a lane for the session: its runs at the same time are one per thread, on other devices one per device.
+
+        :param threads: threads of the session; None is all CPUs this process may use.
+        """
+        if not self.devices.is_one_cpu:
+            return Lane(options, workers=self.devices.count, meter=self.meter)
+        threads = threads or cpu.usable_cpus()
+        may_overlap = MAIN_THREAD.answers if threads > 1 else None
+        return Lane(options, workers=threads, counts_tokens=True, may_overlap=may_overlap, meter=self.meter)
 
 
 def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> GraphModel[Spec, Tokenizer]:

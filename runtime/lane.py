@@ -11,7 +11,7 @@ import atexit
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -67,17 +67,19 @@ class Lane:
         *,
         workers: int = 1,
         counts_tokens: bool = False,
+        may_overlap: Callable[[], bool] | None = None,
         meter: Meter | None = None,
     ) -> None:
         """Create a lane without threads.
 
         :param workers: the number of workers if the options have none.
         :param counts_tokens: whether a run of more than its `max_tokens` takes several slots.
+        :param may_overlap: whether a run may start now while another one is in progress; None means that it always may.
         :param meter: records how calls wait.
         """
         options = LaneOptions() if options is None else options
         self.workers = options.workers or workers
-        self._counts_tokens = counts_tokens
+        self._counts_tokens, self._may_overlap = counts_tokens, may_overlap
         self._merge = options.merge
         self._max_waiting = options.max_waiting
         self._last_success: float | None = None
@@ -93,7 +95,13 @@ class Lane:
         self._lock = threading.Lock()
         self._has_turn = threading.Condition(self._lock)
         self._calls = set(calls)  # the calls that are counted in `waiting`: some of their runs have not started
-        self._queue = LaneQueue(self._lock, self.workers, merge=self._merge, counts_tokens=self._counts_tokens)
+        self._queue = LaneQueue(
+            self._lock,
+            self.workers,
+            merge=self._merge,
+            counts_tokens=self._counts_tokens,
+            may_overlap=self._may_overlap,
+        )
         self._threads: set[threading.Thread] = set()
         self._idle = 0  # threads that wait for a turn
         self._coming = 0  # threads that are told to take a turn and have not taken it yet

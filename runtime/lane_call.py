@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..artifacts.errors import InferenceError, StoppedError
 from .cancellation import Stop, Watch
+from .main_thread import get
 from .tokenizer import HasIds
 
 # One answer for each row.
@@ -153,7 +154,7 @@ class Call:
         while True:
             if self._outcomes.empty():
                 self._lane.run_here(self, is_told=is_told)
-            outcome = self._outcomes.get()
+            outcome = get(self._outcomes)
             self._lane.pause_at_exit()
             is_told = outcome is _YOUR_TURN
             if outcome is _STOPPED:

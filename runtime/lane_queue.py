@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
+from collections.abc import Callable
 from operator import itemgetter
 
 from .batching import MAX_SCORES
@@ -21,18 +22,28 @@ class LaneQueue:
     progress at the same time: the memory for their activations is bounded. All methods require the lock of the lane.
     """
 
-    def __init__(self, lock: threading.Lock, workers: int, *, merge: bool, counts_tokens: bool) -> None:
+    def __init__(
+        self,
+        lock: threading.Lock,
+        workers: int,
+        *,
+        merge: bool,
+        counts_tokens: bool,
+        may_overlap: Callable[[], bool] | None = None,
+    ) -> None:
         """Create an empty queue.
 
         :param lock: the lock of the lane.
         :param merge: whether rows of several calls share a run.
         :param counts_tokens: whether a run of more than its `max_tokens` takes several slots.
+        :param may_overlap: whether a run may start now while another one is in progress; None means that it always may.
         """
         self.turns: list[Turn] = []
         self._lock = lock
         self._workers = workers
         self._merge = merge
         self._counts_tokens = counts_tokens
+        self._may_overlap = may_overlap
         self._calls: deque[Call] = deque()
 
     def __len__(self) -> int:
@@ -65,7 +76,9 @@ class LaneQueue:
         return not self.turns or self._slots(self._calls[0]) <= self.free_slots()
 
     def free_slots(self) -> int:
-        """Return the number of slots that no run takes."""
+        """Return the number of slots that runs may take now."""
+        if self.turns and self._may_overlap is not None and not self._may_overlap():
+            return 0
         return self._workers - sum(turn.slots for turn in self.turns)
 
     def startable(self) -> list[Call]:

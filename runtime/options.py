@@ -65,12 +65,13 @@ class Model:
     loads the graphs when the model is opened, not in the first call. `idle_unload` is the number of seconds without a
     call after which the graphs are freed; None keeps them.
 
-    `workers` is the maximum number of runs at the same time; None uses 1 per device, for spaCy's small graphs one per
-    CPU, at most 4. A run of a longer text than `run_tokens` counts as several. `run_tokens` is the maximum number of
-    tokens of a run, including padding; None uses 512, for spaCy models and summaries 2,048, and a single longer text
-    runs alone. `merge` runs inputs of waiting calls together, which changes scores and vectors by rounding, about 1e-7.
-    `max_tokens` truncates texts earlier than the model does; None uses the model's limit. `space` names the space of an
-    embedding model's vectors: models of the same space may replace each other in a chain.
+    `workers` is the maximum number of runs at the same time; None uses one per thread on the CPU (for summaries at most
+    2), on other devices one per device, for spaCy's small graphs one per CPU, at most 4. A run of a longer text than
+    `run_tokens` counts as several. `run_tokens` is the maximum number of tokens of a run, including padding; None uses
+    512, for spaCy models and summaries 2,048, and a single longer text runs alone. `merge` runs inputs of waiting calls
+    together, which changes scores and vectors by rounding, about 1e-7. `max_tokens` truncates texts earlier than the
+    model does; None uses the model's limit. `space` names the space of an embedding model's vectors: models of the same
+    space may replace each other in a chain.
     """
 
     path: StrPath
@@ -92,16 +93,17 @@ class Model:
 class BridgeOptions:
     """Options for all models of a bridge, or for a handle that is opened alone.
 
-    `threads` is the number of threads of one run; None uses all CPUs that this process may use. `memory_mb` is the
-    maximum memory of all loaded models in MiB, which unloads the models that were idle longest; None is no limit.
-    `max_waiting` is the maximum number of calls that wait for one model; more are refused. `text_limit` is the maximum
-    size of a text in bytes of UTF-8; for messages to summarize, of the joined messages. `beam_limit` is the maximum of
-    texts x `num_beams` x `max_length` of one run of a summarizer. `timeout` is the time limit in seconds of calls that
-    pass none; None is no limit. `store` is the address of the store of models whose path is a name in it, a folder or a
-    URL with s3, gs, az or https; None uses ONNX_ML_BRIDGE_STORE. `trusted_keys` are paths of public keys in PEM
-    (P-256), one of which must have signed an artifact, and a tag of a store; without keys, nothing is checked.
-    `local_only` refuses to open models that are not on this machine, with the code `not_local`; so does the environment
-    variable ONNX_ML_BRIDGE_LOCAL_ONLY=1.
+    `threads` is the number of threads of a model on the CPU; None uses all CPUs that this process may use. A run that
+    is alone uses all of them, and runs at the same time use one each. `memory_mb` is the maximum memory of all loaded
+    models in MiB, which unloads the models that were idle longest; None is no limit. `max_waiting` is the maximum
+    number of calls that wait for one model; more are refused. `text_limit` is the maximum size of a text in bytes of
+    UTF-8; for messages to summarize, of the joined messages. `beam_limit` is the maximum of texts x `num_beams` x
+    `max_length` of one run of a summarizer. `timeout` is the time limit in seconds of calls that pass none; None is no
+    limit. `store` is the address of the store of models whose path is a name in it, a folder or a URL with s3, gs, az
+    or https; None uses ONNX_ML_BRIDGE_STORE. `trusted_keys` are paths of public keys in PEM (P-256), one of which must
+    have signed an artifact, and a tag of a store; without keys, nothing is checked. `local_only` refuses to open models
+    that are not on this machine, with the code `not_local`; so does the environment variable
+    ONNX_ML_BRIDGE_LOCAL_ONLY=1.
     """
 
     threads: int | None = None

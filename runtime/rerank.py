@@ -67,7 +67,7 @@ class CrossEncoder:
     ) -> None:
         """Wrap a model without loading its graph.
 
-        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param threads: threads of the model; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; a single pair may have more.
         :param text_limit: maximum size of a query or a document in bytes of UTF-8.
         :param lane: how runs are scheduled.
@@ -77,7 +77,7 @@ class CrossEncoder:
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
-        self.lane = model.lane(lane)
+        self.lane = model.lane(lane, threads)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 

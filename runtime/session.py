@@ -21,6 +21,7 @@ from .devices import CPU, CPU_PROVIDER, Device, Devices
 from .forking import abandon, call_after_fork
 from .meter import Meter
 from .provider_report import count_nodes, profile_prefix
+from .shared_session import SharedSession
 
 logger = logging.getLogger(__name__)
 # On CPUs, the fused kernels SkipLayerNormalization and BiasGelu are slower than the two kernels that each replaces.
@@ -63,7 +64,7 @@ class GraphSession:
         """Create a session without reading the file.
 
         :param path: the ONNX file.
-        :param threads: threads of one run.
+        :param threads: threads of a run that is alone; runs at the same time use one each.
         :param devices: the devices that run the graph; None is the CPU.
         :param shrink_above: on the CPU, runs with an input of more elements return the memory of their activations to
             the system; other runs keep it for the next ones. None means all runs keep it.
@@ -102,6 +103,9 @@ class GraphSession:
     def _create(self, device: Device) -> Any:
         session, nodes = create_device_session(self._path, self._threads, device)
         self._devices.record(self._path.name, device, nodes)
+        is_shared = self._devices.is_one_cpu and self._threads > 1
+        if is_shared and session.get_session_options().use_per_session_threads:
+            return SharedSession(session, self._threads)
         return session
 
     def unload(self) -> None:

@@ -118,8 +118,9 @@ def main() -> None:
         threads.append(threading.Thread(target=load.reload_until, args=(end, config["seed"])))
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        # The main thread executes Python code now and then, as that of a server does
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(0.1)
     print(json.dumps(load.outcomes))
 
 

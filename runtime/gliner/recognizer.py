@@ -64,7 +64,7 @@ class GlinerRecognizer:
     ) -> None:
         """Wrap a model without loading its graph.
 
-        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param threads: threads of the model; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; see `plan_batches`.
         :param text_limit: maximum size of a text, and of all labels, in bytes of UTF-8.
         :param lane: how runs are scheduled.
@@ -74,7 +74,7 @@ class GlinerRecognizer:
         self._preprocessor = model.tokenizer
         self._token_budget, self._text_limit = token_budget, text_limit
         self._session = model.session(threads)
-        self.lane = model.lane(lane)
+        self.lane = model.lane(lane, threads)
         self.load, self.unload = self._session.load, self._session.unload
 
     @property

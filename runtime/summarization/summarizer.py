@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...artifacts.errors import ConfigError, DeviceError, InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
+from .. import cpu
 from ..batching import plan_even_batches
 from ..cancellation import Stop, Watch
 from ..chunks import is_whitespace, split_into_chunks
@@ -30,6 +31,9 @@ _OUTPUTS = ("sequences", "sequences_scores")
 _CRASHES_WITH_INT8 = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 # The tokenizers library stores token ids in 32 bits.
 _MAX_IDS = 1 << 32
+# The default of the maximum number of searches at the same time: each reads all weights for every token, and its caches
+# need hundreds of megabytes.
+_MAX_SEARCHES = 2
 
 
 # The index of an input in the call, and the summary of this input.
@@ -70,7 +74,7 @@ class BeamSearchSummarizer:
     ) -> None:
         """Wrap a model without loading its graph.
 
-        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param threads: threads of the model; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded source tokens of one run; a single text may have more.
         :param beam_limit: maximum of texts x `num_beams` x `max_length` of one run. Options that exceed it for a
             single text raise `ConfigError`.
@@ -85,7 +89,7 @@ class BeamSearchSummarizer:
         self._text_limit = text_limit
         # The beams of a run need much more memory than its inputs show
         self._session = model.session(threads, shrink_above=0)
-        self.lane = model.lane(lane)
+        self.lane = model.lane(lane, min(threads or cpu.usable_cpus(), _MAX_SEARCHES))
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 

@@ -54,7 +54,7 @@ class TokenClassifier:
     ) -> None:
         """Wrap a model without loading its graph.
 
-        :param threads: threads of one run; None uses all CPUs this process may use.
+        :param threads: threads of the model; None uses all CPUs this process may use.
         :param token_budget: maximum number of padded tokens of one run; see `plan_batches`.
         :param text_limit: maximum size of a text in bytes of UTF-8.
         :param lane: how runs are scheduled.
@@ -66,7 +66,7 @@ class TokenClassifier:
         self._labels = Labels(model.spec)
         self._windows = WindowTokenizer(model.tokenizer, model.spec)
         self._session = model.session(threads)
-        self.lane = model.lane(lane)
+        self.lane = model.lane(lane, threads)
         self.load, self.unload = self._session.load, self._session.unload
 
     @property

@@ -127,3 +127,21 @@ def test_when_a_long_run_ends_all_workers_go_on():
     engine.free.set()
     assert long.result() == [[10]]
     assert [each.result() for each in callers] == [[[0]], [[1]], [[2]], [[3]]]
+
+
+def test_runs_are_in_progress_together_only_while_they_may_overlap():
+    overlaps = [False]
+    lane = Lane(LaneOptions(merge=False), workers=3, may_overlap=lambda: overlaps[0])
+    engine = Engine()
+    engine.free.clear()
+    callers = [Caller(lane, [engine.run(Row(number))] * 2) for number in range(3)]
+    queued(lane, 2 + 1)  # the first call has a second run
+    threading.Event().wait(0.05)
+    assert len(engine.runs) == 1
+    overlaps[0] = True
+    last = Caller(lane, [engine.run(Row(3))])
+    wait_for(lambda: len(engine.runs) == 3)
+    overlaps[0] = False
+    engine.free.set()
+    assert [each.result() for each in callers] == [[[0]] * 2, [[10]] * 2, [[20]] * 2]
+    assert last.result() == [[30]]

@@ -7,7 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 #[cfg(feature = "store")]
 use crate::command::store::StoreArguments;
-use crate::families::loading::Artifact;
+use crate::families::Artifact;
 use crate::families::model::FamilyModel;
 use crate::handles::FromSource;
 use crate::handles::source::Source;

@@ -5,6 +5,7 @@
 //! this file distinguishes them. To add a family, write its folder and add it to this file, to the commands in `cli/mod.rs`
 //! and to the features in `Cargo.toml`. The options and results of its task are in `tasks/`, the calls in `handles/`.
 
+pub(crate) mod artifact;
 #[cfg(feature = "gliner")]
 pub mod gliner;
 pub(crate) mod golden_cases;
@@ -23,7 +24,8 @@ pub mod summarization;
 #[cfg(feature = "token-classification")]
 pub mod token_classification;
 
-pub use self::loading::{Artifact, parse_manifest, replay};
+pub use self::artifact::{Artifact, parse_manifest};
+pub use self::loading::replay;
 pub use self::report::VariantReport;
 pub use crate::tokenizer::{Side, TokenizerSpec};
 

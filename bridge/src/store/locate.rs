@@ -9,7 +9,7 @@ use super::spec::{Spec, Which};
 use super::{Located, Resolved, Store};
 use crate::BridgeError;
 use crate::artifact::Manifest;
-use crate::families::loading::{Artifact, check_layout};
+use crate::families::artifact::{Artifact, check_layout};
 
 /// A function that gets the number of bytes that are there, and that of all.
 pub(crate) type Report<'a> = &'a dyn Fn(u64, u64);
@@ -81,7 +81,7 @@ fn check_name(manifest: &Manifest, resolved: &Resolved) -> Result<(), BridgeErro
 #[cfg(feature = "store-remote")]
 mod copies {
     use super::*;
-    use crate::families::loading::parse_manifest;
+    use crate::families::parse_manifest;
     use crate::store::cache::{Cache, MAX_BYTES, remove_folder, write};
     use crate::store::download::{download, fetch_manifest};
     use crate::store::layout::signature;

@@ -29,7 +29,7 @@ pub(crate) use self::locate::Checks;
 use self::source::Source;
 pub(crate) use self::spec::Spec;
 use crate::BridgeError;
-use crate::families::loading::check_signed;
+use crate::families::artifact::check_signed;
 use crate::runtime::blocking::on_blocking_thread;
 use crate::trust::{Trust, TrustedKey};
 

@@ -19,9 +19,9 @@ from .batching import DEFAULT_TOKEN_BUDGET
 from .devices import Devices
 from .lane import Lane, LaneOptions
 from .loading import OpenArtifact
-from .main_thread import MAIN_THREAD
 from .meter import Meter
 from .options import ModelInfo, Task
+from .pending_release import PENDING_RELEASE
 from .session import GraphSession
 
 # The dataclass of a family's manifest section, such as `EmbeddingSpec`.
@@ -120,7 +120,7 @@ class GraphModel(Generic[Spec, Tokenizer]):
         if not self.devices.is_one_cpu:
             return Lane(options, workers=self.devices.count, meter=self.meter)
         threads = threads or cpu.usable_cpus()
-        may_overlap = MAIN_THREAD.answers if threads > 1 else None
+        may_overlap = PENDING_RELEASE.allows_run if threads > 1 else None
         return Lane(options, workers=threads, counts_tokens=True, may_overlap=may_overlap, meter=self.meter)
 
 

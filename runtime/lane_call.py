@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..artifacts.errors import InferenceError, StoppedError
 from .cancellation import Stop, Watch
-from .main_thread import get
+from .pending_release import get
 from .tokenizer import HasIds
 
 # One answer for each row.

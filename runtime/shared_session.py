@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from .main_thread import MAIN_THREAD, get
+from .pending_release import PENDING_RELEASE, get
 
 
 class SharedSession:
@@ -15,8 +16,8 @@ class SharedSession:
 
     A run that is alone uses all threads. Runs at the same time use one thread each, which is faster: the threads of one
     run wait for each other after every node. The first of them executes on the thread of its caller, the next ones on
-    the session's own threads, and more than these on the threads of their callers again. So do all runs while the main
-    thread of the process does not answer; see `main_thread`.
+    the session's own threads, and more than these on the threads of their callers again. So do all runs while ONNX
+    Runtime keeps a session that was unloaded; see `pending_release`.
     """
 
     def __init__(self, session: Any, threads: int) -> None:
@@ -28,11 +29,12 @@ class SharedSession:
         self._lock = threading.Lock()
         self._here = 0  # runs on the threads of callers
         self._free = threads - 1  # threads of the session without a run
+        self._end: Any = None  # registered by the first run on a thread of the session
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Any], options: Any) -> Any:
         """Run the graph, as `onnxruntime.InferenceSession.run` does."""
         with self._lock:
-            is_here = not self._here or not self._free or not MAIN_THREAD.answers()
+            is_here = not self._here or not self._free or not PENDING_RELEASE.allows_run()
             self._here += is_here
             self._free -= not is_here
         try:
@@ -45,6 +47,9 @@ class SharedSession:
 
     def _run_on_own_thread(self, outputs: Sequence[str], feeds: Mapping[str, Any], options: Any) -> Any:
         """Run the graph on a thread of the session, and let the thread of the caller wait."""
+        if self._end is None:
+            self._end = weakref.finalize(self, PENDING_RELEASE.session_ended)
+            self._end.atexit = False
         done: SimpleQueue[Any] = SimpleQueue()
         # The thread of the session executes only `put`, no Python code, and so does not need the interpreter's lock any
         # more when the caller goes on: the caller may be the last to have the session, whose end waits for its threads
@@ -56,5 +61,7 @@ class SharedSession:
             options.terminate = True
             done.get()
             raise
+        finally:
+            PENDING_RELEASE.run_ended()
         # A run that fails has no values, and its error is not passed on: the same run on this thread raises it
         return values or self.session.run(outputs, feeds, options)

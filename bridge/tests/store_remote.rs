@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -132,16 +132,24 @@ fn changed_bytes_never_become_visible() {
 }
 
 #[test]
-fn cut_answers_are_requested_again() {
+fn cut_answers_are_continued() {
     let served = Served::with_file(20_000_000);
-    let cuts = AtomicUsize::new(0);
-    served.web.set_fault(move |path, _, mut body| {
-        if path.ends_with("large.bin") && cuts.fetch_add(1, Ordering::SeqCst) < 2 {
-            body.truncate(body.len() / 2);
+    let starts = Arc::new(Mutex::new(Vec::new()));
+    let requested = Arc::clone(&starts);
+    served.web.set_fault(move |path, start, mut body| {
+        if path.ends_with("large.bin") {
+            let mut starts = requested.lock().expect("a lock");
+            starts.push(start);
+            if starts.len() <= 2 {
+                body.truncate(1_000_000);
+            }
         }
         body
     });
     assert!(served.store().pull_blocking(NAME).is_ok());
+    let starts = starts.lock().expect("a lock");
+    let continued: Vec<usize> = starts[..2].iter().map(|start| start + 1_000_000).collect();
+    assert!(continued.iter().all(|start| starts[2..].contains(start)), "{starts:?}");
 }
 
 #[test]

@@ -1,23 +1,19 @@
 //! Downloads an artifact in parts: several at a time, appended in order and hashed, continued after a break.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::io::{Seek, SeekFrom, Write};
-#[cfg(target_os = "linux")]
-use std::num::NonZeroU64;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::cache::{make_folder, sync_folder};
+use super::growing::Growing;
 use super::layout::artifact;
 use super::locate::Report;
-use super::remote::{PART, Part, Parts, Remote};
+use super::remote::{PART, Part, Parts, Piece, Remote};
 use crate::BridgeError;
 use crate::artifact::Manifest;
 use crate::artifact::stamp::Stamp;
-use crate::artifact::tree::{IDENTITY, MANIFEST, MAX_MANIFEST_BYTES, hex, sha256};
+use crate::artifact::tree::{IDENTITY, MANIFEST, MAX_MANIFEST_BYTES, sha256};
 
 /// The bytes of the manifest of an artifact.
 ///
@@ -96,6 +92,17 @@ struct Progress<'a> {
     total: u64,
 }
 
+impl Progress<'_> {
+    /// Reports whole MiB, because pieces are small.
+    fn add(&mut self, count: u64) {
+        let before = self.done;
+        self.done += count;
+        if before >> 20 != self.done >> 20 || self.done == self.total {
+            (self.report)(self.done, self.total);
+        }
+    }
+}
+
 impl Missing {
     fn parts(&self) -> impl Iterator<Item = Part> {
         let starts = (self.start..self.size).step_by(PART as usize);
@@ -111,27 +118,17 @@ impl Missing {
     ) -> Result<Stamp, BridgeError> {
         make_folder(self.path.parent().unwrap_or(Path::new(".")))?;
         let refused = |error| BridgeError::io(&self.path, &error);
-        let options = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path);
-        let mut file = options.map_err(refused)?;
-        file.set_len(self.start).map_err(refused)?;
-        let mut digest = Sha256::new();
-        hash(&mut file, &mut digest).map_err(refused)?;
-        file.seek(SeekFrom::End(0)).map_err(refused)?;
-        let mut written = self.start;
-        let append = |bytes: &[u8]| {
-            file.write_all(bytes).map_err(|error| BridgeError::io(&self.path, &error))?;
-            begin_writing(&file, written, bytes.len() as u64);
-            digest.update(bytes);
-            written += bytes.len() as u64;
-            progress.done += bytes.len() as u64;
-            (progress.report)(progress.done, progress.total);
+        let mut growing = Growing::open(&self.path, self.start).map_err(refused)?;
+        let append = |piece: Piece| {
+            let count = piece.len() as u64;
+            growing.append(piece).map_err(refused)?;
+            progress.add(count);
             Ok(())
         };
         self.fetch(remote, fetched, append)?;
-        file.sync_all().map_err(refused)?;
-        let actual = hex(&digest.finalize());
-        if written == self.size && actual == self.sha256 {
-            return Ok(Stamp::of(&file.metadata().map_err(refused)?));
+        let (metadata, actual) = growing.finish().map_err(refused)?;
+        if metadata.len() == self.size && actual == self.sha256 {
+            return Ok(Stamp::of(&metadata));
         }
         fs::remove_file(&self.path).map_err(refused)?;
         Err(BridgeError::FileHash { file: self.name, expected: self.sha256, actual })
@@ -141,30 +138,10 @@ impl Missing {
         &self,
         remote: &Remote,
         fetched: Option<&mut Parts<'_>>,
-        mut append: impl FnMut(&[u8]) -> Result<(), BridgeError>,
+        mut append: impl FnMut(Piece) -> Result<(), BridgeError>,
     ) -> Result<(), BridgeError> {
         let Some(fetched) = fetched else { return remote.stream(&self.key, self.start..self.size, append) };
-        self.parts().try_for_each(|_| append(&fetched.next()?))
-    }
-}
-
-/// Lets the system begin to write a part of a file to disk, so that the sync at the end has less to wait for. Linux does
-/// that if a part is not needed in memory any more. An error changes nothing but the time.
-#[cfg(target_os = "linux")]
-fn begin_writing(file: &File, start: u64, size: u64) {
-    let _ = rustix::fs::fadvise(file, start, NonZeroU64::new(size), rustix::fs::Advice::DontNeed);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn begin_writing(_: &File, _: u64, _: u64) {}
-
-fn hash(file: &mut File, digest: &mut Sha256) -> io::Result<()> {
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(()),
-            count => digest.update(&buffer[..count]),
-        }
+        self.parts().try_for_each(|_| fetched.next(&mut append))
     }
 }
 

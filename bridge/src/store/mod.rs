@@ -7,6 +7,8 @@ mod client;
 #[cfg(feature = "store-remote")]
 mod download;
 mod folder;
+#[cfg(feature = "store-remote")]
+mod growing;
 mod layout;
 mod locate;
 mod records;

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use object_store::path::Path;
@@ -13,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::{Url, objects};
-use super::requests::{Problem, first_line, get, get_part, get_part_again, send_rest};
+use super::requests::{Problem, first_line, get, has_ranges, send_part, send_rest};
 use crate::BridgeError;
 use crate::runtime::blocking::block_on;
 
@@ -23,8 +24,10 @@ pub(super) const PART: u64 = 8 << 20;
 const PARTS: usize = 4;
 /// The number of records that are requested at a time.
 const RECORDS: usize = 32;
-/// The bytes of a piece of a file.
-pub(crate) type Piece = Vec<u8>;
+/// A piece of a file as the network had it.
+pub(crate) type Piece = Bytes;
+/// The pieces of a part, or the error that ended them.
+type Pieces = mpsc::UnboundedReceiver<Result<Piece, Error>>;
 
 /// The bytes of an object in a range.
 pub(crate) struct Part {
@@ -35,21 +38,26 @@ pub(crate) struct Part {
 /// Parts of objects that were requested, in order.
 pub(crate) struct Parts<'a> {
     remote: &'a Remote,
-    /// The keys of the parts that are not received yet.
-    keys: std::vec::IntoIter<String>,
-    receiver: mpsc::Receiver<Result<Piece, Error>>,
+    /// The parts that are not received yet.
+    waiting: std::vec::IntoIter<Part>,
+    receiver: mpsc::Receiver<Pieces>,
 }
 
 impl Parts<'_> {
-    /// Waits for the next part.
+    /// Waits for the next part, and passes its pieces on as they come.
     ///
     /// # Errors
-    /// `store`; `internal`, if there is none.
-    pub(crate) fn next(&mut self) -> Result<Piece, BridgeError> {
+    /// `store`; `internal`, if there is none or its request panicked; the errors of `write`.
+    pub(crate) fn next(&mut self, mut write: impl FnMut(Piece) -> Result<(), BridgeError>) -> Result<(), BridgeError> {
         let missing = || BridgeError::Internal { problem: format!("{} has no more parts", self.remote.address) };
-        let key = self.keys.next().ok_or_else(missing)?;
-        let part = block_on(self.receiver.recv()).ok_or_else(missing)?;
-        part.map_err(|error| self.remote.failure(&key, Problem::of(error)))
+        let Part { key, mut range } = self.waiting.next().ok_or_else(missing)?;
+        let mut pieces = block_on(self.receiver.recv()).ok_or_else(missing)?;
+        while let Some(piece) = block_on(pieces.recv()) {
+            let piece = piece.map_err(|error| self.remote.failure(&key, Problem::of(error)))?;
+            range.start += piece.len() as u64;
+            write(piece)?;
+        }
+        if range.is_empty() { Ok(()) } else { Err(missing()) }
     }
 }
 
@@ -137,11 +145,8 @@ impl Remote {
         if self.can_list {
             return Ok(true); // every bucket does
         }
-        let (objects, path) = (Arc::clone(&self.objects), self.path(key)?);
-        match self.wait(async move { get_part(&objects, &path, 0..1).await })? {
-            Err(Error::NotSupported { .. }) => Ok(false),
-            got => got.map(|_| true).map_err(|error| self.failure(key, Problem::of(error))),
-        }
+        let got = self.wait(has_ranges(Arc::clone(&self.objects), self.path(key)?))?;
+        got.map_err(|problem| self.failure(key, problem))
     }
 
     /// Requests parts of objects, several at a time. They come in order.
@@ -149,23 +154,22 @@ impl Remote {
     /// # Errors
     /// `store`, for a key that the store cannot have.
     pub(crate) fn parts(&self, parts: Vec<Part>) -> Result<Parts<'_>, BridgeError> {
-        let keys = parts.iter().map(|part| part.key.clone()).collect::<Vec<String>>().into_iter();
         let mut requests = Vec::new();
-        for Part { key, range } in parts {
-            requests.push((self.path(&key)?, range));
+        for Part { key, range } in &parts {
+            requests.push((self.path(key)?, range.clone()));
         }
-        let (sender, receiver) = mpsc::channel(1);
+        let (sender, receiver) = mpsc::channel(PARTS - 1); // one more is being read
         let objects = Arc::clone(&self.objects);
         self.spawn(async move {
-            let requests = requests.into_iter().map(|(path, range)| get_part_again(&objects, path, range));
-            let mut parts = stream::iter(requests).buffered(PARTS);
-            while let Some(part) = parts.next().await {
+            for (path, range) in requests {
+                let (pieces, part) = mpsc::unbounded_channel();
                 if sender.send(part).await.is_err() {
                     return; // nobody waits for it
                 }
+                tokio::spawn(send_part(Arc::clone(&objects), path, range, pieces));
             }
         });
-        Ok(Parts { remote: self, keys, receiver })
+        Ok(Parts { remote: self, waiting: parts.into_iter(), receiver })
     }
 
     /// Reads the bytes of an object in a range from a server that sends whole objects, and passes them on in pieces.
@@ -176,7 +180,7 @@ impl Remote {
         &self,
         key: &str,
         range: Range<u64>,
-        mut write: impl FnMut(&[u8]) -> Result<(), BridgeError>,
+        mut write: impl FnMut(Piece) -> Result<(), BridgeError>,
     ) -> Result<(), BridgeError> {
         if range.is_empty() {
             return Ok(());
@@ -185,7 +189,7 @@ impl Remote {
         let (objects, path) = (Arc::clone(&self.objects), self.path(key)?);
         self.spawn(async move { send_rest(objects, path, range, sender).await });
         while let Some(piece) = block_on(receiver.recv()) {
-            write(&piece.map_err(|error| self.failure(key, Problem::of(error)))?)?;
+            write(piece.map_err(|error| self.failure(key, Problem::of(error)))?)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::cache::{make_folder, sync_folder};
-use super::growing::Growing;
+use super::hashed_file::HashedFile;
 use super::layout::artifact;
 use super::locate::Report;
 use super::remote::{PART, Part, Parts, Piece, Remote};
@@ -118,15 +118,15 @@ impl Missing {
     ) -> Result<Stamp, BridgeError> {
         make_folder(self.path.parent().unwrap_or(Path::new(".")))?;
         let refused = |error| BridgeError::io(&self.path, &error);
-        let mut growing = Growing::open(&self.path, self.start).map_err(refused)?;
+        let mut hashed = HashedFile::open(&self.path, self.start).map_err(refused)?;
         let append = |piece: Piece| {
             let count = piece.len() as u64;
-            growing.append(piece).map_err(refused)?;
+            hashed.append(piece).map_err(refused)?;
             progress.add(count);
             Ok(())
         };
         self.fetch(remote, fetched, append)?;
-        let (metadata, actual) = growing.finish().map_err(refused)?;
+        let (metadata, actual) = hashed.finish().map_err(refused)?;
         if metadata.len() == self.size && actual == self.sha256 {
             return Ok(Stamp::of(&metadata));
         }

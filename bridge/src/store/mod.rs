@@ -8,7 +8,7 @@ mod client;
 mod download;
 mod folder;
 #[cfg(feature = "store-remote")]
-mod growing;
+mod hashed_file;
 mod layout;
 mod locate;
 mod records;

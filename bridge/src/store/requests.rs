@@ -180,4 +180,18 @@ mod tests {
         let expected = (0..=255_u8).cycle().take(lengths.iter().sum());
         assert!(sent.concat().into_iter().eq(expected));
     }
+
+    #[test]
+    fn an_answer_that_is_too_short_is_an_error() {
+        let objects: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+            objects.put(&Path::from("object"), vec![7; 5].into()).await.expect("an object");
+            send_part(Arc::clone(&objects), Path::from("object"), 0..10, sender).await;
+        });
+        let mut sent = std::iter::from_fn(|| receiver.blocking_recv());
+        assert_eq!(sent.next().and_then(Result::ok), Some(Piece::from(vec![7; 5])));
+        assert!(sent.next().is_some_and(|end| end.is_err()));
+        assert!(sent.next().is_none());
+    }
 }

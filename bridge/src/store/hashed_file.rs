@@ -1,4 +1,4 @@
-//! A file that grows piece by piece. Its hash is computed on a thread of its own, while pieces come and are written.
+//! A file that is written piece by piece. Its hash is computed on a thread of its own, beside the writing.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,8 +16,8 @@ use crate::artifact::tree::hex;
 /// The number of pieces that wait for the hash. They bound its memory; a piece has less than 1 MB.
 const PIECES: usize = 16;
 
-/// A file, and the hash of all of its bytes.
-pub(super) struct Growing {
+/// A file that is written piece by piece, and the hash of all of its bytes.
+pub(super) struct HashedFile {
     file: File,
     hashing: Hashing,
     written: u64,
@@ -25,7 +25,7 @@ pub(super) struct Growing {
     begun: u64,
 }
 
-impl Growing {
+impl HashedFile {
     /// Opens a file, or makes it, and keeps its first bytes.
     ///
     /// # Errors
@@ -37,6 +37,8 @@ impl Growing {
         Ok(Self { file, hashing, written: kept, begun: kept })
     }
 
+    /// Appends a piece.
+    ///
     /// # Errors
     /// Those of the system.
     pub(super) fn append(&mut self, piece: Piece) -> io::Result<()> {

@@ -107,9 +107,10 @@ def _callers(embedder: Embedder, texts: list[str], load: Load) -> tuple[int, lis
         thread.start()
     others = 0
     # The main thread executes Python code now and then, as that of a server does
-    while any(thread.is_alive() for thread in threads):
-        others = max(others, threading.active_count() - load.callers)
-        time.sleep(0.1)
+    for thread in threads:
+        while thread.is_alive():
+            others = max(others, threading.active_count() - load.callers)
+            thread.join(0.1)
     return others, [each for some in times for each in some], time.perf_counter() - began
 
 

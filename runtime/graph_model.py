@@ -21,7 +21,6 @@ from .lane import Lane, LaneOptions
 from .loading import OpenArtifact
 from .meter import Meter
 from .options import ModelInfo, Task
-from .pending_release import PENDING_RELEASE
 from .session import GraphSession
 
 # The dataclass of a family's manifest section, such as `EmbeddingSpec`.
@@ -112,16 +111,20 @@ class GraphModel(Generic[Spec, Tokenizer]):
         path, threads = self.root / self.graph.file, threads or cpu.usable_cpus()
         return GraphSession(path, threads, self.devices, shrink_above=shrink_above, meter=self.meter)
 
-    def lane(self, options: LaneOptions | None, threads: int | None) -> Lane:
-        """Return a lane for the session: its runs at the same time are one per thread, on other devices one per device.
+    def lane(self, options: LaneOptions | None, session: GraphSession, max_workers: int | None = None) -> Lane:
+        """Return a lane for a session: its runs at the same time are one per thread, on other devices one per device.
 
-        :param threads: threads of the session; None is all CPUs this process may use.
+        :param max_workers: the maximum of these runs; None is no limit.
         """
-        if not self.devices.is_one_cpu:
-            return Lane(options, workers=self.devices.count, meter=self.meter)
-        threads = threads or cpu.usable_cpus()
-        may_overlap = PENDING_RELEASE.allows_run if threads > 1 else None
-        return Lane(options, workers=threads, counts_tokens=True, may_overlap=may_overlap, meter=self.meter)
+        is_cpu = self.devices.is_one_cpu
+        workers = session.threads if is_cpu else self.devices.count
+        return Lane(
+            options,
+            workers=workers if max_workers is None else min(workers, max_workers),
+            counts_tokens=is_cpu,
+            may_overlap=session.may_overlap if is_cpu and session.threads > 1 else None,
+            meter=self.meter,
+        )
 
 
 def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> GraphModel[Spec, Tokenizer]:

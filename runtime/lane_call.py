@@ -214,8 +214,9 @@ class Turn:
         rows = [row for _, _, run in self.runs for row in run.rows]
         try:
             answers = self._checked(self.runs[0][2].work(rows, self), len(rows))
-        except BaseException:  # a worker must answer all calls, whatever happens
-            return [self._execute_apart(*each) for each in self.runs]
+        except BaseException as error:  # a worker must answer all calls, whatever happens
+            interrupt = None if isinstance(error, Exception) else error
+            return [self._execute_apart(*each, interrupt) for each in self.runs]
         outcomes, start = [], 0
         for _, number, run in self.runs:
             end = start + len(run.rows)
@@ -250,7 +251,9 @@ class Turn:
     def _is_unneeded(self) -> bool:
         return all(call.is_gone for call in self._calls)
 
-    def _execute_apart(self, call: Call, number: int, run: Run) -> Outcome:
+    def _execute_apart(self, call: Call, number: int, run: Run, interrupt: BaseException | None) -> Outcome:
+        if interrupt is not None and call.owner == threading.get_ident():
+            return Outcome(number, error=interrupt)
         with self._lock:
             self._calls = [call]
         return self._execute_one(call, number, run)

@@ -77,8 +77,8 @@ class LaneQueue:
 
     def free_slots(self) -> int:
         """Return the number of slots that runs may take now."""
-        if self.turns and self._may_overlap is not None and not self._may_overlap():
-            return 0
+        if self._may_overlap is not None and not self._may_overlap():
+            return 0 if self.turns else 1
         return self._workers - sum(turn.slots for turn in self.turns)
 
     def startable(self) -> list[Call]:

@@ -2,18 +2,20 @@
 
 ONNX Runtime keeps a reference to the session of every run, and releases it in a pending call of CPython, which only the
 main thread executes. While the main thread waits for a lock, or is in C code, a session that was unloaded stays in
-memory. From then on, no run may use `run_async` until the main thread goes on. So at most those sessions stay that were
-loaded at that time, and not every session of a model that is reloaded again and again.
+memory. From then on, no run may use `run_async` until the main thread goes on. So a model that is reloaded again and
+again leaves one session, not all of them.
 """
 
 from __future__ import annotations
 
+import _thread
 import ctypes
+import os
 import threading
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from .forking import call_after_fork
+from .forking import abandon, call_after_fork
 
 # So many references, of 8 bytes each, may wait for their release.
 _MAX_RUNS = 1_000_000
@@ -32,21 +34,26 @@ class PendingRelease:
     def __init__(self) -> None:
         """Begin without runs."""
         self._answer = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(self._execute)
+        # The sessions that have ended. One that is freed in a child process would wait for threads that do not exist.
+        self._ended: list[Any] = []
         self._reset()
         call_after_fork(self)
 
     def _after_fork(self) -> None:
-        """Forget all runs: a child process abandons the sessions of its parent."""
+        """Forget all runs, and never free the sessions of the parent."""
+        for session in self._ended:
+            abandon(session)
         self._reset()
 
     def _reset(self) -> None:
-        self._runs = 0  # since the last answer, about: two threads may count as one
-        self._keeps_session = False
+        self._process = os.getpid()
+        self._runs = 0  # since the last answer; two threads that count at the same time may add only one
         self._is_asked = False
+        self._ended.clear()
 
     def allows_run(self) -> bool:
         """Whether a run may use `run_async`. Never waits."""
-        if not self._keeps_session and self._runs < _MAX_RUNS:
+        if not self._ended and self._runs < _MAX_RUNS:
             return True
         self._ask()
         return False
@@ -57,9 +64,9 @@ class PendingRelease:
         if self._runs >= _ASK_AFTER:
             self._ask()
 
-    def session_ended(self) -> None:
-        """Allow no further run until the references to a session, which had such runs, are released."""
-        self._keeps_session = True
+    def session_ended(self, session: Any) -> None:
+        """Allow no further run until the main thread has released a session, which had such runs."""
+        self._ended.append(session)
         self._ask()
 
     def _ask(self) -> None:
@@ -70,7 +77,13 @@ class PendingRelease:
                 self._is_asked = False
 
     def _execute(self, _: Any) -> int:
-        self._reset()
+        """Release the sessions. A child process comes here before `_after_fork`."""
+        try:
+            if self._process == os.getpid():
+                self._reset()
+        except KeyboardInterrupt:  # an exception cannot leave a pending call, and the interrupt has to come after it
+            self._reset()
+            _thread.start_new_thread(_thread.interrupt_main, ())
         return 0  # success
 
 

@@ -77,7 +77,7 @@ class CrossEncoder:
         self._token_budget = token_budget
         self._text_limit = text_limit
         self._session = model.session(threads)
-        self.lane = model.lane(lane, threads)
+        self.lane = model.lane(lane, self._session)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 

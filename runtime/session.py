@@ -20,6 +20,7 @@ from .cancellation import Stop
 from .devices import CPU, CPU_PROVIDER, Device, Devices
 from .forking import abandon, call_after_fork
 from .meter import Meter
+from .pending_release import PENDING_RELEASE
 from .provider_report import count_nodes, profile_prefix
 from .shared_session import SharedSession
 
@@ -71,7 +72,7 @@ class GraphSession:
         :param meter: records the runs.
         """
         self._path = path
-        self._threads = threads
+        self.threads = threads
         self._devices = devices or Devices()
         self._meter = meter
         self._shrink_above = shrink_above if self._devices.is_cpu else None
@@ -101,12 +102,20 @@ class GraphSession:
             return self._session
 
     def _create(self, device: Device) -> Any:
-        session, nodes = create_device_session(self._path, self._threads, device)
+        session, nodes = create_device_session(self._path, self.threads, device)
         self._devices.record(self._path.name, device, nodes)
-        is_shared = self._devices.is_one_cpu and self._threads > 1
+        is_shared = self._devices.is_one_cpu and self.threads > 1
         if is_shared and session.get_session_options().use_per_session_threads:
-            return SharedSession(session, self._threads)
+            return SharedSession(session, self.threads)
         return session
+
+    def may_overlap(self) -> bool:
+        """Whether a run may start now while another one is in progress. With several threads only, on the CPU.
+
+        Runs of a session that uses the process's global thread pool would all use the whole pool.
+        """
+        session = self._session
+        return session is None or (isinstance(session, SharedSession) and PENDING_RELEASE.allows_run())
 
     def unload(self) -> None:
         """Free the graph as soon as the runs in progress have ended; the next run loads it again."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from .pending_release import PENDING_RELEASE, get
+
+# A run that was interrupted ends within this many seconds, after the node of the graph that is in progress.
+_END_SECONDS = 1.0
 
 
 class SharedSession:
@@ -48,7 +52,7 @@ class SharedSession:
     def _run_on_own_thread(self, outputs: Sequence[str], feeds: Mapping[str, Any], options: Any) -> Any:
         """Run the graph on a thread of the session, and let the thread of the caller wait."""
         if self._end is None:
-            self._end = weakref.finalize(self, PENDING_RELEASE.session_ended)
+            self._end = weakref.finalize(self, PENDING_RELEASE.session_ended, self.session)
             self._end.atexit = False
         done: SimpleQueue[Any] = SimpleQueue()
         # The thread of the session executes only `put`, no Python code, and so does not need the interpreter's lock any
@@ -59,7 +63,8 @@ class SharedSession:
             values = get(done)
         except BaseException:  # an interrupt of the process
             options.terminate = True
-            done.get()
+            with suppress(Empty):  # the interrupt may have come with the values, and they are lost
+                done.get(timeout=_END_SECONDS)
             raise
         finally:
             PENDING_RELEASE.run_ended()

@@ -119,8 +119,9 @@ def main() -> None:
         for thread in threads:
             thread.start()
         # The main thread executes Python code now and then, as that of a server does
-        while any(thread.is_alive() for thread in threads):
-            time.sleep(0.1)
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.1)
     print(json.dumps(load.outcomes))
 
 

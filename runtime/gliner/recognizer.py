@@ -74,7 +74,7 @@ class GlinerRecognizer:
         self._preprocessor = model.tokenizer
         self._token_budget, self._text_limit = token_budget, text_limit
         self._session = model.session(threads)
-        self.lane = model.lane(lane, threads)
+        self.lane = model.lane(lane, self._session)
         self.load, self.unload = self._session.load, self._session.unload
 
     @property

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ...artifacts.errors import ConfigError, DeviceError, InferenceError, InputError
 from ...artifacts.families.summarization import SUMMARIZATION, GenerationDefaults, SummarizationSpec
-from .. import cpu
 from ..batching import plan_even_batches
 from ..cancellation import Stop, Watch
 from ..chunks import is_whitespace, split_into_chunks
@@ -31,8 +30,8 @@ _OUTPUTS = ("sequences", "sequences_scores")
 _CRASHES_WITH_INT8 = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 # The tokenizers library stores token ids in 32 bits.
 _MAX_IDS = 1 << 32
-# The default of the maximum number of searches at the same time: each reads all weights for every token, and its caches
-# need hundreds of megabytes.
+# The maximum number of searches at the same time, if the options have none: each reads all weights for every token, and
+# its caches need hundreds of megabytes.
 _MAX_SEARCHES = 2
 
 
@@ -89,7 +88,7 @@ class BeamSearchSummarizer:
         self._text_limit = text_limit
         # The beams of a run need much more memory than its inputs show
         self._session = model.session(threads, shrink_above=0)
-        self.lane = model.lane(lane, min(threads or cpu.usable_cpus(), _MAX_SEARCHES))
+        self.lane = model.lane(lane, self._session, _MAX_SEARCHES)
         self.max_tokens = model.tokenizer.spec.max_tokens
         self.load, self.unload = self._session.load, self._session.unload
 

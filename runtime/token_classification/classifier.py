@@ -66,7 +66,7 @@ class TokenClassifier:
         self._labels = Labels(model.spec)
         self._windows = WindowTokenizer(model.tokenizer, model.spec)
         self._session = model.session(threads)
-        self.lane = model.lane(lane, threads)
+        self.lane = model.lane(lane, self._session)
         self.load, self.unload = self._session.load, self._session.unload
 
     @property

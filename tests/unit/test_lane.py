@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from onnx_ml_bridge.runtime import lane as lane_module
 from onnx_ml_bridge.runtime import lane_queue
 from onnx_ml_bridge.runtime.cancellation import Watch
 from onnx_ml_bridge.runtime.lane import Lane, LaneOptions
-from onnx_ml_bridge.runtime.lane_call import Run
+from onnx_ml_bridge.runtime.lane_call import Call, Run, Turn
 
 
 def held(lane: Lane, rows: int = 1) -> tuple[Engine, Caller]:
@@ -395,6 +395,22 @@ def test_a_caller_that_stops_reading_leaves_the_lane():
         assert next(answers) == (0, [0])
     assert engine.runs == [[0]] and lane.status().waiting == 0
     assert call(lane, engine.apart(7)) == [[70]]
+
+
+def test_an_interrupt_of_a_merged_run_is_raised_in_its_thread_only():
+    def work(rows: Sequence[Row], stop: Any) -> list[int]:
+        if len(rows) > 1:
+            raise KeyboardInterrupt
+        return [10 * row.value for row in rows]
+
+    lane = Lane()
+    own, another = Call(lane, Watch()), Call(lane, Watch())
+    another.owner = own.owner + 1
+    turn = Turn(threading.Lock(), own, 0, Run([Row(1)], work), 1)
+    turn.add(another, 0, Run([Row(2)], work))
+    mine, theirs = turn.execute()
+    assert isinstance(mine.error, KeyboardInterrupt)
+    assert theirs.answers == [20] and theirs.error is None
 
 
 def test_the_status_of_a_lane_has_the_last_success_and_the_last_failure():

@@ -136,6 +136,7 @@ def test_runs_are_in_progress_together_only_while_they_may_overlap():
     engine.free.clear()
     callers = [Caller(lane, [engine.run(Row(number))] * 2) for number in range(3)]
     queued(lane, 2 + 1)  # the first call has a second run
+    wait_for(lambda: engine.runs)
     threading.Event().wait(0.05)
     assert len(engine.runs) == 1
     overlaps[0] = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,8 @@ from onnx_ml_bridge.runtime.shared_session import SharedSession
 
 GRAPH = VALID / "tiny-embedding/onnx/model_int8.onnx"
 TASKS = Path("/proc/self/task")
+# The functions in which the main thread waits: those of `Thread.join`, and `get` of this project
+_WAITING = ("_wait_for_tstate_lock", "join", "get")
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +37,11 @@ def released():
 
 
 def main_thread_waits() -> None:
-    """Return when the main thread has been at the same position of its code for a while."""
-    positions: list[int] = []
-    while len(positions) < 5 or len(set(positions[-5:])) > 1:
-        positions.append(sys._current_frames()[threading.main_thread().ident].f_lasti)
+    """Return when the main thread has been at the same position of a function that waits for a while."""
+    positions: list[tuple[str, int]] = []
+    while len(positions) < 5 or len(set(positions[-5:])) > 1 or positions[-1][0] not in _WAITING:
+        frame = sys._current_frames()[threading.main_thread().ident]
+        positions.append((frame.f_code.co_name, frame.f_lasti))
         time.sleep(0.01)
 
 
@@ -65,7 +69,7 @@ def test_no_run_is_allowed_after_the_end_of_a_session_until_the_main_thread_goes
 
     def work() -> None:
         found.append(pending.allows_run())
-        pending.session_ended()
+        pending.session_ended("session")
         found.append(pending.allows_run())
         time.sleep(0.1)
         found.append(pending.allows_run())
@@ -99,7 +103,7 @@ def test_a_main_thread_in_the_queue_of_a_call_answers(monkeypatch):
 
     def work() -> None:
         main_thread_waits()
-        pending.session_ended()
+        pending.session_ended("session")
         end = time.monotonic() + 5
         while not pending.allows_run() and time.monotonic() < end:
             time.sleep(0.01)
@@ -117,7 +121,7 @@ def test_without_room_for_a_question_it_is_asked_again():
     def work() -> None:
         while ctypes.pythonapi.Py_AddPendingCall(other, None) == 0 and len(waiting) < 10_000:
             waiting.append(1)
-        pending.session_ended()
+        pending.session_ended("session")
         assert not pending.allows_run()
 
     while_main_thread_waits(work)
@@ -128,7 +132,7 @@ def test_without_room_for_a_question_it_is_asked_again():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_process_has_nothing_to_release():
     pending, children = PendingRelease(), []
-    pending._keeps_session = pending._is_asked = True  # as if another thread were about to ask
+    pending._ended, pending._is_asked = ["session"], True  # as if another thread were about to ask
 
     def work() -> None:
         child = os.fork()
@@ -138,6 +142,50 @@ def test_a_child_process_has_nothing_to_release():
 
     while_main_thread_waits(work)
     assert children == [0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_process_does_not_free_a_session_of_its_parent():
+    """It executes the pending calls of its parent, and the end of a session waits for threads that do not exist."""
+    children: list[int] = []
+
+    def work() -> None:
+        session = GraphSession(GRAPH, 2)
+        run_on_own_thread(session)
+        session.unload()
+        child = os.fork()
+        if child == 0:
+            os._exit(not PENDING_RELEASE.allows_run())
+        children.append(status_of(child))
+
+    while_main_thread_waits(work)
+    assert children == [0]
+
+
+def test_an_interrupt_while_the_main_thread_answers_is_not_lost(monkeypatch):
+    pending, reset, calls = PendingRelease(), PendingRelease._reset, []
+
+    def interrupted(self: PendingRelease) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        reset(self)
+
+    monkeypatch.setattr(PendingRelease, "_reset", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pending.session_ended("session")
+        wait_for(lambda: False)
+    assert pending.allows_run()
+
+
+def status_of(child: int) -> int:
+    """Return the status of a child process at its end; end it if it hangs."""
+    end = time.monotonic() + PATIENCE
+    while (done := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    return done[1]
 
 
 def run_on_own_thread(session: GraphSession) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -13,6 +14,8 @@ import pytest
 from examples import VALID
 from lanes import PATIENCE, wait_for
 from onnx_ml_bridge import InferenceError
+from onnx_ml_bridge.runtime import shared_session
+from onnx_ml_bridge.runtime.pending_release import PENDING_RELEASE
 from onnx_ml_bridge.runtime.session import GraphSession, create_session
 from onnx_ml_bridge.runtime.shared_session import SharedSession
 
@@ -61,8 +64,7 @@ def held():
     recorder.free.clear()
     first = threading.Thread(target=shared.run, args=(OUTPUTS, feeds(1, 4), options()))
     first.start()
-    while not recorder.here:
-        time.sleep(0.001)
+    wait_for(lambda: recorder.here and PENDING_RELEASE.allows_run())
     yield shared, recorder
     recorder.free.set()
     first.join()
@@ -139,10 +141,42 @@ def test_a_session_ends_while_a_thread_of_it_returns_from_its_last_run(monkeypat
 
     thread = threading.Thread(target=cycles, daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    while thread.is_alive():  # a main thread that waits would let the sessions stay
+        time.sleep(0.0001)
     sys.setswitchinterval(interval)
-    assert not thread.is_alive(), "a session hangs at its end"
     wait_for(lambda: len(list(TASKS.iterdir())) <= before)
+
+
+class Interrupted:
+    """A session whose runs on its own threads have values, and interrupt the main thread at this time."""
+
+    def __init__(self, has_values: bool) -> None:
+        self.has_values = has_values
+
+    def run_async(self, outputs: Any, feeds: Any, callback: Any, user_data: Any, options: Any) -> None:
+        self.callback, self.user_data, self.options = callback, user_data, options
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        time.sleep(0.05)
+        if self.has_values:
+            self.callback([], self.user_data, "")
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        if not self.has_values:
+            wait_for(lambda: self.options.terminate)
+            self.callback([], self.user_data, "")
+
+    def run(self, *arguments: Any) -> Any:
+        return [0.0]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals of threads")
+@pytest.mark.parametrize("has_values", [False, True])
+def test_an_interrupt_ends_the_run_and_is_raised(monkeypatch, has_values):
+    monkeypatch.setattr(shared_session, "_END_SECONDS", 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        SharedSession(Interrupted(has_values), 2)._run_on_own_thread(OUTPUTS, {}, options())
+        time.sleep(PATIENCE)  # the interrupt may come after the values
 
 
 def test_only_sessions_with_several_threads_of_their_own_are_shared():

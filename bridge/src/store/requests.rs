@@ -69,7 +69,7 @@ pub(super) async fn send_part(
     let mut sending = Sending { rest: range, joined: Vec::new(), sender };
     let mut attempt = 1;
     while let Err(error) = send_pieces(&objects, &path, &mut sending).await {
-        if attempt == ATTEMPTS || matches!(error, Error::NotFound { .. }) {
+        if attempt == ATTEMPTS || matches!(error, Error::NotFound { .. }) || sending.sender.is_closed() {
             let _ = sending.sender.send(Err(error));
             return;
         }

@@ -11,8 +11,8 @@ SOURCE = CRATE / "src"
 _USE = re.compile(r"^\s*(?:pub(?:\([a-z]+\))? )?use ([^;]+);", re.MULTILINE)
 _PATH = re.compile(r"\b((?:crate|super|self)(?:::\w+)+)")
 _TESTS = re.compile(r"#\[cfg\((?:all\()?test.*?\)\]\s*mod tests \{.*", re.DOTALL)
-# These two files are treated as one module, because mod.rs exports what loading.rs defines
-_FAMILIES = {"families/mod.rs", "families/loading.rs"}
+# These files are treated as one module, because mod.rs exports what the others define
+_FAMILIES = {"families/mod.rs", "families/artifact.rs", "families/loading.rs"}
 
 
 def module_path(file: Path) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from examples import VALID
-from lanes import PATIENCE, wait_for
+from lanes import PATIENCE, interrupts, wait_for
 from onnx_ml_bridge.runtime import pending_release
 from onnx_ml_bridge.runtime.pending_release import PENDING_RELEASE, PendingRelease, get
 from onnx_ml_bridge.runtime.session import GraphSession
@@ -172,7 +172,7 @@ def test_an_interrupt_while_the_main_thread_answers_is_not_lost(monkeypatch):
         reset(self)
 
     monkeypatch.setattr(PendingRelease, "_reset", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupts(), pytest.raises(KeyboardInterrupt):
         pending.session_ended("session")
         wait_for(lambda: False)
     assert pending.allows_run()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from examples import VALID
-from lanes import PATIENCE, wait_for
+from lanes import PATIENCE, interrupts, wait_for
 from onnx_ml_bridge import InferenceError
 from onnx_ml_bridge.runtime import shared_session
 from onnx_ml_bridge.runtime.pending_release import PENDING_RELEASE
@@ -163,8 +163,10 @@ class Interrupted:
             self.callback([], self.user_data, "")
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         if not self.has_values:
-            wait_for(lambda: self.options.terminate)
-            self.callback([], self.user_data, "")
+            try:
+                wait_for(lambda: self.options.terminate)
+            finally:  # a test that fails does not hang
+                self.callback([], self.user_data, "")
 
     def run(self, *arguments: Any) -> Any:
         return [0.0]
@@ -174,7 +176,7 @@ class Interrupted:
 @pytest.mark.parametrize("has_values", [False, True])
 def test_an_interrupt_ends_the_run_and_is_raised(monkeypatch, has_values):
     monkeypatch.setattr(shared_session, "_END_SECONDS", 0.1)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupts(), pytest.raises(KeyboardInterrupt):
         SharedSession(Interrupted(has_values), 2)._run_on_own_thread(OUTPUTS, {}, options())
         time.sleep(PATIENCE)  # the interrupt may come after the values
 

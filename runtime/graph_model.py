@@ -114,17 +114,13 @@ class GraphModel(Generic[Spec, Tokenizer]):
     def lane(self, options: LaneOptions | None, session: GraphSession, max_workers: int | None = None) -> Lane:
         """Return a lane for a session: its runs at the same time are one per thread, on other devices one per device.
 
-        :param max_workers: the maximum of these runs; None is no limit.
+        :param max_workers: the maximum of the runs that share a session on the CPU; None is no limit.
         """
-        is_cpu = self.devices.is_one_cpu
-        workers = session.threads if is_cpu else self.devices.count
-        return Lane(
-            options,
-            workers=workers if max_workers is None else min(workers, max_workers),
-            counts_tokens=is_cpu,
-            may_overlap=session.may_overlap if is_cpu and session.threads > 1 else None,
-            meter=self.meter,
-        )
+        if not self.devices.is_one_cpu:
+            return Lane(options, workers=self.devices.count, meter=self.meter)
+        workers = session.threads if max_workers is None else min(session.threads, max_workers)
+        may_overlap = session.may_overlap if session.threads > 1 else None
+        return Lane(options, workers=workers, counts_tokens=True, may_overlap=may_overlap, meter=self.meter)
 
 
 def graph_model(opened: OpenArtifact[Tokenizer], role: str, spec: Spec) -> GraphModel[Spec, Tokenizer]:

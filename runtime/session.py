@@ -110,7 +110,7 @@ class GraphSession:
         return session
 
     def may_overlap(self) -> bool:
-        """Whether a run may start now while another one is in progress. With several threads only, on the CPU.
+        """Whether a run may start now while another one is in progress, on the CPU with several threads.
 
         Runs of a session that uses the process's global thread pool would all use the whole pool.
         """

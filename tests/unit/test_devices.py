@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from examples import VALID
-from onnx_ml_bridge import ConfigError, DeviceError, Embedder, Model, OnnxMlBridge, verify
+from onnx_ml_bridge import (
+    ConfigError,
+    DeviceError,
+    Embedder,
+    Model,
+    OnnxMlBridge,
+    SummarizeOptions,
+    Summarizer,
+    verify,
+)
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.runtime import cpu, device_selection, session
 from onnx_ml_bridge.runtime.device_selection import probe_device, select_devices
@@ -178,6 +187,21 @@ def test_several_devices_run_at_the_same_time(monkeypatch):
     monkeypatch.setattr(session.GraphSession, "run", meet)
     embedder = Embedder.open(Model(TINY, device="cpu,cpu", variant="fp32", run_tokens=8))
     assert len(embedder.embed(["the cat sings"] * 4).vectors) == 4
+
+
+@pytest.mark.families("summarization")
+def test_as_many_searches_run_at_the_same_time_as_there_are_devices(monkeypatch):
+    """Searches that share a session on the CPU are two at most."""
+    together, run = threading.Barrier(3), session.GraphSession.run
+
+    def meet(self, *arguments):
+        together.wait(timeout=20)
+        return run(self, *arguments)
+
+    monkeypatch.setattr(session.GraphSession, "run", meet)
+    summarizer = Summarizer.open(Model(VALID / "tiny-summary", device="cpu,cpu,cpu", variant="fp32", run_tokens=1))
+    options = SummarizeOptions(num_beams=1, min_length=0, max_length=4)
+    assert len(summarizer.summarize([["the cat sings"]] * 3, options)) == 3
 
 
 def test_turns_are_counted_across_threads():

@@ -61,10 +61,7 @@ impl Artifact {
     ) -> Result<(Self, String, EngineOptions), BridgeError> {
         let (path, variant) = (&model.path, &model.variant);
         let Layout { family, files, preprocessor } = Layout::read(path)?;
-        if let Some(expected) = model.identity.as_ref().filter(|expected| *expected != files.identity()) {
-            let (expected, actual) = (expected.clone(), files.identity().to_owned());
-            return Err(BridgeError::Identity { path: path.clone(), expected, actual });
-        }
+        check_identity(model, files.identity(), model.identity.as_deref())?;
         options.trust.check(&files)?;
         let engine = options.engine.on_devices(&model.device)?;
         // An unknown variant is reported last: the errors of all other checks take precedence.

@@ -151,7 +151,7 @@ test-rust-families: setup lock
 # folder has the names of the library that the linker and the loader look for.
 LINKED = $(abspath bridge/target/linked)
 LINKED_CARGO = cd bridge && ORT_LIB_PATH=$(LINKED) ORT_PREFER_DYNAMIC_LINK=1 LD_LIBRARY_PATH=$(LINKED) cargo
-LINKED_FEATURES = --no-default-features --features "$(RUST_FAMILIES)"
+LINKED_FEATURES = --no-default-features --features families
 
 test-rust-linked: setup lock
 	mkdir -p $(LINKED)

@@ -175,12 +175,7 @@
 #![cfg_attr(
     not(all(
         feature = "cli",
-        feature = "sentence-embedding",
-        feature = "token-classification",
-        feature = "spacy",
-        feature = "summarization",
-        feature = "rerank",
-        feature = "gliner",
+        feature = "families",
         feature = "llama-cpp",
         any(feature = "store-remote", not(feature = "store"))
     )),

@@ -10,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CRATE = ROOT / "bridge"
-FAMILIES = "sentence-embedding token-classification spacy summarization rerank"
 
 
 def cargo(*arguments: str) -> str:
@@ -55,7 +54,7 @@ def test_the_command_is_not_a_default_feature(cargo_toml):
 
 
 def test_the_bundled_build_downloads_and_links_the_library():
-    features = ["--no-default-features", "--features", f"bundled {FAMILIES}"]
+    features = ["--no-default-features", "--features", "bundled families"]
     tree = cargo("tree", *features, "--prefix", "none", "--format", "{p} {f}")
     (ort,) = {line for line in tree.splitlines() if line.startswith("ort-sys v") and not line.endswith("(*)")}
     assert "download-binaries" in ort

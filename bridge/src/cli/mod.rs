@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{Failure, Outcome, print_line};
-#[cfg(any(feature = "token-classification", feature = "spacy", feature = "gliner"))]
+#[cfg(feature = "ner")]
 use crate::families::ner::command as ner;
 #[cfg(feature = "rerank")]
 use crate::families::rerank::command as rerank;
@@ -45,7 +45,7 @@ enum Command {
     Updates(store::UpdatesArguments),
     #[cfg(feature = "sentence-embedding")]
     Embed(embed::Arguments),
-    #[cfg(any(feature = "token-classification", feature = "spacy", feature = "gliner"))]
+    #[cfg(feature = "ner")]
     Ner(ner::Arguments),
     #[cfg(feature = "summarization")]
     Summarize(summarize::Arguments),
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
         Command::Updates(arguments) => (arguments.json, store::updates(&arguments).map(|()| Outcome::Done)),
         #[cfg(feature = "sentence-embedding")]
         Command::Embed(arguments) => (false, embed::run(&arguments)),
-        #[cfg(any(feature = "token-classification", feature = "spacy", feature = "gliner"))]
+        #[cfg(feature = "ner")]
         Command::Ner(arguments) => (false, ner::run(&arguments)),
         #[cfg(feature = "summarization")]
         Command::Summarize(arguments) => (false, summarize::run(&arguments)),

@@ -2,8 +2,9 @@
 //!
 //! A family is a pair of a task and an engine. Its folder has its sections of the manifest, the interfaces of its graphs,
 //! its preprocessor, its model, the replay of its golden cases and its command. [`Family`] lists the families, and only
-//! this file distinguishes them. To add a family, write its folder and add it to this file, to the commands in `cli/mod.rs`
-//! and to the features in `Cargo.toml`. The options and results of its task are in `tasks/`, the calls in `handles/`.
+//! this file distinguishes them. To add a family, write its folder and add it to this file and to the features in
+//! `Cargo.toml`; that of a new task also to the commands in `cli/mod.rs`. The options and results of its task are in
+//! `tasks/`, the calls in `handles/`.
 
 pub(crate) mod artifact;
 #[cfg(feature = "gliner")]

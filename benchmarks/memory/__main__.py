@@ -4,7 +4,10 @@ r"""Measure the memory that models use and give back, in processes of Python and
     python -m benchmarks.memory --artifact dist/all-minilm-l6-v2 --artifacts dist --long DIR \
         --rust bridge/target/release/examples/memory
 
-- long text: the peak of the resident memory during one text of 8,000 tokens, and what is left of it after a short text,
+- batch: the vectors of a text of 8,192 tokens and of its first 5,000 that the graph returns for both in a batch, with
+  padding, compared with those for each alone; for each model of the recipe and both variants. The runtimes run texts of
+  this length one by one.
+- long text: the peak of the resident memory during one text of 8,192 tokens, and what is left of it after a short text,
   both compared with the memory of the loaded model; for each model of the recipe and both variants. What is left does
   not include the pages of files. fp32 vectors are compared with those of the original.
 - limit: six models share a limit that holds three, and 4 threads call them at random; the growth of the resident memory
@@ -30,6 +33,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from onnx_ml_bridge.artifacts.constants import graph_file
 from rich.console import Console
 from rich.table import Table
 
@@ -42,17 +46,18 @@ from ..recipes.long_encoder import ARCHITECTURES, artifact_of
 
 _SEED = 20261126
 _MIB = 1 << 20
-# The words of the long text, of one token each; with the two special tokens there are 8,000
+# The words of the long text, of one token each; with the two special tokens there are 8,192
 _WORDS, _LONG_WORDS = (
     ["the", "old", "house", "by", "river", "has", "a", "small", "garden", "with", "two", "tall", "trees"],
-    7998,
+    8190,
 )
 _TEXTS, _MODELS, _FITS, _CALLERS = 64, 6, 3, 4
 # Targets: memory after a long text and growth under a limit, as shares of the loaded model and of the limit, at most;
 # the memory that an unload gives back, as a share, at least; the growth of all cycles in bytes, at most.
 _MAX_AFTER, _MAX_GROWN, _MIN_BACK, _MAX_GROWTH = 1.2, 1.1, 0.9, 5 * _MIB
-# Targets of a long text: the memory of its run in bytes, and the difference of its vector from the original's.
-_MAX_RUN, _MAX_DIFFERENCE = 1e9, 1e-5
+# Targets of a long text: the memory of its run in bytes, and the differences of its vector from the original's, and of
+# that in a batch from that alone.
+_MAX_RUN, _MAX_DIFFERENCE, _MAX_BATCH = 1e9, 1e-5, 1e-6
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,12 @@ def long_lines(found: dict[str, Any], expected: Sequence[float] | None = None) -
     return lines
 
 
+def batch_lines(found: dict[str, Any]) -> list[Line]:
+    """Return the figures of the measure `batch`."""
+    target, pairs = f"at most {_MAX_BATCH:g}", zip(found["tokens"], found["differences"], strict=True)
+    return [Line(f"text of {tokens} tokens", f"{each:.1e}", target, each <= _MAX_BATCH) for tokens, each in pairs]
+
+
 def limit_lines(found: dict[str, Any]) -> list[Line]:
     """Return the figures of the measure `limit`."""
     share, wrong = found["grown"] / found["limit"], found["calls"] - found["right"]
@@ -117,11 +128,10 @@ def _mib(size: float) -> str:
     return f"{size / _MIB:.0f}"
 
 
-def measures(options: argparse.Namespace, folder: Path) -> list[Measure]:
-    """Return the measures that the options select."""
-    bridge, text = folder / "bridge.toml", folder / "text.txt"
+def measures(options: argparse.Namespace, folder: Path, text: Path) -> list[Measure]:
+    """Return the measures of a language that the options select; `text` is the file of the long text."""
+    bridge = folder / "bridge.toml"
     write_bridge(options.artifacts, bridge)
-    text.write_text(" ".join(random.Random(_SEED).choices(_WORDS, k=_LONG_WORDS)), encoding="utf-8")
     limit = {"models": _MODELS, "fits": _FITS, "calls": options.calls, "callers": _CALLERS, "seed": _SEED}
     limit |= {"measure": "limit", "path": str(options.artifact.resolve()), "texts": composed_texts(_TEXTS)}
     cycles = {"measure": "cycles", "bridge": str(bridge), "cycles": options.cycles}
@@ -136,6 +146,17 @@ def _long_measures(folder: Path, name: str, text: Path) -> list[Measure]:
     lines = {"fp32": partial(long_lines, expected=json.loads(done.stdout)), "int8": long_lines}
     config = {"measure": "long", "path": str(artifact_of(folder.parent, name).resolve()), "text": str(text)}
     return [Measure(f"{name} {variant}", {**config, "variant": variant}, lines[variant]) for variant in lines]
+
+
+def batch_measures(folder: Path, text: Path) -> list[Measure]:
+    """Return the measures of the graphs of the recipe in `folder`."""
+    config = {"measure": "batch", "text": str(text)}
+    return [
+        Measure(f"{name} {variant}", {**config, "path": str(graph)}, batch_lines)
+        for name in ARCHITECTURES
+        for variant in ("fp32", "int8")
+        for graph in [artifact_of(folder, name).resolve() / graph_file("model", variant)]
+    ]
 
 
 def run(command: Sequence[str], measure: Measure) -> list[Line]:
@@ -158,14 +179,18 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2000, metavar="N", help="calls under the limit")
     parser.add_argument("--cycles", type=int, default=50, metavar="N")
     options = parser.parse_args()
-    commands = {"Python": [sys.executable, "-m", "benchmarks.memory.worker"]}
+    worker = [sys.executable, "-m", "benchmarks.memory.worker"]
+    commands = {"Python": worker}
     if options.rust is not None:
         commands["Rust"] = [str(options.rust)]
     console = wide_console()
     print_machine(console)
     with tempfile.TemporaryDirectory() as folder:
-        selected = measures(options, Path(folder))
-        status = max([_report(console, name, command, selected) for name, command in commands.items()])
+        text = Path(folder) / "text.txt"
+        text.write_text(" ".join(random.Random(_SEED).choices(_WORDS, k=_LONG_WORDS)), encoding="utf-8")
+        graphs = _report(console, "Graphs, in a batch and alone", worker, batch_measures(options.long, text))
+        selected = measures(options, Path(folder), text)
+        status = max([graphs, *(_report(console, name, command, selected) for name, command in commands.items())])
     sys.exit(status)
 
 

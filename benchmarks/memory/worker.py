@@ -1,7 +1,7 @@
 """The measured process: `python -m benchmarks.memory.worker CONFIG` prints one JSON object.
 
-CONFIG is JSON. Its `measure` is `long`, `limit` or `cycles`; the other keys are the parameters of that function. The
-example `memory` of the Rust crate does the same. All sizes are in bytes.
+CONFIG is JSON. Its `measure` is `batch`, `long`, `limit` or `cycles`; the other keys are the parameters of that
+function. The example `memory` of the Rust crate has all but `batch`. All sizes are in bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from onnx_ml_bridge import (
     BridgeOptions,
     Embedder,
@@ -26,8 +27,12 @@ from onnx_ml_bridge import (
     Task,
     open_bridge,
 )
+from onnxruntime import InferenceSession
+from tokenizers import Tokenizer
 
 _SHORT = "the old house by the river"
+# The tokens that the second text of a batch keeps of the first
+_KEPT = 5000
 # Model number n of `limit` truncates texts to this number of tokens plus n, so that the answers of the models differ.
 _FIRST_MAX_TOKENS = 8
 _MIB = 1 << 20
@@ -55,6 +60,32 @@ def long(path: str, variant: str, text: str) -> dict[str, Any]:
     embedder.embed([_SHORT])
     sizes = {"loaded": loaded, "peak": peak, "before": before, "after": status("RssAnon")}
     return {"tokens": tokens, "vector": vector, **sizes}
+
+
+def batch(path: str, text: str) -> dict[str, Any]:
+    """Run the graph at `path` on a text and on its beginning, in a batch with padding and each alone."""
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    tokenizer = Tokenizer.from_file(str(Path(path).parents[1] / "tokenizer.json"))
+    tokenizer.no_truncation()
+    ids = np.array(tokenizer.encode(Path(text).read_text(encoding="utf-8")).ids)
+    short = np.concatenate([ids[: _KEPT - 1], ids[-1:]])  # keeps the special token at the end
+    names = [each.name for each in session.get_inputs()]
+
+    def vectors(*texts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the vectors of a batch, [texts, dimensions]."""
+        longest = max(len(each) for each in texts)
+        rows = {
+            "input_ids": [np.pad(each, (0, longest - len(each))) for each in texts],
+            "attention_mask": [np.arange(longest) < len(each) for each in texts],
+            "token_type_ids": np.zeros((len(texts), longest)),
+        }
+        feed = {name: np.array(rows[name], np.int64) for name in names}
+        return np.asarray(session.run(["sentence_embedding"], feed)[0])
+
+    together = vectors(ids, short)
+    alone = [vectors(each)[0] for each in (ids, short)]
+    differences = [float(np.abs(a - b).max()) for a, b in zip(together, alone, strict=True)]
+    return {"tokens": [len(ids), len(short)], "differences": differences}
 
 
 def limit(path: str, texts: list[str], models: int, fits: int, calls: int, callers: int, seed: int) -> dict[str, Any]:
@@ -117,5 +148,10 @@ _CALLS: dict[Task, Callable[[MlBridge, str], Any]] = {
 
 if __name__ == "__main__":
     config = json.loads(sys.argv[1])
-    measures: dict[str, Callable[..., dict[str, Any]]] = {"long": long, "limit": limit, "cycles": cycles}
+    measures: dict[str, Callable[..., dict[str, Any]]] = {
+        "batch": batch,
+        "long": long,
+        "limit": limit,
+        "cycles": cycles,
+    }
     print(json.dumps(measures[config.pop("measure")](**config)))

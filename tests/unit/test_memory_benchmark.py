@@ -7,7 +7,7 @@ import sys
 import pytest
 from examples import VALID
 
-from benchmarks.memory.__main__ import Measure, cycle_lines, limit_lines, long_lines, run
+from benchmarks.memory.__main__ import Measure, batch_lines, cycle_lines, limit_lines, long_lines, run
 
 MIB = 1 << 20
 
@@ -25,6 +25,14 @@ def test_memory_of_a_long_text_is_compared_with_the_loaded_model():
     found |= {"peak": 1054 * MIB, "after": 81 * MIB}
     assert are_met(long_lines(found, [1.0, 0.50002])) == [False, False, False]
     assert len(long_lines(found)) == 2
+
+
+def test_vectors_in_a_batch_are_compared_with_those_alone():
+    lines = batch_lines({"tokens": [8192, 5000], "differences": [9e-7, 1.1e-6]})
+    assert [(line.what, line.figure, line.is_met) for line in lines] == [
+        ("text of 8192 tokens", "9.0e-07", True),
+        ("text of 5000 tokens", "1.1e-06", False),
+    ]
 
 
 def test_growth_is_compared_with_the_limit_and_wrong_answers_are_missed():

@@ -129,7 +129,9 @@ def test_sequences_with_random_settings_are_those_of_generate_in_both_languages(
     record("summaries", made.name, {"model_type": architecture_of(made.name), "summaries": len(cases), **figures})
     assert differing == {"python": 0, "rust": 0}
     lengths = Counter(len(each.expected.token_ids) for each in expected)
-    assert len(lengths) > 4 and len({each.expected.text for each in expected}) > len(cases) / 2
+    # Summaries of two tokens have no text in models that begin with a language
+    texts = [each.expected.text for each, chosen in zip(expected, settings, strict=True) if chosen.max_length > 2]
+    assert len(lengths) > 4 and len(set(texts)) > len(texts) / 2
 
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,12 @@ from ..artifacts.manifest_sections import TokenizerSpec
 from .cancellation import Watch
 from .forking import call_after_fork
 
+logger = logging.getLogger(__name__)
+
+# The library reads this variable for every batch of texts
+_PARALLELISM = "TOKENIZERS_PARALLELISM"
+# A text, or its words
+Text = TypeVar("Text", str, list[str])
 # The number of texts that are tokenized between two checks whether the call was stopped
 _TEXTS_PER_CHECK = 256
 
@@ -220,12 +228,20 @@ def check_text(text: object, index: int | None, limit: int) -> str:
     return text
 
 
-def run_tokenizer(encode: Callable[[list[str]], list[Any]], texts: Sequence[str]) -> list[Any]:
-    """Call an encode function of the tokenizers library on texts; its errors and panics become `InferenceError`."""
+def run_tokenizer(encode: Callable[[list[Text]], list[Any]], texts: Sequence[Text]) -> list[Any]:
+    """Call an encode function of the tokenizers library on texts; its errors and panics become `InferenceError`.
+
+    The library starts its threads once for each process, and panics for ever if the system refuses one. Then it goes on
+    without threads.
+    """
     try:
         return encode(list(texts))
     except BaseException as error:
-        raise typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
+        if "ThreadPoolBuildError" not in str(error) or os.environ.get(_PARALLELISM) == "false":
+            raise typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
+    logger.warning("the system refuses the threads of tokenizers: this process tokenizes with one from now on")
+    os.environ[_PARALLELISM] = "false"
+    return run_tokenizer(encode, texts)
 
 
 def _load(path: Path) -> Tokenizer:

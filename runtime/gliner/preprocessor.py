@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...artifacts.errors import ArtifactError, ConfigError, InferenceError
+from ...artifacts.errors import ArtifactError, ConfigError
 from ...artifacts.families.gliner import MIN_TEXT_SHARE, GlinerSpec
 from ...artifacts.manifest_sections import TokenizerSpec
 from ..array_equality import ArrayEquality
-from ..tokenizer import TextTokenizer, typed_panic
+from ..tokenizer import TextTokenizer, run_tokenizer
 from .windows import WordRange, plan_windows
 from .words import WordSplitter
 
@@ -159,12 +160,8 @@ class GlinerPreprocessor:
     def _encode(self, words: Sequence[Sequence[str]], *, special: bool) -> list[Any]:
         """Return the library's `Encoding` of each list of words, without truncation."""
         tokenizer = self.tokenizer.untruncated()
-        try:
-            return list(
-                tokenizer.encode_batch([list(each) for each in words], is_pretokenized=True, add_special_tokens=special)
-            )
-        except BaseException as error:
-            raise typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
+        encode = partial(tokenizer.encode_batch, is_pretokenized=True, add_special_tokens=special)
+        return run_tokenizer(encode, [list(each) for each in words])
 
     def _text(self, offsets: NDArray[np.int64], encoded: _Encoded, prompt: Prompt, stride: int) -> GlinerText:
         room = self.tokenizer.spec.max_tokens - len(prompt.ids) - len(prompt.suffix)

@@ -16,6 +16,8 @@ from .devices import AUTO as AUTO
 from .devices import parse_devices
 
 StrPath: TypeAlias = str | os.PathLike[str]
+# Maximum number of threads of a model, and of its runs at the same time
+MAX_THREADS = 1024
 # Maximum number of calls that wait for one model
 DEFAULT_MAX_WAITING = 1024
 # Maximum size of a text in bytes of UTF-8
@@ -148,10 +150,15 @@ class ModelInfo:
 
 
 def check_limits(**limits: int | None) -> None:
-    """Raise `ConfigError` for a limit that is not an integer of at least 1; None is allowed and means the default."""
+    """Raise `ConfigError` for a limit that is not an integer of at least 1; None is allowed and means the default.
+
+    `threads` and `workers` are at most `MAX_THREADS`.
+    """
     for name, value in limits.items():
         if value is not None and (type(value) is not int or value < 1):
             raise ConfigError(name, expected="an integer, at least 1", actual=repr(value))
+        if value is not None and name in ("threads", "workers") and value > MAX_THREADS:
+            raise ConfigError(name, expected=f"an integer, at most {MAX_THREADS}", actual=repr(value))
 
 
 def as_model(model: StrPath | Model) -> Model:

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::BridgeError;
 use crate::artifact::tree::is_hash;
+use crate::options::number_problems;
 use crate::runtime::devices::{AUTO, parse};
 use crate::runtime::providers::Providers;
 use crate::tasks::answers::onnx;
@@ -48,7 +49,7 @@ pub struct Model {
     /// How long the model has no call before its graphs are freed, above 0; `None` to keep them. JSON has seconds.
     #[serde(default, with = "seconds")]
     pub idle_unload: Option<Duration>,
-    /// How many runs of the model there are at the same time, at least 1. `None` for one per thread on the CPU, where all runs
+    /// How many runs of the model there are at the same time, 1 to 1,024. `None` for one per thread on the CPU, where all runs
     /// share a session, but at most 2 for summaries; for spaCy's small graphs one per thread, at most 4, each with its own
     /// session; else one per device, each with its own session.
     #[serde(default)]
@@ -145,7 +146,7 @@ impl Model {
         self
     }
 
-    /// Sets how many runs of the model there are at the same time, at least 1.
+    /// Sets how many runs of the model there are at the same time, 1 to 1,024.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
@@ -195,8 +196,7 @@ impl Model {
 
     fn problems(&self) -> Vec<String> {
         let numbers = [("workers", self.workers), ("run_tokens", self.run_tokens), ("max_tokens", self.max_tokens)];
-        let zeros = numbers.iter().filter(|(_, value)| *value == Some(0));
-        let mut problems: Vec<String> = zeros.map(|(name, _)| format!("{name} is 0, expected at least 1")).collect();
+        let mut problems = number_problems(&numbers);
         for (name, time) in [("timeout", self.timeout), ("idle_unload", self.idle_unload)] {
             if time.is_some_and(|time| time.is_zero()) {
                 problems.push(format!("{name} is 0 s, expected more than 0"));

@@ -10,6 +10,8 @@ use crate::runtime::options::{Limits, ModelOptions};
 use crate::runtime::{DEFAULT_BEAM_LIMIT, DEFAULT_MAX_WAITING, DEFAULT_TEXT_LIMIT};
 use crate::tasks::seconds;
 
+/// The largest number of threads of a model, and of its runs at the same time.
+pub(crate) const MAX_THREADS: usize = 1024;
 /// The environment variable that sets `local_only` if it is `1`.
 const LOCAL_ONLY: &str = "ONNX_ML_BRIDGE_LOCAL_ONLY";
 
@@ -18,7 +20,7 @@ const LOCAL_ONLY: &str = "ONNX_ML_BRIDGE_LOCAL_ONLY";
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BridgeOptions {
-    /// The number of threads of each model, at least 1: a run that is alone uses all of them, runs beside each other use one
+    /// The number of threads of each model, 1 to 1,024: a run that is alone uses all of them, runs beside each other use one
     /// each. `None` is the number that the CPU affinity and the cgroup's quota allow the process.
     pub threads: Option<usize>,
     /// Limit on the memory of all loaded models in MiB, at least 1: a load unloads the models that were idle longest. `None`
@@ -56,7 +58,7 @@ impl Default for BridgeOptions {
 }
 
 impl BridgeOptions {
-    /// Sets the number of threads of each model, at least 1.
+    /// Sets the number of threads of each model, 1 to 1,024.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
@@ -124,7 +126,7 @@ impl BridgeOptions {
         self.local_only || std::env::var_os(LOCAL_ONLY).is_some_and(|value| !value.is_empty() && value != "0")
     }
 
-    /// Checks that no number and no time limit is 0.
+    /// Checks that no number and no time limit is 0, and that there are not too many threads.
     ///
     /// # Errors
     /// `config`, with all problems at once.
@@ -136,8 +138,7 @@ impl BridgeOptions {
             ("text_limit", Some(self.text_limit)),
             ("beam_limit", Some(self.beam_limit)),
         ];
-        let zeros = numbers.into_iter().filter(|(_, value)| *value == Some(0));
-        let mut problems: Vec<String> = zeros.map(|(name, _)| format!("{name} is 0, expected at least 1")).collect();
+        let mut problems = number_problems(&numbers);
         if self.timeout.is_some_and(|limit| limit.is_zero()) {
             problems.push("timeout is 0 s, expected more than 0".to_owned());
         }
@@ -192,6 +193,18 @@ impl ReloadOptions {
     }
 }
 
+/// What is wrong with numbers by name: none may be 0, and `threads` and `workers` have an upper limit.
+pub(crate) fn number_problems(numbers: &[(&str, Option<usize>)]) -> Vec<String> {
+    let problem = |(name, value): &(&str, Option<usize>)| match *value {
+        Some(0) => Some(format!("{name} is 0, expected at least 1")),
+        Some(value) if value > MAX_THREADS && ["threads", "workers"].contains(name) => {
+            Some(format!("{name} is {value}, expected at most {MAX_THREADS}"))
+        }
+        Some(_) | None => None,
+    };
+    numbers.iter().filter_map(problem).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +221,13 @@ mod tests {
             .timeout(Duration::ZERO);
         let error = zeros.check().expect_err("zeros");
         assert_eq!((error.code().as_str(), error.to_string().matches("is 0").count()), ("config", 6));
+    }
+
+    #[test]
+    fn too_many_threads_are_refused() {
+        assert_eq!(BridgeOptions::default().threads(MAX_THREADS).max_waiting(MAX_THREADS + 1).check(), Ok(()));
+        let error = BridgeOptions::default().threads(MAX_THREADS + 1).check().expect_err("too many");
+        assert!(error.to_string().contains("threads is 1025, expected at most 1024"), "{error}");
     }
 
     #[test]

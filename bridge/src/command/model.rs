@@ -13,6 +13,7 @@ use crate::handles::FromSource;
 use crate::handles::source::Source;
 use crate::life::slot::{Opening, Slot};
 use crate::location::Locator;
+use crate::options::MAX_THREADS;
 use crate::runtime::DEFAULT_TEXT_LIMIT;
 use crate::runtime::options::ModelOptions;
 use crate::{BridgeError, BridgeOptions, Model};
@@ -30,7 +31,7 @@ pub(crate) struct ModelArguments {
     #[arg(long, default_value = "auto")]
     variant: String,
     /// Number of threads (default: the number of CPUs that affinity and the cgroup allow the process)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
     threads: Option<u16>,
     /// Limit on the size of a text in bytes of UTF-8
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_TEXT_LIMIT)]

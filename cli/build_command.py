@@ -73,7 +73,7 @@ def export_command(families: tuple[Family, ...]) -> Callable[..., None]:
         source: Annotated[str, typer.Argument(help="hub:ID@REVISION, path:DIR or package:MODULE[/SUB/DIR].")],
         task: Annotated[str, typer.Option(help="The task of the model.")],
         out_folder: Annotated[Path, typer.Option("--out", help="Folder of the new artifact.", metavar="DIR")],
-        version: Annotated[str, typer.Option("--artifact-version", help="Version of the artifact.")] = "1",
+        version: Annotated[str, typer.Option("--artifact-version", help="Version of the artifact.")] = "1.0.0",
         variant: Annotated[
             list[str] | None, typer.Option(help="fp32, int8 or fp16. Can be repeated. Default: fp32 and int8.")
         ] = None,

@@ -17,7 +17,7 @@ from ..artifacts.facts import headline, headlines
 from ..artifacts.family import Family
 from ..runtime.verify import Progress, VerifyReport, verify
 from .console import err, megabytes, out, plain, print_json, reported_errors, table
-from .store.options import KeysOption
+from .store.options import KeysOption, StoreOption
 from .store.progress import pulled
 
 ArtifactArgument = Annotated[
@@ -29,13 +29,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 def show_command(families: tuple[Family, ...]) -> Callable[..., None]:
     """Create the function that runs the subcommand `show`."""
 
-    def command(folder: ArtifactArgument, as_json: JsonOption = False) -> None:
+    def command(folder: ArtifactArgument, as_json: JsonOption = False, store: StoreOption = None) -> None:
         """Show the source, the properties and the variants of an artifact, with sizes and metrics.
 
         This checks the manifest, the list of files and their sizes. Use `verify` to check hashes too.
         """
         with reported_errors(as_json=as_json):
-            artifact = read_artifact(pulled(folder), families)
+            artifact = read_artifact(pulled(folder, store=store), families)
             if as_json:
                 print_json({"identity": artifact.identity, "manifest": artifact.manifest.to_json()})
             else:
@@ -59,6 +59,7 @@ def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
         variant: Annotated[
             str | None, typer.Option(help="Replay only this variant. Default: all.", metavar="VARIANT")
         ] = None,
+        store: StoreOption = None,
         key: KeysOption = None,
     ) -> None:
         """Check the hash of every file and every graph, and replay the golden cases on this machine.
@@ -68,7 +69,7 @@ def verify_command(families: tuple[Family, ...]) -> Callable[..., None]:
         """
         with reported_errors(as_json=as_json):
             keys = key or []
-            root = pulled(folder, keys)
+            root = pulled(folder, keys, store)
             with _progress_bar() as progress:
                 report = verify(root, families, timeout, progress, device=device, variant=variant, keys=keys)
             if as_json:

@@ -24,6 +24,7 @@ from .bulk.task import RowSettings, RowTask
 from .console import out, reported_errors
 from .entity_markup import failure_text, highlighted_entities, rendered
 from .jsonl import LineError, LineFormat, check_keys, failure_line, json_line, parse_text, print_answers
+from .store.options import KeysOption, StoreOption
 
 
 class Format(StrEnum):
@@ -85,6 +86,8 @@ def command(
     ] = Format.JSONL,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
+    store: StoreOption = None,
+    key: KeysOption = None,
     files: BulkOptions | None = None,
 ) -> None:
     """Recognize named entities in JSON lines from stdin: {"text": ...} or a JSON string, one per line.
@@ -111,7 +114,7 @@ def command(
     given = {"labels": names, "threshold": threshold, "nested": nested, "multi_label": multi_label}
     # Options that are not given are left out, so that the state of runs over files stays as it was without them
     options |= {name: value for name, value in given.items() if value is not None}
-    settings = RowSettings(model, variant, threads, text_limit, options)
+    settings = RowSettings(model, variant, threads, text_limit, options, store, tuple(key or ()))
     with reported_errors():
         if files is not None:
             run_bulk("ner", open_rows, settings, files)

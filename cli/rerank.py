@@ -20,6 +20,7 @@ from .bulk.task import RowSettings, RowTask
 from .console import reported_errors
 from .jsonl import LineFormat, check_keys, failure_line, json_line, parse_texts, print_answers
 from .options import ALLOW_PICKLE, option
+from .store.options import KeysOption, StoreOption
 
 # The default number of rows of a part: a row has many documents
 _PART_ROWS = 128
@@ -47,6 +48,8 @@ def command(
     top_k: Annotated[int | None, typer.Option(help="Print only the best K documents.", metavar="K", min=1)] = None,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
+    store: StoreOption = None,
+    key: KeysOption = None,
     files: BulkOptions | None = None,
 ) -> None:
     """Rank documents in JSON lines from stdin: {"query": "...", "documents": ["...", ...]}, one query per line.
@@ -61,7 +64,7 @@ def command(
     Example: echo '{"query": "play music", "documents": ["A chess game.", "A music player."]}' |
     onnx-ml-bridge rerank --model dist/cross-encoder-package-descriptions
     """
-    settings = RowSettings(model, variant, threads, text_limit, {"top_k": top_k})
+    settings = RowSettings(model, variant, threads, text_limit, {"top_k": top_k}, store, tuple(key or ()))
     with reported_errors():
         if files is not None:
             run_bulk("rerank", open_rows, settings, files)

@@ -20,6 +20,7 @@ from .bulk.task import RowSettings, RowTask
 from .console import reported_errors
 from .jsonl import LineFormat, check_keys, failure_line, json_line, parse_text, print_answers
 from .options import ALLOW_PICKLE, IGNORE_CODE, option
+from .store.options import KeysOption, StoreOption
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def command(
     ] = None,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
+    store: StoreOption = None,
+    key: KeysOption = None,
     files: BulkOptions | None = None,
 ) -> None:
     """Embed JSON lines from stdin: {"text": ...} or a JSON string, one per line.
@@ -73,7 +76,7 @@ def command(
     Example: echo '{"text": "Kofi signed the lease."}' | onnx-ml-bridge embed --model dist/all-minilm-l6-v2
     """
     options = {"prompt_name": prompt_name, "dimensions": dimensions}
-    settings = RowSettings(model, variant, threads, text_limit, options)
+    settings = RowSettings(model, variant, threads, text_limit, options, store, tuple(key or ()))
     with reported_errors():
         if files is not None:
             run_bulk("embed", open_rows, settings, files)

@@ -32,6 +32,7 @@ from .jsonl import (
     print_answers,
 )
 from .options import ALLOW_PICKLE, option
+from .store.options import KeysOption, StoreOption
 
 # The maximum number of lines in a batch. It is small, because generation is slow and the summary of the first line is
 # written only after the last line of the batch was summarized.
@@ -92,6 +93,8 @@ def command(
     ] = None,
     threads: ThreadsOption = None,
     text_limit: TextLimitOption = DEFAULT_TEXT_LIMIT,
+    store: StoreOption = None,
+    key: KeysOption = None,
     output_format: Annotated[
         Format, typer.Option("--format", help="JSON lines, or plain text with one summary per line.")
     ] = Format.JSONL,
@@ -122,7 +125,7 @@ def command(
         "map_reduce": map_reduce,
         "timeout": timeout,
     }
-    settings = RowSettings(model, variant, threads, text_limit, options)
+    settings = RowSettings(model, variant, threads, text_limit, options, store, tuple(key or ()))
     with reported_errors():
         if files is not None:
             run_bulk("summarize", open_rows, settings, files)

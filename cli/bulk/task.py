@@ -21,7 +21,8 @@ Result = TypeVar("Result")
 class RowSettings:
     """The model of a command and the options of its calls; can be pickled.
 
-    `options` has the arguments of the dataclass with the options of a call.
+    `options` has the arguments of the dataclass with the options of a call. `store` is the address of the store, None
+    for the one in ONNX_ML_BRIDGE_STORE. `keys` are paths of public keys, one of which must have signed the model.
     """
 
     model: Path
@@ -29,19 +30,25 @@ class RowSettings:
     threads: int | None = None
     text_limit: int = DEFAULT_TEXT_LIMIT
     options: Mapping[str, Any] = field(default_factory=dict)
+    store: str | None = None
+    keys: tuple[Path, ...] = ()
 
     def to_model(self) -> Model:
         """Return the model to open, which is pulled if it is one of a store."""
-        return Model(pulled(self.model), variant=self.variant)
+        return Model(pulled(self.model, self.keys, self.store), variant=self.variant)
 
     def to_bridge_options(self) -> BridgeOptions:
         """Return the options to open it with."""
-        return BridgeOptions(threads=self.threads, text_limit=self.text_limit)
+        return BridgeOptions(threads=self.threads, text_limit=self.text_limit, trusted_keys=self.keys)
 
     def pinned_to(self, info: ModelInfo) -> RowSettings:
         """Return the settings for other machines, on which variant and version of the model must be the same."""
+        pinned = replace(self, variant=info.variant)
+        if not is_name_in_store(self.model):
+            return pinned
+        # The keys were checked here, and the hash of the pinned model is
         name = f"{PREFIX}{info.name}@{info.version}#sha256:{info.identity}"
-        return replace(self, variant=info.variant, model=Path(name) if is_name_in_store(self.model) else self.model)
+        return replace(pinned, model=Path(name), keys=())
 
     def pinned(self) -> dict[str, Any]:
         """Return the settings on which the output depends, besides the model."""

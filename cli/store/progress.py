@@ -26,12 +26,13 @@ def download_bar() -> Iterator[Report | None]:
         yield lambda done, total: bars.update(task, completed=done, total=total, visible=True)
 
 
-def pulled(model: Path, keys: Sequence[Path] = ()) -> Path:
-    """Return a folder as it is, and that of a name in the store in ONNX_ML_BRIDGE_STORE, which is pulled.
+def pulled(model: Path, keys: Sequence[Path] = (), store: str | None = None) -> Path:
+    """Return a folder as it is, and that of a name in a store, which is pulled.
 
     :param keys: paths of public keys; what is pulled must be signed by one of them.
+    :param store: the address of the store; None is the one in ONNX_ML_BRIDGE_STORE.
     """
     if not is_name_in_store(model):
         return model
     with download_bar() as report:
-        return Path(local_folder(model, report=report, keys=read_keys(keys)))
+        return Path(local_folder(model, store, report=report, keys=read_keys(keys)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..console import out, print_json, reported_errors, table
-from .options import JsonOption, SpecArgument, StoreOption
+from .options import JsonOption, KeysOption, SpecArgument, StoreOption
 from .writing import open_store
 
 if TYPE_CHECKING:
@@ -40,10 +40,12 @@ def list_command(
         out.print(rows if models else "the store is empty")
 
 
-def updates_command(spec: SpecArgument, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """List the versions that are higher than the one a name means."""
+def updates_command(
+    spec: SpecArgument, store: StoreOption = None, key: KeysOption = None, as_json: JsonOption = False
+) -> None:
+    """List the versions that are higher than the one a name means; pre-releases only if that is one."""
     with reported_errors(as_json=as_json):
-        updates = open_store(store).updates(spec)
+        updates = open_store(store, key or ()).updates(spec)
         if as_json:
             print_json({"ok": True, "updates": [asdict(each) for each in updates]})
         elif updates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,11 +103,11 @@ def gc_command(
             out.print("nothing to delete")
 
 
-def open_store(address: str | None) -> Store:
-    """Open the store of an option; the libraries of stores are imported only now."""
+def open_store(address: str | None, keys: Sequence[Path] = ()) -> Store:
+    """Open the store of an option, and the keys it trusts; the libraries of stores are imported only now."""
     from ...artifacts.store.store import Store
 
-    return Store(address)
+    return Store(address, keys=keys)
 
 
 def _signer(key: Path | None) -> Sign | None:

@@ -133,6 +133,15 @@ def test_commands_take_names(address: str, identities: dict[str, str], monkeypat
     assert invoke("embed", "--model", f"store:{NAME}@2.0.0", text='"hello"\n')[0] == 5
 
 
+def test_commands_take_the_address_of_the_store(address: str, identities: dict[str, str]):
+    status, output = invoke("embed", "--model", f"store:{NAME}", "--store", address, text='"hello"\n')
+    assert (status, len(json.loads(output)["embedding"])) == (0, 16)
+    for command in ("show", "verify"):
+        status, output = invoke(command, f"store:{NAME}", "--store", address, "--json")
+        assert (status, json.loads(output)["identity"]) == (0, identities["1.0.0"])
+    assert invoke("embed", "--model", f"store:{NAME}", text='"hello"\n')[0] == 5
+
+
 def test_a_run_over_a_file_takes_a_name(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ONNX_ML_BRIDGE_STORE", address)
     (tmp_path / "texts.jsonl").write_text('"hello"\n"world"\n')
@@ -150,6 +159,7 @@ def test_the_settings_of_other_machines_are_pinned(address: str, identities: dic
         pinned = settings.pinned_to(handle.info)
     assert str(pinned.model) == f"store:{NAME}@1.0.0#sha256:{identities['1.0.0']}"
     assert pinned.variant == handle.info.variant
+    assert RowSettings(Path("dist/x"), "auto", keys=(Path("a"),)).pinned_to(handle.info).keys == (Path("a"),)
 
 
 def test_pull_prints_the_folder(address: str, identities: dict[str, str]):

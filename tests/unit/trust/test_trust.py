@@ -20,7 +20,9 @@ from onnx_ml_bridge.artifacts.trust.bundles import verify_bundle
 from onnx_ml_bridge.artifacts.trust.enforced import check_bundle, check_signed, check_tag, signed_files, tag_signer
 from onnx_ml_bridge.artifacts.trust.keys import PASSWORD_VARIABLE, PrivateKey, PublicKey
 from onnx_ml_bridge.artifacts.trust.signing import sign
+from onnx_ml_bridge.cli.main import create_app
 from store_files import NAME, sealed_version
+from typer.testing import CliRunner
 
 pytestmark = pytest.mark.families("sentence_embedding")
 VECTORS = Path(__file__).parents[2] / "golden" / "trust"
@@ -143,6 +145,19 @@ def test_what_is_not_signed_by_a_trusted_key_is_not_opened(artifact, keys, other
     assert Embedder.open(artifact, trusting).info.identity == read_artifact(artifact).identity
     assert Embedder.open(artifact, BridgeOptions(trusted_keys=[other_keys[1], keys[1]])).info.name
     assert Embedder.open(artifact).info.name
+
+
+def test_commands_open_what_a_key_has_signed(artifact, keys, other_keys):
+    sign(artifact, keys[0])
+
+    def invoke(*arguments: object) -> tuple[int, str]:
+        result = CliRunner().invoke(create_app(), [str(each) for each in arguments], input='"hello"\n')
+        return result.exit_code, result.output
+
+    for command in (("embed", "--model", artifact), ("verify", artifact)):
+        assert invoke(*command, "--key", other_keys[1], "--key", keys[1])[0] == 0
+        status, output = invoke(*command, "--key", other_keys[1])
+        assert status == 3 and "signature" in output
 
 
 def test_a_bundle_of_another_artifact_is_refused(artifact, keys, tmp_path):

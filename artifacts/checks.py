@@ -232,7 +232,9 @@ def _walk(root: Path) -> dict[str, int]:
         raise ArtifactError("path_kind", f"{str(root)!r} cannot be read: {error}") from error
     if not is_directory:
         raise ArtifactError(
-            "path_kind", f"{root} is not a directory", hint="Pass the folder that contains manifest.json."
+            "path_kind",
+            f"{root} is not a directory, or is a link to one",
+            hint="Pass the folder that contains manifest.json.",
         )
     present = dict(itertools.islice(_files(root, "", 1), MAX_FILES + 1))
     if len(present) > MAX_FILES:

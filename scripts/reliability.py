@@ -20,9 +20,10 @@ BUILD_CRASHES = "tests/reliability/test_build_crash.py"
 POWER_LOSS, RACES = "tests/reliability/test_store_power_loss.py", "tests/reliability/test_store_races.py"
 HEAD = """# Reliability
 
-What the tests try to break, the command of each row, and its last run. `make reliability` runs all rows that are tests
-of Python for long, `make reliability-ci` those of tests/reliability for at most 15 minutes, `make test` all of them for
-about a minute. The mode (`short`, `ci`, `long`) is behind the date. scripts/reliability.py writes this page.
+What the tests try to break, the command of each row, and its last run. `make reliability` runs all Python tests of
+this table for long, `make reliability-ci` those in tests/reliability for at most 15 minutes, and `make test` all of
+them for about a minute in total. The mode (`short`, `ci`, `long`) is behind the date. scripts/reliability.py writes
+this page.
 
 | what | passes when | command | last run | result |
 |---|---|---|---|---|

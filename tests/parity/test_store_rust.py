@@ -70,9 +70,8 @@ def ask(address: str, binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         given: dict[str, Any] = json.loads(done.stdout)
         if "path" in given:
             given["path"] = given["path"].replace(str(tmp_path / cache), "CACHE")
-        return {key: given[key] for key in ("ok", "version", "identity", "updates", "path") if key in given} | {
-            "code": given.get("error", {}).get("code")
-        }
+        keys = ("ok", "name", "version", "identity", "models", "updates", "path")
+        return {key: given[key] for key in keys if key in given} | {"code": given.get("error", {}).get("code")}
 
     def ask(*arguments: str) -> dict[str, Any]:
         rust, python = answer([str(binary)], "rust", arguments), answer(PYTHON, "python", arguments)

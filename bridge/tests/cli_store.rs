@@ -51,13 +51,19 @@ fn lists_have_all_models_with_their_versions_and_tags() {
     let tiny = json!({"name": NAME, "versions": [version("1.0.0"), version("1.1.0")],
         "tags": [tag("beta", 3), tag("latest", 1)]});
     let other = json!({"name": "other", "versions": [version("2.0.0")], "tags": []});
-    assert_eq!((models(&[]), models(&["other"])), (json!([tiny, other]), json!([other])));
+    assert_eq!((models(&[]), models(&["other"])), (json!([other, tiny]), json!([other])));
     let rule = "─".repeat(NAME.len() + "version".len() + "beta, latest".len() + identity.len() + 9);
-    let expected = format!(
-        "\n model            version   tags           identity\n {rule}\n tiny-embedding   1.0.0     beta, latest   {identity}\n \
-         tiny-embedding   1.1.0                    {identity}\n other            2.0.0                    {identity}\n\n"
-    );
-    assert_eq!(printed(&address, &["list"]), expected);
+    let expected = [
+        "",
+        " model            version   tags           identity",
+        &format!(" {rule}"),
+        &format!(" other            2.0.0                    {identity}"),
+        &format!(" tiny-embedding   1.0.0     beta, latest   {identity}"),
+        &format!(" tiny-embedding   1.1.0                    {identity}"),
+        "",
+        "",
+    ];
+    assert_eq!(printed(&address, &["list"]), expected.join("\n"));
 }
 
 #[test]

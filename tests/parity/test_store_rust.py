@@ -84,6 +84,7 @@ def ask(address: str, binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_both_languages_print_the_same_lists(
     ask: Callable[..., dict[str, Any]], binary: Path, address: str, tmp_path: Path
 ):
+    (tmp_path / "store").mkdir()  # Rust, which only reads, refuses a folder that does not exist
     store = Store(address)
     assert ask("list")["models"] == [] and ask("list", NAME)["code"] == "not_found"
     assert _printed(binary, "list") == "the store is empty\n"

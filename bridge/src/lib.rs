@@ -45,7 +45,7 @@
 //! let bridge = OnnxMlBridge::builder()
 //!     .model("dist/all-minilm-l6-v2")
 //!     .model(Model::new("dist/en-core-web-sm").name("en"))
-//!     .model(Model::new("dist/camembert-ner").name("fr"))
+//!     .model(Model::new("dist/fr-core-news-sm").name("fr"))
 //!     .default_model(Task::Ner, "en")
 //!     .build_async()
 //!     .await?;
@@ -58,16 +58,17 @@
 //!
 //! # Named entities
 //!
-//! The same calls work for spaCy pipelines and for token classifiers of transformers. Offsets count characters and bytes of
-//! UTF-8; [`Entity::utf16_range`] returns offsets in UTF-16 code units, as JavaScript counts.
+//! The same calls work for spaCy pipelines, for token classifiers of transformers and for GLiNER, whose calls can name the
+//! labels to find ([`RecognizeOptions::labels`]). Offsets count characters and bytes of UTF-8; [`Entity::utf16_range`]
+//! returns offsets in UTF-16 code units, as JavaScript counts.
 //!
 //! ```no_run
 //! use onnx_ml_bridge::{AggregationStrategy, BridgeOptions, RecognizeOptions, Recognizer};
 //!
 //! # fn main() -> Result<(), onnx_ml_bridge::BridgeError> {
-//! let recognizer = Recognizer::open("dist/camembert-ner", BridgeOptions::default())?;
+//! let recognizer = Recognizer::open("dist/bert-base-ner", BridgeOptions::default())?;
 //! let options = RecognizeOptions::default().aggregation_strategy(AggregationStrategy::Max).stride(64);
-//! for entity in &recognizer.recognize_blocking(&["Ada Lovelace vivait à Londres."], &options)?[0] {
+//! for entity in &recognizer.recognize_blocking(&["Ada Lovelace lived in London."], &options)?[0] {
 //!     println!("{} {} {}..{}", entity.label, entity.text, entity.start, entity.end);
 //! }
 //! # Ok(())
@@ -143,8 +144,9 @@
 //! Metrics are recorded with the `metrics` facade and have the labels `model` and `version`. `docs/metrics.md` defines them
 //! for both languages. The counters are `onnx_ml_bridge_requests_total`, `onnx_ml_bridge_items_total`,
 //! `onnx_ml_bridge_tokens_total`, `onnx_ml_bridge_runs_total` (runs of graphs), `onnx_ml_bridge_errors_total` (with the
-//! additional label `code`) and `onnx_ml_bridge_unloads_total` (with the additional label `reason`: `idle`, `memory_mb`,
-//! `pressure` or `call`). The histograms are `onnx_ml_bridge_request_seconds`, `onnx_ml_bridge_queue_seconds` (the wait for
+//! additional label `code`), `onnx_ml_bridge_unloads_total` (with the additional label `reason`: `idle`, `memory_mb`,
+//! `pressure` or `call`), and for other backends `onnx_ml_bridge_retries_total`, `onnx_ml_bridge_fallbacks_total` (both with
+//! the additional label `code`) and `onnx_ml_bridge_dropped_entities_total`. The histograms are `onnx_ml_bridge_request_seconds`, `onnx_ml_bridge_queue_seconds` (the wait for
 //! the first run of a call), `onnx_ml_bridge_run_seconds`, `onnx_ml_bridge_run_tokens` (the tokens of a run, padding
 //! included) and `onnx_ml_bridge_load_seconds`. The gauges are `onnx_ml_bridge_waiting` (calls of which a run has not
 //! started), `onnx_ml_bridge_loaded` (models whose graphs are loaded) and `onnx_ml_bridge_resident_bytes` (the memory that

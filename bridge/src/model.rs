@@ -54,7 +54,8 @@ pub struct Model {
     /// session; else one per device, each with its own session.
     #[serde(default)]
     pub workers: Option<usize>,
-    /// Limit on the tokens of a run, including padding, at least 1. `None` for 512. A single longer text runs alone.
+    /// Limit on the tokens of a run, including padding, at least 1. `None` for 512; for summaries and spaCy's pipelines 2,048.
+    /// A single longer text runs alone, in spaCy's pipelines in several runs.
     #[serde(default)]
     pub run_tokens: Option<usize>,
     /// Truncates texts to this number of tokens, which is at most the model's own limit; `None` for the model's limit.

@@ -48,6 +48,23 @@ pub(crate) fn bar(label: &str, done: usize, total: usize) -> String {
     format!("{label} [{}{}] {done}/{total}", "#".repeat(filled), ".".repeat(BAR_WIDTH - filled))
 }
 
+/// A table as lines: empty ones around it, and a rule below the heads of the columns. That of Python has the same lines.
+pub(crate) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+    let heads = heads.map(str::to_owned);
+    let all = || std::iter::once(&heads).chain(rows);
+    let widths: [usize; N] =
+        std::array::from_fn(|column| all().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let line = |row: &[String; N]| {
+        let cells: [String; N] =
+            std::array::from_fn(|column| format!("{:width$}", row[column], width = widths[column]));
+        format!(" {} ", cells.join("   "))
+    };
+    let width = widths.iter().sum::<usize>() + 3 * (N - 1);
+    let (empty, rule) = (" ".repeat(width + 2), format!(" {} ", "─".repeat(width)));
+    let above = [empty.clone(), line(&heads), rule];
+    above.into_iter().chain(rows.iter().map(line)).chain([empty]).collect()
+}
+
 /// Shows a text in one line. Control characters, and characters that change the direction of text, are escaped.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -80,6 +97,15 @@ mod tests {
         assert_eq!(bar("summarizing", 1, 4), "summarizing [######..................] 1/4");
         assert_eq!(bar("verifying", 0, 3), "verifying [........................] 0/3");
         assert_eq!((bar("x", 4, 4), bar("x", 1, 1)), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn columns_of_tables_are_as_wide_as_their_widest_cell() {
+        let rows = [["1.0.0".to_owned(), "é".to_owned()], ["1.1.0-rc.1".to_owned(), String::new()]];
+        let empty = " ".repeat(16);
+        let expected = [&empty, " version      t ", " ────────────── ", " 1.0.0        é ", " 1.1.0-rc.1     ", &empty];
+        assert_eq!(table(["version", "t"], &rows), expected);
+        assert_eq!(table(["a"], &[]), ["   ", " a ", " ─ ", "   "]);
     }
 
     #[test]

@@ -21,15 +21,57 @@ fn stores_are_listed_and_pulled() {
     let (status, pulled) = answer(&["pull", NAME]);
     assert_eq!((status, &pulled["version"], &pulled["identity"]), (Some(0), &json!("1.0.0"), &json!(folder.identity)));
     assert_eq!(pulled["path"], json!(folder.path(&format!("artifacts/{}", folder.identity))));
-    assert_eq!(answer(&["list"]).1, json!({"ok": true, "models": [NAME]}));
-    let listed = answer(&["list", NAME]).1;
-    assert_eq!((&listed["versions"][0]["tags"], &listed["versions"][1]["tags"]), (&json!(["latest"]), &json!([])));
     assert_eq!(answer(&["updates", &format!("{NAME}@1.0.0")]).1["updates"][0]["version"], json!("1.1.0"));
     let (status, missing) = answer(&["pull", "none"]);
     assert_eq!((status, &missing["error"]["code"]), (Some(5), &json!("not_found")));
-    let text = run(&["list", NAME, "--store", &address], "");
-    let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    assert_eq!(text, format!("1.0.0  sha256:{0}  latest\n1.1.0  sha256:{0}\n", folder.identity));
+}
+
+/// What a command without `--json` prints about a store, without the spaces at the ends of lines.
+fn printed(address: &str, arguments: &[&str]) -> String {
+    let output = run(&[arguments, &["--store", address]].concat(), "");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[test]
+fn lists_have_all_models_with_their_versions_and_tags() {
+    let folder = Folder::new();
+    let identity = &folder.identity;
+    folder.put(&format!("models/{NAME}/versions/1.1.0.json"), &json!({"identity": identity}));
+    folder.tag("beta", 3);
+    folder.put("models/other/versions/2.0.0.json", &json!({"identity": identity}));
+    let address = folder.address();
+    let models = |name: &[&str]| {
+        let mut answer = lines(&run(&[&["list", "--store", &address, "--json"], name].concat(), "")).remove(0);
+        answer["models"].take()
+    };
+    let version = |version: &str| json!({"version": version, "identity": identity});
+    let tag =
+        |tag: &str, revision: u64| json!({"tag": tag, "version": "1.0.0", "identity": identity, "revision": revision});
+    let tiny = json!({"name": NAME, "versions": [version("1.0.0"), version("1.1.0")],
+        "tags": [tag("beta", 3), tag("latest", 1)]});
+    let other = json!({"name": "other", "versions": [version("2.0.0")], "tags": []});
+    assert_eq!((models(&[]), models(&["other"])), (json!([other, tiny]), json!([other])));
+    let rule = "─".repeat(NAME.len() + "version".len() + "beta, latest".len() + identity.len() + 9);
+    let expected = [
+        "",
+        " model            version   tags           identity",
+        &format!(" {rule}"),
+        &format!(" other            2.0.0                    {identity}"),
+        &format!(" tiny-embedding   1.0.0     beta, latest   {identity}"),
+        &format!(" tiny-embedding   1.1.0                    {identity}"),
+        "",
+        "",
+    ];
+    assert_eq!(printed(&address, &["list"]), expected.join("\n"));
+}
+
+#[test]
+fn empty_lists_are_sentences() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(printed(folder.path().to_str().expect("UTF-8"), &["list"]), "the store is empty\n");
+    let store = Folder::new();
+    assert_eq!(printed(&store.address(), &["updates", NAME]), "no updates\n");
 }
 
 #[test]

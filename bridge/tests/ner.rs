@@ -1,15 +1,17 @@
-//! Tests of named entities with the tiny token classifier, whose scores are computed by hand.
+//! Tests of named entities with the tiny token classifier, whose scores are computed by hand, and with the tiny pipeline of
+//! spaCy.
 #![cfg(all(feature = "token-classification", feature = "spacy"))]
 
 mod common;
 
+use std::fs;
 use std::sync::Arc;
 
 use onnx_ml_bridge::{
     AggregationStrategy, BridgeError, BridgeOptions, Embedder, Entity, MlBridge, Model, OnnxMlBridge, RecognizeOptions,
     Recognizer,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use common::ner::sure;
@@ -166,6 +168,30 @@ fn defaults_are_those_of_the_manifest() {
     let answers = recognizer.recognize_blocking(&[LONG], &RecognizeOptions::default()).expect("entities");
     assert_eq!(brief(&answers[0].entities), [("oslo fjord", "LOC", 13, 23)]);
     assert_eq!(code(recognizer.recognize_blocking(&["ann"], &with(AggregationStrategy::None, None))), Some("config"));
+}
+
+#[test]
+fn run_tokens_limits_the_runs_of_a_pipeline_and_changes_no_entity() {
+    common::runs::record();
+    let path = common::golden().join("valid/tiny-spacy");
+    let cases = fs::read_to_string(path.join("golden.jsonl")).expect("cases");
+    let input =
+        |line| serde_json::from_str::<Value>(line).expect("a case")["input"].as_str().expect("a text").to_owned();
+    let mut texts: Vec<String> = cases.lines().map(input).collect();
+    // This text has more tokens than a run with the default.
+    texts.push(texts.join(" ").repeat(3));
+    let answer = |model: Model| {
+        let before = common::runs::count("tiny-spacy");
+        let recognizer = Recognizer::open(model, BridgeOptions::default()).expect("a valid artifact");
+        let answers = recognizer.recognize_blocking(&texts, &RecognizeOptions::default()).expect("entities");
+        (answers, common::runs::count("tiny-spacy") - before)
+    };
+    let (expected, runs) = answer(Model::new(&path));
+    assert!(expected.last().is_some_and(|answer| answer.tokens > Some(2_048) && !answer.entities.is_empty()));
+    let (answers, many) = answer(Model::new(&path).run_tokens(16));
+    assert!(answers == expected && many > 10 * runs, "{many} runs, {runs} with the default");
+    let (answers, few) = answer(Model::new(&path).run_tokens(100_000));
+    assert!(answers == expected && few < runs, "{few} runs, {runs} with the default");
 }
 
 #[test]

@@ -155,14 +155,21 @@ def _report(run: Run, failed: int | None, stop: StopSignal) -> None:
     if failed is None:
         done = [part for part in range(contents.parts) if run.path(part).exists()]
         rows = sum(run.rows_of(part) for part in done)
-        text = (
-            f"stopped by {stop.name}: {rows} of {contents.rows} rows are in {len(done)} parts; continue with --resume"
+        parts = _counted(len(done), "part")
+        err.print(
+            f"stopped by {stop.name}: {rows} of {contents.rows} rows are in {parts}; continue with --resume",
+            soft_wrap=True,
         )
-        err.print(text, soft_wrap=True)
         raise typer.Exit(EXIT_STOPPED)
-    err.print(f"{contents.rows} rows in {contents.parts} parts, {failed} failed", soft_wrap=True)
+    counts = f"{_counted(contents.rows, 'row')} in {_counted(contents.parts, 'part')}"
+    err.print(f"{counts}, {failed} failed", soft_wrap=True)
     if failed:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 part` or `2 parts`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @contextmanager

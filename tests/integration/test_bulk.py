@@ -150,6 +150,11 @@ def test_a_file_without_rows_is_complete(tmp_path):
     assert list(contents(tmp_path / "out")) == ["state.json"]
 
 
+def test_one_row_and_one_part_are_counted_in_the_singular(tmp_path):
+    (tmp_path / "one.jsonl").write_text('"cat"\n')
+    assert run(PYTHON, tmp_path / "one.jsonl", tmp_path / "out").stderr == "1 row in 1 part, 0 failed\n"
+
+
 def test_parquet_has_the_answers_of_json_lines(rows, tmp_path):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     texts = [json.loads(line) for line in rows.read_bytes().splitlines()]

@@ -70,9 +70,8 @@ def ask(address: str, binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         given: dict[str, Any] = json.loads(done.stdout)
         if "path" in given:
             given["path"] = given["path"].replace(str(tmp_path / cache), "CACHE")
-        return {key: given[key] for key in ("ok", "version", "identity", "updates", "path") if key in given} | {
-            "code": given.get("error", {}).get("code")
-        }
+        keys = ("ok", "name", "version", "identity", "models", "updates", "path")
+        return {key: given[key] for key in keys if key in given} | {"code": given.get("error", {}).get("code")}
 
     def ask(*arguments: str) -> dict[str, Any]:
         rust, python = answer([str(binary)], "rust", arguments), answer(PYTHON, "python", arguments)
@@ -80,6 +79,38 @@ def ask(address: str, binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return rust
 
     return ask
+
+
+def test_both_languages_print_the_same_lists(
+    ask: Callable[..., dict[str, Any]], binary: Path, address: str, tmp_path: Path
+):
+    (tmp_path / "store").mkdir()  # Rust, which only reads, refuses a folder that does not exist
+    store = Store(address)
+    assert ask("list")["models"] == [] and ask("list", NAME)["code"] == "not_found"
+    assert _printed(binary, "list") == "the store is empty\n"
+    for version in ("1.0.0", "1.1.0", "1.10.0", "2.0.0-rc.1"):
+        sealed_version(tmp_path / version, version)
+        store.publish(tmp_path / version, tags=("latest", "beta") if version == "1.1.0" else ())
+    sealed_version(tmp_path / "other", name="other")
+    store.publish(tmp_path / "other")
+    assert [each["name"] for each in ask("list")["models"]] == ["other", NAME]
+    assert ask("list", NAME)["models"][0]["tags"][0]["tag"] == "beta"
+    for arguments in (["list"], ["list", NAME], ["updates", NAME]):
+        assert "1.10.0" in _printed(binary, *arguments)
+    assert _printed(binary, "updates", f"{NAME}@1.10.0") == "no updates\n"
+    store.yank("other", "1.0.0")
+    assert ask("list", "other")["models"][0]["versions"] == []
+    assert "1.0.0" not in _printed(binary, "list", "other")
+
+
+def _printed(binary: Path, *arguments: str) -> str:
+    """What a command of both languages prints without --json, which has to be equal."""
+    rust, python = (
+        subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120, check=True).stdout
+        for command in ([str(binary)], PYTHON)
+    )
+    assert rust == python, arguments
+    return rust
 
 
 def test_both_languages_follow_the_life_of_a_model(ask: Callable[..., dict[str, Any]], address: str, tmp_path: Path):

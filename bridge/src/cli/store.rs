@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::command::store::{StoreArguments, with_progress};
 use crate::command::{Failure, print_line};
+use crate::terminal::table;
 use crate::{Store, StoredTag, StoredVersion};
 
 /// Copy an artifact of a store to the cache, check it, and print its folder.
@@ -30,7 +31,7 @@ pub(crate) struct ListArguments {
     name: Option<String>,
     #[command(flatten)]
     store: StoreArguments,
-    /// Print one JSON object instead of lines
+    /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -45,17 +46,31 @@ pub(crate) struct UpdatesArguments {
     spec: String,
     #[command(flatten)]
     store: StoreArguments,
-    /// Print one JSON object instead of lines
+    /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// What `list` prints about a version.
+/// A model as `list` prints it.
 #[derive(Serialize)]
 struct Listed {
-    #[serde(flatten)]
-    version: StoredVersion,
-    tags: Vec<String>,
+    name: String,
+    versions: Vec<StoredVersion>,
+    tags: Vec<StoredTag>,
+}
+
+impl Listed {
+    fn read(store: &Store, name: String) -> Result<Self, Failure> {
+        Ok(Self { versions: store.versions_blocking(&name)?, tags: store.tags_blocking(&name)?, name })
+    }
+
+    /// One row for each version.
+    fn rows(&self) -> impl Iterator<Item = [String; 4]> {
+        self.versions.iter().map(|StoredVersion { version, identity }| {
+            let tags = self.tags.iter().filter(|tag| tag.version == *version).map(|tag| tag.tag.as_str());
+            [self.name.clone(), version.clone(), tags.collect::<Vec<_>>().join(", "), identity.clone()]
+        })
+    }
 }
 
 pub(crate) fn pull(arguments: &PullArguments) -> Result<(), Failure> {
@@ -73,33 +88,26 @@ pub(crate) fn pull(arguments: &PullArguments) -> Result<(), Failure> {
 
 pub(crate) fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let store = arguments.store.open()?;
-    let Some(name) = &arguments.name else {
-        let models = store.models_blocking()?;
-        let object = serde_json::json!({"ok": true, "models": models});
-        return print(arguments.json, &object, &models);
+    let names = match &arguments.name {
+        Some(name) => vec![name.clone()],
+        None => store.models_blocking()?,
     };
-    let versions = listed(&store, name)?;
-    let lines = versions.iter().map(|Listed { version, tags }| {
-        format!("{}  sha256:{}  {}", version.version, version.identity, tags.join(" ")).trim_end().to_owned()
-    });
-    let lines: Vec<String> = lines.collect();
-    print(arguments.json, &serde_json::json!({"ok": true, "name": name, "versions": versions}), &lines)
-}
-
-/// The versions of a model, each with its tags.
-fn listed(store: &Store, name: &str) -> Result<Vec<Listed>, Failure> {
-    let (versions, tags) = (store.versions_blocking(name)?, store.tags_blocking(name)?);
-    let tags_of = |version: &StoredVersion| {
-        let same = tags.iter().filter(|tag| tag.version == version.version);
-        same.map(|StoredTag { tag, .. }| tag.clone()).collect()
+    let models: Vec<Listed> = names.into_iter().map(|name| Listed::read(&store, name)).collect::<Result<_, _>>()?;
+    let rows: Vec<_> = models.iter().flat_map(Listed::rows).collect();
+    let lines = match models.is_empty() {
+        true => vec!["the store is empty".to_owned()],
+        false => table(["model", "version", "tags", "identity"], &rows),
     };
-    Ok(versions.into_iter().map(|version| Listed { tags: tags_of(&version), version }).collect())
+    print(arguments.json, &serde_json::json!({"ok": true, "models": models}), &lines)
 }
 
 pub(crate) fn updates(arguments: &UpdatesArguments) -> Result<(), Failure> {
     let versions = arguments.store.open()?.updates_blocking(&arguments.spec)?;
-    let lines: Vec<String> =
-        versions.iter().map(|each| format!("{}  sha256:{}", each.version, each.identity)).collect();
+    let rows: Vec<_> = versions.iter().map(|each| [each.version.clone(), each.identity.clone()]).collect();
+    let lines = match versions.is_empty() {
+        true => vec!["no updates".to_owned()],
+        false => table(["version", "identity"], &rows),
+    };
     print(arguments.json, &serde_json::json!({"ok": true, "updates": versions}), &lines)
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct ModelArguments {
     #[cfg(feature = "store")]
     #[command(flatten)]
     store: StoreArguments,
-    /// A variant of the artifact, or auto: int8 if the CPU runs it exactly and fast, else fp32
+    /// A variant of the artifact, or auto: int8 if the CPU runs it exactly and fast, else fp32; on other devices fp16 or fp32
     #[arg(long, default_value = "auto")]
     variant: String,
     /// Number of threads (default: the number of CPUs that affinity and the cgroup allow the process)

@@ -13,7 +13,7 @@ pub(crate) struct StoreArguments {
     /// Address of the store: a folder, s3://, gs://, az:// or https:// (default: the one in ONNX_ML_BRIDGE_STORE)
     #[arg(long, value_name = "ADDRESS")]
     store: Option<String>,
-    /// Trusted public key in PEM (ECDSA on P-256); an artifact or a tag that no such key signed is refused
+    /// Trusted public key in PEM (ECDSA on P-256), repeatable; an artifact or a tag that none of the keys signed is refused
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
 }

@@ -38,7 +38,7 @@ pub(crate) struct BulkArguments {
     /// Continue the run of the output directory
     #[arg(long, requires = "input")]
     resume: bool,
-    /// Number of rows of a part
+    /// Number of rows of a part (default: 1024; 128 of rerank, 64 of summarize)
     #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..))]
     part_rows: Option<u32>,
 }
@@ -137,14 +137,21 @@ fn run_parts<C: Answers>(
 fn report(contents: &Contents, output: &Path, failed: Option<u64>) -> Outcome {
     let (rows, parts) = (contents.rows, contents.parts());
     if let Some(failed) = failed {
-        eprintln!("{rows} rows in {parts} parts, {failed} failed");
+        eprintln!("{} in {}, {failed} failed", counted(rows, "row"), counted(parts, "part"));
         return if failed > 0 { Outcome::SomeLinesFailed } else { Outcome::Done };
     }
     let is_done = |part: &u64| part::path(output, *part).exists();
     let (done, finished) =
         (0..parts).filter(is_done).fold((0, 0_u64), |(rows, parts), part| (rows + contents.rows_of(part), parts + 1));
-    eprintln!("stopped by a signal: {done} of {rows} rows are in {finished} parts; continue with --resume");
+    let finished = counted(finished, "part");
+    eprintln!("stopped by a signal: {done} of {rows} rows are in {finished}; continue with --resume");
     Outcome::Stopped
+}
+
+/// A number with its noun, such as `1 part` or `2 parts`.
+fn counted(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{ending}")
 }
 
 /// A progress bar over rows.
@@ -166,5 +173,15 @@ impl Bar {
         if self.is_shown {
             eprint!("{CLEAR}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_is_singular() {
+        assert_eq!([0, 1, 2].map(|number| counted(number, "part")), ["0 parts", "1 part", "2 parts"]);
     }
 }

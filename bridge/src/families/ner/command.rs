@@ -21,13 +21,14 @@ use crate::{BridgeError, Recognizer};
 /// Find named entities: JSON lines on standard input, one answer per line on standard output, in order.
 ///
 /// A line is a JSON string or an object {"text": "..."}. A spaCy pipeline that requires sentence starts needs objects
-/// {"text": "...", "sentence_starts": [0, ...]} with offsets in characters. The answer is {"entities": [{"text", "label", "start", "end",
+/// {"text": "...", "sentence_starts": [0, ...]} with offsets in characters. For GLiNER, "labels", "threshold", "nested" and
+/// "multi_label" of a line replace the options of the command. The answer is {"entities": [{"text", "label", "start", "end",
 /// "start_byte", "end_byte", "score"}], "truncated": false}: offsets in characters and in bytes of UTF-8, the ends
 /// exclusive, no "score" from spaCy. A line that fails has the answer {"error": {"code", "line", "message"}} and does not
 /// end the command. Answers are printed as soon as they are ready; lines that are available at the same time run together.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  echo '\"Ada Lovelace lived in London.\"' | onnx-ml-bridge ner --model \
-    dist/en_core_web_sm --format table\n  onnx-ml-bridge ner --model DIR --aggregation-strategy max --stride 64 < \
+    dist/en-core-web-sm --format table\n  onnx-ml-bridge ner --model DIR --aggregation-strategy max --stride 64 < \
     texts.jsonl > entities.jsonl\n  echo '{\"text\": \"Hi Ann. I am Bob.\", \"sentence_starts\": [0, 8]}' | \
     onnx-ml-bridge ner --model DIR")]
 pub(crate) struct Arguments {

@@ -30,7 +30,7 @@ pub use self::section::{Attribute, HashColumn, Sentences, SpacyNer, SpacyParser,
 
 use self::network::Network;
 use self::parser::Moves;
-use self::pipeline::Pipeline;
+use self::pipeline::{Pipeline, RUN_TOKENS};
 use self::recognizer::SpacyRecognizer;
 use self::rules::Rules;
 use self::tables::Tables;
@@ -153,7 +153,8 @@ impl Preprocessor for SpacyPreprocessor {
         // The graphs are too small to be divided among threads: several texts run at a time, each on its own thread.
         let workers = engine.workers();
         let lane = LaneOptions { workers, merges: false, overlaps: true, slot_tokens: None, ..options.lane() };
-        let pipeline = Pipeline::new(self.spec.clone(), Arc::clone(&self.resources), ner, parser);
+        let run_tokens = options.sharing.run_tokens.unwrap_or(RUN_TOKENS);
+        let pipeline = Pipeline::new(self.spec.clone(), Arc::clone(&self.resources), ner, parser, run_tokens);
         let recognizer = SpacyRecognizer::new(Lane::new(pipeline, lane, meter));
         Ok(Arc::new(NerModel::new(files, variant, options, Arc::new(recognizer))))
     }

@@ -17,9 +17,9 @@ use crate::runtime::outputs::output;
 use crate::runtime::scope::RunScope;
 use crate::tasks::entities::{Entities, EntitySpan};
 
-/// Limit on the tokens of one run of a graph. Runs with more tokens are not faster per token, and the outputs for a token
-/// take kilobytes.
-const RUN_TOKENS: usize = 2_000;
+/// The default limit on the tokens of one run of a graph. Runs with more tokens are not faster per token, and the outputs for
+/// a token take kilobytes.
+pub(super) const RUN_TOKENS: usize = 2_048;
 
 /// What one thread has of a pipeline: sessions, and caches that the next job uses again.
 pub(super) struct Workspace {
@@ -44,6 +44,8 @@ pub(super) struct Pipeline {
     resources: Arc<Resources>,
     ner: Network,
     parser: Option<Network>,
+    /// Limit on the tokens of one run of a graph, without the context and the padding of its slices.
+    pub(super) run_tokens: usize,
 }
 
 impl Runner for Pipeline {
@@ -97,8 +99,14 @@ impl Runner for Pipeline {
 
 impl Pipeline {
     /// The pipeline of one variant. `parser` is `Some` exactly if the manifest has `spacy.parser`.
-    pub(super) fn new(spec: SpacySpec, resources: Arc<Resources>, ner: Network, parser: Option<Network>) -> Self {
-        Self { spec, resources, ner, parser }
+    pub(super) fn new(
+        spec: SpacySpec,
+        resources: Arc<Resources>,
+        ner: Network,
+        parser: Option<Network>,
+        run_tokens: usize,
+    ) -> Self {
+        Self { spec, resources, ner, parser, run_tokens }
     }
 
     fn tokenize<'a>(&self, input: &'a Input, cache: &mut ChunkCache) -> Result<Tokens<'a>, BridgeError> {
@@ -124,7 +132,7 @@ impl Pipeline {
         let parts = (&mut workspace.parser, &self.spec.parser, &self.resources.tables.parser, &self.resources.moves);
         let (Some(sessions), Some(network), Some(tables), Some(moves)) = parts else { return Ok(()) };
         let source = self.source(&network.columns, network.vectors);
-        let finder = SentenceFinder { network, tables, moves, source, run_tokens: RUN_TOKENS, scope };
+        let finder = SentenceFinder { network, tables, moves, source, run_tokens: self.run_tokens, scope };
         finder.find(documents, sessions, &mut workspace.parser_types)
     }
 
@@ -137,7 +145,7 @@ impl Pipeline {
     ) -> Result<Vec<Vec<Span>>, BridgeError> {
         let new = |_| Decoder::new(&self.resources.tables.ner, &self.spec.ner);
         let mut decoders: Vec<Decoder<'_>> = documents.iter().map(new).collect();
-        let runs = plan(documents.iter().map(Tokens::len), RUN_TOKENS);
+        let runs = plan(documents.iter().map(Tokens::len), self.run_tokens);
         runs.iter().try_for_each(|run| self.decode_run(run, documents, workspace, scope, &mut decoders))?;
         Ok(decoders.into_iter().map(Decoder::finish).collect())
     }

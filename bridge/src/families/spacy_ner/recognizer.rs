@@ -16,9 +16,9 @@ use crate::status::LaneStatus;
 use crate::tasks::RecognizeOptions;
 use crate::tasks::entities::Entities;
 
-/// Limit on the total size in bytes of the texts of one job. Texts of this size have about as many tokens as one run of a
-/// graph.
-const JOB_BYTES: usize = 8_000;
+/// The bytes of the texts of a job for each token of a run: a job of this size has at most about as many tokens as one run of
+/// a graph.
+const BYTES_PER_TOKEN: usize = 4;
 /// The size in bytes that is assumed for texts shorter than this, when texts are grouped into jobs.
 const MIN_TEXT_BYTES: usize = 16;
 
@@ -34,6 +34,11 @@ impl SpacyRecognizer {
 
     fn sentences(&self) -> Sentences {
         self.lane.runner().spec.sentences
+    }
+
+    /// Limit on the total size in bytes of the texts of one job.
+    fn job_bytes(&self) -> usize {
+        self.lane.runner().run_tokens.saturating_mul(BYTES_PER_TOKEN)
     }
 }
 
@@ -70,25 +75,26 @@ impl Recognizer for SpacyRecognizer {
         caller: &Caller,
     ) -> Result<Vec<Outcome<Entities>>, BridgeError> {
         let permit = self.lane.admit()?;
-        let bytes = chosen.iter().map(|(_, text)| text.len()).sum();
-        let job = caller.prepare(bytes, move || Ok(job(chosen, &options))).await?;
+        let (bytes, limit) = (chosen.iter().map(|(_, text)| text.len()).sum(), self.job_bytes());
+        let job = caller.prepare(bytes, move || Ok(job(chosen, &options, limit))).await?;
         permit.run(job, caller, |_| ()).await
     }
 }
 
 /// The texts of a call, in runs of limited size.
-fn job(chosen: Vec<Chosen>, options: &RecognizeOptions) -> Job<Pipeline> {
+fn job(chosen: Vec<Chosen>, options: &RecognizeOptions, limit: usize) -> Job<Pipeline> {
     let input = |(index, text): Chosen| {
         let sentence_starts = options.sentence_starts_of(index).map(<[usize]>::to_vec);
         Input { text, sentence_starts }
     };
     let rows: Vec<Input> = chosen.into_iter().map(input).collect();
-    let runs = jobs(&rows).into_iter().map(Iterator::collect).collect();
+    let runs = jobs(&rows, limit).into_iter().map(Iterator::collect).collect();
     Job { key: (), rows, runs, is_last: true }
 }
 
-/// Divides texts into jobs: ranges of consecutive texts whose total size is at most about [`JOB_BYTES`].
-fn jobs(inputs: &[Input]) -> Vec<Range<usize>> {
+/// Divides texts into jobs: ranges of consecutive texts whose total size in bytes is at most `limit`. A longer text is a job
+/// by itself.
+fn jobs(inputs: &[Input], limit: usize) -> Vec<Range<usize>> {
     let mut jobs: Vec<Range<usize>> = Vec::new();
     let mut available = 0;
     for (index, input) in inputs.iter().enumerate() {
@@ -100,7 +106,7 @@ fn jobs(inputs: &[Input]) -> Vec<Range<usize>> {
             }
             _ => {
                 jobs.push(index..index + 1);
-                available = JOB_BYTES.saturating_sub(bytes);
+                available = limit.saturating_sub(bytes);
             }
         }
     }

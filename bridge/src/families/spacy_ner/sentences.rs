@@ -12,7 +12,7 @@ use crate::runtime::outputs::output;
 use crate::runtime::scope::RunScope;
 use crate::tasks::offsets::CharIndex;
 
-/// The number of tokens in a block: the tokens of a long document whose features are computed together.
+/// The largest number of tokens in a block: the tokens of a long document whose features are computed together.
 ///
 /// Every token has `8 * pieces * hidden` features, about 4 KB, which is too much for all tokens of a long document.
 /// Only the most recently used blocks are kept in memory. The other blocks are computed again if the parser returns to
@@ -124,8 +124,12 @@ impl SentenceFinder<'_> {
         let width = STATE_TOKENS * self.tables.bias.len();
         let load = |own| self.block(Slice { document: index, own }, documents, sessions, cache);
         let document = &documents[index];
-        let mut features = Features::in_blocks(document.len(), BLOCK_TOKENS, width, load);
+        let mut features = Features::in_blocks(document.len(), self.block_tokens(), width, load);
         self.parse(document, parser, &mut features)
+    }
+
+    fn block_tokens(&self) -> usize {
+        BLOCK_TOKENS.min(self.run_tokens)
     }
 
     /// Computes the features of the tokens of one slice of a document.

@@ -35,8 +35,20 @@ class _Output(Console):
         raise  # this method is called by the handler of the exception
 
 
+class _Messages(Console):
+    """The console for messages. One that cannot be written is lost, and does not change the exit status."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print objects if they can be written."""
+        with suppress(OSError):
+            super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Go on: the base class ends the process with the exit status 1."""
+
+
 out = _Output(highlight=False, width=_WIDTH)
-err = Console(stderr=True, highlight=False)
+err = _Messages(stderr=True, highlight=False)
 
 
 def plain(text: str) -> Text:

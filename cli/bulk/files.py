@@ -10,15 +10,16 @@ from filelock import FileLock, Timeout
 
 from ...artifacts.errors import ConfigError
 
-# The temporary names of `new_file`
-_TEMPORARY = ".*.tmp"
+# The temporary names of `new_file` for a part and for the state; other files in the folder are not touched
+_TEMPORARY = (".part-*.tmp", ".state.json.*.tmp")
 _LOCK = ".lock"
 
 
 def remove_temporary(folder: Path) -> None:
     """Remove the files that a killed process was writing."""
-    for path in folder.glob(_TEMPORARY):
-        path.unlink(missing_ok=True)
+    for pattern in _TEMPORARY:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -36,4 +37,4 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 def has_files(folder: Path) -> bool:
     """Return whether a folder has other files than the lock and those that a killed process was writing."""
-    return any(path.name != _LOCK and not path.match(_TEMPORARY) for path in folder.iterdir())
+    return any(path.name != _LOCK and not any(map(path.match, _TEMPORARY)) for path in folder.iterdir())

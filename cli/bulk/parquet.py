@@ -49,10 +49,10 @@ class ParquetSource:
         groups, start = self._groups(first, last)
         with _open(self._contents.path) as file:
             number = start
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=self._columns):
+            for batch in _batches(self._contents.path, file, row_groups=groups, columns=self._columns):
                 skipped = min(max(first - number, 0), batch.num_rows)
                 number += skipped
-                for value in batch.slice(skipped, max(last - number, 0)).to_pylist():
+                for value in _decoded(batch.slice(skipped, max(last - number, 0))):
                     number += 1
                     yield _row(number, value, line_format)
                 if number >= last:
@@ -70,7 +70,39 @@ class ParquetSource:
         return groups, start
 
 
-def _row(number: int, value: dict[str, Any], line_format: LineFormat[Any]) -> Row:
+def _batches(path: Path, file: Any, **options: Any) -> Iterator[Any]:
+    """Yield the batches of an open file.
+
+    :raises OnnxMlBridgeError: with the code `io` if the file is damaged.
+    """
+    import pyarrow
+
+    batches = file.iter_batches(_BATCH_ROWS, **options)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise OnnxMlBridgeError("io", f"{path} cannot be read: {error}") from error
+        if batch is None:
+            return
+        yield batch
+
+
+def _decoded(batch: Any) -> list[dict[str, Any] | InputError]:
+    """Return the rows of a batch as Python objects, or the error of a row with a value that has no such object."""
+    import pyarrow
+
+    try:
+        return list(batch.to_pylist())
+    except (pyarrow.ArrowException, ValueError, ArithmeticError, LookupError, TypeError) as error:
+        if batch.num_rows == 1:
+            return [InputError("bad_line", f"a value cannot be read: {error}")]
+    return [value for row in range(batch.num_rows) for value in _decoded(batch.slice(row, 1))]
+
+
+def _row(number: int, value: dict[str, Any] | InputError, line_format: LineFormat[Any]) -> Row:
+    if isinstance(value, InputError):
+        return Row(number, 0, (None, value))
     fields = {key: field for key, field in value.items() if field is not None}
     size = sum(_size(field) for field in fields.values())
     try:
@@ -117,8 +149,7 @@ def failed_rows(path: Path) -> int:
     """Return how many rows of a part failed."""
     with _open(path) as file:
         return sum(
-            batch.num_rows - int(batch.column(0).null_count)
-            for batch in file.iter_batches(_BATCH_ROWS, columns=["error"])
+            batch.num_rows - int(batch.column(0).null_count) for batch in _batches(path, file, columns=["error"])
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -41,13 +42,11 @@ def process_part(task: RowTask[Any, Any], source: Source, contents: Contents, pa
     :raises OnnxMlBridgeError: for an error of all rows, such as a missing library, or an input that was changed.
     """
     failed = 0
-    with new_file(part_path(folder, part, contents.path)) as file:
-        sink = _sink(task, contents, file)
+    with new_file(part_path(folder, part, contents.path)) as file, closing(_sink(task, contents, file)) as sink:
         for rows in calls(source.rows(part, task.line_format), task.max_rows):
             answers = answer_entries(task.answer, [(row.number, row.parsed) for row in rows])
             failed += sum(isinstance(answer, LineError) for answer in answers)
             sink.add(answers)
-        sink.close()
         contents.check_unchanged()
     return failed
 

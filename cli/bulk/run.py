@@ -20,6 +20,8 @@ from .source import Contents, open_source, read_contents
 from .state import COMPLETE, STOPPED, State, begin, write
 from .task import OpenRows, RowSettings, RowTask
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 @dataclass(frozen=True)
 class BulkOptions:
@@ -70,7 +72,7 @@ class StopSignal:
     @contextmanager
     def listening(self) -> Iterator[StopSignal]:
         """Handle the signals in this context."""
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, self._stop) for number in _SIGNALS}
         try:
             yield self
         finally:
@@ -79,7 +81,8 @@ class StopSignal:
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         self.name = signal.Signals(number).name
-        signal.signal(number, signal.SIG_DFL)
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def run_bulk(command: str, open_rows: OpenRows, settings: RowSettings, options: BulkOptions) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...artifacts import strict_json
+from ...artifacts.constants import MAX_JSON_NUMBER
 from ...artifacts.errors import ConfigError, OnnxMlBridgeError
 from ...artifacts.new_file import new_file
 from .files import has_files
@@ -15,6 +16,9 @@ from .files import has_files
 STATE = "state.json"
 _FORMAT = 1
 RUNNING, STOPPED, COMPLETE = "running", "stopped", "complete"
+# The fields that say how far a run is
+_PROGRESS = ("status", "failed")
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,10 @@ class State:
 def begin(folder: Path, state: State, *, resume: bool) -> None:
     """Write the state of a new run, or compare it with that of the run to resume.
 
-    :raises ConfigError: if the folder has files of another run, or of this one without `resume`.
+    :raises ConfigError: if the folder has files of another run, or of this one without `resume`; if a number is above
+        2^53.
     """
+    _check_numbers(asdict(state))
     if not has_files(folder):
         write(folder, state, RUNNING)
     elif not resume:
@@ -73,16 +79,33 @@ def _read(folder: Path) -> dict[str, Any]:
 def _compare(state: State, started: Mapping[str, Any]) -> None:
     differences = list(_differences(asdict(state), started))
     if differences:
-        problems = "; ".join(f"{name} was {before!r} and is {now!r}" for name, before, now in differences)
+        problems = "; ".join(f"{name} was {_shown(before)} and is {_shown(now)}" for name, before, now in differences)
         expected = "the input, model and options with which the run was started"
         raise ConfigError("--resume", expected=expected, actual=problems)
 
 
 def _differences(state: Mapping[str, Any], started: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the name of every field that differs, with its value when the run was started and its value now."""
-    for name, value in state.items():
+    """Yield the name of every field that differs, with its value when the run was started and its value now.
+
+    A field that only one of them has is `_ABSENT` in the other, except for the progress of the started run.
+    """
+    for name in [*state, *(name for name in started if name not in {*state, *_PROGRESS})]:
+        before, now = started.get(name, _ABSENT), state.get(name, _ABSENT)
+        if isinstance(now, Mapping):
+            yield from _differences(now, before if isinstance(before, Mapping) else {})
+        elif before != now:
+            yield name, before, now
+
+
+def _shown(value: object) -> str:
+    return "not given" if value is _ABSENT else repr(value)
+
+
+def _check_numbers(fields: Mapping[str, Any]) -> None:
+    """Refuse numbers that a later run could not read, because JSON keeps no larger ones exactly."""
+    for name, value in fields.items():
         if isinstance(value, Mapping):
-            before = started.get(name)
-            yield from _differences(value, before if isinstance(before, Mapping) else {})
-        elif started.get(name) != value:
-            yield name, started.get(name), value
+            _check_numbers(value)
+        elif isinstance(value, (int, float)) and abs(value) > MAX_JSON_NUMBER:
+            expected = f"a magnitude of at most {MAX_JSON_NUMBER} in a run over a file"
+            raise ConfigError(name, expected=expected, actual=repr(value))

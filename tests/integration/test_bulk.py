@@ -12,6 +12,8 @@ import time
 
 import pytest
 from bulk_runs import PYTHON, TINY, arguments, contents, kill_and_resume, run, write_rows
+from examples import VALID
+from onnx_ml_bridge.cli.bulk.run import StopSignal
 
 KILLS = int(os.environ.get("ONNX_ML_BRIDGE_KILLS", "20"))
 ROWS = int(os.environ.get("ONNX_ML_BRIDGE_ROWS", "600"))
@@ -117,6 +119,66 @@ def test_a_changed_input_or_artifact_is_not_resumed(rows, tmp_path):
     assert contents(out) == before
 
 
+@pytest.mark.families("gliner")
+def test_an_option_that_is_not_given_again_is_a_difference(tmp_path):
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out"
+    source.write_text('"the big man & saw a big house near Paris"\n' * 4)
+
+    def ner(*options: str) -> subprocess.CompletedProcess[str]:
+        line = ["ner", "--model", str(VALID / "tiny-gliner"), "--input", str(source), "--output", str(out), *options]
+        return subprocess.run([*PYTHON, *line], capture_output=True, text=True, check=False)
+
+    assert ner("--threshold", "0.1", "--nested").returncode == 0
+    before = contents(out)
+    refused(ner("--resume"), "threshold was 0.1 and is not given", "nested was True and is not given")
+    refused(ner("--resume", "--threshold", "0.1", "--nested", "--multi-label"), "multi_label was not given and is True")
+    assert contents(out) == before
+    assert ner("--resume", "--threshold", "0.1", "--nested").returncode == 0
+
+
+def test_only_files_of_the_run_are_removed(tmp_path):
+    source = write_rows(tmp_path / ".rows.tmp", 3)
+    (tmp_path / "out").mkdir()
+    for name in (".notes.tmp", "state.json.tmp"):
+        (tmp_path / "out" / name).touch()
+    refused(run(PYTHON, source, tmp_path / "out"), "a new or empty folder")
+    for name in (".part-00000000.jsonl.0a.tmp", ".state.json.0a.tmp"):
+        (tmp_path / "out2").mkdir(exist_ok=True)
+        (tmp_path / "out2" / name).touch()
+    assert run(PYTHON, source, tmp_path / "out2").returncode == 1
+    assert sorted(contents(tmp_path / "out2")) == ["part-00000000.jsonl", "state.json"]
+    assert (tmp_path / "out" / ".notes.tmp").exists()
+
+
+@pytest.mark.parametrize("option", ["--text-limit", "--part-rows"])
+def test_a_number_that_the_state_cannot_keep_is_refused(option, tmp_path):
+    source = write_rows(tmp_path / "rows.jsonl", 3)
+    done = run(PYTHON, source, tmp_path / "out", option, 2**53 + 1)
+    refused(done, option[2:].replace("-", "_"), f"at most {2**53}")
+    assert contents(tmp_path / "out") == {}
+    assert run(PYTHON, source, tmp_path / "out", option, 2**53).returncode == 1
+    assert run(PYTHON, source, tmp_path / "out", option, 2**53, "--resume").returncode == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")  # noqa: PTH110
+def test_messages_that_cannot_be_written_do_not_change_the_exit_status(tmp_path):
+    (tmp_path / "one.jsonl").write_text('"cat"\n')
+    lines = (
+        (arguments(PYTHON, tmp_path / "one.jsonl", tmp_path / "out"), 0),
+        ([*PYTHON, "embed", "--model", str(tmp_path / "absent")], 3),
+    )
+    for line, status in lines:
+        with open("/dev/full", "wb") as full:  # noqa: PTH123
+            assert subprocess.run(line, stderr=full, stdin=subprocess.DEVNULL, check=False).returncode == status
+
+
+def test_a_second_signal_of_any_kind_ends_the_process():
+    with StopSignal().listening() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.name == "SIGTERM"
+        assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_a_full_disk_is_an_error_and_leaves_no_half_written_file(rows, whole, tmp_path):
     files, _ = whole
     limit = max(len(text) for name, text in files.items() if name != "state.json") - 1
@@ -179,3 +241,30 @@ def test_parquet_has_the_answers_of_json_lines(rows, tmp_path):
     (tmp_path / "out" / "part-00000002.parquet").unlink()
     run(PYTHON, tmp_path / "rows.parquet", tmp_path / "out", "--part-rows", 100, "--resume")
     assert contents(tmp_path / "out") == before
+
+
+def test_values_of_parquet_that_python_does_not_have_are_errors_of_their_rows(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    texts = pyarrow.array([b"the cat", b"\xff\xfe", b"runs"])
+    invalid = pyarrow.Array.from_buffers(pyarrow.string(), 3, texts.buffers())
+    for name, column, codes in (
+        ("text", invalid, [None, "bad_line", None]),
+        ("times", pyarrow.array([1, 2], pyarrow.timestamp("ns")), ["bad_line", "bad_line"]),
+    ):
+        parquet.write_table(pyarrow.table({"text": column}), tmp_path / f"{name}.parquet")
+        done = run(PYTHON, tmp_path / f"{name}.parquet", tmp_path / name)
+        assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+        errors = parquet.read_table(tmp_path / name / "part-00000000.parquet").column("error").to_pylist()
+        assert [error and error["code"] for error in errors] == codes
+
+
+def test_a_damaged_page_of_parquet_is_an_error(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.table({"text": [f"the cat {row} runs" for row in range(100)]}), path)
+    data = bytearray(path.read_bytes())
+    data[60:200] = b"\xff" * 140
+    path.write_bytes(data)
+    done = run(PYTHON, path, tmp_path / "out")
+    assert done.returncode == 5 and done.stderr.startswith("error[io]: "), done.stderr
+    assert "Traceback" not in done.stderr and "ParquetWriter" not in done.stderr

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from ..artifacts.constants import MAX_JSON_NUMBER
 from ..artifacts.errors import BuildError
 from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family, find_family, metrics_among
@@ -16,6 +18,8 @@ from ..artifacts.staging import BuildSettings
 from .options import known_options, path_options, read_options
 
 Model = TypeVar("Model", bound=BaseModel)
+# What a manifest can store: JSON has no other numbers
+Threshold = Annotated[float, Field(ge=-MAX_JSON_NUMBER, le=MAX_JSON_NUMBER, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
@@ -37,7 +41,7 @@ class ModelConfig(_Strict):
     variants: list[str] = []  # an empty list selects all variants of the family
     calibration: Path | None = None
     options: dict[str, Any] = {}
-    gate: dict[str, dict[str, float]] = {}
+    gate: dict[str, dict[str, Threshold]] = {}
 
     @field_validator("calibration", mode="before")
     @classmethod
@@ -159,7 +163,7 @@ def _from_folder(model: ModelConfig, folder: Path, families: Iterable[Family]) -
     if model.calibration is not None:
         changes["calibration"] = folder / model.calibration
     if model.source.startswith("path:"):
-        changes["source"] = f"path:{folder / Path(model.source.removeprefix('path:')).expanduser()}"
+        changes["source"] = f"path:{folder / os.path.expanduser(model.source.removeprefix('path:'))}"  # noqa: PTH111 (keeps ~NAME if there is no such user)
     return model.model_copy(update=changes)
 
 

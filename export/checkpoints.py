@@ -119,7 +119,8 @@ def refuse_unknown_type(folder: Path) -> None:
     :raises BuildError: with the code `unsupported_model` if transformers has no such type, or `source`.
     """
     config = read_config(folder)
-    if (model_type := config.get("model_type")) not in CONFIG_MAPPING_NAMES:
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
         raise BuildError(
             "unsupported_model",
             f"{folder.name} has the model_type {model_type!r}, of which transformers has no class",

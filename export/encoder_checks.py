@@ -40,12 +40,22 @@ def reads_token_types(model: Any, tokenizer: Any) -> bool:
 
 
 def input_problems(model: Any, tokenizer: Any) -> list[str]:
-    """Return the inputs of a model and its tokenizer that are not token ids, attention mask or token types."""
+    """Return the inputs of a model and its tokenizer that are not token ids, attention mask or token types.
+
+    A padding token that the model does not have, and a maximum number of tokens that is no number, are problems too.
+    """
+    limit = tokenizer.model_max_length
+    if limit is not None and not isinstance(limit, (int, float)):
+        return [f"a maximum number of tokens that is no number: {limit!r}"]
     others = {name for name in inspect.signature(model.forward).parameters if name not in _INPUTS | _UNSET}
     others |= {str(name) for name in tokenizer.model_input_names} - _INPUTS
     problems = [f"the inputs {', '.join(sorted(others))}"] if others else []
     if reads_token_types(model, tokenizer) and any(tokenizer("a", return_token_type_ids=True)["token_type_ids"]):
         problems.append("token types other than 0")
+    rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    if rows is not None and tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= rows:
+        padding = f"{tokenizer.pad_token!r} with the id {tokenizer.pad_token_id}"
+        problems.append(f"the padding token {padding}, where the model has only {rows} tokens")
     return problems
 
 

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
 
 
 def _from_path(rest: str, allow_pickle: bool) -> tuple[Path, str, None]:
-    folder = Path(rest).expanduser()
+    folder = Path(os.path.expanduser(rest))  # noqa: PTH111 (keeps ~NAME if there is no such user)
     if not folder.is_dir():
         raise BuildError("source", f"{rest} is not a directory")
     return folder, folder.resolve().name, None  # only the folder's name, because artifacts contain no paths

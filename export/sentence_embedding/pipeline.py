@@ -35,6 +35,7 @@ from ..encoder_checks import input_problems, reads_token_types, refuse_dependenc
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
 from ..tracing import export_module
 from .pooling import POOLING, without_prompt
+from .prompts import checked_prompts
 
 # The classes of sentence-transformers modules that may follow Transformer and Pooling in a pipeline
 _HEADS = (Dense, LayerNorm, Normalize)
@@ -256,8 +257,7 @@ def _describe(
 ) -> EmbeddingSpec:
     prompts = {
         name: Prompt(text, transformer._get_prompt_length(text) or 0 if text else 0)
-        for name, text in sorted(pipeline.prompts.items())
-        if text is not None
+        for name, text in checked_prompts(pipeline).items()
     }
     default = pipeline.default_prompt_name
     dim = pipeline.get_embedding_dimension()

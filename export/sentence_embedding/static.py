@@ -28,6 +28,7 @@ from ...artifacts.manifest_sections import TokenizerSpec
 from ...graphs.files import save_graph
 from ..checkpoints import typed_errors
 from .pipeline import EmbeddingExport, SentenceEncoder, copy_configuration, trace
+from .prompts import checked_prompts
 
 _PAD_TOKENS = ("[PAD]", "<pad>")
 
@@ -133,8 +134,7 @@ def _without_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
 def _describe(pipeline: SentenceTransformer, static: StaticEmbedding, heads: Sequence[nn.Module]) -> EmbeddingSpec:
     prompts = {
         name: Prompt(text, len(static.tokenizer.encode(text, add_special_tokens=False).ids))
-        for name, text in sorted(pipeline.prompts.items())
-        if text is not None
+        for name, text in checked_prompts(pipeline).items()
     }
     default = pipeline.default_prompt_name
     dim = pipeline.get_embedding_dimension()

@@ -188,6 +188,34 @@ def test_a_limit_beyond_the_positions(tmp_path):
         export(load_pipeline(made), made)
 
 
+@pytest.mark.parametrize("prompts", [{"a": 5}, {"a": {}}, {"a": "\ud800"}, {"": "x"}])
+def test_prompts_that_are_no_texts_by_name(folder, prompts):
+    change_json(folder / "config_sentence_transformers.json", prompts=prompts)
+    with refused("source", "prompts of config_sentence_transformers.json"):
+        export(load_pipeline(folder), folder)
+
+
+def test_a_limit_that_is_no_number(folder):
+    change_json(folder / "sentence_bert_config.json", max_seq_length="x")
+    with refused("unsupported_model", "maximum number of tokens", "'x'"):
+        export(load_pipeline(folder), folder)
+
+
+@pytest.mark.parametrize("model_type", [["bert"], {}, None, 3])
+def test_a_type_that_is_no_name(folder, model_type):
+    change_json(folder / "config.json", model_type=model_type)
+    with refused("unsupported_model", "model_type"):
+        load_pipeline(folder)
+
+
+def test_a_padding_token_that_the_model_does_not_have(tmp_path):
+    made = make_encoder(tmp_path, QWEN2)
+    pipeline = load_pipeline(made)
+    pipeline[0].tokenizer.add_special_tokens({"pad_token": "<new>"})
+    with refused("unsupported_model", "padding token '<new>' with the id", "tokens"):
+        export(pipeline, made)
+
+
 def test_a_decoder_without_a_padding_token(tmp_path):
     """Without one, the original itself cannot read several texts at once."""
     made = make_encoder(tmp_path, QWEN2)
@@ -231,6 +259,7 @@ def test_other_inputs(folder):
     [
         ("", "hub:ID@REVISION"),
         ("path:", "path:DIR"),
+        ("path:~nobody-has-this-name/x", "~nobody-has-this-name"),
         ("folder/without/kind", "folder/without/kind"),
         ("ftp:somewhere", "ftp:somewhere"),
         ("path:no/such/folder", "no/such/folder"),

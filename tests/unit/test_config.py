@@ -19,6 +19,8 @@ BAD_FILES = {
     f"{MODEL}variants=['fp32','fp32']": "no duplicates",
     f"{MODEL}variants=['fp32']\n[model.gate.int8]\ncosine_min=1.0": "not built",
     MODEL * 2: "several models have the name a",
+    f"{MODEL}[model.gate.fp32]\ncosine_min=nan": "finite",
+    f"{MODEL}[model.gate.fp32]\ncosine_min=1e300": "less than or equal to",
     f"{MODEL}[model.gate.fp32]\nbeauty=1.0": f"beauty.*{FAMILY.metrics[0].name}",
     f"{MODEL}weights_sha256='x'": "weights_sha256",
     "not toml": "models.toml",

@@ -82,7 +82,20 @@ def test_the_number_of_positions(name, positions):
         assert position_count(AutoModel.from_config(config)) == positions
 
 
+def tokenizer(**values: Any) -> SimpleNamespace:
+    known = {"model_input_names": ["input_ids", "attention_mask"], "model_max_length": 128}
+    return SimpleNamespace(**known | {"pad_token": "[PAD]", "pad_token_id": 0} | values)
+
+
 @pytest.mark.parametrize(("name", "problems"), [("bert", []), ("layoutlm", ["the inputs bbox"])])
 def test_other_inputs(name, problems):
-    tokenizer = SimpleNamespace(model_input_names=["input_ids", "attention_mask"])
-    assert input_problems(made(AutoModelForTokenClassification, name), tokenizer) == problems
+    assert input_problems(made(AutoModelForTokenClassification, name), tokenizer()) == problems
+
+
+def test_what_the_model_cannot_read():
+    model = made(AutoModelForTokenClassification, "bert")
+    assert input_problems(model, tokenizer(pad_token_id=SIZES["vocab_size"] - 1)) == []
+    (problem,) = input_problems(model, tokenizer(pad_token_id=SIZES["vocab_size"]))
+    assert "padding token '[PAD]' with the id 60, where the model has only 60 tokens" in problem
+    (problem,) = input_problems(model, tokenizer(model_max_length="x"))
+    assert problem == "a maximum number of tokens that is no number: 'x'"

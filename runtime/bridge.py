@@ -147,14 +147,14 @@ class OnnxMlBridge(HandleBridge):
         if model is None:
             default = self._defaults.get(kind.task)  # may have been removed
             model = default if default in handles else next(iter(handles)) if len(handles) == 1 else None
-        if model is None or model not in handles:
+        if not isinstance(model, str) or model not in handles:
             raise _not_found(model, handles, f"several models for {kind.task} are open and none was named")
         return handles[model]
 
     def _named(self, name: str) -> Handle[Any]:
         """Return the handle with the given name, of any task."""
         self._check_open()
-        if name not in self._handles:
+        if not isinstance(name, str) or name not in self._handles:
             raise _not_found(name, self._handles)
         return self._handles[name]
 
@@ -178,6 +178,8 @@ def _checked_defaults(defaults: Mapping[Task, str], handles: Mapping[str, Handle
 
     :raises ConfigError: if a task is unknown, or if a default is not a model of its task.
     """
+    if not isinstance(defaults, Mapping):
+        raise ConfigError("defaults", expected="names of models by task", actual=repr(defaults))
     checked: dict[Task, str] = {}
     for key, name in defaults.items():
         if key not in list(Task):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,8 @@ def open_bridge(config: StrPath, *, local_only: bool = False) -> MlBridge:
 
 def read_bridge_config(config: StrPath) -> BridgeConfig:
     """Read a bridge.toml without opening its models; see `open_bridge`."""
+    if not isinstance(config, (str, os.PathLike)):
+        raise ConfigError("config", expected="the path of a bridge.toml", actual=repr(config))
     path = Path(config)
     data = _parsed(path)
     if problems := _problems(data):

@@ -157,4 +157,5 @@ def check_timeout(timeout: float | None, name: str = "timeout") -> None:
         return
     is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
     if not is_number or not 0 < timeout <= threading.TIMEOUT_MAX:  # false for NaN
-        raise ConfigError(name, expected="a number of seconds above 0", actual=repr(timeout))
+        expected = f"a number of seconds above 0, at most {threading.TIMEOUT_MAX:.0f}"
+        raise ConfigError(name, expected=expected, actual=repr(timeout))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artifacts.errors import InputError, TaskNotLoadedError
+from ..artifacts.errors import ConfigError, InputError, TaskNotLoadedError
 from .answers import Location
 from .entities import Entity
 from .handles.embedder import Embedder, EmbedOptions
@@ -157,7 +157,12 @@ class HandleBridge(MlBridge):
         return tuple(handle.health() for handle in self._all_handles())
 
     def location(self, task: Task | str) -> Location | None:
-        """Return where the default model of a task runs; None if there is none."""
+        """Return where the default model of a task runs; None if there is none.
+
+        :raises ConfigError: if there is no such task.
+        """
+        if task not in list(Task):
+            raise ConfigError("task", expected=f"one of: {', '.join(Task)}", actual=repr(task))
         try:
             return self._handle(KINDS[Task(task)], None).info.location
         except (TaskNotLoadedError, InputError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeAlias
 
 from ..artifacts.errors import ConfigError
+from ..artifacts.store.locate import is_name_in_store
 from .answers import ONNX, Location
 from .cancellation import check_timeout
 from .devices import AUTO as AUTO
@@ -164,6 +166,8 @@ def check_limits(**limits: int | None) -> None:
 def as_model(model: StrPath | Model) -> Model:
     """Return a model as it is, and a path as a model with the default values.
 
+    A relative path becomes absolute, so that later loads find the files in another working directory too.
+
     :raises ConfigError: if a field is invalid.
     """
     model = model if isinstance(model, Model) else Model(model)
@@ -183,7 +187,7 @@ def as_model(model: StrPath | Model) -> Model:
     check_timeout(model.timeout)
     check_timeout(model.idle_unload, "idle_unload")
     check_space(model.space)
-    return model
+    return model if is_name_in_store(model.path) else replace(model, path=Path(model.path).absolute())
 
 
 def check_space(space: object) -> None:
@@ -206,5 +210,6 @@ def check_bridge_options(options: BridgeOptions) -> None:
     _check_flags(local_only=options.local_only)
     if options.store is not None and not isinstance(options.store, (str, os.PathLike)):
         raise ConfigError("store", expected="the address of a store", actual=repr(options.store))
-    if isinstance(options.trusted_keys, (str, os.PathLike)):  # each character would be a path
+    # Each character of a path would be one
+    if isinstance(options.trusted_keys, (str, os.PathLike)) or not isinstance(options.trusted_keys, Iterable):
         raise ConfigError("trusted_keys", expected="a list of paths", actual=repr(options.trusted_keys))

@@ -36,7 +36,7 @@ def text_windows(tokenizer: TextTokenizer, prompt: str, text: str, stride: int) 
     # A token that covers the end of the prompt and the start of the text belongs to the text
     own = int(np.searchsorted(whole.ends, len(prompt), side="right")) if prompt else 0
     size = tokenizer.max_text_tokens - own
-    if not 0 <= stride < size:
+    if type(stride) is not int or not 0 <= stride < size:
         raise ConfigError("stride", expected=f"an integer from 0 to {size - 1}", actual=repr(stride))
     head, tail = np.concatenate([whole.prefix, whole.ids[:own]]), whole.suffix
     ids, starts = whole.ids[own:], np.maximum(whole.starts[own:] - len(prompt), 0)

@@ -16,7 +16,7 @@ from ...artifacts.errors import (
     StoppedError,
 )
 from ..budget import Budget
-from ..cancellation import Watch, check_timeout
+from ..cancellation import CancelToken, Watch, check_timeout
 from ..loading import open_model
 from ..options import BridgeOptions, Model, ModelInfo, StrPath, Task, as_model, check_bridge_options
 from ..status import Health, ModelState, ModelStatus, model_status
@@ -193,9 +193,21 @@ def check_list(values: object, what: str = "a list of strings") -> None:
 
 
 def check_options(options: object, expected: type) -> None:
-    """Raise `ConfigError` if the options of a call are of another class, such as a prompt name alone."""
+    """Raise `ConfigError` if the options of a call are of another class, such as a prompt name alone, or a field is."""
     if not isinstance(options, expected):
         raise ConfigError("options", expected=expected.__name__, actual=repr(options))
+    for name, kind, is_valid in _FIELDS:
+        value = getattr(options, name, None)
+        if value is not None and not is_valid(value):
+            raise ConfigError(name, expected=kind, actual=repr(value))
+
+
+# Fields of options: their name, what they are, and the check of a value that is not None
+_FIELDS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("cancel", "a CancelToken", lambda value: isinstance(value, CancelToken)),
+    ("prompt_name", "the name of a prompt", lambda value: isinstance(value, str)),
+    ("progress", "a function", callable),
+)
 
 
 def all_results(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from onnx_ml_bridge import (
     Summarizer,
     Task,
     TaskNotLoadedError,
+    open_bridge,
 )
 
 pytestmark = pytest.mark.families("sentence_embedding", "token_classification", "spacy_ner", "summarization", "rerank")
@@ -63,6 +65,37 @@ def test_models_side_by_side_give_the_answers_of_each_alone(bridge):
     assert bridge.recognizer("tokens").recognize(TEXTS) == tokens.recognize(TEXTS) != rules.recognize(TEXTS)
     assert bridge.recognizer("rules").recognize(TEXTS) == rules.recognize(TEXTS)
     assert bridge.summarizer("short").summarize(MESSAGES) == Summarizer.open(MODELS[4], options).summarize(MESSAGES)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda bridge: bridge.embedder("exact").embed(TEXTS, EmbedOptions(cancel=1)),
+        lambda bridge: bridge.generate_embedding(TEXTS[0], prompt_name=["query"], model="exact"),
+        lambda bridge: bridge.summarizer().summarize(MESSAGES, SummarizeOptions(progress=1)),
+        lambda bridge: bridge.embedder(["exact"]),
+        lambda bridge: bridge.remove([]),
+        lambda bridge: bridge.reload({}),
+        lambda bridge: bridge.location("embeddings"),
+        lambda bridge: OnnxMlBridge.open(MODELS[0], defaults="exact"),
+        lambda bridge: OnnxMlBridge.open(MODELS[0], options=BridgeOptions(trusted_keys=1)),
+        lambda bridge: open_bridge(b"bridge.toml"),
+    ],
+)
+def test_values_of_another_type_are_typed_errors(bridge, call):
+    with pytest.raises((ConfigError, InputError)):
+        call(bridge)
+
+
+def test_a_model_of_a_relative_path_is_loaded_in_another_folder(tmp_path, monkeypatch):
+    shutil.copytree(MODELS[0].path, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    with Embedder.open("model") as embedder:
+        monkeypatch.chdir("/")
+        before = embedder.embed(TEXTS)
+        embedder.unload()
+        assert embedder.embed(TEXTS) == before
+        assert embedder.reload(None).version == embedder.info.version
 
 
 def test_shortcuts_select_a_model_by_name(bridge):

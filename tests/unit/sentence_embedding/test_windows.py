@@ -69,7 +69,7 @@ def test_the_pooled_vector_is_the_mean_by_new_tokens(embedder, stride):
     assert abs(np.linalg.norm(pooled) - 1) < 1e-6 and pooled.dtype == np.float32
 
 
-@pytest.mark.parametrize("stride", [-1, 46, 1000])
+@pytest.mark.parametrize("stride", [-1, 46, 1000, "8", 1.0, True, None])
 def test_a_stride_has_to_fit_into_a_window(embedder, stride):
     with pytest.raises(ConfigError, match="from 0 to 45"):
         next(embedder.embed_windows(TEXT, stride=stride))

@@ -45,14 +45,18 @@ impl Strict<'_> {
     }
 }
 
-fn bounded<E: serde::de::Error>(number: Number) -> Result<Value, E> {
+/// Whether the absolute value of a number is at most 2^53.
+pub(crate) fn is_bounded(number: &Number) -> bool {
     // Integers are compared as integers, because 2^53 + 1 as a float64 is 2^53.
-    let is_allowed = match (number.as_u64(), number.as_i64()) {
+    match (number.as_u64(), number.as_i64()) {
         (Some(n), _) => n <= 1 << 53,
         (_, Some(n)) => n.unsigned_abs() <= 1 << 53,
         _ => number.as_f64().is_some_and(|n| n.abs() <= MAX_NUMBER),
-    };
-    if is_allowed {
+    }
+}
+
+fn bounded<E: serde::de::Error>(number: Number) -> Result<Value, E> {
+    if is_bounded(&number) {
         Ok(Value::Number(number))
     } else {
         Err(E::custom(format!("the absolute value of the number {number} exceeds 2^53")))

@@ -18,7 +18,7 @@ use signal_hook::flag;
 
 use self::contents::Contents;
 use self::files::{Lock, remove_temporary};
-use self::state::{State, Status};
+use self::state::{State, Status, check_options};
 use super::stream::Answers;
 use super::{Failure, Outcome};
 use crate::terminal::{CLEAR, bar};
@@ -76,7 +76,7 @@ impl BulkArguments {
 /// Answers the rows of a file. `paths` has the input and the output.
 ///
 /// # Errors
-/// `config` if the output has files of another run, `io` if a file cannot be read or written, or an error of all rows. The
+/// `config` if the output has files of another run or an option has a number above 2^53, `io` if a file cannot be read or written, or an error of all rows. The
 /// parts that are finished stay.
 pub(crate) fn answer_file<C: Answers>(
     command: &C,
@@ -84,6 +84,7 @@ pub(crate) fn answer_file<C: Answers>(
     (input, output): (&Path, &Path),
     pinned: &Pinned<'_>,
 ) -> Result<Outcome, Failure> {
+    check_options(pinned)?;
     let stop = stop_signal()?;
     std::fs::create_dir_all(output).map_err(|error| BridgeError::io(output, &error))?;
     let _lock = Lock::acquire(output)?;

@@ -99,7 +99,7 @@ impl RawLine {
     /// # Errors
     /// `input_too_large` for a line that is too long, or the errors of [`parse`].
     pub(crate) fn parse<I: LineInput>(&self, limit: usize) -> Result<I, BridgeError> {
-        let text = self.text.as_ref().ok_or_else(|| too_large(self.length / BYTES_PER_TEXT_BYTE, limit))?;
+        let text = self.text.as_ref().ok_or(BridgeError::LineTooLong { limit })?;
         parse(text, limit)
     }
 }
@@ -239,6 +239,14 @@ mod tests {
                 assert_eq!(next_line(&mut input, limit)?.map(code), Some(expected.clone()));
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_has_no_size() -> io::Result<()> {
+        let mut input = io::Cursor::new("x".repeat(8000));
+        let message = next_line::<String>(&mut input, 5)?.and_then(Result::err).map(|error| error.to_string());
+        assert_eq!(message.as_deref(), Some("the line is too long, expected at most 5 bytes of text"));
         Ok(())
     }
 

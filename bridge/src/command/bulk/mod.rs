@@ -76,8 +76,8 @@ impl BulkArguments {
 /// Answers the rows of a file. `paths` has the input and the output.
 ///
 /// # Errors
-/// `config` if the output has files of another run or an option has a number above 2^53, `io` if a file cannot be read or written, or an error of all rows. The
-/// parts that are finished stay.
+/// `config` if the output has files of another run or an option is a number above 2^53, `io` if a file cannot be read or
+/// written, or an error of all rows. The parts that are finished stay.
 pub(crate) fn answer_file<C: Answers>(
     command: &C,
     arguments: &BulkArguments,

@@ -192,6 +192,12 @@ pub enum BridgeError {
         /// The limit on the size of a text, in bytes of UTF-8.
         limit: usize,
     },
+    /// Code `input_too_large`: a JSON line is longer than any line whose texts are within the limit. It was not read.
+    #[error("the line is too long, expected at most {limit} bytes of text")]
+    LineTooLong {
+        /// The limit on the size of a text, in bytes of UTF-8.
+        limit: usize,
+    },
     /// Code `empty_input`: there are no messages to summarize or no text to embed, or they consist of whitespace.
     #[error("{}nothing to read; pass a text that is not only whitespace", prefix(index))]
     EmptyInput {

@@ -264,7 +264,7 @@ impl BridgeError {
             Self::Signature { .. } => ErrorCode::Signature,
             Self::Identity { .. } => ErrorCode::Identity,
             Self::InputType { .. } => ErrorCode::InputType,
-            Self::InputTooLarge { .. } => ErrorCode::InputTooLarge,
+            Self::InputTooLarge { .. } | Self::LineTooLong { .. } => ErrorCode::InputTooLarge,
             Self::EmptyInput { .. } => ErrorCode::EmptyInput,
             Self::BadLine { .. } => ErrorCode::BadLine,
             Self::PromptNotFound { .. } => ErrorCode::PromptNotFound,

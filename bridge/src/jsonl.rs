@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::BridgeError;
-use crate::artifact::json;
+use crate::artifact::json::{self, SHOWN};
+use crate::artifact::parsing::shorten;
 
 /// The maximum size of a JSON line relative to the size of its text: an escape such as `\u0041` takes six bytes for a
 /// character of one byte.
@@ -99,7 +100,7 @@ impl RawLine {
     /// # Errors
     /// `input_too_large` for a line that is too long, or the errors of [`parse`].
     pub(crate) fn parse<I: LineInput>(&self, limit: usize) -> Result<I, BridgeError> {
-        let text = self.text.as_ref().ok_or_else(|| too_large(self.length / BYTES_PER_TEXT_BYTE, limit))?;
+        let text = self.text.as_ref().ok_or(BridgeError::LineTooLong { limit })?;
         parse(text, limit)
     }
 }
@@ -150,7 +151,7 @@ pub(crate) fn parse<I: LineInput>(line: &[u8], limit: usize) -> Result<I, Bridge
 pub(crate) fn fields<I: LineInput>(value: Value, known: &[&str]) -> Result<Map<String, Value>, BridgeError> {
     match value {
         Value::Object(fields) => match fields.keys().find(|key| !known.contains(&key.as_str())) {
-            Some(key) => Err(bad_line::<I>(format!("unknown key {key:?}"))),
+            Some(key) => Err(unknown_key::<I>(key)),
             None => Ok(fields),
         },
         Value::String(_) => Ok(Map::from_iter([(TEXT.to_owned(), value)])),
@@ -169,6 +170,11 @@ pub(crate) fn text<I: LineInput>(fields: &mut Map<String, Value>, limit: usize) 
         Some(other) => Err(wrong_type::<I>(kind(&other))),
         None => Err(wrong_type::<I>("an object without it")),
     }
+}
+
+/// The error for a line with an unknown key.
+pub(crate) fn unknown_key<I: LineInput>(key: &str) -> BridgeError {
+    bad_line::<I>(format!("unknown key {:?}", shorten(key, SHOWN)))
 }
 
 /// The error for a line that is not JSON or has wrong keys.
@@ -240,6 +246,25 @@ mod tests {
             }
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_has_no_size() -> io::Result<()> {
+        let mut input = io::Cursor::new("x".repeat(8000));
+        let message = next_line::<String>(&mut input, 5)?.and_then(Result::err).map(|error| error.to_string());
+        assert_eq!(message.as_deref(), Some("the line is too long, expected at most 5 bytes of text"));
+        Ok(())
+    }
+
+    #[test]
+    fn messages_quote_the_start_of_a_key() {
+        let key = "é".repeat(81);
+        let message = |line: &str| parse::<String>(line.as_bytes(), 10).expect_err("a wrong key").to_string();
+        let start = "é".repeat(80);
+        let unknown = message(&format!("{{\"{key}\":1}}"));
+        assert!(unknown.starts_with(&format!("unknown key \"{start}...\"; ")), "{unknown}");
+        let duplicate = message(&format!("{{\"{key}\":1,\"{key}\":1}}"));
+        assert!(duplicate.starts_with(&format!("duplicate key \"{start}...\"")), "{duplicate}");
     }
 
     #[test]

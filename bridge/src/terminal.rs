@@ -1,6 +1,7 @@
 //! Formats text for terminals: colors, and escapes for characters that must not reach a terminal.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use crate::jsonl::LineError;
 
@@ -37,6 +38,12 @@ impl Style {
         let head = self.in_color(RED, &format!("line {}: error[{}]", error.line, error.code));
         format!("{head}: {}", visible(&error.message))
     }
+}
+
+/// Writes a text to standard error. If that fails, nobody reads it, and the exit status still says how the command ended;
+/// `eprint!` would panic.
+pub(crate) fn print_error(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// A progress bar as text; empty when everything is done.

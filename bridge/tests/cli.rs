@@ -159,3 +159,40 @@ fn a_thread_that_the_system_refuses_is_an_error() {
     let error = stderr.lines().last().unwrap_or_default();
     assert!(error.starts_with("error[inference]: the system refused a thread"), "{stderr}");
 }
+
+/// The outcome of a command keeps its exit status if nobody can read standard error.
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_error_may_be_closed() {
+    let dir = common::tiny();
+    let status = |arguments: &[&str]| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        let command = &mut command(arguments);
+        let command = command.env("RUST_LOG", "trace").stdin(Stdio::null()).stdout(Stdio::null()).stderr(full);
+        command.status().expect("an end").code()
+    };
+    assert_eq!(status(&["embed", "--model", "/nope"]), Some(3));
+    assert_eq!(status(&["embed", "--model", text(dir.path())]), Some(0));
+    let files = tempfile::tempdir().expect("a directory");
+    let (input, output) = (files.path().join("rows.jsonl"), files.path().join("out"));
+    std::fs::write(&input, "\"a\"\n7\n").expect("a file");
+    let run = ["embed", "--model", text(dir.path()), "--input", text(&input), "--output", text(&output)];
+    assert_eq!(status(&run), Some(1));
+}
+
+#[test]
+fn a_run_over_a_file_has_no_options_that_cannot_be_resumed() {
+    let (dir, files) = (common::tiny(), tempfile::tempdir().expect("a directory"));
+    let (input, output) = (files.path().join("rows.jsonl"), files.path().join("out"));
+    std::fs::write(&input, "\"a\"\n").expect("a file");
+    let with_limit = |limit: &str| {
+        let model = ["embed", "--model", text(dir.path()), "--text-limit", limit];
+        run(&[&model[..], &["--input", text(&input), "--output", text(&output)]].concat(), "")
+    };
+    let refused = with_limit("9007199254740993");
+    let message = "error[config]: text_limit is 9007199254740993, expected a magnitude of at most 9007199254740992 in a \
+                   run over a file\n";
+    assert_eq!((refused.status.code(), String::from_utf8_lossy(&refused.stderr).as_ref()), (Some(5), message));
+    assert!(!output.exists());
+    assert_eq!(with_limit("9007199254740992").status.code(), Some(0));
+}

@@ -183,3 +183,17 @@ fn bench_reports_words_per_second() {
     assert_eq!((&figures["words"], figures["seconds"].as_array().map(Vec::len)), (&json!(4), Some(3)));
     assert!(figures["words_per_s"].as_f64().is_some_and(|speed| speed > 0.0));
 }
+
+#[cfg(feature = "gliner")]
+#[test]
+fn thresholds_may_have_a_sign() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/valid/tiny-gliner");
+    let with = |threshold: &str, line: &str| run(&["ner", "--model", dir, "--threshold", threshold], line);
+    assert_eq!(with("-0.0", "\"a\"\n").status.code(), Some(0));
+    assert_eq!(with("--nested", "").status.code(), Some(2));
+    let refused = with("-1e-300", "");
+    let message = "error[config]: threshold is -1e-300, expected 0 to 1\n";
+    assert_eq!((refused.status.code(), String::from_utf8_lossy(&refused.stderr).as_ref()), (Some(5), message));
+    let answers = lines(&with("0", "{\"text\": \"a\", \"nested\": 0}\n"));
+    assert_eq!(answers[0]["error"]["message"], json!("nested of the line is 0, expected a boolean"));
+}

@@ -5,10 +5,14 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::parsing::shorten;
+
 /// The maximum nesting depth of arrays and objects.
 pub const MAX_DEPTH: usize = 32;
 /// The largest absolute value of a number, 2^53: a float64 represents every integer up to it exactly.
 pub const MAX_NUMBER: f64 = 9_007_199_254_740_992.0;
+/// The maximum number of characters that a message quotes from an input.
+pub(crate) const SHOWN: usize = 80;
 
 /// Parses one JSON text.
 ///
@@ -45,14 +49,18 @@ impl Strict<'_> {
     }
 }
 
-fn bounded<E: serde::de::Error>(number: Number) -> Result<Value, E> {
+/// Whether the absolute value of a number is at most 2^53.
+pub(crate) fn is_bounded(number: &Number) -> bool {
     // Integers are compared as integers, because 2^53 + 1 as a float64 is 2^53.
-    let is_allowed = match (number.as_u64(), number.as_i64()) {
+    match (number.as_u64(), number.as_i64()) {
         (Some(n), _) => n <= 1 << 53,
         (_, Some(n)) => n.unsigned_abs() <= 1 << 53,
         _ => number.as_f64().is_some_and(|n| n.abs() <= MAX_NUMBER),
-    };
-    if is_allowed {
+    }
+}
+
+fn bounded<E: serde::de::Error>(number: Number) -> Result<Value, E> {
+    if is_bounded(&number) {
         Ok(Value::Number(number))
     } else {
         Err(E::custom(format!("the absolute value of the number {number} exceeds 2^53")))
@@ -170,7 +178,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut object = Map::new();
         while let Some(key) = next {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("duplicate key {key:?}")));
+                return Err(A::Error::custom(format!("duplicate key {:?}", shorten(&key, SHOWN))));
             }
             object.insert(key, entries.next_value_seed(inner)?);
             next = entries.next_key()?;

@@ -100,7 +100,8 @@ fn schema_problems(value: &Value) -> Result<Vec<String>, BridgeError> {
     let mut problems: Vec<String> = validator
         .iter_errors(value)
         .take(MAX_PROBLEMS + 1)
-        .map(|error| shorten(format!("{}: {error}", location(&error.instance_path().to_string()))))
+        .map(|error| format!("{}: {error}", location(&error.instance_path().to_string())))
+        .map(|problem| shorten(&problem, MAX_PROBLEM_CHARS))
         .collect();
     if problems.len() > MAX_PROBLEMS {
         problems.truncate(MAX_PROBLEMS);
@@ -122,10 +123,11 @@ fn location(pointer: &str) -> &str {
     if pointer.is_empty() { "the manifest" } else { pointer }
 }
 
-fn shorten(text: String) -> String {
-    match text.char_indices().nth(MAX_PROBLEM_CHARS) {
+/// The text, or its start if it has more characters than a message may quote.
+pub(crate) fn shorten(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
+        None => text.to_owned(),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::families::rerank::command as rerank;
 use crate::families::sentence_embedding::command as embed;
 #[cfg(feature = "summarization")]
 use crate::families::summarization::command as summarize;
+use crate::terminal::print_error;
 
 const EXIT_STATUS: &str = "Exit status: 0 success, 1 some lines failed, 2 usage, 3 artifact refused, 4 ONNX Runtime is \
                            missing, 5 any other error, 6 stopped by a signal.\n\nEnvironment: ORT_DYLIB_PATH is the path of ONNX Runtime's shared \
@@ -87,7 +88,7 @@ pub fn main() -> ExitCode {
 }
 
 fn report(failure: &Failure, json: bool) -> ExitCode {
-    eprintln!("error[{}]: {}", failure.code, failure.message);
+    print_error(&format!("error[{}]: {}\n", failure.code, failure.message));
     if json {
         // If printing fails, nobody reads the output, and the exit status still reports the error.
         let _ = print_line(&failure.to_json().to_string());
@@ -98,5 +99,7 @@ fn report(failure: &Failure, json: bool) -> ExitCode {
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // By default, an event that cannot be written is reported with `eprintln!`, which panics.
+    let events = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    events.init();
 }

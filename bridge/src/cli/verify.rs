@@ -19,7 +19,7 @@ use crate::families::report::Column;
 use crate::families::{Artifact, VariantReport};
 #[cfg(not(feature = "store"))]
 use crate::location::Locator;
-use crate::terminal::{CLEAR, bar, visible};
+use crate::terminal::{CLEAR, bar, print_error, visible};
 
 /// Check all files and graphs of an artifact, and replay its golden cases on this machine.
 ///
@@ -108,10 +108,10 @@ fn replay(request: &Request<'_>) -> Result<BTreeMap<String, VariantReport>, Fail
     }
     let draw = |progress: &Progress| {
         let label = format!("verifying {}", visible(&progress.variant));
-        eprint!("{CLEAR}{}", bar(&label, progress.done, progress.cases));
+        print_error(&format!("{CLEAR}{}", bar(&label, progress.done, progress.cases)));
     };
     let replayed = replay_in_child(request, &draw);
-    eprint!("{CLEAR}");
+    print_error(CLEAR);
     replayed
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use crate::location::Locator;
-use crate::terminal::{CLEAR, bar};
+use crate::terminal::{CLEAR, bar, print_error};
 use crate::{BridgeError, BridgeOptions, Model, Store};
 
 /// The store and the trusted keys.
@@ -51,7 +51,9 @@ pub(crate) fn with_progress<T>(run: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
         return run(&|_, _| ());
     }
     let mebibytes = |bytes: u64| usize::try_from(bytes >> 20).unwrap_or(usize::MAX);
-    let result = run(&|done, total| eprint!("{CLEAR}{}", bar("pulling (MiB)", mebibytes(done), mebibytes(total))));
-    eprint!("{CLEAR}");
+    let result = run(&|done, total| {
+        print_error(&format!("{CLEAR}{}", bar("pulling (MiB)", mebibytes(done), mebibytes(total))));
+    });
+    print_error(CLEAR);
     result
 }

@@ -8,6 +8,8 @@ use crate::BridgeError;
 
 const LOCK: &str = ".lock";
 const TEMPORARY: &str = ".tmp";
+/// The starts of the temporary names of parts and of `state.json`. Other files are not those of a run.
+const STARTS: [&str; 2] = [".part-", ".state.json."];
 
 /// A file that has a temporary name until it is complete. It is removed when it is dropped before.
 pub(super) struct NewFile {
@@ -85,7 +87,7 @@ pub(super) fn has_files(directory: &Path) -> Result<bool, BridgeError> {
 }
 
 fn is_temporary(name: &str) -> bool {
-    name.starts_with('.') && name.ends_with(TEMPORARY)
+    STARTS.iter().any(|start| name.starts_with(start)) && name.ends_with(TEMPORARY)
 }
 
 fn names(directory: &Path) -> Result<Vec<String>, BridgeError> {
@@ -126,7 +128,7 @@ mod tests {
     #[test]
     fn a_file_appears_when_it_is_complete() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("part");
+        let path = dir.path().join("part-1.jsonl");
         let mut file = NewFile::create(&path).expect("a file");
         file.write(b"text").expect("space");
         assert!(!path.exists() && !has_files(dir.path()).expect("names"));
@@ -135,20 +137,21 @@ mod tests {
         let mut half = NewFile::create(&path).expect("a file");
         half.write(b"half").expect("space");
         drop(half);
-        assert_eq!(names(dir.path()).expect("names"), ["part"]);
+        assert_eq!(names(dir.path()).expect("names"), ["part-1.jsonl"]);
         assert_eq!(fs::read(&path).expect("a file"), b"text");
     }
 
     #[test]
     fn files_of_a_killed_process_are_removed() {
         let dir = tempfile::tempdir().expect("a directory");
-        for name in [".part-1.jsonl.00.tmp", "part-1.jsonl", LOCK] {
+        let others = [".edit.tmp", ".lock", ".state.tmp", "part-1.jsonl"];
+        for name in [".part-1.jsonl.00.tmp", ".state.json.00.tmp"].iter().chain(&others) {
             fs::write(dir.path().join(name), "").expect("a file");
         }
         remove_temporary(dir.path()).expect("names");
         let mut left = names(dir.path()).expect("names");
         left.sort();
-        assert_eq!(left, [LOCK, "part-1.jsonl"]);
+        assert_eq!(left, others);
         assert!(has_files(dir.path()).expect("names"));
     }
 

@@ -18,10 +18,10 @@ use signal_hook::flag;
 
 use self::contents::Contents;
 use self::files::{Lock, remove_temporary};
-use self::state::{State, Status};
+use self::state::{State, Status, check_options};
 use super::stream::Answers;
 use super::{Failure, Outcome};
-use crate::terminal::{CLEAR, bar};
+use crate::terminal::{CLEAR, bar, print_error};
 use crate::{BridgeError, ModelInfo};
 
 /// The arguments of a run over a file.
@@ -76,14 +76,15 @@ impl BulkArguments {
 /// Answers the rows of a file. `paths` has the input and the output.
 ///
 /// # Errors
-/// `config` if the output has files of another run, `io` if a file cannot be read or written, or an error of all rows. The
-/// parts that are finished stay.
+/// `config` if the output has files of another run or an option is a number above 2^53, `io` if a file cannot be read or
+/// written, or an error of all rows. The parts that are finished stay.
 pub(crate) fn answer_file<C: Answers>(
     command: &C,
     arguments: &BulkArguments,
     (input, output): (&Path, &Path),
     pinned: &Pinned<'_>,
 ) -> Result<Outcome, Failure> {
+    check_options(pinned)?;
     let stop = stop_signal()?;
     std::fs::create_dir_all(output).map_err(|error| BridgeError::io(output, &error))?;
     let _lock = Lock::acquire(output)?;
@@ -137,14 +138,14 @@ fn run_parts<C: Answers>(
 fn report(contents: &Contents, output: &Path, failed: Option<u64>) -> Outcome {
     let (rows, parts) = (contents.rows, contents.parts());
     if let Some(failed) = failed {
-        eprintln!("{} in {}, {failed} failed", counted(rows, "row"), counted(parts, "part"));
+        print_error(&format!("{} in {}, {failed} failed\n", counted(rows, "row"), counted(parts, "part")));
         return if failed > 0 { Outcome::SomeLinesFailed } else { Outcome::Done };
     }
     let is_done = |part: &u64| part::path(output, *part).exists();
     let (done, finished) =
         (0..parts).filter(is_done).fold((0, 0_u64), |(rows, parts), part| (rows + contents.rows_of(part), parts + 1));
     let finished = counted(finished, "part");
-    eprintln!("stopped by a signal: {done} of {rows} rows are in {finished}; continue with --resume");
+    print_error(&format!("stopped by a signal: {done} of {rows} rows are in {finished}; continue with --resume\n"));
     Outcome::Stopped
 }
 
@@ -165,13 +166,13 @@ impl Bar {
     fn show(&self, done: u64) {
         if self.is_shown {
             let [done, rows] = [done, self.rows].map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
-            eprint!("{CLEAR}{}", bar(self.label, done, rows));
+            print_error(&format!("{CLEAR}{}", bar(self.label, done, rows)));
         }
     }
 
     fn clear(&self) {
         if self.is_shown {
-            eprint!("{CLEAR}");
+            print_error(CLEAR);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `state.json` in the output directory: what a run depends on, so that only the same run resumes, and how far it is.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -29,15 +30,13 @@ pub(super) struct State(Map<String, Value>);
 
 impl State {
     pub(super) fn new(pinned: &Pinned<'_>, contents: &Contents) -> Self {
-        let mut options = pinned.options.clone();
-        options["text_limit"] = json!(pinned.text_limit);
         let fields = [
             ("command", json!(pinned.command)),
             ("format", json!(FORMAT)),
             ("identity", json!(pinned.info.identity)),
             ("input_bytes", json!(contents.bytes)),
             ("input_sha256", json!(contents.sha256)),
-            ("options", options),
+            ("options", options(pinned)),
             ("part_rows", json!(contents.part_rows)),
             ("rows", json!(contents.rows)),
             ("variant", json!(pinned.info.variant)),
@@ -81,8 +80,7 @@ impl State {
     }
 
     fn compare(&self, started: &Value) -> Result<(), BridgeError> {
-        let mut problems = Vec::new();
-        differences(&self.0, started, &mut problems);
+        let problems = differences(&self.0, started);
         if problems.is_empty() {
             return Ok(());
         }
@@ -90,6 +88,29 @@ impl State {
             "--resume needs the input, model and options with which the run was started: {}",
             problems.join("; ")
         )))
+    }
+}
+
+/// The options of a run, with the limit on its texts.
+fn options(pinned: &Pinned<'_>) -> Value {
+    let mut options = pinned.options.clone();
+    options["text_limit"] = json!(pinned.text_limit);
+    options
+}
+
+/// Fails if an option is a number that could not be read from `state.json` again.
+///
+/// # Errors
+/// `config`.
+pub(super) fn check_options(pinned: &Pinned<'_>) -> Result<(), BridgeError> {
+    let options = options(pinned);
+    let is_refused = |value: &Value| matches!(value, Value::Number(number) if !json::is_bounded(number));
+    match options.as_object().into_iter().flatten().find(|(_, value)| is_refused(value)) {
+        Some((name, value)) => Err(BridgeError::config(format!(
+            "{name} is {value}, expected a magnitude of at most {} in a run over a file",
+            json::MAX_NUMBER
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -102,19 +123,33 @@ fn started(output: &Path) -> Result<Value, BridgeError> {
     json::parse(&bytes).map_err(|problem| BridgeError::io(&path, &std::io::Error::other(problem)))
 }
 
-/// Adds a message for every field that differs.
-fn differences(fields: &Map<String, Value>, started: &Value, problems: &mut Vec<String>) {
+/// A message for every field that differs. A run leaves out options that are not given, so that each side may have options
+/// that the other one does not have.
+fn differences(fields: &Map<String, Value>, started: &Value) -> Vec<String> {
+    let mut problems = Vec::new();
     for (name, now) in fields {
-        let before = started.get(name).unwrap_or(&Value::Null);
-        match now {
-            Value::Object(now) => differences(now, before, problems),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                if now != before {
-                    problems.push(format!("{name} was {before} and is {now}"));
-                }
+        let before = started.get(name);
+        match now.as_object() {
+            Some(now) => {
+                let of_before = before.and_then(Value::as_object);
+                let names: BTreeSet<&String> = of_before.into_iter().chain([now]).flat_map(Map::keys).collect();
+                let option =
+                    |name: &String| difference(name, before.and_then(|options| options.get(name)), now.get(name));
+                problems.extend(names.into_iter().filter_map(option));
             }
+            None => problems.extend(difference(name, before, Some(now))),
         }
     }
+    problems
+}
+
+/// The message about a field that differs. One that is absent equals null.
+fn difference(name: &str, before: Option<&Value>, now: Option<&Value>) -> Option<String> {
+    if before.unwrap_or(&Value::Null) == now.unwrap_or(&Value::Null) {
+        return None;
+    }
+    let shown = |value: Option<&Value>| value.map_or_else(|| "not given".to_owned(), Value::to_string);
+    Some(format!("{name} was {} and is {}", shown(before), shown(now)))
 }
 
 #[cfg(test)]
@@ -142,6 +177,16 @@ mod tests {
             message.contains("identity was \"aa\" and is \"bb\"; prompt_name was null and is \"query\""),
             "{message}"
         );
+    }
+
+    #[test]
+    fn options_of_only_one_of_the_runs_differ() {
+        let of = |options: Value| json!({"options": options});
+        let found = |now: Value, before: Value| differences(of(now).as_object().expect("an object"), &of(before));
+        assert_eq!(found(json!({}), json!({"threshold": 0.1})), ["threshold was 0.1 and is not given"]);
+        assert_eq!(found(json!({"threshold": 0.1}), json!({})), ["threshold was not given and is 0.1"]);
+        assert_eq!(found(json!({"stride": null, "nested": true}), json!({"nested": true})), [""; 0]);
+        assert_eq!(found(json!({"stride": 2}), json!(7)), ["stride was not given and is 2"]);
     }
 
     #[test]

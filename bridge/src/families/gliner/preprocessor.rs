@@ -8,14 +8,14 @@ use super::section::{GlinerSpec, LabelVector, Sections};
 use super::windows::{WordRange, plan_windows};
 use super::words::{Word, WordSplitter};
 use crate::BridgeError;
+use crate::artifact::json::SHOWN;
+use crate::artifact::parsing::shorten;
 use crate::tokenizer::{TextEncoder, guarded};
 
 /// Labels may leave no fewer than this share of a window's tokens to the text.
 const MIN_TEXT_SHARE: usize = 8;
 /// The position of a word without a token.
 const NO_TOKEN: i64 = -1;
-/// The number of characters of labels that an error message shows.
-const SHOWN: usize = 80;
 
 /// The tokens before a text, which name the labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,6 +207,5 @@ fn positions(indices: impl Iterator<Item = usize>) -> impl Iterator<Item = i64> 
 }
 
 fn shown(labels: &[String]) -> String {
-    let text = labels.join(", ");
-    if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).chain("...".chars()).collect() }
+    shorten(&labels.join(", "), SHOWN)
 }

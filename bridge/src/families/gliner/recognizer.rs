@@ -90,7 +90,7 @@ impl GlinerRecognizer {
         }
         let threshold = options.threshold.unwrap_or(self.spec.threshold);
         if !(0.0..=1.0).contains(&threshold) {
-            return config(format!("threshold is {threshold}, expected 0 to 1"));
+            return config(format!("threshold is {threshold:?}, expected 0 to 1"));
         }
         let (stride, max_words) = (options.stride.unwrap_or(self.spec.stride), self.spec.max_words);
         if stride >= max_words {

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "A,B")]
     labels: Option<String>,
     /// Score that entities must exceed, 0 to 1, for GLiNER (default: the artifact's)
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
     threshold: Option<f64>,
     /// Allow entities inside of others, for GLiNER (default: the artifact's)
     #[arg(long, overrides_with = "flat")]

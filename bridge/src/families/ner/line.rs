@@ -1,8 +1,11 @@
 //! The input of the command `ner` that one JSON line contains.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::BridgeError;
+use crate::artifact::json::SHOWN;
+use crate::artifact::parsing::shorten;
 use crate::jsonl::{LineInput, TEXT, TEXT_LINE, fields, text};
 use crate::tasks::RecognizeOptions;
 
@@ -32,14 +35,19 @@ impl Line {
     /// # Errors
     /// `config`, for a value of another type.
     pub(crate) fn options(&self, others: &RecognizeOptions) -> Result<RecognizeOptions, BridgeError> {
-        let read: RecognizeOptions = serde_json::from_value(Value::Object(self.options.clone()))
-            .map_err(|error| BridgeError::config(format!("an option of the line: {error}")))?;
         let mut options = others.clone();
-        options.labels = read.labels.or(options.labels);
-        options.threshold = read.threshold.or(options.threshold);
-        options.nested = read.nested.or(options.nested);
-        options.multi_label = read.multi_label.or(options.multi_label);
+        options.labels = self.option("labels", "an array of strings")?.or(options.labels);
+        options.threshold = self.option("threshold", "a number")?.or(options.threshold);
+        options.nested = self.option("nested", "a boolean")?.or(options.nested);
+        options.multi_label = self.option("multi_label", "a boolean")?.or(options.multi_label);
         Ok(options)
+    }
+
+    fn option<T: DeserializeOwned>(&self, name: &str, expected: &str) -> Result<Option<T>, BridgeError> {
+        let Some(value) = self.options.get(name) else { return Ok(None) };
+        let shown = || shorten(&value.to_string(), SHOWN);
+        let refuse = |_| BridgeError::config(format!("{name} of the line is {}, expected {expected}", shown()));
+        T::deserialize(value).map(Some).map_err(refuse)
     }
 }
 
@@ -49,7 +57,7 @@ impl LineInput for Line {
     fn read(value: Value, limit: usize) -> Result<Self, BridgeError> {
         let mut fields = fields::<Self>(value, &[&[TEXT, SENTENCE_STARTS], OPTIONS.as_slice()].concat())?;
         let text = text::<Self>(&mut fields, limit)?;
-        let sentence_starts = fields.remove(SENTENCE_STARTS).map(offsets).transpose()?;
+        let sentence_starts = fields.remove(SENTENCE_STARTS).map(|value| offsets(&value)).transpose()?;
         fields.retain(|_, value| !value.is_null());
         Ok(Self { text, sentence_starts, options: fields })
     }
@@ -59,8 +67,9 @@ impl LineInput for Line {
     }
 }
 
-fn offsets(value: Value) -> Result<Vec<usize>, BridgeError> {
-    let problem = || format!("sentence_starts is {value}, expected an array of integers of at least 0");
+fn offsets(value: &Value) -> Result<Vec<usize>, BridgeError> {
+    let shown = || shorten(&value.to_string(), SHOWN);
+    let problem = || format!("sentence_starts is {}, expected an array of integers of at least 0", shown());
     let offset = |offset: &Value| usize::try_from(offset.as_u64()?).ok();
     let offsets = value.as_array().and_then(|values| values.iter().map(offset).collect());
     offsets.ok_or_else(|| BridgeError::SentenceStarts { index: None, problem: problem() })
@@ -86,5 +95,21 @@ mod tests {
             assert_eq!(starts(&line), Err("sentence_starts"), "{wrong}");
         }
         assert_eq!(starts("{\"sentence_starts\":[0]}"), Err("input_type"));
+    }
+
+    #[test]
+    fn messages_name_the_option_and_quote_its_start() {
+        let message = |option: &str| {
+            let line = parse::<Line>(format!("{{\"text\":\"a\",{option}}}").as_bytes(), 10);
+            let read = line.and_then(|line| line.options(&RecognizeOptions::default()));
+            read.expect_err("a wrong option").to_string()
+        };
+        assert_eq!(message("\"nested\":0"), "nested of the line is 0, expected a boolean");
+        assert_eq!(message("\"multi_label\":\"\""), "multi_label of the line is \"\", expected a boolean");
+        let long = "é".repeat(1000);
+        for name in ["labels", "threshold", "nested", "sentence_starts", &long] {
+            let shown = message(&format!("\"{name}\":\"{long}\""));
+            assert!(shown.chars().count() < 250 && shown.contains("é..."), "{shown}");
+        }
     }
 }

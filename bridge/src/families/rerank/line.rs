@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::BridgeError;
-use crate::jsonl::{LineInput, bad_line, wrong_type};
+use crate::jsonl::{LineInput, bad_line, unknown_key, wrong_type};
 
 /// The content of one JSON line: a query and its documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl LineInput for Line {
         };
         let (query, documents) = (take(&mut fields, "query")?, take(&mut fields, "documents")?);
         if let Some(key) = fields.keys().next() {
-            return Err(bad_line::<Self>(format!("unknown key {key:?}")));
+            return Err(unknown_key::<Self>(key));
         }
         let Value::Array(documents) = documents else {
             return Err(wrong_type::<Self>("\"documents\" that are not an array"));

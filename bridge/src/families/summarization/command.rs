@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
     /// Exponent of the length that divides a summary's score: above 0 favors longer summaries
-    #[arg(long, value_name = "F", allow_negative_numbers = true)]
+    #[arg(long, value_name = "F", allow_hyphen_values = true)]
     length_penalty: Option<f32>,
     /// Read longer texts in chunks and summarize their summaries, instead of truncating the texts
     #[arg(long)]

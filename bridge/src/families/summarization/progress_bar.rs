@@ -1,7 +1,7 @@
 //! A progress bar on standard error.
 
 use crate::Progress;
-use crate::terminal::{CLEAR, bar};
+use crate::terminal::{CLEAR, bar, print_error};
 
 /// A progress bar in one line of standard error.
 pub(crate) struct Bar;
@@ -14,12 +14,12 @@ impl Bar {
 
     /// The option of a call that draws the bar whenever the call makes progress.
     pub(crate) fn progress(&self) -> Progress {
-        Progress::new(|done, texts| eprint!("{CLEAR}{}", bar("summarizing", done, texts)))
+        Progress::new(|done, texts| print_error(&format!("{CLEAR}{}", bar("summarizing", done, texts))))
     }
 
     /// Removes the bar before answers are printed.
     pub(crate) fn clear(&self) {
-        eprint!("{CLEAR}");
+        print_error(CLEAR);
     }
 }
 

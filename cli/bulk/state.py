@@ -18,7 +18,6 @@ _FORMAT = 1
 RUNNING, STOPPED, COMPLETE = "running", "stopped", "complete"
 # The fields that say how far a run is
 _PROGRESS = ("status", "failed")
-_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,10 @@ def _compare(state: State, started: Mapping[str, Any]) -> None:
 def _differences(state: Mapping[str, Any], started: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Yield the name of every field that differs, with its value when the run was started and its value now.
 
-    A field that only one of them has is `_ABSENT` in the other, except for the progress of the started run.
+    A field that one of them does not have is None there. The progress of the started run is left out.
     """
     for name in [*state, *(name for name in started if name not in {*state, *_PROGRESS})]:
-        before, now = started.get(name, _ABSENT), state.get(name, _ABSENT)
+        before, now = started.get(name), state.get(name)
         if isinstance(now, Mapping):
             yield from _differences(now, before if isinstance(before, Mapping) else {})
         elif before != now:
@@ -98,7 +97,7 @@ def _differences(state: Mapping[str, Any], started: Mapping[str, Any]) -> Iterat
 
 
 def _shown(value: object) -> str:
-    return "not given" if value is _ABSENT else repr(value)
+    return "not given" if value is None else repr(value)
 
 
 def _check_numbers(fields: Mapping[str, Any]) -> None:

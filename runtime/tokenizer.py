@@ -231,17 +231,29 @@ def check_text(text: object, index: int | None, limit: int) -> str:
 def run_tokenizer(encode: Callable[[list[Text]], list[Any]], texts: Sequence[Text]) -> list[Any]:
     """Call an encode function of the tokenizers library on texts; its errors and panics become `InferenceError`.
 
-    The library starts its threads once for each process, and panics for ever if the system refuses one. Then it goes on
-    without threads.
+    The library starts its threads once for each process. If the system refuses one, it panics in this call and in all
+    later ones with several texts. From then on it is used without threads.
     """
     try:
         return encode(list(texts))
     except BaseException as error:
-        if "ThreadPoolBuildError" not in str(error) or os.environ.get(_PARALLELISM) == "false":
-            raise typed_panic(error, InferenceError(f"the tokenizer failed: {error}")) from error
-    logger.warning("the system refuses the threads of tokenizers: this process tokenizes with one from now on")
-    os.environ[_PARALLELISM] = "false"
-    return run_tokenizer(encode, texts)
+        if "ThreadPoolBuildError" not in str(error):
+            raise _failure(error) from error
+    _use_one_thread()
+    try:
+        return encode(list(texts))
+    except BaseException as error:
+        raise _failure(error) from error
+
+
+def _failure(error: BaseException) -> BaseException:
+    return typed_panic(error, InferenceError(f"the tokenizer failed: {error}"))
+
+
+def _use_one_thread() -> None:
+    if os.environ.get(_PARALLELISM) != "false":
+        os.environ[_PARALLELISM] = "false"
+        logger.warning("the system refuses the threads of tokenizers: this process tokenizes with one from now on")
 
 
 def _load(path: Path) -> Tokenizer:

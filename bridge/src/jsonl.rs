@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::BridgeError;
-use crate::artifact::json::{self, SHOWN};
-use crate::artifact::parsing::shorten;
+use crate::artifact::json;
+use crate::quoting::{SHOWN, shorten};
 
 /// The maximum size of a JSON line relative to the size of its text: an escape such as `\u0041` takes six bytes for a
 /// character of one byte.

@@ -5,14 +5,12 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::parsing::shorten;
+use crate::quoting::{SHOWN, shorten};
 
 /// The maximum nesting depth of arrays and objects.
 pub const MAX_DEPTH: usize = 32;
 /// The largest absolute value of a number, 2^53: a float64 represents every integer up to it exactly.
 pub const MAX_NUMBER: f64 = 9_007_199_254_740_992.0;
-/// The maximum number of characters that a message quotes from an input.
-pub(crate) const SHOWN: usize = 80;
 
 /// Parses one JSON text.
 ///

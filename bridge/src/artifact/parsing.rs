@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::json;
 use super::manifest::{FORMAT_VERSION, Manifest, SectionCheck};
 use crate::BridgeError;
+use crate::quoting::shorten;
 
 /// The JSON schema of manifests, a copy of `artifacts/manifest.schema.json`.
 pub(crate) const SCHEMA: &str = include_str!("manifest.schema.json");
@@ -121,14 +122,6 @@ fn validator() -> Result<&'static jsonschema::Validator, BridgeError> {
 
 fn location(pointer: &str) -> &str {
     if pointer.is_empty() { "the manifest" } else { pointer }
-}
-
-/// The text, or its start if it has more characters than a message may quote.
-pub(crate) fn shorten(text: &str, chars: usize) -> String {
-    match text.char_indices().nth(chars) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 fn unlisted_paths(manifest: &Manifest, preprocessor: &[(&'static str, String)]) -> Vec<String> {

@@ -1,11 +1,13 @@
-r"""Run models under random load and compare memory, threads and open files at the end with those after the warm-up.
+r"""Run models under random load, and compare memory, threads and open files at rest after the warm-up and at the end.
 
     python -m benchmarks.soak --artifacts dist --minutes 60 --rust bridge/target/release/examples/soak
 
 Texts have 1 to 512 tokens, batches 1 to 64 texts; a tenth of the calls is cancelled, another tenth has a short time
-limit. Every 30 seconds a model is reloaded. The process passes if no call fails, except by being stopped, and if from
-the warm-up (the first fifth of the time) to the end the resident memory grows by at most max(2 %, 16 MiB) and threads
-and open files do not grow. The exit status is 1 otherwise.
+limit. Every 30 seconds a model is reloaded. After the warm-up (the first fifth of the time) and at the end no calls are
+made for 100 seconds, in which idle threads end. Under load the memory depends on the calls that run at the moment, and
+on how fast the machine is; at rest only what was never freed is left. The process passes if no call fails, except by
+being stopped, and if from one rest to the other the resident memory grows by at most max(2 %, 16 MiB) and threads and
+open files do not grow. The exit status is 1 otherwise.
 """
 
 from __future__ import annotations
@@ -34,14 +36,18 @@ _SEED = 20261126
 _MIB = 1 << 20
 # Allowed growth of the resident memory: the larger of a share and a size
 _GROWTH_SHARE, _GROWTH_BYTES = 0.02, 16 * _MIB
+# The length of a rest, and the part of it that is measured, in seconds: threads without work end after a minute, and
+# the process may open its models for some seconds before its time begins
+_REST, _MEASURED = 100.0, (80.0, 95.0)
 # Codes of calls that were stopped on purpose
 _STOPS = ("ok", "cancelled", "timeout")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the process under load uses: resident memory in bytes, threads and open files."""
+    """What the process uses `at` seconds after its start: resident memory in bytes, threads and open files."""
 
+    at: float
     resident: int
     threads: int
     files: int
@@ -49,7 +55,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Growth:
-    """The samples after the warm-up and at the end: the median of the memory, the lowest threads and open files."""
+    """The process at rest after the warm-up and at the end."""
 
     before: Sample
     after: Sample
@@ -62,19 +68,27 @@ class Growth:
         return self.after.resident <= limit and flat
 
 
-def growth(samples: Sequence[Sample]) -> Growth:
-    """Compare the second fifth of the samples with the last fifth."""
-    fifth = max(len(samples) // 5, 1)
-    return Growth(_summary(samples[fifth : 2 * fifth]), _summary(samples[-fifth:]))
+def rests(seconds: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the beginnings and ends of both rests, for so many seconds under load."""
+    first = seconds / 5
+    return (first, first + _REST), (seconds + _REST, seconds + 2 * _REST)
 
 
-def _summary(samples: Sequence[Sample]) -> Sample:
-    # The calls under load start threads that cancel them, and reloads start processes: only what never ends is a leak
-    resident = int(statistics.median(sample.resident for sample in samples))
-    return Sample(resident, min(sample.threads for sample in samples), min(sample.files for sample in samples))
+def growth(samples: Sequence[Sample], seconds: float) -> Growth:
+    """Compare the rests of a process that was under load for so many seconds."""
+    before, after = (_summary(samples, start) for start, _ in rests(seconds))
+    return Growth(before, after)
 
 
-def soak(command: Sequence[str], seconds: float) -> tuple[list[Sample], Counter[str]]:
+def _summary(samples: Sequence[Sample], start: float) -> Sample:
+    """Return the median of the memory, and the highest numbers of threads and files, in a rest."""
+    first, last = (start + each for each in _MEASURED)
+    chosen = [sample for sample in samples if first <= sample.at <= last]
+    resident = int(statistics.median(sample.resident for sample in chosen))
+    return Sample(first, resident, max(sample.threads for sample in chosen), max(sample.files for sample in chosen))
+
+
+def soak(command: Sequence[str]) -> tuple[list[Sample], Counter[str]]:
     """Run a process under load. Return a sample for every second and the numbers of calls by outcome.
 
     :raises SystemExit: if the process fails.
@@ -84,21 +98,19 @@ def soak(command: Sequence[str], seconds: float) -> tuple[list[Sample], Counter[
     samples: list[Sample] = []
     with tempfile.TemporaryFile("w+") as output:
         with subprocess.Popen(command, stdout=output, env=child_environment()) as process:
-            watched = psutil.Process(process.pid)
+            watched, started = psutil.Process(process.pid), time.monotonic()
             while process.poll() is None:
                 try:
                     with watched.oneshot():
-                        sample = Sample(watched.memory_info().rss, watched.num_threads(), watched.num_fds())
+                        sizes = watched.memory_info().rss, watched.num_threads(), watched.num_fds()
                 except psutil.Error:  # the process has just ended
                     break
-                samples.append(sample)
+                samples.append(Sample(time.monotonic() - started, *sizes))
                 time.sleep(1)
         if process.returncode:
             raise SystemExit(f"the process under load ended with the status {process.returncode}")
         output.seek(0)
-        outcomes = Counter(json.load(output))
-    # The samples of the time in which models are opened and closed do not count
-    return samples[2 : max(int(seconds) - 1, 3)], outcomes
+        return samples, Counter(json.load(output))
 
 
 def main() -> None:
@@ -106,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artifacts", type=Path, required=True, metavar="DIR", help="a folder of artifacts")
     parser.add_argument("--rust", type=Path, metavar="BINARY", help="the example `soak` of the crate")
-    parser.add_argument("--minutes", type=float, default=5.0, metavar="N", help="for each language")
+    parser.add_argument("--minutes", type=float, default=5.0, metavar="N", help="under load, for each language")
     parser.add_argument("--callers", type=int, default=8, metavar="N")
     options = parser.parse_args()
     console = Console()
@@ -119,18 +131,29 @@ def main() -> None:
         write_bridge(options.artifacts, bridge)
         words = Path(folder) / "words.txt"
         words.write_text(" ".join(composed_texts(400)), encoding="utf-8")
-        config = {"bridge": str(bridge), "words": str(words), "seconds": int(60 * options.minutes)}
+        seconds = 60 * options.minutes
+        config = {"bridge": str(bridge), "words": str(words), "rests": rests(seconds)}
         config |= {"callers": options.callers, "seed": _SEED}
-        results = {name: soak([*command, json.dumps(config)], config["seconds"]) for name, command in commands.items()}
-    sys.exit(_report(console, results))
+        results = {name: soak([*command, json.dumps(config)]) for name, command in commands.items()}
+    sys.exit(_report(console, results, seconds))
 
 
-def _report(console: Console, results: dict[str, tuple[list[Sample], Counter[str]]]) -> int:
+def _report(console: Console, results: dict[str, tuple[list[Sample], Counter[str]]], seconds: float) -> int:
     """Print a table; return 1 if a process does not pass."""
-    table = Table("", "calls", "stopped", "failed", "MiB", "threads", "files", "", title="from the warm-up to the end")
+    table = Table(
+        "",
+        "calls",
+        "stopped",
+        "failed",
+        "MiB",
+        "threads",
+        "files",
+        "",
+        title="at rest, after the warm-up and at the end",
+    )
     status = 0
     for name, (samples, outcomes) in results.items():
-        grown = growth(samples)
+        grown = growth(samples, seconds)
         codes = Counter[str]()
         for outcome, count in outcomes.items():
             codes[outcome.rpartition(" ")[2]] += count

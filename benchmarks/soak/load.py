@@ -1,8 +1,9 @@
 """The process under load: `python -m benchmarks.soak.load CONFIG` calls models from several threads.
 
-CONFIG is JSON: `bridge`, the path of a bridge.toml; `words`, the path of a text whose words the calls use; `seconds`;
-`callers`, the number of threads; `seed`. Prints the numbers of calls by outcome as JSON. The example `soak` of the Rust
-crate does the same.
+CONFIG is JSON: `bridge`, the path of a bridge.toml; `words`, the path of a text whose words the calls use; `rests`, the
+beginning and the end of each time without calls, in seconds from the first call; `callers`, the number of threads;
+`seed`. The process ends with the last rest, and prints the numbers of calls by outcome as JSON. The example `soak` of
+the Rust crate does the same.
 """
 
 from __future__ import annotations
@@ -41,27 +42,31 @@ _MAX_CALL_WORDS = 4000
 class Load:
     """Random calls of the models of a bridge; the numbers of calls by task and outcome are in `outcomes`."""
 
-    def __init__(self, bridge: MlBridge, words: list[str]) -> None:
+    def __init__(self, bridge: MlBridge, words: list[str], rests: Sequence[tuple[float, float]]) -> None:
         self.bridge = bridge
+        start = time.monotonic()
+        self._rests = [(start + first, start + last) for first, last in rests]
         self.outcomes: Counter[str] = Counter()
         self._models = bridge.models()
         self._words = words
         self._lock = threading.Lock()
 
-    def call_until(self, end: float, seed: int) -> None:
-        """Make calls, one after the other, until the monotonic clock reaches `end`."""
+    def call(self, seed: int) -> None:
+        """Make calls, one after the other, until the last rest."""
         source = random.Random(seed)
-        while time.monotonic() < end:
+        while self._rest():
             info = source.choice(self._models)
             outcome = self._outcome(info, source)
             with self._lock:
                 self.outcomes[f"{info.task} {outcome}"] += 1
 
-    def reload_until(self, end: float, seed: int) -> None:
-        """Reload models, one after the other, until the monotonic clock reaches `end`."""
+    def reload(self, seed: int) -> None:
+        """Reload models, one after the other, until the last rest."""
         source = random.Random(seed)
-        while (rest := end - time.monotonic()) > _RELOAD_SECONDS:
-            time.sleep(min(_RELOAD_SECONDS, rest))
+        while self._rest():
+            time.sleep(_RELOAD_SECONDS)
+            if not self._rest():
+                return
             try:
                 self.bridge.reload(source.choice(self._models).name)
                 outcome = "ok"
@@ -69,6 +74,14 @@ class Load:
                 outcome = error.code
             with self._lock:
                 self.outcomes[f"reload {outcome}"] += 1
+
+    def _rest(self) -> bool:
+        """Wait for the end of a rest, if there is one now; return false after the last."""
+        for first, last in self._rests:
+            now = time.monotonic()
+            if first <= now < last:
+                time.sleep(last - now)
+        return time.monotonic() < self._rests[-1][1]
 
     def _outcome(self, info: ModelInfo, source: random.Random) -> str:
         token = CancelToken()
@@ -109,13 +122,11 @@ def main() -> None:
     """Run the load and print its outcomes."""
     config = json.loads(sys.argv[1])
     with open_bridge(config["bridge"]) as bridge:
-        load = Load(bridge, Path(config["words"]).read_text(encoding="utf-8").split())
-        end = time.monotonic() + config["seconds"]
+        load = Load(bridge, Path(config["words"]).read_text(encoding="utf-8").split(), config["rests"])
         threads = [
-            threading.Thread(target=load.call_until, args=(end, config["seed"] + number))
-            for number in range(config["callers"])
+            threading.Thread(target=load.call, args=(config["seed"] + number,)) for number in range(config["callers"])
         ]
-        threads.append(threading.Thread(target=load.reload_until, args=(end, config["seed"])))
+        threads.append(threading.Thread(target=load.reload, args=(config["seed"],)))
         for thread in threads:
             thread.start()
         # The main thread executes Python code now and then, as that of a server does

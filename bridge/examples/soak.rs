@@ -1,8 +1,9 @@
 //! Calls the models of a `bridge.toml` at random from several threads: `soak CONFIG`.
 //!
-//! CONFIG is JSON: `bridge`, the path of the `bridge.toml`; `words`, the path of a text whose words the calls use; `seconds`;
-//! `callers`, the number of threads; `seed`. Prints the numbers of calls by outcome as JSON. `python -m benchmarks.soak` runs
-//! it and measures the process.
+//! CONFIG is JSON: `bridge`, the path of the `bridge.toml`; `words`, the path of a text whose words the calls use; `rests`, the
+//! beginning and the end of each time without calls, in seconds from the first call; `callers`, the number of threads; `seed`.
+//! The process ends with the last rest, and prints the numbers of calls by outcome as JSON. `python -m benchmarks.soak` runs it
+//! and measures it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -28,7 +29,7 @@ const MAX_CALL_WORDS: usize = 4000;
 struct Config {
     bridge: String,
     words: String,
-    seconds: u64,
+    rests: Vec<(f64, f64)>,
     callers: u64,
     seed: u64,
 }
@@ -40,42 +41,63 @@ fn main() -> Result<(), Box<dyn Error>> {
     let load = Load {
         bridge: &*open_bridge(&config.bridge)?,
         words: text.split_whitespace().collect(),
+        rests: rests_from(Instant::now(), &config.rests),
         outcomes: Mutex::default(),
     };
-    let end = Instant::now() + Duration::from_secs(config.seconds);
     thread::scope(|scope| {
         for caller in 0..config.callers {
             let load = &load;
-            scope.spawn(move || load.call_until(end, config.seed + caller));
+            scope.spawn(move || load.call_until_end(config.seed + caller));
         }
-        scope.spawn(|| load.reload_until(end, config.seed));
+        scope.spawn(|| load.reload_until_end(config.seed));
     });
     println!("{}", serde_json::to_string(&load.outcomes)?);
     Ok(())
 }
 
+fn rests_from(start: Instant, seconds: &[(f64, f64)]) -> Vec<(Instant, Instant)> {
+    let at = |seconds| start + Duration::from_secs_f64(seconds);
+    seconds.iter().map(|&(first, last)| (at(first), at(last))).collect()
+}
+
 struct Load<'a> {
     bridge: &'a dyn MlBridge,
     words: Vec<&'a str>,
+    /// The times without calls.
+    rests: Vec<(Instant, Instant)>,
     /// The numbers of calls by task and outcome.
     outcomes: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Load<'_> {
-    fn call_until(&self, end: Instant, seed: u64) {
+    /// Waits for the end of a rest, if there is one now; false after the last.
+    fn rest(&self) -> bool {
+        for &(first, last) in &self.rests {
+            let now = Instant::now();
+            if first <= now {
+                thread::sleep(last.saturating_duration_since(now));
+            }
+        }
+        self.rests.last().is_some_and(|&(_, end)| Instant::now() < end)
+    }
+
+    fn call_until_end(&self, seed: u64) {
         let mut source = fastrand::Rng::with_seed(seed);
         let models = self.bridge.models();
-        while Instant::now() < end {
+        while self.rest() {
             let Some(info) = source.choice(&models) else { return };
             self.count(info.task.name(), self.outcome(info, &mut source));
         }
     }
 
-    fn reload_until(&self, end: Instant, seed: u64) {
+    fn reload_until_end(&self, seed: u64) {
         let mut source = fastrand::Rng::with_seed(seed);
         let models = self.bridge.models();
-        while end.saturating_duration_since(Instant::now()) > RELOAD {
+        while self.rest() {
             thread::sleep(RELOAD);
+            if !self.rest() {
+                return;
+            }
             let Some(info) = source.choice(&models) else { return };
             self.count("reload", self.bridge.reload_blocking(&info.name, &ReloadOptions::default()).map(drop));
         }

@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -18,8 +18,6 @@ from ..artifacts.staging import BuildSettings
 from .options import known_options, path_options, read_options
 
 Model = TypeVar("Model", bound=BaseModel)
-# What a manifest can store: JSON has no other numbers
-Threshold = Annotated[float, Field(ge=-MAX_JSON_NUMBER, le=MAX_JSON_NUMBER, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
@@ -41,12 +39,21 @@ class ModelConfig(_Strict):
     variants: list[str] = []  # an empty list selects all variants of the family
     calibration: Path | None = None
     options: dict[str, Any] = {}
-    gate: dict[str, dict[str, Threshold]] = {}
+    gate: dict[str, dict[str, float]] = {}
 
     @field_validator("calibration", mode="before")
     @classmethod
     def _to_path(cls, value: object) -> object:
         return Path(value) if isinstance(value, str) else value
+
+    @field_validator("gate")
+    @classmethod
+    def _check_thresholds(cls, gate: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for variant, thresholds in gate.items():
+            for metric, threshold in thresholds.items():
+                if not abs(threshold) <= MAX_JSON_NUMBER:  # false for NaN; a manifest has no other numbers
+                    raise ValueError(f"{variant}.{metric} is {threshold}, expected at most {MAX_JSON_NUMBER}")
+        return gate
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> ModelConfig:

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::BridgeError;
 use crate::artifact::json;
-use crate::quoting::{SHOWN, shorten};
+use crate::artifact::quoting::{SHOWN, shorten};
 
 /// The maximum size of a JSON line relative to the size of its text: an escape such as `\u0041` takes six bytes for a
 /// character of one byte.

@@ -211,7 +211,6 @@ mod location;
 mod model;
 mod open;
 mod options;
-mod quoting;
 pub mod runtime;
 mod status;
 #[cfg(feature = "store")]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::quoting::{SHOWN, shorten};
+use super::quoting::{SHOWN, shorten};
 
 /// The maximum nesting depth of arrays and objects.
 pub const MAX_DEPTH: usize = 32;

@@ -11,6 +11,7 @@ pub mod manifest;
 pub(crate) mod onnx;
 pub(crate) mod parsing;
 pub(crate) mod protobuf;
+pub(crate) mod quoting;
 pub(crate) mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::json;
 use super::manifest::{FORMAT_VERSION, Manifest, SectionCheck};
+use super::quoting::shorten;
 use crate::BridgeError;
-use crate::quoting::shorten;
 
 /// The JSON schema of manifests, a copy of `artifacts/manifest.schema.json`.
 pub(crate) const SCHEMA: &str = include_str!("manifest.schema.json");

@@ -8,7 +8,7 @@ use super::section::{GlinerSpec, LabelVector, Sections};
 use super::windows::{WordRange, plan_windows};
 use super::words::{Word, WordSplitter};
 use crate::BridgeError;
-use crate::quoting::{SHOWN, shorten};
+use crate::artifact::quoting::{SHOWN, shorten};
 use crate::tokenizer::{TextEncoder, guarded};
 
 /// Labels may leave no fewer than this share of a window's tokens to the text.

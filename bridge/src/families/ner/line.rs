@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::BridgeError;
+use crate::artifact::quoting::{SHOWN, shorten};
 use crate::jsonl::{LineInput, TEXT, TEXT_LINE, fields, text};
-use crate::quoting::{SHOWN, shorten};
 use crate::tasks::RecognizeOptions;
 
 /// The content of one JSON line: a text, and the offsets in characters of the starts of its sentences, if the line has

@@ -88,8 +88,10 @@ def _differences(state: Mapping[str, Any], started: Mapping[str, Any]) -> Iterat
 
     A field that one of them does not have is None there. The progress of the started run is left out.
     """
-    for name in [*state, *(name for name in started if name not in {*state, *_PROGRESS})]:
+    for name in dict.fromkeys((*state, *started)):
         before, now = started.get(name), state.get(name)
+        if name in _PROGRESS:
+            continue
         if isinstance(now, Mapping):
             yield from _differences(now, before if isinstance(before, Mapping) else {})
         elif before != now:

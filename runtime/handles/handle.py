@@ -193,7 +193,7 @@ def check_list(values: object, what: str = "a list of strings") -> None:
 
 
 def check_options(options: object, expected: type) -> None:
-    """Raise `ConfigError` if the options of a call are of another class, such as a prompt name alone, or a field is."""
+    """Raise `ConfigError` if the options of a call, such as a prompt name alone, or their fields have another type."""
     if not isinstance(options, expected):
         raise ConfigError("options", expected=expected.__name__, actual=repr(options))
     for name, kind, is_valid in _FIELDS:

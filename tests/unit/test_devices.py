@@ -175,16 +175,20 @@ def test_several_devices_take_turns(monkeypatch):
     assert len(made) == 4
 
 
-@EMBEDDING
-def test_several_devices_run_at_the_same_time(monkeypatch):
-    """Each run waits for another one: with one run at a time, they would wait in vain."""
-    together, run = threading.Barrier(2), session.GraphSession.run
+def let_runs_meet(monkeypatch, count):
+    """Let each run wait for `count - 1` others: with fewer runs at a time, they would wait in vain."""
+    together, run = threading.Barrier(count), session.GraphSession.run
 
     def meet(self, *arguments):
         together.wait(timeout=20)
         return run(self, *arguments)
 
     monkeypatch.setattr(session.GraphSession, "run", meet)
+
+
+@EMBEDDING
+def test_several_devices_run_at_the_same_time(monkeypatch):
+    let_runs_meet(monkeypatch, 2)
     embedder = Embedder.open(Model(TINY, device="cpu,cpu", variant="fp32", run_tokens=8))
     assert len(embedder.embed(["the cat sings"] * 4).vectors) == 4
 
@@ -192,13 +196,7 @@ def test_several_devices_run_at_the_same_time(monkeypatch):
 @pytest.mark.families("summarization")
 def test_as_many_searches_run_at_the_same_time_as_there_are_devices(monkeypatch):
     """Searches that share a session on the CPU are two at most."""
-    together, run = threading.Barrier(3), session.GraphSession.run
-
-    def meet(self, *arguments):
-        together.wait(timeout=20)
-        return run(self, *arguments)
-
-    monkeypatch.setattr(session.GraphSession, "run", meet)
+    let_runs_meet(monkeypatch, 3)
     summarizer = Summarizer.open(Model(VALID / "tiny-summary", device="cpu,cpu,cpu", variant="fp32", run_tokens=1))
     options = SummarizeOptions(num_beams=1, min_length=0, max_length=4)
     assert len(summarizer.summarize([["the cat sings"]] * 3, options)) == 3

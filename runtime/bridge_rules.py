@@ -1,9 +1,12 @@
-"""The rules between the keys of a bridge.toml, which its schema cannot express."""
+"""The rules between the keys of a bridge.toml, which its schema cannot express or would report with the whole table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+# The tasks of which a backend needs one
+_BACKEND_TASKS = ("embedding", "ner", "summarization")
 
 
 def rule_problems(data: Mapping[str, Any]) -> list[str]:
@@ -11,7 +14,13 @@ def rule_problems(data: Mapping[str, Any]) -> list[str]:
     bridge = _table(data.get("bridge"))
     models, backends = _table(data.get("models")), _table(data.get("backend"))
     defaults, tasks = _table(bridge.get("defaults")), _table(data.get("tasks"))
-    problems = [f"backend.{name}: a model has this name too" for name in backends if name in models]
+    problems: list[str] = []
+    if "models" not in data and "backend" not in data:
+        problems.append("the file: has neither a [models.NAME] nor a [backend.NAME]")
+    for name, table in backends.items():
+        if isinstance(table, dict) and not any(task in table for task in _BACKEND_TASKS):
+            problems.append(f"backend.{name}: has none of {', '.join(_BACKEND_TASKS)}")
+    problems += [f"backend.{name}: a model has this name too" for name in backends if name in models]
     problems += [f"tasks.{task}: bridge.defaults has this task too" for task in tasks if task in defaults]
     names = _Names(models, backends)
     for task, name in defaults.items():

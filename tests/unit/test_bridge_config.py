@@ -46,6 +46,24 @@ def test_all_problems_are_named_at_once(tmp_path):
     assert all(part in message for part in parts)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[bridge]\nthreads = 1\n", "the file: has neither a [models.NAME] nor a [backend.NAME]"),
+        (
+            '[backend.a]\nkind = "openai"\nbase_url = "http://localhost/v1"\n',
+            "backend.a: has none of embedding, ner, summarization",
+        ),
+    ],
+)
+def test_what_is_absent_is_named_without_the_rest_of_the_file(tmp_path, text, problem):
+    file = tmp_path / "bridge.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read_bridge_config(file)
+    assert str(refused.value).endswith(f"got {problem}")
+
+
 def test_a_file_sets_what_a_model_and_a_bridge_have(tmp_path):
     read = read_bridge_config(FOLDER / "valid-all-keys.toml")
     a, b, c = read.models

@@ -1,12 +1,23 @@
-//! The rules between the keys of a `bridge.toml`, which its schema cannot express.
+//! The rules between the keys of a `bridge.toml`, which its schema cannot express or would report with the whole table.
 
 use serde_json::{Map, Value};
+
+/// The tasks of which a backend needs one.
+const BACKEND_TASKS: [&str; 3] = ["embedding", "ner", "summarization"];
 
 /// The violations of a file, whose values may be of any type.
 pub(super) fn problems(file: &Value) -> Vec<String> {
     let names = Names { models: &file["models"], backends: &file["backend"] };
     let (defaults, tasks) = (&file["bridge"]["defaults"], &file["tasks"]);
     let mut problems = Vec::new();
+    if !has(file, "models") && !has(file, "backend") {
+        problems.push("the file: has neither a [models.NAME] nor a [backend.NAME]".to_owned());
+    }
+    for (name, backend) in entries(names.backends) {
+        if backend.is_object() && !BACKEND_TASKS.iter().any(|task| has(backend, task)) {
+            problems.push(format!("backend.{name}: has none of {}", BACKEND_TASKS.join(", ")));
+        }
+    }
     for (name, _) in entries(names.backends).filter(|(name, _)| has(names.models, name)) {
         problems.push(format!("backend.{name}: a model has this name too"));
     }
@@ -63,4 +74,19 @@ fn entries(table: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 fn has(table: &Value, key: &str) -> bool {
     table.get(key).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::problems;
+
+    #[test]
+    fn what_is_absent_is_named_without_the_rest_of_the_file() {
+        let neither = "the file: has neither a [models.NAME] nor a [backend.NAME]";
+        assert_eq!(problems(&json!({"bridge": {"threads": 1}})), [neither]);
+        let file = json!({"backend": {"a": {"kind": "openai", "base_url": "http://localhost/v1"}}});
+        assert_eq!(problems(&file), ["backend.a: has none of embedding, ner, summarization"]);
+    }
 }

@@ -143,9 +143,10 @@ fn differences(fields: &Map<String, Value>, started: &Value) -> Vec<String> {
     problems
 }
 
-/// The message about a field that differs. One that is absent equals null.
+/// The message about a field that differs. Null is an option that was not given.
 fn difference(name: &str, before: Option<&Value>, now: Option<&Value>) -> Option<String> {
-    if before.unwrap_or(&Value::Null) == now.unwrap_or(&Value::Null) {
+    let (before, now) = (before.filter(|value| !value.is_null()), now.filter(|value| !value.is_null()));
+    if before == now {
         return None;
     }
     let shown = |value: Option<&Value>| value.map_or_else(|| "not given".to_owned(), Value::to_string);
@@ -173,10 +174,8 @@ mod tests {
         let refused = state("bb", Some("query")).begin(dir.path(), true).expect_err("another run");
         assert_eq!(refused.code().as_str(), "config");
         let message = refused.to_string();
-        assert!(
-            message.contains("identity was \"aa\" and is \"bb\"; prompt_name was null and is \"query\""),
-            "{message}"
-        );
+        let expected = "identity was \"aa\" and is \"bb\"; prompt_name was not given and is \"query\"";
+        assert!(message.contains(expected), "{message}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ class Pacing:
         """Create limits without requests."""
         self._slots = asyncio.Semaphore(max_in_flight)
         self._interval = 0.0 if requests_per_minute is None else 60.0 / requests_per_minute
+        self._turn = asyncio.Lock()
         self._next_start = 0.0
         self._held_until = 0.0
         self.running = 0
@@ -47,10 +48,12 @@ class Pacing:
             self._slots.release()
 
     async def _space(self) -> None:
+        """Wait for the next start. Requests wait in turn, so that one that is stopped meanwhile takes no start."""
         if self._interval:
-            start = max(time.monotonic(), self._next_start)
-            self._next_start = start + self._interval
-            await asyncio.sleep(start - time.monotonic())
+            async with self._turn:
+                start = max(time.monotonic(), self._next_start)
+                await asyncio.sleep(start - time.monotonic())
+                self._next_start = start + self._interval
 
     async def _acquire(self, ends: float | None, who: str) -> None:
         while True:

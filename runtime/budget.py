@@ -66,7 +66,7 @@ class Budget:
 
         Idle models are unloaded first, the one whose last call ended first before the others. If that is not enough,
         models in use leave: they end their running calls, are unloaded, and their next calls wait for room again. A
-        call that runs within a call of this thread does not wait, because the outer call would never end.
+        call within a call of this thread to another of the models does not wait, because the outer call would not end.
 
         :raises ConfigError: if the files of the model alone exceed the limit.
         :raises StoppedError: if the watch stopped the call.
@@ -88,6 +88,9 @@ class Budget:
         finally:
             with LIFE.changed:
                 self._queue.remove(model)
+                if not model.has_room:  # the load was stopped; the next one chooses again which models leave
+                    for other in self._members:
+                        other.is_leaving = False
                 LIFE.changed.notify_all()
 
     def keep_limit(self, model: Member) -> None:
@@ -112,7 +115,7 @@ class Budget:
                         break
                     if idle := _candidates(others, excess):
                         return idle
-                if LIFE.calls_of_thread():
+                if any(outer in self._members for outer in LIFE.calls_of_thread()):
                     logger.warning("%s exceeds memory_mb: it is called within a call of another model", model.name)
                     break
                 LIFE.wait(watch)

@@ -303,6 +303,20 @@ def test_a_load_that_waits_for_memory_can_be_stopped():
     assert graphs.is_loaded
 
 
+def test_models_stay_if_the_load_that_needs_their_memory_is_stopped():
+    budget = Budget(1)
+    (graphs, a), (_, b) = model(budget), model(budget)
+
+    def stopped():
+        with Watch(0.05) as watch, pytest.raises(StoppedError):
+            b.enter(watch)
+
+    with ThreadPoolExecutor(1) as pool, calling(a):
+        pool.submit(stopped).result(PATIENCE)
+        pool.submit(a.load).result(PATIENCE)
+    assert graphs.is_loaded and graphs.loads == 1
+
+
 def test_a_model_that_is_larger_than_expected_unloads_others_after_its_load(monkeypatch):
     budget = Budget(100)
     (first, a), (second, b), (third, c) = (model(budget, mebibytes=10) for _ in range(3))
@@ -320,6 +334,19 @@ def test_a_call_within_a_call_does_not_wait_for_memory():
     with calling(a):
         b.load()
         assert graphs.is_loaded
+
+
+def test_a_call_within_a_call_of_a_model_without_the_limit_waits_for_memory():
+    budget = Budget(1)
+    (_, a), (graphs, b), (_, chain) = model(budget), model(budget), model()
+
+    def call_through_the_chain():
+        with calling(chain), Watch(0.05) as watch, pytest.raises(StoppedError):
+            b.enter(watch)
+
+    with ThreadPoolExecutor(1) as pool, calling(a):
+        pool.submit(call_through_the_chain).result(PATIENCE)
+    assert graphs.loads == 0
 
 
 def test_random_calls_stay_within_the_limit_and_are_all_answered():

@@ -67,6 +67,9 @@ class Chain:
     def load_within(self, watch: Watch | None) -> None:
         """Do nothing; see `load`."""
 
+    def cancel_load(self) -> None:
+        """Do nothing; see `load`."""
+
     def unload(self) -> None:
         """Do nothing; see `load`."""
 
@@ -203,6 +206,13 @@ def _falls_through(outcome: Any, *, is_own: bool) -> bool:
     return outcome.code in _FALLS_THROUGH or (outcome.code == "timeout" and is_own)
 
 
+@dataclass(frozen=True, eq=False)
+class _MemberWindow(TextWindow):
+    """A window, and the version of the member that it is for."""
+
+    backend: Any
+
+
 class EmbedderChain(Chain):
     """A chain of embedding models of one space, an `EmbedderBackend`."""
 
@@ -222,14 +232,17 @@ class EmbedderChain(Chain):
         """Yield the windows of a text, which the only member tokenizes."""
         if len(self.members) > 1:
             raise ConfigError("embed_windows", expected="one model, by its name", actual="a chain")
-        windows: Iterator[TextWindow] = self.first.split(text, options, stride)
-        return windows
+        backend = self.first
+        windows = backend.split(text, options, stride)
+        return (_MemberWindow(each.ids, each.start, each.end, each.new_tokens, backend) for each in windows)
 
     def embed_windows(
         self, windows: Sequence[TextWindow], options: EmbedOptions, watch: Watch
     ) -> list[NDArray[np.float32]]:
         """Embed windows that `split` returned: float32 `[dim]`, or `[dimensions]` of the options, for each."""
         with self.members[0].handle._slot.running(watch) as backend:
+            if any(window.backend is not backend for window in windows if isinstance(window, _MemberWindow)):
+                raise StoppedError("cancelled", "the model was reloaded while the windows of a text were read")
             vectors: list[NDArray[np.float32]] = backend.embed_windows(windows, options, watch)
         return vectors
 

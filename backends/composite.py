@@ -120,10 +120,11 @@ class CompositeMlBridge(HandleBridge):
         chain = self._chains.get(kind.task)
         if model is None and isinstance(chain, kind):
             return chain
-        for member in members:
-            if model in (member.name, member.handle.info.name):
-                assert isinstance(member.handle, kind)
-                return member.handle
+        # A name of the file comes first: another member's model may have the same one
+        named = [member for member in members if member.name == model]
+        for member in named or [member for member in members if member.handle.info.name == model]:
+            assert isinstance(member.handle, kind)
+            return member.handle
         what = f"several models for {kind.task} are open and none was named" if model is None else f"no model {model!r}"
         names = ", ".join(sorted({member.name for member in members}))
         raise InputError("model_not_found", what, expected=f"one of: {names}")

@@ -20,7 +20,8 @@ from ..runtime.handles.summarizer import Summarizer
 from ..runtime.options import BridgeOptions, ModelInfo, StrPath, Task, check_limits, check_space
 from .embeddings import RemoteEmbedder
 from .entities import RemoteRecognizer
-from .llama_host import LlamaHost, LlamaOptions
+from .llama_host import LlamaHost
+from .llama_server import LlamaOptions
 from .models import ChatSettings, chat_settings
 from .summaries import RemoteSummarizer
 from .task_bridge import TaskBridge, check_any

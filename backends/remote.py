@@ -32,6 +32,9 @@ class Host(Protocol):
     def load(self, watch: Watch | None = None) -> None:
         """Start it, if it is started by this process; the watch can end the wait for it."""
 
+    def cancel_load(self) -> None:
+        """End what was started for a call that was stopped, if no model uses it."""
+
     def unload(self) -> None:
         """End it, if it is started by this process."""
 
@@ -51,6 +54,9 @@ class ServerHost:
 
     def load(self, watch: Watch | None = None) -> None:
         """Do nothing: the server has its models loaded."""
+
+    def cancel_load(self) -> None:
+        """Do nothing: the server is not ours."""
 
     def unload(self) -> None:
         """Do nothing: the server is not ours."""
@@ -75,7 +81,7 @@ class RemoteModel:
         self.lane = host.wire  # its status
         self.meter = Meter(info.name, info.version or info.backend)
         self.counts_loads = host.counts_loads
-        self.load_within, self.unload = host.load, host.unload
+        self.load_within, self.cancel_load, self.unload = host.load, host.cancel_load, host.unload
         self.resident_bytes, self.probe = host.resident_bytes, host.probe
 
     def load(self) -> None:

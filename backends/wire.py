@@ -152,7 +152,7 @@ class Wire:
 
     def move(self, socket: str) -> None:
         """Connect to another Unix socket from now on."""
-        self._socket, self._loop = socket, None
+        self._socket, self._client = socket, None
 
     async def _repeat(self, attempt: Callable[[], Awaitable[T]], meter: Meter, ends: float | None) -> T:
         self._bind()
@@ -160,6 +160,7 @@ class Wire:
             try:
                 async with self.pacing.slot(ends, self.who):
                     await self._prepare()
+                    self._bind()  # the server may have been started again, behind another socket
                     result = await self._measured(attempt, meter)
             except Failure as failure:
                 await self._wait(failure, number, meter, ends)
@@ -262,8 +263,10 @@ class Wire:
         """Use a client of the running event loop; a child process has another loop than its parent."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._client = loop, self._new_client()
+            self._loop, self._client = loop, None
             self.pacing = Pacing(self.server.max_in_flight, self.server.requests_per_minute)
+        if self._client is None:
+            self._client = self._new_client()
 
     def _new_client(self) -> Any:
         """Return a client without redirects; near servers are asked without proxies and without kept connections.

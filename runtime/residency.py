@@ -56,6 +56,9 @@ class LoadableElsewhere(Loadable, Protocol):
     def load_within(self, watch: Watch | None) -> None:
         """Load the model; the watch can end the wait for it."""
 
+    def cancel_load(self) -> None:
+        """End a load that goes on after a call was stopped, if no call uses the model."""
+
     def resident_bytes(self) -> int:
         """Return the memory in bytes that the model takes on this machine, outside of this process."""
 
@@ -64,15 +67,16 @@ class LoadableElsewhere(Loadable, Protocol):
 class Conditions:
     """What applies to the loads of one model.
 
-    `prepare` is called before and after a load and raises an error if the model cannot be loaded any more.
-    `graph_bytes` is the size of the files that a load reads. `idle_unload` is that of the model, `budget` the memory
-    limit that it shares with other models.
+    `prepare` is called before and after a load and raises an error if the model cannot be loaded any more. `note_use`
+    is called before a load, and every hour while the model is loaded. `graph_bytes` is the size of the files that a
+    load reads. `idle_unload` is that of the model, `budget` the memory limit that it shares with other models.
     """
 
     prepare: Callable[[], None] = lambda: None
     graph_bytes: int = 0
     idle_unload: float | None = None
     budget: Budget = field(default_factory=Budget)
+    note_use: Callable[[], None] = lambda: None
 
 
 class Resident:
@@ -192,11 +196,18 @@ class Resident:
         self._free(reason)
         return True
 
+    def note_use(self) -> None:
+        """Note that the files of the model are in use, so that no cache removes them."""
+        self._conditions.note_use()
+
     def unload_when_idle(self) -> None:
         """Free the graphs as soon as no call uses them."""
         with LIFE.changed:
             self._is_due = bool(self._calls) or self.state is LoadState.LOADING
+            is_unloaded = self.state is LoadState.UNLOADED
         self.unload(UnloadReason.CALL)
+        if is_unloaded and isinstance(self._graphs, LoadableElsewhere):
+            self._graphs.cancel_load()
 
     def retire(self) -> None:
         """Refuse new calls; the graphs are freed as soon as the running calls have ended."""
@@ -261,6 +272,7 @@ class Resident:
 
     def _load(self, watch: Watch | None) -> tuple[float, int]:
         """Load the graphs; return the time that it took in seconds, and the memory that they take."""
+        self.note_use()
         self._conditions.prepare()
         self._conditions.budget.make_room(self, watch)
         memory.limit_fragmentation()

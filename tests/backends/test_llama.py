@@ -53,7 +53,7 @@ def opened(file: Path, *, tokens: int = 40, context: int = 2048, **options: Any)
 
 def child_of(bridge: LlamaCppMlBridge) -> int:
     """The process of the server, or of what supervises it."""
-    return bridge.summarizer().backend.host._child._process.pid
+    return bridge.summarizer().backend.host._server.child._process.pid
 
 
 @pytest.mark.parametrize("kind", ["phi3", "mistral"])
@@ -195,7 +195,8 @@ def test_the_server_ends_with_its_parent(llama_file, command):
         "import sys, time\nfrom onnx_ml_bridge import Gguf, LlamaCppMlBridge\n"
         "model = Gguf(sys.argv[1], context=512, threads=1)\n"
         "bridge = LlamaCppMlBridge.open(summarization=model, command=eval(sys.argv[2]))\n"
-        "bridge.warm_up()\nprint(bridge.summarizer().backend.host._child._process.pid, flush=True)\ntime.sleep(600)\n"
+        "bridge.warm_up()\nserver = bridge.summarizer().backend.host._server\n"
+        "print(server.child._process.pid, flush=True)\ntime.sleep(600)\n"
     )
     arguments = [sys.executable, "-c", code, str(llama_file), repr(command)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as parent:
@@ -264,14 +265,14 @@ def test_a_call_does_not_wait_for_the_start_beyond_its_limit(llama_file):
         threading.Timer(0.2, token.cancel).start()
         with pytest.raises(StoppedError) as stopped:
             bridge.recognizer().recognize(["one"], RecognizeOptions(cancel=token))
-        pid = host._starting.child._process.pid
+        pid = host._start.server.child._process.pid
         assert stopped.value.code == "cancelled" and is_alive(pid)
         assert bridge.summarize(["one"]) and child_of(bridge) == pid
     bridge = opened(llama_file, command=[sys.executable, "-c", slow])
     host = bridge.summarizer().backend.host
     with pytest.raises(StoppedError):
         bridge.summarizer().summarize([["one"]], SummarizeOptions(timeout=0.1))
-    pid = host._starting.child._process.pid
+    pid = host._start.server.child._process.pid
     bridge.close()
     assert not is_alive(pid)
 

@@ -74,6 +74,17 @@ def counts(servers: tuple[FaultyServer, FaultyServer]) -> list[int]:
     return [len(server.requests()) for server in servers]
 
 
+def test_a_name_selects_a_member_before_a_model_of_that_name(servers):
+    server = ApiServer(base_url=servers[0].url)
+    members = [
+        OpenAiMlBridge.open(summarization=ApiModel("second"), server=server, name="first"),
+        open_server(servers[1], "second"),
+    ]
+    with CompositeMlBridge(summarization=members) as bridge:
+        chosen = [bridge.summarizer(name).info.backend for name in ("first", "second", "m")]
+    assert chosen == ["first", "second", "second"]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_error_falls_through_or_does_not(servers, name):
     case = CASES[name]
@@ -243,6 +254,20 @@ def test_an_onnx_model_is_a_member(servers):
     with pytest.raises(TaskNotLoadedError):
         bridge.summarizer()
     assert bridge.models() == () and bridge.health() == ()
+
+
+def test_windows_of_a_member_that_is_reloaded_are_not_mixed():
+    onnx = OnnxMlBridge.open(GOLDEN_FOLDER / "valid/tiny-embedding")
+    with CompositeMlBridge(embedding=[onnx]) as bridge:
+        text = "the cat sings " * 800
+        expected = [each.vector.tolist() for each in onnx.embedder().embed_windows(text)]
+        assert [each.vector.tolist() for each in bridge.embedder().embed_windows(text)] == expected
+        windows = bridge.embedder().embed_windows(text)
+        next(windows)
+        onnx.reload(onnx.models()[0].name)
+        with pytest.raises(StoppedError, match="reloaded"):
+            list(windows)
+        assert len(expected) > 32
 
 
 def test_chains_that_cannot_be_are_refused(servers):

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from ..artifacts.errors import ArtifactError
 from ..artifacts.manifest_sections import TokenizerSpec
-from .tokenizer import TextTokenizer, run_tokenizer, typed_panic
+from .cancellation import Watch
+from .tokenizer import TextTokenizer, run_tokenizer, steps, typed_panic
 
 # A text that every tokenizer splits into at least one token.
 _PROBE = "a"
@@ -128,14 +129,19 @@ class PairTokenizer:
                 actual=spec.max_tokens,
             )
 
-    def encode(self, query: str, documents: Sequence[str]) -> list[Pair]:
+    def encode(self, query: str, documents: Sequence[str], watch: Watch | None = None) -> list[Pair]:
         """Return the pairs of a query with each document, in the order of the documents.
 
+        :param watch: can stop the call between documents.
         :raises InferenceError: if the tokenizer fails.
+        :raises StoppedError: if the watch stopped the call.
         """
         encode = partial(self._tokenizer.encode_batch_fast, add_special_tokens=False)
-        (query_ids, *document_ids) = (encoding.ids for encoding in run_tokenizer(encode, [query, *documents]))
-        return [self._pair(query_ids, ids) for ids in document_ids]
+        (query_ids,) = (encoding.ids for encoding in run_tokenizer(encode, [query]))
+        pairs: list[Pair] = []
+        for step in steps(documents, watch):
+            pairs += [self._pair(query_ids, encoding.ids) for encoding in run_tokenizer(encode, step)]
+        return pairs
 
     def _pair(self, query: Sequence[int], document: Sequence[int]) -> Pair:
         lengths = len(query), len(document)

@@ -114,8 +114,7 @@ class CrossEncoder:
         counts, truncated = np.empty(len(documents), np.int64), np.empty(len(documents), np.bool_)
         with self.lane.call(watch) as call:
             for start in range(0, len(documents), _MAX_BLOCK):
-                watch.check()
-                pairs = self.model.tokenizer.encode(query, documents[start : start + _MAX_BLOCK])
+                pairs = self.model.tokenizer.encode(query, documents[start : start + _MAX_BLOCK], watch)
                 counts[start : start + _MAX_BLOCK] = [len(pair.ids) for pair in pairs]
                 truncated[start : start + _MAX_BLOCK] = [pair.truncated for pair in pairs]
                 for batch, values in self._run(pairs, call, is_last=start + _MAX_BLOCK >= len(documents)):

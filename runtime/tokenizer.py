@@ -27,8 +27,9 @@ logger = logging.getLogger(__name__)
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
 # A text, or its words
 Text = TypeVar("Text", str, list[str])
-# The number of texts that are tokenized between two checks whether the call was stopped
-_TEXTS_PER_CHECK = 256
+# The texts that are tokenized together, between two checks whether the call was stopped: the library keeps all tokens
+# of each, also those that are cut off
+_STEP_TEXTS, _STEP_CHARACTERS = 256, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -113,18 +114,12 @@ class TextTokenizer:
         :param watch: can stop the call between texts.
         :raises StoppedError: if the watch stopped the call.
         """
-        encodings = [
-            encoding
-            for start in range(0, len(texts), _TEXTS_PER_CHECK)
-            for encoding in self._encode_some(texts[start : start + _TEXTS_PER_CHECK], watch)
-        ]
-        limited = [(encoding, *self._within_limit(encoding)) for encoding in encodings]
-        return [Tokens(tuple(encoding.ids[kept]), truncated) for encoding, kept, truncated in limited]
-
-    def _encode_some(self, texts: Sequence[str], watch: Watch | None) -> list[Any]:
-        if watch is not None:
-            watch.check()
-        return run_tokenizer(self._tokenizer.encode_batch_fast, texts)
+        tokens: list[Tokens] = []
+        for step in steps(texts, watch):
+            for encoding in run_tokenizer(self._tokenizer.encode_batch_fast, step):
+                kept, truncated = self._within_limit(encoding)
+                tokens.append(Tokens(tuple(encoding.ids[kept]), truncated))
+        return tokens
 
     def decode(self, ids: Sequence[int]) -> str:
         """Convert token ids to text; special tokens are left out."""
@@ -204,6 +199,23 @@ class TextTokenizer:
             ids[row, : len(tokens.ids)] = tokens.ids
             mask[row, : len(tokens.ids)] = 1
         return ids, mask
+
+
+def steps(texts: Sequence[str], watch: Watch | None = None) -> Iterator[Sequence[str]]:
+    """Divide texts into those that are tokenized together, in their order.
+
+    :param watch: can stop the call before each of them.
+    :raises StoppedError: if the watch stopped the call.
+    """
+    start = characters = 0
+    for end, text in enumerate([*texts, None]):
+        is_full = end - start == _STEP_TEXTS or (text is not None and characters + len(text) > _STEP_CHARACTERS)
+        if end > start and (text is None or is_full):
+            if watch is not None:
+                watch.check()
+            yield texts[start:end]
+            start, characters = end, 0
+        characters += len(text or "")
 
 
 def check_text(text: object, index: int | None, limit: int) -> str:

@@ -107,7 +107,7 @@ def test_a_long_list_is_tokenized_in_blocks(sums, monkeypatch):
     monkeypatch.setattr(
         reranker.model.tokenizer,
         "encode",
-        lambda query, documents: blocks.append(len(documents)) or encode(query, documents),
+        lambda query, documents, watch: blocks.append(len(documents)) or encode(query, documents, watch),
     )
     documents = [f"the cat {number}" for number in range(2 * rerank._MAX_BLOCK + 1)]
     scored = reranker.score(QUERY, documents)

@@ -1,5 +1,7 @@
 """The thread that unloads models that had no call for a while, and idle models when memory is scarce.
 
+It also notes from time to time that the files of loaded models are in use.
+
 A process has one such thread, and only while a model is loaded.
 """
 
@@ -19,6 +21,8 @@ from .meter import UnloadReason
 logger = logging.getLogger(__name__)
 # How often the thread looks at the memory of the system, in seconds.
 _INTERVAL = 5.0
+# How often the thread notes that the files of the models are in use, in seconds. A cache keeps them for a day.
+_NOTE_INTERVAL = 3600.0
 # The shortest time between two looks at the models, in seconds.
 _SHORTEST = 0.02
 
@@ -37,6 +41,9 @@ class Unloadable(Protocol):
     @property
     def idle_unload(self) -> float | None:
         """The seconds without a call after which the model is unloaded; None means never."""
+
+    def note_use(self) -> None:
+        """Note that the files of the model are in use."""
 
     def unload(self, reason: UnloadReason, unused_since: float | None = None) -> bool:
         """Unload the model if no call uses it, and if it has had no call since the given time."""
@@ -72,13 +79,16 @@ class _Housekeeper:
             self._thread = thread
 
     def _run(self) -> None:
-        looked = time.monotonic()
+        looked = noted = time.monotonic()
         while models := self._loaded():
             now = time.monotonic()
             unload_idle(models, now)
             if now - looked >= _INTERVAL:
                 looked = now
                 relieve(models, memory.is_scarce)
+            if now - noted >= _NOTE_INTERVAL:
+                noted = now
+                note_uses(models)
             pause = min(pause_before_next_look(models), looked + _INTERVAL - time.monotonic())
             del models  # the thread keeps no model that the application has dropped
             with self._changed:
@@ -115,6 +125,12 @@ def relieve(models: Iterable[Unloadable], is_scarce: Callable[[], bool]) -> None
         if not is_scarce():
             return
         model.unload(UnloadReason.PRESSURE)
+
+
+def note_uses(models: Iterable[Unloadable]) -> None:
+    """Note that the files of the models are in use: a model that was loaded days ago may have to be loaded again."""
+    for model in models:
+        model.note_use()
 
 
 def pause_before_next_look(models: Iterable[Unloadable]) -> float:

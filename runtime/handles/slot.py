@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ...artifacts.checks import check_changed_files
 from ...artifacts.errors import ArtifactError, ClosedError, ConfigError, OnnxMlBridgeError
+from ...artifacts.store.last_use import note_use
 from ..budget import Budget
 from ..cancellation import Watch, check_timeout
 from ..forking import call_after_fork
@@ -55,8 +56,9 @@ class Origin:
 
     def conditions(self) -> Conditions:
         """Return what applies to the loads of the model."""
-        size = self.opened.artifact.manifest.variant_bytes(self.opened.variant)
-        return Conditions(partial(_prepare, self.opened), size, self.model.idle_unload, self.budget)
+        artifact = self.opened.artifact
+        size, note = artifact.manifest.variant_bytes(self.opened.variant), partial(note_use, artifact.root)
+        return Conditions(partial(_prepare, self.opened), size, self.model.idle_unload, self.budget, note)
 
 
 @dataclass(frozen=True)

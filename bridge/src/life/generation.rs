@@ -155,6 +155,7 @@ impl Generation {
     /// Returns the memory that the graphs take.
     fn load_graphs(self: &Arc<Self>, stop: &Stop) -> Result<u64, BridgeError> {
         let Conditions { engine, budget, .. } = &self.conditions;
+        self.note_use();
         self.opened.files.check_changed()?;
         if engine.environment.is_none() {
             // The memory of the library is not that of the model.
@@ -171,6 +172,12 @@ impl Generation {
         let taken = self.plausible(grown);
         budget.settle(self, taken);
         Ok(taken)
+    }
+
+    /// Notes that the files are in use, so that no cache removes them.
+    pub(super) fn note_use(&self) {
+        #[cfg(feature = "store")]
+        crate::store::note_use(&self.opened.info.path);
     }
 
     /// The memory of the graphs, given by how much the process grew. Memory that the process freed before is used again, so

@@ -1,5 +1,6 @@
 //! The thread that unloads models which had no call for a while, and models without calls when memory is scarce. The process
-//! has one such thread, and only while a model is loaded.
+//! has one such thread, and only while a model is loaded. It also notes from time to time that the files of loaded models are
+//! in use.
 
 use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,6 +13,8 @@ use crate::runtime::meter::UnloadReason;
 
 /// How often the thread looks at the memory of the system.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// How often the thread notes that the files of the models are in use. A cache keeps them for a day.
+const NOTE_INTERVAL: Duration = Duration::from_secs(3600);
 
 static STATE: Mutex<State> = Mutex::new(State { models: Vec::new(), process: None, wakes: None });
 static CHANGED: Condvar = Condvar::new();
@@ -50,12 +53,18 @@ pub(super) fn call_ended(model: &Generation) {
 
 fn run() {
     let mut looked = Instant::now();
+    let mut noted = looked;
     while let Some(models) = loaded() {
         let now = Instant::now();
         models.iter().for_each(|model| model.unload_idle(now));
         if now.duration_since(looked) >= INTERVAL {
             looked = now;
             relieve(&models, memory::is_scarce);
+        }
+        if now.duration_since(noted) >= NOTE_INTERVAL {
+            noted = now;
+            // A model that was loaded days ago may have to be loaded again.
+            models.iter().for_each(|model| model.note_use());
         }
         sleep(models, looked + INTERVAL);
     }

@@ -7,8 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from onnx_ml_bridge import BridgeOptions, Embedder
 from onnx_ml_bridge.artifacts.errors import OnnxMlBridgeError
 from onnx_ml_bridge.artifacts.store.cache import KEPT_SECONDS, MAX_STAGING_SECONDS, Cache, is_offline
+from onnx_ml_bridge.artifacts.store.last_use import note_use
+from onnx_ml_bridge.runtime import housekeeping
+from store_files import sealed_version
 
 DAY = 24 * 3600
 
@@ -39,6 +43,55 @@ def test_a_use_keeps_an_artifact(cache: Cache):
     assert cache.find("a" * 64) == first
     cache.shrink()
     assert [path.exists() for path in (first, second)] == [True, False]
+
+
+def test_a_use_of_an_open_artifact_is_noted_in_a_cache_only(cache: Cache):
+    first, second = add(cache, "a", 600, 9 * DAY), add(cache, "b", 600, 5 * DAY)
+    for name in ("models", ".locks"):
+        before = first.stat().st_mtime
+        note_use(first)
+        assert first.stat().st_mtime == before, "any folder, and a store in a folder"
+        (cache.folder / name).mkdir()
+    note_use(first)
+    assert first.stat().st_mtime == before
+    (cache.folder / "models").rmdir()
+    note_use(first)
+    cache.shrink()
+    assert [path.exists() for path in (first, second)] == [True, False]
+    note_use(second)
+
+
+@pytest.fixture
+def cached(cache: Cache, tmp_path: Path) -> Path:
+    """An artifact in the cache."""
+    identity = sealed_version(tmp_path / "made")
+    path = cache.folder / "artifacts" / identity
+    for folder in (path.parent, cache.folder / ".locks"):
+        folder.mkdir()
+    return (tmp_path / "made").rename(path)
+
+
+@pytest.mark.families("sentence_embedding")
+def test_each_load_of_a_model_is_a_use_of_its_artifact(cached: Path):
+    with Embedder.open(cached, BridgeOptions(threads=1)) as model:
+        for _ in range(2):
+            os.utime(cached, (0, 0))
+            model.warm_up()
+            assert cached.stat().st_mtime > time.time() - 60
+            model.unload()
+
+
+@pytest.mark.families("sentence_embedding")
+def test_an_artifact_is_in_use_while_its_model_is_loaded(cached: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(housekeeping, "_INTERVAL", 0.02)
+    monkeypatch.setattr(housekeeping, "_NOTE_INTERVAL", 0.0)
+    with Embedder.open(cached, BridgeOptions(threads=1)) as model:
+        model.warm_up()
+        os.utime(cached, (0, 0))
+        end = time.monotonic() + 30
+        while cached.stat().st_mtime == 0:
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 def test_artifacts_used_within_a_day_remain(cache: Cache):

@@ -20,7 +20,10 @@ Sign = Callable[[bytes], Mapping[str, str]]
 def promote(
     writer: Writer, name: str, version: str, tag: str, *, if_current: str | None = None, sign: Sign | None = None
 ) -> TagRecord:
-    """Move a tag to a version. A tag that names it already is not changed, unless a signature is to be added.
+    """Move a tag to a version.
+
+    A tag that names it already is not changed if `sign` is None or each of its keys has signed the record. Otherwise a
+    new revision has the signatures of `sign` only: those of other keys are about the revision before.
 
     :param if_current: the version that the tag has to name now.
     :param sign: signs the record; None leaves it unsigned.
@@ -35,7 +38,7 @@ def promote(
     if current is None:
         moved = TagRecord(version, record.identity)
     elif (current.version, current.identity) == (version, record.identity):
-        if sign is None or current.signatures:
+        if sign is None or _is_signed(current, name, tag, sign):
             return current
         moved = replace(current, revision=current.revision + 1)
     else:
@@ -96,6 +99,11 @@ def _require_version(writer: Writer, name: str, version: str) -> VersionRecord:
         what = f"the store {writer.address} has no version {version} of {name}"
         raise StoreError(what if record is None else f"{name} {version} was yanked", code="not_found")
     return record
+
+
+def _is_signed(record: TagRecord, name: str, tag: str, sign: Sign) -> bool:
+    """Whether a record has signatures of all keys of `sign`."""
+    return sign(record.payload(name, tag)).keys() <= record.signatures.keys()
 
 
 def _replace(writer: Writer, name: str, tag: str, record: TagRecord, etag: str | None, sign: Sign | None) -> TagRecord:

@@ -209,6 +209,42 @@ def test_a_store_with_keys(published, tmp_path, keys, other_keys):
     refused(lambda: store.pull(f"{NAME}@unsigned"))
 
 
+def test_publishing_and_promoting_again_with_a_new_key_changes_the_key(published, tmp_path, keys, other_keys):
+    old, new = (tag_signer(PrivateKey.read(pair[0])) for pair in (keys, other_keys))
+    sign(tmp_path / "1.1.0", other_keys[0])
+    assert not published.publish(tmp_path / "1.1.0").is_new
+    reader = Store(tmp_path / "store", keys=[other_keys[1]], cache=tmp_path / "cache")
+    refused(lambda: reader.pull(f"{NAME}@stable"))
+    assert published.promote(NAME, "1.1.0", "stable", sign=old).revision == 2
+    assert published.promote(NAME, "1.1.0", "stable", sign=new).revision == 3
+    assert reader.resolve(f"{NAME}@stable").version == "1.1.0" and reader.pull(f"{NAME}@stable").is_dir()
+    for signer in (new, None):
+        assert published.promote(NAME, "1.1.0", "stable", sign=signer).revision == 3
+    both = Store(tmp_path / "store", keys=[keys[1], other_keys[1]], cache=tmp_path / "cache-2")
+    assert both.pull(f"{NAME}@stable").is_dir()
+    assert published.rollback(NAME, "stable", sign=new).version == "1.0.0"
+
+
+def test_a_tag_has_the_signatures_of_all_keys_that_sign_it(published, keys, other_keys):
+    old, new = (tag_signer(PrivateKey.read(pair[0])) for pair in (keys, other_keys))
+
+    def sign_twice(payload):
+        return {**old(payload), **new(payload)}
+
+    assert published.promote(NAME, "1.1.0", "stable", sign=sign_twice).revision == 3
+    for signer in (old, new, sign_twice):
+        assert published.promote(NAME, "1.1.0", "stable", sign=signer).revision == 3
+
+
+def test_the_command_promote_signs_with_a_new_key(published, tmp_path, keys, other_keys):
+    command = ["promote", NAME, "1.1.0", "stable", "--store", str(tmp_path / "store"), "--json", "--key"]
+    reader = Store(tmp_path / "store", keys=[other_keys[1]], cache=tmp_path / "cache")
+    for private, revision in ((keys[0], 2), (other_keys[0], 3), (other_keys[0], 3)):
+        result = CliRunner().invoke(create_app(), [*command, str(private)])
+        assert (result.exit_code, json.loads(result.stdout)["revision"]) == (0, revision)
+    assert reader.resolve(f"{NAME}@stable").version == "1.1.0"
+
+
 def test_an_old_signed_record_cannot_be_put_back(published, tmp_path, keys):
     path = tmp_path / "store" / tag_key(NAME, "stable")
     new = path.read_bytes()

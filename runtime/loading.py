@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -13,14 +12,14 @@ from ..artifacts.families import FAMILIES
 from ..artifacts.family import Family
 from ..artifacts.manifest import Manifest
 from ..artifacts.manifest_sections import TokenizerSpec
-from ..artifacts.store.locate import is_name_in_store, local_folder, store_address
+from ..artifacts.store.locate import local_folder
 from ..artifacts.trust.enforced import check_signed
 from ..artifacts.trust.keys import PublicKey, read_keys
 from . import cpu
 from .device_selection import select_devices
 from .devices import Devices
 from .lane import LaneOptions
-from .local_only import is_local_only, not_local
+from .local_only import check_local_store
 from .options import AUTO, BridgeOptions, Model, StrPath
 from .tokenizer import TextTokenizer
 
@@ -159,11 +158,12 @@ def open_model(
 
     :param families: the known families.
     :returns: the handle of the artifact's task, such as an `Embedder`, and the artifact.
+    :raises BackendError: with the code `not_local`; see `BridgeOptions.local_only`.
     :raises StoreError: if the store has no such artifact, or cannot be read.
     :raises ArtifactError: with the code of the first check that fails; `signature` if no trusted key signed it.
     """
     keys = read_keys(options.trusted_keys)
-    _check_store(model, options)
+    check_local_store(model.path, options.store, local_only=options.local_only)
     opened = open_artifact(
         local_folder(model.path, options.store, identity=model.identity, keys=keys),
         model.variant,
@@ -202,12 +202,3 @@ def choose_variant(artifact: Artifact, variant: str, devices: Devices | None = N
     else:
         preferred = ("fp16", "fp32", *(name for name in names if name != "int8"))
     return next((name for name in preferred if name in names), "fp32")
-
-
-def _check_store(model: Model, options: BridgeOptions) -> None:
-    """Raise `BackendError` with the code `not_local` if a model would be pulled from a store that is not a folder."""
-    if not is_local_only(options.local_only) or not is_name_in_store(model.path):
-        return
-    address = os.fspath(store_address(options.store))
-    if "://" in address:
-        raise not_local("a store", expected="a folder", actual=address.split("://")[0])

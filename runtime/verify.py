@@ -30,6 +30,7 @@ from .cancellation import check_timeout
 from .device_selection import select_devices
 from .devices import Devices
 from .loading import Figures, OpenArtifact, runtime_of
+from .local_only import check_local_store
 from .options import StrPath
 from .session import import_onnxruntime
 from .supervised import child_events
@@ -103,6 +104,7 @@ def verify(
         it; without any key, signatures are not checked.
     :raises ArtifactError: with the code of the first check that fails; `io` if a file cannot be read, `variant` if the
         artifact has no such variant.
+    :raises BackendError: with the code `not_local` for a store that is not a folder, if ONNX_ML_BRIDGE_LOCAL_ONLY=1.
     :raises ConfigError: if the timeout is not a number above 0, or the device is no device.
     :raises DeviceError: if the device cannot be used.
     :raises DependencyError: if ONNX Runtime is not installed.
@@ -112,6 +114,7 @@ def verify(
     check_timeout(timeout)
     started = time.monotonic()
     trusted = read_keys(keys)
+    check_local_store(root)
     artifact = read_artifact(local_folder(root, keys=trusted), families)
     check_signed(artifact, trusted)
     if variant is not None:

@@ -4,8 +4,9 @@
 mod common;
 
 use std::fs;
+use std::process::Stdio;
 
-use common::command::{lines, run};
+use common::command::{command, lines, run};
 use common::store::{Folder, NAME};
 use serde_json::{Value, json};
 
@@ -84,6 +85,22 @@ fn models_are_named_by_their_names_in_a_store() {
     assert_eq!((verified.status.code(), &lines(&verified)[0]["ok"]), (Some(0), &json!(true)), "{verified:?}");
     let without = run(&["embed", "--model", &name], "");
     assert!(String::from_utf8_lossy(&without.stderr).starts_with("error[config]"), "{without:?}");
+}
+
+#[test]
+fn models_of_a_store_elsewhere_are_refused_if_they_must_be_local() {
+    let name = format!("store:{NAME}");
+    let code = |arguments: &[&str], address: &str| {
+        let mut command = command(&[arguments, &["--store", address]].concat());
+        let output = command.env("ONNX_ML_BRIDGE_LOCAL_ONLY", "1").stdin(Stdio::null()).output().expect("an end");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        text.split([']', '[']).nth(1).map(str::to_owned)
+    };
+    let folder = Folder::new();
+    for arguments in [&["embed", "--model", &name][..], &["verify", &name]] {
+        assert_eq!(code(arguments, "https://models.example.org").as_deref(), Some("not_local"), "{arguments:?}");
+        assert_eq!(code(arguments, &folder.address()), None, "{arguments:?}");
+    }
 }
 
 #[test]

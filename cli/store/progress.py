@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from ...artifacts.store.locate import is_name_in_store, local_folder
 from ...artifacts.store.progress import Report
 from ...artifacts.trust.keys import read_keys
+from ...runtime.local_only import check_local_store
 from ..console import err
 
 
@@ -31,8 +32,10 @@ def pulled(model: Path, keys: Sequence[Path] = (), store: str | None = None) -> 
 
     :param keys: paths of public keys; what is pulled must be signed by one of them.
     :param store: the address of the store; None is the one in ONNX_ML_BRIDGE_STORE.
+    :raises BackendError: with the code `not_local` for a store that is not a folder, if ONNX_ML_BRIDGE_LOCAL_ONLY=1.
     """
     if not is_name_in_store(model):
         return model
+    check_local_store(model, store)
     with download_bar() as report:
         return Path(local_folder(model, store, report=report, keys=read_keys(keys)))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from onnx_ml_bridge import BridgeOptions, Embedder, Model, OnnxMlBridge, OnnxMlBridgeError, open_bridge
+from onnx_ml_bridge import BridgeOptions, Embedder, Model, OnnxMlBridge, OnnxMlBridgeError, open_bridge, verify
 from onnx_ml_bridge.artifacts.errors import ConfigError
 from onnx_ml_bridge.artifacts.store.layout import tag_key
 from onnx_ml_bridge.artifacts.store.records import TagRecord
@@ -142,6 +142,34 @@ def test_commands_take_the_address_of_the_store(address: str, identities: dict[s
     assert invoke("embed", "--model", f"store:{NAME}", text='"hello"\n')[0] == 5
 
 
+@pytest.mark.parametrize("command", ["show", "verify", "embed", "ner", "rerank", "summarize", "a run over a file"])
+def test_commands_refuse_stores_elsewhere_if_models_must_be_local(
+    command: str, server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    arguments = {
+        "show": ("show", f"store:{NAME}", "--json"),
+        "verify": ("verify", f"store:{NAME}", "--json"),
+        "a run over a file": ("embed", "--model", f"store:{NAME}", "--input", str(tmp_path / "texts.jsonl")),
+    }.get(command, (command, "--model", f"store:{NAME}"))
+    if command == "a run over a file":
+        (tmp_path / "texts.jsonl").write_text('"hello"\n')
+        arguments += ("--output", str(tmp_path / "out"))
+    monkeypatch.setenv("ONNX_ML_BRIDGE_LOCAL_ONLY", "1")
+    result = CliRunner().invoke(create_app(), [*arguments, "--store", server.address], input="")
+    assert result.exit_code != 0 and "error[not_local]" in result.output, result.output
+    assert not server.requests
+
+
+def test_verify_refuses_a_store_elsewhere_if_models_must_be_local(server: WebServer, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("ONNX_ML_BRIDGE_LOCAL_ONLY", "1")
+    monkeypatch.setenv("ONNX_ML_BRIDGE_STORE", server.address)
+    with pytest.raises(OnnxMlBridgeError) as refused:
+        verify(f"store:{NAME}")
+    assert refused.value.code == "not_local" and not server.requests
+    monkeypatch.setenv("ONNX_ML_BRIDGE_STORE", str(tmp_path / "store"))
+    assert verify(f"store:{NAME}").version == "1.0.0"
+
+
 def test_a_run_over_a_file_takes_a_name(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ONNX_ML_BRIDGE_STORE", address)
     (tmp_path / "texts.jsonl").write_text('"hello"\n"world"\n')
@@ -159,7 +187,26 @@ def test_the_settings_of_other_machines_are_pinned(address: str, identities: dic
         pinned = settings.pinned_to(handle.info)
     assert str(pinned.model) == f"store:{NAME}@1.0.0#sha256:{identities['1.0.0']}"
     assert pinned.variant == handle.info.variant
+    assert pinned.identity == handle.info.identity
     assert RowSettings(Path("dist/x"), "auto", keys=(Path("a"),)).pinned_to(handle.info).keys == (Path("a"),)
+
+
+def test_the_settings_of_other_machines_pin_an_artifact_in_a_folder(tmp_path: Path):
+    from onnx_ml_bridge.cli.bulk.task import RowSettings
+
+    for version in ("1.0.0", "1.1.0"):
+        sealed_version(tmp_path / version, version)
+    (tmp_path / "1.0.0").rename(tmp_path / "model")
+    settings = RowSettings(tmp_path / "model", "auto")
+    with Embedder.open(settings.to_model()) as handle:
+        pinned = settings.pinned_to(handle.info)
+    assert (pinned.model, pinned.identity) == (settings.model, handle.info.identity)
+    Embedder.open(pinned.to_model()).close()
+    (tmp_path / "model").rename(tmp_path / "1.0.0")
+    (tmp_path / "1.1.0").rename(tmp_path / "model")
+    with pytest.raises(OnnxMlBridgeError) as refused:  # what a worker opens after a restart
+        Embedder.open(pinned.to_model())
+    assert refused.value.code == "identity"
 
 
 def test_pull_prints_the_folder(address: str, identities: dict[str, str]):

@@ -23,6 +23,7 @@ class RowSettings:
 
     `options` has the arguments of the dataclass with the options of a call. `store` is the address of the store, None
     for the one in ONNX_ML_BRIDGE_STORE. `keys` are paths of public keys, one of which must have signed the model.
+    `identity` is the identity that the artifact must have; None accepts any.
     """
 
     model: Path
@@ -32,18 +33,19 @@ class RowSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
     store: str | None = None
     keys: tuple[Path, ...] = ()
+    identity: str | None = None
 
     def to_model(self) -> Model:
         """Return the model to open, which is pulled if it is one of a store."""
-        return Model(pulled(self.model, self.keys, self.store), variant=self.variant)
+        return Model(pulled(self.model, self.keys, self.store), variant=self.variant, identity=self.identity)
 
     def to_bridge_options(self) -> BridgeOptions:
         """Return the options to open it with."""
         return BridgeOptions(threads=self.threads, text_limit=self.text_limit, trusted_keys=self.keys)
 
     def pinned_to(self, info: ModelInfo) -> RowSettings:
-        """Return the settings for other machines, on which variant and version of the model must be the same."""
-        pinned = replace(self, variant=info.variant)
+        """Return the settings for other machines, on which variant and artifact must be the same at any time."""
+        pinned = replace(self, variant=info.variant, identity=info.identity)
         if not is_name_in_store(self.model):
             return pinned
         # The keys were checked here, and the hash of the pinned model is

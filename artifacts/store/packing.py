@@ -12,6 +12,7 @@ import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -21,12 +22,14 @@ from ..errors import ArtifactError, OnnxMlBridgeError
 from ..families import FAMILIES
 from ..manifest import parse_manifest
 from ..new_file import new_file, sync_tree
-from ..trust.enforced import check_signed
+from ..trust.enforced import SIGNATURES_SUFFIX, check_signed
 from ..trust.keys import PublicKey
 from .cache import Cache, cache_errors
 from .layout import MAX_BUNDLE_BYTES, artifact_key, signatures_key
 from .publish import bundles
 
+# A file has at most this number of bundles, also of keys that are not trusted: the library keeps what it has seen.
+MAX_BUNDLES = 16
 _HASH_LINE_BYTES = len(hash_line("0" * 64))
 _COPY = "Copy or pack the file again."
 
@@ -34,15 +37,17 @@ _COPY = "Copy or pack the file again."
 def pack(folder: Path, file: Path) -> Artifact:
     """Write an artifact and the bundles beside it to a tar file.
 
-    :raises ArtifactError: with the code of the first check that the artifact fails.
+    :raises ArtifactError: with the code of the first check that the artifact fails; `file_set` for over 16 bundles.
     :raises OnnxMlBridgeError: with the code `io` if the file cannot be written.
     """
     artifact = read_artifact(folder)
     check_all(artifact)
+    signed = list(bundles(folder))
+    _check_number(len(signed), f"{folder}{SIGNATURES_SUFFIX}")
     prefix, signatures = artifact_key(artifact.identity), signatures_key(artifact.identity)
     names = [MANIFEST, MANIFEST_HASH, *sorted(artifact.manifest.files)]
     members = [(f"{prefix}/{name}", artifact.path(name)) for name in names]
-    members += [(f"{signatures}/{path.name}", path) for path in bundles(folder)]
+    members += [(f"{signatures}/{path.name}", path) for path in signed]
     with (
         _writing(file),
         new_file(file.absolute()) as output,
@@ -56,7 +61,7 @@ def pack(folder: Path, file: Path) -> Artifact:
 def unpack(file: Path, cache: Cache, keys: Sequence[PublicKey] = ()) -> Artifact:
     """Add the artifact of a tar file to the cache, verified.
 
-    :param keys: the artifact must be signed by one of them.
+    :param keys: the artifact must be signed by one of them; bundles of other keys are left out.
     :raises ArtifactError: with the code of the first check that fails; nothing is added to the cache then.
     :raises OnnxMlBridgeError: with the code `io` if the file or the cache cannot be used.
     """
@@ -67,16 +72,17 @@ def unpack(file: Path, cache: Cache, keys: Sequence[PublicKey] = ()) -> Artifact
             staging = cache.staging(f"packed-{identity}")
             shutil.rmtree(staging, ignore_errors=True)
             try:
-                found = _extracted(archive, members, staging, identity, manifest, file)
+                found = _Bundles(file, identity, frozenset(key.hash for key in keys))
+                _extract(archive, members, staging, manifest, found)
                 artifact = read_artifact(staging)
                 check_all(artifact)
-                check_signed(artifact, keys, lambda key: _of_key(found, key))
+                check_signed(artifact, keys, found.of_key)
                 sync_tree(staging)
                 cache.remove(identity)
                 path = cache.add(identity, staging)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-            for key_hash, content in found.items():
+            for key_hash, content in found.contents.items():
                 cache.keep_signature(identity, key_hash, content)
     return read_artifact(path)
 
@@ -97,15 +103,47 @@ def _first(members: Iterator[tarfile.TarInfo], archive: tarfile.TarFile, file: P
     return identity, raw
 
 
-def _extracted(
-    archive: tarfile.TarFile,
-    members: Iterator[tarfile.TarInfo],
-    folder: Path,
-    identity: str,
-    manifest: bytes,
-    file: Path,
-) -> dict[str, bytes]:
-    """Write exactly the files that the manifest lists; return the bundles by the hash of their keys."""
+@dataclass
+class _Bundles:
+    """The bundles of the artifact in a file. With trusted keys, `contents` has only theirs, by the hash of the key."""
+
+    file: Path
+    identity: str
+    trusted: frozenset[str]
+    contents: dict[str, bytes] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
+
+    def take(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+        """Keep a member of the archive if it is a bundle of another key; return whether it is one.
+
+        :raises ArtifactError: with the code `file_set` if there are too many.
+        """
+        key_hash = _key_hash(member, self.identity)
+        if key_hash is None or key_hash in self._seen or member.size > MAX_BUNDLE_BYTES:
+            return False
+        self._seen.add(key_hash)
+        _check_number(len(self._seen), str(self.file))
+        if not self.trusted or key_hash in self.trusted:
+            self.contents[key_hash] = _content(archive, member, self.file)
+        return True
+
+    def of_key(self, key: PublicKey) -> list[tuple[str, bytes]]:
+        """Return the bundle of a key, nothing if there is none."""
+        content = self.contents.get(key.hash)
+        return [] if content is None else [(f"{key.hash}.json in the file", content)]
+
+
+def _check_number(number: int, where: str) -> None:
+    if number > MAX_BUNDLES:
+        what, hint = f"{where} has too many signatures", f"Pack it with fewer files in DIR{SIGNATURES_SUFFIX}."
+        raise ArtifactError("file_set", what, expected=f"at most {MAX_BUNDLES}", actual=number, hint=hint)
+
+
+def _extract(
+    archive: tarfile.TarFile, members: Iterator[tarfile.TarInfo], folder: Path, manifest: bytes, found: _Bundles
+) -> None:
+    """Write exactly the files that the manifest lists, and keep the bundles."""
+    file, identity = found.file, found.identity
     files = parse_manifest(manifest, FAMILIES).files
     rest = {f"{artifact_key(identity)}/{name}": entry.size for name, entry in files.items()}
     rest[artifact_key(identity, MANIFEST_HASH)] = _HASH_LINE_BYTES
@@ -115,11 +153,8 @@ def _extracted(
         )
     folder.mkdir(parents=True)
     (folder / MANIFEST).write_bytes(manifest)
-    found: dict[str, bytes] = {}
     for member in members:
-        key_hash = _key_hash(member, identity)
-        if key_hash is not None and key_hash not in found and member.size <= MAX_BUNDLE_BYTES:
-            found[key_hash] = _content(archive, member, file)
+        if found.take(archive, member):
             continue
         if member.name not in rest:
             what = f"{member.name!r} in {file} is not listed in the manifest, or there twice"
@@ -134,7 +169,6 @@ def _extracted(
             shutil.copyfileobj(_reader(archive, member, file), output, 1 << 20)
     if rest:
         raise ArtifactError("file_set", f"missing files in {file}: {sorted(rest)}", hint=_COPY)
-    return found
 
 
 def _key_hash(member: tarfile.TarInfo, identity: str) -> str | None:
@@ -143,10 +177,6 @@ def _key_hash(member: tarfile.TarInfo, identity: str) -> str | None:
     key_hash = name.removesuffix(".json")
     is_hash = len(key_hash) == 64 and set(key_hash) <= set("0123456789abcdef")
     return key_hash if is_hash and name not in (member.name, key_hash) else None
-
-
-def _of_key(found: dict[str, bytes], key: PublicKey) -> list[tuple[str, bytes]]:
-    return [(f"{key.hash}.json in the file", found[key.hash])] if key.hash in found else []
 
 
 def _reader(archive: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> IO[bytes]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.errors import ArtifactError, OnnxMlBridgeError
 from onnx_ml_bridge.artifacts.store.cache import Cache
-from onnx_ml_bridge.artifacts.store.packing import pack, unpack
+from onnx_ml_bridge.artifacts.store.packing import MAX_BUNDLES, pack, unpack
 from onnx_ml_bridge.artifacts.trust.keys import PublicKey
 
 pytestmark = pytest.mark.families("sentence_embedding")
@@ -77,6 +77,39 @@ def test_without_the_signature_of_a_trusted_key_it_is_refused(packed, cache):
     with pytest.raises(ArtifactError) as caught:
         unpack(packed, cache, [PublicKey.read(GOLDEN / "trust" / "other.pub")])
     assert caught.value.code == "signature" and visible(cache) == []
+
+
+def with_bundles(file: Path, number: int, target: Path) -> Path:
+    """Write a packed artifact with bundles of other keys before its own."""
+    found = members(file)
+    folder = found[-1][0].name.rpartition("/")[0]
+    added = [(tarfile.TarInfo(f"{folder}/{index:064x}.json"), bytes(1 << 20)) for index in range(number)]
+    for member, content in added:
+        member.size = len(content)
+    return write(target, [*found[:-1], *added, found[-1]])
+
+
+def test_a_file_has_at_most_sixteen_signatures(packed, cache, tmp_path):
+    assert unpack(with_bundles(packed, MAX_BUNDLES - 1, tmp_path / "many.tar"), cache).identity
+    key = PublicKey.read(GOLDEN / "trust" / "trusted.pub")
+    for keys in ([], [key]):
+        with pytest.raises(ArtifactError, match="at most 16") as caught:
+            unpack(with_bundles(packed, MAX_BUNDLES, tmp_path / "more.tar"), Cache(tmp_path / "other"), keys)
+        assert caught.value.code == "file_set" and visible(Cache(tmp_path / "other")) == []
+
+
+def test_with_keys_only_their_signatures_are_kept(packed, cache, tmp_path):
+    key = PublicKey.read(GOLDEN / "trust" / "trusted.pub")
+    identity = unpack(with_bundles(packed, 3, tmp_path / "many.tar"), cache, [key]).identity
+    assert [path.stem for path in cache.signature(identity, key.hash).parent.iterdir()] == [key.hash]
+
+
+def test_an_artifact_with_more_signatures_is_not_packed(packed, tmp_path):
+    for index in range(MAX_BUNDLES):
+        (tmp_path / "tiny.signatures" / f"{index:064x}.json").write_bytes(b"{}")
+    with pytest.raises(ArtifactError, match="at most 16") as caught:
+        pack(tmp_path / "tiny", tmp_path / "more.tar")
+    assert caught.value.code == "file_set" and not (tmp_path / "more.tar").exists()
 
 
 def renamed(name: str) -> Callable[[Members], Members]:

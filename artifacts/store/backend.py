@@ -52,7 +52,10 @@ class Writer(Reader, Protocol):
     """Reads and writes objects."""
 
     def put_artifact(self, folder: Path, identity: str, files: Iterable[str]) -> None:
-        """Store a sealed artifact completely, or not at all as far as readers see; one that is complete is kept."""
+        """Store a sealed artifact completely, or not at all as far as readers see.
+
+        One that is complete is kept, and what is damaged there is repaired.
+        """
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Write an object that does not exist; false if it exists with another content."""

@@ -6,14 +6,16 @@ AWS_ACCESS_KEY_ID and so on.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..checks import read_artifact
 from ..constants import MANIFEST, MANIFEST_HASH
-from ..errors import ConfigError, StoreError
+from ..errors import ArtifactError, ConfigError, StoreError
 from .backend import Entry
 from .layout import MAX_BUNDLE_BYTES, artifact_key
 from .objects import MissingObjectError, ObjectReader, import_obstore
@@ -65,16 +67,39 @@ class BucketBackend(ObjectReader):
     def put_artifact(self, folder: Path, identity: str, files: Iterable[str]) -> None:
         """Store a sealed artifact: all files, manifest.sha256 last; then the sizes of what is there are compared.
 
-        If all files are there, only manifest.sha256 is written again, so that the artifact is new for gc.
+        If all files are there, they are read, and those that were damaged are written again.
         """
         sizes = {name: (folder / name).stat().st_size for name in {*files, MANIFEST, MANIFEST_HASH}}
         is_complete = self._sizes(identity) == sizes
         if is_complete:
-            self._upload(folder, identity, [MANIFEST_HASH])
+            self._upload(folder, identity, [MANIFEST_HASH])  # first: the artifact is new for gc while it is read
+            self._upload(folder, identity, self._damaged(folder, identity, sizes))
             is_complete = self._sizes(identity) == sizes  # gc may have deleted the other files meanwhile
         if not is_complete:
             self._upload(folder, identity, [*sorted(sizes.keys() - {MANIFEST_HASH}), MANIFEST_HASH])
             self._require_complete(identity, sizes)
+
+    def _damaged(self, folder: Path, identity: str, sizes: Mapping[str, int]) -> list[str]:
+        """Return the files whose objects do not have the hash in the manifest; manifest.sha256 was just written.
+
+        The hashes of the folder are not used: a file that changed there must not replace a good object.
+        """
+        artifact = read_artifact(folder)
+        if artifact.identity != identity:
+            raise ArtifactError("manifest_hash", f"{folder} was replaced while it was published")
+        hashes = {MANIFEST: identity} | {name: entry.sha256 for name, entry in artifact.manifest.files.items()}
+        names = sorted(sizes.keys() - {MANIFEST_HASH})
+        return [name for name in names if self._sha256(artifact_key(identity, name), sizes[name]) != hashes[name]]
+
+    def _sha256(self, key: str, size: int) -> str | None:
+        """Return the SHA-256 of an object in hexadecimal; None if it is missing."""
+        digest = hashlib.sha256()
+        try:
+            for piece in self.read(key, 0, size):
+                digest.update(piece)
+        except MissingObjectError:
+            return None
+        return digest.hexdigest()
 
     def _upload(self, folder: Path, identity: str, names: Iterable[str]) -> None:
         deadline = time.monotonic() + MAX_UPLOAD_SECONDS

@@ -154,6 +154,7 @@ class Store:
         """Move a tag to a version.
 
         :param if_current: the version that the tag has to name now.
+        :param sign: signs the record; also one that names the version already, but has no signature of this key.
         :raises StoreError: with the code `not_found` if there is no such version; `conflict` if the tag names another
             version than `if_current`, or if somebody else changes it at the same time.
         """

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.artifacts.errors import StoreError
 from onnx_ml_bridge.artifacts.store import remote
 from onnx_ml_bridge.artifacts.store.layout import artifact_key
@@ -128,6 +129,45 @@ def test_what_an_interrupted_upload_left_is_completed(bucket: BucketBackend, tmp
     bucket.put_artifact(tmp_path / "artifact", identity, files)
     for name in (*files, "manifest.json", "manifest.sha256"):
         assert content_of(bucket, identity, name) == (tmp_path / "artifact" / name).read_bytes()
+
+
+def test_publishing_again_repairs_objects_of_the_same_size(
+    bucket: BucketBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, written = tmp_path / "artifact", []
+    identity = sealed_version(folder, extra={"empty.bin": b""})
+    files = read_artifact(folder).manifest.files
+    bucket.put_artifact(folder, identity, files)
+    upload = bucket._upload
+    monkeypatch.setattr(bucket, "_upload", lambda *call: (written.extend(call[2]), upload(*call)))
+    for damaged in ([], ["config.json"], ["manifest.json", "onnx/model.onnx"], ["manifest.sha256"]):
+        for name in damaged:
+            bucket.put(artifact_key(identity, name), bytes((folder / name).stat().st_size))
+        written.clear()
+        bucket.put_artifact(folder, identity, files)
+        assert sorted(written) == sorted({*damaged, "manifest.sha256"})
+        for name in (*files, "manifest.json", "manifest.sha256"):
+            assert content_of(bucket, identity, name) == (folder / name).read_bytes()
+
+
+def test_what_is_deleted_while_it_is_compared_is_written_again(
+    bucket: BucketBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "artifact"
+    identity = sealed_version(folder)
+    files = read_artifact(folder).manifest.files
+    bucket.put_artifact(folder, identity, files)
+    upload, deleted = bucket._upload, ["config.json", "tokenizer.json"]
+
+    def delete_one(*call: object) -> None:
+        upload(*call)
+        if deleted:
+            bucket.delete([artifact_key(identity, deleted.pop())])
+
+    monkeypatch.setattr(bucket, "_upload", delete_one)
+    bucket.put_artifact(folder, identity, files)
+    for name in (*files, "manifest.json", "manifest.sha256"):
+        assert content_of(bucket, identity, name) == (folder / name).read_bytes()
 
 
 def content_of(bucket: BucketBackend, identity: str, name: str) -> bytes:

@@ -67,6 +67,18 @@ fn many_texts_are_several_requests_and_bad_ones_do_not_lose_the_others() {
 }
 
 #[test]
+fn a_task_makes_any_number_of_blocking_calls() {
+    let faulty = Faulty::start();
+    let bridge = open(server(&faulty));
+    let embedder = bridge.embedder(None).expect("a handle");
+    let vectors = common::in_task(move || {
+        let embed = |_| embedder.embed_blocking(&["a"], &EmbedOptions::default()).map(|mut all| all.vectors.remove(0));
+        (0..200).map(embed).collect::<Result<Vec<_>, _>>()
+    });
+    assert_eq!(vectors, Ok(vec![vector("a"); 200]));
+}
+
+#[test]
 fn on_token_gets_the_parts_of_a_summary() {
     let faulty = Faulty::start();
     let parts = Arc::new(Mutex::new(Vec::new()));

@@ -3,7 +3,9 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use common::store::{Folder, NAME, code, copy};
 use onnx_ml_bridge::{BridgeOptions, Embedder, MlBridge, OnnxMlBridge, Store, open_bridge};
@@ -128,4 +130,29 @@ fn bridge_toml_names_a_store_relative_to_the_file() {
         .expect("a file");
     let bridge = open_bridge(&path).expect("a bridge");
     assert_eq!((bridge.models()[0].name.as_str(), &bridge.models()[0].identity), ("a", &folder.identity));
+}
+
+/// Whether a load of the graphs changes the time of the last use of an artifact, which is that of its folder.
+fn load_is_noted(artifact: &Path) -> bool {
+    let modified = || fs::metadata(artifact).and_then(|data| data.modified()).expect("a time");
+    let embedder = Embedder::open(artifact, BridgeOptions::default().threads(1)).expect("an embedder");
+    let old = SystemTime::now() - Duration::from_secs(30 * 3600);
+    File::open(artifact).and_then(|folder| folder.set_modified(old)).expect("a time");
+    let before = modified();
+    embedder.warm_up_blocking().expect("graphs");
+    modified() > before
+}
+
+#[test]
+fn a_load_notes_the_use_of_an_artifact_in_a_cache_only() {
+    let folder = Folder::new();
+    let key = format!("artifacts/{}", folder.identity);
+    let cache = folder.folder.path().join("cache");
+    copy(&folder.path(&key), &cache.join(&key));
+    assert!(!load_is_noted(&cache.join(&key)), "without locks, it is any folder");
+    for root in [cache.clone(), folder.path("")] {
+        fs::create_dir_all(root.join(".locks")).expect("a folder");
+    }
+    assert!(load_is_noted(&cache.join(&key)));
+    assert!(!load_is_noted(&folder.path(&key)), "a store in a folder");
 }

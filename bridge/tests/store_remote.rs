@@ -33,12 +33,17 @@ impl Served {
 
     /// Adds a file of this size to the artifact, and gives it a new identity.
     fn with_file(size: usize) -> Self {
+        Self::with_size(size, size as u64)
+    }
+
+    /// Like [`with_file`](Self::with_file), with another size in the manifest.
+    fn with_size(size: usize, named: u64) -> Self {
         let mut served = Self::new();
         let old = served.folder.path(&format!("artifacts/{}", served.folder.identity));
         let content: Vec<u8> = (0..size).map(|index| (index / 7) as u8 ^ (index % 251) as u8).collect();
         let mut manifest: Value =
             serde_json::from_slice(&fs::read(old.join("manifest.json")).expect("a file")).expect("JSON");
-        manifest["files"]["large.bin"] = json!({"size": size, "sha256": common::sha256(&content)});
+        manifest["files"]["large.bin"] = json!({"size": named, "sha256": common::sha256(&content)});
         fs::write(old.join("large.bin"), &content).expect("a file");
         let raw = manifest.to_string();
         let identity = common::sha256(raw.as_bytes());
@@ -178,6 +183,20 @@ fn an_interrupted_download_continues() {
     assert_eq!(first.load(Ordering::SeqCst) as u64, present);
 }
 
+/// The first byte of the file is not requested.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_artifact_larger_than_the_disk_is_refused() {
+    let served = Served::with_size(10, 1 << 48);
+    served.web.set_fault(|path, _, body| {
+        assert!(!path.ends_with("large.bin"));
+        body
+    });
+    let error = served.store().pull_blocking(NAME).expect_err("no space");
+    assert_eq!(error.code().as_str(), "io");
+    assert!(error.to_string().contains("no space for 28147497"), "{error}");
+}
+
 #[test]
 fn damaged_copies_are_replaced() {
     let served = Served::new();
@@ -222,6 +241,17 @@ async fn blocking_and_asynchronous_calls_work_inside_of_a_runtime() {
     let served = Served::new();
     assert!(served.store().resolve_blocking(NAME).is_ok());
     assert_eq!(served.store().pull(NAME).await, Ok(served.cached()));
+}
+
+#[test]
+fn a_task_pulls_an_artifact_of_many_pieces() {
+    let served = Served::with_file(40_000_000);
+    for has_ranges in [true, false] {
+        served.web.shared.has_ranges.store(has_ranges, Ordering::SeqCst);
+        let store = served.store().cache(served.cache().join(has_ranges.to_string()));
+        let pulled = common::in_task(move || store.pull_blocking(NAME));
+        assert!(pulled.is_ok(), "{pulled:?}");
+    }
 }
 
 /// A server that speaks S3, which ends when it is dropped.

@@ -43,6 +43,43 @@ fn bundles_are_judged_as_in_python() {
     }
 }
 
+/// A bundle in the cache is replaced by that of the store if it is invalid, and an invalid one is never kept.
+#[cfg(feature = "store-remote")]
+#[test]
+fn the_cache_keeps_valid_bundles() {
+    let (cases, key) = cases("bundles");
+    let (folder, cache) = (common::store::Folder::new(), tempfile::tempdir().expect("a folder"));
+    let web = common::web::Web::new(&folder.path(""));
+    let store = || Store::open(&web.address).expect("a store").cache(cache.path());
+    let pull = |store: Store, spec: &str| {
+        let store = store.key(golden().join("trust/trusted.pub")).expect("a key");
+        code(store.pull_blocking(spec)).err()
+    };
+    let (spec, name) = (format!("{NAME}@{}", folder.version), format!("signatures/{}/{key}.json", folder.identity));
+    let pinned = format!("{spec}#sha256:{}", folder.identity);
+    let (stored, kept) = (folder.path(&name), cache.path().join(&name));
+    fs::create_dir_all(stored.parent().expect("a folder")).expect("a folder");
+    let put = |is_valid: bool, path: &Path| {
+        let (name, _) = cases.iter().find(|(_, accepted)| *accepted == is_valid).expect("a case");
+        fs::copy(golden().join("trust/bundles").join(format!("{name}.json")), path).expect("a copy");
+    };
+    let refused = Some("signature".to_owned());
+    put(false, &stored);
+    assert_eq!(pull(store(), &spec), refused);
+    assert!(!kept.exists());
+    put(true, &stored);
+    assert_eq!(pull(store(), &spec), None);
+    put(false, &kept);
+    assert_eq!(pull(store().offline(true), &pinned), refused);
+    for spec in [&spec, &pinned] {
+        put(false, &kept);
+        assert_eq!(pull(store(), spec), None);
+        assert_eq!(fs::read(&kept).expect("a bundle"), fs::read(&stored).expect("a bundle"));
+    }
+    let requests = web.requests();
+    assert_eq!((pull(store(), &pinned), web.requests()), (None, requests));
+}
+
 #[test]
 fn tags_are_judged_as_in_python() {
     for (name, is_valid) in cases("tags").0 {

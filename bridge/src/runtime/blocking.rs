@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+use tokio::task::unconstrained;
+
 use super::panics;
 use crate::BridgeError;
 
@@ -19,9 +21,12 @@ impl Wake for Unpark {
 
 /// Runs a future to its end on the calling thread, which it blocks. This also works inside of an asynchronous runtime,
 /// where tokio's own blocking calls panic.
+///
+/// A task of such a runtime has a budget of operations, which is refilled only when the task returns. The future does not use
+/// it: once it is empty, what tokio's futures wait for would never come.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let (mut context, mut future) = (Context::from_waker(&waker), pin!(future));
+    let (mut context, mut future) = (Context::from_waker(&waker), pin!(unconstrained(future)));
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return output;
@@ -57,6 +62,10 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Handle, BridgeError> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio::runtime::Builder;
 
     use super::*;
 
@@ -71,5 +80,18 @@ mod tests {
         });
         assert_eq!(block_on(future), 7);
         assert_eq!(polls, 3);
+    }
+
+    #[test]
+    fn a_task_can_wait_any_number_of_times() {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let others = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+            let own = Builder::new_current_thread().build().expect("a runtime");
+            let wait = |number: usize| block_on(others.spawn(async move { number })).expect("a number");
+            let sum = own.block_on(async { (0..1000).map(wait).sum::<usize>() });
+            sender.send(sum).expect("the test waits");
+        });
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(30)), Ok(499_500));
     }
 }

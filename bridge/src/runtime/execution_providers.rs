@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use ort::ep::ExecutionProviderDispatch;
 use ort::session::builder::SessionBuilder;
@@ -12,6 +12,7 @@ use ort::value::{Outlet, Tensor, TensorElementType, ValueType};
 
 use super::devices::{Device, KINDS, Machine};
 use super::providers::count_events;
+use super::random::random;
 use super::session::EngineOptions;
 use crate::BridgeError;
 
@@ -147,11 +148,9 @@ pub(super) struct Profile {
 impl Profile {
     /// Lets the session of a builder write a profile.
     pub(super) fn start(builder: SessionBuilder) -> ort::Result<(Self, SessionBuilder)> {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("onnx-ml-bridge-{}-{number}", std::process::id()));
-        fs::create_dir(&folder).map_err(|error| ort::Error::new(format!("{}: {error}", folder.display())))?;
-        let profile = Self { folder };
+        let parent = std::env::temp_dir();
+        let refused = |error: io::Error| ort::Error::new(format!("{}: {error}", parent.display()));
+        let profile = Self { folder: new_folder(&parent, random).map_err(refused)? };
         let builder = builder.with_profiling(profile.folder.join("profile"))?;
         Ok((profile, builder))
     }
@@ -179,6 +178,17 @@ impl Drop for Profile {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.folder) {
             tracing::debug!(%error, "the folder of a profile was not removed");
+        }
+    }
+}
+
+/// Makes a folder whose name has a number, which is random. A process that was killed may have left one with this name.
+fn new_folder(parent: &Path, mut number: impl FnMut() -> u64) -> io::Result<PathBuf> {
+    loop {
+        let folder = parent.join(format!("onnx-ml-bridge-{:016x}", number()));
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| folder),
         }
     }
 }
@@ -262,6 +272,18 @@ mod tests {
         assert_eq!(short_shape(&[-1]), [2]);
         assert_eq!(short_shape(&[1]), [1]);
         assert_eq!(short_shape(&[-1, 8, -1]), [1, 8, 2]);
+    }
+
+    #[test]
+    fn a_folder_that_exists_is_not_used_again() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let mut numbers = [7, 7, 8].into_iter();
+        let mut make = || new_folder(parent.path(), || numbers.next().expect("a number")).expect("a folder");
+        let (first, second) = (make(), make());
+        assert!(first.ends_with("onnx-ml-bridge-0000000000000007"));
+        assert!(second.ends_with("onnx-ml-bridge-0000000000000008") && second.is_dir());
+        let missing = new_folder(&parent.path().join("none"), random).expect_err("no parent");
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(crate) mod options;
 pub(crate) mod outputs;
 pub(crate) mod panics;
 pub(crate) mod providers;
+pub(crate) mod random;
 pub(crate) mod scope;
 pub(crate) mod session;
 pub(crate) mod trace;

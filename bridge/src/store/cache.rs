@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::folder;
-use super::layout::{ARTIFACTS, LOCKS, MAX_RECORD_BYTES, RESOLVED, STAGING, artifact};
+use super::layout::{ARTIFACTS, LOCKS, MAX_RECORD_BYTES, MODELS, RESOLVED, STAGING, artifact};
 use super::records::TagRecord;
 use crate::BridgeError;
 use crate::artifact::tree::sha256;
+use crate::runtime::random::random;
 
 const VARIABLE: &str = "ONNX_ML_BRIDGE_CACHE";
 /// The cache removes the artifacts that were used longest ago when all of them are larger than this,
@@ -197,6 +198,17 @@ impl Cache {
     }
 }
 
+/// Notes that an artifact is used now if its folder is in a cache; other folders stay as they are. A cache has the locks of its
+/// downloads, and unlike a store in a folder no models.
+pub(crate) fn note_use(folder: &Path) {
+    let Ok(folder) = std::path::absolute(folder) else { return };
+    let above = folder.parent().filter(|parent| parent.file_name().is_some_and(|name| name == ARTIFACTS));
+    let is_cache = |root: &Path| root.join(LOCKS).is_dir() && !root.join(MODELS).exists();
+    if above.and_then(Path::parent).is_some_and(is_cache) {
+        touch(&folder); // a cache that cannot be written has no order
+    }
+}
+
 /// Whether a file has its name still. The Python package deletes the file of a lock when it releases the lock.
 #[cfg(unix)]
 fn is_named(file: &File, path: &Path) -> bool {
@@ -266,11 +278,15 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), BridgeError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make_folder(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-    let refused = |error| BridgeError::io(&temporary, &error);
-    let mut file = File::create(&temporary).map_err(refused)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(refused)?;
-    fs::rename(&temporary, path).map_err(|error| BridgeError::io(path, &error))?;
+    // Threads and processes may write the file at the same time.
+    let temporary = folder.join(format!(".{name}.{:016x}", random()));
+    let written = File::create_new(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&temporary); // of no use, and its name does not come again
+        BridgeError::io(path, &error)
+    })?;
     sync_folder(folder)
 }
 
@@ -284,4 +300,28 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), BridgeError> {
 #[cfg(not(unix))]
 pub(crate) fn sync_folder(_: &Path) -> Result<(), BridgeError> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writers_of_one_file_do_not_disturb_each_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("record.json");
+        std::thread::scope(|scope| {
+            for byte in [1, 2] {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..30 {
+                        assert_eq!(write(path, &[byte; 100_000]), Ok(()));
+                        let bytes = fs::read(path).expect("a file");
+                        assert!(bytes == [1; 100_000] || bytes == [2; 100_000]);
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
 }

@@ -9,9 +9,10 @@ use super::cache::{make_folder, sync_folder};
 use super::hashed_file::HashedFile;
 use super::layout::artifact;
 use super::locate::Report;
-use super::remote::{PART, Part, Parts, Piece, Remote};
+use super::remote::{Part, Parts, Piece, Remote, split};
 use crate::BridgeError;
 use crate::artifact::Manifest;
+use crate::artifact::manifest::FileEntry;
 use crate::artifact::stamp::Stamp;
 use crate::artifact::tree::{IDENTITY, MANIFEST, MAX_MANIFEST_BYTES, sha256};
 
@@ -38,7 +39,8 @@ pub(super) fn fetch_manifest(remote: &Remote, identity: &str) -> Result<Vec<u8>,
 /// hash and is on disk, and so are the names in the folders. Returns the stamps of the files.
 ///
 /// # Errors
-/// `store`, if the store cannot be read; `file_hash` for a file of another content, which is removed; `io`.
+/// `store`, if the store cannot be read; `file_hash` for a file of another content, which is removed; `io`, also if the
+/// disk does not have the space for all files.
 pub(super) fn download(
     remote: &Remote,
     manifest: &Manifest,
@@ -48,21 +50,15 @@ pub(super) fn download(
 ) -> Result<BTreeMap<String, Stamp>, BridgeError> {
     make_folder(folder)?;
     let identity = sha256(raw);
-    let mut files = Vec::new();
-    for (name, entry) in &manifest.files {
-        let path = folder.join(name);
-        let present = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        let start = if present <= entry.size { present } else { 0 };
-        let (key, sha256) = (format!("{}/{name}", artifact(&identity)), entry.sha256.clone());
-        files.push(Missing { name: name.clone(), path, key, start, size: entry.size, sha256 });
-    }
+    let files = missing(manifest, &artifact(&identity), folder);
     let mut progress = Progress {
         report,
-        done: files.iter().map(|file| file.start).sum(),
-        total: files.iter().map(|file| file.size).sum(),
+        done: sum(files.iter().map(|file| file.start)),
+        total: sum(files.iter().map(|file| file.size)),
     };
+    require_space(folder, progress.total - progress.done)?;
     let mut fetched = match remote.has_ranges(&format!("{}/{MANIFEST}", artifact(&identity)))? {
-        true => Some(remote.parts(files.iter().flat_map(Missing::parts).collect())?),
+        true => Some(remote.parts(files.iter().map(Missing::part).collect())?),
         false => None,
     };
     let mut stamps = BTreeMap::new();
@@ -73,6 +69,44 @@ pub(super) fn download(
     write(&folder.join(IDENTITY), line(&identity).as_bytes())?;
     sync_folders(folder)?;
     Ok(stamps)
+}
+
+/// The files of an artifact, whose beginnings a folder can have.
+fn missing(manifest: &Manifest, prefix: &str, folder: &Path) -> Vec<Missing> {
+    let file = |(name, entry): (&String, &FileEntry)| {
+        let path = folder.join(name);
+        let present = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let start = if present <= entry.size { present } else { 0 };
+        let (key, sha256) = (format!("{prefix}/{name}"), entry.sha256.clone());
+        Missing { name: name.clone(), path, key, start, size: entry.size, sha256 }
+    };
+    manifest.files.iter().map(file).collect()
+}
+
+/// The sum of sizes, which a manifest may have made too large for a number.
+fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// Checks that the disk of a folder has space.
+///
+/// # Errors
+/// `io`.
+#[cfg(target_os = "linux")]
+fn require_space(folder: &Path, size: u64) -> Result<(), BridgeError> {
+    let disk = rustix::fs::statvfs(folder).map_err(|error| BridgeError::io(folder, &error.into()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= size {
+        return Ok(());
+    }
+    let remedy = "free some, or set ONNX_ML_BRIDGE_CACHE to a folder of another disk";
+    let problem = format!("no space for {size} bytes, as {free} are free: {remedy}");
+    Err(BridgeError::io(folder, &std::io::Error::new(std::io::ErrorKind::StorageFull, problem)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn require_space(_: &Path, _: u64) -> Result<(), BridgeError> {
+    Ok(())
 }
 
 /// A file that is missing, or whose end is.
@@ -104,9 +138,9 @@ impl Progress<'_> {
 }
 
 impl Missing {
-    fn parts(&self) -> impl Iterator<Item = Part> {
-        let starts = (self.start..self.size).step_by(PART as usize);
-        starts.map(|start| Part { key: self.key.clone(), range: start..self.size.min(start + PART) })
+    /// What is missing.
+    fn part(&self) -> Part {
+        Part { key: self.key.clone(), range: self.start..self.size }
     }
 
     /// Appends what is missing, and compares the hash of all bytes.
@@ -141,7 +175,7 @@ impl Missing {
         mut append: impl FnMut(Piece) -> Result<(), BridgeError>,
     ) -> Result<(), BridgeError> {
         let Some(fetched) = fetched else { return remote.stream(&self.key, self.start..self.size, append) };
-        self.parts().try_for_each(|_| fetched.next(&mut append))
+        split(self.start..self.size).try_for_each(|_| fetched.next(&mut append))
     }
 }
 

@@ -86,7 +86,7 @@ mod copies {
     use crate::store::download::{download, fetch_manifest};
     use crate::store::layout::signature;
     use crate::store::remote::Remote;
-    use crate::trust::MAX_BUNDLE_BYTES;
+    use crate::trust::{MAX_BUNDLE_BYTES, check_bundle, unsigned};
 
     impl Store {
         pub(super) fn locate_in_cache(
@@ -102,7 +102,7 @@ mod copies {
             {
                 let resolved = pinned(spec, pin, &manifest);
                 check_name(&manifest, &resolved)?;
-                self.fetch_bundles(remote, &cache, pin)?;
+                self.fetch_bundle(remote, &cache, &manifest, pin)?;
                 return Ok(Located { path, resolved });
             }
             let resolved = self.resolve_spec(spec)?;
@@ -112,7 +112,7 @@ mod copies {
                 None => self.copy(remote, &cache, &resolved, report)?,
             };
             check_name(&manifest, &resolved)?;
-            self.fetch_bundles(remote, &cache, &resolved.identity)?;
+            self.fetch_bundle(remote, &cache, &manifest, &resolved.identity)?;
             Ok(Located { path, resolved })
         }
 
@@ -133,7 +133,7 @@ mod copies {
             let raw = fetch_manifest(remote, identity)?;
             let manifest = parse_manifest(&raw)?;
             check_name(&manifest, resolved)?;
-            self.fetch_bundles(remote, cache, identity)?;
+            self.fetch_bundle(remote, cache, &manifest, identity)?;
             let bundle = |hash: &str| cache.path(&signature(identity, hash));
             self.trust.check_manifest(&manifest, identity, &|hash| vec![bundle(hash)])?;
             let staging = cache.staging(identity);
@@ -150,18 +150,31 @@ mod copies {
             Ok((path, manifest))
         }
 
-        /// Copies the bundles of the trusted keys to the cache, unless it has one of them.
-        fn fetch_bundles(&self, remote: &Remote, cache: &Cache, identity: &str) -> Result<(), BridgeError> {
-            let keys: Vec<String> = self.trust.keys().iter().map(|key| signature(identity, key.hash())).collect();
-            if self.offline || keys.iter().any(|key| cache.path(key).is_file()) {
+        /// Copies a valid bundle of a trusted key to the cache, unless it has one. An invalid one in the cache is replaced.
+        ///
+        /// # Errors
+        /// `signature`, if the store has only invalid bundles; `store`; `io`.
+        fn fetch_bundle(
+            &self,
+            remote: &Remote,
+            cache: &Cache,
+            manifest: &Manifest,
+            identity: &str,
+        ) -> Result<(), BridgeError> {
+            let cached = |hash: &str| vec![cache.path(&signature(identity, hash))];
+            if self.offline || self.trust.check_manifest(manifest, identity, &cached).is_ok() {
                 return Ok(());
             }
-            for key in keys {
-                if let Some(bundle) = remote.get(&key, MAX_BUNDLE_BYTES)? {
-                    write(&cache.path(&key), &bundle)?;
+            let mut problems = Vec::new();
+            for key in self.trust.keys() {
+                let name = signature(identity, key.hash());
+                let Some(bundle) = remote.get(&name, MAX_BUNDLE_BYTES)? else { continue };
+                match check_bundle(&bundle, key, manifest, identity) {
+                    Ok(()) => return write(&cache.path(&name), &bundle),
+                    Err(problem) => problems.push(format!("{name} in {}: {problem}", remote.address())),
                 }
             }
-            Ok(())
+            if problems.is_empty() { Ok(()) } else { Err(unsigned(manifest, &problems)) }
         }
     }
 

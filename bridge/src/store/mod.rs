@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::cache::Cache;
+pub(crate) use self::cache::note_use;
 pub(crate) use self::locate::Checks;
 use self::source::Source;
 pub(crate) use self::spec::Spec;

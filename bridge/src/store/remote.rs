@@ -35,12 +35,16 @@ pub(crate) struct Part {
     pub(crate) range: Range<u64>,
 }
 
+/// The parts of a range. They are computed one by one, because a manifest can have files of any size.
+pub(super) fn split(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = range.end;
+    range.step_by(PART as usize).map(move |start| start..end.min(start.saturating_add(PART)))
+}
+
 /// Parts of objects that were requested, in order.
 pub(crate) struct Parts<'a> {
     remote: &'a Remote,
-    /// The parts that are not received yet.
-    waiting: std::vec::IntoIter<Part>,
-    receiver: mpsc::Receiver<Pieces>,
+    receiver: mpsc::Receiver<(Part, Pieces)>,
 }
 
 impl Parts<'_> {
@@ -50,8 +54,7 @@ impl Parts<'_> {
     /// `store`; `internal`, if there is none or its request panicked; the errors of `write`.
     pub(crate) fn next(&mut self, mut write: impl FnMut(Piece) -> Result<(), BridgeError>) -> Result<(), BridgeError> {
         let missing = || BridgeError::Internal { problem: format!("{} has no more parts", self.remote.address) };
-        let Part { key, mut range } = self.waiting.next().ok_or_else(missing)?;
-        let mut pieces = block_on(self.receiver.recv()).ok_or_else(missing)?;
+        let (Part { key, mut range }, mut pieces) = block_on(self.receiver.recv()).ok_or_else(missing)?;
         while let Some(piece) = block_on(pieces.recv()) {
             let piece = piece.map_err(|error| self.remote.failure(&key, Problem::of(error)))?;
             range.start += piece.len() as u64;
@@ -149,27 +152,27 @@ impl Remote {
         got.map_err(|problem| self.failure(key, problem))
     }
 
-    /// Requests parts of objects, several at a time. They come in order.
+    /// Requests objects in parts, several at a time. They come in order.
     ///
     /// # Errors
     /// `store`, for a key that the store cannot have.
-    pub(crate) fn parts(&self, parts: Vec<Part>) -> Result<Parts<'_>, BridgeError> {
-        let mut requests = Vec::new();
-        for Part { key, range } in &parts {
-            requests.push((self.path(key)?, range.clone()));
-        }
+    pub(crate) fn parts(&self, wholes: Vec<Part>) -> Result<Parts<'_>, BridgeError> {
+        let located = |whole: Part| self.path(&whole.key).map(|path| (path, whole));
+        let wholes = wholes.into_iter().map(located).collect::<Result<Vec<(Path, Part)>, BridgeError>>()?;
         let (sender, receiver) = mpsc::channel(PARTS - 1); // one more is being read
         let objects = Arc::clone(&self.objects);
         self.spawn(async move {
-            for (path, range) in requests {
-                let (pieces, part) = mpsc::unbounded_channel();
-                if sender.send(part).await.is_err() {
-                    return; // nobody waits for it
+            for (path, Part { key, range }) in wholes {
+                for range in split(range) {
+                    let (pieces, received) = mpsc::unbounded_channel();
+                    if sender.send((Part { key: key.clone(), range: range.clone() }, received)).await.is_err() {
+                        return; // nobody waits for it
+                    }
+                    tokio::spawn(send_part(Arc::clone(&objects), path.clone(), range, pieces));
                 }
-                tokio::spawn(send_part(Arc::clone(&objects), path, range, pieces));
             }
         });
-        Ok(Parts { remote: self, waiting: parts.into_iter(), receiver })
+        Ok(Parts { remote: self, receiver })
     }
 
     /// Reads the bytes of an object in a range from a server that sends whole objects, and passes them on in pieces.
@@ -238,5 +241,39 @@ impl Drop for Remote {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use object_store::ObjectStoreExt;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[test]
+    fn parts_of_an_endless_object_come_one_by_one() {
+        let (objects, runtime) = (Arc::new(InMemory::new()), Runtime::new().expect("a runtime"));
+        let content = vec![7; PART as usize + 5];
+        runtime.block_on(objects.put(&Path::from("object"), content.into())).expect("an object");
+        let (address, prefix) = ("memory".to_owned(), Path::default());
+        let remote = Remote { objects, prefix, address, can_list: true, runtime: Some(runtime) };
+        let (started, mut sizes) = (Instant::now(), Vec::new());
+        let mut parts = remote.parts(vec![Part { key: "object".to_owned(), range: 0..1 << 47 }]).expect("parts");
+        let mut next = || {
+            let mut size = 0;
+            let result = parts.next(|piece| {
+                size += piece.len();
+                Ok(())
+            });
+            sizes.push(size);
+            result.map_err(|error| error.code().as_str())
+        };
+        assert_eq!(next(), Ok(()));
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        assert_eq!(next(), Err("store"));
+        assert_eq!(sizes, [PART as usize, 5]);
     }
 }

@@ -73,14 +73,26 @@ impl Trust {
         }
         match problems.is_empty() {
             true => Ok(()), // no keys
-            false => Err(BridgeError::signature(format!(
-                "{} {} is not signed by a trusted key ({}); sign it, or trust the key that signed it",
-                manifest.name,
-                manifest.version,
-                problems.join("; ")
-            ))),
+            false => Err(unsigned(manifest, &problems)),
         }
     }
+}
+
+/// The error of an artifact whose bundles have these problems.
+pub(crate) fn unsigned(manifest: &Manifest, problems: &[String]) -> BridgeError {
+    let (Manifest { name, version, .. }, problems) = (manifest, problems.join("; "));
+    BridgeError::signature(format!(
+        "{name} {version} is not signed by a trusted key ({problems}); sign it, or trust the key that signed it"
+    ))
+}
+
+/// Checks the bundle of a key for an artifact with this manifest.
+///
+/// # Errors
+/// What is wrong with the bundle.
+#[cfg(feature = "store-remote")]
+pub(crate) fn check_bundle(raw: &[u8], key: &TrustedKey, manifest: &Manifest, identity: &str) -> Result<(), String> {
+    bundle::verify(raw, key, &signed_files(manifest, identity))
 }
 
 /// The files that a bundle signs: those of the manifest, the manifest and the file with its hash.

@@ -14,10 +14,10 @@ mod missing;
 
 #[cfg(all(fuzzing, feature = "store"))]
 pub(crate) use bundle::read as read_bundle;
-#[cfg(feature = "store-remote")]
-pub(crate) use enforced::MAX_BUNDLE_BYTES;
 #[cfg(feature = "store")]
 pub(crate) use enforced::Trust;
+#[cfg(feature = "store-remote")]
+pub(crate) use enforced::{MAX_BUNDLE_BYTES, check_bundle, unsigned};
 #[cfg(feature = "store")]
 pub(crate) use keys::TrustedKey;
 #[cfg(not(feature = "store"))]

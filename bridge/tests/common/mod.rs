@@ -19,6 +19,9 @@ pub mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -262,6 +265,16 @@ pub fn seal(root: &Path, mut manifest: Value) {
 pub fn write_manifest(root: &Path, bytes: &[u8]) {
     write(root, "manifest.json", bytes);
     write(root, "manifest.sha256", format!("{}  manifest.json\n", sha256(bytes)).as_bytes());
+}
+
+/// Makes a blocking call inside of a task of tokio. A call that never ends fails.
+pub fn in_task<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        sender.send(runtime.block_on(async { call() })).expect("the test waits");
+    });
+    receiver.recv_timeout(Duration::from_secs(60)).expect("an answer")
 }
 
 /// Copies a directory, file by file.

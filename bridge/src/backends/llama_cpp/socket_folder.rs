@@ -1,11 +1,11 @@
 //! [`SocketFolder`]: the folder of a Unix socket.
 
 use std::fs::{self, DirBuilder};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use crate::BridgeError;
+use crate::runtime::random::random;
 
 /// The longest path of a Unix socket.
 const MAX_SOCKET: usize = 100;
@@ -17,8 +17,7 @@ impl SocketFolder {
     /// # Errors
     /// `io`, or `config` if the path of temporary files is too long for a socket.
     pub(super) fn new() -> Result<Self, BridgeError> {
-        let number = RandomState::new().build_hasher().finish();
-        let path = std::env::temp_dir().join(format!("onnx-ml-bridge-{number:016x}"));
+        let path = std::env::temp_dir().join(format!("onnx-ml-bridge-{:016x}", random()));
         let folder = Self(path);
         if folder.socket().as_os_str().len() > MAX_SOCKET {
             let problem = format!("TMPDIR: {} is too long for a Unix socket", folder.socket().display());

@@ -1,10 +1,10 @@
 //! How long to wait before a request is sent again.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use crate::runtime::random::random;
 
 /// The bound of the first random wait.
 const FIRST: Duration = Duration::from_millis(500);
@@ -16,13 +16,12 @@ const RETRY_AFTER_MS: &str = "retry-after-ms";
 /// A random time from 0 to min(`max`, 500 ms * 2^n).
 pub(super) fn random_wait(n: u32, max: Duration) -> Duration {
     let bound = FIRST.saturating_mul(2_u32.saturating_pow(n)).min(max);
-    bound.mul_f64(random())
+    bound.mul_f64(fraction())
 }
 
-/// A random number from 0 to 1. The keys of the standard library's maps are random, and differ from call to call.
-fn random() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 11;
-    bits as f64 / (1_u64 << 53) as f64
+/// A random number from 0 to 1.
+fn fraction() -> f64 {
+    (random() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// How long a server asks to wait: `retry-after-ms` in milliseconds, else `Retry-After` in seconds or as a date.

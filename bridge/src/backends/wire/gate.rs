@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep_until;
 
 /// Limits the requests to one server.
@@ -12,15 +12,10 @@ pub(crate) struct Gate {
     slots: Arc<Semaphore>,
     /// The time between the starts of two requests; `None` without a limit.
     interval: Option<Duration>,
-    times: Mutex<Times>,
-}
-
-#[derive(Debug, Default)]
-struct Times {
+    /// The next request may start then. The request that waits for it has the lock.
+    next: AsyncMutex<Option<Instant>>,
     /// The server refuses requests until then.
-    held: Option<Instant>,
-    /// The next request may start then.
-    next: Option<Instant>,
+    held: Mutex<Option<Instant>>,
 }
 
 impl Gate {
@@ -29,7 +24,7 @@ impl Gate {
     pub(crate) fn new(max_in_flight: usize, requests_per_minute: Option<u32>) -> Arc<Self> {
         let interval = requests_per_minute.map(|count| Duration::from_secs(60) / count.max(1));
         let slots = Arc::new(Semaphore::new(max_in_flight.clamp(1, Semaphore::MAX_PERMITS)));
-        Arc::new(Self { slots, interval, times: Mutex::default() })
+        Arc::new(Self { slots, interval, next: AsyncMutex::default(), held: Mutex::default() })
     }
 
     /// Waits until a request may start. The slot is free again when the value is dropped. A waiting request has no slot.
@@ -37,28 +32,23 @@ impl Gate {
     /// # Errors
     /// How long the server refuses requests, if that is past the deadline.
     pub(crate) async fn enter(&self, deadline: Option<Instant>) -> Result<Option<OwnedSemaphorePermit>, Duration> {
+        self.wait_while_held(deadline).await?;
+        self.wait_for_start().await;
         loop {
-            while let Some(until) = self.held() {
-                if deadline.is_some_and(|deadline| until >= deadline) {
-                    return Err(until.saturating_duration_since(Instant::now()));
-                }
-                sleep_until(until.into()).await;
-            }
-            if let Some(start) = self.reserve() {
-                sleep_until(start.into()).await;
-            }
             let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
             if self.held().is_none() {
                 return Ok(slot);
             }
+            drop(slot); // the server refused another request meanwhile
+            self.wait_while_held(deadline).await?;
         }
     }
 
     /// Holds back all requests for a time, which the server asked for.
     pub(crate) fn hold(&self, wait: Duration) {
         let until = Instant::now() + wait;
-        let mut times = self.lock();
-        times.held = times.held.max(Some(until));
+        let mut held = self.lock();
+        *held = held.max(Some(until));
     }
 
     /// The number of requests that have a slot, at most `limit`.
@@ -69,20 +59,32 @@ impl Gate {
 
     /// The time until which the server refuses requests; `None` if it does not.
     fn held(&self) -> Option<Instant> {
-        self.lock().held.filter(|until| *until > Instant::now())
+        self.lock().filter(|until| *until > Instant::now())
     }
 
-    /// Takes the next start of a request; `None` without a limit on their number.
-    fn reserve(&self) -> Option<Instant> {
-        let interval = self.interval?;
-        let mut times = self.lock();
-        let start = times.next.map_or_else(Instant::now, |next| next.max(Instant::now()));
-        times.next = Some(start + interval);
-        Some(start)
+    /// # Errors
+    /// How long the server refuses requests, if that is past the deadline.
+    async fn wait_while_held(&self, deadline: Option<Instant>) -> Result<(), Duration> {
+        while let Some(until) = self.held() {
+            if deadline.is_some_and(|deadline| until >= deadline) {
+                return Err(until.saturating_duration_since(Instant::now()));
+            }
+            sleep_until(until.into()).await;
+        }
+        Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Times> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for the next start of a request. Requests wait in turn, so that one that is dropped meanwhile takes no start.
+    async fn wait_for_start(&self) {
+        let Some(interval) = self.interval else { return };
+        let mut next = self.next.lock().await;
+        let start = next.map_or_else(Instant::now, |next| next.max(Instant::now()));
+        sleep_until(start.into()).await;
+        *next = Some(start + interval);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,5 +134,39 @@ mod tests {
             }
         });
         assert!(started.elapsed() >= Duration::from_millis(60), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_request_that_is_dropped_while_it_waits_takes_no_start() {
+        let gate = Gate::new(8, Some(120));
+        let started = Instant::now();
+        wait(async {
+            drop(gate.enter(None).await);
+            for _ in 0..20 {
+                let dropped = tokio::time::timeout(Duration::ZERO, gate.enter(None)).await;
+                assert!(dropped.is_err());
+            }
+            drop(gate.enter(None).await);
+        });
+        let half = Duration::from_millis(500);
+        assert!((half..10 * half).contains(&started.elapsed()), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_request_takes_one_start_even_if_the_server_refuses_another_one_meanwhile() {
+        let gate = Gate::new(1, Some(60));
+        let started = Instant::now();
+        wait(async {
+            let slot = gate.enter(None).await;
+            let waiting = tokio::spawn({
+                let gate = Arc::clone(&gate);
+                async move { gate.enter(None).await.map(drop) }
+            });
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            gate.hold(Duration::from_millis(50));
+            drop(slot);
+            assert_eq!(waiting.await.expect("no panic"), Ok(()));
+        });
+        assert!(started.elapsed() < Duration::from_millis(1700), "{:?}", started.elapsed());
     }
 }

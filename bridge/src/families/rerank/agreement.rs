@@ -7,7 +7,8 @@ pub(super) const TIE: f64 = 2e-5;
 /// The indices of documents by descending score; documents of equal scores keep their order.
 pub(super) fn ranking(scores: &[f64]) -> Vec<usize> {
     let mut indices: Vec<usize> = (0..scores.len()).collect();
-    indices.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let score = |index: usize| scores[index] + 0.0; // -0 becomes 0, which equals it
+    indices.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
     indices
 }
 
@@ -61,6 +62,7 @@ mod tests {
     #[test]
     fn equal_scores_keep_their_order() {
         assert_eq!(ranking(&[0.5, 0.9, 0.5, -1.0]), [1, 0, 2, 3]);
+        assert_eq!(ranking(&[-0.0, 0.0, 1.0, 0.0, -0.0]), [2, 0, 1, 3, 4]);
         assert_eq!(ranking(&[]), Vec::<usize>::new());
     }
 

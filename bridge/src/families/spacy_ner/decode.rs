@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::raise;
 use super::section::{SpacyNer, Tie};
 use super::tables::{Move, NerTables};
 use crate::BridgeError;
@@ -138,8 +139,7 @@ impl<'a> Decoder<'a> {
         // As in spaCy, the bias is added last: the order of additions changes how sums are rounded, which can decide
         // between two moves with nearly equal scores.
         for (index, (((current, first), previous), bias)) in features.enumerate() {
-            let state = &mut self.state[index % self.hidden];
-            *state = state.max(current + first + previous + bias);
+            raise(&mut self.state[index % self.hidden], current + first + previous + bias);
         }
         let inside = score(&self.tables.inside, open.label, &self.state);
         let last = score(&self.tables.last, open.label, &self.state);
@@ -267,5 +267,11 @@ mod tests {
         let code = |case: &Case| spans(case.outputs(), &[], &[], Tie::In).map_err(|error| error.code().as_str());
         assert_eq!(code(&Case::new(&[(2, false, 0.0)])), Err("inference"));
         assert_eq!(code(&Case::new(&[(0, true, 0.0), (-1, false, f32::INFINITY), (-1, false, 0.0)])), Err("inference"));
+        for index in 4..8 {
+            // One maxout piece of the second token
+            let mut case = Case::new(&[(0, true, 0.0), (-1, false, 0.0), (-1, false, 0.0)]);
+            case.current[index] = f32::NAN;
+            assert_eq!(code(&case), Err("inference"), "{index}");
+        }
     }
 }

@@ -45,6 +45,14 @@ use crate::runtime::meter::Meter;
 use crate::runtime::options::ModelOptions;
 use crate::runtime::session::SessionFactory;
 
+/// Raises an element of a hidden layer to the value of a maxout piece. Unlike with `f32::max`, NaN stays, so that the scores are
+/// NaN too, and refused.
+fn raise(element: &mut f32, value: f32) {
+    if value > *element || value.is_nan() {
+        *element = value;
+    }
+}
+
 /// Reads the rules, for fuzzing.
 #[cfg(fuzzing)]
 pub(crate) fn read_rules(bytes: &[u8]) -> Result<(), BridgeError> {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 pub(super) use self::features::Features;
 use self::state::{Kind, State};
 use self::tree::{Decorated, Tree};
+use super::raise;
 use super::tables::{ParserTables, STATE_TOKENS};
 use crate::BridgeError;
 use crate::families::spacy_ner::section::SpacyParser;
@@ -130,7 +131,7 @@ impl<'a> Parser<'a> {
         self.sum.iter_mut().zip(&self.tables.bias).for_each(|(sum, bias)| *sum += bias);
         self.state.fill(f32::NEG_INFINITY);
         for piece in self.sum.chunks_exact(self.hidden) {
-            self.state.iter_mut().zip(piece).for_each(|(state, value)| *state = state.max(*value));
+            self.state.iter_mut().zip(piece).for_each(|(state, value)| raise(state, *value));
         }
         self.scores.fill(0.0);
         for (state, weights) in self.state.iter().zip(self.tables.weight.chunks_exact(self.scores.len())) {
@@ -204,9 +205,11 @@ mod tests {
 
     #[test]
     fn scores_that_are_not_finite_are_refused() {
-        let values = features(&[[f32::NAN, 0.0], [f32::INFINITY, 0.0]]);
-        let starts = starts(&tables(), &mut Features::all(&values, STATE_TOKENS * WIDTH), 2);
-        assert_eq!(starts.map_err(|error| error.code().as_str()), Err("inference"));
+        for first in [f32::NAN, f32::INFINITY] {
+            let values = features(&[[first, 0.0], [0.0, 0.0]]);
+            let starts = starts(&tables(), &mut Features::all(&values, STATE_TOKENS * WIDTH), 2);
+            assert_eq!(starts.map_err(|error| error.code().as_str()), Err("inference"), "{first}");
+        }
     }
 
     #[test]

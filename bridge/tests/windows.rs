@@ -181,6 +181,29 @@ fn a_reload_ends_the_windows() {
     assert_eq!(windows.pool(), Err(BridgeError::Cancelled));
 }
 
+#[cfg(feature = "openai")]
+#[test]
+fn a_reload_of_the_member_of_a_chain_ends_the_windows() {
+    use std::sync::Arc;
+
+    let bridge = OnnxMlBridge::builder().model(model().name("m")).build().expect("a bridge");
+    let member: Arc<dyn MlBridge> = Arc::new(bridge.clone());
+    let chain = onnx_ml_bridge::CompositeMlBridge::builder().embedding([member]).build().expect("a chain");
+    let embedder = chain.embedder(None).expect("a chain");
+    let text = TEXT.repeat(200);
+    let mut windows = embedder.embed_windows_blocking(text.as_str(), &EmbedOptions::default(), 0).expect("windows");
+    windows.next().expect("a window").expect("a vector");
+    bridge.unload(); // the next block loads the same version
+    assert!(windows.by_ref().take(20).all(|window| window.is_ok()));
+    bridge.reload_blocking("m", &ReloadOptions::default()).expect("the same model");
+    assert_eq!(windows.pool(), Err(BridgeError::Cancelled));
+    let whole =
+        |embedder: Embedder| embedder.embed_windows_blocking(text.as_str(), &EmbedOptions::default(), 0)?.pool();
+    let alone = whole(bridge.embedder(None).expect("a handle"));
+    assert!(alone.is_ok());
+    assert_eq!(whole(embedder), alone);
+}
+
 /// The peak of the memory of this process in bytes.
 #[cfg(target_os = "linux")]
 fn peak() -> usize {

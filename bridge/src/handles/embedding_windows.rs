@@ -59,10 +59,10 @@ impl EmbeddingWindows {
         let windows = of_windows(&backend)?;
         windows.check(&text, &options).inspect_err(|error| backend.meter().error(error.code()))?;
         let pooled = Pooled::new(backend.dim(&options), windows.normalized());
-        let backend = Arc::downgrade(&backend);
+        let model = Arc::downgrade(&windows.model()?);
         let state = Reader {
             handle,
-            backend,
+            model,
             text,
             options,
             stride,
@@ -198,8 +198,8 @@ impl Pooled {
 /// What computes the windows.
 struct Reader {
     handle: Handle<dyn EmbedBackend>,
-    /// The backend that the call started with. It is not kept alive.
-    backend: Weak<dyn EmbedBackend>,
+    /// The model that the call started with. It is not kept alive.
+    model: Weak<dyn WindowBackend>,
     text: Arc<str>,
     options: EmbedOptions,
     stride: usize,
@@ -260,11 +260,8 @@ impl Reader {
 
     async fn windows(&mut self, backend: &Arc<dyn EmbedBackend>, caller: &Caller) -> Result<Block, BridgeError> {
         caller.stop.check()?;
-        // The tokens are those of another version of the model after a reload
-        if !std::ptr::addr_eq(Arc::as_ptr(backend), self.backend.as_ptr()) {
-            return Err(BridgeError::Cancelled);
-        }
         let model = of_windows(backend)?;
+        self.check_model(&model)?;
         if self.windows.is_none() {
             let (text, options) = (Arc::clone(&self.text), self.options.clone());
             self.windows = Some(Arc::clone(&model).split(text, options, self.stride, caller).await?);
@@ -275,9 +272,22 @@ impl Reader {
         }
         let rows = block.iter_mut().map(|window| std::mem::take(&mut window.ids)).collect::<Vec<_>>();
         let counts: Vec<usize> = rows.iter().map(Vec::len).collect();
-        let vectors = model.embed_windows(rows, &self.options, caller).await?;
-        let windows = block.iter().zip(counts).zip(vectors);
+        let vectors = Arc::clone(&model).embed_windows(rows, &self.options, caller).await;
+        self.check_model(&model)?; // the member of a chain can have been replaced meanwhile
+        let windows = block.iter().zip(counts).zip(vectors?);
         Ok(windows.map(|((window, tokens), vector)| (self.finish(window, tokens, vector), window.new_tokens)).collect())
+    }
+
+    /// Refuses another version of the model, which a reload opened: the tokens and the windows before are those of the first.
+    ///
+    /// # Errors
+    /// `cancelled`, or the errors of [`WindowBackend::model`].
+    fn check_model(&self, backend: &Arc<dyn WindowBackend>) -> Result<(), BridgeError> {
+        let model = Arc::clone(backend).model()?;
+        match std::ptr::addr_eq(Arc::as_ptr(&model), self.model.as_ptr()) {
+            true => Ok(()),
+            false => Err(BridgeError::Cancelled),
+        }
     }
 
     fn finish(&mut self, window: &TextWindow, token_count: usize, vector: Vec<f32>) -> EmbeddingWindow {

@@ -95,6 +95,12 @@ pub(crate) trait EmbedBackend: Backend {
 /// A model that embeds the windows of long texts.
 #[async_trait]
 pub(crate) trait WindowBackend: EmbedBackend {
+    /// The model that computes the vectors at the moment, which is not this one for a chain. A reload replaces it.
+    ///
+    /// # Errors
+    /// `closed`, or `config` for a chain without such a model.
+    fn model(self: Arc<Self>) -> Result<Arc<dyn WindowBackend>, BridgeError>;
+
     /// Whether the vectors have the length 1.
     fn normalized(&self) -> bool;
 

@@ -176,19 +176,24 @@ impl EmbedBackend for Chain<dyn EmbedBackend> {
 impl Chain<dyn EmbedBackend> {
     /// The only member, if it has windows.
     fn only_member(&self) -> Option<Arc<dyn WindowBackend>> {
-        match self.members.as_slice() {
-            [member] => member.handle.current().ok()?.windows(),
-            _ => None,
-        }
+        self.windowed().ok()
     }
 
+    /// # Errors
+    /// `closed`, or `config` unless the only member has windows.
     fn windowed(&self) -> Result<Arc<dyn WindowBackend>, BridgeError> {
-        self.only_member().ok_or_else(|| BridgeError::config("embed_windows needs one ONNX model: pass its name"))
+        let refused = || BridgeError::config("embed_windows needs one ONNX model: pass its name");
+        let [member] = self.members.as_slice() else { return Err(refused()) };
+        member.handle.current()?.windows().ok_or_else(refused)
     }
 }
 
 #[async_trait]
 impl WindowBackend for Chain<dyn EmbedBackend> {
+    fn model(self: Arc<Self>) -> Result<Arc<dyn WindowBackend>, BridgeError> {
+        self.windowed()?.model()
+    }
+
     fn normalized(&self) -> bool {
         self.only_member().is_some_and(|member| member.normalized())
     }

@@ -287,6 +287,10 @@ impl EmbedBackend for EmbeddingModel {
 
 #[async_trait]
 impl WindowBackend for EmbeddingModel {
+    fn model(self: Arc<Self>) -> Result<Arc<dyn WindowBackend>, BridgeError> {
+        Ok(self)
+    }
+
     fn normalized(&self) -> bool {
         self.spec.normalized
     }

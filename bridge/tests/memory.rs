@@ -134,6 +134,16 @@ fn a_model_that_exceeds_the_limit_alone_is_refused() {
     assert!(error.to_string().contains("memory_mb is 8"), "{error}");
 }
 
+#[test]
+fn a_limit_that_no_machine_has_is_none() {
+    let _alone = alone();
+    let artifact = common::tiny();
+    for limit in [1 << 43, 1 << 44, usize::MAX] {
+        let embedder = Embedder::open(artifact.path(), options().memory_mb(limit)).expect("a model");
+        assert_eq!(answer(&embedder), Ok(0.5), "{limit}");
+    }
+}
+
 /// From the second cycle on, an unload gives back what the load took, and the memory does not grow.
 #[test]
 fn unloads_give_the_memory_back() {

@@ -33,7 +33,7 @@ pub(super) struct Turn<'a>(Option<&'a Budget>);
 
 impl Budget {
     pub(crate) fn new(mebibytes: Option<usize>) -> Self {
-        Self { limit: mebibytes.map(|limit| limit as u64 * MEBIBYTE), ..Self::default() }
+        Self { limit: mebibytes.map(|limit| (limit as u64).min(1 << 40) * MEBIBYTE), ..Self::default() }
     }
 
     /// Waits for the turn of a load, and unloads other models until the model can be loaded within the limit: first those

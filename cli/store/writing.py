@@ -52,7 +52,10 @@ def promote_command(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Move a tag to a version."""
+    """Move a tag to a version.
+
+    A tag that names the version already is changed only if the key has not signed it.
+    """
     with reported_errors(as_json=as_json):
         _print_tag(
             name, open_store(store).promote(name, version, tag, if_current=if_current, sign=_signer(key)), as_json

@@ -9,6 +9,8 @@ from ...artifacts.families.summarization import FixedGeneration, GenerationDefau
 
 # The separator between the messages of one input
 _SEPARATOR = " "
+# Without a `max_length`, `generate` makes 20 tokens after the decoder's start token
+_DEFAULT_LENGTH = 21
 _IMPLEMENTED = frozenset(
     {
         "bos_token_id",
@@ -84,7 +86,7 @@ def describe_generation(settings: Any, max_target_tokens: int, vocab_size: int) 
         decoder_start_token_id=settings.decoder_start_token_id,
         eos_token_id=_single(settings.eos_token_id),
         max_target_tokens=max_target_tokens,
-        defaults=_defaults(settings),
+        defaults=_defaults(settings, max_target_tokens),
         fixed=FixedGeneration(
             no_repeat_ngram_size=settings.no_repeat_ngram_size or 0,
             early_stopping=False if settings.early_stopping is None else settings.early_stopping,
@@ -94,12 +96,12 @@ def describe_generation(settings: Any, max_target_tokens: int, vocab_size: int) 
     )
 
 
-def _defaults(settings: Any) -> GenerationDefaults:
+def _defaults(settings: Any, max_target_tokens: int) -> GenerationDefaults:
     """Return the default settings of a call; a setting that the checkpoint lacks has the default of `generate`."""
     return GenerationDefaults(
         num_beams=settings.num_beams or 1,
         min_length=settings.min_length or 0,
-        max_length=settings.max_length or 20,
+        max_length=min(_DEFAULT_LENGTH, max_target_tokens) if settings.max_length is None else settings.max_length,
         length_penalty=1.0 if settings.length_penalty is None else float(settings.length_penalty),
     )
 
@@ -116,7 +118,7 @@ def _problems(settings: Any, max_target_tokens: int, vocab_size: int) -> list[st
         problems.append(f"forced_eos_token_id = {settings.forced_eos_token_id!r}, but at most one token is supported")
     if settings.early_stopping not in (None, True, False, "never"):
         problems.append(f"early_stopping = {settings.early_stopping!r}")
-    defaults = _defaults(settings)
+    defaults = _defaults(settings, max_target_tokens)
     if not 2 <= defaults.max_length <= max_target_tokens:
         problems.append(f"max_length = {defaults.max_length} with positions for {max_target_tokens} tokens")
     if defaults.min_length > defaults.max_length:

@@ -28,7 +28,9 @@ def prove(staged: Staged, folder: Path) -> Proof[SummaryParity]:
     """Compare every variant that the build settings name with the original model in `folder`."""
     settings, spec, tokenizer = staged.settings, staged.section(SummarizationSpec), staged.section(TokenizerSpec)
     options = settings.options
-    original = load_original(folder, spec.join, tokenizer.max_tokens, allow_pickle=options.allow_pickle)
+    original = load_original(
+        folder, spec.join, tokenizer.max_tokens, defaults=spec.defaults, allow_pickle=options.allow_pickle
+    )
     inputs = summary_inputs(spec.defaults, tokenizer.max_tokens, spec.max_target_tokens, options.parity_inputs)
     # The original runs before ONNX Runtime starts its threads, because the thread pools would slow each other down
     expected = original_summaries(original, [each.messages for each in inputs], [each.settings for each in inputs])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,17 @@ from ...runtime.summarization.summarizer import token_ids
 
 @dataclass(frozen=True)
 class OriginalSummarizer:
-    """The original's model and tokenizer, the separator between messages, and the maximum number of input tokens."""
+    """The original's model and tokenizer, the separator between messages, and the maximum number of input tokens.
+
+    An input whose settings are `defaults`, those of the manifest, is summarized with the original's own defaults, so
+    that a wrong one in the manifest shows as a difference. None passes the settings of every input to the original.
+    """
 
     model: Any
     tokenizer: Any
     separator: str
     max_tokens: int
+    defaults: GenerationDefaults | None = None
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,18 @@ class OriginalSummary:
 
 
 @original_errors("transformers")
-def load_original(folder: Path, separator: str, max_tokens: int, *, allow_pickle: bool = False) -> OriginalSummarizer:
-    """Load the original on the CPU in float32, the precision of the fp32 variant."""
+def load_original(
+    folder: Path,
+    separator: str,
+    max_tokens: int,
+    *,
+    defaults: GenerationDefaults | None = None,
+    allow_pickle: bool = False,
+) -> OriginalSummarizer:
+    """Load the original on the CPU in float32, the precision of the fp32 variant.
+
+    :param defaults: see `OriginalSummarizer`.
+    """
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -47,7 +62,7 @@ def load_original(folder: Path, separator: str, max_tokens: int, *, allow_pickle
         arguments["use_safetensors"] = True
     model: Any = AutoModelForSeq2SeqLM.from_pretrained(str(folder), **arguments)
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    return OriginalSummarizer(model.eval(), tokenizer, separator, max_tokens)
+    return OriginalSummarizer(model.eval(), tokenizer, separator, max_tokens, defaults)
 
 
 @original_errors("transformers")
@@ -73,10 +88,7 @@ def _summary(original: OriginalSummarizer, text: str, settings: GenerationDefaul
         output = original.model.generate(
             input_ids=encoded["input_ids"],
             attention_mask=encoded["attention_mask"],
-            num_beams=settings.num_beams,
-            min_length=settings.min_length,
-            max_length=settings.max_length,
-            length_penalty=settings.length_penalty,
+            **({} if settings == original.defaults else asdict(settings)),
             return_dict_in_generate=True,
             output_scores=True,
             output_logits=True,

@@ -14,9 +14,10 @@ from onnx_ml_bridge.artifacts.families.summarization import SUMMARIZATION, Gener
 from onnx_ml_bridge.artifacts.manifest_sections import TokenizerSpec
 from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
+from onnx_ml_bridge.export.summarization.pipeline import export_model, load_model
 from onnx_ml_bridge.parity.summarization.original import greedy_score, load_original, original_summaries
 from onnx_ml_bridge.quantize.calibration import read_calibration_texts
-from small_seq2seq import make_bart
+from small_seq2seq import POSITIONS, make_bart
 
 INPUTS = 15  # of the 60 parity inputs; enough to contain every kind of input
 
@@ -84,6 +85,27 @@ def test_summaries_are_those_of_the_original(built, source):
         (each.expected.text, each.expected.token_ids, each.truncated) for each in expected
     ]
     assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def without_length(tmp_path_factory) -> Path:
+    """A checkpoint whose summaries never end, and that names no maximum length."""
+    return make_bart(tmp_path_factory.mktemp("endless") / "model", settings={"max_length": None}, eos_bias=-30.0)
+
+
+def test_a_checkpoint_without_a_maximum_length_has_that_of_generate(without_length, tmp_path):
+    exported = export_model(load_model(without_length), without_length, tmp_path)
+    original = load_original(without_length, " ", POSITIONS)
+    ids = original.tokenizer("A ferry crossed the strait.", return_tensors="pt")["input_ids"]
+    assert original.model.generate(input_ids=ids).shape[1] == exported.summarization.defaults.max_length == 21
+
+
+def test_a_wrong_default_shows_as_a_difference(without_length):
+    """An input with the settings of the manifest is summarized with the original's own."""
+    wrong = GenerationDefaults(4, 4, 20, 1.0)
+    original = load_original(without_length, " ", POSITIONS, defaults=wrong)
+    found = original_summaries(original, [["A ferry"]] * 2, [wrong, replace(wrong, max_length=10)])
+    assert [len(each.expected.token_ids) for each in found] == [21, 10]
 
 
 def test_the_score_of_greedy_search_equals_the_originals(built, source):

@@ -190,6 +190,11 @@ def test_all_unsupported_generation_settings_are_named_at_once(settings, words):
         describe_generation(given, POSITIONS, 90)
 
 
+@pytest.mark.parametrize(("positions", "length"), [(POSITIONS, 21), (16, 16)])
+def test_the_default_length_is_20_tokens_after_the_start_token(positions, length):
+    assert describe_generation(generation_config(max_length=None), positions, 90).defaults.max_length == length
+
+
 @pytest.mark.parametrize("tokens", [[2, 3], None])
 def test_several_end_tokens_or_none_are_refused(tokens):
     given = generation_config()

@@ -14,11 +14,12 @@ from transformers import AutoTokenizer
 from transformers.models.auto.auto_mappings import CONFIG_MAPPING_NAMES
 
 from ..artifacts.errors import BuildError
+from .dropped_heads import head_weights
 from .remote_code import without_code
 
 # Arguments of `from_pretrained`: code of the model is never run, and nothing is downloaded
 _SAFE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-# The outputs of poolers are not part of any graph, so their weights may be missing or unused
+# The output of a pooler is part of no graph but those of rerankers, so its weights may be missing or unused
 _POOLER = "pooler"
 _SHOWN_WEIGHTS = 8
 
@@ -50,26 +51,39 @@ def typed_errors(folder: Path, library: str) -> Iterator[None]:
         raise BuildError("source", f"{library} cannot load {folder.name}: {error}") from error
 
 
-def load_checkpoint(model_class: Any, folder: Path, purpose: str, *, allow_pickle: bool) -> tuple[Any, Any]:
+def load_checkpoint(
+    model_class: Any, folder: Path, purpose: str, *, allow_pickle: bool, needs_pooler: bool = False
+) -> tuple[Any, Any]:
     """Load a model in evaluation mode and its tokenizer.
 
     :param model_class: a model class of transformers, or an `Auto` class.
     :param purpose: the task that the checkpoint must be trained for, used in error messages.
+    :param needs_pooler: whether the weights of a pooler must be there, if the class has one.
     :raises BuildError: with the code `unsupported_model` if the weights do not fit, `unsafe_checkpoint` or `source`.
     """
-    model = load_weights(model_class, folder, purpose, allow_pickle=allow_pickle)
+    model = load_weights(model_class, folder, purpose, allow_pickle=allow_pickle, needs_pooler=needs_pooler)
     with typed_errors(folder, "transformers"):
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **_SAFE)
     return model, tokenizer
 
 
-def load_weights(model_class: Any, folder: Path, purpose: str, *, allow_pickle: bool, config: Any = None) -> Any:
-    """Load a model in evaluation mode whose class has exactly the weights of the checkpoint, except for poolers.
+def load_weights(
+    model_class: Any,
+    folder: Path,
+    purpose: str,
+    *,
+    allow_pickle: bool,
+    config: Any = None,
+    needs_pooler: bool = False,
+) -> Any:
+    """Load a model in evaluation mode whose class has exactly the weights of the checkpoint, except for unused ones.
 
     transformers initializes missing weights with random numbers, and drops those that its class does not have. Tables
-    of sinusoidal positions may also be missing, because transformers computes them.
+    of sinusoidal positions may be missing, because transformers computes them, and poolers unless `needs_pooler` is
+    set. Poolers and heads of the class that saved the checkpoint may be left over.
 
     :param config: the configuration; None for that of `folder`.
+    :param needs_pooler: see `load_checkpoint`.
     :raises BuildError: like `load_checkpoint`.
     """
     arguments = model_arguments(allow_pickle=allow_pickle) | ({} if config is None else {"config": config})
@@ -77,7 +91,8 @@ def load_weights(model_class: Any, folder: Path, purpose: str, *, allow_pickle: 
         model, loading = model_class.from_pretrained(
             str(folder), output_loading_info=True, ignore_mismatched_sizes=True, **_SAFE, **arguments
         )
-    if problems := _weight_problems(loading, _sinusoidal_weights(model)):
+    dropped = _dropped_weights(model, folder) if loading["unexpected_keys"] else set()
+    if problems := _weight_problems(loading, _sinusoidal_weights(model), dropped, needs_pooler=needs_pooler):
         raise BuildError(
             "unsupported_model",
             f"the weights of {folder.name} are not those of {type(model).__name__}: {'; '.join(problems)}",
@@ -86,27 +101,38 @@ def load_weights(model_class: Any, folder: Path, purpose: str, *, allow_pickle: 
     return model.eval()
 
 
+def _dropped_weights(model: Any, folder: Path) -> set[str]:
+    """Return the names of the weights that transformers drops because they are not part of the encoder."""
+    architectures = _architectures(read_config(folder), folder)
+    with typed_errors(folder, "transformers"):
+        return head_weights(model, architectures)
+
+
 def _sinusoidal_weights(model: torch.nn.Module) -> set[str]:
     """Return the names of the position tables that transformers computes if a checkpoint lacks them."""
     tables = (name for name, module in model.named_modules() if hasattr(module, "create_weight"))
     return {f"{name}.weight" for name in tables}
 
 
-def _weight_problems(loading: Mapping[str, Iterable[Any]], computed: Collection[str]) -> list[str]:
+def _weight_problems(
+    loading: Mapping[str, Iterable[Any]], computed: Collection[str], dropped: Collection[str], *, needs_pooler: bool
+) -> list[str]:
     """Return the differences between the weights of a checkpoint and those of its class, one message per kind.
 
     :param computed: the weights that may be missing.
+    :param dropped: the weights that may be left over.
     """
     pairs = {str(name): (list(actual), list(own)) for name, actual, own in loading["mismatched_keys"]}
     mismatched = {name: f"{name} {actual} for {own}" for name, (actual, own) in pairs.items()}
     kinds = {
         "missing": {name: name for name in loading["missing_keys"] if name not in {*mismatched, *computed}},
-        "unexpected": {name: name for name in loading["unexpected_keys"]},
+        "unexpected": {name: name for name in loading["unexpected_keys"] if name not in dropped},
         "of another shape": mismatched,
     }
     problems = []
     for kind, texts in kinds.items():
-        shown = [text for name, text in sorted(texts.items()) if _POOLER not in name.split(".")]
+        needs_all = needs_pooler and kind != "unexpected"  # a pooler that is left over is used by no class
+        shown = [text for name, text in sorted(texts.items()) if needs_all or _POOLER not in name.split(".")]
         if shown:
             more = f" and {len(shown) - _SHOWN_WEIGHTS} more" if len(shown) > _SHOWN_WEIGHTS else ""
             problems.append(f"{kind}: {', '.join(shown[:_SHOWN_WEIGHTS])}{more}")

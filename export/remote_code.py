@@ -12,26 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.errors import BuildError
+from .ported_code import ignored_settings, is_ported
 
 _KEY = "auto_map"
-# Types of models whose class in transformers is a port of the code that their checkpoints name in config.json
-_PORTED_TYPES = ("eurobert", "gte", "jina_embeddings_v3", "nomic_bert")
 # Files with one key per token: there, `auto_map` is a token
 _VOCABULARIES = ("tokenizer.json", "vocab.json")
 
 
 @dataclass(frozen=True)
 class CodeReference:
-    """A reference to code: the file, the keys that lead to `auto_map`, its value, and whether transformers has it."""
+    """A reference to code: the file, the keys that lead to `auto_map`, its value, and whether transformers has it.
+
+    `ignored` has the settings for which transformers' port of the code is not the same, each as `name = value`.
+    """
 
     file: str
     keys: tuple[str, ...]
     value: str
     is_ported: bool
+    ignored: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return `FILE (KEY.auto_map: VALUE)`."""
-        return f"{self.file} ({'.'.join((*self.keys, _KEY))}: {self.value})"
+        """Return `FILE (KEY.auto_map: VALUE)`, with the settings that transformers' port ignores."""
+        ignored = f"; transformers' class ignores {', '.join(self.ignored)}" if self.ignored else ""
+        return f"{self.file} ({'.'.join((*self.keys, _KEY))}: {self.value}{ignored})"
 
 
 def find_code(folder: Path) -> list[CodeReference]:
@@ -56,8 +60,10 @@ def without_code(config: Any) -> Any:
 def _references(file: str, config: Any) -> Iterator[CodeReference]:
     for keys, parent in _objects(config):
         if parent.get(_KEY) and not isinstance(parent[_KEY], int):  # a number is the id of a token
-            is_ported = not keys and Path(file).name == "config.json" and parent.get("model_type") in _PORTED_TYPES
-            yield CodeReference(file, keys, json.dumps(parent[_KEY], sort_keys=True)[:300], is_ported)
+            has_port = not keys and Path(file).name == "config.json" and is_ported(parent)
+            ignored = tuple(ignored_settings(parent)) if has_port else ()
+            value = json.dumps(parent[_KEY], sort_keys=True)[:300]
+            yield CodeReference(file, keys, value, has_port and not ignored, ignored)
 
 
 def _objects(config: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from sentence_transformers import CrossEncoder
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from ..artifacts.constants import EXACT, graph_file
 from ..artifacts.errors import BuildError
@@ -20,22 +22,14 @@ from ..artifacts.manifest_sections import TokenizerSpec
 from ..artifacts.staging import BuildSettings, Staged
 from ..graphs.files import describe_graph, save_graph
 from .attention_blocks import trace_in_blocks
-from .checkpoints import load_checkpoint, model_arguments, refuse_unknown_architecture, typed_errors
+from .checkpoints import load_checkpoint, model_arguments, refuse_foreign_head, save_config, typed_errors
 from .deberta import bucket_lookup
+from .encoder_checks import input_problems, reads_token_types, refuse_dependence_on_padding
 from .tokenizer_files import describe_tokenizer, save_tokenizer
 from .tracing import export_module
+from .transformer_calls import call_problems
 
-# The supported architectures by `model_type`; parity tests cover them.
-_ARCHITECTURES = {
-    "bert": "BertForSequenceClassification",
-    "camembert": "CamembertForSequenceClassification",
-    "deberta-v2": "DebertaV2ForSequenceClassification",
-    "distilbert": "DistilBertForSequenceClassification",
-    "electra": "ElectraForSequenceClassification",
-    "mpnet": "MPNetForSequenceClassification",
-    "roberta": "RobertaForSequenceClassification",
-    "xlm-roberta": "XLMRobertaForSequenceClassification",
-}
+_HEAD = "ForSequenceClassification"
 _ACTIVATIONS: dict[type[nn.Module], str] = {nn.Sigmoid: "sigmoid", nn.Identity: "identity"}
 _LIMIT_SETTING = "model_max_length in tokenizer_config.json"
 _CONFIGURATIONS = ("config.json", "config_sentence_transformers.json", "modules.json", "sentence_bert_config.json")
@@ -64,9 +58,10 @@ def load_model(folder: Path, *, allow_pickle: bool = False) -> CrossEncoder:
 
     :raises BuildError: with the code `unsupported_model`, `unsafe_checkpoint` or `source`.
     """
-    refuse_unknown_architecture(folder, _ARCHITECTURES)
+    refuse_foreign_head(folder, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, _HEAD)
     # Called to refuse a checkpoint with missing weights: CrossEncoder would initialize them randomly
-    load_checkpoint(AutoModelForSequenceClassification, folder, "ranking", allow_pickle=allow_pickle)
+    model_class = AutoModelForSequenceClassification
+    load_checkpoint(model_class, folder, "ranking", allow_pickle=allow_pickle, needs_pooler=True)
     with typed_errors(folder, "sentence-transformers"):
         encoder: CrossEncoder = CrossEncoder(
             str(folder),
@@ -89,18 +84,29 @@ def export_model(encoder: CrossEncoder, folder: Path, staging: Path) -> RerankEx
     model: Any = encoder.model
     activation: Any = encoder.activation_fn
     spec = describe_tokenizer(tokenizer, model, _LIMIT_SETTING)
+    # The artifact pads on the right
+    refuse_dependence_on_padding(model, partial(_padded_scores, model), spec, ("right",))
     file = graph_file("model", EXACT)
     with bucket_lookup(model, spec.max_tokens):
-        with_types = "token_type_ids" in tokenizer.model_input_names
+        with_types = reads_token_types(model, tokenizer)
         graph = trace_in_blocks(
             model, spec.max_tokens, lambda: _trace(model, activation, with_types, spec.pad_token_id)
         )
     for name in _CONFIGURATIONS:
         if (folder / name).is_file():
-            (staging / name).write_bytes((folder / name).read_bytes())
+            save_config(folder, staging, name)
     save_tokenizer(tokenizer, staging)
     save_graph(graph, staging, file)
     return RerankExport(graph, file, spec, RerankSpec(_ACTIVATIONS[type(activation)]))
+
+
+def _padded_scores(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """Return the logit of every text for each of its tokens, `[batch, tokens, 2]`.
+
+    The second value is 1, so that a logit near 0 may differ by rounding errors.
+    """
+    logits: Tensor = model(input_ids=ids, attention_mask=mask).logits
+    return torch.cat([logits, torch.ones_like(logits)], dim=-1).unsqueeze(1).expand(-1, ids.shape[1], -1)
 
 
 class PairScorer(nn.Module):
@@ -139,6 +145,13 @@ def _problems(encoder: CrossEncoder) -> list[str]:
     kinds = [type(module).__name__ for module in encoder]
     if kinds != ["Transformer"]:
         return [f"the modules {', '.join(kinds)}, expected one Transformer"]
+    transformer: Any = encoder[0]
+    model: Any = encoder.model
+    modalities = list(transformer.modality_config)
+    if modalities != ["text"]:  # a chat template makes messages of pairs
+        problems.append(f"the modalities {', '.join(map(str, modalities))} where only text is supported")
+    if getattr(model.config, "is_decoder", False):
+        problems.append("a decoder, whose attention is causal (is_decoder in config.json)")
     if encoder.num_labels != 1:
         problems.append(f"{encoder.num_labels} labels, expected 1")
     activation: Any = encoder.activation_fn
@@ -150,4 +163,6 @@ def _problems(encoder: CrossEncoder) -> list[str]:
         problems.append("a tokenizer that is not a fast one")
     elif encoder.tokenizer.pad_token is None:
         problems.append("a tokenizer without a padding token")
+    else:
+        problems += input_problems(model, encoder.tokenizer) + call_problems(transformer)
     return problems

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import glob
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -23,25 +25,7 @@ _HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
 _SPACY_CONFIG, _GLINER_CONFIG = "config.cfg", "gliner_config.json"
 # The engines of models with a configuration of their own; the others have config.json and are those of transformers
 _ENGINES = {_SPACY_CONFIG: SPACY, _GLINER_CONFIG: "gliner"}
-_SPACY_PATTERNS = [
-    _SPACY_CONFIG,
-    "tokenizer",
-    "vocab/*",
-    *(
-        f"{name}/*"
-        for name in (
-            "attribute_ruler",
-            "lemmatizer",
-            "morphologizer",
-            "ner",
-            "parser",
-            "senter",
-            "tagger",
-            "tok2vec",
-            "trainable_lemmatizer",
-        )
-    ),
-]
+_SPACY_PATTERNS = [_SPACY_CONFIG, "tokenizer", "vocab/*"]
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -133,7 +117,24 @@ def _from_hub(rest: str, allow_pickle: bool) -> tuple[Path, str, str]:
     identifier, _, revision = rest.partition("@")
     patterns = [*_HUB_PATTERNS, *_SPACY_PATTERNS, *(_PICKLED if allow_pickle else ())]
     folder = download(identifier, revision or None, patterns)
-    return folder, identifier, folder.name  # the hub's cache names the folder after the commit
+    commit = folder.name  # the hub's cache names the folder after the commit
+    if (folder / _SPACY_CONFIG).is_file():
+        download(identifier, commit, _component_patterns(folder / _SPACY_CONFIG))
+    return folder, identifier, commit
+
+
+def _component_patterns(path: Path) -> list[str]:
+    """Return the patterns of the files of all components that config.cfg names: `NAME`, `NAME.*` and `NAME/*`.
+
+    :raises BuildError: with the code `source` if it cannot be read.
+    """
+    config = configparser.RawConfigParser()
+    try:
+        config.read_string(path.read_text(encoding="utf-8"))
+        names = json.loads(config.get("nlp", "pipeline", fallback="[]"))
+        return [f"{glob.escape(name)}{end}" for name in names for end in ("", ".*", "/*")]
+    except (OSError, ValueError, TypeError, RecursionError, configparser.Error) as error:
+        raise BuildError("source", f"the components in config.cfg cannot be read: {error!r}") from error
 
 
 def _from_path(rest: str, allow_pickle: bool) -> tuple[Path, str, None]:

@@ -16,15 +16,19 @@ RESULTS, PAGE = ROOT / "docs" / "models.json", ROOT / "docs" / "models.md"
 HEAD = """# Models
 
 Any encoder or decoder of which transformers has a class is accepted if its export returns the answers of the original,
-for a text alone and in a batch with padding. Summarizers are BART, mBART (with 25 or 50 languages) and Pegasus. These
-architectures are tested, as small random models with the classes, tokenizers and pipelines of real ones. `make
+for a text alone and in a batch with padding. Rerankers are sequence classifiers with one label; those of BERT, RoBERTa,
+XLM-RoBERTa, ModernBERT and GTE are tested. Summarizers are BART, mBART (with 25 or 50 languages) and Pegasus. The
+architectures below are tested, as small random models with the classes, tokenizers and pipelines of real ones. `make
 architectures` runs the tests and writes this page with scripts/models.py.
 
 What is refused, by name: other inputs than token ids, attention mask and token types; models that themselves answer
 differently when padded, such as ConvBERT, FNet, Nystromformer and YOSO; summarizers without a padding token; weights
-that are missing, unexpected or of another shape; chat templates; modules of sentence-transformers other than
-Transformer, StaticEmbedding, Pooling, Dense, LayerNorm and Normalize; and code of the checkpoint (`auto_map`), unless
-transformers has ported it (eurobert, gte, jina_embeddings_v3, nomic_bert) or the option `ignore_code` is set.
+that are missing, of another shape, or unexpected, unless they are a head of the class that saved the checkpoint or a
+pooler that nothing reads; chat templates; lengths or arguments of the tokenizer that only some calls of
+sentence-transformers use (`query_length`, `document_length`, `processing_kwargs`); modules of sentence-transformers
+other than Transformer, StaticEmbedding, Pooling, Dense, LayerNorm and Normalize; and code of the checkpoint
+(`auto_map`), unless transformers has ported it (eurobert, gte, jina_embeddings_v3, nomic_bert) with the settings of the
+checkpoint, or the option `ignore_code` is set.
 """
 EMBEDDINGS = """
 ## Sentence embeddings

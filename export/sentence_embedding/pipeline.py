@@ -34,6 +34,8 @@ from ..deberta import bucket_lookup
 from ..encoder_checks import input_problems, reads_token_types, refuse_dependence_on_padding
 from ..tokenizer_files import describe_tokenizer, save_tokenizer
 from ..tracing import export_module
+from ..transformer_calls import call_problems
+from .dimensions import checked_dimension, ends_normalized, truncation
 from .pooling import POOLING, without_prompt
 from .prompts import checked_prompts
 
@@ -94,7 +96,8 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
     tokenizer = describe_tokenizer(fast_tokenizer, transformer.model)
     # The artifact pads on the right
     refuse_dependence_on_padding(transformer.model, partial(_token_vectors, transformer.model), tokenizer, ("right",))
-    module = SentenceEncoder(transformer.model, pooling, heads)
+    cut = truncation(pipeline)
+    module = SentenceEncoder(transformer.model, pooling, heads, cut)
     with_types = reads_token_types(transformer.model, fast_tokenizer)
     with bucket_lookup(transformer.model, tokenizer.max_tokens):
         graph = trace_in_blocks(
@@ -102,11 +105,13 @@ def export_pipeline(pipeline: SentenceTransformer, folder: Path, staging: Path) 
             tokenizer.max_tokens,
             lambda: trace(module, transformer.model.config.vocab_size, with_types, tokenizer.pad_token_id),
         )
+    dim, normalized = checked_dimension(pipeline, graph), ends_normalized(heads, cut)
+    spec = _describe(pipeline, transformer, pooling, dim, normalized=normalized)
     file = graph_file("model", EXACT)
     copy_configuration(folder, staging)
     save_tokenizer(fast_tokenizer, staging)
     save_graph(graph, staging, file)
-    return EmbeddingExport(graph, file, tokenizer, _describe(pipeline, transformer, pooling, heads))
+    return EmbeddingExport(graph, file, tokenizer, spec)
 
 
 def _token_vectors(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
@@ -115,14 +120,20 @@ def _token_vectors(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 class SentenceEncoder(nn.Module):
-    """The whole pipeline as one module, from token ids to `token_embeddings` and `sentence_embedding`."""
+    """The whole pipeline as one module, from token ids to `token_embeddings` and `sentence_embedding`.
 
-    def __init__(self, encoder: nn.Module, pooling: Pooling, heads: Sequence[nn.Module]) -> None:
+    :param cut: the number of first elements that vectors are cut to; None cuts nothing.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, pooling: Pooling, heads: Sequence[nn.Module], cut: int | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleList(heads)
         self.modes = pooling_modes(pooling)
         self.include_prompt = pooling.include_prompt
+        self.cut = cut
 
     def forward(
         self,
@@ -143,7 +154,7 @@ class SentenceEncoder(nn.Module):
         sentence = torch.cat([POOLING[mode](tokens, mask, attention_mask) for mode in self.modes], dim=-1)
         for head in self.heads:
             sentence = head({"sentence_embedding": sentence})["sentence_embedding"]
-        return tokens, sentence
+        return tokens, sentence if self.cut is None else sentence[:, : self.cut]
 
 
 def pooling_modes(pooling: Pooling) -> tuple[str, ...]:
@@ -248,26 +259,24 @@ def _transformer_problems(transformer: Transformer) -> list[str]:
     elif tokenizer.pad_token is None:
         problems.append("a tokenizer without a padding token")
     else:
-        problems += input_problems(transformer.model, tokenizer)
+        problems += input_problems(transformer.model, tokenizer) + call_problems(transformer)
     return problems
 
 
 def _describe(
-    pipeline: SentenceTransformer, transformer: Transformer, pooling: Pooling, heads: Sequence[nn.Module]
+    pipeline: SentenceTransformer, transformer: Transformer, pooling: Pooling, dim: int, *, normalized: bool
 ) -> EmbeddingSpec:
     prompts = {
         name: Prompt(text, transformer._get_prompt_length(text) or 0 if text else 0)
         for name, text in checked_prompts(pipeline).items()
     }
     default = pipeline.default_prompt_name
-    dim = pipeline.get_embedding_dimension()
-    assert dim is not None  # None occurs only in pipelines without a Pooling module, which are refused
     similarity = getattr(pipeline.similarity_fn_name, "value", pipeline.similarity_fn_name) or "cosine"
     return EmbeddingSpec(
         dim=dim,
         pooling=pooling_modes(pooling),
         include_prompt=pooling.include_prompt,
-        normalized=bool(heads) and isinstance(heads[-1], Normalize),
+        normalized=normalized,
         prompts=prompts,
         default_prompt=default if default in prompts else None,
         similarity=str(similarity),

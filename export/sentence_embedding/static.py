@@ -27,6 +27,7 @@ from ...artifacts.families.sentence_embedding import UNLIMITED_TOKENS, Embedding
 from ...artifacts.manifest_sections import TokenizerSpec
 from ...graphs.files import save_graph
 from ..checkpoints import typed_errors
+from .dimensions import checked_dimension, ends_normalized, truncation
 from .pipeline import EmbeddingExport, SentenceEncoder, copy_configuration, trace
 from .prompts import checked_prompts
 
@@ -52,7 +53,7 @@ def load_model2vec(folder: Path) -> SentenceTransformer:
     with typed_errors(folder, "sentence-transformers"):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         table = StaticEmbedding.load(str(folder), local_files_only=True)
-        heads: list[nn.Module] = [Normalize()] if config.get("normalize", True) else []
+        heads: list[nn.Module] = [Normalize()] if config.get("normalize") else []  # model2vec's default is false
         return SentenceTransformer(modules=[table, *heads], device="cpu")
 
 
@@ -71,13 +72,16 @@ def export_static(pipeline: SentenceTransformer, folder: Path, staging: Path) ->
     _refuse_heads(heads)
     tokenizer = _describe_tokenizer(static)
     table = static.embedding.weight.detach().to(torch.float32)
-    module = SentenceEncoder(TableEncoder(table), Pooling(static.embedding_dim, "mean"), heads)
+    cut = truncation(pipeline)
+    module = SentenceEncoder(TableEncoder(table), Pooling(static.embedding_dim, "mean"), heads, cut)
     graph = trace(module, static.num_embeddings, with_types=False, pad_id=tokenizer.pad_token_id)
+    dim, normalized = checked_dimension(pipeline, graph), ends_normalized(heads, cut)
+    spec = _describe(pipeline, static, dim, normalized=normalized)
     file = graph_file("model", EXACT)
     copy_configuration(folder, staging)
     (staging / TOKENIZER).write_text(_without_special_tokens(static.tokenizer).to_str(), encoding="utf-8")
     save_graph(graph, staging, file)
-    return EmbeddingExport(graph, file, tokenizer, _describe(pipeline, static, heads))
+    return EmbeddingExport(graph, file, tokenizer, spec)
 
 
 class TableEncoder(nn.Module):
@@ -131,20 +135,18 @@ def _without_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps({**state, "post_processor": None, "truncation": None, "padding": None}))
 
 
-def _describe(pipeline: SentenceTransformer, static: StaticEmbedding, heads: Sequence[nn.Module]) -> EmbeddingSpec:
+def _describe(pipeline: SentenceTransformer, static: StaticEmbedding, dim: int, *, normalized: bool) -> EmbeddingSpec:
     prompts = {
         name: Prompt(text, len(static.tokenizer.encode(text, add_special_tokens=False).ids))
         for name, text in checked_prompts(pipeline).items()
     }
     default = pipeline.default_prompt_name
-    dim = pipeline.get_embedding_dimension()
-    assert dim is not None  # every module has one
     similarity = getattr(pipeline.similarity_fn_name, "value", pipeline.similarity_fn_name) or "cosine"
     return EmbeddingSpec(
         dim=dim,
         pooling=("mean",),
         include_prompt=True,
-        normalized=bool(heads) and isinstance(heads[-1], Normalize),
+        normalized=normalized,
         prompts=prompts,
         default_prompt=default if default in prompts else None,
         similarity=str(similarity),

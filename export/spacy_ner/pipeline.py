@@ -16,6 +16,7 @@ import onnx_ir as ir
 import spacy
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from spacy.attrs import IDS
 from spacy.language import Language
 from spacy.pipeline import DependencyParser, EntityRecognizer
 
@@ -51,8 +52,12 @@ _HARMLESS = frozenset(
     }
 )
 _SENTENCE_SETTERS = frozenset({"parser", "senter", "sentencizer"})
-# Token attributes that the parser or `ner` reads: an attribute ruler that runs before `ner` must not set any of them
-_READ_ATTRIBUTES = frozenset({"ENT_IOB", "ENT_TYPE", "NORM", "ORTH", "SENT_START", "SPACY"})
+# Attributes that no attribute ruler may set: those of entities, and those of lexemes that the parser or `ner` reads,
+# which the vocabulary keeps for later texts
+_LASTING_ATTRIBUTES = frozenset({"ENT_IOB", "ENT_TYPE", "IS_SPACE", "LOWER", "PREFIX", "SHAPE", "SUFFIX"})
+# Attributes of tokens that an attribute ruler may set after `ner` has read them
+_READ_ATTRIBUTES = frozenset({"NORM", "ORTH", "SPACY"})
+_ATTRIBUTE_NAMES = {number: name for name, number in IDS.items()}
 
 Tables = dict[str, NDArray[Any]]
 # Maps a role to a graph and the path of its file
@@ -146,6 +151,7 @@ def _pipeline_problems(nlp: Language, sentences: str) -> list[str]:
         for name, factory in factories.items()
         if name != "ner" and factory not in _HARMLESS
     ]
+    problems += _ruler_problems(nlp, factories, sentences)
     return problems + (_sentence_problems(nlp, factories) if sentences == "parser" else [])
 
 
@@ -164,16 +170,26 @@ def _sentence_problems(nlp: Language, factories: dict[str, str]) -> list[str]:
         problems.append("a parser that searches with a beam")
     if parser.cfg.get("learn_tokens"):
         problems.append("a parser that merges tokens (learn_tokens = true)")
-    for name in before:
-        if factories[name] == "attribute_ruler" and (
-            changed := _ruled_attributes(nlp.get_pipe(name)) & _READ_ATTRIBUTES
-        ):
-            problems.append(f"an attribute ruler that sets {', '.join(sorted(changed))} before ner")
+    return problems
+
+
+def _ruler_problems(nlp: Language, factories: dict[str, str], sentences: str) -> list[str]:
+    """Return the attribute rulers with which the pipeline may find other entities than the artifact."""
+    before = nlp.pipe_names[: nlp.pipe_names.index("ner")]
+    # The other sources of sentence starts leave out those of the pipeline anyway
+    read = _READ_ATTRIBUTES | ({"SENT_START"} if sentences == "parser" else set())
+    problems = []
+    for name in nlp.pipe_names:
+        if factories[name] == "attribute_ruler":
+            refused = _LASTING_ATTRIBUTES | (read if name in before else set())
+            if changed := _ruled_attributes(nlp.get_pipe(name)) & refused:
+                place = "before" if name in before else "after"
+                problems.append(f"an attribute ruler that sets {', '.join(sorted(changed))} {place} ner")
     return problems
 
 
 def _ruled_attributes(ruler: Any) -> set[str]:
-    return {str(attribute).upper() for pattern in ruler.patterns for attribute in pattern["attrs"]}
+    return {_ATTRIBUTE_NAMES.get(attribute, "") for attributes in ruler.attrs for attribute in attributes}
 
 
 def _network_fields(network: Network) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _static_modules(folder: Path) -> list[nn.Module]:
     """Return the modules of a folder of model2vec."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     table = StaticEmbedding.load(str(folder), local_files_only=True)
-    return [table, Normalize()] if config.get("normalize", True) else [table]
+    return [table, Normalize()] if config.get("normalize") else [table]  # model2vec's default is false
 
 
 @original_errors("sentence-transformers")
@@ -98,9 +98,12 @@ def shortened_originals(
 ) -> dict[int, NDArray[np.float32]]:
     """Return shorter references, float32 `[n, dimensions]`, by their number of dimensions.
 
-    They are those of `encode` with `truncate_dim`, and with `normalize_embeddings` if the model normalizes.
+    They are those of `encode` with `truncate_dim`, and with `normalize_embeddings` if the model's vectors have the
+    length 1: its last module normalizes them, and it has no `truncate_dim` of its own that cuts them again.
     """
-    normalizes = isinstance(pipeline[-1], Normalize)
+    with pipeline.truncate_embeddings(None):
+        whole = pipeline.get_embedding_dimension()
+    normalizes = isinstance(pipeline[-1], Normalize) and original.vectors.shape[1] == whole
     references = {}
     for number in dimensions:
         cut = truncate_embeddings(torch.from_numpy(original.vectors), number)

@@ -71,6 +71,25 @@ def test_a_model_is_downloaded_once_and_pinned_by_its_weights(resolve):
     assert resolve(hub, HF_HUB_OFFLINE="1") == found
 
 
+def test_all_components_of_a_spacy_pipeline_are_downloaded(resolve):
+    names = ["topics", "entity_linker", "odd[1]"]
+    config = f'[nlp]\nlang = "en"\npipeline = {json.dumps(names)}\n\n[components]\n'
+    kept = ("entity_linker/kb/x", "meta.json", "odd[1]/model", "tokenizer", "topics.jsonl", "topics/model", "vocab/x")
+    others = ("odd1/model", "pipeline.whl", "topics_old/model")
+    files = {"config.cfg": config.encode()} | {name: b'{"license": "mit"}' for name in (*kept, *others)}
+    with serve(Hub(files)) as hub:
+        found = resolve(hub)
+        assert found["names"] == sorted({"config.cfg", *(name.partition("/")[0] for name in kept)})
+    assert resolve(hub, HF_HUB_OFFLINE="1") == found
+
+
+@pytest.mark.parametrize("text", ["no sections", "[nlp]\npipeline = [", "[nlp]\npipeline = [5]"])
+def test_a_pipeline_whose_components_cannot_be_read_is_refused(resolve, text):
+    with serve(Hub({"config.cfg": text.encode(), "meta.json": b"{}"})) as hub:
+        refused = resolve(hub)
+    assert (refused["code"], "config.cfg" in refused["message"]) == ("source", True)
+
+
 def test_a_download_that_breaks_off_is_resumed(resolve):
     """The library keeps what it has received in steps of 10 MiB."""
     files = {**FILES, "model.safetensors": bytes(24_000_000)}

@@ -147,6 +147,48 @@ def test_code_that_transformers_has_ported_is_accepted(tmp_path, flag):
         resolve_source(f"path:{folder}")
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "ignored"),
+    [
+        ("nomic-bert", {"rotary_scaling_factor": 2}, "rotary_scaling_factor = 2"),
+        ("nomic-bert", {"rotary_emb_base": 10_000}, "rotary_emb_base = 10000"),
+        ("nomic-bert", {"rotary_emb_fraction": 0.5}, "rotary_emb_fraction = 0.5"),
+        ("nomic-bert", {"activation_function": "geglu"}, "activation_function = 'geglu'"),
+        ("nomic-bert", {"layer_norm_epsilon": 1e-5}, "layer_norm_epsilon = 1e-05"),
+        ("nomic-bert", {"n_head": 8, "prenorm": True}, "n_head = 8, prenorm = True"),
+        ("jina-embeddings-v3", {"rotary_emb_base": 10_000.0}, "rotary_emb_base = 10000.0"),
+        ("gte", {"position_embedding_type": "absolute"}, "position_embedding_type = 'absolute'"),
+        ("gte", {"logn_attention_scale": True}, "logn_attention_scale = True"),
+        ("eurobert", {"clf_pooling": "mean"}, "clf_pooling = 'mean'"),
+    ],
+)
+def test_code_with_settings_that_its_port_ignores_is_refused(tmp_path, flag, name, changes, ignored):
+    folder = make_encoder(tmp_path, ENCODERS[name])
+    set_trap(folder, "config.json", flag)
+    change_json(folder / "config.json", **changes)
+    with refused("unsafe_checkpoint", f"; transformers' class ignores {ignored}", "ignore_code"):
+        resolve_source(f"path:{folder}")
+    (reference,) = resolve_source(f"path:{folder}", ignore_code=True).ignored_code
+    assert ignored in reference and not flag.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("nomic-bert", {"rotary_emb_base": 1000, "rotary_emb_fraction": 1, "rotary_scaling_factor": None}),
+        ("nomic-bert", {"activation_function": "swiglu", "layer_norm_epsilon": 1e-12, "n_head": 4, "prenorm": False}),
+        ("nomic-bert", {"rotary_emb_base": 7, "rope_parameters": {"rope_type": "default", "rope_theta": 7.0}}),
+        ("nomic-bert", {"layer_norm_epsilon": 1e-5, "layer_norm_eps": 1e-5}),
+        ("gte", {"position_embedding_type": "rope", "layer_norm_type": "layer_norm"}),
+    ],
+)
+def test_code_with_the_settings_of_its_port_is_accepted(tmp_path, flag, name, changes):
+    folder = make_encoder(tmp_path, ENCODERS[name])
+    set_trap(folder, "config.json", flag)
+    change_json(folder / "config.json", **changes)
+    assert resolve_source(f"path:{folder}").ignored_code == ()
+
+
 def test_a_type_that_transformers_does_not_have(folder, flag):
     set_trap(folder, "config.json", flag)
     change_json(folder / "config.json", model_type="new")

@@ -297,8 +297,8 @@ def test_patterns_that_other_engines_read_differently(nlp, staging, name, patter
         export_pipeline(nlp, staging)
 
 
-def add_ruler(nlp: Language, **attributes: str) -> None:
-    ruler = nlp.add_pipe("attribute_ruler", before="ner")
+def add_ruler(nlp: Language, place: str = "before", **attributes: str) -> None:
+    ruler = nlp.add_pipe("attribute_ruler", **{place: "ner"})
     ruler.add([[{"LOWER": "paris"}]], attributes)
 
 
@@ -335,10 +335,31 @@ def test_components_that_do_not_affect_entities_are_accepted(tmp_path):
     add_ruler(nlp, POS="X")
     nlp.add_pipe("sentencizer")
     assert export_pipeline(nlp, tmp_path, "parser").spec.parser is not None
-    add_ruler_later = make_pipeline()
-    # Without a parser, the artifact reproduces `ner` alone, which reads the norms of the tokenizer, not of the ruler
-    add_ruler(add_ruler_later, NORM="x")
-    assert export_pipeline(add_ruler_later, tmp_path).spec.parser is None
+    ruled = make_pipeline()
+    add_ruler(ruled, "after", NORM="x", SENT_START="1")  # only after `ner` has read the norms
+    assert export_pipeline(ruled, tmp_path).spec.parser is None
+
+
+@pytest.mark.parametrize("sentences", ["none", "given"])
+@pytest.mark.parametrize("attribute", ["NORM", "SPACY", "ENT_TYPE", "LOWER", "SHAPE", "PREFIX", "SUFFIX", "IS_SPACE"])
+def test_a_ruler_that_sets_what_ner_reads_is_refused_in_every_mode(nlp, staging, attribute, sentences):
+    add_ruler(nlp, **{attribute: "x" if attribute not in ("SPACY", "IS_SPACE") else 1})
+    with refused("unsupported_model", f"attribute ruler that sets {attribute} before ner"):
+        export_pipeline(nlp, staging, sentences)
+
+
+@pytest.mark.parametrize("attribute", ["SHAPE", "ENT_TYPE"])
+def test_a_ruler_after_ner_must_not_set_lexemes_or_entities(nlp, staging, attribute):
+    add_ruler(nlp, "after", **{attribute.lower(): "x"})
+    with refused("unsupported_model", f"attribute ruler that sets {attribute} after ner"):
+        export_pipeline(nlp, staging)
+
+
+def test_the_vocabulary_keeps_what_a_ruler_sets(nlp):
+    add_ruler(nlp, "after", SHAPE="other")
+    before = nlp.make_doc("Paris")[0].shape_
+    nlp("Paris")
+    assert (before, nlp.make_doc("Paris")[0].shape_) == ("Xxxxx", "other")
 
 
 # -- Pipelines in folders

@@ -12,9 +12,15 @@ from onnx_ml_bridge.artifacts.checks import read_artifact
 from onnx_ml_bridge.cli.build import build
 from onnx_ml_bridge.cli.config import ModelConfig
 from onnx_ml_bridge.export.sentence_embedding import with_dimensions
-from onnx_ml_bridge.parity.sentence_embedding.original import load_original
+from onnx_ml_bridge.parity.sentence_embedding.original import (
+    EmbeddingInput,
+    load_original,
+    original_embeddings,
+    shortened_originals,
+)
 from refusing import refused
-from small_exports import varied_texts
+from small_exports import export_saved, varied_texts
+from small_models import make_model
 from sources import LOOSE, make_matryoshka_embedder
 
 TOLERANCE = 2e-6
@@ -33,6 +39,25 @@ def test_shorter_vectors_are_those_of_truncate_dim(small, options):
         expected = original.encode(texts, truncate_dim=dimensions, normalize_embeddings=normalized)
         actual = embedder.embed(texts, EmbedOptions(dimensions=dimensions)).vectors
         assert actual.shape == expected.shape == (len(texts), dimensions)
+        assert np.abs(actual - expected).max() <= TOLERANCE * max(1.0, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("options", [{}, {"normalize": False}], ids=["normalized", "not normalized"])
+def test_a_pipeline_that_cuts_its_vectors(tmp_path, options):
+    """sentence-transformers cuts vectors to the `truncate_dim` of a pipeline and does not normalize them again."""
+    source = make_model(tmp_path, "bert", **options)
+    path = source / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "truncate_dim": 12}))
+    made = export_saved(source, tmp_path / "staging")
+    assert (made.export.embedding.dim, made.export.embedding.normalized) == (12, False)
+    export = replace(made, export=replace(made.export, embedding=with_dimensions(made.export.embedding, (4,))))
+    original, embedder, texts = load_original(source), export.embedder(), varied_texts()
+    whole = original_embeddings(original, [EmbeddingInput(text) for text in texts])
+    shorter = original.encode(texts, truncate_dim=4)
+    np.testing.assert_array_equal(shortened_originals(original, whole, [4])[4], whole.vectors[:, :4])
+    for dimensions, expected in ((None, whole.vectors), (4, shorter)):
+        actual = embedder.embed(texts, EmbedOptions(dimensions=dimensions)).vectors
+        assert actual.shape == expected.shape == (len(texts), dimensions or 12)
         assert np.abs(actual - expected).max() <= TOLERANCE * max(1.0, np.abs(expected).max())
 
 

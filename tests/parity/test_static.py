@@ -20,7 +20,7 @@ from refusing import refused
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from small_exports import SmallExport, add_int8, cosines, varied_texts
-from small_static import DIM, make_model2vec, make_static
+from small_static import DIM, make_model2vec, make_static, static_tokenizer, table
 
 TOLERANCE = 1e-6
 
@@ -71,6 +71,26 @@ def test_heads_and_limits_of_static_embeddings(tmp_path, options):
 def test_folders_of_model2vec(tmp_path, options):
     small = export_static(make_model2vec(tmp_path, **options))
     assert small.export.embedding.normalized is options.get("normalize", True)
+    check_parity(small)
+
+
+def test_a_model2vec_folder_that_does_not_mention_it_is_not_normalized(tmp_path):
+    """The default of the library is false."""
+    small = export_static(make_model2vec(tmp_path, normalize=None))
+    (vector,) = small.embedder().embed(["one two three"]).vectors
+    ids = static_tokenizer().encode("one two three", add_special_tokens=False).ids
+    expected = table(static_tokenizer().get_vocab_size()).numpy()[ids].mean(axis=0)
+    assert np.abs(vector - expected).max() <= TOLERANCE and not small.export.embedding.normalized
+    check_parity(small)
+
+
+@pytest.mark.parametrize("cut", [8, 1000])
+def test_static_embeddings_with_truncate_dim(tmp_path, cut):
+    source = make_static(tmp_path)
+    path = source / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "truncate_dim": cut}))
+    small = export_static(source)
+    assert (small.export.embedding.dim, small.export.embedding.normalized) == (min(cut, DIM), cut > DIM)
     check_parity(small)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = "someone/model"
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        hub, path = self.hub, urlsplit(self.path).path
+        hub, path = self.hub, unquote(urlsplit(self.path).path)
         hub.requests[f"{self.command} {path}"] += 1
         if hub.is_proxy != self.path.startswith("http://hub.test/"):
             return self._send(502, b"the request did not come through the proxy", body=body)

@@ -3,8 +3,8 @@
     make_reranker(folder, "bert")
 
 Each is a sequence classifier with one label, hidden size 128 and two layers. The tokenizers are WordPiece with token
-types (bert), byte-level BPE (roberta) and Unigram (xlm-roberta). The weights are random and seeded, and large enough
-that the scores of documents differ.
+types (bert), byte-level BPE (roberta, modernbert) and Unigram (xlm-roberta, gte). The weights are random and seeded,
+and large enough that the scores of documents differ.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ from torch import nn
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    GteConfig,
+    GteForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
     PreTrainedModel,
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -49,21 +53,34 @@ _SIZES = {
     "max_position_embeddings": POSITIONS,
     "initializer_range": 0.1,
 }
+_MODERNBERT = {
+    "initializer_range": 0.2,
+    "local_attention": 32,
+    "cls_token_id": 0,
+    "sep_token_id": 2,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The configuration and the class of a model."""
+    """The configuration and the class of a model; `tokenizer` is a key of small_models.ARCHITECTURES."""
 
     config: Callable[..., Any]
     model: type[PreTrainedModel]
     more: Mapping[str, Any]
+    tokenizer: str
 
 
 RERANKERS = {
-    "bert": Architecture(BertConfig, BertForSequenceClassification, {}),
-    "roberta": Architecture(RobertaConfig, RobertaForSequenceClassification, {"type_vocab_size": 1}),
-    "xlm-roberta": Architecture(XLMRobertaConfig, XLMRobertaForSequenceClassification, {"type_vocab_size": 1}),
+    "bert": Architecture(BertConfig, BertForSequenceClassification, {}, "bert"),
+    "roberta": Architecture(RobertaConfig, RobertaForSequenceClassification, {"type_vocab_size": 1}, "roberta"),
+    "xlm-roberta": Architecture(
+        XLMRobertaConfig, XLMRobertaForSequenceClassification, {"type_vocab_size": 1}, "xlm-roberta"
+    ),
+    "modernbert": Architecture(ModernBertConfig, ModernBertForSequenceClassification, _MODERNBERT, "roberta"),
+    "gte": Architecture(GteConfig, GteForSequenceClassification, {}, "xlm-roberta"),
 }
 
 
@@ -77,7 +94,7 @@ def make_reranker(
     :param tokenizer: additional settings of the tokenizer.
     """
     made = RERANKERS[kind]
-    text = ARCHITECTURES[kind].tokenizer(**{"model_max_length": MAX_TOKENS, **tokenizer})
+    text = ARCHITECTURES[made.tokenizer].tokenizer(**{"model_max_length": MAX_TOKENS, **tokenizer})
     sizes = {
         **_SIZES,
         **made.more,

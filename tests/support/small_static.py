@@ -52,10 +52,11 @@ def make_static(folder: Path, *, normalize: bool = True, dense: bool = False, ma
 
 
 def make_model2vec(
-    folder: Path, *, normalize: bool = True, dtype: torch.dtype = torch.float32, shared_rows: bool = False
+    folder: Path, *, normalize: bool | None = True, dtype: torch.dtype = torch.float32, shared_rows: bool = False
 ) -> Path:
     """Write a folder as model2vec saves it, without modules.json, and return it.
 
+    :param normalize: whether vectors have the length 1; None leaves it out of config.json.
     :param shared_rows: whether tokens share rows of a smaller table and have weights of their own, as in models with a
         quantized vocabulary.
     """
@@ -69,6 +70,7 @@ def make_model2vec(
         tensors["mapping"] = torch.randint(0, tokens // 4, (tokens,), generator=generator)
         tensors["weights"] = torch.rand(tokens, generator=generator, dtype=torch.float64)
     save_file(tensors, source / "model.safetensors")
-    config = {"model_type": "model2vec", "architectures": ["StaticModel"], "normalize": normalize, "hidden_dim": DIM}
+    config = {"model_type": "model2vec", "architectures": ["StaticModel"], "hidden_dim": DIM}
+    config |= {} if normalize is None else {"normalize": normalize}
     (source / "config.json").write_text(json.dumps(config))
     return source

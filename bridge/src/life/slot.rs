@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::generation::{self, Conditions, Generation};
 use crate::BridgeError;
-use crate::families::loading;
+use crate::families::loading::{self, Opened};
 use crate::location::Locator;
 use crate::model::{Model, ModelInfo};
 use crate::options::{BridgeOptions, ReloadOptions};
 use crate::runtime::cancellation::{Stop, TimeLimit};
+use crate::runtime::file_check::FileCheck;
 use crate::runtime::options::ModelOptions;
+use crate::runtime::session::EngineOptions;
 use crate::status::ModelStatus;
 use crate::tasks::Task;
 use crate::tasks::backend::AnyBackend;
@@ -67,7 +69,8 @@ impl Slot {
     /// The errors of [`Locator::locate`] and [`loading::open`].
     pub(crate) fn open(model: Model, opening: &Opening) -> Result<Arc<Self>, BridgeError> {
         model.check()?;
-        let opened = loading::open(&opening.locator.locate(&model)?, &opening.options)?;
+        let located = opening.locator.locate(&model)?;
+        let opened = opened(&opening.options, |options| loading::open(&located, options))?;
         let Opening { options, timeout, budget, locator } = opening.clone();
         let (engine, idle_unload) = (options.engine.clone(), model.idle_unload);
         let conditions = Conditions { engine, idle_unload, budget };
@@ -178,7 +181,8 @@ impl Slot {
             identity: options.expect_identity.clone().or_else(|| model.identity.clone()),
             ..model.clone()
         };
-        let opened = loading::open_replayed(&self.locator.locate(&new)?, self.task, &self.options, limit)?;
+        let located = self.locator.locate(&new)?;
+        let opened = opened(&self.options, |options| loading::open_replayed(&located, self.task, options, limit))?;
         let generation = Generation::new(opened, self.conditions.clone());
         // Keeps the graphs loaded until the new generation answers calls.
         let _call = old.is_loaded().then(|| generation.enter(&Stop::default())).transpose()?;
@@ -216,6 +220,18 @@ impl Slot {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Opens a model whose sessions check its files whenever they read them.
+fn opened(
+    options: &ModelOptions,
+    open: impl FnOnce(&ModelOptions) -> Result<Opened, BridgeError>,
+) -> Result<Opened, BridgeError> {
+    let files = FileCheck::default();
+    let engine = EngineOptions { files: files.clone(), ..options.engine.clone() };
+    let opened = open(&ModelOptions { engine, ..options.clone() })?;
+    files.set(&opened.files);
+    Ok(opened)
 }
 
 /// A running call, which keeps its generation and the graphs of it.

@@ -1,5 +1,9 @@
 //! One version of a model: an opened artifact, whose graphs are loaded or not.
 
+#[cfg(test)]
+#[cfg(feature = "sentence-embedding")]
+mod tests;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,6 +71,12 @@ struct State {
 impl State {
     fn is_idle(&self) -> bool {
         self.load == LoadState::Ready && self.calls == 0
+    }
+
+    /// There is nothing to free any more.
+    fn load_failed(&mut self) {
+        self.load = LoadState::Unloaded;
+        self.unloads_after_calls = false;
     }
 }
 
@@ -194,7 +204,7 @@ impl Generation {
         if state.is_idle() {
             self.free(state, UnloadReason::Call);
         } else {
-            state.unloads_after_calls = state.calls > 0;
+            state.unloads_after_calls = state.calls > 0 || state.load == LoadState::Loading;
         }
     }
 
@@ -328,10 +338,10 @@ impl Drop for Attempt<'_> {
                 self.generation.opened.meter.loaded(state.bytes);
             }
             // Another call may load the model.
-            Some(Err(error)) if error.is_stop() => state.load = LoadState::Unloaded,
+            Some(Err(error)) if error.is_stop() => state.load_failed(),
             failed => {
                 let panicked = || BridgeError::Internal { problem: "loading the model panicked".to_owned() };
-                state.load = LoadState::Unloaded;
+                state.load_failed();
                 state.failures += 1;
                 state.failure = Some(failed.and_then(Result::err).unwrap_or_else(panicked));
             }

@@ -286,7 +286,7 @@ pub trait MlBridge: Send + Sync {
     /// ended, and frees the models. Closing a closed bridge does nothing.
     ///
     /// # Errors
-    /// `config` if the bridge cannot do this.
+    /// `config` if the bridge cannot do this, `inference` if the system refuses a thread.
     async fn close(&self) -> Result<(), BridgeError> {
         Err(unsupported("close"))
     }

@@ -108,14 +108,14 @@ impl Source {
         }
     }
 
-    /// Starts a call if it does not have to load graphs; otherwise `None`.
+    /// The asynchronous twin of [`enter`](Self::enter).
     ///
     /// # Errors
-    /// `closed`.
-    pub(super) fn try_enter(&self) -> Result<Option<Running>, BridgeError> {
+    /// The errors of [`enter`](Self::enter); `inference` if the system refuses the thread that loads the graphs.
+    pub(super) async fn enter_async(&self, stop: &Arc<Stop>) -> Result<Running, BridgeError> {
         match self {
-            Self::Artifact(slot) => Ok(slot.try_enter()?.map(Running::Artifact)),
-            Self::Service(service) => service.enter().map(Running::Service).map(Some),
+            Self::Artifact(slot) => slot.enter_async(stop).await.map(Running::Artifact),
+            Self::Service(service) => service.enter().map(Running::Service),
         }
     }
 }

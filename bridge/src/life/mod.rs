@@ -8,5 +8,6 @@
 pub(crate) mod budget;
 pub(crate) mod generation;
 mod housekeeping;
+pub(crate) mod own_thread;
 pub(crate) mod service;
 pub(crate) mod slot;

@@ -117,32 +117,27 @@ impl Slot {
     /// # Errors
     /// `closed`, or the errors of loading.
     pub(crate) fn enter(self: &Arc<Self>, stop: &Stop) -> Result<Call, BridgeError> {
-        let mut state = self.lock();
-        let generation = state.current.clone().ok_or_else(|| self.closed())?;
-        state.calls += 1;
-        drop(state);
-        let counted = Counted(Arc::clone(self));
-        let running = match generation.enter(stop) {
-            Ok(running) => Some(running),
-            Err(reason) if reason.is_stop() => None,
-            Err(error) => {
-                generation.opened.meter.error(error.code());
-                return Err(error);
-            }
-        };
-        Ok(Call { _running: running, generation, _counted: counted })
+        let (generation, counted) = self.count()?;
+        let running = generation.enter(stop);
+        Call::new(running, generation, counted)
     }
 
-    /// Starts a call if the current generation is loaded; otherwise `None`.
+    /// The asynchronous twin of [`enter`](Self::enter), which occupies none of tokio's blocking threads.
     ///
     /// # Errors
-    /// `closed`.
-    pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Option<Call>, BridgeError> {
+    /// The errors of [`enter`](Self::enter); `inference` if the system refuses the thread that loads the graphs.
+    pub(crate) async fn enter_async(self: &Arc<Self>, stop: &Arc<Stop>) -> Result<Call, BridgeError> {
+        let (generation, counted) = self.count()?;
+        let running = generation.enter_async(stop).await;
+        Call::new(running, generation, counted)
+    }
+
+    /// Counts a call of the current generation.
+    fn count(self: &Arc<Self>) -> Result<(Arc<Generation>, Counted), BridgeError> {
         let mut state = self.lock();
         let generation = state.current.clone().ok_or_else(|| self.closed())?;
-        let Some(running) = generation.try_enter() else { return Ok(None) };
         state.calls += 1;
-        Ok(Some(Call { _running: Some(running), generation, _counted: Counted(Arc::clone(self)) }))
+        Ok((generation, Counted(Arc::clone(self))))
     }
 
     /// What the model does at the moment. Does not wait.
@@ -236,13 +231,30 @@ fn opened(
 
 /// A running call, which keeps its generation and the graphs of it.
 pub(crate) struct Call {
-    _running: Option<generation::Call>,
+    pub(super) running: Option<generation::Call>,
     generation: Arc<Generation>,
     /// Dropped last, so that the generation is freed before the slot is closed.
     _counted: Counted,
 }
 
 impl Call {
+    /// A call that starts with the graphs, or without them if it was stopped.
+    fn new(
+        running: Result<generation::Call, BridgeError>,
+        generation: Arc<Generation>,
+        counted: Counted,
+    ) -> Result<Self, BridgeError> {
+        let running = match running {
+            Ok(running) => Some(running),
+            Err(reason) if reason.is_stop() => None,
+            Err(error) => {
+                generation.opened.meter.error(error.code());
+                return Err(error);
+            }
+        };
+        Ok(Self { running, generation, _counted: counted })
+    }
+
     pub(crate) fn backend(&self) -> &AnyBackend {
         &self.generation.opened.backend
     }

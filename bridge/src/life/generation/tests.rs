@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::thread;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::life::slot::{self, Opening, Slot};
+use crate::runtime::blocking::block_on;
 use crate::{BridgeOptions, Model};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -100,4 +103,29 @@ fn files_that_change_while_a_load_waits_are_refused() {
     let refused = subject.enter(&Stop::default(), || fs::write(&path, &bytes).expect("a file"));
     assert_eq!(refused.err().map(|error| error.code().as_str()), Some("file_hash"));
     assert!(!subject.model().is_loaded());
+}
+
+/// There is no runtime, so that no call has a thread of one.
+#[test]
+fn asynchronous_calls_wait_for_one_load_without_threads() {
+    let subject = subject();
+    let (model, other) = (subject.model(), subject.other.current().expect("open"));
+    let turn = model.conditions.budget.make_room(&other, &Stop::default()).expect("a turn");
+    let stops: Vec<Arc<Stop>> = (0..20).map(|_| Arc::default()).collect();
+    let mut calls: Vec<Pin<Box<_>>> = stops.iter().map(|stop| Box::pin(subject.slot.enter_async(stop))).collect();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(calls.iter_mut().all(|call| call.as_mut().poll(&mut context).is_pending()));
+    assert_eq!(model.lock().load, LoadState::Loading);
+    // A call that is stopped does not wait for the load, nor does one that is dropped.
+    let (stopped, stop) = (calls.remove(7), stops[7].clone());
+    let stopper = thread::spawn(move || stop.stop(BridgeError::Cancelled));
+    assert!(block_on(stopped).expect("a call without graphs").running.is_none());
+    stopper.join().expect("no panic");
+    drop(calls.pop());
+    drop(turn);
+    let running: Vec<slot::Call> = calls.into_iter().map(|call| block_on(call).expect("a call")).collect();
+    assert_eq!((model.lock().calls, running.len()), (18, 18));
+    drop(running);
+    assert_eq!(model.lock().calls, 0);
+    assert!(model.is_loaded());
 }

@@ -283,7 +283,8 @@ pub trait MlBridge: Send + Sync {
     }
 
     /// Closes all models: their handles fail with `closed`, and the bridge has no models. Waits until the running calls have
-    /// ended, and frees the models. Closing a closed bridge does nothing.
+    /// ended, and frees the models. In a callback, the call that called back is not waited for. Closing a closed bridge does
+    /// nothing.
     ///
     /// # Errors
     /// `config` if the bridge cannot do this, `inference` if the system refuses a thread.

@@ -12,6 +12,7 @@ use tracing::Instrument;
 use super::source::{Running, Source};
 use crate::BridgeError;
 use crate::health::Health;
+use crate::life::calls;
 use crate::model::ModelInfo;
 use crate::runtime::blocking::{block_on, runtime};
 #[cfg(feature = "openai")]
@@ -119,7 +120,8 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
         let caller = self.caller(&stoppable, false);
         let _span = caller.trace.call().entered();
         let running = self.source.enter(stoppable.stop())?;
-        block_on(call(self.backend(&running)?, caller))
+        let backend = self.backend(&running)?;
+        block_on(calls::within(running.current(), call(backend, caller)))
     }
 
     /// Makes a call without blocking a thread. Dropping the future stops the call; a call that waits for its turn then
@@ -175,7 +177,8 @@ impl<B: OfTask + ?Sized + 'static> Handle<B> {
                 true => self.source.enter_async(&caller.stop).await?,
                 false => self.source.enter(&caller.stop)?,
             };
-            part(self.backend(&running)?).await
+            let backend = self.backend(&running)?;
+            calls::within(running.current(), part(backend)).await
         };
         caught(answer.instrument(caller.trace.call())).await
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::BridgeError;
+use crate::life::calls::Current;
 use crate::life::service::{Service, ServiceCall};
 use crate::life::slot::{Call, Slot};
 use crate::model::ModelInfo;
@@ -26,6 +27,14 @@ pub(super) enum Running {
 }
 
 impl Running {
+    /// The call as one of the thread that polls it.
+    pub(super) fn current(&self) -> Current {
+        match self {
+            Self::Artifact(call) => call.current(),
+            Self::Service(call) => call.current(),
+        }
+    }
+
     pub(super) fn backend(&self) -> &AnyBackend {
         match self {
             Self::Artifact(call) => call.backend(),

@@ -6,6 +6,7 @@ mod load;
 #[cfg(feature = "sentence-embedding")]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -48,6 +49,8 @@ pub(crate) struct Generation {
     conditions: Conditions,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether calls wait for no memory: what has the memory may wait for them.
+    is_urgent: AtomicBool,
 }
 
 struct State {
@@ -88,7 +91,8 @@ impl Generation {
             unloads_after_calls: false,
             wakers: Vec::new(),
         };
-        Arc::new(Self { opened, conditions, state: Mutex::new(state), changed: Condvar::new() })
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Arc::new(Self { opened, conditions, state, changed, is_urgent: AtomicBool::new(false) })
     }
 
     /// What the model, which has this name, does at the moment. Does not wait.
@@ -141,23 +145,24 @@ impl Generation {
         }
     }
 
-    /// Frees the graphs when the running calls have ended. New calls wait until then.
+    /// Frees the graphs for another model when the running calls have ended, unless the load of that one becomes urgent. New
+    /// calls wait until then.
     ///
     /// # Errors
     /// The reason why the call that needs the memory was stopped.
-    pub(super) fn leave(&self, reason: UnloadReason, stop: &Stop) -> Result<(), BridgeError> {
+    pub(super) fn leave(&self, other: &Self, stop: &Stop) -> Result<(), BridgeError> {
         let mut state = self.lock();
         state.is_leaving = true;
         loop {
             match state.load {
                 LoadState::Ready if state.calls == 0 => {
-                    self.free(state, reason);
+                    self.free(state, UnloadReason::MemoryLimit);
                     return Ok(());
                 }
                 LoadState::Unloaded | LoadState::Loading => break,
                 LoadState::Ready | LoadState::Unloading => {}
             }
-            if stop.check().is_err() {
+            if other.is_urgent() || stop.check().is_err() {
                 break;
             }
             state = self.wait(state);
@@ -179,6 +184,16 @@ impl Generation {
         state.load = LoadState::Unloaded;
         state.is_leaving = false;
         self.notify(state);
+    }
+
+    /// Lets calls that wait for memory start without waiting, until the next load has ended.
+    pub(super) fn hurry(&self) {
+        self.is_urgent.store(true, Ordering::SeqCst);
+        self.notify(self.lock());
+    }
+
+    pub(super) fn is_urgent(&self) -> bool {
+        self.is_urgent.load(Ordering::SeqCst)
     }
 
     /// The memory that loading the graphs needs: as much as last time, or an estimate.

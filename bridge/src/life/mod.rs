@@ -6,6 +6,7 @@
 //! backends refer to a [`Service`](service::Service), which does not change.
 
 pub(crate) mod budget;
+pub(crate) mod calls;
 pub(crate) mod generation;
 mod housekeeping;
 pub(crate) mod own_thread;

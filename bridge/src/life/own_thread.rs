@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
 
+use super::calls;
 use crate::BridgeError;
 use crate::runtime::batch::refused_thread;
 use crate::runtime::panics;
 
-/// Runs blocking code on a new thread of a name. The code also runs to its end if the future is dropped.
+/// Runs blocking code on a new thread of a name, within the calls of the current thread. The code also runs to its end if the
+/// future is dropped.
 ///
 /// # Errors
 /// `inference` if the system refuses the thread, `internal` if the code panics, or the errors of the code.
@@ -21,9 +23,10 @@ pub(crate) async fn on_own_thread<T: Send + 'static>(
     name: &str,
     code: impl FnOnce() -> Result<T, BridgeError> + Send + 'static,
 ) -> Result<T, BridgeError> {
-    let answer = Arc::new(Answer::new());
+    let (answer, calls) = (Arc::new(Answer::new()), calls::all());
     let sender = Arc::clone(&answer);
     let work = move || {
+        let _scope = calls::Scope::enter(&calls);
         sender.send(catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| Err(panics::error(&*panic))));
     };
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| refused_thread(&error))?;
@@ -72,13 +75,17 @@ impl<T> Answer<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::calls::{Current, within};
     use super::*;
     use crate::runtime::blocking::block_on;
 
     #[test]
-    fn code_runs_on_a_thread_of_a_name() {
-        let name = || Ok(thread::current().name().map(str::to_owned));
-        assert_eq!(block_on(on_own_thread("onnx-test", name)), Ok(Some("onnx-test".to_owned())));
+    fn code_runs_on_a_thread_of_a_name_within_the_calls_of_this_one() {
+        let owner = 1_u8;
+        let call = Current::new(&owner, true);
+        let look = || Ok((thread::current().name().map(str::to_owned), calls::all()));
+        let answer = block_on(within(call, on_own_thread("onnx-test", look)));
+        assert_eq!(answer, Ok((Some("onnx-test".to_owned()), vec![call])));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::budget::Budget;
+use super::calls::{self, Current};
 use super::generation::{self, Conditions, Generation};
 use crate::BridgeError;
 use crate::families::loading::{self, Opened};
@@ -197,11 +198,17 @@ impl Slot {
         Ok(state.current.replace(generation))
     }
 
-    /// Refuses new calls, waits until the running calls have ended, and frees the model.
+    /// Refuses new calls, waits until the running calls have ended, and frees the model. Calls of the current thread, whose
+    /// callback closes the model, are not waited for: they end with the model, which is then freed.
     pub(crate) fn close(&self) {
+        let own = calls::count(self);
         let mut state = self.lock();
         let current = state.current.take();
-        while state.calls > 0 {
+        if calls::keep_graphs() {
+            // The calls of this model must not wait for the outer call.
+            current.iter().for_each(|current| current.hurry());
+        }
+        while state.calls > own {
             state = self.call_ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
@@ -234,7 +241,7 @@ pub(crate) struct Call {
     pub(super) running: Option<generation::Call>,
     generation: Arc<Generation>,
     /// Dropped last, so that the generation is freed before the slot is closed.
-    _counted: Counted,
+    counted: Counted,
 }
 
 impl Call {
@@ -252,7 +259,12 @@ impl Call {
                 return Err(error);
             }
         };
-        Ok(Self { running, generation, _counted: counted })
+        Ok(Self { running, generation, counted })
+    }
+
+    /// The call as one of the thread that polls it.
+    pub(crate) fn current(&self) -> Current {
+        Current::new(&*self.counted.0, self.running.is_some())
     }
 
     pub(crate) fn backend(&self) -> &AnyBackend {

@@ -2,11 +2,13 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 
 use super::load::Attempt;
 use super::{Call, Generation, LoadState, State};
 use crate::BridgeError;
+use crate::life::calls;
 use crate::life::own_thread::on_own_thread;
 use crate::runtime::cancellation::{Hook, Stop};
 
@@ -77,17 +79,22 @@ impl Generation {
         Poll::Pending
     }
 
-    /// What a call does that came after a number of failed loads; `None` if it waits for a change.
+    /// What a call does that came after a number of failed loads; `None` if it waits for a change. A call within another call
+    /// does not wait for memory: those who have it may wait for the outer call.
     fn entry(self: &Arc<Self>, state: &mut State, failures: u64, stop: &Stop) -> Result<Option<Entry>, BridgeError> {
         stop.check()?;
+        let is_within = calls::keep_graphs();
         match (state.load, &state.failure) {
-            (LoadState::Ready, _) if !state.is_leaving => {
+            (LoadState::Ready, _) if is_within || self.is_urgent() || !state.is_leaving => {
                 state.calls += 1;
                 return Ok(Some(Entry::Started(Call { generation: Arc::clone(self) })));
             }
             // The load that this call waited for failed.
             (LoadState::Unloaded, Some(failure)) if state.failures > failures => return Err(failure.clone()),
             (LoadState::Unloaded | LoadState::Loading | LoadState::Ready | LoadState::Unloading, _) => {}
+        }
+        if is_within {
+            self.is_urgent.store(true, Ordering::SeqCst);
         }
         if state.load != LoadState::Unloaded {
             return Ok(None);

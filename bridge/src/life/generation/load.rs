@@ -1,6 +1,7 @@
 //! The load of the graphs of a model.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{Call, Conditions, Generation, LoadState, State};
@@ -43,6 +44,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let mut state = self.generation.lock();
+        self.generation.is_urgent.store(false, Ordering::SeqCst);
         match self.result.take() {
             Some(Ok(bytes)) => {
                 state.load = LoadState::Ready;
